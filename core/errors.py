@@ -1,0 +1,135 @@
+"""Every error convcore raises on purpose.
+
+All derive from :class:`ConvcoreError`; the command line maps the classes to exit codes (``ConvcoreError.exit_code``):
+2 usage, 3 bad file, 4 unsupported, 5 mismatch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = [
+    "BadFileError",
+    "BrokenPluginError",
+    "ConvcoreError",
+    "DeclarationError",
+    "FrameworkMissingError",
+    "InputError",
+    "MismatchError",
+    "OutputError",
+    "PluginConflictError",
+    "PluginNotInstalledError",
+    "Problem",
+    "ShapeError",
+    "UnknownFrameworkError",
+    "UnsupportedError",
+    "UsageError",
+    "VerifyError",
+]
+
+
+class ConvcoreError(Exception):
+    """Base of every refusal and every bad-input error."""
+
+    exit_code = 1
+
+
+class UsageError(ConvcoreError):
+    """The call is wrong: an unknown option, format, name or value."""
+
+    exit_code = 2
+
+
+class OutputError(UsageError):
+    """The output cannot be written where it was asked for (a folder, no permission, wrong suffix)."""
+
+
+class InputError(UsageError):
+    """Arrays given to a model do not fit its inputs (number, name, dtype, shape)."""
+
+
+class UnknownFrameworkError(UsageError):
+    """No plugin, installed or known, has this framework."""
+
+
+class PluginNotInstalledError(UsageError):
+    """The framework is known, but its plugin distribution is not installed."""
+
+
+class FrameworkMissingError(UsageError):
+    """The plugin is installed, but the framework it needs is missing or has an unsupported version."""
+
+
+class PluginConflictError(ConvcoreError):
+    """Two distributions claim the same name, framework, op or rule with equal priority."""
+
+
+class BrokenPluginError(ConvcoreError):
+    """A plugin failed to import or speaks another API version; the original failure is quoted."""
+
+
+class DeclarationError(ConvcoreError):
+    """An op declaration or a mapping rule is inconsistent; raised at import of the plugin that holds it."""
+
+
+class BadFileError(ConvcoreError):
+    """The source is unreadable: truncated, malformed, hostile, or its parts do not belong together."""
+
+    exit_code = 3
+
+
+class ShapeError(ConvcoreError):
+    """An op's inputs have shapes, dtypes or attributes the op does not allow."""
+
+    exit_code = 3
+
+
+class VerifyError(ConvcoreError):
+    """The intermediate representation breaks one of its invariants (a bug in a loader or pass, which is named)."""
+
+
+class MismatchError(ConvcoreError):
+    """The converted model runs but its outputs differ from the source's beyond the tolerance."""
+
+    exit_code = 5
+
+    def __init__(self, message: str, report: Any = None) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that cannot be converted: what, where, why and what to do.
+
+    ``code`` is a stable reason for machines, e.g. ``unsupported_layer``, ``unsupported_attribute``,
+    ``unsupported_op``, ``requires_constant_input``, ``unknown_attribute``.
+    """
+
+    layer: str
+    type: str
+    why: str
+    hint: str = ""
+    code: str = "unsupported"
+
+    def __str__(self) -> str:
+        where = f"{self.layer!r} ({self.type})" if self.layer else self.type
+        return f"{where}: {self.why}" + (f" - {self.hint}" if self.hint else "")
+
+    def to_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+class UnsupportedError(ConvcoreError):
+    """Something in the model has no exact counterpart. ``problems`` lists all of them, not only the first."""
+
+    exit_code = 4
+
+    def __init__(self, problems: Problem | Sequence[Problem], what: str = "cannot be converted exactly") -> None:
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        self.what = what
+        n = len(self.problems)
+        head = f"{n} problem{'s' if n != 1 else ''}: {what}"
+        super().__init__("\n  ".join([head, *map(str, self.problems)]))

@@ -1,0 +1,206 @@
+"""Weights: a small protocol with lazy, memory-mapped and in-memory holders, and views that run once, at emission.
+
+A :class:`Tensor` never changes. ``transpose``, ``reshape``, ``cast`` and the other view methods return new tensors that
+share the storage; nothing is read before :meth:`Tensor.numpy` or :meth:`Tensor.write_to`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BadFileError, ShapeError
+from .dtypes import DType
+
+__all__ = ["ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor"]
+
+Array = NDArray[Any]
+_CHUNK = 1 << 22
+
+
+class Tensor:
+    """An immutable n-dimensional array of known dtype and shape whose values may not be in memory yet."""
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, dtype: DType, shape: Sequence[int]) -> None:
+        self.dtype = dtype
+        self.shape: tuple[int, ...] = tuple(int(n) for n in shape)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def numpy(self) -> Array:
+        """The values. The array may be a read-only map of a file: do not write to it."""
+        raise TypeError(f"{type(self).__name__} must define numpy()")
+
+    def write_to(self, file: BinaryIO) -> None:
+        """Append the elements to ``file``, little-endian, C order, a few MiB at a time."""
+        a = self.numpy()
+        if a.dtype.byteorder == ">" or (a.dtype.byteorder == "=" and not _LITTLE):
+            a = a.astype(a.dtype.newbyteorder("<"))
+        if not a.flags.c_contiguous:
+            if a.nbytes <= _CHUNK or a.ndim == 0 or a.shape[0] < 2:
+                a = np.ascontiguousarray(a)
+            else:
+                rows = max(1, a.shape[0] * _CHUNK // a.nbytes)
+                for start in range(0, a.shape[0], rows):
+                    file.write(memoryview(np.ascontiguousarray(a[start : start + rows]).reshape(-1).view(np.uint8)))
+                return
+        file.write(memoryview(a.reshape(-1).view(np.uint8)))
+
+    # ---- views
+    def transpose(self, perm: Sequence[int]) -> Tensor:
+        """``y`` with ``y.shape[i] == self.shape[perm[i]]`` (numpy.transpose)."""
+        perm = tuple(perm)
+        if sorted(perm) != list(range(self.ndim)):
+            raise ShapeError(f"{perm} is not a permutation of {self.ndim} axes")
+        if perm == tuple(range(self.ndim)):
+            return self
+        return ViewTensor(self, "transpose", perm, self.dtype, [self.shape[p] for p in perm])
+
+    def reshape(self, shape: Sequence[int]) -> Tensor:
+        """C-order reshape to a fully given shape."""
+        shape = tuple(int(n) for n in shape)
+        if math.prod(shape) != self.size:
+            raise ShapeError(f"cannot reshape {self.shape} to {shape}")
+        return self if shape == self.shape else ViewTensor(self, "reshape", shape, self.dtype, shape)
+
+    def cast(self, dtype: DType) -> Tensor:
+        return self if dtype == self.dtype else ViewTensor(self, "cast", dtype, dtype, self.shape)
+
+    def map(self, fn: Callable[[Array], Array], shape: Sequence[int] | None = None, dtype: DType | None = None) -> Tensor:
+        """Any array function, run when the values are asked for; ``shape``/``dtype`` are its result's (default: same)."""
+        return ViewTensor(self, "map", fn, dtype or self.dtype, self.shape if shape is None else shape)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.dtype}, {list(self.shape)})"
+
+
+_LITTLE = np.little_endian
+
+
+class ArrayTensor(Tensor):
+    """Values in memory."""
+
+    __slots__ = ("_array",)
+
+    def __init__(self, array: Array) -> None:
+        super().__init__(DType.of(array.dtype), array.shape)
+        self._array = array
+
+    def numpy(self) -> Array:
+        return self._array
+
+
+class MappedTensor(Tensor):
+    """A contiguous, C-ordered run of bytes in a file, mapped when it is read.
+
+    The caller has checked that the path may be opened. ``big_endian`` data is converted on reading.
+    """
+
+    __slots__ = ("big_endian", "offset", "path")
+
+    def __init__(
+        self, path: str | Path, offset: int, dtype: DType, shape: Sequence[int], *, big_endian: bool = False
+    ) -> None:
+        super().__init__(dtype, shape)
+        self.path, self.offset, self.big_endian = str(path), int(offset), big_endian
+
+    def numpy(self) -> Array:
+        nd = self.dtype.numpy
+        if self.size == 0:
+            return np.zeros(self.shape, nd)
+        try:
+            raw = np.memmap(self.path, np.uint8, "r", self.offset, (self.nbytes,))
+        except (OSError, ValueError) as e:
+            raise BadFileError(f"{self.path}: cannot read {self.nbytes} bytes at offset {self.offset}: {e}") from e
+        a = np.asarray(raw).view(nd.newbyteorder(">") if self.big_endian else nd).reshape(self.shape)
+        return a.astype(nd) if self.big_endian else a
+
+    def write_to(self, file: BinaryIO) -> None:
+        if self.big_endian:
+            super().write_to(file)
+            return
+        left = self.nbytes
+        try:
+            with open(self.path, "rb") as src:
+                src.seek(self.offset)
+                while left:
+                    block = src.read(min(left, _CHUNK))
+                    if not block:
+                        raise BadFileError(f"{self.path}: ends {left} bytes before the tensor at {self.offset} does")
+                    file.write(block)
+                    left -= len(block)
+        except OSError as e:
+            raise BadFileError(f"{self.path}: cannot be read: {e}") from e
+
+
+class LazyTensor(Tensor):
+    """Values produced by a function on every request; it must return the declared dtype and shape."""
+
+    __slots__ = ("_read",)
+
+    def __init__(self, read: Callable[[], Array], dtype: DType, shape: Sequence[int]) -> None:
+        super().__init__(dtype, shape)
+        self._read = read
+
+    def numpy(self) -> Array:
+        a = self._read()
+        if a.shape != self.shape or DType.of(a.dtype) != self.dtype:
+            raise BadFileError(f"declared {self.dtype}{list(self.shape)}, read {a.dtype}{list(a.shape)}")
+        return a
+
+
+class ViewTensor(Tensor):
+    """A pending transpose, reshape, cast or function of another tensor."""
+
+    __slots__ = ("arg", "base", "kind")
+
+    def __init__(self, base: Tensor, kind: str, arg: Any, dtype: DType, shape: Sequence[int]) -> None:
+        super().__init__(dtype, shape)
+        self.base, self.kind, self.arg = base, kind, arg
+
+    def transpose(self, perm: Sequence[int]) -> Tensor:
+        if self.kind == "transpose" and sorted(perm) == list(range(self.ndim)):
+            return self.base.transpose([self.arg[p] for p in perm])
+        return super().transpose(perm)
+
+    def reshape(self, shape: Sequence[int]) -> Tensor:
+        return self.base.reshape(shape) if self.kind == "reshape" else super().reshape(shape)
+
+    def numpy(self) -> Array:
+        a = self.base.numpy()
+        if self.kind == "transpose":
+            return a.transpose(self.arg)
+        if self.kind == "reshape":
+            return a.reshape(self.arg)
+        if self.kind == "cast":
+            return a.astype(self.arg.numpy)
+        r: Array = np.asarray(self.arg(a))
+        if r.shape != self.shape or DType.of(r.dtype) != self.dtype:
+            raise ShapeError(f"view declared {self.dtype}{list(self.shape)} but made {r.dtype}{list(r.shape)}")
+        return r
+
+
+def as_tensor(x: Tensor | Array | Sequence[Any] | float | int | bool, dtype: DType | None = None) -> Tensor:
+    """A Tensor of anything array-like; ``dtype`` casts."""
+    if isinstance(x, Tensor):
+        return x if dtype is None else x.cast(dtype)
+    a = np.asarray(x, dtype=None if dtype is None else dtype.numpy)
+    return ArrayTensor(a)
