@@ -1,0 +1,202 @@
+"""Run a graph, a prefix of it or any named intermediate, with numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConvcoreError, InputError, Problem, ShapeError, UnsupportedError
+from ..ir.builder import Builder
+from ..ir.dims import Dim, evaluate
+from ..ir.dtypes import DType
+from ..ir.graph import Graph, Node, Value
+from ..ops import find_op
+from ..ops.declare import Op
+
+__all__ = ["Interpreter", "bind_shapes", "run"]
+
+Array = NDArray[Any]
+
+
+def evaluate_attr(x: Any, env: Mapping[str, int]) -> Any:
+    """An attribute with every size evaluated."""
+    if isinstance(x, Dim):
+        return x.evaluate(env)
+    if isinstance(x, tuple):
+        return tuple(evaluate_attr(i, env) for i in x)
+    return x
+
+
+def bind_shapes(inputs: Sequence[Value], arrays: Sequence[Array]) -> dict[str, int]:
+    """The value of every symbolic size that the arrays' shapes fix; InputError if one contradicts the declaration."""
+    env: dict[str, int] = {}
+    later: list[tuple[Value, int, Dim, int]] = []
+    for v, a in zip(inputs, arrays):
+        if v.shape is None:
+            continue
+        if len(v.shape) != a.ndim:
+            raise InputError(f"input {v.name!r} has {len(v.shape)} axes {list(map(str, v.shape))}, got shape {list(a.shape)}")
+        for i, (d, n) in enumerate(zip(v.shape, a.shape)):
+            if isinstance(d, Dim):
+                if d.is_name:
+                    name = str(next(iter(d.names)))
+                    if env.setdefault(name, n) != n:
+                        raise InputError(f"input {v.name!r}: axis {i} is {n}, but {name} is {env[name]} elsewhere")
+                else:
+                    later.append((v, i, d, n))
+            elif d is not None and d != n:
+                raise InputError(f"input {v.name!r}: axis {i} must be {d}, got {n} (shape {list(a.shape)})")
+    for v, i, d, n in later:
+        if d.names <= env.keys() and d.evaluate(env) != n:
+            raise InputError(f"input {v.name!r}: axis {i} must be {d} = {d.evaluate(env)}, got {n}")
+    return env
+
+
+class Interpreter:
+    """Executes one graph. Bodies of composites without a reference are built once per input signature."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._bodies: dict[tuple[Node, Any], Graph] = {}
+
+    def run(
+        self,
+        inputs: Sequence[Array] | Mapping[str, Array],
+        targets: Sequence[Value] | None = None,
+        *,
+        env: Mapping[str, int] | None = None,
+        watch: Callable[[Node, Sequence[Array]], None] | None = None,
+    ) -> list[Array]:
+        """The arrays of ``targets`` (default: the graph's outputs).
+
+        ``inputs`` are arrays in order or by name; only nodes the targets need are run. ``watch`` sees every node's results.
+        """
+        g = self.graph
+        arrays = self._arrays(inputs)
+        sizes = dict(env or {})
+        sizes.update(bind_shapes(g.inputs, arrays))
+        wanted = list(g.outputs if targets is None else targets)
+        needed = self._needed(wanted)
+        live: dict[int, Array] = {id(v): a for v, a in zip(g.inputs, arrays)}
+        left = {}
+        for node in needed:
+            for v in node.inputs:
+                if v is not None:
+                    left[id(v)] = left.get(id(v), 0) + 1
+        for v in wanted:
+            left[id(v)] = left.get(id(v), 0) + 1
+
+        def get(v: Value) -> Array:
+            a = live.get(id(v))
+            if a is None:
+                if v.tensor is None:
+                    raise ShapeError(f"value {v} is not computed by this graph")
+                a = live[id(v)] = v.tensor.numpy()
+            return a
+
+        for node in needed:
+            args = [None if v is None else get(v) for v in node.inputs]
+            results = self._apply(node, args, sizes)
+            if watch is not None:
+                watch(node, results)
+            for v, a in zip(node.outputs, results):
+                live[id(v)] = a
+            for v in (*node.inputs, *node.outputs):
+                if v is not None:
+                    n = left.get(id(v), 0)
+                    if v.producer is not node:
+                        n -= 1
+                        left[id(v)] = n
+                    if n <= 0:
+                        live.pop(id(v), None)
+        return [get(v) for v in wanted]
+
+    def _arrays(self, inputs: Sequence[Array] | Mapping[str, Array]) -> list[Array]:
+        g = self.graph
+        names = [v.name for v in g.inputs]
+        if isinstance(inputs, Mapping):
+            unknown, missing = sorted(inputs.keys() - set(names)), [n for n in names if n not in inputs]
+            if unknown or missing:
+                raise InputError(f"inputs are {', '.join(names)}; " + f"unknown: {unknown}, missing: {missing}")
+            given = [inputs[n] for n in names]
+        else:
+            given = list(inputs)
+        if len(given) != len(names):
+            raise InputError(f"{len(names)} inputs expected ({', '.join(names)}), got {len(given)}")
+        out = []
+        for v, x in zip(g.inputs, given):
+            a = np.asarray(x)
+            if v.dtype is not None and v.dtype is not DType.STRING and a.dtype != v.dtype.numpy:
+                if not np.can_cast(a.dtype, v.dtype.numpy, "same_kind") and not (a.dtype.kind in "iub" and v.dtype.is_float):
+                    raise InputError(f"input {v.name!r} is {v.dtype}, got {a.dtype}")
+                a = a.astype(v.dtype.numpy)
+            out.append(a)
+        return out
+
+    def _needed(self, wanted: Sequence[Value]) -> list[Node]:
+        need: set[Node] = set()
+        stack = [v.producer for v in wanted if v.producer is not None]
+        while stack:
+            n = stack.pop()
+            if n in need:
+                continue
+            need.add(n)
+            stack += [v.producer for v in n.inputs if v is not None and v.producer is not None and v.producer not in need]
+        return [n for n in self.graph if n in need]
+
+    def _apply(self, node: Node, args: Sequence[Array | None], env: Mapping[str, int]) -> Sequence[Array]:
+        decl = find_op(node.op)
+        if decl is None:
+            why = node.attrs.get("why") or "convcore has no op for it"
+            raise UnsupportedError(
+                Problem(node.origin.layer or node.name, str(node.attrs.get("type", node.op)), str(why), code="unsupported_op"),
+                "cannot be run",
+            )
+        try:
+            if decl.reference is None:
+                return self._run_body(node, decl, args, env)
+            attrs = {k: evaluate_attr(v, env) for k, v in node.attrs.items()}
+            if node.regions:
+                runs = []
+                for region in node.regions:
+                    inner = Interpreter(region)
+                    runs.append(lambda *xs, inner=inner: inner.run(xs, env=env))
+                attrs["run"] = tuple(runs)
+            result = decl.reference(*args, **attrs)
+        except ConvcoreError:
+            raise
+        except (ValueError, IndexError, TypeError, FloatingPointError, OverflowError, ZeroDivisionError) as e:
+            shapes = ", ".join("-" if a is None else f"{a.dtype}{list(a.shape)}" for a in args)
+            raise InputError(f"layer {node.origin}: {node.op}({shapes}) cannot be computed: {e}") from e
+        if isinstance(result, tuple):
+            return [np.asarray(r) for r in result]
+        return [np.asarray(result)]
+
+    def _run_body(self, node: Node, decl: Op, args: Sequence[Array | None], env: Mapping[str, int]) -> Sequence[Array]:
+        key = (node, tuple(None if a is None else (a.dtype.str, a.shape) for a in args))
+        body = self._bodies.get(key)
+        if body is None:
+            body = self._bodies[key] = build_body(decl, args, {k: evaluate_attr(v, env) for k, v in node.attrs.items()})
+        return Interpreter(body).run([a for a in args if a is not None], env=env)
+
+
+def build_body(decl: Op, args: Sequence[Array | None], attrs: Mapping[str, Any]) -> Graph:
+    """The body of a composite as a graph over inputs with the dtypes and shapes of ``args``."""
+    g = Graph(decl.name)
+    b = Builder(g)
+    ins = [None if a is None else b.input(f"x{i}", DType.of(a.dtype), a.shape) for i, a in enumerate(args)]
+    while len(ins) < len(decl.inputs) and not decl.inputs[-1].variadic:
+        ins.append(None)
+    if decl.body is None:
+        raise ShapeError(f"op {decl.name} has neither a reference nor a body")
+    out = decl.body(b, *ins, **attrs)
+    g.outputs = list(out) if isinstance(out, tuple) else [out]
+    return g
+
+
+def run(graph: Graph, *inputs: Array, **named: Array) -> list[Array]:
+    """Run a graph once: inputs positional or by name."""
+    return Interpreter(graph).run(named if named else inputs)

@@ -1,0 +1,192 @@
+"""Building graphs: ``b.op("relu", x)`` or ``b.relu(x)`` checks the inputs against the declaration and infers the outputs.
+
+The same builder is handed to loaders, rules, passes and op bodies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..ops import Op, find_op, op
+from ..ops.declare import InferContext
+from .dims import Shape
+from .dtypes import DType
+from .graph import Graph, Node, Origin, Value
+from .tensors import Tensor, as_tensor
+
+__all__ = ["Builder", "infer_outputs"]
+
+
+def infer_outputs(
+    decl: Op, inputs: Sequence[Value | None], attrs: Mapping[str, Any]
+) -> list[tuple[DType | None, Shape | None]]:
+    """Run an op's type check and shape rule on completed attributes."""
+    decl.check_types(inputs)
+    return list(decl.infer(InferContext(decl, inputs, attrs)))
+
+
+class Builder:
+    """Appends nodes to a graph (or inserts them before ``before``), with a current origin and name scope."""
+
+    def __init__(self, graph: Graph, *, before: Node | None = None, origin: Origin | None = None) -> None:
+        self.graph = graph
+        self.before = before
+        self.origin = origin or Origin()
+        self.scope = ""
+
+    @contextmanager
+    def at(self, origin: Origin, scope: str | None = None) -> Iterator[Builder]:
+        """Nodes made inside carry ``origin``; their names start with ``scope`` (default: the origin's layer)."""
+        old = self.origin, self.scope
+        self.origin, self.scope = origin, origin.layer if scope is None else scope
+        try:
+            yield self
+        finally:
+            self.origin, self.scope = old
+
+    def input(self, name: str, dtype: DType | str, shape: Shape | None) -> Value:
+        return self.graph.add_input(name, DType(dtype), shape)
+
+    def weight(self, tensor: Any, name: str = "", *, trainable: bool = False, source: str = "") -> Value:
+        """A trained array or constant of the graph; ``name`` defaults to ``<scope>/const``."""
+        t = tensor if isinstance(tensor, Tensor) else as_tensor(tensor)
+        return self.graph.add_weight(name or self._name("const"), t, trainable=trainable, source=source)
+
+    def const(self, value: Any, dtype: DType | str | None = None, name: str = "") -> Value:
+        """A constant from a Python number, list or array; Python floats become float32 unless ``dtype`` says otherwise."""
+        a = np.asarray(value, None if dtype is None else DType(dtype).numpy)
+        if dtype is None and not isinstance(value, (np.ndarray, np.generic)) and a.dtype == np.float64:
+            a = a.astype(np.float32)
+        return self.weight(a, name)
+
+    def like(self, x: Value, value: Any) -> Value:
+        """A scalar constant with the dtype of ``x``."""
+        return self.const(value, x.dtype or DType.FLOAT32)
+
+    def op(
+        self,
+        name: str,
+        *inputs: Value | None,
+        node_name: str = "",
+        output_names: Sequence[str] = (),
+        regions: Sequence[Graph] = (),
+        n_outputs: int | None = None,
+        **attrs: Any,
+    ) -> Any:
+        """Apply an op; returns its output Value, or a tuple when it declares several.
+
+        Raises ShapeError (naming the layer) when inputs or attributes do not fit the declaration.
+        """
+        node = self.node(
+            name, inputs, attrs, node_name=node_name, output_names=output_names, regions=regions, n_outputs=n_outputs
+        )
+        many = len(node.outputs) != 1 or op(name).variadic_outputs
+        return node.outputs if many else node.outputs[0]
+
+    def node(
+        self,
+        name: str,
+        inputs: Sequence[Value | None],
+        attrs: Mapping[str, Any] | None = None,
+        *,
+        node_name: str = "",
+        output_names: Sequence[str] = (),
+        regions: Sequence[Graph] = (),
+        n_outputs: int | None = None,
+    ) -> Node:
+        """Like :meth:`op` but returns the node."""
+        decl = op(name)
+        ins = list(inputs)
+        while ins and ins[-1] is None:
+            ins.pop()
+        try:
+            for v in ins:
+                if v is not None and v.graph is not self.graph:
+                    raise ShapeError(f"{name}: input {v} belongs to another graph")
+            if len(regions) != decl.regions:
+                raise ShapeError(f"{name} takes {decl.regions} regions, got {len(regions)}")
+            full = decl.complete(attrs or {}, ins)
+            if decl.regions:
+                full_with = dict(full)
+                full_with["regions"] = tuple(regions)
+                results = infer_outputs(decl, ins, full_with)
+            else:
+                results = infer_outputs(decl, ins, full)
+        except ShapeError as e:
+            if self.origin.layer and str(self.origin) not in str(e):
+                raise ShapeError(f"layer {self.origin}: {e}") from e
+            raise
+        base = node_name or self._name(name)
+        nname = self.graph.fresh_name(base) if not node_name else node_name
+        if node_name:
+            self.graph.claim_name(node_name)
+        outs = []
+        for i, (dtype, shape) in enumerate(results):
+            if i < len(output_names) and output_names[i]:
+                oname = self.graph.fresh_name(output_names[i])
+            elif len(results) == 1:
+                oname = self.graph.fresh_name(f"{nname}:0")
+            else:
+                label = decl.outputs[i] if i < len(decl.outputs) and not decl.variadic_outputs else str(i)
+                oname = self.graph.fresh_name(f"{nname}:{label}")
+            outs.append(Value(oname, dtype, shape))
+        node = Node(name, ins, outs, full, name=nname, regions=regions, origin=self.origin)
+        self.graph.insert(node, before=self.before)
+        return node
+
+    def opaque(
+        self,
+        framework: str,
+        type: str,
+        inputs: Sequence[Value | None],
+        n_outputs: int,
+        attributes: Mapping[str, Any],
+        *,
+        why: str = "",
+        output_names: Sequence[str] = (),
+        results: Sequence[tuple[DType | None, Shape | None]] = (),
+    ) -> tuple[Value, ...]:
+        """A foreign op convcore does not know: kept whole for inspection and same-format output, refused elsewhere.
+
+        ``why`` is the reason quoted when it is refused.
+        """
+        base = self._name(type)
+        nname = self.graph.fresh_name(base)
+        outs = []
+        for i in range(n_outputs):
+            dtype, shape = results[i] if i < len(results) else (None, None)
+            want = output_names[i] if i < len(output_names) else ""
+            outs.append(Value(self.graph.fresh_name(want or f"{nname}:{i}"), dtype, shape))
+        attrs = {"framework": framework, "type": type, "attributes": dict(attributes), "why": why}
+        node = Node("opaque", inputs, outs, attrs, name=nname, origin=self.origin)
+        self.graph.insert(node, before=self.before)
+        return node.outputs
+
+    def _name(self, suffix: str) -> str:
+        if not self.scope:
+            return suffix
+        return f"{self.scope}/{suffix}"
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        py = name.rstrip("_")  # and_, or_, not_
+        if find_op(py) is None:
+            raise AttributeError(f"Builder has no attribute and convcore no op {py!r}")
+
+        def apply(*inputs: Value | None, **attrs: Any) -> Any:
+            return self.op(py, *inputs, **attrs)
+
+        return apply
+
+    def require(self, condition: bool, why: str) -> None:
+        """Raise ShapeError naming the current layer unless ``condition``."""
+        if not condition:
+            raise ShapeError(f"layer {self.origin}: {why}" if self.origin.layer else why)
+
+

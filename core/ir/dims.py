@@ -1,0 +1,354 @@
+"""Symbolic sizes: a name with integer arithmetic, kept in one canonical form so that equal sizes compare equal.
+
+``Dim("N") * 2 + 1`` prints as ``2*N+1``; an expression that turns out constant becomes an ``int``. Sizes are taken to be
+non-negative integers. ``None`` in a shape means "unknown"; -1 does not exist.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Union
+
+from ..errors import InputError, ShapeError
+
+__all__ = ["Dim", "DimLike", "Shape", "ceil_div", "dim_max", "dim_min", "evaluate", "parse_dim", "product", "shape_text"]
+
+_Atom = Union[str, "_Call"]
+_Mono = tuple[tuple[_Atom, int], ...]
+
+
+class _Call:
+    """An opaque function of sizes (floor division, remainder, max, min) that does not simplify further."""
+
+    __slots__ = ("_hash", "args", "fn")
+
+    def __init__(self, fn: str, args: tuple[DimLike, ...]) -> None:
+        self.fn, self.args = fn, args
+        self._hash = hash((fn, args))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Call) and self.fn == other.fn and self.args == other.args
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __str__(self) -> str:
+        a = [str(x) if isinstance(x, int) or x.is_name else f"({x})" for x in self.args]
+        if self.fn in ("//", "%"):
+            return f"{a[0]}{self.fn}{a[1]}"
+        return f"{self.fn}({', '.join(str(x) for x in self.args)})"
+
+
+def _key(atom: _Atom) -> str:
+    return atom if isinstance(atom, str) and atom.isidentifier() else f"{{{atom}}}" if isinstance(atom, str) else str(atom)
+
+
+class Dim:
+    """A polynomial with integer coefficients over names and opaque calls."""
+
+    __slots__ = ("_hash", "_terms")
+
+    def __init__(self, name: str) -> None:
+        if not isinstance(name, str) or not name:
+            raise ShapeError(f"a symbolic size needs a name, got {name!r}")
+        self._terms: tuple[tuple[_Mono, int], ...] = ((((name, 1),), 1),)
+        self._hash = hash(self._terms)
+
+    # ---- construction
+    @staticmethod
+    def _make(terms: Mapping[_Mono, int]) -> DimLike:
+        left = {m: c for m, c in terms.items() if c}
+        if not left:
+            return 0
+        if len(left) == 1 and () in left:
+            return left[()]
+        d = object.__new__(Dim)
+        d._terms = tuple(sorted(left.items(), key=lambda t: (-sum(p for _, p in t[0]), [(_key(a), p) for a, p in t[0]])))
+        d._hash = hash(d._terms)
+        return d
+
+    @staticmethod
+    def _call(fn: str, *args: DimLike) -> DimLike:
+        return Dim._make({((_Call(fn, args), 1),): 1})
+
+    @staticmethod
+    def _of(x: DimLike) -> dict[_Mono, int]:
+        return dict(x._terms) if isinstance(x, Dim) else {(): int(x)} if x else {}
+
+    @property
+    def is_name(self) -> bool:
+        """Whether it is a bare name."""
+        t = self._terms
+        return len(t) == 1 and t[0][1] == 1 and len(t[0][0]) == 1 and t[0][0][0][1] == 1 and isinstance(t[0][0][0][0], str)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names it depends on."""
+        out: set[str] = set()
+        for mono, _ in self._terms:
+            for atom, _p in mono:
+                if isinstance(atom, str):
+                    out.add(atom)
+                else:
+                    for a in atom.args:
+                        if isinstance(a, Dim):
+                            out |= a.names
+        return frozenset(out)
+
+    # ---- arithmetic
+    def __add__(self, other: DimLike) -> DimLike:
+        if not isinstance(other, (int, Dim)):
+            return NotImplemented
+        terms = self._of(self)
+        for m, c in self._of(other).items():
+            terms[m] = terms.get(m, 0) + c
+        return self._make(terms)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> DimLike:
+        return self._make({m: -c for m, c in self._terms})
+
+    def __sub__(self, other: DimLike) -> DimLike:
+        return self + (-other)
+
+    def __rsub__(self, other: DimLike) -> DimLike:
+        return (-self) + other
+
+    def __mul__(self, other: DimLike) -> DimLike:
+        if not isinstance(other, (int, Dim)):
+            return NotImplemented
+        terms: dict[_Mono, int] = {}
+        for m1, c1 in self._terms:
+            for m2, c2 in self._of(other).items():
+                powers: dict[_Atom, int] = dict(m1)
+                for a, p in m2:
+                    powers[a] = powers.get(a, 0) + p
+                m = tuple(sorted(powers.items(), key=lambda t: _key(t[0])))
+                terms[m] = terms.get(m, 0) + c1 * c2
+        return self._make(terms)
+
+    __rmul__ = __mul__
+
+    def _split(self, k: DimLike) -> tuple[DimLike, DimLike]:
+        """``q, r`` with ``self == q*k + r``, taking into q every term that k divides exactly."""
+        if isinstance(k, int):
+            q = {m: c // k for m, c in self._terms if m and c % k == 0}
+            r = {m: c for m, c in self._terms if m and c % k}
+            const = dict(self._terms).get((), 0)
+            if not r:
+                q[()], r[()] = divmod(const, k)
+            else:
+                r[()] = const
+            return self._make(q), self._make(r)
+        if len(k._terms) != 1:
+            return (1, 0) if self == k else (0, self)
+        (km, kc), qd, rd = k._terms[0], {}, {}
+        for m, c in self._terms:
+            powers = dict(m)
+            if c % kc == 0 and all(powers.get(a, 0) >= p for a, p in km):
+                for a, p in km:
+                    powers[a] -= p
+                qd[tuple((a, p) for a, p in powers.items() if p)] = c // kc
+            else:
+                rd[m] = c
+        return self._make(qd), self._make(rd)
+
+    def __floordiv__(self, other: DimLike) -> DimLike:
+        if not isinstance(other, (int, Dim)):
+            return NotImplemented
+        if isinstance(other, int) and other <= 0:
+            raise ShapeError(f"cannot divide the size {self} by {other}")
+        q, r = self._split(other)
+        if isinstance(r, int) and (r == 0 or (isinstance(other, int) and 0 <= r < other)):
+            return q
+        return q + self._call("//", r, other)
+
+    def __rfloordiv__(self, other: int) -> DimLike:
+        return 0 if other == 0 else self._call("//", other, self)
+
+    def __mod__(self, other: DimLike) -> DimLike:
+        if not isinstance(other, (int, Dim)):
+            return NotImplemented
+        _, r = self._split(other)
+        if isinstance(r, int) and (r == 0 or (isinstance(other, int) and 0 <= r < other)):
+            return r
+        return self._call("%", r, other)
+
+    def __rmod__(self, other: int) -> DimLike:
+        return 0 if other == 0 else self._call("%", other, self)
+
+    # ---- comparison and text
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Dim) and self._hash == other._hash and self._terms == other._terms
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __bool__(self) -> bool:
+        raise ShapeError(f"the size {self} is symbolic: its truth value is not known")
+
+    def __str__(self) -> str:
+        out = ""
+        for mono, c in self._terms:
+            factors = []
+            for a, p in mono:
+                text = f"({a})" if isinstance(a, _Call) and a.fn in ("//", "%") and (len(mono) > 1 or abs(c) != 1) else _key(a)
+                factors += [text] * p
+            if abs(c) != 1 or not mono:
+                factors.insert(0, str(abs(c)))
+            out += ("-" if c < 0 else "+" if out else "") + "*".join(factors)
+        return out
+
+    def __repr__(self) -> str:
+        return f"Dim({str(self)!r})"
+
+    def evaluate(self, env: Mapping[str, int]) -> int:
+        """Its value with every name bound by ``env``; InputError names one that is not."""
+        total = 0
+        for mono, c in self._terms:
+            v = c
+            for atom, p in mono:
+                v *= self._atom(atom, env) ** p
+            total += v
+        return total
+
+    @staticmethod
+    def _atom(atom: _Atom, env: Mapping[str, int]) -> int:
+        if isinstance(atom, str):
+            if atom not in env:
+                raise InputError(f"the size {atom!r} is not fixed by any input's shape")
+            return env[atom]
+        args = [a.evaluate(env) if isinstance(a, Dim) else a for a in atom.args]
+        return _FUNCTIONS[atom.fn](args)
+
+    def substitute(self, env: Mapping[str, DimLike]) -> DimLike:
+        """The expression with names replaced by sizes."""
+        total: DimLike = 0
+        for mono, c in self._terms:
+            v: DimLike = c
+            for atom, p in mono:
+                if isinstance(atom, str):
+                    base = env.get(atom, Dim(atom))
+                else:
+                    args = [a.substitute(env) if isinstance(a, Dim) else a for a in atom.args]
+                    base = _apply(atom.fn, args)
+                for _ in range(p):
+                    v = v * base
+            total = total + v
+        return total
+
+
+DimLike = Union[int, Dim]
+Shape = tuple[Union[int, Dim, None], ...]
+
+_FUNCTIONS: dict[str, Callable[[Sequence[int]], int]] = {
+    "//": lambda a: a[0] // a[1],
+    "%": lambda a: a[0] % a[1],
+    "max": max,
+    "min": min,
+}
+
+
+def _apply(fn: str, args: Sequence[DimLike]) -> DimLike:
+    if fn == "//":
+        return args[0] // args[1]
+    if fn == "%":
+        return args[0] % args[1]
+    return _extreme(fn, args)
+
+
+def _extreme(fn: str, args: Sequence[DimLike]) -> DimLike:
+    symbols: list[DimLike] = []
+    ints = [a for a in args if isinstance(a, int)]
+    for a in args:
+        if isinstance(a, Dim) and a not in symbols:
+            symbols.append(a)
+    if ints:
+        best = _FUNCTIONS[fn](ints)
+        # sizes are non-negative, so max(0, name) is the name itself
+        if not (fn == "max" and best <= 0 and symbols and all(isinstance(s, Dim) and s.is_name for s in symbols)):
+            symbols.append(best)
+    return symbols[0] if len(symbols) == 1 else Dim._call(fn, *symbols)
+
+
+def dim_max(*args: DimLike) -> DimLike:
+    """The largest of several sizes."""
+    return _extreme("max", args)
+
+
+def dim_min(*args: DimLike) -> DimLike:
+    """The smallest of several sizes."""
+    return _extreme("min", args)
+
+
+def ceil_div(a: DimLike, b: DimLike) -> DimLike:
+    """``a / b`` rounded up."""
+    return (a + b - 1) // b
+
+
+def product(dims: Sequence[DimLike | None]) -> DimLike | None:
+    """The product of sizes; None if one is unknown (and none is 0)."""
+    total: DimLike = 1
+    unknown = False
+    for d in dims:
+        if d is None:
+            unknown = True
+        else:
+            total = total * d
+    return None if unknown and total != 0 else total
+
+
+def evaluate(x: DimLike, env: Mapping[str, int]) -> int:
+    """The integer value of a size."""
+    return x.evaluate(env) if isinstance(x, Dim) else x
+
+
+def shape_text(shape: Shape | None) -> str:
+    """``[N, 3, ?]``; ``[...]`` when even the rank is unknown."""
+    return "[...]" if shape is None else "[" + ", ".join("?" if d is None else str(d) for d in shape) + "]"
+
+
+def parse_dim(text: str) -> DimLike:
+    """Read what ``str`` prints (and any + - * // % max min expression over names and integers)."""
+    names: dict[str, str] = {}
+
+    def protect(m: re.Match[str]) -> str:  # names may hold dots or other characters when quoted in braces
+        names[f"_{len(names)}_"] = m.group(1)
+        return f"_{len(names) - 1}_"
+
+    src = re.sub(r"\{([^{}]*)\}", protect, text)
+    if len(src) > 4096:
+        raise ShapeError("a size expression may have at most 4,096 characters")
+
+    def walk(n: ast.AST) -> DimLike:
+        if isinstance(n, ast.Expression):
+            return walk(n.body)
+        if isinstance(n, ast.Constant) and type(n.value) is int:
+            return n.value
+        if isinstance(n, ast.Name):
+            return Dim(names.get(n.id, n.id))
+        if isinstance(n, ast.UnaryOp) and isinstance(n.op, ast.USub):
+            return -walk(n.operand)
+        if isinstance(n, ast.BinOp):
+            a, b = walk(n.left), walk(n.right)
+            if isinstance(n.op, ast.Add):
+                return a + b
+            if isinstance(n.op, ast.Sub):
+                return a - b
+            if isinstance(n.op, ast.Mult):
+                return a * b
+            if isinstance(n.op, ast.FloorDiv):
+                return a // b
+            if isinstance(n.op, ast.Mod):
+                return a % b
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in ("max", "min") and not n.keywords:
+            return _extreme(n.func.id, [walk(a) for a in n.args])
+        raise ShapeError(f"not a size expression: {text!r}")
+
+    try:
+        return walk(ast.parse(src.strip(), mode="eval"))
+    except (SyntaxError, RecursionError, ZeroDivisionError) as e:
+        raise ShapeError(f"not a size expression: {text!r}") from e

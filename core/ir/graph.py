@@ -1,0 +1,413 @@
+"""The containers: values with uses, nodes, graphs with regions. Every mutation goes through a method that keeps uses right.
+
+A :class:`Graph` holds its nodes in a linked list in execution order, so nodes may be inserted and removed while iterating. A
+node's regions (bodies of control flow) are graphs of their own whose inputs are bound to inputs of the node: captures are
+explicit, an inner node never refers to an outer value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..errors import VerifyError
+from .dims import Shape, shape_text
+from .dtypes import DType
+from .tensors import Tensor
+
+__all__ = ["Graph", "Layer", "Node", "Origin", "Value"]
+
+AttrValue = Any  # int | float | bool | str | None | DType | Dim | Tensor | dict/tuple of these
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a node comes from: quoted by errors and reports, extended by passes."""
+
+    framework: str = ""
+    layer: str = ""  # path of the source layer or name of the source node
+    type: str = ""  # class or op type in the source, e.g. "Conv2D"
+    source: str = ""  # further detail, e.g. the source op inside a composite
+    passes: tuple[str, ...] = ()
+
+    def by(self, pass_name: str) -> Origin:
+        """The same origin with the name of the pass that made or changed the node appended."""
+        return self if self.passes and self.passes[-1] == pass_name else replace(self, passes=(*self.passes, pass_name))
+
+    def __str__(self) -> str:
+        return f"{self.layer!r} ({self.type})" if self.layer else self.type or "?"
+
+
+class Value:
+    """An edge of the graph: an input, a weight (``tensor`` is set) or an output of a node."""
+
+    __slots__ = ("_uses", "dtype", "graph", "index", "name", "producer", "shape", "source", "tensor", "trainable")
+
+    def __init__(self, name: str, dtype: DType | None, shape: Shape | None, tensor: Tensor | None = None) -> None:
+        self.name = name
+        self.dtype = dtype
+        self.shape = shape
+        self.tensor = tensor
+        self.trainable = False
+        self.source = ""  # the weight's name in the source
+        self.producer: Node | None = None
+        self.index = 0
+        self.graph: Graph | None = None
+        self._uses: dict[tuple[Node, int], None] = {}
+
+    @property
+    def uses(self) -> tuple[tuple[Node, int], ...]:
+        """``(node, input position)`` of every use, in order of insertion (graph outputs not counted)."""
+        return tuple(self._uses)
+
+    @property
+    def users(self) -> tuple[Node, ...]:
+        """The distinct nodes that use it."""
+        return tuple(dict.fromkeys(n for n, _ in self._uses))
+
+    @property
+    def is_weight(self) -> bool:
+        return self.tensor is not None
+
+    @property
+    def rank(self) -> int | None:
+        return None if self.shape is None else len(self.shape)
+
+    @property
+    def is_output(self) -> bool:
+        """Whether it is an output of its graph."""
+        return self.graph is not None and any(v is self for v in self.graph.outputs)
+
+    def replace_uses(self, new: Value, *, outputs: bool = True, only: Iterable[Node] | None = None) -> None:
+        """Let every user (or those in ``only``) use ``new``; ``outputs`` also replaces it among the graph's outputs."""
+        allowed = None if only is None else set(only)
+        for node, i in self.uses:
+            if allowed is None or node in allowed:
+                node.set_input(i, new)
+        if outputs and allowed is None and self.graph is not None:
+            self.graph.outputs[:] = [new if v is self else v for v in self.graph.outputs]
+
+    def __repr__(self) -> str:
+        return f"%{self.name}: {self.dtype}{shape_text(self.shape)}"
+
+
+class Node:
+    """One application of an op. ``inputs`` may hold None for an omitted optional input."""
+
+    __slots__ = ("_inputs", "_next", "_outputs", "_prev", "attrs", "graph", "name", "op", "origin", "regions")
+
+    def __init__(
+        self,
+        op: str,
+        inputs: Sequence[Value | None],
+        outputs: Sequence[Value],
+        attrs: Mapping[str, AttrValue] | None = None,
+        *,
+        name: str = "",
+        regions: Sequence[Graph] = (),
+        origin: Origin | None = None,
+    ) -> None:
+        self.op = op
+        self.name = name
+        self.attrs: dict[str, AttrValue] = dict(attrs or {})
+        self.regions: tuple[Graph, ...] = tuple(regions)
+        self.origin = origin or Origin()
+        self.graph: Graph | None = None
+        self._prev: Node | None = None
+        self._next: Node | None = None
+        self._inputs: tuple[Value | None, ...] = ()
+        self._outputs = tuple(outputs)
+        for i, v in enumerate(self._outputs):
+            v.producer, v.index = self, i
+        self.set_inputs(inputs)
+
+    @property
+    def inputs(self) -> tuple[Value | None, ...]:
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[Value, ...]:
+        return self._outputs
+
+    @property
+    def output(self) -> Value:
+        """The only output."""
+        if len(self._outputs) != 1:
+            raise VerifyError(f"{self} has {len(self._outputs)} outputs")
+        return self._outputs[0]
+
+    def set_inputs(self, inputs: Sequence[Value | None]) -> None:
+        for i, v in enumerate(self._inputs):
+            if v is not None:
+                v._uses.pop((self, i), None)
+        self._inputs = tuple(inputs)
+        for i, v in enumerate(self._inputs):
+            if v is not None:
+                v._uses[(self, i)] = None
+
+    def set_input(self, i: int, v: Value | None) -> None:
+        old = self._inputs[i]
+        if old is not None:
+            old._uses.pop((self, i), None)
+        self._inputs = (*self._inputs[:i], v, *self._inputs[i + 1 :])
+        if v is not None:
+            v._uses[(self, i)] = None
+
+    def set_outputs(self, outputs: Sequence[Value]) -> None:
+        """Replace the output values (their producer becomes this node)."""
+        self._outputs = tuple(outputs)
+        for i, v in enumerate(self._outputs):
+            v.producer, v.index, v.graph = self, i, self.graph
+
+    def __repr__(self) -> str:
+        return f"{self.op} {self.name!r} from {self.origin}"
+
+
+@dataclass
+class Layer:
+    """A layer of the source model as its author knew it: what ``Model.layers`` lists and ``model["name"]`` finds."""
+
+    name: str
+    type: str
+    outputs: tuple[Value, ...]
+    inputs: tuple[Value, ...] = ()
+    weights: tuple[Value, ...] = ()
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+class Graph:
+    """A graph in single-assignment form: inputs, weights, nodes in execution order, outputs."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.inputs: list[Value] = []
+        self.outputs: list[Value] = []
+        self.weights: dict[str, Value] = {}
+        self.layers: list[Layer] = []
+        self.metadata: dict[str, Any] = {}
+        self._first: Node | None = None
+        self._last: Node | None = None
+        self._count = 0
+        self._names: dict[str, int] = {}
+
+    # ---- names
+    def fresh_name(self, base: str) -> str:
+        """``base`` if it is free among values and nodes named so far, else ``base_1``, ``base_2``..."""
+        n = self._names.get(base)
+        if n is None:
+            self._names[base] = 0
+            return base
+        while True:
+            n += 1
+            name = f"{base}_{n}"
+            if name not in self._names:
+                self._names[base] = n
+                self._names[name] = 0
+                return name
+
+    def claim_name(self, name: str) -> None:
+        """Reserve a name that is used as it is."""
+        self._names.setdefault(name, 0)
+
+    # ---- values
+    def add_input(self, name: str, dtype: DType | None, shape: Shape | None) -> Value:
+        v = Value(self.fresh_name(name), dtype, shape)
+        v.graph = self
+        self.inputs.append(v)
+        return v
+
+    def add_weight(self, name: str, tensor: Tensor, *, trainable: bool = False, source: str = "") -> Value:
+        """Register a constant or trained array; the name is made unique."""
+        v = Value(self.fresh_name(name), tensor.dtype, tensor.shape, tensor)
+        v.graph, v.trainable, v.source = self, trainable, source
+        self.weights[v.name] = v
+        return v
+
+    def remove_weight(self, v: Value) -> None:
+        if v._uses or v.is_output:
+            raise VerifyError(f"weight {v} is still in use")
+        del self.weights[v.name]
+        v.graph = None
+
+    def prune_weights(self) -> None:
+        """Drop weights that nothing uses."""
+        kept = {id(v) for v in self.outputs}
+        self.weights = {k: v for k, v in self.weights.items() if v._uses or id(v) in kept}
+
+    # ---- nodes
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Node]:
+        """Nodes in order. The current node may be removed and nodes may be inserted while iterating."""
+        node = self._first
+        while node is not None:
+            following = node._next
+            yield node
+            if node.graph is self:
+                following = node._next
+            node = following
+
+    def __reversed__(self) -> Iterator[Node]:
+        node = self._last
+        while node is not None:
+            before = node._prev
+            yield node
+            if node.graph is self:
+                before = node._prev
+            node = before
+
+    @property
+    def nodes(self) -> list[Node]:
+        return list(self)
+
+    def insert(self, node: Node, *, before: Node | None = None, after: Node | None = None) -> Node:
+        """Put a node in: at the end, or before/after another node of this graph."""
+        if node.graph is not None:
+            raise VerifyError(f"{node} is already in a graph")
+        if after is not None:
+            before = after._next
+            prev: Node | None = after
+        else:
+            prev = self._last if before is None else before._prev
+        node.graph, node._prev, node._next = self, prev, before
+        if prev is None:
+            self._first = node
+        else:
+            prev._next = node
+        if before is None:
+            self._last = node
+        else:
+            before._prev = node
+        for v in node.outputs:
+            v.graph = self
+        self._count += 1
+        return node
+
+    def append(self, node: Node) -> Node:
+        return self.insert(node)
+
+    def remove(self, node: Node) -> None:
+        """Take a node out; its outputs must be unused."""
+        for v in node.outputs:
+            if v._uses or v.is_output:
+                raise VerifyError(f"{node} is removed but its output {v} is still used")
+        self.detach(node)
+        node.set_inputs(())
+
+    def detach(self, node: Node) -> None:
+        """Unlink a node without touching its uses, e.g. to put it elsewhere."""
+        if node.graph is not self:
+            raise VerifyError(f"{node} is not in graph {self.name!r}")
+        if node._prev is None:
+            self._first = node._next
+        else:
+            node._prev._next = node._next
+        if node._next is None:
+            self._last = node._prev
+        else:
+            node._next._prev = node._prev
+        node.graph = None
+        self._count -= 1
+
+    def remove_unused(self) -> int:
+        """Drop nodes whose outputs nobody uses, then unused weights; returns how many nodes went."""
+        removed = 0
+        outs = {id(v) for v in self.outputs}
+        for node in reversed(self):
+            if not any(v._uses or id(v) in outs for v in node.outputs):
+                self.detach(node)
+                node.set_inputs(())
+                removed += 1
+        self.prune_weights()
+        return removed
+
+    def sort(self) -> None:
+        """Put nodes into execution order (stable); VerifyError names the nodes of a cycle."""
+        nodes = self.nodes
+        waiting = {n: sum(1 for v in n.inputs if v is not None and v.producer is not None) for n in nodes}
+        ready = [n for n in nodes if not waiting[n]]
+        order: list[Node] = []
+        import heapq
+
+        rank = {n: i for i, n in enumerate(nodes)}
+        heap = [rank[n] for n in ready]
+        heapq.heapify(heap)
+        while heap:
+            n = nodes[heapq.heappop(heap)]
+            order.append(n)
+            for v in n.outputs:
+                for user, _ in v._uses:
+                    if user in waiting:
+                        waiting[user] -= 1
+                        if not waiting[user]:
+                            heapq.heappush(heap, rank[user])
+        if len(order) != len(nodes):
+            stuck = [n for n in nodes if waiting[n]][:5]
+            raise VerifyError("cycle through " + ", ".join(map(repr, stuck)))
+        if order != nodes:
+            for n in nodes:
+                self.detach(n)
+            for n in order:
+                self.insert(n)
+
+    def values(self) -> Iterator[Value]:
+        """Inputs, weights and node outputs."""
+        yield from self.inputs
+        yield from self.weights.values()
+        for node in self:
+            yield from node.outputs
+
+    def find(self, name: str) -> Value | None:
+        """The value of that name (linear search)."""
+        return next((v for v in self.values() if v.name == name), None)
+
+    def clone(self) -> Graph:
+        """A copy that shares nothing but tensors."""
+        return copy_graph(self)
+
+    def __str__(self) -> str:
+        from .text import to_text
+
+        return to_text(self)
+
+
+def copy_graph(graph: Graph) -> Graph:
+    """A deep copy of the structure; tensors, which never change, are shared."""
+    new = Graph(graph.name)
+    m: dict[int, Value] = {}
+
+    def value(v: Value) -> Value:
+        c = Value(v.name, v.dtype, v.shape, v.tensor)
+        c.trainable, c.source, c.graph = v.trainable, v.source, new
+        m[id(v)] = c
+        return c
+
+    new.inputs = [value(v) for v in graph.inputs]
+    new.weights = {k: value(v) for k, v in graph.weights.items()}
+    for node in graph:
+        new.insert(
+            Node(
+                node.op,
+                [None if v is None else m[id(v)] for v in node.inputs],
+                [value(v) for v in node.outputs],
+                node.attrs,
+                name=node.name,
+                regions=[copy_graph(r) for r in node.regions],
+                origin=node.origin,
+            )
+        )
+    new.outputs = [m[id(v)] for v in graph.outputs]
+    new.layers = [
+        replace(
+            layer,
+            outputs=tuple(m[id(v)] for v in layer.outputs if id(v) in m),
+            inputs=tuple(m[id(v)] for v in layer.inputs if id(v) in m),
+            weights=tuple(m[id(v)] for v in layer.weights if id(v) in m),
+        )
+        for layer in graph.layers
+    ]
+    new.metadata = dict(graph.metadata)
+    new._names = dict(graph._names)
+    return new

@@ -1,0 +1,136 @@
+"""Axis rules: how an op behaves when the axes of its inputs are permuted. Pure data; :mod:`convcore.layout` applies them.
+
+With ``y = x.transpose(p)`` (axis i of y is axis ``p[i]`` of x): an axis ``a`` becomes ``p.index(a)``, a per-axis vector ``v``
+becomes ``[v[i] for i in p]``. A rule names the attributes it has to rewrite; every other attribute must not depend on the
+order of axes. "The main inputs" are those not named in ``fixed``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = [
+    "CHANNELS",
+    "TIME",
+    "Axes",
+    "Axis",
+    "AxisRule",
+    "Broadcast",
+    "Elementwise",
+    "Insert",
+    "LastAxes",
+    "Layout",
+    "Opaque",
+    "PerAxis",
+    "Perm",
+    "Remove",
+    "Reshape",
+]
+
+
+@dataclass(frozen=True)
+class AxisRule:
+    """Base. ``fixed`` names inputs that are never permuted (1-D parameters, scalars)."""
+
+    fixed: tuple[str, ...] = field(default=(), kw_only=True)
+
+
+@dataclass(frozen=True)
+class Elementwise(AxisRule):
+    """Output axes are the input's axes; nothing to rewrite. Several inputs must have equal shapes."""
+
+
+@dataclass(frozen=True)
+class Broadcast(AxisRule):
+    """Inputs broadcast against each other as numpy does (right-aligned); missing leading axes count as size 1."""
+
+
+@dataclass(frozen=True)
+class Axis(AxisRule):
+    """One axis, in attribute ``attr``, is special; output axes are the input's (softmax, concat, batch_norm, split...)."""
+
+    attr: str = "axis"
+
+
+@dataclass(frozen=True)
+class Axes(AxisRule):
+    """Several axes are special. ``keepdims`` is the name of a bool attribute, or True when axes always stay."""
+
+    attr: str = "axes"
+    keepdims: str | bool = "keepdims"
+
+
+@dataclass(frozen=True)
+class PerAxis(AxisRule):
+    """Attributes hold one entry per axis (pad, slice, tile...)."""
+
+    attrs: tuple[str, ...] = ("pads",)
+
+
+@dataclass(frozen=True)
+class Perm(AxisRule):
+    """The op is itself a permutation: it absorbs one on either side."""
+
+    attr: str = "perm"
+
+
+@dataclass(frozen=True)
+class Insert(AxisRule):
+    """Inserts axes of size 1 at the given output positions (unsqueeze)."""
+
+    attr: str = "axes"
+
+
+@dataclass(frozen=True)
+class Remove(AxisRule):
+    """Removes axes (squeeze)."""
+
+    attr: str = "axes"
+
+
+@dataclass(frozen=True)
+class LastAxes(AxisRule):
+    """Works on the last ``k`` axes of every main input, the leading ones are batch (linear: 1, matmul: 2)."""
+
+    k: int = 1
+
+
+@dataclass(frozen=True)
+class Layout(AxisRule):
+    """The op names its own order in attribute ``attr``.
+
+    ``forms`` maps each value of the attribute to the order of every permuted input and output: letters are single axes,
+    ``*`` stands for all spatial axes. Inputs and outputs that are not named keep their order.
+    """
+
+    attr: str = "layout"
+    family: str = "channels"
+    forms: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
+
+
+def CHANNELS(*names: str) -> Layout:  # noqa: N802
+    """channels_first / channels_last for the named inputs and outputs."""
+    return Layout(
+        "layout",
+        "channels",
+        {"channels_first": dict.fromkeys(names, "NC*"), "channels_last": dict.fromkeys(names, "N*C")},
+    )
+
+
+def TIME(**names: str) -> Layout:  # noqa: N802
+    """batch_major / time_major; each name with its batch-major order, e.g. ``x="NTC", mask="NT"``."""
+    swap = {k: v.replace("N", "#").replace("T", "N").replace("#", "T") for k, v in names.items()}
+    return Layout("layout", "time", {"batch_major": names, "time_major": swap})
+
+
+@dataclass(frozen=True)
+class Reshape(AxisRule):
+    """A reshape: a permutation passes iff groups of axes that merge or split move as whole blocks."""
+
+    attr: str = "shape"
+
+
+@dataclass(frozen=True)
+class Opaque(AxisRule):
+    """Nothing is known: inputs and outputs keep their order. The safe default."""

@@ -1,0 +1,477 @@
+"""How an op is declared: once, as data plus small functions.
+
+    elementwise unary     unary("exp", np.exp, "e to the power x")
+    anything else         op("softmax", "x:float", attrs={"axis": AxisAttr(-1)}, infer=same("x"), reference=softmax,
+                             axes=Axis(), samples=[Sample((2, 3, 5), axis=1)])
+
+* The signature lists inputs in order: ``name[:types]``, ``?`` after it for optional, ``*`` for any number (last).
+  ``types`` is one of float, int, number, bool, any (default any).
+* ``reference(*arrays, **attrs)`` takes numpy arrays in that order (None for an omitted one) and every attribute with sizes
+  evaluated, and returns an array or a tuple. It is the op's meaning.
+* ``infer(c)`` returns ``(dtype, shape)`` per output from an :class:`InferContext`.
+* ``body(b, *values, **attrs)`` builds the same thing from simpler ops; a target without a rule for the op gets the body.
+* ``samples`` let the op test itself: shape rule == reference, body == reference, axis rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DeclarationError, PluginConflictError, ShapeError
+from ..ir.dims import Dim, DimLike, Shape
+from ..ir.dtypes import DType
+from ..ir.graph import Value
+from ..ir.tensors import Tensor
+from .axes import AxisRule, Elementwise, Opaque
+
+__all__ = [
+    "REQUIRED",
+    "Arg",
+    "Attr",
+    "AxesAttr",
+    "AxisAttr",
+    "InferContext",
+    "Op",
+    "OpSet",
+    "Sample",
+]
+
+Array = NDArray[Any]
+Inferred = Sequence[tuple[DType | None, Shape | None]]
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "REQUIRED"
+
+
+REQUIRED = _Required()
+
+_KINDS = {
+    "int", "float", "bool", "str", "ints", "floats", "strs", "axis", "axes", "perm", "pads", "pairs",
+    "shape", "dim", "dims", "dtype", "tensor", "any",
+}  # fmt: skip
+"""int float bool str: scalars; ints floats strs: tuples; axis axes: normalised to 0..rank-1 of input ``of``; perm: a
+permutation; pads: ((begin, end), ...) or "same_upper"/"same_lower"; pairs: ((a, b), ...); shape dims: tuples of sizes,
+dim: a size (dims may hold None); dtype: DType; tensor: Tensor; any: JSON-like data."""
+
+
+@dataclass(frozen=True)
+class Attr:
+    """One attribute of an op: kind, default (REQUIRED when there is none), allowed values, one line of documentation."""
+
+    kind: str
+    default: Any = REQUIRED
+    choices: tuple[Any, ...] = ()
+    doc: str = ""
+    of: str = ""  # for axis/axes: the input whose rank counts (default: the first)
+    optional: bool = False  # whether None is allowed
+
+    def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise DeclarationError(f"unknown attribute kind {self.kind!r}")
+
+
+def AxisAttr(default: Any = REQUIRED, doc: str = "", of: str = "") -> Attr:  # noqa: N802
+    """An axis, negative counts from the end."""
+    return Attr("axis", default, doc=doc, of=of)
+
+
+def AxesAttr(default: Any = REQUIRED, doc: str = "", of: str = "", optional: bool = False) -> Attr:  # noqa: N802
+    """A tuple of axes; with ``optional``, None means all."""
+    return Attr("axes", default, doc=doc, of=of, optional=optional)
+
+
+@dataclass(frozen=True)
+class Arg:
+    """One input of an op."""
+
+    name: str
+    types: str = "any"
+    optional: bool = False
+    variadic: bool = False
+
+
+@dataclass(frozen=True, init=False)
+class Sample:
+    """One test case of an op: per input a shape (float32), ``(dtype, shape)``, ``(dtype, shape, low, high)``, an array or None."""
+
+    inputs: tuple[Any, ...]
+    attrs: Mapping[str, Any]
+
+    def __init__(self, *inputs: Any, **attrs: Any) -> None:
+        object.__setattr__(self, "inputs", inputs)
+        object.__setattr__(self, "attrs", attrs)
+
+    def arrays(self, seed: int = 0) -> list[Array | None]:
+        """Seeded input arrays: floats normal, ints in [low, high) (default 0..7), bools fair."""
+        rng = np.random.default_rng(seed)
+        out: list[Array | None] = []
+        for spec in self.inputs:
+            if spec is None or isinstance(spec, (np.ndarray, np.generic)):
+                out.append(None if spec is None else np.asarray(spec))
+                continue
+            dtype, shape, low, high = "float32", spec, None, None
+            if spec and isinstance(spec[0], str):
+                dtype, shape = spec[0], spec[1]
+                if len(spec) == 4:
+                    low, high = spec[2], spec[3]
+            nd = DType(dtype).numpy
+            if dtype == "bool":
+                out.append(rng.random(shape) < 0.5)
+            elif nd.kind in "iu":
+                out.append(rng.integers(low or 0, 7 if high is None else high, shape).astype(nd))
+            elif low is not None:
+                out.append(rng.uniform(low, high, shape).astype(nd))
+            else:
+                out.append(rng.standard_normal(shape).astype(nd))
+        return out
+
+
+_TYPES: dict[str, Callable[[DType], bool]] = {
+    "any": lambda d: True,
+    "float": lambda d: d.is_float,
+    "int": lambda d: d.is_int,
+    "number": lambda d: d.is_float or d.is_int or d.value.startswith("complex"),
+    "bool": lambda d: d is DType.BOOL,
+}
+
+
+_SAMPLE_DTYPES = {"float": "float32", "number": "float32", "any": "float32", "int": "int32", "bool": "bool"}
+
+
+class InferContext:
+    """What a shape rule sees: ``c.shape("x")``, ``c.dtype("x")``, ``c["axis"]``, ``c.fail("why")``."""
+
+    __slots__ = ("attrs", "inputs", "op")
+
+    def __init__(self, op: Op, inputs: Sequence[Value | None], attrs: Mapping[str, Any]) -> None:
+        self.op, self.inputs, self.attrs = op, tuple(inputs), attrs
+
+    def __getitem__(self, attr: str) -> Any:
+        return self.attrs[attr]
+
+    def value(self, name: str) -> Value | None:
+        i = self.op.position(name)
+        return self.inputs[i] if i < len(self.inputs) else None
+
+    def has(self, name: str) -> bool:
+        return self.value(name) is not None
+
+    def all(self, name: str) -> list[Value]:
+        """Every value of a variadic input."""
+        return [v for v in self.inputs[self.op.position(name) :] if v is not None]
+
+    def shape(self, name: str) -> Shape | None:
+        v = self.value(name)
+        return None if v is None else v.shape
+
+    def dtype(self, name: str) -> DType | None:
+        v = self.value(name)
+        return None if v is None else v.dtype
+
+    def const(self, name: str) -> Array | None:
+        """The values of a constant input, else None."""
+        v = self.value(name)
+        return None if v is None or v.tensor is None else v.tensor.numpy()
+
+    def rank(self, name: str, *allowed: int) -> int | None:
+        """The rank of an input; fails unless it is one of ``allowed`` (when given). None if unknown."""
+        s = self.shape(name)
+        if s is None:
+            return None
+        if allowed and len(s) not in allowed:
+            self.fail(f"{name} has {len(s)} axes, must have {' or '.join(map(str, allowed))}")
+        return len(s)
+
+    def same(self, a: DimLike | None, b: DimLike | None, what: str) -> DimLike | None:
+        """The common size; fails when both are integers and differ."""
+        if a is None or (isinstance(a, Dim) and isinstance(b, int)):
+            return b if b is not None else a
+        if isinstance(a, int) and isinstance(b, int) and a != b:
+            self.fail(f"{what}: {a} != {b}")
+        return a
+
+    def fail(self, why: str) -> None:
+        shapes = ", ".join("-" if v is None else repr(v) for v in self.inputs)
+        raise ShapeError(f"{self.op.name}({shapes}): {why}")
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """The declaration of an op. See the module's docstring."""
+
+    name: str
+    inputs: tuple[Arg, ...]
+    outputs: tuple[str, ...]
+    attrs: Mapping[str, Attr]
+    infer: Callable[[InferContext], Inferred]
+    reference: Callable[..., Any] | None
+    axes: AxisRule
+    body: Callable[..., Any] | None = None
+    doc: str = ""
+    family: str = ""
+    samples: tuple[Sample, ...] = ()
+    normalize: Callable[[dict[str, Any], Sequence[Value | None]], None] | None = None
+    regions: int = 0
+    variadic_outputs: bool = False
+    distribution: str = "convcore"
+    _positions: Mapping[str, int] = field(default_factory=dict, repr=False)
+
+    def position(self, name: str) -> int:
+        """The index of an input."""
+        try:
+            return self._positions[name]
+        except KeyError:
+            raise DeclarationError(f"op {self.name} has no input {name!r}") from None
+
+    @property
+    def composite(self) -> bool:
+        return self.body is not None
+
+    def complete(self, attrs: Mapping[str, Any], inputs: Sequence[Value | None]) -> dict[str, Any]:
+        """The attributes with defaults filled in, checked and normalised (axes non-negative, tuples, DType)."""
+        unknown = attrs.keys() - self.attrs.keys()
+        if unknown:
+            raise ShapeError(f"{self.name} has no attribute {', '.join(sorted(unknown))}")
+        out: dict[str, Any] = {}
+        for name, a in self.attrs.items():
+            v = attrs.get(name, a.default)
+            if v is REQUIRED:
+                raise ShapeError(f"{self.name} needs the attribute {name}")
+            out[name] = self._coerce(name, a, v, inputs)
+        if self.normalize is not None:
+            self.normalize(out, inputs)
+        return out
+
+    def _coerce(self, name: str, a: Attr, v: Any, inputs: Sequence[Value | None]) -> Any:
+        if v is None:
+            if a.optional or a.default is None:
+                return None
+            raise ShapeError(f"{self.name}: attribute {name} must not be None")
+        kind = a.kind
+        try:
+            if kind == "int":
+                v = _int(v)
+            elif kind == "float":
+                v = float(v)
+            elif kind == "bool":
+                if not isinstance(v, (bool, np.bool_)):
+                    raise TypeError(f"{v!r} is not a bool")
+                v = bool(v)
+            elif kind == "str":
+                if not isinstance(v, str):
+                    raise TypeError(f"{v!r} is not a string")
+            elif kind in ("ints", "perm"):
+                v = tuple(_int(x) for x in v)
+            elif kind == "floats":
+                v = tuple(float(x) for x in v)
+            elif kind == "strs":
+                v = tuple(str(x) for x in v)
+            elif kind == "pads":
+                v = v if isinstance(v, str) else tuple((_size(x), _size(y)) for x, y in v)
+                if isinstance(v, str) and v not in ("same_upper", "same_lower"):
+                    raise ValueError(f"{v!r} is neither pairs nor same_upper/same_lower")
+            elif kind == "pairs":
+                v = tuple((_size(x), _size(y)) for x, y in v)
+            elif kind in ("shape", "dims"):
+                v = tuple(None if x is None and kind == "dims" else _size(x) for x in v)
+            elif kind == "dim":
+                v = _size(v)
+            elif kind == "dtype":
+                v = DType.of(v)
+            elif kind in ("axis", "axes"):
+                v = self._axes(a, v, inputs)
+            elif kind == "tensor" and not isinstance(v, Tensor):
+                raise TypeError(f"{v!r} is not a Tensor")
+        except (TypeError, ValueError) as e:
+            raise ShapeError(f"{self.name}: attribute {name}={v!r}: {e}") from None
+        if a.choices and v not in a.choices:
+            raise ShapeError(f"{self.name}: attribute {name}={v!r} is not one of {', '.join(map(str, a.choices))}")
+        return v
+
+    def _axes(self, a: Attr, v: Any, inputs: Sequence[Value | None]) -> Any:
+        i = self.position(a.of) if a.of else 0
+        x = inputs[i] if i < len(inputs) else None
+        rank = None if x is None else x.rank
+        many = a.kind == "axes"
+        axes = [_int(n) for n in v] if many else [_int(v)]
+        if rank is not None:
+            for n in axes:
+                if not -rank <= n < rank:
+                    raise ValueError(f"axis {n} is out of range for {rank} axes")
+            axes = [n % rank for n in axes]
+            if many and len(set(axes)) != len(axes):
+                raise ValueError("an axis is named twice")
+        return tuple(axes) if many else axes[0]
+
+    def check_types(self, inputs: Sequence[Value | None]) -> None:
+        """Number and element types of inputs; ShapeError says which is wrong."""
+        args = self.inputs
+        if args and args[-1].variadic:
+            args = args[:-1] + (args[-1],) * max(0, len(inputs) - len(args) + 1)
+        if len(inputs) > len(args):
+            raise ShapeError(f"{self.name} takes {len(args)} inputs, got {len(inputs)}")
+        for i, arg in enumerate(args):
+            v = inputs[i] if i < len(inputs) else None
+            if v is None:
+                if not (arg.optional or arg.variadic):
+                    raise ShapeError(f"{self.name} needs its input {arg.name}")
+            elif v.dtype is not None and not _TYPES[arg.types](v.dtype):
+                raise ShapeError(f"{self.name}: {arg.name} is {v.dtype}, must be {arg.types}")
+
+
+def _int(v: Any) -> int:
+    if isinstance(v, (bool, np.bool_)) or int(v) != v:
+        raise TypeError(f"{v!r} is not an integer")
+    return int(v)
+
+
+def _size(v: Any) -> DimLike:
+    return v if isinstance(v, Dim) else _int(v)
+
+
+_SIG = re.compile(r"^(\w+)(?::(\w+))?([?*]?)$")
+
+
+def parse_signature(text: str) -> tuple[Arg, ...]:
+    """``"x:float, w:float, b:float?, rest*"`` as Args."""
+    args = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        m = _SIG.match(part)
+        if not m or (m[2] or "any") not in _TYPES:
+            raise DeclarationError(f"bad signature {part!r}")
+        args.append(Arg(m[1], m[2] or "any", m[3] == "?", m[3] == "*"))
+    if any(a.variadic for a in args[:-1]):
+        raise DeclarationError(f"only the last input may be variadic: {text!r}")
+    return tuple(args)
+
+
+class OpSet:
+    """A family of op declarations: ``FAMILY = OpSet("activation")``; ``FAMILY.op(...)``."""
+
+    def __init__(self, family: str, distribution: str = "convcore") -> None:
+        self.family, self.distribution = family, distribution
+        self.ops: dict[str, Op] = {}
+
+    def op(
+        self,
+        name: str,
+        signature: str,
+        doc: str = "",
+        *,
+        outputs: str = "y",
+        attrs: Mapping[str, Attr] | None = None,
+        infer: Callable[[InferContext], Inferred] | None = None,
+        reference: Callable[..., Any] | None = None,
+        axes: AxisRule | None = None,
+        body: Callable[..., Any] | None = None,
+        samples: Sequence[Sample] = (),
+        normalize: Callable[[dict[str, Any], Sequence[Value | None]], None] | None = None,
+        regions: int = 0,
+    ) -> Op:
+        """Declare an op. ``infer`` defaults to "like the first input"; without ``reference`` the body runs instead.
+
+        ``outputs`` lists output names; a trailing ``*`` means any number of them.
+        """
+        args = parse_signature(signature)
+        if reference is None and body is None:
+            raise DeclarationError(f"op {name}: needs a reference or a body")
+        if name in self.ops:
+            raise DeclarationError(f"op {name} is declared twice in {self.family}")
+        if infer is None:
+            from .shapes import same
+
+            infer = same(args[0].name)
+        outs = tuple(o.strip() for o in outputs.split(","))
+        variadic = outs[-1].endswith("*")
+        decl = Op(
+            name, args, tuple(o.rstrip("*") for o in outs), dict(attrs or {}), infer, reference, axes or Opaque(), body,
+            doc, self.family, tuple(samples), normalize, regions, variadic, self.distribution,
+            {a.name: i for i, a in enumerate(args)},
+        )  # fmt: skip
+        named = [getattr(axes, "attr", None), *getattr(axes, "attrs", ()), getattr(axes, "keepdims", None)]
+        for attr in named:
+            if isinstance(attr, str) and attr not in decl.attrs:
+                raise DeclarationError(f"op {name}: its axis rule names the attribute {attr!r}, which it lacks")
+        self.ops[name] = decl
+        return decl
+
+    def unary(
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        doc: str = "",
+        *,
+        types: str = "float",
+        attrs: Mapping[str, Attr] | None = None,
+        body: Callable[..., Any] | None = None,
+        to: DType | None = None,
+        samples: Sequence[Sample] | None = None,
+    ) -> Op:
+        """An elementwise function of one input; the result has the input's dtype (``to`` overrides)."""
+        from .shapes import same
+
+        if samples is None:
+            samples = [Sample((_SAMPLE_DTYPES[types], (2, 3, 5)))]
+
+        def reference(x: Array, **kw: Any) -> Array:
+            with np.errstate(all="ignore"):
+                return np.asarray(fn(x, **kw), (to.numpy if to else x.dtype))
+
+        return self.op(
+            name, f"x:{types}", doc, attrs=attrs, infer=same("x", to), reference=reference,
+            axes=Elementwise(), body=body, samples=samples,
+        )  # fmt: skip
+
+    def binary(
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        doc: str = "",
+        *,
+        types: str = "number",
+        to: DType | None = None,
+        body: Callable[..., Any] | None = None,
+        samples: Sequence[Sample] | None = None,
+    ) -> Op:
+        """An elementwise function of two broadcast inputs of one dtype; the result has it too (``to`` overrides)."""
+        from .axes import Broadcast
+        from .shapes import broadcast
+
+        if samples is None:
+            d = _SAMPLE_DTYPES[types]
+            samples = [
+                Sample((d, (2, 3, 5)), (d, (2, 3, 5))),
+                Sample((d, (2, 3, 5)), (d, (3, 1))),
+                Sample((d, (5,)), (d, (2, 3, 5))),
+            ]
+
+        def reference(x: Array, y: Array) -> Array:
+            with np.errstate(all="ignore"):
+                return np.asarray(fn(x, y), (to.numpy if to else x.dtype))
+
+        return self.op(
+            name, f"x:{types}, y:{types}", doc, outputs="z", infer=broadcast("x", "y", to=to), reference=reference,
+            axes=Broadcast(), body=body, samples=samples,
+        )  # fmt: skip
+
+
+class Registry:
+    """All ops by name: the core's, and those plugins register."""
+
+    def __init__(self) -> None:
+        self.ops: dict[str, Op] = {}
+
+    def add(self, ops: OpSet | Sequence[Op]) -> None:
+        for op in ops.ops.values() if isinstance(ops, OpSet) else ops:
+            old = self.ops.get(op.name)
+            if old is not None and old is not op:
+                raise PluginConflictError(f"op {op.name!r} is declared by {old.distribution} and by {op.distribution}")
+            self.ops[op.name] = op

@@ -1,0 +1,121 @@
+"""Shape and type rules that many ops share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..errors import ShapeError
+from ..ir.dims import Dim, DimLike, Shape, ceil_div, dim_max, shape_text
+from ..ir.dtypes import DType
+from .declare import Inferred, InferContext
+
+__all__ = ["axis_sizes", "broadcast", "broadcast_shapes", "reduced", "same", "window_pads", "window_size"]
+
+Infer = Callable[[InferContext], Inferred]
+
+
+def same(name: str, to: DType | None = None) -> Infer:
+    """Dtype and shape of one input."""
+
+    def infer(c: InferContext) -> Inferred:
+        return [(to or c.dtype(name), c.shape(name))]
+
+    return infer
+
+
+def broadcast_shapes(*shapes: Shape | None) -> Shape | None:
+    """numpy's broadcasting; ShapeError if two integers do not fit. A symbol against 1 is the symbol, against n is n."""
+    if any(s is None for s in shapes):
+        return None
+    known = [s for s in shapes if s is not None]
+    rank = max((len(s) for s in known), default=0)
+    out: list[DimLike | None] = []
+    for i in range(rank):
+        best: DimLike | None = 1
+        for s in known:
+            j = i - rank + len(s)
+            if j < 0:
+                continue
+            d = s[j]
+            if d == 1 or d == best:
+                continue
+            if best == 1:
+                best = d
+            elif isinstance(best, int) and isinstance(d, int):
+                raise ShapeError("shapes " + " and ".join(map(shape_text, known)) + " do not broadcast")
+            elif not isinstance(best, int) and d is not None:
+                best = d if isinstance(d, int) or best is None else best
+        out.append(best)
+    return tuple(out)
+
+
+def broadcast(*names: str, to: DType | None = None, like: str = "") -> Infer:
+    """The broadcast shape of the named inputs, which must share one dtype (``to`` overrides the result's)."""
+
+    def infer(c: InferContext) -> Inferred:
+        dtypes = {c.dtype(n) for n in names} - {None}
+        if len(dtypes) > 1:
+            c.fail("inputs have different dtypes: " + ", ".join(sorted(map(str, dtypes))))
+        return [(to or c.dtype(like or names[0]), broadcast_shapes(*(c.shape(n) for n in names)))]
+
+    return infer
+
+
+def reduced(shape: Shape | None, axes: Sequence[int] | None, keepdims: bool) -> Shape | None:
+    """The shape after reducing ``axes`` (None: all)."""
+    if shape is None:
+        return () if axes is None and not keepdims else None
+    gone = set(range(len(shape))) if axes is None else set(axes)
+    if keepdims:
+        return tuple(1 if i in gone else d for i, d in enumerate(shape))
+    return tuple(d for i, d in enumerate(shape) if i not in gone)
+
+
+def axis_sizes(shape: Shape, layout: str) -> tuple[DimLike | None, DimLike | None, Shape]:
+    """``(batch, channels, spatial)`` of a shape in channels_first or channels_last order."""
+    if layout == "channels_first":
+        return shape[0], shape[1], shape[2:]
+    return shape[0], shape[-1], shape[1:-1]
+
+
+def window_size(
+    n: DimLike | None, k: DimLike, stride: int, dilation: int, pads: tuple[DimLike, DimLike] | str, ceil: bool = False
+) -> DimLike | None:
+    """Output size of a sliding window over ``n`` elements; with ``ceil`` a last partial window counts if it starts
+    inside the input or the padding before it (PyTorch's and ONNX's ceil_mode)."""
+    if n is None:
+        return None
+    if isinstance(pads, str):
+        return ceil_div(n, stride)
+    reach = dilation * (k - 1) + 1
+    room = n + pads[0] + pads[1] - reach
+    if isinstance(room, int) and room < 0:
+        raise ShapeError(f"a window of {reach} does not fit into {n} with padding {pads}")
+    if not ceil:
+        return room // stride + 1
+    out = ceil_div(room, stride) + 1
+    if isinstance(out, int) and isinstance(n, int) and isinstance(pads[0], int):
+        return out - 1 if (out - 1) * stride >= n + pads[0] else out
+    return out
+
+
+def window_pads(
+    n: DimLike, k: DimLike, stride: int, dilation: int, pads: tuple[Any, Any] | str
+) -> tuple[DimLike, DimLike]:
+    """Explicit padding: "same_upper"/"same_lower" as TensorFlow's SAME (``ceil(n / stride)`` outputs)."""
+    if not isinstance(pads, str):
+        return pads
+    total = dim_max((ceil_div(n, stride) - 1) * stride + dilation * (k - 1) + 1 - n, 0)
+    small = total // 2
+    rest: DimLike = total - small
+    return (small, rest) if pads == "same_upper" else (rest, small)
+
+
+def sizes_text(sizes: Sequence[DimLike | None]) -> str:
+    return " x ".join("?" if s is None else str(s) for s in sizes)
+
+
+def is_static(shape: Shape | None) -> bool:
+    """Whether every size is an integer."""
+    return shape is not None and not any(d is None or isinstance(d, Dim) for d in shape)
