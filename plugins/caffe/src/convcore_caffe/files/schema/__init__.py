@@ -1,0 +1,93 @@
+"""Caffe's messages as data: field name, wire number, type, label and default of every message an inference user meets.
+
+The tables (``net``, ``layers``, ``forks``) are written from the wire facts: BVLC Caffe master 9b891540, weiliu89's SSD
+branch, and the fork layers named in the support table. Forks reuse field numbers (147 upwards) for different layers, so a
+field whose number is not the same everywhere has number 0: it exists by name in the text form only. A default that differs
+between forks is written ``?``: asking for it unset is an error, never a guess.
+
+A row reads ``name number type[label][=default]`` with label ``*`` repeated, ``!`` required; rows are parted by ``;`` or newlines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from . import forks, layers, net
+
+__all__ = ["AMBIGUOUS", "Field", "MessageType", "enum_values", "message_type"]
+
+AMBIGUOUS = "?"
+_SCALARS = frozenset("int32 int64 uint32 uint64 float double bool string bytes".split())
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field: ``kind`` is a scalar type name, ``"enum"`` or ``"message"`` (whose name is ``type``)."""
+
+    name: str
+    number: int
+    kind: str
+    type: str
+    repeated: bool
+    required: bool
+    default: object  # None where Caffe has none, AMBIGUOUS where forks disagree
+
+
+@dataclass(frozen=True)
+class MessageType:
+    name: str
+    by_name: dict[str, Field]
+    by_number: dict[int, Field]
+
+    @property
+    def required(self) -> list[str]:
+        return [f.name for f in self.by_name.values() if f.required]
+
+
+_ENUMS: dict[str, str] = {**net.ENUMS, **layers.ENUMS, **forks.ENUMS}
+_MESSAGES: dict[str, str] = {**net.MESSAGES, **layers.MESSAGES, **forks.MESSAGES}
+
+
+def _rows(text: str) -> list[list[str]]:
+    return [row.split() for line in text.splitlines() for row in line.split(";") if row.strip()]
+
+
+@lru_cache(maxsize=None)
+def enum_values(name: str) -> dict[str, int]:
+    """Value names and numbers of an enum, in declaration order."""
+    return {row[0]: int(row[1]) for row in _rows(_ENUMS[name])}
+
+
+def _default(kind: str, text: str | None) -> object:
+    if text is None or text == AMBIGUOUS:
+        return text
+    if kind == "bool":
+        return text == "true"
+    if kind in ("string", "enum"):
+        return text.strip('"')
+    return float(text) if kind in ("float", "double") else int(text)
+
+
+@lru_cache(maxsize=None)
+def message_type(name: str) -> MessageType:
+    """The declaration of a message; KeyError for a name the tables do not hold."""
+    fields = []
+    for row in _rows(_MESSAGES[name]):
+        spec, _, default = row[2].partition("=")
+        base = spec.rstrip("*!")
+        kind = base if base in _SCALARS else "enum" if base in _ENUMS else "message"
+        if kind == "message" and base not in _MESSAGES:
+            raise KeyError(f"{name}.{row[0]}: no message or enum {base}")
+        value = _default(kind, default or None)
+        fields.append(Field(row[0], int(row[1]), kind, base, "*" in spec, "!" in spec, value))
+    by_name = {f.name: f for f in fields}
+    by_number = {f.number: f for f in fields if f.number}
+    if len(by_name) != len(fields) or len(by_number) != sum(f.number > 0 for f in fields):
+        raise KeyError(f"{name}: a field name or number is declared twice")
+    return MessageType(name, by_name, by_number)
+
+
+def message_names() -> list[str]:
+    """Every declared message."""
+    return sorted(_MESSAGES)
