@@ -1,0 +1,151 @@
+"""What rules see of a foreign framework: nodes with tracked attribute reads, and the two contexts rules work in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from ..errors import Problem, UnsupportedError
+from ..ir.builder import Builder
+from ..ir.graph import Node, Origin, Value
+from ..ir.tensors import Tensor
+
+__all__ = ["MISSING", "EmitContext", "ForeignNode", "LoadContext", "unsupported"]
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = _Missing()
+
+
+class ForeignNode:
+    """One node or layer of a source model, in neutral form.
+
+    ``inputs`` are IR values (None where omitted), ``weights`` arrays the layer owns by name, ``attrs`` its attributes as
+    plain Python. Reading an attribute through :meth:`attr` marks it as consumed; what nobody consumed is an error.
+    """
+
+    def __init__(
+        self,
+        type: str,
+        name: str,
+        inputs: Sequence[Value | None],
+        attrs: Mapping[str, Any],
+        *,
+        weights: Mapping[str, Tensor] | None = None,
+        outputs: Sequence[str] = (),
+        version: int | None = None,
+        origin: Origin | None = None,
+        extra: Any = None,
+    ) -> None:
+        self.type, self.name = type, name
+        self.inputs = list(inputs)
+        self.attrs = dict(attrs)
+        self.weights = dict(weights or {})
+        self.outputs = list(outputs)
+        self.version = version
+        self.origin = origin or Origin("", name, type)
+        self.extra = extra
+        self._read: set[str] = set()
+
+    def attr(self, name: str, default: Any = MISSING) -> Any:
+        """An attribute; without default a missing one is an error."""
+        self._read.add(name)
+        if name in self.attrs:
+            return self.attrs[name]
+        if default is MISSING:
+            raise UnsupportedError(Problem(self.name, self.type, f"attribute {name!r} is missing", code="missing_attribute"))
+        return default
+
+    def has(self, name: str) -> bool:
+        return name in self.attrs
+
+    def ignore(self, *names: str) -> None:
+        """Attributes that have no meaning for inference."""
+        self._read.update(names)
+
+    def unread(self) -> list[str]:
+        """Attributes nobody has looked at."""
+        return [k for k in self.attrs if k not in self._read]
+
+    def fresh(self) -> None:
+        """Forget what was read (another rule is tried)."""
+        self._read.clear()
+
+    def input(self, i: int) -> Value | None:
+        """The i-th input, None when omitted."""
+        return self.inputs[i] if i < len(self.inputs) else None
+
+    def refuse(self, why: str, hint: str = "", code: str = "unsupported_attribute") -> UnsupportedError:
+        """The error to raise when this node cannot be mapped exactly."""
+        return unsupported(self, why, hint, code)
+
+    def __repr__(self) -> str:
+        return f"{self.name!r} ({self.type})"
+
+
+def unsupported(
+    node: ForeignNode | Node, why: str, hint: str = "", code: str = "unsupported_attribute"
+) -> UnsupportedError:
+    """An UnsupportedError with one problem that names the source layer and type."""
+    if isinstance(node, Node):
+        o = node.origin
+        return UnsupportedError(Problem(o.layer or node.name, o.type or node.op, why, hint, code))
+    return UnsupportedError(Problem(node.name, node.type, why, hint, code))
+
+
+class LoadContext:
+    """What a load rule works with: ``g.b`` builds, ``g.weight`` registers the layer's arrays.
+
+    Plugins subclass it to hold what is theirs (opset, masks, ...).
+    """
+
+    def __init__(self, builder: Builder) -> None:
+        self.b = builder
+        self._weights: dict[tuple[int, str], Value] = {}
+
+    def weight(self, node: ForeignNode, name: str, tensor: Tensor, *, trainable: bool = True) -> Value:
+        """The layer's weight ``name`` as a graph weight, once per (tensor, name)."""
+        key = (id(tensor), name)
+        found = self._weights.get(key)
+        if found is None:
+            found = self.b.weight(tensor, f"{node.name}/{name}", trainable=trainable, source=f"{node.name}/{name}")
+            self._weights[key] = found
+        return found
+
+    def constant(self, v: Value | None) -> Any:
+        """The numpy array of a constant value, else None."""
+        return None if v is None or v.tensor is None else v.tensor.numpy()
+
+
+class EmitContext(Protocol):
+    """What an emit rule works with. Handles are the target's: a name in ONNX, a tensor reference in Keras."""
+
+    version: int | None
+
+    def value(self, v: Value) -> Any:
+        """The handle of an IR value."""
+
+    def const(self, value: Any, dtype: Any = None, name: str = "") -> Any:
+        """A handle of a constant made on the way."""
+
+    def add(
+        self,
+        type: str,
+        inputs: Sequence[Any],
+        attrs: Mapping[str, Any],
+        *,
+        weights: Mapping[str, Tensor] | None = None,
+        outputs: Sequence[Value] = (),
+        n_outputs: int = 1,
+        name: str = "",
+    ) -> Sequence[Any]:
+        """Add a foreign node; binds its results to ``outputs`` (IR values) when given, returns their handles."""
+
+
+def iter_inputs(node: Node) -> Iterator[Value]:
+    """Inputs that are present."""
+    return (v for v in node.inputs if v is not None)

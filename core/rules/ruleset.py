@@ -1,0 +1,305 @@
+"""A framework's rules: rows and functions, matched by priority and by how specific their conditions are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import DeclarationError, PluginConflictError, Problem, UnsupportedError
+from ..ir.graph import Node, Value
+from ..ops import find_op
+from .foreign import EmitContext, ForeignNode, LoadContext
+from .isomorphisms import NotExpressible
+from .rows import Row, _pairs
+
+__all__ = ["EmitFunction", "LoadFunction", "RuleSet"]
+
+LoadFn = Callable[[Any, ForeignNode], Any]
+EmitFn = Callable[[Any, Node], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class LoadFunction:
+    """An n-to-m load rule: ``fn(g, node)`` returns the output value or a sequence of them.
+
+    ``ops`` lists the ops it may make, for the support table.
+    """
+
+    foreign: str
+    fn: LoadFn
+    since: int | None = None
+    until: int | None = None
+    when: Mapping[str, Any] = None  # type: ignore[assignment]
+    priority: int = 0
+    distribution: str = "convcore"
+    ops: tuple[str, ...] = ()
+    then: tuple[str, ...] = ()
+    direction: str = "load"
+
+    def mismatch(self, node: ForeignNode) -> str:
+        return Row.mismatch(self, node)  # type: ignore[arg-type]
+
+    def load(self, g: LoadContext, node: ForeignNode) -> tuple[Value, ...]:
+        result = self.fn(g, node)
+        return (result,) if isinstance(result, Value) else tuple(result)
+
+
+@dataclass(frozen=True, eq=False)
+class EmitFunction:
+    """An emit rule: ``fn(e, node)`` adds foreign nodes; it raises NotExpressible when it does not apply."""
+
+    op_name: str
+    fn: EmitFn
+    since: int | None = None
+    until: int | None = None
+    priority: int = 0
+    distribution: str = "convcore"
+    foreign: tuple[str, ...] = ()
+    direction: str = "emit"
+    when: Mapping[str, Any] = None  # type: ignore[assignment]
+
+    def emit(self, e: EmitContext, node: Node) -> None:
+        self.fn(e, node)
+
+
+LoadRule = Row | LoadFunction
+EmitRule = Row | EmitFunction
+
+
+class RuleSet:
+    """The mapping rules of one framework.
+
+    ``distribution`` is the package they come from; several sets of one framework are merged by :meth:`merged`.
+    """
+
+    def __init__(self, framework: str, distribution: str = "convcore") -> None:
+        self.framework, self.distribution = framework, distribution
+        self.load_rules: dict[str, list[LoadRule]] = {}
+        self.emit_rules: dict[str, list[EmitRule]] = {}
+        self.ignored: set[str] = set()
+        self.posts: dict[str, Callable[[Any, ForeignNode, Value], Value]] = {}
+
+    # ---- declaring
+    def op(
+        self,
+        foreign: str,
+        op_name: str,
+        inputs: str = "x",
+        *,
+        outputs: str = "",
+        when: Mapping[str, Any] | None = None,
+        ignore: Sequence[str] = (),
+        since: int | None = None,
+        until: int | None = None,
+        priority: int = 0,
+        direction: str = "both",
+        then: Sequence[str] = (),
+        doc: str = "",
+        **mapping: Any,
+    ) -> Row:
+        """Add a row.
+
+        ``inputs`` pairs foreign inputs, in order, with the op's: ``"X=x, W=w"``; ``"shape=_"`` is a constant input read by
+        ``I("shape")``, ``"inputs=xs*"`` takes all the rest. ``outputs`` likewise (default: the op's first). ``when`` are
+        conditions on foreign attributes (a value, a set of values, None for unset). ``ignore`` names foreign attributes
+        without meaning for inference. ``since``/``until`` bound the format's version (an opset). ``direction`` is both, load
+        or emit. ``then`` names post steps of the rule set (e.g. a fused activation) run on the first output.
+        """
+        decl = find_op(op_name)
+        if decl is None:
+            raise DeclarationError(f"row {foreign}: unknown op {op_name!r}")
+        outs = _pairs(outputs) if outputs else ((decl.outputs[0], decl.outputs[0]),)
+        for t in then:
+            if t not in self.posts:
+                raise DeclarationError(f"row {foreign}: unknown post step {t!r}")
+        row = Row(
+            foreign, op_name, _pairs(inputs), outs, dict(mapping), dict(when or {}), tuple(ignore), since, until, priority,
+            direction, tuple(then), self.distribution, doc,
+        )  # fmt: skip
+        row.validate()
+        if direction in ("both", "load"):
+            self.load_rules.setdefault(foreign, []).append(row)
+        if direction in ("both", "emit"):
+            self.emit_rules.setdefault(op_name, []).append(row)
+        return row
+
+    def load(
+        self,
+        *foreign: str,
+        since: int | None = None,
+        until: int | None = None,
+        when: Mapping[str, Any] | None = None,
+        priority: int = 0,
+        ops: Sequence[str] = (),
+        then: Sequence[str] = (),
+    ) -> Callable[[LoadFn], LoadFn]:
+        """Decorate a function ``(g, node) -> Value | sequence`` that loads the named foreign types."""
+
+        def add(fn: LoadFn) -> LoadFn:
+            for f in foreign:
+                rule = LoadFunction(f, fn, since, until, dict(when or {}), priority, self.distribution, tuple(ops), tuple(then))
+                self.load_rules.setdefault(f, []).append(rule)
+            return fn
+
+        return add
+
+    def emit(
+        self, *ops: str, since: int | None = None, until: int | None = None, priority: int = 0, foreign: Sequence[str] = ()
+    ) -> Callable[[EmitFn], EmitFn]:
+        """Decorate a function ``(e, node)`` that emits the named ops."""
+
+        def add(fn: EmitFn) -> EmitFn:
+            for o in ops:
+                if find_op(o) is None:
+                    raise DeclarationError(f"emit rule for the unknown op {o!r}")
+                rule = EmitFunction(o, fn, since, until, priority, self.distribution, tuple(foreign))
+                self.emit_rules.setdefault(o, []).append(rule)
+            return fn
+
+        return add
+
+    def post(self, name: str) -> Callable[[Callable[[Any, ForeignNode, Value], Value]], Callable[[Any, ForeignNode, Value], Value]]:
+        """Decorate a post step ``(g, node, value) -> value`` that rows name in ``then``."""
+
+        def add(fn: Callable[[Any, ForeignNode, Value], Value]) -> Callable[[Any, ForeignNode, Value], Value]:
+            self.posts[name] = fn
+            return fn
+
+        return add
+
+    def ignore(self, *names: str) -> None:
+        """Attributes of every foreign node that have no meaning for inference."""
+        self.ignored.update(names)
+
+    # ---- merging
+    @classmethod
+    def merged(cls, sets: Iterable[RuleSet]) -> RuleSet:
+        """All rules of one framework; PluginConflictError when two distributions claim a key with equal priority."""
+        sets = list(sets)
+        out = cls(sets[0].framework, sets[0].distribution)
+        for s in sets:
+            out.ignored |= s.ignored
+            out.posts.update(s.posts)
+            for key, lrules in s.load_rules.items():
+                _no_conflict(s.framework, key, out.load_rules.get(key, []), lrules)
+                out.load_rules.setdefault(key, []).extend(lrules)
+            for key, erules in s.emit_rules.items():
+                _no_conflict(s.framework, key, out.emit_rules.get(key, []), erules)
+                out.emit_rules.setdefault(key, []).extend(erules)
+        return out
+
+    # ---- applying
+    def apply_load(
+        self, g: LoadContext, node: ForeignNode, overrides: Mapping[str, Any] | None = None
+    ) -> tuple[Value, ...]:
+        """Load a foreign node with the best matching rule.
+
+        ``overrides`` maps a node name or foreign type to a function ``(g, node)`` that is used instead. Raises
+        UnsupportedError: no rule, conditions not met (each with its reason), or attributes nobody consumed.
+        """
+        for key in (node.name, node.type):
+            if overrides and key in overrides:
+                result = overrides[key](g, node)
+                return (result,) if isinstance(result, Value) else tuple(result)
+        rules = self.load_rules.get(node.type)
+        if not rules:
+            raise node.refuse("no rule maps this type", f"`convcore rules --framework {self.framework}` lists what is supported; "
+                              "a plugin or overrides={...} can add it", "unsupported_layer")  # fmt: skip
+        reasons = []
+        for rule in _ordered(rules, node.version):
+            why = rule.mismatch(node)
+            if why:
+                reasons.append(why)
+                continue
+            node.fresh()
+            try:
+                outputs = rule.load(g, node)
+            except NotExpressible as e:
+                reasons.append(str(e))
+                continue
+            for name in rule.then:
+                outputs = (self.posts[name](g, node, outputs[0]), *outputs[1:])
+            node.ignore(*self.ignored)
+            left = node.unread()
+            if left:
+                raise node.refuse(
+                    "attribute" + ("s" if len(left) > 1 else "") + " with unknown meaning: "
+                    + ", ".join(f"{k}={node.attrs[k]!r}" for k in left),
+                    code="unknown_attribute",
+                )  # fmt: skip
+            return outputs
+        if not reasons:
+            versions = ", ".join(f"{r.since or ''}..{r.until or ''}" for r in rules)
+            reasons = [f"version {node.version} is outside the supported versions ({versions})"]
+        raise node.refuse("; ".join(dict.fromkeys(reasons)))
+
+    def apply_emit(self, e: EmitContext, node: Node, overrides: Mapping[str, Any] | None = None) -> str:
+        """Emit an IR node with the best matching rule; returns "" or the reasons why none applies."""
+        for key in (node.name, node.op):
+            if overrides and key in overrides:
+                overrides[key](e, node)
+                return ""
+        reasons = []
+        for rule in _ordered(self.emit_rules.get(node.op, []), e.version):
+            try:
+                rule.emit(e, node)
+            except NotExpressible as err:
+                reasons.append(str(err))
+                continue
+            return ""
+        return "; ".join(dict.fromkeys(reasons)) or f"{self.framework} has no counterpart"
+
+    # ---- tables
+    def rows(self) -> list[Row]:
+        """Every row once."""
+        seen: dict[int, Row] = {}
+        for rules in (*self.load_rules.values(), *self.emit_rules.values()):
+            for r in rules:
+                if isinstance(r, Row):
+                    seen[id(r)] = r
+        return list(seen.values())
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Every rule as plain data; functions by module and name."""
+        out = [r.to_json() for r in self.rows()]
+        done: set[tuple[str, str]] = set()
+        for lrules in self.load_rules.values():
+            for r in lrules:
+                if isinstance(r, LoadFunction):
+                    out.append(
+                        {"foreign": r.foreign, "ops": list(r.ops), "function": f"{r.fn.__module__}:{r.fn.__qualname__}",
+                         "direction": "load", "since": r.since, "until": r.until, "distribution": r.distribution}
+                    )  # fmt: skip
+        for erules in self.emit_rules.values():
+            for r in erules:
+                if isinstance(r, EmitFunction) and (key := (r.op_name, r.fn.__qualname__)) not in done:
+                    done.add(key)
+                    out.append(
+                        {"foreign": list(r.foreign), "op": r.op_name, "function": f"{r.fn.__module__}:{r.fn.__qualname__}",
+                         "direction": "emit", "since": r.since, "until": r.until, "distribution": r.distribution}
+                    )  # fmt: skip
+        return out
+
+
+def _no_conflict(framework: str, key: str, old: Sequence[Any], new: Sequence[Any]) -> None:
+    for a in old:
+        for b in new:
+            if a.distribution != b.distribution and a.priority == b.priority and dict(a.when or {}) == dict(b.when or {}):
+                raise PluginConflictError(
+                    f"{framework}: {a.distribution} and {b.distribution} both have a rule for {key!r} with priority "
+                    f"{a.priority}; give one of them a higher priority or pass overrides"
+                )
+
+
+def _ordered(rules: Sequence[Any], version: int | None) -> list[Any]:
+    fit = [
+        r for r in rules
+        if version is None or ((r.since is None or r.since <= version) and (r.until is None or version <= r.until))
+    ]  # fmt: skip
+    return sorted(fit, key=lambda r: (-r.priority, -len(r.when or ()), -len(getattr(r, "mapping", ()) or ()), -(r.since or 0)))
+
+
+def collect(problems: list[Problem], error: UnsupportedError) -> None:
+    """Add an error's problems to a list, without duplicates."""
+    problems.extend(p for p in error.problems if p not in problems)
