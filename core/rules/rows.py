@@ -289,7 +289,13 @@ class Row:
             if not a.variadic:
                 by_name[a.name] = node.inputs[i] if i < len(node.inputs) else None
         rest = list(node.inputs[len(by_name) :]) if decl.inputs and decl.inputs[-1].variadic else []
-        attrs: dict[str, Any] = {k: sorted(v)[0] if isinstance(v, (set, frozenset)) else v for k, v in self.when.items() if v is not None}
+        attrs: dict[str, Any] = {}
+        for k, want in self.when.items():
+            if isinstance(want, (set, frozenset)):
+                if MISSING not in want:
+                    attrs[k] = min(want, key=repr)
+            elif want is not None:
+                attrs[k] = want
         weights: dict[str, Tensor] = {}
         const_inputs: dict[str, Any] = {}
         used = {ours.rstrip("*") for _, ours in self.inputs}

@@ -1,0 +1,67 @@
+"""convcore: convert trained deep-learning models between frameworks.
+
+    import convcore
+    model = convcore.load("model.keras")            # any installed framework's file, or a live object
+    y = model(x)                                    # run it, or model[:5](x), or model["conv1"](x)
+    done = convcore.convert("model.keras", "onnx", "model.onnx")
+    print(done.report)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if __name__ == "core":
+    raise ImportError("this folder is imported as convcore: pip install -e . (the package lies in core/ for the workspace's sake)")
+
+from .errors import (
+    BadFileError,
+    ConvcoreError,
+    InputError,
+    MismatchError,
+    OutputError,
+    Problem,
+    ShapeError,
+    UnsupportedError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from .convert import Conversion, convert, formats, load, verify
+    from .model import Model
+    from .report import Report
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BadFileError",
+    "Conversion",
+    "ConvcoreError",
+    "InputError",
+    "MismatchError",
+    "Model",
+    "OutputError",
+    "Problem",
+    "Report",
+    "ShapeError",
+    "UnsupportedError",
+    "UsageError",
+    "__version__",
+    "convert",
+    "formats",
+    "load",
+    "verify",
+]
+
+_LAZY = {
+    "convert": "convert", "load": "convert", "verify": "convert", "formats": "convert", "Conversion": "convert",
+    "Model": "model", "Report": "report",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        import importlib
+
+        return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    raise AttributeError(f"module 'convcore' has no attribute {name!r}")

@@ -1,0 +1,136 @@
+"""The contract with plugins: every hook, with what it returns and when it is called.
+
+A plugin is a module named by an entry point of group ``convcore``; functions in it decorated with :data:`hookimpl` are its
+hooks. The module may import only ``convcore`` and the standard library: everything heavy is named by a string
+``"package.module:attribute"`` that the host imports on first use. Hooks describe; the objects they name do the work.
+
+    from convcore.hookspecs import CONVCORE_API, Framework, hookimpl
+
+    CONVCORE_API = (1, 0)
+
+    @hookimpl
+    def convcore_frameworks():
+        return [Framework("keras", title="Keras", distribution="convcore-keras", load="convcore_keras.load:load", ...)]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pluggy
+
+__all__ = ["CONVCORE_API", "Framework", "Identified", "Option", "PassSpec", "hookimpl", "hookspec"]
+
+CONVCORE_API = (1, 0)
+"""(major, minor). A plugin declares the version it was written for as a module constant of the same name: the major number
+must be equal, the minor number not larger."""
+
+hookspec = pluggy.HookspecMarker("convcore")
+hookimpl = pluggy.HookimplMarker("convcore")
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A framework a plugin brings. Strings ``"module:attribute"`` are imported when needed.
+
+    ``load(source, weights, options, problems) -> Graph`` reads any of the framework's sources (path, pair, live object);
+    ``emit(graph, out, options) -> Emitted`` writes files and/or makes the live object;
+    ``runtime(path_or_object, options) -> Runtime`` runs a model natively for verification (None where there is none);
+    ``rules`` is the framework's own RuleSet; ``convention`` a :class:`convcore.layout.Convention` for emission.
+    """
+
+    name: str
+    title: str
+    distribution: str
+    suffixes: tuple[str, ...] = ()
+    load: str = ""
+    emit: str = ""
+    runtime: str = ""
+    rules: str = ""
+    convention: str = ""
+    default_suffix: str = ""
+    requires: tuple[str, ...] = ()
+    """Requirements of the native runtime and live objects, e.g. ``("torch>=2.4",)``; checked from metadata before import."""
+    live: tuple[str, ...] = ()
+    """Class paths (``"onnx.onnx_ml_pb2.ModelProto"``) of live objects ``load`` accepts; compared by name along the MRO."""
+
+
+@dataclass(frozen=True)
+class Identified:
+    """One plugin's claim on a source: the framework, 0..100 how sure, and the reason in a few words."""
+
+    framework: str
+    score: int
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A named option of a framework's loader or emitter, also a command-line flag ``--<name with dashes>``."""
+
+    name: str
+    framework: str
+    stage: str  # "load" or "emit"
+    type: type = str
+    default: Any = None
+    help: str = ""
+    choices: tuple[Any, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PassSpec:
+    """A graph pass of a plugin: ``run`` names a function ``(graph) -> None``; lower ``order`` runs earlier."""
+
+    name: str
+    run: str
+    order: int = 100
+    doc: str = ""
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """What an emitter made: the files it wrote, a function that makes the live object, notes for the report."""
+
+    paths: tuple[str, ...] = ()
+    model: Any = None
+    """A function without arguments that returns the live target object, or None."""
+    notes: tuple[str, ...] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+
+
+@hookspec
+def convcore_frameworks() -> Sequence[Framework]:  # type: ignore[empty-body]
+    """Frameworks this plugin brings. Called once, at the first use of any framework."""
+
+
+@hookspec
+def convcore_ops() -> Sequence[str]:  # type: ignore[empty-body]
+    """``"module:attribute"`` of each OpSet this plugin declares. Called before any rule is read."""
+
+
+@hookspec
+def convcore_rules(framework: str) -> Sequence[str]:  # type: ignore[empty-body]
+    """``"module:attribute"`` of each RuleSet for ``framework`` (also of frameworks other plugins bring)."""
+
+
+@hookspec
+def convcore_passes(stage: str, target: str) -> Sequence[PassSpec]:  # type: ignore[empty-body]
+    """Graph passes to run: ``stage`` is "loaded" (target "") or "laid_out" (before emission to ``target``)."""
+
+
+@hookspec
+def convcore_identify(source: Any) -> Identified | Sequence[Identified] | None:
+    """Whether ``source`` (a path, or a live object) is this plugin's. Must be cheap and import no framework."""
+
+
+@hookspec
+def convcore_options(framework: str) -> Sequence[Option]:  # type: ignore[empty-body]
+    """Options of a framework's loader and emitter."""
+
+
+@hookspec
+def convcore_report(report: Any) -> Sequence[str] | None:
+    """Lines to add to a conversion's report."""
