@@ -27,7 +27,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .convert import Conversion, convert, formats, load, verify
+    from .pipeline import Conversion, convert, formats, load, verify
     from .model import Model
     from .report import Report
 
@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 _LAZY = {
-    "convert": "convert", "load": "convert", "verify": "convert", "formats": "convert", "Conversion": "convert",
+    "convert": "pipeline", "load": "pipeline", "verify": "pipeline", "formats": "pipeline", "Conversion": "pipeline",
     "Model": "model", "Report": "report",
 }  # fmt: skip
 

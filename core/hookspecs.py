@@ -21,7 +21,10 @@ from typing import Any
 
 import pluggy
 
-__all__ = ["CONVCORE_API", "Framework", "Identified", "Option", "PassSpec", "hookimpl", "hookspec"]
+__all__ = [
+    "CONVCORE_API", "EmitRequest", "Emitted", "Framework", "Identified", "LoadRequest", "Option", "PassSpec", "Runtime",
+    "hookimpl", "hookspec",
+]  # fmt: skip
 
 CONVCORE_API = (1, 0)
 """(major, minor). A plugin declares the version it was written for as a module constant of the same name: the major number
@@ -35,9 +38,9 @@ hookimpl = pluggy.HookimplMarker("convcore")
 class Framework:
     """A framework a plugin brings. Strings ``"module:attribute"`` are imported when needed.
 
-    ``load(source, weights, options, problems) -> Graph`` reads any of the framework's sources (path, pair, live object);
-    ``emit(graph, out, options) -> Emitted`` writes files and/or makes the live object;
-    ``runtime(path_or_object, options) -> Runtime`` runs a model natively for verification (None where there is none);
+    ``load(request: LoadRequest) -> Graph`` reads any of the framework's sources (path, pair, live object);
+    ``emit(request: EmitRequest) -> Emitted`` writes files and/or makes the live object;
+    ``runtime(source, weights) -> Runtime`` runs a model natively for verification (None where there is none);
     ``rules`` is the framework's own RuleSet; ``convention`` a :class:`convcore.layout.Convention` for emission.
     """
 
@@ -88,6 +91,50 @@ class PassSpec:
     run: str
     order: int = 100
     doc: str = ""
+
+
+@dataclass
+class LoadRequest:
+    """What a loader gets. It builds a Graph and never refuses an unknown layer: it makes an opaque node (``Builder.opaque``
+    with the reason), so that inspection and the list of all problems work; the pipeline refuses what is opaque later.
+
+    The graph's ``metadata`` gets ``framework``, ``kind``, ``version`` (of the writer), ``notes`` (list of str), and where the
+    format has them ``labels`` and ``preprocessing``; ``graph.layers`` lists the source's layers.
+    """
+
+    source: Any
+    weights: Any = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    rules: Any = None
+    input_shapes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    progress: Any = None
+
+
+@dataclass
+class EmitRequest:
+    """What an emitter gets: a graph of its own, laid out by the framework's convention, which it may change.
+
+    ``out`` is the path to write (a temporary name beside the final one is the emitter's business through
+    :func:`convcore.files.writing`), or None when only the live object is wanted.
+    """
+
+    graph: Any
+    out: Any = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    rules: Any = None
+    progress: Any = None
+
+
+@dataclass
+class Runtime:
+    """A model in its native runtime: ``run(arrays in input order) -> arrays in output order``."""
+
+    name: str
+    run: Any
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -148,12 +148,16 @@ class Builder:
         attributes: Mapping[str, Any],
         *,
         why: str = "",
+        hint: str = "",
+        code: str = "unsupported_layer",
+        follows: bool = False,
         output_names: Sequence[str] = (),
         results: Sequence[tuple[DType | None, Shape | None]] = (),
     ) -> tuple[Value, ...]:
         """A foreign op convcore does not know: kept whole for inspection and same-format output, refused elsewhere.
 
-        ``why`` is the reason quoted when it is refused.
+        ``why``, ``hint`` and ``code`` make the Problem quoted when it is refused. ``follows`` marks a node that is only opaque
+        because an input of it is (its type has a rule): it gives no problem of its own.
         """
         base = self._name(type)
         nname = self.graph.fresh_name(base)
@@ -162,7 +166,9 @@ class Builder:
             dtype, shape = results[i] if i < len(results) else (None, None)
             want = output_names[i] if i < len(output_names) else ""
             outs.append(Value(self.graph.fresh_name(want or f"{nname}:{i}"), dtype, shape))
-        attrs = {"framework": framework, "type": type, "attributes": dict(attributes), "why": why}
+        attrs = {"framework": framework, "type": type, "attributes": dict(attributes), "why": why, "hint": hint, "code": code}
+        if follows:
+            attrs["follows"] = True
         node = Node("opaque", inputs, outs, attrs, name=nname, origin=self.origin)
         self.graph.insert(node, before=self.before)
         return node.outputs

@@ -126,6 +126,12 @@ class EmitContext(Protocol):
 
     version: int | None
 
+    def mark(self) -> Any:
+        """A point to roll back to when a rule gives up half-way."""
+
+    def rollback(self, mark: Any) -> None:
+        """Forget everything added since ``mark``."""
+
     def value(self, v: Value) -> Any:
         """The handle of an IR value."""
 

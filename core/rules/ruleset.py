@@ -242,9 +242,11 @@ class RuleSet:
                 return ""
         reasons = []
         for rule in _ordered(self.emit_rules.get(node.op, []), e.version):
+            mark = e.mark()
             try:
                 rule.emit(e, node)
             except NotExpressible as err:
+                e.rollback(mark)
                 reasons.append(str(err))
                 continue
             return ""
