@@ -1,0 +1,125 @@
+"""What Caffe refuses when it wires a net: unknown blobs, blobs made twice, unknown fields, counts.
+
+Shapes are not known here; what needs them (group divisibility, axes, crops, weight shapes, ...) is the mapping's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from convcore.errors import BadFileError
+
+from .layer_checks import check_layer
+from .message import Message
+from .net import Layer, quote_list
+from .types import DATA_TYPES, UPSTREAM_COUNTS
+
+__all__ = ["Refusals", "check_fields", "check_layers", "wire"]
+
+_LAYER_LEVEL = ("LayerParameter", "NetParameter")
+
+
+class Refusals:
+    """Collects everything wrong with one file and raises it at once."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.found: list[str] = []
+
+    def add(self, line: int, layer: str, type_: str, why: str) -> None:
+        where = f"{self.path}:{line}: " if line else ""
+        who = f"layer {layer[:200]!r} ({type_ or 'no type'}): " if layer or type_ else ""
+        self.found.append(where + who + why)
+
+    def done(self) -> None:
+        if self.found:
+            head = f"{self.path}: Caffe refuses this net" + (f" ({len(self.found)} problems)" if len(self.found) > 1 else "")
+            raise BadFileError("\n  ".join([head, *self.found[:50]]))
+
+
+# ---- fields
+def check_fields(m: Message, layer: str, type_: str, out: Refusals) -> None:
+    """Fields Caffe's schema (and the forks' we know) does not have, and required ones that are absent."""
+    if not m.known:
+        return
+    for name in m.unknown:
+        kept = m.type == "LayerParameter" and (type_ not in UPSTREAM_COUNTS or type_ in DATA_TYPES)
+        if not kept:
+            known = "" if m.type in _LAYER_LEVEL else f"; it has {', '.join(m.schema.by_name)}"
+            hint = ""
+            if name.startswith("#"):
+                hint = " (the numbers of fork fields are ambiguous: read the prototxt)"
+            out.add(m.lines.get(name, m.line), layer, type_, f"{m.type} has no field {name!r}{known}{hint}")
+    for name in m.schema.required:
+        if not m.has(name):
+            out.add(m.line, layer, type_, f"{m.type} needs {name}")
+    for _, value in m.fields():
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, Message):
+                check_fields(item, layer, type_, out)
+
+
+def check_layers(layers: list[Layer], out: Refusals) -> None:
+    """Per-layer rules that need no shapes."""
+    for layer in layers:
+        if not layer.type:
+            out.add(layer.line, layer.name, "", "has no type")
+            continue
+        least_b, most_b, least_t, most_t = UPSTREAM_COUNTS.get(layer.type, (0, None, 0, None))
+        for what, n, least, most in (("bottom", len(layer.bottoms), least_b, most_b), ("top", len(layer.tops), least_t, most_t)):
+            if n < least or (most is not None and n > most):
+                wanted = str(least) if least == most else f"at least {least}" if most is None else f"{least} to {most}"
+                out.add(layer.line, layer.name, layer.type, f"takes {wanted} {what} blobs, {n} given")
+        if layer.propagate_down and len(layer.propagate_down) != len(layer.bottoms):
+            why = f"propagate_down is given {len(layer.propagate_down)} times for {len(layer.bottoms)} bottoms"
+            out.add(layer.line, layer.name, layer.type, why)
+        for why in check_layer(layer):
+            out.add(layer.line, layer.name, layer.type, why)
+
+
+# ---- wiring
+def wire(layers: list[Layer], out: Refusals, dropped_inputs: list[str]) -> list[str]:
+    """Check the wiring as Net::Init and InsertSplits do; returns the output blobs in Caffe's order.
+
+    Before wiring, Caffe gives each reader of a blob with several readers (or a loss weight) a copy of its own through a Split
+    layer. A layer in place on such a blob then reads the copy but writes the blob's name, which already exists: refused.
+    """
+    current: dict[str, tuple[int, int]] = {}
+    reads: list[list[tuple[int, int] | None]] = []
+    readers: Counter[tuple[int, int]] = Counter()
+    for i, layer in enumerate(layers):
+        row = []
+        for j, bottom in enumerate(layer.bottoms):
+            at = current.get(bottom)
+            if at is None:
+                hint = "; the net's input of that name has no shape, and Caffe drops it" if bottom in dropped_inputs else ""
+                out.add(layer.line, layer.name, layer.type, f"unknown bottom blob {bottom!r} (bottom index {j}){hint}")
+            else:
+                readers[at] += 1
+            row.append(at)
+        reads.append(row)
+        for j, top in enumerate(layer.tops):
+            current[top] = (i, j)
+        for j, weight in enumerate(layer.loss_weight[: len(layer.tops)]):
+            if weight:
+                readers[current[layer.tops[j]]] += 1
+    made: dict[str, Layer] = {}
+    unread: set[str] = set()
+    for i, layer in enumerate(layers):
+        split = [at is not None and readers[at] > 1 for at in reads[i]]
+        for j, bottom in enumerate(layer.bottoms):
+            if not split[j]:
+                unread.discard(bottom)
+        for j, top in enumerate(layer.tops):
+            if layer.is_inplace(j) and not split[j] and reads[i][j] is not None:
+                pass
+            elif top in made:
+                others = [o.name for k, o in enumerate(layers) if k != i and reads[i][j : j + 1] and reads[i][j] in reads[k]]
+                why = f"top blob {top!r} is produced by multiple sources (first by layer {made[top].name!r})"
+                if layer.is_inplace(j) and others:
+                    why += f": it works in place on a blob that layer {quote_list(others)} also reads"
+                out.add(layer.line, layer.name, layer.type, why)
+            made.setdefault(top, layer)
+            if readers[(i, j)] <= 1:
+                unread.add(top)
+    return sorted(unread)

@@ -1,0 +1,105 @@
+"""Nets to prototxt and caffemodel, each written under a temporary name and renamed when it is complete."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from convcore.errors import OutputError
+
+from .blobs import Blob
+from .message import Message
+from .net import Layer, Net
+from .printer import print_text
+from .wire_write import encode, write_pieces
+
+__all__ = ["message_of_layer", "message_of_net", "write_caffemodel", "write_prototxt"]
+
+
+def message_of_layer(layer: Layer, *, blobs: bool = False) -> Message:
+    """The LayerParameter of a layer, with its weights if ``blobs``."""
+    m = Message("LayerParameter", name=layer.name, type=layer.type)
+    for name, values in (("bottom", layer.bottoms), ("top", layer.tops), ("loss_weight", layer.loss_weight)):
+        if values:
+            m.set(name, values)
+    if layer.own_phase:
+        m.set("phase", layer.own_phase)
+    if layer.param_specs:
+        specs = []
+        for spec in layer.param_specs:
+            p = Message("ParamSpec")
+            if spec.name:
+                p.set("name", spec.name)
+            if spec.share_mode != "STRICT":
+                p.set("share_mode", spec.share_mode)
+            p.set("lr_mult", spec.lr_mult)
+            p.set("decay_mult", spec.decay_mult)
+            specs.append(p)
+        m.set("param", specs)
+    for name, given in (("propagate_down", layer.propagate_down), ("include", layer.include), ("exclude", layer.exclude)):
+        if given:
+            m.set(name, given)
+    if blobs and layer.blobs:
+        m.put("blobs", [Blob(t) for t in layer.blobs])
+    declared = m.schema.by_name
+    for name, value in layer.params.items():
+        if name in declared:
+            m.put(name, value)
+        else:
+            m.unknown[name] = [value]
+    for name, values in layer.unknown.items():
+        m.unknown[name] = list(values)
+    return m
+
+
+def message_of_net(net: Net, *, blobs: bool = False) -> Message:
+    """The NetParameter of a net in the current format."""
+    m = Message("NetParameter")
+    if net.name:
+        m.set("name", net.name)
+    m.put("layer", [message_of_layer(layer, blobs=blobs) for layer in net.layers])
+    return m
+
+
+def write_prototxt(net: Net, path: str | Path) -> None:
+    """Write the net's definition (no weights). Raises OutputError."""
+    with _replacing(path) as f:
+        f.write(print_text(message_of_net(net)).encode("utf-8"))
+
+
+def write_caffemodel(net: Net, path: str | Path) -> None:
+    """Write the weights with BlobShape and packed float32 data, one tensor at a time (never the model in memory).
+
+    Raises OutputError, and UnsupportedError above protobuf's 2 GB.
+    """
+    pieces, _ = encode(message_of_net(net, blobs=True))
+    with _replacing(path) as f:
+        write_pieces(pieces, f)
+
+
+@contextmanager
+def _replacing(path: str | Path) -> Iterator[BinaryIO]:
+    target = Path(path)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".tmp", dir=target.parent)
+    except OSError as e:
+        raise OutputError(f"{path}: cannot be written: {e.strerror or e}") from e
+    done = False
+    try:
+        with os.fdopen(handle, "wb") as f:
+            yield f
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, target)
+        done = True
+    except OSError as e:
+        raise OutputError(f"{path}: cannot be written: {e.strerror or e}") from e
+    finally:
+        if not done:
+            with suppress(OSError):
+                os.unlink(temporary)
