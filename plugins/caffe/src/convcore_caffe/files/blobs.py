@@ -25,7 +25,10 @@ _RAW_BY_SIZE = {2: DType.FLOAT16, 4: DType.FLOAT32, 8: DType.FLOAT64}
 
 @dataclass(frozen=True)
 class Blob:
-    """A weight blob. ``legacy``: the file gives num, channels, height, width, so the shape has four axes padded in front."""
+    """A weight blob.
+
+    ``legacy``: the file gives num, channels, height, width, so the shape has four axes padded in front.
+    """
 
     tensor: Tensor
     legacy: bool = False
@@ -37,7 +40,8 @@ class Blob:
 
 @dataclass(frozen=True)
 class Run:
-    """``count`` values in the file from byte ``offset`` on, ``stride`` bytes apart (more than the item size: one tag each)."""
+    """``count`` values in the file from byte ``offset`` on, ``stride`` bytes apart (more than the item size: one tag
+    each)."""
 
     offset: int
     count: int
@@ -103,7 +107,9 @@ def raw_type(name: str | None, nbytes: int, dims: Sequence[int], what: str) -> D
     count = math.prod(dims)
     found = _RAW.get(name) if name else _RAW_BY_SIZE.get(nbytes // count if count and nbytes % count == 0 else 0)
     if found is None:
-        raise BadFileError(f"{what}: raw_data of {nbytes} bytes with type {name or 'not given'} for shape {list(dims)} is not supported")
+        raise BadFileError(
+            f"{what}: raw_data of {nbytes} bytes, type {name or 'not given'}, shape {list(dims)} is not supported"
+        )
     return found
 
 

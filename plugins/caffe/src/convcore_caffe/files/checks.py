@@ -16,6 +16,7 @@ from .types import DATA_TYPES, UPSTREAM_COUNTS
 
 __all__ = ["Refusals", "check_fields", "check_layers", "wire"]
 
+_SHOWN = 50
 _LAYER_LEVEL = ("LayerParameter", "NetParameter")
 
 
@@ -25,16 +26,25 @@ class Refusals:
     def __init__(self, path: str) -> None:
         self.path = path
         self.found: list[str] = []
+        self.count = 0
 
     def add(self, line: int, layer: str, type_: str, why: str) -> None:
+        self.count += 1
+        if self.full:
+            return
         where = f"{self.path}:{line}: " if line else ""
         who = f"layer {layer[:200]!r} ({type_ or 'no type'}): " if layer or type_ else ""
         self.found.append(where + who + why)
 
+    @property
+    def full(self) -> bool:
+        """Whether enough is collected: a hostile file may hold a problem in every one of 100,000 layers."""
+        return len(self.found) >= _SHOWN
+
     def done(self) -> None:
         if self.found:
-            head = f"{self.path}: Caffe refuses this net" + (f" ({len(self.found)} problems)" if len(self.found) > 1 else "")
-            raise BadFileError("\n  ".join([head, *self.found[:50]]))
+            head = f"{self.path}: Caffe refuses this net" + (f" ({self.count} problems)" if self.count > 1 else "")
+            raise BadFileError("\n  ".join([head, *self.found]))
 
 
 # ---- fields
@@ -66,7 +76,8 @@ def check_layers(layers: list[Layer], out: Refusals) -> None:
             out.add(layer.line, layer.name, "", "has no type")
             continue
         least_b, most_b, least_t, most_t = UPSTREAM_COUNTS.get(layer.type, (0, None, 0, None))
-        for what, n, least, most in (("bottom", len(layer.bottoms), least_b, most_b), ("top", len(layer.tops), least_t, most_t)):
+        sides = (("bottom", len(layer.bottoms), least_b, most_b), ("top", len(layer.tops), least_t, most_t))
+        for what, n, least, most in sides:
             if n < least or (most is not None and n > most):
                 wanted = str(least) if least == most else f"at least {least}" if most is None else f"{least} to {most}"
                 out.add(layer.line, layer.name, layer.type, f"takes {wanted} {what} blobs, {n} given")
@@ -81,8 +92,9 @@ def check_layers(layers: list[Layer], out: Refusals) -> None:
 def wire(layers: list[Layer], out: Refusals, dropped_inputs: list[str]) -> list[str]:
     """Check the wiring as Net::Init and InsertSplits do; returns the output blobs in Caffe's order.
 
-    Before wiring, Caffe gives each reader of a blob with several readers (or a loss weight) a copy of its own through a Split
-    layer. A layer in place on such a blob then reads the copy but writes the blob's name, which already exists: refused.
+    Before wiring, Caffe gives each reader of a blob with several readers (or a loss weight) a copy of its own through
+    a Split layer. A layer in place on such a blob then reads the copy but writes the blob's name, which already
+    exists: refused.
     """
     current: dict[str, tuple[int, int]] = {}
     reads: list[list[tuple[int, int] | None]] = []
@@ -92,7 +104,7 @@ def wire(layers: list[Layer], out: Refusals, dropped_inputs: list[str]) -> list[
         for j, bottom in enumerate(layer.bottoms):
             at = current.get(bottom)
             if at is None:
-                hint = "; the net's input of that name has no shape, and Caffe drops it" if bottom in dropped_inputs else ""
+                hint = "; Caffe drops the input of that name: it has no shape" if bottom in dropped_inputs else ""
                 out.add(layer.line, layer.name, layer.type, f"unknown bottom blob {bottom!r} (bottom index {j}){hint}")
             else:
                 readers[at] += 1
@@ -114,9 +126,11 @@ def wire(layers: list[Layer], out: Refusals, dropped_inputs: list[str]) -> list[
             if layer.is_inplace(j) and not split[j] and reads[i][j] is not None:
                 pass
             elif top in made:
-                others = [o.name for k, o in enumerate(layers) if k != i and reads[i][j : j + 1] and reads[i][j] in reads[k]]
+                others: list[str] = []
+                if layer.is_inplace(j) and not out.full:
+                    others = [o.name for k, o in enumerate(layers) if k != i and reads[i][j] in reads[k]]
                 why = f"top blob {top!r} is produced by multiple sources (first by layer {made[top].name!r})"
-                if layer.is_inplace(j) and others:
+                if others:
                     why += f": it works in place on a blob that layer {quote_list(others)} also reads"
                 out.add(layer.line, layer.name, layer.type, why)
             made.setdefault(top, layer)

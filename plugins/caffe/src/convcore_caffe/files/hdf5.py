@@ -26,10 +26,11 @@ _RATIO = 2000  # declared bytes per stored byte; deflate reaches about 1030
 def read_hdf5(path: str | Path) -> list[tuple[str, list[Tensor | None]]]:
     """Layer names with their blobs by index (None: absent, shared with another layer).
 
-    Refuses links, external and virtual storage, other filters than deflate, shuffle and fletcher32, and types other than float.
+    Refuses links, external and virtual storage, other filters than deflate, shuffle and fletcher32, and types other
+    than float.
     """
     try:
-        import h5py
+        import h5py  # type: ignore[import-untyped,unused-ignore]
     except ImportError as e:
         raise FrameworkMissingError(f"{path}: HDF5 weights need h5py: pip install 'convcore-caffe[hdf5]'") from e
     found: list[tuple[str, list[Tensor | None]]] = []
@@ -83,7 +84,9 @@ def _tensor(dataset: Any, where: str, path: str | Path) -> Tensor:
     plist = dataset.id.get_create_plist()
     filters = {plist.get_filter(i)[0] for i in range(plist.get_nfilters())}
     if not filters <= _FILTERS:
-        raise BadFileError(f"{path}: {where} is stored with HDF5 filters {sorted(filters - _FILTERS)}, which are not accepted")
+        raise BadFileError(
+            f"{path}: {where} is stored with HDF5 filters {sorted(filters - _FILTERS)}, which are not accepted"
+        )
     shape = tuple(int(n) for n in dataset.shape)
     nbytes = int(dataset.size) * dataset.dtype.itemsize
     stored = dataset.id.get_storage_size()

@@ -32,7 +32,8 @@ class Message:
     """Fields by name. ``type`` is the schema's message name, or "" for a message no schema knows (all fields unknown).
 
     Enum values are their names, float fields the shortest decimal of their float32. Fields a known message does not
-    declare are kept in ``unknown`` (name -> values); ``lines`` holds the line of a field's first appearance (0: binary).
+    declare are kept in ``unknown`` (name -> values); ``lines`` holds the line of a field's first appearance (0:
+    binary).
     """
 
     __slots__ = ("_values", "line", "lines", "type", "unknown")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,11 +41,12 @@ class Owner:
 class Layer:
     """One layer.
 
-    ``params`` holds the parameter messages the file gives, by field name; :meth:`param` also gives an absent one with all
-    of Caffe's defaults. ``unknown`` holds other fields of a fork's layer type that no schema knows (name -> values).
-    ``blobs`` are the weights in Caffe's order, float32; where ``legacy`` is true the shape is four axes padded in front, so
-    ask :meth:`blob` for the shape the layer wants. ``shared[i]`` names the owner of a blob this layer shares.
-    ``phase`` is the layer's effective phase, ``own_phase`` the one it sets itself. ``line`` is 0 for binary files.
+    ``params`` holds the parameter messages the file gives, by field name; :meth:`param` also gives an absent one with
+    all of Caffe's defaults. ``unknown`` holds other fields of a fork's layer type that no schema knows (name ->
+    values). ``blobs`` are the weights in Caffe's order, float32; where ``legacy`` is true the shape is four axes
+    padded in front, so ask :meth:`blob` for the shape the layer wants. ``shared[i]`` names the owner of a blob this
+    layer shares. ``phase`` is the layer's effective phase, ``own_phase`` the one it sets itself. ``line`` is 0 for
+    binary files.
     """
 
     name: str
@@ -67,7 +69,8 @@ class Layer:
     weights: str = ""  # "file", "inline", "shared" or "" (none found)
 
     def param(self, name: str) -> Message:
-        """The parameter message ``name``, all defaults if the file does not give it; KeyError if Caffe has no such field."""
+        """The parameter message ``name``, all defaults if the file does not give it; KeyError if Caffe has no such
+        field."""
         if name in self.params:
             return self.params[name]
         return Message(message_type("LayerParameter").by_name[name].type)
@@ -87,25 +90,20 @@ class Layer:
     def blob(self, index: int, shape: Sequence[int]) -> Tensor:
         """Weight blob ``index`` in the shape the layer wants, by Caffe's rules; BadFileError where Caffe refuses.
 
-        Shapes must be equal, except that legacy four-axis blobs may have leading ones, and that a permissively shared blob
-        needs only the same number of values.
+        Shapes must be equal, except that legacy four-axis blobs may have leading ones, and that a permissively shared
+        blob needs only the same number of values.
         """
+        who = f"layer {self.name!r} ({self.type})"
         if index >= len(self.blobs):
-            raise BadFileError(
-                f"layer {self.name!r} ({self.type}) needs weight blob {index}, the weights hold {len(self.blobs)} for it"
-            )
+            raise BadFileError(f"{who} needs weight blob {index}, the weights hold {len(self.blobs)} for it")
         tensor = self.blobs[index]
         fitted = fit_shape(tensor, index < len(self.legacy) and self.legacy[index], shape)
-        if fitted is None and index in self.shared and self.param_specs[index].share_mode == "PERMISSIVE":
-            want = tuple(shape)
-            count = 1
-            for n in want:
-                count *= n
-            fitted = tensor.reshape(want) if count == tensor.size else None
+        permissive = index in self.shared and self.param_specs[index].share_mode == "PERMISSIVE"
+        if fitted is None and permissive and math.prod(shape) == tensor.size:
+            fitted = tensor.reshape(shape)
         if fitted is None:
-            raise BadFileError(
-                f"layer {self.name!r} ({self.type}): weight blob {index} has shape {list(tensor.shape)}, the layer wants {list(shape)}"
-            )
+            had = list(tensor.shape)
+            raise BadFileError(f"{who}: weight blob {index} has shape {had}, the layer wants {list(shape)}")
         return fitted
 
 
@@ -122,8 +120,8 @@ class NetInput:
 class Net:
     """Layers in execution order. ``outputs``: blobs no layer consumes, in Caffe's (byte-wise alphabetical) order.
 
-    ``missing``: layers that hold weights but got none; ``extra``: weight layers the net does not have; ``notes``: what was
-    dropped or repaired on reading, for the report.
+    ``missing``: layers that hold weights but got none; ``extra``: weight layers the net does not have; ``notes``:
+    what was dropped or repaired on reading, for the report.
     """
 
     name: str = ""
@@ -165,9 +163,10 @@ class Net:
 
 
 def pooling_rounding(layer: Layer) -> str:
-    """"CEIL" or "FLOOR" for a Pooling layer: BVLC's ``round_mode`` or the forks' ``ceil_mode``, default CEIL.
+    """ "CEIL" or "FLOOR" for a Pooling layer: BVLC's ``round_mode`` or the forks' ``ceil_mode``, default CEIL.
 
-    Both share wire field 13 with opposite meaning, so only the prototxt's names count. UnsupportedError if they disagree.
+    Both share wire field 13 with opposite meaning, so only the prototxt's names count. UnsupportedError if they
+    disagree.
     """
     p = layer.param("pooling_param")
     mode: str = p.get("round_mode")

@@ -53,7 +53,11 @@ def _scalar(value: Any, field: Field | None) -> str:
     if isinstance(value, float):
         if math.isfinite(value):
             # an unknown field keeps the form it was read in: 2.0 is not 2
-            return str(int(value)) if field is not None and value == int(value) and abs(value) < 1e7 and _plus(value) else repr(value)
+            return (
+                str(int(value))
+                if field is not None and value == int(value) and abs(value) < 1e7 and _plus(value)
+                else repr(value)
+            )
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     return str(value)
 

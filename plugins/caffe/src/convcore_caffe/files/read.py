@@ -20,6 +20,7 @@ from .wire import read_message_file
 
 __all__ = ["layer_of_message", "read_net", "read_prototxt"]
 
+MAX_LAYERS = 100_000
 _PHASES = ("TRAIN", "TEST")
 _PLAIN = frozenset(
     ["name", "type", "bottom", "top", "phase", "loss_weight", "param", "blobs", "propagate_down", "include", "exclude"]
@@ -46,9 +47,10 @@ def read_net(
 ) -> Net:
     """The net of a prototxt for one state, with lazy weights.
 
-    ``prototxt`` may be a caffemodel (its own definition and weights). ``weights``: caffemodel or HDF5. ``phase``, ``level``
-    and ``stages`` are the state that include and exclude rules are tested against; stages add to the file's own
-    ``state``. Layers whose weights are not found are listed in ``Net.missing``. Raises BadFileError for files Caffe refuses.
+    ``prototxt`` may be a caffemodel (its own definition and weights). ``weights``: caffemodel or HDF5. ``phase``,
+    ``level`` and ``stages`` are the state that include and exclude rules are tested against; stages add to the file's
+    own ``state``. Layers whose weights are not found are listed in ``Net.missing``. Raises BadFileError for files
+    Caffe refuses.
     """
     if phase not in _PHASES:
         raise UsageError(f"phase must be TRAIN or TEST, not {phase!r}")
@@ -58,6 +60,8 @@ def read_net(
     written = read_message_file(prototxt, "NetParameter") if binary else read_prototxt(prototxt)
     message = upgrade(written, path, notes)
     shaped = written.get("input_shape") or written.get("input_dim")
+    if len(message.get("layer")) > MAX_LAYERS:
+        raise BadFileError(f"{path}: {len(message.get('layer'))} layers, more than {MAX_LAYERS}")
     state = message.get("state")
     net = Net(message.get("name") or "", [], phase, level, (*state.get("stage"), *stages), notes=notes, path=path)
     out = Refusals(path)

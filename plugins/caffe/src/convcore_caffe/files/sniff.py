@@ -20,7 +20,7 @@ _BLOB = {(1, 0), (2, 0), (3, 0), (5, 2), (5, 5), (7, 2), (8, 1)}
 
 
 def sniff(path: str | Path) -> str:
-    """"prototxt", "caffemodel", "hdf5" (weights), "binaryproto" (a mean blob), or "unknown".
+    """ "prototxt", "caffemodel", "hdf5" (weights), "binaryproto" (a mean blob), or "unknown".
 
     Only the first 4 KB are read. BadFileError if the file cannot be read.
     """
@@ -78,7 +78,9 @@ def _plausible(head: bytes, at: int, number: int, wire: int) -> bool:
         return False
     text = head[at : at + size]
     following = head[at + size : at + size + 1]
-    return not _CONTROL.search(text) and (not following or following[0] in (0x12, 0x1A, 0x20, 0x28, 0x32, 0x38, 0x42, 0xA2))
+    return not _CONTROL.search(text) and (
+        not following or following[0] in (0x12, 0x1A, 0x20, 0x28, 0x32, 0x38, 0x42, 0xA2)
+    )
 
 
 def _varint(data: bytes, at: int) -> tuple[int | None, int]:

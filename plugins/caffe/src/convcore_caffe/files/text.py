@@ -1,9 +1,9 @@
 """Protobuf text format (prototxt) to :class:`Message`: a bounded recursive-descent parser that needs no protobuf.
 
-Follows protobuf's C++ TextFormat: ``field: value``, ``field { }``, ``field: < >``, ``[a, b]`` for repeated fields, ``;`` and
-``,`` as separators, comments, adjacent strings, hexadecimal and octal integers, ``1.f``, ``inf``, ``nan``. Unlike it, fields
-the schema does not know are kept by name with their line (``Message.unknown``): whether they matter is decided for the
-layers that stay in the net. Errors are BadFileError with ``file:line:column``.
+Follows protobuf's C++ TextFormat: ``field: value``, ``field { }``, ``field: < >``, ``[a, b]`` for repeated fields,
+``;`` and ``,`` as separators, comments, adjacent strings, hexadecimal and octal integers, ``1.f``, ``inf``, ``nan``.
+Unlike it, fields the schema does not know are kept by name with their line (``Message.unknown``): whether they matter
+is decided for the layers that stay in the net. Errors are BadFileError with ``file:line:column``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_TOKENS", "parse_text"]
 
 MAX_BYTES = 64 << 20
 MAX_DEPTH = 100
-MAX_TOKENS = 4_000_000
+MAX_TOKENS = 2_000_000
 
 _SKIP = re.compile(r"(?:[ \t\r\n\f\v]+|#[^\n]*)*")
 _TOKEN = re.compile(
@@ -32,7 +32,19 @@ _TOKEN = re.compile(
     r"|(?P<mark>[-{}<>\[\]:;,])"
 )
 _ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.S)
-_SIMPLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", "?": "?", "'": "'", '"': '"'}
+_SIMPLE = {
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "n": "\n",
+    "r": "\r",
+    "t": "\t",
+    "v": "\v",
+    "\\": "\\",
+    "?": "?",
+    "'": "'",
+    '"': '"',
+}
 _INT_RANGE = {"int32": (-(1 << 31), (1 << 31) - 1), "int64": (-(1 << 63), (1 << 63) - 1)}
 _INT_RANGE |= {"uint32": (0, (1 << 32) - 1), "uint64": (0, (1 << 64) - 1)}
 _TRUE, _FALSE = ("true", "True", "t", "1"), ("false", "False", "f", "0")

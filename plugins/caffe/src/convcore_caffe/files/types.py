@@ -1,32 +1,34 @@
-"""What the file layer knows of layer types: old names, who has weights, how many blobs go in and out (BVLC master 9b891540)."""
+"""What the file layer knows of layer types: old names, who has weights, how many blobs go in and out (BVLC master
+9b891540)."""
 
 from __future__ import annotations
 
 __all__ = ["DATA_TYPES", "NO_INPLACE", "UPSTREAM_COUNTS", "V0_FIELDS", "V0_TYPES", "V1_TYPES", "WEIGHTED_TYPES"]
 
-#: V1 enum name -> type. Names below the blank line are forks'.
+#: V1 enum name -> type; from BN on they are forks'.
 V1_TYPES = {
     "NONE": "", "ABSVAL": "AbsVal", "ACCURACY": "Accuracy", "ARGMAX": "ArgMax", "BNLL": "BNLL", "CONCAT": "Concat",
-    "CONTRASTIVE_LOSS": "ContrastiveLoss", "CONVOLUTION": "Convolution", "DATA": "Data", "DECONVOLUTION": "Deconvolution",
-    "DROPOUT": "Dropout", "DUMMY_DATA": "DummyData", "ELTWISE": "Eltwise", "EUCLIDEAN_LOSS": "EuclideanLoss", "EXP": "Exp",
-    "FLATTEN": "Flatten", "HDF5_DATA": "HDF5Data", "HDF5_OUTPUT": "HDF5Output", "HINGE_LOSS": "HingeLoss", "IM2COL": "Im2col",
-    "IMAGE_DATA": "ImageData", "INFOGAIN_LOSS": "InfogainLoss", "INNER_PRODUCT": "InnerProduct", "LRN": "LRN",
-    "MEMORY_DATA": "MemoryData", "MULTINOMIAL_LOGISTIC_LOSS": "MultinomialLogisticLoss", "MVN": "MVN", "POOLING": "Pooling",
-    "POWER": "Power", "RELU": "ReLU", "SIGMOID": "Sigmoid", "SIGMOID_CROSS_ENTROPY_LOSS": "SigmoidCrossEntropyLoss",
-    "SILENCE": "Silence", "SLICE": "Slice", "SOFTMAX": "Softmax", "SOFTMAX_LOSS": "SoftmaxWithLoss", "SPLIT": "Split",
-    "TANH": "TanH", "THRESHOLD": "Threshold", "WINDOW_DATA": "WindowData",
-
-    "BN": "BN", "UPSAMPLE": "Upsample", "CROP": "Crop", "PRELU": "PReLU", "ROI_POOLING": "ROIPooling",
+    "CONTRASTIVE_LOSS": "ContrastiveLoss", "CONVOLUTION": "Convolution", "DATA": "Data",
+    "DECONVOLUTION": "Deconvolution", "DROPOUT": "Dropout", "DUMMY_DATA": "DummyData", "ELTWISE": "Eltwise",
+    "EUCLIDEAN_LOSS": "EuclideanLoss", "EXP": "Exp", "FLATTEN": "Flatten", "HDF5_DATA": "HDF5Data",
+    "HDF5_OUTPUT": "HDF5Output", "HINGE_LOSS": "HingeLoss", "IM2COL": "Im2col", "IMAGE_DATA": "ImageData",
+    "INFOGAIN_LOSS": "InfogainLoss", "INNER_PRODUCT": "InnerProduct", "LRN": "LRN", "MEMORY_DATA": "MemoryData",
+    "MULTINOMIAL_LOGISTIC_LOSS": "MultinomialLogisticLoss", "MVN": "MVN", "POOLING": "Pooling", "POWER": "Power",
+    "RELU": "ReLU", "SIGMOID": "Sigmoid", "SIGMOID_CROSS_ENTROPY_LOSS": "SigmoidCrossEntropyLoss",
+    "SILENCE": "Silence", "SLICE": "Slice", "SOFTMAX": "Softmax", "SOFTMAX_LOSS": "SoftmaxWithLoss",
+    "SPLIT": "Split", "TANH": "TanH", "THRESHOLD": "Threshold", "WINDOW_DATA": "WindowData", "BN": "BN",
+    "UPSAMPLE": "Upsample", "CROP": "Crop", "PRELU": "PReLU", "ROI_POOLING": "ROIPooling",
     "DENSE_IMAGE_DATA": "DenseImageData",
 }  # fmt: skip
 
 #: V0 type string -> V1 enum name ("padding" is folded away before).
 V0_TYPES = {
-    "accuracy": "ACCURACY", "bnll": "BNLL", "concat": "CONCAT", "conv": "CONVOLUTION", "data": "DATA", "dropout": "DROPOUT",
-    "euclidean_loss": "EUCLIDEAN_LOSS", "flatten": "FLATTEN", "hdf5_data": "HDF5_DATA", "hdf5_output": "HDF5_OUTPUT",
-    "im2col": "IM2COL", "images": "IMAGE_DATA", "infogain_loss": "INFOGAIN_LOSS", "innerproduct": "INNER_PRODUCT", "lrn": "LRN",
-    "multinomial_logistic_loss": "MULTINOMIAL_LOGISTIC_LOSS", "pool": "POOLING", "relu": "RELU", "sigmoid": "SIGMOID",
-    "softmax": "SOFTMAX", "softmax_loss": "SOFTMAX_LOSS", "split": "SPLIT", "tanh": "TANH", "window_data": "WINDOW_DATA",
+    "accuracy": "ACCURACY", "bnll": "BNLL", "concat": "CONCAT", "conv": "CONVOLUTION", "data": "DATA",
+    "dropout": "DROPOUT", "euclidean_loss": "EUCLIDEAN_LOSS", "flatten": "FLATTEN", "hdf5_data": "HDF5_DATA",
+    "hdf5_output": "HDF5_OUTPUT", "im2col": "IM2COL", "images": "IMAGE_DATA", "infogain_loss": "INFOGAIN_LOSS",
+    "innerproduct": "INNER_PRODUCT", "lrn": "LRN", "multinomial_logistic_loss": "MULTINOMIAL_LOGISTIC_LOSS",
+    "pool": "POOLING", "relu": "RELU", "sigmoid": "SIGMOID", "softmax": "SOFTMAX", "softmax_loss": "SOFTMAX_LOSS",
+    "split": "SPLIT", "tanh": "TANH", "window_data": "WINDOW_DATA",
 }  # fmt: skip
 
 _PARAM = {
@@ -40,7 +42,7 @@ def _v0(new: str, *types: str) -> dict[str, tuple[str, str]]:
     return {t: (_PARAM[t], new) for t in types}
 
 
-#: V0 field -> {V0 type: (parameter message, field)}; a field on another type is ignored by Caffe, with an error in its log.
+#: V0 field -> {V0 type: (parameter message, field)}; on another type Caffe ignores it, with an error in its log.
 V0_FIELDS: dict[str, dict[str, tuple[str, str]]] = {
     "num_output": _v0("num_output", "conv", "innerproduct"),
     "biasterm": _v0("bias_term", "conv", "innerproduct"),
@@ -76,7 +78,17 @@ V0_TRANSFORM = {"scale": "scale", "meanfile": "mean_file", "cropsize": "crop_siz
 
 #: Layers whose tops come from outside the net (AnnotatedData, VideoData: SSD; DenseImageData: SegNet).
 DATA_TYPES = frozenset(
-    ["Data", "ImageData", "WindowData", "HDF5Data", "MemoryData", "DummyData", "AnnotatedData", "VideoData", "DenseImageData"]
+    [
+        "Data",
+        "ImageData",
+        "WindowData",
+        "HDF5Data",
+        "MemoryData",
+        "DummyData",
+        "AnnotatedData",
+        "VideoData",
+        "DenseImageData",
+    ]
 )
 
 #: Layers that hold weights in every use; Scale and Bias do with one bottom.
@@ -92,8 +104,35 @@ _ONE = (1, 1, 1, 1)
 #: Upstream type -> (least bottoms, most bottoms, least tops, most tops); None: no limit.
 UPSTREAM_COUNTS: dict[str, tuple[int, int | None, int, int | None]] = {
     **dict.fromkeys(
-        ["AbsVal", "BNLL", "Clip", "Dropout", "ELU", "Exp", "Log", "Power", "PReLU", "ReLU", "Sigmoid", "Swish", "TanH", "Threshold"]
-        + ["ArgMax", "BatchNorm", "Embed", "Flatten", "Im2col", "InnerProduct", "LRN", "MVN", "Reduction", "Reshape", "Softmax"]
+        [
+            "AbsVal",
+            "BNLL",
+            "Clip",
+            "Dropout",
+            "ELU",
+            "Exp",
+            "Log",
+            "Power",
+            "PReLU",
+            "ReLU",
+            "Sigmoid",
+            "Swish",
+            "TanH",
+            "Threshold",
+        ]
+        + [
+            "ArgMax",
+            "BatchNorm",
+            "Embed",
+            "Flatten",
+            "Im2col",
+            "InnerProduct",
+            "LRN",
+            "MVN",
+            "Reduction",
+            "Reshape",
+            "Softmax",
+        ]
         + ["SPP", "Tile"],
         _ONE,
     ),

@@ -1,4 +1,5 @@
-"""Old formats to the current one, as Caffe's upgrade does it: V0 -> V1 -> V2, data transformations, ``input`` fields, BatchNorm.
+"""Old formats to the current one, as Caffe's upgrade does it: V0 -> V1 -> V2, data transformations, ``input`` fields,
+BatchNorm.
 
 Works on what was parsed from text or binary alike and returns a NetParameter that holds only ``layer``.
 """
@@ -24,7 +25,9 @@ def upgrade(net: Message, path: str, notes: list[str]) -> Message:
     """``net`` in the current format; what Caffe drops is told in ``notes``. BadFileError where Caffe refuses."""
     old = net.get("layers")
     if old and net.has("layer"):
-        raise BadFileError(f"{path}: both 'layer' (current format) and 'layers' (V1) are given; Caffe reads only one of them")
+        raise BadFileError(
+            f"{path}: both 'layer' (current format) and 'layers' (V1) are given; Caffe reads only one of them"
+        )
     out = net.copy()
     if old:
         if any(layer.has("layer") for layer in old):
@@ -68,9 +71,13 @@ def _fold_padding(net: Message, layers: list[Message], path: str) -> list[Messag
             if above is None or _v0_of(above).get("type") != "padding":
                 continue
             if kind not in ("conv", "pool"):
-                raise BadFileError(f"{path}:{layer.line}: layer {name!r} ({kind}): only conv and pool may follow a padding layer")
+                raise BadFileError(
+                    f"{path}:{layer.line}: layer {name!r} ({kind}): only conv and pool may follow a padding layer"
+                )
             if len(layer.get("bottom")) != 1 or len(above.get("bottom")) != 1 or len(above.get("top")) != 1:
-                raise BadFileError(f"{path}:{layer.line}: layer {name!r} ({kind}): a padding layer must have one bottom and one reader")
+                raise BadFileError(
+                    f"{path}:{layer.line}: layer {name!r} ({kind}): a padding layer must have one bottom and one reader"
+                )
             folded = layer.copy()
             padded = v0.copy()
             padded.set("pad", _v0_of(above).get("pad"))
@@ -153,7 +160,12 @@ def _v1_to_v2(layer: Message) -> Message:
     if layer.has("type"):
         out.put("type", V1_TYPES[layer.get("type")])
     specs: list[dict[str, Any]] = []
-    for new, old in (("name", "param"), ("share_mode", "blob_share_mode"), ("lr_mult", "blobs_lr"), ("decay_mult", "weight_decay")):
+    for new, old in (
+        ("name", "param"),
+        ("share_mode", "blob_share_mode"),
+        ("lr_mult", "blobs_lr"),
+        ("decay_mult", "weight_decay"),
+    ):
         for i, value in enumerate(layer.get(old)):
             while len(specs) <= i:
                 specs.append({})

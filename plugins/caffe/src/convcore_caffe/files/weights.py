@@ -20,7 +20,10 @@ __all__ = ["LayerWeights", "attach", "read_mean", "read_weights"]
 
 @dataclass
 class LayerWeights:
-    """One layer of a weight file. A blob is None where HDF5 leaves out one that another layer owns. ``legacy``: see Layer."""
+    """One layer of a weight file.
+
+    A blob is None where HDF5 leaves out one that another layer owns. ``legacy``: see Layer.
+    """
 
     name: str
     type: str
@@ -37,7 +40,9 @@ def read_weights(path: str | Path) -> list[LayerWeights]:
     if kind == "hdf5":
         return [LayerWeights(name, "", blobs, [False] * len(blobs)) for name, blobs in read_hdf5(path)]
     if kind in ("prototxt", "binaryproto"):
-        raise BadFileError(f"{path}: holds no weights: it is a {'net definition' if kind == 'prototxt' else 'mean file'}")
+        raise BadFileError(
+            f"{path}: holds no weights: it is a {'net definition' if kind == 'prototxt' else 'mean file'}"
+        )
     net = read_message_file(path, "NetParameter")
     if net.has("layer") and net.has("layers"):
         raise BadFileError(f"{path}: both current and V1 layers; Caffe reads only one of them")
@@ -87,8 +92,9 @@ def find_owners(layers: list[Layer]) -> None:
 def attach(net: Net, source: list[LayerWeights], path: str, *, hdf5: bool = False) -> None:
     """Give the net's layers their weights as Net::ShareWeights and Net::CopyTrainedLayersFrom do.
 
-    A weight layer goes to the first layer of its name (HDF5: the last); unknown names are listed in ``net.extra``. A blob that
-    layers share gets the value that is copied last, in each one's own shape. Raises BadFileError where Caffe refuses.
+    A weight layer goes to the first layer of its name (HDF5: the last); unknown names are listed in ``net.extra``. A
+    blob that layers share gets the value that is copied last, in each one's own shape. Raises BadFileError where
+    Caffe refuses.
     """
     target: dict[str, int] = {}
     for i, layer in enumerate(net.layers):
@@ -98,7 +104,10 @@ def attach(net: Net, source: list[LayerWeights], path: str, *, hdf5: bool = Fals
             target.setdefault(layer.name, i)
     held: list[list[_Held | None]] = [list(zip(layer.blobs, layer.legacy)) for layer in net.layers]  # inline blobs
     copied: dict[tuple[int, int], _Held] = {
-        (i, j): blob for i, row in enumerate(held) for j, blob in enumerate(row) if blob and j not in net.layers[i].shared
+        (i, j): blob
+        for i, row in enumerate(held)
+        for j, blob in enumerate(row)
+        if blob and j not in net.layers[i].shared
     }
     problems = []
     for weights in source:
@@ -121,7 +130,9 @@ def attach(net: Net, source: list[LayerWeights], path: str, *, hdf5: bool = Fals
         layer.blobs = [blob[0] for blob in row if blob]
         layer.legacy = [blob[1] for blob in row if blob]
         if layer.blobs and layer.type in UPSTREAM_COUNTS and len(layer.param_specs) > len(layer.blobs):
-            problems.append(f"layer {layer.name!r} ({layer.type}) has {len(layer.param_specs)} param for {len(layer.blobs)} blobs")
+            problems.append(
+                f"layer {layer.name!r} ({layer.type}) has {len(layer.param_specs)} param for {len(layer.blobs)} blobs"
+            )
     if problems:
         raise BadFileError("\n  ".join([f"{path}: Caffe refuses these weights for this net", *problems[:50]]))
     if net.extra:
@@ -138,7 +149,9 @@ def _share(net: Net, held: list[list[_Held | None]], copied: dict[tuple[int, int
     homes = {(o.layer_index, o.blob_index) for layer in net.layers for o in layer.shared.values()}
     for i, (layer, row) in enumerate(zip(net.layers, held, strict=True)):
         who = f"layer {layer.name!r} ({layer.type})"
-        while len(row) in layer.shared and _home(net, i, len(row)) in copied:  # absent altogether: all its blobs are shared
+        while (
+            len(row) in layer.shared and _home(net, i, len(row)) in copied
+        ):  # absent altogether: all its blobs are shared
             row.append(None)
             layer.weights = layer.weights or "shared"
         for j, own in enumerate(row):

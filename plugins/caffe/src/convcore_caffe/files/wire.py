@@ -1,8 +1,9 @@
 """Protobuf's wire format for the schema's messages: a bounded reader over a memory-mapped file, without protobuf.
 
-Weight values are never read: a blob becomes a tensor at its file offset (packed ``data``, ``double_data``, ``raw_data``) or a
-gather over one-tag-per-value runs, which numpy finds without a loop over elements. ``diff`` is skipped. Fields the schema has
-no number for are kept as ``#<number>`` in ``Message.unknown``. The schema is not recursive, so neither is a hostile file.
+Weight values are never read: a blob becomes a tensor at its file offset (packed ``data``, ``double_data``,
+``raw_data``) or a gather over one-tag-per-value runs, which numpy finds without a loop over elements. ``diff`` is
+skipped. Fields the schema has no number for are kept as ``#<number>`` in ``Message.unknown``. The schema is not
+recursive, so neither is a hostile file.
 """
 
 from __future__ import annotations

@@ -39,13 +39,15 @@ def _sized(number: int, pieces: list[Piece], size: int) -> tuple[list[Piece], in
 def encode(message: Message) -> tuple[list[Piece], int]:
     """Bytes and float32 tensors in file order, and their total length in bytes.
 
-    Fields without a wire number (fork fields, see ``schema``) and undeclared ones are left out: a caffemodel is matched to its
-    prototxt by layer name, which carries them. Raises UnsupportedError over protobuf's 2 GB.
+    Fields without a wire number (fork fields, see ``schema``) and undeclared ones are left out: a caffemodel is
+    matched to its prototxt by layer name, which carries them. Raises UnsupportedError over protobuf's 2 GB.
     """
     pieces, size = _encode(message)
     if size > _LIMIT:
         why = f"the caffemodel would be {size} bytes, and protobuf reads at most {_LIMIT}"
-        raise UnsupportedError(Problem("", "caffemodel", why, "write HDF5 weights or split the model", "file_too_large"))
+        raise UnsupportedError(
+            Problem("", "caffemodel", why, "write HDF5 weights or split the model", "file_too_large")
+        )
     return pieces, size
 
 
@@ -88,7 +90,9 @@ def _blob(tensor: Tensor) -> tuple[list[Piece], int]:
     """BlobProto: packed ``shape.dim`` (field 7.1) and packed ``data`` (field 5)."""
     dims = b"".join(varint(n) for n in tensor.shape)
     shape = _sized(1, [dims], len(dims))[0] if dims else []
-    head = b"".join(p for p in _sized(7, shape, sum(len(p) for p in shape if isinstance(p, bytes)))[0] if isinstance(p, bytes))
+    head = b"".join(
+        p for p in _sized(7, shape, sum(len(p) for p in shape if isinstance(p, bytes)))[0] if isinstance(p, bytes)
+    )
     data, n = _sized(5, [tensor.cast(DType.FLOAT32)], tensor.size * 4)
     return [head, *data], len(head) + n
 

@@ -40,7 +40,11 @@ def message_of_layer(layer: Layer, *, blobs: bool = False) -> Message:
             p.set("decay_mult", spec.decay_mult)
             specs.append(p)
         m.set("param", specs)
-    for name, given in (("propagate_down", layer.propagate_down), ("include", layer.include), ("exclude", layer.exclude)):
+    for name, given in (
+        ("propagate_down", layer.propagate_down),
+        ("include", layer.include),
+        ("exclude", layer.exclude),
+    ):
         if given:
             m.set(name, given)
     if blobs and layer.blobs:

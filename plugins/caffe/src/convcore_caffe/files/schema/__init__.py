@@ -1,24 +1,25 @@
 """Caffe's messages as data: field name, wire number, type, label and default of every message an inference user meets.
 
 The tables (``net``, ``layers``, ``forks``) are written from the wire facts: BVLC Caffe master 9b891540, weiliu89's SSD
-branch, and the fork layers named in the support table. Forks reuse field numbers (147 upwards) for different layers, so a
-field whose number is not the same everywhere has number 0: it exists by name in the text form only. A default that differs
-between forks is written ``?``: asking for it unset is an error, never a guess.
+branch, and the fork layers named in the support table. Forks reuse field numbers (147 upwards) for different layers,
+so a field whose number is not the same everywhere has number 0: it exists by name in the text form only. A default
+that differs between forks is written ``?``: asking for it unset is an error, never a guess.
 
-A row reads ``name number type[label][=default]`` with label ``*`` repeated, ``!`` required; rows are parted by ``;`` or newlines.
+A row reads ``name number type[label][=default]`` with label ``*`` repeated, ``!`` required; rows are parted by ``;``
+or newlines.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 from . import forks, layers, net
 
-__all__ = ["AMBIGUOUS", "Field", "MessageType", "enum_values", "message_type"]
+__all__ = ["AMBIGUOUS", "Field", "MessageType", "enum_values", "message_names", "message_type"]
 
 AMBIGUOUS = "?"
-_SCALARS = frozenset("int32 int64 uint32 uint64 float double bool string bytes".split())
+_SCALARS = frozenset(["int32", "int64", "uint32", "uint64", "float", "double", "bool", "string", "bytes"])
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def _rows(text: str) -> list[list[str]]:
     return [row.split() for line in text.splitlines() for row in line.split(";") if row.strip()]
 
 
-@lru_cache(maxsize=None)
+@cache
 def enum_values(name: str) -> dict[str, int]:
     """Value names and numbers of an enum, in declaration order."""
     return {row[0]: int(row[1]) for row in _rows(_ENUMS[name])}
@@ -69,7 +70,7 @@ def _default(kind: str, text: str | None) -> object:
     return float(text) if kind in ("float", "double") else int(text)
 
 
-@lru_cache(maxsize=None)
+@cache
 def message_type(name: str) -> MessageType:
     """The declaration of a message; KeyError for a name the tables do not hold."""
     fields = []

@@ -1,8 +1,8 @@
 """Parameter messages of the upstream (BVLC master 9b891540) layers.
 
-``ceil_mode`` (forks) and ``round_mode`` (BVLC 2018+) share wire number 13 with opposite meaning, so neither has a number here:
-the text form decides (``net.pooling_rounding``). The number-0 fields of BatchNormParameter and DropoutParameter are
-NVCaffe's, Intel's and brocolli's.
+``ceil_mode`` (forks) and ``round_mode`` (BVLC 2018+) share wire number 13 with opposite meaning, so neither has a
+number here: the text form decides (``net.pooling_rounding``). The number-0 fields of BatchNormParameter and
+DropoutParameter are NVCaffe's, Intel's and brocolli's.
 """
 
 ENUMS = {
@@ -38,19 +38,23 @@ MESSAGES = {
     "BiasParameter": "axis 1 int32=1; num_axes 2 int32=1; filler 3 FillerParameter",
     "ContrastiveLossParameter": "margin 1 float=1; legacy_version 2 bool=false",
     "ConvolutionParameter": """
-        num_output 1 uint32; bias_term 2 bool=true; pad 3 uint32*; kernel_size 4 uint32*; stride 6 uint32*; dilation 18 uint32*
-        pad_h 9 uint32=0; pad_w 10 uint32=0; kernel_h 11 uint32; kernel_w 12 uint32; stride_h 13 uint32; stride_w 14 uint32
+        num_output 1 uint32; bias_term 2 bool=true; pad 3 uint32*; kernel_size 4 uint32*; stride 6 uint32*
+        dilation 18 uint32*
+        pad_h 9 uint32=0; pad_w 10 uint32=0; kernel_h 11 uint32; kernel_w 12 uint32; stride_h 13 uint32
+        stride_w 14 uint32
         group 5 uint32=1; weight_filler 7 FillerParameter; bias_filler 8 FillerParameter; engine 15 Engine=DEFAULT
         axis 16 int32=1; force_nd_im2col 17 bool=false
     """,
     "CropParameter": "axis 1 int32=2; offset 2 uint32*",
     "DataParameter": """
-        source 1 string; batch_size 4 uint32; rand_skip 7 uint32=0; backend 8 DB=LEVELDB; scale 2 float=1; mean_file 3 string
+        source 1 string; batch_size 4 uint32; rand_skip 7 uint32=0; backend 8 DB=LEVELDB; scale 2 float=1
+        mean_file 3 string
         crop_size 5 uint32=0; mirror 6 bool=false; force_encoded_color 9 bool=false; prefetch 10 uint32=4
     """,
     "DropoutParameter": "dropout_ratio 1 float=0.5; scale_train 0 bool=true; sample_weights_test 0 bool=false",
     "DummyDataParameter": """
-        data_filler 1 FillerParameter*; shape 6 BlobShape*; num 2 uint32*; channels 3 uint32*; height 4 uint32*; width 5 uint32*
+        data_filler 1 FillerParameter*; shape 6 BlobShape*; num 2 uint32*; channels 3 uint32*; height 4 uint32*
+        width 5 uint32*
     """,
     "EltwiseParameter": "operation 1 EltwiseOp=SUM; coeff 2 float*; stable_prod_grad 3 bool=true",
     "ELUParameter": "alpha 1 float=1",
@@ -83,13 +87,14 @@ MESSAGES = {
     "MVNParameter": "normalize_variance 1 bool=true; across_channels 2 bool=false; eps 3 float=1e-9",
     "ParameterParameter": "shape 1 BlobShape",
     "PoolingParameter": """
-        pool 1 PoolMethod=MAX; pad 4 uint32=0; pad_h 9 uint32=0; pad_w 10 uint32=0; kernel_size 2 uint32; kernel_h 5 uint32
+        pool 1 PoolMethod=MAX; pad 4 uint32=0; pad_h 9 uint32=0; pad_w 10 uint32=0; kernel_size 2 uint32
+        kernel_h 5 uint32
         kernel_w 6 uint32; stride 3 uint32=1; stride_h 7 uint32; stride_w 8 uint32; engine 11 Engine=DEFAULT
         global_pooling 12 bool=false; round_mode 0 RoundMode=CEIL; ceil_mode 0 bool=true
     """,
     "PowerParameter": "power 1 float=1; scale 2 float=1; shift 3 float=0",
     "PReLUParameter": "filler 1 FillerParameter; channel_shared 2 bool=false",
-    "PythonParameter": "module 1 string; layer 2 string; param_str 3 string=\"\"; share_in_parallel 4 bool=false",
+    "PythonParameter": 'module 1 string; layer 2 string; param_str 3 string=""; share_in_parallel 4 bool=false',
     "RecurrentParameter": """
         num_output 1 uint32=0; weight_filler 2 FillerParameter; bias_filler 3 FillerParameter; debug_info 4 bool=false
         expose_hidden 5 bool=false
@@ -98,7 +103,8 @@ MESSAGES = {
     "ReLUParameter": "negative_slope 1 float=0; engine 2 Engine=DEFAULT",
     "ReshapeParameter": "shape 1 BlobShape; axis 2 int32=0; num_axes 3 int32=-1",
     "ScaleParameter": """
-        axis 1 int32=1; num_axes 2 int32=1; filler 3 FillerParameter; bias_term 4 bool=false; bias_filler 5 FillerParameter
+        axis 1 int32=1; num_axes 2 int32=1; filler 3 FillerParameter; bias_term 4 bool=false
+        bias_filler 5 FillerParameter
     """,
     "SigmoidParameter": "engine 1 Engine=DEFAULT",
     "SliceParameter": "axis 3 int32=1; slice_point 2 uint32*; slice_dim 1 uint32=1",
@@ -109,7 +115,8 @@ MESSAGES = {
     "ThresholdParameter": "threshold 1 float=0",
     "TileParameter": "axis 1 int32=1; tiles 2 int32",
     "WindowDataParameter": """
-        source 1 string; scale 2 float=1; mean_file 3 string; batch_size 4 uint32; crop_size 5 uint32=0; mirror 6 bool=false
+        source 1 string; scale 2 float=1; mean_file 3 string; batch_size 4 uint32; crop_size 5 uint32=0
+        mirror 6 bool=false
         fg_threshold 7 float=0.5; bg_threshold 8 float=0.5; fg_fraction 9 float=0.25; context_pad 10 uint32=0
         crop_mode 11 string=warp; cache_images 12 bool=false; root_folder 13 string=""
     """,
