@@ -1,0 +1,122 @@
+"""The report of a conversion or verification."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import Problem
+from .compare import OutputDifference
+
+__all__ = ["Report", "Section"]
+
+
+@dataclass
+class Section:
+    """A titled list of lines, with the same content as data."""
+
+    title: str
+    lines: list[str] = field(default_factory=list)
+    data: Any = None
+
+
+@dataclass
+class Report:
+    """Everything worth knowing about one run; prints as text.
+
+    ``ok`` is False when a comparison failed or problems remain; ``verified`` says whether anything was compared.
+    """
+
+    title: str
+    source: dict[str, Any] = field(default_factory=dict)
+    target: dict[str, Any] = field(default_factory=dict)
+    sections: list[Section] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    differences: list[OutputDifference] = field(default_factory=list)
+    runtimes: tuple[str, str] = ("", "")
+    tolerance: tuple[float, float] = (0.0, 0.0)
+    first_divergence: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def verified(self) -> bool:
+        return bool(self.differences)
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems and all(d.ok for d in self.differences)
+
+    @property
+    def max_abs(self) -> float:
+        """The largest absolute error over all outputs and inputs tried."""
+        return max((d.max_abs for d in self.differences), default=0.0)
+
+    @property
+    def max_rel(self) -> float:
+        """The largest error relative to the output's range."""
+        return max((d.max_rel for d in self.differences), default=0.0)
+
+    def add(self, title: str, lines: list[str], data: Any = None) -> None:
+        """Add a section if it has anything to say."""
+        if lines:
+            self.sections.append(Section(title, lines, data))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-like data."""
+        return {
+            "title": self.title,
+            "ok": self.ok,
+            "source": self.source,
+            "target": self.target,
+            "sections": {s.title: s.data if s.data is not None else s.lines for s in self.sections},
+            "problems": [p.to_dict() for p in self.problems],
+            "verification": {
+                "done": self.verified,
+                "runtimes": list(self.runtimes),
+                "rtol": self.tolerance[0],
+                "atol": self.tolerance[1],
+                "outputs": [d.to_dict() for d in self.differences],
+                "first_divergence": self.first_divergence,
+            },
+            "notes": self.notes,
+        }
+
+    def to_json(self) -> str:
+        """The report as JSON text; infinities are written as strings."""
+
+        def clean(x: Any) -> Any:
+            if isinstance(x, dict):
+                return {str(k): clean(v) for k, v in x.items()}
+            if isinstance(x, (list, tuple)):
+                return [clean(v) for v in x]
+            if isinstance(x, float) and (x != x or x in (float("inf"), float("-inf"))):
+                return str(x)
+            return x if isinstance(x, (str, int, float, bool)) or x is None else str(x)
+
+        return json.dumps(clean(self.to_dict()), indent=1)
+
+    def __str__(self) -> str:
+        out = [self.title]
+
+        def table(d: dict[str, Any]) -> str:
+            return ", ".join(f"{k} {v}" for k, v in d.items() if v not in ("", None, [], ()))
+
+        if self.source:
+            out.append("  source: " + table(self.source))
+        if self.target:
+            out.append("  target: " + table(self.target))
+        for s in self.sections:
+            out.append(f"  {s.title}:")
+            out += [f"    {line}" for line in s.lines]
+        if self.problems:
+            out.append(f"  {len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}:")
+            out += [f"    {p}" for p in self.problems]
+        if self.differences:
+            rtol, atol = self.tolerance
+            out.append(f"  verified: {self.runtimes[0]} against {self.runtimes[1]} (rtol {rtol:g} of range, atol {atol:g})")
+            out += [f"    {d}" for d in self.differences]
+            if self.first_divergence:
+                out.append(f"    first difference: {self.first_divergence}")
+        out += [f"  note: {n}" for n in self.notes]
+        return "\n".join(out)
