@@ -1,0 +1,218 @@
+"""HDF5 read by expected names only: hard links, plain dtypes, known filters, no external or virtual storage.
+
+Nothing walks the file. Contiguous datasets become :class:`~convcore.ir.tensors.MappedTensor` (the bytes in the file, or in the
+zip member), all others :class:`~convcore.ir.tensors.LazyTensor` that reopen it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from convcore.errors import BadFileError, UsageError
+from convcore.ir.dtypes import DType
+from convcore.ir.tensors import LazyTensor, MappedTensor, Tensor
+
+from .source import ByteSource
+
+__all__ = ["MAGIC", "H5File"]
+
+MAGIC = b"\x89HDF\r\n\x1a\n"
+_FILTERS = {1, 2, 3}  # deflate, shuffle, fletcher32: built into libhdf5, so no plug-in is ever searched for
+_MAX_ATTR_BYTES = 256 << 20
+_MAX_NAMES = 200_000
+_BIG, _RATIO = 64 << 20, 1000
+_MAX_CHUNKED = 64 << 30
+_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, AttributeError)
+
+
+class H5File:
+    """A guarded, read-only HDF5 file; use as a context manager. Groups are h5py low-level ids."""
+
+    def __init__(self, source: ByteSource) -> None:
+        self.source = source
+        self.label = source.label
+
+    def __enter__(self) -> H5File:
+        import h5py
+
+        with self._guard("open"):
+            if self.source.whole_file:
+                self._file = h5py.File(self.source.path, "r", locking=False)
+            else:
+                self._stream = self.source.open()
+                self._file = h5py.File(self._stream, "r")
+            self._userblock = self._file.userblock_size
+            self.root: Any = self._file["/"].id
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        with contextlib.suppress(*_ERRORS):
+            self._file.close()
+        if not self.source.whole_file:
+            self._stream.close()
+
+    @contextlib.contextmanager
+    def _guard(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except _ERRORS as e:
+            raise BadFileError(f"{self.label}: cannot {what}: {' '.join(str(e).split())[:200]}") from e
+
+    # ---- structure
+    def child(self, group: Any, path: str) -> Any:
+        """The object at ``path`` under ``group``, or None. Every part must be a hard link."""
+        import h5py
+
+        at = group
+        for part in path.split("/"):
+            raw = part.encode("utf-8", "surrogateescape")
+            if part in ("", ".", "..") or b"\0" in raw:
+                raise BadFileError(f"{self.label}: {path[:120]!r} is not an acceptable name in a weights file")
+            if not isinstance(at, h5py.h5g.GroupID):
+                return None
+            with self._guard(f"look up {path[:120]!r}"):
+                if not at.links.exists(raw):
+                    return None
+                if at.links.get_info(raw).type != h5py.h5l.TYPE_HARD:
+                    raise BadFileError(f"{self.label}: {path[:120]!r} is a soft or external link, which is not allowed")
+                at = h5py.h5o.open(at, raw)
+        return at
+
+    def group(self, group: Any, path: str) -> Any:
+        """Like :meth:`child`, but None also for what is not a group."""
+        import h5py
+
+        at = self.child(group, path)
+        return at if isinstance(at, h5py.h5g.GroupID) else None
+
+    def keys(self, group: Any) -> list[str]:
+        """Names in a group, at most 200,000."""
+        with self._guard("list a group"):
+            if group.get_num_objs() > _MAX_NAMES:
+                raise BadFileError(f"{self.label}: a group holds {group.get_num_objs()} members")
+            return [n.decode("utf-8", "surrogateescape") for n in group]
+
+    def is_dataset(self, obj: Any) -> bool:
+        import h5py
+
+        return isinstance(obj, h5py.h5d.DatasetID)
+
+    # ---- attributes
+    def attr(self, obj: Any, name: str) -> Any:
+        """An attribute: str, number, or list of str; None when absent."""
+        import h5py
+
+        with self._guard(f"read attribute {name!r}"):
+            raw = name.encode()
+            if not h5py.h5a.exists(obj, raw):
+                return None
+            a = h5py.h5a.open(obj, raw)
+            count = math.prod(a.shape)
+            if count == 0 and a.get_space().get_simple_extent_type() == h5py.h5s.SIMPLE:
+                return []
+            if count > _MAX_NAMES or count * a.get_type().get_size() > _MAX_ATTR_BYTES:
+                raise BadFileError(f"{self.label}: attribute {name!r} is too large")
+            value = h5py.Group(obj).attrs[name] if isinstance(obj, h5py.h5g.GroupID) else h5py.Dataset(obj).attrs[name]
+            if isinstance(value, h5py.Empty):
+                return None
+            if isinstance(value, np.ndarray):
+                return [_text(v) for v in value.ravel().tolist()]
+            return _text(value)
+
+    def attr_names(self, obj: Any) -> set[str]:
+        """The names of an object's attributes."""
+        import h5py
+
+        with self._guard("list attributes"):
+            if h5py.h5a.get_num_attrs(obj) > _MAX_NAMES:
+                raise BadFileError(f"{self.label}: too many attributes")
+            return set(h5py.Group(obj).attrs)
+
+    def attr_list(self, obj: Any, name: str) -> list[str] | None:
+        """A list of names, also when Keras split it over ``name0``, ``name1``, ... (64 kB attribute limit)."""
+        value = self.attr(obj, name)
+        if value is None:
+            parts: list[str] = []
+            i = 0
+            while (piece := self.attr(obj, f"{name}{i}")) is not None:
+                parts += piece if isinstance(piece, list) else [piece]
+                i += 1
+                if len(parts) > _MAX_NAMES:
+                    raise BadFileError(f"{self.label}: attribute {name!r} lists more than {_MAX_NAMES} names")
+            if i == 0:
+                return None
+            value = parts
+        value = value if isinstance(value, list) else [value]
+        if not all(isinstance(v, str) for v in value):
+            if value:
+                raise BadFileError(f"{self.label}: attribute {name!r} is not a list of names")
+        return value
+
+    # ---- data
+    def tensor(self, dataset: Any, path: str) -> Tensor:
+        """A dataset as a lazy tensor; ``path`` is its absolute path without a leading slash."""
+        import h5py
+
+        where = f"{self.label}: dataset {path[:160]!r}"
+        if not isinstance(dataset, h5py.h5d.DatasetID):
+            raise BadFileError(f"{where} is not a dataset")
+        with self._guard(f"read the header of dataset {path[:160]!r}"):
+            plist = dataset.get_create_plist()
+            layout = plist.get_layout()
+            if layout == h5py.h5d.VIRTUAL:
+                raise BadFileError(f"{where} is virtual (its data is in other files), which is not allowed")
+            if plist.get_external_count() > 0:
+                raise BadFileError(f"{where} keeps its data in an external file, which is not allowed")
+            filters = {plist.get_filter(i)[0] for i in range(plist.get_nfilters())}
+            if filters - _FILTERS:
+                raise BadFileError(f"{where} uses HDF5 filter {sorted(filters - _FILTERS)}, which is not allowed")
+            if dataset.get_space().get_simple_extent_type() == h5py.h5s.NULL:
+                raise BadFileError(f"{where} is empty")
+            raw, shape = dataset.dtype, dataset.shape
+            dtype = self._dtype(dataset, raw, where)
+            nbytes = math.prod(shape) * raw.itemsize
+            stored = dataset.get_storage_size()
+            offset = dataset.get_offset() if layout == h5py.h5d.CONTIGUOUS and raw.kind in "iufV" else None
+        if offset is not None and not self._userblock and self.source.data is None:
+            if stored != nbytes or offset + nbytes > self.source.size:
+                raise BadFileError(f"{where} reaches beyond the end of the file: the file is cut off")
+            big = raw.byteorder == ">"
+            return MappedTensor(self.source.path, self.source.start + offset, dtype, shape, big_endian=big)
+        if nbytes > _MAX_CHUNKED or (nbytes > _BIG and nbytes > _RATIO * stored):
+            raise BadFileError(f"{where} declares {nbytes} bytes but stores {stored}")
+        source = self.source
+        return LazyTensor(lambda: _read(source, path, dtype), dtype, shape)
+
+    def _dtype(self, dataset: Any, raw: np.dtype[Any], where: str) -> DType:
+        if raw.kind == "V" and raw.itemsize == 2 and raw.names is None:
+            if self.attr(dataset, "dtype") == "bfloat16":
+                return DType.BFLOAT16
+        if raw.kind not in "iufb":
+            raise BadFileError(f"{where} has element type {str(raw)[:60]}, which is not a number type of a model")
+        try:
+            return DType.of(raw)
+        except UsageError as e:
+            raise BadFileError(f"{where}: {e}") from e
+
+
+def _read(source: ByteSource, path: str, dtype: DType) -> np.ndarray[Any, np.dtype[Any]]:
+    with H5File(source) as f:
+        dataset = f.child(f.root, path)
+        f.tensor(dataset, path)  # the checks again: the file may have changed
+        import h5py
+
+        with f._guard(f"read dataset {path[:160]!r}"):
+            a = np.asarray(h5py.Dataset(dataset)[()])
+    if dtype is DType.BFLOAT16:
+        return a.view(dtype.numpy)
+    return a.astype(dtype.numpy, copy=False)
+
+
+def _text(v: Any) -> Any:
+    if isinstance(v, bytes):
+        return v.decode("utf-8", "surrogateescape")
+    return v.item() if isinstance(v, np.generic) and not isinstance(v, (str, bytes)) else v
