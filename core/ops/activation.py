@@ -2,45 +2,286 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .axes import Axis
-from .declare import Attr, AxisAttr, OpSet, Sample
+from ..ir.dims import Dim, Shape
+from ..ir.dtypes import DType
+from .axes import Axis, Broadcast, Elementwise
+from .declare import Attr, AxisAttr, InferContext, OpSet, Sample
+from .shapes import broadcast, broadcast_shapes
+from .special import erfc
 
 ACTIVATION = OpSet("activation")
 
+Array = NDArray[Any]
+Shapes = list[tuple[DType | None, Shape | None]]
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
+
+def _sigmoid(x: Array) -> Array:
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
 
 
-def _softplus(x: np.ndarray) -> np.ndarray:
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+def _softplus(x: Array) -> Array:
+    out: Array = np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    return out
 
 
 ACTIVATION.unary("relu", lambda x: np.maximum(x, 0), "max(x, 0).", types="number")
 ACTIVATION.unary("sigmoid", _sigmoid, "1 / (1 + exp(-x)).")
 ACTIVATION.unary("softplus", _softplus, "log(1 + exp(x)).")
-ACTIVATION.unary("softsign", lambda x: x / (1 + np.abs(x)), "x / (1 + |x|).")
+ACTIVATION.unary("softsign", lambda x: x / (1 + np.abs(x)), "x / (1 + |x|).", body=lambda b, x: b.div(x, b.add(b.abs(x), b.like(x, 1))))
+
+
+def _leaky_relu_body(b: Any, x: Any, *, alpha: float) -> Any:
+    return b.where(b.greater_equal(x, b.like(x, 0)), x, b.mul(x, b.like(x, alpha)))
+
+
 ACTIVATION.unary(
     "leaky_relu", lambda x, alpha: np.where(x >= 0, x, alpha * x), "x where x >= 0, else alpha * x.",
-    attrs={"alpha": Attr("float", doc="slope below zero")}, samples=[Sample((2, 3, 5), alpha=0.3)],
+    attrs={"alpha": Attr("float", doc="slope below zero")}, body=_leaky_relu_body, samples=[Sample((2, 3, 5), alpha=0.3)],
 )  # fmt: skip
 
 
-def _silu_body(b: Any, x: Any) -> Any:
-    return b.mul(x, b.sigmoid(x))
+def _prelu_shape(c: InferContext) -> Shapes:
+    result = broadcast("x", "slope")(c)
+    x = c.shape("x")
+    y = broadcast_shapes(x, c.shape("slope"))
+    if x is not None and y is not None and len(y) != len(x):
+        c.fail("slope has more axes than x")
+    if x is not None and y is not None and any(isinstance(n, int) and n == 1 != m for n, m in zip(x, y)):
+        c.fail("slope must broadcast to the shape of x")
+    return [(result[0][0], x)]
 
 
-ACTIVATION.unary("silu", lambda x: x * _sigmoid(x), "x * sigmoid(x), also called swish.", body=_silu_body)
+ACTIVATION.op(
+    "prelu", "x:float, slope:float", "x where x >= 0, else slope * x; slope broadcasts to x, right-aligned.",
+    infer=_prelu_shape, reference=lambda x, slope: np.asarray(np.where(x >= 0, x, slope * x), x.dtype), axes=Broadcast(),
+    body=lambda b, x, slope: b.where(b.greater_equal(x, b.like(x, 0)), x, b.mul(x, slope)),
+    samples=[Sample((2, 3, 5), (3, 1)), Sample((2, 3, 5), (5,)), Sample((2, 3, 5), (1,))],
+)  # fmt: skip
 
 
-def _softmax(x: np.ndarray, axis: int) -> np.ndarray:
-    e = np.exp(x - x.max(axis, keepdims=True))
-    return np.asarray(e / e.sum(axis, keepdims=True), x.dtype)
+# ---- exponential units
+
+
+def _elu(x: Array, alpha: float) -> Array:
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def _elu_body(b: Any, x: Any, *, alpha: float) -> Any:
+    zero = b.like(x, 0)
+    return b.where(b.greater(x, zero), x, b.mul(b.expm1(b.minimum(x, zero)), b.like(x, alpha)))
+
+
+ACTIVATION.unary(
+    "elu", _elu, "x where x > 0, else alpha * (exp(x) - 1).", attrs={"alpha": Attr("float", 1.0)}, body=_elu_body,
+    samples=[Sample((2, 3, 5), alpha=0.7), Sample((2, 3, 5))],
+)  # fmt: skip
+ACTIVATION.unary(
+    "selu", lambda x, alpha, gamma: gamma * _elu(x, alpha), "gamma * elu(x, alpha).",
+    attrs={
+        "alpha": Attr("float", 1.6732632423543772848170429916717, doc="Klambauer et al. 2017; Keras, torch"),
+        "gamma": Attr("float", 1.0507009873554804934193349852946),
+    },
+    body=lambda b, x, *, alpha, gamma: b.mul(b.elu(x, alpha=alpha), b.like(x, gamma)),
+    samples=[Sample((2, 3, 5)), Sample((2, 3, 5), alpha=1.3, gamma=0.7)],
+)  # fmt: skip
+
+
+def _celu_shape(c: InferContext) -> Shapes:
+    if c["alpha"] == 0:
+        c.fail("alpha must not be 0")
+    return [(c.dtype("x"), c.shape("x"))]
+
+
+def _celu(x: Array, alpha: float) -> Array:
+    with np.errstate(all="ignore"):
+        return np.asarray(np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(x / alpha)), x.dtype)
+
+
+def _celu_body(b: Any, x: Any, *, alpha: float) -> Any:
+    a, zero = b.like(x, alpha), b.like(x, 0)
+    return b.add(b.relu(x), b.minimum(zero, b.mul(a, b.expm1(b.div(x, a)))))
+
+
+ACTIVATION.op(
+    "celu", "x:float", "max(x, 0) + min(0, alpha * (exp(x / alpha) - 1)).", attrs={"alpha": Attr("float", 1.0)}, infer=_celu_shape,
+    reference=_celu, axes=Elementwise(), body=_celu_body, samples=[Sample((2, 3, 5), alpha=0.7), Sample((2, 3, 5))],
+)  # fmt: skip
+
+
+# ---- gates: x times something between 0 and 1
+
+ACTIVATION.unary(
+    "silu", lambda x: x * _sigmoid(x), "x * sigmoid(x), also called swish.", body=lambda b, x: b.mul(x, b.sigmoid(x))
+)
+ACTIVATION.unary(
+    "swish", lambda x, beta: x * _sigmoid(beta * x), "x * sigmoid(beta * x).", attrs={"beta": Attr("float")},
+    body=lambda b, x, *, beta: b.mul(x, b.sigmoid(b.mul(x, b.like(x, beta)))), samples=[Sample((2, 3, 5), beta=1.7)],
+)  # fmt: skip
+ACTIVATION.unary(
+    "mish", lambda x: x * np.tanh(_softplus(x)), "x * tanh(softplus(x)).", body=lambda b, x: b.mul(x, b.tanh(b.softplus(x)))
+)
+
+_GELU = math.sqrt(2 / math.pi)
+
+
+def _gelu(x: Array, approximate: str) -> Array:
+    if approximate == "none":
+        half = x.astype(np.float64) if x.dtype.itemsize < 8 else x
+        return half * 0.5 * erfc(-half * math.sqrt(0.5))
+    out: Array = 0.5 * x * (1 + np.tanh(_GELU * (x + 0.044715 * x**3)))
+    return out
+
+
+def _gelu_body(b: Any, x: Any, *, approximate: str) -> Any:
+    half, one = b.mul(x, b.like(x, 0.5)), b.like(x, 1)
+    if approximate == "none":
+        return b.mul(half, b.add(b.erf(b.mul(x, b.like(x, math.sqrt(0.5)))), one))
+    cubic = b.mul(b.mul(b.square(x), x), b.like(x, 0.044715))
+    return b.mul(half, b.add(b.tanh(b.mul(b.add(x, cubic), b.like(x, _GELU))), one))
+
+
+ACTIVATION.unary(
+    "gelu", _gelu, "x times the normal distribution function of x (Hendrycks and Gimpel 2016), exact or by its tanh approximation.",
+    attrs={"approximate": Attr("str", choices=("none", "tanh"))}, body=_gelu_body,
+    samples=[Sample((2, 3, 5), approximate="none"), Sample((2, 3, 5), approximate="tanh")],
+)  # fmt: skip
+ACTIVATION.unary(
+    "hard_sigmoid", lambda x, alpha, beta: np.clip(alpha * x + beta, 0, 1), "alpha * x + beta limited to [0, 1].",
+    attrs={"alpha": Attr("float"), "beta": Attr("float")}, samples=[Sample((2, 3, 5), alpha=0.2, beta=0.4)],
+    body=lambda b, x, *, alpha, beta: b.clip(b.add(b.mul(x, b.like(x, alpha)), b.like(x, beta)), min=0, max=1),
+)  # fmt: skip
+ACTIVATION.unary(
+    "hard_swish", lambda x: x * np.clip(x / 6 + 0.5, 0, 1), "x * hard_sigmoid(x, 1/6, 1/2) (Howard et al. 2019).",
+    body=lambda b, x: b.mul(x, b.hard_sigmoid(x, alpha=1 / 6, beta=0.5)), samples=[Sample(("float32", (2, 3, 5), -5, 5))],
+)  # fmt: skip
+ACTIVATION.unary(
+    "log_sigmoid", lambda x: -_softplus(-x), "log(sigmoid(x)).", body=lambda b, x: b.neg(b.softplus(b.neg(x)))
+)
+
+
+def _halves_shape(c: InferContext) -> Shapes:
+    x, axis = c.shape("x"), c["axis"]
+    if x is None:
+        return [(c.dtype("x"), None)]
+    n = x[axis]
+    if isinstance(n, int) and n % 2:
+        c.fail(f"axis {axis} has the odd size {n}")
+    return [(c.dtype("x"), (*x[:axis], None if n is None else n // 2, *x[axis + 1 :]))]
+
+
+def _glu(x: Array, axis: int) -> Array:
+    a, b = np.split(x, 2, axis)
+    with np.errstate(all="ignore"):
+        return np.asarray(a * _sigmoid(b), x.dtype)
+
+
+def _glu_body(b: Any, x: Any, *, axis: int) -> Any:
+    n = None if x.shape is None else x.shape[axis]
+    b.require(n is not None, "glu needs the size of its axis")
+    first, second = b.split(x, axis=axis, sizes=(n // 2, n // 2))
+    return b.mul(first, b.sigmoid(second))
+
+
+ACTIVATION.op(
+    "glu", "x:float", "The first half of an axis times the sigmoid of the second (Dauphin et al. 2017).",
+    attrs={"axis": AxisAttr(-1)}, infer=_halves_shape, reference=_glu, axes=Axis("axis"), body=_glu_body,
+    samples=[Sample((2, 6, 5), axis=1), Sample((3, 5, 14))],
+)  # fmt: skip
+
+
+# ---- thresholds and shrinkage
+
+
+def _pick(b: Any, condition: Any, x: Any) -> Any:
+    return b.where(condition, x, b.like(x, 0))
+
+
+ACTIVATION.unary(
+    "thresholded_relu", lambda x, alpha: np.where(x > alpha, x, 0), "x where x > alpha, else 0.", attrs={"alpha": Attr("float")},
+    body=lambda b, x, *, alpha: _pick(b, b.greater(x, b.like(x, alpha)), x), samples=[Sample((2, 3, 5), alpha=0.4)],
+)  # fmt: skip
+ACTIVATION.unary(
+    "threshold", lambda x, value: x > value, "1 where x > value, else 0, in the dtype of x (Caffe's Threshold).",
+    attrs={"value": Attr("float")}, body=lambda b, x, *, value: b.cast(b.greater(x, b.like(x, value)), to=x.dtype),
+    samples=[Sample((2, 3, 5), value=0.3)],
+)  # fmt: skip
+ACTIVATION.unary(
+    "hard_shrink", lambda x, lambd: np.where(np.abs(x) <= lambd, 0, x), "0 where |x| <= lambd, else x.", attrs={"lambd": Attr("float")},
+    body=lambda b, x, *, lambd: b.where(b.less_equal(b.abs(x), b.like(x, lambd)), b.like(x, 0), x),
+    samples=[Sample((2, 3, 5), lambd=0.5)],
+)  # fmt: skip
+ACTIVATION.unary(
+    "soft_shrink", lambda x, lambd: np.sign(x) * np.maximum(np.abs(x) - lambd, 0), "x moved towards 0 by lambd, at most to 0.",
+    attrs={"lambd": Attr("float")}, samples=[Sample((2, 3, 5), lambd=0.5)],
+    body=lambda b, x, *, lambd: b.mul(b.sign(x), b.relu(b.sub(b.abs(x), b.like(x, lambd)))),
+)  # fmt: skip
+
+
+def _shrink(x: Array, lambd: float, bias: float) -> Array:
+    return np.where(x < -lambd, x + bias, np.where(x > lambd, x - bias, 0))
+
+
+def _shrink_body(b: Any, x: Any, *, lambd: float, bias: float) -> Any:
+    shift = b.like(x, bias)
+    above = _pick(b, b.greater(x, b.like(x, lambd)), b.sub(x, shift))
+    return b.where(b.less(x, b.like(x, -lambd)), b.add(x, shift), above)
+
+
+ACTIVATION.unary(
+    "shrink", _shrink, "x + bias where x < -lambd, x - bias where x > lambd, else 0.",
+    attrs={"lambd": Attr("float"), "bias": Attr("float")}, body=_shrink_body, samples=[Sample((2, 3, 5), lambd=0.4, bias=0.3)],
+)  # fmt: skip
+ACTIVATION.unary("tanh_shrink", lambda x: x - np.tanh(x), "x - tanh(x).", body=lambda b, x: b.sub(x, b.tanh(x)))
+
+
+# ---- Keras's sparse and square families
+
+
+def _squareplus_body(g: Any, x: Any, *, b: float) -> Any:
+    root = g.sqrt(g.add(g.square(x), g.like(x, b)))
+    return g.mul(g.add(x, root), g.like(x, 0.5))
+
+
+ACTIVATION.unary(
+    "squareplus", lambda x, b: (x + np.sqrt(x * x + b)) / 2, "(x + sqrt(x^2 + b)) / 2.", attrs={"b": Attr("float")},
+    body=_squareplus_body, samples=[Sample((2, 3, 5), b=4.0)],
+)  # fmt: skip
+
+
+def _sparse_plus(x: Array) -> Array:
+    return np.where(x <= -1, 0, np.where(x < 1, np.square(x + 1) / 4, x))
+
+
+def _sparse_plus_body(b: Any, x: Any) -> Any:
+    one = b.like(x, 1)
+    curve = b.mul(b.square(b.add(x, one)), b.like(x, 0.25))
+    return b.where(b.less_equal(x, b.like(x, -1)), b.like(x, 0), b.where(b.less(x, one), curve, x))
+
+
+ACTIVATION.unary(
+    "sparse_plus", _sparse_plus, "0 up to -1, x from 1, (x + 1)^2 / 4 between.", body=_sparse_plus_body,
+    samples=[Sample(("float32", (2, 3, 5), -2.5, 2.5))],
+)  # fmt: skip
+ACTIVATION.unary(
+    "sparse_sigmoid", lambda x: np.clip(x / 2 + 0.5, 0, 1), "(x + 1) / 2 limited to [0, 1].",
+    body=lambda b, x: b.hard_sigmoid(x, alpha=0.5, beta=0.5), samples=[Sample(("float32", (2, 3, 5), -2.5, 2.5))],
+)  # fmt: skip
+
+
+# ---- along an axis
+
+
+def _softmax(x: Array, axis: int) -> Array:
+    with np.errstate(all="ignore"):
+        e = np.exp(x - x.max(axis, keepdims=True))
+        return np.asarray(e / e.sum(axis, keepdims=True), x.dtype)
 
 
 def _softmax_body(b: Any, x: Any, *, axis: int) -> Any:
@@ -48,8 +289,60 @@ def _softmax_body(b: Any, x: Any, *, axis: int) -> Any:
     return b.div(e, b.sum(e, axes=(axis,), keepdims=True))
 
 
-ACTIVATION.op(
-    "softmax", "x:float", "exp(x) normalised to sum 1 along one axis.",
-    attrs={"axis": AxisAttr(-1)}, reference=_softmax, axes=Axis("axis"), body=_softmax_body,
-    samples=[Sample((2, 3, 5), axis=1), Sample((2, 3, 5), axis=-1)],
-)  # fmt: skip
+def _log_softmax(x: Array, axis: int) -> Array:
+    with np.errstate(all="ignore"):
+        d = x - x.max(axis, keepdims=True)
+        return np.asarray(d - np.log(np.exp(d).sum(axis, keepdims=True)), x.dtype)
+
+
+def _log_softmax_body(b: Any, x: Any, *, axis: int) -> Any:
+    d = b.sub(x, b.max(x, axes=(axis,), keepdims=True))
+    return b.sub(d, b.log(b.sum(b.exp(d), axes=(axis,), keepdims=True)))
+
+
+def _hardmax(x: Array, axis: int) -> Array:
+    y = np.zeros_like(x)
+    np.put_along_axis(y, np.expand_dims(x.argmax(axis), axis), 1, axis)
+    return y
+
+
+def _hardmax_body(b: Any, x: Any, *, axis: int) -> Any:
+    n = None if x.shape is None else x.shape[axis]
+    b.require(n is not None, "hardmax needs the size of its axis")
+    return b.one_hot(b.argmax(x, axis=axis), depth=n, axis=axis, dtype=x.dtype)
+
+
+def _sparsemax(x: Array, axis: int) -> Array:
+    z = np.moveaxis(x, axis, -1)
+    s = -np.sort(-z, -1)
+    total = np.cumsum(s, -1)
+    support = 1 + np.arange(1, z.shape[-1] + 1, dtype=x.dtype) * s > total
+    k = support.sum(-1, keepdims=True)
+    tau = (np.take_along_axis(total, k - 1, -1) - 1) / k
+    return np.asarray(np.moveaxis(np.maximum(z - tau, 0), -1, axis), x.dtype)
+
+
+def _sparsemax_body(b: Any, x: Any, *, axis: int) -> Any:
+    n = None if x.shape is None else x.shape[axis]
+    b.require(n is not None, "sparsemax needs the size of its axis")
+    s = b.sort(x, axis=axis, descending=True)
+    limit = b.dim_value(value=n + 1) if isinstance(n, Dim) else b.const(n + 1, "int64")
+    rank = b.cast(b.range(b.const(1, "int64"), limit, b.const(1, "int64")), to=x.dtype)
+    rank = b.unsqueeze(rank, axes=tuple(i for i in range(x.rank) if i != axis))
+    one = b.like(x, 1)
+    support = b.greater(b.add(b.mul(rank, s), one), b.cumsum(s, axis=axis))
+    k = b.sum(b.cast(support, to=x.dtype), axes=(axis,), keepdims=True)
+    kept = b.sum(b.where(support, s, b.like(x, 0)), axes=(axis,), keepdims=True)
+    return b.relu(b.sub(x, b.div(b.sub(kept, one), k)))
+
+
+_AXIS_SAMPLES = [Sample((2, 3, 5), axis=1), Sample((2, 3, 5), axis=-1)]
+for _name, _fn, _body, _doc in [
+    ("softmax", _softmax, _softmax_body, "exp(x) normalised to sum 1 along one axis."),
+    ("log_softmax", _log_softmax, _log_softmax_body, "log(softmax(x))."),
+    ("hardmax", _hardmax, _hardmax_body, "1 at the first largest element along the axis, 0 elsewhere."),
+    ("sparsemax", _sparsemax, _sparsemax_body, "The nearest point of the probability simplex (Martins and Astudillo 2016)."),
+]:
+    ACTIVATION.op(
+        _name, "x:float", _doc, attrs={"axis": AxisAttr(-1)}, reference=_fn, axes=Axis("axis"), body=_body, samples=_AXIS_SAMPLES
+    )

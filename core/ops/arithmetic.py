@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ShapeError
+from ..ir.dims import Shape
 from ..ir.dtypes import DType
+from ..ir.graph import Value
 from .axes import Broadcast, Elementwise
 from .declare import Attr, InferContext, OpSet, Sample
 from .shapes import broadcast_shapes
+from .special import erf, erfc
 
 ARITHMETIC = OpSet("arithmetic")
 
-for _name, _fn, _doc, _types in [
+Array = NDArray[Any]
+Function = Callable[..., Any]
+
+_UNARY: list[tuple[str, Function, str, str]] = [
     ("identity", lambda x: x, "The input itself.", "any"),
     ("abs", np.abs, "Absolute value.", "number"),
     ("neg", np.negative, "-x.", "number"),
@@ -34,12 +46,15 @@ for _name, _fn, _doc, _types in [
     ("tanh", np.tanh, "Hyperbolic tangent.", "float"),
     ("bitwise_not", np.bitwise_not, "All bits flipped.", "int"),
     ("not", np.logical_not, "Logical negation.", "bool"),
-]:
+    ("erf", erf, "Error function.", "float"),
+    ("erfc", erfc, "1 - erf(x), accurate where erf is near 1.", "float"),
+]
+for _name, _fn, _doc, _types in _UNARY:
     ARITHMETIC.unary(_name, _fn, _doc, types=_types)
 
 _POSITIVE = [Sample(("float32", (2, 3, 5), 0.1, 4.0))]
 _UNIT = [Sample(("float32", (2, 3, 5), -0.9, 0.9))]
-for _name, _fn, _doc, _samples in [
+_RANGED: list[tuple[str, Function, str, list[Sample]]] = [
     ("log", np.log, "Natural logarithm.", _POSITIVE),
     ("sqrt", np.sqrt, "Square root.", _POSITIVE),
     ("rsqrt", lambda x: 1 / np.sqrt(x), "1 / sqrt(x).", _POSITIVE),
@@ -48,7 +63,8 @@ for _name, _fn, _doc, _samples in [
     ("asin", np.arcsin, "Inverse sine.", _UNIT),
     ("acos", np.arccos, "Inverse cosine.", _UNIT),
     ("atanh", np.arctanh, "Inverse hyperbolic tangent.", _UNIT),
-]:
+]
+for _name, _fn, _doc, _samples in _RANGED:
     ARITHMETIC.unary(_name, _fn, _doc, samples=_samples)
 
 for _name, _fn, _doc in [
@@ -59,15 +75,54 @@ for _name, _fn, _doc in [
     ARITHMETIC.unary(_name, _fn, _doc, to=DType.BOOL)
 
 
-def _div(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _isinf_signed(x: Array, positive: bool, negative: bool) -> Array:
+    return np.isinf(x) & ((x > 0) & positive | (x < 0) & negative)
+
+
+def _isinf_signed_body(b: Any, x: Any, *, positive: bool, negative: bool) -> Any:
+    zero = b.like(x, 0)
+    if positive and negative:
+        return b.isinf(x)
+    if not positive and not negative:
+        return b.and_(b.isinf(x), b.not_(b.isinf(x)))
+    return b.and_(b.isinf(x), b.greater(x, zero) if positive else b.less(x, zero))
+
+
+ARITHMETIC.unary(
+    "isinf_signed", _isinf_signed, "Whether x is infinite with one of the signs asked for.", to=DType.BOOL,
+    attrs={"positive": Attr("bool", True), "negative": Attr("bool", True)}, body=_isinf_signed_body,
+    samples=[
+        Sample(np.array([[np.inf, -np.inf, np.nan], [0, 2.5, -1]], np.float32), positive=p, negative=n)
+        for p in (True, False)
+        for n in (True, False)
+    ],
+)  # fmt: skip
+
+
+def _cbrt_body(b: Any, x: Any) -> Any:
+    return b.mul(b.sign(x), b.pow(b.abs(x), b.like(x, 1 / 3)))
+
+
+ARITHMETIC.unary("cbrt", np.cbrt, "Cube root.", body=_cbrt_body)
+ARITHMETIC.unary("exp2", np.exp2, "2 to the power x.", body=lambda b, x: b.pow(b.like(x, 2), x))
+ARITHMETIC.unary(
+    "log2", np.log2, "Logarithm to base 2.", body=lambda b, x: b.div(b.log(x), b.like(x, math.log(2))), samples=_POSITIVE,
+)  # fmt: skip
+ARITHMETIC.unary(
+    "log10", np.log10, "Logarithm to base 10.", body=lambda b, x: b.div(b.log(x), b.like(x, math.log(10))), samples=_POSITIVE,
+)  # fmt: skip
+
+
+def _div(x: Array, y: Array) -> Array:
     """True division; integers truncate towards zero (C, ONNX Div)."""
     if x.dtype.kind in "iu":
-        q = np.floor_divide(x, y)
+        q: Array = np.floor_divide(x, y)
         return q + ((np.remainder(x, y) != 0) & ((x < 0) != (y < 0)))
-    return x / y
+    out: Array = x / y
+    return out
 
 
-for _name, _fn, _doc, _types in [
+_BINARY: list[tuple[str, Function, str, str]] = [
     ("add", np.add, "x + y.", "number"),
     ("sub", np.subtract, "x - y.", "number"),
     ("mul", np.multiply, "x * y.", "number"),
@@ -79,7 +134,8 @@ for _name, _fn, _doc, _types in [
     ("bitwise_and", np.bitwise_and, "Bitwise and.", "int"),
     ("bitwise_or", np.bitwise_or, "Bitwise or.", "int"),
     ("bitwise_xor", np.bitwise_xor, "Bitwise exclusive or.", "int"),
-]:
+]
+for _name, _fn, _doc, _types in _BINARY:
     _s = None
     if _name in ("floor_mod", "fmod"):
         _s = [Sample((2, 3, 5), ("float32", (3, 1), 0.5, 3.0)), Sample(("int32", (2, 3, 5), -9, 9), ("int32", (5,), 1, 4))]
@@ -116,10 +172,28 @@ for _name, _fn, _doc in [
     ARITHMETIC.binary(_name, _fn, _doc, types="bool")
 
 
-def _where_shape(c: InferContext) -> list[tuple[DType | None, object]]:
+def _shift(up: bool) -> Function:
+    """A shift in the width of x; bits shifted out are lost, and a count of the width or more leaves 0 (-1 for a negative x shifted
+    right), where C leaves it undefined."""
+
+    def fn(x: Array, y: Array) -> Array:
+        if (np.asarray(y) < 0).any():
+            raise ValueError("a shift count is negative")
+        out: Array = np.left_shift(x, y) if up else np.right_shift(x, y)
+        return out
+
+    return fn
+
+
+_COUNTS = [Sample(("int32", (2, 3, 5), -90, 90), ("int32", (3, 1), 0, 5)), Sample(("uint8", (2, 3)), ("uint8", (2, 3), 0, 9))]
+ARITHMETIC.binary("shift_left", _shift(True), "x times 2 to the power y, in the bits of x.", types="int", samples=_COUNTS)
+ARITHMETIC.binary("shift_right", _shift(False), "x shifted by y bits; the sign is kept.", types="int", samples=_COUNTS)
+
+
+def _where_shape(c: InferContext) -> list[tuple[DType | None, Shape | None]]:
     if c.dtype("x") and c.dtype("y") and c.dtype("x") != c.dtype("y"):
         c.fail(f"x is {c.dtype('x')} and y is {c.dtype('y')}")
-    return [(c.dtype("x"), broadcast_shapes(c.shape("condition"), c.shape("x"), c.shape("y")))]
+    return [(c.dtype("x") or c.dtype("y"), broadcast_shapes(c.shape("condition"), c.shape("x"), c.shape("y")))]
 
 
 ARITHMETIC.op(
@@ -127,23 +201,58 @@ ARITHMETIC.op(
     outputs="z", infer=_where_shape, reference=lambda c, x, y: np.where(c, x, y), axes=Broadcast(),
     samples=[Sample(("bool", (2, 3, 5)), (2, 3, 5), (3, 1)), Sample(("bool", (2, 1, 1)), (2, 3, 5), ())],
 )  # fmt: skip
+
+
+def _limits(attrs: dict[str, Any], inputs: Sequence[Value | None]) -> None:
+    """Limits as floats; of an integer x as integers, which are exact at any size."""
+    x = inputs[0] if inputs else None
+    whole = x is not None and x.dtype is not None and x.dtype.is_int
+    for name in ("min", "max"):
+        v = attrs[name]
+        if v is None:
+            continue
+        if isinstance(v, (bool, np.bool_)) or not isinstance(v, (int, float, np.integer, np.floating)):
+            raise ShapeError(f"clip: attribute {name}={v!r} is not a number")
+        if not whole:
+            attrs[name] = float(v)
+        elif np.isinf(v):
+            attrs[name] = None if (v < 0) == (name == "min") else v
+        elif int(v) != v:
+            raise ShapeError(f"clip: {name}={v!r} is not an integer, but x is {x.dtype if x else None}")
+        else:
+            attrs[name] = int(v)
+
+
+def _clip(x: Array, min: float | None, max: float | None) -> Array:  # noqa: A002
+    y = x
+    lowest, highest = (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max) if x.dtype.kind in "iu" else (-math.inf, math.inf)
+    if min is not None and min > lowest:
+        y = np.maximum(y, np.asarray(min if min < highest else highest, x.dtype))
+    if max is not None and max < highest:
+        y = np.minimum(y, np.asarray(max if max > lowest else lowest, x.dtype))
+    return y
+
+
 ARITHMETIC.op(
-    "clip", "x:number", "Limited to [min, max]; None leaves a side open. NaN stays.",
-    attrs={"min": Attr("float", None), "max": Attr("float", None)},
-    reference=lambda x, min, max: np.clip(
-        x, None if min is None else np.asarray(min, x.dtype), None if max is None else np.asarray(max, x.dtype)
-    ) if min is not None or max is not None else x,
-    axes=Elementwise(), samples=[Sample((2, 3, 5), min=-0.5, max=0.7), Sample((2, 3, 5), max=0.1)],
+    "clip", "x:number", "Limited to [min, max]; None leaves a side open. NaN stays; where min > max the result is max.",
+    attrs={"min": Attr("any", None), "max": Attr("any", None)}, normalize=_limits, reference=_clip, axes=Elementwise(),
+    samples=[Sample((2, 3, 5), min=-0.5, max=0.7), Sample((2, 3, 5), max=0.1), Sample(("int32", (2, 3, 5), -9, 9), min=-3)],
 )  # fmt: skip
 
 
-def _cast(x: np.ndarray, to: DType) -> np.ndarray:
+def _cast_shape(c: InferContext) -> list[tuple[DType | None, Shape | None]]:
+    if c["to"] is DType.STRING and c.dtype("x") not in (None, DType.STRING):
+        c.fail("numbers have no one text form; casting to string is not supported")
+    return [(c["to"], c.shape("x"))]
+
+
+def _cast(x: Array, to: DType) -> Array:
     with np.errstate(all="ignore"):
         return x.astype(to.numpy)
 
 
 ARITHMETIC.op(
-    "cast", "x", "Converted to another dtype; floats to integers truncate towards zero.",
-    attrs={"to": Attr("dtype")}, infer=lambda c: [(c["to"], c.shape("x"))], reference=_cast, axes=Elementwise(),
-    samples=[Sample((2, 3, 5), to="int32"), Sample(("int32", (2, 3, 5)), to="float32")],
+    "cast", "x", "Converted to another dtype; floats to integers truncate towards zero, to bool is x != 0.",
+    attrs={"to": Attr("dtype")}, infer=_cast_shape, reference=_cast, axes=Elementwise(),
+    samples=[Sample((2, 3, 5), to="int32"), Sample(("int32", (2, 3, 5)), to="float32"), Sample(("int32", (2, 3, 5)), to="bool")],
 )  # fmt: skip

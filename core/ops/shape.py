@@ -1,32 +1,44 @@
-"""Moving elements around: reshape, transpose, concat, split, slice, pad..."""
+"""Moving whole tensors around: reshape, transpose, concat, split, pad, expand, tile, flip... (elements: indexing.py)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import ShapeError
 from ..ir.dims import DimLike, Shape, product
 from ..ir.dtypes import DType
-from .axes import Axis, Insert, PerAxis, Perm, Remove, Reshape
+from .axes import Axes, Axis, Insert, Opaque, PerAxis, Perm, Remove, Reshape
 from .declare import Attr, AxesAttr, AxisAttr, InferContext, OpSet, Sample
+from .shapes import broadcast_shapes
 
 SHAPE = OpSet("shape")
 
+Array = NDArray[Any]
 Shapes = list[tuple[DType | None, Shape | None]]
 
 
 def _reshape_shape(c: InferContext) -> Shapes:
-    old, new = product(c.shape("x") or (None,)) if c.shape("x") is not None else None, product(c["shape"])
+    x = c.shape("x")
+    old, new = None if x is None else product(x), product(c["shape"])
+    if any(isinstance(n, int) and n < 0 for n in c["shape"]):
+        c.fail(f"the shape {tuple(map(str, c['shape']))} has a negative size")
     if isinstance(old, int) and isinstance(new, int) and old != new:
         c.fail(f"cannot become {tuple(map(str, c['shape']))}: {old} elements against {new}")
     return [(c.dtype("x"), c["shape"])]
 
 
+def _reshape(x: Array, shape: tuple[int, ...]) -> Array:
+    if any(n < 0 for n in shape):  # numpy would take it for "whatever is left"
+        raise ValueError(f"the shape {shape} has a negative size")
+    return x.reshape(shape)
+
+
 SHAPE.op(
     "reshape", "x", "The elements in C order under another shape; every size is given, symbolic ones as Dim.",
-    attrs={"shape": Attr("shape")}, infer=_reshape_shape, reference=lambda x, shape: x.reshape(shape), axes=Reshape(),
+    attrs={"shape": Attr("shape")}, infer=_reshape_shape, reference=_reshape, axes=Reshape(),
     samples=[Sample((2, 3, 5, 7), shape=(2, 15, 7)), Sample((2, 15, 7), shape=(2, 3, 5, 7)), Sample((6, 35), shape=(14, 15))],
 )  # fmt: skip
 
@@ -76,6 +88,8 @@ def _unsqueeze_shape(c: InferContext) -> Shapes:
         return [(c.dtype("x"), None)]
     left = iter(x)
     rank = len(x) + len(c["axes"])
+    if len(set(c["axes"])) != len(c["axes"]):
+        c.fail(f"axes {c['axes']} name one twice")
     return [(c.dtype("x"), tuple(1 if i in c["axes"] else next(left) for i in range(rank)))]
 
 
@@ -90,7 +104,9 @@ def _concat_shape(c: InferContext) -> Shapes:
     xs = c.all("xs")
     shapes = [v.shape for v in xs]
     axis = c["axis"]
-    if len({v.dtype for v in xs}) > 1:
+    if not xs:
+        c.fail("needs at least one input")
+    if len({v.dtype for v in xs} - {None}) > 1:
         c.fail("inputs have different dtypes")
     known = [s for s in shapes if s is not None]
     if len(known) != len(shapes):
@@ -112,46 +128,271 @@ def _concat_shape(c: InferContext) -> Shapes:
 
 SHAPE.op(
     "concat", "xs*", "Inputs one after another along an axis.", attrs={"axis": AxisAttr()}, infer=_concat_shape,
-    reference=lambda *xs, axis: np.concatenate(xs, axis), axes=Axis("axis"), samples=[Sample((2, 3, 5), (2, 7, 5), axis=1)],
+    reference=lambda *xs, axis: np.concatenate(xs, axis), axes=Axis("axis", joins=True), samples=[Sample((2, 3, 5), (2, 7, 5), axis=1)],
 )  # fmt: skip
 
 
 def _split_shape(c: InferContext) -> Shapes:
     x, axis, sizes = c.shape("x"), c["axis"], c["sizes"]
+    if any(isinstance(n, int) and n < 0 for n in sizes):
+        c.fail(f"sizes {tuple(map(str, sizes))} has a negative one")
     total: DimLike = sum(sizes, 0)
     if x is not None:
         c.same(x[axis], total, "the split axis and the sum of sizes")
     return [(c.dtype("x"), None if x is None else (*x[:axis], s, *x[axis + 1 :])) for s in sizes]
 
 
+def _split(x: Array, axis: int, sizes: tuple[int, ...]) -> tuple[Array, ...]:
+    if sum(sizes) != x.shape[axis] or min(sizes, default=0) < 0:
+        raise ValueError(f"sizes {sizes} do not divide {x.shape[axis]} elements")
+    return tuple(np.split(x, np.cumsum(sizes)[:-1], axis))
+
+
 SHAPE.op(
     "split", "x", "Parts of the given sizes along an axis.", outputs="ys*", attrs={"axis": AxisAttr(), "sizes": Attr("shape")},
-    infer=_split_shape, reference=lambda x, axis, sizes: tuple(np.split(x, np.cumsum(sizes)[:-1], axis)), axes=Axis("axis"),
-    samples=[Sample((2, 10, 3), axis=1, sizes=(2, 3, 5))],
+    infer=_split_shape, reference=_split, axes=Axis("axis"),
+    samples=[Sample((2, 10, 3), axis=1, sizes=(2, 3, 5)), Sample((3, 7), axis=-1, sizes=(7,))],
 )  # fmt: skip
 
 PAD_MODES = ("constant", "edge", "reflect", "symmetric", "wrap")
 
 
 def _pad_shape(c: InferContext) -> Shapes:
-    x, pads = c.shape("x"), c["pads"]
+    x, pads, mode = c.shape("x"), c["pads"], c["mode"]
     if x is None:
         return [(c.dtype("x"), None)]
     if len(pads) != len(x):
         c.fail(f"{len(pads)} pads for {len(x)} axes")
-    return [(c.dtype("x"), tuple(None if d is None else d + p[0] + p[1] for d, p in zip(x, pads)))]
+    out: list[DimLike | None] = []
+    for i, (d, (begin, end)) in enumerate(zip(x, pads)):
+        n = None if d is None else d + begin + end
+        if isinstance(n, int) and n < 0:
+            c.fail(f"axis {i} of size {d} cannot be cropped by {(begin, end)}")
+        if mode == "reflect" and isinstance(d, int) and max((p for p in (begin, end) if isinstance(p, int)), default=0) >= max(d, 1):
+            c.fail(f"reflecting {(begin, end)} elements needs more than the {d} of axis {i}")
+        out.append(n)
+    return [(c.dtype("x"), tuple(out))]
 
 
-def _pad(x: np.ndarray, pads: Any, mode: str, value: float) -> np.ndarray:
+def _pad(x: Array, pads: Any, mode: str, value: float) -> Array:
     keep = tuple(slice(max(0, -b), n - max(0, -e)) for n, (b, e) in zip(x.shape, pads))
     x = x[keep]
     grow = [(max(0, b), max(0, e)) for b, e in pads]
-    return np.pad(x, grow, constant_values=np.asarray(value, x.dtype)) if mode == "constant" else np.pad(x, grow, mode)  # type: ignore[call-overload,no-any-return]
+    if mode == "constant":
+        return np.pad(x, grow, constant_values=np.asarray(value).astype(x.dtype).item())
+    modes: dict[str, Any] = {"edge": "edge", "reflect": "reflect", "symmetric": "symmetric", "wrap": "wrap"}
+    out: Array = np.pad(x, grow, modes[mode])
+    return out
 
 
 SHAPE.op(
-    "pad", "x", "Grown (or cropped, where negative) by (begin, end) elements per axis. reflect leaves the edge out, symmetric repeats it.",
-    attrs={"pads": Attr("pairs"), "mode": Attr("str", "constant", PAD_MODES), "value": Attr("float", 0.0)},
+    "pad", "x",
+    "Grown (or cropped, where negative, before it grows) by (begin, end) elements per axis. reflect leaves the edge out, symmetric "
+    "repeats it.",
+    attrs={"pads": Attr("pairs"), "mode": Attr("str", "constant", PAD_MODES), "value": Attr("any", 0.0, doc="a number")},
     infer=_pad_shape, reference=_pad, axes=PerAxis(attrs=("pads",)),
-    samples=[Sample((2, 3, 5), pads=((0, 0), (1, 2), (3, 0)), value=0.5), Sample((2, 3, 5), pads=((0, 0), (1, 2), (-1, 2)), mode="reflect")],
+    samples=[
+        Sample((2, 3, 5), pads=((0, 0), (1, 2), (3, 0)), value=0.5), Sample((2, 3, 5), pads=((0, 0), (1, 2), (-1, 2)), mode="reflect"),
+        Sample((2, 3, 5), pads=((1, 0), (0, 2), (3, 1)), mode="edge"), Sample((2, 3, 5), pads=((0, 1), (1, 3), (0, 0)), mode="symmetric"),
+    ],
+)  # fmt: skip
+
+
+# ---- copies: expand, tile, repeat
+
+
+def _expand_shape(c: InferContext) -> Shapes:
+    x, shape = c.shape("x"), c["shape"]
+    if any(isinstance(n, int) and n < 0 for n in shape):
+        c.fail(f"the shape {tuple(map(str, shape))} has a negative size")
+    if x is not None:
+        if len(x) > len(shape):
+            c.fail(f"{len(x)} axes do not expand to {len(shape)}")
+        for d, n in zip(x, shape[len(shape) - len(x) :]):
+            if isinstance(d, int) and isinstance(n, int) and d not in (1, n):
+                c.fail(f"size {d} does not expand to {n}")
+    return [(c.dtype("x"), shape)]
+
+
+SHAPE.op(
+    "expand", "x", "Broadcast to a shape, right-aligned (numpy.broadcast_to); every size is that of the result.",
+    attrs={"shape": Attr("shape")}, infer=_expand_shape, reference=lambda x, shape: np.broadcast_to(x, shape), axes=PerAxis(attrs=("shape",)),
+    samples=[Sample((2, 1, 5), shape=(2, 3, 5)), Sample((1, 3, 1), shape=(2, 3, 5))],
+)  # fmt: skip
+
+
+def _tile_shape(c: InferContext) -> Shapes:
+    x, repeats = c.shape("x"), c["repeats"]
+    if any(isinstance(n, int) and n < 0 for n in repeats):
+        c.fail(f"repeats {repeats} has a negative entry")
+    if x is None:
+        return [(c.dtype("x"), None)]
+    if len(repeats) != len(x):
+        c.fail(f"{len(repeats)} repeats for {len(x)} axes")
+    return [(c.dtype("x"), tuple(None if d is None else d * n for d, n in zip(x, repeats)))]
+
+
+SHAPE.op(
+    "tile", "x", "The whole tensor repeated along each axis; one count per axis.", attrs={"repeats": Attr("shape")}, infer=_tile_shape,
+    reference=lambda x, repeats: np.tile(x, repeats), axes=PerAxis(attrs=("repeats",)), samples=[Sample((2, 3, 5), repeats=(1, 3, 2))],
+)  # fmt: skip
+
+
+def _repeat_shape(c: InferContext) -> Shapes:
+    x, axis, n = c.shape("x"), c["axis"], c["repeats"]
+    if isinstance(n, int) and n < 0:
+        c.fail(f"repeats={n} is negative")
+    if x is None:
+        return [(c.dtype("x"), None)]
+    d = x[axis]
+    return [(c.dtype("x"), (*x[:axis], None if d is None else d * n, *x[axis + 1 :]))]
+
+
+def _repeat_body(b: Any, x: Any, *, repeats: DimLike, axis: int) -> Any:
+    b.require(x.shape is not None and None not in x.shape, "repeat needs the shape of x")
+    wide = b.expand(b.unsqueeze(x, axes=(axis + 1,)), shape=(*x.shape[: axis + 1], repeats, *x.shape[axis + 1 :]))
+    return b.reshape(wide, shape=(*x.shape[:axis], x.shape[axis] * repeats, *x.shape[axis + 1 :]))
+
+
+SHAPE.op(
+    "repeat", "x", "Each slice along an axis repeated in place (numpy.repeat).", attrs={"repeats": Attr("dim"), "axis": AxisAttr()},
+    infer=_repeat_shape, reference=lambda x, repeats, axis: np.repeat(x, repeats, axis), axes=Axis("axis"), body=_repeat_body,
+    samples=[Sample((2, 3, 5), repeats=2, axis=1), Sample((2, 3, 5), repeats=3, axis=-1)],
+)  # fmt: skip
+
+
+# ---- reordering along axes
+
+
+def _flip_body(b: Any, x: Any, *, axes: tuple[int, ...]) -> Any:
+    b.require(x.rank is not None, "flip needs the number of axes of x")
+    back = [i in axes for i in range(x.rank)]
+    return b.slice(
+        x, starts=[-1 if f else 0 for f in back], stops=[None] * x.rank, steps=[-1 if f else 1 for f in back]
+    )
+
+
+SHAPE.op(
+    "flip", "x", "Reversed along axes.", attrs={"axes": AxesAttr()}, reference=lambda x, axes: np.flip(x, axes),
+    axes=Axes("axes", keepdims=True), body=_flip_body, samples=[Sample((2, 3, 5), axes=(1, -1)), Sample((2, 3, 5), axes=(0,))],
+)  # fmt: skip
+
+
+def _roll_shape(c: InferContext) -> Shapes:
+    if len(c["shifts"]) != len(c["axes"]):
+        c.fail(f"{len(c['shifts'])} shifts for {len(c['axes'])} axes")
+    return [(c.dtype("x"), c.shape("x"))]
+
+
+SHAPE.op(
+    "roll", "x", "Moved cyclically by shifts[i] elements along axes[i]; what leaves at the end comes back at the beginning.",
+    attrs={"shifts": Attr("ints"), "axes": AxesAttr()}, infer=_roll_shape, reference=lambda x, shifts, axes: np.roll(x, shifts, axes),
+    axes=Axes("axes", keepdims=True), samples=[Sample((2, 3, 5), shifts=(1, -2), axes=(2, 1)), Sample((2, 3, 5), shifts=(7,), axes=(-1,))],
+)  # fmt: skip
+
+
+# ---- joining and splitting along a new axis
+
+
+def _stack_axis(attrs: dict[str, Any], inputs: Any) -> None:
+    x = next((v for v in inputs if v is not None and v.rank is not None), None)
+    if x is not None:
+        rank = x.rank + 1
+        if not -rank <= attrs["axis"] < rank:
+            raise ShapeError(f"stack: axis {attrs['axis']} is out of range for {rank} axes")
+        attrs["axis"] %= rank
+
+
+def _stack_shape(c: InferContext) -> Shapes:
+    xs = c.all("xs")
+    if not xs:
+        c.fail("needs at least one input")
+    if len({v.dtype for v in xs} - {None}) > 1:
+        c.fail("inputs have different dtypes")
+    out: Shape | None = xs[0].shape
+    for v in xs[1:]:
+        if out is None or v.shape is None:
+            return [(xs[0].dtype, None)]
+        if len(out) != len(v.shape):
+            c.fail("inputs have different numbers of axes")
+        out = tuple(c.same(a, d, f"axis {i}") for i, (a, d) in enumerate(zip(out, v.shape)))
+    return [(xs[0].dtype, None if out is None else (*out[: c["axis"]], len(xs), *out[c["axis"] :]))]
+
+
+SHAPE.op(
+    "stack", "xs*", "Inputs of one shape along a new axis; its position counts in the result.", attrs={"axis": Attr("int")},
+    normalize=_stack_axis, infer=_stack_shape, reference=lambda *xs, axis: np.stack(xs, axis), axes=Opaque(),
+    body=lambda b, *xs, axis: b.concat(*(b.unsqueeze(x, axes=(axis,)) for x in xs), axis=axis),
+    samples=[Sample((2, 3), (2, 3), (2, 3), axis=1), Sample((2, 3), (2, 3), axis=-1)],
+)  # fmt: skip
+
+
+def _unstack_shape(c: InferContext) -> Shapes:
+    x, axis = c.shape("x"), c["axis"]
+    n = c["num"] if x is None or not isinstance(x[axis], int) else x[axis]
+    if n is None:
+        c.fail("the size of the axis is not known; give num")
+    if c["num"] is not None:
+        c.same(n, c["num"], "the size of the axis and num")
+    return [(c.dtype("x"), None if x is None else (*x[:axis], *x[axis + 1 :]))] * int(n)
+
+
+def _unstack(x: Array, axis: int, num: int | None) -> tuple[Array, ...]:
+    if num is not None and num != x.shape[axis]:
+        raise ValueError(f"num={num}, but the axis has size {x.shape[axis]}")
+    return tuple(np.moveaxis(x, axis, 0))
+
+
+def _unstack_body(b: Any, x: Any, *, axis: int, num: int | None) -> Any:
+    n = num if num is not None else x.shape[axis]
+    return tuple(b.squeeze(p, axes=(axis,)) for p in b.split(x, axis=axis, sizes=(1,) * n))
+
+
+SHAPE.op(
+    "unstack", "x", "Every slice along an axis, without it.", outputs="ys*",
+    attrs={"axis": AxisAttr(), "num": Attr("int", None, doc="the size of the axis, where x does not tell")},
+    infer=_unstack_shape, reference=_unstack, axes=Opaque(), body=_unstack_body, samples=[Sample((2, 3, 5), axis=1), Sample((2, 3), axis=-1)],
+)  # fmt: skip
+
+
+# ---- shapes that only the data tell
+
+
+def _dynamic_reshape_shape(c: InferContext) -> Shapes:
+    n = c.shape("shape")
+    c.rank("shape", 1)
+    return [(c.dtype("x"), None if n is None or not isinstance(n[0], int) else (None,) * n[0])]
+
+
+def _dynamic_reshape(x: Array, shape: Array, zero_copies: bool) -> Array:
+    sizes = [int(n) for n in shape]
+    if zero_copies:
+        sizes = [x.shape[i] if n == 0 else n for i, n in enumerate(sizes)]
+    if sizes.count(-1) > 1 or min(sizes, default=0) < -1:
+        raise ValueError(f"bad shape {sizes}")
+    return x.reshape(sizes)
+
+
+SHAPE.op(
+    "dynamic_reshape", "x, shape:int",
+    "reshape to a shape computed at run time; -1 stands for what is left, and with zero_copies 0 for the size of x there (ONNX Reshape).",
+    attrs={"zero_copies": Attr("bool", False)}, infer=_dynamic_reshape_shape, reference=_dynamic_reshape, axes=Opaque(),
+    samples=[Sample((2, 3, 5), np.array([5, -1])), Sample((2, 3, 5), np.array([0, 15]), zero_copies=True)],
+)  # fmt: skip
+
+
+def _dynamic_expand_shape(c: InferContext) -> Shapes:
+    x, n = c.shape("x"), c.shape("shape")
+    c.rank("shape", 1)
+    if x is None or n is None or not isinstance(n[0], int):
+        return [(c.dtype("x"), None)]
+    known = broadcast_shapes(x, (None,) * n[0]) or ()
+    return [(c.dtype("x"), tuple(d if isinstance(d, int) and d > 1 else None for d in known))]
+
+
+SHAPE.op(
+    "dynamic_expand", "x, shape:int", "x broadcast against a shape computed at run time, in both directions (ONNX Expand).",
+    infer=_dynamic_expand_shape, axes=Opaque(),
+    reference=lambda x, shape: np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(int(n) for n in shape))),
+    samples=[Sample((3, 1), np.array([2, 1, 5])), Sample((2, 3, 1), np.array([5]))],
 )  # fmt: skip

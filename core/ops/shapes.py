@@ -6,11 +6,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import ShapeError
-from ..ir.dims import Dim, DimLike, Shape, ceil_div, dim_max, shape_text
+from ..ir.dims import Dim, DimLike, Shape, ceil_div, dim_max, dim_min, shape_text
 from ..ir.dtypes import DType
+from ..ir.graph import Value
 from .declare import Inferred, InferContext
 
-__all__ = ["axis_sizes", "broadcast", "broadcast_shapes", "reduced", "same", "window_pads", "window_size"]
+__all__ = [
+    "axis_sizes",
+    "broadcast",
+    "broadcast_shapes",
+    "common_dtype",
+    "reduced",
+    "same",
+    "scalar_size",
+    "window_pads",
+    "window_size",
+]
 
 Infer = Callable[[InferContext], Inferred]
 
@@ -62,6 +73,30 @@ def broadcast(*names: str, to: DType | None = None, like: str = "") -> Infer:
     return infer
 
 
+def common_dtype(c: InferContext, *names: str) -> DType | None:
+    """The one dtype of the named inputs (omitted and unknown ones aside); fails if they differ."""
+    known = {n: c.dtype(n) for n in names if c.dtype(n) is not None}
+    if len(set(known.values())) > 1:
+        c.fail("inputs have different dtypes: " + ", ".join(f"{n} {d}" for n, d in known.items()))
+    return next(iter(known.values()), None)
+
+
+def scalar_size(v: Value | None) -> DimLike | None:
+    """The integer held by a scalar value when it is a constant, a ``dim_value`` or a cast of one; else None."""
+    while v is not None and v.producer is not None and v.producer.op in ("cast", "identity"):
+        if v.dtype is None or not v.dtype.is_int:
+            return None
+        v = v.producer.inputs[0]
+    if v is None or v.dtype is None or not v.dtype.is_int:
+        return None
+    if v.tensor is not None:
+        return int(v.tensor.numpy().reshape(-1)[0]) if v.tensor.size == 1 else None
+    if v.producer is not None and v.producer.op == "dim_value":
+        size: DimLike = v.producer.attrs["value"]
+        return size
+    return None
+
+
 def reduced(shape: Shape | None, axes: Sequence[int] | None, keepdims: bool) -> Shape | None:
     """The shape after reducing ``axes`` (None: all)."""
     if shape is None:
@@ -94,10 +129,7 @@ def window_size(
         raise ShapeError(f"a window of {reach} does not fit into {n} with padding {pads}")
     if not ceil:
         return room // stride + 1
-    out = ceil_div(room, stride) + 1
-    if isinstance(out, int) and isinstance(n, int) and isinstance(pads[0], int):
-        return out - 1 if (out - 1) * stride >= n + pads[0] else out
-    return out
+    return dim_min(ceil_div(room, stride) + 1, ceil_div(n + pads[0], stride))
 
 
 def window_pads(
