@@ -50,7 +50,9 @@ class Archive:
         """A member's bytes; BadFileError when it is missing, larger than ``limit`` or damaged."""
         info = self._info(name)
         if info.file_size > limit:
-            raise BadFileError(f"{self.path}: member {name!r} has {info.file_size} bytes, more than the {limit} allowed")
+            raise BadFileError(
+                f"{self.path}: member {name!r} has {info.file_size} bytes, more than the {limit} allowed"
+            )
         try:
             with zipfile.ZipFile(self.path) as z, z.open(info) as f:
                 data = f.read(limit + 1)

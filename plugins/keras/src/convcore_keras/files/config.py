@@ -89,7 +89,11 @@ def _entries(layers: Any, what: str) -> list[dict[str, Any]]:
     if not isinstance(layers, list) or len(layers) > _MAX_LAYERS:
         raise BadFileError(f"{what}: 'layers' is not a list of layers")
     for x in layers:
-        if not isinstance(x, dict) or not isinstance(x.get("class_name"), str) or not isinstance(x.get("config"), (dict, list)):
+        if (
+            not isinstance(x, dict)
+            or not isinstance(x.get("class_name"), str)
+            or not isinstance(x.get("config"), (dict, list))
+        ):
             raise BadFileError(f"{what}: malformed layer entry {str(x)[:80]}")
     return layers
 
@@ -101,7 +105,9 @@ def _functional(config: dict[str, Any], name: str, cls: str, ctx: Context, what:
     for entry in entries:
         layer = _layer(entry, ctx, what, depth, "")
         if not layer.name or layer.name in names:
-            raise BadFileError(f"{what}: two layers are named {layer.name[:80]!r}" if layer.name else f"{what}: unnamed layer")
+            raise BadFileError(
+                f"{what}: two layers are named {layer.name[:80]!r}" if layer.name else f"{what}: unnamed layer"
+            )
         names.add(layer.name)
         layers.append(layer)
     for entry, layer in zip(entries, layers, strict=True):
@@ -181,7 +187,9 @@ def _merge_first(
     ends: list[TensorRef] = []
     for branch in _entries(entries[0]["config"]["layers"], what):
         if branch["class_name"] != "Sequential":
-            problem = Problem(name, "Merge", f"merges a {branch['class_name'][:40]!r} as the first layer of a Sequential")
+            problem = Problem(
+                name, "Merge", f"merges a {branch['class_name'][:40]!r} as the first layer of a Sequential"
+            )
             raise UnsupportedError(problem, "cannot be read")
         inner = _model(branch, ctx, what, depth + 1, "branch")
         layers += inner.layers
@@ -263,7 +271,11 @@ def _fill(layer: LayerConfig, config: dict[str, Any], ctx: Context, what: str, d
 def _opaque_lambda(config: dict[str, Any]) -> dict[str, Any]:
     """A Lambda keeps its code as the file has it: ``function`` (and ``output_shape``, ``mask``) are OpaqueObjects."""
     new = dict(config)
-    kind = "function" if config.get("function_type") == "function" and isinstance(config.get("function"), str) else "lambda"
+    kind = (
+        "function"
+        if config.get("function_type") == "function" and isinstance(config.get("function"), str)
+        else "lambda"
+    )
     value = config.get("function")
     if isinstance(value, dict) and value.get("class_name") in ("function", "__typespec__"):
         kind = "function" if value["class_name"] == "function" else "typespec"

@@ -16,17 +16,33 @@ from convcore.ir.tensors import LazyTensor, Tensor
 
 from .model import LayerConfig
 from .theano import FLIPPED
-from .variables import CUDNN
 
-__all__ = ["flip_kernels", "from_cudnn", "from_keras1", "is_cudnn", "split_gates"]
+__all__ = ["flip_kernels", "from_cudnn", "from_keras1", "split_gates", "without_cudnn"]
 
 Array = NDArray[Any]
 # order of the stored gates -> order Keras 2 and 3 concatenate them in
 _GATES = {"LSTM": (0, 2, 1, 3), "ConvLSTM2D": (0, 2, 1, 3), "GRU": (0, 1, 2)}  # i,c,f,o -> i,f,c,o ; z,r,h
 
 
-def is_cudnn(layer: LayerConfig) -> bool:
-    return layer.source_class in CUDNN
+def without_cudnn(layer: LayerConfig, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``weights``, converted when they are a cuDNN layer's: told by the bias of 8 (LSTM) or 6 (GRU) times ``units``.
+
+    As Keras does on loading, whether the architecture says CuDNNLSTM or LSTM.
+    """
+    units, bias = layer.config.get("units"), weights.get("bias")
+    gates = {"LSTM": 4, "GRU": 3}.get(layer.class_name)
+    if (
+        layer.custom
+        or gates is None
+        or not isinstance(units, int)
+        or bias is None
+        or bias.shape != (2 * gates * units,)
+    ):
+        return weights
+    kernels = [weights[k] for k in ("kernel", "recurrent_kernel")]
+    if any(k.ndim != 2 or k.shape[1] != gates * units for k in kernels):
+        return weights
+    return from_cudnn(layer.class_name, weights)
 
 
 def from_cudnn(cls: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -78,7 +94,10 @@ def from_keras1(layer: LayerConfig, arrays: Sequence[Tensor], names: Sequence[st
     if len(arrays) == split_gates(layer) > 0:
         turn = _channels_first if cls == "ConvLSTM2D" and first else _same
         order = _GATES[cls]
-        arrays = [_concat([turn(arrays[3 * g + part]) if part < 2 else arrays[3 * g + part] for g in order]) for part in range(3)]
+        arrays = [
+            _concat([turn(arrays[3 * g + part]) if part < 2 else arrays[3 * g + part] for g in order])
+            for part in range(3)
+        ]
     elif convert is not None and arrays:
         arrays[0] = convert(layer, arrays[0], first)
         if cls == "SeparableConv2D" and first and len(arrays) > 1:
@@ -100,7 +119,9 @@ def _conv1d(layer: LayerConfig, t: Tensor, first: bool) -> Tensor:
     if t.ndim == 3:
         return t
     if t.ndim != 4:
-        raise BadFileError(f"layer {layer.name[:80]!r}: a Keras 1 Conv1D kernel has 4 axes, the file has {list(t.shape)}")
+        raise BadFileError(
+            f"layer {layer.name[:80]!r}: a Keras 1 Conv1D kernel has 4 axes, the file has {list(t.shape)}"
+        )
     if t.shape[:2] != (size, 1) or t.shape[3] != filters:  # Keras 1.1: (out, in, length, 1)
         t = t.transpose((2, 3, 1, 0))
     return t.reshape((t.shape[0], *t.shape[2:])) if t.shape[1] == 1 else t

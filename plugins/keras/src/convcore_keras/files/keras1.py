@@ -21,7 +21,14 @@ _RENAME = {
 }  # fmt: skip
 _UNITS = {"Dense", "TimeDistributedDense", "LSTM", "GRU", "SimpleRNN", "MaxoutDense"}
 _SPATIAL = ("2D", "3D")
-MERGE_MODES = {"sum": "Add", "mul": "Multiply", "ave": "Average", "max": "Maximum", "concat": "Concatenate", "dot": "Dot"}
+MERGE_MODES = {
+    "sum": "Add",
+    "mul": "Multiply",
+    "ave": "Average",
+    "max": "Maximum",
+    "concat": "Concatenate",
+    "dot": "Dot",
+}
 
 
 def modernise(cls: str, config: dict[str, Any], layer: str, image_format: str | None) -> tuple[str, dict[str, Any]]:

@@ -67,7 +67,11 @@ def normalise(cls: str, config: dict[str, Any], era: str, version: tuple[int, ..
         new.pop("filters", None)
     if "groups" in new and cls not in ("Conv1D", "Conv2D", "Conv3D", "GroupNormalization") and new["groups"] == 1:
         del new["groups"]
-    if cls in ("BatchNormalization", "LayerNormalization") and isinstance(new.get("axis"), list) and len(new["axis"]) == 1:
+    if (
+        cls in ("BatchNormalization", "LayerNormalization")
+        and isinstance(new.get("axis"), list)
+        and len(new["axis"]) == 1
+    ):
         new["axis"] = new["axis"][0]
     _defaults(cls, new, era, version)
     if "data_format" in new and new["data_format"] is None:
@@ -237,7 +241,13 @@ def _numpy_dtype(name: Any) -> np.dtype[Any]:
     return np.dtype(name)
 
 
-_QUANTIZED = {"QuantizedDTypePolicy", "Int4DTypePolicy", "QuantizedFloat8DTypePolicy", "GPTQDTypePolicy", "AWQDTypePolicy"}
+_QUANTIZED = {
+    "QuantizedDTypePolicy",
+    "Int4DTypePolicy",
+    "QuantizedFloat8DTypePolicy",
+    "GPTQDTypePolicy",
+    "AWQDTypePolicy",
+}
 
 
 def dtype_policy(value: Any) -> LayerDType:

@@ -52,7 +52,9 @@ def _visit(
                 if node in done:
                     continue
                 if node in active:
-                    raise BadFileError(f"model {model.name[:80]!r}: the graph has a cycle through {_name(model, node)!r}")
+                    raise BadFileError(
+                        f"model {model.name[:80]!r}: the graph has a cycle through {_name(model, node)!r}"
+                    )
                 active.add(node)
                 first_visit.setdefault(node[0], len(first_visit))
             parents = refs[node[0]][node[1]]

@@ -90,7 +90,9 @@ def _build(
         ctx.notes.append(
             "Keras 1 files do not say which backend computed them; TensorFlow is assumed (kernels='theano' reads Theano's)"
         )
-    root = parse_root(arch.config, ctx, main, {"theano": "channels_first", "tensorflow": "channels_last"}.get(kernels or ""))
+    root = parse_root(
+        arch.config, ctx, main, {"theano": "channels_first", "tensorflow": "channels_last"}.get(kernels or "")
+    )
     if place is not None:
         keras1 = (weights_version or "1").startswith("1") if legacy is not None else False
         place.assign(root, keras1=keras1, theano=theano, one_file=extra is None, notes=ctx.notes)
@@ -156,7 +158,11 @@ def _why_not(path: str) -> str:
 def _architecture(path: str, kind: FileKind, stack: ExitStack) -> _Architecture:
     if kind.kind == "keras-zip":
         archive = Archive(path)
-        meta = loads(archive.read("metadata.json", 1 << 20), f"{path} (metadata.json)") if "metadata.json" in archive else {}
+        meta = (
+            loads(archive.read("metadata.json", 1 << 20), f"{path} (metadata.json)")
+            if "metadata.json" in archive
+            else {}
+        )
         return _v3(loads(archive.read("config.json"), f"{path} (config.json)"), meta)
     if kind.kind == "keras-folder":
         meta_path = os.path.join(path, "metadata.json")
@@ -168,7 +174,9 @@ def _architecture(path: str, kind: FileKind, stack: ExitStack) -> _Architecture:
     obj = _load_file(path)
     version = obj.get("keras_version") if isinstance(obj, dict) else None
     backend = obj.get("backend") if isinstance(obj, dict) else None
-    return _Architecture(obj, version if isinstance(version, str) else "", backend if isinstance(backend, str) else None)
+    return _Architecture(
+        obj, version if isinstance(version, str) else "", backend if isinstance(backend, str) else None
+    )
 
 
 def _load_file(path: str) -> Any:
@@ -182,7 +190,9 @@ def _load_file(path: str) -> Any:
 def _v3(config: Any, meta: Any) -> _Architecture:
     version = meta.get("keras_version") if isinstance(meta, dict) else None
     training = config.get("compile_config") if isinstance(config, dict) else None
-    return _Architecture(config, version if isinstance(version, str) else "", None, training if isinstance(training, dict) else None)
+    return _Architecture(
+        config, version if isinstance(version, str) else "", None, training if isinstance(training, dict) else None
+    )
 
 
 def _legacy_h5(path: str, h5: H5File) -> _Architecture:
@@ -249,17 +259,25 @@ class _Weights:
             self.root = self.h5.group(self.h5.root, "model_weights") if self.prefix else self.h5.root
             if self.root is None:
                 raise BadFileError(f"{self.path}: has no group model_weights")
-            says = [self.h5.attr(g, k) or self.h5.attr(self.h5.root, k) for k in ("keras_version", "backend") for g in [self.root]]
+            says = [
+                self.h5.attr(g, k) or self.h5.attr(self.h5.root, k)
+                for k in ("keras_version", "backend")
+                for g in [self.root]
+            ]
             version, backend = (x if isinstance(x, str) else None for x in says)
             return version or "", backend
         if kind == "json-shards":
             self.store: weights_v3.Store = Shards(self.path, _load_file(self.path), stack)
             return None
-        source = ByteSource.of_file(self.path if kind != "keras-folder" else os.path.join(self.path, "model.weights.h5"))
+        source = ByteSource.of_file(
+            self.path if kind != "keras-folder" else os.path.join(self.path, "model.weights.h5")
+        )
         if kind == "keras-zip":
             archive = Archive(self.path)
             if "model.weights.h5" not in archive:
-                problem = Problem(self.path, "weights", "stores its weights as npz or shards inside the archive, which are not read")
+                problem = Problem(
+                    self.path, "weights", "stores its weights as npz or shards inside the archive, which are not read"
+                )
                 raise UnsupportedError(problem, "cannot be read")
             source = archive.source("model.weights.h5")
         self.store = weights_v3.SingleFile(stack.enter_context(H5File(source)))

@@ -115,17 +115,9 @@ TABLE: dict[str, list[_Row]] = {
     "GroupQueryAttention": _attention(False),
     "Attention": [("scale", (), "use_scale"), ("concat_score_weight", (), "score_mode=concat")],
     "AdditiveAttention": [("scale", (None,), "use_scale")],
-    # as cuDNN stores them; convert.from_cudnn makes LSTM and GRU of them
-    "CuDNNLSTM": [
-        ("kernel", (None, "4*units"), ""),
-        ("recurrent_kernel", ("units", "4*units"), ""),
-        ("bias", ("8*units",), ""),
-    ],
-    "CuDNNGRU": [
-        ("kernel", (None, "3*units"), ""),
-        ("recurrent_kernel", ("units", "3*units"), ""),
-        ("bias", ("6*units",), ""),
-    ],
+    # the same variables, kept in the layer's own folder; convert.without_cudnn makes plain ones of cuDNN's layouts
+    "CuDNNLSTM": _rnn(4, "units"),
+    "CuDNNGRU": _rnn(3, "units", gru=True),
     # Keras 1 only
     "Highway": [
         ("kernel", None, ""),

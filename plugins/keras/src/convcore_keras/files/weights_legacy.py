@@ -12,7 +12,7 @@ from typing import Any
 from convcore.errors import BadFileError, Problem, UnsupportedError
 from convcore.ir.tensors import Tensor
 
-from .convert import flip_kernels, from_cudnn, from_keras1, is_cudnn, split_gates
+from .convert import flip_kernels, from_keras1, split_gates, without_cudnn
 from .hdf5 import H5File
 from .model import LayerConfig, ModelConfig
 from .order import ordered_layers
@@ -32,7 +32,15 @@ class _Group:
 
 
 def assign(
-    model: ModelConfig, file: H5File, root: Any, prefix: str, *, keras1: bool, theano: bool, one_file: bool, notes: list[str]
+    model: ModelConfig,
+    file: H5File,
+    root: Any,
+    prefix: str,
+    *,
+    keras1: bool,
+    theano: bool,
+    one_file: bool,
+    notes: list[str],
 ) -> None:
     """Fill ``LayerConfig.weights`` from the group ``root`` at path ``prefix``. Raises BadFileError."""
     layer_names = file.attr_list(root, "layer_names")
@@ -61,10 +69,14 @@ def _groups(file: H5File, root: Any, layer_names: list[str]) -> list[_Group]:
     for name in layer_names:
         group = file.group(root, name)
         if group is None:
-            raise BadFileError(f"{file.label}: lists layer {name[:80]!r} but has no group for it: saving it did not finish")
+            raise BadFileError(
+                f"{file.label}: lists layer {name[:80]!r} but has no group for it: saving it did not finish"
+            )
         weights = file.attr_list(group, "weight_names")
         if weights is None:
-            raise BadFileError(f"{file.label}: layer {name[:80]!r} has no attribute 'weight_names': saving it did not finish")
+            raise BadFileError(
+                f"{file.label}: layer {name[:80]!r} has no attribute 'weight_names': saving it did not finish"
+            )
         if weights:
             found.append(_Group(name, weights, group))
     return found
@@ -97,7 +109,9 @@ def _pair(
         in_config_order = sorted(names, key=lambda n: config_order[n]) == names
         if all(_is_unknown(x) for x in absent) and (in_order or in_config_order or one_file):
             if not in_order and not in_config_order:
-                raise BadFileError(f"{label}: the order of layer_names contradicts the model; it was not written by Keras")
+                raise BadFileError(
+                    f"{label}: the order of layer_names contradicts the model; it was not written by Keras"
+                )
             return [(by_name[g.name], g) for g in groups]
     if len(layers) != len(groups):
         layers = [x for x in layers if not _is_unknown(x)]
@@ -142,6 +156,7 @@ def _fill(layer: LayerConfig, arrays: list[Tensor], keras1: bool) -> list[str]:
             found = dict(zip([v.name for v in variables], tensors, strict=True))
         else:
             found = from_keras1(owner, tensors, names)
+        found = without_cudnn(owner, found)
         for v in own_variables(owner) or []:
             problem = check_shape(v, found[v.name])
             if problem:
@@ -187,13 +202,11 @@ def _as_keras1(slots: list[_Slot], found: int) -> list[_Slot]:
 
 
 def _finish(layer: LayerConfig, theano: bool) -> None:
-    """cuDNN layouts, Theano kernels, and the prefixed names of wrapped layers."""
+    """Theano kernels, and the prefixed names of wrapped layers."""
     for inner in layer.model.layers if layer.model else []:
         _finish(inner, theano)
     for prefix, _, child in children(layer):
         _finish(child, theano)
         layer.weights |= {f"{prefix}/{k}": v for k, v in child.weights.items()}
-    if is_cudnn(layer) and len(layer.weights) == 3:
-        layer.weights = from_cudnn(layer.class_name, layer.weights)
-    elif theano:
+    if theano:
         flip_kernels(layer)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from convcore.errors import BadFileError
 from convcore.ir.tensors import Tensor
 
-from .convert import from_cudnn, is_cudnn
+from .convert import without_cudnn
 from .hdf5 import H5File
 from .model import LayerConfig, ModelConfig
 from .order import ordered_layers
@@ -184,20 +184,21 @@ class _Walk:
                 if found is not None:
                     break
             if not found:
-                self.missing.append((layer, path, f"{len(expected)} variables expected ({_names(expected)}), none at {path}"))
+                self.missing.append(
+                    (layer, path, f"{len(expected)} variables expected ({_names(expected)}), none at {path}")
+                )
                 return
             if len(found) != len(expected):
                 self.problems.append(
                     f"{_who(layer)}: {len(expected)} variables expected ({_names(expected)}), {len(found)} found at {path}"
                 )
                 return
-            for v, (_, tensor) in zip(expected, found, strict=True):
-                layer.weights[v.name] = tensor
-                problem = check_shape(v, tensor)
-                if problem:
-                    self.problems.append(f"{_who(layer)}: {problem}")
-        if is_cudnn(layer) and len(layer.weights) == 3:
-            layer.weights = from_cudnn(layer.class_name, layer.weights)
+            layer.weights |= {v.name: tensor for v, (_, tensor) in zip(expected, found, strict=True)}
+        layer.weights = without_cudnn(layer, layer.weights)
+        for v in own:
+            problem = check_shape(v, layer.weights[v.name])
+            if problem:
+                self.problems.append(f"{_who(layer)}: {problem}")
         if own:
             self.filled.setdefault((layer.class_name, layer.name), []).append(layer)
         elif self.store.has(path) and self.store.variables(path):
@@ -219,7 +220,9 @@ class _Walk:
     def shared(self) -> None:
         """A layer used in two models is stored once: take the variables of its twin of the same class and name."""
         for layer, _, why in self.missing:
-            twins = [x for x in self.filled.get((layer.class_name, layer.name), []) if x.config.keys() == layer.config.keys()]
+            twins = [
+                x for x in self.filled.get((layer.class_name, layer.name), []) if x.config.keys() == layer.config.keys()
+            ]
             if len(twins) == 1 and (twins[0].shared_object_id or layer.shared_object_id):
                 layer.weights = dict(twins[0].weights)
                 self.notes.append(f"layer {layer.name!r} is shared between two models; its weights are stored once")
