@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir.dims import Dim, Shape
+from ..errors import ShapeError
+from ..ir.dims import Dim, DimLike, Shape
 from ..ir.dtypes import DType
+from ..ir.graph import Value
 from .axes import Axis, Broadcast, Elementwise
 from .declare import Attr, AxisAttr, InferContext, OpSet, Sample
 from .shapes import broadcast, broadcast_shapes
@@ -34,7 +36,8 @@ def _softplus(x: Array) -> Array:
 ACTIVATION.unary("relu", lambda x: np.maximum(x, 0), "max(x, 0).", types="number")
 ACTIVATION.unary("sigmoid", _sigmoid, "1 / (1 + exp(-x)).")
 ACTIVATION.unary("softplus", _softplus, "log(1 + exp(x)).")
-ACTIVATION.unary("softsign", lambda x: x / (1 + np.abs(x)), "x / (1 + |x|).", body=lambda b, x: b.div(x, b.add(b.abs(x), b.like(x, 1))))
+ACTIVATION.unary("softsign", lambda x: x / (1 + np.abs(x)), "x / (1 + |x|).", body=lambda b,
+    x: b.div(x, b.add(b.abs(x), b.like(x, 1))))
 
 
 def _leaky_relu_body(b: Any, x: Any, *, alpha: float) -> Any:
@@ -43,7 +46,8 @@ def _leaky_relu_body(b: Any, x: Any, *, alpha: float) -> Any:
 
 ACTIVATION.unary(
     "leaky_relu", lambda x, alpha: np.where(x >= 0, x, alpha * x), "x where x >= 0, else alpha * x.",
-    attrs={"alpha": Attr("float", doc="slope below zero")}, body=_leaky_relu_body, samples=[Sample((2, 3, 5), alpha=0.3)],
+    attrs={"alpha": Attr("float", doc="slope below zero")}, body=_leaky_relu_body,
+    samples=[Sample((2, 3, 5), alpha=0.3)],
 )  # fmt: skip
 
 
@@ -60,7 +64,8 @@ def _prelu_shape(c: InferContext) -> Shapes:
 
 ACTIVATION.op(
     "prelu", "x:float, slope:float", "x where x >= 0, else slope * x; slope broadcasts to x, right-aligned.",
-    infer=_prelu_shape, reference=lambda x, slope: np.asarray(np.where(x >= 0, x, slope * x), x.dtype), axes=Broadcast(),
+    infer=_prelu_shape, reference=lambda x, slope: np.asarray(np.where(x >= 0, x, slope * x), x.dtype),
+    axes=Broadcast(),
     body=lambda b, x, slope: b.where(b.greater_equal(x, b.like(x, 0)), x, b.mul(x, slope)),
     samples=[Sample((2, 3, 5), (3, 1)), Sample((2, 3, 5), (5,)), Sample((2, 3, 5), (1,))],
 )  # fmt: skip
@@ -110,7 +115,8 @@ def _celu_body(b: Any, x: Any, *, alpha: float) -> Any:
 
 
 ACTIVATION.op(
-    "celu", "x:float", "max(x, 0) + min(0, alpha * (exp(x / alpha) - 1)).", attrs={"alpha": Attr("float", 1.0)}, infer=_celu_shape,
+    "celu", "x:float", "max(x, 0) + min(0, alpha * (exp(x / alpha) - 1)).", attrs={"alpha": Attr("float", 1.0)},
+    infer=_celu_shape,
     reference=_celu, axes=Elementwise(), body=_celu_body, samples=[Sample((2, 3, 5), alpha=0.7), Sample((2, 3, 5))],
 )  # fmt: skip
 
@@ -125,7 +131,8 @@ ACTIVATION.unary(
     body=lambda b, x, *, beta: b.mul(x, b.sigmoid(b.mul(x, b.like(x, beta)))), samples=[Sample((2, 3, 5), beta=1.7)],
 )  # fmt: skip
 ACTIVATION.unary(
-    "mish", lambda x: x * np.tanh(_softplus(x)), "x * tanh(softplus(x)).", body=lambda b, x: b.mul(x, b.tanh(b.softplus(x)))
+    "mish", lambda x: x * np.tanh(_softplus(x)), "x * tanh(softplus(x)).", body=lambda b,
+    x: b.mul(x, b.tanh(b.softplus(x)))
 )
 
 _GELU = math.sqrt(2 / math.pi)
@@ -148,7 +155,8 @@ def _gelu_body(b: Any, x: Any, *, approximate: str) -> Any:
 
 
 ACTIVATION.unary(
-    "gelu", _gelu, "x times the normal distribution function of x (Hendrycks and Gimpel 2016), exact or by its tanh approximation.",
+    "gelu", _gelu,
+    "x times the normal distribution function of x (Hendrycks and Gimpel 2016), exact or by its tanh approximation.",
     attrs={"approximate": Attr("str", choices=("none", "tanh"))}, body=_gelu_body,
     samples=[Sample((2, 3, 5), approximate="none"), Sample((2, 3, 5), approximate="tanh")],
 )  # fmt: skip
@@ -159,7 +167,8 @@ ACTIVATION.unary(
 )  # fmt: skip
 ACTIVATION.unary(
     "hard_swish", lambda x: x * np.clip(x / 6 + 0.5, 0, 1), "x * hard_sigmoid(x, 1/6, 1/2) (Howard et al. 2019).",
-    body=lambda b, x: b.mul(x, b.hard_sigmoid(x, alpha=1 / 6, beta=0.5)), samples=[Sample(("float32", (2, 3, 5), -5, 5))],
+    body=lambda b, x: b.mul(x, b.hard_sigmoid(x, alpha=1 / 6, beta=0.5)),
+    samples=[Sample(("float32", (2, 3, 5), -5, 5))],
 )  # fmt: skip
 ACTIVATION.unary(
     "log_sigmoid", lambda x: -_softplus(-x), "log(sigmoid(x)).", body=lambda b, x: b.neg(b.softplus(b.neg(x)))
@@ -182,9 +191,15 @@ def _glu(x: Array, axis: int) -> Array:
         return np.asarray(a * _sigmoid(b), x.dtype)
 
 
-def _glu_body(b: Any, x: Any, *, axis: int) -> Any:
+def _size(x: Value, axis: int, what: str) -> DimLike:
     n = None if x.shape is None else x.shape[axis]
-    b.require(n is not None, "glu needs the size of its axis")
+    if n is None:
+        raise ShapeError(f"{what} needs the size of its axis")
+    return n
+
+
+def _glu_body(b: Any, x: Any, *, axis: int) -> Any:
+    n = _size(x, axis, "glu")
     first, second = b.split(x, axis=axis, sizes=(n // 2, n // 2))
     return b.mul(first, b.sigmoid(second))
 
@@ -204,7 +219,8 @@ def _pick(b: Any, condition: Any, x: Any) -> Any:
 
 
 ACTIVATION.unary(
-    "thresholded_relu", lambda x, alpha: np.where(x > alpha, x, 0), "x where x > alpha, else 0.", attrs={"alpha": Attr("float")},
+    "thresholded_relu", lambda x, alpha: np.where(x > alpha, x, 0), "x where x > alpha, else 0.",
+    attrs={"alpha": Attr("float")},
     body=lambda b, x, *, alpha: _pick(b, b.greater(x, b.like(x, alpha)), x), samples=[Sample((2, 3, 5), alpha=0.4)],
 )  # fmt: skip
 ACTIVATION.unary(
@@ -213,12 +229,14 @@ ACTIVATION.unary(
     samples=[Sample((2, 3, 5), value=0.3)],
 )  # fmt: skip
 ACTIVATION.unary(
-    "hard_shrink", lambda x, lambd: np.where(np.abs(x) <= lambd, 0, x), "0 where |x| <= lambd, else x.", attrs={"lambd": Attr("float")},
+    "hard_shrink", lambda x, lambd: np.where(np.abs(x) <= lambd, 0, x), "0 where |x| <= lambd, else x.",
+    attrs={"lambd": Attr("float")},
     body=lambda b, x, *, lambd: b.where(b.less_equal(b.abs(x), b.like(x, lambd)), b.like(x, 0), x),
     samples=[Sample((2, 3, 5), lambd=0.5)],
 )  # fmt: skip
 ACTIVATION.unary(
-    "soft_shrink", lambda x, lambd: np.sign(x) * np.maximum(np.abs(x) - lambd, 0), "x moved towards 0 by lambd, at most to 0.",
+    "soft_shrink", lambda x, lambd: np.sign(x) * np.maximum(np.abs(x) - lambd, 0),
+    "x moved towards 0 by lambd, at most to 0.",
     attrs={"lambd": Attr("float")}, samples=[Sample((2, 3, 5), lambd=0.5)],
     body=lambda b, x, *, lambd: b.mul(b.sign(x), b.relu(b.sub(b.abs(x), b.like(x, lambd)))),
 )  # fmt: skip
@@ -236,7 +254,8 @@ def _shrink_body(b: Any, x: Any, *, lambd: float, bias: float) -> Any:
 
 ACTIVATION.unary(
     "shrink", _shrink, "x + bias where x < -lambd, x - bias where x > lambd, else 0.",
-    attrs={"lambd": Attr("float"), "bias": Attr("float")}, body=_shrink_body, samples=[Sample((2, 3, 5), lambd=0.4, bias=0.3)],
+    attrs={"lambd": Attr("float"), "bias": Attr("float")}, body=_shrink_body,
+    samples=[Sample((2, 3, 5), lambd=0.4, bias=0.3)],
 )  # fmt: skip
 ACTIVATION.unary("tanh_shrink", lambda x: x - np.tanh(x), "x - tanh(x).", body=lambda b, x: b.sub(x, b.tanh(x)))
 
@@ -307,9 +326,7 @@ def _hardmax(x: Array, axis: int) -> Array:
 
 
 def _hardmax_body(b: Any, x: Any, *, axis: int) -> Any:
-    n = None if x.shape is None else x.shape[axis]
-    b.require(n is not None, "hardmax needs the size of its axis")
-    return b.one_hot(b.argmax(x, axis=axis), depth=n, axis=axis, dtype=x.dtype)
+    return b.one_hot(b.argmax(x, axis=axis), depth=_size(x, axis, "hardmax"), axis=axis, dtype=x.dtype)
 
 
 def _sparsemax(x: Array, axis: int) -> Array:
@@ -323,8 +340,7 @@ def _sparsemax(x: Array, axis: int) -> Array:
 
 
 def _sparsemax_body(b: Any, x: Any, *, axis: int) -> Any:
-    n = None if x.shape is None else x.shape[axis]
-    b.require(n is not None, "sparsemax needs the size of its axis")
+    n = _size(x, axis, "sparsemax")
     s = b.sort(x, axis=axis, descending=True)
     limit = b.dim_value(value=n + 1) if isinstance(n, Dim) else b.const(n + 1, "int64")
     rank = b.cast(b.range(b.const(1, "int64"), limit, b.const(1, "int64")), to=x.dtype)
@@ -341,8 +357,10 @@ for _name, _fn, _body, _doc in [
     ("softmax", _softmax, _softmax_body, "exp(x) normalised to sum 1 along one axis."),
     ("log_softmax", _log_softmax, _log_softmax_body, "log(softmax(x))."),
     ("hardmax", _hardmax, _hardmax_body, "1 at the first largest element along the axis, 0 elsewhere."),
-    ("sparsemax", _sparsemax, _sparsemax_body, "The nearest point of the probability simplex (Martins and Astudillo 2016)."),
+    ("sparsemax", _sparsemax, _sparsemax_body,
+        "The nearest point of the probability simplex (Martins and Astudillo 2016)."),
 ]:
     ACTIVATION.op(
-        _name, "x:float", _doc, attrs={"axis": AxisAttr(-1)}, reference=_fn, axes=Axis("axis"), body=_body, samples=_AXIS_SAMPLES
+        _name, "x:float", _doc, attrs={"axis": AxisAttr(-1)}, reference=_fn, axes=Axis("axis"), body=_body,
+        samples=_AXIS_SAMPLES
     )

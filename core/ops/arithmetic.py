@@ -106,10 +106,12 @@ def _cbrt_body(b: Any, x: Any) -> Any:
 ARITHMETIC.unary("cbrt", np.cbrt, "Cube root.", body=_cbrt_body)
 ARITHMETIC.unary("exp2", np.exp2, "2 to the power x.", body=lambda b, x: b.pow(b.like(x, 2), x))
 ARITHMETIC.unary(
-    "log2", np.log2, "Logarithm to base 2.", body=lambda b, x: b.div(b.log(x), b.like(x, math.log(2))), samples=_POSITIVE,
+    "log2", np.log2, "Logarithm to base 2.", body=lambda b, x: b.div(b.log(x), b.like(x, math.log(2))),
+    samples=_POSITIVE,
 )  # fmt: skip
 ARITHMETIC.unary(
-    "log10", np.log10, "Logarithm to base 10.", body=lambda b, x: b.div(b.log(x), b.like(x, math.log(10))), samples=_POSITIVE,
+    "log10", np.log10, "Logarithm to base 10.", body=lambda b, x: b.div(b.log(x), b.like(x, math.log(10))),
+    samples=_POSITIVE,
 )  # fmt: skip
 
 
@@ -117,7 +119,8 @@ def _div(x: Array, y: Array) -> Array:
     """True division; integers truncate towards zero (C, ONNX Div)."""
     if x.dtype.kind in "iu":
         q: Array = np.floor_divide(x, y)
-        return q + ((np.remainder(x, y) != 0) & ((x < 0) != (y < 0)))
+        q = q + ((np.remainder(x, y) != 0) & ((x < 0) != (y < 0)))
+        return q
     out: Array = x / y
     return out
 
@@ -138,16 +141,19 @@ _BINARY: list[tuple[str, Function, str, str]] = [
 for _name, _fn, _doc, _types in _BINARY:
     _s = None
     if _name in ("floor_mod", "fmod"):
-        _s = [Sample((2, 3, 5), ("float32", (3, 1), 0.5, 3.0)), Sample(("int32", (2, 3, 5), -9, 9), ("int32", (5,), 1, 4))]
+        _s = [Sample((2, 3, 5), ("float32", (3, 1), 0.5, 3.0)),
+            Sample(("int32", (2, 3, 5), -9, 9), ("int32", (5,), 1, 4))]
     ARITHMETIC.binary(_name, _fn, _doc, types=_types, samples=_s)
 
 ARITHMETIC.binary(
     "div", _div, "x / y; integers truncate towards zero.",
-    samples=[Sample((2, 3, 5), ("float32", (3, 1), 0.5, 3.0)), Sample(("int32", (2, 3, 5), -9, 9), ("int32", (5,), 1, 4))],
+    samples=[Sample((2, 3, 5), ("float32", (3, 1), 0.5, 3.0)),
+        Sample(("int32", (2, 3, 5), -9, 9), ("int32", (5,), 1, 4))],
 )  # fmt: skip
 ARITHMETIC.binary(
     "floor_div", np.floor_divide, "floor(x / y).",
-    samples=[Sample((2, 3, 5), ("float32", (3, 1), 0.5, 3.0)), Sample(("int32", (2, 3, 5), -9, 9), ("int32", (5,), 1, 4))],
+    samples=[Sample((2, 3, 5), ("float32", (3, 1), 0.5, 3.0)),
+        Sample(("int32", (2, 3, 5), -9, 9), ("int32", (5,), 1, 4))],
 )  # fmt: skip
 ARITHMETIC.binary(
     "pow", np.power, "x to the power y.",
@@ -173,8 +179,10 @@ for _name, _fn, _doc in [
 
 
 def _shift(up: bool) -> Function:
-    """A shift in the width of x; bits shifted out are lost, and a count of the width or more leaves 0 (-1 for a negative x shifted
-    right), where C leaves it undefined."""
+    """A shift in the width of x; bits shifted out are lost.
+
+    A count of the width or more, which C leaves undefined, gives 0 (-1 for a negative x shifted right).
+    """
 
     def fn(x: Array, y: Array) -> Array:
         if (np.asarray(y) < 0).any():
@@ -185,8 +193,10 @@ def _shift(up: bool) -> Function:
     return fn
 
 
-_COUNTS = [Sample(("int32", (2, 3, 5), -90, 90), ("int32", (3, 1), 0, 5)), Sample(("uint8", (2, 3)), ("uint8", (2, 3), 0, 9))]
-ARITHMETIC.binary("shift_left", _shift(True), "x times 2 to the power y, in the bits of x.", types="int", samples=_COUNTS)
+_COUNTS = [Sample(("int32", (2, 3, 5), -90, 90), ("int32", (3, 1), 0, 5)),
+    Sample(("uint8", (2, 3)), ("uint8", (2, 3), 0, 9))]
+ARITHMETIC.binary("shift_left", _shift(True), "x times 2 to the power y, in the bits of x.", types="int",
+    samples=_COUNTS)
 ARITHMETIC.binary("shift_right", _shift(False), "x shifted by y bits; the sign is kept.", types="int", samples=_COUNTS)
 
 
@@ -223,7 +233,7 @@ def _limits(attrs: dict[str, Any], inputs: Sequence[Value | None]) -> None:
             attrs[name] = int(v)
 
 
-def _clip(x: Array, min: float | None, max: float | None) -> Array:  # noqa: A002
+def _clip(x: Array, min: float | None, max: float | None) -> Array:
     y = x
     lowest, highest = (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max) if x.dtype.kind in "iu" else (-math.inf, math.inf)
     if min is not None and min > lowest:
@@ -236,7 +246,8 @@ def _clip(x: Array, min: float | None, max: float | None) -> Array:  # noqa: A00
 ARITHMETIC.op(
     "clip", "x:number", "Limited to [min, max]; None leaves a side open. NaN stays; where min > max the result is max.",
     attrs={"min": Attr("any", None), "max": Attr("any", None)}, normalize=_limits, reference=_clip, axes=Elementwise(),
-    samples=[Sample((2, 3, 5), min=-0.5, max=0.7), Sample((2, 3, 5), max=0.1), Sample(("int32", (2, 3, 5), -9, 9), min=-3)],
+    samples=[Sample((2, 3, 5), min=-0.5, max=0.7), Sample((2, 3, 5), max=0.1),
+        Sample(("int32", (2, 3, 5), -9, 9), min=-3)],
 )  # fmt: skip
 
 
@@ -254,5 +265,6 @@ def _cast(x: Array, to: DType) -> Array:
 ARITHMETIC.op(
     "cast", "x", "Converted to another dtype; floats to integers truncate towards zero, to bool is x != 0.",
     attrs={"to": Attr("dtype")}, infer=_cast_shape, reference=_cast, axes=Elementwise(),
-    samples=[Sample((2, 3, 5), to="int32"), Sample(("int32", (2, 3, 5)), to="float32"), Sample(("int32", (2, 3, 5)), to="bool")],
+    samples=[Sample((2, 3, 5), to="int32"), Sample(("int32", (2, 3, 5)), to="float32"),
+        Sample(("int32", (2, 3, 5)), to="bool")],
 )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..ir.dims import DimLike, Shape
@@ -20,8 +19,10 @@ Shapes = list[tuple[DType | None, Shape | None]]
 
 _ATTRS = {
     "block": Attr("int", doc="side of a block in pixels"),
-    "mode": Attr("str", "DCR", ("DCR", "CRD"), doc="order of (block row, block column, channel) within the deep channels: "
-                 "DCR rows, columns, channel (TensorFlow, ONNX default); CRD channel, rows, columns (torch.pixel_shuffle)"),
+    "mode": Attr(
+        "str", "DCR", ("DCR", "CRD"),
+        doc="deep channels are (row, column, channel): DCR, TensorFlow, ONNX; or (channel, row, column): CRD, torch",
+    ),
     "layout": Attr("str", "channels_first", ("channels_first", "channels_last"), doc="order of the axes of x and y"),
 }  # fmt: skip
 
@@ -50,9 +51,9 @@ def _sizes(c: InferContext, up: bool) -> Shapes:
 
 
 def _plan(shape: Any, block: int, mode: str, layout: str, up: bool) -> tuple[Any, Any, Any]:
-    """``(first shape, permutation, last shape)``: reshape, transpose, reshape."""
+    """``(first shape, permutation, last shape)``: reshape, transpose, reshape. Every size of ``shape`` is known."""
     k = block
-    n, c, (h, w) = axis_sizes(shape, layout)
+    n, c, h, w = shape if layout == "channels_first" else (shape[0], shape[3], shape[1], shape[2])
     first = layout == "channels_first"
     if up:
         d = c // (k * k)
@@ -72,7 +73,8 @@ def _plan(shape: Any, block: int, mode: str, layout: str, up: bool) -> tuple[Any
 def _move(up: bool) -> Any:
     def reference(x: Array, block: int, mode: str, layout: str) -> Array:
         first, perm, last = _plan(x.shape, block, mode, layout, up)
-        return np.ascontiguousarray(x.reshape(first).transpose(perm)).reshape(last)
+        y: Array = x.reshape(first).transpose(perm).reshape(last)
+        return y
 
     return reference
 
@@ -90,7 +92,8 @@ BLOCKS.op(
     "depth_to_space", "x", "Groups of block*block channels become blocks of pixels (pixel shuffle).", attrs=_ATTRS,
     infer=lambda c: _sizes(c, True), reference=_move(True), axes=CHANNELS("x", "y"), body=_move_body(True),
     samples=[
-        Sample((2, 12, 3, 5), block=2), Sample((2, 12, 3, 5), block=2, mode="CRD"), Sample((2, 3, 5, 12), block=2, layout="channels_last"),
+        Sample((2, 12, 3, 5), block=2), Sample((2, 12, 3, 5), block=2, mode="CRD"),
+        Sample((2, 3, 5, 12), block=2, layout="channels_last"),
         Sample((2, 3, 5, 27), block=3, mode="CRD", layout="channels_last"),
     ],
 )  # fmt: skip
@@ -98,7 +101,8 @@ BLOCKS.op(
     "space_to_depth", "x", "Blocks of pixels become channels; undoes depth_to_space.", attrs=_ATTRS,
     infer=lambda c: _sizes(c, False), reference=_move(False), axes=CHANNELS("x", "y"), body=_move_body(False),
     samples=[
-        Sample((2, 3, 10, 14), block=2), Sample((2, 3, 10, 14), block=2, mode="CRD"), Sample((2, 10, 14, 3), block=2, layout="channels_last"),
+        Sample((2, 3, 10, 14), block=2), Sample((2, 3, 10, 14), block=2, mode="CRD"),
+        Sample((2, 10, 14, 3), block=2, layout="channels_last"),
         Sample((2, 9, 15, 5), block=3, mode="CRD", layout="channels_last"),
     ],
 )  # fmt: skip
@@ -115,7 +119,8 @@ def _shuffle_shape(c: InferContext) -> Shapes:
 
 def _shuffle(x: Array, groups: int, axis: int) -> Array:
     split = (*x.shape[:axis], groups, x.shape[axis] // groups, *x.shape[axis + 1 :])
-    return x.reshape(split).swapaxes(axis, axis + 1).reshape(x.shape)
+    y: Array = x.reshape(split).swapaxes(axis, axis + 1).reshape(x.shape)
+    return y
 
 
 def _shuffle_body(b: Any, x: Any, *, groups: int, axis: int) -> Any:
@@ -126,7 +131,9 @@ def _shuffle_body(b: Any, x: Any, *, groups: int, axis: int) -> Any:
 
 
 BLOCKS.op(
-    "shuffle_channels", "x", "Channels split into groups, the two axes swapped and merged again (ShuffleNet; torch.nn.ChannelShuffle).",
-    attrs={"groups": Attr("int"), "axis": AxisAttr(1)}, infer=_shuffle_shape, reference=_shuffle, axes=Axis("axis"), body=_shuffle_body,
+    "shuffle_channels", "x",
+    "Channels split into groups, the two axes swapped and merged again (ShuffleNet; torch.nn.ChannelShuffle).",
+    attrs={"groups": Attr("int"), "axis": AxisAttr(1)}, infer=_shuffle_shape, reference=_shuffle, axes=Axis("axis"),
+    body=_shuffle_body,
     samples=[Sample((2, 6, 5, 7), groups=2), Sample((2, 5, 7, 6), groups=3, axis=-1)],
 )  # fmt: skip

@@ -82,8 +82,10 @@ def _fill_shape(c: InferContext) -> Shapes:
 
 
 CONSTANTS.op(
-    "fill", "", "One number everywhere.", attrs={"shape": Attr("shape"), "value": Attr("any", 0), "dtype": Attr("dtype", DType.FLOAT32)},
-    normalize=_number, infer=_fill_shape, reference=lambda shape, value, dtype: np.full(shape, value, dtype.numpy), axes=Opaque(),
+    "fill", "", "One number everywhere.",
+    attrs={"shape": Attr("shape"), "value": Attr("any", 0), "dtype": Attr("dtype", DType.FLOAT32)},
+    normalize=_number, infer=_fill_shape, reference=lambda shape, value, dtype: np.full(shape, value, dtype.numpy),
+    axes=Opaque(),
     samples=[Sample(shape=(2, 3), value=0.5), Sample(shape=(5,), value=7, dtype="int64")],
 )  # fmt: skip
 
@@ -96,7 +98,8 @@ def _dynamic_fill_shape(c: InferContext) -> Shapes:
 
 CONSTANTS.op(
     "dynamic_fill", "shape:int", "fill with a shape computed at run time (ONNX ConstantOfShape).",
-    attrs={"value": Attr("any", 0), "dtype": Attr("dtype", DType.FLOAT32)}, normalize=_number, infer=_dynamic_fill_shape,
+    attrs={"value": Attr("any", 0), "dtype": Attr("dtype", DType.FLOAT32)}, normalize=_number,
+    infer=_dynamic_fill_shape,
     reference=lambda shape, value, dtype: np.full(tuple(int(n) for n in shape), value, dtype.numpy), axes=Opaque(),
     samples=[Sample(np.array([2, 3]), value=0.5)],
 )  # fmt: skip
@@ -110,7 +113,8 @@ def _eye_shape(c: InferContext) -> Shapes:
 CONSTANTS.op(
     "eye", "", "1 on the k-th diagonal, 0 elsewhere.",
     attrs={"rows": Attr("dim"), "columns": Attr("dim"), "k": Attr("int", 0), "dtype": Attr("dtype", DType.FLOAT32)},
-    infer=_eye_shape, reference=lambda rows, columns, k, dtype: np.eye(rows, columns, k).astype(dtype.numpy), axes=Opaque(),
+    infer=_eye_shape, reference=lambda rows, columns, k, dtype: np.eye(rows, columns, k).astype(dtype.numpy),
+    axes=Opaque(),
     samples=[Sample(rows=3, columns=5, k=1), Sample(rows=5, columns=3, k=-1, dtype="int32")],
 )  # fmt: skip
 
@@ -123,7 +127,7 @@ def _eye_like_shape(c: InferContext) -> Shapes:
 CONSTANTS.op(
     "eye_like", "x", "1 on the k-th diagonal of a matrix shaped like x, 0 elsewhere; dtype None is that of x.",
     attrs={"k": Attr("int", 0), "dtype": Attr("dtype", None, optional=True)}, infer=_eye_like_shape, axes=Opaque(),
-    reference=lambda x, k, dtype: np.eye(*x.shape, k).astype(x.dtype if dtype is None else dtype.numpy),
+    reference=lambda x, k, dtype: np.eye(x.shape[0], x.shape[1], k).astype(x.dtype if dtype is None else dtype.numpy),
     samples=[Sample((3, 5), k=1), Sample((5, 3), k=-1, dtype="int32")],
 )  # fmt: skip
 
@@ -165,7 +169,8 @@ def _range(start: Array, limit: Array, delta: Array) -> Array:
 
 
 CONSTANTS.op(
-    "range", "start:number, limit:number, delta:number", "start, start + delta, ... before limit; the inputs are scalars of one dtype.",
+    "range", "start:number, limit:number, delta:number",
+    "start, start + delta, ... before limit; the inputs are scalars of one dtype.",
     infer=_range_shape, reference=_range, axes=Opaque(),
     samples=[
         Sample(np.array(3), np.array(17), np.array(4)), Sample(np.array(7), np.array(-4), np.array(-3)),
@@ -204,22 +209,26 @@ def _one_hot(
     if wrap_negative:
         v = np.where((v < 0) & (v >= -depth), v + depth, v)
     hit = v == np.arange(depth).reshape(-1, *(1,) * (ids.ndim - axis))
-    if values is not None:
-        return np.where(hit, values[1], values[0])
-    return np.where(hit, np.asarray(on_value, dtype.numpy), np.asarray(off_value, dtype.numpy))
+    off, on = values if values is not None else np.array([off_value, on_value], dtype.numpy)
+    return np.where(hit, on, off)
 
 
 CONSTANTS.op(
     "one_hot", "ids:int, values?",
-    "on at position ids[...] of a new axis of size depth, off elsewhere and everywhere for an id outside. Numbers from the attributes, or "
-    "from values (off, on). With wrap_negative ids from -depth count from the end (ONNX); without, they are outside (TensorFlow, Keras).",
+    "on at position ids[...] of a new axis of size depth, off elsewhere and everywhere for an id outside. Numbers "
+    "from the "
+    "attributes, or from values (off, on). With wrap_negative ids from -depth count from the end (ONNX); without, "
+    "they are "
+    "outside (TensorFlow, Keras).",
     attrs={
-        "depth": Attr("dim"), "axis": Attr("int", -1, doc="position of the new axis in the result"), "on_value": Attr("float", 1.0),
+        "depth": Attr("dim"), "axis": Attr("int", -1, doc="position of the new axis in the result"),
+        "on_value": Attr("float", 1.0),
         "off_value": Attr("float", 0.0), "dtype": Attr("dtype", DType.FLOAT32), "wrap_negative": Attr("bool", False),
     },
     normalize=_one_hot_axis, infer=_one_hot_shape, reference=_one_hot, axes=Opaque(),
     samples=[
-        Sample(("int64", (2, 3), -1, 8), depth=7), Sample(("int64", (2, 3), -5, 5), depth=5, axis=0, wrap_negative=True, on_value=2.5, off_value=-1),
+        Sample(("int64", (2, 3), -1, 8), depth=7),
+        Sample(("int64", (2, 3), -5, 5), depth=5, axis=0, wrap_negative=True, on_value=2.5, off_value=-1),
         Sample(("int32", (2, 3), 0, 5), np.array([3, 7], np.int32), depth=5, axis=1),
     ],
 )  # fmt: skip

@@ -6,11 +6,16 @@ from .activation import ACTIVATION
 from .arithmetic import ARITHMETIC
 from .blocks import BLOCKS
 from .constants import CONSTANTS
+from .control import CONTROL
 from .conv import CONV
+from .image import IMAGE
 from .indexing import INDEXING
 from .linear import LINEAR
+from .norm import NORM
+from .pool import POOL
 from .quant import QUANT
 from .reduce import REDUCE
+from .rnn import RNN
 from .scatter import SCATTER
 from .shape import SHAPE
 from .sorting import SORTING
@@ -22,6 +27,11 @@ FAMILIES = (
     ACTIVATION,
     LINEAR,
     CONV,
+    POOL,
+    NORM,
+    RNN,
+    CONTROL,
+    IMAGE,
     REDUCE,
     SORTING,
     SHAPE,

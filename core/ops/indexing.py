@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ShapeError
-from ..ir.dims import Dim, DimLike, Shape, ceil_div, dim_max, dim_min
+from ..ir.dims import DimLike, Shape, ceil_div, dim_max, dim_min
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from .axes import Axis, LastAxes, Opaque, PerAxis
@@ -28,7 +28,7 @@ _FAR = 2**31 - 1  # exporters write "to the end" as INT32_MAX or INT64_MAX
 
 
 def normal_range(n: DimLike | None, start: DimLike, stop: DimLike | None, step: int) -> Range:
-    """One axis of a slice in its normal form: stop None for "to the end", non-negative where the size ``n`` is known."""
+    """One axis of a slice in normal form: stop None for "to the end", non-negative where the size ``n`` is known."""
     if isinstance(n, int) and isinstance(start, int) and (stop is None or isinstance(stop, int)):
         first, last, _ = slice(start, stop, step).indices(n)
         if len(range(first, last, step)) == 0:
@@ -89,9 +89,11 @@ def _slice(x: Array, starts: Any, stops: Any, steps: Any) -> Array:
 
 INDEXING.op(
     "slice", "x",
-    "x[start:stop:step] on every axis, as Python slices; a negative integer counts from the end, stop None is the end in the "
+    "x[start:stop:step] on every axis, as Python slices; a negative integer counts from the end, stop None is the end "
+    "in the "
     "direction of the step.",
-    attrs={"starts": Attr("shape"), "stops": Attr("dims"), "steps": Attr("ints")}, normalize=_normal_slice, infer=_slice_shape,
+    attrs={"starts": Attr("shape"), "stops": Attr("dims"), "steps": Attr("ints")}, normalize=_normal_slice,
+    infer=_slice_shape,
     reference=_slice, axes=PerAxis(attrs=("starts", "stops", "steps")),
     samples=[
         Sample((2, 7, 5), starts=(0, 1, 0), stops=(None, -1, 3), steps=(1, 2, 1)),
@@ -111,7 +113,8 @@ def _dynamic_slice_shape(c: InferContext) -> Shapes:
     return [(c.dtype("x"), None if x is None else tuple(None if i in axes else d for i, d in enumerate(x)))]
 
 
-def _dynamic_slice(x: Array, starts: Array, stops: Array, steps: Array | None = None, *, axes: tuple[int, ...]) -> Array:
+def _dynamic_slice(x: Array, starts: Array, stops: Array, steps: Array | None = None, *,
+    axes: tuple[int, ...]) -> Array:
     index: list[Any] = [slice(None)] * x.ndim
     for i, a in enumerate(axes):
         step, stop = 1 if steps is None else int(steps[i]), int(stops[i])
@@ -146,11 +149,14 @@ def _gather_shape(c: InferContext) -> Shapes:
 
 INDEXING.op(
     "gather", "x, indices:int",
-    "numpy.take: x[..., indices, ...] along an axis; the axes of indices replace it. Negative indices count from the end, others "
+    "numpy.take: x[..., indices, ...] along an axis; the axes of indices replace it. Negative indices count from the "
+    "end, others "
     "outside are an error.",
-    attrs={"axis": AxisAttr(0)}, infer=_gather_shape, reference=lambda x, indices, axis: np.take(x, indices, axis), axes=Opaque(),
+    attrs={"axis": AxisAttr(0)}, infer=_gather_shape, reference=lambda x, indices, axis: np.take(x, indices, axis),
+    axes=Opaque(),
     samples=[
-        Sample((2, 7, 5), ("int64", (3, 11), -7, 7), axis=1), Sample((7, 5), np.array([2, 0, -1]), axis=0), Sample((2, 7, 5), np.array(-2), axis=-1),
+        Sample((2, 7, 5), ("int64", (3, 11), -7, 7), axis=1), Sample((7, 5), np.array([2, 0, -1]), axis=0),
+        Sample((2, 7, 5), np.array(-2), axis=-1),
     ],
 )  # fmt: skip
 
@@ -174,12 +180,14 @@ def _gather_nd_shape(c: InferContext) -> Shapes:
 def _gather_nd(x: Array, indices: Array, batch_dims: int) -> Array:
     b = batch_dims
     lead = tuple(np.indices(indices.shape[:-1], sparse=True)[:b]) if b else ()
-    out: Array = x[(*lead, *np.moveaxis(indices, -1, 0))]
+    index = (*lead, *np.moveaxis(indices, -1, 0))
+    out: Array = x[index]
     return out
 
 
 INDEXING.op(
-    "gather_nd", "x, indices:int", "x[indices[..., 0], indices[..., 1], ...] for every index vector, batch axes in step (ONNX GatherND).",
+    "gather_nd", "x, indices:int",
+    "x[indices[..., 0], indices[..., 1], ...] for every index vector, batch axes in step (ONNX GatherND).",
     attrs={"batch_dims": Attr("int", 0)}, infer=_gather_nd_shape, reference=_gather_nd, axes=Opaque(),
     samples=[
         Sample((2, 3, 5), ("int64", (7, 2), 0, 2)), Sample((2, 3, 5), ("int64", (2, 11, 1), 0, 3), batch_dims=1),
@@ -210,9 +218,11 @@ def along(shape: tuple[int, ...], indices: Array, axis: int) -> tuple[Array, ...
 
 INDEXING.op(
     "take_along_axis", "x, indices:int",
-    "y[i, j, k] = x[i, indices[i, j, k], k] for axis 1 (ONNX GatherElements, torch.gather): nothing broadcasts; on the other axes indices "
+    "y[i, j, k] = x[i, indices[i, j, k], k] for axis 1 (ONNX GatherElements, torch.gather): nothing broadcasts; on "
+    "the other axes indices "
     "may be smaller than x.",
-    attrs={"axis": AxisAttr()}, infer=_along_shape, reference=lambda x, indices, axis: x[along(x.shape, indices, axis)], axes=Axis("axis"),
+    attrs={"axis": AxisAttr()}, infer=_along_shape, reference=lambda x, indices,
+    axis: x[along(x.shape, indices, axis)], axes=Axis("axis"),
     samples=[Sample((2, 3, 5), ("int64", (2, 7, 5), -3, 3), axis=1), Sample((3, 5), ("int64", (2, 7), 0, 5), axis=-1)],
 )  # fmt: skip
 
@@ -238,10 +248,12 @@ def _reverse(x: Array, lengths: Array, batch_axis: int, time_axis: int) -> Array
 
 
 INDEXING.op(
-    "reverse_sequence", "x, lengths:int", "The first lengths[i] steps of batch element i in reverse, the rest as it is.",
+    "reverse_sequence", "x, lengths:int",
+    "The first lengths[i] steps of batch element i in reverse, the rest as it is.",
     attrs={"batch_axis": AxisAttr(), "time_axis": AxisAttr()}, infer=_reverse_shape, reference=_reverse, axes=Opaque(),
     samples=[
-        Sample((3, 5, 2), np.array([5, 2, 0]), batch_axis=0, time_axis=1), Sample((5, 3, 2), np.array([1, 4, 3]), batch_axis=1, time_axis=0),
+        Sample((3, 5, 2), np.array([5, 2, 0]), batch_axis=0, time_axis=1),
+        Sample((5, 3, 2), np.array([1, 4, 3]), batch_axis=1, time_axis=0),
     ],
 )  # fmt: skip
 
@@ -270,10 +282,13 @@ def _compress_shape(c: InferContext) -> Shapes:
 
 
 INDEXING.op(
-    "compress", "x, condition:bool", "Slices of x where the condition holds; without axis, of x flattened. A short condition counts as False at the end.",
+    "compress", "x, condition:bool",
+    "Slices of x where the condition holds; without axis, of x flattened. A short condition counts as False at the "
+    "end.",
     attrs={"axis": Attr("axis", None, optional=True)}, infer=_compress_shape,
     reference=lambda x, condition, axis: np.compress(condition, x, axis), axes=Opaque(),
-    samples=[Sample((3, 5), np.array([True, False, True]), axis=0), Sample((3, 5), np.array([True, False, True, True]))],
+    samples=[Sample((3, 5), np.array([True, False, True]), axis=0),
+        Sample((3, 5), np.array([True, False, True, True]))],
 )  # fmt: skip
 
 
@@ -284,7 +299,7 @@ def _unique_shape(c: InferContext) -> Shapes:
     return [(c.dtype("x"), values), (DType.INT64, (None,)), (DType.INT64, (length,)), (DType.INT64, (None,))]
 
 
-def _unique(x: Array, axis: int | None, sorted: bool) -> tuple[Array, ...]:  # noqa: A002
+def _unique(x: Array, axis: int | None, sorted: bool) -> tuple[Array, ...]:
     v, first, inverse, counts = np.unique(x, True, True, True, axis=axis)
     inverse = inverse.reshape(-1)
     if not sorted:
@@ -295,11 +310,15 @@ def _unique(x: Array, axis: int | None, sorted: bool) -> tuple[Array, ...]:  # n
 
 
 INDEXING.op(
-    "unique", "x", "Distinct elements (or slices along an axis), the index of each one's first occurrence, the inverse map and counts; "
+    "unique", "x",
+    "Distinct elements (or slices along an axis), the index of each one's first occurrence, the inverse map and "
+    "counts; "
     "ascending, or in order of first occurrence.",
-    outputs="values, indices, inverse, counts", attrs={"axis": Attr("axis", None, optional=True), "sorted": Attr("bool", True)},
+    outputs="values, indices, inverse, counts",
+    attrs={"axis": Attr("axis", None, optional=True), "sorted": Attr("bool", True)},
     infer=_unique_shape, reference=_unique, axes=Opaque(),
-    samples=[Sample(("int32", (3, 7), 0, 5)), Sample(("int32", (11,), 0, 5), sorted=False), Sample(np.array([[1, 0], [1, 0], [2, 3]]), axis=0)],
+    samples=[Sample(("int32", (3, 7), 0, 5)), Sample(("int32", (11,), 0, 5), sorted=False),
+        Sample(np.array([[1, 0], [1, 0], [2, 3]]), axis=0)],
 )  # fmt: skip
 
 
@@ -318,7 +337,8 @@ def _trilu_shape(c: InferContext) -> Shapes:
 
 
 INDEXING.op(
-    "trilu", "x", "The upper or lower triangle of the last two axes, the rest 0; k counts diagonals to the right of the main one.",
+    "trilu", "x",
+    "The upper or lower triangle of the last two axes, the rest 0; k counts diagonals to the right of the main one.",
     attrs={"upper": Attr("bool"), "k": Attr("dim", 0)}, infer=_trilu_shape, reference=_trilu, axes=LastAxes(2),
     samples=[Sample((2, 3, 5), upper=True), Sample((2, 5, 3), upper=False, k=-1), Sample((2, 3, 5), upper=False, k=2)],
 )  # fmt: skip

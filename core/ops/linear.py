@@ -53,7 +53,8 @@ def _linear(x: Array, w: Array, b: Array | None = None) -> Array:
 
 LINEAR.op(
     "linear", "x:float, w:float, b:float?",
-    "y = x w^T + b over the last axis. x (..., in), w (out, in), b (out): torch.nn.Linear, Keras Dense (kernel transposed).",
+    "y = x w^T + b over the last axis. x (..., in), w (out, in), b (out): torch.nn.Linear, Keras Dense (kernel "
+    "transposed).",
     infer=_linear_shape, reference=_linear, axes=LINEAR_AXES, body=_linear_body,
     samples=[Sample((2, 5), (3, 5), (3,)), Sample((2, 7, 5), (3, 5))],
 )  # fmt: skip
@@ -74,7 +75,8 @@ def _matmul_shape(c: InferContext) -> Shapes:
 LINEAR.op(
     "matmul", "a:number, b:number", "numpy.matmul: matrix product over the last two axes, leading axes broadcast.",
     infer=_matmul_shape, reference=np.matmul, axes=LastAxes(2),
-    samples=[Sample((2, 3, 5), (2, 5, 7)), Sample((3, 5), (5, 7)), Sample((2, 3, 5), (5,)), Sample((2, 1, 3, 5), (7, 5, 2))],
+    samples=[Sample((2, 3, 5), (2, 5, 7)), Sample((3, 5), (5, 7)), Sample((2, 3, 5), (5,)),
+        Sample((2, 1, 3, 5), (7, 5, 2))],
 )  # fmt: skip
 
 
@@ -94,7 +96,8 @@ def _embedding(ids: Array, table: Array) -> Array:
 LINEAR.op(
     "embedding", "ids:int, table:float",
     "Row ids[...] of table (vocabulary, features); shape ids.shape + (features,). Ids outside the table are an error.",
-    infer=_embedding_shape, reference=_embedding, axes=Opaque(), body=lambda b, ids, table: b.gather(table, ids, axis=0),
+    infer=_embedding_shape, reference=_embedding, axes=Opaque(), body=lambda b, ids,
+    table: b.gather(table, ids, axis=0),
     samples=[Sample(("int64", (2, 5), 0, 11), (11, 3))],
 )  # fmt: skip
 
@@ -103,8 +106,10 @@ LINEAR.op(
 
 
 def parse_einsum(equation: str, ranks: Sequence[int | None]) -> tuple[list[str], str]:
-    """Operand subscripts and the output's, with blanks removed and an implicit output written out (numpy's rule: letters
-    that occur once, in alphabetical order, after the ellipsis). ShapeError if it is malformed."""
+    """Operand subscripts and the output's, with blanks removed and an implicit output written out.
+
+    numpy's rule for it: letters that occur once, in alphabetical order, after the ellipsis. ShapeError if malformed.
+    """
     text = equation.replace(" ", "")
     left, arrow, right = text.partition("->")
     terms = left.split(",")
@@ -116,7 +121,8 @@ def parse_einsum(equation: str, ranks: Sequence[int | None]) -> tuple[list[str],
         raise ShapeError(f"einsum: {equation!r} has {len(terms)} operands, got {len(ranks)} inputs")
     letters = "".join(terms).replace(".", "")
     if not arrow:
-        right = ("..." if any("..." in t for t in terms) else "") + "".join(sorted(ch for ch in set(letters) if letters.count(ch) == 1))
+        dots = "..." if any("..." in t for t in terms) else ""
+        right = dots + "".join(sorted(ch for ch in set(letters) if letters.count(ch) == 1))
     named = right.replace("...", "")
     if len(set(named)) != len(named) or not set(named) <= set(letters):
         raise ShapeError(f"einsum: the output of {equation!r} repeats or invents a letter")
@@ -166,7 +172,8 @@ LINEAR.op(
     attrs={"equation": Attr("str")}, infer=_einsum_shape, normalize=_einsum_text, axes=Opaque(),
     reference=lambda *xs, equation: np.asarray(np.einsum(equation, *xs, optimize=len(xs) > 1), xs[0].dtype),
     samples=[
-        Sample((2, 3, 5), (2, 5, 7), equation="bij,bjk->bik"), Sample((2, 3, 5, 7), (3, 11, 7), equation="...cd,...ed->...ce"),
+        Sample((2, 3, 5), (2, 5, 7), equation="bij,bjk->bik"),
+        Sample((2, 3, 5, 7), (3, 11, 7), equation="...cd,...ed->...ce"),
         Sample((5, 5), equation="ii->i"), Sample((3, 5), (5, 7), equation="ba, ac"),
     ],
 )  # fmt: skip
@@ -210,7 +217,8 @@ def _dot_letters(ranks: tuple[int, int], axes: tuple[int, int]) -> str:
 def _dot(a: Array, b: Array, axes: tuple[int, int], normalize: bool, epsilon: float) -> Array:
     if normalize:
         a, b = (
-            x / np.maximum(np.sqrt((x * x).sum(k, keepdims=True)), np.asarray(epsilon, x.dtype)) for x, k in zip((a, b), axes)
+            x / np.maximum(np.sqrt((x * x).sum(k, keepdims=True)), np.asarray(epsilon, x.dtype)) for x,
+            k in zip((a, b), axes)
         )
     y = np.einsum(_dot_letters((a.ndim, b.ndim), axes), a, b, optimize=True)
     return np.asarray(y if y.ndim > 1 else y[:, None], a.dtype)
@@ -229,7 +237,8 @@ def _dot_body(b: Any, x: Any, y: Any, *, axes: tuple[int, int], normalize: bool,
 
 LINEAR.op(
     "batch_dot", "a:number, b:number",
-    "Keras Dot: sum of products over one axis of each input, paired along the batch axis 0; two rank-2 inputs give (N, 1). "
+    "Keras Dot: sum of products over one axis of each input, paired along the batch axis 0; two rank-2 inputs give "
+    "(N, 1). "
     "With normalize each input is first divided by max(its norm along the axis, epsilon) (Keras 3: epsilon 1e-7).",
     attrs={"axes": Attr("ints"), "normalize": Attr("bool", False), "epsilon": Attr("float", 1e-7)}, normalize=_dot_axes,
     infer=_dot_shape, reference=_dot, axes=Opaque(), body=_dot_body,

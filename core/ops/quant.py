@@ -18,7 +18,8 @@ Array = NDArray[Any]
 Shapes = list[tuple[DType | None, Shape | None]]
 
 STORED = (DType.INT8, DType.UINT8, DType.INT16, DType.UINT16, DType.INT32)
-_AXIS = Attr("axis", None, doc="the axis scale and zero_point belong to; None: one of each for the whole tensor", optional=True)
+_AXIS = Attr("axis", None, doc="the axis scale and zero_point belong to; None: one of each for the whole tensor",
+    optional=True)
 
 
 def _check(c: InferContext) -> None:
@@ -77,11 +78,13 @@ def _quantize_body(b: Any, x: Any, scale: Any, zero_point: Any, *, axis: int | N
 
 
 QUANT.op(
-    "quantize", "x:float, scale:float, zero_point:int?", "round(x / scale) + zero_point, halves to even, limited to the range of dtype.",
+    "quantize", "x:float, scale:float, zero_point:int?",
+    "round(x / scale) + zero_point, halves to even, limited to the range of dtype.",
     attrs={"axis": _AXIS, "dtype": Attr("dtype", choices=STORED[:4])}, infer=_quantize_shape, reference=_quantize,
     axes=Axis("axis", fixed=("scale", "zero_point")), body=_quantize_body,
     samples=[
-        Sample((2, 3, 5), np.float32(0.013), np.int8(7), dtype="int8"), Sample((2, 3, 5), np.float32(0.017), dtype="int8"),
+        Sample((2, 3, 5), np.float32(0.013), np.int8(7), dtype="int8"),
+        Sample((2, 3, 5), np.float32(0.017), dtype="int8"),
         Sample((2, 3, 5), ("float32", (3,), 0.01, 0.03), ("uint8", (3,), 100, 140), axis=1, dtype="uint8"),
     ],
 )  # fmt: skip
@@ -115,7 +118,8 @@ QUANT.op(
     attrs={"axis": _AXIS}, infer=_dequantize_shape, reference=_dequantize,
     axes=Axis("axis", fixed=("scale", "zero_point")), body=_dequantize_body,
     samples=[
-        Sample(("int8", (2, 3, 5), -128, 128), np.float32(0.013), np.int8(7)), Sample(("int8", (2, 3, 5), -128, 128), np.float32(0.017)),
+        Sample(("int8", (2, 3, 5), -128, 128), np.float32(0.013), np.int8(7)),
+        Sample(("int8", (2, 3, 5), -128, 128), np.float32(0.017)),
         Sample(("uint8", (2, 3, 5), 0, 256), ("float32", (3,), 0.01, 0.03), ("uint8", (3,), 100, 140), axis=1),
     ],
 )  # fmt: skip
@@ -146,7 +150,9 @@ def _dynamic_body(b: Any, x: Any) -> Any:
 
 
 QUANT.op(
-    "dynamic_quantize", "x:float", "x as uint8 with the scale and zero point of its own range, 0 included (ONNX DynamicQuantizeLinear).",
-    outputs="y, scale, zero_point", infer=_dynamic_shape, reference=_dynamic_quantize, axes=Opaque(), body=_dynamic_body,
+    "dynamic_quantize", "x:float",
+    "x as uint8 with the scale and zero point of its own range, 0 included (ONNX DynamicQuantizeLinear).",
+    outputs="y, scale, zero_point", infer=_dynamic_shape, reference=_dynamic_quantize, axes=Opaque(),
+    body=_dynamic_body,
     samples=[Sample((2, 3, 5)), Sample(("float32", (2, 3), 1, 3))],
 )  # fmt: skip

@@ -20,13 +20,15 @@ SCATTER = OpSet("scatter")
 Array = NDArray[Any]
 Shapes = list[tuple[DType | None, Shape | None]]
 
-REDUCTION = Attr("str", "none", ("none", "add", "mul", "max", "min"), doc="how an update joins what is there; none: the last one stays")
+REDUCTION = Attr("str", "none", ("none", "add", "mul", "max", "min"),
+    doc="how an update joins what is there; none: the last one stays")
 
-_JOIN: dict[str, Callable[..., Any]] = {"add": np.add.at, "mul": np.multiply.at, "max": np.maximum.at, "min": np.minimum.at}
+_JOIN: dict[str, Callable[..., Any]] = {"add": np.add.at, "mul": np.multiply.at, "max": np.maximum.at,
+    "min": np.minimum.at}
 
 
 def _write(x: Array, index: tuple[Array, ...], updates: Array, reduction: str) -> Array:
-    y = x.copy()
+    y: Array = x.copy()
     if reduction == "none":
         y[index] = updates
     else:
@@ -55,11 +57,13 @@ def _scatter_nd(x: Array, indices: Array, updates: Array, reduction: str) -> Arr
 
 
 _UPDATES = [
-    Sample((3, 5, 2), np.array([[0, 4], [2, 1], [1, -1], [0, 0]]), (4, 2)), Sample((7, 3), np.array([[2], [5], [2]]), (3, 3), reduction="add"),
+    Sample((3, 5, 2), np.array([[0, 4], [2, 1], [1, -1], [0, 0]]), (4, 2)),
+    Sample((7, 3), np.array([[2], [5], [2]]), (3, 3), reduction="add"),
     Sample((7, 3), np.array([[2], [5], [2]]), (3, 3), reduction="max"),
 ]  # fmt: skip
 SCATTER.op(
-    "scatter_nd", "x, indices:int, updates", "A copy of x with updates[i...] written (or joined) at x[indices[i...]] (ONNX ScatterND).",
+    "scatter_nd", "x, indices:int, updates",
+    "A copy of x with updates[i...] written (or joined) at x[indices[i...]] (ONNX ScatterND).",
     attrs={"reduction": REDUCTION}, infer=_scatter_nd_shape, reference=_scatter_nd, axes=Opaque(), samples=_UPDATES,
 )  # fmt: skip
 
@@ -86,7 +90,8 @@ SCATTER.op(
     "A copy of x with y[i, indices[i, j, k], k] = updates[i, j, k] for axis 1 (ONNX ScatterElements, torch.scatter).",
     attrs={"axis": AxisAttr(), "reduction": REDUCTION}, infer=_elements_shape, reference=_elements, axes=Axis("axis"),
     samples=[
-        Sample((3, 5), np.array([[1, 3], [0, -1]]), (2, 2), axis=1), Sample((5, 3), np.array([[4, 0, 2], [4, 1, 2]]), (2, 3), axis=0, reduction="add"),
+        Sample((3, 5), np.array([[1, 3], [0, -1]]), (2, 2), axis=1),
+        Sample((5, 3), np.array([[4, 0, 2], [4, 1, 2]]), (2, 3), axis=0, reduction="add"),
         Sample((5, 3), np.array([[4, 0, 2], [4, 1, 2]]), (2, 3), axis=0, reduction="mul"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Moving whole tensors around: reshape, transpose, concat, split, pad, expand, tile, flip... (elements: indexing.py)."""
+"""Moving whole tensors around: reshape, transpose, concat, split, pad, expand, tile, flip (elements: indexing.py)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def _reshape(x: Array, shape: tuple[int, ...]) -> Array:
 SHAPE.op(
     "reshape", "x", "The elements in C order under another shape; every size is given, symbolic ones as Dim.",
     attrs={"shape": Attr("shape")}, infer=_reshape_shape, reference=_reshape, axes=Reshape(),
-    samples=[Sample((2, 3, 5, 7), shape=(2, 15, 7)), Sample((2, 15, 7), shape=(2, 3, 5, 7)), Sample((6, 35), shape=(14, 15))],
+    samples=[Sample((2, 3, 5, 7), shape=(2, 15, 7)), Sample((2, 15, 7), shape=(2, 3, 5, 7)),
+        Sample((6, 35), shape=(14, 15))],
 )  # fmt: skip
 
 
@@ -69,7 +70,8 @@ def _squeeze_shape(c: InferContext) -> Shapes:
 
 SHAPE.op(
     "squeeze", "x", "Without the named axes, which have size 1.", attrs={"axes": AxesAttr()},
-    infer=_squeeze_shape, reference=lambda x, axes: x.squeeze(axes), axes=Remove(), samples=[Sample((2, 1, 3, 1, 5), axes=(1, 3))],
+    infer=_squeeze_shape, reference=lambda x, axes: x.squeeze(axes), axes=Remove(),
+    samples=[Sample((2, 1, 3, 1, 5), axes=(1, 3))],
 )  # fmt: skip
 
 
@@ -128,7 +130,8 @@ def _concat_shape(c: InferContext) -> Shapes:
 
 SHAPE.op(
     "concat", "xs*", "Inputs one after another along an axis.", attrs={"axis": AxisAttr()}, infer=_concat_shape,
-    reference=lambda *xs, axis: np.concatenate(xs, axis), axes=Axis("axis", joins=True), samples=[Sample((2, 3, 5), (2, 7, 5), axis=1)],
+    reference=lambda *xs, axis: np.concatenate(xs, axis), axes=Axis("axis", joins=True),
+    samples=[Sample((2, 3, 5), (2, 7, 5), axis=1)],
 )  # fmt: skip
 
 
@@ -149,7 +152,8 @@ def _split(x: Array, axis: int, sizes: tuple[int, ...]) -> tuple[Array, ...]:
 
 
 SHAPE.op(
-    "split", "x", "Parts of the given sizes along an axis.", outputs="ys*", attrs={"axis": AxisAttr(), "sizes": Attr("shape")},
+    "split", "x", "Parts of the given sizes along an axis.", outputs="ys*",
+    attrs={"axis": AxisAttr(), "sizes": Attr("shape")},
     infer=_split_shape, reference=_split, axes=Axis("axis"),
     samples=[Sample((2, 10, 3), axis=1, sizes=(2, 3, 5)), Sample((3, 7), axis=-1, sizes=(7,))],
 )  # fmt: skip
@@ -168,7 +172,8 @@ def _pad_shape(c: InferContext) -> Shapes:
         n = None if d is None else d + begin + end
         if isinstance(n, int) and n < 0:
             c.fail(f"axis {i} of size {d} cannot be cropped by {(begin, end)}")
-        if mode == "reflect" and isinstance(d, int) and max((p for p in (begin, end) if isinstance(p, int)), default=0) >= max(d, 1):
+        if mode == "reflect" and isinstance(d, int) and max((p for p in (begin, end) if isinstance(p, int)),
+            default=0) >= max(d, 1):
             c.fail(f"reflecting {(begin, end)} elements needs more than the {d} of axis {i}")
         out.append(n)
     return [(c.dtype("x"), tuple(out))]
@@ -187,13 +192,16 @@ def _pad(x: Array, pads: Any, mode: str, value: float) -> Array:
 
 SHAPE.op(
     "pad", "x",
-    "Grown (or cropped, where negative, before it grows) by (begin, end) elements per axis. reflect leaves the edge out, symmetric "
-    "repeats it.",
-    attrs={"pads": Attr("pairs"), "mode": Attr("str", "constant", PAD_MODES), "value": Attr("any", 0.0, doc="a number")},
+    "Grown (or cropped, where negative, before it grows) by (begin, end) elements per axis. reflect leaves the "
+    "edge out, symmetric repeats it.",
+    attrs={"pads": Attr("pairs"), "mode": Attr("str", "constant", PAD_MODES),
+        "value": Attr("any", 0.0, doc="a number")},
     infer=_pad_shape, reference=_pad, axes=PerAxis(attrs=("pads",)),
     samples=[
-        Sample((2, 3, 5), pads=((0, 0), (1, 2), (3, 0)), value=0.5), Sample((2, 3, 5), pads=((0, 0), (1, 2), (-1, 2)), mode="reflect"),
-        Sample((2, 3, 5), pads=((1, 0), (0, 2), (3, 1)), mode="edge"), Sample((2, 3, 5), pads=((0, 1), (1, 3), (0, 0)), mode="symmetric"),
+        Sample((2, 3, 5), pads=((0, 0), (1, 2), (3, 0)), value=0.5),
+        Sample((2, 3, 5), pads=((0, 0), (1, 2), (-1, 2)), mode="reflect"),
+        Sample((2, 3, 5), pads=((1, 0), (0, 2), (3, 1)), mode="edge"),
+        Sample((2, 3, 5), pads=((0, 1), (1, 3), (0, 0)), mode="symmetric"),
     ],
 )  # fmt: skip
 
@@ -216,7 +224,8 @@ def _expand_shape(c: InferContext) -> Shapes:
 
 SHAPE.op(
     "expand", "x", "Broadcast to a shape, right-aligned (numpy.broadcast_to); every size is that of the result.",
-    attrs={"shape": Attr("shape")}, infer=_expand_shape, reference=lambda x, shape: np.broadcast_to(x, shape), axes=PerAxis(attrs=("shape",)),
+    attrs={"shape": Attr("shape")}, infer=_expand_shape, reference=lambda x, shape: np.broadcast_to(x, shape),
+    axes=PerAxis(attrs=("shape",)),
     samples=[Sample((2, 1, 5), shape=(2, 3, 5)), Sample((1, 3, 1), shape=(2, 3, 5))],
 )  # fmt: skip
 
@@ -233,8 +242,10 @@ def _tile_shape(c: InferContext) -> Shapes:
 
 
 SHAPE.op(
-    "tile", "x", "The whole tensor repeated along each axis; one count per axis.", attrs={"repeats": Attr("shape")}, infer=_tile_shape,
-    reference=lambda x, repeats: np.tile(x, repeats), axes=PerAxis(attrs=("repeats",)), samples=[Sample((2, 3, 5), repeats=(1, 3, 2))],
+    "tile", "x", "The whole tensor repeated along each axis; one count per axis.", attrs={"repeats": Attr("shape")},
+    infer=_tile_shape,
+    reference=lambda x, repeats: np.tile(x, repeats), axes=PerAxis(attrs=("repeats",)),
+    samples=[Sample((2, 3, 5), repeats=(1, 3, 2))],
 )  # fmt: skip
 
 
@@ -255,8 +266,10 @@ def _repeat_body(b: Any, x: Any, *, repeats: DimLike, axis: int) -> Any:
 
 
 SHAPE.op(
-    "repeat", "x", "Each slice along an axis repeated in place (numpy.repeat).", attrs={"repeats": Attr("dim"), "axis": AxisAttr()},
-    infer=_repeat_shape, reference=lambda x, repeats, axis: np.repeat(x, repeats, axis), axes=Axis("axis"), body=_repeat_body,
+    "repeat", "x", "Each slice along an axis repeated in place (numpy.repeat).",
+    attrs={"repeats": Attr("dim"), "axis": AxisAttr()},
+    infer=_repeat_shape, reference=lambda x, repeats, axis: np.repeat(x, repeats, axis), axes=Axis("axis"),
+    body=_repeat_body,
     samples=[Sample((2, 3, 5), repeats=2, axis=1), Sample((2, 3, 5), repeats=3, axis=-1)],
 )  # fmt: skip
 
@@ -274,7 +287,8 @@ def _flip_body(b: Any, x: Any, *, axes: tuple[int, ...]) -> Any:
 
 SHAPE.op(
     "flip", "x", "Reversed along axes.", attrs={"axes": AxesAttr()}, reference=lambda x, axes: np.flip(x, axes),
-    axes=Axes("axes", keepdims=True), body=_flip_body, samples=[Sample((2, 3, 5), axes=(1, -1)), Sample((2, 3, 5), axes=(0,))],
+    axes=Axes("axes", keepdims=True), body=_flip_body,
+    samples=[Sample((2, 3, 5), axes=(1, -1)), Sample((2, 3, 5), axes=(0,))],
 )  # fmt: skip
 
 
@@ -285,9 +299,12 @@ def _roll_shape(c: InferContext) -> Shapes:
 
 
 SHAPE.op(
-    "roll", "x", "Moved cyclically by shifts[i] elements along axes[i]; what leaves at the end comes back at the beginning.",
-    attrs={"shifts": Attr("ints"), "axes": AxesAttr()}, infer=_roll_shape, reference=lambda x, shifts, axes: np.roll(x, shifts, axes),
-    axes=Axes("axes", keepdims=True), samples=[Sample((2, 3, 5), shifts=(1, -2), axes=(2, 1)), Sample((2, 3, 5), shifts=(7,), axes=(-1,))],
+    "roll", "x",
+    "Moved cyclically by shifts[i] elements along axes[i]; what leaves at the end comes back at the beginning.",
+    attrs={"shifts": Attr("ints"), "axes": AxesAttr()}, infer=_roll_shape, reference=lambda x, shifts,
+    axes: np.roll(x, shifts, axes),
+    axes=Axes("axes", keepdims=True),
+    samples=[Sample((2, 3, 5), shifts=(1, -2), axes=(2, 1)), Sample((2, 3, 5), shifts=(7,), axes=(-1,))],
 )  # fmt: skip
 
 
@@ -320,7 +337,8 @@ def _stack_shape(c: InferContext) -> Shapes:
 
 
 SHAPE.op(
-    "stack", "xs*", "Inputs of one shape along a new axis; its position counts in the result.", attrs={"axis": Attr("int")},
+    "stack", "xs*", "Inputs of one shape along a new axis; its position counts in the result.",
+    attrs={"axis": Attr("int")},
     normalize=_stack_axis, infer=_stack_shape, reference=lambda *xs, axis: np.stack(xs, axis), axes=Opaque(),
     body=lambda b, *xs, axis: b.concat(*(b.unsqueeze(x, axes=(axis,)) for x in xs), axis=axis),
     samples=[Sample((2, 3), (2, 3), (2, 3), axis=1), Sample((2, 3), (2, 3), axis=-1)],
@@ -351,7 +369,8 @@ def _unstack_body(b: Any, x: Any, *, axis: int, num: int | None) -> Any:
 SHAPE.op(
     "unstack", "x", "Every slice along an axis, without it.", outputs="ys*",
     attrs={"axis": AxisAttr(), "num": Attr("int", None, doc="the size of the axis, where x does not tell")},
-    infer=_unstack_shape, reference=_unstack, axes=Opaque(), body=_unstack_body, samples=[Sample((2, 3, 5), axis=1), Sample((2, 3), axis=-1)],
+    infer=_unstack_shape, reference=_unstack, axes=Opaque(), body=_unstack_body,
+    samples=[Sample((2, 3, 5), axis=1), Sample((2, 3), axis=-1)],
 )  # fmt: skip
 
 
@@ -375,7 +394,9 @@ def _dynamic_reshape(x: Array, shape: Array, zero_copies: bool) -> Array:
 
 SHAPE.op(
     "dynamic_reshape", "x, shape:int",
-    "reshape to a shape computed at run time; -1 stands for what is left, and with zero_copies 0 for the size of x there (ONNX Reshape).",
+    "reshape to a shape computed at run time; -1 stands for what is left, and with zero_copies 0 for the size of x "
+    "there "
+    "(ONNX Reshape).",
     attrs={"zero_copies": Attr("bool", False)}, infer=_dynamic_reshape_shape, reference=_dynamic_reshape, axes=Opaque(),
     samples=[Sample((2, 3, 5), np.array([5, -1])), Sample((2, 3, 5), np.array([0, 15]), zero_copies=True)],
 )  # fmt: skip
@@ -391,7 +412,8 @@ def _dynamic_expand_shape(c: InferContext) -> Shapes:
 
 
 SHAPE.op(
-    "dynamic_expand", "x, shape:int", "x broadcast against a shape computed at run time, in both directions (ONNX Expand).",
+    "dynamic_expand", "x, shape:int",
+    "x broadcast against a shape computed at run time, in both directions (ONNX Expand).",
     infer=_dynamic_expand_shape, axes=Opaque(),
     reference=lambda x, shape: np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(int(n) for n in shape))),
     samples=[Sample((3, 1), np.array([2, 1, 5])), Sample((2, 3, 1), np.array([5]))],

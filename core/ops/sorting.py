@@ -26,9 +26,10 @@ _TIES = np.array([[3, 1, 3, 2, 1], [0, 0, 2, 2, 2], [1, 5, 4, 5, 5]], np.float32
 def _order(x: Array, axis: int, descending: bool) -> Array:
     """Stable argsort: among equals the lowest index comes first; NaN counts as largest."""
     if not descending:
-        return np.argsort(x, axis, kind="stable")
-    back = np.flip(np.argsort(np.flip(x, axis), axis, kind="stable"), axis)
-    return x.shape[axis] - 1 - back
+        return np.asarray(np.argsort(x, axis, kind="stable"))
+    back: Array = np.flip(np.argsort(np.flip(x, axis), axis, kind="stable"), axis)
+    order: Array = x.shape[axis] - 1 - back
+    return order
 
 
 def _arg_shape(c: InferContext) -> Shapes:
@@ -46,13 +47,15 @@ def _arg(fn: Callable[..., Any]) -> Callable[..., Any]:
 _ARGS: list[tuple[str, Callable[..., Any], str]] = [("argmax", np.argmax, "largest"), ("argmin", np.argmin, "smallest")]
 for _name, _fn, _word in _ARGS:
     SORTING.op(
-        _name, "x:number", f"Index of the {_word} element along an axis: the first of equals, or with ``last`` the last.",
+        _name, "x:number",
+        f"Index of the {_word} element along an axis: the first of equals, or with ``last`` the last.",
         attrs={
             "axis": AxisAttr(), "keepdims": Attr("bool", False), "last": Attr("bool", False),
             "dtype": Attr("dtype", DType.INT64, (DType.INT64, DType.INT32)),
         },
         infer=_arg_shape, reference=_arg(_fn), axes=Axes("axis"),
-        samples=[Sample((2, 3, 5), axis=1), Sample((2, 3, 5), axis=-1, keepdims=True), Sample(_TIES, axis=1, last=True), Sample(_TIES, axis=1)],
+        samples=[Sample((2, 3, 5), axis=1), Sample((2, 3, 5), axis=-1, keepdims=True),
+            Sample(_TIES, axis=1, last=True), Sample(_TIES, axis=1)],
     )  # fmt: skip
 
 
@@ -69,14 +72,17 @@ def _running(fn: Callable[..., Any], neutral: int) -> Callable[..., Any]:
     return reference
 
 
-_RUNNING: list[tuple[str, Callable[..., Any], int, str]] = [("cumsum", np.cumsum, 0, "sum"), ("cumprod", np.cumprod, 1, "product")]
+_RUNNING: list[tuple[str, Callable[..., Any], int, str]] = [("cumsum", np.cumsum, 0, "sum"),
+    ("cumprod", np.cumprod, 1, "product")]
 for _name, _fn, _neutral, _word in _RUNNING:
     SORTING.op(
-        _name, "x:number", f"Running {_word} along an axis; exclusive leaves the element itself out, reverse runs from the end.",
+        _name, "x:number",
+        f"Running {_word} along an axis; exclusive leaves the element itself out, reverse runs from the end.",
         attrs={"axis": AxisAttr(), "exclusive": Attr("bool", False), "reverse": Attr("bool", False)},
         reference=_running(_fn, _neutral), axes=Axis("axis"),
         samples=[
-            Sample((2, 3, 5), axis=1), Sample((2, 3, 5), axis=2, exclusive=True), Sample((2, 3, 5), axis=0, reverse=True),
+            Sample((2, 3, 5), axis=1), Sample((2, 3, 5), axis=2, exclusive=True),
+            Sample((2, 3, 5), axis=0, reverse=True),
             Sample((2, 3, 5), axis=2, exclusive=True, reverse=True),
         ],
     )  # fmt: skip
@@ -93,7 +99,7 @@ def _topk_shape(c: InferContext) -> Shapes:
     return [(c.dtype("x"), y), (DType.INT64, y)]
 
 
-def _topk(x: Array, k: int, axis: int, largest: bool, sorted: bool) -> tuple[Array, Array]:  # noqa: A002
+def _topk(x: Array, k: int, axis: int, largest: bool, sorted: bool) -> tuple[Array, Array]:
     if not 0 <= k <= x.shape[axis]:
         raise ValueError(f"k={k} of {x.shape[axis]} elements")
     i = np.take(_order(x, axis, largest), range(k), axis)
@@ -101,14 +107,16 @@ def _topk(x: Array, k: int, axis: int, largest: bool, sorted: bool) -> tuple[Arr
 
 
 SORTING.op(
-    "topk", "x:number", "The k largest (or smallest) elements and their indices; among equals the lowest index comes first.",
+    "topk", "x:number",
+    "The k largest (or smallest) elements and their indices; among equals the lowest index comes first.",
     outputs="values, indices",
     attrs={
         "k": Attr("dim"), "axis": AxisAttr(-1), "largest": Attr("bool", True),
         "sorted": Attr("bool", True, doc="False: in any order; the reference sorts all the same"),
     },
     infer=_topk_shape, reference=_topk, axes=Axis("axis"),
-    samples=[Sample((2, 7, 5), k=3, axis=1), Sample((2, 3, 5), k=2, largest=False), Sample(_TIES, k=4), Sample(_TIES, k=4, largest=False)],
+    samples=[Sample((2, 7, 5), k=3, axis=1), Sample((2, 3, 5), k=2, largest=False), Sample(_TIES, k=4),
+        Sample(_TIES, k=4, largest=False)],
 )  # fmt: skip
 
 
@@ -117,7 +125,8 @@ def _sort(x: Array, axis: int, descending: bool) -> Array:
 
 
 _SORT_ATTRS = {"axis": AxisAttr(-1), "descending": Attr("bool", False)}
-_SORT_SAMPLES = [Sample((2, 3, 5), axis=1), Sample((2, 3, 5), descending=True), Sample(_TIES, descending=True), Sample(_TIES)]
+_SORT_SAMPLES = [Sample((2, 3, 5), axis=1), Sample((2, 3, 5), descending=True), Sample(_TIES, descending=True),
+    Sample(_TIES)]
 
 
 def _sort_body(b: Any, x: Any, *, axis: int, descending: bool, part: int = 0) -> Any:
@@ -127,11 +136,13 @@ def _sort_body(b: Any, x: Any, *, axis: int, descending: bool, part: int = 0) ->
 
 
 SORTING.op(
-    "sort", "x:number", "Sorted along an axis; NaN counts as largest.", attrs=_SORT_ATTRS, reference=_sort, axes=Axis("axis"),
+    "sort", "x:number", "Sorted along an axis; NaN counts as largest.", attrs=_SORT_ATTRS, reference=_sort,
+    axes=Axis("axis"),
     body=_sort_body, samples=_SORT_SAMPLES,
 )  # fmt: skip
 SORTING.op(
     "argsort", "x:number", "Indices that sort x along an axis, equal elements in their order.", attrs=_SORT_ATTRS,
-    infer=lambda c: [(DType.INT64, c.shape("x"))], reference=lambda x, axis, descending: _order(x, axis, descending).astype(np.int64),
+    infer=lambda c: [(DType.INT64, c.shape("x"))], reference=lambda x, axis,
+    descending: _order(x, axis, descending).astype(np.int64),
     axes=Axis("axis"), body=lambda b, x, **kw: _sort_body(b, x, part=1, **kw), samples=_SORT_SAMPLES,
 )  # fmt: skip
