@@ -55,6 +55,26 @@ def bind_shapes(inputs: Sequence[Value], arrays: Sequence[Array]) -> dict[str, i
     return env
 
 
+class RegionRunner:
+    """What the reference of a control flow op calls to run one of its regions: arrays in, list of arrays out."""
+
+    def __init__(self, region: Graph, env: Mapping[str, int]) -> None:
+        self._inner, self._env = Interpreter(region), env
+
+    def __call__(self, *arrays: Array) -> list[Array]:
+        return self._inner.run(arrays, env=self._env)
+
+    @property
+    def outputs(self) -> list[tuple[np.dtype[Any], tuple[int, ...]]]:
+        """Dtype and shape of the outputs as declared, for a loop that makes no step; ShapeError if they are not known."""
+        found = []
+        for v in self._inner.graph.outputs:
+            if v.dtype is None or v.shape is None or None in v.shape:
+                raise ShapeError(f"a loop makes no step and the shape of its output {v} is not known")
+            found.append((v.dtype.numpy, tuple(evaluate(n, self._env) for n in v.shape if n is not None)))
+        return found
+
+
 class Interpreter:
     """Executes one graph. Bodies of composites without a reference are built once per input signature."""
 
@@ -160,11 +180,7 @@ class Interpreter:
                 return self._run_body(node, decl, args, env)
             attrs = {k: evaluate_attr(v, env) for k, v in node.attrs.items()}
             if node.regions:
-                runs = []
-                for region in node.regions:
-                    inner = Interpreter(region)
-                    runs.append(lambda *xs, inner=inner: inner.run(xs, env=env))
-                attrs["run"] = tuple(runs)
+                attrs["run"] = tuple(RegionRunner(region, env) for region in node.regions)
             result = decl.reference(*args, **attrs)
         except ConvcoreError:
             raise

@@ -31,9 +31,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class AxisRule:
-    """Base. ``fixed`` names inputs that are never permuted (1-D parameters, scalars)."""
+    """Base. ``fixed`` names inputs that are never permuted (1-D parameters, scalars).
+
+    ``stay`` lists axes of the main inputs that a permutation must leave where they are (the batch axis 0 of group_norm).
+    """
 
     fixed: tuple[str, ...] = field(default=(), kw_only=True)
+    stay: tuple[int, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,16 @@ class Broadcast(AxisRule):
 
 @dataclass(frozen=True)
 class Axis(AxisRule):
-    """One axis, in attribute ``attr``, is special; output axes are the input's (softmax, concat, batch_norm, split...)."""
+    """One axis, in attribute ``attr``, is special; output axes are the input's (softmax, concat, batch_norm, split...).
+
+    ``along`` names those of ``fixed`` that are 1-D arrays along the axis with one entry per element, each element being
+    treated alike (batch_norm): the elements of the axis may then be permuted together with them. ``joins`` says that the
+    main inputs follow one another along the axis (concat).
+    """
 
     attr: str = "axis"
+    along: tuple[str, ...] = ()
+    joins: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,9 +102,16 @@ class Remove(AxisRule):
 
 @dataclass(frozen=True)
 class LastAxes(AxisRule):
-    """Works on the last ``k`` axes of every main input, the leading ones are batch (linear: 1, matmul: 2)."""
+    """Works on the last ``k`` axes of every main input, the leading ones are batch (linear: 1, matmul: 2).
+
+    ``absorbs_in`` maps fixed inputs to the axis of theirs that meets the last axis of the only main input (linear:
+    ``{"w": 1}``), ``absorbs_out`` to the axis that becomes the last axis of the output (``{"w": 0, "b": 0}``): elements of
+    the last axis may be permuted when those inputs are constants and are permuted with them.
+    """
 
     k: int = 1
+    absorbs_in: Mapping[str, int] = field(default_factory=dict, hash=False)
+    absorbs_out: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,24 @@
 """Convolutions over any number of spatial axes.
 
-Kernels have one layout, (out, in / groups, *spatial), whatever the layout of the data.
+Kernels have one layout, (out, in / groups, *spatial), whatever the layout of the data; transposed convolutions hold
+(in, out / groups, *spatial).
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from ..ir.dims import Shape
+from ..errors import ShapeError
+from ..ir.dims import Dim, DimLike, Shape, product
 from ..ir.dtypes import DType
+from ..ir.graph import Value
 from .axes import CHANNELS
+from .convolve import convolve, convolve_transpose, im2col
 from .declare import Attr, InferContext, OpSet, Sample
 from .shapes import axis_sizes, window_pads, window_size
-from .windows import from_first, sliding, spatial_attrs, to_first
+from .windows import spatial_attrs
 
 CONV = OpSet("conv")
 
@@ -29,7 +33,7 @@ CONV_ATTRS = {
 }
 
 
-def _check_bias(c: InferContext, out: Any) -> None:
+def _check_bias(c: InferContext, out: DimLike | None) -> None:
     b = c.shape("b")
     if b is not None:
         if len(b) != 1:
@@ -37,8 +41,14 @@ def _check_bias(c: InferContext, out: Any) -> None:
         c.same(b[0], out, "b and the output channels")
 
 
+def _ordered(n: Any, channels: Any, space: Sequence[Any], layout: str) -> Shape:
+    return (n, channels, *space) if layout == "channels_first" else (n, *space, channels)
+
+
 def _conv_shape(c: InferContext) -> Shapes:
     x, w = c.shape("x"), c.shape("w")
+    if c["groups"] < 1:
+        c.fail(f"groups={c['groups']} must be positive")
     if x is None or w is None:
         return [(c.dtype("x"), None)]
     n, channels, space = axis_sizes(x, c["layout"])
@@ -50,51 +60,183 @@ def _conv_shape(c: InferContext) -> Shapes:
         c.fail(f"{w[0]} filters do not divide into {c['groups']} groups")
     _check_bias(c, w[0])
     pads = c["pads"]
-    sizes = [
-        window_size(space[i], w[i + 2] or 1, c["strides"][i], c["dilations"][i], pads if isinstance(pads, str) else pads[i])
-        for i in range(len(space))
-    ]
-    y = (n, w[0], *sizes) if c["layout"] == "channels_first" else (n, *sizes, w[0])
-    return [(c.dtype("x"), y)]
-
-
-def _conv(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None,
-    *, strides: Any, dilations: Any, pads: Any, groups: int, layout: str,
-) -> np.ndarray:  # fmt: skip
-    x = to_first(x, layout)
-    k = w.shape[2:]
-    d = len(k)
-    pads = [window_pads(x.shape[i + 2], k[i], strides[i], dilations[i], pads if isinstance(pads, str) else pads[i]) for i in range(d)]
-    x = np.pad(x, [(0, 0), (0, 0), *pads])
-    windows = sliding(x, k, strides, dilations)  # (N, C, *out, *k)
-    n, out = x.shape[0], windows.shape[2 : 2 + d]
-    parts = []
-    cin, cout = x.shape[1] // groups, w.shape[0] // groups
-    if cin == 1 and cout == 1:
-        axes = tuple(range(2 + d, 2 + 2 * d))
-        y = (windows * w.reshape(1, groups, *(1,) * d, *k)).sum(axes)
-    else:
-        order = (0, *range(2, 2 + d), 1, *range(2 + d, 2 + 2 * d))
-        for g in range(groups):
-            cols = windows[:, g * cin : (g + 1) * cin].transpose(order).reshape(n * int(np.prod(out)), -1)
-            part = cols @ w[g * cout : (g + 1) * cout].reshape(cout, -1).T
-            parts.append(np.moveaxis(part.reshape(n, *out, cout), -1, 1))
-        y = parts[0] if groups == 1 else np.concatenate(parts, 1)
-    if b is not None:
-        y = y + b.reshape(-1, *(1,) * d)
-    return from_first(y.astype(x.dtype, copy=False), layout)
+    sizes: list[DimLike | None] = []
+    for i, size in enumerate(space):
+        k = w[i + 2]
+        pad = pads if isinstance(pads, str) else pads[i]
+        sizes.append(None if k is None else window_size(size, k, c["strides"][i], c["dilations"][i], pad))
+    return [(c.dtype("x"), _ordered(n, w[0], sizes, c["layout"]))]
 
 
 CONV.op(
     "conv", "x:float, w:float, b:float?",
     "Cross-correlation. x (N, C, *spatial) or (N, *spatial, C), w (out, C / groups, *kernel), b (out).",
-    attrs=CONV_ATTRS, infer=_conv_shape, reference=_conv, normalize=spatial_attrs("strides", "dilations", "pads"),
+    attrs=CONV_ATTRS, infer=_conv_shape, reference=convolve, normalize=spatial_attrs("strides", "dilations", "pads"),
     axes=CHANNELS("x", "y"),
     samples=[
         Sample((2, 3, 11, 13), (5, 3, 3, 2), (5,), strides=(2, 1), pads=((1, 2), (0, 1))),
-        Sample((2, 11, 13, 6), (4, 3, 3, 3), groups=2, dilations=(2, 1), layout="channels_last", pads="same_upper", strides=(2, 3)),
+        Sample((2, 11, 13, 6), (4, 3, 3, 5), groups=2, dilations=(2, 1), layout="channels_last", pads="same_upper", strides=(2, 3)),
         Sample((2, 7, 5), (5, 1, 3), groups=5, layout="channels_last"),
+        Sample((2, 3, 11, 7), (6, 1, 3, 2), groups=3, strides=(2, 1), pads="same_lower"),
         Sample((1, 2, 5, 7, 6), (3, 2, 2, 3, 2), (3,)),
+        Sample((5, 3), (7, 3), (7,)),
     ],
+)  # fmt: skip
+
+
+def _transpose_attrs(attrs: dict[str, Any], inputs: Sequence[Value | None]) -> None:
+    if attrs["output_shape"] is not None:
+        if attrs["pads"] is None:
+            attrs["pads"] = "same_lower"
+        if not isinstance(attrs["pads"], str):
+            raise ShapeError("output_shape goes with pads same_upper or same_lower: explicit pads fix the size already")
+    spatial_attrs("strides", "dilations", "pads", "output_padding")(attrs, inputs)
+    x = inputs[0] if inputs else None
+    want = attrs["output_shape"]
+    if x is not None and x.rank is not None and want is not None and len(want) != x.rank - 2:
+        raise ShapeError(f"output_shape={want} must have one entry for each of {x.rank - 2} spatial axes")
+
+
+def _transpose_shape(c: InferContext) -> Shapes:
+    x, w = c.shape("x"), c.shape("w")
+    if c["groups"] < 1:
+        c.fail(f"groups={c['groups']} must be positive")
+    if x is None or w is None:
+        return [(c.dtype("x"), None)]
+    n, channels, space = axis_sizes(x, c["layout"])
+    if len(w) != len(x):
+        c.fail(f"w has {len(w)} axes for x with {len(x)}")
+    c.same(channels, w[0], "channels of x and the first axis of w (in, out / groups, *kernel)")
+    if isinstance(w[0], int) and w[0] % c["groups"]:
+        c.fail(f"{w[0]} input channels do not divide into {c['groups']} groups")
+    out = None if w[1] is None else w[1] * c["groups"]
+    _check_bias(c, out)
+    sizes: list[DimLike | None] = []
+    for i, size in enumerate(space):
+        k, pads, want = w[i + 2], c["pads"], c["output_shape"]
+        if isinstance(pads, str) and want is not None and want[i] is not None:
+            sizes.append(want[i])
+        elif size is None or k is None:
+            sizes.append(None)
+        elif isinstance(pads, str):
+            sizes.append(size * c["strides"][i])
+        else:
+            full = (size - 1) * c["strides"][i] + c["dilations"][i] * (k - 1) + 1
+            total = full + c["output_padding"][i] - pads[i][0] - pads[i][1]
+            if isinstance(total, int) and total < 1:
+                c.fail(f"spatial axis {i} would have size {total}")
+            sizes.append(total)
+    return [(c.dtype("x"), _ordered(n, out, sizes, c["layout"]))]
+
+
+CONV.op(
+    "conv_transpose", "x:float, w:float, b:float?",
+    "The adjoint of conv. x (N, C, *spatial) or (N, *spatial, C), w (C, out / groups, *kernel), b (out). Size per axis: "
+    "(n - 1) * stride + dilation * (k - 1) + 1 + output_padding - pad_begin - pad_end; with same_*: output_shape, default n * stride.",
+    attrs={
+        **CONV_ATTRS,
+        "output_padding": Attr("ints", None, doc="elements added at the end of each spatial axis (default 0)"),
+        "output_shape": Attr("dims", None, doc="spatial sizes with pads same_*; None: input size * stride"),
+    },
+    infer=_transpose_shape, reference=convolve_transpose, normalize=_transpose_attrs, axes=CHANNELS("x", "y"),
+    samples=[
+        Sample((2, 3, 7, 5), (3, 11, 4, 3), (11,), strides=(3, 2), pads=((1, 0), (2, 1)), output_padding=(1, 0)),
+        Sample((2, 7, 5, 6), (6, 11, 3, 2), (22,), strides=(2, 3), groups=2, layout="channels_last", pads="same_upper"),
+        Sample((2, 3, 7, 5), (3, 2, 3, 3), strides=(2, 2), dilations=(2, 1), pads="same_lower", output_shape=(13, None)),
+        Sample((2, 3, 11), (3, 5, 4), (5,), strides=(2,), pads=((3, 2),)),
+    ],
+)  # fmt: skip
+
+
+def _separable_shape(c: InferContext) -> Shapes:
+    x, dw, pw = c.shape("x"), c.shape("dw"), c.shape("pw")
+    if x is None or dw is None or pw is None:
+        return [(c.dtype("x"), None)]
+    n, channels, space = axis_sizes(x, c["layout"])
+    if len(dw) != len(x) or len(pw) != len(x):
+        c.fail(f"dw has {len(dw)} and pw {len(pw)} axes for x with {len(x)}")
+    c.same(dw[1], 1, "the second axis of dw")
+    if isinstance(dw[0], int) and isinstance(channels, int) and dw[0] % channels:
+        c.fail(f"dw has {dw[0]} filters, not a multiple of the {channels} channels of x")
+    c.same(pw[1], dw[0], "the second axis of pw and the first of dw")
+    for size in pw[2:]:
+        c.same(size, 1, "the spatial axes of pw")
+    _check_bias(c, pw[0])
+    if channels is None or isinstance(channels, Dim):
+        c.fail("the number of channels of x must be known")
+    pads = c["pads"]
+    sizes: list[DimLike | None] = []
+    for i, size in enumerate(space):
+        k = dw[i + 2]
+        pad = pads if isinstance(pads, str) else pads[i]
+        sizes.append(None if k is None else window_size(size, k, c["strides"][i], c["dilations"][i], pad))
+    return [(c.dtype("x"), _ordered(n, pw[0], sizes, c["layout"]))]
+
+
+def _separable_body(
+    b: Any, x: Any, dw: Any, pw: Any, bias: Any = None, *, strides: Any, dilations: Any, pads: Any, layout: str
+) -> Any:
+    channels = x.shape[1 if layout == "channels_first" else -1]
+    y = b.conv(x, dw, strides=strides, dilations=dilations, pads=pads, groups=channels, layout=layout)
+    return b.conv(y, pw, bias, layout=layout)
+
+
+def _separable(x: Any, dw: Any, pw: Any, b: Any = None, *, strides: Any, dilations: Any, pads: Any, layout: str) -> Any:
+    channels = x.shape[1 if layout == "channels_first" else -1]
+    one = (1,) * (x.ndim - 2)
+    y = convolve(x, dw, strides=strides, dilations=dilations, pads=pads, groups=channels, layout=layout)
+    return convolve(y, pw, b, strides=one, dilations=one, pads=((0, 0),) * len(one), groups=1, layout=layout)
+
+
+CONV.op(
+    "separable_conv", "x:float, dw:float, pw:float, b:float?",
+    "A depthwise convolution, dw (C * multiplier, 1, *kernel), then a pointwise one, pw (out, C * multiplier, 1...), b (out).",
+    attrs={k: v for k, v in CONV_ATTRS.items() if k != "groups"},
+    infer=_separable_shape, reference=_separable, body=_separable_body,
+    normalize=spatial_attrs("strides", "dilations", "pads"), axes=CHANNELS("x", "y"),
+    samples=[
+        Sample((2, 3, 11, 13), (6, 1, 3, 2), (5, 6, 1, 1), (5,), strides=(2, 1), pads=((1, 0), (0, 1))),
+        Sample((2, 11, 3), (3, 1, 5), (7, 3, 1), pads="same_upper", layout="channels_last"),
+    ],
+)  # fmt: skip
+
+
+def _im2col_shape(c: InferContext) -> Shapes:
+    x, k = c.shape("x"), c["kernel"]
+    if x is None:
+        return [(c.dtype("x"), None)]
+    if len(k) != len(x) - 2:
+        c.fail(f"kernel={k} must have one entry for each of {len(x) - 2} spatial axes")
+    pads = c["pads"]
+    sizes = [
+        window_size(n, k[i], c["strides"][i], c["dilations"][i], pads if isinstance(pads, str) else pads[i])
+        for i, n in enumerate(x[2:])
+    ]
+    return [(c.dtype("x"), (x[0], product((x[1], *k)), *sizes))]
+
+
+def _im2col_body(b: Any, x: Any, *, kernel: Any, strides: Any, dilations: Any, pads: Any) -> Any:
+    b.require(x.shape is not None and None not in x.shape, "im2col: the sizes of x must be known, if only by name")
+    full: list[Any] = []
+    out: list[Any] = []
+    for n, k, s, d, i in zip(x.shape[2:], kernel, strides, dilations, range(len(kernel))):
+        pad = pads if isinstance(pads, str) else pads[i]
+        full.append(window_pads(n, k, s, d, pad))
+        out.append(window_size(n, k, s, d, pad))
+    x = b.pad(x, pads=((0, 0), (0, 0), *full))
+    parts = []
+    for tap in itertools.product(*(range(k) for k in kernel)):
+        begin = [t * dil for t, dil in zip(tap, dilations)]
+        stop = [t + (o - 1) * s + 1 for t, o, s in zip(begin, out, strides)]
+        part = b.slice(x, starts=(0, 0, *begin), stops=(None, None, *stop), steps=(1, 1, *strides))
+        parts.append(b.unsqueeze(part, axes=(2,)))
+    return b.reshape(b.concat(*parts, axis=2), shape=(x.shape[0], product((x.shape[1], *kernel)), *out))
+
+
+CONV.op(
+    "im2col", "x:number",
+    "The patches a convolution sees, as channels: (N, C * prod(kernel), *out); C varies slowest, then the kernel's axes (Caffe Im2col).",
+    attrs={"kernel": Attr("ints"), **{k: CONV_ATTRS[k] for k in ("strides", "dilations", "pads")}},
+    infer=_im2col_shape, reference=im2col, body=_im2col_body, normalize=spatial_attrs("strides", "dilations", "pads"),
+    samples=[Sample((2, 3, 11, 7), kernel=(3, 2), strides=(2, 1), pads=((1, 1), (0, 2)), dilations=(1, 3))],
 )  # fmt: skip

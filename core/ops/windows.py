@@ -2,36 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from ..errors import ShapeError
 from ..ir.graph import Value
+from .shapes import window_pads
 
-__all__ = ["from_first", "sliding", "spatial_attrs", "to_first"]
+__all__ = [
+    "Array",
+    "apply_pads",
+    "compute_dtype",
+    "explicit_pads",
+    "from_first",
+    "sliding",
+    "spatial_attrs",
+    "spatial_axes",
+    "taps",
+    "to_first",
+]
+
+Array = NDArray[Any]
 
 
-def to_first(x: np.ndarray, layout: str) -> np.ndarray:
+def to_first(x: Array, layout: str) -> Array:
     """A channels_first view."""
     return x if layout == "channels_first" else np.moveaxis(x, -1, 1)
 
 
-def from_first(y: np.ndarray, layout: str) -> np.ndarray:
+def from_first(y: Array, layout: str) -> Array:
     """A view in ``layout`` of channels_first data."""
     return y if layout == "channels_first" else np.moveaxis(y, 1, -1)
 
 
-def sliding(x: np.ndarray, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> np.ndarray:
+def sliding(x: Array, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> Array:
     """Windows over the axes after the second: a view of shape (N, C, *out, *kernel)."""
     d = len(kernel)
     reach = tuple(dil * (k - 1) + 1 for k, dil in zip(kernel, dilations))
     w = sliding_window_view(x, reach, tuple(range(2, 2 + d)))
     steps = tuple(slice(None, None, s) for s in strides)
     taps = tuple(slice(None, None, dil) for dil in dilations)
-    return w[(slice(None), slice(None), *steps, *taps)]
+    at: tuple[Any, ...] = (slice(None), slice(None), *steps, *taps)
+    return w[at]
+
+
+def spatial_axes(x: Array, layout: str) -> tuple[int, ...]:
+    """The axes that are neither batch nor channels."""
+    return tuple(range(2, x.ndim)) if layout == "channels_first" else tuple(range(1, x.ndim - 1))
+
+
+def compute_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype to accumulate in: half-precision floats (float16, bfloat16) in float32, others as they are."""
+    narrow = dtype.itemsize < 4 and dtype.kind not in "iub"
+    return np.dtype(np.float32) if narrow else dtype
+
+
+def explicit_pads(
+    sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], pads: Any
+) -> list[tuple[int, int]]:
+    """(begin, end) per spatial axis for concrete sizes."""
+    out = []
+    for i, n in enumerate(sizes):
+        a, b = window_pads(n, kernel[i], strides[i], dilations[i], pads if isinstance(pads, str) else pads[i])
+        out.append((int(a), int(b)))  # type: ignore[arg-type]  # concrete sizes give integers
+    return out
+
+
+def apply_pads(x: Array, axes: Sequence[int], pads: Sequence[tuple[int, int]], value: Any = 0) -> Array:
+    """Grow (or crop, where negative) the given axes by (begin, end) elements of ``value``."""
+    full = [(0, 0)] * x.ndim
+    for a, p in zip(axes, pads):
+        full[a] = p
+    if any(p < 0 for pair in full for p in pair):
+        x = x[tuple(slice(max(0, -b), n - max(0, -e)) for n, (b, e) in zip(x.shape, full))]
+        full = [(max(0, b), max(0, e)) for b, e in full]
+    if not any(p for pair in full for p in pair):
+        return x
+    return np.pad(x, full, constant_values=np.asarray(value, x.dtype)[()])
+
+
+def taps(
+    x: Array,
+    axes: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    out: Sequence[int],
+) -> Iterator[tuple[tuple[int, ...], Array]]:
+    """For every position inside the window: its index and the view of ``x`` (already padded) it sees in all windows."""
+    for tap in itertools.product(*(range(k) for k in kernel)):
+        at: list[slice] = [slice(None)] * x.ndim
+        for a, t, s, d, n in zip(axes, tap, strides, dilations, out):
+            at[a] = slice(t * d, t * d + (n - 1) * s + 1, s) if n else slice(0, 0)
+        yield tap, x[tuple(at)]
 
 
 def spatial_attrs(*names: str) -> Callable[[dict[str, Any], Sequence[Value | None]], None]:
@@ -54,7 +122,7 @@ def spatial_attrs(*names: str) -> Callable[[dict[str, Any], Sequence[Value | Non
                 attrs[name] = (one,) * d
             elif not isinstance(v, str) and len(v) != d:
                 raise ShapeError(f"{name}={v} must have one entry for each of {d} spatial axes")
-            if name in ("strides", "dilations") and any(n < 1 for n in attrs[name]):
+            if name in ("strides", "dilations", "kernel") and any(n < 1 for n in attrs[name]):
                 raise ShapeError(f"{name}={attrs[name]} must be positive")
 
     return normalize

@@ -1,0 +1,167 @@
+"""Resizing and sampling of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..ir.dims import DimLike, Shape
+from ..ir.dtypes import DType
+from ..ir.graph import Value
+from .axes import CHANNELS
+from .conv import LAYOUT
+from .declare import Attr, InferContext, OpSet, Sample
+from .resampling import grid_sample, resize, resized
+from .shapes import axis_sizes
+from .windows import Array
+
+IMAGE = OpSet("image")
+
+Shapes = list[tuple[DType | None, Shape | None]]
+COORDINATES = (
+    "half_pixel",
+    "align_corners",
+    "asymmetric",
+    "pytorch_half_pixel",
+    "tf_half_pixel_for_nn",
+    "half_pixel_symmetric",
+)
+
+
+def _resize_attrs(attrs: dict[str, Any], inputs: Sequence[Value | None]) -> None:
+    x = inputs[0] if inputs else None
+    if attrs["sizes"] is None and attrs["scales"] is None:
+        raise ShapeError("resize needs sizes or scales")
+    for name in ("sizes", "scales"):
+        v = attrs[name]
+        if v is not None and x is not None and x.rank is not None and len(v) != x.rank - 2:
+            raise ShapeError(f"resize: {name}={v} must have one entry for each of {x.rank - 2} spatial axes")
+    if attrs["scales"] is not None and any(not s > 0 for s in attrs["scales"]):
+        raise ShapeError(f"resize: scales={attrs['scales']} must be positive")
+    if attrs["sizes"] is not None and any(isinstance(n, int) and n < 1 for n in attrs["sizes"]):
+        raise ShapeError(f"resize: sizes={attrs['sizes']} must be positive")
+    if attrs["antialias"] and attrs["mode"] == "nearest":
+        raise ShapeError("resize: antialias does not apply to mode nearest")
+
+
+def _scaled(n: DimLike | None, scale: float) -> DimLike | None:
+    """floor(n * scale); a symbolic size allows it for a scale that is an exact small fraction, else the result is unknown."""
+    if n is None:
+        return None
+    if isinstance(n, int):
+        return resized(n, scale)
+    exact = Fraction(scale)
+    return n * exact.numerator // exact.denominator if exact.denominator <= 1 << 10 else None
+
+
+def _resize_shape(c: InferContext) -> Shapes:
+    x = c.shape("x")
+    if x is None:
+        return [(c.dtype("x"), None)]
+    n, channels, space = axis_sizes(x, c["layout"])
+    out: list[DimLike | None] = []
+    for i, size in enumerate(space):
+        want = None if c["sizes"] is None else c["sizes"][i]
+        if want is None:
+            want = size if c["scales"] is None else _scaled(size, c["scales"][i])
+        if want == 0:
+            c.fail(f"spatial axis {i} would have no elements")
+        out.append(want)
+    return [(c.dtype("x"), (n, channels, *out) if c["layout"] == "channels_first" else (n, *out, channels))]
+
+
+IMAGE.op(
+    "resize", "x:number",
+    "Interpolated over the spatial axes. sizes: the sizes of the result (None keeps one); scales: output / input, sizes floor(n * "
+    "scale). With both, sizes are the result's and scales place the samples. Coordinates and rounding are those of ONNX Resize; "
+    "linear and cubic are separable (bilinear, bicubic), cubic_a is Keys' a (-0.75 PyTorch, -0.5 TensorFlow and PIL). Elements "
+    "outside repeat the edge unless exclude_outside; antialias stretches the filter when shrinking (with exclude_outside as PIL, PyTorch).",
+    attrs={
+        "sizes": Attr("dims", None), "scales": Attr("floats", None),
+        "mode": Attr("str", "nearest", ("nearest", "linear", "cubic")), "coordinates": Attr("str", "half_pixel", COORDINATES),
+        "nearest": Attr("str", "round_prefer_floor", ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")),
+        "cubic_a": Attr("float", -0.75), "exclude_outside": Attr("bool", False), "antialias": Attr("bool", False), "layout": LAYOUT,
+    },
+    infer=_resize_shape, reference=resize, normalize=_resize_attrs, axes=CHANNELS("x", "y"),
+    samples=[
+        Sample((2, 3, 5, 7), sizes=(11, 13), coordinates="asymmetric", nearest="floor"),
+        Sample((2, 5, 7, 3), scales=(2.0, 1.5), mode="linear", layout="channels_last"),
+        Sample((2, 3, 5, 7), sizes=(11, 4), mode="linear", coordinates="align_corners"),
+        Sample((2, 3, 5, 7), sizes=(13, 4), mode="cubic", exclude_outside=True),
+        Sample((2, 3, 11, 13), sizes=(5, 17), mode="linear", antialias=True, exclude_outside=True),
+        Sample((2, 3, 11), sizes=(None,)), Sample((2, 3, 5, 7, 11), scales=(2.0, 0.5, 0.75), mode="linear", coordinates="half_pixel_symmetric"),
+        Sample((2, 3, 5, 7), sizes=(8, None), scales=(1.7, 2.0), coordinates="tf_half_pixel_for_nn", nearest="floor"),
+    ],
+)  # fmt: skip
+
+
+def _upsample_attrs(attrs: dict[str, Any], inputs: Sequence[Value | None]) -> None:
+    x, scales = inputs[0] if inputs else None, attrs["scales"]
+    if any(s < 1 for s in scales) or (x is not None and x.rank is not None and len(scales) != x.rank - 2):
+        raise ShapeError(f"upsample_nearest: scales={scales} must hold a positive factor for each spatial axis")
+
+
+def _upsample_shape(c: InferContext) -> Shapes:
+    x = c.shape("x")
+    if x is None:
+        return [(c.dtype("x"), None)]
+    start = 2 if c["layout"] == "channels_first" else 1
+    out = list(x)
+    for i, s in enumerate(c["scales"]):
+        size = out[start + i]
+        out[start + i] = None if size is None else size * s
+    return [(c.dtype("x"), tuple(out))]
+
+
+def _upsample(x: Array, scales: Any, layout: str) -> Array:
+    start = 2 if layout == "channels_first" else 1
+    for i, s in enumerate(scales):
+        x = np.repeat(x, s, start + i)
+    return x
+
+
+def _upsample_body(b: Any, x: Any, *, scales: Any, layout: str) -> Any:
+    start, y = 2 if layout == "channels_first" else 1, x
+    for i, s in enumerate(scales):
+        if s > 1:
+            y = b.repeat(y, repeats=s, axis=start + i)
+    return b.identity(x) if y is x else y
+
+
+IMAGE.op(
+    "upsample_nearest", "x", "Every element repeated scales[i] times along spatial axis i (Keras UpSampling, torch nearest by an integer).",
+    attrs={"scales": Attr("ints"), "layout": LAYOUT}, infer=_upsample_shape, reference=_upsample, body=_upsample_body,
+    normalize=_upsample_attrs, axes=CHANNELS("x", "y"),
+    samples=[Sample((2, 3, 5, 7), scales=(2, 3)), Sample((2, 5, 7, 3), scales=(3, 1), layout="channels_last"), Sample((2, 5, 3), scales=(1,))],
+)  # fmt: skip
+
+
+def _grid_shape(c: InferContext) -> Shapes:
+    x, grid = c.shape("x"), c.shape("grid")
+    if x is None or grid is None:
+        return [(c.dtype("x"), None)]
+    if len(x) < 3 or len(grid) != len(x):
+        c.fail("x (N, C, *spatial) and grid (N, *out, spatial axes) need the same number of axes, at least 3")
+    c.same(grid[-1], len(x) - 2, "the last axis of grid and the number of spatial axes")
+    return [(c.dtype("x"), (c.same(x[0], grid[0], "batch sizes"), x[1], *grid[1:-1]))]
+
+
+IMAGE.op(
+    "grid_sample", "x:float, grid:float",
+    "x (N, C, *spatial) read at grid (N, *out, d): last axis (x, y[, z]), -1 to 1 across the image, edges at element centres with "
+    "align_corners, at outer borders without (torch grid_sample, ONNX GridSample). Nearest rounds halves to even; cubic is Keys' with a = -0.75.",
+    attrs={
+        "mode": Attr("str", "linear", ("linear", "nearest", "cubic")), "padding": Attr("str", "zeros", ("zeros", "border", "reflection")),
+        "align_corners": Attr("bool", False),
+    },
+    infer=_grid_shape, reference=grid_sample,
+    samples=[
+        Sample((2, 3, 5, 7), ("float32", (2, 11, 13, 2), -1.5, 1.5)),
+        Sample((2, 3, 5, 7), ("float32", (2, 11, 13, 2), -1.5, 1.5), mode="cubic", padding="reflection", align_corners=True),
+        Sample((2, 3, 5, 7, 11), ("float32", (2, 4, 6, 8, 3), -1.5, 1.5), mode="nearest", padding="border"),
+    ],
+)  # fmt: skip

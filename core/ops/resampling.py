@@ -1,0 +1,188 @@
+"""Resizing and sampling of images with numpy: one axis at a time for grids, corner by corner for free coordinates."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .windows import Array, compute_dtype, spatial_axes
+
+__all__ = ["coordinates", "grid_sample", "resize", "resized"]
+
+
+def resized(n: int, scale: float) -> int:
+    """floor(n * scale)."""
+    return math.floor(n * scale)
+
+
+def coordinates(n: int, out: int, scale: float | None, how: str) -> Array:
+    """The position in the input (float64, in elements) of every output element; formulas of ONNX Resize, scale default out / n.
+
+    Without a scale the ratio is one division of integers, so positions that are whole numbers come out whole.
+    """
+    i = np.arange(out, dtype=np.float64)
+    if how == "align_corners":
+        return i * (n - 1) / (out - 1) if out > 1 else np.zeros(1)
+    if how == "asymmetric":
+        return i * n / out if scale is None else i / scale
+    if how == "tf_half_pixel_for_nn":
+        return (2 * i + 1) * n / (2 * out) if scale is None else (i + 0.5) / scale
+    if how == "pytorch_half_pixel" and out <= 1:
+        return np.zeros(out)
+    half = ((2 * i + 1) * n - out) / (2 * out) if scale is None else (i + 0.5) / scale - 0.5
+    if how == "half_pixel_symmetric" and scale is not None:
+        return n / 2 * (1 - out / (n * scale)) + half
+    return half
+
+
+def nearest_index(at: Array, how: str) -> Array:
+    """Whole positions; halves go down for round_prefer_floor, up for round_prefer_ceil."""
+    if how == "round_prefer_floor":
+        at = np.ceil(at - 0.5)
+    elif how == "round_prefer_ceil":
+        at = np.floor(at + 0.5)
+    else:
+        at = np.floor(at) if how == "floor" else np.ceil(at)
+    return at.astype(np.int64)
+
+
+def _triangle(t: Array, _: float) -> Array:
+    return np.asarray(np.maximum(0, 1 - np.abs(t)))
+
+
+def _keys(t: Array, a: float) -> Array:
+    """The cubic convolution kernel of Keys (1981)."""
+    t = np.abs(t)
+    inner = ((a + 2) * t - (a + 3)) * t * t + 1
+    outer = a * (((t - 5) * t + 8) * t - 4)
+    return np.where(t <= 1, inner, np.where(t < 2, outer, 0))
+
+
+_FILTERS: dict[str, tuple[int, Callable[[Array, float], Array]]] = {"linear": (1, _triangle), "cubic": (2, _keys)}
+
+
+def axis_weights(
+    at: Array, n: int, ratio: float, mode: str, cubic_a: float, exclude_outside: bool, antialias: bool
+) -> tuple[Array, Array]:
+    """For every output position the elements it mixes and their weights, both (out, taps).
+
+    Elements outside the input repeat the edge, or (exclude_outside) get weight 0 with the rest rescaled to sum 1. With
+    antialias a shrinking filter is stretched by ``ratio`` = input / output.
+    """
+    support, kernel = _FILTERS[mode]
+    stretch = max(ratio, 1.0) if antialias else 1.0
+    reach = math.ceil(support * stretch)
+    taps = np.floor(at)[:, None].astype(np.int64) + np.arange(1 - reach, reach + 1)
+    weights = kernel((taps - at[:, None]) / stretch, cubic_a)
+    if exclude_outside:
+        weights = np.where((taps >= 0) & (taps < n), weights, 0)
+    if exclude_outside or antialias:
+        weights = weights / weights.sum(1, keepdims=True)
+    return np.clip(taps, 0, n - 1), weights
+
+
+def _mix(x: Array, axis: int, taps: Array, weights: Array) -> Array:
+    shape = [1] * x.ndim
+    shape[axis] = len(taps)
+    total: Array | None = None
+    for t in range(taps.shape[1]):
+        part = np.take(x, taps[:, t], axis) * weights[:, t].reshape(shape)
+        total = part if total is None else np.add(total, part, out=total)
+    return x if total is None else total
+
+
+def resize(
+    x: Array, *, sizes: Any, scales: Any, mode: str, coordinates: str, nearest: str, cubic_a: float, exclude_outside: bool,
+    antialias: bool, layout: str,
+) -> Array:  # fmt: skip
+    dtype = x.dtype
+    y = x if mode == "nearest" else x.astype(compute_dtype(dtype), copy=False)
+    for i, axis in enumerate(spatial_axes(x, layout)):
+        n, scale = x.shape[axis], None if scales is None else scales[i]
+        out = None if sizes is None else sizes[i]
+        if out is None:
+            out = n if scale is None else resized(n, scale)
+        if out == n and scale in (None, 1.0):
+            continue
+        at = _positions(n, out, scale, coordinates)
+        if mode == "nearest":
+            y = np.take(y, np.clip(nearest_index(at, nearest), 0, n - 1), axis)
+        else:
+            ratio = n / out if scale is None else 1 / scale
+            taps, weights = axis_weights(at, n, ratio, mode, cubic_a, exclude_outside, antialias)
+            y = _mix(y, axis, taps, weights.astype(y.dtype))
+    return y.astype(dtype, copy=False)
+
+
+_positions = coordinates
+
+
+def grid_sample(x: Array, grid: Array, *, mode: str, padding: str, align_corners: bool) -> Array:
+    """x (N, C, *spatial) read at grid (N, *out, d), whose last axis is (x, y, ...): the last spatial axis first, -1 to 1."""
+    dtype = x.dtype
+    z = x.astype(compute_dtype(dtype), copy=False)
+    sizes = x.shape[2:]
+    d = len(sizes)
+    at = []
+    for i, n in enumerate(sizes):
+        g = grid[..., d - 1 - i].astype(z.dtype, copy=False)
+        pos = (g + 1) / 2 * (n - 1) if align_corners else ((g + 1) * n - 1) / 2
+        at.append(pos if mode == "cubic" else _inside(pos, n, padding, align_corners))
+    if mode == "nearest":
+        whole = [np.rint(p).astype(np.int64) for p in at]
+        return _read(z, whole, padding, align_corners).astype(dtype, copy=False)
+    offsets = (-1, 0, 1, 2) if mode == "cubic" else (0, 1)
+    base = [np.floor(p).astype(np.int64) for p in at]
+    weights = []
+    for p, whole_part in zip(at, base):
+        t = p - whole_part
+        weights.append([_keys(t - o, -0.75) if mode == "cubic" else (1 - t, t)[o] for o in offsets])
+    y = np.zeros((x.shape[0], x.shape[1], *grid.shape[1:-1]), z.dtype)
+    for corner in itertools.product(range(len(offsets)), repeat=d):
+        index = [p + offsets[k] for p, k in zip(base, corner)]
+        weight = np.ones((), z.dtype)
+        for row, k in zip(weights, corner):
+            weight = weight * row[k]
+        y += _read(z, index, padding if mode == "cubic" else "zeros", align_corners) * weight[:, None]
+    return y.astype(dtype, copy=False)
+
+
+def _inside(pos: Array, n: int, padding: str, align_corners: bool) -> Array:
+    """Positions brought into the image; zeros leaves them where they are."""
+    if padding == "border":
+        return np.clip(pos, 0, n - 1)
+    if padding == "reflection":
+        return np.clip(_reflect(pos, n, align_corners), 0, n - 1)
+    return pos
+
+
+def _reflect(pos: Array, n: int, align_corners: bool) -> Array:
+    """Mirror at the centres of the edge elements (align_corners) or at their outer borders."""
+    low, span = (0.0, float(n - 1)) if align_corners else (-0.5, float(n))
+    if span == 0:
+        return np.zeros_like(pos)
+    t = np.abs(pos - np.asarray(low, pos.dtype)) % np.asarray(2 * span, pos.dtype)
+    return np.asarray(np.where(t > span, 2 * span - t, t) + low, pos.dtype)
+
+
+def _read(x: Array, index: list[Array], padding: str, align_corners: bool) -> Array:
+    """x at whole positions (N, *out) per spatial axis: (N, C, *out)."""
+    inside = np.ones(index[0].shape, bool)
+    where = []
+    for i, n in zip(index, x.shape[2:]):
+        if padding == "zeros":
+            inside &= (i >= 0) & (i < n)
+            where.append(np.clip(i, 0, n - 1))
+        elif padding == "border":
+            where.append(np.clip(i, 0, n - 1))
+        else:
+            mirrored = _reflect(i.astype(np.float64), n, align_corners)
+            where.append(np.clip(np.rint(mirrored).astype(np.int64), 0, n - 1))
+    batch = np.arange(x.shape[0]).reshape(-1, *(1,) * (index[0].ndim - 1))
+    at: tuple[Any, ...] = (batch, *where)
+    values = np.moveaxis(x, 1, -1)[at]  # (N, *out, C)
+    return np.moveaxis(np.where(inside[..., None], values, np.zeros((), x.dtype)), -1, 1)
