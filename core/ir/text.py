@@ -1,0 +1,425 @@
+"""The text form: what ``str(graph)`` prints, a test can snapshot and :func:`parse_text` reads back exactly.
+
+    graph "mlp" {
+      metadata {"kind": "sequential"}
+      input %x: float32[batch, 5]
+      weight %fc/kernel: float32[3, 5] trainable "fc/kernel"
+      %fc = linear(%x, %fc/kernel) : float32[batch, 3] @ "fc" origin("keras", "fc", "Dense")
+      output %fc
+      layer "fc" "Dense" (%fc) weights(%fc/kernel)
+    }
+
+Weights appear with dtype and shape only; their values travel beside the text (:mod:`convcore.ir.serialize`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..errors import BadFileError, ShapeError
+from .dims import Dim, Shape, parse_dim
+from .dtypes import DType
+from .graph import Graph, Layer, Node, Origin, Value
+from .tensors import LazyTensor, Tensor
+
+__all__ = ["parse_text", "to_text"]
+
+_PLAIN = re.compile(r"[\w./:#+-]+\Z", re.ASCII)
+
+
+# ---------------------------------------------------------------- printing
+def _name(v: Value | None) -> str:
+    if v is None:
+        return "_"
+    return f"%{v.name}" if _PLAIN.match(v.name) else f"%{json.dumps(v.name)}"
+
+
+def _shape(shape: Shape | None) -> str:
+    if shape is None:
+        return "[...]"
+    return "[" + ", ".join("?" if d is None else str(d) for d in shape) + "]"
+
+
+def _attr(v: Any, tensors: list[Tensor] | None) -> str:
+    if v is None:
+        return "none"
+    if isinstance(v, DType):
+        return f"!{v.value}"
+    if isinstance(v, bool):
+        return "true" if v else "false"
+    if isinstance(v, Dim):
+        return "{" + str(v) + "}"
+    if isinstance(v, (int, float)):
+        return repr(v)
+    if isinstance(v, str):
+        return json.dumps(v)
+    if isinstance(v, (tuple, list)):
+        return "(" + ", ".join(_attr(x, tensors) for x in v) + ("," if len(v) == 1 else "") + ")"
+    if isinstance(v, Mapping):
+        return "<" + ", ".join(f"{json.dumps(str(k))}: {_attr(x, tensors)}" for k, x in v.items()) + ">"
+    if isinstance(v, Tensor):
+        if tensors is not None:
+            tensors.append(v)
+        return f"tensor({v.dtype}{_shape(v.shape)})"
+    if hasattr(v, "tolist"):
+        return _attr(v.tolist(), tensors)
+    if isinstance(v, bytes):
+        return "bytes(" + json.dumps(v.hex()) + ")"
+    return f"opaque({json.dumps(repr(v)[:200])})"
+
+
+def to_text(graph: Graph, tensors: list[Tensor] | None = None) -> str:
+    """Print a graph; tensors held by attributes are appended to ``tensors`` in order of appearance."""
+    out: list[str] = []
+    _print(graph, out, "", tensors)
+    return "\n".join(out) + "\n"
+
+
+def _print(g: Graph, out: list[str], pad: str, tensors: list[Tensor] | None) -> None:
+    out.append(f"{pad}graph {json.dumps(g.name)} {{")
+    p = pad + "  "
+    if g.metadata:
+        out.append(f"{p}metadata {json.dumps(g.metadata, default=str, sort_keys=True)}")
+    for v in g.inputs:
+        out.append(f"{p}input {_name(v)}: {v.dtype}{_shape(v.shape)}")
+    for v in g.weights.values():
+        tail = (" trainable" if v.trainable else "") + (f" {json.dumps(v.source)}" if v.source else "")
+        out.append(f"{p}weight {_name(v)}: {v.dtype}{_shape(v.shape)}{tail}")
+    for node in g:
+        ins = ", ".join(_name(v) for v in node.inputs)
+        attrs = " {" + ", ".join(f"{k}={_attr(v, tensors)}" for k, v in node.attrs.items()) + "}" if node.attrs else ""
+        types = ", ".join(f"{v.dtype}{_shape(v.shape)}" for v in node.outputs)
+        o = node.origin
+        parts = [o.framework, o.layer, o.type, o.source]
+        while parts and not parts[-1]:
+            parts.pop()
+        text = [json.dumps(x) for x in parts] + (["passes=" + json.dumps(list(o.passes))] if o.passes else [])
+        origin = f" origin({', '.join(text)})" if text else ""
+        lhs = ", ".join(_name(v) for v in node.outputs)
+        line = f"{p}{lhs} = {node.op}({ins}){attrs} : {types} @ {json.dumps(node.name)}{origin}"
+        if node.regions:
+            out.append(line + " regions")
+            for r in node.regions:
+                _print(r, out, p + "  ", tensors)
+            out.append(f"{p}end")
+        else:
+            out.append(line)
+    out.append(f"{p}output " + ", ".join(_name(v) for v in g.outputs))
+    for layer in g.layers:
+        extra = f" inputs({', '.join(_name(v) for v in layer.inputs)})" if layer.inputs else ""
+        extra += f" weights({', '.join(_name(v) for v in layer.weights)})" if layer.weights else ""
+        outs = ", ".join(_name(v) for v in layer.outputs)
+        out.append(f"{p}layer {json.dumps(layer.name)} {json.dumps(layer.type)} ({outs}){extra}")
+    out.append(f"{pad}}}")
+
+
+# ---------------------------------------------------------------- parsing
+_TOKEN = re.compile(
+    r"""\s*(?:
+      (?P<string>"(?:[^"\\]|\\.)*")
+    | (?P<dim>\{(?:[^{}=]|\{[^{}]*\})*\})
+    | (?P<value>%(?:"(?:[^"\\]|\\.)*"|[\w./:\#+-]+))
+    | (?P<number>-?(?:inf\b|nan\b|\d+\.?\d*(?:e[+-]?\d+)?))
+    | (?P<word>!?[A-Za-z_]\w*)
+    | (?P<punct>\.\.\.|[][(){}<>=,:@?_])
+    )""",
+    re.VERBOSE | re.ASCII,
+)
+
+
+class _Line:
+    """A cursor over one line."""
+
+    def __init__(self, text: str, number: int) -> None:
+        self.text, self.number, self.at = text, number, 0
+
+    def fail(self, why: str) -> BadFileError:
+        return BadFileError(f"IR text, line {self.number}: {why}: {self.text[max(0, self.at - 10) : self.at + 30]!r}")
+
+    def next(self, *kinds: str) -> str:
+        m = _TOKEN.match(self.text, self.at)
+        if m is None or (kinds and m.lastgroup not in kinds):
+            raise self.fail(f"expected {' or '.join(kinds) or 'more'}")
+        self.at = m.end()
+        return m[m.lastgroup or 0]
+
+    def peek(self) -> str:
+        m = _TOKEN.match(self.text, self.at)
+        return "" if m is None else m[m.lastgroup or 0]
+
+    def take(self, token: str) -> bool:
+        m = _TOKEN.match(self.text, self.at)
+        if m is not None and m[m.lastgroup or 0] == token:
+            self.at = m.end()
+            return True
+        return False
+
+    def expect(self, token: str) -> None:
+        if not self.take(token):
+            raise self.fail(f"expected {token!r}")
+
+    def string(self) -> str:
+        return str(json.loads(self.next("string")))
+
+    def value_name(self) -> str:
+        t = self.next("value", "word")
+        if t == "_":
+            return ""
+        if not t.startswith("%"):
+            raise self.fail("expected a value")
+        t = t[1:]
+        if t.startswith('"'):
+            return str(json.loads(t))
+        # the separator of "%x: type" belongs to the name's alphabet
+        if t.endswith(":"):
+            self.at -= 1
+            t = t[:-1]
+        return t
+
+    def names(self) -> list[str]:
+        out: list[str] = []
+        self.expect("(")
+        while not self.take(")"):
+            out.append(self.value_name())
+            self.take(",")
+        return out
+
+    def rest(self) -> str:
+        return self.text[self.at :].strip()
+
+    def type(self) -> tuple[DType | None, Shape | None]:
+        word = self.next("word")
+        dtype = None if word == "None" else DType(word)
+        start = self.text.index("[", self.at)
+        depth, i = 0, start
+        while True:
+            depth += {"[": 1, "]": -1}.get(self.text[i], 0)
+            i += 1
+            if not depth:
+                break
+        body = self.text[start + 1 : i - 1].strip()
+        self.at = i
+        if body == "...":
+            return dtype, None
+        return dtype, tuple(None if d == "?" else parse_dim(d) for d in _split_commas(body))
+
+
+def _split_commas(text: str) -> list[str]:
+    out, depth, start = [], 0, 0
+    for i, ch in enumerate(text):
+        depth += (ch in "({") - (ch in ")}")
+        if ch == "," and not depth:
+            out.append(text[start:i].strip())
+            start = i + 1
+    if text[start:].strip():
+        out.append(text[start:].strip())
+    return out
+
+
+class _Parser:
+    def __init__(self, text: str, weights: Mapping[str, Tensor], attr_tensors: Sequence[Tensor]) -> None:
+        self.lines = [_Line(t, i + 1) for i, t in enumerate(text.splitlines()) if t.strip()]
+        self.i = 0
+        self.weights, self.attr_tensors = weights, list(attr_tensors)
+
+    def line(self) -> _Line:
+        if self.i >= len(self.lines):
+            raise BadFileError("IR text ends inside a graph")
+        self.i += 1
+        return self.lines[self.i - 1]
+
+    def graph(self, depth: int = 0) -> Graph:
+        if depth > 64:
+            raise BadFileError("IR text: regions are nested too deeply")
+        head = self.line()
+        head.expect("graph")
+        g = Graph(head.string())
+        values: dict[str, Value] = {}
+
+        def define(name: str, v: Value) -> Value:
+            if name in values:
+                raise BadFileError(f"IR text: value %{name} is defined twice")
+            values[name] = v
+            return v
+
+        while True:
+            line = self.line()
+            word = line.peek()
+            if word == "}":
+                return g
+            if word == "metadata":
+                line.next()
+                g.metadata = json.loads(line.rest())
+            elif word == "input":
+                line.next()
+                name = line.value_name()
+                line.expect(":")
+                define(name, g.add_input(name, *line.type()))
+            elif word == "weight":
+                self._weight(g, line, define)
+            elif word == "output":
+                line.next()
+                while line.rest():
+                    g.outputs.append(self._get(values, line, line.value_name()))
+                    line.take(",")
+            elif word == "layer":
+                line.next()
+                name, kind = line.string(), line.string()
+                parts: dict[str, list[Value]] = {"outputs": [self._get(values, line, n) for n in line.names()]}
+                while line.rest():
+                    key = line.next("word")
+                    parts[key] = [self._get(values, line, n) for n in line.names()]
+                g.layers.append(
+                    Layer(name, kind, tuple(parts["outputs"]), tuple(parts.get("inputs", ())), tuple(parts.get("weights", ())))
+                )
+            else:
+                self._node(g, line, values, define, depth)
+
+    def _get(self, values: Mapping[str, Value], line: _Line, name: str) -> Value:
+        if name not in values:
+            raise line.fail(f"value %{name} is not defined")
+        return values[name]
+
+    def _weight(self, g: Graph, line: _Line, define: Callable[[str, Value], Value]) -> None:
+        line.next()
+        name = line.value_name()
+        line.expect(":")
+        dtype, shape = line.type()
+        if dtype is None or shape is None or not all(isinstance(d, int) for d in shape):
+            raise line.fail("a weight needs a dtype and integer sizes")
+        sizes = [d for d in shape if isinstance(d, int)]
+        tensor = self.weights.get(name)
+        if tensor is None:
+            tensor = LazyTensor(_absent(name), dtype, sizes)
+        elif tensor.dtype != dtype or tensor.shape != tuple(sizes):
+            raise BadFileError(f"weight {name!r} is {tensor.dtype}{list(tensor.shape)}, the graph says {dtype}{sizes}")
+        trainable = line.take("trainable")
+        v = g.add_weight(name, tensor, trainable=trainable, source=line.string() if line.rest() else "")
+        define(name, v)
+
+    def _node(
+        self, g: Graph, line: _Line, values: dict[str, Value], define: Callable[[str, Value], Value], depth: int
+    ) -> None:
+        outs = []
+        while not line.take("="):
+            outs.append(line.value_name())
+            line.take(",")
+        op = line.next("word")
+        ins = [None if not n else self._get(values, line, n) for n in line.names()]
+        attrs: dict[str, Any] = {}
+        if line.take("{"):
+            while not line.take("}"):
+                key = line.next("word")
+                line.expect("=")
+                attrs[key] = self._attr(line)
+                line.take(",")
+        line.expect(":")
+        types = []
+        while not line.take("@"):
+            types.append(line.type())
+            line.take(",")
+        if len(types) != len(outs):
+            raise line.fail(f"{len(outs)} outputs but {len(types)} types")
+        name = line.string()
+        origin = Origin()
+        if line.take("origin"):
+            line.expect("(")
+            parts: list[str] = []
+            passes: tuple[str, ...] = ()
+            while not line.take(")"):
+                if line.take("passes"):
+                    line.expect("=")
+                    m = re.match(r"\s*(\[[^\]]*\])", line.text[line.at :])
+                    if m is None:
+                        raise line.fail("expected a list")
+                    passes = tuple(json.loads(m[1]))
+                    line.at += m.end()
+                else:
+                    parts.append(line.string())
+                line.take(",")
+            origin = Origin(*parts, passes=passes)
+        regions = []
+        if line.take("regions"):
+            while self.lines[self.i].peek() != "end":
+                regions.append(self.graph(depth + 1))
+            self.line()
+        made = []
+        for n, (dtype, shape) in zip(outs, types):
+            g.claim_name(n)
+            made.append(define(n, Value(n, dtype, shape)))
+        g.claim_name(name)
+        g.insert(Node(op, ins, made, attrs, name=name, regions=regions, origin=origin))
+
+    def _attr(self, line: _Line, depth: int = 0) -> Any:
+        if depth > 64:
+            raise line.fail("attribute is nested too deeply")
+        m = _TOKEN.match(line.text, line.at)
+        if m is None:
+            raise line.fail("expected an attribute value")
+        kind, text = m.lastgroup, m[m.lastgroup or 0]
+        if kind == "dim":
+            line.at = m.end()
+            return parse_dim(text[1:-1])
+        if kind == "string":
+            return line.string()
+        if kind == "number":
+            line.at = m.end()
+            return float(text) if not re.fullmatch(r"-?\d+", text) else int(text)
+        if line.take("("):
+            items = []
+            while not line.take(")"):
+                items.append(self._attr(line, depth + 1))
+                line.take(",")
+            return tuple(items)
+        if line.take("<"):
+            table: dict[str, Any] = {}
+            while not line.take(">"):
+                key = line.string()
+                line.expect(":")
+                table[key] = self._attr(line, depth + 1)
+                line.take(",")
+            return table
+        word = line.next("word")
+        constants = {"none": None, "true": True, "false": False, "inf": float("inf"), "nan": float("nan")}
+        if word in constants:
+            return constants[word]
+        if word.startswith("!"):
+            return DType(word[1:])
+        if word == "tensor":
+            line.expect("(")
+            dtype, shape = line.type()
+            line.expect(")")
+            if not self.attr_tensors:
+                raise line.fail("the tensor of this attribute is missing")
+            t = self.attr_tensors.pop(0)
+            if t.dtype != dtype or t.shape != shape:
+                raise line.fail(f"the tensor of this attribute is {t}")
+            return t
+        if word == "bytes":
+            line.expect("(")
+            data = bytes.fromhex(line.string())
+            line.expect(")")
+            return data
+        raise line.fail(f"attribute value {word!r} cannot be read back")
+
+
+def _absent(name: str) -> Callable[[], Any]:
+    def read() -> Any:
+        raise BadFileError(f"the values of weight {name!r} are not part of the text")
+
+    return read
+
+
+def parse_text(text: str, weights: Mapping[str, Tensor] | None = None, attr_tensors: Sequence[Tensor] = ()) -> Graph:
+    """Read what :func:`to_text` printed. Weights not given have no values (reading them raises BadFileError)."""
+    parser = _Parser(text, weights or {}, attr_tensors)
+    try:
+        g = parser.graph()
+    except (ValueError, KeyError, IndexError, TypeError, ShapeError, RecursionError) as e:
+        raise BadFileError(f"IR text, line {parser.i}: {e}") from e
+    if parser.i != len(parser.lines):
+        raise BadFileError(f"IR text: more after the graph in line {parser.lines[parser.i].number}")
+    return g
