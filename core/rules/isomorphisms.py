@@ -16,7 +16,14 @@ __all__ = ["Iso", "NotExpressible", "find_iso", "isomorphism", "known_isos"]
 
 
 class NotExpressible(Exception):  # noqa: N818 - a control-flow signal: this row does not match, with the reason
-    """A value has no counterpart under this conversion; the message is the reason why the row does not match."""
+    """A value has no counterpart under this conversion; the message is the reason why the row does not match.
+
+    ``code`` is the Problem's code when no other rule matches either.
+    """
+
+    def __init__(self, why: str, code: str = "unsupported_attribute") -> None:
+        super().__init__(why)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,14 @@ def _one(v: Any) -> Any:
     return items.pop()
 
 
+def _scalar(v: Any) -> Any:
+    if isinstance(v, (list, tuple)):
+        if len(v) != 1:
+            raise NotExpressible(f"{v} is not one number")
+        return v[0]
+    return v.item() if hasattr(v, "item") else v
+
+
 isomorphism("same", lambda v: v, lambda v: v, "the value itself")
 isomorphism("one_minus", lambda v: 1 - v, lambda v: 1 - v, "1 - value (momentum conventions)")
 isomorphism("negate", lambda v: -v, lambda v: -v, "-value")
@@ -125,4 +140,5 @@ isomorphism("begin_end", _begin_end_load, _begin_end_emit, "[b1, b2, e1, e2] as 
 isomorphism("pairs", lambda v: tuple((a, b) for a, b in v), lambda v: [list(p) for p in v], "[[b, e], ...] as ((b, e), ...)")
 isomorphism("symmetric_pads", _symmetric_load, _symmetric_emit, "[p1, p2] as ((p1, p1), (p2, p2))")
 isomorphism("one_item", lambda v: (v,), lambda v: _one(v), "a scalar as a one-tuple")
-isomorphism("scalar", lambda v: v.item() if hasattr(v, "item") else v, lambda v: v, "a 0-d or 1-element array as a number")
+isomorphism("scalar", _scalar, lambda v: v, "a 0-d or 1-element array as a number")
+isomorphism("item", _scalar, lambda v: [v], "a 1-element list as its element")

@@ -109,7 +109,7 @@ def _jsonable(v: Any) -> Any:
         return sorted((_jsonable(x) for x in v), key=repr)
     if isinstance(v, (DType, Dim)):
         return str(v)
-    return v
+    return "unset" if v is MISSING else v
 
 
 def permutation_of(order: str, rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -228,8 +228,8 @@ class Row:
                 const_inputs[theirs.rstrip("?")] = i
             else:
                 ins[ours] = node.input(i)
-        if not rest and len(node.inputs) > len(self.inputs):
-            raise node.refuse(f"has {len(node.inputs)} inputs, the rule knows {len(self.inputs)}", code="unsupported_input")
+        if not any(ours.endswith("*") for _, ours in self.inputs) and len(node.inputs) > len(self.inputs):
+            raise NotExpressible(f"has {len(node.inputs)} inputs, the rule knows {len(self.inputs)}", "unsupported_input")
         attrs: dict[str, Any] = {}
         for key, src in self.mapping.items():
             if isinstance(src, W):
@@ -273,11 +273,11 @@ class Row:
         v = node.input(where[src.name])
         if v is None:
             if src.default is MISSING:
-                raise node.refuse(f"its input {src.name!r} is missing", code="missing_input")
+                raise NotExpressible(f"its input {src.name!r} is missing", "missing_input")
             return src.default
         a = g.constant(v)
         if a is None:
-            raise node.refuse(f"its input {src.name!r} must be a constant", code="requires_constant_input")
+            raise NotExpressible(f"its input {src.name!r} must be a constant", "requires_constant_input")
         return a.item() if np.ndim(a) == 0 else tuple(a.tolist())
 
     # ---- emitting
@@ -323,8 +323,12 @@ class Row:
                     if _symbolic(out):
                         raise NotExpressible(f"{key}={_text(value)} is symbolic")
                     attrs[src.name] = out
-                elif out is None or (src.default is not MISSING and _equal(out, src.default)):
+                elif (out is None and src.default is None) or (src.default is not MISSING and _equal(out, src.default)):
                     const_inputs[src.name] = None
+                elif out is None:
+                    raise NotExpressible(f"{key} is not set")
+                elif _symbolic(out):
+                    raise NotExpressible(f"{key}={_text(value)} is symbolic")
                 else:
                     const_inputs[src.name] = (out, src.dtype, node)
             elif not _equal(value, src):

@@ -206,7 +206,8 @@ class RuleSet:
         if not rules:
             raise node.refuse("no rule maps this type", f"`convcore rules --framework {self.framework}` lists what is supported; "
                               "a plugin or overrides={...} can add it", "unsupported_layer")  # fmt: skip
-        reasons = []
+        reasons: list[str] = []
+        code = "unsupported_attribute"
         for rule in _ordered(rules, node.version):
             why = rule.mismatch(node)
             if why:
@@ -217,6 +218,7 @@ class RuleSet:
                 outputs = rule.load(g, node)
             except NotExpressible as e:
                 reasons.append(str(e))
+                code = e.code
                 continue
             for name in rule.then:
                 outputs = (self.posts[name](g, node, outputs[0]), *outputs[1:])
@@ -232,7 +234,7 @@ class RuleSet:
         if not reasons:
             versions = ", ".join(f"{r.since or ''}..{r.until or ''}" for r in rules)
             reasons = [f"version {node.version} is outside the supported versions ({versions})"]
-        raise node.refuse("; ".join(dict.fromkeys(reasons)))
+        raise node.refuse("; ".join(dict.fromkeys(reasons)), code=code)
 
     def apply_emit(self, e: EmitContext, node: Node, overrides: Mapping[str, Any] | None = None) -> str:
         """Emit an IR node with the best matching rule; returns "" or the reasons why none applies."""

@@ -1,0 +1,128 @@
+"""Reductions over axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Node
+from convcore.rules import MISSING, A, ForeignNode, I, NotExpressible, isomorphism
+
+from .base import RULES
+from .steps import Steps, dtype_known
+
+
+def _axes_load(v: Any) -> tuple[int, ...] | None:
+    """No axes at all means every axis."""
+    axes = (v,) if isinstance(v, int) else tuple(int(i) for i in v)
+    return axes or None
+
+
+def _axes_emit(v: Any) -> list[int]:
+    if not v:
+        raise NotExpressible("a reduction over no axis has no attribute form")
+    return list(v)
+
+
+isomorphism("onnx_axes", _axes_load, _axes_emit, "a list of axes; an empty one means all")
+
+_REDUCTIONS = {
+    "ReduceSum": "sum", "ReduceMean": "mean", "ReduceMax": "max", "ReduceMin": "min", "ReduceProd": "prod",
+    "ReduceL1": "l1_norm", "ReduceL2": "l2_norm", "ReduceLogSum": "log_sum", "ReduceLogSumExp": "logsumexp",
+    "ReduceSumSquare": "sum_square",
+}  # fmt: skip
+_SINCE = {_type: 13 if _type == "ReduceSum" else 18 for _type in _REDUCTIONS}  # where axes became an input
+
+for _type, _op in _REDUCTIONS.items():
+    _keep = A("keepdims", 1, "bool_int")
+    RULES.op(_type, _op, "data=x", until=_SINCE[_type] - 1, axes=A("axes", None, "onnx_axes"), keepdims=_keep)
+    RULES.op(
+        _type, _op, "data=x, axes=_", since=_SINCE[_type], when={"noop_with_empty_axes": frozenset({0, MISSING})},
+        axes=I("axes", None, "onnx_axes"), keepdims=_keep,
+    )  # fmt: skip
+
+
+def _no_axes(op_name: str) -> Any:
+    """``noop_with_empty_axes``: without axes nothing is reduced, but what the op does to each element is done."""
+
+    def load(g: Any, node: ForeignNode) -> Any:
+        given = node.input(1)
+        axes = () if given is None else g.constant(given)
+        if axes is None:
+            raise node.refuse("its axes must be a constant", code="requires_constant_input")
+        keep = bool(node.attr("keepdims", 1))
+        return g.b.op(op_name, node.inputs[0], axes=tuple(int(a) for a in axes), keepdims=keep)
+
+    return load
+
+
+for _type, _op in _REDUCTIONS.items():
+    RULES.load(_type, since=_SINCE[_type], when={"noop_with_empty_axes": 1}, ops=(_op,))(_no_axes(_op))
+
+
+@RULES.emit("sum", "mean", "max", "min", "prod", foreign=("Identity",))
+def emit_over_no_axis(e: Any, node: Node) -> None:
+    if node.attrs["axes"] != ():
+        raise NotExpressible("axes are given")
+    Steps(e, node).last("Identity", node.inputs[0])
+
+
+# ---- booleans
+
+
+def _of_booleans(op_name: str) -> Any:
+    def load(g: Any, node: ForeignNode) -> Any:
+        if dtype_known(node.inputs[0]) is not DType.BOOL:
+            raise NotExpressible("the input is not boolean")
+        return _no_axes(op_name)(g, node) if node.attr("noop_with_empty_axes", 0) else _reduced(g, node, op_name)
+
+    return load
+
+
+def _reduced(g: Any, node: ForeignNode, op_name: str) -> Any:
+    given = node.input(1)
+    axes = None if given is None else g.constant(given)
+    if given is not None and axes is None:
+        raise node.refuse("its axes must be a constant", code="requires_constant_input")
+    keep = bool(node.attr("keepdims", 1))
+    return g.b.op(op_name, node.inputs[0], axes=None if axes is None else _axes_load(axes), keepdims=keep)
+
+
+for _type, _op in {"ReduceMax": "any", "ReduceMin": "all"}.items():
+    RULES.load(_type, since=20, priority=1, ops=(_op,))(_of_booleans(_op))
+
+
+@RULES.emit("any", "all", foreign=("ReduceMax", "ReduceMin"))
+def emit_of_booleans(e: Any, node: Node) -> None:
+    """The largest (or smallest) of 0 and 1; booleans are allowed from opset 20, before it they pass through int32."""
+    s = Steps(e, node)
+    x, axes = s.handle(node.inputs[0]), node.attrs["axes"]
+    kind = "ReduceMax" if node.op == "any" else "ReduceMin"
+    if axes == ():
+        s.last("Identity", x)
+        return
+    keep = {} if node.attrs["keepdims"] else {"keepdims": 0}
+    old = e.version is not None and e.version < 18
+    if old and axes is not None:
+        keep["axes"] = list(axes)
+    ins = [] if old or axes is None else [s.ints(*axes)]
+    if e.version is not None and e.version < 20:
+        y = s.add(kind, s.Cast(x, to=6), *ins, **keep)
+        s.last("Cast", y, to=9)
+    else:
+        s.last(kind, x, *ins, **keep)
+
+
+# ---- global pooling
+
+
+@RULES.emit("mean", "max", priority=1, foreign=("GlobalAveragePool", "GlobalMaxPool"))
+def emit_global_pool(e: Any, node: Node) -> None:
+    """Over all axes from the third on, kept: what ONNX calls global pooling."""
+    x = node.inputs[0]
+    rank = x.rank
+    if rank is None or rank < 3 or node.attrs["axes"] != tuple(range(2, rank)) or not node.attrs["keepdims"]:
+        raise NotExpressible("not a reduction over every axis from the third on")
+    if not dtype_known(x).is_float:
+        raise NotExpressible("global pooling is of floats")
+    Steps(e, node).last("GlobalAveragePool" if node.op == "mean" else "GlobalMaxPool", x)
