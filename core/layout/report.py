@@ -1,0 +1,113 @@
+"""What the layout pass did and what remains."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..ir.dims import Shape, shape_text
+
+__all__ = ["IOLayout", "LayoutReport", "Remaining", "Unresolved"]
+
+
+@dataclass(frozen=True)
+class IOLayout:
+    """The order of one graph input or output: stored axis i is axis ``perm[i]`` of the source model's."""
+
+    name: str
+    kind: str  # "input" | "output"
+    perm: tuple[int, ...]
+    shape: Shape | None  # as it is now
+    policy: str  # "source" | "target" | "explicit"
+
+    @property
+    def changed(self) -> bool:
+        return self.perm != tuple(range(len(self.perm)))
+
+    def __str__(self) -> str:
+        where = f"{self.kind} {self.name!r} {shape_text(self.shape)}"
+        if not self.changed:
+            return f"{where}: source order"
+        return f"{where}: axes {', '.join(map(str, self.perm))} of the source ({self.policy})"
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """A transpose the pass had to put in."""
+
+    name: str
+    value: str
+    perm: tuple[int, ...]
+    shape: Shape | None  # of what goes in
+    elements: int  # moved per run; symbolic sizes count as 1
+    forced_by: str
+
+    def __str__(self) -> str:
+        return (
+            f"transpose {self.name!r} {shape_text(self.shape)} by {', '.join(map(str, self.perm))}: "
+            f"{self.elements} elements, because of {self.forced_by}"
+        )
+
+
+@dataclass(frozen=True)
+class Unresolved:
+    """A layout-bearing node that could not be given the layout the target wants."""
+
+    node: str
+    op: str
+    origin: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.op} {self.node!r} from {self.origin}: {self.why}"
+
+
+@dataclass
+class LayoutReport:
+    """The outcome of :func:`convcore.layout.assign.assign`."""
+
+    inputs: list[IOLayout] = field(default_factory=list)
+    outputs: list[IOLayout] = field(default_factory=list)
+    remaining: list[Remaining] = field(default_factory=list)
+    unresolved: list[Unresolved] = field(default_factory=list)
+    changed_nodes: int = 0  # nodes that now run in another order
+    folded_weights: int = 0  # constants permuted
+    removed: int = 0  # transposes of the source model that became unnecessary
+    regions: list[LayoutReport] = field(default_factory=list)
+
+    @property
+    def elements(self) -> int:
+        """Elements moved by all transposes that were put in, regions included (each counted once)."""
+        return sum(r.elements for r in self.remaining) + sum(r.elements for r in self.regions)
+
+    def __str__(self) -> str:
+        lines = [str(x) for x in (*self.inputs, *self.outputs)]
+        lines.append(
+            f"{self.changed_nodes} nodes re-laid, {self.folded_weights} weights permuted, {self.removed} transposes removed, "
+            f"{len(self.remaining)} put in"
+        )
+        lines += [str(x) for x in (*self.remaining, *self.unresolved)]
+        for region in self.regions:
+            if region.changed_nodes or region.unresolved:
+                lines += ["  in a region: " + line for line in str(region).splitlines()]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-like data; sizes are text where symbolic."""
+
+        def plain(x: Any) -> Any:
+            if isinstance(x, dict):
+                return {k: plain(v) for k, v in x.items()}
+            if isinstance(x, (list, tuple)):
+                return [plain(v) for v in x]
+            return x if x is None or isinstance(x, (int, float, str, bool)) else str(x)
+
+        out: dict[str, Any] = plain(
+            {
+                k: [asdict(x) for x in getattr(self, k)]
+                for k in ("inputs", "outputs", "remaining", "unresolved")
+            }
+        )
+        out.update(changed_nodes=self.changed_nodes, folded_weights=self.folded_weights, removed=self.removed)
+        out["regions"] = [r.to_dict() for r in self.regions]
+        return out

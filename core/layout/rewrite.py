@@ -1,0 +1,302 @@
+"""Rewriting a graph once every node's state is known: attributes, shapes, weights, and the transposes that are left.
+
+Whatever orders meet at an edge are converted, so the result is exact for any choice of states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ..ir.builder import Builder
+from ..ir.graph import Graph, Node, Value
+from ..ops.axes import Layout, Perm
+from .fold import convert, lay_out
+from .mincut import TARGET
+from .orders import Block, Order, identity, moved_elements
+from .report import IOLayout, LayoutReport, Remaining
+from .rules import Carried, node_rule
+
+__all__ = ["Plan", "rewrite"]
+
+
+@dataclass
+class Plan:
+    """What the assignment decided."""
+
+    graph: Graph
+    cand: dict[Value, Order]
+    label: dict[Value, tuple[str, str]]
+    cars: dict[Node, Carried]
+    state_in: dict[Node, int]
+    state_out: dict[Node, int]
+    pins: dict[Node, int]
+    io: dict[Value, Order | None]
+    policy: Mapping[Value, str | Order]
+    layouts: Mapping[str, str]
+
+
+_ConstKey = tuple["Order | None", tuple[int, ...], tuple[tuple[int, Block], ...]]
+
+
+def rewrite(plan: Plan, report: LayoutReport) -> None:
+    """Apply a plan to its graph and fill in the report."""
+    if plan.cand or any(o is not None for o in plan.io.values()):
+        _Rewriter(plan, report).run()
+    g = plan.graph
+    for kind, values in (("input", g.inputs), ("output", g.outputs)):
+        for v in values:
+            if kind == "output" and v in plan.io:  # unchanged by the rewriter
+                pass
+            order = plan.io.get(v)
+            policy = plan.policy.get(v, "source")
+            perm = order.perm if order is not None else tuple(range(v.rank or 0))
+            (report.inputs if kind == "input" else report.outputs).append(
+                IOLayout(v.name, kind, perm, v.shape, policy if isinstance(policy, str) else "explicit")
+            )
+
+
+class _Rewriter:
+    def __init__(self, plan: Plan, report: LayoutReport) -> None:
+        self.plan, self.report, self.graph = plan, report, plan.graph
+        self.stored: dict[Value, Order] = {}
+        self.shape0 = {v: v.shape for v in plan.cand}
+        self.made: dict[tuple[Value, Order | None, tuple[int, ...]], Value] = {}
+        self.consts: dict[Value, dict[_ConstKey, list[tuple[Node, int]]]] = {}
+        self.transposes: list[Node] = []
+
+    def run(self) -> None:
+        plan = self.plan
+        touched = dict.fromkeys(plan.state_in)
+        for v, o in plan.io.items():
+            if o is not None and v.producer is None and v.tensor is None:
+                self.shape0.setdefault(v, v.shape)
+                touched.update(dict.fromkeys(v.users))
+        ins = {n: self._needs(n) for n in touched}
+        for v in self.graph.inputs:
+            o = plan.io.get(v)
+            if o is not None:
+                self._store(v, o)
+        for node in touched:
+            self._turn(node)
+        for node, needs in ins.items():
+            self._feed(node, needs)
+        for v, by_key in self.consts.items():
+            self._constant(v, by_key)
+        self._outputs()
+        for node in self.transposes:
+            self._drop_transpose(node)
+        self.graph.prune_weights()
+
+    # ---- nodes
+    def _needs(self, node: Node) -> list[Order | None]:
+        """The order in which a node takes each input."""
+        plan = self.plan
+        if plan.state_in.get(node) != TARGET:
+            return [None] * len(node.inputs)
+        car = plan.cars.get(node)
+        if car is not None:
+            return [None if o is None or o.identity else o for o in car.ins]
+        x = node.inputs[0]  # a transpose
+        return [None if x is None else plan.cand.get(x)]
+
+    def _store(self, v: Value, o: Order) -> None:
+        if o.identity:
+            return
+        self.stored[v] = o
+        if v.shape is not None:
+            v.shape = o.shape(v.shape)
+
+    def _turn(self, node: Node) -> None:
+        """Attributes and outputs of a node in its state."""
+        plan = self.plan
+        car = plan.cars.get(node)
+        if car is not None:
+            if plan.state_in.get(node) == TARGET:
+                self.report.changed_nodes += 1
+                if car.attrs:
+                    node.attrs.update(car.attrs)
+                for v, o in zip(node.outputs, car.outs):
+                    if o is not None:
+                        self._store(v, o)
+            return
+        rule = node_rule(node.op)
+        if rule is None or not isinstance(rule.rule, Perm) or node in plan.pins or node not in plan.state_in:
+            return
+        x, y = node.inputs[0], node.output
+        cx = plan.cand.get(x) if x is not None and plan.state_in[node] == TARGET else None
+        cy = plan.cand.get(y) if plan.state_out[node] == TARGET else None
+        if cx is None and cy is None:
+            return
+        attr = rule.rule.attr
+        perm = node.attrs[attr]
+        same = identity(len(perm))
+        a, b = cx or same, cy or same
+        # axis i of what is stored of y is source axis b.perm[i] of y, hence perm[...] of x, stored at a.inv[...]
+        node.attrs[attr] = tuple(a.inv[perm[p]] for p in b.perm)
+        self.report.changed_nodes += 1
+        if cy is not None:
+            self._store(y, cy)
+        if node.attrs[attr] == same.perm:
+            self.transposes.append(node)
+
+    def _feed(self, node: Node, needs: list[Order | None]) -> None:
+        """Connect every input in the order the node takes it."""
+        car = self.plan.cars.get(node) if self.plan.state_in.get(node) == TARGET else None
+        stored = self.stored
+        for i, v in enumerate(node.inputs):
+            if v is None:
+                continue
+            q = needs[i]
+            if v.tensor is not None:
+                lift = car.lifts.get(i, ()) if car is not None else ()
+                params = tuple(car.params[i].items()) if car is not None and i in car.params else ()
+                if q is not None or lift or params:
+                    self.consts.setdefault(v, {}).setdefault((q, lift, params), []).append((node, i))
+                continue
+            lift = car.lifts.get(i, ()) if car is not None and car.lifts else ()
+            if stored.get(v) is not q or lift:
+                node.set_input(i, self._converted(v, q, lift, node))
+
+    def _converted(self, v: Value, q: Order | None, lift: tuple[int, ...], user: Node | None) -> Value:
+        """``v`` in another order (None: the source's), made once per order."""
+        key = (v, q, lift)
+        found = self.made.get(key)
+        if found is not None:
+            return found
+        if lift:
+            base = v if self.stored.get(v) is q else self._converted(v, q, (), user)
+            b = self._builder(base, user)
+            out: Value = b.op("unsqueeze", base, axes=lift, node_name=self.graph.fresh_name(f"{v.name}/unsqueeze"))
+        else:
+            b = self._builder(v, user)
+            rank = len(v.shape or ())
+            have = self.stored.get(v) or identity(rank)
+            name = self.graph.fresh_name(f"{v.name}/to_{self._label(v, q, user)}")
+            before = v.shape
+            out = convert(b, v, have, q or identity(rank), name)
+            source = self.shape0.get(v) or before or ()
+            self.report.remaining.append(
+                Remaining(
+                    name, v.name, tuple(have.inv[p] for p in (q or identity(rank)).perm), before,
+                    moved_elements(source, have, q or identity(rank)), self._cause(v, q, user),
+                )
+            )  # fmt: skip
+        self.made[key] = out
+        return out
+
+    def _builder(self, v: Value, user: Node | None) -> Builder:
+        """Inserts right after the value is made."""
+        after = v.producer
+        before = self.graph._first if after is None else after._next
+        origin = after.origin if after is not None else user.origin if user is not None else None
+        b = Builder(self.graph, before=before)
+        if origin is not None:
+            b.origin = origin.by("layout")
+        return b
+
+    def _label(self, v: Value, q: Order | None, user: Node | None) -> str:
+        target, source = self.plan.label.get(v, ("other_order", "source_order"))
+        if q is None:
+            return source
+        if q is self.plan.cand.get(v):
+            return target
+        rule = None if user is None else node_rule(user.op)
+        if user is not None and rule is not None and isinstance(rule.rule, Layout):
+            return str(user.attrs[rule.rule.attr])
+        return "other_order"
+
+    def _cause(self, v: Value, q: Order | None, user: Node | None) -> str:
+        """The node that keeps the source order, which is why a conversion is there."""
+        plan = self.plan
+        if v in self.stored and q is not None:
+            return f"{user} which needs an order of its own" if user is not None else "an explicit output order"
+        if user is None:
+            return f"graph output {v.name!r}"
+        if v in self.stored:  # towards the source order: look forward among consumers
+            start: Node | None = user
+        else:
+            start = v.producer
+            if start is None:
+                return f"graph input {v.name!r}, which keeps the source's order"
+        seen = {start}
+        stack = [start]
+        steps = 0
+        while stack and steps < 1000:
+            n = stack.pop()
+            steps += 1
+            if n is None:
+                continue
+            if n in plan.pins or n not in plan.state_in:
+                return f"{n}, which keeps the source's order"
+            near = [u for w in n.outputs for u in w.users] + [w.producer for w in n.inputs if w is not None]
+            for m in near:
+                if m is not None and m not in seen and plan.state_in.get(m) != TARGET and m in plan.state_in:
+                    seen.add(m)
+                    stack.append(m)
+        return str(user)
+
+    # ---- constants
+    def _constant(self, v: Value, by_key: dict[_ConstKey, list[tuple[Node, int]]]) -> None:
+        """Permuted views; the value itself changes when all its uses do, else a second weight shares its storage."""
+        assert v.tensor is not None
+        tensor = v.tensor
+        alone = len(by_key) == 1 and sum(map(len, by_key.values())) == len(v.uses) and v not in self.plan.io
+        for (q, lift, params), uses in by_key.items():
+            new = lay_out(tensor, q, lift, dict(params))
+            self.report.folded_weights += 1
+            if alone:
+                v.tensor, v.shape = new, new.shape
+                continue
+            w = self.graph.add_weight(
+                self.graph.fresh_name(f"{v.name}/re-laid"), new, trainable=v.trainable, source=v.source
+            )
+            for node, i in uses:
+                node.set_input(i, w)
+
+    # ---- the graph's own outputs
+    def _outputs(self) -> None:
+        plan, g = self.plan, self.graph
+        done: dict[Value, Value] = {}
+        for k, v in enumerate(g.outputs):
+            want = plan.io.get(v)
+            if self.stored.get(v) is want or v.tensor is not None:
+                continue
+            if v not in done:
+                out = self._converted(v, want, (), None)
+                if v.producer is not None:
+                    self._swap_names(v, out, want)
+                plan.io[out] = want
+                if v in plan.policy:
+                    self.plan.policy = {**self.plan.policy, out: plan.policy[v]}
+                done[v] = out
+            g.outputs[k] = done[v]
+
+    def _swap_names(self, v: Value, out: Value, want: Order | None) -> None:
+        """An output of the graph keeps its name; what was called so is now an inner value."""
+        name = v.name
+        v.name = self.graph.fresh_name(f"{name}/{'source_order' if want is not None else self._label(v, self.stored.get(v), None)}")
+        out.name = name
+        for n, r in enumerate(self.report.remaining):
+            if r.value == name:
+                self.report.remaining[n] = replace(r, value=v.name)
+
+    def _drop_transpose(self, node: Node) -> None:
+        """A transpose that became the identity goes; one whose result is a graph output stays as ``identity`` for its name."""
+        x, y = node.inputs[0], node.output
+        assert x is not None
+        self.report.removed += 1
+        if y.is_output:
+            node.op = "identity"
+            node.attrs = {}
+            node.origin = node.origin.by("layout")
+            return
+        y.replace_uses(x)
+        for n, layer in enumerate(self.graph.layers):
+            if any(v is y for v in (*layer.outputs, *layer.inputs)):
+                self.graph.layers[n] = replace(
+                    layer,
+                    outputs=tuple(x if v is y else v for v in layer.outputs),
+                    inputs=tuple(x if v is y else v for v in layer.inputs),
+                )
+        self.graph.remove(node)
