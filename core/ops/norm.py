@@ -94,7 +94,7 @@ NORM.op(
     "batch_norm", "x:float, scale:float?, bias:float?, mean:float, var:float",
     "(x - mean) / sqrt(var + epsilon) * scale + bias with given statistics, one per element of ``axis``.",
     attrs={"epsilon": EPSILON, "axis": AxisAttr(1)}, infer=_per_channel("scale", "bias", "mean", "var"), reference=_batch_norm,
-    body=_batch_norm_body, axes=Axis("axis", fixed=("scale", "bias", "mean", "var")),
+    body=_batch_norm_body, axes=Axis("axis", fixed=("scale", "bias", "mean", "var"), along=("scale", "bias", "mean", "var")),
     samples=[
         Sample((2, 3, 5, 7), (3,), (3,), (3,), _VAR, epsilon=1e-3, axis=1),
         Sample((2, 5, 7, 3), None, (3,), (3,), _VAR, epsilon=1e-5, axis=-1),
@@ -266,7 +266,7 @@ NORM.op(
     "instance_norm", "x:float, scale:float?, bias:float?",
     "Per sample (axis 0) and channel: (x - mean) / sqrt(variance + epsilon) over the other axes, then scale and bias per channel.",
     attrs={"epsilon": EPSILON, "axis": AxisAttr(1)}, infer=_instance_shape, reference=_instance_norm, body=_instance_norm_body,
-    axes=Axis("axis", fixed=("scale", "bias"), stay=(0,)),
+    axes=Axis("axis", fixed=("scale", "bias"), along=("scale", "bias"), stay=(0,)),
     samples=[Sample((2, 3, 5, 7), (3,), (3,), epsilon=1e-3, axis=1), Sample((2, 5, 7, 3), (3,), epsilon=1e-5, axis=-1)],
 )  # fmt: skip
 

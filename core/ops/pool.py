@@ -125,14 +125,15 @@ POOL.op(
 
 
 def _lp_body(b: Any, x: Any, *, p: float, layout: str, **attrs: Any) -> Any:
+    b.require(x.shape is not None, "lp_pool: the number of axes of x must be known")
     first = layout == "channels_first"
-    _, _, space = axis_sizes(x.shape, layout)
-    out = _sizes(x.shape, {**attrs, "layout": layout})
+    space: Any = axis_sizes(x.shape, layout)[2]
+    out: list[Any] = _sizes(x.shape, {**attrs, "layout": layout})
     b.require(all(n is not None for n in (*space, *out)), "lp_pool: the spatial sizes must be known")
     k, s, d, pads = attrs["kernel"], attrs["strides"], attrs["dilations"], attrs["pads"]
-    full = [
-        full_pads(n, k[i], s[i], d[i], pads if isinstance(pads, str) else pads[i], out[i]) for i, n in enumerate(space)
-    ]  # type: ignore[arg-type]
+    full = []
+    for n, o, i in zip(space, out, range(len(space))):
+        full.append(full_pads(n, k[i], s[i], d[i], pads if isinstance(pads, str) else pads[i], o))
     y = b.pow(b.abs(x), b.like(x, p))
     y = b.pad(y, pads=((0, 0), (0, 0), *full) if first else ((0, 0), *full, (0, 0)))
     y = b.avg_pool(y, kernel=k, strides=s, dilations=d, layout=layout)
@@ -218,6 +219,7 @@ def _adaptive_body(kind: str) -> Any:
     """Global where the output is 1, a plain pool where bins are equal, else one reduction per bin."""
 
     def body(b: Any, x: Any, *, output_size: Any, layout: str) -> Any:
+        b.require(x.shape is not None, "adaptive pooling: the number of axes of x must be known")
         start = 2 if layout == "channels_first" else 1
         reduce = b.mean if kind == "mean" else b.max
         todo = [(start + i, o) for i, o in enumerate(output_size) if o is not None and o != x.shape[start + i]]

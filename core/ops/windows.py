@@ -48,7 +48,8 @@ def sliding(x: Array, kernel: Sequence[int], strides: Sequence[int], dilations: 
     steps = tuple(slice(None, None, s) for s in strides)
     taps = tuple(slice(None, None, dil) for dil in dilations)
     at: tuple[Any, ...] = (slice(None), slice(None), *steps, *taps)
-    return w[at]
+    view: Array = w[at]
+    return view
 
 
 def spatial_axes(x: Array, layout: str) -> tuple[int, ...]:
@@ -105,7 +106,7 @@ def taps(
 def spatial_attrs(*names: str) -> Callable[[dict[str, Any], Sequence[Value | None]], None]:
     """A normaliser that fills None with the neutral value and checks one entry per spatial axis.
 
-    The number of spatial axes is that of the first input less two. Neutral: 1 for strides and dilations, 0 for the rest.
+    The number of spatial axes is that of the first input less two. Neutral: 1 for strides and dilations, else 0.
     """
 
     def normalize(attrs: dict[str, Any], inputs: Sequence[Value | None]) -> None:
