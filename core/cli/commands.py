@@ -1,0 +1,359 @@
+"""The commands. Results go to stdout, progress and logs to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import OutputError, UnsupportedError, UsageError
+from ..host import host
+from ..ir.dims import shape_text
+from ..model import Model, as_list
+from ..pipeline import ATOL, RTOL
+from ..pipeline import check as find_problems
+from ..pipeline import convert as convert_model
+from ..pipeline import load as load_model
+from ..pipeline import verify as verify_models
+
+__all__ = ["check", "convert", "inspect", "ops", "plugins", "rules", "run", "verify"]
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _options(args: Namespace) -> dict[str, Any]:
+    """Options of plugins that were given, by name."""
+    return {k[7:]: v for k, v in vars(args).items() if k.startswith("plugin_") and v is not None}
+
+
+class _Progress:
+    """One status line on a terminal's stderr; nothing otherwise."""
+
+    def __init__(self) -> None:
+        self.on = sys.stderr.isatty()
+        self.start = time.monotonic()
+
+    def __call__(self, what: str, part: float) -> None:
+        if self.on:
+            bar = "#" * int(20 * part)
+            sys.stderr.write(f"\r\x1b[K[{bar:<20}] {what} {time.monotonic() - self.start:.1f} s")
+            if part >= 1:
+                sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        if self.on:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def _arrays(specs: list[str], names: list[str]) -> dict[str, Any]:
+    """``[NAME=]FILE`` arguments as arrays by input name."""
+    out: dict[str, Any] = {}
+    free = [n for n in names]
+    for spec in specs:
+        name, sep, file = spec.partition("=")
+        if not sep or Path(spec).exists():
+            name, file = "", spec
+        if not Path(file).is_file():
+            raise UsageError(f"{file}: no such file")
+        try:
+            loaded = np.load(file, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as e:
+            raise UsageError(f"{file}: not a .npy or .npz file: {e}") from None
+        if isinstance(loaded, np.ndarray):
+            items = {name or "": loaded}
+        else:
+            items = {k: loaded[k] for k in loaded.files}
+            if name:
+                if len(items) != 1:
+                    raise UsageError(f"{file} holds {len(items)} arrays: drop {name}=")
+                items = {name: next(iter(items.values()))}
+            elif not set(items) <= set(names):
+                items = dict(enumerate_names(items, free))
+        for key, value in items.items():
+            if not key:
+                if not free:
+                    raise UsageError(f"more inputs than the model has ({', '.join(names)})")
+                key = free[0]
+            if key not in names:
+                raise UsageError(f"no input {key!r}; inputs are {', '.join(names)}")
+            if key in out:
+                raise UsageError(f"input {key!r} is given twice")
+            out[key] = value
+            free.remove(key)
+    if free:
+        raise UsageError(f"missing inputs: {', '.join(free)}")
+    return out
+
+
+def enumerate_names(items: dict[str, Any], free: list[str]) -> list[tuple[str, Any]]:
+    """Arrays of a file whose names are not input names, taken in order."""
+    if len(items) > len(free):
+        raise UsageError(f"the file holds {len(items)} arrays ({', '.join(items)}), inputs left: {', '.join(free) or 'none'}")
+    return list(zip(free, items.values()))
+
+
+def convert(args: Namespace) -> int:
+    """``convcore convert``."""
+    source = Path(args.source)
+    progress = _Progress()
+    out = args.output
+    if out is None:
+        if args.to is None:
+            raise UsageError("name the output file (-o) or the target format (--to)")
+        f = host().framework(args.to)
+        out = source.with_suffix(f.default_suffix)
+        if out == source:
+            raise UsageError(f"the output would overwrite {source}: name it with -o")
+    example = None
+    model: Any = source
+    if args.input and not args.no_check:
+        model = load_model(
+            source, args.weights, format=args.format, input_shapes=args.input_shape, **_load_options(args)
+        )
+        example = _arrays(args.input, [t.name for t in model.inputs])
+    options = _options(args)
+    if isinstance(model, Model):
+        options = {k: v for k, v in options.items() if k not in _load_options(args)}
+    try:
+        done = convert_model(
+            model, args.to, out, weights=args.weights, format=args.format, example_inputs=example,
+            check=False if args.no_check else "native" if args.check == "native" else True,
+            rtol=RTOL if args.rtol is None else args.rtol, atol=ATOL if args.atol is None else args.atol,
+            io_layout=args.io_layout, input_shapes=args.input_shape, keep=args.keep, progress=progress, **options,
+        )  # fmt: skip
+    except UnsupportedError as e:
+        progress.clear()
+        if args.report == "json":
+            _say(json.dumps({"ok": False, "problems": [p.to_dict() for p in e.problems]}, indent=1))
+        raise
+    finally:
+        progress.clear()
+    _print_report(done.report, args.report)
+    return 0 if done.report.ok else 5
+
+
+def _load_options(args: Namespace) -> dict[str, Any]:
+    names = {o.name for f in host().frameworks for o in host().options(f) if o.stage == "load"}
+    return {k: v for k, v in _options(args).items() if k in names}
+
+
+def _print_report(report: Any, how: str) -> None:
+    if how == "json":
+        _say(report.to_json())
+    elif how == "text":
+        _say(str(report))
+
+
+def check(args: Namespace) -> int:
+    """``convcore check``."""
+    found = find_problems(
+        args.source, args.to, weights=args.weights, format=args.format, input_shapes=args.input_shape, **_options(args)
+    )
+    if args.report == "json":
+        _say(json.dumps({"ok": not found, "problems": [p.to_dict() for p in found]}, indent=1))
+    elif found:
+        _say(f"{len(found)} problem{'s' if len(found) != 1 else ''} on the way to {args.to}:")
+        for p in found:
+            _say(f"  {p}")
+    else:
+        _say(f"nothing stands in the way of converting {args.source} to {args.to}")
+    return UnsupportedError.exit_code if found else 0
+
+
+def inspect(args: Namespace) -> int:
+    """``convcore inspect``."""
+    model = load_model(args.source, args.weights, format=args.format, input_shapes=args.input_shape, **_options(args))
+    if args.ir:
+        sys.stdout.write(str(model.graph))
+        return 0
+    meta = model.metadata
+    if args.json:
+        data = {
+            "name": model.name, "framework": model.framework, "kind": model.kind, "version": meta.get("version", ""),
+            "inputs": [_tensor(t) for t in model.inputs], "outputs": [_tensor(t) for t in model.outputs],
+            "parameters": model.num_params,
+            "layers": [
+                {"name": x.name, "type": x.type, "outputs": [_tensor(t) for t in x.outputs], "parameters": x.params}
+                for x in model.layers
+            ],
+            "metadata": meta, "problems": [p.to_dict() for p in model.problems],
+        }  # fmt: skip
+        _say(json.dumps(data, indent=1, default=str))
+        return 0
+    _say(model.summary())
+    for key, value in meta.items():
+        if key not in ("framework", "kind", "notes") and value not in ("", None, [], {}):
+            _say(f"{key}: {value}" if not isinstance(value, (dict, list)) else f"{key}: {json.dumps(value, default=str)[:500]}")
+    for note in meta.get("notes", []):
+        _say(f"note: {note}")
+    if model.problems:
+        _say(f"{len(model.problems)} layer{'s' if len(model.problems) != 1 else ''} convcore cannot convert:")
+        for p in model.problems:
+            _say(f"  {p}")
+    return 0
+
+
+def _tensor(t: Any) -> dict[str, Any]:
+    shape = None if t.shape is None else [d if isinstance(d, int) else None if d is None else str(d) for d in t.shape]
+    return {"name": t.name, "dtype": str(t.dtype), "shape": shape}
+
+
+def run(args: Namespace) -> int:
+    """``convcore run``."""
+    model = load_model(args.source, args.weights, format=args.format, input_shapes=args.input_shape, **_options(args))
+    if args.output is not None:
+        out = Path(args.output)
+        if out.suffix not in (".npy", ".npz"):
+            raise OutputError(f"{out}: write .npy or .npz")
+        if out.is_dir() or not out.parent.is_dir():
+            raise OutputError(f"{out} cannot be written: " + ("it is a folder" if out.is_dir() else "its folder does not exist"))
+    inputs = _arrays(args.input, [t.name for t in model.inputs])
+    part = model if args.until is None else model[args.until]
+    wanted = {t.name for t in part.inputs}
+    arrays = as_list(part({k: v for k, v in inputs.items() if k in wanted}))
+    named = {t.name: a for t, a in zip(part.outputs, arrays)}
+    if args.output is None:
+        for name, a in named.items():
+            text = np.array2string(a, threshold=20, edgeitems=3, precision=6)
+            _say(f"{name}: {a.dtype}{shape_text(a.shape)}\n{text}")
+        return 0
+    if out.suffix == ".npy":
+        if len(arrays) != 1:
+            raise OutputError(f"the model has {len(arrays)} outputs: write .npz")
+        _save(out, lambda f: np.save(f, arrays[0], allow_pickle=False))
+    else:
+        _save(out, lambda f: np.savez(f, **named))
+    return 0
+
+
+def _save(out: Path, write: Any) -> None:
+    try:
+        with out.open("wb") as f:
+            write(f)
+    except OSError as e:
+        raise OutputError(f"{out} cannot be written: {e.strerror}") from None
+
+
+def verify(args: Namespace) -> int:
+    """``convcore verify``."""
+    inputs = None
+    a: Any = args.a
+    if args.input:
+        model = load_model(args.a, args.weights_a, format=args.from_a)
+        inputs = _arrays(args.input, [t.name for t in model.inputs])
+    report = verify_models(
+        a, args.b, inputs=inputs, weights_a=args.weights_a, weights_b=args.weights_b, format_a=args.from_a, format_b=args.from_b,
+        rtol=RTOL if args.rtol is None else args.rtol, atol=ATOL if args.atol is None else args.atol, native=not args.interpreter,
+    )  # fmt: skip
+    _print_report(report, args.report)
+    if not report.ok:
+        sys.stderr.write("convcore: the outputs differ\n")
+    return 0 if report.ok else 5
+
+
+def plugins(args: Namespace) -> int:
+    """``convcore plugins``."""
+    h = host()
+    frameworks = h.frameworks
+    data = [
+        {
+            "name": i.name, "distribution": i.distribution, "version": i.version, "loaded": i.loaded, "error": i.error,
+            "frameworks": {
+                f: {
+                    "title": frameworks[f].title, "suffixes": list(frameworks[f].suffixes), "load": bool(frameworks[f].load),
+                    "emit": bool(frameworks[f].emit),
+                    "options": [
+                        {"name": o.name, "stage": o.stage, "default": o.default, "help": o.help} for o in h.options(f)
+                    ],
+                }
+                for f in i.frameworks
+            },
+        }
+        for i in h.plugins
+    ]  # fmt: skip
+    if args.json:
+        _say(json.dumps(data, indent=1, default=str))
+        return 0
+    if not data:
+        _say("no plugin is installed: pip install convcore-keras convcore-onnx")
+    for p in data:
+        state = f"BROKEN: {p['error']}" if p["error"] else "ok"
+        _say(f"{p['name']}  {p['distribution']} {p['version']}  {state}")
+        for name, f in p["frameworks"].items():  # type: ignore[attr-defined]
+            does = " and ".join(w for w, on in (("reads", f["load"]), ("writes", f["emit"])) if on) or "adds to it"
+            _say(f"  {name}: {f['title']}, {does} {' '.join(f['suffixes'])}")
+            for o in f["options"]:
+                default = "" if o["default"] is None else f" (default {o['default']})"
+                _say(f"    --{o['name'].replace('_', '-')}  {o['help']}{default}")
+    return 0
+
+
+def ops(args: Namespace) -> int:
+    """``convcore ops``."""
+    from ..ops import all_ops, op
+
+    host().load_ops()
+    chosen = [op(args.name)] if args.name else [all_ops()[k] for k in sorted(all_ops())]
+    if args.json:
+        _say(json.dumps([_op_data(o) for o in chosen], indent=1, default=str))
+    elif args.name:
+        d = _op_data(chosen[0])
+        _say(f"{d['name']}({', '.join(d['inputs'])}) -> {', '.join(d['outputs'])}\n{d['doc']}")
+        for name, a in d["attributes"].items():
+            _say(f"  {name}: {a['kind']}" + (f" = {a['default']}" if "default" in a else "") + (f"  {a['doc']}" if a["doc"] else ""))
+        _say(f"axis rule: {d['axis_rule']}" + ("; has a body over simpler ops" if d["composite"] else ""))
+    else:
+        width = max(len(o.name) for o in chosen)
+        for o in chosen:
+            _say(f"{o.name:<{width}}  {o.family:<12} {o.doc.splitlines()[0] if o.doc else ''}")
+    return 0
+
+
+def _op_data(o: Any) -> dict[str, Any]:
+    from ..ops.declare import REQUIRED
+
+    return {
+        "name": o.name, "family": o.family, "doc": o.doc, "distribution": o.distribution,
+        "inputs": [a.name + (f":{a.types}" if a.types != "any" else "") + ("?" if a.optional else "*" if a.variadic else "") for a in o.inputs],
+        "outputs": list(o.outputs),
+        "attributes": {
+            k: {"kind": a.kind, "doc": a.doc, **({} if a.default is REQUIRED else {"default": a.default}),
+                **({"choices": list(a.choices)} if a.choices else {})}
+            for k, a in o.attrs.items()
+        },
+        "axis_rule": type(o.axes).__name__, "composite": o.composite,
+    }  # fmt: skip
+
+
+def rules(args: Namespace) -> int:
+    """``convcore rules``."""
+    h = host()
+    names = [h.framework(args.framework).name] if args.framework else [f.name for f in h.frameworks.values() if f.rules]
+    data = {name: h.rules(name).to_json() for name in names}
+    if args.json:
+        _say(json.dumps(data, indent=1, default=str))
+        return 0
+    for name, entries in data.items():
+        table: dict[str, tuple[set[str], set[str]]] = {}
+        for r in entries:
+            foreign = r["foreign"] if isinstance(r["foreign"], list) else [r["foreign"]]
+            targets = r.get("ops") or [r.get("op", "")]
+            for f in foreign or ["(several)"]:
+                made, ways = table.setdefault(f, (set(), set()))
+                made.update(t for t in targets if t)
+                ways.update({"load", "emit"} if r["direction"] == "both" else {r["direction"]})
+        _say(f"{name}: {len(table)} types")
+        width = max((len(k) for k in table), default=0)
+        for f in sorted(table):
+            made, ways = table[f]
+            _say(f"  {f:<{width}}  {'+'.join(sorted(ways, reverse=True)):<9}  {', '.join(sorted(made))}")
+    return 0

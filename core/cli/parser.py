@@ -1,0 +1,171 @@
+"""Arguments of every command. Options of plugins' loaders and emitters become flags of the commands that load or emit."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from .. import __version__
+
+__all__ = ["parse", "plugin_options"]
+
+_EPILOG = """exit codes: 0 done, 2 wrong usage, 3 bad file, 4 something has no exact counterpart, 5 outputs differ, 1 other
+
+examples:
+  convcore convert model.keras -o model.onnx
+  convcore convert architecture.json -w weights.h5 --to onnx --opset 17
+  convcore check model.h5 --to onnx
+  convcore run model.keras --input x.npy --until conv1 -o y.npz
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with our defaults."""
+
+    def __init__(self, **kw: Any) -> None:
+        kw.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **kw)
+
+
+def parse(args: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line; wrong usage exits with code 2 as argparse does."""
+    top = _Parser(prog="convcore", description="Convert trained deep-learning models between frameworks.", epilog=_EPILOG)
+    top.add_argument("-V", "--version", action="version", version=f"convcore {__version__}")
+    sub = top.add_subparsers(title="commands", dest="command", required=True, parser_class=_Parser)
+    chosen = next((a for a in args if not a.startswith("-")), "")
+    for name, (make, text) in _COMMANDS.items():
+        p = sub.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        if name == chosen or not chosen:
+            make(p)
+    parsed = top.parse_args(args)
+    from . import commands
+
+    parsed.run = getattr(commands, parsed.command)
+    return parsed
+
+
+def plugin_options(p: argparse.ArgumentParser, *stages: str) -> None:
+    """Add the options of all plugins for the given stages; values arrive in ``args.plugin_<name>``."""
+    from ..host import host
+
+    group = None
+    seen: dict[str, str] = {}
+    for framework in host().frameworks:
+        for o in host().options(framework):
+            if o.stage not in stages:
+                continue
+            if o.name in seen:
+                continue
+            seen[o.name] = framework
+            group = group or p.add_argument_group("options of plugins")
+            flags = ["--" + n.replace("_", "-") for n in (o.name, *o.aliases)]
+            text = f"{framework}: {o.help}" + (f" (default {o.default})" if o.default is not None else "")
+            kw: dict[str, Any] = {"dest": f"plugin_{o.name}", "default": None, "help": text.replace("%", "%%")}
+            if o.type is bool:
+                group.add_argument(*flags, action=argparse.BooleanOptionalAction, **kw)
+            else:
+                group.add_argument(
+                    *flags, type=o.type, choices=o.choices or None, metavar=None if o.choices else o.name.upper(), **kw
+                )
+
+
+def _source(p: argparse.ArgumentParser, name: str = "source") -> None:
+    p.add_argument(name, metavar="IN", help="model file")
+    p.add_argument("-w", "--weights", help="weights file, when the architecture is in another")
+    p.add_argument("--from", dest="format", metavar="FORMAT", help="source format, when content and suffix do not tell")
+    _shapes(p)
+
+
+def _shapes(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--input-shape", action="append", default=[], metavar="NAME:D,D,...",
+        help="fix or name the sizes of an input, e.g. x:batch,3,224,224; may be repeated",
+    )  # fmt: skip
+
+
+def _report(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--report", choices=("text", "json", "none"), default="text", help="what to print (default text)")
+
+
+def _tolerance(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--rtol", type=float, default=None, help="tolerance relative to an output's range (default 1e-4)")
+    p.add_argument("--atol", type=float, default=None, help="absolute tolerance (default 1e-6)")
+
+
+def _convert(p: argparse.ArgumentParser) -> None:
+    _source(p)
+    p.add_argument("-o", "--output", metavar="OUT", help="file to write (default: the source's name with the target's suffix)")
+    p.add_argument("--to", metavar="FORMAT", help="target format (default: by the suffix of OUT)")
+    p.add_argument(
+        "--io-layout", choices=("source", "target"), default=None,
+        help="order of the axes of inputs and outputs: as in the source (default) or as the target prefers",
+    )  # fmt: skip
+    p.add_argument("--check", choices=("native", "interpreter"), default="interpreter", help="what runs the source side of the check")
+    p.add_argument("--no-check", action="store_true", help="do not compare source and result")
+    p.add_argument("--input", action="append", default=[], metavar="[NAME=]FILE", help=".npy or .npz to check with, instead of seeded data")
+    p.add_argument("--keep", action="store_true", help="keep the output even when the check fails")
+    _tolerance(p)
+    _report(p)
+    plugin_options(p, "load", "emit")
+
+
+def _check(p: argparse.ArgumentParser) -> None:
+    _source(p)
+    p.add_argument("--to", metavar="FORMAT", required=True, help="target format")
+    p.add_argument("--report", choices=("text", "json"), default="text", help="what to print (default text)")
+    plugin_options(p, "load", "emit")
+
+
+def _inspect(p: argparse.ArgumentParser) -> None:
+    _source(p)
+    p.add_argument("--json", action="store_true", help="print JSON")
+    p.add_argument("--ir", action="store_true", help="print the intermediate representation instead")
+    plugin_options(p, "load")
+
+
+def _run(p: argparse.ArgumentParser) -> None:
+    _source(p)
+    p.add_argument("--input", action="append", default=[], metavar="[NAME=]FILE", required=True, help=".npy, or .npz with arrays by input name")
+    p.add_argument("--until", metavar="LAYER", help="stop after this layer and give its output")
+    p.add_argument("-o", "--output", metavar="FILE", help=".npy (one output) or .npz to write; otherwise a summary is printed")
+    plugin_options(p, "load")
+
+
+def _verify(p: argparse.ArgumentParser) -> None:
+    p.add_argument("a", metavar="A", help="reference model file")
+    p.add_argument("b", metavar="B", help="model file to compare with it")
+    p.add_argument("--weights-a", metavar="FILE", help="weights file of A")
+    p.add_argument("--weights-b", metavar="FILE", help="weights file of B")
+    p.add_argument("--from-a", metavar="FORMAT", help="format of A")
+    p.add_argument("--from-b", metavar="FORMAT", help="format of B")
+    p.add_argument("--input", action="append", default=[], metavar="[NAME=]FILE", help=".npy or .npz to run on, instead of seeded data")
+    p.add_argument("--interpreter", action="store_true", help="run both by convcore's interpreter, not by native runtimes")
+    _tolerance(p)
+    _report(p)
+
+
+def _plugins(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _ops(p: argparse.ArgumentParser) -> None:
+    p.add_argument("name", nargs="?", help="show one op in full")
+    p.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _rules(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--framework", metavar="F", help="only this framework's rules")
+    p.add_argument("--json", action="store_true", help="print every rule as data")
+
+
+_COMMANDS: dict[str, tuple[Any, str]] = {
+    "convert": (_convert, "convert a model, check the result and report"),
+    "check": (_check, "list everything that would be missing in the target, without converting"),
+    "inspect": (_inspect, "describe a model: kind, inputs, layers, parameters, versions"),
+    "run": (_run, "run a model, or a part of it, in the reference interpreter"),
+    "verify": (_verify, "compare two models numerically"),
+    "plugins": (_plugins, "list the plugins found and their options"),
+    "ops": (_ops, "list the op set"),
+    "rules": (_rules, "list the mapping rules (the support table)"),
+}
