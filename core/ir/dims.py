@@ -1,19 +1,34 @@
 """Symbolic sizes: a name with integer arithmetic, kept in one canonical form so that equal sizes compare equal.
 
-``Dim("N") * 2 + 1`` prints as ``2*N+1``; an expression that turns out constant becomes an ``int``. Sizes are taken to be
-non-negative integers. ``None`` in a shape means "unknown"; -1 does not exist.
+``Dim("N") * 2 + 1`` prints as ``2*N+1``; an expression that turns out constant becomes an ``int``. Where a simplification
+depends on it (``max(N-1, 0)`` is ``N-1``, ``min(N, 1)`` is 1), a named size is taken to be at least 1, as torch.export
+does. ``None`` in a shape means "unknown"; -1 does not exist.
 """
 
 from __future__ import annotations
 
 import ast
+import keyword
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Union
 
 from ..errors import InputError, ShapeError
 
-__all__ = ["Dim", "DimLike", "Shape", "ceil_div", "dim_max", "dim_min", "evaluate", "parse_dim", "product", "shape_text"]
+__all__ = [
+    "Dim",
+    "DimLike",
+    "Shape",
+    "bounds",
+    "ceil_div",
+    "dim_max",
+    "dim_min",
+    "evaluate",
+    "parse_dim",
+    "product",
+    "shape_text",
+]
 
 _Atom = Union[str, "_Call"]
 _Mono = tuple[tuple[_Atom, int], ...]
@@ -41,8 +56,24 @@ class _Call:
         return f"{self.fn}({', '.join(str(x) for x in self.args)})"
 
 
+_PLAIN = re.compile(r"(?!_\d+_$)[A-Za-z_][A-Za-z0-9_]*")
+
+
 def _key(atom: _Atom) -> str:
-    return atom if isinstance(atom, str) and atom.isidentifier() else f"{{{atom}}}" if isinstance(atom, str) else str(atom)
+    """The text of an atom; a name that would not parse as one is put in braces."""
+    if not isinstance(atom, str):
+        return str(atom)
+    if _PLAIN.fullmatch(atom) and not keyword.iskeyword(atom):
+        return atom
+    return "{" + atom.replace("%", "%25").replace("{", "%7B").replace("}", "%7D") + "}"
+
+
+def _is_quotient(mono: _Mono) -> bool:
+    """Whether it is a bare floor division by an integer."""
+    if len(mono) != 1 or mono[0][1] != 1:
+        return False
+    atom = mono[0][0]
+    return isinstance(atom, _Call) and atom.fn == "//" and isinstance(atom.args[1], int)
 
 
 class Dim:
@@ -80,8 +111,7 @@ class Dim:
     @property
     def is_name(self) -> bool:
         """Whether it is a bare name."""
-        t = self._terms
-        return len(t) == 1 and t[0][1] == 1 and len(t[0][0]) == 1 and t[0][0][0][1] == 1 and isinstance(t[0][0][0][0], str)
+        return _is_atom(self) and isinstance(self._terms[0][0][0][0], str)
 
     @property
     def names(self) -> frozenset[str]:
@@ -133,15 +163,11 @@ class Dim:
     __rmul__ = __mul__
 
     def _split(self, k: DimLike) -> tuple[DimLike, DimLike]:
-        """``q, r`` with ``self == q*k + r``, taking into q every term that k divides exactly."""
+        """``q, r`` with ``self == q*k + r``: by an integer every coefficient of r is in [0, k); by a single term q takes
+        what it divides exactly."""
         if isinstance(k, int):
-            q = {m: c // k for m, c in self._terms if m and c % k == 0}
-            r = {m: c for m, c in self._terms if m and c % k}
-            const = dict(self._terms).get((), 0)
-            if not r:
-                q[()], r[()] = divmod(const, k)
-            else:
-                r[()] = const
+            q = {m: c // k for m, c in self._terms}
+            r = {m: c % k for m, c in self._terms}
             return self._make(q), self._make(r)
         if len(k._terms) != 1:
             return (1, 0) if self == k else (0, self)
@@ -156,14 +182,35 @@ class Dim:
                 rd[m] = c
         return self._make(qd), self._make(rd)
 
+    def _reduced(self, k: int) -> tuple[DimLike, int]:
+        """``r, k`` with the same floor of the quotient: common factors cancelled, a quotient of a quotient merged."""
+        terms = dict(self._terms)
+        const = terms.pop((), 0)
+        g = math.gcd(k, *terms.values())
+        if g > 1:
+            return (Dim._make({m: c // g for m, c in terms.items()}) + const // g), k // g
+        quotients = [m for m, c in terms.items() if c == 1 and _is_quotient(m)]
+        if len(quotients) == 1:
+            atom = quotients[0][0][0]
+            if isinstance(atom, _Call) and isinstance(atom.args[1], int):
+                by = atom.args[1]
+                terms.pop(quotients[0])
+                return Dim._make(terms) * by + const * by + atom.args[0], k * by
+        return self, k
+
     def __floordiv__(self, other: DimLike) -> DimLike:
         if not isinstance(other, (int, Dim)):
             return NotImplemented
         if isinstance(other, int) and other <= 0:
             raise ShapeError(f"cannot divide the size {self} by {other}")
         q, r = self._split(other)
-        if isinstance(r, int) and (r == 0 or (isinstance(other, int) and 0 <= r < other)):
-            return q
+        if isinstance(r, int):
+            if r == 0 or isinstance(other, int):
+                return q
+        elif isinstance(other, int):
+            less, by = r._reduced(other)
+            if by != other:
+                return q + (less if by == 1 else less // by)
         return q + self._call("//", r, other)
 
     def __rfloordiv__(self, other: int) -> DimLike:
@@ -172,8 +219,10 @@ class Dim:
     def __mod__(self, other: DimLike) -> DimLike:
         if not isinstance(other, (int, Dim)):
             return NotImplemented
+        if isinstance(other, int) and other <= 0:
+            raise ShapeError(f"cannot take the remainder of the size {self} by {other}")
         _, r = self._split(other)
-        if isinstance(r, int) and (r == 0 or (isinstance(other, int) and 0 <= r < other)):
+        if isinstance(r, int) and (r == 0 or isinstance(other, int)):
             return r
         return self._call("%", r, other)
 
@@ -195,7 +244,8 @@ class Dim:
         for mono, c in self._terms:
             factors = []
             for a, p in mono:
-                text = f"({a})" if isinstance(a, _Call) and a.fn in ("//", "%") and (len(mono) > 1 or abs(c) != 1) else _key(a)
+                bare = len(mono) == 1 and c == 1 and p == 1
+                text = f"({a})" if isinstance(a, _Call) and a.fn in ("//", "%") and not bare else _key(a)
                 factors += [text] * p
             if abs(c) != 1 or not mono:
                 factors.insert(0, str(abs(c)))
@@ -222,6 +272,8 @@ class Dim:
                 raise InputError(f"the size {atom!r} is not fixed by any input's shape")
             return env[atom]
         args = [a.evaluate(env) if isinstance(a, Dim) else a for a in atom.args]
+        if atom.fn in ("//", "%") and args[1] <= 0:
+            raise InputError(f"the size {atom} has the divisor {args[1]}")
         return _FUNCTIONS[atom.fn](args)
 
     def substitute(self, env: Mapping[str, DimLike]) -> DimLike:
@@ -260,18 +312,78 @@ def _apply(fn: str, args: Sequence[DimLike]) -> DimLike:
     return _extreme(fn, args)
 
 
+def bounds(x: DimLike) -> tuple[int | None, int | None]:
+    """Integers between which a size certainly lies, named sizes being at least 1; None where there is no such integer."""
+    if isinstance(x, int):
+        return x, x
+    low: int | None = 0
+    high: int | None = 0
+    for mono, c in x._terms:
+        lo, hi = _mono_bounds(mono)
+        if c < 0:
+            lo, hi = hi, lo
+        low = None if low is None or lo is None else low + c * lo
+        high = None if high is None or hi is None else high + c * hi
+    return low, high
+
+
+def _mono_bounds(mono: _Mono) -> tuple[int | None, int | None]:
+    low, high = 1, 1
+    bounded = True
+    for atom, p in mono:
+        lo, hi = (1, None) if isinstance(atom, str) else _call_bounds(atom)
+        if lo is None or lo < 0:
+            return (lo, hi) if len(mono) == 1 and p == 1 else (None, None)
+        low *= lo**p
+        if hi is None:
+            bounded = False
+        elif bounded:
+            high *= hi**p
+    return low, high if bounded else None
+
+
+def _call_bounds(call: _Call) -> tuple[int | None, int | None]:
+    parts = [bounds(a) for a in call.args]
+    lows, highs = [lo for lo, _ in parts], [hi for _, hi in parts]
+    known_lows, known_highs = [n for n in lows if n is not None], [n for n in highs if n is not None]
+    if call.fn == "max":
+        return max(known_lows, default=None), max(known_highs) if len(known_highs) == len(highs) else None
+    if call.fn == "min":
+        return min(known_lows) if len(known_lows) == len(lows) else None, min(known_highs, default=None)
+    (low, high), (least, most) = parts
+    if least is None or least < 1:
+        return None, None
+    if call.fn == "%":
+        return 0, None if most is None else most - 1
+    if least == most:
+        return None if low is None else low // least, None if high is None else high // least
+    return (0, None if high is None else high // least) if low is not None and low >= 0 else (None, None)
+
+
+def _at_least(a: DimLike, b: DimLike) -> bool:
+    low = bounds(a - b)[0]
+    return low is not None and low >= 0
+
+
 def _extreme(fn: str, args: Sequence[DimLike]) -> DimLike:
-    symbols: list[DimLike] = []
-    ints = [a for a in args if isinstance(a, int)]
-    for a in args:
-        if isinstance(a, Dim) and a not in symbols:
-            symbols.append(a)
-    if ints:
-        best = _FUNCTIONS[fn](ints)
-        # sizes are non-negative, so max(0, name) is the name itself
-        if not (fn == "max" and best <= 0 and symbols and all(isinstance(s, Dim) and s.is_name for s in symbols)):
-            symbols.append(best)
-    return symbols[0] if len(symbols) == 1 else Dim._call(fn, *symbols)
+    flat: list[DimLike] = []
+    for a in args:  # max(max(a, b), c) is max(a, b, c)
+        call = a._terms[0][0][0][0] if isinstance(a, Dim) and _is_atom(a) else None
+        for part in call.args if isinstance(call, _Call) and call.fn == fn else (a,):
+            if part not in flat:
+                flat.append(part)
+    kept: list[DimLike] = []
+    for i, a in enumerate(flat):
+        rivals = kept + flat[i + 1 :]
+        if not any(_at_least(b, a) if fn == "max" else _at_least(a, b) for b in rivals):
+            kept.append(a)
+    kept.sort(key=lambda d: (isinstance(d, int), str(d)))
+    return kept[0] if len(kept) == 1 else Dim._call(fn, *kept)
+
+
+def _is_atom(d: Dim) -> bool:
+    t = d._terms
+    return len(t) == 1 and t[0][1] == 1 and len(t[0][0]) == 1 and t[0][0][0][1] == 1
 
 
 def dim_max(*args: DimLike) -> DimLike:
@@ -316,7 +428,7 @@ def parse_dim(text: str) -> DimLike:
     names: dict[str, str] = {}
 
     def protect(m: re.Match[str]) -> str:  # names may hold dots or other characters when quoted in braces
-        names[f"_{len(names)}_"] = m.group(1)
+        names[f"_{len(names)}_"] = m.group(1).replace("%7B", "{").replace("%7D", "}").replace("%25", "%")
         return f"_{len(names) - 1}_"
 
     src = re.sub(r"\{([^{}]*)\}", protect, text)

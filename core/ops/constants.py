@@ -210,7 +210,7 @@ def _one_hot(
         v = np.where((v < 0) & (v >= -depth), v + depth, v)
     hit = v == np.arange(depth).reshape(-1, *(1,) * (ids.ndim - axis))
     off, on = values if values is not None else np.array([off_value, on_value], dtype.numpy)
-    return np.where(hit, on, off)
+    return np.asarray(np.where(hit, on, off))
 
 
 CONSTANTS.op(

@@ -1,0 +1,152 @@
+"""Dim arithmetic agrees with integer arithmetic, has one form per size, and reads what it prints."""
+
+from __future__ import annotations
+
+import operator
+
+import pytest
+from convcore.errors import InputError, ShapeError
+from convcore.ir.dims import Dim, bounds, ceil_div, dim_max, dim_min, evaluate, parse_dim, product, shape_text
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+NAMES = ["N", "T", "batch size", "max", "lambda", "_0_", "a.b", "{odd}", "50%", "é", "x+1"]
+
+
+def reference(fn, args):
+    return {"max": max, "min": min}[fn](args)
+
+
+@st.composite
+def expressions(draw, depth=3):
+    """A size as ``(Dim or int, function of an environment)``, built by the same operations on both sides."""
+    if depth == 0 or draw(st.integers(0, 3)) == 0:
+        if draw(st.booleans()):
+            n = draw(st.integers(-7, 11))
+            return n, lambda env: n
+        name = draw(st.sampled_from(NAMES))
+        return Dim(name), lambda env: env[name]
+    kind = draw(st.sampled_from(["+", "-", "*", "//", "%", "ceil", "max", "min"]))
+    a, fa = draw(expressions(depth=depth - 1))
+    if kind in ("//", "%", "ceil"):
+        k = draw(st.integers(1, 6))
+        if kind == "//":
+            return a // k, lambda env: fa(env) // k
+        if kind == "%":
+            return a % k, lambda env: fa(env) % k
+        return ceil_div(a, k), lambda env: -(-fa(env) // k)
+    b, fb = draw(expressions(depth=depth - 1))
+    if kind in ("max", "min"):
+        fn = dim_max if kind == "max" else dim_min
+        return fn(a, b), lambda env: reference(kind, (fa(env), fb(env)))
+    op = {"+": operator.add, "-": operator.sub, "*": operator.mul}[kind]
+    return op(a, b), lambda env: op(fa(env), fb(env))
+
+
+environments = st.fixed_dictionaries({n: st.integers(1, 13) for n in NAMES})
+
+
+@settings(max_examples=400, deadline=None)
+@given(expressions(), environments)
+def test_arithmetic_agrees_with_integers(e, env):
+    d, f = e
+    assert evaluate(d, env) == f(env)
+
+
+@settings(max_examples=300, deadline=None)
+@given(expressions())
+def test_text_is_read_back(e):
+    d, _ = e
+    assert parse_dim(str(d)) == d
+
+
+@settings(max_examples=300, deadline=None)
+@given(expressions(), environments)
+def test_bounds_hold(e, env):
+    low, high = bounds(e[0])
+    v = e[1](env)
+    assert (low is None or low <= v) and (high is None or v <= high)
+
+
+@settings(max_examples=200, deadline=None)
+@given(expressions(depth=2), expressions(depth=2), expressions(depth=2))
+def test_equal_by_algebra_is_equal_as_objects(x, y, z):
+    a, b, c = x[0], y[0], z[0]
+    assert a + b == b + a
+    assert a * b == b * a
+    assert (a + b) * c == a * c + b * c
+    assert (a + b) - b == a
+    assert dim_max(a, b) == dim_max(b, a)
+    assert dim_min(dim_min(a, b), c) == dim_min(a, dim_min(b, c))
+    assert hash(a + b) == hash(b + a)
+
+
+@settings(max_examples=200, deadline=None)
+@given(expressions(depth=2), st.integers(1, 6), st.integers(1, 6), st.integers(-9, 9))
+def test_quotients_have_one_form(x, j, k, c):
+    a = x[0]
+    assert (a + c * k) // k == a // k + c
+    assert (a * j) // (k * j) == a // k
+    assert (a // j) // k == a // (j * k)
+    assert (a + c * k) % k == a % k
+
+
+@settings(max_examples=150, deadline=None)
+@given(expressions(), environments, st.integers(1, 9))
+def test_substitution_of_one_name(e, env, n):
+    d = e[0]
+    if isinstance(d, Dim):
+        s = d.substitute({"N": n, "T": Dim("T") + 1})
+        assert evaluate(s, env) == d.evaluate({**env, "N": n, "T": env["T"] + 1})
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (Dim("N") * 2 + 1, "2*N+1"),
+        ((Dim("N") - 1) // 2 + 1, "(N+1)//2"),
+        (ceil_div(ceil_div(Dim("N"), 2), 2), "(N+3)//4"),
+        (Dim("N") * 49 * Dim("C"), "49*C*N"),
+        (dim_max(Dim("N") - 1, 0), "N-1"),
+        (dim_min(Dim("T"), 1), "1"),
+        (dim_max(Dim("T") - 5, 0), "max(T-5, 0)"),
+        (Dim("N") - Dim("N"), "0"),
+        (Dim("N") * Dim("N"), "N*N"),
+        (Dim("batch size") + 1, "{batch size}+1"),
+    ],
+)
+def test_printed_form(size, text):
+    assert str(size) == text
+
+
+def test_refusals():
+    n = Dim("N")
+    with pytest.raises(ShapeError):
+        n // 0
+    with pytest.raises(ShapeError):
+        n % -2
+    with pytest.raises(ShapeError):
+        bool(n)
+    with pytest.raises(ShapeError):
+        Dim("")
+    with pytest.raises(InputError, match="'M'"):
+        (n + Dim("M")).evaluate({"N": 3})
+    with pytest.raises(InputError, match="divisor 0"):
+        (n // (Dim("M") - 1)).evaluate({"N": 3, "M": 1})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "N+", "f(N)", "N/2", "N**2", "__import__('os')", "N//0", "1.5", "max(N, key=3)", "(" * 3000]
+)
+def test_texts_that_are_no_sizes(text):
+    with pytest.raises(ShapeError):
+        parse_dim(text)
+
+
+def test_product_and_shape_text():
+    n = Dim("N")
+    assert product([2, n, 3]) == n * 6
+    assert product([2, None]) is None
+    assert product([0, None]) == 0
+    assert shape_text((n, 3, None)) == "[N, 3, ?]"
+    assert shape_text(None) == "[...]"
