@@ -1,0 +1,49 @@
+# Two commands: `make demo` converts a real trained model, `make test` sets up everything and passes the tests.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PROJECTS := $(wildcard plugins/*/pyproject.toml)
+EDITABLE := -e . $(foreach p,$(PROJECTS),-e $(patsubst %/,%,$(dir $(p))))
+MODEL  := tests/data/zoo/keras2-fer-minixception/emotion_model.hdf5
+JOBS   ?= 2
+
+.PHONY: demo test test-all lint types docs bench clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# what a user needs: the packages and onnxruntime for the check
+$(VENV)/.run: $(BIN)/python pyproject.toml $(PROJECTS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(EDITABLE) onnxruntime
+	touch $@
+
+# what the tests need besides: pytest, ruff, mypy, and torch and Keras as judges
+$(VENV)/.dev: $(VENV)/.run requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+demo: $(VENV)/.run
+	mkdir -p out
+	$(BIN)/convcore convert $(MODEL) -o out/emotion.onnx
+
+test: $(VENV)/.dev lint types
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" -q
+
+test-all: $(VENV)/.dev lint types
+	$(BIN)/python -m pytest -n $(JOBS) -q
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/generate.py
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""A template plugin: the layer ScaledTanh, y = scale * tanh(x * w)."""
