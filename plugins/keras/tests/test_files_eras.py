@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from convcore_keras.files import LayerConfig, OpaqueObject, TensorRef, read, sniff
-
 from convcore.errors import BadFileError, UnsupportedError
+
+from convcore_keras.files import LayerConfig, OpaqueObject, TensorRef, read, sniff
 
 DATA = Path(__file__).parents[3] / "tests" / "data"
 ERAS = DATA / "keras_eras"
 ZOO = DATA / "zoo"
 # Saved by an old Keras that failed half-way: the group of one layer, and all after it, are missing.
 UNFINISHED = {
-    "k231/cudnn", "k231/noinput_seq", "tf115/cudnn", "tf115/noinput_seq", "tf115/tfops", "tf215/lambda", "tf213/textvec",
+    "k231/cudnn", "k231/noinput_seq", "tf115/cudnn", "tf115/noinput_seq", "tf115/tfops", "tf215/lambda",
+    "tf213/textvec",
     "tf215/textvec", "tf23/textvec", "tf24/textvec", "tf28/textvec",
 }  # fmt: skip
 OF_ERA = {"k1": "keras1", "k2": "keras2", "tf": "tf.keras", "mi": "keras3"}
@@ -36,7 +38,7 @@ FULL = [p for p in FULL if not p.name.startswith("s_0000") and p.name != "n.kera
 @pytest.mark.parametrize("path", FULL, ids=lambda p: f"{p.parent.name}-{p.name}")
 def test_full_model_reads(path: Path) -> None:
     if key(path) in UNFINISHED and path.suffix == ".h5":
-        with pytest.raises(BadFileError, match="saving it did not finish|not a Keras model"):
+        with pytest.raises(BadFileError, match=r"saving it did not finish|not a Keras model"):
             read(path)
         return
     kind = sniff(path)
@@ -53,9 +55,7 @@ def test_full_model_reads(path: Path) -> None:
         assert refs and all(r.node < len(model.root.layer(r.layer).calls) for r in refs)
 
 
-PAIRS = [
-    p for p in FULL if p.suffix == ".h5" and (p.parent / f"{p.stem}.weights.h5").exists() and key(p) not in UNFINISHED
-]
+PAIRS = [p for p in FULL if p.suffix == ".h5" and (p.parent / f"{p.stem}.weights.h5").exists() and key(p) not in UNFINISHED]
 
 
 @pytest.mark.parametrize("path", PAIRS, ids=lambda p: f"{p.parent.name}-{p.stem}")
@@ -165,9 +165,7 @@ def test_tf_op_layers() -> None:
     assert root.layer("tf.math.multiply").calls[0].kwargs["y"] == TensorRef("tf.__operators__.getitem_2", 0, 0)
     assert root.layer("tf.reshape").calls[0].kwargs["shape"] == [-1, TensorRef("tf.math.multiply_1", 0, 0)]
     concat = root.layer("tf.concat").calls[0]
-    assert concat.args == ([TensorRef("tf.split", 0, 0), TensorRef("tf.split", 0, 1)],) and concat.kwargs == {
-        "axis": -1
-    }
+    assert concat.args == ([TensorRef("tf.split", 0, 0), TensorRef("tf.split", 0, 1)],) and concat.kwargs == {"axis": -1}
     spec = root.layer("tf.__operators__.getitem").calls[0].kwargs["slice_spec"]
     assert spec == [slice(None), slice(1, 3), slice(None), slice(None, None, 2)]
 
@@ -212,9 +210,10 @@ def test_keras1_formats_of_layers_that_do_not_state_theirs() -> None:
 def test_hard_sigmoid_is_told_apart() -> None:
     lstm = next(x for _, x in read(ERAS / "k122" / "rnn.h5").walk() if x.class_name == "LSTM")
     assert lstm.config["recurrent_activation"] == "hard_sigmoid_keras2"
-    assert next(x for _, x in read(ERAS / "tf28" / "rnn.h5").walk() if x.class_name == "LSTM").config[
-        "recurrent_activation"
-    ] in ("sigmoid", "hard_sigmoid_keras2")
+    assert next(x for _, x in read(ERAS / "tf28" / "rnn.h5").walk() if x.class_name == "LSTM").config["recurrent_activation"] in (
+        "sigmoid",
+        "hard_sigmoid_keras2",
+    )
 
 
 def test_gru_reset_after_by_era() -> None:
@@ -249,13 +248,8 @@ def test_bidirectional_has_both_directions() -> None:
     for path in ("tf28/rnn.h5", "tf215/rnn.keras", "k122/rnn.h5"):
         found = [x for _, x in read(ERAS / path).walk() if x.class_name == "Bidirectional"]
         for layer in found:
-            assert isinstance(layer.config["layer"], LayerConfig) and isinstance(
-                layer.config["backward_layer"], LayerConfig
-            )
-            assert (
-                not layer.config["layer"].config["go_backwards"]
-                and layer.config["backward_layer"].config["go_backwards"]
-            )
+            assert isinstance(layer.config["layer"], LayerConfig) and isinstance(layer.config["backward_layer"], LayerConfig)
+            assert not layer.config["layer"].config["go_backwards"] and layer.config["backward_layer"].config["go_backwards"]
             assert {"forward_layer/kernel", "backward_layer/recurrent_kernel"} <= set(layer.weights)
 
 
@@ -275,7 +269,7 @@ def test_cudnn_becomes_plain_recurrent_layers() -> None:
 # ---- numbers: Keras 1 on Theano, recomputed from what was read
 def conv2d(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, front: tuple[int, int]) -> np.ndarray:
     kh, kw = kernel.shape[:2]
-    n, h, w, _ = x.shape
+    _, h, w, _ = x.shape
     xp = np.pad(x, ((0, 0), (front[0], kh - 1 - front[0]), (front[1], kw - 1 - front[1]), (0, 0)))
     y = sum(xp[:, i : i + h, j : j + w] @ kernel[i, j] for i in range(kh) for j in range(kw))
     return y + bias
@@ -303,3 +297,115 @@ def test_theano_convolution_numbers(name: str) -> None:
     y = np.exp(y - y.max(-1, keepdims=True))
     y /= y.sum(-1, keepdims=True)
     assert np.abs(y - want).max() < 2e-6
+
+
+def hard_sigmoid(x: np.ndarray) -> np.ndarray:
+    return np.clip(0.2 * x + 0.5, 0, 1)
+
+
+def lstm(x: np.ndarray, w: dict[str, np.ndarray], backwards: bool = False) -> np.ndarray:
+    u = w["recurrent_kernel"].shape[0]
+    h = c = np.zeros((len(x), u))
+    for t in range(x.shape[1])[:: -1 if backwards else 1]:
+        z = x[:, t] @ w["kernel"] + h @ w["recurrent_kernel"] + w["bias"]
+        i, f, g, o = (z[:, k * u : (k + 1) * u] for k in range(4))
+        c = hard_sigmoid(f) * c + hard_sigmoid(i) * np.tanh(g)
+        h = hard_sigmoid(o) * np.tanh(c)
+    return h
+
+
+def gru(x: np.ndarray, w: dict[str, np.ndarray]) -> np.ndarray:
+    u = w["recurrent_kernel"].shape[0]
+    h = np.zeros((len(x), u))
+    for t in range(x.shape[1]):
+        xz, xr, xh = np.split(x[:, t] @ w["kernel"] + w["bias"], 3, -1)
+        kz, kr, kh = np.split(w["recurrent_kernel"], 3, -1)
+        z, r = hard_sigmoid(xz + h @ kz), hard_sigmoid(xr + h @ kr)
+        h = z * h + (1 - z) * np.tanh(xh + (r * h) @ kh)
+    return h
+
+
+def test_keras1_recurrent_numbers() -> None:
+    """Gate order of the 12 and 9 arrays, Bidirectional, TimeDistributed and the flipped Conv1D against Keras 1.2.2's output."""
+    model = read(ERAS / "k122" / "rnn.h5", kernels="theano")
+    io = np.load(ERAS / "k122" / "rnn.io.npz")
+    x, want = io["in0"], io["out0"]
+    w = {x.class_name: {k: t.numpy() for k, t in x.weights.items()} for x in model.root.layers}
+
+    def under(cls: str, prefix: str) -> dict[str, np.ndarray]:
+        return {k.removeprefix(prefix): v for k, v in w[cls].items() if k.startswith(prefix)}
+
+    h = np.zeros((2, 2))
+    for t in range(5):
+        s = w["SimpleRNN"]
+        h = np.tanh(x[:, t] @ s["kernel"] + h @ s["recurrent_kernel"] + s["bias"])
+    both = [lstm(x, under("Bidirectional", "forward_layer/")), lstm(x, under("Bidirectional", "backward_layer/"), True)]
+    td = under("TimeDistributed", "layer/")
+    conv = w["Conv1D"]
+    pooled = np.max([x[:, t] @ conv["kernel"][0] + x[:, t + 1] @ conv["kernel"][1] + conv["bias"] for t in range(4)], 0)
+    dense = (x @ td["kernel"] + td["bias"]).reshape(2, -1)
+    got = np.concatenate([lstm(x, w["LSTM"]), gru(x, w["GRU"]), h, *both, dense, pooled], -1)
+    assert np.abs(got - want).max() < 2e-6
+
+
+def test_cudnn_weights_numbers() -> None:
+    """textgenrnn's weights were saved by CuDNNLSTM layers: the whole model in numpy against its recorded outputs."""
+    folder = ZOO / "keras2-textgenrnn"
+    model = read(folder / "architecture.json", folder / "textgenrnn_weights.hdf5")
+    x = np.load(folder / "inputs.npz")
+    want = np.load(folder / "ref_old.npz")
+    x, want = x[x.files[0]], want[want.files[0]]
+    w = {layer.name: {k: t.numpy() for k, t in layer.weights.items()} for layer in model.root.layers}
+    (embedding,) = [layer.name for layer in model.root.layers if layer.class_name == "Embedding"]
+    (attention,) = [layer.name for layer in model.root.layers if layer.custom]
+    (dense,) = [layer.name for layer in model.root.layers if layer.class_name == "Dense"]
+
+    def sequence(x: np.ndarray, w: dict[str, np.ndarray], act) -> np.ndarray:
+        u = w["recurrent_kernel"].shape[0]
+        h = c = np.zeros((len(x), u))
+        out = []
+        for t in range(x.shape[1]):
+            z = x[:, t] @ w["kernel"] + h @ w["recurrent_kernel"] + w["bias"]
+            i, f, g, o = (z[:, k * u : (k + 1) * u] for k in range(4))
+            c = act(f) * c + act(i) * np.tanh(g)
+            h = act(o) * np.tanh(c)
+            out.append(h)
+        return np.stack(out, 1)
+
+    def sigmoid(v: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-v))
+
+    name = model.root.layer("rnn_1").config["recurrent_activation"]
+    act = {"sigmoid": sigmoid, "hard_sigmoid_keras2": hard_sigmoid}[name]
+    e = w[embedding]["embeddings"][x.astype(int)]
+    a = sequence(e, w["rnn_1"], act)
+    b = sequence(a, w["rnn_2"], act)
+    y = np.concatenate([e, a, b], -1)
+    logits = np.exp((y @ w[attention]["0"])[..., 0])
+    y = (y * (logits / logits.sum(1, keepdims=True))[..., None]).sum(1)
+    y = y @ w[dense]["kernel"] + w[dense]["bias"]
+    y = np.exp(y - y.max(-1, keepdims=True))
+    assert np.abs(y / y.sum(-1, keepdims=True) - want).max() < 1e-5
+
+
+@pytest.mark.parametrize("suffix", ["h5", "keras"])
+def test_frozen_layers_in_nested_models_against_keras(tmp_path: Path, suffix: str) -> None:
+    """The order inside a nested model's group depends on which layers are frozen; Keras itself says which array is whose."""
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras")
+    layers = keras.layers
+    rng = np.random.default_rng(3)
+    a = keras.Input((7,))
+    x = layers.BatchNormalization(name="bn1")(layers.Dense(7, name="d1")(a))
+    inner = keras.Model(a, layers.BatchNormalization(name="bn2")(layers.Dense(7, name="d2")(x)), name="inner")
+    i = keras.Input((7,))
+    outer = keras.Model(i, layers.Dense(7, name="last")(inner(i)))
+    for layer in [*inner.layers, outer.get_layer("last")]:
+        layer.set_weights([rng.normal(size=v.shape) for v in layer.get_weights()])
+    inner.get_layer("bn1").trainable = False
+    inner.get_layer("d2").trainable = False
+    outer.save(tmp_path / f"m.{suffix}")
+    ours = read(tmp_path / f"m.{suffix}").root.layer("inner").model
+    for name in ("d1", "bn1", "d2", "bn2"):
+        for mine, theirs in zip(ours.layer(name).weights.values(), inner.get_layer(name).get_weights(), strict=True):
+            assert np.array_equal(mine.numpy(), theirs)

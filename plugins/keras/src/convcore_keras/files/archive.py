@@ -1,7 +1,7 @@
 """The ``.keras`` zip: fixed member names, read in memory or mapped in place, never extracted.
 
-Limits: 4096 members, no duplicates, no encryption, no symlinks; 256 MiB for JSON; a member over 64 MiB may not be compressed
-more than 100 times.
+Limits: 4096 members, no duplicates, no encryption, no symlinks; 256 MiB for JSON; a member over 64 MiB may not be
+compressed more than 100 times.
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ class Archive:
         """A member's bytes; BadFileError when it is missing, larger than ``limit`` or damaged."""
         info = self._info(name)
         if info.file_size > limit:
-            raise BadFileError(
-                f"{self.path}: member {name!r} has {info.file_size} bytes, more than the {limit} allowed"
-            )
+            raise BadFileError(f"{self.path}: member {name!r} has {info.file_size} bytes, more than the {limit} allowed")
         try:
             with zipfile.ZipFile(self.path) as z, z.open(info) as f:
                 data = f.read(limit + 1)

@@ -62,7 +62,7 @@ def _is_model(entry: dict[str, Any]) -> bool:
     config = entry.get("config")
     if isinstance(config, list):
         return entry.get("class_name") == "Sequential"
-    if not isinstance(config, dict) or not isinstance(config.get("layers"), list):
+    if not isinstance(config, dict) or "layers" not in config:
         return False
     return ("input_layers" in config and "output_layers" in config) or entry.get("class_name") in MODEL_CLASSES
 
@@ -89,11 +89,7 @@ def _entries(layers: Any, what: str) -> list[dict[str, Any]]:
     if not isinstance(layers, list) or len(layers) > _MAX_LAYERS:
         raise BadFileError(f"{what}: 'layers' is not a list of layers")
     for x in layers:
-        if (
-            not isinstance(x, dict)
-            or not isinstance(x.get("class_name"), str)
-            or not isinstance(x.get("config"), (dict, list))
-        ):
+        if not isinstance(x, dict) or not isinstance(x.get("class_name"), str) or not isinstance(x.get("config"), (dict, list)):
             raise BadFileError(f"{what}: malformed layer entry {str(x)[:80]}")
     return layers
 
@@ -105,9 +101,7 @@ def _functional(config: dict[str, Any], name: str, cls: str, ctx: Context, what:
     for entry in entries:
         layer = _layer(entry, ctx, what, depth, "")
         if not layer.name or layer.name in names:
-            raise BadFileError(
-                f"{what}: two layers are named {layer.name[:80]!r}" if layer.name else f"{what}: unnamed layer"
-            )
+            raise BadFileError(f"{what}: two layers are named {layer.name[:80]!r}" if layer.name else f"{what}: unnamed layer")
         names.add(layer.name)
         layers.append(layer)
     for entry, layer in zip(entries, layers, strict=True):
@@ -120,9 +114,7 @@ def _functional(config: dict[str, Any], name: str, cls: str, ctx: Context, what:
     return model
 
 
-def _sequential(
-    entry: dict[str, Any], config: Any, name: str, cls: str, ctx: Context, what: str, depth: int
-) -> ModelConfig:
+def _sequential(entry: dict[str, Any], config: Any, name: str, cls: str, ctx: Context, what: str, depth: int) -> ModelConfig:
     entries = _entries(config if isinstance(config, list) else config.get("layers"), what)
     if ctx.era == "keras1" and entries and entries[0]["class_name"] == "Merge" and entries[0]["config"].get("layers"):
         return _merge_first(entries, name, cls, ctx, what, depth)
@@ -136,9 +128,7 @@ def _sequential(
     for layer in layers:
         layer.calls = [Call() if previous is None else Call((TensorRef(previous, 0, 0),))]
         previous = layer.name
-    return ModelConfig(
-        name, "sequential", cls, layers, TensorRef(layers[0].name, 0, 0), TensorRef(layers[-1].name, 0, 0)
-    )
+    return ModelConfig(name, "sequential", cls, layers, TensorRef(layers[0].name, 0, 0), TensorRef(layers[-1].name, 0, 0))
 
 
 def _synthetic_input(
@@ -176,9 +166,7 @@ def _synthetic_input(
     return LayerConfig(name, "InputLayer", "InputLayer", cfg, dtype=dtype_policy(dtype))
 
 
-def _merge_first(
-    entries: list[dict[str, Any]], name: str, cls: str, ctx: Context, what: str, depth: int
-) -> ModelConfig:
+def _merge_first(entries: list[dict[str, Any]], name: str, cls: str, ctx: Context, what: str, depth: int) -> ModelConfig:
     """Keras 1: a Sequential that starts by merging other Sequentials, written out as the graph it is."""
     if depth > MAX_NESTING:
         raise BadFileError(f"{what}: models are nested more than {MAX_NESTING} deep")
@@ -187,9 +175,7 @@ def _merge_first(
     ends: list[TensorRef] = []
     for branch in _entries(entries[0]["config"]["layers"], what):
         if branch["class_name"] != "Sequential":
-            problem = Problem(
-                name, "Merge", f"merges a {branch['class_name'][:40]!r} as the first layer of a Sequential"
-            )
+            problem = Problem(name, "Merge", f"merges a {branch['class_name'][:40]!r} as the first layer of a Sequential")
             raise UnsupportedError(problem, "cannot be read")
         inner = _model(branch, ctx, what, depth + 1, "branch")
         layers += inner.layers
@@ -271,11 +257,7 @@ def _fill(layer: LayerConfig, config: dict[str, Any], ctx: Context, what: str, d
 def _opaque_lambda(config: dict[str, Any]) -> dict[str, Any]:
     """A Lambda keeps its code as the file has it: ``function`` (and ``output_shape``, ``mask``) are OpaqueObjects."""
     new = dict(config)
-    kind = (
-        "function"
-        if config.get("function_type") == "function" and isinstance(config.get("function"), str)
-        else "lambda"
-    )
+    kind = "function" if config.get("function_type") == "function" and isinstance(config.get("function"), str) else "lambda"
     value = config.get("function")
     if isinstance(value, dict) and value.get("class_name") in ("function", "__typespec__"):
         kind = "function" if value["class_name"] == "function" else "typespec"

@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 from convcore.errors import BadFileError
 from convcore.ir.tensors import LazyTensor, Tensor
+from numpy.typing import NDArray
 
 from .model import LayerConfig
 from .theano import FLIPPED
@@ -31,13 +30,7 @@ def without_cudnn(layer: LayerConfig, weights: dict[str, Tensor]) -> dict[str, T
     """
     units, bias = layer.config.get("units"), weights.get("bias")
     gates = {"LSTM": 4, "GRU": 3}.get(layer.class_name)
-    if (
-        layer.custom
-        or gates is None
-        or not isinstance(units, int)
-        or bias is None
-        or bias.shape != (2 * gates * units,)
-    ):
+    if layer.custom or gates is None or not isinstance(units, int) or bias is None or bias.shape != (2 * gates * units,):
         return weights
     kernels = [weights[k] for k in ("kernel", "recurrent_kernel")]
     if any(k.ndim != 2 or k.shape[1] != gates * units for k in kernels):
@@ -48,7 +41,8 @@ def without_cudnn(layer: LayerConfig, weights: dict[str, Tensor]) -> dict[str, T
 def from_cudnn(cls: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """CuDNNLSTM/CuDNNGRU variables as those of LSTM and GRU(reset_after=True).
 
-    Per gate, kernels are transposed in column-major order and recurrent kernels transposed; an LSTM has one bias, the sum.
+    Per gate, kernels are transposed in column-major order and recurrent kernels transposed; an LSTM has one bias, the
+    sum.
     """
     gates = 4 if cls == "LSTM" else 3
 
@@ -94,10 +88,7 @@ def from_keras1(layer: LayerConfig, arrays: Sequence[Tensor], names: Sequence[st
     if len(arrays) == split_gates(layer) > 0:
         turn = _channels_first if cls == "ConvLSTM2D" and first else _same
         order = _GATES[cls]
-        arrays = [
-            _concat([turn(arrays[3 * g + part]) if part < 2 else arrays[3 * g + part] for g in order])
-            for part in range(3)
-        ]
+        arrays = [_concat([turn(arrays[3 * g + part]) if part < 2 else arrays[3 * g + part] for g in order]) for part in range(3)]
     elif convert is not None and arrays:
         arrays[0] = convert(layer, arrays[0], first)
         if cls == "SeparableConv2D" and first and len(arrays) > 1:
@@ -119,9 +110,7 @@ def _conv1d(layer: LayerConfig, t: Tensor, first: bool) -> Tensor:
     if t.ndim == 3:
         return t
     if t.ndim != 4:
-        raise BadFileError(
-            f"layer {layer.name[:80]!r}: a Keras 1 Conv1D kernel has 4 axes, the file has {list(t.shape)}"
-        )
+        raise BadFileError(f"layer {layer.name[:80]!r}: a Keras 1 Conv1D kernel has 4 axes, the file has {list(t.shape)}")
     if t.shape[:2] != (size, 1) or t.shape[3] != filters:  # Keras 1.1: (out, in, length, 1)
         t = t.transpose((2, 3, 1, 0))
     return t.reshape((t.shape[0], *t.shape[2:])) if t.shape[1] == 1 else t
@@ -132,7 +121,8 @@ def _conv(layer: LayerConfig, t: Tensor, first: bool) -> Tensor:
 
 
 def _transposed(layer: LayerConfig, t: Tensor, first: bool) -> Tensor:
-    """Keras 1 Deconvolution: th (in?, out?, h, w) -> (h, w, out, in) and tf (h, w, in, out) -> (h, w, out, in), as keras 2.3.1 does."""
+    """Keras 1 Deconvolution: th (in?, out?, h, w) -> (h, w, out, in) and tf (h, w, in, out) -> (h, w, out, in), as
+    keras 2.3.1 does."""
     if t.ndim != 4:
         return t
     return t.transpose((2, 3, 0, 1) if first else (0, 1, 3, 2))

@@ -1,8 +1,8 @@
 """Argument defaults of Keras layers, and class names through the eras.
 
-``KERAS3`` is generated from the constructors of Keras 3.15.1 (``inspect.signature``), without initialisers, regularisers,
-constraints and training-only arguments; ``data_format`` (None there) is ``channels_last``, Keras's own default.
-``OLDER`` holds what earlier Keras versions assume instead when a configuration does not say.
+``KERAS3`` is generated from the constructors of Keras 3.15.1 (``inspect.signature``), without initialisers,
+regularisers, constraints and training-only arguments; ``data_format`` (None there) is ``channels_last``, Keras's own
+default. ``OLDER`` holds what earlier Keras versions assume instead when a configuration does not say.
 """
 
 from __future__ import annotations
@@ -437,7 +437,8 @@ OLDER: dict[str, dict[str, dict[str, Any]]] = {
 
 # Layers that left Keras before version 3 but occur in files.
 _EXTINCT = {
-    "CuDNNGRU", "CuDNNLSTM", "Highway", "LocallyConnected1D", "LocallyConnected2D", "MaxoutDense", "Merge", "ParametricSoftplus",
+    "CuDNNGRU", "CuDNNLSTM", "Highway", "LocallyConnected1D", "LocallyConnected2D", "MaxoutDense", "Merge",
+    "ParametricSoftplus",
     "SReLU", "ThresholdedReLU", "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod",
     "InstanceProperty", "AbstractRNNCell",
 }  # fmt: skip
@@ -448,9 +449,11 @@ KNOWN = (
     | MODEL_CLASSES
     | {
         "InputLayer", "AugMix", "CutMix", "MixUp", "RandAugment", "Pipeline", "JaxLayer", "FlaxLayer", "TFSMLayer",
-        "TorchModuleWrapper", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomCrop",
+        "TorchModuleWrapper", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast",
+        "RandomCrop",
         "RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue",
-        "RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness",
+        "RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation",
+        "RandomSharpness",
         "RandomShear", "RandomTranslation", "RandomZoom", "RandomWidth", "RandomHeight",
     }
 )  # fmt: skip
@@ -465,7 +468,8 @@ ALIASES = {
     "Convolution1DTranspose": "Conv1DTranspose", "Convolution2DTranspose": "Conv2DTranspose",
     "Convolution3DTranspose": "Conv3DTranspose", "Deconvolution2D": "Conv2DTranspose", "Deconv2D": "Conv2DTranspose",
     "Deconvolution3D": "Conv3DTranspose", "Deconv3D": "Conv3DTranspose",
-    "AtrousConvolution1D": "Conv1D", "AtrousConvolution2D": "Conv2D", "AtrousConv1D": "Conv1D", "AtrousConv2D": "Conv2D",
+    "AtrousConvolution1D": "Conv1D", "AtrousConvolution2D": "Conv2D", "AtrousConv1D": "Conv1D",
+    "AtrousConv2D": "Conv2D",
     "SeparableConvolution1D": "SeparableConv1D", "SeparableConvolution2D": "SeparableConv2D",
     "BatchNormalizationV1": "BatchNormalization", "BatchNormalizationV2": "BatchNormalization",
     "SyncBatchNormalization": "BatchNormalization", "GroupedQueryAttention": "GroupQueryAttention",
@@ -475,12 +479,16 @@ ALIASES = {
 
 # Layers that never hold variables (Keras 3.15.1, and the extinct ones).
 STATELESS = {
-    "InputLayer", "Masking", "Activation", "Identity", "UnitNormalization", "Dropout", "SpatialDropout1D", "SpatialDropout2D",
-    "SpatialDropout3D", "GaussianDropout", "GaussianNoise", "AlphaDropout", "ActivityRegularization", "Reshape", "Flatten",
+    "InputLayer", "Masking", "Activation", "Identity", "UnitNormalization", "Dropout", "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D", "GaussianDropout", "GaussianNoise", "AlphaDropout", "ActivityRegularization", "Reshape",
+    "Flatten",
     "RepeatVector", "Permute", "Cropping1D", "Cropping2D", "Cropping3D", "UpSampling1D", "UpSampling2D", "UpSampling3D",
     "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "ReLU", "LeakyReLU", "ELU", "Softmax", "ThresholdedReLU", "Add",
-    "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot", "Merge", "Rescaling", "Resizing", "CenterCrop",
+    "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot", "Merge", "Rescaling", "Resizing",
+    "CenterCrop",
     "Discretization", "CategoryEncoding", "Hashing", "HashedCrossing", "Lambda", "TFOpLambda", "SlicingOpLambda",
-    "TensorFlowOpLayer", "ClassMethod", "InstanceMethod", "InstanceProperty", "AutoContrast", "Solarization", "Equalization",
+    "TensorFlowOpLayer", "ClassMethod", "InstanceMethod", "InstanceProperty", "AutoContrast", "Solarization",
+    "Equalization",
     "MaxNumBoundingBoxes", "ContrastLimitedAdaptiveHistogramEqualization",
 } | {n for n in KERAS3 if "Pooling" in n} | {n for n in KNOWN if n.startswith("Random")}  # fmt: skip

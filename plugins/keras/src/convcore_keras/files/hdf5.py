@@ -1,7 +1,7 @@
 """HDF5 read by expected names only: hard links, plain dtypes, known filters, no external or virtual storage.
 
-Nothing walks the file. Contiguous datasets become :class:`~convcore.ir.tensors.MappedTensor` (the bytes in the file, or in the
-zip member), all others :class:`~convcore.ir.tensors.LazyTensor` that reopen it.
+Nothing walks the file. Contiguous datasets become :class:`~convcore.ir.tensors.MappedTensor` (the bytes in the file,
+or in the zip member), all others :class:`~convcore.ir.tensors.LazyTensor` that reopen it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class H5File:
         self.label = source.label
 
     def __enter__(self) -> H5File:
-        import h5py
+        import h5py  # type: ignore[import-untyped,unused-ignore]
 
         with self._guard("open"):
             if self.source.whole_file:
@@ -68,10 +68,11 @@ class H5File:
         import h5py
 
         at = group
-        for part in path.split("/"):
+        parts = path.split("/")
+        if "\0" in path or any(p in ("", ".", "..") for p in parts):
+            raise BadFileError(f"{self.label}: {path[:120]!r} is not an acceptable name in a weights file")
+        for part in parts:
             raw = part.encode("utf-8", "surrogateescape")
-            if part in ("", ".", "..") or b"\0" in raw:
-                raise BadFileError(f"{self.label}: {path[:120]!r} is not an acceptable name in a weights file")
             if not isinstance(at, h5py.h5g.GroupID):
                 return None
             with self._guard(f"look up {path[:120]!r}"):

@@ -34,8 +34,9 @@ MERGE_MODES = {
 def modernise(cls: str, config: dict[str, Any], layer: str, image_format: str | None) -> tuple[str, dict[str, Any]]:
     """The Keras 2 class and configuration of a Keras 1 layer.
 
-    ``image_format`` is the data format the rest of the model states: Keras 1 does not write it for UpSampling, ZeroPadding and
-    Cropping layers. Raises UnsupportedError for what Keras 2 cannot say (BatchNormalization modes 1 and 2) or the file omits.
+    ``image_format`` is the data format the rest of the model states: Keras 1 does not write it for UpSampling,
+    ZeroPadding and Cropping layers. Raises UnsupportedError for what Keras 2 cannot say (BatchNormalization modes 1
+    and 2) or the file omits.
     """
     old = dict(config)
     new: dict[str, Any] = {}
@@ -93,7 +94,7 @@ def _data_format(cls: str, layer: str, ordering: str | None, image_format: str |
 
 def _merge(old: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     mode = old.get("mode")
-    keep = {k: old[k] for k in ("name", "trainable") if k in old}
+    keep: dict[str, Any] = {k: old[k] for k in ("name", "trainable") if k in old}
     if mode == "concat":
         return "Concatenate", {**keep, "axis": old.get("concat_axis", -1)}
     if mode == "dot":

@@ -27,8 +27,9 @@ class TensorRef:
 class OpaqueObject:
     """Something in the file that only code could give a meaning to; kept as it is and never decoded.
 
-    ``kind``: ``"lambda"`` (``__lambda__`` or a legacy Lambda's bytecode), ``"function"`` (a function named by the file),
-    ``"typespec"``, or ``"object"`` (an object of a class this reader does not know). ``payload`` is the file's JSON.
+    ``kind``: ``"lambda"`` (``__lambda__`` or a legacy Lambda's bytecode), ``"function"`` (a function named by the
+    file), ``"typespec"``, or ``"object"`` (an object of a class this reader does not know). ``payload`` is the file's
+    JSON.
     """
 
     kind: str
@@ -48,7 +49,8 @@ class OpaqueObject:
 class LayerDType:
     """The dtype policy: what the layer computes in, what its variables are stored in.
 
-    ``quantization`` is the mode (``"int8"``, ``"int4"``, ``"float8"``, ``"gptq"``, ``"awq"``) of a quantised policy, else None.
+    ``quantization`` is the mode (``"int8"``, ``"int4"``, ``"float8"``, ``"gptq"``, ``"awq"``) of a quantised policy,
+    else None.
     """
 
     compute: str = "float32"
@@ -58,7 +60,8 @@ class LayerDType:
 
 @dataclass
 class Call:
-    """One use of a layer. Leaves of ``args``/``kwargs``: TensorRef, constants, numpy arrays, slices, Ellipsis, OpaqueObject."""
+    """One use of a layer. Leaves of ``args``/``kwargs``: TensorRef, constants, numpy arrays, slices, Ellipsis,
+    OpaqueObject."""
 
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
@@ -72,11 +75,12 @@ class Call:
 class LayerConfig:
     """A layer, its configuration in Keras 3 terms, its calls and its weights.
 
-    ``config`` holds neither ``name`` nor ``trainable``; sub-layers in it (``layer``, ``backward_layer``, ``cell``, ``cells``,
-    an activation that is a layer) are LayerConfigs. ``weights`` is keyed by variable name (``files/variables.py``), wrappers
-    with a prefix (``"layer/kernel"``); a class without a table has keys ``"0"``, ``"1"``, ... in file order.
-    ``custom`` is True for classes of other packages: then ``class_name`` is never the bare name of a Keras class.
-    ``is_op`` is True for a Keras 3 operation (``keras.ops.split`` -> class ``Split``), which is not a layer.
+    ``config`` holds neither ``name`` nor ``trainable``; sub-layers in it (``layer``, ``backward_layer``, ``cell``,
+    ``cells``, an activation that is a layer) are LayerConfigs. ``weights`` is keyed by variable name
+    (``files/variables.py``), wrappers with a prefix (``"layer/kernel"``); a class without a table has keys ``"0"``,
+    ``"1"``, ... in file order. ``custom`` is True for classes of other packages: then ``class_name`` is never the bare
+    name of a Keras class. ``is_op`` is True for a Keras 3 operation (``keras.ops.split`` -> class ``Split``), which is
+    not a layer.
     """
 
     name: str
@@ -100,8 +104,8 @@ class LayerConfig:
 class ModelConfig:
     """A graph of layers. Sequential models are given as an explicit chain that starts at an InputLayer.
 
-    The InputLayer of a Sequential that states no input shape has ``batch_shape`` None. ``inputs``/``outputs`` keep the file's
-    structure (a TensorRef, a list, or a dict of them). ``layers`` is in the file's order.
+    The InputLayer of a Sequential that states no input shape has ``batch_shape`` None. ``inputs``/``outputs`` keep the
+    file's structure (a TensorRef, a list, or a dict of them). ``layers`` is in the file's order.
     """
 
     name: str

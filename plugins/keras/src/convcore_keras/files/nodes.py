@@ -1,8 +1,8 @@
 """``inbound_nodes``, ``input_layers`` and ``output_layers`` of every era as Calls and TensorRefs.
 
-Node indices in files are not uniform. A nested model that was built with known inputs has a node 0 of its own (its definition),
-which files from Keras 1 and 2 count and Keras 3 counts only in ``input_layers``/``output_layers`` of nested Functional models.
-:func:`resolve` makes all of them 0-based positions in ``LayerConfig.calls``.
+Node indices in files are not uniform. A nested model that was built with known inputs has a node 0 of its own (its
+definition), which files from Keras 1 and 2 count and Keras 3 counts only in ``input_layers``/``output_layers`` of
+nested Functional models. :func:`resolve` makes all of them 0-based positions in ``LayerConfig.calls``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _tensors(value: Any, names: set[str], layer: str) -> Any:
         if value.get("class_name") == "__keras_tensor__":
             config = value.get("config")
             history = config.get("keras_history") if isinstance(config, dict) else None
-            if not _is_ref(history):
+            if not isinstance(history, list) or not _is_ref(history):
                 raise BadFileError(f"layer {layer[:80]!r}: malformed __keras_tensor__")
             return _ref(history, names, layer)
         if isinstance(value.get("class_name"), str):
@@ -52,7 +52,8 @@ def _tensors(value: Any, names: set[str], layer: str) -> Any:
 
 
 def _legacy_call(node: Any, names: set[str], layer: str) -> Call:
-    """Keras 1 and 2: ``[[name, n, t, {kwargs}], ...]``, a flat ``[name, n, t, {kwargs}]``, or a nested structure of those."""
+    """Keras 1 and 2: ``[[name, n, t, {kwargs}], ...]``, a flat ``[name, n, t, {kwargs}]``, or a nested structure of
+    those."""
     kwargs: dict[str, Any] = {}
 
     def convert(x: Any) -> Any:

@@ -2,12 +2,16 @@
 
 Conventions a consumer may rely on:
 
-* ``kernel_size``, ``strides``, ``pool_size``, ``dilation_rate``, and ``size`` of 2-D/3-D UpSampling are tuples with one int per
-  spatial axis; ``padding``/``cropping`` of ZeroPadding/Cropping are ``((before, after), ...)`` per axis, 1-D ``(before, after)``.
+* ``kernel_size``, ``strides``, ``pool_size``, ``dilation_rate``, and ``size`` of 2-D/3-D UpSampling are tuples with
+  one int per
+  spatial axis; ``padding``/``cropping`` of ZeroPadding/Cropping are ``((before, after), ...)`` per axis, 1-D
+  ``(before, after)``.
 * Activations are a Keras 3 function name, ``{"class_name", "config"}`` for a layer used as an activation, or an
-  :class:`OpaqueObject`. ``None`` becomes ``"linear"``. ``"hard_sigmoid"`` has its Keras 3 meaning ``relu6(x + 3) / 6``; the
-  hard sigmoid of Keras 1, Keras 2 and tf.keras, ``clip(0.2 x + 0.5, 0, 1)``, is named ``"hard_sigmoid_keras2"``.
-* ``same_pads_front``: only for models computed with Theano whose ``padding="same"`` differs from TensorFlow's: the padding before
+  :class:`OpaqueObject`. ``None`` becomes ``"linear"``. ``"hard_sigmoid"`` has its Keras 3 meaning ``relu6(x + 3) /
+  6``; the hard sigmoid of Keras 1, Keras 2 and tf.keras, ``clip(0.2 x + 0.5, 0, 1)``, is named
+  ``"hard_sigmoid_keras2"``.
+* ``same_pads_front``: only for models computed with Theano whose ``padding="same"`` differs from TensorFlow's: the
+  padding before
   each spatial axis; the output length stays ``ceil(n / stride)`` and the rest of the padding is behind.
 * ``legacy_output_shape``: the explicit output shape of a Keras 1 Deconvolution layer.
 """
@@ -19,7 +23,6 @@ import re
 from typing import Any
 
 import numpy as np
-
 from convcore.errors import BadFileError
 
 from .defaults import ALIASES, KERAS3, OLDER
@@ -29,8 +32,10 @@ __all__ = ["HARD_SIGMOID_KERAS2", "TRAINING_ONLY", "decode", "dtype_policy", "no
 
 HARD_SIGMOID_KERAS2 = "hard_sigmoid_keras2"
 ACTIVATIONS = {
-    "celu", "elu", "exponential", "gelu", "glu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu", "linear",
-    "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_shrink", "softmax", "softplus",
+    "celu", "elu", "exponential", "gelu", "glu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_tanh",
+    "leaky_relu", "linear",
+    "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_shrink", "softmax",
+    "softplus",
     "softsign", "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus", "tanh", "tanh_shrink", "threshold",
 }  # fmt: skip
 _ACTIVATION_ALIASES = {"swish": "silu", "hard_swish": "hard_silu", "softmax_v2": "softmax", "identity": "linear"}
@@ -43,7 +48,8 @@ TRAINING_ONLY = re.compile(
     r"|noise_shape$|flash_attention$|lora_|recurrent_dropout$|dropout$|rate$|stddev$"
 )
 _DROP = {
-    "batch_input_shape", "input_dtype", "input_shape", "fused", "virtual_batch_size", "implementation", "activity_regularizer",
+    "batch_input_shape", "input_dtype", "input_shape", "fused", "virtual_batch_size", "implementation",
+    "activity_regularizer",
     "shared_object_id", "build_input_shape",
 }  # fmt: skip
 _PER_AXIS = ("kernel_size", "strides", "pool_size", "dilation_rate", "size")
@@ -67,11 +73,7 @@ def normalise(cls: str, config: dict[str, Any], era: str, version: tuple[int, ..
         new.pop("filters", None)
     if "groups" in new and cls not in ("Conv1D", "Conv2D", "Conv3D", "GroupNormalization") and new["groups"] == 1:
         del new["groups"]
-    if (
-        cls in ("BatchNormalization", "LayerNormalization")
-        and isinstance(new.get("axis"), list)
-        and len(new["axis"]) == 1
-    ):
+    if cls in ("BatchNormalization", "LayerNormalization") and isinstance(new.get("axis"), list) and len(new["axis"]) == 1:
         new["axis"] = new["axis"][0]
     _defaults(cls, new, era, version)
     if "data_format" in new and new["data_format"] is None:
@@ -235,7 +237,8 @@ def decode(value: Any, where: str) -> Any:
 
 def _numpy_dtype(name: Any) -> np.dtype[Any]:
     if not isinstance(name, str) or name not in (
-        "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool",
+        "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+        "bool",
     ):  # fmt: skip
         raise ValueError(f"element type {str(name)[:40]!r}")
     return np.dtype(name)
@@ -251,7 +254,8 @@ _QUANTIZED = {
 
 
 def dtype_policy(value: Any) -> LayerDType:
-    """The dtypes of a policy given as a string or a serialised policy object (Keras: ``mixed_float16`` computes in float16)."""
+    """The dtypes of a policy given as a string or a serialised policy object (Keras: ``mixed_float16`` computes in
+    float16)."""
     if isinstance(value, str):
         if value in ("infer", "_infer", "infer_with_float32_vars"):
             return LayerDType()

@@ -1,7 +1,7 @@
 """``model.layers`` order, as every Keras version computes it from the graph (``map_graph`` / ``_map_graph_network``).
 
-Layers come by decreasing depth (longest distance to an output; a shared layer takes its largest), ties by first visit of a
-depth-first search from the outputs. All iterative: chains of 20,000 layers are fine.
+Layers come by decreasing depth (longest distance to an output; a shared layer takes its largest), ties by first visit
+of a depth-first search from the outputs. All iterative: chains of 20,000 layers are fine.
 """
 
 from __future__ import annotations
@@ -37,9 +37,7 @@ def ordered_layers(model: ModelConfig) -> list[LayerConfig]:
     return [model.layers[i] for i in used + [i for i in range(len(model.layers)) if i not in layer_depth]]
 
 
-def _visit(
-    refs: list[list[list[_Node]]], outputs: list[_Node], model: ModelConfig
-) -> tuple[list[_Node], dict[int, int]]:
+def _visit(refs: list[list[list[_Node]]], outputs: list[_Node], model: ModelConfig) -> tuple[list[_Node], dict[int, int]]:
     finished: list[_Node] = []
     done: set[_Node] = set()
     active: set[_Node] = set()
@@ -52,9 +50,7 @@ def _visit(
                 if node in done:
                     continue
                 if node in active:
-                    raise BadFileError(
-                        f"model {model.name[:80]!r}: the graph has a cycle through {_name(model, node)!r}"
-                    )
+                    raise BadFileError(f"model {model.name[:80]!r}: the graph has a cycle through {_name(model, node)!r}")
                 active.add(node)
                 first_visit.setdefault(node[0], len(first_visit))
             parents = refs[node[0]][node[1]]

@@ -40,9 +40,10 @@ def read(
     """Read a Keras model.
 
     Args:
-        source: a ``.keras`` file or folder, a legacy ``.h5``, an architecture ``.json``; or a pair (architecture, weights) in any order.
-        weights: a weights file for an architecture; with a full model it replaces the model's own weights.
-        kernels: ``"theano"`` when the model was computed with Theano (kernels are then flipped), ``"tensorflow"`` when not; by
+        source: a ``.keras`` file or folder, a legacy ``.h5``, an architecture ``.json``; or a pair (architecture,
+        weights) in any order. weights: a weights file for an architecture; with a full model it replaces the model's
+        own weights. kernels: ``"theano"`` when the model was computed with Theano (kernels are then flipped),
+        ``"tensorflow"`` when not; by
             default what the file says. Keras 1 files do not say; TensorFlow is then assumed and noted.
 
     Raises:
@@ -90,9 +91,7 @@ def _build(
         ctx.notes.append(
             "Keras 1 files do not say which backend computed them; TensorFlow is assumed (kernels='theano' reads Theano's)"
         )
-    root = parse_root(
-        arch.config, ctx, main, {"theano": "channels_first", "tensorflow": "channels_last"}.get(kernels or "")
-    )
+    root = parse_root(arch.config, ctx, main, {"theano": "channels_first", "tensorflow": "channels_last"}.get(kernels or ""))
     if place is not None:
         keras1 = (weights_version or "1").startswith("1") if legacy is not None else False
         place.assign(root, keras1=keras1, theano=theano, one_file=extra is None, notes=ctx.notes)
@@ -158,11 +157,7 @@ def _why_not(path: str) -> str:
 def _architecture(path: str, kind: FileKind, stack: ExitStack) -> _Architecture:
     if kind.kind == "keras-zip":
         archive = Archive(path)
-        meta = (
-            loads(archive.read("metadata.json", 1 << 20), f"{path} (metadata.json)")
-            if "metadata.json" in archive
-            else {}
-        )
+        meta = loads(archive.read("metadata.json", 1 << 20), f"{path} (metadata.json)") if "metadata.json" in archive else {}
         return _v3(loads(archive.read("config.json"), f"{path} (config.json)"), meta)
     if kind.kind == "keras-folder":
         meta_path = os.path.join(path, "metadata.json")
@@ -174,9 +169,7 @@ def _architecture(path: str, kind: FileKind, stack: ExitStack) -> _Architecture:
     obj = _load_file(path)
     version = obj.get("keras_version") if isinstance(obj, dict) else None
     backend = obj.get("backend") if isinstance(obj, dict) else None
-    return _Architecture(
-        obj, version if isinstance(version, str) else "", backend if isinstance(backend, str) else None
-    )
+    return _Architecture(obj, version if isinstance(version, str) else "", backend if isinstance(backend, str) else None)
 
 
 def _load_file(path: str) -> Any:
@@ -251,7 +244,8 @@ class _Weights:
         self.path, self.kind = path, kind
 
     def open(self, stack: ExitStack) -> tuple[str, str | None] | None:
-        """For legacy HDF5: (version, backend) that wrote the weights, version "" when not stated; None for Keras 3 layouts."""
+        """For legacy HDF5: (version, backend) that wrote the weights, version "" when not stated; None for Keras 3
+        layouts."""
         kind = self.kind.kind
         if kind in ("hdf5-model", "hdf5-weights"):
             self.h5 = stack.enter_context(H5File(ByteSource.of_file(self.path)))
@@ -260,18 +254,14 @@ class _Weights:
             if self.root is None:
                 raise BadFileError(f"{self.path}: has no group model_weights")
             says = [
-                self.h5.attr(g, k) or self.h5.attr(self.h5.root, k)
-                for k in ("keras_version", "backend")
-                for g in [self.root]
+                self.h5.attr(g, k) or self.h5.attr(self.h5.root, k) for k in ("keras_version", "backend") for g in [self.root]
             ]
             version, backend = (x if isinstance(x, str) else None for x in says)
             return version or "", backend
         if kind == "json-shards":
             self.store: weights_v3.Store = Shards(self.path, _load_file(self.path), stack)
             return None
-        source = ByteSource.of_file(
-            self.path if kind != "keras-folder" else os.path.join(self.path, "model.weights.h5")
-        )
+        source = ByteSource.of_file(self.path if kind != "keras-folder" else os.path.join(self.path, "model.weights.h5"))
         if kind == "keras-zip":
             archive = Archive(self.path)
             if "model.weights.h5" not in archive:

@@ -1,4 +1,5 @@
-"""Sharded Keras 3 weights: ``X.weights.json`` with ``weight_map`` {``/layers/dense/vars``: [``X_00000.weights.h5``, ...]}."""
+"""Sharded Keras 3 weights: ``X.weights.json`` with ``weight_map`` {``/layers/dense/vars``: [``X_00000.weights.h5``,
+...]}."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ __all__ = ["FileKind", "sniff"]
 
 @dataclass(frozen=True)
 class FileKind:
-    """``kind``: ``keras-zip``, ``keras-folder``, ``hdf5-model``, ``hdf5-weights`` (legacy), ``weights-v3``, ``json-model``,
-    ``json-shards`` or ``yaml-model``. ``has_architecture``/``has_weights`` say what is in it."""
+    """``kind``: ``keras-zip``, ``keras-folder``, ``hdf5-model``, ``hdf5-weights`` (legacy), ``weights-v3``,
+    ``json-model``, ``json-shards`` or ``yaml-model``. ``has_architecture``/``has_weights`` say what is in it."""
 
     kind: str
     has_architecture: bool
@@ -48,9 +48,7 @@ def sniff(path: str | os.PathLike[str]) -> FileKind | None:
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
-            found = os.path.isfile(os.path.join(path, "config.json")) and os.path.isfile(
-                os.path.join(path, "model.weights.h5")
-            )
+            found = os.path.isfile(os.path.join(path, "config.json")) and os.path.isfile(os.path.join(path, "model.weights.h5"))
             return _KINDS["keras-folder"] if found else None
         if not stat.S_ISREG(mode):
             return None

@@ -47,7 +47,7 @@ class Window(io.RawIOBase):
     """A read-only view of part of a file with a small page cache (HDF5 metadata reads are tiny and scattered)."""
 
     def __init__(self, path: str, start: int, size: int) -> None:
-        self._file = open(path, "rb", buffering=0)
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed in close()
         self._start, self._size, self._pos = start, size, 0
         self._pages: dict[int, bytes] = {}
 

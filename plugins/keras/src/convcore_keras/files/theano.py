@@ -1,8 +1,9 @@
 """What differs in a model computed with Theano: flipped kernels, and padding ``same`` that starts elsewhere.
 
-Keras on Theano convolved (kernel flipped) where TensorFlow correlates, for Conv1D/2D/3D, transposed convolutions and ConvLSTM
-(``_need_convert_kernel`` of keras 2.3.1); depthwise kernels are flipped back by Keras itself. ``same`` is Theano's ``half``:
-``k // 2`` before each axis (dilated k). Pooling pads ``k - 2`` for odd k > 2 and ``k - 1`` otherwise (``theano_backend.pool2d``).
+Keras on Theano convolved (kernel flipped) where TensorFlow correlates, for Conv1D/2D/3D, transposed convolutions and
+ConvLSTM (``_need_convert_kernel`` of keras 2.3.1); depthwise kernels are flipped back by Keras itself. ``same`` is
+Theano's ``half``: ``k // 2`` before each axis (dilated k). Pooling pads ``k - 2`` for odd k > 2 and ``k - 1`` otherwise
+(``theano_backend.pool2d``).
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""The variables of every Keras layer: names, order, shapes where the configuration gives them, and where ``.keras`` keeps them.
+"""The variables of every Keras layer: names, order, shapes where the configuration gives them, and where ``.keras``
+keeps them.
 
-A row is ``(name, shape, condition, folder, trainable)``. Order is creation order, trainable before non-trainable, which is the order
-of ``vars/0..n`` in ``.keras`` and of ``weight_names`` in HDF5. Shapes: ints, config keys, ``"4*units"``, ``"*kernel_size"`` (one per
-axis), None for what only the input shape tells. Conditions: a config key that must be true, ``"!key"`` for false or None.
-Names and folders from Keras 3.15.1 files and sources (``_query_dense`` from 2.12-2.15).
+A row is ``(name, shape, condition, folder, trainable)``. Order is creation order, trainable before non-trainable,
+which is the order of ``vars/0..n`` in ``.keras`` and of ``weight_names`` in HDF5. Shapes: ints, config keys,
+``"4*units"``, ``"*kernel_size"`` (one per axis), None for what only the input shape tells. Conditions: a config key
+that must be true, ``"!key"`` for false or None. Names and folders from Keras 3.15.1 files and sources
+(``_query_dense`` from 2.12-2.15).
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ _Row = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Var:
-    """A variable a layer must have. ``folders``: alternative sub-folders of the layer's folder that hold its ``vars``."""
+    """A variable a layer must have. ``folders``: alternative sub-folders of the layer's folder that hold its
+    ``vars``."""
 
     name: str
     shape: tuple[int | None, ...] | None

@@ -1,7 +1,8 @@
-"""Weights of legacy HDF5 (Keras 1, 2, tf.keras, and Keras 3's ``.h5``): one group a layer, arrays in the order of ``weight_names``.
+"""Weights of legacy HDF5 (Keras 1, 2, tf.keras, and Keras 3's ``.h5``): one group a layer, arrays in the order of
+``weight_names``.
 
-Layers are taken in ``model.layers`` order, those without weights left out, as Keras's topological loading does. Inside the group
-of a nested model come all trainable variables, then all non-trainable ones.
+Layers are taken in ``model.layers`` order, those without weights left out, as Keras's topological loading does. Inside
+the group of a nested model come all trainable variables, then all non-trainable ones.
 """
 
 from __future__ import annotations
@@ -50,9 +51,7 @@ def assign(
     layers = [x for x in ordered_layers(model) if not x.is_op and _may_have_weights(x)]
     problems: list[str] = []
     for layer, group in _pair(layers, groups, model, file.label, one_file, notes):
-        arrays = [
-            file.tensor(file.child(group.id, n), "/".join(filter(None, (prefix, group.name, n)))) for n in group.names
-        ]
+        arrays = [file.tensor(file.child(group.id, n), "/".join(filter(None, (prefix, group.name, n)))) for n in group.names]
         try:
             problems += _fill(layer, arrays, keras1)
         except _DoesNotFit as e:
@@ -69,14 +68,10 @@ def _groups(file: H5File, root: Any, layer_names: list[str]) -> list[_Group]:
     for name in layer_names:
         group = file.group(root, name)
         if group is None:
-            raise BadFileError(
-                f"{file.label}: lists layer {name[:80]!r} but has no group for it: saving it did not finish"
-            )
+            raise BadFileError(f"{file.label}: lists layer {name[:80]!r} but has no group for it: saving it did not finish")
         weights = file.attr_list(group, "weight_names")
         if weights is None:
-            raise BadFileError(
-                f"{file.label}: layer {name[:80]!r} has no attribute 'weight_names': saving it did not finish"
-            )
+            raise BadFileError(f"{file.label}: layer {name[:80]!r} has no attribute 'weight_names': saving it did not finish")
         if weights:
             found.append(_Group(name, weights, group))
     return found
@@ -109,9 +104,7 @@ def _pair(
         in_config_order = sorted(names, key=lambda n: config_order[n]) == names
         if all(_is_unknown(x) for x in absent) and (in_order or in_config_order or one_file):
             if not in_order and not in_config_order:
-                raise BadFileError(
-                    f"{label}: the order of layer_names contradicts the model; it was not written by Keras"
-                )
+                raise BadFileError(f"{label}: the order of layer_names contradicts the model; it was not written by Keras")
             return [(by_name[g.name], g) for g in groups]
     if len(layers) != len(groups):
         layers = [x for x in layers if not _is_unknown(x)]
@@ -119,7 +112,8 @@ def _pair(
         have = ", ".join(f"{g.name[:40]} ({len(g.names)})" for g in groups[:12])
         want = ", ".join(f"{x.name[:40]} ({x.class_name[:40]})" for x in layers[:12])
         raise BadFileError(
-            f"{label}: the weights do not belong to this model: it has {len(layers)} layers with weights, the file {len(groups)}.\n"
+            f"{label}: the weights do not belong to this model: it has {len(layers)} layers with weights, "
+            f"the file {len(groups)}.\n"
             f"  model: {want}\n  file: {have}"
         )
     if [x.name for x in layers] != names:
@@ -175,7 +169,8 @@ def _slots(layer: LayerConfig, depth: int) -> tuple[list[_Slot], list[_Slot]]:
     own = own_variables(layer)
     if own is None:
         problem = Problem(
-            layer.name, layer.class_name, "is a custom layer inside a nested model of an HDF5 file, which does not tell its weights apart",
+            layer.name, layer.class_name,
+            "is a custom layer inside a nested model of an HDF5 file, which does not tell its weights apart",
             "save the model in the .keras format", "unsupported_layer",
         )  # fmt: skip
         raise UnsupportedError(problem, "cannot be read")
@@ -188,7 +183,8 @@ def _slots(layer: LayerConfig, depth: int) -> tuple[list[_Slot], list[_Slot]]:
 
 
 def _as_keras1(slots: list[_Slot], found: int) -> list[_Slot]:
-    """Keras 1 stored recurrent gates apart (12 or 9 arrays) unless the layer was built with ``consume_less="gpu"`` (3)."""
+    """Keras 1 stored recurrent gates apart (12 or 9 arrays) unless the layer was built with ``consume_less="gpu"``
+    (3)."""
     split: list[_Slot] = []
     seen: set[int] = set()
     for owner, var in slots:

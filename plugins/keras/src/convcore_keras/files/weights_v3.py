@@ -1,7 +1,8 @@
 """Weights of ``.keras`` files and ``.weights.h5`` (Keras 3, and tf.keras 2.12-2.15): found by the path rule.
 
-The path of a layer comes from its class and its place in ``model.layers``: ``layers/dense``, ``layers/dense_1``. tf.keras 2.12 and
-2.13 use the root ``_layer_checkpoint_dependencies`` instead, where a layer with weights takes two numbers.
+The path of a layer comes from its class and its place in ``model.layers``: ``layers/dense``, ``layers/dense_1``.
+tf.keras 2.12 and 2.13 use the root ``_layer_checkpoint_dependencies`` instead, where a layer with weights takes two
+numbers.
 """
 
 from __future__ import annotations
@@ -81,8 +82,8 @@ class SingleFile:
 def assign(model: ModelConfig, store: Store, notes: list[str], *, one_file: bool) -> None:
     """Fill ``LayerConfig.weights`` of every layer. Raises BadFileError listing what does not fit.
 
-    Variables of layers the model does not have are ignored with a note when architecture and weights are ``one_file`` (Keras
-    ignores them too); in separate files they mean the two do not belong together.
+    Variables of layers the model does not have are ignored with a note when architecture and weights are ``one_file``
+    (Keras ignores them too); in separate files they mean the two do not belong together.
     """
     walk = _Walk(store)
     walk.model(model, "")
@@ -97,7 +98,8 @@ def assign(model: ModelConfig, store: Store, notes: list[str], *, one_file: bool
 def _message(label: str, problems: list[str]) -> str:
     shown = "\n  ".join(problems[:20])
     more = f"\n  ... and {len(problems) - 20} more" if len(problems) > 20 else ""
-    return f"{label}: the weights do not fit the model ({len(problems)} problem{'s' * (len(problems) > 1)}):\n  {shown}{more}"
+    count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+    return f"{label}: the weights do not fit the model ({count}):\n  {shown}{more}"
 
 
 class _Walk:
@@ -184,9 +186,7 @@ class _Walk:
                 if found is not None:
                     break
             if not found:
-                self.missing.append(
-                    (layer, path, f"{len(expected)} variables expected ({_names(expected)}), none at {path}")
-                )
+                self.missing.append((layer, path, f"{len(expected)} variables expected ({_names(expected)}), none at {path}"))
                 return
             if len(found) != len(expected):
                 self.problems.append(
@@ -220,9 +220,7 @@ class _Walk:
     def shared(self) -> None:
         """A layer used in two models is stored once: take the variables of its twin of the same class and name."""
         for layer, _, why in self.missing:
-            twins = [
-                x for x in self.filled.get((layer.class_name, layer.name), []) if x.config.keys() == layer.config.keys()
-            ]
+            twins = [x for x in self.filled.get((layer.class_name, layer.name), []) if x.config.keys() == layer.config.keys()]
             if len(twins) == 1 and (twins[0].shared_object_id or layer.shared_object_id):
                 layer.weights = dict(twins[0].weights)
                 self.notes.append(f"layer {layer.name!r} is shared between two models; its weights are stored once")
