@@ -107,9 +107,7 @@ def raw_type(name: str | None, nbytes: int, dims: Sequence[int], what: str) -> D
     count = math.prod(dims)
     found = _RAW.get(name) if name else _RAW_BY_SIZE.get(nbytes // count if count and nbytes % count == 0 else 0)
     if found is None:
-        raise BadFileError(
-            f"{what}: raw_data of {nbytes} bytes, type {name or 'not given'}, shape {list(dims)} is not supported"
-        )
+        raise BadFileError(f"{what}: raw_data of {nbytes} bytes, type {name or 'not given'}, shape {list(dims)} is not supported")
     return found
 
 

@@ -84,9 +84,7 @@ def _tensor(dataset: Any, where: str, path: str | Path) -> Tensor:
     plist = dataset.id.get_create_plist()
     filters = {plist.get_filter(i)[0] for i in range(plist.get_nfilters())}
     if not filters <= _FILTERS:
-        raise BadFileError(
-            f"{path}: {where} is stored with HDF5 filters {sorted(filters - _FILTERS)}, which are not accepted"
-        )
+        raise BadFileError(f"{path}: {where} is stored with HDF5 filters {sorted(filters - _FILTERS)}, which are not accepted")
     shape = tuple(int(n) for n in dataset.shape)
     nbytes = int(dataset.size) * dataset.dtype.itemsize
     stored = dataset.id.get_storage_size()

@@ -55,7 +55,10 @@ def read_net(
     if phase not in _PHASES:
         raise UsageError(f"phase must be TRAIN or TEST, not {phase!r}")
     path = str(prototxt)
-    binary = sniff(prototxt) == "caffemodel"
+    kind = sniff(prototxt)
+    if kind in ("hdf5", "binaryproto"):
+        raise BadFileError(f"{path}: is {'HDF5 weights' if kind == 'hdf5' else 'a mean file'}, not a net definition")
+    binary = kind == "caffemodel"
     notes: list[str] = []
     written = read_message_file(prototxt, "NetParameter") if binary else read_prototxt(prototxt)
     message = upgrade(written, path, notes)

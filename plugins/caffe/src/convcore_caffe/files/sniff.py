@@ -14,9 +14,7 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _SKIP = re.compile(rb"(?:[ \t\r\n\f\v]+|#[^\n]*)*")
 _FIELD = re.compile(rb"(name|input|input_dim|input_shape|force_backward|debug_info|state|layer|layers)[ \t\r\n]*[:{<]")
-# (field, wire type) of the first field that tells a net from a blob (a mean file)
-_NET = {(1, 2), (2, 2), (3, 2), (5, 0), (6, 2), (7, 0), (100, 2)}
-_BLOB = {(1, 0), (2, 0), (3, 0), (5, 2), (5, 5), (7, 2), (8, 1)}
+_LAYER = re.compile(rb"(?:^|[\s}>;,])layers?[ \t\r\n]*:?[ \t\r\n]*[{<]")
 
 
 def sniff(path: str | Path) -> str:
@@ -27,6 +25,7 @@ def sniff(path: str | Path) -> str:
     try:
         with open(path, "rb") as f:
             head = f.read(_HEAD)
+            total = f.seek(0, 2)
     except OSError as e:
         raise BadFileError(f"{path}: cannot be read: {e.strerror or e}") from e
     suffix = Path(path).suffix.lower()
@@ -37,36 +36,46 @@ def sniff(path: str | Path) -> str:
     if not _CONTROL.search(head):
         text = head.removeprefix(b"\xef\xbb\xbf")
         skipped = _SKIP.match(text)
-        if _FIELD.match(text, skipped.end() if skipped else 0):
+        if _FIELD.match(text, skipped.end() if skipped else 0) and _LAYER.search(text):
             return "prototxt"
         return "prototxt" if suffix == ".prototxt" else "unknown"
-    kind = _binary(head)
+    kind = _binary(head, total)
     if kind == "either":
         return "binaryproto" if suffix == ".binaryproto" else "caffemodel"
     return "prototxt" if kind == "unknown" and suffix == ".prototxt" else kind
 
 
-def _binary(head: bytes) -> str:
-    at = 0
-    for _ in range(64):
+def _binary(head: bytes, total: int) -> str:
+    """A net and a blob use the same low field numbers with other wire types; the first ones tell them apart.
+
+    Net: name 1, layers 2, input 3, layer 100 (all length-delimited), input_dim 4. Blob: num 1 to width 4 (varints), data 5,
+    shape 7, double_data 8. An ONNX file (ir_version 1 as varint, then a length-delimited 2) is neither.
+    """
+    at, sizes, dims = 0, False, False
+    for _ in range(256):
         key, at = _varint(head, at)
-        if key is None:
-            return "either" if at else "unknown"
+        if key is None or at >= len(head):
+            return "either" if dims and not sizes else "binaryproto" if sizes else "unknown"
         number, wire = key >> 3, key & 7
-        if (number, wire) in _NET:
-            return "caffemodel" if _plausible(head, at, number, wire) else "unknown"
-        if (number, wire) in _BLOB:
-            return "binaryproto"
-        if wire == 0 and number == 4:
+        if wire == 0 and number <= 4:
+            sizes, dims = sizes or number < 4, True
             at = _varint(head, at)[1]
-        elif wire == 2 and number in (8, 9):
+        elif (wire in (2, 5) and number in (5, 7)) or (wire == 1 and number == 8):
+            return "binaryproto" if wire != 2 or _fits(head, at, total) else "unknown"
+        elif wire == 2 and number in (1, 2, 3, 100) and not sizes and _fits(head, at, total):
+            return "caffemodel" if _plausible(head, at, number, wire) else "unknown"
+        elif wire == 2 and number == 8 and _fits(head, at, total):
+            dims = True
             size, at = _varint(head, at)
             at += size or 0
         else:
             return "unknown"
-        if at >= len(head):
-            return "either"
-    return "either"
+    return "either" if not sizes else "binaryproto"
+
+
+def _fits(head: bytes, at: int, total: int) -> bool:
+    size, at = _varint(head, at)
+    return size is not None and at + size <= total
 
 
 def _plausible(head: bytes, at: int, number: int, wire: int) -> bool:
@@ -78,9 +87,7 @@ def _plausible(head: bytes, at: int, number: int, wire: int) -> bool:
         return False
     text = head[at : at + size]
     following = head[at + size : at + size + 1]
-    return not _CONTROL.search(text) and (
-        not following or following[0] in (0x12, 0x1A, 0x20, 0x28, 0x32, 0x38, 0x42, 0xA2)
-    )
+    return not _CONTROL.search(text) and (not following or following[0] in (0x12, 0x1A, 0x20, 0x28, 0x32, 0x38, 0x42, 0xA2))
 
 
 def _varint(data: bytes, at: int) -> tuple[int | None, int]:

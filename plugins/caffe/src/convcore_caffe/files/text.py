@@ -186,8 +186,9 @@ class _Parser:
         if kind in ("string", "bytes"):
             if self.kind != "string":
                 self.fail(f"{field.name} is a string: expected quotes, found {self.shown()}")
+            at = self.start
             raw = self.string_bytes()
-            return raw if kind == "bytes" else self.utf8(raw)
+            return raw if kind == "bytes" else self.utf8(raw, at)
         at = self.start
         negative = self.take("-")
         token, of = self.token, self.kind
@@ -246,7 +247,8 @@ class _Parser:
 
     def untyped(self) -> Any:
         if self.kind == "string":
-            return self.utf8(self.string_bytes())
+            at = self.start
+            return self.utf8(self.string_bytes(), at)
         negative = self.take("-")
         token, of = self.token, self.kind
         if of == "name":
@@ -301,8 +303,8 @@ class _Parser:
         out.append(body[at:].encode("utf-8", "surrogateescape"))
         return b"".join(out)
 
-    def utf8(self, raw: bytes) -> str:
+    def utf8(self, raw: bytes, at: int) -> str:
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError as e:
-            self.fail(f"string is not UTF-8 ({e.reason} at byte {e.start})")
+            self.fail(f"string is not UTF-8 ({e.reason} at byte {e.start})", at)

@@ -25,9 +25,7 @@ def upgrade(net: Message, path: str, notes: list[str]) -> Message:
     """``net`` in the current format; what Caffe drops is told in ``notes``. BadFileError where Caffe refuses."""
     old = net.get("layers")
     if old and net.has("layer"):
-        raise BadFileError(
-            f"{path}: both 'layer' (current format) and 'layers' (V1) are given; Caffe reads only one of them"
-        )
+        raise BadFileError(f"{path}: both 'layer' (current format) and 'layers' (V1) are given; Caffe reads only one of them")
     out = net.copy()
     if old:
         if any(layer.has("layer") for layer in old):
@@ -71,9 +69,7 @@ def _fold_padding(net: Message, layers: list[Message], path: str) -> list[Messag
             if above is None or _v0_of(above).get("type") != "padding":
                 continue
             if kind not in ("conv", "pool"):
-                raise BadFileError(
-                    f"{path}:{layer.line}: layer {name!r} ({kind}): only conv and pool may follow a padding layer"
-                )
+                raise BadFileError(f"{path}:{layer.line}: layer {name!r} ({kind}): only conv and pool may follow a padding layer")
             if len(layer.get("bottom")) != 1 or len(above.get("bottom")) != 1 or len(above.get("top")) != 1:
                 raise BadFileError(
                     f"{path}:{layer.line}: layer {name!r} ({kind}): a padding layer must have one bottom and one reader"

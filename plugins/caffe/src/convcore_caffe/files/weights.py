@@ -40,9 +40,7 @@ def read_weights(path: str | Path) -> list[LayerWeights]:
     if kind == "hdf5":
         return [LayerWeights(name, "", blobs, [False] * len(blobs)) for name, blobs in read_hdf5(path)]
     if kind in ("prototxt", "binaryproto"):
-        raise BadFileError(
-            f"{path}: holds no weights: it is a {'net definition' if kind == 'prototxt' else 'mean file'}"
-        )
+        raise BadFileError(f"{path}: holds no weights: it is a {'net definition' if kind == 'prototxt' else 'mean file'}")
     net = read_message_file(path, "NetParameter")
     if net.has("layer") and net.has("layers"):
         raise BadFileError(f"{path}: both current and V1 layers; Caffe reads only one of them")
@@ -104,10 +102,7 @@ def attach(net: Net, source: list[LayerWeights], path: str, *, hdf5: bool = Fals
             target.setdefault(layer.name, i)
     held: list[list[_Held | None]] = [list(zip(layer.blobs, layer.legacy)) for layer in net.layers]  # inline blobs
     copied: dict[tuple[int, int], _Held] = {
-        (i, j): blob
-        for i, row in enumerate(held)
-        for j, blob in enumerate(row)
-        if blob and j not in net.layers[i].shared
+        (i, j): blob for i, row in enumerate(held) for j, blob in enumerate(row) if blob and j not in net.layers[i].shared
     }
     problems = []
     for weights in source:
@@ -149,9 +144,7 @@ def _share(net: Net, held: list[list[_Held | None]], copied: dict[tuple[int, int
     homes = {(o.layer_index, o.blob_index) for layer in net.layers for o in layer.shared.values()}
     for i, (layer, row) in enumerate(zip(net.layers, held, strict=True)):
         who = f"layer {layer.name!r} ({layer.type})"
-        while (
-            len(row) in layer.shared and _home(net, i, len(row)) in copied
-        ):  # absent altogether: all its blobs are shared
+        while len(row) in layer.shared and _home(net, i, len(row)) in copied:  # absent altogether: all its blobs are shared
             row.append(None)
             layer.weights = layer.weights or "shared"
         for j, own in enumerate(row):
@@ -164,10 +157,13 @@ def _share(net: Net, held: list[list[_Held | None]], copied: dict[tuple[int, int
             elif own is None:
                 row[j] = value
             else:
-                strict = layer.param_specs[j].share_mode != "PERMISSIVE" and not (own[1] or value[1])
-                if own[0].size != value[0].size or (strict and own[0].shape != value[0].shape):
-                    name = layer.param_specs[j].name
-                    shapes = f"{list(own[0].shape)}, the shared value {list(value[0].shape)}"
-                    problems.append(f"{who}: blob {j} ({name!r}) has shape {shapes}")
+                strict = home != (i, j) and layer.param_specs[j].share_mode != "PERMISSIVE"
+                row_of_owner = held[home[0]]
+                owned = row_of_owner[home[1]] if home[1] < len(row_of_owner) else None
+                owner = owned or value
+                strict = strict and not (own[1] or owner[1])  # legacy shapes are compared when the layers ask
+                if own[0].size != value[0].size or (strict and own[0].shape != owner[0].shape):
+                    name, had = layer.param_specs[j].name, list(own[0].shape)
+                    problems.append(f"{who}: shared blob {j} ({name!r}) has shape {had}, its owner's {list(owner[0].shape)}")
                 else:
                     row[j] = (value[0].reshape(own[0].shape), own[1])

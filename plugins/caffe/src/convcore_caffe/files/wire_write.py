@@ -45,9 +45,7 @@ def encode(message: Message) -> tuple[list[Piece], int]:
     pieces, size = _encode(message)
     if size > _LIMIT:
         why = f"the caffemodel would be {size} bytes, and protobuf reads at most {_LIMIT}"
-        raise UnsupportedError(
-            Problem("", "caffemodel", why, "write HDF5 weights or split the model", "file_too_large")
-        )
+        raise UnsupportedError(Problem("", "caffemodel", why, "write HDF5 weights or split the model", "file_too_large"))
     return pieces, size
 
 
@@ -90,9 +88,7 @@ def _blob(tensor: Tensor) -> tuple[list[Piece], int]:
     """BlobProto: packed ``shape.dim`` (field 7.1) and packed ``data`` (field 5)."""
     dims = b"".join(varint(n) for n in tensor.shape)
     shape = _sized(1, [dims], len(dims))[0] if dims else []
-    head = b"".join(
-        p for p in _sized(7, shape, sum(len(p) for p in shape if isinstance(p, bytes)))[0] if isinstance(p, bytes)
-    )
+    head = b"".join(p for p in _sized(7, shape, sum(len(p) for p in shape if isinstance(p, bytes)))[0] if isinstance(p, bytes))
     data, n = _sized(5, [tensor.cast(DType.FLOAT32)], tensor.size * 4)
     return [head, *data], len(head) + n
 
