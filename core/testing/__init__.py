@@ -5,6 +5,6 @@ Op declarations: :mod:`convcore.testing.ops`.
 
 from __future__ import annotations
 
-from .ops import CheckFailed, OpReport, check_axis_rule, check_op, check_sample
+from .ops import CheckFailed, OpReport, check_axis_rule, check_op, check_sample, run_body, run_op
 
-__all__ = ["CheckFailed", "OpReport", "check_axis_rule", "check_op", "check_sample"]
+__all__ = ["CheckFailed", "OpReport", "check_axis_rule", "check_op", "check_sample", "run_body", "run_op"]

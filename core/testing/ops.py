@@ -25,11 +25,11 @@ from ..ir.builder import Builder
 from ..ir.dims import Dim, Shape, evaluate, shape_text
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Node, Value
-from ..ops import find_op
+from ..ops import find_op, op
 from ..ops.axes import Axes, Axis, Insert, Layout, PerAxis, Perm, Remove, Reshape
 from ..ops.declare import Op, Sample
 
-__all__ = ["CheckFailed", "OpReport", "check_axis_rule", "check_op", "check_sample", "compare"]
+__all__ = ["CheckFailed", "OpReport", "check_axis_rule", "check_op", "check_sample", "compare", "run_body", "run_op"]
 
 Array = NDArray[Any]
 TOLERANCE = 1e-5
@@ -153,7 +153,7 @@ def check_axis_rule(decl: Op) -> None:
     if isinstance(rule, Axis):
         attr(rule.attr, "axis")
     elif isinstance(rule, Axes):
-        attr(rule.attr, "axes", "ints")
+        attr(rule.attr, "axes", "axis", "ints")
         if isinstance(rule.keepdims, str):
             attr(rule.keepdims, "bool")
     elif isinstance(rule, PerAxis):
@@ -186,6 +186,23 @@ def _build(decl: Op, sample: Sample, arrays: Sequence[Array | None], shapes: Seq
     node = b.node(decl.name, ins, sample.attrs)
     g.outputs = list(node.outputs)
     return node
+
+
+def run_op(name: str, *arrays: Array | None, **attrs: Any) -> list[Array]:
+    """The results of one op's reference on arrays (None for an omitted input), through the builder and the interpreter."""
+    return _run(name, *_on_arrays(name, arrays, attrs))
+
+
+def run_body(name: str, *arrays: Array | None, **attrs: Any) -> list[Array]:
+    """The results of one op's body on arrays."""
+    node, feed = _on_arrays(name, arrays, attrs)
+    return _run_body(name, op(name), node, feed)
+
+
+def _on_arrays(name: str, arrays: Sequence[Array | None], attrs: Mapping[str, Any]) -> tuple[Node, list[Array]]:
+    given = [None if a is None else np.asarray(a) for a in arrays]
+    node = _build(op(name), Sample(**attrs), given, [None if a is None else a.shape for a in given])
+    return node, [a for a in given if a is not None]
 
 
 def _run(label: str, node: Node, feed: Sequence[Array]) -> list[Array]:
