@@ -66,8 +66,9 @@ class Unresolved:
 class LayoutReport:
     """The outcome of :func:`convcore.layout.assign.assign`."""
 
-    inputs: list[IOLayout] = field(default_factory=list)
-    outputs: list[IOLayout] = field(default_factory=list)
+    inputs: dict[str, tuple[int, ...]] = field(default_factory=dict)  # by name: axis i is axis perm[i] of the source's
+    outputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    io: list[IOLayout] = field(default_factory=list)  # the same with shapes and policies, for reading
     remaining: list[Remaining] = field(default_factory=list)
     unresolved: list[Unresolved] = field(default_factory=list)
     changed_nodes: int = 0  # nodes that now run in another order
@@ -80,8 +81,9 @@ class LayoutReport:
         """Elements moved by all transposes that were put in, regions included (each counted once)."""
         return sum(r.elements for r in self.remaining) + sum(r.elements for r in self.regions)
 
-    def __str__(self) -> str:
-        lines = [str(x) for x in (*self.inputs, *self.outputs)]
+    def lines(self) -> list[str]:
+        """The report for a person."""
+        lines = [str(x) for x in self.io]
         lines.append(
             f"{self.changed_nodes} nodes re-laid, {self.folded_weights} weights permuted, {self.removed} transposes removed, "
             f"{len(self.remaining)} put in"
@@ -89,8 +91,11 @@ class LayoutReport:
         lines += [str(x) for x in (*self.remaining, *self.unresolved)]
         for region in self.regions:
             if region.changed_nodes or region.unresolved:
-                lines += ["  in a region: " + line for line in str(region).splitlines()]
-        return "\n".join(lines)
+                lines += ["  in a region: " + line for line in region.lines()]
+        return lines
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-like data; sizes are text where symbolic."""
@@ -105,7 +110,7 @@ class LayoutReport:
         out: dict[str, Any] = plain(
             {
                 k: [asdict(x) for x in getattr(self, k)]
-                for k in ("inputs", "outputs", "remaining", "unresolved")
+                for k in ("io", "remaining", "unresolved")
             }
         )
         out.update(changed_nodes=self.changed_nodes, folded_weights=self.folded_weights, removed=self.removed)

@@ -46,14 +46,11 @@ def rewrite(plan: Plan, report: LayoutReport) -> None:
     g = plan.graph
     for kind, values in (("input", g.inputs), ("output", g.outputs)):
         for v in values:
-            if kind == "output" and v in plan.io:  # unchanged by the rewriter
-                pass
             order = plan.io.get(v)
             policy = plan.policy.get(v, "source")
             perm = order.perm if order is not None else tuple(range(v.rank or 0))
-            (report.inputs if kind == "input" else report.outputs).append(
-                IOLayout(v.name, kind, perm, v.shape, policy if isinstance(policy, str) else "explicit")
-            )
+            (report.inputs if kind == "input" else report.outputs)[v.name] = perm
+            report.io.append(IOLayout(v.name, kind, perm, v.shape, policy if isinstance(policy, str) else "explicit"))
 
 
 class _Rewriter:

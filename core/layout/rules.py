@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..ir.dims import Shape
 from ..ir.graph import Node, Value
 from ..ops import find_op
 from ..ops.axes import (
@@ -106,7 +107,12 @@ def carry(node: Node, rule: NodeRule, slot: int, order: Order, known: Known) -> 
     """
     if rule.apply is None:
         return None
-    return rule.apply(node, rule, slot, order, known)
+    done = rule.apply(node, rule, slot, order, known)
+    if done is not None and rule.rule.stay:
+        for o in (*done.ins, *done.outs):
+            if o is not None and any(a >= len(o.perm) or o.perm[a] != a or o.block(a) for a in rule.rule.stay):
+                return None
+    return done
 
 
 def _rank(v: Value | None) -> int:
@@ -150,6 +156,12 @@ def _broadcast(node: Node, rule: NodeRule, slot: int, order: Order, known: Known
         order = known[out]
         if len(order.perm) != r:
             return None
+    return _aligned(node, rule, order, full)
+
+
+def _aligned(node: Node, rule: NodeRule, order: Order, full: Shape) -> Carried | None:
+    """Every main input broadcasts, right-aligned, to an output of shape ``full`` that has ``order``."""
+    r = len(full)
     need: list[Order | None] = [None] * len(node.inputs)
     lifts: dict[int, tuple[int, ...]] = {}
     for i in rule.main_inputs(node):
@@ -186,6 +198,8 @@ def _axis(node: Node, rule: NodeRule, slot: int, order: Order, known: Known) -> 
     spec = rule.rule
     assert isinstance(spec, Axis)
     a = node.attrs[spec.attr]
+    if a is None and spec.or_none:
+        return _uniform(node, rule, order)
     if not isinstance(a, int) or not 0 <= a < len(order.perm):
         return None
     attrs = {spec.attr: order.inv[a]}
@@ -265,18 +279,16 @@ def _joined(
         if own is not None and own.without(a) is base:
             block = own.block(a)
         if block is None:
-            if v.shape[a] is None:
-                if any(len(p) > 1 for _, p in segments):
-                    return None
             segments.append(((v.shape[a],), (0,)))
         else:
             segments.extend(block)
             ins[i] = own
-    block = block_of(segments) if any(len(p) > 1 for _, p in segments) else None
-    if block is None:
+    if all(len(p) == 1 for _, p in segments):
         return done
-    if any(f is None for s in block for f in s[0]):
+    if any(f is None for s in segments for f in s[0]):
         return None
+    block = block_of(segments)
+    assert block is not None
     return Carried(ins, (order_of(base.perm, {**dict(base.blocks), a: block}),), attrs)
 
 
@@ -374,9 +386,16 @@ def _last_axes(node: Node, rule: NodeRule, slot: int, order: Order, known: Known
     r, k = len(order.perm), spec.k
     if r < k or order.perm[r - k :] != tuple(range(r - k, r)):
         return None
-    if order.plain:
-        return _uniform(node, rule, order)
     mains = rule.main_inputs(node)
+    if order.plain:
+        if len(mains) == 1:
+            return _uniform(node, rule, order)
+        full = node.outputs[0].shape
+        if full is None or any(_rank(v) != r for v in node.outputs) or any(_rank(node.inputs[i]) < k for i in mains):
+            return None
+        if slot >= 0 and _rank(node.inputs[slot]) != r:
+            return None
+        return _aligned(node, rule, order, full)
     if len(mains) != 1 or len(node.outputs) != 1 or k != 1 or any(a >= r - k for a, _ in order.blocks if a != r - 1):
         return None
     x, y = node.inputs[mains[0]], node.outputs[0]

@@ -56,12 +56,13 @@ class Axis(AxisRule):
 
     ``along`` names those of ``fixed`` that are 1-D arrays along the axis with one entry per element, each element being
     treated alike (batch_norm): the elements of the axis may then be permuted together with them. ``joins`` says that the
-    main inputs follow one another along the axis (concat).
+    main inputs follow one another along the axis (concat), ``or_none`` that None means no axis is special (quantize).
     """
 
     attr: str = "axis"
     along: tuple[str, ...] = ()
     joins: bool = False
+    or_none: bool = False
 
 
 @dataclass(frozen=True)

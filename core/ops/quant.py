@@ -81,7 +81,7 @@ QUANT.op(
     "quantize", "x:float, scale:float, zero_point:int?",
     "round(x / scale) + zero_point, halves to even, limited to the range of dtype.",
     attrs={"axis": _AXIS, "dtype": Attr("dtype", choices=STORED[:4])}, infer=_quantize_shape, reference=_quantize,
-    axes=Axis("axis", fixed=("scale", "zero_point")), body=_quantize_body,
+    axes=Axis("axis", fixed=("scale", "zero_point"), or_none=True), body=_quantize_body,
     samples=[
         Sample((2, 3, 5), np.float32(0.013), np.int8(7), dtype="int8"),
         Sample((2, 3, 5), np.float32(0.017), dtype="int8"),
@@ -116,7 +116,7 @@ def _dequantize_body(b: Any, x: Any, scale: Any, zero_point: Any, *, axis: int |
 QUANT.op(
     "dequantize", "x:int, scale:float, zero_point:int?", "(x - zero_point) * scale, in the dtype of scale.",
     attrs={"axis": _AXIS}, infer=_dequantize_shape, reference=_dequantize,
-    axes=Axis("axis", fixed=("scale", "zero_point")), body=_dequantize_body,
+    axes=Axis("axis", fixed=("scale", "zero_point"), or_none=True), body=_dequantize_body,
     samples=[
         Sample(("int8", (2, 3, 5), -128, 128), np.float32(0.013), np.int8(7)),
         Sample(("int8", (2, 3, 5), -128, 128), np.float32(0.017)),
