@@ -1,0 +1,141 @@
+"""The built distributions: what is in them, and that they install and work from the wheel alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECTS = {"convcore": ROOT, **{f"convcore_{p.parent.name}": p.parent for p in sorted(ROOT.glob("plugins/*/pyproject.toml"))}}
+MODEL = ROOT / "tests/data/zoo/keras2-fer-minixception"
+
+pytestmark = pytest.mark.packaging
+
+
+def _run(*command: object, cwd: Path, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run([str(c) for c in command], cwd=cwd, env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wheels and sdists of every project and the wheel of the template plugin."""
+    out = tmp_path_factory.mktemp("dist")
+    for folder in PROJECTS.values():
+        _run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, folder, cwd=out)
+    _run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", out, ROOT / "tests/template_plugin", cwd=out)
+    return out
+
+
+def _clean_env() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+
+
+@pytest.fixture(scope="module")
+def venv(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment with only the wheels (and what they ask for) in it."""
+    folder = tmp_path_factory.mktemp("venv")
+    _run(sys.executable, "-m", "venv", folder, cwd=folder)
+    python = folder / "bin/python"
+    wheels = [w for w in dist.glob("convcore*.whl") if "template" not in w.name]
+    _run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wheels, cwd=folder, env=_clean_env())
+    return folder
+
+
+@pytest.mark.parametrize("name", sorted(PROJECTS))
+def test_wheel_contents(dist: Path, name: str):
+    (wheel,) = dist.glob(f"{name}-*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    code = [n for n in names if n.endswith(".py")]
+    source = ROOT / "core" if name == "convcore" else PROJECTS[name] / "src" / name
+    assert {n for n in code} == {f"{name}/{p.relative_to(source).as_posix()}" for p in source.rglob("*.py")}
+    assert len(code) > 5
+    assert f"{name}/py.typed" in names
+    assert all(n.startswith((f"{name}/", f"{name}-")) for n in names)
+
+
+@pytest.mark.parametrize("name", sorted(PROJECTS))
+def test_sdist_builds_the_same_wheel(dist: Path, name: str, tmp_path: Path):
+    (sdist,) = dist.glob(f"{name}-*.tar.gz")
+    with tarfile.open(sdist) as t:
+        t.extractall(tmp_path, filter="data")
+    (folder,) = tmp_path.iterdir()
+    _run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path / "again", folder, cwd=tmp_path)
+    (first,), (second,) = dist.glob(f"{name}-*.whl"), (tmp_path / "again").glob("*.whl")
+    assert sorted(zipfile.ZipFile(first).namelist()) == sorted(zipfile.ZipFile(second).namelist())
+
+
+def test_works_from_the_wheels_alone(venv: Path, tmp_path: Path):
+    out = _run(venv / "bin/convcore", "plugins", cwd=tmp_path, env=_clean_env())
+    assert "convcore-keras" in out and "convcore-onnx" in out and "BROKEN" not in out
+    source = MODEL / "emotion_model.hdf5"
+    out = _run(venv / "bin/convcore", "convert", source, "-o", tmp_path / "m.onnx", cwd=tmp_path, env=_clean_env())
+    assert "verified" in out
+    np.save(tmp_path / "x.npy", np.load(MODEL / "inputs.npz")[np.load(MODEL / "inputs.npz").files[0]])
+    _run(venv / "bin/convcore", "run", tmp_path / "m.onnx", "--input", "x.npy", "-o", "y.npy", cwd=tmp_path, env=_clean_env())
+    ref = np.load(MODEL / "ref_old.npz")
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), ref[ref.files[0]], atol=1e-4)
+
+
+def test_python_m(venv: Path, tmp_path: Path):
+    assert _run(venv / "bin/python", "-m", "convcore", "--version", cwd=tmp_path, env=_clean_env()).startswith("convcore ")
+
+
+def test_third_party_plugin(venv: Path, dist: Path, tmp_path: Path):
+    """The template distribution adds a layer that goes to the target without touching ours."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from support import keras_files as kf
+
+    rng = np.random.default_rng(0)
+    w, k = rng.standard_normal(3).astype("f4"), rng.standard_normal((3, 5)).astype("f4")
+    model = kf.write(
+        tmp_path / "custom.keras",
+        [
+            kf.input_layer("x", (None, 3)),
+            kf.layer("ScaledTanh", "tanh", {"scale": 1.5}, [kf.tensor("x", (None, 3))], module="template", registered="template>ScaledTanh"),
+            kf.layer("Dense", "out", {"units": 5, "use_bias": False}, [kf.tensor("tanh", (None, 3))]),
+        ],
+        ["out"],
+        {"layers/scaled_tanh/vars/0": w, "layers/dense/vars/0": k},
+    )
+    python = venv / "bin/python"
+    command = [venv / "bin/convcore", "convert", model, "-o", tmp_path / "custom.onnx"]
+    before = subprocess.run([str(c) for c in command], cwd=tmp_path, env=_clean_env(), capture_output=True, text=True)
+    assert before.returncode == 4 and "'tanh'" in before.stderr and "ScaledTanh" in before.stderr
+    assert not (tmp_path / "custom.onnx").exists()
+    (wheel,) = dist.glob("convcore_template-*.whl")
+    _run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", wheel, cwd=tmp_path, env=_clean_env())
+    _run(*command, cwd=tmp_path, env=_clean_env())
+    x = rng.standard_normal((2, 3)).astype("f4")
+    np.save(tmp_path / "x.npy", x)
+    _run(venv / "bin/convcore", "run", "custom.onnx", "--input", "x.npy", "-o", "y.npy", cwd=tmp_path, env=_clean_env())
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), 1.5 * np.tanh(x * w) @ k, rtol=1e-5, atol=1e-5)
+    _run(python, "-m", "pip", "uninstall", "--yes", "convcore-template", cwd=tmp_path, env=_clean_env())
+
+
+def test_core_folder_is_not_a_package():
+    done = subprocess.run([sys.executable, "-c", "import core"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0 and "imported as convcore" in done.stderr
+
+
+def test_no_absolute_imports_inside_core():
+    import re
+
+    for path in (ROOT / "core").rglob("*.py"):
+        for i, line in enumerate(path.read_text().splitlines(), 1):
+            assert not re.match(r"\s*(from|import) (convcore|core)\b", line) or '"' in line, f"{path}:{i}: {line}"
+
+
+def test_version_is_quick():
+    """``convcore --version`` imports neither numpy nor any framework."""
+    code = "import sys; from convcore.cli import main; main(['--version']); print(sorted(m for m in sys.modules if m in "
+    code += "('numpy', 'h5py', 'onnx', 'keras', 'torch', 'tensorflow', 'google.protobuf')))"
+    assert _run(sys.executable, "-c", code, cwd=ROOT.parent).splitlines()[-1] == "[]"
