@@ -268,6 +268,8 @@ def test_layers_of_the_other_phase_may_be_unknown(tmp_path: Path) -> None:
         ('type: "Pooling" bottom: "d" top: "x" pooling_param { kernel_size: 2 stride_h: 2 }', "stride"),
         ('type: "Pooling" bottom: "d" top: "x" pooling_param { global_pooling: true stride: 2 }', "stride 1"),
         ('type: "Pooling" bottom: "d" top: "x" top: "m" pooling_param { pool: AVE kernel_size: 2 }', "mask"),
+        ('type: "SoftmaxWithLoss" bottom: "d" bottom: "d" top: "x" top: "y"', "once per top: 1 for 2"),
+        ('type: "ReLU" bottom: "d" top: "x" loss_weight: 1 loss_weight: 2', "once per top: 2 for 1"),
         ('type: "Log" bottom: "d" top: "x" log_param { base: 0 }', "base"),
         ('type: "Embed" bottom: "d" top: "x" embed_param { num_output: 3 }', "input_dim"),
         ('type: "Input" top: "x" input_param { shape { dim: 65536 dim: 65536 } }', "2147483647"),

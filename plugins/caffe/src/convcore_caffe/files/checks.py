@@ -12,7 +12,7 @@ from convcore.errors import BadFileError
 from .layer_checks import check_layer
 from .message import Message
 from .net import Layer, quote_list
-from .types import DATA_TYPES, UPSTREAM_COUNTS
+from .types import DATA_TYPES, LOSS_TYPES, UPSTREAM_COUNTS
 
 __all__ = ["Refusals", "check_fields", "check_layers", "wire"]
 
@@ -83,6 +83,11 @@ def check_layers(layers: list[Layer], out: Refusals) -> None:
                 out.add(layer.line, layer.name, layer.type, f"takes {wanted} {what} blobs, {n} given")
         if layer.propagate_down and len(layer.propagate_down) != len(layer.bottoms):
             why = f"propagate_down is given {len(layer.propagate_down)} times for {len(layer.bottoms)} bottoms"
+            out.add(layer.line, layer.name, layer.type, why)
+        loss = layer.type in LOSS_TYPES
+        weights, tops = len(layer.loss_weight) or int(loss), len(layer.tops) or int(loss)
+        if weights and weights != tops:
+            why = f"loss_weight must be given once per top: {weights} for {tops} tops"
             out.add(layer.line, layer.name, layer.type, why)
         for why in check_layer(layer):
             out.add(layer.line, layer.name, layer.type, why)

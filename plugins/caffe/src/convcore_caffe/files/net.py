@@ -182,4 +182,4 @@ def pooling_rounding(layer: Layer) -> str:
 def quote_list(names: Iterable[str], most: int = 8) -> str:
     """Names for a message: the first few, quoted."""
     shown = list(names)
-    return ", ".join(map(repr, shown[:most])) + (f" and {len(shown) - most} more" if len(shown) > most else "")
+    return ", ".join(repr(name[:200]) for name in shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DATA_TYPES", "NO_INPLACE", "UPSTREAM_COUNTS", "V0_FIELDS", "V0_TYPES", "V1_TYPES", "WEIGHTED_TYPES"]
+__all__ = ["DATA_TYPES", "LOSS_TYPES", "NO_INPLACE", "UPSTREAM_COUNTS", "V0_FIELDS", "V0_TYPES", "V1_TYPES", "WEIGHTED_TYPES"]
 
 #: V1 enum name -> type; from BN on they are forks'.
 V1_TYPES = {
@@ -95,6 +95,12 @@ DATA_TYPES = frozenset(
 WEIGHTED_TYPES = frozenset(
     ["Convolution", "Deconvolution", "InnerProduct", "BatchNorm", "PReLU", "Embed", "LSTM", "RNN", "Parameter"]
     + ["Normalize", "BN", "ConvolutionDepthwise", "DepthwiseConvolution"]
+)
+
+#: Loss layers: their one top may be left out, and has loss weight 1 unless weights are given.
+LOSS_TYPES = frozenset(
+    ["ContrastiveLoss", "EuclideanLoss", "HingeLoss", "InfogainLoss", "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss"]
+    + ["SoftmaxWithLoss"]
 )
 
 #: Layers whose Reshape CHECKs top[0] != bottom[0].
