@@ -62,11 +62,14 @@ def _rnn(gates: int, units: str, conv: str = "", folder: str = "", gru: bool = F
 
 def _attention(old_names: bool) -> list[_Row]:
     rows: list[_Row] = []
-    for part in ("query", "key", "value", "output"):
-        folders = (f"{part}_dense", f"_{part}_dense") if old_names else (f"_{part}_dense",)
-        rows += [(f"{part}/kernel", None, "", folders), (f"{part}/bias", None, "use_bias", folders)]
-    gate = ("_gate_dense",)
-    return [*rows, ("gate/kernel", None, "use_gate", gate), ("gate/bias", None, "use_gate&use_bias", gate)]
+    for part in ("query", "key", "gate", "value", "output"):  # creation order in Keras 3.15.1
+        folders = (f"{part}_dense", f"_{part}_dense") if old_names and part != "gate" else (f"_{part}_dense",)
+        gate = "use_gate" if part == "gate" else ""
+        rows += [
+            (f"{part}/kernel", None, gate, folders),
+            (f"{part}/bias", None, f"{gate}&use_bias".strip("&"), folders),
+        ]
+    return rows
 
 
 TABLE: dict[str, list[_Row]] = {
@@ -107,6 +110,7 @@ TABLE: dict[str, list[_Row]] = {
     "LayerNormalization": _GAMMA_BETA,
     "GroupNormalization": _GAMMA_BETA,
     "RMSNormalization": [("scale", None, "")],
+    # its own folder repeats the wrapped layer's kernel; HDF5 does not (weights_legacy)
     "SpectralNormalization": [("kernel", None, ""), ("vector_u", None, "", ("",), False)],
     "Normalization": [
         ("mean", None, "!mean", ("",), False),

@@ -53,7 +53,7 @@ def assign(
     for layer, group in _pair(layers, groups, model, file.label, one_file, notes):
         arrays = [file.tensor(file.child(group.id, n), "/".join(filter(None, (prefix, group.name, n)))) for n in group.names]
         try:
-            problems += _fill(layer, arrays, keras1)
+            problems += _fill(layer, arrays, group.names, keras1)
         except _DoesNotFit as e:
             problems.append(str(e))
     if problems:
@@ -125,7 +125,7 @@ class _DoesNotFit(Exception):
     """One layer's arrays are not what the layer must have."""
 
 
-def _fill(layer: LayerConfig, arrays: list[Tensor], keras1: bool) -> list[str]:
+def _fill(layer: LayerConfig, arrays: list[Tensor], stored: list[str], keras1: bool) -> list[str]:
     if _is_unknown(layer):
         layer.weights = {str(i): t for i, t in enumerate(arrays)}
         return []
@@ -138,6 +138,9 @@ def _fill(layer: LayerConfig, arrays: list[Tensor], keras1: bool) -> list[str]:
             f"layer {layer.name[:80]!r} ({layer.class_name[:60]}): {len(slots)} variables expected "
             f"({', '.join(v.name for _, v in slots[:12])}), {len(arrays)} found"
         )
+    for (owner, var), name in zip(slots, stored, strict=True):
+        if not keras1 and _contradicts(var.name, name):
+            raise _DoesNotFit(f"layer {owner.name[:80]!r} ({owner.class_name[:60]}): {var.name} expected, found {name[:120]!r}")
     owners: dict[int, tuple[LayerConfig, list[Var], list[Tensor]]] = {}
     for (owner, var), tensor in zip(slots, arrays, strict=True):
         _, variables, tensors = owners.setdefault(id(owner), (owner, [], []))
@@ -145,18 +148,42 @@ def _fill(layer: LayerConfig, arrays: list[Tensor], keras1: bool) -> list[str]:
         tensors.append(tensor)
     problems = []
     for owner, variables, tensors in owners.values():
-        names = [v.name for v in (own_variables(owner) or [])]
+        names = [v.name for v in (_own(owner) or [])]
         if not keras1:
             found = dict(zip([v.name for v in variables], tensors, strict=True))
         else:
             found = from_keras1(owner, tensors, names)
         found = without_cudnn(owner, found)
-        for v in own_variables(owner) or []:
+        for v in _own(owner) or []:
             problem = check_shape(v, found[v.name])
             if problem:
                 problems.append(f"layer {owner.name[:80]!r} ({owner.class_name[:60]}): {problem}")
         owner.weights = {n: found[n] for n in names}
     return problems
+
+
+_TELLING = {
+    "kernel", "bias", "recurrent_kernel", "pointwise_kernel", "gamma", "beta", "moving_mean", "moving_variance", "embeddings",
+}  # fmt: skip
+_PARTS = {"query", "key", "value", "gate", "attention_output", "output"}
+
+
+def _contradicts(expected: str, stored: str) -> bool:
+    """Whether the stored name (``dense/kernel:0``) plainly says another variable than the one its place says."""
+    want, have = expected.split("/"), stored.split(":")[0].split("/")
+    if {want[-1], have[-1]} <= _TELLING and want[-1] != have[-1]:
+        return True
+    if len(want) > 1 and len(have) > 1 and {want[-2], have[-2]} <= _PARTS:
+        return want[-2] != have[-2].removeprefix("attention_")
+    return False
+
+
+def _own(layer: LayerConfig) -> list[Var] | None:
+    """Variables as HDF5 lists them: each once, so not SpectralNormalization's second reference to the wrapped kernel."""
+    own = own_variables(layer)
+    if own is not None and layer.class_name == "SpectralNormalization":
+        own = [v for v in own if v.name != "kernel"]
+    return own
 
 
 def _slots(layer: LayerConfig, depth: int) -> tuple[list[_Slot], list[_Slot]]:
@@ -166,7 +193,7 @@ def _slots(layer: LayerConfig, depth: int) -> tuple[list[_Slot], list[_Slot]]:
         trainable = [s for t, _ in parts for s in t]
         fixed = [s for _, f in parts for s in f]
         return (trainable, fixed) if layer.trainable else ([], trainable + fixed)
-    own = own_variables(layer)
+    own = _own(layer)
     if own is None:
         problem = Problem(
             layer.name, layer.class_name,

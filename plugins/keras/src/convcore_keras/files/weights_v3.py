@@ -174,6 +174,8 @@ class _Walk:
         for prefix, folder, child in children(layer):
             self.layer(child, f"{path}/{folder}")
             layer.weights |= {f"{prefix}/{k}": v for k, v in child.weights.items()}
+        if layer.class_name == "SpectralNormalization" and not layer.custom:
+            layer.weights.pop("kernel", None)  # the wrapped layer's, stored a second time
 
     def _table(self, layer: LayerConfig, own: list[Var], path: str) -> None:
         by_folder: dict[tuple[str, ...], list[Var]] = {}
