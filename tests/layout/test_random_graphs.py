@@ -1,0 +1,65 @@
+"""The interpreter's result before and after the pass, on random graphs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from convcore.interpreter import Interpreter
+from convcore.ir.graph import Graph
+from convcore.ir.verify import verify
+from convcore.layout import Convention, assign
+from convcore.ops import op
+from convcore.ops.axes import Layout
+
+sys.path.insert(0, str(Path(__file__).parent))
+from graphs import ALL, Maker
+
+FIRST = Convention({"channels": "channels_first", "time": "time_major"}, axis_at={"batch_norm": 1})
+
+
+def _equal(graph: Graph, io: str, seed: int) -> None:
+    laid = graph.clone()
+    names = [v.name for v in (*graph.inputs, *graph.outputs)]
+    report = assign(laid, FIRST, io)
+    verify(laid, "layout")
+    assert [v.name for v in (*laid.inputs, *laid.outputs)] == names
+    assert not report.unresolved
+    for node in laid:
+        rule = op(node.op).axes
+        if isinstance(rule, Layout):
+            assert node.attrs["layout"] == FIRST.layouts[rule.family]
+    rng = np.random.default_rng(seed)
+    xs = [rng.standard_normal([d if isinstance(d, int) else 2 for d in v.shape or ()]).astype(np.float32) for v in graph.inputs]
+    want = Interpreter(graph).run(xs)
+    shapes: dict[str, tuple[int, ...]] = {}
+    inner = Interpreter(laid)
+    got = inner.run(
+        [x.transpose(report.inputs[v.name]) for x, v in zip(xs, graph.inputs)],
+        watch=lambda node, results: shapes.update({v.name: r.shape for v, r in zip(node.outputs, results)}),
+    )
+    for v, w, y in zip(graph.outputs, want, got):
+        perm = report.outputs[v.name]
+        if io == "source":
+            assert perm == tuple(range(w.ndim))
+        w = w.transpose(perm)
+        assert w.shape == y.shape
+        np.testing.assert_allclose(y, w, rtol=2e-4, atol=2e-4 * max(1.0, float(np.abs(w).max(initial=0))))
+    for node in laid:  # recorded shapes are the real ones
+        for v in node.outputs:
+            if v.name in shapes and v.shape is not None:
+                assert tuple(d if isinstance(d, int) else d.evaluate({"N": 2}) for d in v.shape) == shapes[v.name], v  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("start", range(0, 600, 50))
+def test_result_is_unchanged(start: int) -> None:
+    for seed in range(start, start + 50):
+        layouts = ("channels_last",) if seed % 3 else ("channels_last", "channels_last", "channels_first")
+        graph = Maker(seed, layouts=layouts, rank=4 if seed % 5 else 3 + seed % 2 * 2).grow(6 + seed % 23, ALL)
+        for io in ("target", "source"):
+            try:
+                _equal(graph, io, seed)
+            except Exception as e:
+                raise AssertionError(f"seed {seed}, io {io}:\n{graph}") from e
