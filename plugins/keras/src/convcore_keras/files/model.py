@@ -152,7 +152,10 @@ class KerasModel:
     notes: list[str] = field(default_factory=list)
 
     def walk(self) -> Iterator[tuple[str, LayerConfig]]:
-        """Every layer with its path, nested models and wrapped layers included."""
+        """Every layer with its path, nested models and wrapped layers included.
+
+        A wrapper and the layer it wraps hold the same tensors, so summing over all layers counts those twice.
+        """
         stack: list[tuple[str, LayerConfig]] = [(x.name, x) for x in reversed(self.root.layers)]
         while stack:
             path, layer = stack.pop()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from .defaults import STATELESS
@@ -183,6 +184,7 @@ def children(layer: LayerConfig) -> list[tuple[str, str, LayerConfig]]:
     return []
 
 
+@lru_cache(1024)
 def snake(name: str) -> str:
     """Keras's ``to_snake_case``: the folder name of a class in ``.keras`` weights."""
     name = re.sub(r"\W+", "", name)
