@@ -114,6 +114,12 @@ class Dim:
         return _is_atom(self) and isinstance(self._terms[0][0][0][0], str)
 
     @property
+    def terms(self) -> tuple[tuple[int, tuple[tuple[str | tuple[str, tuple[DimLike, ...]], int], ...]], ...]:
+        """The sum it is: ``(coefficient, ((factor, power), ...))`` each; a factor is a name, or ``(function, arguments)`` with
+        one of the functions ``//``, ``%``, ``max``, ``min``."""
+        return tuple((c, tuple((a if isinstance(a, str) else (a.fn, a.args), p) for a, p in mono)) for mono, c in self._terms)
+
+    @property
     def names(self) -> frozenset[str]:
         """The names it depends on."""
         out: set[str] = set()

@@ -15,7 +15,7 @@ from ..errors import DeclarationError
 __all__ = ["Iso", "NotExpressible", "find_iso", "isomorphism", "known_isos"]
 
 
-class NotExpressible(Exception):  # noqa: N818 - a control-flow signal: this row does not match, with the reason
+class NotExpressible(Exception):
     """A value has no counterpart under this conversion; the message is the reason why the row does not match.
 
     ``code`` is the Problem's code when no other rule matches either.

@@ -239,11 +239,9 @@ class Row:
                         raise node.refuse(f"its weight {src.name!r} is missing", code="missing_weight")
                     ins[key] = None
                     continue
-                if src.order:
-                    perm, _ = permutation_of(src.order, t.ndim)
-                    ins[key] = g.weight(node, src.name, t) if perm == tuple(range(t.ndim)) else self._permuted(g, node, src, t, perm)
-                else:
-                    ins[key] = g.weight(node, src.name, t)
+                perm = permutation_of(src.order, t.ndim)[0] if src.order else tuple(range(t.ndim))
+                same = perm == tuple(range(t.ndim))
+                ins[key] = g.weight(node, src.name, t) if same else self._permuted(g, node, src, t, perm)
             elif isinstance(src, A):
                 v = node.attr(src.name, src.default)
                 attrs[key] = v if v is None else src.iso.load(v)

@@ -17,6 +17,7 @@ __all__ = ["EmitFunction", "LoadFunction", "RuleSet"]
 
 LoadFn = Callable[[Any, ForeignNode], Any]
 EmitFn = Callable[[Any, Node], Any]
+PostFn = Callable[[Any, ForeignNode, Value], Value]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,7 @@ class RuleSet:
         self.load_rules: dict[str, list[LoadRule]] = {}
         self.emit_rules: dict[str, list[EmitRule]] = {}
         self.ignored: set[str] = set()
-        self.posts: dict[str, Callable[[Any, ForeignNode, Value], Value]] = {}
+        self.posts: dict[str, PostFn] = {}
 
     # ---- declaring
     def op(
@@ -159,10 +160,10 @@ class RuleSet:
 
         return add
 
-    def post(self, name: str) -> Callable[[Callable[[Any, ForeignNode, Value], Value]], Callable[[Any, ForeignNode, Value], Value]]:
+    def post(self, name: str) -> Callable[[PostFn], PostFn]:
         """Decorate a post step ``(g, node, value) -> value`` that rows name in ``then``."""
 
-        def add(fn: Callable[[Any, ForeignNode, Value], Value]) -> Callable[[Any, ForeignNode, Value], Value]:
+        def add(fn: PostFn) -> PostFn:
             self.posts[name] = fn
             return fn
 
@@ -252,6 +253,9 @@ class RuleSet:
                 reasons.append(str(err))
                 continue
             return ""
+        if not reasons:
+            versions = [r.since for r in self.emit_rules.get(node.op, []) if r.since and e.version and r.since > e.version]
+            reasons = [f"{self.framework} has it from version {min(versions)} on"] if versions else []
         return "; ".join(dict.fromkeys(reasons)) or f"{self.framework} has no counterpart"
 
     # ---- tables

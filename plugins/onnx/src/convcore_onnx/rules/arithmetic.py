@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Node, Value
 from convcore.rules import MISSING, A, ForeignNode, I, NotExpressible, isomorphism
@@ -86,7 +85,7 @@ for _type, _op in _BINARY.items():
 
 @RULES.load("Pow", since=12, priority=1, ops=("pow", "cast"))
 def pow_of_two_dtypes(g: Any, node: ForeignNode) -> Any:
-    """The result has the base's dtype. The power is taken in the base's where that holds the exponent exactly, else in float64."""
+    """The result has the base's dtype; the power is taken in it where it holds the exponent exactly, else in float64."""
     x, y = node.inputs
     dx, dy = dtype_known(x), dtype_known(y)
     if dx is dy:

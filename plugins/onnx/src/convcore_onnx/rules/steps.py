@@ -12,7 +12,7 @@ __all__ = ["Steps", "dtype_known"]
 
 
 class Steps:
-    """``s = Steps(e, node)``; ``s.Mul(a, b)`` adds a node and returns its result; ``s.last("Add", a, b)`` makes the node's outputs.
+    """``s = Steps(e, node)``; ``s.Mul(a, b)`` adds a node and returns its result, ``s.last("Add", a, b)`` the node's outputs.
 
     Operands are handles, or IR values.
     """

@@ -1,0 +1,149 @@
+"""Tensors made from sizes and numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Node, Value
+from convcore.ir.tensors import ArrayTensor
+from convcore.rules import A, ForeignNode, NotExpressible
+
+from .base import RULES, dtype_code
+from .shapes_in import scalar_size, size_list
+from .shapes_out import shape_vector, size_scalar
+from .steps import Steps, dtype_known
+
+RULES.op("Shape", "shape_of", "data=x", until=14)
+RULES.op("Shape", "shape_of", "data=x", since=15, start=A("start", 0), end=A("end", None))
+RULES.op("Size", "size_of", "data=x")
+
+
+@RULES.emit("shape_of", until=14, foreign=("Shape", "Slice"))
+def emit_part_of_shape(e: Any, node: Node) -> None:
+    s, rank = Steps(e, node), node.inputs[0].rank
+    if rank is None:
+        raise NotExpressible("the number of axes is not known")
+    start, end, _ = slice(node.attrs["start"], node.attrs["end"]).indices(rank)
+    s.last("Identity", shape_vector(s, node.inputs[0], start, max(start, end)))
+
+
+@RULES.emit("dim_value", foreign=("Shape", "Squeeze"))
+def emit_dim_value(e: Any, node: Node) -> None:
+    Steps(e, node).last("Identity", size_scalar(e, node.attrs["value"]))
+
+
+# ---- filled tensors
+
+
+def _fill_value(node: ForeignNode) -> tuple[Any, DType]:
+    t = node.attr("value", None)
+    if t is None:
+        return 0.0, DType.FLOAT32
+    if t.size != 1:
+        raise node.refuse(f"its value has {t.size} elements, not one")
+    if t.dtype is DType.STRING:
+        raise node.refuse("it fills with a string")
+    return t.numpy().reshape(-1)[0].item(), t.dtype
+
+
+@RULES.load("ConstantOfShape", since=9, priority=1, ops=("fill",))
+def constant_of_sizes(g: Any, node: ForeignNode) -> Any:
+    value, dtype = _fill_value(node)
+    return g.b.fill(shape=size_list(g, node, 0, "input"), value=value, dtype=dtype)
+
+
+@RULES.load("ConstantOfShape", since=9, ops=("dynamic_fill",))
+def constant_of_shape(g: Any, node: ForeignNode) -> Any:
+    value, dtype = _fill_value(node)
+    return g.b.dynamic_fill(node.inputs[0], value=value, dtype=dtype)
+
+
+def _filled(s: Steps, shape: Any, value: Any, dtype: DType, last: bool) -> Any:
+    tensor = ArrayTensor(np.array([value]).astype(dtype.numpy))
+    if last:
+        return s.last("ConstantOfShape", shape, value=tensor)
+    return s.ConstantOfShape(shape, value=tensor)
+
+
+@RULES.emit("fill", foreign=("ConstantOfShape",))
+def emit_fill(e: Any, node: Node) -> None:
+    a = node.attrs
+    _filled(Steps(e, node), e.sizes(a["shape"]), a["value"], a["dtype"], True)
+
+
+@RULES.emit("dynamic_fill", foreign=("ConstantOfShape",))
+def emit_dynamic_fill(e: Any, node: Node) -> None:
+    _filled(Steps(e, node), node.inputs[0], node.attrs["value"], node.attrs["dtype"], True)
+
+
+RULES.op("EyeLike", "eye_like", "input=x", since=9, k=A("k", 0), dtype=A("dtype", None, "onnx_dtype"))
+
+
+@RULES.emit("eye", foreign=("ConstantOfShape", "EyeLike"))
+def emit_eye(e: Any, node: Node) -> None:
+    s, a = Steps(e, node), node.attrs
+    like = _filled(s, e.sizes((a["rows"], a["columns"])), 0, DType.FLOAT32, False)
+    s.last("EyeLike", like, k=a["k"], dtype=dtype_code(a["dtype"]))
+
+
+# ---- range
+
+
+_HALVES = (DType.FLOAT16, DType.BFLOAT16)
+RULES.op("Range", "range", "start=start, limit=limit, delta=delta", since=11, ignore=("stash_type",))
+
+
+@RULES.load("Range", since=27, priority=1, ops=("range", "cast"))
+def range_of_halves(g: Any, node: ForeignNode) -> Any:
+    """Half precision counts in float32."""
+    dtype = dtype_known(node.inputs[0])
+    if dtype not in _HALVES:
+        raise NotExpressible("not half precision")
+    if node.attr("stash_type", 1) != 1:
+        raise node.refuse(f"stash_type={node.attr('stash_type')} is not float32")
+    ends = [g.b.cast(v, to=DType.FLOAT32) for v in node.inputs]
+    return g.b.cast(g.b.range(*ends), to=dtype)
+
+
+# ---- one_hot
+
+
+@RULES.load("OneHot", since=9, ops=("one_hot",))
+def one_hot(g: Any, node: ForeignNode) -> Any:
+    """The two values as numbers where they are constant floats, else as the tensor they come in."""
+    ids, _, values = node.inputs
+    if not dtype_known(ids).is_int:
+        ids = g.b.cast(ids, to=DType.INT64)
+    a = g.constant(values)
+    given: dict[str, Any] = {}
+    if a is not None and DType.of(a.dtype).is_float and a.size == 2:
+        given = {"off_value": float(a[0]), "on_value": float(a[1]), "dtype": DType.of(a.dtype)}
+        values = None
+    depth = _depth(g, node)
+    return g.b.one_hot(ids, values, depth=depth, axis=node.attr("axis", -1), wrap_negative=True, **given)
+
+
+def _depth(g: Any, node: ForeignNode) -> Any:
+    a = g.constant(node.inputs[1])
+    return scalar_size(g, node, 1, "depth") if a is None or a.size != 1 else int(a.item())
+
+
+@RULES.emit("one_hot", foreign=("OneHot",))
+def emit_one_hot(e: Any, node: Node) -> None:
+    """ONNX counts negative ids from the end; where they mean "outside" they are moved to depth, which is."""
+    s, a = Steps(e, node), node.attrs
+    ids: Value = node.inputs[0]
+    dtype = dtype_known(ids)
+    depth = size_scalar(e, a["depth"])
+    x = s.handle(ids)
+    if not a["wrap_negative"] and not dtype.value.startswith("uint"):
+        if dtype is not DType.INT64:
+            x = s.Cast(x, to=dtype_code(DType.INT64))
+        x = s.Where(s.Less(x, s.const(0, DType.INT64)), depth, x)
+    if len(node.inputs) > 1 and node.inputs[1] is not None:
+        values = s.handle(node.inputs[1])
+    else:
+        values = s.const([a["off_value"], a["on_value"]], a["dtype"])
+    s.last("OneHot", x, depth, values, axis=a["axis"])

@@ -1,0 +1,125 @@
+"""Picking elements: slice, gather, masks, triangles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.ir.dims import Dim, DimLike, dim_max
+from convcore.ir.graph import Node
+from convcore.rules import A, ForeignNode, I, NotExpressible
+
+from .base import RULES, known_shape
+from .shapes_in import FAR, known_ints, scalar_size, size_list, spread
+from .shapes_out import size_scalar
+from .steps import Steps
+
+# ---- slice
+
+
+def _bound(n: Any, v: DimLike) -> DimLike:
+    """A position; a symbolic one that is negative by its signs counts from the end of an axis of size ``n``."""
+    if not isinstance(v, Dim) or any(c > 0 for c, factors in v.terms if factors):
+        return v
+    if n is None:
+        raise NotExpressible(f"the position {v} counts from the end of an axis of unknown size")
+    return dim_max(n + v, 0)
+
+
+def _sliced(g: Any, node: ForeignNode, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
+    x = node.inputs[0]
+    shape = known_shape(x)
+    rank = len(shape)
+    steps = [1] * len(starts) if steps is None else steps
+    if not len(starts) == len(ends) == len(steps):
+        raise node.refuse(f"{len(starts)} starts, {len(ends)} ends and {len(steps)} steps")
+    first = spread(node, starts, axes, rank, 0)
+    last: list[Any] = spread(node, ends, axes, rank, None)
+    by = spread(node, steps, axes, rank, 1)
+    for i in range(rank):
+        first[i] = _bound(shape[i], first[i])
+        if isinstance(last[i], int) and (last[i] >= FAR if by[i] > 0 else last[i] <= -FAR):
+            last[i] = None
+        elif last[i] is not None:
+            last[i] = _bound(shape[i], last[i])
+    return g.b.slice(x, starts=first, stops=last, steps=by)
+
+
+@RULES.load("Slice", until=9, ops=("slice",))
+def slice_by_attributes(g: Any, node: ForeignNode) -> Any:
+    return _sliced(g, node, node.attr("starts"), node.attr("ends"), node.attr("axes", None), None)
+
+
+@RULES.load("Slice", since=10, priority=1, ops=("slice",))
+def slice_of_sizes(g: Any, node: ForeignNode) -> Any:
+    starts, ends = size_list(g, node, 1, "starts"), size_list(g, node, 2, "ends")
+    return _sliced(g, node, starts, ends, known_ints(g, node, 3, "axes"), known_ints(g, node, 4, "steps"))
+
+
+RULES.op(
+    "Slice", "dynamic_slice", "data=x, starts=starts, ends=stops, axes=_, steps=steps", since=10,
+    axes=I("axes", iso="int_tuple"),
+)  # fmt: skip
+
+
+@RULES.load("Slice", since=10, priority=-1, ops=("dynamic_slice",))
+def slice_of_first_axes(g: Any, node: ForeignNode) -> Any:
+    """Without axes the bounds are those of the first ones."""
+    x, starts, ends, axes, steps = (node.input(i) for i in range(5))
+    if axes is not None:
+        raise NotExpressible("its axes must be a constant", "requires_constant_input")
+    n = starts.shape[0] if starts is not None and starts.shape else None
+    if not isinstance(n, int):
+        raise node.refuse("how many axes it slices is not known")
+    return g.b.dynamic_slice(x, starts, ends, steps, axes=tuple(range(n)))
+
+
+@RULES.emit("slice", foreign=("Slice", "Identity"))
+def emit_slice(e: Any, node: Node) -> None:
+    s, a = Steps(e, node), node.attrs
+    ranges = [(i, *r) for i, r in enumerate(zip(a["starts"], a["stops"], a["steps"])) if r != (0, None, 1)]
+    if not ranges:
+        s.last("Identity", node.inputs[0])
+        return
+    starts = [start for _, start, _, _ in ranges]
+    ends = [(2**63 - 1 if step > 0 else -(2**63)) if stop is None else stop for _, _, stop, step in ranges]
+    ins = [e.sizes(starts), e.sizes(ends), s.ints(*(i for i, *_ in ranges))]
+    steps = [step for *_, step in ranges]
+    if any(step != 1 for step in steps):
+        ins.append(s.ints(*steps))
+    s.last("Slice", node.inputs[0], *ins)
+
+
+# ---- gather
+
+RULES.op("Gather", "gather", "data=x, indices=indices", axis=A("axis", 0))
+RULES.op("GatherElements", "take_along_axis", "data=x, indices=indices", since=11, axis=A("axis", 0))
+RULES.op("GatherND", "gather_nd", "data=x, indices=indices", since=11, until=11, direction="load")
+RULES.op("GatherND", "gather_nd", "data=x, indices=indices", since=12, batch_dims=A("batch_dims", 0))
+RULES.op(
+    "ReverseSequence", "reverse_sequence", "input=x, sequence_lens=lengths", since=10,
+    batch_axis=A("batch_axis", 1), time_axis=A("time_axis", 0),
+)  # fmt: skip
+
+# ---- results whose size depends on the data
+
+RULES.op("NonZero", "nonzero", "X=x", since=9)
+RULES.op("Compress", "compress", "input=x, condition=condition", since=9, axis=A("axis", None))
+RULES.op(
+    "Unique", "unique", "X=x", outputs="values, indices, inverse, counts", since=11,
+    axis=A("axis", None), sorted=A("sorted", 1, "bool_int"),
+)  # fmt: skip
+
+# ---- triangles
+
+RULES.op("Trilu", "trilu", "input=x, k=_", since=14, upper=A("upper", 1, "bool_int"), k=I("k", 0, "scalar"))
+
+
+@RULES.load("Trilu", since=14, ops=("trilu",))
+def trilu_of_a_size(g: Any, node: ForeignNode) -> Any:
+    return g.b.trilu(node.inputs[0], upper=bool(node.attr("upper", 1)), k=scalar_size(g, node, 1, "k"))
+
+
+@RULES.emit("trilu", since=14, foreign=("Trilu",))
+def emit_trilu_of_a_size(e: Any, node: Node) -> None:
+    upper = {} if node.attrs["upper"] else {"upper": 0}
+    Steps(e, node).last("Trilu", node.inputs[0], size_scalar(e, node.attrs["k"]), **upper)

@@ -1,0 +1,336 @@
+"""Moving elements around: reshape, transpose, concat, split, pad, expand, tile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.ir.dims import Dim, DimLike, ceil_div, product
+from convcore.ir.graph import Node, Value
+from convcore.ops.shapes import broadcast_shapes
+from convcore.rules import A, ForeignNode, I, NotExpressible, isomorphism
+
+from .base import RULES, known_shape
+from .shapes_in import known_ints, scalar_size, size_list, spread
+from .steps import Steps, dtype_known
+
+isomorphism(
+    "onnx_ints", lambda v: (v,) if isinstance(v, int) else tuple(int(i) for i in v), list, "a list of integers, or one alone"
+)
+isomorphism("zero_if", lambda v: not v, lambda v: int(not v), "0 as True, 1 as False")
+
+# ---- reshape
+
+
+def target_shape(x: Value, wanted: Any, zero_copies: bool) -> tuple[DimLike, ...]:
+    """The shape that ONNX Reshape means: 0 copies a size (or is one), one -1 or unknown size is what is left."""
+    shape = x.shape
+    out: list[DimLike | None] = []
+    open_at: list[int] = []
+    for i, d in enumerate(wanted):
+        if d is None or (isinstance(d, int) and d == -1):
+            open_at.append(i)
+            d = None
+        elif isinstance(d, int) and d == 0 and zero_copies:
+            d = known_shape(x)[i] if i < len(known_shape(x)) else None
+            if d is None:
+                open_at.append(i)
+        elif isinstance(d, int) and d < 0:
+            raise NotExpressible(f"the shape has a size {d}")
+        out.append(d)
+    if open_at:
+        total = None if shape is None else product(shape)
+        rest = product([d for i, d in enumerate(out) if i not in open_at])
+        if len(open_at) > 1 or total is None or rest is None or (isinstance(rest, int) and rest == 0):
+            raise NotExpressible("the shape depends on the data")
+        if isinstance(total, int) and isinstance(rest, int) and total % rest:
+            raise NotExpressible(f"{total} elements do not divide by {rest}")
+        out[open_at[0]] = total // rest
+    return tuple(d for d in out if d is not None)
+
+
+@RULES.load("Reshape", until=4, ops=("reshape",))
+def reshape_by_attribute(g: Any, node: ForeignNode) -> Any:
+    return g.b.reshape(node.inputs[0], shape=target_shape(node.inputs[0], node.attr("shape"), True))
+
+
+@RULES.load("Reshape", since=5, priority=1, ops=("reshape",))
+def reshape_to_sizes(g: Any, node: ForeignNode) -> Any:
+    x, sizes = node.inputs[0], g.sizes(node.inputs[1])
+    if sizes is None:
+        raise NotExpressible("the shape depends on the data", "requires_constant_input")
+    return g.b.reshape(x, shape=target_shape(x, sizes, not node.attr("allowzero", 0)))
+
+
+RULES.op("Reshape", "dynamic_reshape", "data=x, shape=shape", since=5, until=13, zero_copies=True)
+RULES.op("Reshape", "dynamic_reshape", "data=x, shape=shape", since=14, zero_copies=A("allowzero", 0, "zero_if"))
+
+
+@RULES.emit("reshape", foreign=("Reshape",))
+def emit_reshape(e: Any, node: Node) -> None:
+    """Symbolic sizes that x has on the same axis are copied (0), one other is left to the runtime (-1), the rest computed."""
+    s = Steps(e, node)
+    x, shape = node.inputs[0], node.attrs["shape"]
+    old = x.shape or ()
+    sizes: list[DimLike] = []
+    for i, d in enumerate(shape):
+        sizes.append(0 if isinstance(d, Dim) and i < len(old) and old[i] == d else d)
+    empty = any(isinstance(d, int) and d == 0 for d in shape)
+    if empty:
+        if e.version is not None and e.version < 14:
+            raise NotExpressible("a size of 0 needs opset 14")
+        s.last("Reshape", x, e.sizes(shape), allowzero=1)
+        return
+    left = [i for i, d in enumerate(sizes) if isinstance(d, Dim)]
+    if left:
+        sizes[left[-1]] = -1
+    s.last("Reshape", x, e.sizes(sizes))
+
+
+@RULES.emit("reshape", priority=1, foreign=("Flatten",))
+def emit_flatten(e: Any, node: Node) -> None:
+    """All axes but the first merged."""
+    x, shape = node.inputs[0], node.attrs["shape"]
+    if x.shape is None or len(x.shape) < 3 or len(shape) != 2 or shape[0] != x.shape[0] or shape[1] != product(x.shape[1:]):
+        raise NotExpressible("not all axes but the first are merged")
+    Steps(e, node).last("Flatten", x)
+
+
+@RULES.load("Flatten", ops=("reshape",))
+def flatten(g: Any, node: ForeignNode) -> Any:
+    x, axis = node.inputs[0], node.attr("axis", 1)
+    shape = known_shape(x)
+    axis += len(shape) if axis < 0 else 0
+    if not 0 <= axis <= len(shape):
+        raise node.refuse(f"axis={axis} is out of range for {len(shape)} axes")
+    rows, columns = product(shape[:axis]), product(shape[axis:])
+    if rows is None or columns is None:
+        raise node.refuse("the size of an axis is not known")
+    return g.b.reshape(x, shape=(rows, columns))
+
+
+# ---- transpose, squeeze, unsqueeze
+
+RULES.op("Transpose", "transpose", "data=x", perm=A("perm", iso="int_tuple"))
+
+
+@RULES.load("Transpose", when={"perm": None}, ops=("transpose",))
+def reverse_axes(g: Any, node: ForeignNode) -> Any:
+    rank = len(known_shape(node.inputs[0]))
+    return g.b.transpose(node.inputs[0], perm=tuple(reversed(range(rank))))
+
+
+for _type, _op in {"Squeeze": "squeeze", "Unsqueeze": "unsqueeze"}.items():
+    RULES.op(_type, _op, "data=x", until=12, direction="load", axes=A("axes", iso="onnx_ints"))
+    RULES.op(_type, _op, "data=x, axes=_", since=13, axes=I("axes", iso="onnx_ints"))
+
+
+def _squeeze_all(g: Any, node: ForeignNode) -> Any:
+    x = node.inputs[0]
+    if node.input(1) is not None:
+        axes = known_ints(g, node, 1, "axes") or ()
+        return g.b.squeeze(x, axes=axes)
+    shape = known_shape(x)
+    if any(not isinstance(d, int) for d in shape):
+        raise node.refuse("which axes have size 1 is not known before the model runs")
+    return g.b.squeeze(x, axes=tuple(i for i, d in enumerate(shape) if d == 1))
+
+
+RULES.load("Squeeze", until=12, when={"axes": None}, ops=("squeeze",))(_squeeze_all)
+RULES.load("Squeeze", since=13, ops=("squeeze",))(_squeeze_all)
+
+# ---- expand, tile
+
+
+@RULES.load("Expand", since=8, priority=1, ops=("expand",))
+def expand(g: Any, node: ForeignNode) -> Any:
+    """Broadcast in both directions: the result's shape is that of x and the wanted one together."""
+    x, wanted = node.inputs[0], size_list(g, node, 1, "shape")
+    shape = known_shape(x)
+    for d, n in zip(reversed(shape), reversed(wanted)):
+        if d is None or (isinstance(d, Dim) and isinstance(n, Dim) and d != n):
+            raise NotExpressible(f"whether the size {d} or {n} is 1 is not known")
+    result = broadcast_shapes(shape, wanted) or ()
+    if any(d is None for d in result):
+        raise NotExpressible("the shape of its input is not known")
+    return g.b.expand(x, shape=result)
+
+
+RULES.op("Expand", "dynamic_expand", "input=x, shape=shape", since=8)
+
+
+@RULES.emit("expand", foreign=("Expand",))
+def emit_expand(e: Any, node: Node) -> None:
+    """Sizes that x has already are written as 1."""
+    x, shape = node.inputs[0], node.attrs["shape"]
+    old = (None,) * (len(shape) - len(x.shape)) + x.shape if x.shape is not None else (None,) * len(shape)
+    sizes = [1 if d == n else n for d, n in zip(old, shape)]
+    Steps(e, node).last("Expand", x, e.sizes(sizes))
+
+
+@RULES.load("Tile", until=5, ops=("tile",))
+def tile_one_axis(g: Any, node: ForeignNode) -> Any:
+    x = node.inputs[0]
+    count, axis = scalar_size_of_any(g, node, 1, "tiles"), scalar_size_of_any(g, node, 2, "axis")
+    if isinstance(axis, Dim):
+        raise node.refuse("its axis is symbolic")
+    return g.b.tile(x, repeats=tuple(spread(node, [count], [axis], len(known_shape(x)), 1)))
+
+
+def scalar_size_of_any(g: Any, node: ForeignNode, i: int, what: str) -> DimLike:
+    """A size that the oldest opsets pass in the element type of the data."""
+    a = g.constant(node.input(i))
+    if a is None:
+        return scalar_size(g, node, i, what)
+    if a.size != 1 or int(a.item()) != a.item():
+        raise node.refuse(f"its input {what!r} must hold one integer")
+    return int(a.item())
+
+
+@RULES.load("Tile", since=6, ops=("tile",))
+def tile(g: Any, node: ForeignNode) -> Any:
+    return g.b.tile(node.inputs[0], repeats=size_list(g, node, 1, "repeats"))
+
+
+@RULES.emit("tile", foreign=("Tile",))
+def emit_tile(e: Any, node: Node) -> None:
+    Steps(e, node).last("Tile", node.inputs[0], e.sizes(node.attrs["repeats"]))
+
+
+# ---- concat, split
+
+RULES.op("Concat", "concat", "inputs=xs*", until=3, direction="load", axis=A("axis", 1))
+RULES.op("Concat", "concat", "inputs=xs*", since=4, axis=A("axis"))
+
+
+@RULES.load("Split", ops=("split",))
+def split(g: Any, node: ForeignNode) -> Any:
+    """Sizes from an attribute, an input (from opset 13) or equal; from opset 18 the last part may be smaller."""
+    x, axis, n = node.inputs[0], node.attr("axis", 0), len(node.outputs)
+    sizes: Any = node.attr("split", None)
+    count = node.attr("num_outputs", None)
+    if sizes is None and node.input(1) is not None:
+        sizes = size_list(g, node, 1, "split") if (node.version or 13) >= 13 else g.constant(node.input(1))
+        if sizes is None:
+            raise node.refuse("its input 'split' must be a constant", code="requires_constant_input")
+    if sizes is not None:
+        parts = tuple(d if isinstance(d, Dim) else int(d) for d in sizes)
+    else:
+        size = known_shape(x)[axis]
+        if size is None:
+            raise node.refuse(f"the size of axis {axis} is not known")
+        if count not in (None, n):
+            raise node.refuse(f"num_outputs is {count}, but it has {n} outputs")
+        if count is None and isinstance(size, int) and size % n:
+            raise node.refuse(f"axis {axis} of size {size} does not divide by {n}")
+        each = size // n if count is None else ceil_div(size, n)
+        parts = (*(each,) * (n - 1), size - each * (n - 1))
+    if len(parts) != n:
+        raise node.refuse(f"{len(parts)} sizes for {n} outputs")
+    return g.b.split(x, axis=axis, sizes=parts)
+
+
+@RULES.emit("split", foreign=("Split",))
+def emit_split(e: Any, node: Node) -> None:
+    x, sizes = node.inputs[0], node.attrs["sizes"]
+    e.add(
+        "Split", [e.value(x), e.sizes(sizes)], {"axis": node.attrs["axis"]}, outputs=node.outputs, name=node.name
+    )
+
+
+# ---- pad
+
+_PAD_MODES = {"constant": 1, "reflect": 1, "edge": 1, "wrap": 19}
+
+
+def _padded(g: Any, node: ForeignNode, pads: Any, axes: Any, value: Any) -> Any:
+    x, mode = node.inputs[0], node.attr("mode", "constant")
+    if mode not in _PAD_MODES:
+        raise node.refuse(f"mode {mode!r} is not known")
+    rank = len(known_shape(x))
+    n = len(pads) // 2
+    pairs = spread(node, list(zip(pads[:n], pads[n:])), axes, rank, (0, 0))
+    return g.b.pad(x, pads=pairs, mode=mode, value=value if mode == "constant" else 0)
+
+
+@RULES.load("Pad", until=10, ops=("pad",))
+def pad_by_attributes(g: Any, node: ForeignNode) -> Any:
+    pads = node.attr("paddings" if (node.version or 2) < 2 else "pads")
+    return _padded(g, node, pads, None, node.attr("value", 0.0))
+
+
+@RULES.load("Pad", since=11, ops=("pad",))
+def pad(g: Any, node: ForeignNode) -> Any:
+    given, value = node.input(2), 0
+    if given is not None and node.attr("mode", "constant") == "constant":
+        a = g.known(given)
+        if a is None or a.size != 1:
+            raise node.refuse("its constant_value must be a constant", code="requires_constant_input")
+        value = a.item()
+    return _padded(g, node, size_list(g, node, 1, "pads"), known_ints(g, node, 3, "axes"), value)
+
+
+@RULES.emit("pad", foreign=("Pad",))
+def emit_pad(e: Any, node: Node) -> None:
+    s, x, a = Steps(e, node), node.inputs[0], node.attrs
+    mode, pads = a["mode"], a["pads"]
+    since = _PAD_MODES.get(mode)
+    if since is None or (e.version is not None and e.version < since):
+        raise NotExpressible(f"Pad has no mode {mode!r}" + (f" before opset {since}" if since else ""))
+    ends = e.sizes([*(p[0] for p in pads), *(p[1] for p in pads)])
+    if mode != "constant":
+        s.last("Pad", x, ends, mode=mode)
+    elif a["value"] == 0:
+        s.last("Pad", x, ends)
+    else:
+        s.last("Pad", x, ends, s.const(a["value"], dtype_known(x)))
+
+
+@RULES.emit("pad", priority=-1, foreign=("Slice", "Concat"))
+def emit_pad_by_slices(e: Any, node: Node) -> None:
+    """symmetric, and wrap before opset 19: slices of x beside it, axis by axis."""
+    s, x, a = Steps(e, node), node.inputs[0], node.attrs
+    mode, shape = a["mode"], known_shape(x)
+    if mode not in ("symmetric", "wrap"):
+        raise NotExpressible(f"mode {mode!r} is not made of slices")
+    y = s.handle(x)
+    for axis, ((begin, end), size) in enumerate(zip(a["pads"], shape)):
+        if begin == 0 and end == 0:
+            continue
+        if not all(isinstance(n, int) for n in (begin, end, size)) or not (0 <= begin <= size and 0 <= end <= size):
+            raise NotExpressible(f"padding {mode!r} of an axis of size {size} by {(begin, end)} is not one slice on each side")
+        parts = [y]
+        if begin:
+            parts.insert(0, _edge(s, y, axis, mode, begin, size, True))
+        if end:
+            parts.append(_edge(s, y, axis, mode, end, size, False))
+        y = s.Concat(*parts, axis=axis)
+    s.last("Identity", y)
+
+
+def _edge(s: Steps, y: Any, axis: int, mode: str, n: int, size: int, begin: bool) -> Any:
+    """The ``n`` elements that go before or after an axis."""
+    if mode == "wrap":
+        start, stop, step = (size - n, size, 1) if begin else (0, n, 1)
+    else:
+        start, stop, step = (n - 1, -(2**63), -1) if begin else (size - 1, size - n - 1 if n < size else -(2**63), -1)
+    return s.Slice(y, s.ints(start), s.ints(stop), s.ints(axis), s.ints(step))
+
+
+# ---- what ONNX says with other ops
+
+
+@RULES.emit("roll", foreign=("Slice", "Concat"))
+def emit_roll(e: Any, node: Node) -> None:
+    s, x = Steps(e, node), node.inputs[0]
+    y = s.handle(x)
+    for shift, axis in zip(node.attrs["shifts"], node.attrs["axes"]):
+        size = known_shape(x)[axis]
+        if not isinstance(size, int):
+            raise NotExpressible(f"rolling the axis of unknown size {size}")
+        k = -shift % size if size else 0
+        if k:
+            head = s.Slice(y, s.ints(0), s.ints(k), s.ints(axis))
+            y = s.Concat(s.Slice(y, s.ints(k), s.ints(size), s.ints(axis)), head, axis=axis)
+    s.last("Identity", y)
+
+

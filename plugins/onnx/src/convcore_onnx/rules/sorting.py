@@ -1,0 +1,60 @@
+"""Order along an axis: argmax, top-k, running sums and products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Node
+from convcore.rules import A, ForeignNode, I
+
+from .base import RULES, dtype_code
+from .shapes_in import scalar_size
+from .steps import Steps
+
+for _type, _op in {"ArgMax": "argmax", "ArgMin": "argmin"}.items():
+    RULES.op(
+        _type, _op, "data=x", dtype=DType.INT64,
+        axis=A("axis", 0), keepdims=A("keepdims", 1, "bool_int"), last=A("select_last_index", 0, "bool_int"),
+    )  # fmt: skip
+
+
+@RULES.emit("argmax", "argmin", priority=-1, foreign=("ArgMax", "ArgMin", "Cast"))
+def emit_narrow_index(e: Any, node: Node) -> None:
+    """Indices are int64 in ONNX; others are cast."""
+    s, a = Steps(e, node), node.attrs
+    kind = "ArgMax" if node.op == "argmax" else "ArgMin"
+    i = s.add(kind, node.inputs[0], axis=a["axis"], keepdims=int(a["keepdims"]), select_last_index=int(a["last"]))
+    s.last("Cast", i, to=dtype_code(a["dtype"]))
+
+
+for _type, _op, _since in [("CumSum", "cumsum", 11), ("CumProd", "cumprod", 26)]:
+    RULES.op(
+        _type, _op, "x=x, axis=_", since=_since, axis=I("axis", iso="scalar"),
+        exclusive=A("exclusive", 0, "bool_int"), reverse=A("reverse", 0, "bool_int"),
+    )  # fmt: skip
+
+_TOPK = "values, indices"
+RULES.op("TopK", "topk", "X=x", outputs=_TOPK, until=9, direction="load", k=A("k"), axis=A("axis", -1))
+RULES.op(
+    "TopK", "topk", "X=x, K=_", outputs=_TOPK, since=10, k=I("K", iso="item"), axis=A("axis", -1),
+    largest=A("largest", 1, "bool_int"), sorted=A("sorted", 1, "bool_int"),
+)  # fmt: skip
+
+
+@RULES.load("TopK", since=10, ops=("topk",))
+def topk_of_a_size(g: Any, node: ForeignNode) -> Any:
+    """k is computed from sizes."""
+    k = scalar_size(g, node, 1, "K")
+    return g.b.topk(
+        node.inputs[0], k=k, axis=node.attr("axis", -1),
+        largest=bool(node.attr("largest", 1)), sorted=bool(node.attr("sorted", 1)),
+    )  # fmt: skip
+
+
+@RULES.emit("topk", foreign=("TopK",))
+def emit_topk_of_a_size(e: Any, node: Node) -> None:
+    a = node.attrs
+    k = e.sizes((a["k"],))
+    attrs = {"axis": a["axis"], "largest": int(a["largest"]), "sorted": int(a["sorted"])}
+    e.add("TopK", [e.value(node.inputs[0]), k], attrs, outputs=node.outputs, name=node.name)
