@@ -1,0 +1,110 @@
+"""Functions: those of the model, and the definitions the ONNX standard gives its composite ops, put in place of the call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from convcore.errors import BadFileError, Problem, UnsupportedError
+from convcore.ir.graph import Value
+
+from .attributes import value as attribute_value
+from .dtypes import dtype_code
+from .structure import MAX_DEPTH, ordered
+
+__all__ = ["Functions"]
+
+
+class Functions:
+    """The model's functions by domain, name and overload."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+        self.table: dict[tuple[str, str, str], Any] = {}
+        for f in loader.model.functions:
+            key = (_domain(f.domain), f.name, getattr(f, "overload", ""))
+            if key in self.table:
+                raise BadFileError(f"the function {f.name!r} is there twice")
+            self.table[key] = f
+
+    def find(self, node: Any, domain: str) -> Any:
+        """The model's function a node calls, or None."""
+        return self.table.get((domain, node.op_type, getattr(node, "overload", ""))) if self.table else None
+
+    def standard(self, node: Any, domain: str, version: int, inputs: Sequence[Value | None]) -> Any:
+        """The standard's own definition of an op as a function, or None."""
+        import onnx
+
+        try:
+            schema = onnx.defs.get_schema(node.op_type, version, domain)
+        except onnx.defs.SchemaError:
+            return None
+        if schema.has_function:
+            return schema.function_body
+        if not schema.has_context_dependent_function:
+            return None
+        types = []
+        for v in inputs:
+            t = onnx.TypeProto()
+            if v is not None:
+                if v.dtype is None:
+                    return None
+                t.tensor_type.elem_type = dtype_code(v.dtype)
+                if v.shape is not None:
+                    for d in v.shape:
+                        dim = t.tensor_type.shape.dim.add()
+                        if isinstance(d, int):
+                            dim.dim_value = d
+            types.append(t.SerializeToString())
+        raw = schema.get_context_dependent_function(node.SerializeToString(), types)
+        return onnx.FunctionProto.FromString(raw) if raw else None
+
+    def inline(
+        self, scope: Any, f: Any, name: str, inputs: Sequence[Value | None], attrs: Mapping[str, Any], n_outputs: int,
+        where: Any,
+    ) -> list[Value]:  # fmt: skip
+        """The function's nodes with the call's values; inner names are ``<call>/<name>``."""
+        if where.depth >= MAX_DEPTH:
+            raise BadFileError(f"functions call each other more than {MAX_DEPTH} deep, or without end, at {name!r} ({f.name})")
+        if len(inputs) > len(f.input) or n_outputs > len(f.output):
+            raise BadFileError(f"node {name!r}: function {f.name} takes {len(f.input)} inputs and gives {len(f.output)} outputs")
+        bound = dict(attrs)
+        declared = set(f.attribute)
+        for a in f.attribute_proto:
+            declared.add(a.name)
+            if a.name not in bound:
+                bound[a.name] = attribute_value(a, where, scope, self.loader.source.folder)
+        unknown = sorted(attrs.keys() - declared)
+        if unknown:
+            raise UnsupportedError(Problem(name, f.name, f"the function has no attribute {unknown[0]!r}", code="unknown_attribute"))
+        prefix = f"{name}/"
+        opsets = {_domain(o.domain): o.version for o in f.opset_import} or dict(where.opsets)
+        inner = type(where)(opsets, bound, prefix, where.depth + 1)
+        missing: set[str] = set()
+        for i, formal in enumerate(f.input):
+            v = inputs[i] if i < len(inputs) else None
+            if v is None:
+                missing.add(formal)
+            else:
+                scope.values[prefix + formal] = v
+        for n in ordered(f.node, lambda x: x in missing or scope.known(prefix + x), f"function {f.name!r}"):
+            if any(i in missing for i in n.input):
+                n = _without(n, missing)
+            self.loader.node(scope, n, inner)
+        return [self.loader.find(scope, prefix + o, f"function {f.name!r}") for o in list(f.output)[:n_outputs]]
+
+
+def _domain(domain: str) -> str:
+    return "" if domain == "ai.onnx" else domain
+
+
+def _without(node: Any, missing: set[str]) -> Any:
+    """The node with inputs the call left out left out."""
+    copy = type(node)()
+    copy.CopyFrom(node)
+    names = ["" if i in missing else i for i in copy.input]
+    while names and not names[-1]:
+        names.pop()
+    del copy.input[:]
+    copy.input.extend(names)
+    return copy

@@ -1,0 +1,466 @@
+"""ONNX models of any opset as IR graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from convcore.errors import BadFileError, ShapeError, UnsupportedError
+from convcore.hookspecs import LoadRequest
+from convcore.ir.builder import Builder
+from convcore.ir.dims import Dim, DimLike, Shape
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Graph, Layer, Node, Origin, Value
+from convcore.rules import ForeignNode, NotExpressible
+
+from .attributes import Subgraph, attributes
+from .context import OnnxContext
+from .functions import Functions
+from .proto import Source, read_model
+from .structure import MAX_DEPTH, declared_type, free_names, ordered, read_dim
+from .tensors import sparse_to_tensor, to_tensor
+
+__all__ = ["load"]
+
+PARAMETERS = {
+    "conv": (1, 2), "conv_transpose": (1, 2), "linear": (1, 2), "matmul": (0, 1), "embedding": (1,), "batch_norm": (1, 2),
+    "instance_norm": (1, 2), "group_norm": (1, 2), "layer_norm": (1, 2), "rms_norm": (1,), "prelu": (1,),
+    "lstm": (1, 2, 3, 8), "gru": (1, 2, 3, 4), "rnn": (1, 2, 3),
+}  # fmt: skip
+"""Inputs that are trained where they are constants: op -> positions. Every float initializer with axes counts as well."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """How the nodes of one piece of code are read: opset by domain, attribute bindings and name prefix of a function."""
+
+    opsets: Mapping[str, int]
+    bound: Mapping[str, Any] = field(default_factory=dict)
+    prefix: str = ""
+    depth: int = 0
+
+
+class Scope:
+    """The values of one graph by their ONNX names."""
+
+    def __init__(self, graph: Graph, depth: int = 0) -> None:
+        self.graph = graph
+        self.values: dict[str, Value] = {}
+        self.bad: dict[str, str] = {}
+        self.declared: dict[str, Any] = {}
+        self.outputs: frozenset[str] = frozenset()
+        self.tainted: set[Value] = set()
+        self.node_names: set[str] = set()
+        self.named: set[Value] = set()
+        self.depth = depth
+        self.context: Any = None
+
+    def known(self, name: str) -> bool:
+        return name in self.values or name in self.bad
+
+
+def load(request: LoadRequest) -> Graph:
+    """Read a path or a ModelProto.
+
+    Every opset is accepted; what no rule covers becomes an opaque node with the reason. BadFileError for files that are
+    damaged, wired wrongly (cycles, missing or doubled values), or point outside their folder.
+    """
+    source = read_model(request.source)
+    if request.weights is not None:
+        raise BadFileError("an ONNX model holds its weights or names their files; give the model alone")
+    return Loader(source, request).run()
+
+
+class Loader:
+    """One model being read."""
+
+    def __init__(self, source: Source, request: LoadRequest) -> None:
+        self.source, self.request = source, request
+        self.model = source.model
+        self.rules, self.overrides = request.rules, request.overrides
+        if self.rules is None:
+            from .rules import RULES
+
+            self.rules = RULES
+        self.functions = Functions(self)
+        self.where = Where({(o.domain or "") if o.domain != "ai.onnx" else "": o.version for o in self.model.opset_import})
+        self.ours = self.model.producer_name == "convcore"
+        self.notes: list[str] = []
+        self.input_names: frozenset[str] = frozenset()
+
+    # ---- the main graph
+    def run(self) -> Graph:
+        proto = self.model.graph
+        if not self.where.opsets and self.model.ir_version >= 3:
+            raise BadFileError("the model imports no operator set")
+        if not self.where.opsets:
+            self.where = replace(self.where, opsets={"": 1})
+        graph = Graph(proto.name)
+        scope = self.scope(graph)
+        self.initializers(scope, proto, self.source.raw)
+        self.inputs(scope, proto)
+        self.nodes(scope, proto, self.where)
+        for v in proto.output:
+            graph.outputs.append(self.find(scope, v.name, "the graph's outputs"))
+        self.finish(scope)
+        return graph
+
+    def finish(self, scope: Scope) -> None:
+        graph, m = scope.graph, self.model
+        graph.remove_unused()
+        alive = {id(v) for v in graph.values()}
+        graph.layers = [layer for layer in graph.layers if any(id(v) in alive for v in layer.outputs)]
+        _mark_parameters(graph)
+        writer = f"{m.producer_name} {m.producer_version}".strip() or "unknown writer"
+        opsets = ", ".join(f"{d or 'ai.onnx'} {v}" for d, v in self.where.opsets.items())
+        graph.metadata.update(
+            framework="onnx", kind="graph", version=f"{writer}, IR {m.ir_version}, opset {opsets}", notes=self.notes,
+            opsets=dict(self.where.opsets),
+        )  # fmt: skip
+
+    def scope(self, graph: Graph, depth: int = 0) -> Scope:
+        scope = Scope(graph, depth)
+        scope.context = OnnxContext(Builder(graph), self, scope)
+        return scope
+
+    def initializers(self, scope: Scope, proto: Any, raw: Mapping[int, tuple[int, int]]) -> None:
+        folder, path = self.source.folder, self.source.path
+        for i, t in enumerate(proto.initializer):
+            self.initializer(scope, t.name, lambda t=t, i=i: to_tensor(t, folder, raw.get(i), path))
+        for s in proto.sparse_initializer:
+            self.initializer(scope, s.values.name, lambda s=s: sparse_to_tensor(s, folder))
+
+    def initializer(self, scope: Scope, name: str, read: Any) -> None:
+        if scope.known(name):
+            raise BadFileError(f"the initializer {name!r} is there twice")
+        try:
+            tensor = read()
+        except NotExpressible as e:
+            scope.bad[name] = f"initializer {name!r}: {e}"
+            return
+        trainable = tensor.dtype.is_float and tensor.ndim > 0
+        v = scope.graph.add_weight(name, tensor, trainable=trainable, source=name)
+        self.bind(scope, name, v)
+
+    def inputs(self, scope: Scope, proto: Any) -> None:
+        given = dict(self.request.input_shapes)
+        default = [v.name for v in proto.input if scope.known(v.name)]
+        if default and self.model.ir_version >= 4:
+            self.notes.append(f"inputs with a default value are kept as constants: {', '.join(default)}")
+        for info in proto.input:
+            if scope.known(info.name):
+                if info.name not in default or given.get(info.name) is not None:
+                    raise BadFileError(f"the input {info.name!r} is there twice")
+                continue
+            dtype, shape, why = declared_type(
+                info, lambda t: read_dim(t, self.ours), lambda i, n=info.name: Dim(f"{n}_dim{i}")
+            )
+            if info.name in given:
+                shape = self.given_shape(info.name, shape, given.pop(info.name))
+            v = scope.graph.add_input(info.name, dtype, shape)
+            self.bind(scope, info.name, v)
+            if why:
+                scope.bad[info.name] = f"input {info.name!r}: {why}"
+        if given:
+            names = ", ".join(v.name for v in scope.graph.inputs)
+            raise BadFileError(f"input_shapes names {', '.join(given)}; the model's inputs are {names}")
+        for info in proto.value_info:
+            scope.declared[info.name] = info
+        for info in proto.output:
+            scope.declared[info.name] = info
+        self.input_names = frozenset(
+            n for v in scope.graph.inputs for d in v.shape or () if isinstance(d, Dim) for n in d.names
+        )
+
+    @staticmethod
+    def given_shape(name: str, old: Shape | None, new: Shape) -> Shape:
+        if old is not None:
+            if len(old) != len(new):
+                raise BadFileError(f"input {name!r} has {len(old)} axes, input_shapes gives {len(new)}")
+            for a, b in zip(old, new):
+                if isinstance(a, int) and b != a:
+                    raise BadFileError(f"input {name!r} has the fixed size {a} where input_shapes gives {b}")
+        return tuple(new)
+
+    # ---- names
+    def bind(self, scope: Scope, name: str, v: Value) -> None:
+        """Let an ONNX name mean a value; a value made for it gets exactly that name."""
+        if not name:
+            return
+        scope.values[name] = v
+        if v not in scope.named:
+            scope.named.add(v)
+            if v.name != name and v.tensor is None:
+                v.name = name
+        elif name in scope.outputs and v.name != name:
+            with scope.context.b.at(Origin("onnx", name, "Identity")):
+                copy = scope.context.b.op("identity", v, output_names=[name])
+            copy.name = name
+            scope.named.add(copy)
+            scope.values[name] = copy
+            if v in scope.tainted:
+                scope.tainted.add(copy)
+
+    def find(self, scope: Scope, name: str, who: str) -> Value:
+        v = scope.values.get(name)
+        if v is None:
+            why = scope.bad.get(name)
+            if why:
+                return self.placeholder(scope, name, why)
+            raise BadFileError(f"{who} use {name!r}, which nothing makes")
+        return v
+
+    def placeholder(self, scope: Scope, name: str, why: str) -> Value:
+        """A value of a type convcore lacks, as an opaque node."""
+        b = scope.context.b
+        with b.at(Origin("onnx", name, "Initializer")):
+            (v,) = b.opaque("onnx", "Initializer", [], 1, {}, why=why, code="unsupported_dtype", output_names=[name])
+        scope.tainted.add(v)
+        self.bind(scope, name, v)
+        return v
+
+    # ---- nodes
+    def nodes(self, scope: Scope, proto: Any, where: Where) -> None:
+        """All nodes of a graph."""
+        scope.outputs = frozenset(v.name for v in proto.output)
+        for n in proto.node:
+            for o in n.output:
+                scope.graph.claim_name(o)
+        for n in ordered(proto.node, scope.known, f"graph {proto.name!r}"):
+            self.node(scope, n, where)
+
+    def node(self, scope: Scope, n: Any, where: Where) -> None:
+        """One node: by its rule, by the function it calls, or opaque."""
+        p = where.prefix
+        domain = "" if n.domain == "ai.onnx" else n.domain
+        type_ = f"{domain}.{n.op_type}" if domain else n.op_type
+        outs = [p + o if o else "" for o in n.output]
+        name = self.layer_name(scope, p + n.name if n.name else next((o for o in outs if o), n.op_type))
+        origin = Origin("onnx", name, type_)
+        ctx: OnnxContext = scope.context
+        inputs: list[Value | None] = []
+        bad = ""
+        for i in n.input:
+            v = self.find(scope, p + i, f"node {name!r} ({type_})") if i else None
+            if i and p + i in scope.bad:
+                bad = scope.bad[p + i]
+            inputs.append(v)
+        tainted = any(v is not None and v in scope.tainted for v in inputs)
+        with ctx.b.at(origin):
+            last = scope.graph._last
+            results, problem = self.apply(scope, n, name, type_, domain, inputs, outs, where, origin, bad)
+            if results is None:
+                results = self.opaque(scope, n, type_, inputs, outs, problem, tainted and not bad)
+        self.name_nodes(scope, last, name)
+        for o, v in zip(outs, results):
+            if not o:
+                continue
+            if tainted and v.tensor is None and v.shape is None:
+                scope.tainted.add(v)
+            self.bind(scope, o, v)
+        self.declare(scope, outs)
+        if type_ != "Constant":
+            layer_outs = tuple(scope.values[o] for o in outs if o)
+            ins = tuple(v for v in inputs if v is not None and v.tensor is None)
+            weights = tuple(v for v in inputs if v is not None and v.tensor is not None)
+            scope.graph.layers.append(Layer(name, type_, layer_outs, ins, weights))
+
+    def layer_name(self, scope: Scope, base: str) -> str:
+        name, k = base, 0
+        while name in scope.node_names:
+            k += 1
+            name = f"{base}_{k}"
+        scope.node_names.add(name)
+        return name
+
+    def apply(
+        self, scope: Scope, n: Any, name: str, type_: str, domain: str, inputs: list[Value | None], outs: list[str],
+        where: Where, origin: Origin, bad: str,
+    ) -> tuple[Sequence[Value] | None, tuple[str, str, str]]:  # fmt: skip
+        """The outputs, or None with (why, hint, code)."""
+        if bad:
+            return None, (bad, "", "unsupported_dtype")
+        version = where.opsets.get(domain)
+        try:
+            attrs = attributes(n, where, scope, self.source.folder)
+            function = self.functions.find(n, domain)
+            if function is not None and type_ not in self.rules.load_rules:
+                return self.functions.inline(scope, function, name, inputs, attrs, len(outs), where), ("", "", "")
+            fnode = ForeignNode(type_, name, inputs, attrs, outputs=outs, version=version, origin=origin, extra=n)
+            if version is None:
+                raise fnode.refuse(f"the model does not import the operator set {domain or 'ai.onnx'!r}", code="unsupported_layer")
+            try:
+                results = self.rules.apply_load(scope.context, fnode, self.overrides)
+            except UnsupportedError:
+                body = None if type_ in self.rules.load_rules else self.functions.standard(n, domain, version, inputs)
+                if body is None:
+                    raise
+                results = self.functions.inline(scope, body, name, inputs, attrs, len(outs), where)
+            for i, o in enumerate(outs):
+                if o and i >= len(results):
+                    raise fnode.refuse(f"its output {i + 1} has no counterpart", code="unsupported_output")
+            return results, ("", "", "")
+        except UnsupportedError as e:
+            first = e.problems[0]
+            return None, ("; ".join(dict.fromkeys(p.why for p in e.problems)), first.hint, first.code)
+        except NotExpressible as e:
+            return None, (str(e), "", "unsupported_attribute")
+        except ShapeError as e:
+            return None, (str(e), "", "invalid_shape")
+
+    def opaque(
+        self, scope: Scope, n: Any, type_: str, inputs: Sequence[Value | None], outs: Sequence[str],
+        problem: tuple[str, str, str], follows: bool,
+    ) -> tuple[Value, ...]:  # fmt: skip
+        results = [self.declared(scope, o) for o in outs]
+        attrs: dict[str, Any] = {"proto": n.SerializeToString()}
+        why, hint, code = problem
+        values: tuple[Value, ...] = scope.context.b.opaque(
+            "onnx", type_, inputs, len(outs), attrs, why=why, hint=hint, code=code, results=results,
+            follows=follows and type_ in self.rules.load_rules,
+        )  # fmt: skip
+        scope.tainted.update(values)
+        return values
+
+    def declared(self, scope: Scope, name: str) -> tuple[DType | None, Shape | None]:
+        """What the file says about a value; names of sizes count only where the inputs define them."""
+        info = scope.declared.get(name)
+        if info is None:
+            return None, None
+
+        def dim(text: str) -> DimLike | None:
+            d = read_dim(text, self.ours)
+            return d if isinstance(d, int) or d.names <= self.input_names else None
+
+        dtype, shape, _ = declared_type(info, dim, lambda i: None)
+        return dtype, shape
+
+    def declare(self, scope: Scope, outs: Sequence[str]) -> None:
+        """Fill in what inference left open from the file's own declarations."""
+        for o in outs:
+            v = scope.values.get(o) if o in scope.declared else None
+            if v is not None and v.shape is None and v.tensor is None:
+                dtype, shape = self.declared(scope, o)
+                if shape is not None and (v.dtype is None or dtype is None or v.dtype == dtype):
+                    v.shape = shape
+                    v.dtype = v.dtype or dtype
+
+    def name_nodes(self, scope: Scope, last: Node | None, name: str) -> None:
+        """The node that makes the layer's result carries the layer's name."""
+        made = scope.graph._last
+        if made is not None and made is not last and made.origin.layer == name:
+            made.name = name
+
+    # ---- subgraphs
+    def captures(self, scope: Scope, graphs: Sequence[Subgraph]) -> tuple[list[str], list[Value]]:
+        """Names and values that graphs use from outside; constants are copied into the region instead."""
+        names: dict[str, None] = {}
+        for sub in graphs:
+            names.update(dict.fromkeys(sub.where.prefix + n for n in free_names(sub.proto)))
+        kept, values = [], []
+        for name in names:
+            v = self.find(scope, name, "a subgraph's nodes")
+            if v.tensor is None and self.constant(scope, v) is None:
+                kept.append(name)
+                values.append(v)
+        return kept, values
+
+    @staticmethod
+    def constant(scope: Scope, v: Value) -> Any:
+        """Sizes a value holds through shape arithmetic, when few and all known."""
+        if v.rank is None or v.rank > 1:
+            return None
+        a = scope.context.symbolic(v)
+        if a is None or a.size > 16 or any(x is None for x in a.ravel()):
+            return None
+        return a
+
+    def region(
+        self, scope: Scope, sub: Subgraph, inputs: Sequence[tuple[DType | None, Shape | None]],
+        captured: tuple[list[str], list[Value]],
+    ) -> Graph:  # fmt: skip
+        proto, where = sub.proto, sub.where
+        if scope.depth >= MAX_DEPTH:
+            raise BadFileError(f"subgraphs are nested more than {MAX_DEPTH} deep")
+        if len(proto.input) != len(inputs):
+            raise BadFileError(f"subgraph {proto.name!r} takes {len(proto.input)} inputs, is given {len(inputs)}")
+        graph = Graph(proto.name)
+        inner = self.scope(graph, scope.depth + 1)
+        for info, (dtype, shape) in zip(proto.input, inputs):
+            v = graph.add_input(where.prefix + info.name, dtype, shape)
+            self.bind(inner, where.prefix + info.name, v)
+        self.outer(scope, inner, sub, captured)
+        self.body(inner, proto, where)
+        return graph
+
+    def outer(self, scope: Scope, inner: Scope, sub: Subgraph, captured: tuple[list[str], list[Value]]) -> None:
+        """The values from outside, in a region."""
+        for name, v in zip(*captured):
+            twin = inner.graph.add_input(name, v.dtype, v.shape)
+            inner.values[name] = twin
+            inner.named.add(twin)
+            if v in scope.tainted:
+                inner.tainted.add(twin)
+        for free in free_names(sub.proto):
+            name = sub.where.prefix + free
+            if name in inner.values:
+                continue
+            v = self.find(scope, name, "a subgraph's nodes")
+            if v.tensor is not None:
+                twin = inner.graph.add_weight(name, v.tensor, trainable=v.trainable, source=v.source)
+            else:
+                sizes = self.constant(scope, v)
+                made = inner.context.constant_of(sizes.ravel())
+                twin = made if v.rank else inner.context.scalar(made)
+                if v.dtype is not None and twin.dtype != v.dtype:
+                    twin = inner.context.b.cast(twin, to=v.dtype)
+            inner.values[name] = twin
+            inner.named.add(twin)
+
+    def body(self, inner: Scope, proto: Any, where: Where) -> None:
+        """Initializers, nodes and outputs of a subgraph."""
+        p = where.prefix
+        folder = self.source.folder
+        for t in proto.initializer:
+            self.initializer(inner, p + t.name, lambda t=t: to_tensor(t, folder))
+        for s in proto.sparse_initializer:
+            self.initializer(inner, p + s.values.name, lambda s=s: sparse_to_tensor(s, folder))
+        for info in (*proto.value_info, *proto.output):
+            inner.declared[p + info.name] = info
+        for n in ordered(proto.node, lambda name: inner.known(p + name), f"subgraph {proto.name!r}"):
+            self.node(inner, n, where)
+        inner.graph.outputs = [self.find(inner, p + v.name, f"subgraph {proto.name!r}") for v in proto.output]
+        inner.graph.remove_unused()
+
+    def inline(self, scope: Scope, sub: Subgraph) -> tuple[Value, ...]:
+        """A subgraph without inputs as nodes of the graph around it; names stay unless they are taken."""
+        proto = sub.proto
+        if len(proto.input):
+            raise BadFileError(f"subgraph {proto.name!r} has inputs where none are allowed")
+        own = [o for n in proto.node for o in n.output if o] + [t.name for t in proto.initializer]
+        for name in own:
+            if scope.known(sub.where.prefix + name):
+                raise BadFileError(f"subgraph {proto.name!r} defines {name!r} again")
+        where = sub.where
+        for t in proto.initializer:
+            self.initializer(scope, where.prefix + t.name, lambda t=t: to_tensor(t, self.source.folder))
+        for n in ordered(proto.node, lambda name: scope.known(where.prefix + name), f"subgraph {proto.name!r}"):
+            self.node(scope, n, where)
+        return tuple(self.find(scope, where.prefix + v.name, f"subgraph {proto.name!r}") for v in proto.output)
+
+
+def _mark_parameters(graph: Graph) -> None:
+    """Constants in the place of trained parameters count as trained; statistics do not."""
+    for node in graph:
+        for i in PARAMETERS.get(node.op, ()):
+            v = node.inputs[i] if i < len(node.inputs) else None
+            if v is not None and v.tensor is not None and v.dtype is not None and v.dtype.is_float and v.rank:
+                v.trainable = True
+                v.source = v.source or v.name
+        if node.op == "batch_norm":
+            for v in node.inputs[3:]:
+                if v is not None and v.tensor is not None:
+                    v.trainable = False
+        for r in node.regions:
+            _mark_parameters(r)

@@ -1,0 +1,115 @@
+"""What convcore finds of this plugin: hooks only; everything heavy is named by a string."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from convcore.hookspecs import Framework, Identified, Option, hookimpl
+
+CONVCORE_API = (1, 0)
+
+
+@hookimpl
+def convcore_frameworks() -> Sequence[Framework]:
+    """ONNX."""
+    return [
+        Framework(
+            "onnx",
+            title="ONNX",
+            distribution="convcore-onnx",
+            suffixes=(".onnx",),
+            load="convcore_onnx.load:load",
+            emit="convcore_onnx.emit:emit",
+            runtime="convcore_onnx.runtime:open_runtime",
+            rules="convcore_onnx.rules:RULES",
+            convention="convcore_onnx.layout:CONVENTION",
+            default_suffix=".onnx",
+            requires=("onnx>=1.15",),
+            live=("onnx.onnx_ml_pb2.ModelProto",),
+        )
+    ]
+
+
+@hookimpl
+def convcore_identify(source: Any) -> Identified | None:
+    """A ModelProto, a file whose first fields are those of one, or the suffix ``.onnx``."""
+    if any(f"{c.__module__}.{c.__qualname__}" == "onnx.onnx_ml_pb2.ModelProto" for c in type(source).__mro__):
+        return Identified("onnx", 100, "a ModelProto")
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    path = os.fspath(source)
+    if isinstance(path, bytes):
+        path = os.fsdecode(path)
+    named = path.lower().endswith(".onnx")
+    try:
+        if os.path.isfile(path):
+            with open(path, "rb") as f:
+                if looks_like_model(f.read(512), os.path.getsize(path)):
+                    return Identified("onnx", 95 if named else 85, "the fields of a ModelProto")
+    except OSError:
+        return Identified("onnx", 20, "the suffix .onnx") if named else None
+    return Identified("onnx", 50, "the suffix .onnx") if named else None
+
+
+_WIRE = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
+"""Wire type of every field of ModelProto."""
+
+
+def looks_like_model(head: bytes, size: int) -> bool:
+    """Whether a file that starts with ``head`` has the fields of an ONNX ModelProto, and an ir_version among the first."""
+    at, seen = 0, set()
+    while at < len(head):
+        tag, at = _varint(head, at)
+        number, wire = tag >> 3, tag & 7
+        if at < 0 or _WIRE.get(number) != wire:
+            return False
+        value, at = _varint(head, at)
+        if at < 0:
+            return False
+        if wire == 2:
+            at += value
+        if number == 1 and not 1 <= value < 1000:
+            return False
+        if number in (2, 3, 4) and at <= len(head) and not _text(head[at - value : at]):
+            return False
+        seen.add(number)
+        if number == 7:
+            break
+    return at <= size and (1 in seen or 8 in seen) and (7 in seen or at >= len(head))
+
+
+def _text(raw: bytes) -> bool:
+    try:
+        return "\0" not in raw.decode()
+    except UnicodeDecodeError:
+        return False
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(data) and shift < 70:
+        byte = data[at]
+        value |= (byte & 127) << shift
+        at += 1
+        if byte < 128:
+            return value, at
+        shift += 7
+    return 0, -1
+
+
+@hookimpl
+def convcore_options(framework: str) -> Sequence[Option]:
+    """Options of the emitter."""
+    if framework != "onnx":
+        return []
+    return [
+        Option("opset", "onnx", "emit", int, None, "operator set to write, 13 or newer (default: 17)", aliases=("opset_version",)),
+        Option("ir_version", "onnx", "emit", int, None, "file format version (default: the oldest that has the opset)"),
+        Option(
+            "external_data", "onnx", "emit", str, "auto",
+            "weights in a file of their own, <name>.data: auto (when the model would exceed 2 GB), always or never",
+            choices=("auto", "always", "never"),
+        ),
+    ]  # fmt: skip

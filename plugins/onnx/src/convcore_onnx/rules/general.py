@@ -1,0 +1,54 @@
+"""Nodes without computation: constants, copies, dropout at inference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convcore.ir.tensors import ArrayTensor, Tensor
+from convcore.rules import ForeignNode
+
+from .base import RULES
+
+RULES.op("Identity", "identity", "input=x")
+
+
+@RULES.load("Constant", ops=())
+def constant(g: Any, node: ForeignNode) -> Any:
+    """Every form: a tensor, a number, a list, a string, a sparse tensor."""
+    if len(node.attrs) != 1:
+        raise node.refuse(f"must hold one value, has {', '.join(node.attrs) or 'none'}")
+    (name,) = node.attrs
+    v = node.attr(name)
+    if name in ("value", "sparse_value"):
+        if not isinstance(v, Tensor):
+            raise node.refuse(f"its attribute {name} is not a tensor")
+        tensor: Tensor = v
+    elif name in ("value_float", "value_floats"):
+        tensor = ArrayTensor(np.asarray(v, np.float32))
+    elif name in ("value_int", "value_ints"):
+        tensor = ArrayTensor(np.asarray(v, np.int64))
+    elif name in ("value_string", "value_strings"):
+        tensor = ArrayTensor(np.asarray(v, object))
+    else:
+        raise node.refuse(f"the attribute {name!r} is not a value", code="unknown_attribute")
+    return g.b.weight(tensor, node.outputs[0] if node.outputs and node.outputs[0] else node.name)
+
+
+@RULES.load("Dropout", ops=("identity",))
+def dropout(g: Any, node: ForeignNode) -> Any:
+    """At inference the input itself. Training mode, or the mask of it, is refused."""
+    for name in ("ratio", "seed", "consumed_inputs"):
+        node.attr(name, None)
+    if node.attr("is_test", 1) == 0:
+        raise node.refuse("is_test=0 is training mode", "export the model in evaluation mode")
+    training = node.input(2)
+    if training is not None:
+        mode = g.constant(training)
+        if mode is None or bool(np.asarray(mode).reshape(-1)[0]):
+            raise node.refuse("training_mode is set or not a constant", "export the model in evaluation mode")
+    y = g.b.identity(node.inputs[0])
+    if len(node.outputs) > 1 and node.outputs[1]:
+        raise node.refuse("its mask is used", "the mask of a dropout at inference is all ones", "unsupported_output")
+    return y

@@ -1,0 +1,138 @@
+"""The wiring of a GraphProto: order of nodes, names used from outside, declared types."""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from convcore.errors import BadFileError, ShapeError
+from convcore.ir.dims import Dim, DimLike, Shape, parse_dim
+from convcore.ir.dtypes import DType
+
+from .dtypes import DTYPES
+
+__all__ = ["declared_type", "free_names", "ordered"]
+
+MAX_DEPTH = 64
+
+
+def ordered(nodes: Sequence[Any], known: Callable[[str], bool], what: str) -> list[Any]:
+    """The nodes in execution order (stable). BadFileError: a cycle, a value made twice, a value nobody makes."""
+    maker: dict[str, int] = {}
+    for i, n in enumerate(nodes):
+        for o in n.output:
+            if not o:
+                continue
+            if o in maker or known(o):
+                raise BadFileError(f"{what}: the value {o!r} is made twice (node {n.name!r}, {n.op_type})")
+            maker[o] = i
+    needs: list[set[int]] = []
+    in_order = True
+    for i, n in enumerate(nodes):
+        mine: set[int] = set()
+        for name in (*n.input, *_inner(n)):
+            if not name:
+                continue
+            j = maker.get(name)
+            if j is None:
+                if not known(name):
+                    raise BadFileError(f"{what}: node {n.name!r} ({n.op_type}) needs {name!r}, which nothing makes")
+                continue
+            mine.add(j)
+            in_order = in_order and j < i
+        needs.append(mine)
+    if in_order:
+        return list(nodes)
+    users: list[list[int]] = [[] for _ in nodes]
+    left = [len(m) for m in needs]
+    for i, m in enumerate(needs):
+        for j in m:
+            users[j].append(i)
+    heap = [i for i, n in enumerate(left) if not n]
+    order: list[int] = []
+    while heap:
+        i = heapq.heappop(heap)
+        order.append(i)
+        for u in users[i]:
+            left[u] -= 1
+            if not left[u]:
+                heapq.heappush(heap, u)
+    if len(order) != len(nodes):
+        stuck = [n for n, k in zip(nodes, left) if k][:4]
+        raise BadFileError(f"{what}: cycle through " + ", ".join(f"{n.name or n.output[0]!r} ({n.op_type})" for n in stuck))
+    return [nodes[i] for i in order]
+
+
+def _inner(node: Any) -> Iterable[str]:
+    """Names that the node's subgraphs use from outside."""
+    if not len(node.attribute):
+        return ()
+    graphs = [g for a in node.attribute for g in ([a.g] if a.type == 5 or a.HasField("g") else a.graphs)]
+    return [n for g in graphs for n in free_names(g)] if graphs else ()
+
+
+def free_names(graph: Any, depth: int = 0) -> list[str]:
+    """Names a subgraph uses from the scopes around it, in order of first use."""
+    if depth > MAX_DEPTH:
+        raise BadFileError(f"subgraphs are nested more than {MAX_DEPTH} deep")
+    own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+    own |= {s.values.name for s in graph.sparse_initializer}
+    own.update(o for n in graph.node for o in n.output)
+    out: dict[str, None] = {}
+    for n in graph.node:
+        for name in n.input:
+            if name and name not in own:
+                out[name] = None
+        for a in n.attribute:
+            for g in [a.g] if a.type == 5 or a.HasField("g") else a.graphs:
+                for name in free_names(g, depth + 1):
+                    if name not in own:
+                        out[name] = None
+    for v in graph.output:
+        if v.name and v.name not in own:
+            out[v.name] = None
+    return list(out)
+
+
+_PLACEHOLDER = re.compile(r"^(\?|None|none|-1|unk__\d+|)$")
+
+
+def declared_type(
+    info: Any, dim: Callable[[str], DimLike | None], unknown: Callable[[int], DimLike | None]
+) -> tuple[DType | None, Shape | None, str]:
+    """(dtype, shape, why not) of a ValueInfoProto.
+
+    ``dim`` makes a size of a ``dim_param``, ``unknown`` one for axis i without value or name. The reason is "" for tensors
+    of a type convcore holds.
+    """
+    kind = info.type.WhichOneof("value")
+    if kind is None:
+        return None, None, ""
+    if kind != "tensor_type":
+        return None, None, f"it is a {kind.removesuffix('_type')}, not a tensor"
+    t = info.type.tensor_type
+    dtype = DTYPES.get(t.elem_type)
+    why = "" if dtype is not None or not t.elem_type else f"its element type {t.elem_type} is not supported"
+    if not t.HasField("shape"):
+        return dtype, None, why
+    shape: list[DimLike | None] = []
+    for i, d in enumerate(t.shape.dim):
+        if d.HasField("dim_value") and d.dim_value >= 0:
+            shape.append(int(d.dim_value))
+        elif d.dim_param and not _PLACEHOLDER.match(d.dim_param):
+            shape.append(dim(d.dim_param))
+        else:
+            shape.append(unknown(i))
+    return dtype, tuple(shape), why
+
+
+def read_dim(text: str, ours: bool) -> DimLike:
+    """A ``dim_param`` as a size. Only in files convcore wrote is it read as an expression; elsewhere ``a-b`` is a name."""
+    if not text.isidentifier() and ours:
+        try:
+            return parse_dim(text)
+        except ShapeError:
+            return Dim(text)
+    return Dim(text)

@@ -1,0 +1,157 @@
+"""TensorProto as a Tensor: inside the message, in the model file, or in an external file of the model's folder."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from typing import Any
+
+import numpy as np
+
+from convcore.errors import BadFileError
+from convcore.ir.dtypes import DType
+from convcore.ir.tensors import ArrayTensor, MappedTensor, Tensor
+from convcore.rules import NotExpressible
+
+from .dtypes import dtype_of
+
+__all__ = ["external_file", "sparse_to_tensor", "to_tensor"]
+
+EXTERNAL_KEYS = {"location", "offset", "length", "checksum"}
+
+
+def to_tensor(proto: Any, folder: str = "", run: tuple[int, int] | None = None, path: str = "") -> Tensor:
+    """The tensor of a TensorProto.
+
+    ``run`` is (offset, length) of its elements in the file ``path`` when the reader left them there; ``folder`` is the
+    model's, to which external data is confined. NotExpressible for element types convcore lacks; BadFileError when sizes
+    disagree or external data lies outside the folder.
+    """
+    dtype = dtype_of(proto.data_type)
+    shape = tuple(proto.dims)
+    if any(n < 0 for n in shape):
+        raise BadFileError(f"tensor {proto.name!r} has the shape {list(shape)}")
+    count = math.prod(shape)
+    if dtype is DType.STRING:
+        return _strings(proto, shape, count)
+    nbytes = count * dtype.itemsize
+    if run is not None:
+        _check_bytes(proto, run[1], nbytes, shape, dtype)
+        return MappedTensor(path, run[0], dtype, shape)
+    if proto.data_location == 1:
+        return _external(proto, folder, dtype, shape, nbytes)
+    if proto.HasField("raw_data"):
+        _check_bytes(proto, len(proto.raw_data), nbytes, shape, dtype)
+        a = np.frombuffer(proto.raw_data, np.uint8).view(dtype.numpy.newbyteorder("<"))
+        return ArrayTensor(a.astype(dtype.numpy, copy=False).reshape(shape))
+    return ArrayTensor(_typed(proto, dtype, count).reshape(shape))
+
+
+def _check_bytes(proto: Any, got: int, want: int, shape: tuple[int, ...], dtype: DType) -> None:
+    if got != want:
+        raise BadFileError(f"tensor {proto.name!r} is {dtype}{list(shape)} ({want} bytes) but holds {got} bytes")
+
+
+def _typed(proto: Any, dtype: DType, count: int) -> np.ndarray[Any, Any]:
+    """Elements of the field that belongs to the element type (onnx.proto documents which)."""
+    if dtype in (DType.FLOAT32, DType.COMPLEX64):
+        values, held = proto.float_data, np.dtype(np.float32)
+    elif dtype in (DType.FLOAT64, DType.COMPLEX128):
+        values, held = proto.double_data, np.dtype(np.float64)
+    elif dtype is DType.INT64:
+        values, held = proto.int64_data, np.dtype(np.int64)
+    elif dtype in (DType.UINT32, DType.UINT64):
+        values, held = proto.uint64_data, np.dtype(np.uint64)
+    else:
+        values, held = proto.int32_data, np.dtype(np.int32)
+    per = 2 if dtype.value.startswith("complex") else 1
+    if len(values) != count * per:
+        raise BadFileError(f"tensor {proto.name!r} is {dtype}{list(proto.dims)} but holds {len(values) // per} elements")
+    a = np.fromiter(values, held, len(values))
+    if per == 2:
+        return a.view(dtype.numpy)
+    if dtype in (DType.FLOAT16, DType.BFLOAT16):
+        return a.astype(np.uint16).view(dtype.numpy)
+    return a.astype(dtype.numpy)
+
+
+def _strings(proto: Any, shape: tuple[int, ...], count: int) -> Tensor:
+    if len(proto.string_data) != count:
+        raise BadFileError(f"tensor {proto.name!r} is string{list(shape)} but holds {len(proto.string_data)} elements")
+    a = np.empty(count, object)
+    for i, s in enumerate(proto.string_data):
+        try:
+            a[i] = s.decode()
+        except UnicodeDecodeError:
+            raise BadFileError(f"tensor {proto.name!r}: string {i} is not UTF-8") from None
+    return ArrayTensor(a.reshape(shape))
+
+
+def _external(proto: Any, folder: str, dtype: DType, shape: tuple[int, ...], nbytes: int) -> Tensor:
+    entries = {e.key: e.value for e in proto.external_data}
+    where = f"tensor {proto.name!r}: external data"
+    unknown = sorted(entries.keys() - EXTERNAL_KEYS)
+    if unknown:
+        raise BadFileError(f"{where} with the unknown key {unknown[0]!r}")
+    if not folder:
+        raise BadFileError(f"{where} in {entries.get('location')!r}, but the model was not read from a file")
+    try:
+        offset = int(entries.get("offset", "0"))
+        length = int(entries["length"]) if "length" in entries else nbytes
+    except ValueError:
+        raise BadFileError(f"{where}: offset and length must be integers") from None
+    if length != nbytes:
+        raise BadFileError(f"{where} has {length} bytes, {dtype}{list(shape)} needs {nbytes}")
+    path, size = external_file(folder, entries.get("location", ""), where)
+    if offset < 0 or offset + length > size:
+        raise BadFileError(f"{where}: bytes {offset} to {offset + length} lie outside {path}, which has {size}")
+    return MappedTensor(path, offset, dtype, shape)
+
+
+def external_file(folder: str, location: str, where: str) -> tuple[str, int]:
+    """The real path and size of a file of the model's folder named by the model.
+
+    Refused: absolute names, ``..``, backslashes, NUL, links of either kind, anything but a regular file.
+    """
+    parts = location.split("/")
+    if not location or location.startswith("/") or ".." in parts or "\\" in location or "\0" in location or ":" in parts[0]:
+        raise BadFileError(f"{where} in {location!r}: it must be a relative name inside the model's folder")
+    path = folder
+    try:
+        for i, part in enumerate(p for p in parts if p not in ("", ".")):
+            path = os.path.join(path, part)
+            info = os.lstat(path)
+            if stat.S_ISLNK(info.st_mode):
+                raise BadFileError(f"{where} in {location!r}: {part!r} is a symbolic link; copy the file into the folder (part {i + 1})")
+        info = os.lstat(path)
+    except OSError as e:
+        raise BadFileError(f"{where} in {location!r}: {e.strerror or e}") from e
+    if not stat.S_ISREG(info.st_mode):
+        raise BadFileError(f"{where} in {location!r}: not a regular file")
+    if info.st_nlink != 1:
+        raise BadFileError(f"{where} in {location!r}: the file has several hard links; copy it into the folder")
+    return path, info.st_size
+
+
+DENSE_LIMIT = 1 << 28
+
+
+def sparse_to_tensor(proto: Any, folder: str = "") -> Tensor:
+    """A SparseTensorProto as a dense tensor of at most 256 MiB."""
+    values, indices = to_tensor(proto.values, folder), to_tensor(proto.indices, folder)
+    shape, name = tuple(proto.dims), proto.values.name
+    if any(n < 0 for n in shape) or math.prod(shape) * values.dtype.itemsize > DENSE_LIMIT:
+        raise NotExpressible(f"the sparse tensor {name!r} of shape {list(shape)} is too large to be made dense")
+    at = indices.numpy().astype(np.int64, copy=False)
+    if at.ndim == 2:
+        if at.shape != (values.size, len(shape)):
+            raise BadFileError(f"sparse tensor {name!r}: indices of shape {list(at.shape)} for {values.size} values")
+        if np.any(at < 0) or np.any(at >= np.asarray(shape)):
+            raise BadFileError(f"sparse tensor {name!r}: an index is outside {list(shape)}")
+        at = np.ravel_multi_index(tuple(at.T), shape) if at.size else np.zeros(0, np.int64)
+    if at.shape != (values.size,) or (at.size and (at.min() < 0 or at.max() >= math.prod(shape))):
+        raise BadFileError(f"sparse tensor {name!r}: indices do not fit {values.size} values of {list(shape)}")
+    dense = np.zeros(math.prod(shape), values.dtype.numpy)
+    dense[at] = values.numpy().reshape(-1)
+    return ArrayTensor(dense.reshape(shape))
