@@ -1,0 +1,563 @@
+"""Shape arithmetic as sizes: what small integer tensors hold, known symbolically while a graph is being built.
+
+Exporters write ``reshape(x, (N, 49 * C))`` as a subgraph (Shape, Gather, Mul, Concat, Reshape...). :class:`ShapeTracker`
+evaluates such subgraphs on arrays whose elements are integers, :class:`~convcore.ir.dims.Dim` or None (unknown), so a loader
+gets the sizes themselves. One rule per op, in the table at the end; ops that only move elements use their own reference.
+Nothing is guessed: an element that cannot be told exactly is None.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ir.dims import Dim, DimLike, bounds, ceil_div, dim_max, dim_min, product
+from ..ir.graph import Node, Value
+from ..ops import find_op
+from .constants import fold_constants
+
+__all__ = ["ShapeTracker", "fold_constants", "symbolic_value"]
+
+Array = NDArray[Any]
+LIMIT = 4096
+"""Tensors of more elements are not followed."""
+
+_EXACT = 4096  # largest denominator for which float32 arithmetic on sizes cannot cross an integer
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A size divided by an integer: what a float tensor of shape arithmetic holds before it is rounded."""
+
+    num: Dim
+    den: int
+
+
+Element = Any  # int | Dim | Fraction | Ratio | None
+
+
+class ShapeTracker:
+    """Symbolic contents of integer and bool values, computed on demand and remembered."""
+
+    def __init__(self) -> None:
+        self._known: dict[Value, Array | None] = {}
+
+    def get(self, value: Value) -> Array | None:
+        """An object array of int, Dim and None (an element that is not known); bools are 0 and 1.
+
+        None when not even the number of elements is known, when there are more than :data:`LIMIT`, or for strings.
+        """
+        a = self._contents(value)
+        return None if a is None else _map(_integral, a)
+
+    def _contents(self, value: Value) -> Array | None:
+        known = self._known
+        stack = [value]
+        while stack:
+            v = stack[-1]
+            if v in known:
+                stack.pop()
+                continue
+            node = v.producer
+            waiting = [] if node is None or v.tensor is not None else [i for i in self._reads(node) if i not in known]
+            if waiting:
+                stack += waiting
+                continue
+            stack.pop()
+            for out, a in self._evaluate(v):
+                known[out] = a
+        return known[value]
+
+    @staticmethod
+    def _reads(node: Node) -> list[Value]:
+        """The inputs whose contents the rule of a node reads."""
+        rule = RULES.get(node.op)
+        return [] if rule is None or rule in _BY_SHAPE else [v for v in node.inputs if v is not None]
+
+    def _evaluate(self, v: Value) -> list[tuple[Value, Array | None]]:
+        if v.tensor is not None:
+            return [(v, _constant(v))]
+        node = v.producer
+        rule = None if node is None else RULES.get(node.op)
+        if node is None or rule is None:
+            return [(v, _unknown(v))]
+        args = [None if i is None or i not in self._known else self._known[i] for i in node.inputs]
+        results = rule(node, args)
+        if results is None:
+            return [(o, _unknown(o)) for o in node.outputs]
+        return [(o, _unknown(o) if r is None or r.size > LIMIT else _fit(o, r)) for o, r in zip(node.outputs, results)]
+
+
+def symbolic_value(value: Value) -> Array | None:
+    """What a small integer value holds, as :meth:`ShapeTracker.get`."""
+    return ShapeTracker().get(value)
+
+
+# ---- arrays of elements
+
+
+def _array(elements: Sequence[Element], shape: tuple[int, ...] | None = None) -> Array:
+    a = np.empty(len(elements), object)
+    a[:] = elements
+    return a if shape is None else a.reshape(shape)
+
+
+def _map(fn: Callable[..., Element], *arrays: Array) -> Array:
+    """``fn`` over broadcast arrays; an argument that is unknown makes the result unknown."""
+    wide = np.broadcast_arrays(*arrays, subok=False) if len(arrays) > 1 else arrays
+    out = [None if any(x is None for x in xs) else fn(*xs) for xs in zip(*(a.ravel() for a in wide))]
+    return _array(out, wide[0].shape)
+
+
+def _integral(x: Element) -> Element:
+    return x if isinstance(x, (int, Dim)) else None
+
+
+def _ints(a: Array | None) -> Array | None:
+    """As int64 when every element is an integer."""
+    if a is None or not all(isinstance(x, int) for x in a.flat):
+        return None
+    return a.astype(np.int64)
+
+
+def _static(v: Value) -> tuple[int, ...] | None:
+    if v.shape is None:
+        return None
+    sizes = tuple(d for d in v.shape if isinstance(d, int))
+    return sizes if len(sizes) == len(v.shape) and int(np.prod(sizes, dtype=np.int64)) <= LIMIT else None
+
+
+def _unknown(v: Value) -> Array | None:
+    """Unknown elements in a known shape."""
+    shape = _static(v)
+    if shape is None or v.dtype is None or not (v.dtype.is_int or v.dtype.is_float or v.dtype == "bool"):
+        return None
+    return np.full(shape, None, object)
+
+
+def _fit(v: Value, a: Array) -> Array | None:
+    """Numbers rounded to a float dtype; an integer outside the range of its dtype would wrap around: it is not known."""
+    if v.dtype is not None and v.dtype.is_float:
+        kind = v.dtype.numpy.type
+        return _map(lambda x: _fraction(float(kind(float(x)))) if isinstance(x, (int, Fraction)) else x, a)
+    if v.dtype is None or not v.dtype.is_int:
+        return a
+    limits = np.iinfo(v.dtype.numpy)
+    return _map(lambda x: x if not isinstance(x, int) or limits.min <= x <= limits.max else None, a)
+
+
+def _constant(v: Value) -> Array | None:
+    t = v.tensor
+    if t is None or t.size > LIMIT or not (t.dtype.is_int or t.dtype.is_float or t.dtype == "bool"):
+        return None
+    a = t.numpy()
+    if t.dtype.is_float:
+        return _array([_fraction(float(x)) for x in a.ravel()], a.shape)
+    return _array([int(x) for x in a.ravel()], a.shape)
+
+
+def _fraction(x: float) -> Element:
+    if not np.isfinite(x):
+        return None
+    return int(x) if x == int(x) else Fraction(x)
+
+
+# ---- arithmetic on elements
+
+
+def _ratio(num: DimLike | Fraction, den: int) -> Element:
+    """num / den in lowest terms that matter; None where floats could round across an integer."""
+    if isinstance(num, (int, Fraction)):
+        f = Fraction(num) / den
+        return int(f) if f.denominator == 1 else f
+    if den < 0:
+        num, den = -num, -den
+        if isinstance(num, int):
+            return _ratio(num, den)
+    q = num // den
+    if q * den == num:
+        return q
+    return Ratio(num, den) if den <= _EXACT else None
+
+
+def _parts(x: Element) -> tuple[DimLike, int]:
+    """Numerator and denominator."""
+    if isinstance(x, Ratio):
+        return x.num, x.den
+    if isinstance(x, Fraction):
+        return x.numerator, x.denominator
+    return x, 1
+
+
+def _rational(fn: Callable[..., Any]) -> Callable[[Element, Element], Element]:
+    """+, - and * also of ratios."""
+
+    def apply(x: Element, y: Element) -> Element:
+        if isinstance(x, (int, Dim)) and isinstance(y, (int, Dim)):
+            return fn(x, y)
+        (a, p), (b, q) = _parts(x), _parts(y)
+        return _ratio(a * b, p * q) if fn is operator.mul else _ratio(fn(a * q, b * p), p * q)
+
+    return apply
+
+
+def _true_div(x: Element, y: Element) -> Element:
+    (a, p), (b, q) = _parts(x), _parts(y)
+    if isinstance(b, int):
+        return None if b == 0 else _ratio(a * q, p * b)
+    num, den = a * q, p * b
+    exact = num // den
+    return exact if exact * den == num else None
+
+
+def _nonnegative(x: DimLike) -> bool:
+    low = bounds(x)[0]
+    return low is not None and low >= 0
+
+
+def _positive(x: DimLike) -> bool:
+    low = bounds(x)[0]
+    return low is not None and low > 0
+
+
+def _int_div(x: DimLike, y: DimLike) -> Element:
+    """Towards zero."""
+    if isinstance(x, int) and isinstance(y, int):
+        return None if y == 0 else abs(x) // abs(y) * (1 if (x < 0) == (y < 0) else -1)
+    if not _positive(y):
+        return None
+    if _nonnegative(x) or (x // y) * y == x:
+        return x // y
+    return None
+
+
+def _floor_div(x: Element, y: Element) -> Element:
+    if isinstance(x, int) and isinstance(y, int):
+        return None if y == 0 else x // y
+    if isinstance(x, (int, Dim)) and isinstance(y, (int, Dim)):
+        return x // y if _positive(y) else None
+    return _floor(_true_div(x, y))
+
+
+def _mod(x: Element, y: Element) -> Element:
+    if not isinstance(x, (int, Dim)) or not isinstance(y, (int, Dim)):
+        return None
+    if isinstance(x, int) and isinstance(y, int):
+        return None if y == 0 else x % y
+    return x % y if _positive(y) else None
+
+
+def _fmod(x: Element, y: Element) -> Element:
+    if isinstance(x, int) and isinstance(y, int):
+        return None if y == 0 else abs(x) % abs(y) * (-1 if x < 0 else 1)
+    return _mod(x, y) if isinstance(x, (int, Dim)) and _nonnegative(x) else None
+
+
+def _floor(x: Element) -> Element:
+    if x is None or isinstance(x, (int, Dim)):
+        return x
+    num, den = _parts(x)
+    return num // den
+
+
+def _ceil(x: Element) -> Element:
+    if x is None or isinstance(x, (int, Dim)):
+        return x
+    num, den = _parts(x)
+    return ceil_div(num, den)
+
+
+def _trunc(x: Element) -> Element:
+    if isinstance(x, Fraction):
+        return int(x)
+    return x if isinstance(x, (int, Dim)) else _floor(x) if _nonnegative(x.num) else None
+
+
+def _round(x: Element) -> Element:
+    """Halves to even."""
+    return round(x) if isinstance(x, Fraction) else x if isinstance(x, (int, Dim)) else None
+
+
+def _pow(x: Element, y: Element) -> Element:
+    if not isinstance(y, int) or not isinstance(x, (int, Dim)) or not 0 <= y <= 16:
+        return None
+    out: DimLike = 1
+    for _ in range(y):
+        out = out * x
+    return out
+
+
+def _pick(fn: Callable[..., DimLike]) -> Callable[[Element, Element], Element]:
+    def apply(x: Element, y: Element) -> Element:
+        if isinstance(x, (int, Fraction)) and isinstance(y, (int, Fraction)):
+            return (max if fn is dim_max else min)(x, y)
+        return fn(x, y) if isinstance(x, (int, Dim)) and isinstance(y, (int, Dim)) else None
+
+    return apply
+
+
+def _compare(lower: int, upper: int) -> Callable[[Element, Element], Element]:
+    """1 when the difference is certainly in (lower, upper) in sign, 0 when certainly not; sign -1, 0 or 1.
+
+    ``lower``/``upper`` name the signs for which the comparison holds, both inclusive.
+    """
+
+    def apply(x: Element, y: Element) -> Element:
+        (a, p), (b, q) = _parts(x), _parts(y)
+        low, high = bounds(a * q - b * p)
+        smallest = -1 if low is None or low < 0 else min(low, 1)
+        largest = 1 if high is None or high > 0 else max(high, -1)
+        if lower <= smallest and largest <= upper:
+            return 1
+        return 0 if smallest > upper or largest < lower else None
+
+    return apply
+
+
+def _not(x: Element) -> Element:
+    return None if x is None else 1 - x
+
+
+def _to_bool(x: Element) -> Element:
+    return _not(_compare(0, 0)(x, 0))
+
+
+_not_equal = lambda x, y: _not(_compare(0, 0)(x, y))  # noqa: E731
+
+
+# ---- rules
+
+Rule = Callable[[Node, "list[Array | None]"], "Sequence[Array | None] | None"]
+
+
+def _has_dim(x: Any) -> bool:
+    return isinstance(x, Dim) or (isinstance(x, (tuple, list)) and any(_has_dim(i) for i in x))
+
+
+def _moved(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None:
+    """An op that only moves elements: its own reference, on object arrays; inputs that are indices must be integers."""
+    decl = find_op(node.op)
+    if decl is None or decl.reference is None or any(_has_dim(a) for a in node.attrs.values()):
+        return None
+    ins: list[Array | None] = []
+    for i, a in enumerate(args):
+        if a is None:
+            if i < len(node.inputs) and node.inputs[i] is not None:
+                return None
+        elif decl.inputs[min(i, len(decl.inputs) - 1)].types == "int":
+            a = _ints(a)
+            if a is None:
+                return None
+        ins.append(a)
+    try:
+        out = decl.reference(*ins, **node.attrs)
+    except (ValueError, IndexError, TypeError):  # wrong in the model, or arithmetic on an unknown element
+        return None
+    return [np.asarray(o, object) for o in (out if isinstance(out, tuple) else (out,))]
+
+
+def _each(fn: Callable[..., Element]) -> Rule:
+    def rule(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None:
+        known = [a for a in args if a is not None]
+        if len(known) != len(args):
+            return None
+        try:
+            return [_map(fn, *known)]
+        except ValueError:  # shapes that do not broadcast
+            return None
+
+    return rule
+
+
+def _is_float(node: Node) -> bool:
+    v = node.inputs[0]
+    return v is not None and v.dtype is not None and v.dtype.is_float
+
+
+def _div(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None:
+    return _each(_true_div if _is_float(node) else _int_div)(node, args)
+
+
+def _cast(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None:
+    to = node.attrs["to"]
+    if to == "bool":
+        return _each(_to_bool)(node, args)
+    return _each(_trunc if to.is_int and _is_float(node) else lambda x: x)(node, args)
+
+
+def _where(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None:
+    c, x, y = args
+    if c is None or x is None or y is None:
+        return None
+    try:
+        c, x, y = np.broadcast_arrays(c, x, y)
+    except ValueError:
+        return None
+    choice = [a if k == 1 else b if k == 0 or a == b else None for k, a, b in zip(c.flat, x.flat, y.flat)]
+    return [_array(choice, c.shape)]
+
+
+def _logic(deciding: int) -> Callable[[Array, Array], Array]:
+    """and (0 decides) and or (1 decides) of 0, 1 and unknown."""
+
+    def join(x: Element, y: Element) -> Element:
+        if deciding in (x, y):
+            return deciding
+        return None if x is None or y is None else 1 - deciding
+
+    return lambda a, b: _array([join(x, y) for x, y in zip(a.flat, b.flat)], a.shape)
+
+
+def _boolean(deciding: int) -> Rule:
+    def rule(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None:
+        x, y = args
+        if x is None or y is None:
+            return None
+        try:
+            a, b = np.broadcast_arrays(x, y)
+        except ValueError:
+            return None
+        return [_logic(deciding)(a, b)]
+
+    return rule
+
+
+def _reduction(fn: Callable[[Element, Element], Element], start: int | None) -> Rule:
+    def fold(elements: Sequence[Element]) -> Element:
+        if start == 1 and 0 in elements:
+            return 0
+        total: Element = start
+        for x in elements:
+            if x is None:
+                return None
+            total = x if total is None else fn(total, x)
+            if total is None:
+                return None
+        return total
+
+    def rule(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None:
+        x = args[0]
+        if x is None:
+            return None
+        axes = node.attrs["axes"]
+        gone = tuple(range(x.ndim)) if axes is None else axes
+        kept = [i for i in range(x.ndim) if i not in gone]
+        lead = tuple(x.shape[i] for i in kept)
+        rows = x.transpose([*kept, *gone]).reshape(*lead, -1) if x.size else None
+        if rows is None:
+            return None
+        out = _array([fold(list(r)) for r in rows.reshape(-1, rows.shape[-1])], lead)
+        return [out.reshape([1 if i in gone else n for i, n in enumerate(x.shape)]) if node.attrs["keepdims"] else out]
+
+    return rule
+
+
+def _shape_of(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None:
+    v = node.inputs[0]
+    return None if v is None or v.shape is None else [_array(v.shape[node.attrs["start"] : node.attrs["end"]])]
+
+
+def _size_of(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None:
+    v = node.inputs[0]
+    return None if v is None or v.shape is None else [_array([product(v.shape)], ())]
+
+
+def _dim_value(node: Node, args: list[Array | None]) -> Sequence[Array | None]:
+    return [_array([node.attrs["value"]], ())]
+
+
+def _fill(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None:
+    shape = node.attrs["shape"] if node.op == "fill" else _ints(args[0])
+    if shape is None or _has_dim(shape):
+        return None
+    sizes = tuple(int(n) for n in shape)
+    value = node.attrs["value"]
+    if min(sizes, default=0) < 0 or int(np.prod(sizes, dtype=np.float64)) > LIMIT or isinstance(value, complex):
+        return None
+    return [np.full(sizes, _fraction(value) if isinstance(value, float) else int(value), object)]
+
+
+def _range(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None:
+    ends = [a.reshape(-1)[0] for a in args if a is not None and a.size == 1]
+    if len(ends) != 3 or not all(isinstance(e, int) for e in ends) or ends[2] == 0:
+        return None
+    r = range(ends[0], ends[1], ends[2])
+    return [_array(list(r))] if len(r) <= LIMIT else None
+
+
+def _clip(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None:
+    def limit(x: Element) -> Element:
+        for bound, fn in ((node.attrs["min"], dim_max), (node.attrs["max"], dim_min)):
+            if bound is not None and x is not None:
+                x = _pick(fn)(x, _fraction(bound) if isinstance(bound, float) else bound)
+        return x
+
+    return _each(limit)(node, args)
+
+
+def _nonzero(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None:
+    a = _ints(args[0])
+    return None if a is None else [np.array(np.nonzero(a), np.int64).reshape(a.ndim, -1).astype(object)]
+
+
+_MOVES = (
+    "identity reshape transpose squeeze unsqueeze concat split stack unstack expand tile repeat flip roll slice gather "
+    "gather_nd take_along_axis scatter_nd scatter_elements dynamic_slice dynamic_reshape dynamic_expand shuffle_channels"
+)
+_EACH: dict[str, Callable[..., Element]] = {
+    "add": _rational(operator.add),
+    "sub": _rational(operator.sub),
+    "mul": _rational(operator.mul),
+    "neg": lambda x: _rational(operator.mul)(x, -1),
+    "abs": lambda x: abs(x) if isinstance(x, (int, Fraction)) else x if isinstance(x, Dim) and _nonnegative(x) else None,
+    "square": lambda x: _rational(operator.mul)(x, x),
+    "floor_div": _floor_div,
+    "floor_mod": _mod,
+    "fmod": _fmod,
+    "pow": _pow,
+    "floor": _floor,
+    "ceil": _ceil,
+    "trunc": _trunc,
+    "round": _round,
+    "maximum": _pick(dim_max),
+    "minimum": _pick(dim_min),
+    "equal": _compare(0, 0),
+    "not_equal": _not_equal,
+    "less": _compare(-1, -1),
+    "less_equal": _compare(-1, 0),
+    "greater": _compare(1, 1),
+    "greater_equal": _compare(0, 1),
+    "not": _not,
+    "xor": lambda x, y: x ^ y,
+}
+_BY_SHAPE = frozenset({_shape_of, _size_of, _dim_value})
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(_MOVES.split(), _moved),
+    **{name: _each(fn) for name, fn in _EACH.items()},
+    "div": _div,
+    "cast": _cast,
+    "where": _where,
+    "clip": _clip,
+    "and": _boolean(0),
+    "or": _boolean(1),
+    "sum": _reduction(_rational(operator.add), 0),
+    "prod": _reduction(_rational(operator.mul), 1),
+    "max": _reduction(_pick(dim_max), None),
+    "min": _reduction(_pick(dim_min), None),
+    "all": _reduction(_pick(dim_min), None),
+    "any": _reduction(_pick(dim_max), None),
+    "shape_of": _shape_of,
+    "size_of": _size_of,
+    "dim_value": _dim_value,
+    "fill": _fill,
+    "dynamic_fill": _fill,
+    "range": _range,
+    "nonzero": _nonzero,
+}
