@@ -1,0 +1,41 @@
+"""Reading a Keras source into a graph: the loader the host calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.errors import BadFileError
+from convcore.hookspecs import LoadRequest
+from convcore.ir.graph import Graph
+
+from .files import KerasModel, read
+from .files.variables import own_variables
+from .load_graph import GraphLoader
+from .load_live import read_live
+from .plugin import is_live
+
+__all__ = ["load"]
+
+
+def load(request: LoadRequest) -> Graph:
+    """The graph of a ``.keras``, ``.h5`` or ``.json`` + weights source, or of a live Keras model.
+
+    Layers without a rule become opaque nodes. Raises BadFileError when files are broken, do not belong together, or hold no
+    weights where the architecture needs them; UsageError for input shapes that do not fit the model's inputs.
+    """
+    model = _read(request)
+    if not model.has_weights:
+        needy = [path for path, layer in model.walk() if own_variables(layer)]
+        if needy:
+            raise BadFileError(
+                f"{model.paths[0]}: holds only the architecture, and {len(needy)} layers ({', '.join(needy[:3])}"
+                f"{', ...' if len(needy) > 3 else ''}) have weights: give the weights file too (weights=, --weights)"
+            )
+    return GraphLoader(model, request).run()
+
+
+def _read(request: LoadRequest) -> KerasModel:
+    source: Any = request.source
+    if is_live(source):
+        return read_live(source)
+    return read(source, request.weights, kernels=request.options.get("kernels"))

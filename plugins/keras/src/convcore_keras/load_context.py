@@ -1,0 +1,243 @@
+"""What Keras load rules work with: the builder, weights, masks, and the rules of wrapped layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from convcore.errors import UnsupportedError
+from convcore.ir.builder import Builder
+from convcore.ir.dims import DimLike
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Origin, Value
+from convcore.ir.tensors import Tensor
+from convcore.rules import ForeignNode, LoadContext, RuleSet
+from convcore.rules.rows import permutation_of
+
+from .files import KerasModel, LayerConfig
+from .files.variables import own_variables
+
+__all__ = ["UNKNOWN_SHAPE", "KerasContext", "LayerCall", "foreign_type", "known_shape", "shape_of"]
+
+UNKNOWN_SHAPE = "unknown_shape"
+"""Code of the problem of a layer whose input comes from a layer that is not mapped."""
+
+FLOAT32_INSIDE = {"BatchNormalization", "LayerNormalization", "GroupNormalization"}
+"""Layers that keep float32 variables and compute in float32 under a mixed policy (``autocast=False`` in Keras 3.15)."""
+TO_COMPUTE_DTYPE = {"Dense", "Rescaling", "Normalization", "BatchNormalization", "LayerNormalization"}
+"""Layers that cast integer inputs to their compute dtype too (tf.keras and Keras 3)."""
+
+ANY_DTYPE = {"InputLayer", "Embedding", "Masking", "Identity", "Dropout", "Flatten", "Reshape"}
+"""Layers that leave the dtype of their input alone whatever their policy is."""
+
+
+@dataclass
+class LayerCall:
+    """What a rule may want besides attributes (``node.extra``): the layer, and the mask its caller passed, if any."""
+
+    layer: LayerConfig
+    mask: Value | None = None
+    path: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def foreign_type(layer: LayerConfig) -> str:
+    """The type rules are keyed by: ``Dense``; ``pkg>Class`` for other packages; ``ops.Add`` for operations of Keras 3."""
+    return f"ops.{layer.class_name}" if layer.is_op else layer.class_name
+
+
+def shape_of(node: ForeignNode, x: Value | None) -> tuple[DimLike | None, ...]:
+    """The shape of an input, whose rank must be known."""
+    if x is None or x.shape is None:
+        raise node.refuse("the shape of its input is not known", code=UNKNOWN_SHAPE)
+    return x.shape
+
+
+def known_shape(node: ForeignNode, x: Value | None) -> tuple[DimLike, ...]:
+    """The shape of an input, whose every size must be known (symbolic ones count as known)."""
+    out = []
+    for i, d in enumerate(shape_of(node, x)):
+        if d is None:
+            raise node.refuse(f"the size of axis {i} of its input is not known", code=UNKNOWN_SHAPE)
+        out.append(d)
+    return tuple(out)
+
+
+class KerasContext(LoadContext):
+    """``g`` in Keras rules. ``era`` is "keras1", "keras2", "tf.keras" or "keras3"; ``version`` a tuple, () when unknown."""
+
+    def __init__(self, builder: Builder, model: KerasModel, rules: RuleSet, overrides: Mapping[str, Any]) -> None:
+        super().__init__(builder)
+        self.era = model.era
+        self.version = tuple(int(p) for p in model.keras_version.replace("-", ".").split(".")[:2] if p.isdigit())
+        self.rules, self.overrides = rules, overrides
+        self._masks: dict[int, tuple[Value, Value]] = {}
+        self._made: dict[Any, tuple[Any, Value]] = {}
+        self._tensors: dict[int, tuple[LayerConfig, dict[str, Tensor]]] = {}
+        self.owner = ""  # the layer of the root model that is being built
+        self.owned: dict[str, dict[str, Value]] = {}  # its weights by name
+
+    # ---- masks
+    def mask(self, value: Value | None) -> Value | None:
+        """The mask (bool; True: use this step) that travels with a value, as Keras attaches it; None if there is none."""
+        found = None if value is None else self._masks.get(id(value))
+        return None if found is None else found[1]
+
+    def set_mask(self, value: Value, mask: Value | None) -> None:
+        """Let a mask travel with a value (None: stop one)."""
+        if mask is None:
+            self._masks.pop(id(value), None)
+        else:
+            self._masks[id(value)] = (value, mask)
+
+    def input_mask(self, node: ForeignNode, i: int = 0) -> Value | None:
+        """The mask a layer's call sees for input ``i``: the one given as ``mask=``, else the one that travels with it."""
+        call = node.extra
+        if i == 0 and isinstance(call, LayerCall) and call.mask is not None:
+            return call.mask
+        return self.mask(node.input(i))
+
+    # ---- weights
+    def weight(self, node: ForeignNode, name: str, tensor: Tensor, *, trainable: bool = True) -> Value:
+        """The layer's variable as a graph weight, once; trainable if the layer and the variable are."""
+        if isinstance(node.extra, LayerCall):
+            layer = node.extra.layer
+            frozen = {v.name for v in own_variables(layer) or () if not v.trainable}
+            trainable = trainable and layer.trainable and name not in frozen
+        return self._own(super().weight(node, name, tensor, trainable=trainable))
+
+    def _own(self, v: Value) -> Value:
+        self.owned.setdefault(self.owner, {})[v.name] = v
+        return v
+
+    def array(self, node: ForeignNode, name: str) -> Tensor:
+        """A variable that must be there, as a tensor."""
+        found = node.weights.get(name)
+        if found is None:
+            raise node.refuse(f"its weight {name!r} is missing", code="missing_weight")
+        return found
+
+    def variable(self, node: ForeignNode, name: str, order: str = "", *, optional: bool = False) -> Value | None:
+        """A variable as a graph weight with its axes in another order (``"*IO->OI*"``); None if optional and absent."""
+        if optional and name not in node.weights:
+            return None
+        tensor = self.array(node, name)
+        if not order:
+            return self.weight(node, name, tensor)
+        return self.derived(node, name, order, lambda t: t.transpose(permutation_of(order, t.ndim)[0]))
+
+    def derived(self, node: ForeignNode, name: str, key: Any, make: Callable[[Tensor], Tensor]) -> Value:
+        """A graph weight made from the variable ``name``, once per (variable, key) however often the layer is called."""
+        tensor = self.array(node, name)
+        found = self._made.get((id(tensor), name, key))
+        if found is None:
+            found = self._made[id(tensor), name, key] = (tensor, self.weight(node, name, make(tensor)))
+        return self._own(found[1])
+
+    # ---- layers
+    def tensors(self, layer: LayerConfig) -> dict[str, Tensor]:
+        """The layer's variables in its compute dtype, the same tensor objects every time."""
+        found = self._tensors.get(id(layer))
+        if found is None:
+            out = dict(layer.weights)
+            compute = compute_dtype(layer)
+            if compute is not None and layer.class_name not in FLOAT32_INSIDE:
+                out = {k: t.cast(compute) if t.dtype.is_float else t for k, t in out.items()}
+            found = self._tensors[id(layer)] = (layer, out)
+        return found[1]
+
+    def node(
+        self,
+        layer: LayerConfig,
+        inputs: Sequence[Value | None],
+        path: str,
+        *,
+        weights: Mapping[str, Tensor] | None = None,
+        attrs: Mapping[str, Any] | None = None,
+        mask: Value | None = None,
+    ) -> ForeignNode:
+        """A layer's call as the rules see it. ``weights`` replace the layer's own (a wrapped layer's are its wrapper's)."""
+        return ForeignNode(
+            foreign_type(layer),
+            path,
+            inputs,
+            {**layer.config, **(attrs or {})},
+            weights=self.tensors(layer) if weights is None else weights,
+            origin=Origin("keras", path, layer.source_class),
+            extra=LayerCall(layer, mask, path),
+        )
+
+    def sublayer(
+        self, node: ForeignNode, layer: LayerConfig, prefix: str, inputs: Sequence[Value | None], **extra: Any
+    ) -> tuple[Value, ...]:
+        """Apply a layer that ``node`` wraps; its variables are those of the wrapper under ``prefix/``.
+
+        ``extra`` are attributes of the call (``mask=`` the mask it is given).
+        """
+        start = f"{prefix}/"
+        weights = {k[len(start) :]: t for k, t in node.weights.items() if k.startswith(start)}
+        mask = extra.pop("mask", None)
+        inner = self.node(layer, inputs, f"{node.name}/{layer.name}", weights=weights, attrs=extra, mask=mask)
+        return self.apply(inner)
+
+    def apply(self, node: ForeignNode) -> tuple[Value, ...]:
+        """Run the best rule under the layer's dtype policy. Raises UnsupportedError."""
+        call = node.extra
+        layer = call.layer if isinstance(call, LayerCall) else None
+        with self.b.at(node.origin):
+            if layer is None or layer.is_op or not has_rule(self, node):
+                return self.rules.apply_load(self, node, self.overrides)
+            self._refuse(node, layer)
+            back = self._cast_inputs(node, layer)
+            outs = self.rules.apply_load(self, node, self.overrides)
+            return tuple(self.b.cast(v, to=back) for v in outs) if back is not None else outs
+
+    def _refuse(self, node: ForeignNode, layer: LayerConfig) -> None:
+        if "call.training" in node.attrs:
+            raise node.refuse(
+                "is called with training=True, so it behaves at inference as in training", "call it without training=",
+                "unsupported_call",
+            )  # fmt: skip
+        if layer.dtype.quantization is not None:
+            raise node.refuse(
+                f"its weights are quantised ({layer.dtype.quantization})", "save the model before model.quantize(...)",
+                "unsupported_quantization",
+            )  # fmt: skip
+
+    def _cast_inputs(self, node: ForeignNode, layer: LayerConfig) -> DType | None:
+        """Cast floating inputs to the compute dtype, as Keras's autocast does. Returns the dtype outputs go back to, if any."""
+        compute = compute_dtype(layer)
+        if compute is None:
+            if layer.class_name not in ANY_DTYPE and any(v is not None and v.dtype is not None and v.dtype.is_float for v in node.inputs):
+                raise node.refuse(f"it computes in {layer.dtype.compute}, but its input is a floating tensor", code="unsupported_dtype")
+            return None
+        inside = DType.FLOAT32 if layer.class_name in FLOAT32_INSIDE and compute.itemsize < 4 else compute
+        every = layer.class_name in TO_COMPUTE_DTYPE
+        for i, v in enumerate(node.inputs):
+            if v is None or v.dtype is None or v.dtype is inside:
+                continue
+            if v.dtype.is_float or (every and (v.dtype.is_int or v.dtype is DType.BOOL)):
+                mask = self.mask(v)
+                node.inputs[i] = self.b.cast(v, to=inside)
+                self.set_mask(node.inputs[i], mask)
+        return compute if inside is not compute else None
+
+
+def has_rule(g: KerasContext, node: ForeignNode) -> bool:
+    """Whether the type is known, or overridden for this call."""
+    return bool(g.rules.load_rules.get(node.type)) or node.name in g.overrides or node.type in g.overrides
+
+
+def compute_dtype(layer: LayerConfig) -> DType | None:
+    """The floating dtype a layer computes in; None for others (a layer of integers or strings casts nothing)."""
+    try:
+        found = DType(layer.dtype.compute)
+    except ValueError:
+        return None
+    return found if found.is_float else None
+
+
+def is_unknown_shape(error: UnsupportedError) -> bool:
+    """Whether the only reason is an input of unknown shape."""
+    return all(p.code == UNKNOWN_SHAPE for p in error.problems)

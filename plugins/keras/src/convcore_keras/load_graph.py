@@ -1,0 +1,344 @@
+"""From a normalised Keras model to a graph: calls in execution order, nested models inlined, names kept."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from convcore.errors import BadFileError, Problem, ShapeError, UnsupportedError, UsageError
+from convcore.hookspecs import LoadRequest
+from convcore.ir.builder import Builder
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Graph, Layer, Node, Origin, Value
+from convcore.rules import ForeignNode, NotExpressible
+
+from . import masks
+from .files import Call, KerasModel, LayerConfig, ModelConfig, TensorRef
+from .files.order import ordered_layers
+from .load_context import KerasContext, has_rule, is_unknown_shape
+from .load_opaque import plain, problem_of
+from .load_shapes import check_weights, input_shape
+
+__all__ = ["GraphLoader"]
+
+SENSITIVE = {
+    "AlphaDropout", "AugMix", "BatchNormalization", "CutMix", "Dropout", "GaussianDropout", "GaussianNoise", "MixUp", "RandAugment",
+    "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GRU", "LSTM", "SimpleRNN", "RNN", "Bidirectional", "TimeDistributed",
+}  # fmt: skip
+"""Layers that behave otherwise when they are called with ``training=True`` (besides ``Random*``)."""
+
+_Key = tuple[str, int]  # layer name, call number
+
+
+class GraphLoader:
+    """Builds the graph of one model; see :meth:`run`."""
+
+    def __init__(self, model: KerasModel, request: LoadRequest) -> None:
+        rules = request.rules
+        if rules is None:
+            from .rules import RULES as rules  # noqa: N811
+        self.model, self.request = model, request
+        self.graph = Graph(model.root.name)
+        self.b = Builder(self.graph)
+        self.g = KerasContext(self.b, model, rules, request.overrides)
+        self.used: set[str] = set()  # names given to values
+        self.made: dict[str, list[Value]] = {}  # layer path -> outputs of all its calls
+        self.taken: dict[str, list[Value]] = {}  # layer path -> inputs of its first call
+        self.left = dict(request.input_shapes)
+
+    def run(self) -> Graph:
+        """The whole graph. Raises BadFileError, UsageError (input shapes); unknown layers become opaque nodes."""
+        root, graph = self.model.root, self.graph
+        for path, layer in self.model.walk():
+            check_weights(path, layer)
+        inputs = {r: self._input(root.layer(r.layer), len(root.input_refs())) for r in dict.fromkeys(root.input_refs())}
+        if self.left:
+            names = ", ".join(v.name for v in graph.inputs)
+            raise UsageError(f"no input is named {', '.join(map(repr, self.left))}; the model's inputs are: {names}")
+        for path, _ in self.model.walk():
+            graph.claim_name(path)
+        outs = self._calls(root, "", inputs)
+        graph.outputs = self._outputs(root, outs)
+        graph.prune_weights()
+        graph.layers = list(self._layers(root))
+        graph.metadata.update(
+            framework="keras", kind="sequential" if root.kind == "sequential" else "functional", version=self.model.keras_version,
+            era=self.model.era, backend=self.model.backend or "", container=self.model.container, notes=list(self.model.notes),
+        )  # fmt: skip
+        return graph
+
+    # ---- inputs and outputs
+    def _input(self, layer: LayerConfig, count: int) -> Value:
+        config = layer.config
+        if config.get("sparse") or config.get("ragged"):
+            kind = "sparse" if config.get("sparse") else "ragged"
+            raise UnsupportedError(Problem(layer.name, "InputLayer", f"is a {kind} tensor", "give the model a dense input"))
+        try:
+            dtype = DType.of(config["dtype"])
+        except (TypeError, UsageError):
+            raise BadFileError(f"layer {layer.name!r}: input dtype {str(config['dtype'])[:40]!r} is unknown") from None
+        shape = input_shape(layer, self._given(layer, count))
+        v = self.b.input(layer.name, dtype, shape)
+        self.used.add(v.name)
+        self.made[layer.name] = [v]
+        return v
+
+    def _given(self, layer: LayerConfig, count: int) -> tuple[Any, ...] | None:
+        """The user's shape for an input; the only input may also be named ``""``."""
+        if layer.name not in self.left and count == 1 and "" in self.left:
+            return self.left.pop("")
+        return self.left.pop(layer.name, None)
+
+    def _outputs(self, root: ModelConfig, values: Sequence[Value]) -> list[Value]:
+        """Values named as Keras names the outputs: by layer; a value that is an input or occurs twice gets an identity."""
+        out: list[Value] = []
+        names = [r.layer for r in root.output_refs()]
+        for name, v in zip(names, values, strict=True):
+            if v.producer is None or any(v is o for o in out):
+                with self.b.at(Origin("keras", name, "")):
+                    v = self.b.identity(v)
+                self._name(v, name)
+            elif v.name != name and name not in self.used:
+                self.used.add(name)
+                v.name = name
+            out.append(v)
+        return out
+
+    def _layers(self, root: ModelConfig) -> Iterator[Layer]:
+        for layer in ordered_layers(root):
+            if root.kind == "sequential" and layer.class_name == "InputLayer":
+                continue  # as in Keras's own Sequential.layers
+            if layer.is_op or layer.name not in self.made:
+                continue
+            weights = tuple(w for w in self.g.owned.get(layer.name, {}).values() if w.name in self.graph.weights)
+            yield Layer(
+                layer.name, layer.class_name, tuple(self.made[layer.name]), tuple(self.taken.get(layer.name, ())), weights,
+            )  # fmt: skip
+
+    # ---- calls
+    def _calls(self, model: ModelConfig, prefix: str, bound: dict[TensorRef, Value]) -> list[Value]:
+        """Build every call that the outputs of ``model`` need; ``bound`` are the tensors of its inputs. Returns the outputs."""
+        by_name = {layer.name: layer for layer in model.layers}
+        values: dict[TensorRef, Value] = dict(bound)
+        wanted: dict[_Key, int] = {}
+        for layer in model.layers:
+            for call in layer.calls:
+                for r in call.refs():
+                    wanted[r.layer, r.node] = max(wanted.get((r.layer, r.node), 0), r.tensor)
+        outputs = model.output_refs()
+        for r in outputs:
+            wanted[r.layer, r.node] = max(wanted.get((r.layer, r.node), 0), r.tensor)
+        for name, k in _execution_order(model, by_name, bound):
+            layer = by_name[name]
+            if not prefix:
+                self.g.owner = name
+            outs = self._call(layer, k, f"{prefix}{name}", values, wanted.get((name, k), 0) + 1)
+            for i, v in enumerate(outs):
+                values[TensorRef(name, k, i)] = v
+        missing = [r for r in outputs if r not in values]
+        if missing:
+            raise BadFileError(f"model {model.name[:80]!r}: output {missing[0].tensor} of layer {missing[0].layer[:80]!r} does not exist")
+        return [values[r] for r in outputs]
+
+    def _call(self, layer: LayerConfig, k: int, path: str, values: dict[TensorRef, Value], count: int) -> Sequence[Value]:
+        call = layer.calls[k]
+        for r in call.refs():
+            if r not in values:
+                raise BadFileError(f"layer {path[:80]!r} uses output {r.tensor} of layer {r.layer[:80]!r}, which does not exist")
+        inputs: list[Value] = [values[r] for r in Call(call.args).refs()]
+        self.taken.setdefault(path, inputs)
+        if layer.model is not None:
+            outs = self._nested(layer, call, path, inputs, values, count)
+        else:
+            outs = self._apply(layer, call, path, inputs, values, count)
+            outs = self._named(path, k, inputs, outs)
+        self.made.setdefault(path, []).extend(v for v in outs if v not in self.made.get(path, ()))
+        return outs
+
+    def _nested(
+        self, layer: LayerConfig, call: Call, path: str, inputs: list[Value], values: dict[TensorRef, Value], count: int
+    ) -> Sequence[Value]:
+        """A model used as a layer: its calls inlined under ``path/``."""
+        inner = layer.model
+        if inner is None:
+            raise BadFileError(f"layer {path[:80]!r} is not a model")
+        if not inputs:  # called with keyword arguments only
+            inputs = [values[r] for r in call.refs()]
+        refs = inner.input_refs()
+        extra = {k: v for k, v in call.kwargs.items() if k not in ("training", "mask") and v is not None}
+        why = ""
+        if len(refs) != len(inputs):
+            why = f"is called with {len(inputs)} tensors, but the model has {len(refs)} inputs"
+        elif call.kwargs.get("training") not in (None, False, 0) or call.kwargs.get("mask") is not None or (extra and call.args):
+            why = "the model is called with " + ", ".join(f"{k}=" for k, v in call.kwargs.items() if v is not None)
+        if why:
+            node = ForeignNode(layer.class_name, path, inputs, {}, origin=Origin("keras", path, layer.source_class))
+            return self._opaque(layer, node, node.refuse(why), count)
+        bound = {}
+        for r, v in zip(refs, inputs, strict=True):
+            bound[r] = self._as_declared(inner.layer(r.layer), f"{path}/{r.layer}", v)
+        return self._calls(inner, f"{path}/", bound)
+
+    def _as_declared(self, layer: LayerConfig, path: str, v: Value) -> Value:
+        """A nested model casts what it is given to its input's dtype (``Functional._conform``)."""
+        name = layer.config.get("dtype")
+        dtype = DType.of(name) if isinstance(name, str) and name in {d.value for d in DType} else None
+        if dtype is None or v.dtype is None or v.dtype is dtype:
+            return v
+        with self.b.at(Origin("keras", path, "InputLayer")):
+            y: Value = self.b.cast(v, to=dtype)
+        self.g.set_mask(y, self.g.mask(v))
+        return y
+
+    def _apply(
+        self, layer: LayerConfig, call: Call, path: str, inputs: list[Value], values: dict[TensorRef, Value], count: int
+    ) -> Sequence[Value]:
+        """One layer by its rule, or as an opaque node."""
+        attrs, mask = _call_attributes(layer, call, values)
+        node = self.g.node(layer, inputs, path, attrs=attrs, mask=mask)
+        if layer.is_op:
+            node.inputs = [values[r] for r in call.refs()]
+        last, known = self.graph._last, all(v.shape is not None for v in node.inputs if v is not None)
+        given = list(node.inputs)
+        try:
+            outs = self.g.apply(node)
+            masks.propagate(self.g, _with_inputs(node, given), outs)
+        except UnsupportedError as e:
+            self._undo(last)
+            node.inputs = given
+            return self._opaque(layer, node, e, count, follows=is_unknown_shape(e) and not known)
+        except (ShapeError, NotExpressible) as e:
+            self._undo(last)
+            node.inputs = given
+            return self._opaque(layer, node, node.refuse(str(e), code="shape"), count, follows=not known)
+        if len(outs) < count:
+            self._undo(last)
+            node.inputs = given
+            why = f"output {count - 1} is used, but the layer is known to have {len(outs)}"
+            return self._opaque(layer, node, node.refuse(why), count)
+        return outs
+
+    def _opaque(
+        self, layer: LayerConfig, node: ForeignNode, error: UnsupportedError, count: int, follows: bool = False
+    ) -> Sequence[Value]:
+        p = problem_of(layer, node, error, has_rule(self.g, node) or node.type in ("Functional", "Sequential"))
+        with self.b.at(node.origin):
+            return self.b.opaque(
+                "keras", layer.class_name, node.inputs, count, plain(node.attrs), why=p.why, hint=p.hint, code=p.code, follows=follows
+            )
+
+    def _undo(self, last: Node | None) -> None:
+        """Take out the nodes a failed rule has made."""
+        while self.graph._last is not None and self.graph._last is not last:
+            self.graph.remove(self.graph._last)
+
+    # ---- names
+    def _named(self, path: str, k: int, inputs: Sequence[Value], outs: Sequence[Value]) -> Sequence[Value]:
+        """Name the outputs of a call after the layer; what a rule passed through unchanged gets an identity of its own."""
+        result = []
+        for i, v in enumerate(outs):
+            if v.producer is None or v.name in self.used or any(v is x for x in inputs):
+                mask = self.g.mask(v)
+                with self.b.at(Origin("keras", path, "")):
+                    v = self.b.identity(v)
+                self.g.set_mask(v, mask)
+            self._name(v, path if i == 0 else f"{path}:{i}")
+            result.append(v)
+        return result
+
+    def _name(self, v: Value, name: str) -> None:
+        if name in self.used:
+            name = self.graph.fresh_name(name)
+        else:
+            self.graph.claim_name(name)
+        self.used.add(name)
+        v.name = name
+
+
+def _with_inputs(node: ForeignNode, inputs: list[Value | None]) -> ForeignNode:
+    """The node with the inputs its caller gave (the rule saw them cast), to which masks are attached."""
+    node.inputs = inputs
+    return node
+
+
+def _call_attributes(
+    layer: LayerConfig, call: Call, values: dict[TensorRef, Value]
+) -> tuple[dict[str, Any], Value | None]:
+    """What a call passes besides its tensors, as attributes ``call.<name>``, and the mask it passes.
+
+    ``training`` matters only where it is true and the layer behaves otherwise in training.
+    """
+    attrs: dict[str, Any] = {}
+    if layer.is_op:
+        return {"args": _tensors(call.args, values), "kwargs": _tensors(call.kwargs, values)}, None
+    mask = None
+    for key, value in call.kwargs.items():
+        if value is None or (key == "training" and (value in (False, 0) or not _sensitive(layer))):
+            continue
+        if key == "mask" and isinstance(value, TensorRef):
+            mask = values[value]
+            continue
+        attrs[f"call.{key}"] = _tensors(value, values)
+    constants = [x for x in _leaves(call.args) if not isinstance(x, TensorRef) and x is not None]
+    if constants:
+        attrs["call.args"] = _tensors(call.args, values)
+    return attrs, mask
+
+
+def _sensitive(layer: LayerConfig) -> bool:
+    return layer.custom or layer.class_name in SENSITIVE or layer.class_name.startswith("Random")
+
+
+def _tensors(x: Any, values: dict[TensorRef, Value]) -> Any:
+    if isinstance(x, TensorRef):
+        return values[x]
+    if isinstance(x, (list, tuple)):
+        return [_tensors(v, values) for v in x]
+    return {k: _tensors(v, values) for k, v in x.items()} if isinstance(x, dict) else x
+
+
+def _leaves(x: Any) -> Iterator[Any]:
+    if isinstance(x, (list, tuple)):
+        for v in x:
+            yield from _leaves(v)
+    elif isinstance(x, dict):
+        for k in sorted(x):
+            yield from _leaves(x[k])
+    else:
+        yield x
+
+
+def _execution_order(model: ModelConfig, by_name: dict[str, LayerConfig], bound: dict[TensorRef, Value]) -> list[_Key]:
+    """The calls that the outputs need, every call after those it takes tensors from; otherwise in the file's order."""
+    done = {(r.layer, r.node) for r in bound}
+    rank = {layer.name: i for i, layer in enumerate(model.layers)}
+    needs: dict[_Key, set[_Key]] = {}
+    stack = [(r.layer, r.node) for r in model.output_refs()]
+    while stack:
+        key = stack.pop()
+        if key in needs or key in done:
+            continue
+        layer = by_name[key[0]]
+        if layer.class_name == "InputLayer":
+            raise BadFileError(f"model {model.name[:80]!r}: input layer {layer.name[:80]!r} is used but is not an input of the model")
+        needs[key] = {(r.layer, r.node) for r in layer.calls[key[1]].refs()} - done
+        stack += needs[key]
+    users: dict[_Key, list[_Key]] = {}
+    for key, deps in needs.items():
+        for d in deps:
+            users.setdefault(d, []).append(key)
+    ready = [(rank[n], k, n) for (n, k), deps in needs.items() if not deps]
+    heapq.heapify(ready)
+    order: list[_Key] = []
+    while ready:
+        _, k, name = heapq.heappop(ready)
+        order.append((name, k))
+        for user in users.get((name, k), ()):
+            needs[user].discard((name, k))
+            if not needs[user]:
+                heapq.heappush(ready, (rank[user[0]], user[1], user[0]))
+    if len(order) != len(needs):
+        stuck = sorted({n for (n, k), deps in needs.items() if deps})
+        raise BadFileError(f"model {model.name[:80]!r}: the graph has a cycle through {', '.join(x[:80] for x in stuck[:5])}")
+    return order

@@ -1,0 +1,35 @@
+"""A live Keras model, read through the file it saves itself as."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convcore.ir.tensors import ArrayTensor, Tensor
+
+from .files import KerasModel, read
+
+__all__ = ["read_live"]
+
+
+def read_live(model: Any) -> KerasModel:
+    """Save ``model`` to a temporary ``.keras`` file, read it with all weights in memory, and delete the file.
+
+    tf.keras before 2.12 has no ``.keras`` archive and writes HDF5 under that name, which reads as well.
+    """
+    with tempfile.TemporaryDirectory(prefix="convcore-keras-") as folder:
+        path = Path(folder) / "model.keras"
+        model.save(str(path))
+        result = read(path)
+        copies: dict[int, tuple[Tensor, Tensor]] = {}  # the original is kept, so that its id stays its own
+        for _, layer in result.walk():
+            for name, tensor in layer.weights.items():
+                if id(tensor) not in copies:
+                    copies[id(tensor)] = (tensor, ArrayTensor(np.array(tensor.numpy())))
+                layer.weights[name] = copies[id(tensor)][1]
+        result.paths = (f"<live {type(model).__name__}>",)
+        result.container = "live"
+    return result

@@ -1,0 +1,51 @@
+"""Layers that are not mapped: the problem to quote, and their configuration as plain data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convcore.errors import Problem, UnsupportedError
+from convcore.ir.graph import Value
+from convcore.rules import ForeignNode
+
+from .files import LayerConfig, OpaqueObject
+
+__all__ = ["plain", "problem_of"]
+
+
+def problem_of(layer: LayerConfig, node: ForeignNode, error: UnsupportedError, known: bool) -> Problem:
+    """One problem for one opaque node: the rule's, or the reason why no rule can be there."""
+    if known:
+        first = error.problems[0]
+        whys = "; ".join(dict.fromkeys(p.why for p in error.problems))
+        return Problem(node.name, node.type, whys, first.hint, first.code)
+    by_name = f"overrides={{{node.name!r}: function}}, or a plugin with a rule for {node.type!r}, can map it"
+    if layer.custom:
+        module = f" of package {layer.module!r}" if layer.module else ""
+        why = f"is a custom layer{module}: the file holds its configuration and weights, but not what it computes"
+        return Problem(node.name, node.type, why, by_name, "custom_layer")
+    what = "operation" if layer.is_op else "layer"
+    return Problem(node.name, node.type, f"convcore has no rule for this Keras {what}", by_name, "unsupported_layer")
+
+
+def plain(x: Any) -> Any:
+    """A configuration as JSON-like data: sub-layers by class and config, arrays as lists, code never."""
+    if isinstance(x, dict):
+        return {str(k): plain(v) for k, v in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [plain(v) for v in x]
+    if isinstance(x, LayerConfig):
+        return {"class_name": x.class_name, "name": x.name, "config": plain(x.config)}
+    if isinstance(x, OpaqueObject):
+        return {"opaque": x.description}
+    if isinstance(x, Value):
+        return {"tensor": x.name}
+    if isinstance(x, np.ndarray):
+        return x.tolist()
+    if isinstance(x, np.generic):
+        return x.item()
+    if isinstance(x, slice):
+        return {"slice": [plain(x.start), plain(x.stop), plain(x.step)]}
+    return x if x is None or isinstance(x, (bool, int, float, str)) else str(x)

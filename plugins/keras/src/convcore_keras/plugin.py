@@ -1,0 +1,93 @@
+"""The hooks of the Keras plugin. Imports nothing but convcore: files, rules and loaders are imported when they are used."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from convcore.hookspecs import Framework, Identified, Option, hookimpl
+
+__all__ = ["CONVCORE_API", "LIVE", "convcore_frameworks", "convcore_identify", "convcore_options"]
+
+CONVCORE_API = (1, 0)
+
+LIVE = (
+    "keras.src.models.model.Model", "keras.src.models.functional.Functional", "keras.src.models.sequential.Sequential",
+    "keras.src.engine.training.Model", "keras.engine.training.Model", "tf_keras.src.engine.training.Model",
+    "tensorflow.python.keras.engine.training.Model",
+)  # fmt: skip
+"""Class paths of live models, by name along the MRO: Keras 3, Keras 2, tf.keras, tf-keras."""
+
+_WHY = {
+    "keras-zip": (95, "a .keras archive"),
+    "keras-folder": (90, "an unzipped .keras folder"),
+    "hdf5-model": (95, "an HDF5 file with a Keras model_config"),
+    "hdf5-weights": (80, "an HDF5 file with Keras weights"),
+    "weights-v3": (80, "a Keras .weights.h5 file"),
+    "json-model": (90, "a Keras architecture in JSON"),
+    "json-shards": (80, "sharded Keras weights"),
+    "yaml-model": (60, "a Keras architecture in YAML"),
+}
+_SUFFIXES = (".keras", ".h5", ".hdf5")
+
+
+@hookimpl
+def convcore_frameworks() -> list[Framework]:
+    """Keras, read from files of every era or a live model."""
+    return [
+        Framework(
+            "keras",
+            title="Keras",
+            distribution="convcore-keras",
+            suffixes=(".keras", ".h5", ".hdf5", ".json", ".weights.h5"),
+            load="convcore_keras.load:load",
+            runtime="convcore_keras.runtime:open_runtime",
+            rules="convcore_keras.rules:RULES",
+            live=LIVE,
+        )
+    ]
+
+
+@hookimpl
+def convcore_identify(source: Any) -> Identified | None:
+    """By content; a file with a Keras suffix that is not readable is claimed weakly, so that its own error is shown."""
+    if isinstance(source, (list, tuple)) and source:
+        claims = [c for c in map(_identify, source) if c is not None]
+        return max(claims, key=lambda c: c.score) if claims else None
+    return _identify(source)
+
+
+def _identify(source: Any) -> Identified | None:
+    if isinstance(source, (str, os.PathLike)):
+        from .files import sniff
+
+        path = os.fspath(source)
+        kind = sniff(path)
+        if kind is not None:
+            score, why = _WHY[kind.kind]
+            return Identified("keras", score, why)
+        if path.lower().endswith(_SUFFIXES):
+            return Identified("keras", 20, "its suffix")
+        return None
+    if is_live(source):
+        return Identified("keras", 95, "a live Keras model")
+    return None
+
+
+def is_live(source: Any) -> bool:
+    """Whether it is a Keras model object; decided by class paths, Keras is not imported."""
+    return any(f"{c.__module__}.{c.__qualname__}" in LIVE for c in type(source).__mro__)
+
+
+@hookimpl
+def convcore_options(framework: str) -> list[Option]:
+    """Options of the loader."""
+    if framework != "keras":
+        return []
+    return [
+        Option(
+            "kernels", "keras", "load", str, None,
+            "backend that computed a Keras 1 model, whose files do not say: theano (kernels are flipped) or tensorflow",
+            ("tensorflow", "theano"),
+        )
+    ]  # fmt: skip

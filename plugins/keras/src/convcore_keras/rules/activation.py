@@ -1,0 +1,151 @@
+"""Activation functions: by name, as layers, and as the fused ``activation`` of other layers.
+
+Names are Keras 3's (``files/normalise.py``); parameters are the defaults of ``keras.activations`` of Keras 3.15.1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.ir.graph import Value
+from convcore.rules import A, ForeignNode, NotExpressible, W
+
+from ..files import HARD_SIGMOID_KERAS2, LayerConfig, OpaqueObject
+from ..load_context import KerasContext, shape_of
+from .ruleset import RULES
+
+__all__ = ["ACTIVATIONS", "activate"]
+
+ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "celu": ("celu", {"alpha": 1.0}),
+    "elu": ("elu", {"alpha": 1.0}),
+    "exponential": ("exp", {}),
+    "gelu": ("gelu", {"approximate": "none"}),
+    "glu": ("glu", {"axis": -1}),
+    "hard_shrink": ("hard_shrink", {"lambd": 0.5}),
+    "hard_sigmoid": ("hard_sigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+    HARD_SIGMOID_KERAS2: ("hard_sigmoid", {"alpha": 0.2, "beta": 0.5}),
+    "hard_silu": ("hard_swish", {}),
+    "hard_tanh": ("clip", {"min": -1.0, "max": 1.0}),
+    "leaky_relu": ("leaky_relu", {"alpha": 0.2}),
+    "linear": ("identity", {}),
+    "log_sigmoid": ("log_sigmoid", {}),
+    "log_softmax": ("log_softmax", {"axis": -1}),
+    "mish": ("mish", {}),
+    "relu": ("relu", {}),
+    "relu6": ("clip", {"min": 0.0, "max": 6.0}),
+    "selu": ("selu", {}),
+    "sigmoid": ("sigmoid", {}),
+    "silu": ("silu", {}),
+    "soft_shrink": ("soft_shrink", {"lambd": 0.5}),
+    "softmax": ("softmax", {"axis": -1}),
+    "softplus": ("softplus", {}),
+    "softsign": ("softsign", {}),
+    "sparse_plus": ("sparse_plus", {}),
+    "sparse_sigmoid": ("sparse_sigmoid", {}),
+    "sparsemax": ("sparsemax", {"axis": -1}),
+    "squareplus": ("squareplus", {"b": 4.0}),
+    "tanh": ("tanh", {}),
+    "tanh_shrink": ("tanh_shrink", {}),
+}
+"""Op and attributes of every Keras activation that needs no argument."""
+
+
+def activate(g: KerasContext, node: ForeignNode, x: Value, activation: Any) -> Value:
+    """Apply an activation given as a name, as ``{"class_name", "config"}`` of a layer, or refuse it by name."""
+    if isinstance(activation, str) and activation in ACTIVATIONS:
+        op, attrs = ACTIVATIONS[activation]
+        if op == "identity":
+            return x
+        y: Value = g.b.op(op, x, **attrs)
+        return y
+    if isinstance(activation, dict) and isinstance(activation.get("class_name"), str):
+        cls, config = activation["class_name"], activation.get("config") or {}
+        inner = LayerConfig(node.name, cls, cls, dict(config))
+        return g.rules.apply_load(g, g.node(inner, [x], node.name))[0]
+    raise node.refuse(f"its activation {_text(activation)} is not one of Keras's", code="unsupported_activation")
+
+
+def _text(activation: Any) -> str:
+    return activation.description if isinstance(activation, OpaqueObject) else repr(activation)[:80]
+
+
+@RULES.post("activation")
+def fused(g: KerasContext, node: ForeignNode, value: Value) -> Value:
+    """The ``activation`` a layer applies to its result."""
+    return activate(g, node, value, node.attr("activation", "linear"))
+
+
+for _name, (_op, _attrs) in ACTIVATIONS.items():
+    RULES.op("Activation", _op, "inputs=x", when={"activation": _name}, **_attrs)
+
+
+@RULES.load("Activation")
+def activation_layer(g: KerasContext, node: ForeignNode) -> Value:
+    """An activation that is a layer (``Activation(LeakyReLU())``), or one nobody knows."""
+    x = node.inputs[0]
+    return activate(g, node, x, node.attr("activation"))
+
+
+# ---- layers
+RULES.op("ReLU", "relu", "inputs=x", when={"max_value": None, "negative_slope": 0.0, "threshold": 0.0})
+RULES.op("ReLU", "clip", "inputs=x", when={"negative_slope": 0.0, "threshold": 0.0}, min=0.0, max=A("max_value", iso="a_number"))
+RULES.op(
+    "ReLU", "leaky_relu", "inputs=x", when={"max_value": None, "threshold": 0.0}, alpha=A("negative_slope", 0.0), direction="load"
+)
+RULES.op(
+    "ReLU", "thresholded_relu", "inputs=x", when={"max_value": None, "negative_slope": 0.0}, alpha=A("threshold", 0.0)
+)  # fmt: skip
+RULES.op("LeakyReLU", "leaky_relu", "inputs=x", alpha=A("negative_slope", 0.3))
+RULES.op("ELU", "elu", "inputs=x", alpha=A("alpha", 1.0))
+RULES.op("ThresholdedReLU", "thresholded_relu", "inputs=x", alpha=A("theta", 1.0), direction="load")
+RULES.op("PReLU", "prelu", "inputs=x", slope=W("alpha"), ignore=("shared_axes",))
+RULES.op("Softmax", "softmax", "inputs=x", axis=A("axis", -1, iso="item_or_number"))
+
+
+@RULES.load("ReLU")
+def general_relu(g: KerasContext, node: ForeignNode) -> Value:
+    """``x if threshold < x else slope * (x - threshold)``, limited to ``max_value`` (keras.activations.relu)."""
+    x, b = node.inputs[0], g.b
+    slope, threshold = float(node.attr("negative_slope", 0.0)), float(node.attr("threshold", 0.0))
+    limit = node.attr("max_value", None)
+    y = b.thresholded_relu(x, alpha=threshold) if threshold else b.relu(x)
+    if limit is not None:
+        y = b.minimum(y, b.like(x, float(limit)))
+    if slope:
+        below = b.relu(b.sub(b.like(x, threshold), x))
+        y = b.sub(y, b.mul(below, b.like(x, slope)))
+    return y
+
+
+@RULES.load("Softmax", priority=1)
+def softmax_masked_or_many(g: KerasContext, node: ForeignNode) -> Value:
+    """Softmax that sees a mask (tf.keras from 2.3, Keras 3), or over several axes at once."""
+    mask = g.input_mask(node) if g.era in ("keras3", "tf.keras") else None
+    axis = node.attr("axis", -1)
+    axes = [axis] if isinstance(axis, int) else list(axis)
+    if mask is None and len(axes) == 1:
+        raise NotExpressible("no mask, one axis")
+    x, b = node.inputs[0], g.b
+    shape_of(node, x)
+    zeroed = g.era == "keras3" and (not g.version or g.version >= (3, 10))
+    if mask is not None:
+        low = b.like(x, -3e4 if str(x.dtype) == "float16" else -1e9)
+        if zeroed:
+            x = b.where(mask, x, low)
+        else:
+            x = b.add(x, b.mul(b.cast(b.op("not", mask), to=x.dtype), low))
+    if len(axes) == 1:
+        y = b.softmax(x, axis=axes[0])
+    else:
+        y = b.exp(b.sub(x, b.logsumexp(x, axes=tuple(axes), keepdims=True)))
+    return b.where(mask, y, b.like(y, 0)) if zeroed and mask is not None else y
+
+
+# ---- Keras 1
+@RULES.load("ParametricSoftplus")
+def parametric_softplus(g: KerasContext, node: ForeignNode) -> Value:
+    """``alpha * softplus(beta * x)``."""
+    node.ignore("alpha_init", "beta_init", "shared_axes")
+    alpha, beta = g.variable(node, "alpha"), g.variable(node, "beta")
+    return g.b.mul(alpha, g.b.softplus(g.b.mul(beta, node.inputs[0])))

@@ -1,0 +1,155 @@
+"""Convolutions: plain, depthwise, separable and transposed, in 1, 2 and 3 dimensions and both data formats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from convcore.ir.dims import DimLike, ceil_div
+from convcore.ir.graph import Value
+from convcore.ir.tensors import Tensor
+from convcore.rules import A, ForeignNode, NotExpressible, W
+
+from ..load_context import KerasContext, shape_of
+from .ruleset import RULES
+
+__all__ = ["explicit_pads", "spatial_sizes"]
+
+_SIZES = ("filters", "kernel_size", "use_bias")
+
+
+def spatial_sizes(node: ForeignNode, x: Value | None, layout: str) -> tuple[DimLike | None, ...]:
+    """The sizes of the axes that are neither batch nor channels."""
+    shape = shape_of(node, x)
+    return shape[2:] if layout == "channels_first" else shape[1:-1]
+
+
+def explicit_pads(node: ForeignNode, x: Value | None, reach: Sequence[int]) -> Any:
+    """``pads`` of a convolution or pool from ``padding``; ``reach`` is the window size per axis, dilation included.
+
+    ``same_pads_front`` (Theano, ``files/theano.py``) fixes the padding in front; the rest goes behind, so that
+    ``ceil(n / stride)`` windows fit.
+    """
+    padding = node.attr("padding", "valid")
+    front = node.attr("same_pads_front", None)
+    if padding == "valid":
+        return None
+    if padding == "causal":
+        if node.attr("data_format", "channels_last") not in ("channels_last", "channels_first") or len(reach) != 1:
+            raise node.refuse("padding='causal' is for one spatial axis")
+        return ((reach[0] - 1, 0),)
+    if padding != "same":
+        raise node.refuse(f"padding={padding!r} is not valid, same or causal")
+    if front is None:
+        return "same_upper"
+    sizes = spatial_sizes(node, x, node.attr("data_format"))
+    pads = []
+    for n, r, s, f in zip(sizes, reach, node.attr("strides"), front, strict=True):
+        if n is None:
+            raise node.refuse("Theano's padding='same' needs the input's sizes", code="unknown_shape")
+        pads.append((f, (ceil_div(n, s) - 1) * s + r - n - f))
+    return tuple(pads)
+
+
+def _reach(node: ForeignNode) -> tuple[int, ...]:
+    dilations = node.attr("dilation_rate")
+    return tuple((k - 1) * d + 1 for k, d in zip(node.attr("kernel_size"), dilations, strict=True))
+
+
+def _common(node: ForeignNode) -> dict[str, Any]:
+    """Attributes every convolution shares."""
+    return {
+        "strides": node.attr("strides"), "dilations": node.attr("dilation_rate"), "layout": node.attr("data_format"),
+        "pads": explicit_pads(node, node.inputs[0], _reach(node)),
+    }  # fmt: skip
+
+
+for _d in (1, 2, 3):
+    RULES.op(
+        f"Conv{_d}D", "conv", "inputs=x", w=W("kernel", "*IO->OI*"), b=W("bias", optional=True), strides=A("strides"),
+        dilations=A("dilation_rate"), groups=A("groups", 1), pads=A("padding", iso="keras_padding"),
+        layout=A("data_format", write_default=True), ignore=_SIZES, then=("activation",),
+    )  # fmt: skip
+
+
+@RULES.load("Conv1D", "Conv2D", "Conv3D", priority=1, ops=("conv",), then=("activation",))
+def conv_padded(g: KerasContext, node: ForeignNode) -> Value:
+    """Padding that has no name in the op: causal, or Theano's ``same``."""
+    if node.attr("padding") != "causal" and not node.has("same_pads_front"):
+        raise NotExpressible("padding is valid or same")
+    node.ignore(*_SIZES)
+    w, b = g.variable(node, "kernel", "*IO->OI*"), g.variable(node, "bias", optional=True)
+    return g.b.conv(node.inputs[0], w, b, groups=node.attr("groups", 1), **_common(node))
+
+
+def _depthwise(t: Tensor) -> Tensor:
+    """(*kernel, C, multiplier) -> (C * multiplier, 1, *kernel); channels vary slowest."""
+    d = t.ndim - 2
+    return t.transpose((d, d + 1, *range(d))).reshape((t.shape[d] * t.shape[d + 1], 1, *t.shape[:d]))
+
+
+@RULES.load("DepthwiseConv1D", "DepthwiseConv2D", ops=("conv",), then=("activation",))
+def depthwise(g: KerasContext, node: ForeignNode) -> Value:
+    """A convolution with one group per channel."""
+    node.ignore("depth_multiplier", *_SIZES)
+    channels = g.array(node, "kernel").shape[-2]
+    w = g.derived(node, "kernel", "depthwise", _depthwise)
+    return g.b.conv(node.inputs[0], w, g.variable(node, "bias", optional=True), groups=channels, **_common(node))
+
+
+@RULES.load("SeparableConv1D", "SeparableConv2D", ops=("separable_conv",), then=("activation",))
+def separable(g: KerasContext, node: ForeignNode) -> Value:
+    """Depthwise, then pointwise."""
+    node.ignore("depth_multiplier", *_SIZES)
+    dw = g.derived(node, "depthwise_kernel", "depthwise", _depthwise)
+    pw = g.variable(node, "pointwise_kernel", "*IO->OI*")
+    return g.b.separable_conv(node.inputs[0], dw, pw, g.variable(node, "bias", optional=True), **_common(node))
+
+
+@RULES.load("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", ops=("conv_transpose",), then=("activation",))
+def conv_transpose(g: KerasContext, node: ForeignNode) -> Value:
+    """Transposed convolution: of the full result ``(n - 1) * s + k``, crop in front and behind, or grow behind.
+
+    Output sizes (keras/src/backend/common/backend_utils.py, keras 2 ``deconv_output_length``), k with dilation:
+    valid ``(n - 1) * s + max(k, s)``, same ``n * s``; with ``output_padding`` p: valid ``(n - 1) * s + k + p``, same
+    ``(n - 1) * s + k % 2 + p``. ``same`` crops half of what is too much in front, rounded down.
+    """
+    node.ignore(*_SIZES)
+    x, layout = node.inputs[0], node.attr("data_format")
+    strides, reach, padding = node.attr("strides"), _reach(node), node.attr("padding", "valid")
+    extra, legacy = node.attr("output_padding", None), node.attr("legacy_output_shape", None)
+    if padding not in ("valid", "same"):
+        raise node.refuse(f"padding={padding!r} is not valid or same")
+    crops: list[int] = []
+    for i, (k, s) in enumerate(zip(reach, strides, strict=True)):
+        p = None if extra is None else extra[i]
+        if legacy is not None:
+            crops.append(_legacy_crop(node, legacy, i, k, s, layout))
+        elif padding == "valid":
+            crops.append(min(k - s, 0) if p is None else -p)
+        else:
+            crops.append(k - s if p is None else k - k % 2 - p)
+    front = node.attr("same_pads_front", None)
+    pads, grow = [], []
+    for i, crop in enumerate(crops):
+        begin = 0 if padding == "valid" else max(crop, 0) // 2 if front is None else front[i]
+        end = crop - begin
+        pads.append((begin, max(end, 0)))
+        grow.append(max(-end, 0))
+    w, b = g.variable(node, "kernel", "*OI->IO*"), g.variable(node, "bias", optional=True)
+    return g.b.conv_transpose(
+        x, w, b, strides=strides, dilations=node.attr("dilation_rate"), pads=tuple(pads), output_padding=tuple(grow),
+        groups=node.attr("groups", 1), layout=layout,
+    )  # fmt: skip
+
+
+def _legacy_crop(node: ForeignNode, shape: Sequence[Any], i: int, k: int, s: int, layout: str) -> int:
+    """Keras 1 Deconvolution layers state the size of their output."""
+    want = shape[2:] if layout == "channels_first" else shape[1:-1]
+    n = spatial_sizes(node, node.inputs[0], layout)[i]
+    if not isinstance(n, int) or not isinstance(want[i], int):
+        raise node.refuse("its output_shape is fixed, so the input's sizes must be fixed too")
+    crop = (n - 1) * s + k - want[i]
+    if -crop >= s:
+        raise node.refuse(f"an output of {want[i]} does not follow from an input of {n}, kernel {k} and stride {s}")
+    return crop

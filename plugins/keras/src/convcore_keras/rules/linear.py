@@ -1,0 +1,60 @@
+"""Dense layers and Dot."""
+
+from __future__ import annotations
+
+from convcore.ir.graph import Value
+from convcore.rules import ForeignNode, W
+
+from ..load_context import KerasContext, known_shape, shape_of
+from .ruleset import RULES
+
+__all__: list[str] = []
+
+RULES.op(
+    "Dense", "linear", "inputs=x", w=W("kernel", "IO->OI"), b=W("bias", optional=True), ignore=("units", "use_bias"),
+    then=("activation",),
+)  # fmt: skip
+
+
+@RULES.load("Dot", ops=("batch_dot",))
+def dot(g: KerasContext, node: ForeignNode) -> Value:
+    """Sum of products over one axis of each input. Norms are limited below by 1e-12 before Keras 3 squared sums, 1e-7 since."""
+    if len(node.inputs) != 2:
+        raise node.refuse(f"takes 2 inputs, has {len(node.inputs)}")
+    axes = node.attr("axes")
+    pair = (axes, axes) if isinstance(axes, int) else tuple(axes)
+    normalize = bool(node.attr("normalize", False))
+    if len(pair) != 2 or not all(isinstance(a, int) for a in pair):
+        raise node.refuse(f"axes={axes!r} are not one axis per input")
+    ranks = [len(shape_of(node, x)) for x in node.inputs]
+    if g.era in ("keras1", "keras2") and g.version < (2, 3) and max(ranks) > 3:
+        raise node.refuse("Keras before 2.3 gives Dot of more than 3 axes another meaning")
+    epsilon = 1e-7 if g.era == "keras3" else 1e-6
+    return g.b.batch_dot(*node.inputs, axes=pair, normalize=normalize, epsilon=epsilon)
+
+
+@RULES.load("MaxoutDense", ops=("linear", "max"), then=())
+def maxout(g: KerasContext, node: ForeignNode) -> Value:
+    """Keras 1: the largest of ``nb_feature`` dense layers. kernel (features, in, units), bias (features, units)."""
+    node.ignore("units", "nb_feature", "use_bias", "input_dim")
+    features, size, units = g.array(node, "kernel").shape
+    w = g.derived(node, "kernel", "maxout", lambda t: t.transpose((0, 2, 1)).reshape((features * units, size)))
+    b = g.derived(node, "bias", "maxout", lambda t: t.reshape((features * units,))) if "bias" in node.weights else None
+    x = node.inputs[0]
+    y = g.b.reshape(g.b.linear(x, w, b), shape=(*known_shape(node, x)[:-1], features, units))
+    return g.b.max(y, axes=(-2,), keepdims=False)
+
+
+@RULES.load("Highway", ops=("linear", "sigmoid", "mul", "add", "sub"))
+def highway(g: KerasContext, node: ForeignNode) -> Value:
+    """Keras 1: ``t * activation(x W + b) + (1 - t) * x`` with ``t = sigmoid(x Wc + bc)``."""
+    from .activation import activate
+
+    node.ignore("use_bias", "input_dim", "transform_bias")
+    x, b = node.inputs[0], g.b
+    gate = b.sigmoid(
+        b.linear(x, g.variable(node, "carry_kernel", "IO->OI"), g.variable(node, "carry_bias", optional=True))
+    )
+    y = b.linear(x, g.variable(node, "kernel", "IO->OI"), g.variable(node, "bias", optional=True))
+    y = activate(g, node, y, node.attr("activation", "linear"))
+    return b.add(b.mul(y, gate), b.mul(b.sub(b.like(x, 1), gate), x))

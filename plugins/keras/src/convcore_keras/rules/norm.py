@@ -1,0 +1,51 @@
+"""Normalisation layers at inference."""
+
+from __future__ import annotations
+
+from convcore.ir.graph import Value
+from convcore.rules import A, ForeignNode, W
+
+from ..load_context import KerasContext, shape_of
+from .ruleset import RULES
+
+__all__: list[str] = []
+
+_TRAINING = ("momentum", "scale", "center", "renorm", "renorm_clipping", "renorm_momentum", "synchronized", "adjustment")
+
+RULES.op(
+    "BatchNormalization", "batch_norm", "inputs=x", scale=W("gamma", optional=True), bias=W("beta", optional=True),
+    mean=W("moving_mean"), var=W("moving_variance"), axis=A("axis", -1, iso="item_or_number"), epsilon=A("epsilon", 0.001),
+    ignore=_TRAINING,
+)  # fmt: skip
+RULES.op(
+    "LayerNormalization", "layer_norm", "inputs=x", when={"rms_scaling": False}, scale=W("gamma", optional=True),
+    bias=W("beta", optional=True), axes=A("axis", -1, iso="axis_or_axes"), epsilon=A("epsilon", 0.001), ignore=("scale", "center"),
+    direction="load",
+)  # fmt: skip
+RULES.op(
+    "LayerNormalization", "layer_norm", "inputs=x", when={"rms_scaling": None}, scale=W("gamma", optional=True),
+    bias=W("beta", optional=True), axes=A("axis", -1, iso="axis_or_axes"), epsilon=A("epsilon", 0.001), ignore=("scale", "center"),
+)  # fmt: skip
+RULES.op(
+    "GroupNormalization", "group_norm", "inputs=x", scale=W("gamma", optional=True), bias=W("beta", optional=True),
+    groups=A("groups", 32), axis=A("axis", -1, iso="item_or_number"), epsilon=A("epsilon", 0.001), ignore=("scale", "center"),
+)  # fmt: skip
+RULES.op(
+    "RMSNormalization", "rms_norm", "inputs=x", scale=W("scale"), axes=A("axis", -1, iso="axis_or_axes"), epsilon=A("epsilon", 1e-6)
+)
+RULES.op("UnitNormalization", "l2_normalize", "inputs=x", axes=A("axis", -1, iso="axis_or_axes"), epsilon=1e-12, mode="max_norm")
+
+
+@RULES.load("LayerNormalization", priority=1, when={"rms_scaling": True}, ops=("variance", "rsqrt", "mul"))
+def rms_scaled(g: KerasContext, node: ForeignNode) -> Value:
+    """``rms_scaling`` of Keras 3.0-3.9: ``gamma * x / sqrt(variance(x) + epsilon)``, the mean only enters the variance."""
+    node.ignore("scale", "center", "rms_scaling")
+    x, b = node.inputs[0], g.b
+    rank = len(shape_of(node, x))
+    axis = node.attr("axis", -1)
+    axes = sorted(a % rank for a in ([axis] if isinstance(axis, int) else axis))
+    spread = b.variance(x, axes=tuple(axes), keepdims=True)
+    y = b.mul(x, b.rsqrt(b.add(spread, b.like(x, float(node.attr("epsilon", 0.001))))))
+    gamma = g.variable(node, "gamma")
+    missing = tuple(a - axes[0] for a in range(axes[0], rank) if a not in axes)
+    return b.mul(y, b.unsqueeze(gamma, axes=missing) if missing else gamma)

@@ -1,0 +1,66 @@
+"""Pooling over windows and over everything."""
+
+from __future__ import annotations
+
+from convcore.ir.graph import Value
+from convcore.rules import A, ForeignNode, NotExpressible
+
+from ..load_context import KerasContext, shape_of
+from .conv import explicit_pads
+from .ruleset import RULES
+
+__all__: list[str] = []
+
+_OPS = {"Max": "max_pool", "Average": "avg_pool"}
+
+for _d in (1, 2, 3):
+    for _kind, _op in _OPS.items():
+        RULES.op(
+            f"{_kind}Pooling{_d}D", _op, "inputs=x", kernel=A("pool_size"), strides=A("strides"),
+            pads=A("padding", iso="keras_padding"), layout=A("data_format", write_default=True),
+        )  # fmt: skip
+    for _name, _op in (("Max", "max"), ("Average", "mean")):
+        for _layout, _first in (("channels_last", 1), ("channels_first", 2)):
+            RULES.op(
+                f"Global{_name}Pooling{_d}D", _op, "inputs=x", when={"data_format": _layout}, axes=tuple(range(_first, _first + _d)),
+                keepdims=A("keepdims", False),
+            )  # fmt: skip
+
+
+@RULES.load(*(f"{kind}Pooling{d}D" for kind in _OPS for d in (1, 2, 3)), priority=1, ops=tuple(_OPS.values()))
+def pool_theano(g: KerasContext, node: ForeignNode) -> Value:
+    """Pooling of a model computed with Theano, whose ``same`` pads elsewhere."""
+    if not node.has("same_pads_front"):
+        raise NotExpressible("padding is valid or same")
+    kernel = node.attr("pool_size")
+    return g.b.op(
+        _OPS["Max" if node.type.startswith("Max") else "Average"], node.inputs[0], kernel=kernel, strides=node.attr("strides"),
+        pads=explicit_pads(node, node.inputs[0], kernel), layout=node.attr("data_format"),
+    )  # fmt: skip
+
+
+@RULES.load("GlobalAveragePooling1D", priority=1, ops=("mean", "where", "sum", "div"))
+def masked_average(g: KerasContext, node: ForeignNode) -> Value:
+    """The mean of the steps that are not masked (tf.keras, Keras 2.3, Keras 3)."""
+    mask = g.input_mask(node)
+    if mask is None or g.era == "keras1" or (g.era == "keras2" and g.version < (2, 2)):
+        raise NotExpressible("no mask")
+    x, b = node.inputs[0], g.b
+    shape_of(node, x)
+    last = node.attr("data_format") == "channels_last"
+    step, keep = (1 if last else 2), bool(node.attr("keepdims", False))
+    wide = b.unsqueeze(mask, axes=(2 if last else 1,))
+    total = b.sum(b.where(wide, x, b.like(x, 0)), axes=(step,), keepdims=keep)
+    return b.div(total, b.sum(b.cast(wide, to=x.dtype), axes=(step,), keepdims=keep))
+
+
+def _adaptive(kind: str, op: str) -> None:
+    for d in (1, 2, 3):
+        RULES.op(
+            f"Adaptive{kind}Pooling{d}D", op, "inputs=x", output_size=A("output_size", iso=("per_axis", d)),
+            layout=A("data_format", write_default=True),
+        )  # fmt: skip
+
+
+_adaptive("Average", "adaptive_avg_pool")
+_adaptive("Max", "adaptive_max_pool")

@@ -1,0 +1,103 @@
+"""Preprocessing layers that are arithmetic: Rescaling, Normalization, Resizing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convcore.ir.graph import Value
+from convcore.ir.tensors import Tensor, as_tensor
+from convcore.rules import ForeignNode
+
+from ..load_context import KerasContext, shape_of
+from .ruleset import RULES
+
+__all__: list[str] = []
+
+_EPSILON = 1e-7
+"""``keras.config.epsilon()``, the lower limit of the standard deviation in Normalization."""
+
+
+@RULES.load("Rescaling", ops=("mul", "add"))
+def rescaling(g: KerasContext, node: ForeignNode) -> Value:
+    """``x * scale + offset``."""
+    x, b = node.inputs[0], g.b
+    scale, offset = (np.asarray(_number(node, k, d), x.dtype.numpy if x.dtype else None) for k, d in (("scale", None), ("offset", 0.0)))
+    y = b.mul(x, b.const(scale))
+    return b.add(y, b.const(offset)) if np.any(offset) else y
+
+
+def _number(node: ForeignNode, key: str, default: Any) -> Any:
+    value = node.attr(key) if default is None else node.attr(key, default)
+    try:
+        found = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        found = None
+    if found is None or not np.all(np.isfinite(found)):
+        raise node.refuse(f"{key} is not a number or a list of numbers")
+    return found
+
+
+@RULES.load("Normalization", ops=("sub", "div", "mul", "add"))
+def normalization(g: KerasContext, node: ForeignNode) -> Value:
+    """``(x - mean) / max(sqrt(variance), 1e-7)``, or its inverse; statistics from the weights or the configuration."""
+    x, b = node.inputs[0], g.b
+    shape = shape_of(node, x)
+    axis = node.attr("axis", -1)
+    axes = [] if axis is None else sorted(a % len(shape) for a in ([axis] if isinstance(axis, int) else axis))
+    given = [node.attr("mean", None), node.attr("variance", None)]
+    stats = [_statistic(g, node, key, v, shape, axes) for key, v in zip(("mean", "variance"), given, strict=True)]
+    dtype = x.dtype.numpy if x.dtype is not None else np.dtype(np.float32)
+    mean = b.weight(stats[0].map(lambda a: a.astype(dtype), dtype=x.dtype), f"{node.name}/mean", source=f"{node.name}/mean")
+    spread = b.weight(
+        stats[1].map(lambda a: np.maximum(np.sqrt(a.astype(dtype)), np.asarray(_EPSILON, dtype)), dtype=x.dtype),
+        f"{node.name}/deviation", source=f"{node.name}/variance",
+    )  # fmt: skip
+    if node.attr("invert", False):
+        return b.add(mean, b.mul(x, spread))
+    return b.div(b.sub(x, mean), spread)
+
+
+def _statistic(
+    g: KerasContext, node: ForeignNode, key: str, value: Any, shape: tuple[Any, ...], axes: list[int]
+) -> Tensor:
+    """Mean or variance, shaped to broadcast against the input."""
+    wide = [1] * len(shape)
+    if value is None:
+        tensor = g.array(node, key)
+        for a, n in zip(axes, tensor.shape[-len(axes) :] if axes else (), strict=False):
+            wide[a] = n
+        return tensor.reshape(wide)
+    array = np.asarray(_number(node, key, value), np.float32)
+    for a in axes:
+        if not isinstance(shape[a], int):
+            raise node.refuse(f"the size of axis {a} of its input is not known", code="unknown_shape")
+        wide[a] = shape[a]
+    kept = [wide[a] for a in axes]
+    try:
+        array = np.broadcast_to(array if array.ndim <= len(kept) else array.reshape(kept), kept)
+    except ValueError:
+        raise node.refuse(f"{key} of shape {list(array.shape)} does not fit axes {axes} of sizes {kept}", code="shape") from None
+    return as_tensor(np.ascontiguousarray(array).reshape(wide))
+
+
+@RULES.load("Resizing", ops=("resize",))
+def resizing(g: KerasContext, node: ForeignNode) -> Value:
+    """Bilinear or nearest by pixel centres, without antialiasing (``tf.image.resize``)."""
+    node.ignore("fill_mode", "fill_value")
+    x, method = node.inputs[0], node.attr("interpolation", "bilinear")
+    for flag in ("crop_to_aspect_ratio", "pad_to_aspect_ratio", "antialias"):
+        if node.attr(flag, False):
+            raise node.refuse(f"{flag}=True is not supported")
+    if method not in ("bilinear", "nearest"):
+        raise node.refuse(f"interpolation={method!r} differs between Keras's backends", "use bilinear or nearest")
+    if len(shape_of(node, x)) != 4:
+        raise node.refuse("is known for batches of images (4 axes)")
+    sizes = (int(node.attr("height")), int(node.attr("width")))
+    layout = node.attr("data_format", "channels_last")
+    if x.dtype is not None and not x.dtype.is_float:
+        x = g.b.cast(x, to="float32")
+    if method == "bilinear":
+        return g.b.resize(x, sizes=sizes, mode="linear", coordinates="half_pixel", layout=layout)
+    return g.b.resize(x, sizes=sizes, mode="nearest", coordinates="tf_half_pixel_for_nn", nearest="floor", layout=layout)

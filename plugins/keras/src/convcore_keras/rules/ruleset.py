@@ -1,0 +1,102 @@
+"""The rule set of Keras, and the attributes no rule needs."""
+
+from __future__ import annotations
+
+from convcore.rules import NotExpressible, RuleSet, isomorphism
+
+__all__ = ["RULES"]
+
+RULES = RuleSet("keras", "convcore-keras")
+"""Keras layers by class name, in Keras 3 terms (``files/normalise.py``)."""
+
+# How variables start, how they are trained, and bookkeeping: nothing of it changes inference.
+RULES.ignore(
+    "name", "trainable", "dtype", "build_config", "shared_object_id", "activity_regularizer", "batch_input_shape", "noise_shape",
+    "seed", "rng_type",
+    *(
+        f"{variable}_{kind}"
+        for variable in (
+            "kernel", "bias", "recurrent", "depthwise", "pointwise", "embeddings", "alpha", "beta", "gamma", "moving_mean",
+            "moving_variance", "t_left", "a_left", "t_right", "a_right",
+        )
+        for kind in ("initializer", "regularizer", "constraint")
+    ),
+    "lora_rank", "lora_alpha", "quantization_config",
+)  # fmt: skip
+
+
+def _padding_load(v: object) -> object:
+    if v == "valid":
+        return None
+    if v == "same":
+        return "same_upper"
+    raise NotExpressible(f"padding={v!r}")
+
+
+def _padding_emit(v: object) -> object:
+    if v == "same_upper":
+        return "same"
+    if isinstance(v, tuple) and all(pair == (0, 0) for pair in v):
+        return "valid"
+    raise NotExpressible(f"padding {v} is neither valid nor same")
+
+
+isomorphism("keras_padding", _padding_load, _padding_emit, "Keras's valid/same as pads")
+
+
+def _axes_load(v: object) -> object:
+    if isinstance(v, int):
+        return (v,)
+    if isinstance(v, (list, tuple)):
+        return tuple(v)
+    raise NotExpressible(f"axis={v!r}")
+
+
+isomorphism("axis_or_axes", _axes_load, lambda v: v[0] if len(v) == 1 else list(v), "one axis or a list of axes as a tuple")
+
+
+def _number(v: object) -> object:
+    if isinstance(v, bool) or not isinstance(v, (int, float)):
+        raise NotExpressible(f"{v!r} is not a number")
+    return float(v)
+
+
+isomorphism("a_number", _number, lambda v: v, "a number that must be given")
+
+
+def _one_axis(v: object) -> object:
+    if isinstance(v, (list, tuple)) and len(v) == 1:
+        return v[0]
+    if isinstance(v, int):
+        return v
+    raise NotExpressible(f"axis={v!r} is not one axis")
+
+
+isomorphism("item_or_number", _one_axis, lambda v: v, "one axis, possibly in a list")
+
+
+def _per_axis(v: object, n: int) -> object:
+    if isinstance(v, int):
+        return (v,) * n
+    if isinstance(v, (list, tuple)) and len(v) == n:
+        return tuple(v)
+    raise NotExpressible(f"{v!r} does not have one entry for each of {n} axes")
+
+
+isomorphism("per_axis", _per_axis, lambda v, n: list(v), "one number for all axes, or one for each, as a tuple")
+
+
+def _after_batch_load(v: object) -> object:
+    dims = tuple(v) if isinstance(v, (list, tuple)) else ()
+    if sorted(dims) != list(range(1, len(dims) + 1)):
+        raise NotExpressible(f"dims={v!r} are not a permutation of 1..n")
+    return (0, *dims)
+
+
+def _after_batch_emit(v: tuple[int, ...]) -> object:
+    if not v or v[0] != 0:
+        raise NotExpressible(f"{v} moves the batch axis")
+    return list(v[1:])
+
+
+isomorphism("after_batch", _after_batch_load, _after_batch_emit, "a permutation of the axes after the batch, counted from 1")

@@ -1,0 +1,117 @@
+"""Reshaping, padding, cropping, repeating and resizing layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.ir.dims import product
+from convcore.ir.graph import Value
+from convcore.rules import A, ForeignNode
+
+from ..load_context import KerasContext, known_shape, shape_of
+from .ruleset import RULES
+
+__all__: list[str] = []
+
+
+@RULES.load("Flatten", ops=("reshape", "transpose"))
+def flatten(g: KerasContext, node: ForeignNode) -> Value:
+    """(batch, everything else); channels_first data is flattened in channels_last order."""
+    x = node.inputs[0]
+    shape = known_shape(node, x)
+    if node.attr("data_format", "channels_last") == "channels_first" and len(shape) > 2:
+        x = g.b.transpose(x, perm=(0, *range(2, len(shape)), 1))
+    return g.b.reshape(x, shape=(shape[0], product(shape[1:])))
+
+
+@RULES.load("Reshape", ops=("reshape",))
+def reshape(g: KerasContext, node: ForeignNode) -> Value:
+    """The axes after the batch under another shape; one size may be -1."""
+    x, target = node.inputs[0], list(node.attr("target_shape"))
+    shape = known_shape(node, x)
+    if target.count(-1) > 1 or any(n < -1 for n in target):
+        raise node.refuse(f"target_shape={tuple(target)} has more than one unknown size")
+    have = product(shape[1:])
+    if -1 in target:
+        rest = product([n for n in target if n != -1])
+        if not rest or (isinstance(have, int) and have % rest):
+            raise node.refuse(f"{have} elements do not divide into target_shape={tuple(target)}", code="shape")
+        target[target.index(-1)] = have // rest
+    elif isinstance(have, int) and have != product(target):
+        raise node.refuse(f"{have} elements cannot become target_shape={tuple(target)}", code="shape")
+    return g.b.reshape(x, shape=(shape[0], *target))
+
+
+RULES.op("Permute", "transpose", "inputs=x", perm=A("dims", iso="after_batch"))
+
+
+@RULES.load("RepeatVector", ops=("unsqueeze", "expand"))
+def repeat_vector(g: KerasContext, node: ForeignNode) -> Value:
+    """(batch, features) -> (batch, n, features)."""
+    x = node.inputs[0]
+    shape = known_shape(node, x)
+    if len(shape) != 2:
+        raise node.refuse(f"takes 2 axes, its input has {len(shape)}")
+    return g.b.expand(g.b.unsqueeze(x, axes=(1,)), shape=(shape[0], int(node.attr("n")), shape[1]))
+
+
+def _per_axis(node: ForeignNode, key: str, rank: int) -> tuple[tuple[int, int], ...]:
+    """``padding``/``cropping`` as pairs for all axes of the data."""
+    pairs: Any = node.attr(key)
+    pairs = (tuple(pairs),) if pairs and isinstance(pairs[0], int) else tuple(tuple(p) for p in pairs)
+    if len(pairs) != rank - 2:
+        raise node.refuse(f"{key}={pairs} does not fit an input of {rank} axes")
+    if any(n < 0 for p in pairs for n in p):
+        raise node.refuse(f"{key}={pairs} is negative")
+    none = ((0, 0),)
+    last = node.attr("data_format", "channels_last") == "channels_last"
+    return (*none, *pairs, *none) if last else (*none, *none, *pairs)
+
+
+@RULES.load("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", ops=("pad",))
+def zero_padding(g: KerasContext, node: ForeignNode) -> Value:
+    """Zeros around the spatial axes."""
+    x = node.inputs[0]
+    return g.b.pad(x, pads=_per_axis(node, "padding", len(shape_of(node, x))))
+
+
+@RULES.load("Cropping1D", "Cropping2D", "Cropping3D", ops=("slice",))
+def cropping(g: KerasContext, node: ForeignNode) -> Value:
+    """Elements off the ends of the spatial axes."""
+    x = node.inputs[0]
+    shape = shape_of(node, x)
+    pairs = _per_axis(node, "cropping", len(shape))
+    if any(isinstance(n, int) and b + e >= n for n, (b, e) in zip(shape, pairs, strict=True) if b or e):
+        raise node.refuse(f"cropping={pairs} leaves nothing of the input", code="shape")
+    return g.b.slice(
+        x, starts=tuple(b for b, _ in pairs), stops=tuple(-e if e else None for _, e in pairs), steps=(1,) * len(shape)
+    )
+
+
+# ---- resizing
+RULES.op("UpSampling1D", "upsample_nearest", "inputs=x", scales=A("size", iso="one_item"), layout="channels_last")
+RULES.op(
+    "UpSampling2D", "upsample_nearest", "inputs=x", when={"interpolation": "nearest"}, scales=A("size", iso="int_tuple"),
+    layout=A("data_format", write_default=True),
+)  # fmt: skip
+RULES.op(
+    "UpSampling2D", "upsample_nearest", "inputs=x", when={"interpolation": None}, scales=A("size", iso="int_tuple"),
+    layout=A("data_format", write_default=True), direction="load",
+)  # fmt: skip
+RULES.op(
+    "UpSampling3D", "upsample_nearest", "inputs=x", scales=A("size", iso="int_tuple"), layout=A("data_format", write_default=True)
+)
+
+
+@RULES.load("UpSampling2D", when={"interpolation": "bilinear"}, ops=("resize",))
+def upsample_bilinear(g: KerasContext, node: ForeignNode) -> Value:
+    """Bilinear, by pixel centres in tf.keras and Keras 3; Keras 2 on TensorFlow 1 aligned the corner at the origin."""
+    x, layout = node.inputs[0], node.attr("data_format")
+    shape_of(node, x)
+    size = node.attr("size")
+    old = g.era == "keras2"
+    return g.b.resize(
+        x, scales=tuple(float(n) for n in size), mode="linear", coordinates="asymmetric" if old else "half_pixel", layout=layout
+    )
+
+

@@ -1,0 +1,41 @@
+"""Running a live Keras model for verification. Keras is never imported for it: the model's own process has it already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from convcore.hookspecs import Runtime
+
+from .plugin import is_live
+
+__all__ = ["open_runtime"]
+
+
+def open_runtime(source: Any, weights: Any = None) -> Runtime | None:
+    """The model itself when ``source`` is live, else None: files are verified by the interpreter.
+
+    A file is not handed to an installed Keras, because Keras 3 gives files of other eras another meaning (it fails on many
+    files of Keras 2.12-2.15 and reads the ``hard_sigmoid`` of Keras 2 as its own).
+    """
+    if not is_live(source):
+        return None
+
+    def run(arrays: Sequence[Any]) -> list[Any]:
+        result = source(list(arrays) if len(arrays) != 1 else arrays[0], training=False)
+        return [np.asarray(_numpy(t)) for t in _flat(result)]
+
+    names = tuple(t.name for t in _flat(source.inputs))
+    return Runtime(f"{type(source).__module__.split('.')[0]} (live)", run, names, tuple(source.output_names))
+
+
+def _flat(x: Any) -> list[Any]:
+    if isinstance(x, dict):
+        return [t for k in sorted(x) for t in _flat(x[k])]
+    return [t for v in x for t in _flat(v)] if isinstance(x, (list, tuple)) else [x]
+
+
+def _numpy(t: Any) -> Any:
+    return t.detach().cpu().numpy() if hasattr(t, "detach") else t
