@@ -11,143 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .errors import (
-    ConvcoreError,
-    FrameworkMissingError,
-    InputError,
-    MismatchError,
-    OutputError,
-    PluginNotInstalledError,
-    Problem,
-    UnsupportedError,
-    UsageError,
-)
-from .hookspecs import Emitted, EmitRequest, LoadRequest, Option, Runtime
-from .host import host, resolve
-from .interpreter import Interpreter
-from .ir.dims import parse_dim, shape_text
+from .errors import MismatchError, OutputError, Problem, UnsupportedError, UsageError
+from .hookspecs import EmitRequest, Emitted
+from .host import KNOWN, host, resolve
 from .ir.graph import Graph
 from .model import Model
 from .passes.lower import opaque_problems
-from .report import OutputDifference, Report, compare_outputs
-from .samples import working_inputs
+from .report import Report
+from .sources import Progress, load_graph, refuse_unknown_options, split_source, stage_options
+from .verification import ATOL, RTOL, check_conversion, verify
 
 __all__ = ["ATOL", "RTOL", "Conversion", "check", "convert", "formats", "load", "verify"]
-
-Array = NDArray[Any]
-Progress = Callable[[str, float], None]
-
-RTOL = 1e-4
-"""Default tolerance relative to an output's range."""
-ATOL = 1e-6
-"""Default absolute tolerance, added to the relative one."""
-
-
-# ---------------------------------------------------------------- sources
-def _split(source: Any, weights: Any) -> tuple[Any, Any]:
-    """A path, a pair of paths or a live object as (source, weights)."""
-    if isinstance(source, (tuple, list)):
-        if len(source) != 2 or weights is not None:
-            raise UsageError("a source is a path, a pair (architecture, weights) or a live object")
-        source, weights = source
-    if isinstance(source, (str, os.PathLike)):
-        source = Path(source)
-        if not source.exists():
-            raise UsageError(f"{source}: no such file")
-    if isinstance(weights, (str, os.PathLike)):
-        weights = Path(weights)
-        if not weights.exists():
-            raise UsageError(f"{weights}: no such file")
-    return source, weights
-
-
-def _options(framework: str, stage: str, given: Mapping[str, Any], used: set[str]) -> dict[str, Any]:
-    """The options of one stage with defaults, checked; notes the given names it used."""
-    out: dict[str, Any] = {}
-    for o in host().options(framework):
-        if o.stage != stage:
-            continue
-        names = [n for n in (o.name, *o.aliases) if n in given]
-        if len(names) > 1:
-            raise UsageError(f"{' and '.join(names)} are the same option")
-        used.update(names)
-        out[o.name] = _coerce(o, given[names[0]]) if names else o.default
-    return out
-
-
-def _coerce(o: Option, value: Any) -> Any:
-    if value is None or (isinstance(value, o.type) and not (o.type is int and isinstance(value, bool))):
-        pass
-    elif o.type in (int, float, str) and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        try:
-            value = o.type(value)
-        except ValueError:
-            raise UsageError(f"option {o.name}={value!r} is not a {o.type.__name__}") from None
-    else:
-        raise UsageError(f"option {o.name}={value!r} is not a {o.type.__name__}")
-    if o.choices and value is not None and value not in o.choices:
-        raise UsageError(f"option {o.name}={value!r} is not one of {', '.join(map(str, o.choices))}")
-    return value
-
-
-def _unknown_options(given: Mapping[str, Any], used: set[str], frameworks: Sequence[str]) -> None:
-    left = sorted(given.keys() - used)
-    if left:
-        known = sorted({o.name for f in frameworks for o in host().options(f)})
-        raise UsageError(
-            f"unknown option{'s' if len(left) > 1 else ''} {', '.join(left)}; options here: {', '.join(known) or 'none'}"
-        )
-
-
-def parse_input_shapes(spec: Mapping[str, Any] | Sequence[str] | None) -> dict[str, tuple[Any, ...]]:
-    """``{"x": ("batch", 3, 224, 224)}`` or ``["x:batch,3,224,224"]`` as shapes of integers and Dims."""
-    out: dict[str, tuple[Any, ...]] = {}
-    if spec is None:
-        return out
-    if isinstance(spec, Mapping):
-        for name, shape in spec.items():
-            out[name] = tuple(None if d is None else parse_dim(d) if isinstance(d, str) else d for d in shape)
-        return out
-    for text in spec:
-        name, sep, dims = text.rpartition(":")
-        try:
-            if not sep:
-                raise ValueError("no colon")
-            out[name] = tuple(None if d.strip() in ("?", "-1") else parse_dim(d) for d in dims.split(",") if d.strip())
-        except (ValueError, ConvcoreError) as e:
-            raise UsageError(f"bad input shape {text!r}: write name:batch,3,224,224 ({e})") from None
-        if any(isinstance(d, int) and d < 0 for d in out[name]):
-            raise UsageError(f"bad input shape {text!r}: sizes are positive or names")
-    return out
-
-
-def _load_graph(
-    source: Any, weights: Any, format: str | None, options: Mapping[str, Any], used: set[str], *,
-    overrides: Mapping[str, Any] | None = None, input_shapes: Any = None, progress: Progress | None = None,
-) -> tuple[Graph, str]:  # fmt: skip
-    h = host()
-    if isinstance(source, Path) and source.suffix == ".ccir" and format in (None, "ccir"):
-        from .ir.serialize import load as load_ir
-
-        graph = load_ir(source)
-        return graph, str(graph.metadata.get("framework", ""))
-    framework = h.framework(format).name if format else h.identify(source)
-    request = LoadRequest(
-        source, weights, _options(framework, "load", options, used), dict(overrides or {}), h.rules(framework),
-        parse_input_shapes(input_shapes), progress,
-    )  # fmt: skip
-    graph = h.part(framework, "load")(request)
-    graph.metadata.setdefault("framework", framework)
-    for spec in h.passes("loaded"):
-        resolve(spec.run)(graph)
-    if os.environ.get("CONVCORE_DEBUG") == "1":
-        from .ir.verify import verify as verify_ir
-
-        verify_ir(graph, f"loading {framework}")
-    return graph, framework
 
 
 def load(
@@ -163,10 +37,10 @@ def load(
     """
     if isinstance(source, Model):
         return source
-    source, weights = _split(source, weights)
+    source, weights = split_source(source, weights)
     used: set[str] = set()
-    graph, framework = _load_graph(source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes)
-    _unknown_options(options, used, [framework] if framework else [])
+    graph, framework = load_graph(source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes)
+    refuse_unknown_options(options, used, [framework] if framework else [])
     return Model(graph, framework, source, weights)
 
 
@@ -215,8 +89,6 @@ def _target(to: str | None, out: Path | None) -> str:
     else:
         fits = [f for f in h.frameworks.values() if f.emit and any(out.name.lower().endswith(s) for s in f.suffixes)]
         if len(fits) != 1:
-            from .host import KNOWN
-
             can = ", ".join(f"{f.name} ({' '.join(f.suffixes)})" for f in h.frameworks.values() if f.emit) or "nothing"
             missing = sorted(set(KNOWN) - set(h.frameworks))
             hint = f"; plugins not installed: {', '.join(missing)}" if missing else ""
@@ -280,7 +152,7 @@ def convert(
     emit_overrides = overrides.pop("emit", {})
     used: set[str] = set()
     if model is None:
-        source, weights = _split(source, weights)
+        source, weights = split_source(source, weights)
     else:
         source, weights = model.source, model.weights_source
     target = _target(to, None if out is None else Path(out))
@@ -290,15 +162,15 @@ def convert(
     if io_layout is not None and not isinstance(io_layout, Mapping) and io_layout not in ("source", "target"):
         raise UsageError(f"io_layout={io_layout!r} is neither 'source' nor 'target'")
     tell = progress or (lambda what, part: None)
-    emit_options = _options(target, "emit", options, used)
+    emit_options = stage_options(target, "emit", options, used)
     if model is None:
         tell("loading", 0.0)
-        graph, framework = _load_graph(
+        graph, framework = load_graph(
             source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes, progress=progress
         )
     else:
         graph, framework = model.graph, model.framework
-    _unknown_options(options, used, list(dict.fromkeys(f for f in (framework, target) if f)))
+    refuse_unknown_options(options, used, list(dict.fromkeys(f for f in (framework, target) if f)))
     problems = [p for p in opaque_problems(graph)] if framework != target else []
     if problems:
         problems += [p for p in _missing(graph, target, emit_options, emit_overrides) if p not in problems]
@@ -330,7 +202,7 @@ def convert(
         report.notes += list(emitted.notes)
         if check:
             tell("checking", 0.7)
-            _check(report, reference, framework, source, weights, target, emitted, graph, layout, example_inputs, rtol, atol, check)
+            check_conversion(report, reference, framework, source, weights, target, emitted, graph, layout, example_inputs, rtol, atol, check)
         for line in h.report_lines(report):
             report.notes.append(line)
         if not report.ok and not keep:
@@ -349,7 +221,7 @@ def convert(
 
 def _publish(staging: Path, folder: Path, files: Sequence[Path], main: Path) -> tuple[Path, ...]:
     """Move finished files into place, the main one last."""
-    done = []
+    done: list[Path] = []
     for f in sorted(files, key=lambda f: f.name == main.name):
         final = folder / f.relative_to(staging)
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -432,240 +304,12 @@ def check(
     emit_overrides = overrides.pop("emit", {})
     target = _target(to, None)
     used: set[str] = set()
-    emit_options = _options(target, "emit", options, used)
+    emit_options = stage_options(target, "emit", options, used)
     if isinstance(source, Model):
         graph, framework = source.graph, source.framework
     else:
-        source, weights = _split(source, weights)
-        graph, framework = _load_graph(source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes)
-    _unknown_options(options, used, [framework, target])
+        source, weights = split_source(source, weights)
+        graph, framework = load_graph(source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes)
+    refuse_unknown_options(options, used, [framework, target])
     problems = opaque_problems(graph)
     return problems + [p for p in _missing(graph, target, emit_options, emit_overrides) if p not in problems]
-
-
-# ---------------------------------------------------------------- verification
-def _native(framework: str, source: Any, weights: Any) -> Runtime | None:
-    """The framework's own runtime for a source, or None where it is not installed or cannot run it."""
-    h = host()
-    if not framework or not h.framework(framework).runtime:
-        return None
-    try:
-        runtime: Runtime | None = h.part(framework, "runtime")(source, weights)
-    except (FrameworkMissingError, PluginNotInstalledError):
-        return None
-    return runtime
-
-
-def _given_inputs(graph: Graph, example: Any) -> list[Array]:
-    names = [v.name for v in graph.inputs]
-    if isinstance(example, Mapping):
-        if set(example) != set(names):
-            raise InputError(f"example_inputs must name the inputs {', '.join(names)}")
-        return [np.asarray(example[n]) for n in names]
-    arrays = list(example) if isinstance(example, (list, tuple)) else [example]
-    if len(arrays) != len(names):
-        raise InputError(f"example_inputs must hold {len(names)} arrays, got {len(arrays)}")
-    return [np.asarray(a) for a in arrays]
-
-
-def _check(
-    report: Report, reference: Graph, framework: str, source: Any, weights: Any, target: str, emitted: Emitted, laid: Graph,
-    layout: Any, example: Any, rtol: float, atol: float, mode: bool | str,
-) -> None:  # fmt: skip
-    interpreter = Interpreter(reference)
-    run: Callable[[list[Array]], list[Array]] = interpreter.run
-    ours = "convcore interpreter"
-    if mode == "native":
-        native = _native(framework, source, weights)
-        if native is None:
-            report.notes.append(f"{framework} is not installed or cannot run the source: its side was run by the interpreter")
-        else:
-            run, ours = native.run, native.name
-    if example is not None:
-        inputs = [_given_inputs(reference, example)]
-        expected = [run(inputs[0])]
-    else:
-        inputs, expected = working_inputs(reference, run)
-    where = emitted.paths[0] if emitted.paths else None
-    runtime = _native(target, Path(where) if where else (emitted.model() if emitted.model else None), None)
-    theirs = runtime.name if runtime is not None else "convcore interpreter (read back)"
-    if runtime is not None:
-        result_run = runtime.run
-    else:
-        back, _ = _load_graph(Path(where) if where else emitted.model(), None, target, {}, set())
-        result_run = Interpreter(back).run
-    report.runtimes, report.tolerance = (ours, theirs), (rtol, atol)
-    names = [v.name for v in reference.outputs]
-    for i, (xs, ys) in enumerate(zip(inputs, expected)):
-        moved = [_permute(x, layout, v.name, True) for v, x in zip(reference.inputs, xs)]
-        got = [np.asarray(y) for y in result_run(moved)]
-        back_in_order = [_permute(y, layout, n, False, inverse=True) for n, y in zip(names, got)]
-        found = compare_outputs(names, ys, back_in_order, rtol, atol)
-        if i:
-            found = [OutputDifference(f"{d.name} (batch 2)", d.shape, d.max_abs, d.max_rel, d.ok, d.note) for d in found]
-        report.differences += found
-        if len(got) != len(names):
-            report.differences.append(OutputDifference("outputs", (), float("inf"), float("inf"), False, f"{len(got)} instead of {len(names)}"))
-        if not report.ok and not report.first_divergence:
-            report.first_divergence = _first_divergence(reference, laid, layout, xs, moved, rtol, atol) or (
-                f"not in convcore's graph: {theirs} computes something else from the same operations"
-            )
-
-
-def _permute(x: Array, layout: Any, name: str, is_input: bool, inverse: bool = False) -> Array:
-    perm = None if layout is None else (layout.inputs if is_input else layout.outputs).get(name)
-    if perm is None:
-        return x
-    if inverse:
-        perm = tuple(perm.index(i) for i in range(len(perm)))
-    return np.ascontiguousarray(x.transpose(perm))
-
-
-def _first_divergence(
-    reference: Graph, laid: Graph, layout: Any, xs: list[Array], moved: list[Array], rtol: float, atol: float
-) -> str:
-    """The first value, in order, on which the graph before and after the passes differ; "" if none does."""
-    seen: dict[str, Array] = {}
-
-    def keep(node: Any, results: Sequence[Array]) -> None:
-        for v, a in zip(node.outputs, results):
-            seen[v.name] = a
-
-    Interpreter(reference).run(xs, watch=keep)
-    found: list[str] = []
-
-    def compare(node: Any, results: Sequence[Array]) -> None:
-        if found:
-            return
-        for v, a in zip(node.outputs, results):
-            want = seen.get(v.name)
-            if want is None or sorted(want.shape) != sorted(a.shape):
-                continue
-            b = np.sort(want, None), np.sort(a, None)  # the order of axes may have changed
-            d = compare_outputs([v.name], [b[0]], [b[1]], rtol, atol)[0]
-            if not d.ok:
-                found.append(f"layer {node.origin}, tensor {v.name!r}: relative error {d.max_rel:.3g}")
-
-    Interpreter(laid).run(moved, watch=compare)
-    return found[0] if found else ""
-
-
-@dataclass
-class _Side:
-    name: str
-    graph: Graph
-    run: Callable[[list[Array]], list[Array]]
-
-
-def _side(source: Any, weights: Any, format: str | None, options: Mapping[str, Any], native: bool) -> _Side:
-    if isinstance(source, Model):
-        return _Side("convcore interpreter", source.graph, Interpreter(source.graph).run)
-    source, weights = _split(source, weights)
-    graph, framework = _load_graph(source, weights, format, options, set())
-    runtime = _native(framework, source, weights) if native else None
-    if runtime is not None:
-        return _Side(runtime.name, graph, runtime.run)
-    problems = opaque_problems(graph)
-    if problems:
-        raise UnsupportedError(problems, f"{source} cannot be run")
-    return _Side("convcore interpreter", graph, Interpreter(graph).run)
-
-
-def verify(
-    a: Any, b: Any, *, inputs: Any = None, weights_a: Any = None, weights_b: Any = None, format_a: str | None = None,
-    format_b: str | None = None, rtol: float = RTOL, atol: float = ATOL, native: bool = True, **options: Any,
-) -> Report:  # fmt: skip
-    """Run two models of any formats on the same inputs and compare their outputs.
-
-    Inputs and outputs are matched by name when the names agree, else by position; an input or output whose shape in ``b`` is
-    the channels-first (or -last) form of that in ``a`` is permuted, and the report says so. ``report.ok`` tells the result.
-    """
-    left = _side(a, weights_a, format_a, options, native)
-    right = _side(b, weights_b, format_b, options, native)
-    report = Report(f"{_name(a)} against {_name(b)}")
-    report.runtimes, report.tolerance = (left.name, right.name), (rtol, atol)
-    ga, gb = left.graph, right.graph
-    order_in = _match("input", ga.inputs, gb.inputs, report)
-    order_out = _match("output", ga.outputs, gb.outputs, report)
-    if inputs is not None:
-        sets = [_given_inputs(ga, inputs)]
-        expected = [left.run(sets[0])]
-    else:
-        sets, expected = working_inputs(ga, left.run)
-    names = [v.name for v in ga.outputs]
-    for i, (xs, ys) in enumerate(zip(sets, expected)):
-        if i and any(not _accepts(gb.inputs[j].shape, p, x.shape) for (j, p), x in zip(order_in, xs)):
-            report.notes.append("the second model takes one batch size only")
-            break
-        fed: list[Array] = [np.zeros(0)] * len(gb.inputs)
-        for (j, p), x, v in zip(order_in, xs, ga.inputs):
-            y = x if p is None else np.ascontiguousarray(x.transpose(p))
-            want = gb.inputs[j].dtype
-            fed[j] = y if want is None or y.dtype == want.numpy or v.dtype == want else y.astype(want.numpy)
-        got = right.run(fed)
-        back = []
-        for (j, p), _ in zip(order_out, names):
-            y = np.asarray(got[j])
-            back.append(y if p is None else y.transpose(tuple(p.index(k) for k in range(len(p)))))
-        found = compare_outputs(names, ys, back, rtol, atol)
-        report.differences += [
-            OutputDifference(f"{d.name} (batch 2)", d.shape, d.max_abs, d.max_rel, d.ok, d.note) if i else d for d in found
-        ]
-    return report
-
-
-def _name(x: Any) -> str:
-    if isinstance(x, (tuple, list)) and x:
-        return _name(x[0])
-    return Path(x).name if isinstance(x, (str, os.PathLike)) else repr(x)
-
-
-_PERMS = {3: [(0, 2, 1)], 4: [(0, 3, 1, 2), (0, 2, 3, 1)], 5: [(0, 4, 1, 2, 3), (0, 2, 3, 4, 1)]}
-
-
-def _fits(a: Any, b: Any) -> bool:
-    return a is None or b is None or (
-        len(a) == len(b) and all(not (isinstance(x, int) and isinstance(y, int)) or x == y for x, y in zip(a, b))
-    )  # fmt: skip
-
-
-def _accepts(shape: Any, perm: Any, got: tuple[int, ...]) -> bool:
-    g = got if perm is None else tuple(got[i] for i in perm)
-    return _fits(shape, g)
-
-
-def _match(what: str, left: Sequence[Any], right: Sequence[Any], report: Report) -> list[tuple[int, tuple[int, ...] | None]]:
-    """For each value of ``left`` the index in ``right`` and the permutation that its arrays need."""
-    if len(left) != len(right):
-        raise UsageError(f"the models have {len(left)} and {len(right)} {what}s")
-    by_name = {v.name: i for i, v in enumerate(right)}
-    named = all(v.name in by_name for v in left)
-    out: list[tuple[int, tuple[int, ...] | None]] = []
-    taken: set[int] = set()
-    for i, v in enumerate(left):
-        order = [by_name[v.name]] if named else [i, *(j for j in range(len(right)) if j != i)]
-        choice: tuple[int, tuple[int, ...] | None] | None = None
-        for j in order:
-            if j in taken:
-                continue
-            w = right[j]
-            if _fits(v.shape, w.shape):
-                choice = (j, None)
-                break
-            if v.shape is not None and w.shape is not None and len(v.shape) == len(w.shape):
-                perm = next((p for p in _PERMS.get(len(v.shape), []) if _fits(tuple(v.shape[k] for k in p), w.shape)), None)
-                if perm is not None:
-                    choice = (j, perm)
-                    break
-        if choice is None:
-            raise UsageError(f"{what} {v.name!r} {shape_text(v.shape)} fits no {what} of the second model")
-        j, perm = choice
-        taken.add(j)
-        out.append(choice)
-        if perm is not None:
-            report.notes.append(f"{what} {v.name!r} {shape_text(v.shape)} is {shape_text(right[j].shape)} in the second model: permuted by {perm}")
-        elif not named and j != i:
-            report.notes.append(f"{what} {v.name!r} is compared with {right[j].name!r}")
-    return out
-
-

@@ -231,7 +231,7 @@ def run(args: Namespace) -> int:
             raise OutputError(f"the model has {len(arrays)} outputs: write .npz")
         _save(out, lambda f: np.save(f, arrays[0], allow_pickle=False))
     else:
-        _save(out, lambda f: np.savez(f, **named))
+        _save(out, lambda f: np.savez(f, allow_pickle=False, **named))
     return 0
 
 

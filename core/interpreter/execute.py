@@ -101,7 +101,7 @@ class Interpreter:
         wanted = list(g.outputs if targets is None else targets)
         needed = self._needed(wanted)
         live: dict[int, Array] = {id(v): a for v, a in zip(g.inputs, arrays)}
-        left = {}
+        left: dict[int, int] = {}
         for node in needed:
             for v in node.inputs:
                 if v is not None:

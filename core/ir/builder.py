@@ -166,7 +166,7 @@ class Builder:
             dtype, shape = results[i] if i < len(results) else (None, None)
             want = output_names[i] if i < len(output_names) else ""
             outs.append(Value(self.graph.fresh_name(want or f"{nname}:{i}"), dtype, shape))
-        attrs = {"framework": framework, "type": type, "attributes": dict(attributes), "why": why, "hint": hint, "code": code}
+        attrs: dict[str, Any] = {"framework": framework, "type": type, "attributes": dict(attributes), "why": why, "hint": hint, "code": code}
         if follows:
             attrs["follows"] = True
         node = Node("opaque", inputs, outs, attrs, name=nname, origin=self.origin)

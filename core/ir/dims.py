@@ -300,7 +300,7 @@ class Dim:
 
 
 DimLike = Union[int, Dim]
-Shape = tuple[Union[int, Dim, None], ...]
+Shape = tuple[int | Dim | None, ...]
 
 _FUNCTIONS: dict[str, Callable[[Sequence[int]], int]] = {
     "//": lambda a: a[0] // a[1],

@@ -57,10 +57,11 @@ class DType(str, Enum):
                 import ml_dtypes
             except ImportError as e:
                 raise UsageError("bfloat16 tensors need the package ml_dtypes (pip install ml_dtypes)") from e
-            return np.dtype(ml_dtypes.bfloat16)
+            bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+            return bfloat16
         if self is DType.STRING:
-            return np.dtype(object)
-        return np.dtype(self.value)
+            return np.dtype("O")
+        return np.dtype(str(self.value))
 
     @property
     def itemsize(self) -> int:

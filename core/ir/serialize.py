@@ -127,7 +127,7 @@ def load(path: str | os.PathLike[str]) -> Graph:
         raise BadFileError(f"{path}: no convcore graph in it")
     if metadata.get("convcore_format") != FORMAT:
         raise BadFileError(f"{path}: written by a newer convcore (format {metadata.get('convcore_format')!r})")
-    attr_tensors = []
+    attr_tensors: list[Tensor] = []
     while f"#{len(attr_tensors)}" in tensors:
         attr_tensors.append(tensors[f"#{len(attr_tensors)}"])
     graph = parse_text(metadata["convcore_ir"], tensors, attr_tensors)

@@ -60,9 +60,9 @@ class Tensor:
             else:
                 rows = max(1, a.shape[0] * _CHUNK // a.nbytes)
                 for start in range(0, a.shape[0], rows):
-                    file.write(memoryview(np.ascontiguousarray(a[start : start + rows]).reshape(-1).view(np.uint8)))
+                    file.write(np.ascontiguousarray(a[start : start + rows]).reshape(-1).view(np.uint8).data)
                 return
-        file.write(memoryview(a.reshape(-1).view(np.uint8)))
+        file.write(a.reshape(-1).view(np.uint8).data)
 
     # ---- views
     def transpose(self, perm: Sequence[int]) -> Tensor:
@@ -187,11 +187,12 @@ class ViewTensor(Tensor):
     def numpy(self) -> Array:
         a = self.base.numpy()
         if self.kind == "transpose":
-            return a.transpose(self.arg)
+            return np.transpose(a, self.arg)
         if self.kind == "reshape":
-            return a.reshape(self.arg)
+            return np.reshape(a, self.arg)
         if self.kind == "cast":
-            return a.astype(self.arg.numpy)
+            cast: Array = a.astype(self.arg.numpy)
+            return cast
         r: Array = np.asarray(self.arg(a))
         if r.shape != self.shape or DType.of(r.dtype) != self.dtype:
             raise ShapeError(f"view declared {self.dtype}{list(self.shape)} but made {r.dtype}{list(r.shape)}")

@@ -340,7 +340,8 @@ class _Parser:
                 else:
                     parts.append(line.string())
                 line.take(",")
-            origin = Origin(*parts, passes=passes)
+            parts += [""] * (4 - len(parts))
+            origin = Origin(parts[0], parts[1], parts[2], parts[3], passes)
         regions = []
         if line.take("regions"):
             while self.lines[self.i].peek() != "end":

@@ -127,8 +127,8 @@ class Sample:
                 out.append(rng.random(shape) < 0.5)
             elif nd.kind in "iu":
                 out.append(rng.integers(low or 0, 7 if high is None else high, shape).astype(nd))
-            elif low is not None:
-                out.append(rng.uniform(low, high, shape).astype(nd))
+            elif low is not None and high is not None:
+                out.append(np.asarray(rng.uniform(low, high, shape), nd))
             else:
                 out.append(rng.standard_normal(shape).astype(nd))
         return out

@@ -42,6 +42,7 @@ class LoadFunction:
         return Row.mismatch(self, node)  # type: ignore[arg-type]
 
     def load(self, g: LoadContext, node: ForeignNode) -> tuple[Value, ...]:
+        node.ignore(*(self.when or ()))
         result = self.fn(g, node)
         return (result,) if isinstance(result, Value) else tuple(result)
 
@@ -201,20 +202,22 @@ class RuleSet:
         """
         for key in (node.name, node.type):
             if overrides and key in overrides:
-                result = overrides[key](g, node)
-                return (result,) if isinstance(result, Value) else tuple(result)
+                made: Any = overrides[key](g, node)
+                return (made,) if isinstance(made, Value) else tuple(made)
         rules = self.load_rules.get(node.type)
         if not rules:
             raise node.refuse("no rule maps this type", f"`convcore rules --framework {self.framework}` lists what is supported; "
                               "a plugin or overrides={...} can add it", "unsupported_layer")  # fmt: skip
+        unmet: list[str] = []
         reasons: list[str] = []
         code = "unsupported_attribute"
         for rule in _ordered(rules, node.version):
             why = rule.mismatch(node)
             if why:
-                reasons.append(why)
+                unmet.append(why)
                 continue
             node.fresh()
+            outputs: tuple[Value, ...]
             try:
                 outputs = rule.load(g, node)
             except NotExpressible as e:
@@ -232,6 +235,7 @@ class RuleSet:
                     code="unknown_attribute",
                 )  # fmt: skip
             return outputs
+        reasons = reasons or unmet
         if not reasons:
             versions = ", ".join(f"{r.since or ''}..{r.until or ''}" for r in rules)
             reasons = [f"version {node.version} is outside the supported versions ({versions})"]
@@ -262,7 +266,8 @@ class RuleSet:
     def rows(self) -> list[Row]:
         """Every row once."""
         seen: dict[int, Row] = {}
-        for rules in (*self.load_rules.values(), *self.emit_rules.values()):
+        every: list[Sequence[Any]] = [*self.load_rules.values(), *self.emit_rules.values()]
+        for rules in every:
             for r in rules:
                 if isinstance(r, Row):
                     seen[id(r)] = r
@@ -272,22 +277,23 @@ class RuleSet:
         """Every rule as plain data; functions by module and name."""
         out = [r.to_json() for r in self.rows()]
         done: set[tuple[str, str]] = set()
-        for lrules in self.load_rules.values():
-            for r in lrules:
-                if isinstance(r, LoadFunction):
-                    out.append(
-                        {"foreign": r.foreign, "ops": list(r.ops), "function": f"{r.fn.__module__}:{r.fn.__qualname__}",
-                         "direction": "load", "since": r.since, "until": r.until, "distribution": r.distribution}
-                    )  # fmt: skip
-        for erules in self.emit_rules.values():
-            for r in erules:
-                if isinstance(r, EmitFunction) and (key := (r.op_name, r.fn.__qualname__)) not in done:
-                    done.add(key)
-                    out.append(
-                        {"foreign": list(r.foreign), "op": r.op_name, "function": f"{r.fn.__module__}:{r.fn.__qualname__}",
-                         "direction": "emit", "since": r.since, "until": r.until, "distribution": r.distribution}
-                    )  # fmt: skip
+        for lrule in (r for rules in self.load_rules.values() for r in rules if isinstance(r, LoadFunction)):
+            out.append({"foreign": lrule.foreign, "ops": list(lrule.ops), **_function_json(lrule, "load")})
+        for erule in (r for rules in self.emit_rules.values() for r in rules if isinstance(r, EmitFunction)):
+            if (key := (erule.op_name, erule.fn.__qualname__)) not in done:
+                done.add(key)
+                out.append({"foreign": list(erule.foreign), "op": erule.op_name, **_function_json(erule, "emit")})
         return out
+
+
+def _function_json(rule: LoadFunction | EmitFunction, direction: str) -> dict[str, Any]:
+    return {
+        "function": f"{rule.fn.__module__}:{rule.fn.__qualname__}",
+        "direction": direction,
+        "since": rule.since,
+        "until": rule.until,
+        "distribution": rule.distribution,
+    }
 
 
 def _no_conflict(framework: str, key: str, old: Sequence[Any], new: Sequence[Any]) -> None:

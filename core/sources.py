@@ -1,0 +1,121 @@
+"""From what the user gave to a graph: paths, options, input shapes, the framework's loader."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import ConvcoreError, UsageError
+from .hookspecs import LoadRequest, Option
+from .host import host, resolve
+from .ir.dims import parse_dim
+from .ir.graph import Graph
+
+__all__ = ["load_graph", "parse_input_shapes", "refuse_unknown_options", "split_source", "stage_options"]
+
+Progress = Callable[[str, float], None]
+
+
+def split_source(source: Any, weights: Any) -> tuple[Any, Any]:
+    """A path, a pair of paths or a live object as (source, weights)."""
+    if isinstance(source, (tuple, list)):
+        if len(source) != 2 or weights is not None:
+            raise UsageError("a source is a path, a pair (architecture, weights) or a live object")
+        source, weights = source
+    if isinstance(source, (str, os.PathLike)):
+        source = Path(source)
+        if not source.exists():
+            raise UsageError(f"{source}: no such file")
+    if isinstance(weights, (str, os.PathLike)):
+        weights = Path(weights)
+        if not weights.exists():
+            raise UsageError(f"{weights}: no such file")
+    return source, weights
+
+
+def stage_options(framework: str, stage: str, given: Mapping[str, Any], used: set[str]) -> dict[str, Any]:
+    """The options of one stage with defaults, checked; notes the given names it used."""
+    out: dict[str, Any] = {}
+    for o in host().options(framework):
+        if o.stage != stage:
+            continue
+        names = [n for n in (o.name, *o.aliases) if n in given]
+        if len(names) > 1:
+            raise UsageError(f"{' and '.join(names)} are the same option")
+        used.update(names)
+        out[o.name] = _coerce(o, given[names[0]]) if names else o.default
+    return out
+
+
+def _coerce(o: Option, value: Any) -> Any:
+    if value is None or (isinstance(value, o.type) and not (o.type is int and isinstance(value, bool))):
+        pass
+    elif o.type in (int, float, str) and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            value = o.type(value)
+        except ValueError:
+            raise UsageError(f"option {o.name}={value!r} is not a {o.type.__name__}") from None
+    else:
+        raise UsageError(f"option {o.name}={value!r} is not a {o.type.__name__}")
+    if o.choices and value is not None and value not in o.choices:
+        raise UsageError(f"option {o.name}={value!r} is not one of {', '.join(map(str, o.choices))}")
+    return value
+
+
+def refuse_unknown_options(given: Mapping[str, Any], used: set[str], frameworks: Sequence[str]) -> None:
+    left = sorted(given.keys() - used)
+    if left:
+        known = sorted({o.name for f in frameworks for o in host().options(f)})
+        raise UsageError(
+            f"unknown option{'s' if len(left) > 1 else ''} {', '.join(left)}; options here: {', '.join(known) or 'none'}"
+        )
+
+
+def parse_input_shapes(spec: Mapping[str, Any] | Sequence[str] | None) -> dict[str, tuple[Any, ...]]:
+    """``{"x": ("batch", 3, 224, 224)}`` or ``["x:batch,3,224,224"]`` as shapes of integers and Dims."""
+    out: dict[str, tuple[Any, ...]] = {}
+    if spec is None:
+        return out
+    if isinstance(spec, Mapping):
+        for name, shape in spec.items():
+            out[name] = tuple(None if d is None else parse_dim(d) if isinstance(d, str) else d for d in shape)
+        return out
+    for text in spec:
+        name, sep, dims = text.rpartition(":")
+        try:
+            if not sep:
+                raise ValueError("no colon")
+            out[name] = tuple(None if d.strip() in ("?", "-1") else parse_dim(d) for d in dims.split(",") if d.strip())
+        except (ValueError, ConvcoreError) as e:
+            raise UsageError(f"bad input shape {text!r}: write name:batch,3,224,224 ({e})") from None
+        if any(isinstance(d, int) and d < 0 for d in out[name]):
+            raise UsageError(f"bad input shape {text!r}: sizes are positive or names")
+    return out
+
+
+def load_graph(
+    source: Any, weights: Any, format: str | None, options: Mapping[str, Any], used: set[str], *,
+    overrides: Mapping[str, Any] | None = None, input_shapes: Any = None, progress: Progress | None = None,
+) -> tuple[Graph, str]:  # fmt: skip
+    h = host()
+    if isinstance(source, Path) and source.suffix == ".ccir" and format in (None, "ccir"):
+        from .ir.serialize import load as load_ir
+
+        graph = load_ir(source)
+        return graph, str(graph.metadata.get("framework", ""))
+    framework = h.framework(format).name if format else h.identify(source)
+    request = LoadRequest(
+        source, weights, stage_options(framework, "load", options, used), dict(overrides or {}), h.rules(framework),
+        parse_input_shapes(input_shapes), progress,
+    )  # fmt: skip
+    graph = h.part(framework, "load")(request)
+    graph.metadata.setdefault("framework", framework)
+    for spec in h.passes("loaded"):
+        resolve(spec.run)(graph)
+    if os.environ.get("CONVCORE_DEBUG") == "1":
+        from .ir.verify import verify as verify_ir
+
+        verify_ir(graph, f"loading {framework}")
+    return graph, framework

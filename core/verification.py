@@ -1,0 +1,260 @@
+"""Verification: two models on the same inputs, in their native runtimes or the interpreter, compared output by output."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import FrameworkMissingError, InputError, PluginNotInstalledError, UnsupportedError, UsageError
+from .hookspecs import Emitted, Runtime
+from .host import host
+from .interpreter import Interpreter
+from .ir.dims import shape_text
+from .ir.graph import Graph, Value
+from .model import Model
+from .passes.lower import opaque_problems
+from .report import OutputDifference, Report, compare_outputs
+from .samples import working_inputs
+from .sources import load_graph, split_source
+
+__all__ = ["ATOL", "RTOL", "check_conversion", "verify"]
+
+Array = NDArray[Any]
+
+RTOL = 1e-4
+"""Default tolerance relative to an output's range."""
+ATOL = 1e-6
+"""Default absolute tolerance, added to the relative one."""
+
+
+def _native(framework: str, source: Any, weights: Any) -> Runtime | None:
+    """The framework's own runtime for a source, or None where it is not installed or cannot run it."""
+    h = host()
+    if not framework or not h.framework(framework).runtime:
+        return None
+    try:
+        runtime: Runtime | None = h.part(framework, "runtime")(source, weights)
+    except (FrameworkMissingError, PluginNotInstalledError):
+        return None
+    return runtime
+
+
+def _given_inputs(graph: Graph, example: Any) -> list[Array]:
+    names = [v.name for v in graph.inputs]
+    if isinstance(example, Mapping):
+        if set(example) != set(names):
+            raise InputError(f"example_inputs must name the inputs {', '.join(names)}")
+        return [np.asarray(example[n]) for n in names]
+    arrays = list(example) if isinstance(example, (list, tuple)) else [example]
+    if len(arrays) != len(names):
+        raise InputError(f"example_inputs must hold {len(names)} arrays, got {len(arrays)}")
+    return [np.asarray(a) for a in arrays]
+
+
+def check_conversion(
+    report: Report, reference: Graph, framework: str, source: Any, weights: Any, target: str, emitted: Emitted, laid: Graph,
+    layout: Any, example: Any, rtol: float, atol: float, mode: bool | str,
+) -> None:  # fmt: skip
+    interpreter = Interpreter(reference)
+    run: Callable[[list[Array]], list[Array]] = interpreter.run
+    ours = "convcore interpreter"
+    if mode == "native":
+        native = _native(framework, source, weights)
+        if native is None:
+            report.notes.append(f"{framework} is not installed or cannot run the source: its side was run by the interpreter")
+        else:
+            run, ours = native.run, native.name
+    if example is not None:
+        inputs = [_given_inputs(reference, example)]
+        expected = [run(inputs[0])]
+    else:
+        inputs, expected = working_inputs(reference, run)
+    where = emitted.paths[0] if emitted.paths else None
+    runtime = _native(target, Path(where) if where else (emitted.model() if emitted.model else None), None)
+    theirs = runtime.name if runtime is not None else "convcore interpreter (read back)"
+    if runtime is not None:
+        result_run = runtime.run
+    else:
+        back, _ = load_graph(Path(where) if where else emitted.model(), None, target, {}, set())
+        result_run = Interpreter(back).run
+    report.runtimes, report.tolerance = (ours, theirs), (rtol, atol)
+    names = [v.name for v in reference.outputs]
+    for i, (xs, ys) in enumerate(zip(inputs, expected)):
+        moved = [_permute(x, layout, v.name, True) for v, x in zip(reference.inputs, xs)]
+        got = [np.asarray(y) for y in result_run(moved)]
+        back_in_order = [_permute(y, layout, n, False, inverse=True) for n, y in zip(names, got)]
+        found = compare_outputs(names, ys, back_in_order, rtol, atol)
+        if i:
+            found = [OutputDifference(f"{d.name} (batch 2)", d.shape, d.max_abs, d.max_rel, d.ok, d.note) for d in found]
+        report.differences += found
+        if len(got) != len(names):
+            report.differences.append(OutputDifference("outputs", (), float("inf"), float("inf"), False, f"{len(got)} instead of {len(names)}"))
+        if not report.ok and not report.first_divergence:
+            report.first_divergence = _first_divergence(reference, laid, layout, xs, moved, rtol, atol) or (
+                f"not in convcore's graph: {theirs} computes something else from the same operations"
+            )
+
+
+def _permute(x: Array, layout: Any, name: str, is_input: bool, inverse: bool = False) -> Array:
+    perm = None if layout is None else (layout.inputs if is_input else layout.outputs).get(name)
+    if perm is None:
+        return x
+    if inverse:
+        perm = tuple(perm.index(i) for i in range(len(perm)))
+    return np.ascontiguousarray(x.transpose(perm))
+
+
+def _first_divergence(
+    reference: Graph, laid: Graph, layout: Any, xs: list[Array], moved: list[Array], rtol: float, atol: float
+) -> str:
+    """The first value, in order, on which the graph before and after the passes differ; "" if none does."""
+    seen: dict[str, Array] = {}
+
+    def keep(node: Any, results: Sequence[Array]) -> None:
+        for v, a in zip(node.outputs, results):
+            seen[v.name] = a
+
+    Interpreter(reference).run(xs, watch=keep)
+    found: list[str] = []
+
+    def compare(node: Any, results: Sequence[Array]) -> None:
+        if found:
+            return
+        for v, a in zip(node.outputs, results):
+            want = seen.get(v.name)
+            if want is None or sorted(want.shape) != sorted(a.shape):
+                continue
+            b = np.sort(want, None), np.sort(a, None)  # the order of axes may have changed
+            d = compare_outputs([v.name], [b[0]], [b[1]], rtol, atol)[0]
+            if not d.ok:
+                found.append(f"layer {node.origin}, tensor {v.name!r}: relative error {d.max_rel:.3g}")
+
+    Interpreter(laid).run(moved, watch=compare)
+    return found[0] if found else ""
+
+
+@dataclass
+class _Side:
+    name: str
+    graph: Graph
+    run: Callable[[list[Array]], list[Array]]
+
+
+def _side(source: Any, weights: Any, format: str | None, options: Mapping[str, Any], native: bool) -> _Side:
+    if isinstance(source, Model):
+        return _Side("convcore interpreter", source.graph, Interpreter(source.graph).run)
+    source, weights = split_source(source, weights)
+    graph, framework = load_graph(source, weights, format, options, set())
+    runtime = _native(framework, source, weights) if native else None
+    if runtime is not None:
+        return _Side(runtime.name, graph, runtime.run)
+    problems = opaque_problems(graph)
+    if problems:
+        raise UnsupportedError(problems, f"{source} cannot be run")
+    return _Side("convcore interpreter", graph, Interpreter(graph).run)
+
+
+def verify(
+    a: Any, b: Any, *, inputs: Any = None, weights_a: Any = None, weights_b: Any = None, format_a: str | None = None,
+    format_b: str | None = None, rtol: float = RTOL, atol: float = ATOL, native: bool = True, **options: Any,
+) -> Report:  # fmt: skip
+    """Run two models of any formats on the same inputs and compare their outputs.
+
+    Inputs and outputs are matched by name when the names agree, else by position; an input or output whose shape in ``b`` is
+    the channels-first (or -last) form of that in ``a`` is permuted, and the report says so. ``report.ok`` tells the result.
+    """
+    left = _side(a, weights_a, format_a, options, native)
+    right = _side(b, weights_b, format_b, options, native)
+    report = Report(f"{_name(a)} against {_name(b)}")
+    report.runtimes, report.tolerance = (left.name, right.name), (rtol, atol)
+    ga, gb = left.graph, right.graph
+    order_in = _match("input", ga.inputs, gb.inputs, report)
+    order_out = _match("output", ga.outputs, gb.outputs, report)
+    if inputs is not None:
+        sets = [_given_inputs(ga, inputs)]
+        expected = [left.run(sets[0])]
+    else:
+        sets, expected = working_inputs(ga, left.run)
+    names = [v.name for v in ga.outputs]
+    for i, (xs, ys) in enumerate(zip(sets, expected)):
+        if i and any(not _accepts(gb.inputs[j].shape, p, x.shape) for (j, p), x in zip(order_in, xs)):
+            report.notes.append("the second model takes one batch size only")
+            break
+        fed: list[Array] = [np.zeros(0)] * len(gb.inputs)
+        for (j, p), x, v in zip(order_in, xs, ga.inputs):
+            y = x if p is None else np.ascontiguousarray(x.transpose(p))
+            want = gb.inputs[j].dtype
+            fed[j] = y if want is None or y.dtype == want.numpy or v.dtype == want else y.astype(want.numpy)
+        got = right.run(fed)
+        back = []
+        for (j, p), _ in zip(order_out, names):
+            y = np.asarray(got[j])
+            back.append(y if p is None else y.transpose(tuple(p.index(k) for k in range(len(p)))))
+        found = compare_outputs(names, ys, back, rtol, atol)
+        report.differences += [
+            OutputDifference(f"{d.name} (batch 2)", d.shape, d.max_abs, d.max_rel, d.ok, d.note) if i else d for d in found
+        ]
+    return report
+
+
+def _name(x: Any) -> str:
+    if isinstance(x, (tuple, list)) and x:
+        return _name(x[0])
+    return Path(x).name if isinstance(x, (str, os.PathLike)) else repr(x)
+
+
+_PERMS: dict[int, list[tuple[int, ...]]] = {3: [(0, 2, 1)], 4: [(0, 3, 1, 2), (0, 2, 3, 1)], 5: [(0, 4, 1, 2, 3), (0, 2, 3, 4, 1)]}
+
+
+def _fits(a: Any, b: Any) -> bool:
+    return a is None or b is None or (
+        len(a) == len(b) and all(not (isinstance(x, int) and isinstance(y, int)) or x == y for x, y in zip(a, b))
+    )  # fmt: skip
+
+
+def _accepts(shape: Any, perm: Any, got: tuple[int, ...]) -> bool:
+    g = got if perm is None else tuple(got[i] for i in perm)
+    return _fits(shape, g)
+
+
+def _match(what: str, left: Sequence[Value], right: Sequence[Value], report: Report) -> list[tuple[int, tuple[int, ...] | None]]:
+    """For each value of ``left`` the index in ``right`` and the permutation that its arrays need."""
+    if len(left) != len(right):
+        raise UsageError(f"the models have {len(left)} and {len(right)} {what}s")
+    by_name = {v.name: i for i, v in enumerate(right)}
+    named = all(v.name in by_name for v in left)
+    out: list[tuple[int, tuple[int, ...] | None]] = []
+    taken: set[int] = set()
+    for i, v in enumerate(left):
+        order = [by_name[v.name]] if named else [i, *(j for j in range(len(right)) if j != i)]
+        choice: tuple[int, tuple[int, ...] | None] | None = None
+        for j in order:
+            if j in taken:
+                continue
+            w = right[j]
+            if _fits(v.shape, w.shape):
+                choice = (j, None)
+                break
+            if v.shape is not None and w.shape is not None and len(v.shape) == len(w.shape):
+                perm = next((p for p in _PERMS.get(len(v.shape), []) if _fits(tuple(v.shape[k] for k in p), w.shape)), None)
+                if perm is not None:
+                    choice = (j, perm)
+                    break
+        if choice is None:
+            raise UsageError(f"{what} {v.name!r} {shape_text(v.shape)} fits no {what} of the second model")
+        j, perm = choice
+        taken.add(j)
+        out.append(choice)
+        if perm is not None:
+            report.notes.append(f"{what} {v.name!r} {shape_text(v.shape)} is {shape_text(right[j].shape)} in the second model: permuted by {perm}")
+        elif not named and j != i:
+            report.notes.append(f"{what} {v.name!r} is compared with {right[j].name!r}")
+    return out
+
+
