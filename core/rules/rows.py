@@ -228,6 +228,10 @@ class Row:
                 const_inputs[theirs.rstrip("?")] = i
             else:
                 ins[ours] = node.input(i)
+        for a in decl.inputs:
+            if ins.get(a.name, MISSING) is None and not (a.optional or a.variadic):
+                theirs = next(t for t, ours in self.inputs if ours == a.name)
+                raise NotExpressible(f"its input {theirs!r} is missing", "missing_input")
         if not any(ours.endswith("*") for _, ours in self.inputs) and len(node.inputs) > len(self.inputs):
             raise NotExpressible(f"has {len(node.inputs)} inputs, the rule knows {len(self.inputs)}", "unsupported_input")
         attrs: dict[str, Any] = {}
