@@ -57,19 +57,30 @@ def _problem_of(node: Node) -> list[Problem]:
 
 
 def emit_nodes(graph: Graph, e: EmitContext, rules: RuleSet, overrides: Mapping[str, Any] | None = None) -> list[Problem]:
-    """Emit every node in order; returns all problems (empty: the whole graph is emitted)."""
-    problems: list[Problem] = []
+    """Emit every node in order; returns all problems (empty: the whole graph is emitted).
+
+    An opaque node of the target's own framework is written back as it was (``e.opaque``). After a failure ``e.skip`` gives the
+    node's outputs stand-ins, so that the rest is tried too and every problem is found at once.
+    """
+    problems: dict[Problem, None] = {}
     node = graph._first
     while node is not None:
         following = node._next
         if node.op == "opaque":
-            problems += [p for p in _problem_of(node) if p not in problems]
+            try:
+                if node.attrs["framework"] != rules.framework:
+                    raise UnsupportedError(_problem_of(node))
+                e.opaque(node)
+            except UnsupportedError as err:
+                problems.update(dict.fromkeys(err.problems))
+                _skip(e, node)
             node = following
             continue
         try:
             why = rules.apply_emit(e, node, overrides)
         except UnsupportedError as err:
-            problems += [p for p in err.problems if p not in problems]
+            problems.update(dict.fromkeys(err.problems))
+            _skip(e, node)
             node = following
             continue
         if why:
@@ -78,8 +89,12 @@ def emit_nodes(graph: Graph, e: EmitContext, rules: RuleSet, overrides: Mapping[
                 node = expand(graph, node)
                 continue
             o = node.origin
-            p = Problem(o.layer or node.name, o.type or node.op, f"op {node.op}: {why}", code="unsupported_op")
-            if p not in problems:
-                problems.append(p)
+            problems[Problem(o.layer or node.name, o.type or node.op, f"op {node.op}: {why}", code="unsupported_op")] = None
+            _skip(e, node)
         node = following
-    return problems
+    return list(problems)
+
+
+def _skip(e: EmitContext, node: Node) -> None:
+    for v in node.outputs:
+        e.skip(v)

@@ -132,6 +132,12 @@ class EmitContext(Protocol):
     def rollback(self, mark: Any) -> None:
         """Forget everything added since ``mark``."""
 
+    def skip(self, v: Value) -> None:
+        """Bind a value whose node failed to a stand-in, so that what follows can be tried."""
+
+    def opaque(self, node: Node) -> None:
+        """Write an opaque node of the target's own framework back as it was; UnsupportedError when that is not exact."""
+
     def value(self, v: Value) -> Any:
         """The handle of an IR value."""
 

@@ -10,10 +10,10 @@ import numpy as np
 from convcore.errors import UnsupportedError
 from convcore.ir.dims import Dim, DimLike
 from convcore.ir.dtypes import DType
-from convcore.ir.graph import Graph, Value
+from convcore.ir.graph import Graph, Node, Value
 from convcore.ir.tensors import Tensor, as_tensor
 from convcore.passes.lower import emit_nodes
-from convcore.rules import NotExpressible, RuleSet
+from convcore.rules import NotExpressible, RuleSet, unsupported
 
 from .rules.sizes import emit_size
 
@@ -132,6 +132,16 @@ class Emitter:
         return name
 
     # ---- EmitContext
+    def skip(self, v: Value) -> None:
+        """Bind a value whose node failed to a name nothing makes; the model is not written then."""
+        self.bind(v, self.own_name(v.name))
+
+    def opaque(self, node: Node) -> None:
+        """Refuse an opaque node: it belongs to the operator sets of the model it came from."""
+        raise unsupported(
+            node, str(node.attrs["why"]), "it can only be kept in the file it came from", str(node.attrs["code"])
+        )
+
     def value(self, v: Value) -> str:
         """The name of an IR value; a weight becomes an initializer at its first use."""
         name = self.bound.get(v)
