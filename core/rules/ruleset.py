@@ -217,6 +217,7 @@ class RuleSet:
                 unmet.append(why)
                 continue
             node.fresh()
+            node.ignore(*(rule.when or ()))
             outputs: tuple[Value, ...]
             try:
                 outputs = rule.load(g, node)
