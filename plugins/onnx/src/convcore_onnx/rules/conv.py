@@ -1,0 +1,118 @@
+"""Convolutions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.ir.graph import Node, Value
+from convcore.rules import MISSING, A, ForeignNode, NotExpressible
+
+from .base import RULES, int_list, known_shape
+from .windows import auto_pad, channels_first, emit_pads
+
+
+@RULES.post("kernel_shape_fits")
+def kernel_shape_fits(g: Any, node: ForeignNode, y: Value) -> Value:
+    """``kernel_shape`` repeats what the weight's shape says; they must agree."""
+    kernel, w = node.attr("kernel_shape", None), node.inputs[1]
+    if kernel is not None and w is not None and w.shape is not None and tuple(kernel) != tuple(w.shape[2:]):
+        raise node.refuse(f"kernel_shape={list(kernel)}, but its weight has the shape {list(map(str, w.shape))}")
+    return y
+
+
+_CONV = {
+    "strides": A("strides", None, "int_tuple"), "dilations": A("dilations", None, "int_tuple"), "groups": A("group", 1),
+    "layout": "channels_first",
+}  # fmt: skip
+_PADS = {
+    frozenset({"NOTSET", "", MISSING}): A("pads", None, "begin_end"),
+    frozenset({"SAME_UPPER"}): "same_upper",
+    frozenset({"SAME_LOWER"}): "same_lower",
+    frozenset({"VALID"}): None,
+}
+for _mode, _pads in _PADS.items():
+    RULES.op(
+        "Conv", "conv", "X=x, W=w, B=b", when={"auto_pad": _mode}, ignore=("kernel_shape",), then=("kernel_shape_fits",),
+        direction="load", pads=_pads, **_CONV,
+    )  # fmt: skip
+
+
+@RULES.emit("conv", foreign=("Conv",))
+def emit_conv(e: Any, node: Node) -> None:
+    """``kernel_shape`` is written as every exporter does."""
+    channels_first(node)
+    x, w = node.inputs[0], node.inputs[1]
+    kernel = known_shape(w)[2:]
+    a = node.attrs
+    attrs = {
+        "kernel_shape": int_list(kernel, "kernel_shape"), "strides": list(a["strides"]), "dilations": list(a["dilations"]),
+        "group": a["groups"], **emit_pads(node, x, kernel),
+    }  # fmt: skip
+    e.add("Conv", [e.value(v) if v is not None else None for v in node.inputs], attrs, outputs=node.outputs, name=node.name)
+
+
+@RULES.load("ConvTranspose", ops=("conv_transpose",))
+def load_conv_transpose(g: Any, node: ForeignNode) -> Any:
+    """``output_shape`` holds spatial sizes (some exporters give batch and channels too); it decides how much is cut off."""
+    x, w, bias = node.input(0), node.input(1), node.input(2)
+    if w is None or w.rank is None:
+        raise NotExpressible("the number of axes of its weight is not known")
+    d = w.rank - 2
+    kernel = node.attr("kernel_shape", None)
+    if kernel is not None and w.shape is not None and tuple(kernel) != tuple(w.shape[2:]):
+        raise node.refuse(f"kernel_shape={list(kernel)}, but its weight has the shape {list(map(str, w.shape))}")
+    want = node.attr("output_shape", None)
+    attrs: dict[str, Any] = {
+        "strides": node.attr("strides", None), "dilations": node.attr("dilations", None),
+        "output_padding": node.attr("output_padding", None), "groups": node.attr("group", 1),
+    }  # fmt: skip
+    if want is not None and len(want):
+        node.ignore("pads")  # the standard computes them from output_shape
+        mode = node.attr("auto_pad", "NOTSET")
+        if len(want) not in (d, d + 2):
+            raise node.refuse(f"output_shape={list(want)} must have one entry for each of {d} spatial axes")
+        attrs["output_shape"] = tuple(want)[-d:]
+        attrs["pads"] = "same_upper" if mode == "SAME_UPPER" else "same_lower"
+    else:
+        attrs["pads"] = auto_pad(node, d)
+    return g.b.op("conv_transpose", x, w, bias, layout="channels_first", **attrs)
+
+
+@RULES.emit("conv_transpose", foreign=("ConvTranspose",))
+def emit_conv_transpose(e: Any, node: Node) -> None:
+    """Padding is written out: what "same" cuts does not depend on the input's size unless output_shape is given."""
+    channels_first(node)
+    x, w, a = node.inputs[0], node.inputs[1], node.attrs
+    kernel = int_list(known_shape(w)[2:], "kernel_shape")
+    pads, extra = a["pads"], list(a["output_padding"])
+    if isinstance(pads, str):
+        pads, extra = _explicit(node, kernel)
+    attrs = {
+        "kernel_shape": kernel, "strides": list(a["strides"]), "dilations": list(a["dilations"]), "group": a["groups"],
+        "pads": int_list([b for b, _ in pads] + [c for _, c in pads], "pads"),
+    }  # fmt: skip
+    if any(extra):
+        attrs["output_padding"] = extra
+    e.add("ConvTranspose", [e.value(v) if v is not None else None for v in node.inputs], attrs, outputs=node.outputs, name=node.name)
+
+
+def _explicit(node: Node, kernel: list[int]) -> tuple[list[tuple[int, int]], list[int]]:
+    """(pads, output_padding) equal to "same_*" padding."""
+    a, x = node.attrs, node.inputs[0]
+    space = known_shape(x)[2:]
+    pads, extra = [], []
+    for i, k in enumerate(kernel):
+        s, grow = a["strides"][i], a["output_padding"][i]
+        want = None if a["output_shape"] is None else a["output_shape"][i]
+        full = a["dilations"][i] * (k - 1) + 1 + grow
+        if want is None:
+            total = full - s  # (n - 1) * s + full - n * s
+        elif isinstance(want, int) and isinstance(space[i], int):
+            total = (space[i] - 1) * s + full - want
+        else:
+            raise NotExpressible(f"output_shape={want} with an input of size {space[i]}")
+        if total < 0:  # nothing to cut: the rest is added at the end
+            grow, total = grow - total, 0
+        pads.append((total // 2, total - total // 2) if a["pads"] == "same_upper" else (total - total // 2, total // 2))
+        extra.append(grow)
+    return pads, extra

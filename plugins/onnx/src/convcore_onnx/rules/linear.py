@@ -1,0 +1,119 @@
+"""Matrix products: Gemm, MatMul, Einsum; embeddings as Gather."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Node, Value
+from convcore.ir.tensors import Tensor, ViewTensor
+from convcore.rules import A, ForeignNode, NotExpressible
+
+from .base import RULES, known_shape
+
+RULES.op("MatMul", "matmul", "A=a, B=b")
+RULES.op("Einsum", "einsum", "Inputs=xs*", equation=A("equation"))
+
+
+@RULES.load("Gemm", ops=("linear", "matmul", "transpose", "mul", "add"))
+def load_gemm(g: Any, node: ForeignNode) -> Any:
+    """alpha * A' B' + beta * C. With a constant 2-D B, factors 1 and a C along the columns it is a dense layer."""
+    a, w, c = node.input(0), node.input(1), node.input(2)
+    alpha, beta = node.attr("alpha", 1.0), node.attr("beta", 1.0)
+    trans_a, trans_b = node.attr("transA", 0), node.attr("transB", 0)
+    node.attr("broadcast", 0)
+    b = g.b
+    if a is None or w is None:
+        raise node.refuse("an input is missing", code="missing_input")
+    if trans_a:
+        a = b.transpose(a, perm=(1, 0))
+    c = None if c is None or beta == 0 else c
+    if _is_layer(a, w, c, trans_b) and alpha == 1 and (beta == 1 or c is None):
+        return b.linear(a, _out_in(g, w, trans_b), _vector(g, c))
+    y = b.matmul(a, b.transpose(w, perm=(1, 0)) if trans_b else w)
+    if alpha != 1:
+        y = b.mul(y, b.like(y, _exact(node, alpha, y)))
+    if c is not None:
+        y = b.add(y, c if beta == 1 else b.mul(c, b.like(c, _exact(node, beta, c))))
+    return y
+
+
+def _exact(node: ForeignNode, factor: float, v: Value) -> Any:
+    if v.dtype is not None and v.dtype.is_int:
+        if factor != int(factor):
+            raise node.refuse(f"the factor {factor} of an integer product is not an integer")
+        return int(factor)
+    return factor
+
+
+def _is_layer(a: Value, w: Value, c: Value | None, trans_b: int) -> bool:
+    """Whether weight and bias are those of a dense layer."""
+    if a.dtype is None or not a.dtype.is_float or a.rank != 2 or w.tensor is None or w.rank != 2 or w.shape is None:
+        return False
+    n = w.shape[0] if trans_b else w.shape[1]
+    return c is None or (c.tensor is not None and c.shape in ((n,), (1, n)))
+
+
+def _out_in(g: Any, w: Value, trans_b: int) -> Value:
+    """A weight as (out, in): a transposed view, which is undone when it is written as it was."""
+    if trans_b:
+        return w
+    cache = g._weights
+    key = (id(w), "out_in")
+    if key not in cache:
+        cache[key] = g.b.graph.add_weight(w.name, w.tensor.transpose((1, 0)), trainable=True, source=w.source or w.name)
+    found: Value = cache[key]
+    return found
+
+
+def _vector(g: Any, c: Value | None) -> Value | None:
+    if c is None or c.tensor is None or c.rank == 1:
+        return c
+    cache = g._weights
+    key = (id(c), "vector")
+    if key not in cache:
+        cache[key] = g.b.graph.add_weight(c.name, c.tensor.reshape((c.tensor.size,)), trainable=True, source=c.source or c.name)
+    found: Value = cache[key]
+    return found
+
+
+def stored_transposed(t: Tensor) -> bool:
+    """Whether a matrix is a pending transpose of what is stored."""
+    return isinstance(t, ViewTensor) and t.kind == "transpose"
+
+
+@RULES.emit("linear", foreign=("Gemm", "MatMul"))
+def emit_linear(e: Any, node: Node) -> None:
+    """Gemm for 2-D input, in whichever orientation the weight is stored; else MatMul and Add."""
+    x, w = node.inputs[0], node.inputs[1]
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    rank = len(known_shape(x))
+    if rank == 2 and x.dtype is not DType.BFLOAT16:
+        if w.tensor is not None and stored_transposed(w.tensor):
+            handle, attrs = e.weight(w, "T", lambda t: t.transpose((1, 0))), {}
+        else:
+            handle, attrs = e.value(w), {"transB": 1}
+        ins = [e.value(x), handle] + ([] if bias is None else [e.value(bias)])
+        e.add("Gemm", ins, attrs, outputs=node.outputs, name=node.name)
+        return
+    if w.tensor is not None:
+        handle = e.weight(w, "T", lambda t: t.transpose((1, 0)))
+    else:
+        (handle,) = e.add("Transpose", [e.value(w)], {"perm": [1, 0]}, name=f"{node.name}/weight")
+    if bias is None:
+        e.add("MatMul", [e.value(x), handle], {}, outputs=node.outputs, name=node.name)
+        return
+    (y,) = e.add("MatMul", [e.value(x), handle], {}, name=f"{node.name}/MatMul")
+    e.add("Add", [y, e.value(bias)], {}, outputs=node.outputs, name=node.name)
+
+
+@RULES.emit("embedding", foreign=("Gather",))
+def emit_embedding(e: Any, node: Node) -> None:
+    """Rows of the table. Gather takes int32 and int64 ids."""
+    ids, table = node.inputs
+    handle = e.value(ids)
+    if ids.dtype not in (DType.INT32, DType.INT64):
+        if ids.dtype is None or ids.dtype is DType.UINT64:
+            raise NotExpressible(f"ids of type {ids.dtype}")
+        (handle,) = e.add("Cast", [handle], {"to": DType.INT64}, name=f"{node.name}/ids")
+    e.add("Gather", [e.value(table), handle], {"axis": 0}, outputs=node.outputs, name=node.name)

@@ -1,0 +1,220 @@
+"""Normalisation in its inference form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Node, Value
+from convcore.rules import A, ForeignNode, NotExpressible
+
+from .base import RULES, known_shape
+
+_NOT_TRAINED = "export the model in evaluation mode"
+
+
+def _to(g: Any, v: Value | None, dtype: DType | None) -> Value | None:
+    """A parameter in the dtype of the data."""
+    return v if v is None or dtype is None or v.dtype == dtype else g.b.cast(v, to=dtype)
+
+
+@RULES.load("BatchNormalization", ops=("batch_norm", "sub", "mul", "div", "sqrt", "add"))
+def load_batch_norm(g: Any, node: ForeignNode) -> Any:
+    """Every version. Statistics of the batch (training) are refused, however the version says it."""
+    version = node.version or 1
+    epsilon = node.attr("epsilon", 1e-5)
+    node.ignore("momentum", "consumed_inputs")
+    if version < 7 and not node.attr("is_test", 0):
+        raise node.refuse("is_test=0: it normalises with the statistics of the batch", _NOT_TRAINED)
+    if node.attr("training_mode", 0):
+        raise node.refuse("training_mode=1: it normalises with the statistics of the batch", _NOT_TRAINED)
+    if any(node.outputs[1:]):
+        raise node.refuse("its running statistics are used as outputs, which is training", _NOT_TRAINED, "unsupported_output")
+    x, scale, bias, mean, var = node.inputs
+    if x is None or x.dtype is None:
+        raise NotExpressible("the dtype of its input is not known")
+    if node.attr("spatial", 1):
+        wide = {v.dtype for v in (scale, bias, mean, var) if v is not None} - {x.dtype}
+        if not wide:
+            return g.b.batch_norm(x, scale, bias, mean, var, epsilon=epsilon, axis=1)
+        dtype = DType.FLOAT32 if x.dtype in (DType.FLOAT16, DType.BFLOAT16) else x.dtype
+        parts = [_to(g, v, dtype) for v in (x, scale, bias, mean, var)]
+        return _to(g, g.b.batch_norm(*parts, epsilon=epsilon, axis=1), x.dtype)
+    b = g.b
+    scaled = b.mul(b.div(b.sub(x, mean), b.sqrt(b.add(var, b.like(var, epsilon)))), scale)
+    return b.add(scaled, bias)
+
+
+def _filled(e: Any, v: Value | None, like: Value, value: float) -> str:
+    """A parameter, or the constant that stands for its absence."""
+    import numpy as np
+
+    if v is not None:
+        return str(e.value(v))
+    (n,) = known_shape(like)
+    if not isinstance(n, int) or like.dtype is None:
+        raise NotExpressible("the number of channels is not known")
+    return str(e.const(np.full((n,), value, like.dtype.numpy)))
+
+
+@RULES.emit("batch_norm", foreign=("BatchNormalization",))
+def emit_batch_norm(e: Any, node: Node) -> None:
+    x, scale, bias, mean, var = node.inputs
+    if node.attrs["axis"] != 1:
+        raise NotExpressible(f"axis is {node.attrs['axis']}, BatchNormalization normalises axis 1")
+    if x.dtype != mean.dtype:
+        raise NotExpressible(f"x is {x.dtype}, the statistics are {mean.dtype}")
+    ins = [e.value(x), _filled(e, scale, mean, 1), _filled(e, bias, mean, 0), e.value(mean), e.value(var)]
+    e.add("BatchNormalization", ins, {"epsilon": node.attrs["epsilon"]}, outputs=node.outputs, name=node.name)
+
+
+RULES.op(
+    "InstanceNormalization", "instance_norm", "input=x, scale=scale, B=bias", ignore=("consumed_inputs",), direction="load",
+    epsilon=A("epsilon", 1e-5), axis=1,
+)  # fmt: skip
+
+
+@RULES.emit("instance_norm", foreign=("InstanceNormalization",))
+def emit_instance_norm(e: Any, node: Node) -> None:
+    x = node.inputs[0]
+    scale, bias = (node.inputs[i] if len(node.inputs) > i else None for i in (1, 2))
+    if node.attrs["axis"] != 1 or len(known_shape(x)) < 3:
+        raise NotExpressible("InstanceNormalization wants (N, C, spatial...)")
+    like = scale or bias
+    if like is None:
+        channels = known_shape(x)[1]
+        if not isinstance(channels, int) or x.dtype is None:
+            raise NotExpressible("the number of channels is not known")
+        like = Value("channels", x.dtype, (channels,))
+    ins = [e.value(x), _filled(e, scale, like, 1), _filled(e, bias, like, 0)]
+    e.add("InstanceNormalization", ins, {"epsilon": node.attrs["epsilon"]}, outputs=node.outputs, name=node.name)
+
+
+@RULES.load("GroupNormalization", since=18, ops=("group_norm", "repeat"))
+def load_group_norm(g: Any, node: ForeignNode) -> Any:
+    """Version 18 has one scale per group, 21 one per channel. Statistics are float32 for narrower types in both (stash_type 1)."""
+    x, scale, bias = node.inputs
+    groups, epsilon = node.attr("num_groups"), node.attr("epsilon", 1e-5)
+    _stash(node, x)
+    if (node.version or 0) < 21:
+        channels = known_shape(x)[1]
+        if not isinstance(channels, int) or channels % groups:
+            raise node.refuse(f"{channels} channels do not divide into {groups} groups")
+        scale, bias = (g.b.repeat(v, repeats=channels // groups, axis=0) for v in (scale, bias))
+    return g.b.group_norm(x, scale, bias, groups=groups, epsilon=epsilon, axis=1)
+
+
+def _stash(node: ForeignNode, x: Value | None) -> None:
+    """The type statistics are computed in: ours is float32 for narrower inputs, else the input's own."""
+    code = node.attr("stash_type", 1)
+    dtype = None if x is None else x.dtype
+    if code == 1 or (code == 11 and dtype is DType.FLOAT64):
+        return
+    raise node.refuse(f"stash_type={code}: statistics are computed in float32 here")
+
+
+@RULES.emit("group_norm", since=21, foreign=("GroupNormalization",))
+def emit_group_norm(e: Any, node: Node) -> None:
+    x, scale, bias = (node.inputs[i] if len(node.inputs) > i else None for i in range(3))
+    channels = known_shape(x)[1]  # type: ignore[arg-type]
+    if node.attrs["axis"] != 1 or not isinstance(channels, int) or x is None or x.dtype is None:
+        raise NotExpressible("GroupNormalization wants a known number of channels in axis 1")
+    like = Value("channels", x.dtype, (channels,))
+    ins = [e.value(x), _filled(e, scale, like, 1), _filled(e, bias, like, 0)]
+    attrs = {"num_groups": node.attrs["groups"], "epsilon": node.attrs["epsilon"]}
+    e.add("GroupNormalization", ins, attrs, outputs=node.outputs, name=node.name)
+
+
+def _last_axes(node: Node, x: Value) -> int:
+    """The axis from which on a norm goes to the end, in order; NotExpressible otherwise."""
+    rank, axes = len(known_shape(x)), tuple(node.attrs["axes"])
+    if axes != tuple(range(rank - len(axes), rank)) or not axes:
+        raise NotExpressible(f"axes={axes} are not the last ones of {rank}, in order")
+    return -len(axes)
+
+
+@RULES.load("LayerNormalization", ops=("layer_norm", "mean", "sub", "square", "rsqrt", "add", "mul"))
+def load_layer_norm(g: Any, node: ForeignNode) -> Any:
+    x, scale, bias = node.input(0), node.input(1), node.input(2)
+    shape, b = known_shape(x), g.b  # type: ignore[arg-type]
+    axis, epsilon = node.attr("axis", -1), node.attr("epsilon", 1e-5)
+    _stash(node, x)
+    axes = tuple(range(axis % len(shape), len(shape)))
+    y = _with_axes(g, node, "layer_norm", x, (scale, bias), axes, epsilon)
+    if not any(node.outputs[1:]):
+        return y
+    mean = b.mean(x, axes=axes, keepdims=True)
+    var = b.mean(b.square(b.sub(x, mean)), axes=axes, keepdims=True)
+    return y, mean, b.rsqrt(b.add(var, b.like(var, epsilon)))
+
+
+def _with_axes(g: Any, node: ForeignNode, op: str, x: Any, params: tuple[Value | None, ...], axes: tuple[int, ...], epsilon: float) -> Value:
+    """The norm with parameters of one axis each, or with them applied afterwards where they broadcast otherwise."""
+    b = g.b
+    if all(p is None or (p.rank == len(axes)) for p in params):
+        made: Value = b.op(op, x, *params, axes=axes, epsilon=epsilon)
+        return made
+    y = b.op(op, x, axes=axes, epsilon=epsilon)
+    y = y if params[0] is None else b.mul(y, params[0])
+    return y if len(params) < 2 or params[1] is None else b.add(y, params[1])
+
+
+@RULES.load("RMSNormalization", ops=("rms_norm",))
+def load_rms_norm(g: Any, node: ForeignNode) -> Any:
+    x, scale = node.input(0), node.input(1)
+    rank = len(known_shape(x))  # type: ignore[arg-type]
+    axis, epsilon = node.attr("axis", -1), node.attr("epsilon", 1e-5)
+    _stash(node, x)
+    return _with_axes(g, node, "rms_norm", x, (scale,), tuple(range(axis % rank, rank)), epsilon)
+
+
+@RULES.emit("layer_norm", since=17, foreign=("LayerNormalization",))
+def emit_layer_norm(e: Any, node: Node) -> None:
+    _emit_last(e, node, "LayerNormalization")
+
+
+@RULES.emit("rms_norm", since=23, foreign=("RMSNormalization",))
+def emit_rms_norm(e: Any, node: Node) -> None:
+    _emit_last(e, node, "RMSNormalization")
+
+
+def _emit_last(e: Any, node: Node, type: str) -> None:
+    """A norm over the last axes. The scale is required; without one it is ones."""
+    import numpy as np
+
+    x = node.inputs[0]
+    axis = _last_axes(node, x)
+    params = list(node.inputs[1:])
+    for p in params:
+        if p is not None and any(a != b for a, b in zip(known_shape(p), known_shape(x)[axis:])):
+            raise NotExpressible("its scale or bias is broadcast")
+    if not params or params[0] is None:
+        sizes = known_shape(x)[axis:]
+        if any(not isinstance(n, int) for n in sizes) or x.dtype is None:
+            raise NotExpressible("without a scale the sizes of the normalised axes must be known")
+        scale = e.const(np.ones(sizes, x.dtype.numpy))
+    else:
+        scale = e.value(params[0])
+    rest = [None if p is None else e.value(p) for p in params[1:]]
+    attrs = {"axis": axis, "epsilon": node.attrs["epsilon"]}
+    e.add(type, [e.value(x), scale, *rest], attrs, outputs=node.outputs, name=node.name)
+
+
+RULES.op(
+    "LRN", "lrn", "X=x", size=A("size"), alpha=A("alpha", 1e-4, write_default=True), beta=A("beta", 0.75, write_default=True),
+    bias=A("bias", 1.0, write_default=True), axis=1,
+)  # fmt: skip
+RULES.op("LpNormalization", "lp_normalize", "input=x", axis=A("axis", -1, write_default=True), p=A("p", 2, write_default=True))
+RULES.op(
+    "MeanVarianceNormalization", "mean_variance_norm", "X=x", since=9, axes=A("axes", (0, 2, 3), "int_tuple", write_default=True),
+    epsilon=1e-9, epsilon_on="std", normalize_variance=True,
+)  # fmt: skip
+
+
+@RULES.load("MeanVarianceNormalization", until=8, ops=("mean_variance_norm",))
+def load_old_mvn(g: Any, node: ForeignNode) -> Any:
+    """The experimental form of the first versions."""
+    across, variance = node.attr("across_channels", 0), node.attr("normalize_variance", 1)
+    rank = len(known_shape(node.inputs[0]))  # type: ignore[arg-type]
+    axes = tuple(range(1, rank)) if across else tuple(range(2, rank))
+    return g.b.mean_variance_norm(node.inputs[0], axes=axes, epsilon=1e-9, epsilon_on="std", normalize_variance=bool(variance))

@@ -1,0 +1,169 @@
+"""Pooling over windows and over everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.ir.dims import Dim
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Node
+from convcore.rules import ForeignNode, NotExpressible
+
+from .base import RULES, known_shape
+from .windows import channels_first, emit_pads, spatial_rank, window_attrs
+
+
+def _pool_attrs(node: ForeignNode) -> dict[str, Any]:
+    """Attributes common to every windowed pooling."""
+    kernel = node.attr("kernel_shape")
+    out = window_attrs(node, spatial_rank(node, node.input(0), kernel))
+    out["kernel"] = tuple(kernel)
+    out["ceil_mode"] = "ceil" if node.attr("ceil_mode", 0) else "floor"
+    if isinstance(out["pads"], str):
+        out["ceil_mode"] = "floor"  # SAME fixes the size: ceil(n / stride)
+    out["layout"] = "channels_first"
+    return out
+
+
+@RULES.load("MaxPool", ops=("max_pool", "max_pool_with_indices"))
+def load_max_pool(g: Any, node: ForeignNode) -> Any:
+    attrs = _pool_attrs(node)
+    column_major = node.attr("storage_order", 0)
+    if len(node.outputs) < 2 or not node.outputs[1]:
+        return g.b.max_pool(node.inputs[0], **attrs)
+    if column_major:
+        raise node.refuse("its indices are in column-major order (storage_order=1)")
+    return g.b.max_pool_with_indices(node.inputs[0], index_order="flat_nchw", **attrs)
+
+
+@RULES.load("AveragePool", ops=("avg_pool",))
+def load_average_pool(g: Any, node: ForeignNode) -> Any:
+    count = bool(node.attr("count_include_pad", 0))
+    return g.b.avg_pool(node.inputs[0], count_include_pad=count, **_pool_attrs(node))
+
+
+@RULES.load("LpPool", ops=("lp_pool",))
+def load_lp_pool(g: Any, node: ForeignNode) -> Any:
+    p = node.attr("p", 2)
+    return g.b.lp_pool(node.inputs[0], p=float(p), **_pool_attrs(node))
+
+
+@RULES.load("MaxUnpool", ops=("max_unpool", "pad"))
+def load_max_unpool(g: Any, node: ForeignNode) -> Any:
+    """Indices count in the default output; a larger output_shape is that with zeros after it (the standard's test case)."""
+    x, indices = node.inputs[0], node.inputs[1]
+    kernel = tuple(node.attr("kernel_shape"))
+    d = len(kernel)
+    strides = tuple(node.attr("strides", None) or (1,) * d)
+    flat = node.attr("pads", None) or (0,) * (2 * d)
+    pads = tuple((flat[i], flat[d + i]) for i in range(d))
+    y = g.b.max_unpool(x, indices, kernel=kernel, strides=strides, pads=pads, index_order="flat_nchw", layout="channels_first")
+    if node.input(2) is None:
+        return y
+    want = g.sizes(node.input(2))
+    if want is None or any(not isinstance(n, int) for n in want) or y.shape is None:
+        raise node.refuse("its output_shape must be a constant", code="requires_constant_input")
+    ends = []
+    for n, size in zip(want[2:], y.shape[2:]):
+        if not isinstance(size, int) or n < size:
+            raise node.refuse(f"output_shape={list(want)} is smaller than the default size or that is unknown")
+        ends.append((0, n - size))
+    return g.b.pad(y, pads=((0, 0), (0, 0), *ends)) if any(e for _, e in ends) else y
+
+
+@RULES.load("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", ops=("mean", "max", "l1_norm", "l2_norm", "pow"))
+def load_global(g: Any, node: ForeignNode) -> Any:
+    x, b = node.inputs[0], g.b
+    axes = tuple(range(2, len(known_shape(x))))
+    if node.type == "GlobalAveragePool":
+        return b.mean(x, axes=axes, keepdims=True)
+    if node.type == "GlobalMaxPool":
+        return b.max(x, axes=axes, keepdims=True)
+    p = node.attr("p", 2)
+    if p in (1, 2):
+        return b.op("l1_norm" if p == 1 else "l2_norm", x, axes=axes, keepdims=True)
+    return b.pow(b.sum(b.pow(b.abs(x), b.like(x, p)), axes=axes, keepdims=True), b.like(x, 1 / p))
+
+
+def _window(e: Any, node: Node) -> dict[str, Any]:
+    """The attributes of a pooling node."""
+    channels_first(node)
+    a, x = node.attrs, node.inputs[0]
+    attrs: dict[str, Any] = {"kernel_shape": list(a["kernel"]), "strides": list(a["strides"]), **emit_pads(node, x, a["kernel"])}
+    if a["ceil_mode"] == "ceil_full":
+        space = known_shape(x)[2:]
+        for n, k, s, d in zip(space, a["kernel"], a["strides"], a["dilations"]):
+            reach = d * (k - 1) + 1
+            if reach < s and not (isinstance(n, int) and -(-(n - reach) // s) * s < n):
+                raise NotExpressible(f"Caffe's last window (kernel {k}, stride {s}, size {n}) may lie outside the input")
+    if a["ceil_mode"] != "floor" and "auto_pad" not in attrs and not isinstance(a["pads"], str):
+        attrs["ceil_mode"] = 1
+    return attrs
+
+
+def _dilated(e: Any, node: Node, attrs: dict[str, Any], since: int) -> dict[str, Any]:
+    if any(d != 1 for d in node.attrs["dilations"]):
+        if e.version < since:
+            raise NotExpressible(f"dilations need opset {since}")
+        attrs["dilations"] = list(node.attrs["dilations"])
+    return attrs
+
+
+@RULES.emit("max_pool", "max_pool_with_indices", foreign=("MaxPool",))
+def emit_max_pool(e: Any, node: Node) -> None:
+    attrs = _dilated(e, node, _window(e, node), 10)
+    x = node.inputs[0]
+    if x.dtype not in (DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.INT8, DType.UINT8) and not (
+        x.dtype is DType.BFLOAT16 and e.version >= 22
+    ):
+        raise NotExpressible(f"MaxPool of {x.dtype}")
+    if node.op == "max_pool":
+        e.add("MaxPool", [e.value(x)], attrs, outputs=node.outputs, name=node.name)
+        return
+    if node.attrs["index_order"] == "flat_nchw":
+        e.add("MaxPool", [e.value(x)], attrs, outputs=node.outputs, name=node.name)
+        return
+    shape = known_shape(x)
+    if any(not isinstance(n, int) for n in shape[2:]):
+        raise NotExpressible("indices within the plane need known spatial sizes")
+    plane = 1
+    for n in shape[2:]:
+        plane *= n
+    y = e.bind(node.outputs[0], e.own_name(node.outputs[0].name))
+    _, flat = e.add("MaxPool", [e.value(x)], attrs, n_outputs=2, name=node.name)
+    e.nodes[-1].outputs[0] = y
+    e.add("Mod", [flat, e.const(plane, DType.INT64)], {}, outputs=[node.outputs[1]], name=f"{node.name}/plane")
+
+
+@RULES.emit("avg_pool", foreign=("AveragePool",))
+def emit_avg_pool(e: Any, node: Node) -> None:
+    attrs = _dilated(e, node, _window(e, node), 19)
+    if node.attrs["count_include_pad"]:
+        attrs["count_include_pad"] = 1
+    e.add("AveragePool", [e.value(node.inputs[0])], attrs, outputs=node.outputs, name=node.name)
+
+
+@RULES.emit("lp_pool", foreign=("LpPool",))
+def emit_lp_pool(e: Any, node: Node) -> None:
+    p = node.attrs["p"]
+    if p != int(p):
+        raise NotExpressible(f"p={p} is not an integer")
+    if node.attrs["ceil_mode"] != "floor":
+        raise NotExpressible("runtimes disagree on LpPool with ceil_mode")
+    attrs = _dilated(e, node, _window(e, node), 18)
+    e.add("LpPool", [e.value(node.inputs[0])], {**attrs, "p": int(p)}, outputs=node.outputs, name=node.name)
+
+
+@RULES.emit("max_unpool", foreign=("MaxUnpool",))
+def emit_max_unpool(e: Any, node: Node) -> None:
+    channels_first(node)
+    a, x = node.attrs, node.inputs[0]
+    if a["index_order"] != "flat_nchw":
+        raise NotExpressible("MaxUnpool's indices count in the whole output")
+    default = [(n - 1) * s + k - b - c for n, s, k, (b, c) in zip(known_shape(x)[2:], a["strides"], a["kernel"], a["pads"])]
+    if any(not isinstance(n, (int, Dim)) for n in default) or tuple(default) != tuple(a["output_shape"]):
+        raise NotExpressible(f"output_shape={a['output_shape']} is not the default {default}: runtimes disagree on it")
+    attrs = {
+        "kernel_shape": list(a["kernel"]), "strides": list(a["strides"]), "pads": [b for b, _ in a["pads"]] + [c for _, c in a["pads"]],
+    }  # fmt: skip
+    e.add("MaxUnpool", [e.value(x), e.value(node.inputs[1])], attrs, outputs=node.outputs, name=node.name)

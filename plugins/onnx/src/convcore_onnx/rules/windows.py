@@ -1,0 +1,87 @@
+"""Attributes of sliding windows, as convolutions and poolings share them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from convcore.ir.dims import DimLike
+from convcore.ir.graph import Node, Value
+from convcore.ops.shapes import window_pads
+from convcore.rules import ForeignNode, NotExpressible
+
+from .base import int_list, known_shape
+
+__all__ = ["auto_pad", "channels_first", "emit_pads", "spatial_rank", "window_attrs"]
+
+_SAME = {"SAME_UPPER": "same_upper", "SAME_LOWER": "same_lower"}
+
+
+def spatial_rank(node: ForeignNode, x: Value | None, kernel: Sequence[int] | None = None) -> int:
+    """The number of spatial axes, from the kernel or the input."""
+    if kernel is not None:
+        return len(kernel)
+    if x is None or x.rank is None:
+        raise NotExpressible("the number of axes of its input is not known")
+    return x.rank - 2
+
+
+def auto_pad(node: ForeignNode, d: int) -> Any:
+    """``pads`` of a node: pairs, or "same_upper"/"same_lower"."""
+    mode = node.attr("auto_pad", "NOTSET")
+    given = node.attr("pads", None)
+    if mode in _SAME:
+        if given is not None and any(given):
+            raise node.refuse(f"both auto_pad={mode} and pads={list(given)} are set")
+        return _SAME[mode]
+    if mode == "VALID":
+        if given is not None and any(given):
+            raise node.refuse(f"both auto_pad=VALID and pads={list(given)} are set")
+        return ((0, 0),) * d
+    if mode not in ("NOTSET", ""):
+        raise node.refuse(f"auto_pad={mode!r} is not one of NOTSET, VALID, SAME_UPPER, SAME_LOWER")
+    if given is None:
+        return ((0, 0),) * d
+    if len(given) != 2 * d:
+        raise node.refuse(f"pads={list(given)} must have a begin and an end for each of {d} spatial axes")
+    return tuple((given[i], given[d + i]) for i in range(d))
+
+
+def window_attrs(node: ForeignNode, d: int) -> dict[str, Any]:
+    """``strides``, ``dilations`` and ``pads`` of a node with ``d`` spatial axes."""
+    out: dict[str, Any] = {}
+    for name in ("strides", "dilations"):
+        v = node.attr(name, None)
+        if v is not None and len(v) != d:
+            raise node.refuse(f"{name}={list(v)} must have one entry for each of {d} spatial axes")
+        out[name] = (1,) * d if v is None else tuple(v)
+    out["pads"] = auto_pad(node, d)
+    return out
+
+
+def channels_first(node: Node) -> None:
+    """ONNX has no other order of axes."""
+    if node.attrs.get("layout", "channels_first") != "channels_first":
+        raise NotExpressible("ONNX images are channels_first")
+
+
+def emit_pads(
+    node: Node, x: Value, kernel: Sequence[DimLike], *, sizes: Sequence[DimLike | None] | None = None
+) -> dict[str, Any]:
+    """The padding attributes: explicit where they do not depend on unknown sizes, else ``auto_pad``."""
+    pads = node.attrs["pads"]
+    if not isinstance(pads, str):
+        flat = [b for b, _ in pads] + [e for _, e in pads]
+        return {"pads": int_list(flat, "pads")}
+    space = known_shape(x)[2:] if sizes is None else sizes
+    full = []
+    for n, k, s, dil in zip(space, kernel, node.attrs["strides"], node.attrs["dilations"]):
+        if s == 1 and not isinstance(n, int):
+            n = 0 if n is None else n
+            total = dil * (k - 1)  # what is missing does not depend on n
+            full.append((total // 2, total - total // 2) if pads == "same_upper" else (total - total // 2, total // 2))
+        elif not isinstance(n, int):
+            return {"auto_pad": pads.upper()}
+        else:
+            full.append(window_pads(n, k, s, dil, pads))
+    return {"pads": int_list([b for b, _ in full] + [e for _, e in full], "pads")}
