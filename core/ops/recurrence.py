@@ -41,7 +41,7 @@ def _recur(
         gates = z.reshape(steps * batch, z.shape[2]) @ w[d].T
         if bias is not None:
             gates = gates + bias[d]
-        gates = gates.reshape(steps, batch, -1)
+        gates = gates.reshape(steps, batch, w.shape[1])
         now = [np.zeros((batch, hidden), z.dtype) if s is None else s[d].astype(z.dtype, copy=False) for s in states]
         out = np.zeros((batch, hidden), z.dtype)
         for t in range(steps - 1, -1, -1) if back else range(steps):
@@ -82,7 +82,7 @@ def lstm(
         new = f * c + i * cell(bound(g))
         if peephole is not None:
             o = o + p_o * new
-        return gate(bound(o)) * squash(bound(new)), new
+        return gate(bound(o)) * squash(new), new
 
     return _recur(x, w, b, (h0, c0), mask, lengths, step, **common)
 

@@ -28,7 +28,7 @@ RNN = OpSet("rnn")
 Shapes = list[tuple[DType | None, Shape | None]]
 _ACTIVATION = Attr("str", "tanh", doc='name or "name(parameter, ...)" from rnn_activations')
 _GATE = Attr("str", "sigmoid", doc="activation of the gates")
-_CLIP = Attr("float", None, doc="bound on the inputs of activations, None for none (ONNX clip)")
+_CLIP = Attr("float", None, doc="bound on the inputs of the gates' activations (as onnxruntime 1.31 reads ONNX clip), None for none")
 _COMMON = {
     "hidden": Attr("int"),
     "direction": Attr("str", "forward", ("forward", "reverse", "bidirectional")),

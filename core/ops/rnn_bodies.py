@@ -123,7 +123,7 @@ def lstm_body(
     clip: float | None, input_forget: bool, direction: str, **common: Any,
 ) -> tuple[Any, ...]:  # fmt: skip
     act, gate = _applied(activation, clip), _applied(recurrent_activation, clip)
-    squash = _applied(output_activation or activation, clip)
+    squash = _applied(output_activation or activation, None)
 
     def cell(b: Any, xw: Any, states: Sequence[Any], given: Mapping[str, Any]) -> Sequence[Any]:
         h, c = states
