@@ -11,8 +11,10 @@ A wrong candidate can only cost transposes, never correctness: step 4 converts b
 
 from __future__ import annotations
 
+import gc
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..errors import UsageError
@@ -48,6 +50,18 @@ class Convention:
         return self.ops[op] if op in self.ops else self.layouts.get(rule.family)
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the cyclic collector still: the pass makes many small objects and no garbage, and would be traversed for nothing."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 def assign(
     graph: Graph,
     convention: Convention,
@@ -60,7 +74,8 @@ def assign(
     ``io_overrides`` says it for single ones by name, also as an explicit permutation (axis i becomes axis ``perm[i]`` of the
     source). Bodies of control flow keep the order of their inputs and outputs. Raises UsageError for an unknown policy or name.
     """
-    return _Assignment(graph, convention, io, io_overrides or {}).run()
+    with _no_collection():
+        return _Assignment(graph, convention, io, io_overrides or {}).run()
 
 
 class _Assignment:
@@ -75,7 +90,7 @@ class _Assignment:
         self.cars: dict[Node, Carried] = {}
         self.touched: dict[Node, None] = {}
         self.cand: dict[Value, Order] = {}
-        self.label: dict[Value, tuple[str, str]] = {}  # what the target and the source order are called
+        self.label: dict[Order, tuple[str, str]] = {}  # what an order and the source's are called
         self.weak: set[Value] = set()
         self.explicit: dict[Value, Order] = {}
 
@@ -84,9 +99,9 @@ class _Assignment:
         if seeds or self.explicit:
             self._candidates(seeds)
             self._settle()
-            state_in, state_out = self._choose()
+            state, turned = self._choose()
             plan = Plan(
-                self.graph, self.cand, self.label, self.cars, state_in, state_out, self.pins,
+                self.graph, self.cand, self.label, self.cars, state, turned, self.pins,
                 {v: self._io_order(v) for v in (*self.graph.inputs, *self.graph.outputs)}, self.policy, self.convention.layouts,
             )  # fmt: skip
             rewrite(plan, self.report)
@@ -163,18 +178,20 @@ class _Assignment:
             for v, o in zip(node.outputs, done.outs):
                 if o is not None and not o.identity:
                     cand[v] = o
-                    label[v] = self._names(node, done)
+                    if o not in label:
+                        label[o] = self._names(node, done)
                     queue.append(v)
         for node, done in seeds:
             for u, o in zip(node.inputs, done.ins):
                 if u is not None and o is not None and not o.identity and u.tensor is None and u not in cand:
                     cand[u] = o
-                    label[u] = self._names(node, done)
+                    if o not in label:
+                        label[o] = self._names(node, done)
                     queue.append(u)
         for v, o in self.explicit.items():
             if not o.identity and v.tensor is None and v not in cand:
                 cand[v] = o
-                label[v] = ("explicit_order", "source_order")
+                label.setdefault(o, ("explicit_order", "source_order"))
                 queue.append(v)
         joins: deque[tuple[Node, int, Value]] = deque()
         perms: deque[tuple[Node, int, Value]] = deque()
@@ -239,18 +256,19 @@ class _Assignment:
             return
         self.cars.setdefault(node, done)
         weak = v in self.weak or isinstance(rule.rule, Perm)
-        label = self.label[v]
         for u, q in zip(node.inputs, done.ins):
             if q is not None and not q.identity and u is not None and u not in cand and u.tensor is None:
                 cand[u] = q
-                self.label[u] = label
+                if q is not o:
+                    self.label.setdefault(q, self.label[o])
                 queue.append(u)
                 if weak:
                     self.weak.add(u)
         for u, q in zip(node.outputs, done.outs):
             if q is not None and not q.identity and u not in cand:
                 cand[u] = q
-                self.label[u] = label
+                if q is not o:
+                    self.label.setdefault(q, self.label[o])
                 queue.append(u)
                 if weak:
                     self.weak.add(u)
@@ -301,7 +319,7 @@ class _Assignment:
 
     # ---- 4. the cut
     def _choose(self) -> tuple[dict[Node, int], dict[Node, int]]:
-        """State of every node reached as a consumer and as a producer (they differ only for transposes)."""
+        """State of every node reached, for transposes as consumers; their states as producers apart."""
         choice = Choice()
         s_var, t_var = choice.variable(SOURCE), choice.variable(TARGET)
         cand, cars, pins = self.cand, self.cars, self.pins
@@ -310,9 +328,9 @@ class _Assignment:
         for node in self.touched:
             pin = pins.get(node)
             if pin is not None:
-                var_in[node] = var_out[node] = t_var if pin == TARGET else s_var
+                var_in[node] = t_var if pin == TARGET else s_var
             elif node in cars:
-                var_in[node] = var_out[node] = choice.variable(FREE)
+                var_in[node] = choice.variable(FREE)
                 if self.convention.axis_at:
                     self._preference(choice, node, var_in[node])
             else:
@@ -328,8 +346,10 @@ class _Assignment:
                     p = t_var
             else:
                 car = cars.get(v.producer)
-                if car is None or car.outs[v.index] is o:
-                    p = var_out[v.producer]
+                if car is None:
+                    p = var_out.get(v.producer, s_var)
+                elif car.outs[v.index] is o:
+                    p = var_in[v.producer]
             both: list[int] = []
             extra: list[int] = []
             for user, i in v.uses:
@@ -352,7 +372,9 @@ class _Assignment:
             if both or extra:
                 choice.link(p, both + extra if extra else both, weight, TARGET)
         state = choice.solve()
-        return {n: state[x] for n, x in var_in.items()}, {n: state[x] for n, x in var_out.items()}
+        for node in var_in:
+            var_in[node] = state[var_in[node]]
+        return var_in, {n: state[x] for n, x in var_out.items()}
 
     def _preference(self, choice: Choice, node: Node, var: int) -> None:
         at = self.convention.axis_at.get(node.op)

@@ -52,6 +52,10 @@ class Order:
         """The stored shape of a value whose source shape is ``shape``."""
         return tuple([shape[p] for p in self.perm])
 
+    def source_shape(self, stored: Shape) -> Shape:
+        """The source shape of a value whose stored shape is ``stored``."""
+        return tuple([stored[i] for i in self.inv])
+
     def block(self, axis: int) -> Block | None:
         """The block of a source axis."""
         for a, b in self.blocks:

@@ -26,10 +26,10 @@ class Plan:
 
     graph: Graph
     cand: dict[Value, Order]
-    label: dict[Value, tuple[str, str]]
+    label: dict[Order, tuple[str, str]]
     cars: dict[Node, Carried]
-    state_in: dict[Node, int]
-    state_out: dict[Node, int]
+    state: dict[Node, int]  # of every node reached; for a transpose, as a consumer
+    turned: dict[Node, int]  # of transposes, as producers
     pins: dict[Node, int]
     io: dict[Value, Order | None]
     policy: Mapping[Value, str | Order]
@@ -57,27 +57,24 @@ class _Rewriter:
     def __init__(self, plan: Plan, report: LayoutReport) -> None:
         self.plan, self.report, self.graph = plan, report, plan.graph
         self.stored: dict[Value, Order] = {}
-        self.shape0 = {v: v.shape for v in plan.cand}
         self.made: dict[tuple[Value, Order | None, tuple[int, ...]], Value] = {}
         self.consts: dict[Value, dict[_ConstKey, list[tuple[Node, int]]]] = {}
         self.transposes: list[Node] = []
 
     def run(self) -> None:
         plan = self.plan
-        touched = dict.fromkeys(plan.state_in)
+        others: dict[Node, None] = {}  # nodes that only an explicit input order reaches
         for v, o in plan.io.items():
-            if o is not None and v.producer is None and v.tensor is None:
-                self.shape0.setdefault(v, v.shape)
-                touched.update(dict.fromkeys(v.users))
-        ins = {n: self._needs(n) for n in touched}
+            if o is not None and v.producer is None:
+                others.update((n, None) for n in v.users if n not in plan.state)
         for v in self.graph.inputs:
             o = plan.io.get(v)
             if o is not None:
                 self._store(v, o)
-        for node in touched:
+        for node in plan.state:
             self._turn(node)
-        for node, needs in ins.items():
-            self._feed(node, needs)
+        for node in (*plan.state, *others):
+            self._feed(node)
         for v, by_key in self.consts.items():
             self._constant(v, by_key)
         self._outputs()
@@ -86,17 +83,6 @@ class _Rewriter:
         self.graph.prune_weights()
 
     # ---- nodes
-    def _needs(self, node: Node) -> list[Order | None]:
-        """The order in which a node takes each input."""
-        plan = self.plan
-        if plan.state_in.get(node) != TARGET:
-            return [None] * len(node.inputs)
-        car = plan.cars.get(node)
-        if car is not None:
-            return [None if o is None or o.identity else o for o in car.ins]
-        x = node.inputs[0]  # a transpose
-        return [None if x is None else plan.cand.get(x)]
-
     def _store(self, v: Value, o: Order) -> None:
         if o.identity:
             return
@@ -109,7 +95,7 @@ class _Rewriter:
         plan = self.plan
         car = plan.cars.get(node)
         if car is not None:
-            if plan.state_in.get(node) == TARGET:
+            if plan.state.get(node) == TARGET:
                 self.report.changed_nodes += 1
                 if car.attrs:
                     node.attrs.update(car.attrs)
@@ -118,11 +104,11 @@ class _Rewriter:
                         self._store(v, o)
             return
         rule = node_rule(node.op)
-        if rule is None or not isinstance(rule.rule, Perm) or node in plan.pins or node not in plan.state_in:
+        if rule is None or not isinstance(rule.rule, Perm) or node in plan.pins or node not in plan.state:
             return
         x, y = node.inputs[0], node.output
-        cx = plan.cand.get(x) if x is not None and plan.state_in[node] == TARGET else None
-        cy = plan.cand.get(y) if plan.state_out[node] == TARGET else None
+        cx = plan.cand.get(x) if x is not None and plan.state[node] == TARGET else None
+        cy = plan.cand.get(y) if plan.turned[node] == TARGET else None
         if cx is None and cy is None:
             return
         attr = rule.rule.attr
@@ -137,22 +123,23 @@ class _Rewriter:
         if node.attrs[attr] == same.perm:
             self.transposes.append(node)
 
-    def _feed(self, node: Node, needs: list[Order | None]) -> None:
+    def _feed(self, node: Node) -> None:
         """Connect every input in the order the node takes it."""
-        car = self.plan.cars.get(node) if self.plan.state_in.get(node) == TARGET else None
-        stored = self.stored
+        plan, stored = self.plan, self.stored
+        moved = plan.state.get(node) == TARGET
+        car = plan.cars.get(node) if moved else None
         for i, v in enumerate(node.inputs):
             if v is None:
                 continue
-            q = needs[i]
+            q = car.ins[i] if car is not None else plan.cand.get(v) if moved else None
+            if q is not None and q.identity:
+                q = None
+            lift = car.lifts.get(i, ()) if car is not None and car.lifts else ()
             if v.tensor is not None:
-                lift = car.lifts.get(i, ()) if car is not None else ()
                 params = tuple(car.params[i].items()) if car is not None and i in car.params else ()
                 if q is not None or lift or params:
                     self.consts.setdefault(v, {}).setdefault((q, lift, params), []).append((node, i))
-                continue
-            lift = car.lifts.get(i, ()) if car is not None and car.lifts else ()
-            if stored.get(v) is not q or lift:
+            elif stored.get(v) is not q or lift:
                 node.set_input(i, self._converted(v, q, lift, node))
 
     def _converted(self, v: Value, q: Order | None, lift: tuple[int, ...], user: Node | None) -> Value:
@@ -170,9 +157,9 @@ class _Rewriter:
             rank = len(v.shape or ())
             have = self.stored.get(v) or identity(rank)
             name = self.graph.fresh_name(f"{v.name}/to_{self._label(v, q, user)}")
-            before = v.shape
+            before = v.shape or ()
             out = convert(b, v, have, q or identity(rank), name)
-            source = self.shape0.get(v) or before or ()
+            source = have.source_shape(before)
             self.report.remaining.append(
                 Remaining(
                     name, v.name, tuple(have.inv[p] for p in (q or identity(rank)).perm), before,
@@ -193,11 +180,11 @@ class _Rewriter:
         return b
 
     def _label(self, v: Value, q: Order | None, user: Node | None) -> str:
-        target, source = self.plan.label.get(v, ("other_order", "source_order"))
+        label, cand = self.plan.label, self.plan.cand.get(v)
         if q is None:
-            return source
-        if q is self.plan.cand.get(v):
-            return target
+            return label[cand][1] if cand is not None else "source_order"
+        if q is cand:
+            return label[q][0]
         rule = None if user is None else node_rule(user.op)
         if user is not None and rule is not None and isinstance(rule.rule, Layout):
             return str(user.attrs[rule.rule.attr])
@@ -224,11 +211,11 @@ class _Rewriter:
             steps += 1
             if n is None:
                 continue
-            if n in plan.pins or n not in plan.state_in:
+            if n in plan.pins or n not in plan.state:
                 return f"{n}, which keeps the source's order"
             near = [u for w in n.outputs for u in w.users] + [w.producer for w in n.inputs if w is not None]
             for m in near:
-                if m is not None and m not in seen and plan.state_in.get(m) != TARGET and m in plan.state_in:
+                if m is not None and m not in seen and plan.state.get(m) != TARGET and m in plan.state:
                     seen.add(m)
                     stack.append(m)
         return str(user)

@@ -7,7 +7,7 @@ rules themselves are data in :mod:`convcore.ops.axes`; :mod:`convcore.testing.ax
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from ..ir.dims import Shape
@@ -43,28 +43,33 @@ from .orders import (
 __all__ = ["Carried", "NodeRule", "carry", "layout_orders", "node_rule", "perm_through", "to_layout"]
 
 Known = Mapping[Value, Order]
-_NO_ATTRS: dict[str, Any] = {}
+_NONE: Mapping[Any, Any] = MappingProxyType({})
 
 
-@dataclass(slots=True)
 class Carried:
     """A node in another order. ``None`` among ``ins``/``outs``: as in the source.
 
     ``lifts``: for an input, the positions at which axes of size 1 are inserted after it is brought into its order.
-    ``params``: for a constant fixed input, blocks by which its axes are permuted.
+    ``params``: for a constant fixed input, blocks by which its axes are permuted. Nodes that are alike share one.
     """
 
-    ins: Sequence[Order | None]
-    outs: Sequence[Order | None]
-    attrs: dict[str, Any] = field(default_factory=dict)
-    lifts: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    params: dict[int, dict[int, Block]] = field(default_factory=dict)
+    __slots__ = ("attrs", "ins", "lifts", "outs", "params")
+
+    def __init__(
+        self,
+        ins: Sequence[Order | None],
+        outs: Sequence[Order | None],
+        attrs: Mapping[str, Any] = _NONE,
+        lifts: Mapping[int, tuple[int, ...]] = _NONE,
+        params: Mapping[int, Mapping[int, Block]] = _NONE,
+    ) -> None:
+        self.ins, self.outs, self.attrs, self.lifts, self.params = ins, outs, attrs, lifts, params
 
 
 class NodeRule:
     """An op's declaration with what the pass asks for often."""
 
-    __slots__ = ("apply", "decl", "fixed", "mains", "movable", "rule")
+    __slots__ = ("alike", "apply", "decl", "fixed", "mains", "movable", "rule")
 
     def __init__(self, decl: Op) -> None:
         self.decl = decl
@@ -73,6 +78,7 @@ class NodeRule:
         self.apply = _APPLY.get(type(self.rule))
         self.movable = self.apply is not None and not decl.regions
         self.mains: dict[int, tuple[int, ...]] = {}
+        self.alike: dict[Any, Carried] = {}  # answers that depend on few things
 
     def main_inputs(self, node: Node) -> list[int]:
         """Positions of the inputs that are given and not fixed."""
@@ -119,25 +125,35 @@ def _rank(v: Value | None) -> int:
     return -1 if v is None or v.shape is None else len(v.shape)
 
 
-def _uniform(node: Node, rule: NodeRule, order: Order, attrs: dict[str, Any] | None = None) -> Carried | None:
-    """Every main input and every output in the same order; None unless all have its rank."""
+def _uniform(
+    node: Node, rule: NodeRule, order: Order, name: str = "", value: Any = None
+) -> Carried | None:
+    """Every main input and every output in the same order, attribute ``name`` changed; None unless all have its rank."""
     ins = node.inputs
     outs = node.outputs
     r = len(order.perm)
     for o in outs:
         if o.shape is None or len(o.shape) != r:
             return None
-    if len(ins) == 1:
-        s = ins[0].shape if ins[0] is not None else None
-        if s is None or len(s) != r or not rule.main_inputs(node):
+    if len(ins) == 1 and not rule.fixed:
+        s = None if ins[0] is None else ins[0].shape
+        if s is None or len(s) != r:
             return None
-        return Carried((order,), (order,) * len(outs), attrs if attrs is not None else {})
-    need: list[Order | None] = [None] * len(ins)
-    for i in rule.main_inputs(node):
-        if _rank(ins[i]) != r:
-            return None
-        need[i] = order
-    return Carried(need, (order,) * len(outs), attrs if attrs is not None else {})
+        key: Any = (order, value, len(outs))
+    else:
+        mains = rule.main_inputs(node)
+        for i in mains:
+            v = ins[i]
+            if v is None or v.shape is None or len(v.shape) != r:
+                return None
+        key = (order, value, len(outs), len(ins), *mains)
+    found = rule.alike.get(key)
+    if found is None:
+        need: list[Order | None] = [None] * len(ins)
+        for i in rule.main_inputs(node):
+            need[i] = order
+        found = rule.alike[key] = Carried(tuple(need), (order,) * len(outs), {name: value} if name else _NONE)
+    return found
 
 
 def _elementwise(node: Node, rule: NodeRule, slot: int, order: Order, known: Known) -> Carried | None:
@@ -162,6 +178,10 @@ def _broadcast(node: Node, rule: NodeRule, slot: int, order: Order, known: Known
 def _aligned(node: Node, rule: NodeRule, order: Order, full: Shape) -> Carried | None:
     """Every main input broadcasts, right-aligned, to an output of shape ``full`` that has ``order``."""
     r = len(full)
+    if order.plain:
+        done = _uniform(node, rule, order)
+        if done is not None:
+            return done
     need: list[Order | None] = [None] * len(node.inputs)
     lifts: dict[int, tuple[int, ...]] = {}
     for i in rule.main_inputs(node):
@@ -191,7 +211,7 @@ def _aligned(node: Node, rule: NodeRule, order: Order, full: Shape) -> Carried |
             at = tuple(sorted(order.inv[a] for a in range(k)))
             if at != tuple(range(k)):
                 lifts[i] = at
-    return Carried(need, (order,) * len(node.outputs), {}, lifts)
+    return Carried(need, (order,) * len(node.outputs), _NONE, lifts or _NONE)
 
 
 def _axis(node: Node, rule: NodeRule, slot: int, order: Order, known: Known) -> Carried | None:
@@ -202,21 +222,26 @@ def _axis(node: Node, rule: NodeRule, slot: int, order: Order, known: Known) -> 
         return _uniform(node, rule, order)
     if not isinstance(a, int) or not 0 <= a < len(order.perm):
         return None
-    attrs = {spec.attr: order.inv[a]}
-    if spec.joins:
-        return _joined(node, rule, slot, order, known, a, attrs)
-    done = _uniform(node, rule, order, attrs)
+    if spec.joins and not order.plain:
+        return _joined(node, rule, slot, order, known, a)
+    if spec.joins and any(not known[v].plain for v in node.inputs if v is not None and v in known):
+        return _joined(node, rule, slot, order, known, a)
+    done = _uniform(node, rule, order, spec.attr, order.inv[a])
     block = None if order.plain else order.block(a)
     if done is not None and block is not None:
         if not spec.along or not is_static_block(block):
             return None
-        for name in spec.along:
-            if not _param(node, rule, name, 0, block, done):
-                return None
+        params: Params = {}
+        if not all(_param(node, rule, name, 0, block, params) for name in spec.along):
+            return None
+        return Carried(done.ins, done.outs, done.attrs, _NONE, params)
     return done
 
 
-def _param(node: Node, rule: NodeRule, name: str, axis: int, block: Block, done: Carried) -> bool:
+Params = dict[int, dict[int, Block]]
+
+
+def _param(node: Node, rule: NodeRule, name: str, axis: int, block: Block, params: Params) -> bool:
     """Permute a constant parameter along one of its axes; False if it is not a constant of the right size."""
     i = rule.decl.position(name)
     v = node.inputs[i] if i < len(node.inputs) else None
@@ -227,20 +252,19 @@ def _param(node: Node, rule: NodeRule, name: str, axis: int, block: Block, done:
         total = total + segment_size(s)
     if v.tensor is None or v.tensor.ndim <= axis or v.tensor.shape[axis] != total:
         return False
-    done.params.setdefault(i, {})[axis] = block
+    params.setdefault(i, {})[axis] = block
     return True
 
 
-def _joined(
-    node: Node, rule: NodeRule, slot: int, order: Order, known: Known, a: int, attrs: dict[str, Any]
-) -> Carried | None:
+def _joined(node: Node, rule: NodeRule, slot: int, order: Order, known: Known, a: int) -> Carried | None:
     """Concat: inside the joined axis each input may have a block of its own."""
     mains = rule.main_inputs(node)
-    done = _uniform(node, rule, order.without(a), attrs)
+    base = order.without(a)
+    assert isinstance(rule.rule, Axis)
+    done = _uniform(node, rule, base, rule.rule.attr, base.inv[a])
     if done is None:
         return None
     ins: list[Order | None] = list(done.ins)
-    base = order.without(a)
     if slot < 0:
         block = order.block(a)
         if block is None:
@@ -269,7 +293,7 @@ def _joined(
             found = block_of(part)
             if found is not None:
                 ins[i] = order_of(base.perm, {**dict(base.blocks), a: found})
-        return None if left else Carried(ins, (order,), attrs)
+        return None if left else Carried(ins, (order,), done.attrs)
     segments: list[Any] = []
     for i in mains:
         v = node.inputs[i]
@@ -289,7 +313,7 @@ def _joined(
         return None
     block = block_of(segments)
     assert block is not None
-    return Carried(ins, (order_of(base.perm, {**dict(base.blocks), a: block}),), attrs)
+    return Carried(ins, (order_of(base.perm, {**dict(base.blocks), a: block}),), done.attrs)
 
 
 def _axes(node: Node, rule: NodeRule, slot: int, order: Order, known: Known) -> Carried | None:
@@ -339,7 +363,8 @@ def _per_axis(node: Node, rule: NodeRule, slot: int, order: Order, known: Known)
         if not isinstance(v, tuple) or len(v) != len(order.perm):
             return None
         attrs[name] = order.vector(v)
-    return None if order.blocks else _uniform(node, rule, order, attrs)
+    done = None if order.blocks else _uniform(node, rule, order)
+    return None if done is None else Carried(done.ins, done.outs, attrs)
 
 
 def _spread(order: Order, kept: Sequence[int], rank: int, hint: Order | None) -> Order | None:
@@ -405,24 +430,25 @@ def _last_axes(node: Node, rule: NodeRule, slot: int, order: Order, known: Known
     if done is None:
         return None
     sides: list[Order] = []
+    params: Params = {}
     for v, anchor, absorbs in ((x, slot >= 0, spec.absorbs_in), (y, slot < 0, spec.absorbs_out)):
         own = order if anchor else known.get(v)
         block = None if own is None or own.without(last) is not base else own.block(last)
         if block is not None:
             ok = bool(absorbs) and is_static_block(block)
-            trial = Carried((), ())
+            trial: Params = {}
             ok = ok and all(_param(node, rule, name, axis, block, trial) for name, axis in absorbs.items())
             if not ok:
                 if anchor:
                     return None
                 own = None
             else:
-                for i, by_axis in trial.params.items():
-                    done.params.setdefault(i, {}).update(by_axis)
+                for i, by_axis in trial.items():
+                    params.setdefault(i, {}).update(by_axis)
         sides.append(base if block is None or own is None else own)
     ins: list[Order | None] = list(done.ins)
     ins[mains[0]] = sides[0]
-    return Carried(ins, (sides[1],), {}, {}, done.params)
+    return Carried(ins, (sides[1],), _NONE, _NONE, params)
 
 
 def _reshape(node: Node, rule: NodeRule, slot: int, order: Order, known: Known) -> Carried | None:
@@ -506,6 +532,10 @@ def to_layout(node: Node, rule: NodeRule, wanted: str) -> Carried | None:
     current = node.attrs[spec.attr]
     if current not in spec.forms or wanted not in spec.forms:
         return None
+    key = (current, wanted, *[_rank(v) for v in node.inputs], -2, *[_rank(v) for v in node.outputs])
+    found = rule.alike.get(key)
+    if found is not None:
+        return found
     named = spec.forms[current]
     args = rule.decl.inputs
     ins: list[Order | None] = []
@@ -525,7 +555,8 @@ def to_layout(node: Node, rule: NodeRule, wanted: str) -> Carried | None:
         if order is None and name in named:
             return None
         outs.append(order)
-    return Carried(ins, outs, {spec.attr: wanted})
+    done = rule.alike[key] = Carried(tuple(ins), tuple(outs), {spec.attr: wanted})
+    return done
 
 
 def _layout(node: Node, rule: NodeRule, slot: int, order: Order, known: Known) -> Carried | None:
