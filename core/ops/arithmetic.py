@@ -181,13 +181,12 @@ for _name, _fn, _doc in [
 def _shift(up: bool) -> Function:
     """A shift in the width of x; bits shifted out are lost.
 
-    A count of the width or more, which C leaves undefined, gives 0 (-1 for a negative x shifted right).
+    A count that is negative, or the width or more, which C leaves undefined, gives 0 (-1 for a negative x shifted right).
     """
 
     def fn(x: Array, y: Array) -> Array:
-        if (np.asarray(y) < 0).any():
-            raise ValueError("a shift count is negative")
-        out: Array = np.left_shift(x, y) if up else np.right_shift(x, y)
+        count = np.where(y < 0, 8 * x.dtype.itemsize, y).astype(y.dtype)
+        out: Array = np.left_shift(x, count) if up else np.right_shift(x, count)
         return out
 
     return fn

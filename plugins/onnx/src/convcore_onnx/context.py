@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-
 from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim, Shape
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph, Value
+
 try:
     from convcore.passes.shapes import ShapeTracker
 except ImportError:

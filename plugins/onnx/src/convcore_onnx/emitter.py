@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-
 from convcore.errors import UnsupportedError
 from convcore.ir.dims import Dim, DimLike
 from convcore.ir.dtypes import DType
@@ -16,6 +15,7 @@ from convcore.passes.lower import emit_nodes
 from convcore.rules import NotExpressible, RuleSet, unsupported
 
 from .rules.sizes import emit_size
+from .typecheck import result_types
 
 __all__ = ["Emitter", "OnnxNode", "OnnxRegion"]
 
@@ -54,6 +54,7 @@ class _Shared:
         self.reserved: dict[str, bool] = {}
         self.consts: dict[Any, str] = {}
         self.domains: dict[str, int] = {}
+        self.types: dict[str, DType] = {}
 
 
 class Emitter:
@@ -129,6 +130,8 @@ class Emitter:
     def bind(self, v: Value, name: str) -> str:
         """Let an IR value be known by a name."""
         self._put(self.bound, v, name)
+        if v.dtype is not None:
+            self._put(self.shared.types, name, v.dtype)
         return name
 
     # ---- EmitContext
@@ -199,17 +202,27 @@ class Emitter:
         ins = ["" if i is None else i for i in inputs]
         while ins and not ins[-1]:
             ins.pop()
+        types = [] if domain else result_types(op_type, self.opset, [self.dtype_of(i) for i in ins], attrs)
         if outputs:
             outs = ["" if v is None else self.bind(v, self.own_name(v.name)) for v in outputs]
         else:
             base = name or op_type
             outs = [self.fresh(f"{base}/out" if n_outputs == 1 else f"{base}/out{i}") for i in range(n_outputs)]
+        for i, out in enumerate(outs if types else ()):
+            made = types[min(i, len(types) - 1)]
+            if made is not None and out and self.shared.types.get(out) is None:
+                self._put(self.shared.types, out, made)
         node_name = self._fresh(self.shared.node_names, name or op_type)
         if domain:
             self._put(self.shared.domains, domain, 1)
         clean = {k: v for k, v in attrs.items() if v is not None}
         self.nodes.append(OnnxNode(op_type, ins, outs, clean, node_name, domain))
         return outs
+
+    def dtype_of(self, name: str) -> DType | None:
+        """The element type of a value, None where it is not known."""
+        held = self.shared.weights.get(name)
+        return self.shared.types.get(name) if held is None else held[0].dtype
 
     # ---- sizes as data
     def size(self, d: DimLike) -> str:

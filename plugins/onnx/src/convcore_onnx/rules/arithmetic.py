@@ -245,10 +245,21 @@ def emit_trunc(e: Any, node: Node) -> None:
     s.last("Where", s.Less(x, s.const(0, dtype_known(x))), s.Ceil(x), s.Floor(x))
 
 
-@RULES.emit("isfinite", foreign=("IsNaN", "IsInf"))
+def _infinite(s: Steps, x: Value) -> Any:
+    return s.Equal(s.Abs(x), s.const(math.inf, dtype_known(x)))
+
+
+@RULES.emit("isinf", priority=-1, foreign=("Abs", "Equal"))
+def emit_isinf(e: Any, node: Node) -> None:
+    """IsInf takes float32 and float64 only before opset 20."""
+    s = Steps(e, node)
+    s.last("Identity", _infinite(s, node.inputs[0]))
+
+
+@RULES.emit("isfinite", foreign=("IsNaN", "Abs", "Equal"))
 def emit_isfinite(e: Any, node: Node) -> None:
     s = Steps(e, node)
-    s.last("Not", s.Or(s.IsNaN(node.inputs[0]), s.IsInf(node.inputs[0])))
+    s.last("Not", s.Or(s.IsNaN(node.inputs[0]), _infinite(s, node.inputs[0])))
 
 
 @RULES.emit("not_equal", foreign=("Equal", "Not"))

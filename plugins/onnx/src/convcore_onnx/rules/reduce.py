@@ -94,7 +94,7 @@ for _type, _op in {"ReduceMax": "any", "ReduceMin": "all"}.items():
 
 @RULES.emit("any", "all", foreign=("ReduceMax", "ReduceMin"))
 def emit_of_booleans(e: Any, node: Node) -> None:
-    """The largest (or smallest) of 0 and 1; booleans are allowed from opset 20, before it they pass through int32."""
+    """The largest (or smallest) of 0 and 1; before opset 20 as int32, of which the largest of none is below 0."""
     s = Steps(e, node)
     x, axes = s.handle(node.inputs[0]), node.attrs["axes"]
     kind = "ReduceMax" if node.op == "any" else "ReduceMin"
@@ -108,7 +108,7 @@ def emit_of_booleans(e: Any, node: Node) -> None:
     ins = [] if old or axes is None else [s.ints(*axes)]
     if e.version is not None and e.version < 20:
         y = s.add(kind, s.Cast(x, to=6), *ins, **keep)
-        s.last("Cast", y, to=9)
+        s.last("Greater", y, s.const(0, DType.INT32))
     else:
         s.last(kind, x, *ins, **keep)
 

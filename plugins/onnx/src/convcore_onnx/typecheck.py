@@ -1,0 +1,76 @@
+"""Whether an operator of an opset takes the element types it is given, from the schemas of the installed onnx."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from convcore.ir.dtypes import DType
+from convcore.rules import NotExpressible
+
+from .dtypes import DTYPES
+
+__all__ = ["result_types"]
+
+_NAMES = {DType.FLOAT32: "float", DType.FLOAT64: "double"}
+_TEXT = {d: f"tensor({_NAMES.get(d, d.value)})" for d in DTYPES.values()}
+_DTYPES = {text: d for d, text in _TEXT.items()}
+
+
+class _Signature:
+    """Types of inputs and outputs: a name of a constraint, or a type; what each constraint allows."""
+
+    __slots__ = ("allowed", "inputs", "outputs", "variadic")
+
+    def __init__(self, schema: Any) -> None:
+        self.inputs = tuple((i.type_str, i.name) for i in schema.inputs)
+        self.variadic = bool(schema.inputs) and "Variadic" in str(schema.inputs[-1].option)
+        self.outputs = tuple(o.type_str for o in schema.outputs)
+        self.allowed = {c.type_param_str: frozenset(c.allowed_type_strs) for c in schema.type_constraints}
+
+
+@lru_cache(maxsize=4096)
+def _signature(type: str, version: int) -> _Signature | None:
+    import onnx.defs
+
+    try:
+        return _Signature(onnx.defs.get_schema(type, version, ""))
+    except onnx.defs.SchemaError:
+        return None
+
+
+def _newer(type: str, version: int, i: int, text: str) -> int | None:
+    """The first opset that allows it."""
+    import onnx.defs
+
+    for v in range(version + 1, onnx.defs.onnx_opset_version() + 1):
+        s = _signature(type, v)
+        if s is not None and i < len(s.inputs) and text in s.allowed.get(s.inputs[i][0], ()):
+            return v
+    return None
+
+
+def result_types(type: str, version: int, types: Sequence[DType | None], attrs: Mapping[str, Any]) -> list[DType | None]:
+    """The element types of the outputs (None: not told by the schema).
+
+    NotExpressible when the operator does not exist in this opset or does not take one of the inputs' types.
+    """
+    s = _signature(type, version)
+    if s is None:
+        raise NotExpressible(f"{type} does not exist in opset {version}")
+    bound: dict[str, DType] = {}
+    for k, d in enumerate(types):
+        i = min(k, len(s.inputs) - 1) if s.variadic else k
+        if d is None or not 0 <= i < len(s.inputs):
+            continue
+        kind, name = s.inputs[i]
+        text, allowed = _TEXT[d], s.allowed.get(kind)
+        if text not in (allowed if allowed is not None else (kind,)):
+            since = _newer(type, version, i, text)
+            raise NotExpressible(f"{type} takes no {d} as {name}" + (f" before opset {since}" if since else ""))
+        bound.setdefault(kind, d)
+    to = attrs.get("to") if type in ("Cast", "BitCast") else None
+    if to is not None:
+        return [DTYPES.get(int(to))]
+    return [bound.get(kind, _DTYPES.get(kind)) for kind in s.outputs]
