@@ -22,9 +22,7 @@ CONTROL = OpSet("control")
 Shapes = list[tuple[DType | None, Shape | None]]
 
 
-def _check_region(
-    c: InferContext, region: Graph, given: Sequence[tuple[DType | None, Shape | None]], what: str
-) -> None:
+def _check_region(c: InferContext, region: Graph, given: Sequence[tuple[DType | None, Shape | None]], what: str) -> None:
     """The region's inputs must fit what they are bound to."""
     if len(region.inputs) != len(given):
         c.fail(f"{what} takes {len(region.inputs)} inputs, is given {len(given)}")
@@ -159,7 +157,8 @@ def _stack(rows: list[list[Array]], body: Any, skip: int, axes: Any = None, reve
 
 CONTROL.op(
     "scan", "values*",
-    "values = states, scanned, captures. For t over the scanned axis: body(states, slices at t, captures) gives the new states and "
+    "values = states, scanned, captures. For t over the scanned axis: body(states, slices at t, captures) gives the new states "
+    "and "
     "one slice per stacked output. Results: final states, then the stacked outputs. ``reverse`` (0 or 1 per scanned input) takes "
     "slices from the end; ``out_reverse`` puts the first step's slice last.",
     outputs="ys*", regions=1,
@@ -198,7 +197,8 @@ def _if(cond: Array, *captures: Array, run: Any) -> Any:
 
 
 CONTROL.op(
-    "if", "cond:bool, captures*", "The outputs of the first region where cond (a scalar) holds, else of the second; both take the captures.",
+    "if", "cond:bool, captures*", "The outputs of the first region where cond (a scalar) holds, else of the second; both take "
+    "the captures.",
     outputs="ys*", regions=2, infer=_if_shape, reference=_if,
 )  # fmt: skip
 
@@ -241,7 +241,8 @@ def _loop(trip_count: Array | None, cond: Array | None, *values: Array, n_states
 
 CONTROL.op(
     "loop", "trip_count:int?, cond:bool?, values*",
-    "values = states, captures. While the condition holds (and fewer than trip_count steps are done): body(step, condition, states, "
+    "values = states, captures. While the condition holds (and fewer than trip_count steps are done): body(step, condition, "
+    "states, "
     "captures) gives the next condition, the new states and slices. Results: final states, then the slices stacked along axis 0 "
     "(ONNX Loop). Without trip_count and condition it does not end by itself.",
     outputs="ys*", regions=1, attrs={"n_states": Attr("int")}, infer=_loop_shape, reference=_loop,

@@ -75,7 +75,8 @@ CONV.op(
     axes=CHANNELS("x", "y"),
     samples=[
         Sample((2, 3, 11, 13), (5, 3, 3, 2), (5,), strides=(2, 1), pads=((1, 2), (0, 1))),
-        Sample((2, 11, 13, 6), (4, 3, 3, 5), groups=2, dilations=(2, 1), layout="channels_last", pads="same_upper", strides=(2, 3)),
+        Sample((2, 11, 13, 6), (4, 3, 3, 5), groups=2, dilations=(2, 1), layout="channels_last", pads="same_upper", strides=(2,
+        3)),
         Sample((2, 7, 5), (5, 1, 3), groups=5, layout="channels_last"),
         Sample((2, 3, 11, 7), (6, 1, 3, 2), groups=3, strides=(2, 1), pads="same_lower"),
         Sample((1, 2, 5, 7, 6), (3, 2, 2, 3, 2), (3,)),
@@ -132,7 +133,8 @@ def _transpose_shape(c: InferContext) -> Shapes:
 CONV.op(
     "conv_transpose", "x:float, w:float, b:float?",
     "The adjoint of conv. x (N, C, *spatial) or (N, *spatial, C), w (C, out / groups, *kernel), b (out). Size per axis: "
-    "(n - 1) * stride + dilation * (k - 1) + 1 + output_padding - pad_begin - pad_end; with same_*: output_shape, default n * stride.",
+    "(n - 1) * stride + dilation * (k - 1) + 1 + output_padding - pad_begin - pad_end; with same_*: output_shape, default n * "
+    "stride.",
     attrs={
         **CONV_ATTRS,
         "output_padding": Attr("ints", None, doc="elements added at the end of each spatial axis (default 0)"),
@@ -235,7 +237,8 @@ def _im2col_body(b: Any, x: Any, *, kernel: Any, strides: Any, dilations: Any, p
 
 CONV.op(
     "im2col", "x:number",
-    "The patches a convolution sees, as channels: (N, C * prod(kernel), *out); C varies slowest, then the kernel's axes (Caffe Im2col).",
+    "The patches a convolution sees, as channels: (N, C * prod(kernel), *out); C varies slowest, then the kernel's axes (Caffe "
+    "Im2col).",
     attrs={"kernel": Attr("ints"), **{k: CONV_ATTRS[k] for k in ("strides", "dilations", "pads")}},
     infer=_im2col_shape, reference=im2col, body=_im2col_body, normalize=spatial_attrs("strides", "dilations", "pads"),
     samples=[Sample((2, 3, 11, 7), kernel=(3, 2), strides=(2, 1), pads=((1, 1), (0, 2)), dilations=(1, 3))],

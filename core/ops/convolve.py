@@ -15,15 +15,11 @@ __all__ = ["convolve", "convolve_transpose", "im2col"]
 WORKSPACE = 1 << 26  # bytes of gathered patches at a time
 
 
-def _sizes(
-    x: Array, axes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
-) -> list[int]:
+def _sizes(x: Array, axes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> list[int]:
     return [(x.shape[a] - d * (k - 1) - 1) // s + 1 for a, k, s, d in zip(axes, kernel, strides, dilations)]
 
 
-def _depthwise(
-    x: Array, w: Array, axes: Sequence[int], first: bool, strides: Any, dilations: Any, out: Sequence[int]
-) -> Array:
+def _depthwise(x: Array, w: Array, axes: Sequence[int], first: bool, strides: Any, dilations: Any, out: Sequence[int]) -> Array:
     """One input channel per group: every position of the kernel scales a view of x."""
     groups = x.shape[1 if first else -1]
     m = w.shape[0] // groups
@@ -156,8 +152,4 @@ def im2col(x: Array, *, kernel: Any, strides: Any, dilations: Any, pads: Any) ->
     for tap, view in taps(x, axes, kernel, strides, dilations, out):
         at: tuple[Any, ...] = (slice(None), slice(None), *tap)
         y[at] = view
-    return (
-        y.reshape(x.shape[0], -1, *out)
-        if y.size
-        else np.empty((x.shape[0], x.shape[1] * math.prod(kernel), *out), x.dtype)
-    )
+    return y.reshape(x.shape[0], -1, *out) if y.size else np.empty((x.shape[0], x.shape[1] * math.prod(kernel), *out), x.dtype)

@@ -11,6 +11,7 @@ from .conv import CONV
 from .image import IMAGE
 from .indexing import INDEXING
 from .linear import LINEAR
+from .lrn import LRN
 from .norm import NORM
 from .pool import POOL
 from .quant import QUANT
@@ -29,6 +30,7 @@ FAMILIES = (
     CONV,
     POOL,
     NORM,
+    LRN,
     RNN,
     CONTROL,
     IMAGE,

@@ -76,15 +76,18 @@ def _resize_shape(c: InferContext) -> Shapes:
 
 IMAGE.op(
     "resize", "x:number",
-    "Interpolated over the spatial axes. sizes: the sizes of the result (None keeps one); scales: output / input, sizes floor(n * "
+    "Interpolated over the spatial axes. sizes: the sizes of the result (None keeps one); scales: output / input, sizes "
+    "floor(n * "
     "scale). With both, sizes are the result's and scales place the samples. Coordinates and rounding are those of ONNX Resize; "
     "linear and cubic are separable (bilinear, bicubic), cubic_a is Keys' a (-0.75 PyTorch, -0.5 TensorFlow and PIL). Elements "
-    "outside repeat the edge unless exclude_outside; antialias stretches the filter when shrinking (with exclude_outside as PIL, PyTorch).",
+    "outside repeat the edge unless exclude_outside; antialias stretches the filter when shrinking (with exclude_outside as "
+    "PIL, PyTorch).",
     attrs={
         "sizes": Attr("dims", None), "scales": Attr("floats", None),
         "mode": Attr("str", "nearest", ("nearest", "linear", "cubic")), "coordinates": Attr("str", "half_pixel", COORDINATES),
         "nearest": Attr("str", "round_prefer_floor", ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")),
-        "cubic_a": Attr("float", -0.75), "exclude_outside": Attr("bool", False), "antialias": Attr("bool", False), "layout": LAYOUT,
+        "cubic_a": Attr("float", -0.75), "exclude_outside": Attr("bool", False), "antialias": Attr("bool", False),
+        "layout": LAYOUT,
     },
     infer=_resize_shape, reference=resize, normalize=_resize_attrs, axes=CHANNELS("x", "y"),
     samples=[
@@ -93,7 +96,8 @@ IMAGE.op(
         Sample((2, 3, 5, 7), sizes=(11, 4), mode="linear", coordinates="align_corners"),
         Sample((2, 3, 5, 7), sizes=(13, 4), mode="cubic", exclude_outside=True),
         Sample((2, 3, 11, 13), sizes=(5, 17), mode="linear", antialias=True, exclude_outside=True),
-        Sample((2, 3, 11), sizes=(None,)), Sample((2, 3, 5, 7, 11), scales=(2.0, 0.5, 0.75), mode="linear", coordinates="half_pixel_symmetric"),
+        Sample((2, 3, 11), sizes=(None,)), Sample((2, 3, 5, 7, 11), scales=(2.0, 0.5, 0.75), mode="linear",
+        coordinates="half_pixel_symmetric"),
         Sample((2, 3, 5, 7), sizes=(8, None), scales=(1.7, 2.0), coordinates="tf_half_pixel_for_nn", nearest="floor"),
     ],
 )  # fmt: skip
@@ -133,10 +137,12 @@ def _upsample_body(b: Any, x: Any, *, scales: Any, layout: str) -> Any:
 
 
 IMAGE.op(
-    "upsample_nearest", "x", "Every element repeated scales[i] times along spatial axis i (Keras UpSampling, torch nearest by an integer).",
+    "upsample_nearest", "x", "Every element repeated scales[i] times along spatial axis i (Keras UpSampling, torch nearest by "
+    "an integer).",
     attrs={"scales": Attr("ints"), "layout": LAYOUT}, infer=_upsample_shape, reference=_upsample, body=_upsample_body,
     normalize=_upsample_attrs, axes=CHANNELS("x", "y"),
-    samples=[Sample((2, 3, 5, 7), scales=(2, 3)), Sample((2, 5, 7, 3), scales=(3, 1), layout="channels_last"), Sample((2, 5, 3), scales=(1,))],
+    samples=[Sample((2, 3, 5, 7), scales=(2, 3)), Sample((2, 5, 7, 3), scales=(3, 1), layout="channels_last"), Sample((2, 5,
+    3), scales=(1,))],
 )  # fmt: skip
 
 
@@ -152,10 +158,13 @@ def _grid_shape(c: InferContext) -> Shapes:
 
 IMAGE.op(
     "grid_sample", "x:float, grid:float",
-    "x (N, C, *spatial) read at grid (N, *out, d): last axis (x, y[, z]), -1 to 1 across the image, edges at element centres with "
-    "align_corners, at outer borders without (torch grid_sample, ONNX GridSample). Nearest rounds halves to even; cubic is Keys' with a = -0.75.",
+    "x (N, C, *spatial) read at grid (N, *out, d): last axis (x, y[, z]), -1 to 1 across the image, edges at element centres "
+    "with "
+    "align_corners, at outer borders without (torch grid_sample, ONNX GridSample). Nearest rounds halves to even; cubic is "
+    "Keys' with a = -0.75.",
     attrs={
-        "mode": Attr("str", "linear", ("linear", "nearest", "cubic")), "padding": Attr("str", "zeros", ("zeros", "border", "reflection")),
+        "mode": Attr("str", "linear", ("linear", "nearest", "cubic")), "padding": Attr("str", "zeros", ("zeros", "border",
+        "reflection")),
         "align_corners": Attr("bool", False),
     },
     infer=_grid_shape, reference=grid_sample,

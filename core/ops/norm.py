@@ -9,10 +9,8 @@ import numpy as np
 
 from ..ir.dims import Shape
 from ..ir.dtypes import DType
-from .axes import CHANNELS, Axes, Axis
-from .conv import LAYOUT
+from .axes import Axes, Axis
 from .declare import Attr, AxesAttr, AxisAttr, InferContext, OpSet, Sample
-from .pooling import avg_pool
 from .windows import Array, compute_dtype
 
 NORM = OpSet("norm")
@@ -68,9 +66,7 @@ def _per_channel(*names: str) -> Any:
     return infer
 
 
-def _batch_norm(
-    x: Array, scale: Array | None, bias: Array | None, mean: Array, var: Array, epsilon: float, axis: int
-) -> Array:
+def _batch_norm(x: Array, scale: Array | None, bias: Array | None, mean: Array, var: Array, epsilon: float, axis: int) -> Array:
     z = _wide(x)
     factor = 1 / np.sqrt(var.astype(z.dtype, copy=False) + np.asarray(epsilon, z.dtype))
     if scale is not None:
@@ -151,7 +147,8 @@ def _layer_norm_body(b: Any, x: Any, scale: Any = None, bias: Any = None, *, axe
 
 NORM.op(
     "layer_norm", "x:float, scale:float?, bias:float?",
-    "(x - mean) / sqrt(variance + epsilon) * scale + bias, moments over ``axes``; scale and bias are shaped as those axes, in that order.",
+    "(x - mean) / sqrt(variance + epsilon) * scale + bias, moments over ``axes``; scale and bias are shaped as those axes, in "
+    "that order.",
     attrs={"axes": AxesAttr(), "epsilon": EPSILON}, infer=_over_axes, reference=_layer_norm, body=_layer_norm_body,
     axes=Axes("axes", keepdims=True, fixed=("scale", "bias")),
     samples=[
@@ -177,7 +174,8 @@ NORM.op(
     "rms_norm", "x:float, scale:float?", "x / sqrt(mean(x^2) + epsilon) * scale, the mean over ``axes``.",
     attrs={"axes": AxesAttr(), "epsilon": EPSILON}, infer=_over_axes, reference=_rms_norm, body=_rms_norm_body,
     axes=Axes("axes", keepdims=True, fixed=("scale",)),
-    samples=[Sample((2, 3, 5), (5,), axes=(-1,), epsilon=1e-3), Sample((2, 3, 5, 7), (7, 3), axes=(3, 1), epsilon=1e-5), Sample((2, 3), axes=(1,), epsilon=0.1)],
+    samples=[Sample((2, 3, 5), (5,), axes=(-1,), epsilon=1e-3), Sample((2, 3, 5, 7), (7, 3), axes=(3, 1), epsilon=1e-5),
+    Sample((2, 3), axes=(1,), epsilon=0.1)],
 )  # fmt: skip
 
 
@@ -212,9 +210,7 @@ def _group_norm(
     return np.asarray(y, x.dtype)
 
 
-def _group_norm_body(
-    b: Any, x: Any, scale: Any = None, bias: Any = None, *, groups: int, epsilon: float, axis: int
-) -> Any:
+def _group_norm_body(b: Any, x: Any, scale: Any = None, bias: Any = None, *, groups: int, epsilon: float, axis: int) -> Any:
     s = x.shape
     b.require(s is not None and None not in s, "group_norm: the sizes of x must be known, if only by name")
     if groups > 1:
@@ -236,7 +232,8 @@ NORM.op(
     attrs={"groups": Attr("int"), "epsilon": EPSILON, "axis": AxisAttr(1)}, infer=_group_shape, reference=_group_norm,
     body=_group_norm_body, axes=Axis("axis", fixed=("scale", "bias"), stay=(0,)),
     samples=[
-        Sample((2, 6, 5, 7), (6,), (6,), groups=3, epsilon=1e-3, axis=1), Sample((3, 5, 7, 4), (4,), groups=2, epsilon=1e-5, axis=-1),
+        Sample((2, 6, 5, 7), (6,), (6,), groups=3, epsilon=1e-3, axis=1), Sample((3, 5, 7, 4), (4,), groups=2, epsilon=1e-5,
+        axis=-1),
         Sample((2, 3, 5), None, (3,), groups=1, epsilon=1e-5, axis=1),
     ],
 )  # fmt: skip
@@ -248,9 +245,7 @@ def _instance_shape(c: InferContext) -> Shapes:
     return list(_per_channel("scale", "bias")(c))
 
 
-def _instance_norm(
-    x: Array, scale: Array | None = None, bias: Array | None = None, *, epsilon: float, axis: int
-) -> Array:
+def _instance_norm(x: Array, scale: Array | None = None, bias: Array | None = None, *, epsilon: float, axis: int) -> Array:
     return _group_norm(x, scale, bias, groups=x.shape[axis], epsilon=epsilon, axis=axis)
 
 
@@ -264,96 +259,13 @@ def _instance_norm_body(b: Any, x: Any, scale: Any = None, bias: Any = None, *, 
 
 NORM.op(
     "instance_norm", "x:float, scale:float?, bias:float?",
-    "Per sample (axis 0) and channel: (x - mean) / sqrt(variance + epsilon) over the other axes, then scale and bias per channel.",
+    "Per sample (axis 0) and channel: (x - mean) / sqrt(variance + epsilon) over the other axes, then scale and bias per "
+    "channel.",
     attrs={"epsilon": EPSILON, "axis": AxisAttr(1)}, infer=_instance_shape, reference=_instance_norm, body=_instance_norm_body,
     axes=Axis("axis", fixed=("scale", "bias"), along=("scale", "bias"), stay=(0,)),
     samples=[Sample((2, 3, 5, 7), (3,), (3,), epsilon=1e-3, axis=1), Sample((2, 5, 7, 3), (3,), epsilon=1e-5, axis=-1)],
 )  # fmt: skip
 
-
-def _lrn(x: Array, size: int, alpha: float, beta: float, bias: float, axis: int) -> Array:
-    z = np.square(_wide(x))
-    begin, n = (size - 1) // 2, x.shape[axis]
-    pads = [(0, 0)] * x.ndim
-    pads[axis] = (begin, size - 1 - begin)
-    z = np.moveaxis(np.pad(z, pads), axis, 0)
-    total = np.moveaxis(np.add.reduce([z[i : i + n] for i in range(size)]), 0, axis)
-    return np.asarray(x / (bias + np.asarray(alpha / size, z.dtype) * total) ** np.asarray(beta, z.dtype), x.dtype)
-
-
-def _lrn_body(b: Any, x: Any, *, size: int, alpha: float, beta: float, bias: float, axis: int) -> Any:
-    _known_rank(b, x, "lrn")
-    rank, n = len(x.shape), x.shape[axis]
-    b.require(n is not None, "lrn: the number of channels must be known, if only by name")
-    begin = (size - 1) // 2
-    pads = [(0, 0)] * rank
-    pads[axis] = (begin, size - 1 - begin)
-    square = b.pad(b.square(x), pads=pads)
-    total = None
-    for i in range(size):
-        starts: list[Any] = [0] * rank
-        stops: list[Any] = [None] * rank
-        starts[axis], stops[axis] = i, n + i
-        part = b.slice(square, starts=starts, stops=stops, steps=[1] * rank)
-        total = part if total is None else b.add(total, part)
-    base = b.add(b.mul(total, b.like(x, alpha / size)), b.like(x, bias))
-    return b.div(x, b.pow(base, b.like(x, beta)))
-
-
-def _positive_size(c: InferContext) -> Shapes:
-    if c["size"] < 1:
-        c.fail(f"size={c['size']} must be positive")
-    return [(c.dtype("x"), c.shape("x"))]
-
-
-NORM.op(
-    "lrn", "x:float",
-    "Across channels: x / (bias + alpha / size * sum(x^2))^beta, the sum over ``size`` neighbours from (size - 1) // 2 before.",
-    attrs={"size": Attr("int"), "alpha": Attr("float"), "beta": Attr("float"), "bias": Attr("float"), "axis": AxisAttr(1)},
-    infer=_positive_size, reference=_lrn, body=_lrn_body, axes=Axis("axis"),
-    samples=[
-        Sample((2, 7, 3, 5), size=5, alpha=0.7, beta=0.75, bias=1.5, axis=1), Sample((2, 3, 5, 7), size=4, alpha=0.3, beta=0.6, bias=2.0, axis=-1),
-        Sample((2, 3, 5), size=7, alpha=0.9, beta=0.5, bias=1.0, axis=1),
-    ],
-)  # fmt: skip
-
-
-def _within_shape(c: InferContext) -> Shapes:
-    c.rank("x", 4)
-    if c["size"] < 1 or c["size"] % 2 == 0:
-        c.fail(f"size={c['size']} must be odd")
-    return [(c.dtype("x"), c.shape("x"))]
-
-
-def _within_window(size: int) -> dict[str, Any]:
-    half = (size - 1) // 2
-    return {
-        "kernel": (size, size),
-        "strides": (1, 1),
-        "dilations": (1, 1),
-        "pads": ((half, half),) * 2,
-        "count_include_pad": True,
-    }
-
-
-def _lrn_within(x: Array, size: int, alpha: float, beta: float, layout: str) -> Array:
-    z = np.square(_wide(x))
-    mean = avg_pool(z, **_within_window(size), ceil_mode="floor", layout=layout)
-    return np.asarray(x * (1 + np.asarray(alpha, z.dtype) * mean) ** np.asarray(-beta, z.dtype), x.dtype)
-
-
-def _lrn_within_body(b: Any, x: Any, *, size: int, alpha: float, beta: float, layout: str) -> Any:
-    mean = b.avg_pool(b.square(x), **_within_window(size), layout=layout)
-    base = b.add(b.mul(mean, b.like(x, alpha)), b.like(x, 1.0))
-    return b.mul(x, b.pow(base, b.like(x, -beta)))
-
-
-NORM.op(
-    "lrn_within", "x:float", "Within each channel: x * (1 + alpha / size^2 * sum(x^2))^-beta over size x size with zeros (Caffe WITHIN_CHANNEL).",
-    attrs={"size": Attr("int"), "alpha": Attr("float"), "beta": Attr("float"), "layout": LAYOUT},
-    infer=_within_shape, reference=_lrn_within, body=_lrn_within_body, axes=CHANNELS("x", "y"),
-    samples=[Sample((2, 3, 5, 7), size=3, alpha=0.7, beta=0.75), Sample((2, 5, 7, 3), size=5, alpha=0.7, beta=0.5, layout="channels_last")],
-)  # fmt: skip
 
 _L2_MODES = ("max_square", "max_norm", "add_square")
 
@@ -400,11 +312,7 @@ def _lp(x: Array, axis: int, p: int) -> Array:
 
 
 def _lp_norm_body(b: Any, x: Any, *, axis: int, p: int) -> Any:
-    norm = (
-        b.sum(b.abs(x), axes=(axis,), keepdims=True)
-        if p == 1
-        else b.sqrt(b.sum(b.square(x), axes=(axis,), keepdims=True))
-    )
+    norm = b.sum(b.abs(x), axes=(axis,), keepdims=True) if p == 1 else b.sqrt(b.sum(b.square(x), axes=(axis,), keepdims=True))
     return b.div(x, b.where(b.equal(norm, b.like(x, 0)), b.like(x, 1), norm))
 
 
@@ -434,7 +342,8 @@ def _mvn_body(b: Any, x: Any, *, axes: Any, epsilon: float, epsilon_on: str, nor
 
 NORM.op(
     "mean_variance_norm", "x:float",
-    "x minus its mean over ``axes``, divided by sqrt(variance) + epsilon (epsilon_on std: Caffe, ONNX) or sqrt(variance + epsilon).",
+    "x minus its mean over ``axes``, divided by sqrt(variance) + epsilon (epsilon_on std: Caffe, ONNX) or sqrt(variance + "
+    "epsilon).",
     attrs={
         "axes": AxesAttr(), "epsilon": Attr("float", doc="added to the deviation or the variance"),
         "epsilon_on": Attr("str", "std", ("std", "var")), "normalize_variance": Attr("bool", True),

@@ -56,19 +56,9 @@ POOL_ATTRS = {
 def _pool_attrs(attrs: dict[str, Any], inputs: Sequence[Value | None]) -> None:
     spatial_attrs("kernel", "strides", "dilations", "pads")(attrs, inputs)
     pads = attrs["pads"]
-    if (
-        attrs["ceil_mode"] == "ceil_full"
-        and pads is not None
-        and (isinstance(pads, str) or any(p != (0, 0) for p in pads))
-    ):
-        raise ShapeError(
-            "ceil_full (Caffe without padding) allows no pads: with padding Caffe's windows are those of ceil"
-        )
-    if (
-        pads is not None
-        and not isinstance(pads, str)
-        and any(isinstance(p, int) and p < 0 for pair in pads for p in pair)
-    ):
+    if attrs["ceil_mode"] == "ceil_full" and pads is not None and (isinstance(pads, str) or any(p != (0, 0) for p in pads)):
+        raise ShapeError("ceil_full (Caffe without padding) allows no pads: with padding Caffe's windows are those of ceil")
+    if pads is not None and not isinstance(pads, str) and any(isinstance(p, int) and p < 0 for pair in pads for p in pair):
         raise ShapeError(f"pads={pads} must not be negative")
 
 
@@ -81,7 +71,8 @@ def _sizes(x: Shape, attrs: Any) -> list[DimLike | None]:
     _, _, space = axis_sizes(x, attrs["layout"])
     pads = attrs["pads"]
     return [
-        pooled(n, attrs["kernel"][i], attrs["strides"][i], attrs["dilations"][i], pads if isinstance(pads, str) else pads[i], attrs["ceil_mode"])
+        pooled(n, attrs["kernel"][i], attrs["strides"][i], attrs["dilations"][i], pads if isinstance(pads, str) else pads[i],
+        attrs["ceil_mode"])
         for i, n in enumerate(space)
     ]  # fmt: skip
 
@@ -120,7 +111,8 @@ POOL.op(
     "Mean of each window. With count_include_pad the divisor counts padding, but never what overhangs the padded input.",
     attrs={**POOL_ATTRS, "count_include_pad": Attr("bool", False, doc="whether padding counts in the divisor")},
     infer=_pool_shape, reference=avg_pool, normalize=_pool_attrs, axes=CHANNELS("x", "y"),
-    samples=[*_samples(), *_samples(count_include_pad=True), Sample((2, 3, 7, 5), kernel=(2, 3), strides=(2, 3), ceil_mode="ceil_full")],
+    samples=[*_samples(), *_samples(count_include_pad=True), Sample((2, 3, 7, 5), kernel=(2, 3), strides=(2, 3),
+    ceil_mode="ceil_full")],
 )  # fmt: skip
 
 
@@ -200,9 +192,7 @@ POOL.op(
 def _adaptive_attrs(attrs: dict[str, Any], inputs: Sequence[Value | None]) -> None:
     x = inputs[0] if inputs else None
     if x is not None and x.rank is not None and len(attrs["output_size"]) != x.rank - 2:
-        raise ShapeError(
-            f"output_size={attrs['output_size']} must have one entry for each of {x.rank - 2} spatial axes"
-        )
+        raise ShapeError(f"output_size={attrs['output_size']} must have one entry for each of {x.rank - 2} spatial axes")
     if any(isinstance(n, int) and n < 1 for n in attrs["output_size"]):
         raise ShapeError(f"output_size={attrs['output_size']} must be positive")
 
@@ -242,9 +232,7 @@ def _adaptive_body(kind: str) -> Any:
             for begin, end in adaptive_bins(y.shape[a], o):
                 starts, stops = [0] * len(x.shape), [None] * len(x.shape)
                 starts[a], stops[a] = begin, end  # type: ignore[call-overload]
-                parts.append(
-                    reduce(b.slice(y, starts=starts, stops=stops, steps=[1] * len(x.shape)), axes=(a,), keepdims=True)
-                )
+                parts.append(reduce(b.slice(y, starts=starts, stops=stops, steps=[1] * len(x.shape)), axes=(a,), keepdims=True))
             y = b.concat(*parts, axis=a)
         return b.identity(x) if y is x else y
 

@@ -145,9 +145,7 @@ def avg_pool(
     return y.astype(x.dtype, copy=False)
 
 
-def lp_pool(
-    x: Array, *, kernel: Any, strides: Any, dilations: Any, pads: Any, ceil_mode: str, p: float, layout: str
-) -> Array:
+def lp_pool(x: Array, *, kernel: Any, strides: Any, dilations: Any, pads: Any, ceil_mode: str, p: float, layout: str) -> Array:
     windows = _Windows(x, spatial_axes(x, layout), kernel, strides, dilations, pads, ceil_mode)
     z = np.abs(x.astype(compute_dtype(x.dtype), copy=False)) ** np.asarray(p, compute_dtype(x.dtype))
     y = sum(view for _, view in windows.views(z, 0))

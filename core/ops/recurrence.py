@@ -66,7 +66,8 @@ def _clipper(clip: float | None) -> Callable[[Array], Array]:
 def lstm(
     x: Array, w: Array, r: Array, b: Array | None = None, h0: Array | None = None, c0: Array | None = None,
     mask: Array | None = None, lengths: Array | None = None, peephole: Array | None = None,
-    *, activation: str, recurrent_activation: str, output_activation: str | None, clip: float | None, input_forget: bool, **common: Any,
+    *, activation: str, recurrent_activation: str, output_activation: str | None, clip: float | None, input_forget: bool,
+    **common: Any,
 ) -> tuple[Array, ...]:  # fmt: skip
     cell, gate = _act(activation), _act(recurrent_activation)
     squash, bound = _act(output_activation or activation), _clipper(clip)

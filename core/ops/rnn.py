@@ -28,7 +28,9 @@ RNN = OpSet("rnn")
 Shapes = list[tuple[DType | None, Shape | None]]
 _ACTIVATION = Attr("str", "tanh", doc='name or "name(parameter, ...)" from rnn_activations')
 _GATE = Attr("str", "sigmoid", doc="activation of the gates")
-_CLIP = Attr("float", None, doc="bound on the inputs of the gates' activations (as onnxruntime 1.31 reads ONNX clip), None for none")
+_CLIP = Attr(
+    "float", None, doc="bound on the inputs of the gates' activations (as onnxruntime 1.31 reads ONNX clip), None for none"
+)
 _COMMON = {
     "hidden": Attr("int"),
     "direction": Attr("str", "forward", ("forward", "reverse", "bidirectional")),
@@ -84,7 +86,8 @@ def _samples(gates: int, n_states: int, tail: int, **attrs: Any) -> list[Sample]
         Sample((3, 5, 7), *weights(1, 2), hidden=2, **attrs),
         Sample((3, 5, 7), *weights(1, 2)[:2], None, *masked, hidden=2, direction="reverse", **attrs),
         Sample((3, 5, 7), *weights(2, 4), *masked, hidden=4, direction="bidirectional", zero_output_for_mask=True, **attrs),
-        Sample((5, 3, 7), *weights(2, 2), *[None] * tail, *[(2, 3, 2)] * n_states, hidden=2, direction="bidirectional", layout="time_major", **attrs),
+        Sample((5, 3, 7), *weights(2, 2), *[None] * tail, *[(2, 3, 2)] * n_states, hidden=2, direction="bidirectional",
+        layout="time_major", **attrs),
         Sample((5, 3, 7), *weights(2, 2), *lengths, hidden=2, direction="bidirectional", layout="time_major", **attrs),
     ]  # fmt: skip
 
@@ -101,9 +104,11 @@ RNN.op(
     },
     axes=TIME(x="NTC", y="NTC", mask="NT"),
     samples=[
-        *_samples(4, 2, 0), *_samples(4, 2, 0, activation="softsign", recurrent_activation="hard_sigmoid(0.2, 0.5)", clip=0.7)[:2],
+        *_samples(4, 2, 0), *_samples(4, 2, 0, activation="softsign", recurrent_activation="hard_sigmoid(0.2, 0.5)",
+        clip=0.7)[:2],
         Sample(
-            (3, 5, 7), (1, 8, 7), (1, 8, 2), (1, 8), (1, 3, 2), (1, 3, 2), None, None, (1, 6), hidden=2, output_activation="relu", input_forget=True
+            (3, 5, 7), (1, 8, 7), (1, 8, 2), (1, 8), (1, 3, 2), (1, 3, 2), None, None, (1, 6), hidden=2,
+            output_activation="relu", input_forget=True
         ),
         Sample((3, 5, 7), (1, 8, 7), (1, 8, 2), (1, 8), None, None, None, None, (1, 6), hidden=2),
     ],
@@ -112,7 +117,8 @@ RNN.op(
 RNN.op(
     "gru",
     "x:float, w:float, r:float, b:float?, rb:float?, h0:float?, mask:bool?, lengths:int?",
-    "Gates z, r, n: h = z h + (1 - z) n with n = act(x w_n + b_n + r (h r_n + rb_n)) when reset_after (ONNX linear_before_reset), "
+    "Gates z, r, n: h = z h + (1 - z) n with n = act(x w_n + b_n + r (h r_n + rb_n)) when reset_after (ONNX "
+    "linear_before_reset), "
     "else act(x w_n + b_n + (r h) r_n + rb_n).",
     outputs="y, h_n", reference=gru, body=gru_body, infer=_recurrent(3, 1),
     attrs={**_COMMON, "activation": _ACTIVATION, "recurrent_activation": _GATE, "clip": _CLIP, "reset_after": Attr("bool")},

@@ -73,7 +73,8 @@ def _one_direction(
 
 
 def _recurrent(
-    b: Any, x: Any, w: Any, bias: Any, states: Sequence[Any], mask: Any, lengths: Any, captures: Sequence[Mapping[str, Any]], cell: Cell,
+    b: Any, x: Any, w: Any, bias: Any, states: Sequence[Any], mask: Any, lengths: Any, captures: Sequence[Mapping[str, Any]],
+    cell: Cell,
     *, hidden: int, direction: str, layout: str, zero_output_for_mask: bool,
 ) -> tuple[Any, ...]:  # fmt: skip
     back = directions(direction)
@@ -89,13 +90,9 @@ def _recurrent(
         start = []
         for s in given:
             if s[d] is None:
-                b.require(
-                    x.shape[1] is not None, "the batch size must be known, if only by name, to start from zero states"
-                )
+                b.require(x.shape[1] is not None, "the batch size must be known, if only by name, to start from zero states")
             start.append(b.fill(shape=(x.shape[1], hidden), value=0.0, dtype=x.dtype) if s[d] is None else s[d])
-        y, final = _one_direction(
-            b, xw, start, valid, captures[d], cell, reverse, zero_output_for_mask or lengths is not None
-        )
+        y, final = _one_direction(b, xw, start, valid, captures[d], cell, reverse, zero_output_for_mask or lengths is not None)
         outputs.append(y)
         finals.append(final)
     y = outputs[0] if len(back) == 1 else b.concat(*outputs, axis=2)
@@ -140,14 +137,13 @@ def lstm_body(
 
     n = len(directions(direction))
     captures = [{"r": a, "peephole": p} for a, p in zip(_per_direction(b, r, n), _per_direction(b, peephole, n))]
-    return _recurrent(
-        b, x, w, bias, (h0, c0), mask, lengths, captures, cell, hidden=hidden, direction=direction, **common
-    )
+    return _recurrent(b, x, w, bias, (h0, c0), mask, lengths, captures, cell, hidden=hidden, direction=direction, **common)
 
 
 def gru_body(
     b: Any, x: Any, w: Any, r: Any, bias: Any = None, rb: Any = None, h0: Any = None, mask: Any = None, lengths: Any = None,
-    *, hidden: int, activation: str, recurrent_activation: str, clip: float | None, reset_after: bool, direction: str, **common: Any,
+    *, hidden: int, activation: str, recurrent_activation: str, clip: float | None, reset_after: bool, direction: str,
+    **common: Any,
 ) -> tuple[Any, ...]:  # fmt: skip
     act, gate = _applied(activation, clip), _applied(recurrent_activation, clip)
     n, sizes = len(directions(direction)), (2 * hidden, hidden)

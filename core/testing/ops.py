@@ -169,7 +169,9 @@ def check_axis_rule(decl: Op) -> None:
         attr(rule.attr, "str")
         choices = set(decl.attrs[rule.attr].choices)
         if choices != set(rule.forms):
-            raise CheckFailed(f"op {decl.name}: its axis rule knows the layouts {sorted(rule.forms)}, the attribute {sorted(choices)}")
+            raise CheckFailed(
+                f"op {decl.name}: its axis rule knows the layouts {sorted(rule.forms)}, the attribute {sorted(choices)}"
+            )
         for form, orders in rule.forms.items():
             unknown = set(orders) - names - set(decl.outputs)
             if unknown:

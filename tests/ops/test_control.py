@@ -260,15 +260,15 @@ V = ("float32", (3,))
 @pytest.mark.parametrize(
     "inner, kw, why",
     [
-        (dict(inputs=[("s", *V)]), {}, "takes 1 inputs, is given 2"),
-        (dict(inputs=[("s", *V), ("x", "float32", (4,))]), {}, "input 'x': 4 != 3"),
-        (dict(inputs=[("s", *V), ("x", "int32", (3,))]), {}, "input 'x' is int32, is given float32"),
-        (dict(inputs=[("s", *V), ("x", *V)], out=lambda b, s, x: [b.cast(s, to="int32")]), {}, "becomes int32"),
-        (dict(inputs=[("s", *V), ("x", *V)], out=lambda b, s, x: [b.concat(s, x, axis=0)]), {}, "becomes"),
-        (dict(inputs=[("s", *V), ("x", *V)]), {"n_scanned": 3}, "do not fit"),
-        (dict(inputs=[("s", *V), ("x", *V)]), {"scan_axis": (2,)}, "out of range"),
-        (dict(inputs=[("s", *V), ("x", *V)]), {"reverse": (0, 1)}, "one entry per scanned"),
-        (dict(inputs=[("s", *V), ("x", *V)]), {"out_axes": (0, 1)}, "one entry per stacked"),
+        ({"inputs": [("s", *V)]}, {}, "takes 1 inputs, is given 2"),
+        ({"inputs": [("s", *V), ("x", "float32", (4,))]}, {}, "input 'x': 4 != 3"),
+        ({"inputs": [("s", *V), ("x", "int32", (3,))]}, {}, "input 'x' is int32, is given float32"),
+        ({"inputs": [("s", *V), ("x", *V)], "out": lambda b, s, x: [b.cast(s, to="int32")]}, {}, "becomes int32"),
+        ({"inputs": [("s", *V), ("x", *V)], "out": lambda b, s, x: [b.concat(s, x, axis=0)]}, {}, "becomes"),
+        ({"inputs": [("s", *V), ("x", *V)]}, {"n_scanned": 3}, "do not fit"),
+        ({"inputs": [("s", *V), ("x", *V)]}, {"scan_axis": (2,)}, "out of range"),
+        ({"inputs": [("s", *V), ("x", *V)]}, {"reverse": (0, 1)}, "one entry per scanned"),
+        ({"inputs": [("s", *V), ("x", *V)]}, {"out_axes": (0, 1)}, "one entry per stacked"),
     ],
 )
 def test_scan_refuses(inner, kw, why):

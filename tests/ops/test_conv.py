@@ -148,9 +148,7 @@ def test_conv_transpose_same_with_a_kernel_below_the_stride_is_keras(monkeypatch
     x = rand(2, 7, 3)
     truth = keras.ops.convert_to_numpy(layer(x))
     kernel = layer.get_weights()[0]  # (k, out, in)
-    got = run_op(
-        "conv_transpose", x, kernel.transpose(2, 1, 0), strides=(3,), pads="same_upper", layout="channels_last"
-    )
+    got = run_op("conv_transpose", x, kernel.transpose(2, 1, 0), strides=(3,), pads="same_upper", layout="channels_last")
     assert truth.shape == (2, 21, 5)
     close(got[0], truth)
 
@@ -172,9 +170,7 @@ def test_separable_conv_is_keras(monkeypatch):
     truth = keras.ops.convert_to_numpy(layer(x))
     dw, pw, b = layer.get_weights()  # (kh, kw, C, m), (1, 1, C*m, O)
     dw = dw.transpose(2, 3, 0, 1).reshape(6, 1, 3, 2)
-    got = run_op(
-        "separable_conv", x, dw, pw.transpose(3, 2, 0, 1), b, strides=(2, 2), pads="same_upper", layout="channels_last"
-    )
+    got = run_op("separable_conv", x, dw, pw.transpose(3, 2, 0, 1), b, strides=(2, 2), pads="same_upper", layout="channels_last")
     close(got[0], truth)
 
 
@@ -187,7 +183,8 @@ def test_im2col_is_torch_unfold():
 
 @settings(max_examples=60, deadline=None)
 @given(
-    n=st.integers(1, 9), k=st.integers(1, 4), s=st.integers(1, 3), d=st.integers(1, 3), p=st.integers(0, 3), g=st.sampled_from([1, 2]),
+    n=st.integers(1, 9), k=st.integers(1, 4), s=st.integers(1, 3), d=st.integers(1, 3), p=st.integers(0, 3),
+    g=st.sampled_from([1, 2]),
     seed=st.integers(0, 99),
 )  # fmt: skip
 def test_conv1d_property(n, k, s, d, p, g, seed):

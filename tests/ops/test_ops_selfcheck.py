@@ -115,5 +115,3 @@ def test_failing_reference_is_quoted():
 
     with pytest.raises(CheckFailed, match="boom"):
         check_op(_declare(reference=broken))
-
-

@@ -121,7 +121,13 @@ def test_dilated_average_is_onnxruntime():
     x = rand(2, 3, 13, 11)
     for include in (0, 1):
         truth = ort(
-            "AveragePool", [x], kernel_shape=[3, 2], strides=[2, 1], dilations=[2, 3], pads=[1, 1, 1, 1], count_include_pad=include
+            "AveragePool",
+            [x],
+            kernel_shape=[3, 2],
+            strides=[2, 1],
+            dilations=[2, 3],
+            pads=[1, 1, 1, 1],
+            count_include_pad=include,
         )[0]
         kw = {"kernel": (3, 2), "strides": (2, 1), "dilations": (2, 3), "pads": ((1, 1), (1, 1))}
         close(run_op("avg_pool", x, count_include_pad=bool(include), **kw)[0], truth)

@@ -216,8 +216,10 @@ def test_keras_bidirectional(keras, run):
 @BOTH
 @pytest.mark.parametrize(
     "name, mine",
-    [("hard_sigmoid", "hard_sigmoid"), ("silu", "silu"), ("gelu", "gelu"), ("selu", "selu"), ("exponential", "exponential"), ("elu", "elu"),
-     ("relu6", "relu6"), ("mish", "mish"), ("softmax", "softmax"), ("linear", "linear"), ("celu", "celu"), ("log_sigmoid", "log_sigmoid")],
+    [("hard_sigmoid", "hard_sigmoid"), ("silu", "silu"), ("gelu", "gelu"), ("selu", "selu"), ("exponential", "exponential"),
+    ("elu", "elu"),
+     ("relu6", "relu6"), ("mish", "mish"), ("softmax", "softmax"), ("linear", "linear"), ("celu", "celu"), ("log_sigmoid",
+     "log_sigmoid")],
 )  # fmt: skip
 def test_keras_activations(keras, run, name, mine):
     x = rand(N, T, I) * 0.2
@@ -277,9 +279,7 @@ def test_refusals(kw, shapes, why):
 
 def test_mask_and_lengths_are_not_given_together():
     with pytest.raises(ShapeError, match="mask or lengths"):
-        run_op(
-            "rnn", rand(N, T, I), rand(1, H, I), rand(1, H, H), None, None, MASKS["tail"], LENGTHS.astype(np.int64), hidden=H
-        )
+        run_op("rnn", rand(N, T, I), rand(1, H, I), rand(1, H, H), None, None, MASKS["tail"], LENGTHS.astype(np.int64), hidden=H)
 
 
 def test_activation_names_are_remembered():
