@@ -329,26 +329,27 @@ def _hardmax_body(b: Any, x: Any, *, axis: int) -> Any:
     return b.one_hot(b.argmax(x, axis=axis), depth=_size(x, axis, "hardmax"), axis=axis, dtype=x.dtype)
 
 
-def _sparsemax(x: Array, axis: int) -> Array:
+def _sparsemax(x: Array, axis: int, tau: str) -> Array:
     z = np.moveaxis(x, axis, -1)
     s = -np.sort(-z, -1)
     total = np.cumsum(s, -1)
     support = 1 + np.arange(1, z.shape[-1] + 1, dtype=x.dtype) * s > total
     k = support.sum(-1, keepdims=True)
-    tau = (np.take_along_axis(total, k - 1, -1) - 1) / k
-    return np.asarray(np.moveaxis(np.maximum(z - tau, 0), -1, axis), x.dtype)
+    kept = (np.where(support, s if tau == "exact" else total, 0)).sum(-1, keepdims=True)
+    return np.asarray(np.moveaxis(np.maximum(z - (kept - 1) / k, 0), -1, axis), x.dtype)
 
 
-def _sparsemax_body(b: Any, x: Any, *, axis: int) -> Any:
+def _sparsemax_body(b: Any, x: Any, *, axis: int, tau: str) -> Any:
     n = _size(x, axis, "sparsemax")
     s = b.sort(x, axis=axis, descending=True)
     limit = b.dim_value(value=n + 1) if isinstance(n, Dim) else b.const(n + 1, "int64")
     rank = b.cast(b.range(b.const(1, "int64"), limit, b.const(1, "int64")), to=x.dtype)
     rank = b.unsqueeze(rank, axes=tuple(i for i in range(x.rank) if i != axis))
     one = b.like(x, 1)
-    support = b.greater(b.add(b.mul(rank, s), one), b.cumsum(s, axis=axis))
+    total = b.cumsum(s, axis=axis)
+    support = b.greater(b.add(b.mul(rank, s), one), total)
     k = b.sum(b.cast(support, to=x.dtype), axes=(axis,), keepdims=True)
-    kept = b.sum(b.where(support, s, b.like(x, 0)), axes=(axis,), keepdims=True)
+    kept = b.sum(b.where(support, s if tau == "exact" else total, b.like(x, 0)), axes=(axis,), keepdims=True)
     return b.relu(b.sub(x, b.div(b.sub(kept, one), k)))
 
 
@@ -357,10 +358,19 @@ for _name, _fn, _body, _doc in [
     ("softmax", _softmax, _softmax_body, "exp(x) normalised to sum 1 along one axis."),
     ("log_softmax", _log_softmax, _log_softmax_body, "log(softmax(x))."),
     ("hardmax", _hardmax, _hardmax_body, "1 at the first largest element along the axis, 0 elsewhere."),
-    ("sparsemax", _sparsemax, _sparsemax_body,
-        "The nearest point of the probability simplex (Martins and Astudillo 2016)."),
 ]:
     ACTIVATION.op(
         _name, "x:float", _doc, attrs={"axis": AxisAttr(-1)}, reference=_fn, axes=Axis("axis"), body=_body,
         samples=_AXIS_SAMPLES
     )
+ACTIVATION.op(
+    "sparsemax", "x:float",
+    "max(x - tau, 0) along an axis. tau exact: the nearest point of the probability simplex (Martins and Astudillo "
+    "2016), tau being "
+    "(sum of the largest - 1) / their number. tau keras: as Keras 3 (3.15.1, every backend) computes it, from the sum "
+    "of the running "
+    "totals instead, so that the result need not sum to 1.",
+    attrs={"axis": AxisAttr(-1), "tau": Attr("str", choices=("exact", "keras"))}, reference=_sparsemax, axes=Axis("axis"),
+    body=_sparsemax_body,
+    samples=[Sample((2, 3, 5), axis=1, tau="exact"), Sample((2, 3, 5), tau="keras"), Sample((2, 3, 5), tau="exact")],
+)  # fmt: skip

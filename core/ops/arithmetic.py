@@ -27,7 +27,7 @@ _UNARY: list[tuple[str, Function, str, str]] = [
     ("identity", lambda x: x, "The input itself.", "any"),
     ("abs", np.abs, "Absolute value.", "number"),
     ("neg", np.negative, "-x.", "number"),
-    ("sign", np.sign, "-1, 0 or 1.", "number"),
+    ("sign", np.sign, "-1, 0 or 1; NaN stays (PyTorch gives 0).", "number"),
     ("exp", np.exp, "e to the power x.", "float"),
     ("expm1", np.expm1, "exp(x) - 1.", "float"),
     ("log1p", np.log1p, "log(1 + x).", "float"),

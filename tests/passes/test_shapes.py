@@ -158,7 +158,7 @@ BINARY = ["add", "sub", "mul", "div", "floor_div", "floor_mod", "fmod", "maximum
 def programs(draw):
     """Random integer programs over the shape of one input."""
     return [
-        (draw(st.sampled_from([*UNARY, *BINARY, "where", "cast"])), *(draw(st.integers(lo, hi)) for lo, hi in ((0, 9), (0, 9), (1, 5))))
+        (draw(st.sampled_from([*UNARY, *BINARY, "where", "cast"])), *(draw(st.integers(*r)) for r in ((0, 9), (0, 9), (1, 5))))
         for _ in range(draw(st.integers(1, 8)))
     ]
 

@@ -5,6 +5,7 @@ Names are Keras 3's (``files/normalise.py``); parameters are the defaults of ``k
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from convcore.ir.graph import Value
@@ -43,12 +44,33 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "softsign": ("softsign", {}),
     "sparse_plus": ("sparse_plus", {}),
     "sparse_sigmoid": ("sparse_sigmoid", {}),
-    "sparsemax": ("sparsemax", {"axis": -1}),
+    "sparsemax": ("sparsemax", {"axis": -1, "tau": "keras"}),
     "squareplus": ("squareplus", {"b": 4.0}),
     "tanh": ("tanh", {}),
     "tanh_shrink": ("tanh_shrink", {}),
 }
-"""Op and attributes of every Keras activation that needs no argument."""
+"""Op and attributes of every Keras activation that needs no argument and is one op."""
+
+
+def _sparsemax(g: KerasContext, node: ForeignNode, x: Value) -> Value:
+    """What ``keras.activations.sparsemax`` computes on every backend (3.15.1): the threshold is the SUM of the cumulative sums
+    over the support, less 1, by its size; Martins and Astudillo's sparsemax, the op, takes the last cumulative sum."""
+    n = shape_of(node, x)[-1]
+    if not isinstance(n, int):
+        raise node.refuse("sparsemax needs the size of the last axis", code="unknown_shape")
+    b = g.b
+    ordered = b.sort(x, axis=-1, descending=True)
+    total = b.cumsum(ordered, axis=-1)
+    rank = b.const([float(i) for i in range(1, n + 1)], x.dtype)
+    support = b.greater(b.sub(ordered, b.div(b.sub(total, b.like(x, 1)), rank)), b.like(x, 0))
+    size = b.sum(b.cast(support, to=x.dtype), axes=(-1,), keepdims=True)
+    tau = b.div(b.sub(b.sum(b.where(support, total, b.like(x, 0)), axes=(-1,), keepdims=True), b.like(x, 1)), size)
+    y: Value = b.relu(b.sub(x, tau))
+    return y
+
+
+COMPOSED: dict[str, Callable[[KerasContext, ForeignNode, Value], Value]] = {"sparsemax": _sparsemax}
+"""Activations that are several ops."""
 
 
 def activate(g: KerasContext, node: ForeignNode, x: Value, activation: Any) -> Value:
@@ -59,6 +81,8 @@ def activate(g: KerasContext, node: ForeignNode, x: Value, activation: Any) -> V
             return x
         y: Value = g.b.op(op, x, **attrs)
         return y
+    if isinstance(activation, str) and activation in COMPOSED:
+        return COMPOSED[activation](g, node, x)
     if isinstance(activation, dict) and isinstance(activation.get("class_name"), str):
         cls, config = activation["class_name"], activation.get("config") or {}
         inner = LayerConfig(node.name, cls, cls, dict(config))
