@@ -17,7 +17,7 @@ from ..ir.graph import Value
 from .axes import CHANNELS
 from .convolve import convolve, convolve_transpose, im2col
 from .declare import Attr, InferContext, OpSet, Sample
-from .shapes import axis_sizes, window_pads, window_size
+from .shapes import axis_sizes, common_dtype, window_pads, window_size
 from .windows import spatial_attrs
 
 CONV = OpSet("conv")
@@ -47,6 +47,7 @@ def _ordered(n: Any, channels: Any, space: Sequence[Any], layout: str) -> Shape:
 
 def _conv_shape(c: InferContext) -> Shapes:
     x, w = c.shape("x"), c.shape("w")
+    common_dtype(c, "x", "w", "b")
     if c["groups"] < 1:
         c.fail(f"groups={c['groups']} must be positive")
     if x is None or w is None:
@@ -100,6 +101,7 @@ def _transpose_attrs(attrs: dict[str, Any], inputs: Sequence[Value | None]) -> N
 
 def _transpose_shape(c: InferContext) -> Shapes:
     x, w = c.shape("x"), c.shape("w")
+    common_dtype(c, "x", "w", "b")
     if c["groups"] < 1:
         c.fail(f"groups={c['groups']} must be positive")
     if x is None or w is None:
@@ -152,6 +154,7 @@ CONV.op(
 
 def _separable_shape(c: InferContext) -> Shapes:
     x, dw, pw = c.shape("x"), c.shape("dw"), c.shape("pw")
+    common_dtype(c, "x", "dw", "pw", "b")
     if x is None or dw is None or pw is None:
         return [(c.dtype("x"), None)]
     n, channels, space = axis_sizes(x, c["layout"])

@@ -17,7 +17,7 @@ from .conv import LAYOUT
 from .declare import Attr, InferContext, OpSet, Sample
 from .resampling import grid_sample, resize, resized
 from .shapes import axis_sizes
-from .windows import Array
+from .windows import Array, compute_dtype
 
 IMAGE = OpSet("image")
 
@@ -173,4 +173,37 @@ IMAGE.op(
         Sample((2, 3, 5, 7), ("float32", (2, 11, 13, 2), -1.5, 1.5), mode="cubic", padding="reflection", align_corners=True),
         Sample((2, 3, 5, 7, 11), ("float32", (2, 4, 6, 8, 3), -1.5, 1.5), mode="nearest", padding="border"),
     ],
+)  # fmt: skip
+
+
+def _affine_shape(c: InferContext) -> Shapes:
+    theta, d = c.shape("theta"), len(c["size"])
+    if d not in (2, 3):
+        c.fail(f"size={c['size']} must have 2 or 3 entries")
+    if theta is not None:
+        if len(theta) != 3:
+            c.fail("theta must have shape (N, d, d + 1)")
+        c.same(theta[1], d, "the second axis of theta")
+        c.same(theta[2], d + 1, "the third axis of theta")
+    return [(c.dtype("theta"), (None if theta is None else theta[0], *c["size"], d))]
+
+
+def _affine_grid(theta: Array, size: Any, align_corners: bool) -> Array:
+    d, wide = len(size), theta.astype(compute_dtype(theta.dtype), copy=False)
+    axes = []
+    for n in size:
+        edge = np.linspace(-1, 1, n) if align_corners else (2 * np.arange(n) + 1) / n - 1
+        axes.append((np.zeros(1) if align_corners and n == 1 else edge).astype(wide.dtype))
+    points = np.meshgrid(*axes, indexing="ij")[::-1]  # x first
+    base = np.stack([*points, np.ones_like(points[0])], -1).reshape(-1, d + 1)
+    return np.asarray(base @ wide.transpose(0, 2, 1), theta.dtype).reshape(len(theta), *size, d)
+
+
+IMAGE.op(
+    "affine_grid", "theta:float",
+    "The grid for grid_sample that theta (N, d, d + 1) maps the target's points (x, y[, z], 1) to: (N, *size, d). With "
+    "align_corners -1 and 1 are the centres of the edge elements, else their outer borders (torch affine_grid, ONNX AffineGrid).",
+    attrs={"size": Attr("shape", doc="spatial sizes of the target"), "align_corners": Attr("bool", False)},
+    infer=_affine_shape, reference=_affine_grid,
+    samples=[Sample((2, 2, 3), size=(5, 7)), Sample((2, 3, 4), size=(5, 7, 11), align_corners=True)],
 )  # fmt: skip

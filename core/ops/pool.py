@@ -68,13 +68,13 @@ def _ordered(c: InferContext, x: Shape, space: Sequence[DimLike | None]) -> Shap
 
 
 def _sizes(x: Shape, attrs: Any) -> list[DimLike | None]:
-    _, _, space = axis_sizes(x, attrs["layout"])
-    pads = attrs["pads"]
-    return [
-        pooled(n, attrs["kernel"][i], attrs["strides"][i], attrs["dilations"][i], pads if isinstance(pads, str) else pads[i],
-        attrs["ceil_mode"])
-        for i, n in enumerate(space)
-    ]  # fmt: skip
+    """The spatial sizes of the result."""
+    kernel, strides, dilations, pads = (attrs[k] for k in ("kernel", "strides", "dilations", "pads"))
+    out = []
+    for i, n in enumerate(axis_sizes(x, attrs["layout"])[2]):
+        pad = pads if isinstance(pads, str) else pads[i]
+        out.append(pooled(n, kernel[i], strides[i], dilations[i], pad, attrs["ceil_mode"]))
+    return out
 
 
 def _pool_shape(c: InferContext) -> Shapes:

@@ -22,6 +22,7 @@ from .declare import Attr, InferContext, OpSet, Sample
 from .recurrence import directions, gru, lstm, rnn
 from .rnn_activations import activation
 from .rnn_bodies import gru_body, lstm_body, rnn_body
+from .shapes import common_dtype
 
 RNN = OpSet("rnn")
 
@@ -39,6 +40,9 @@ _COMMON = {
 }
 
 
+_FLOATS = ("x", "w", "r", "b", "rb", "h0", "c0", "peephole")
+
+
 def _recurrent(gates: int, n_states: int) -> Any:
     """The shape rule of a recurrent op."""
 
@@ -46,6 +50,7 @@ def _recurrent(gates: int, n_states: int) -> Any:
         for name in ("activation", "recurrent_activation", "output_activation"):
             if c.attrs.get(name) is not None:
                 activation(c[name])
+        common_dtype(c, *(n for n in _FLOATS if n in c.op._positions))
         x, h, d = c.shape("x"), c["hidden"], len(directions(c["direction"]))
         c.rank("x", 3)
         batch: DimLike | None = None
@@ -82,16 +87,20 @@ def _samples(gates: int, n_states: int, tail: int, **attrs: Any) -> list[Sample]
     none = [None] * (tail + n_states)
     masked = [*none, ("bool", (3, 5))]
     lengths = [*none, None, np.asarray([5, 2, 3], np.int64)]
+    states = [*[None] * tail, *[(2, 3, 2)] * n_states]
+    both = {"direction": "bidirectional", **attrs}
+    turned = {"hidden": 2, "layout": "time_major", **both}
     return [
         Sample((3, 5, 7), *weights(1, 2), hidden=2, **attrs),
         Sample((3, 5, 7), *weights(1, 2)[:2], None, *masked, hidden=2, direction="reverse", **attrs),
-        Sample((3, 5, 7), *weights(2, 4), *masked, hidden=4, direction="bidirectional", zero_output_for_mask=True, **attrs),
-        Sample((5, 3, 7), *weights(2, 2), *[None] * tail, *[(2, 3, 2)] * n_states, hidden=2, direction="bidirectional",
-        layout="time_major", **attrs),
-        Sample((5, 3, 7), *weights(2, 2), *lengths, hidden=2, direction="bidirectional", layout="time_major", **attrs),
-    ]  # fmt: skip
+        Sample((3, 5, 7), *weights(2, 4), *masked, hidden=4, zero_output_for_mask=True, **both),
+        Sample((5, 3, 7), *weights(2, 2), *states, **turned),
+        Sample((5, 3, 7), *weights(2, 2), *lengths, **turned),
+    ]
 
 
+_ODD = {"activation": "softsign", "recurrent_activation": "hard_sigmoid(0.2, 0.5)", "clip": 0.7}
+_STATES = [(1, 3, 2), (1, 3, 2)]
 RNN.op(
     "lstm",
     "x:float, w:float, r:float, b:float?, h0:float?, c0:float?, mask:bool?, lengths:int?, peephole:float?",
@@ -104,11 +113,10 @@ RNN.op(
     },
     axes=TIME(x="NTC", y="NTC", mask="NT"),
     samples=[
-        *_samples(4, 2, 0), *_samples(4, 2, 0, activation="softsign", recurrent_activation="hard_sigmoid(0.2, 0.5)",
-        clip=0.7)[:2],
+        *_samples(4, 2, 0), *_samples(4, 2, 0, **_ODD)[:2],
         Sample(
-            (3, 5, 7), (1, 8, 7), (1, 8, 2), (1, 8), (1, 3, 2), (1, 3, 2), None, None, (1, 6), hidden=2,
-            output_activation="relu", input_forget=True
+            (3, 5, 7), (1, 8, 7), (1, 8, 2), (1, 8), *_STATES, None, None, (1, 6), hidden=2, output_activation="relu",
+            input_forget=True,
         ),
         Sample((3, 5, 7), (1, 8, 7), (1, 8, 2), (1, 8), None, None, None, None, (1, 6), hidden=2),
     ],

@@ -220,3 +220,8 @@ def test_refusals(x, w, kw, why):
 def test_transpose_refuses_two_sizes():
     with pytest.raises(ShapeError, match="output_shape goes with"):
         run_op("conv_transpose", rand(2, 3, 5), rand(3, 2, 3), pads=((1, 1),), output_shape=(5,))
+
+
+def test_mixed_dtypes_are_refused():
+    with pytest.raises(ShapeError, match="different dtypes: x float16, w float32"):
+        run_op("conv", rand(2, 3, 5).astype(np.float16), rand(2, 3, 3))

@@ -228,3 +228,12 @@ def test_grid_sample_refuses():
         run_op("grid_sample", rand(2, 3, 5, 7), rand(2, 3, 4, 3))
     with pytest.raises(ShapeError, match="batch sizes"):
         run_op("grid_sample", rand(2, 3, 5, 7), rand(3, 3, 4, 2))
+
+
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("size", [(5, 7), (3, 1), (5, 7, 2)])
+def test_affine_grid_is_torch(size, align):
+    d = len(size)
+    theta = rand(2, d, d + 1)
+    truth = F.affine_grid(torch.tensor(theta), (2, 3, *size), align).numpy()
+    close(run_op("affine_grid", theta, size=size, align_corners=align)[0], truth)
