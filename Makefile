@@ -15,6 +15,7 @@ $(BIN)/python:
 # what a user needs: the packages and onnxruntime for the check
 $(VENV)/.run: $(BIN)/python pyproject.toml $(PROJECTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(EDITABLE) onnxruntime
+	$(BIN)/python -m compileall -q core plugins
 	touch $@
 
 # what the tests need besides: pytest, ruff, mypy, and torch and Keras as judges
