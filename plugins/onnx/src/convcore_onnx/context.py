@@ -11,11 +11,7 @@ from convcore.ir.dims import Dim, Shape
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph, Value
 
-try:
-    from convcore.passes.shapes import ShapeTracker
-except ImportError:
-    class ShapeTracker:
-        def get(self, v): return None
+from convcore.passes.shapes import ShapeTracker
 from convcore.rules import LoadContext
 
 from .attributes import Subgraph

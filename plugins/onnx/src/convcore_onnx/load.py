@@ -31,6 +31,10 @@ PARAMETERS = {
 """Inputs that are trained where they are constants: op -> positions. Every float initializer with axes counts as well."""
 
 
+VIEWS = {"identity", "unsqueeze", "squeeze", "reshape", "transpose", "cast"}
+FLOATS = {DType.FLOAT16, DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64}
+
+
 @dataclass(frozen=True)
 class Where:
     """How the nodes of one piece of code are read: opset by domain, attribute bindings and name prefix of a function."""
@@ -53,6 +57,7 @@ class Scope:
         self.tainted: set[Value] = set()
         self.node_names: set[str] = set()
         self.named: set[Value] = set()
+        self.taken: set[str] = set()
         self.depth = depth
         self.context: Any = None
 
@@ -191,8 +196,9 @@ class Loader:
         scope.values[name] = v
         if v not in scope.named:
             scope.named.add(v)
-            if v.name != name and v.tensor is None:
-                v.name = name
+            if v.name != name:
+                _rename(scope.graph, v, scope.graph.fresh_name(name) if name in scope.taken else name)
+            scope.taken.add(v.name)
         elif name in scope.outputs and v.name != name:
             with scope.context.b.at(Origin("onnx", name, "Identity")):
                 copy = scope.context.b.op("identity", v, output_names=[name])
@@ -252,6 +258,7 @@ class Loader:
             results, problem = self.apply(scope, n, name, type_, domain, inputs, outs, where, origin, bad)
             if results is None:
                 results = self.opaque(scope, n, type_, inputs, outs, problem, tainted and not bad)
+        results = [self.view(scope, v) for v in results]
         self.name_nodes(scope, last, name)
         for o, v in zip(outs, results):
             if not o:
@@ -260,8 +267,8 @@ class Loader:
                 scope.tainted.add(v)
             self.bind(scope, o, v)
         self.declare(scope, outs)
-        if type_ != "Constant":
-            layer_outs = tuple(scope.values[o] for o in outs if o)
+        layer_outs = tuple(scope.values[o] for o in outs if o)
+        if any(v.tensor is None for v in layer_outs):
             ins = tuple(v for v in inputs if v is not None and v.tensor is None)
             weights = tuple(v for v in inputs if v is not None and v.tensor is not None)
             scope.graph.layers.append(Layer(name, type_, layer_outs, ins, weights))
@@ -308,6 +315,28 @@ class Loader:
             return None, (str(e), "", "unsupported_attribute")
         except ShapeError as e:
             return None, (str(e), "", "invalid_shape")
+
+    @staticmethod
+    def view(scope: Scope, v: Value) -> Value:
+        """What only turns, shapes or widens a weight is a weight: a view of it."""
+        node = v.producer
+        if node is None or node.op not in VIEWS or v in scope.named:
+            return v
+        x = node.inputs[0]
+        if x is None or x.tensor is None or v.shape is None or any(i is not None for i in node.inputs[1:]):
+            return v
+        t = x.tensor
+        if node.op == "transpose":
+            t = t.transpose(node.attrs["perm"])
+        elif node.op == "cast":
+            if not (x.dtype in FLOATS and v.dtype in FLOATS):
+                return v
+            t = t.cast(node.attrs["to"])
+        elif all(isinstance(d, int) for d in v.shape):
+            t = t.reshape(v.shape)  # type: ignore[arg-type]
+        else:
+            return v
+        return scope.graph.add_weight(v.name, t, trainable=x.trainable, source=x.source)
 
     def opaque(
         self, scope: Scope, n: Any, type_: str, inputs: Sequence[Value | None], outs: Sequence[str],
@@ -438,16 +467,30 @@ class Loader:
         proto = sub.proto
         if len(proto.input):
             raise BadFileError(f"subgraph {proto.name!r} has inputs where none are allowed")
-        own = [o for n in proto.node for o in n.output if o] + [t.name for t in proto.initializer]
+        where, p = sub.where, sub.where.prefix
+        own = [p + o for n in proto.node for o in n.output if o] + [p + t.name for t in proto.initializer]
         for name in own:
-            if scope.known(sub.where.prefix + name):
+            if scope.known(name):
                 raise BadFileError(f"subgraph {proto.name!r} defines {name!r} again")
-        where = sub.where
+            scope.graph.claim_name(name)
         for t in proto.initializer:
-            self.initializer(scope, where.prefix + t.name, lambda t=t: to_tensor(t, self.source.folder))
-        for n in ordered(proto.node, lambda name: scope.known(where.prefix + name), f"subgraph {proto.name!r}"):
+            self.initializer(scope, p + t.name, lambda t=t: to_tensor(t, self.source.folder))
+        for n in ordered(proto.node, lambda name: scope.known(p + name), f"subgraph {proto.name!r}"):
             self.node(scope, n, where)
-        return tuple(self.find(scope, where.prefix + v.name, f"subgraph {proto.name!r}") for v in proto.output)
+        results = tuple(self.find(scope, p + v.name, f"subgraph {proto.name!r}") for v in proto.output)
+        for name in own:  # another subgraph may use the names again
+            scope.values.pop(name, None)
+            scope.bad.pop(name, None)
+        return results
+
+
+def _rename(graph: Graph, v: Value, name: str) -> None:
+    """Give a value its ONNX name."""
+    if v.tensor is not None:
+        if graph.weights.get(v.name) is v:
+            del graph.weights[v.name]
+        graph.weights[name] = v
+    v.name = name
 
 
 def _mark_parameters(graph: Graph) -> None:

@@ -1,0 +1,137 @@
+"""Control flow: If, Loop and Scan. What a subgraph uses from outside becomes inputs of its region."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from convcore.errors import Problem, UnsupportedError
+from convcore.ir.dims import Shape
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Graph, Node, Value
+from convcore.rules import ForeignNode, NotExpressible
+
+from .base import RULES
+
+_COUNTER = [(DType.INT64, ()), (DType.BOOL, ())]
+
+
+@RULES.load("If", ops=("if",))
+def load_if(g: Any, node: ForeignNode) -> Any:
+    """A branch whose condition is known (exporters ask for the number of axes) takes the place of the node."""
+    then, other = node.attr("then_branch"), node.attr("else_branch")
+    cond = node.inputs[0]
+    known = g.known(cond)
+    if known is not None and known.size == 1:
+        return g.inline(then if known.reshape(-1)[0] else other)
+    captured = g.captures([then, other])
+    regions = [g.region(sub, [], captured) for sub in (then, other)]
+    return g.b.op("if", g.scalar(cond), *captured[1], regions=regions)
+
+
+def _general(a: Shape | None, b: Shape | None) -> Shape | None:
+    """What two shapes agree on."""
+    if a is None or b is None or len(a) != len(b):
+        return None
+    return tuple(m if m == n else None for m, n in zip(a, b))
+
+
+def _stable(g: Any, sub: Any, lead: Sequence[Any], states: Sequence[Value], rest: Sequence[Any], captured: Any, skip: int) -> Graph:
+    """The body with state shapes that hold at every step: those of the first, less what the body changes."""
+    types = [(v.dtype, v.shape) for v in states]
+    while True:
+        region: Graph = g.region(sub, [*lead, *types, *rest], captured)
+        merged = [(d, _general(s, out.shape)) for (d, s), out in zip(types, region.outputs[skip:])]
+        if merged == types:
+            return region
+        types = merged
+
+
+@RULES.load("Loop", ops=("loop",))
+def load_loop(g: Any, node: ForeignNode) -> Any:
+    body = node.attr("body")
+    trips, cond = node.input(0), node.input(1)
+    states = node.inputs[2:]
+    if any(v is None for v in states):
+        raise node.refuse("a loop state is missing", code="missing_input")
+    if g.scope.depth > 8:
+        raise node.refuse("loops are nested more than 8 deep")
+    captured = g.captures([body])
+    region = _stable(g, body, _COUNTER, states, [], captured, 1)
+    return g.b.op(
+        "loop", None if trips is None else g.scalar(trips), None if cond is None else g.scalar(cond), *states, *captured[1],
+        n_states=len(states), regions=(region,),
+    )  # fmt: skip
+
+
+@RULES.load("Scan", since=9, ops=("scan",))
+def load_scan(g: Any, node: ForeignNode) -> Any:
+    body, count = node.attr("body"), node.attr("num_scan_inputs")
+    n_states = len(node.inputs) - count
+    if n_states < 0 or count < 1 or any(v is None for v in node.inputs):
+        raise node.refuse(f"num_scan_inputs={count} does not fit {len(node.inputs)} inputs")
+    if g.scope.depth > 8:
+        raise node.refuse("loops are nested more than 8 deep")
+    states, scanned = node.inputs[:n_states], node.inputs[n_states:]
+    axes = node.attr("scan_input_axes", None) or (0,) * count
+    slices = []
+    for v, axis in zip(scanned, axes):
+        shape = None if v is None or v.shape is None else list(v.shape)
+        if shape is not None:
+            if not -len(shape) <= axis < len(shape):
+                raise node.refuse(f"scan axis {axis} of an input with {len(shape)} axes")
+            del shape[axis]
+        slices.append((v.dtype, None if shape is None else tuple(shape)))
+    captured = g.captures([body])
+    region = _stable(g, body, [], states, slices, captured, 0)
+    return g.b.op(
+        "scan", *states, *scanned, *captured[1], n_states=n_states, n_scanned=count, scan_axis=axes,
+        reverse=node.attr("scan_input_directions", None) or None, out_axes=node.attr("scan_output_axes", None) or None,
+        out_reverse=node.attr("scan_output_directions", None) or None, regions=(region,),
+    )  # fmt: skip
+
+
+def _regions(e: Any, node: Node, bound: Sequence[Value | None], formal: int) -> list[Any]:
+    """All regions of a node; the problems of all of them together."""
+    made, problems = [], []
+    for region in node.regions:
+        try:
+            made.append(e.region(region, bound, formal))
+        except UnsupportedError as err:
+            problems += [p for p in err.problems if p not in problems]
+    if problems:
+        raise UnsupportedError([Problem(p.layer, p.type, p.why, p.hint, p.code) for p in problems])
+    return made
+
+
+@RULES.emit("if", foreign=("If",))
+def emit_if(e: Any, node: Node) -> None:
+    then, other = _regions(e, node, node.inputs[1:], 0)
+    attrs = {"then_branch": then, "else_branch": other}
+    e.add("If", [e.value(node.inputs[0])], attrs, outputs=node.outputs, name=node.name)
+
+
+@RULES.emit("loop", foreign=("Loop",))
+def emit_loop(e: Any, node: Node) -> None:
+    n = node.attrs["n_states"]
+    trips, cond, *values = node.inputs
+    if trips is None and cond is None:
+        raise NotExpressible("a loop without trip count and condition has no end")
+    (body,) = _regions(e, node, values[n:], 2 + n)
+    ins = [None if v is None else e.value(v) for v in (trips, cond, *values[:n])]
+    e.add("Loop", ins, {"body": body}, outputs=node.outputs, name=node.name)
+
+
+@RULES.emit("scan", foreign=("Scan",))
+def emit_scan(e: Any, node: Node) -> None:
+    a = node.attrs
+    n = a["n_states"] + a["n_scanned"]
+    (body,) = _regions(e, node, node.inputs[n:], n)
+    attrs: dict[str, Any] = {"body": body, "num_scan_inputs": a["n_scanned"]}
+    for ours, theirs in (
+        ("scan_axis", "scan_input_axes"), ("reverse", "scan_input_directions"), ("out_axes", "scan_output_axes"),
+        ("out_reverse", "scan_output_directions"),
+    ):  # fmt: skip
+        if a[ours] is not None and any(a[ours]):
+            attrs[theirs] = list(a[ours])
+    e.add("Scan", [e.value(v) for v in node.inputs[:n]], attrs, outputs=node.outputs, name=node.name)

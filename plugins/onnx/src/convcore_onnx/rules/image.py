@@ -1,0 +1,198 @@
+"""Resizing and sampling of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Node, Value
+from convcore.ops.resampling import resized
+from convcore.rules import A, ForeignNode, NotExpressible
+
+from .base import RULES, known_shape
+from .windows import channels_first
+
+_OLD = {"coordinates": "asymmetric", "nearest": "floor", "layout": "channels_first"}
+
+
+def _resize(g: Any, node: ForeignNode, x: Value, scales: Sequence[float] | None, sizes: Sequence[Any] | None, **attrs: Any) -> Any:
+    """A resize with one scale or size per axis of x; where batch or channels change too, two axes are put before them."""
+    shape, b = known_shape(x), g.b
+    n = len(scales if scales is not None else sizes or ())
+    if n != len(shape):
+        raise node.refuse(f"{n} scales or sizes for {len(shape)} axes")
+    if scales is not None:
+        fixed = len(shape) > 2 and all(s == 1 for s in scales[:2])
+    else:
+        fixed = len(shape) > 2 and sizes is not None and all(a == c for a, c in zip(sizes[:2], shape[:2]))
+    skip = 2 if fixed else 0
+    spatial = {"scales": None if scales is None else tuple(scales[skip:]), "sizes": None if sizes is None else tuple(sizes[skip:])}
+    if fixed:
+        return b.resize(x, **spatial, **attrs)
+    return b.squeeze(b.resize(b.unsqueeze(x, axes=(0, 1)), **spatial, **attrs), axes=(0, 1))
+
+
+def _scales(g: Any, node: ForeignNode, i: int) -> tuple[float, ...] | None:
+    """The scales, None when the input is omitted or empty."""
+    v = node.input(i)
+    if v is None or v.shape == (0,):
+        return None
+    a = g.known(v)
+    if a is None:
+        raise node.refuse("its scales must be constant", code="requires_constant_input")
+    return tuple(float(s) for s in a.ravel())
+
+
+def _mode(node: ForeignNode) -> str:
+    mode = str(node.attr("mode", "nearest")).lower()
+    mode = "linear" if mode == "bilinear" else mode
+    if mode not in ("nearest", "linear", "cubic"):
+        raise node.refuse(f"mode={mode!r}")
+    return mode
+
+
+@RULES.load("Upsample", ops=("resize",))
+def load_upsample(g: Any, node: ForeignNode) -> Any:
+    version = node.version or 7
+    x = node.inputs[0]
+    if version < 7:
+        scales: Sequence[float] | None = (1.0, 1.0, node.attr("height_scale"), node.attr("width_scale"))
+    elif version < 9:
+        scales = node.attr("scales")
+    else:
+        scales = _scales(g, node, 1)
+    if scales is None:
+        raise node.refuse("its scales are missing", code="missing_input")
+    return _resize(g, node, x, scales, None, mode=_mode(node), **_OLD)
+
+
+@RULES.load("Resize", until=10, ops=("resize",))
+def load_resize_10(g: Any, node: ForeignNode) -> Any:
+    return _resize(g, node, node.inputs[0], _scales(g, node, 1), None, mode=_mode(node), **_OLD)
+
+
+@RULES.load("Resize", since=11, ops=("resize",))
+def load_resize(g: Any, node: ForeignNode) -> Any:
+    """Scales or sizes, over all axes or (opset 18) those named by ``axes``."""
+    x = node.inputs[0]
+    shape = known_shape(x)
+    mode = _mode(node)
+    how = node.attr("coordinate_transformation_mode", "half_pixel")
+    node.attr("extrapolation_value", 0.0)
+    if how == "tf_crop_and_resize":
+        raise node.refuse("coordinate_transformation_mode=tf_crop_and_resize")
+    attrs: dict[str, Any] = {"mode": mode, "coordinates": how, "layout": "channels_first"}
+    nearest, cubic = node.attr("nearest_mode", "round_prefer_floor"), node.attr("cubic_coeff_a", -0.75)
+    exclude, antialias = bool(node.attr("exclude_outside", 0)), bool(node.attr("antialias", 0))
+    if mode == "nearest":
+        attrs["nearest"] = nearest
+    else:
+        attrs |= {"exclude_outside": exclude, "antialias": antialias}
+    if mode == "cubic":
+        attrs["cubic_a"] = cubic
+    scales = _scales(g, node, 2)
+    given = node.input(3)
+    sizes = None if given is None or given.shape == (0,) else g.sizes(given)
+    if scales is None and (sizes is None or any(n is None for n in sizes)):
+        raise node.refuse("its sizes must be known", code="requires_constant_input")
+    if scales is not None and sizes:
+        raise node.refuse("both scales and sizes are given")
+    axes = node.attr("axes", None)
+    axes = tuple(range(len(shape))) if axes is None else tuple(a % len(shape) for a in axes)
+    if len(scales or sizes or ()) != len(axes):
+        raise node.refuse(f"{len(scales or sizes or ())} scales or sizes for {len(axes)} axes")
+    policy = node.attr("keep_aspect_ratio_policy", "stretch")
+    if policy != "stretch" and sizes:
+        sizes, scales = _kept_ratio(node, shape, axes, sizes, policy)
+        return _both(g, node, x, axes, sizes, scales, attrs)
+    if scales is not None:
+        full_scales = [1.0] * len(shape)
+        for a, s in zip(axes, scales):
+            full_scales[a] = s
+        return _resize(g, node, x, full_scales, None, **attrs)
+    full: list[Any] = list(shape)
+    for a, n in zip(axes, sizes or ()):
+        full[a] = n
+    if any(n is None for n in full):
+        raise NotExpressible("a size of its input is unknown")
+    return _resize(g, node, x, None, full, **attrs)
+
+
+def _kept_ratio(node: ForeignNode, shape: Any, axes: Sequence[int], sizes: Any, policy: str) -> tuple[list[int], float]:
+    """Sizes and the one scale under not_larger / not_smaller."""
+    if policy not in ("not_larger", "not_smaller"):
+        raise node.refuse(f"keep_aspect_ratio_policy={policy!r}")
+    now = [shape[a] for a in axes]
+    if any(not isinstance(n, int) for n in (*now, *sizes)):
+        raise node.refuse(f"keep_aspect_ratio_policy={policy} with unknown sizes")
+    scale = (min if policy == "not_larger" else max)(n / m for n, m in zip(sizes, now))
+    return [math.floor(m * scale + 0.5) for m in now], scale
+
+
+def _both(g: Any, node: ForeignNode, x: Value, axes: Sequence[int], sizes: Sequence[int], scale: float, attrs: dict[str, Any]) -> Any:
+    """Sizes and scale at once."""
+    rank = len(known_shape(x))
+    if any(a < 2 for a in axes):
+        raise node.refuse("keep_aspect_ratio_policy over batch or channels")
+    full_sizes: list[Any] = list(known_shape(x)[2:])
+    full_scales = [1.0] * (rank - 2)
+    for a, n in zip(axes, sizes):
+        full_sizes[a - 2], full_scales[a - 2] = n, scale
+    return g.b.resize(x, sizes=tuple(full_sizes), scales=tuple(full_scales), **attrs)
+
+
+@RULES.emit("upsample_nearest", foreign=("Resize",))
+def emit_upsample(e: Any, node: Node) -> None:
+    """Asymmetric coordinates rounded down repeat every element."""
+    channels_first(node)
+    scales = e.const([1.0, 1.0, *map(float, node.attrs["scales"])], DType.FLOAT32)
+    attrs = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    e.add("Resize", [e.value(node.inputs[0]), None, scales], attrs, outputs=node.outputs, name=node.name)
+
+
+@RULES.emit("resize", foreign=("Resize",))
+def emit_resize(e: Any, node: Node) -> None:
+    channels_first(node)
+    a, x = node.attrs, node.inputs[0]
+    how = a["coordinates"]
+    since = {"half_pixel_symmetric": 19, "tf_half_pixel_for_nn": 99}.get(how, 11)
+    if e.version < since:
+        raise NotExpressible(f"coordinates {how} " + ("exist in opset 11 only" if since == 99 else f"need opset {since}"))
+    if a["antialias"] and e.version < 18:
+        raise NotExpressible("antialias needs opset 18")
+    attrs: dict[str, Any] = {"mode": a["mode"], "coordinate_transformation_mode": how}
+    if a["mode"] == "nearest":
+        attrs["nearest_mode"] = a["nearest"]
+    if a["mode"] == "cubic":
+        attrs["cubic_coeff_a"] = a["cubic_a"]
+    if a["mode"] != "nearest":
+        attrs["exclude_outside"] = int(a["exclude_outside"]) or None
+        attrs["antialias"] = int(a["antialias"]) or None
+    space = known_shape(x)[2:]
+    scales, sizes = a["scales"], a["sizes"]
+    if scales is not None and sizes is not None:
+        for n, want, s in zip(space, sizes, scales):
+            if want is not None and not (isinstance(n, int) and resized(n, s) == want):
+                raise NotExpressible("both sizes and scales are given and differ")
+        sizes = None
+    if scales is not None:
+        handle = e.const([1.0, 1.0, *scales], DType.FLOAT32)
+        e.add("Resize", [e.value(x), None, handle], attrs, outputs=node.outputs, name=node.name)
+        return
+    want = [n if w is None else w for n, w in zip(space, sizes)]
+    if e.version >= 18:
+        attrs["axes"] = list(range(2, 2 + len(want)))
+        handle = e.sizes(want)
+    else:
+        handle = e.sizes([*known_shape(x)[:2], *want])
+    e.add("Resize", [e.value(x), None, None, handle], attrs, outputs=node.outputs, name=node.name)
+
+
+_SAMPLE = {"padding": A("padding_mode", "zeros"), "align_corners": A("align_corners", 0, "bool_int")}
+RULES.op(
+    "GridSample", "grid_sample", "X=x, grid=grid", since=16, until=19,
+    mode=A("mode", "bilinear", ("enum", {"bilinear": "linear", "nearest": "nearest", "bicubic": "cubic"})), **_SAMPLE,
+)  # fmt: skip
+RULES.op("GridSample", "grid_sample", "X=x, grid=grid", since=20, mode=A("mode", "linear"), **_SAMPLE)
