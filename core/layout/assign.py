@@ -340,6 +340,8 @@ class _Assignment:
             shape = v.shape
             assert shape is not None
             weight = moved_elements(shape, identity(len(shape)), o) * _SCALE
+            if not o.plain:  # three nodes instead of one: rather before the reshape
+                weight += _SCALE >> 1
             p = s_var
             if v.producer is None:
                 if self._io_order(v) is o:

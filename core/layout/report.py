@@ -43,8 +43,11 @@ class Remaining:
     forced_by: str
 
     def __str__(self) -> str:
+        axes = ", ".join(map(str, self.perm))
+        if self.perm == tuple(range(len(self.perm))):
+            axes = "factors of an axis"
         return (
-            f"transpose {self.name!r} {shape_text(self.shape)} by {', '.join(map(str, self.perm))}: "
+            f"transpose {self.name!r} {shape_text(self.shape)} by {axes}: "
             f"{self.elements} elements, because of {self.forced_by}"
         )
 
@@ -73,6 +76,7 @@ class LayoutReport:
     unresolved: list[Unresolved] = field(default_factory=list)
     changed_nodes: int = 0  # nodes that now run in another order
     folded_weights: int = 0  # constants permuted
+    duplicated: list[str] = field(default_factory=list)  # trained weights needed in two orders: now two weights
     removed: int = 0  # transposes of the source model that became unnecessary
     regions: list[LayoutReport] = field(default_factory=list)
 
@@ -89,6 +93,7 @@ class LayoutReport:
             f"{len(self.remaining)} put in"
         )
         lines += [str(x) for x in (*self.remaining, *self.unresolved)]
+        lines += [f"weight {name!r} is used in two orders and became two weights" for name in self.duplicated]
         for region in self.regions:
             if region.changed_nodes or region.unresolved:
                 lines += ["  in a region: " + line for line in region.lines()]
@@ -114,5 +119,6 @@ class LayoutReport:
             }
         )
         out.update(changed_nodes=self.changed_nodes, folded_weights=self.folded_weights, removed=self.removed)
+        out["duplicated"] = list(self.duplicated)
         out["regions"] = [r.to_dict() for r in self.regions]
         return out

@@ -32,7 +32,7 @@ class Plan:
     turned: dict[Node, int]  # of transposes, as producers
     pins: dict[Node, int]
     io: dict[Value, Order | None]
-    policy: Mapping[Value, str | Order]
+    policy: dict[Value, str | Order]
     layouts: Mapping[str, str]
 
 
@@ -60,6 +60,9 @@ class _Rewriter:
         self.made: dict[tuple[Value, Order | None, tuple[int, ...]], Value] = {}
         self.consts: dict[Value, dict[_ConstKey, list[tuple[Node, int]]]] = {}
         self.transposes: list[Node] = []
+        self.causes: dict[Node, str] = {}
+        self.renamed: dict[str, str] = {}
+        self.gone: dict[Value, Value] = {}
 
     def run(self) -> None:
         plan = self.plan
@@ -80,6 +83,7 @@ class _Rewriter:
         self._outputs()
         for node in self.transposes:
             self._drop_transpose(node)
+        self._update_references()
         self.graph.prune_weights()
 
     # ---- nodes
@@ -159,6 +163,7 @@ class _Rewriter:
             name = self.graph.fresh_name(f"{v.name}/to_{self._label(v, q, user)}")
             before = v.shape or ()
             out = convert(b, v, have, q or identity(rank), name)
+            out.name = name
             source = have.source_shape(before)
             self.report.remaining.append(
                 Remaining(
@@ -205,20 +210,24 @@ class _Rewriter:
                 return f"graph input {v.name!r}, which keeps the source's order"
         seen = {start}
         stack = [start]
-        steps = 0
-        while stack and steps < 1000:
+        cause = ""
+        while stack and not cause:
             n = stack.pop()
-            steps += 1
             if n is None:
                 continue
-            if n in plan.pins or n not in plan.state:
-                return f"{n}, which keeps the source's order"
+            cause = self.causes.get(n, "")
+            if not cause and (n in plan.pins or n not in plan.state):
+                cause = f"{n}, which keeps the source's order"
             near = [u for w in n.outputs for u in w.users] + [w.producer for w in n.inputs if w is not None]
             for m in near:
                 if m is not None and m not in seen and plan.state.get(m) != TARGET and m in plan.state:
                     seen.add(m)
                     stack.append(m)
-        return str(user)
+        cause = cause or f"{user}"
+        for n in seen:
+            if n is not None:
+                self.causes[n] = cause
+        return cause
 
     # ---- constants
     def _constant(self, v: Value, by_key: dict[_ConstKey, list[tuple[Node, int]]]) -> None:
@@ -232,9 +241,9 @@ class _Rewriter:
             if alone:
                 v.tensor, v.shape = new, new.shape
                 continue
-            w = self.graph.add_weight(
-                self.graph.fresh_name(f"{v.name}/re-laid"), new, trainable=v.trainable, source=v.source
-            )
+            w = self.graph.add_weight(f"{v.name}/re-laid", new, trainable=v.trainable, source=v.source)
+            if v.trainable:
+                self.report.duplicated.append(v.name)
             for node, i in uses:
                 node.set_input(i, w)
 
@@ -252,7 +261,7 @@ class _Rewriter:
                     self._swap_names(v, out, want)
                 plan.io[out] = want
                 if v in plan.policy:
-                    self.plan.policy = {**self.plan.policy, out: plan.policy[v]}
+                    plan.policy[out] = plan.policy[v]
                 done[v] = out
             g.outputs[k] = done[v]
 
@@ -261,9 +270,7 @@ class _Rewriter:
         name = v.name
         v.name = self.graph.fresh_name(f"{name}/{'source_order' if want is not None else self._label(v, self.stored.get(v), None)}")
         out.name = name
-        for n, r in enumerate(self.report.remaining):
-            if r.value == name:
-                self.report.remaining[n] = replace(r, value=v.name)
+        self.renamed[name] = v.name
 
     def _drop_transpose(self, node: Node) -> None:
         """A transpose that became the identity goes; one whose result is a graph output stays as ``identity`` for its name."""
@@ -276,11 +283,22 @@ class _Rewriter:
             node.origin = node.origin.by("layout")
             return
         y.replace_uses(x)
+        self.gone[y] = x
+        self.graph.remove(node)
+
+    def _update_references(self) -> None:
+        """Layers must not list values that are gone, nor the report names that changed."""
+        remaining = self.report.remaining
+        remaining[:] = [replace(r, value=self.renamed.get(r.value, r.value)) for r in remaining]
+        if not self.gone:
+            return
+        for y in list(self.gone):
+            while self.gone[y] in self.gone:
+                self.gone[y] = self.gone[self.gone[y]]
         for n, layer in enumerate(self.graph.layers):
-            if any(v is y for v in (*layer.outputs, *layer.inputs)):
+            if any(v in self.gone for v in (*layer.outputs, *layer.inputs)):
                 self.graph.layers[n] = replace(
                     layer,
-                    outputs=tuple(x if v is y else v for v in layer.outputs),
-                    inputs=tuple(x if v is y else v for v in layer.inputs),
+                    outputs=tuple(self.gone.get(v, v) for v in layer.outputs),
+                    inputs=tuple(self.gone.get(v, v) for v in layer.inputs),
                 )
-        self.graph.remove(node)
