@@ -196,21 +196,25 @@ class KerasContext(LoadContext):
     def _refuse(self, node: ForeignNode, layer: LayerConfig) -> None:
         if "call.training" in node.attrs:
             raise node.refuse(
-                "is called with training=True, so it behaves at inference as in training", "call it without training=",
+                "is called with training=True, so it behaves at inference as in training",
+                "call it without training=",
                 "unsupported_call",
-            )  # fmt: skip
+            )
         if layer.dtype.quantization is not None:
             raise node.refuse(
-                f"its weights are quantised ({layer.dtype.quantization})", "save the model before model.quantize(...)",
+                f"its weights are quantised ({layer.dtype.quantization})",
+                "save the model before model.quantize(...)",
                 "unsupported_quantization",
-            )  # fmt: skip
+            )
 
     def _cast_inputs(self, node: ForeignNode, layer: LayerConfig) -> DType | None:
         """Cast floating inputs to the compute dtype, as Keras's autocast does. Returns the dtype outputs go back to, if any."""
         compute = compute_dtype(layer)
         if compute is None:
-            if layer.class_name not in ANY_DTYPE and any(v is not None and v.dtype is not None and v.dtype.is_float for v in node.inputs):
-                raise node.refuse(f"it computes in {layer.dtype.compute}, but its input is a floating tensor", code="unsupported_dtype")
+            floats = any(v is not None and v.dtype is not None and v.dtype.is_float for v in node.inputs)
+            if floats and layer.class_name not in ANY_DTYPE:
+                why = f"it computes in {layer.dtype.compute}, but its input is a floating tensor"
+                raise node.refuse(why, code="unsupported_dtype")
             return None
         inside = DType.FLOAT32 if layer.class_name in FLOAT32_INSIDE and compute.itemsize < 4 else compute
         every = layer.class_name in TO_COMPUTE_DTYPE

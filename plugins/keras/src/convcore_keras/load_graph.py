@@ -23,9 +23,25 @@ from .load_shapes import check_weights, input_shape
 __all__ = ["GraphLoader"]
 
 SENSITIVE = {
-    "AlphaDropout", "AugMix", "BatchNormalization", "CutMix", "Dropout", "GaussianDropout", "GaussianNoise", "MixUp", "RandAugment",
-    "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GRU", "LSTM", "SimpleRNN", "RNN", "Bidirectional", "TimeDistributed",
-}  # fmt: skip
+    "AlphaDropout",
+    "AugMix",
+    "BatchNormalization",
+    "CutMix",
+    "Dropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "MixUp",
+    "RandAugment",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "GRU",
+    "LSTM",
+    "SimpleRNN",
+    "RNN",
+    "Bidirectional",
+    "TimeDistributed",
+}
 """Layers that behave otherwise when they are called with ``training=True`` (besides ``Random*``)."""
 
 _Key = tuple[str, int]  # layer name, call number
@@ -37,7 +53,7 @@ class GraphLoader:
     def __init__(self, model: KerasModel, request: LoadRequest) -> None:
         rules = request.rules
         if rules is None:
-            from .rules import RULES as rules  # noqa: N811
+            from .rules import RULES as rules
         self.model, self.request = model, request
         self.graph = Graph(model.root.name)
         self.b = Builder(self.graph)
@@ -63,9 +79,14 @@ class GraphLoader:
         graph.prune_weights()
         graph.layers = list(self._layers(root))
         graph.metadata.update(
-            framework="keras", kind="sequential" if root.kind == "sequential" else "functional", version=self.model.keras_version,
-            era=self.model.era, backend=self.model.backend or "", container=self.model.container, notes=list(self.model.notes),
-        )  # fmt: skip
+            framework="keras",
+            kind="sequential" if root.kind == "sequential" else "functional",
+            version=self.model.keras_version,
+            era=self.model.era,
+            backend=self.model.backend or "",
+            container=self.model.container,
+            notes=list(self.model.notes),
+        )
         return graph
 
     # ---- inputs and outputs
@@ -91,17 +112,15 @@ class GraphLoader:
         return self.left.pop(layer.name, None)
 
     def _outputs(self, root: ModelConfig, values: Sequence[Value]) -> list[Value]:
-        """Values named as Keras names the outputs: by layer; a value that is an input or occurs twice gets an identity."""
+        """Values named as Keras names the outputs: by layer. What is an input, occurs twice or is the output of a layer inside
+        a nested model gets an identity, so that both names exist."""
         out: list[Value] = []
         names = [r.layer for r in root.output_refs()]
         for name, v in zip(names, values, strict=True):
-            if v.producer is None or any(v is o for o in out):
+            if v.producer is None or any(v is o for o in out) or (v.name != name and name not in self.used):
                 with self.b.at(Origin("keras", name, "")):
                     v = self.b.identity(v)
                 self._name(v, name)
-            elif v.name != name and name not in self.used:
-                self.used.add(name)
-                v.name = name
             out.append(v)
         return out
 
@@ -113,8 +132,12 @@ class GraphLoader:
                 continue
             weights = tuple(w for w in self.g.owned.get(layer.name, {}).values() if w.name in self.graph.weights)
             yield Layer(
-                layer.name, layer.class_name, tuple(self.made[layer.name]), tuple(self.taken.get(layer.name, ())), weights,
-            )  # fmt: skip
+                layer.name,
+                layer.class_name,
+                tuple(self.made[layer.name]),
+                tuple(self.taken.get(layer.name, ())),
+                weights,
+            )
 
     # ---- calls
     def _calls(self, model: ModelConfig, prefix: str, bound: dict[TensorRef, Value]) -> list[Value]:
@@ -138,7 +161,8 @@ class GraphLoader:
                 values[TensorRef(name, k, i)] = v
         missing = [r for r in outputs if r not in values]
         if missing:
-            raise BadFileError(f"model {model.name[:80]!r}: output {missing[0].tensor} of layer {missing[0].layer[:80]!r} does not exist")
+            r = missing[0]
+            raise BadFileError(f"model {model.name[:80]!r}: output {r.tensor} of layer {r.layer[:80]!r} does not exist")
         return [values[r] for r in outputs]
 
     def _call(self, layer: LayerConfig, k: int, path: str, values: dict[TensorRef, Value], count: int) -> Sequence[Value]:
@@ -225,7 +249,15 @@ class GraphLoader:
         p = problem_of(layer, node, error, has_rule(self.g, node) or node.type in ("Functional", "Sequential"))
         with self.b.at(node.origin):
             return self.b.opaque(
-                "keras", layer.class_name, node.inputs, count, plain(node.attrs), why=p.why, hint=p.hint, code=p.code, follows=follows
+                "keras",
+                layer.class_name,
+                node.inputs,
+                count,
+                plain(node.attrs),
+                why=p.why,
+                hint=p.hint,
+                code=p.code,
+                follows=follows,
             )
 
     def _undo(self, last: Node | None) -> None:
@@ -262,9 +294,7 @@ def _with_inputs(node: ForeignNode, inputs: list[Value | None]) -> ForeignNode:
     return node
 
 
-def _call_attributes(
-    layer: LayerConfig, call: Call, values: dict[TensorRef, Value]
-) -> tuple[dict[str, Any], Value | None]:
+def _call_attributes(layer: LayerConfig, call: Call, values: dict[TensorRef, Value]) -> tuple[dict[str, Any], Value | None]:
     """What a call passes besides its tensors, as attributes ``call.<name>``, and the mask it passes.
 
     ``training`` matters only where it is true and the layer behaves otherwise in training.
@@ -321,7 +351,8 @@ def _execution_order(model: ModelConfig, by_name: dict[str, LayerConfig], bound:
             continue
         layer = by_name[key[0]]
         if layer.class_name == "InputLayer":
-            raise BadFileError(f"model {model.name[:80]!r}: input layer {layer.name[:80]!r} is used but is not an input of the model")
+            which = f"model {model.name[:80]!r}: input layer {layer.name[:80]!r}"
+            raise BadFileError(f"{which} is used but is not an input of the model")
         needs[key] = {(r.layer, r.node) for r in layer.calls[key[1]].refs()} - done
         stack += needs[key]
     users: dict[_Key, list[_Key]] = {}

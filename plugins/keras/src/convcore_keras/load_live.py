@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from convcore.ir.tensors import ArrayTensor, Tensor
 
 from .files import KerasModel, read

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
 from convcore.errors import Problem, UnsupportedError
 from convcore.ir.graph import Value
 from convcore.rules import ForeignNode
@@ -13,6 +12,17 @@ from convcore.rules import ForeignNode
 from .files import LayerConfig, OpaqueObject
 
 __all__ = ["plain", "problem_of"]
+
+_CODE = {
+    "Lambda": "runs a Python function that the file stores as bytecode or by name; nothing in a file is executed",
+    "TFOpLambda": "calls a TensorFlow function that convcore does not map",
+    "SlicingOpLambda": "slices a tensor through TensorFlow, which convcore does not map",
+    "TensorFlowOpLayer": "is a raw TensorFlow operation, which convcore does not map",
+    "TorchModuleWrapper": "wraps a pickled torch module; nothing in a file is executed",
+    "TFSMLayer": "runs a TensorFlow SavedModel, which is not in the file",
+    "JaxLayer": "runs a JAX function, which is not in the file",
+    "FlaxLayer": "runs a Flax module, which is not in the file",
+}
 
 
 def problem_of(layer: LayerConfig, node: ForeignNode, error: UnsupportedError, known: bool) -> Problem:
@@ -26,6 +36,8 @@ def problem_of(layer: LayerConfig, node: ForeignNode, error: UnsupportedError, k
         module = f" of package {layer.module!r}" if layer.module else ""
         why = f"is a custom layer{module}: the file holds its configuration and weights, but not what it computes"
         return Problem(node.name, node.type, why, by_name, "custom_layer")
+    if not layer.is_op and node.type in _CODE:
+        return Problem(node.name, node.type, _CODE[node.type], f"replace it by Keras layers; or {by_name}", "code_in_model")
     what = "operation" if layer.is_op else "layer"
     return Problem(node.name, node.type, f"convcore has no rule for this Keras {what}", by_name, "unsupported_layer")
 

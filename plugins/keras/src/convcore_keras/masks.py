@@ -16,19 +16,48 @@ from .load_context import KerasContext, known_shape
 __all__ = ["MERGES", "OWN", "PASSES", "masked_merges", "propagate"]
 
 PASSES = {
-    "Activation", "ActivityRegularization", "AlphaDropout", "BatchNormalization", "Dense", "Dropout", "ELU", "GaussianDropout",
-    "GaussianNoise", "GroupNormalization", "Identity", "LayerNormalization", "LeakyReLU", "Normalization", "PReLU", "ReLU", "Rescaling",
-    "Softmax", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "ThresholdedReLU", "UnitNormalization",
-}  # fmt: skip
+    "Activation",
+    "ActivityRegularization",
+    "AlphaDropout",
+    "BatchNormalization",
+    "Dense",
+    "Dropout",
+    "ELU",
+    "GaussianDropout",
+    "GaussianNoise",
+    "GroupNormalization",
+    "Identity",
+    "LayerNormalization",
+    "LeakyReLU",
+    "Normalization",
+    "PReLU",
+    "ReLU",
+    "Rescaling",
+    "Softmax",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "ThresholdedReLU",
+    "UnitNormalization",
+}
 """The output has the mask of the first input (``supports_masking`` with the default ``compute_mask``)."""
 
 MERGES = {"Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract"}
 """The output's mask is the OR of all inputs' masks, or none when an input has none (``Merge.compute_mask``)."""
 
 OWN = {
-    "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Embedding", "GRU", "LSTM", "Masking", "RNN", "SimpleRNN",
+    "Bidirectional",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTM3D",
+    "Embedding",
+    "GRU",
+    "LSTM",
+    "Masking",
+    "RNN",
+    "SimpleRNN",
     "TimeDistributed",
-}  # fmt: skip
+}
 """Their rules call ``g.set_mask``."""
 
 

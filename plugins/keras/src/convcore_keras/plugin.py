@@ -12,10 +12,14 @@ __all__ = ["CONVCORE_API", "LIVE", "convcore_frameworks", "convcore_identify", "
 CONVCORE_API = (1, 0)
 
 LIVE = (
-    "keras.src.models.model.Model", "keras.src.models.functional.Functional", "keras.src.models.sequential.Sequential",
-    "keras.src.engine.training.Model", "keras.engine.training.Model", "tf_keras.src.engine.training.Model",
+    "keras.src.models.model.Model",
+    "keras.src.models.functional.Functional",
+    "keras.src.models.sequential.Sequential",
+    "keras.src.engine.training.Model",
+    "keras.engine.training.Model",
+    "tf_keras.src.engine.training.Model",
     "tensorflow.python.keras.engine.training.Model",
-)  # fmt: skip
+)
 """Class paths of live models, by name along the MRO: Keras 3, Keras 2, tf.keras, tf-keras."""
 
 _WHY = {
@@ -86,8 +90,12 @@ def convcore_options(framework: str) -> list[Option]:
         return []
     return [
         Option(
-            "kernels", "keras", "load", str, None,
+            "kernels",
+            "keras",
+            "load",
+            str,
+            None,
             "backend that computed a Keras 1 model, whose files do not say: theano (kernels are flipped) or tensorflow",
             ("tensorflow", "theano"),
         )
-    ]  # fmt: skip
+    ]

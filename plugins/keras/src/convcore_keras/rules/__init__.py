@@ -6,5 +6,14 @@ from . import activation, conv, linear, merge, norm, pool, preprocessing, regula
 from .ruleset import RULES
 
 __all__ = [
-    "RULES", "activation", "conv", "linear", "merge", "norm", "pool", "preprocessing", "regularization", "shape",
-]  # fmt: skip
+    "RULES",
+    "activation",
+    "conv",
+    "linear",
+    "merge",
+    "norm",
+    "pool",
+    "preprocessing",
+    "regularization",
+    "shape",
+]

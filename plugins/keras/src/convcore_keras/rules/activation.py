@@ -117,9 +117,7 @@ RULES.op("ReLU", "clip", "inputs=x", when={"negative_slope": 0.0, "threshold": 0
 RULES.op(
     "ReLU", "leaky_relu", "inputs=x", when={"max_value": None, "threshold": 0.0}, alpha=A("negative_slope", 0.0), direction="load"
 )
-RULES.op(
-    "ReLU", "thresholded_relu", "inputs=x", when={"max_value": None, "negative_slope": 0.0}, alpha=A("threshold", 0.0)
-)  # fmt: skip
+RULES.op("ReLU", "thresholded_relu", "inputs=x", when={"max_value": None, "negative_slope": 0.0}, alpha=A("threshold", 0.0))
 RULES.op("LeakyReLU", "leaky_relu", "inputs=x", alpha=A("negative_slope", 0.3))
 RULES.op("ELU", "elu", "inputs=x", alpha=A("alpha", 1.0))
 RULES.op("ThresholdedReLU", "thresholded_relu", "inputs=x", alpha=A("theta", 1.0), direction="load")

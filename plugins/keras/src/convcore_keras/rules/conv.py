@@ -59,17 +59,28 @@ def _reach(node: ForeignNode) -> tuple[int, ...]:
 def _common(node: ForeignNode) -> dict[str, Any]:
     """Attributes every convolution shares."""
     return {
-        "strides": node.attr("strides"), "dilations": node.attr("dilation_rate"), "layout": node.attr("data_format"),
+        "strides": node.attr("strides"),
+        "dilations": node.attr("dilation_rate"),
+        "layout": node.attr("data_format"),
         "pads": explicit_pads(node, node.inputs[0], _reach(node)),
-    }  # fmt: skip
+    }
 
 
 for _d in (1, 2, 3):
     RULES.op(
-        f"Conv{_d}D", "conv", "inputs=x", w=W("kernel", "*IO->OI*"), b=W("bias", optional=True), strides=A("strides"),
-        dilations=A("dilation_rate"), groups=A("groups", 1), pads=A("padding", iso="keras_padding"),
-        layout=A("data_format", write_default=True), ignore=_SIZES, then=("activation",),
-    )  # fmt: skip
+        f"Conv{_d}D",
+        "conv",
+        "inputs=x",
+        w=W("kernel", "*IO->OI*"),
+        b=W("bias", optional=True),
+        strides=A("strides"),
+        dilations=A("dilation_rate"),
+        groups=A("groups", 1),
+        pads=A("padding", iso="keras_padding"),
+        layout=A("data_format", write_default=True),
+        ignore=_SIZES,
+        then=("activation",),
+    )
 
 
 @RULES.load("Conv1D", "Conv2D", "Conv3D", priority=1, ops=("conv",), then=("activation",))
@@ -138,9 +149,16 @@ def conv_transpose(g: KerasContext, node: ForeignNode) -> Value:
         grow.append(max(-end, 0))
     w, b = g.variable(node, "kernel", "*OI->IO*"), g.variable(node, "bias", optional=True)
     return g.b.conv_transpose(
-        x, w, b, strides=strides, dilations=node.attr("dilation_rate"), pads=tuple(pads), output_padding=tuple(grow),
-        groups=node.attr("groups", 1), layout=layout,
-    )  # fmt: skip
+        x,
+        w,
+        b,
+        strides=strides,
+        dilations=node.attr("dilation_rate"),
+        pads=tuple(pads),
+        output_padding=tuple(grow),
+        groups=node.attr("groups", 1),
+        layout=layout,
+    )
 
 
 def _legacy_crop(node: ForeignNode, shape: Sequence[Any], i: int, k: int, s: int, layout: str) -> int:

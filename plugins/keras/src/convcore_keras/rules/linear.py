@@ -11,14 +11,23 @@ from .ruleset import RULES
 __all__: list[str] = []
 
 RULES.op(
-    "Dense", "linear", "inputs=x", w=W("kernel", "IO->OI"), b=W("bias", optional=True), ignore=("units", "use_bias"),
+    "Dense",
+    "linear",
+    "inputs=x",
+    w=W("kernel", "IO->OI"),
+    b=W("bias", optional=True),
+    ignore=("units", "use_bias"),
     then=("activation",),
-)  # fmt: skip
+)
 
 
 @RULES.load("Dot", ops=("batch_dot",))
 def dot(g: KerasContext, node: ForeignNode) -> Value:
-    """Sum of products over one axis of each input. Norms are limited below by 1e-12 before Keras 3 squared sums, 1e-7 since."""
+    """Sum of products over one axis of each input.
+
+    With ``normalize`` norms are at least 1e-7 (``keras.ops.normalize``), before Keras 3 1e-6 (``tf.nn.l2_normalize``: squares
+    at least 1e-12).
+    """
     if len(node.inputs) != 2:
         raise node.refuse(f"takes 2 inputs, has {len(node.inputs)}")
     axes = node.attr("axes")
@@ -52,9 +61,7 @@ def highway(g: KerasContext, node: ForeignNode) -> Value:
 
     node.ignore("use_bias", "input_dim", "transform_bias")
     x, b = node.inputs[0], g.b
-    gate = b.sigmoid(
-        b.linear(x, g.variable(node, "carry_kernel", "IO->OI"), g.variable(node, "carry_bias", optional=True))
-    )
+    gate = b.sigmoid(b.linear(x, g.variable(node, "carry_kernel", "IO->OI"), g.variable(node, "carry_bias", optional=True)))
     y = b.linear(x, g.variable(node, "kernel", "IO->OI"), g.variable(node, "bias", optional=True))
     y = activate(g, node, y, node.attr("activation", "linear"))
     return b.add(b.mul(y, gate), b.mul(b.sub(b.like(x, 1), gate), x))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from convcore.ir.graph import Value
-from convcore.rules import A, ForeignNode, W
+import math
 
-from ..load_context import KerasContext, shape_of
+from convcore.ir.graph import Value
+from convcore.rules import A, ForeignNode, NotExpressible, W
+
+from ..load_context import KerasContext, known_shape, shape_of
 from .ruleset import RULES
 
 __all__: list[str] = []
@@ -13,27 +15,85 @@ __all__: list[str] = []
 _TRAINING = ("momentum", "scale", "center", "renorm", "renorm_clipping", "renorm_momentum", "synchronized", "adjustment")
 
 RULES.op(
-    "BatchNormalization", "batch_norm", "inputs=x", scale=W("gamma", optional=True), bias=W("beta", optional=True),
-    mean=W("moving_mean"), var=W("moving_variance"), axis=A("axis", -1, iso="item_or_number"), epsilon=A("epsilon", 0.001),
+    "BatchNormalization",
+    "batch_norm",
+    "inputs=x",
+    scale=W("gamma", optional=True),
+    bias=W("beta", optional=True),
+    mean=W("moving_mean"),
+    var=W("moving_variance"),
+    axis=A("axis", -1, iso="item_or_number"),
+    epsilon=A("epsilon", 0.001),
     ignore=_TRAINING,
-)  # fmt: skip
+)
 RULES.op(
-    "LayerNormalization", "layer_norm", "inputs=x", when={"rms_scaling": False}, scale=W("gamma", optional=True),
-    bias=W("beta", optional=True), axes=A("axis", -1, iso="axis_or_axes"), epsilon=A("epsilon", 0.001), ignore=("scale", "center"),
+    "LayerNormalization",
+    "layer_norm",
+    "inputs=x",
+    when={"rms_scaling": False},
+    scale=W("gamma", optional=True),
+    bias=W("beta", optional=True),
+    axes=A("axis", -1, iso="axis_or_axes"),
+    epsilon=A("epsilon", 0.001),
+    ignore=("scale", "center"),
     direction="load",
-)  # fmt: skip
+)
 RULES.op(
-    "LayerNormalization", "layer_norm", "inputs=x", when={"rms_scaling": None}, scale=W("gamma", optional=True),
-    bias=W("beta", optional=True), axes=A("axis", -1, iso="axis_or_axes"), epsilon=A("epsilon", 0.001), ignore=("scale", "center"),
-)  # fmt: skip
+    "LayerNormalization",
+    "layer_norm",
+    "inputs=x",
+    when={"rms_scaling": None},
+    scale=W("gamma", optional=True),
+    bias=W("beta", optional=True),
+    axes=A("axis", -1, iso="axis_or_axes"),
+    epsilon=A("epsilon", 0.001),
+    ignore=("scale", "center"),
+)
 RULES.op(
-    "GroupNormalization", "group_norm", "inputs=x", scale=W("gamma", optional=True), bias=W("beta", optional=True),
-    groups=A("groups", 32), axis=A("axis", -1, iso="item_or_number"), epsilon=A("epsilon", 0.001), ignore=("scale", "center"),
-)  # fmt: skip
+    "GroupNormalization",
+    "group_norm",
+    "inputs=x",
+    scale=W("gamma", optional=True),
+    bias=W("beta", optional=True),
+    groups=A("groups", 32),
+    axis=A("axis", -1, iso="item_or_number"),
+    epsilon=A("epsilon", 0.001),
+    ignore=("scale", "center"),
+)
 RULES.op(
-    "RMSNormalization", "rms_norm", "inputs=x", scale=W("scale"), axes=A("axis", -1, iso="axis_or_axes"), epsilon=A("epsilon", 1e-6)
+    "RMSNormalization",
+    "rms_norm",
+    "inputs=x",
+    scale=W("scale"),
+    axes=A("axis", -1, iso="axis_or_axes"),
+    epsilon=A("epsilon", 1e-6),
 )
 RULES.op("UnitNormalization", "l2_normalize", "inputs=x", axes=A("axis", -1, iso="axis_or_axes"), epsilon=1e-12, mode="max_norm")
+
+
+@RULES.load("LayerNormalization", ops=("layer_norm",))
+def layer_norm_unordered(g: KerasContext, node: ForeignNode) -> Value:
+    """Axes in any order: Keras makes gamma and beta with sizes in the order given and then reshapes (does not transpose) them
+    to the order of the axes (``keras.ops.layer_normalization`` 3.15.1, ``LayerNormalization._broadcast`` of tf.keras)."""
+    node.ignore("scale", "center")
+    if node.attr("rms_scaling", None):
+        raise NotExpressible("rms_scaling")
+    x = node.inputs[0]
+    shape = known_shape(node, x)
+    axis = node.attr("axis", -1)
+    axes = sorted(a % len(shape) for a in ([axis] if isinstance(axis, int) else axis))
+    sizes = [shape[a] for a in axes]
+
+    def parameter(name: str) -> Value | None:
+        if name not in node.weights:
+            return None
+        fixed = [n for n in sizes if isinstance(n, int)]
+        if len(fixed) != len(sizes) or math.prod(fixed) != g.array(node, name).size:
+            have = list(g.array(node, name).shape)
+            raise node.refuse(f"{name} of shape {have} does not fit axes {axes} of sizes {sizes}", code="shape")
+        return g.derived(node, name, tuple(fixed), lambda t: t.reshape(fixed))
+
+    return g.b.layer_norm(x, parameter("gamma"), parameter("beta"), axes=tuple(axes), epsilon=float(node.attr("epsilon", 0.001)))
 
 
 @RULES.load("LayerNormalization", priority=1, when={"rms_scaling": True}, ops=("variance", "rsqrt", "mul"))

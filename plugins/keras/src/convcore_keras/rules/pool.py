@@ -16,15 +16,24 @@ _OPS = {"Max": "max_pool", "Average": "avg_pool"}
 for _d in (1, 2, 3):
     for _kind, _op in _OPS.items():
         RULES.op(
-            f"{_kind}Pooling{_d}D", _op, "inputs=x", kernel=A("pool_size"), strides=A("strides"),
-            pads=A("padding", iso="keras_padding"), layout=A("data_format", write_default=True),
-        )  # fmt: skip
+            f"{_kind}Pooling{_d}D",
+            _op,
+            "inputs=x",
+            kernel=A("pool_size"),
+            strides=A("strides"),
+            pads=A("padding", iso="keras_padding"),
+            layout=A("data_format", write_default=True),
+        )
     for _name, _op in (("Max", "max"), ("Average", "mean")):
         for _layout, _first in (("channels_last", 1), ("channels_first", 2)):
             RULES.op(
-                f"Global{_name}Pooling{_d}D", _op, "inputs=x", when={"data_format": _layout}, axes=tuple(range(_first, _first + _d)),
+                f"Global{_name}Pooling{_d}D",
+                _op,
+                "inputs=x",
+                when={"data_format": _layout},
+                axes=tuple(range(_first, _first + _d)),
                 keepdims=A("keepdims", False),
-            )  # fmt: skip
+            )
 
 
 @RULES.load(*(f"{kind}Pooling{d}D" for kind in _OPS for d in (1, 2, 3)), priority=1, ops=tuple(_OPS.values()))
@@ -34,9 +43,13 @@ def pool_theano(g: KerasContext, node: ForeignNode) -> Value:
         raise NotExpressible("padding is valid or same")
     kernel = node.attr("pool_size")
     return g.b.op(
-        _OPS["Max" if node.type.startswith("Max") else "Average"], node.inputs[0], kernel=kernel, strides=node.attr("strides"),
-        pads=explicit_pads(node, node.inputs[0], kernel), layout=node.attr("data_format"),
-    )  # fmt: skip
+        _OPS["Max" if node.type.startswith("Max") else "Average"],
+        node.inputs[0],
+        kernel=kernel,
+        strides=node.attr("strides"),
+        pads=explicit_pads(node, node.inputs[0], kernel),
+        layout=node.attr("data_format"),
+    )
 
 
 @RULES.load("GlobalAveragePooling1D", priority=1, ops=("mean", "where", "sum", "div"))
@@ -57,9 +70,12 @@ def masked_average(g: KerasContext, node: ForeignNode) -> Value:
 def _adaptive(kind: str, op: str) -> None:
     for d in (1, 2, 3):
         RULES.op(
-            f"Adaptive{kind}Pooling{d}D", op, "inputs=x", output_size=A("output_size", iso=("per_axis", d)),
+            f"Adaptive{kind}Pooling{d}D",
+            op,
+            "inputs=x",
+            output_size=A("output_size", iso=("per_axis", d)),
             layout=A("data_format", write_default=True),
-        )  # fmt: skip
+        )
 
 
 _adaptive("Average", "adaptive_avg_pool")

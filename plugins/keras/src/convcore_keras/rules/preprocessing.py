@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
 from convcore.ir.graph import Value
 from convcore.ir.tensors import Tensor, as_tensor
 from convcore.rules import ForeignNode
@@ -23,7 +22,8 @@ _EPSILON = 1e-7
 def rescaling(g: KerasContext, node: ForeignNode) -> Value:
     """``x * scale + offset``."""
     x, b = node.inputs[0], g.b
-    scale, offset = (np.asarray(_number(node, k, d), x.dtype.numpy if x.dtype else None) for k, d in (("scale", None), ("offset", 0.0)))
+    dtype = x.dtype.numpy if x.dtype is not None else np.dtype(np.float32)
+    scale, offset = _number(node, "scale", None).astype(dtype), _number(node, "offset", 0.0).astype(dtype)
     y = b.mul(x, b.const(scale))
     return b.add(y, b.const(offset)) if np.any(offset) else y
 
@@ -52,16 +52,15 @@ def normalization(g: KerasContext, node: ForeignNode) -> Value:
     mean = b.weight(stats[0].map(lambda a: a.astype(dtype), dtype=x.dtype), f"{node.name}/mean", source=f"{node.name}/mean")
     spread = b.weight(
         stats[1].map(lambda a: np.maximum(np.sqrt(a.astype(dtype)), np.asarray(_EPSILON, dtype)), dtype=x.dtype),
-        f"{node.name}/deviation", source=f"{node.name}/variance",
-    )  # fmt: skip
+        f"{node.name}/deviation",
+        source=f"{node.name}/variance",
+    )
     if node.attr("invert", False):
         return b.add(mean, b.mul(x, spread))
     return b.div(b.sub(x, mean), spread)
 
 
-def _statistic(
-    g: KerasContext, node: ForeignNode, key: str, value: Any, shape: tuple[Any, ...], axes: list[int]
-) -> Tensor:
+def _statistic(g: KerasContext, node: ForeignNode, key: str, value: Any, shape: tuple[Any, ...], axes: list[int]) -> Tensor:
     """Mean or variance, shaped to broadcast against the input."""
     wide = [1] * len(shape)
     if value is None:
@@ -78,7 +77,8 @@ def _statistic(
     try:
         array = np.broadcast_to(array if array.ndim <= len(kept) else array.reshape(kept), kept)
     except ValueError:
-        raise node.refuse(f"{key} of shape {list(array.shape)} does not fit axes {axes} of sizes {kept}", code="shape") from None
+        why = f"{key} of shape {list(array.shape)} does not fit axes {axes} of sizes {kept}"
+        raise node.refuse(why, code="shape") from None
     return as_tensor(np.ascontiguousarray(array).reshape(wide))
 
 

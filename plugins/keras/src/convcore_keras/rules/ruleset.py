@@ -11,18 +11,41 @@ RULES = RuleSet("keras", "convcore-keras")
 
 # How variables start, how they are trained, and bookkeeping: nothing of it changes inference.
 RULES.ignore(
-    "name", "trainable", "dtype", "build_config", "shared_object_id", "activity_regularizer", "batch_input_shape", "noise_shape",
-    "seed", "rng_type",
+    "name",
+    "trainable",
+    "dtype",
+    "build_config",
+    "shared_object_id",
+    "activity_regularizer",
+    "batch_input_shape",
+    "noise_shape",
+    "seed",
+    "rng_type",
     *(
         f"{variable}_{kind}"
         for variable in (
-            "kernel", "bias", "recurrent", "depthwise", "pointwise", "embeddings", "alpha", "beta", "gamma", "moving_mean",
-            "moving_variance", "t_left", "a_left", "t_right", "a_right",
+            "kernel",
+            "bias",
+            "recurrent",
+            "depthwise",
+            "pointwise",
+            "embeddings",
+            "alpha",
+            "beta",
+            "gamma",
+            "moving_mean",
+            "moving_variance",
+            "t_left",
+            "a_left",
+            "t_right",
+            "a_right",
         )
         for kind in ("initializer", "regularizer", "constraint")
     ),
-    "lora_rank", "lora_alpha", "quantization_config",
-)  # fmt: skip
+    "lora_rank",
+    "lora_alpha",
+    "quantization_config",
+)
 
 
 def _padding_load(v: object) -> object:
@@ -47,12 +70,16 @@ isomorphism("keras_padding", _padding_load, _padding_emit, "Keras's valid/same a
 def _axes_load(v: object) -> object:
     if isinstance(v, int):
         return (v,)
-    if isinstance(v, (list, tuple)):
-        return tuple(v)
-    raise NotExpressible(f"axis={v!r}")
+    if not isinstance(v, (list, tuple)) or not all(isinstance(a, int) for a in v):
+        raise NotExpressible(f"axis={v!r}")
+    if list(v) != sorted(v) or (v and v[0] < 0 <= v[-1]):
+        raise NotExpressible(f"axis={v!r} is not in the order of the axes")
+    return tuple(v)
 
 
-isomorphism("axis_or_axes", _axes_load, lambda v: v[0] if len(v) == 1 else list(v), "one axis or a list of axes as a tuple")
+isomorphism(
+    "axis_or_axes", _axes_load, lambda v: v[0] if len(v) == 1 else sorted(v), "one axis or an ascending list of axes as a tuple"
+)
 
 
 def _number(v: object) -> object:

@@ -91,13 +91,22 @@ def cropping(g: KerasContext, node: ForeignNode) -> Value:
 # ---- resizing
 RULES.op("UpSampling1D", "upsample_nearest", "inputs=x", scales=A("size", iso="one_item"), layout="channels_last")
 RULES.op(
-    "UpSampling2D", "upsample_nearest", "inputs=x", when={"interpolation": "nearest"}, scales=A("size", iso="int_tuple"),
+    "UpSampling2D",
+    "upsample_nearest",
+    "inputs=x",
+    when={"interpolation": "nearest"},
+    scales=A("size", iso="int_tuple"),
     layout=A("data_format", write_default=True),
-)  # fmt: skip
+)
 RULES.op(
-    "UpSampling2D", "upsample_nearest", "inputs=x", when={"interpolation": None}, scales=A("size", iso="int_tuple"),
-    layout=A("data_format", write_default=True), direction="load",
-)  # fmt: skip
+    "UpSampling2D",
+    "upsample_nearest",
+    "inputs=x",
+    when={"interpolation": None},
+    scales=A("size", iso="int_tuple"),
+    layout=A("data_format", write_default=True),
+    direction="load",
+)
 RULES.op(
     "UpSampling3D", "upsample_nearest", "inputs=x", scales=A("size", iso="int_tuple"), layout=A("data_format", write_default=True)
 )
@@ -113,5 +122,3 @@ def upsample_bilinear(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.resize(
         x, scales=tuple(float(n) for n in size), mode="linear", coordinates="asymmetric" if old else "half_pixel", layout=layout
     )
-
-
