@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from convcore.errors import ShapeError
-from convcore.testing import run_op
+from convcore.testing import run_body, run_op
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -179,6 +179,20 @@ def test_im2col_is_torch_unfold():
     truth = F.unfold(torch.tensor(x), (3, 2), dilation=(1, 3), padding=(1, 2), stride=(2, 1)).numpy()
     got = run_op("im2col", x, kernel=(3, 2), dilations=(1, 3), pads=((1, 1), (2, 2)), strides=(2, 1))[0]
     assert np.array_equal(got.reshape(truth.shape), truth)
+
+
+def test_im2col_is_caffe():
+    from pathlib import Path
+
+    folder = Path(__file__).parents[1] / "data/caffe_conformance/Im2col"
+    cases = {
+        "basic": {"kernel": (3, 3), "pads": ((1, 1), (1, 1)), "strides": (2, 2)},
+        "dilation_rect": {"kernel": (2, 3), "dilations": (2, 2)},
+    }
+    for case, kw in cases.items():
+        x, truth = np.load(folder / case / "inputs.npz")["data"], np.load(folder / case / "outputs.npz")["out"]
+        for run in (run_op, run_body):
+            assert np.array_equal(run("im2col", x, **kw)[0], truth)
 
 
 @settings(max_examples=60, deadline=None)

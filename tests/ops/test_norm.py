@@ -141,6 +141,14 @@ def test_lrn_is_caffe():
         close(run_op("lrn", x, size=5, alpha=1.0, beta=0.75, bias=1.0, axis=1)[0], truth)
 
 
+def test_l2_normalize_is_caffe():
+    """SSD's Normalize over all of an image; its one trained scale (in the caffemodel) is a common factor."""
+    x, truth = caffe("Normalize/across_spatial")
+    got = run_op("l2_normalize", x, axes=(1, 2, 3), epsilon=1e-10, mode="add_square")[0]
+    scale = np.vdot(truth, got) / np.vdot(got, got)
+    close(got * scale, truth)
+
+
 def test_l2_normalize():
     x = rand(2, 3, 5) * 0.3
     x[0, 0] = 0

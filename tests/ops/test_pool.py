@@ -1,5 +1,6 @@
 """Pooling against PyTorch and onnxruntime."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -194,10 +195,48 @@ def test_adaptive_pools_are_torch(size, layout):
         close(run_op(name, a, output_size=size, layout=layout)[0], truth)
 
 
+CAFFE = Path(__file__).parents[1] / "data/caffe_conformance"
+
+
+def caffe(case):
+    folder = CAFFE / case
+    return np.load(folder / "inputs.npz")["data"], np.load(folder / "outputs.npz")
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["ave_ceil_overhang", "ave_pad", "ave_pad_ceil", "max_pad_clip", "rect", "rect_ave", "round_floor",
+     "round_floor_ave_pad", "stride_gt_kernel"],
+)  # fmt: skip
+def test_pool_is_caffe(case):
+    """Outputs recorded from Caffe: padding counts in averages, ceil unless FLOOR, ceil_full where nothing is padded."""
+    text = (CAFFE / f"Pooling/{case}/deploy.prototxt").read_text()
+    found = {
+        k: int(v) for k, v in re.findall(r"(kernel_size|kernel_h|kernel_w|stride|stride_h|stride_w|pad|pad_h|pad_w): (\d+)", text)
+    }
+
+    def pair(name, h, w, default):
+        return tuple(found.get(k, found.get(name, default)) for k in (h, w))
+
+    pads = pair("pad", "pad_h", "pad_w", 0)
+    ceil = "floor" if "FLOOR" in text else "ceil" if any(pads) else "ceil_full"
+    kw = {
+        "kernel": pair("kernel_size", "kernel_h", "kernel_w", 1),
+        "strides": pair("stride", "stride_h", "stride_w", 1),
+        "pads": tuple((p, p) for p in pads),
+        "ceil_mode": ceil,
+    }
+    x, outputs = caffe(f"Pooling/{case}")
+    if "AVE" in text:
+        close(run_op("avg_pool", x, count_include_pad=True, **kw)[0], outputs["out"])
+    else:
+        assert np.array_equal(run_op("max_pool", x, **kw)[0], outputs["out"])
+
+
 def test_empty_last_window_is_caffe():
-    """The maximum is -FLT_MAX (read in Caffe's pooling_layer.cpp); the average is recorded from Caffe. torch drops the window."""
-    folder = Path(__file__).parents[1] / "data/caffe_conformance/Pooling/empty_window_ave"
-    x, truth = np.load(folder / "inputs.npz")["data"], np.load(folder / "outputs.npz")["out"]
+    """The average is recorded from Caffe; a maximum keeps Caffe's initial value, -FLT_MAX. torch drops the window."""
+    x, outputs = caffe("Pooling/empty_window_ave")
+    truth = outputs["out"]
     kw = {"kernel": (1, 1), "strides": (2, 2), "ceil_mode": "ceil_full"}
     z = run_op("avg_pool", x, count_include_pad=True, **kw)[0]
     assert np.isnan(truth).any() and np.array_equal(z, truth, equal_nan=True)
@@ -205,6 +244,15 @@ def test_empty_last_window_is_caffe():
     empty = np.isnan(truth)
     assert (y[empty] == np.finfo(np.float32).min).all() and np.array_equal(y[~empty], truth[~empty])
     assert run_op("max_pool", x, **(kw | {"ceil_mode": "ceil"}))[0].shape == (1, 1, 3, 3)
+
+
+def test_max_unpool_is_caffe():
+    _, outputs = caffe("MaxUnPool/basic")
+    at = outputs["mask"].astype(np.int64)
+    kw = {"kernel": (2, 2), "strides": (2, 2), "output_shape": (6, 6), "index_order": "plane"}
+    assert np.array_equal(run_op("max_unpool", outputs["p"], at, **kw)[0], outputs["out"])
+    y, index = run_op("max_pool_with_indices", outputs["data"], kernel=(2, 2), strides=(2, 2), index_order="plane")
+    assert np.array_equal(y, outputs["p"]) and np.array_equal(index, at)
 
 
 def test_integers_pool():
