@@ -124,7 +124,7 @@ def check_output(out: Path, source: Any = None) -> None:
 
 def convert(
     source: Any, to: str | None = None, out: str | os.PathLike[str] | None = None, *, weights: Any = None,
-    format: str | None = None, example_inputs: Any = None, check: bool | str = True, rtol: float = RTOL, atol: float = ATOL,
+    format: str | None = None, example_inputs: Any = None, check: bool | str = True, rtol: float | None = None, atol: float = ATOL,
     io_layout: str | Mapping[str, Any] | None = None, overrides: Mapping[str, Any] | None = None, input_shapes: Any = None,
     keep: bool = False, progress: Progress | None = None, **options: Any,
 ) -> Conversion:  # fmt: skip
@@ -136,7 +136,7 @@ def convert(
     to, out: target framework and file; one of them may be left out (``out=None`` makes only the live object).
     check: run source and result on seeded inputs (two batch sizes where the batch is symbolic) and compare; ``"native"`` also
         runs the source in its own framework where that is installed; False skips it.
-    rtol, atol: an output may differ by ``atol + rtol * range`` per element.
+    rtol, atol: an output may differ by ``atol + rtol * range`` per element (default rtol 1e-4, more for half precision).
     example_inputs: arrays (list, tuple or dict) to check with instead of seeded ones.
     io_layout: "source" (default) keeps the order of the axes of inputs and outputs, "target" takes the target's; a dict gives
         it per tensor name.

@@ -16,6 +16,7 @@ from .hookspecs import Emitted, Runtime
 from .host import host
 from .interpreter import Interpreter
 from .ir.dims import shape_text
+from .ir.dtypes import DType
 from .ir.graph import Graph, Value
 from .model import Model
 from .passes.lower import opaque_problems
@@ -23,14 +24,22 @@ from .report import OutputDifference, Report, compare_outputs
 from .samples import working_inputs
 from .sources import load_graph, split_source
 
-__all__ = ["ATOL", "RTOL", "check_conversion", "verify"]
+__all__ = ["ATOL", "RTOL", "check_conversion", "default_rtol", "verify"]
 
 Array = NDArray[Any]
 
 RTOL = 1e-4
-"""Default tolerance relative to an output's range."""
+"""Default tolerance relative to an output's range, for float32 and float64 models."""
+RTOL_HALF = {DType.FLOAT16: 5e-3, DType.BFLOAT16: 4e-2}
+"""Default tolerance of models that compute in half precision: about five units in the last place."""
 ATOL = 1e-6
 """Default absolute tolerance, added to the relative one."""
+
+
+def default_rtol(*graphs: Graph) -> float:
+    """The tolerance of the least precise float type any of the graphs computes in."""
+    used = {v.dtype for g in graphs for node in g for v in node.outputs}
+    return max([RTOL, *(tol for dtype, tol in RTOL_HALF.items() if dtype in used)])
 
 
 def _native(framework: str, source: Any, weights: Any) -> Runtime | None:
@@ -59,8 +68,14 @@ def _given_inputs(graph: Graph, example: Any) -> list[Array]:
 
 def check_conversion(
     report: Report, reference: Graph, framework: str, source: Any, weights: Any, target: str, emitted: Emitted, laid: Graph,
-    layout: Any, example: Any, rtol: float, atol: float, mode: bool | str,
+    layout: Any, example: Any, rtol: float | None, atol: float, mode: bool | str,
 ) -> None:  # fmt: skip
+    """Run source and result on the same inputs and add the differences to the report.
+
+    ``reference`` is the graph as loaded, ``laid`` the one that was emitted, ``layout`` says how inputs and outputs moved.
+    """
+    if rtol is None:
+        rtol = default_rtol(reference)
     interpreter = Interpreter(reference)
     run: Callable[[list[Array]], list[Array]] = interpreter.run
     ours = "convcore interpreter"
@@ -162,7 +177,7 @@ def _side(source: Any, weights: Any, format: str | None, options: Mapping[str, A
 
 def verify(
     a: Any, b: Any, *, inputs: Any = None, weights_a: Any = None, weights_b: Any = None, format_a: str | None = None,
-    format_b: str | None = None, rtol: float = RTOL, atol: float = ATOL, native: bool = True, **options: Any,
+    format_b: str | None = None, rtol: float | None = None, atol: float = ATOL, native: bool = True, **options: Any,
 ) -> Report:  # fmt: skip
     """Run two models of any formats on the same inputs and compare their outputs.
 
@@ -172,8 +187,10 @@ def verify(
     left = _side(a, weights_a, format_a, options, native)
     right = _side(b, weights_b, format_b, options, native)
     report = Report(f"{_name(a)} against {_name(b)}")
-    report.runtimes, report.tolerance = (left.name, right.name), (rtol, atol)
     ga, gb = left.graph, right.graph
+    if rtol is None:
+        rtol = default_rtol(ga, gb)
+    report.runtimes, report.tolerance = (left.name, right.name), (rtol, atol)
     order_in = _match("input", ga.inputs, gb.inputs, report)
     order_out = _match("output", ga.outputs, gb.outputs, report)
     if inputs is not None:

@@ -15,7 +15,7 @@ from ..errors import OutputError, UnsupportedError, UsageError
 from ..host import host
 from ..ir.dims import shape_text
 from ..model import Model, as_list
-from ..pipeline import ATOL, RTOL
+from ..pipeline import ATOL
 from ..pipeline import check as find_problems
 from ..pipeline import convert as convert_model
 from ..pipeline import load as load_model
@@ -127,7 +127,7 @@ def convert(args: Namespace) -> int:
         done = convert_model(
             model, args.to, out, weights=args.weights, format=args.format, example_inputs=example,
             check=False if args.no_check else "native" if args.check == "native" else True,
-            rtol=RTOL if args.rtol is None else args.rtol, atol=ATOL if args.atol is None else args.atol,
+            rtol=args.rtol, atol=ATOL if args.atol is None else args.atol,
             io_layout=args.io_layout, input_shapes=args.input_shape, keep=args.keep, progress=progress, **options,
         )  # fmt: skip
     except UnsupportedError as e:
@@ -252,7 +252,7 @@ def verify(args: Namespace) -> int:
         inputs = _arrays(args.input, [t.name for t in model.inputs])
     report = verify_models(
         a, args.b, inputs=inputs, weights_a=args.weights_a, weights_b=args.weights_b, format_a=args.from_a, format_b=args.from_b,
-        rtol=RTOL if args.rtol is None else args.rtol, atol=ATOL if args.atol is None else args.atol, native=not args.interpreter,
+        rtol=args.rtol, atol=ATOL if args.atol is None else args.atol, native=not args.interpreter,
     )  # fmt: skip
     _print_report(report, args.report)
     if not report.ok:
