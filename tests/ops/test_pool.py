@@ -292,3 +292,56 @@ def test_pool1d_property(n, k, s, p, ceil, include):
 def test_refusals(name, attrs, why):
     with pytest.raises(ShapeError, match=why):
         run_op(name, rand(2, 3, 5, 7), **attrs)
+
+
+BODIES = [
+    ("lp_pool", {"kernel": (3, 2), "strides": (2, 3), "pads": ((1, 0), (0, 1)), "ceil_mode": "ceil"}),
+    ("lp_pool", {"kernel": (3, 2), "strides": (2, 3), "pads": "same_upper"}),
+    ("lp_pool", {"kernel": (3, 2), "strides": (4, 3), "ceil_mode": "ceil_full"}),
+    ("im2col", {"kernel": (3, 2), "strides": (2, 1), "pads": ((1, 1), (0, 2)), "dilations": (1, 3)}),
+    ("im2col", {"kernel": (3, 2), "strides": (2, 3), "pads": "same_lower"}),
+    ("adaptive_avg_pool", {"output_size": (1, None)}),
+    ("adaptive_max_pool", {"output_size": (1, 1)}),
+    ("group_norm", {"groups": 3, "epsilon": 0.1}),
+    ("lrn", {"size": 4, "alpha": 0.5, "beta": 0.7, "bias": 1.0, "axis": 2}),
+    ("upsample_nearest", {"scales": (2, 3)}),
+]
+
+
+@pytest.mark.parametrize("name, attrs", BODIES)
+def test_a_body_over_named_sizes_runs_at_any_size(name, attrs):
+    """Built once for (N, 6, H, W), run at several sizes; the inferred sizes hold at each."""
+    from convcore.interpreter.execute import Interpreter
+    from convcore.ir.builder import Builder
+    from convcore.ir.dims import Dim, evaluate
+    from convcore.ir.graph import Graph
+    from convcore.ops import op
+
+    graph = Graph()
+    b = Builder(graph)
+    x = b.input("x", "float32", (Dim("N"), 6, Dim("H"), Dim("W")))
+    y = b.op(name, x, **attrs)
+    graph.outputs = [op(name).body(b, x, **y.producer.attrs), y]
+    for shape in ((2, 6, 11, 7), (1, 6, 10, 13), (5, 6, 4, 9)):
+        a = rand(*shape)
+        truth = run_op(name, a, **attrs)[0]
+        sizes = {"N": shape[0], "H": shape[2], "W": shape[3]}
+        for v, got in zip(graph.outputs, Interpreter(graph).run([a])):
+            close(got, truth, 1e-5)
+            assert tuple(evaluate(d, sizes) for d in v.shape) == truth.shape
+
+
+@pytest.mark.parametrize("name", ["max_pool", "avg_pool"])
+@pytest.mark.parametrize("mode", ["floor", "ceil", "ceil_full"])
+@settings(max_examples=40, deadline=None)
+@given(k=st.integers(1, 4), s=st.integers(1, 5), p=st.tuples(st.integers(0, 3), st.integers(0, 3)), n=st.integers(4, 19))
+def test_named_sizes_of_windows(name, mode, k, s, p, n):
+    from convcore.ir.builder import Builder
+    from convcore.ir.dims import Dim, evaluate
+    from convcore.ir.graph import Graph
+
+    pads = ((0, 0),) if mode == "ceil_full" else (p,)
+    attrs = {"kernel": (k,), "strides": (s,), "pads": pads, "ceil_mode": mode}
+    b = Builder(Graph())
+    v = b.op(name, b.input("x", "float32", (2, 3, Dim("L"))), **attrs)
+    assert evaluate(v.shape[2], {"L": n}) == run_op(name, rand(2, 3, n), **attrs)[0].shape[2]
