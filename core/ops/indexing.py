@@ -53,14 +53,16 @@ def range_size(n: DimLike | None, start: DimLike, stop: DimLike | None, step: in
         return None
     size: DimLike = n
 
-    def at(i: DimLike, low: int, high: DimLike) -> DimLike:
-        """A position limited to [low, high]; negative integers count from the end."""
-        return dim_max(size + i, low) if isinstance(i, int) and i < 0 else dim_min(i, high)
+    def negative(i: DimLike) -> bool:
+        return isinstance(i, int) and i < 0
 
+    # A start past the end of a forward slice (or a stop past it of a backward one) needs no limit: the difference is negative.
     if step > 0:
-        begin, end = at(start, 0, size), size if stop is None else at(stop, 0, size)
+        begin = dim_max(size + start, 0) if negative(start) else start
+        end = size if stop is None else dim_max(size + stop, 0) if negative(stop) else dim_min(stop, size)
         return ceil_div(dim_max(end - begin, 0), step)
-    begin, end = at(start, -1, size - 1), -1 if stop is None else at(stop, -1, size - 1)
+    begin = dim_max(size + start, -1) if negative(start) else dim_min(start, size - 1)
+    end = -1 if stop is None else dim_max(size + stop, -1) if negative(stop) else stop
     return ceil_div(dim_max(begin - end, 0), -step)
 
 
@@ -113,22 +115,25 @@ def _dynamic_slice_shape(c: InferContext) -> Shapes:
     return [(c.dtype("x"), None if x is None else tuple(None if i in axes else d for i, d in enumerate(x)))]
 
 
-def _dynamic_slice(x: Array, starts: Array, stops: Array, steps: Array | None = None, *,
-    axes: tuple[int, ...]) -> Array:
+def _dynamic_slice(x: Array, starts: Array, stops: Array, steps: Array | None = None, *, axes: tuple[int, ...]) -> Array:
     index: list[Any] = [slice(None)] * x.ndim
     for i, a in enumerate(axes):
-        step, stop = 1 if steps is None else int(steps[i]), int(stops[i])
-        if step < 0 and stop < -x.shape[a]:
-            index[a] = slice(int(starts[i]), None, step)
+        n, start, stop, step = x.shape[a], int(starts[i]), int(stops[i]), 1 if steps is None else int(steps[i])
+        start, stop = (p + n if p < 0 else p for p in (start, stop))
+        if step < 0:
+            start, stop = min(max(start, 0), n - 1), min(max(stop, -1), n - 1)
+            index[a] = slice(start, None if stop < 0 else stop, step) if n else slice(0)
         else:
-            index[a] = slice(int(starts[i]), stop, step)
+            index[a] = slice(min(max(start, 0), n), min(max(stop, 0), n), step)
     out: Array = x[tuple(index)]
     return out
 
 
 INDEXING.op(
     "dynamic_slice", "x, starts:int, stops:int, steps:int?",
-    "slice on the named axes with bounds computed at run time; bounds past the ends are limited to them (ONNX Slice).",
+    "slice on the named axes with bounds computed at run time; bounds past the ends are limited to them. With a "
+    "negative step a start before "
+    "the beginning is the first element (ONNX Slice), where Python has none.",
     attrs={"axes": Attr("axes")}, infer=_dynamic_slice_shape, reference=_dynamic_slice, axes=Opaque(),
     samples=[
         Sample((2, 7, 5), np.array([1, -3]), np.array([5, 99]), axes=(1, 2)),

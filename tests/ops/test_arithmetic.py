@@ -71,8 +71,10 @@ def test_erf_in_float32_is_rounded_once():
 
 
 BINARY = {
-    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "maximum": torch.maximum, "minimum": torch.minimum, "atan2": torch.atan2,
-    "floor_mod": torch.remainder, "fmod": torch.fmod, "div": torch.div, "equal": torch.eq, "not_equal": torch.ne, "less": torch.lt,
+    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "maximum": torch.maximum, "minimum": torch.minimum,
+    "atan2": torch.atan2,
+    "floor_mod": torch.remainder, "fmod": torch.fmod, "div": torch.div, "equal": torch.eq, "not_equal": torch.ne,
+    "less": torch.lt,
     "less_equal": torch.le, "greater": torch.gt, "greater_equal": torch.ge,
 }  # fmt: skip
 

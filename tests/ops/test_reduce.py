@@ -18,7 +18,8 @@ AXES = [((1,), False), ((0, 2), True), ((-1,), True), (None, False), (None, True
 TIES = RNG.integers(0, 4, (5, 11)).astype(np.float32)
 
 ONNX = {
-    "sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax", "min": "ReduceMin", "prod": "ReduceProd", "logsumexp": "ReduceLogSumExp",
+    "sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax", "min": "ReduceMin", "prod": "ReduceProd",
+    "logsumexp": "ReduceLogSumExp",
     "sum_square": "ReduceSumSquare", "l1_norm": "ReduceL1", "l2_norm": "ReduceL2", "log_sum": "ReduceLogSum",
 }  # fmt: skip
 
@@ -113,7 +114,9 @@ def test_arg(onnx_run, name, keepdims, last):
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_cumsum(onnx_run, axis, reverse, exclusive):
     want = onnx_run("CumSum", [X, np.array(axis)], reverse=int(reverse), exclusive=int(exclusive))[0]
-    np.testing.assert_allclose(run_op("cumsum", X, axis=axis, reverse=reverse, exclusive=exclusive)[0], want, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        run_op("cumsum", X, axis=axis, reverse=reverse, exclusive=exclusive)[0], want, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_cumprod():
@@ -143,7 +146,9 @@ def test_sort_is_stable(descending):
 
 
 @settings(max_examples=60, deadline=None)
-@given(hnp.arrays(np.int8, st.tuples(st.integers(1, 4), st.integers(1, 6)), elements=st.integers(-3, 3)), st.booleans(), st.data())
+@given(
+    hnp.arrays(np.int8, st.tuples(st.integers(1, 4), st.integers(1, 6)), elements=st.integers(-3, 3)), st.booleans(), st.data()
+)
 def test_topk_takes_the_lowest_index_of_equals(x, largest, data):
     k = data.draw(st.integers(0, x.shape[1]))
     values, indices = run_op("topk", x, k=k, axis=1, largest=largest)
