@@ -21,25 +21,26 @@ from .ir.graph import Graph, Value
 from .model import Model
 from .passes.lower import opaque_problems
 from .report import OutputDifference, Report, compare_outputs
+from .report.compare import EPS
 from .samples import working_inputs
 from .sources import load_graph, split_source
 
-__all__ = ["ATOL", "RTOL", "check_conversion", "default_rtol", "verify"]
+__all__ = ["ATOL", "RTOL", "check_conversion", "precision", "verify"]
 
 Array = NDArray[Any]
 
 RTOL = 1e-4
 """Default tolerance relative to an output's range, for float32 and float64 models."""
-RTOL_HALF = {DType.FLOAT16: 5e-3, DType.BFLOAT16: 4e-2}
-"""Default tolerance of models that compute in half precision: about five units in the last place."""
+HALF = {DType.FLOAT16: (5e-3, 2.0**-10), DType.BFLOAT16: (4e-2, 2.0**-7)}
+"""Default tolerance and unit in the last place of models that compute in half precision."""
 ATOL = 1e-6
 """Default absolute tolerance, added to the relative one."""
 
 
-def default_rtol(*graphs: Graph) -> float:
-    """The tolerance of the least precise float type any of the graphs computes in."""
+def precision(*graphs: Graph) -> tuple[float, float]:
+    """Default rtol and eps of the least precise float type any of the graphs computes in."""
     used = {v.dtype for g in graphs for node in g for v in node.outputs}
-    return max([RTOL, *(tol for dtype, tol in RTOL_HALF.items() if dtype in used)])
+    return max((HALF[d] for d in used if d in HALF), default=(RTOL, EPS))
 
 
 def _native(framework: str, source: Any, weights: Any) -> Runtime | None:
@@ -74,8 +75,8 @@ def check_conversion(
 
     ``reference`` is the graph as loaded, ``laid`` the one that was emitted, ``layout`` says how inputs and outputs moved.
     """
-    if rtol is None:
-        rtol = default_rtol(reference)
+    standard, eps = precision(reference)
+    rtol = standard if rtol is None else rtol
     interpreter = Interpreter(reference)
     run: Callable[[list[Array]], list[Array]] = interpreter.run
     ours = "convcore interpreter"
@@ -104,14 +105,14 @@ def check_conversion(
         moved = [_permute(x, layout, v.name, True) for v, x in zip(reference.inputs, xs)]
         got = [np.asarray(y) for y in result_run(moved)]
         back_in_order = [_permute(y, layout, n, False, inverse=True) for n, y in zip(names, got)]
-        found = compare_outputs(names, ys, back_in_order, rtol, atol)
+        found = compare_outputs(names, ys, back_in_order, rtol, atol, eps)
         if i:
             found = [OutputDifference(f"{d.name} (batch 2)", d.shape, d.max_abs, d.max_rel, d.ok, d.note) for d in found]
         report.differences += found
         if len(got) != len(names):
             report.differences.append(OutputDifference("outputs", (), float("inf"), float("inf"), False, f"{len(got)} instead of {len(names)}"))
         if not report.ok and not report.first_divergence:
-            report.first_divergence = _first_divergence(reference, laid, layout, xs, moved, rtol, atol) or (
+            report.first_divergence = _first_divergence(reference, laid, layout, xs, moved, rtol, atol, eps) or (
                 f"not in convcore's graph: {theirs} computes something else from the same operations"
             )
 
@@ -126,7 +127,7 @@ def _permute(x: Array, layout: Any, name: str, is_input: bool, inverse: bool = F
 
 
 def _first_divergence(
-    reference: Graph, laid: Graph, layout: Any, xs: list[Array], moved: list[Array], rtol: float, atol: float
+    reference: Graph, laid: Graph, layout: Any, xs: list[Array], moved: list[Array], rtol: float, atol: float, eps: float
 ) -> str:
     """The first value, in order, on which the graph before and after the passes differ; "" if none does."""
     seen: dict[str, Array] = {}
@@ -146,7 +147,7 @@ def _first_divergence(
             if want is None or sorted(want.shape) != sorted(a.shape):
                 continue
             b = np.sort(want, None), np.sort(a, None)  # the order of axes may have changed
-            d = compare_outputs([v.name], [b[0]], [b[1]], rtol, atol)[0]
+            d = compare_outputs([v.name], [b[0]], [b[1]], rtol, atol, eps)[0]
             if not d.ok:
                 found.append(f"layer {node.origin}, tensor {v.name!r}: relative error {d.max_rel:.3g}")
 
@@ -188,8 +189,8 @@ def verify(
     right = _side(b, weights_b, format_b, options, native)
     report = Report(f"{_name(a)} against {_name(b)}")
     ga, gb = left.graph, right.graph
-    if rtol is None:
-        rtol = default_rtol(ga, gb)
+    standard, eps = precision(ga, gb)
+    rtol = standard if rtol is None else rtol
     report.runtimes, report.tolerance = (left.name, right.name), (rtol, atol)
     order_in = _match("input", ga.inputs, gb.inputs, report)
     order_out = _match("output", ga.outputs, gb.outputs, report)
@@ -213,7 +214,7 @@ def verify(
         for (j, p), _ in zip(order_out, names):
             y = np.asarray(got[j])
             back.append(y if p is None else y.transpose(tuple(p.index(k) for k in range(len(p)))))
-        found = compare_outputs(names, ys, back, rtol, atol)
+        found = compare_outputs(names, ys, back, rtol, atol, eps)
         report.differences += [
             OutputDifference(f"{d.name} (batch 2)", d.shape, d.max_abs, d.max_rel, d.ok, d.note) if i else d for d in found
         ]

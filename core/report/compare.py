@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["OutputDifference", "compare_outputs"]
+__all__ = ["EPS", "OutputDifference", "compare_outputs"]
+
+EPS = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class OutputDifference:
 
     ``max_abs`` is the largest absolute error; ``max_rel`` the same divided by the reference's range (max - min of its finite
     values, or its largest magnitude when that is 0). ``ok`` means every element has error <= atol + rtol * range, and NaN and
-    infinities sit at the same places.
+    infinities sit at the same places. Rounding is relative to a value's magnitude, not to the output's range, so 4 units in the
+    last place of the largest magnitude are allowed on top (``eps``: 1.2e-7 for float32, 1e-3 for float16).
     """
 
     name: str
@@ -37,7 +40,9 @@ class OutputDifference:
         return text + (f" ({self.note})" if self.note else "")
 
 
-def compare_one(name: str, a: NDArray[Any], b: NDArray[Any], rtol: float, atol: float) -> OutputDifference:
+def compare_one(
+    name: str, a: NDArray[Any], b: NDArray[Any], rtol: float, atol: float, eps: float = EPS
+) -> OutputDifference:
     """Compare ``b`` with the reference ``a``."""
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:
@@ -55,13 +60,19 @@ def compare_one(name: str, a: NDArray[Any], b: NDArray[Any], rtol: float, atol: 
     if not finite.any():
         return OutputDifference(name, a.shape, 0.0, 0.0, True)
     x, y = x[finite], y[finite]
-    span = float(x.max() - x.min()) or float(np.abs(x).max()) or 1.0
+    largest = float(np.abs(x).max())
+    span = float(x.max() - x.min()) or largest or 1.0
     err = float(np.abs(x - y).max())
-    return OutputDifference(name, a.shape, err, err / span, err <= atol + rtol * span)
+    return OutputDifference(name, a.shape, err, err / span, err <= atol + rtol * span + 4 * eps * largest)
 
 
 def compare_outputs(
-    names: Sequence[str], reference: Sequence[NDArray[Any]], result: Sequence[NDArray[Any]], rtol: float, atol: float
+    names: Sequence[str],
+    reference: Sequence[NDArray[Any]],
+    result: Sequence[NDArray[Any]],
+    rtol: float,
+    atol: float,
+    eps: float = EPS,
 ) -> list[OutputDifference]:
     """Compare outputs in order."""
-    return [compare_one(n, a, b, rtol, atol) for n, a, b in zip(names, reference, result)]
+    return [compare_one(n, a, b, rtol, atol, eps) for n, a, b in zip(names, reference, result)]
