@@ -113,13 +113,6 @@ def _only(value: Any, allowed: Any) -> Any:
     return value
 
 
-def _one(v: Any) -> Any:
-    items = set(v)
-    if len(items) != 1:
-        raise NotExpressible(f"{v} are not all equal")
-    return items.pop()
-
-
 def _scalar(v: Any) -> Any:
     if isinstance(v, (list, tuple)):
         if len(v) != 1:
@@ -139,6 +132,6 @@ isomorphism("enum", _enum_load, _enum_emit, "a foreign constant as one of ours, 
 isomorphism("begin_end", _begin_end_load, _begin_end_emit, "[b1, b2, e1, e2] as ((b1, e1), (b2, e2))")
 isomorphism("pairs", lambda v: tuple((a, b) for a, b in v), lambda v: [list(p) for p in v], "[[b, e], ...] as ((b, e), ...)")
 isomorphism("symmetric_pads", _symmetric_load, _symmetric_emit, "[p1, p2] as ((p1, p1), (p2, p2))")
-isomorphism("one_item", lambda v: (v,), lambda v: _one(v), "a scalar as a one-tuple")
+isomorphism("one_item", lambda v: (v,), _scalar, "a scalar as a one-tuple")
 isomorphism("scalar", _scalar, lambda v: v, "a 0-d or 1-element array as a number")
 isomorphism("item", _scalar, lambda v: [v], "a 1-element list as its element")

@@ -159,6 +159,7 @@ class Row:
     then: tuple[str, ...] = ()
     distribution: str = "convcore"
     doc: str = ""
+    rank: int | None = None
 
     @property
     def decl(self) -> Op:
@@ -254,6 +255,8 @@ class Row:
                 attrs[key] = v if v is None else src.iso.load(v)
             else:
                 attrs[key] = src
+        if self.rank is not None:
+            self._check_rank(next(iter(node.inputs), None))
         node.ignore(*self.ignore, *self.when)
         full = [*(ins.get(a.name) for a in decl.inputs if not a.variadic), *rest]
         names = node.outputs if all(o for o in node.outputs) else []
@@ -286,6 +289,8 @@ class Row:
     def emit(self, e: EmitContext, node: Node) -> None:
         """Add the foreign node for an IR node; NotExpressible says why the row does not apply."""
         decl = self.decl
+        if self.rank is not None:
+            self._check_rank(next(iter(node.inputs), None))
         by_name: dict[str, Value | None] = {}
         for i, a in enumerate(decl.inputs):
             if not a.variadic:
@@ -333,13 +338,15 @@ class Row:
                     raise NotExpressible(f"{key}={_text(value)} is symbolic")
                 else:
                     const_inputs[src.name] = (out, src.dtype, node)
-            elif not _equal(value, src):
+            elif not _equal(value, src) and not self._means(node, key, src):
                 raise NotExpressible(f"{key} is {_text(value)}, {self.foreign} means {src!r}")
         for name, v in by_name.items():
             if v is not None and name not in used:
                 raise NotExpressible(f"{self.foreign} has no counterpart of the input {name!r}")
         for key, attr in decl.attrs.items():
-            if key not in self.mapping and not _equal(node.attrs[key], attr.default):
+            if key in self.mapping or _equal(node.attrs[key], attr.default):
+                continue
+            if attr.default is REQUIRED or not self._means(node, key, attr.default):
                 raise NotExpressible(f"{self.foreign} has no counterpart of {key}={_text(node.attrs[key])}")
         handles: list[Any] = []
         for theirs, ours in self.inputs:
@@ -359,6 +366,18 @@ class Row:
                 raise NotExpressible(f"{self.foreign} has no counterpart of an output that is used")
         e.add(self.foreign, handles, attrs, weights=weights, outputs=outs, name=node.name)
 
+    def _check_rank(self, x: Value | None) -> None:
+        if x is not None and x.rank is not None and x.rank != self.rank:
+            raise NotExpressible(f"its input has {x.rank} axes, {self.foreign} takes {self.rank}", "unsupported_input")
+
+    def _means(self, node: Node, key: str, fixed: Any) -> bool:
+        """Whether the op's own normalisation makes the node's attribute of a fixed value (axis -1, pads None)."""
+        try:
+            full = self.decl.complete({**node.attrs, key: fixed}, node.inputs)
+        except ShapeError:
+            return False
+        return _equal(full[key], node.attrs[key])
+
     @staticmethod
     def _emit_const(e: EmitContext, value: Any, dtype: str, node: Node) -> Any:
         if dtype == "like":
@@ -377,7 +396,7 @@ class Row:
             "direction": self.direction,
             "distribution": self.distribution,
         }
-        for key in ("since", "until"):
+        for key in ("since", "until", "rank"):
             if getattr(self, key) is not None:
                 out[key] = getattr(self, key)
         if self.priority:

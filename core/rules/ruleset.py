@@ -98,6 +98,7 @@ class RuleSet:
         direction: str = "both",
         then: Sequence[str] = (),
         doc: str = "",
+        rank: int | None = None,
         **mapping: Any,
     ) -> Row:
         """Add a row.
@@ -106,7 +107,8 @@ class RuleSet:
         ``I("shape")``, ``"inputs=xs*"`` takes all the rest. ``outputs`` likewise (default: the op's first). ``when`` are
         conditions on foreign attributes (a value, a set of values, None for unset). ``ignore`` names foreign attributes
         without meaning for inference. ``since``/``until`` bound the format's version (an opset). ``direction`` is both, load
-        or emit. ``then`` names post steps of the rule set (e.g. a fused activation) run on the first output.
+        or emit. ``then`` names post steps of the rule set (e.g. a fused activation) run on the first output. ``rank`` is the
+        number of axes of the first input where a foreign type takes only one (Keras's UpSampling2D).
         """
         decl = find_op(op_name)
         if decl is None:
@@ -117,7 +119,7 @@ class RuleSet:
                 raise DeclarationError(f"row {foreign}: unknown post step {t!r}")
         row = Row(
             foreign, op_name, _pairs(inputs), outs, dict(mapping), dict(when or {}), tuple(ignore), since, until, priority,
-            direction, tuple(then), self.distribution, doc,
+            direction, tuple(then), self.distribution, doc, rank,
         )  # fmt: skip
         row.validate()
         if direction in ("both", "load"):

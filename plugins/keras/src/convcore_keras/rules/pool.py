@@ -73,6 +73,7 @@ def _adaptive(kind: str, op: str) -> None:
             f"Adaptive{kind}Pooling{d}D",
             op,
             "inputs=x",
+            rank=d + 2,
             output_size=A("output_size", iso=("per_axis", d)),
             layout=A("data_format", write_default=True),
         )

@@ -77,9 +77,13 @@ def _axes_load(v: object) -> object:
     return tuple(v)
 
 
-isomorphism(
-    "axis_or_axes", _axes_load, lambda v: v[0] if len(v) == 1 else sorted(v), "one axis or an ascending list of axes as a tuple"
-)
+def _axes_emit(v: tuple[int, ...]) -> object:
+    if list(v) != sorted(v):
+        raise NotExpressible(f"axes {v} are not in ascending order")
+    return v[0] if len(v) == 1 else list(v)
+
+
+isomorphism("axis_or_axes", _axes_load, _axes_emit, "one axis or an ascending list of axes as a tuple")
 
 
 def _number(v: object) -> object:

@@ -89,11 +89,12 @@ def cropping(g: KerasContext, node: ForeignNode) -> Value:
 
 
 # ---- resizing
-RULES.op("UpSampling1D", "upsample_nearest", "inputs=x", scales=A("size", iso="one_item"), layout="channels_last")
+RULES.op("UpSampling1D", "upsample_nearest", "inputs=x", rank=3, scales=A("size", iso="one_item"), layout="channels_last")
 RULES.op(
     "UpSampling2D",
     "upsample_nearest",
     "inputs=x",
+    rank=4,
     when={"interpolation": "nearest"},
     scales=A("size", iso="int_tuple"),
     layout=A("data_format", write_default=True),
@@ -102,13 +103,19 @@ RULES.op(
     "UpSampling2D",
     "upsample_nearest",
     "inputs=x",
+    rank=4,
     when={"interpolation": None},
     scales=A("size", iso="int_tuple"),
     layout=A("data_format", write_default=True),
     direction="load",
 )
 RULES.op(
-    "UpSampling3D", "upsample_nearest", "inputs=x", scales=A("size", iso="int_tuple"), layout=A("data_format", write_default=True)
+    "UpSampling3D",
+    "upsample_nearest",
+    "inputs=x",
+    rank=5,
+    scales=A("size", iso="int_tuple"),
+    layout=A("data_format", write_default=True),
 )
 
 

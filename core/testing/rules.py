@@ -1,0 +1,284 @@
+"""The round trip of mapping rows, generated from the op declarations.
+
+    from convcore.testing.rules import check_row
+    def test_rows():
+        for row in MY_RULES.rows():
+            check_row(row)
+
+For every sample of the op's declaration, and for variations of it (each mapped attribute in turn takes its choices, the
+values of the row's table, numbers of its kind), an IR node is built that the row can express, emitted through a recording
+context and loaded back through the row. Op, attributes, inputs and weights must be what they were. A row for which nothing
+can be built fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import DeclarationError, ShapeError
+from ..ir.builder import Builder
+from ..ir.dtypes import DType
+from ..ir.graph import Graph, Node, Value
+from ..ir.tensors import Tensor, as_tensor
+from ..ops.declare import REQUIRED, Attr, Sample
+from ..rules.foreign import MISSING, ForeignNode, LoadContext
+from ..rules.isomorphisms import NotExpressible
+from ..rules.rows import A, I, Row, W, _equal
+from .ops import CheckFailed
+
+__all__ = ["RecordingContext", "RowReport", "check_row", "sample_nodes"]
+
+Attrs = dict[str, Any]
+
+
+@dataclass
+class RowReport:
+    """What was checked: ``exact`` round trips; ``written`` are the foreign attributes and constant inputs seen in one of them;
+    ``reasons`` say why the other candidates were not expressible."""
+
+    row: str
+    exact: int = 0
+    written: set[str] = field(default_factory=set)
+    reasons: list[str] = field(default_factory=list)
+
+
+class RecordingContext:
+    """An EmitContext that keeps foreign nodes. A handle is an IR value; constants become weights of the graph."""
+
+    def __init__(self, builder: Builder, version: int | None = None) -> None:
+        self.b, self.version = builder, version
+        self.nodes: list[ForeignNode] = []
+
+    def mark(self) -> int:
+        return len(self.nodes)
+
+    def rollback(self, mark: int) -> None:
+        del self.nodes[mark:]
+
+    def skip(self, v: Value) -> None:
+        """Nothing to do: every value is its own handle."""
+
+    def opaque(self, node: Node) -> None:
+        """No row is of an opaque node."""
+        raise NotExpressible(f"{node} is opaque")
+
+    def value(self, v: Value) -> Value:
+        return v
+
+    def const(self, value: Any, dtype: Any = None, name: str = "") -> Value:
+        return self.b.const(value, dtype, name)
+
+    def add(
+        self,
+        type: str,
+        inputs: Sequence[Any],
+        attrs: Mapping[str, Any],
+        *,
+        weights: Mapping[str, Tensor] | None = None,
+        outputs: Sequence[Value] = (),
+        n_outputs: int = 1,
+        name: str = "",
+    ) -> Sequence[Any]:
+        """Keep the node; the handles of its results are the values given (or fresh ones)."""
+        made = list(outputs) or [Value(f"{name or type}:{i}", None, None) for i in range(n_outputs)]
+        self.nodes.append(ForeignNode(type, name or type, inputs, attrs, weights=weights, version=self.version))
+        return made
+
+
+def check_row(row: Row) -> RowReport:
+    """Emit and load back everything that can be generated for a row; :class:`CheckFailed` names the first difference."""
+    report = RowReport(f"{row.foreign} -> {row.op_name}")
+    version = row.since if row.since is not None else row.until
+    for graph, node in sample_nodes(row):
+        b = Builder(graph)
+        e = RecordingContext(b, version)
+        try:
+            row.emit(e, node)
+        except NotExpressible as why:
+            report.reasons.append(f"{_text(node.attrs)}: {why}")
+            continue
+        if len(e.nodes) != 1:
+            raise CheckFailed(f"row {report.row}: emitted {len(e.nodes)} nodes instead of one")
+        foreign = e.nodes[0]
+        where = f"row {report.row}, {_text(node.attrs)} as {_text(foreign.attrs)}"
+        why_not = row.mismatch(foreign)
+        if why_not:
+            raise CheckFailed(f"{where}: its own conditions reject it: {why_not}")
+        try:
+            outputs = row.load(LoadContext(b), foreign)
+        except (NotExpressible, ShapeError) as why:
+            raise CheckFailed(f"{where}: cannot be loaded: {why}") from why
+        if foreign.unread():
+            raise CheckFailed(f"{where}: written but not read: {', '.join(foreign.unread())}")
+        _compare(where, row, node, outputs)
+        report.exact += 1
+        report.written |= foreign.attrs.keys() | _constants(row, foreign)
+    if not report.exact:
+        tried = "; ".join(dict.fromkeys(report.reasons)) or "the op's samples do not fit it"
+        raise CheckFailed(f"row {report.row}: no example could be generated: {tried}")
+    return report
+
+
+def _constants(row: Row, foreign: ForeignNode) -> set[str]:
+    given = {theirs.rstrip("?"): i for i, (theirs, ours) in enumerate(row.inputs) if ours == "_"}
+    return {name for name, i in given.items() if foreign.input(i) is not None}
+
+
+def _compare(where: str, row: Row, node: Node, outputs: Sequence[Value]) -> None:
+    if not outputs or outputs[0].producer is None:
+        raise CheckFailed(f"{where}: loading made no node")
+    again = outputs[0].producer
+    if again.op != node.op:
+        raise CheckFailed(f"{where}: came back as {again.op}")
+    for key, value in node.attrs.items():
+        back = again.attrs[key]
+        if row.decl.attrs[key].kind == "axes" and value is not None and back is not None:
+            value, back = tuple(sorted(value)), tuple(sorted(back))
+        if not _equal(back, value) or isinstance(value, bool) is not isinstance(back, bool):
+            raise CheckFailed(f"{where}: {key}={value!r} came back as {back!r}")
+    wanted = list(node.inputs)
+    found = list(again.inputs)
+    while wanted and wanted[-1] is None:
+        wanted.pop()
+    if len(found) != len(wanted):
+        raise CheckFailed(f"{where}: {len(wanted)} inputs came back as {len(found)}")
+    for i, (a, b) in enumerate(zip(wanted, found)):
+        if a is b:
+            continue
+        if a is None or b is None or a.tensor is None or b.tensor is None:
+            raise CheckFailed(f"{where}: input {i} {a!r} came back as {b!r}")
+        if not np.array_equal(a.tensor.numpy(), b.tensor.numpy()):
+            raise CheckFailed(f"{where}: weight {i} came back changed")
+    n = len(again.outputs) if row.decl.variadic_outputs else len(row.outputs)
+    if len(outputs) != n or len(again.outputs) != len(node.outputs):
+        raise CheckFailed(f"{where}: {len(node.outputs)} outputs came back as {len(outputs)}")
+
+
+# ---- examples
+
+
+def sample_nodes(row: Row) -> Iterator[tuple[Graph, Node]]:
+    """IR nodes the row may express: the op's samples with the row's fixed values, and each mapped attribute varied."""
+    decl = row.decl
+    mapped = {k: v for k, v in row.mapping.items() if k in decl.attrs}
+    seen: set[Any] = set()
+    samples = [s for sample in decl.samples for s in (sample, *_other_ranks(row, sample))]
+    for number, sample in enumerate(samples):
+        base: Attrs = {}
+        for key, attr in decl.attrs.items():
+            source = mapped.get(key, MISSING)
+            if source is MISSING:
+                if attr.default is not REQUIRED:
+                    base[key] = attr.default
+            elif isinstance(source, (A, I)):
+                if key in sample.attrs:
+                    base[key] = sample.attrs[key]
+            else:
+                base[key] = source
+        for attrs in (base, *_variations(row, mapped, sample, base)):
+            for drop in (False, True):
+                case = (number, drop, *sorted((k, repr(v)) for k, v in attrs.items()))
+                if case in seen:
+                    continue
+                seen.add(case)
+                made = _build(row, sample, attrs, drop)
+                if made is not None:
+                    yield made
+
+
+def _variations(row: Row, mapped: Mapping[str, Any], sample: Sample, base: Attrs) -> Iterator[Attrs]:
+    rank = _rank(sample)
+    for key, source in mapped.items():
+        if not isinstance(source, (A, I)):
+            continue
+        values = [*_table(source), *_of_kind(row.decl.attrs[key], rank)]
+        if isinstance(base.get(key), tuple) and row.decl.attrs[key].kind == "ints":
+            values.append(tuple(base[key][0] for _ in base[key]))
+        if source.default is not MISSING:
+            with suppress(NotExpressible):
+                values.append(None if source.default is None else source.iso.load(source.default))
+        for v in values:
+            yield {**base, key: v}
+
+
+def _rank(sample: Sample) -> int:
+    return max((a.ndim for a in sample.arrays() if a is not None), default=0)
+
+
+_SIZES = (2, 3, 11, 13, 7)
+
+
+def _other_ranks(row: Row, sample: Sample) -> Iterator[Sample]:
+    """A sample of one input with one to five axes; per-axis and per-spatial-axis attributes grow or shrink with them."""
+    arrays = sample.arrays()
+    if len(arrays) != 1 or arrays[0] is None or not arrays[0].ndim:
+        return
+    old, dtype = arrays[0].ndim, str(DType.of(arrays[0].dtype))
+    for rank in range(1, 6):
+        if rank == old:
+            continue
+        attrs: Attrs = {}
+        for key, v in sample.attrs.items():
+            if isinstance(v, tuple) and len(v) in (old, old - 2) and row.decl.attrs[key].kind not in ("axes", "perm"):
+                n = max(1, rank - (old - len(v)))
+                v = tuple(v[i % len(v)] for i in range(n)) if v else v
+            attrs[key] = v
+        yield Sample((dtype, _SIZES[:rank]), **attrs)
+
+
+def _table(source: A | I) -> list[Any]:
+    """The values of an enum's table."""
+    return list(source.iso.args[0].values()) if source.iso.name == "enum" else []
+
+
+_KINDS: dict[str, Callable[[int], list[Any]]] = {
+    "int": lambda rank: [2, 3],
+    "dim": lambda rank: [2, 3],
+    "float": lambda rank: [0.375, 1.5],
+    "bool": lambda rank: [True, False],
+    "axis": lambda rank: list(range(rank)),
+    "axes": lambda rank: [(i,) for i in range(rank)],
+    "pads": lambda rank: ["same_upper", "same_lower", *(((0, 0),) * n for n in (1, 2, 3))],
+    "dtype": lambda rank: [DType.FLOAT32, DType.INT32, DType.INT64, DType.BOOL],
+}
+
+
+def _of_kind(attr: Attr, rank: int) -> list[Any]:
+    if attr.choices:
+        return list(attr.choices)
+    values = _KINDS.get(attr.kind)
+    return [] if values is None else values(rank)
+
+
+def _build(row: Row, sample: Sample, attrs: Attrs, drop: bool) -> tuple[Graph, Node] | None:
+    """A node with the sample's inputs (with ``drop``, optional ones the row does not map or may leave out are left out)."""
+    decl = row.decl
+    graph = Graph("row")
+    b = Builder(graph)
+    given = {ours.rstrip("*") for _, ours in row.inputs}
+    ins: list[Value | None] = []
+    for i, a in enumerate(sample.arrays()):
+        arg = decl.inputs[min(i, len(decl.inputs) - 1)]
+        weight = row.mapping.get(arg.name)
+        unmapped = arg.name not in given and not isinstance(weight, W)
+        if a is None or (arg.optional and (unmapped or (drop and (not isinstance(weight, W) or weight.optional)))):
+            ins.append(None)
+        elif isinstance(weight, W):
+            ins.append(b.weight(as_tensor(a), arg.name))
+        else:
+            ins.append(b.input(f"x{i}", DType.of(a.dtype), a.shape))
+    try:
+        node = b.node(row.op_name, ins, attrs)
+    except (ShapeError, DeclarationError):
+        return None
+    graph.outputs = list(node.outputs)
+    return graph, node
+
+
+def _text(attrs: Mapping[str, Any]) -> str:
+    return "(" + ", ".join(f"{k}={v}" for k, v in attrs.items()) + ")"
