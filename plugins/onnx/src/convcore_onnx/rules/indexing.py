@@ -37,6 +37,8 @@ def _sliced(g: Any, node: ForeignNode, starts: Any, ends: Any, axes: Any, steps:
     by = spread(node, steps, axes, rank, 1)
     for i in range(rank):
         first[i] = _bound(shape[i], first[i])
+        if by[i] < 0 and isinstance(first[i], int) and isinstance(shape[i], int) and first[i] < -shape[i]:
+            first[i] = 0  # ONNX limits a backward start to the first element; Python's slice would be empty
         if isinstance(last[i], int) and (last[i] >= FAR if by[i] > 0 else last[i] <= -FAR):
             last[i] = None
         elif last[i] is not None:
