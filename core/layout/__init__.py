@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .assign import Convention, assign
+from .assign import assign
+from .convention import Convention
 from .report import IOLayout, LayoutReport, Remaining, Unresolved
 
 __all__ = ["Convention", "IOLayout", "LayoutReport", "Remaining", "Unresolved", "assign"]

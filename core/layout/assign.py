@@ -15,39 +15,19 @@ import gc
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from ..errors import UsageError
 from ..ir.graph import Graph, Node, Value
 from ..ops.axes import Axis, Layout, Perm
-from .mincut import FREE, SOURCE, TARGET, Choice
-from .orders import Order, identity, moved_elements, order_of
+from .choose import choose
+from .convention import Convention
+from .mincut import SOURCE, TARGET
+from .orders import Order, order_of
 from .report import LayoutReport, Unresolved
 from .rewrite import Plan, rewrite
-from .rules import Carried, NodeRule, carry, node_rule, perm_through, to_layout
+from .rules import Carried, NodeRule, carry, node_rule, to_layout
 
 __all__ = ["Convention", "assign"]
-
-_SCALE = 1 << 20  # one moved element, in units of a soft preference
-
-
-@dataclass(frozen=True)
-class Convention:
-    """What a target wants.
-
-    ``layouts``: layout family -> wanted value, e.g. ``{"channels": "channels_first", "time": "time_major"}``; ops of a family that is
-    not named may have either. ``ops`` overrides it for single ops (None: either). ``axis_at``: ops whose axis the target prefers at
-    a position (breaks ties only); ``axis_required``: ops for which transposes are put in to get it there.
-    """
-
-    layouts: Mapping[str, str] = field(default_factory=dict)
-    ops: Mapping[str, str | None] = field(default_factory=dict)
-    axis_at: Mapping[str, int] = field(default_factory=dict)
-    axis_required: Mapping[str, int] = field(default_factory=dict)
-
-    def wanted(self, op: str, rule: Layout) -> str | None:
-        """The layout wanted for an op; None if any will do."""
-        return self.ops[op] if op in self.ops else self.layouts.get(rule.family)
 
 
 @contextmanager
@@ -79,9 +59,7 @@ def assign(
 
 
 class _Assignment:
-    def __init__(
-        self, graph: Graph, convention: Convention, io: str, overrides: Mapping[str, str | Sequence[int]]
-    ) -> None:
+    def __init__(self, graph: Graph, convention: Convention, io: str, overrides: Mapping[str, str | Sequence[int]]) -> None:
         self.graph, self.convention = graph, convention
         self.policy = _policies(graph, io, overrides)
         self.report = LayoutReport()
@@ -99,7 +77,9 @@ class _Assignment:
         if seeds or self.explicit:
             self._candidates(seeds)
             self._settle()
-            state, turned = self._choose()
+            state, turned = choose(
+                self.graph, self.convention, self.rules, self.cand, self.cars, self.pins, self.touched, self._io_order
+            )
             plan = Plan(
                 self.graph, self.cand, self.label, self.cars, state, turned, self.pins,
                 {v: self._io_order(v) for v in (*self.graph.inputs, *self.graph.outputs)}, self.policy, self.convention.layouts,
@@ -317,119 +297,6 @@ class _Assignment:
                 n += 1
         return n
 
-    # ---- 4. the cut
-    def _choose(self) -> tuple[dict[Node, int], dict[Node, int]]:
-        """State of every node reached, for transposes as consumers; their states as producers apart."""
-        choice = Choice()
-        s_var, t_var = choice.variable(SOURCE), choice.variable(TARGET)
-        cand, cars, pins = self.cand, self.cars, self.pins
-        var_in: dict[Node, int] = {}
-        var_out: dict[Node, int] = {}
-        for node in self.touched:
-            pin = pins.get(node)
-            if pin is not None:
-                var_in[node] = t_var if pin == TARGET else s_var
-            elif node in cars:
-                var_in[node] = choice.variable(FREE)
-                if self.convention.axis_at:
-                    self._preference(choice, node, var_in[node])
-            else:
-                self._transpose(choice, node, s_var, var_in, var_out)
-        outputs: dict[Value, None] = dict.fromkeys(self.graph.outputs)
-        for v, o in cand.items():
-            shape = v.shape
-            assert shape is not None
-            weight = moved_elements(shape, identity(len(shape)), o) * _SCALE
-            if not o.plain:  # three nodes instead of one: rather before the reshape
-                weight += _SCALE >> 1
-            p = s_var
-            if v.producer is None:
-                if self._io_order(v) is o:
-                    p = t_var
-            else:
-                car = cars.get(v.producer)
-                if car is None:
-                    p = var_out.get(v.producer, s_var)
-                elif car.outs[v.index] is o:
-                    p = var_in[v.producer]
-            both: list[int] = []
-            extra: list[int] = []
-            for user, i in v.uses:
-                c = var_in[user]
-                if c != s_var:
-                    car = cars.get(user)
-                    if car is not None:
-                        q = car.ins[i]
-                        if q is None or q.identity:
-                            c = s_var
-                        elif q is not o:
-                            extra.append(c)
-                            choice.unary(c, target=weight)
-                            continue
-                both.append(c)
-            if v in outputs:
-                both.append(t_var if self._io_order(v) is o else s_var)
-            if both:
-                choice.link(p, both, weight, SOURCE)
-            if both or extra:
-                choice.link(p, both + extra if extra else both, weight, TARGET)
-        state = choice.solve()
-        for node in var_in:
-            var_in[node] = state[var_in[node]]
-        return var_in, {n: state[x] for n, x in var_out.items()}
-
-    def _preference(self, choice: Choice, node: Node, var: int) -> None:
-        at = self.convention.axis_at.get(node.op)
-        rule = self.rules[node.op]
-        if at is None or rule is None or not isinstance(rule.rule, Axis):
-            return
-        attr = rule.rule.attr
-        rank = node.inputs[0].rank if node.inputs[0] is not None else None
-        if rank is None or not -rank <= at < rank:
-            return
-        good_s, good_t = node.attrs[attr] == at % rank, self.cars[node].attrs[attr] == at % rank
-        if good_s != good_t:
-            choice.unary(var, source=0 if good_s else 1, target=0 if good_t else 1)
-
-    def _transpose(
-        self, choice: Choice, node: Node, s_var: int, var_in: dict[Node, int], var_out: dict[Node, int]
-    ) -> None:
-        """A transpose of the source model absorbs an order on either side; it costs nothing where it becomes the identity."""
-        x, y = node.inputs[0], node.output
-        assert x is not None
-        spec = node_rule(node.op)
-        assert spec is not None and isinstance(spec.rule, Perm)
-        perm = node.attrs[spec.rule.attr]
-        cx, cy = self.cand.get(x), self.cand.get(y)
-        var_in[node] = var_out[node] = s_var
-        if x.shape is None or len(perm) != len(x.shape):
-            self.pins[node] = SOURCE
-            return
-        same = identity(len(perm))
-        weight = moved_elements(x.shape, same, order_of(perm)) * _SCALE
-        if cx is not None and cy is not None and not (cx.plain and cy.plain) and perm_through(perm, cx) is cy:
-            var_in[node] = var_out[node] = choice.variable(FREE)
-            choice.unary(var_in[node], source=weight)
-            return
-        if cx is not None and cx.plain:
-            var_in[node] = choice.variable(FREE)
-        if cy is not None and cy.plain:
-            var_out[node] = choice.variable(FREE)
-
-        def price(i: Order | None, o: Order | None) -> int:
-            return 0 if perm_through(perm, i or same) is (o or same) else weight
-
-        a, b = price(None, None), price(None, cy if cy is not None and cy.plain else None)
-        top = cx if cx is not None and cx.plain else None
-        c, d = price(top, None), price(top, cy if cy is not None and cy.plain else None)
-        if b + c - a - d < 0:  # no cut can express it: the transpose counts as free
-            return
-        for var, gain in ((var_in[node], c - a), (var_out[node], d - c)):
-            if var != s_var:
-                choice.unary(var, source=max(0, -gain), target=max(0, gain))
-        if var_in[node] != s_var and var_out[node] != s_var:
-            choice.pair(var_in[node], var_out[node], b + c - a - d)
-
     def _io_order(self, v: Value) -> Order | None:
         """The order a graph input or output must have; None: the source's."""
         policy = self.policy[v]
@@ -441,9 +308,7 @@ class _Assignment:
         return found
 
 
-def _policies(
-    graph: Graph, io: str, overrides: Mapping[str, str | Sequence[int]]
-) -> dict[Value, str | Order]:
+def _policies(graph: Graph, io: str, overrides: Mapping[str, str | Sequence[int]]) -> dict[Value, str | Order]:
     """Per graph input and output "source", "target" or an explicit order."""
     out: dict[Value, str | Order] = {}
     ends = dict.fromkeys((*graph.inputs, *graph.outputs))

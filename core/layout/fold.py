@@ -29,9 +29,7 @@ def permute_axis(t: Tensor, axis: int, block: Block) -> Tensor:
     return t.map(lambda a: a.take(index, axis))
 
 
-def lay_out(
-    t: Tensor, order: Order | None, lift: Sequence[int] = (), params: Mapping[int, Block] | None = None
-) -> Tensor:
+def lay_out(t: Tensor, order: Order | None, lift: Sequence[int] = (), params: Mapping[int, Block] | None = None) -> Tensor:
     """A constant in ``order`` with axes of size 1 inserted at the positions ``lift``; ``params`` permutes inside axes."""
     for axis, block in (params or {}).items():
         t = permute_axis(t, axis, block)

@@ -47,8 +47,7 @@ class Remaining:
         if self.perm == tuple(range(len(self.perm))):
             axes = "factors of an axis"
         return (
-            f"transpose {self.name!r} {shape_text(self.shape)} by {axes}: "
-            f"{self.elements} elements, because of {self.forced_by}"
+            f"transpose {self.name!r} {shape_text(self.shape)} by {axes}: {self.elements} elements, because of {self.forced_by}"
         )
 
 
@@ -112,12 +111,7 @@ class LayoutReport:
                 return [plain(v) for v in x]
             return x if x is None or isinstance(x, (int, float, str, bool)) else str(x)
 
-        out: dict[str, Any] = plain(
-            {
-                k: [asdict(x) for x in getattr(self, k)]
-                for k in ("io", "remaining", "unresolved")
-            }
-        )
+        out: dict[str, Any] = plain({k: [asdict(x) for x in getattr(self, k)] for k in ("io", "remaining", "unresolved")})
         out.update(changed_nodes=self.changed_nodes, folded_weights=self.folded_weights, removed=self.removed)
         out["duplicated"] = list(self.duplicated)
         out["regions"] = [r.to_dict() for r in self.regions]

@@ -268,7 +268,9 @@ class _Rewriter:
     def _swap_names(self, v: Value, out: Value, want: Order | None) -> None:
         """An output of the graph keeps its name; what was called so is now an inner value."""
         name = v.name
-        v.name = self.graph.fresh_name(f"{name}/{'source_order' if want is not None else self._label(v, self.stored.get(v), None)}")
+        v.name = self.graph.fresh_name(
+            f"{name}/{'source_order' if want is not None else self._label(v, self.stored.get(v), None)}"
+        )
         out.name = name
         self.renamed[name] = v.name
 

@@ -128,7 +128,7 @@ class Layout(AxisRule):
     forms: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
 
 
-def CHANNELS(*names: str) -> Layout:  # noqa: N802
+def CHANNELS(*names: str) -> Layout:
     """channels_first / channels_last for the named inputs and outputs."""
     return Layout(
         "layout",
@@ -137,7 +137,7 @@ def CHANNELS(*names: str) -> Layout:  # noqa: N802
     )
 
 
-def TIME(**names: str) -> Layout:  # noqa: N802
+def TIME(**names: str) -> Layout:
     """batch_major / time_major; each name with its batch-major order, e.g. ``x="NTC", mask="NT"``."""
     swap = {k: v.replace("N", "#").replace("T", "N").replace("#", "T") for k, v in names.items()}
     return Layout("layout", "time", {"batch_major": names, "time_major": swap})

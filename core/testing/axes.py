@@ -85,9 +85,7 @@ def _check_sample(
                 report.moved += not order.identity
 
 
-def _single(
-    op: Op, rule: NodeRule, arrays: Sequence[Array | None], attrs: Any, constant: bool
-) -> tuple[Graph, Node, list[int]]:
+def _single(op: Op, rule: NodeRule, arrays: Sequence[Array | None], attrs: Any, constant: bool) -> tuple[Graph, Node, list[int]]:
     """A graph of one node; inputs that the rule fixes are constants if ``constant``. ``live``: positions fed at run time."""
     g = Graph(op.name)
     b = Builder(g)
@@ -155,7 +153,7 @@ def _compare(
             moved = np.ascontiguousarray(_stored(a, done.ins[i], done.lifts.get(i, ())))
             ins.append(b.input(v.name, DType.of(moved.dtype), moved.shape))
             feed.append(moved)
-    case = f"{anchor}, attributes {dict(node.attrs) | done.attrs}"
+    case = f"{anchor}, attributes {{**node.attrs, **done.attrs}}"
     try:
         made = b.node(op.name, ins, {**node.attrs, **done.attrs})
         g.outputs = list(made.outputs)

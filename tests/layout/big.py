@@ -105,4 +105,11 @@ def agreed(n: int) -> Graph:
     return f.g
 
 
-KINDS = {"chain": chain, "residual": residual, "foreign": lambda n: residual(n, 3), "trunk": trunk, "opaque": opaque, "agreed": agreed}
+KINDS = {
+    "chain": chain,
+    "residual": residual,
+    "foreign": lambda n: residual(n, 3),
+    "trunk": trunk,
+    "opaque": opaque,
+    "agreed": agreed,
+}

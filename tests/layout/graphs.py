@@ -54,7 +54,9 @@ class Maker:
             self.keep(self.b.conv(x, self.w(c, 1, *(2,) * space), pads="same_upper", groups=c, layout=layout))
         else:
             o = self.rng.choice([2, 3, 5])
-            self.keep(self.b.conv(x, self.w(o, c, *(self.rng.choice([1, 3]),) * space), self.w(o), pads="same_lower", layout=layout))
+            self.keep(
+                self.b.conv(x, self.w(o, c, *(self.rng.choice([1, 3]),) * space), self.w(o), pads="same_lower", layout=layout)
+            )
 
     def pool(self) -> None:
         x = self.pick(4)
@@ -104,10 +106,8 @@ class Maker:
         if len(x.shape) < 2:
             return
         axis = self.rng.randrange(1, len(x.shape))
-        fit = [
-            v for v in self.values
-            if len(v.shape or ()) == len(x.shape) and all(a == b for i, (a, b) in enumerate(zip(v.shape or (), x.shape)) if i != axis)
-        ]  # fmt: skip
+        rest = (*x.shape[:axis], *x.shape[axis + 1 :])
+        fit = [v for v in self.values if v.rank == x.rank and v.shape and (*v.shape[:axis], *v.shape[axis + 1 :]) == rest]
         self.keep(self.b.concat(*[self.rng.choice(fit) for _ in range(self.rng.randint(1, 2))], x, axis=axis))
 
     def split(self) -> None:
@@ -196,9 +196,9 @@ class Maker:
         if x is None or x.shape is None or not isinstance(x.shape[2], int) or not isinstance(x.shape[1], int):
             return
         h, i = 3, x.shape[2]
-        y, _ = self.b.gru(
-            x, self.w(1, 3 * h, i), self.w(1, 3 * h, h), self.w(1, 3 * h), hidden=h, reset_after=False, layout=self.rng.choice(["batch_major", "batch_major", "time_major"])
-        )  # fmt: skip
+        layout = self.rng.choice(["batch_major", "batch_major", "time_major"])
+        w, r, b = self.w(1, 3 * h, i), self.w(1, 3 * h, h), self.w(1, 3 * h)
+        y, _ = self.b.gru(x, w, r, b, hidden=h, reset_after=False, layout=layout)
         self.keep(y)
 
     def grow(self, n: int, ops: tuple[str, ...]) -> Graph:

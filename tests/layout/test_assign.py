@@ -111,7 +111,7 @@ def test_autoencoder_through_one_linear() -> None:
     net = Net()
     y = net.flatten(net.conv(net.x(5, 7, 3), 2))
     y = net.b.reshape(net.b.tanh(net.linear(y, 3 * 5 * 7)), shape=(N, 5, 7, 3))
-    laid, report = lay(net, net.conv(y, 2))
+    _laid, report = lay(net, net.conv(y, 2))
     assert not report.remaining
 
 
@@ -136,7 +136,7 @@ def test_flatten_feeding_linear_whose_matrix_is_computed_is_not_folded() -> None
     net = Net()
     y = net.flatten(net.conv(net.x(5, 7, 3), 2))
     w = net.b.sigmoid(net.b.reshape(net.b.input("w", "float32", (3 * 70,)), shape=(3, 70)))
-    laid, report = lay(net, net.b.linear(y, w))
+    _laid, report = lay(net, net.b.linear(y, w))
     assert len(report.remaining) == 1
 
 
@@ -154,9 +154,11 @@ def test_residual_network_with_gates_and_concat() -> None:
     net = Net()
     x = net.conv(net.x(8, 6, 3), 5)
     gate = net.b.sigmoid(net.b.mean(x, axes=(1, 2), keepdims=True))
-    y = net.b.add(net.b.mul(x, gate), net.conv(net.b.pad(x, pads=((0, 0), (1, 0), (0, 1), (0, 0))), 5, pads=((0, 0), (0, 0)), k=2))
+    y = net.b.add(
+        net.b.mul(x, gate), net.conv(net.b.pad(x, pads=((0, 0), (1, 0), (0, 1), (0, 0))), 5, pads=((0, 0), (0, 0)), k=2)
+    )
     y = net.b.concat(y, net.b.softmax(x, axis=3), axis=3)
-    laid, report = lay(net, y)
+    _laid, report = lay(net, y)
     assert not report.remaining and report.outputs[y.name] == (0, 3, 1, 2)
 
 
@@ -172,7 +174,7 @@ def test_gate_from_a_vector_is_unsqueezed_not_transposed() -> None:
 def test_any_number_of_spatial_axes(rank: int) -> None:
     net = Net()
     y = net.conv(net.b.relu(net.conv(net.x(*(5, 7, 4)[: rank - 2], 3), 2, k=2)), 11, k=1)
-    laid, report = lay(net, y)
+    _laid, report = lay(net, y)
     assert not report.remaining
     assert report.inputs["x"] == (0, rank - 1, *range(1, rank - 1)) == report.outputs[y.name]
 
@@ -189,7 +191,7 @@ def test_permute_of_the_model_is_absorbed() -> None:
 def test_permute_that_is_the_output_stays_as_identity_to_keep_its_name() -> None:
     net = Net()
     y = net.b.transpose(net.conv(net.x(5, 7, 3), 11), perm=(0, 3, 1, 2))
-    laid, report = lay(net, y)
+    laid, _report = lay(net, y)
     assert ops(laid) == ["conv", "identity"] and laid.outputs[0].name == y.name
 
 
@@ -197,7 +199,7 @@ def test_recurrent_after_convolution() -> None:
     net = Net()
     x = net.b.relu(net.conv(net.x(12, 8, 1), 3, strides=(1, 2)))  # (N, 12, 4, 3): 12 steps of 4*3 features
     x = net.b.reshape(x, shape=(N, 12, 12))
-    y, h, c = net.b.lstm(x, net.w(1, 20, 12), net.w(1, 20, 5), net.w(1, 20), hidden=5, layout="batch_major")
+    y, h, _c = net.b.lstm(x, net.w(1, 20, 12), net.w(1, 20, 5), net.w(1, 20), hidden=5, layout="batch_major")
     z = net.linear(net.b.tanh(y), 7)
     laid, report = lay(net, z, net.b.identity(h))
     assert next(n for n in laid if n.op == "lstm").attrs["layout"] == "time_major"
@@ -209,8 +211,10 @@ def test_recurrent_after_convolution() -> None:
 def test_conv1d_and_recurrent_share_a_value() -> None:
     net = Net()
     x = net.conv(net.x(11, 3), 5)
-    y, _ = net.b.gru(x, net.w(2, 6, 5), net.w(2, 6, 2), hidden=2, direction="bidirectional", reset_after=False, layout="batch_major")
-    laid, report = lay(net, net.conv(net.b.relu(y), 7))
+    y, _ = net.b.gru(
+        x, net.w(2, 6, 5), net.w(2, 6, 2), hidden=2, direction="bidirectional", reset_after=False, layout="batch_major"
+    )
+    _laid, report = lay(net, net.conv(net.b.relu(y), 7))
     assert [r.perm for r in report.remaining] == [(2, 0, 1), (1, 2, 0)]
 
 
@@ -219,7 +223,7 @@ def test_time_only() -> None:
     x, mask = net.x(11, 3), net.b.input("mask", "float32", (N, 11))
     m = net.b.greater(mask, net.b.const(np.float32(0)))
     y, h = net.b.rnn(net.b.relu(x), net.w(1, 5, 3), net.w(1, 5, 5), net.w(1, 5), None, m, hidden=5, layout="batch_major")
-    laid, report = lay(net, y, h)
+    _laid, report = lay(net, y, h)
     assert not report.remaining
     assert report.inputs == {"x": (1, 0, 2), "mask": (1, 0)} and report.outputs == {y.name: (1, 0, 2), h.name: (0, 1, 2)}
 
@@ -248,15 +252,21 @@ def test_io_overrides_by_name() -> None:
 def test_explicit_order_of_an_input_that_nothing_else_moves() -> None:
     net = Net()
     y = net.b.softmax(net.x(5, 3), axis=1)
-    laid, report = lay(net, y, io_overrides={"x": (0, 2, 1)}, convention=Convention())
+    laid, _ = lay(net, y, io_overrides={"x": (0, 2, 1)}, convention=Convention())
     assert laid.inputs[0].shape == (N, 3, 5)
-    laid, report = lay(net, y, io_overrides={y.name: (2, 0, 1)}, convention=Convention())
+    laid, _ = lay(net, y, io_overrides={y.name: (2, 0, 1)}, convention=Convention())
     assert laid.outputs[0].shape == (3, N, 5) and laid.outputs[0].name == y.name
 
 
 @pytest.mark.parametrize(
-    "kw", [{"io": "both"}, {"io_overrides": {"nobody": "source"}}, {"io_overrides": {"x": (0, 1)}}, {"io_overrides": {"x": "upside down"}}]
-)  # fmt: skip
+    "kw",
+    [
+        {"io": "both"},
+        {"io_overrides": {"nobody": "source"}},
+        {"io_overrides": {"x": (0, 1)}},
+        {"io_overrides": {"x": "upside down"}},
+    ],
+)
 def test_bad_policy_is_refused_before_anything_changes(kw: dict[str, Any]) -> None:
     net = Net()
     net.g.outputs = [net.conv(net.x(5, 7, 3), 11)]
@@ -379,6 +389,15 @@ def test_unknown_rank_is_reported_not_guessed() -> None:
     g = Graph()
     b = Builder(g)
     x = b.input("x", "float32", None)
-    g.outputs = [b.conv(x, b.weight(np.ones((2, 3, 3, 3), np.float32)), layout="channels_last", strides=(1, 1), dilations=(1, 1), pads="same_upper")]
+    g.outputs = [
+        b.conv(
+            x,
+            b.weight(np.ones((2, 3, 3, 3), np.float32)),
+            layout="channels_last",
+            strides=(1, 1),
+            dilations=(1, 1),
+            pads="same_upper",
+        )
+    ]
     report = assign(g, FIRST)
     assert [u.op for u in report.unresolved] == ["conv"] and next(iter(g)).attrs["layout"] == "channels_last"
