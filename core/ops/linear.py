@@ -47,7 +47,7 @@ def _linear_body(b: Any, x: Any, w: Any, bias: Any) -> Any:
 
 
 def _linear(x: Array, w: Array, b: Array | None = None) -> Array:
-    y: Array = x @ w.T
+    y: Array = np.asarray(x @ w.T, x.dtype)
     return y if b is None else y + b
 
 
@@ -74,7 +74,7 @@ def _matmul_shape(c: InferContext) -> Shapes:
 
 LINEAR.op(
     "matmul", "a:number, b:number", "numpy.matmul: matrix product over the last two axes, leading axes broadcast.",
-    infer=_matmul_shape, reference=np.matmul, axes=LastAxes(2),
+    infer=_matmul_shape, reference=lambda a, b: np.asarray(np.matmul(a, b), a.dtype), axes=LastAxes(2),
     samples=[Sample((2, 3, 5), (2, 5, 7)), Sample((3, 5), (5, 7)), Sample((2, 3, 5), (5,)),
         Sample((2, 1, 3, 5), (7, 5, 2))],
 )  # fmt: skip

@@ -31,46 +31,40 @@ class Functions:
         """The model's function a node calls, or None."""
         return self.table.get((domain, node.op_type, getattr(node, "overload", ""))) if self.table else None
 
-    def standard(self, node: Any, domain: str, version: int, inputs: Sequence[Value | None]) -> Any:
-        """The standard's own definition of an op as a function, or None."""
+    def standard(self, node: Any, domain: str, version: int, inputs: Sequence[Value | None], attrs: Mapping[str, Any]) -> Any:
+        """The standard's own definition of an op as (function, attribute defaults, opset of its nodes), or None."""
         import onnx
 
         try:
             schema = onnx.defs.get_schema(node.op_type, version, domain)
         except onnx.defs.SchemaError:
             return None
+        raw, opset = b"", version
         if schema.has_function:
-            return schema.function_body
-        if not schema.has_context_dependent_function:
+            opset = _version(schema.function_opset_versions, version)
+            raw = schema.get_function_with_opset_version(opset)
+        elif schema.has_context_dependent_function:
+            opset = _version(schema.context_dependent_function_opset_versions, version)
+            types = _types(inputs)
+            if types is not None:
+                raw = schema.get_context_dependent_function_with_opset_version(opset, _resolved(node, attrs), types)
+        if not raw:
             return None
-        types = []
-        for v in inputs:
-            t = onnx.TypeProto()
-            if v is not None:
-                if v.dtype is None:
-                    return None
-                t.tensor_type.elem_type = dtype_code(v.dtype)
-                if v.shape is not None:
-                    for d in v.shape:
-                        dim = t.tensor_type.shape.dim.add()
-                        if isinstance(d, int):
-                            dim.dim_value = d
-            types.append(t.SerializeToString())
-        raw = schema.get_context_dependent_function(node.SerializeToString(), types)
-        return onnx.FunctionProto.FromString(raw) if raw else None
+        defaults = {k: a.default_value for k, a in schema.attributes.items() if a.default_value.name}
+        return onnx.FunctionProto.FromString(raw), defaults, opset
 
     def inline(
-        self, scope: Any, f: Any, name: str, inputs: Sequence[Value | None], attrs: Mapping[str, Any], n_outputs: int,
-        where: Any,
+        self, scope: Any, f: Any, name: str, inputs: Sequence[Value | None], attrs: Mapping[str, Any], outs: Sequence[str],
+        where: Any, defaults: Mapping[str, Any] | None = None, opset: int | None = None,
     ) -> list[Value]:  # fmt: skip
         """The function's nodes with the call's values; inner names are ``<call>/<name>``."""
         if where.depth >= MAX_DEPTH:
             raise BadFileError(f"functions call each other more than {MAX_DEPTH} deep, or without end, at {name!r} ({f.name})")
-        if len(inputs) > len(f.input) or n_outputs > len(f.output):
+        if len(inputs) > len(f.input) or len(outs) > len(f.output):
             raise BadFileError(f"node {name!r}: function {f.name} takes {len(f.input)} inputs and gives {len(f.output)} outputs")
         bound = dict(attrs)
-        declared = set(f.attribute)
-        for a in f.attribute_proto:
+        declared = set(f.attribute) | set(attrs if defaults is not None else ())
+        for a in (*f.attribute_proto, *(defaults or {}).values()):
             declared.add(a.name)
             if a.name not in bound:
                 bound[a.name] = attribute_value(a, where, scope, self.loader.source.folder)
@@ -79,6 +73,8 @@ class Functions:
             raise UnsupportedError(Problem(name, f.name, f"the function has no attribute {unknown[0]!r}", code="unknown_attribute"))
         prefix = f"{name}/"
         opsets = {_domain(o.domain): o.version for o in f.opset_import} or dict(where.opsets)
+        if opset is not None:
+            opsets = {**where.opsets, "": max(where.opsets.get("", 0), opset), **opsets}
         inner = type(where)(opsets, bound, prefix, where.depth + 1)
         missing: set[str] = set()
         for i, formal in enumerate(f.input):
@@ -91,7 +87,58 @@ class Functions:
             if any(i in missing for i in n.input):
                 n = _without(n, missing)
             self.loader.node(scope, n, inner)
-        return [self.loader.find(scope, prefix + o, f"function {f.name!r}") for o in list(f.output)[:n_outputs]]
+        first: Value | None = None
+        results = []
+        for o, wanted in zip(f.output, outs):
+            v = self.loader.find(scope, prefix + o, f"function {f.name!r}") if wanted else first
+            first = first if first is not None else v
+            results.append(v)
+        return [v if v is not None else first for v in results]  # type: ignore[misc]
+
+
+def _version(available: Sequence[int], version: int) -> int:
+    """The newest definition that is not newer than the opset."""
+    return max((v for v in available if v <= version), default=min(available))
+
+
+def _resolved(node: Any, attrs: Mapping[str, Any]) -> bytes:
+    """The node with references to a function's attributes replaced by their values."""
+    from onnx.helper import make_attribute
+
+    if not any(a.ref_attr_name for a in node.attribute):
+        return bytes(node.SerializeToString())
+    copy = type(node)()
+    copy.CopyFrom(node)
+    kept = [a for a in node.attribute if not a.ref_attr_name]
+    kept += [
+        make_attribute(a.name, attrs[a.name], attr_type=a.type or None)
+        for a in node.attribute
+        if a.ref_attr_name and isinstance(attrs.get(a.name), (int, float, str, tuple))
+    ]
+    del copy.attribute[:]
+    copy.attribute.extend(kept)
+    return bytes(copy.SerializeToString())
+
+
+def _types(inputs: Sequence[Value | None]) -> list[bytes] | None:
+    """TypeProtos of the inputs; None when an element type is unknown."""
+    from onnx import TypeProto
+
+    types = []
+    for v in inputs:
+        t = TypeProto()
+        if v is not None:
+            if v.dtype is None:
+                return None
+            t.tensor_type.elem_type = dtype_code(v.dtype)
+            if v.shape is not None:
+                t.tensor_type.shape.SetInParent()
+                for d in v.shape:
+                    dim = t.tensor_type.shape.dim.add()
+                    if isinstance(d, int):
+                        dim.dim_value = d
+        types.append(t.SerializeToString())
+    return types
 
 
 def _domain(domain: str) -> str:

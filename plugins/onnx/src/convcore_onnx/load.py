@@ -293,17 +293,18 @@ class Loader:
             attrs = attributes(n, where, scope, self.source.folder)
             function = self.functions.find(n, domain)
             if function is not None and type_ not in self.rules.load_rules:
-                return self.functions.inline(scope, function, name, inputs, attrs, len(outs), where), ("", "", "")
+                return self.functions.inline(scope, function, name, inputs, attrs, outs, where), ("", "", "")
             fnode = ForeignNode(type_, name, inputs, attrs, outputs=outs, version=version, origin=origin, extra=n)
             if version is None:
                 raise fnode.refuse(f"the model does not import the operator set {domain or 'ai.onnx'!r}", code="unsupported_layer")
             try:
                 results = self.rules.apply_load(scope.context, fnode, self.overrides)
             except UnsupportedError:
-                body = None if type_ in self.rules.load_rules else self.functions.standard(n, domain, version, inputs)
+                body = None if type_ in self.rules.load_rules else self.functions.standard(n, domain, version, inputs, attrs)
                 if body is None:
                     raise
-                results = self.functions.inline(scope, body, name, inputs, attrs, len(outs), where)
+                function, defaults, opset = body
+                results = self.functions.inline(scope, function, name, inputs, attrs, outs, where, defaults, opset)
             for i, o in enumerate(outs):
                 if o and i >= len(results):
                     raise fnode.refuse(f"its output {i + 1} has no counterpart", code="unsupported_output")
