@@ -18,7 +18,7 @@ from .ir.graph import Graph
 from .model import Model
 from .passes.lower import opaque_problems
 from .report import Report
-from .sources import Progress, load_graph, refuse_unknown_options, split_source, stage_options
+from .sources import Progress, load_graph, refuse_unknown_options, split_source, stage_options, without_collector
 from .verification import ATOL, RTOL, check_conversion, verify
 
 __all__ = ["ATOL", "RTOL", "Conversion", "check", "convert", "formats", "load", "verify"]
@@ -181,7 +181,8 @@ def convert(
     report = Report(_title(source, framework, target), _describe(graph, framework, source))
     report.notes += [str(n) for n in graph.metadata.get("notes", [])]
     tell("laying out", 0.3)
-    layout = _lay_out(graph, target, io_layout, report)
+    with without_collector():
+        layout = _lay_out(graph, target, io_layout, report)
     for spec in host().passes("laid_out", target):
         resolve(spec.run)(graph)
     graph.remove_unused()
@@ -195,7 +196,8 @@ def convert(
             graph, None if path is None or staging is None else staging / path.name, emit_options, emit_overrides, h.rules(target), progress
         )
         try:
-            emitted: Emitted = h.part(target, "emit")(request)
+            with without_collector():
+                emitted: Emitted = h.part(target, "emit")(request)
         except UnsupportedError as e:
             raise UnsupportedError(e.problems, _cannot(source, target)) from None
         report.target = {"framework": target, **_target_facts(emitted, graph)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,22 @@ from .host import host, resolve
 from .ir.dims import parse_dim
 from .ir.graph import Graph
 
-__all__ = ["load_graph", "parse_input_shapes", "refuse_unknown_options", "split_source", "stage_options"]
+__all__ = ["load_graph", "parse_input_shapes", "refuse_unknown_options", "split_source", "stage_options", "without_collector"]
 
 Progress = Callable[[str, float], None]
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Pause the cyclic garbage collector: while a large graph is built nearly everything stays alive, and searching it
+    again and again would make the cost per node grow with the graph."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def split_source(source: Any, weights: Any) -> tuple[Any, Any]:
@@ -110,7 +125,8 @@ def load_graph(
         source, weights, stage_options(framework, "load", options, used), dict(overrides or {}), h.rules(framework),
         parse_input_shapes(input_shapes), progress,
     )  # fmt: skip
-    graph = h.part(framework, "load")(request)
+    with without_collector():
+        graph = h.part(framework, "load")(request)
     graph.metadata.setdefault("framework", framework)
     for spec in h.passes("loaded"):
         resolve(spec.run)(graph)
