@@ -72,5 +72,5 @@ def result_types(type: str, version: int, types: Sequence[DType | None], attrs: 
         bound.setdefault(kind, d)
     to = attrs.get("to") if type in ("Cast", "BitCast") else None
     if to is not None:
-        return [DTYPES.get(int(to))]
+        return [to if isinstance(to, DType) else DTYPES.get(int(to))]
     return [bound.get(kind, _DTYPES.get(kind)) for kind in s.outputs]

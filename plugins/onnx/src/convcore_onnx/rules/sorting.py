@@ -6,11 +6,11 @@ from typing import Any
 
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Node
-from convcore.rules import A, ForeignNode, I
+from convcore.rules import A, ForeignNode, I, NotExpressible
 
-from .base import RULES, dtype_code
+from .base import RULES, dtype_code, known_shape
 from .shapes_in import scalar_size
-from .steps import Steps
+from .steps import Steps, dtype_known
 
 for _type, _op in {"ArgMax": "argmax", "ArgMin": "argmin"}.items():
     RULES.op(
@@ -33,6 +33,33 @@ for _type, _op, _since in [("CumSum", "cumsum", 11), ("CumProd", "cumprod", 26)]
         _type, _op, "x=x, axis=_", since=_since, axis=I("axis", iso="scalar"),
         exclusive=A("exclusive", 0, "bool_int"), reverse=A("reverse", 0, "bool_int"),
     )  # fmt: skip
+
+@RULES.emit("cumprod", until=25, foreign=("Slice", "Pad", "Mul"))
+def emit_running_product(e: Any, node: Node) -> None:
+    """Before opset 26: products over 1, 2, 4... neighbours, each doubling the reach."""
+    s, x, a = Steps(e, node), node.inputs[0], node.attrs
+    shape, axis, back = known_shape(x), a["axis"], a["reverse"]
+    n = shape[axis]
+    if not isinstance(n, int):
+        raise NotExpressible(f"a running product before opset 26 needs the size of its axis, it is {n}")
+
+    def moved(y: Any, by: int) -> Any:
+        """The elements ``by`` places before (after, in reverse), 1 beyond the end."""
+        start, stop = (by, 2**63 - 1) if back else (0, n - by)
+        part = s.Slice(y, s.ints(start), s.ints(stop), s.ints(axis))
+        pads = [0] * (2 * len(shape))
+        pads[axis + (len(shape) if back else 0)] = by
+        return s.Pad(part, s.ints(*pads), s.const(1, dtype_known(x)))
+
+    y = s.handle(x)
+    if a["exclusive"] and n:
+        y = moved(y, 1)
+    reach = 1
+    while reach < n:
+        y = s.Mul(y, moved(y, reach))
+        reach *= 2
+    s.last("Identity", y)
+
 
 _TOPK = "values, indices"
 RULES.op("TopK", "topk", "X=x", outputs=_TOPK, until=9, direction="load", k=A("k"), axis=A("axis", -1))
