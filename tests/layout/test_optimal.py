@@ -12,7 +12,7 @@ from convcore.layout import Convention, LayoutReport, assign
 from convcore.layout.mincut import FREE, Choice
 
 sys.path.insert(0, str(Path(__file__).parent))
-from graphs import Maker
+from layout_random_graphs import Maker
 
 FIRST = Convention({"channels": "channels_first"})
 OPS = ("conv", "unary", "unary", "binary", "binary", "norm", "concat", "pad", "softmax", "opaque", "split")

@@ -15,7 +15,7 @@ from convcore.ops import op
 from convcore.ops.axes import Layout
 
 sys.path.insert(0, str(Path(__file__).parent))
-from graphs import ALL, Maker
+from layout_random_graphs import ALL, Maker
 
 FIRST = Convention({"channels": "channels_first", "time": "time_major"}, axis_at={"batch_norm": 1})
 
