@@ -29,6 +29,7 @@ _OPS: dict[str, tuple[str, dict[str, Any], dict[str, float | None]]] = {
     "mish": ("mish", {}, {}),
     "log_sigmoid": ("log_sigmoid", {}, {}),
     "softmax": ("softmax", {"axis": -1}, {}),
+    "log_softmax": ("log_softmax", {"axis": -1}, {}),
     "gelu": ("gelu", {"approximate": "none"}, {}),
     "gelu_tanh": ("gelu", {"approximate": "tanh"}, {}),
     "hard_tanh": ("clip", {"min": -1.0, "max": 1.0}, {}),
@@ -38,6 +39,13 @@ _OPS: dict[str, tuple[str, dict[str, Any], dict[str, float | None]]] = {
     "leaky_relu": ("leaky_relu", {}, {"alpha": None}),
     "thresholded_relu": ("thresholded_relu", {}, {"alpha": None}),
     "hard_sigmoid": ("hard_sigmoid", {}, {"alpha": 1 / 6, "beta": 0.5}),
+    "hard_silu": ("hard_swish", {}, {}),
+    "hard_shrink": ("hard_shrink", {}, {"lambd": 0.5}),
+    "soft_shrink": ("soft_shrink", {}, {"lambd": 0.5}),
+    "tanh_shrink": ("tanh_shrink", {}, {}),
+    "squareplus": ("squareplus", {}, {"b": 4.0}),
+    "sparse_plus": ("sparse_plus", {}, {}),
+    "sparse_sigmoid": ("sparse_sigmoid", {}, {}),
     "hard_sigmoid_legacy": ("hard_sigmoid", {"alpha": 0.2, "beta": 0.5}, {}),
 }
 # activations of two parameters that take several steps: (op, parameter multiplied or added) in order

@@ -65,11 +65,12 @@ def known_shape(node: ForeignNode, x: Value | None) -> tuple[DimLike, ...]:
 
 
 class KerasContext(LoadContext):
-    """``g`` in Keras rules. ``era`` is "keras1", "keras2", "tf.keras" or "keras3"; ``version`` a tuple, () when unknown."""
+    """``g`` in Keras rules. ``era`` is "keras1", "keras2", "tf.keras" or "keras3"; ``version`` a tuple, () when unknown;
+    ``backend`` what the file says, "" if nothing."""
 
     def __init__(self, builder: Builder, model: KerasModel, rules: RuleSet, overrides: Mapping[str, Any]) -> None:
         super().__init__(builder)
-        self.era = model.era
+        self.era, self.backend = model.era, model.backend or ""
         self.version = tuple(int(p) for p in model.keras_version.replace("-", ".").split(".")[:2] if p.isdigit())
         self.rules, self.overrides = rules, overrides
         self._masks: dict[int, tuple[Value, Value]] = {}
@@ -77,6 +78,7 @@ class KerasContext(LoadContext):
         self._tensors: dict[int, tuple[LayerConfig, dict[str, Tensor]]] = {}
         self.owner = ""  # the layer of the root model that is being built
         self.owned: dict[str, dict[str, Value]] = {}  # its weights by name
+        self.inline: Callable[[LayerConfig, str, Sequence[Value]], list[Value]] | None = None  # builds a nested model
 
     # ---- masks
     def mask(self, value: Value | None) -> Value | None:
@@ -127,12 +129,15 @@ class KerasContext(LoadContext):
             return self.weight(node, name, tensor)
         return self.derived(node, name, order, lambda t: t.transpose(permutation_of(order, t.ndim)[0]))
 
-    def derived(self, node: ForeignNode, name: str, key: Any, make: Callable[[Tensor], Tensor]) -> Value:
-        """A graph weight made from the variable ``name``, once per (variable, key) however often the layer is called."""
+    def derived(self, node: ForeignNode, name: str, key: Any, make: Callable[[Tensor], Tensor], *, label: str = "") -> Value:
+        """A graph weight made from the variable ``name``, once per (variable, key) however often the layer is called.
+
+        ``label`` is its name when it is not the variable's.
+        """
         tensor = self.array(node, name)
         found = self._made.get((id(tensor), name, key))
         if found is None:
-            found = self._made[id(tensor), name, key] = (tensor, self.weight(node, name, make(tensor)))
+            found = self._made[id(tensor), name, key] = (tensor, self.weight(node, label or name, make(tensor)))
         return self._own(found[1])
 
     # ---- layers

@@ -18,7 +18,7 @@ from .files import Call, KerasModel, LayerConfig, ModelConfig, TensorRef
 from .files.order import ordered_layers
 from .load_context import KerasContext, has_rule, is_unknown_shape
 from .load_opaque import plain, problem_of
-from .load_shapes import check_weights, input_shape
+from .load_shapes import input_shape
 
 __all__ = ["GraphLoader"]
 
@@ -58,6 +58,7 @@ class GraphLoader:
         self.graph = Graph(model.root.name)
         self.b = Builder(self.graph)
         self.g = KerasContext(self.b, model, rules, request.overrides)
+        self.g.inline = self._inline
         self.used: set[str] = set()  # names given to values
         self.made: dict[str, list[Value]] = {}  # layer path -> outputs of all its calls
         self.taken: dict[str, list[Value]] = {}  # layer path -> inputs of its first call
@@ -66,8 +67,6 @@ class GraphLoader:
     def run(self) -> Graph:
         """The whole graph. Raises BadFileError, UsageError (input shapes); unknown layers become opaque nodes."""
         root, graph = self.model.root, self.graph
-        for path, layer in self.model.walk():
-            check_weights(path, layer)
         inputs = {r: self._input(root.layer(r.layer), len(root.input_refs())) for r in dict.fromkeys(root.input_refs())}
         if self.left:
             names = ", ".join(v.name for v in graph.inputs)
@@ -199,9 +198,15 @@ class GraphLoader:
         if why:
             node = ForeignNode(layer.class_name, path, inputs, {}, origin=Origin("keras", path, layer.source_class))
             return self._opaque(layer, node, node.refuse(why), count)
-        bound = {}
-        for r, v in zip(refs, inputs, strict=True):
-            bound[r] = self._as_declared(inner.layer(r.layer), f"{path}/{r.layer}", v)
+        return self._inline(layer, path, inputs)
+
+    def _inline(self, layer: LayerConfig, path: str, inputs: Sequence[Value]) -> list[Value]:
+        """Build a nested model on given inputs, as many as it has."""
+        inner = layer.model
+        refs = [] if inner is None else inner.input_refs()
+        if inner is None or len(refs) != len(inputs):
+            raise BadFileError(f"layer {path[:80]!r} is called with {len(inputs)} tensors, but the model has {len(refs)} inputs")
+        bound = {r: self._as_declared(inner.layer(r.layer), f"{path}/{r.layer}", v) for r, v in zip(refs, inputs, strict=True)}
         return self._calls(inner, f"{path}/", bound)
 
     def _as_declared(self, layer: LayerConfig, path: str, v: Value) -> Value:
@@ -250,7 +255,7 @@ class GraphLoader:
         with self.b.at(node.origin):
             return self.b.opaque(
                 "keras",
-                layer.class_name,
+                node.type,
                 node.inputs,
                 count,
                 plain(node.attrs),
@@ -311,7 +316,8 @@ def _call_attributes(layer: LayerConfig, call: Call, values: dict[TensorRef, Val
             continue
         attrs[f"call.{key}"] = _tensors(value, values)
     constants = [x for x in _leaves(call.args) if not isinstance(x, TensorRef) and x is not None]
-    if constants:
+    last = max((i for i, x in enumerate(call.args) if any(isinstance(y, TensorRef) for y in _leaves(x))), default=0)
+    if constants or any(x is None for x in call.args[:last]):  # an omitted argument before a tensor says which one that is
         attrs["call.args"] = _tensors(call.args, values)
     return attrs, mask
 

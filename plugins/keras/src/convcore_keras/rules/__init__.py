@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from . import activation, conv, linear, merge, norm, pool, preprocessing, regularization, shape
+from . import (
+    activation,
+    conv,
+    conv_lstm,
+    embedding,
+    linear,
+    merge,
+    norm,
+    pool,
+    preprocessing,
+    regularization,
+    rnn,
+    shape,
+    wrappers,
+)
 from .ruleset import RULES
 
 __all__ = [
-    "RULES",
-    "activation",
-    "conv",
-    "linear",
-    "merge",
-    "norm",
-    "pool",
-    "preprocessing",
-    "regularization",
-    "shape",
-]
+    "RULES", "activation", "conv", "conv_lstm", "embedding", "linear", "merge", "norm", "pool", "preprocessing",
+    "regularization", "rnn", "shape", "wrappers",
+]  # fmt: skip

@@ -1,0 +1,77 @@
+"""ConvLSTM1D/2D/3D: an LSTM whose products are convolutions, as a scan over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from convcore.ir.builder import Builder
+from convcore.ir.graph import Graph, Value
+from convcore.ops.rnn_activations import activation
+from convcore.rules import ForeignNode
+
+from ..load_context import KerasContext, known_shape
+from .conv import explicit_pads
+from .rnn import IGNORED, activation_name, initial_states, sequence_mask, to_flags
+from .ruleset import RULES
+
+__all__: list[str] = []
+
+
+@RULES.load("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", ops=("scan", "conv", "reshape", "transpose"))
+def conv_lstm(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
+    """``keras.src.layers.rnn.conv_lstm``: the input's convolution with the layer's strides and padding, the state's with stride 1
+    and ``same``; gates i, f, c, o along the channels."""
+    flags = to_flags(node)
+    node.ignore(*IGNORED)
+    x, b = node.inputs[0], g.b
+    layout, filters = node.attr("data_format"), int(node.attr("filters"))
+    kernel_size, strides, dilations = node.attr("kernel_size"), node.attr("strides"), node.attr("dilation_rate")
+    act = activation(activation_name(node, node.attr("activation", "tanh")))
+    gate = activation(activation_name(node, node.attr("recurrent_activation")))
+    n, t, *_ = known_shape(node, x)
+    frames = b.reshape(x, shape=(n * t, *known_shape(node, x)[2:]))
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel_size, dilations, strict=True)]
+    gates = b.conv(
+        frames, g.variable(node, "kernel", "*IO->OI*"), g.variable(node, "bias", optional=True), strides=strides,
+        dilations=dilations, pads=explicit_pads(node, frames, reach), layout=layout,
+    )  # fmt: skip
+    size = known_shape(node, gates)[1:]
+    steps = b.transpose(b.reshape(gates, shape=(n, t, *size)), perm=(1, 0, *range(2, len(size) + 2)))
+    channel = 0 if layout == "channels_first" else len(size) - 1
+    state = tuple(filters if i == channel else d for i, d in enumerate(size))
+    given = initial_states(g, node, 2)
+    mask = sequence_mask(g, node, bool(given))
+    if mask is not None and g.era in ("keras1", "keras2"):
+        raise node.refuse("Keras 1 and 2 cannot mask its steps")
+    start = given or [b.fill(shape=(n, *state), value=0.0, dtype=x.dtype) for _ in range(2)]
+    recurrent = g.variable(node, "recurrent_kernel", "*IO->OI*")
+
+    scanned = [steps]
+    if mask is not None:
+        at = b.transpose(mask, perm=(1, 0))
+        scanned.append(b.unsqueeze(at, axes=tuple(range(2, len(size) + 2))))
+        start = [*start, b.fill(shape=(n, *state), value=0.0, dtype=x.dtype)]
+    region = Graph("step")
+    r = Builder(region)
+    now = [r.input(f"state{i}", s.dtype, s.shape) for i, s in enumerate(start)]
+    x_t, *valid = [r.input(name, v.dtype, v.shape[1:]) for name, v in zip(("x", "valid"), scanned)]
+    w = r.input("recurrent_kernel", recurrent.dtype, recurrent.shape)
+    both = r.add(x_t, r.conv(now[0], w, None, pads="same_upper", layout=layout))
+    i, f, c, o = r.split(both, axis=channel + 1, sizes=(filters,) * 4)
+    carry = r.add(r.mul(gate.body(r, f), now[1]), r.mul(gate.body(r, i), act.body(r, c)))
+    out = r.mul(gate.body(r, o), act.body(r, carry))
+    new = [out, carry]
+    if valid:
+        out = r.where(valid[0], out, r.like(out, 0) if flags["zero_output"] else now[2])
+        new = [*(r.where(valid[0], a, s) for a, s in zip(new, now)), out]
+    region.outputs = [*new, out]
+    reverse = (int(flags["go_backwards"]),) * len(scanned)
+    *ends, stacked = b.scan(
+        *start, *scanned, recurrent, regions=[region], n_states=len(start), n_scanned=len(scanned), reverse=reverse,
+    )  # fmt: skip
+    if flags["return_sequences"]:
+        y = b.transpose(stacked, perm=(1, 0, *range(2, len(size) + 2)))
+        g.set_mask(y, g.input_mask(node))
+    else:
+        y = ends[2] if mask is not None else ends[0]
+    return [y, ends[0], ends[1]] if flags["return_state"] else [y]

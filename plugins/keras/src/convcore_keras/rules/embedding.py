@@ -1,0 +1,48 @@
+"""Embedding and Masking: the layers masks come from."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Value
+from convcore.rules import ForeignNode
+
+from ..load_context import KerasContext
+from .ruleset import RULES
+
+__all__: list[str] = []
+
+
+@RULES.load("Embedding", ops=("embedding", "not_equal", "cast"))
+def embedding(g: KerasContext, node: ForeignNode) -> Value:
+    """Rows of the table; ids that are not int32 or int64 are cast to int32. ``mask_zero`` masks ids equal to 0."""
+    node.ignore("input_dim", "output_dim", "input_length", "sparse")
+    ids, b = node.inputs[0], g.b
+    mask = b.not_equal(ids, b.like(ids, 0)) if node.attr("mask_zero", False) else None
+    if ids.dtype not in (DType.INT32, DType.INT64):
+        ids = b.cast(ids, to="int32")
+    y: Value = b.embedding(ids, g.variable(node, "embeddings"))
+    g.set_mask(y, mask)
+    return y
+
+
+@RULES.load("Masking", ops=("not_equal", "any", "where", "unsqueeze"))
+def masking(g: KerasContext, node: ForeignNode) -> Value:
+    """Steps whose every feature equals ``mask_value`` are masked and become 0.
+
+    Keras 3.15 selects, older versions multiply by the mask, which differs for an infinite ``mask_value`` only: refused.
+    """
+    x, b = node.inputs[0], g.b
+    value = node.attr("mask_value", 0.0)
+    if isinstance(value, (np.ndarray, np.generic)) and value.size == 1:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise node.refuse(f"mask_value={value!r} is not a finite number")
+    if x.dtype is not None and not x.dtype.is_float and value != int(value):
+        raise node.refuse(f"mask_value={value!r} is compared with integers")
+    mask = b.any(b.not_equal(x, b.like(x, value)), axes=(-1,), keepdims=False)
+    y: Value = b.where(b.unsqueeze(mask, axes=(-1,)), x, b.like(x, 0))
+    g.set_mask(y, mask)
+    return y

@@ -1,0 +1,225 @@
+"""Bidirectional and TimeDistributed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from convcore.ir.dims import DimLike
+from convcore.ir.graph import Value
+from convcore.rules import ForeignNode
+
+from .. import masks
+from ..files import LayerConfig
+from ..load_context import KerasContext, foreign_type, known_shape
+from .rnn import LAYERS, Recurrence, Sequences, apply_cells, initial_states, outputs_of, recurrence, run, sequence_mask
+from .ruleset import RULES
+
+__all__: list[str] = []
+
+# ---- Bidirectional
+_MERGES = {"sum": "add", "mul": "mul", "ave": "add"}
+
+
+@RULES.load("Bidirectional", ops=("lstm", "gru", "rnn", "concat", "add", "mul"))
+def bidirectional(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
+    """Both layers on the same input, the second one's outputs reversed in time; merged, then the states of both.
+
+    tf.keras and Keras 3 zero masked steps of returned sequences (``force_zero_output_for_mask``), Keras 1 and 2 repeat outputs.
+    """
+    merge = node.attr("merge_mode", "concat")
+    if merge is not None and merge != "concat" and merge not in _MERGES:
+        raise node.refuse(f"merge_mode={merge!r} is not concat, sum, mul, ave or None")
+    parts = [_part(g, node, "layer", "forward_layer"), _part(g, node, "backward_layer", "backward_layer")]
+    first, second = parts
+    if first.go_backwards == second.go_backwards:
+        raise node.refuse(f"both of its layers have go_backwards={first.go_backwards}")
+    for name in ("return_sequences", "return_state", "time_major"):
+        if getattr(first, name) != getattr(second, name):
+            raise node.refuse(f"its layers differ in {name}")
+    given = initial_states(g, node, first.n_states + second.n_states)
+    mask = sequence_mask(g, node, bool(given))
+    x = node.inputs[0]
+    if _same(first, second):
+        whole, done = _at_once(g, parts, x, mask, given, merge)
+    else:
+        whole, done = None, [run(g, p, x, mask, s) for p, s in zip(parts, _halves(parts, given), strict=True)]
+    if whole is not None:
+        merged = [whole]
+    elif first.return_sequences:
+        outs = [d.y for d in done]
+        if first.go_backwards:  # the first layer's outputs stay reversed and the second one's become so
+            outs = [g.b.flip(y, axes=(first.time,)) for y in outs]
+        merged = _merge(g, merge, outs)
+    else:
+        merged = _merge(g, merge, [d.last for d in done])
+    if first.return_sequences:
+        for y in merged:
+            g.set_mask(y, g.input_mask(node))
+    return [*merged, *(s for d in done for s in d.states)] if first.return_state else merged
+
+
+def _part(g: KerasContext, node: ForeignNode, key: str, prefix: str) -> Recurrence:
+    """One of the two layers; its variables are the wrapper's under ``prefix``."""
+    layer = node.attr(key, None)
+    if not isinstance(layer, LayerConfig) or layer.custom or (layer.class_name not in LAYERS and layer.class_name != "RNN"):
+        name = layer.class_name if isinstance(layer, LayerConfig) else type(layer).__name__
+        raise node.refuse(f"wraps {name!r}, which is not LSTM, GRU, SimpleRNN or RNN", code="unsupported_layer")
+    inner = g.node(layer, [], f"{node.name}/{layer.name}", weights=node.weights)
+    inner.extra = node.extra
+    r = recurrence(g, inner, f"{prefix}/")
+    inner.ignore(*g.rules.ignored)
+    if inner.unread():
+        shown = ", ".join(f"{k}={inner.attrs[k]!r}" for k in inner.unread())
+        raise node.refuse(f"attributes of its layer {layer.name!r} with unknown meaning: {shown}", code="unknown_attribute")
+    zero = r.return_sequences and (g.era == "keras3" or (g.era == "tf.keras" and g.version >= (2, 2)))
+    return Recurrence(
+        node, r.cells, r.return_sequences, r.return_state, r.go_backwards, zero, r.unroll, r.time_major, r.reverse_states
+    )
+
+
+def _same(a: Recurrence, b: Recurrence) -> bool:
+    """Whether one op can run both: forwards then backwards, one cell each, alike but for the values of their variables."""
+    if a.go_backwards or len(a.cells) != 1 or len(b.cells) != 1:
+        return False
+    (c,), (d,) = a.cells, b.cells
+    return (c.op, c.attrs, c.bias, a.unroll) == (d.op, d.attrs, d.bias, b.unroll)
+
+
+def _halves(parts: Sequence[Recurrence], given: Sequence[Value]) -> list[list[Value]]:
+    n = parts[0].n_states
+    return [list(given[:n]), list(given[n:])]
+
+
+def _at_once(
+    g: KerasContext, parts: Sequence[Recurrence], x: Value, mask: Value | None, given: Sequence[Value], merge: str | None
+) -> tuple[Value | None, list[Sequences]]:
+    """Both directions as one op. The first result is y where that is the merged output as it is."""
+    b, first = g.b, parts[0]
+    cells = [p.cells[0] for p in parts]
+    halves = _halves(parts, given)
+    start = [b.concat(*(b.unsqueeze(s, axes=(0,)) for s in pair), axis=0) for pair in zip(*halves)] if given else []
+    y, *ends = apply_cells(g, first, cells, x, mask, start, first.zero_output, "bidirectional")
+    as_it_is = first.return_sequences and merge == "concat" and (mask is None or not given)
+    ys = [y, y]
+    if not as_it_is and (first.return_sequences or (mask is not None and given)):
+        ys = b.split(y, axis=2, sizes=(dict(cells[0].attrs)["hidden"],) * 2)
+    states: list[list[Value]] = [[], []]
+    if first.return_state or not first.return_sequences:
+        for end in ends if first.return_state else ends[:1]:
+            for mine, e in zip(states, b.split(end, axis=0, sizes=(1, 1))):
+                mine.append(b.squeeze(e, axes=(0,)))
+    done = []
+    for d, (p, own, mine) in enumerate(zip(parts, ys, states)):
+        last = mine[0] if mine else own
+        if not as_it_is:
+            own, last = outputs_of(g, p, own, last, mask, halves[d][0] if given else None, p.zero_output)
+        done.append(Sequences(own, last, mine))
+    return (y if as_it_is else None), done
+
+
+def _merge(g: KerasContext, merge: str | None, outs: list[Value]) -> list[Value]:
+    b = g.b
+    if merge is None:
+        return outs
+    if merge == "concat":
+        return [b.concat(*outs, axis=-1)]
+    y = b.op(_MERGES[merge], *outs)
+    return [b.div(y, b.like(y, 2)) if merge == "ave" else y]
+
+
+# ---- TimeDistributed
+_ON_LAST_AXIS = {
+    "Dense", "Activation", "ActivityRegularization", "AlphaDropout", "Dropout", "ELU", "GaussianDropout", "GaussianNoise",
+    "Identity", "LeakyReLU", "ReLU", "Rescaling", "ThresholdedReLU",
+}  # fmt: skip
+"""Layers that treat every step alike as they are: elementwise, or over the last axis only."""
+_TAKES_MASK = {
+    *LAYERS, "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "TimeDistributed", "GlobalAveragePooling1D",
+    "Softmax",
+}  # fmt: skip
+"""Layers whose ``call`` takes a mask that changes what they compute."""
+
+
+@RULES.load("TimeDistributed", ops=("reshape",))
+def time_distributed(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
+    """The wrapped layer or model on every step: on (N*T, ...), reshaped back to (N, T, ...)."""
+    layer = node.attr("layer")
+    if not isinstance(layer, LayerConfig):
+        raise node.refuse("its layer is missing or unknown", code="unsupported_layer")
+    mask = g.input_mask(node)
+    if foreign_type(layer) in _ON_LAST_AXIS and layer.model is None and not layer.custom:
+        (y,) = g.sublayer(node, layer, "layer", node.inputs)
+        g.set_mask(y, mask)
+        return [y]
+    shapes = [known_shape(node, x) for x in node.inputs]
+    if any(len(s) < 2 for s in shapes):
+        raise node.refuse("its input has no time axis")
+    n, t = shapes[0][:2]
+    b = g.b
+    flat = [b.reshape(x, shape=(n * t, *s[2:])) for x, s in zip(node.inputs, shapes, strict=True)]
+    inner_mask = _inner_mask(g, node, layer, mask, n, t)
+    if inner_mask is not None:
+        g.set_mask(flat[0], inner_mask)
+    outs = _applied(g, node, layer, flat)
+    result = []
+    for y in outs:
+        if y.shape is None:  # a layer inside is not mapped; it tells why
+            return b.opaque("keras", "TimeDistributed", outs, len(outs), {}, why="wraps a layer that is not mapped", follows=True)
+        inner_out = g.mask(y)
+        whole = b.reshape(y, shape=(n, t, *y.shape[1:]))
+        g.set_mask(whole, _output_mask(g, node, mask, inner_out, n, t))
+        result.append(whole)
+    return result
+
+
+def _applied(g: KerasContext, node: ForeignNode, layer: LayerConfig, flat: list[Value]) -> Sequence[Value]:
+    path = f"{node.name}/{layer.name}"
+    if layer.model is not None:
+        if g.inline is None:
+            raise node.refuse("wraps a model, which this loader does not build", code="unsupported_layer")
+        if len(layer.model.input_refs()) != len(flat):
+            raise node.refuse(f"has {len(flat)} inputs, the model it wraps {len(layer.model.input_refs())}")
+        return g.inline(layer, path, flat)
+    outs = g.sublayer(node, layer, "layer", list(flat))
+    inner = g.node(layer, list(flat), path)
+    masks.propagate(g, inner, outs)
+    return outs
+
+
+def _inner_mask(
+    g: KerasContext, node: ForeignNode, layer: LayerConfig, mask: Value | None, n: DimLike, t: DimLike
+) -> Value | None:
+    """The mask the wrapped layer sees, (N*T, ...). Keras 1 passes none; Keras 3 one if the layer's ``call`` takes it; those
+    between also ask the layer for the mask of its output."""
+    if mask is None or g.era == "keras1":
+        return None
+    takes = layer.class_name in _TAKES_MASK and layer.model is None
+    if not takes and layer.model is None and g.era == "keras3":
+        return None
+    if mask.shape is None:
+        raise node.refuse("the number of axes of its mask is not known", code="unknown_shape")
+    if takes and len(mask.shape) == 2:
+        raise node.refuse(f"passes {layer.class_name!r} one mask value per sample, which Keras cannot use")
+    if g.era == "keras2" and isinstance(n, int) and (takes or layer.model is not None):
+        raise node.refuse("Keras 2 does not pass masks to the wrapped layer when the batch size is fixed")
+    out: Value = g.b.reshape(mask, shape=(n * t, *mask.shape[2:]))
+    return out
+
+
+def _output_mask(
+    g: KerasContext, node: ForeignNode, mask: Value | None, inner: Value | None, n: DimLike, t: DimLike
+) -> Value | None:
+    """Keras 3 and Keras 1 hand on the input's mask. tf.keras and Keras 2.3 ask the wrapped layer; where it gives none, a mask is
+    reduced to (N, T) by ANY."""
+    if g.era in ("keras1", "keras3"):
+        return mask
+    many = mask is not None and mask.rank is not None and mask.rank > 2
+    if g.era == "keras2" and g.version < (2, 3) and (many or (mask is None and inner is not None)):
+        raise node.refuse("what mask it gives out is not known for files of Keras before 2.3")
+    if inner is not None and inner.shape is not None:
+        out: Value = g.b.reshape(inner, shape=(n, t, *inner.shape[1:]))
+        return out
+    if many:
+        reduced: Value = g.b.any(mask, axes=tuple(range(2, mask.rank)), keepdims=False)
+        return reduced
+    return mask
