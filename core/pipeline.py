@@ -175,9 +175,10 @@ def convert(
     if problems:
         problems += [p for p in _missing(graph, target, emit_options, emit_overrides) if p not in problems]
         raise UnsupportedError(problems, _cannot(source, target))
-    reference = graph if not check else graph.clone()
-    if model is not None and not check:
-        graph = graph.clone()
+    reference = graph
+    if check or model is not None:  # passes change the graph; the model that was given and the reference must stay
+        with without_collector():
+            graph = graph.clone()
     report = Report(_title(source, framework, target), _describe(graph, framework, source))
     report.notes += [str(n) for n in graph.metadata.get("notes", [])]
     tell("laying out", 0.3)
