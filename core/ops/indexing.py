@@ -12,7 +12,7 @@ from ..errors import ShapeError
 from ..ir.dims import DimLike, Shape, ceil_div, dim_max, dim_min
 from ..ir.dtypes import DType
 from ..ir.graph import Value
-from .axes import Axis, LastAxes, Opaque, PerAxis
+from .axes import LastAxes, Opaque, PerAxis
 from .declare import Attr, AxisAttr, InferContext, OpSet, Sample
 
 INDEXING = OpSet("indexing")
@@ -227,7 +227,7 @@ INDEXING.op(
     "the other axes indices "
     "may be smaller than x.",
     attrs={"axis": AxisAttr()}, infer=_along_shape, reference=lambda x, indices,
-    axis: x[along(x.shape, indices, axis)], axes=Axis("axis"),
+    axis: x[along(x.shape, indices, axis)], axes=Opaque(),
     samples=[Sample((2, 3, 5), ("int64", (2, 7, 5), -3, 3), axis=1), Sample((3, 5), ("int64", (2, 7), 0, 5), axis=-1)],
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..ir.dims import Shape
 from ..ir.dtypes import DType
-from .axes import Axis, Opaque
+from .axes import Opaque
 from .declare import Attr, AxisAttr, InferContext, OpSet, Sample
 from .indexing import along
 from .shapes import common_dtype
@@ -88,7 +88,7 @@ def _elements(x: Array, indices: Array, updates: Array, axis: int, reduction: st
 SCATTER.op(
     "scatter_elements", "x, indices:int, updates",
     "A copy of x with y[i, indices[i, j, k], k] = updates[i, j, k] for axis 1 (ONNX ScatterElements, torch.scatter).",
-    attrs={"axis": AxisAttr(), "reduction": REDUCTION}, infer=_elements_shape, reference=_elements, axes=Axis("axis"),
+    attrs={"axis": AxisAttr(), "reduction": REDUCTION}, infer=_elements_shape, reference=_elements, axes=Opaque(),
     samples=[
         Sample((3, 5), np.array([[1, 3], [0, -1]]), (2, 2), axis=1),
         Sample((5, 3), np.array([[4, 0, 2], [4, 1, 2]]), (2, 3), axis=0, reduction="add"),
