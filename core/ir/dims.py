@@ -1,5 +1,7 @@
 """Symbolic sizes: a name with integer arithmetic, kept in one canonical form so that equal sizes compare equal.
 
+Polynomials and quotients of them have one form; a quotient of a sum of quotients may be equal and not compare so.
+
 ``Dim("N") * 2 + 1`` prints as ``2*N+1``; an expression that turns out constant becomes an ``int``. Where a simplification
 depends on it (``max(N-1, 0)`` is ``N-1``, ``min(N, 1)`` is 1), a named size is taken to be at least 1, as torch.export
 does. ``None`` in a shape means "unknown"; -1 does not exist.

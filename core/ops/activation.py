@@ -36,8 +36,8 @@ def _softplus(x: Array) -> Array:
 ACTIVATION.unary("relu", lambda x: np.maximum(x, 0), "max(x, 0).", types="number")
 ACTIVATION.unary("sigmoid", _sigmoid, "1 / (1 + exp(-x)).")
 ACTIVATION.unary("softplus", _softplus, "log(1 + exp(x)).")
-ACTIVATION.unary("softsign", lambda x: x / (1 + np.abs(x)), "x / (1 + |x|).", body=lambda b,
-    x: b.div(x, b.add(b.abs(x), b.like(x, 1))))
+ACTIVATION.unary("softsign", lambda x: x / (1 + np.abs(x)), "x / (1 + |x|).",
+    body=lambda b, x: b.div(x, b.add(b.abs(x), b.like(x, 1))))
 
 
 def _leaky_relu_body(b: Any, x: Any, *, alpha: float) -> Any:
@@ -131,8 +131,8 @@ ACTIVATION.unary(
     body=lambda b, x, *, beta: b.mul(x, b.sigmoid(b.mul(x, b.like(x, beta)))), samples=[Sample((2, 3, 5), beta=1.7)],
 )  # fmt: skip
 ACTIVATION.unary(
-    "mish", lambda x: x * np.tanh(_softplus(x)), "x * tanh(softplus(x)).", body=lambda b,
-    x: b.mul(x, b.tanh(b.softplus(x)))
+    "mish", lambda x: x * np.tanh(_softplus(x)), "x * tanh(softplus(x)).",
+    body=lambda b, x: b.mul(x, b.tanh(b.softplus(x)))
 )
 
 _GELU = math.sqrt(2 / math.pi)

@@ -224,10 +224,9 @@ def along(shape: tuple[int, ...], indices: Array, axis: int) -> tuple[Array, ...
 INDEXING.op(
     "take_along_axis", "x, indices:int",
     "y[i, j, k] = x[i, indices[i, j, k], k] for axis 1 (ONNX GatherElements, torch.gather): nothing broadcasts; on "
-    "the other axes indices "
-    "may be smaller than x.",
-    attrs={"axis": AxisAttr()}, infer=_along_shape, reference=lambda x, indices,
-    axis: x[along(x.shape, indices, axis)], axes=Opaque(),
+    "the other axes indices may be smaller than x.",
+    attrs={"axis": AxisAttr()}, infer=_along_shape,
+    reference=lambda x, indices, axis: x[along(x.shape, indices, axis)], axes=Opaque(),
     samples=[Sample((2, 3, 5), ("int64", (2, 7, 5), -3, 3), axis=1), Sample((3, 5), ("int64", (2, 7), 0, 5), axis=-1)],
 )  # fmt: skip
 

@@ -301,8 +301,8 @@ def _roll_shape(c: InferContext) -> Shapes:
 SHAPE.op(
     "roll", "x",
     "Moved cyclically by shifts[i] elements along axes[i]; what leaves at the end comes back at the beginning.",
-    attrs={"shifts": Attr("ints"), "axes": AxesAttr()}, infer=_roll_shape, reference=lambda x, shifts,
-    axes: np.roll(x, shifts, axes),
+    attrs={"shifts": Attr("ints"), "axes": AxesAttr()}, infer=_roll_shape,
+    reference=lambda x, shifts, axes: np.roll(x, shifts, axes),
     axes=Axes("axes", keepdims=True),
     samples=[Sample((2, 3, 5), shifts=(1, -2), axes=(2, 1)), Sample((2, 3, 5), shifts=(7,), axes=(-1,))],
 )  # fmt: skip

