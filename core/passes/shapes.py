@@ -10,36 +10,23 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir.dims import Dim, DimLike, bounds, ceil_div, dim_max, dim_min, product
+from ..ir.dims import Dim, dim_max, dim_min, product
 from ..ir.graph import Node, Value
 from ..ops import find_op
 from .constants import fold_constants
+from .elements import EACH, Element, fraction, int_div, pick, rational, to_bool, true_div, trunc
 
 __all__ = ["ShapeTracker", "fold_constants", "symbolic_value"]
 
 Array = NDArray[Any]
 LIMIT = 4096
 """Tensors of more elements are not followed."""
-
-_EXACT = 4096  # largest denominator for which float32 arithmetic on sizes cannot cross an integer
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """A size divided by an integer: what a float tensor of shape arithmetic holds before it is rounded."""
-
-    num: Dim
-    den: int
-
-
-Element = Any  # int | Dim | Fraction | Ratio | None
 
 
 class ShapeTracker:
@@ -145,7 +132,7 @@ def _fit(v: Value, a: Array) -> Array | None:
     """Numbers rounded to a float dtype; an integer outside the range of its dtype would wrap around: it is not known."""
     if v.dtype is not None and v.dtype.is_float:
         kind = v.dtype.numpy.type
-        return _map(lambda x: _fraction(float(kind(float(x)))) if isinstance(x, (int, Fraction)) else x, a)
+        return _map(lambda x: fraction(float(kind(float(x)))) if isinstance(x, (int, Fraction)) else x, a)
     if v.dtype is None or not v.dtype.is_int:
         return a
     limits = np.iinfo(v.dtype.numpy)
@@ -158,177 +145,8 @@ def _constant(v: Value) -> Array | None:
         return None
     a = t.numpy()
     if t.dtype.is_float:
-        return _array([_fraction(float(x)) for x in a.ravel()], a.shape)
+        return _array([fraction(float(x)) for x in a.ravel()], a.shape)
     return _array([int(x) for x in a.ravel()], a.shape)
-
-
-def _fraction(x: float) -> Element:
-    if not np.isfinite(x):
-        return None
-    return int(x) if x == int(x) else Fraction(x)
-
-
-# ---- arithmetic on elements
-
-
-def _ratio(num: DimLike | Fraction, den: int) -> Element:
-    """num / den in lowest terms that matter; None where floats could round across an integer."""
-    if isinstance(num, (int, Fraction)):
-        f = Fraction(num) / den
-        return int(f) if f.denominator == 1 else f
-    if den < 0:
-        num, den = -num, -den
-        if isinstance(num, int):
-            return _ratio(num, den)
-    q = num // den
-    if q * den == num:
-        return q
-    return Ratio(num, den) if den <= _EXACT else None
-
-
-def _parts(x: Element) -> tuple[DimLike, int]:
-    """Numerator and denominator."""
-    if isinstance(x, Ratio):
-        return x.num, x.den
-    if isinstance(x, Fraction):
-        return x.numerator, x.denominator
-    return x, 1
-
-
-def _rational(fn: Callable[..., Any]) -> Callable[[Element, Element], Element]:
-    """+, - and * also of ratios."""
-
-    def apply(x: Element, y: Element) -> Element:
-        if isinstance(x, (int, Dim)) and isinstance(y, (int, Dim)):
-            return fn(x, y)
-        (a, p), (b, q) = _parts(x), _parts(y)
-        return _ratio(a * b, p * q) if fn is operator.mul else _ratio(fn(a * q, b * p), p * q)
-
-    return apply
-
-
-def _true_div(x: Element, y: Element) -> Element:
-    (a, p), (b, q) = _parts(x), _parts(y)
-    if isinstance(b, int):
-        return None if b == 0 else _ratio(a * q, p * b)
-    num, den = a * q, p * b
-    exact = num // den
-    return exact if exact * den == num else None
-
-
-def _nonnegative(x: DimLike) -> bool:
-    low = bounds(x)[0]
-    return low is not None and low >= 0
-
-
-def _positive(x: DimLike) -> bool:
-    low = bounds(x)[0]
-    return low is not None and low > 0
-
-
-def _int_div(x: DimLike, y: DimLike) -> Element:
-    """Towards zero."""
-    if isinstance(x, int) and isinstance(y, int):
-        return None if y == 0 else abs(x) // abs(y) * (1 if (x < 0) == (y < 0) else -1)
-    if not _positive(y):
-        return None
-    if _nonnegative(x) or (x // y) * y == x:
-        return x // y
-    return None
-
-
-def _floor_div(x: Element, y: Element) -> Element:
-    if isinstance(x, int) and isinstance(y, int):
-        return None if y == 0 else x // y
-    if isinstance(x, (int, Dim)) and isinstance(y, (int, Dim)):
-        return x // y if _positive(y) else None
-    return _floor(_true_div(x, y))
-
-
-def _mod(x: Element, y: Element) -> Element:
-    if not isinstance(x, (int, Dim)) or not isinstance(y, (int, Dim)):
-        return None
-    if isinstance(x, int) and isinstance(y, int):
-        return None if y == 0 else x % y
-    return x % y if _positive(y) else None
-
-
-def _fmod(x: Element, y: Element) -> Element:
-    if isinstance(x, int) and isinstance(y, int):
-        return None if y == 0 else abs(x) % abs(y) * (-1 if x < 0 else 1)
-    return _mod(x, y) if isinstance(x, (int, Dim)) and _nonnegative(x) else None
-
-
-def _floor(x: Element) -> Element:
-    if x is None or isinstance(x, (int, Dim)):
-        return x
-    num, den = _parts(x)
-    return num // den
-
-
-def _ceil(x: Element) -> Element:
-    if x is None or isinstance(x, (int, Dim)):
-        return x
-    num, den = _parts(x)
-    return ceil_div(num, den)
-
-
-def _trunc(x: Element) -> Element:
-    if isinstance(x, Fraction):
-        return int(x)
-    return x if isinstance(x, (int, Dim)) else _floor(x) if _nonnegative(x.num) else None
-
-
-def _round(x: Element) -> Element:
-    """Halves to even."""
-    return round(x) if isinstance(x, Fraction) else x if isinstance(x, (int, Dim)) else None
-
-
-def _pow(x: Element, y: Element) -> Element:
-    if not isinstance(y, int) or not isinstance(x, (int, Dim)) or not 0 <= y <= 16:
-        return None
-    out: DimLike = 1
-    for _ in range(y):
-        out = out * x
-    return out
-
-
-def _pick(fn: Callable[..., DimLike]) -> Callable[[Element, Element], Element]:
-    def apply(x: Element, y: Element) -> Element:
-        if isinstance(x, (int, Fraction)) and isinstance(y, (int, Fraction)):
-            return (max if fn is dim_max else min)(x, y)
-        return fn(x, y) if isinstance(x, (int, Dim)) and isinstance(y, (int, Dim)) else None
-
-    return apply
-
-
-def _compare(lower: int, upper: int) -> Callable[[Element, Element], Element]:
-    """1 when the difference is certainly in (lower, upper) in sign, 0 when certainly not; sign -1, 0 or 1.
-
-    ``lower``/``upper`` name the signs for which the comparison holds, both inclusive.
-    """
-
-    def apply(x: Element, y: Element) -> Element:
-        (a, p), (b, q) = _parts(x), _parts(y)
-        low, high = bounds(a * q - b * p)
-        smallest = -1 if low is None or low < 0 else min(low, 1)
-        largest = 1 if high is None or high > 0 else max(high, -1)
-        if lower <= smallest and largest <= upper:
-            return 1
-        return 0 if smallest > upper or largest < lower else None
-
-    return apply
-
-
-def _not(x: Element) -> Element:
-    return None if x is None else 1 - x
-
-
-def _to_bool(x: Element) -> Element:
-    return _not(_compare(0, 0)(x, 0))
-
-
-_not_equal = lambda x, y: _not(_compare(0, 0)(x, y))  # noqa: E731
 
 
 # ---- rules
@@ -381,14 +199,14 @@ def _is_float(node: Node) -> bool:
 
 
 def _div(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None:
-    return _each(_true_div if _is_float(node) else _int_div)(node, args)
+    return _each(true_div if _is_float(node) else int_div)(node, args)
 
 
 def _cast(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None:
     to = node.attrs["to"]
     if to == "bool":
-        return _each(_to_bool)(node, args)
-    return _each(_trunc if to.is_int and _is_float(node) else lambda x: x)(node, args)
+        return _each(to_bool)(node, args)
+    return _each(trunc if to.is_int and _is_float(node) else lambda x: x)(node, args)
 
 
 def _where(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None:
@@ -480,7 +298,7 @@ def _fill(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None
     value = node.attrs["value"]
     if min(sizes, default=0) < 0 or int(np.prod(sizes, dtype=np.float64)) > LIMIT or isinstance(value, complex):
         return None
-    return [np.full(sizes, _fraction(value) if isinstance(value, float) else int(value), object)]
+    return [np.full(sizes, fraction(value) if isinstance(value, float) else int(value), object)]
 
 
 def _range(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None:
@@ -495,7 +313,7 @@ def _clip(node: Node, args: list[Array | None]) -> Sequence[Array | None] | None
     def limit(x: Element) -> Element:
         for bound, fn in ((node.attrs["min"], dim_max), (node.attrs["max"], dim_min)):
             if bound is not None and x is not None:
-                x = _pick(fn)(x, _fraction(bound) if isinstance(bound, float) else bound)
+                x = pick(fn)(x, fraction(bound) if isinstance(bound, float) else bound)
         return x
 
     return _each(limit)(node, args)
@@ -510,49 +328,23 @@ _MOVES = (
     "identity reshape transpose squeeze unsqueeze concat split stack unstack expand tile repeat flip roll slice gather "
     "gather_nd take_along_axis scatter_nd scatter_elements dynamic_slice dynamic_reshape dynamic_expand shuffle_channels"
 )
-_EACH: dict[str, Callable[..., Element]] = {
-    "add": _rational(operator.add),
-    "sub": _rational(operator.sub),
-    "mul": _rational(operator.mul),
-    "neg": lambda x: _rational(operator.mul)(x, -1),
-    "abs": lambda x: abs(x) if isinstance(x, (int, Fraction)) else x if isinstance(x, Dim) and _nonnegative(x) else None,
-    "square": lambda x: _rational(operator.mul)(x, x),
-    "floor_div": _floor_div,
-    "floor_mod": _mod,
-    "fmod": _fmod,
-    "pow": _pow,
-    "floor": _floor,
-    "ceil": _ceil,
-    "trunc": _trunc,
-    "round": _round,
-    "maximum": _pick(dim_max),
-    "minimum": _pick(dim_min),
-    "equal": _compare(0, 0),
-    "not_equal": _not_equal,
-    "less": _compare(-1, -1),
-    "less_equal": _compare(-1, 0),
-    "greater": _compare(1, 1),
-    "greater_equal": _compare(0, 1),
-    "not": _not,
-    "xor": lambda x, y: x ^ y,
-}
 _BY_SHAPE = frozenset({_shape_of, _size_of, _dim_value})
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_MOVES.split(), _moved),
-    **{name: _each(fn) for name, fn in _EACH.items()},
+    **{name: _each(fn) for name, fn in EACH.items()},
     "div": _div,
     "cast": _cast,
     "where": _where,
     "clip": _clip,
     "and": _boolean(0),
     "or": _boolean(1),
-    "sum": _reduction(_rational(operator.add), 0),
-    "prod": _reduction(_rational(operator.mul), 1),
-    "max": _reduction(_pick(dim_max), None),
-    "min": _reduction(_pick(dim_min), None),
-    "all": _reduction(_pick(dim_min), None),
-    "any": _reduction(_pick(dim_max), None),
+    "sum": _reduction(rational(operator.add), 0),
+    "prod": _reduction(rational(operator.mul), 1),
+    "max": _reduction(pick(dim_max), None),
+    "min": _reduction(pick(dim_min), None),
+    "all": _reduction(pick(dim_min), None),
+    "any": _reduction(pick(dim_max), None),
     "shape_of": _shape_of,
     "size_of": _size_of,
     "dim_value": _dim_value,
