@@ -61,6 +61,10 @@ def assign(
 class _Assignment:
     def __init__(self, graph: Graph, convention: Convention, io: str, overrides: Mapping[str, str | Sequence[int]]) -> None:
         self.graph, self.convention = graph, convention
+        for name in convention.axis_required:
+            found = node_rule(name)
+            if found is None or not isinstance(found.rule, Axis):
+                raise UsageError(f"axis_required names {name!r}, which is no op with one special axis")
         self.policy = _policies(graph, io, overrides)
         self.report = LayoutReport()
         self.rules: dict[str, NodeRule | None] = {}
@@ -115,8 +119,7 @@ class _Assignment:
                 self._seed(node, done, seeds, f"cannot be brought into {want}: the number of axes of its values is unknown")
             elif required and op in required:
                 rule = rules[op]
-                if rule is None or not isinstance(rule.rule, Axis):
-                    raise UsageError(f"axis_required names {op!r}, which has no axis attribute")
+                assert rule is not None and isinstance(rule.rule, Axis)  # checked at the start
                 self._seed_axis(node, rule, rule.rule.attr, required[op], seeds)
         for v, p in self.policy.items():
             if not isinstance(p, str):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ir.graph import Node
-from ..ops.axes import Insert, Perm, Remove, Reshape
+from ..ops.axes import Append, Insert, Perm, Remove, Reshape
 from .carried import Carried, Known, NodeRule, applies
 from .orders import Order, order_of, place_units, through_reshape
 
@@ -50,6 +50,25 @@ def _insert_remove(node: Node, rule: NodeRule, slot: int, order: Order, known: K
     if isinstance(node.attrs[spec.attr], int):
         moved = moved[0]
     return Carried((small if insert else big,), (big if insert else small,), {spec.attr: moved})
+
+
+@applies(Append)
+def _append(node: Node, rule: NodeRule, slot: int, order: Order, known: Known) -> Carried | None:
+    mains = rule.main_inputs(node)
+    x, y = node.inputs[mains[0]] if len(mains) == 1 else None, node.outputs[0]
+    if x is None or x.shape is None or y.shape is None or len(node.outputs) != 1:
+        return None
+    r, n = len(x.shape), len(y.shape)
+    new = tuple(range(r, n))
+    if slot < 0:
+        if order.perm[r:] != new or any(a >= r for a, _ in order.blocks):
+            return None
+        small, big = order.restrict(range(r)), order
+    else:
+        small, big = order, order_of((*order.perm, *new), dict(order.blocks))
+    need: list[Order | None] = [None] * len(node.inputs)
+    need[mains[0]] = small
+    return Carried(tuple(need), (big,))
 
 
 @applies(Reshape)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 __all__ = [
     "CHANNELS",
     "TIME",
+    "Append",
     "Axes",
     "Axis",
     "AxisRule",
@@ -92,6 +93,11 @@ class Insert(AxisRule):
     """Inserts axes of size 1 at the given output positions (unsqueeze)."""
 
     attr: str = "axes"
+
+
+@dataclass(frozen=True)
+class Append(AxisRule):
+    """The output has the main input's axes, in its order, followed by new ones (embedding)."""
 
 
 @dataclass(frozen=True)

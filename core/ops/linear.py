@@ -13,7 +13,7 @@ from ..errors import ShapeError
 from ..ir.dims import DimLike, Shape
 from ..ir.dtypes import DType
 from ..ir.graph import Value
-from .axes import LastAxes, Opaque
+from .axes import Append, LastAxes, Opaque
 from .declare import Attr, InferContext, OpSet, Sample
 from .shapes import broadcast_shapes, common_dtype
 
@@ -96,8 +96,8 @@ def _embedding(ids: Array, table: Array) -> Array:
 LINEAR.op(
     "embedding", "ids:int, table:float",
     "Row ids[...] of table (vocabulary, features); shape ids.shape + (features,). Ids outside the table are an error.",
-    infer=_embedding_shape, reference=_embedding, axes=Opaque(), body=lambda b, ids,
-    table: b.gather(table, ids, axis=0),
+    infer=_embedding_shape, reference=_embedding, axes=Append(fixed=("table",)),
+    body=lambda b, ids, table: b.gather(table, ids, axis=0),
     samples=[Sample(("int64", (2, 5), 0, 11), (11, 3))],
 )  # fmt: skip
 

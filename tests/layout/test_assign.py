@@ -228,6 +228,23 @@ def test_time_only() -> None:
     assert report.inputs == {"x": (1, 0, 2), "mask": (1, 0)} and report.outputs == {y.name: (1, 0, 2), h.name: (0, 1, 2)}
 
 
+def test_time_major_reaches_the_ids_of_an_embedding() -> None:
+    net = Net()
+    ids = net.b.cast(net.b.mul(net.b.abs(net.x(11)), net.b.const(np.float32(1.5))), to="int64")
+    y, _ = net.b.rnn(net.b.embedding(ids, net.w(17, 3)), net.w(1, 5, 3), net.w(1, 5, 5), hidden=5, layout="batch_major")
+    _, report = lay(net, y, io="source")
+    assert report.remaining[0].value == "x" and report.remaining[0].elements == 11
+
+
+def test_axes_last_breaks_a_tie() -> None:
+    net = Net()
+    y = net.conv(net.x(5, 7, 3), 11)
+    y = net.linear(net.b.layer_norm(y, net.w(11), net.w(11), axes=(3,), epsilon=1e-3), 2)
+    for wish, axes in (((), (1,)), (("layer_norm",), (3,))):
+        laid, report = lay(net, y, convention=Convention({"channels": "channels_first"}, axes_last=wish))
+        assert next(n for n in laid if n.op == "layer_norm").attrs["axes"] == axes and len(report.remaining) == 1
+
+
 # ---- policy
 def test_io_source_keeps_names_and_shapes() -> None:
     net = Net()
