@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from convcore import __version__
-from convcore.errors import UnsupportedError, UsageError
+from convcore.errors import Problem, UnsupportedError, UsageError
 from convcore.files import writing
 from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
@@ -166,9 +166,9 @@ def model_parts(
     for n in e.nodes:
         _node(body.node.add(), n)
     for name, v in inputs:
-        _info(body.input.add(), name, v, shape=True)
+        _info(body.input.add(), name, v)
     for name, v in outputs:
-        _info(body.output.add(), name, v, shape=True)
+        _info(body.output.add(), name, v)
     used = _used_names(e.nodes)
     parts = ModelParts(head, body, [(k, t) for k, (t, _) in e.shared.weights.items() if k in used])
     parts.rename = {v.name: name for name, v in (*inputs, *outputs) if v.name != name}
@@ -235,20 +235,19 @@ def _region(g: Any, region: OnnxRegion) -> None:
     for n in region.nodes:
         _node(g.node.add(), n)
     for name, v in region.inputs:
-        _info(g.input.add(), name, v, shape=False)
+        _info(g.input.add(), name, v)
     for name, v in region.outputs:
-        _info(g.output.add(), name, v, shape=False)
+        _info(g.output.add(), name, v, shape=False, typed=False)
 
 
-def _info(info: Any, name: str, v: Value, *, shape: bool) -> None:
+def _info(info: Any, name: str, v: Value, *, shape: bool = True, typed: bool = True) -> None:
+    """Name, element type and shape. A region's outputs need no shape: runtimes infer it, and branches may differ."""
     info.name = name
     t = info.type.tensor_type
     if v.dtype is not None:
         t.elem_type = dtype_code(v.dtype)
-    elif shape:
-        from convcore.errors import Problem
-
-        raise UnsupportedError(Problem(name, "output", "its element type is not known", code="unknown_dtype"))
+    elif typed:
+        raise UnsupportedError(Problem(name, "value", "its element type is not known", code="unknown_dtype"))
     if not shape or v.shape is None:
         return
     t.shape.SetInParent()

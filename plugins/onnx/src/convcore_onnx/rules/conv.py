@@ -43,6 +43,8 @@ def emit_conv(e: Any, node: Node) -> None:
     channels_first(node)
     x, w = node.inputs[0], node.inputs[1]
     kernel = known_shape(w)[2:]
+    if not kernel:
+        raise NotExpressible("Conv wants at least one spatial axis")
     a = node.attrs
     attrs = {
         "kernel_shape": int_list(kernel, "kernel_shape"), "strides": list(a["strides"]), "dilations": list(a["dilations"]),

@@ -196,3 +196,20 @@ RULES.op(
     mode=A("mode", "bilinear", ("enum", {"bilinear": "linear", "nearest": "nearest", "bicubic": "cubic"})), **_SAMPLE,
 )  # fmt: skip
 RULES.op("GridSample", "grid_sample", "X=x, grid=grid", since=20, mode=A("mode", "linear"), **_SAMPLE)
+
+
+@RULES.load("AffineGrid", since=20, ops=("affine_grid",))
+def load_affine_grid(g: Any, node: ForeignNode) -> Any:
+    """``size`` holds batch, channels and the spatial sizes."""
+    sizes = g.sizes(node.input(1))
+    if sizes is None or any(n is None for n in sizes):
+        raise node.refuse("its size must be known", code="requires_constant_input")
+    return g.b.affine_grid(node.inputs[0], size=tuple(sizes[2:]), align_corners=bool(node.attr("align_corners", 0)))
+
+
+@RULES.emit("affine_grid", since=20, foreign=("AffineGrid",))
+def emit_affine_grid(e: Any, node: Node) -> None:
+    theta = node.inputs[0]
+    size = e.sizes([known_shape(theta)[0], 1, *node.attrs["size"]])
+    attrs = {"align_corners": int(node.attrs["align_corners"])}
+    e.add("AffineGrid", [e.value(theta), size], attrs, outputs=node.outputs, name=node.name)

@@ -12,7 +12,7 @@ from convcore.rules import A, ForeignNode, NotExpressible
 from .base import RULES, known_shape
 
 RULES.op("MatMul", "matmul", "A=a, B=b")
-RULES.op("Einsum", "einsum", "Inputs=xs*", equation=A("equation"))
+RULES.op("Einsum", "einsum", "Inputs=xs*", direction="load", equation=A("equation"))
 
 
 @RULES.load("Gemm", ops=("linear", "matmul", "transpose", "mul", "add"))
@@ -117,3 +117,22 @@ def emit_embedding(e: Any, node: Node) -> None:
             raise NotExpressible(f"ids of type {ids.dtype}")
         (handle,) = e.add("Cast", [handle], {"to": DType.INT64}, name=f"{node.name}/ids")
     e.add("Gather", [e.value(table), handle], {"axis": 0}, outputs=node.outputs, name=node.name)
+
+
+@RULES.emit("einsum", foreign=("Einsum",))
+def emit_einsum(e: Any, node: Node) -> None:
+    """The axes an ellipsis stands for must be equally many in all operands: missing ones are put in front of them."""
+    terms = node.attrs["equation"].split("->")[0].split(",")
+    extra = []
+    for term, v in zip(terms, node.inputs):
+        extra.append(len(known_shape(v)) - len(term.replace("...", "")) if "..." in term else None)
+    most = max((n for n in extra if n is not None), default=0)
+    handles = []
+    for term, v, n in zip(terms, node.inputs, extra):
+        handle = e.value(v)
+        if n is not None and n < most:
+            start = term.index("...")
+            axes = e.const(list(range(start, start + most - n)), DType.INT64)
+            (handle,) = e.add("Unsqueeze", [handle, axes], {}, name=f"{node.name}/{v.name}")
+        handles.append(handle)
+    e.add("Einsum", handles, {"equation": node.attrs["equation"]}, outputs=node.outputs, name=node.name)

@@ -201,9 +201,20 @@ def _emit_last(e: Any, node: Node, type: str) -> None:
 
 
 RULES.op(
-    "LRN", "lrn", "X=x", size=A("size"), alpha=A("alpha", 1e-4, write_default=True), beta=A("beta", 0.75, write_default=True),
-    bias=A("bias", 1.0, write_default=True), axis=1,
+    "LRN", "lrn", "X=x", direction="load", size=A("size"), alpha=A("alpha", 1e-4), beta=A("beta", 0.75), bias=A("bias", 1.0), axis=1,
 )  # fmt: skip
+
+
+@RULES.emit("lrn", foreign=("LRN",))
+def emit_lrn(e: Any, node: Node) -> None:
+    """Runtimes take four axes; other data gets the simpler ops."""
+    x, a = node.inputs[0], node.attrs
+    if a["axis"] != 1 or len(known_shape(x)) != 4:
+        raise NotExpressible("LRN wants (N, C, H, W)")
+    attrs = {k: a[k] for k in ("size", "alpha", "beta", "bias")}
+    e.add("LRN", [e.value(x)], attrs, outputs=node.outputs, name=node.name)
+
+
 RULES.op("LpNormalization", "lp_normalize", "input=x", axis=A("axis", -1, write_default=True), p=A("p", 2, write_default=True))
 RULES.op(
     "MeanVarianceNormalization", "mean_variance_norm", "X=x", since=9, axes=A("axes", (0, 2, 3), "int_tuple", write_default=True),

@@ -97,8 +97,34 @@ def _window(e: Any, node: Node) -> dict[str, Any]:
             if reach < s and not (isinstance(n, int) and -(-(n - reach) // s) * s < n):
                 raise NotExpressible(f"Caffe's last window (kernel {k}, stride {s}, size {n}) may lie outside the input")
     if a["ceil_mode"] != "floor" and "auto_pad" not in attrs and not isinstance(a["pads"], str):
-        attrs["ceil_mode"] = 1
+        ends = _clipped(node) if e.version < 22 else None
+        if ends is None:
+            attrs["ceil_mode"] = 1
+        else:
+            attrs["pads"][len(ends) :] = ends
     return attrs
+
+
+def _clipped(node: Node) -> list[int] | None:
+    """End pads that give the same windows without ceil_mode, when a window starting after the input is left out.
+
+    The standard's shape inference counted that window before opset 22. The last window that remains lies within the padding,
+    so nothing else changes.
+    """
+    a, ends, clipped = node.attrs, [], False
+    for n, k, s, d, (begin, end) in zip(known_shape(node.inputs[0])[2:], a["kernel"], a["strides"], a["dilations"], a["pads"]):
+        if not isinstance(n, int):
+            return None
+        reach = d * (k - 1) + 1
+        count = -(-(n + begin + end - reach) // s) + 1
+        if (count - 1) * s >= n + begin:
+            clipped = True
+            ends.append(max((count - 2) * s + reach - n - begin, 0))
+        elif (n + begin + end - reach) % s == 0:
+            ends.append(end)
+        else:
+            return None
+    return ends if clipped else None
 
 
 def _dilated(e: Any, node: Node, attrs: dict[str, Any], since: int) -> dict[str, Any]:
