@@ -1,0 +1,160 @@
+"""The command line: what it prints, what it writes, its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convcore.cli import main
+
+DATA = Path(__file__).parents[1] / "data"
+ERAS = DATA / "keras_eras"
+SEQ = str(ERAS / "tf213/seq_cnn.keras")
+LAMBDA = str(ERAS / "tf213/lambda.h5")
+
+
+def _run(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, str]:
+    try:
+        code = main([str(a) for a in args])
+    except SystemExit as e:
+        code = int(e.code or 0)
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+@pytest.fixture
+def x(tmp_path: Path) -> Path:
+    np.save(tmp_path / "x.npy", np.load(ERAS / "tf213/seq_cnn.io.npz")["in0"])
+    return tmp_path / "x.npy"
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]):
+    code, out, _ = _run(capsys, "--version")
+    assert code == 0 and out.startswith("convcore ")
+    code, out, _ = _run(capsys, "--help")
+    assert code == 0 and all(c in out for c in ("convert", "check", "inspect", "run", "verify", "plugins", "ops", "rules", "exit codes"))
+    code, out, _ = _run(capsys, "convert", "--help")
+    assert code == 0 and all(f in out for f in ("--opset", "--io-layout", "--input-shape", "--no-check", "--report", "--from", "--to"))
+
+
+def test_convert(capsys: pytest.CaptureFixture[str], tmp_path: Path, x: Path):
+    code, out, err = _run(capsys, "convert", SEQ, "-o", tmp_path / "m.onnx")
+    assert code == 0 and "verified" in out and err == ""
+    code, out, _ = _run(capsys, "convert", SEQ, "-o", tmp_path / "n.onnx", "--opset", 15, "--report", "json", "--input", x)
+    assert code == 0 and json.loads(out)["verification"]["done"]
+    import onnx
+
+    assert onnx.load(tmp_path / "n.onnx").opset_import[0].version == 15
+    code, out, _ = _run(capsys, "convert", SEQ, "-o", tmp_path / "o.onnx", "--no-check", "--report", "none")
+    assert code == 0 and out == ""
+    code, out, _ = _run(
+        capsys, "convert", ERAS / "tf213/seq_cnn.json", "-w", ERAS / "tf213/seq_cnn.weights.h5", "--to", "onnx", "-o", tmp_path / "p.onnx"
+    )
+    assert code == 0
+    code, out, _ = _run(capsys, "verify", tmp_path / "m.onnx", tmp_path / "p.onnx")
+    assert code == 0
+
+
+def test_input_shape(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    import onnx
+
+    import convcore
+
+    t = convcore.load(SEQ).inputs[0]
+    shape = ",".join(["3", *map(str, t.shape[1:])])
+    code, _, _ = _run(capsys, "convert", SEQ, "-o", tmp_path / "m.onnx", "--input-shape", f"{t.name}:{shape}")
+    assert code == 0
+    assert onnx.load(tmp_path / "m.onnx").graph.input[0].type.tensor_type.shape.dim[0].dim_value == 3
+    code, _, err = _run(capsys, "convert", SEQ, "-o", tmp_path / "n.onnx", "--input-shape", "nonsense")
+    assert code == 2 and "name:batch" in err
+
+
+def test_exit_codes(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    (tmp_path / "bad.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 50)
+    target = tmp_path / "m.onnx"
+    assert _run(capsys, "convert", tmp_path / "none.h5", "-o", target)[0] == 2
+    assert _run(capsys, "convert", SEQ)[0] == 2
+    assert _run(capsys, "convert", SEQ, "-o", target, "--bogus")[0] == 2
+    assert _run(capsys, "convert", SEQ, "-o", target, "--opset", 999)[0] == 2
+    assert _run(capsys, "convert", SEQ, "-o", tmp_path)[0] == 2
+    assert _run(capsys, "convert", tmp_path / "bad.h5", "-o", target)[0] == 3
+    code, _, err = _run(capsys, "convert", LAMBDA, "-o", target)
+    assert code == 4 and err.count("Lambda") > 1 and "Traceback" not in err
+    assert sorted(os.listdir(tmp_path)) == ["bad.h5"]
+    code, out, _ = _run(capsys, "convert", LAMBDA, "-o", target, "--report", "json")
+    assert code == 4 and json.loads(out)["problems"][0]["layer"]
+
+
+def test_check(capsys: pytest.CaptureFixture[str]):
+    code, out, _ = _run(capsys, "check", SEQ, "--to", "onnx")
+    assert code == 0 and "nothing" in out
+    code, out, _ = _run(capsys, "check", LAMBDA, "--to", "onnx", "--report", "json")
+    assert code == 4 and len(json.loads(out)["problems"]) > 1
+
+
+def test_inspect(capsys: pytest.CaptureFixture[str]):
+    code, out, _ = _run(capsys, "inspect", SEQ)
+    assert code == 0 and "sequential" in out and "2.13" in out and "Conv2D" in out
+    code, out, _ = _run(capsys, "inspect", SEQ, "--json")
+    data = json.loads(out)
+    assert data["kind"] == "sequential" and data["parameters"] > 0 and data["layers"][0]["type"] == "Conv2D"
+    code, out, _ = _run(capsys, "inspect", SEQ, "--ir")
+    assert code == 0 and "= conv(" in out
+    code, out, _ = _run(capsys, "inspect", LAMBDA)
+    assert code == 0 and "cannot convert" in out
+
+
+def test_run(capsys: pytest.CaptureFixture[str], tmp_path: Path, x: Path):
+    want = np.load(ERAS / "tf213/seq_cnn.io.npz")["out0"]
+    assert _run(capsys, "run", SEQ, "--input", x, "-o", tmp_path / "y.npy")[0] == 0
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), want, atol=1e-5)
+    assert _run(capsys, "run", SEQ, "--input", x, "-o", tmp_path / "y.npz")[0] == 0
+    code, out, _ = _run(capsys, "run", SEQ, "--input", x)
+    assert code == 0 and "float32" in out
+    import convcore
+
+    model = convcore.load(SEQ)
+    layer = model.layers[1].name
+    assert _run(capsys, "run", SEQ, "--input", f"{model.inputs[0].name}={x}", "--until", layer, "-o", tmp_path / "z.npz")[0] == 0
+    z = np.load(tmp_path / "z.npz")
+    np.testing.assert_array_equal(z[z.files[0]], model[layer](np.load(x)))
+    for bad in (["--until", "nope"], ["-o", tmp_path / "y.txt"], ["-o", tmp_path / "none/y.npy"]):
+        assert _run(capsys, "run", SEQ, "--input", x, *bad)[0] == 2
+    assert _run(capsys, "run", SEQ, "--input", tmp_path / "none.npy")[0] == 2
+    (tmp_path / "bad.npy").write_bytes(b"garbage")
+    assert _run(capsys, "run", SEQ, "--input", tmp_path / "bad.npy")[0] == 2
+
+
+def test_verify_mismatch(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    import onnx
+    from onnx import numpy_helper
+
+    _run(capsys, "convert", SEQ, "-o", tmp_path / "m.onnx")
+    assert _run(capsys, "verify", SEQ, tmp_path / "m.onnx")[0] == 0
+    model = onnx.load(tmp_path / "m.onnx")
+    w = max(model.graph.initializer, key=lambda t: len(t.raw_data))
+    w.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(w) + np.float32(0.5), w.name))
+    onnx.save(model, tmp_path / "n.onnx")
+    code, out, err = _run(capsys, "verify", SEQ, tmp_path / "n.onnx")
+    assert code == 5 and "DIFFERS" in out and "differ" in err
+
+
+def test_tables(capsys: pytest.CaptureFixture[str]):
+    code, out, _ = _run(capsys, "plugins")
+    assert code == 0 and "convcore-keras" in out and "convcore-onnx" in out and "BROKEN" not in out
+    code, out, _ = _run(capsys, "plugins", "--json")
+    assert code == 0 and {p["name"] for p in json.loads(out)} >= {"keras", "onnx"}
+    code, out, _ = _run(capsys, "ops")
+    assert code == 0 and "conv" in out
+    code, out, _ = _run(capsys, "ops", "conv", "--json")
+    assert json.loads(out)[0]["attributes"]["groups"]["default"] == 1
+    assert _run(capsys, "ops", "convv")[0] == 2
+    code, out, _ = _run(capsys, "rules", "--framework", "onnx")
+    assert code == 0 and "LeakyRelu" in out
+    code, out, _ = _run(capsys, "rules", "--json")
+    rules = json.loads(out)
+    assert any(r["foreign"] == "Dense" for r in rules["keras"]) and all("distribution" in r for rs in rules.values() for r in rs)
