@@ -39,16 +39,15 @@ class Remaining:
     value: str
     perm: tuple[int, ...]
     shape: Shape | None  # of what goes in
-    elements: int  # moved per run; symbolic sizes count as 1
+    elements: int  # moved per run; symbolic sizes count as 1, moving only axes of size 1 counts as 1
     forced_by: str
 
     def __str__(self) -> str:
         axes = ", ".join(map(str, self.perm))
         if self.perm == tuple(range(len(self.perm))):
             axes = "factors of an axis"
-        return (
-            f"transpose {self.name!r} {shape_text(self.shape)} by {axes}: {self.elements} elements, because of {self.forced_by}"
-        )
+        moved = f"{self.elements} elements" if self.elements > 1 else "only axes of size 1"
+        return f"transpose {self.name!r} {shape_text(self.shape)} by {axes}: {moved}, because of {self.forced_by}"
 
 
 @dataclass(frozen=True)

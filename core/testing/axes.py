@@ -46,7 +46,7 @@ class AxisRuleReport:
 
 
 def check_axis_rule(op: Op, *, max_per_anchor: int = 24, seed: int = 0) -> AxisRuleReport:
-    """Run every sample under every order its rule carries; DeclarationError shows the first case that differs.
+    """Run every sample of a registered op under every order its rule carries; DeclarationError shows the first case that differs.
 
     Each main input and each output is the anchor in turn. Up to ``max_per_anchor`` permutations of it are tried (all of those
     of four axes), more are sampled; axes of composite size are also permuted inside.
