@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from convcore.errors import UnsupportedError
@@ -38,8 +38,9 @@ class LayerCall:
 
     layer: LayerConfig
     mask: Value | None = None
-    path: str = ""
-    extra: dict[str, Any] = field(default_factory=dict)
+    implicit: bool = True
+    """Whether the mask of the first input reaches the layer. Keras 3 passes none to a call with several tensor arguments (an
+    RNN with ``initial_state``), unless it is given as ``mask=``; older Keras does."""
 
 
 def foreign_type(layer: LayerConfig) -> str:
@@ -96,9 +97,13 @@ class KerasContext(LoadContext):
     def input_mask(self, node: ForeignNode, i: int = 0) -> Value | None:
         """The mask a layer's call sees for input ``i``: the one given as ``mask=``, else the one that travels with it."""
         call = node.extra
-        if i == 0 and isinstance(call, LayerCall) and call.mask is not None:
+        if isinstance(call, LayerCall) and i == 0 and (call.mask is not None or not call.implicit):
             return call.mask
         return self.mask(node.input(i))
+
+    def previous_mask(self, node: ForeignNode, i: int = 0) -> Value | None:
+        """The mask that ``compute_mask`` starts from: as :meth:`input_mask`, but also where the call itself sees none."""
+        return self.input_mask(node, i) or self.mask(node.input(i))
 
     # ---- weights
     def weight(self, node: ForeignNode, name: str, tensor: Tensor, *, trainable: bool = True) -> Value:
@@ -161,6 +166,7 @@ class KerasContext(LoadContext):
         weights: Mapping[str, Tensor] | None = None,
         attrs: Mapping[str, Any] | None = None,
         mask: Value | None = None,
+        implicit: bool = True,
     ) -> ForeignNode:
         """A layer's call as the rules see it. ``weights`` replace the layer's own (a wrapped layer's are its wrapper's)."""
         return ForeignNode(
@@ -170,7 +176,7 @@ class KerasContext(LoadContext):
             {**layer.config, **(attrs or {})},
             weights=self.tensors(layer) if weights is None else weights,
             origin=Origin("keras", path, layer.source_class),
-            extra=LayerCall(layer, mask, path),
+            extra=LayerCall(layer, mask, implicit),
         )
 
     def sublayer(

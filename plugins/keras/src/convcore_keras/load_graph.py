@@ -193,12 +193,24 @@ class GraphLoader:
         why = ""
         if len(refs) != len(inputs):
             why = f"is called with {len(inputs)} tensors, but the model has {len(refs)} inputs"
-        elif call.kwargs.get("training") not in (None, False, 0) or call.kwargs.get("mask") is not None or (extra and call.args):
+        elif call.kwargs.get("training") not in (None, False, 0) or (extra and call.args):
             why = "the model is called with " + ", ".join(f"{k}=" for k, v in call.kwargs.items() if v is not None)
+        masks_given = [m for m in _leaves(call.kwargs.get("mask")) if m is not None]
+        if masks_given and not (len(masks_given) == len(inputs) and all(isinstance(m, TensorRef) for m in masks_given)):
+            why = "the model is called with a mask for some of its inputs only"
         if why:
             node = ForeignNode(layer.class_name, path, inputs, {}, origin=Origin("keras", path, layer.source_class))
             return self._opaque(layer, node, node.refuse(why), count)
+        if masks_given:
+            inputs = [self._masked(path, v, values[m]) for v, m in zip(inputs, masks_given, strict=True)]
         return self._inline(layer, path, inputs)
+
+    def _masked(self, path: str, v: Value, mask: Value) -> Value:
+        """The value under a name of its own, with the mask that a model is called with (``Functional.call`` attaches it)."""
+        with self.b.at(Origin("keras", path, "")):
+            y: Value = self.b.identity(v)
+        self.g.set_mask(y, mask)
+        return y
 
     def _inline(self, layer: LayerConfig, path: str, inputs: Sequence[Value]) -> list[Value]:
         """Build a nested model on given inputs, as many as it has."""
@@ -225,7 +237,9 @@ class GraphLoader:
     ) -> Sequence[Value]:
         """One layer by its rule, or as an opaque node."""
         attrs, mask = _call_attributes(layer, call, values)
-        node = self.g.node(layer, inputs, path, attrs=attrs, mask=mask)
+        several = sum(any(isinstance(x, TensorRef) for x in _leaves(a)) for a in (*call.args, *call.kwargs.values())) > 1
+        implicit = not (several and self.model.era == "keras3")
+        node = self.g.node(layer, inputs, path, attrs=attrs, mask=mask, implicit=implicit)
         if layer.is_op:
             node.inputs = [values[r] for r in call.refs()]
         last, known = self.graph._last, all(v.shape is not None for v in node.inputs if v is not None)

@@ -1,16 +1,15 @@
-"""Shapes of inputs, and whether weights fit the configuration."""
+"""Shapes of a model's inputs."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from convcore.errors import BadFileError, UsageError
+from convcore.errors import UsageError
 from convcore.ir.dims import Dim, Shape, parse_dim, shape_text
 
 from .files import LayerConfig
-from .files.variables import own_variables
 
-__all__ = ["check_weights", "input_shape"]
+__all__ = ["input_shape"]
 
 BATCH = "batch"
 
@@ -44,18 +43,3 @@ def _size(name: str, axis: int, n: int | None) -> int | Dim:
     if n is not None:
         return n
     return Dim(BATCH) if axis == 0 else Dim(f"{name}_dim{axis}")
-
-
-def check_weights(path: str, layer: LayerConfig) -> None:
-    """BadFileError when a variable has another shape than the layer's configuration says."""
-    if not layer.weights:
-        return
-    for var in own_variables(layer) or ():
-        found, want = layer.weights.get(var.name), var.shape
-        if found is None or want is None:
-            continue
-        if len(want) != len(found.shape) or any(a is not None and a != b for a, b in zip(want, found.shape, strict=True)):
-            raise BadFileError(
-                f"layer {path!r} ({layer.class_name}): the weights do not fit the configuration: {var.name} has shape "
-                f"{list(found.shape)}, the configuration says {shape_text(want)}"
-            )

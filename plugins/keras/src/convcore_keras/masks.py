@@ -72,11 +72,11 @@ def propagate(g: KerasContext, node: ForeignNode, outputs: Sequence[Value]) -> N
 
 
 def _first(g: KerasContext, node: ForeignNode, y: Value) -> Value | None:
-    return g.input_mask(node)
+    return g.previous_mask(node)
 
 
 def _all_or_none(g: KerasContext, node: ForeignNode, y: Value) -> Value | None:
-    masks = [g.input_mask(node, i) for i in range(len(node.inputs))]
+    masks = [g.previous_mask(node, i) for i in range(len(node.inputs))]
     found = [m for m in masks if m is not None]
     if len(found) != len(masks):
         return None
@@ -90,7 +90,7 @@ def _all_or_none(g: KerasContext, node: ForeignNode, y: Value) -> Value | None:
 def _concatenated(g: KerasContext, node: ForeignNode, y: Value) -> Value | None:
     """``Concatenate.compute_mask``: masks (True for inputs without one) broadcast to their inputs and joined along the axis, then
     reduced over the last axis: ANY since Keras 3.4, ALL before."""
-    masks = [g.input_mask(node, i) for i in range(len(node.inputs))]
+    masks = [g.previous_mask(node, i) for i in range(len(node.inputs))]
     if all(m is None for m in masks):
         return None
     if all(m is masks[0] for m in masks) and y.rank is not None and int(node.attrs.get("axis", -1)) in (-1, y.rank - 1):

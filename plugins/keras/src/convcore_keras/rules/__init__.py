@@ -1,4 +1,4 @@
-"""Mapping rules of Keras layers, one module per op family."""
+"""Mapping rules of Keras layers, one module per op family; importing a module declares its rules."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from . import (
     linear,
     merge,
     norm,
+    operations,
     pool,
     preprocessing,
     regularization,
@@ -20,6 +21,6 @@ from . import (
 from .ruleset import RULES
 
 __all__ = [
-    "RULES", "activation", "conv", "conv_lstm", "embedding", "linear", "merge", "norm", "pool", "preprocessing",
+    "RULES", "activation", "conv", "conv_lstm", "embedding", "linear", "merge", "norm", "operations", "pool", "preprocessing",
     "regularization", "rnn", "shape", "wrappers",
 ]  # fmt: skip

@@ -1,0 +1,114 @@
+"""Operations of ``keras.ops`` that Keras 3 itself puts into functional models: the computation of masks.
+
+A functional model of Keras 3 holds every implicit mask as operations (``compute_mask`` runs on symbolic tensors) and passes it
+on as ``mask=``; Sequential models and files of older Keras hold nothing of it, there masks travel by ``masks.py``. Operations
+are keyed ``ops.<class>``; their arguments are in the attributes ``args`` and ``kwargs``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.ir.graph import Value
+from convcore.rules import ForeignNode
+
+from ..load_context import KerasContext, known_shape
+from .ruleset import RULES
+
+__all__ = ["arguments"]
+
+_BINARY = {
+    "ops.Equal": "equal",
+    "ops.NotEqual": "not_equal",
+    "ops.LogicalAnd": "and",
+    "ops.LogicalOr": "or",
+}
+
+
+def arguments(node: ForeignNode, *names: str, **defaults: Any) -> list[Any]:
+    """The call's arguments by name, positional ones first; UnsupportedError for one that is unknown or missing."""
+    given, by_name = node.attr("args"), dict(node.attr("kwargs"))
+    if len(given) > len(names) or not set(by_name) <= set(names[len(given) :]):
+        raise node.refuse(f"is called with other arguments than {', '.join(names)}", code="unsupported_call")
+    values = dict(zip(names, given, strict=False)) | by_name
+    missing = [n for n in names if n not in values and n not in defaults]
+    if missing:
+        raise node.refuse(f"its argument {missing[0]!r} is missing", code="unsupported_call")
+    return [values.get(n, defaults.get(n)) for n in names]
+
+
+def _tensor(node: ForeignNode, x: Any) -> Value:
+    if not isinstance(x, Value):
+        raise node.refuse("its first argument is not a tensor", code="unsupported_call")
+    return x
+
+
+@RULES.load(*_BINARY, ops=tuple(_BINARY.values()))
+def comparison(g: KerasContext, node: ForeignNode) -> Value:
+    """Comparison or logic of a tensor with a tensor of its dtype or with a number."""
+    x, y = arguments(node, "x1", "x2")
+    x = _tensor(node, x)
+    if not isinstance(y, Value):
+        if not isinstance(y, (bool, int, float)):
+            raise node.refuse("its second argument is neither a tensor nor a number", code="unsupported_call")
+        y = _number(g, node, x, y)
+    elif y.dtype is not x.dtype:
+        raise node.refuse(f"joins {x.dtype} and {y.dtype}", code="unsupported_dtype")
+    return g.b.op(_BINARY[node.type], x, y)
+
+
+def _number(g: KerasContext, node: ForeignNode, x: Value, y: float) -> Value:
+    """A number in the dtype of ``x``, which must hold it exactly or be floating."""
+    if x.dtype is not None and x.dtype.is_int and int(y) != y:
+        raise node.refuse(f"compares {x.dtype} with {y}", code="unsupported_dtype")
+    return g.b.like(x, y)
+
+
+@RULES.load("ops.Any", "ops.All", ops=("any", "all"))
+def reduction(g: KerasContext, node: ForeignNode) -> Value:
+    """Whether any or all elements along axes are true."""
+    x = _tensor(node, *arguments(node, "x"))
+    axis, keep = node.attr("axis", None), bool(node.attr("keepdims", False))
+    if str(x.dtype) != "bool":
+        x = g.b.not_equal(x, g.b.like(x, 0))
+    axes = None if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+    return g.b.op("any" if node.type == "ops.Any" else "all", x, axes=axes, keepdims=keep)
+
+
+@RULES.load("ops.ExpandDims", ops=("unsqueeze",))
+def expand_dims(g: KerasContext, node: ForeignNode) -> Value:
+    """A new axis of size 1."""
+    x = _tensor(node, *arguments(node, "x"))
+    axis = node.attr("axis")
+    return g.b.unsqueeze(x, axes=(axis,) if isinstance(axis, int) else tuple(axis))
+
+
+@RULES.load("ops.ZerosLike", "ops.OnesLike", ops=("fill",))
+def constant_like(g: KerasContext, node: ForeignNode) -> Value:
+    """Zeros or ones with the shape of a tensor."""
+    x = _tensor(node, arguments(node, "x", "dtype", dtype=None)[0])
+    dtype = node.attr("dtype", None) or arguments(node, "x", "dtype", dtype=None)[1] or str(x.dtype)
+    value: Any = node.type == "ops.OnesLike"
+    return g.b.fill(shape=known_shape(node, x), value=value if dtype == "bool" else int(value), dtype=dtype)
+
+
+@RULES.load("ops.BroadcastTo", ops=("expand",))
+def broadcast_to(g: KerasContext, node: ForeignNode) -> Value:
+    """A tensor broadcast to a shape; an unknown size (the batch) is the tensor's own."""
+    x = _tensor(node, *arguments(node, "x"))
+    have, want = known_shape(node, x), list(node.attr("shape"))
+    for i, n in enumerate(want):
+        at = i - len(want) + len(have)
+        if n is None and at < 0:
+            raise node.refuse(f"broadcasts to the unknown size of axis {i}")
+        want[i] = have[at] if n is None else n
+    return g.b.expand(x, shape=tuple(want))
+
+
+@RULES.load("ops.Concatenate", ops=("concat",))
+def concatenate(g: KerasContext, node: ForeignNode) -> Value:
+    """Tensors of one dtype one after another."""
+    (xs,) = arguments(node, "xs")
+    if not isinstance(xs, list) or not all(isinstance(x, Value) for x in xs) or len({x.dtype for x in xs}) != 1:
+        raise node.refuse("joins something else than tensors of one dtype", code="unsupported_call")
+    return g.b.concat(*xs, axis=node.attr("axis", -1))

@@ -1,0 +1,162 @@
+"""Files of every Keras era and trained models, against the outputs recorded from the Keras of their time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from convcore.errors import BadFileError
+from keras_helpers import error_of_range, load_graph, problems, run
+
+DATA = Path(__file__).parents[3] / "tests" / "data"
+ERAS = DATA / "keras_eras"
+ZOO = DATA / "zoo"
+RANGE = 1e-4  # the largest error allowed, of the output's range
+
+# Every fixture with recorded outputs whose layers have rules here; recurrent ones are in test_rnn.py.
+COVERED = {
+    "convs": ("k231", "tf115", "tf213", "tf215", "tf23", "tf24", "tf28"),
+    "merge_dot": ("k231", "tf115", "tf213", "tf215", "tf23", "tf24", "tf28"),
+    "merge_seq": ("k122",),
+    "noinput_seq": ("tf213", "tf215", "tf23", "tf24", "tf28"),
+    "norm_axes": ("k231", "tf213", "tf215", "tf23", "tf24", "tf28"),
+    "prep": ("tf213", "tf215", "tf23", "tf24", "tf28"),
+    "seq_cnn": ("k231", "tf115", "tf213", "tf215", "tf23", "tf24", "tf28"),
+    "shared_nested": ("k231", "tf115", "tf213", "tf215", "tf23", "tf24", "tf28"),
+}
+
+
+def recorded(path: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    arrays = np.load(path)
+    return tuple([arrays[k] for k in sorted(arrays.files) if k.startswith(p)] for p in ("in", "out"))  # type: ignore[return-value]
+
+
+def forms(base: Path) -> list[tuple[Path, Path | None]]:
+    found: list[tuple[Path, Path | None]] = []
+    for suffix in (".h5", ".keras"):
+        if (path := base.with_name(base.name + suffix)).exists():
+            found.append((path, None))
+    pair = (base.with_name(base.name + ".json"), base.with_name(base.name + ".weights.h5"))
+    return [*found, pair] if all(p.exists() for p in pair) else found
+
+
+FORMS = [(s, w) for stem, eras in COVERED.items() for era in eras for s, w in forms(ERAS / era / stem)]
+
+
+def test_every_form_is_there() -> None:
+    assert {s.suffix for s, _ in FORMS} == {".h5", ".keras", ".json"}
+    assert {(s.parent.name, s.name.split(".")[0]) for s, _ in FORMS} == {(e, k) for k, v in COVERED.items() for e in v}
+
+
+@pytest.mark.parametrize(("source", "weights"), FORMS, ids=[f"{s.parent.name}-{s.name}" for s, _ in FORMS])
+def test_era_file_agrees_with_its_keras(source: Path, weights: Path | None) -> None:
+    inputs, outputs = recorded(source.with_name(source.name.split(".")[0] + ".io.npz"))
+    graph = load_graph(source, weights)
+    assert error_of_range(run(graph, inputs), outputs) < RANGE
+    if graph.metadata["version"]:
+        assert graph.metadata["version"].split(".")[0] == {"k122": "1"}.get(source.parent.name, "2")
+
+
+def normalised(g: Any, node: Any) -> Any:
+    """The Lambda of these files: x / 127.5 - 1."""
+    x = node.inputs[0]
+    return g.b.sub(g.b.div(x, g.b.like(x, 127.5)), g.b.like(x, 1.0))
+
+
+@pytest.mark.parametrize("form", ["h5", "json"])
+@pytest.mark.parametrize("stem", ["conv2", "cnn_th", "cnn_tf"])
+def test_keras1_computed_with_theano(stem: str, form: str) -> None:
+    """Keras 1.2.2 on Theano: kernels flipped, even ``same`` kernels padded in front; the file does not say so."""
+    inputs, outputs = recorded(ERAS / "k122" / f"{stem}.io.npz")
+    source, weights = dict(zip(("h5", "json"), forms(ERAS / "k122" / stem), strict=True))[form]
+    given: dict[str, Any] = {"overrides": {"Lambda": normalised}}
+    graph = load_graph(source, weights, options={"kernels": "theano"}, **given)
+    assert error_of_range(run(graph, inputs), outputs) < RANGE
+    other = load_graph(source, weights, options={"kernels": "tensorflow"}, **given)
+    assert error_of_range(run(other, inputs), outputs) > 100 * RANGE
+
+
+TRAINED = {
+    "keras2-fer-minixception": ("emotion_model.hdf5", None),
+    "keras2-kdef-tiny": ("tiny_XCEPTION_KDEF.hdf5", None),
+    "keras2-meso4_df": ("architecture.json", "Meso4_DF.h5"),
+}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_trained_model_agrees_with_its_keras(name: str) -> None:
+    folder = ZOO / name
+    source, weights = TRAINED[name]
+    graph = load_graph(folder / source, None if weights is None else folder / weights)
+    inputs, outputs = recorded(folder / "inputs.npz")[0], recorded(folder / "ref_old.npz")[1]
+    assert error_of_range(run(graph, inputs), outputs) < RANGE
+
+
+@pytest.mark.parametrize("era", ["tf24", "tf28", "tf213", "tf215"])
+def test_mixed_float16_agrees_within_half_precision(era: str) -> None:
+    """Dense(3) in float16, Dense(2) in float32. How a float16 matrix product rounds its partial sums depends on the hardware:
+    every addition and multiplication may be off by half a unit in the last place, 2^-11, of its operands."""
+    for source, weights in forms(ERAS / era / "mixed_precision"):
+        inputs, outputs = recorded(ERAS / era / "mixed_precision.io.npz")
+        graph = load_graph(source, weights)
+        assert [str(n.attrs["to"]) for n in graph if n.op == "cast"] == ["float16", "float32"]
+        got = run(graph, inputs)[0]
+        w1, b1, w2, _ = (v.tensor.numpy().astype(np.float64) for v in graph.weights.values() if v.tensor is not None)
+        x = np.abs(inputs[0].astype(np.float64))
+        steps = 2 * x.shape[1] + 2
+        bound = (steps * 2.0**-11 * (x @ np.abs(w1).T + np.abs(b1))) @ np.abs(w2).T
+        assert got.dtype == np.float32
+        assert (np.abs(got - outputs[0]) <= bound).all()
+        assert np.abs(got - outputs[0]).max() < 0.01 * np.ptp(outputs[0])
+
+
+# ---- what is refused
+REFUSED = {
+    "tf213/lambda.h5": "Lambda",
+    "k231/lambda.h5": "Lambda",
+    "tf23/tfops.h5": "TensorFlowOpLayer",
+    "tf28/tfops.h5": "TFOpLambda",
+    "tf215/textvec.keras": "TextVectorization",
+    "misc3/q_int8.keras": "Dense",
+    "misc3/q_int4.keras": "Dense",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_unknown_layers_are_listed_all_at_once(name: str) -> None:
+    graph = load_graph(ERAS / name)
+    found = problems(graph)
+    assert REFUSED[name] in {p.type for p in found}
+    assert len({p.layer for p in found}) == len(found)
+    for p in found:
+        assert p.layer in {layer.name for layer in graph.layers} and p.why and p.code
+    opaque = [n for n in graph if n.op == "opaque"]
+    named = {n.origin.layer for n in opaque if not n.attrs.get("follows")}
+    assert {p.layer for p in found} == named
+
+
+def test_custom_layer_is_named_with_its_package() -> None:
+    folder = ZOO / "keras2-textgenrnn"
+    found = problems(load_graph(folder / "architecture.json", folder / "textgenrnn_weights.hdf5"))
+    custom = [p for p in found if p.type == "AttentionWeightedAverage"]
+    assert [p.code for p in custom] == ["custom_layer"]
+    assert "custom layer" in custom[0].why and "overrides" in custom[0].hint
+
+
+def test_weights_of_another_model_are_refused() -> None:
+    with pytest.raises(BadFileError):
+        load_graph(ERAS / "tf215" / "convs.json", ERAS / "tf215" / "seq_cnn.weights.h5")
+
+
+def test_missing_weights_are_refused() -> None:
+    with pytest.raises(BadFileError, match=r"only the architecture, and \d+ layers .* have weights"):
+        load_graph(ERAS / "tf215" / "seq_cnn.json")
+
+
+def test_theano_option_is_refused_for_keras_3() -> None:
+    from convcore.errors import UsageError
+
+    with pytest.raises(UsageError, match="theano"):
+        load_graph(ERAS / "misc3" / "seq.keras", options={"kernels": "theano"})
