@@ -1,0 +1,205 @@
+"""Benchmarks of whole processes; see README.md beside this file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+KERAS = ("mlp 10 k", "cnn 1 M", "cnn 25 M", "vgg16 138 M")
+CONVCORE = [sys.executable, "-m", "convcore"]
+
+
+@dataclass
+class Cost:
+    """CPU and wall seconds and peak resident MB of a finished process."""
+
+    cpu: float
+    wall: float
+    peak: float
+
+
+def once(command: Sequence[object]) -> Cost:
+    """Run a command; its output is dropped unless it fails."""
+    start = time.perf_counter()
+    with tempfile.TemporaryFile() as log:
+        child = subprocess.Popen([str(c) for c in command], stdout=log, stderr=log)
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            log.seek(0)
+            raise SystemExit(f"{' '.join(map(str, command))} failed:\n{log.read().decode()[-3000:]}")
+    return Cost(usage.ru_utime + usage.ru_stime, time.perf_counter() - start, usage.ru_maxrss / 1024)
+
+
+def measure(command: Sequence[object], runs: int) -> Cost:
+    """The median of several runs after a warm-up."""
+    once(command)
+    costs = [once(command) for _ in range(runs)]
+    return Cost(*(statistics.median(getattr(c, f) for c in costs) for f in ("cpu", "wall", "peak")))
+
+
+def made(path: Path, maker: str, *args: object) -> Path:
+    """Make a model in a process of its own: a child's peak memory starts at its parent's size, so this one stays small."""
+    code = f"import sys; from pathlib import Path; sys.path.insert(0, {str(HERE)!r}); from models import *; "
+    subprocess.run([sys.executable, "-c", code + f"{maker}(Path({str(path)!r}), *{args!r})"], check=True)
+    return path
+
+
+def row(*cells: object) -> None:
+    """One line of a table."""
+    print("  ".join(f"{c:<14}" if i == 0 else f"{c:>12}" for i, c in enumerate(cells)), flush=True)
+
+
+def convert(args: argparse.Namespace, folder: Path) -> None:
+    """Keras to ONNX without the check, against imports, a file copy and the peers."""
+    base = measure([sys.executable, "-c", "import numpy, h5py, onnx"], args.runs)
+    print(f"python -c 'import numpy, h5py, onnx': {base.cpu:.2f} s CPU, {base.peak:.0f} MB")
+    print("budget: 3 x imports + 3 x cp + 0.2 s CPU; 1.5 x the file + 150 MB\n")
+    row("model", "file MB", "CPU s", "/ budget", "wall s", "peak MB", "/ budget")
+    peers = [p for p in (tf2onnx, keras_export) if args.peers]
+    results = []
+    for name in KERAS:
+        source = made(folder / f"{name.replace(' ', '_')}.keras", f"KERAS[{name!r}]")
+        out = folder / "out.onnx"
+        size = source.stat().st_size / 2**20
+        copy = measure(["cp", source, folder / "copy"], args.runs)
+        cost = measure([*CONVCORE, "convert", source, "-o", out, "--no-check", "--report", "none"], args.runs)
+        budget, memory = 3 * base.cpu + 3 * copy.cpu + 0.2, 1.5 * size + 150
+        row(name, f"{size:.1f}", f"{cost.cpu:.2f}", f"{cost.cpu / budget:.2f}", f"{cost.wall:.2f}", f"{cost.peak:.0f}", f"{cost.peak / memory:.2f}")
+        results.append((name, source, cost))
+    for peer in peers:
+        print(f"\n{peer.__doc__}")
+        prepare = peer(folder)
+        if isinstance(prepare, str):
+            print(f"  not measured: {prepare}")
+            continue
+        row("model", "CPU s", "/ convcore", "peak MB", "/ convcore")
+        for name, source, ours in results:
+            cost = measure(prepare(source), max(1, args.runs // 2))
+            row(name, f"{cost.cpu:.2f}", f"{cost.cpu / ours.cpu:.1f}", f"{cost.peak:.0f}", f"{cost.peak / ours.peak:.1f}")
+
+
+def _venv(name: str, *packages: str) -> Path | str:
+    """An environment of its own with packages in it, or why it cannot be made."""
+    folder = HERE / ".venvs" / name
+    python = folder / "bin/python"
+    if not (folder / ".done").exists():
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        done = subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages], capture_output=True, text=True
+        )
+        if done.returncode:
+            return done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "pip failed"
+        (folder / ".done").touch()
+    return python
+
+
+def _runner(python: Path, folder: Path, name: str, code: str):
+    script = folder / f"{name}.py"
+    script.write_text(code)
+    return lambda source: [python, script, source, folder / "peer.onnx"]
+
+
+def tf2onnx(folder: Path):
+    """tf2onnx (Keras 2 API of TensorFlow 2.15, model rebuilt from its weights as a SavedModel-free function)"""
+    python = _venv("tf2onnx", "tensorflow-cpu==2.15.1", "tf2onnx", "numpy<2", "keras==2.15.0")
+    if isinstance(python, str):
+        return python
+    return _runner(python, folder, "peer_tf2onnx", PEER_MODEL + (
+        "import tf2onnx\n"
+        "tf2onnx.convert.from_keras(model, opset=15, output_path=sys.argv[2])\n"
+    ))  # fmt: skip
+
+
+def keras_export(folder: Path):
+    """Keras 3's own model.export(format='onnx') on the torch backend"""
+    python = _venv("keras_export", "torch==2.13.0", "keras", "onnx", "onnxscript", "numpy")
+    if isinstance(python, str):
+        return python
+    return _runner(python, folder, "peer_keras", (
+        "import os, sys\nos.environ['KERAS_BACKEND'] = 'torch'\nimport keras, numpy as np\n"
+        "model = keras.models.load_model(sys.argv[1])\n"
+        "model(np.zeros([1, *model.input_shape[1:]], 'float32'))\n"
+        "model.export(sys.argv[2], format='onnx', verbose=False)\n"
+    ))  # fmt: skip
+
+
+PEER_MODEL = """
+import json, sys, zipfile, io, os
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import h5py, numpy as np, tensorflow as tf
+z = zipfile.ZipFile(sys.argv[1])
+config = json.loads(z.read("config.json"))
+weights = h5py.File(io.BytesIO(z.read("model.weights.h5")))
+K, made, last, counts = tf.keras.layers, {}, None, {}
+for layer in config["config"]["layers"]:
+    c, kind = dict(layer["config"]), layer["class_name"]
+    if kind == "InputLayer":
+        last = first = K.Input(c["batch_shape"][1:], name=c["name"])
+        continue
+    part = getattr(K, kind)(**c)
+    last = part(last)
+    folder = {"Conv2D": "conv2d", "BatchNormalization": "batch_normalization", "Dense": "dense"}.get(kind)
+    if folder:
+        n = counts.get(folder, 0)
+        counts[folder] = n + 1
+        g = weights[f"layers/{folder}" + (f"_{n}" if n else "") + "/vars"]
+        part.set_weights([g[str(i)][()] for i in range(len(g))])
+model = tf.keras.Model(first, last)
+"""
+
+GRAPH = """
+import sys, time, gc, convcore
+from pathlib import Path
+best = [1e9, 1e9]
+for _ in range(int(sys.argv[2])):
+    gc.collect()
+    t = time.process_time(); model = convcore.load(sys.argv[1]); best[0] = min(best[0], time.process_time() - t)
+    t = time.process_time(); convcore.convert(model, "onnx", sys.argv[1] + ".out.onnx", check=False); best[1] = min(best[1], time.process_time() - t)
+print(*best)
+"""
+
+
+def graph(args: argparse.Namespace, folder: Path) -> None:
+    """Load and emit cost per node of ONNX graphs, and its growth against 1,000 nodes."""
+    row("nodes", "load us/node", "/ 1 k", "convert us", "/ 1 k")
+    first: tuple[float, float] | None = None
+    for nodes in (1_000, 10_000, 100_000):
+        source = made(folder / f"g{nodes}.onnx", "onnx_graph", nodes)
+        out = subprocess.run([sys.executable, "-c", GRAPH, str(source), "5" if nodes < 50_000 else "2"], capture_output=True, text=True, check=True)
+        load, emit = (float(x) / nodes * 1e6 for x in out.stdout.split())
+        first = first or (load, emit)
+        row(f"{nodes:,}", f"{load:.1f}", f"{load / first[0]:.2f}", f"{emit:.1f}", f"{emit / first[1]:.2f}")
+
+
+def start(args: argparse.Namespace, folder: Path) -> None:
+    """Start-up of the command line."""
+    numpy = measure([sys.executable, "-c", "import numpy"], args.runs)
+    ours = measure([*CONVCORE, "--version"], args.runs)
+    print(f"python -c 'import numpy': {numpy.cpu:.3f} s CPU; convcore --version: {ours.cpu:.3f} s CPU, ratio {ours.cpu / numpy.cpu:.2f} (limit 2)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="*", choices=["convert", "graph", "start", []], default=[])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--peers", action="store_true", help="also measure tf2onnx and Keras's own export")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as tmp:
+        for name in args.what or ["start", "graph", "convert"]:
+            print(f"== {name}")
+            {"convert": convert, "graph": graph, "start": start}[name](args, Path(tmp))
+            print()
+
+
+if __name__ == "__main__":
+    main()
