@@ -100,14 +100,14 @@ def gru(
         size = h.shape[-1]
         if reset_after:
             hr = h @ r[d].T if rb is None else h @ r[d].T + rb[d]
-            zr = gate(bound(xw[:, : 2 * size] + hr[:, : 2 * size]))
-            z, reset = zr[:, :size], zr[:, size:]
+            zr = bound(xw[:, : 2 * size] + hr[:, : 2 * size])
+            z, reset = gate(zr[:, :size]), gate(zr[:, size:])
             n = cell(bound(xw[:, 2 * size :] + reset * hr[:, 2 * size :]))
         else:
             if rb is not None:
                 xw = xw + rb[d]
-            zr = gate(bound(xw[:, : 2 * size] + h @ r[d][: 2 * size].T))
-            z, reset = zr[:, :size], zr[:, size:]
+            zr = bound(xw[:, : 2 * size] + h @ r[d][: 2 * size].T)
+            z, reset = gate(zr[:, :size]), gate(zr[:, size:])
             n = cell(bound(xw[:, 2 * size :] + (reset * h) @ r[d][2 * size :].T))
         return (z * h + (1 - z) * n,)
 

@@ -135,6 +135,7 @@ RNN.op(
         *_samples(3, 1, 1, reset_after=True), *_samples(3, 1, 1, reset_after=False),
         Sample((3, 5, 7), (1, 6, 7), (1, 6, 2), (1, 6), (1, 6), hidden=2, reset_after=True, clip=0.5),
         Sample((3, 5, 7), (1, 6, 7), (1, 6, 2), (1, 6), (1, 6), hidden=2, reset_after=False, activation="affine(0.5, 0.1)"),
+        Sample((3, 5, 7), (1, 6, 7), (1, 6, 2), (1, 6), (1, 6), hidden=2, reset_after=True, recurrent_activation="softmax"),
     ],
 )  # fmt: skip
 

@@ -155,7 +155,7 @@ def gru_body(
             h_zr, h_n = b.split(b.linear(h, given["r"], given.get("rb")), axis=1, sizes=sizes)
         else:
             h_zr = b.linear(h, given["r_zr"])
-        z, reset = b.split(gate(b, b.add(x_zr, h_zr)), axis=1, sizes=(hidden, hidden))
+        z, reset = (gate(b, v) for v in b.split(b.add(x_zr, h_zr), axis=1, sizes=(hidden, hidden)))
         inner = b.mul(reset, h_n) if reset_after else b.linear(b.mul(reset, h), given["r_n"])
         candidate = act(b, b.add(x_n, inner))
         return (b.add(b.mul(z, h), b.mul(b.sub(b.like(z, 1), z), candidate)),)

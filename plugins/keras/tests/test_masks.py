@@ -1,0 +1,243 @@
+"""Masks: where they come from, what recurrent layers do with them, where they go."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from convcore.errors import BadFileError
+from keras_helpers import error_of_range, load_graph, problems, run
+from rnn_helpers import FLOAT32, I, N, T, agree, graph_of, ids, inputs, mask_patterns
+
+keras = pytest.importorskip("keras")
+L = keras.layers
+
+ERAS = Path(__file__).parents[3] / "tests/data/keras_eras"
+
+LAYERS = {
+    "lstm": lambda **k: L.LSTM(2, **k), "gru": lambda **k: L.GRU(2, **k),
+    "gru_before": lambda **k: L.GRU(2, reset_after=False, **k), "rnn": lambda **k: L.SimpleRNN(2, **k),
+    "stack": lambda **k: L.RNN([L.LSTMCell(2), L.GRUCell(5)], **k),
+}  # fmt: skip
+OPTIONS = [
+    {}, {"return_sequences": True}, {"go_backwards": True}, {"go_backwards": True, "return_sequences": True},
+    {"zero_output_for_mask": True}, {"zero_output_for_mask": True, "return_sequences": True},
+    {"zero_output_for_mask": True, "go_backwards": True},
+]  # fmt: skip
+
+
+def embedded() -> tuple[Any, Any]:
+    x = keras.Input((T,), dtype="int32", name="ids")
+    return x, L.Embedding(11, I, mask_zero=True)(x)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda o: "+".join(o) or "plain")
+def test_masked_steps(kind: str, options: dict[str, bool], tmp_path: Path) -> None:
+    x, e = embedded()
+    layer = LAYERS[kind](**options)
+    agree(keras.Model(x, layer(e)), tmp_path, [ids().astype("int32")])
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+def test_states_after_masked_steps(kind: str, tmp_path: Path) -> None:
+    x, e = embedded()
+    outs = LAYERS[kind](return_state=True, return_sequences=True)(e)
+    agree(keras.Model(x, list(outs)), tmp_path, [ids().astype("int32")])
+
+
+@pytest.mark.parametrize("sequences", [True, False])
+@pytest.mark.parametrize("back", [True, False])
+@pytest.mark.parametrize("zero", [True, False])
+def test_explicit_mask_with_initial_state(sequences: bool, back: bool, zero: bool, tmp_path: Path) -> None:
+    """Steps before the first valid one put out zeros, not the initial state; rows without any keep it."""
+    x, h, m = keras.Input((T, I), name="x"), keras.Input((2,), name="h"), keras.Input((T,), dtype="bool", name="m")
+    layer = L.GRU(2, return_sequences=sequences, return_state=True, go_backwards=back, zero_output_for_mask=zero)
+    model = keras.Model([x, h, m], layer(x, initial_state=h, mask=m))
+    agree(model, tmp_path, [*inputs((N, T, I), (N, 2)), mask_patterns()])
+
+
+def test_a_mask_that_travels_is_not_used_with_initial_state(tmp_path: Path) -> None:
+    """Keras 3 fills in ``mask`` only for calls with one tensor argument; the output still carries it."""
+    x, e = embedded()
+    h = keras.Input((2,), name="h")
+    y = L.GRU(2, return_sequences=True)(e, initial_state=h)
+    model = keras.Model([x, h], [y, L.LSTM(5)(y)])
+    graph = agree(model, tmp_path, [ids().astype("int32"), *inputs((N, 2))])
+    assert [len(n.inputs) > 6 for n in graph if n.op in ("gru", "lstm")] == [False, True]
+
+
+@pytest.mark.parametrize("value", [0.0, -1.5, 7])
+def test_masking(value: float, tmp_path: Path) -> None:
+    """A step is masked when every feature equals the value; one equal feature is not enough."""
+    x = keras.Input((T, I), name="x")
+    y = L.Masking(value)(x)
+    model = keras.Model(x, [y, L.LSTM(2, return_sequences=True)(y), L.Bidirectional(L.GRU(2))(y)])
+    (a,) = inputs((N, T, I))
+    a[~mask_patterns()] = value
+    a[0, 0, 0] = a[1, 2, 1] = value
+    agree(model, tmp_path, [a])
+
+
+def test_masking_of_integers(tmp_path: Path) -> None:
+    x = keras.Input((T, I), dtype="int32", name="x")
+    model = keras.Model(x, L.Masking(2)(x))
+    given = np.random.default_rng(0).integers(0, 3, (N, T, I)).astype("int32") * mask_patterns()[..., None].astype("int32") + 2
+    agree(model, tmp_path, [given])
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", '"x"', "true"])
+def test_masking_by_what_is_no_number_is_refused(value: str, tmp_path: Path) -> None:
+    x = keras.Input((T, I), name="x")
+    text = keras.Model(x, L.Masking(3.25, name="hide")(x)).to_json().replace("3.25", value)
+    (tmp_path / "m.json").write_text(text)
+    try:
+        (p,) = problems(load_graph(tmp_path / "m.json"))
+    except BadFileError as e:
+        assert "m.json" in str(e)
+    else:
+        assert (p.layer, p.type) == ("hide", "Masking") and "mask_value" in p.why
+
+
+def test_layers_between_pass_masks_on_or_stop_them(tmp_path: Path) -> None:
+    x, e = embedded()
+    passed = L.Dense(2)(L.Dropout(0.5)(L.LayerNormalization()(L.LSTM(5, return_sequences=True)(e))))
+    stopped = L.Conv1D(2, 1)(e)
+    model = keras.Model(x, [L.LSTM(2)(passed), L.LSTM(3)(stopped)])
+    graph = agree(model, tmp_path, [ids().astype("int32")])
+    assert [len(n.inputs) > 6 for n in graph if n.op == "lstm"] == [True, True, False]
+
+
+def test_masks_in_nested_models(tmp_path: Path) -> None:
+    inner = keras.Sequential([keras.Input((T, I)), L.Dense(5), L.LSTM(2, return_sequences=True)], name="inner")
+    x, e = embedded()
+    agree(keras.Model(x, L.GRU(3)(inner(e))), tmp_path, [ids().astype("int32")])
+
+
+def test_merged_masks(tmp_path: Path) -> None:
+    x, e = embedded()
+    z = keras.Input((T,), dtype="int32", name="others")
+    f = L.Embedding(7, I, mask_zero=True)(z)
+    model = keras.Model([x, z], [L.LSTM(2)(L.Add()([e, f])), L.GRU(2)(L.Concatenate()([e, f]))])
+    agree(model, tmp_path, [ids().astype("int32"), ids(7)[::-1].astype("int32").copy()])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "uint8"])
+def test_ids_of_other_types(dtype: str, tmp_path: Path) -> None:
+    x = keras.Input((T,), dtype=dtype, name="ids")
+    model = keras.Model(x, L.LSTM(2)(L.Embedding(11, I, mask_zero=True)(x)))
+    agree(model, tmp_path, [ids().astype(dtype)])
+
+
+@pytest.mark.parametrize("shape", [(T,), (T, 2), ()])
+def test_embedding_without_mask(shape: tuple[int, ...], tmp_path: Path) -> None:
+    x = keras.Input(shape, dtype="int32", name="ids")
+    given = np.random.default_rng(1).integers(0, 13, (N, *shape)).astype("int32")
+    graph = agree(keras.Model(x, L.Embedding(13, 5)(x)), tmp_path, [given])
+    assert [n.op for n in graph] == ["embedding"]
+
+
+def test_a_mask_of_three_axes_is_refused(tmp_path: Path) -> None:
+    x = keras.Input((T, 2, I), name="x")
+    y = L.TimeDistributed(L.Flatten())(L.Masking()(x))
+    model = keras.Sequential([keras.Input((T, 6)), L.LSTM(2, name="reads")])
+    whole = keras.Model(x, L.Dense(2)(y))
+    assert not problems(graph_of(whole, tmp_path))
+    config = json.loads(whole.to_json())
+    lstm = json.loads(model.to_json())["config"]["layers"][1]
+    lstm |= {"name": "reads", "inbound_nodes": config["config"]["layers"][-1]["inbound_nodes"]}
+    config["config"]["layers"][-1] = lstm
+    config["config"]["output_layers"] = ["reads", 0, 0]
+    (tmp_path / "m.json").write_text(json.dumps(config))
+    model.save_weights(tmp_path / "m.weights.h5")
+    (p,) = problems(load_graph(tmp_path / "m.json", _weights(model, tmp_path)))
+    assert p.layer == "reads" and "mask of 3 axes" in p.why
+
+
+def _weights(model: Any, folder: Path) -> Path:
+    model.save_weights(folder / "w.weights.h5")
+    return folder / "w.weights.h5"
+
+
+@pytest.mark.parametrize(
+    ("era", "file"),
+    [
+        (p.parent.name, p.name) for p in sorted(ERAS.glob("*/embedding_mask.*"))
+        if p.suffix in (".h5", ".keras") and not p.name.endswith(".weights.h5")
+    ],
+)  # fmt: skip
+def test_older_versions(era: str, file: str) -> None:
+    z = np.load(ERAS / era / "embedding_mask.io.npz")
+    graph = load_graph(ERAS / era / file)
+    assert error_of_range(run(graph, [z["in0"]]), [z["out0"]]) < FLOAT32
+
+
+# ---- the output of masked steps in Keras 2, whose K.rnn for TensorFlow repeats the state instead of the output
+def keras2(tmp_path: Path, backend: str, **options: Any) -> Any:
+    """A GRU of Keras 2 with a mask and an initial state, as ``to_json`` and ``save_weights`` of 2.3 write them."""
+    x, e = embedded()
+    h = keras.Input((2,), name="h")
+    model = keras.Model([x, h], L.GRU(2, return_sequences=True, reset_after=False, name="gru")(e, initial_state=h))
+    graph_of(model, tmp_path)
+    model.save(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "r+") as file:
+        file.attrs["backend"] = backend
+        file["model_weights"].attrs["backend"] = backend
+    config = {
+        "class_name": "Model", "keras_version": "2.3.1", "backend": backend,
+        "config": {
+            "name": "old", "input_layers": [["ids", 0, 0], ["h", 0, 0]], "output_layers": [["gru", 0, 0]],
+            "layers": [
+                {"class_name": "InputLayer", "name": "ids", "inbound_nodes": [],
+                 "config": {"name": "ids", "batch_input_shape": [None, T], "dtype": "int32"}},
+                {"class_name": "InputLayer", "name": "h", "inbound_nodes": [],
+                 "config": {"name": "h", "batch_input_shape": [None, 2], "dtype": "float32"}},
+                {"class_name": "Embedding", "name": model.layers[1].name, "inbound_nodes": [[["ids", 0, 0, {}]]],
+                 "config": {"name": model.layers[1].name, "input_dim": 11, "output_dim": I, "mask_zero": True}},
+                {"class_name": "GRU", "name": "gru",
+                 "inbound_nodes": [[[model.layers[1].name, 0, 0, {}], ["h", 0, 0, {}]]],
+                 "config": {"name": "gru", "units": 2, "return_sequences": True, "recurrent_activation": "sigmoid", **options}},
+            ],
+        },
+    }  # fmt: skip
+    (tmp_path / "old.json").write_text(json.dumps(config))
+    return model
+
+
+def numpy_gru(model: Any, h: np.ndarray, repeat_state: bool) -> np.ndarray:
+    """The documented equations, step by step, with the masked output of K.rnn in Keras 2.3.1."""
+    table, kernel, recurrent, bias = (np.asarray(v.value.detach().numpy()) for v in model.weights)
+    given = ids()
+    out, previous = [], np.zeros_like(h)
+    for t in range(T):
+        x = table[given[:, t]] @ kernel + bias
+        z, r = (1 / (1 + np.exp(-(x[:, s] + h @ recurrent[:, s]))) for s in (slice(0, 2), slice(2, 4)))
+        new = z * h + (1 - z) * np.tanh(x[:, 4:] + (r * h) @ recurrent[:, 4:])
+        on = given[:, t : t + 1] != 0
+        previous = np.where(on, new, h if repeat_state else previous)
+        h = np.where(on, new, h)
+        out.append(previous)
+    return np.stack(out, 1).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "repeats"), [("tensorflow", {}, True), ("tensorflow", {"unroll": True}, False), ("theano", {}, False)]
+)
+def test_masked_outputs_of_keras_2(backend: str, options: dict[str, Any], repeats: bool, tmp_path: Path) -> None:
+    model = keras2(tmp_path, backend, **options)
+    (h,) = inputs((N, 2))
+    graph = load_graph(tmp_path / "old.json", tmp_path / "m.h5")
+    assert not problems(graph), problems(graph)
+    got = run(graph, [ids().astype("int32"), h])
+    assert error_of_range(got, [numpy_gru(model, h, repeats)]) < FLOAT32
+    assert error_of_range(got, [numpy_gru(model, h, not repeats)]) > 0.01
+
+
+def test_masked_outputs_of_keras_2_on_another_backend_are_refused(tmp_path: Path) -> None:
+    keras2(tmp_path, "cntk")
+    (p,) = problems(load_graph(tmp_path / "old.json", tmp_path / "m.h5"))
+    assert p.layer == "gru" and "cntk" in p.why
