@@ -21,13 +21,14 @@ _DTYPES = {text: d for d, text in _TEXT.items()}
 class _Signature:
     """Types of inputs and outputs: a name of a constraint, or a type; what each constraint allows."""
 
-    __slots__ = ("allowed", "inputs", "outputs", "variadic")
+    __slots__ = ("allowed", "fixed", "inputs", "outputs", "variadic")
 
     def __init__(self, schema: Any) -> None:
         self.inputs = tuple((i.type_str, i.name) for i in schema.inputs)
         self.variadic = bool(schema.inputs) and "Variadic" in str(schema.inputs[-1].option)
         self.outputs = tuple(o.type_str for o in schema.outputs)
         self.allowed = {c.type_param_str: frozenset(c.allowed_type_strs) for c in schema.type_constraints}
+        self.fixed = {k: _DTYPES.get(next(iter(v))) for k, v in self.allowed.items() if len(v) == 1}
 
 
 @lru_cache(maxsize=4096)
@@ -73,4 +74,4 @@ def result_types(type: str, version: int, types: Sequence[DType | None], attrs: 
     to = attrs.get("to") if type in ("Cast", "BitCast") else None
     if to is not None:
         return [to if isinstance(to, DType) else DTYPES.get(int(to))]
-    return [bound.get(kind, _DTYPES.get(kind)) for kind in s.outputs]
+    return [bound.get(kind, s.fixed.get(kind, _DTYPES.get(kind))) for kind in s.outputs]

@@ -80,7 +80,7 @@ def test_two_free_sizes(kit):
         node("Mul", ["m", "two"], "mm"), node("Concat", ["mm", "n", "three"], "to", axis=0), node("Reshape", ["x", "to"]),
     ]  # fmt: skip
     m = model(kit, nodes, ["N", "M", 6], [ZERO, const("one", [1]), const("two", [2]), const("three", [3])])
-    graph, again = check(kit, m, [data(2, 5, 6), data(7, 3, 6)], lambda x: [x.reshape(2 * x.shape[1], len(x), 3)], ["reshape"])
+    graph, _ = check(kit, m, [data(2, 5, 6), data(7, 3, 6)], lambda x: [x.reshape(2 * x.shape[1], len(x), 3)], ["reshape"])
     assert graph.outputs[0].shape == (2 * M, N, 3)
 
 
@@ -135,7 +135,8 @@ def test_slices_with_steps(kit):
 
 def test_padding_to_a_multiple(kit):
     nodes = [
-        node("Shape", ["x"], "s"), node("Gather", ["s", "one"], "m"), node("Neg", ["m"], "neg"), node("Mod", ["neg", "four"], "more"),
+        node("Shape", ["x"], "s"), node("Gather", ["s", "one"], "m"), node("Neg", ["m"], "neg"),
+        node("Mod", ["neg", "four"], "more"),
         node("Concat", ["zeros", "more"], "pads", axis=0), node("Pad", ["x", "pads"]),
     ]  # fmt: skip
     m = model(kit, nodes, ["N", "M"], [const("one", [1]), const("four", [4]), const("zeros", [0, 0, 0])])
@@ -152,7 +153,12 @@ def test_pads_of_some_axes(kit):
 
 def test_zeros_of_a_computed_shape(kit):
     value = helper.make_tensor("v", T.FLOAT, [1], [2.5])
-    nodes = [*SIZE, node("Concat", ["n", "rest"], "to", axis=0), node("ConstantOfShape", ["to"], "z", value=value), node("Add", ["x", "z"])]
+    nodes = [
+        *SIZE,
+        node("Concat", ["n", "rest"], "to", axis=0),
+        node("ConstantOfShape", ["to"], "z", value=value),
+        node("Add", ["x", "z"]),
+    ]
     m = model(kit, nodes, ["N", 3], [ZERO, const("rest", [3])])
     check(kit, m, [data(2, 3), data(5, 3)], lambda x: [x + np.float32(2.5)], ["fill", "add"])
 
@@ -183,7 +189,12 @@ def test_split_of_a_symbolic_axis(kit):
 
 
 def test_top_k_of_half(kit):
-    nodes = [node("Shape", ["x"], "s"), node("Gather", ["s", "one"], "m"), node("Div", ["m", "two"], "k"), node("TopK", ["x", "k"], ["y", "i"])]
+    nodes = [
+        node("Shape", ["x"], "s"),
+        node("Gather", ["s", "one"], "m"),
+        node("Div", ["m", "two"], "k"),
+        node("TopK", ["x", "k"], ["y", "i"]),
+    ]
     m = model(kit, nodes, ["N", "M"], [const("one", [1]), const("two", [2])], outputs=("y", "i"))
 
     def want(x):
@@ -197,7 +208,12 @@ def test_one_hot_of_a_computed_depth(kit):
     ids = helper.make_tensor_value_info("ids", T.INT64, ["M"])
     values = numpy_helper.from_array(np.array([0.5, 3], np.float32), "v")
     nodes = [*SIZE, node("OneHot", ["ids", "n", "v"], axis=0)]
-    m = kit.wrap(nodes, [helper.make_tensor_value_info("x", T.FLOAT, ["N"]), ids], [helper.make_empty_tensor_value_info("y")], [ZERO, values])
+    m = kit.wrap(
+        nodes,
+        [helper.make_tensor_value_info("x", T.FLOAT, ["N"]), ids],
+        [helper.make_empty_tensor_value_info("y")],
+        [ZERO, values],
+    )
     x, i = data(5), np.array([0, 4, -1, 5, -6, 2, -5])
     wrapped = np.where(i < 0, i + 5, i)
     want = [np.where(wrapped[None] == np.arange(5)[:, None], np.float32(3), np.float32(0.5))]

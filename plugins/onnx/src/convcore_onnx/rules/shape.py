@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from convcore.errors import ShapeError
 from convcore.ir.dims import Dim, DimLike, ceil_div, product
 from convcore.ir.graph import Node, Value
 from convcore.ops.shapes import broadcast_shapes
@@ -22,7 +23,12 @@ isomorphism("zero_if", lambda v: not v, lambda v: int(not v), "0 as True, 1 as F
 
 
 def target_shape(x: Value, wanted: Any, zero_copies: bool) -> tuple[DimLike, ...]:
-    """The shape that ONNX Reshape means: 0 copies a size (or is one), one -1 or unknown size is what is left."""
+    """The shape that ONNX Reshape means: 0 copies a size (or is one), one -1 or unknown size is what is left.
+
+    ShapeError for a shape that no input fits, NotExpressible for one that depends on the data.
+    """
+    if sum(isinstance(d, int) and d == -1 for d in wanted) > 1:
+        raise ShapeError("the shape has more than one -1")
     shape = x.shape
     out: list[DimLike | None] = []
     open_at: list[int] = []
@@ -35,7 +41,7 @@ def target_shape(x: Value, wanted: Any, zero_copies: bool) -> tuple[DimLike, ...
             if d is None:
                 open_at.append(i)
         elif isinstance(d, int) and d < 0:
-            raise NotExpressible(f"the shape has a size {d}")
+            raise ShapeError(f"the shape has a size {d}")
         out.append(d)
     if open_at:
         total = None if shape is None else product(shape)
@@ -43,7 +49,7 @@ def target_shape(x: Value, wanted: Any, zero_copies: bool) -> tuple[DimLike, ...
         if len(open_at) > 1 or total is None or rest is None or (isinstance(rest, int) and rest == 0):
             raise NotExpressible("the shape depends on the data")
         if isinstance(total, int) and isinstance(rest, int) and total % rest:
-            raise NotExpressible(f"{total} elements do not divide by {rest}")
+            raise ShapeError(f"{total} elements do not divide by {rest}")
         out[open_at[0]] = total // rest
     return tuple(d for d in out if d is not None)
 

@@ -1,0 +1,157 @@
+"""The standard's own node cases of these families: loaded and run, with shape-like inputs as they are and as constants, and
+written again at several opsets."""
+
+import re
+
+import numpy as np
+import onnx
+import pytest
+from convcore.errors import ConvcoreError, UnsupportedError
+from convcore.hookspecs import LoadRequest
+from convcore.interpreter import Interpreter
+from convcore.passes.lower import opaque_problems
+from onnx import numpy_helper
+
+from convcore_onnx.load import load
+from convcore_onnx.rules import RULES
+
+FAMILIES = {"arithmetic", "activation", "reduce", "shape", "indexing", "scatter", "blocks", "constants", "sorting", "quant"}
+OPSETS = (13, 18, 26)
+
+REFUSED = [
+    r"element type \S+ is not supported",  # float8, int4 and the like
+    r"integer \(quantised\) arithmetic is not supported yet",
+    r"quantisation in blocks is not supported",
+    r"to string is not supported",
+]
+"""What is refused even with constant shapes."""
+REFUSED_DYNAMIC = [*REFUSED, r"depends on the data", r"must be a constant"]
+REFUSED_OUT = [
+    r"takes no \S+ as \S+( before opset \d+)?",
+    r"onnx has it from version \d+ on",
+    r"no counterpart of reduction=\w+",
+    r"a size of 0 needs opset 14",
+    r"zero_copies is False",
+    r"needs the size of its axis",
+]
+NO_RUNTIME = ("test_dequantizelinear",)
+"""uint8 with a scale per tensor at old opsets: neither runtime takes these shapes."""
+
+
+def mine():
+    """Foreign types whose rules live in these families."""
+    from convcore.ops import op
+
+    out = {}
+    for foreign, rules in RULES.load_rules.items():
+        for r in rules:
+            module = getattr(getattr(r, "fn", None), "__module__", "").rpartition(".")[2]
+            out.setdefault(foreign, set()).add(module or op(r.op_name).family)
+    return {f for f, families in out.items() if families & FAMILIES}
+
+
+def arrays(case):
+    """Inputs and outputs of a case's data sets as arrays; None where something is not a tensor."""
+    out = []
+    for sets in case.data_sets:
+        both = [[numpy_helper.to_array(a) if isinstance(a, onnx.TensorProto) else a for a in part] for part in sets]
+        if not all(isinstance(a, (np.ndarray, np.generic)) for part in both for a in part):
+            return None
+        out.append([[np.asarray(a) for a in part] for part in both])
+    return out
+
+
+def with_constants(model, ins):
+    """The model with its small later inputs as initializers, and the inputs that stay; None if there are none."""
+    new = onnx.ModelProto()
+    new.CopyFrom(model)
+    infos = list(new.graph.input)
+    keep = [i for i, a in enumerate(ins) if i == 0 or a.ndim > 1 or a.size > 16 or a.dtype.name not in np.sctypeDict]
+    if len(keep) == len(ins):
+        return None
+    new.graph.initializer.extend(numpy_helper.from_array(a, infos[i].name) for i, a in enumerate(ins) if i not in keep)
+    del new.graph.input[:]
+    new.graph.input.extend(infos[i] for i in keep)
+    return new, [ins[i] for i in keep]
+
+
+@pytest.fixture(scope="module")
+def results(node_cases):
+    """(case, variant, model, inputs, outputs) of everything that was loaded; refusals with their reasons; what went wrong."""
+    types, passed, refused, wrong = mine(), [], [], []
+    for case in node_cases:
+        if not {n.op_type for n in case.model.graph.node} <= types or any(n.domain for n in case.model.graph.node):
+            continue
+        for ins, outs in arrays(case) or ():
+            for variant in ("given", "constant"):
+                made = (case.model, ins) if variant == "given" else with_constants(case.model, ins)
+                if made is None:
+                    continue
+                model, feed = made
+                graph = load(LoadRequest(model))
+                problems = opaque_problems(graph)
+                if problems:
+                    refused.append((case.name, variant, str(problems[0])))
+                    continue
+                names = [v.name for v in model.graph.input]
+                feed = dict(zip(names, feed))
+                try:
+                    got = Interpreter(graph).run({v.name: feed[v.name] for v in graph.inputs})
+                except ConvcoreError as e:
+                    wrong.append(f"{case.name} ({variant}): {e}")
+                    continue
+                why = differs(got, outs, case)
+                if why:
+                    wrong.append(f"{case.name} ({variant}): {why}")
+                passed.append((case, variant, model, feed, outs))
+    return passed, refused, wrong
+
+
+def differs(got, want, case):
+    for g, w in zip(got, want):
+        g = np.asarray(g)
+        if g.shape != w.shape or (g.dtype != w.dtype and w.dtype.kind not in "OSU"):
+            return f"{g.dtype}{g.shape}, not {w.dtype}{w.shape}"
+        if w.dtype.kind in "fc" or w.dtype.name == "bfloat16":
+            if not np.allclose(g.astype(np.float64), w.astype(np.float64), rtol=max(case.rtol, 1e-3), atol=1e-5, equal_nan=True):
+                return "values differ"
+        elif not (g == w).all():
+            return "values differ"
+    return ""
+
+
+def test_loaded_cases_agree(results):
+    passed, _, wrong = results
+    assert not wrong, "\n".join(wrong)
+    assert len(passed) > 900
+
+
+def test_refusals_are_the_known_ones(results):
+    for name, variant, why in results[1]:
+        allowed = REFUSED_DYNAMIC if variant == "given" else REFUSED
+        assert any(re.search(p, why) for p in allowed), f"{name} ({variant}): {why}"
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_written_again_they_agree(kit, results, opset):
+    written, wrong = 0, []
+    for case, variant, model, feed, outs in results[0]:
+        try:
+            made = kit.emit(kit.load(model), opset)
+        except UnsupportedError as e:
+            if not any(re.search(p, str(e)) for p in REFUSED_OUT):
+                wrong.append(f"{case.name} ({variant}): {e}")
+            continue
+        if opset < 19 and case.name.startswith(NO_RUNTIME):
+            continue
+        try:
+            got = kit.native(made, feed)
+        except (RuntimeError, TypeError) as e:
+            wrong.append(f"{case.name} ({variant}): {str(e)[:200]}")
+            continue
+        why = differs(got, outs, case)
+        if why:
+            wrong.append(f"{case.name} ({variant}): {why}: {[n.op_type for n in made.graph.node]}")
+        written += 1
+    assert not wrong, f"{len(wrong)} of {written}:\n" + "\n".join(wrong[:40])
+    assert written > 800
