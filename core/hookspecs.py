@@ -129,12 +129,17 @@ class EmitRequest:
 
 @dataclass
 class Runtime:
-    """A model in its native runtime: ``run(arrays in input order) -> arrays in output order``."""
+    """A model in its native runtime: ``run(arrays in input order) -> arrays in output order``.
+
+    ``plain`` is a function that opens the same model without graph optimisations, for when a first comparison fails. The
+    function that opens a runtime raises UnsupportedError when the runtime lacks something the model needs.
+    """
 
     name: str
     run: Any
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    plain: Any = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +43,17 @@ def precision(*graphs: Graph) -> tuple[float, float]:
     return max((HALF[d] for d in used if d in HALF), default=(RTOL, EPS))
 
 
-def _native(framework: str, source: Any, weights: Any) -> Runtime | None:
-    """The framework's own runtime for a source, or None where it is not installed or cannot run it."""
+def _native(framework: str, source: Any, weights: Any, notes: list[str]) -> Runtime | None:
+    """The framework's own runtime for a source, or None where it is not installed or lacks something the model needs."""
     h = host()
     if not framework or not h.framework(framework).runtime:
         return None
     try:
         runtime: Runtime | None = h.part(framework, "runtime")(source, weights)
     except (FrameworkMissingError, PluginNotInstalledError):
+        return None
+    except UnsupportedError as e:
+        notes.append(f"{e.problems[0].type} cannot run it ({e.problems[0].why}): the interpreter did")
         return None
     return runtime
 
@@ -81,7 +84,7 @@ def check_conversion(
     run: Callable[[list[Array]], list[Array]] = interpreter.run
     ours = "convcore interpreter"
     if mode == "native":
-        native = _native(framework, source, weights)
+        native = _native(framework, source, weights, report.notes)
         if native is None:
             report.notes.append(f"{framework} is not installed or cannot run the source: its side was run by the interpreter")
         else:
@@ -92,29 +95,45 @@ def check_conversion(
     else:
         inputs, expected = working_inputs(reference, run)
     where = emitted.paths[0] if emitted.paths else None
-    runtime = _native(target, Path(where) if where else (emitted.model() if emitted.model else None), None)
-    theirs = runtime.name if runtime is not None else "convcore interpreter (read back)"
-    if runtime is not None:
-        result_run = runtime.run
-    else:
-        back, _ = load_graph(Path(where) if where else emitted.model(), None, target, {}, set())
-        result_run = Interpreter(back).run
-    report.runtimes, report.tolerance = (ours, theirs), (rtol, atol)
+    result = Path(where) if where else (emitted.model() if emitted.model else None)
+    runtime = _native(target, result, None, report.notes)
+    if runtime is None:
+        back, _ = load_graph(result, None, target, {}, set())
+        runtime = Runtime("convcore interpreter (read back)", Interpreter(back).run)
     names = [v.name for v in reference.outputs]
-    for i, (xs, ys) in enumerate(zip(inputs, expected)):
-        moved = [_permute(x, layout, v.name, True) for v, x in zip(reference.inputs, xs)]
-        got = [np.asarray(y) for y in result_run(moved)]
-        back_in_order = [_permute(y, layout, n, False, inverse=True) for n, y in zip(names, got)]
-        found = compare_outputs(names, ys, back_in_order, rtol, atol, eps)
-        if i:
-            found = [OutputDifference(f"{d.name} (batch 2)", d.shape, d.max_abs, d.max_rel, d.ok, d.note) for d in found]
-        report.differences += found
-        if len(got) != len(names):
-            report.differences.append(OutputDifference("outputs", (), float("inf"), float("inf"), False, f"{len(got)} instead of {len(names)}"))
-        if not report.ok and not report.first_divergence:
-            report.first_divergence = _first_divergence(reference, laid, layout, xs, moved, rtol, atol, eps) or (
-                f"not in convcore's graph: {theirs} computes something else from the same operations"
+    moved = [[_permute(x, layout, v.name, True) for v, x in zip(reference.inputs, xs)] for xs in inputs]
+
+    def differences(runtime: Runtime) -> list[list[OutputDifference]]:
+        found = []
+        for i, (xs, ys) in enumerate(zip(moved, expected)):
+            got = [np.asarray(y) for y in runtime.run(xs)]
+            if len(got) != len(names):
+                text = f"{len(got)} instead of {len(names)}"
+                found.append([OutputDifference("outputs", (), float("inf"), float("inf"), False, text)])
+                continue
+            got = [_permute(y, layout, n, False, inverse=True) for n, y in zip(names, got)]
+            found.append(_of_batch(i, compare_outputs(names, ys, got, rtol, atol, eps)))
+        return found
+
+    found = differences(runtime)
+    if runtime.plain is not None and not all(d.ok for ds in found for d in ds):
+        plain = runtime.plain()
+        again = differences(plain)
+        if all(d.ok for ds in again for d in ds):
+            report.notes.append(f"{runtime.name} is wrong with its default optimisations; compared with them switched off")
+            runtime, found = plain, again
+    report.runtimes, report.tolerance = (ours, runtime.name), (rtol, atol)
+    report.differences += [d for ds in found for d in ds]
+    for xs, ms, ds in zip(inputs, moved, found):
+        if not all(d.ok for d in ds) and not report.first_divergence:
+            report.first_divergence = _first_divergence(reference, laid, layout, xs, ms, rtol, atol, eps) or (
+                f"not in convcore's graph: {runtime.name} computes something else from the same operations"
             )
+
+
+def _of_batch(i: int, found: list[OutputDifference]) -> list[OutputDifference]:
+    """The differences of the i-th set of inputs, marked from the second on."""
+    return [replace(d, name=f"{d.name} (batch {i + 1})") for d in found] if i else found
 
 
 def _permute(x: Array, layout: Any, name: str, is_input: bool, inverse: bool = False) -> Array:
@@ -162,12 +181,14 @@ class _Side:
     run: Callable[[list[Array]], list[Array]]
 
 
-def _side(source: Any, weights: Any, format: str | None, options: Mapping[str, Any], native: bool) -> _Side:
+def _side(
+    source: Any, weights: Any, format: str | None, options: Mapping[str, Any], native: bool, notes: list[str]
+) -> _Side:  # fmt: skip
     if isinstance(source, Model):
         return _Side("convcore interpreter", source.graph, Interpreter(source.graph).run)
     source, weights = split_source(source, weights)
     graph, framework = load_graph(source, weights, format, options, set())
-    runtime = _native(framework, source, weights) if native else None
+    runtime = _native(framework, source, weights, notes) if native else None
     if runtime is not None:
         return _Side(runtime.name, graph, runtime.run)
     problems = opaque_problems(graph)
@@ -185,9 +206,9 @@ def verify(
     Inputs and outputs are matched by name when the names agree, else by position; an input or output whose shape in ``b`` is
     the channels-first (or -last) form of that in ``a`` is permuted, and the report says so. ``report.ok`` tells the result.
     """
-    left = _side(a, weights_a, format_a, options, native)
-    right = _side(b, weights_b, format_b, options, native)
     report = Report(f"{_name(a)} against {_name(b)}")
+    left = _side(a, weights_a, format_a, options, native, report.notes)
+    right = _side(b, weights_b, format_b, options, native, report.notes)
     ga, gb = left.graph, right.graph
     standard, eps = precision(ga, gb)
     rtol = standard if rtol is None else rtol
@@ -215,9 +236,7 @@ def verify(
             y = np.asarray(got[j])
             back.append(y if p is None else y.transpose(tuple(p.index(k) for k in range(len(p)))))
         found = compare_outputs(names, ys, back, rtol, atol, eps)
-        report.differences += [
-            OutputDifference(f"{d.name} (batch 2)", d.shape, d.max_abs, d.max_rel, d.ok, d.note) if i else d for d in found
-        ]
+        report.differences += _of_batch(i, found)
     return report
 
 

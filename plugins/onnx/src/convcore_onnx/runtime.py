@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from convcore.errors import BadFileError, InputError
+from convcore.errors import BadFileError, InputError, Problem, UnsupportedError
 from convcore.hookspecs import Runtime
 from convcore.host import host
 
@@ -19,7 +19,7 @@ def open_runtime(source: Any, weights: Any = None, *, optimise: bool = True) -> 
 
     ``optimise=False`` switches every graph optimisation off: 1.31.1 folds a zero Pad into the MaxPool after it and is wrong
     by 2e-3 then, so a failed comparison is repeated without. FrameworkMissingError when onnxruntime is not installed;
-    BadFileError quotes why it refuses the model.
+    UnsupportedError when it lacks a kernel the model needs; BadFileError quotes why it refuses the model.
     """
     host().require(REQUIRES, "running ONNX models")
     import onnxruntime as ort
@@ -32,6 +32,9 @@ def open_runtime(source: Any, weights: Any = None, *, optimise: bool = True) -> 
     what = os.fspath(source) if isinstance(source, (str, os.PathLike)) else source.SerializeToString()
     try:
         session = ort.InferenceSession(what, options, providers=["CPUExecutionProvider"])
+    except ort.capi.onnxruntime_pybind11_state.NotImplemented as e:
+        why = str(e).partition("NOT_IMPLEMENTED : ")[2] or str(e)
+        raise UnsupportedError(Problem("", f"onnxruntime {ort.__version__}", why, code="unsupported_by_runtime")) from e
     except _errors(ort) as e:
         raise BadFileError(f"onnxruntime {ort.__version__} refuses the model: {e}") from e
     names = [i.name for i in session.get_inputs()]
@@ -45,7 +48,9 @@ def open_runtime(source: Any, weights: Any = None, *, optimise: bool = True) -> 
         except _errors(ort) as e:
             raise InputError(f"onnxruntime: {e}") from e
 
-    return Runtime(f"onnxruntime {ort.__version__}", run, tuple(names), tuple(outputs))
+    name = f"onnxruntime {ort.__version__}" + ("" if optimise else " without optimisations")
+    plain = (lambda: open_runtime(source, weights, optimise=False)) if optimise else None
+    return Runtime(name, run, tuple(names), tuple(outputs), plain)
 
 
 def _errors(ort: Any) -> tuple[type[BaseException], ...]:
