@@ -142,8 +142,14 @@ def general_relu(g: KerasContext, node: ForeignNode) -> Value:
 
 @RULES.load("Softmax", priority=1)
 def softmax_masked_or_many(g: KerasContext, node: ForeignNode) -> Value:
-    """Softmax that sees a mask (tf.keras from 2.3, Keras 3), or over several axes at once."""
-    mask = g.input_mask(node) if g.era in ("keras3", "tf.keras") else None
+    """Softmax that sees a mask, or over several axes at once.
+
+    Keras 1 and 2 and tf.keras up to TensorFlow 2.2 do not look at masks; TensorFlow 2.3 and 2.4 both state version 2.4.0, and
+    only the second does.
+    """
+    mask = g.input_mask(node) if g.era == "keras3" or (g.era == "tf.keras" and g.version >= (2, 4)) else None
+    if mask is not None and g.era == "tf.keras" and g.version == (2, 4) and mask is g.mask(node.inputs[0]):
+        raise node.refuse("its input has a mask, which TensorFlow 2.3 ignores and 2.4 uses: both state version 2.4.0")
     axis = node.attr("axis", -1)
     axes = [axis] if isinstance(axis, int) else list(axis)
     if mask is None and len(axes) == 1:

@@ -121,11 +121,17 @@ RULES.op(
 
 @RULES.load("UpSampling2D", when={"interpolation": "bilinear"}, ops=("resize",))
 def upsample_bilinear(g: KerasContext, node: ForeignNode) -> Value:
-    """Bilinear, by pixel centres in tf.keras and Keras 3; Keras 2 on TensorFlow 1 aligned the corner at the origin."""
+    """Bilinear, by pixel centres in Keras 3 and in tf.keras of TensorFlow 1.14 and later (``resize_images_v2``); Keras 2 and
+    earlier tf.keras align the corner at the origin (``resize_bilinear``). TensorFlow 1.13 to 2.1 all state 2.2.4-tf."""
     x, layout = node.inputs[0], node.attr("data_format")
     shape_of(node, x)
-    size = node.attr("size")
-    old = g.era == "keras2"
-    return g.b.resize(
-        x, scales=tuple(float(n) for n in size), mode="linear", coordinates="asymmetric" if old else "half_pixel", layout=layout
-    )
+    scales = tuple(float(n) for n in node.attr("size"))
+    if g.era == "tf.keras" and g.version == (2, 2):
+        raise node.refuse(
+            "bilinear upsampling differs between TensorFlow 1.13 and 1.14, whose files both state version 2.2.4-tf",
+            "save the model again with TensorFlow 2.2 or later, or map the layer with overrides",
+            "ambiguous_version",
+        )
+    old = g.era == "keras2" or (g.era == "tf.keras" and g.version < (2, 2))
+    coordinates = "asymmetric" if old else "half_pixel"
+    return g.b.resize(x, scales=scales, mode="linear", coordinates=coordinates, layout=layout)
