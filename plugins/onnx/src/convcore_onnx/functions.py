@@ -14,12 +14,16 @@ from .structure import MAX_DEPTH, ordered
 
 __all__ = ["Functions"]
 
+MAX_EXPANDED = 200_000
+"""Nodes that calls may become in all: functions that call others twice each grow exponentially."""
+
 
 class Functions:
     """The model's functions by domain, name and overload."""
 
     def __init__(self, loader: Any) -> None:
         self.loader = loader
+        self.expanded = 0
         self.table: dict[tuple[str, str, str], Any] = {}
         for f in loader.model.functions:
             key = (_domain(f.domain), f.name, getattr(f, "overload", ""))
@@ -59,7 +63,10 @@ class Functions:
     ) -> list[Value]:  # fmt: skip
         """The function's nodes with the call's values; inner names are ``<call>/<name>``."""
         if where.depth >= MAX_DEPTH:
-            raise BadFileError(f"functions call each other more than {MAX_DEPTH} deep, or without end, at {name!r} ({f.name})")
+            raise BadFileError(f"functions call each other more than {MAX_DEPTH} deep, or without end, at {name[:60]!r} ({f.name})")
+        self.expanded += len(f.node)
+        if self.expanded > MAX_EXPANDED:
+            raise BadFileError(f"its functions expand to more than {MAX_EXPANDED:,} nodes")
         if len(inputs) > len(f.input) or len(outs) > len(f.output):
             raise BadFileError(f"node {name!r}: function {f.name} takes {len(f.input)} inputs and gives {len(f.output)} outputs")
         bound = dict(attrs)

@@ -40,7 +40,7 @@ def to_tensor(proto: Any, folder: str = "", run: tuple[int, int] | None = None, 
         _check_bytes(proto, run[1], nbytes, shape, dtype)
         return MappedTensor(path, run[0], dtype, shape)
     if proto.data_location == 1:
-        return _external(proto, folder, dtype, shape, nbytes)
+        return _external(proto, folder, dtype, shape, nbytes, path)
     if proto.HasField("raw_data"):
         _check_bytes(proto, len(proto.raw_data), nbytes, shape, dtype)
         a = np.frombuffer(proto.raw_data, np.uint8).view(dtype.numpy.newbyteorder("<"))
@@ -88,7 +88,7 @@ def _strings(proto: Any, shape: tuple[int, ...], count: int) -> Tensor:
     return ArrayTensor(a.reshape(shape))
 
 
-def _external(proto: Any, folder: str, dtype: DType, shape: tuple[int, ...], nbytes: int) -> Tensor:
+def _external(proto: Any, folder: str, dtype: DType, shape: tuple[int, ...], nbytes: int, model: str) -> Tensor:
     entries = {e.key: e.value for e in proto.external_data}
     where = f"tensor {proto.name!r}: external data"
     unknown = sorted(entries.keys() - EXTERNAL_KEYS)
@@ -104,6 +104,8 @@ def _external(proto: Any, folder: str, dtype: DType, shape: tuple[int, ...], nby
     if length != nbytes:
         raise BadFileError(f"{where} has {length} bytes, {dtype}{list(shape)} needs {nbytes}")
     path, size = external_file(folder, entries.get("location", ""), where)
+    if model and os.path.samefile(path, model):
+        raise BadFileError(f"{where} in the model file itself")
     if offset < 0 or offset + length > size:
         raise BadFileError(f"{where}: bytes {offset} to {offset + length} lie outside {path}, which has {size}")
     return MappedTensor(path, offset, dtype, shape)

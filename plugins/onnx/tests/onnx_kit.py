@@ -1,0 +1,108 @@
+"""Shared by the tests of the ONNX plugin: the standard's own test cases, and ways to run them."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from convcore.errors import ConvcoreError
+from convcore.hookspecs import EmitRequest, LoadRequest
+from convcore.interpreter import Interpreter
+from convcore.ir.verify import problems as broken
+from convcore.passes.lower import opaque_problems
+from convcore_onnx.emit import emit
+from convcore_onnx.load import load
+
+
+def load_model(source: Any, **kw: Any) -> Any:
+    """A graph of a path or ModelProto."""
+    return load(LoadRequest(source, **kw))
+
+
+def emit_model(graph: Any, opset: int = 18, out: Any = None, **options: Any) -> Any:
+    """The ModelProto of a graph (or what writing it gave, with ``out``)."""
+    made = emit(EmitRequest(graph, out, {"opset": opset, **options}))
+    return made.model() if out is None else made
+
+
+@dataclass
+class Summary:
+    """What became of many cases, by outcome; ``detail`` names the case and the reason."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    detail: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+
+    def add(self, outcome: str, name: str, why: str = "") -> None:
+        self.counts[outcome] += 1
+        self.detail.setdefault(outcome, []).append((name, why))
+
+    def __str__(self) -> str:
+        return ", ".join(f"{n} {k}" for k, n in sorted(self.counts.items()))
+
+
+def tensors_only(case: Any) -> bool:
+    """Whether a case has only tensors as inputs and outputs (sequences and optionals have no counterpart)."""
+    g = case.model.graph
+    return all(v.type.WhichOneof("value") == "tensor_type" for v in (*g.input, *g.output)) and all(
+        isinstance(a, (np.ndarray, np.generic)) for ins, outs in case.data_sets for a in (*ins, *outs)
+    )
+
+
+def same(got: Any, want: Any, rtol: float, atol: float) -> str:
+    """Why two arrays differ; "" when they agree in dtype, shape and value."""
+    want = np.asarray(want)
+    if got.dtype != want.dtype and not (want.dtype.kind in "OSU" and got.dtype.kind in "OSU"):
+        return f"dtype {got.dtype}, not {want.dtype}"
+    if got.shape != want.shape:
+        return f"shape {got.shape}, not {want.shape}"
+    if want.dtype.kind in "OSU":
+        return "" if (got == want).all() else "strings differ"
+    if want.dtype.kind not in "fc" and want.dtype.name != "bfloat16":
+        return "" if (got == want).all() else f"values differ in {int((got != want).sum())} of {want.size} places"
+    a, b = (x.astype(np.complex128 if want.dtype.kind == "c" else np.float64) for x in (got, want))
+    ok = np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=True)
+    return "" if ok.all() else f"values differ by {np.nanmax(np.abs(a - b))}"
+
+
+def run_case(case: Any) -> tuple[str, str, Any]:
+    """(outcome, reason, graph) of one case: passed, refused (by name), wrong, broken (the IR's rules)."""
+    if not tensors_only(case):
+        return "refused", "inputs or outputs are not tensors", None
+    try:
+        graph = load_model(case.model)
+    except ConvcoreError as e:
+        return "refused", str(e), None
+    found = opaque_problems(graph)
+    if found:
+        return "refused", "; ".join(f"{p.type}: {p.why}" for p in found), None
+    bad = broken(graph)
+    if bad:
+        return "broken", bad[0], graph
+    declared = [o.name for o in case.model.graph.output]
+    if [v.name for v in graph.outputs] != declared:
+        return "broken", f"outputs {[v.name for v in graph.outputs]}, not {declared}", graph
+    for ins, outs in case.data_sets:
+        names = [v.name for v in case.model.graph.input]
+        given = {n: np.asarray(a) for n, a in zip(names, ins)}
+        try:
+            got = Interpreter(graph).run({v.name: given[v.name] for v in graph.inputs})
+        except ConvcoreError as e:
+            return "refused", str(e), None
+        for v, a, want in zip(graph.outputs, got, outs):
+            why = same(a, want, case.rtol, case.atol)
+            if why:
+                return "wrong", f"{v.name}: {why}", graph
+    return "passed", "", graph
+
+
+def node_cases() -> list[Any]:
+    """The standard's node test cases, generated in process."""
+    from onnx.backend.test.case.node import collect_testcases
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return list(collect_testcases(None))

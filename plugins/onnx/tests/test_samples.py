@@ -1,0 +1,84 @@
+"""Every op's own samples: laid out, written in several opsets, checked, run by onnxruntime, equal to the interpreter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx_kit import Summary, emit_model, same
+
+from convcore.errors import BadFileError, InputError, UnsupportedError
+from convcore.interpreter import Interpreter
+from convcore.ir.builder import Builder
+from convcore.ir.dims import Dim
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Graph, Origin
+from convcore.layout import assign
+from convcore.ops import all_ops
+from convcore_onnx.layout import CONVENTION
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+PARAMETERS = {"w", "r", "b", "rb", "dw", "pw", "scale", "bias", "mean", "var", "table", "slope", "peephole"}
+
+
+def sample_graph(name: str, decl: Any, sample: Any, batch: bool) -> tuple[Graph, list[Any]]:
+    """One op as a graph: parameters are weights, the rest inputs; the first axis of the first is symbolic with ``batch``."""
+    g = Graph(name)
+    b = Builder(g, origin=Origin("test", name, name))
+    values, feeds = [], []
+    for i, a in enumerate(sample.arrays()):
+        if a is None:
+            values.append(None)
+            continue
+        arg = decl.inputs[min(i, len(decl.inputs) - 1)]
+        if arg.name in PARAMETERS:
+            values.append(b.weight(a, arg.name))
+            continue
+        shape: list[Any] = list(a.shape)
+        if batch and shape and i == 0:
+            shape[0] = Dim("N")
+        values.append(b.input(f"in{i}", DType.of(a.dtype), tuple(shape)))
+        feeds.append(a)
+    out = b.op(name, *values, **sample.attrs)
+    g.outputs = list(out) if isinstance(out, tuple) else [out]
+    return g, feeds
+
+
+FAMILIES = sorted({op.family for op in all_ops().values()})
+
+
+@pytest.mark.parametrize("opset", [13, 18, 23])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_samples_are_written_right(family: str, opset: int) -> None:
+    from convcore_onnx.runtime import open_runtime
+
+    summary = Summary()
+    for name, decl in all_ops().items():
+        if decl.family != family or decl.regions:
+            continue
+        for i, sample in enumerate(decl.samples):
+            for batch in (False, True):
+                key = f"{name}[{i}]{' batch' if batch else ''}"
+                g, feeds = sample_graph(name, decl, sample, batch)
+                want = Interpreter(g).run(feeds)
+                assign(g, CONVENTION, io="source")
+                try:
+                    model = emit_model(g, opset)
+                except UnsupportedError as e:
+                    summary.add("unsupported", key, str(e))
+                    continue
+                if all(v.shape is not None for v in g.outputs):  # the checker wants a shape of every output
+                    onnx.checker.check_model(model, full_check=True)
+                try:
+                    got = open_runtime(model).run(feeds)
+                except (BadFileError, InputError) as e:
+                    assert "NOT_IMPLEMENTED" in str(e), (key, str(e))
+                    summary.add("runtime lacks it", key, str(e))
+                    continue
+                why = next((w for w in (same(a, np.asarray(b), 1e-4, 1e-5) for a, b in zip(got, want)) if w), "")
+                summary.add("wrong" if why else "right", key, why)
+    assert not summary.detail.get("wrong"), summary.detail["wrong"]
+    assert summary.counts["right"] or not summary.counts, str(summary.detail)
