@@ -48,7 +48,7 @@ def _one_direction(
     if carry:
         start.append(b.fill(shape=states[0].shape, value=0.0, dtype=xw.dtype))
     g = Graph("step")
-    inner = Builder(g)
+    inner = Builder(g, origin=b.origin)
     now = [inner.input(f"state{i}", s.dtype, s.shape) for i, s in enumerate(start)]
     slices = [inner.input("x", xw.dtype, xw.shape[1:])]
     if valid is not None:

@@ -52,7 +52,7 @@ def conv_lstm(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
         scanned.append(b.unsqueeze(at, axes=tuple(range(2, len(size) + 2))))
         start = [*start, b.fill(shape=(n, *state), value=0.0, dtype=x.dtype)]
     region = Graph("step")
-    r = Builder(region)
+    r = Builder(region, origin=node.origin)
     now = [r.input(f"state{i}", s.dtype, s.shape) for i, s in enumerate(start)]
     x_t, *valid = [r.input(name, v.dtype, v.shape[1:]) for name, v in zip(("x", "valid"), scanned)]
     w = r.input("recurrent_kernel", recurrent.dtype, recurrent.shape)
