@@ -45,6 +45,8 @@ class LayerCall:
 
 def foreign_type(layer: LayerConfig) -> str:
     """The type rules are keyed by: ``Dense``; ``pkg>Class`` for other packages; ``ops.Add`` for operations of Keras 3."""
+    if layer.custom and ">" in (layer.registered_name or ""):
+        return str(layer.registered_name)
     return f"ops.{layer.class_name}" if layer.is_op else layer.class_name
 
 
