@@ -8,6 +8,7 @@ from .blocks import BLOCKS
 from .constants import CONSTANTS
 from .control import CONTROL
 from .conv import CONV
+from .detection import DETECTION
 from .image import IMAGE
 from .indexing import INDEXING
 from .linear import LINEAR
@@ -34,6 +35,7 @@ FAMILIES = (
     RNN,
     CONTROL,
     IMAGE,
+    DETECTION,
     REDUCE,
     SORTING,
     SHAPE,

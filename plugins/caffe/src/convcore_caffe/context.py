@@ -1,0 +1,188 @@
+"""What Caffe load rules work with: a layer as a ForeignNode with the schema's defaults, its weights, and the net."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from convcore.errors import BadFileError, UnsupportedError
+from convcore.ir.builder import Builder
+from convcore.ir.dims import DimLike
+from convcore.ir.graph import Origin, Value
+from convcore.ir.tensors import Tensor
+from convcore.rules import MISSING, ForeignNode, LoadContext
+
+from .files import Layer, Message, Net
+from .fillers import fill
+from .params import params_of
+
+__all__ = ["UNKNOWN_SHAPE", "CaffeContext", "CaffeNode", "canonical"]
+
+UNKNOWN_SHAPE = "unknown_shape"
+
+
+class CaffeNode(ForeignNode):
+    """One layer. Attributes are the given fields of the parameter messages its type reads, by field name; fields of no
+    schema too, so that nobody drops them. :meth:`attr` gives an absent one Caffe's default.
+    """
+
+    layer: Layer
+    index: int
+
+    def __init__(self, layer: Layer, index: int, inputs: Sequence[Value], name: str) -> None:
+        self.layer, self.index = layer, index
+        self.messages = [layer.params[p] for p in params_of(layer.type) if p in layer.params]
+        attrs: dict[str, Any] = {}
+        for m in self.messages:
+            attrs.update(m.fields() if m.known else ())
+            attrs.update(m.unknown)
+        attrs.update(layer.unknown)
+        super().__init__(layer.type, name, inputs, attrs, outputs=layer.tops, origin=Origin("caffe", name, layer.type), extra=layer)
+
+    def attr(self, name: str, default: Any = MISSING) -> Any:
+        """A field's value, else ``default``, else Caffe's default (None where it has none, [] for a repeated field)."""
+        self._read.add(name)
+        if name in self.attrs:
+            return self.attrs[name]
+        if default is not MISSING:
+            return default
+        for param in params_of(self.type):
+            try:
+                message = self.layer.param(param)
+            except KeyError:
+                continue
+            if message.known and name in message.schema.by_name:
+                try:
+                    return message.get(name)
+                except UnsupportedError as e:  # forks disagree about the default
+                    p = e.problems[0]
+                    raise self.refuse(p.why, p.hint, p.code) from None
+        raise self.refuse(f"has no field {name!r}", code="missing_attribute")
+
+    def invalid(self, why: str) -> BadFileError:
+        """The error to raise where Caffe itself refuses the layer."""
+        return BadFileError(f"layer {self.name!r} ({self.type}): {why}")
+
+    @property
+    def x(self) -> Value:
+        """The first bottom."""
+        v = self.inputs[0]
+        if v is None:
+            raise self.invalid("has no bottom")
+        return v
+
+    def shape(self, i: int = 0) -> tuple[DimLike | None, ...]:
+        """The shape of a bottom; its rank is known."""
+        v = self.inputs[i]
+        if v is None or v.shape is None:
+            raise self.refuse("the shape of its bottom is not known", "give input_shapes", UNKNOWN_SHAPE)
+        return v.shape
+
+    def sizes(self, i: int = 0) -> tuple[DimLike, ...]:
+        """The shape of a bottom with every size known, if only by name."""
+        out = []
+        for axis, d in enumerate(self.shape(i)):
+            if d is None:
+                raise self.refuse(f"the size of axis {axis} of bottom {i} is not known", "give input_shapes", UNKNOWN_SHAPE)
+            out.append(d)
+        return tuple(out)
+
+    def integers(self, sizes: Sequence[DimLike | None], what: str) -> tuple[int, ...]:
+        """Sizes that must be fixed numbers here."""
+        out = []
+        for d in sizes:
+            if not isinstance(d, int):
+                raise self.refuse(f"{what} must be fixed numbers, not {d}", "give input_shapes with numbers", UNKNOWN_SHAPE)
+            out.append(d)
+        return tuple(out)
+
+    def axis(self, name: str = "axis", i: int = 0, *, extra: int = 0) -> int:
+        """An axis field as 0..rank-1 (``Blob::CanonicalAxisIndex``); ``extra`` allows so many positions after the last."""
+        rank = len(self.shape(i))
+        return canonical(self, self.attr(name), rank, name, extra)
+
+
+def canonical(node: CaffeNode, axis: int, rank: int, what: str = "axis", extra: int = 0) -> int:
+    if not -rank <= axis < rank + extra:
+        raise node.invalid(f"{what} {axis} is out of range for a bottom of {rank} axes")
+    return axis + rank if axis < 0 else axis
+
+
+class CaffeContext(LoadContext):
+    """``g`` in Caffe rules. ``init`` says whether layers without weights are filled (``--init-weights``)."""
+
+    def __init__(self, builder: Builder, net: Net, options: Mapping[str, Any]) -> None:
+        super().__init__(builder)
+        self.net, self.options = net, options
+        self.init = bool(options.get("init_weights"))
+        self.notes: list[str] = list(net.notes)
+        self.given: dict[str, tuple[Any, ...]] = {}
+        self.inputs: dict[str, Value] = {}
+        self.owned: dict[int, list[Value]] = {}
+        self.transforms: dict[str, dict[str, Any]] = {}
+        self._values: dict[Any, Value] = {}
+        self._tensors: dict[Any, Tensor] = {}
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    # ---- weights
+    def count(self, node: CaffeNode, *allowed: int) -> int:
+        """How many blobs the layer has; Caffe refuses any other number than the layer makes itself."""
+        held = len(node.layer.blobs)
+        if not held and self.init:
+            return allowed[0]
+        if held not in allowed:
+            raise node.invalid(f"has {held} weight blobs, the layer takes {' or '.join(map(str, allowed))}")
+        return held
+
+    def tensor(self, node: CaffeNode, i: int, shape: Sequence[int], filler: str = "", constant: float = 0.0) -> Tensor:
+        """Blob ``i`` in the shape the layer wants; with ``--init-weights`` and no weights what its filler makes.
+
+        ``filler`` is the field holding the FillerParameter, ``constant`` the value when it is not given.
+        """
+        layer = node.layer
+        want = tuple(shape)
+        if layer.blobs or not self.init:
+            home = self._home(node, i)
+            found = self._tensors.get((home, want))
+            if found is None:
+                found = self._tensors[home, want] = layer.blob(i, want)
+            return found
+        home = self._home(node, i)
+        made = self._tensors.get(home)
+        if made is None:
+            message = node.attr(filler) if filler and filler in node.attrs else None
+            made = self._tensors[home] = fill(message, want, constant, f"{node.name}/{i}", node)
+        return made.reshape(want)
+
+    def _home(self, node: CaffeNode, i: int) -> tuple[int, int]:
+        owner = node.layer.shared.get(i)
+        return (owner.layer_index, owner.blob_index) if owner else (node.index, i)
+
+    def weight_of(
+        self, node: CaffeNode, i: int, name: str, shape: Sequence[int], *, filler: str = "", constant: float = 0.0,
+        key: Any = None, make: Callable[[Tensor], Tensor] | None = None, trainable: bool = True,
+    ) -> Value:  # fmt: skip
+        """Blob ``i`` as a graph weight, once per parameter, shape and ``key``; ``make`` changes its form (reshape, transpose)."""
+        tensor = self.tensor(node, i, shape, filler, constant)
+        specs = node.layer.param_specs
+        if i < len(specs) and specs[i].lr_mult == 0:
+            trainable = False
+        return self.derived(node, (self._home(node, i), tuple(shape), key), name, make(tensor) if make else tensor, trainable)
+
+    def derived(self, node: CaffeNode, key: Any, name: str, tensor: Tensor, trainable: bool = True) -> Value:
+        """A graph weight named ``<layer>/<name>``, once per ``key``."""
+        found = self._values.get(key)
+        if found is None:
+            full = f"{node.name}/{name}"
+            found = self._values[key] = self.b.weight(tensor, full, trainable=trainable, source=full)
+        own = self.owned.setdefault(node.index, [])
+        if not any(v is found for v in own):
+            own.append(found)
+        return found
+
+    # ---- values
+    def scalar(self, x: Value, value: float) -> Value:
+        return self.b.like(x, value)

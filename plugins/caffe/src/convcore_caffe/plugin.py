@@ -1,0 +1,78 @@
+"""What convcore finds of this plugin: hooks only; everything heavy is named by a string."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from convcore.hookspecs import Framework, Identified, Option, hookimpl
+
+CONVCORE_API = (1, 0)
+
+
+@hookimpl
+def convcore_frameworks() -> Sequence[Framework]:
+    """Caffe: BVLC's layers and those of well-known forks."""
+    return [
+        Framework(
+            "caffe",
+            title="Caffe",
+            distribution="convcore-caffe",
+            suffixes=(".prototxt", ".caffemodel"),
+            load="convcore_caffe.load:load",
+            rules="convcore_caffe.rules:RULES",
+            default_suffix=".prototxt",
+        )
+    ]
+
+
+@hookimpl
+def convcore_identify(source: Any) -> Identified | None:
+    """A net definition or weights, by content; else the suffix."""
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    path = os.fsdecode(os.fspath(source))
+    lower = path.lower()
+    named = lower.endswith((".prototxt", ".caffemodel", ".caffemodel.h5"))
+    if os.path.isfile(path) and not lower.endswith((".onnx", ".keras", ".pt", ".pth", ".pt2", ".safetensors", ".json")):
+        from convcore.errors import BadFileError
+
+        from .files.sniff import sniff
+
+        try:
+            kind = sniff(path)
+        except BadFileError:
+            return Identified("caffe", 20, "the suffix") if named else None
+        if kind == "prototxt":
+            return Identified("caffe", 95 if named else 70, "the fields of a NetParameter")
+        if kind == "caffemodel":
+            return Identified("caffe", 95 if named else 60, "the wire format of a NetParameter")
+    return Identified("caffe", 50, "the suffix") if named else None
+
+
+@hookimpl
+def convcore_options(framework: str) -> Sequence[Option]:
+    """Options of the loader."""
+    if framework != "caffe":
+        return []
+    return [
+        Option("phase", "caffe", "load", str, "TEST", "the state include and exclude rules are tested against", ("TEST", "TRAIN")),
+        Option("level", "caffe", "load", int, 0, "level of that state"),
+        Option("stages", "caffe", "load", str, "", "stages of that state, separated by commas"),
+        Option("init_weights", "caffe", "load", bool, False, "fill layers without weights by their fillers (seeded), as training starts"),
+        Option(
+            "losses", "caffe", "load", str, "auto",
+            "loss and accuracy layers: deploy (their inference form, or dropped), compute (their values), or auto: compute where "
+            "their labels are Input layers, deploy where they come from data layers",
+            choices=("auto", "deploy", "compute"),
+        ),
+        Option(
+            "preprocessing", "caffe", "load", str, "keep",
+            "transform_param, mean and scale: keep (as metadata) or apply (as operations on the input)", choices=("keep", "apply"),
+        ),
+        Option("mean_file", "caffe", "load", str, None, "mean image (.binaryproto) subtracted from the input"),
+        Option("mean_values", "caffe", "load", str, None, "mean per channel subtracted from the input, e.g. 104,117,123"),
+        Option("input_scale", "caffe", "load", float, None, "factor the input is multiplied by after the mean is subtracted"),
+        Option("labels", "caffe", "load", str, None, "text file with one class name per line, kept as metadata"),
+    ]  # fmt: skip

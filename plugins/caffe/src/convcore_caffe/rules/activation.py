@@ -1,0 +1,112 @@
+"""Activation functions, Softmax and PReLU."""
+
+from __future__ import annotations
+
+import math
+
+from convcore.ir.graph import Value
+from convcore.rules import MISSING, A
+
+from ..context import CaffeContext, CaffeNode
+from .base import RULES
+
+RULES.op("ReLU", "relu", "bottom=x", when={"negative_slope": {MISSING, 0.0}})
+RULES.op("ReLU", "leaky_relu", "bottom=x", alpha=A("negative_slope", 0.0), doc="max(x, 0) + slope * min(x, 0)")
+RULES.op("Sigmoid", "sigmoid", "bottom=x")
+RULES.op("TanH", "tanh", "bottom=x")
+RULES.op("BNLL", "softplus", "bottom=x")
+RULES.op("ELU", "elu", "bottom=x", alpha=A("alpha", 1.0))
+RULES.op("Swish", "silu", "bottom=x", when={"beta": {MISSING, 1.0}})
+RULES.op("Swish", "swish", "bottom=x", beta=A("beta", 1.0))
+RULES.op("Clip", "clip", "bottom=x", min=A("min"), max=A("max"))
+RULES.op("Threshold", "threshold", "bottom=x", value=A("threshold", 0.0))
+RULES.op("HardSigmoid", "hard_sigmoid", "bottom=x", alpha=A("alpha", 0.2), beta=A("beta", 0.5))
+RULES.op("HardSwish", "hard_swish", "bottom=x", direction="load")
+RULES.op("Mish", "mish", "bottom=x", direction="load")
+
+
+@RULES.load("Softmax", ops=("softmax",))
+def softmax(g: CaffeContext, node: CaffeNode) -> Value:
+    """Along one axis (default 1), whatever the rank."""
+    return g.b.softmax(node.x, axis=node.axis())
+
+
+@RULES.load("ReLU6", ops=("clip", "leaky_relu"))
+def relu6(g: CaffeContext, node: CaffeNode) -> Value:
+    """min(max(x, 0) + slope * min(x, 0), threshold)."""
+    slope, top = node.attr("negative_slope", 0.0), node.attr("threshold", 6.0)
+    if slope == 0:
+        return g.b.clip(node.x, min=0.0, max=top)
+    return g.b.clip(g.b.leaky_relu(node.x, alpha=slope), min=None, max=top)
+
+
+@RULES.load("SeLu", "SELU", ops=("selu",))
+def selu(g: CaffeContext, node: CaffeNode) -> Value:
+    """Forks' SeLU with the constants of Klambauer et al. 2017; with others of its own it is refused."""
+    return g.b.selu(node.x)
+
+
+@RULES.load("PReLU", ops=("prelu",))
+def prelu(g: CaffeContext, node: CaffeNode) -> Value:
+    """max(x, 0) + slope * min(x, 0); one slope per element of axis 1, or one for all."""
+    shape = node.shape()
+    if len(shape) < 2:
+        raise node.invalid(f"the bottom has {len(shape)} axes, must have at least 2")
+    g.count(node, 1)
+    trailing = (1,) * (len(shape) - 2)
+    if node.attr("channel_shared"):
+        slope = g.weight_of(node, 0, "slope", (), filler="filler", constant=0.25)
+    else:
+        (channels,) = node.integers(shape[1:2], "channels")
+        slope = g.weight_of(
+            node, 0, "slope", (channels,), filler="filler", constant=0.25, key=len(trailing),
+            make=lambda t: t.reshape((channels, *trailing)),
+        )  # fmt: skip
+    return g.b.prelu(node.x, slope)
+
+
+# ---- functions with scale and shift
+
+
+def _affine(g: CaffeContext, x: Value, scale: float, shift: float) -> Value:
+    if scale != 1:
+        x = g.b.mul(x, g.scalar(x, scale))
+    return g.b.add(x, g.scalar(x, shift)) if shift != 0 else x
+
+
+@RULES.load("Power", ops=("pow", "mul", "add", "square", "fill", "identity"))
+def power(g: CaffeContext, node: CaffeNode) -> Value:
+    """(shift + scale * x)^power; where scale * power is 0 a constant, whatever x is."""
+    p, scale, shift = node.attr("power"), node.attr("scale"), node.attr("shift")
+    x = node.x
+    if p * scale == 0:
+        value = 1.0 if p == 0 else math.pow(shift, p) if shift > 0 or p == int(p) and shift != 0 else (0.0 if shift == 0 and p > 0 else math.nan)
+        if shift == 0 and p < 0:
+            value = math.inf
+        return g.b.fill(shape=node.sizes(), value=value, dtype=x.dtype)
+    y = _affine(g, x, scale, shift)
+    if p == 2:
+        y = g.b.square(y)
+    elif p != 1:
+        y = g.b.pow(y, g.scalar(y, p))
+    return y
+
+
+@RULES.load("Exp", ops=("exp", "mul", "add"))
+def exp(g: CaffeContext, node: CaffeNode) -> Value:
+    """base^(shift + scale * x), base -1 meaning e, computed as Caffe does: exp(inner * x) * outer."""
+    base, scale, shift = node.attr("base"), node.attr("scale"), node.attr("shift")
+    log_base = 1.0 if base == -1 else math.log(base)
+    y = g.b.exp(_affine(g, node.x, log_base * scale, 0.0))
+    outer = 1.0 if shift == 0 else math.exp(shift) if base == -1 else math.pow(base, shift)
+    return _affine(g, y, outer, 0.0)
+
+
+@RULES.load("Log", ops=("log", "mul", "add"))
+def log(g: CaffeContext, node: CaffeNode) -> Value:
+    """log(shift + scale * x) to a base, -1 meaning e."""
+    base, scale, shift = node.attr("base"), node.attr("scale"), node.attr("shift")
+    if base == 1:
+        raise node.invalid("base 1 has no logarithm")
+    y = g.b.log(_affine(g, node.x, scale, shift))
+    return y if base == -1 else _affine(g, y, 1 / math.log(base), 0.0)

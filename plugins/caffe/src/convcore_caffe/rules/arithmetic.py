@@ -1,0 +1,100 @@
+"""Elementwise arithmetic over one or several blobs, and layers that pass their bottom on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from convcore.ir.graph import Value
+
+from ..context import CaffeContext, CaffeNode
+from .base import RULES
+
+RULES.op("AbsVal", "abs", "bottom=x")
+
+
+def equal_shapes(node: CaffeNode, what: str = "every bottom") -> None:
+    """Caffe's CHECK that all bottoms have one shape: nothing broadcasts."""
+    first = node.shape(0)
+    for i in range(1, len(node.inputs)):
+        other = node.shape(i)
+        if len(first) != len(other) or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(first, other)):
+            raise node.invalid(f"{what} must have one shape: bottom 0 is {_text(first)}, bottom {i} is {_text(other)}")
+
+
+def _text(shape: Sequence[object]) -> str:
+    return "(" + ", ".join(map(str, shape)) + ")"
+
+
+@RULES.load("Eltwise", ops=("add", "sub", "mul", "maximum", "neg"))
+def eltwise(g: CaffeContext, node: CaffeNode) -> Value:
+    """Sum with coefficients, product or maximum of bottoms of one shape.
+
+    In place Caffe clears the top, which is bottom 0, before it sums or compares: bottom 0 is lost (eltwise_layer.cpp).
+    """
+    equal_shapes(node)
+    operation, coeffs = node.attr("operation"), list(node.attr("coeff")) or [1.0] * len(node.inputs)
+    xs = [v for v in node.inputs if v is not None]
+    if operation == "PROD":
+        y = xs[0]
+        for v in xs[1:]:
+            y = g.b.mul(y, v)
+        return y
+    if node.layer.is_inplace():
+        g.note(f"layer {node.name!r} ({node.type} {operation}) works in place: Caffe overwrites its first bottom before it is read")
+        xs, coeffs = xs[1:], coeffs[1:]
+    if operation == "MAX":
+        y = xs[0]
+        for v in xs[1:]:
+            y = g.b.maximum(y, v)
+        return y
+    total: Value | None = None
+    for v, c in zip(xs, coeffs, strict=True):
+        if total is not None and c == -1:
+            total = g.b.sub(total, v)
+            continue
+        term = v if c == 1 else g.b.neg(v) if c == -1 else g.b.mul(v, g.scalar(v, c))
+        total = term if total is None else g.b.add(total, term)
+    if total is None:
+        raise node.invalid("has nothing to sum")
+    return total
+
+
+@RULES.load("Axpy", ops=("mul", "add"))
+def axpy(g: CaffeContext, node: CaffeNode) -> Value:
+    """a * x + y with one factor per sample and channel (SENet): a is (N, C) or (N, C, 1, 1)."""
+    if len(node.inputs) != 3:
+        raise node.invalid(f"takes 3 bottoms, {len(node.inputs)} given")
+    a, x, y = node.inputs
+    factor, shape = node.sizes(0), node.shape(1)
+    if len(factor) < 2 or any(d != 1 for d in factor[2:]) or len(shape) < 2:
+        raise node.invalid(f"the factor is {_text(factor)}, must be one number per sample and channel of {_text(shape)}")
+    want = (*factor[:2], *(1,) * (len(shape) - 2))
+    if want != factor:
+        a = g.b.reshape(a, shape=want)
+    return g.b.add(g.b.mul(x, a), y)
+
+
+@RULES.load("Dropout", ops=("identity",))
+def dropout(g: CaffeContext, node: CaffeNode) -> Value:
+    """Nothing at inference: Caffe scales while it trains. Forks that scale at inference instead are refused."""
+    if node.layer.phase == "TRAIN":
+        raise node.refuse("drops at random: its phase is TRAIN", "remove phase: TRAIN from the layer", "training_phase")
+    if not node.attr("scale_train", True):
+        ratio = node.attr("dropout_ratio")
+        return g.b.mul(node.x, g.scalar(node.x, 1.0 - ratio))
+    if node.attr("sample_weights_test", False):
+        raise node.refuse("drops at random when testing (sample_weights_test)", code="random")
+    return node.x
+
+
+@RULES.load("Split", ops=("identity",))
+def split(g: CaffeContext, node: CaffeNode) -> list[Value]:
+    """Copies."""
+    return [node.x] * len(node.outputs)
+
+
+@RULES.load("Silence", "HDF5Output", ops=())
+def nothing(g: CaffeContext, node: CaffeNode) -> list[Value]:
+    """No tops."""
+    node.ignore("file_name")
+    return []

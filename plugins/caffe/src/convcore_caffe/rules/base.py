@@ -1,0 +1,16 @@
+"""The rule set of Caffe, and the fields no rule needs."""
+
+from __future__ import annotations
+
+from convcore.rules import RuleSet
+
+__all__ = ["RULES"]
+
+RULES = RuleSet("caffe", "convcore-caffe")
+"""Caffe layers by type name."""
+
+# How weights start, which implementation runs, and what only training uses: nothing of it changes inference.
+RULES.ignore(
+    "weight_filler", "bias_filler", "filler", "scale_filler", "slope_filler", "shift_filler", "engine", "debug_info",
+    "force_nd_im2col", "stable_prod_grad", "moving_average_fraction", "momentum", "frozen", "dropout_ratio", "do_all_reduce",
+)  # fmt: skip

@@ -1,0 +1,136 @@
+"""Convolutions over any number of spatial axes, plain and transposed, and Im2col."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from convcore.ir.dims import DimLike, product
+from convcore.ir.graph import Value
+
+from ..context import CaffeContext, CaffeNode
+from .base import RULES
+
+__all__ = ["spatial"]
+
+
+def spatial(node: CaffeNode, name: str, n: int, default: int | None) -> tuple[int, ...]:
+    """A repeated field as one number per spatial axis: given once for all or once each, or as ``*_h`` and ``*_w`` (2-D)."""
+    short = name.removesuffix("_size")
+    pair = (f"{short}_h", f"{short}_w")
+    if name != "dilation" and any(p in node.attrs for p in pair):
+        if n != 2:
+            raise node.invalid(f"{pair[0]} and {pair[1]} are for 2 spatial axes, the bottom has {n}")
+        node.ignore(name)
+        return tuple(0 if v is None else v for v in (node.attr(p) for p in pair))
+    node.ignore(*pair)
+    values = tuple(node.attr(name))
+    if not values:
+        if default is None and n:
+            raise node.invalid(f"{name} is not given")
+        return (0 if default is None else default,) * n
+    if len(values) not in (1, n):
+        raise node.invalid(f"{name} is given {len(values)} times for {n} spatial axes; give it once, or once per axis")
+    return values * n if len(values) == 1 else values
+
+
+class _Geometry:
+    """What the convolution_param says for a bottom: where channels are, and the window per spatial axis."""
+
+    def __init__(self, node: CaffeNode) -> None:
+        self.shape = node.sizes()
+        self.axis = node.axis()
+        n = len(self.shape) - self.axis - 1
+        self.n = n
+        self.kernel = spatial(node, "kernel_size", n, None)
+        self.strides = spatial(node, "stride", n, 1)
+        self.pads = spatial(node, "pad", n, 0)
+        self.dilations = spatial(node, "dilation", n, 1)
+        for name, values in (("kernel_size", self.kernel), ("stride", self.strides)):
+            if any(v < 1 for v in values):
+                raise node.invalid(f"{name} must be positive: {list(values)}")
+        (self.channels,) = node.integers(self.shape[self.axis : self.axis + 1], "channels")
+
+    def window(self) -> dict[str, Any]:
+        return {"strides": self.strides, "dilations": self.dilations, "pads": tuple((p, p) for p in self.pads)}
+
+    def groups(self, node: CaffeNode, out: int) -> int:
+        group = int(node.attr("group"))
+        if node.type in ("ConvolutionDepthwise", "DepthwiseConvolution") and "group" not in node.attrs:
+            group = self.channels
+        if self.channels % group:
+            raise node.invalid(f"{self.channels} input channels are no multiple of group {group}")
+        if out % group:
+            raise node.invalid(f"num_output {out} is no multiple of group {group}")
+        return group
+
+
+def _batched(g: CaffeContext, x: Value, shape: Sequence[DimLike], axis: int) -> Value:
+    """All axes before the channels as one batch axis."""
+    if axis == 1:
+        return x
+    y: Value = g.b.reshape(x, shape=(product(shape[:axis]), *shape[axis:]))
+    return y
+
+
+def _unbatched(g: CaffeContext, y: Value, shape: Sequence[DimLike], axis: int) -> Value:
+    if axis == 1:
+        return y
+    if y.shape is None:
+        return y
+    z: Value = g.b.reshape(y, shape=(*shape[:axis], *y.shape[1:]))
+    return z
+
+
+def _apply(g: CaffeContext, node: CaffeNode, transposed: bool) -> list[Value]:
+    geometry = _Geometry(node)
+    for i in range(1, len(node.inputs)):
+        other = node.sizes(i)
+        if len(other) != len(geometry.shape) or other[geometry.axis :] != geometry.shape[geometry.axis :]:
+            raise node.invalid(f"all bottoms must have one shape, bottom {i} has {list(map(str, other))}")
+    out, bias = int(node.attr("num_output")), bool(node.attr("bias_term"))
+    groups = geometry.groups(node, out)
+    g.count(node, 2 if bias else 1)
+    first, second = (geometry.channels, out // groups) if transposed else (out, geometry.channels // groups)
+    w = g.weight_of(node, 0, "weight", (first, second, *geometry.kernel), filler="weight_filler")
+    b = g.weight_of(node, 1, "bias", (out,), filler="bias_filler") if bias else None
+    if transposed and not geometry.n:
+        raise node.refuse("has no spatial axes")
+    results = []
+    for v in node.inputs:
+        if v is None:
+            continue
+        x = _batched(g, v, geometry.shape, geometry.axis)
+        if transposed:
+            y = g.b.conv_transpose(x, w, b, groups=groups, **geometry.window())
+        elif not geometry.n and groups == 1:
+            y = g.b.linear(x, w, b)
+        else:
+            y = g.b.conv(x, w, b, groups=groups, **geometry.window())
+        results.append(_unbatched(g, y, geometry.shape, geometry.axis))
+    return results
+
+
+@RULES.load("Convolution", "ConvolutionDepthwise", "DepthwiseConvolution", ops=("conv", "linear", "reshape"))
+def convolution(g: CaffeContext, node: CaffeNode) -> list[Value]:
+    """Output sizes round down. Without spatial axes a matrix product; axes before ``axis`` are all batch."""
+    return _apply(g, node, False)
+
+
+@RULES.load("Deconvolution", ops=("conv_transpose", "reshape"))
+def deconvolution(g: CaffeContext, node: CaffeNode) -> list[Value]:
+    """Transposed convolution, weight (in, out / group, *kernel); dilation counts."""
+    return _apply(g, node, True)
+
+
+@RULES.load("Im2col", ops=("im2col", "reshape"))
+def im2col(g: CaffeContext, node: CaffeNode) -> Value:
+    """Patches as channels, C varying slowest."""
+    node.ignore("num_output", "bias_term", "group")
+    geometry = _Geometry(node)
+    if math.prod(geometry.kernel) < 1 or not geometry.n:
+        raise node.invalid("needs spatial axes")
+    x = _batched(g, node.x, geometry.shape, geometry.axis)
+    y = g.b.im2col(x, kernel=geometry.kernel, **geometry.window())
+    return _unbatched(g, y, geometry.shape, geometry.axis)

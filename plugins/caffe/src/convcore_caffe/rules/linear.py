@@ -1,0 +1,39 @@
+"""InnerProduct and Embed."""
+
+from __future__ import annotations
+
+from convcore.ir.dims import product
+from convcore.ir.graph import Value
+
+from ..context import CaffeContext, CaffeNode
+from .base import RULES
+
+
+@RULES.load("InnerProduct", ops=("linear", "reshape"))
+def inner_product(g: CaffeContext, node: CaffeNode) -> Value:
+    """All axes from ``axis`` on flattened (C, H, W in this order), times the weight; axes before it stay."""
+    shape, axis = node.sizes(), node.axis()
+    out, bias = int(node.attr("num_output")), bool(node.attr("bias_term"))
+    (k,) = node.integers((product(shape[axis:]),), "the flattened axes")
+    g.count(node, 2 if bias else 1)
+    if node.attr("transpose"):
+        w = g.weight_of(node, 0, "weight", (k, out), filler="weight_filler", key="transposed", make=lambda t: t.transpose((1, 0)))
+    else:
+        w = g.weight_of(node, 0, "weight", (out, k), filler="weight_filler")
+    b = g.weight_of(node, 1, "bias", (out,), filler="bias_filler") if bias else None
+    lead = shape[:axis]
+    x, flat = node.x, (*lead, k) if lead else (1, k)
+    if flat != shape:
+        x = g.b.reshape(x, shape=flat)
+    y: Value = g.b.linear(x, w, b)
+    return y if lead else g.b.reshape(y, shape=(out,))
+
+
+@RULES.load("Embed", ops=("embedding", "cast", "add"))
+def embed(g: CaffeContext, node: CaffeNode) -> Value:
+    """Rows of the weight (input_dim, num_output) by index, which is a truncated float."""
+    out, rows, bias = int(node.attr("num_output")), int(node.attr("input_dim")), bool(node.attr("bias_term"))
+    g.count(node, 2 if bias else 1)
+    table = g.weight_of(node, 0, "weight", (rows, out), filler="weight_filler")
+    y = g.b.embedding(g.b.cast(node.x, to="int64"), table)
+    return g.b.add(y, g.weight_of(node, 1, "bias", (out,), filler="bias_filler")) if bias else y

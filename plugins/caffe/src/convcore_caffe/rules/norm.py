@@ -1,0 +1,199 @@
+"""Normalisation: BatchNorm and Scale, Bias, LRN, MVN, SSD's Normalize, the BN of forks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from convcore.ir.dims import DimLike
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Value
+from convcore.ir.tensors import LazyTensor, Tensor
+
+from ..context import CaffeContext, CaffeNode
+from .base import RULES
+
+
+@RULES.load("BatchNorm", ops=("batch_norm", "mean_variance_norm"))
+def batch_norm(g: CaffeContext, node: CaffeNode) -> Value:
+    """(x - mean / factor) / sqrt(variance / factor + eps); factor 0 makes mean and variance 0 (batch_norm_layer.cpp).
+
+    With use_global_stats false (the default where the layer's phase is TRAIN) the batch's own biased moments.
+    """
+    shape = node.shape()
+    eps = node.attr("eps")
+    if node.attr("scale_bias") or node.attr("use_alpha_beta"):
+        raise node.refuse("has scale and bias of its own (NVCaffe, Intel Caffe), in an order convcore is not certain of")
+    stored = node.attr("use_global_stats")
+    if stored is None:
+        stored = node.layer.phase == "TEST"
+    if len(shape) < 2:
+        raise node.refuse("normalises a blob of one axis", code="unsupported_shape")
+    if not stored:
+        axes = tuple(i for i in range(len(shape)) if i != 1)
+        g.note(f"layer {node.name!r} (BatchNorm) normalises by the moments of the batch: use_global_stats is false")
+        return g.b.mean_variance_norm(node.x, axes=axes, epsilon=eps, epsilon_on="var")
+    (channels,) = node.integers(shape[1:2], "channels")
+    g.count(node, 3)
+    factor = g.tensor(node, 2, (1,))
+    mean, var = (_statistic(g, node, i, name, channels, factor) for i, name in ((0, "mean"), (1, "variance")))
+    return g.b.batch_norm(node.x, None, None, mean, var, epsilon=eps, axis=1)
+
+
+def _statistic(g: CaffeContext, node: CaffeNode, i: int, name: str, channels: int, factor: Tensor) -> Value:
+    stored = g.tensor(node, i, (channels,))
+
+    def value() -> Any:
+        f = np.float32(factor.numpy().reshape(-1)[0])
+        inverse = np.float32(0) if f == 0 else np.float32(1) / f
+        return np.asarray(stored.numpy() * inverse, np.float32)
+
+    key = (g._home(node, i), "statistic", g._home(node, 2))
+    return g.derived(node, key, name, LazyTensor(value, DType.FLOAT32, (channels,)), trainable=False)
+
+
+# ---- Scale and Bias: a blob or bottom over the axes [axis, axis + num_axes)
+
+
+def _span(node: CaffeNode) -> tuple[tuple[int, ...], int]:
+    """The shape the layer's own blob has, and how many axes of the bottom follow it."""
+    shape, num = node.shape(), int(node.attr("num_axes"))
+    if num == 0:
+        node.ignore("axis")
+        return (), 0
+    axis = node.axis()
+    if num == -1:
+        num = len(shape) - axis
+    if axis + num > len(shape):
+        raise node.invalid(f"its blob's {num} axes from axis {axis} on extend past the bottom's {len(shape)}")
+    return node.integers(shape[axis : axis + num], "the axes of its blob"), len(shape) - axis - num
+
+
+def _own(g: CaffeContext, node: CaffeNode, i: int, name: str, span: tuple[tuple[int, ...], int], filler: str, constant: float) -> Value:
+    shape, after = span
+    wide = (*shape, *(1,) * after) if shape else ()
+    return g.weight_of(node, i, name, shape, filler=filler, constant=constant, key=after, make=lambda t: t.reshape(wide))
+
+
+def _beside(g: CaffeContext, node: CaffeNode) -> tuple[Value, tuple[DimLike | None, ...], int]:
+    """The second bottom, laid over the first from ``axis`` on; sizes must be equal, 1 does not broadcast in BVLC Caffe."""
+    shape, other = node.shape(0), node.shape(1)
+    v = node.inputs[1]
+    node.ignore("num_axes", "filler")
+    if v is None:
+        raise node.invalid("has no second bottom")
+    if not other:
+        node.ignore("axis")
+        return v, (), 0
+    axis = node.axis()
+    if axis + len(other) > len(shape):
+        raise node.invalid(f"the second bottom's {len(other)} axes from axis {axis} on extend past the first's {len(shape)}")
+    for i, (a, b) in enumerate(zip(shape[axis:], other, strict=False)):
+        if isinstance(a, int) and isinstance(b, int) and a != b:
+            raise node.invalid(f"axis {axis + i} of the first bottom has {a} elements, axis {i} of the second {b}; they must be equal")
+    after = len(shape) - axis - len(other)
+    if after:
+        rank = len(other)
+        v = g.b.unsqueeze(v, axes=tuple(range(rank, rank + after)))
+    return v, other, after
+
+
+@RULES.load("Scale", ops=("mul", "add", "unsqueeze"))
+def scale(g: CaffeContext, node: CaffeNode) -> Value:
+    """Times a blob or the second bottom, plus a bias of the same shape if bias_term."""
+    bias = bool(node.attr("bias_term"))
+    if len(node.inputs) == 1:
+        g.count(node, 2 if bias else 1)
+        span = _span(node)
+        y = g.b.mul(node.x, _own(g, node, 0, "scale", span, "filler", 1.0))
+        return g.b.add(y, _own(g, node, 1, "bias", span, "bias_filler", 0.0)) if bias else y
+    g.count(node, 1 if bias else 0)
+    v, shape, after = _beside(g, node)
+    y = g.b.mul(node.x, v)
+    if not bias:
+        return y
+    own = node.integers(shape, "the axes of the second bottom")
+    return g.b.add(y, _own(g, node, 0, "bias", (own, after), "bias_filler", 0.0))
+
+
+@RULES.load("Bias", ops=("add", "unsqueeze"))
+def bias(g: CaffeContext, node: CaffeNode) -> Value:
+    """Plus a blob or the second bottom."""
+    if len(node.inputs) == 1:
+        g.count(node, 1)
+        return g.b.add(node.x, _own(g, node, 0, "bias", _span(node), "filler", 0.0))
+    g.count(node, 0)
+    return g.b.add(node.x, _beside(g, node)[0])
+
+
+# ---- others
+
+
+@RULES.load("LRN", ops=("lrn", "lrn_within"))
+def lrn(g: CaffeContext, node: CaffeNode) -> Value:
+    """Across channels, or within each over size x size (k is then ignored: lrn_layer.cpp takes 1)."""
+    if len(node.shape()) != 4:
+        raise node.invalid(f"the bottom must have 4 axes, it has {len(node.shape())}")
+    size, alpha, beta, k = (node.attr(n) for n in ("local_size", "alpha", "beta", "k"))
+    if node.attr("norm_region") == "WITHIN_CHANNEL":
+        return g.b.lrn_within(node.x, size=size, alpha=alpha, beta=beta)
+    return g.b.lrn(node.x, size=size, alpha=alpha, beta=beta, bias=k, axis=1)
+
+
+@RULES.load("MVN", ops=("mean_variance_norm", "reshape"))
+def mvn(g: CaffeContext, node: CaffeNode) -> Value:
+    """(x - mean) / (sqrt(variance) + eps) per channel or per sample; the result has 4 axes."""
+    shape, x = node.sizes(), node.x
+    if len(shape) > 4:
+        raise node.invalid(f"the bottom has {len(shape)} axes, at most 4 are allowed")
+    if len(shape) < 4:
+        x = g.b.reshape(x, shape=(*shape, *(1,) * (4 - len(shape))))
+    axes = (1, 2, 3) if node.attr("across_channels") else (2, 3)
+    variance = bool(node.attr("normalize_variance"))
+    return g.b.mean_variance_norm(x, axes=axes, epsilon=node.attr("eps"), epsilon_on="std", normalize_variance=variance)
+
+
+@RULES.load("Normalize", ops=("l2_normalize", "mul"))
+def normalize(g: CaffeContext, node: CaffeNode) -> Value:
+    """x / sqrt(sum x^2 + eps) over channels, or over a whole image, times a scale (SSD normalize_layer.cpp)."""
+    shape = node.shape()
+    if len(shape) != 4:
+        raise node.refuse(f"the bottom has {len(shape)} axes, SSD's layer is for 4", code="unsupported_shape")
+    axes = (1, 2, 3) if node.attr("across_spatial") else (1,)
+    g.count(node, 1)
+    y = g.b.l2_normalize(node.x, axes=axes, epsilon=node.attr("eps"), mode="add_square")
+    if node.attr("channel_shared"):
+        return g.b.mul(y, g.weight_of(node, 0, "scale", (), filler="scale_filler", constant=1.0))
+    (channels,) = node.integers(shape[1:2], "channels")
+    factor = g.weight_of(
+        node, 0, "scale", (channels,), filler="scale_filler", constant=1.0, key="channels", make=lambda t: t.reshape((channels, 1, 1))
+    )
+    return g.b.mul(y, factor)
+
+
+@RULES.load("BN", ops=("batch_norm", "mul", "add"))
+def bn(g: CaffeContext, node: CaffeNode) -> Value:
+    """Four blobs: slope, bias, mean, variance (PSPNet). Two: scale and shift, statistics merged in (SegNet, bn_mode INFERENCE)."""
+    shape, layer = node.shape(), node.layer
+    if len(shape) < 2 or not layer.blobs:
+        raise node.refuse("BN is told apart by its weights, and it has none", code="missing_weight")
+    (channels,) = node.integers(shape[1:2], "channels")
+    mode, eps = node.attr("bn_mode", "LEARN"), node.attr("eps")
+    if any(t.size != channels for t in layer.blobs):
+        raise node.invalid(f"its blobs must hold {channels} values each: {[list(t.shape) for t in layer.blobs]}")
+
+    def blob(i: int, name: str, to: Sequence[int], trainable: bool = True) -> Value:
+        stored = tuple(layer.blobs[i].shape)
+        tensor = layer.blobs[i].reshape(tuple(to))
+        return g.derived(node, (g._home(node, i), stored, "bn", tuple(to)), name, tensor, trainable)
+
+    if len(layer.blobs) == 4:
+        scale, shift = blob(0, "scale", (channels,)), blob(1, "bias", (channels,))
+        mean, var = blob(2, "mean", (channels,), False), blob(3, "variance", (channels,), False)
+        return g.b.batch_norm(node.x, scale, shift, mean, var, epsilon=eps, axis=1)
+    if len(layer.blobs) == 2 and mode == "INFERENCE":
+        wide = (channels, *(1,) * (len(shape) - 2))
+        return g.b.add(g.b.mul(node.x, blob(0, "scale", wide)), blob(1, "bias", wide))
+    why = f"a BN with {len(layer.blobs)} blobs and bn_mode {mode} is not one whose meaning is certain"
+    raise node.refuse(why, "4 blobs (PSPNet) and 2 with bn_mode: INFERENCE (SegNet) are known", "ambiguous_layer")

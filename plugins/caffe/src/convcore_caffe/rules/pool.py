@@ -1,0 +1,178 @@
+"""Pooling with Caffe's sizes and divisors, spatial pyramids, unpooling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from convcore.ir.dims import Dim, DimLike, ceil_div
+from convcore.ir.graph import Value
+
+from ..context import CaffeContext, CaffeNode
+from ..files import pooling_rounding
+from .base import RULES
+
+_STOCHASTIC = "pool STOCHASTIC is not implemented on the CPU in Caffe; on the GPU it is random in training"
+
+
+def _pair(node: CaffeNode, name: str, default: int | None) -> tuple[int, int] | None:
+    short = name.removesuffix("_size")
+    h, w = f"{short}_h", f"{short}_w"
+    given = name in node.attrs
+    node.ignore(name, h, w)
+    if h in node.attrs or w in node.attrs:
+        return int(node.attr(h) or 0), int(node.attr(w) or 0)
+    value = node.attr(name) if given else default
+    return None if value is None else (int(value), int(value))
+
+
+def _four_axes(node: CaffeNode) -> tuple[DimLike | None, ...]:
+    shape = node.shape()
+    if len(shape) != 4:
+        raise node.invalid(f"the bottom must have 4 axes (N, C, H, W), it has {len(shape)}")
+    return shape
+
+
+def _windows(
+    node: CaffeNode, sizes: Sequence[DimLike | None], kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], ceil: bool
+) -> tuple[tuple[int, ...], str]:
+    """Kernel and ceil mode that give Caffe's windows (pooling_layer.cpp, Reshape).
+
+    The size is rounded up; if there is any padding, a last window that starts past the input and its first padding is dropped:
+    the "ceil" of PyTorch and ONNX. Without padding nothing is dropped, which differs only when the stride exceeds the kernel.
+    """
+    kernel = list(kernel)
+    exact, empty = True, False
+    for i, n in enumerate(sizes):
+        if n is None or isinstance(n, Dim):
+            exact = False
+            empty = empty or strides[i] > kernel[i]
+            continue
+        room = n + 2 * pads[i] - kernel[i]
+        if room < 0:
+            # Caffe rounds (room / stride) up and adds one: a single window cut to the padded input, or none
+            count = (-(-room // strides[i]) if ceil else int(room / strides[i])) + 1
+            if count < 1:
+                raise node.invalid(f"a kernel of {kernel[i]} does not fit {n} elements with padding {pads[i]}")
+            kernel[i], room = n + 2 * pads[i], 0
+        if room % strides[i]:
+            exact = False
+            last = ceil_div(room, strides[i]) * strides[i]
+            empty = empty or last >= n + pads[i]
+    if not ceil or exact:
+        return tuple(kernel), "floor"
+    return tuple(kernel), "ceil_full" if empty and not any(pads) else "ceil"
+
+
+def _pool(
+    g: CaffeContext, node: CaffeNode, kind: str, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], ceil: bool
+) -> Value:
+    kernel, mode = _windows(node, node.shape()[2:], kernel, strides, pads, ceil)
+    window = {"kernel": tuple(kernel), "strides": tuple(strides), "pads": tuple((p, p) for p in pads), "ceil_mode": mode}
+    if kind == "MAX":
+        y: Value = g.b.max_pool(node.x, **window)
+    else:
+        y = g.b.avg_pool(node.x, count_include_pad=any(pads), **window)
+    return y
+
+
+@RULES.load("Pooling", ops=("max_pool", "avg_pool", "max_pool_with_indices", "mean", "max", "cast"))
+def pooling(g: CaffeContext, node: CaffeNode) -> Value | list[Value]:
+    """Over H and W. The mean counts padding in its divisor, but not what overhangs the padded input."""
+    shape = _four_axes(node)
+    node.ignore("round_mode", "ceil_mode")
+    kind, ceil = node.attr("pool"), pooling_rounding(node.layer) == "CEIL"
+    kernel, strides, pads = _pair(node, "kernel_size", None), _pair(node, "stride", 1), _pair(node, "pad", 0)
+    everything = node.attr("global_pooling")
+    if kind == "STOCHASTIC":
+        raise node.refuse(_STOCHASTIC, code="stochastic_pooling")
+    if everything and len(node.outputs) == 1:
+        reduce = g.b.max if kind == "MAX" else g.b.mean
+        y: Value = reduce(node.x, axes=(2, 3), keepdims=True)
+        return y
+    if everything:
+        kernel = node.integers(shape[2:], "with global_pooling and a mask, H and W")  # type: ignore[assignment]
+    if kernel is None or strides is None or pads is None:
+        raise node.invalid("kernel_size is not given")
+    if len(node.outputs) == 1:
+        return _pool(g, node, kind, kernel, strides, pads, ceil)
+    size, mode = _windows(node, shape[2:], kernel, strides, pads, ceil)
+    if mode == "ceil_full":
+        raise node.refuse("its mask has windows without any element (stride beyond the kernel)", code="empty_window")
+    y, at = g.b.max_pool_with_indices(
+        node.x, kernel=size, strides=strides, pads=tuple((p, p) for p in pads), ceil_mode=mode, index_order="plane"
+    )
+    return [y, g.b.cast(at, to=node.x.dtype)]
+
+
+@RULES.load("SPP", ops=("max_pool", "avg_pool", "reshape", "concat"))
+def spp(g: CaffeContext, node: CaffeNode) -> Value:
+    """A pyramid of poolings into 1, 2, 4, ... bins per axis, flattened and joined; one level keeps its 4 axes."""
+    shape = _four_axes(node)
+    kind, height = node.attr("pool"), int(node.attr("pyramid_height"))
+    if kind == "STOCHASTIC":
+        raise node.refuse(_STOCHASTIC, code="stochastic_pooling")
+    sizes = node.integers(shape[2:], "H and W of a spatial pyramid")
+    (channels,) = node.integers(shape[1:2], "channels")
+    if height > 16:
+        raise node.invalid(f"pyramid_height {height} is more than any input has room for")
+    parts = []
+    for level in range(height):
+        bins = 2**level
+        kernel = [-(-n // bins) for n in sizes]
+        pads = [(k * bins - n + 1) // 2 for k, n in zip(kernel, sizes, strict=True)]
+        if any(p >= k for p, k in zip(pads, kernel, strict=True)):
+            raise node.invalid(f"level {level} pads by {pads}, not less than its windows of {kernel}: the input is too small")
+        y = _pool(g, node, kind, kernel, kernel, pads, True)
+        if height > 1:
+            count = 1
+            for n in y.shape[2:] if y.shape is not None else ():
+                count *= node.integers((n,), "bins")[0]
+            y = g.b.reshape(y, shape=(node.sizes()[0], channels * count))
+        parts.append(y)
+    return parts[0] if height == 1 else g.b.concat(*parts, axis=1)
+
+
+def _unpool(g: CaffeContext, node: CaffeNode, size: Sequence[DimLike]) -> Value:
+    x, mask = node.inputs[0], node.inputs[1]
+    if x is None or mask is None or len(node.shape(1)) != 4:
+        raise node.invalid("takes a bottom and its mask, both with 4 axes")
+    at = g.b.cast(mask, to="int64")
+    y: Value = g.b.max_unpool(x, at, kernel=(1, 1), output_shape=tuple(size), index_order="plane")
+    return y
+
+
+@RULES.load("MaxUnPool", ops=("max_unpool", "cast"))
+def max_unpool(g: CaffeContext, node: CaffeNode) -> Value:
+    """Every element at its place in an output of dst_h x dst_w, zeros elsewhere."""
+    _four_axes(node)
+    if len(node.inputs) != 2:
+        raise node.invalid(f"takes 2 bottoms, {len(node.inputs)} given")
+    return _unpool(g, node, (node.attr("dst_h"), node.attr("dst_w")))
+
+
+@RULES.load("Upsample", ops=("upsample_nearest", "max_unpool", "cast"))
+def upsample(g: CaffeContext, node: CaffeNode) -> Value:
+    """One bottom: every element repeated scale times. Two: unpooling by the second, a Pooling mask (SegNet, ENet)."""
+    _four_axes(node)
+    if len(node.inputs) == 1:
+        scale = node.attr("scale")
+        if scale != int(scale) or scale < 1:
+            raise node.refuse(f"scale {scale} is not a whole number: forks interpolate it differently")
+        return g.b.upsample_nearest(node.x, scales=(int(scale),) * 2)
+    if len(node.inputs) != 2:
+        raise node.invalid(f"takes 1 or 2 bottoms, {len(node.inputs)} given")
+    h, w = node.sizes()[2:]
+    sizes: list[DimLike] = []
+    for n, axis in ((h, "h"), (w, "w")):
+        fixed, pad = node.attr(f"upsample_{axis}"), node.attr(f"pad_out_{axis}")
+        factor = node.attr(f"scale_{axis}", None)
+        if fixed:
+            node.ignore("scale")
+            sizes.append(int(fixed))
+            continue
+        if factor is None:
+            factor = node.attr("scale")
+        else:
+            node.ignore("scale")
+        sizes.append(n * int(factor) - int(bool(pad)))
+    return _unpool(g, node, sizes)

@@ -1,0 +1,62 @@
+"""Reduction and ArgMax."""
+
+from __future__ import annotations
+
+from convcore.ir.dims import product
+from convcore.ir.graph import Value
+
+from ..context import CaffeContext, CaffeNode
+from .base import RULES
+
+_OPERATIONS = {"SUM": "sum", "ASUM": "l1_norm", "SUMSQ": "sum_square", "MEAN": "mean"}
+
+
+@RULES.load("Reduction", ops=("sum", "l1_norm", "sum_square", "mean", "mul"))
+def reduction(g: CaffeContext, node: CaffeNode) -> Value:
+    """Over all axes from ``axis`` on, which go; axis 0 leaves a blob without axes. Times coeff."""
+    rank, coeff = len(node.shape()), node.attr("coeff")
+    axis = node.axis()
+    y = g.b.op(_OPERATIONS[node.attr("operation")], node.x, axes=tuple(range(axis, rank)), keepdims=False)
+    return y if coeff == 1 else g.b.mul(y, g.scalar(y, coeff))
+
+
+@RULES.load("ArgMax", ops=("argmax", "max", "topk", "flip", "sub", "cast", "reshape", "concat"))
+def argmax(g: CaffeContext, node: CaffeNode) -> Value:
+    """Indices of the top_k largest, as floats; of equals the highest index comes first (pairs sorted by std::greater).
+
+    Without axis over everything after the batch: (N, 1, k), with out_max_val (N, 2, k), indices then values. With axis that
+    axis has k elements: indices, or with out_max_val the values alone.
+    """
+    shape, k, values = node.sizes(), int(node.attr("top_k")), bool(node.attr("out_max_val"))
+    x = node.x
+    along = "axis" in node.attrs
+    if along:
+        axis = node.axis()
+    else:
+        axis = 1
+        flat = (shape[0], product(shape[1:]) or 1) if shape else (1, 1)
+        x = x if flat == shape else g.b.reshape(x, shape=flat)
+    size = x.shape[axis] if x.shape is not None else None
+    if isinstance(size, int) and k > size:
+        raise node.invalid(f"top_k {k} is more than the {size} elements")
+    best, at = _largest(g, x, axis, k, values or not along, size)
+    if along:
+        return best if values else g.b.cast(at, to=x.dtype)
+    tail = (1,) * max(0, len(shape) - 3)
+    at = g.b.reshape(g.b.cast(at, to=x.dtype), shape=(shape[0], 1, k, *tail))
+    if not values:
+        return at
+    return g.b.concat(at, g.b.reshape(best, shape=(shape[0], 1, k, *tail)), axis=1)
+
+
+def _largest(g: CaffeContext, x: Value, axis: int, k: int, values: bool, size: object) -> tuple[Value, Value]:
+    if k == 1:
+        best = g.b.max(x, axes=(axis,), keepdims=True) if values else x
+        return best, g.b.argmax(x, axis=axis, keepdims=True, last=True)
+    back = g.b.flip(x, axes=(axis,))  # topk takes the lowest index of equals: of the reversed axis
+    best, index = g.b.topk(back, k=k, axis=axis)
+    if isinstance(size, int):
+        last = g.b.const(size - 1, "int64")
+    else:
+        last = g.b.sub(g.b.dim_value(value=size), g.b.const(1, "int64"))
+    return best, g.b.sub(last, index)

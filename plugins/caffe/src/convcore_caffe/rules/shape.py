@@ -1,0 +1,209 @@
+"""Moving blobs around: Concat, Slice, Reshape, Flatten, Permute, Tile, Crop, Pad and forks' relatives."""
+
+from __future__ import annotations
+
+from convcore.ir.dims import Dim, DimLike, product
+from convcore.ir.graph import Value
+
+from ..context import CaffeContext, CaffeNode, canonical
+from .base import RULES
+
+
+def _text(shape: object) -> str:
+    return "(" + ", ".join(map(str, shape)) + ")"  # type: ignore[call-overload]
+
+
+def _alias(node: CaffeNode, old: str) -> int:
+    """``axis``, or its old unsigned name."""
+    if old in node.attrs:
+        rank = len(node.shape())
+        value = int(node.attr(old))
+        if value >= rank:
+            raise node.invalid(f"{old} {value} is out of range for a bottom of {rank} axes")
+        return value
+    return node.axis()
+
+
+@RULES.load("Concat", ops=("concat",))
+def concat(g: CaffeContext, node: CaffeNode) -> Value:
+    """Along an axis; every other axis must agree."""
+    axis, first = _alias(node, "concat_dim"), node.shape(0)
+    for i in range(1, len(node.inputs)):
+        other = node.shape(i)
+        if len(other) != len(first):
+            raise node.invalid(f"all bottoms need the same number of axes: {_text(first)} and {_text(other)}")
+        for a, (m, n) in enumerate(zip(first, other, strict=True)):
+            if a != axis and isinstance(m, int) and isinstance(n, int) and m != n:
+                raise node.invalid(f"all bottoms must have the same shape except along axis {axis}: {_text(first)} and {_text(other)}")
+    return node.x if len(node.inputs) == 1 else g.b.concat(*node.inputs, axis=axis)
+
+
+@RULES.load("Slice", ops=("split",))
+def slice_(g: CaffeContext, node: CaffeNode) -> list[Value]:
+    """Equal parts, or parts that end at the given points."""
+    axis = _alias(node, "slice_dim")
+    size, parts, points = node.sizes()[axis], len(node.outputs), list(node.attr("slice_point"))
+    if parts == 1:
+        return [node.x]
+    if points:
+        if isinstance(size, int) and points[-1] >= size:
+            raise node.invalid(f"slice_point {points} leaves nothing of {size} elements for the last top")
+        sizes: list[DimLike] = [b - a for a, b in zip([0, *points[:-1]], points, strict=True)]
+        sizes.append(size - points[-1])
+    else:
+        if isinstance(size, int) and size % parts:
+            raise node.invalid(f"{parts} tops do not divide the {size} elements of axis {axis} evenly")
+        if isinstance(size, Dim) and size % parts != 0:
+            raise node.refuse(f"{parts} tops may not divide axis {axis} of size {size} evenly", "give input_shapes with numbers")
+        sizes = [size // parts] * parts
+    return list(g.b.split(node.x, axis=axis, sizes=tuple(sizes)))
+
+
+@RULES.load("Flatten", ops=("reshape",))
+def flatten(g: CaffeContext, node: CaffeNode) -> Value:
+    """Axes axis..end_axis as one."""
+    shape, start, end = node.sizes(), node.axis(), node.axis("end_axis")
+    if end < start:
+        raise node.invalid(f"end_axis {end} comes before axis {start}")
+    return g.b.reshape(node.x, shape=(*shape[:start], product(shape[start : end + 1]), *shape[end + 1 :]))
+
+
+@RULES.load("Reshape", ops=("reshape",))
+def reshape(g: CaffeContext, node: CaffeNode) -> Value:
+    """The axes [axis, axis + num_axes) become ``shape``: 0 copies the bottom's axis, one -1 takes what is left."""
+    shape, dims = node.sizes(), list(node.attr("shape").get("dim"))
+    rank, axis, num = len(shape), int(node.attr("axis")), int(node.attr("num_axes"))
+    start = axis if axis >= 0 else rank + axis + 1
+    if not 0 <= start <= rank:
+        raise node.invalid(f"axis {axis} is out of range for a bottom of {rank} axes")
+    end = rank if num == -1 else start + num
+    if end > rank:
+        raise node.invalid(f"num_axes {num} from axis {start} on goes past the bottom's {rank} axes")
+    middle: list[DimLike] = []
+    for i, d in enumerate(dims):
+        if d == 0 and start + i >= rank:
+            raise node.invalid(f"dim {i} of shape copies axis {start + i}, the bottom has {rank} axes")
+        middle.append(shape[start + i] if d == 0 else int(d))
+    if -1 in dims:
+        known = product([d for d, given in zip(middle, dims, strict=True) if given != -1])
+        total = product(shape[start:end])
+        if known is None or total is None or known == 0:
+            raise node.invalid(f"-1 cannot be inferred in shape {dims} of {_text(shape)}")
+        if isinstance(known, int) and isinstance(total, int) and total % known:
+            raise node.invalid(f"{total} elements do not divide by the other sizes of shape {dims}")
+        middle[dims.index(-1)] = total // known
+    new = (*shape[:start], *middle, *shape[end:])
+    old_count, new_count = product(shape), product(new)
+    if isinstance(old_count, int) and isinstance(new_count, int) and old_count != new_count:
+        raise node.invalid(f"{_text(shape)} has {old_count} elements, {_text(new)} {new_count}")
+    return g.b.reshape(node.x, shape=new)
+
+
+@RULES.load("Permute", ops=("transpose",))
+def permute(g: CaffeContext, node: CaffeNode) -> Value:
+    """Axes in the given order, those left out after them (SSD)."""
+    rank, order = len(node.shape()), [int(a) for a in node.attr("order")]
+    if any(a >= rank for a in order) or len(set(order)) != len(order):
+        raise node.invalid(f"order {order} is no order of {rank} axes")
+    return g.b.transpose(node.x, perm=(*order, *(a for a in range(rank) if a not in order)))
+
+
+@RULES.load("Tile", ops=("tile",))
+def tile(g: CaffeContext, node: CaffeNode) -> Value:
+    """The whole axis repeated."""
+    axis, tiles = node.axis(), int(node.attr("tiles"))
+    repeats = [1] * len(node.shape())
+    repeats[axis] = tiles
+    return g.b.tile(node.x, repeats=tuple(repeats))
+
+
+@RULES.load("Crop", ops=("slice",))
+def crop(g: CaffeContext, node: CaffeNode) -> Value:
+    """From ``axis`` on the sizes of the second bottom, starting at the offsets (one for all, or one per axis; default 0)."""
+    shape, like = node.sizes(0), node.sizes(1)
+    rank, axis, offsets = len(shape), node.axis(), list(node.attr("offset"))
+    if len(like) != rank:
+        raise node.invalid(f"the bottoms have {rank} and {len(like)} axes")
+    if len(offsets) > 1 and len(offsets) != rank - axis:
+        raise node.invalid(f"{len(offsets)} offsets for the {rank - axis} cropped axes; give one, or one per axis")
+    starts: list[DimLike] = [0] * rank
+    stops: list[DimLike | None] = [None] * rank
+    for a in range(axis, rank):
+        offset = 0 if not offsets else int(offsets[a - axis] if len(offsets) > 1 else offsets[0])
+        have, want = shape[a], like[a]
+        if isinstance(have, int) and isinstance(want, int) and have - offset < want:
+            raise node.invalid(f"the crop of axis {a} is out of bounds: {want} elements from {offset} on, of {have}")
+        starts[a], stops[a] = offset, want + offset
+    return g.b.slice(node.x, starts=tuple(starts), stops=tuple(stops), steps=(1,) * rank)
+
+
+@RULES.load("CropCenter", ops=("slice",))
+def crop_center(g: CaffeContext, node: CaffeNode) -> Value:
+    """crop_size[i] elements off both ends of axis i (waifu2x)."""
+    shape, sizes = node.sizes(), [int(n) for n in node.attr("crop_size")]
+    if len(sizes) > len(shape):
+        raise node.invalid(f"{len(sizes)} crop_size for {len(shape)} axes")
+    sizes += [0] * (len(shape) - len(sizes))
+    for a, (n, c) in enumerate(zip(shape, sizes, strict=True)):
+        if isinstance(n, int) and n <= 2 * c:
+            raise node.invalid(f"cropping {c} off both ends leaves nothing of the {n} elements of axis {a}")
+    stops = tuple(n - c if c else None for n, c in zip(shape, sizes, strict=True))
+    return g.b.slice(node.x, starts=tuple(sizes), stops=stops, steps=(1,) * len(shape))
+
+
+@RULES.load("Pad", ops=("pad",))
+def pad(g: CaffeContext, node: CaffeNode) -> Value:
+    """H and W grown by a constant, their edges or their mirror image (brocolli-caffe)."""
+    if len(node.shape()) != 4:
+        raise node.invalid(f"the bottom must have 4 axes, it has {len(node.shape())}")
+    mode = {"CONSTANT": "constant", "REPLICATE": "edge", "REFLECT": "reflect"}[node.attr("pad_type")]
+    up, down, left, right = (int(node.attr(f"pad_{side}")) for side in "udlr")
+    value = node.attr("pad_value")
+    pads = ((0, 0), (0, 0), (up, down), (left, right))
+    return g.b.pad(node.x, pads=pads, mode=mode, value=float(value) if mode == "constant" else 0.0)
+
+
+@RULES.load("Unsqueeze", ops=("unsqueeze",))
+def unsqueeze(g: CaffeContext, node: CaffeNode) -> Value:
+    """An axis of size 1 inserted at ``dim``."""
+    axis = canonical(node, int(node.attr("dim")), len(node.shape()), "dim", 1)
+    return g.b.unsqueeze(node.x, axes=(axis,))
+
+
+@RULES.load("ShuffleChannel", ops=("shuffle_channels",))
+def shuffle_channel(g: CaffeContext, node: CaffeNode) -> Value:
+    """Channels as (group, C / group), swapped (ShuffleNet)."""
+    return g.b.shuffle_channels(node.x, groups=int(node.attr("group")), axis=1)
+
+
+@RULES.load("PixelShuffle", ops=("depth_to_space",))
+def pixel_shuffle(g: CaffeContext, node: CaffeNode) -> Value:
+    """Channels to blocks, the channel slowest: c * r * r + row * r + column (brocolli-caffe)."""
+    return g.b.depth_to_space(node.x, block=int(node.attr("upscale_factor")), mode="CRD")
+
+
+@RULES.load("Filter", ops=("compress", "not_equal", "reshape"))
+def filter_(g: CaffeContext, node: CaffeNode) -> list[Value]:
+    """The items of the batch whose selector (the last bottom) is not 0."""
+    *blobs, selector = node.inputs
+    if selector is None:
+        raise node.invalid("has no selector")
+    last = len(blobs)
+    sizes = node.sizes(last)
+    if not sizes or any(d != 1 for d in sizes[1:]):
+        raise node.invalid(f"the selector is {_text(sizes)}, must hold one number per item")
+    for i in range(last):
+        n = node.shape(i)[0] if node.shape(i) else None
+        if isinstance(n, int) and isinstance(sizes[0], int) and n != sizes[0]:
+            raise node.invalid(f"bottom {i} has {n} items, the selector {sizes[0]}")
+    flat = selector if len(sizes) == 1 else g.b.reshape(selector, shape=sizes[:1])
+    keep = g.b.not_equal(flat, g.scalar(flat, 0.0))
+    return [g.b.compress(v, keep, axis=0) for v in blobs]
+
+
+@RULES.load("BatchReindex", ops=("gather", "cast"))
+def batch_reindex(g: CaffeContext, node: CaffeNode) -> Value:
+    """Items of the batch in the order the second bottom gives."""
+    if len(node.shape(1)) != 1:
+        raise node.invalid(f"the second bottom must have one axis, it has {len(node.shape(1))}")
+    return g.b.gather(node.x, g.b.cast(node.inputs[1], to="int64"), axis=0)
