@@ -1,5 +1,7 @@
 """Every row of every installed plugin survives the round trip that its op's declaration generates."""
 
+import json
+
 import pytest
 from convcore.errors import ConvcoreError
 from convcore.host import host
@@ -33,3 +35,12 @@ def test_row_comes_back(row):
         raise row
     report = check_row(row)
     assert report.exact > 0
+
+
+@pytest.mark.parametrize(("name", "rules"), list(rulesets()), ids=lambda v: v if isinstance(v, str) else "")
+def test_rules_are_plain_data(name, rules):
+    if not isinstance(rules, RuleSet):
+        pytest.skip("its rules do not load, which test_row_comes_back reports")
+    table = json.loads(json.dumps(rules.to_json()))
+    assert len(table) >= len(rules.rows()) > 0
+    assert all(r.get("op") or r.get("ops") is not None for r in table)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
+
+pytest.importorskip("onnxruntime")
+onnx = pytest.importorskip("onnx")
 from convcore.hookspecs import EmitRequest, LoadRequest
 from convcore.interpreter import Interpreter
 from convcore.passes.lower import opaque_problems
