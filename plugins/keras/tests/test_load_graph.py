@@ -168,6 +168,26 @@ def test_live_model_reads_like_its_file(tmp_path: Path) -> None:
     assert runtime.inputs == ("a", "b")
 
 
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64", "float16"])
+def test_dtype_policies(policy: str, tmp_path: Path) -> None:
+    """Casts where Keras casts; half precision agrees as far as it is precise (8 or 11 bits, some tens of roundings)."""
+    a = keras.Input((11, 7, 3), name="a", dtype="float32")
+    y = L.Conv2D(5, 3, padding="same", dtype=policy)(a)
+    y = L.BatchNormalization(dtype=policy)(y)
+    y = L.ReLU(dtype=policy)(y)
+    y = L.GlobalAveragePooling2D(dtype=policy)(L.LayerNormalization(dtype=policy)(y))
+    model = keras.Model(a, [L.Dense(4, dtype=policy, name="end")(y), L.Dense(2, dtype="float32", name="last")(y)])
+    randomise(model)
+    model.save(tmp_path / "m.keras")
+    x = rand(2, 11, 7, 3)
+    graph = load_graph(tmp_path / "m.keras")
+    got = run(graph, [x])
+    want = [np.asarray(t.detach().to(dtype=__import__("torch").float64)) for t in model(x, training=False)]
+    assert [str(v.dtype) for v in graph.outputs] == [policy.removeprefix("mixed_"), "float32"]
+    precision = {"mixed_float16": 2e-3, "float16": 2e-3, "mixed_bfloat16": 2e-2, "float64": 1e-5}[policy]
+    assert error_of_range([g.astype(np.float64) for g in got], want) < 4 * precision
+
+
 # ---- refusals
 def spliced(model: Any, path: Path, change: Any) -> Path:
     """The model's ``.keras`` with a changed ``config.json``."""
@@ -204,7 +224,7 @@ def test_unknown_layers_list_every_problem_and_not_their_followers(tmp_path: Pat
 
     graph = load_graph(spliced(chain(), tmp_path / "m.keras", change))
     assert [(p.layer, p.type, p.code) for p in problems(graph)] == [
-        ("flat", "Squash", "custom_layer"), ("two", "Dense", "unsupported_activation"),
+        ("flat", "mypkg>Squash", "custom_layer"), ("two", "Dense", "unsupported_activation"),
     ]  # fmt: skip
     model = keras.Sequential([keras.Input((5, 7)), L.ReLU(name="one"), L.Flatten(name="flat"), L.Activation("tanh", name="last")])
     follow = load_graph(spliced(model, tmp_path / "n.keras", lambda c: c["layers"][1].update(class_name="What")))

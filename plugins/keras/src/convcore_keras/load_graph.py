@@ -198,6 +198,10 @@ class GraphLoader:
         masks_given = [m for m in _leaves(call.kwargs.get("mask")) if m is not None]
         if masks_given and not (len(masks_given) == len(inputs) and all(isinstance(m, TensorRef) for m in masks_given)):
             why = "the model is called with a mask for some of its inputs only"
+        for r, v in zip(refs, inputs) if not why else ():
+            stated = inner.layer(r.layer).config.get("batch_shape")
+            if stated is not None and v.rank is not None and len(stated) != v.rank:
+                why = f"is called with a tensor of {v.rank} axes for its input {r.layer!r} of {len(stated)}"
         if why:
             node = ForeignNode(layer.class_name, path, inputs, {}, origin=Origin("keras", path, layer.source_class))
             return self._opaque(layer, node, node.refuse(why), count)
