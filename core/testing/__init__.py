@@ -1,10 +1,13 @@
 """The conformance kit: checks that every plugin, ours and others', can run on what it declares.
 
-Op declarations: :mod:`convcore.testing.ops`.
+Op declarations: :mod:`convcore.testing.ops`; mapping rows: :mod:`convcore.testing.rules`.
 """
 
 from __future__ import annotations
 
 from .ops import CheckFailed, OpReport, check_axis_rule, check_op, check_sample, run_body, run_op
+from .rules import RowReport, check_row
 
-__all__ = ["CheckFailed", "OpReport", "check_axis_rule", "check_op", "check_sample", "run_body", "run_op"]
+__all__ = [
+    "CheckFailed", "OpReport", "RowReport", "check_axis_rule", "check_op", "check_row", "check_sample", "run_body", "run_op",
+]  # fmt: skip
