@@ -19,7 +19,9 @@ def keras_mlp(path: Path, width: int, depth: int) -> Path:
     last = "x"
     for i in range(depth):
         name = f"dense_{i}"
-        layers.append(kf.layer("Dense", name, {"units": width, "activation": "relu", "use_bias": True}, [kf.tensor(last, (None, width))]))
+        layers.append(
+            kf.layer("Dense", name, {"units": width, "activation": "relu", "use_bias": True}, [kf.tensor(last, (None, width))])
+        )
         folder = "dense" if i == 0 else f"dense_{i}"
         weights[f"layers/{folder}/vars/0"] = (rng.standard_normal((width, width)) / width**0.5).astype("f4")
         weights[f"layers/{folder}/vars/1"] = rng.standard_normal(width).astype("f4") * 0.1
@@ -39,25 +41,50 @@ def keras_cnn(path: Path, blocks: list[tuple[int, int]], size: int, dense: list[
                 kf.layer("Conv2D", conv, {"filters": filters, "kernel_size": [3, 3], "padding": "same", "use_bias": False,
                                           "activation": "linear"}, [kf.tensor(last, (None, size, size, channels))])
             )  # fmt: skip
-            layers.append(kf.layer("BatchNormalization", bn, {"axis": -1, "epsilon": 1e-3}, [kf.tensor(conv, (None, size, size, filters))]))
+            layers.append(
+                kf.layer("BatchNormalization", bn, {"axis": -1, "epsilon": 1e-3}, [kf.tensor(conv, (None, size, size, filters))])
+            )
             act = f"relu_{n}"
             layers.append(kf.layer("Activation", act, {"activation": "relu"}, [kf.tensor(bn, (None, size, size, filters))]))
             suffix = "" if n == 0 else f"_{n}"
             kernel = rng.standard_normal((3, 3, channels, filters)) * (2 / (9 * channels)) ** 0.5
             weights[f"layers/conv2d{suffix}/vars/0"] = kernel.astype("f4")
-            for i, v in enumerate((rng.uniform(0.5, 1.5, filters), rng.normal(0, 0.1, filters), rng.normal(0, 0.1, filters), rng.uniform(0.5, 1.5, filters))):
+            for i, v in enumerate(
+                (
+                    rng.uniform(0.5, 1.5, filters),
+                    rng.normal(0, 0.1, filters),
+                    rng.normal(0, 0.1, filters),
+                    rng.uniform(0.5, 1.5, filters),
+                )
+            ):
                 weights[f"layers/batch_normalization{suffix}/vars/{i}"] = v.astype("f4")
             last, channels, n = act, filters, n + 1
         pool = f"pool_{filters}_{n}"
-        layers.append(kf.layer("MaxPooling2D", pool, {"pool_size": [2, 2], "strides": [2, 2], "padding": "valid"}, [kf.tensor(last, (None, size, size, channels))]))
+        layers.append(
+            kf.layer(
+                "MaxPooling2D",
+                pool,
+                {"pool_size": [2, 2], "strides": [2, 2], "padding": "valid"},
+                [kf.tensor(last, (None, size, size, channels))],
+            )
+        )
         last, size = pool, size // 2
     layers.append(kf.layer("Flatten", "flatten", {}, [kf.tensor(last, (None, size, size, channels))]))
     last, width = "flatten", size * size * channels
     for i, units in enumerate(dense):
         name = f"fc_{i}"
-        layers.append(kf.layer("Dense", name, {"units": units, "activation": "relu" if i < len(dense) - 1 else "softmax"}, [kf.tensor(last, (None, width))]))
+        layers.append(
+            kf.layer(
+                "Dense",
+                name,
+                {"units": units, "activation": "relu" if i < len(dense) - 1 else "softmax"},
+                [kf.tensor(last, (None, width))],
+            )
+        )
         suffix = "" if i == 0 else f"_{i}"
-        weights[f"layers/dense{suffix}/vars/0"] = (rng.standard_normal((width, units), dtype="f4") / np.float32(width**0.5)).astype("f4")
+        weights[f"layers/dense{suffix}/vars/0"] = (
+            rng.standard_normal((width, units), dtype="f4") / np.float32(width**0.5)
+        ).astype("f4")
         weights[f"layers/dense{suffix}/vars/1"] = np.zeros(units, "f4") + rng.normal(0, 0.1, units).astype("f4")
         last, width = name, units
     return kf.write(path, layers, [last], weights)

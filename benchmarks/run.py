@@ -74,7 +74,15 @@ def convert(args: argparse.Namespace, folder: Path) -> None:
         copy = measure(["cp", source, folder / "copy"], args.runs)
         cost = measure([*CONVCORE, "convert", source, "-o", out, "--no-check", "--report", "none"], args.runs)
         budget, memory = 3 * base.cpu + 3 * copy.cpu + 0.2, 1.5 * size + 150
-        row(name, f"{size:.1f}", f"{cost.cpu:.2f}", f"{cost.cpu / budget:.2f}", f"{cost.wall:.2f}", f"{cost.peak:.0f}", f"{cost.peak / memory:.2f}")
+        row(
+            name,
+            f"{size:.1f}",
+            f"{cost.cpu:.2f}",
+            f"{cost.cpu / budget:.2f}",
+            f"{cost.wall:.2f}",
+            f"{cost.peak:.0f}",
+            f"{cost.peak / memory:.2f}",
+        )
         results.append((name, source, cost))
     for peer in peers:
         print(f"\n{peer.__doc__}")
@@ -175,7 +183,9 @@ def graph(args: argparse.Namespace, folder: Path) -> None:
     first: tuple[float, float] | None = None
     for nodes in (1_000, 10_000, 100_000):
         source = made(folder / f"g{nodes}.onnx", "onnx_graph", nodes)
-        out = subprocess.run([sys.executable, "-c", GRAPH, str(source), "5" if nodes < 50_000 else "2"], capture_output=True, text=True, check=True)
+        out = subprocess.run(
+            [sys.executable, "-c", GRAPH, str(source), "5" if nodes < 50_000 else "2"], capture_output=True, text=True, check=True
+        )
         load, emit = (float(x) / nodes * 1e6 for x in out.stdout.split())
         first = first or (load, emit)
         row(f"{nodes:,}", f"{load:.1f}", f"{load / first[0]:.2f}", f"{emit:.1f}", f"{emit / first[1]:.2f}")
@@ -185,7 +195,9 @@ def start(args: argparse.Namespace, folder: Path) -> None:
     """Start-up of the command line."""
     numpy = measure([sys.executable, "-c", "import numpy"], args.runs)
     ours = measure([*CONVCORE, "--version"], args.runs)
-    print(f"python -c 'import numpy': {numpy.cpu:.3f} s CPU; convcore --version: {ours.cpu:.3f} s CPU, ratio {ours.cpu / numpy.cpu:.2f} (limit 2)")
+    print(
+        f"python -c 'import numpy': {numpy.cpu:.3f} s CPU; convcore --version: {ours.cpu:.3f} s CPU, ratio {ours.cpu / numpy.cpu:.2f} (limit 2)"
+    )
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
 """convcore: convert trained deep-learning models between frameworks.
 
-    import convcore
-    model = convcore.load("model.keras")            # any installed framework's file, or a live object
-    y = model(x)                                    # run it, or model[:5](x), or model["conv1"](x)
-    done = convcore.convert("model.keras", "onnx", "model.onnx")
-    print(done.report)
+import convcore
+model = convcore.load("model.keras")            # any installed framework's file, or a live object
+y = model(x)                                    # run it, or model[:5](x), or model["conv1"](x)
+done = convcore.convert("model.keras", "onnx", "model.onnx")
+print(done.report)
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if __name__ == "core":
-    raise ImportError("this folder is imported as convcore: pip install -e . (the package lies in core/ for the workspace's sake)")
+    raise ImportError(
+        "this folder is imported as convcore: pip install -e . (the package lies in core/ for the workspace's sake)"
+    )
 
 from .errors import (
     BadFileError,
@@ -27,8 +29,8 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .pipeline import Conversion, convert, formats, load, verify
     from .model import Model
+    from .pipeline import Conversion, convert, formats, load, verify
     from .report import Report
 
 __version__ = "0.1.0"

@@ -166,7 +166,9 @@ class Host:
             return found
         for info in self.plugins:
             if info.error and (info.name == name or info.distribution == KNOWN.get(name)):
-                raise BrokenPluginError(f"the plugin {info.name!r} of {info.distribution} {info.version} cannot be used: {info.error}")
+                raise BrokenPluginError(
+                    f"the plugin {info.name!r} of {info.distribution} {info.version} cannot be used: {info.error}"
+                )
         if name in KNOWN:
             raise PluginNotInstalledError(f"the plugin for {name} is not installed: pip install {KNOWN[name]}")
         names = sorted({*self.frameworks, *KNOWN})

@@ -233,7 +233,9 @@ class Model:
             rows.append((layer.name, layer.type, shapes, f"{layer.params:,}"))
         widths = [max(len(r[i]) for r in rows) for i in range(4)]
         lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths)).rstrip() for r in rows]
-        head = f"{self.name or 'model'}: {self.kind} {self.framework} model, {len(rows) - 1} layers, {self.num_params:,} parameters"
+        head = (
+            f"{self.name or 'model'}: {self.kind} {self.framework} model, {len(rows) - 1} layers, {self.num_params:,} parameters"
+        )
         io = [f"  input  {t}" for t in self.inputs] + [f"  output {t}" for t in self.outputs]
         return "\n".join([head, *io, "", lines[0], "-" * len(lines[0]), *lines[1:]])
 

@@ -92,7 +92,9 @@ def _target(to: str | None, out: Path | None) -> str:
             can = ", ".join(f"{f.name} ({' '.join(f.suffixes)})" for f in h.frameworks.values() if f.emit) or "nothing"
             missing = sorted(set(KNOWN) - set(h.frameworks))
             hint = f"; plugins not installed: {', '.join(missing)}" if missing else ""
-            raise UsageError(f"cannot tell the target format from {out.name!r}; installed plugins write {can}{hint}; name it with to=/--to")
+            raise UsageError(
+                f"cannot tell the target format from {out.name!r}; installed plugins write {can}{hint}; name it with to=/--to"
+            )
         name = fits[0].name
     if not h.framework(name).emit:
         raise UsageError(f"{h.framework(name).distribution} cannot write {h.framework(name).title} models yet")
@@ -124,7 +126,8 @@ def check_output(out: Path, source: Any = None) -> None:
 
 def convert(
     source: Any, to: str | None = None, out: str | os.PathLike[str] | None = None, *, weights: Any = None,
-    format: str | None = None, example_inputs: Any = None, check: bool | str = True, rtol: float | None = None, atol: float = ATOL,
+    format: str | None = None, example_inputs: Any = None, check: bool | str = True,
+    rtol: float | None = None, atol: float = ATOL,
     io_layout: str | Mapping[str, Any] | None = None, overrides: Mapping[str, Any] | None = None, input_shapes: Any = None,
     keep: bool = False, progress: Progress | None = None, **options: Any,
 ) -> Conversion:  # fmt: skip
@@ -171,7 +174,7 @@ def convert(
     else:
         graph, framework = model.graph, model.framework
     refuse_unknown_options(options, used, list(dict.fromkeys(f for f in (framework, target) if f)))
-    problems = [p for p in opaque_problems(graph)] if framework != target else []
+    problems = opaque_problems(graph) if framework != target else []
     if problems:
         problems += [p for p in _missing(graph, target, emit_options, emit_overrides) if p not in problems]
         raise UnsupportedError(problems, _cannot(source, target))
@@ -194,7 +197,12 @@ def convert(
         if path is not None:
             staging = Path(tempfile.mkdtemp(prefix=".convcore-", dir=path.parent))
         request = EmitRequest(
-            graph, None if path is None or staging is None else staging / path.name, emit_options, emit_overrides, h.rules(target), progress
+            graph,
+            None if path is None or staging is None else staging / path.name,
+            emit_options,
+            emit_overrides,
+            h.rules(target),
+            progress,
         )
         try:
             with without_collector():
@@ -205,7 +213,9 @@ def convert(
         report.notes += list(emitted.notes)
         if check:
             tell("checking", 0.7)
-            check_conversion(report, reference, framework, source, weights, target, emitted, graph, layout, example_inputs, rtol, atol, check)
+            check_conversion(
+                report, reference, framework, source, weights, target, emitted, graph, layout, example_inputs, rtol, atol, check
+            )
         for line in h.report_lines(report):
             report.notes.append(line)
         if not report.ok and not keep:
@@ -273,7 +283,9 @@ def _lay_out(graph: Graph, target: str, io_layout: Any, report: Report) -> Any:
     known = {v.name for v in (*graph.inputs, *graph.outputs)}
     per_tensor = dict(io_layout) if isinstance(io_layout, Mapping) else {}
     if per_tensor.keys() - known:
-        raise UsageError(f"io_layout names {', '.join(sorted(per_tensor.keys() - known))}; inputs and outputs are {', '.join(sorted(known))}")
+        raise UsageError(
+            f"io_layout names {', '.join(sorted(per_tensor.keys() - known))}; inputs and outputs are {', '.join(sorted(known))}"
+        )
     layout = assign(graph, convention, io=io, io_overrides=per_tensor)
     report.add("layout", layout.lines(), layout.to_dict())
     if os.environ.get("CONVCORE_DEBUG") == "1":

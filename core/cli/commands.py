@@ -116,9 +116,7 @@ def convert(args: Namespace) -> int:
     example = None
     model: Any = source
     if args.input and not args.no_check:
-        model = load_model(
-            source, args.weights, format=args.format, input_shapes=args.input_shape, **_load_options(args)
-        )
+        model = load_model(source, args.weights, format=args.format, input_shapes=args.input_shape, **_load_options(args))
         example = _arrays(args.input, [t.name for t in model.inputs])
     options = _options(args)
     if isinstance(model, Model):
@@ -309,7 +307,11 @@ def ops(args: Namespace) -> int:
         d = _op_data(chosen[0])
         _say(f"{d['name']}({', '.join(d['inputs'])}) -> {', '.join(d['outputs'])}\n{d['doc']}")
         for name, a in d["attributes"].items():
-            _say(f"  {name}: {a['kind']}" + (f" = {a['default']}" if "default" in a else "") + (f"  {a['doc']}" if a["doc"] else ""))
+            _say(
+                f"  {name}: {a['kind']}"
+                + (f" = {a['default']}" if "default" in a else "")
+                + (f"  {a['doc']}" if a["doc"] else "")
+            )
         _say(f"axis rule: {d['axis_rule']}" + ("; has a body over simpler ops" if d["composite"] else ""))
     else:
         width = max(len(o.name) for o in chosen)

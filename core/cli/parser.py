@@ -89,7 +89,9 @@ def _report(p: argparse.ArgumentParser) -> None:
 
 
 def _tolerance(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--rtol", type=float, default=None, help="tolerance relative to an output's range (default 1e-4; half precision 5e-3)")
+    p.add_argument(
+        "--rtol", type=float, default=None, help="tolerance relative to an output's range (default 1e-4; half precision 5e-3)"
+    )
     p.add_argument("--atol", type=float, default=None, help="absolute tolerance (default 1e-6)")
 
 
@@ -101,9 +103,13 @@ def _convert(p: argparse.ArgumentParser) -> None:
         "--io-layout", choices=("source", "target"), default=None,
         help="order of the axes of inputs and outputs: as in the source (default) or as the target prefers",
     )  # fmt: skip
-    p.add_argument("--check", choices=("native", "interpreter"), default="interpreter", help="what runs the source side of the check")
+    p.add_argument(
+        "--check", choices=("native", "interpreter"), default="interpreter", help="what runs the source side of the check"
+    )
     p.add_argument("--no-check", action="store_true", help="do not compare source and result")
-    p.add_argument("--input", action="append", default=[], metavar="[NAME=]FILE", help=".npy or .npz to check with, instead of seeded data")
+    p.add_argument(
+        "--input", action="append", default=[], metavar="[NAME=]FILE", help=".npy or .npz to check with, instead of seeded data"
+    )
     p.add_argument("--keep", action="store_true", help="keep the output even when the check fails")
     _tolerance(p)
     _report(p)
@@ -126,7 +132,14 @@ def _inspect(p: argparse.ArgumentParser) -> None:
 
 def _run(p: argparse.ArgumentParser) -> None:
     _source(p)
-    p.add_argument("--input", action="append", default=[], metavar="[NAME=]FILE", required=True, help=".npy, or .npz with arrays by input name")
+    p.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="[NAME=]FILE",
+        required=True,
+        help=".npy, or .npz with arrays by input name",
+    )
     p.add_argument("--until", metavar="LAYER", help="stop after this layer and give its output")
     p.add_argument("-o", "--output", metavar="FILE", help=".npy (one output) or .npz to write; otherwise a summary is printed")
     plugin_options(p, "load")
@@ -139,7 +152,9 @@ def _verify(p: argparse.ArgumentParser) -> None:
     p.add_argument("--weights-b", metavar="FILE", help="weights file of B")
     p.add_argument("--from-a", metavar="FORMAT", help="format of A")
     p.add_argument("--from-b", metavar="FORMAT", help="format of B")
-    p.add_argument("--input", action="append", default=[], metavar="[NAME=]FILE", help=".npy or .npz to run on, instead of seeded data")
+    p.add_argument(
+        "--input", action="append", default=[], metavar="[NAME=]FILE", help=".npy or .npz to run on, instead of seeded data"
+    )
     p.add_argument("--interpreter", action="store_true", help="run both by convcore's interpreter, not by native runtimes")
     _tolerance(p)
     _report(p)

@@ -22,9 +22,7 @@ from .tensors import Tensor, as_tensor
 __all__ = ["Builder", "infer_outputs"]
 
 
-def infer_outputs(
-    decl: Op, inputs: Sequence[Value | None], attrs: Mapping[str, Any]
-) -> list[tuple[DType | None, Shape | None]]:
+def infer_outputs(decl: Op, inputs: Sequence[Value | None], attrs: Mapping[str, Any]) -> list[tuple[DType | None, Shape | None]]:
     """Run an op's type check and shape rule on completed attributes."""
     decl.check_types(inputs)
     return list(decl.infer(InferContext(decl, inputs, attrs)))
@@ -166,7 +164,14 @@ class Builder:
             dtype, shape = results[i] if i < len(results) else (None, None)
             want = output_names[i] if i < len(output_names) else ""
             outs.append(Value(self.graph.fresh_name(want or f"{nname}:{i}"), dtype, shape))
-        attrs: dict[str, Any] = {"framework": framework, "type": type, "attributes": dict(attributes), "why": why, "hint": hint, "code": code}
+        attrs: dict[str, Any] = {
+            "framework": framework,
+            "type": type,
+            "attributes": dict(attributes),
+            "why": why,
+            "hint": hint,
+            "code": code,
+        }
         if follows:
             attrs["follows"] = True
         node = Node("opaque", inputs, outs, attrs, name=nname, origin=self.origin)
@@ -194,5 +199,3 @@ class Builder:
         """Raise ShapeError naming the current layer unless ``condition``."""
         if not condition:
             raise ShapeError(f"layer {self.origin}: {why}" if self.origin.layer else why)
-
-

@@ -116,9 +116,7 @@ class MappedTensor(Tensor):
 
     __slots__ = ("big_endian", "offset", "path")
 
-    def __init__(
-        self, path: str | Path, offset: int, dtype: DType, shape: Sequence[int], *, big_endian: bool = False
-    ) -> None:
+    def __init__(self, path: str | Path, offset: int, dtype: DType, shape: Sequence[int], *, big_endian: bool = False) -> None:
         super().__init__(dtype, shape)
         self.path, self.offset, self.big_endian = str(path), int(offset), big_endian
 

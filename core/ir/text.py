@@ -300,9 +300,7 @@ class _Parser:
         v = g.add_weight(name, tensor, trainable=trainable, source=line.string() if line.rest() else "")
         define(name, v)
 
-    def _node(
-        self, g: Graph, line: _Line, values: dict[str, Value], define: Callable[[str, Value], Value], depth: int
-    ) -> None:
+    def _node(self, g: Graph, line: _Line, values: dict[str, Value], define: Callable[[str, Value], Value], depth: int) -> None:
         outs = []
         while not line.take("="):
             outs.append(line.value_name())

@@ -140,5 +140,3 @@ def verify(graph: Graph, after: str = "") -> None:
     if found:
         blame = f" after {after}" if after else ""
         raise VerifyError(f"the graph {graph.name!r} is invalid{blame}:\n  " + "\n  ".join(found[:50]))
-
-

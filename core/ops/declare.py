@@ -78,12 +78,12 @@ class Attr:
             raise DeclarationError(f"unknown attribute kind {self.kind!r}")
 
 
-def AxisAttr(default: Any = REQUIRED, doc: str = "", of: str = "") -> Attr:  # noqa: N802
+def AxisAttr(default: Any = REQUIRED, doc: str = "", of: str = "") -> Attr:
     """An axis, negative counts from the end."""
     return Attr("axis", default, doc=doc, of=of)
 
 
-def AxesAttr(default: Any = REQUIRED, doc: str = "", of: str = "", optional: bool = False) -> Attr:  # noqa: N802
+def AxesAttr(default: Any = REQUIRED, doc: str = "", of: str = "", optional: bool = False) -> Attr:
     """A tuple of axes; with ``optional``, None means all."""
     return Attr("axes", default, doc=doc, of=of, optional=optional)
 
@@ -100,7 +100,10 @@ class Arg:
 
 @dataclass(frozen=True, init=False)
 class Sample:
-    """One test case of an op: per input a shape (float32), ``(dtype, shape)``, ``(dtype, shape, low, high)``, an array or None."""
+    """One test case of an op.
+
+    Per input: a shape (float32), ``(dtype, shape)``, ``(dtype, shape, low, high)``, an array, or None where it is omitted.
+    """
 
     inputs: tuple[Any, ...]
     attrs: Mapping[str, Any]

@@ -132,9 +132,7 @@ def window_size(
     return dim_min(ceil_div(room, stride) + 1, ceil_div(n + pads[0], stride))
 
 
-def window_pads(
-    n: DimLike, k: DimLike, stride: int, dilation: int, pads: tuple[Any, Any] | str
-) -> tuple[DimLike, DimLike]:
+def window_pads(n: DimLike, k: DimLike, stride: int, dilation: int, pads: tuple[Any, Any] | str) -> tuple[DimLike, DimLike]:
     """Explicit padding: "same_upper"/"same_lower" as TensorFlow's SAME (``ceil(n / stride)`` outputs)."""
     if not isinstance(pads, str):
         return pads

@@ -40,9 +40,7 @@ class OutputDifference:
         return text + (f" ({self.note})" if self.note else "")
 
 
-def compare_one(
-    name: str, a: NDArray[Any], b: NDArray[Any], rtol: float, atol: float, eps: float = EPS
-) -> OutputDifference:
+def compare_one(name: str, a: NDArray[Any], b: NDArray[Any], rtol: float, atol: float, eps: float = EPS) -> OutputDifference:
     """Compare ``b`` with the reference ``a``."""
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:

@@ -87,9 +87,7 @@ class ForeignNode:
         return f"{self.name!r} ({self.type})"
 
 
-def unsupported(
-    node: ForeignNode | Node, why: str, hint: str = "", code: str = "unsupported_attribute"
-) -> UnsupportedError:
+def unsupported(node: ForeignNode | Node, why: str, hint: str = "", code: str = "unsupported_attribute") -> UnsupportedError:
     """An UnsupportedError with one problem that names the source layer and type."""
     if isinstance(node, Node):
         o = node.origin

@@ -194,9 +194,7 @@ class RuleSet:
         return out
 
     # ---- applying
-    def apply_load(
-        self, g: LoadContext, node: ForeignNode, overrides: Mapping[str, Any] | None = None
-    ) -> tuple[Value, ...]:
+    def apply_load(self, g: LoadContext, node: ForeignNode, overrides: Mapping[str, Any] | None = None) -> tuple[Value, ...]:
         """Load a foreign node with the best matching rule.
 
         ``overrides`` maps a node name or foreign type to a function ``(g, node)`` that is used instead. Raises

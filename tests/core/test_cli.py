@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from convcore.cli import main
 
 DATA = Path(__file__).parents[1] / "data"
@@ -36,9 +35,13 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]):
     code, out, _ = _run(capsys, "--version")
     assert code == 0 and out.startswith("convcore ")
     code, out, _ = _run(capsys, "--help")
-    assert code == 0 and all(c in out for c in ("convert", "check", "inspect", "run", "verify", "plugins", "ops", "rules", "exit codes"))
+    assert code == 0 and all(
+        c in out for c in ("convert", "check", "inspect", "run", "verify", "plugins", "ops", "rules", "exit codes")
+    )
     code, out, _ = _run(capsys, "convert", "--help")
-    assert code == 0 and all(f in out for f in ("--opset", "--io-layout", "--input-shape", "--no-check", "--report", "--from", "--to"))
+    assert code == 0 and all(
+        f in out for f in ("--opset", "--io-layout", "--input-shape", "--no-check", "--report", "--from", "--to")
+    )
 
 
 def test_convert(capsys: pytest.CaptureFixture[str], tmp_path: Path, x: Path):
@@ -52,7 +55,15 @@ def test_convert(capsys: pytest.CaptureFixture[str], tmp_path: Path, x: Path):
     code, out, _ = _run(capsys, "convert", SEQ, "-o", tmp_path / "o.onnx", "--no-check", "--report", "none")
     assert code == 0 and out == ""
     code, out, _ = _run(
-        capsys, "convert", ERAS / "tf213/seq_cnn.json", "-w", ERAS / "tf213/seq_cnn.weights.h5", "--to", "onnx", "-o", tmp_path / "p.onnx"
+        capsys,
+        "convert",
+        ERAS / "tf213/seq_cnn.json",
+        "-w",
+        ERAS / "tf213/seq_cnn.weights.h5",
+        "--to",
+        "onnx",
+        "-o",
+        tmp_path / "p.onnx",
     )
     assert code == 0
     code, out, _ = _run(capsys, "verify", tmp_path / "m.onnx", tmp_path / "p.onnx")
@@ -60,9 +71,8 @@ def test_convert(capsys: pytest.CaptureFixture[str], tmp_path: Path, x: Path):
 
 
 def test_input_shape(capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    import onnx
-
     import convcore
+    import onnx
 
     t = convcore.load(SEQ).inputs[0]
     shape = ",".join(["3", *map(str, t.shape[1:])])

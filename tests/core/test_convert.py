@@ -8,10 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import convcore
 import numpy as np
 import pytest
-
-import convcore
 from convcore.errors import BadFileError, InputError, MismatchError, OutputError, UnsupportedError, UsageError
 
 DATA = Path(__file__).parents[1] / "data"
@@ -69,7 +68,11 @@ def test_io_layout(tmp_path: Path):
     target = convcore.convert(SEQ, "onnx", tmp_path / "t.onnx", io_layout="target")
     x = _x()
     assert [d.dim_value for d in source.model.graph.input[0].type.tensor_type.shape.dim][1:] == list(x.shape[1:])
-    assert [d.dim_value for d in target.model.graph.input[0].type.tensor_type.shape.dim][1:] == [x.shape[3], x.shape[1], x.shape[2]]
+    assert [d.dim_value for d in target.model.graph.input[0].type.tensor_type.shape.dim][1:] == [
+        x.shape[3],
+        x.shape[1],
+        x.shape[2],
+    ]
     assert not any(n.op_type == "Transpose" for n in target.model.graph.node)
     np.testing.assert_allclose(convcore.load(tmp_path / "t.onnx")(x.transpose(0, 3, 1, 2)), convcore.load(SEQ)(x), atol=1e-6)
     report = convcore.verify(SEQ, tmp_path / "t.onnx")

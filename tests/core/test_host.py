@@ -7,7 +7,6 @@ import types
 from types import SimpleNamespace
 
 import pytest
-
 from convcore.errors import (
     BrokenPluginError,
     FrameworkMissingError,

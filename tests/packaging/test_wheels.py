@@ -57,7 +57,7 @@ def test_wheel_contents(dist: Path, name: str):
     names = zipfile.ZipFile(wheel).namelist()
     code = [n for n in names if n.endswith(".py")]
     source = ROOT / "core" if name == "convcore" else PROJECTS[name] / "src" / name
-    assert {n for n in code} == {f"{name}/{p.relative_to(source).as_posix()}" for p in source.rglob("*.py")}
+    assert set(code) == {f"{name}/{p.relative_to(source).as_posix()}" for p in source.rglob("*.py")}
     assert len(code) > 5
     assert f"{name}/py.typed" in names
     assert all(n.startswith((f"{name}/", f"{name}-")) for n in names)
@@ -101,7 +101,14 @@ def test_third_party_plugin(venv: Path, dist: Path, tmp_path: Path):
         tmp_path / "custom.keras",
         [
             kf.input_layer("x", (None, 3)),
-            kf.layer("ScaledTanh", "tanh", {"scale": 1.5}, [kf.tensor("x", (None, 3))], module="template", registered="template>ScaledTanh"),
+            kf.layer(
+                "ScaledTanh",
+                "tanh",
+                {"scale": 1.5},
+                [kf.tensor("x", (None, 3))],
+                module="template",
+                registered="template>ScaledTanh",
+            ),
             kf.layer("Dense", "out", {"units": 5, "use_bias": False}, [kf.tensor("tanh", (None, 3))]),
         ],
         ["out"],
@@ -113,7 +120,18 @@ def test_third_party_plugin(venv: Path, dist: Path, tmp_path: Path):
     assert before.returncode == 4 and "'tanh'" in before.stderr and "ScaledTanh" in before.stderr
     assert not (tmp_path / "custom.onnx").exists()
     (wheel,) = dist.glob("convcore_template-*.whl")
-    _run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", wheel, cwd=tmp_path, env=_clean_env())
+    _run(
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        wheel,
+        cwd=tmp_path,
+        env=_clean_env(),
+    )
     _run(*command, cwd=tmp_path, env=_clean_env())
     x = rng.standard_normal((2, 3)).astype("f4")
     np.save(tmp_path / "x.npy", x)

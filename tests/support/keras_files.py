@@ -18,7 +18,13 @@ def tensor(layer: str, shape: Sequence[int | None], dtype: str = "float32") -> d
 
 
 def layer(
-    class_name: str, name: str, config: Mapping[str, Any], args: Sequence[Any], *, module: str = "keras.layers", registered: str | None = None
+    class_name: str,
+    name: str,
+    config: Mapping[str, Any],
+    args: Sequence[Any],
+    *,
+    module: str = "keras.layers",
+    registered: str | None = None,
 ) -> dict[str, Any]:
     """One layer of a functional model."""
     return {
@@ -30,7 +36,14 @@ def layer(
 def input_layer(name: str, shape: Sequence[int | None], dtype: str = "float32") -> dict[str, Any]:
     """An InputLayer."""
     config = {"batch_shape": list(shape), "dtype": dtype, "name": name}
-    return {"module": "keras.layers", "class_name": "InputLayer", "config": config, "registered_name": None, "name": name, "inbound_nodes": []}
+    return {
+        "module": "keras.layers",
+        "class_name": "InputLayer",
+        "config": config,
+        "registered_name": None,
+        "name": name,
+        "inbound_nodes": [],
+    }
 
 
 def write(path: Path, layers: Sequence[Mapping[str, Any]], outputs: Sequence[str], weights: Mapping[str, np.ndarray]) -> Path:
