@@ -18,8 +18,9 @@ def open_runtime(source: Any, weights: Any = None, *, optimise: bool = True) -> 
     """A session on ``source`` (a path or a ModelProto).
 
     ``optimise=False`` switches every graph optimisation off: 1.31.1 folds a zero Pad into the MaxPool after it and is wrong
-    by 2e-3 then, so a failed comparison is repeated without. FrameworkMissingError when onnxruntime is not installed;
-    UnsupportedError when it lacks a kernel the model needs; BadFileError quotes why it refuses the model.
+    by 2e-3 then, so a failed comparison is repeated without, and a model it fails to open with them is opened without.
+    FrameworkMissingError when onnxruntime is not installed; UnsupportedError when it lacks a kernel the model needs;
+    BadFileError quotes why it refuses the model.
     """
     host().require(REQUIRES, "running ONNX models")
     import onnxruntime as ort
@@ -36,6 +37,8 @@ def open_runtime(source: Any, weights: Any = None, *, optimise: bool = True) -> 
         why = str(e).partition("NOT_IMPLEMENTED : ")[2] or str(e)
         raise UnsupportedError(Problem("", f"onnxruntime {ort.__version__}", why, code="unsupported_by_runtime")) from e
     except _errors(ort) as e:
+        if optimise:  # its own rewriting may be what fails
+            return open_runtime(source, weights, optimise=False)
         raise BadFileError(f"onnxruntime {ort.__version__} refuses the model: {e}") from e
     names = [i.name for i in session.get_inputs()]
     outputs = [o.name for o in session.get_outputs()]

@@ -182,11 +182,11 @@ def emit_resize(e: Any, node: Node) -> None:
         e.add("Resize", [e.value(x), None, handle], attrs, outputs=node.outputs, name=node.name)
         return
     want = [n if w is None else w for n, w in zip(space, sizes)]
-    if e.version >= 18:
+    outer = list(known_shape(x)[:2])
+    if e.version >= 18 and None in outer:  # else without ``axes``: onnxruntime 1.31.1 cannot move a Transpose through it
         attrs["axes"] = list(range(2, 2 + len(want)))
-        handle = e.sizes(want)
-    else:
-        handle = e.sizes([*known_shape(x)[:2], *want])
+        outer = []
+    handle = e.sizes([*outer, *want])
     e.add("Resize", [e.value(x), None, None, handle], attrs, outputs=node.outputs, name=node.name)
 
 
