@@ -16,7 +16,7 @@ __all__ = ["DEFAULT_OPSET", "OLDEST_OPSET", "emit"]
 
 OLDEST_OPSET = 13
 DEFAULT_OPSET = 18
-"""The default of torch.onnx.export(dynamo=True); every runtime of the last years reads it."""
+"""The default of torch.onnx.export(dynamo=True), which every runtime of the last years reads; ONNX models keep their own."""
 
 
 def emit(request: EmitRequest) -> Emitted:
@@ -25,7 +25,7 @@ def emit(request: EmitRequest) -> Emitted:
     UnsupportedError lists everything that ONNX lacks; UsageError for an opset that is not known.
     """
     graph, options = request.graph, request.options
-    opset, ir = _versions(options)
+    opset, ir = _versions(options, graph)
     rules = request.rules
     if rules is None:
         from .rules import RULES
@@ -46,14 +46,16 @@ def emit(request: EmitRequest) -> Emitted:
     return Emitted(paths, parts.build, notes, parts.rename)
 
 
-def _versions(options: Any) -> tuple[int, int]:
+def _versions(options: Any, graph: Any) -> tuple[int, int]:
     """(opset, ir_version), checked against the installed onnx."""
     import onnx
     from onnx.helper import OP_SET_ID_VERSION_MAP
 
     newest = onnx.defs.onnx_opset_version()
     opset = options.get("opset")
-    opset = min(DEFAULT_OPSET, newest) if opset is None else int(opset)
+    if opset is None:
+        source = graph.metadata.get("opsets", {}).get("", 0) if graph.metadata.get("framework") == "onnx" else 0
+        opset = source if OLDEST_OPSET <= source <= newest else min(DEFAULT_OPSET, newest)
     if not OLDEST_OPSET <= opset <= newest:
         raise UsageError(
             f"opset {opset} cannot be written: convcore writes {OLDEST_OPSET} to {newest}, the newest of the installed onnx {onnx.__version__}"

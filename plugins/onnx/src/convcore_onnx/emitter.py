@@ -15,19 +15,22 @@ from convcore.passes.lower import emit_nodes
 from convcore.rules import NotExpressible, RuleSet, unsupported
 
 from .rules.sizes import emit_size
-from .typecheck import result_types
+from .typecheck import result_types, same_operator
 
 __all__ = ["Emitter", "OnnxNode", "OnnxRegion"]
 
 
 class OnnxNode:
-    """A node to be written. ``attrs`` are plain Python, Tensors and :class:`OnnxRegion`."""
+    """A node to be written. ``attrs`` are plain Python, Tensors and :class:`OnnxRegion`; ``kept`` AttributeProtos as they were."""
 
-    __slots__ = ("attrs", "domain", "inputs", "name", "outputs", "type")
+    __slots__ = ("attrs", "domain", "inputs", "kept", "name", "outputs", "type")
 
-    def __init__(self, type: str, inputs: list[str], outputs: list[str], attrs: dict[str, Any], name: str, domain: str) -> None:
+    def __init__(
+        self, type: str, inputs: list[str], outputs: list[str], attrs: dict[str, Any], name: str, domain: str,
+        kept: Sequence[Any] = (),
+    ) -> None:  # fmt: skip
         self.type, self.inputs, self.outputs = type, inputs, outputs
-        self.attrs, self.name, self.domain = attrs, name, domain
+        self.attrs, self.name, self.domain, self.kept = attrs, name, domain, kept
 
 
 class OnnxRegion:
@@ -140,10 +143,27 @@ class Emitter:
         self.bind(v, self.own_name(v.name))
 
     def opaque(self, node: Node) -> None:
-        """Refuse an opaque node: it belongs to the operator sets of the model it came from."""
-        raise unsupported(
-            node, str(node.attrs["why"]), "it can only be kept in the file it came from", str(node.attrs["code"])
-        )
+        """Write a node without a rule back as it was, where the opset written gives it the meaning it had."""
+        kept = node.attrs["attributes"]
+        if "proto" not in kept:
+            raise unsupported(node, str(node.attrs["why"]), code=str(node.attrs["code"]))
+        from onnx import NodeProto
+
+        proto = NodeProto.FromString(kept["proto"])
+        hint = f"{node.attrs['why']}; choose opset={kept['opset']}, that of its source" if kept["opset"] else str(node.attrs["why"])
+        if any(a.ref_attr_name or a.type in (a.GRAPH, a.GRAPHS) for a in proto.attribute):
+            raise unsupported(node, "it holds subgraphs or is part of a function: it cannot be written back alone", hint)
+        domain = "" if proto.domain == "ai.onnx" else proto.domain
+        if not domain and not same_operator(proto.op_type, kept["opset"], self.opset):
+            raise unsupported(node, f"opset {self.opset} has another {proto.op_type} than its source", hint)
+        if domain:
+            if self.shared.domains.get(domain, kept["opset"]) != kept["opset"] or not kept["opset"]:
+                raise unsupported(node, f"the version of the operator set {domain!r} is not clear")
+            self._put(self.shared.domains, domain, kept["opset"])
+        ins = ["" if v is None else self.value(v) for v in node.inputs]
+        outs = [self.bind(v, self.own_name(v.name)) if o else "" for v, o in zip(node.outputs, proto.output)]
+        name = self._fresh(self.shared.node_names, node.name)
+        self.nodes.append(OnnxNode(proto.op_type, ins, outs, {}, name, domain, list(proto.attribute)))
 
     def value(self, v: Value) -> str:
         """The name of an IR value; a weight becomes an initializer at its first use."""

@@ -257,7 +257,7 @@ class Loader:
             last = scope.graph._last
             results, problem = self.apply(scope, n, name, type_, domain, inputs, outs, where, origin, bad)
             if results is None:
-                results = self.opaque(scope, n, type_, inputs, outs, problem, tainted and not bad)
+                results = self.opaque(scope, n, type_, inputs, outs, problem, tainted and not bad, where.opsets.get(domain))
         results = [self.view(scope, v) for v in results]
         self.name_nodes(scope, last, name)
         for o, v in zip(outs, results):
@@ -341,10 +341,10 @@ class Loader:
 
     def opaque(
         self, scope: Scope, n: Any, type_: str, inputs: Sequence[Value | None], outs: Sequence[str],
-        problem: tuple[str, str, str], follows: bool,
+        problem: tuple[str, str, str], follows: bool, opset: int | None,
     ) -> tuple[Value, ...]:  # fmt: skip
         results = [self.declared(scope, o) for o in outs]
-        attrs: dict[str, Any] = {"proto": n.SerializeToString()}
+        attrs: dict[str, Any] = {"proto": n.SerializeToString(), "opset": opset}
         why, hint, code = problem
         values: tuple[Value, ...] = scope.context.b.opaque(
             "onnx", type_, inputs, len(outs), attrs, why=why, hint=hint, code=code, results=results,

@@ -11,7 +11,7 @@ from convcore.rules import NotExpressible
 
 from .dtypes import DTYPES
 
-__all__ = ["result_types"]
+__all__ = ["result_types", "same_operator"]
 
 _NAMES = {DType.FLOAT32: "float", DType.FLOAT64: "double"}
 _TEXT = {d: f"tensor({_NAMES.get(d, d.value)})" for d in DTYPES.values()}
@@ -75,3 +75,15 @@ def result_types(type: str, version: int, types: Sequence[DType | None], attrs: 
     if to is not None:
         return [to if isinstance(to, DType) else DTYPES.get(int(to))]
     return [bound.get(kind, s.fixed.get(kind, _DTYPES.get(kind))) for kind in s.outputs]
+
+
+def same_operator(type: str, a: int | None, b: int) -> bool:
+    """Whether two opsets have the same version of an operator."""
+    import onnx.defs
+
+    if a is None:
+        return False
+    try:
+        return bool(onnx.defs.get_schema(type, a, "").since_version == onnx.defs.get_schema(type, b, "").since_version)
+    except onnx.defs.SchemaError:
+        return False

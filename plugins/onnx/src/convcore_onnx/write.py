@@ -196,6 +196,7 @@ def _node(proto: Any, n: OnnxNode) -> None:
         a = proto.attribute.add()
         a.name = key
         _attribute(a, value, n)
+    proto.attribute.extend(n.kept)
 
 
 def _attribute(a: Any, v: Any, n: OnnxNode) -> None:

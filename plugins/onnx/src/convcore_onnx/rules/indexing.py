@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from convcore.ir.dims import Dim, DimLike, dim_max
+from convcore.ir.dtypes import DType
 from convcore.ir.graph import Node
 from convcore.rules import A, ForeignNode, I, NotExpressible
 
 from .base import RULES, known_shape
 from .shapes_in import FAR, known_ints, scalar_size, size_list, spread
 from .shapes_out import size_scalar
-from .steps import Steps
+from .steps import Steps, dtype_known
 
 # ---- slice
 
@@ -125,3 +127,15 @@ def trilu_of_a_size(g: Any, node: ForeignNode) -> Any:
 def emit_trilu_of_a_size(e: Any, node: Node) -> None:
     upper = {} if node.attrs["upper"] else {"upper": 0}
     Steps(e, node).last("Trilu", node.inputs[0], size_scalar(e, node.attrs["k"]), **upper)
+
+
+@RULES.emit("trilu", until=13, foreign=("Where",))
+def emit_trilu_by_mask(e: Any, node: Node) -> None:
+    """Before opset 14: a constant mask, which needs the sizes of the last two axes."""
+    s, x, a = Steps(e, node), node.inputs[0], node.attrs
+    rows, columns = known_shape(x)[-2:]
+    if not all(isinstance(n, int) for n in (rows, columns, a["k"])):
+        raise NotExpressible(f"a triangle of {rows} x {columns} from diagonal {a['k']} before opset 14 needs fixed sizes")
+    ones = np.ones((rows, columns), bool)
+    mask = np.triu(ones, a["k"]) if a["upper"] else np.tril(ones, a["k"])
+    s.last("Where", s.const(mask, DType.BOOL), x, s.const(0, dtype_known(x)))

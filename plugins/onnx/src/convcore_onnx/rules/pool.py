@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Node
@@ -159,6 +160,28 @@ def emit_max_pool(e: Any, node: Node) -> None:
     _, flat = e.add("MaxPool", [e.value(x)], attrs, n_outputs=2, name=node.name)
     e.nodes[-1].outputs[0] = y
     e.add("Mod", [flat, e.const(plane, DType.INT64)], {}, outputs=[node.outputs[1]], name=f"{node.name}/plane")
+
+
+@RULES.emit("max_pool", priority=-1, foreign=("Pad", "MaxPool"))
+def emit_full_max_pool(e: Any, node: Node) -> None:
+    """Caffe's last windows, even empty ones, as windows over an input grown by the most negative number."""
+    channels_first(node)
+    a, x = node.attrs, node.inputs[0]
+    if a["ceil_mode"] != "ceil_full" or not (x.dtype and x.dtype.is_float):
+        raise NotExpressible("ceil_mode is not Caffe's")
+    ends = []
+    for n, k, s, d in zip(known_shape(x)[2:], a["kernel"], a["strides"], a["dilations"]):
+        if not isinstance(n, int):
+            raise NotExpressible("Caffe's last window needs fixed sizes")
+        reach = d * (k - 1) + 1
+        ends.append(max(-(-(n - reach) // s) * s + reach - n, 0))
+    zeros = [0] * (len(ends) + 2)
+    (grown,) = e.add(
+        "Pad", [e.value(x), e.const([*zeros, 0, 0, *ends], DType.INT64), e.const(np.finfo(x.dtype.numpy).min, x.dtype)], {},
+        name=f"{node.name}/grown",
+    )  # fmt: skip
+    attrs = _dilated(e, node, {"kernel_shape": list(a["kernel"]), "strides": list(a["strides"])}, 10)
+    e.add("MaxPool", [grown], attrs, outputs=node.outputs, name=node.name)
 
 
 @RULES.emit("avg_pool", foreign=("AveragePool",))
