@@ -23,7 +23,7 @@ REFUSED = {
     "bitwise_or": (18, "from version 18"),
     "bitwise_xor": (18, "from version 18"),
     "bitwise_not": (18, "from version 18"),
-    "trilu": (14, "from version 14"),
+    "trilu": (14, "before opset 14 needs fixed sizes"),
 }
 SOMETIMES = {
     "shift_left": "BitShift takes no int32",
