@@ -176,41 +176,47 @@ def test_older_versions(era: str, file: str) -> None:
     assert error_of_range(run(graph, [z["in0"]]), [z["out0"]]) < FLOAT32
 
 
-# ---- the output of masked steps in Keras 2, whose K.rnn for TensorFlow repeats the state instead of the output
-def keras2(tmp_path: Path, backend: str, **options: Any) -> Any:
-    """A GRU of Keras 2 with a mask and an initial state, as ``to_json`` and ``save_weights`` of 2.3 write them."""
-    x, e = embedded()
-    h = keras.Input((2,), name="h")
-    model = keras.Model([x, h], L.GRU(2, return_sequences=True, reset_after=False, name="gru")(e, initial_state=h))
+# ---- older versions, as their to_json writes models; weights from a model of Keras 3 with the same layers
+def old_input(name: str, dtype: str, *shape: int | None) -> dict[str, Any]:
+    return {"class_name": "InputLayer", "name": name, "inbound_nodes": [],
+            "config": {"name": name, "batch_input_shape": [None, *shape], "dtype": dtype}}  # fmt: skip
+
+
+def old_layer(class_name: str, name: str, given: list[str], **config: Any) -> dict[str, Any]:
+    nodes = [[[g, 0, 0, {}] for g in given]]
+    return {"class_name": class_name, "name": name, "inbound_nodes": nodes, "config": {"name": name, **config}}
+
+
+def old_graph(tmp_path: Path, model: Any, version: str, backend: str, layers: list[dict[str, Any]], outputs: list[str]) -> Any:
+    """Load layers of an older version with the weights of ``model``."""
     graph_of(model, tmp_path)
     model.save(tmp_path / "m.h5")
     with h5py.File(tmp_path / "m.h5", "r+") as file:
-        file.attrs["backend"] = backend
-        file["model_weights"].attrs["backend"] = backend
-    config = {
-        "class_name": "Model", "keras_version": "2.3.1", "backend": backend,
-        "config": {
-            "name": "old", "input_layers": [["ids", 0, 0], ["h", 0, 0]], "output_layers": [["gru", 0, 0]],
-            "layers": [
-                {"class_name": "InputLayer", "name": "ids", "inbound_nodes": [],
-                 "config": {"name": "ids", "batch_input_shape": [None, T], "dtype": "int32"}},
-                {"class_name": "InputLayer", "name": "h", "inbound_nodes": [],
-                 "config": {"name": "h", "batch_input_shape": [None, 2], "dtype": "float32"}},
-                {"class_name": "Embedding", "name": model.layers[1].name, "inbound_nodes": [[["ids", 0, 0, {}]]],
-                 "config": {"name": model.layers[1].name, "input_dim": 11, "output_dim": I, "mask_zero": True}},
-                {"class_name": "GRU", "name": "gru",
-                 "inbound_nodes": [[[model.layers[1].name, 0, 0, {}], ["h", 0, 0, {}]]],
-                 "config": {"name": "gru", "units": 2, "return_sequences": True, "recurrent_activation": "sigmoid", **options}},
-            ],
-        },
-    }  # fmt: skip
-    (tmp_path / "old.json").write_text(json.dumps(config))
-    return model
+        for place in (file, file["model_weights"]):
+            place.attrs["backend"], place.attrs["keras_version"] = backend, version
+    given = [[x["name"], 0, 0] for x in layers if x["class_name"] == "InputLayer"]
+    config = {"name": "old", "layers": layers, "input_layers": given, "output_layers": [[n, 0, 0] for n in outputs]}
+    text = {"class_name": "Model", "keras_version": version, "backend": backend, "config": config}
+    (tmp_path / "old.json").write_text(json.dumps(text))
+    return load_graph(tmp_path / "old.json", tmp_path / "m.h5")
+
+
+def keras2_decoder(tmp_path: Path, backend: str, **options: Any) -> tuple[Any, Any]:
+    """A GRU of Keras 2 with a mask and an initial state."""
+    x = keras.Input((T,), dtype="int32", name="ids")
+    e, h = L.Embedding(11, I, mask_zero=True, name="words")(x), keras.Input((2,), name="h")
+    model = keras.Model([x, h], L.GRU(2, return_sequences=True, reset_after=False, name="gru")(e, initial_state=h))
+    layers = [
+        old_input("ids", "int32", T), old_input("h", "float32", 2),
+        old_layer("Embedding", "words", ["ids"], input_dim=11, output_dim=I, mask_zero=True),
+        old_layer("GRU", "gru", ["words", "h"], units=2, return_sequences=True, recurrent_activation="sigmoid", **options),
+    ]  # fmt: skip
+    return model, old_graph(tmp_path, model, "2.3.1", backend, layers, ["gru"])
 
 
 def numpy_gru(model: Any, h: np.ndarray, repeat_state: bool) -> np.ndarray:
     """The documented equations, step by step, with the masked output of K.rnn in Keras 2.3.1."""
-    table, kernel, recurrent, bias = (np.asarray(v.value.detach().numpy()) for v in model.weights)
+    table, kernel, recurrent, bias = (v.value.detach().numpy() for v in model.weights)
     given = ids()
     out, previous = [], np.zeros_like(h)
     for t in range(T):
@@ -228,16 +234,71 @@ def numpy_gru(model: Any, h: np.ndarray, repeat_state: bool) -> np.ndarray:
     ("backend", "options", "repeats"), [("tensorflow", {}, True), ("tensorflow", {"unroll": True}, False), ("theano", {}, False)]
 )
 def test_masked_outputs_of_keras_2(backend: str, options: dict[str, Any], repeats: bool, tmp_path: Path) -> None:
-    model = keras2(tmp_path, backend, **options)
+    """K.rnn for TensorFlow repeats the state where others repeat the output: that differs before the first step."""
+    model, graph = keras2_decoder(tmp_path, backend, **options)
     (h,) = inputs((N, 2))
-    graph = load_graph(tmp_path / "old.json", tmp_path / "m.h5")
-    assert not problems(graph), problems(graph)
     got = run(graph, [ids().astype("int32"), h])
     assert error_of_range(got, [numpy_gru(model, h, repeats)]) < FLOAT32
     assert error_of_range(got, [numpy_gru(model, h, not repeats)]) > 0.01
 
 
 def test_masked_outputs_of_keras_2_on_another_backend_are_refused(tmp_path: Path) -> None:
-    keras2(tmp_path, "cntk")
-    (p,) = problems(load_graph(tmp_path / "old.json", tmp_path / "m.h5"))
+    (p,) = problems(keras2_decoder(tmp_path, "cntk")[1])
     assert p.layer == "gru" and "cntk" in p.why
+
+
+@pytest.mark.parametrize(("version", "zero"), [("2.3.1", False), ("2.2.4-tf", True), ("2.15.0", True)])
+def test_masked_steps_in_both_directions(version: str, zero: bool, tmp_path: Path) -> None:
+    """Keras 2 repeats the output of each direction; tf.keras, from TensorFlow 1.14 on, puts zeros."""
+    x = keras.Input((T,), dtype="int32", name="ids")
+    e = L.Embedding(11, I, mask_zero=True, name="words")(x)
+    both = L.Bidirectional(L.LSTM(2, return_sequences=True), name="both")
+    model = keras.Model(x, both(e))
+    front, back = L.LSTM(2, return_sequences=True), L.LSTM(2, return_sequences=True, go_backwards=True)
+    single = keras.Model(x, [front(e), back(e)])
+    inner = {"name": "lstm", "units": 2, "return_sequences": True, "recurrent_activation": "sigmoid", "go_backwards": False}
+    layers = [
+        old_input("ids", "int32", T), old_layer("Embedding", "words", ["ids"], input_dim=11, output_dim=I, mask_zero=True),
+        old_layer("Bidirectional", "both", ["words"], merge_mode="concat", layer={"class_name": "LSTM", "config": inner}),
+    ]  # fmt: skip
+    graph = old_graph(tmp_path, model, version, "tensorflow", layers, ["both"])
+    front.set_weights(both.forward_layer.get_weights())
+    back.set_weights(both.backward_layer.get_weights())
+    given = ids().astype("int32")
+    f, b = (y.detach().numpy() for y in single(given))
+    repeated = np.concatenate([f, b[:, ::-1]], -1)
+    zeroed = repeated * mask_patterns()[..., None].astype("float32")
+    got = run(graph, [given])
+    assert error_of_range(got, [zeroed if zero else repeated]) < FLOAT32
+    assert error_of_range(got, [repeated if zero else zeroed]) > 0.01
+
+
+def sentences(tmp_path: Path, version: str, batch: int | None = None) -> tuple[Any, Any, np.ndarray]:
+    """Words to sentences by TimeDistributed(LSTM), sentences to a GRU, with masks; Keras 3 gets the second mask explicitly."""
+    x, m = keras.Input((T, 5), dtype="int32", name="ids"), keras.Input((T,), dtype="bool", name="m")
+    y = L.TimeDistributed(L.LSTM(2), name="words")(L.Embedding(11, I, mask_zero=True, name="table")(x))
+    model = keras.Model([x, m], L.GRU(3, reset_after=False, name="text")(y, mask=m))
+    inner = {"class_name": "LSTM", "config": {"name": "lstm", "units": 2, "recurrent_activation": "sigmoid"}}
+    layers = [
+        old_input("ids", "int32", T, 5), old_layer("Embedding", "table", ["ids"], input_dim=11, output_dim=I, mask_zero=True),
+        old_layer("TimeDistributed", "words", ["table"], layer=inner),
+        old_layer("GRU", "text", ["words"], units=3, recurrent_activation="sigmoid", reset_after=False),
+    ]  # fmt: skip
+    layers[0]["config"]["batch_input_shape"][0] = batch
+    given = np.random.default_rng(2).integers(0, 3, (N, T, 5)).astype("int32") * mask_patterns()[..., None].astype("int32")
+    given[1, 2] = 0
+    return model, old_graph(tmp_path, model, version, "tensorflow", layers, ["text"]), given
+
+
+@pytest.mark.parametrize("version", ["2.3.1", "2.2.4-tf", "2.15.0"])
+def test_masks_of_sentences(version: str, tmp_path: Path) -> None:
+    """A sentence is masked when all its words are (TimeDistributed.compute_mask of tf.keras and Keras 2.3)."""
+    model, graph, given = sentences(tmp_path, version)
+    want = model([given, given.any(-1)]).detach().numpy()
+    assert error_of_range(run(graph, [given]), [want]) < FLOAT32
+
+
+@pytest.mark.parametrize(("version", "batch"), [("2.1.6", None), ("2.3.1", N), ("2.2.4-tf", N)])
+def test_masks_of_sentences_that_depend_on_the_version_are_refused(version: str, batch: int | None, tmp_path: Path) -> None:
+    (p,) = problems(sentences(tmp_path, version, batch)[1])
+    assert p.layer == "words" and "version of Keras" in p.why

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from keras_helpers import error_of_range, load_graph, problems, run
-from rnn_helpers import FLOAT32, I, N, T, agree, graph_of, ids, inputs
+from rnn_helpers import FLOAT32, I, N, T, agree, graph_of, ids, inputs, mask_patterns
 
 keras = pytest.importorskip("keras")
 L = keras.layers
@@ -129,11 +129,15 @@ def test_shared_layer(tmp_path: Path) -> None:
     assert len(graph.weights) == 3 and all(v.trainable for v in graph.weights.values())
 
 
-def test_half_precision(tmp_path: Path) -> None:
-    x = keras.Input((T, I))
-    model = keras.Model(x, L.GRU(2, return_sequences=True, dtype="mixed_bfloat16")(x))
-    graph = graph_of(model, tmp_path)
-    assert str(graph.outputs[0].dtype) == "bfloat16" and not problems(graph)
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+def test_half_precision(kind: str, tmp_path: Path) -> None:
+    """Inputs and states are cast to the compute dtype; Keras on torch multiplies float16 on the CPU too."""
+    x, h = keras.Input((T, I), name="x"), keras.Input((2,), name="h")
+    make, n = KINDS[kind]
+    layer = make(return_sequences=True, dtype="mixed_float16")
+    model = keras.Model([x, h], layer(x, initial_state=[h] * n if n > 1 else h))
+    graph = agree(model, tmp_path, inputs((N, T, I), (N, 2)), 4 * np.finfo(np.float16).eps)
+    assert str(graph.outputs[0].dtype) == "float16"
 
 
 def test_stateful_is_refused(tmp_path: Path) -> None:
@@ -195,6 +199,16 @@ def test_conv_lstm(rank: int, options: dict[str, Any], tmp_path: Path) -> None:
     sizes = (5, 7, 11)[:rank]
     shape = (T, I, *sizes) if options.get("data_format") == "channels_first" else (T, *sizes, I)
     agree(build(layer, shape=shape), tmp_path, inputs((2, *shape)), 5e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"return_sequences": True, "go_backwards": True}, {"return_state": True}])
+def test_conv_lstm_with_states_and_mask(options: dict[str, Any], tmp_path: Path) -> None:
+    x, m = keras.Input((T, 5, I), name="x"), keras.Input((T,), dtype="bool", name="m")
+    states = [keras.Input((3, 2), name=f"s{i}") for i in range(2)]
+    layer = L.ConvLSTM1D(2, 3, **options)
+    outs = [layer(x, initial_state=states, mask=m), L.ConvLSTM1D(2, 3, zero_output_for_mask=True, **options)(x, mask=m)]
+    flat = [y for o in outs for y in (o if isinstance(o, (list, tuple)) else [o])]
+    agree(keras.Model([x, *states, m], flat), tmp_path, [*inputs((N, T, 5, I), (N, 3, 2), (N, 3, 2)), mask_patterns()], 5e-6)
 
 
 # ---- older versions

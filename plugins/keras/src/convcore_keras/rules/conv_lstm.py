@@ -9,21 +9,24 @@ from convcore.ir.graph import Graph, Value
 from convcore.ops.rnn_activations import activation
 from convcore.rules import ForeignNode
 
-from ..load_context import KerasContext, known_shape
+from ..load_context import UNKNOWN_SHAPE, KerasContext, known_shape
 from .conv import explicit_pads
-from .rnn import IGNORED, activation_name, initial_states, sequence_mask, to_flags
+from .rnn import IGNORED, activation_name, initial_states, main_input, sequence_mask, to_flags
 from .ruleset import RULES
 
 __all__: list[str] = []
 
 
-@RULES.load("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", ops=("scan", "conv", "reshape", "transpose"))
+@RULES.load("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", ops=("scan", "conv", "reshape"))
 def conv_lstm(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     """``keras.src.layers.rnn.conv_lstm``: the input's convolution with the layer's strides and padding, the state's with stride 1
     and ``same``; gates i, f, c, o along the channels."""
     flags = to_flags(node)
     node.ignore(*IGNORED)
-    x, b = node.inputs[0], g.b
+    x, b = main_input(node), g.b
+    kind = x.dtype
+    if kind is None:
+        raise node.refuse("the element type of its input is not known", code=UNKNOWN_SHAPE)
     layout, filters = node.attr("data_format"), int(node.attr("filters"))
     kernel_size, strides, dilations = node.attr("kernel_size"), node.attr("strides"), node.attr("dilation_rate")
     act = activation(activation_name(node, node.attr("activation", "tanh")))
@@ -36,7 +39,7 @@ def conv_lstm(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
         dilations=dilations, pads=explicit_pads(node, frames, reach), layout=layout,
     )  # fmt: skip
     size = known_shape(node, gates)[1:]
-    steps = b.transpose(b.reshape(gates, shape=(n, t, *size)), perm=(1, 0, *range(2, len(size) + 2)))
+    steps = b.reshape(gates, shape=(n, t, *size))
     channel = 0 if layout == "channels_first" else len(size) - 1
     state = tuple(filters if i == channel else d for i, d in enumerate(size))
     given = initial_states(g, node, 2)
@@ -44,18 +47,19 @@ def conv_lstm(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     if mask is not None and g.era in ("keras1", "keras2"):
         raise node.refuse("Keras 1 and 2 cannot mask its steps")
     start = given or [b.fill(shape=(n, *state), value=0.0, dtype=x.dtype) for _ in range(2)]
-    recurrent = g.variable(node, "recurrent_kernel", "*IO->OI*")
+    turn = (len(size), len(size) - 1, *range(len(size) - 1))
+    recurrent = g.derived(node, "recurrent_kernel", "*IO->OI*", lambda t: t.transpose(turn))
 
     scanned = [steps]
     if mask is not None:
-        at = b.transpose(mask, perm=(1, 0))
-        scanned.append(b.unsqueeze(at, axes=tuple(range(2, len(size) + 2))))
+        scanned.append(b.unsqueeze(mask, axes=tuple(range(2, len(size) + 2))))
         start = [*start, b.fill(shape=(n, *state), value=0.0, dtype=x.dtype)]
     region = Graph("step")
     r = Builder(region, origin=node.origin)
-    now = [r.input(f"state{i}", s.dtype, s.shape) for i, s in enumerate(start)]
-    x_t, *valid = [r.input(name, v.dtype, v.shape[1:]) for name, v in zip(("x", "valid"), scanned)]
-    w = r.input("recurrent_kernel", recurrent.dtype, recurrent.shape)
+    now = [r.input(f"state{i}", kind, (n, *state)) for i in range(len(start))]
+    x_t = r.input("x", kind, (n, *size))
+    valid = [r.input("valid", "bool", (n, *[1] * len(size))) for _ in scanned[1:]]
+    w = r.input("recurrent_kernel", kind, recurrent.shape)
     both = r.add(x_t, r.conv(now[0], w, None, pads="same_upper", layout=layout))
     i, f, c, o = r.split(both, axis=channel + 1, sizes=(filters,) * 4)
     carry = r.add(r.mul(gate.body(r, f), now[1]), r.mul(gate.body(r, i), act.body(r, c)))
@@ -67,10 +71,11 @@ def conv_lstm(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     region.outputs = [*new, out]
     reverse = (int(flags["go_backwards"]),) * len(scanned)
     *ends, stacked = b.scan(
-        *start, *scanned, recurrent, regions=[region], n_states=len(start), n_scanned=len(scanned), reverse=reverse,
+        *start, *scanned, recurrent, regions=[region], n_states=len(start), n_scanned=len(scanned),
+        scan_axis=(1,) * len(scanned), reverse=reverse, out_axes=(1,),
     )  # fmt: skip
     if flags["return_sequences"]:
-        y = b.transpose(stacked, perm=(1, 0, *range(2, len(size) + 2)))
+        y = stacked
         g.set_mask(y, g.input_mask(node))
     else:
         y = ends[2] if mask is not None else ends[0]

@@ -10,6 +10,7 @@ from convcore.ir.graph import Value
 from convcore.rules import ForeignNode
 
 from ..load_context import KerasContext
+from .rnn import main_input
 from .ruleset import RULES
 
 __all__: list[str] = []
@@ -19,7 +20,7 @@ __all__: list[str] = []
 def embedding(g: KerasContext, node: ForeignNode) -> Value:
     """Rows of the table; ids that are not int32 or int64 are cast to int32. ``mask_zero`` masks ids equal to 0."""
     node.ignore("input_dim", "output_dim", "input_length", "sparse")
-    ids, b = node.inputs[0], g.b
+    ids, b = main_input(node), g.b
     mask = b.not_equal(ids, b.like(ids, 0)) if node.attr("mask_zero", False) else None
     if ids.dtype not in (DType.INT32, DType.INT64):
         ids = b.cast(ids, to="int32")
@@ -34,7 +35,7 @@ def masking(g: KerasContext, node: ForeignNode) -> Value:
 
     Keras 3.15 selects, older versions multiply by the mask, which differs for an infinite ``mask_value`` only: refused.
     """
-    x, b = node.inputs[0], g.b
+    x, b = main_input(node), g.b
     value = node.attr("mask_value", 0.0)
     if isinstance(value, (np.ndarray, np.generic)) and value.size == 1:
         value = value.item()

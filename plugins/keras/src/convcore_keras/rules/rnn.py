@@ -21,7 +21,7 @@ from .ruleset import RULES
 
 __all__ = [
     "CELLS", "IGNORED", "LAYERS", "Cell", "Recurrence", "Sequences", "activation_name", "apply_cells",
-    "initial_states", "outputs_of", "recurrence", "run", "sequence_mask", "to_flags",
+    "initial_states", "main_input", "outputs_of", "recurrence", "run", "sequence_mask", "to_flags",
 ]  # fmt: skip
 
 LAYERS = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
@@ -211,12 +211,21 @@ def _joined(g: KerasContext, node: ForeignNode, cells: Sequence[Cell], name: str
     def stacked(t: Tensor) -> Tensor:
         import numpy as np
 
-        return make(t).map(lambda a: np.concatenate([a, *(o.numpy() for o in others)]), shape)
+        first: Tensor = make(t)
+        return first.map(lambda a: np.concatenate([a, *(o.numpy() for o in others)]), shape)
 
     return g.derived(node, first, f"{label} of {len(cells)} directions", stacked, label=label)
 
 
 # ---- masks and states of a call
+def main_input(node: ForeignNode) -> Value:
+    """The first input, which every layer here needs."""
+    x = node.input(0)
+    if x is None:
+        raise node.refuse("it is called without an input", code="unsupported_call")
+    return x
+
+
 def sequence_mask(g: KerasContext, node: ForeignNode, given: bool) -> Value | None:
     """The mask the recurrence obeys, as bool (N, T).
 
@@ -236,7 +245,7 @@ def sequence_mask(g: KerasContext, node: ForeignNode, given: bool) -> Value | No
 
 def initial_states(g: KerasContext, node: ForeignNode, count: int) -> list[Value]:
     """The tensors passed as ``initial_state`` (or after the input), in the dtype of x; [] when there are none."""
-    x = node.inputs[0]
+    x = main_input(node)
     flat: list[Any] = list(node.inputs[1:])
     stack = [node.attr("call.initial_state", None)]
     while stack:
@@ -354,7 +363,7 @@ def recurrent(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     r = recurrence(g, node)
     given = initial_states(g, node, r.n_states)
     mask = sequence_mask(g, node, bool(given))
-    done = run(g, r, node.inputs[0], mask, given)
+    done = run(g, r, main_input(node), mask, given)
     if r.return_sequences:
         y: Value = g.b.flip(done.y, axes=(r.time,)) if r.go_backwards else done.y
         g.set_mask(y, g.input_mask(node))

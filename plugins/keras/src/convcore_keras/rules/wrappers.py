@@ -11,7 +11,18 @@ from convcore.rules import ForeignNode
 from .. import masks
 from ..files import LayerConfig
 from ..load_context import KerasContext, foreign_type, known_shape
-from .rnn import LAYERS, Recurrence, Sequences, apply_cells, initial_states, outputs_of, recurrence, run, sequence_mask
+from .rnn import (
+    LAYERS,
+    Recurrence,
+    Sequences,
+    apply_cells,
+    initial_states,
+    main_input,
+    outputs_of,
+    recurrence,
+    run,
+    sequence_mask,
+)
 from .ruleset import RULES
 
 __all__: list[str] = []
@@ -38,7 +49,7 @@ def bidirectional(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
             raise node.refuse(f"its layers differ in {name}")
     given = initial_states(g, node, first.n_states + second.n_states)
     mask = sequence_mask(g, node, bool(given))
-    x = node.inputs[0]
+    x = main_input(node)
     if _same(first, second):
         whole, done = _at_once(g, parts, x, mask, given, merge)
     else:
@@ -193,17 +204,25 @@ def _inner_mask(
     between also ask the layer for the mask of its output."""
     if mask is None or g.era == "keras1":
         return None
-    takes = layer.class_name in _TAKES_MASK and layer.model is None
-    if not takes and layer.model is None and g.era == "keras3":
+    inside = layer.model is not None
+    takes = layer.class_name in _TAKES_MASK and not inside
+    if not takes and not inside and g.era == "keras3":
         return None
     if mask.shape is None:
         raise node.refuse("the number of axes of its mask is not known", code="unknown_shape")
     if takes and len(mask.shape) == 2:
         raise node.refuse(f"passes {layer.class_name!r} one mask value per sample, which Keras cannot use")
-    if g.era == "keras2" and isinstance(n, int) and (takes or layer.model is not None):
-        raise node.refuse("Keras 2 does not pass masks to the wrapped layer when the batch size is fixed")
+    if (takes or inside) and _unsettled(g, n):
+        raise node.refuse("whether it passes its mask on depends on the version of Keras, before 2.3 or with a fixed batch size")
     out: Value = g.b.reshape(mask, shape=(n * t, *mask.shape[2:]))
     return out
+
+
+def _unsettled(g: KerasContext, n: DimLike) -> bool:
+    """Before 2.2 Keras had no masks inside; until tf.keras 2.3 none inside batches of fixed size (``K.rnn`` over the steps)."""
+    if g.era == "keras2":
+        return g.version < (2, 3) or isinstance(n, int)
+    return g.era == "tf.keras" and g.version < (2, 4) and isinstance(n, int)
 
 
 def _output_mask(
@@ -213,13 +232,14 @@ def _output_mask(
     reduced to (N, T) by ANY."""
     if g.era in ("keras1", "keras3"):
         return mask
-    many = mask is not None and mask.rank is not None and mask.rank > 2
-    if g.era == "keras2" and g.version < (2, 3) and (many or (mask is None and inner is not None)):
-        raise node.refuse("what mask it gives out is not known for files of Keras before 2.3")
+    rank = 0 if mask is None else mask.rank or 0
+    many = rank > 2
+    if (many or (mask is None and inner is not None)) and _unsettled(g, n):
+        raise node.refuse("what mask it gives out depends on the version of Keras, before 2.3 or with a fixed batch size")
     if inner is not None and inner.shape is not None:
         out: Value = g.b.reshape(inner, shape=(n, t, *inner.shape[1:]))
         return out
     if many:
-        reduced: Value = g.b.any(mask, axes=tuple(range(2, mask.rank)), keepdims=False)
+        reduced: Value = g.b.any(mask, axes=tuple(range(2, rank)), keepdims=False)
         return reduced
     return mask
