@@ -290,7 +290,7 @@ def plugins(args: Namespace) -> int:
             does = " and ".join(w for w, on in (("reads", f["load"]), ("writes", f["emit"])) if on) or "adds to it"
             _say(f"  {name}: {f['title']}, {does} {' '.join(f['suffixes'])}")
             for o in f["options"]:
-                default = "" if o["default"] is None else f" (default {o['default']})"
+                default = "" if o["default"] in (None, "") else f" (default {o['default']})"
                 _say(f"    --{o['name'].replace('_', '-')}  {o['help']}{default}")
     return 0
 

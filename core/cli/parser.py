@@ -60,7 +60,7 @@ def plugin_options(p: argparse.ArgumentParser, *stages: str) -> None:
             seen[o.name] = framework
             group = group or p.add_argument_group("options of plugins")
             flags = ["--" + n.replace("_", "-") for n in (o.name, *o.aliases)]
-            text = f"{framework}: {o.help}" + (f" (default {o.default})" if o.default is not None else "")
+            text = f"{framework}: {o.help}" + (f" (default {o.default})" if o.default not in (None, "") else "")
             kw: dict[str, Any] = {"dest": f"plugin_{o.name}", "default": None, "help": text.replace("%", "%%")}
             if o.type is bool:
                 group.add_argument(*flags, action=argparse.BooleanOptionalAction, **kw)

@@ -1,0 +1,295 @@
+"""Write the generated pages from what is installed and from the test data's manifests. Run it as ``make docs``.
+
+docs/support/<framework>.md, docs/ops.md, docs/cli.md and tests/data/SOURCE.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from unittest import mock
+
+from convcore.cli import main as command_line
+from convcore.host import host
+from convcore.ops import all_ops
+from convcore.ops.axes import Layout
+from convcore.ops.declare import REQUIRED, Op
+from convcore.rules.foreign import MISSING
+from convcore.rules.rows import Row
+from convcore.rules.ruleset import EmitFunction, LoadFunction, RuleSet
+
+ROOT = Path(__file__).parents[1]
+MADE = "<!-- Written by docs/generate.py (`make docs`); do not edit. -->\n"
+
+Rule = Row | LoadFunction | EmitFunction
+
+
+# ---------------------------------------------------------------- text
+def code(x: object) -> str:
+    """Inline code that survives in a table."""
+    text = str(x).replace("|", "\\|")
+    return f"`{text}`" if text else ""
+
+
+def codes(xs: Iterable[object]) -> str:
+    return ", ".join(code(x) for x in xs)
+
+
+def value(x: object) -> str:
+    """A value as a person writes it in Python, sets as alternatives."""
+    if x is MISSING or x is None:
+        return "unset"
+    if isinstance(x, (set, frozenset)):
+        return " or ".join(sorted(map(value, x)))
+    if isinstance(x, (list, tuple)):
+        inner = ", ".join(map(value, x))
+        return f"({inner},)" if len(x) == 1 else f"({inner})"
+    return repr(x) if isinstance(x, (str, bool, int, float)) else str(x)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return lines + ["| " + " | ".join(r) + " |" for r in rows]
+
+
+def versions(rule: Rule) -> str:
+    if rule.since is None and rule.until is None:
+        return ""
+    if rule.until is None:
+        return f"version {rule.since} on"
+    return f"up to version {rule.until}" if rule.since is None else f"versions {rule.since} to {rule.until}"
+
+
+def conditions(rule: Rule) -> str:
+    when = [code(f"{k} = {value(v)}") for k, v in sorted((rule.when or {}).items())]
+    rank = [f"input of {rule.rank} axes"] if isinstance(rule, Row) and rule.rank is not None else []
+    return ", ".join(filter(None, (versions(rule), *when, *rank)))
+
+
+def rule_name(rule: Rule) -> str:
+    if isinstance(rule, Row):
+        return "row"
+    module = rule.fn.__module__.rpartition(".")[2]
+    return code(f"{module}.{rule.fn.__qualname__}")
+
+
+# ---------------------------------------------------------------- support tables
+def our_frameworks() -> list[str]:
+    """Frameworks whose plugin is part of this repository and installed, in order."""
+    folders = {p.parent.name for p in ROOT.glob("plugins/*/pyproject.toml")}
+    return sorted(folders & set(host().frameworks))
+
+
+def made_by(rule: Row | LoadFunction) -> tuple[str, ...]:
+    return (rule.op_name,) if isinstance(rule, Row) else rule.ops
+
+
+def load_rows(rules: RuleSet) -> Iterable[Sequence[str]]:
+    for foreign in sorted(rules.load_rules, key=lambda k: (k.lower(), k)):
+        seen: dict[Sequence[str], None] = {}
+        for rule in rules.load_rules[foreign]:
+            ignored = codes(sorted(rule.ignore)) if isinstance(rule, Row) else ""
+            seen[codes(made_by(rule)) or "-", rule_name(rule), conditions(rule), ignored] = None
+        for i, cells in enumerate(seen):
+            yield [code(foreign) if i == 0 else "", *cells]
+
+
+def emit_rows(rules: RuleSet) -> Iterable[Sequence[str]]:
+    for name, op in sorted(all_ops().items()):
+        found = rules.emit_rules.get(name, [])
+        cells: dict[Sequence[str], None] = {}
+        for rule in found:
+            made = (rule.foreign,) if isinstance(rule, Row) else rule.foreign
+            cells[codes(made) or "several", rule_name(rule), conditions(rule)] = None
+        if op.composite:
+            cells["its body, in simpler ops", "", "where no rule applies" if found else ""] = None
+        elif not found:
+            cells["refused", "", ""] = None
+        for i, c in enumerate(cells):
+            yield [code(name) if i == 0 else "", *c]
+
+
+def support_page(name: str) -> str:
+    """Everything a framework's rules know."""
+    f = host().framework(name)
+    rules: RuleSet = host().rules(name)
+    ours = _only(rules, f.distribution)
+    out = [MADE, f"# {f.title}: what is supported", ""]
+    does = "read and written" if f.load and f.emit else "read; writing is not there yet" if f.load else "written"
+    out += [
+        f"{f.title} models are {does} (distribution `{f.distribution}`). {len(ours.load_rules)} {f.title} types are known.",
+        "What is not listed here loads as an opaque layer: the model can be inspected and run up to it, and conversion refuses it",
+        "by name, with everything else that is missing.",
+        "",
+        "## Reading",
+        "",
+        "*Rule*: a `row` is a declaration that maps one type to one op; everything else is a function, by file and name. Several",
+        "lines of one type: the first that fits the version and the conditions is taken, the most specific first. *Ignored*:",
+        "attributes without meaning for inference (functions ignore theirs in code). An attribute that is neither used nor ignored",
+        "is an error.",
+        "",
+    ]
+    if ours.ignored:
+        out += [f"Ignored everywhere: {codes(sorted(ours.ignored))}.", ""]
+    out += table([f"{f.title} type", "becomes", "rule", "versions and conditions", "ignored"], load_rows(ours))
+    if f.emit:
+        out += [
+            "",
+            "## Writing",
+            "",
+            "For each op of [the op set](../ops.md) what is written. A composite without a rule is written as its body, in simpler",
+            "ops.",
+            "",
+            *table(["op", f"{f.title} type", "rule", "versions and conditions"], emit_rows(ours)),
+        ]
+    return "\n".join(out) + "\n"
+
+
+def _only(rules: RuleSet, distribution: str) -> RuleSet:
+    """The rules of one distribution: third-party plugins that happen to be installed are left out."""
+    out = RuleSet(rules.framework, distribution)
+    out.ignored = set(rules.ignored)
+    for key, loads in rules.load_rules.items():
+        if mine := [r for r in loads if r.distribution == distribution]:
+            out.load_rules[key] = mine
+    for key, emits in rules.emit_rules.items():
+        if mine_too := [r for r in emits if r.distribution == distribution]:
+            out.emit_rules[key] = mine_too
+    return out
+
+
+# ---------------------------------------------------------------- op set
+def axis_rule(op: Op) -> str:
+    """The axis rule with the attributes it names."""
+    a = op.axes
+    if isinstance(a, Layout):
+        forms = "; ".join(f"{k}: " + ", ".join(f"{n} {o}" for n, o in v.items()) for k, v in a.forms.items())
+        return f"Layout({a.attr}) {forms}"
+    named = [getattr(a, "attr", ""), *getattr(a, "attrs", ())]
+    k = getattr(a, "k", None)
+    return f"{type(a).__name__}({', '.join(filter(None, named)) or k or ''})"
+
+
+def op_lines(op: Op) -> list[str]:
+    types = ["" if a.types == "any" else f":{a.types}" for a in op.inputs]
+    ins = [a.name + t + ("?" if a.optional else "*" if a.variadic else "") for a, t in zip(op.inputs, types, strict=True)]
+    outs = [o + ("*" if op.variadic_outputs and o == op.outputs[-1] else "") for o in op.outputs]
+    out = [f"### {op.name}", "", code(f"{op.name}({', '.join(ins)}) -> {', '.join(outs)}"), ""]
+    if op.doc:
+        out += [" ".join(op.doc.split()), ""]
+    for name, a in op.attrs.items():
+        default = "" if a.default is REQUIRED else f" = {'None' if a.default is None else value(a.default)}"
+        choices = f"; one of {', '.join(value(c) for c in a.choices)}" if a.choices else ""
+        doc = f": {' '.join(a.doc.split())}" if a.doc else ""
+        out.append(f"* {code(f'{name}: {a.kind}{default}')}{choices}{doc}")
+    regions = f", {op.regions} region{'s' if op.regions != 1 else ''}" if op.regions else ""
+    out.append(f"* axis rule: {code(axis_rule(op))}{', composite' if op.composite else ''}{regions}")
+    return [*out, ""]
+
+
+def ops_page() -> str:
+    """The op set by family."""
+    host().load_ops()
+    ours = {"convcore", *(host().framework(n).distribution for n in our_frameworks())}
+    ops = [o for o in all_ops().values() if o.distribution in ours]
+    families: dict[str, list[Op]] = {}
+    for o in sorted(ops, key=lambda o: (o.family, o.name)):
+        families.setdefault(o.family, []).append(o)
+    out = [
+        MADE,
+        "# The op set",
+        "",
+        f"{len(ops)} ops in {len(families)} families; `convcore ops NAME` prints one. Inputs are `name:type`, `?` marks an optional",
+        "one, `*` any number. An attribute without `=` is required. The axis rule says how an op behaves when axes are permuted",
+        "([architecture](architecture.md), Layout). A composite has a body over simpler ops, which is what a target without a rule",
+        "for it gets.",
+        "",
+        *table(["family", "ops"], [[f"[{f}](#{f})", codes(o.name for o in os_)] for f, os_ in families.items()]),
+        "",
+    ]
+    for family, members in families.items():
+        out += [f"## {family}", ""]
+        for o in members:
+            out += op_lines(o)
+    return "\n".join(out).rstrip() + "\n"
+
+
+# ---------------------------------------------------------------- command line
+def help_of(*args: str) -> str:
+    out = io.StringIO()
+    with mock.patch.dict(os.environ, {"COLUMNS": "110"}), contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        command_line([*args, "--help"])
+    return out.getvalue().rstrip()
+
+
+def cli_page() -> str:
+    """The help text of every command."""
+    top = help_of()
+    found = re.search(r"\{([\w,]+)\}", top)
+    commands = found[1].split(",") if found else []
+    out = [MADE, "# The command line", "", "`convcore` and `python -m convcore` are the same.", "", "```text", top, "```", ""]
+    for name in commands:
+        out += [f"## convcore {name}", "", "```text", help_of(name), "```", ""]
+    return "\n".join(out).rstrip() + "\n"
+
+
+# ---------------------------------------------------------------- test data
+def source_page() -> str:
+    """Where the test data comes from and under which licences, from the manifests beside the models."""
+    made = "made for this project; its own"
+    parts = [
+        [
+            "`keras_eras/`",
+            "small random models written by the Keras versions of each era ([details](keras_eras/SOURCE.md))",
+            made,
+        ],
+        ["`caffe_conformance/`", "small nets with outputs of the real Caffe ([details](caffe_conformance/SOURCE.md))", made],
+        ["`zoo/`", "trained public models, as published ([layout](zoo/SOURCE.md))", "per model, below"],
+    ]
+    out = [
+        MADE,
+        "# Test data: sources and licences",
+        "",
+        *table(["folder", "what it is", "licence"], parts),
+        "",
+        "## Trained models",
+        "",
+        "Each folder of `zoo/` has a `manifest.json` with the sha256 of every file and where it lies in its source.",
+        "",
+    ]
+    rows = []
+    for path in sorted(ROOT.glob("tests/data/zoo/*/manifest.json")):
+        m = json.loads(path.read_text(encoding="utf-8"))
+        s = m["source"]
+        if s["kind"] == "github":
+            source = f"[{s['repo']}](https://github.com/{s['repo']}) at `{s['commit'][:12]}`"
+        else:
+            source = f"[{s['package']} {s['version']}](https://pypi.org/project/{s['package']}/{s['version']}/) (PyPI)"
+        rows.append([code(path.parent.name), m["task"], source, m["licence"], f"{m['bytes'] / 1e6:.2f} MB"])
+    return "\n".join([*out, *table(["model", "task", "source", "licence", "size"], rows)]) + "\n"
+
+
+def pages() -> Mapping[str, Callable[[], str]]:
+    """Every generated page by its path in the repository; the support pages are those of installed plugins."""
+    support = {f"docs/support/{n}.md": (lambda n=n: support_page(n)) for n in our_frameworks()}
+    return {"docs/cli.md": cli_page, "docs/ops.md": ops_page, "tests/data/SOURCE.md": source_page, **support}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT, help="root to write below (default: the repository)")
+    out: Path = parser.parse_args().out
+    for name, make in pages().items():
+        path = out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(make(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
