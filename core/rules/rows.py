@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from ..errors import DeclarationError, ShapeError
-from ..ir.dims import Dim
 from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
 from ..ir.tensors import Tensor
@@ -25,6 +24,7 @@ from ..ops import Op, op
 from ..ops.declare import REQUIRED
 from .foreign import MISSING, EmitContext, ForeignNode, LoadContext
 from .isomorphisms import Iso, NotExpressible, find_iso
+from .values import equal, jsonable, symbolic, text
 
 __all__ = ["A", "I", "Row", "W", "permutation_of"]
 
@@ -53,9 +53,9 @@ class A:
     def to_json(self) -> dict[str, Any]:
         out: dict[str, Any] = {"attribute": self.name}
         if self.default is not MISSING:
-            out["default"] = _jsonable(self.default)
+            out["default"] = jsonable(self.default)
         if self.iso.name != "same":
-            out["iso"] = _jsonable(self.iso.to_json())
+            out["iso"] = jsonable(self.iso.to_json())
         return out
 
 
@@ -77,9 +77,9 @@ class I:  # noqa: E742
     def to_json(self) -> dict[str, Any]:
         out: dict[str, Any] = {"input": self.name, "dtype": self.dtype}
         if self.default is not MISSING:
-            out["default"] = _jsonable(self.default)
+            out["default"] = jsonable(self.default)
         if self.iso.name != "same":
-            out["iso"] = _jsonable(self.iso.to_json())
+            out["iso"] = jsonable(self.iso.to_json())
         return out
 
 
@@ -98,18 +98,6 @@ class W:
         if self.optional:
             out["optional"] = True
         return out
-
-
-def _jsonable(v: Any) -> Any:
-    if isinstance(v, dict):
-        return {str(k): _jsonable(x) for k, x in v.items()}
-    if isinstance(v, (list, tuple)):
-        return [_jsonable(x) for x in v]
-    if isinstance(v, (set, frozenset)):
-        return sorted((_jsonable(x) for x in v), key=repr)
-    if isinstance(v, (DType, Dim)):
-        return str(v)
-    return "unset" if v is MISSING else v
 
 
 def permutation_of(order: str, rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -325,29 +313,29 @@ class Row:
                 if isinstance(src, A):
                     if out is None and src.default is not None:
                         raise NotExpressible(f"{key} is not set")
-                    if out is None or (not src.write_default and src.default is not MISSING and _equal(out, src.default)):
+                    if out is None or (not src.write_default and src.default is not MISSING and equal(out, src.default)):
                         continue
-                    if _symbolic(out):
-                        raise NotExpressible(f"{key}={_text(value)} is symbolic")
+                    if symbolic(out):
+                        raise NotExpressible(f"{key}={text(value)} is symbolic")
                     attrs[src.name] = out
-                elif (out is None and src.default is None) or (src.default is not MISSING and _equal(out, src.default)):
+                elif (out is None and src.default is None) or (src.default is not MISSING and equal(out, src.default)):
                     const_inputs[src.name] = None
                 elif out is None:
                     raise NotExpressible(f"{key} is not set")
-                elif _symbolic(out):
-                    raise NotExpressible(f"{key}={_text(value)} is symbolic")
+                elif symbolic(out):
+                    raise NotExpressible(f"{key}={text(value)} is symbolic")
                 else:
                     const_inputs[src.name] = (out, src.dtype, node)
-            elif not _equal(value, src) and not self._means(node, key, src):
-                raise NotExpressible(f"{key} is {_text(value)}, {self.foreign} means {src!r}")
+            elif not equal(value, src) and not self._means(node, key, src):
+                raise NotExpressible(f"{key} is {text(value)}, {self.foreign} means {src!r}")
         for name, v in by_name.items():
             if v is not None and name not in used:
                 raise NotExpressible(f"{self.foreign} has no counterpart of the input {name!r}")
         for key, attr in decl.attrs.items():
-            if key in self.mapping or _equal(node.attrs[key], attr.default):
+            if key in self.mapping or equal(node.attrs[key], attr.default):
                 continue
             if attr.default is REQUIRED or not self._means(node, key, attr.default):
-                raise NotExpressible(f"{self.foreign} has no counterpart of {key}={_text(node.attrs[key])}")
+                raise NotExpressible(f"{self.foreign} has no counterpart of {key}={text(node.attrs[key])}")
         handles: list[Any] = []
         for theirs, ours in self.inputs:
             if ours.endswith("*"):
@@ -376,7 +364,7 @@ class Row:
             full = self.decl.complete({**node.attrs, key: fixed}, node.inputs)
         except ShapeError:
             return False
-        return _equal(full[key], node.attrs[key])
+        return equal(full[key], node.attrs[key])
 
     @staticmethod
     def _emit_const(e: EmitContext, value: Any, dtype: str, node: Node) -> Any:
@@ -392,7 +380,7 @@ class Row:
             "op": self.op_name,
             "inputs": [list(p) for p in self.inputs],
             "outputs": [list(p) for p in self.outputs],
-            "mapping": {k: v.to_json() if isinstance(v, (A, I, W)) else {"value": _jsonable(v)} for k, v in self.mapping.items()},
+            "mapping": {k: v.to_json() if isinstance(v, (A, I, W)) else {"value": jsonable(v)} for k, v in self.mapping.items()},
             "direction": self.direction,
             "distribution": self.distribution,
         }
@@ -402,30 +390,12 @@ class Row:
         if self.priority:
             out["priority"] = self.priority
         if self.when:
-            out["when"] = _jsonable(dict(self.when))
+            out["when"] = jsonable(dict(self.when))
         if self.ignore:
             out["ignore"] = list(self.ignore)
         if self.then:
             out["then"] = list(self.then)
         return out
-
-
-def _symbolic(v: Any) -> bool:
-    return isinstance(v, Dim) or (isinstance(v, (list, tuple)) and any(_symbolic(x) for x in v))
-
-
-def _text(v: Any) -> str:
-    return "(" + ", ".join(map(_text, v)) + ")" if isinstance(v, (list, tuple)) else str(v)
-
-
-def _equal(a: Any, b: Any) -> bool:
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b))
-    if isinstance(a, Dim) or isinstance(b, Dim):
-        return isinstance(a, Dim) and isinstance(b, Dim) and a == b
-    if a is None or b is None or isinstance(a, str) or isinstance(b, str):
-        return type(a) is type(b) and bool(a == b) if a is None or b is None else bool(a == b)
-    return bool(np.float32(a) == np.float32(b)) if isinstance(a, float) or isinstance(b, float) else bool(a == b)
 
 
 RowFactory = Callable[..., Row]

@@ -28,7 +28,8 @@ from ..ir.tensors import Tensor, as_tensor
 from ..ops.declare import REQUIRED, Attr, Sample
 from ..rules.foreign import MISSING, ForeignNode, LoadContext
 from ..rules.isomorphisms import NotExpressible
-from ..rules.rows import A, I, Row, W, _equal
+from ..rules.rows import A, I, Row, W
+from ..rules.values import equal
 from .ops import CheckFailed
 
 __all__ = ["RecordingContext", "RowReport", "check_row", "sample_nodes"]
@@ -139,7 +140,7 @@ def _compare(where: str, row: Row, node: Node, outputs: Sequence[Value]) -> None
         back = again.attrs[key]
         if row.decl.attrs[key].kind == "axes" and value is not None and back is not None:
             value, back = tuple(sorted(value)), tuple(sorted(back))
-        if not _equal(back, value) or isinstance(value, bool) is not isinstance(back, bool):
+        if not equal(back, value) or isinstance(value, bool) is not isinstance(back, bool):
             raise CheckFailed(f"{where}: {key}={value!r} came back as {back!r}")
     wanted = list(node.inputs)
     found = list(again.inputs)
