@@ -138,7 +138,7 @@ def _of_batch(i: int, found: list[OutputDifference]) -> list[OutputDifference]:
 
 def _permute(x: Array, layout: Any, name: str, is_input: bool, inverse: bool = False) -> Array:
     perm = None if layout is None else (layout.inputs if is_input else layout.outputs).get(name)
-    if perm is None:
+    if not perm:  # nothing to permute; numpy would make an array without axes contiguous with one
         return x
     if inverse:
         perm = tuple(perm.index(i) for i in range(len(perm)))

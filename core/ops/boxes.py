@@ -28,16 +28,15 @@ def _ratios(given: Sequence[float], flip: bool) -> list[float]:
     return out[1:]
 
 
-def prior_count(
-    min_sizes: Sequence[float], max_sizes: Sequence[float], aspect_ratios: Sequence[float], flip: bool
-) -> int:
+def prior_count(min_sizes: Sequence[float], max_sizes: Sequence[float], aspect_ratios: Sequence[float], flip: bool) -> int:
     """Boxes per cell."""
     return len(min_sizes) * (1 + len(_ratios(aspect_ratios, flip))) + len(max_sizes)
 
 
 def prior_boxes(
     cells: tuple[int, int], image: tuple[int, int], *, min_sizes: Sequence[float], max_sizes: Sequence[float],
-    aspect_ratios: Sequence[float], flip: bool, clip: bool, variances: Sequence[float], step: Sequence[float] | None, offset: float,
+    aspect_ratios: Sequence[float], flip: bool, clip: bool, variances: Sequence[float], step: Sequence[float] | None,
+    offset: float,
 ) -> Array:  # fmt: skip
     """(1, 2, H * W * boxes * 4): boxes, and the variances of their coordinates."""
     f = np.float32
@@ -148,7 +147,7 @@ def detections(
 
 def _round(x: Any) -> int:
     """Halves away from zero, as C's round."""
-    return int(math.floor(abs(float(x)) + 0.5)) * (1 if x >= 0 else -1)
+    return math.floor(abs(float(x)) + 0.5) * (1 if x >= 0 else -1)
 
 
 def _bins(start: Any, size: Any, count: int, limit: int) -> list[tuple[int, int]]:

@@ -81,12 +81,19 @@ def _prior_body(b: Any, x: Any, image: Any = None, *, layout: str, image_size: A
 
 DETECTION.op(
     "prior_box", "x:float, image:float?",
-    "Default boxes of SSD for every cell of x, as fractions of the image, and their variances: (1, 2, H * W * boxes * 4). Per min_size "
-    "the square, the square of sqrt(min * max), then min * sqrt(r) x min / sqrt(r) for each ratio r. Only the sizes of x and image count.",
+    "Default boxes of SSD for every cell of x, as fractions of the image, and their variances: (1, 2, H * W * boxes * 4). Per "
+    "min_size the square, the square of sqrt(min * max), then min * sqrt(r) x min / sqrt(r) for each ratio r. Only the sizes of "
+    "x and image count.",
     attrs=_PRIORS, infer=_prior_shape, reference=_prior_box, body=_prior_body, axes=CHANNELS("x", "image"),
     samples=[
-        Sample((2, 3, 5, 7), (2, 11, 37, 41), min_sizes=(9.0, 13.0), max_sizes=(17.0, 19.0), aspect_ratios=(2.0, 3.0), variances=(0.1, 0.1, 0.2, 0.2)),
-        Sample((2, 5, 7, 3), image_size=(53, 61), min_sizes=(11.0,), aspect_ratios=(2.0,), flip=False, clip=True, step=(8.0, 7.0), offset=0.3, layout="channels_last"),
+        Sample(
+            (2, 3, 5, 7), (2, 11, 37, 41), min_sizes=(9.0, 13.0), max_sizes=(17.0, 19.0), aspect_ratios=(2.0, 3.0),
+            variances=(0.1, 0.1, 0.2, 0.2),
+        ),
+        Sample(
+            (2, 5, 7, 3), image_size=(53, 61), min_sizes=(11.0,), aspect_ratios=(2.0,), flip=False, clip=True, step=(8.0, 7.0),
+            offset=0.3, layout="channels_last",
+        ),
     ],
 )  # fmt: skip
 
@@ -128,10 +135,10 @@ def _detection_sample(**attrs: Any) -> Sample:
 
 DETECTION.op(
     "detection_output", "loc:float, conf:float, priors:float",
-    "Boxes decoded from loc (N, priors * 4) relative to priors (1, 2, priors * 4) from prior_box, with scores conf (N, priors * classes): "
-    "per class those above confidence_threshold (the best nms_top_k), without those that overlap a better one by more than nms_threshold; "
-    "per image the best keep_top_k. Rows (image, class, score, x1, y1, x2, y2) in (1, 1, rows, 7): by image, class ascending, score; where "
-    "no image has any, one row (image, -1, ...) each (SSD DetectionOutput).",
+    "Boxes decoded from loc (N, priors * 4) relative to priors (1, 2, priors * 4) from prior_box, with scores conf (N, priors * "
+    "classes): per class those above confidence_threshold (the best nms_top_k), without those that overlap a better one by more "
+    "than nms_threshold; per image the best keep_top_k. Rows (image, class, score, x1, y1, x2, y2) in (1, 1, rows, 7): by image, "
+    "class ascending, score; where no image has any, one row (image, -1, ...) each (SSD DetectionOutput).",
     attrs={
         "num_classes": Attr("int"), "share_location": Attr("bool", True, doc="False: loc is (N, priors * classes * 4)"),
         "background": Attr("int", 0, doc="class that is left out; -1 for none"),
@@ -142,8 +149,9 @@ DETECTION.op(
     },
     infer=_detection_shape, reference=_detection_output, axes=Opaque(),
     samples=[
-        _detection_sample(nms_threshold=0.4, confidence_threshold=0.2, keep_top_k=5), _detection_sample(share_location=False, code_type="corner"),
-        _detection_sample(code_type="corner_size", variance_encoded_in_target=True, nms_top_k=3), _detection_sample(confidence_threshold=2.0),
+        _detection_sample(nms_threshold=0.4, confidence_threshold=0.2, keep_top_k=5),
+        _detection_sample(share_location=False, code_type="corner"), _detection_sample(confidence_threshold=2.0),
+        _detection_sample(code_type="corner_size", variance_encoded_in_target=True, nms_top_k=3),
     ],
 )  # fmt: skip
 
@@ -166,10 +174,13 @@ _ROI_ATTRS = {"output_size": Attr("ints", doc="(height, width)"), "spatial_scale
 
 DETECTION.op(
     "roi_pool", "x:float, rois:float",
-    "Largest element of each bin of each region of x; rois (R, 5): batch index, x1, y1, x2, y2, scaled and rounded, both ends included; "
-    "an empty bin is 0 (Fast R-CNN ROIPooling, ONNX MaxRoiPool).",
+    "Largest element of each bin of each region of x; rois (R, 5): batch index, x1, y1, x2, y2, scaled and rounded, both ends "
+    "included; an empty bin is 0 (Fast R-CNN ROIPooling, ONNX MaxRoiPool).",
     attrs=_ROI_ATTRS, infer=_roi_shape, reference=roi_pool, axes=CHANNELS("x", "y"),
-    samples=[Sample((2, 3, 5, 7), _ROIS, output_size=(2, 3)), Sample((2, 5, 7, 3), _ROIS, output_size=(3, 2), spatial_scale=0.6, layout="channels_last")],
+    samples=[
+        Sample((2, 3, 5, 7), _ROIS, output_size=(2, 3)),
+        Sample((2, 5, 7, 3), _ROIS, output_size=(3, 2), spatial_scale=0.6, layout="channels_last"),
+    ],
 )  # fmt: skip
 
 
@@ -189,9 +200,11 @@ def _psroi_shape(c: InferContext) -> Inferred:
 
 DETECTION.op(
     "psroi_pool", "x:float, rois:float",
-    "Mean of each of group * group bins of each region, every bin over channels of its own: x has out * group * group channels, out "
-    "slowest; rois as in roi_pool, x2 and y2 plus 1 before scaling; an empty bin is 0 (R-FCN PSROIPooling).",
+    "Mean of each of group * group bins of each region, every bin over channels of its own: x has out * group * group channels, "
+    "out slowest; rois as in roi_pool, x2 and y2 plus 1 before scaling; an empty bin is 0 (R-FCN PSROIPooling).",
     attrs={"group": Attr("int"), "spatial_scale": Attr("float", 1.0), "layout": LAYOUT}, infer=_psroi_shape, reference=psroi_pool,
     axes=CHANNELS("x", "y"),
-    samples=[Sample((2, 12, 5, 7), _ROIS, group=2), Sample((2, 5, 7, 8), _ROIS, group=2, spatial_scale=0.6, layout="channels_last")],
+    samples=[
+        Sample((2, 12, 5, 7), _ROIS, group=2), Sample((2, 5, 7, 8), _ROIS, group=2, spatial_scale=0.6, layout="channels_last"),
+    ],
 )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..ir.dims import DimLike, Shape
+from ..ir.dims import DimLike, Shape, product
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from .axes import CHANNELS
@@ -176,6 +176,25 @@ def _unpool_sample(layout: str, order: str) -> Sample:
     return Sample(y, at, kernel=(2, 3), strides=(2, 3), output_shape=(7, 11), layout=layout, index_order=order)
 
 
+def _unpool_body(b: Any, x: Any, indices: Any, *, output_shape: Any, index_order: str, layout: str, **_: Any) -> Any:
+    """A scatter into zeros, over each plane or over everything."""
+    b.require(x.shape is not None and None not in x.shape, "max_unpool: the sizes of x must be known, if only by name")
+    d = len(x.shape) - 2
+    first = layout == "channels_first"
+    if not first:
+        perm = (0, d + 1, *range(1, d + 1))
+        x, indices = b.transpose(x, perm=perm), b.transpose(indices, perm=perm)
+    n, channels, *space = x.shape
+    lead: tuple[Any, ...] = (n, channels) if index_order == "plane" else ()
+    axis = len(lead)
+    count = (*lead, product(space if lead else x.shape))
+    full = (*lead, product(output_shape if lead else (n, channels, *output_shape)))
+    zeros = b.fill(shape=full, value=0, dtype=x.dtype)
+    y = b.scatter_elements(zeros, b.reshape(indices, shape=count), b.reshape(x, shape=count), axis=axis)
+    y = b.reshape(y, shape=(n, channels, *output_shape))
+    return y if first else b.transpose(y, perm=(0, *range(2, d + 2), 1))
+
+
 POOL.op(
     "max_unpool", "x:number, indices:int",
     "Zeros with every element of x put at its index from max_pool_with_indices. output_shape: spatial sizes, default "
@@ -184,7 +203,7 @@ POOL.op(
         "kernel": POOL_ATTRS["kernel"], "strides": POOL_ATTRS["strides"], "pads": POOL_ATTRS["pads"],
         "output_shape": Attr("shape", None), "index_order": INDEX_ORDER, "layout": LAYOUT,
     },
-    infer=_unpool_shape, reference=max_unpool, normalize=_unpool_attrs, axes=CHANNELS("x", "indices", "y"),
+    infer=_unpool_shape, reference=max_unpool, body=_unpool_body, normalize=_unpool_attrs, axes=CHANNELS("x", "indices", "y"),
     samples=[_unpool_sample("channels_first", "flat_nchw"), _unpool_sample("channels_last", "plane")],
 )  # fmt: skip
 

@@ -43,7 +43,11 @@ def test_refused_nets_are_refused_by_name(case: Path) -> None:
     with pytest.raises(ConvcoreError) as caught:
         model = convcore.load(case / "deploy.prototxt", weights, init_weights=weights is None)
         raise UnsupportedError(model.problems) if model.problems else AssertionError("loaded")
-    layers = [line.split('name: "')[1].split('"')[0] for line in (case / "deploy.prototxt").read_text().splitlines() if "layer {" in line]
+    layers = [
+        line.split('name: "')[1].split('"')[0]
+        for line in (case / "deploy.prototxt").read_text().splitlines()
+        if "layer {" in line
+    ]
     assert isinstance(caught.value, (BadFileError, UnsupportedError))
     assert any(repr(layer) in str(caught.value) for layer in layers), str(caught.value)
 

@@ -12,7 +12,7 @@ from convcore.ir.graph import Origin, Value
 from convcore.ir.tensors import Tensor
 from convcore.rules import MISSING, ForeignNode, LoadContext
 
-from .files import Layer, Message, Net
+from .files import Layer, Net
 from .fillers import fill
 from .params import params_of
 
@@ -37,7 +37,9 @@ class CaffeNode(ForeignNode):
             attrs.update(m.fields() if m.known else ())
             attrs.update(m.unknown)
         attrs.update(layer.unknown)
-        super().__init__(layer.type, name, inputs, attrs, outputs=layer.tops, origin=Origin("caffe", name, layer.type), extra=layer)
+        super().__init__(
+            layer.type, name, inputs, attrs, outputs=layer.tops, origin=Origin("caffe", name, layer.type), extra=layer
+        )
 
     def attr(self, name: str, default: Any = MISSING) -> Any:
         """A field's value, else ``default``, else Caffe's default (None where it has none, [] for a repeated field)."""

@@ -11,7 +11,8 @@ __all__ = ["DEPLOYED", "Deploy"]
 
 DEPLOYED: dict[str, str] = {
     "SoftmaxWithLoss": "softmax", "InfogainLoss": "softmax", "SigmoidCrossEntropyLoss": "sigmoid", "EuclideanLoss": "",
-    "ContrastiveLoss": "", "HingeLoss": "", "MultinomialLogisticLoss": "", "Accuracy": "", "MultiBoxLoss": "", "DetectionEvaluate": "",
+    "ContrastiveLoss": "", "HingeLoss": "", "MultinomialLogisticLoss": "", "Accuracy": "", "MultiBoxLoss": "",
+    "DetectionEvaluate": "",
 }  # fmt: skip
 """Types a deployed net does not have, and the op that stays of them ("" for none)."""
 _ONLY_TRAINING = ("MultiBoxLoss", "DetectionEvaluate")

@@ -19,7 +19,8 @@ def load(request: LoadRequest) -> Graph:
     """The graph of a net: a prototxt with weights (caffemodel or HDF5), or a caffemodel with its own definition.
 
     Layers convcore does not know become opaque nodes. Raises BadFileError for what Caffe refuses, naming every layer, and where
-    weights are missing (unless ``init_weights``); UsageError for shapes the prototxt leaves open and ``input_shapes`` does not give.
+    weights are missing (unless ``init_weights``); UsageError for shapes the prototxt leaves open and ``input_shapes`` does not
+    give.
     """
     source, weights = request.source, request.weights
     if not isinstance(source, (str, Path)):
@@ -30,9 +31,12 @@ def load(request: LoadRequest) -> Graph:
     stages = tuple(s.strip() for s in (options.get("stages") or "").split(",") if s.strip())
     net = read_net(source, weights, phase=options.get("phase") or "TEST", level=options.get("level") or 0, stages=stages)
     if net.missing and not options.get("init_weights"):
-        named = ", ".join(repr(n) for n in net.missing[:5]) + (f" and {len(net.missing) - 5} more" if len(net.missing) > 5 else "")
+        named = ", ".join(repr(n) for n in net.missing[:5]) + (
+            f" and {len(net.missing) - 5} more" if len(net.missing) > 5 else ""
+        )
         what = "holds no weights" if weights is None else f"{weights} holds no weights"
         raise BadFileError(
-            f"{source}: {what} for {named}: give the caffemodel (weights=, --weights), or init_weights to fill them as training starts"
+            f"{source}: {what} for {named}: give the caffemodel (weights=, --weights), or init_weights to fill them as training "
+            "starts"
         )
     return NetLoader(net, request).run()

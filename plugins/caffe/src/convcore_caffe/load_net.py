@@ -35,7 +35,7 @@ class NetLoader:
     def __init__(self, net: Net, request: LoadRequest) -> None:
         rules = request.rules
         if rules is None:
-            from .rules import RULES as rules  # noqa: N811
+            from .rules import RULES as rules
         self.net, self.request, self.rules = net, request, rules
         self.graph = Graph(net.name)
         self.b = Builder(self.graph)

@@ -10,7 +10,8 @@ _CONVOLUTION = ("convolution_param",)
 _RECURRENT = ("recurrent_param",)
 
 _PARAMS: dict[str, tuple[str, ...]] = {
-    "Accuracy": ("accuracy_param",), "ArgMax": ("argmax_param",), "AnnotatedData": ("annotated_data_param", "data_param", "transform_param"),
+    "Accuracy": ("accuracy_param",), "ArgMax": ("argmax_param",),
+    "AnnotatedData": ("annotated_data_param", "data_param", "transform_param"),
     "BN": ("bn_param", "batch_norm_param"), "BatchNorm": ("batch_norm_param",), "Convolution": _CONVOLUTION,
     "ConvolutionDepthwise": _CONVOLUTION, "Data": ("data_param", "transform_param"), "Deconvolution": _CONVOLUTION,
     "DenseImageData": ("dense_image_data_param", "transform_param"), "DepthwiseConvolution": _CONVOLUTION,

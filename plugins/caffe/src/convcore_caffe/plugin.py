@@ -57,10 +57,16 @@ def convcore_options(framework: str) -> Sequence[Option]:
     if framework != "caffe":
         return []
     return [
-        Option("phase", "caffe", "load", str, "TEST", "the state include and exclude rules are tested against", ("TEST", "TRAIN")),
+        Option(
+            "phase", "caffe", "load", str, "TEST", "the state include and exclude rules are tested against",
+            choices=("TEST", "TRAIN"),
+        ),
         Option("level", "caffe", "load", int, 0, "level of that state"),
         Option("stages", "caffe", "load", str, "", "stages of that state, separated by commas"),
-        Option("init_weights", "caffe", "load", bool, False, "fill layers without weights by their fillers (seeded), as training starts"),
+        Option(
+            "init_weights", "caffe", "load", bool, False,
+            "fill layers without weights by their fillers (seeded), as training starts",
+        ),
         Option(
             "losses", "caffe", "load", str, "auto",
             "loss and accuracy layers: deploy (their inference form, or dropped), compute (their values), or auto: compute where "
@@ -69,7 +75,8 @@ def convcore_options(framework: str) -> Sequence[Option]:
         ),
         Option(
             "preprocessing", "caffe", "load", str, "keep",
-            "transform_param, mean and scale: keep (as metadata) or apply (as operations on the input)", choices=("keep", "apply"),
+            "transform_param, mean and scale: keep (as metadata) or apply (as operations on the input)",
+            choices=("keep", "apply"),
         ),
         Option("mean_file", "caffe", "load", str, None, "mean image (.binaryproto) subtracted from the input"),
         Option("mean_values", "caffe", "load", str, None, "mean per channel subtracted from the input, e.g. 104,117,123"),

@@ -1,7 +1,7 @@
 """What Caffe does to an image before the net sees it: kept as metadata, or applied as operations on request.
 
-Caffe's data layers give ``(x - mean) * scale`` on BGR channels of 0..255 (data_transformer.cpp); a deploy net has no data layer, so
-the user names a mean file, mean values and a scale.
+Caffe's data layers give ``(x - mean) * scale`` on BGR channels of 0..255 (data_transformer.cpp); a deploy net has no data
+layer, so the user names a mean file, mean values and a scale.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def apply_preprocessing(g: CaffeContext, node: CaffeNode, top: str, v: Value, p:
         scale = scale if p.scale is None else p.scale
     if facts.get("mean_file") and mean is None and not values:
         raise UsageError(
-            f"layer {node.name!r} subtracts the mean file {str(facts['mean_file'])[:200]!r}: give it with mean_file (paths in a prototxt are not "
-            "followed)"
+            f"layer {node.name!r} subtracts the mean file {str(facts['mean_file'])[:200]!r}: give it with mean_file (paths in a "
+            "prototxt are not followed)"
         )
     shape = v.shape
     if shape is None or len(shape) != 4:

@@ -80,7 +80,13 @@ def power(g: CaffeContext, node: CaffeNode) -> Value:
     p, scale, shift = node.attr("power"), node.attr("scale"), node.attr("shift")
     x = node.x
     if p * scale == 0:
-        value = 1.0 if p == 0 else math.pow(shift, p) if shift > 0 or p == int(p) and shift != 0 else (0.0 if shift == 0 and p > 0 else math.nan)
+        value = (
+            1.0
+            if p == 0
+            else math.pow(shift, p)
+            if shift > 0 or (p == int(p) and shift != 0)
+            else (0.0 if shift == 0 and p > 0 else math.nan)
+        )
         if shift == 0 and p < 0:
             value = math.inf
         return g.b.fill(shape=node.sizes(), value=value, dtype=x.dtype)

@@ -40,7 +40,9 @@ def eltwise(g: CaffeContext, node: CaffeNode) -> Value:
             y = g.b.mul(y, v)
         return y
     if node.layer.is_inplace():
-        g.note(f"layer {node.name!r} ({node.type} {operation}) works in place: Caffe overwrites its first bottom before it is read")
+        g.note(
+            f"layer {node.name!r} ({node.type} {operation}) works in place: Caffe overwrites its first bottom before it is read"
+        )
         xs, coeffs = xs[1:], coeffs[1:]
     if operation == "MAX":
         y = xs[0]

@@ -31,7 +31,9 @@ def input_(g: CaffeContext, node: CaffeNode) -> list[Value]:
     for i, top in enumerate(node.outputs):
         shape = None if not shapes else shapes[0] if len(shapes) == 1 else shapes[i]
         if shape is None and top not in g.given:
-            raise UsageError(f"layer {node.name!r} (Input) gives no shape for {top!r}: give input_shapes={{{top!r}: (1, 3, 224, 224)}}")
+            raise UsageError(
+                f"layer {node.name!r} (Input) gives no shape for {top!r}: give input_shapes={{{top!r}: (1, 3, 224, 224)}}"
+            )
         results.append(_input(g, node, top, shape))
     return results
 
@@ -78,7 +80,10 @@ def data(g: CaffeContext, node: CaffeNode) -> list[Value]:
 def _guess(g: CaffeContext, node: CaffeNode, top: str, i: int) -> tuple[Any, ...] | None:
     """The shape of a data layer's top by crop_size, mean image and the weights of what reads it; None: not certain."""
     layer = node.layer
-    batch = next((int(m.get("batch_size")) for m in node.messages if m.known and "batch_size" in m.schema.by_name and m.get("batch_size")), 1)
+    batch = next(
+        (int(m.get("batch_size")) for m in node.messages if m.known and "batch_size" in m.schema.by_name and m.get("batch_size")),
+        1,
+    )
     readers = [other for other in g.net.layers if top in other.bottoms]
     if i > 0 and layer.type != "HDF5Data":
         return (batch,)
@@ -107,7 +112,9 @@ def _guess(g: CaffeContext, node: CaffeNode, top: str, i: int) -> tuple[Any, ...
         if not channels and other.type in _CONVOLUTIONS and other.blobs:
             shape = other.blobs[0].shape
             group = other.param("convolution_param").get("group")
-            channels = shape[0] if other.type == "Deconvolution" else shape[1] * group if other.type == "Convolution" else shape[0]
+            channels = (
+                shape[0] if other.type == "Deconvolution" else shape[1] * group if other.type == "Convolution" else shape[0]
+            )
     if not (h and w and channels):
         return None
     return (batch, channels, h, w)
@@ -120,7 +127,9 @@ def _transform(g: CaffeContext, node: CaffeNode) -> None:
     if not layer.has_param("transform_param") or not node.outputs:
         return
     t = layer.param("transform_param")
-    facts: dict[str, Any] = {k: v for k, v in t.fields() if k in ("scale", "mean_file", "mean_value", "crop_size", "force_color", "force_gray")}
+    facts: dict[str, Any] = {
+        k: v for k, v in t.fields() if k in ("scale", "mean_file", "mean_value", "crop_size", "force_color", "force_gray")
+    }
     others = [k for k in (*(k for k, _ in t.fields()), *t.unknown) if k not in facts and k != "mirror"]
     if others:
         facts["training_only"] = sorted(others)

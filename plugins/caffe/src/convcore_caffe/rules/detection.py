@@ -13,7 +13,7 @@ from .base import RULES
 
 @RULES.load("PriorBox", ops=("prior_box",))
 def prior_box(g: CaffeContext, node: CaffeNode) -> Value:
-    """Default boxes of a feature map. min_size and max_size lose their fraction, as in prior_box_layer.cpp (``int min_size_``)."""
+    """Default boxes of a feature map. min_size and max_size lose their fraction (prior_box_layer.cpp: ``int min_size_``)."""
     if len(node.inputs) != 2 or len(node.shape(0)) != 4 or len(node.shape(1)) != 4:
         raise node.invalid("takes a feature map and the image, both with 4 axes")
     small, large = (tuple(float(math.floor(v)) for v in node.attr(f)) for f in ("min_size", "max_size"))
@@ -72,8 +72,8 @@ def detection_output(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.detection_output(
         loc, conf, node.inputs[2], num_classes=int(classes), share_location=shared, background=background,
         code_type=node.attr("code_type").lower(), variance_encoded_in_target=bool(node.attr("variance_encoded_in_target")),
-        nms_threshold=threshold, nms_eta=eta, nms_top_k=-1 if top_k is None else int(top_k), keep_top_k=int(node.attr("keep_top_k")),
-        confidence_threshold=node.attr("confidence_threshold"),
+        nms_threshold=threshold, nms_eta=eta, nms_top_k=-1 if top_k is None else int(top_k),
+        keep_top_k=int(node.attr("keep_top_k")), confidence_threshold=node.attr("confidence_threshold"),
     )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """Losses and Accuracy: their values, and the form they take in a deployed net.
 
-In its deployed form a loss whose first step is an activation becomes that activation (SoftmaxWithLoss: Softmax); every other one is
-dropped. The values follow BVLC's layers; a blob of a loss has no axes. loss_weight scales only the training objective.
+In its deployed form a loss whose first step is an activation becomes that activation (SoftmaxWithLoss: Softmax); every other
+one is dropped (``deploy.py``). The values follow BVLC's layers; a blob of a loss has no axes. loss_weight scales only the
+training objective.
 """
 
 from __future__ import annotations
@@ -58,9 +59,7 @@ class _Labelled:
         return _normalizer(g, node, self.x, self.outer, self.inner, self.keep, default)
 
 
-def _normalizer(
-    g: CaffeContext, node: CaffeNode, x: Value, outer: Any, inner: Any, keep: Value | None, default: str
-) -> Value:
+def _normalizer(g: CaffeContext, node: CaffeNode, x: Value, outer: Any, inner: Any, keep: Value | None, default: str) -> Value:
     mode = node.attr("normalization") if "normalization" in node.attrs else default
     if "normalization" not in node.attrs and "normalize" in node.attrs:
         mode = "VALID" if node.attr("normalize") else "BATCH_SIZE"

@@ -70,7 +70,9 @@ def _span(node: CaffeNode) -> tuple[tuple[int, ...], int]:
     return node.integers(shape[axis : axis + num], "the axes of its blob"), len(shape) - axis - num
 
 
-def _own(g: CaffeContext, node: CaffeNode, i: int, name: str, span: tuple[tuple[int, ...], int], filler: str, constant: float) -> Value:
+def _own(
+    g: CaffeContext, node: CaffeNode, i: int, name: str, span: tuple[tuple[int, ...], int], filler: str, constant: float
+) -> Value:
     shape, after = span
     wide = (*shape, *(1,) * after) if shape else ()
     return g.weight_of(node, i, name, shape, filler=filler, constant=constant, key=after, make=lambda t: t.reshape(wide))
@@ -91,7 +93,9 @@ def _beside(g: CaffeContext, node: CaffeNode) -> tuple[Value, tuple[DimLike | No
         raise node.invalid(f"the second bottom's {len(other)} axes from axis {axis} on extend past the first's {len(shape)}")
     for i, (a, b) in enumerate(zip(shape[axis:], other, strict=False)):
         if isinstance(a, int) and isinstance(b, int) and a != b:
-            raise node.invalid(f"axis {axis + i} of the first bottom has {a} elements, axis {i} of the second {b}; they must be equal")
+            raise node.invalid(
+                f"axis {axis + i} of the first bottom has {a} elements, axis {i} of the second {b}; they must be equal"
+            )
     after = len(shape) - axis - len(other)
     if after:
         rank = len(other)
@@ -167,14 +171,21 @@ def normalize(g: CaffeContext, node: CaffeNode) -> Value:
         return g.b.mul(y, g.weight_of(node, 0, "scale", (), filler="scale_filler", constant=1.0))
     (channels,) = node.integers(shape[1:2], "channels")
     factor = g.weight_of(
-        node, 0, "scale", (channels,), filler="scale_filler", constant=1.0, key="channels", make=lambda t: t.reshape((channels, 1, 1))
+        node,
+        0,
+        "scale",
+        (channels,),
+        filler="scale_filler",
+        constant=1.0,
+        key="channels",
+        make=lambda t: t.reshape((channels, 1, 1)),
     )
     return g.b.mul(y, factor)
 
 
 @RULES.load("BN", ops=("batch_norm", "mul", "add"))
 def bn(g: CaffeContext, node: CaffeNode) -> Value:
-    """Four blobs: slope, bias, mean, variance (PSPNet). Two: scale and shift, statistics merged in (SegNet, bn_mode INFERENCE)."""
+    """Four blobs: slope, bias, mean, variance (PSPNet). Two: scale and shift with statistics merged in (SegNet, INFERENCE)."""
     shape, layer = node.shape(), node.layer
     if len(shape) < 2 or not layer.blobs:
         raise node.refuse("BN is told apart by its weights, and it has none", code="missing_weight")

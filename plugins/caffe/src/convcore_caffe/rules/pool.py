@@ -33,7 +33,12 @@ def _four_axes(node: CaffeNode) -> tuple[DimLike | None, ...]:
 
 
 def _windows(
-    node: CaffeNode, sizes: Sequence[DimLike | None], kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], ceil: bool
+    node: CaffeNode,
+    sizes: Sequence[DimLike | None],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    ceil: bool,
 ) -> tuple[tuple[int, ...], str]:
     """Kernel and ceil mode that give Caffe's windows (pooling_layer.cpp, Reshape).
 

@@ -31,7 +31,9 @@ class _Sequence:
         self.steps, self.batch = x[0], x[1]
         rest = len(node.inputs) - 2 - (states if self.exposed else 0)
         if rest not in (0, 1):
-            raise node.invalid(f"{len(node.inputs)} bottoms are given, expected {2 + (states if self.exposed else 0)} or one more")
+            raise node.invalid(
+                f"{len(node.inputs)} bottoms are given, expected {2 + (states if self.exposed else 0)} or one more"
+            )
         wanted = 1 + (states if self.exposed else 0)
         if len(node.outputs) != wanted:
             raise node.invalid(f"{len(node.outputs)} tops are given, expected {wanted}")
@@ -49,8 +51,8 @@ class _Sequence:
         self.start = [self._state(v, first + i) for i, v in enumerate(given)] or [self._zero() for _ in range(states)]
         if not self.exposed:
             g.note(
-                f"layer {node.name!r} ({node.type}): Caffe starts a Forward from the state the one before it left, unless cont is 0; "
-                "here every run starts from zeros"
+                f"layer {node.name!r} ({node.type}): Caffe starts a Forward from the state the one before it left, unless cont "
+                "is 0; here every run starts from zeros"
             )
 
     def blob(self, i: int, name: str, shape: tuple[int, ...]) -> Value:
@@ -67,7 +69,9 @@ class _Sequence:
         want: tuple[DimLike, ...] = (1, self.batch, self.hidden)
         got = self.node.sizes(i)
         if len(got) != 3 or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(got, want, strict=True)):
-            raise self.node.invalid(f"bottom {i} is an initial state and must be (1, N, {self.hidden}), it is {tuple(map(str, got))}")
+            raise self.node.invalid(
+                f"bottom {i} is an initial state and must be (1, N, {self.hidden}), it is {tuple(map(str, got))}"
+            )
         return self.g.b.squeeze(v, axes=(0,))  # type: ignore[no-any-return]
 
     def _zero(self) -> Value:
@@ -85,9 +89,7 @@ class _Sequence:
         w = inner.input("w", self.recurrent.dtype, self.recurrent.shape)  # type: ignore[arg-type]
         new = list(step(inner, states, x, keep, w))
         region.outputs = [*new, new[0]]
-        results = g.b.scan(
-            *self.start, self.projected, cont, self.recurrent, regions=[region], n_states=len(states), n_scanned=2
-        )
+        results = g.b.scan(*self.start, self.projected, cont, self.recurrent, regions=[region], n_states=len(states), n_scanned=2)
         return results[-1], [g.b.unsqueeze(v, axes=(0,)) for v in results[: len(states)]]
 
 

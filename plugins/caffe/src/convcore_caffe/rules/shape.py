@@ -34,7 +34,9 @@ def concat(g: CaffeContext, node: CaffeNode) -> Value:
             raise node.invalid(f"all bottoms need the same number of axes: {_text(first)} and {_text(other)}")
         for a, (m, n) in enumerate(zip(first, other, strict=True)):
             if a != axis and isinstance(m, int) and isinstance(n, int) and m != n:
-                raise node.invalid(f"all bottoms must have the same shape except along axis {axis}: {_text(first)} and {_text(other)}")
+                raise node.invalid(
+                    f"all bottoms must have the same shape except along axis {axis}: {_text(first)} and {_text(other)}"
+                )
     return node.x if len(node.inputs) == 1 else g.b.concat(*node.inputs, axis=axis)
 
 
