@@ -87,10 +87,12 @@ def emit_nodes(graph: Graph, e: EmitContext, rules: RuleSet, overrides: Mapping[
             decl = find_op(node.op)
             if decl is not None and decl.body is not None:
                 try:
-                    node = expand(graph, node)
-                    continue
+                    first = expand(graph, node)
                 except ShapeError as err:  # the body needs to know more about its inputs
                     why = f"{why}; made of simpler ops: {err}"
+                else:
+                    node = first
+                    continue
             o = node.origin
             problems[Problem(o.layer or node.name, o.type or node.op, f"op {node.op}: {why}", code="unsupported_op")] = None
             _skip(e, node)
