@@ -102,6 +102,7 @@ def test_mixed_float16_agrees_within_half_precision(era: str) -> None:
         inputs, outputs = recorded(ERAS / era / "mixed_precision.io.npz")
         graph = load_graph(source, weights)
         assert [str(n.attrs["to"]) for n in graph if n.op == "cast"] == ["float16", "float32"]
+        assert any("float16" in note for note in graph.metadata["notes"])
         got = run(graph, inputs)[0]
         w1, b1, w2, _ = (v.tensor.numpy().astype(np.float64) for v in graph.weights.values() if v.tensor is not None)
         x = np.abs(inputs[0].astype(np.float64))

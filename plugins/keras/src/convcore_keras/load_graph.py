@@ -16,7 +16,7 @@ from convcore.rules import ForeignNode, NotExpressible
 from . import masks
 from .files import Call, KerasModel, LayerConfig, ModelConfig, TensorRef
 from .files.order import ordered_layers
-from .load_context import KerasContext, has_rule, is_unknown_shape
+from .load_context import KerasContext, compute_dtype, has_rule, is_unknown_shape
 from .load_opaque import plain, problem_of
 from .load_shapes import input_shape
 
@@ -84,9 +84,19 @@ class GraphLoader:
             era=self.model.era,
             backend=self.model.backend or "",
             container=self.model.container,
-            notes=list(self.model.notes),
+            notes=[*self.model.notes, *self._precision_notes()],
         )
         return graph
+
+    def _precision_notes(self) -> Iterator[str]:
+        """Half-precision layers agree between machines only as far as their dtype is precise."""
+        layers: dict[str, int] = {}
+        for _, layer in self.model.walk():
+            dtype = compute_dtype(layer)
+            if dtype is not None and dtype.itemsize < 4 and layer.class_name != "InputLayer":
+                layers[str(dtype)] = layers.get(str(dtype), 0) + 1
+        for name, count in layers.items():
+            yield f"{count} layers compute in {name}: results depend on how the hardware rounds, in their last digits"
 
     # ---- inputs and outputs
     def _input(self, layer: LayerConfig, count: int) -> Value:

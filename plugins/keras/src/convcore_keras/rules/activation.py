@@ -104,7 +104,7 @@ for _name, (_op, _attrs) in ACTIVATIONS.items():
     RULES.op("Activation", _op, "inputs=x", when={"activation": _name}, **_attrs)
 
 
-@RULES.load("Activation")
+@RULES.load("Activation", ops=("leaky_relu", "relu", "clip", "softmax"))
 def activation_layer(g: KerasContext, node: ForeignNode) -> Value:
     """An activation that is a layer (``Activation(LeakyReLU())``), or one nobody knows."""
     x = node.inputs[0]
@@ -125,7 +125,7 @@ RULES.op("PReLU", "prelu", "inputs=x", slope=W("alpha"), ignore=("shared_axes",)
 RULES.op("Softmax", "softmax", "inputs=x", axis=A("axis", -1, iso="item_or_number"))
 
 
-@RULES.load("ReLU")
+@RULES.load("ReLU", ops=("relu", "thresholded_relu", "minimum", "sub", "mul"))
 def general_relu(g: KerasContext, node: ForeignNode) -> Value:
     """``x if threshold < x else slope * (x - threshold)``, limited to ``max_value`` (keras.activations.relu)."""
     x, b = node.inputs[0], g.b
@@ -140,7 +140,7 @@ def general_relu(g: KerasContext, node: ForeignNode) -> Value:
     return y
 
 
-@RULES.load("Softmax", priority=1)
+@RULES.load("Softmax", priority=1, ops=("softmax", "where", "exp", "logsumexp"))
 def softmax_masked_or_many(g: KerasContext, node: ForeignNode) -> Value:
     """Softmax that sees a mask, or over several axes at once.
 
@@ -171,7 +171,7 @@ def softmax_masked_or_many(g: KerasContext, node: ForeignNode) -> Value:
 
 
 # ---- Keras 1
-@RULES.load("ParametricSoftplus")
+@RULES.load("ParametricSoftplus", ops=("softplus", "mul"))
 def parametric_softplus(g: KerasContext, node: ForeignNode) -> Value:
     """``alpha * softplus(beta * x)``."""
     node.ignore("alpha_init", "beta_init", "shared_axes")

@@ -78,7 +78,7 @@ def concatenate(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.concat(*_same_dtype(g, xs), axis=node.attr("axis", -1))
 
 
-@RULES.load("Merge")
+@RULES.load("Merge", ops=("batch_dot", "div"))
 def keras1_merge(g: KerasContext, node: ForeignNode) -> Value:
     """Keras 1 ``Merge`` in a mode that no Keras 2 layer has: cosine; functions are code."""
     node.ignore("concat_axis", "arguments", "output_shape", "output_mask", "node_indices", "tensor_indices")
