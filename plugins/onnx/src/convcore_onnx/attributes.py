@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
 from convcore.errors import BadFileError
 
 from .tensors import sparse_to_tensor, to_tensor
@@ -31,7 +30,15 @@ def short_float(v: float) -> float:
 
 
 _BY_FIELD = (("f", 1), ("i", 2), ("s", 3), ("t", 4), ("g", 5), ("sparse_tensor", 11), ("tp", 13))
-_BY_LIST = (("floats", 6), ("ints", 7), ("strings", 8), ("tensors", 9), ("graphs", 10), ("sparse_tensors", 12), ("type_protos", 14))
+_BY_LIST = (
+    ("floats", 6),
+    ("ints", 7),
+    ("strings", 8),
+    ("tensors", 9),
+    ("graphs", 10),
+    ("sparse_tensors", 12),
+    ("type_protos", 14),
+)
 
 
 def _kind(a: Any) -> int:

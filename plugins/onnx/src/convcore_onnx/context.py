@@ -10,7 +10,6 @@ from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim, Shape
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph, Value
-
 from convcore.passes.shapes import ShapeTracker
 from convcore.rules import LoadContext
 
@@ -64,7 +63,7 @@ class OnnxContext(LoadContext):
     # ---- subgraphs
     def captures(self, graphs: Sequence[Subgraph]) -> tuple[list[str], list[Value]]:
         """Names and values that subgraphs use from outside and that a region must be given; constants need not be."""
-        return self.loader.captures(self.scope, graphs)
+        return self.loader.regions.captures(self.scope, graphs)
 
     def region(
         self,
@@ -73,11 +72,11 @@ class OnnxContext(LoadContext):
         captured: tuple[list[str], list[Value]],
     ) -> Graph:
         """A subgraph as a region: its own inputs (with these types) followed by the captured values."""
-        return self.loader.region(self.scope, sub, inputs, captured)
+        return self.loader.regions.region(self.scope, sub, inputs, captured)
 
     def inline(self, sub: Subgraph) -> tuple[Value, ...]:
         """A subgraph without inputs as part of this graph."""
-        return self.loader.inline(self.scope, sub)
+        return self.loader.regions.inline(self.scope, sub)
 
     def constant_of(self, sizes: Sequence[Any]) -> Value | None:
         """A vector of sizes as a value: a constant, or made of ``dim_value``; None when one is unknown."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from convcore.errors import UnsupportedError, UsageError
-from convcore.hookspecs import Emitted, EmitRequest
+from convcore.hookspecs import EmitRequest, Emitted
 from convcore.passes.lower import emit_nodes
 
 from .emitter import Emitter
@@ -58,7 +58,8 @@ def _versions(options: Any, graph: Any) -> tuple[int, int]:
         opset = source if OLDEST_OPSET <= source <= newest else min(DEFAULT_OPSET, newest)
     if not OLDEST_OPSET <= opset <= newest:
         raise UsageError(
-            f"opset {opset} cannot be written: convcore writes {OLDEST_OPSET} to {newest}, the newest of the installed onnx {onnx.__version__}"
+            f"opset {opset} cannot be written: convcore writes {OLDEST_OPSET} to {newest}, "
+            f"the newest of the installed onnx {onnx.__version__}"
         )
     oldest_ir = OP_SET_ID_VERSION_MAP["ai.onnx", opset]
     ir = options.get("ir_version")

@@ -21,7 +21,7 @@ __all__ = ["Emitter", "OnnxNode", "OnnxRegion"]
 
 
 class OnnxNode:
-    """A node to be written. ``attrs`` are plain Python, Tensors and :class:`OnnxRegion`; ``kept`` AttributeProtos as they were."""
+    """A node to be written. ``attrs`` are plain Python, Tensors and :class:`OnnxRegion`, ``kept`` AttributeProtos."""
 
     __slots__ = ("attrs", "domain", "inputs", "kept", "name", "outputs", "type")
 
@@ -150,7 +150,9 @@ class Emitter:
         from onnx import NodeProto
 
         proto = NodeProto.FromString(kept["proto"])
-        hint = f"{node.attrs['why']}; choose opset={kept['opset']}, that of its source" if kept["opset"] else str(node.attrs["why"])
+        hint = (
+            f"{node.attrs['why']}; choose opset={kept['opset']}, that of its source" if kept["opset"] else str(node.attrs["why"])
+        )
         if any(a.ref_attr_name or a.type in (a.GRAPH, a.GRAPHS) for a in proto.attribute):
             raise unsupported(node, "it holds subgraphs or is part of a function: it cannot be written back alone", hint)
         domain = "" if proto.domain == "ai.onnx" else proto.domain

@@ -63,7 +63,9 @@ class Functions:
     ) -> list[Value]:  # fmt: skip
         """The function's nodes with the call's values; inner names are ``<call>/<name>``."""
         if where.depth >= MAX_DEPTH:
-            raise BadFileError(f"functions call each other more than {MAX_DEPTH} deep, or without end, at {name[:60]!r} ({f.name})")
+            raise BadFileError(
+                f"functions call each other more than {MAX_DEPTH} deep, or without end, at {name[:60]!r} ({f.name})"
+            )
         self.expanded += len(f.node)
         if self.expanded > MAX_EXPANDED:
             raise BadFileError(f"its functions expand to more than {MAX_EXPANDED:,} nodes")
@@ -77,7 +79,9 @@ class Functions:
                 bound[a.name] = attribute_value(a, where, scope, self.loader.source.folder)
         unknown = sorted(attrs.keys() - declared)
         if unknown:
-            raise UnsupportedError(Problem(name, f.name, f"the function has no attribute {unknown[0]!r}", code="unknown_attribute"))
+            raise UnsupportedError(
+                Problem(name, f.name, f"the function has no attribute {unknown[0]!r}", code="unknown_attribute")
+            )
         prefix = f"{name}/"
         opsets = {_domain(o.domain): o.version for o in f.opset_import} or dict(where.opsets)
         if opset is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from convcore.errors import BadFileError, ShapeError, UnsupportedError
@@ -14,11 +14,13 @@ from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph, Layer, Node, Origin, Value
 from convcore.rules import ForeignNode, NotExpressible
 
-from .attributes import Subgraph, attributes
+from .attributes import attributes
 from .context import OnnxContext
 from .functions import Functions
 from .proto import Source, read_model
-from .structure import MAX_DEPTH, declared_type, free_names, ordered, read_dim
+from .regions import Regions
+from .scope import Scope, Where, rename
+from .structure import declared_type, ordered, read_dim
 from .tensors import sparse_to_tensor, to_tensor
 
 __all__ = ["load"]
@@ -33,36 +35,6 @@ PARAMETERS = {
 
 VIEWS = {"identity", "unsqueeze", "squeeze", "reshape", "transpose", "cast"}
 FLOATS = {DType.FLOAT16, DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64}
-
-
-@dataclass(frozen=True)
-class Where:
-    """How the nodes of one piece of code are read: opset by domain, attribute bindings and name prefix of a function."""
-
-    opsets: Mapping[str, int]
-    bound: Mapping[str, Any] = field(default_factory=dict)
-    prefix: str = ""
-    depth: int = 0
-
-
-class Scope:
-    """The values of one graph by their ONNX names."""
-
-    def __init__(self, graph: Graph, depth: int = 0) -> None:
-        self.graph = graph
-        self.values: dict[str, Value] = {}
-        self.bad: dict[str, str] = {}
-        self.declared: dict[str, Any] = {}
-        self.outputs: frozenset[str] = frozenset()
-        self.tainted: set[Value] = set()
-        self.node_names: set[str] = set()
-        self.named: set[Value] = set()
-        self.taken: set[str] = set()
-        self.depth = depth
-        self.context: Any = None
-
-    def known(self, name: str) -> bool:
-        return name in self.values or name in self.bad
 
 
 def load(request: LoadRequest) -> Graph:
@@ -89,6 +61,7 @@ class Loader:
 
             self.rules = RULES
         self.functions = Functions(self)
+        self.regions = Regions(self)
         self.where = Where({(o.domain or "") if o.domain != "ai.onnx" else "": o.version for o in self.model.opset_import})
         self.ours = self.model.producer_name == "convcore"
         self.notes: list[str] = []
@@ -158,9 +131,7 @@ class Loader:
                 if info.name not in default or given.get(info.name) is not None:
                     raise BadFileError(f"the input {info.name!r} is there twice")
                 continue
-            dtype, shape, why = declared_type(
-                info, lambda t: read_dim(t, self.ours), lambda i, n=info.name: Dim(f"{n}_dim{i}")
-            )
+            dtype, shape, why = declared_type(info, lambda t: read_dim(t, self.ours), lambda i, n=info.name: Dim(f"{n}_dim{i}"))
             if info.name in given:
                 shape = self.given_shape(info.name, shape, given.pop(info.name))
             v = scope.graph.add_input(info.name, dtype, shape)
@@ -174,9 +145,7 @@ class Loader:
             scope.declared[info.name] = info
         for info in proto.output:
             scope.declared[info.name] = info
-        self.input_names = frozenset(
-            n for v in scope.graph.inputs for d in v.shape or () if isinstance(d, Dim) for n in d.names
-        )
+        self.input_names = frozenset(n for v in scope.graph.inputs for d in v.shape or () if isinstance(d, Dim) for n in d.names)
 
     @staticmethod
     def given_shape(name: str, old: Shape | None, new: Shape) -> Shape:
@@ -197,7 +166,7 @@ class Loader:
         if v not in scope.named:
             scope.named.add(v)
             if v.name != name:
-                _rename(scope.graph, v, scope.graph.fresh_name(name) if name in scope.taken else name)
+                rename(scope.graph, v, scope.graph.fresh_name(name) if name in scope.taken else name)
             scope.taken.add(v.name)
         elif name in scope.outputs and v.name != name:
             with scope.context.b.at(Origin("onnx", name, "Identity")):
@@ -296,7 +265,9 @@ class Loader:
                 return self.functions.inline(scope, function, name, inputs, attrs, outs, where), ("", "", "")
             fnode = ForeignNode(type_, name, inputs, attrs, outputs=outs, version=version, origin=origin, extra=n)
             if version is None:
-                raise fnode.refuse(f"the model does not import the operator set {domain or 'ai.onnx'!r}", code="unsupported_layer")
+                raise fnode.refuse(
+                    f"the model does not import the operator set {domain or 'ai.onnx'!r}", code="unsupported_layer"
+                )
             try:
                 results = self.rules.apply_load(scope.context, fnode, self.overrides)
             except UnsupportedError:
@@ -381,117 +352,6 @@ class Loader:
         made = scope.graph._last
         if made is not None and made is not last and made.origin.layer == name:
             made.name = name
-
-    # ---- subgraphs
-    def captures(self, scope: Scope, graphs: Sequence[Subgraph]) -> tuple[list[str], list[Value]]:
-        """Names and values that graphs use from outside; constants are copied into the region instead."""
-        names: dict[str, None] = {}
-        for sub in graphs:
-            names.update(dict.fromkeys(sub.where.prefix + n for n in free_names(sub.proto)))
-        kept, values = [], []
-        for name in names:
-            v = self.find(scope, name, "a subgraph's nodes")
-            if v.tensor is None and self.constant(scope, v) is None:
-                kept.append(name)
-                values.append(v)
-        return kept, values
-
-    @staticmethod
-    def constant(scope: Scope, v: Value) -> Any:
-        """Sizes a value holds through shape arithmetic, when few and all known."""
-        if v.rank is None or v.rank > 1:
-            return None
-        a = scope.context.symbolic(v)
-        if a is None or a.size > 16 or any(x is None for x in a.ravel()):
-            return None
-        return a
-
-    def region(
-        self, scope: Scope, sub: Subgraph, inputs: Sequence[tuple[DType | None, Shape | None]],
-        captured: tuple[list[str], list[Value]],
-    ) -> Graph:  # fmt: skip
-        proto, where = sub.proto, sub.where
-        if scope.depth >= MAX_DEPTH:
-            raise BadFileError(f"subgraphs are nested more than {MAX_DEPTH} deep")
-        if len(proto.input) != len(inputs):
-            raise BadFileError(f"subgraph {proto.name!r} takes {len(proto.input)} inputs, is given {len(inputs)}")
-        graph = Graph(proto.name)
-        inner = self.scope(graph, scope.depth + 1)
-        for info, (dtype, shape) in zip(proto.input, inputs):
-            v = graph.add_input(where.prefix + info.name, dtype, shape)
-            self.bind(inner, where.prefix + info.name, v)
-        self.outer(scope, inner, sub, captured)
-        self.body(inner, proto, where)
-        return graph
-
-    def outer(self, scope: Scope, inner: Scope, sub: Subgraph, captured: tuple[list[str], list[Value]]) -> None:
-        """The values from outside, in a region."""
-        for name, v in zip(*captured):
-            twin = inner.graph.add_input(name, v.dtype, v.shape)
-            inner.values[name] = twin
-            inner.named.add(twin)
-            if v in scope.tainted:
-                inner.tainted.add(twin)
-        for free in free_names(sub.proto):
-            name = sub.where.prefix + free
-            if name in inner.values:
-                continue
-            v = self.find(scope, name, "a subgraph's nodes")
-            if v.tensor is not None:
-                twin = inner.graph.add_weight(name, v.tensor, trainable=v.trainable, source=v.source)
-            else:
-                sizes = self.constant(scope, v)
-                made = inner.context.constant_of(sizes.ravel())
-                twin = made if v.rank else inner.context.scalar(made)
-                if v.dtype is not None and twin.dtype != v.dtype:
-                    twin = inner.context.b.cast(twin, to=v.dtype)
-            inner.values[name] = twin
-            inner.named.add(twin)
-
-    def body(self, inner: Scope, proto: Any, where: Where) -> None:
-        """Initializers, nodes and outputs of a subgraph."""
-        p = where.prefix
-        folder = self.source.folder
-        for t in proto.initializer:
-            self.initializer(inner, p + t.name, lambda t=t: to_tensor(t, folder))
-        for s in proto.sparse_initializer:
-            self.initializer(inner, p + s.values.name, lambda s=s: sparse_to_tensor(s, folder))
-        for info in (*proto.value_info, *proto.output):
-            inner.declared[p + info.name] = info
-        for n in ordered(proto.node, lambda name: inner.known(p + name), f"subgraph {proto.name!r}"):
-            self.node(inner, n, where)
-        inner.graph.outputs = [self.find(inner, p + v.name, f"subgraph {proto.name!r}") for v in proto.output]
-        inner.graph.remove_unused()
-
-    def inline(self, scope: Scope, sub: Subgraph) -> tuple[Value, ...]:
-        """A subgraph without inputs as nodes of the graph around it; names stay unless they are taken."""
-        proto = sub.proto
-        if len(proto.input):
-            raise BadFileError(f"subgraph {proto.name!r} has inputs where none are allowed")
-        where, p = sub.where, sub.where.prefix
-        own = [p + o for n in proto.node for o in n.output if o] + [p + t.name for t in proto.initializer]
-        for name in own:
-            if scope.known(name):
-                raise BadFileError(f"subgraph {proto.name!r} defines {name!r} again")
-            scope.graph.claim_name(name)
-        for t in proto.initializer:
-            self.initializer(scope, p + t.name, lambda t=t: to_tensor(t, self.source.folder))
-        for n in ordered(proto.node, lambda name: scope.known(p + name), f"subgraph {proto.name!r}"):
-            self.node(scope, n, where)
-        results = tuple(self.find(scope, p + v.name, f"subgraph {proto.name!r}") for v in proto.output)
-        for name in own:  # another subgraph may use the names again
-            scope.values.pop(name, None)
-            scope.bad.pop(name, None)
-        return results
-
-
-def _rename(graph: Graph, v: Value, name: str) -> None:
-    """Give a value its ONNX name."""
-    if v.tensor is not None:
-        if graph.weights.get(v.name) is v:
-            del graph.weights[v.name]
-        graph.weights[name] = v
-    v.name = name
 
 
 def _mark_parameters(graph: Graph) -> None:

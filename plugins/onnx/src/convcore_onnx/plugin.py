@@ -105,7 +105,10 @@ def convcore_options(framework: str) -> Sequence[Option]:
     if framework != "onnx":
         return []
     return [
-        Option("opset", "onnx", "emit", int, None, "operator set to write, 13 or newer (default: 18, or that of an ONNX source)", aliases=("opset_version",)),
+        Option(
+            "opset", "onnx", "emit", int, None, "operator set to write, 13 or newer (default: 18, or that of an ONNX source)",
+            aliases=("opset_version",),
+        ),
         Option("ir_version", "onnx", "emit", int, None, "file format version (default: the oldest that has the opset)"),
         Option(
             "external_data", "onnx", "emit", str, "auto",

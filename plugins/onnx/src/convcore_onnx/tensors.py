@@ -8,7 +8,6 @@ import stat
 from typing import Any
 
 import numpy as np
-
 from convcore.errors import BadFileError
 from convcore.ir.dtypes import DType
 from convcore.ir.tensors import ArrayTensor, MappedTensor, Tensor
@@ -125,7 +124,9 @@ def external_file(folder: str, location: str, where: str) -> tuple[str, int]:
             path = os.path.join(path, part)
             info = os.lstat(path)
             if stat.S_ISLNK(info.st_mode):
-                raise BadFileError(f"{where} in {location!r}: {part!r} is a symbolic link; copy the file into the folder (part {i + 1})")
+                raise BadFileError(
+                    f"{where} in {location!r}: {part!r} is a symbolic link; copy the file into the folder (part {i + 1})"
+                )
         info = os.lstat(path)
     except OSError as e:
         raise BadFileError(f"{where} in {location!r}: {e.strerror or e}") from e

@@ -36,7 +36,9 @@ def _general(a: Shape | None, b: Shape | None) -> Shape | None:
     return tuple(m if m == n else None for m, n in zip(a, b))
 
 
-def _stable(g: Any, sub: Any, lead: Sequence[Any], states: Sequence[Value], rest: Sequence[Any], captured: Any, skip: int) -> Graph:
+def _stable(
+    g: Any, sub: Any, lead: Sequence[Any], states: Sequence[Value], rest: Sequence[Any], captured: Any, skip: int
+) -> Graph:
     """The body with state shapes that hold at every step: those of the first, less what the body changes."""
     types = [(v.dtype, v.shape) for v in states]
     while True:

@@ -84,7 +84,7 @@ def load_conv_transpose(g: Any, node: ForeignNode) -> Any:
 def emit_conv_transpose(e: Any, node: Node) -> None:
     """Padding is written out: what "same" cuts does not depend on the input's size unless output_shape is given."""
     channels_first(node)
-    x, w, a = node.inputs[0], node.inputs[1], node.attrs
+    w, a = node.inputs[1], node.attrs
     kernel = int_list(known_shape(w)[2:], "kernel_shape")
     pads, extra = a["pads"], list(a["output_padding"])
     if isinstance(pads, str):
@@ -95,7 +95,9 @@ def emit_conv_transpose(e: Any, node: Node) -> None:
     }  # fmt: skip
     if any(extra):
         attrs["output_padding"] = extra
-    e.add("ConvTranspose", [e.value(v) if v is not None else None for v in node.inputs], attrs, outputs=node.outputs, name=node.name)
+    e.add(
+        "ConvTranspose", [e.value(v) if v is not None else None for v in node.inputs], attrs, outputs=node.outputs, name=node.name
+    )
 
 
 def _explicit(node: Node, kernel: list[int]) -> tuple[list[tuple[int, int]], list[int]]:

@@ -17,7 +17,9 @@ from .windows import channels_first
 _OLD = {"coordinates": "asymmetric", "nearest": "floor", "layout": "channels_first"}
 
 
-def _resize(g: Any, node: ForeignNode, x: Value, scales: Sequence[float] | None, sizes: Sequence[Any] | None, **attrs: Any) -> Any:
+def _resize(
+    g: Any, node: ForeignNode, x: Value, scales: Sequence[float] | None, sizes: Sequence[Any] | None, **attrs: Any
+) -> Any:
     """A resize with one scale or size per axis of x; where batch or channels change too, two axes are put before them."""
     shape, b = known_shape(x), g.b
     n = len(scales if scales is not None else sizes or ())
@@ -28,7 +30,10 @@ def _resize(g: Any, node: ForeignNode, x: Value, scales: Sequence[float] | None,
     else:
         fixed = len(shape) > 2 and sizes is not None and all(a == c for a, c in zip(sizes[:2], shape[:2]))
     skip = 2 if fixed else 0
-    spatial = {"scales": None if scales is None else tuple(scales[skip:]), "sizes": None if sizes is None else tuple(sizes[skip:])}
+    spatial = {
+        "scales": None if scales is None else tuple(scales[skip:]),
+        "sizes": None if sizes is None else tuple(sizes[skip:]),
+    }
     if fixed:
         return b.resize(x, **spatial, **attrs)
     return b.squeeze(b.resize(b.unsqueeze(x, axes=(0, 1)), **spatial, **attrs), axes=(0, 1))
@@ -131,7 +136,9 @@ def _kept_ratio(node: ForeignNode, shape: Any, axes: Sequence[int], sizes: Any, 
     return [math.floor(m * scale + 0.5) for m in now], scale
 
 
-def _both(g: Any, node: ForeignNode, x: Value, axes: Sequence[int], sizes: Sequence[int], scale: float, attrs: dict[str, Any]) -> Any:
+def _both(
+    g: Any, node: ForeignNode, x: Value, axes: Sequence[int], sizes: Sequence[int], scale: float, attrs: dict[str, Any]
+) -> Any:
     """Sizes and scale at once."""
     rank = len(known_shape(x))
     if any(a < 2 for a in axes):

@@ -92,7 +92,7 @@ def emit_instance_norm(e: Any, node: Node) -> None:
 
 @RULES.load("GroupNormalization", since=18, ops=("group_norm", "repeat"))
 def load_group_norm(g: Any, node: ForeignNode) -> Any:
-    """Version 18 has one scale per group, 21 one per channel. Statistics are float32 for narrower types in both (stash_type 1)."""
+    """Version 18 has one scale per group, 21 one per channel. Statistics of narrower types are float32 in both."""
     x, scale, bias = node.inputs
     groups, epsilon = node.attr("num_groups"), node.attr("epsilon", 1e-5)
     _stash(node, x)
@@ -148,7 +148,9 @@ def load_layer_norm(g: Any, node: ForeignNode) -> Any:
     return y, mean, b.rsqrt(b.add(var, b.like(var, epsilon)))
 
 
-def _with_axes(g: Any, node: ForeignNode, op: str, x: Any, params: tuple[Value | None, ...], axes: tuple[int, ...], epsilon: float) -> Value:
+def _with_axes(
+    g: Any, node: ForeignNode, op: str, x: Any, params: tuple[Value | None, ...], axes: tuple[int, ...], epsilon: float
+) -> Value:
     """The norm with parameters of one axis each, or with them applied afterwards where they broadcast otherwise."""
     b = g.b
     if all(p is None or (p.rank == len(axes)) for p in params):
@@ -201,7 +203,8 @@ def _emit_last(e: Any, node: Node, type: str) -> None:
 
 
 RULES.op(
-    "LRN", "lrn", "X=x", direction="load", size=A("size"), alpha=A("alpha", 1e-4), beta=A("beta", 0.75), bias=A("bias", 1.0), axis=1,
+    "LRN", "lrn", "X=x", direction="load", axis=1,
+    size=A("size"), alpha=A("alpha", 1e-4), beta=A("beta", 0.75), bias=A("bias", 1.0),
 )  # fmt: skip
 
 

@@ -213,6 +213,7 @@ def emit_max_unpool(e: Any, node: Node) -> None:
     if any(not isinstance(n, (int, Dim)) for n in default) or tuple(default) != tuple(a["output_shape"]):
         raise NotExpressible(f"output_shape={a['output_shape']} is not the default {default}: runtimes disagree on it")
     attrs = {
-        "kernel_shape": list(a["kernel"]), "strides": list(a["strides"]), "pads": [b for b, _ in a["pads"]] + [c for _, c in a["pads"]],
+        "kernel_shape": list(a["kernel"]), "strides": list(a["strides"]),
+        "pads": [b for b, _ in a["pads"]] + [c for _, c in a["pads"]],
     }  # fmt: skip
     e.add("MaxUnpool", [e.value(x), e.value(node.inputs[1])], attrs, outputs=node.outputs, name=node.name)

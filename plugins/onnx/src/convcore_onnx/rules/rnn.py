@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Node, Value
 from convcore.ir.tensors import LazyTensor, Tensor
@@ -78,7 +77,9 @@ def _biases(g: Any, kind: str, v: Value | None, hidden: int) -> list[Value | Non
     return [g.b.concat(*(parts[k] for k in order), axis=1) if len(order) > 1 else total]
 
 
-def _load(g: Any, node: ForeignNode, kind: str, extra: dict[str, Any], states: Sequence[Value | None], tail: Sequence[Value | None] = ()) -> Any:
+def _load(
+    g: Any, node: ForeignNode, kind: str, extra: dict[str, Any], states: Sequence[Value | None], tail: Sequence[Value | None] = ()
+) -> Any:
     b, x, r = g.b, node.input(0), node.input(2)
     direction = node.attr("direction", "forward")
     if direction not in DIRECTIONS:
@@ -132,7 +133,13 @@ def _stored_gates(e: Any, kind: str, v: Value, hidden: int) -> str:
     if order == tuple(range(len(order))):
         return str(e.value(v))
     if v.tensor is None:
-        names = e.add("Split", [e.value(v), e.const([hidden] * len(order), DType.INT64)], {"axis": 1}, n_outputs=len(order), name=f"{v.name}/gates")
+        names = e.add(
+            "Split",
+            [e.value(v), e.const([hidden] * len(order), DType.INT64)],
+            {"axis": 1},
+            n_outputs=len(order),
+            name=f"{v.name}/gates",
+        )
         return str(e.add("Concat", [names[k] for k in order], {"axis": 1}, name=f"{v.name}/onnx")[0])
     return str(e.weight(v, "onnx_gates", lambda t: t.map(_reorder(order, hidden))))
 
@@ -162,8 +169,10 @@ def _stored_bias(e: Any, kind: str, b: Value | None, rb: Value | None, hidden: i
     return str(e.weight(present, f"onnx_bias {rb.name if rb is not None else ''}", make))
 
 
-def _emit(e: Any, node: Node, type: str, bias: Value | None, rb: Value | None, states: Sequence[Value | None],
-          lengths: Value | None, mask: Value | None, extra: dict[str, Any], tail: Sequence[Value | None] = ()) -> None:  # fmt: skip
+def _emit(
+    e: Any, node: Node, type: str, bias: Value | None, rb: Value | None, states: Sequence[Value | None], lengths: Value | None,
+    mask: Value | None, extra: dict[str, Any], tail: Sequence[Value | None] = (),
+) -> None:  # fmt: skip
     a, kind = node.attrs, node.op
     x, w, r = node.inputs[:3]
     if a["layout"] != "time_major":
@@ -178,8 +187,8 @@ def _emit(e: Any, node: Node, type: str, bias: Value | None, rb: Value | None, s
     if lengths is not None and lengths.dtype is not DType.INT32:
         (lens,) = e.add("Cast", [lens], {"to": DType.INT32}, name=f"{node.name}/lengths")
     ins = [
-        e.value(x), _stored_gates(e, kind, w, hidden), _stored_gates(e, kind, r, hidden), _stored_bias(e, kind, bias, rb, hidden, d),
-        lens, *(None if v is None else e.value(v) for v in (*states, *tail)),
+        e.value(x), _stored_gates(e, kind, w, hidden), _stored_gates(e, kind, r, hidden),
+        _stored_bias(e, kind, bias, rb, hidden, d), lens, *(None if v is None else e.value(v) for v in (*states, *tail)),
     ]  # fmt: skip
     y, *final = node.outputs
     used = [v if v.uses or v.is_output else None for v in final]

@@ -1,0 +1,50 @@
+"""Names while a model is read: the values of a graph by their ONNX names, and how the code around them is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from convcore.ir.graph import Graph, Value
+
+__all__ = ["Scope", "Where", "rename"]
+
+
+@dataclass(frozen=True)
+class Where:
+    """How the nodes of one piece of code are read: opset by domain, attribute bindings and name prefix of a function."""
+
+    opsets: Mapping[str, int]
+    bound: Mapping[str, Any] = field(default_factory=dict)
+    prefix: str = ""
+    depth: int = 0
+
+
+class Scope:
+    """The values of one graph by their ONNX names."""
+
+    def __init__(self, graph: Graph, depth: int = 0) -> None:
+        self.graph = graph
+        self.values: dict[str, Value] = {}
+        self.bad: dict[str, str] = {}
+        self.declared: dict[str, Any] = {}
+        self.outputs: frozenset[str] = frozenset()
+        self.tainted: set[Value] = set()
+        self.node_names: set[str] = set()
+        self.named: set[Value] = set()
+        self.taken: set[str] = set()
+        self.depth = depth
+        self.context: Any = None
+
+    def known(self, name: str) -> bool:
+        return name in self.values or name in self.bad
+
+
+def rename(graph: Graph, v: Value, name: str) -> None:
+    """Give a value its ONNX name."""
+    if v.tensor is not None:
+        if graph.weights.get(v.name) is v:
+            del graph.weights[v.name]
+        graph.weights[name] = v
+    v.name = name

@@ -1,0 +1,221 @@
+"""Loading: names, symbolic sizes, order, functions, subgraphs, opaque nodes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from convcore.errors import BadFileError
+from convcore.interpreter import Interpreter
+from convcore.ir.dims import Dim
+from convcore.ir.verify import problems as broken
+from convcore.passes.lower import opaque_problems
+from onnx import TensorProto, helper, numpy_helper
+from onnx_kit import load_model
+
+F, I64 = TensorProto.FLOAT, TensorProto.INT64
+info = helper.make_tensor_value_info
+node = helper.make_node
+
+
+def model(
+    nodes: Any, inputs: Any, outputs: Any, inits: Any = (), opset: int = 17, functions: Any = (), **kw: Any
+) -> onnx.ModelProto:
+    g = helper.make_graph(nodes, "g", inputs, outputs, list(inits), **kw)
+    domains = {f.domain for f in functions}
+    opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(d, 1) for d in sorted(domains))]
+    return helper.make_model(g, opset_imports=opsets, functions=list(functions), ir_version=10)
+
+
+X, Y = info("x", F, ["N", 3]), info("y", F, ["N", 3])
+
+
+def test_names_sizes_and_layers_are_kept() -> None:
+    m = model(
+        [node("Relu", ["x"], ["a"], name="first"), node("Mul", ["a", "w"], ["b"], name=""),
+         node("Identity", ["b"], ["y"], name="y")],
+        [X], [Y], [numpy_helper.from_array(np.array([2, 3, 5], np.float32), "w")],
+    )  # fmt: skip
+    g = load_model(m)
+    assert [v.name for v in g.inputs] == ["x"] and [v.name for v in g.outputs] == ["y"]
+    assert g.inputs[0].shape == (Dim("N"), 3)
+    assert [(la.name, la.type) for la in g.layers] == [("first", "Relu"), ("b", "Mul"), ("y", "Identity")]
+    assert [n.name for n in g] == ["first", "b", "y"]
+    assert g.weights["w"].trainable
+    assert g.metadata["framework"] == "onnx"
+    assert not broken(g)
+
+
+def test_sizes_without_a_name_get_one_each() -> None:
+    a, b = info("a", F, [None, "?", -1]), info("b", F, [None, "", "None"])
+    g = load_model(model([node("Add", ["a", "b"], ["y"])], [a, b], [info("y", F, None)]))
+    names = [str(d) for v in g.inputs for d in v.shape or ()]
+    assert names == ["a_dim0", "a_dim1", "a_dim2", "b_dim0", "b_dim1", "b_dim2"]
+
+
+def test_a_dash_is_part_of_a_name() -> None:
+    g = load_model(model([node("Relu", ["x"], ["y"])], [info("x", F, ["batch-size", 3])], [info("y", F, None)]))
+    assert g.inputs[0].shape == (Dim("batch-size"), 3)
+
+
+def test_nodes_out_of_order_are_sorted() -> None:
+    m = model([node("Relu", ["a"], ["y"]), node("Neg", ["x"], ["a"])], [X], [Y])
+    x = np.array([[1, -2, 3]], np.float32)
+    np.testing.assert_array_equal(Interpreter(load_model(m)).run([x])[0], np.maximum(-x, 0))
+
+
+@pytest.mark.parametrize(
+    "nodes, match",
+    [
+        ([node("Add", ["x", "b"], ["a"]), node("Relu", ["a"], ["b"]), node("Identity", ["b"], ["y"])], "cycle"),
+        ([node("Relu", ["x"], ["y"]), node("Neg", ["x"], ["y"])], "twice"),
+        ([node("Relu", ["x"], ["x"]), node("Neg", ["x"], ["y"])], "twice"),
+        ([node("Add", ["x", "nowhere"], ["y"])], "nowhere"),
+        ([node("Relu", ["x"], ["z"])], "'y'"),
+    ],
+)
+def test_wrong_wiring_is_a_bad_file(nodes: Any, match: str) -> None:
+    with pytest.raises(BadFileError, match=match):
+        load_model(model(nodes, [X], [Y]))
+
+
+def test_unknown_ops_are_opaque_and_what_follows_is_no_problem_of_its_own() -> None:
+    m = model(
+        [
+            node("Mystery", ["x"], ["a"], name="odd", domain="my"), node("Transpose", ["a"], ["b"], name="after"),
+            node("GlobalAveragePool", ["b"], ["c"], name="last"), node("Relu", ["c"], ["y"]),
+        ],
+        [X], [info("y", F, None)],
+    )  # fmt: skip
+    m.opset_import.add().domain = "my"
+    m.opset_import[-1].version = 1
+    problems = opaque_problems(load_model(m))
+    assert [(p.layer, p.type) for p in problems] == [("odd", "my.Mystery")]
+
+
+def test_attributes_nobody_knows_are_refused() -> None:
+    m = model([node("Relu", ["x"], ["y"], name="r", extra=3)], [X], [Y])
+    (p,) = opaque_problems(load_model(m))
+    assert p.layer == "r" and "extra" in p.why
+
+
+def test_functions_are_inlined_with_their_attributes() -> None:
+    body = [node("Constant", [], ["k"]), node("Mul", ["p", "k"], ["q"])]
+    ref = body[0].attribute.add()
+    ref.name, ref.ref_attr_name, ref.type = "value_float", "factor", 1
+    inner = helper.make_function("my", "Scale", ["p"], ["q"], body, [helper.make_opsetid("", 17)], ["factor"])
+    calls = [node("Scale", ["u"], ["t"], domain="my", factor=2.0), node("Scale", ["t"], ["v"], domain="my", factor=5.0)]
+    outer = helper.make_function("my", "Twice", ["u"], ["v"], calls, [helper.make_opsetid("", 17), helper.make_opsetid("my", 1)])
+    m = model([node("Twice", ["x"], ["y"], name="call", domain="my")], [X], [Y], functions=[inner, outer])
+    g = load_model(m)
+    x = np.array([[1, -2, 3]], np.float32)
+    np.testing.assert_array_equal(Interpreter(g).run([x])[0], 10 * x)
+    assert [v.name for v in g.outputs] == ["y"]
+    assert not broken(g)
+
+
+def test_functions_without_end_are_refused() -> None:
+    opsets = [helper.make_opsetid("my", 1)]
+    loop = helper.make_function("my", "F", ["a"], ["b"], [node("F", ["a"], ["b"], domain="my")], opsets)
+    with pytest.raises(BadFileError, match="without end"):
+        load_model(model([node("F", ["x"], ["y"], domain="my")], [X], [Y], functions=[loop]))
+    fs = []
+    for i in range(40):  # each calls the next twice
+        name = f"F{i + 1}" if i < 39 else "Relu"
+        dom = "my" if i < 39 else ""
+        ns = [node(name, ["a"], ["b"], domain=dom), node(name, ["b"], ["c"], domain=dom)]
+        fs.append(helper.make_function("my", f"F{i}", ["a"], ["c"], ns, [*opsets, helper.make_opsetid("", 17)]))
+    started = time.process_time()
+    with pytest.raises(BadFileError, match="expand"):
+        load_model(model([node("F0", ["x"], ["y"], domain="my")], [X], [Y], functions=fs))
+    assert time.process_time() - started < 60
+
+
+def branch(name: str, *nodes: Any, out: str) -> Any:
+    return helper.make_graph(list(nodes), name, [], [info(out, F, None)])
+
+
+def test_if_takes_what_it_uses_from_outside() -> None:
+    then = branch("then", node("Mul", ["x", "w"], ["t"]), out="t")
+    other = branch("else", node("Neg", ["a"], ["e"]), out="e")
+    m = model(
+        [node("Relu", ["x"], ["a"]), node("If", ["c"], ["y"], name="choice", then_branch=then, else_branch=other)],
+        [info("c", TensorProto.BOOL, []), X], [info("y", F, None)],
+        [numpy_helper.from_array(np.array([2, 3, 5], np.float32), "w")],
+    )  # fmt: skip
+    g = load_model(m)
+    assert not broken(g)
+    x = np.array([[1, -2, 3]], np.float32)
+    for c in (True, False):
+        got = Interpreter(g).run({"c": np.array(c), "x": x})[0]
+        np.testing.assert_array_equal(got, x * [2, 3, 5] if c else -np.maximum(x, 0))
+
+
+def test_if_with_a_known_condition_is_no_if() -> None:
+    """The condition asks for the number of axes, as PyTorch's exporter writes for squeeze."""
+    nodes = [
+        node("Shape", ["x"], ["s"]), node("Size", ["s"], ["r"]), node("Equal", ["r", "two"], ["c"]),
+        node("If", ["c"], ["y"], then_branch=branch("then", node("Relu", ["x"], ["t"]), out="t"),
+             else_branch=branch("else", node("Neg", ["x"], ["t"]), out="t")),
+    ]  # fmt: skip
+    g = load_model(model(nodes, [X], [Y], [numpy_helper.from_array(np.array(2), "two")]))
+    assert [n.op for n in g if n.op != "identity"] == ["relu"]
+    assert [v.name for v in g.outputs] == ["y"]
+
+
+def test_nested_ifs_take_linear_time() -> None:
+    inner = branch("b", node("Relu", ["x"], ["z0"]), out="z0")
+    for i in range(30):
+        n = node(
+            "If", ["c"], [f"z{i + 1}"], then_branch=inner, else_branch=branch("o", node("Neg", ["x"], [f"o{i}"]), out=f"o{i}")
+        )
+        inner = branch("b", n, out=f"z{i + 1}")
+    m = model(
+        [node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)],
+        [info("c", TensorProto.BOOL, []), X],
+        [info("y", F, None)],
+    )
+    started = time.process_time()
+    load_model(m)
+    assert time.process_time() - started < 10
+
+
+def test_input_shapes_are_fixed_or_named() -> None:
+    m = model([node("Relu", ["x"], ["y"])], [X], [Y])
+    assert load_model(m, input_shapes={"x": (7, 3)}).inputs[0].shape == (7, 3)
+    for bad in ({"x": (7, 5)}, {"x": (7,)}, {"z": (7, 3)}):
+        with pytest.raises(BadFileError):
+            load_model(m, input_shapes=bad)
+
+
+def test_overrides_replace_a_rule() -> None:
+    m = model([node("Mystery", ["x"], ["y"], name="odd", domain="my")], [X], [Y])
+    m.opset_import.add().domain = "my"
+    m.opset_import[-1].version = 1
+    g = load_model(m, overrides={"odd": lambda g, n: g.b.neg(n.inputs[0])})
+    assert [n.op for n in g] == ["neg"]
+
+
+def chain(n: int) -> onnx.ModelProto:
+    nodes, last = [], "x"
+    for i in range(n):
+        nodes.append(node("Relu" if i % 2 else "Neg", [last], [f"v{i}"], name=f"n{i}"))
+        last = f"v{i}"
+    return model(nodes, [X], [info(last, F, ["N", 3])])
+
+
+def test_cost_grows_linearly() -> None:
+    from onnx_kit import emit_model
+
+    def cost(n: int) -> float:
+        m = chain(n)
+        started = time.process_time()
+        emit_model(load_model(m), 17)
+        return (time.process_time() - started) / n
+
+    cost(500)
+    small = min(cost(1000) for _ in range(3))
+    assert min(cost(20000) for _ in range(2)) < 2 * small

@@ -1,0 +1,68 @@
+"""Trained public models: loaded, run by the interpreter, written again in three opsets and run by onnxruntime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from convcore.interpreter import Interpreter
+from convcore.ir.verify import problems as broken
+from convcore.passes.lower import opaque_problems
+from onnx_kit import emit_model, load_model
+
+ZOO = Path(__file__).parents[3] / "tests" / "data" / "zoo"
+MODELS = sorted(p.parent.name for p in ZOO.glob("onnx-*/inputs.npz"))
+
+
+def material(name: str) -> tuple[str, dict[str, Any], list[Any]]:
+    folder = ZOO / name
+    (path,) = folder.glob("*.onnx")
+    inputs, ref = np.load(folder / "inputs.npz"), np.load(folder / "ref.npz")
+    return str(path), {k: inputs[k] for k in inputs.files}, [ref[k] for k in ref.files]
+
+
+def feeds(names: list[str], given: dict[str, Any]) -> list[Any]:
+    return [given[n] for n in names] if set(names) <= given.keys() else list(given.values())
+
+
+def close(got: Any, want: Any) -> None:
+    """1e-4 of the output's range."""
+    assert got.shape == want.shape and got.dtype == want.dtype
+    span = float(np.abs(want).max()) if want.size else 0.0
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-4 * max(span, 1e-6))
+
+
+def test_there_are_models() -> None:
+    assert len(MODELS) >= 7
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_interpreter_agrees(name: str) -> None:
+    path, given, want = material(name)
+    g = load_model(path)
+    assert not opaque_problems(g) and not broken(g)
+    got = Interpreter(g).run(feeds([v.name for v in g.inputs], given))
+    for a, b in zip(got, want):
+        close(a, b)
+
+
+@pytest.mark.parametrize("opset", [13, 18, 23])
+@pytest.mark.parametrize("name", MODELS)
+def test_written_again_onnxruntime_agrees(name: str, opset: int, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from convcore_onnx.runtime import open_runtime
+
+    path, given, want = material(name)
+    out = tmp_path / "again.onnx"
+    emit_model(load_model(path), opset, out)
+    onnx.checker.check_model(str(out))
+    runtime = open_runtime(str(out))
+    for a, b in zip(runtime.run(feeds(list(runtime.inputs), given)), want):
+        close(a, b)
+    source = onnx.load(path)
+    own = {t.name for t in source.graph.initializer}
+    assert list(runtime.inputs) == [i.name for i in source.graph.input if i.name not in own]
+    assert list(runtime.outputs) == [o.name for o in source.graph.output]
