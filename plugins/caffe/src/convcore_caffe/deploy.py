@@ -43,7 +43,9 @@ class Deploy:
             if mode == "deploy" or layer.type in _ONLY_TRAINING or (mode == "auto" and from_data):
                 op = DEPLOYED[layer.type]
                 self._drop(i, layer, op, gone, f"becomes {op}" if op else "has no part in inference")
-        read = {b for i, layer in enumerate(net.layers) if i not in self.dropped for b in layer.bottoms}
+        read = {
+            b for i, layer in enumerate(net.layers) if i not in self.dropped and layer.type != "Silence" for b in layer.bottoms
+        }  # fmt: skip
         self.unused = {
             b for i in self.dropped for b in net.layers[i].bottoms if b not in read and not self._first(b)
         }  # fmt: skip

@@ -39,7 +39,7 @@ class _Geometry:
     """What the convolution_param says for a bottom: where channels are, and the window per spatial axis."""
 
     def __init__(self, node: CaffeNode) -> None:
-        self.shape = node.sizes()
+        self.shape = node.shape()
         self.axis = node.axis()
         n = len(self.shape) - self.axis - 1
         self.n = n
@@ -66,7 +66,7 @@ class _Geometry:
         return group
 
 
-def _batched(g: CaffeContext, x: Value, shape: Sequence[DimLike], axis: int) -> Value:
+def _batched(g: CaffeContext, x: Value, shape: Sequence[DimLike | None], axis: int) -> Value:
     """All axes before the channels as one batch axis."""
     if axis == 1:
         return x
@@ -74,7 +74,7 @@ def _batched(g: CaffeContext, x: Value, shape: Sequence[DimLike], axis: int) -> 
     return y
 
 
-def _unbatched(g: CaffeContext, y: Value, shape: Sequence[DimLike], axis: int) -> Value:
+def _unbatched(g: CaffeContext, y: Value, shape: Sequence[DimLike | None], axis: int) -> Value:
     if axis == 1:
         return y
     if y.shape is None:
@@ -85,8 +85,10 @@ def _unbatched(g: CaffeContext, y: Value, shape: Sequence[DimLike], axis: int) -
 
 def _apply(g: CaffeContext, node: CaffeNode, transposed: bool) -> list[Value]:
     geometry = _Geometry(node)
+    if geometry.axis != 1:
+        node.sizes()
     for i in range(1, len(node.inputs)):
-        other = node.sizes(i)
+        other = node.shape(i)
         if len(other) != len(geometry.shape) or other[geometry.axis :] != geometry.shape[geometry.axis :]:
             raise node.invalid(f"all bottoms must have one shape, bottom {i} has {list(map(str, other))}")
     out, bias = int(node.attr("num_output")), bool(node.attr("bias_term"))
@@ -129,6 +131,7 @@ def im2col(g: CaffeContext, node: CaffeNode) -> Value:
     """Patches as channels, C varying slowest."""
     node.ignore("num_output", "bias_term", "group")
     geometry = _Geometry(node)
+    node.sizes()
     if math.prod(geometry.kernel) < 1 or not geometry.n:
         raise node.invalid("needs spatial axes")
     x = _batched(g, node.x, geometry.shape, geometry.axis)

@@ -156,6 +156,7 @@ def dummy_data(g: CaffeContext, node: CaffeNode) -> list[Value]:
         _check_size(node, top, shape)
         if top not in g.given and (filler is None or filler.get("type") == "constant"):
             value = 0.0 if filler is None else filler.get("value")
+            g.note(f"blob {top!r} (DummyData) is the constant {value:g}; with input_shapes={{{top!r}: {shape}}} it is an input")
             results.append(g.b.fill(shape=shape, value=value, dtype="float32"))
         else:
             results.append(_input(g, node, top, shape))

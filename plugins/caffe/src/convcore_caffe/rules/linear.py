@@ -12,7 +12,7 @@ from .base import RULES
 @RULES.load("InnerProduct", ops=("linear", "reshape"))
 def inner_product(g: CaffeContext, node: CaffeNode) -> Value:
     """All axes from ``axis`` on flattened (C, H, W in this order), times the weight; axes before it stay."""
-    shape, axis = node.sizes(), node.axis()
+    shape, axis = node.shape(), node.axis()
     out, bias = int(node.attr("num_output")), bool(node.attr("bias_term"))
     (k,) = node.integers((product(shape[axis:]),), "the flattened axes")
     g.count(node, 2 if bias else 1)
@@ -24,6 +24,7 @@ def inner_product(g: CaffeContext, node: CaffeNode) -> Value:
     lead = shape[:axis]
     x, flat = node.x, (*lead, k) if lead else (1, k)
     if flat != shape:
+        node.sizes()
         x = g.b.reshape(x, shape=flat)
     y: Value = g.b.linear(x, w, b)
     return y if lead else g.b.reshape(y, shape=(out,))
