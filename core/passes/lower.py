@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import Problem, ShapeError, UnsupportedError
 from ..ir.builder import Builder
-from ..ir.graph import Graph, Node
+from ..ir.graph import Graph, Node, Value
 from ..ops import find_op
 from ..rules import EmitContext, RuleSet
 
@@ -60,9 +60,11 @@ def emit_nodes(graph: Graph, e: EmitContext, rules: RuleSet, overrides: Mapping[
     """Emit every node in order; returns all problems (empty: the whole graph is emitted).
 
     An opaque node of the target's own framework is written back as it was (``e.opaque``). After a failure ``e.skip`` gives the
-    node's outputs stand-ins, so that the rest is tried too and every problem is found at once.
+    node's outputs stand-ins, so that the rest is tried too and every problem is found at once. Where a refused opaque node leaves
+    the number of axes unknown, what can be said of a node is only whether there is a rule or body for its op.
     """
     problems: dict[Problem, None] = {}
+    lost: set[Value] = set()
     node = graph._first
     while node is not None:
         following = node._next
@@ -74,8 +76,16 @@ def emit_nodes(graph: Graph, e: EmitContext, rules: RuleSet, overrides: Mapping[
             except UnsupportedError as err:
                 problems.update(dict.fromkeys(err.problems))
                 _skip(e, node)
+                lost.update(v for v in node.outputs if v.shape is None)
             node = following
             continue
+        decl = find_op(node.op)
+        if lost and any(v in lost for v in node.inputs):
+            lost.update(v for v in node.outputs if v.shape is None)
+            if rules.emit_rules.get(node.op) or (decl is not None and decl.body is not None):
+                _skip(e, node)
+                node = following
+                continue
         try:
             why = rules.apply_emit(e, node, overrides)
         except UnsupportedError as err:
@@ -84,7 +94,6 @@ def emit_nodes(graph: Graph, e: EmitContext, rules: RuleSet, overrides: Mapping[
             node = following
             continue
         if why:
-            decl = find_op(node.op)
             if decl is not None and decl.body is not None:
                 try:
                     first = expand(graph, node)
