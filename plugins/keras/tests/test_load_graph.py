@@ -94,6 +94,26 @@ def test_trainable_weights(tmp_path: Path) -> None:
     assert {v.name for v in graph.weights.values() if v.trainable} == {"bn/gamma", "bn/beta", "free/kernel", "free/bias"}
 
 
+def test_statistics_are_weights_of_their_layer(tmp_path: Path) -> None:
+    shared = L.Normalization(name="n")
+    shared.build((None, 7))
+    a, b = keras.Input((7,), name="a"), keras.Input((7,), name="b")
+    model = keras.Model([a, b], L.Add()([shared(a), shared(b)]))
+    randomise(model)
+    model.save(tmp_path / "m.keras")
+    graph = load_graph(tmp_path / "m.keras")
+    assert {v.name: v.trainable for v in graph.weights.values()} == {"n/mean": False, "n/deviation": False}
+    assert {x.name: [w.name for w in x.weights] for x in graph.layers}["n"] == ["n/mean", "n/deviation"]
+    x = [rand(2, 7), rand(2, 7, seed=4)]
+    assert error_of_range(run(graph, x), outputs(model, *x)) < 1e-5
+
+
+def test_averages_of_integers_are_refused(tmp_path: Path) -> None:
+    a = keras.Input((5, 7), dtype="int32", name="a")
+    keras.Model(a, L.GlobalAveragePooling1D(name="mean")(a)).save(tmp_path / "m.keras")
+    assert [(p.layer, p.code) for p in problems(load_graph(tmp_path / "m.keras"))] == [("mean", "unsupported_dtype")]
+
+
 def test_sizes_of_inputs_have_names(tmp_path: Path) -> None:
     a, b = keras.Input((None, None, 3), name="image"), keras.Input((None,), batch_size=None, name="seq")
     fixed = keras.Input((5,), batch_size=2, name="fixed")

@@ -28,6 +28,8 @@ FLOAT32_INSIDE = {"BatchNormalization", "LayerNormalization", "GroupNormalizatio
 TO_COMPUTE_DTYPE = {"Dense", "Rescaling", "Normalization", "BatchNormalization", "LayerNormalization"}
 """Layers that cast integer inputs to their compute dtype too (tf.keras and Keras 3)."""
 
+FLOATS_ONLY = {"GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D", "Resizing"}
+"""Layers whose result on integers differs between Keras's backends and versions (rounded or not)."""
 ANY_DTYPE = {"InputLayer", "Embedding", "Masking", "Identity", "Dropout", "Flatten", "Reshape"}
 """Layers that leave the dtype of their input alone whatever their policy is."""
 
@@ -107,14 +109,23 @@ class KerasContext(LoadContext):
         """The mask that ``compute_mask`` starts from: as :meth:`input_mask`, but also where the call itself sees none."""
         return self.input_mask(node, i) or self.mask(node.input(i))
 
+    def passed_mask(self, node: ForeignNode) -> Value | None:
+        """The mask ``compute_mask`` of a layer is given: as :meth:`input_mask`, but Keras 3 before 3.11 (its pull request 21449)
+        hands on the one that travels with the input even if ``mask=`` gave another."""
+        if self.era == "keras3" and self.version and self.version < (3, 11):
+            return self.mask(node.input(0))
+        return self.input_mask(node)
+
     # ---- weights
     def weight(self, node: ForeignNode, name: str, tensor: Tensor, *, trainable: bool = True) -> Value:
         """The layer's variable as a graph weight, once; trainable if the layer and the variable are."""
-        if isinstance(node.extra, LayerCall):
-            layer = node.extra.layer
-            frozen = {v.name for v in own_variables(layer) or () if not v.trainable}
-            trainable = trainable and layer.trainable and name not in frozen
-        return self._own(super().weight(node, name, tensor, trainable=trainable))
+        return self._own(super().weight(node, name, tensor, trainable=trainable and self._trainable(node, name)))
+
+    def _trainable(self, node: ForeignNode, name: str) -> bool:
+        if not isinstance(node.extra, LayerCall):
+            return True
+        layer = node.extra.layer
+        return layer.trainable and name not in {v.name for v in own_variables(layer) or () if not v.trainable}
 
     def _own(self, v: Value) -> Value:
         self.owned.setdefault(self.owner, {})[v.name] = v
@@ -139,12 +150,13 @@ class KerasContext(LoadContext):
     def derived(self, node: ForeignNode, name: str, key: Any, make: Callable[[Tensor], Tensor], *, label: str = "") -> Value:
         """A graph weight made from the variable ``name``, once per (variable, key) however often the layer is called.
 
-        ``label`` is its name when it is not the variable's.
+        ``label`` is its name when it is not the variable's; trainable it is if the variable is.
         """
         tensor = self.array(node, name)
         found = self._made.get((id(tensor), name, key))
         if found is None:
-            found = self._made[id(tensor), name, key] = (tensor, self.weight(node, label or name, make(tensor)))
+            made = self.weight(node, label or name, make(tensor), trainable=self._trainable(node, name))
+            found = self._made[id(tensor), name, key] = (tensor, made)
         return self._own(found[1])
 
     # ---- layers
@@ -231,6 +243,9 @@ class KerasContext(LoadContext):
             return None
         inside = DType.FLOAT32 if layer.class_name in FLOAT32_INSIDE and compute.itemsize < 4 else compute
         every = layer.class_name in TO_COMPUTE_DTYPE
+        whole = any(v is not None and v.dtype is not None and not v.dtype.is_float for v in node.inputs)
+        if whole and layer.class_name in FLOATS_ONLY:
+            raise node.refuse("on integers it means something else in each of Keras's backends", code="unsupported_dtype")
         for i, v in enumerate(node.inputs):
             if v is None or v.dtype is None or v.dtype is inside:
                 continue

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from convcore.ir.dtypes import DType
 from convcore.ir.graph import Value
 from convcore.ir.tensors import Tensor, as_tensor
 from convcore.rules import ForeignNode
@@ -48,26 +50,37 @@ def normalization(g: KerasContext, node: ForeignNode) -> Value:
     axes = [] if axis is None else sorted(a % len(shape) for a in ([axis] if isinstance(axis, int) else axis))
     given = [node.attr("mean", None), node.attr("variance", None)]
     stats = [_statistic(g, node, key, v, shape, axes) for key, v in zip(("mean", "variance"), given, strict=True)]
-    dtype = x.dtype.numpy if x.dtype is not None else np.dtype(np.float32)
-    mean = b.weight(stats[0].map(lambda a: a.astype(dtype), dtype=x.dtype), f"{node.name}/mean", source=f"{node.name}/mean")
-    spread = b.weight(
-        stats[1].map(lambda a: np.maximum(np.sqrt(a.astype(dtype)), np.asarray(_EPSILON, dtype)), dtype=x.dtype),
-        f"{node.name}/deviation",
-        source=f"{node.name}/variance",
-    )
+    dtype = x.dtype or DType.FLOAT32
+    mean = _parameter(g, node, "mean", stats[0], lambda t: t.cast(dtype))
+    spread = _parameter(g, node, "variance", stats[1], lambda t: _deviation(t.cast(dtype)), "deviation")
     if node.attr("invert", False):
         return b.add(mean, b.mul(x, spread))
     return b.div(b.sub(x, mean), spread)
 
 
-def _statistic(g: KerasContext, node: ForeignNode, key: str, value: Any, shape: tuple[Any, ...], axes: list[int]) -> Tensor:
-    """Mean or variance, shaped to broadcast against the input."""
+def _deviation(t: Tensor) -> Tensor:
+    return t.map(lambda a: np.maximum(np.sqrt(a), np.asarray(_EPSILON, a.dtype)))
+
+
+def _parameter(
+    g: KerasContext, node: ForeignNode, key: str, stat: Any, make: Callable[[Tensor], Tensor], label: str = ""
+) -> Value:
+    """A statistic as a weight of the layer, or as a constant where the configuration states it."""
+    if isinstance(stat, Tensor):
+        return g.b.weight(make(stat))
+    return g.derived(node, key, (*stat, str(label)), lambda t: make(t.reshape(stat)), label=label)
+
+
+def _statistic(
+    g: KerasContext, node: ForeignNode, key: str, value: Any, shape: tuple[Any, ...], axes: list[int]
+) -> Tensor | list[int]:
+    """Mean or variance shaped to broadcast against the input, or for a variable of the layer the shape it takes."""
     wide = [1] * len(shape)
     if value is None:
         tensor = g.array(node, key)
         for a, n in zip(axes, tensor.shape[-len(axes) :] if axes else (), strict=False):
             wide[a] = n
-        return tensor.reshape(wide)
+        return wide
     array = np.asarray(_number(node, key, value), np.float32)
     for a in axes:
         if not isinstance(shape[a], int):
@@ -96,8 +109,6 @@ def resizing(g: KerasContext, node: ForeignNode) -> Value:
         raise node.refuse("is known for batches of images (4 axes)")
     sizes = (int(node.attr("height")), int(node.attr("width")))
     layout = node.attr("data_format", "channels_last")
-    if x.dtype is not None and not x.dtype.is_float:
-        x = g.b.cast(x, to="float32")
     if method == "bilinear":
         return g.b.resize(x, sizes=sizes, mode="linear", coordinates="half_pixel", layout=layout)
     return g.b.resize(x, sizes=sizes, mode="nearest", coordinates="tf_half_pixel_for_nn", nearest="floor", layout=layout)
