@@ -256,6 +256,8 @@ class NetLoader:
         for top, v in list(self.g.inputs.items()):
             if top in self.deploy.unused and not v.uses and id(v) not in used:
                 graph.inputs.remove(v)
+                for layer in graph.layers:
+                    layer.outputs = tuple(o for o in layer.outputs if o is not v)
                 self.g.note(f"the input {top!r} is left out: only loss layers read it")
                 self.blobs.pop(top, None)
         if not graph.outputs:

@@ -21,6 +21,8 @@ def convcore_frameworks() -> Sequence[Framework]:
             distribution="convcore-caffe",
             suffixes=(".prototxt", ".caffemodel"),
             load="convcore_caffe.load:load",
+            emit="convcore_caffe.emit:emit",
+            convention="convcore_caffe.layout:CONVENTION",
             rules="convcore_caffe.rules:RULES",
             default_suffix=".prototxt",
         )
@@ -62,7 +64,7 @@ def convcore_passes(stage: str, target: str) -> Sequence[PassSpec]:
 
 @hookimpl
 def convcore_options(framework: str) -> Sequence[Option]:
-    """Options of the loader."""
+    """Options of the loader and the emitter."""
     if framework != "caffe":
         return []
     return [
@@ -91,4 +93,16 @@ def convcore_options(framework: str) -> Sequence[Option]:
         Option("mean_values", "caffe", "load", str, None, "mean per channel subtracted from the input, e.g. 104,117,123"),
         Option("input_scale", "caffe", "load", float, None, "factor the input is multiplied by after the mean is subtracted"),
         Option("labels", "caffe", "load", str, None, "text file with one class name per line, kept as metadata"),
+        Option(
+            "caffe_flavor", "caffe", "emit", str, "bvlc",
+            "which layer types may be written: bvlc (BVLC's master of 2018 and later) or ssd (weiliu89's branch: Permute, Normalize, ...)",
+            choices=("bvlc", "ssd"),
+        ),
+        Option("batch", "caffe", "emit", int, 1, "batch size of the Input layers where the source leaves it open"),
+        Option("caffe_model", "caffe", "emit", str, None, "file name of the weights (default: that of the prototxt, with .caffemodel)"),
+        Option(
+            "pool_rounding", "caffe", "emit", str, "crop",
+            "how pooling that rounds down is written: crop (every Caffe), round_mode (BVLC of 2018 and later) or ceil_mode (forks)",
+            choices=("crop", "round_mode", "ceil_mode"),
+        ),
     ]  # fmt: skip

@@ -20,47 +20,13 @@ __all__ = ["opencv_problems", "open_runtime"]
 
 _Condition = Callable[[Layer], bool]
 
-_CANNOT_BUILD = frozenset(
-    [
-        "Accuracy",
-        "ArgMax",
-        "BatchReindex",
-        "Bias",
-        "BilinearInterpolate",
-        "Clip",
-        "ContrastiveLoss",
-        "Embed",
-        "EuclideanLoss",
-        "Filter",
-        "HingeLoss",
-        "Im2col",
-        "InfogainLoss",
-        "LSTM",
-        "LSTMUnit",
-        "MaxUnPool",
-        "MultinomialLogisticLoss",
-        "Pad",
-        "Parameter",
-        "PixelShuffle",
-        "Python",
-        "RNN",
-        "Reduction",
-        "Resize",
-        "SPP",
-        "SigmoidCrossEntropyLoss",
-        "SoftmaxWithLoss",
-        "Threshold",
-        "Tile",
-        "Unsqueeze",
-        "Upsample",
-        "DummyData",
-        "HDF5Data",
-        "MemoryData",
-        "Data",
-        "ImageData",
-        "WindowData",
-    ]
-)
+_CANNOT_BUILD = frozenset([
+    "Accuracy", "ArgMax", "BatchReindex", "Bias", "BilinearInterpolate", "Clip", "ContrastiveLoss", "Embed",
+    "EuclideanLoss", "Filter", "HingeLoss", "Im2col", "InfogainLoss", "LSTM", "LSTMUnit", "MaxUnPool",
+    "MultinomialLogisticLoss", "Pad", "Parameter", "PixelShuffle", "Python", "RNN", "Reduction", "Resize", "SPP",
+    "SigmoidCrossEntropyLoss", "SoftmaxWithLoss", "Threshold", "Tile", "Unsqueeze", "Upsample", "DummyData", "HDF5Data",
+    "MemoryData", "Data", "ImageData", "WindowData"
+])  # fmt: skip
 
 
 def open_runtime(source: Any, weights: Any = None) -> Runtime:

@@ -9,3 +9,4 @@ __all__ = ["RULES"]
 
 for _module in sorted(m.name for m in iter_modules(__path__)):
     import_module(f"{__name__}.{_module}")
+import_module("convcore_caffe.emit_rules")

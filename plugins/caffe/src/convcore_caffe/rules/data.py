@@ -54,8 +54,9 @@ def memory_data(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """(batch, C, H, W) and labels (batch)."""
     n, c, h, w = (int(node.attr(f)) for f in ("batch_size", "channels", "height", "width"))
     _transform(g, node)
-    shapes = [(n, c, h, w), (n,)]
-    return [_input(g, node, top, shape) for top, shape in zip(node.outputs, shapes, strict=True)]
+    images = _input(g, node, node.outputs[0], (n, c, h, w))
+    labels = _input(g, node, node.outputs[1], (images.shape[0] if images.shape else n,))
+    return [images, labels]
 
 
 @RULES.load("Data", "ImageData", "WindowData", "HDF5Data", "AnnotatedData", "VideoData", "DenseImageData", ops=())
@@ -63,11 +64,13 @@ def data(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """Images or arrays from files that are not read: the tops are the net's inputs."""
     node.ignore(*node.attrs)
     _transform(g, node)
-    results = []
+    results: list[Value] = []
     for i, top in enumerate(node.outputs):
         shape: tuple[Any, ...] | None = None
         if top not in g.given:
             shape = _guess(g, node, top, i)
+            if shape is not None and results and results[0].shape:
+                shape = (results[0].shape[0], *shape[1:])  # one batch for images and labels
             if shape is None:
                 raise UsageError(
                     f"layer {node.name!r} ({node.type}) reads {top!r} from files and the prototxt does not tell its shape: give "

@@ -1,0 +1,171 @@
+"""What is done to a graph before its nodes become Caffe layers: fixed sizes, explicit padding, padding merged into windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from convcore.errors import Problem, ShapeError, UnsupportedError
+from convcore.ir.builder import infer_outputs
+from convcore.ir.dims import Dim, DimLike
+from convcore.ir.graph import Graph, Node, Value
+from convcore.ops import op
+from convcore.ops.shapes import window_pads
+
+__all__ = ["explicit_pads", "fix_sizes", "fold_pads"]
+
+
+# ---- sizes
+def fix_sizes(graph: Graph, batch: int) -> dict[str, int]:
+    """Give every size a number: what is symbolic on the first axis of an input becomes ``batch``.
+
+    Returns the sizes by name (``<input>.0`` for one without a name). UnsupportedError lists inputs with other open sizes.
+    """
+    env: dict[str, int] = {}
+    problems = []
+    for v in graph.inputs:
+        first = v.shape[0] if v.shape else None
+        if isinstance(first, Dim) and first.is_name:
+            env[str(first)] = batch
+        elif v.shape and first is None:
+            env[f"{v.name}.0"] = batch
+    for v in graph.inputs:
+        left = None if v.shape is None else [
+            str(d) if d is not None else "?" for i, d in enumerate(v.shape)
+            if (isinstance(d, Dim) and not d.names <= env.keys()) or (d is None and i > 0)
+        ]  # fmt: skip
+        if left is None or left:
+            what = "its number of axes is unknown" if left is None else f"its sizes {', '.join(left)} are open"
+            hint = f"give input_shapes={{{v.name!r}: (...)}} (--input-shape {v.name}:...)"
+            problems.append(Problem(v.name, "input", f"{what}, Caffe's Input layer has a fixed shape", hint, "unknown_shape"))
+            continue
+        v.shape = tuple(batch if d is None else d for d in v.shape or ())
+    if problems:
+        raise UnsupportedError(problems)
+    names = {k: n for k, n in env.items() if "." not in k or any(isinstance(d, Dim) and str(d) == k for v in graph.inputs for d in v.shape or ())}
+    for v in graph.inputs:
+        v.shape = _fixed(v.shape, names)
+    for node in graph:
+        node.attrs = {k: _fixed(x, names) for k, x in node.attrs.items()}
+        for v in node.outputs:
+            v.shape = _fixed(v.shape, names)
+        if not node.regions and node.op != "opaque":
+            _infer(node)
+    return env
+
+
+def _fixed(x: Any, env: Mapping[str, DimLike]) -> Any:
+    if isinstance(x, Dim):
+        return x.substitute(env)
+    if isinstance(x, tuple):
+        return tuple(_fixed(e, env) for e in x)
+    if isinstance(x, list):
+        return [_fixed(e, env) for e in x]
+    return x
+
+
+def _infer(node: Node) -> None:
+    decl = op(node.op)
+    try:
+        results = infer_outputs(decl, node.inputs, node.attrs)
+    except ShapeError as e:
+        raise UnsupportedError(Problem(node.origin.layer or node.name, node.origin.type or node.op, str(e), code="shape")) from e
+    for v, (_, shape) in zip(node.outputs, results):
+        if shape is not None and (v.shape is None or any(not isinstance(d, int) for d in v.shape)):
+            v.shape = shape
+
+
+# ---- padding
+_WINDOWED = ("conv", "max_pool", "max_pool_with_indices", "avg_pool", "lp_pool")
+
+
+def explicit_pads(graph: Graph) -> None:
+    """Write out "same" padding, where the sizes are known."""
+    for node in graph:
+        if node.op not in _WINDOWED or not isinstance(node.attrs["pads"], str) or node.attrs["layout"] != "channels_first":
+            continue
+        x = node.inputs[0]
+        kernel = _kernel(node)
+        if x is None or x.shape is None or kernel is None or any(not isinstance(n, int) for n in x.shape[2:]):
+            continue
+        a = node.attrs
+        node.attrs = {
+            **a, "pads": tuple(
+                window_pads(n, k, s, d, a["pads"])  # type: ignore[arg-type]
+                for n, k, s, d in zip(x.shape[2:], kernel, a["strides"], a["dilations"])
+            ),
+        }  # fmt: skip
+        if "ceil_mode" in a:
+            node.attrs["ceil_mode"] = "floor"  # same fixes the size
+
+
+def _kernel(node: Node) -> tuple[int, ...] | None:
+    if node.op != "conv":
+        return tuple(node.attrs["kernel"])
+    w = node.inputs[1]
+    if w is None or w.shape is None or any(not isinstance(n, int) for n in w.shape[2:]):
+        return None
+    return tuple(int(n) for n in w.shape[2:])  # type: ignore[arg-type]
+
+
+def fold_pads(graph: Graph) -> None:
+    """Let windows do the zero padding in front of them.
+
+    Exact for convolutions; for averages, whose divisor then counts the padding as the elements it was; for maxima only of
+    numbers that cannot be negative, when every window holds at least one of them.
+    """
+    for node in graph:
+        x = node.inputs[0] if node.inputs else None
+        if node.op not in ("conv", "max_pool", "avg_pool") or x is None or x.producer is None or x.producer.op != "pad":
+            continue
+        pad = x.producer
+        if _foldable(node, pad):
+            extra = pad.attrs["pads"][2:]
+            a = dict(node.attrs)
+            a["pads"] = tuple((b + int(m), e + int(n)) for (b, e), (m, n) in zip(a["pads"], extra))
+            if node.op == "avg_pool":
+                a["count_include_pad"] = True
+            node.attrs = a
+            node.set_input(0, pad.inputs[0])
+            if not x.uses and not x.is_output:
+                graph.remove(pad)
+
+
+def _foldable(node: Node, pad: Node) -> bool:
+    a, p, x = node.attrs, pad.attrs, pad.inputs[0]
+    if p["mode"] != "constant" or p["value"] != 0 or isinstance(a["pads"], str) or a["layout"] != "channels_first" or x is None:
+        return False
+    pairs = p["pads"]
+    if any(not isinstance(n, int) or n < 0 for pair in pairs for n in pair) or any(n for pair in pairs[:2] for n in pair):
+        return False
+    if node.op == "conv":
+        return True
+    own = any(n for pair in a["pads"] for n in pair)
+    if node.op == "avg_pool":
+        return not own or bool(a["count_include_pad"])
+    reach = [d * (k - 1) + 1 for k, d in zip(a["kernel"], a["dilations"])]
+    covered = a["ceil_mode"] == "floor" and all(max(pair) < r for pair, r in zip(pairs[2:], reach))
+    return not own and covered and all(d == 1 for d in a["dilations"]) and nonnegative(x)
+
+
+_NONNEGATIVE = frozenset(["relu", "sigmoid", "softmax", "abs", "square", "exp", "softplus", "hard_sigmoid", "threshold"])
+_KEEPS_SIGN = frozenset(["max_pool", "avg_pool", "identity", "reshape", "transpose", "squeeze", "unsqueeze", "concat", "add", "maximum", "mul"])
+
+
+def nonnegative(v: Value, limit: int = 200) -> bool:
+    """Whether a value certainly holds no negative number."""
+    stack, seen = [v], set()
+    while stack:
+        x = stack.pop()
+        if id(x) in seen:
+            continue
+        seen.add(id(x))
+        node = x.producer
+        if node is None or len(seen) > limit:
+            return False
+        if node.op in _NONNEGATIVE or (node.op == "clip" and node.attrs["min"] is not None and node.attrs["min"] >= 0):
+            continue
+        if node.op not in _KEEPS_SIGN:
+            return False
+        stack += [i for i in node.inputs if i is not None]
+    return True

@@ -1,0 +1,320 @@
+"""Elementwise arithmetic: Eltwise for blobs of one shape, Scale and Bias for what lies along some axes, Power for numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Node, Value
+from convcore.ir.tensors import Tensor
+from convcore.rules import NotExpressible
+
+from ..emit_tidy import power_param
+from ..emitter import Emitter, Top, blob_shape, label
+from ..files import Message
+from .base import RULES, first, reshape, scalar, static, tile, weight
+
+__all__ = ["block_of", "power"]
+
+INFINITY = float("inf")
+
+
+def power(e: Emitter, top: Top, node: Node, outputs: Sequence[Value | None] = (), **fields: float) -> Top:
+    """(shift + scale * x)^power."""
+    (out,) = e.add("Power", [top], power_param(**fields), outputs=outputs, shapes=[top.shape], name=label(node))
+    return out
+
+
+# ---- functions of one blob
+for _op, _fields in {
+    "neg": {"scale": -1.0}, "square": {"power": 2.0}, "sqrt": {"power": 0.5}, "rsqrt": {"power": -0.5}, "reciprocal": {"power": -1.0},
+}.items():  # fmt: skip
+
+    @RULES.emit(_op, foreign=("Power",))
+    def _emit_power(e: Emitter, node: Node, fields: dict[str, float] = _fields) -> None:
+        power(e, e.value(first(node)), node, node.outputs, **fields)
+
+
+for _op, _type, _param in [
+    ("exp", "Exp", {}), ("exp2", "Exp", {"base": 2.0}), ("log", "Log", {}), ("log2", "Log", {"base": 2.0}), ("log10", "Log", {"base": 10.0})
+]:
+
+    @RULES.emit(_op, foreign=(_type,))
+    def _emit_function(e: Emitter, node: Node, type_: str = _type, param: dict[str, float] = _param) -> None:
+        e.add(type_, [e.value(first(node))], param, outputs=node.outputs, name=label(node))
+
+
+@RULES.emit("identity")
+def identity(e: Emitter, node: Node) -> None:
+    """No layer of its own."""
+    e.alias(node.output, e.value(first(node), carry=True))
+
+
+@RULES.emit("cast")
+def cast(e: Emitter, node: Node) -> None:
+    """Whole numbers and truth values are carried as floats; what becomes an index is truncated by the layer that reads it."""
+    x, to = first(node), node.attrs["to"]
+    whole = x.dtype is not None and (x.dtype.is_int or x.dtype is DType.BOOL)
+    widens = whole and (to is DType.FLOAT32 or (to.is_int and x.dtype is not None and to.itemsize >= x.dtype.itemsize))
+    index = to.is_int and bool(node.output.uses) and not node.output.is_output and all(u.op == "embedding" for u in node.output.users)
+    if x.dtype is not to and not widens and not (index and x.dtype is DType.FLOAT32):
+        raise NotExpressible(f"Caffe has no conversion of {x.dtype} to {to}: every blob is float32")
+    e.alias(node.output, e.value(x, carry=True))
+
+
+@RULES.emit("clip", foreign=("Clip", "ReLU6", "ReLU", "Power"))
+def clip(e: Emitter, node: Node) -> None:
+    """Clip in BVLC's Caffe (an open side is infinite); ReLU6 in SSD's; else by ReLU: max(x, a) = relu(x - a) + a."""
+    low, high = node.attrs["min"], node.attrs["max"]
+    x = e.value(first(node))
+    if low is None and high is None:
+        e.alias(node.output, x)
+    elif low == 0 and high is None:
+        e.add("ReLU", [x], {}, outputs=node.outputs, name=label(node))
+    elif e.flavor == "bvlc":
+        limits = {"min": -INFINITY if low is None else low, "max": INFINITY if high is None else high}
+        e.add("Clip", [x], limits, outputs=node.outputs, name=label(node))
+    elif low == 0 and high is not None:
+        e.add("ReLU6", [x], {} if high == 6 else {"threshold": high}, outputs=node.outputs, name=label(node))
+    else:
+        if low is not None:
+            x = _at_least(e, node, x, low, node.outputs if high is None else ())
+        if high is not None:
+            negative = power(e, x, node, scale=-1.0)
+            power(e, _at_least(e, node, negative, -high), node, node.outputs, scale=-1.0)
+
+
+def _at_least(e: Emitter, node: Node, x: Top, low: float, outputs: Sequence[Value | None] = ()) -> Top:
+    """relu(x - low) + low."""
+    moved = power(e, x, node, shift=-low) if low else x
+    (positive,) = e.add("ReLU", [moved], {}, outputs=() if low else outputs, shapes=[x.shape], name=label(node))
+    return power(e, positive, node, outputs, shift=low) if low else positive
+
+
+# ---- two blobs
+def block_of(small: Sequence[int], big: Sequence[int], *, batch: bool = False) -> tuple[int, int] | None:
+    """The axes [begin, end) of ``big`` that ``small`` lies along when it is broadcast; None if it does not broadcast to it.
+
+    With ``batch`` the first axis is one of them where both have it, whatever its size.
+    """
+    if len(small) > len(big):
+        return None
+    wide = (1,) * (len(big) - len(small)) + tuple(small)
+    if any(a not in (1, b) for a, b in zip(wide, big)):
+        return None
+    used = [i for i, a in enumerate(wide) if a != 1]
+    if batch and len(small) == len(big) and small and small[0] == big[0]:
+        used.append(0)
+    return (min(used), max(used) + 1) if used else (0, 0)
+
+
+def _along(e: Emitter, node: Node, type_: str, x: Top, v: Value, make: Any = None) -> None:
+    """Scale or Bias of x by a constant; ``make`` changes its values first."""
+    tensor = weight(v, "the other operand")
+    span = block_of(tensor.shape, x.shape)
+    if span is None:
+        raise NotExpressible(f"a constant of shape {tensor.shape} makes the blob of shape {x.shape} larger")
+    begin, end = span
+    wide = (1,) * (len(x.shape) - tensor.ndim) + tensor.shape
+    want = tuple(x.shape[begin:end])
+    blob: Tensor = tensor.reshape(wide[begin:end])
+    if make is not None:
+        blob = blob.map(make)
+    if blob.shape != want:
+        blob = blob.map(lambda a: np.broadcast_to(a, want), want)
+    param = span_param(begin, end)
+    e.add(type_, [x], param, outputs=node.outputs, name=label(node), blobs=[blob])
+
+
+def span_param(begin: int, end: int) -> dict[str, int]:
+    """axis and num_axes of Scale and Bias."""
+    param = {}
+    if begin != 1 and end > begin:
+        param["axis"] = begin
+    if end - begin != 1:
+        param["num_axes"] = end - begin
+    return param
+
+
+def _pair(
+    e: Emitter, node: Node, a: Top, b: Top, outputs: Sequence[Value | None], kind: str, coeffs: Sequence[float] = (1.0, 1.0)
+) -> Top:
+    """a op b for two blobs, the smaller laid along the larger (Scale, Bias) or repeated (Tile) where shapes differ."""
+    out = static(node.output)
+    if a.shape == b.shape:
+        param: dict[str, Any] = {} if kind == "SUM" else {"operation": kind}
+        if any(c != 1 for c in coeffs):
+            param["coeff"] = list(coeffs)
+        return e.add("Eltwise", [a, b], param, outputs=outputs, shapes=[out], name=label(node))[0]
+    if b.shape == out and a.shape != out:
+        a, b, coeffs = b, a, tuple(reversed(coeffs))
+    if a.shape != out:
+        a = tile(e, reshape(e, a, (1,) * (len(out) - len(a.shape)) + a.shape, label(node)), out, label(node))
+    span = block_of(b.shape, out, batch=True)
+    if span is None:
+        raise NotExpressible(f"shapes {a.shape} and {b.shape} do not broadcast")
+    wide = (1,) * (len(out) - len(b.shape)) + b.shape
+    if kind == "MAX" or span == (0, 0) or span == (0, len(out)):
+        b = tile(e, reshape(e, b, wide, label(node)), out, label(node))
+        return _pair(e, node, a, b, outputs, kind, coeffs)
+    begin, end = span
+    b = tile(e, reshape(e, b, wide[begin:end], label(node)), out[begin:end], label(node))
+    if kind == "SUM":
+        a, b = (t if c == 1 else power(e, t, node, scale=c) for t, c in zip((a, b), coeffs))
+    param = {"axis": begin} if begin != 1 else {}
+    return e.add("Scale" if kind == "PROD" else "Bias", [a, b], param, outputs=outputs, shapes=[out], name=label(node))[0]
+
+
+def _operands(node: Node) -> tuple[Value, Value]:
+    a, b = node.inputs[0], node.inputs[1]
+    if a is None or b is None:
+        raise NotExpressible("an operand is missing")
+    return a, b
+
+
+def _fits(v: Value, other: Value) -> bool:
+    """Whether v is a constant that lies along the other operand."""
+    return v.tensor is not None and other.tensor is None and block_of(v.tensor.shape, static(other)) is not None
+
+
+@RULES.emit("add", foreign=("Power", "Bias", "Eltwise"))
+def add(e: Emitter, node: Node) -> None:
+    """Power's shift for a number, Bias for a constant along some axes, Eltwise or Bias for blobs."""
+    a, b = _operands(node)
+    if _fits(a, b):
+        a, b = b, a
+    if _fits(b, a):
+        x, number = e.value(a), scalar(b)
+        if number is not None and static(node.output) == x.shape:
+            power(e, x, node, node.outputs, shift=number)
+        else:
+            _along(e, node, "Bias", x, b)
+        return
+    _pair(e, node, e.value(a), e.value(b), node.outputs, "SUM")
+
+
+@RULES.emit("sub", foreign=("Power", "Bias", "Eltwise"))
+def sub(e: Emitter, node: Node) -> None:
+    """A sum with the second operand negated."""
+    a, b = _operands(node)
+    if _fits(b, a):
+        x, number = e.value(a), scalar(b)
+        if number is not None and static(node.output) == x.shape:
+            power(e, x, node, node.outputs, shift=-number)
+        else:
+            _along(e, node, "Bias", x, b, np.negative)
+    elif _fits(a, b):
+        x, number = power(e, e.value(b), node, scale=-1.0), scalar(a)
+        if number is not None and static(node.output) == x.shape:
+            power(e, x, node, node.outputs, shift=number)
+        else:
+            _along(e, node, "Bias", x, a)
+    else:
+        _pair(e, node, e.value(a), e.value(b), node.outputs, "SUM", (1.0, -1.0))
+
+
+@RULES.emit("mul", foreign=("Power", "Scale", "Eltwise"))
+def mul(e: Emitter, node: Node) -> None:
+    """Power's scale for a number, Scale for a constant along some axes, Eltwise or Scale for blobs."""
+    a, b = _operands(node)
+    if _fits(a, b):
+        a, b = b, a
+    if _fits(b, a):
+        x, number = e.value(a), scalar(b)
+        if number and static(node.output) == x.shape:
+            power(e, x, node, node.outputs, scale=number)
+        else:  # Power takes a scale of 0 for the constant 0, whatever x is
+            _along(e, node, "Scale", x, b)
+        return
+    _pair(e, node, e.value(a), e.value(b), node.outputs, "PROD")
+
+
+def _inverse(a: Any) -> Any:
+    with np.errstate(divide="ignore"):
+        return (1 / a.astype(np.float64)).astype(np.float32)
+
+
+@RULES.emit("div", foreign=("Power", "Scale", "Eltwise"))
+def div(e: Emitter, node: Node) -> None:
+    """A product with the reciprocal of the divisor, rounded once more than a division."""
+    a, b = _operands(node)
+    if _fits(b, a):
+        x, number = e.value(a), scalar(b)
+        if number and math.isfinite(number) and static(node.output) == x.shape:
+            power(e, x, node, node.outputs, scale=float(np.float32(1 / number)))
+        else:
+            _along(e, node, "Scale", x, b, _inverse)
+        return
+    below = power(e, e.value(b), node, node.outputs if scalar(a) == 1 and static(node.output) == static(b) else (), power=-1.0)
+    number = scalar(a)
+    if number == 1 and static(node.output) == below.shape:
+        return
+    if _fits(a, b):
+        if number and static(node.output) == below.shape:
+            power(e, below, node, node.outputs, scale=number)
+        else:
+            _along(e, node, "Scale", below, a)
+    else:
+        _pair(e, node, e.value(a), below, node.outputs, "PROD")
+
+
+@RULES.emit("maximum", foreign=("Eltwise", "Clip", "ReLU", "Power"))
+def maximum(e: Emitter, node: Node) -> None:
+    """The larger of two blobs, or of a blob and a number."""
+    a, b = _operands(node)
+    if scalar(a) is not None and b.tensor is None:
+        a, b = b, a
+    number = scalar(b)
+    if number is None or a.tensor is not None or static(node.output) != static(a):
+        _pair(e, node, e.value(a), e.value(b), node.outputs, "MAX")
+    elif number == 0:
+        e.add("ReLU", [e.value(a)], {}, outputs=node.outputs, name=label(node))
+    elif e.flavor == "bvlc":
+        e.add("Clip", [e.value(a)], {"min": number, "max": INFINITY}, outputs=node.outputs, name=label(node))
+    else:
+        _at_least(e, node, e.value(a), number, node.outputs)
+
+
+@RULES.emit("minimum", foreign=("Eltwise", "Clip", "Power"))
+def minimum(e: Emitter, node: Node) -> None:
+    """The smaller of two: the larger of the negated ones, negated."""
+    a, b = _operands(node)
+    if scalar(a) is not None and b.tensor is None:
+        a, b = b, a
+    number = scalar(b)
+    if number is not None and a.tensor is None and static(node.output) == static(a):
+        x = e.value(a)
+        if e.flavor == "bvlc":
+            e.add("Clip", [x], {"min": -INFINITY, "max": number}, outputs=node.outputs, name=label(node))
+        else:
+            power(e, _at_least(e, node, power(e, x, node, scale=-1.0), -number), node, node.outputs, scale=-1.0)
+        return
+    x, y = (power(e, e.value(v), node, scale=-1.0) for v in (a, b))
+    power(e, _pair(e, node, x, y, (), "MAX"), node, node.outputs, scale=-1.0)
+
+
+@RULES.emit("pow", foreign=("Power", "Exp"))
+def pow_(e: Emitter, node: Node) -> None:
+    """A blob to a fixed power, or a positive number to a blob."""
+    a, b = _operands(node)
+    exponent, base = scalar(b), scalar(a)
+    if exponent is not None and exponent != 0 and static(node.output) == static(a):
+        power(e, e.value(a), node, node.outputs, power=exponent)
+    elif base is not None and base > 0 and math.isfinite(base) and base != 1 and static(node.output) == static(b):
+        e.add("Exp", [e.value(b)], {"base": base}, outputs=node.outputs, name=label(node))
+    else:
+        raise NotExpressible("Caffe raises a blob to a fixed power (Power) or a fixed positive number to a blob (Exp) only")
+
+
+@RULES.emit("fill", foreign=("DummyData",))
+def fill(e: Emitter, node: Node) -> None:
+    """A constant blob."""
+    shape = static(node.output)
+    value = float(node.attrs["value"])
+    param: dict[str, Any] = {"shape": [blob_shape(shape)]}
+    if value:
+        param["data_filler"] = [Message("FillerParameter", type="constant", value=value)]
+    e.add("DummyData", [], param, outputs=node.outputs, name=label(node))

@@ -1,0 +1,130 @@
+"""What emit rules share: constants, blobs in other shapes, crops, copies along axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Node, Value
+from convcore.ir.tensors import LazyTensor, Tensor
+from convcore.rules import NotExpressible
+
+from ..emitter import Emitter, Top, blob_shape, static
+from ..rules.base import RULES
+
+__all__ = [
+    "RULES", "channels_first", "constant", "crop", "first", "fold", "match", "reshape", "scalar", "static", "tile", "weight",
+]  # fmt: skip
+
+
+def first(node: Node) -> Value:
+    """The first input."""
+    v = node.inputs[0]
+    if v is None:
+        raise NotExpressible("its input is missing")
+    return v
+
+
+def weight(v: Value | None, what: str) -> Tensor:
+    """A constant float32 input; NotExpressible for one that is computed."""
+    if v is None or v.tensor is None:
+        raise NotExpressible(f"Caffe wants {what} as a constant weight")
+    if v.tensor.dtype is not DType.FLOAT32:
+        raise NotExpressible(f"Caffe computes in float32, {what} is {v.tensor.dtype}")
+    return v.tensor
+
+
+def scalar(v: Value | None) -> float | None:
+    """The number a constant float32 of one element holds; None for anything else."""
+    if v is None or v.tensor is None or v.tensor.size != 1 or v.tensor.dtype is not DType.FLOAT32:
+        return None
+    return float(v.tensor.numpy().reshape(-1)[0])
+
+
+def constant(make: Any, shape: Sequence[int]) -> Tensor:
+    """A float32 weight made when it is written."""
+    want = tuple(shape)
+    return LazyTensor(lambda: np.ascontiguousarray(make(), np.float32).reshape(want), DType.FLOAT32, want)
+
+
+def channels_first(node: Node) -> None:
+    if node.attrs.get("layout", "channels_first") != "channels_first":
+        raise NotExpressible("Caffe's images are (N, C, H, W), this one is channels_last")
+
+
+# ---- shapes
+def match(old: Sequence[int], new: Sequence[int]) -> list[int]:
+    """The dims of a Reshape: 0 copies an axis that stays where it is (so the batch may change), one -1 takes what is left."""
+    dims = list(new)
+    for i, (a, b) in enumerate(zip(old, new)):
+        if a != b or b == 0:
+            break
+        dims[i] = 0
+    if dims and dims[0] != 0 and math.prod(new) > 0:
+        dims[0] = -1
+    return dims
+
+
+def reshape(
+    e: Emitter, top: Top, shape: Sequence[int], name: str, outputs: Sequence[Value | None] = (), carry: bool = False
+) -> Top:
+    """The blob in another shape: Flatten where that is one, else Reshape, nothing where it has it already."""
+    shape = tuple(shape)
+    if top.shape == shape:
+        if outputs and outputs[0] is not None:
+            e.alias(outputs[0], top)
+        return top
+    old = top.shape
+    if 0 in shape:
+        raise NotExpressible("it is empty, and Caffe's Reshape takes a size of 0 for a copy")
+    if len(old) > 2 and len(shape) == 2 and old[0] == shape[0]:
+        (out,) = e.add("Flatten", [top], {}, outputs=outputs, shapes=[shape], name=name, carry=carry)
+        return out
+    dims = match(old, shape)
+    (out,) = e.add("Reshape", [top], {"shape": blob_shape(dims)}, outputs=outputs, shapes=[shape], name=name, carry=carry)
+    return out
+
+
+def fold(shape: Sequence[int], axis: int, end: int) -> tuple[int, int, int]:
+    """Sizes before, within and after the axes [axis, end)."""
+    return math.prod(shape[:axis]), math.prod(shape[axis:end]), math.prod(shape[end:])
+
+
+def crop(
+    e: Emitter, top: Top, axis: int, begin: int, size: int, name: str, outputs: Sequence[Value | None] = (), carry: bool = False
+) -> Top:
+    """``size`` elements of an axis from ``begin`` on: the middle part of a Slice, the others silenced."""
+    n = top.shape[axis]
+    points = [p for p in (begin, begin + size) if 0 < p < n]
+    if size < 1:
+        raise NotExpressible("it is empty, and Caffe's Slice makes no empty blobs")
+    if not points:
+        if outputs and outputs[0] is not None:
+            e.alias(outputs[0], top)
+        return top
+    bounds = [0, *points, n]
+    at = bounds.index(begin)
+    shapes = [(*top.shape[:axis], b - a, *top.shape[axis + 1 :]) for a, b in zip(bounds, bounds[1:])]
+    held: list[Value | None] = [None] * len(shapes)
+    if outputs:
+        held[at] = outputs[0]
+    param = {"slice_point": points} if axis == 1 else {"axis": axis, "slice_point": points}
+    parts = e.add("Slice", [top], param, outputs=held, shapes=shapes, name=name, carry=carry)
+    return parts[at]
+
+
+def tile(e: Emitter, top: Top, shape: Sequence[int], name: str, outputs: Sequence[Value | None] = (), carry: bool = False) -> Top:
+    """The blob repeated along its axes up to a shape that each of its sizes divides."""
+    axes = [i for i, (a, b) in enumerate(zip(top.shape, shape)) if a != b]
+    if not axes and outputs and outputs[0] is not None:
+        e.alias(outputs[0], top)
+    for i in axes:
+        now = list(top.shape)
+        tiles, now[i] = shape[i] // now[i], shape[i]
+        param = {"tiles": tiles} if i == 1 else {"axis": i, "tiles": tiles}
+        last = i == axes[-1]
+        (top,) = e.add("Tile", [top], param, outputs=outputs if last else (), shapes=[now], name=name, carry=carry)
+    return top

@@ -1,0 +1,108 @@
+"""Normalisation: BatchNorm and Scale, LRN, MVN, Normalize."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from convcore.ir.graph import Node
+from convcore.ir.tensors import as_tensor
+from convcore.rules import NotExpressible
+
+from ..emitter import Emitter, label
+from .arithmetic import span_param
+from .base import RULES, channels_first, constant, first, weight
+
+
+@RULES.emit("batch_norm", foreign=("BatchNorm", "Scale", "Bias"))
+def batch_norm(e: Emitter, node: Node) -> None:
+    """BatchNorm with the stored statistics, then Scale (or Bias) where it has parameters of its own.
+
+    BatchNorm is along axis 1; along another one it is the Scale that its numbers make.
+    """
+    a, x = node.attrs, e.value(first(node))
+    scale, bias = (None if v is None else weight(v, "its parameter") for v in node.inputs[1:3])
+    mean, var = weight(node.inputs[3], "its mean"), weight(node.inputs[4], "its variance")
+    axis, eps = a["axis"], a["epsilon"]
+    if axis != 1 or len(x.shape) < 2:
+
+        def factor() -> Any:
+            f = 1 / np.sqrt(var.numpy().astype(np.float64) + eps)
+            return f if scale is None else f * scale.numpy()
+
+        def shift() -> Any:
+            return (0 if bias is None else bias.numpy()) - mean.numpy() * factor()
+
+        blobs = [constant(factor, mean.shape), constant(shift, mean.shape)]
+        e.add("Scale", [x], {**span_param(axis, axis + 1), "bias_term": True}, outputs=node.outputs, name=label(node), blobs=blobs)
+        return
+    param: dict[str, Any] = {"use_global_stats": True}
+    if np.float32(eps) != np.float32(1e-5):
+        param["eps"] = eps
+    plain = scale is None and bias is None
+    (y,) = e.add(
+        "BatchNorm", [x], param, outputs=node.outputs if plain else (), shapes=[x.shape], name=label(node),
+        blobs=[mean, var, as_tensor(np.ones(1, np.float32))],
+    )  # fmt: skip
+    if plain:
+        return
+    if scale is None and bias is not None:
+        e.add("Bias", [y], {}, outputs=node.outputs, name=label(node), blobs=[bias])
+    elif scale is not None:
+        blobs = [scale] if bias is None else [scale, bias]
+        e.add("Scale", [y], {} if bias is None else {"bias_term": True}, outputs=node.outputs, name=label(node), blobs=blobs)
+
+
+@RULES.emit("lrn", foreign=("LRN",))
+def lrn(e: Emitter, node: Node) -> None:
+    """Across channels; the number of neighbours is odd."""
+    a, x = node.attrs, e.value(first(node))
+    if a["axis"] != 1 or len(x.shape) != 4 or a["size"] % 2 == 0:
+        raise NotExpressible(f"LRN is over an odd number of channels of (N, C, H, W), not {a['size']} along axis {a['axis']}")
+    param = {"local_size": a["size"], "alpha": a["alpha"], "beta": a["beta"]}
+    if a["bias"] != 1:
+        param["k"] = a["bias"]
+    e.add("LRN", [x], param, outputs=node.outputs, name=label(node))
+
+
+@RULES.emit("lrn_within", foreign=("LRN",))
+def lrn_within(e: Emitter, node: Node) -> None:
+    channels_first(node)
+    a = node.attrs
+    param = {"local_size": a["size"], "alpha": a["alpha"], "beta": a["beta"], "norm_region": "WITHIN_CHANNEL"}
+    e.add("LRN", [e.value(first(node))], param, outputs=node.outputs, name=label(node))
+
+
+@RULES.emit("mean_variance_norm", foreign=("MVN", "BatchNorm"))
+def mvn(e: Emitter, node: Node) -> None:
+    """MVN per channel or per image; with the epsilon under the root over all but the channels, BatchNorm's batch statistics."""
+    a, x = node.attrs, e.value(first(node))
+    axes, rank = tuple(sorted(a["axes"])), len(x.shape)
+    if axes == tuple(i for i in range(rank) if i != 1) and a["epsilon_on"] == "var" and a["normalize_variance"] and rank >= 2:
+        param: dict[str, Any] = {"use_global_stats": False}
+        if np.float32(a["epsilon"]) != np.float32(1e-5):
+            param["eps"] = a["epsilon"]
+        zeros = [as_tensor(np.zeros(n, np.float32)) for n in (x.shape[1], x.shape[1], 1)]
+        e.add("BatchNorm", [x], param, outputs=node.outputs, name=label(node), blobs=zeros)
+        return
+    if rank != 4 or axes not in ((2, 3), (1, 2, 3)) or (a["normalize_variance"] and a["epsilon_on"] != "std"):
+        raise NotExpressible(f"MVN is over axes (2, 3) or (1, 2, 3) of 4 with epsilon added to the deviation, not {axes} of {rank}")
+    fields: dict[str, Any] = {} if a["normalize_variance"] else {"normalize_variance": False}
+    if axes == (1, 2, 3):
+        fields["across_channels"] = True
+    if np.float32(a["epsilon"]) != np.float32(1e-9):
+        fields["eps"] = a["epsilon"]
+    e.add("MVN", [x], fields, outputs=node.outputs, name=label(node))
+
+
+@RULES.emit("l2_normalize", foreign=("Normalize",))
+def l2_normalize(e: Emitter, node: Node) -> None:
+    """SSD's Normalize with a scale of one; a Scale after it becomes its own."""
+    a, x = node.attrs, e.value(first(node))
+    axes = tuple(sorted(a["axes"]))
+    if len(x.shape) != 4 or axes not in ((1,), (1, 2, 3)) or a["mode"] != "add_square":
+        raise NotExpressible("Normalize is over axis 1 or (1, 2, 3) of (N, C, H, W), epsilon added to the sum of squares")
+    param: dict[str, Any] = {"across_spatial": axes == (1, 2, 3), "channel_shared": True}
+    if np.float32(a["epsilon"]) != np.float32(1e-10):
+        param["eps"] = a["epsilon"]
+    e.add("Normalize", [x], param, outputs=node.outputs, name=label(node), blobs=[as_tensor(np.ones(1, np.float32))])

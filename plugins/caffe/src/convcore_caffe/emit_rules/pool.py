@@ -1,0 +1,175 @@
+"""Pooling: Caffe's rounds sizes up and counts padding; other windows are cropped out of it and other divisors corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from convcore.ir.graph import Node, Value
+from convcore.rules import NotExpressible
+
+from ..emitter import Emitter, Top, label
+from .base import RULES, channels_first, constant, crop, first, reshape, static
+from .windows import crop_all, pairs, spatial_param
+
+__all__ = ["pool_windows"]
+
+
+class _Axis:
+    """One axis: windows start at ``i * stride - begin``; Caffe's begin ``shift`` windows earlier and are ``made`` many."""
+
+    def __init__(self, n: int, out: int, k: int, s: int, begin: int) -> None:
+        self.n, self.out, self.k, self.s, self.begin = n, out, k, s, begin
+        self.shift, self.pad, self.made = 0, 0, 0
+
+    def place(self, clip: bool, ceil: bool) -> bool:
+        """Find Caffe's padding, smaller than the kernel; whether there is one."""
+        t = 0
+        while (pad := self.begin + t * self.s) < self.k:
+            made = self.count(pad, clip, ceil)
+            if made >= t + self.out:
+                self.shift, self.pad, self.made = t, pad, made
+                return True
+            t += 1
+        return False
+
+    def count(self, pad: int, clip: bool, ceil: bool) -> int:
+        """The number of windows (PoolingLayer::Reshape): rounded up, the last dropped if padding is used and it starts past it."""
+        room = self.n + 2 * pad - self.k
+        if room < 0:
+            return 0
+        out = -(-room // self.s) + 1 if ceil else room // self.s + 1
+        return out - 1 if clip and ceil and (out - 1) * self.s >= self.n + pad else out
+
+    def divisors(self) -> list[int]:
+        """What Caffe counts along this axis in each window kept."""
+        starts = [(i + self.shift) * self.s - self.pad for i in range(self.out)]
+        return [min(b + self.k, self.n + self.pad) - b for b in starts]
+
+
+def _place(axes: Sequence[_Axis], ceil: bool) -> bool:
+    """Whether all axes can be placed; dropping windows depends on whether any axis is padded."""
+    for clip in (False, True):
+        if all(a.place(clip, ceil) for a in axes) and clip == any(a.pad for a in axes):
+            return True
+    return False
+
+
+def pool_windows(
+    e: Emitter, top: Top, kind: str, kernel: Sequence[int], strides: Sequence[int], begins: Sequence[int], out: Sequence[int],
+    name: str, outputs: Sequence[Value | None] = (), divisors: Any = None,
+) -> Top:  # fmt: skip
+    """Pooling of (N, C, H, W) into ``out`` windows per axis that begin ``begins`` before the image.
+
+    ``divisors`` (averages): what each window shall be divided by, per axis; Scale corrects where Caffe's differ.
+    """
+    axes = [_Axis(*row) for row in zip(top.shape[2:], out, kernel, strides, begins)]
+    up = _place(axes, True)
+    down = False
+    if not up or any(a.made != a.out for a in axes):
+        other = [_Axis(*row) for row in zip(top.shape[2:], out, kernel, strides, begins)]
+        down = (e.rounding != "crop" or not up) and _place(other, False)
+        if down and e.rounding == "crop":
+            raise NotExpressible("Caffe's pooling, which rounds up, has no such windows", "unsupported_padding")
+        if down:
+            axes = other
+        elif not up:
+            raise NotExpressible(f"Caffe's padding must be smaller than the kernel {list(kernel)}", "unsupported_padding")
+    param: dict[str, Any] = {} if kind == "MAX" else {"pool": kind}
+    param = {"pool": kind, **spatial_param(kernel, strides, [a.pad for a in axes])}
+    if down:
+        param.update({"round_mode": "FLOOR"} if e.rounding == "round_mode" else {"ceil_mode": False})
+    factor = _correction(axes, divisors) if kind == "AVE" and divisors is not None else None
+    made = tuple(a.made for a in axes)
+    exact = made == tuple(out)
+    (y,) = e.add(
+        "Pooling", [top], param, outputs=outputs if exact and factor is None else (), shapes=[(*top.shape[:2], *made)], name=name
+    )
+    if not exact:
+        y = crop_all(e, y, [a.shift for a in axes], out, name, outputs if factor is None else ())
+    if factor is not None:
+        blob = constant(lambda: factor, factor.shape)
+        (y,) = e.add("Scale", [y], {"axis": 2, "num_axes": 2}, outputs=outputs, shapes=[y.shape], name=name, blobs=[blob])
+    return y
+
+
+def _correction(axes: Sequence[_Axis], wanted: Sequence[Sequence[int]]) -> Any:
+    """Caffe's divisors over the ones asked for; None where they agree."""
+    ours = np.ones(())
+    theirs = np.ones(())
+    for a, w in zip(axes, wanted):
+        theirs = np.multiply.outer(theirs, np.asarray(a.divisors(), np.float64))
+        ours = np.multiply.outer(ours, np.asarray(w, np.float64))
+    return None if np.array_equal(ours, theirs) else theirs / ours
+
+
+def _image(e: Emitter, node: Node, x: Top) -> tuple[Top, int]:
+    """(N, C, H, W), a missing H of 1 put in; and how many axes that adds."""
+    if len(x.shape) == 4:
+        return x, 0
+    if len(x.shape) == 3:
+        return reshape(e, x, (*x.shape[:2], 1, x.shape[2]), label(node)), 1
+    raise NotExpressible(f"Caffe's pooling is over 2 spatial axes, not {len(x.shape) - 2}")
+
+
+@RULES.emit("max_pool", "avg_pool", foreign=("Pooling", "Slice", "Silence", "Scale", "Reshape"))
+def pool(e: Emitter, node: Node) -> None:
+    """Pooling MAX or AVE with the op's windows and divisors."""
+    channels_first(node)
+    a, out = node.attrs, static(node.output)
+    if any(d != 1 for d, k in zip(a["dilations"], a["kernel"]) if k > 1):
+        raise NotExpressible("Caffe's pooling has no dilation")
+    x, extra = _image(e, node, e.value(first(node)))
+    one = (1,) * extra
+    kernel, strides = (*one, *a["kernel"]), (*one, *a["strides"])
+    pads = (*((0, 0),) * extra, *pairs(node))
+    divisors = None
+    if node.op == "avg_pool":
+        divisors = [
+            _divisors(n, o, k, s, pad, a["count_include_pad"])
+            for n, o, k, s, pad in zip(x.shape[2:], (*one, *out[2:]), kernel, strides, pads)
+        ]
+        if any(0 in row for row in divisors) and a["ceil_mode"] != "ceil_full":
+            raise NotExpressible("some windows hold no element")
+    kind = "MAX" if node.op == "max_pool" else "AVE"
+    y = pool_windows(
+        e, x, kind, kernel, strides, [b for b, _ in pads], (*one, *out[2:]), label(node), () if extra else node.outputs, divisors
+    )
+    if extra:
+        reshape(e, y, out, label(node), node.outputs)
+
+
+def _divisors(n: int, out: int, k: int, s: int, pad: tuple[int, int], include: bool) -> list[int]:
+    """What the op divides by along one axis (the divisor is their product)."""
+    rows = []
+    for i in range(out):
+        begin = i * s - pad[0]
+        end = begin + k
+        rows.append(min(end, n + pad[1]) - begin if include else min(end, n) - max(begin, 0))
+    return rows
+
+
+@RULES.emit("max_pool_with_indices", foreign=("Pooling",))
+def pool_mask(e: Emitter, node: Node) -> None:
+    """The second top: h * W + w, as a float."""
+    channels_first(node)
+    a, x = node.attrs, e.value(first(node))
+    out, pads = static(node.output if len(node.outputs) == 1 else node.outputs[0]), pairs(node)
+    if a["index_order"] != "plane" or len(x.shape) != 4 or any(d != 1 for d in a["dilations"]):
+        raise NotExpressible("Caffe's mask holds h * W + w of 2 spatial axes without dilation")
+    axes = [_Axis(*row) for row in zip(x.shape[2:], out[2:], a["kernel"], a["strides"], [b for b, _ in pads])]
+    if not _place(axes, True):
+        raise NotExpressible(f"Caffe's padding must be smaller than the kernel {list(a['kernel'])}", "unsupported_padding")
+    param = {"pool": "MAX", **spatial_param(a["kernel"], a["strides"], [p.pad for p in axes])}
+    made = (*x.shape[:2], *(p.made for p in axes))
+    exact = made == out
+    tops = e.add(
+        "Pooling", [x], param, outputs=node.outputs if exact else (), shapes=[made, made], name=label(node), carry=True
+    )
+    if not exact:
+        for v, y in zip(node.outputs, tops):
+            for i, p in enumerate(axes):
+                last = i == len(axes) - 1 or all(q.made == q.out for q in axes[i + 1 :])
+                if p.made != p.out:
+                    y = crop(e, y, i + 2, p.shift, p.out, label(node), [v] if last else (), True)

@@ -1,0 +1,183 @@
+"""Moving blobs around: Reshape, Concat, Slice, Tile, Permute, zero padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from convcore.ir.graph import Node, Value
+from convcore.rules import NotExpressible, unsupported
+
+from ..emitter import Emitter, Top, blob_shape, label
+from ..files import Message
+from .base import RULES, constant, crop, first, reshape, static, tile
+from .pool import pool_windows
+from .windows import crop_all
+
+
+@RULES.emit("reshape", "squeeze", "unsqueeze", foreign=("Reshape", "Flatten"))
+def emit_reshape(e: Emitter, node: Node) -> None:
+    reshape(e, e.value(first(node), carry=True), static(node.output), label(node), node.outputs, carry=True)
+
+
+@RULES.emit("transpose", foreign=("Permute", "Reshape"))
+def transpose(e: Emitter, node: Node) -> None:
+    """SSD's Permute; a Reshape where only axes of size 1 move."""
+    x, perm = e.value(first(node), carry=True), tuple(node.attrs["perm"])
+    large = [i for i in perm if x.shape[i] != 1]
+    if large == sorted(large):
+        reshape(e, x, static(node.output), label(node), node.outputs, carry=True)
+        return
+    if e.flavor == "ssd":
+        e.add("Permute", [x], {"order": list(perm)}, outputs=node.outputs, name=label(node), carry=True)
+        return
+    v = first(node)
+    edge = v in e.graph.inputs or node.output.is_output or "layout" in " ".join(node.origin.passes)
+    hint = "--io-layout target takes inputs and outputs in Caffe's order (N, C, H, W); " if edge else ""
+    raise unsupported(
+        node, f"BVLC's Caffe has no layer that moves axes, and {v.name!r} {list(x.shape)} is transposed by {perm}",
+        f"{hint}--caffe-flavor ssd has Permute", "transpose",
+    )  # fmt: skip
+
+
+@RULES.emit("concat", foreign=("Concat",))
+def concat(e: Emitter, node: Node) -> None:
+    axis = node.attrs["axis"]
+    tops = [e.value(v, carry=True) for v in node.inputs if v is not None]
+    full = [t for t in tops if 0 not in t.shape]
+    if len(full) == 1:
+        e.alias(node.output, full[0])
+        return
+    if not full:
+        raise NotExpressible("all its inputs are empty")
+    e.add("Concat", full, {} if axis == 1 else {"axis": axis}, outputs=node.outputs, name=label(node), carry=True)
+
+
+@RULES.emit("split", foreign=("Slice", "Silence"))
+def split(e: Emitter, node: Node) -> None:
+    axis, sizes = node.attrs["axis"], node.attrs["sizes"]
+    x = e.value(first(node), carry=True)
+    if any(not isinstance(n, int) or n < 1 for n in sizes):
+        raise NotExpressible(f"Slice makes no parts of size {min(map(str, sizes))}")
+    if len(sizes) == 1:
+        e.alias(node.outputs[0], x)
+        return
+    points = np.cumsum(sizes)[:-1].tolist()
+    param = {"slice_point": points} if axis == 1 else {"axis": axis, "slice_point": points}
+    e.add("Slice", [x], param, outputs=node.outputs, name=label(node), carry=True)
+
+
+@RULES.emit("slice", foreign=("Slice", "Silence", "Pooling"))
+def slice_(e: Emitter, node: Node) -> None:
+    """Slice along every axis that is cut; every s-th pixel of an image is a 1x1 Pooling with that stride."""
+    a, x = node.attrs, e.value(first(node), carry=True)
+    steps = a["steps"]
+    if any(s < 1 for s in steps):
+        raise NotExpressible("Caffe reverses no axis")
+    if any(not isinstance(n, int) for n in a["starts"]) or any(n is not None and not isinstance(n, int) for n in a["stops"]):
+        raise NotExpressible("its bounds are not fixed")
+    out = static(node.output)
+    strided = [i for i, s in enumerate(steps) if s != 1 and out[i] > 1]
+    if strided and (len(x.shape) != 4 or min(strided) < 2):
+        raise NotExpressible("Caffe takes every n-th element of H and W only")
+    todo = []
+    for i, n in enumerate(x.shape):
+        begin, stop, _ = slice(a["starts"][i], a["stops"][i], steps[i]).indices(n)
+        size = (out[i] - 1) * steps[i] + 1 if i in strided else out[i]
+        if size != n and not (i in strided and begin == 0):
+            todo.append((i, begin, size if i not in strided else min(n - begin, size)))
+    _cut(e, node, x, todo, strided, out)
+
+
+def _cut(e: Emitter, node: Node, x: Top, todo: list[tuple[int, int, int]], strided: list[int], out: tuple[int, ...]) -> None:
+    if not todo and not strided:
+        e.alias(node.output, x)
+        return
+    for i, begin, size in todo:
+        last = i == todo[-1][0] and not strided
+        x = crop(e, x, i, begin, size, label(node), node.outputs if last else (), carry=True)
+    if strided:
+        steps = [node.attrs["steps"][i] if i in strided else 1 for i in (2, 3)]
+        pool_windows(e, x, "MAX", (1, 1), steps, (0, 0), out[2:], label(node), node.outputs)
+
+
+@RULES.emit("tile", foreign=("Tile",))
+def emit_tile(e: Emitter, node: Node) -> None:
+    x = e.value(first(node), carry=True)
+    if 0 in static(node.output):
+        raise NotExpressible("its result is empty")
+    tile(e, x, static(node.output), label(node), node.outputs, carry=True)
+
+
+@RULES.emit("expand", foreign=("Tile", "Reshape"))
+def expand(e: Emitter, node: Node) -> None:
+    """Tile along the axes that grow from 1."""
+    x, out = e.value(first(node), carry=True), static(node.output)
+    wide = (1,) * (len(out) - len(x.shape)) + x.shape
+    if 0 in out:
+        raise NotExpressible("its result is empty")
+    same = wide == out
+    x = reshape(e, x, wide, label(node), node.outputs if same else (), carry=True)
+    if not same:
+        tile(e, x, out, label(node), node.outputs, carry=True)
+
+
+@RULES.emit("pad", foreign=("Convolution", "Concat", "DummyData", "Slice", "Silence"))
+def pad(e: Emitter, node: Node) -> None:
+    """Zeros around H and W come from a convolution of each channel by 1; elsewhere constants are joined on. Negative padding crops."""
+    a, x = node.attrs, e.value(first(node))
+    pads, out = a["pads"], static(node.output)
+    if any(not isinstance(n, int) for pair in pads for n in pair):
+        raise NotExpressible(f"its padding {pads} is not fixed")
+    if a["mode"] != "constant" and any(n > 0 for pair in pads for n in pair):
+        raise NotExpressible(f"Caffe pads with constants only, not by mode {a['mode']!r}")
+    for i, (begin, end) in enumerate(pads):
+        if begin < 0 or end < 0:
+            x = crop(e, x, i, max(0, -begin), x.shape[i] + min(0, begin) + min(0, end), label(node))
+    grow = [(max(0, b), max(0, c)) for b, c in pads]
+    value = float(a["value"])
+    image = value == 0 and len(x.shape) >= 3 and any(n for pair in grow[2:] for n in pair)
+    if image:
+        last = not any(n for pair in grow[:2] for n in pair)
+        x = _zeros_around(e, node, x, grow[2:], node.outputs if last else ())
+        grow[2:] = [(0, 0)] * (len(grow) - 2)
+    axes = [i for i, pair in enumerate(grow) if any(pair)]
+    for i in axes:
+        parts = []
+        for n in grow[i]:
+            shape = tuple(n if j == i else d for j, d in enumerate(x.shape))
+            parts.append(_constant(e, node, shape, value) if n else None)
+        full = [t for t in (parts[0], x, parts[1]) if t is not None]
+        shape = tuple(d + sum(grow[i]) if j == i else d for j, d in enumerate(x.shape))
+        param = {} if i == 1 else {"axis": i}
+        (x,) = e.add("Concat", full, param, outputs=node.outputs if i == axes[-1] else (), shapes=[shape], name=label(node))
+    if x.shape != out:
+        raise NotExpressible(f"its result would be {list(x.shape)}, not {list(out)}")
+    if x.value is not node.output:
+        e.alias(node.output, x)
+
+
+def _constant(e: Emitter, node: Node, shape: tuple[int, ...], value: float) -> Top:
+    param: dict[str, Any] = {"shape": [blob_shape(shape)]}
+    if value:
+        param["data_filler"] = [Message("FillerParameter", type="constant", value=value)]
+    return e.add("DummyData", [], param, shapes=[shape], name=label(node))[0]
+
+
+def _zeros_around(e: Emitter, node: Node, x: Top, grow: Sequence[tuple[int, int]], outputs: Sequence[Value | None]) -> Top:
+    from .windows import spatial_param
+
+    channels, ones = x.shape[1], (1,) * len(grow)
+    pads = [max(pair) for pair in grow]
+    shape = (*x.shape[:2], *(n + 2 * p for n, p in zip(x.shape[2:], pads)))
+    param: dict[str, Any] = {"num_output": channels, "bias_term": False, **spatial_param(ones, ones, pads)}
+    if channels > 1:
+        param["group"] = channels
+    sizes = [n + b + c for n, (b, c) in zip(x.shape[2:], grow)]
+    exact = tuple(sizes) == shape[2:]
+    blob = constant(lambda: np.ones(channels), (channels, 1, *ones))
+    (y,) = e.add("Convolution", [x], param, outputs=outputs if exact else (), shapes=[shape], name=label(node), blobs=[blob])
+    if not exact:
+        y = crop_all(e, y, [p - b for p, (b, _) in zip(pads, grow)], sizes, label(node), outputs)
+    return y

@@ -1,0 +1,53 @@
+"""Windows that Caffe can only place symmetrically: a larger padding, and what is too much cropped off the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from convcore.ir.graph import Node, Value
+from convcore.rules import NotExpressible
+
+from ..emitter import Emitter, Top
+from .base import crop
+
+__all__ = ["crop_all", "pairs", "spatial_param"]
+
+
+def pairs(node: Node) -> tuple[tuple[int, int], ...]:
+    """The explicit (begin, end) padding."""
+    pads = node.attrs["pads"]
+    if isinstance(pads, str) or any(not isinstance(n, int) for p in pads for n in p):
+        raise NotExpressible(f"its padding {pads} depends on sizes that are not known")
+    return tuple((int(b), int(e)) for b, e in pads)
+
+
+def spatial_param(kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], dilations: Sequence[int] = ()) -> dict[str, Any]:
+    """Fields for one number per spatial axis: one for all where they agree, *_h and *_w for two axes, else one each."""
+    param: dict[str, Any] = {}
+    rows = [("pad", "pad", pads, 0), ("kernel_size", "kernel", kernel, None), ("stride", "stride", strides, 1)]
+    for name, short, values, default in rows:
+        values = list(values)
+        if not values or all(v == default for v in values):
+            continue
+        if len(set(values)) == 1:
+            param[name] = values[0]
+        elif len(values) == 2:
+            param[f"{short}_h"], param[f"{short}_w"] = values
+        else:
+            param[name] = values
+    if any(d != 1 for d in dilations):
+        param["dilation"] = dilations[0] if len(set(dilations)) == 1 else list(dilations)
+    return param
+
+
+def crop_all(
+    e: Emitter, top: Top, begins: Sequence[int], sizes: Sequence[int], name: str, outputs: Sequence[Value | None]
+) -> Top:
+    """The spatial axes (from 2 on) cut to ``sizes`` elements from ``begins`` on."""
+    axes = [i for i, n in enumerate(sizes) if top.shape[i + 2] != n]
+    if not axes and outputs and outputs[0] is not None and top.value is not outputs[0]:
+        e.alias(outputs[0], top)
+    for i in axes:
+        top = crop(e, top, i + 2, begins[i], sizes[i], name, outputs if i == axes[-1] else ())
+    return top
