@@ -168,6 +168,16 @@ def test_inputs_and_repeated_tensors_as_outputs(tmp_path: Path) -> None:
     assert len({v.name for v in (*graph.outputs, *graph.inputs)}) == 4
 
 
+def test_layers_called_by_keyword(tmp_path: Path) -> None:
+    a = keras.Input((5, 7), name="a")
+    inner = keras.Sequential([keras.Input((5, 7)), L.Dense(2, name="d")], name="inner")
+    model = keras.Model(a, inner(inputs=L.ReLU(name="r")(inputs=a)))
+    randomise(model)
+    model.save(tmp_path / "m.keras")
+    x = rand(2, 5, 7)
+    assert error_of_range(run(load_graph(tmp_path / "m.keras"), [x]), outputs(model, x)) < 1e-5
+
+
 def test_integer_and_double_inputs(tmp_path: Path) -> None:
     a, b = keras.Input((7,), dtype="int32", name="a"), keras.Input((7,), dtype="float64", name="b")
     model = keras.Model([a, b], [L.Add(name="add")([L.Rescaling(0.5)(a), L.Dense(7)(b)]), L.Add(name="ints")([a, a])])

@@ -106,15 +106,13 @@ class KerasContext(LoadContext):
         return self.mask(node.input(i))
 
     def previous_mask(self, node: ForeignNode, i: int = 0) -> Value | None:
-        """The mask that ``compute_mask`` starts from: as :meth:`input_mask`, but also where the call itself sees none."""
-        return self.input_mask(node, i) or self.mask(node.input(i))
+        """The mask that ``compute_mask`` starts from: as :meth:`input_mask`, but also where the call itself sees none.
 
-    def passed_mask(self, node: ForeignNode) -> Value | None:
-        """The mask ``compute_mask`` of a layer is given: as :meth:`input_mask`, but Keras 3 before 3.11 (its pull request 21449)
-        hands on the one that travels with the input even if ``mask=`` gave another."""
+        Keras 3 before 3.11 (its pull request 21449) starts from the one that travels with the input, whatever ``mask=`` says.
+        """
         if self.era == "keras3" and self.version and self.version < (3, 11):
-            return self.mask(node.input(0))
-        return self.input_mask(node)
+            return self.mask(node.input(i))
+        return self.input_mask(node, i) or self.mask(node.input(i))
 
     # ---- weights
     def weight(self, node: ForeignNode, name: str, tensor: Tensor, *, trainable: bool = True) -> Value:
@@ -219,6 +217,8 @@ class KerasContext(LoadContext):
             return tuple(self.b.cast(v, to=back) for v in outs) if back is not None else outs
 
     def _refuse(self, node: ForeignNode, layer: LayerConfig) -> None:
+        if not any(v is not None for v in node.inputs):
+            raise node.refuse("is called without a tensor among its positional arguments", code="unsupported_call")
         if "call.training" in node.attrs:
             raise node.refuse(
                 "is called with training=True, so it behaves at inference as in training",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,35 +15,12 @@ from convcore.rules import ForeignNode, NotExpressible
 from . import masks
 from .files import Call, KerasModel, LayerConfig, ModelConfig, TensorRef
 from .files.order import ordered_layers
+from .load_calls import Key, call_attributes, execution_order, leaves, positional
 from .load_context import KerasContext, compute_dtype, has_rule, is_unknown_shape
 from .load_opaque import plain, problem_of
 from .load_shapes import input_shape
 
 __all__ = ["GraphLoader"]
-
-SENSITIVE = {
-    "AlphaDropout",
-    "AugMix",
-    "BatchNormalization",
-    "CutMix",
-    "Dropout",
-    "GaussianDropout",
-    "GaussianNoise",
-    "MixUp",
-    "RandAugment",
-    "SpatialDropout1D",
-    "SpatialDropout2D",
-    "SpatialDropout3D",
-    "GRU",
-    "LSTM",
-    "SimpleRNN",
-    "RNN",
-    "Bidirectional",
-    "TimeDistributed",
-}
-"""Layers that behave otherwise when they are called with ``training=True`` (besides ``Random*``)."""
-
-_Key = tuple[str, int]  # layer name, call number
 
 
 class GraphLoader:
@@ -153,7 +129,7 @@ class GraphLoader:
         """Build every call that the outputs of ``model`` need; ``bound`` are the tensors of its inputs. Returns the outputs."""
         by_name = {layer.name: layer for layer in model.layers}
         values: dict[TensorRef, Value] = dict(bound)
-        wanted: dict[_Key, int] = {}
+        wanted: dict[Key, int] = {}
         for layer in model.layers:
             for call in layer.calls:
                 for r in call.refs():
@@ -161,7 +137,7 @@ class GraphLoader:
         outputs = model.output_refs()
         for r in outputs:
             wanted[r.layer, r.node] = max(wanted.get((r.layer, r.node), 0), r.tensor)
-        for name, k in _execution_order(model, by_name, bound):
+        for name, k in execution_order(model, by_name, bound):
             layer = by_name[name]
             if not prefix:
                 self.g.owner = name
@@ -175,7 +151,7 @@ class GraphLoader:
         return [values[r] for r in outputs]
 
     def _call(self, layer: LayerConfig, k: int, path: str, values: dict[TensorRef, Value], count: int) -> Sequence[Value]:
-        call = layer.calls[k]
+        call = positional(layer.calls[k])
         for r in call.refs():
             if r not in values:
                 raise BadFileError(f"layer {path[:80]!r} uses output {r.tensor} of layer {r.layer[:80]!r}, which does not exist")
@@ -205,7 +181,7 @@ class GraphLoader:
             why = f"is called with {len(inputs)} tensors, but the model has {len(refs)} inputs"
         elif call.kwargs.get("training") not in (None, False, 0) or (extra and call.args):
             why = "the model is called with " + ", ".join(f"{k}=" for k, v in call.kwargs.items() if v is not None)
-        masks_given = [m for m in _leaves(call.kwargs.get("mask")) if m is not None]
+        masks_given = [m for m in leaves(call.kwargs.get("mask")) if m is not None]
         if masks_given and not (len(masks_given) == len(inputs) and all(isinstance(m, TensorRef) for m in masks_given)):
             why = "the model is called with a mask for some of its inputs only"
         for r, v in zip(refs, inputs) if not why else ():
@@ -250,8 +226,8 @@ class GraphLoader:
         self, layer: LayerConfig, call: Call, path: str, inputs: list[Value], values: dict[TensorRef, Value], count: int
     ) -> Sequence[Value]:
         """One layer by its rule, or as an opaque node."""
-        attrs, mask = _call_attributes(layer, call, values)
-        several = sum(any(isinstance(x, TensorRef) for x in _leaves(a)) for a in (*call.args, *call.kwargs.values())) > 1
+        attrs, mask = call_attributes(layer, call, values)
+        several = sum(any(isinstance(x, TensorRef) for x in leaves(a)) for a in (*call.args, *call.kwargs.values())) > 1
         implicit = not (several and self.model.era == "keras3")
         node = self.g.node(layer, inputs, path, attrs=attrs, mask=mask, implicit=implicit)
         if layer.is_op:
@@ -325,85 +301,3 @@ def _with_inputs(node: ForeignNode, inputs: list[Value | None]) -> ForeignNode:
     """The node with the inputs its caller gave (the rule saw them cast), to which masks are attached."""
     node.inputs = inputs
     return node
-
-
-def _call_attributes(layer: LayerConfig, call: Call, values: dict[TensorRef, Value]) -> tuple[dict[str, Any], Value | None]:
-    """What a call passes besides its tensors, as attributes ``call.<name>``, and the mask it passes.
-
-    ``training`` matters only where it is true and the layer behaves otherwise in training.
-    """
-    attrs: dict[str, Any] = {}
-    if layer.is_op:
-        return {"args": _tensors(call.args, values), "kwargs": _tensors(call.kwargs, values)}, None
-    mask = None
-    for key, value in call.kwargs.items():
-        if value is None or (key == "training" and (value in (False, 0) or not _sensitive(layer))):
-            continue
-        if key == "mask" and isinstance(value, TensorRef):
-            mask = values[value]
-            continue
-        attrs[f"call.{key}"] = _tensors(value, values)
-    constants = [x for x in _leaves(call.args) if not isinstance(x, TensorRef) and x is not None]
-    last = max((i for i, x in enumerate(call.args) if any(isinstance(y, TensorRef) for y in _leaves(x))), default=0)
-    if constants or any(x is None for x in call.args[:last]):  # an omitted argument before a tensor says which one that is
-        attrs["call.args"] = _tensors(call.args, values)
-    return attrs, mask
-
-
-def _sensitive(layer: LayerConfig) -> bool:
-    return layer.custom or layer.class_name in SENSITIVE or layer.class_name.startswith("Random")
-
-
-def _tensors(x: Any, values: dict[TensorRef, Value]) -> Any:
-    if isinstance(x, TensorRef):
-        return values[x]
-    if isinstance(x, (list, tuple)):
-        return [_tensors(v, values) for v in x]
-    return {k: _tensors(v, values) for k, v in x.items()} if isinstance(x, dict) else x
-
-
-def _leaves(x: Any) -> Iterator[Any]:
-    if isinstance(x, (list, tuple)):
-        for v in x:
-            yield from _leaves(v)
-    elif isinstance(x, dict):
-        for k in sorted(x):
-            yield from _leaves(x[k])
-    else:
-        yield x
-
-
-def _execution_order(model: ModelConfig, by_name: dict[str, LayerConfig], bound: dict[TensorRef, Value]) -> list[_Key]:
-    """The calls that the outputs need, every call after those it takes tensors from; otherwise in the file's order."""
-    done = {(r.layer, r.node) for r in bound}
-    rank = {layer.name: i for i, layer in enumerate(model.layers)}
-    needs: dict[_Key, set[_Key]] = {}
-    stack = [(r.layer, r.node) for r in model.output_refs()]
-    while stack:
-        key = stack.pop()
-        if key in needs or key in done:
-            continue
-        layer = by_name[key[0]]
-        if layer.class_name == "InputLayer":
-            which = f"model {model.name[:80]!r}: input layer {layer.name[:80]!r}"
-            raise BadFileError(f"{which} is used but is not an input of the model")
-        needs[key] = {(r.layer, r.node) for r in layer.calls[key[1]].refs()} - done
-        stack += needs[key]
-    users: dict[_Key, list[_Key]] = {}
-    for key, deps in needs.items():
-        for d in deps:
-            users.setdefault(d, []).append(key)
-    ready = [(rank[n], k, n) for (n, k), deps in needs.items() if not deps]
-    heapq.heapify(ready)
-    order: list[_Key] = []
-    while ready:
-        _, k, name = heapq.heappop(ready)
-        order.append((name, k))
-        for user in users.get((name, k), ()):
-            needs[user].discard((name, k))
-            if not needs[user]:
-                heapq.heappush(ready, (rank[user[0]], user[1], user[0]))
-    if len(order) != len(needs):
-        stuck = sorted({n for (n, k), deps in needs.items() if deps})
-        raise BadFileError(f"model {model.name[:80]!r}: the graph has a cycle through {', '.join(x[:80] for x in stuck[:5])}")
-    return order

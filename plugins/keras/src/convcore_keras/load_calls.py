@@ -1,0 +1,134 @@
+"""Calls of layers: their order, what they pass besides tensors, and positional arguments given by name."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from typing import Any
+
+from convcore.errors import BadFileError
+from convcore.ir.graph import Value
+
+from .files import Call, LayerConfig, ModelConfig, TensorRef
+
+__all__ = ["Key", "call_attributes", "execution_order", "leaves", "positional"]
+
+Key = tuple[str, int]
+"""Name of a layer and number of its call."""
+
+SENSITIVE = {
+    "AlphaDropout",
+    "AugMix",
+    "BatchNormalization",
+    "CutMix",
+    "Dropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "MixUp",
+    "RandAugment",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "GRU",
+    "LSTM",
+    "SimpleRNN",
+    "RNN",
+    "Bidirectional",
+    "TimeDistributed",
+}
+"""Layers that behave otherwise when they are called with ``training=True`` (besides ``Random*``)."""
+
+FIRST = ("inputs", "sequences", "sequence", "x", "data", "images")
+"""Names of the first parameter of ``call`` in Keras's layers."""
+
+
+def positional(call: Call) -> Call:
+    """``layer(inputs=x)`` as ``layer(x)``."""
+    if call.args:
+        return call
+    for name in FIRST:
+        if any(isinstance(x, TensorRef) for x in leaves(call.kwargs.get(name))):
+            return Call((call.kwargs[name],), {k: v for k, v in call.kwargs.items() if k != name})
+    return call
+
+
+def call_attributes(layer: LayerConfig, call: Call, values: dict[TensorRef, Value]) -> tuple[dict[str, Any], Value | None]:
+    """What a call passes besides its tensors, as attributes ``call.<name>``, and the mask it passes.
+
+    ``training`` matters only where it is true and the layer behaves otherwise in training.
+    """
+    attrs: dict[str, Any] = {}
+    if layer.is_op:
+        return {"args": _tensors(call.args, values), "kwargs": _tensors(call.kwargs, values)}, None
+    mask = None
+    for key, value in call.kwargs.items():
+        if value is None or (key == "training" and (value in (False, 0) or not _sensitive(layer))):
+            continue
+        if key == "mask" and isinstance(value, TensorRef):
+            mask = values[value]
+            continue
+        attrs[f"call.{key}"] = _tensors(value, values)
+    constants = [x for x in leaves(call.args) if not isinstance(x, TensorRef) and x is not None]
+    last = max((i for i, x in enumerate(call.args) if any(isinstance(y, TensorRef) for y in leaves(x))), default=0)
+    if constants or any(x is None for x in call.args[:last]):  # an omitted argument before a tensor says which one that is
+        attrs["call.args"] = _tensors(call.args, values)
+    return attrs, mask
+
+
+def _sensitive(layer: LayerConfig) -> bool:
+    return layer.custom or layer.class_name in SENSITIVE or layer.class_name.startswith("Random")
+
+
+def _tensors(x: Any, values: dict[TensorRef, Value]) -> Any:
+    if isinstance(x, TensorRef):
+        return values[x]
+    if isinstance(x, (list, tuple)):
+        return [_tensors(v, values) for v in x]
+    return {k: _tensors(v, values) for k, v in x.items()} if isinstance(x, dict) else x
+
+
+def leaves(x: Any) -> Iterator[Any]:
+    if isinstance(x, (list, tuple)):
+        for v in x:
+            yield from leaves(v)
+    elif isinstance(x, dict):
+        for k in sorted(x):
+            yield from leaves(x[k])
+    else:
+        yield x
+
+
+def execution_order(model: ModelConfig, by_name: dict[str, LayerConfig], bound: dict[TensorRef, Value]) -> list[Key]:
+    """The calls that the outputs need, every call after those it takes tensors from; otherwise in the file's order."""
+    done = {(r.layer, r.node) for r in bound}
+    rank = {layer.name: i for i, layer in enumerate(model.layers)}
+    needs: dict[Key, set[Key]] = {}
+    stack = [(r.layer, r.node) for r in model.output_refs()]
+    while stack:
+        key = stack.pop()
+        if key in needs or key in done:
+            continue
+        layer = by_name[key[0]]
+        if layer.class_name == "InputLayer":
+            which = f"model {model.name[:80]!r}: input layer {layer.name[:80]!r}"
+            raise BadFileError(f"{which} is used but is not an input of the model")
+        needs[key] = {(r.layer, r.node) for r in layer.calls[key[1]].refs()} - done
+        stack += needs[key]
+    users: dict[Key, list[Key]] = {}
+    for key, deps in needs.items():
+        for d in deps:
+            users.setdefault(d, []).append(key)
+    ready = [(rank[n], k, n) for (n, k), deps in needs.items() if not deps]
+    heapq.heapify(ready)
+    order: list[Key] = []
+    while ready:
+        _, k, name = heapq.heappop(ready)
+        order.append((name, k))
+        for user in users.get((name, k), ()):
+            needs[user].discard((name, k))
+            if not needs[user]:
+                heapq.heappush(ready, (rank[user[0]], user[1], user[0]))
+    if len(order) != len(needs):
+        stuck = sorted({n for (n, k), deps in needs.items() if deps})
+        raise BadFileError(f"model {model.name[:80]!r}: the graph has a cycle through {', '.join(x[:80] for x in stuck[:5])}")
+    return order
