@@ -151,6 +151,11 @@ class Emitted:
     """A function without arguments that returns the live target object, or None."""
     notes: tuple[str, ...] = ()
     rename: Mapping[str, str] = field(default_factory=dict)
+    """Inputs and outputs that have another name in the target than in the graph."""
+    weights: str | None = None
+    """The one of ``paths`` that holds the weights, where reading the model back takes both files."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Symbolic sizes the target fixed, by name (``<input>.<axis>`` for one without a name)."""
 
 
 @hookspec

@@ -209,6 +209,9 @@ def convert(
                 emitted: Emitted = h.part(target, "emit")(request)
         except UnsupportedError as e:
             raise UnsupportedError(e.problems, _cannot(source, target)) from None
+        for written in emitted.paths if path is not None else ():
+            for original in (source, weights):
+                check_output(path.parent / Path(written).name, original)
         report.target = {"framework": target, **_target_facts(emitted, graph)}
         report.notes += list(emitted.notes)
         if check:

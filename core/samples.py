@@ -90,10 +90,17 @@ def size_choices(graph: Graph) -> Iterator[dict[str, int]]:
         yield {**dict.fromkeys(batch, 1), **dict.fromkeys(rest, other), **dict.fromkeys(unknown, other)}
 
 
-def working_inputs(graph: Graph, run: Any, seed: int = 0) -> tuple[list[list[Array]], list[list[Array]]]:
-    """Input sets on which ``run(inputs) -> outputs`` succeeds (two batch sizes where the batch is symbolic), and the outputs."""
+def working_inputs(
+    graph: Graph, run: Any, seed: int = 0, fixed: Mapping[str, int] | None = None
+) -> tuple[list[list[Array]], list[list[Array]]]:
+    """Input sets on which ``run(inputs) -> outputs`` succeeds (two batch sizes where the batch is symbolic), and the outputs.
+
+    ``fixed`` gives symbolic sizes that must have one value.
+    """
     last: ConvcoreError | None = None
+    fixed = fixed or {}
     for sizes in size_choices(graph):
+        sizes.update(fixed)
         try:
             first = example_inputs(graph, sizes, seed)
             results = [run(first)]
@@ -101,7 +108,7 @@ def working_inputs(graph: Graph, run: Any, seed: int = 0) -> tuple[list[list[Arr
             last = e
             continue
         sets = [first]
-        batch = {n for v in graph.inputs if v.shape and isinstance(v.shape[0], Dim) for n in v.shape[0].names}
+        batch = {n for v in graph.inputs if v.shape and isinstance(v.shape[0], Dim) for n in v.shape[0].names} - fixed.keys()
         if batch:
             second = example_inputs(graph, {**sizes, **dict.fromkeys(batch, 2)}, seed + 1)
             sets.append(second)

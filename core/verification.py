@@ -93,14 +93,15 @@ def check_conversion(
         inputs = [_given_inputs(reference, example)]
         expected = [run(inputs[0])]
     else:
-        inputs, expected = working_inputs(reference, run)
+        inputs, expected = working_inputs(reference, run, fixed=emitted.sizes)
     where = emitted.paths[0] if emitted.paths else None
     result = Path(where) if where else (emitted.model() if emitted.model else None)
-    runtime = _native(target, result, None, report.notes)
-    if runtime is None:
-        back, _ = load_graph(result, None, target, {}, set())
-        runtime = Runtime("convcore interpreter (read back)", Interpreter(back).run)
+    held = Path(emitted.weights) if emitted.weights else None
+    runtime = _native(target, result, held, report.notes)
     names = [v.name for v in reference.outputs]
+    if runtime is None:
+        back, _ = load_graph(result, held, target, {}, set())
+        runtime = _read_back(back, [v.name for v in reference.inputs], names, emitted.rename)
     moved = [[_permute(x, layout, v.name, True) for v, x in zip(reference.inputs, xs)] for xs in inputs]
 
     def differences(runtime: Runtime) -> list[list[OutputDifference]]:
@@ -129,6 +130,25 @@ def check_conversion(
             report.first_divergence = _first_divergence(reference, laid, layout, xs, ms, rtol, atol, eps) or (
                 f"not in convcore's graph: {runtime.name} computes something else from the same operations"
             )
+
+
+def _read_back(back: Graph, inputs: Sequence[str], outputs: Sequence[str], rename: Mapping[str, str]) -> Runtime:
+    """The interpreter on the result read back. Formats that order inputs or outputs themselves (Caffe: by name) are put in the
+    source's order by name."""
+    run = Interpreter(back).run
+    wanted_in = [rename.get(n, n) for n in inputs]
+    wanted_out = [rename.get(n, n) for n in outputs]
+    have_in, have_out = [v.name for v in back.inputs], [v.name for v in back.outputs]
+
+    def in_order(arrays: list[Array]) -> list[Array]:
+        if sorted(wanted_in) == sorted(have_in) and len(set(have_in)) == len(have_in):
+            arrays = [arrays[wanted_in.index(n)] for n in have_in]
+        results = run(arrays)
+        if sorted(wanted_out) == sorted(have_out) and len(set(have_out)) == len(have_out):
+            results = [results[have_out.index(n)] for n in wanted_out]
+        return results
+
+    return Runtime("convcore interpreter (read back)", in_order)
 
 
 def _of_batch(i: int, found: list[OutputDifference]) -> list[OutputDifference]:

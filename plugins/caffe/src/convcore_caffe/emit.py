@@ -100,8 +100,8 @@ def _inputs(e: Emitter) -> list[Problem]:
 def _outputs(e: Emitter, rename: dict[str, str], problems: list[Problem]) -> list[Top]:
     """A blob per output, named as it, that no layer reads: Caffe's outputs are the blobs left over.
 
-    One that is read, or is an input, a constant or an output twice, goes through a Split; blobs that are left over although they
-    are no output end in a Silence.
+    One that is read, or is an input, a constant or an output twice, goes through a Split; what nobody needs is left out, and a
+    blob that is left over beside others of its layer ends in a Silence.
     """
     tops: list[Top] = []
     for v in e.graph.outputs:
@@ -126,12 +126,22 @@ def _outputs(e: Emitter, rename: dict[str, str], problems: list[Problem]) -> lis
         names.add(copy.name)
         e.layers.append(PlanLayer("Split", f"{v.name}/output", [top], [copy], {}, []))
         out.append(copy)
-    read = {t for layer in e.layers for t in layer.bottoms}
-    for top in [t for layer in e.layers for t in layer.tops]:
-        if top not in read and top not in out:
-            source = top.layer.source if top.layer is not None else "silence"
-            e.layers.append(PlanLayer("Silence", f"{source}/unused", [top], [], {}, []))
+    _silence(e, set(out))
     return out
+
+
+def _silence(e: Emitter, read: set[Top]) -> None:
+    """Leave out layers none of whose blobs is read (inputs stay), silence the other blobs that are not."""
+    kept: list[PlanLayer] = []
+    for layer in reversed(e.layers):
+        if layer.type == "Input" or any(t in read for t in layer.tops):
+            read.update(layer.bottoms)
+            kept.append(layer)
+    e.layers = kept[::-1]
+    for layer in kept[::-1]:
+        for top in layer.tops:
+            if top not in read:
+                e.layers.append(PlanLayer("Silence", f"{layer.source}/unused", [top], [], {}, []))
 
 
 def _free(v: Value, names: set[str], rename: dict[str, str]) -> str:
@@ -146,25 +156,19 @@ def _free(v: Value, names: set[str], rename: dict[str, str]) -> str:
 
 # ---- the net
 def _net(e: Emitter, outputs: Sequence[Top]) -> Net:
-    layers = tidy(_needed(e.layers), outputs)
+    layers = tidy(e.layers, outputs)
     roots = in_place(layers, outputs)
     name_everything(layers, roots, outputs)
     net = Net(name=_title(e.graph))
     for layer in layers:
-        made = Layer(layer.name, layer.type, [t.name for t in layer.bottoms], [t.name for t in layer.tops], blobs=list(layer.blobs))
+        made = Layer(layer.name, layer.type, [t.name for t in layer.bottoms], [t.name for t in layer.tops])
+        made.blobs = list(layer.blobs)
         message = param_message(layer.type, layer.param)
         if message is not None:
             made.params[message[0]] = message[1]
         net.layers.append(made)
     net.outputs = sorted(t.name for t in outputs)
     return net
-
-
-def _needed(layers: Sequence[PlanLayer]) -> list[PlanLayer]:
-    """Without constants nobody reads."""
-    read = {t for layer in layers if layer.type != "Silence" for t in layer.bottoms}
-    dead = {t for layer in layers if layer.type == "Parameter" for t in layer.tops if t not in read}
-    return [layer for layer in layers if not dead.intersection([*layer.tops, *layer.bottoms])] if dead else list(layers)
 
 
 def _title(graph: Graph) -> str:

@@ -24,10 +24,10 @@ _ONLY_IN: dict[str, tuple[str, ...]] = {
 #: Types every flavor has.
 _COMMON = frozenset(
     [
-        "AbsVal", "ArgMax", "BNLL", "BatchNorm", "BatchReindex", "Bias", "Concat", "Convolution", "Crop", "Deconvolution", "DummyData",
-        "ELU", "Eltwise", "Embed", "Exp", "Flatten", "Im2col", "InnerProduct", "Input", "LRN", "LSTM", "Log", "MVN", "PReLU",
-        "Parameter", "Pooling", "Power", "RNN", "ReLU", "Reduction", "Reshape", "SPP", "Scale", "Sigmoid", "Silence", "Slice",
-        "Softmax", "Split", "TanH", "Threshold", "Tile",
+        "AbsVal", "ArgMax", "BNLL", "BatchNorm", "BatchReindex", "Bias", "Concat", "Convolution", "Crop", "Deconvolution",
+        "DummyData", "ELU", "Eltwise", "Embed", "Exp", "Flatten", "Im2col", "InnerProduct", "Input", "LRN", "LSTM", "Log", "MVN",
+        "PReLU", "Parameter", "Pooling", "Power", "RNN", "ReLU", "Reduction", "Reshape", "SPP", "Scale", "Sigmoid", "Silence",
+        "Slice", "Softmax", "Split", "TanH", "Threshold", "Tile",
     ]
 )  # fmt: skip
 

@@ -42,7 +42,8 @@ def fix_sizes(graph: Graph, batch: int) -> dict[str, int]:
         v.shape = tuple(batch if d is None else d for d in v.shape or ())
     if problems:
         raise UnsupportedError(problems)
-    names = {k: n for k, n in env.items() if "." not in k or any(isinstance(d, Dim) and str(d) == k for v in graph.inputs for d in v.shape or ())}
+    symbols = {str(d) for v in graph.inputs for d in v.shape or () if isinstance(d, Dim)}
+    names = {k: n for k, n in env.items() if k in symbols}
     for v in graph.inputs:
         v.shape = _fixed(v.shape, names)
     for node in graph:
@@ -149,7 +150,9 @@ def _foldable(node: Node, pad: Node) -> bool:
 
 
 _NONNEGATIVE = frozenset(["relu", "sigmoid", "softmax", "abs", "square", "exp", "softplus", "hard_sigmoid", "threshold"])
-_KEEPS_SIGN = frozenset(["max_pool", "avg_pool", "identity", "reshape", "transpose", "squeeze", "unsqueeze", "concat", "add", "maximum", "mul"])
+_KEEPS_SIGN = frozenset(
+    ["max_pool", "avg_pool", "identity", "reshape", "transpose", "squeeze", "unsqueeze", "concat", "add", "maximum", "mul"]
+)
 
 
 def nonnegative(v: Value, limit: int = 200) -> bool:

@@ -110,8 +110,8 @@ def _scale(plan: _Plan, layer: PlanLayer) -> bool:
         return False
     if before.blobs[0].numpy().reshape(-1)[0] != 1:
         return False
-    if layer.blobs[0].shape == () and layer.param.get("num_axes") == 0:
-        shared, blob = True, layer.blobs[0].reshape((1,))
+    if layer.blobs and layer.blobs[0].shape == () and layer.param.get("num_axes") == 0:
+        shared, blob = True, layer.blobs[0]
     elif _span(layer) == (1, 1) and len(layer.bottoms[0].shape) == 4:
         shared, blob = False, layer.blobs[0]
     else:
@@ -127,7 +127,7 @@ def _eltwise(plan: _Plan, layer: PlanLayer) -> bool:
     """Factors of a sum's blobs as its coefficients; a sum (product, maximum) of a sum as one."""
     operation = layer.param.get("operation", "SUM")
     first = plan.only(layer.bottoms[0], "Eltwise")
-    if first is not None and first.param.get("operation", "SUM") == operation and _coeffs(layer)[0] == 1 and layer.bottoms[0] not in layer.bottoms[1:]:
+    if first is not None and first.param.get("operation", "SUM") == operation and _coeffs(layer)[0] == 1:
         coeffs = _coeffs(first) + _coeffs(layer)[1:]
         plan.reads[layer.bottoms[0]] -= 1
         layer.bottoms = [*first.bottoms, *layer.bottoms[1:]]

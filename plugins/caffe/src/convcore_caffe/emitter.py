@@ -40,8 +40,9 @@ class PlanLayer:
     __slots__ = ("blobs", "bottoms", "name", "param", "source", "tops", "type")
 
     def __init__(
-        self, type: str, source: str, bottoms: Sequence[Top], tops: Sequence[Top], param: Mapping[str, Any], blobs: Sequence[Tensor]
-    ) -> None:
+        self, type: str, source: str, bottoms: Sequence[Top], tops: Sequence[Top], param: Mapping[str, Any],
+        blobs: Sequence[Tensor],
+    ) -> None:  # fmt: skip
         self.type, self.source = type, source
         self.bottoms, self.tops = list(bottoms), list(tops)
         self.param, self.blobs = dict(param), list(blobs)
@@ -81,7 +82,8 @@ class Emitter:
         """Refuse an opaque layer: what it means is not known, so neither is what its blobs hold."""
         why = str(node.attrs["why"]) or "convcore has no op for it"
         code = str(node.attrs["code"])
-        raise UnsupportedError(Problem(node.origin.layer or node.name, str(node.attrs["type"]), why, str(node.attrs.get("hint") or ""), code))
+        hint = str(node.attrs.get("hint") or "")
+        raise UnsupportedError(Problem(label(node), str(node.attrs["type"]), why, hint, code))
 
     def value(self, v: Value, *, carry: bool = False) -> Top:
         """The blob of an IR value; a constant becomes a Parameter layer at its first use."""
@@ -115,8 +117,8 @@ class Emitter:
     ) -> Sequence[Top]:  # fmt: skip
         """Add a layer. ``attrs`` are fields of its parameter message; ``blobs`` its weights (or ``weights`` by name).
 
-        The tops hold ``outputs``; without them (None among them) ``shapes`` says what they are. Layers are named after the source
-        layer of their output, else after ``name``.
+        The tops hold ``outputs``; ``shapes`` says what those are that hold none (or one of open shape). Layers are named after
+        the source layer of their output, else after ``name``.
         """
         check_type(type, self.flavor)
         tops: list[Top] = []
@@ -128,7 +130,7 @@ class Emitter:
                 continue
             if not carry and v.dtype not in (None, DType.FLOAT32):
                 raise NotExpressible(f"Caffe computes in float32, {v.name!r} is {v.dtype}")
-            tops.append(Top(static(v), v))
+            tops.append(Top(shapes[i] if i < len(shapes) else static(v), v))
             if v.producer is not None:
                 source = v.producer.origin.layer or source
         if weights:
@@ -174,8 +176,9 @@ def param_message(type_: str, fields: Mapping[str, Any]) -> tuple[str, Message] 
     """(field of LayerParameter, message) for a layer's parameters; None where there are none."""
     if not fields:
         return None
-    field = params_of(type_)[0]
-    m = Message(message_type("LayerParameter").by_name[field].type)
+    declared = message_type("LayerParameter").by_name
+    field = next(f for f in params_of(type_) if f in declared)
+    m = Message(declared[field].type)
     for name, value in fields.items():
         if m.schema.by_name[name].repeated and not isinstance(value, (list, tuple)):
             value = [value]

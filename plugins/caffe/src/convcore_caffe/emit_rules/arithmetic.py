@@ -30,7 +30,8 @@ def power(e: Emitter, top: Top, node: Node, outputs: Sequence[Value | None] = ()
 
 # ---- functions of one blob
 for _op, _fields in {
-    "neg": {"scale": -1.0}, "square": {"power": 2.0}, "sqrt": {"power": 0.5}, "rsqrt": {"power": -0.5}, "reciprocal": {"power": -1.0},
+    "neg": {"scale": -1.0}, "square": {"power": 2.0}, "sqrt": {"power": 0.5}, "rsqrt": {"power": -0.5},
+    "reciprocal": {"power": -1.0},
 }.items():  # fmt: skip
 
     @RULES.emit(_op, foreign=("Power",))
@@ -39,8 +40,9 @@ for _op, _fields in {
 
 
 for _op, _type, _param in [
-    ("exp", "Exp", {}), ("exp2", "Exp", {"base": 2.0}), ("log", "Log", {}), ("log2", "Log", {"base": 2.0}), ("log10", "Log", {"base": 10.0})
-]:
+    ("exp", "Exp", {}), ("exp2", "Exp", {"base": 2.0}), ("log", "Log", {}), ("log2", "Log", {"base": 2.0}),
+    ("log10", "Log", {"base": 10.0}),
+]:  # fmt: skip
 
     @RULES.emit(_op, foreign=(_type,))
     def _emit_function(e: Emitter, node: Node, type_: str = _type, param: dict[str, float] = _param) -> None:
@@ -59,7 +61,8 @@ def cast(e: Emitter, node: Node) -> None:
     x, to = first(node), node.attrs["to"]
     whole = x.dtype is not None and (x.dtype.is_int or x.dtype is DType.BOOL)
     widens = whole and (to is DType.FLOAT32 or (to.is_int and x.dtype is not None and to.itemsize >= x.dtype.itemsize))
-    index = to.is_int and bool(node.output.uses) and not node.output.is_output and all(u.op == "embedding" for u in node.output.users)
+    y = node.output
+    index = to.is_int and bool(y.uses) and not y.is_output and all(u.op == "embedding" for u in y.users)
     if x.dtype is not to and not widens and not (index and x.dtype is DType.FLOAT32):
         raise NotExpressible(f"Caffe has no conversion of {x.dtype} to {to}: every blob is float32")
     e.alias(node.output, e.value(x, carry=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ def crop(
         return top
     bounds = [0, *points, n]
     at = bounds.index(begin)
-    shapes = [(*top.shape[:axis], b - a, *top.shape[axis + 1 :]) for a, b in zip(bounds, bounds[1:])]
+    shapes = [(*top.shape[:axis], b - a, *top.shape[axis + 1 :]) for a, b in pairwise(bounds)]
     held: list[Value | None] = [None] * len(shapes)
     if outputs:
         held[at] = outputs[0]

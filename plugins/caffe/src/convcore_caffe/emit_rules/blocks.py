@@ -108,9 +108,10 @@ def resize(e: Emitter, node: Node) -> None:
     a, x, out = node.attrs, static(first(node)), static(node.output)
     factors = [o // n if n and o % n == 0 else 0 for n, o in zip(x[2:], out[2:])]
     floor = a["coordinates"] == "asymmetric" and a["nearest"] == "floor"
-    centre = a["coordinates"] in ("half_pixel", "pytorch_half_pixel") and a["nearest"] in ("round_prefer_floor", "round_prefer_ceil")
+    centre = a["coordinates"] in ("half_pixel", "pytorch_half_pixel") and a["nearest"].startswith("round_prefer")
     centre = centre and all(f > 1 or n == o for f, n, o in zip(factors, x[2:], out[2:]))
     given = a["scales"] is None or all(s == f for s, f in zip(a["scales"], factors))
     if a["mode"] != "nearest" or 0 in factors or not (floor or centre) or not given:
-        raise NotExpressible(f"Caffe has no interpolation ({a['mode']}, {a['coordinates']}); only pixels repeated by whole factors")
+        how = f"{a['mode']}, {a['coordinates']}"
+        raise NotExpressible(f"Caffe has no interpolation ({how}); only pixels repeated by whole factors")
     _repeat(e, node, factors)

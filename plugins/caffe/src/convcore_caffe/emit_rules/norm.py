@@ -24,6 +24,7 @@ def batch_norm(e: Emitter, node: Node) -> None:
     scale, bias = (None if v is None else weight(v, "its parameter") for v in node.inputs[1:3])
     mean, var = weight(node.inputs[3], "its mean"), weight(node.inputs[4], "its variance")
     axis, eps = a["axis"], a["epsilon"]
+    param: dict[str, Any]
     if axis != 1 or len(x.shape) < 2:
 
         def factor() -> Any:
@@ -34,9 +35,10 @@ def batch_norm(e: Emitter, node: Node) -> None:
             return (0 if bias is None else bias.numpy()) - mean.numpy() * factor()
 
         blobs = [constant(factor, mean.shape), constant(shift, mean.shape)]
-        e.add("Scale", [x], {**span_param(axis, axis + 1), "bias_term": True}, outputs=node.outputs, name=label(node), blobs=blobs)
+        param = {**span_param(axis, axis + 1), "bias_term": True}
+        e.add("Scale", [x], param, outputs=node.outputs, name=label(node), blobs=blobs)
         return
-    param: dict[str, Any] = {"use_global_stats": True}
+    param = {"use_global_stats": True}
     if np.float32(eps) != np.float32(1e-5):
         param["eps"] = eps
     plain = scale is None and bias is None
@@ -86,7 +88,7 @@ def mvn(e: Emitter, node: Node) -> None:
         e.add("BatchNorm", [x], param, outputs=node.outputs, name=label(node), blobs=zeros)
         return
     if rank != 4 or axes not in ((2, 3), (1, 2, 3)) or (a["normalize_variance"] and a["epsilon_on"] != "std"):
-        raise NotExpressible(f"MVN is over axes (2, 3) or (1, 2, 3) of 4 with epsilon added to the deviation, not {axes} of {rank}")
+        raise NotExpressible(f"MVN is over axes (2, 3) or (1, 2, 3) of 4, epsilon added to the deviation, not {axes} of {rank}")
     fields: dict[str, Any] = {} if a["normalize_variance"] else {"normalize_variance": False}
     if axes == (1, 2, 3):
         fields["across_channels"] = True
@@ -105,4 +107,4 @@ def l2_normalize(e: Emitter, node: Node) -> None:
     param: dict[str, Any] = {"across_spatial": axes == (1, 2, 3), "channel_shared": True}
     if np.float32(a["epsilon"]) != np.float32(1e-10):
         param["eps"] = a["epsilon"]
-    e.add("Normalize", [x], param, outputs=node.outputs, name=label(node), blobs=[as_tensor(np.ones(1, np.float32))])
+    e.add("Normalize", [x], param, outputs=node.outputs, name=label(node), blobs=[as_tensor(np.ones((), np.float32))])

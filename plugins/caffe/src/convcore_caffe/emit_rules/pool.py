@@ -35,7 +35,7 @@ class _Axis:
         return False
 
     def count(self, pad: int, clip: bool, ceil: bool) -> int:
-        """The number of windows (PoolingLayer::Reshape): rounded up, the last dropped if padding is used and it starts past it."""
+        """The number of windows (PoolingLayer::Reshape): rounded up; with padding, without a last one that starts past it."""
         room = self.n + 2 * pad - self.k
         if room < 0:
             return 0
@@ -50,10 +50,7 @@ class _Axis:
 
 def _place(axes: Sequence[_Axis], ceil: bool) -> bool:
     """Whether all axes can be placed; dropping windows depends on whether any axis is padded."""
-    for clip in (False, True):
-        if all(a.place(clip, ceil) for a in axes) and clip == any(a.pad for a in axes):
-            return True
-    return False
+    return any(all(a.place(clip, ceil) for a in axes) and clip == any(a.pad for a in axes) for clip in (False, True))
 
 
 def pool_windows(
@@ -76,8 +73,7 @@ def pool_windows(
             axes = other
         elif not up:
             raise NotExpressible(f"Caffe's padding must be smaller than the kernel {list(kernel)}", "unsupported_padding")
-    param: dict[str, Any] = {} if kind == "MAX" else {"pool": kind}
-    param = {"pool": kind, **spatial_param(kernel, strides, [a.pad for a in axes])}
+    param: dict[str, Any] = {"pool": kind, **spatial_param(kernel, strides, [a.pad for a in axes])}
     if down:
         param.update({"round_mode": "FLOOR"} if e.rounding == "round_mode" else {"ceil_mode": False})
     factor = _correction(axes, divisors) if kind == "AVE" and divisors is not None else None
@@ -155,7 +151,7 @@ def pool_mask(e: Emitter, node: Node) -> None:
     """The second top: h * W + w, as a float."""
     channels_first(node)
     a, x = node.attrs, e.value(first(node))
-    out, pads = static(node.output if len(node.outputs) == 1 else node.outputs[0]), pairs(node)
+    out, pads = static(node.outputs[0]), pairs(node)
     if a["index_order"] != "plane" or len(x.shape) != 4 or any(d != 1 for d in a["dilations"]):
         raise NotExpressible("Caffe's mask holds h * W + w of 2 spatial axes without dilation")
     axes = [_Axis(*row) for row in zip(x.shape[2:], out[2:], a["kernel"], a["strides"], [b for b, _ in pads])]

@@ -40,8 +40,10 @@ def reduce(e: Emitter, node: Node) -> None:
         if shape != out:
             reshape(e, y, out, label(node), node.outputs)
         return
-    if node.op in ("sum_square", "l1_norm"):
-        (x,) = e.add("AbsVal", [x], {}, shapes=[x.shape], name=label(node)) if node.op == "l1_norm" else (power(e, x, node, power=2.0),)
+    if node.op == "sum_square":
+        x = power(e, x, node, power=2.0)
+    if node.op == "l1_norm":
+        (x,) = e.add("AbsVal", [x], {}, shapes=[x.shape], name=label(node))
     if node.op == "min":
         x = power(e, x, node, scale=-1.0)
     plain = node.op in ("mean", "max")
@@ -97,7 +99,8 @@ def argmax(e: Emitter, node: Node) -> None:
         x = _reversed(e, node, x, axis)
     kept = tuple(1 if i == axis else d for i, d in enumerate(x.shape))
     plain = a["last"] and kept == out
-    (y,) = e.add("ArgMax", [x], {"axis": axis}, outputs=node.outputs if plain else (), shapes=[kept], name=label(node), carry=True)
+    outputs = node.outputs if plain else ()
+    (y,) = e.add("ArgMax", [x], {"axis": axis}, outputs=outputs, shapes=[kept], name=label(node), carry=True)
     if plain:
         return
     if not a["last"]:

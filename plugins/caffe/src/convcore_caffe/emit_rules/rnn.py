@@ -46,7 +46,8 @@ def lstm(e: Emitter, node: Node) -> None:
     h = a["hidden"]
     w = _gates(weight(given["w"], "its input weights"), h, (4 * h, features))
     r = _gates(weight(given["r"], "its recurrent weights"), h, (4 * h, h))
-    bias = constant(lambda: np.zeros(4 * h), (4 * h,)) if given["b"] is None else _gates(weight(given["b"], "its bias"), h, (4 * h,))
+    zero = constant(lambda: np.zeros(4 * h), (4 * h,))
+    bias = zero if given["b"] is None else _gates(weight(given["b"], "its bias"), h, (4 * h,))
 
     states = [given["h0"], given["c0"]]
     exposed = any(v is not None for v in states) or any(v.uses or v.is_output for v in node.outputs[1:])
@@ -63,6 +64,9 @@ def lstm(e: Emitter, node: Node) -> None:
         param["expose_hidden"] = True
         for v in states:
             zeros = {"shape": [blob_shape((1, batch, h))]}
-            bottoms.append(e.add("DummyData", [], zeros, shapes=[(1, batch, h)], name=f"{source}/zeros")[0] if v is None else e.value(v))
+            if v is None:
+                bottoms += e.add("DummyData", [], zeros, shapes=[(1, batch, h)], name=f"{source}/zeros")
+            else:
+                bottoms.append(e.value(v))
     outputs = node.outputs if exposed else node.outputs[:1]
     e.add("LSTM", bottoms, param, outputs=outputs, name=label(node), blobs=[w, bias, r])

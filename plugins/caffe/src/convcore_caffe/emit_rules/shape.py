@@ -83,7 +83,7 @@ def slice_(e: Emitter, node: Node) -> None:
         raise NotExpressible("Caffe takes every n-th element of H and W only")
     todo = []
     for i, n in enumerate(x.shape):
-        begin, stop, _ = slice(a["starts"][i], a["stops"][i], steps[i]).indices(n)
+        begin, _, _ = slice(a["starts"][i], a["stops"][i], steps[i]).indices(n)
         size = (out[i] - 1) * steps[i] + 1 if i in strided else out[i]
         if size != n and not (i in strided and begin == 0):
             todo.append((i, begin, size if i not in strided else min(n - begin, size)))
@@ -125,7 +125,10 @@ def expand(e: Emitter, node: Node) -> None:
 
 @RULES.emit("pad", foreign=("Convolution", "Concat", "DummyData", "Slice", "Silence"))
 def pad(e: Emitter, node: Node) -> None:
-    """Zeros around H and W come from a convolution of each channel by 1; elsewhere constants are joined on. Negative padding crops."""
+    """Zeros around H and W come from a convolution of each channel by 1; elsewhere constants are joined on.
+
+    Negative padding crops.
+    """
     a, x = node.attrs, e.value(first(node))
     pads, out = a["pads"], static(node.output)
     if any(not isinstance(n, int) for pair in pads for n in pair):

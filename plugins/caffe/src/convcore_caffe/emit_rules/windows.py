@@ -22,7 +22,9 @@ def pairs(node: Node) -> tuple[tuple[int, int], ...]:
     return tuple((int(b), int(e)) for b, e in pads)
 
 
-def spatial_param(kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], dilations: Sequence[int] = ()) -> dict[str, Any]:
+def spatial_param(
+    kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], dilations: Sequence[int] = ()
+) -> dict[str, Any]:
     """Fields for one number per spatial axis: one for all where they agree, *_h and *_w for two axes, else one each."""
     param: dict[str, Any] = {}
     rows = [("pad", "pad", pads, 0), ("kernel_size", "kernel", kernel, None), ("stride", "stride", strides, 1)]
