@@ -61,6 +61,33 @@ def test_explicit_mask_with_initial_state(sequences: bool, back: bool, zero: boo
     agree(model, tmp_path, [*inputs((N, T, I), (N, 2)), mask_patterns()])
 
 
+@pytest.mark.parametrize("kind", ["gru", "both", "conv", "norm"])
+@pytest.mark.parametrize(("version", "passes"), [("3.15.1", True), ("3.11.0", True), ("3.10.0", False), ("3.3.3", False)])
+def test_an_explicit_mask_goes_on_since_3_11(kind: str, version: str, passes: bool, tmp_path: Path) -> None:
+    """keras-team/keras pull request 21449; a layer without masks in between is the judge for the versions before.
+
+    Keras 3.15.1 writes the mask that arrives at the second layer into its call; it is taken out, to be found anew.
+    """
+    shape = (T, 5, I) if kind == "conv" else (T, I)
+    x, m = keras.Input(shape, name="x"), keras.Input((T,), dtype="bool", name="m")
+    layer = {
+        "gru": lambda: L.GRU(2, return_sequences=True), "both": lambda: L.Bidirectional(L.GRU(2, return_sequences=True)),
+        "conv": lambda: L.ConvLSTM1D(2, 3, return_sequences=True), "norm": lambda: L.BatchNormalization(),
+    }[kind]()  # fmt: skip
+    y, second = layer(x, mask=m), L.ConvLSTM1D(3, 1) if kind == "conv" else L.LSTM(3)
+    model = keras.Model([x, m], second(y))
+    judge = model if passes else keras.Model([x, m], second(L.Reshape(y.shape[1:])(y)))
+    graph_of(model, tmp_path)
+    model.save(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "r+") as file:
+        file.attrs["keras_version"] = file["model_weights"].attrs["keras_version"] = version
+        config = json.loads(file.attrs["model_config"])
+        config["config"]["layers"][-1]["inbound_nodes"][0]["kwargs"].pop("mask", None)
+        file.attrs["model_config"] = json.dumps(config)
+    given = [*inputs((N, *shape)), mask_patterns()]
+    assert error_of_range(run(load_graph(tmp_path / "m.h5"), given), [judge(given).detach().numpy()]) < 5e-6
+
+
 def test_a_mask_that_travels_is_not_used_with_initial_state(tmp_path: Path) -> None:
     """Keras 3 fills in ``mask`` only for calls with one tensor argument; the output still carries it."""
     x, e = embedded()
@@ -271,6 +298,35 @@ def test_masked_steps_in_both_directions(version: str, zero: bool, tmp_path: Pat
     got = run(graph, [given])
     assert error_of_range(got, [zeroed if zero else repeated]) < FLOAT32
     assert error_of_range(got, [repeated if zero else zeroed]) > 0.01
+
+
+def test_time_first(tmp_path: Path) -> None:
+    """tf.keras's time_major: inputs, outputs and masks have the steps first."""
+    x = keras.Input((T, I), name="x")
+    y = L.Masking(name="hide")(x)
+    model = keras.Model(x, [L.GRU(2, return_sequences=True, reset_after=False, name="all")(y), L.LSTM(3, name="last")(y)])
+    gates = {"recurrent_activation": "sigmoid", "time_major": True}
+    layers = [
+        old_input("x", "float32", None, I), old_layer("Masking", "hide", ["x"]),
+        old_layer("GRU", "all", ["hide"], units=2, return_sequences=True, reset_after=False, **gates),
+        old_layer("LSTM", "last", ["hide"], units=3, **gates),
+    ]  # fmt: skip
+    graph = old_graph(tmp_path, model, "2.15.0", "tensorflow", layers, ["all", "last"])
+    (a,) = inputs((N, T, I))
+    a[~mask_patterns()] = 0
+    y, last = (v.detach().numpy() for v in model(a))
+    assert error_of_range(run(graph, [a.swapaxes(0, 1).copy()]), [y.swapaxes(0, 1), last]) < FLOAT32
+
+
+def test_constants_are_refused(tmp_path: Path) -> None:
+    x = keras.Input((T, I), name="x")
+    cell = {"class_name": "GRUCell", "config": {"name": "c", "units": 2, "recurrent_activation": "sigmoid"}}
+    model = keras.Model(x, L.RNN(L.GRUCell(2, reset_after=False), name="rnn")(x))
+    layers = [old_input("x", "float32", T, I), old_layer("RNN", "rnn", ["x"], cell=cell, num_constants=1)]
+    (p,) = problems(old_graph(tmp_path, model, "2.3.1", "tensorflow", layers, ["rnn"]))
+    assert p.layer == "rnn" and "constants" in p.why
+    layers[1]["config"]["num_constants"] = None
+    assert not problems(old_graph(tmp_path, model, "2.3.1", "tensorflow", layers, ["rnn"]))
 
 
 def sentences(tmp_path: Path, version: str, batch: int | None = None) -> tuple[Any, Any, np.ndarray]:

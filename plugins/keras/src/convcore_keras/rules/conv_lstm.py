@@ -76,7 +76,7 @@ def conv_lstm(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     )  # fmt: skip
     if flags["return_sequences"]:
         y = stacked
-        g.set_mask(y, g.input_mask(node))
+        g.set_mask(y, g.previous_mask(node))
     else:
         y = ends[2] if mask is not None else ends[0]
     return [y, ends[0], ends[1]] if flags["return_state"] else [y]

@@ -96,7 +96,9 @@ class Sequences:
 
 # ---- configuration
 def to_flags(node: ForeignNode) -> dict[str, Any]:
-    """The configuration every recurrent layer shares; refuses ``stateful``."""
+    """The configuration every recurrent layer shares; refuses ``stateful`` and constants."""
+    if node.attr("num_constants", None):
+        raise node.refuse("its cell takes constants beside the steps", code="unsupported_call")
     if node.attr("stateful", False):
         raise node.refuse(
             "is stateful: Keras carries its state from one call to the next, the converted model could only start each call anew",
@@ -366,7 +368,7 @@ def recurrent(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     done = run(g, r, main_input(node), mask, given)
     if r.return_sequences:
         y: Value = g.b.flip(done.y, axes=(r.time,)) if r.go_backwards else done.y
-        g.set_mask(y, g.input_mask(node))
+        g.set_mask(y, g.previous_mask(node))
     else:
         y = done.last
     return [y, *done.states] if r.return_state else [y]

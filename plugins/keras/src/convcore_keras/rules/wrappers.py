@@ -37,6 +37,8 @@ def bidirectional(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
 
     tf.keras and Keras 3 zero masked steps of returned sequences (``force_zero_output_for_mask``), Keras 1 and 2 repeat outputs.
     """
+    if node.attr("num_constants", None):
+        raise node.refuse("its layers take constants beside the steps", code="unsupported_call")
     merge = node.attr("merge_mode", "concat")
     if merge is not None and merge != "concat" and merge not in _MERGES:
         raise node.refuse(f"merge_mode={merge!r} is not concat, sum, mul, ave or None")
@@ -65,7 +67,7 @@ def bidirectional(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
         merged = _merge(g, merge, [d.last for d in done])
     if first.return_sequences:
         for y in merged:
-            g.set_mask(y, g.input_mask(node))
+            g.set_mask(y, g.previous_mask(node))
     return [*merged, *(s for d in done for s in d.states)] if first.return_state else merged
 
 
