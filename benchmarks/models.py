@@ -99,6 +99,45 @@ KERAS = {
 """Keras models by name."""
 
 
+def caffe_vgg16(path: Path) -> Path:
+    """VGG16 as prototxt and caffemodel (553 MB), seeded random weights; returns the prototxt."""
+    from convcore.ir.tensors import ArrayTensor
+    from convcore_caffe.files import read_net, write_caffemodel
+
+    rng = np.random.default_rng(0)
+    text = ['name: "VGG16"', 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [1, 3, 224, 224] } } }']
+    shapes: dict[str, list[tuple[int, ...]]] = {}
+    last, channels = "data", 3
+    for block, (filters, count) in enumerate([(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)], 1):
+        for i in range(1, count + 1):
+            name = f"conv{block}_{i}"
+            conv = f"convolution_param {{ num_output: {filters} kernel_size: 3 pad: 1 }}"
+            text.append(f'layer {{ name: "{name}" type: "Convolution" bottom: "{last}" top: "{name}" {conv} }}')
+            text.append(f'layer {{ name: "relu{block}_{i}" type: "ReLU" bottom: "{name}" top: "{name}" }}')
+            shapes[name] = [(filters, channels, 3, 3), (filters,)]
+            last, channels = name, filters
+        pool = "pooling_param { pool: MAX kernel_size: 2 stride: 2 }"
+        text.append(f'layer {{ name: "pool{block}" type: "Pooling" bottom: "{last}" top: "pool{block}" {pool} }}')
+        last = f"pool{block}"
+    width = 512 * 7 * 7
+    for name, units in (("fc6", 4096), ("fc7", 4096), ("fc8", 1000)):
+        fc = f"inner_product_param {{ num_output: {units} }}"
+        text.append(f'layer {{ name: "{name}" type: "InnerProduct" bottom: "{last}" top: "{name}" {fc} }}')
+        if name != "fc8":
+            text.append(f'layer {{ name: "relu_{name}" type: "ReLU" bottom: "{name}" top: "{name}" }}')
+        shapes[name] = [(units, width), (units,)]
+        last, width = name, units
+    text.append(f'layer {{ name: "prob" type: "Softmax" bottom: "{last}" top: "prob" }}')
+    path.write_text("\n".join(text) + "\n")
+    net = read_net(path)
+    for layer in net:
+        for shape in shapes.get(layer.name, []):
+            fan = int(np.prod(shape[1:])) or 1
+            layer.blobs.append(ArrayTensor(rng.standard_normal(shape, dtype="f4") * np.float32((2 / fan) ** 0.5)))
+    write_caffemodel(net, path.with_suffix(".caffemodel"))
+    return path
+
+
 def onnx_graph(path: Path, nodes: int) -> Path:
     """Residual blocks of five small nodes until there are ``nodes`` of them."""
     import onnx
