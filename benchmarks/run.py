@@ -205,9 +205,8 @@ def caffe(args: argparse.Namespace, folder: Path) -> None:
     except SystemExit as e:
         print(f"caffe2onnx: not measured: {str(e).splitlines()[-1]}")
         return
-    print(
-        f"caffe2onnx: {peer.wall:.1f} s wall ({peer.wall / cost.wall:.1f} x convcore), {peer.peak:.0f} MB ({peer.peak / cost.peak:.1f} x)"
-    )
+    ratios = f"{peer.wall / cost.wall:.1f} x the time, {peer.peak / cost.peak:.1f} x the memory of convcore"
+    print(f"caffe2onnx: {peer.wall:.1f} s wall, {peer.peak:.0f} MB: {ratios}")
 
 
 def graph(args: argparse.Namespace, folder: Path) -> None:
