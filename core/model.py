@@ -52,7 +52,8 @@ class Model:
 
     ``model(x)`` runs it in the reference interpreter: inputs positional or by name, a single output comes back as an array,
     several as a tuple in the model's order. ``model[:5]`` is the model of its first five layers, ``model[2:5]`` of layers 2 to
-    4 (its inputs are what these layers take), ``model["name"]`` everything up to that layer.
+    4 (its inputs are what these layers take), ``model["name"]`` everything up to that layer or tensor, ``model["a", "b"]`` up to
+    several.
     """
 
     def __init__(self, graph: Graph, framework: str = "", source: Any = None, weights: Any = None) -> None:
@@ -131,8 +132,10 @@ class Model:
     def __len__(self) -> int:
         return len(self.graph.layers)
 
-    def __getitem__(self, key: int | str | slice) -> Model:
+    def __getitem__(self, key: int | str | slice | Sequence[str]) -> Model:
         layers = self.graph.layers
+        if isinstance(key, (tuple, list)):
+            return self._until([v for name in key for v in self._named(name)])
         if isinstance(key, slice):
             if key.step not in (None, 1):
                 raise UsageError("a slice of a model has step 1")
@@ -141,19 +144,19 @@ class Model:
                 raise UsageError(f"the slice {key.start}:{key.stop} holds no layer of {len(layers)}")
             return self._cut(layers[:start], layers[start:stop])
         if isinstance(key, str):
-            i = self._find(key)
-            if i is None:
-                return self._until(self._value(key))
-            return self._until(layers[i].outputs)
+            return self._until(self._named(key))
+        if not isinstance(key, int):
+            raise UsageError(f"a model is indexed by number, name, names or slice, not {type(key).__name__}")
         n = key + len(layers) if key < 0 else key
         if not 0 <= n < len(layers):
             raise UsageError(f"the model has {len(layers)} layers, no number {key}")
         return self._until(layers[n].outputs)
 
-    def _find(self, name: str) -> int | None:
-        return next((i for i, layer in enumerate(self.graph.layers) if layer.name == name), None)
-
-    def _value(self, name: str) -> tuple[Value, ...]:
+    def _named(self, name: str) -> tuple[Value, ...]:
+        """The outputs of the layer, or else the tensor, of that name."""
+        for layer in self.graph.layers:
+            if layer.name == name:
+                return layer.outputs
         v = self.graph.find(name)
         if v is None:
             import difflib
