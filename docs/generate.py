@@ -101,18 +101,21 @@ def load_rows(rules: RuleSet) -> Iterable[Sequence[str]]:
 
 
 def emit_rows(rules: RuleSet) -> Iterable[Sequence[str]]:
-    for name, op in sorted(all_ops().items()):
-        found = rules.emit_rules.get(name, [])
+    for name, found in sorted(rules.emit_rules.items()):
         cells: dict[Sequence[str], None] = {}
         for rule in found:
             made = (rule.foreign,) if isinstance(rule, Row) else rule.foreign
             cells[codes(made) or "several", rule_name(rule), conditions(rule)] = None
-        if op.composite:
-            cells["its body, in simpler ops", "", "where no rule applies" if found else ""] = None
-        elif not found:
-            cells["refused", "", ""] = None
         for i, c in enumerate(cells):
             yield [code(name) if i == 0 else "", *c]
+
+
+def without_rule(rules: RuleSet) -> list[str]:
+    """The ops that no rule writes, by what becomes of them."""
+    left = [o for n, o in sorted(all_ops().items()) if n not in rules.emit_rules]
+    bodies = codes(o.name for o in left if o.composite)
+    none = codes(o.name for o in left if not o.composite)
+    return [f"Written as their body, as far as that can be: {bodies}.", "", f"Without counterpart, refused: {none}."]
 
 
 def support_page(name: str) -> str:
@@ -143,10 +146,12 @@ def support_page(name: str) -> str:
             "",
             "## Writing",
             "",
-            "For each op of [the op set](../ops.md) what is written. A composite without a rule is written as its body, in",
-            "simpler ops.",
+            "What is written for each op of [the op set](../ops.md). A composite that none of its rules fits is written as its",
+            "body, in simpler ops.",
             "",
             *table(["op", f"{f.title} type", "rule", "versions and conditions"], emit_rows(ours)),
+            "",
+            *without_rule(ours),
         ]
     return "\n".join(out) + "\n"
 

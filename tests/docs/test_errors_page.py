@@ -20,6 +20,8 @@ PAGE = (ROOT / "docs/reports-and-errors.md").read_text(encoding="utf-8")
 POSITION = {"Problem": 4, "refuse": 2, "NotExpressible": 1}
 """Where a problem's code is among the positional arguments of the functions that make problems."""
 
+REASON = re.compile(r"(unsupported|unknown|missing|malformed|ambiguous|custom)_[a-z_]+")
+
 
 def _text(node: ast.expr | None) -> Iterator[str]:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -36,8 +38,8 @@ def _codes(tree: ast.AST) -> Iterator[str]:
             yield from (c for k in node.keywords if k.arg == "code" for c in _text(k.value))
             if name in POSITION and len(node.args) > POSITION[name]:
                 yield from _text(node.args[POSITION[name]])
-        elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and len(node.value.elts) == 3:
-            yield from (c for c in _text(node.value.elts[2]) if re.fullmatch(r"[a-z]+_[a-z_]+", c))  # reasons of opaque layers
+        elif isinstance(node, ast.Tuple) and len(node.elts) == 3:  # (why, hint, code) of opaque layers
+            yield from (c for c in _text(node.elts[2]) if REASON.fullmatch(c))
         elif isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "code":
             yield from _text(node.value)
         elif isinstance(node, ast.arguments):
