@@ -1,4 +1,4 @@
-"""From Caffe to ONNX: every conformance case and trained model runs in onnxruntime with the real Caffe's values, or is refused."""
+"""From Caffe to ONNX: every conformance case and trained model runs in onnxruntime with Caffe's values, or is refused."""
 
 from __future__ import annotations
 

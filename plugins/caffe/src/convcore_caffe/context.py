@@ -16,9 +16,18 @@ from .files import Layer, Net
 from .fillers import fill
 from .params import params_of
 
-__all__ = ["UNKNOWN_SHAPE", "CaffeContext", "CaffeNode", "canonical"]
+__all__ = ["UNKNOWN_SHAPE", "CaffeContext", "CaffeNode", "canonical", "too_large"]
 
 UNKNOWN_SHAPE = "unknown_shape"
+_INT_MAX = 0x7FFFFFFF  # Blob::Reshape checks it
+
+
+def too_large(shape: Sequence[DimLike | None] | None) -> bool:
+    """Whether a blob of this shape has more elements than Caffe can count."""
+    count = 1
+    for d in shape or ():
+        count *= d if isinstance(d, int) else 1
+    return count > _INT_MAX
 
 
 class CaffeNode(ForeignNode):
@@ -154,6 +163,8 @@ class CaffeContext(LoadContext):
             return found
         home = self._home(node, i)
         made = self._tensors.get(home)
+        if too_large(want):
+            raise node.invalid(f"its blob {i} of shape {list(want)} has more elements than a Caffe blob can have")
         if made is None:
             message = node.attr(filler) if filler and filler in node.attrs else None
             made = self._tensors[home] = fill(message, want, constant, f"{node.name}/{i}", node)

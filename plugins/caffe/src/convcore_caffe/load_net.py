@@ -13,7 +13,7 @@ from convcore.ir.graph import Layer as GraphLayer
 from convcore.ir.tensors import Tensor
 from convcore.rules import NotExpressible
 
-from .context import UNKNOWN_SHAPE, CaffeContext, CaffeNode
+from .context import UNKNOWN_SHAPE, CaffeContext, CaffeNode, too_large
 from .deploy import Deploy
 from .files import Layer, Message, Net
 from .preprocessing import apply_preprocessing, read_labels, read_preprocessing
@@ -82,7 +82,7 @@ class NetLoader:
 
     def _refuse(self) -> None:
         if self.problems:
-            head = f"{self.net.path}: Caffe refuses this net" + (f" ({self.bad} problems)" if self.bad > 1 else "")
+            head = f"{self.net.path}: " + (f"{self.bad} layers do" if self.bad > 1 else "a layer does") + " not fit the net"
             raise BadFileError("\n  ".join([head, *self.problems]))
 
     # ---- one layer
@@ -135,6 +135,11 @@ class NetLoader:
             self._undo(tail)
             self._bad(node, e)
             return self._opaque(node, None, follows=True)
+        for v in values:
+            if too_large(v.shape):
+                self._undo(tail)
+                self._bad(node, node.invalid(f"makes a blob of shape {v.shape}, more elements than a Caffe blob can have"))
+                return self._opaque(node, None, follows=True)
         if len(values) != len(node.outputs):
             if overridden:
                 raise UsageError(f"the override for {node.name!r} gives {len(values)} values for {len(node.outputs)} tops")

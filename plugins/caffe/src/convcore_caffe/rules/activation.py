@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from convcore.ir.graph import Value
 from convcore.rules import MISSING, A
 
@@ -68,6 +69,12 @@ def prelu(g: CaffeContext, node: CaffeNode) -> Value:
 # ---- functions with scale and shift
 
 
+def _pow(base: float, exponent: float) -> float:
+    """C's powf: infinities and NaN where they arise."""
+    with np.errstate(all="ignore"):
+        return float(np.power(np.float32(base), np.float32(exponent)))
+
+
 def _affine(g: CaffeContext, x: Value, scale: float, shift: float) -> Value:
     if scale != 1:
         x = g.b.mul(x, g.scalar(x, scale))
@@ -80,15 +87,7 @@ def power(g: CaffeContext, node: CaffeNode) -> Value:
     p, scale, shift = node.attr("power"), node.attr("scale"), node.attr("shift")
     x = node.x
     if p * scale == 0:
-        value = (
-            1.0
-            if p == 0
-            else math.pow(shift, p)
-            if shift > 0 or (p == int(p) and shift != 0)
-            else (0.0 if shift == 0 and p > 0 else math.nan)
-        )
-        if shift == 0 and p < 0:
-            value = math.inf
+        value = 1.0 if p == 0 else _pow(shift, p)
         return g.b.fill(shape=node.sizes(), value=value, dtype=x.dtype)
     y = _affine(g, x, scale, shift)
     if p == 2:
@@ -104,7 +103,7 @@ def exp(g: CaffeContext, node: CaffeNode) -> Value:
     base, scale, shift = node.attr("base"), node.attr("scale"), node.attr("shift")
     log_base = 1.0 if base == -1 else math.log(base)
     y = g.b.exp(_affine(g, node.x, log_base * scale, 0.0))
-    outer = 1.0 if shift == 0 else math.exp(shift) if base == -1 else math.pow(base, shift)
+    outer = 1.0 if shift == 0 else _pow(math.e if base == -1 else base, shift)
     return _affine(g, y, outer, 0.0)
 
 

@@ -5,21 +5,20 @@ Shapes that the prototxt does not give (Data, ImageData, HDF5Data, ...) come fro
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from convcore.errors import UsageError
 from convcore.ir.graph import Value
 
-from ..context import CaffeContext, CaffeNode
+from ..context import CaffeContext, CaffeNode, too_large
 from .base import RULES
 
 _CONVOLUTIONS = ("Convolution", "ConvolutionDepthwise", "DepthwiseConvolution", "Deconvolution")
 
 
 def _check_size(node: CaffeNode, top: str, shape: Sequence[Any]) -> None:
-    if all(isinstance(d, int) for d in shape) and math.prod(shape) > 0x7FFFFFFF:
+    if too_large(shape):
         raise node.invalid(f"blob {top!r} of shape {list(shape)} has more elements than a Caffe blob can have")
 
 

@@ -134,13 +134,21 @@ def bias(g: CaffeContext, node: CaffeNode) -> Value:
 # ---- others
 
 
+_WIDE = 255  # windows up to this stay as they are written
+
+
 @RULES.load("LRN", ops=("lrn", "lrn_within"))
 def lrn(g: CaffeContext, node: CaffeNode) -> Value:
     """Across channels, or within each over size x size (k is then ignored: lrn_layer.cpp takes 1)."""
     if len(node.shape()) != 4:
         raise node.invalid(f"the bottom must have 4 axes, it has {len(node.shape())}")
     size, alpha, beta, k = (node.attr(n) for n in ("local_size", "alpha", "beta", "k"))
-    if node.attr("norm_region") == "WITHIN_CHANNEL":
+    within = node.attr("norm_region") == "WITHIN_CHANNEL"
+    axes = node.shape()[2:] if within else node.shape()[1:2]
+    most = max(2 * n - 1 if isinstance(n, int) else size for n in axes)
+    if size > max(most, _WIDE):  # a window that reaches past every element: only the divisor of alpha grows with it
+        size, alpha = most, alpha * (most / size) ** (2 if within else 1)
+    if within:
         return g.b.lrn_within(node.x, size=size, alpha=alpha, beta=beta)
     return g.b.lrn(node.x, size=size, alpha=alpha, beta=beta, bias=k, axis=1)
 
