@@ -65,7 +65,7 @@ class _Assignment:
             found = node_rule(name)
             if found is None or not isinstance(found.rule, Axis):
                 raise UsageError(f"axis_required names {name!r}, which is no op with one special axis")
-        self.policy = _policies(graph, io, overrides)
+        self.policy = _policies(graph, io, overrides, convention.layouts.get("channels"))
         self.report = LayoutReport()
         self.rules: dict[str, NodeRule | None] = {}
         self.pins: dict[Node, int] = {}
@@ -311,7 +311,25 @@ class _Assignment:
         return found
 
 
-def _policies(graph: Graph, io: str, overrides: Mapping[str, str | Sequence[int]]) -> dict[Value, str | Order]:
+def _transposed_at_once(v: Value, channels: str | None) -> Order | None:
+    """The target's order of an image that the source itself brings there: an input only read by transposes into that order, an
+    output made by a transpose out of it. None for any other value."""
+    rank = v.rank or 0
+    if rank < 3 or v.tensor is not None or channels not in ("channels_first", "channels_last"):
+        return None
+    first = (0, rank - 1, *range(1, rank - 1))
+    last = (0, *range(2, rank), 1)
+    into, out_of = (first, last) if channels == "channels_first" else (last, first)
+    if v.producer is not None:
+        found = v.producer.op == "transpose" and v.producer.attrs["perm"] == out_of
+    else:
+        found = bool(v.uses) and not v.is_output and all(u.op == "transpose" and u.attrs["perm"] == into for u in v.users)
+    return order_of(into) if found else None
+
+
+def _policies(
+    graph: Graph, io: str, overrides: Mapping[str, str | Sequence[int]], channels: str | None = None
+) -> dict[Value, str | Order]:
     """Per graph input and output "source", "target" or an explicit order."""
     out: dict[Value, str | Order] = {}
     ends = dict.fromkeys((*graph.inputs, *graph.outputs))
@@ -324,7 +342,8 @@ def _policies(graph: Graph, io: str, overrides: Mapping[str, str | Sequence[int]
         if isinstance(policy, str):
             if policy not in ("source", "target"):
                 raise UsageError(f"layout of {v.name!r}: {policy!r} is neither 'source', 'target' nor a permutation")
-            out[v] = policy
+            order = _transposed_at_once(v, channels) if policy == "target" else None
+            out[v] = policy if order is None else order
             continue
         perm = tuple(policy)
         if v.rank is None or sorted(perm) != list(range(v.rank)):

@@ -137,8 +137,9 @@ def _silence(e: Emitter, read: set[Top]) -> None:
         if layer.type == "Input" or any(t in read for t in layer.tops):
             read.update(layer.bottoms)
             kept.append(layer)
-    e.layers = kept[::-1]
+    e.layers = []
     for layer in kept[::-1]:
+        e.layers.append(layer)
         for top in layer.tops:
             if top not in read:
                 e.layers.append(PlanLayer("Silence", f"{layer.source}/unused", [top], [], {}, []))
