@@ -209,9 +209,10 @@ def convert(
                 emitted: Emitted = h.part(target, "emit")(request)
         except UnsupportedError as e:
             raise UnsupportedError(e.problems, _cannot(source, target)) from None
-        for written in emitted.paths if path is not None else ():
-            for original in (source, weights):
-                check_output(path.parent / Path(written).name, original)
+        if path is not None:
+            for written in emitted.paths:
+                for original in (source, weights):
+                    check_output(path.parent / Path(written).name, original)
         report.target = {"framework": target, **_target_facts(emitted, graph)}
         report.notes += list(emitted.notes)
         if check:

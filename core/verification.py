@@ -218,23 +218,35 @@ def _side(
 
 
 def verify(
-    a: Any, b: Any, *, inputs: Any = None, weights_a: Any = None, weights_b: Any = None, format_a: str | None = None,
-    format_b: str | None = None, rtol: float | None = None, atol: float = ATOL, native: bool = True, **options: Any,
+    a: Any, b: Any, *, inputs: Any = None, outputs: Mapping[str, str] | Sequence[str] | None = None, weights_a: Any = None,
+    weights_b: Any = None, format_a: str | None = None, format_b: str | None = None, rtol: float | None = None,
+    atol: float = ATOL, native: bool = True, **options: Any,
 ) -> Report:  # fmt: skip
     """Run two models of any formats on the same inputs and compare their outputs.
 
     Inputs and outputs are matched by name when the names agree, else by position; an input or output whose shape in ``b`` is
-    the channels-first (or -last) form of that in ``a`` is permuted, and the report says so. ``report.ok`` tells the result.
+    the channels-first (or -last) form of that in ``a`` is permuted, and the report says so. ``outputs`` compares other tensors:
+    names of layers or tensors that both models have, or ``{name in a: name in b}``; the interpreter computes them.
+    ``report.ok`` tells the result.
     """
     report = Report(f"{_name(a)} against {_name(b)}")
-    left = _side(a, weights_a, format_a, options, native, report.notes)
-    right = _side(b, weights_b, format_b, options, native, report.notes)
+    if outputs is not None:
+        pairs = dict(outputs) if isinstance(outputs, Mapping) else {n: n for n in outputs}
+        if not pairs:
+            raise UsageError("outputs names nothing to compare")
+        left, right = (
+            _side(_model(m, w, f, options)[tuple(names)], None, None, {}, False, report.notes)
+            for m, w, f, names in ((a, weights_a, format_a, pairs), (b, weights_b, format_b, pairs.values()))
+        )
+    else:
+        left = _side(a, weights_a, format_a, options, native, report.notes)
+        right = _side(b, weights_b, format_b, options, native, report.notes)
     ga, gb = left.graph, right.graph
     standard, eps = precision(ga, gb)
     rtol = standard if rtol is None else rtol
     report.runtimes, report.tolerance = (left.name, right.name), (rtol, atol)
     order_in = _match("input", ga.inputs, gb.inputs, report)
-    order_out = _match("output", ga.outputs, gb.outputs, report)
+    order_out = _match("output", ga.outputs, gb.outputs, report, named=None if outputs is None else False)
     if inputs is not None:
         sets = [_given_inputs(ga, inputs)]
         expected = [left.run(sets[0])]
@@ -260,6 +272,14 @@ def verify(
     return report
 
 
+def _model(source: Any, weights: Any, format: str | None, options: Mapping[str, Any]) -> Model:
+    if isinstance(source, Model):
+        return source
+    source, weights = split_source(source, weights)
+    graph, framework = load_graph(source, weights, format, options, set())
+    return Model(graph, framework, source, weights)
+
+
 def _name(x: Any) -> str:
     if isinstance(x, (tuple, list)) and x:
         return _name(x[0])
@@ -280,12 +300,18 @@ def _accepts(shape: Any, perm: Any, got: tuple[int, ...]) -> bool:
     return _fits(shape, g)
 
 
-def _match(what: str, left: Sequence[Value], right: Sequence[Value], report: Report) -> list[tuple[int, tuple[int, ...] | None]]:
-    """For each value of ``left`` the index in ``right`` and the permutation that its arrays need."""
+def _match(
+    what: str, left: Sequence[Value], right: Sequence[Value], report: Report, named: bool | None = None
+) -> list[tuple[int, tuple[int, ...] | None]]:
+    """For each value of ``left`` the index in ``right`` and the permutation that its arrays need.
+
+    ``named`` False matches by position; None by name when every name of ``left`` is in ``right``.
+    """
     if len(left) != len(right):
         raise UsageError(f"the models have {len(left)} and {len(right)} {what}s")
     by_name = {v.name: i for i, v in enumerate(right)}
-    named = all(v.name in by_name for v in left)
+    if named is None:
+        named = all(v.name in by_name for v in left)
     out: list[tuple[int, tuple[int, ...] | None]] = []
     taken: set[int] = set()
     for i, v in enumerate(left):
@@ -309,7 +335,8 @@ def _match(what: str, left: Sequence[Value], right: Sequence[Value], report: Rep
         taken.add(j)
         out.append(choice)
         if perm is not None:
-            report.notes.append(f"{what} {v.name!r} {shape_text(v.shape)} is {shape_text(right[j].shape)} in the second model: permuted by {perm}")
+            theirs = shape_text(right[j].shape)
+            report.notes.append(f"{what} {v.name!r} {shape_text(v.shape)} is {theirs} in the second model: permuted by {perm}")
         elif not named and j != i:
             report.notes.append(f"{what} {v.name!r} is compared with {right[j].name!r}")
     return out

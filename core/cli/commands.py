@@ -248,8 +248,10 @@ def verify(args: Namespace) -> int:
     if args.input:
         model = load_model(args.a, args.weights_a, format=args.from_a)
         inputs = _arrays(args.input, [t.name for t in model.inputs])
+    pairs = {left: right or left for left, _, right in (o.partition("=") for o in args.output)}
     report = verify_models(
-        a, args.b, inputs=inputs, weights_a=args.weights_a, weights_b=args.weights_b, format_a=args.from_a, format_b=args.from_b,
+        a, args.b, inputs=inputs, outputs=pairs or None, weights_a=args.weights_a, weights_b=args.weights_b, format_a=args.from_a,
+        format_b=args.from_b,
         rtol=args.rtol, atol=ATOL if args.atol is None else args.atol, native=not args.interpreter,
     )  # fmt: skip
     _print_report(report, args.report)

