@@ -11,7 +11,7 @@ from convcore.errors import BadFileError
 
 from .tensors import sparse_to_tensor, to_tensor
 
-__all__ = ["Subgraph", "attributes", "short_float"]
+__all__ = ["Subgraph", "attribute_kind", "attributes", "short_float"]
 
 
 @dataclass
@@ -41,7 +41,7 @@ _BY_LIST = (
 )
 
 
-def _kind(a: Any) -> int:
+def attribute_kind(a: Any) -> int:
     """The attribute's type; files of IR version 1 do not state it."""
     if a.type:
         return int(a.type)
@@ -78,7 +78,7 @@ def attributes(node: Any, where: Any, scope: Any, folder: str) -> dict[str, Any]
 
 def value(a: Any, where: Any, scope: Any, folder: str) -> Any:
     """One attribute's value."""
-    kind = _kind(a)
+    kind = attribute_kind(a)
     if kind == 1:
         return short_float(a.f)
     if kind == 2:

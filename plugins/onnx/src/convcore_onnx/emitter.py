@@ -199,7 +199,10 @@ class Emitter:
             tensor = value
             key: Any = None
         else:
-            a = np.asarray(value, None if dtype is None else DType(dtype).numpy)
+            try:
+                a = np.asarray(value, None if dtype is None else DType(dtype).numpy)
+            except OverflowError:
+                raise NotExpressible(f"the constant {value} does not fit {dtype}") from None
             if dtype is None and a.dtype == np.float64 and not isinstance(value, (np.ndarray, np.generic)):
                 a = a.astype(np.float32)
             tensor = as_tensor(a)

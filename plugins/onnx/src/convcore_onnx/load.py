@@ -19,6 +19,7 @@ from .context import OnnxContext
 from .functions import Functions
 from .proto import Source, read_model
 from .regions import Regions
+from .schemas import malformed
 from .scope import Scope, Where, rename
 from .structure import declared_type, ordered, read_dim
 from .tensors import sparse_to_tensor, to_tensor
@@ -34,6 +35,8 @@ PARAMETERS = {
 
 
 VIEWS = {"identity", "unsqueeze", "squeeze", "reshape", "transpose", "cast"}
+DAMAGE = (IndexError, KeyError, TypeError, ValueError, ArithmeticError, MemoryError)
+"""What a rule may fail with on a damaged node that the standard's schema does not catch."""
 FLOATS = {DType.FLOAT16, DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64}
 
 
@@ -258,6 +261,9 @@ class Loader:
         if bad:
             return None, (bad, "", "unsupported_dtype")
         version = where.opsets.get(domain)
+        why = malformed(n, version) if version is not None and not domain else ""
+        if why:
+            return None, (why, "", "malformed_node")
         try:
             attrs = attributes(n, where, scope, self.source.folder)
             function = self.functions.find(n, domain)
@@ -287,6 +293,8 @@ class Loader:
             return None, (str(e), "", "unsupported_attribute")
         except ShapeError as e:
             return None, (str(e), "", "invalid_shape")
+        except DAMAGE as e:  # attributes or inputs of a kind no exporter writes
+            return None, (f"cannot be read: {type(e).__name__}: {e}", "", "malformed_node")
 
     @staticmethod
     def view(scope: Scope, v: Value) -> Value:

@@ -256,4 +256,6 @@ def _info(info: Any, name: str, v: Value, *, shape: bool = True, typed: bool = T
         if isinstance(d, Dim):
             dim.dim_param = str(d)
         elif d is not None:
+            if d >= 1 << 63:
+                raise UnsupportedError(Problem(name, "value", f"its size {d} does not fit ONNX", code="invalid_shape"))
             dim.dim_value = d

@@ -17,8 +17,10 @@ RULES = RuleSet("onnx", distribution="convcore-onnx")
 isomorphism("onnx_dtype", dtype_of, dtype_code, "a TensorProto.DataType code as a DType")
 
 
-def known_shape(v: Value) -> tuple[Any, ...]:
-    """The shape of a value; NotExpressible when even the number of axes is unknown."""
+def known_shape(v: Value | None) -> tuple[Any, ...]:
+    """The shape of a value; NotExpressible when it is missing or even the number of axes is unknown."""
+    if v is None:
+        raise NotExpressible("an input is missing")
     if v.shape is None:
         raise NotExpressible(f"the number of axes of {v.name!r} is not known")
     return v.shape

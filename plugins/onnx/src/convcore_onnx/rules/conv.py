@@ -8,7 +8,7 @@ from convcore.ir.graph import Node, Value
 from convcore.rules import MISSING, A, ForeignNode, NotExpressible
 
 from .base import RULES, int_list, known_shape
-from .windows import auto_pad, channels_first, emit_pads
+from .windows import auto_pad, channels_first, emit_pads, spelled_out
 
 
 @RULES.post("kernel_shape_fits")
@@ -43,6 +43,7 @@ def emit_conv(e: Any, node: Node) -> None:
     channels_first(node)
     x, w = node.inputs[0], node.inputs[1]
     kernel = known_shape(w)[2:]
+    spelled_out(node)
     if not kernel:
         raise NotExpressible("Conv wants at least one spatial axis")
     a = node.attrs
@@ -85,6 +86,7 @@ def emit_conv_transpose(e: Any, node: Node) -> None:
     """Padding is written out: what "same" cuts does not depend on the input's size unless output_shape is given."""
     channels_first(node)
     w, a = node.inputs[1], node.attrs
+    spelled_out(node)
     kernel = int_list(known_shape(w)[2:], "kernel_shape")
     pads, extra = a["pads"], list(a["output_padding"])
     if isinstance(pads, str):

@@ -11,7 +11,7 @@ from convcore.ir.graph import Node
 from convcore.rules import ForeignNode, NotExpressible
 
 from .base import RULES, known_shape
-from .windows import channels_first, emit_pads, spatial_rank, window_attrs
+from .windows import channels_first, emit_pads, spatial_rank, spelled_out, window_attrs
 
 
 def _pool_attrs(node: ForeignNode) -> dict[str, Any]:
@@ -90,6 +90,7 @@ def _window(e: Any, node: Node) -> dict[str, Any]:
     """The attributes of a pooling node."""
     channels_first(node)
     a, x = node.attrs, node.inputs[0]
+    spelled_out(node)
     attrs: dict[str, Any] = {"kernel_shape": list(a["kernel"]), "strides": list(a["strides"]), **emit_pads(node, x, a["kernel"])}
     if a["ceil_mode"] == "ceil_full":
         space = known_shape(x)[2:]

@@ -43,8 +43,10 @@ class Steps:
         return lambda *inputs, **attrs: self.add(name, *inputs, **attrs)
 
 
-def dtype_known(v: Value) -> DType:
+def dtype_known(v: Value | None) -> DType:
     """The dtype of a value; NotExpressible when it is not known."""
+    if v is None:
+        raise NotExpressible("an input is missing")
     if v.dtype is None:
         raise NotExpressible(f"the dtype of {v.name!r} is not known")
     return v.dtype

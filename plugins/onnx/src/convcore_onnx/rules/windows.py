@@ -12,7 +12,7 @@ from convcore.rules import ForeignNode, NotExpressible
 
 from .base import int_list, known_shape
 
-__all__ = ["auto_pad", "channels_first", "emit_pads", "spatial_rank", "window_attrs"]
+__all__ = ["auto_pad", "channels_first", "emit_pads", "spatial_rank", "spelled_out", "window_attrs"]
 
 _SAME = {"SAME_UPPER": "same_upper", "SAME_LOWER": "same_lower"}
 
@@ -63,6 +63,12 @@ def channels_first(node: Node) -> None:
     """ONNX has no other order of axes."""
     if node.attrs.get("layout", "channels_first") != "channels_first":
         raise NotExpressible("ONNX images are channels_first")
+
+
+def spelled_out(node: Node) -> None:
+    """Strides and the like are spelled out where the number of axes was known; NotExpressible where it was not."""
+    if any(node.attrs.get(name, ()) is None for name in ("strides", "dilations", "pads", "output_padding")):
+        known_shape(node.inputs[0])
 
 
 def emit_pads(
