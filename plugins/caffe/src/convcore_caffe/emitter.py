@@ -63,6 +63,7 @@ class Emitter:
         self.graph, self.flavor, self.rounding = graph, flavor, rounding
         self.layers: list[PlanLayer] = []
         self.bound: dict[Value, Top] = {}
+        self.slices: dict[tuple[Top, int, tuple[int, ...]], tuple[int, PlanLayer]] = {}
         self._log: list[Value] = []
 
     # ---- EmitContext

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from convcore.ir.graph import Node
-from convcore.rules import NotExpressible
+from convcore.rules import NotExpressible, unsupported
 
 from ..emitter import Emitter, label
 from .arithmetic import block_of, power, span_param
@@ -23,6 +23,8 @@ def softmax(e: Emitter, node: Node) -> None:
 def prelu(e: Emitter, node: Node) -> None:
     """PReLU for a slope per element of axis 1, or one for all; else relu(x) - slope * relu(-x)."""
     x = e.value(first(node))
+    if node.inputs[1] is None or node.inputs[1].tensor is None:
+        raise unsupported(node, "its slope is computed, Caffe's PReLU has constant slopes", code="requires_constant_input")
     slope = weight(node.inputs[1], "the slope")
     if len(x.shape) >= 2 and slope.size == 1:
         e.add("PReLU", [x], {"channel_shared": True}, outputs=node.outputs, name=label(node), blobs=[slope.reshape(())])

@@ -15,7 +15,7 @@ from convcore.rules import NotExpressible
 from ..emit_tidy import power_param
 from ..emitter import Emitter, Top, blob_shape, label
 from ..files import Message
-from .base import RULES, first, reshape, scalar, static, tile, weight
+from .base import RULES, first, folded, reshape, scalar, static, tile, weight
 
 __all__ = ["block_of", "power"]
 
@@ -59,6 +59,8 @@ def identity(e: Emitter, node: Node) -> None:
 def cast(e: Emitter, node: Node) -> None:
     """Whole numbers and truth values are carried as floats; what becomes an index is truncated by the layer that reads it."""
     x, to = first(node), node.attrs["to"]
+    if folded(e, node, lambda t: t.cast(to)):
+        return
     whole = x.dtype is not None and (x.dtype.is_int or x.dtype is DType.BOOL)
     widens = whole and (to is DType.FLOAT32 or (to.is_int and x.dtype is not None and to.itemsize >= x.dtype.itemsize))
     y = node.output

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +17,8 @@ from ..emitter import Emitter, Top, blob_shape, static
 from ..rules.base import RULES
 
 __all__ = [
-    "RULES", "channels_first", "constant", "crop", "first", "fold", "match", "reshape", "scalar", "static", "tile", "weight",
+    "RULES", "channels_first", "constant", "crop", "first", "fold", "folded", "match", "reshape", "scalar", "static", "tile",
+    "weight",
 ]  # fmt: skip
 
 
@@ -54,6 +55,15 @@ def constant(make: Any, shape: Sequence[int]) -> Tensor:
 def channels_first(node: Node) -> None:
     if node.attrs.get("layout", "channels_first") != "channels_first":
         raise NotExpressible("Caffe's images are (N, C, H, W), this one is channels_last")
+
+
+def folded(e: Emitter, node: Node, make: Callable[[Tensor], Tensor]) -> bool:
+    """Whether the input is a constant: its readers then read the constant this makes of it."""
+    x = first(node)
+    if x.tensor is None or node.output.is_output:
+        return False
+    node.output.replace_uses(e.graph.add_weight(node.output.name, make(x.tensor)))
+    return True
 
 
 # ---- shapes
@@ -97,7 +107,7 @@ def fold(shape: Sequence[int], axis: int, end: int) -> tuple[int, int, int]:
 def crop(
     e: Emitter, top: Top, axis: int, begin: int, size: int, name: str, outputs: Sequence[Value | None] = (), carry: bool = False
 ) -> Top:
-    """``size`` elements of an axis from ``begin`` on: the middle part of a Slice, the others silenced."""
+    """``size`` elements of an axis from ``begin`` on: a part of a Slice, whose others are silenced if nothing else takes them."""
     n = top.shape[axis]
     points = [p for p in (begin, begin + size) if 0 < p < n]
     if size < 1:
@@ -108,12 +118,20 @@ def crop(
         return top
     bounds = [0, *points, n]
     at = bounds.index(begin)
+    held = e.slices.get((top, axis, tuple(points)))
+    if held is not None and held[0] < len(e.layers) and e.layers[held[0]] is held[1]:
+        part = held[1].tops[at]
+        if outputs and outputs[0] is not None:
+            part.value = part.value or outputs[0]
+            e.alias(outputs[0], part)
+        return part
     shapes = [(*top.shape[:axis], b - a, *top.shape[axis + 1 :]) for a, b in pairwise(bounds)]
-    held: list[Value | None] = [None] * len(shapes)
+    values: list[Value | None] = [None] * len(shapes)
     if outputs:
-        held[at] = outputs[0]
+        values[at] = outputs[0]
     param = {"slice_point": points} if axis == 1 else {"axis": axis, "slice_point": points}
-    parts = e.add("Slice", [top], param, outputs=held, shapes=shapes, name=name, carry=carry)
+    parts = e.add("Slice", [top], param, outputs=values, shapes=shapes, name=name, carry=carry)
+    e.slices[top, axis, tuple(points)] = (len(e.layers) - 1, e.layers[-1])
     return parts[at]
 
 

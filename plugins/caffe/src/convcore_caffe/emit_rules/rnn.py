@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from convcore.ir.graph import Node
 from convcore.ir.tensors import Tensor
-from convcore.rules import NotExpressible
+from convcore.rules import unsupported
 
 from ..emitter import Emitter, blob_shape, label
 from .base import RULES, constant, first, weight
@@ -34,13 +34,13 @@ def lstm(e: Emitter, node: Node) -> None:
     given = dict(zip(names, [*node.inputs, *[None] * (len(names) - len(node.inputs))]))
     for name in ("mask", "lengths", "peephole"):
         if given[name] is not None:
-            raise NotExpressible(f"Caffe's LSTM has no {name}")
+            raise unsupported(node, f"Caffe's LSTM has no {name}")
     if a["layout"] != "time_major" or a["direction"] != "forward":
-        raise NotExpressible(f"Caffe's LSTM runs forward over (T, N, ...), this one {a['direction']} ({a['layout']})")
+        raise unsupported(node, f"Caffe's LSTM runs forward over (T, N, ...), this one {a['direction']} ({a['layout']})")
     plain = {"activation": "tanh", "recurrent_activation": "sigmoid", "clip": None, "input_forget": False}
     odd = [k for k, v in plain.items() if a[k] != v]
     if odd or a["output_activation"] not in (None, "tanh"):
-        raise NotExpressible(f"Caffe's LSTM has fixed activations and no {', '.join(odd) or 'output_activation'}")
+        raise unsupported(node, f"Caffe's LSTM has fixed activations and no {', '.join(odd) or 'output_activation'}")
     x = e.value(first(node))
     steps, batch, features = x.shape
     h = a["hidden"]
@@ -70,3 +70,9 @@ def lstm(e: Emitter, node: Node) -> None:
                 bottoms.append(e.value(v))
     outputs = node.outputs if exposed else node.outputs[:1]
     e.add("LSTM", bottoms, param, outputs=outputs, name=label(node), blobs=[w, bias, r])
+
+
+@RULES.emit("gru", "rnn")
+def other_recurrent(e: Emitter, node: Node) -> None:
+    """Caffe's RNN puts a second matrix and tanh behind every step, which nothing undoes; it has no GRU."""
+    raise unsupported(node, f"Caffe's only plain recurrent layer is LSTM, this is {node.op}", code="unsupported_op")

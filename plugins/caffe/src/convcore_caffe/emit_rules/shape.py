@@ -11,20 +11,25 @@ from convcore.rules import NotExpressible, unsupported
 
 from ..emitter import Emitter, Top, blob_shape, label
 from ..files import Message
-from .base import RULES, constant, crop, first, reshape, static, tile
+from .base import RULES, constant, crop, first, folded, reshape, static, tile
 from .pool import pool_windows
 from .windows import crop_all
 
 
 @RULES.emit("reshape", "squeeze", "unsqueeze", foreign=("Reshape", "Flatten"))
 def emit_reshape(e: Emitter, node: Node) -> None:
-    reshape(e, e.value(first(node), carry=True), static(node.output), label(node), node.outputs, carry=True)
+    shape = static(node.output)
+    if not folded(e, node, lambda t: t.reshape(shape)):
+        reshape(e, e.value(first(node), carry=True), shape, label(node), node.outputs, carry=True)
 
 
 @RULES.emit("transpose", foreign=("Permute", "Reshape"))
 def transpose(e: Emitter, node: Node) -> None:
     """SSD's Permute; a Reshape where only axes of size 1 move."""
-    x, perm = e.value(first(node), carry=True), tuple(node.attrs["perm"])
+    perm = tuple(node.attrs["perm"])
+    if folded(e, node, lambda t: t.transpose(perm)):
+        return
+    x = e.value(first(node), carry=True)
     large = [i for i in perm if x.shape[i] != 1]
     if large == sorted(large):
         reshape(e, x, static(node.output), label(node), node.outputs, carry=True)
@@ -34,7 +39,7 @@ def transpose(e: Emitter, node: Node) -> None:
         return
     v = first(node)
     edge = v in e.graph.inputs or node.output.is_output or "layout" in " ".join(node.origin.passes)
-    hint = "--io-layout target takes inputs and outputs in Caffe's order (N, C, H, W); " if edge else ""
+    hint = "--io-layout target takes inputs and outputs in Caffe's order (N, C, H, W and T, N, ...); " if edge else ""
     raise unsupported(
         node, f"BVLC's Caffe has no layer that moves axes, and {v.name!r} {list(x.shape)} is transposed by {perm}",
         f"{hint}--caffe-flavor ssd has Permute", "transpose",
@@ -100,6 +105,24 @@ def _cut(e: Emitter, node: Node, x: Top, todo: list[tuple[int, int, int]], strid
     if strided:
         steps = [node.attrs["steps"][i] if i in strided else 1 for i in (2, 3)]
         pool_windows(e, x, "MAX", (1, 1), steps, (0, 0), out[2:], label(node), node.outputs)
+
+
+@RULES.emit("gather", foreign=("Slice", "Silence", "Reshape"))
+def gather(e: Emitter, node: Node) -> None:
+    """Fixed indices that follow one another: a Slice."""
+    axis, index = node.attrs["axis"], node.inputs[1]
+    if index is None or index.tensor is None or index.tensor.size == 0:
+        raise NotExpressible("Caffe picks elements at fixed places only (Slice)")
+    x = e.value(first(node), carry=True)
+    n = x.shape[axis]
+    at = [int(i) + n * (i < 0) for i in index.tensor.numpy().reshape(-1)]
+    if at != list(range(at[0], at[0] + len(at))) or not 0 <= at[0] <= at[-1] < n:
+        raise NotExpressible("Caffe picks elements that follow one another only (Slice)")
+    out = static(node.output)
+    plain = index.tensor.ndim == 1
+    y = crop(e, x, axis, at[0], len(at), label(node), node.outputs if plain else (), carry=True)
+    if not plain:
+        reshape(e, y, out, label(node), node.outputs, carry=True)
 
 
 @RULES.emit("tile", foreign=("Tile",))
