@@ -40,7 +40,7 @@ I3 = np.array([0, 2, 1])
         ("Split", {"x": X, "s": np.array([1, 3])}, {"axis": 1}, 13, "2 sizes for 1 outputs"),
         ("Slice", {"x": X, "s": np.array([0, 1]), "e": np.array([1, 2]), "a": np.array([1, -2])}, {}, 13, "2 values for"),
         ("Slice", {"x": X, "s": np.array([0]), "e": np.array([1]), "a": np.array([1]), "t": I3[:1]}, {}, 13, "a step is 0"),
-        ("QLinearMatMul", {k: X for k in "abcdefgh"}, {}, 10, "QDQ form"),
+        ("QLinearMatMul", dict.fromkeys("abcdefgh", X), {}, 10, "QDQ form"),
         ("ConvInteger", {"x": X, "w": X}, {}, 10, "integer (quantised) arithmetic"),
         ("QuantizeLinear", {"x": X, "s": np.float32(2)}, {"block_size": 2}, 21, "in blocks"),
         ("DequantizeLinear", {"x": I3.astype(np.int8), "s": np.ones((3, 1), np.float32)}, {}, 13, "scale has 2 axes"),
