@@ -312,7 +312,7 @@ class Graph:
         self._count -= 1
 
     def remove_unused(self) -> int:
-        """Drop nodes whose outputs nobody uses, then unused weights; returns how many nodes went."""
+        """Drop nodes whose outputs nobody uses, then unused weights, also from the layers; returns how many nodes went."""
         removed = 0
         outs = {id(v) for v in self.outputs}
         for node in reversed(self):
@@ -321,6 +321,12 @@ class Graph:
                 node.set_inputs(())
                 removed += 1
         self.prune_weights()
+        alive = {id(v) for v in self.values()}
+        for layer in self.layers:
+            for part in ("outputs", "inputs", "weights"):
+                values = getattr(layer, part)
+                if any(id(v) not in alive for v in values):
+                    setattr(layer, part, tuple(v for v in values if id(v) in alive))
         return removed
 
     def sort(self) -> None:
