@@ -10,7 +10,7 @@ import numpy as np
 
 from .windows import Array, from_first, to_first
 
-__all__ = ["decode", "detections", "overlap", "prior_boxes", "prior_count", "psroi_pool", "roi_pool", "suppress"]
+__all__ = ["decode", "detections", "nms", "overlap", "prior_boxes", "prior_count", "psroi_pool", "roi_pool", "suppress"]
 
 
 # ---- priors
@@ -104,6 +104,24 @@ def suppress(boxes: Array, order: Sequence[int], threshold: float, eta: float = 
         if eta < 1 and limit > 0.5:
             limit = np.float32(limit * eta)
     return kept
+
+
+def nms(
+    boxes: Array, scores: Array, *, max_per_class: int, iou_threshold: float, score_threshold: float | None, centre_form: bool
+) -> Array:
+    """Rows (image, class, box) of the boxes that remain."""
+    if centre_form:
+        boxes = np.concatenate([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], -1)
+    low, high = np.minimum(boxes[..., :2], boxes[..., 2:]), np.maximum(boxes[..., :2], boxes[..., 2:])
+    corners = np.concatenate([low, high], -1)
+    rows = []
+    for i, per_class in enumerate(scores):
+        for c, score in enumerate(per_class):
+            order = np.argsort(-score, kind="stable")
+            if score_threshold is not None:
+                order = order[score[order] > np.float32(score_threshold)]
+            rows += [(i, c, j) for j in suppress(corners[i], list(order), iou_threshold)[:max_per_class]]
+    return np.asarray(rows, np.int64).reshape(-1, 3)
 
 
 def detections(

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from ..ir.dims import product
+from ..ir.dtypes import DType
 from .axes import CHANNELS, Opaque
-from .boxes import detections, prior_boxes, prior_count, psroi_pool, roi_pool
+from .boxes import detections, nms, prior_boxes, prior_count, psroi_pool, roi_pool
 from .conv import LAYOUT
 from .declare import Attr, InferContext, Inferred, OpSet, Sample
+from .detection_bodies import detection_output_body
 from .shapes import axis_sizes, is_static
 from .windows import Array
 
@@ -98,6 +100,45 @@ DETECTION.op(
 )  # fmt: skip
 
 
+def _nms_shape(c: InferContext) -> Inferred:
+    boxes, scores = c.shape("boxes"), c.shape("scores")
+    c.rank("boxes", 3)
+    c.rank("scores", 3)
+    if c["max_per_class"] < 0:
+        c.fail(f"max_per_class={c['max_per_class']} is negative")
+    if boxes is not None and scores is not None:
+        c.same(boxes[0], scores[0], "images of boxes and scores")
+        c.same(boxes[1], scores[2], "boxes and scores per class")
+        c.same(boxes[2], 4, "numbers of a box")
+    return [(DType.INT64, (None, 3))]
+
+
+def _nms_samples() -> list[Sample]:
+    rng = np.random.default_rng(7)
+    low = rng.uniform(0, 5, (2, 11, 2))
+    boxes = np.concatenate([low, low + rng.uniform(1, 4, (2, 11, 2))], 2).astype(np.float32)
+    boxes[0, 3] = boxes[0, 3, [2, 3, 0, 1]]
+    scores = np.round(rng.uniform(0, 1, (2, 3, 11)), 1).astype(np.float32)
+    return [
+        Sample(boxes, scores, max_per_class=5, iou_threshold=0.3, score_threshold=0.2),
+        Sample(boxes, scores, max_per_class=11, iou_threshold=0.6, centre_form=True),
+    ]
+
+
+DETECTION.op(
+    "nms", "boxes:float, scores:float",
+    "Non-maximum suppression per image and class (ONNX NonMaxSuppression): boxes (N, P, 4) as any two opposite corners, or with "
+    "centre_form (x, y, width, height); scores (N, classes, P). Best first, a box that overlaps a kept one by more than "
+    "iou_threshold is dropped; rows (image, class, box) by image, class and falling score, at most max_per_class each.",
+    outputs="selected",
+    attrs={
+        "max_per_class": Attr("int"), "iou_threshold": Attr("float", 0.0),
+        "score_threshold": Attr("float", None, doc="None: no bound"), "centre_form": Attr("bool", False),
+    },
+    infer=_nms_shape, reference=nms, axes=Opaque(), samples=_nms_samples(),
+)  # fmt: skip
+
+
 def _detection_shape(c: InferContext) -> Inferred:
     if c["num_classes"] < 1:
         c.fail(f"num_classes={c['num_classes']} must be positive")
@@ -147,7 +188,7 @@ DETECTION.op(
         "nms_eta": Attr("float", 1.0, doc="the threshold shrinks by it after every box kept, while above 0.5"),
         "keep_top_k": Attr("int", -1), "confidence_threshold": Attr("float", None, doc="None: no bound"),
     },
-    infer=_detection_shape, reference=_detection_output, axes=Opaque(),
+    infer=_detection_shape, reference=_detection_output, body=detection_output_body, axes=Opaque(),
     samples=[
         _detection_sample(nms_threshold=0.4, confidence_threshold=0.2, keep_top_k=5),
         _detection_sample(share_location=False, code_type="corner"), _detection_sample(confidence_threshold=2.0),

@@ -15,12 +15,7 @@ ort = pytest.importorskip("onnxruntime")
 pytest.importorskip("convcore_onnx")
 
 TOLERANCE = 1e-5
-_NO_DETECTION = "op detection_output: onnx has no counterpart"
 REFUSED_BY_ONNX = {
-    "DetectionOutput/corner": _NO_DETECTION,
-    "DetectionOutput/keep_few": _NO_DETECTION,
-    "DetectionOutput/not_shared": _NO_DETECTION,
-    "DetectionOutput/variance_in_target": _NO_DETECTION,
     "Pooling/empty_window_ave": "may lie outside the input",
     "Python/user": "user's Python code",
 }
