@@ -1,20 +1,23 @@
 """Write the generated pages from what is installed and from the test data's manifests. Run it as ``make docs``.
 
-docs/support/<framework>.md, docs/ops.md, docs/cli.md and tests/data/SOURCE.md.
+docs/support/<framework>.md, docs/ops.md, docs/cli.md, docs/python.md and tests/data/SOURCE.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import inspect
 import io
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
+import convcore
 from convcore.cli import main as command_line
 from convcore.host import host
 from convcore.ops import all_ops
@@ -244,6 +247,51 @@ def cli_page() -> str:
     return "\n".join(out).rstrip() + "\n"
 
 
+# ---------------------------------------------------------------- Python
+def signature(name: str, thing: Callable[..., Any]) -> str:
+    """As in the source, without quotes around annotations and without ``self``; long ones have one parameter a line."""
+    s = inspect.signature(thing)
+    params: list[str] = []
+    for p in s.parameters.values():
+        if p.kind is p.KEYWORD_ONLY and not any(x.startswith("*") for x in params):
+            params.append("*")
+        if p.name != "self":
+            params.append(str(p))
+    short = ", ".join(params)
+    inside = short if len(short) <= 90 else "\n" + "".join(f"    {x},\n" for x in params)
+    return name + re.sub(r"(: |-> )'([^'\n]*)'", r"\1\2", f"({inside}) -> {s.return_annotation!r}")
+
+
+def doc_of(thing: object) -> list[str]:
+    """The docstring as Markdown: RST roles as code, parameters as a list."""
+    text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", inspect.getdoc(thing) or "").replace("``", "`")
+    text = re.sub(r"^(\w+)\n-+$", r"**\1**\n", text, flags=re.MULTILINE)
+    head, found, rest = text.partition("**Parameters**\n")
+    if found:
+        params, last, after = rest.partition("\n**")
+        params = re.sub(r"^(\w[\w, ]*): ", r"* `\1`: ", params, flags=re.MULTILINE)
+        text = head + found + params + last + after
+    return text.splitlines()
+
+
+def python_page() -> str:
+    """The public functions and classes, from their docstrings."""
+    out = [MADE, "# The Python API", "", "Everything public is in `convcore`; importing it imports no framework.", ""]
+    classes = (convcore.Model, convcore.Conversion, convcore.Report)
+    for f in (convcore.load, convcore.convert, convcore.verify, convcore.formats):
+        out += [f"## convcore.{f.__name__}", "", "```python", signature(f.__name__, f), "```", "", *doc_of(f), ""]
+    for cls in classes:
+        out += [f"## convcore.{cls.__name__}", "", *doc_of(cls), ""]
+        for name, member in vars(cls).items():
+            if name.startswith("_") or not (isinstance(member, property) or inspect.isfunction(member)):
+                continue
+            shown = f".{name}" if isinstance(member, property) else f".{signature(name, member)}"
+            first = " ".join(" ".join(doc_of(member)).partition(". ")[0].split())
+            out.append(f"* `{shown}`" + (f": {first}" if first else ""))
+        out.append("")
+    return "\n".join(out).rstrip() + "\n"
+
+
 # ---------------------------------------------------------------- test data
 def source_page() -> str:
     """Where the test data comes from and under which licences, from the manifests beside the models."""
@@ -283,7 +331,13 @@ def source_page() -> str:
 def pages() -> Mapping[str, Callable[[], str]]:
     """Every generated page by its path in the repository; the support pages are those of installed plugins."""
     support = {f"docs/support/{n}.md": (lambda n=n: support_page(n)) for n in our_frameworks()}
-    return {"docs/cli.md": cli_page, "docs/ops.md": ops_page, "tests/data/SOURCE.md": source_page, **support}
+    return {
+        "docs/cli.md": cli_page,
+        "docs/ops.md": ops_page,
+        "docs/python.md": python_page,
+        "tests/data/SOURCE.md": source_page,
+        **support,
+    }
 
 
 def main() -> None:

@@ -17,7 +17,10 @@ def test_keras_limits():
     assert f"{safe_json.MAX_JSON_BYTES >> 20} MiB, {safe_json.MAX_JSON_DEPTH} levels" in PAGE
     assert f"nested Keras models | {config.MAX_NESTING} levels" in PAGE
     assert f"{archive._MAX_MEMBERS} members" in PAGE
-    assert f"over {archive._BIG >> 20} MiB may be compressed at most {archive._RATIO} times, to {archive._MAX_INFLATED >> 30} GiB" in PAGE
+    assert (
+        f"over {archive._BIG >> 20} MiB may be compressed at most {archive._RATIO} times, to {archive._MAX_INFLATED >> 30} GiB"
+        in PAGE
+    )
     assert f"| {hdf5._MAX_ATTR_BYTES >> 20} MiB, {hdf5._MAX_NAMES:,} |" in PAGE
     assert f"dataset over {hdf5._BIG >> 20} MiB | declares at most {hdf5._RATIO} times" in PAGE
     assert f"Keras shards | {shards._MAX_SHARDS} files" in PAGE

@@ -11,12 +11,13 @@ from convcore.host import host
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(p.name for p in EXAMPLES.glob("*.py"))
-NEEDS = {"caffe_to_onnx.py": {"caffe", "onnx"}}
+NEEDS = {"caffe_to_onnx.py": {"caffe", "onnx"}, "keras_to_caffe.py": {"keras", "caffe"}}
 SAYS = {
     "convert_keras.py": "written: emotion.onnx",
     "caffe_to_onnx.py": "of the range away from Caffe's output",
     "compare_two_models.py": ": different",
     "inspect_ir.py": "loads back to the same graph",
+    "keras_to_caffe.py": "num_output: 8",
     "override_a_layer.py": "refused: 'attention' (AttentionWeightedAverage)",
     "run_part_of_a_model.py": "up to max_pooling2d_1: (1, 30, 30, 16)",
 }
