@@ -46,6 +46,7 @@ def test_block(block: Block, tmp_path: Path):
     missing = {"keras", "onnx"} - set(convcore.formats())
     if missing:
         pytest.skip(f"plugins not installed: {', '.join(sorted(missing))}")
+    pytest.importorskip("onnxruntime")
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     command = [sys.executable, "-c", block.code] if block.language == "python" else ["sh", "-ec", block.code]
