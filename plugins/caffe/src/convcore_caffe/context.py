@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -77,15 +78,28 @@ class CaffeNode(ForeignNode):
     @property
     def x(self) -> Value:
         """The first bottom."""
-        v = self.inputs[0]
+        return self.bottom(0)
+
+    def bottom(self, i: int) -> Value:
+        """A bottom that must be there."""
+        v = self.inputs[i] if i < len(self.inputs) else None
         if v is None:
-            raise self.invalid("has no bottom")
+            raise self.invalid(f"takes more than the {len(self.inputs)} bottoms given")
         return v
+
+    def number(self, name: str, least: int | None = None) -> int:
+        """A field that must hold a whole number (as an integer, or a float without fraction), at least ``least``."""
+        value = self.attr(name)
+        if not isinstance(value, (int, float)) or not math.isfinite(value) or value != int(value):
+            raise self.invalid(f"{name} is not given" if value is None else f"{name} {value} is not a whole number")
+        if least is not None and value < least:
+            raise self.invalid(f"{name} {value} must be at least {least}")
+        return int(value)
 
     def shape(self, i: int = 0) -> tuple[DimLike | None, ...]:
         """The shape of a bottom; its rank is known."""
-        v = self.inputs[i]
-        if v is None or v.shape is None:
+        v = self.bottom(i)
+        if v.shape is None:
             raise self.refuse("the shape of its bottom is not known", "give input_shapes", UNKNOWN_SHAPE)
         return v.shape
 

@@ -16,6 +16,8 @@ def prior_box(g: CaffeContext, node: CaffeNode) -> Value:
     """Default boxes of a feature map. min_size and max_size lose their fraction (prior_box_layer.cpp: ``int min_size_``)."""
     if len(node.inputs) != 2 or len(node.shape(0)) != 4 or len(node.shape(1)) != 4:
         raise node.invalid("takes a feature map and the image, both with 4 axes")
+    if not all(math.isfinite(v) for f in ("min_size", "max_size", "aspect_ratio") for v in node.attr(f)):
+        raise node.invalid("sizes and ratios must be finite")
     small, large = (tuple(float(math.floor(v)) for v in node.attr(f)) for f in ("min_size", "max_size"))
     if not small or any(v <= 0 for v in (*small, *large)):
         raise node.invalid("min_size must be given, and every size positive")

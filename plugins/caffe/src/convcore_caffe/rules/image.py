@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from convcore.ir.dims import DimLike
 from convcore.ir.graph import Value
 
@@ -54,7 +56,7 @@ def bilinear(g: CaffeContext, node: CaffeNode) -> Value:
     aligned = bool(node.attr("align_corners"))
     if dst_h and dst_w:
         sizes: tuple[DimLike, ...] = (int(dst_h), int(dst_w))
-    elif factor == int(factor) and factor >= 1:
+    elif math.isfinite(factor) and factor == int(factor) and factor >= 1:
         sizes = (h * int(factor), w * int(factor))
     else:
         raise node.refuse(f"scale_factor {factor} is not a whole number", "give dst_h and dst_w")
@@ -68,6 +70,8 @@ def resize(g: CaffeContext, node: CaffeNode) -> Value:
     if not height or not width:
         raise node.refuse("its size is not given as height and width")
     h, w = node.integers((h, w), "H and W")
+    if not h or not w:
+        raise node.invalid("the bottom has no elements")
     scales = (height / h, width / w)
     x = g.b.pad(node.x, pads=((0, 0), (0, 0), (0, 1), (0, 1)))
     y = g.b.resize(x, scales=scales, mode="linear", coordinates="asymmetric")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from convcore.ir.dims import Dim, DimLike, ceil_div
@@ -138,8 +139,8 @@ def spp(g: CaffeContext, node: CaffeNode) -> Value:
 
 
 def _unpool(g: CaffeContext, node: CaffeNode, size: Sequence[DimLike]) -> Value:
-    x, mask = node.inputs[0], node.inputs[1]
-    if x is None or mask is None or len(node.shape(1)) != 4:
+    x, mask = node.bottom(0), node.bottom(1)
+    if len(node.shape(1)) != 4:
         raise node.invalid("takes a bottom and its mask, both with 4 axes")
     at = g.b.cast(mask, to="int64")
     y: Value = g.b.max_unpool(x, at, kernel=(1, 1), output_shape=tuple(size), index_order="plane")
@@ -152,7 +153,7 @@ def max_unpool(g: CaffeContext, node: CaffeNode) -> Value:
     _four_axes(node)
     if len(node.inputs) != 2:
         raise node.invalid(f"takes 2 bottoms, {len(node.inputs)} given")
-    return _unpool(g, node, (node.attr("dst_h"), node.attr("dst_w")))
+    return _unpool(g, node, (node.number("dst_h", 1), node.number("dst_w", 1)))
 
 
 @RULES.load("Upsample", ops=("upsample_nearest", "max_unpool", "cast"))
@@ -161,7 +162,7 @@ def upsample(g: CaffeContext, node: CaffeNode) -> Value:
     _four_axes(node)
     if len(node.inputs) == 1:
         scale = node.attr("scale")
-        if scale != int(scale) or scale < 1:
+        if not math.isfinite(scale) or scale != int(scale) or scale < 1:
             raise node.refuse(f"scale {scale} is not a whole number: forks interpolate it differently")
         return g.b.upsample_nearest(node.x, scales=(int(scale),) * 2)
     if len(node.inputs) != 2:
@@ -175,9 +176,7 @@ def upsample(g: CaffeContext, node: CaffeNode) -> Value:
             node.ignore("scale")
             sizes.append(int(fixed))
             continue
-        if factor is None:
-            factor = node.attr("scale")
-        else:
-            node.ignore("scale")
-        sizes.append(n * int(factor) - int(bool(pad)))
+        factor = node.number("scale", 1) if factor is None else node.number(f"scale_{axis}", 1)
+        node.ignore("scale")
+        sizes.append(n * factor - int(bool(pad)))
     return _unpool(g, node, sizes)

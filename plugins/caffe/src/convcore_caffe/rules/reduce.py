@@ -34,7 +34,9 @@ def argmax(g: CaffeContext, node: CaffeNode) -> Value:
         axis = node.axis()
     else:
         axis = 1
-        flat = (shape[0], product(shape[1:]) or 1) if shape else (1, 1)
+        if not shape:
+            raise node.invalid("the bottom has no axes")
+        flat = (shape[0], product(shape[1:]))
         x = x if flat == shape else g.b.reshape(x, shape=flat)
     size = x.shape[axis] if x.shape is not None else None
     if isinstance(size, int) and k > size:

@@ -168,29 +168,27 @@ def pad(g: CaffeContext, node: CaffeNode) -> Value:
 @RULES.load("Unsqueeze", ops=("unsqueeze",))
 def unsqueeze(g: CaffeContext, node: CaffeNode) -> Value:
     """An axis of size 1 inserted at ``dim``."""
-    axis = canonical(node, int(node.attr("dim")), len(node.shape()), "dim", 1)
+    axis = canonical(node, node.number("dim"), len(node.shape()), "dim", 1)
     return g.b.unsqueeze(node.x, axes=(axis,))
 
 
 @RULES.load("ShuffleChannel", ops=("shuffle_channels",))
 def shuffle_channel(g: CaffeContext, node: CaffeNode) -> Value:
     """Channels as (group, C / group), swapped (ShuffleNet)."""
-    return g.b.shuffle_channels(node.x, groups=int(node.attr("group")), axis=1)
+    return g.b.shuffle_channels(node.x, groups=node.number("group", 1), axis=1)
 
 
 @RULES.load("PixelShuffle", ops=("depth_to_space",))
 def pixel_shuffle(g: CaffeContext, node: CaffeNode) -> Value:
     """Channels to blocks, the channel slowest: c * r * r + row * r + column (brocolli-caffe)."""
-    return g.b.depth_to_space(node.x, block=int(node.attr("upscale_factor")), mode="CRD")
+    return g.b.depth_to_space(node.x, block=node.number("upscale_factor", 1), mode="CRD")
 
 
 @RULES.load("Filter", ops=("compress", "not_equal", "reshape"))
 def filter_(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """The items of the batch whose selector (the last bottom) is not 0."""
-    *blobs, selector = node.inputs
-    if selector is None:
-        raise node.invalid("has no selector")
-    last = len(blobs)
+    last = len(node.inputs) - 1
+    blobs, selector = node.inputs[:-1], node.bottom(last)
     sizes = node.sizes(last)
     if not sizes or any(d != 1 for d in sizes[1:]):
         raise node.invalid(f"the selector is {_text(sizes)}, must hold one number per item")
