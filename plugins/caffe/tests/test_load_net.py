@@ -13,7 +13,7 @@ import pytest
 from convcore.errors import BadFileError, ConvcoreError, UnsupportedError, UsageError
 from convcore.ir.verify import verify as verify_ir
 
-from .support import CASES, CONFORMANCE, ZOO, load_case, name_of
+from .support import CASES, CONFORMANCE, ZOO, blob_values, load_case, name_of, worst
 
 RNG = np.random.default_rng(5)
 
@@ -193,6 +193,23 @@ def test_symbolic_sizes_reach_the_output(tmp_path: Path) -> None:
     assert [str(o.shape[0]) for o in m.outputs] == ["N", "N"]
 
 
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_a_symbolic_batch_computes_the_same(case: Path) -> None:
+    """Every case whose inputs share their first size: the graph for any such size, run at the recorded one."""
+    with np.load(case / "inputs.npz") as z:
+        shapes = {k: z[k].shape for k in z.files}
+    if len({s[:1] for s in shapes.values()}) != 1 or () in shapes.values():
+        pytest.skip("the inputs do not share a batch")
+    m, inputs, blobs, outputs = load_case(case, input_shapes={k: ("N", *s[1:]) for k, s in shapes.items()})
+    if m.problems:
+        assert {p.code for p in m.problems} <= {"unknown_shape", "custom_layer"}
+        return
+    got = blob_values(m, inputs, outputs)
+    for name in outputs:
+        want = blobs[name].reshape(got[name].shape) if name == "label" else blobs[name]
+        assert worst(got[name], want) <= 1e-5, name
+
+
 # ---- weights
 def test_missing_weights_are_refused_unless_filled(tmp_path: Path) -> None:
     text = given("d", 2, 3, 5, 5) + layer("c", "Convolution", "d", "c", "convolution_param { num_output: 7 kernel_size: 3 }")
@@ -299,6 +316,23 @@ def test_labels_travel_along(tmp_path: Path) -> None:
     (tmp_path / "synset.txt").write_text("n01440764 tench\nn01443537 goldfish\n\n")
     m = net(tmp_path, given("d", 2, 3), layer("r", "ReLU", "d", "r"), labels=str(tmp_path / "synset.txt"))
     assert m.metadata["labels"] == ["n01440764 tench", "n01443537 goldfish"]
+
+
+def test_hdf5_weights(tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    case = CONFORMANCE / "_Net" / "hdf5_weights"
+    a, b = (convcore.load(case / "deploy.prototxt", case / f"weights.{kind}") for kind in ("caffemodel", "caffemodel.h5"))
+    x = rand(2, 3, 5, 5)
+    assert all(np.array_equal(p, q) for p, q in zip(a(x), b(x), strict=True))
+
+
+def test_a_caffemodel_alone_carries_its_own_net() -> None:
+    case = CONFORMANCE / "BatchNorm" / "conv_bn_scale_relu_inplace"
+    alone = convcore.load(case / "weights.caffemodel")
+    x = rand(2, 3, 6, 6)
+    assert np.array_equal(alone(x), convcore.load(case / "deploy.prototxt", case / "weights.caffemodel")(x))
+    with pytest.raises(UsageError, match="the other way round"):
+        convcore.load(case / "weights.caffemodel", case / "deploy.prototxt")
 
 
 # ---- BatchNorm and Scale

@@ -26,6 +26,10 @@ def _count(g: CaffeContext, x: Value, n: DimLike | None) -> Value:
     return g.b.like(x, n)
 
 
+def _differ(a: DimLike | None, b: DimLike | None) -> bool:
+    return isinstance(a, int) and isinstance(b, int) and a != b
+
+
 def _total(g: CaffeContext, x: Value) -> Value:
     y: Value = g.b.sum(x, axes=tuple(range(x.rank or 0)), keepdims=False)
     return y
@@ -40,7 +44,7 @@ class _Labelled:
         self.inner: Any = product(shape[axis + 1 :])
         self.classes = node.integers(shape[axis : axis + 1], "classes")[0]
         count = product(node.sizes(1))
-        if isinstance(count, int) and isinstance(self.outer * self.inner, int) and count != self.outer * self.inner:
+        if _differ(count, self.outer * self.inner):
             raise node.invalid(f"{self.outer * self.inner} labels are needed, bottom 1 holds {count}")
         self.x: Value = g.b.reshape(node.x, shape=(self.outer, self.classes, self.inner))
         ids = g.b.cast(g.b.reshape(label, shape=(self.outer, self.inner)), to="int64")
@@ -100,7 +104,7 @@ def infogain_loss(g: CaffeContext, node: CaffeNode) -> list[Value]:
     axis = canonical(node, int(node.attr("axis")), len(node.shape()))
     at = _Labelled(g, node, axis)
     k = at.classes
-    if product(node.sizes(2)) != k * k:
+    if _differ(product(node.sizes(2)), k * k):
         raise node.invalid(f"the matrix must hold {k} x {k} numbers")
     p = g.b.softmax(at.x, axis=1)
     log = g.b.log(g.b.maximum(p, g.b.like(p, _LOG_THRESHOLD)))
@@ -142,7 +146,7 @@ def hinge_loss(g: CaffeContext, node: CaffeNode) -> Value:
 def euclidean_loss(g: CaffeContext, node: CaffeNode) -> Value:
     """Sum of squared differences over twice the batch size."""
     node.ignore("normalization", "normalize", "ignore_label")
-    if product(node.sizes(0)[1:]) != product(node.sizes(1)[1:]):
+    if _differ(product(node.sizes(0)[1:]), product(node.sizes(1)[1:])):
         raise node.invalid("both bottoms need the same number of elements per item")
     other = node.inputs[1]
     if node.sizes(0) != node.sizes(1):
@@ -170,7 +174,7 @@ def sigmoid_cross_entropy_loss(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """log(1 + e^x) - t x summed, over the batch size unless normalization says otherwise."""
     shape = node.sizes()
     target = node.inputs[1]
-    if product(shape) != product(node.sizes(1)):
+    if _differ(product(shape), product(node.sizes(1))):
         raise node.invalid("both bottoms need the same number of elements")
     if node.sizes(1) != shape:
         target = g.b.reshape(target, shape=shape)

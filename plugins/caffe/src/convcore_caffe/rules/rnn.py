@@ -135,7 +135,8 @@ def rnn(g: CaffeContext, node: CaffeNode) -> list[Value]:
 def lstm_unit(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """One step: bottoms c (1, N, D), gates (1, N, 4D), cont (1, N); tops c, h."""
     c, gates, cont = node.sizes(0), node.sizes(1), node.sizes(2)
-    if len(c) != 3 or len(gates) != 3 or len(cont) != 2 or gates[2] != c[2] * 4 or c[0] != 1:
+    right = len(c) == len(gates) == 3 and len(cont) == 2 and gates[2] == c[2] * 4
+    if not right or (isinstance(c[0], int) and c[0] != 1):
         raise node.invalid("takes c (1, N, D), gates (1, N, 4D) and cont (1, N)")
     keep = g.b.unsqueeze(node.inputs[2], axes=(2,))
     h, new = _unit(g.b, node.x, node.inputs[1], keep)  # type: ignore[arg-type]
