@@ -140,6 +140,13 @@ def test_psroi_pooling_by_its_definition(tmp_path: Path) -> None:
     close(m({"d": x, "r": rois}), want)
 
 
+def test_dropout_of_forks_that_scale_at_inference(tmp_path: Path) -> None:
+    """DeepLab's dropout_layer.cpp with scale_train: false."""
+    x = rand(2, 3)
+    params = "dropout_param { dropout_ratio: 0.25 scale_train: false }"
+    close(net(tmp_path, given("d", 2, 3), layer("r", "Dropout", "d", "r", params))(x), x * np.float32(0.75))
+
+
 def test_relu6_with_a_slope(tmp_path: Path) -> None:
     x = rand(2, 3) * 9
     m = net(tmp_path, given("d", 2, 3), layer("r", "ReLU6", "d", "r", "relu6_param { negative_slope: 0.25 threshold: 3 }"))

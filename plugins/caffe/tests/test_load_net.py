@@ -140,11 +140,25 @@ def test_labels_that_are_inputs_keep_the_loss(tmp_path: Path) -> None:
     assert [o.name for o in net(tmp_path, text, losses="deploy").outputs] == ["prob"]
 
 
+def test_made_up_labels_keep_the_loss_too() -> None:
+    case = CONFORMANCE / "_Net" / "train_val_net"
+    m = convcore.load(case / "deploy.prototxt", case / "weights.caffemodel")
+    assert [o.name for o in m.outputs] == ["acc", "loss"]
+    deployed = convcore.load(case / "deploy.prototxt", case / "weights.caffemodel", losses="deploy")
+    assert [o.name for o in deployed.outputs] == ["prob"]
+
+
 @pytest.mark.parametrize(("type_", "output"), [("EuclideanLoss", "ip"), ("HingeLoss", "ip"), ("SigmoidCrossEntropyLoss", "prob")])
 def test_other_losses_deployed(type_: str, output: str, tmp_path: Path) -> None:
     m = net(tmp_path, train_val(layer("loss", type_, "ip l")))
     assert [o.name for o in m.outputs] == [output]
     assert [i.name for i in m.inputs] == ["x"]
+
+
+def test_a_loss_behind_an_unknown_layer_hides_nothing(tmp_path: Path) -> None:
+    m = net(tmp_path, train_val(layer("py", "Python", "ip", "y") + layer("loss", "SoftmaxWithLoss", "y l")))
+    assert [o.name for o in m.outputs] == ["y"]
+    assert [p.layer for p in m.problems] == ["py"]
 
 
 def test_two_softmax_losses_give_two_outputs(tmp_path: Path) -> None:

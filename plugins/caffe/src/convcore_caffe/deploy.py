@@ -21,8 +21,8 @@ _ONLY_TRAINING = ("MultiBoxLoss", "DetectionEvaluate")
 class Deploy:
     """``dropped`` maps the index of a layer that goes to the op that stays ("" for none).
 
-    ``auto`` computes a loss whose bottoms other than the first come from Input layers or other layers: a net that is fed its
-    labels is run as it is. It deploys one whose labels come from a data layer (a train_val net).
+    ``auto`` deploys a loss whose labels come from a layer that reads data (a train_val net), and computes any other: a net that
+    is fed its labels, or makes them up (DummyData), is run as it is.
     """
 
     def __init__(self, net: Net, mode: str) -> None:
@@ -30,7 +30,8 @@ class Deploy:
         self.dropped: dict[int, str] = {}
         self.notes: list[str] = []
         self.outputs: list[str] = []
-        data = {top for layer in net.layers if layer.type in DATA_TYPES for top in layer.tops}
+        self.sources = {top for layer in net.layers if layer.type in (*DATA_TYPES, "Input") for top in layer.tops}
+        data = {top for layer in net.layers if layer.type in DATA_TYPES - {"DummyData"} for top in layer.tops}
         gone: set[str] = set()
         for i, layer in enumerate(net.layers):
             if layer.type not in DEPLOYED:
@@ -69,7 +70,7 @@ class Deploy:
             return "prob"
         return f"{layer.bottoms[0]}/prob"
 
-    def output_blobs(self, blobs: Mapping[str, object], inputs: Mapping[str, object]) -> list[str]:
+    def output_blobs(self, blobs: Mapping[str, object]) -> list[str]:
         """The net's outputs in Caffe's order: blobs that nothing left reads, byte-wise alphabetical."""
         if not self.dropped:
             return list(self.net.outputs)
@@ -79,6 +80,6 @@ class Deploy:
         candidates = [b for b in self.net.outputs if b not in gone]
         for i in self.dropped:
             for b in self.net.layers[i].bottoms:
-                if b not in read and b not in replaced and b not in inputs and b not in gone:
+                if b not in read and b not in replaced and b not in self.sources and b not in gone:
                     candidates.append(b)
         return sorted({*candidates, *self.outputs} & set(blobs), key=lambda n: n.encode())

@@ -238,10 +238,11 @@ class NetLoader:
         if not op or not layer.bottoms or layer.bottoms[0] not in self.blobs:
             return
         x = self.blobs[layer.bottoms[0]]
+        if x.shape is None:  # behind a layer that is not mapped
+            self.deploy.outputs.append(layer.bottoms[0])
+            return
         with self.b.at(Origin("caffe", name, layer.type)):
             tail = self.graph._last
-            if x.shape is None:
-                return
             node = CaffeNode(layer, i, [x], name)
             if op == "softmax":
                 y: Value = self.b.softmax(x, axis=node.axis() if "axis" in node.attrs else 1)
@@ -254,7 +255,7 @@ class NetLoader:
         self.graph.layers.append(GraphLayer(name, layer.type, (y,), (x,), ()))
 
     def _outputs(self) -> None:
-        names = self.deploy.output_blobs(self.blobs, self.g.inputs)
+        names = self.deploy.output_blobs(self.blobs)
         graph = self.graph
         graph.outputs = [self.blobs[n] for n in names]
         used = {id(v) for v in graph.outputs}

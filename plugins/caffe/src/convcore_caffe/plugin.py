@@ -80,8 +80,8 @@ def convcore_options(framework: str) -> Sequence[Option]:
         ),
         Option(
             "losses", "caffe", "load", str, "auto",
-            "loss and accuracy layers: deploy (their inference form, or dropped), compute (their values), or auto: compute where "
-            "their labels are Input layers, deploy where they come from data layers",
+            "loss and accuracy layers: deploy (their inference form, or dropped), compute (their values), or auto: deploy where "
+            "their labels come from layers that read data, else compute",
             choices=("auto", "deploy", "compute"),
         ),
         Option(
