@@ -87,6 +87,8 @@ def emit_pads(
             total = dil * (k - 1)  # what is missing does not depend on n
             full.append((total // 2, total - total // 2) if pads == "same_upper" else (total - total // 2, total // 2))
         elif not isinstance(n, int):
+            if dil > 1 and node.op != "conv":  # auto_pad of pooling leaves the dilation out (onnxruntime 1.31, onnx.reference)
+                raise NotExpressible(f"{pads} padding of a dilated pooling needs known sizes")
             return {"auto_pad": pads.upper()}
         else:
             full.append(window_pads(n, k, s, dil, pads))
