@@ -41,6 +41,8 @@ def name_everything(layers: Sequence[PlanLayer], roots: Mapping[Top, Top], outpu
     sharing: dict[Top, list[Top]] = {}
     for top, root in roots.items():
         sharing.setdefault(root, [root]).append(top)
+    for top, root in roots.items():
+        root.name = root.name or top.name  # an output's blob has its name from the start of the chain
     own = {_own(t) for layer in layers for t in layer.tops}
     for layer in layers:
         for i, top in enumerate(layer.tops):

@@ -77,7 +77,10 @@ def _infer(node: Node) -> None:
 
 
 # ---- padding
-_WINDOWED = ("conv", "max_pool", "max_pool_with_indices", "avg_pool", "lp_pool")
+_WINDOWED = ("conv", "separable_conv", "max_pool", "max_pool_with_indices", "avg_pool", "lp_pool")
+
+
+_FOLDING = ("conv", "separable_conv", "max_pool", "avg_pool")
 
 
 def explicit_pads(graph: Graph) -> None:
@@ -101,7 +104,7 @@ def explicit_pads(graph: Graph) -> None:
 
 
 def _kernel(node: Node) -> tuple[int, ...] | None:
-    if node.op != "conv":
+    if node.op not in ("conv", "separable_conv"):
         return tuple(node.attrs["kernel"])
     w = node.inputs[1]
     if w is None or w.shape is None or any(not isinstance(n, int) for n in w.shape[2:]):
@@ -117,7 +120,7 @@ def fold_pads(graph: Graph) -> None:
     """
     for node in graph:
         x = node.inputs[0] if node.inputs else None
-        if node.op not in ("conv", "max_pool", "avg_pool") or x is None or x.producer is None or x.producer.op != "pad":
+        if node.op not in _FOLDING or x is None or x.producer is None or x.producer.op != "pad":
             continue
         pad = x.producer
         if _foldable(node, pad):
@@ -139,7 +142,7 @@ def _foldable(node: Node, pad: Node) -> bool:
     pairs = p["pads"]
     if any(not isinstance(n, int) or n < 0 for pair in pairs for n in pair) or any(n for pair in pairs[:2] for n in pair):
         return False
-    if node.op == "conv":
+    if node.op in ("conv", "separable_conv"):
         return True
     own = any(n for pair in a["pads"] for n in pair)
     if node.op == "avg_pool":

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+import numpy as np
+from convcore.ir.tensors import as_tensor
+
 from .emitter import PlanLayer, Top
 
 __all__ = ["in_place", "tidy"]
@@ -53,6 +56,8 @@ def tidy(layers: Sequence[PlanLayer], outputs: Sequence[Top]) -> list[PlanLayer]
 
 def _power(plan: _Plan, layer: PlanLayer) -> bool:
     """(b2 + a2 (b1 + a1 x)^p1)^p2 is one Power when no product or sum has to be done in another order."""
+    if _normalize(plan, layer):
+        return True
     before = plan.only(layer.bottoms[0], "Power")
     if before is None:
         return False
@@ -103,15 +108,18 @@ def _span(layer: PlanLayer) -> tuple[int, int]:
     return layer.param.get("axis", 1), layer.param.get("num_axes", 1)
 
 
-def _scale(plan: _Plan, layer: PlanLayer) -> bool:
-    """Normalize with a scale of ones, then Scale: Normalize with that scale (SSD)."""
+def _normalize(plan: _Plan, layer: PlanLayer) -> bool:
+    """Normalize with a scale of one, then Scale or Power: Normalize with that scale (SSD)."""
     before = plan.only(layer.bottoms[0], "Normalize")
     if before is None or not before.param.get("channel_shared") or len(layer.bottoms) != 1 or layer.param.get("bias_term"):
         return False
     if before.blobs[0].numpy().reshape(-1)[0] != 1:
         return False
-    if layer.blobs and layer.blobs[0].shape == () and layer.param.get("num_axes") == 0:
-        shared, blob = True, layer.blobs[0]
+    if layer.type == "Power":
+        scale, shift, power = _coefficients(layer)
+        if shift != 0 or power != 1:
+            return False
+        shared, blob = True, as_tensor(np.asarray(scale, np.float32))
     elif _span(layer) == (1, 1) and len(layer.bottoms[0].shape) == 4:
         shared, blob = False, layer.blobs[0]
     else:
@@ -176,7 +184,7 @@ def _inner_product(plan: _Plan, layer: PlanLayer) -> bool:
 
 
 _MERGES: dict[str, Callable[[_Plan, PlanLayer], bool]] = {
-    "Power": _power, "Bias": _bias, "Scale": _scale, "Eltwise": _eltwise, "InnerProduct": _inner_product,
+    "Power": _power, "Bias": _bias, "Scale": _normalize, "Eltwise": _eltwise, "InnerProduct": _inner_product,
 }  # fmt: skip
 
 
@@ -190,8 +198,8 @@ _FRESH = _IN_PLACE | {"Convolution", "Deconvolution", "Eltwise", "InnerProduct",
 def in_place(layers: Sequence[PlanLayer], outputs: Sequence[Top]) -> dict[Top, Top]:
     """Blobs that are written over another one: top -> the blob whose name it shares (the first of its chain).
 
-    Only where a single bottom reads that blob and it is no output: else Caffe refuses the net, or another layer would read the
-    new numbers.
+    Only where a single bottom reads that blob and it is no output itself: else Caffe refuses the net, or another layer would
+    read the new numbers.
     """
     reads: Counter[Top] = Counter(t for layer in layers for t in layer.bottoms)
     reads.update(outputs)
@@ -201,7 +209,7 @@ def in_place(layers: Sequence[PlanLayer], outputs: Sequence[Top]) -> dict[Top, T
         if layer.type not in _IN_PLACE or len(layer.tops) != 1:
             continue
         bottom, top = layer.bottoms[0], layer.tops[0]
-        if bottom.layer is None or bottom.layer.type not in _FRESH or reads[bottom] != 1 or top in kept or bottom in kept:
+        if bottom.layer is None or bottom.layer.type not in _FRESH or reads[bottom] != 1 or bottom in kept:
             continue
         roots[top] = roots.get(bottom, bottom)
     return roots

@@ -1,0 +1,265 @@
+"""Elementwise ops, activations and moves as a Caffe user would have written them; names, blobs in place, outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from convcore.ir.builder import Builder
+from convcore.ir.dims import Dim
+from convcore.ir.graph import Value
+
+from .emit_kit import array as _array
+from .emit_kit import fields, only, types, written
+
+
+# ---- elementwise
+def test_numbers_are_power_layers_and_chains_of_them_one(tmp_path: Path) -> None:
+    net = written(tmp_path, (2, 3), lambda b, x: b.square(b.add(b.mul(x, b.const(0.5)), b.const(3.0))))
+    assert types(net) == ["Power"] and fields(net.layers[1]) == {"power": 2.0, "scale": 0.5, "shift": 3.0}
+    net = written(tmp_path, (2, 3), lambda b, x: b.mul(b.add(x, b.const(3.0)), b.const(0.3)))
+    assert [fields(x) for x in net.layers[1:]] == [{"shift": 3.0}, {"scale": 0.3}]  # one layer would round differently
+
+
+def test_what_lies_along_channels_is_scale_and_bias(tmp_path: Path) -> None:
+    f, s = _array(3, 1, 1), _array(1, 3, 1, 1)
+    layer = only(written(tmp_path, (2, 3, 5, 7), lambda b, x: b.add(b.mul(x, b.const(f)), b.const(s))))
+    assert layer.type == "Scale" and fields(layer) == {"bias_term": True} and [t.shape for t in layer.blobs] == [(3,), (3,)]
+    layer = only(written(tmp_path, (2, 3, 5, 7), lambda b, x: b.add(x, b.const(_array(5, 7)))))
+    assert layer.type == "Bias" and fields(layer) == {"axis": 2, "num_axes": 2}
+
+
+@pytest.mark.parametrize("op", ["add", "sub", "mul", "div", "maximum", "minimum"])
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (3, 1, 1), (7,), (5, 1), (2, 1, 5, 1), (1, 1, 1, 1), (1,), (2, 3, 1, 1)])
+@pytest.mark.parametrize("swap", [False, True])
+@pytest.mark.parametrize("flavor", ["bvlc", "ssd"])
+def test_elementwise_with_constants_of_every_shape(op: str, shape: Any, swap: bool, flavor: str, tmp_path: Path) -> None:
+    c = np.abs(_array(*shape)) + np.float32(0.5)
+
+    def build(b: Builder, x: Value) -> Any:
+        x = b.add(x, b.const(0.7))
+        return b.op(op, b.const(c), x) if swap else b.op(op, x, b.const(c))
+
+    net = written(tmp_path, (2, 3, 5, 7), build, caffe_flavor=flavor)
+    assert not set(types(net)) & ({"Swish", "Clip"} if flavor == "ssd" else {"ReLU6"})
+
+
+@pytest.mark.parametrize("op", ["add", "sub", "mul", "div", "maximum"])
+@pytest.mark.parametrize(("small", "layers"), [((2, 3, 1, 1), 2), ((2, 1, 5, 7), 2), ((2, 3, 5, 7), 1), ((1, 3, 5, 1), 3)])
+def test_blobs_are_laid_along_each_other(op: str, small: Any, layers: int, tmp_path: Path) -> None:
+    def build(b: Builder, x: Value) -> Any:
+        y = b.slice(x, starts=(0,) * 4, stops=small, steps=(1,) * 4)
+        return b.op(op, b.relu(x), b.add(b.abs(y), b.const(1.0)))
+
+    written(tmp_path, (2, 3, 5, 7), build)
+
+
+def test_squeeze_and_excite_scales_by_a_matrix(tmp_path: Path) -> None:
+    net = written(tmp_path, (2, 3, 5, 7), lambda b, x: b.mul(x, b.sigmoid(b.mean(x, axes=(2, 3), keepdims=True))))
+    assert types(net) == ["Pooling", "Sigmoid", "Flatten", "Scale"]
+    assert fields(net.layers[-1]) == {"axis": 0}
+
+
+def test_sums_of_many_blobs_with_factors_are_one_eltwise(tmp_path: Path) -> None:
+    def build(b: Builder, x: Value) -> Any:
+        y, z = b.abs(x), b.sigmoid(x)
+        return b.sub(b.add(x, b.mul(y, b.const(0.5))), z)
+
+    net = written(tmp_path, (2, 3), build)
+    assert types(net) == ["AbsVal", "Sigmoid", "Eltwise"]
+    assert fields(net.layers[-1]) == {"coeff": [1.0, 0.5, -1.0]}
+
+
+def test_batch_norm_is_two_layers(tmp_path: Path) -> None:
+    p = [_array(3), _array(3), _array(3), np.abs(_array(3)) + np.float32(0.5)]
+    net = written(tmp_path, (2, 3, 5, 7), lambda b, x: b.batch_norm(x, *map(b.const, p), epsilon=1e-3, axis=1))
+    assert types(net) == ["BatchNorm", "Scale"] and [x.name for x in net.layers[1:]] == ["layer", "layer/scale"]
+    assert fields(net.layers[1]) == {"use_global_stats": True, "eps": 0.001} and net.layers[1].blobs[2].numpy().tolist() == [1.0]
+    assert net.layers[2].tops == net.layers[1].tops == ["out"]  # in place
+    net = written(tmp_path, (2, 5, 3), lambda b, x: b.batch_norm(x, *map(b.const, p), epsilon=1e-3, axis=2), atol=1e-5)
+    assert types(net) == ["Scale"] and fields(net.layers[1]) == {"axis": 2, "bias_term": True}
+    net = written(tmp_path, (2, 3), lambda b, x: b.batch_norm(x, None, None, *map(b.const, p[2:]), epsilon=1e-5, axis=1))
+    assert types(net) == ["BatchNorm"] and fields(net.layers[1]) == {"use_global_stats": True}
+
+
+def test_in_place_only_where_nothing_else_reads(tmp_path: Path) -> None:
+    w = _array(3, 3, 1, 1)
+
+    def chain(b: Builder, x: Value) -> Any:
+        return b.abs(b.leaky_relu(b.relu(b.conv(x, b.const(w))), alpha=0.3))
+
+    net = written(tmp_path, (1, 3, 5, 5), chain)
+    assert [x.is_inplace() for x in net.layers[1:]] == [False, True, True, False]
+
+    def fork(b: Builder, x: Value) -> Any:
+        y = b.conv(x, b.const(w))
+        return b.add(b.relu(y), y)
+
+    assert not any(x.is_inplace() for x in written(tmp_path, (1, 3, 5, 5), fork))
+
+    def shared(b: Builder, x: Value) -> Any:  # Reshape shares its bottom's memory
+        return b.add(b.reshape(b.relu(b.reshape(x, shape=(1, 75))), shape=(1, 3, 5, 5)), x)
+
+    assert not any(x.is_inplace() for x in written(tmp_path, (1, 3, 5, 5), shared))
+    assert not any(x.is_inplace() for x in written(tmp_path, (1, 3, 5, 5), lambda b, x: b.relu(x)))  # an input
+
+    def outputs(b: Builder, x: Value) -> Any:
+        y = b.conv(x, b.const(w))
+        return [b.relu(y), y]
+
+    assert not any(x.is_inplace() for x in written(tmp_path, (1, 3, 5, 5), outputs))
+
+
+# ---- activations
+@pytest.mark.parametrize("flavor", ["bvlc", "ssd"])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 6.0), (-0.5, 0.7), (None, 0.3), (0.2, None), (0.0, None), (0.0, 0.4), (None, -0.3)]
+)
+def test_limits(low: Any, high: Any, flavor: str, tmp_path: Path) -> None:
+    net = written(tmp_path, (2, 3, 5), lambda b, x: b.clip(b.add(x, b.const(-0.5)), min=low, max=high), caffe_flavor=flavor)
+    found = types(net)[1:]
+    if (low, high) == (0.0, None):
+        assert found == ["ReLU"]
+    elif flavor == "bvlc":
+        assert found == ["Clip"]
+    elif low == 0:
+        assert found == ["ReLU6"]
+    else:
+        assert set(types(net)) == {"Power", "ReLU"}
+
+
+@pytest.mark.parametrize(
+    ("op", "attrs", "bvlc", "ssd"),
+    [
+        ("relu", {}, ["ReLU"], ["ReLU"]), ("silu", {}, ["Swish"], ["Sigmoid", "Eltwise"]),
+        ("hard_sigmoid", {"alpha": 0.2, "beta": 0.5}, ["Power", "Clip"], ["Power", "ReLU6"]),
+        ("mish", {}, ["BNLL", "TanH", "Eltwise"], ["BNLL", "TanH", "Eltwise"]), ("elu", {"alpha": 0.7}, ["ELU"], ["ELU"]),
+        ("softmax", {"axis": 1}, ["Softmax"], ["Softmax"]), ("softplus", {}, ["BNLL"], ["BNLL"]),
+    ],
+)  # fmt: skip
+def test_activations(op: str, attrs: Any, bvlc: list[str], ssd: list[str], tmp_path: Path) -> None:
+    for flavor, want in (("bvlc", bvlc), ("ssd", ssd)):
+        assert types(written(tmp_path, (2, 3, 5), lambda b, x: b.op(op, x, **attrs), caffe_flavor=flavor)) == want
+
+
+def test_prelu(tmp_path: Path) -> None:
+    slope = _array(3, 1, 1)
+    layer = written(tmp_path, (2, 3, 5, 7), lambda b, x: b.prelu(b.sub(x, b.const(0.5)), b.const(slope))).layers[2]
+    assert layer.type == "PReLU" and layer.blobs[0].shape == (3,)
+    layer = only(written(tmp_path, (2, 3, 5, 7), lambda b, x: b.prelu(x, b.const(np.float32(0.3)))))
+    assert fields(layer) == {"channel_shared": True} and layer.blobs[0].shape == ()
+    net = written(tmp_path, (2, 3, 5, 7), lambda b, x: b.prelu(b.sub(x, b.const(0.5)), b.const(_array(5, 7))))
+    assert types(net) == ["Power", "ReLU", "Power", "ReLU", "Scale", "Eltwise"]
+
+
+# ---- moving
+def test_reshapes_keep_the_batch_open(tmp_path: Path) -> None:
+    net = written(tmp_path, (2, 3, 5, 7), lambda b, x: b.reshape(x, shape=(2, 105)))
+    assert types(net) == ["Flatten"]
+    net = written(tmp_path, (2, 6, 5), lambda b, x: b.reshape(x, shape=(2, 3, 2, 5)))
+    assert fields(only(net))["shape"].get("dim") == [0, 3, 2, 5]
+    net = written(tmp_path, (2, 6, 5), lambda b, x: b.reshape(x, shape=(12, 5)))
+    assert fields(only(net))["shape"].get("dim") == [-1, 5]
+
+
+def test_parts_nobody_reads_are_silenced(tmp_path: Path) -> None:
+    net = written(tmp_path, (2, 7, 5), lambda b, x: b.split(x, axis=1, sizes=(2, 4, 1))[1])
+    assert types(net) == ["Slice", "Silence", "Silence"] and fields(net.layers[1]) == {"slice_point": [2, 6]}
+    assert net.outputs == ["out"]
+
+
+def test_slices_of_one_blob_are_one_layer(tmp_path: Path) -> None:
+    def build(b: Builder, x: Value) -> Any:
+        parts = [b.slice(x, starts=(0, i), stops=(None, i + 3), steps=(1, 1)) for i in (0, 3)]
+        return b.mul(parts[0], b.sigmoid(parts[1]))
+
+    assert types(written(tmp_path, (2, 6), build)) == ["Slice", "Sigmoid", "Eltwise"]
+
+
+def test_every_second_pixel_is_a_pooling(tmp_path: Path) -> None:
+    net = written(tmp_path, (2, 3, 9, 12), lambda b, x: b.slice(x, starts=(0, 0, 1, 0), stops=(None,) * 4, steps=(1, 1, 2, 3)))
+    assert types(net)[-1] in ("Pooling", "Silence") and "Pooling" in types(net)
+
+
+@pytest.mark.parametrize(
+    ("value", "pads"),
+    [
+        (0.0, ((0, 0), (1, 2), (0, 1), (2, 0))), (0.5, ((0, 0), (0, 0), (1, 0), (0, 2))),
+        (0.0, ((1, 0), (0, 0), (-1, 2), (0, 0))),
+    ],
+)  # fmt: skip
+def test_padding_with_numbers(value: float, pads: Any, tmp_path: Path) -> None:
+    net = written(tmp_path, (2, 3, 5, 7), lambda b, x: b.pad(x, pads=pads, value=value))
+    assert set(types(net)) <= {"Convolution", "Concat", "DummyData", "Slice", "Silence"}
+
+
+def test_pixels_repeated_are_a_deconvolution(tmp_path: Path) -> None:
+    layer = only(written(tmp_path, (2, 3, 5, 7), lambda b, x: b.upsample_nearest(x, scales=(2, 2))))
+    assert layer.type == "Deconvolution"
+    assert fields(layer) == {"num_output": 3, "bias_term": False, "kernel_size": 2, "stride": 2, "group": 3}
+
+
+def test_transposes_are_permute_in_ssd_and_reshape_where_only_ones_move(tmp_path: Path) -> None:
+    net = written(tmp_path, (2, 3, 5, 7), lambda b, x: b.transpose(x, perm=(0, 2, 3, 1)), caffe_flavor="ssd")
+    assert types(net) == ["Permute"] and fields(net.layers[1]) == {"order": [0, 2, 3, 1]}
+    assert types(written(tmp_path, (2, 3, 1, 7), lambda b, x: b.transpose(x, perm=(0, 2, 1, 3)))) == ["Reshape"]
+
+
+@pytest.mark.parametrize(("index", "found"), [(-1, ["Slice", "Silence", "Flatten"]), ([2, 3], ["Slice", "Silence", "Silence"])])
+def test_fixed_places_are_a_slice(index: Any, found: list[str], tmp_path: Path) -> None:
+    at = np.asarray(index, np.int64)
+    net = written(tmp_path, (2, 5, 3), lambda b, x: b.gather(x, b.const(at, "int64"), axis=1))
+    assert types(net) == found
+
+
+def test_first_of_equals(tmp_path: Path) -> None:
+    x = np.array([[1, 3, 3, 0], [2, 2, 2, 2]], np.float32)
+    for found, attrs in ((["ArgMax", "Reshape"], {"last": True}), (["InnerProduct", "ArgMax", "Power", "Reshape"], {})):
+        net = written(tmp_path, (2, 4), lambda b, v, a=attrs: b.argmax(v, axis=1, **a), example_inputs={"data": x})  # type: ignore[misc]
+        assert types(net) == found
+
+
+def test_lstm_over_time(tmp_path: Path) -> None:
+    w, r, c = _array(1, 8, 7), _array(1, 8, 2), _array(1, 8)
+    h0, c0 = _array(1, 3, 2), _array(1, 3, 2)
+
+    def build(b: Builder, x: Value, states: bool, finals: bool) -> Any:
+        extra = [b.const(h0), b.const(c0)] if states else []
+        y, h, c_n = b.lstm(x, b.const(w), b.const(r), b.const(c), *extra, hidden=2, layout="time_major")
+        return [y, h, c_n] if finals else y
+
+    net = written(tmp_path, (5, 3, 7), lambda b, x: build(b, x, False, False))
+    assert types(net) == ["Parameter", "LSTM"]
+    np.testing.assert_array_equal(net.layers[1].blobs[0].numpy(), [[0] * 3] + [[1] * 3] * 4)
+    for states, finals in ((True, False), (False, True), (True, True)):
+        net = written(tmp_path, (5, 3, 7), lambda b, x: build(b, x, states, finals))  # noqa: B023
+        assert fields(next(x for x in net if x.type == "LSTM")) == {"num_output": 2, "expose_hidden": True}
+
+
+def test_indices_are_floats(tmp_path: Path) -> None:
+    table = _array(11, 3)
+    net = written(tmp_path, (2, 5), lambda b, x: b.embedding(x, b.const(table)), dtype="int64")
+    assert types(net) == ["Embed"] and fields(net.layers[1]) == {"num_output": 3, "input_dim": 11, "bias_term": False}
+
+
+# ---- inputs and outputs
+def test_an_open_batch_is_one_unless_asked_otherwise(tmp_path: Path) -> None:
+    w = _array(4, 105)
+
+    def build(b: Builder, x: Value) -> Any:
+        return b.linear(b.reshape(x, shape=(x.shape[0], 105)), b.const(w))  # type: ignore[index]
+
+    for batch in (1, 3):
+        net = written(tmp_path, (Dim("N"), 3, 5, 7), build, batch=batch)
+        assert net.inputs[0].shape == (batch, 3, 5, 7) and types(net) == ["InnerProduct"]
+
+
+def test_outputs_that_are_read_or_given_twice_are_split_off(tmp_path: Path) -> None:
+    def build(b: Builder, x: Value) -> Any:
+        y = b.abs(x)
+        return [y, b.sigmoid(y), y, x]
+
+    net = written(tmp_path, (2, 3), build)
+    assert types(net).count("Split") == 3 and len(net.outputs) == 4
