@@ -11,12 +11,14 @@ import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pluggy
 
 from . import hookspecs
 from .errors import (
+    BadFileError,
     BrokenPluginError,
     FrameworkMissingError,
     PluginConflictError,
@@ -238,10 +240,14 @@ class Host:
         return sorted(self._call("convcore_passes", stage=stage, target=target), key=lambda p: (p.order, p.name))
 
     def identify(self, source: Any) -> str:
-        """The framework a source belongs to; UsageError when nobody claims it or two claim it equally."""
+        """The framework a source belongs to; UsageError when nobody claims it or two claim it equally.
+
+        BadFileError for an empty file, and for one whose suffix promises a framework that does not know its contents.
+        """
         claims: list[Identified] = sorted(self._call("convcore_identify", source=source), key=lambda c: -c.score)
         claims = [c for c in claims if c.score > 0]
         if not claims:
+            self._refuse_contents(source)
             broken = "".join(f"; plugin {i.name} is broken: {i.error}" for i in self.plugins if i.error)
             names = ", ".join(self.frameworks) or "no plugin is installed (pip install convcore-keras convcore-onnx)"
             raise UsageError(f"cannot tell what {_describe(source)} is; tried: {names}{broken}. Name it with format=/--from")
@@ -251,6 +257,15 @@ class Host:
                 f"({claims[1].why}); name it with format=/--from"
             )
         return claims[0].framework
+
+    def _refuse_contents(self, source: Any) -> None:
+        if not isinstance(source, Path) or not source.is_file():
+            return
+        if not source.stat().st_size:
+            raise BadFileError(f"{source} is empty")
+        named = [f.title for f in self.frameworks.values() if source.name.lower().endswith(tuple(f.suffixes))]
+        if named:
+            raise BadFileError(f"{source} is damaged or no {' or '.join(named)} file: its contents are not what its suffix says")
 
     def report_lines(self, report: Any) -> list[str]:
         """Lines plugins add to a report."""

@@ -195,7 +195,10 @@ def convert(
     staging: Path | None = None
     try:
         if path is not None:
-            staging = Path(tempfile.mkdtemp(prefix=".convcore-", dir=path.parent))
+            try:
+                staging = Path(tempfile.mkdtemp(prefix=".convcore-", dir=path.parent))
+            except OSError as e:
+                raise OutputError(f"{path} cannot be written: {e.strerror or e}") from e
         request = EmitRequest(
             graph,
             None if path is None or staging is None else staging / path.name,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -53,6 +55,30 @@ def bind_shapes(inputs: Sequence[Value], arrays: Sequence[Array]) -> dict[str, i
         if d.names <= env.keys() and d.evaluate(env) != n:
             raise InputError(f"input {v.name!r}: axis {i} must be {d} = {d.evaluate(env)}, got {n}")
     return env
+
+
+@functools.cache
+def _memory() -> int:
+    """Bytes of memory the machine has; where it does not tell, more than any has."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 62
+
+
+def _afford(node: Node, env: Mapping[str, int]) -> None:
+    """InputError before a node is run whose results cannot fit into the machine: sizes come from files."""
+    for v in node.outputs:
+        if v.shape is None or v.dtype is None:
+            continue
+        size = v.dtype.numpy.itemsize
+        for d in v.shape:
+            if isinstance(d, Dim) and d.names <= env.keys():
+                d = d.evaluate(env)
+            size *= d if isinstance(d, int) else 1
+        if size > _memory():
+            shape = [str(d) for d in v.shape]
+            raise InputError(f"layer {node.origin}: its result [{', '.join(shape)}] needs {size >> 30} GiB, more than this machine has")
 
 
 class RegionRunner:
@@ -176,6 +202,7 @@ class Interpreter:
                 "cannot be run",
             )
         try:
+            _afford(node, env)
             if decl.reference is None:
                 return self._run_body(node, decl, args, env)
             attrs = {k: evaluate_attr(v, env) for k, v in node.attrs.items()}
@@ -187,6 +214,8 @@ class Interpreter:
         except (ValueError, IndexError, TypeError, FloatingPointError, OverflowError, ZeroDivisionError) as e:
             shapes = ", ".join("-" if a is None else f"{a.dtype}{list(a.shape)}" for a in args)
             raise InputError(f"layer {node.origin}: {node.op}({shapes}) cannot be computed: {e}") from e
+        except MemoryError as e:
+            raise InputError(f"layer {node.origin}: {node.op} needs more memory than there is: {e}") from e
         if isinstance(result, tuple):
             return [np.asarray(r) for r in result]
         return [np.asarray(result)]

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -331,7 +332,7 @@ class Op:
 
 
 def _int(v: Any) -> int:
-    if isinstance(v, (bool, np.bool_)) or int(v) != v:
+    if isinstance(v, (bool, np.bool_)) or (isinstance(v, float) and not math.isfinite(v)) or int(v) != v:
         raise TypeError(f"{v!r} is not an integer")
     return int(v)
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from convcore.errors import BadFileError
+
 from .defaults import STATELESS
 from .model import LayerConfig
 
@@ -158,7 +160,7 @@ def own_variables(layer: LayerConfig) -> list[Var] | None:
         if _holds(condition, layer.config):
             folders = rest[0] if rest else ("",)
             trainable = rest[1] if len(rest) > 1 else True
-            found.append(Var(name, _shape(shape, layer.config), trainable, folders))
+            found.append(Var(name, _shape(shape, layer), trainable, folders))
     return found
 
 
@@ -211,9 +213,10 @@ def _truth(config: dict[str, Any], key: str) -> bool:
     return value is not None and value is not False and value != "" and not (isinstance(value, int) and value == 0)
 
 
-def _shape(shape: _Shape, config: dict[str, Any]) -> tuple[int | None, ...] | None:
+def _shape(shape: _Shape, layer: LayerConfig) -> tuple[int | None, ...] | None:
     if shape is None:
         return None
+    config = layer.config
     out: list[int | None] = []
     for part in shape:
         if isinstance(part, str) and part[0] == "*":
@@ -224,8 +227,11 @@ def _shape(shape: _Shape, config: dict[str, Any]) -> tuple[int | None, ...] | No
         elif isinstance(part, str):
             factor, _, key = part.rpartition("*")
             value = config.get(key)
-            known = isinstance(value, int) and not isinstance(value, bool)
-            out.append(int(factor or 1) * value if known else None)  # type: ignore[operator]
+            if isinstance(value, float) and value.is_integer():  # Keras casts
+                value = int(value)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+                raise BadFileError(f"layer {layer.name!r} ({layer.class_name}): {key}={value!r} is not a number of units")
+            out.append(None if value is None else int(factor or 1) * value)
         else:
             out.append(part)
     return tuple(out)
