@@ -27,8 +27,6 @@ REFUSED = {
     "MultinomialLogisticLoss/basic": "one_hot", "Pad/reflect": "mode 'reflect'", "Pad/replicate": "mode 'edge'",
     "Resize/scale2": "no interpolation", "SigmoidCrossEntropyLoss/valid": "not_equal", "SoftmaxWithLoss/basic": "one_hot",
     "SoftmaxWithLoss/normalize_false": "one_hot", "_Net/train_val_net": "one_hot",
-    **{f"LSTM/{n}": "scan" for n in ("basic", "expose_hidden", "stacked", "x4d")},
-    **{f"RNN/{n}": "scan" for n in ("basic", "expose_hidden", "static", "x4d")},
 }  # fmt: skip
 #: HardSwish divides by 6; Caffe can only multiply by 1/6 (a fork's own type is in neither flavor).
 ROUNDED = {"HardSwish/default": 1e-6}
@@ -71,7 +69,8 @@ SAME = [
     "AbsVal/basic", "BNLL/basic", "BatchNorm/conv_bn_scale_relu_inplace", "BatchNorm/fc2d", "BatchNorm/batch_stats",
     "Bias/channel", "Bias/axis0_num2", "Concat/axis_neg", "Convolution/basic", "Convolution/conv3d", "Deconvolution/group",
     "DetectionOutput/corner", "ELU/alpha", "Eltwise/sub", "Eltwise/sum", "Eltwise/max", "Embed/basic", "InnerProduct/basic",
-    "LRN/across_k", "MVN/eps", "Normalize/ssd", "Normalize/across_spatial", "PReLU/channels", "Permute/nhwc",
+    "LRN/across_k", "MVN/eps", "LSTM/basic", "LSTM/expose_hidden", "LSTM/stacked", "LSTM/x4d", "RNN/basic",
+    "RNN/expose_hidden", "RNN/static", "RNN/x4d", "Normalize/ssd", "Normalize/across_spatial", "PReLU/channels", "Permute/nhwc",
     "Pooling/max_pad_clip", "Pooling/ave_pad_ceil", "Pooling/global_ave", "PriorBox/ssd", "ReLU/negative_slope",
     "Reshape/zero_minus1", "Scale/axis0_num2", "Scale/channel_bias", "Sigmoid/basic", "Softmax/axis2", "TanH/basic",
     "Tile/axis1", "_Net/slash_names",

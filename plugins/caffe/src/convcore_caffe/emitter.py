@@ -64,6 +64,7 @@ class Emitter:
         self.layers: list[PlanLayer] = []
         self.bound: dict[Value, Top] = {}
         self.slices: dict[tuple[Top, int, tuple[int, ...]], tuple[int, PlanLayer]] = {}
+        self.ahead: set[Value] = set()
         self._log: list[Value] = []
 
     # ---- EmitContext
@@ -121,6 +122,8 @@ class Emitter:
         The tops hold ``outputs``; ``shapes`` says what those are that hold none (or one of open shape). Layers are named after
         the source layer of their output, else after ``name``.
         """
+        if outputs and all(v in self.ahead for v in outputs):
+            return [self.bound[v] for v in outputs if v is not None]
         check_type(type, self.flavor)
         tops: list[Top] = []
         source = name
@@ -145,7 +148,16 @@ class Emitter:
 
     def alias(self, v: Value, top: Top) -> None:
         """Let a value be a blob that another layer writes."""
-        self._bind(v, top)
+        if v not in self.ahead:
+            self._bind(v, top)
+
+    def given(self, *values: Value) -> None:
+        """Values that a layer of an earlier node gives already: their own nodes add nothing. Those without a blob get one that
+        nothing reads."""
+        for v in values:
+            if v not in self.bound:
+                self._bind(v, Top(static(v), v))
+        self.ahead.update(values)
 
     def _bind(self, v: Value, top: Top) -> None:
         self.bound[v] = top

@@ -106,7 +106,7 @@ def _cut(node: Node, i: int, full: int, out: int) -> int:
     pads = a["pads"]
     if not isinstance(pads, str):
         return int(pads[i][0])
-    total = max(0, full + a["output_padding"][i] - out)
+    total = max(0, full + int(a["output_padding"][i]) - out)
     return total // 2 if pads == "same_upper" else total - total // 2
 
 

@@ -93,7 +93,7 @@ class _Sequence:
         return results[-1], [g.b.unsqueeze(v, axes=(0,)) for v in results[: len(states)]]
 
 
-def _lstm_step(b: Builder, states: Sequence[Value], x: Value, cont: Value, w: Value) -> Sequence[Value]:
+def lstm_step(b: Builder, states: Sequence[Value], x: Value, cont: Value, w: Value) -> Sequence[Value]:
     """c = cont f c + i g, h = o tanh(c); the gates see cont h. Order i, f, o, g (lstm_unit_layer.cpp)."""
     h, c = states
     gates = b.add(x, b.linear(b.mul(h, cont), w))
@@ -108,7 +108,7 @@ def _unit(b: Builder, c: Value, gates: Value, cont: Value) -> tuple[Any, Any]:
     return b.mul(b.sigmoid(o), b.tanh(c)), c
 
 
-def _rnn_step(b: Builder, states: Sequence[Value], x: Value, cont: Value, w: Value) -> Sequence[Value]:
+def rnn_step(b: Builder, states: Sequence[Value], x: Value, cont: Value, w: Value) -> Sequence[Value]:
     return [b.tanh(b.add(x, b.linear(b.mul(states[0], cont), w)))]
 
 
@@ -116,7 +116,7 @@ def _rnn_step(b: Builder, states: Sequence[Value], x: Value, cont: Value, w: Val
 def lstm(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """Where cont is 0 a sequence begins: the states before it do not count. Tops h[, h_T, c_T]."""
     s = _Sequence(g, node, 4, 2, 0)
-    y, finals = s.scan(_lstm_step)
+    y, finals = s.scan(lstm_step)
     return [y, *finals] if s.exposed else [y]
 
 
@@ -124,7 +124,7 @@ def lstm(g: CaffeContext, node: CaffeNode) -> list[Value]:
 def rnn(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """h = tanh(W_hh cont h + W_xh x + b_h); the top is o = tanh(W_ho h + b_o)[, h_T]."""
     s = _Sequence(g, node, 1, 1, 2)
-    y, finals = s.scan(_rnn_step)
+    y, finals = s.scan(rnn_step)
     at = 3 + int(s.static)
     w = s.blob(at, "weight_ho", (s.hidden, s.hidden))
     o = g.b.tanh(g.b.linear(y, w, s.blob(at + 1, "bias_o", (s.hidden,))))
