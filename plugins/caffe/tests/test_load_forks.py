@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from .support import worst
 from .test_load_net import given, layer, net, rand
 
 torch = pytest.importorskip("torch")
@@ -176,5 +177,4 @@ def test_pooling_by_the_layer_s_own_loops(kind: str, kernel: int, stride: int, p
                     want[:, :, i, j] = part.sum((2, 3)) / np.float32((c - a) * (d - b))
     params = f"pooling_param {{ pool: {kind} kernel_size: {kernel} stride: {stride} pad: {pad} }}"
     got = net(tmp_path, given("d", *x.shape), layer("p", "Pooling", "d", "p", params))(x)
-    assert got.shape == want.shape
-    assert np.allclose(got, want, rtol=1e-6, equal_nan=True)
+    assert worst(got, want) <= 1e-6
