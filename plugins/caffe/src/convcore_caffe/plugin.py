@@ -95,14 +95,16 @@ def convcore_options(framework: str) -> Sequence[Option]:
         Option("labels", "caffe", "load", str, None, "text file with one class name per line, kept as metadata"),
         Option(
             "caffe_flavor", "caffe", "emit", str, "bvlc",
-            "which layer types may be written: bvlc (BVLC's master of 2018 and later) or ssd (weiliu89's branch: Permute, Normalize, ...)",
+            "which layer types may be written: bvlc (BVLC's master of 2018 and later) or ssd (weiliu89's branch: "
+            "Permute, Normalize, ...)",
             choices=("bvlc", "ssd"),
         ),
         Option("batch", "caffe", "emit", int, 1, "batch size of the Input layers where the source leaves it open"),
         Option("caffe_model", "caffe", "emit", str, None, "file name of the weights (default: that of the prototxt, with .caffemodel)"),
         Option(
             "pool_rounding", "caffe", "emit", str, "crop",
-            "how pooling that rounds down is written: crop (every Caffe), round_mode (BVLC of 2018 and later) or ceil_mode (forks)",
+            "how pooling that rounds down is written: crop (every Caffe), round_mode (BVLC of 2018 and later) or "
+            "ceil_mode (forks)",
             choices=("crop", "round_mode", "ceil_mode"),
         ),
     ]  # fmt: skip
