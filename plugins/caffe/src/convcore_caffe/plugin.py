@@ -100,7 +100,9 @@ def convcore_options(framework: str) -> Sequence[Option]:
             choices=("bvlc", "ssd"),
         ),
         Option("batch", "caffe", "emit", int, 1, "batch size of the Input layers where the source leaves it open"),
-        Option("caffe_model", "caffe", "emit", str, None, "file name of the weights (default: that of the prototxt, with .caffemodel)"),
+        Option(
+            "caffe_model", "caffe", "emit", str, None, "file name of the weights (default: that of the prototxt, with .caffemodel)"
+        ),
         Option(
             "pool_rounding", "caffe", "emit", str, "crop",
             "how pooling that rounds down is written: crop (every Caffe), round_mode (BVLC of 2018 and later) or "
