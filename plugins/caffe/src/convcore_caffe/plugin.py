@@ -101,7 +101,8 @@ def convcore_options(framework: str) -> Sequence[Option]:
         ),
         Option("batch", "caffe", "emit", int, 1, "batch size of the Input layers where the source leaves it open"),
         Option(
-            "caffe_model", "caffe", "emit", str, None, "file name of the weights (default: that of the prototxt, with .caffemodel)"
+            "caffe_model", "caffe", "emit", str, None,
+            "file name of the weights (default: that of the prototxt, with .caffemodel)",
         ),
         Option(
             "pool_rounding", "caffe", "emit", str, "crop",
