@@ -151,3 +151,10 @@ def test_the_source_is_never_written_over(tmp_path: Path) -> None:
 def test_without_a_file_there_is_the_net(tmp_path: Path) -> None:
     net = convcore.convert(_small(tmp_path), "caffe", check=False).model
     assert [layer.type for layer in net] == ["Input", "InnerProduct"]
+
+
+def test_a_batch_of_any_name_is_fixed(tmp_path: Path) -> None:
+    graph, b = _graph()
+    x = b.input("serving:0", "float32", (Dim("serving:0_dim0"), 4))
+    result = _convert(graph, b.reshape(x, shape=(Dim("serving:0_dim0"), 2, 2)), out=tmp_path / "n.prototxt", batch=3)
+    assert result.report.ok and read_net(*result.paths).inputs[0].shape == (3, 4)

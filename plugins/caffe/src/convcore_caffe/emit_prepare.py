@@ -26,7 +26,7 @@ def fix_sizes(graph: Graph, batch: int) -> dict[str, int]:
     for v in graph.inputs:
         first = v.shape[0] if v.shape else None
         if isinstance(first, Dim) and first.is_name:
-            env[str(first)] = batch
+            env.update(dict.fromkeys(first.names, batch))
         elif v.shape and first is None:
             env[f"{v.name}.0"] = batch
     for v in graph.inputs:
@@ -42,7 +42,7 @@ def fix_sizes(graph: Graph, batch: int) -> dict[str, int]:
         v.shape = tuple(batch if d is None else d for d in v.shape or ())
     if problems:
         raise UnsupportedError(problems)
-    symbols = {str(d) for v in graph.inputs for d in v.shape or () if isinstance(d, Dim)}
+    symbols = {n for v in graph.inputs for d in v.shape or () if isinstance(d, Dim) for n in d.names}
     names = {k: n for k, n in env.items() if k in symbols}
     for v in graph.inputs:
         v.shape = _fixed(v.shape, names)

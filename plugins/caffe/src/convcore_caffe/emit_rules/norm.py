@@ -14,9 +14,9 @@ from .arithmetic import span_param
 from .base import RULES, channels_first, constant, first, weight
 
 
-@RULES.emit("batch_norm", foreign=("BatchNorm", "Scale", "Bias"))
+@RULES.emit("batch_norm", foreign=("BatchNorm", "Scale"))
 def batch_norm(e: Emitter, node: Node) -> None:
-    """BatchNorm with the stored statistics, then Scale (or Bias) where it has parameters of its own.
+    """BatchNorm with the stored statistics, then Scale where it has parameters of its own.
 
     BatchNorm is along axis 1; along another one it is the Scale that its numbers make.
     """
@@ -48,11 +48,10 @@ def batch_norm(e: Emitter, node: Node) -> None:
     )  # fmt: skip
     if plain:
         return
-    if scale is None and bias is not None:
-        e.add("Bias", [y], {}, outputs=node.outputs, name=label(node), blobs=[bias])
-    elif scale is not None:
-        blobs = [scale] if bias is None else [scale, bias]
-        e.add("Scale", [y], {} if bias is None else {"bias_term": True}, outputs=node.outputs, name=label(node), blobs=blobs)
+    if scale is None:  # as Caffe's users write it: every BatchNorm has its Scale
+        scale = constant(lambda: np.ones(mean.shape), mean.shape)
+    blobs = [scale] if bias is None else [scale, bias]
+    e.add("Scale", [y], {} if bias is None else {"bias_term": True}, outputs=node.outputs, name=label(node), blobs=blobs)
 
 
 @RULES.emit("lrn", foreign=("LRN",))
