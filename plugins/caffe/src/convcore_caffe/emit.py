@@ -55,6 +55,9 @@ def emit(request: EmitRequest) -> Emitted:
         raise UnsupportedError(problems)
     net = _net(e, outputs)
     notes = [f"the batch size is fixed: {', '.join(f'{k} = {n}' for k, n in sizes.items())} (option batch)"] if sizes else []
+    whole = [v.name for v in dict.fromkeys((*graph.inputs, *graph.outputs)) if v.dtype not in (None, DType.FLOAT32)]
+    if whole:
+        notes.append(f"whole numbers are float32 in Caffe, exact up to {1 << 24}: {', '.join(whole)}")
     paths: tuple[str, ...] = ()
     if request.out is not None:
         definition, weights = _paths(Path(request.out), options.get("caffe_model"))
