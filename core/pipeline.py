@@ -333,5 +333,5 @@ def check(
         source, weights = split_source(source, weights)
         graph, framework = load_graph(source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes)
     refuse_unknown_options(options, used, [framework, target])
-    problems = opaque_problems(graph)
+    problems = opaque_problems(graph) if framework != target else []  # a framework's own nodes may go back as they were
     return problems + [p for p in _missing(graph, target, emit_options, emit_overrides) if p not in problems]

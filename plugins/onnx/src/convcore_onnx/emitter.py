@@ -150,13 +150,14 @@ class Emitter:
         from onnx import NodeProto
 
         proto = NodeProto.FromString(kept["proto"])
-        hint = (
-            f"{node.attrs['why']}; choose opset={kept['opset']}, that of its source" if kept["opset"] else str(node.attrs["why"])
-        )
+        why = str(node.attrs["why"])
         if any(a.ref_attr_name or a.type in (a.GRAPH, a.GRAPHS) for a in proto.attribute):
-            raise unsupported(node, "it holds subgraphs or is part of a function: it cannot be written back alone", hint)
+            raise unsupported(node, "it holds subgraphs or is part of a function: it cannot be written back alone", why)
+        if any(t.data_location == t.EXTERNAL for a in proto.attribute for t in (a.t, *a.tensors)):
+            raise unsupported(node, "an attribute's data is in another file: it cannot be written back alone", why)
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         if not domain and not same_operator(proto.op_type, kept["opset"], self.opset):
+            hint = f"{why}; choose opset={kept['opset']}, that of its source" if kept["opset"] else why
             raise unsupported(node, f"opset {self.opset} has another {proto.op_type} than its source", hint)
         if domain:
             if self.shared.domains.get(domain, kept["opset"]) != kept["opset"] or not kept["opset"]:

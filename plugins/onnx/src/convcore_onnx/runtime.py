@@ -37,6 +37,9 @@ def open_runtime(source: Any, weights: Any = None, *, optimise: bool = True) -> 
         why = str(e).partition("NOT_IMPLEMENTED : ")[2] or str(e)
         raise UnsupportedError(Problem("", f"onnxruntime {ort.__version__}", why, code="unsupported_by_runtime")) from e
     except _errors(ort) as e:
+        if "is not a registered function/op" in str(e):
+            why = str(e).rpartition("Error: ")[2] or str(e)
+            raise UnsupportedError(Problem("", f"onnxruntime {ort.__version__}", why, code="unsupported_by_runtime")) from e
         if optimise:  # its own rewriting may be what fails
             return open_runtime(source, weights, optimise=False)
         raise BadFileError(f"onnxruntime {ort.__version__} refuses the model: {e}") from e

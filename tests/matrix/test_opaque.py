@@ -1,0 +1,154 @@
+"""ONNX nodes that convcore does not know go back into ONNX as they were, or are refused; nothing else takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import convcore
+import numpy as np
+import pytest
+from convcore.errors import UnsupportedError
+from convcore.pipeline import check
+from matrix_kit import ort_session
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("convcore_onnx")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+N = helper.make_node
+MS, MY = "com.microsoft", "my.ops"
+B = numpy_helper.from_array(np.array([0.3, -0.7, 1.1], np.float32), "b")
+
+
+def write(path: Path, nodes: Sequence[Any], inits: Sequence[Any] = (B,), opsets: dict[str, int] | None = None, outs: Sequence[str] = "y") -> Path:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3])
+    graph = helper.make_graph(nodes, "g", [x], [helper.make_tensor_value_info(o, TensorProto.FLOAT, ["batch", 3]) for o in outs], inits)
+    used = {"": 17, MS: 1} if opsets is None else opsets
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid(d, v) for d, v in used.items()], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def same_nodes(a: Any, b: Any, domain: str) -> bool:
+    mine = [[n.SerializeToString() for n in m.graph.node if n.domain == domain] for m in (a, b)]
+    return mine[0] == mine[1] != []
+
+
+NODES = {
+    "between": [N("Relu", ["x"], ["r"], "relu"), N("BiasGelu", ["r", "b"], ["z"], "bias", domain=MS), N("Tanh", ["z"], ["y"], "tanh")],
+    "attribute": [N("QuickGelu", ["x"], ["z"], "quick", domain=MS, alpha=1.3), N("Neg", ["z"], ["y"], "neg")],
+    "output": [N("Neg", ["x"], ["n"], "neg"), N("QuickGelu", ["n"], ["y"], "quick", domain=MS, alpha=0.7)],
+    "weights": [N("BiasGelu", ["x", "b"], ["z"], "bias", domain=MS), N("Mul", ["z", "b"], ["y"], "mul")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NODES)
+@pytest.mark.parametrize("opset", [None, 13, 21])
+def test_round_trip(name: str, opset: int | None, tmp_path: Path) -> None:
+    source = write(tmp_path / "a.onnx", NODES[name])
+    done = convcore.convert(source, "onnx", tmp_path / "b.onnx", **({} if opset is None else {"opset": opset}))
+    assert done.report.verified and done.report.ok and "onnxruntime" in done.report.runtimes[0], "compared where it can run"
+    before, after = onnx.load(source), onnx.load(tmp_path / "b.onnx")
+    assert same_nodes(before, after, MS)
+    assert {o.domain: o.version for o in after.opset_import} == {"": opset or 17, MS: 1}
+    x = np.random.default_rng(3).normal(size=(5, 3)).astype(np.float32)
+    want, got = (ort_session(tmp_path / f"{f}.onnx").run(None, {"x": x})[0] for f in "ab")
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    assert check(source, "onnx") == []
+
+
+def test_omitted_inputs_and_outputs_stay_omitted(tmp_path: Path) -> None:
+    node = N("Mine", ["x", "", "b", ""], ["y", "", "z"], "mine", domain=MY, k=3, s="text", f=[0.5, 1.5])
+    source = write(tmp_path / "a.onnx", [node], opsets={"": 17, MY: 5}, outs="yz")
+    report = convcore.convert(source, "onnx", tmp_path / "b.onnx").report
+    assert not report.verified and any("not compared" in n and "mine" in n for n in report.notes)
+    after = onnx.load(tmp_path / "b.onnx")
+    assert same_nodes(onnx.load(source), after, MY) and {o.domain: o.version for o in after.opset_import}[MY] == 5
+    assert [i.name for i in after.graph.initializer] == ["b"]
+
+
+def test_inside_a_branch(tmp_path: Path) -> None:
+    out = [helper.make_tensor_value_info("t", TensorProto.FLOAT, ["batch", 3])]
+    then = helper.make_graph([N("BiasGelu", ["x", "b"], ["t"], "inner", domain=MS)], "then", [], out)
+    other = helper.make_graph([N("Relu", ["x"], ["t"], "relu")], "else", [], out)
+    nodes = [
+        N("ReduceMax", ["x"], ["m"], "max", keepdims=0), N("Greater", ["m", "half"], ["c"], "greater"),
+        N("If", ["c"], ["y"], "if", then_branch=then, else_branch=other),
+    ]  # fmt: skip
+    half = numpy_helper.from_array(np.float32(0.5), "half")
+    source = write(tmp_path / "a.onnx", nodes, [B, half])
+    convcore.convert(source, "onnx", tmp_path / "b.onnx")
+    for x in (np.ones((2, 3), np.float32), -np.ones((2, 3), np.float32)):
+        want, got = (ort_session(tmp_path / f"{f}.onnx").run(None, {"x": x})[0] for f in "ab")
+        np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def external() -> Any:
+    node = N("Mine", ["x"], ["y"], "mine", domain=MY)
+    a = node.attribute.add()
+    a.name, a.type = "value", onnx.AttributeProto.TENSOR
+    a.t.CopyFrom(TensorProto(name="w", dims=[3], data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL))
+    for k, v in (("location", "w.bin"), ("offset", "0"), ("length", "12")):
+        entry = a.t.external_data.add()
+        entry.key, entry.value = k, v
+    return node
+
+
+BODY = helper.make_graph([N("Relu", ["x"], ["t"])], "body", [], [helper.make_tensor_value_info("t", TensorProto.FLOAT, ["batch", 3])])
+REFUSED = {
+    "subgraph": (N("Mine", ["x"], ["y"], "mine", domain=MY, body=BODY), {"": 17, MY: 2}, "subgraphs"),
+    "no opset": (N("Mine", ["x"], ["y"], "mine", domain=MY), {"": 17}, "version of the operator set"),
+    "external data": (external(), {"": 17, MY: 2}, "another file"),
+    "standard domain": (N("Mystery", ["x"], ["y"], "mine"), {"": 17}, "Mystery"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str, tmp_path: Path) -> None:
+    node, opsets, why = REFUSED[name]
+    (tmp_path / "w.bin").write_bytes(bytes(12))
+    source = write(tmp_path / "a.onnx", [node], opsets=opsets)
+    with pytest.raises(UnsupportedError, match=why) as e:
+        convcore.convert(source, "onnx", tmp_path / "b.onnx", opset=18, check=False)
+    assert [p.layer for p in e.value.problems] == ["mine"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.onnx", "w.bin"]
+
+
+def test_another_version_of_a_standard_operator(tmp_path: Path) -> None:
+    x, y = helper.make_tensor_value_info("x", 1, ["batch", 3, 3]), helper.make_tensor_value_info("y", 1, ["batch"])
+    graph = helper.make_graph([N("Det", ["x"], ["y"], "det")], "g", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    if not convcore.load(model).problems:
+        pytest.skip("Det has a rule by now")
+    for opset in (17, 18, 21):
+        assert convcore.convert(model, "onnx", opset=opset).report.ok
+    with pytest.raises(UnsupportedError, match="opset=17"):
+        convcore.convert(model, "onnx", opset=22)
+
+
+def test_other_formats_name_the_node(tmp_path: Path) -> None:
+    caffe = convcore.formats().get("caffe", {})
+    if not caffe.get("emit"):
+        pytest.skip("nothing else is written yet")
+    source = write(tmp_path / "a.onnx", NODES["between"])
+    problems = check(source, "caffe", input_shapes={"x": (2, 3)})
+    assert problems[0].layer == "bias" and problems[0].type == f"{MS}.BiasGelu"
+    with pytest.raises(UnsupportedError, match="BiasGelu"):
+        convcore.convert(source, "caffe", tmp_path / "m.prototxt")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.onnx"]
+
+
+def test_it_can_be_looked_at_and_run_up_to_there(tmp_path: Path) -> None:
+    model = convcore.load(write(tmp_path / "a.onnx", NODES["between"]))
+    assert [x.type for x in model.layers] == ["Relu", f"{MS}.BiasGelu", "Tanh"] and "BiasGelu" in model.summary()
+    x = np.array([[-1, 0, 2]], np.float32)
+    np.testing.assert_array_equal(model["relu"](x), np.maximum(x, 0))
+    with pytest.raises(UnsupportedError, match="BiasGelu"):
+        model(x)
+    model.save(tmp_path / "m.ccir")
+    assert convcore.load(tmp_path / "m.ccir").problems == model.problems
+    again = convcore.convert(tmp_path / "m.ccir", "onnx", tmp_path / "b.onnx", check=False)
+    assert same_nodes(onnx.load(tmp_path / "a.onnx"), again.model, MS)
