@@ -596,10 +596,10 @@ ATTACKS = {
 def test_attack_ends_in_one_clear_error_quickly(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(ATTACKS[name])
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ConvcoreError, match=name) as e:
         read_net(path) if name.endswith(".prototxt") else read_weights(path)
-    assert time.monotonic() - started < 8
+    assert time.process_time() - started < 8
     assert len(str(e.value)) < 20_000
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
