@@ -72,6 +72,8 @@ def _power(plan: _Plan, layer: PlanLayer) -> bool:
         merged = (a1, b1, p2)
     elif a1 == 1 and b1 == 0:
         merged = (a2, b2, p2)
+    elif a2 == -1 and b2 == 0 and p2 == 1:
+        merged = (-a1, -b1, 1)
     else:
         return False
     plan.absorb(layer, before)

@@ -82,8 +82,8 @@ def clip(e: Emitter, node: Node) -> None:
     elif e.flavor == "bvlc":
         limits = {"min": -INFINITY if low is None else low, "max": INFINITY if high is None else high}
         e.add("Clip", [x], limits, outputs=node.outputs, name=label(node))
-    elif low == 0 and high is not None:
-        e.add("ReLU6", [x], {} if high == 6 else {"threshold": high}, outputs=node.outputs, name=label(node))
+    elif low == 0 and high == 6:  # other thresholds are a field of few forks
+        e.add("ReLU6", [x], {}, outputs=node.outputs, name=label(node))
     else:
         if low is not None:
             x = _at_least(e, node, x, low, node.outputs if high is None else ())
