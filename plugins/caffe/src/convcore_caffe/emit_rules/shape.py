@@ -42,7 +42,7 @@ def transpose(e: Emitter, node: Node) -> None:
     hint = "--io-layout target takes inputs and outputs in Caffe's order (N, C, H, W and T, N, ...); " if edge else ""
     raise unsupported(
         node, f"BVLC's Caffe has no layer that moves axes, and {v.name!r} {list(x.shape)} is transposed by {perm}",
-        f"{hint}--caffe-flavor ssd has Permute", "transpose",
+        f"{hint}--caffe-flavor ssd has Permute", "unsupported_op",
     )  # fmt: skip
 
 
