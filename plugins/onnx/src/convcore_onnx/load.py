@@ -128,7 +128,8 @@ class Loader:
         given = dict(self.request.input_shapes)
         default = [v.name for v in proto.input if scope.known(v.name)]
         if default and self.model.ir_version >= 4:
-            self.notes.append(f"inputs with a default value are kept as constants: {', '.join(default)}")
+            more = f" and {len(default) - 3} more" if len(default) > 3 else ""
+            self.notes.append(f"inputs with a default value are kept as constants: {', '.join(default[:3])}{more}")
         for info in proto.input:
             if scope.known(info.name):
                 if info.name not in default or given.get(info.name) is not None:
