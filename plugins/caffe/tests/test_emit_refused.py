@@ -150,7 +150,9 @@ def test_the_source_is_never_written_over(tmp_path: Path) -> None:
 
 
 def test_without_a_file_there_is_the_net(tmp_path: Path) -> None:
-    net = convcore.convert(_small(tmp_path), "caffe", check=False).model
+    result = convcore.convert(_small(tmp_path), "caffe")
+    assert result.report.ok and result.report.differences and result.paths == ()
+    net = result.model
     assert [layer.type for layer in net] == ["Input", "InnerProduct"]
 
 

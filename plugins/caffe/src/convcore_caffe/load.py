@@ -9,20 +9,22 @@ from convcore.errors import BadFileError, UsageError
 from convcore.hookspecs import LoadRequest
 from convcore.ir.graph import Graph
 
-from .files import read_net, sniff
+from .files import Net, read_net, sniff
 from .load_net import NetLoader
 
 __all__ = ["load"]
 
 
 def load(request: LoadRequest) -> Graph:
-    """The graph of a net: a prototxt with weights (caffemodel or HDF5), or a caffemodel with its own definition.
+    """The graph of a net: a prototxt with weights (caffemodel or HDF5), a caffemodel with its own definition, or a :class:`Net`.
 
     Layers convcore does not know become opaque nodes. Raises BadFileError for what Caffe refuses, naming every layer, and where
     weights are missing (unless ``init_weights``); UsageError for shapes the prototxt leaves open and ``input_shapes`` does not
     give.
     """
     source, weights = request.source, request.weights
+    if isinstance(source, Net):
+        return NetLoader(source, request).run()
     if not isinstance(source, (str, Path)):
         raise UsageError(f"a Caffe net is read from files, not from a {type(source).__name__}")
     options: dict[str, Any] = dict(request.options)
