@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import convcore
 import numpy as np
 import pytest
+from convcore.errors import UnsupportedError
 
 keras = pytest.importorskip("keras")
 pytest.importorskip("onnxruntime")
@@ -218,6 +220,31 @@ def test_network(name: str, form: str, tmp_path: Path) -> None:
     randomise(model)
     made = check(model, [arrays(model, 2, 8), arrays(model, 13, 12)], tmp_path, form)
     assert transposes(made["target"]) <= left
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 2), (2, 3), (3, 2), (2, 2), (5, 3), ((1, 2), (2, 3)), (3, 5), ((1, 3), 2)])
+@pytest.mark.parametrize("kind", ["conv", "depthwise", "max", "average"])
+def test_same_padding_of_unknown_sizes(kind: str, kernel: Any, stride: Any, tmp_path: Path) -> None:
+    """ONNX's auto_pad crops where a stride exceeds the window: then padding is spelled out, or refused for want of sizes."""
+    x = keras.Input((None, None, 3), name="x")
+    options = {"strides": stride, "padding": "same"}
+    y = {
+        "conv": lambda: L.Conv2D(2, kernel, **options), "depthwise": lambda: L.DepthwiseConv2D(kernel, **options),
+        "max": lambda: L.MaxPooling2D(kernel, **options), "average": lambda: L.AveragePooling2D(kernel, **options),
+    }[kind]()(x)  # fmt: skip
+    model = keras.Model(x, y)
+    randomise(model)
+    if (kernel, stride) in ((3, 5), ((1, 3), 2)):
+        model.save(tmp_path / "m.keras")
+        with pytest.raises(UnsupportedError, match="known sizes"):
+            convcore.convert(tmp_path / "m.keras", "onnx", tmp_path / "m.onnx")
+        convcore.convert(tmp_path / "m.keras", "onnx", tmp_path / "m.onnx", input_shapes={"x": ("batch", 12, 13, 3)})
+        return
+    # Keras on torch counts what it pads unevenly as elements of an average; sizes that pad evenly are the same everywhere
+    sizes = (9, 15, 27) if kind == "average" else (8, 9, 10, 11, 12)
+    if kind == "average" and kernel in (2, (1, 2), 5):
+        sizes = (6, 12, 18) if kernel != 5 else (9, 15)
+    check(model, [arrays(model, 2, n) for n in sizes], tmp_path)
 
 
 def test_fixed_batch(tmp_path: Path) -> None:

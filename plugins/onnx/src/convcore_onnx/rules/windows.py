@@ -74,22 +74,35 @@ def spelled_out(node: Node) -> None:
 def emit_pads(
     node: Node, x: Value, kernel: Sequence[DimLike], *, sizes: Sequence[DimLike | None] | None = None
 ) -> dict[str, Any]:
-    """The padding attributes: explicit where they do not depend on unknown sizes, else ``auto_pad``."""
+    """The padding attributes: explicit where they do not depend on unknown sizes, else ``auto_pad``.
+
+    ``auto_pad`` is ``(ceil(n / stride) - 1) * stride + reach - n``, which is below 0 for some n where the stride exceeds the reach
+    of a window; others pad nothing then, onnxruntime fails.
+    """
     pads = node.attrs["pads"]
     if not isinstance(pads, str):
         flat = [b for b, _ in pads] + [e for _, e in pads]
         return {"pads": int_list(flat, "pads")}
     space = known_shape(x)[2:] if sizes is None else sizes
-    full = []
+    full: list[tuple[DimLike, DimLike]] = []
+    unknown = negative = False
     for n, k, s, dil in zip(space, kernel, node.attrs["strides"], node.attrs["dilations"]):
-        if s == 1 and not isinstance(n, int):
-            n = 0 if n is None else n
-            total = dil * (k - 1)  # what is missing does not depend on n
-            full.append((total // 2, total - total // 2) if pads == "same_upper" else (total - total // 2, total // 2))
-        elif not isinstance(n, int):
-            if dil > 1 and node.op != "conv":  # auto_pad of pooling leaves the dilation out (onnxruntime 1.31, onnx.reference)
-                raise NotExpressible(f"{pads} padding of a dilated pooling needs known sizes")
-            return {"auto_pad": pads.upper()}
-        else:
+        reach = dil * (k - 1) + 1
+        total = reach - 1  # what is missing does not depend on n where the stride is 1, or the window sees one element
+        if isinstance(n, int):
             full.append(window_pads(n, k, s, dil, pads))
+            negative = negative or -(-n // s) * s - s + reach < n
+        elif s == 1 or reach == 1:
+            full.append((total // 2, total - total // 2) if pads == "same_upper" else (total - total // 2, total // 2))
+            negative = negative or s > reach
+        elif s > reach == 2 and pads == "same_upper":
+            full.append((0, 1))  # needed by every s-th n; for the others no window reaches it
+            negative = True
+        else:
+            unknown = True
+            negative = negative or s > reach
+    if unknown and negative:
+        raise NotExpressible(f"pads={pads} with strides {list(node.attrs['strides'])} over windows of {list(kernel)} needs known sizes")
+    if unknown:
+        return {"auto_pad": pads.upper()}
     return {"pads": int_list([b for b, _ in full] + [e for _, e in full], "pads")}
