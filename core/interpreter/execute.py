@@ -78,7 +78,9 @@ def _afford(node: Node, env: Mapping[str, int]) -> None:
             size *= d if isinstance(d, int) else 1
         if size > _memory():
             shape = [str(d) for d in v.shape]
-            raise InputError(f"layer {node.origin}: its result [{', '.join(shape)}] needs {size >> 30} GiB, more than this machine has")
+            raise InputError(
+                f"layer {node.origin}: its result [{', '.join(shape)}] needs {size >> 30} GiB, more than this machine has"
+            )
 
 
 class RegionRunner:

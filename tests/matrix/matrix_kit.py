@@ -10,9 +10,21 @@ import numpy as np
 import pytest
 
 __all__ = [
-    "ERAS", "LIMIT", "ZOO", "as_list", "convert", "era_models", "error_of_range", "float_graph", "orders", "ort_session", "permuted", "recorded",
-    "run_ort", "transposes",
-]  # fmt: skip
+    "ERAS",
+    "LIMIT",
+    "ZOO",
+    "as_list",
+    "convert",
+    "era_models",
+    "error_of_range",
+    "float_graph",
+    "orders",
+    "ort_session",
+    "permuted",
+    "recorded",
+    "run_ort",
+    "transposes",
+]
 
 DATA = Path(__file__).parents[1] / "data"
 ERAS, ZOO = DATA / "keras_eras", DATA / "zoo"
@@ -74,7 +86,7 @@ def permuted(arrays: Sequence[np.ndarray], layout: Sequence[tuple[int, ...] | No
 
 
 def orders(report: Any) -> tuple[list[tuple[int, ...] | None], list[tuple[int, ...] | None]]:
-    """What the report says of the order of inputs and outputs: axis i is axis perm[i] of the source's, None where nothing moved."""
+    """What the report says of inputs and outputs: axis i is axis perm[i] of the source's; None where nothing moved."""
     (section,) = [s.data for s in report.sections if s.title == "layout"]
 
     def of(kind: str) -> list[tuple[int, ...] | None]:

@@ -19,7 +19,7 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("convcore_onnx")
 
-from matrix_kit import LIMIT, convert, error_of_range, orders, ort_session, permuted, run_ort, transposes  # noqa: E402
+from matrix_kit import LIMIT, convert, error_of_range, orders, ort_session, permuted, run_ort, transposes
 
 A, L = keras.applications, keras.layers
 MODELS: dict[str, tuple[Callable[..., Any], int, dict[str, Any]]] = {
@@ -87,7 +87,11 @@ def test_application(name: str, tmp_path: Path) -> None:
     if foreign:
         with pytest.raises(UnsupportedError) as e:
             convcore.convert(tmp_path / "m.keras", "onnx", tmp_path / "m.onnx")
-        assert {p.layer for p in e.value.problems} == foreign and len(e.value.problems) == len(foreign) and not (tmp_path / "m.onnx").exists()
+        assert (
+            {p.layer for p in e.value.problems} == foreign
+            and len(e.value.problems) == len(foreign)
+            and not (tmp_path / "m.onnx").exists()
+        )
         return
     x = images(model, 2)
     want = [model(x, training=False).detach().numpy()]

@@ -15,9 +15,9 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("convcore_onnx")
 
-from keras_helpers import randomise  # noqa: E402
-from matrix_kit import transposes  # noqa: E402
-from test_keras_to_onnx import check  # noqa: E402
+from keras_helpers import randomise
+from matrix_kit import transposes
+from test_keras_to_onnx import check
 
 L = keras.layers
 FIRST = "channels_first"
@@ -229,9 +229,11 @@ def test_same_padding_of_unknown_sizes(kind: str, kernel: Any, stride: Any, tmp_
     x = keras.Input((None, None, 3), name="x")
     options = {"strides": stride, "padding": "same"}
     y = {
-        "conv": lambda: L.Conv2D(2, kernel, **options), "depthwise": lambda: L.DepthwiseConv2D(kernel, **options),
-        "max": lambda: L.MaxPooling2D(kernel, **options), "average": lambda: L.AveragePooling2D(kernel, **options),
-    }[kind]()(x)  # fmt: skip
+        "conv": lambda: L.Conv2D(2, kernel, **options),
+        "depthwise": lambda: L.DepthwiseConv2D(kernel, **options),
+        "max": lambda: L.MaxPooling2D(kernel, **options),
+        "average": lambda: L.AveragePooling2D(kernel, **options),
+    }[kind]()(x)
     model = keras.Model(x, y)
     randomise(model)
     if (kernel, stride) in ((3, 5), ((1, 3), 2)):
@@ -258,8 +260,14 @@ def test_fixed_batch(tmp_path: Path) -> None:
 def test_sequential_with_names_like_ours(tmp_path: Path) -> None:
     """Layer names that look like the names convcore makes up for what it puts in."""
     model = keras.Sequential(
-        [keras.Input((11, 7, 3), name="x"), L.Conv2D(5, 3, name="const"), L.ReLU(name="x_to_channels_first"), L.Conv2D(2, 3, name="batch"),
-         L.Flatten(name="const_1"), L.Dense(3, name="shape")]
-    )  # fmt: skip
+        [
+            keras.Input((11, 7, 3), name="x"),
+            L.Conv2D(5, 3, name="const"),
+            L.ReLU(name="x_to_channels_first"),
+            L.Conv2D(2, 3, name="batch"),
+            L.Flatten(name="const_1"),
+            L.Dense(3, name="shape"),
+        ]
+    )
     randomise(model)
     check(model, [arrays(model, 2, 0), arrays(model, 3, 0)], tmp_path)

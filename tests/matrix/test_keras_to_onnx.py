@@ -20,10 +20,10 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("convcore_onnx")
 
-from keras_helpers import randomise, saved_forms  # noqa: E402
-from matrix_kit import LIMIT, as_list, convert, error_of_range, orders, ort_session, permuted, run_ort  # noqa: E402
-from test_load_layers import CASES  # noqa: E402
-from test_rnn_onnx import MODELS as RECURRENT  # noqa: E402
+from keras_helpers import randomise, saved_forms
+from matrix_kit import LIMIT, as_list, convert, error_of_range, orders, ort_session, permuted, run_ort
+from test_load_layers import CASES
+from test_rnn_onnx import MODELS as RECURRENT
 
 L = keras.layers
 pytestmark = pytest.mark.filterwarnings("ignore:The structure of:UserWarning")

@@ -16,16 +16,20 @@ from matrix_kit import ort_session
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("convcore_onnx")
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper
 
 N = helper.make_node
 MS, MY = "com.microsoft", "my.ops"
 B = numpy_helper.from_array(np.array([0.3, -0.7, 1.1], np.float32), "b")
 
 
-def write(path: Path, nodes: Sequence[Any], inits: Sequence[Any] = (B,), opsets: dict[str, int] | None = None, outs: Sequence[str] = "y") -> Path:
+def write(
+    path: Path, nodes: Sequence[Any], inits: Sequence[Any] = (B,), opsets: dict[str, int] | None = None, outs: Sequence[str] = "y"
+) -> Path:
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3])
-    graph = helper.make_graph(nodes, "g", [x], [helper.make_tensor_value_info(o, TensorProto.FLOAT, ["batch", 3]) for o in outs], inits)
+    graph = helper.make_graph(
+        nodes, "g", [x], [helper.make_tensor_value_info(o, TensorProto.FLOAT, ["batch", 3]) for o in outs], inits
+    )
     used = {"": 17, MS: 1} if opsets is None else opsets
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid(d, v) for d, v in used.items()], ir_version=8)
     path.write_bytes(model.SerializeToString())
@@ -38,11 +42,15 @@ def same_nodes(a: Any, b: Any, domain: str) -> bool:
 
 
 NODES = {
-    "between": [N("Relu", ["x"], ["r"], "relu"), N("BiasGelu", ["r", "b"], ["z"], "bias", domain=MS), N("Tanh", ["z"], ["y"], "tanh")],
+    "between": [
+        N("Relu", ["x"], ["r"], "relu"),
+        N("BiasGelu", ["r", "b"], ["z"], "bias", domain=MS),
+        N("Tanh", ["z"], ["y"], "tanh"),
+    ],
     "attribute": [N("QuickGelu", ["x"], ["z"], "quick", domain=MS, alpha=1.3), N("Neg", ["z"], ["y"], "neg")],
     "output": [N("Neg", ["x"], ["n"], "neg"), N("QuickGelu", ["n"], ["y"], "quick", domain=MS, alpha=0.7)],
     "weights": [N("BiasGelu", ["x", "b"], ["z"], "bias", domain=MS), N("Mul", ["z", "b"], ["y"], "mul")],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", NODES)
@@ -75,9 +83,10 @@ def test_inside_a_branch(tmp_path: Path) -> None:
     then = helper.make_graph([N("BiasGelu", ["x", "b"], ["t"], "inner", domain=MS)], "then", [], out)
     other = helper.make_graph([N("Relu", ["x"], ["t"], "relu")], "else", [], out)
     nodes = [
-        N("ReduceMax", ["x"], ["m"], "max", keepdims=0), N("Greater", ["m", "half"], ["c"], "greater"),
+        N("ReduceMax", ["x"], ["m"], "max", keepdims=0),
+        N("Greater", ["m", "half"], ["c"], "greater"),
         N("If", ["c"], ["y"], "if", then_branch=then, else_branch=other),
-    ]  # fmt: skip
+    ]
     half = numpy_helper.from_array(np.float32(0.5), "half")
     source = write(tmp_path / "a.onnx", nodes, [B, half])
     convcore.convert(source, "onnx", tmp_path / "b.onnx")
@@ -97,13 +106,15 @@ def external() -> Any:
     return node
 
 
-BODY = helper.make_graph([N("Relu", ["x"], ["t"])], "body", [], [helper.make_tensor_value_info("t", TensorProto.FLOAT, ["batch", 3])])
+BODY = helper.make_graph(
+    [N("Relu", ["x"], ["t"])], "body", [], [helper.make_tensor_value_info("t", TensorProto.FLOAT, ["batch", 3])]
+)
 REFUSED = {
     "subgraph": (N("Mine", ["x"], ["y"], "mine", domain=MY, body=BODY), {"": 17, MY: 2}, "subgraphs"),
     "no opset": (N("Mine", ["x"], ["y"], "mine", domain=MY), {"": 17}, "version of the operator set"),
     "external data": (external(), {"": 17, MY: 2}, "another file"),
     "standard domain": (N("Mystery", ["x"], ["y"], "mine"), {"": 17}, "Mystery"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -11,8 +11,19 @@ import numpy as np
 import pytest
 from convcore.errors import BadFileError, UnsupportedError
 from matrix_kit import (
-    ERAS, LIMIT, ZOO, as_list, convert, era_models, error_of_range, float_graph, ort_session, recorded, run_ort, transposes,
-)  # fmt: skip
+    ERAS,
+    LIMIT,
+    ZOO,
+    as_list,
+    convert,
+    era_models,
+    error_of_range,
+    float_graph,
+    ort_session,
+    recorded,
+    run_ort,
+    transposes,
+)
 
 pytest.importorskip("convcore_keras")
 pytest.importorskip("convcore_onnx")
@@ -23,14 +34,30 @@ HALF_LIMIT = 5e-3
 """For models that compute in float16: TensorFlow accumulates products in half precision, others in single."""
 
 UNFINISHED = {
-    "k231/cudnn", "k231/noinput_seq", "tf115/cudnn", "tf115/noinput_seq", "tf115/tfops", "tf23/textvec", "tf24/textvec", "tf28/textvec",
-    "tf213/textvec.h5", "tf215/textvec.h5", "tf215/lambda.h5",
-}  # fmt: skip
+    "k231/cudnn",
+    "k231/noinput_seq",
+    "tf115/cudnn",
+    "tf115/noinput_seq",
+    "tf115/tfops",
+    "tf23/textvec",
+    "tf24/textvec",
+    "tf28/textvec",
+    "tf213/textvec.h5",
+    "tf215/textvec.h5",
+    "tf215/lambda.h5",
+}
 """Files whose Keras stopped with an error while it wrote them."""
 NOT_YET = {
-    "Lambda", "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "MultiHeadAttention", "Attention", "AdditiveAttention",
-    "TextVectorization", "AttentionWeightedAverage",
-}  # fmt: skip
+    "Lambda",
+    "TFOpLambda",
+    "SlicingOpLambda",
+    "TensorFlowOpLayer",
+    "MultiHeadAttention",
+    "Attention",
+    "AdditiveAttention",
+    "TextVectorization",
+    "AttentionWeightedAverage",
+}
 
 
 def source_of(era: str, name: str, form: str, eras: Path = ERAS) -> Any:
@@ -73,7 +100,9 @@ def not_yet(config: Any) -> set[tuple[str, str]]:
     return found
 
 
-def check(source: Any, out: Path, given: list[np.ndarray], want: list[np.ndarray], opset: int | None = None, **options: Any) -> Any:
+def check(
+    source: Any, out: Path, given: list[np.ndarray], want: list[np.ndarray], opset: int | None = None, **options: Any
+) -> Any:
     """Interpreter, onnxruntime and the interpreter on the ONNX file, all against the recorded outputs."""
     model = convcore.load(source, **options)
     limit = LIMIT if float_graph(model.graph) else HALF_LIMIT
@@ -112,7 +141,9 @@ def test_era(era: str, name: str, form: str, tmp_path: Path) -> None:
     check(source_of(era, name, form), tmp_path / "m.onnx", given, want, **options_of(era))
 
 
-REFUSED = [m for m in era_models() if m[0] != "misc3" and m not in SUPPORTED and m[1] not in ("cudnn", "norm_axes", "noinput_seq")]
+REFUSED = [
+    m for m in era_models() if m[0] != "misc3" and m not in SUPPORTED and m[1] not in ("cudnn", "norm_axes", "noinput_seq")
+]
 
 
 @pytest.mark.parametrize(("era", "name", "form"), REFUSED, ids=["-".join(s) for s in REFUSED])
@@ -121,7 +152,7 @@ def test_refused_with_every_layer_named(era: str, name: str, form: str, tmp_path
     if f"{era}/{name}" in UNFINISHED or f"{era}/{name}.{form}" in UNFINISHED:
         if (era, name, form) in (("tf24", "textvec", "json"),):
             pytest.skip("no weights")
-        with pytest.raises(BadFileError, match="saving it did not finish|not a Keras model"):
+        with pytest.raises(BadFileError, match=r"saving it did not finish|not a Keras model"):
             convcore.convert(source, "onnx", tmp_path / "m.onnx", **options_of(era))
     else:
         expected = not_yet(config_of(source))
@@ -132,7 +163,9 @@ def test_refused_with_every_layer_named(era: str, name: str, form: str, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("era", "name", "form"), [m for m in era_models() if m[1] in ("cudnn", "norm_axes") and m not in SUPPORTED])
+@pytest.mark.parametrize(
+    ("era", "name", "form"), [m for m in era_models() if m[1] in ("cudnn", "norm_axes") and m not in SUPPORTED]
+)
 def test_without_recorded_outputs(era: str, name: str, form: str, tmp_path: Path) -> None:
     """CuDNN layers need a GPU to run, so nothing was recorded: the runtimes must agree with each other."""
     source = source_of(era, name, form)
@@ -144,11 +177,20 @@ def test_without_recorded_outputs(era: str, name: str, form: str, tmp_path: Path
 
 
 MISC = {
-    "bf.keras": None, "nest3.keras": None, "opt.keras": None, "seq.keras": None, "sharednest.keras": None, "twice.keras": None,
-    "ap.keras": ["adaptive_average_pool"], "min.keras": ["my split.1:0", "mha", "addop", "scale", "gi"],
-    "ops2.h5": ["split", "get_item", "add", "multiply", "matmul"], "ops2.keras": ["split", "get_item", "add", "multiply", "matmul"],
-    "q_float8.keras": ["d1", "d2"], "q_int4.keras": ["d1", "d2", "emb"], "q_int8.keras": ["d1", "d2", "emb"],
-}  # fmt: skip
+    "bf.keras": None,
+    "nest3.keras": None,
+    "opt.keras": None,
+    "seq.keras": None,
+    "sharednest.keras": None,
+    "twice.keras": None,
+    "ap.keras": ["adaptive_average_pool"],
+    "min.keras": ["my split.1:0", "mha", "addop", "scale", "gi"],
+    "ops2.h5": ["split", "get_item", "add", "multiply", "matmul"],
+    "ops2.keras": ["split", "get_item", "add", "multiply", "matmul"],
+    "q_float8.keras": ["d1", "d2"],
+    "q_int4.keras": ["d1", "d2", "emb"],
+    "q_int8.keras": ["d1", "d2", "emb"],
+}
 
 
 @pytest.mark.parametrize("name", MISC)
@@ -184,7 +226,9 @@ def folders(kind: str) -> list[Any]:
     ours = zoo_models(ZOO, kind)
     names = {p.name for p in ours}
     more = [p for p in zoo_models(SHARED / "zoo", kind) if p.name not in names]
-    return [pytest.param(p, id=p.name) for p in ours] + [pytest.param(p, id=f"shared-{p.name}", marks=pytest.mark.slow) for p in more]
+    return [pytest.param(p, id=p.name) for p in ours] + [
+        pytest.param(p, id=f"shared-{p.name}", marks=pytest.mark.slow) for p in more
+    ]
 
 
 @pytest.mark.parametrize("folder", folders("keras"))

@@ -1,4 +1,4 @@
-"""Keras -> IR -> ONNX -> IR equals Keras -> IR, at every opset; graphs of real models survive their text and their file exactly."""
+"""Keras -> IR -> ONNX -> IR equals Keras -> IR, at every opset; graphs of real models survive text and file exactly."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_onnx_files_are_the_same_every_time(name: str, tmp_path: Path) -> None:
 # ---- the IR's own forms
 SOURCES = {n: s for n, (s, _) in KERAS.items()} | {
     p.parent.name: p for p in sorted(ZOO.glob("onnx-*/*.onnx")) if (p.parent / "inputs.npz").exists()
-}  # fmt: skip
+}
 SOURCES |= {"lambda": ERAS / "tf213/lambda.h5", "half": ERAS / "tf215/mixed_precision.keras"}
 
 

@@ -76,8 +76,8 @@ def emit_pads(
 ) -> dict[str, Any]:
     """The padding attributes: explicit where they do not depend on unknown sizes, else ``auto_pad``.
 
-    ``auto_pad`` is ``(ceil(n / stride) - 1) * stride + reach - n``, which is below 0 for some n where the stride exceeds the reach
-    of a window; others pad nothing then, onnxruntime fails.
+    ``auto_pad`` is ``(ceil(n / stride) - 1) * stride + reach - n``, below 0 for some n where the stride exceeds the reach of a
+    window: Keras pads nothing then, onnxruntime fails.
     """
     pads = node.attrs["pads"]
     if not isinstance(pads, str):
@@ -102,7 +102,9 @@ def emit_pads(
             unknown = True
             negative = negative or s > reach
     if unknown and negative:
-        raise NotExpressible(f"pads={pads} with strides {list(node.attrs['strides'])} over windows of {list(kernel)} needs known sizes")
+        raise NotExpressible(
+            f"pads={pads} with strides {list(node.attrs['strides'])} over windows of {list(kernel)} needs known sizes"
+        )
     if unknown:
         return {"auto_pad": pads.upper()}
     return {"pads": int_list([b for b, _ in full] + [e for _, e in full], "pads")}
