@@ -92,7 +92,11 @@ def convert(args: argparse.Namespace, folder: Path) -> None:
             continue
         row("model", "CPU s", "/ convcore", "peak MB", "/ convcore")
         for name, source, ours in results:
-            cost = measure(prepare(source), max(1, args.runs // 2))
+            try:
+                cost = measure(prepare(source), max(1, args.runs // 2))
+            except SystemExit as e:
+                row(name, "failed: " + str(e).splitlines()[-1][:100])
+                continue
             row(name, f"{cost.cpu:.2f}", f"{cost.cpu / ours.cpu:.1f}", f"{cost.peak:.0f}", f"{cost.peak / ours.peak:.1f}")
 
 
@@ -118,8 +122,8 @@ def _runner(python: Path, folder: Path, name: str, code: str):
 
 
 def tf2onnx(folder: Path):
-    """tf2onnx (Keras 2 API of TensorFlow 2.15, model rebuilt from its weights as a SavedModel-free function)"""
-    python = _venv("tf2onnx", "tensorflow-cpu==2.15.1", "tf2onnx", "numpy<2", "keras==2.15.0")
+    """tf2onnx (TensorFlow 2.15; it does not read Keras 3 files, so the model is rebuilt layer by layer first)"""
+    python = _venv("tf2onnx", "tensorflow-cpu==2.15.1", "tf2onnx", "onnx==1.16.2", "numpy<2", "keras==2.15.0")
     if isinstance(python, str):
         return python
     return _runner(python, folder, "peer_tf2onnx", PEER_MODEL + (
@@ -194,7 +198,7 @@ def caffe(args: argparse.Namespace, folder: Path) -> None:
     row("vgg16", *(f"{c:.2f}" if c < 10 else f"{c:.0f}" for c in cells))
     if not args.peers:
         return
-    python = _venv("caffe2onnx", "caffe2onnx", "onnx<1.15", "numpy<2", "protobuf<3.21")
+    python = _venv("caffe2onnx", "caffe2onnx", "onnx==1.16.2", "numpy<2")
     if isinstance(python, str):
         print(f"caffe2onnx: not measured: {python}")
         return

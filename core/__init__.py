@@ -30,8 +30,9 @@ from .errors import (
 
 if TYPE_CHECKING:
     from .model import Model
-    from .pipeline import Conversion, convert, formats, load, verify
+    from .pipeline import Conversion, check, convert, formats, load
     from .report import Report
+    from .verification import verify
 
 __version__ = "0.1.0"
 
@@ -49,6 +50,7 @@ __all__ = [
     "UnsupportedError",
     "UsageError",
     "__version__",
+    "check",
     "convert",
     "formats",
     "load",
@@ -56,8 +58,8 @@ __all__ = [
 ]
 
 _LAZY = {
-    "convert": "pipeline", "load": "pipeline", "verify": "pipeline", "formats": "pipeline", "Conversion": "pipeline",
-    "Model": "model", "Report": "report",
+    "check": "pipeline", "convert": "pipeline", "load": "pipeline", "formats": "pipeline", "Conversion": "pipeline",
+    "verify": "verification", "Model": "model", "Report": "report",
 }  # fmt: skip
 
 

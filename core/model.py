@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError, UsageError
-from .interpreter import Interpreter
 from .ir.dims import Shape, shape_text
 from .ir.dtypes import DType
 from .ir.graph import Graph, Layer, Node, Value, copy_graph
+
+if TYPE_CHECKING:
+    from .interpreter import Interpreter
 
 __all__ = ["LayerInfo", "Model", "TensorInfo"]
 
@@ -119,6 +121,8 @@ class Model:
         if args and named:
             raise InputError("give inputs either in order or by name, not both")
         if self._interpreter is None:
+            from .interpreter import Interpreter
+
             self._interpreter = Interpreter(self.graph)
         out = self._interpreter.run(named if named else list(args))
         return out[0] if len(out) == 1 else tuple(out)

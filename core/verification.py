@@ -21,20 +21,16 @@ from .ir.graph import Graph, Value
 from .model import Model
 from .passes.lower import opaque_problems
 from .report import OutputDifference, Report, compare_outputs
-from .report.compare import EPS
+from .report.compare import ATOL, EPS, RTOL
 from .samples import working_inputs
 from .sources import load_graph, split_source
 
-__all__ = ["ATOL", "RTOL", "check_conversion", "precision", "verify"]
+__all__ = ["check_conversion", "precision", "verify"]
 
 Array = NDArray[Any]
 
-RTOL = 1e-4
-"""Default tolerance relative to an output's range, for float32 and float64 models."""
 HALF = {DType.FLOAT16: (5e-3, 2.0**-10), DType.BFLOAT16: (4e-2, 2.0**-7)}
 """Default tolerance and unit in the last place of models that compute in half precision."""
-ATOL = 1e-6
-"""Default absolute tolerance, added to the relative one."""
 
 
 def precision(*graphs: Graph) -> tuple[float, float]:
@@ -295,7 +291,11 @@ def _name(x: Any) -> str:
     return Path(x).name if isinstance(x, (str, os.PathLike)) else repr(x)
 
 
-_PERMS: dict[int, list[tuple[int, ...]]] = {3: [(0, 2, 1)], 4: [(0, 3, 1, 2), (0, 2, 3, 1)], 5: [(0, 4, 1, 2, 3), (0, 2, 3, 4, 1)]}
+_PERMS: dict[int, list[tuple[int, ...]]] = {
+    3: [(0, 2, 1)],
+    4: [(0, 3, 1, 2), (0, 2, 3, 1)],
+    5: [(0, 4, 1, 2, 3), (0, 2, 3, 4, 1)],
+}
 
 
 def _fits(a: Any, b: Any) -> bool:
@@ -349,5 +349,3 @@ def _match(
         elif not named and j != i:
             report.notes.append(f"{what} {v.name!r} is compared with {right[j].name!r}")
     return out
-
-

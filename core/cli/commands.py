@@ -15,11 +15,10 @@ from ..errors import OutputError, UnsupportedError, UsageError
 from ..host import host
 from ..ir.dims import shape_text
 from ..model import Model, as_list
-from ..pipeline import ATOL
 from ..pipeline import check as find_problems
 from ..pipeline import convert as convert_model
 from ..pipeline import load as load_model
-from ..pipeline import verify as verify_models
+from ..report.compare import ATOL
 
 __all__ = ["check", "convert", "inspect", "ops", "plugins", "rules", "run", "verify"]
 
@@ -57,7 +56,7 @@ class _Progress:
 def _arrays(specs: list[str], names: list[str]) -> dict[str, Any]:
     """``[NAME=]FILE`` arguments as arrays by input name."""
     out: dict[str, Any] = {}
-    free = [n for n in names]
+    free = list(names)
     for spec in specs:
         name, sep, file = spec.partition("=")
         if not sep or Path(spec).exists():
@@ -243,6 +242,8 @@ def _save(out: Path, write: Any) -> None:
 
 def verify(args: Namespace) -> int:
     """``convcore verify``."""
+    from ..verification import verify as verify_models
+
     inputs = None
     a: Any = args.a
     if args.input:

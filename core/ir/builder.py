@@ -120,7 +120,7 @@ class Builder:
                 raise ShapeError(f"layer {self.origin}: {e}") from e
             raise
         base = node_name or self._name(name)
-        nname = self.graph.fresh_name(base) if not node_name else node_name
+        nname = node_name or self.graph.fresh_name(base)
         if node_name:
             self.graph.claim_name(node_name)
         outs = []

@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EPS", "OutputDifference", "compare_outputs"]
+__all__ = ["ATOL", "EPS", "RTOL", "OutputDifference", "compare_outputs"]
 
 EPS = float(np.finfo(np.float32).eps)
+"""Unit in the last place of float32."""
+RTOL = 1e-4
+"""Default tolerance relative to an output's range, for float32 and float64 models."""
+ATOL = 1e-6
+"""Default absolute tolerance, added to the relative one."""
 
 
 @dataclass(frozen=True)
