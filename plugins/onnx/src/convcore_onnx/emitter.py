@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from convcore.errors import UnsupportedError
 from convcore.ir.dims import Dim, DimLike
 from convcore.ir.dtypes import DType
@@ -145,7 +146,7 @@ class Emitter:
     def opaque(self, node: Node) -> None:
         """Write a node without a rule back as it was, where the opset written gives it the meaning it had."""
         kept = node.attrs["attributes"]
-        if "proto" not in kept:
+        if "proto" not in kept or node.attrs["code"] in ("malformed_node", "invalid_shape"):  # wrong in its source already
             raise unsupported(node, str(node.attrs["why"]), code=str(node.attrs["code"]))
         from onnx import NodeProto
 
