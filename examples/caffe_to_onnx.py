@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path
 
-import convcore
 import numpy as np
+
+import convcore
 
 FOLDER = Path(__file__).parents[1] / "tests/data/zoo/caffe-ultraface-rfb-320"
 out = Path(sys.argv[1] if len(sys.argv) > 1 else ".")

@@ -7,8 +7,9 @@ textgenrnn's network holds a custom layer, of which a file has the weights but n
 import sys
 from pathlib import Path
 
-import convcore
 import numpy as np
+
+import convcore
 
 FOLDER = Path(__file__).parents[1] / "tests/data/zoo/keras2-textgenrnn"
 out = Path(sys.argv[1] if len(sys.argv) > 1 else ".")

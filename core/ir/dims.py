@@ -301,7 +301,7 @@ class Dim:
         return total
 
 
-DimLike = Union[int, Dim]
+DimLike = int | Dim
 Shape = tuple[int | Dim | None, ...]
 
 _FUNCTIONS: dict[str, Callable[[Sequence[int]], int]] = {

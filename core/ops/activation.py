@@ -36,8 +36,9 @@ def _softplus(x: Array) -> Array:
 ACTIVATION.unary("relu", lambda x: np.maximum(x, 0), "max(x, 0).", types="number")
 ACTIVATION.unary("sigmoid", _sigmoid, "1 / (1 + exp(-x)).")
 ACTIVATION.unary("softplus", _softplus, "log(1 + exp(x)).")
-ACTIVATION.unary("softsign", lambda x: x / (1 + np.abs(x)), "x / (1 + |x|).",
-    body=lambda b, x: b.div(x, b.add(b.abs(x), b.like(x, 1))))
+ACTIVATION.unary(
+    "softsign", lambda x: x / (1 + np.abs(x)), "x / (1 + |x|).", body=lambda b, x: b.div(x, b.add(b.abs(x), b.like(x, 1)))
+)
 
 
 def _leaky_relu_body(b: Any, x: Any, *, alpha: float) -> Any:
@@ -131,8 +132,7 @@ ACTIVATION.unary(
     body=lambda b, x, *, beta: b.mul(x, b.sigmoid(b.mul(x, b.like(x, beta)))), samples=[Sample((2, 3, 5), beta=1.7)],
 )  # fmt: skip
 ACTIVATION.unary(
-    "mish", lambda x: x * np.tanh(_softplus(x)), "x * tanh(softplus(x)).",
-    body=lambda b, x: b.mul(x, b.tanh(b.softplus(x)))
+    "mish", lambda x: x * np.tanh(_softplus(x)), "x * tanh(softplus(x)).", body=lambda b, x: b.mul(x, b.tanh(b.softplus(x)))
 )
 
 _GELU = math.sqrt(2 / math.pi)
@@ -170,9 +170,7 @@ ACTIVATION.unary(
     body=lambda b, x: b.mul(x, b.hard_sigmoid(x, alpha=1 / 6, beta=0.5)),
     samples=[Sample(("float32", (2, 3, 5), -5, 5))],
 )  # fmt: skip
-ACTIVATION.unary(
-    "log_sigmoid", lambda x: -_softplus(-x), "log(sigmoid(x)).", body=lambda b, x: b.neg(b.softplus(b.neg(x)))
-)
+ACTIVATION.unary("log_sigmoid", lambda x: -_softplus(-x), "log(sigmoid(x)).", body=lambda b, x: b.neg(b.softplus(b.neg(x))))
 
 
 def _halves_shape(c: InferContext) -> Shapes:
@@ -360,8 +358,7 @@ for _name, _fn, _body, _doc in [
     ("hardmax", _hardmax, _hardmax_body, "1 at the first largest element along the axis, 0 elsewhere."),
 ]:
     ACTIVATION.op(
-        _name, "x:float", _doc, attrs={"axis": AxisAttr(-1)}, reference=_fn, axes=Axis("axis"), body=_body,
-        samples=_AXIS_SAMPLES
+        _name, "x:float", _doc, attrs={"axis": AxisAttr(-1)}, reference=_fn, axes=Axis("axis"), body=_body, samples=_AXIS_SAMPLES
     )
 ACTIVATION.op(
     "sparsemax", "x:float",

@@ -141,8 +141,7 @@ _BINARY: list[tuple[str, Function, str, str]] = [
 for _name, _fn, _doc, _types in _BINARY:
     _s = None
     if _name in ("floor_mod", "fmod"):
-        _s = [Sample((2, 3, 5), ("float32", (3, 1), 0.5, 3.0)),
-            Sample(("int32", (2, 3, 5), -9, 9), ("int32", (5,), 1, 4))]
+        _s = [Sample((2, 3, 5), ("float32", (3, 1), 0.5, 3.0)), Sample(("int32", (2, 3, 5), -9, 9), ("int32", (5,), 1, 4))]
     ARITHMETIC.binary(_name, _fn, _doc, types=_types, samples=_s)
 
 ARITHMETIC.binary(
@@ -192,10 +191,8 @@ def _shift(up: bool) -> Function:
     return fn
 
 
-_COUNTS = [Sample(("int32", (2, 3, 5), -90, 90), ("int32", (3, 1), 0, 5)),
-    Sample(("uint8", (2, 3)), ("uint8", (2, 3), 0, 9))]
-ARITHMETIC.binary("shift_left", _shift(True), "x times 2 to the power y, in the bits of x.", types="int",
-    samples=_COUNTS)
+_COUNTS = [Sample(("int32", (2, 3, 5), -90, 90), ("int32", (3, 1), 0, 5)), Sample(("uint8", (2, 3)), ("uint8", (2, 3), 0, 9))]
+ARITHMETIC.binary("shift_left", _shift(True), "x times 2 to the power y, in the bits of x.", types="int", samples=_COUNTS)
 ARITHMETIC.binary("shift_right", _shift(False), "x shifted by y bits; the sign is kept.", types="int", samples=_COUNTS)
 
 

@@ -217,8 +217,7 @@ def _dot_letters(ranks: tuple[int, int], axes: tuple[int, int]) -> str:
 def _dot(a: Array, b: Array, axes: tuple[int, int], normalize: bool, epsilon: float) -> Array:
     if normalize:
         a, b = (
-            x / np.maximum(np.sqrt((x * x).sum(k, keepdims=True)), np.asarray(epsilon, x.dtype)) for x,
-            k in zip((a, b), axes)
+            x / np.maximum(np.sqrt((x * x).sum(k, keepdims=True)), np.asarray(epsilon, x.dtype)) for x, k in zip((a, b), axes)
         )
     y = np.einsum(_dot_letters((a.ndim, b.ndim), axes), a, b, optimize=True)
     return np.asarray(y if y.ndim > 1 else y[:, None], a.dtype)

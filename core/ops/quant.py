@@ -18,8 +18,7 @@ Array = NDArray[Any]
 Shapes = list[tuple[DType | None, Shape | None]]
 
 STORED = (DType.INT8, DType.UINT8, DType.INT16, DType.UINT16, DType.INT32)
-_AXIS = Attr("axis", None, doc="the axis scale and zero_point belong to; None: one of each for the whole tensor",
-    optional=True)
+_AXIS = Attr("axis", None, doc="the axis scale and zero_point belong to; None: one of each for the whole tensor", optional=True)
 
 
 def _check(c: InferContext) -> None:

@@ -26,8 +26,9 @@ def _shape(c: InferContext) -> Inferred:
     return [(c.dtype("x"), reduced(c.shape("x"), c["axes"], c["keepdims"]))]
 
 
-def _reduction(name: str, fn: Function, doc: str, types: str = "number", body: Function | None = None,
-    low: float | None = None) -> None:
+def _reduction(
+    name: str, fn: Function, doc: str, types: str = "number", body: Function | None = None, low: float | None = None
+) -> None:
     def reference(x: Array, axes: Any, keepdims: bool) -> Array:
         with np.errstate(all="ignore"):
             return np.asarray(fn(x, axis=axes, keepdims=keepdims), x.dtype)
@@ -112,12 +113,28 @@ def _of_sum(inner: str, outer: str = "") -> Function:
 
 _reduction("logsumexp", _logsumexp, "log(sum(exp(x))), without overflow.", "float", _logsumexp_body)
 _reduction("sum_square", _sum_square, "Sum of squares.", "number", _of_sum("square"))
-_reduction("l1_norm", lambda x, axis, keepdims: np.sum(np.abs(x), axis=axis, keepdims=keepdims),
-    "Sum of absolute values.", "number", _of_sum("abs"))
-_reduction("l2_norm", lambda x, axis, keepdims: np.sqrt(_sum_square(x, axis, keepdims)),
-    "Square root of the sum of squares.", "float", _of_sum("square", "sqrt"))
-_reduction("log_sum", lambda x, axis, keepdims: np.log(np.sum(x, axis=axis, keepdims=keepdims)), "log(sum(x)).",
-    "float", _of_sum("", "log"), 0.1)
+_reduction(
+    "l1_norm",
+    lambda x, axis, keepdims: np.sum(np.abs(x), axis=axis, keepdims=keepdims),
+    "Sum of absolute values.",
+    "number",
+    _of_sum("abs"),
+)
+_reduction(
+    "l2_norm",
+    lambda x, axis, keepdims: np.sqrt(_sum_square(x, axis, keepdims)),
+    "Square root of the sum of squares.",
+    "float",
+    _of_sum("square", "sqrt"),
+)
+_reduction(
+    "log_sum",
+    lambda x, axis, keepdims: np.log(np.sum(x, axis=axis, keepdims=keepdims)),
+    "log(sum(x)).",
+    "float",
+    _of_sum("", "log"),
+    0.1,
+)
 
 
 def _variance(x: Array, axes: Any, keepdims: bool, ddof: int) -> Array:
@@ -146,8 +163,7 @@ def _std_body(b: Any, x: Any, **attrs: Any) -> Any:
 
 _SPREAD: list[tuple[str, Function, Function, str]] = [
     ("variance", _variance, _variance_body, "Mean squared deviation; the divisor is the number of elements less ddof."),
-    ("std", lambda x, **kw: np.asarray(np.sqrt(_variance(x, **kw)), x.dtype), _std_body,
-        "Square root of the variance."),
+    ("std", lambda x, **kw: np.asarray(np.sqrt(_variance(x, **kw)), x.dtype), _std_body, "Square root of the variance."),
 ]
 for _name, _fn, _body, _doc in _SPREAD:
     REDUCE.op(

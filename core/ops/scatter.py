@@ -20,11 +20,11 @@ SCATTER = OpSet("scatter")
 Array = NDArray[Any]
 Shapes = list[tuple[DType | None, Shape | None]]
 
-REDUCTION = Attr("str", "none", ("none", "add", "mul", "max", "min"),
-    doc="how an update joins what is there; none: the last one stays")
+REDUCTION = Attr(
+    "str", "none", ("none", "add", "mul", "max", "min"), doc="how an update joins what is there; none: the last one stays"
+)
 
-_JOIN: dict[str, Callable[..., Any]] = {"add": np.add.at, "mul": np.multiply.at, "max": np.maximum.at,
-    "min": np.minimum.at}
+_JOIN: dict[str, Callable[..., Any]] = {"add": np.add.at, "mul": np.multiply.at, "max": np.maximum.at, "min": np.minimum.at}
 
 
 def _write(x: Array, index: tuple[Array, ...], updates: Array, reduction: str) -> Array:

@@ -172,8 +172,11 @@ def _pad_shape(c: InferContext) -> Shapes:
         n = None if d is None else d + begin + end
         if isinstance(n, int) and n < 0:
             c.fail(f"axis {i} of size {d} cannot be cropped by {(begin, end)}")
-        if mode == "reflect" and isinstance(d, int) and max((p for p in (begin, end) if isinstance(p, int)),
-            default=0) >= max(d, 1):
+        if (
+            mode == "reflect"
+            and isinstance(d, int)
+            and max((p for p in (begin, end) if isinstance(p, int)), default=0) >= max(d, 1)
+        ):
             c.fail(f"reflecting {(begin, end)} elements needs more than the {d} of axis {i}")
         out.append(n)
     return [(c.dtype("x"), tuple(out))]
@@ -280,9 +283,7 @@ SHAPE.op(
 def _flip_body(b: Any, x: Any, *, axes: tuple[int, ...]) -> Any:
     b.require(x.rank is not None, "flip needs the number of axes of x")
     back = [i in axes for i in range(x.rank)]
-    return b.slice(
-        x, starts=[-1 if f else 0 for f in back], stops=[None] * x.rank, steps=[-1 if f else 1 for f in back]
-    )
+    return b.slice(x, starts=[-1 if f else 0 for f in back], stops=[None] * x.rank, steps=[-1 if f else 1 for f in back])
 
 
 SHAPE.op(

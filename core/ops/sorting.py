@@ -72,8 +72,10 @@ def _running(fn: Callable[..., Any], neutral: int) -> Callable[..., Any]:
     return reference
 
 
-_RUNNING: list[tuple[str, Callable[..., Any], int, str]] = [("cumsum", np.cumsum, 0, "sum"),
-    ("cumprod", np.cumprod, 1, "product")]
+_RUNNING: list[tuple[str, Callable[..., Any], int, str]] = [
+    ("cumsum", np.cumsum, 0, "sum"),
+    ("cumprod", np.cumprod, 1, "product"),
+]
 for _name, _fn, _neutral, _word in _RUNNING:
     SORTING.op(
         _name, "x:number",
@@ -125,8 +127,7 @@ def _sort(x: Array, axis: int, descending: bool) -> Array:
 
 
 _SORT_ATTRS = {"axis": AxisAttr(-1), "descending": Attr("bool", False)}
-_SORT_SAMPLES = [Sample((2, 3, 5), axis=1), Sample((2, 3, 5), descending=True), Sample(_TIES, descending=True),
-    Sample(_TIES)]
+_SORT_SAMPLES = [Sample((2, 3, 5), axis=1), Sample((2, 3, 5), descending=True), Sample(_TIES, descending=True), Sample(_TIES)]
 
 
 def _sort_body(b: Any, x: Any, *, axis: int, descending: bool, part: int = 0) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from convcore.cli import main
 
 DATA = Path(__file__).parents[1] / "data"
@@ -71,8 +72,9 @@ def test_convert(capsys: pytest.CaptureFixture[str], tmp_path: Path, x: Path):
 
 
 def test_input_shape(capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    import convcore
     import onnx
+
+    import convcore
 
     t = convcore.load(SEQ).inputs[0]
     shape = ",".join(["3", *map(str, t.shape[1:])])

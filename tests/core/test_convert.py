@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import convcore
 import numpy as np
 import pytest
+
+import convcore
 from convcore.errors import BadFileError, InputError, MismatchError, OutputError, UnsupportedError, UsageError
 
 DATA = Path(__file__).parents[1] / "data"

@@ -7,6 +7,7 @@ import types
 from types import SimpleNamespace
 
 import pytest
+
 from convcore.errors import (
     BrokenPluginError,
     FrameworkMissingError,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import convcore
 import numpy as np
 import pytest
+
+import convcore
 from convcore.errors import InputError, UnsupportedError, UsageError
 
 DATA = Path(__file__).parents[1] / "data"

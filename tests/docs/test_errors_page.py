@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
 from convcore import errors
 from convcore.errors import Problem
 from convcore.report import Report

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
 from convcore.host import host
 
 ROOT = Path(__file__).parents[2]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from convcore.host import host
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import operator
 
 import pytest
-from convcore.errors import InputError, ShapeError
-from convcore.ir.dims import Dim, bounds, ceil_div, dim_max, dim_min, evaluate, parse_dim, product, shape_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from convcore.errors import InputError, ShapeError
+from convcore.ir.dims import Dim, bounds, ceil_div, dim_max, dim_min, evaluate, parse_dim, product, shape_text
 
 NAMES = ["N", "T", "batch size", "max", "lambda", "_0_", "a.b", "{odd}", "50%", "é", "x+1"]
 

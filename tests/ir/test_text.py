@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from convcore.errors import BadFileError, OutputError
 from convcore.interpreter import run
 from convcore.ir.builder import Builder

@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import numpy as np
+
 from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph, Value

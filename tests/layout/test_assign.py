@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from convcore.errors import UsageError
 from convcore.interpreter import run
 from convcore.ir.builder import Builder

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from convcore.errors import DeclarationError
 from convcore.ops import all_ops
 from convcore.ops.axes import Axes, Axis, AxisRule, Elementwise, LastAxes, Layout, Opaque, PerAxis

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from convcore.ir.graph import Graph
 from convcore.layout import Convention, LayoutReport, assign
 

@@ -6,6 +6,7 @@ import itertools
 import random
 
 import pytest
+
 from convcore.layout.mincut import FREE, SOURCE, TARGET, Choice
 
 

@@ -8,6 +8,7 @@ import random
 
 import numpy as np
 import pytest
+
 from convcore.interpreter import run
 from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from convcore.interpreter import Interpreter
 from convcore.ir.graph import Graph
 from convcore.ir.verify import verify

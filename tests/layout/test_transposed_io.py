@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from convcore.interpreter import Interpreter
 from convcore.ir.builder import Builder
 from convcore.ir.graph import Graph

@@ -66,8 +66,9 @@ def run_ort(session: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 def convert(source: Any, out: Path, **options: Any) -> tuple[Any, Any]:
     """An ONNX file without convcore's own check, for the test is the judge: (ModelProto, report). It passes onnx's full check."""
-    import convcore
     import onnx
+
+    import convcore
 
     done = convcore.convert(source, "onnx", out, check=False, **options)
     assert [str(p) for p in done.paths] == [str(out)]

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import convcore
 import numpy as np
 import pytest
+
+import convcore
 from convcore.errors import UnsupportedError
 
 keras = pytest.importorskip("keras")

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import convcore
 import numpy as np
 import pytest
+from matrix_kit import ERAS, ZOO
+
+import convcore
 from convcore.cli import main
 from convcore.errors import ConvcoreError
-from matrix_kit import ERAS, ZOO
 
 h5py = pytest.importorskip("h5py")
 onnx = pytest.importorskip("onnx")

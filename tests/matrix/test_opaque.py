@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import convcore
 import numpy as np
 import pytest
+from matrix_kit import ort_session
+
+import convcore
 from convcore.errors import UnsupportedError
 from convcore.pipeline import check
-from matrix_kit import ort_session
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -6,10 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import convcore
 import numpy as np
 import pytest
-from convcore.errors import BadFileError, UnsupportedError
 from matrix_kit import (
     ERAS,
     LIMIT,
@@ -24,6 +22,9 @@ from matrix_kit import (
     run_ort,
     transposes,
 )
+
+import convcore
+from convcore.errors import BadFileError, UnsupportedError
 
 pytest.importorskip("convcore_keras")
 pytest.importorskip("convcore_onnx")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import convcore
 import numpy as np
 import pytest
+from matrix_kit import ERAS, ZOO, as_list, convert, error_of_range, ort_session, recorded, run_ort
+
+import convcore
 from convcore.ir.graph import Graph
 from convcore.ir.text import parse_text, to_text
-from matrix_kit import ERAS, ZOO, as_list, convert, error_of_range, ort_session, recorded, run_ort
 
 pytest.importorskip("convcore_keras")
 onnx = pytest.importorskip("onnx")

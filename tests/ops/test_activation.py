@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+
 from convcore.errors import ShapeError
 from convcore.ir.builder import Builder
 from convcore.ir.graph import Graph

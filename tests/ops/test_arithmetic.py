@@ -4,14 +4,15 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
 from convcore.errors import ShapeError
 from convcore.ir.builder import Builder
 from convcore.ir.graph import Graph
 from convcore.ops.special import erf, erfc
 from convcore.testing import run_body, run_op
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 torch = pytest.importorskip("torch")
 RNG = np.random.default_rng(5)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from convcore.errors import InputError, ShapeError
 from convcore.interpreter.execute import Interpreter
 from convcore.ir.builder import Builder

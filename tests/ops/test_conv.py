@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from convcore.errors import ShapeError
-from convcore.testing import run_body, run_op
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from convcore.errors import ShapeError
+from convcore.testing import run_body, run_op
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

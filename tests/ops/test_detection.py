@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from convcore.testing import run_op
 
 onnx = pytest.importorskip("onnx")

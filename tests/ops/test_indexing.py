@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from convcore.errors import ShapeError
 from convcore.interpreter import run
 from convcore.ir.builder import Builder
@@ -9,8 +12,6 @@ from convcore.ir.dims import Dim, evaluate
 from convcore.ir.graph import Graph
 from convcore.ops.indexing import range_size
 from convcore.testing import CheckFailed, run_op
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 RNG = np.random.default_rng(23)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from convcore.errors import ShapeError
 from convcore.testing import run_body, run_op
 

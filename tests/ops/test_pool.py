@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from convcore.errors import ShapeError
-from convcore.testing import CheckFailed, run_op
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from convcore.errors import ShapeError
+from convcore.testing import CheckFailed, run_op
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from convcore.errors import ShapeError
 from convcore.ir.builder import Builder
 from convcore.ir.graph import Graph

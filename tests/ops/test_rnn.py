@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from convcore.errors import ShapeError
 from convcore.ops.rnn_activations import activation
 from convcore.testing import run_body, run_op

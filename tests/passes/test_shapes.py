@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from convcore.interpreter import Interpreter
 from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph
 from convcore.ir.tensors import LazyTensor
 from convcore.passes.shapes import ShapeTracker, fold_constants, symbolic_value
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 N, T = Dim("N"), Dim("T")
 

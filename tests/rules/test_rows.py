@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from convcore.errors import ConvcoreError
 from convcore.host import host
 from convcore.rules import RuleSet

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from convcore.errors import DeclarationError, PluginConflictError, UnsupportedError
 from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim

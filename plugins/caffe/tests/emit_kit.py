@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import convcore
 import numpy as np
+
+import convcore
 from convcore.ir.builder import Builder
 from convcore.ir.graph import Graph, Origin, Value
-
 from convcore_caffe.files import Layer, Net, read_net
 
 RNG = np.random.default_rng(7)

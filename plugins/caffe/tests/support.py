@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import convcore
 import numpy as np
+
+import convcore
 from convcore.interpreter import Interpreter
 
 DATA = Path(__file__).parents[3] / "tests" / "data"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import convcore
 import numpy as np
 import pytest
-from convcore.errors import UnsupportedError
 
+import convcore
+from convcore.errors import UnsupportedError
 from convcore_caffe.files import read_net
 
 from .support import CASES, load_case, name_of

@@ -8,11 +8,11 @@ from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
-import convcore
 import numpy as np
 import pytest
-from convcore.errors import UnsupportedError
 
+import convcore
+from convcore.errors import UnsupportedError
 from convcore_caffe.files import read_net
 
 from .support import DATA, ZOO

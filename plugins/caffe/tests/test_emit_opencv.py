@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import convcore
 import numpy as np
 import pytest
+
+import convcore
 from convcore.errors import UnsupportedError
 from convcore.ir.builder import Builder
 from convcore.ir.graph import Graph

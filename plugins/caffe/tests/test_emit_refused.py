@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import convcore
 import numpy as np
 import pytest
+
+import convcore
 from convcore.errors import OutputError, UnsupportedError, UsageError
 from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph, Origin
-
 from convcore_caffe.files import read_net, sniff
 
 

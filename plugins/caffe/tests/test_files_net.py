@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from convcore.errors import BadFileError, ConvcoreError, UnsupportedError, UsageError
 from convcore.ir.tensors import ArrayTensor, MappedTensor
-
 from convcore_caffe.files import (
     Layer,
     Net,

@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 
 import pytest
-from convcore.errors import BadFileError, ConvcoreError, UnsupportedError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from convcore.errors import BadFileError, ConvcoreError, UnsupportedError
 from convcore_caffe.files import Identifier, Message, parse_text, print_text
 from convcore_caffe.files.schema import enum_values, message_names, message_type
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from convcore.errors import BadFileError, ConvcoreError, UnsupportedError
-from convcore.ir.dtypes import DType
-from convcore.ir.tensors import ArrayTensor, LazyTensor, MappedTensor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from convcore.errors import BadFileError, ConvcoreError, UnsupportedError
+from convcore.ir.dtypes import DType
+from convcore.ir.tensors import ArrayTensor, LazyTensor, MappedTensor
 from convcore_caffe.files import Blob, Layer, Message, Net, read_mean, read_weights, write_caffemodel
 from convcore_caffe.files import wire as wire_module
 from convcore_caffe.files.schema import AMBIGUOUS, enum_values, message_names, message_type

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import convcore
 import numpy as np
 import pytest
+
+import convcore
 from convcore.errors import BadFileError, ConvcoreError, UnsupportedError
 
 from .support import CASES, REFUSED, blob_values, load_case, name_of, weights_of, worst

@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import convcore
 import numpy as np
 import pytest
+
+import convcore
 from convcore.errors import BadFileError, ConvcoreError, UnsupportedError, UsageError
 from convcore.ir.verify import verify as verify_ir
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import convcore
 import numpy as np
 import pytest
+
+import convcore
 from convcore.errors import UnsupportedError
 
 from .support import CASES, DATA, ZOO, arrays, load_case, name_of, worst

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from convcore.errors import UnsupportedError
 
+from convcore.errors import UnsupportedError
 from convcore_caffe.files import read_net
 from convcore_caffe.runtime import open_runtime, opencv_problems
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from convcore.ir.graph import Graph
 from keras_helpers import error_of_range, load_graph, problems, randomise, run
+
+from convcore.ir.graph import Graph
 
 __all__ = ["FLOAT32", "N", "T", "I", "agree", "graph_of", "ids", "inputs", "mask_patterns"]
 

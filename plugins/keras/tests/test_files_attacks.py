@@ -16,8 +16,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from convcore.errors import BadFileError, ConvcoreError, UnsupportedError, UsageError
 
+from convcore.errors import BadFileError, ConvcoreError, UnsupportedError, UsageError
 from convcore_keras.files import OpaqueObject, read, sniff
 
 

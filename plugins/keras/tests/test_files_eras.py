@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from convcore.errors import BadFileError, UnsupportedError
 
+from convcore.errors import BadFileError, UnsupportedError
 from convcore_keras.files import LayerConfig, OpaqueObject, TensorRef, read, sniff
 
 DATA = Path(__file__).parents[3] / "tests" / "data"

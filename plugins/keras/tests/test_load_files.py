@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from convcore.errors import BadFileError
 from keras_helpers import error_of_range, load_graph, problems, run
+
+from convcore.errors import BadFileError
 
 DATA = Path(__file__).parents[3] / "tests" / "data"
 ERAS = DATA / "keras_eras"

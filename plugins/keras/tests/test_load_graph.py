@@ -11,11 +11,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from keras_helpers import error_of_range, load_graph, problems, randomise, run, saved_forms
+
 from convcore.errors import BadFileError, UsageError
 from convcore.ir.dims import Dim
 from convcore.model import Model
-from keras_helpers import error_of_range, load_graph, problems, randomise, run, saved_forms
-
 from convcore_keras import plugin
 
 keras = pytest.importorskip("keras")

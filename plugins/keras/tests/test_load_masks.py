@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from convcore.hookspecs import LoadRequest
 from keras_helpers import error_of_range, load_graph, randomise, run
 
+from convcore.hookspecs import LoadRequest
 from convcore_keras.files import LayerConfig, read
 from convcore_keras.load_graph import GraphLoader
 from convcore_keras.masks import MERGES, OWN, PASSES

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras_helpers import error_of_range, problems, run
+
 from convcore.hookspecs import LoadRequest
 from convcore.ir.graph import Graph
 from convcore.ir.tensors import ArrayTensor
-from keras_helpers import error_of_range, problems, run
-
 from convcore_keras.files import Call, KerasModel, LayerConfig, ModelConfig, TensorRef
 from convcore_keras.load_graph import GraphLoader
 

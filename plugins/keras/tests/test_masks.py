@@ -9,9 +9,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from convcore.errors import BadFileError
 from keras_helpers import error_of_range, load_graph, problems, run
 from rnn_helpers import FLOAT32, I, N, T, agree, graph_of, ids, inputs, mask_patterns
+
+from convcore.errors import BadFileError
 
 keras = pytest.importorskip("keras")
 L = keras.layers

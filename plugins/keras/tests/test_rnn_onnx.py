@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import convcore
 import pytest
 from keras_helpers import error_of_range, randomise
 from rnn_helpers import I, N, T, ids, inputs, mask_patterns
+
+import convcore
 
 keras = pytest.importorskip("keras")
 onnx = pytest.importorskip("onnx")

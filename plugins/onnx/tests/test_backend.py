@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from convcore.errors import ConvcoreError, UnsupportedError
 from onnx_kit import Summary, emit_model, load_model, run_case, same
+
+from convcore.errors import ConvcoreError, UnsupportedError
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,11 @@ from typing import Any
 
 import onnx
 import pytest
-from convcore.errors import ConvcoreError
-from convcore.passes.lower import opaque_problems
 from onnx import AttributeProto, helper
 from onnx_kit import emit_model, load_model, tensors_only
+
+from convcore.errors import ConvcoreError
+from convcore.passes.lower import opaque_problems
 
 ODD = (-1, 0, 1, -5, 10**12, -(2**63), 2**63 - 1, 7)
 

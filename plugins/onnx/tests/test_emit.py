@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx_kit import emit_model, load_model
+
 from convcore.errors import OutputError, UnsupportedError, UsageError
 from convcore.interpreter import Interpreter
 from convcore.ir.builder import Builder
@@ -17,7 +19,6 @@ from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph, Origin
 from convcore.ir.tensors import ArrayTensor, LazyTensor
-from onnx_kit import emit_model, load_model
 
 rng = np.random.default_rng(3)
 BATCH_5 = (Dim("batch"), 5)

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnx_kit import load_model
+
 from convcore.errors import BadFileError
 from convcore.interpreter import Interpreter
 from convcore.ir.dims import Dim
 from convcore.ir.verify import problems as broken
 from convcore.passes.lower import opaque_problems
-from onnx import TensorProto, helper, numpy_helper
-from onnx_kit import load_model
 
 F, I64 = TensorProto.FLOAT, TensorProto.INT64
 info = helper.make_tensor_value_info
@@ -209,8 +210,9 @@ def chain(n: int) -> onnx.ModelProto:
 
 def test_cost_grows_linearly() -> None:
     """Within a factor of 2 per node, measured as the pipeline runs it; other work on the machine may disturb a measurement."""
-    from convcore.sources import without_collector
     from onnx_kit import emit_model
+
+    from convcore.sources import without_collector
 
     def cost(n: int) -> float:
         m = chain(n)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import onnx
 import pytest
-from convcore.errors import BadFileError
-from convcore.host import resolve
 from onnx import helper
 
+from convcore.errors import BadFileError
+from convcore.host import resolve
 from convcore_onnx.plugin import convcore_frameworks, convcore_identify, convcore_options, looks_like_model
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnx_kit import load_model
+
 from convcore.errors import BadFileError
 from convcore.interpreter import Interpreter
 from convcore.ir.tensors import ArrayTensor, MappedTensor
 from convcore.passes.lower import opaque_problems
-from onnx import TensorProto, helper, numpy_helper
-from onnx_kit import load_model
 
 rng = np.random.default_rng(11)
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx_kit import Summary, emit_model, same
+
 from convcore.errors import BadFileError, InputError, UnsupportedError
 from convcore.interpreter import Interpreter
 from convcore.ir.builder import Builder
@@ -14,8 +16,6 @@ from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph, Origin
 from convcore.layout import assign
 from convcore.ops import all_ops
-from onnx_kit import Summary, emit_model, same
-
 from convcore_onnx.layout import CONVENTION
 
 onnx = pytest.importorskip("onnx")

@@ -8,6 +8,7 @@ from .emitter import PlanLayer, Top
 
 __all__ = ["name_everything"]
 
+
 class _Names:
     def __init__(self) -> None:
         self.taken: dict[str, int] = {}

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
 from convcore.ir.tensors import as_tensor
 
 from .emitter import PlanLayer, Top

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from convcore.ir.dtypes import DType
 from convcore.ir.tensors import LazyTensor, Tensor
 

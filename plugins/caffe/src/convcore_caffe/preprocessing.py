@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from convcore.errors import BadFileError, UsageError
 from convcore.ir.graph import Value
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from convcore.errors import FrameworkMissingError, Problem, UnsupportedError
 from convcore.hookspecs import Runtime
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from convcore.ir.tensors import ArrayTensor, Tensor
 
 from .files import KerasModel, read

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from convcore.errors import Problem, UnsupportedError
 from convcore.ir.graph import Value
 from convcore.rules import ForeignNode

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from convcore.hookspecs import Runtime
 
 from .plugin import is_live

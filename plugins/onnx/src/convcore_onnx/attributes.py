@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from convcore.errors import BadFileError
 
 from .tensors import sparse_to_tensor, to_tensor

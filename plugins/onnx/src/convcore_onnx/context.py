@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim, Shape
 from convcore.ir.dtypes import DType

@@ -8,6 +8,7 @@ import stat
 from typing import Any
 
 import numpy as np
+
 from convcore.errors import BadFileError
 from convcore.ir.dtypes import DType
 from convcore.ir.tensors import ArrayTensor, MappedTensor, Tensor

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+
 from convcore import __version__
 from convcore.errors import Problem, UnsupportedError, UsageError
 from convcore.files import writing

@@ -3,6 +3,7 @@ of their ranges. (With fixed sizes and a named batch every op's samples are in t
 
 import numpy as np
 import pytest
+
 from convcore.errors import UnsupportedError
 from convcore.interpreter import Interpreter
 from convcore.ir.builder import Builder
@@ -171,7 +172,6 @@ def test_any_and_all_of_nothing(kit):
 def test_element_types_of_the_opset(kit):
     """An operator that does not take a type yet gives way to simpler ones, or is refused by name and opset."""
     from convcore.rules import NotExpressible
-
     from convcore_onnx.typecheck import result_types
 
     f16, i8 = DType.FLOAT16, DType.INT8

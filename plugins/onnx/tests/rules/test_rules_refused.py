@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from onnx import TensorProto as T
+from onnx import helper, numpy_helper
+
 from convcore.ir.builder import Builder
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph
-from onnx import TensorProto as T
-from onnx import helper, numpy_helper
 
 X = np.random.default_rng(5).standard_normal((2, 3, 5)).astype(np.float32)
 I3 = np.array([0, 2, 1])

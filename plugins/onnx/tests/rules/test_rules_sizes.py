@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from onnx import TensorProto as T
+from onnx import helper, numpy_helper
+
 from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim, dim_max
 from convcore.ir.graph import Graph
-from onnx import TensorProto as T
-from onnx import helper, numpy_helper
 
 N, M = Dim("N"), Dim("M")
 rng = np.random.default_rng(3)

@@ -6,12 +6,12 @@ import re
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
+
 from convcore.errors import ConvcoreError, UnsupportedError
 from convcore.hookspecs import LoadRequest
 from convcore.interpreter import Interpreter
 from convcore.passes.lower import opaque_problems
-from onnx import numpy_helper
-
 from convcore_onnx.load import load
 from convcore_onnx.rules import RULES
 

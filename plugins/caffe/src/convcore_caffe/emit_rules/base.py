@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Node, Value
 from convcore.ir.tensors import LazyTensor, Tensor

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from convcore.ir.graph import Node, Value
 from convcore.rules import NotExpressible
 
@@ -18,9 +19,7 @@ from .base import RULES, channels_first, constant, first, static
 __all__ = ["permute_channels"]
 
 
-def permute_channels(
-    e: Emitter, x: Top, axis: int, order: Sequence[int], name: str, outputs: Sequence[Value | None] = ()
-) -> Top:
+def permute_channels(e: Emitter, x: Top, axis: int, order: Sequence[int], name: str, outputs: Sequence[Value | None] = ()) -> Top:
     """Element i of axis 1 (or the last) is element order[i] of x."""
     n = x.shape[axis]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Node
 from convcore.ir.tensors import LazyTensor, Tensor

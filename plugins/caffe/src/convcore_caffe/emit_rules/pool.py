@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from convcore.ir.graph import Node, Value
 from convcore.rules import NotExpressible
 
@@ -160,9 +161,7 @@ def pool_mask(e: Emitter, node: Node) -> None:
     param = {"pool": "MAX", **spatial_param(a["kernel"], a["strides"], [p.pad for p in axes])}
     made = (*x.shape[:2], *(p.made for p in axes))
     exact = made == out
-    tops = e.add(
-        "Pooling", [x], param, outputs=node.outputs if exact else (), shapes=[made, made], name=label(node), carry=True
-    )
+    tops = e.add("Pooling", [x], param, outputs=node.outputs if exact else (), shapes=[made, made], name=label(node), carry=True)
     if not exact:
         for v, y in zip(node.outputs, tops):
             for i, p in enumerate(axes):

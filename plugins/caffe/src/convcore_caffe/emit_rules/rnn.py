@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from convcore.ir.graph import Node
 from convcore.ir.tensors import Tensor
 from convcore.rules import unsupported

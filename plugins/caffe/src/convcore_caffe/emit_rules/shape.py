@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from convcore.ir.graph import Node, Value
 from convcore.rules import NotExpressible, unsupported
 

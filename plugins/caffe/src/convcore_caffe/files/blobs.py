@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from convcore.errors import BadFileError
 from convcore.ir.dtypes import DType
 from convcore.ir.tensors import ArrayTensor, LazyTensor, MappedTensor, Tensor

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from convcore.errors import BadFileError, FrameworkMissingError
 from convcore.ir.dtypes import DType
 from convcore.ir.tensors import LazyTensor, MappedTensor, Tensor

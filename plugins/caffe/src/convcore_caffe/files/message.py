@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
 from convcore.errors import Problem, UnsupportedError
 
 from .schema import AMBIGUOUS, Field, MessageType, message_type

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+
 from convcore.errors import BadFileError
 from convcore.ir.dtypes import DType
 

@@ -6,6 +6,7 @@ import struct
 from typing import Any, BinaryIO
 
 import numpy as np
+
 from convcore.errors import Problem, UnsupportedError
 from convcore.ir.dtypes import DType
 from convcore.ir.tensors import Tensor

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from convcore.ir.dims import DimLike
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Value

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from convcore.errors import BadFileError
 from convcore.ir.tensors import LazyTensor, Tensor
-from numpy.typing import NDArray
 
 from .model import LayerConfig
 from .theano import FLIPPED

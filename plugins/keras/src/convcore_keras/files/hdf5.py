@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
 from convcore.errors import BadFileError, UsageError
 from convcore.ir.dtypes import DType
 from convcore.ir.tensors import LazyTensor, MappedTensor, Tensor

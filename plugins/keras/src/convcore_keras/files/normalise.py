@@ -23,6 +23,7 @@ import re
 from typing import Any
 
 import numpy as np
+
 from convcore.errors import BadFileError
 
 from .defaults import ALIASES, KERAS3, OLDER

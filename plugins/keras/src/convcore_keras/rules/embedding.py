@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Value
 from convcore.rules import ForeignNode

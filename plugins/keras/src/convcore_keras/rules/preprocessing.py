@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Value
 from convcore.ir.tensors import Tensor, as_tensor

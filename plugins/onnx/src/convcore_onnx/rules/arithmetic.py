@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Node, Value
 from convcore.rules import MISSING, A, ForeignNode, I, NotExpressible, isomorphism

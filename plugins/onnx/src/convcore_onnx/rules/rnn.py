@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Node, Value
 from convcore.ir.tensors import LazyTensor, Tensor

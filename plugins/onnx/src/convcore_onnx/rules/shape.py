@@ -238,9 +238,7 @@ def split(g: Any, node: ForeignNode) -> Any:
 @RULES.emit("split", foreign=("Split",))
 def emit_split(e: Any, node: Node) -> None:
     x, sizes = node.inputs[0], node.attrs["sizes"]
-    e.add(
-        "Split", [e.value(x), e.sizes(sizes)], {"axis": node.attrs["axis"]}, outputs=node.outputs, name=node.name
-    )
+    e.add("Split", [e.value(x), e.sizes(sizes)], {"axis": node.attrs["axis"]}, outputs=node.outputs, name=node.name)
 
 
 # ---- pad
@@ -338,5 +336,3 @@ def emit_roll(e: Any, node: Node) -> None:
             head = s.Slice(y, s.ints(0), s.ints(k), s.ints(axis))
             y = s.Concat(s.Slice(y, s.ints(k), s.ints(size), s.ints(axis)), head, axis=axis)
     s.last("Identity", y)
-
-

@@ -34,6 +34,7 @@ for _type, _op, _since in [("CumSum", "cumsum", 11), ("CumProd", "cumprod", 26)]
         exclusive=A("exclusive", 0, "bool_int"), reverse=A("reverse", 0, "bool_int"),
     )  # fmt: skip
 
+
 @RULES.emit("cumprod", until=25, foreign=("Slice", "Pad", "Mul"))
 def emit_running_product(e: Any, node: Node) -> None:
     """Before opset 26: products over 1, 2, 4... neighbours, each doubling the reach."""

@@ -50,5 +50,3 @@ def dtype_known(v: Value | None) -> DType:
     if v.dtype is None:
         raise NotExpressible(f"the dtype of {v.name!r} is not known")
     return v.dtype
-
-
