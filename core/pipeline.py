@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .collector import without_collector
 from .errors import MismatchError, OutputError, Problem, UnsupportedError, UsageError
 from .hookspecs import EmitRequest, Emitted
 from .host import KNOWN, host, resolve
@@ -19,7 +20,7 @@ from .model import Model
 from .passes.lower import opaque_problems
 from .report import Report
 from .report.compare import ATOL
-from .sources import Progress, load_graph, refuse_unknown_options, split_source, stage_options, without_collector
+from .sources import Progress, load_graph, refuse_unknown_options, split_source, stage_options
 
 __all__ = ["Conversion", "check", "convert", "formats", "load"]
 

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .collector import without_collector
 from .errors import ConvcoreError, UsageError
 from .hookspecs import LoadRequest, Option
 from .host import host, resolve
 from .ir.dims import parse_dim
 from .ir.graph import Graph
 
-__all__ = ["load_graph", "parse_input_shapes", "refuse_unknown_options", "split_source", "stage_options", "without_collector"]
+__all__ = ["load_graph", "parse_input_shapes", "refuse_unknown_options", "split_source", "stage_options"]
 
 Progress = Callable[[str, float], None]
-
-
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """Pause the cyclic garbage collector: while a large graph is built nearly everything stays alive, and searching it
-    again and again would make the cost per node grow with the graph."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def split_source(source: Any, weights: Any) -> tuple[Any, Any]:

@@ -11,11 +11,10 @@ A wrong candidate can only cost transposes, never correctness: step 4 converts b
 
 from __future__ import annotations
 
-import gc
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
+from ..collector import without_collector
 from ..errors import UsageError
 from ..ir.graph import Graph, Node, Value
 from ..ops.axes import Axis, Layout, Perm
@@ -30,18 +29,6 @@ from .rules import Carried, NodeRule, carry, node_rule, to_layout
 __all__ = ["Convention", "assign"]
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep the cyclic collector still: the pass makes many small objects and no garbage, and would be traversed for nothing."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
-
-
 def assign(
     graph: Graph,
     convention: Convention,
@@ -54,7 +41,7 @@ def assign(
     ``io_overrides`` says it for single ones by name, also as an explicit permutation (axis i becomes axis ``perm[i]`` of the
     source). Bodies of control flow keep the order of their inputs and outputs. Raises UsageError for an unknown policy or name.
     """
-    with _no_collection():
+    with without_collector():
         return _Assignment(graph, convention, io, io_overrides or {}).run()
 
 
@@ -308,7 +295,7 @@ class _Assignment:
         found = self.cand.get(v)
         if policy == "source" or found is None or not found.plain or v in self.weak:
             return None
-        return found
+        return found if found.perm[0] == 0 else None  # the batch stays first, also where a recurrence wants time there
 
 
 def _transposed_at_once(v: Value, channels: str | None) -> Order | None:

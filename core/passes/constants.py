@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -97,8 +97,8 @@ def _foldable(node: Node, limit: int) -> bool:
     return total <= limit and (total <= 1 << 20 or total <= _GROWTH * read)
 
 
-def fold_constants(graph: Graph, limit: int = 64 << 20) -> int:
-    """Replace every node all of whose inputs are weights by weights; returns how many nodes went.
+def fold_constants(graph: Graph, limit: int = 64 << 20, nodes: Iterable[Node] | None = None) -> int:
+    """Replace every node (or those in ``nodes``, in order) all of whose inputs are weights by weights; returns how many went.
 
     Results of more than ``limit`` bytes per node, quantisation, recurrences and control flow stay. Small results are computed
     now, large ones when their values are asked for. A result is trainable if an input is; one that only rearranges a weight
@@ -109,7 +109,7 @@ def fold_constants(graph: Graph, limit: int = 64 << 20) -> int:
     new_of: dict[Value, Value] = {}
     gone = 0
     touched: list[Value] = []
-    for node in graph:
+    for node in graph if nodes is None else nodes:
         if not _foldable(node, limit):
             continue
         weights = [v for v in node.inputs if v is not None]

@@ -15,7 +15,9 @@ __all__ = ["emit_nodes", "expand", "opaque_problems"]
 
 
 def expand(graph: Graph, node: Node, by: str = "decompose") -> Node | None:
-    """Replace a composite by its body; returns the first node of it (None when the body is empty)."""
+    """Replace a composite by its body, constants folded; returns the node after what was before it."""
+    from .constants import fold_constants
+
     decl = find_op(node.op)
     if decl is None or decl.body is None:
         raise ShapeError(f"op {node.op} has no body")
@@ -32,9 +34,14 @@ def expand(graph: Graph, node: Node, by: str = "decompose") -> Node | None:
         old.replace_uses(new)
         if new.producer is not None and new.tensor is None and new.producer.origin.passes[-1:] == (by,):
             old.name, new.name = new.name, name
+    made = []
+    new = before._next if before is not None else graph._first
+    while new is not None and new is not node:
+        made.append(new)
+        new = new._next
     graph.remove(node)
-    first = before._next if before is not None else graph._first
-    return first
+    fold_constants(graph, nodes=made)
+    return before._next if before is not None else graph._first
 
 
 def opaque_problems(graph: Graph) -> list[Problem]:

@@ -205,8 +205,9 @@ def test_recurrent_after_convolution() -> None:
     laid, report = lay(net, z, net.b.identity(h))
     assert next(n for n in laid if n.op == "lstm").attrs["layout"] == "time_major"
     assert next(n for n in laid if n.op == "conv").attrs["layout"] == "channels_first"
-    assert len(report.remaining) == 1  # (N, C, T, F) -> (T, N, F*C) cannot be a view
-    assert report.outputs[z.name] == (1, 0, 2)
+    # (N, C, T, F) -> (T, N, F*C) cannot be a view, and the batch of an output stays its first axis
+    assert [r.perm for r in report.remaining][1:] == [(1, 0, 2)] and len(report.remaining) == 2
+    assert report.outputs[z.name] == (0, 1, 2)
 
 
 def test_conv1d_and_recurrent_share_a_value() -> None:
@@ -224,9 +225,11 @@ def test_time_only() -> None:
     x, mask = net.x(11, 3), net.b.input("mask", "float32", (N, 11))
     m = net.b.greater(mask, net.b.const(np.float32(0)))
     y, h = net.b.rnn(net.b.relu(x), net.w(1, 5, 3), net.w(1, 5, 5), net.w(1, 5), None, m, hidden=5, layout="batch_major")
-    _laid, report = lay(net, y, h)
+    _laid, report = lay(net, y, h)  # the batch stays the first axis of inputs and outputs
+    assert report.inputs == {"x": (0, 1, 2), "mask": (0, 1)} and report.outputs == {y.name: (0, 1, 2), h.name: (0, 1, 2)}
+    assert len(report.remaining) == 3
+    _laid, report = lay(net, y, h, io_overrides={"x": (1, 0, 2), "mask": (1, 0), y.name: (1, 0, 2)})  # unless asked for
     assert not report.remaining
-    assert report.inputs == {"x": (1, 0, 2), "mask": (1, 0)} and report.outputs == {y.name: (1, 0, 2), h.name: (0, 1, 2)}
 
 
 def test_time_major_reaches_the_ids_of_an_embedding() -> None:

@@ -212,7 +212,7 @@ def test_cost_grows_linearly() -> None:
     """Within a factor of 2 per node, measured as the pipeline runs it; other work on the machine may disturb a measurement."""
     from onnx_kit import emit_model
 
-    from convcore.sources import without_collector
+    from convcore.collector import without_collector
 
     def cost(n: int) -> float:
         m = chain(n)
