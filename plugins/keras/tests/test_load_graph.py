@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from keras_helpers import error_of_range, load_graph, problems, randomise, run, saved_forms
 
+import convcore
 from convcore.errors import BadFileError, UsageError
 from convcore.ir.dims import Dim
 from convcore.model import Model
@@ -413,3 +414,17 @@ def test_the_cost_per_layer_does_not_grow(tmp_path: Path) -> None:
     graph = load_graph(tmp_path / "m.json", tmp_path / "m.weights.h5")
     assert len(graph) == n and len(graph.layers) == n + 1
     assert time.process_time() - start < 20
+
+
+@pytest.mark.parametrize("sequential", [True, False])
+def test_live_model_judges_its_conversion(sequential: bool, tmp_path: Path) -> None:
+    """``check="native"`` runs the live model itself; a Sequential has no ``output_names`` in Keras 3."""
+    layers = keras.layers
+    if sequential:
+        model = keras.Sequential([keras.Input((7, 3)), layers.Conv1D(5, 2), layers.Flatten(), layers.Dense(2)])
+    else:
+        x = keras.Input((7, 3))
+        y = layers.Conv1D(5, 2)(x)
+        model = keras.Model(x, [layers.Flatten()(y), layers.Activation("tanh")(y)])
+    done = convcore.convert(model, "onnx", tmp_path / "m.onnx", check="native")
+    assert done.report.ok and "live" in done.report.runtimes[0]

@@ -28,7 +28,8 @@ def open_runtime(source: Any, weights: Any = None) -> Runtime | None:
         return [np.asarray(_numpy(t)) for t in _flat(result)]
 
     names = tuple(t.name for t in _flat(source.inputs))
-    return Runtime(f"{type(source).__module__.split('.')[0]} (live)", run, names, tuple(source.output_names))
+    outputs = tuple(t.name for t in _flat(source.outputs))
+    return Runtime(f"{type(source).__module__.split('.')[0]} (live)", run, names, outputs)
 
 
 def _flat(x: Any) -> list[Any]:
