@@ -198,7 +198,7 @@ def caffe(args: argparse.Namespace, folder: Path) -> None:
     row("vgg16", *(f"{c:.2f}" if c < 10 else f"{c:.0f}" for c in cells))
     if not args.peers:
         return
-    python = _venv("caffe2onnx", "caffe2onnx", "onnx==1.16.2", "numpy<2")
+    python = _venv("caffe2onnx", "caffe2onnx")
     if isinstance(python, str):
         print(f"caffe2onnx: not measured: {python}")
         return
