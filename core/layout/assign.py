@@ -295,7 +295,7 @@ class _Assignment:
         found = self.cand.get(v)
         if policy == "source" or found is None or not found.plain or v in self.weak:
             return None
-        return found if found.perm[0] == 0 else None  # the batch stays first, also where a recurrence wants time there
+        return found if found.perm[:1] in ((), (0,)) else None  # the batch stays first, also where a recurrence wants time there
 
 
 def _transposed_at_once(v: Value, channels: str | None) -> Order | None:
