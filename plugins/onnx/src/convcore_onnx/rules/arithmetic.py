@@ -210,7 +210,10 @@ def emit_floor_mod(e: Any, node: Node) -> None:
 
 @RULES.emit("floor_div", foreign=("Div", "Floor", "Mod"))
 def emit_floor_div(e: Any, node: Node) -> None:
-    """The quotient less the remainder's part: x - floor_mod(x, y) is a multiple of y up to rounding."""
+    """The quotient less the remainder's part: x - floor_mod(x, y) is a multiple of y up to rounding.
+
+    By an infinite y the quotient is 0, or -1 where the signs differ (numpy.floor_divide).
+    """
     s = Steps(e, node)
     x, y = node.inputs
     dtype = dtype_known(x)
@@ -222,7 +225,9 @@ def emit_floor_div(e: Any, node: Node) -> None:
         s.last("Div", s.Sub(x, r), y)
         return
     near = s.Round(s.Div(s.Sub(x, r), y))
-    s.last("Where", s.Equal(y, s.const(0, dtype)), s.Div(x, y), near)
+    below = s.Where(s.Less(s.Mul(x, y), s.const(0, dtype)), s.const(-1, dtype), s.const(0, dtype))
+    finite = s.Where(s.Equal(s.Abs(y), s.const(np.inf, dtype)), s.Add(s.Div(x, y), below), near)
+    s.last("Where", s.Equal(y, s.const(0, dtype)), s.Div(x, y), finite)
 
 
 # ---- ops ONNX lacks
