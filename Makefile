@@ -28,10 +28,10 @@ demo: $(VENV)/.run
 	$(BIN)/convcore convert $(MODEL) -o out/emotion.onnx
 
 test: $(VENV)/.dev lint types
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" -q
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" -q --disable-warnings
 
 test-all: $(VENV)/.dev lint types
-	$(BIN)/python -m pytest -n $(JOBS) -q
+	$(BIN)/python -m pytest -n $(JOBS) -q --disable-warnings
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
