@@ -13,6 +13,7 @@ from typing import Any
 
 from .collector import without_collector
 from .errors import MismatchError, OutputError, Problem, UnsupportedError, UsageError
+from .files import check_output
 from .hookspecs import EmitRequest, Emitted
 from .host import KNOWN, host, resolve
 from .ir.graph import Graph
@@ -20,7 +21,7 @@ from .model import Model
 from .passes.lower import opaque_problems
 from .report import Report
 from .report.compare import ATOL
-from .sources import Progress, load_graph, refuse_unknown_options, split_source, stage_options
+from .sources import Overrides, Progress, load_graph, refuse_unknown_options, split_source, stage_options
 
 __all__ = ["Conversion", "check", "convert", "formats", "load"]
 
@@ -37,6 +38,7 @@ def load(
     inspected, and run up to them. Raises BadFileError for a broken file, UsageError for a wrong call.
     """
     if isinstance(source, Model):
+        _only_for_sources(weights=weights, format=format, overrides=overrides, input_shapes=input_shapes, **options)
         return source
     source, weights = split_source(source, weights)
     used: set[str] = set()
@@ -102,26 +104,18 @@ def _target(to: str | None, out: Path | None) -> str:
     return name
 
 
-def _default_out(source: Any, framework: str) -> Path:
-    suffix = host().framework(framework).default_suffix
-    if not isinstance(source, Path):
-        raise UsageError("name the output file")
-    out = source.with_suffix(suffix)
+def default_out(source: Path, framework: str) -> Path:
+    """The source's name with the target's suffix; UsageError when that is the source itself."""
+    out = source.with_suffix(host().framework(framework).default_suffix)
     if out == source:
-        raise UsageError(f"the output would overwrite the source {source}; name another output file")
+        raise UsageError(f"the output would overwrite {source}: name another output file")
     return out
 
 
-def check_output(out: Path, source: Any = None) -> None:
-    """Refuse an output path that is a folder, lies in a missing or unwritable one, or is the source itself."""
-    if out.is_dir():
-        raise OutputError(f"{out} is a folder, name a file in it")
-    parent = out.parent if str(out.parent) else Path(".")
-    if not parent.is_dir():
-        raise OutputError(f"the folder {parent} does not exist")
-    if not os.access(parent, os.W_OK | os.X_OK) or (out.exists() and not os.access(out, os.W_OK)):
-        raise OutputError(f"{out} cannot be written: permission denied")
-    if isinstance(source, Path) and out.exists() and source.exists() and os.path.samefile(out, source):
+def _not_over(out: Path, original: Any) -> None:
+    """Refuse an output path that may not be written, or is a file the conversion reads."""
+    check_output(out)
+    if isinstance(original, Path) and out.exists() and original.exists() and os.path.samefile(out, original):
         raise OutputError(f"{out} is the source itself")
 
 
@@ -153,8 +147,10 @@ def convert(
     """
     model = source if isinstance(source, Model) else None
     overrides = dict(overrides or {})
-    emit_overrides = overrides.pop("emit", {})
+    emit_overrides = Overrides(overrides.pop("emit", {}), "emit overrides")
     used: set[str] = set()
+    if model is not None:
+        _only_for_sources(weights=weights, format=format, overrides=overrides, input_shapes=input_shapes)
     if model is None:
         source, weights = split_source(source, weights)
     else:
@@ -162,7 +158,7 @@ def convert(
     target = _target(to, None if out is None else Path(out))
     path = Path(out) if out is not None else None
     if path is not None:
-        check_output(path, source)
+        _not_over(path, source)
     if io_layout is not None and not isinstance(io_layout, Mapping) and io_layout not in ("source", "target"):
         raise UsageError(f"io_layout={io_layout!r} is neither 'source' nor 'target'")
     tell = progress or (lambda what, part: None)
@@ -213,10 +209,11 @@ def convert(
                 emitted: Emitted = h.part(target, "emit")(request)
         except UnsupportedError as e:
             raise UnsupportedError(e.problems, _cannot(source, target)) from None
+        emit_overrides.refuse_unused()
         if path is not None:
             for written in emitted.paths:
                 for original in (source, weights):
-                    check_output(path.parent / Path(written).name, original)
+                    _not_over(path.parent / Path(written).name, original)
         report.target = {"framework": target, **_target_facts(emitted, graph)}
         report.notes += list(emitted.notes)
         if check:
@@ -240,6 +237,13 @@ def convert(
             shutil.rmtree(staging, ignore_errors=True)
     tell("done", 1.0)
     return Conversion(paths, report, target, build)
+
+
+def _only_for_sources(**given: Any) -> None:
+    """Refuse arguments that belong to loading when a loaded Model is given: they would have no effect."""
+    names = [k for k, v in given.items() if v]
+    if names:
+        raise UsageError(f"{', '.join(names)}: the model is loaded already; give them to convcore.load")
 
 
 def _publish(staging: Path, folder: Path, files: Sequence[Path], main: Path) -> tuple[Path, ...]:
@@ -331,6 +335,7 @@ def check(
     used: set[str] = set()
     emit_options = stage_options(target, "emit", options, used)
     if isinstance(source, Model):
+        _only_for_sources(weights=weights, format=format, overrides=overrides, input_shapes=input_shapes)
         graph, framework = source.graph, source.framework
     else:
         source, weights = split_source(source, weights)

@@ -45,8 +45,8 @@ def integer_bound(v: Value) -> int:
     return best or 10
 
 
-def example_inputs(graph: Graph, sizes: Mapping[str, int], seed: int = 0) -> list[Array]:
-    """Arrays for every input with symbolic sizes bound by ``sizes``: floats in [0, 1), integers in range, fair bools."""
+def example_inputs(graph: Graph, sizes: Mapping[str, int], seed: int = 0, low: float = 0.0) -> list[Array]:
+    """Arrays for every input with symbolic sizes bound by ``sizes``: floats in [low, 1), integers in range, fair bools."""
     rng = np.random.default_rng(seed)
     out: list[Array] = []
     for v in graph.inputs:
@@ -66,7 +66,7 @@ def example_inputs(graph: Graph, sizes: Mapping[str, int], seed: int = 0) -> lis
         elif dtype.is_int:
             out.append(rng.integers(0, min(integer_bound(v), np.iinfo(dtype.numpy).max), shape).astype(dtype.numpy))
         elif dtype.is_float:
-            out.append(rng.random(shape).astype(dtype.numpy))
+            out.append(rng.uniform(low, 1.0, shape).astype(dtype.numpy))
         else:
             raise InputError(f"cannot make example values of dtype {dtype} for input {v.name!r}: pass example_inputs")
     return out
@@ -93,9 +93,10 @@ def size_choices(graph: Graph) -> Iterator[dict[str, int]]:
 def working_inputs(
     graph: Graph, run: Any, seed: int = 0, fixed: Mapping[str, int] | None = None
 ) -> tuple[list[list[Array]], list[list[Array]]]:
-    """Input sets on which ``run(inputs) -> outputs`` succeeds (two batch sizes where the batch is symbolic), and the outputs.
+    """Two sets of inputs on which ``run(inputs) -> outputs`` succeeds, and the outputs.
 
-    ``fixed`` gives symbolic sizes that must have one value.
+    The second has another batch size where the batch is symbolic, and values of both signs: what only happens below zero would
+    not show otherwise. ``fixed`` gives symbolic sizes that must have one value.
     """
     last: ConvcoreError | None = None
     fixed = fixed or {}
@@ -107,13 +108,10 @@ def working_inputs(
         except (InputError, ConvcoreError) as e:
             last = e
             continue
-        sets = [first]
         batch = {n for v in graph.inputs if v.shape and isinstance(v.shape[0], Dim) for n in v.shape[0].names} - fixed.keys()
-        if batch:
-            second = example_inputs(graph, {**sizes, **dict.fromkeys(batch, 2)}, seed + 1)
-            sets.append(second)
-            results.append(run(second))
-        return sets, results
+        second = example_inputs(graph, {**sizes, **dict.fromkeys(batch, 2)}, seed + 1, -1.0)
+        results.append(run(second))
+        return [first, second], results
     if last is None:
         raise InputError("no example inputs could be made: pass example_inputs")
     raise last

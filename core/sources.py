@@ -14,9 +14,27 @@ from .host import host, resolve
 from .ir.dims import parse_dim
 from .ir.graph import Graph
 
-__all__ = ["load_graph", "parse_input_shapes", "refuse_unknown_options", "split_source", "stage_options"]
+__all__ = ["Overrides", "load_graph", "parse_input_shapes", "refuse_unknown_options", "split_source", "stage_options"]
 
 Progress = Callable[[str, float], None]
+
+
+class Overrides(dict[str, Any]):
+    """Functions by layer name or type that remembers which were used: one that fits nothing is a mistake to be told."""
+
+    def __init__(self, given: Mapping[str, Any] | None = None, what: str = "overrides") -> None:
+        super().__init__(given or {})
+        self.what, self.used = what, set[str]()
+
+    def __getitem__(self, key: str) -> Any:
+        self.used.add(key)
+        return super().__getitem__(key)
+
+    def refuse_unused(self) -> None:
+        """UsageError naming the keys that no layer had as its name or type."""
+        left = sorted(self.keys() - self.used)
+        if left:
+            raise UsageError(f"{self.what} for {', '.join(map(repr, left))}: nothing in the model has that name or type")
 
 
 def split_source(source: Any, weights: Any) -> tuple[Any, Any]:
@@ -104,15 +122,19 @@ def load_graph(
     if isinstance(source, Path) and source.suffix == ".ccir" and format in (None, "ccir"):
         from .ir.serialize import load as load_ir
 
+        if weights is not None or overrides or input_shapes:
+            raise UsageError(f"{source} is loaded as it is: weights, overrides and input shapes are for other formats")
         graph = load_ir(source)
         return graph, str(graph.metadata.get("framework", ""))
     framework = h.framework(format).name if format else h.identify(source)
+    replaced = Overrides(overrides)
     request = LoadRequest(
-        source, weights, stage_options(framework, "load", options, used), dict(overrides or {}), h.rules(framework),
+        source, weights, stage_options(framework, "load", options, used), replaced, h.rules(framework),
         parse_input_shapes(input_shapes), progress,
     )  # fmt: skip
     with without_collector():
         graph = h.part(framework, "load")(request)
+    replaced.refuse_unused()
     graph.metadata.setdefault("framework", framework)
     for spec in h.passes("loaded"):
         resolve(spec.run)(graph)

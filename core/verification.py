@@ -23,7 +23,7 @@ from .passes.lower import opaque_problems
 from .report import OutputDifference, Report, compare_outputs
 from .report.compare import ATOL, EPS, RTOL
 from .samples import working_inputs
-from .sources import load_graph, split_source
+from .sources import load_graph, refuse_unknown_options, split_source
 
 __all__ = ["check_conversion", "precision", "verify"]
 
@@ -117,7 +117,7 @@ def check_conversion(
                 found.append([OutputDifference("outputs", (), float("inf"), float("inf"), False, text)])
                 continue
             got = [_permute(y, layout, n, False, inverse=True) for n, y in zip(names, got)]
-            found.append(_of_batch(i, compare_outputs(names, ys, got, rtol, atol, eps)))
+            found.append(_of_set(i, compare_outputs(names, ys, got, rtol, atol, eps)))
         return found
 
     found = differences(runtime)
@@ -156,9 +156,9 @@ def _read_back(back: Graph, inputs: Sequence[str], outputs: Sequence[str], renam
     return Runtime("convcore interpreter (read back)", in_order)
 
 
-def _of_batch(i: int, found: list[OutputDifference]) -> list[OutputDifference]:
+def _of_set(i: int, found: list[OutputDifference]) -> list[OutputDifference]:
     """The differences of the i-th set of inputs, marked from the second on."""
-    return [replace(d, name=f"{d.name} (batch {i + 1})") for d in found] if i else found
+    return [replace(d, name=f"{d.name} (inputs {i + 1})") for d in found] if i else found
 
 
 def _permute(x: Array, layout: Any, name: str, is_input: bool, inverse: bool = False) -> Array:
@@ -207,12 +207,12 @@ class _Side:
 
 
 def _side(
-    source: Any, weights: Any, format: str | None, options: Mapping[str, Any], native: bool, notes: list[str]
+    source: Any, weights: Any, format: str | None, options: Mapping[str, Any], used: set[str], native: bool, notes: list[str]
 ) -> _Side:  # fmt: skip
     if isinstance(source, Model):
         return _Side("convcore interpreter", source.graph, Interpreter(source.graph).run)
     source, weights = split_source(source, weights)
-    graph, framework = load_graph(source, weights, format, options, set())
+    graph, framework = load_graph(source, weights, format, options, used)
     runtime = _native(framework, source, weights, notes) if native else None
     if runtime is not None:
         return _Side(runtime.name, graph, runtime.run)
@@ -232,20 +232,22 @@ def verify(
     Inputs and outputs are matched by name when the names agree, else by position; an input or output whose shape in ``b`` is
     the channels-first (or -last) form of that in ``a`` is permuted, and the report says so. ``outputs`` compares other tensors:
     names of layers or tensors that both models have, or ``{name in a: name in b}``; the interpreter computes them.
-    ``report.ok`` tells the result.
+    ``options`` are those of the loaders of either model. ``report.ok`` tells the result.
     """
     report = Report(f"{_name(a)} against {_name(b)}")
+    used: set[str] = set()
     if outputs is not None:
         pairs = dict(outputs) if isinstance(outputs, Mapping) else {n: n for n in outputs}
         if not pairs:
             raise UsageError("outputs names nothing to compare")
         left, right = (
-            _side(_model(m, w, f, options)[tuple(names)], None, None, {}, False, report.notes)
+            _side(_model(m, w, f, options, used)[tuple(names)], None, None, {}, used, False, report.notes)
             for m, w, f, names in ((a, weights_a, format_a, pairs), (b, weights_b, format_b, pairs.values()))
         )
     else:
-        left = _side(a, weights_a, format_a, options, native, report.notes)
-        right = _side(b, weights_b, format_b, options, native, report.notes)
+        left = _side(a, weights_a, format_a, options, used, native, report.notes)
+        right = _side(b, weights_b, format_b, options, used, native, report.notes)
+    refuse_unknown_options(options, used, list(host().frameworks))
     ga, gb = left.graph, right.graph
     standard, eps = precision(ga, gb)
     rtol = standard if rtol is None else rtol
@@ -273,15 +275,15 @@ def verify(
             y = np.asarray(got[j])
             back.append(y if p is None else y.transpose(tuple(p.index(k) for k in range(len(p)))))
         found = compare_outputs(names, ys, back, rtol, atol, eps)
-        report.differences += _of_batch(i, found)
+        report.differences += _of_set(i, found)
     return report
 
 
-def _model(source: Any, weights: Any, format: str | None, options: Mapping[str, Any]) -> Model:
+def _model(source: Any, weights: Any, format: str | None, options: Mapping[str, Any], used: set[str]) -> Model:
     if isinstance(source, Model):
         return source
     source, weights = split_source(source, weights)
-    graph, framework = load_graph(source, weights, format, options, set())
+    graph, framework = load_graph(source, weights, format, options, used)
     return Model(graph, framework, source, weights)
 
 

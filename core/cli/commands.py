@@ -14,10 +14,11 @@ import numpy as np
 from ..errors import OutputError, UnsupportedError, UsageError
 from ..host import host
 from ..ir.dims import shape_text
-from ..model import Model, as_list
+from ..model import as_list
 from ..ops.declare import Arg
 from ..pipeline import check as find_problems
 from ..pipeline import convert as convert_model
+from ..pipeline import default_out
 from ..pipeline import load as load_model
 from ..report.compare import ATOL
 
@@ -109,24 +110,24 @@ def convert(args: Namespace) -> int:
     if out is None:
         if args.to is None:
             raise UsageError("name the output file (-o) or the target format (--to)")
-        f = host().framework(args.to)
-        out = source.with_suffix(f.default_suffix)
-        if out == source:
-            raise UsageError(f"the output would overwrite {source}: name it with -o")
+        out = default_out(source, args.to)
+    if args.input and args.no_check:
+        raise UsageError("--input is for the check, which --no-check switches off")
     example = None
     model: Any = source
-    if args.input and not args.no_check:
-        model = load_model(source, args.weights, format=args.format, input_shapes=args.input_shape, **_load_options(args))
-        example = _arrays(args.input, [t.name for t in model.inputs])
     options = _options(args)
-    if isinstance(model, Model):
-        options = {k: v for k, v in options.items() if k not in _load_options(args)}
+    loading = {"weights": args.weights, "format": args.format, "input_shapes": args.input_shape}
+    if args.input:
+        ours = _load_options(args)
+        model = load_model(source, **loading, **ours)
+        loading, options = {}, {k: v for k, v in options.items() if k not in ours}
+        example = _arrays(args.input, [t.name for t in model.inputs])
     try:
         done = convert_model(
-            model, args.to, out, weights=args.weights, format=args.format, example_inputs=example,
+            model, args.to, out, example_inputs=example, **loading,
             check=False if args.no_check else "native" if args.check == "native" else True,
             rtol=args.rtol, atol=ATOL if args.atol is None else args.atol,
-            io_layout=args.io_layout, input_shapes=args.input_shape, keep=args.keep, progress=progress, **options,
+            io_layout=args.io_layout, keep=args.keep, progress=progress, **options,
         )  # fmt: skip
     except UnsupportedError as e:
         progress.clear()
@@ -248,13 +249,13 @@ def verify(args: Namespace) -> int:
     inputs = None
     a: Any = args.a
     if args.input:
-        model = load_model(args.a, args.weights_a, format=args.from_a)
+        model = load_model(args.a, args.weights_a, format=args.from_a, **_options(args))
         inputs = _arrays(args.input, [t.name for t in model.inputs])
     pairs = {left: right or left for left, _, right in (o.partition("=") for o in args.output)}
     report = verify_models(
         a, args.b, inputs=inputs, outputs=pairs or None, weights_a=args.weights_a, weights_b=args.weights_b, format_a=args.from_a,
         format_b=args.from_b,
-        rtol=args.rtol, atol=ATOL if args.atol is None else args.atol, native=not args.interpreter,
+        rtol=args.rtol, atol=ATOL if args.atol is None else args.atol, native=not args.interpreter, **_options(args),
     )  # fmt: skip
     _print_report(report, args.report)
     if not report.ok:

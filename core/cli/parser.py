@@ -166,6 +166,7 @@ def _verify(p: argparse.ArgumentParser) -> None:
     p.add_argument("--interpreter", action="store_true", help="run both by convcore's interpreter, not by native runtimes")
     _tolerance(p)
     _report(p)
+    plugin_options(p, "load")
 
 
 def _plugins(p: argparse.ArgumentParser) -> None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import os
 import struct
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadFileError, OutputError
+from ..files import writing
 from .dtypes import DType
 from .graph import Graph
 from .tensors import MappedTensor, Tensor
@@ -43,30 +42,11 @@ def write_safetensors(path: str | os.PathLike[str], tensors: dict[str, Tensor], 
         at += t.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    if path.is_dir() or not path.parent.is_dir():
-        raise OutputError(f"{path} cannot be written: " + ("it is a folder" if path.is_dir() else "its folder does not exist"))
-    try:
-        fd, temporary = tempfile.mkstemp(prefix=".convcore-", dir=path.parent)
-    except OSError as e:
-        raise OutputError(f"{path} cannot be written: {e.strerror}") from e
-    try:
-        with os.fdopen(fd, "wb") as f:
-            f.write(struct.pack("<Q", len(text)))
-            f.write(text)
-            for t in tensors.values():
-                t.write_to(f)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with writing(path) as (temporary,), temporary.open("wb") as f:
+        f.write(struct.pack("<Q", len(text)))
+        f.write(text)
+        for t in tensors.values():
+            t.write_to(f)
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -61,7 +61,7 @@ def compare_one(name: str, a: NDArray[Any], b: NDArray[Any], rtol: float, atol: 
     if not places:
         return OutputDifference(name, a.shape, float("inf"), float("inf"), False, "NaN or infinity at different places")
     if not finite.any():
-        return OutputDifference(name, a.shape, 0.0, 0.0, True)
+        return OutputDifference(name, a.shape, 0.0, 0.0, True, "no finite value to compare")
     x, y = x[finite], y[finite]
     largest = float(np.abs(x).max())
     span = float(x.max() - x.min()) or largest or 1.0

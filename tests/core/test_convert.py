@@ -238,3 +238,44 @@ def test_verify_of_chosen_tensors(tmp_path: Path):
 def test_debug_mode_verifies_the_graph(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("CONVCORE_DEBUG", "1")
     assert convcore.convert(SEQ, "onnx", tmp_path / "m.onnx").report.ok
+
+
+def test_nothing_given_is_dropped(tmp_path: Path):
+    """An argument that cannot have an effect is an error, also where a model is loaded already."""
+    model = convcore.load(SEQ)
+    name = model.inputs[0].name
+
+    def never(*args: object) -> None:
+        raise AssertionError("must not be called")
+
+    out = tmp_path / "m.onnx"
+    for given in ({"input_shapes": {name: (3, 8, 8, 1)}}, {"weights": SEQ}, {"format": "keras"}, {"overrides": {"Conv2D": never}}):
+        with pytest.raises(UsageError, match="loaded already"):
+            convcore.convert(model, "onnx", out, **given)
+    with pytest.raises(UsageError, match="Convv2D"):
+        convcore.convert(SEQ, "onnx", out, overrides={"Convv2D": never})
+    with pytest.raises(UsageError, match="nope"):
+        convcore.convert(SEQ, "onnx", out, overrides={"emit": {"nope": never}})
+    with pytest.raises(UsageError, match="nonsense"):
+        convcore.verify(SEQ, SEQ, nonsense=1)
+    model.save(tmp_path / "m.ccir")
+    with pytest.raises(UsageError, match="as it is"):
+        convcore.load(tmp_path / "m.ccir", input_shapes={name: (3, 8, 8, 1)})
+    assert os.listdir(tmp_path) == ["m.ccir"]
+
+
+def test_the_check_sees_values_below_zero(tmp_path: Path):
+    """A rule that is wrong only for negative inputs does not pass."""
+    from convcore.ir.builder import Builder
+    from convcore.ir.dims import Dim
+    from convcore.ir.graph import Graph
+
+    g = Graph("g")
+    b = Builder(g)
+    g.outputs = [b.leaky_relu(b.input("x", "float32", (Dim("N"), 7)), alpha=0.3)]
+
+    def wrong(e, node):
+        e.add("Relu", [e.value(node.inputs[0])], {}, outputs=node.outputs, name=node.name)
+
+    with pytest.raises(MismatchError):
+        convcore.convert(convcore.Model(g), "onnx", tmp_path / "m.onnx", overrides={"emit": {"leaky_relu": wrong}})

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
-from convcore.errors import OutputError
+from convcore.files import writing
 
 from .blobs import Blob
 from .message import Message
@@ -71,7 +66,7 @@ def message_of_net(net: Net, *, blobs: bool = False) -> Message:
 
 def write_prototxt(net: Net, path: str | Path) -> None:
     """Write the net's definition (no weights). Raises OutputError."""
-    with _replacing(path) as f:
+    with writing(path) as (temporary,), temporary.open("wb") as f:
         f.write(print_text(message_of_net(net)).encode("utf-8"))
 
 
@@ -81,29 +76,5 @@ def write_caffemodel(net: Net, path: str | Path) -> None:
     Raises OutputError, and UnsupportedError above protobuf's 2 GB.
     """
     pieces, _ = encode(message_of_net(net, blobs=True))
-    with _replacing(path) as f:
+    with writing(path) as (temporary,), temporary.open("wb") as f:
         write_pieces(pieces, f)
-
-
-@contextmanager
-def _replacing(path: str | Path) -> Iterator[BinaryIO]:
-    target = Path(path)
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".tmp", dir=target.parent)
-    except OSError as e:
-        raise OutputError(f"{path}: cannot be written: {e.strerror or e}") from e
-    done = False
-    try:
-        with os.fdopen(handle, "wb") as f:
-            yield f
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-        done = True
-    except OSError as e:
-        raise OutputError(f"{path}: cannot be written: {e.strerror or e}") from e
-    finally:
-        if not done:
-            with suppress(OSError):
-                os.unlink(temporary)
