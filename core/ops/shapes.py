@@ -142,10 +142,6 @@ def window_pads(n: DimLike, k: DimLike, stride: int, dilation: int, pads: tuple[
     return (small, rest) if pads == "same_upper" else (rest, small)
 
 
-def sizes_text(sizes: Sequence[DimLike | None]) -> str:
-    return " x ".join("?" if s is None else str(s) for s in sizes)
-
-
 def is_static(shape: Shape | None) -> bool:
     """Whether every size is an integer."""
     return shape is not None and not any(d is None or isinstance(d, Dim) for d in shape)

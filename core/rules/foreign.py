@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from ..errors import Problem, UnsupportedError
@@ -154,8 +154,3 @@ class EmitContext(Protocol):
         name: str = "",
     ) -> Sequence[Any]:
         """Add a foreign node; binds its results to ``outputs`` (IR values) when given, returns their handles."""
-
-
-def iter_inputs(node: Node) -> Iterator[Value]:
-    """Inputs that are present."""
-    return (v for v in node.inputs if v is not None)

@@ -10,7 +10,7 @@ loading and requires it when emitting.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -396,7 +396,3 @@ class Row:
         if self.then:
             out["then"] = list(self.then)
         return out
-
-
-RowFactory = Callable[..., Row]
-Rows = Sequence[Row]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import DeclarationError, PluginConflictError, Problem, UnsupportedError
+from ..errors import DeclarationError, PluginConflictError
 from ..ir.graph import Node, Value
 from ..ops import find_op
 from .foreign import EmitContext, ForeignNode, LoadContext
@@ -313,8 +313,3 @@ def _ordered(rules: Sequence[Any], version: int | None) -> list[Any]:
         if version is None or ((r.since is None or r.since <= version) and (r.until is None or version <= r.until))
     ]  # fmt: skip
     return sorted(fit, key=lambda r: (-r.priority, -len(r.when or ()), -len(getattr(r, "mapping", ()) or ()), -(r.since or 0)))
-
-
-def collect(problems: list[Problem], error: UnsupportedError) -> None:
-    """Add an error's problems to a list, without duplicates."""
-    problems.extend(p for p in error.problems if p not in problems)

@@ -249,7 +249,8 @@ def test_nothing_given_is_dropped(tmp_path: Path):
         raise AssertionError("must not be called")
 
     out = tmp_path / "m.onnx"
-    for given in ({"input_shapes": {name: (3, 8, 8, 1)}}, {"weights": SEQ}, {"format": "keras"}, {"overrides": {"Conv2D": never}}):
+    shapes, override = {name: (3, 8, 8, 1)}, {"Conv2D": never}
+    for given in ({"input_shapes": shapes}, {"weights": SEQ}, {"format": "keras"}, {"overrides": override}):
         with pytest.raises(UsageError, match="loaded already"):
             convcore.convert(model, "onnx", out, **given)
     with pytest.raises(UsageError, match="Convv2D"):

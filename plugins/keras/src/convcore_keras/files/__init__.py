@@ -9,13 +9,12 @@ Nothing in a file is executed or imported; Lambda code and unknown functions com
 from __future__ import annotations
 
 from .model import Call, KerasModel, LayerConfig, LayerDType, ModelConfig, OpaqueObject, TensorRef, iter_refs
-from .normalise import HARD_SIGMOID_KERAS2, TRAINING_ONLY
+from .normalise import HARD_SIGMOID_KERAS2
 from .reader import read
 from .sniff import FileKind, sniff
 
 __all__ = [
     "HARD_SIGMOID_KERAS2",
-    "TRAINING_ONLY",
     "Call",
     "FileKind",
     "KerasModel",

@@ -29,7 +29,7 @@ from convcore.errors import BadFileError
 from .defaults import ALIASES, KERAS3, OLDER
 from .model import LayerDType, OpaqueObject
 
-__all__ = ["HARD_SIGMOID_KERAS2", "TRAINING_ONLY", "decode", "dtype_policy", "normalise", "normalise_activation"]
+__all__ = ["HARD_SIGMOID_KERAS2", "decode", "dtype_policy", "normalise", "normalise_activation"]
 
 HARD_SIGMOID_KERAS2 = "hard_sigmoid_keras2"
 ACTIVATIONS = {
@@ -44,10 +44,6 @@ _ACTIVATION_KEYS = ("activation", "recurrent_activation")
 _OURS = {"keras", "tf_keras", "tensorflow", "builtins"}
 
 # Keys that say how a model is trained or how Keras runs it, never what it computes at inference.
-TRAINING_ONLY = re.compile(
-    r".*_(initializer|regularizer|constraint)$|seed$|momentum$|renorm|unit_forget_bias$|implementation$|unroll$|synchronized$"
-    r"|noise_shape$|flash_attention$|lora_|recurrent_dropout$|dropout$|rate$|stddev$"
-)
 _DROP = {
     "batch_input_shape", "input_dtype", "input_shape", "fused", "virtual_batch_size", "implementation",
     "activity_regularizer",
