@@ -150,7 +150,8 @@ class Emitted:
     model: Any = None
     """A function without arguments that returns the live target object, or None."""
     notes: tuple[str, ...] = ()
-    rename: Mapping[str, str] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    """Names of the result's outputs in the source's order, where the format orders or names them itself (Caffe)."""
     """Inputs and outputs that have another name in the target than in the graph."""
     weights: str | None = None
     """The one of ``paths`` that holds the weights, where reading the model back takes both files."""

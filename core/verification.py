@@ -105,7 +105,7 @@ def check_conversion(
         return
     if runtime is None:
         back, _ = load_graph(result, held, target, {}, set())
-        runtime = _read_back(back, [v.name for v in reference.inputs], names, emitted.rename)
+        runtime = _read_back(back, [v.name for v in reference.inputs], list(emitted.outputs) or names)
     moved = [[_permute(x, layout, v.name, True) for v, x in zip(reference.inputs, xs)] for xs in inputs]
 
     def differences(runtime: Runtime) -> list[list[OutputDifference]]:
@@ -137,12 +137,10 @@ def check_conversion(
             )
 
 
-def _read_back(back: Graph, inputs: Sequence[str], outputs: Sequence[str], rename: Mapping[str, str]) -> Runtime:
+def _read_back(back: Graph, wanted_in: Sequence[str], wanted_out: Sequence[str]) -> Runtime:
     """The interpreter on the result read back. Formats that order inputs or outputs themselves (Caffe: by name) are put in the
-    source's order by name."""
+    source's order by the names they have there."""
     run = Interpreter(back).run
-    wanted_in = [rename.get(n, n) for n in inputs]
-    wanted_out = [rename.get(n, n) for n in outputs]
     have_in, have_out = [v.name for v in back.inputs], [v.name for v in back.outputs]
 
     def in_order(arrays: list[Array]) -> list[Array]:

@@ -47,10 +47,9 @@ def emit(request: EmitRequest) -> Emitted:
     e = Emitter(graph, options.get("caffe_flavor") or DEFAULT_FLAVOR, options.get("pool_rounding") or ROUNDINGS[0])
     problems = _inputs(e)
     problems += [p for p in emit_nodes(graph, e, rules, request.overrides) if p not in problems]
-    rename: dict[str, str] = {}
     outputs: list[Top] = []
     if not problems:
-        outputs = _outputs(e, rename, problems)
+        outputs = _outputs(e, problems)
     if problems:
         raise UnsupportedError(problems)
     net = _net(e, outputs)
@@ -66,7 +65,9 @@ def emit(request: EmitRequest) -> Emitted:
         main = weights if Path(request.out) == weights else definition
         paths = (str(definition), str(weights))
         notes.append(f"weights are in {weights.name}" if main == definition else f"the net is defined in {definition.name}")
-    return Emitted(paths, lambda: net, tuple(notes), rename, weights=paths[1] if paths else None, sizes=sizes)
+    return Emitted(
+        paths, lambda: net, tuple(notes), tuple(t.name for t in outputs), weights=paths[1] if paths else None, sizes=sizes
+    )
 
 
 def _paths(out: Path, weights: Any) -> tuple[Path, Path]:
@@ -100,7 +101,7 @@ def _inputs(e: Emitter) -> list[Problem]:
     return problems
 
 
-def _outputs(e: Emitter, rename: dict[str, str], problems: list[Problem]) -> list[Top]:
+def _outputs(e: Emitter, problems: list[Problem]) -> list[Top]:
     """A blob per output, named as it, that no layer reads: Caffe's outputs are the blobs left over.
 
     One that is read, or is an input, a constant or an output twice, goes through a Split; what nobody needs is left out, and a
@@ -120,12 +121,12 @@ def _outputs(e: Emitter, rename: dict[str, str], problems: list[Problem]) -> lis
     for v, top in zip(e.graph.outputs, tops):
         alone = top not in read and top not in out and sum(t is top for t in tops) == 1
         if alone and top.layer is not None and (top.layer.type != "Input" or top.name == v.name):
-            top.name = top.name or _free(v, names, rename)
+            top.name = top.name or _free(v, names)
             names.add(top.name)
             out.append(top)
             continue
         copy = Top(top.shape)
-        copy.name = _free(v, names, rename)
+        copy.name = _free(v, names)
         names.add(copy.name)
         e.layers.append(PlanLayer("Split", f"{v.name}/output", [top], [copy], {}, []))
         out.append(copy)
@@ -148,13 +149,11 @@ def _silence(e: Emitter, read: set[Top]) -> None:
                 e.layers.append(PlanLayer("Silence", f"{layer.source}/unused", [top], [], {}, []))
 
 
-def _free(v: Value, names: set[str], rename: dict[str, str]) -> str:
+def _free(v: Value, names: set[str]) -> str:
     name, n = v.name, 0
     while name in names:
         n += 1
         name = f"{v.name}_output" + (f"_{n}" if n > 1 else "")
-    if name != v.name:
-        rename[v.name] = name
     return name
 
 
