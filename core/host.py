@@ -213,10 +213,10 @@ class Host:
         """Register the ops of all plugins (once)."""
         if not self._ops_done:
             self._ops_done = True
-            from . import ops
+            from . import opset
 
             for path in self._call("convcore_ops"):
-                ops.register(resolve(path))
+                opset.register(resolve(path))
 
     def rules(self, framework: str) -> Any:
         """The merged RuleSet of a framework: its own and those other plugins add."""

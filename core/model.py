@@ -106,7 +106,7 @@ class Model:
     @property
     def problems(self) -> list[Any]:
         """What convcore does not know in this model (empty: everything is mapped)."""
-        from .passes.lower import opaque_problems
+        from .build.opaque import opaque_problems
 
         return opaque_problems(self.graph)
 
@@ -246,17 +246,19 @@ class Model:
         io = [f"  input  {t}" for t in self.inputs] + [f"  output {t}" for t in self.outputs]
         return "\n".join([head, *io, "", lines[0], "-" * len(lines[0]), *lines[1:]])
 
-    def save(self, path: str | Path, **options: Any) -> Path:
-        """Save: ``.ccir`` keeps the intermediate representation, any other known suffix converts."""
+    def save(self, path: str | Path) -> Path:
+        """Write the intermediate representation, as a ``.ccir`` file; :func:`convcore.convert` writes every other format.
+
+        UsageError for another suffix.
+        """
+        from .ir.serialize import save
+
         path = Path(path)
-        if path.suffix == ".ccir":
-            from .ir.serialize import save
-
-            save(self.graph, path)
-        else:
-            from .pipeline import convert
-
-            convert(self, None, path, **options)
+        if path.suffix != ".ccir":
+            raise UsageError(
+                f"{path}: a model is saved as .ccir; convcore.convert(model, out={str(path)!r}) writes other formats"
+            )
+        save(self.graph, path)
         return path
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .build.opaque import opaque_problems
 from .collector import without_collector
 from .errors import MismatchError, OutputError, Problem, UnsupportedError, UsageError
 from .files import check_output
@@ -18,7 +19,6 @@ from .hookspecs import EmitRequest, Emitted
 from .host import KNOWN, host, resolve
 from .ir.graph import Graph
 from .model import Model
-from .passes.lower import opaque_problems
 from .report import Report
 from .report.compare import ATOL
 from .sources import Overrides, Progress, load_graph, refuse_unknown_options, split_source, stage_options
@@ -303,7 +303,7 @@ def _lay_out(graph: Graph, target: str, io_layout: Any, report: Report) -> Any:
     layout = assign(graph, convention, io=io, io_overrides=per_tensor)
     report.add("layout", layout.lines(), layout.to_dict())
     if os.environ.get("CONVCORE_DEBUG") == "1":
-        from .ir.verify import verify as verify_ir
+        from .build.verify import verify as verify_ir
 
         verify_ir(graph, "the layout pass")
     return layout

@@ -139,7 +139,7 @@ def load_graph(
     for spec in h.passes("loaded"):
         resolve(spec.run)(graph)
     if os.environ.get("CONVCORE_DEBUG") == "1":
-        from .ir.verify import verify as verify_ir
+        from .build.verify import verify as verify_ir
 
         verify_ir(graph, f"loading {framework}")
     return graph, framework

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .build.opaque import opaque_problems
 from .errors import FrameworkMissingError, InputError, PluginNotInstalledError, UnsupportedError, UsageError
 from .hookspecs import Emitted, Runtime
 from .host import host
@@ -19,7 +20,6 @@ from .ir.dims import shape_text
 from .ir.dtypes import DType
 from .ir.graph import Graph, Value
 from .model import Model
-from .passes.lower import opaque_problems
 from .report import OutputDifference, Report, compare_outputs
 from .report.compare import ATOL, EPS, RTOL
 from .samples import working_inputs

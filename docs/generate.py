@@ -20,9 +20,9 @@ from unittest import mock
 import convcore
 from convcore.cli import main as command_line
 from convcore.host import host
-from convcore.ops import all_ops
-from convcore.ops.axes import Layout
-from convcore.ops.declare import REQUIRED, Op
+from convcore.opset import all_ops
+from convcore.opset.axes import Layout
+from convcore.opset.declare import REQUIRED, Op
 from convcore.rules.foreign import MISSING
 from convcore.rules.rows import Row
 from convcore.rules.ruleset import EmitFunction, LoadFunction, RuleSet

@@ -15,7 +15,7 @@ from ..errors import OutputError, UnsupportedError, UsageError
 from ..host import host
 from ..ir.dims import shape_text
 from ..model import as_list
-from ..ops.declare import Arg
+from ..opset.declare import Arg
 from ..pipeline import check as find_problems
 from ..pipeline import convert as convert_model
 from ..pipeline import default_out
@@ -302,7 +302,7 @@ def plugins(args: Namespace) -> int:
 
 def ops(args: Namespace) -> int:
     """``convcore ops``."""
-    from ..ops import all_ops, op
+    from ..opset import all_ops, op
 
     host().load_ops()
     chosen = [op(args.name)] if args.name else [all_ops()[k] for k in sorted(all_ops())]
@@ -330,7 +330,7 @@ def _arg(a: Arg) -> str:
 
 
 def _op_data(o: Any) -> dict[str, Any]:
-    from ..ops.declare import REQUIRED
+    from ..opset.declare import REQUIRED
 
     return {
         "name": o.name, "family": o.family, "doc": o.doc, "distribution": o.distribution,

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..build.builder import Builder
 from ..errors import ConvcoreError, InputError, Problem, ShapeError, UnsupportedError
-from ..ir.builder import Builder
 from ..ir.dims import Dim, evaluate
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Node, Value
-from ..ops import find_op
-from ..ops.declare import Op
+from ..opset import find_op
+from ..opset.declare import Op
 
 __all__ = ["Interpreter", "bind_shapes", "run"]
 

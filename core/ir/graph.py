@@ -374,7 +374,7 @@ class Graph:
         return copy_graph(self)
 
     def __str__(self) -> str:
-        from .text import to_text
+        from .printing import to_text
 
         return to_text(self)
 

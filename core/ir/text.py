@@ -20,101 +20,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import BadFileError, ShapeError
-from .dims import Dim, Shape, parse_dim
+from .dims import Shape, parse_dim
 from .dtypes import DType
 from .graph import Graph, Layer, Node, Origin, Value
+from .printing import to_text
 from .tensors import LazyTensor, Tensor
 
 __all__ = ["parse_text", "to_text"]
-
-_PLAIN = re.compile(r"[\w./:#+-]+\Z", re.ASCII)
-
-
-# ---------------------------------------------------------------- printing
-def _name(v: Value | None) -> str:
-    if v is None:
-        return "_"
-    return f"%{v.name}" if _PLAIN.match(v.name) else f"%{json.dumps(v.name)}"
-
-
-def _shape(shape: Shape | None) -> str:
-    if shape is None:
-        return "[...]"
-    return "[" + ", ".join("?" if d is None else str(d) for d in shape) + "]"
-
-
-def _attr(v: Any, tensors: list[Tensor] | None) -> str:
-    if v is None:
-        return "none"
-    if isinstance(v, DType):
-        return f"!{v.value}"
-    if isinstance(v, bool):
-        return "true" if v else "false"
-    if isinstance(v, Dim):
-        return "{" + str(v) + "}"
-    if isinstance(v, (int, float)):
-        return repr(v)
-    if isinstance(v, str):
-        return json.dumps(v)
-    if isinstance(v, (tuple, list)):
-        return "(" + ", ".join(_attr(x, tensors) for x in v) + ("," if len(v) == 1 else "") + ")"
-    if isinstance(v, Mapping):
-        return "<" + ", ".join(f"{json.dumps(str(k))}: {_attr(x, tensors)}" for k, x in v.items()) + ">"
-    if isinstance(v, Tensor):
-        if tensors is not None:
-            tensors.append(v)
-        return f"tensor({v.dtype}{_shape(v.shape)})"
-    if hasattr(v, "tolist"):
-        return _attr(v.tolist(), tensors)
-    if isinstance(v, bytes):
-        return "bytes(" + json.dumps(v.hex()) + ")"
-    return f"opaque({json.dumps(repr(v)[:200])})"
-
-
-def to_text(graph: Graph, tensors: list[Tensor] | None = None) -> str:
-    """Print a graph; tensors held by attributes are appended to ``tensors`` in order of appearance."""
-    out: list[str] = []
-    _print(graph, out, "", tensors)
-    return "\n".join(out) + "\n"
-
-
-def _print(g: Graph, out: list[str], pad: str, tensors: list[Tensor] | None) -> None:
-    out.append(f"{pad}graph {json.dumps(g.name)} {{")
-    p = pad + "  "
-    if g.metadata:
-        out.append(f"{p}metadata {json.dumps(g.metadata, default=str, sort_keys=True)}")
-    for v in g.inputs:
-        out.append(f"{p}input {_name(v)}: {v.dtype}{_shape(v.shape)}")
-    for v in g.weights.values():
-        tail = (" trainable" if v.trainable else "") + (f" {json.dumps(v.source)}" if v.source else "")
-        out.append(f"{p}weight {_name(v)}: {v.dtype}{_shape(v.shape)}{tail}")
-    for node in g:
-        ins = ", ".join(_name(v) for v in node.inputs)
-        attrs = " {" + ", ".join(f"{k}={_attr(v, tensors)}" for k, v in node.attrs.items()) + "}" if node.attrs else ""
-        types = ", ".join(f"{v.dtype}{_shape(v.shape)}" for v in node.outputs)
-        o = node.origin
-        parts = [o.framework, o.layer, o.type, o.source]
-        while parts and not parts[-1]:
-            parts.pop()
-        text = [json.dumps(x) for x in parts] + (["passes=" + json.dumps(list(o.passes))] if o.passes else [])
-        origin = f" origin({', '.join(text)})" if text else ""
-        lhs = ", ".join(_name(v) for v in node.outputs)
-        line = f"{p}{lhs} = {node.op}({ins}){attrs} : {types} @ {json.dumps(node.name)}{origin}"
-        if node.regions:
-            out.append(line + " regions")
-            for r in node.regions:
-                _print(r, out, p + "  ", tensors)
-            out.append(f"{p}end")
-        else:
-            out.append(line)
-    out.append(f"{p}output " + ", ".join(_name(v) for v in g.outputs))
-    for layer in g.layers:
-        extra = f" inputs({', '.join(_name(v) for v in layer.inputs)})" if layer.inputs else ""
-        extra += f" weights({', '.join(_name(v) for v in layer.weights)})" if layer.weights else ""
-        outs = ", ".join(_name(v) for v in layer.outputs)
-        out.append(f"{p}layer {json.dumps(layer.name)} {json.dumps(layer.type)} ({outs}){extra}")
-    out.append(f"{pad}}}")
-
 
 # ---------------------------------------------------------------- parsing
 _TOKEN = re.compile(

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from ..collector import without_collector
 from ..errors import UsageError
 from ..ir.graph import Graph, Node, Value
-from ..ops.axes import Axis, Layout, Perm
+from ..opset.axes import Axis, Layout, Perm
 from .choose import choose
 from .convention import Convention
 from .mincut import SOURCE, TARGET

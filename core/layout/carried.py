@@ -7,9 +7,9 @@ from types import MappingProxyType
 from typing import Any
 
 from ..ir.graph import Node, Value
-from ..ops import find_op
-from ..ops.axes import AxisRule
-from ..ops.declare import Op
+from ..opset import find_op
+from ..opset.axes import AxisRule
+from ..opset.declare import Op
 from .orders import Block, Order
 
 __all__ = ["Apply", "Carried", "Known", "NodeRule", "applies", "carry", "node_rule", "rank_of", "uniform"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..ir.graph import Graph, Node, Value
-from ..ops.axes import Axes, Axis, Perm
+from ..opset.axes import Axes, Axis, Perm
 from .carried import Carried, NodeRule
 from .convention import Convention
 from .mincut import FREE, SOURCE, TARGET, Choice

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from ..ops.axes import Layout
+from ..opset.axes import Layout
 
 __all__ = ["Convention"]
 

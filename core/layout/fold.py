@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..ir.builder import Builder
+from ..build.builder import Builder
 from ..ir.dims import DimLike, Shape
 from ..ir.graph import Value
 from ..ir.tensors import Tensor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..ir.graph import Node
-from ..ops.axes import Layout
+from ..opset.axes import Layout
 from .carried import Carried, Known, NodeRule, applies, rank_of
 from .orders import Order, order_of
 

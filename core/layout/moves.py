@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ir.graph import Node
-from ..ops.axes import Append, Insert, Perm, Remove, Reshape
+from ..opset.axes import Append, Insert, Perm, Remove, Reshape
 from .carried import Carried, Known, NodeRule, applies
 from .orders import Order, order_of, place_units, through_reshape
 

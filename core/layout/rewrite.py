@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ..ir.builder import Builder
+from ..build.builder import Builder
 from ..ir.graph import Graph, Node, Value
-from ..ops.axes import Layout, Perm
+from ..opset.axes import Layout, Perm
 from .fold import convert, lay_out
 from .mincut import TARGET
 from .orders import Block, Order, identity, moved_elements

@@ -1,7 +1,7 @@
 """Interprets axis rules: given the order of one input or output of a node, the orders of all the others.
 
 :func:`carry` answers for one node; None means that the rule cannot carry that order, and the node then stays as it is. The
-rules themselves are data in :mod:`convcore.ops.axes`; :mod:`convcore.testing.axes` proves each of them on samples. Here are
+rules themselves are data in :mod:`convcore.opset.axes`; :mod:`convcore.testing.axes` proves each of them on samples. Here are
 the rules under which axes stay axes; :mod:`.moves` has those that make, remove or merge axes, :mod:`.forms` the layouts.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from ..ir.dims import Shape
 from ..ir.graph import Node
-from ..ops.axes import Axes, Axis, Broadcast, Elementwise, LastAxes, PerAxis
+from ..opset.axes import Axes, Axis, Broadcast, Elementwise, LastAxes, PerAxis
 from . import forms, moves  # registers their rules
 from .carried import NONE, Carried, Known, NodeRule, applies, carry, node_rule, rank_of, uniform
 from .forms import to_layout

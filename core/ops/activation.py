@@ -12,9 +12,10 @@ from ..errors import ShapeError
 from ..ir.dims import Dim, DimLike, Shape
 from ..ir.dtypes import DType
 from ..ir.graph import Value
-from .axes import Axis, Broadcast, Elementwise
-from .declare import Attr, AxisAttr, InferContext, OpSet, Sample
-from .shapes import broadcast, broadcast_shapes
+from ..opset.axes import Axis, Broadcast, Elementwise
+from ..opset.declare import Attr, AxisAttr, OpSet, Sample
+from ..opset.infer import InferContext
+from ..opset.shapes import broadcast, broadcast_shapes
 from .special import erfc
 
 ACTIVATION = OpSet("activation")

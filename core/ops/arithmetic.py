@@ -13,9 +13,10 @@ from ..errors import ShapeError
 from ..ir.dims import Shape
 from ..ir.dtypes import DType
 from ..ir.graph import Value
-from .axes import Broadcast, Elementwise
-from .declare import Attr, InferContext, OpSet, Sample
-from .shapes import broadcast_shapes
+from ..opset.axes import Broadcast, Elementwise
+from ..opset.declare import Attr, OpSet, Sample
+from ..opset.infer import InferContext
+from ..opset.shapes import broadcast_shapes
 from .special import erf, erfc
 
 ARITHMETIC = OpSet("arithmetic")

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from ..ir.dims import DimLike, Shape
 from ..ir.dtypes import DType
-from .axes import CHANNELS, Axis
-from .declare import Attr, AxisAttr, InferContext, OpSet, Sample
-from .shapes import axis_sizes
+from ..opset.axes import CHANNELS, Axis
+from ..opset.declare import Attr, AxisAttr, OpSet, Sample
+from ..opset.infer import InferContext
+from ..opset.shapes import axis_sizes
 
 BLOCKS = OpSet("blocks")
 

@@ -13,9 +13,10 @@ from ..errors import ShapeError
 from ..ir.dims import DimLike, Shape, ceil_div, dim_max
 from ..ir.dtypes import DType
 from ..ir.graph import Value
-from .axes import Opaque
-from .declare import Attr, InferContext, OpSet, Sample
-from .shapes import common_dtype, scalar_size
+from ..opset.axes import Opaque
+from ..opset.declare import Attr, OpSet, Sample
+from ..opset.infer import InferContext
+from ..opset.shapes import common_dtype, scalar_size
 
 CONSTANTS = OpSet("constants")
 

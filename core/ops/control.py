@@ -14,7 +14,8 @@ from ..errors import ShapeError
 from ..ir.dims import DimLike, Shape
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Value
-from .declare import Attr, InferContext, OpSet
+from ..opset.declare import Attr, OpSet
+from ..opset.infer import InferContext
 from .windows import Array
 
 CONTROL = OpSet("control")

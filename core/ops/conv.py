@@ -14,10 +14,11 @@ from ..errors import ShapeError
 from ..ir.dims import Dim, DimLike, Shape, product
 from ..ir.dtypes import DType
 from ..ir.graph import Value
-from .axes import CHANNELS
+from ..opset.axes import CHANNELS
+from ..opset.declare import Attr, OpSet, Sample
+from ..opset.infer import InferContext
+from ..opset.shapes import axis_sizes, common_dtype, window_pads, window_size
 from .convolve import convolve, convolve_transpose, im2col
-from .declare import Attr, InferContext, OpSet, Sample
-from .shapes import axis_sizes, common_dtype, window_pads, window_size
 from .windows import spatial_attrs
 
 CONV = OpSet("conv")

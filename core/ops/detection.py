@@ -12,12 +12,13 @@ import numpy as np
 
 from ..ir.dims import product
 from ..ir.dtypes import DType
-from .axes import CHANNELS, Opaque
+from ..opset.axes import CHANNELS, Opaque
+from ..opset.declare import Attr, OpSet, Sample
+from ..opset.infer import InferContext, Inferred
+from ..opset.shapes import axis_sizes, is_static
 from .boxes import detections, nms, prior_boxes, prior_count, psroi_pool, roi_pool
 from .conv import LAYOUT
-from .declare import Attr, InferContext, Inferred, OpSet, Sample
 from .detection_bodies import detection_output_body
-from .shapes import axis_sizes, is_static
 from .windows import Array
 
 __all__ = ["DETECTION"]

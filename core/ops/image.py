@@ -12,11 +12,12 @@ from ..errors import ShapeError
 from ..ir.dims import DimLike, Shape
 from ..ir.dtypes import DType
 from ..ir.graph import Value
-from .axes import CHANNELS
+from ..opset.axes import CHANNELS
+from ..opset.declare import Attr, OpSet, Sample
+from ..opset.infer import InferContext
+from ..opset.shapes import axis_sizes
 from .conv import LAYOUT
-from .declare import Attr, InferContext, OpSet, Sample
 from .resampling import grid_sample, resize, resized
-from .shapes import axis_sizes
 from .windows import Array, compute_dtype
 
 IMAGE = OpSet("image")

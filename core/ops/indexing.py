@@ -12,8 +12,9 @@ from ..errors import ShapeError
 from ..ir.dims import DimLike, Shape, ceil_div, dim_max, dim_min
 from ..ir.dtypes import DType
 from ..ir.graph import Value
-from .axes import LastAxes, Opaque, PerAxis
-from .declare import Attr, AxisAttr, InferContext, OpSet, Sample
+from ..opset.axes import LastAxes, Opaque, PerAxis
+from ..opset.declare import Attr, AxisAttr, OpSet, Sample
+from ..opset.infer import InferContext
 
 INDEXING = OpSet("indexing")
 

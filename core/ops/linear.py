@@ -13,9 +13,10 @@ from ..errors import ShapeError
 from ..ir.dims import DimLike, Shape
 from ..ir.dtypes import DType
 from ..ir.graph import Value
-from .axes import Append, LastAxes, Opaque
-from .declare import Attr, InferContext, OpSet, Sample
-from .shapes import broadcast_shapes, common_dtype
+from ..opset.axes import Append, LastAxes, Opaque
+from ..opset.declare import Attr, OpSet, Sample
+from ..opset.infer import InferContext
+from ..opset.shapes import broadcast_shapes, common_dtype
 
 LINEAR = OpSet("linear")
 

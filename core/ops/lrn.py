@@ -8,9 +8,10 @@ import numpy as np
 
 from ..ir.dims import Shape
 from ..ir.dtypes import DType
-from .axes import CHANNELS, Axis
+from ..opset.axes import CHANNELS, Axis
+from ..opset.declare import Attr, AxisAttr, OpSet, Sample
+from ..opset.infer import InferContext
 from .conv import LAYOUT
-from .declare import Attr, AxisAttr, InferContext, OpSet, Sample
 from .pooling import avg_pool
 from .windows import Array, compute_dtype
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from ..ir.dims import Shape
 from ..ir.dtypes import DType
-from .axes import Axes, Axis
-from .declare import Attr, AxesAttr, AxisAttr, InferContext, OpSet, Sample
+from ..opset.axes import Axes, Axis
+from ..opset.declare import Attr, AxesAttr, AxisAttr, OpSet, Sample
+from ..opset.infer import InferContext
 from .windows import Array, compute_dtype
 
 NORM = OpSet("norm")

@@ -16,9 +16,11 @@ from ..errors import ShapeError
 from ..ir.dims import DimLike, Shape, product
 from ..ir.dtypes import DType
 from ..ir.graph import Value
-from .axes import CHANNELS
+from ..opset.axes import CHANNELS
+from ..opset.declare import Attr, OpSet, Sample
+from ..opset.infer import InferContext
+from ..opset.shapes import axis_sizes
 from .conv import LAYOUT
-from .declare import Attr, InferContext, OpSet, Sample
 from .pooling import (
     adaptive_bins,
     adaptive_pool,
@@ -30,7 +32,6 @@ from .pooling import (
     max_unpool,
     pooled,
 )
-from .shapes import axis_sizes
 from .windows import Array, spatial_attrs
 
 POOL = OpSet("pool")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.dims import DimLike, ceil_div
-from .shapes import window_pads, window_size
+from ..opset.shapes import window_pads, window_size
 from .windows import Array, apply_pads, compute_dtype, explicit_pads, from_first, spatial_axes, taps, to_first
 
 __all__ = [

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from ..ir.dims import Shape
 from ..ir.dtypes import DType
-from .axes import Axis, Opaque
-from .declare import Attr, InferContext, OpSet, Sample
+from ..opset.axes import Axis, Opaque
+from ..opset.declare import Attr, OpSet, Sample
+from ..opset.infer import InferContext
 
 QUANT = OpSet("quant")
 

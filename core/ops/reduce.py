@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from ..errors import ShapeError
 from ..ir.dims import Dim, product
-from .axes import Axes
-from .declare import Attr, AxesAttr, InferContext, Inferred, OpSet, Sample
-from .shapes import reduced
+from ..opset.axes import Axes
+from ..opset.declare import Attr, AxesAttr, OpSet, Sample
+from ..opset.infer import InferContext, Inferred
+from ..opset.shapes import reduced
 
 REDUCE = OpSet("reduce")
 

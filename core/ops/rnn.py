@@ -17,12 +17,13 @@ import numpy as np
 
 from ..ir.dims import DimLike, Shape
 from ..ir.dtypes import DType
-from .axes import TIME
-from .declare import Attr, InferContext, OpSet, Sample
+from ..opset.axes import TIME
+from ..opset.declare import Attr, OpSet, Sample
+from ..opset.infer import InferContext
+from ..opset.shapes import common_dtype
 from .recurrence import directions, gru, lstm, rnn
 from .rnn_activations import activation
 from .rnn_bodies import gru_body, lstm_body, rnn_body
-from .shapes import common_dtype
 
 RNN = OpSet("rnn")
 

@@ -64,7 +64,7 @@ class Activation:
     steps: tuple[tuple[str, tuple[tuple[str, Any], ...], float | None], ...]
 
     def numpy(self, x: Array) -> Array:
-        from . import op
+        from ..opset import op
 
         for name, attrs, operand in self.steps:
             decl = op(name)

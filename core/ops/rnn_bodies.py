@@ -39,7 +39,7 @@ def _one_direction(
     b: Any, xw: Any, states: Sequence[Any], valid: Any, captures: Mapping[str, Any], cell: Cell, back: bool, zero: bool
 ) -> tuple[Any, list[Any]]:
     """A scan over time; returns the outputs (T, N, H) and the final states."""
-    from ..ir.builder import Builder
+    from ..build.builder import Builder
     from ..ir.graph import Graph
 
     captured = {k: v for k, v in captures.items() if v is not None}

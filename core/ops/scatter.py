@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from ..ir.dims import Shape
 from ..ir.dtypes import DType
-from .axes import Opaque
-from .declare import Attr, AxisAttr, InferContext, OpSet, Sample
+from ..opset.axes import Opaque
+from ..opset.declare import Attr, AxisAttr, OpSet, Sample
+from ..opset.infer import InferContext
+from ..opset.shapes import common_dtype
 from .indexing import along
-from .shapes import common_dtype
 
 SCATTER = OpSet("scatter")
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from ..errors import ShapeError
 from ..ir.dims import DimLike, Shape, product
 from ..ir.dtypes import DType
-from .axes import Axes, Axis, Insert, Opaque, PerAxis, Perm, Remove, Reshape
-from .declare import Attr, AxesAttr, AxisAttr, InferContext, OpSet, Sample
-from .shapes import broadcast_shapes
+from ..opset.axes import Axes, Axis, Insert, Opaque, PerAxis, Perm, Remove, Reshape
+from ..opset.declare import Attr, AxesAttr, AxisAttr, OpSet, Sample
+from ..opset.infer import InferContext
+from ..opset.shapes import broadcast_shapes
 
 SHAPE = OpSet("shape")
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from ..ir.dims import Shape
 from ..ir.dtypes import DType
-from .axes import Axes, Axis
-from .declare import Attr, AxisAttr, InferContext, OpSet, Sample
-from .shapes import reduced
+from ..opset.axes import Axes, Axis
+from ..opset.declare import Attr, AxisAttr, OpSet, Sample
+from ..opset.infer import InferContext
+from ..opset.shapes import reduced
 
 SORTING = OpSet("sorting")
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import ShapeError
 from ..ir.graph import Value
-from .shapes import window_pads
+from ..opset.shapes import window_pads
 
 __all__ = [
     "Array",

@@ -16,7 +16,7 @@ from ..ir.dims import Dim
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Node, Value
 from ..ir.tensors import ArrayTensor, LazyTensor, Tensor
-from ..ops import find_op
+from ..opset import find_op
 
 __all__ = ["fold_constants"]
 

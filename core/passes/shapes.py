@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..ir.dims import Dim, dim_max, dim_min, product
 from ..ir.graph import Node, Value
-from ..ops import find_op
+from ..opset import find_op
 from .constants import fold_constants
 from .elements import EACH, Element, fraction, int_div, pick, rational, to_bool, true_div, trunc
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from ..build.builder import Builder
 from ..errors import Problem, UnsupportedError
-from ..ir.builder import Builder
 from ..ir.graph import Node, Origin, Value
 from ..ir.tensors import Tensor
 

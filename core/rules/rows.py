@@ -20,8 +20,8 @@ from ..errors import DeclarationError, ShapeError
 from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
 from ..ir.tensors import Tensor
-from ..ops import Op, op
-from ..ops.declare import REQUIRED
+from ..opset import Op, op
+from ..opset.declare import REQUIRED
 from .foreign import MISSING, EmitContext, ForeignNode, LoadContext
 from .isomorphisms import Iso, NotExpressible, find_iso
 from .values import equal, jsonable, symbolic, text

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import DeclarationError, PluginConflictError
 from ..ir.graph import Node, Value
-from ..ops import find_op
+from ..opset import find_op
 from .foreign import EmitContext, ForeignNode, LoadContext
 from .isomorphisms import NotExpressible
 from .rows import Row, _pairs

@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..build.builder import Builder
 from ..errors import DeclarationError, InputError, ShapeError
 from ..interpreter.execute import Interpreter
-from ..ir.builder import Builder
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Node, Value
 from ..layout.fold import lay_out
 from ..layout.orders import Block, Order, block_indices, order_of
 from ..layout.rules import Carried, NodeRule, carry
-from ..ops.declare import Op, Sample
+from ..opset.declare import Op, Sample
 
 __all__ = ["AxisRuleReport", "check_axis_rule"]
 

@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..build.builder import Builder
 from ..errors import ConvcoreError, ShapeError
 from ..interpreter.execute import Interpreter
-from ..ir.builder import Builder
 from ..ir.dims import Dim, Shape, evaluate, shape_text
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Node, Value
-from ..ops import find_op, op
-from ..ops.axes import Axes, Axis, Insert, Layout, PerAxis, Perm, Remove, Reshape
-from ..ops.declare import Op, Sample
+from ..opset import find_op, op
+from ..opset.axes import Axes, Axis, Insert, Layout, PerAxis, Perm, Remove, Reshape
+from ..opset.declare import Op, Sample
 
 __all__ = ["CheckFailed", "OpReport", "check_axis_rule", "check_op", "check_sample", "compare", "run_body", "run_op"]
 

@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from ..build.builder import Builder
 from ..errors import DeclarationError, ShapeError
-from ..ir.builder import Builder
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Node, Value
 from ..ir.tensors import Tensor, as_tensor
-from ..ops.declare import REQUIRED, Attr, Sample
+from ..opset.declare import REQUIRED, Attr, Sample
 from ..rules.foreign import MISSING, ForeignNode, LoadContext
 from ..rules.isomorphisms import NotExpressible
 from ..rules.rows import A, I, Row, W

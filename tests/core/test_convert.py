@@ -267,7 +267,7 @@ def test_nothing_given_is_dropped(tmp_path: Path):
 
 def test_the_check_sees_values_below_zero(tmp_path: Path):
     """A rule that is wrong only for negative inputs does not pass."""
-    from convcore.ir.builder import Builder
+    from convcore.build.builder import Builder
     from convcore.ir.dims import Dim
     from convcore.ir.graph import Graph
 

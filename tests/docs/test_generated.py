@@ -70,7 +70,7 @@ def test_every_type_and_op_is_there(made: Path):
         page = (made / f"docs/support/{name}.md").read_text(encoding="utf-8")
         rules = host().rules(name)
         assert all(f"`{t}`" in page for t in rules.load_rules)
-    from convcore.ops import all_ops
+    from convcore.opset import all_ops
 
     page = (made / "docs/ops.md").read_text(encoding="utf-8")
     assert all(f"### {o.name}\n" in page for o in all_ops().values() if o.distribution == "convcore")

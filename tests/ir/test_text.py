@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convcore.build.builder import Builder
+from convcore.build.verify import problems, verify
 from convcore.errors import BadFileError, OutputError
 from convcore.interpreter import run
-from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph, Layer, Origin
 from convcore.ir.serialize import load, save
 from convcore.ir.text import parse_text, to_text
-from convcore.ir.verify import problems, verify
-from convcore.ops import all_ops
+from convcore.opset import all_ops
 
 
 def _graph() -> Graph:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from convcore.ir.builder import Builder
+from convcore.build.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph, Node, Value
 from convcore.ir.tensors import ArrayTensor

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.builder import Builder
+from convcore.build.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph, Value
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from convcore.build.builder import Builder
+from convcore.build.verify import verify
 from convcore.errors import UsageError
 from convcore.interpreter import run
-from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph, Layer, Origin, Value
-from convcore.ir.verify import verify
 from convcore.layout import Convention, LayoutReport, assign
 
 N = Dim("N")

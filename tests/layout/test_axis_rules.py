@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from convcore.errors import DeclarationError
-from convcore.ops import all_ops
-from convcore.ops.axes import Axes, Axis, AxisRule, Elementwise, LastAxes, Layout, Opaque, PerAxis
-from convcore.ops.declare import Attr, AxesAttr, AxisAttr, Op, OpSet, Sample
+from convcore.opset import all_ops
+from convcore.opset.axes import Axes, Axis, AxisRule, Elementwise, LastAxes, Layout, Opaque, PerAxis
+from convcore.opset.declare import Attr, AxesAttr, AxisAttr, Op, OpSet, Sample
 from convcore.testing.axes import check_axis_rule
 
 OPS = all_ops()
@@ -53,7 +53,7 @@ def _wrong(axes: AxisRule, **kw: object) -> Op:
     ids=["elementwise", "axis", "axes", "per_axis", "last_axes"],
 )  # fmt: skip
 def test_harness_finds_a_wrong_rule(op: Op, monkeypatch: pytest.MonkeyPatch) -> None:
-    import convcore.ops as ops
+    import convcore.opset.registry as ops
 
     monkeypatch.setitem(ops._registry.ops, op.name, op)
     with pytest.raises(DeclarationError, match="cumsum_like"):

@@ -9,8 +9,8 @@ import random
 import numpy as np
 import pytest
 
+from convcore.build.builder import Builder
 from convcore.interpreter import run
-from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph
 from convcore.ir.tensors import as_tensor

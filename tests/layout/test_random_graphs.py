@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convcore.build.verify import verify
 from convcore.interpreter import Interpreter
 from convcore.ir.graph import Graph
-from convcore.ir.verify import verify
 from convcore.layout import Convention, assign
-from convcore.ops import op
-from convcore.ops.axes import Layout
+from convcore.opset import op
+from convcore.opset.axes import Layout
 
 sys.path.insert(0, str(Path(__file__).parent))
 from layout_random_graphs import ALL, Maker

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from convcore.build.builder import Builder
 from convcore.interpreter import Interpreter
-from convcore.ir.builder import Builder
 from convcore.ir.graph import Graph
 from convcore.layout import Convention, assign
 

@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
+from convcore.build.builder import Builder
 from convcore.errors import ShapeError
-from convcore.ir.builder import Builder
 from convcore.ir.graph import Graph
 from convcore.testing import run_body, run_op
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from convcore.build.builder import Builder
 from convcore.errors import ShapeError
-from convcore.ir.builder import Builder
 from convcore.ir.graph import Graph
 from convcore.ops.special import erf, erfc
 from convcore.testing import run_body, run_op

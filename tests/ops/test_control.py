@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from convcore.build.builder import Builder
 from convcore.errors import InputError, ShapeError
 from convcore.interpreter.execute import Interpreter
-from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph
 

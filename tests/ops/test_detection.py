@@ -54,7 +54,7 @@ def test_detections_by_suppression_in_onnxruntime(share, code, threshold, tmp_pa
     """The body, in a runtime of its own, against the layer written out (which agrees with the real Caffe)."""
     pytest.importorskip("convcore_onnx")
     import convcore
-    from convcore.ir.builder import Builder
+    from convcore.build.builder import Builder
     from convcore.ir.graph import Graph
 
     n, classes, batch = 19, 3, 2

@@ -168,7 +168,7 @@ def test_float16_and_integers():
 
 
 def test_named_sizes():
-    from convcore.ir.builder import Builder
+    from convcore.build.builder import Builder
     from convcore.ir.dims import Dim
     from convcore.ir.graph import Graph
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from convcore.build.builder import Builder
 from convcore.errors import ShapeError
 from convcore.interpreter import run
-from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim, evaluate
 from convcore.ir.graph import Graph
 from convcore.ops.indexing import range_size

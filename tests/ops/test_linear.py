@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
+from convcore.build.builder import Builder
 from convcore.errors import ShapeError
-from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph
 from convcore.ops.linear import parse_einsum

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from convcore.ops import Attr, AxisAttr, OpSet, Sample, all_ops, register
-from convcore.ops.axes import Axis, Layout
+from convcore.opset import Attr, AxisAttr, OpSet, Sample, all_ops, register
+from convcore.opset.axes import Axis, Layout
 from convcore.testing import CheckFailed, check_axis_rule, check_op
 
 OPS = all_ops()

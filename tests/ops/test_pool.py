@@ -312,11 +312,11 @@ BODIES = [
 @pytest.mark.parametrize("name, attrs", BODIES)
 def test_a_body_over_named_sizes_runs_at_any_size(name, attrs):
     """Built once for (N, 6, H, W), run at several sizes; the inferred sizes hold at each."""
+    from convcore.build.builder import Builder
     from convcore.interpreter.execute import Interpreter
-    from convcore.ir.builder import Builder
     from convcore.ir.dims import Dim, evaluate
     from convcore.ir.graph import Graph
-    from convcore.ops import op
+    from convcore.opset import op
 
     graph = Graph()
     b = Builder(graph)
@@ -337,7 +337,7 @@ def test_a_body_over_named_sizes_runs_at_any_size(name, attrs):
 @settings(max_examples=40, deadline=None)
 @given(k=st.integers(1, 4), s=st.integers(1, 5), p=st.tuples(st.integers(0, 3), st.integers(0, 3)), n=st.integers(4, 19))
 def test_named_sizes_of_windows(name, mode, k, s, p, n):
-    from convcore.ir.builder import Builder
+    from convcore.build.builder import Builder
     from convcore.ir.dims import Dim, evaluate
     from convcore.ir.graph import Graph
 

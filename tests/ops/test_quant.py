@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from convcore.build.builder import Builder
 from convcore.errors import ShapeError
-from convcore.ir.builder import Builder
 from convcore.ir.graph import Graph
 from convcore.testing import CheckFailed, run_body, run_op
 

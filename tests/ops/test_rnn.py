@@ -231,11 +231,11 @@ def test_keras_activations(keras, run, name, mine):
 
 # ---- symbolic sizes, refusals
 def test_a_body_over_named_sizes_runs_at_any_size():
+    from convcore.build.builder import Builder
     from convcore.interpreter.execute import Interpreter
-    from convcore.ir.builder import Builder
     from convcore.ir.dims import Dim
     from convcore.ir.graph import Graph
-    from convcore.ops import op
+    from convcore.opset import op
 
     w, r, b = rand(2, 4 * H, I), rand(2, 4 * H, H), rand(2, 4 * H)
     graph = Graph()

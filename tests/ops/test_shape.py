@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from convcore.build.builder import Builder
 from convcore.errors import ShapeError
-from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph
 from convcore.testing import CheckFailed, run_body, run_op

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from convcore.build.builder import Builder
 from convcore.interpreter import Interpreter
-from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph
 from convcore.ir.tensors import LazyTensor

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from convcore.build.builder import Builder
 from convcore.errors import DeclarationError, PluginConflictError, UnsupportedError
-from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph

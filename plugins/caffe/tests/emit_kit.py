@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import convcore
-from convcore.ir.builder import Builder
+from convcore.build.builder import Builder
 from convcore.ir.graph import Graph, Origin, Value
 from convcore_caffe.files import Layer, Net, read_net
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import convcore
+from convcore.build.builder import Builder
 from convcore.errors import UnsupportedError
-from convcore.ir.builder import Builder
 from convcore.ir.graph import Graph
-from convcore.ops import all_ops
+from convcore.opset import all_ops
 
 cv2: Any = pytest.importorskip("cv2")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import convcore
+from convcore.build.builder import Builder
 from convcore.errors import OutputError, UnsupportedError, UsageError
-from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph, Origin
 from convcore_caffe.files import read_net, sniff

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convcore.ir.builder import Builder
+from convcore.build.builder import Builder
 from convcore.ir.graph import Value
 
 from .emit_kit import array as _array

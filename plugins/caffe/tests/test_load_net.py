@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import convcore
+from convcore.build.verify import verify as verify_ir
 from convcore.errors import BadFileError, ConvcoreError, UnsupportedError, UsageError
-from convcore.ir.verify import verify as verify_ir
 
 from .support import CASES, CONFORMANCE, ZOO, blob_values, load_case, name_of, worst
 

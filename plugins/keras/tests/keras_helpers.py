@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from convcore.build.opaque import opaque_problems
 from convcore.errors import Problem
 from convcore.hookspecs import LoadRequest
 from convcore.interpreter.execute import Interpreter
 from convcore.ir.graph import Graph
-from convcore.passes.lower import opaque_problems
 from convcore_keras.load import load
 
 __all__ = ["error_of_range", "load_graph", "problems", "randomise", "run", "saved_forms"]

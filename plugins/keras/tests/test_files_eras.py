@@ -355,7 +355,7 @@ def test_cudnn_weights_numbers() -> None:
     x = np.load(folder / "inputs.npz")
     want = np.load(folder / "ref_old.npz")
     x, want = x[x.files[0]], want[want.files[0]]
-    w = {layer.name: {k: t.numpy() for k, t in layer.weights.items()} for layer in model.root.layers}
+    w = {layer.name: {k: t.numpy().astype(np.float64) for k, t in layer.weights.items()} for layer in model.root.layers}
     (embedding,) = [layer.name for layer in model.root.layers if layer.class_name == "Embedding"]
     (attention,) = [layer.name for layer in model.root.layers if layer.custom]
     (dense,) = [layer.name for layer in model.root.layers if layer.class_name == "Dense"]

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from convcore.build.opaque import opaque_problems
+from convcore.build.verify import problems as broken
 from convcore.errors import ConvcoreError
 from convcore.hookspecs import EmitRequest, LoadRequest
 from convcore.interpreter import Interpreter
-from convcore.ir.verify import problems as broken
-from convcore.passes.lower import opaque_problems
 from convcore_onnx.emit import emit
 from convcore_onnx.load import load
 

@@ -10,8 +10,8 @@ import pytest
 from onnx import AttributeProto, helper
 from onnx_kit import emit_model, load_model, tensors_only
 
+from convcore.build.opaque import opaque_problems
 from convcore.errors import ConvcoreError
-from convcore.passes.lower import opaque_problems
 
 ODD = (-1, 0, 1, -5, 10**12, -(2**63), 2**63 - 1, 7)
 

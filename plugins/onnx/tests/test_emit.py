@@ -12,9 +12,9 @@ import onnx
 import pytest
 from onnx_kit import emit_model, load_model
 
+from convcore.build.builder import Builder
 from convcore.errors import OutputError, UnsupportedError, UsageError
 from convcore.interpreter import Interpreter
-from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph, Origin

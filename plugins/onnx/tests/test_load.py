@@ -11,11 +11,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_kit import load_model
 
+from convcore.build.opaque import opaque_problems
+from convcore.build.verify import problems as broken
 from convcore.errors import BadFileError
 from convcore.interpreter import Interpreter
 from convcore.ir.dims import Dim
-from convcore.ir.verify import problems as broken
-from convcore.passes.lower import opaque_problems
 
 F, I64 = TensorProto.FLOAT, TensorProto.INT64
 info = helper.make_tensor_value_info

@@ -12,10 +12,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_kit import load_model
 
+from convcore.build.opaque import opaque_problems
 from convcore.errors import BadFileError
 from convcore.interpreter import Interpreter
 from convcore.ir.tensors import ArrayTensor, MappedTensor
-from convcore.passes.lower import opaque_problems
 
 rng = np.random.default_rng(11)
 

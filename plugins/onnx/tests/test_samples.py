@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from onnx_kit import Summary, emit_model, same
 
+from convcore.build.builder import Builder
 from convcore.errors import BadFileError, InputError, UnsupportedError
 from convcore.interpreter import Interpreter
-from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph, Origin
 from convcore.layout import assign
-from convcore.ops import all_ops
+from convcore.opset import all_ops
 from convcore_onnx.layout import CONVENTION
 
 onnx = pytest.importorskip("onnx")

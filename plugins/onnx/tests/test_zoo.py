@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx_kit import emit_model, load_model
 
+from convcore.build.opaque import opaque_problems
+from convcore.build.verify import problems as broken
 from convcore.interpreter import Interpreter
-from convcore.ir.verify import problems as broken
-from convcore.passes.lower import opaque_problems
 
 ZOO = Path(__file__).parents[3] / "tests" / "data" / "zoo"
 MODELS = sorted(p.parent.name for p in ZOO.glob("onnx-*/inputs.npz"))

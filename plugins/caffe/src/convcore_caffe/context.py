@@ -6,12 +6,18 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from convcore.errors import BadFileError, UnsupportedError
-from convcore.ir.builder import Builder
-from convcore.ir.dims import DimLike
-from convcore.ir.graph import Origin, Value
-from convcore.ir.tensors import Tensor
-from convcore.rules import MISSING, ForeignNode, LoadContext
+from convcore.plugin import (
+    MISSING,
+    BadFileError,
+    Builder,
+    DimLike,
+    ForeignNode,
+    LoadContext,
+    Origin,
+    Tensor,
+    UnsupportedError,
+    Value,
+)
 
 from .files import Layer, Net
 from .fillers import fill

@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from convcore.errors import Problem, UnsupportedError, UsageError
-from convcore.hookspecs import EmitRequest, Emitted
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Graph, Value
-from convcore.passes.lower import emit_nodes
-from convcore.rules import NotExpressible
+from convcore.plugin import (
+    DType,
+    EmitRequest,
+    Emitted,
+    Graph,
+    NotExpressible,
+    Problem,
+    UnsupportedError,
+    UsageError,
+    Value,
+    emit_nodes,
+)
 
 from .emit_flavors import DEFAULT_FLAVOR
 from .emit_names import name_everything

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.rules import NotExpressible
+from convcore.plugin import NotExpressible
 
 __all__ = ["DEFAULT_FLAVOR", "FLAVORS", "check_type"]
 

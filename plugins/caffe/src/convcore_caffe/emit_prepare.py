@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convcore.errors import Problem, ShapeError, UnsupportedError
-from convcore.ir.builder import infer_outputs
-from convcore.ir.dims import Dim, DimLike
-from convcore.ir.graph import Graph, Node, Value
-from convcore.ops import op
-from convcore.ops.shapes import window_pads
+from convcore.plugin import (
+    Dim,
+    DimLike,
+    Graph,
+    Node,
+    Problem,
+    ShapeError,
+    UnsupportedError,
+    Value,
+    infer_outputs,
+    op,
+    window_pads,
+)
 
 __all__ = ["explicit_pads", "fix_sizes", "fold_pads"]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from convcore.ir.tensors import as_tensor
+from convcore.plugin import as_tensor
 
 from .emitter import PlanLayer, Top
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from convcore.errors import Problem, UnsupportedError
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Graph, Node, Value
-from convcore.ir.tensors import Tensor, as_tensor
-from convcore.rules import NotExpressible
+from convcore.plugin import DType, Graph, Node, NotExpressible, Problem, Tensor, UnsupportedError, Value, as_tensor
 
 from .emit_flavors import check_type
 from .files import Message

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.dtypes import DType
-from convcore.ir.tensors import LazyTensor, Tensor
+from convcore.plugin import DType, LazyTensor, Tensor
 
 __all__ = ["KNOWN", "fill"]
 

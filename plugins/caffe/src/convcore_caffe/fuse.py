@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.ir.builder import Builder
-from convcore.ir.graph import Graph, Node, Value
+from convcore.plugin import Builder, Graph, Node, Value
 
 __all__ = ["fuse_scale"]
 

@@ -1,6 +1,6 @@
 """Axis conventions of Caffe: images are (N, C, H, W), sequences (T, N, ...)."""
 
-from convcore.layout import Convention
+from convcore.plugin import Convention
 
 __all__ = ["CONVENTION"]
 

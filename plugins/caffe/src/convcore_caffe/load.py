@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from convcore.errors import BadFileError, UsageError
-from convcore.hookspecs import LoadRequest
-from convcore.ir.graph import Graph
+from convcore.plugin import BadFileError, Graph, LoadRequest, UsageError
 
 from .files import Net, read_net, sniff
 from .load_net import NetLoader

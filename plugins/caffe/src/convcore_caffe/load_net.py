@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.errors import BadFileError, ConvcoreError, Problem, ShapeError, UnsupportedError, UsageError
-from convcore.hookspecs import LoadRequest
-from convcore.ir.builder import Builder
-from convcore.ir.graph import Graph, Node, Origin, Value
-from convcore.ir.graph import Layer as GraphLayer
-from convcore.ir.tensors import Tensor
-from convcore.rules import NotExpressible
+from convcore.plugin import (
+    BadFileError,
+    Builder,
+    ConvcoreError,
+    Graph,
+    LoadRequest,
+    Node,
+    NotExpressible,
+    Origin,
+    Problem,
+    ShapeError,
+    Tensor,
+    UnsupportedError,
+    UsageError,
+    Value,
+)
+from convcore.plugin import Layer as GraphLayer
 
 from .context import UNKNOWN_SHAPE, CaffeContext, CaffeNode, too_large
 from .deploy import Deploy

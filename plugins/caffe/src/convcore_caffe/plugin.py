@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.hookspecs import Framework, Identified, Option, PassSpec, hookimpl
+from convcore.plugin import Framework, Identified, Option, PassSpec, hookimpl
 
 CONVCORE_API = (1, 0)
 
@@ -38,7 +38,7 @@ def convcore_identify(source: Any) -> Identified | None:
     lower = path.lower()
     named = lower.endswith((".prototxt", ".caffemodel", ".caffemodel.h5"))
     if os.path.isfile(path) and not lower.endswith((".onnx", ".keras", ".pt", ".pth", ".pt2", ".safetensors", ".json")):
-        from convcore.errors import BadFileError
+        from convcore.plugin import BadFileError
 
         from .files.sniff import sniff
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.errors import BadFileError, UsageError
-from convcore.ir.graph import Value
+from convcore.plugin import BadFileError, UsageError, Value
 
 from .context import CaffeContext, CaffeNode
 from .files import Net, read_mean
@@ -112,7 +111,7 @@ def apply_preprocessing(g: CaffeContext, node: CaffeNode, top: str, v: Value, p:
 
 
 def _tensor(array: Any) -> Any:
-    from convcore.ir.tensors import as_tensor
+    from convcore.plugin import as_tensor
 
     return as_tensor(array)
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.errors import FrameworkMissingError, Problem, UnsupportedError
-from convcore.hookspecs import Runtime
+from convcore.plugin import FrameworkMissingError, Problem, Runtime, UnsupportedError
 
 from .files import Layer, Net, read_net
 

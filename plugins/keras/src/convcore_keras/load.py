@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.errors import BadFileError
-from convcore.hookspecs import LoadRequest
-from convcore.ir.graph import Graph
+from convcore.plugin import BadFileError, Graph, LoadRequest
 
 from .files import KerasModel, read
 from .files.variables import own_variables

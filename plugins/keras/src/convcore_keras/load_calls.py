@@ -6,8 +6,7 @@ import heapq
 from collections.abc import Iterator
 from typing import Any
 
-from convcore.errors import BadFileError
-from convcore.ir.graph import Value
+from convcore.plugin import BadFileError, Value
 
 from .files import Call, LayerConfig, ModelConfig, TensorRef
 

@@ -6,14 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from convcore.errors import UnsupportedError
-from convcore.ir.builder import Builder
-from convcore.ir.dims import DimLike
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Origin, Value
-from convcore.ir.tensors import Tensor
-from convcore.rules import ForeignNode, LoadContext, RuleSet
-from convcore.rules.rows import permutation_of
+from convcore.plugin import (
+    Builder,
+    DimLike,
+    DType,
+    ForeignNode,
+    LoadContext,
+    Origin,
+    RuleSet,
+    Tensor,
+    UnsupportedError,
+    Value,
+    permutation_of,
+)
 
 from .files import KerasModel, LayerConfig
 from .files.variables import own_variables

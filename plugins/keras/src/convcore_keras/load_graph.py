@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from convcore.errors import BadFileError, Problem, ShapeError, UnsupportedError, UsageError
-from convcore.hookspecs import LoadRequest
-from convcore.ir.builder import Builder
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Graph, Layer, Node, Origin, Value
-from convcore.rules import ForeignNode, NotExpressible
+from convcore.plugin import (
+    BadFileError,
+    Builder,
+    DType,
+    ForeignNode,
+    Graph,
+    Layer,
+    LoadRequest,
+    Node,
+    NotExpressible,
+    Origin,
+    Problem,
+    ShapeError,
+    UnsupportedError,
+    UsageError,
+    Value,
+)
 
 from . import masks
 from .files import Call, KerasModel, LayerConfig, ModelConfig, TensorRef

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.tensors import ArrayTensor, Tensor
+from convcore.plugin import ArrayTensor, Tensor
 
 from .files import KerasModel, read
 

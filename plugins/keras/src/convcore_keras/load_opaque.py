@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.errors import Problem, UnsupportedError
-from convcore.ir.graph import Value
-from convcore.rules import ForeignNode
+from convcore.plugin import ForeignNode, Problem, UnsupportedError, Value
 
 from .files import LayerConfig, OpaqueObject
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.errors import UsageError
-from convcore.ir.dims import Dim, Shape, parse_dim, shape_text
+from convcore.plugin import Dim, Shape, UsageError, parse_dim, shape_text
 
 from .files import LayerConfig
 

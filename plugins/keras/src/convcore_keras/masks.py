@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from convcore.ir.graph import Value
-from convcore.rules import ForeignNode
+from convcore.plugin import ForeignNode, Value
 
 from .load_context import KerasContext, known_shape
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from convcore.hookspecs import Framework, Identified, Option, hookimpl
+from convcore.plugin import Framework, Identified, Option, hookimpl
 
 __all__ = ["CONVCORE_API", "LIVE", "convcore_frameworks", "convcore_identify", "convcore_options"]
 

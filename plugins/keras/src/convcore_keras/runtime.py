@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.hookspecs import Runtime
+from convcore.plugin import Runtime
 
 from .plugin import is_live
 

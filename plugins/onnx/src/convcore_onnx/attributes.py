@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.errors import BadFileError
+from convcore.plugin import BadFileError
 
 from .tensors import sparse_to_tensor, to_tensor
 

@@ -7,12 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.builder import Builder
-from convcore.ir.dims import Dim, Shape
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Graph, Value
-from convcore.passes.shapes import ShapeTracker
-from convcore.rules import LoadContext
+from convcore.plugin import Builder, Dim, DType, Graph, LoadContext, Shape, ShapeTracker, Value
 
 from .attributes import Subgraph
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.ir.dtypes import DType
-from convcore.rules import NotExpressible
+from convcore.plugin import DType, NotExpressible
 
 __all__ = ["DTYPES", "DTYPE_NAMES", "dtype_code", "dtype_of"]
 

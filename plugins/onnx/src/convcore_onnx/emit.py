@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from convcore.errors import UnsupportedError, UsageError
-from convcore.hookspecs import EmitRequest, Emitted
-from convcore.passes.lower import emit_nodes
+from convcore.plugin import EmitRequest, Emitted, UnsupportedError, UsageError, emit_nodes
 
 from .emitter import Emitter
 from .write import model_parts

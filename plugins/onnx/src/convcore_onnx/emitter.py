@@ -7,13 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from convcore.errors import UnsupportedError
-from convcore.ir.dims import Dim, DimLike
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Graph, Node, Value
-from convcore.ir.tensors import Tensor, as_tensor
-from convcore.passes.lower import emit_nodes
-from convcore.rules import NotExpressible, RuleSet, unsupported
+from convcore.plugin import (
+    Dim,
+    DimLike,
+    DType,
+    Graph,
+    Node,
+    NotExpressible,
+    RuleSet,
+    Tensor,
+    UnsupportedError,
+    Value,
+    as_tensor,
+    emit_nodes,
+    unsupported,
+)
 
 from .rules.sizes import emit_size
 from .typecheck import result_types, same_operator

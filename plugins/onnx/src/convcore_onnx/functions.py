@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from convcore.errors import BadFileError, Problem, UnsupportedError
-from convcore.ir.graph import Value
+from convcore.plugin import BadFileError, Problem, UnsupportedError, Value
 
 from .attributes import value as attribute_value
 from .dtypes import dtype_code

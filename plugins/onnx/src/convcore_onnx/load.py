@@ -6,13 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from convcore.errors import BadFileError, ShapeError, UnsupportedError
-from convcore.hookspecs import LoadRequest
-from convcore.ir.builder import Builder
-from convcore.ir.dims import Dim, DimLike, Shape
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Graph, Layer, Node, Origin, Value
-from convcore.rules import ForeignNode, NotExpressible
+from convcore.plugin import (
+    BadFileError,
+    Builder,
+    Dim,
+    DimLike,
+    DType,
+    ForeignNode,
+    Graph,
+    Layer,
+    LoadRequest,
+    Node,
+    NotExpressible,
+    Origin,
+    Shape,
+    ShapeError,
+    UnsupportedError,
+    Value,
+)
 
 from .attributes import attributes
 from .context import OnnxContext

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.hookspecs import Framework, Identified, Option, hookimpl
+from convcore.plugin import Framework, Identified, Option, hookimpl
 
 CONVCORE_API = (1, 0)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from convcore.errors import BadFileError
+from convcore.plugin import BadFileError
 
 __all__ = ["Source", "read_model"]
 

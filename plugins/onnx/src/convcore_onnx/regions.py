@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.errors import BadFileError
-from convcore.ir.dims import Shape
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Graph, Value
+from convcore.plugin import BadFileError, DType, Graph, Shape, Value
 
 from .attributes import Subgraph
 from .scope import Scope, Where

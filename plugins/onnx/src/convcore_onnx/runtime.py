@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from convcore.errors import BadFileError, InputError, Problem, UnsupportedError
-from convcore.hookspecs import Runtime
-from convcore.host import host
+from convcore.plugin import BadFileError, InputError, Problem, Runtime, UnsupportedError, host
 
 __all__ = ["REQUIRES", "open_runtime"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from convcore.ir.graph import Graph, Value
+from convcore.plugin import Graph, Value
 
 __all__ = ["Scope", "Where", "rename"]
 

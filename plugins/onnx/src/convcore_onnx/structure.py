@@ -7,9 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from convcore.errors import BadFileError, ShapeError
-from convcore.ir.dims import Dim, DimLike, Shape, parse_dim
-from convcore.ir.dtypes import DType
+from convcore.plugin import BadFileError, Dim, DimLike, DType, Shape, ShapeError, parse_dim
 
 from .dtypes import DTYPES
 

@@ -9,10 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.errors import BadFileError
-from convcore.ir.dtypes import DType
-from convcore.ir.tensors import ArrayTensor, MappedTensor, Tensor
-from convcore.rules import NotExpressible
+from convcore.plugin import ArrayTensor, BadFileError, DType, MappedTensor, NotExpressible, Tensor
 
 from .dtypes import dtype_of
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from convcore.ir.dtypes import DType
-from convcore.rules import NotExpressible
+from convcore.plugin import DType, NotExpressible
 
 from .dtypes import DTYPES
 

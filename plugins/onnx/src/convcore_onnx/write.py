@@ -9,13 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from convcore import __version__
-from convcore.errors import Problem, UnsupportedError, UsageError
-from convcore.files import writing
-from convcore.ir.dims import Dim
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Value
-from convcore.ir.tensors import Tensor
-from convcore.rules import NotExpressible
+from convcore.plugin import Dim, DType, NotExpressible, Problem, Tensor, UnsupportedError, UsageError, Value, writing
 
 from .dtypes import dtype_code
 from .emitter import Emitter, OnnxNode, OnnxRegion

@@ -11,9 +11,9 @@ pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
 from onnx import helper, numpy_helper
 
+from convcore.build.opaque import opaque_problems
 from convcore.hookspecs import EmitRequest, LoadRequest
 from convcore.interpreter import Interpreter
-from convcore.passes.lower import opaque_problems
 from convcore_onnx.emit import emit
 from convcore_onnx.load import load
 

@@ -4,13 +4,13 @@ of their ranges. (With fixed sizes and a named batch every op's samples are in t
 import numpy as np
 import pytest
 
+from convcore.build.builder import Builder
 from convcore.errors import UnsupportedError
 from convcore.interpreter import Interpreter
-from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph
-from convcore.ops import all_ops
+from convcore.opset import all_ops
 
 FAMILIES = {
     "arithmetic", "activation", "reduce", "shape", "indexing", "scatter", "blocks", "constants", "sorting", "quant",

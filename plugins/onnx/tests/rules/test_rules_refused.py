@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto as T
 from onnx import helper, numpy_helper
 
-from convcore.ir.builder import Builder
+from convcore.build.builder import Builder
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph
 

@@ -8,10 +8,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from convcore.build.opaque import opaque_problems
 from convcore.errors import ConvcoreError, UnsupportedError
 from convcore.hookspecs import LoadRequest
 from convcore.interpreter import Interpreter
-from convcore.passes.lower import opaque_problems
 from convcore_onnx.load import load
 from convcore_onnx.rules import RULES
 
@@ -36,7 +36,7 @@ REFUSED_OUT = [
 
 def mine():
     """Foreign types whose rules live in these families."""
-    from convcore.ops import op
+    from convcore.opset import op
 
     out = {}
     for foreign, rules in RULES.load_rules.items():

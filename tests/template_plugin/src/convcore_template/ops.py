@@ -1,7 +1,6 @@
 """One op, declared by its body alone."""
 
-from convcore.ops import Attr, OpSet, Sample
-from convcore.ops.axes import Axis
+from convcore.plugin import Attr, Axis, OpSet, Sample
 
 OPS = OpSet("template", distribution="convcore-template")
 

@@ -1,6 +1,6 @@
 """The hooks of the template plugin."""
 
-from convcore.hookspecs import hookimpl
+from convcore.plugin import hookimpl
 
 CONVCORE_API = (1, 0)
 

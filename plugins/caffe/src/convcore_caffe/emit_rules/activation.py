@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 
-from convcore.ir.graph import Node
-from convcore.rules import NotExpressible, unsupported
+from convcore.plugin import Node, NotExpressible, unsupported
 
 from ..emitter import Emitter, label
 from .arithmetic import block_of, power, span_param

@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Node, Value
-from convcore.ir.tensors import Tensor
-from convcore.rules import NotExpressible
+from convcore.plugin import DType, Node, NotExpressible, Tensor, Value
 
 from ..emit_tidy import power_param
 from ..emitter import Emitter, Top, blob_shape, label

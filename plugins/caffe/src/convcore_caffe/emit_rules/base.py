@@ -9,10 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Node, Value
-from convcore.ir.tensors import LazyTensor, Tensor
-from convcore.rules import NotExpressible
+from convcore.plugin import DType, LazyTensor, Node, NotExpressible, Tensor, Value
 
 from ..emitter import Emitter, Top, blob_shape, static
 from ..rules.base import RULES

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.graph import Node, Value
-from convcore.rules import NotExpressible
+from convcore.plugin import Node, NotExpressible, Value
 
 from ..emitter import Emitter, Top, label
 from .base import RULES, channels_first, constant, first, static

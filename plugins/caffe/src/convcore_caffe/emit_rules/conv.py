@@ -6,10 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Node
-from convcore.ir.tensors import LazyTensor, Tensor
-from convcore.rules import NotExpressible
+from convcore.plugin import DType, LazyTensor, Node, NotExpressible, Tensor
 
 from ..emitter import Emitter, label
 from .base import RULES, channels_first, first, static, weight

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.ir.graph import Node
-from convcore.rules import NotExpressible
+from convcore.plugin import Node, NotExpressible
 
 from ..emitter import Emitter, label
 from ..files import Message

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.ir.graph import Node
-from convcore.ir.tensors import Tensor
-from convcore.rules import NotExpressible
+from convcore.plugin import Node, NotExpressible, Tensor
 
 from ..emitter import Emitter, Top, label
 from .base import RULES, first, reshape, static, weight

@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.graph import Node
-from convcore.ir.tensors import as_tensor
-from convcore.rules import NotExpressible
+from convcore.plugin import Node, NotExpressible, as_tensor
 
 from ..emitter import Emitter, label
 from .arithmetic import span_param

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.graph import Node, Value
-from convcore.rules import NotExpressible
+from convcore.plugin import Node, NotExpressible, Value
 
 from ..emitter import Emitter, Top, label
 from .base import RULES, channels_first, constant, crop, first, reshape, static

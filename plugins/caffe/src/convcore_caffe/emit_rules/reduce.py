@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.graph import Node
-from convcore.rules import NotExpressible
+from convcore.plugin import Node, NotExpressible
 
 from ..emitter import Emitter, Top, label
 from .arithmetic import power

@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.graph import Node
-from convcore.ir.tensors import Tensor
-from convcore.rules import unsupported
+from convcore.plugin import Node, Tensor, unsupported
 
 from ..emitter import Emitter, blob_shape, label
 from .base import RULES, constant, first, weight

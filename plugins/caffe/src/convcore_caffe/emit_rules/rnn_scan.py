@@ -5,10 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from convcore.ir.builder import Builder
-from convcore.ir.graph import Graph, Node, Value
-from convcore.ir.tensors import Tensor
-from convcore.rules import unsupported
+from convcore.plugin import Builder, Graph, Node, Tensor, Value, unsupported
 
 from ..emitter import Emitter, label
 from ..rules.rnn import lstm_step, rnn_step

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.graph import Node, Value
-from convcore.rules import NotExpressible, unsupported
+from convcore.plugin import Node, NotExpressible, Value, unsupported
 
 from ..emitter import Emitter, Top, blob_shape, label
 from ..files import Message

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.ir.graph import Node, Value
-from convcore.rules import NotExpressible
+from convcore.plugin import Node, NotExpressible, Value
 
 from ..emitter import Emitter, Top
 from .base import crop

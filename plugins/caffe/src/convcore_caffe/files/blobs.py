@@ -11,9 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convcore.errors import BadFileError
-from convcore.ir.dtypes import DType
-from convcore.ir.tensors import ArrayTensor, LazyTensor, MappedTensor, Tensor
+from convcore.plugin import ArrayTensor, BadFileError, DType, LazyTensor, MappedTensor, Tensor
 
 from .message import Message
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from convcore.errors import BadFileError
+from convcore.plugin import BadFileError
 
 from .layer_checks import check_layer
 from .message import Message

@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.errors import BadFileError, FrameworkMissingError
-from convcore.ir.dtypes import DType
-from convcore.ir.tensors import LazyTensor, MappedTensor, Tensor
+from convcore.plugin import BadFileError, DType, FrameworkMissingError, LazyTensor, MappedTensor, Tensor
 
 from .blobs import MAX_AXES
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.errors import Problem, UnsupportedError
+from convcore.plugin import Problem, UnsupportedError
 
 from .schema import AMBIGUOUS, Field, MessageType, message_type
 

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from convcore.errors import BadFileError, Problem, UnsupportedError
-from convcore.ir.tensors import Tensor
+from convcore.plugin import BadFileError, Problem, Tensor, UnsupportedError
 
 from .blobs import fit_shape
 from .message import Message

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from convcore.errors import BadFileError, UsageError
+from convcore.plugin import BadFileError, UsageError
 
 from .blobs import Blob, blob_of_message
 from .checks import Refusals, check_fields, check_layers, wire

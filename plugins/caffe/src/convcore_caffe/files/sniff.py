@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from convcore.errors import BadFileError
+from convcore.plugin import BadFileError
 
 __all__ = ["sniff"]
 

@@ -13,7 +13,7 @@ import re
 from bisect import bisect_right
 from typing import Any, NoReturn
 
-from convcore.errors import BadFileError
+from convcore.plugin import BadFileError
 
 from .message import Identifier, Message, float32_value
 from .schema import Field, enum_values

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.errors import BadFileError
+from convcore.plugin import BadFileError
 
 from .message import Message
 from .schema import message_type

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from convcore.errors import BadFileError
-from convcore.ir.tensors import Tensor
+from convcore.plugin import BadFileError, Tensor
 
 from .blobs import Blob
 from .hdf5 import read_hdf5

@@ -17,8 +17,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from convcore.errors import BadFileError
-from convcore.ir.dtypes import DType
+from convcore.plugin import BadFileError, DType
 
 from .blobs import MAX_AXES, Blob, Run, blob_of_runs, raw_type
 from .message import Message, float32_value

@@ -7,9 +7,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from convcore.errors import Problem, UnsupportedError
-from convcore.ir.dtypes import DType
-from convcore.ir.tensors import Tensor
+from convcore.plugin import DType, Problem, Tensor, UnsupportedError
 
 from .blobs import Blob
 from .message import Message

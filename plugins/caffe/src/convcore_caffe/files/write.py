@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from convcore.files import writing
+from convcore.plugin import writing
 
 from .blobs import Blob
 from .message import Message

@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 
-from convcore.ir.graph import Value
-from convcore.rules import MISSING, A
+from convcore.plugin import MISSING, A, Value
 
 from ..context import CaffeContext, CaffeNode
 from .base import RULES

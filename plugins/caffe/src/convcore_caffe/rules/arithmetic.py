@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convcore.ir.graph import Value
+from convcore.plugin import Value
 
 from ..context import CaffeContext, CaffeNode
 from .base import RULES

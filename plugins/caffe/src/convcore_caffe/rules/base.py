@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.rules import RuleSet
+from convcore.plugin import RuleSet
 
 __all__ = ["RULES"]
 

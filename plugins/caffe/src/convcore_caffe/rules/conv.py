@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.ir.dims import DimLike, product
-from convcore.ir.graph import Value
+from convcore.plugin import DimLike, Value, product
 
 from ..context import CaffeContext, CaffeNode
 from .base import RULES

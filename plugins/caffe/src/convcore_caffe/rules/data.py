@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.errors import UsageError
-from convcore.ir.graph import Value
+from convcore.plugin import UsageError, Value
 
 from ..context import CaffeContext, CaffeNode, too_large
 from .base import RULES

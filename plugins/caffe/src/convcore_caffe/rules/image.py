@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from convcore.ir.dims import DimLike
-from convcore.ir.graph import Value
+from convcore.plugin import DimLike, Value
 
 from ..context import CaffeContext, CaffeNode
 from .base import RULES

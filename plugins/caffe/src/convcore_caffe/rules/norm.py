@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.dims import DimLike
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Value
-from convcore.ir.tensors import LazyTensor, Tensor
+from convcore.plugin import DimLike, DType, LazyTensor, Tensor, Value
 
 from ..context import CaffeContext, CaffeNode
 from .base import RULES

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from convcore.ir.dims import Dim, DimLike, ceil_div
-from convcore.ir.graph import Value
+from convcore.plugin import Dim, DimLike, Value, ceil_div
 
 from ..context import CaffeContext, CaffeNode
 from ..files import pooling_rounding

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.ir.dims import product
-from convcore.ir.graph import Value
+from convcore.plugin import Value, product
 
 from ..context import CaffeContext, CaffeNode
 from .base import RULES

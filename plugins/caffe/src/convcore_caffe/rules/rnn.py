@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from convcore.ir.builder import Builder
-from convcore.ir.dims import DimLike, product
-from convcore.ir.graph import Graph, Value
+from convcore.plugin import Builder, DimLike, Graph, Value, product
 
 from ..context import CaffeContext, CaffeNode
 from .base import RULES

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.ir.dims import Dim, DimLike, product
-from convcore.ir.graph import Value
+from convcore.plugin import Dim, DimLike, Value, product
 
 from ..context import CaffeContext, CaffeNode, canonical
 from .base import RULES

@@ -12,7 +12,7 @@ import struct
 import zipfile
 import zlib
 
-from convcore.errors import BadFileError
+from convcore.plugin import BadFileError
 
 from .safe_json import MAX_JSON_BYTES
 from .source import ByteSource

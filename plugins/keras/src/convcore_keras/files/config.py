@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from convcore.errors import BadFileError, Problem, UnsupportedError
+from convcore.plugin import BadFileError, Problem, UnsupportedError
 
 from . import keras1
 from .defaults import ALIASES, KNOWN, MODEL_CLASSES

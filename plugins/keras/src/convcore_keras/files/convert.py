@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcore.errors import BadFileError
-from convcore.ir.tensors import LazyTensor, Tensor
+from convcore.plugin import BadFileError, LazyTensor, Tensor
 
 from .model import LayerConfig
 from .theano import FLIPPED

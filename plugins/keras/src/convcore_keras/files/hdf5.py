@@ -13,9 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.errors import BadFileError, UsageError
-from convcore.ir.dtypes import DType
-from convcore.ir.tensors import LazyTensor, MappedTensor, Tensor
+from convcore.plugin import BadFileError, DType, LazyTensor, MappedTensor, Tensor, UsageError
 
 from .source import ByteSource
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.errors import Problem, UnsupportedError
+from convcore.plugin import Problem, UnsupportedError
 
 __all__ = ["MERGE_MODES", "modernise"]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from convcore.ir.tensors import Tensor
+from convcore.plugin import Tensor
 
 __all__ = ["Call", "KerasModel", "LayerConfig", "LayerDType", "ModelConfig", "OpaqueObject", "TensorRef", "iter_refs"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.errors import BadFileError
+from convcore.plugin import BadFileError
 
 from .model import Call, LayerConfig, ModelConfig, TensorRef, iter_refs
 from .normalise import decode

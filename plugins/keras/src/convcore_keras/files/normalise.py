@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.errors import BadFileError
+from convcore.plugin import BadFileError
 
 from .defaults import ALIASES, KERAS3, OLDER
 from .model import LayerDType, OpaqueObject

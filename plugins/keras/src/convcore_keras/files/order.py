@@ -6,7 +6,7 @@ of a depth-first search from the outputs. All iterative: chains of 20,000 layers
 
 from __future__ import annotations
 
-from convcore.errors import BadFileError
+from convcore.plugin import BadFileError
 
 from .model import LayerConfig, ModelConfig
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from convcore.errors import BadFileError, Problem, UnsupportedError, UsageError
+from convcore.plugin import BadFileError, Problem, UnsupportedError, UsageError
 
 from . import weights_legacy, weights_v3
 from .archive import Archive

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from convcore.errors import BadFileError
+from convcore.plugin import BadFileError
 
 __all__ = ["MAX_JSON_BYTES", "MAX_JSON_DEPTH", "loads"]
 

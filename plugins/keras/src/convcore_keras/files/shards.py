@@ -9,8 +9,7 @@ import stat
 from contextlib import ExitStack
 from typing import Any
 
-from convcore.errors import BadFileError
-from convcore.ir.tensors import Tensor
+from convcore.plugin import BadFileError, Tensor
 
 from .hdf5 import H5File
 from .source import ByteSource

@@ -8,7 +8,7 @@ import stat
 import zipfile
 from dataclasses import dataclass
 
-from convcore.errors import BadFileError
+from convcore.plugin import BadFileError
 
 from .archive import Archive
 from .hdf5 import MAGIC, H5File

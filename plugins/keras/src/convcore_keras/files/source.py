@@ -6,7 +6,7 @@ import io
 import os
 from dataclasses import dataclass
 
-from convcore.errors import BadFileError
+from convcore.plugin import BadFileError
 
 __all__ = ["ByteSource", "Window"]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from convcore.errors import BadFileError
+from convcore.plugin import BadFileError
 
 from .defaults import STATELESS
 from .model import LayerConfig

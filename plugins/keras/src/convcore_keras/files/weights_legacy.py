@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from convcore.errors import BadFileError, Problem, UnsupportedError
-from convcore.ir.tensors import Tensor
+from convcore.plugin import BadFileError, Problem, Tensor, UnsupportedError
 
 from .convert import flip_kernels, from_keras1, split_gates, without_cudnn
 from .hdf5 import H5File

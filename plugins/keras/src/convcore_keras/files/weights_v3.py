@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from convcore.errors import BadFileError
-from convcore.ir.tensors import Tensor
+from convcore.plugin import BadFileError, Tensor
 
 from .convert import without_cudnn
 from .hdf5 import H5File

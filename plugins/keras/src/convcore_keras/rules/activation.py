@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from convcore.ir.graph import Value
-from convcore.rules import A, ForeignNode, NotExpressible, W
+from convcore.plugin import A, ForeignNode, NotExpressible, Value, W
 
 from ..files import HARD_SIGMOID_KERAS2, LayerConfig, OpaqueObject
 from ..load_context import KerasContext, shape_of

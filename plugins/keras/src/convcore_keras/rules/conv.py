@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.ir.dims import DimLike, ceil_div
-from convcore.ir.graph import Value
-from convcore.ir.tensors import Tensor
-from convcore.rules import A, ForeignNode, NotExpressible, W
+from convcore.plugin import A, DimLike, ForeignNode, NotExpressible, Tensor, Value, W, ceil_div
 
 from ..load_context import KerasContext, shape_of
 from .ruleset import RULES

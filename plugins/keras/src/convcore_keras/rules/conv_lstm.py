@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convcore.ir.builder import Builder
-from convcore.ir.graph import Graph, Value
-from convcore.ops.rnn_activations import activation
-from convcore.rules import ForeignNode
+from convcore.plugin import Builder, ForeignNode, Graph, Value, activation
 
 from ..load_context import UNKNOWN_SHAPE, KerasContext, known_shape
 from .conv import explicit_pads

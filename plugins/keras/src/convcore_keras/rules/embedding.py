@@ -6,9 +6,7 @@ import math
 
 import numpy as np
 
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Value
-from convcore.rules import ForeignNode
+from convcore.plugin import DType, ForeignNode, Value
 
 from ..load_context import KerasContext
 from .rnn import main_input

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.ir.graph import Value
-from convcore.rules import ForeignNode, W
+from convcore.plugin import ForeignNode, Value, W
 
 from ..load_context import KerasContext, known_shape, shape_of
 from .ruleset import RULES

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convcore.ir.graph import Value
-from convcore.rules import ForeignNode, NotExpressible
+from convcore.plugin import ForeignNode, NotExpressible, Value
 
 from ..load_context import KerasContext, shape_of
 from ..masks import masked_merges

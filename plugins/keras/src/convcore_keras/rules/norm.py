@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from convcore.ir.graph import Value
-from convcore.rules import A, ForeignNode, NotExpressible, W
+from convcore.plugin import A, ForeignNode, NotExpressible, Value, W
 
 from ..load_context import KerasContext, known_shape, shape_of
 from .ruleset import RULES

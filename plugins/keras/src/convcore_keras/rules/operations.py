@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.ir.graph import Value
-from convcore.rules import ForeignNode
+from convcore.plugin import ForeignNode, Value
 
 from ..load_context import KerasContext, known_shape
 from .ruleset import RULES

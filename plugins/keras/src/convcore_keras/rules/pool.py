@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.ir.graph import Value
-from convcore.rules import A, ForeignNode, NotExpressible
+from convcore.plugin import A, ForeignNode, NotExpressible, Value
 
 from ..load_context import KerasContext, shape_of
 from .conv import explicit_pads

@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Value
-from convcore.ir.tensors import Tensor, as_tensor
-from convcore.rules import ForeignNode
+from convcore.plugin import DType, ForeignNode, Tensor, Value, as_tensor
 
 from ..load_context import KerasContext, shape_of
 from .ruleset import RULES

@@ -10,10 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Value
-from convcore.ir.tensors import Tensor
-from convcore.rules import ForeignNode
+from convcore.plugin import DType, ForeignNode, Tensor, Value
 
 from ..files import HARD_SIGMOID_KERAS2, LayerConfig, OpaqueObject
 from ..load_context import KerasContext, LayerCall

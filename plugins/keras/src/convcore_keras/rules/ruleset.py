@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.rules import NotExpressible, RuleSet, isomorphism
+from convcore.plugin import NotExpressible, RuleSet, isomorphism
 
 __all__ = ["RULES"]
 

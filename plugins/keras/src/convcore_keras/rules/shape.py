@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.ir.dims import product
-from convcore.ir.graph import Value
-from convcore.rules import A, ForeignNode
+from convcore.plugin import A, ForeignNode, Value, product
 
 from ..load_context import KerasContext, known_shape, shape_of
 from .ruleset import RULES

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convcore.ir.dims import DimLike
-from convcore.ir.graph import Value
-from convcore.rules import ForeignNode
+from convcore.plugin import DimLike, ForeignNode, Value
 
 from .. import masks
 from ..files import LayerConfig

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.ir.dims import product
-from convcore.ir.graph import Value
-from convcore.rules import MISSING, A, ForeignNode
+from convcore.plugin import MISSING, A, ForeignNode, Value, product
 
 from .base import RULES, known_shape
 

@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Node, Value
-from convcore.rules import MISSING, A, ForeignNode, I, NotExpressible, isomorphism
+from convcore.plugin import MISSING, A, DType, ForeignNode, I, Node, NotExpressible, Value, isomorphism
 
 from .base import DTYPES, RULES, dtype_code, dtype_of, known_shape
 from .steps import Steps, dtype_known

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.ir.graph import Value
-from convcore.rules import NotExpressible, RuleSet, isomorphism
+from convcore.plugin import NotExpressible, RuleSet, Value, isomorphism
 
 from ..dtypes import DTYPES, dtype_code, dtype_of
 

@@ -6,10 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Node, Value
-from convcore.ir.tensors import ArrayTensor
-from convcore.rules import A, ForeignNode, NotExpressible
+from convcore.plugin import A, ArrayTensor, DType, ForeignNode, Node, NotExpressible, Value
 
 from .base import RULES, dtype_code
 from .shapes_in import scalar_size, size_list

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.errors import Problem, UnsupportedError
-from convcore.ir.dims import Shape
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Graph, Node, Value
-from convcore.rules import ForeignNode, NotExpressible
+from convcore.plugin import DType, ForeignNode, Graph, Node, NotExpressible, Problem, Shape, UnsupportedError, Value
 
 from .base import RULES
 

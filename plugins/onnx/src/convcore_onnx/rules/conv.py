@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.ir.graph import Node, Value
-from convcore.rules import MISSING, A, ForeignNode, NotExpressible
+from convcore.plugin import MISSING, A, ForeignNode, Node, NotExpressible, Value
 
 from .base import RULES, int_list, known_shape
 from .windows import auto_pad, channels_first, emit_pads, spelled_out

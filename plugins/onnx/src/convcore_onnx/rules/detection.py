@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.rules import A, I
+from convcore.plugin import A, I
 
 from .base import RULES
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.tensors import ArrayTensor, Tensor
-from convcore.rules import ForeignNode
+from convcore.plugin import ArrayTensor, ForeignNode, Tensor
 
 from .base import RULES
 

@@ -6,10 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Node, Value
-from convcore.ops.resampling import resized
-from convcore.rules import A, ForeignNode, NotExpressible
+from convcore.plugin import A, DType, ForeignNode, Node, NotExpressible, Value, resized
 
 from .base import RULES, known_shape
 from .windows import channels_first

@@ -6,10 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.dims import Dim, DimLike, dim_max
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Node
-from convcore.rules import A, ForeignNode, I, NotExpressible
+from convcore.plugin import A, Dim, DimLike, DType, ForeignNode, I, Node, NotExpressible, dim_max
 
 from .base import RULES, known_shape
 from .shapes_in import FAR, known_ints, scalar_size, size_list, spread

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Node, Value
-from convcore.ir.tensors import Tensor, ViewTensor
-from convcore.rules import A, ForeignNode, NotExpressible
+from convcore.plugin import A, DType, ForeignNode, Node, NotExpressible, Tensor, Value, ViewTensor
 
 from .base import RULES, known_shape
 

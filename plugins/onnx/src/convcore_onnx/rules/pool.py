@@ -6,10 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.dims import Dim
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Node
-from convcore.rules import ForeignNode, NotExpressible
+from convcore.plugin import Dim, DType, ForeignNode, Node, NotExpressible
 
 from .base import RULES, known_shape
 from .windows import channels_first, emit_pads, spatial_rank, spelled_out, window_attrs

@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Node, Value
-from convcore.rules import ForeignNode
+from convcore.plugin import DType, ForeignNode, Node, Value
 
 from .base import RULES, dtype_of, known_shape
 from .steps import Steps, dtype_known

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Node
-from convcore.rules import MISSING, A, ForeignNode, I, NotExpressible, isomorphism
+from convcore.plugin import MISSING, A, DType, ForeignNode, I, Node, NotExpressible, isomorphism
 
 from .base import RULES
 from .steps import Steps, dtype_known

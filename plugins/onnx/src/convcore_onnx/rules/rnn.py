@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Node, Value
-from convcore.ir.tensors import LazyTensor, Tensor
-from convcore.rules import ForeignNode, NotExpressible
+from convcore.plugin import DType, ForeignNode, LazyTensor, Node, NotExpressible, Tensor, Value
 
 from .base import RULES, known_shape
 from .rnn_activations import emit_activations, load_activations

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.ir.graph import Node
-from convcore.ops.rnn_activations import activation
-from convcore.rules import ForeignNode, NotExpressible
+from convcore.plugin import ForeignNode, Node, NotExpressible, activation
 
 __all__ = ["emit_activations", "load_activations"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.rules import A
+from convcore.plugin import A
 
 from .base import RULES
 

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.errors import ShapeError
-from convcore.ir.dims import Dim, DimLike, ceil_div, product
-from convcore.ir.graph import Node, Value
-from convcore.ops.shapes import broadcast_shapes
-from convcore.rules import A, ForeignNode, I, NotExpressible, isomorphism
+from convcore.plugin import (
+    A,
+    Dim,
+    DimLike,
+    ForeignNode,
+    I,
+    Node,
+    NotExpressible,
+    ShapeError,
+    Value,
+    broadcast_shapes,
+    ceil_div,
+    isomorphism,
+    product,
+)
 
 from .base import RULES, known_shape
 from .shapes_in import known_ints, scalar_size, size_list, spread

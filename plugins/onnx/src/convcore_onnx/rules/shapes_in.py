@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.ir.dims import Dim, DimLike
-from convcore.rules import ForeignNode, NotExpressible
+from convcore.plugin import Dim, DimLike, ForeignNode, NotExpressible
 
 __all__ = ["FAR", "known_ints", "scalar_size", "size_list", "spread"]
 

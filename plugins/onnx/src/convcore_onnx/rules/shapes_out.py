@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.ir.dims import Dim, DimLike
-from convcore.ir.dtypes import DType
+from convcore.plugin import Dim, DimLike, DType
 
 from .steps import Steps
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Node
-from convcore.rules import A, ForeignNode, I, NotExpressible
+from convcore.plugin import A, DType, ForeignNode, I, Node, NotExpressible
 
 from .base import RULES, dtype_code, known_shape
 from .shapes_in import scalar_size

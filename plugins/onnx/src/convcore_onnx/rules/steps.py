@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Node, Value
-from convcore.rules import NotExpressible
+from convcore.plugin import DType, Node, NotExpressible, Value
 
 __all__ = ["Steps", "dtype_known"]
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.ir.dims import DimLike
-from convcore.ir.graph import Node, Value
-from convcore.ops.shapes import window_pads
-from convcore.rules import ForeignNode, NotExpressible
+from convcore.plugin import DimLike, ForeignNode, Node, NotExpressible, Value, window_pads
 
 from .base import int_list, known_shape
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..errors import ShapeError, VerifyError
-from ..ops import find_op
+from ..ir.dims import Dim, Shape
+from ..ir.graph import Graph
+from ..opset import find_op
 from .builder import infer_outputs
-from .dims import Dim, Shape
-from .graph import Graph
 
 __all__ = ["CHECKS", "problems", "verify"]
 

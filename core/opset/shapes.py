@@ -9,7 +9,7 @@ from ..errors import ShapeError
 from ..ir.dims import Dim, DimLike, Shape, ceil_div, dim_max, dim_min, shape_text
 from ..ir.dtypes import DType
 from ..ir.graph import Value
-from .declare import InferContext, Inferred
+from .infer import InferContext, Inferred
 
 __all__ = [
     "axis_sizes",

@@ -24,12 +24,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DeclarationError, PluginConflictError, ShapeError
-from ..ir.dims import Dim, DimLike, Shape
+from ..errors import DeclarationError, ShapeError
+from ..ir.dims import Dim, DimLike
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..ir.tensors import Tensor
 from .axes import AxisRule, Elementwise, Opaque
+from .infer import InferContext, Inferred
 
 __all__ = [
     "REQUIRED",
@@ -44,7 +45,6 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-Inferred = Sequence[tuple[DType | None, Shape | None]]
 
 
 class _Required:
@@ -148,63 +148,6 @@ _TYPES: dict[str, Callable[[DType], bool]] = {
 
 
 _SAMPLE_DTYPES = {"float": "float32", "number": "float32", "any": "float32", "int": "int32", "bool": "bool"}
-
-
-class InferContext:
-    """What a shape rule sees: ``c.shape("x")``, ``c.dtype("x")``, ``c["axis"]``, ``c.fail("why")``."""
-
-    __slots__ = ("attrs", "inputs", "op")
-
-    def __init__(self, op: Op, inputs: Sequence[Value | None], attrs: Mapping[str, Any]) -> None:
-        self.op, self.inputs, self.attrs = op, tuple(inputs), attrs
-
-    def __getitem__(self, attr: str) -> Any:
-        return self.attrs[attr]
-
-    def value(self, name: str) -> Value | None:
-        i = self.op.position(name)
-        return self.inputs[i] if i < len(self.inputs) else None
-
-    def has(self, name: str) -> bool:
-        return self.value(name) is not None
-
-    def all(self, name: str) -> list[Value]:
-        """Every value of a variadic input."""
-        return [v for v in self.inputs[self.op.position(name) :] if v is not None]
-
-    def shape(self, name: str) -> Shape | None:
-        v = self.value(name)
-        return None if v is None else v.shape
-
-    def dtype(self, name: str) -> DType | None:
-        v = self.value(name)
-        return None if v is None else v.dtype
-
-    def const(self, name: str) -> Array | None:
-        """The values of a constant input, else None."""
-        v = self.value(name)
-        return None if v is None or v.tensor is None else v.tensor.numpy()
-
-    def rank(self, name: str, *allowed: int) -> int | None:
-        """The rank of an input; fails unless it is one of ``allowed`` (when given). None if unknown."""
-        s = self.shape(name)
-        if s is None:
-            return None
-        if allowed and len(s) not in allowed:
-            self.fail(f"{name} has {len(s)} axes, must have {' or '.join(map(str, allowed))}")
-        return len(s)
-
-    def same(self, a: DimLike | None, b: DimLike | None, what: str) -> DimLike | None:
-        """The common size; fails when both are integers and differ."""
-        if a is None or (isinstance(a, Dim) and isinstance(b, int)):
-            return b if b is not None else a
-        if isinstance(a, int) and isinstance(b, int) and a != b:
-            self.fail(f"{what}: {a} != {b}")
-        return a
-
-    def fail(self, why: str) -> None:
-        shapes = ", ".join("-" if v is None else repr(v) for v in self.inputs)
-        raise ShapeError(f"{self.op.name}({shapes}): {why}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -465,17 +408,3 @@ class OpSet:
             name, f"x:{types}, y:{types}", doc, outputs="z", infer=broadcast("x", "y", to=to), reference=reference,
             axes=Broadcast(), body=body, samples=samples,
         )  # fmt: skip
-
-
-class Registry:
-    """All ops by name: the core's, and those plugins register."""
-
-    def __init__(self) -> None:
-        self.ops: dict[str, Op] = {}
-
-    def add(self, ops: OpSet | Sequence[Op]) -> None:
-        for op in ops.ops.values() if isinstance(ops, OpSet) else ops:
-            old = self.ops.get(op.name)
-            if old is not None and old is not op:
-                raise PluginConflictError(f"op {op.name!r} is declared by {old.distribution} and by {op.distribution}")
-            self.ops[op.name] = op

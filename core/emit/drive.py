@@ -5,62 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..build.opaque import problem_of
 from ..errors import Problem, ShapeError, UnsupportedError
-from ..ir.builder import Builder
 from ..ir.graph import Graph, Node, Value
-from ..ops import find_op
+from ..opset import find_op
 from ..rules import EmitContext, RuleSet
+from .legalise import expand
 
-__all__ = ["emit_nodes", "expand", "opaque_problems"]
-
-
-def expand(graph: Graph, node: Node, by: str = "decompose") -> Node | None:
-    """Replace a composite by its body, constants folded; returns the node after what was before it."""
-    from .constants import fold_constants
-
-    decl = find_op(node.op)
-    if decl is None or decl.body is None:
-        raise ShapeError(f"op {node.op} has no body")
-    before = node._prev
-    b = Builder(graph, before=node, origin=node.origin.by(by))
-    b.scope = node.name
-    ins = list(node.inputs)
-    if not (decl.inputs and decl.inputs[-1].variadic):
-        ins += [None] * (len(decl.inputs) - len(ins))
-    result = decl.body(b, *ins, **node.attrs)
-    outs = list(result) if isinstance(result, tuple) else [result]
-    for old, new in zip(node.outputs, outs):
-        name = old.name
-        old.replace_uses(new)
-        if new.producer is not None and new.tensor is None and new.producer.origin.passes[-1:] == (by,):
-            old.name, new.name = new.name, name
-    made = []
-    new = before._next if before is not None else graph._first
-    while new is not None and new is not node:
-        made.append(new)
-        new = new._next
-    graph.remove(node)
-    fold_constants(graph, nodes=made)
-    return before._next if before is not None else graph._first
-
-
-def opaque_problems(graph: Graph) -> list[Problem]:
-    """The problems of all opaque nodes, regions included, in order; empty for those unknown only through a predecessor."""
-    out: list[Problem] = []
-    for node in graph:
-        if node.op == "opaque":
-            out += [p for p in _problem_of(node) if p not in out]
-        for r in node.regions:
-            out += [p for p in opaque_problems(r) if p not in out]
-    return out
-
-
-def _problem_of(node: Node) -> list[Problem]:
-    if node.attrs.get("follows"):
-        return []
-    why = str(node.attrs.get("why") or "convcore has no op for it")
-    hint, code = str(node.attrs.get("hint") or ""), str(node.attrs.get("code") or "unsupported_layer")
-    return [Problem(node.origin.layer or node.name, str(node.attrs["type"]), why, hint, code)]
+__all__ = ["emit_nodes"]
 
 
 def emit_nodes(graph: Graph, e: EmitContext, rules: RuleSet, overrides: Mapping[str, Any] | None = None) -> list[Problem]:
@@ -78,7 +30,7 @@ def emit_nodes(graph: Graph, e: EmitContext, rules: RuleSet, overrides: Mapping[
         if node.op == "opaque":
             try:
                 if node.attrs["framework"] != rules.framework:
-                    raise UnsupportedError(_problem_of(node))
+                    raise UnsupportedError(problem_of(node))
                 e.opaque(node)
             except UnsupportedError as err:
                 problems.update(dict.fromkeys(err.problems))

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..ops import Op, find_op, op
-from ..ops.declare import InferContext
-from .dims import Shape
-from .dtypes import DType
-from .graph import Graph, Node, Origin, Value
-from .tensors import Tensor, as_tensor
+from ..ir.dims import Shape
+from ..ir.dtypes import DType
+from ..ir.graph import Graph, Node, Origin, Value
+from ..ir.tensors import Tensor, as_tensor
+from ..opset import Op, find_op, op
+from ..opset.declare import InferContext
 
 __all__ = ["Builder", "infer_outputs"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from convcore.build.builder import Builder
+from convcore.build.verify import verify
+from convcore.emit.legalise import expand
 from convcore.interpreter import run
-from convcore.ir.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph, Origin
-from convcore.ir.verify import verify
-from convcore.passes.lower import expand
 
 
 def _batch_norm() -> tuple[Graph, np.ndarray]:

@@ -1,0 +1,1 @@
+"""Building and checking graphs: the builder, the verifier, opaque nodes."""

@@ -1,0 +1,1 @@
+"""Emission: nodes by their rules, composites by their bodies."""

@@ -1,0 +1,204 @@
+"""The front door: all that a plugin may import of convcore, stable as docs/stability.md says.
+
+    from convcore.plugin import A, Builder, ForeignNode, RuleSet, W
+
+Names are imported on first use, so a module of hooks that takes only :data:`hookimpl` and :class:`Framework` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .build.builder import Builder, infer_outputs
+    from .build.opaque import opaque_problems
+    from .emit.drive import emit_nodes
+    from .errors import (
+        BadFileError,
+        ConvcoreError,
+        DeclarationError,
+        FrameworkMissingError,
+        InputError,
+        OutputError,
+        Problem,
+        ShapeError,
+        UnsupportedError,
+        UsageError,
+    )
+    from .files import writing
+    from .hookspecs import (
+        CONVCORE_API,
+        EmitRequest,
+        Emitted,
+        Framework,
+        Identified,
+        LoadRequest,
+        Option,
+        PassSpec,
+        Runtime,
+        hookimpl,
+    )
+    from .host import host
+    from .ir.dims import Dim, DimLike, Shape, ceil_div, dim_max, parse_dim, product, shape_text
+    from .ir.dtypes import DType
+    from .ir.graph import Graph, Layer, Node, Origin, Value
+    from .ir.tensors import ArrayTensor, LazyTensor, MappedTensor, Tensor, ViewTensor, as_tensor
+    from .layout import Convention
+    from .ops.resampling import resized
+    from .ops.rnn_activations import activation
+    from .opset import Attr, AxesAttr, AxisAttr, InferContext, Op, OpSet, Sample, find_op, op
+    from .opset.axes import Axis, AxisRule, Broadcast, Elementwise, Opaque
+    from .opset.shapes import broadcast_shapes, same, window_pads
+    from .passes.shapes import ShapeTracker
+    from .rules import MISSING, A, EmitContext, ForeignNode, I, LoadContext, NotExpressible, RuleSet, W, isomorphism, unsupported
+    from .rules.rows import permutation_of
+
+__all__ = [
+    "A",
+    "ArrayTensor",
+    "Attr",
+    "AxesAttr",
+    "Axis",
+    "AxisAttr",
+    "AxisRule",
+    "BadFileError",
+    "Broadcast",
+    "Builder",
+    "CONVCORE_API",
+    "ConvcoreError",
+    "Convention",
+    "DType",
+    "DeclarationError",
+    "Dim",
+    "DimLike",
+    "Elementwise",
+    "EmitContext",
+    "EmitRequest",
+    "Emitted",
+    "ForeignNode",
+    "Framework",
+    "FrameworkMissingError",
+    "Graph",
+    "I",
+    "Identified",
+    "InferContext",
+    "InputError",
+    "Layer",
+    "LazyTensor",
+    "LoadContext",
+    "LoadRequest",
+    "MISSING",
+    "MappedTensor",
+    "Node",
+    "NotExpressible",
+    "Op",
+    "OpSet",
+    "Opaque",
+    "Option",
+    "Origin",
+    "OutputError",
+    "PassSpec",
+    "Problem",
+    "RuleSet",
+    "Runtime",
+    "Sample",
+    "Shape",
+    "ShapeError",
+    "ShapeTracker",
+    "Tensor",
+    "UnsupportedError",
+    "UsageError",
+    "Value",
+    "ViewTensor",
+    "W",
+    "activation",
+    "as_tensor",
+    "broadcast_shapes",
+    "ceil_div",
+    "dim_max",
+    "emit_nodes",
+    "find_op",
+    "hookimpl",
+    "host",
+    "infer_outputs",
+    "isomorphism",
+    "op",
+    "opaque_problems",
+    "parse_dim",
+    "permutation_of",
+    "product",
+    "resized",
+    "same",
+    "shape_text",
+    "unsupported",
+    "window_pads",
+    "writing",
+]
+
+_FROM = {
+    "build.builder": ("Builder", "infer_outputs"),
+    "build.opaque": ("opaque_problems",),
+    "emit.drive": ("emit_nodes",),
+    "errors": (
+        "BadFileError",
+        "ConvcoreError",
+        "DeclarationError",
+        "FrameworkMissingError",
+        "InputError",
+        "OutputError",
+        "Problem",
+        "ShapeError",
+        "UnsupportedError",
+        "UsageError",
+    ),
+    "files": ("writing",),
+    "hookspecs": (
+        "CONVCORE_API",
+        "EmitRequest",
+        "Emitted",
+        "Framework",
+        "Identified",
+        "LoadRequest",
+        "Option",
+        "PassSpec",
+        "Runtime",
+        "hookimpl",
+    ),
+    "host": ("host",),
+    "ir.dims": ("Dim", "DimLike", "Shape", "ceil_div", "dim_max", "parse_dim", "product", "shape_text"),
+    "ir.dtypes": ("DType",),
+    "ir.graph": ("Graph", "Layer", "Node", "Origin", "Value"),
+    "ir.tensors": ("ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor"),
+    "layout": ("Convention",),
+    "ops.resampling": ("resized",),
+    "ops.rnn_activations": ("activation",),
+    "opset": ("Attr", "AxesAttr", "AxisAttr", "InferContext", "Op", "OpSet", "Sample", "find_op", "op"),
+    "opset.axes": ("Axis", "AxisRule", "Broadcast", "Elementwise", "Opaque"),
+    "opset.shapes": ("broadcast_shapes", "same", "window_pads"),
+    "passes.shapes": ("ShapeTracker",),
+    "rules": (
+        "A",
+        "EmitContext",
+        "ForeignNode",
+        "I",
+        "LoadContext",
+        "MISSING",
+        "NotExpressible",
+        "RuleSet",
+        "W",
+        "isomorphism",
+        "unsupported",
+    ),
+    "rules.rows": ("permutation_of",),
+}
+_WHERE = {name: module for module, names in _FROM.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    module = _WHERE.get(name)
+    if module is None:
+        raise AttributeError(f"module 'convcore.plugin' has no attribute {name!r}")
+    found = getattr(importlib.import_module(f".{module}", __package__), name)
+    globals()[name] = found
+    return found
