@@ -20,7 +20,7 @@ UNFINISHED = {
     "tf213/textvec",
     "tf215/textvec", "tf23/textvec", "tf24/textvec", "tf28/textvec",
 }  # fmt: skip
-OF_ERA = {"k1": "keras1", "k2": "keras2", "tf": "tf.keras", "mi": "keras3"}
+OF_ERA = {"k3": "keras3", "k1": "keras1", "k2": "keras2", "tf": "tf.keras", "mi": "keras3"}
 
 
 def key(path: Path) -> str:

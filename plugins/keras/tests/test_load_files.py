@@ -20,6 +20,7 @@ RANGE = 1e-4  # the largest error allowed, of the output's range
 COVERED = {
     "convs": ("k231", "tf115", "tf213", "tf215", "tf23", "tf24", "tf28"),
     "merge_dot": ("k231", "tf115", "tf213", "tf215", "tf23", "tf24", "tf28"),
+    "merge_masks": ("k333",),
     "merge_seq": ("k122",),
     "noinput_seq": ("tf213", "tf215", "tf23", "tf24", "tf28"),
     "norm_axes": ("k231", "tf213", "tf215", "tf23", "tf24", "tf28"),
@@ -57,7 +58,7 @@ def test_era_file_agrees_with_its_keras(source: Path, weights: Path | None) -> N
     graph = load_graph(source, weights)
     assert error_of_range(run(graph, inputs), outputs) < RANGE
     if graph.metadata["version"]:
-        assert graph.metadata["version"].split(".")[0] == {"k122": "1"}.get(source.parent.name, "2")
+        assert graph.metadata["version"].split(".")[0] == {"k122": "1", "k333": "3"}.get(source.parent.name, "2")
 
 
 def normalised(g: Any, node: Any) -> Any:

@@ -359,3 +359,60 @@ def test_masks_of_sentences(version: str, tmp_path: Path) -> None:
 def test_masks_of_sentences_that_depend_on_the_version_are_refused(version: str, batch: int | None, tmp_path: Path) -> None:
     (p,) = problems(sentences(tmp_path, version, batch)[1])
     assert p.layer == "words" and "version of Keras" in p.why
+
+
+MERGED = {
+    "Add": np.add, "Subtract": np.subtract, "Multiply": np.multiply, "Maximum": np.maximum, "Minimum": np.minimum,
+    "Average": lambda a, b: (a + b) / 2,
+}  # fmt: skip
+
+
+def pooled(y: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """What GlobalAveragePooling1D makes of steps with a mask."""
+    return ((y * mask[..., None]).sum(1) / mask.sum(1)[:, None]).astype(np.float32)
+
+
+@pytest.mark.parametrize("version", ["2.2.4", "2.3.1", "2.3.0-tf", "2.15.0"])
+@pytest.mark.parametrize("second", [True, False])
+@pytest.mark.parametrize("kind", MERGED)
+def test_merges_before_keras_3_join_masks_with_and(kind: str, second: bool, version: str, tmp_path: Path) -> None:
+    """``_Merge.compute_mask`` of keras 2.0.9 to 2.15.0: ``K.all`` of the masks that are not None."""
+    a, b = keras.Input((T,), dtype="int32", name="a"), keras.Input((T,), dtype="int32", name="b")
+    tables = [L.Embedding(11, I, name=n) for n in ("ea", "eb")]
+    model = keras.Model([a, b], [tables[0](a), tables[1](b)])
+    words = {"input_dim": 11, "output_dim": I}
+    layers = [
+        old_input("a", "int32", T), old_input("b", "int32", T),
+        old_layer("Embedding", "ea", ["a"], mask_zero=True, **words), old_layer("Embedding", "eb", ["b"], mask_zero=second, **words),
+        old_layer(kind, "both", ["ea", "eb"]), old_layer("GlobalAveragePooling1D", "pool", ["both"], data_format="channels_last"),
+    ]  # fmt: skip
+    graph = old_graph(tmp_path, model, version, "tensorflow", layers, ["pool"])
+    x, y = ids()[:-1].astype("int32"), np.full((N - 1, T), 3, "int32")
+    y[0, 2] = y[2, 5] = x[3, 0] = 0
+    y[3, 1] = 0
+    masks = [x != 0, y != 0] if second else [x != 0]
+    e, f = (t.get_weights()[0][i] for t, i in zip(tables, (x, y), strict=True))
+    got = run(graph, [x, y])
+    assert error_of_range(got, [pooled(MERGED[kind](e, f), np.logical_and.reduce(masks))]) < FLOAT32
+    assert error_of_range(got, [pooled(MERGED[kind](e, f), np.ones(x.shape, bool))]) > 0.01
+
+
+@pytest.mark.parametrize("kind", ["Identity", "Rescaling", "Normalization"])
+@pytest.mark.parametrize("version", ["2.15.0", "2.6.0"])
+def test_layers_that_pass_masks_since_keras_3(kind: str, version: str, tmp_path: Path) -> None:
+    """tf.keras's Identity, Rescaling and Normalization do not support masks (keras 2.6.0, 2.10.0 and 2.15.0); Keras 3's do, see test_load_masks."""
+    x = keras.Input((T,), dtype="int32", name="ids")
+    table = L.Embedding(11, I, name="words")
+    config = {"Rescaling": {"scale": 2.0, "offset": 0.0}, "Normalization": {"mean": 0.0, "variance": 0.25, "axis": None}}
+    layers = [
+        old_input("ids", "int32", T), old_layer("Embedding", "words", ["ids"], mask_zero=True, input_dim=11, output_dim=I),
+        old_layer(kind, "between", ["words"], **config.get(kind, {})),
+        old_layer("GlobalAveragePooling1D", "pool", ["between"], data_format="channels_last"),
+    ]  # fmt: skip
+    graph = old_graph(tmp_path, keras.Model(x, table(x)), version, "tensorflow", layers, ["pool"])
+    given = ids()[:-1].astype("int32")
+    y = table.get_weights()[0][given] * (1 if kind == "Identity" else 2)
+    want = [pooled(y, np.ones(given.shape, bool)), pooled(y, given != 0)]
+    got = run(graph, [given])
+    assert error_of_range(got, want[:1]) < FLOAT32
+    assert error_of_range(got, want[1:]) > 0.01

@@ -30,6 +30,7 @@ PASSES = {
     "LeakyReLU",
     "Normalization",
     "PReLU",
+    "ParametricSoftplus",
     "ReLU",
     "Rescaling",
     "Softmax",
@@ -41,8 +42,11 @@ PASSES = {
 }
 """The output has the mask of the first input (``supports_masking`` with the default ``compute_mask``)."""
 
+SINCE_KERAS3 = {"Identity", "Normalization", "Rescaling"}
+"""Of these, those whose tf.keras layers do not support masks and stop them (read in 2.6, 2.10 and 2.15)."""
+
 MERGES = {"Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract"}
-"""The output's mask is the OR of all inputs' masks, or none when an input has none (``Merge.compute_mask``)."""
+"""The output's mask is made of all inputs' masks; how depends on the version, see ``_merged``."""
 
 OWN = {
     "Bidirectional",
@@ -71,28 +75,41 @@ def propagate(g: KerasContext, node: ForeignNode, outputs: Sequence[Value]) -> N
 
 
 def _first(g: KerasContext, node: ForeignNode, y: Value) -> Value | None:
-    return g.previous_mask(node)
+    return None if node.type in SINCE_KERAS3 and g.era != "keras3" else g.previous_mask(node)
 
 
-def _all_or_none(g: KerasContext, node: ForeignNode, y: Value) -> Value | None:
+def _joins_masks(g: KerasContext) -> bool:
+    """Keras 3.0 to 3.3 ask a list of inputs for its mask (``Layer.__call__``: ``getattr(first_arg, "_keras_mask", None)``), which
+    no list has: the layers that merge have no mask there (3.3.3 run, 3.0.5 read)."""
+    return g.era != "keras3" or masked_merges(g)
+
+
+def _merged(g: KerasContext, node: ForeignNode, y: Value) -> Value | None:
+    """``Merge.compute_mask``: since Keras 3.4 the OR of the masks, none when an input has none; in Keras 1, Keras 2 and tf.keras
+    the AND of those that there are (keras 1.2.2, 2.0.9, 2.3.1 and 2.15.0 read, 3.4.1 run)."""
+    if not _joins_masks(g):
+        return None
     masks = [g.previous_mask(node, i) for i in range(len(node.inputs))]
-    found = [m for m in masks if m is not None]
-    if len(found) != len(masks):
+    found = list({id(m): m for m in masks if m is not None}.values())
+    if not found or (masked_merges(g) and any(m is None for m in masks)):
         return None
     out = found[0]
     with g.b.at(node.origin):
         for m in found[1:]:
-            out = g.b.op("or", out, m)
+            out = g.b.op("or" if masked_merges(g) else "and", out, m)
     return out
 
 
 def _concatenated(g: KerasContext, node: ForeignNode, y: Value) -> Value | None:
     """``Concatenate.compute_mask``: masks (True for inputs without one) broadcast to their inputs and joined along the axis, then
-    reduced over the last axis: ANY since Keras 3.4, ALL before."""
+    reduced over the last axis: ANY since Keras 3.4, ALL before Keras 3."""
+    if not _joins_masks(g):
+        return None
     masks = [g.previous_mask(node, i) for i in range(len(node.inputs))]
     if all(m is None for m in masks):
         return None
-    if all(m is masks[0] for m in masks) and y.rank is not None and int(node.attrs.get("axis", -1)) in (-1, y.rank - 1):
+    last = y.rank is not None and int(node.attrs.get("axis", -1)) in (-1, y.rank - 1)
+    if last and all(m is masks[0] for m in masks) and masks[0] is not None and masks[0].rank == (y.rank or 0) - 1:
         return masks[0]
     b = g.b
     parts = []
@@ -119,6 +136,6 @@ def masked_merges(g: KerasContext) -> bool:
 
 _RULES: dict[str, Callable[[KerasContext, ForeignNode, Value], Value | None]] = {
     **dict.fromkeys(PASSES, _first),
-    **dict.fromkeys(MERGES, _all_or_none),
+    **dict.fromkeys(MERGES, _merged),
     "Concatenate": _concatenated,
 }
