@@ -383,7 +383,8 @@ def test_merges_before_keras_3_join_masks_with_and(kind: str, second: bool, vers
     words = {"input_dim": 11, "output_dim": I}
     layers = [
         old_input("a", "int32", T), old_input("b", "int32", T),
-        old_layer("Embedding", "ea", ["a"], mask_zero=True, **words), old_layer("Embedding", "eb", ["b"], mask_zero=second, **words),
+        old_layer("Embedding", "ea", ["a"], mask_zero=True, **words),
+        old_layer("Embedding", "eb", ["b"], mask_zero=second, **words),
         old_layer(kind, "both", ["ea", "eb"]), old_layer("GlobalAveragePooling1D", "pool", ["both"], data_format="channels_last"),
     ]  # fmt: skip
     graph = old_graph(tmp_path, model, version, "tensorflow", layers, ["pool"])
@@ -400,7 +401,7 @@ def test_merges_before_keras_3_join_masks_with_and(kind: str, second: bool, vers
 @pytest.mark.parametrize("kind", ["Identity", "Rescaling", "Normalization"])
 @pytest.mark.parametrize("version", ["2.15.0", "2.6.0"])
 def test_layers_that_pass_masks_since_keras_3(kind: str, version: str, tmp_path: Path) -> None:
-    """tf.keras's Identity, Rescaling and Normalization do not support masks (keras 2.6.0, 2.10.0 and 2.15.0); Keras 3's do, see test_load_masks."""
+    """tf.keras's do not support masks (keras 2.6.0, 2.10.0 and 2.15.0 read); Keras 3's do, see test_load_masks."""
     x = keras.Input((T,), dtype="int32", name="ids")
     table = L.Embedding(11, I, name="words")
     config = {"Rescaling": {"scale": 2.0, "offset": 0.0}, "Normalization": {"mean": 0.0, "variance": 0.25, "axis": None}}
