@@ -23,6 +23,7 @@ __all__ = [
     "PluginNotInstalledError",
     "Problem",
     "ShapeError",
+    "SourceChangedError",
     "UnknownFrameworkError",
     "UnsupportedError",
     "UsageError",
@@ -78,6 +79,10 @@ class BadFileError(ConvcoreError):
     """The source is unreadable: truncated, malformed, hostile, or its parts do not belong together."""
 
     exit_code = 3
+
+
+class SourceChangedError(BadFileError):
+    """A file of the source was replaced or written to after it was loaded: what is read now is another model."""
 
 
 class ShapeError(ConvcoreError):

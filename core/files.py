@@ -1,17 +1,121 @@
-"""Writing files: under a temporary name beside the final one, renamed when all is written, nothing left on failure."""
+"""Files: those a conversion reads are watched and protected, those it writes appear whole or not at all.
+
+Weights are read when they are needed, long after a model is loaded. So what a loader opens or maps is noted with its inode, size
+and time of change (:func:`watched`); whoever reads later compares, and so does a conversion at its end. Writing goes under a
+temporary name beside the final one, renamed when all is written, nothing left on failure.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import OutputError
+from .errors import OutputError, SourceChangedError
 
-__all__ = ["check_output", "writing"]
+__all__ = ["FileStamp", "Watch", "check_output", "stamp_of", "watched", "watching", "writing"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """What a file was when it was first read: device, inode, size in bytes, time of change in nanoseconds."""
+
+    path: str
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+    def check(self) -> None:
+        """SourceChangedError if the file is gone, another one, or was written to since."""
+        try:
+            now = _stamp(self.path)
+        except OSError as e:
+            raise SourceChangedError(f"{self.path}: was read and can no longer be: {e.strerror or e}") from e
+        if now == self:
+            return
+        if now is None or (now.device, now.inode) != (self.device, self.inode):
+            what = "was replaced by another file"
+        elif now.size != self.size:
+            what = f"had {self.size} bytes and has {now.size}"
+        else:
+            what = "was written to"
+        raise SourceChangedError(f"{self.path}: {what} after it was read; load it again")
+
+
+def _stamp(path: str) -> FileStamp | None:
+    """The stamp of a regular file, None for a folder or device; OSError where there is nothing."""
+    s = os.stat(path)
+    return FileStamp(path, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns) if stat.S_ISREG(s.st_mode) else None
+
+
+class Watch:
+    """The files one load has read."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, FileStamp] = {}
+
+    @property
+    def files(self) -> tuple[FileStamp, ...]:
+        return tuple(self._files.values())
+
+    def note(self, path: str) -> FileStamp | None:
+        """The stamp of a file from when it was first noted; None for what is no regular file, or not there."""
+        found = self._files.get(path)
+        if found is None:
+            with suppress(OSError):  # whoever opens it says what is wrong
+                found = _stamp(path)
+            if found is not None:
+                self._files[path] = found
+        return found
+
+    def check(self) -> None:
+        """SourceChangedError naming the first file that is no longer what was read."""
+        for f in self._files.values():
+            f.check()
+
+    def protect(self, out: Path) -> None:
+        """OutputError if writing ``out`` would destroy a file that was read: the same file by whatever name or link."""
+        try:
+            s = os.stat(out)
+        except OSError:
+            return
+        for f in self._files.values():
+            if (s.st_dev, s.st_ino) == (f.device, f.inode):
+                named = "the source itself" if os.path.abspath(out) == f.path else f"{f.path}, which the source is read from"
+                raise OutputError(f"{out} is {named}: writing it would destroy it; name another output file")
+
+
+_CURRENT: ContextVar[Watch | None] = ContextVar("watch", default=None)
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """Note in a new watch every file that :func:`watched` names inside."""
+    watch = Watch()
+    token = _CURRENT.set(watch)
+    try:
+        yield watch
+    finally:
+        _CURRENT.reset(token)
+
+
+def stamp_of(path: str | os.PathLike[str]) -> FileStamp | None:
+    """Note that a file is read, and what it is now; inside :func:`watching`, what it was when it was first noted."""
+    watch = _CURRENT.get()
+    return (Watch() if watch is None else watch).note(os.path.abspath(os.fsdecode(path)))
+
+
+def watched(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """``path``, noted as read: loaders write ``open(watched(path), "rb")``, and so with whatever opens a file by its name."""
+    stamp_of(path)
+    return path
 
 
 def check_output(path: Any) -> Path:

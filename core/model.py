@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError, UsageError
+from .files import Watch
 from .ir.dims import Shape, shape_text
 from .ir.dtypes import DType
 from .ir.graph import Graph, Layer, Node, Value, copy_graph
@@ -58,8 +59,11 @@ class Model:
     several.
     """
 
-    def __init__(self, graph: Graph, framework: str = "", source: Any = None, weights: Any = None) -> None:
+    def __init__(
+        self, graph: Graph, framework: str = "", source: Any = None, weights: Any = None, files: Watch | None = None
+    ) -> None:
         self.graph = graph
+        self.files = files or Watch()
         self.framework = framework or str(graph.metadata.get("framework", ""))
         self.source, self.weights_source = source, weights
         self._interpreter: Interpreter | None = None
@@ -229,7 +233,7 @@ class Model:
                 sub.weights[v.name] for v in x.weights if v.name in sub.weights))
             for x in chosen if x.outputs and all(v.name in alive for v in x.outputs)
         ]  # fmt: skip
-        return Model(sub, self.framework)
+        return Model(sub, self.framework, files=self.files)
 
     # ---- text and files
     def summary(self) -> str:
@@ -249,7 +253,7 @@ class Model:
     def save(self, path: str | Path) -> Path:
         """Write the intermediate representation, as a ``.ccir`` file; :func:`convcore.convert` writes every other format.
 
-        UsageError for another suffix.
+        UsageError for another suffix, OutputError for a file the model is read from.
         """
         from .ir.serialize import save
 
@@ -258,6 +262,7 @@ class Model:
             raise UsageError(
                 f"{path}: a model is saved as .ccir; convcore.convert(model, out={str(path)!r}) writes other formats"
             )
+        self.files.protect(path)
         save(self.graph, path)
         return path
 

@@ -42,9 +42,9 @@ def load(
         return source
     source, weights = split_source(source, weights)
     used: set[str] = set()
-    graph, framework = load_graph(source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes)
+    graph, framework, files = load_graph(source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes)
     refuse_unknown_options(options, used, [framework] if framework else [])
-    return Model(graph, framework, source, weights)
+    return Model(graph, framework, source, weights, files)
 
 
 def formats() -> dict[str, dict[str, Any]]:
@@ -112,13 +112,6 @@ def default_out(source: Path, framework: str) -> Path:
     return out
 
 
-def _not_over(out: Path, original: Any) -> None:
-    """Refuse an output path that may not be written, or is a file the conversion reads."""
-    check_output(out)
-    if isinstance(original, Path) and out.exists() and original.exists() and os.path.samefile(out, original):
-        raise OutputError(f"{out} is the source itself")
-
-
 def convert(
     source: Any, to: str | None = None, out: str | os.PathLike[str] | None = None, *, weights: Any = None,
     format: str | None = None, example_inputs: Any = None, check: bool | str = True,
@@ -158,18 +151,20 @@ def convert(
     target = _target(to, None if out is None else Path(out))
     path = Path(out) if out is not None else None
     if path is not None:
-        _not_over(path, source)
+        check_output(path)
     if io_layout is not None and not isinstance(io_layout, Mapping) and io_layout not in ("source", "target"):
         raise UsageError(f"io_layout={io_layout!r} is neither 'source' nor 'target'")
     tell = progress or (lambda what, part: None)
     emit_options = stage_options(target, "emit", options, used)
     if model is None:
         tell("loading", 0.0)
-        graph, framework = load_graph(
+        graph, framework, files = load_graph(
             source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes, progress=progress
         )
     else:
-        graph, framework = model.graph, model.framework
+        graph, framework, files = model.graph, model.framework, model.files
+    if path is not None:
+        files.protect(path)
     refuse_unknown_options(options, used, list(dict.fromkeys(f for f in (framework, target) if f)))
     problems = opaque_problems(graph) if framework != target else []
     if problems:
@@ -212,8 +207,8 @@ def convert(
         emit_overrides.refuse_unused()
         if path is not None:
             for written in emitted.paths:
-                for original in (source, weights):
-                    _not_over(path.parent / Path(written).name, original)
+                final = path.parent / Path(written).relative_to(request.out.parent)
+                files.protect(check_output(final))
         report.target = {"framework": target, **_target_facts(emitted, graph)}
         report.notes += list(emitted.notes)
         if check:
@@ -227,6 +222,7 @@ def convert(
             report.notes.append(line)
         if not report.ok and not keep:
             raise MismatchError(str(report), report)
+        files.check()
         paths: tuple[Path, ...] = ()
         build = emitted.model
         if staging is not None and path is not None:
@@ -339,7 +335,7 @@ def check(
         graph, framework = source.graph, source.framework
     else:
         source, weights = split_source(source, weights)
-        graph, framework = load_graph(source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes)
+        graph, framework, _ = load_graph(source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes)
     refuse_unknown_options(options, used, [framework, target])
     problems = opaque_problems(graph) if framework != target else []  # a framework's own nodes may go back as they were
     return problems + [p for p in _missing(graph, target, emit_options, emit_overrides) if p not in problems]

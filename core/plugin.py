@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         UnsupportedError,
         UsageError,
     )
-    from .files import writing
+    from .files import watched, writing
     from .hookspecs import (
         CONVCORE_API,
         EmitRequest,
@@ -132,6 +132,7 @@ __all__ = [
     "same",
     "shape_text",
     "unsupported",
+    "watched",
     "window_pads",
     "writing",
 ]
@@ -152,7 +153,7 @@ _FROM = {
         "UnsupportedError",
         "UsageError",
     ),
-    "files": ("writing",),
+    "files": ("watched", "writing"),
     "hookspecs": (
         "CONVCORE_API",
         "EmitRequest",

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .collector import without_collector
 from .errors import ConvcoreError, UsageError
+from .files import Watch, watched, watching
 from .hookspecs import LoadRequest, Option
 from .host import host, resolve
 from .ir.dims import parse_dim
 from .ir.graph import Graph
 
-__all__ = ["Overrides", "load_graph", "parse_input_shapes", "refuse_unknown_options", "split_source", "stage_options"]
+__all__ = ["Loaded", "Overrides", "load_graph", "parse_input_shapes", "refuse_unknown_options", "split_source", "stage_options"]
 
 Progress = Callable[[str, float], None]
 
@@ -114,9 +115,30 @@ def parse_input_shapes(spec: Mapping[str, Any] | Sequence[str] | None) -> dict[s
     return out
 
 
+class Loaded(NamedTuple):
+    """A graph, the name of the framework it came from and the files it is read from, of which weights may be read later."""
+
+    graph: Graph
+    framework: str
+    files: Watch
+
+
 def load_graph(
     source: Any, weights: Any, format: str | None, options: Mapping[str, Any], used: set[str], *,
     overrides: Mapping[str, Any] | None = None, input_shapes: Any = None, progress: Progress | None = None,
+) -> Loaded:  # fmt: skip
+    """Identify the source and let its framework's loader read it; every file read is watched from before it is opened."""
+    with watching() as files:
+        for path in (source, weights):
+            if isinstance(path, Path):
+                watched(path)
+        graph, framework = _load(source, weights, format, options, used, overrides, input_shapes, progress)
+        return Loaded(graph, framework, files)
+
+
+def _load(
+    source: Any, weights: Any, format: str | None, options: Mapping[str, Any], used: set[str],
+    overrides: Mapping[str, Any] | None, input_shapes: Any, progress: Progress | None,
 ) -> tuple[Graph, str]:  # fmt: skip
     h = host()
     if isinstance(source, Path) and source.suffix == ".ccir" and format in (None, "ccir"):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .build.opaque import opaque_problems
 from .errors import FrameworkMissingError, InputError, PluginNotInstalledError, UnsupportedError, UsageError
+from .files import Watch
 from .hookspecs import Emitted, Runtime
 from .host import host
 from .interpreter import Interpreter
@@ -104,7 +105,7 @@ def check_conversion(
         report.notes.append(f"not compared: only {target} can run {', '.join(map(repr, handed_on))}")
         return
     if runtime is None:
-        back, _ = load_graph(result, held, target, {}, set())
+        back = load_graph(result, held, target, {}, set()).graph
         runtime = _read_back(back, [v.name for v in reference.inputs], list(emitted.outputs) or names)
     moved = [[_permute(x, layout, v.name, True) for v, x in zip(reference.inputs, xs)] for xs in inputs]
 
@@ -202,22 +203,23 @@ class _Side:
     name: str
     graph: Graph
     run: Callable[[list[Array]], list[Array]]
+    files: Watch
 
 
 def _side(
     source: Any, weights: Any, format: str | None, options: Mapping[str, Any], used: set[str], native: bool, notes: list[str]
 ) -> _Side:  # fmt: skip
     if isinstance(source, Model):
-        return _Side("convcore interpreter", source.graph, Interpreter(source.graph).run)
+        return _Side("convcore interpreter", source.graph, Interpreter(source.graph).run, source.files)
     source, weights = split_source(source, weights)
-    graph, framework = load_graph(source, weights, format, options, used)
+    graph, framework, files = load_graph(source, weights, format, options, used)
     runtime = _native(framework, source, weights, notes) if native else None
     if runtime is not None:
-        return _Side(runtime.name, graph, runtime.run)
+        return _Side(runtime.name, graph, runtime.run, files)
     problems = opaque_problems(graph)
     if problems:
         raise UnsupportedError(problems, f"{source} cannot be run")
-    return _Side("convcore interpreter", graph, Interpreter(graph).run)
+    return _Side("convcore interpreter", graph, Interpreter(graph).run, files)
 
 
 def verify(
@@ -274,6 +276,8 @@ def verify(
             back.append(y if p is None else y.transpose(tuple(p.index(k) for k in range(len(p)))))
         found = compare_outputs(names, ys, back, rtol, atol, eps)
         report.differences += _of_set(i, found)
+    for side in (left, right):
+        side.files.check()
     return report
 
 
@@ -281,8 +285,8 @@ def _model(source: Any, weights: Any, format: str | None, options: Mapping[str, 
     if isinstance(source, Model):
         return source
     source, weights = split_source(source, weights)
-    graph, framework = load_graph(source, weights, format, options, used)
-    return Model(graph, framework, source, weights)
+    graph, framework, files = load_graph(source, weights, format, options, used)
+    return Model(graph, framework, source, weights, files)
 
 
 def _name(x: Any) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadFileError, OutputError
-from ..files import writing
+from ..files import watched, writing
 from .dtypes import DType
 from .graph import Graph
 from .tensors import MappedTensor, Tensor
@@ -54,7 +54,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], d
     path = Path(path)
     try:
         size = path.stat().st_size
-        with path.open("rb") as f:
+        with open(watched(path), "rb") as f:
             head = f.read(8)
             n = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
             if not 0 < n <= min(_MAX_HEADER, size - 8):

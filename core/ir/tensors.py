@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadFileError, ShapeError
+from ..files import FileStamp, stamp_of
 from .dtypes import DType
 
 __all__ = ["ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor"]
@@ -111,19 +112,22 @@ class ArrayTensor(Tensor):
 class MappedTensor(Tensor):
     """A contiguous, C-ordered run of bytes in a file, mapped when it is read.
 
-    The caller has checked that the path may be opened. ``big_endian`` data is converted on reading.
+    The caller has checked that the path may be opened. ``big_endian`` data is converted on reading. SourceChangedError when
+    the file is read and is not what it was when the tensor was made.
     """
 
-    __slots__ = ("big_endian", "offset", "path")
+    __slots__ = ("big_endian", "offset", "path", "stamp")
 
     def __init__(self, path: str | Path, offset: int, dtype: DType, shape: Sequence[int], *, big_endian: bool = False) -> None:
         super().__init__(dtype, shape)
         self.path, self.offset, self.big_endian = str(path), int(offset), big_endian
+        self.stamp = stamp_of(self.path)
 
     def numpy(self) -> Array:
         nd = self.dtype.numpy
         if self.size == 0:
             return np.zeros(self.shape, nd)
+        _unchanged(self.stamp)
         try:
             raw = np.memmap(self.path, np.uint8, "r", self.offset, (self.nbytes,))
         except (OSError, ValueError) as e:
@@ -136,6 +140,7 @@ class MappedTensor(Tensor):
             super().write_to(file)
             return
         left = self.nbytes
+        _unchanged(self.stamp)
         try:
             with open(self.path, "rb") as src:
                 src.seek(self.offset)
@@ -149,16 +154,26 @@ class MappedTensor(Tensor):
             raise BadFileError(f"{self.path}: cannot be read: {e}") from e
 
 
+def _unchanged(stamp: FileStamp | None) -> None:
+    if stamp is not None:
+        stamp.check()
+
+
 class LazyTensor(Tensor):
-    """Values produced by a function on every request; it must return the declared dtype and shape."""
+    """Values produced by a function on every request; it must return the declared dtype and shape.
 
-    __slots__ = ("_read",)
+    ``file`` names the file the function reads: SourceChangedError when that is no longer what it was.
+    """
 
-    def __init__(self, read: Callable[[], Array], dtype: DType, shape: Sequence[int]) -> None:
+    __slots__ = ("_read", "stamp")
+
+    def __init__(self, read: Callable[[], Array], dtype: DType, shape: Sequence[int], *, file: str | Path = "") -> None:
         super().__init__(dtype, shape)
         self._read = read
+        self.stamp = stamp_of(file) if file else None
 
     def numpy(self) -> Array:
+        _unchanged(self.stamp)
         a = self._read()
         if a.shape != self.shape or DType.of(a.dtype) != self.dtype:
             raise BadFileError(f"declared {self.dtype}{list(self.shape)}, read {a.dtype}{list(a.shape)}")

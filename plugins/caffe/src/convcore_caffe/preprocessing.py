@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import BadFileError, UsageError, Value
+from convcore.plugin import BadFileError, UsageError, Value, watched
 
 from .context import CaffeContext, CaffeNode
 from .files import Net, read_mean
@@ -140,7 +140,7 @@ def _cropped(mean: tuple[int, ...], shape: Any) -> Any:
 def read_labels(path: Any) -> list[str]:
     """Class names, one a line (a leading WordNet id, ``n01440764 tench``, stays part of it)."""
     try:
-        raw = Path(path).read_bytes()[: _MAX_LABELS + 1]
+        raw = Path(watched(path)).read_bytes()[: _MAX_LABELS + 1]
     except OSError as e:
         raise UsageError(f"{path}: cannot be read: {e.strerror or e}") from e
     if len(raw) > _MAX_LABELS:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import Framework, Identified, Option, hookimpl
+from convcore.plugin import Framework, Identified, Option, hookimpl, watched
 
 CONVCORE_API = (1, 0)
 
@@ -45,7 +45,7 @@ def convcore_identify(source: Any) -> Identified | None:
     named = path.lower().endswith(".onnx")
     try:
         if os.path.isfile(path):
-            with open(path, "rb") as f:
+            with open(watched(path), "rb") as f:
                 if looks_like_model(f.read(512), os.path.getsize(path)):
                     return Identified("onnx", 95 if named else 85, "the fields of a ModelProto")
     except OSError:

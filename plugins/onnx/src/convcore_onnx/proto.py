@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from convcore.plugin import BadFileError
+from convcore.plugin import BadFileError, watched
 
 __all__ = ["Source", "read_model"]
 
@@ -78,7 +78,7 @@ def read_model(source: Any) -> Source:
         return Source(source)
     path = os.fsdecode(source)
     try:
-        with open(path, "rb") as f:
+        with open(watched(path), "rb") as f:
             size = os.fstat(f.fileno()).st_size
             if not size:
                 raise BadFileError(f"{path}: the file is empty")

@@ -82,7 +82,7 @@ def blob_of_runs(path: str, runs: Sequence[Run], dims: Sequence[int], legacy: bo
         tensor = ArrayTensor(np.zeros(shape, np.float32))
     else:
         kept = tuple(runs)
-        tensor = LazyTensor(lambda: _gather(path, kept).reshape(shape), DType.FLOAT32, shape)
+        tensor = LazyTensor(lambda: _gather(path, kept).reshape(shape), DType.FLOAT32, shape, file=path)
     return Blob(tensor.cast(DType.FLOAT32), legacy)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import BadFileError, DType, FrameworkMissingError, LazyTensor, MappedTensor, Tensor
+from convcore.plugin import BadFileError, DType, FrameworkMissingError, LazyTensor, MappedTensor, Tensor, watched
 
 from .blobs import MAX_AXES
 
@@ -34,7 +34,7 @@ def read_hdf5(path: str | Path) -> list[tuple[str, list[Tensor | None]]]:
         raise FrameworkMissingError(f"{path}: HDF5 weights need h5py: pip install 'convcore-caffe[hdf5]'") from e
     found: list[tuple[str, list[Tensor | None]]] = []
     try:
-        with h5py.File(path, "r") as f:
+        with h5py.File(watched(path), "r") as f:
             data = _child(h5py, f, "data", path)
             if not isinstance(data, h5py.Group):
                 raise BadFileError(f"{path}: no group /data: not weights written by Caffe")
@@ -96,14 +96,14 @@ def _tensor(dataset: Any, where: str, path: str | Path) -> Tensor:
             raise BadFileError(f"{path}: {where} lies beyond the end of the file")
         big = dataset.dtype.str.startswith(">")
         return MappedTensor(path, offset, dtype, shape, big_endian=big).cast(DType.FLOAT32)
-    return LazyTensor(lambda: _read(path, where), DType.FLOAT32, shape)
+    return LazyTensor(lambda: _read(path, where), DType.FLOAT32, shape, file=path)
 
 
 def _read(path: str | Path, where: str) -> np.ndarray:
     import h5py
 
     try:
-        with h5py.File(path, "r") as f:
+        with h5py.File(watched(path), "r") as f:
             values: np.ndarray = np.asarray(f[where][()], np.float32)
     except (OSError, RuntimeError, KeyError) as e:
         raise BadFileError(f"{path}: {where} cannot be read: {e}") from e

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import BadFileError, UsageError
+from convcore.plugin import BadFileError, UsageError, watched
 
 from .blobs import Blob, blob_of_message
 from .checks import Refusals, check_fields, check_layers, wire
@@ -30,7 +30,7 @@ _PLAIN = frozenset(
 def read_prototxt(path: str | Path) -> Message:
     """A prototxt as a NetParameter message: as written, nothing upgraded or checked beyond the syntax."""
     try:
-        with open(path, "rb") as f:
+        with open(watched(path), "rb") as f:
             data = f.read(MAX_BYTES + 1)
     except OSError as e:
         raise BadFileError(f"{path}: cannot be read: {e.strerror or e}") from e

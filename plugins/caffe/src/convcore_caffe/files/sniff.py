@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from convcore.plugin import BadFileError
+from convcore.plugin import BadFileError, watched
 
 __all__ = ["sniff"]
 
@@ -23,7 +23,7 @@ def sniff(path: str | Path) -> str:
     Only the first 4 KB are read. BadFileError if the file cannot be read.
     """
     try:
-        with open(path, "rb") as f:
+        with open(watched(path), "rb") as f:
             head = f.read(_HEAD)
             total = f.seek(0, 2)
     except OSError as e:

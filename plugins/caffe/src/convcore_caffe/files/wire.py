@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from convcore.plugin import BadFileError, DType
+from convcore.plugin import BadFileError, DType, watched
 
 from .blobs import MAX_AXES, Blob, Run, blob_of_runs, raw_type
 from .message import Message, float32_value
@@ -47,7 +47,7 @@ def read_blob_file(path: str | Path) -> Blob:
 @contextmanager
 def _open(path: str | Path) -> Iterator[_Reader]:
     try:
-        with open(path, "rb") as f:
+        with open(watched(path), "rb") as f:
             f.seek(0, 2)
             if not f.tell():
                 raise BadFileError(f"{path}: is empty")

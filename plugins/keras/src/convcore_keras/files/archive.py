@@ -12,7 +12,7 @@ import struct
 import zipfile
 import zlib
 
-from convcore.plugin import BadFileError
+from convcore.plugin import BadFileError, watched
 
 from .safe_json import MAX_JSON_BYTES
 from .source import ByteSource
@@ -32,7 +32,7 @@ class Archive:
         try:
             self._size = os.path.getsize(path)
             _check_count(path, self._size)
-            with zipfile.ZipFile(path) as z:
+            with zipfile.ZipFile(watched(path)) as z:
                 infos = z.infolist()
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as e:
             raise BadFileError(f"{path}: not a readable zip archive: {e}") from e
@@ -52,7 +52,7 @@ class Archive:
         if info.file_size > limit:
             raise BadFileError(f"{self.path}: member {name!r} has {info.file_size} bytes, more than the {limit} allowed")
         try:
-            with zipfile.ZipFile(self.path) as z, z.open(info) as f:
+            with zipfile.ZipFile(watched(self.path)) as z, z.open(info) as f:
                 data = f.read(limit + 1)
         except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as e:
             raise BadFileError(f"{self.path}: member {name!r} is damaged: {e}") from e
@@ -67,7 +67,7 @@ class Archive:
         if info.compress_type != zipfile.ZIP_STORED:
             data = self.read(name, _MAX_INFLATED)
             return ByteSource(self.path, 0, len(data), data, name)
-        with open(self.path, "rb") as f:
+        with open(watched(self.path), "rb") as f:
             f.seek(info.header_offset)
             head = f.read(30)
             if len(head) != 30 or head[:4] != b"PK\x03\x04":
@@ -94,7 +94,7 @@ class Archive:
 
 def _check_count(path: str, size: int) -> None:
     """Refuse huge directories before zipfile builds an object for each entry."""
-    with open(path, "rb") as f:
+    with open(watched(path), "rb") as f:
         f.seek(max(0, size - 65557))
         tail = f.read()
         at = tail.rfind(b"PK\x05\x06")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import BadFileError, DType, LazyTensor, MappedTensor, Tensor, UsageError
+from convcore.plugin import BadFileError, DType, LazyTensor, MappedTensor, Tensor, UsageError, watched
 
 from .source import ByteSource
 
@@ -40,7 +40,7 @@ class H5File:
 
         with self._guard("open"):
             if self.source.whole_file:
-                self._file = h5py.File(self.source.path, "r", locking=False)
+                self._file = h5py.File(watched(self.source.path), "r", locking=False)
             else:
                 self._stream = self.source.open()
                 self._file = h5py.File(self._stream, "r")
@@ -185,7 +185,7 @@ class H5File:
         if nbytes > _MAX_CHUNKED or (nbytes > _BIG and nbytes > _RATIO * stored):
             raise BadFileError(f"{where} declares {nbytes} bytes but stores {stored}")
         source = self.source
-        return LazyTensor(lambda: _read(source, path, dtype), dtype, shape)
+        return LazyTensor(lambda: _read(source, path, dtype), dtype, shape, file=source.path)
 
     def _dtype(self, dataset: Any, raw: np.dtype[Any], where: str) -> DType:
         if raw.kind == "V" and raw.itemsize == 2 and raw.names is None:

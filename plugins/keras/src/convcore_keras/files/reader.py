@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from convcore.plugin import BadFileError, Problem, UnsupportedError, UsageError
+from convcore.plugin import BadFileError, Problem, UnsupportedError, UsageError, watched
 
 from . import weights_legacy, weights_v3
 from .archive import Archive
@@ -134,7 +134,7 @@ def _why_not(path: str) -> str:
     source = ByteSource.of_file(path)
     if source.size == 0:
         return f"{path}: is empty"
-    with open(path, "rb") as f:
+    with open(watched(path), "rb") as f:
         head = f.read(8)
     if head == b"\x89HDF\r\n\x1a\n":
         try:
@@ -176,7 +176,7 @@ def _load_file(path: str) -> Any:
     source = ByteSource.of_file(path)
     if source.size > MAX_JSON_BYTES:
         raise BadFileError(f"{path}: {source.size} bytes of JSON, more than the {MAX_JSON_BYTES} allowed")
-    with open(path, "rb") as f:
+    with open(watched(path), "rb") as f:
         return loads(f.read(MAX_JSON_BYTES + 1), path)
 
 

@@ -8,7 +8,7 @@ import stat
 import zipfile
 from dataclasses import dataclass
 
-from convcore.plugin import BadFileError
+from convcore.plugin import BadFileError, watched
 
 from .archive import Archive
 from .hdf5 import MAGIC, H5File
@@ -52,7 +52,7 @@ def sniff(path: str | os.PathLike[str]) -> FileKind | None:
             return _KINDS["keras-folder"] if found else None
         if not stat.S_ISREG(mode):
             return None
-        with open(path, "rb") as f:
+        with open(watched(path), "rb") as f:
             head = f.read(1 << 16)
     except OSError:
         return None

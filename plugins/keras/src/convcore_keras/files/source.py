@@ -6,7 +6,7 @@ import io
 import os
 from dataclasses import dataclass
 
-from convcore.plugin import BadFileError
+from convcore.plugin import BadFileError, watched
 
 __all__ = ["ByteSource", "Window"]
 
@@ -47,7 +47,7 @@ class Window(io.RawIOBase):
     """A read-only view of part of a file with a small page cache (HDF5 metadata reads are tiny and scattered)."""
 
     def __init__(self, path: str, start: int, size: int) -> None:
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed in close()
+        self._file = open(watched(path), "rb", buffering=0)  # noqa: SIM115 - closed in close()
         self._start, self._size, self._pos = start, size, 0
         self._pages: dict[int, bytes] = {}
 

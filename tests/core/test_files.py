@@ -1,0 +1,171 @@
+"""What a model is read from: never written over, and never exchanged unnoticed between loading and converting."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import convcore
+
+DATA = Path(__file__).parents[1] / "data" / "zoo"
+CAFFE = ("caffe-mtcnn-det1/det1.prototxt", "caffe-mtcnn-det1/det1.caffemodel")
+
+
+def _onnx(path: Path, seed: int = 0, external: str = "") -> Path:
+    onnx = pytest.importorskip("onnx")
+    w = onnx.numpy_helper.from_array(np.random.default_rng(seed).normal(size=(700, 3)).astype("f4"), "w")
+    io = [onnx.helper.make_tensor_value_info(n, 1, ["n", k]) for n, k in (("x", 700), ("y", 3))]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("MatMul", ["x", "w"], ["y"])], "g", io[:1], io[1:], [w])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    more = {"save_as_external_data": True, "location": external, "size_threshold": 0} if external else {}
+    onnx.save(model, path, **more)
+    return path
+
+
+def _same(path: Path) -> Callable[[], None]:
+    before = path.read_bytes()
+
+    def check() -> None:
+        assert path.read_bytes() == before, f"{path.name} was changed"
+
+    return check
+
+
+def test_external_data_is_not_written_over(tmp_path: Path):
+    a = _onnx(tmp_path / "a.onnx", external="w.onnx")
+    whole = _same(tmp_path / "w.onnx")
+    with pytest.raises(convcore.ConvcoreError, match=r"w\.onnx.*destroy"):
+        convcore.convert(a, "onnx", tmp_path / "w.onnx")
+    whole()
+
+
+def test_external_data_of_the_result_is_not_written_over_that_of_the_source(tmp_path: Path):
+    a = _onnx(tmp_path / "a.onnx", external="b.onnx.data")
+    whole = _same(tmp_path / "b.onnx.data")
+    with pytest.raises(convcore.ConvcoreError, match="destroy"):
+        convcore.convert(a, "onnx", tmp_path / "b.onnx", external_data="always")
+    whole()
+    assert not (tmp_path / "b.onnx").exists()
+
+
+@pytest.mark.parametrize("link", ["hard", "symbolic"])
+def test_links_are_the_file(tmp_path: Path, link: str):
+    a = _onnx(tmp_path / "a.onnx")
+    out = tmp_path / "out.onnx"
+    (os.link if link == "hard" else os.symlink)(a, out)
+    whole = _same(a)
+    with pytest.raises(convcore.ConvcoreError, match=r"out\.onnx is .*a\.onnx, which"):
+        convcore.convert(a, "onnx", out)
+    whole()
+
+
+def test_caffemodel_of_the_source_is_not_written_over(tmp_path: Path):
+    net, weights = (Path(shutil.copy(DATA / f, tmp_path / n)) for f, n in zip(CAFFE, ("net.prototxt", "o.caffemodel")))
+    whole = _same(weights)
+    with pytest.raises(convcore.ConvcoreError, match=r"o\.caffemodel.*destroy"):
+        convcore.convert((net, weights), "caffe", tmp_path / "o.prototxt")
+    whole()
+    assert not (tmp_path / "o.prototxt").exists()
+
+
+def test_a_loaded_model_protects_its_files(tmp_path: Path):
+    a = _onnx(tmp_path / "a.onnx", external="w.onnx")
+    model = convcore.load(a)
+    for m in (model, model[:1]):
+        with pytest.raises(convcore.ConvcoreError, match="destroy"):
+            convcore.convert(m, "onnx", tmp_path / "w.onnx")
+    model.save(tmp_path / "m.ccir")
+    with pytest.raises(convcore.ConvcoreError, match="the source itself"):
+        convcore.load(tmp_path / "m.ccir").save(tmp_path / "m.ccir")
+
+
+def _replace(path: Path) -> None:
+    copy = path.with_suffix(".copy")
+    shutil.copy2(path, copy)
+    os.replace(copy, path)
+
+
+def _edit(path: Path) -> None:
+    stamp = path.stat()
+    with path.open("r+b") as f:
+        f.seek(-100, 2)
+        f.write(b"\0" * 40)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 1))
+
+
+def _grow(path: Path) -> None:
+    stamp = path.stat()
+    with path.open("ab") as f:
+        f.write(b"\0")
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+
+
+SOURCES: dict[str, Callable[[Path], tuple[object, str]]] = {
+    "onnx": lambda d: (_onnx(d / "a.onnx"), "a.onnx"),
+    "onnx external": lambda d: (_onnx(d / "a.onnx", external="w.bin"), "w.bin"),
+    "caffe": lambda d: (tuple(Path(shutil.copy(DATA / f, d)) for f in CAFFE), "det1.caffemodel"),
+    "keras": lambda d: (Path(shutil.copy(next((DATA / "keras2-fer-minixception").glob("*.hdf5")), d / "m.h5")), "m.h5"),
+    "ccir": lambda d: (convcore.load(_onnx(d / "a.onnx")).save(d / "a.ccir"), "a.ccir"),
+}
+
+
+@pytest.mark.parametrize("change", [_replace, _edit, _grow, _remove])
+@pytest.mark.parametrize("kind", SOURCES)
+def test_a_source_that_changes_after_loading(tmp_path: Path, kind: str, change: Callable[[Path], None]):
+    source, file = SOURCES[kind](tmp_path)
+    model = convcore.load(source)
+    change(tmp_path / file)
+    for check in (True, False):
+        with pytest.raises(convcore.ConvcoreError, match=file) as e:
+            convcore.convert(model, "onnx", tmp_path / "out.onnx", check=check)
+        assert type(e.value).__name__ == "SourceChangedError"
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_a_source_that_changes_at_the_end(tmp_path: Path):
+    """The prototxt is read whole at load: only the comparison at the end can see that it changed."""
+    net, weights = (Path(shutil.copy(DATA / f, tmp_path)) for f in CAFFE)
+    model = convcore.load((net, weights))
+    net.write_text(net.read_text() + "\n# changed\n")
+    with pytest.raises(convcore.ConvcoreError, match=r"det1\.prototxt"):
+        convcore.convert(model, "onnx", tmp_path / "out.onnx")
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_an_untouched_source_converts(tmp_path: Path):
+    model = convcore.load(_onnx(tmp_path / "a.onnx", external="w.bin"))
+    os.chmod(tmp_path / "w.bin", 0o600)  # changes the inode's own time only
+    assert convcore.convert(model, "onnx", tmp_path / "out.onnx").report.ok
+
+
+_OPENED: list[str] | None = None
+
+
+def _hook(event: str, args: tuple[object, ...]) -> None:
+    if _OPENED is not None and event == "open" and isinstance(args[0], (str, bytes, os.PathLike)):
+        _OPENED.append(os.path.abspath(os.fsdecode(args[0])))
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_loaders_note_every_file_they_open(tmp_path: Path, kind: str):
+    """The interpreter's own audit of opened files is the judge."""
+    global _OPENED
+    source, file = SOURCES[kind](tmp_path)
+    if _OPENED is None:
+        sys.addaudithook(_hook)
+    _OPENED = []
+    model = convcore.load(source)
+    opened, _OPENED = {p for p in _OPENED if p.startswith(str(tmp_path))}, []
+    noted = {f.path for f in model.files.files}
+    assert opened <= noted, opened - noted
+    assert str(tmp_path / file) in noted
