@@ -97,7 +97,8 @@ _CURRENT: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 @contextmanager
 def watching() -> Iterator[Watch]:
-    """Note in a new watch every file that :func:`watched` names inside."""
+    """Note in a new watch every file that :func:`watched` names inside, and in no outer one: a loader that makes a temporary
+    file, reads it into memory and deletes it does so in a watch of its own."""
     watch = Watch()
     token = _CURRENT.set(watch)
     try:

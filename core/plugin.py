@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         UnsupportedError,
         UsageError,
     )
-    from .files import watched, writing
+    from .files import watched, watching, writing
     from .hookspecs import (
         CONVCORE_API,
         EmitRequest,
@@ -133,6 +133,7 @@ __all__ = [
     "shape_text",
     "unsupported",
     "watched",
+    "watching",
     "window_pads",
     "writing",
 ]
@@ -153,7 +154,7 @@ _FROM = {
         "UnsupportedError",
         "UsageError",
     ),
-    "files": ("watched", "writing"),
+    "files": ("watched", "watching", "writing"),
     "hookspecs": (
         "CONVCORE_API",
         "EmitRequest",

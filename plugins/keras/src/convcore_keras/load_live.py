@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import ArrayTensor, Tensor
+from convcore.plugin import ArrayTensor, Tensor, watching
 
 from .files import KerasModel, read
 
@@ -20,7 +20,7 @@ def read_live(model: Any) -> KerasModel:
 
     tf.keras before 2.12 has no ``.keras`` archive and writes HDF5 under that name, which reads as well.
     """
-    with tempfile.TemporaryDirectory(prefix="convcore-keras-") as folder:
+    with watching(), tempfile.TemporaryDirectory(prefix="convcore-keras-") as folder:  # a watch of its own: the file goes
         path = Path(folder) / "model.keras"
         model.save(str(path))
         result = read(path)
