@@ -216,6 +216,9 @@ class Dim:
             if r == 0 or isinstance(other, int):
                 return q
         elif isinstance(other, int):
+            low, high = bounds(r)
+            if low is not None and high is not None and low // other == high // other:
+                return q + low // other
             less, by = r._reduced(other)
             if by != other:
                 return q + (less if by == 1 else less // by)
@@ -232,6 +235,10 @@ class Dim:
         _, r = self._split(other)
         if isinstance(r, int) and (r == 0 or isinstance(other, int)):
             return r
+        if isinstance(r, Dim) and isinstance(other, int):
+            low, high = bounds(r)
+            if low is not None and high is not None and low // other == high // other:
+                return r - low // other * other
         return self._call("%", r, other)
 
     def __rmod__(self, other: int) -> DimLike:

@@ -152,3 +152,11 @@ def test_product_and_shape_text():
     assert product([0, None]) == 0
     assert shape_text((n, 3, None)) == "[N, 3, ?]"
     assert shape_text(None) == "[...]"
+
+
+def test_division_of_what_is_bounded():
+    """Where the bounds of the dividend fall into one step, the quotient is known; found by hypothesis through dim_max."""
+    n = Dim("N")
+    assert (n % 2) // 2 == 0 and (n % 2 + 7) // 4 == (n % 2 + 3) // 4 + 1
+    assert (n % 2) % 5 == n % 2 and (n % 2 + 5) % 5 == n % 2
+    assert dim_max((n % 2) // 2, 0) == dim_max(0, (n % 2) // 2) == 0
