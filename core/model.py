@@ -15,6 +15,7 @@ from .files import Watch
 from .ir.dims import Shape, shape_text
 from .ir.dtypes import DType
 from .ir.graph import Graph, Layer, Node, Value, copy_graph
+from .ir.scopes import layer_scope
 
 if TYPE_CHECKING:
     from .interpreter import Interpreter
@@ -206,7 +207,8 @@ class Model:
         keep_names = {n.name for n in need}
         fresh: dict[int, Value] = {}
         for v in ordered:
-            fresh[id(names[v.name])] = sub.add_input(v.name, v.dtype, v.shape)
+            fresh[id(names[v.name])] = given = sub.add_input(v.name, v.dtype, v.shape)
+            given.results = v.results
         for node in full:
             if node.name not in keep_names or any(o.name in {v.name for v in ordered} for o in node.outputs):
                 continue
@@ -227,12 +229,10 @@ class Model:
             sub.insert(node)
         sub.outputs = [fresh.get(id(names[v.name]), names[v.name]) for v in outs]
         alive = {v.name for v in sub.values()}
-        chosen = inside if keep_layers is None else keep_layers
-        sub.layers = [
-            Layer(x.name, x.type, tuple(names[v.name] for v in x.outputs if v.name in alive), (), tuple(
-                sub.weights[v.name] for v in x.weights if v.name in sub.weights))
-            for x in chosen if x.outputs and all(v.name in alive for v in x.outputs)
-        ]  # fmt: skip
+        chosen = {x.path for x in (inside if keep_layers is None else keep_layers) if all(v.name in alive for v in x.outputs)}
+        sub.adopt_scopes(self.graph)
+        for v in sub.values():
+            v.results = tuple((s, i) for s, i in v.results if layer_scope(s, chosen) is not None)
         return Model(sub, self.framework, files=self.files)
 
     # ---- text and files

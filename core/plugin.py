@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from .host import host
     from .ir.dims import Dim, DimLike, Shape, ceil_div, dim_max, parse_dim, product, shape_text
     from .ir.dtypes import DType
-    from .ir.graph import Graph, Layer, Node, Origin, Value
+    from .ir.graph import BUFFER, CONSTANT, PARAMETER, Graph, Node, Origin, Scope, Value
+    from .ir.scopes import Layer
     from .ir.tensors import ArrayTensor, LazyTensor, MappedTensor, Tensor, ViewTensor, as_tensor
     from .layout import Convention
     from .ops.resampling import resized
@@ -62,9 +63,11 @@ __all__ = [
     "Axis",
     "AxisAttr",
     "AxisRule",
+    "BUFFER",
     "BadFileError",
     "Broadcast",
     "Builder",
+    "CONSTANT",
     "CONVCORE_API",
     "ConvcoreError",
     "Convention",
@@ -98,11 +101,13 @@ __all__ = [
     "Option",
     "Origin",
     "OutputError",
+    "PARAMETER",
     "PassSpec",
     "Problem",
     "RuleSet",
     "Runtime",
     "Sample",
+    "Scope",
     "Shape",
     "ShapeError",
     "ShapeTracker",
@@ -170,7 +175,8 @@ _FROM = {
     "host": ("host",),
     "ir.dims": ("Dim", "DimLike", "Shape", "ceil_div", "dim_max", "parse_dim", "product", "shape_text"),
     "ir.dtypes": ("DType",),
-    "ir.graph": ("Graph", "Layer", "Node", "Origin", "Value"),
+    "ir.graph": ("BUFFER", "CONSTANT", "PARAMETER", "Graph", "Node", "Origin", "Scope", "Value"),
+    "ir.scopes": ("Layer",),
     "ir.tensors": ("ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor"),
     "layout": ("Convention",),
     "ops.resampling": ("resized",),

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..ir.dims import Shape
 from ..ir.dtypes import DType
-from ..ir.graph import Graph, Node, Origin, Value
+from ..ir.graph import Graph, Node, Origin, Scope, Value
 from ..ir.tensors import Tensor, as_tensor
 from ..opset import Op, find_op, op
 from ..opset.declare import InferContext
@@ -29,31 +29,44 @@ def infer_outputs(decl: Op, inputs: Sequence[Value | None], attrs: Mapping[str, 
 
 
 class Builder:
-    """Appends nodes to a graph (or inserts them before ``before``), with a current origin and name scope."""
+    """Appends nodes to a graph (or inserts them before ``before``), with a current origin, scope and name prefix.
+
+    The scope defaults to that of ``before``, else to the root.
+    """
 
     def __init__(self, graph: Graph, *, before: Node | None = None, origin: Origin | None = None) -> None:
         self.graph = graph
         self.before = before
         self.origin = origin or Origin()
-        self.scope = ""
+        self.prefix = ""
+        self.scope: Scope = graph.root if before is None else before.scope
 
     @contextmanager
-    def at(self, origin: Origin, scope: str | None = None) -> Iterator[Builder]:
-        """Nodes made inside carry ``origin``; their names start with ``scope`` (default: the origin's layer)."""
-        old = self.origin, self.scope
-        self.origin, self.scope = origin, origin.layer if scope is None else scope
+    def at(self, origin: Origin, scope: Scope | None = None) -> Iterator[Builder]:
+        """Nodes made inside carry ``origin`` and ``scope`` (default: as before); names start with the origin's layer."""
+        old = self.origin, self.scope, self.prefix
+        self.origin, self.scope, self.prefix = origin, scope or self.scope, origin.layer
         try:
             yield self
         finally:
-            self.origin, self.scope = old
+            self.origin, self.scope, self.prefix = old
+
+    @contextmanager
+    def within(self, scope: Scope) -> Iterator[Builder]:
+        """Nodes made inside belong to ``scope``."""
+        old, self.scope = self.scope, scope
+        try:
+            yield self
+        finally:
+            self.scope = old
 
     def input(self, name: str, dtype: DType | str, shape: Shape | None) -> Value:
         return self.graph.add_input(name, DType(dtype), shape)
 
-    def weight(self, tensor: Any, name: str = "", *, trainable: bool = False, source: str = "") -> Value:
-        """A trained array or constant of the graph; ``name`` defaults to ``<scope>/const``."""
+    def weight(self, tensor: Any, name: str = "", *, trainable: bool = False, source: str = "", role: str = "") -> Value:
+        """A trained array or constant of the graph; ``name`` defaults to ``<prefix>/const``. See :meth:`Graph.add_weight`."""
         t = tensor if isinstance(tensor, Tensor) else as_tensor(tensor)
-        return self.graph.add_weight(name or self._name("const"), t, trainable=trainable, source=source)
+        return self.graph.add_weight(name or self._name("const"), t, trainable=trainable, source=source, role=role)
 
     def const(self, value: Any, dtype: DType | str | None = None, name: str = "") -> Value:
         """A constant from a Python number, list or array; Python floats become float32 unless ``dtype`` says otherwise."""
@@ -133,7 +146,7 @@ class Builder:
                 label = decl.outputs[i] if i < len(decl.outputs) and not decl.variadic_outputs else str(i)
                 oname = self.graph.fresh_name(f"{nname}:{label}")
             outs.append(Value(oname, dtype, shape))
-        node = Node(name, ins, outs, full, name=nname, regions=regions, origin=self.origin)
+        node = Node(name, ins, outs, full, name=nname, regions=regions, origin=self.origin, scope=self.scope)
         self.graph.insert(node, before=self.before)
         return node
 
@@ -174,14 +187,14 @@ class Builder:
         }
         if follows:
             attrs["follows"] = True
-        node = Node("opaque", inputs, outs, attrs, name=nname, origin=self.origin)
+        node = Node("opaque", inputs, outs, attrs, name=nname, origin=self.origin, scope=self.scope)
         self.graph.insert(node, before=self.before)
         return node.outputs
 
     def _name(self, suffix: str) -> str:
-        if not self.scope:
+        if not self.prefix:
             return suffix
-        return f"{self.scope}/{suffix}"
+        return f"{self.prefix}/{suffix}"
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):

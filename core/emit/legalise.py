@@ -18,7 +18,7 @@ def expand(graph: Graph, node: Node, by: str = "decompose") -> Node | None:
         raise ShapeError(f"op {node.op} has no body")
     before = node._prev
     b = Builder(graph, before=node, origin=node.origin.by(by))
-    b.scope = node.name
+    b.prefix = node.name
     ins = list(node.inputs)
     if not (decl.inputs and decl.inputs[-1].variadic):
         ins += [None] * (len(decl.inputs) - len(ins))

@@ -8,15 +8,18 @@ explicit, an inner node never refers to an outer value.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import VerifyError
 from .dims import Shape, shape_text
 from .dtypes import DType
+from .scopes import Layer, Path, Scope, derive_layers
 from .tensors import Tensor
 
-__all__ = ["Graph", "Layer", "Node", "Origin", "Value"]
+__all__ = ["BUFFER", "CONSTANT", "PARAMETER", "Graph", "Layer", "Node", "Origin", "Scope", "Value"]
+
+PARAMETER, BUFFER, CONSTANT = "parameter", "buffer", "constant"
 
 AttrValue = Any  # int | float | bool | str | None | DType | Dim | Tensor | dict/tuple of these
 
@@ -40,17 +43,26 @@ class Origin:
 
 
 class Value:
-    """An edge of the graph: an input, a weight (``tensor`` is set) or an output of a node."""
+    """An edge of the graph: an input, a weight (``tensor`` is set) or an output of a node.
 
-    __slots__ = ("_uses", "dtype", "graph", "index", "name", "producer", "shape", "source", "tensor", "trainable")
+    A weight has a ``role``: "parameter" (what training changes, or would if it were not frozen: then ``trainable`` is False),
+    "buffer" (state that is kept beside them, such as running statistics) or "constant"; "" for every other value. ``results``
+    lists the scopes whose result it is, each with the position among the results.
+    """
+
+    __slots__ = (
+        "_uses", "dtype", "graph", "index", "name", "producer", "results", "role", "shape", "source", "tensor", "trainable",
+    )  # fmt: skip
 
     def __init__(self, name: str, dtype: DType | None, shape: Shape | None, tensor: Tensor | None = None) -> None:
         self.name = name
         self.dtype = dtype
         self.shape = shape
         self.tensor = tensor
+        self.role = "" if tensor is None else CONSTANT
         self.trainable = False
         self.source = ""  # the weight's name in the source
+        self.results: tuple[tuple[Scope, int], ...] = ()
         self.producer: Node | None = None
         self.index = 0
         self.graph: Graph | None = None
@@ -80,22 +92,30 @@ class Value:
         return self.graph is not None and any(v is self for v in self.graph.outputs)
 
     def replace_uses(self, new: Value, *, outputs: bool = True, only: Iterable[Node] | None = None) -> None:
-        """Let every user (or those in ``only``) use ``new``; ``outputs`` also replaces it among the graph's outputs."""
+        """Let every user (or those in ``only``) use ``new``; ``outputs`` also replaces it among the graph's outputs.
+
+        When all is replaced, ``new`` also becomes the result of the scopes whose result this value was.
+        """
         allowed = None if only is None else set(only)
         for node, i in self.uses:
             if allowed is None or node in allowed:
                 node.set_input(i, new)
         if outputs and allowed is None and self.graph is not None:
             self.graph.outputs[:] = [new if v is self else v for v in self.graph.outputs]
+        if outputs and allowed is None and self.results:
+            new.results, self.results = (*new.results, *self.results), ()
 
     def __repr__(self) -> str:
         return f"%{self.name}: {self.dtype}{shape_text(self.shape)}"
 
 
 class Node:
-    """One application of an op. ``inputs`` may hold None for an omitted optional input."""
+    """One application of an op. ``inputs`` may hold None for an omitted optional input.
 
-    __slots__ = ("_inputs", "_next", "_outputs", "_prev", "attrs", "graph", "name", "op", "origin", "regions")
+    ``scope`` is the layer of the source it belongs to; a node made without one gets the root of the graph it is put into.
+    """
+
+    __slots__ = ("_inputs", "_next", "_outputs", "_prev", "attrs", "graph", "name", "op", "origin", "regions", "scope")
 
     def __init__(
         self,
@@ -107,12 +127,14 @@ class Node:
         name: str = "",
         regions: Sequence[Graph] = (),
         origin: Origin | None = None,
+        scope: Scope | None = None,
     ) -> None:
         self.op = op
         self.name = name
         self.attrs: dict[str, AttrValue] = dict(attrs or {})
         self.regions: tuple[Graph, ...] = tuple(regions)
         self.origin = origin or Origin()
+        self.scope: Scope = scope or _NOWHERE
         self.graph: Graph | None = None
         self._prev: Node | None = None
         self._next: Node | None = None
@@ -164,16 +186,8 @@ class Node:
         return f"{self.op} {self.name!r} from {self.origin}"
 
 
-@dataclass
-class Layer:
-    """A layer of the source model as its author knew it: what ``Model.layers`` lists and ``model["name"]`` finds."""
-
-    name: str
-    type: str
-    outputs: tuple[Value, ...]
-    inputs: tuple[Value, ...] = ()
-    weights: tuple[Value, ...] = ()
-    config: dict[str, Any] = field(default_factory=dict)
+_NOWHERE = Scope(None, "")
+"""The scope of a node that is in no graph yet."""
 
 
 class Graph:
@@ -184,14 +198,64 @@ class Graph:
         self.inputs: list[Value] = []
         self.outputs: list[Value] = []
         self.weights: dict[str, Value] = {}
-        self.layers: list[Layer] = []
+        self.root = Scope(None, "")
         self.metadata: dict[str, Any] = {}
         self._first: Node | None = None
         self._last: Node | None = None
         self._count = 0
         self._names: dict[str, int] = {}
+        self._scopes: dict[tuple[Path, int], Scope] = {}
+
+    # ---- scopes
+    def scope(
+        self, name: str, type: str = "", config: Mapping[str, Any] | None = None, *, parent: Scope | None = None, call: int = 0
+    ) -> Scope:
+        """The scope ``name`` in ``parent`` (default: the root), made when it is asked for first.
+
+        ``call`` is the number of the use of this path. VerifyError if that use is known with another parent.
+        """
+        inside = self.root if parent is None else parent
+        key = ((*inside.path, name), call)
+        found = self._scopes.get(key)
+        if found is None:
+            found = self._scopes[key] = Scope(inside, name, type, config, call)
+        elif found.parent is not inside:
+            raise VerifyError(f"use {call} of scope {found.text!r} is asked for in two uses of its parent")
+        return found
+
+    def scopes(self) -> Iterator[Scope]:
+        """All scopes but the root, in the order in which they were made."""
+        return iter(self._scopes.values())
+
+    def set_results(self, scope: Scope, values: Iterable[Value]) -> None:
+        """Say what a scope gives: its results in order. Values that other scopes give as well may be among them."""
+        for i, v in enumerate(values):
+            v.results = (*v.results, (scope, i))
+
+    def adopt_scopes(self, other: Graph) -> None:
+        """Take over the scopes of another graph (they never change, so they are shared), for nodes that come from it."""
+        self.root, self._scopes = other.root, dict(other._scopes)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers of the source in its order, read from the scopes: see :class:`Layer`."""
+        return derive_layers(self)
 
     # ---- names
+    def rename(self, item: Value | Node, name: str) -> None:
+        """Give a value or a node of this graph a name, exactly; the one way to do so.
+
+        VerifyError if another weight has the name. That no other value has it is the caller's business, as :meth:`fresh_name`
+        sees to it.
+        """
+        if isinstance(item, Value) and self.weights.get(item.name) is item and item.name != name:
+            if name in self.weights:
+                raise VerifyError(f"weight %{item.name} cannot be renamed to %{name}: that is another weight")
+            del self.weights[item.name]
+            self.weights[name] = item
+        self.claim_name(name)
+        item.name = name
+
     def fresh_name(self, base: str) -> str:
         """``base`` if it is free among values and nodes named so far, else ``base_1``, ``base_2``..."""
         n = self._names.get(base)
@@ -217,10 +281,20 @@ class Graph:
         self.inputs.append(v)
         return v
 
-    def add_weight(self, name: str, tensor: Tensor, *, trainable: bool = False, source: str = "") -> Value:
-        """Register a constant or trained array; the name is made unique."""
+    def add_weight(
+        self, name: str, tensor: Tensor, *, trainable: bool = False, source: str = "", role: str = "", like: Value | None = None
+    ) -> Value:
+        """Register an array; the name is made unique.
+
+        ``role`` defaults to "parameter" where ``trainable``, else "constant"; ``like`` gives role, trainable and source of
+        another weight, of which this one is a form.
+        """
         v = Value(self.fresh_name(name), tensor.dtype, tensor.shape, tensor)
-        v.graph, v.trainable, v.source = self, trainable, source
+        v.graph = self
+        if like is not None:
+            v.role, v.trainable, v.source = like.role, like.trainable, like.source
+        else:
+            v.role, v.trainable, v.source = role or (PARAMETER if trainable else CONSTANT), trainable, source
         self.weights[v.name] = v
         return v
 
@@ -272,6 +346,8 @@ class Graph:
         else:
             prev = self._last if before is None else before._prev
         node.graph, node._prev, node._next = self, prev, before
+        if node.scope is _NOWHERE:
+            node.scope = self.root
         if prev is None:
             self._first = node
         else:
@@ -312,7 +388,7 @@ class Graph:
         self._count -= 1
 
     def remove_unused(self) -> int:
-        """Drop nodes whose outputs nobody uses, then unused weights, also from the layers; returns how many nodes went."""
+        """Drop nodes whose outputs nobody uses, then unused weights; returns how many nodes went."""
         removed = 0
         outs = {id(v) for v in self.outputs}
         for node in reversed(self):
@@ -321,12 +397,6 @@ class Graph:
                 node.set_inputs(())
                 removed += 1
         self.prune_weights()
-        alive = {id(v) for v in self.values()}
-        for layer in self.layers:
-            for part in ("outputs", "inputs", "weights"):
-                values = getattr(layer, part)
-                if any(id(v) not in alive for v in values):
-                    setattr(layer, part, tuple(v for v in values if id(v) in alive))
         return removed
 
     def sort(self) -> None:
@@ -386,7 +456,7 @@ def copy_graph(graph: Graph) -> Graph:
 
     def value(v: Value) -> Value:
         c = Value(v.name, v.dtype, v.shape, v.tensor)
-        c.trainable, c.source, c.graph = v.trainable, v.source, new
+        c.role, c.trainable, c.source, c.results, c.graph = v.role, v.trainable, v.source, v.results, new
         m[id(v)] = c
         return c
 
@@ -402,18 +472,11 @@ def copy_graph(graph: Graph) -> Graph:
                 name=node.name,
                 regions=[copy_graph(r) for r in node.regions],
                 origin=node.origin,
+                scope=node.scope,
             )
         )
     new.outputs = [m[id(v)] for v in graph.outputs]
-    new.layers = [
-        replace(
-            layer,
-            outputs=tuple(m[id(v)] for v in layer.outputs if id(v) in m),
-            inputs=tuple(m[id(v)] for v in layer.inputs if id(v) in m),
-            weights=tuple(m[id(v)] for v in layer.weights if id(v) in m),
-        )
-        for layer in graph.layers
-    ]
     new.metadata = dict(graph.metadata)
     new._names = dict(graph._names)
+    new.adopt_scopes(graph)
     return new

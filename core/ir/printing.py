@@ -59,6 +59,11 @@ def _attr(v: Any, tensors: list[Tensor] | None) -> str:
     return f"opaque({json.dumps(repr(v)[:200])})"
 
 
+def _json(config: Mapping[str, Any]) -> str:
+    """Configuration as JSON; what JSON lacks is printed as text."""
+    return json.dumps(config, default=str, sort_keys=False)
+
+
 def to_text(graph: Graph, tensors: list[Tensor] | None = None) -> str:
     """Print a graph; tensors held by attributes are appended to ``tensors`` in order of appearance."""
     out: list[str] = []
@@ -71,10 +76,17 @@ def _print(g: Graph, out: list[str], pad: str, tensors: list[Tensor] | None) -> 
     p = pad + "  "
     if g.metadata:
         out.append(f"{p}metadata {json.dumps(g.metadata, default=str, sort_keys=True)}")
+    numbers = {g.root: 0}
+    for scope in g.scopes():
+        n = numbers[scope] = len(numbers)
+        inside = f" in {numbers[scope.parent]}" if scope.parent is not None and scope.parent is not g.root else ""
+        tail = (f" call {scope.call}" if scope.call else "") + (f" {_json(scope.config)}" if scope.config else "")
+        out.append(f"{p}scope {n} {json.dumps(scope.name)} {json.dumps(scope.type)}{inside}{tail}")
     for v in g.inputs:
         out.append(f"{p}input {_name(v)}: {v.dtype}{_shape(v.shape)}")
     for v in g.weights.values():
-        tail = (" trainable" if v.trainable else "") + (f" {json.dumps(v.source)}" if v.source else "")
+        role = "" if v.role == "constant" else f" {v.role}"
+        tail = role + (" trainable" if v.trainable else "") + (f" {json.dumps(v.source)}" if v.source else "")
         out.append(f"{p}weight {_name(v)}: {v.dtype}{_shape(v.shape)}{tail}")
     for node in g:
         ins = ", ".join(_name(v) for v in node.inputs)
@@ -87,7 +99,8 @@ def _print(g: Graph, out: list[str], pad: str, tensors: list[Tensor] | None) -> 
         text = [json.dumps(x) for x in parts] + (["passes=" + json.dumps(list(o.passes))] if o.passes else [])
         origin = f" origin({', '.join(text)})" if text else ""
         lhs = ", ".join(_name(v) for v in node.outputs)
-        line = f"{p}{lhs} = {node.op}({ins}){attrs} : {types} @ {json.dumps(node.name)}{origin}"
+        inside = f" in {numbers[node.scope]}" if node.scope is not g.root else ""
+        line = f"{p}{lhs} = {node.op}({ins}){attrs} : {types} @ {json.dumps(node.name)}{inside}{origin}"
         if node.regions:
             out.append(line + " regions")
             for r in node.regions:
@@ -96,9 +109,7 @@ def _print(g: Graph, out: list[str], pad: str, tensors: list[Tensor] | None) -> 
         else:
             out.append(line)
     out.append(f"{p}output " + ", ".join(_name(v) for v in g.outputs))
-    for layer in g.layers:
-        extra = f" inputs({', '.join(_name(v) for v in layer.inputs)})" if layer.inputs else ""
-        extra += f" weights({', '.join(_name(v) for v in layer.weights)})" if layer.weights else ""
-        outs = ", ".join(_name(v) for v in layer.outputs)
-        out.append(f"{p}layer {json.dumps(layer.name)} {json.dumps(layer.type)} ({outs}){extra}")
+    for v in g.values():
+        for scope, i in v.results:
+            out.append(f"{p}result {numbers[scope]} {i} {_name(v)}")
     out.append(f"{pad}}}")

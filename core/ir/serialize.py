@@ -27,7 +27,8 @@ _CODES = {
 }  # fmt: skip
 _DTYPES = {v: k for k, v in _CODES.items()}
 _MAX_HEADER = 1 << 30
-FORMAT = "1"
+FORMAT = "2"
+"""Version of the text form: 2 has scopes, roles and results, 1 had layers."""
 
 
 def write_safetensors(path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -106,7 +107,9 @@ def load(path: str | os.PathLike[str]) -> Graph:
     if "convcore_ir" not in metadata:
         raise BadFileError(f"{path}: no convcore graph in it")
     if metadata.get("convcore_format") != FORMAT:
-        raise BadFileError(f"{path}: written by a newer convcore (format {metadata.get('convcore_format')!r})")
+        raise BadFileError(
+            f"{path}: its format is {metadata.get('convcore_format')!r}, this convcore reads {FORMAT}: convert the source again"
+        )
     attr_tensors: list[Tensor] = []
     while f"#{len(attr_tensors)}" in tensors:
         attr_tensors.append(tensors[f"#{len(attr_tensors)}"])

@@ -2,13 +2,15 @@
 
     graph "mlp" {
       metadata {"kind": "sequential"}
+      scope 1 "fc" "Dense" {"units": 3}
       input %x: float32[batch, 5]
-      weight %fc/kernel: float32[3, 5] trainable "fc/kernel"
-      %fc = linear(%x, %fc/kernel) : float32[batch, 3] @ "fc" origin("keras", "fc", "Dense")
+      weight %fc/kernel: float32[3, 5] parameter trainable "fc/kernel"
+      %fc = linear(%x, %fc/kernel) : float32[batch, 3] @ "fc" in 1 origin("keras", "fc", "Dense")
       output %fc
-      layer "fc" "Dense" (%fc) weights(%fc/kernel)
+      result 1 0 %fc
     }
 
+A scope inside another says ``in N``, a later use of the same path ``call K``; ``result N I`` names the I-th result of scope N.
 Weights appear with dtype and shape only; their values travel beside the text (:mod:`convcore.ir.serialize`).
 """
 
@@ -22,7 +24,7 @@ from typing import Any
 from ..errors import BadFileError, ShapeError
 from .dims import Shape, parse_dim
 from .dtypes import DType
-from .graph import Graph, Layer, Node, Origin, Value
+from .graph import BUFFER, CONSTANT, PARAMETER, Graph, Node, Origin, Scope, Value
 from .printing import to_text
 from .tensors import LazyTensor, Tensor
 
@@ -75,6 +77,12 @@ class _Line:
 
     def string(self) -> str:
         return str(json.loads(self.next("string")))
+
+    def integer(self) -> int:
+        t = self.next("number")
+        if not t.isdecimal():
+            raise self.fail("expected a number from 0")
+        return int(t)
 
     def value_name(self) -> str:
         t = self.next("value", "word")
@@ -150,6 +158,7 @@ class _Parser:
         head.expect("graph")
         g = Graph(head.string())
         values: dict[str, Value] = {}
+        scopes: list[Scope] = [g.root]
 
         def define(name: str, v: Value) -> Value:
             if name in values:
@@ -177,23 +186,41 @@ class _Parser:
                 while line.rest():
                     g.outputs.append(self._get(values, line, line.value_name()))
                     line.take(",")
-            elif word == "layer":
+            elif word == "scope":
+                self._scope(g, line, scopes)
+            elif word == "result":
                 line.next()
-                name, kind = line.string(), line.string()
-                parts: dict[str, list[Value]] = {"outputs": [self._get(values, line, n) for n in line.names()]}
-                while line.rest():
-                    key = line.next("word")
-                    parts[key] = [self._get(values, line, n) for n in line.names()]
-                g.layers.append(
-                    Layer(name, kind, tuple(parts["outputs"]), tuple(parts.get("inputs", ())), tuple(parts.get("weights", ())))
-                )
+                scope, i = self._number(line, scopes), line.integer()
+                v = self._get(values, line, line.value_name())
+                v.results = (*v.results, (scope, i))
             else:
-                self._node(g, line, values, define, depth)
+                self._node(g, line, values, define, scopes, depth)
 
     def _get(self, values: Mapping[str, Value], line: _Line, name: str) -> Value:
         if name not in values:
             raise line.fail(f"value %{name} is not defined")
         return values[name]
+
+    def _number(self, line: _Line, scopes: Sequence[Scope]) -> Scope:
+        n = line.integer()
+        if n >= len(scopes):
+            raise line.fail(f"scope {n} is not defined")
+        return scopes[n]
+
+    def _scope(self, g: Graph, line: _Line, scopes: list[Scope]) -> None:
+        line.next()
+        if line.integer() != len(scopes):
+            raise line.fail(f"the next scope is number {len(scopes)}")
+        name, kind = line.string(), line.string()
+        parent = self._number(line, scopes) if line.take("in") else g.root
+        call = line.integer() if line.take("call") else 0
+        config = json.loads(line.rest()) if line.rest() else {}
+        if not isinstance(config, dict):
+            raise line.fail("a configuration is a JSON object")
+        made = g.scope(name, kind, config, parent=parent, call=call)
+        if made.config is not config:
+            raise line.fail("the scope is defined twice")
+        scopes.append(made)
 
     def _weight(self, g: Graph, line: _Line, define: Callable[[str, Value], Value]) -> None:
         line.next()
@@ -208,11 +235,15 @@ class _Parser:
             tensor = LazyTensor(_absent(name), dtype, sizes)
         elif tensor.dtype != dtype or tensor.shape != tuple(sizes):
             raise BadFileError(f"weight {name!r} is {tensor.dtype}{list(tensor.shape)}, the graph says {dtype}{sizes}")
+        role = next((r for r in (PARAMETER, BUFFER) if line.take(r)), CONSTANT)
         trainable = line.take("trainable")
-        v = g.add_weight(name, tensor, trainable=trainable, source=line.string() if line.rest() else "")
+        v = g.add_weight(name, tensor, trainable=trainable, source=line.string() if line.rest() else "", role=role)
         define(name, v)
 
-    def _node(self, g: Graph, line: _Line, values: dict[str, Value], define: Callable[[str, Value], Value], depth: int) -> None:
+    def _node(
+        self, g: Graph, line: _Line, values: dict[str, Value], define: Callable[[str, Value], Value], scopes: Sequence[Scope],
+        depth: int,
+    ) -> None:  # fmt: skip
         outs = []
         while not line.take("="):
             outs.append(line.value_name())
@@ -234,6 +265,7 @@ class _Parser:
         if len(types) != len(outs):
             raise line.fail(f"{len(outs)} outputs but {len(types)} types")
         name = line.string()
+        scope = self._number(line, scopes) if line.take("in") else g.root
         origin = Origin()
         if line.take("origin"):
             line.expect("(")
@@ -262,7 +294,7 @@ class _Parser:
             g.claim_name(n)
             made.append(define(n, Value(n, dtype, shape)))
         g.claim_name(name)
-        g.insert(Node(op, ins, made, attrs, name=name, regions=regions, origin=origin))
+        g.insert(Node(op, ins, made, attrs, name=name, regions=regions, origin=origin, scope=scope))
 
     def _attr(self, line: _Line, depth: int = 0) -> Any:
         if depth > 64:

@@ -62,7 +62,6 @@ class _Rewriter:
         self.transposes: list[Node] = []
         self.causes: dict[Node, str] = {}
         self.renamed: dict[str, str] = {}
-        self.gone: dict[Value, Value] = {}
 
     def run(self) -> None:
         plan = self.plan
@@ -163,7 +162,7 @@ class _Rewriter:
             name = self.graph.fresh_name(f"{v.name}/to_{self._label(v, q, user)}")
             before = v.shape or ()
             out = convert(b, v, have, q or identity(rank), name)
-            out.name = name
+            self.graph.rename(out, name)
             source = have.source_shape(before)
             self.report.remaining.append(
                 Remaining(
@@ -182,6 +181,9 @@ class _Rewriter:
         b = Builder(self.graph, before=before)
         if origin is not None:
             b.origin = origin.by("layout")
+        made_by = after or user
+        if made_by is not None:
+            b.scope = made_by.scope
         return b
 
     def _label(self, v: Value, q: Order | None, user: Node | None) -> str:
@@ -241,7 +243,7 @@ class _Rewriter:
             if alone:
                 v.tensor, v.shape = new, new.shape
                 continue
-            w = self.graph.add_weight(f"{v.name}/re-laid", new, trainable=v.trainable, source=v.source)
+            w = self.graph.add_weight(f"{v.name}/re-laid", new, like=v)
             if v.trainable:
                 self.report.duplicated.append(v.name)
             for node, i in uses:
@@ -268,10 +270,9 @@ class _Rewriter:
     def _swap_names(self, v: Value, out: Value, want: Order | None) -> None:
         """An output of the graph keeps its name; what was called so is now an inner value."""
         name = v.name
-        v.name = self.graph.fresh_name(
-            f"{name}/{'source_order' if want is not None else self._label(v, self.stored.get(v), None)}"
-        )
-        out.name = name
+        label = "source_order" if want is not None else self._label(v, self.stored.get(v), None)
+        self.graph.rename(v, self.graph.fresh_name(f"{name}/{label}"))
+        self.graph.rename(out, name)
         self.renamed[name] = v.name
 
     def _drop_transpose(self, node: Node) -> None:
@@ -285,22 +286,9 @@ class _Rewriter:
             node.origin = node.origin.by("layout")
             return
         y.replace_uses(x)
-        self.gone[y] = x
         self.graph.remove(node)
 
     def _update_references(self) -> None:
-        """Layers must not list values that are gone, nor the report names that changed."""
+        """The report must not list names that changed."""
         remaining = self.report.remaining
         remaining[:] = [replace(r, value=self.renamed.get(r.value, r.value)) for r in remaining]
-        if not self.gone:
-            return
-        for y in list(self.gone):
-            while self.gone[y] in self.gone:
-                self.gone[y] = self.gone[self.gone[y]]
-        for n, layer in enumerate(self.graph.layers):
-            if any(v in self.gone for v in (*layer.outputs, *layer.inputs)):
-                self.graph.layers[n] = replace(
-                    layer,
-                    outputs=tuple(self.gone.get(v, v) for v in layer.outputs),
-                    inputs=tuple(self.gone.get(v, v) for v in layer.inputs),
-                )

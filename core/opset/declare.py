@@ -73,6 +73,7 @@ class Attr:
     doc: str = ""
     of: str = ""  # for axis/axes: the input whose rank counts (default: the first)
     optional: bool = False  # whether None is allowed
+    training: bool = False  # whether it says something about training only: without effect on results, never blocks emission
 
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..errors import ShapeError
 from ..interpreter.execute import evaluate_attr
 from ..ir.dims import Dim
 from ..ir.dtypes import DType
-from ..ir.graph import Graph, Node, Value
+from ..ir.graph import BUFFER, CONSTANT, PARAMETER, Graph, Node, Value
 from ..ir.tensors import ArrayTensor, LazyTensor, Tensor
 from ..opset import find_op
 
@@ -106,7 +106,6 @@ def fold_constants(graph: Graph, limit: int = 64 << 20, nodes: Iterable[Node] | 
     """
     recipes: dict[int, _Recipe] = {}
     kept_alive: list[Tensor] = []  # the keys of recipes are ids
-    new_of: dict[Value, Value] = {}
     gone = 0
     touched: list[Value] = []
     for node in graph if nodes is None else nodes:
@@ -117,24 +116,27 @@ def fold_constants(graph: Graph, limit: int = 64 << 20, nodes: Iterable[Node] | 
         if tensors is None:
             continue
         for v, t in zip(node.outputs, tensors):
-            name, v.name = v.name, f"{v.name} (folded)"
-            w = graph.add_weight(name, t, trainable=any(i.trainable for i in weights))
-            del graph.weights[w.name]  # the name was taken by the value that goes
-            w.name = name
-            graph.weights[name] = w
+            name = v.name
+            v.name = f"{name} (folded)"
             if node.op in _VIEWS and len(weights) == 1:
-                w.source = weights[0].source
+                w = graph.add_weight(name, t, like=weights[0])
+            else:
+                w = graph.add_weight(name, t, trainable=any(i.trainable for i in weights), role=_role(weights))
+            graph.rename(w, name)  # it was taken by the value that goes
             v.replace_uses(w)
-            new_of[v] = w
         graph.remove(node)
         gone += 1
         touched += weights
     for w in touched:
         if not w.uses and not w.is_output and w.name in graph.weights:
             graph.remove_weight(w)
-    if new_of:
-        graph.layers = [replace(y, outputs=tuple(new_of.get(v, v) for v in y.outputs)) for y in graph.layers]
     return gone
+
+
+def _role(weights: Sequence[Value]) -> str:
+    """What is computed from a parameter stays one, else from a buffer."""
+    roles = {w.role for w in weights}
+    return next((r for r in (PARAMETER, BUFFER) if r in roles), CONSTANT)
 
 
 def _results(node: Node, recipes: dict[int, _Recipe], kept_alive: list[Tensor]) -> list[Tensor] | None:

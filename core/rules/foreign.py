@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ..build.builder import Builder
 from ..errors import Problem, UnsupportedError
-from ..ir.graph import Node, Origin, Value
+from ..ir.graph import PARAMETER, Node, Origin, Value
 from ..ir.tensors import Tensor
 
 __all__ = ["MISSING", "EmitContext", "ForeignNode", "LoadContext", "unsupported"]
@@ -105,12 +105,13 @@ class LoadContext:
         self.b = builder
         self._weights: dict[tuple[int, str], Value] = {}
 
-    def weight(self, node: ForeignNode, name: str, tensor: Tensor, *, trainable: bool = True) -> Value:
+    def weight(self, node: ForeignNode, name: str, tensor: Tensor, *, trainable: bool = True, role: str = PARAMETER) -> Value:
         """The layer's weight ``name`` as a graph weight, once per (tensor, name)."""
         key = (id(tensor), name)
         found = self._weights.get(key)
         if found is None:
-            found = self.b.weight(tensor, f"{node.name}/{name}", trainable=trainable, source=f"{node.name}/{name}")
+            full = f"{node.name}/{name}"
+            found = self.b.weight(tensor, full, trainable=trainable, source=full, role=role)
             self._weights[key] = found
         return found
 

@@ -13,7 +13,7 @@ from convcore.errors import BadFileError, OutputError
 from convcore.interpreter import run
 from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
-from convcore.ir.graph import Graph, Layer, Origin
+from convcore.ir.graph import Graph, Origin
 from convcore.ir.serialize import load, save
 from convcore.ir.text import parse_text, to_text
 from convcore.opset import all_ops
@@ -25,15 +25,20 @@ def _graph() -> Graph:
     n = Dim("batch")
     x = b.input("x", "float32", (n, 5, 7))
     w = b.weight(np.random.default_rng(0).standard_normal((3, 7)).astype("f4"), "fc/kernel:0", trainable=True, source="a b")
-    with b.at(Origin("keras", "fc", "Dense")):
+    outer = g.scope("a/b", "Functional", {"trainable": False, "rates": [0.5, None]})
+    fc = g.scope("fc", "Dense", {"units": 3}, parent=outer)
+    again = g.scope("a/b", "Functional", call=1)
+    with b.at(Origin("keras", "fc", "Dense"), fc):
         y = b.linear(x, w)
         z = b.clip(b.reshape(y, shape=(n, 15)), min=-1.5)
         parts = b.split(z, axis=1, sizes=(7, 8))
         half = b.cast(parts[1], to="float16")
-    with b.at(Origin("keras", "öther, layer (2)", "X").by("fuse").by("fold")):
+    with b.at(Origin("keras", "öther, layer (2)", "X").by("fuse").by("fold"), again):
         odd = b.neg(parts[0])
     g.outputs = [odd, half]
-    g.layers.append(Layer("fc", "Dense", (y,), (x,), (w,)))
+    g.set_results(fc, [y])
+    g.set_results(outer, [y, half])
+    g.set_results(again, [odd])
     g.metadata = {"kind": "functional", "notes": ["a"], "version": "2.1"}
     return g
 

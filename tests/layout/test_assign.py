@@ -13,7 +13,7 @@ from convcore.build.verify import verify
 from convcore.errors import UsageError
 from convcore.interpreter import run
 from convcore.ir.dims import Dim
-from convcore.ir.graph import Graph, Layer, Origin, Value
+from convcore.ir.graph import Graph, Origin, Value
 from convcore.layout import Convention, LayoutReport, assign
 
 N = Dim("N")
@@ -376,11 +376,17 @@ def test_report_names_the_op_that_forced_a_transpose() -> None:
 
 def test_origin_and_layers_follow() -> None:
     net = Net()
-    p = net.b.transpose(net.x(3, 5, 7), perm=(0, 2, 3, 1))
-    y = net.conv(p, 2)
-    net.g.layers = [Layer("permute", "Permute", (p,)), Layer("conv", "Conv2D", (y,), (p,))]
+    permute, conv = net.g.scope("permute", "Permute"), net.g.scope("conv", "Conv2D")
+    with net.b.within(permute):
+        p = net.b.transpose(net.x(3, 5, 7), perm=(0, 2, 3, 1))
+    with net.b.within(conv):
+        y = net.conv(p, 2)
+    net.g.set_results(permute, [p])
+    net.g.set_results(conv, [y])
     laid, _ = lay(net, y, io="source")
     live = {id(v) for v in laid.values()}
+    assert [x.name for x in laid.layers] == ["permute", "conv"] and laid.layers[0].outputs == laid.layers[1].inputs
+    assert all(n.scope in (permute, conv) for n in laid)
     assert all(id(v) in live for layer in laid.layers for v in (*layer.outputs, *layer.inputs))
     assert all("layout" in n.origin.passes for n in laid if n.op == "transpose")
 

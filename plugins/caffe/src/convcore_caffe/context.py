@@ -8,6 +8,7 @@ from typing import Any
 
 from convcore.plugin import (
     MISSING,
+    PARAMETER,
     BadFileError,
     Builder,
     DimLike,
@@ -149,7 +150,6 @@ class CaffeContext(LoadContext):
         self.notes: list[str] = list(net.notes)
         self.given: dict[str, tuple[Any, ...]] = {}
         self.inputs: dict[str, Value] = {}
-        self.owned: dict[int, list[Value]] = {}
         self.transforms: dict[str, dict[str, Any]] = {}
         self._values: dict[Any, Value] = {}
         self._tensors: dict[Any, Tensor] = {}
@@ -200,20 +200,23 @@ class CaffeContext(LoadContext):
     ) -> Value:  # fmt: skip
         """Blob ``i`` as a graph weight, once per parameter, shape and ``key``; ``make`` changes its form (reshape, transpose)."""
         tensor = self.tensor(node, i, shape, filler, constant)
-        specs = node.layer.param_specs
-        if i < len(specs) and specs[i].lr_mult == 0:
-            trainable = False
+        trainable = trainable and self.learns(node, i)
         return self.derived(node, (self._home(node, i), tuple(shape), key), name, make(tensor) if make else tensor, trainable)
 
-    def derived(self, node: CaffeNode, key: Any, name: str, tensor: Tensor, trainable: bool = True) -> Value:
+    @staticmethod
+    def learns(node: CaffeNode, i: int) -> bool:
+        """Whether blob ``i`` is trained: its ``param`` does not say ``lr_mult: 0``."""
+        specs = node.layer.param_specs
+        return not (i < len(specs) and specs[i].lr_mult == 0)
+
+    def derived(
+        self, node: CaffeNode, key: Any, name: str, tensor: Tensor, trainable: bool = True, role: str = PARAMETER
+    ) -> Value:
         """A graph weight named ``<layer>/<name>``, once per ``key``."""
         found = self._values.get(key)
         if found is None:
             full = f"{node.name}/{name}"
-            found = self._values[key] = self.b.weight(tensor, full, trainable=trainable, source=full)
-        own = self.owned.setdefault(node.index, [])
-        if not any(v is found for v in own):
-            own.append(found)
+            found = self._values[key] = self.b.weight(tensor, full, trainable=trainable, source=full, role=role)
         return found
 
     # ---- values

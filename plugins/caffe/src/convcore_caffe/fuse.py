@@ -50,13 +50,11 @@ def _flat(graph: Graph, user: Node, result: Value) -> Value:
         raise TypeError(f"{user} has no constant operand")
     flat = old.tensor.reshape((old.tensor.size,))
     if len(old.users) > 1:
-        return graph.add_weight(old.name, flat, trainable=old.trainable, source=old.source)
+        return graph.add_weight(old.name, flat, like=old)
     name = old.name
-    del graph.weights[name]
-    new = graph.add_weight(name, flat, trainable=old.trainable, source=old.source)
-    del graph.weights[new.name]
-    new.name = name
-    graph.weights[name] = new
+    graph.rename(old, graph.fresh_name(f"{name}/before_fusion"))
+    new = graph.add_weight(name, flat, like=old)
+    graph.rename(new, name)
     return new
 
 
@@ -72,4 +70,5 @@ def _fuse(graph: Graph, norm: Node, scaled: Node, added: Node | None) -> None:
     for node in (added, scaled, norm):
         if node is not None:
             graph.remove(node)
-    new.name, new.output.name = name, old.name
+    graph.rename(new, name)
+    graph.rename(new.output, old.name)

@@ -21,7 +21,6 @@ from convcore.plugin import (
     UsageError,
     Value,
 )
-from convcore.plugin import Layer as GraphLayer
 
 from .context import UNKNOWN_SHAPE, CaffeContext, CaffeNode, too_large
 from .deploy import Deploy
@@ -101,12 +100,12 @@ class NetLoader:
         inputs = [self.blobs[b] for b in layer.bottoms]
         node = CaffeNode(layer, i, inputs, name)
         tail = self.graph._last
-        with self.b.at(node.origin):
+        scope = self.graph.scope(name, layer.type, config_of(layer))
+        with self.b.at(node.origin, scope):
             values = self._apply(node, tail)
             made = self._bind(node, i, values, tail)
         self._name_node(node, tail, made)
-        weights = tuple(self.g.owned.get(i, ()))
-        self.graph.layers.append(GraphLayer(name, layer.type, tuple(made), tuple(inputs), weights))
+        self.graph.set_results(scope, made)
 
     def _layer_name(self, layer: Layer) -> str:
         """Layer names may repeat in Caffe; here a repeated one gets a number."""
@@ -177,7 +176,7 @@ class NetLoader:
             why, hint, code = why_opaque(node)
         elif error is not None and len(error.problems) > 1:
             why = "; ".join(dict.fromkeys(q.why for q in error.problems))
-        attributes = {k: _plain(v) for k, v in (*node.layer.params.items(), *node.layer.unknown.items())}
+        attributes = config_of(node.layer)
         values: tuple[Value, ...] = self.b.opaque(
             "caffe", node.type, node.inputs, len(node.outputs), attributes, why=why, hint=hint, code=code, follows=follows
         )
@@ -229,17 +228,17 @@ class NetLoader:
             return
         taken = self.g.inputs.get(top)
         if self.last[top] == i and taken is None:
-            v.name = top
+            self.graph.rename(v, top)
             return
         name = f"{top}:{self.b.origin.layer}"
         if v.name != name:
-            v.name = self.graph.fresh_name(name)
+            self.graph.rename(v, self.graph.fresh_name(name))
 
     def _name_node(self, node: CaffeNode, tail: Node | None, made: Sequence[Value]) -> None:
         """The node that makes the layer's first top gets the layer's name."""
         for v in made[:1]:
             if v.producer is not None and _after(v.producer, tail, self.graph):
-                v.producer.name = node.name
+                self.graph.rename(v.producer, node.name)
 
     # ---- losses of a deployed net, outputs
     def _replace(self, i: int, layer: Layer) -> None:
@@ -251,18 +250,19 @@ class NetLoader:
         if x.shape is None:  # behind a layer that is not mapped
             self.deploy.outputs.append(layer.bottoms[0])
             return
-        with self.b.at(Origin("caffe", name, layer.type)):
+        scope = self.graph.scope(name, layer.type, config_of(layer))
+        with self.b.at(Origin("caffe", name, layer.type), scope):
             tail = self.graph._last
             node = CaffeNode(layer, i, [x], name)
             if op == "softmax":
                 y: Value = self.b.softmax(x, axis=node.axis() if "axis" in node.attrs else 1)
             else:
                 y = self.b.sigmoid(x)
-            y.name = self.graph.fresh_name(self.deploy.output_name(layer))
+            self.graph.rename(y, self.graph.fresh_name(self.deploy.output_name(layer)))
             self._name_node(node, tail, [y])
         self.deploy.outputs.append(y.name)
         self.blobs[y.name] = y
-        self.graph.layers.append(GraphLayer(name, layer.type, (y,), (x,), ()))
+        self.graph.set_results(scope, [y])
 
     def _outputs(self) -> None:
         names = self.deploy.output_blobs(self.blobs)
@@ -272,8 +272,6 @@ class NetLoader:
         for top, v in list(self.g.inputs.items()):
             if top in self.deploy.unused and not v.uses and id(v) not in used:
                 graph.inputs.remove(v)
-                for layer in graph.layers:
-                    layer.outputs = tuple(o for o in layer.outputs if o is not v)
                 self.g.note(f"the input {top!r} is left out: only loss layers read it")
                 self.blobs.pop(top, None)
         if not graph.outputs:
@@ -291,6 +289,11 @@ def _after(node: Node, tail: Node | None, graph: Graph) -> bool:
             return True
         at = at._prev
     return False
+
+
+def config_of(layer: Layer) -> dict[str, Any]:
+    """The parameter messages of a layer as JSON-like data."""
+    return {k: _plain(v) for k, v in (*layer.params.items(), *layer.unknown.items())}
 
 
 def _plain(x: Any) -> Any:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from convcore.plugin import (
+    BUFFER,
+    PARAMETER,
     Builder,
     DimLike,
     DType,
@@ -14,6 +16,7 @@ from convcore.plugin import (
     LoadContext,
     Origin,
     RuleSet,
+    Scope,
     Tensor,
     UnsupportedError,
     Value,
@@ -22,6 +25,7 @@ from convcore.plugin import (
 
 from .files import KerasModel, LayerConfig
 from .files.variables import own_variables
+from .load_opaque import plain
 
 __all__ = ["UNKNOWN_SHAPE", "KerasContext", "LayerCall", "foreign_type", "known_shape", "shape_of"]
 
@@ -86,8 +90,9 @@ class KerasContext(LoadContext):
         self._masks: dict[int, tuple[Value, Value]] = {}
         self._made: dict[Any, tuple[Any, Value]] = {}
         self._tensors: dict[int, tuple[LayerConfig, dict[str, Tensor]]] = {}
-        self.owner = ""  # the layer of the root model that is being built
-        self.owned: dict[str, dict[str, Value]] = {}  # its weights by name
+        self.trainable = model.root.trainable
+        self._uses: dict[tuple[str, ...], int] = {}
+        self._configs: dict[int, tuple[LayerConfig, dict[str, Any]]] = {}
         self.inline: Callable[[LayerConfig, str, Sequence[Value]], list[Value]] | None = None  # builds a nested model
 
     # ---- masks
@@ -120,19 +125,44 @@ class KerasContext(LoadContext):
         return self.input_mask(node, i) or self.mask(node.input(i))
 
     # ---- weights
-    def weight(self, node: ForeignNode, name: str, tensor: Tensor, *, trainable: bool = True) -> Value:
-        """The layer's variable as a graph weight, once; trainable if the layer and the variable are."""
-        return self._own(super().weight(node, name, tensor, trainable=trainable and self._trainable(node, name)))
+    def weight(
+        self, node: ForeignNode, name: str, tensor: Tensor, *, trainable: bool = True, role: str = PARAMETER, of: str = ""
+    ) -> Value:
+        """The layer's variable as a graph weight, once. ``of`` is the variable it is made from where ``name`` is another's.
 
-    def _trainable(self, node: ForeignNode, name: str) -> bool:
+        A variable that Keras never trains (a running mean) is a buffer; a parameter is trainable unless its layer, or a model
+        or wrapper around it, is frozen.
+        """
+        if self._is_state(node, of or name):
+            role, trainable = BUFFER, False
+        return super().weight(node, name, tensor, trainable=trainable and not self._frozen(), role=role)
+
+    @staticmethod
+    def _is_state(node: ForeignNode, name: str) -> bool:
         if not isinstance(node.extra, LayerCall):
-            return True
-        layer = node.extra.layer
-        return layer.trainable and name not in {v.name for v in own_variables(layer) or () if not v.trainable}
+            return False
+        return name in {v.name for v in own_variables(node.extra.layer) or () if not v.trainable}
 
-    def _own(self, v: Value) -> Value:
-        self.owned.setdefault(self.owner, {})[v.name] = v
-        return v
+    def _frozen(self) -> bool:
+        """Whether a layer around has ``trainable=False``: the setter hands it down (``Layer.trainable``, Keras 3.15), and a
+        frozen model has no trainable weights (``Network.trainable_weights``, Keras 2)."""
+        return not self.trainable or any(s.config.get("trainable") is False for s in self.b.scope.ancestors())
+
+    # ---- scopes
+    def enter(self, layer: LayerConfig) -> Scope:
+        """The scope of the next use of a layer, inside the current one."""
+        path = (*self.b.scope.path, layer.name)
+        call = self._uses.get(path, 0)
+        self._uses[path] = call + 1
+        return self.scope(layer, call)
+
+    def scope(self, layer: LayerConfig, call: int = 0) -> Scope:
+        """The scope of a layer in the current one, with its configuration."""
+        known = self.b.graph.scope
+        first = self._configs.get(id(layer))
+        if first is None:
+            first = self._configs[id(layer)] = (layer, {**plain(layer.config), "trainable": layer.trainable})
+        return known(layer.name, layer.class_name, first[1], parent=self.b.scope, call=call)
 
     def array(self, node: ForeignNode, name: str) -> Tensor:
         """A variable that must be there, as a tensor."""
@@ -158,9 +188,9 @@ class KerasContext(LoadContext):
         tensor = self.array(node, name)
         found = self._made.get((id(tensor), name, key))
         if found is None:
-            made = self.weight(node, label or name, make(tensor), trainable=self._trainable(node, name))
+            made = self.weight(node, label or name, make(tensor), of=name)
             found = self._made[id(tensor), name, key] = (tensor, made)
-        return self._own(found[1])
+        return found[1]
 
     # ---- layers
     def tensors(self, layer: LayerConfig) -> dict[str, Tensor]:
@@ -207,7 +237,8 @@ class KerasContext(LoadContext):
         weights = {k[len(start) :]: t for k, t in node.weights.items() if k.startswith(start)}
         mask = extra.pop("mask", None)
         inner = self.node(layer, inputs, f"{node.name}/{layer.name}", weights=weights, attrs=extra, mask=mask)
-        return self.apply(inner)
+        with self.b.within(self.enter(layer)):
+            return self.apply(inner)
 
     def apply(self, node: ForeignNode) -> tuple[Value, ...]:
         """Run the best rule under the layer's dtype policy. Raises UnsupportedError."""

@@ -11,7 +11,6 @@ from convcore.plugin import (
     DType,
     ForeignNode,
     Graph,
-    Layer,
     LoadRequest,
     Node,
     NotExpressible,
@@ -47,13 +46,13 @@ class GraphLoader:
         self.g = KerasContext(self.b, model, rules, request.overrides)
         self.g.inline = self._inline
         self.used: set[str] = set()  # names given to values
-        self.made: dict[str, list[Value]] = {}  # layer path -> outputs of all its calls
-        self.taken: dict[str, list[Value]] = {}  # layer path -> inputs of its first call
         self.left = dict(request.input_shapes)
 
     def run(self) -> Graph:
         """The whole graph. Raises BadFileError, UsageError (input shapes); unknown layers become opaque nodes."""
         root, graph = self.model.root, self.graph
+        for layer in ordered_layers(root):
+            self.g.scope(layer)  # the order of Keras's own list of layers
         inputs = {r: self._input(root.layer(r.layer), len(root.input_refs())) for r in dict.fromkeys(root.input_refs())}
         if self.left:
             names = ", ".join(v.name for v in graph.inputs)
@@ -63,7 +62,6 @@ class GraphLoader:
         outs = self._calls(root, "", inputs)
         graph.outputs = self._outputs(root, outs)
         graph.prune_weights()
-        graph.layers = list(self._layers(root))
         graph.metadata.update(
             framework="keras",
             kind="sequential" if root.kind == "sequential" else "functional",
@@ -98,7 +96,8 @@ class GraphLoader:
         shape = input_shape(layer, self._given(layer, count))
         v = self.b.input(layer.name, dtype, shape)
         self.used.add(v.name)
-        self.made[layer.name] = [v]
+        if self.model.root.kind != "sequential":  # whose list of layers does not hold it
+            self.graph.set_results(self.g.enter(layer), [v])
         return v
 
     def _given(self, layer: LayerConfig, count: int) -> tuple[Any, ...] | None:
@@ -120,21 +119,6 @@ class GraphLoader:
             out.append(v)
         return out
 
-    def _layers(self, root: ModelConfig) -> Iterator[Layer]:
-        for layer in ordered_layers(root):
-            if root.kind == "sequential" and layer.class_name == "InputLayer":
-                continue  # as in Keras's own Sequential.layers
-            if layer.is_op or layer.name not in self.made:
-                continue
-            weights = tuple(w for w in self.g.owned.get(layer.name, {}).values() if w.name in self.graph.weights)
-            yield Layer(
-                layer.name,
-                layer.class_name,
-                tuple(self.made[layer.name]),
-                tuple(self.taken.get(layer.name, ())),
-                weights,
-            )
-
     # ---- calls
     def _calls(self, model: ModelConfig, prefix: str, bound: dict[TensorRef, Value]) -> list[Value]:
         """Build every call that the outputs of ``model`` need; ``bound`` are the tensors of its inputs. Returns the outputs."""
@@ -150,8 +134,6 @@ class GraphLoader:
             wanted[r.layer, r.node] = max(wanted.get((r.layer, r.node), 0), r.tensor)
         for name, k in execution_order(model, by_name, bound):
             layer = by_name[name]
-            if not prefix:
-                self.g.owner = name
             outs = self._call(layer, k, f"{prefix}{name}", values, wanted.get((name, k), 0) + 1)
             for i, v in enumerate(outs):
                 values[TensorRef(name, k, i)] = v
@@ -167,13 +149,15 @@ class GraphLoader:
             if r not in values:
                 raise BadFileError(f"layer {path[:80]!r} uses output {r.tensor} of layer {r.layer[:80]!r}, which does not exist")
         inputs: list[Value] = [values[r] for r in Call(call.args).refs()]
-        self.taken.setdefault(path, inputs)
-        if layer.model is not None:
-            outs = self._nested(layer, call, path, inputs, values, count)
-        else:
-            outs = self._apply(layer, call, path, inputs, values, count)
-            outs = self._named(path, k, inputs, outs)
-        self.made.setdefault(path, []).extend(v for v in outs if v not in self.made.get(path, ()))
+        scope = self.g.enter(layer)
+        with self.b.within(scope):
+            if layer.model is not None:
+                outs = self._nested(layer, call, path, inputs, values, count)
+            else:
+                outs = self._apply(layer, call, path, inputs, values, count)
+                outs = self._named(path, k, inputs, outs)
+        if not layer.is_op:  # an operation is no layer
+            self.graph.set_results(scope, outs)
         return outs
 
     def _nested(
@@ -302,10 +286,8 @@ class GraphLoader:
     def _name(self, v: Value, name: str) -> None:
         if name in self.used:
             name = self.graph.fresh_name(name)
-        else:
-            self.graph.claim_name(name)
         self.used.add(name)
-        v.name = name
+        self.graph.rename(v, name)
 
 
 def _with_inputs(node: ForeignNode, inputs: list[Value | None]) -> ForeignNode:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from convcore.plugin import (
+    BUFFER,
+    PARAMETER,
     BadFileError,
     Builder,
     Dim,
@@ -14,7 +16,6 @@ from convcore.plugin import (
     DType,
     ForeignNode,
     Graph,
-    Layer,
     LoadRequest,
     Node,
     NotExpressible,
@@ -31,7 +32,7 @@ from .functions import Functions
 from .proto import Source, read_model
 from .regions import Regions
 from .schemas import malformed
-from .scope import Scope, Where, rename
+from .scope import Scope, Where
 from .structure import declared_type, ordered, read_dim
 from .tensors import sparse_to_tensor, to_tensor
 
@@ -101,8 +102,6 @@ class Loader:
     def finish(self, scope: Scope) -> None:
         graph, m = scope.graph, self.model
         graph.remove_unused()
-        alive = {id(v) for v in graph.values()}
-        graph.layers = [layer for layer in graph.layers if any(id(v) in alive for v in layer.outputs)]
         _mark_parameters(graph)
         writer = f"{m.producer_name} {m.producer_version}".strip() or "unknown writer"
         opsets = ", ".join(f"{d or 'ai.onnx'} {v}" for d, v in self.where.opsets.items())
@@ -181,12 +180,12 @@ class Loader:
         if v not in scope.named:
             scope.named.add(v)
             if v.name != name:
-                rename(scope.graph, v, scope.graph.fresh_name(name) if name in scope.taken else name)
+                scope.graph.rename(v, scope.graph.fresh_name(name) if name in scope.taken else name)
             scope.taken.add(v.name)
         elif name in scope.outputs and v.name != name:
             with scope.context.b.at(Origin("onnx", name, "Identity")):
                 copy = scope.context.b.op("identity", v, output_names=[name])
-            copy.name = name
+            scope.graph.rename(copy, name)
             scope.named.add(copy)
             scope.values[name] = copy
             if v in scope.tainted:
@@ -237,7 +236,8 @@ class Loader:
                 bad = scope.bad[p + i]
             inputs.append(v)
         tainted = any(v is not None and v in scope.tainted for v in inputs)
-        with ctx.b.at(origin):
+        layer = scope.graph.scope(name, type_)
+        with ctx.b.at(origin, layer):
             last = scope.graph._last
             results, problem = self.apply(scope, n, name, type_, domain, inputs, outs, where, origin, bad)
             if results is None:
@@ -253,9 +253,7 @@ class Loader:
         self.declare(scope, outs)
         layer_outs = tuple(scope.values[o] for o in outs if o)
         if any(v.tensor is None for v in layer_outs):
-            ins = tuple(v for v in inputs if v is not None and v.tensor is None)
-            weights = tuple(v for v in inputs if v is not None and v.tensor is not None)
-            scope.graph.layers.append(Layer(name, type_, layer_outs, ins, weights))
+            scope.graph.set_results(layer, layer_outs)
 
     def layer_name(self, scope: Scope, base: str) -> str:
         name, k = base, 0
@@ -328,7 +326,7 @@ class Loader:
             t = t.reshape(v.shape)  # type: ignore[arg-type]
         else:
             return v
-        return scope.graph.add_weight(v.name, t, trainable=x.trainable, source=x.source)
+        return scope.graph.add_weight(v.name, t, like=x)
 
     def opaque(
         self, scope: Scope, n: Any, type_: str, inputs: Sequence[Value | None], outs: Sequence[str],
@@ -371,7 +369,7 @@ class Loader:
         """The node that makes the layer's result carries the layer's name."""
         made = scope.graph._last
         if made is not None and made is not last and made.origin.layer == name:
-            made.name = name
+            scope.graph.rename(made, name)
 
 
 def _mark_parameters(graph: Graph) -> None:
@@ -380,11 +378,11 @@ def _mark_parameters(graph: Graph) -> None:
         for i in PARAMETERS.get(node.op, ()):
             v = node.inputs[i] if i < len(node.inputs) else None
             if v is not None and v.tensor is not None and v.dtype is not None and v.dtype.is_float and v.rank:
-                v.trainable = True
+                v.role, v.trainable = PARAMETER, True
                 v.source = v.source or v.name
         if node.op == "batch_norm":
             for v in node.inputs[3:]:
                 if v is not None and v.tensor is not None:
-                    v.trainable = False
+                    v.role, v.trainable = BUFFER, False
         for r in node.regions:
             _mark_parameters(r)

@@ -76,7 +76,7 @@ class Regions:
                 continue
             v = self.loader.find(scope, name, "a subgraph's nodes")
             if v.tensor is not None:
-                twin = inner.graph.add_weight(name, v.tensor, trainable=v.trainable, source=v.source)
+                twin = inner.graph.add_weight(name, v.tensor, like=v)
             else:
                 sizes = self.constant(scope, v)
                 made = inner.context.constant_of(sizes.ravel())

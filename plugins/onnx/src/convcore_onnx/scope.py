@@ -8,7 +8,7 @@ from typing import Any
 
 from convcore.plugin import Graph, Value
 
-__all__ = ["Scope", "Where", "rename"]
+__all__ = ["Scope", "Where"]
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,3 @@ class Scope:
 
     def known(self, name: str) -> bool:
         return name in self.values or name in self.bad
-
-
-def rename(graph: Graph, v: Value, name: str) -> None:
-    """Give a value its ONNX name."""
-    if v.tensor is not None:
-        if graph.weights.get(v.name) is v:
-            del graph.weights[v.name]
-        graph.weights[name] = v
-    v.name = name

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import DimLike, DType, LazyTensor, Tensor, Value
+from convcore.plugin import BUFFER, PARAMETER, DimLike, DType, LazyTensor, Tensor, Value
 
 from ..context import CaffeContext, CaffeNode
 from .base import RULES
@@ -48,7 +48,7 @@ def _statistic(g: CaffeContext, node: CaffeNode, i: int, name: str, channels: in
         return np.asarray(stored.numpy() * inverse, np.float32)
 
     key = (g._home(node, i), "statistic", g._home(node, 2))
-    return g.derived(node, key, name, LazyTensor(value, DType.FLOAT32, (channels,)), trainable=False)
+    return g.derived(node, key, name, LazyTensor(value, DType.FLOAT32, (channels,)), False, BUFFER)
 
 
 # ---- Scale and Bias: a blob or bottom over the axes [axis, axis + num_axes)
@@ -200,14 +200,15 @@ def bn(g: CaffeContext, node: CaffeNode) -> Value:
     if any(t.size != channels for t in layer.blobs):
         raise node.invalid(f"its blobs must hold {channels} values each: {[list(t.shape) for t in layer.blobs]}")
 
-    def blob(i: int, name: str, to: Sequence[int], trainable: bool = True) -> Value:
+    def blob(i: int, name: str, to: Sequence[int], role: str = PARAMETER) -> Value:
         stored = tuple(layer.blobs[i].shape)
         tensor = layer.blobs[i].reshape(tuple(to))
-        return g.derived(node, (g._home(node, i), stored, "bn", tuple(to)), name, tensor, trainable)
+        trainable = role == PARAMETER and g.learns(node, i)
+        return g.derived(node, (g._home(node, i), stored, "bn", tuple(to)), name, tensor, trainable, role)
 
     if len(layer.blobs) == 4:
         scale, shift = blob(0, "scale", (channels,)), blob(1, "bias", (channels,))
-        mean, var = blob(2, "mean", (channels,), False), blob(3, "variance", (channels,), False)
+        mean, var = blob(2, "mean", (channels,), BUFFER), blob(3, "variance", (channels,), BUFFER)
         return g.b.batch_norm(node.x, scale, shift, mean, var, epsilon=eps, axis=1)
     if len(layer.blobs) == 2 and mode == "INFERENCE":
         wide = (channels, *(1,) * (len(shape) - 2))
