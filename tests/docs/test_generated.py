@@ -14,7 +14,7 @@ import pytest
 from convcore.host import host
 
 ROOT = Path(__file__).parents[2]
-PLUGINS = sorted(p.parent.name for p in ROOT.glob("plugins/*/pyproject.toml"))
+PLUGINS = sorted(p.parent.name for p in ROOT.glob("plugins/*/pyproject.toml") if "entry-points.convcore" in p.read_text())
 
 
 def _generator() -> ModuleType:

@@ -64,7 +64,8 @@ def test_blocks_are_found():
 
 def test_the_matrix_is_what_is_installed():
     formats = convcore.formats()
-    missing = {p.parent.name for p in ROOT.glob("plugins/*/pyproject.toml")} - set(formats)
+    projects = [p for p in ROOT.glob("plugins/*/pyproject.toml") if "entry-points.convcore" in p.read_text()]
+    missing = {p.parent.name for p in projects} - set(formats)
     if missing:
         pytest.skip(f"plugins not installed: {', '.join(sorted(missing))}")
     head, _, *rows = re.findall(r"^\|.*\|$", README[README.index("| from \\ to") :], re.MULTILINE)[:6]

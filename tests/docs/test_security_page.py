@@ -46,6 +46,15 @@ def test_caffe_limits():
     assert f"{hdf5._MAX_LINKS:,} layers, declares at most {hdf5._RATIO} times" in PAGE
 
 
+def test_pytorch_limits():
+    pytest.importorskip("convcore_pytorch")
+    from convcore_pytorch.files import limits
+
+    assert f"| {limits.PICKLE >> 20} MiB, {limits.OPCODES:,} opcodes, {limits.MEMORY >> 20} MiB of objects" in PAGE
+    assert f"| {limits.MEMBERS:,} members, none twice" in PAGE
+    assert f"safetensors header | {limits.HEADER:,} bytes" in PAGE
+
+
 def test_ccir_limit():
     from convcore.ir import serialize
 

@@ -1,0 +1,3 @@
+"""PyTorch for convcore. Importing it imports neither torch nor numpy."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,314 @@
+"""Hostile and damaged files: nothing is executed, one clear error or a right read, in bounded time and memory."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import struct
+import sys
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from convcore.plugin import BadFileError, ConvcoreError
+from convcore_pytorch.files import read_checkpoint
+from convcore_pytorch.files.pickles import Pickle
+
+from .kit import mutants, without_torch
+
+MARK = "convcore-torch-payload"
+
+
+class Calls:
+    """A pickle that calls a function when it is loaded."""
+
+    def __init__(self, function: Any, *args: Any) -> None:
+        self.how = (function, args)
+
+    def __reduce__(self) -> Any:
+        return self.how
+
+
+class SetState:
+    """A class whose __setstate__ would run."""
+
+    def __setstate__(self, state: Any) -> None:
+        open(state["path"], "w").close()
+
+    def __getstate__(self) -> Any:
+        return {"path": MARK}
+
+
+def payloads() -> dict[str, Any]:
+    return {
+        "posix.system": Calls(os.system, f"touch {MARK}"),
+        "builtins.eval": Calls(eval, f"open({MARK!r}, 'w')"),
+        "builtins.getattr": Calls(getattr, "x", "upper"),
+        "io.open": Calls(open, MARK, "w"),
+        "torch.serialization.load": Calls(torch.load, MARK),
+        "torch.storage._load_from_bytes": Calls(torch.storage._load_from_bytes, b"x"),
+        "functools.partial": Calls(__import__("functools").partial, os.system, "x"),
+    }
+
+
+def legacy(raw: bytes) -> bytes:
+    head = b"".join(pickle.dumps(v, 2) for v in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
+    return head + raw + pickle.dumps([], 2)
+
+
+def zipped(raw: bytes, **more: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as z:
+        for name, data in {"data.pkl": raw, "version": b"3\n", **more}.items():
+            z.writestr("a/" + name, data)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("wrap", [legacy, zipped])
+@pytest.mark.parametrize("name", list(payloads()))
+def test_a_payload_is_refused_by_name(name, wrap, protocol, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    value = {"state_dict": {"a": 1}, "payload": payloads()[name]}
+    (tmp_path / "a.pt").write_bytes(wrap(pickle.dumps(value, protocol)))
+    with pytest.raises(BadFileError, match=rf"asks to call {name}, .*nothing was run"):
+        read_checkpoint(tmp_path / "a.pt")
+    with pytest.raises(BadFileError, match="no mapping of names to tensors"):  # kept as data on demand, still not run
+        read_checkpoint(tmp_path / "a.pt", foreign=True)
+    assert os.listdir(tmp_path) == ["a.pt"]
+
+
+def test_setstate_is_never_called(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for i, wrap in enumerate((legacy, zipped)):
+        for protocol in range(6):
+            (tmp_path / f"{i}").write_bytes(wrap(pickle.dumps({"o": SetState()}, protocol)))
+            with pytest.raises(BadFileError, match="no mapping of names to tensors"):
+                read_checkpoint(tmp_path / f"{i}")
+    assert not (tmp_path / MARK).exists()
+
+
+AUDIT = """
+bad = []
+WATCH = ("exec", "compile", "os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "pickle.find_class", "socket.connect",
+         "marshal.loads", "code.__new__", "ctypes.dlopen")
+from convcore_pytorch.files import read_checkpoint, kind_of
+from convcore_pytorch import files
+from convcore.plugin import BadFileError, ConvcoreError, Problem, UnsupportedError, UsageError, MappedTensor, ArrayTensor
+import ml_dtypes, mmap, numpy, ast, base64
+on = False
+def hook(event, args):
+    if on and (event in WATCH or event == "import" or (event == "open" and "payload" in str(args[0]))):
+        bad.append((event, str(args)[:100]))
+sys.addaudithook(hook)
+"""
+
+
+def test_an_audit_hook_sees_nothing(tmp_path, monkeypatch):
+    """Every payload in every container, in a process without torch: no import, no exec, no process, no foreign file."""
+    monkeypatch.chdir(tmp_path)
+    paths = []
+    for i, value in enumerate([*payloads().values(), SetState()]):
+        for wrap in (legacy, zipped):
+            for protocol in range(6):
+                path = tmp_path / f"{i}{wrap.__name__}{protocol}.pt"
+                path.write_bytes(wrap(pickle.dumps({"w": value}, protocol)))
+                paths.append(str(path))
+    out = without_torch(
+        AUDIT
+        + """
+def run(path):
+    for foreign in (False, True):
+        try:
+            read_checkpoint(path, foreign=foreign)
+        except ConvcoreError:
+            pass
+run(sys.argv[1])  # what is imported late is imported now
+on = True
+for path in sys.argv[1:]:
+    run(path)
+on = False
+print(len(sys.argv) - 1, bad)
+""",
+        *paths,
+    )
+    assert out.strip() == f"{len(paths)} []"
+
+
+# ---- damage
+def seeds() -> dict[str, tuple[bytes, str]]:
+    """One small file of every container, and its suffix."""
+    model = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3))
+    value = {"state_dict": model.state_dict(), "epoch": 3, "x": np.float32(2), "s": {1, 2}, "n": np.ones(3), "m": model}
+    out: dict[str, tuple[bytes, str]] = {}
+    for name, form in {"zip": (True, 2), "zip4": (True, 4), "legacy": (False, 2), "legacy5": (False, 5)}.items():
+        buffer = io.BytesIO()
+        torch.save(value, buffer, _use_new_zipfile_serialization=form[0], pickle_protocol=form[1])
+        out[name] = buffer.getvalue(), ".pt"
+    return out
+
+
+def outcome(path: Path) -> str:
+    """What becomes of a file: read (every value), or the class of the refusal."""
+    try:
+        for tensor in read_checkpoint(path, entry=None).tensors.values():
+            tensor.numpy()
+    except ConvcoreError as e:
+        assert str(e)
+        return type(e).__name__
+    return "read"
+
+
+def damaged(raw: bytes, suffix: str, count: int, folder: Path) -> dict[str, int]:
+    seen: dict[str, int] = {}
+    path = folder / ("mutant" + suffix)
+    for mutant in mutants(raw, count, 7):
+        path.write_bytes(mutant)
+        result = outcome(path)
+        seen[result] = seen.get(result, 0) + 1
+    return seen
+
+
+@pytest.mark.parametrize("container", ["zip", "zip4", "legacy", "legacy5"])
+def test_damaged_checkpoints(container, tmp_path):
+    raw, suffix = seeds()[container]
+    seen = damaged(raw, suffix, 400, tmp_path)
+    assert seen.get("BadFileError", 0) > 100, seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("container", ["zip", "zip4", "legacy", "legacy5"])
+def test_many_damaged_checkpoints(container, tmp_path):
+    raw, suffix = seeds()[container]
+    damaged(raw, suffix, 5000, tmp_path)
+
+
+def test_damaged_pickles():
+    """The pickle alone, without the archive's checksum before it."""
+    value = OrderedDict(a=[1, 2.5, "x", (None, True), {3: b"y"}], b=np.float64(3), c=np.arange(4), d={1, 2})
+    for protocol in range(6):
+        for mutant in mutants(pickle.dumps(value, protocol), 700, protocol):
+            try:
+                Pickle(mutant, 0, lambda pid: None, "x").load()
+            except ConvcoreError as e:
+                assert str(e)
+
+
+def test_damaged_safetensors(tmp_path):
+    save_file({"a": torch.randn(3, 5), "b": torch.ones(7, dtype=torch.bfloat16)}, tmp_path / "a")
+    raw = (tmp_path / "a").read_bytes()
+    assert damaged(raw, ".safetensors", 1500, tmp_path).get("BadFileError", 0) > 100
+
+    def one(**changes: Any) -> dict[str, Any]:
+        return {"dtype": "F32", "shape": [2], "data_offsets": [0, 8], **changes}
+
+    for header, data, why in (
+        ({"a": one(), "b": one(data_offsets=[4, 12])}, 12, "overlap"),
+        ({"a": one(shape=[1 << 40, 1 << 40])}, 8, "do not fit"),
+        ({"a": one(dtype="F4")}, 8, "element type 'F4'"),
+        ({"a": one()}, 12, "12 bytes of data"),
+        ({"a": one(shape=[True, 2])}, 8, "no proper shape"),
+    ):
+        text = json.dumps(header).encode()
+        (tmp_path / "b.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(data))
+        with pytest.raises(BadFileError, match=why):
+            read_checkpoint(tmp_path / "b.safetensors")
+    (tmp_path / "b.safetensors").write_bytes(struct.pack("<Q", 1 << 62) + b"{}")
+    with pytest.raises(BadFileError):
+        read_checkpoint(tmp_path / "b.safetensors")
+
+
+PAIRS = b"".join(b"q%ch%c\x86" % (i, i) for i in range(60))
+COLLIDING = b"".join(b"\x8a\x0b" + ((2**61 - 1) * k).to_bytes(11, "little") + b"N" for k in range(1, 200_000))
+BOMBS = {
+    "nested tuples as a key": b"\x80\x02}(K\x01" + PAIRS + b"K\x01u.",
+    "a long integer": b"\x80\x02\x8b\xff\xff\xff\x7f" + b"1" * 99,
+    "a huge string": b"\x80\x02X\xff\xff\xff\xffabc.",
+    "many sets": b"\x80\x04" + b"\x8f" * 9_000_000 + b".",
+    "many marks": b"\x80\x02" + b"(" * 9_000_000 + b".",
+    "deep lists": b"\x80\x02" + b"]" * 1_000_000 + b"a" * 999_999 + b".",
+    "colliding keys": b"\x80\x02}(" + COLLIDING + b"u.",
+    "one list copied": b"\x80\x02](" + b"K\x01" * 50_000 + b"eq\x000" + b"c__builtin__\nset\nh\x00\x85R0" * 50_000 + b"N.",
+}
+
+
+@pytest.mark.parametrize("name", list(BOMBS))
+def test_bombs_end_quickly(name):
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    try:
+        found = Pickle(BOMBS[name], 0, lambda pid: None, "x").load()[0]
+    except BadFileError:
+        found = None
+    assert name == "deep lists" or found is None
+    del found
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    assert after.ru_utime - before.ru_utime < 20
+    assert after.ru_maxrss - before.ru_maxrss < 1 << 20  # KiB
+
+
+def test_archives_that_lie(tmp_path):
+    raw = bytearray(zipped(pickle.dumps({}, 2)))
+
+    def refused(data: bytes, why: str) -> None:
+        (tmp_path / "a.pt").write_bytes(data)
+        with pytest.raises(BadFileError, match=why):
+            read_checkpoint(tmp_path / "a.pt")
+
+    refused(bytes(raw[:-30]), "truncated")
+    twice = io.BytesIO()
+    with zipfile.ZipFile(twice, "w") as z:
+        z.writestr("a/data.pkl", b"1"), z.writestr("b/data.pkl", b"2")
+    refused(twice.getvalue(), "two checkpoints")
+    local = bytearray(raw)
+    local[30:31] = b"b"  # the first member's own name
+    refused(bytes(local), "disagree")
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(twice := io.BytesIO(), "w") as z:
+        z.writestr("a/data.pkl", b"1"), z.writestr("a/data.pkl", b"2")
+    refused(twice.getvalue(), "two members are named")
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as z:
+        z.writestr("a/data.pkl", bytes(400 << 20))
+    refused(bomb.getvalue(), "is the limit")
+
+
+def test_a_tensor_cannot_reach_outside_its_storage(tmp_path):
+    """Offsets, strides and sizes beyond the storage; a huge tensor expanded from a small one."""
+    good = {"a": torch.arange(6.0).reshape(2, 3)}
+    buffer = io.BytesIO()
+    torch.save(good, buffer)
+    with zipfile.ZipFile(buffer) as z:
+        members = {n: z.read(n) for n in z.namelist()}
+    name = next(n for n in members if n.endswith("data.pkl"))
+    for old, new, why in (
+        (b"K\x00K\x02K\x03\x86", b"K\x01K\x02K\x03\x86", "reaches element 7"),
+        (b"K\x02K\x03\x86", b"K\x02K\x04\x86", "reaches element"),
+        (b"K\x03K\x01\x86", b"K\x04K\x01\x86", "reaches element"),
+        (b"K\x03K\x01\x86", b"J\xff\xff\xff\xffK\x01\x86", "no list of sizes|not a list of sizes"),
+        (b"K\x02K\x03\x86", b"\x8a\x05\xff\xff\xff\xff\x00K\x03\x86", "reaches element"),
+    ):
+        assert old in members[name]
+        with zipfile.ZipFile(tmp_path / "a.pt", "w") as z:
+            for n, data in members.items():
+                z.writestr(n, data.replace(old, new, 1) if n == name else data)
+        with pytest.raises(BadFileError, match=why):
+            read_checkpoint(tmp_path / "a.pt")
+    expanded = torch.zeros(1).expand(1 << 40)
+    torch.save({"a": expanded}, tmp_path / "b.pt")
+    with pytest.raises(BadFileError, match="expanded from a storage of 4 bytes"):
+        read_checkpoint(tmp_path / "b.pt")
+
+
+def test_readers_never_name_pickle():
+    source = Path(sys.modules["convcore_pytorch.files.pickles"].__file__ or "").parent
+    for path in source.glob("*.py"):
+        text = path.read_text()
+        assert "import pickle" not in text and "eval(" not in text and "exec(" not in text, path
