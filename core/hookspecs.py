@@ -1,34 +1,57 @@
 """The contract with plugins: every hook, with what it returns and when it is called.
 
 A plugin is a module named by an entry point of group ``convcore``; functions in it decorated with :data:`hookimpl` are its
-hooks. The module may import only ``convcore`` and the standard library: everything heavy is named by a string
-``"package.module:attribute"`` that the host imports on first use. Hooks describe; the objects they name do the work.
+hooks. The module may import only ``convcore.plugin`` and the standard library. What it *does* are hooks too, three lines each
+with the import inside; what it only *describes* (ops, rules, passes, the layout convention) is named by strings
+``"package.module:attribute"`` that the host imports on first use.
 
-    from convcore.hookspecs import CONVCORE_API, Framework, hookimpl
+    from convcore.plugin import Framework, LoadRequest, hookimpl
 
-    CONVCORE_API = (1, 0)
+    if TYPE_CHECKING:
+        from convcore.plugin import Graph  # heavy, and only a type here
+
+    CONVCORE_API = (2, 0)
 
     @hookimpl
-    def convcore_frameworks():
-        return [Framework("keras", title="Keras", distribution="convcore-keras", load="convcore_keras.load:load", ...)]
+    def convcore_frameworks() -> list[Framework]:
+        return [Framework("mlp", title="MLP", distribution="convcore-mlp", suffixes=(".mlp",), rules="convcore_mlp.rules:RULES")]
+
+    @hookimpl
+    def convcore_load(framework: str, request: LoadRequest) -> Graph:
+        from .load import load
+
+        return load(request)
+
+Of ``convcore_load``, ``convcore_emit`` and ``convcore_runtime`` only the one in the module that brings the framework is called.
+Any plugin may put a *wrapper* around them (``@hookimpl(wrapper=True)``, a generator that yields once) for every framework: to
+decrypt, to cache, to log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pluggy
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .ir.dims import Shape
+    from .ir.graph import Graph
+    from .report import Report
+    from .rules import RuleSet
 
 __all__ = [
     "CONVCORE_API", "EmitRequest", "Emitted", "Framework", "Identified", "LoadRequest", "Option", "PassSpec", "Runtime",
     "hookimpl", "hookspec",
 ]  # fmt: skip
 
-CONVCORE_API = (1, 0)
+CONVCORE_API = (2, 0)
 """(major, minor). A plugin declares the version it was written for as a module constant of the same name: the major number
-must be equal, the minor number not larger."""
+must be equal, the minor number not larger. 2.0: loading, emitting and running are hooks; in 1.0 they were strings."""
 
 hookspec = pluggy.HookspecMarker("convcore")
 hookimpl = pluggy.HookimplMarker("convcore")
@@ -36,28 +59,27 @@ hookimpl = pluggy.HookimplMarker("convcore")
 
 @dataclass(frozen=True)
 class Framework:
-    """A framework a plugin brings. Strings ``"module:attribute"`` are imported when needed.
+    """A framework a plugin brings. It can be read, written and run where the plugin's module has ``convcore_load``,
+    ``convcore_emit`` and ``convcore_runtime``.
 
-    ``load(request: LoadRequest) -> Graph`` reads any of the framework's sources (path, pair, live object);
-    ``emit(request: EmitRequest) -> Emitted`` writes files and/or makes the live object;
-    ``runtime(source, weights) -> Runtime`` runs a model natively for verification (None where there is none);
-    ``rules`` is the framework's own RuleSet; ``convention`` a :class:`convcore.layout.Convention` for emission.
+    The strings ``"module:attribute"`` are data, imported when needed: ``rules`` is the framework's own RuleSet,
+    ``convention`` a :class:`convcore.layout.Convention`, the layout its ops want on emission.
     """
 
     name: str
     title: str
     distribution: str
     suffixes: tuple[str, ...] = ()
-    load: str = ""
-    emit: str = ""
-    runtime: str = ""
     rules: str = ""
     convention: str = ""
     default_suffix: str = ""
     requires: tuple[str, ...] = ()
     """Requirements of the native runtime and live objects, e.g. ``("torch>=2.4",)``; checked from metadata before import."""
     live: tuple[str, ...] = ()
-    """Class paths (``"onnx.onnx_ml_pb2.ModelProto"``) of live objects ``load`` accepts; compared by name along the MRO."""
+    """Class paths (``"onnx.onnx_ml_pb2.ModelProto"``) of live objects ``convcore_load`` accepts; compared by name along the
+    MRO."""
+    lacks: tuple[str, ...] = ()
+    """Those of "load", "emit" and "runtime" that the module has for another of its frameworks, but not for this one."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +125,14 @@ class LoadRequest:
     """
 
     source: Any
+    """A path, or a live object."""
     weights: Any = None
+    """A path, or what the loader takes beside a live object; None where the source holds its weights."""
     options: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    rules: Any = None
-    input_shapes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    progress: Any = None
+    rules: RuleSet | None = None
+    input_shapes: Mapping[str, Shape] = field(default_factory=dict)
+    progress: Callable[[str, float], None] | None = None
 
 
 @dataclass
@@ -119,12 +143,12 @@ class EmitRequest:
     :func:`convcore.files.writing`), or None when only the live object is wanted.
     """
 
-    graph: Any
-    out: Any = None
+    graph: Graph
+    out: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    rules: Any = None
-    progress: Any = None
+    rules: RuleSet | None = None
+    progress: Callable[[str, float], None] | None = None
 
 
 @dataclass
@@ -136,10 +160,10 @@ class Runtime:
     """
 
     name: str
-    run: Any
+    run: Callable[[list[NDArray[Any]]], list[NDArray[Any]]]
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
-    plain: Any = None
+    plain: Callable[[], Runtime] | None = None
 
 
 @dataclass(frozen=True)
@@ -147,12 +171,11 @@ class Emitted:
     """What an emitter made: the files it wrote, a function that makes the live object, notes for the report."""
 
     paths: tuple[str, ...] = ()
-    model: Any = None
+    model: Callable[[], Any] | None = None
     """A function without arguments that returns the live target object, or None."""
     notes: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     """Names of the result's outputs in the source's order, where the format orders or names them itself (Caffe)."""
-    """Inputs and outputs that have another name in the target than in the graph."""
     weights: str | None = None
     """The one of ``paths`` that holds the weights, where reading the model back takes both files."""
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -162,6 +185,30 @@ class Emitted:
 @hookspec
 def convcore_frameworks() -> Sequence[Framework]:  # type: ignore[empty-body]
     """Frameworks this plugin brings. Called once, at the first use of any framework."""
+
+
+@hookspec(firstresult=True)
+def convcore_load(framework: str, request: LoadRequest) -> Graph:  # type: ignore[empty-body]
+    """Read a source of ``framework``. Called of the plugin that brings it only, inside everybody's wrappers.
+
+    Raises BadFileError for a damaged file, UsageError for a wrong call; makes an opaque node of a layer it does not know.
+    """
+
+
+@hookspec(firstresult=True)
+def convcore_emit(framework: str, request: EmitRequest) -> Emitted:  # type: ignore[empty-body]
+    """Write a laid-out graph as ``framework``, to files and/or a live object. Called of the plugin that brings it only, inside
+    everybody's wrappers. Raises UnsupportedError with all problems at once; leaves no file then.
+    """
+
+
+@hookspec(firstresult=True)
+def convcore_runtime(framework: str, source: Any, weights: Any) -> Runtime | None:
+    """Open a source in the framework's own runtime, for verification; None where it has none for it. Called of the plugin that
+    brings the framework only, inside everybody's wrappers.
+
+    Raises FrameworkMissingError where it is not installed, UnsupportedError where it lacks something the model needs.
+    """
 
 
 @hookspec
@@ -190,5 +237,5 @@ def convcore_options(framework: str) -> Sequence[Option]:  # type: ignore[empty-
 
 
 @hookspec
-def convcore_report(report: Any) -> Sequence[str] | None:
+def convcore_report(report: Report) -> Sequence[str] | None:
     """Lines to add to a conversion's report."""

@@ -1,52 +1,45 @@
-"""The plugin host: discovery by entry points, conflicts, lazy loading, the three distinct errors.
+"""The plugin host: conflicts, lazy loading, the three distinct errors, calls with an owner.
 
-Discovery is our own (pluggy's loader ignores a second distribution with the same entry-point name and has no fixed order).
-A plugin that fails to import is recorded as broken and quoted when it is needed.
+A plugin that fails to import or to describe itself is recorded as broken, left out, and quoted when its format or its name is
+what was asked for. What works on models (load, emit, runtime) is called of the plugin that brings the framework only, inside
+the wrappers of all plugins.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from . import hookspecs
+from .discovery import ALIASES, KNOWN, SUFFIXES, PluginInfo, discover
 from .errors import (
     BadFileError,
     BrokenPluginError,
+    ConvcoreError,
     FrameworkMissingError,
     PluginConflictError,
     PluginNotInstalledError,
     UnknownFrameworkError,
     UsageError,
 )
-from .hookspecs import CONVCORE_API, Framework, Identified, Option, PassSpec
+from .hookspecs import CONVCORE_API, EmitRequest, Emitted, Framework, Identified, LoadRequest, Option, PassSpec, Runtime
+from .requirements import unmet
 
-__all__ = ["Host", "PluginInfo", "host", "resolve"]
+if TYPE_CHECKING:
+    from .ir.graph import Graph
+    from .layout import Convention
+    from .report import Report
+    from .rules import RuleSet
 
-KNOWN = {"keras": "convcore-keras", "onnx": "convcore-onnx", "caffe": "convcore-caffe", "pytorch": "convcore-pytorch"}
-"""Frameworks with a plugin by the convcore project, to name the pip line when it is not installed."""
+__all__ = ["STAGES", "Host", "host", "resolve"]
 
-ALIASES = {"torch": "pytorch", "tf.keras": "keras", "caffemodel": "caffe"}
-
-
-@dataclass
-class PluginInfo:
-    """A discovered plugin: its entry point and what became of it."""
-
-    name: str
-    module: str
-    distribution: str
-    version: str
-    loaded: bool = False
-    error: str = ""
-    frameworks: list[str] = field(default_factory=list)
+STAGES = {"load": "read", "emit": "write", "runtime": "run"}
+"""What a framework may be able to do, by hook, with the verb for messages."""
 
 
 def resolve(path: str) -> Any:
@@ -72,7 +65,8 @@ class Host:
         self._entry_points = entry_points
         self._plugins: list[PluginInfo] | None = None
         self._frameworks: dict[str, Framework] | None = None
-        self._rules: dict[str, Any] = {}
+        self._owners: dict[str, Any] = {}
+        self._rules: dict[str, RuleSet] = {}
         self._ops_done = False
 
     # ---- discovery
@@ -80,29 +74,8 @@ class Host:
     def plugins(self) -> list[PluginInfo]:
         """Every discovered plugin, sorted by name and distribution. Nothing is imported."""
         if self._plugins is None:
-            self._plugins = self._discover()
+            self._plugins = discover(self._entry_points, self._blocked)
         return self._plugins
-
-    def _discover(self) -> list[PluginInfo]:
-        if self._entry_points is not None:
-            points = self._entry_points
-        else:
-            import importlib_metadata
-
-            points = importlib_metadata.entry_points(group="convcore")
-        found: dict[tuple[str, str], PluginInfo] = {}
-        for ep in points:
-            dist = getattr(ep, "dist", None)
-            name = re.sub(r"[-_.]+", "-", dist.metadata["Name"]).lower() if dist is not None else "?"
-            found[ep.name, name] = PluginInfo(ep.name, ep.value, name, dist.version if dist is not None else "?")
-        infos = [found[k] for k in sorted(found)]
-        for a, b in zip(infos, infos[1:]):
-            if a.name == b.name:
-                raise PluginConflictError(
-                    f"the plugin name {a.name!r} is claimed by the distributions {a.distribution} and {b.distribution}; "
-                    "uninstall one of them"
-                )
-        return [i for i in infos if i.name not in self._blocked]
 
     def _load(self) -> None:
         for info in self.plugins:
@@ -131,18 +104,65 @@ class Host:
             try:
                 self._pm.register(module, info.name)
                 self._pm.check_pending()
+                self._one_role(module)
                 info.loaded = True
             except (pluggy.PluginValidationError, ValueError) as e:
-                info.error = f"{type(e).__name__}: {e}"
+                self._break(info, f"{type(e).__name__}: {e}")
 
-    def _call(self, hook: str, **kwargs: Any) -> list[Any]:
+    def _one_role(self, module: Any) -> None:
+        for stage in STAGES:
+            kinds = {_is_wrapper(i) for i in self._implementations(f"convcore_{stage}") if i.plugin is module}
+            if len(kinds) == 2:
+                raise ValueError(
+                    f"convcore_{stage} and a wrapper around it are in one module, which is called for its own framework only; "
+                    "give the wrapper a module and an entry point of its own"
+                )
+
+    def _break(self, info: PluginInfo, error: str) -> None:
+        """Record why a plugin cannot be used, and take all it brought out, so that no other plugin feels it."""
+        info.error, info.loaded = error, False
+        module = self._pm.get_plugin(info.name)
+        if module is not None:
+            self._pm.unregister(module)
+        if self._frameworks is not None:
+            self._frameworks = {k: f for k, f in self._frameworks.items() if self._owners[k] is not module}
+
+    # ---- calls
+    def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
+        caller: pluggy.HookCaller = getattr(self._pm.hook, hook)
+        return caller.get_hookimpls()
+
+    def _of(self, hook: str, plugin: Any) -> pluggy.HookCaller:
+        """One plugin's implementation of a hook, inside the wrappers of all."""
+        others = [i.plugin for i in self._implementations(hook) if not _is_wrapper(i) and i.plugin is not plugin]
+        return self._pm.subset_hook_caller(hook, others)
+
+    def _each(self, hook: str, failed: Callable[[Any, str], None], **kwargs: Any) -> list[tuple[Any, list[Any]]]:
+        """Every plugin with its answers to a hook that describes; ``failed`` is told of the plugins that raise."""
         self._load()
-        out: list[Any] = []
-        for result in reversed(getattr(self._pm.hook, hook)(**kwargs)):
-            if result is None:
+        out: list[tuple[Any, list[Any]]] = []
+        for plugin in [i.plugin for i in self._implementations(hook) if not _is_wrapper(i)]:
+            try:
+                answers = self._of(hook, plugin)(**kwargs)
+            except ConvcoreError:
+                raise
+            except Exception as e:  # noqa: BLE001 - a plugin may fail in any way; whoever asked decides what follows
+                failed(plugin, f"{hook} raises {type(e).__name__}: {e}")
                 continue
-            out += list(result) if isinstance(result, (list, tuple)) else [result]
+            for answer in answers if isinstance(answers, list) else [answers]:
+                if answer is not None:
+                    out.append((plugin, list(answer) if isinstance(answer, (list, tuple)) else [answer]))
         return out
+
+    def _info(self, plugin: Any) -> PluginInfo:
+        name = self._pm.get_name(plugin) or "?"
+        return next((i for i in self.plugins if i.name == name), PluginInfo(name, name, name, ""))
+
+    def _leave_out(self, plugin: Any, error: str) -> None:
+        self._break(self._info(plugin), error)
+
+    def _refuse(self, plugin: Any, error: str) -> None:
+        raise BrokenPluginError(f"{self._info(plugin)} cannot be used: {error}")
 
     # ---- frameworks
     @property
@@ -150,14 +170,19 @@ class Host:
         """Frameworks by name; PluginConflictError when two plugins bring the same."""
         if self._frameworks is None:
             found: dict[str, Framework] = {}
-            for f in self._call("convcore_frameworks"):
-                old = found.get(f.name)
-                if old is not None:
-                    raise PluginConflictError(f"{old.distribution} and {f.distribution} both bring the framework {f.name!r}")
-                found[f.name] = f
-            for info in self.plugins:
-                info.frameworks = [f.name for f in found.values() if f.distribution == info.distribution]
+            for plugin, frameworks in self._each("convcore_frameworks", self._leave_out):
+                for f in frameworks:
+                    old = found.get(f.name)
+                    if old is not None:
+                        raise PluginConflictError(f"{old.distribution} and {f.distribution} both bring the framework {f.name!r}")
+                    found[f.name], self._owners[f.name] = f, plugin
+                    self._info(plugin).frameworks.append(f.name)
             self._frameworks = dict(sorted(found.items()))
+            for stage in STAGES:
+                for i in self._implementations(f"convcore_{stage}"):
+                    if not _is_wrapper(i) and not any(i.plugin is owner for owner in self._owners.values()):
+                        why = f"convcore_{stage} would never be called: the plugin brings no framework, and it is no wrapper"
+                        self._leave_out(i.plugin, f"{why} (@hookimpl(wrapper=True))")
         return self._frameworks
 
     def framework(self, name: str) -> Framework:
@@ -167,46 +192,104 @@ class Host:
         if found is not None:
             return found
         for info in self.plugins:
-            if info.error and (info.name == name or info.distribution == KNOWN.get(name)):
-                raise BrokenPluginError(
-                    f"the plugin {info.name!r} of {info.distribution} {info.version} cannot be used: {info.error}"
-                )
+            if info.error and (
+                name in (info.name, *info.frameworks) or info.distribution in (KNOWN.get(name), f"convcore-{name}")
+            ):
+                raise BrokenPluginError(f"{info} cannot be used: {info.error}")
         if name in KNOWN:
             raise PluginNotInstalledError(f"the plugin for {name} is not installed: pip install {KNOWN[name]}")
         names = sorted({*self.frameworks, *KNOWN})
         close = difflib.get_close_matches(name, names, 3, 0.5)
-        raise UnknownFrameworkError(
-            f"unknown framework {name!r}" + (f"; did you mean {' or '.join(close)}?" if close else f"; known: {', '.join(names)}")
-        )
+        meant = f"; did you mean {' or '.join(close)}?" if close else f"; known: {', '.join(names)}"
+        raise UnknownFrameworkError(f"unknown framework {name!r}{meant}{self._broken_third_parties()}")
 
-    def part(self, name: str, what: str) -> Any:
-        """The loader, emitter, runtime or convention of a framework, imported now."""
-        f = self.framework(name)
-        path = getattr(f, what)
-        if not path:
-            verb = {"load": "read", "emit": "write", "runtime": "run"}.get(what, what)
-            raise UsageError(f"{f.distribution} cannot {verb} {f.title} models")
+    def _broken_third_parties(self) -> str:
+        """The broken plugins of which nobody knows what they bring."""
+        left = [i for i in self.plugins if i.error and i.distribution not in KNOWN.values()]
+        return "".join(f"; {i} may bring it, but cannot be used: {i.error}" for i in left)
+
+    def refuse_broken(self, file_name: str) -> None:
+        """BrokenPluginError or PluginNotInstalledError where the suffix of a file that no plugin takes is that of one that is
+        broken or not installed."""
+        for info in self.plugins:
+            if info.error and info.meant_by(file_name):
+                raise BrokenPluginError(f"{file_name} needs {info}, which cannot be used: {info.error}")
+        for name, suffixes in SUFFIXES.items():
+            if file_name.lower().endswith(suffixes) and name not in self.frameworks:
+                raise PluginNotInstalledError(
+                    f"the plugin for {name}, which {file_name} needs, is not installed: pip install {KNOWN[name]}"
+                )
+
+    # ---- what plugins do
+    def can(self, framework: str, stage: str) -> bool:
+        """Whether models of a framework can be read ("load"), written ("emit") or run ("runtime"); imports nothing."""
+        f = self.framework(framework)
+        here = (i for i in self._implementations(f"convcore_{stage}") if not _is_wrapper(i))
+        return stage not in f.lacks and any(i.plugin is self._owners[f.name] for i in here)
+
+    def refuse_unable(self, framework: str, stage: str) -> None:
+        """UsageError where a framework cannot do that."""
+        if not self.can(framework, stage):
+            f = self.framework(framework)
+            raise UsageError(f"{f.distribution} cannot {STAGES[stage]} {f.title} models")
+
+    def load(self, framework: str, request: LoadRequest) -> Graph:
+        """Read a source of a framework."""
+        from .ir.graph import Graph
+
+        graph: Graph = self._work(framework, "load", Graph, request=request)
+        return graph
+
+    def emit(self, framework: str, request: EmitRequest) -> Emitted:
+        """Write a laid-out graph as a framework."""
+        emitted: Emitted = self._work(framework, "emit", Emitted, request=request)
+        return emitted
+
+    def runtime(self, framework: str, source: Any, weights: Any) -> Runtime | None:
+        """A source in its framework's own runtime; None where there is none for it. Raises FrameworkMissingError and
+        UnsupportedError."""
+        if not self.can(framework, "runtime"):
+            return None
+        runtime: Runtime | None = self._work(framework, "runtime", (Runtime, type(None)), source=source, weights=weights)
+        return runtime
+
+    def convention(self, framework: str) -> Convention | None:
+        """The layout a framework's ops want on emission; None where it takes every layout."""
+        f = self.framework(framework)
+        if not f.convention:
+            return None
         try:
-            return resolve(path)
+            convention: Convention = resolve(f.convention)
         except (ImportError, AttributeError) as e:
-            self.require(f.requires, f"{f.title}")
-            raise BrokenPluginError(f"{f.distribution}: cannot import {path}: {e}") from e
+            raise self._cannot_import(f, f.convention, e) from e
+        return convention
+
+    def _work(self, framework: str, stage: str, kind: Any, **kwargs: Any) -> Any:
+        self.refuse_unable(framework, stage)
+        f = self.framework(framework)
+        try:
+            result = self._of(f"convcore_{stage}", self._owners[f.name])(framework=f.name, **kwargs)
+        except ImportError as e:
+            raise self._cannot_import(f, f"what convcore_{stage} uses", e) from e
+        if not isinstance(result, kind):
+            owner = self._info(self._owners[f.name])
+            raise BrokenPluginError(
+                f"{owner}: convcore_{stage} (or a wrapper around it) returned {type(result).__name__}; "
+                f"where it cannot {STAGES[stage]} {f.title} models, its Framework says lacks=({stage!r},)"
+            )
+        return result
+
+    def _cannot_import(self, f: Framework, what: str, e: Exception) -> BrokenPluginError:
+        self.require(f.requires, f.title)
+        return BrokenPluginError(f"{self._info(self._owners[f.name])} cannot import {what}: {e}")
 
     def require(self, requirements: Sequence[str], what: str) -> None:
-        """Check ``("torch>=2.4",)`` against installed metadata, without importing; FrameworkMissingError says what is wrong."""
-        import importlib_metadata
-
-        for req in requirements:
-            m = re.match(r"^([\w.-]+)\s*(.*)$", req)
-            if m is None:
-                raise UsageError(f"bad requirement {req!r}")
-            try:
-                version = importlib_metadata.version(m[1])
-            except importlib_metadata.PackageNotFoundError:
-                raise FrameworkMissingError(f"{what} needs {req}, which is not installed: pip install {req!r}") from None
-            for op_, bound in re.findall(r"(>=|<=|<|>|==|!=)\s*([\w.]+)", m[2]):
-                if not _satisfies(version, op_, bound):
-                    raise FrameworkMissingError(f"{what} needs {req}, but {m[1]} {version} is installed: pip install {req!r}")
+        """Check requirements (``"torch>=2.4"``; versions, extras and markers as packaging defines them) against installed
+        metadata, without importing. FrameworkMissingError says what is wrong."""
+        for text in requirements:
+            why = unmet(text)
+            if why:
+                raise FrameworkMissingError(f"{what} needs {text}, {why}: pip install {text!r}")
 
     # ---- what plugins describe
     def load_ops(self) -> None:
@@ -215,40 +298,65 @@ class Host:
             self._ops_done = True
             from . import opset
 
-            for path in self._call("convcore_ops"):
-                opset.register(resolve(path))
+            for plugin, paths in self._each("convcore_ops", self._leave_out):
+                try:
+                    for path in paths:
+                        opset.register(resolve(path))
+                except PluginConflictError:
+                    raise
+                except Exception as e:  # noqa: BLE001 - an op set that fails in any way must not stop other plugins
+                    self._leave_out(plugin, f"its ops {path} cannot be used: {type(e).__name__}: {e}")
 
-    def rules(self, framework: str) -> Any:
+    def rules(self, framework: str) -> RuleSet:
         """The merged RuleSet of a framework: its own and those other plugins add."""
+        self.load_ops()
         f = self.framework(framework)
         if f.name not in self._rules:
             from .rules import RuleSet
 
-            self.load_ops()
-            paths = ([f.rules] if f.rules else []) + self._call("convcore_rules", framework=f.name)
-            if not paths:
+            sets: dict[str, RuleSet] = {}
+            if f.rules:
+                try:
+                    sets[f.rules] = resolve(f.rules)
+                except (ImportError, AttributeError) as e:
+                    raise self._cannot_import(f, f.rules, e) from e
+            for plugin, paths in self._each("convcore_rules", self._leave_out, framework=f.name):
+                try:
+                    sets |= {p: resolve(p) for p in paths if p not in sets}
+                except Exception as e:  # noqa: BLE001 - rules that fail in any way must not stop other plugins
+                    self._leave_out(plugin, f"its rules {', '.join(paths)} cannot be used: {type(e).__name__}: {e}")
+            self.framework(f.name)  # its own plugin may be the one that is left out
+            if not sets:
                 raise UsageError(f"{f.distribution} has no mapping rules")
-            self._rules[f.name] = RuleSet.merged([resolve(p) for p in dict.fromkeys(paths)])
+            self._rules[f.name] = RuleSet.merged(list(sets.values()))
         return self._rules[f.name]
 
     def options(self, framework: str) -> list[Option]:
         """Options of a framework's loader and emitter."""
-        return [o for o in self._call("convcore_options", framework=framework) if o.framework == framework]
+        found = self._each("convcore_options", self._leave_out, framework=framework)
+        return [o for _, options in found for o in options if o.framework == framework]
 
     def passes(self, stage: str, target: str = "") -> list[PassSpec]:
-        """Passes of all plugins for a stage, in order."""
-        return sorted(self._call("convcore_passes", stage=stage, target=target), key=lambda p: (p.order, p.name))
+        """Passes of all plugins for a stage, in order. BrokenPluginError where a plugin cannot say: what passes do is part of
+        what a conversion means."""
+        found = self._each("convcore_passes", self._refuse, stage=stage, target=target)
+        return sorted((p for _, specs in found for p in specs), key=lambda p: (p.order, p.name))
 
     def identify(self, source: Any) -> str:
         """The framework a source belongs to; UsageError when nobody claims it or two claim it equally.
 
-        BadFileError for an empty file, and for one whose suffix promises a framework that does not know its contents.
+        BadFileError for an empty file, and for one whose suffix promises a framework that does not know its contents. A broken
+        plugin is quoted where nobody claims the source and it might have.
         """
-        claims: list[Identified] = sorted(self._call("convcore_identify", source=source), key=lambda c: -c.score)
-        claims = [c for c in claims if c.score > 0]
+        failed: list[str] = []
+        found = self._each("convcore_identify", lambda p, why: failed.append(f"; {self._info(p)} failed: {why}"), source=source)
+        claims: list[Identified] = sorted((c for _, cs in found for c in cs if c.score > 0), key=lambda c: -c.score)
         if not claims:
-            self._refuse_contents(source)
-            broken = "".join(f"; plugin {i.name} is broken: {i.error}" for i in self.plugins if i.error)
+            if not failed:
+                if _is_path(source):
+                    self.refuse_broken(Path(source).name)
+                self._refuse_contents(source)
+            broken = "".join(failed) + self._broken_third_parties()
             names = ", ".join(self.frameworks) or "no plugin is installed (pip install convcore-keras convcore-onnx)"
             raise UsageError(f"cannot tell what {_describe(source)} is; tried: {names}{broken}. Name it with format=/--from")
         if len(claims) > 1 and claims[0].score == claims[1].score and claims[0].framework != claims[1].framework:
@@ -267,27 +375,25 @@ class Host:
         if named:
             raise BadFileError(f"{source} is damaged or no {' or '.join(named)} file: its contents are not what its suffix says")
 
-    def report_lines(self, report: Any) -> list[str]:
-        """Lines plugins add to a report."""
-        return [str(line) for line in self._call("convcore_report", report=report)]
+    def report_lines(self, report: Report) -> list[str]:
+        """Lines plugins add to a report; a plugin that fails to is named there."""
+        failed: list[str] = []
+        found = self._each("convcore_report", lambda p, why: failed.append(f"{self._info(p)} failed: {why}"), report=report)
+        return [str(line) for _, lines in found for line in lines] + failed
+
+
+def _is_wrapper(implementation: pluggy.HookImpl) -> bool:
+    return implementation.wrapper or implementation.hookwrapper
+
+
+def _is_path(source: Any) -> bool:
+    return isinstance(source, str) or hasattr(source, "__fspath__")
 
 
 def _describe(source: Any) -> str:
-    if isinstance(source, (str, bytes)) or hasattr(source, "__fspath__"):
+    if isinstance(source, bytes) or _is_path(source):
         return repr(str(source))
     return f"a {type(source).__module__}.{type(source).__qualname__} object"
-
-
-def _version_key(text: str) -> tuple[int, ...]:
-    m = re.match(r"\d+(\.\d+)*", text)
-    return tuple(int(n) for n in m[0].split(".")) if m else (0,)
-
-
-def _satisfies(version: str, operator: str, bound: str) -> bool:
-    a, b = _version_key(version), _version_key(bound)
-    n = max(len(a), len(b))
-    a, b = a + (0,) * (n - len(a)), b + (0,) * (n - len(b))
-    return {">=": a >= b, "<=": a <= b, "<": a < b, ">": a > b, "==": a == b, "!=": a != b}[operator]
 
 
 _host: Host | None = None

@@ -13,10 +13,11 @@ from typing import Any
 
 from .build.opaque import opaque_problems
 from .collector import without_collector
+from .discovery import KNOWN
 from .errors import MismatchError, OutputError, Problem, UnsupportedError, UsageError
 from .files import check_output
 from .hookspecs import EmitRequest, Emitted
-from .host import KNOWN, host, resolve
+from .host import STAGES, host, resolve
 from .ir.graph import Graph
 from .model import Model
 from .report import Report
@@ -49,12 +50,13 @@ def load(
 
 def formats() -> dict[str, dict[str, Any]]:
     """Installed frameworks: title, distribution, suffixes, and whether they can be read, written and run natively."""
+    h = host()
     return {
         f.name: {
             "title": f.title, "distribution": f.distribution, "suffixes": f.suffixes,
-            "load": bool(f.load), "emit": bool(f.emit), "runtime": bool(f.runtime),
+            **{stage: h.can(f.name, stage) for stage in STAGES},
         }
-        for f in host().frameworks.values()
+        for f in h.frameworks.values()
     }  # fmt: skip
 
 
@@ -90,17 +92,19 @@ def _target(to: str | None, out: Path | None) -> str:
     elif out is None:
         raise UsageError("name the target: to='onnx' or an output path with a known suffix")
     else:
-        fits = [f for f in h.frameworks.values() if f.emit and any(out.name.lower().endswith(s) for s in f.suffixes)]
+        able = [f for f in h.frameworks.values() if h.can(f.name, "emit")]
+        fits = [f for f in able if any(out.name.lower().endswith(s) for s in f.suffixes)]
+        if not fits:
+            h.refuse_broken(out.name)
         if len(fits) != 1:
-            can = ", ".join(f"{f.name} ({' '.join(f.suffixes)})" for f in h.frameworks.values() if f.emit) or "nothing"
+            can = ", ".join(f"{f.name} ({' '.join(f.suffixes)})" for f in able) or "nothing"
             missing = sorted(set(KNOWN) - set(h.frameworks))
             hint = f"; plugins not installed: {', '.join(missing)}" if missing else ""
             raise UsageError(
                 f"cannot tell the target format from {out.name!r}; installed plugins write {can}{hint}; name it with to=/--to"
             )
         name = fits[0].name
-    if not h.framework(name).emit:
-        raise UsageError(f"{h.framework(name).distribution} cannot write {h.framework(name).title} models yet")
+    h.refuse_unable(name, "emit")
     return name
 
 
@@ -201,7 +205,7 @@ def convert(
         )
         try:
             with without_collector():
-                emitted: Emitted = h.part(target, "emit")(request)
+                emitted = h.emit(target, request)
         except UnsupportedError as e:
             raise UnsupportedError(e.problems, _cannot(source, target)) from None
         emit_overrides.refuse_unused()
@@ -283,12 +287,11 @@ def _target_facts(emitted: Emitted, graph: Graph) -> dict[str, Any]:
 
 
 def _lay_out(graph: Graph, target: str, io_layout: Any, report: Report) -> Any:
-    h = host()
-    if not h.framework(target).convention:
+    convention = host().convention(target)
+    if convention is None:
         return None
     from .layout import assign
 
-    convention = h.part(target, "convention")
     io = "source" if io_layout is None or isinstance(io_layout, Mapping) else io_layout
     known = {v.name for v in (*graph.inputs, *graph.outputs)}
     per_tensor = dict(io_layout) if isinstance(io_layout, Mapping) else {}
@@ -310,11 +313,12 @@ def _missing(graph: Graph, target: str, options: Mapping[str, Any], overrides: M
     work = graph.clone()
     request = EmitRequest(work, None, options, overrides, host().rules(target))
     try:
-        if host().framework(target).convention:
+        convention = host().convention(target)
+        if convention is not None:
             from .layout import assign
 
-            assign(work, host().part(target, "convention"), io="source")
-        host().part(target, "emit")(request)
+            assign(work, convention, io="source")
+        host().emit(target, request)
     except UnsupportedError as e:
         return list(e.problems)
     return []

@@ -155,7 +155,7 @@ def _load(
         parse_input_shapes(input_shapes), progress,
     )  # fmt: skip
     with without_collector():
-        graph = h.part(framework, "load")(request)
+        graph = h.load(framework, request)
     replaced.refuse_unused()
     graph.metadata.setdefault("framework", framework)
     for spec in h.passes("loaded"):

@@ -42,17 +42,15 @@ def precision(*graphs: Graph) -> tuple[float, float]:
 
 def _native(framework: str, source: Any, weights: Any, notes: list[str]) -> Runtime | None:
     """The framework's own runtime for a source, or None where it is not installed or lacks something the model needs."""
-    h = host()
-    if source is None or not framework or not h.framework(framework).runtime:
+    if source is None or not framework:
         return None
     try:
-        runtime: Runtime | None = h.part(framework, "runtime")(source, weights)
+        return host().runtime(framework, source, weights)
     except (FrameworkMissingError, PluginNotInstalledError):
         return None
     except UnsupportedError as e:
         notes.append(f"{e.problems[0].type} cannot run it ({e.problems[0].why}): the interpreter did")
         return None
-    return runtime
 
 
 def _given_inputs(graph: Graph, example: Any) -> list[Array]:

@@ -127,7 +127,8 @@ def support_page(name: str) -> str:
     rules: RuleSet = host().rules(name)
     ours = _only(rules, f.distribution)
     out = [MADE, f"# {f.title}: what is supported", ""]
-    does = "read and written" if f.load and f.emit else "read; writing is not there yet" if f.load else "written"
+    reads, writes = host().can(name, "load"), host().can(name, "emit")
+    does = "read and written" if reads and writes else "read; writing is not there yet" if reads else "written"
     out += [
         f"{f.title} models are {does} (distribution `{f.distribution}`). {len(ours.load_rules)} {f.title} types are known.",
         "What is not listed here loads as an opaque layer: the model can be inspected and run up to it, and conversion",
@@ -144,7 +145,7 @@ def support_page(name: str) -> str:
     if ours.ignored:
         out += [f"Ignored everywhere: {codes(sorted(ours.ignored))}.", ""]
     out += table([f"{f.title} type", "becomes", "rule", "versions and conditions", "ignored"], load_rows(ours))
-    if f.emit:
+    if writes:
         out += [
             "",
             "## Writing",

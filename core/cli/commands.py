@@ -272,13 +272,14 @@ def plugins(args: Namespace) -> int:
             "name": i.name, "distribution": i.distribution, "version": i.version, "loaded": i.loaded, "error": i.error,
             "frameworks": {
                 f: {
-                    "title": frameworks[f].title, "suffixes": list(frameworks[f].suffixes), "load": bool(frameworks[f].load),
-                    "emit": bool(frameworks[f].emit),
+                    "title": frameworks[f].title, "suffixes": list(frameworks[f].suffixes),
+                    "load": h.can(f, "load"), "emit": h.can(f, "emit"),
                     "options": [
                         {"name": o.name, "stage": o.stage, "default": o.default, "help": o.help} for o in h.options(f)
                     ],
                 }
                 for f in i.frameworks
+                if f in h.frameworks
             },
         }
         for i in h.plugins

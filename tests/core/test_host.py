@@ -6,6 +6,8 @@ import sys
 import types
 from types import SimpleNamespace
 
+import importlib_metadata
+import numpy as np
 import pytest
 
 from convcore.errors import (
@@ -16,8 +18,9 @@ from convcore.errors import (
     UnknownFrameworkError,
     UsageError,
 )
-from convcore.hookspecs import Framework, Identified, hookimpl
+from convcore.hookspecs import CONVCORE_API, Framework, Identified, hookimpl
 from convcore.host import Host
+from convcore.requirements import unmet
 
 
 class _Dist(SimpleNamespace):
@@ -29,12 +32,12 @@ def _point(name: str, value: str, dist: str) -> SimpleNamespace:
     return SimpleNamespace(name=name, value=value, dist=_Dist(dist))
 
 
-def _module(name: str, api: object = (1, 0), **functions: object) -> types.ModuleType:
+def _module(name: str, api: object = CONVCORE_API, **functions: object) -> types.ModuleType:
     m = types.ModuleType(name)
     if api is not None:
         m.CONVCORE_API = api
     for k, v in functions.items():
-        setattr(m, k, hookimpl(v))
+        setattr(m, k, v if hasattr(v, "convcore_impl") else hookimpl(v))
     sys.modules[name] = m
     return m
 
@@ -80,7 +83,14 @@ def test_broken_plugin_is_recorded_and_quoted_when_needed():
 
 
 @pytest.mark.parametrize(
-    ("api", "words"), [((2, 0), "2.0"), ((1, 99), "upgrade convcore"), (None, "CONVCORE_API"), ("1.0", "CONVCORE_API")]
+    ("api", "words"),
+    [
+        ((3, 0), "3.0"),
+        ((2, 99), "upgrade convcore"),
+        ((1, 0), "written for plugin API 1.0, this convcore has 2.0; upgrade convcore-keras"),
+        (None, "CONVCORE_API"),
+        ("1.0", "CONVCORE_API"),
+    ],
 )
 def test_api_version(api: object, words: str):
     _module("fake_api", api, convcore_frameworks=lambda: [_framework("x", "dist-a")])
@@ -88,6 +98,67 @@ def test_api_version(api: object, words: str):
     assert host.frameworks == {}
     with pytest.raises(BrokenPluginError, match=words):
         host.framework("keras")
+
+
+@pytest.mark.parametrize(
+    ("requirement", "words"),
+    [
+        ("numpy~=1.0", "but numpy .* is installed"),
+        ("numpy>=1.0,!=1.5,<2", "but numpy .* is installed"),
+        ("numpy==0.1.*", "but numpy .* is installed"),
+        ("packaging>=9999.0a1", "but packaging"),
+        ("no-such-package; python_version>='3'", "not installed"),
+        ("h5py[no_such_extra]>=999", "but h5py"),
+    ],
+)
+def test_requirements_that_are_not_met(requirement: str, words: str):
+    with pytest.raises(FrameworkMissingError, match=words):
+        Host(entry_points=[]).require((requirement,), "it")
+
+
+def test_requirements_that_are_met():
+    Host(entry_points=[]).require(
+        ("numpy~=" + ".".join(np.__version__.split(".")[:2]), "no-such-package; python_version<'3'", "numpy[no-such-extra]"), "it"
+    )
+
+
+def test_what_is_no_requirement_is_the_plugins_fault():
+    with pytest.raises(BrokenPluginError, match="no requirement"):
+        Host(entry_points=[]).require(("numpy>>1",), "it")
+
+
+@pytest.mark.parametrize(
+    ("version", "requirement", "met"),
+    [
+        ("2.5.0rc1", "torch>=2.4", True),
+        ("2.5.0rc1", "torch>=2.5", False),
+        ("2.5.0+cpu", "torch==2.5.0", True),
+        ("2.10", "torch<2.9", False),
+        ("not-a-version", "torch", True),
+        ("not-a-version", "torch>=1", False),
+    ],
+)
+def test_installed_versions_compare_as_packaging_says(monkeypatch, version: str, requirement: str, met: bool):
+    monkeypatch.setattr("importlib_metadata.version", lambda name: version)
+    assert (unmet(requirement) == "") is met
+
+
+def test_extras_are_followed(monkeypatch):
+    needs = {"a": ["b>=2; extra == 'fast'", "c; extra == 'other'", "a[fast]; extra == 'fast'"], "b": []}
+    versions = {"a": "1", "b": "1"}
+
+    def version(name: str) -> str:
+        if name not in versions:
+            raise importlib_metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr("importlib_metadata.version", version)
+    monkeypatch.setattr("importlib_metadata.requires", needs.get)
+    assert unmet("a") == ""
+    assert unmet("a[fast]") == "whose extra 'fast' needs b>=2, but b 1 is installed"
+    assert unmet("a[other]") == "whose extra 'other' needs c, which is not installed"
+    versions["b"] = "2"
+    assert unmet("a[fast]") == ""
 
 
 def test_unknown_hook_arguments_break_the_plugin_only():

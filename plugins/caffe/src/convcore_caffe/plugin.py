@@ -1,14 +1,17 @@
-"""What convcore finds of this plugin: hooks only; everything heavy is named by a string."""
+"""What convcore finds of this plugin: hooks only; everything heavy is imported when a hook is called."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from convcore.plugin import Framework, Identified, Option, PassSpec, hookimpl
+from convcore.plugin import EmitRequest, Emitted, Framework, Identified, LoadRequest, Option, PassSpec, hookimpl
 
-CONVCORE_API = (1, 0)
+if TYPE_CHECKING:
+    from convcore.plugin import Graph
+
+CONVCORE_API = (2, 0)
 
 
 @hookimpl
@@ -20,13 +23,27 @@ def convcore_frameworks() -> Sequence[Framework]:
             title="Caffe",
             distribution="convcore-caffe",
             suffixes=(".prototxt", ".caffemodel"),
-            load="convcore_caffe.load:load",
-            emit="convcore_caffe.emit:emit",
             convention="convcore_caffe.layout:CONVENTION",
             rules="convcore_caffe.rules:RULES",
             default_suffix=".prototxt",
         )
     ]
+
+
+@hookimpl
+def convcore_load(framework: str, request: LoadRequest) -> Graph:
+    """Read a source."""
+    from .load import load
+
+    return load(request)
+
+
+@hookimpl
+def convcore_emit(framework: str, request: EmitRequest) -> Emitted:
+    """Write a model."""
+    from .emit import emit
+
+    return emit(request)
 
 
 @hookimpl

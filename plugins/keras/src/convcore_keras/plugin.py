@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from convcore.plugin import Framework, Identified, Option, hookimpl
+from convcore.plugin import Framework, Identified, LoadRequest, Option, Runtime, hookimpl
 
-__all__ = ["CONVCORE_API", "LIVE", "convcore_frameworks", "convcore_identify", "convcore_options"]
+if TYPE_CHECKING:
+    from convcore.plugin import Graph
 
-CONVCORE_API = (1, 0)
+__all__ = [
+    "CONVCORE_API", "LIVE", "convcore_frameworks", "convcore_identify", "convcore_load", "convcore_options", "convcore_runtime",
+]  # fmt: skip
+
+CONVCORE_API = (2, 0)
 
 LIVE = (
     "keras.src.models.model.Model",
@@ -44,12 +49,26 @@ def convcore_frameworks() -> list[Framework]:
             title="Keras",
             distribution="convcore-keras",
             suffixes=(".keras", ".h5", ".hdf5", ".json", ".weights.h5"),
-            load="convcore_keras.load:load",
-            runtime="convcore_keras.runtime:open_runtime",
             rules="convcore_keras.rules:RULES",
             live=LIVE,
         )
     ]
+
+
+@hookimpl
+def convcore_load(framework: str, request: LoadRequest) -> Graph:
+    """Read a source."""
+    from .load import load
+
+    return load(request)
+
+
+@hookimpl
+def convcore_runtime(framework: str, source: Any, weights: Any) -> Runtime | None:
+    """Run a model in Keras itself."""
+    from .runtime import open_runtime
+
+    return open_runtime(source, weights)
 
 
 @hookimpl

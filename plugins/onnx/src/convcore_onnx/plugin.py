@@ -1,14 +1,17 @@
-"""What convcore finds of this plugin: hooks only; everything heavy is named by a string."""
+"""What convcore finds of this plugin: hooks only; everything heavy is imported when a hook is called."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from convcore.plugin import Framework, Identified, Option, hookimpl, watched
+from convcore.plugin import EmitRequest, Emitted, Framework, Identified, LoadRequest, Option, Runtime, hookimpl, watched
 
-CONVCORE_API = (1, 0)
+if TYPE_CHECKING:
+    from convcore.plugin import Graph
+
+CONVCORE_API = (2, 0)
 
 
 @hookimpl
@@ -20,9 +23,6 @@ def convcore_frameworks() -> Sequence[Framework]:
             title="ONNX",
             distribution="convcore-onnx",
             suffixes=(".onnx",),
-            load="convcore_onnx.load:load",
-            emit="convcore_onnx.emit:emit",
-            runtime="convcore_onnx.runtime:open_runtime",
             rules="convcore_onnx.rules:RULES",
             convention="convcore_onnx.layout:CONVENTION",
             default_suffix=".onnx",
@@ -30,6 +30,30 @@ def convcore_frameworks() -> Sequence[Framework]:
             live=("onnx.onnx_ml_pb2.ModelProto",),
         )
     ]
+
+
+@hookimpl
+def convcore_load(framework: str, request: LoadRequest) -> Graph:
+    """Read a source."""
+    from .load import load
+
+    return load(request)
+
+
+@hookimpl
+def convcore_emit(framework: str, request: EmitRequest) -> Emitted:
+    """Write a model."""
+    from .emit import emit
+
+    return emit(request)
+
+
+@hookimpl
+def convcore_runtime(framework: str, source: Any, weights: Any) -> Runtime | None:
+    """Run a model in onnxruntime."""
+    from .runtime import open_runtime
+
+    return open_runtime(source, weights)
 
 
 @hookimpl

@@ -2,7 +2,7 @@
 
 from convcore.plugin import hookimpl
 
-CONVCORE_API = (1, 0)
+CONVCORE_API = (2, 0)
 
 
 @hookimpl
