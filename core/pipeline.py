@@ -209,9 +209,9 @@ def convert(
         except UnsupportedError as e:
             raise UnsupportedError(e.problems, _cannot(source, target)) from None
         emit_overrides.refuse_unused()
-        if path is not None:
+        if path is not None and staging is not None:
             for written in emitted.paths:
-                final = path.parent / Path(written).relative_to(request.out.parent)
+                final = path.parent / Path(written).relative_to(staging)
                 files.protect(check_output(final))
         report.target = {"framework": target, **_target_facts(emitted, graph)}
         report.notes += list(emitted.notes)
