@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from .layout import Convention
     from .ops.resampling import resized
     from .ops.rnn_activations import activation
-    from .opset import Attr, AxesAttr, AxisAttr, InferContext, Op, OpSet, Sample, find_op, op
+    from .opset import Attr, AxesAttr, AxisAttr, InferContext, Op, OpSet, Role, Sample, Trait, find_op, op, traits_of
     from .opset.axes import Axis, AxisRule, Broadcast, Elementwise, Opaque
     from .opset.shapes import broadcast_shapes, same, window_pads
     from .passes.shapes import ShapeTracker
@@ -104,6 +104,7 @@ __all__ = [
     "PARAMETER",
     "PassSpec",
     "Problem",
+    "Role",
     "RuleSet",
     "Runtime",
     "Sample",
@@ -112,6 +113,7 @@ __all__ = [
     "ShapeError",
     "ShapeTracker",
     "Tensor",
+    "Trait",
     "UnsupportedError",
     "UsageError",
     "Value",
@@ -136,6 +138,7 @@ __all__ = [
     "resized",
     "same",
     "shape_text",
+    "traits_of",
     "unsupported",
     "watched",
     "watching",
@@ -181,7 +184,20 @@ _FROM = {
     "layout": ("Convention",),
     "ops.resampling": ("resized",),
     "ops.rnn_activations": ("activation",),
-    "opset": ("Attr", "AxesAttr", "AxisAttr", "InferContext", "Op", "OpSet", "Sample", "find_op", "op"),
+    "opset": (
+        "Attr",
+        "AxesAttr",
+        "AxisAttr",
+        "InferContext",
+        "Op",
+        "OpSet",
+        "Role",
+        "Sample",
+        "Trait",
+        "find_op",
+        "op",
+        "traits_of",
+    ),
     "opset.axes": ("Axis", "AxisRule", "Broadcast", "Elementwise", "Opaque"),
     "opset.shapes": ("broadcast_shapes", "same", "window_pads"),
     "passes.shapes": ("ShapeTracker",),

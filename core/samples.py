@@ -12,11 +12,11 @@ from .errors import ConvcoreError, InputError
 from .ir.dims import Dim
 from .ir.dtypes import DType
 from .ir.graph import Graph, Value
+from .opset import Role, Trait, op, traits_of
 
 __all__ = ["example_inputs", "integer_bound"]
 
 Array = NDArray[Any]
-_PASS = {"cast", "identity", "reshape", "transpose", "squeeze", "unsqueeze", "concat", "split", "slice", "expand", "flip", "tile"}
 
 
 def integer_bound(v: Value) -> int:
@@ -40,7 +40,7 @@ def integer_bound(v: Value) -> int:
                     best = size if best is None else min(best, size)
             elif node.op == "one_hot" and i == 0 and isinstance(node.attrs.get("depth"), int):
                 best = node.attrs["depth"] if best is None else min(best, node.attrs["depth"])
-            elif node.op in _PASS:
+            elif node.op == "cast" or (Trait.MOVES in traits_of(node.op) and op(node.op).role(i) is Role.DATA):
                 stack += node.outputs
     return best or 10
 

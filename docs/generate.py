@@ -6,12 +6,14 @@ docs/support/<framework>.md, docs/ops.md, docs/cli.md, docs/python.md and tests/
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import inspect
 import io
 import json
 import os
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from unittest import mock
 import convcore
 from convcore.cli import main as command_line
 from convcore.host import host
-from convcore.opset import all_ops
+from convcore.opset import Trait, all_ops
 from convcore.opset.axes import Layout
 from convcore.opset.declare import REQUIRED, Op
 from convcore.rules.foreign import MISSING
@@ -185,20 +187,30 @@ def axis_rule(op: Op) -> str:
     return f"{type(a).__name__}({', '.join(filter(None, named)) or k or ''})"
 
 
+def trait_texts() -> Iterable[tuple[str, str]]:
+    """Every trait with the text under it in the source."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(Trait))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    for line, text in zip(body.body, body.body[1:], strict=False):
+        if isinstance(line, ast.Assign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            yield ast.unparse(line.targets[0]), " ".join(str(text.value.value).split())
+
+
 def op_lines(op: Op) -> list[str]:
-    types = ["" if a.types == "any" else f":{a.types}" for a in op.inputs]
-    ins = [a.name + t + ("?" if a.optional else "*" if a.variadic else "") for a, t in zip(op.inputs, types, strict=True)]
     outs = [o + ("*" if op.variadic_outputs and o == op.outputs[-1] else "") for o in op.outputs]
-    out = [f"### {op.name}", "", code(f"{op.name}({', '.join(ins)}) -> {', '.join(outs)}"), ""]
+    out = [f"### {op.name}", "", code(f"{op.name}({', '.join(map(str, op.inputs))}) -> {', '.join(outs)}"), ""]
     if op.doc:
         out += [" ".join(op.doc.split()), ""]
     for name, a in op.attrs.items():
         default = "" if a.default is REQUIRED else f" = {'None' if a.default is None else value(a.default)}"
         choices = f"; one of {', '.join(value(c) for c in a.choices)}" if a.choices else ""
         doc = f": {' '.join(a.doc.split())}" if a.doc else ""
-        out.append(f"* {code(f'{name}: {a.kind}{default}')}{choices}{doc}")
+        out.append(f"* {code(f'{name}: {a.kind}{default}')}{choices}{doc}{'; training only' if a.training else ''}")
+    out += [f"* {role}: {codes(names)}" for role, names in op.roles.items()]
     regions = f", {op.regions} region{'s' if op.regions != 1 else ''}" if op.regions else ""
     out.append(f"* axis rule: {code(axis_rule(op))}{', composite' if op.composite else ''}{regions}")
+    if op.traits:
+        out.append(f"* traits: {', '.join(t.lower() for t in op.traits.names)}")
     return [*out, ""]
 
 
@@ -217,7 +229,10 @@ def ops_page() -> str:
         f"{len(ops)} ops in {len(families)} families; `convcore ops NAME` prints one. Inputs are `name:type`, `?` marks an",
         "optional one, `*` any number. An attribute without `=` is required. The axis rule says how an op behaves when axes",
         "are permuted ([architecture](architecture.md), Layout). A composite has a body over simpler ops: a target without a",
-        "rule for it gets that.",
+        "rule for it gets that. Inputs are data unless a line says otherwise: a constant given for a parameter was trained, one",
+        "for a statistic was measured, an index says where or how many. Traits are facts that hold whatever the attributes are:",
+        "",
+        *(f"* {t.lower()}: {text}" for t, text in trait_texts()),
         "",
         *table(["family", "ops"], [[f"[{f}](#{f})", codes(o.name for o in os_)] for f, os_ in families.items()]),
         "",

@@ -15,7 +15,6 @@ from ..errors import OutputError, UnsupportedError, UsageError
 from ..host import host
 from ..ir.dims import shape_text
 from ..model import as_list
-from ..opset.declare import Arg
 from ..pipeline import check as find_problems
 from ..pipeline import convert as convert_model
 from ..pipeline import default_out
@@ -317,7 +316,12 @@ def ops(args: Namespace) -> int:
                 f"  {name}: {a['kind']}"
                 + (f" = {a['default']}" if "default" in a else "")
                 + (f"  {a['doc']}" if a["doc"] else "")
+                + ("  (training only)" if a.get("training") else "")
             )
+        for role, names in d["roles"].items():
+            _say(f"{role}: {', '.join(names)}")
+        if d["traits"]:
+            _say(f"traits: {', '.join(d['traits'])}")
         _say(f"axis rule: {d['axis_rule']}" + ("; has a body over simpler ops" if d["composite"] else ""))
     else:
         width = max(len(o.name) for o in chosen)
@@ -326,23 +330,20 @@ def ops(args: Namespace) -> int:
     return 0
 
 
-def _arg(a: Arg) -> str:
-    return a.name + (f":{a.types}" if a.types != "any" else "") + ("?" if a.optional else "*" if a.variadic else "")
-
-
 def _op_data(o: Any) -> dict[str, Any]:
     from ..opset.declare import REQUIRED
 
     return {
         "name": o.name, "family": o.family, "doc": o.doc, "distribution": o.distribution,
-        "inputs": [_arg(a) for a in o.inputs],
+        "inputs": [str(a) for a in o.inputs],
         "outputs": list(o.outputs),
         "attributes": {
             k: {"kind": a.kind, "doc": a.doc, **({} if a.default is REQUIRED else {"default": a.default}),
-                **({"choices": list(a.choices)} if a.choices else {})}
+                **({"choices": list(a.choices)} if a.choices else {}), **({"training": True} if a.training else {})}
             for k, a in o.attrs.items()
         },
         "axis_rule": type(o.axes).__name__, "composite": o.composite,
+        "traits": [t.lower() for t in o.traits.names], "roles": o.roles,
     }  # fmt: skip
 
 

@@ -7,9 +7,9 @@ explicit, an inner node never refers to an outer value.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import VerifyError
 from .dims import Shape, shape_text
@@ -117,6 +117,9 @@ class Node:
 
     __slots__ = ("_inputs", "_next", "_outputs", "_prev", "attrs", "graph", "name", "op", "origin", "regions", "scope")
 
+    arguments: ClassVar[Callable[[str], Sequence[tuple[str, bool]]]]
+    """op name -> (name, variadic) of every declared input; the registry of declarations (convcore.opset) sets it."""
+
     def __init__(
         self,
         op: str,
@@ -147,6 +150,31 @@ class Node:
     @property
     def inputs(self) -> tuple[Value | None, ...]:
         return self._inputs
+
+    def arg(self, name: str) -> Value | None:
+        """The input that the op declares under a name; None when it is omitted. VerifyError if there is none of that name."""
+        i, variadic = self._position(name)
+        if variadic:
+            raise VerifyError(f"{self}: {name} is any number of inputs, ask for args({name!r})")
+        return self._inputs[i] if i < len(self._inputs) else None
+
+    def need(self, name: str) -> Value:
+        """The same for an input that must be given: VerifyError when it is omitted."""
+        v = self.arg(name)
+        if v is None:
+            raise VerifyError(f"{self}: its input {name} is omitted")
+        return v
+
+    def args(self, name: str) -> tuple[Value, ...]:
+        """All inputs given under a variadic name."""
+        return tuple(v for v in self._inputs[self._position(name)[0] :] if v is not None)
+
+    def _position(self, name: str) -> tuple[int, bool]:
+        declared = type(self).arguments(self.op)
+        for i, (n, variadic) in enumerate(declared):
+            if n == name:
+                return i, variadic
+        raise VerifyError(f"{self}: op {self.op} has no input {name!r}, it has {', '.join(n for n, _ in declared) or 'none'}")
 
     @property
     def outputs(self) -> tuple[Value, ...]:

@@ -16,6 +16,7 @@ from ..opset.axes import Axis, Broadcast, Elementwise
 from ..opset.declare import Attr, AxisAttr, OpSet, Sample
 from ..opset.infer import InferContext
 from ..opset.shapes import broadcast, broadcast_shapes
+from ..opset.traits import Trait
 from .special import erfc
 
 ACTIVATION = OpSet("activation")
@@ -34,11 +35,15 @@ def _softplus(x: Array) -> Array:
     return out
 
 
-ACTIVATION.unary("relu", lambda x: np.maximum(x, 0), "max(x, 0).", types="number")
-ACTIVATION.unary("sigmoid", _sigmoid, "1 / (1 + exp(-x)).")
-ACTIVATION.unary("softplus", _softplus, "log(1 + exp(x)).")
+ACTIVATION.unary("relu", lambda x: np.maximum(x, 0), "max(x, 0).", types="number", traits=Trait.NONNEGATIVE)
+ACTIVATION.unary("sigmoid", _sigmoid, "1 / (1 + exp(-x)).", traits=Trait.NONNEGATIVE)
+ACTIVATION.unary("softplus", _softplus, "log(1 + exp(x)).", traits=Trait.NONNEGATIVE)
 ACTIVATION.unary(
-    "softsign", lambda x: x / (1 + np.abs(x)), "x / (1 + |x|).", body=lambda b, x: b.div(x, b.add(b.abs(x), b.like(x, 1)))
+    "softsign",
+    lambda x: x / (1 + np.abs(x)),
+    "x / (1 + |x|).",
+    body=lambda b, x: b.div(x, b.add(b.abs(x), b.like(x, 1))),
+    traits=Trait.KEEPS_SIGN,
 )
 
 
@@ -50,6 +55,7 @@ ACTIVATION.unary(
     "leaky_relu", lambda x, alpha: np.where(x >= 0, x, alpha * x), "x where x >= 0, else alpha * x.",
     attrs={"alpha": Attr("float", doc="slope below zero")}, body=_leaky_relu_body,
     samples=[Sample((2, 3, 5), alpha=0.3)],
+    traits=Trait.KEEPS_SIGN,
 )  # fmt: skip
 
 
@@ -70,6 +76,7 @@ ACTIVATION.op(
     axes=Broadcast(),
     body=lambda b, x, slope: b.where(b.greater_equal(x, b.like(x, 0)), x, b.mul(x, slope)),
     samples=[Sample((2, 3, 5), (3, 1)), Sample((2, 3, 5), (5,)), Sample((2, 3, 5), (1,))],
+    traits=Trait.KEEPS_SIGN, roles={"parameter": "slope"},
 )  # fmt: skip
 
 
@@ -88,6 +95,7 @@ def _elu_body(b: Any, x: Any, *, alpha: float) -> Any:
 ACTIVATION.unary(
     "elu", _elu, "x where x > 0, else alpha * (exp(x) - 1).", attrs={"alpha": Attr("float", 1.0)}, body=_elu_body,
     samples=[Sample((2, 3, 5), alpha=0.7), Sample((2, 3, 5))],
+    traits=Trait.KEEPS_SIGN,
 )  # fmt: skip
 ACTIVATION.unary(
     "selu", lambda x, alpha, gamma: gamma * _elu(x, alpha), "gamma * elu(x, alpha).",
@@ -120,20 +128,30 @@ ACTIVATION.op(
     "celu", "x:float", "max(x, 0) + min(0, alpha * (exp(x / alpha) - 1)).", attrs={"alpha": Attr("float", 1.0)},
     infer=_celu_shape,
     reference=_celu, axes=Elementwise(), body=_celu_body, samples=[Sample((2, 3, 5), alpha=0.7), Sample((2, 3, 5))],
+    traits=Trait.KEEPS_SIGN,
 )  # fmt: skip
 
 
 # ---- gates: x times something between 0 and 1
 
 ACTIVATION.unary(
-    "silu", lambda x: x * _sigmoid(x), "x * sigmoid(x), also called swish.", body=lambda b, x: b.mul(x, b.sigmoid(x))
+    "silu",
+    lambda x: x * _sigmoid(x),
+    "x * sigmoid(x), also called swish.",
+    body=lambda b, x: b.mul(x, b.sigmoid(x)),
+    traits=Trait.KEEPS_SIGN,
 )
 ACTIVATION.unary(
     "swish", lambda x, beta: x * _sigmoid(beta * x), "x * sigmoid(beta * x).", attrs={"beta": Attr("float")},
     body=lambda b, x, *, beta: b.mul(x, b.sigmoid(b.mul(x, b.like(x, beta)))), samples=[Sample((2, 3, 5), beta=1.7)],
+    traits=Trait.KEEPS_SIGN,
 )  # fmt: skip
 ACTIVATION.unary(
-    "mish", lambda x: x * np.tanh(_softplus(x)), "x * tanh(softplus(x)).", body=lambda b, x: b.mul(x, b.tanh(b.softplus(x)))
+    "mish",
+    lambda x: x * np.tanh(_softplus(x)),
+    "x * tanh(softplus(x)).",
+    body=lambda b, x: b.mul(x, b.tanh(b.softplus(x))),
+    traits=Trait.KEEPS_SIGN,
 )
 
 _GELU = math.sqrt(2 / math.pi)
@@ -160,16 +178,19 @@ ACTIVATION.unary(
     "x times the normal distribution function of x (Hendrycks and Gimpel 2016), exact or by its tanh approximation.",
     attrs={"approximate": Attr("str", choices=("none", "tanh"))}, body=_gelu_body,
     samples=[Sample((2, 3, 5), approximate="none"), Sample((2, 3, 5), approximate="tanh")],
+    traits=Trait.KEEPS_SIGN,
 )  # fmt: skip
 ACTIVATION.unary(
     "hard_sigmoid", lambda x, alpha, beta: np.clip(alpha * x + beta, 0, 1), "alpha * x + beta limited to [0, 1].",
     attrs={"alpha": Attr("float"), "beta": Attr("float")}, samples=[Sample((2, 3, 5), alpha=0.2, beta=0.4)],
     body=lambda b, x, *, alpha, beta: b.clip(b.add(b.mul(x, b.like(x, alpha)), b.like(x, beta)), min=0, max=1),
+    traits=Trait.NONNEGATIVE,
 )  # fmt: skip
 ACTIVATION.unary(
     "hard_swish", lambda x: x * np.clip(x / 6 + 0.5, 0, 1), "x * hard_sigmoid(x, 1/6, 1/2) (Howard et al. 2019).",
     body=lambda b, x: b.mul(x, b.hard_sigmoid(x, alpha=1 / 6, beta=0.5)),
     samples=[Sample(("float32", (2, 3, 5), -5, 5))],
+    traits=Trait.KEEPS_SIGN,
 )  # fmt: skip
 ACTIVATION.unary("log_sigmoid", lambda x: -_softplus(-x), "log(sigmoid(x)).", body=lambda b, x: b.neg(b.softplus(b.neg(x))))
 
@@ -207,6 +228,7 @@ ACTIVATION.op(
     "glu", "x:float", "The first half of an axis times the sigmoid of the second (Dauphin et al. 2017).",
     attrs={"axis": AxisAttr(-1)}, infer=_halves_shape, reference=_glu, axes=Axis("axis"), body=_glu_body,
     samples=[Sample((2, 6, 5), axis=1), Sample((3, 5, 14))],
+    traits=Trait.KEEPS_SIGN,
 )  # fmt: skip
 
 
@@ -221,23 +243,27 @@ ACTIVATION.unary(
     "thresholded_relu", lambda x, alpha: np.where(x > alpha, x, 0), "x where x > alpha, else 0.",
     attrs={"alpha": Attr("float")},
     body=lambda b, x, *, alpha: _pick(b, b.greater(x, b.like(x, alpha)), x), samples=[Sample((2, 3, 5), alpha=0.4)],
+    traits=Trait.KEEPS_SIGN,
 )  # fmt: skip
 ACTIVATION.unary(
     "threshold", lambda x, value: x > value, "1 where x > value, else 0, in the dtype of x (Caffe's Threshold).",
     attrs={"value": Attr("float")}, body=lambda b, x, *, value: b.cast(b.greater(x, b.like(x, value)), to=x.dtype),
     samples=[Sample((2, 3, 5), value=0.3)],
+    traits=Trait.NONNEGATIVE,
 )  # fmt: skip
 ACTIVATION.unary(
     "hard_shrink", lambda x, lambd: np.where(np.abs(x) <= lambd, 0, x), "0 where |x| <= lambd, else x.",
     attrs={"lambd": Attr("float")},
     body=lambda b, x, *, lambd: b.where(b.less_equal(b.abs(x), b.like(x, lambd)), b.like(x, 0), x),
     samples=[Sample((2, 3, 5), lambd=0.5)],
+    traits=Trait.KEEPS_SIGN,
 )  # fmt: skip
 ACTIVATION.unary(
     "soft_shrink", lambda x, lambd: np.sign(x) * np.maximum(np.abs(x) - lambd, 0),
     "x moved towards 0 by lambd, at most to 0.",
     attrs={"lambd": Attr("float")}, samples=[Sample((2, 3, 5), lambd=0.5)],
     body=lambda b, x, *, lambd: b.mul(b.sign(x), b.relu(b.sub(b.abs(x), b.like(x, lambd)))),
+    traits=Trait.KEEPS_SIGN,
 )  # fmt: skip
 
 
@@ -286,10 +312,12 @@ def _sparse_plus_body(b: Any, x: Any) -> Any:
 ACTIVATION.unary(
     "sparse_plus", _sparse_plus, "0 up to -1, x from 1, (x + 1)^2 / 4 between.", body=_sparse_plus_body,
     samples=[Sample(("float32", (2, 3, 5), -2.5, 2.5))],
+    traits=Trait.NONNEGATIVE,
 )  # fmt: skip
 ACTIVATION.unary(
     "sparse_sigmoid", lambda x: np.clip(x / 2 + 0.5, 0, 1), "(x + 1) / 2 limited to [0, 1].",
     body=lambda b, x: b.hard_sigmoid(x, alpha=0.5, beta=0.5), samples=[Sample(("float32", (2, 3, 5), -2.5, 2.5))],
+    traits=Trait.NONNEGATIVE,
 )  # fmt: skip
 
 
@@ -353,14 +381,15 @@ def _sparsemax_body(b: Any, x: Any, *, axis: int, tau: str) -> Any:
 
 
 _AXIS_SAMPLES = [Sample((2, 3, 5), axis=1), Sample((2, 3, 5), axis=-1)]
-for _name, _fn, _body, _doc in [
-    ("softmax", _softmax, _softmax_body, "exp(x) normalised to sum 1 along one axis."),
-    ("log_softmax", _log_softmax, _log_softmax_body, "log(softmax(x))."),
-    ("hardmax", _hardmax, _hardmax_body, "1 at the first largest element along the axis, 0 elsewhere."),
+for _name, _fn, _body, _doc, _traits in [
+    ("softmax", _softmax, _softmax_body, "exp(x) normalised to sum 1 along one axis.", Trait.NONNEGATIVE),
+    ("log_softmax", _log_softmax, _log_softmax_body, "log(softmax(x)).", Trait.NONE),
+    ("hardmax", _hardmax, _hardmax_body, "1 at the first largest element along the axis, 0 elsewhere.", Trait.NONNEGATIVE),
 ]:
     ACTIVATION.op(
-        _name, "x:float", _doc, attrs={"axis": AxisAttr(-1)}, reference=_fn, axes=Axis("axis"), body=_body, samples=_AXIS_SAMPLES
-    )
+        _name, "x:float", _doc, attrs={"axis": AxisAttr(-1)}, reference=_fn, axes=Axis("axis"), body=_body, samples=_AXIS_SAMPLES,
+        traits=_traits,
+    )  # fmt: skip
 ACTIVATION.op(
     "sparsemax", "x:float",
     "max(x - tau, 0) along an axis. tau exact: the nearest point of the probability simplex (Martins and Astudillo "
@@ -371,4 +400,5 @@ ACTIVATION.op(
     attrs={"axis": AxisAttr(-1), "tau": Attr("str", choices=("exact", "keras"))}, reference=_sparsemax, axes=Axis("axis"),
     body=_sparsemax_body,
     samples=[Sample((2, 3, 5), axis=1, tau="exact"), Sample((2, 3, 5), tau="keras"), Sample((2, 3, 5), tau="exact")],
+    traits=Trait.NONNEGATIVE,
 )  # fmt: skip

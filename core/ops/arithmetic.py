@@ -17,6 +17,7 @@ from ..opset.axes import Broadcast, Elementwise
 from ..opset.declare import Attr, OpSet, Sample
 from ..opset.infer import InferContext
 from ..opset.shapes import broadcast_shapes
+from ..opset.traits import Trait
 from .special import erf, erfc
 
 ARITHMETIC = OpSet("arithmetic")
@@ -24,49 +25,51 @@ ARITHMETIC = OpSet("arithmetic")
 Array = NDArray[Any]
 Function = Callable[..., Any]
 
-_UNARY: list[tuple[str, Function, str, str]] = [
-    ("identity", lambda x: x, "The input itself.", "any"),
-    ("abs", np.abs, "Absolute value.", "number"),
-    ("neg", np.negative, "-x.", "number"),
-    ("sign", np.sign, "-1, 0 or 1; NaN stays (PyTorch gives 0).", "number"),
-    ("exp", np.exp, "e to the power x.", "float"),
-    ("expm1", np.expm1, "exp(x) - 1.", "float"),
-    ("log1p", np.log1p, "log(1 + x).", "float"),
-    ("square", np.square, "x * x.", "number"),
-    ("floor", np.floor, "Largest integer not above x.", "float"),
-    ("ceil", np.ceil, "Smallest integer not below x.", "float"),
-    ("round", np.rint, "Nearest integer, halves to even.", "float"),
-    ("trunc", np.trunc, "Towards zero.", "float"),
-    ("sin", np.sin, "Sine (radians).", "float"),
-    ("cos", np.cos, "Cosine (radians).", "float"),
-    ("tan", np.tan, "Tangent (radians).", "float"),
-    ("atan", np.arctan, "Inverse tangent.", "float"),
-    ("sinh", np.sinh, "Hyperbolic sine.", "float"),
-    ("cosh", np.cosh, "Hyperbolic cosine.", "float"),
-    ("asinh", np.arcsinh, "Inverse hyperbolic sine.", "float"),
-    ("tanh", np.tanh, "Hyperbolic tangent.", "float"),
-    ("bitwise_not", np.bitwise_not, "All bits flipped.", "int"),
-    ("not", np.logical_not, "Logical negation.", "bool"),
-    ("erf", erf, "Error function.", "float"),
-    ("erfc", erfc, "1 - erf(x), accurate where erf is near 1.", "float"),
+_ANY, _POS, _KEEP, _SWAP = Trait.NONE, Trait.NONNEGATIVE, Trait.KEEPS_SIGN, Trait.COMMUTES
+
+_UNARY: list[tuple[str, Function, str, str, Trait]] = [
+    ("identity", lambda x: x, "The input itself.", "any", Trait.VIEW),
+    ("abs", np.abs, "Absolute value.", "number", _POS),
+    ("neg", np.negative, "-x.", "number", _ANY),
+    ("sign", np.sign, "-1, 0 or 1; NaN stays (PyTorch gives 0).", "number", _KEEP),
+    ("exp", np.exp, "e to the power x.", "float", _POS),
+    ("expm1", np.expm1, "exp(x) - 1.", "float", _KEEP),
+    ("log1p", np.log1p, "log(1 + x).", "float", _KEEP),
+    ("square", np.square, "x * x.", "number", _POS),
+    ("floor", np.floor, "Largest integer not above x.", "float", _KEEP),
+    ("ceil", np.ceil, "Smallest integer not below x.", "float", _KEEP),
+    ("round", np.rint, "Nearest integer, halves to even.", "float", _KEEP),
+    ("trunc", np.trunc, "Towards zero.", "float", _KEEP),
+    ("sin", np.sin, "Sine (radians).", "float", _ANY),
+    ("cos", np.cos, "Cosine (radians).", "float", _ANY),
+    ("tan", np.tan, "Tangent (radians).", "float", _ANY),
+    ("atan", np.arctan, "Inverse tangent.", "float", _KEEP),
+    ("sinh", np.sinh, "Hyperbolic sine.", "float", _KEEP),
+    ("cosh", np.cosh, "Hyperbolic cosine.", "float", _POS),
+    ("asinh", np.arcsinh, "Inverse hyperbolic sine.", "float", _KEEP),
+    ("tanh", np.tanh, "Hyperbolic tangent.", "float", _KEEP),
+    ("bitwise_not", np.bitwise_not, "All bits flipped.", "int", _ANY),
+    ("not", np.logical_not, "Logical negation.", "bool", _ANY),
+    ("erf", erf, "Error function.", "float", _KEEP),
+    ("erfc", erfc, "1 - erf(x), accurate where erf is near 1.", "float", _POS),
 ]
-for _name, _fn, _doc, _types in _UNARY:
-    ARITHMETIC.unary(_name, _fn, _doc, types=_types)
+for _name, _fn, _doc, _types, _traits in _UNARY:
+    ARITHMETIC.unary(_name, _fn, _doc, types=_types, traits=_traits)
 
 _POSITIVE = [Sample(("float32", (2, 3, 5), 0.1, 4.0))]
 _UNIT = [Sample(("float32", (2, 3, 5), -0.9, 0.9))]
-_RANGED: list[tuple[str, Function, str, list[Sample]]] = [
-    ("log", np.log, "Natural logarithm.", _POSITIVE),
-    ("sqrt", np.sqrt, "Square root.", _POSITIVE),
-    ("rsqrt", lambda x: 1 / np.sqrt(x), "1 / sqrt(x).", _POSITIVE),
-    ("reciprocal", lambda x: 1 / x, "1 / x.", _POSITIVE),
-    ("acosh", np.arccosh, "Inverse hyperbolic cosine.", [Sample(("float32", (2, 3, 5), 1.1, 4.0))]),
-    ("asin", np.arcsin, "Inverse sine.", _UNIT),
-    ("acos", np.arccos, "Inverse cosine.", _UNIT),
-    ("atanh", np.arctanh, "Inverse hyperbolic tangent.", _UNIT),
+_RANGED: list[tuple[str, Function, str, list[Sample], Trait]] = [
+    ("log", np.log, "Natural logarithm.", _POSITIVE, _ANY),
+    ("sqrt", np.sqrt, "Square root.", _POSITIVE, _POS),
+    ("rsqrt", lambda x: 1 / np.sqrt(x), "1 / sqrt(x).", _POSITIVE, _ANY),
+    ("reciprocal", lambda x: 1 / x, "1 / x.", _POSITIVE, _ANY),
+    ("acosh", np.arccosh, "Inverse hyperbolic cosine.", [Sample(("float32", (2, 3, 5), 1.1, 4.0))], _POS),
+    ("asin", np.arcsin, "Inverse sine.", _UNIT, _KEEP),
+    ("acos", np.arccos, "Inverse cosine.", _UNIT, _POS),
+    ("atanh", np.arctanh, "Inverse hyperbolic tangent.", _UNIT, _KEEP),
 ]
-for _name, _fn, _doc, _samples in _RANGED:
-    ARITHMETIC.unary(_name, _fn, _doc, samples=_samples)
+for _name, _fn, _doc, _samples, _traits in _RANGED:
+    ARITHMETIC.unary(_name, _fn, _doc, samples=_samples, traits=_traits)
 
 for _name, _fn, _doc in [
     ("isnan", np.isnan, "Whether x is not a number."),
@@ -104,8 +107,8 @@ def _cbrt_body(b: Any, x: Any) -> Any:
     return b.mul(b.sign(x), b.pow(b.abs(x), b.like(x, 1 / 3)))
 
 
-ARITHMETIC.unary("cbrt", np.cbrt, "Cube root.", body=_cbrt_body)
-ARITHMETIC.unary("exp2", np.exp2, "2 to the power x.", body=lambda b, x: b.pow(b.like(x, 2), x))
+ARITHMETIC.unary("cbrt", np.cbrt, "Cube root.", body=_cbrt_body, traits=_KEEP)
+ARITHMETIC.unary("exp2", np.exp2, "2 to the power x.", body=lambda b, x: b.pow(b.like(x, 2), x), traits=_POS)
 ARITHMETIC.unary(
     "log2", np.log2, "Logarithm to base 2.", body=lambda b, x: b.div(b.log(x), b.like(x, math.log(2))),
     samples=_POSITIVE,
@@ -126,24 +129,24 @@ def _div(x: Array, y: Array) -> Array:
     return out
 
 
-_BINARY: list[tuple[str, Function, str, str]] = [
-    ("add", np.add, "x + y.", "number"),
-    ("sub", np.subtract, "x - y.", "number"),
-    ("mul", np.multiply, "x * y.", "number"),
-    ("maximum", np.maximum, "The larger of the two; NaN wins.", "number"),
-    ("minimum", np.minimum, "The smaller of the two; NaN wins.", "number"),
-    ("atan2", np.arctan2, "Angle of the point (y, x); first input is the ordinate.", "float"),
-    ("floor_mod", np.remainder, "Remainder with the sign of the divisor (Python's %).", "number"),
-    ("fmod", np.fmod, "Remainder with the sign of the dividend (C's fmod).", "number"),
-    ("bitwise_and", np.bitwise_and, "Bitwise and.", "int"),
-    ("bitwise_or", np.bitwise_or, "Bitwise or.", "int"),
-    ("bitwise_xor", np.bitwise_xor, "Bitwise exclusive or.", "int"),
+_BINARY: list[tuple[str, Function, str, str, Trait]] = [
+    ("add", np.add, "x + y.", "number", _SWAP | _KEEP),
+    ("sub", np.subtract, "x - y.", "number", _ANY),
+    ("mul", np.multiply, "x * y.", "number", _SWAP | _KEEP),
+    ("maximum", np.maximum, "The larger of the two; NaN wins.", "number", _SWAP | _KEEP),
+    ("minimum", np.minimum, "The smaller of the two; NaN wins.", "number", _SWAP | _KEEP),
+    ("atan2", np.arctan2, "Angle of the point (y, x); first input is the ordinate.", "float", _ANY),
+    ("floor_mod", np.remainder, "Remainder with the sign of the divisor (Python's %).", "number", _KEEP),
+    ("fmod", np.fmod, "Remainder with the sign of the dividend (C's fmod).", "number", _KEEP),
+    ("bitwise_and", np.bitwise_and, "Bitwise and.", "int", _SWAP | _KEEP),
+    ("bitwise_or", np.bitwise_or, "Bitwise or.", "int", _SWAP | _KEEP),
+    ("bitwise_xor", np.bitwise_xor, "Bitwise exclusive or.", "int", _SWAP | _KEEP),
 ]
-for _name, _fn, _doc, _types in _BINARY:
+for _name, _fn, _doc, _types, _traits in _BINARY:
     _s = None
     if _name in ("floor_mod", "fmod"):
         _s = [Sample((2, 3, 5), ("float32", (3, 1), 0.5, 3.0)), Sample(("int32", (2, 3, 5), -9, 9), ("int32", (5,), 1, 4))]
-    ARITHMETIC.binary(_name, _fn, _doc, types=_types, samples=_s)
+    ARITHMETIC.binary(_name, _fn, _doc, types=_types, samples=_s, traits=_traits)
 
 ARITHMETIC.binary(
     "div", _div, "x / y; integers truncate towards zero.",
@@ -160,22 +163,22 @@ ARITHMETIC.binary(
     samples=[Sample(("float32", (2, 3, 5), 0.1, 3.0), (3, 1)), Sample(("float32", (2, 3, 5), 0.1, 3.0), np.float32(2))],
 )  # fmt: skip
 
-for _name, _fn, _doc in [
-    ("equal", np.equal, "x == y."),
-    ("not_equal", np.not_equal, "x != y."),
-    ("less", np.less, "x < y."),
-    ("less_equal", np.less_equal, "x <= y."),
-    ("greater", np.greater, "x > y."),
-    ("greater_equal", np.greater_equal, "x >= y."),
+for _name, _fn, _doc, _traits in [
+    ("equal", np.equal, "x == y.", _SWAP),
+    ("not_equal", np.not_equal, "x != y.", _SWAP),
+    ("less", np.less, "x < y.", _ANY),
+    ("less_equal", np.less_equal, "x <= y.", _ANY),
+    ("greater", np.greater, "x > y.", _ANY),
+    ("greater_equal", np.greater_equal, "x >= y.", _ANY),
 ]:
-    ARITHMETIC.binary(_name, _fn, _doc, types="any", to=DType.BOOL)
+    ARITHMETIC.binary(_name, _fn, _doc, types="any", to=DType.BOOL, traits=_traits)
 
 for _name, _fn, _doc in [
     ("and", np.logical_and, "Both."),
     ("or", np.logical_or, "Either."),
     ("xor", np.logical_xor, "Exactly one."),
 ]:
-    ARITHMETIC.binary(_name, _fn, _doc, types="bool")
+    ARITHMETIC.binary(_name, _fn, _doc, types="bool", traits=_SWAP)
 
 
 def _shift(up: bool) -> Function:

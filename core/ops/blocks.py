@@ -12,6 +12,7 @@ from ..opset.axes import CHANNELS, Axis
 from ..opset.declare import Attr, AxisAttr, OpSet, Sample
 from ..opset.infer import InferContext
 from ..opset.shapes import axis_sizes
+from ..opset.traits import Trait
 
 BLOCKS = OpSet("blocks")
 
@@ -97,6 +98,7 @@ BLOCKS.op(
         Sample((2, 3, 5, 12), block=2, layout="channels_last"),
         Sample((2, 3, 5, 27), block=3, mode="CRD", layout="channels_last"),
     ],
+    traits=Trait.MOVES,
 )  # fmt: skip
 BLOCKS.op(
     "space_to_depth", "x", "Blocks of pixels become channels; undoes depth_to_space.", attrs=_ATTRS,
@@ -106,6 +108,7 @@ BLOCKS.op(
         Sample((2, 10, 14, 3), block=2, layout="channels_last"),
         Sample((2, 9, 15, 5), block=3, mode="CRD", layout="channels_last"),
     ],
+    traits=Trait.MOVES,
 )  # fmt: skip
 
 
@@ -137,4 +140,5 @@ BLOCKS.op(
     attrs={"groups": Attr("int"), "axis": AxisAttr(1)}, infer=_shuffle_shape, reference=_shuffle, axes=Axis("axis"),
     body=_shuffle_body,
     samples=[Sample((2, 6, 5, 7), groups=2), Sample((2, 5, 7, 6), groups=3, axis=-1)],
+    traits=Trait.MOVES,
 )  # fmt: skip

@@ -103,6 +103,7 @@ CONSTANTS.op(
     infer=_dynamic_fill_shape,
     reference=lambda shape, value, dtype: np.full(tuple(int(n) for n in shape), value, dtype.numpy), axes=Opaque(),
     samples=[Sample(np.array([2, 3]), value=0.5)],
+    roles={"index": "shape"},
 )  # fmt: skip
 
 
@@ -232,4 +233,5 @@ CONSTANTS.op(
         Sample(("int64", (2, 3), -5, 5), depth=5, axis=0, wrap_negative=True, on_value=2.5, off_value=-1),
         Sample(("int32", (2, 3), 0, 5), np.array([3, 7], np.int32), depth=5, axis=1),
     ],
+    roles={"index": "ids"},
 )  # fmt: skip

@@ -16,6 +16,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import Graph, Value
 from ..opset.declare import Attr, OpSet
 from ..opset.infer import InferContext
+from ..opset.traits import Trait
 from .windows import Array
 
 CONTROL = OpSet("control")
@@ -171,6 +172,7 @@ CONTROL.op(
         "out_reverse": Attr("ints", None, doc="0 or 1 per stacked output (default 0)"),
     },
     infer=_scan_shape, reference=_scan, normalize=_scan_attrs,
+    traits=Trait.NO_FOLD | Trait.HEAVY,
 )  # fmt: skip
 
 
@@ -201,6 +203,7 @@ CONTROL.op(
     "if", "cond:bool, captures*", "The outputs of the first region where cond (a scalar) holds, else of the second; both take "
     "the captures.",
     outputs="ys*", regions=2, infer=_if_shape, reference=_if,
+    traits=Trait.NO_FOLD,
 )  # fmt: skip
 
 
@@ -247,4 +250,5 @@ CONTROL.op(
     "captures) gives the next condition, the new states and slices. Results: final states, then the slices stacked along axis 0 "
     "(ONNX Loop). Without trip_count and condition it does not end by itself.",
     outputs="ys*", regions=1, attrs={"n_states": Attr("int")}, infer=_loop_shape, reference=_loop,
+    traits=Trait.NO_FOLD | Trait.HEAVY, roles={"index": "trip_count"},
 )  # fmt: skip

@@ -18,6 +18,7 @@ from ..opset.axes import CHANNELS
 from ..opset.declare import Attr, OpSet, Sample
 from ..opset.infer import InferContext
 from ..opset.shapes import axis_sizes, common_dtype, window_pads, window_size
+from ..opset.traits import Trait
 from .convolve import convolve, convolve_transpose, im2col
 from .windows import spatial_attrs
 
@@ -84,6 +85,7 @@ CONV.op(
         Sample((1, 2, 5, 7, 6), (3, 2, 2, 3, 2), (3,)),
         Sample((5, 3), (7, 3), (7,)),
     ],
+    traits=Trait.WINDOW | Trait.HEAVY, roles={"parameter": "w b"},
 )  # fmt: skip
 
 
@@ -150,6 +152,7 @@ CONV.op(
         Sample((2, 3, 7, 5), (3, 2, 3, 3), strides=(2, 2), dilations=(2, 1), pads="same_lower", output_shape=(13, None)),
         Sample((2, 3, 11), (3, 5, 4), (5,), strides=(2,), pads=((3, 2),)),
     ],
+    traits=Trait.HEAVY, roles={"parameter": "w b"},
 )  # fmt: skip
 
 
@@ -204,6 +207,7 @@ CONV.op(
         Sample((2, 3, 11, 13), (6, 1, 3, 2), (5, 6, 1, 1), (5,), strides=(2, 1), pads=((1, 0), (0, 1))),
         Sample((2, 11, 3), (3, 1, 5), (7, 3, 1), pads="same_upper", layout="channels_last"),
     ],
+    traits=Trait.WINDOW | Trait.HEAVY, roles={"parameter": "dw pw b"},
 )  # fmt: skip
 
 

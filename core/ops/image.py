@@ -16,6 +16,7 @@ from ..opset.axes import CHANNELS
 from ..opset.declare import Attr, OpSet, Sample
 from ..opset.infer import InferContext
 from ..opset.shapes import axis_sizes
+from ..opset.traits import Trait
 from .conv import LAYOUT
 from .resampling import grid_sample, resize, resized
 from .windows import Array, compute_dtype
@@ -144,6 +145,7 @@ IMAGE.op(
     normalize=_upsample_attrs, axes=CHANNELS("x", "y"),
     samples=[Sample((2, 3, 5, 7), scales=(2, 3)), Sample((2, 5, 7, 3), scales=(3, 1), layout="channels_last"), Sample((2, 5,
     3), scales=(1,))],
+    traits=Trait.KEEPS_SIGN,
 )  # fmt: skip
 
 

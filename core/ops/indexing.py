@@ -15,6 +15,7 @@ from ..ir.graph import Value
 from ..opset.axes import LastAxes, Opaque, PerAxis
 from ..opset.declare import Attr, AxisAttr, OpSet, Sample
 from ..opset.infer import InferContext
+from ..opset.traits import Trait
 
 INDEXING = OpSet("indexing")
 
@@ -103,6 +104,7 @@ INDEXING.op(
         Sample((2, 7, 5), starts=(0, -1, 4), stops=(None, None, 0), steps=(1, -1, -2)),
         Sample((2, 7, 5), starts=(1, -3, 2), stops=(2, 2**63 - 1, 2), steps=(1, 1, 1)),
     ],
+    traits=Trait.MOVES,
 )  # fmt: skip
 
 
@@ -140,6 +142,7 @@ INDEXING.op(
         Sample((2, 7, 5), np.array([1, -3]), np.array([5, 99]), axes=(1, 2)),
         Sample((2, 7, 5), np.array([5]), np.array([-99]), np.array([-2]), axes=(1,)),
     ],
+    traits=Trait.MOVES, roles={"index": "starts stops steps"},
 )  # fmt: skip
 
 
@@ -164,6 +167,7 @@ INDEXING.op(
         Sample((2, 7, 5), ("int64", (3, 11), -7, 7), axis=1), Sample((7, 5), np.array([2, 0, -1]), axis=0),
         Sample((2, 7, 5), np.array(-2), axis=-1),
     ],
+    traits=Trait.MOVES, roles={"index": "indices"},
 )  # fmt: skip
 
 
@@ -199,6 +203,7 @@ INDEXING.op(
         Sample((2, 3, 5), ("int64", (7, 2), 0, 2)), Sample((2, 3, 5), ("int64", (2, 11, 1), 0, 3), batch_dims=1),
         Sample((2, 3, 5), ("int64", (2, 3, 1), 0, 5), batch_dims=2),
     ],
+    traits=Trait.MOVES, roles={"index": "indices"},
 )  # fmt: skip
 
 
@@ -229,6 +234,7 @@ INDEXING.op(
     attrs={"axis": AxisAttr()}, infer=_along_shape,
     reference=lambda x, indices, axis: x[along(x.shape, indices, axis)], axes=Opaque(),
     samples=[Sample((2, 3, 5), ("int64", (2, 7, 5), -3, 3), axis=1), Sample((3, 5), ("int64", (2, 7), 0, 5), axis=-1)],
+    traits=Trait.MOVES, roles={"index": "indices"},
 )  # fmt: skip
 
 
@@ -260,6 +266,7 @@ INDEXING.op(
         Sample((3, 5, 2), np.array([5, 2, 0]), batch_axis=0, time_axis=1),
         Sample((5, 3, 2), np.array([1, 4, 3]), batch_axis=1, time_axis=0),
     ],
+    roles={"index": "lengths"},
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from ..opset.axes import Append, LastAxes, Opaque
 from ..opset.declare import Attr, OpSet, Sample
 from ..opset.infer import InferContext
 from ..opset.shapes import broadcast_shapes, common_dtype
+from ..opset.traits import Trait
 
 LINEAR = OpSet("linear")
 
@@ -58,6 +59,7 @@ LINEAR.op(
     "transposed).",
     infer=_linear_shape, reference=_linear, axes=LINEAR_AXES, body=_linear_body,
     samples=[Sample((2, 5), (3, 5), (3,)), Sample((2, 7, 5), (3, 5))],
+    traits=Trait.HEAVY, roles={"parameter": "w b"},
 )  # fmt: skip
 
 
@@ -78,6 +80,7 @@ LINEAR.op(
     infer=_matmul_shape, reference=lambda a, b: np.asarray(np.matmul(a, b), a.dtype), axes=LastAxes(2),
     samples=[Sample((2, 3, 5), (2, 5, 7)), Sample((3, 5), (5, 7)), Sample((2, 3, 5), (5,)),
         Sample((2, 1, 3, 5), (7, 5, 2))],
+    traits=Trait.KEEPS_SIGN | Trait.HEAVY, roles={"parameter": "a b"},
 )  # fmt: skip
 
 
@@ -100,6 +103,7 @@ LINEAR.op(
     infer=_embedding_shape, reference=_embedding, axes=Append(fixed=("table",)),
     body=lambda b, ids, table: b.gather(table, ids, axis=0),
     samples=[Sample(("int64", (2, 5), 0, 11), (11, 3))],
+    roles={"parameter": "table", "index": "ids"},
 )  # fmt: skip
 
 
@@ -177,6 +181,7 @@ LINEAR.op(
         Sample((2, 3, 5, 7), (3, 11, 7), equation="...cd,...ed->...ce"),
         Sample((5, 5), equation="ii->i"), Sample((3, 5), (5, 7), equation="ba, ac"),
     ],
+    traits=Trait.HEAVY,
 )  # fmt: skip
 
 
@@ -246,4 +251,5 @@ LINEAR.op(
         Sample((2, 3, 5), (2, 7, 5), axes=(2, -1)), Sample((3, 5), (3, 5), axes=(1, 1), normalize=True),
         Sample((2, 3, 5, 7), (2, 5, 11), axes=(2, 1)), Sample((2, 5), (2, 3, 5), axes=(1, 2), normalize=True),
     ],
+    traits=Trait.HEAVY,
 )  # fmt: skip

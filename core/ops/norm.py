@@ -97,6 +97,7 @@ NORM.op(
         Sample((2, 5, 7, 3), None, (3,), (3,), _VAR, epsilon=1e-5, axis=-1),
         Sample((2, 3), (3,), None, (3,), _VAR, epsilon=0.1, axis=1),
     ],
+    roles={"parameter": "scale bias", "statistic": "mean var"},
 )  # fmt: skip
 
 
@@ -156,6 +157,7 @@ NORM.op(
         Sample((2, 3, 5), (5,), (5,), axes=(-1,), epsilon=1e-3), Sample((2, 3, 5, 7), (7, 3), (7, 3), axes=(3, 1), epsilon=1e-5),
         Sample((2, 3, 5), None, (3,), axes=(1,), epsilon=1e-5), Sample((2, 3, 5), (3, 5), axes=(1, 2), epsilon=1e-5),
     ],
+    roles={"parameter": "scale bias"},
 )  # fmt: skip
 
 
@@ -177,6 +179,7 @@ NORM.op(
     axes=Axes("axes", keepdims=True, fixed=("scale",)),
     samples=[Sample((2, 3, 5), (5,), axes=(-1,), epsilon=1e-3), Sample((2, 3, 5, 7), (7, 3), axes=(3, 1), epsilon=1e-5),
     Sample((2, 3), axes=(1,), epsilon=0.1)],
+    roles={"parameter": "scale"},
 )  # fmt: skip
 
 
@@ -237,6 +240,7 @@ NORM.op(
         axis=-1),
         Sample((2, 3, 5), None, (3,), groups=1, epsilon=1e-5, axis=1),
     ],
+    roles={"parameter": "scale bias"},
 )  # fmt: skip
 
 
@@ -265,6 +269,7 @@ NORM.op(
     attrs={"epsilon": EPSILON, "axis": AxisAttr(1)}, infer=_instance_shape, reference=_instance_norm, body=_instance_norm_body,
     axes=Axis("axis", fixed=("scale", "bias"), along=("scale", "bias"), stay=(0,)),
     samples=[Sample((2, 3, 5, 7), (3,), (3,), epsilon=1e-3, axis=1), Sample((2, 5, 7, 3), (3,), epsilon=1e-5, axis=-1)],
+    roles={"parameter": "scale bias"},
 )  # fmt: skip
 
 

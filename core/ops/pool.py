@@ -20,6 +20,7 @@ from ..opset.axes import CHANNELS
 from ..opset.declare import Attr, OpSet, Sample
 from ..opset.infer import InferContext
 from ..opset.shapes import axis_sizes
+from ..opset.traits import Trait
 from .conv import LAYOUT
 from .pooling import (
     adaptive_bins,
@@ -97,6 +98,7 @@ POOL.op(
     "max_pool", "x:number", "Largest element of each window; padding never wins.",
     attrs=POOL_ATTRS, infer=_pool_shape, reference=max_pool, normalize=_pool_attrs, axes=CHANNELS("x", "y"),
     samples=[*_samples(), Sample((2, 3, 5, 7), kernel=(1, 1), strides=(3, 4), ceil_mode="ceil_full")],
+    traits=Trait.WINDOW,
 )  # fmt: skip
 
 POOL.op(
@@ -105,6 +107,7 @@ POOL.op(
     attrs={**POOL_ATTRS, "index_order": INDEX_ORDER},
     infer=lambda c: [*_pool_shape(c), (DType.INT64, _pool_shape(c)[0][1])], reference=max_pool_with_indices,
     normalize=_pool_attrs, axes=CHANNELS("x", "y", "indices"), samples=[*_samples(), *_samples(index_order="plane")[:2]],
+    traits=Trait.WINDOW,
 )  # fmt: skip
 
 POOL.op(
@@ -114,6 +117,7 @@ POOL.op(
     infer=_pool_shape, reference=avg_pool, normalize=_pool_attrs, axes=CHANNELS("x", "y"),
     samples=[*_samples(), *_samples(count_include_pad=True), Sample((2, 3, 7, 5), kernel=(2, 3), strides=(2, 3),
     ceil_mode="ceil_full")],
+    traits=Trait.KEEPS_SIGN | Trait.WINDOW,
 )  # fmt: skip
 
 
@@ -137,6 +141,7 @@ POOL.op(
     "lp_pool", "x:float", "p-norm of each window: (sum |x|^p)^(1/p); padding counts as zero.",
     attrs={**POOL_ATTRS, "p": Attr("float", 2.0)}, infer=_pool_shape, reference=lp_pool, body=_lp_body,
     normalize=_pool_attrs, axes=CHANNELS("x", "y"), samples=[*_samples(p=2.0)[:4], *_samples(p=3.0)[:1]],
+    traits=Trait.KEEPS_SIGN | Trait.WINDOW,
 )  # fmt: skip
 
 
@@ -206,6 +211,7 @@ POOL.op(
     },
     infer=_unpool_shape, reference=max_unpool, body=_unpool_body, normalize=_unpool_attrs, axes=CHANNELS("x", "indices", "y"),
     samples=[_unpool_sample("channels_first", "flat_nchw"), _unpool_sample("channels_last", "plane")],
+    traits=Trait.KEEPS_SIGN, roles={"index": "indices"},
 )  # fmt: skip
 
 
@@ -271,6 +277,7 @@ def _adaptive(name: str, kind: str, fn: Any, doc: str) -> None:
             Sample((2, 3, 11, 13), output_size=(5, 7)), Sample((2, 12, 5, 3), output_size=(4, 5), layout="channels_last"),
             Sample((2, 3, 11, 13), output_size=(1, 1)), Sample((2, 3, 11, 13), output_size=(None, 5)),
         ],
+        traits=Trait.KEEPS_SIGN,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from ..ir.dtypes import DType
 from ..opset.axes import Axis, Opaque
 from ..opset.declare import Attr, OpSet, Sample
 from ..opset.infer import InferContext
+from ..opset.traits import Trait
 
 QUANT = OpSet("quant")
 
@@ -87,6 +88,7 @@ QUANT.op(
         Sample((2, 3, 5), np.float32(0.017), dtype="int8"),
         Sample((2, 3, 5), ("float32", (3,), 0.01, 0.03), ("uint8", (3,), 100, 140), axis=1, dtype="uint8"),
     ],
+    traits=Trait.NO_FOLD,
 )  # fmt: skip
 
 
@@ -122,6 +124,7 @@ QUANT.op(
         Sample(("int8", (2, 3, 5), -128, 128), np.float32(0.017)),
         Sample(("uint8", (2, 3, 5), 0, 256), ("float32", (3,), 0.01, 0.03), ("uint8", (3,), 100, 140), axis=1),
     ],
+    traits=Trait.NO_FOLD,
 )  # fmt: skip
 
 
@@ -155,4 +158,5 @@ QUANT.op(
     outputs="y, scale, zero_point", infer=_dynamic_shape, reference=_dynamic_quantize, axes=Opaque(),
     body=_dynamic_body,
     samples=[Sample((2, 3, 5)), Sample(("float32", (2, 3), 1, 3))],
+    traits=Trait.NO_FOLD,
 )  # fmt: skip

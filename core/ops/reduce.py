@@ -14,6 +14,7 @@ from ..opset.axes import Axes
 from ..opset.declare import Attr, AxesAttr, OpSet, Sample
 from ..opset.infer import InferContext, Inferred
 from ..opset.shapes import reduced
+from ..opset.traits import Trait
 
 REDUCE = OpSet("reduce")
 
@@ -28,7 +29,13 @@ def _shape(c: InferContext) -> Inferred:
 
 
 def _reduction(
-    name: str, fn: Function, doc: str, types: str = "number", body: Function | None = None, low: float | None = None
+    name: str,
+    fn: Function,
+    doc: str,
+    types: str = "number",
+    body: Function | None = None,
+    low: float | None = None,
+    traits: Trait = Trait.NONE,
 ) -> None:
     def reference(x: Array, axes: Any, keepdims: bool) -> Array:
         with np.errstate(all="ignore"):
@@ -38,7 +45,7 @@ def _reduction(
     spec = (kind, (2, 3, 5)) if low is None else (kind, (2, 3, 5), low, low + 2)
     REDUCE.op(
         name, f"x:{types}", doc, attrs=_ATTRS, reference=reference, axes=Axes(), infer=_shape, body=body,
-        samples=[Sample(spec, axes=(1,)), Sample(spec, axes=(-1, 0), keepdims=True), Sample(spec)],
+        samples=[Sample(spec, axes=(1,)), Sample(spec, axes=(-1, 0), keepdims=True), Sample(spec)], traits=traits,
     )  # fmt: skip
 
 
@@ -74,7 +81,7 @@ _PLAIN: list[tuple[str, Function, str]] = [
     ("prod", np.prod, "Product."),
 ]
 for _name, _fn, _doc in _PLAIN:
-    _reduction(_name, _fn, _doc)
+    _reduction(_name, _fn, _doc, traits=Trait.KEEPS_SIGN)
 _reduction("any", np.any, "Whether any element is true.", "bool")
 _reduction("all", np.all, "Whether all elements are true.", "bool")
 
@@ -113,13 +120,14 @@ def _of_sum(inner: str, outer: str = "") -> Function:
 
 
 _reduction("logsumexp", _logsumexp, "log(sum(exp(x))), without overflow.", "float", _logsumexp_body)
-_reduction("sum_square", _sum_square, "Sum of squares.", "number", _of_sum("square"))
+_reduction("sum_square", _sum_square, "Sum of squares.", "number", _of_sum("square"), traits=Trait.NONNEGATIVE)
 _reduction(
     "l1_norm",
     lambda x, axis, keepdims: np.sum(np.abs(x), axis=axis, keepdims=keepdims),
     "Sum of absolute values.",
     "number",
     _of_sum("abs"),
+    traits=Trait.NONNEGATIVE,
 )
 _reduction(
     "l2_norm",
@@ -127,6 +135,7 @@ _reduction(
     "Square root of the sum of squares.",
     "float",
     _of_sum("square", "sqrt"),
+    traits=Trait.NONNEGATIVE,
 )
 _reduction(
     "log_sum",
@@ -172,4 +181,5 @@ for _name, _fn, _body, _doc in _SPREAD:
         body=_body,
         samples=[Sample((2, 3, 5), axes=(1,), ddof=1), Sample((2, 3, 5), axes=(-1, 0), keepdims=True),
             Sample((2, 3, 5))],
+        traits=Trait.NONNEGATIVE,
     )  # fmt: skip

@@ -21,6 +21,7 @@ from ..opset.axes import TIME
 from ..opset.declare import Attr, OpSet, Sample
 from ..opset.infer import InferContext
 from ..opset.shapes import common_dtype
+from ..opset.traits import Trait
 from .recurrence import directions, gru, lstm, rnn
 from .rnn_activations import activation
 from .rnn_bodies import gru_body, lstm_body, rnn_body
@@ -121,6 +122,7 @@ RNN.op(
         ),
         Sample((3, 5, 7), (1, 8, 7), (1, 8, 2), (1, 8), None, None, None, None, (1, 6), hidden=2),
     ],
+    traits=Trait.NO_FOLD | Trait.HEAVY, roles={"parameter": "w r b peephole", "index": "lengths"},
 )  # fmt: skip
 
 RNN.op(
@@ -138,6 +140,7 @@ RNN.op(
         Sample((3, 5, 7), (1, 6, 7), (1, 6, 2), (1, 6), (1, 6), hidden=2, reset_after=False, activation="affine(0.5, 0.1)"),
         Sample((3, 5, 7), (1, 6, 7), (1, 6, 2), (1, 6), (1, 6), hidden=2, reset_after=True, recurrent_activation="softmax"),
     ],
+    traits=Trait.NO_FOLD | Trait.HEAVY, roles={"parameter": "w r b rb", "index": "lengths"},
 )  # fmt: skip
 
 RNN.op(
@@ -148,4 +151,5 @@ RNN.op(
     attrs={**_COMMON, "activation": _ACTIVATION, "clip": _CLIP},
     axes=TIME(x="NTC", y="NTC", mask="NT"),
     samples=[*_samples(1, 1, 0), *_samples(1, 1, 0, activation="scaled_tanh(0.8, 0.5)", clip=2.0)[:1]],
+    traits=Trait.NO_FOLD | Trait.HEAVY, roles={"parameter": "w r b", "index": "lengths"},
 )  # fmt: skip

@@ -14,6 +14,7 @@ from ..opset.axes import Opaque
 from ..opset.declare import Attr, AxisAttr, OpSet, Sample
 from ..opset.infer import InferContext
 from ..opset.shapes import common_dtype
+from ..opset.traits import Trait
 from .indexing import along
 
 SCATTER = OpSet("scatter")
@@ -66,6 +67,7 @@ SCATTER.op(
     "scatter_nd", "x, indices:int, updates",
     "A copy of x with updates[i...] written (or joined) at x[indices[i...]] (ONNX ScatterND).",
     attrs={"reduction": REDUCTION}, infer=_scatter_nd_shape, reference=_scatter_nd, axes=Opaque(), samples=_UPDATES,
+    traits=Trait.MOVES, roles={"index": "indices"},
 )  # fmt: skip
 
 
@@ -95,4 +97,5 @@ SCATTER.op(
         Sample((5, 3), np.array([[4, 0, 2], [4, 1, 2]]), (2, 3), axis=0, reduction="add"),
         Sample((5, 3), np.array([[4, 0, 2], [4, 1, 2]]), (2, 3), axis=0, reduction="mul"),
     ],
+    traits=Trait.MOVES, roles={"index": "indices"},
 )  # fmt: skip

@@ -14,6 +14,7 @@ from ..opset.axes import Axes, Axis, Insert, Opaque, PerAxis, Perm, Remove, Resh
 from ..opset.declare import Attr, AxesAttr, AxisAttr, OpSet, Sample
 from ..opset.infer import InferContext
 from ..opset.shapes import broadcast_shapes
+from ..opset.traits import Trait
 
 SHAPE = OpSet("shape")
 
@@ -42,6 +43,7 @@ SHAPE.op(
     attrs={"shape": Attr("shape")}, infer=_reshape_shape, reference=_reshape, axes=Reshape(),
     samples=[Sample((2, 3, 5, 7), shape=(2, 15, 7)), Sample((2, 15, 7), shape=(2, 3, 5, 7)),
         Sample((6, 35), shape=(14, 15))],
+    traits=Trait.VIEW,
 )  # fmt: skip
 
 
@@ -56,6 +58,7 @@ SHAPE.op(
     "transpose", "x", "Axis i of the result is axis perm[i] of x.", attrs={"perm": Attr("perm")},
     infer=_transpose_shape, reference=lambda x, perm: x.transpose(perm), axes=Perm(),
     samples=[Sample((2, 3, 5, 7), perm=(0, 3, 1, 2)), Sample((2, 3, 5), perm=(2, 0, 1))],
+    traits=Trait.VIEW,
 )  # fmt: skip
 
 
@@ -73,6 +76,7 @@ SHAPE.op(
     "squeeze", "x", "Without the named axes, which have size 1.", attrs={"axes": AxesAttr()},
     infer=_squeeze_shape, reference=lambda x, axes: x.squeeze(axes), axes=Remove(),
     samples=[Sample((2, 1, 3, 1, 5), axes=(1, 3))],
+    traits=Trait.VIEW,
 )  # fmt: skip
 
 
@@ -100,6 +104,7 @@ SHAPE.op(
     "unsqueeze", "x", "With axes of size 1 inserted; positions count in the result.", attrs={"axes": Attr("ints")},
     normalize=_unsqueeze_axes, infer=_unsqueeze_shape, reference=lambda x, axes: np.expand_dims(x, axes), axes=Insert(),
     samples=[Sample((2, 3, 5), axes=(1, -1))],
+    traits=Trait.VIEW,
 )  # fmt: skip
 
 
@@ -133,6 +138,7 @@ SHAPE.op(
     "concat", "xs*", "Inputs one after another along an axis.", attrs={"axis": AxisAttr()}, infer=_concat_shape,
     reference=lambda *xs, axis: np.concatenate(xs, axis), axes=Axis("axis", joins=True),
     samples=[Sample((2, 3, 5), (2, 7, 5), axis=1)],
+    traits=Trait.MOVES,
 )  # fmt: skip
 
 
@@ -157,6 +163,7 @@ SHAPE.op(
     attrs={"axis": AxisAttr(), "sizes": Attr("shape")},
     infer=_split_shape, reference=_split, axes=Axis("axis"),
     samples=[Sample((2, 10, 3), axis=1, sizes=(2, 3, 5)), Sample((3, 7), axis=-1, sizes=(7,))],
+    traits=Trait.MOVES,
 )  # fmt: skip
 
 PAD_MODES = ("constant", "edge", "reflect", "symmetric", "wrap")
@@ -231,6 +238,7 @@ SHAPE.op(
     attrs={"shape": Attr("shape")}, infer=_expand_shape, reference=lambda x, shape: np.broadcast_to(x, shape),
     axes=PerAxis(attrs=("shape",)),
     samples=[Sample((2, 1, 5), shape=(2, 3, 5)), Sample((1, 3, 1), shape=(2, 3, 5))],
+    traits=Trait.MOVES,
 )  # fmt: skip
 
 
@@ -250,6 +258,7 @@ SHAPE.op(
     infer=_tile_shape,
     reference=lambda x, repeats: np.tile(x, repeats), axes=PerAxis(attrs=("repeats",)),
     samples=[Sample((2, 3, 5), repeats=(1, 3, 2))],
+    traits=Trait.MOVES,
 )  # fmt: skip
 
 
@@ -275,6 +284,7 @@ SHAPE.op(
     infer=_repeat_shape, reference=lambda x, repeats, axis: np.repeat(x, repeats, axis), axes=Axis("axis"),
     body=_repeat_body,
     samples=[Sample((2, 3, 5), repeats=2, axis=1), Sample((2, 3, 5), repeats=3, axis=-1)],
+    traits=Trait.MOVES,
 )  # fmt: skip
 
 
@@ -291,6 +301,7 @@ SHAPE.op(
     "flip", "x", "Reversed along axes.", attrs={"axes": AxesAttr()}, reference=lambda x, axes: np.flip(x, axes),
     axes=Axes("axes", keepdims=True), body=_flip_body,
     samples=[Sample((2, 3, 5), axes=(1, -1)), Sample((2, 3, 5), axes=(0,))],
+    traits=Trait.MOVES,
 )  # fmt: skip
 
 
@@ -307,6 +318,7 @@ SHAPE.op(
     reference=lambda x, shifts, axes: np.roll(x, shifts, axes),
     axes=Axes("axes", keepdims=True),
     samples=[Sample((2, 3, 5), shifts=(1, -2), axes=(2, 1)), Sample((2, 3, 5), shifts=(7,), axes=(-1,))],
+    traits=Trait.MOVES,
 )  # fmt: skip
 
 
@@ -344,6 +356,7 @@ SHAPE.op(
     normalize=_stack_axis, infer=_stack_shape, reference=lambda *xs, axis: np.stack(xs, axis), axes=Opaque(),
     body=lambda b, *xs, axis: b.concat(*(b.unsqueeze(x, axes=(axis,)) for x in xs), axis=axis),
     samples=[Sample((2, 3), (2, 3), (2, 3), axis=1), Sample((2, 3), (2, 3), axis=-1)],
+    traits=Trait.MOVES,
 )  # fmt: skip
 
 
@@ -373,6 +386,7 @@ SHAPE.op(
     attrs={"axis": AxisAttr(), "num": Attr("int", None, doc="the size of the axis, where x does not tell")},
     infer=_unstack_shape, reference=_unstack, axes=Opaque(), body=_unstack_body,
     samples=[Sample((2, 3, 5), axis=1), Sample((2, 3), axis=-1)],
+    traits=Trait.MOVES,
 )  # fmt: skip
 
 
@@ -401,6 +415,7 @@ SHAPE.op(
     "(ONNX Reshape).",
     attrs={"zero_copies": Attr("bool", False)}, infer=_dynamic_reshape_shape, reference=_dynamic_reshape, axes=Opaque(),
     samples=[Sample((2, 3, 5), np.array([5, -1])), Sample((2, 3, 5), np.array([0, 15]), zero_copies=True)],
+    traits=Trait.MOVES, roles={"index": "shape"},
 )  # fmt: skip
 
 
@@ -419,4 +434,5 @@ SHAPE.op(
     infer=_dynamic_expand_shape, axes=Opaque(),
     reference=lambda x, shape: np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(int(n) for n in shape))),
     samples=[Sample((3, 1), np.array([2, 1, 5])), Sample((2, 3, 1), np.array([5]))],
+    traits=Trait.MOVES, roles={"index": "shape"},
 )  # fmt: skip

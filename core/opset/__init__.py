@@ -8,6 +8,22 @@ from __future__ import annotations
 
 from .declare import Attr, AxesAttr, AxisAttr, Op, OpSet, Sample
 from .infer import InferContext
-from .registry import all_ops, find_op, op, register
+from .registry import all_ops, find_op, op, register, traits_of
+from .traits import Role, Trait
 
-__all__ = ["Attr", "AxesAttr", "AxisAttr", "InferContext", "Op", "OpSet", "Sample", "all_ops", "find_op", "op", "register"]
+__all__ = [
+    "Attr",
+    "AxesAttr",
+    "AxisAttr",
+    "InferContext",
+    "Op",
+    "OpSet",
+    "Role",
+    "Sample",
+    "Trait",
+    "all_ops",
+    "find_op",
+    "op",
+    "register",
+    "traits_of",
+]

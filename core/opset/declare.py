@@ -10,6 +10,7 @@
   evaluated, and returns an array or a tuple. It is the op's meaning.
 * ``infer(c)`` returns ``(dtype, shape)`` per output from an :class:`InferContext`.
 * ``body(b, *values, **attrs)`` builds the same thing from simpler ops; a target without a rule for the op gets the body.
+* ``traits`` and ``roles`` are facts that passes and targets ask for, instead of listing op names themselves (:mod:`.traits`).
 * ``samples`` let the op test itself: shape rule == reference, body == reference, axis rule.
 """
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from ..ir.graph import Value
 from ..ir.tensors import Tensor
 from .axes import AxisRule, Elementwise, Opaque
 from .infer import InferContext, Inferred
+from .traits import Role, Trait
 
 __all__ = [
     "REQUIRED",
@@ -41,7 +43,9 @@ __all__ = [
     "InferContext",
     "Op",
     "OpSet",
+    "Role",
     "Sample",
+    "Trait",
 ]
 
 Array = NDArray[Any]
@@ -98,6 +102,12 @@ class Arg:
     types: str = "any"
     optional: bool = False
     variadic: bool = False
+    role: Role = Role.DATA
+
+    def __str__(self) -> str:
+        """As a signature says it: ``b:float?``, ``xs*``."""
+        types = f":{self.types}" if self.types != "any" else ""
+        return f"{self.name}{types}{'?' if self.optional else '*' if self.variadic else ''}"
 
 
 @dataclass(frozen=True, init=False)
@@ -170,6 +180,7 @@ class Op:
     regions: int = 0
     variadic_outputs: bool = False
     distribution: str = "convcore"
+    traits: Trait = Trait.NONE
     _positions: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     def position(self, name: str) -> int:
@@ -178,6 +189,19 @@ class Op:
             return self._positions[name]
         except KeyError:
             raise DeclarationError(f"op {self.name} has no input {name!r}") from None
+
+    def role(self, i: int) -> Role:
+        """The role of the i-th input given (those of a variadic name share one)."""
+        return self.inputs[min(i, len(self.inputs) - 1)].role
+
+    @property
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        """The names of the inputs that are not data, by role."""
+        found: dict[str, tuple[str, ...]] = {}
+        for a in self.inputs:
+            if a.role is not Role.DATA:
+                found[a.role.value] = (*found.get(a.role.value, ()), a.name)
+        return found
 
     @property
     def composite(self) -> bool:
@@ -301,6 +325,18 @@ def parse_signature(text: str) -> tuple[Arg, ...]:
     return tuple(args)
 
 
+def _with_roles(op: str, args: tuple[Arg, ...], roles: Mapping[str, str]) -> tuple[Arg, ...]:
+    found: dict[str, Role] = {}
+    for role, names in roles.items():
+        if role not in set(Role):
+            raise DeclarationError(f"op {op}: unknown role {role!r}, must be one of {', '.join(Role)}")
+        for n in names.split():
+            if n in found or n not in {a.name for a in args}:
+                raise DeclarationError(f"op {op}: roles name the input {n!r}, " + ("twice" if n in found else "which it lacks"))
+            found[n] = Role(role)
+    return tuple(replace(a, role=found.get(a.name, a.role)) for a in args)
+
+
 class OpSet:
     """A family of op declarations: ``FAMILY = OpSet("activation")``; ``FAMILY.op(...)``."""
 
@@ -323,12 +359,15 @@ class OpSet:
         samples: Sequence[Sample] = (),
         normalize: Callable[[dict[str, Any], Sequence[Value | None]], None] | None = None,
         regions: int = 0,
+        traits: Trait = Trait.NONE,
+        roles: Mapping[str, str] | None = None,
     ) -> Op:
         """Declare an op. ``infer`` defaults to "like the first input"; without ``reference`` the body runs instead.
 
-        ``outputs`` lists output names; a trailing ``*`` means any number of them.
+        ``outputs`` lists output names; a trailing ``*`` means any number of them. ``roles`` names the inputs that are not data:
+        ``{"parameter": "scale bias", "statistic": "mean var"}``.
         """
-        args = parse_signature(signature)
+        args = _with_roles(name, parse_signature(signature), roles or {})
         if reference is None and body is None:
             raise DeclarationError(f"op {name}: needs a reference or a body")
         if name in self.ops:
@@ -342,7 +381,7 @@ class OpSet:
         decl = Op(
             name, args, tuple(o.rstrip("*") for o in outs), dict(attrs or {}), infer, reference, axes or Opaque(), body,
             doc, self.family, tuple(samples), normalize, regions, variadic, self.distribution,
-            {a.name: i for i, a in enumerate(args)},
+            traits.complete, {a.name: i for i, a in enumerate(args)},
         )  # fmt: skip
         named = [getattr(axes, "attr", None), *getattr(axes, "attrs", ()), getattr(axes, "keepdims", None)]
         for attr in named:
@@ -362,6 +401,7 @@ class OpSet:
         body: Callable[..., Any] | None = None,
         to: DType | None = None,
         samples: Sequence[Sample] | None = None,
+        traits: Trait = Trait.NONE,
     ) -> Op:
         """An elementwise function of one input; the result has the input's dtype (``to`` overrides)."""
         from .shapes import same
@@ -375,7 +415,7 @@ class OpSet:
 
         return self.op(
             name, f"x:{types}", doc, attrs=attrs, infer=same("x", to), reference=reference,
-            axes=Elementwise(), body=body, samples=samples,
+            axes=Elementwise(), body=body, samples=samples, traits=traits,
         )  # fmt: skip
 
     def binary(
@@ -388,6 +428,7 @@ class OpSet:
         to: DType | None = None,
         body: Callable[..., Any] | None = None,
         samples: Sequence[Sample] | None = None,
+        traits: Trait = Trait.NONE,
     ) -> Op:
         """An elementwise function of two broadcast inputs of one dtype; the result has it too (``to`` overrides)."""
         from .axes import Broadcast
@@ -407,5 +448,5 @@ class OpSet:
 
         return self.op(
             name, f"x:{types}, y:{types}", doc, outputs="z", infer=broadcast("x", "y", to=to), reference=reference,
-            axes=Broadcast(), body=body, samples=samples,
+            axes=Broadcast(), body=body, samples=samples, traits=traits,
         )  # fmt: skip

@@ -7,9 +7,11 @@ import importlib
 from collections.abc import Sequence
 
 from ..errors import PluginConflictError, UsageError
+from ..ir.graph import Node
 from .declare import Op, OpSet
+from .traits import Trait
 
-__all__ = ["all_ops", "find_op", "op", "register"]
+__all__ = ["all_ops", "find_op", "op", "register", "traits_of"]
 
 CORE = "convcore.ops.families:FAMILIES"
 """Where the core's own families are, named as a plugin names its ops."""
@@ -57,6 +59,12 @@ def find_op(name: str) -> Op | None:
     return _load().get(name)
 
 
+def traits_of(name: str) -> Trait:
+    """The traits of an op; opaque nodes have none."""
+    found = find_op(name)
+    return Trait.NONE if found is None else found.traits
+
+
 def all_ops() -> dict[str, Op]:
     """Every declared op by name."""
     return dict(_load())
@@ -66,3 +74,11 @@ def register(ops: OpSet) -> None:
     """Add a plugin's ops (the host calls it); PluginConflictError if a name is taken."""
     _load()
     _registry.add(ops)
+
+
+def _arguments(name: str) -> tuple[tuple[str, bool], ...]:
+    """Name of every input and whether it is variadic: what :meth:`Node.arg` goes by."""
+    return tuple((a.name, a.variadic) for a in op(name).inputs)
+
+
+Node.arguments = _arguments

@@ -16,7 +16,8 @@ from ..ir.dims import Dim
 from ..ir.dtypes import DType
 from ..ir.graph import BUFFER, CONSTANT, PARAMETER, Graph, Node, Value
 from ..ir.tensors import ArrayTensor, LazyTensor, Tensor
-from ..opset import find_op
+from ..opset import Trait, find_op, op, traits_of
+from ..opset.axes import Perm
 
 __all__ = ["fold_constants"]
 
@@ -24,10 +25,6 @@ Array = NDArray[Any]
 
 _EAGER = 1 << 16  # results up to this size are computed at once
 _GROWTH = 16  # a result this many times as large as its inputs, and over 1 MiB, is better computed at run time
-_KEPT = frozenset({"quantize", "dequantize", "dynamic_quantize", "lstm", "gru", "rnn", "scan", "loop", "if", "opaque"})
-"""Quantised weights keep their quantisation; recurrences are not worth running here."""
-
-_VIEWS = frozenset({"identity", "transpose", "reshape", "squeeze", "unsqueeze"})
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ def _nbytes(v: Value) -> int:
 
 def _foldable(node: Node, limit: int) -> bool:
     decl = find_op(node.op)
-    if decl is None or decl.reference is None or node.op in _KEPT or node.regions:
+    if decl is None or decl.reference is None or Trait.NO_FOLD in decl.traits or node.regions:
         return False
     if any(v is not None and v.tensor is None for v in node.inputs) or any(_dimensional(a) for a in node.attrs.values()):
         return False
@@ -118,7 +115,7 @@ def fold_constants(graph: Graph, limit: int = 64 << 20, nodes: Iterable[Node] | 
         for v, t in zip(node.outputs, tensors):
             name = v.name
             v.name = f"{name} (folded)"
-            if node.op in _VIEWS and len(weights) == 1:
+            if Trait.VIEW in traits_of(node.op):
                 w = graph.add_weight(name, t, like=weights[0])
             else:
                 w = graph.add_weight(name, t, trainable=any(i.trainable for i in weights), role=_role(weights))
@@ -144,8 +141,10 @@ def _results(node: Node, recipes: dict[int, _Recipe], kept_alive: list[Tensor]) 
     first = ins[0] if ins else None
     out = node.outputs[0]
     shape = tuple(d for d in out.shape or () if isinstance(d, int))
-    if first is not None and node.op in _VIEWS and id(first) not in recipes:
-        return [first.transpose(node.attrs["perm"]) if node.op == "transpose" else first.reshape(shape)]
+    decl = op(node.op)
+    if first is not None and Trait.VIEW in decl.traits and id(first) not in recipes:
+        rule = decl.axes
+        return [first.transpose(node.attrs[rule.attr]) if isinstance(rule, Perm) else first.reshape(shape)]
     attrs = {k: evaluate_attr(a, {}) for k, a in node.attrs.items()}
     step = _Step(node.op, attrs, ins)
     steps: dict[int, _Step] = {}

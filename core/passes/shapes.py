@@ -2,8 +2,8 @@
 
 Exporters write ``reshape(x, (N, 49 * C))`` as a subgraph (Shape, Gather, Mul, Concat, Reshape...). :class:`ShapeTracker`
 evaluates such subgraphs on arrays whose elements are integers, :class:`~convcore.ir.dims.Dim` or None (unknown), so a loader
-gets the sizes themselves. One rule per op, in the table at the end; ops that only move elements use their own reference.
-Nothing is guessed: an element that cannot be told exactly is None.
+gets the sizes themselves. One rule per op, in the table at the end; ops that only move elements (Trait.MOVES)
+use their own reference. Nothing is guessed: an element that cannot be told exactly is None.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..ir.dims import Dim, dim_max, dim_min, product
 from ..ir.graph import Node, Value
-from ..opset import find_op
+from ..opset import Trait, find_op, traits_of
 from .constants import fold_constants
 from .elements import EACH, Element, fraction, int_div, pick, rational, to_bool, true_div, trunc
 
@@ -64,14 +64,14 @@ class ShapeTracker:
     @staticmethod
     def _reads(node: Node) -> list[Value]:
         """The inputs whose contents the rule of a node reads."""
-        rule = RULES.get(node.op)
+        rule = _rule_of(node.op)
         return [] if rule is None or rule in _BY_SHAPE else [v for v in node.inputs if v is not None]
 
     def _evaluate(self, v: Value) -> list[tuple[Value, Array | None]]:
         if v.tensor is not None:
             return [(v, _constant(v))]
         node = v.producer
-        rule = None if node is None else RULES.get(node.op)
+        rule = None if node is None else _rule_of(node.op)
         if node is None or rule is None:
             return [(v, _unknown(v))]
         args = [None if i is None or i not in self._known else self._known[i] for i in node.inputs]
@@ -324,14 +324,9 @@ def _nonzero(node: Node, args: list[Array | None]) -> Sequence[Array | None] | N
     return None if a is None else [np.array(np.nonzero(a), np.int64).reshape(a.ndim, -1).astype(object)]
 
 
-_MOVES = (
-    "identity reshape transpose squeeze unsqueeze concat split stack unstack expand tile repeat flip roll slice gather "
-    "gather_nd take_along_axis scatter_nd scatter_elements dynamic_slice dynamic_reshape dynamic_expand shuffle_channels"
-)
 _BY_SHAPE = frozenset({_shape_of, _size_of, _dim_value})
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(_MOVES.split(), _moved),
     **{name: _each(fn) for name, fn in EACH.items()},
     "div": _div,
     "cast": _cast,
@@ -353,3 +348,8 @@ RULES: dict[str, Rule] = {
     "range": _range,
     "nonzero": _nonzero,
 }
+
+
+def _rule_of(op: str) -> Rule | None:
+    """The rule of an op; those that only move elements have one by their declaration."""
+    return RULES.get(op) or (_moved if Trait.MOVES in traits_of(op) else None)

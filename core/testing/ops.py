@@ -6,8 +6,8 @@
 
 For every sample of the declaration: the inferred dtypes and shapes are those of the reference's results; the body computes
 the same; with sizes of the inputs replaced by names, one axis at a time and all equal sizes together, the inferred shapes
-evaluate to the same numbers, and the body built from named sizes still computes the same. The axis rule names attributes of
-a fitting kind. Whether the axis rule is *true* is the matter of ``convcore.testing.axes``.
+evaluate to the same numbers, and the body built from named sizes still computes the same. The declared traits hold. The axis
+rule names attributes of a fitting kind; whether the axis rule is *true* is the matter of ``convcore.testing.axes``.
 """
 
 from __future__ import annotations
@@ -28,15 +28,13 @@ from ..ir.graph import Graph, Node, Value
 from ..opset import find_op, op
 from ..opset.axes import Axes, Axis, Insert, Layout, PerAxis, Perm, Remove, Reshape
 from ..opset.declare import Op, Sample
+from .failed import CheckFailed
+from .traits import check_declared, check_traits
 
 __all__ = ["CheckFailed", "OpReport", "check_axis_rule", "check_op", "check_sample", "compare", "run_body", "run_op"]
 
 Array = NDArray[Any]
 TOLERANCE = 1e-5
-
-
-class CheckFailed(AssertionError):
-    """A declaration contradicts itself; the message names op, sample and both sides."""
 
 
 @dataclass
@@ -60,10 +58,12 @@ def check_op(decl: Op, *, tolerance: float = TOLERANCE) -> OpReport:
     """
     report = OpReport(decl.name)
     check_axis_rule(decl)
+    check_declared(decl)
     if not decl.samples and not decl.regions:
         raise CheckFailed(f"op {decl.name} has no samples")
     for i, sample in enumerate(decl.samples):
         check_sample(decl, sample, label=f"{decl.name}, sample {i}", tolerance=tolerance, report=report)
+        check_traits(decl, sample, label=f"{decl.name}, sample {i}")
     return report
 
 

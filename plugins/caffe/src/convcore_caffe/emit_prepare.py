@@ -11,11 +11,15 @@ from convcore.plugin import (
     Graph,
     Node,
     Problem,
+    Role,
     ShapeError,
+    Trait,
     UnsupportedError,
     Value,
+    find_op,
     infer_outputs,
     op,
+    traits_of,
     window_pads,
 )
 
@@ -84,20 +88,18 @@ def _infer(node: Node) -> None:
 
 
 # ---- padding
-_WINDOWED = ("conv", "separable_conv", "max_pool", "max_pool_with_indices", "avg_pool", "lp_pool")
-
-
-_FOLDING = ("conv", "separable_conv", "max_pool", "avg_pool")
-
-
 def explicit_pads(graph: Graph) -> None:
     """Write out "same" padding, where the sizes are known."""
     for node in graph:
-        if node.op not in _WINDOWED or not isinstance(node.attrs["pads"], str) or node.attrs["layout"] != "channels_first":
+        if Trait.WINDOW not in traits_of(node.op) or not isinstance(node.attrs["pads"], str):
             continue
-        x = node.inputs[0]
-        kernel = _kernel(node)
-        if x is None or x.shape is None or kernel is None or any(not isinstance(n, int) for n in x.shape[2:]):
+        x, kernel = node.need("x"), _kernel(node)
+        if (
+            node.attrs["layout"] != "channels_first"
+            or x.shape is None
+            or kernel is None
+            or any(not isinstance(n, int) for n in x.shape[2:])
+        ):
             continue
         a = node.attrs
         node.attrs = {
@@ -111,9 +113,9 @@ def explicit_pads(graph: Graph) -> None:
 
 
 def _kernel(node: Node) -> tuple[int, ...] | None:
-    if node.op not in ("conv", "separable_conv"):
+    if "kernel" in node.attrs:
         return tuple(node.attrs["kernel"])
-    w = node.inputs[1]
+    w = next(v for i, v in enumerate(node.inputs) if op(node.op).role(i) is Role.PARAMETER)
     if w is None or w.shape is None or any(not isinstance(n, int) for n in w.shape[2:]):
         return None
     return tuple(int(n) for n in w.shape[2:])  # type: ignore[arg-type]
@@ -127,7 +129,7 @@ def fold_pads(graph: Graph) -> None:
     """
     for node in graph:
         x = node.inputs[0] if node.inputs else None
-        if node.op not in _FOLDING or x is None or x.producer is None or x.producer.op != "pad":
+        if x is None or x.producer is None or x.producer.op != "pad" or Trait.WINDOW not in traits_of(node.op):
             continue
         pad = x.producer
         if _foldable(node, pad):
@@ -154,15 +156,11 @@ def _foldable(node: Node, pad: Node) -> bool:
     own = any(n for pair in a["pads"] for n in pair)
     if node.op == "avg_pool":
         return not own or bool(a["count_include_pad"])
+    if node.op != "max_pool":
+        return False
     reach = [d * (k - 1) + 1 for k, d in zip(a["kernel"], a["dilations"])]
     covered = a["ceil_mode"] == "floor" and all(max(pair) < r for pair, r in zip(pairs[2:], reach))
     return not own and covered and all(d == 1 for d in a["dilations"]) and nonnegative(x)
-
-
-_NONNEGATIVE = frozenset(["relu", "sigmoid", "softmax", "abs", "square", "exp", "softplus", "hard_sigmoid", "threshold"])
-_KEEPS_SIGN = frozenset(
-    ["max_pool", "avg_pool", "identity", "reshape", "transpose", "squeeze", "unsqueeze", "concat", "add", "maximum", "mul"]
-)
 
 
 def nonnegative(v: Value, limit: int = 200) -> bool:
@@ -176,9 +174,11 @@ def nonnegative(v: Value, limit: int = 200) -> bool:
         node = x.producer
         if node is None or len(seen) > limit:
             return False
-        if node.op in _NONNEGATIVE or (node.op == "clip" and node.attrs["min"] is not None and node.attrs["min"] >= 0):
+        traits, decl = traits_of(node.op), find_op(node.op)
+        if Trait.NONNEGATIVE in traits or (node.op == "clip" and node.attrs["min"] is not None and node.attrs["min"] >= 0):
             continue
-        if node.op not in _KEEPS_SIGN:
+        full = node.op == "max_pool" and node.attrs["ceil_mode"] != "ceil_full"  # no window is empty: its maximum is an element
+        if decl is None or not (full or Trait.KEEPS_SIGN in traits):
             return False
-        stack += [i for i in node.inputs if i is not None]
+        stack += [v for i, v in enumerate(node.inputs) if v is not None and decl.role(i) is not Role.INDEX]
     return True

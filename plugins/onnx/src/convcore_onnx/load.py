@@ -20,10 +20,14 @@ from convcore.plugin import (
     Node,
     NotExpressible,
     Origin,
+    Role,
     Shape,
     ShapeError,
+    Trait,
     UnsupportedError,
     Value,
+    find_op,
+    traits_of,
 )
 
 from .attributes import attributes
@@ -38,15 +42,6 @@ from .tensors import sparse_to_tensor, to_tensor
 
 __all__ = ["load"]
 
-PARAMETERS = {
-    "conv": (1, 2), "conv_transpose": (1, 2), "linear": (1, 2), "matmul": (0, 1), "embedding": (1,), "batch_norm": (1, 2),
-    "instance_norm": (1, 2), "group_norm": (1, 2), "layer_norm": (1, 2), "rms_norm": (1,), "prelu": (1,),
-    "lstm": (1, 2, 3, 8), "gru": (1, 2, 3, 4), "rnn": (1, 2, 3),
-}  # fmt: skip
-"""Inputs that are trained where they are constants: op -> positions. Every float initializer with axes counts as well."""
-
-
-VIEWS = {"identity", "unsqueeze", "squeeze", "reshape", "transpose", "cast"}
 DAMAGE = (IndexError, KeyError, TypeError, ValueError, ArithmeticError, MemoryError)
 """What a rule may fail with on a damaged node that the standard's schema does not catch."""
 FLOATS = {DType.FLOAT16, DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64}
@@ -310,7 +305,7 @@ class Loader:
     def view(scope: Scope, v: Value) -> Value:
         """What only turns, shapes or widens a weight is a weight: a view of it."""
         node = v.producer
-        if node is None or node.op not in VIEWS or v in scope.named:
+        if node is None or v in scope.named or not (Trait.VIEW in traits_of(node.op) or node.op == "cast"):
             return v
         x = node.inputs[0]
         if x is None or x.tensor is None or v.shape is None or any(i is not None for i in node.inputs[1:]):
@@ -375,14 +370,14 @@ class Loader:
 def _mark_parameters(graph: Graph) -> None:
     """Constants in the place of trained parameters count as trained; statistics do not."""
     for node in graph:
-        for i in PARAMETERS.get(node.op, ()):
-            v = node.inputs[i] if i < len(node.inputs) else None
-            if v is not None and v.tensor is not None and v.dtype is not None and v.dtype.is_float and v.rank:
+        decl = find_op(node.op)
+        for i, v in enumerate(node.inputs):
+            if decl is None or v is None or v.tensor is None:
+                continue
+            if decl.role(i) is Role.PARAMETER and v.dtype is not None and v.dtype.is_float and v.rank:
                 v.role, v.trainable = PARAMETER, True
                 v.source = v.source or v.name
-        if node.op == "batch_norm":
-            for v in node.inputs[3:]:
-                if v is not None and v.tensor is not None:
-                    v.role, v.trainable = BUFFER, False
+            elif decl.role(i) is Role.STATISTIC:
+                v.role, v.trainable = BUFFER, False
         for r in node.regions:
             _mark_parameters(r)

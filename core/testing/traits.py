@@ -1,0 +1,118 @@
+"""Checks of the facts an op declares (:mod:`convcore.opset.traits`), on its own samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ir.dims import Dim
+from ..opset.axes import Insert, Perm, Remove, Reshape
+from ..opset.declare import Op, Sample
+from ..opset.traits import Role, Trait
+from .failed import CheckFailed
+
+__all__ = ["check_declared", "check_traits"]
+
+Array = NDArray[Any]
+WINDOWED = ("strides", "pads", "dilations", "layout")
+
+
+def check_declared(decl: Op) -> None:
+    """What the traits say of the declaration itself."""
+    traits, data = decl.traits, [a for a in decl.inputs if a.role is Role.DATA]
+    if Trait.VIEW in traits and (len(decl.inputs) != 1 or len(data) != 1 or len(decl.outputs) != 1 or data[0].variadic):
+        raise CheckFailed(f"op {decl.name}: a view has one input, which is data, and one output")
+    if Trait.COMMUTES in traits and len(decl.inputs) != 2:
+        raise CheckFailed(f"op {decl.name}: only two inputs commute, it has {len(decl.inputs)}")
+    lacking = [a for a in WINDOWED if a not in decl.attrs]
+    kernel = "kernel" in decl.attrs or any(a.role is Role.PARAMETER for a in decl.inputs)
+    if Trait.WINDOW in traits and (lacking or not kernel):
+        raise CheckFailed(f"op {decl.name}: a window needs {', '.join(lacking) or 'a kernel'}")
+    for a in decl.inputs:
+        if a.role is Role.INDEX and a.types != "int":
+            raise CheckFailed(f"op {decl.name}: {a.name} is an index, so its type must be int")
+
+
+def check_traits(decl: Op, sample: Sample, *, label: str = "") -> None:
+    """The traits hold for the reference on a sample; CheckFailed names the trait."""
+    reference, traits = decl.reference, decl.traits
+    if reference is None or not traits:
+        return
+    label = label or decl.name
+    arrays = sample.arrays()
+    attrs = _complete(decl, sample, arrays)
+    truth = _outputs(reference(*arrays, **attrs))
+    if Trait.VIEW in traits:
+        _check_view(decl, label, arrays, attrs, truth)
+    if Trait.MOVES in traits and attrs.get("reduction", "none") == "none":
+        _check_moves(decl, label, arrays, attrs)
+    if Trait.COMMUTES in traits and not _same(truth, _outputs(reference(*reversed(arrays), **attrs))):
+        raise CheckFailed(f"{label}: does not commute")
+    if Trait.NONNEGATIVE in traits and _negative(truth):
+        raise CheckFailed(f"{label}: is declared nonnegative and gives {min(float(t.min()) for t in truth if t.size):.6g}")
+    if Trait.KEEPS_SIGN in traits:
+        results = _outputs(reference(*(_absolute(decl, i, a) for i, a in enumerate(arrays)), **attrs))
+        if _negative(results):
+            raise CheckFailed(f"{label}: keeps no sign, of nonnegative inputs it gives negative results")
+
+
+def _complete(decl: Op, sample: Sample, arrays: Sequence[Array | None]) -> dict[str, Any]:
+    """The attributes with defaults, normalised for inputs of these shapes."""
+    from ..ir.dtypes import DType
+    from ..ir.graph import Value
+
+    values = [None if a is None else Value(f"i{i}", DType.of(a.dtype), a.shape) for i, a in enumerate(arrays)]
+    attrs = decl.complete(sample.attrs, values)
+    return {k: int(v.evaluate({})) if isinstance(v, Dim) else v for k, v in attrs.items()}
+
+
+def _absolute(decl: Op, i: int, a: Array | None) -> Array | None:
+    return a if a is None or a.dtype.kind not in "if" or decl.role(i) is Role.INDEX else np.abs(a)
+
+
+def _outputs(result: Any) -> list[Array]:
+    return [np.asarray(r) for r in (result if isinstance(result, tuple) else (result,))]
+
+
+def _same(a: Sequence[Array], b: Sequence[Array]) -> bool:
+    return all(x.shape == y.shape and np.array_equal(x, y, equal_nan=x.dtype.kind == "f") for x, y in zip(a, b, strict=True))
+
+
+def _negative(results: Sequence[Array]) -> bool:
+    return any(bool((r < 0).any()) for r in results if r.dtype.kind in "iuf")
+
+
+def _check_view(decl: Op, label: str, arrays: Sequence[Array | None], attrs: dict[str, Any], truth: Sequence[Array]) -> None:
+    x = arrays[0]
+    assert x is not None
+    rule = decl.axes
+    expected = x.transpose(attrs[rule.attr]) if isinstance(rule, Perm) else x.reshape(truth[0].shape)
+    if not isinstance(rule, (Perm, Reshape, Insert, Remove)) and truth[0].shape != x.shape:
+        raise CheckFailed(f"{label}: a view of another shape needs the axis rule Perm, Reshape, Insert or Remove")
+    if not _same([expected], truth):
+        raise CheckFailed(f"{label}: is no view: its elements are not those of its input in that order")
+
+
+def _check_moves(decl: Op, label: str, arrays: Sequence[Array | None], attrs: dict[str, Any]) -> None:
+    """With every element of the data inputs replaced by an object of its own, the results hold only such objects."""
+    assert decl.reference is not None
+    tokens: set[object] = set()
+    ins: list[Array | None] = []
+    for i, a in enumerate(arrays):
+        if a is None or decl.role(i) is not Role.DATA:
+            ins.append(a)
+            continue
+        marked = np.empty(a.shape, object)
+        for where in np.ndindex(a.shape):
+            marked[where] = (i, *where)
+            tokens.add(marked[where])
+        ins.append(marked)
+    try:
+        results = _outputs(decl.reference(*ins, **attrs))
+    except (TypeError, ValueError) as e:
+        raise CheckFailed(f"{label}: is declared to move elements, but computes with them: {e}") from e
+    if any(e not in tokens for r in results for e in r.ravel().tolist()):
+        raise CheckFailed(f"{label}: gives elements that are not among those of its data inputs")
