@@ -105,7 +105,8 @@ class ModelConfig:
     """A graph of layers. Sequential models are given as an explicit chain that starts at an InputLayer.
 
     The InputLayer of a Sequential that states no input shape has ``batch_shape`` None. ``inputs``/``outputs`` keep the
-    file's structure (a TensorRef, a list, or a dict of them). ``layers`` is in the file's order.
+    file's structure (a TensorRef, a list, or a dict of them). ``layers`` is in the file's order. ``specs`` are shape and
+    dtype of tensors where they are known: a writer notes them beside each use.
     """
 
     name: str
@@ -115,6 +116,7 @@ class ModelConfig:
     inputs: Any
     outputs: Any
     trainable: bool = True
+    specs: dict[TensorRef, tuple[tuple[int | None, ...], str]] = field(default_factory=dict)
 
     def input_refs(self) -> list[TensorRef]:
         """Inputs in model order (dicts by sorted key, as Keras flattens them)."""

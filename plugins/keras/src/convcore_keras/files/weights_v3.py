@@ -21,7 +21,7 @@ __all__ = ["SingleFile", "Store", "assign"]
 
 _ROOTS = ("layers", "_layer_checkpoint_dependencies")
 _MAX_CUSTOM = 10_000
-_PYTHON_NAMES = {"GroupQueryAttention": "GroupedQueryAttention", "Model": "Functional"}
+PYTHON_NAMES = {"GroupQueryAttention": "GroupedQueryAttention", "Model": "Functional"}
 
 
 class Store(Protocol):
@@ -123,7 +123,7 @@ class _Walk:
         used: dict[str, int] = {}
         folders: set[str] = set()
         for layer in layers:
-            base = snake(_PYTHON_NAMES.get(_bare(layer), _bare(layer)))
+            base = snake(PYTHON_NAMES.get(_bare(layer), _bare(layer)))
             n = used.get(base, 0)
             folder = f"{base}_{n}" if n else base
             folders.add(folder)
