@@ -178,7 +178,7 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     model.save(tmp_path / "m.keras")
     held = read(tmp_path / "m.keras")
     del held.root.layer("a").weights["bias"]
-    with pytest.raises(UsageError, match="'a'.*bias"):
+    with pytest.raises(UsageError, match=r"'a'.*bias"):
         write_keras(held, tmp_path / "w.keras")
     held = read(tmp_path / "m.keras")
     held.root.layer("a").config["units"] = object()
