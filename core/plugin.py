@@ -52,7 +52,23 @@ if TYPE_CHECKING:
     from .opset.axes import Axis, AxisRule, Broadcast, Elementwise, Opaque
     from .opset.shapes import broadcast_shapes, same, window_pads
     from .passes.shapes import ShapeTracker
-    from .rules import MISSING, A, EmitContext, ForeignNode, I, LoadContext, NotExpressible, RuleSet, W, isomorphism, unsupported
+    from .rules import (
+        MISSING,
+        A,
+        Call,
+        EmitContext,
+        ForeignNode,
+        Given,
+        I,
+        LoadContext,
+        NotExpressible,
+        Rank,
+        RuleSet,
+        Size,
+        W,
+        isomorphism,
+        unsupported,
+    )
     from .rules.rows import permutation_of
 
 __all__ = [
@@ -144,6 +160,10 @@ __all__ = [
     "watching",
     "window_pads",
     "writing",
+    "Call",
+    "Given",
+    "Rank",
+    "Size",
 ]
 
 _FROM = {
@@ -203,13 +223,17 @@ _FROM = {
     "passes.shapes": ("ShapeTracker",),
     "rules": (
         "A",
+        "Call",
         "EmitContext",
         "ForeignNode",
+        "Given",
         "I",
         "LoadContext",
         "MISSING",
         "NotExpressible",
+        "Rank",
         "RuleSet",
+        "Size",
         "W",
         "isomorphism",
         "unsupported",

@@ -75,7 +75,7 @@ ACTIVATION.op(
     infer=_prelu_shape, reference=lambda x, slope: np.asarray(np.where(x >= 0, x, slope * x), x.dtype),
     axes=Broadcast(),
     body=lambda b, x, slope: b.where(b.greater_equal(x, b.like(x, 0)), x, b.mul(x, slope)),
-    samples=[Sample((2, 3, 5), (3, 1)), Sample((2, 3, 5), (5,)), Sample((2, 3, 5), (1,))],
+    samples=[Sample((2, 3, 5), (3, 1)), Sample((2, 3, 5), (5,)), Sample((2, 3, 5), (1,)), Sample((2, 3, 5, 7), (3, 1, 1))],
     traits=Trait.KEEPS_SIGN, roles={"parameter": "slope"},
 )  # fmt: skip
 

@@ -1,11 +1,12 @@
 """Mapping rules: data that runs in both directions, and functions for the rest."""
 
+from .calls import Call
 from .foreign import MISSING, EmitContext, ForeignNode, LoadContext, unsupported
 from .isomorphisms import Iso, NotExpressible, find_iso, isomorphism, known_isos
-from .rows import A, I, Row, W
+from .rows import A, Given, I, Rank, Row, Size, W
 from .ruleset import EmitFunction, LoadFunction, RuleSet
 
 __all__ = [
-    "A", "EmitContext", "EmitFunction", "ForeignNode", "I", "Iso", "LoadContext", "LoadFunction", "MISSING", "NotExpressible",
-    "Row", "RuleSet", "W", "find_iso", "isomorphism", "known_isos", "unsupported",
+    "A", "Call", "EmitContext", "EmitFunction", "ForeignNode", "Given", "I", "Iso", "LoadContext", "LoadFunction", "MISSING",
+    "NotExpressible", "Rank", "Row", "RuleSet", "Size", "W", "find_iso", "isomorphism", "known_isos", "unsupported",
 ]  # fmt: skip

@@ -71,6 +71,15 @@ class ForeignNode:
         """Attributes nobody has looked at."""
         return [k for k in self.attrs if k not in self._read]
 
+    def called(self, inputs: Sequence[Value | None], attrs: Mapping[str, Any]) -> ForeignNode:
+        """The same node with its call's arguments as inputs and attributes; what is read there counts as read here."""
+        out = ForeignNode(
+            self.type, self.name, inputs, attrs, weights=self.weights, outputs=self.outputs, version=self.version,
+            origin=self.origin, extra=self.extra,
+        )  # fmt: skip
+        out._read = self._read
+        return out
+
     def fresh(self) -> None:
         """Forget what was read (another rule is tried)."""
         self._read.clear()

@@ -1,17 +1,19 @@
 """Mapping rows: data that runs both ways.
 
     RULES.op("LeakyRelu", "leaky_relu", "X=x", alpha=A("alpha", default=0.01))
-    RULES.op("keras.layers.Dense", "linear", "inputs=x", w=W("kernel", "IO->OI"), b=W("bias", optional=True))
+    RULES.op("Dense", "linear", "inputs=x", w=W("kernel", "IO->OI"), b=W("bias", optional=True), units=Size("w", 0),
+             use_bias=Given("b"))
+    RULES.op("torch.nn.Linear", "linear", "input=x", w=W("weight"), b=W("bias", optional=True), in_features=Size("w", 1),
+             out_features=Size("w", 0), bias=Given("b"), also=Call("aten.linear", "input, weight, bias?"))
 
-Keyword arguments name what the op needs: ``A`` takes an attribute of the foreign node, ``W`` a weight it owns, ``I`` an
-attribute that the foreign format passes as a constant input. A plain value fixes the op's attribute: the row makes it when
-loading and requires it when emitting.
+The words are those of ``words.py``. A plain value fixes the op's attribute: the row makes it when loading and requires it when
+emitting.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,102 +24,13 @@ from ..ir.graph import Node, Value
 from ..ir.tensors import Tensor
 from ..opset import Op, op
 from ..opset.declare import REQUIRED
+from .calls import Call, bind
 from .foreign import MISSING, EmitContext, ForeignNode, LoadContext
-from .isomorphisms import Iso, NotExpressible, find_iso
+from .isomorphisms import NotExpressible
 from .values import equal, jsonable, symbolic, text
+from .words import A, Given, I, Rank, Size, W, permutation_of
 
-__all__ = ["A", "I", "Row", "W", "permutation_of"]
-
-
-@dataclass(frozen=True, init=False)
-class A:
-    """An attribute of the foreign node.
-
-    ``default`` is the foreign format's own default (MISSING: required); on emission an attribute equal to it is left out
-    unless ``write_default``. ``iso`` names a conversion, or a tuple of its name and arguments.
-    """
-
-    name: str
-    default: Any
-    iso: Iso
-    write_default: bool
-
-    def __init__(
-        self, name: str, default: Any = MISSING, iso: str | tuple[Any, ...] = "same", *, write_default: bool = False
-    ) -> None:
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "default", default)
-        object.__setattr__(self, "iso", find_iso(iso))
-        object.__setattr__(self, "write_default", write_default)
-
-    def to_json(self) -> dict[str, Any]:
-        out: dict[str, Any] = {"attribute": self.name}
-        if self.default is not MISSING:
-            out["default"] = jsonable(self.default)
-        if self.iso.name != "same":
-            out["iso"] = jsonable(self.iso.to_json())
-        return out
-
-
-@dataclass(frozen=True, init=False)
-class I:  # noqa: E742
-    """An attribute of the op that the foreign format passes as a constant input (by name in the row's input list)."""
-
-    name: str
-    default: Any
-    iso: Iso
-    dtype: str
-
-    def __init__(self, name: str, default: Any = MISSING, iso: str | tuple[Any, ...] = "same", *, dtype: str = "int64") -> None:
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "default", default)
-        object.__setattr__(self, "iso", find_iso(iso))
-        object.__setattr__(self, "dtype", dtype)
-
-    def to_json(self) -> dict[str, Any]:
-        out: dict[str, Any] = {"input": self.name, "dtype": self.dtype}
-        if self.default is not MISSING:
-            out["default"] = jsonable(self.default)
-        if self.iso.name != "same":
-            out["iso"] = jsonable(self.iso.to_json())
-        return out
-
-
-@dataclass(frozen=True)
-class W:
-    """A weight of the foreign layer. ``order`` is its axes there and here, ``*`` for all spatial ones: ``"*IO->OI*"``."""
-
-    name: str
-    order: str = ""
-    optional: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        out: dict[str, Any] = {"weight": self.name}
-        if self.order:
-            out["order"] = self.order
-        if self.optional:
-            out["optional"] = True
-        return out
-
-
-def permutation_of(order: str, rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """``"*IO->OI*"`` for a rank as (perm, inverse): ours = theirs.transpose(perm)."""
-    theirs, sep, ours = order.partition("->")
-    if not sep or sorted(theirs) != sorted(ours):
-        raise DeclarationError(f"bad axis order {order!r}")
-    stars = rank - (len(theirs) - theirs.count("*"))
-    if stars < 0 or (stars and "*" not in theirs):
-        raise ShapeError(f"a weight with {rank} axes does not fit the order {order!r}")
-
-    def expand(s: str) -> list[str]:
-        out: list[str] = []
-        for ch in s:
-            out += [f"*{i}" for i in range(stars)] if ch == "*" else [ch]
-        return out
-
-    a, b = expand(theirs), expand(ours)
-    perm = tuple(a.index(x) for x in b)
-    return perm, tuple(perm.index(i) for i in range(rank))
+__all__ = ["A", "Given", "I", "Rank", "Row", "Size", "W", "permutation_of"]
 
 
 def _pairs(text: str) -> tuple[tuple[str, str], ...]:
@@ -147,7 +60,10 @@ class Row:
     then: tuple[str, ...] = ()
     distribution: str = "convcore"
     doc: str = ""
-    rank: int | None = None
+    rank: Rank | None = None
+    alike: tuple[str, ...] = ()
+    types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    call: Call | None = None
 
     @property
     def decl(self) -> Op:
@@ -162,28 +78,42 @@ class Row:
             return DeclarationError(f"row {self.foreign} -> {self.op_name}: {why}")
 
         given = {ours.rstrip("*") for _, ours in self.inputs if ours != "_"}
+        sized: set[str] = set()
         for key, src in self.mapping.items():
-            if key in names:
+            if isinstance(src, (Size, Given)):
+                if src.of not in names:
+                    raise bad(f"the op has no input {src.of!r}, which {key} speaks of")
+            elif key in names:
                 if not isinstance(src, W):
                     raise bad(f"{key} is an input of the op and must be mapped by W or in the input list")
                 given.add(key)
-                if src.order:
-                    theirs, _, ours = src.order.partition("->")
-                    if sorted(theirs) != sorted(ours):
-                        raise bad(f"bad axis order {src.order!r}")
+                src.validate()
+                for _, size in src.sizes:
+                    if size not in decl.attrs:
+                        raise bad(f"the op has no attribute {size!r}, which is said to be a size of {key}")
+                    sized.add(size)
             elif key not in decl.attrs:
                 raise bad(f"the op has neither an input nor an attribute {key!r}")
             elif isinstance(src, W):
                 raise bad(f"{key} is an attribute, not an input")
             elif isinstance(src, I) and src.name not in {t.rstrip("*?") for t, _ in self.inputs}:
                 raise bad(f"input {src.name!r} of I is not in the input list")
+        for of in (*self.types, *((self.rank.of,) if self.rank is not None and self.rank.of else ())):
+            if of not in names:
+                raise bad(f"the op has no input {of!r}")
+        if set(self.alike) - {"rank", "dtype"}:
+            raise bad(f"alike={self.alike} is not of 'rank' and 'dtype'")
+        if self.call is not None:
+            left = {t.rstrip("*?") for t, _ in self.inputs} - {p.ours for p in self.call.parameters}
+            if left:
+                raise bad(f"the call has no parameter {sorted(left)[0]!r}")
         for name in given - names:
             raise bad(f"the op has no input {name!r}")
         for a in decl.inputs:
             if not a.optional and not a.variadic and a.name not in given:
                 raise bad(f"the op's input {a.name!r} is not mapped")
         for name, attr in decl.attrs.items():
-            if attr.default is REQUIRED and name not in self.mapping:
+            if attr.default is REQUIRED and name not in self.mapping and name not in sized:
                 raise bad(f"the op's attribute {name!r} has no default and is not mapped")
         for _, ours in self.outputs:
             if ours.rstrip("*") not in decl.outputs:
@@ -207,6 +137,8 @@ class Row:
     def load(self, g: LoadContext, node: ForeignNode) -> tuple[Value, ...]:
         """Build the op from a foreign node; NotExpressible when a conversion does not apply."""
         decl = self.decl
+        if self.call is not None:
+            asked, node = node, bind(self.call, node, [t.rstrip("*?") for t, _ in self.inputs])
         ins: dict[str, Value | None] = {}
         rest: list[Value | None] = []
         const_inputs: dict[str, int] = {}
@@ -232,21 +164,25 @@ class Row:
                         raise node.refuse(f"its weight {src.name!r} is missing", code="missing_weight")
                     ins[key] = None
                     continue
-                perm = permutation_of(src.order, t.ndim)[0] if src.order else tuple(range(t.ndim))
-                same = perm == tuple(range(t.ndim))
-                ins[key] = g.weight(node, src.name, t) if same else self._permuted(g, node, src, t, perm)
+                ins[key] = self._weight(g, node, src, t)
+                attrs |= src.sizes_of(t)
+            elif isinstance(src, (Size, Given)):
+                continue
             elif isinstance(src, A):
-                v = node.attr(src.name, src.default)
-                attrs[key] = v if v is None else src.iso.load(v)
+                attrs[key] = self._attribute(node, src)
+            elif isinstance(src, tuple) and any(isinstance(p, A) for p in src):
+                attrs[key] = tuple(self._attribute(node, p) if isinstance(p, A) else p for p in src)
             elif isinstance(src, I):
                 v = self._constant(g, node, src, const_inputs)
                 attrs[key] = v if v is None else src.iso.load(v)
             else:
                 attrs[key] = src
-        if self.rank is not None:
-            self._check_rank(next(iter(node.inputs), None))
-        node.ignore(*self.ignore, *self.when)
         full = [*(ins.get(a.name) for a in decl.inputs if not a.variadic), *rest]
+        self._check_inputs(ins, full, emitting=False)
+        self._check_restated(node, ins, attrs)
+        node.ignore(*self.ignore, *self.when)
+        if self.call is not None:
+            self._check_arguments(asked, node)
         names = node.outputs if all(o for o in node.outputs) else []
         n = g.b.node(self.op_name, full, attrs, output_names=names if not self.then else ())
         order = [o.rstrip("*") for _, o in self.outputs]
@@ -254,13 +190,45 @@ class Row:
             return n.outputs
         return tuple(n.outputs[decl.outputs.index(o)] for o in order)
 
-    def _permuted(self, g: LoadContext, node: ForeignNode, src: W, t: Tensor, perm: tuple[int, ...]) -> Value:
+    @staticmethod
+    def _attribute(node: ForeignNode, src: A) -> Any:
+        v = node.attr(src.name, src.default)
+        return v if v is None else src.iso.load(v)
+
+    @staticmethod
+    def _weight(g: LoadContext, node: ForeignNode, src: W, t: Tensor) -> Value:
+        made = src.load(t)
+        if made is t:
+            return g.weight(node, src.name, t)
         cache: dict[tuple[int, str], Value] = g._weights
         key = (id(t), f"{src.name}:{src.order}")
         found = cache.get(key)
         if found is None:
-            found = cache[key] = g.weight(node, src.name, t.transpose(perm))
+            found = cache[key] = g.weight(node, src.name, made)
         return found
+
+    def _check_restated(self, node: ForeignNode, ins: Mapping[str, Value | None], attrs: Mapping[str, Any]) -> None:
+        """Attributes that say again what an input says must agree with it."""
+        for key, src in self.mapping.items():
+            if not isinstance(src, (Size, Given)) or not node.has(key):
+                continue
+            stated, v = node.attr(key), ins.get(src.of)
+            if isinstance(src, Given):
+                if bool(stated) is not (v is not None):
+                    raise node.refuse(f"{key}={stated!r}, but it has {'no' if v is None else 'a'} {src.of}", code="shape")
+                continue
+            defaults = {k: a.default for k, a in self.decl.attrs.items()}
+            want = None if v is None else src.value(v.shape, {**defaults, **attrs})
+            if want is not None and stated is not None and not equal(stated, want):
+                raise node.refuse(f"{key}={stated!r}, but by the shape of its weights it is {want!r}", code="shape")
+
+    def _check_arguments(self, asked: ForeignNode, node: ForeignNode) -> None:
+        """An argument of a call that the row says nothing about must be what it is when left out."""
+        defaults = {p.ours: p.default for p in self.call.parameters} if self.call is not None else {}
+        own = {k for k in asked.attrs if k not in ("args", "kwargs")}
+        for key in node.unread():
+            if key not in own and not equal(node.attrs[key], defaults.get(key, MISSING)):
+                raise NotExpressible(f"its argument {key}={text(node.attrs[key])} is not known", "unsupported_call")
 
     def _constant(self, g: LoadContext, node: ForeignNode, src: I, where: Mapping[str, int]) -> Any:
         v = node.input(where[src.name])
@@ -277,13 +245,12 @@ class Row:
     def emit(self, e: EmitContext, node: Node) -> None:
         """Add the foreign node for an IR node; NotExpressible says why the row does not apply."""
         decl = self.decl
-        if self.rank is not None:
-            self._check_rank(next(iter(node.inputs), None))
         by_name: dict[str, Value | None] = {}
         for i, a in enumerate(decl.inputs):
             if not a.variadic:
                 by_name[a.name] = node.inputs[i] if i < len(node.inputs) else None
         rest = list(node.inputs[len(by_name) :]) if decl.inputs and decl.inputs[-1].variadic else []
+        self._check_inputs(by_name, node.inputs, emitting=True)
         attrs: dict[str, Any] = {}
         for k, want in self.when.items():
             if isinstance(want, (set, frozenset)):
@@ -294,6 +261,7 @@ class Row:
         weights: dict[str, Tensor] = {}
         const_inputs: dict[str, Any] = {}
         used = {ours.rstrip("*") for _, ours in self.inputs}
+        sized = {attr for src in self.mapping.values() if isinstance(src, W) for _, attr in src.sizes}
         for key, src in self.mapping.items():
             if isinstance(src, W):
                 used.add(key)
@@ -304,21 +272,20 @@ class Row:
                     continue
                 if v.tensor is None:
                     raise NotExpressible(f"{self.foreign} wants {key} as a constant weight")
-                t = v.tensor
-                weights[src.name] = t.transpose(permutation_of(src.order, t.ndim)[1]) if src.order else t
+                weights[src.name] = self._foreign_weight(src, v.tensor, node)
+                continue
+            if isinstance(src, (Size, Given)):
+                attrs[key] = self._restated(src, key, by_name.get(src.of), node)
                 continue
             value = node.attrs[key]
-            if isinstance(src, (A, I)):
+            if isinstance(src, tuple) and any(isinstance(p, A) for p in src):
+                self._split(src, key, value, attrs)
+                continue
+            if isinstance(src, A):
+                self._write(src, key, value, attrs)
+            elif isinstance(src, I):
                 out = None if value is None else src.iso.emit(value)
-                if isinstance(src, A):
-                    if out is None and src.default is not None:
-                        raise NotExpressible(f"{key} is not set")
-                    if out is None or (not src.write_default and src.default is not MISSING and equal(out, src.default)):
-                        continue
-                    if symbolic(out):
-                        raise NotExpressible(f"{key}={text(value)} is symbolic")
-                    attrs[src.name] = out
-                elif (out is None and src.default is None) or (src.default is not MISSING and equal(out, src.default)):
+                if (out is None and src.default is None) or (src.default is not MISSING and equal(out, src.default)):
                     const_inputs[src.name] = None
                 elif out is None:
                     raise NotExpressible(f"{key} is not set")
@@ -332,7 +299,7 @@ class Row:
             if v is not None and name not in used:
                 raise NotExpressible(f"{self.foreign} has no counterpart of the input {name!r}")
         for key, attr in decl.attrs.items():
-            if key in self.mapping or equal(node.attrs[key], attr.default):
+            if key in self.mapping or key in sized or equal(node.attrs[key], attr.default):
                 continue
             if attr.default is REQUIRED or not self._means(node, key, attr.default):
                 raise NotExpressible(f"{self.foreign} has no counterpart of {key}={text(node.attrs[key])}")
@@ -354,9 +321,59 @@ class Row:
                 raise NotExpressible(f"{self.foreign} has no counterpart of an output that is used")
         e.add(self.foreign, handles, attrs, weights=weights, outputs=outs, name=node.name)
 
-    def _check_rank(self, x: Value | None) -> None:
-        if x is not None and x.rank is not None and x.rank != self.rank:
-            raise NotExpressible(f"its input has {x.rank} axes, {self.foreign} takes {self.rank}", "unsupported_input")
+    @staticmethod
+    def _write(src: A, key: str, value: Any, attrs: dict[str, Any]) -> None:
+        """One foreign attribute from the op's value; nothing where it is the default."""
+        out = None if value is None else src.iso.emit(value)
+        if out is None and src.default is not None:
+            raise NotExpressible(f"{key} is not set")
+        if out is None or (not src.write_default and src.default is not MISSING and equal(out, src.default)):
+            return
+        if symbolic(out):
+            raise NotExpressible(f"{key}={text(value)} is symbolic")
+        attrs[src.name] = out
+
+    def _split(self, src: tuple[Any, ...], key: str, value: Any, attrs: dict[str, Any]) -> None:
+        if not isinstance(value, (list, tuple)) or len(value) != len(src):
+            raise NotExpressible(f"{key}={text(value)} is not {len(src)} values")
+        for part, v in zip(src, value):
+            if isinstance(part, A):
+                self._write(part, key, v, attrs)
+            elif not equal(part, v):
+                raise NotExpressible(f"{key}={text(value)}, {self.foreign} means {text(part)} there")
+
+    @staticmethod
+    def _foreign_weight(src: W, t: Tensor, node: Node) -> Tensor:
+        out = src.emit(t, node.attrs)
+        for attr, n in src.sizes_of(out).items():
+            if not equal(node.attrs[attr], n):
+                raise NotExpressible(f"{attr} is {text(node.attrs[attr])}, {src.name} has {n}")
+        return out
+
+    def _restated(self, src: Size | Given, key: str, v: Value | None, node: Node) -> Any:
+        if isinstance(src, Given):
+            return v is not None
+        out = None if v is None else src.value(v.shape, node.attrs)
+        if out is None:
+            raise NotExpressible(f"{key} is not a known number")
+        return out
+
+    def _check_inputs(self, by_name: Mapping[str, Value | None], every: Sequence[Value | None], *, emitting: bool) -> None:
+        """The row's conditions on ranks and element types; NotExpressible where one is not met (or, emitting, not known)."""
+        if self.rank is not None:
+            v = by_name.get(self.rank.of) if self.rank.of else next(iter(every), None)
+            rank = None if v is None else v.rank
+            if rank != self.rank.n and (rank is not None or (emitting and v is not None)):
+                shown = "an unknown number of" if rank is None else rank
+                raise NotExpressible(f"its input has {shown} axes, {self.foreign} takes {self.rank.n}", "unsupported_input")
+        for what in self.alike:
+            found = [getattr(v, what) for v in every if v is not None]
+            if any(x is None or x != found[0] for x in found):
+                raise NotExpressible(f"its inputs are not of one {what}: {', '.join(map(str, found))}", "unsupported_input")
+        for name, allowed in self.types.items():
+            for v in [by_name.get(name)] if name in by_name else every:
+                if v is not None and not _is_of(v.dtype, allowed):
+                    raise NotExpressible(f"{name} is {v.dtype}, the rule is for {', '.join(allowed)}", "unsupported_dtype")
 
     def _means(self, node: Node, key: str, fixed: Any) -> bool:
         """Whether the op's own normalisation makes the node's attribute of a fixed value (axis -1, pads None)."""
@@ -380,13 +397,21 @@ class Row:
             "op": self.op_name,
             "inputs": [list(p) for p in self.inputs],
             "outputs": [list(p) for p in self.outputs],
-            "mapping": {k: v.to_json() if isinstance(v, (A, I, W)) else {"value": jsonable(v)} for k, v in self.mapping.items()},
+            "mapping": {k: _source_json(v) for k, v in self.mapping.items()},
             "direction": self.direction,
             "distribution": self.distribution,
         }
-        for key in ("since", "until", "rank"):
+        for key in ("since", "until"):
             if getattr(self, key) is not None:
                 out[key] = getattr(self, key)
+        if self.rank is not None:
+            out["rank"] = self.rank.to_json() if self.rank.of else self.rank.n
+        if self.alike:
+            out["alike"] = list(self.alike)
+        if self.types:
+            out["types"] = {k: list(v) for k, v in self.types.items()}
+        if self.call is not None:
+            out["call"] = self.call.to_json()
         if self.priority:
             out["priority"] = self.priority
         if self.when:
@@ -396,3 +421,34 @@ class Row:
         if self.then:
             out["then"] = list(self.then)
         return out
+
+    def faces(self, calls: Sequence[Call]) -> Iterator[Row]:
+        """The same row for functions: what the layer owns are arguments there, and nothing is said twice.
+
+        DeclarationError where a weight has other axes than the op: a function takes it as it is.
+        """
+        weights = [(src.name, key, src) for key, src in self.mapping.items() if isinstance(src, W)]
+        for call in calls:
+            known = {p.ours for p in call.parameters}
+            for name, _, src in weights:
+                if src.order or name not in known:
+                    why = f"its parameter {name!r} is missing" if name not in known else f"{name!r} has other axes there"
+                    raise DeclarationError(f"row {self.foreign} -> {self.op_name}: {call.name} cannot be the same row: {why}")
+            mapping = {k: v for k, v in self.mapping.items() if not isinstance(v, (W, Size, Given))}
+            inputs = (*self.inputs, *((name, key) for name, key, _ in weights))
+            yield replace(self, foreign=call.name, inputs=inputs, mapping=mapping, call=call, then=(), ignore=())
+
+
+def _is_of(dtype: DType | None, allowed: Sequence[str]) -> bool:
+    """Whether a dtype is one of those named; "float" and "int" name all of their kind. An unknown one is none."""
+    if dtype is None:
+        return False
+    return str(dtype) in allowed or ("float" in allowed and dtype.is_float) or ("int" in allowed and dtype.is_int)
+
+
+def _source_json(v: Any) -> Any:
+    if isinstance(v, (A, I, W, Size, Given)):
+        return v.to_json()
+    if isinstance(v, tuple) and any(isinstance(p, A) for p in v):
+        return [_source_json(p) for p in v]
+    return {"value": jsonable(v)}

@@ -9,9 +9,10 @@ from typing import Any
 from ..errors import DeclarationError, PluginConflictError
 from ..ir.graph import Node, Value
 from ..opset import find_op
+from .calls import Call
 from .foreign import EmitContext, ForeignNode, LoadContext
 from .isomorphisms import NotExpressible
-from .rows import Row, _pairs
+from .rows import Rank, Row, _pairs
 
 __all__ = ["EmitFunction", "LoadFunction", "RuleSet"]
 
@@ -85,7 +86,7 @@ class RuleSet:
     # ---- declaring
     def op(
         self,
-        foreign: str,
+        foreign: str | Call,
         op_name: str,
         inputs: str = "x",
         *,
@@ -98,7 +99,10 @@ class RuleSet:
         direction: str = "both",
         then: Sequence[str] = (),
         doc: str = "",
-        rank: int | None = None,
+        rank: int | Rank | None = None,
+        alike: Sequence[str] = (),
+        types: Mapping[str, str | Sequence[str]] | None = None,
+        also: Call | Sequence[Call] = (),
         **mapping: Any,
     ) -> Row:
         """Add a row.
@@ -108,9 +112,13 @@ class RuleSet:
         conditions on foreign attributes (a value, a set of values, None for unset). ``ignore`` names foreign attributes
         without meaning for inference. ``since``/``until`` bound the format's version (an opset). ``direction`` is both, load
         or emit. ``then`` names post steps of the rule set (e.g. a fused activation) run on the first output. ``rank`` is the
-        number of axes of the first input where a foreign type takes only one (Keras's UpSampling2D).
+        number of axes of the first input where a foreign type takes only one (Keras's UpSampling2D), or a ``Rank``. ``alike``
+        ("rank", "dtype") says in what all inputs must agree, ``types`` of which element types an input of the op must be
+        (``{"x": "float"}``). A ``Call`` as ``foreign`` gives the signature of a function; ``also`` names functions that mean
+        the same as the layer, with its weights as arguments.
         """
         decl = find_op(op_name)
+        call, foreign = (foreign, foreign.name) if isinstance(foreign, Call) else (None, foreign)
         if decl is None:
             raise DeclarationError(f"row {foreign}: unknown op {op_name!r}")
         outs = _pairs(outputs) if outputs else ((decl.outputs[0], decl.outputs[0]),)
@@ -119,13 +127,15 @@ class RuleSet:
                 raise DeclarationError(f"row {foreign}: unknown post step {t!r}")
         row = Row(
             foreign, op_name, _pairs(inputs), outs, dict(mapping), dict(when or {}), tuple(ignore), since, until, priority,
-            direction, tuple(then), self.distribution, doc, rank,
+            direction, tuple(then), self.distribution, doc, Rank(rank) if isinstance(rank, int) else rank, tuple(alike),
+            {k: (v,) if isinstance(v, str) else tuple(v) for k, v in (types or {}).items()}, call,
         )  # fmt: skip
-        row.validate()
-        if direction in ("both", "load"):
-            self.load_rules.setdefault(foreign, []).append(row)
-        if direction in ("both", "emit"):
-            self.emit_rules.setdefault(op_name, []).append(row)
+        for r in (row, *row.faces((also,) if isinstance(also, Call) else also)):
+            r.validate()
+            if direction in ("both", "load"):
+                self.load_rules.setdefault(r.foreign, []).append(r)
+            if direction in ("both", "emit"):
+                self.emit_rules.setdefault(op_name, []).append(r)
         return row
 
     def load(

@@ -28,7 +28,7 @@ from ..ir.tensors import Tensor, as_tensor
 from ..opset.declare import REQUIRED, Attr, Sample
 from ..rules.foreign import MISSING, ForeignNode, LoadContext
 from ..rules.isomorphisms import NotExpressible
-from ..rules.rows import A, I, Row, W
+from ..rules.rows import A, Given, I, Row, Size, W
 from ..rules.values import equal
 from .ops import CheckFailed
 
@@ -166,7 +166,8 @@ def _compare(where: str, row: Row, node: Node, outputs: Sequence[Value]) -> None
 def sample_nodes(row: Row) -> Iterator[tuple[Graph, Node]]:
     """IR nodes the row may express: the op's samples with the row's fixed values, and each mapped attribute varied."""
     decl = row.decl
-    mapped = {k: v for k, v in row.mapping.items() if k in decl.attrs}
+    mapped = {k: v for k, v in row.mapping.items() if k in decl.attrs and not isinstance(v, (Size, Given))}
+    sized = {attr for v in row.mapping.values() if isinstance(v, W) for _, attr in v.sizes}
     seen: set[Any] = set()
     samples = [s for sample in decl.samples for s in (sample, *_other_ranks(row, sample))]
     for number, sample in enumerate(samples):
@@ -174,9 +175,11 @@ def sample_nodes(row: Row) -> Iterator[tuple[Graph, Node]]:
         for key, attr in decl.attrs.items():
             source = mapped.get(key, MISSING)
             if source is MISSING:
-                if attr.default is not REQUIRED:
+                if key in sized and key in sample.attrs:
+                    base[key] = sample.attrs[key]
+                elif attr.default is not REQUIRED:
                     base[key] = attr.default
-            elif isinstance(source, (A, I)):
+            elif isinstance(source, (A, I)) or (isinstance(source, tuple) and any(isinstance(p, A) for p in source)):
                 if key in sample.attrs:
                     base[key] = sample.attrs[key]
             else:
