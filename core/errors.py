@@ -6,7 +6,8 @@ All derive from :class:`ConvcoreError`; the command line maps the classes to exi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ __all__ = [
     "InputError",
     "MismatchError",
     "OutputError",
+    "PluginBugError",
     "PluginConflictError",
     "PluginNotInstalledError",
     "Problem",
@@ -28,6 +30,7 @@ __all__ = [
     "UnsupportedError",
     "UsageError",
     "VerifyError",
+    "plugin_code",
 ]
 
 
@@ -69,6 +72,42 @@ class PluginConflictError(ConvcoreError):
 
 class BrokenPluginError(ConvcoreError):
     """A plugin failed to import or speaks another API version; the original failure is quoted."""
+
+
+class PluginBugError(ConvcoreError):
+    """Code of a plugin raised something that is no refusal: a bug of that plugin, named with the layer it was working on.
+
+    The original exception is its ``__cause__``; the command line shows its traceback with ``CONVCORE_DEBUG=1``.
+    """
+
+    def __init__(self, plugin: str, doing: str, error: BaseException) -> None:
+        self.plugin = plugin
+        reason = " ".join(str(error).split())[:200]
+        super().__init__(
+            f"a bug in {plugin}: {doing} raised {type(error).__name__}{f': {reason}' if reason else ''}{_place(error)}; "
+            "CONVCORE_DEBUG=1 shows the traceback"
+        )
+
+
+def _place(error: BaseException) -> str:
+    """Where an exception was raised: `` (file.py, line 3)``."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return ""
+    return f" ({trace.tb_frame.f_code.co_filename.replace(chr(92), '/').rsplit('/', 1)[-1]}, line {trace.tb_lineno})"
+
+
+@contextmanager
+def plugin_code(plugin: str, doing: str) -> Iterator[None]:
+    """Run code of a plugin: errors of convcore pass, any other exception becomes a PluginBugError naming the plugin."""
+    try:
+        yield
+    except ConvcoreError:
+        raise
+    except Exception as e:  # the kinds of a stranger's bugs are not ours to list
+        raise PluginBugError(plugin, doing, e) from e
 
 
 class DeclarationError(ConvcoreError):

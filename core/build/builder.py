@@ -6,7 +6,7 @@ The same builder is handed to loaders, rules, passes and op bodies.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,10 @@ class Builder:
             yield self
         finally:
             self.scope = old
+
+    def attempt(self) -> AbstractContextManager[None]:
+        """What is made inside (nodes, inputs, weights, claimed names) is undone when an exception leaves the block."""
+        return self.graph.attempt()
 
     def input(self, name: str, dtype: DType | str, shape: Shape | None) -> Value:
         return self.graph.add_input(name, DType(dtype), shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from ..errors import ConvcoreError
@@ -27,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except ConvcoreError as e:
+        if os.environ.get("CONVCORE_DEBUG") == "1":
+            traceback.print_exception(e)
         sys.stderr.write(f"convcore: {e}\n")
         return e.exit_code
     except BrokenPipeError:

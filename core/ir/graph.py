@@ -233,6 +233,7 @@ class Graph:
         self._count = 0
         self._names: dict[str, int] = {}
         self._scopes: dict[tuple[Path, int], Scope] = {}
+        self._log: list[tuple[str, Any, Any]] | None = None  # what was added since the outermost attempt began
 
     # ---- scopes
     def scope(
@@ -247,6 +248,8 @@ class Graph:
         found = self._scopes.get(key)
         if found is None:
             found = self._scopes[key] = Scope(inside, name, type, config, call)
+            if self._log is not None:
+                self._log.append(("scope", key, None))
         elif found.parent is not inside:
             raise VerifyError(f"use {call} of scope {found.text!r} is asked for in two uses of its parent")
         return found
@@ -269,6 +272,14 @@ class Graph:
         """The layers of the source in its order, read from the scopes: see :class:`Layer`."""
         return derive_layers(self)
 
+    # ---- attempts
+    def attempt(self) -> Attempt:
+        """A context that takes out everything added inside (nodes, inputs, weights, names) when an exception leaves it.
+
+        New names are taken back, too; what was there before must not be removed inside. Attempts nest.
+        """
+        return Attempt(self)
+
     # ---- names
     def rename(self, item: Value | Node, name: str) -> None:
         """Give a value or a node of this graph a name, exactly; the one way to do so.
@@ -276,6 +287,8 @@ class Graph:
         VerifyError if another weight has the name. That no other value has it is the caller's business, as :meth:`fresh_name`
         sees to it.
         """
+        if self._log is not None:
+            self._log.append(("rename", item, item.name))
         if isinstance(item, Value) and self.weights.get(item.name) is item and item.name != name:
             if name in self.weights:
                 raise VerifyError(f"weight %{item.name} cannot be renamed to %{name}: that is another weight")
@@ -287,6 +300,8 @@ class Graph:
     def fresh_name(self, base: str) -> str:
         """``base`` if it is free among values and nodes named so far, else ``base_1``, ``base_2``..."""
         n = self._names.get(base)
+        if self._log is not None:
+            self._log.append(("name", base, n))
         if n is None:
             self._names[base] = 0
             return base
@@ -294,19 +309,26 @@ class Graph:
             n += 1
             name = f"{base}_{n}"
             if name not in self._names:
+                if self._log is not None:
+                    self._log.append(("name", name, None))
                 self._names[base] = n
                 self._names[name] = 0
                 return name
 
     def claim_name(self, name: str) -> None:
         """Reserve a name that is used as it is."""
-        self._names.setdefault(name, 0)
+        if name not in self._names:
+            if self._log is not None:
+                self._log.append(("name", name, None))
+            self._names[name] = 0
 
     # ---- values
     def add_input(self, name: str, dtype: DType | None, shape: Shape | None) -> Value:
         v = Value(self.fresh_name(name), dtype, shape)
         v.graph = self
         self.inputs.append(v)
+        if self._log is not None:
+            self._log.append(("input", v, None))
         return v
 
     def add_weight(
@@ -324,6 +346,8 @@ class Graph:
         else:
             v.role, v.trainable, v.source = role or (PARAMETER if trainable else CONSTANT), trainable, source
         self.weights[v.name] = v
+        if self._log is not None:
+            self._log.append(("weight", v, None))
         return v
 
     def remove_weight(self, v: Value) -> None:
@@ -387,6 +411,8 @@ class Graph:
         for v in node.outputs:
             v.graph = self
         self._count += 1
+        if self._log is not None:
+            self._log.append(("node", node, None))
         return node
 
     def append(self, node: Node) -> Node:
@@ -475,6 +501,58 @@ class Graph:
         from .printing import to_text
 
         return to_text(self)
+
+
+class Attempt:
+    """One transaction on a graph; see :meth:`Graph.attempt`."""
+
+    __slots__ = ("_graph", "_mark", "_outer")
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._mark, self._outer = 0, False
+
+    def __enter__(self) -> None:
+        graph = self._graph
+        self._outer = graph._log is None
+        if graph._log is None:
+            graph._log = []
+        self._mark = len(graph._log)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        graph = self._graph
+        log = graph._log if graph._log is not None else []
+        if self._outer:
+            graph._log = None
+        if kind is not None:
+            for what, thing, old in reversed(log[self._mark :]):
+                _undo(graph, what, thing, old)
+            del log[self._mark :]
+
+
+def _undo(graph: Graph, what: str, thing: Any, old: Any) -> None:
+    """Take one addition back."""
+    if what == "name":
+        if old is None:
+            graph._names.pop(thing, None)
+        else:
+            graph._names[thing] = old
+    elif what == "scope":
+        graph._scopes.pop(thing, None)
+    elif what == "rename":
+        if isinstance(thing, Value) and graph.weights.get(thing.name) is thing:
+            graph.weights[old] = graph.weights.pop(thing.name)
+        thing.name = old
+    elif what == "node":
+        if thing.graph is graph:
+            graph.remove(thing)
+        for v in thing.outputs:
+            v.graph = None
+    elif what == "input":
+        graph.inputs[:] = [v for v in graph.inputs if v is not thing]
+        thing.graph = None
+    elif thing.graph is graph:
+        graph.remove_weight(thing)
 
 
 def copy_graph(graph: Graph) -> Graph:

@@ -16,7 +16,7 @@ from ..ir.graph import Value
 from ..opset.axes import Opaque
 from ..opset.declare import Attr, OpSet, Sample
 from ..opset.infer import InferContext
-from ..opset.shapes import common_dtype, scalar_size
+from ..opset.shapes import common_dtype, scalar_size, unknown_axes
 
 CONSTANTS = OpSet("constants")
 
@@ -94,7 +94,7 @@ CONSTANTS.op(
 def _dynamic_fill_shape(c: InferContext) -> Shapes:
     n = c.shape("shape")
     c.rank("shape", 1)
-    return [(c["dtype"], (None,) * n[0] if n is not None and isinstance(n[0], int) else None)]
+    return [(c["dtype"], unknown_axes(c, n))]
 
 
 CONSTANTS.op(

@@ -13,7 +13,7 @@ from ..ir.dtypes import DType
 from ..opset.axes import Axes, Axis, Insert, Opaque, PerAxis, Perm, Remove, Reshape
 from ..opset.declare import Attr, AxesAttr, AxisAttr, OpSet, Sample
 from ..opset.infer import InferContext
-from ..opset.shapes import broadcast_shapes
+from ..opset.shapes import broadcast_shapes, unknown_axes
 from ..opset.traits import Trait
 
 SHAPE = OpSet("shape")
@@ -122,6 +122,8 @@ def _concat_shape(c: InferContext) -> Shapes:
     if len({len(s) for s in known}) != 1:
         c.fail("inputs have different numbers of axes")
     out: list[DimLike | None] = list(known[0])
+    if not -len(out) <= axis < len(out):
+        c.fail(f"axis {axis} of inputs with {len(out)} axes")
     for s in known[1:]:
         for i, d in enumerate(s):
             if i != axis:
@@ -396,7 +398,7 @@ SHAPE.op(
 def _dynamic_reshape_shape(c: InferContext) -> Shapes:
     n = c.shape("shape")
     c.rank("shape", 1)
-    return [(c.dtype("x"), None if n is None or not isinstance(n[0], int) else (None,) * n[0])]
+    return [(c.dtype("x"), unknown_axes(c, n))]
 
 
 def _dynamic_reshape(x: Array, shape: Array, zero_copies: bool) -> Array:
@@ -422,9 +424,10 @@ SHAPE.op(
 def _dynamic_expand_shape(c: InferContext) -> Shapes:
     x, n = c.shape("x"), c.shape("shape")
     c.rank("shape", 1)
-    if x is None or n is None or not isinstance(n[0], int):
+    wide = unknown_axes(c, n)
+    if x is None or wide is None:
         return [(c.dtype("x"), None)]
-    known = broadcast_shapes(x, (None,) * n[0]) or ()
+    known = broadcast_shapes(x, wide) or ()
     return [(c.dtype("x"), tuple(d if isinstance(d, int) and d > 1 else None for d in known))]
 
 

@@ -19,9 +19,13 @@ __all__ = [
     "reduced",
     "same",
     "scalar_size",
+    "unknown_axes",
     "window_pads",
     "window_size",
 ]
+
+MAX_RANK = 64
+"""Most axes a value may have: numpy's limit."""
 
 Infer = Callable[[InferContext], Inferred]
 
@@ -95,6 +99,15 @@ def scalar_size(v: Value | None) -> DimLike | None:
         size: DimLike = v.producer.attrs["value"]
         return size
     return None
+
+
+def unknown_axes(c: InferContext, shape: Shape | None) -> Shape | None:
+    """As many axes of unknown size as a vector of shape ``shape`` has elements; None when that is not known."""
+    if not shape or not isinstance(shape[0], int):
+        return None
+    if shape[0] > MAX_RANK:
+        c.fail(f"a shape of {shape[0]} axes: {MAX_RANK} is the limit")
+    return (None,) * shape[0]
 
 
 def reduced(shape: Shape | None, axes: Sequence[int] | None, keepdims: bool) -> Shape | None:

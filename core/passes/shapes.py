@@ -8,6 +8,7 @@ use their own reference. Nothing is guessed: an element that cannot be told exac
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -117,7 +118,7 @@ def _static(v: Value) -> tuple[int, ...] | None:
     if v.shape is None:
         return None
     sizes = tuple(d for d in v.shape if isinstance(d, int))
-    return sizes if len(sizes) == len(v.shape) and int(np.prod(sizes, dtype=np.int64)) <= LIMIT else None
+    return sizes if len(sizes) == len(v.shape) and math.prod(sizes) <= LIMIT else None
 
 
 def _unknown(v: Value) -> Array | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..build.builder import Builder
 from ..errors import Problem, UnsupportedError
 from ..ir.graph import PARAMETER, Node, Origin, Value
 from ..ir.tensors import Tensor
+from .isomorphisms import NotExpressible
 
 __all__ = ["MISSING", "EmitContext", "ForeignNode", "LoadContext", "unsupported"]
 
@@ -112,17 +113,38 @@ class LoadContext:
 
     def __init__(self, builder: Builder) -> None:
         self.b = builder
-        self._weights: dict[tuple[int, str], Value] = {}
+        self._derived: dict[Any, tuple[Any, Value]] = {}
+
+    def derived(self, key: Any, make: Callable[[], Value], *, of: Any = None) -> Value:
+        """A weight of the graph made once per ``key`` by ``make``, however often a layer is called.
+
+        ``of`` is what it is made of (a tensor, a value): the key then counts for that very object only.
+        """
+        at = (id(of), key)
+        found = self._derived.get(at)
+        if found is None or found[1].graph is not self.b.graph:  # the attempt that made it was undone
+            found = self._derived[at] = (of, make())
+        return found[1]
 
     def weight(self, node: ForeignNode, name: str, tensor: Tensor, *, trainable: bool = True, role: str = PARAMETER) -> Value:
         """The layer's weight ``name`` as a graph weight, once per (tensor, name)."""
-        key = (id(tensor), name)
-        found = self._weights.get(key)
-        if found is None:
-            full = f"{node.name}/{name}"
-            found = self.b.weight(tensor, full, trainable=trainable, source=full, role=role)
-            self._weights[key] = found
-        return found
+        label = f"{node.name}/{name}"
+
+        def made() -> Value:
+            return self.b.weight(tensor, label, trainable=trainable, source=label, role=role)
+
+        return self.derived(name, made, of=tensor)
+
+    def view(self, v: Value, key: Any, make: Callable[[Tensor], Tensor]) -> Value:
+        """A constant in another form (transposed, reshaped, reordered), once per (value, key), named like it."""
+        if v.tensor is None:
+            raise NotExpressible(f"{v.name!r} is not a constant", "requires_constant_input")
+        t = v.tensor
+
+        def made() -> Value:
+            return self.b.graph.add_weight(v.name, make(t), trainable=True, source=v.source or v.name)
+
+        return self.derived(key, made, of=v)
 
     def constant(self, v: Value | None) -> Any:
         """The numpy array of a constant value, else None."""

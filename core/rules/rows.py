@@ -42,6 +42,10 @@ def _pairs(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(out)
 
 
+MOST_NUMBERS = 1 << 20
+"""Largest constant input that is read into an attribute."""
+
+
 @dataclass(frozen=True, eq=False)
 class Row:
     """One mapping row. Made by :meth:`RuleSet.op`; see the module's docstring."""
@@ -200,12 +204,7 @@ class Row:
         made = src.load(t)
         if made is t:
             return g.weight(node, src.name, t)
-        cache: dict[tuple[int, str], Value] = g._weights
-        key = (id(t), f"{src.name}:{src.order}")
-        found = cache.get(key)
-        if found is None:
-            found = cache[key] = g.weight(node, src.name, made)
-        return found
+        return g.derived((src.name, src.order), lambda: g.weight(node, src.name, made), of=t)
 
     def _check_restated(self, node: ForeignNode, ins: Mapping[str, Value | None], attrs: Mapping[str, Any]) -> None:
         """Attributes that say again what an input says must agree with it."""
@@ -239,6 +238,8 @@ class Row:
         a = g.constant(v)
         if a is None:
             raise NotExpressible(f"its input {src.name!r} must be a constant", "requires_constant_input")
+        if a.size > MOST_NUMBERS:
+            raise NotExpressible(f"its input {src.name!r} has {a.size} numbers, too many for an attribute", "unsupported_input")
         return a.item() if np.ndim(a) == 0 else tuple(a.tolist())
 
     # ---- emitting

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import DeclarationError, PluginConflictError
+from ..errors import ConvcoreError, DeclarationError, PluginBugError, PluginConflictError, UsageError
 from ..ir.graph import Node, Value
 from ..opset import find_op
 from .calls import Call
@@ -205,15 +205,15 @@ class RuleSet:
 
     # ---- applying
     def apply_load(self, g: LoadContext, node: ForeignNode, overrides: Mapping[str, Any] | None = None) -> tuple[Value, ...]:
-        """Load a foreign node with the best matching rule.
+        """Load a foreign node with the best matching rule; what a rule that gives up has made is undone.
 
         ``overrides`` maps a node name or foreign type to a function ``(g, node)`` that is used instead. Raises
-        UnsupportedError: no rule, conditions not met (each with its reason), or attributes nobody consumed.
+        UnsupportedError: no rule, conditions not met (each with its reason), or attributes nobody consumed. An exception that
+        is no refusal is a bug of the rule: PluginBugError (UsageError from an override).
         """
         for key in (node.name, node.type):
             if overrides and key in overrides:
-                made: Any = overrides[key](g, node)
-                return (made,) if isinstance(made, Value) else tuple(made)
+                return _overridden(g, node, key, overrides[key])
         rules = self.load_rules.get(node.type)
         if not rules:
             raise node.refuse("no rule maps this type", f"`convcore rules --framework {self.framework}` lists what is supported; "
@@ -227,30 +227,37 @@ class RuleSet:
                 unmet.append(why)
                 continue
             node.fresh()
-            node.ignore(*(rule.when or ()))
-            outputs: tuple[Value, ...]
             try:
-                outputs = rule.load(g, node)
+                with g.b.attempt():
+                    return self._loaded(rule, g, node)
             except NotExpressible as e:
                 reasons.append(str(e))
                 code = e.code
-                continue
-            for name in rule.then:
-                outputs = (self.posts[name](g, node, outputs[0]), *outputs[1:])
-            node.ignore(*self.ignored)
-            left = node.unread()
-            if left:
-                raise node.refuse(
-                    "attribute" + ("s" if len(left) > 1 else "") + " with unknown meaning: "
-                    + ", ".join(f"{k}={node.attrs[k]!r}" for k in left),
-                    code="unknown_attribute",
-                )  # fmt: skip
-            return outputs
+            except ConvcoreError:
+                raise
+            except Exception as e:  # a bug of the rule, whatever it is
+                raise PluginBugError(rule.distribution, f"{_described(rule)} for layer {node!r}", e) from e
         reasons = reasons or unmet
         if not reasons:
             versions = ", ".join(f"{r.since or ''}..{r.until or ''}" for r in rules)
             reasons = [f"version {node.version} is outside the supported versions ({versions})"]
         raise node.refuse("; ".join(dict.fromkeys(reasons)), code=code)
+
+    def _loaded(self, rule: LoadRule, g: LoadContext, node: ForeignNode) -> tuple[Value, ...]:
+        """What one rule makes of a node, post steps included; refused where it left an attribute unread."""
+        node.ignore(*(rule.when or ()))
+        outputs = rule.load(g, node)
+        for name in rule.then:
+            outputs = (self.posts[name](g, node, outputs[0]), *outputs[1:])
+        node.ignore(*self.ignored)
+        left = node.unread()
+        if left:
+            raise node.refuse(
+                "attribute" + ("s" if len(left) > 1 else "") + " with unknown meaning: "
+                + ", ".join(f"{k}={node.attrs[k]!r}" for k in left),
+                code="unknown_attribute",
+            )  # fmt: skip
+        return outputs
 
     def apply_emit(self, e: EmitContext, node: Node, overrides: Mapping[str, Any] | None = None) -> str:
         """Emit an IR node with the best matching rule; returns "" or the reasons why none applies."""
@@ -267,6 +274,10 @@ class RuleSet:
                 e.rollback(mark)
                 reasons.append(str(err))
                 continue
+            except ConvcoreError:
+                raise
+            except Exception as err:  # a bug of the rule, whatever it is
+                raise PluginBugError(rule.distribution, f"{_described(rule)} for layer {node.origin}", err) from err
             return ""
         if not reasons:
             versions = [r.since for r in self.emit_rules.get(node.op, []) if r.since and e.version and r.since > e.version]
@@ -295,6 +306,25 @@ class RuleSet:
                 done.add(key)
                 out.append({"foreign": list(erule.foreign), "op": erule.op_name, **_function_json(erule, "emit")})
         return out
+
+
+def _overridden(g: LoadContext, node: ForeignNode, key: str, fn: LoadFn) -> tuple[Value, ...]:
+    """What a function of the user's makes of a node."""
+    try:
+        with g.b.attempt():
+            made = fn(g, node)
+            return (made,) if isinstance(made, Value) else tuple(made)
+    except (ConvcoreError, NotExpressible):
+        raise
+    except Exception as e:  # the user's code
+        raise UsageError(f"the override for {key!r} failed at layer {node!r}: {type(e).__name__}: {e}") from e
+
+
+def _described(rule: LoadRule | EmitRule) -> str:
+    """A rule by what its author can find: the row, or the function."""
+    if isinstance(rule, Row):
+        return f"the row {rule.foreign} = {rule.op_name}"
+    return f"the rule {rule.fn.__module__}.{rule.fn.__qualname__}"
 
 
 def _function_json(rule: LoadFunction | EmitFunction, direction: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from onnx_kit import load_model
 
 from convcore.build.opaque import opaque_problems
 from convcore.build.verify import problems as broken
-from convcore.errors import BadFileError
+from convcore.errors import BadFileError, UsageError
 from convcore.interpreter import Interpreter
 from convcore.ir.dims import Dim
 
@@ -188,7 +188,7 @@ def test_input_shapes_are_fixed_or_named() -> None:
     m = model([node("Relu", ["x"], ["y"])], [X], [Y])
     assert load_model(m, input_shapes={"x": (7, 3)}).inputs[0].shape == (7, 3)
     for bad in ({"x": (7, 5)}, {"x": (7,)}, {"z": (7, 3)}):
-        with pytest.raises(BadFileError):
+        with pytest.raises(UsageError):
             load_model(m, input_shapes=bad)
 
 

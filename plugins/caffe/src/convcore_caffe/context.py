@@ -151,7 +151,6 @@ class CaffeContext(LoadContext):
         self.given: dict[str, tuple[Any, ...]] = {}
         self.inputs: dict[str, Value] = {}
         self.transforms: dict[str, dict[str, Any]] = {}
-        self._values: dict[Any, Value] = {}
         self._tensors: dict[Any, Tensor] = {}
 
     def note(self, text: str) -> None:
@@ -176,12 +175,12 @@ class CaffeContext(LoadContext):
         layer = node.layer
         want = tuple(shape)
         if layer.blobs or not self.init:
-            home = self._home(node, i)
+            home = self.home(node, i)
             found = self._tensors.get((home, want))
             if found is None:
                 found = self._tensors[home, want] = layer.blob(i, want)
             return found
-        home = self._home(node, i)
+        home = self.home(node, i)
         made = self._tensors.get(home)
         if too_large(want):
             raise node.invalid(f"its blob {i} of shape {list(want)} has more elements than a Caffe blob can have")
@@ -190,7 +189,8 @@ class CaffeContext(LoadContext):
             made = self._tensors[home] = fill(message, want, constant, f"{node.name}/{i}", node)
         return made.reshape(want)
 
-    def _home(self, node: CaffeNode, i: int) -> tuple[int, int]:
+    def home(self, node: CaffeNode, i: int) -> tuple[int, int]:
+        """Where blob ``i`` of a layer lives: (layer, blob) of the one that owns it."""
         owner = node.layer.shared.get(i)
         return (owner.layer_index, owner.blob_index) if owner else (node.index, i)
 
@@ -201,7 +201,7 @@ class CaffeContext(LoadContext):
         """Blob ``i`` as a graph weight, once per parameter, shape and ``key``; ``make`` changes its form (reshape, transpose)."""
         tensor = self.tensor(node, i, shape, filler, constant)
         trainable = trainable and self.learns(node, i)
-        return self.derived(node, (self._home(node, i), tuple(shape), key), name, make(tensor) if make else tensor, trainable)
+        return self.parameter(node, (self.home(node, i), tuple(shape), key), name, make(tensor) if make else tensor, trainable)
 
     @staticmethod
     def learns(node: CaffeNode, i: int) -> bool:
@@ -209,15 +209,12 @@ class CaffeContext(LoadContext):
         specs = node.layer.param_specs
         return not (i < len(specs) and specs[i].lr_mult == 0)
 
-    def derived(
+    def parameter(
         self, node: CaffeNode, key: Any, name: str, tensor: Tensor, trainable: bool = True, role: str = PARAMETER
     ) -> Value:
         """A graph weight named ``<layer>/<name>``, once per ``key``."""
-        found = self._values.get(key)
-        if found is None:
-            full = f"{node.name}/{name}"
-            found = self._values[key] = self.b.weight(tensor, full, trainable=trainable, source=full, role=role)
-        return found
+        full = f"{node.name}/{name}"
+        return self.derived(key, lambda: self.b.weight(tensor, full, trainable=trainable, source=full, role=role))
 
     # ---- values
     def scalar(self, x: Value, value: float) -> Value:

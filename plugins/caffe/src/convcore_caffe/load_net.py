@@ -190,8 +190,8 @@ class NetLoader:
             return
         held: list[Value] = []
         for j, tensor in enumerate(node.layer.blobs):
-            key = (self.g._home(node, j), tensor.shape, "opaque")
-            held.append(self.g.derived(node, key, f"blob{j}", tensor))
+            key = (self.g.home(node, j), tensor.shape, "opaque")
+            held.append(self.g.parameter(node, key, f"blob{j}", tensor))
         opaque.attrs["bottoms"] = len(node.inputs)
         opaque.set_inputs([*opaque.inputs, *held])
 

@@ -97,12 +97,12 @@ def apply_preprocessing(g: CaffeContext, node: CaffeNode, top: str, v: Value, p:
         raise UsageError(f"preprocessing is for images (N, C, H, W); input {top!r} is {v}")
     x = v
     if mean is not None:
-        x = g.b.sub(x, g.derived(node, ("mean", top), "mean", mean.map(_cropped(mean.shape, shape), _mean_shape(shape)), False))
+        x = g.b.sub(x, g.parameter(node, ("mean", top), "mean", mean.map(_cropped(mean.shape, shape), _mean_shape(shape)), False))
     elif values:
         if len(values) not in (1, shape[1]) and isinstance(shape[1], int):
             raise UsageError(f"{len(values)} mean values for {shape[1]} channels")
         array = np.asarray(values, np.float32).reshape(1, -1, 1, 1)
-        x = g.b.sub(x, g.derived(node, ("mean", top), "mean", _tensor(array), False))
+        x = g.b.sub(x, g.parameter(node, ("mean", top), "mean", _tensor(array), False))
     if scale != 1:
         x = g.b.mul(x, g.scalar(x, scale))
     if x is not v:

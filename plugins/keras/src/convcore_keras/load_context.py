@@ -88,7 +88,6 @@ class KerasContext(LoadContext):
         self.version = tuple(int(p) for p in model.keras_version.replace("-", ".").split(".")[:2] if p.isdigit())
         self.rules, self.overrides = rules, overrides
         self._masks: dict[int, tuple[Value, Value]] = {}
-        self._made: dict[Any, tuple[Any, Value]] = {}
         self._tensors: dict[int, tuple[LayerConfig, dict[str, Tensor]]] = {}
         self.trainable = model.root.trainable
         self._uses: dict[tuple[str, ...], int] = {}
@@ -178,19 +177,19 @@ class KerasContext(LoadContext):
         tensor = self.array(node, name)
         if not order:
             return self.weight(node, name, tensor)
-        return self.derived(node, name, order, lambda t: t.transpose(permutation_of(order, t.ndim)[0]))
+        return self.variant(node, name, order, lambda t: t.transpose(permutation_of(order, t.ndim)[0]))
 
-    def derived(self, node: ForeignNode, name: str, key: Any, make: Callable[[Tensor], Tensor], *, label: str = "") -> Value:
-        """A graph weight made from the variable ``name``, once per (variable, key) however often the layer is called.
+    def variant(self, node: ForeignNode, name: str, key: Any, make: Callable[[Tensor], Tensor], *, label: str = "") -> Value:
+        """The variable ``name`` in another form, once per (variable, key) however often the layer is called.
 
         ``label`` is its name when it is not the variable's; trainable it is if the variable is.
         """
         tensor = self.array(node, name)
-        found = self._made.get((id(tensor), name, key))
-        if found is None:
-            made = self.weight(node, label or name, make(tensor), of=name)
-            found = self._made[id(tensor), name, key] = (tensor, made)
-        return found[1]
+
+        def made() -> Value:
+            return self.weight(node, label or name, make(tensor), of=name)
+
+        return self.derived((name, key), made, of=tensor)
 
     # ---- layers
     def tensors(self, layer: LayerConfig) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ from convcore.plugin import (
     ShapeError,
     Trait,
     UnsupportedError,
+    UsageError,
     Value,
     find_op,
     traits_of,
@@ -35,15 +36,13 @@ from .context import OnnxContext
 from .functions import Functions
 from .proto import Source, read_model
 from .regions import Regions
-from .schemas import malformed
+from .schemas import malformed, odd_flag
 from .scope import Scope, Where
 from .structure import declared_type, ordered, read_dim
 from .tensors import sparse_to_tensor, to_tensor
 
 __all__ = ["load"]
 
-DAMAGE = (IndexError, KeyError, TypeError, ValueError, ArithmeticError, MemoryError)
-"""What a rule may fail with on a damaged node that the standard's schema does not catch."""
 FLOATS = {DType.FLOAT16, DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64}
 
 
@@ -55,7 +54,7 @@ def load(request: LoadRequest) -> Graph:
     """
     source = read_model(request.source)
     if request.weights is not None:
-        raise BadFileError("an ONNX model holds its weights or names their files; give the model alone")
+        raise UsageError("an ONNX model holds its weights or names their files; give the model alone")
     return Loader(source, request).run()
 
 
@@ -149,7 +148,7 @@ class Loader:
                 scope.bad[info.name] = f"input {info.name!r}: {why}"
         if given:
             names = ", ".join(v.name for v in scope.graph.inputs)
-            raise BadFileError(f"input_shapes names {', '.join(given)}; the model's inputs are {names}")
+            raise UsageError(f"no input is named {', '.join(map(repr, given))}; the model's inputs are: {names}")
         for info in proto.value_info:
             scope.declared[info.name] = info
         for info in proto.output:
@@ -160,10 +159,10 @@ class Loader:
     def given_shape(name: str, old: Shape | None, new: Shape) -> Shape:
         if old is not None:
             if len(old) != len(new):
-                raise BadFileError(f"input {name!r} has {len(old)} axes, input_shapes gives {len(new)}")
+                raise UsageError(f"input {name!r} has {len(old)} axes, input_shapes gives {len(new)}")
             for a, b in zip(old, new):
                 if isinstance(a, int) and b != a:
-                    raise BadFileError(f"input {name!r} has the fixed size {a} where input_shapes gives {b}")
+                    raise UsageError(f"input {name!r} has the fixed size {a} where input_shapes gives {b}")
         return tuple(new)
 
     # ---- names
@@ -271,6 +270,9 @@ class Loader:
             return None, (why, "", "malformed_node")
         try:
             attrs = attributes(n, where, scope, self.source.folder)
+            why = "" if domain else odd_flag(attrs)
+            if why:
+                return None, (why, "", "unsupported_attribute")
             function = self.functions.find(n, domain)
             if function is not None and type_ not in self.rules.load_rules:
                 return self.functions.inline(scope, function, name, inputs, attrs, outs, where), ("", "", "")
@@ -298,8 +300,6 @@ class Loader:
             return None, (str(e), "", "unsupported_attribute")
         except ShapeError as e:
             return None, (str(e), "", "invalid_shape")
-        except DAMAGE as e:  # attributes or inputs of a kind no exporter writes
-            return None, (f"cannot be read: {type(e).__name__}: {e}", "", "malformed_node")
 
     @staticmethod
     def view(scope: Scope, v: Value) -> Value:

@@ -5,43 +5,79 @@ Rules rely on it, so that a damaged node is a refusal with a reason, not a failu
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from .attributes import attribute_kind
 
-__all__ = ["malformed"]
+__all__ = ["FLAGS", "malformed", "odd_flag"]
 
 
 class _Form:
-    """What a schema asks of a node."""
+    """What the standard asks of a node: by the schema of an opset; attributes it does not have there are of the type they have
+    in other opsets (exporters mix them)."""
 
     __slots__ = ("attributes", "least", "most", "needed", "needed_attributes", "outputs")
 
-    def __init__(self, schema: Any) -> None:
+    def __init__(self, schema: Any, others: Sequence[Any]) -> None:
         self.least, self.most = schema.min_input, schema.max_input
         self.outputs = schema.max_output
         single = schema.FormalParameterOption.Single
         self.needed = tuple((i, p.name) for i, p in enumerate(schema.inputs) if p.option == single and i < schema.min_input)
-        self.attributes = {k: int(a.type.value) for k, a in schema.attributes.items()}
+        self.attributes: dict[str, frozenset[int]] = {}
+        for other in others:
+            for k, a in other.attributes.items():
+                self.attributes[k] = self.attributes.get(k, frozenset()) | {int(a.type.value)}
+        self.attributes.update({k: frozenset({int(a.type.value)}) for k, a in schema.attributes.items()})
         self.needed_attributes = tuple(k for k, a in schema.attributes.items() if a.required)
+
+
+@lru_cache(maxsize=1)
+def _history() -> Mapping[str, list[Any]]:
+    """Every schema of the standard's operators by name, oldest first."""
+    import onnx.defs
+
+    found: dict[str, list[Any]] = {}
+    for schema in onnx.defs.get_all_schemas_with_history():
+        if schema.domain == "":
+            found.setdefault(schema.name, []).append(schema)
+    return {name: sorted(schemas, key=lambda s: s.since_version) for name, schemas in found.items()}
 
 
 @lru_cache(maxsize=4096)
 def _form(type: str, version: int) -> _Form | None:
-    import onnx.defs
-
-    try:
-        return _Form(onnx.defs.get_schema(type, version, ""))
-    except onnx.defs.SchemaError:
+    """The form in an opset; where the opset is older than the operator, that of its first version."""
+    schemas = _history().get(type, ())
+    if not schemas:
         return None
+    return _Form(next((s for s in reversed(schemas) if s.since_version <= version), schemas[0]), schemas)
+
+
+FLAGS = frozenset({
+    "align_corners", "allowzero", "antialias", "batch_axis", "broadcast", "ceil_mode", "center_point_box", "count_include_pad",
+    "detect_negative", "detect_positive", "exclude_outside", "exclusive", "fmod", "input_forget", "interleaved", "inverse",
+    "is_case_sensitive", "is_causal", "is_test", "keepdims", "largest", "layout", "linear_before_reset", "new_axis",
+    "noop_with_empty_axes", "onesided", "output_sequence", "periodic", "reverse", "saturate", "select_last_index", "sorted",
+    "spatial", "storage_order", "time_axis", "training_mode", "transA", "transB", "upper",
+})  # fmt: skip
+"""Integer attributes of the standard's operators, in any opset, that are 0 or 1. Runtimes differ in what they make of another
+number (onnxruntime reads ``keepdims=2`` as false), so it is refused."""
+
+
+def odd_flag(attrs: Mapping[str, Any]) -> str:
+    """Why a 0/1 attribute of a node is neither; "" when all are."""
+    for name in FLAGS.intersection(attrs):
+        if attrs[name] not in (0, 1):
+            return f"its attribute {name} is {attrs[name]!r}, neither 0 nor 1: runtimes differ in what they make of it"
+    return ""
 
 
 _KINDS = {1: "a float", 2: "an integer", 3: "a string", 4: "a tensor", 5: "a graph", 6: "floats", 7: "integers", 8: "strings"}
 
 
 def malformed(node: Any, version: int) -> str:
-    """Why a node of the standard's operators is malformed in this opset; "" when it is not, or when the opset lacks it."""
+    """Why a node of the standard's operators is malformed in this opset; "" when it is not, or is none of them."""
     form = _form(node.op_type, version)
     if form is None:
         return ""
@@ -57,8 +93,8 @@ def malformed(node: Any, version: int) -> str:
     for a in node.attribute:
         given.add(a.name)
         want = form.attributes.get(a.name)
-        if want is not None and not a.ref_attr_name and attribute_kind(a) != want:
-            return f"its attribute {a.name!r} must be {_KINDS.get(want, f'of type {want}')}"
+        if want is not None and not a.ref_attr_name and attribute_kind(a) not in want:
+            return f"its attribute {a.name!r} must be " + " or ".join(_KINDS.get(k, f"of type {k}") for k in sorted(want))
     for name in form.needed_attributes:
         if name not in given:
             return f"its attribute {name!r} is missing"

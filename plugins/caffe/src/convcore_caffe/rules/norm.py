@@ -47,8 +47,8 @@ def _statistic(g: CaffeContext, node: CaffeNode, i: int, name: str, channels: in
         inverse = np.float32(0) if f == 0 else np.float32(1) / f
         return np.asarray(stored.numpy() * inverse, np.float32)
 
-    key = (g._home(node, i), "statistic", g._home(node, 2))
-    return g.derived(node, key, name, LazyTensor(value, DType.FLOAT32, (channels,)), False, BUFFER)
+    key = (g.home(node, i), "statistic", g.home(node, 2))
+    return g.parameter(node, key, name, LazyTensor(value, DType.FLOAT32, (channels,)), False, BUFFER)
 
 
 # ---- Scale and Bias: a blob or bottom over the axes [axis, axis + num_axes)
@@ -204,7 +204,7 @@ def bn(g: CaffeContext, node: CaffeNode) -> Value:
         stored = tuple(layer.blobs[i].shape)
         tensor = layer.blobs[i].reshape(tuple(to))
         trainable = role == PARAMETER and g.learns(node, i)
-        return g.derived(node, (g._home(node, i), stored, "bn", tuple(to)), name, tensor, trainable, role)
+        return g.parameter(node, (g.home(node, i), stored, "bn", tuple(to)), name, tensor, trainable, role)
 
     if len(layer.blobs) == 4:
         scale, shift = blob(0, "scale", (channels,)), blob(1, "bias", (channels,))

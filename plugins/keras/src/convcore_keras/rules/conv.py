@@ -101,7 +101,7 @@ def depthwise(g: KerasContext, node: ForeignNode) -> Value:
     """A convolution with one group per channel."""
     node.ignore("depth_multiplier", *_SIZES)
     channels = g.array(node, "kernel").shape[-2]
-    w = g.derived(node, "kernel", "depthwise", _depthwise)
+    w = g.variant(node, "kernel", "depthwise", _depthwise)
     return g.b.conv(node.inputs[0], w, g.variable(node, "bias", optional=True), groups=channels, **_common(node))
 
 
@@ -109,7 +109,7 @@ def depthwise(g: KerasContext, node: ForeignNode) -> Value:
 def separable(g: KerasContext, node: ForeignNode) -> Value:
     """Depthwise, then pointwise."""
     node.ignore("depth_multiplier", *_SIZES)
-    dw = g.derived(node, "depthwise_kernel", "depthwise", _depthwise)
+    dw = g.variant(node, "depthwise_kernel", "depthwise", _depthwise)
     pw = g.variable(node, "pointwise_kernel", "*IO->OI*")
     return g.b.separable_conv(node.inputs[0], dw, pw, g.variable(node, "bias", optional=True), **_common(node))
 

@@ -45,7 +45,7 @@ def conv_lstm(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
         raise node.refuse("Keras 1 and 2 cannot mask its steps")
     start = given or [b.fill(shape=(n, *state), value=0.0, dtype=x.dtype) for _ in range(2)]
     turn = (len(size), len(size) - 1, *range(len(size) - 1))
-    recurrent = g.derived(node, "recurrent_kernel", "*IO->OI*", lambda t: t.transpose(turn))
+    recurrent = g.variant(node, "recurrent_kernel", "*IO->OI*", lambda t: t.transpose(turn))
 
     scanned = [steps]
     if mask is not None:

@@ -46,8 +46,8 @@ def maxout(g: KerasContext, node: ForeignNode) -> Value:
     """Keras 1: the largest of ``nb_feature`` dense layers. kernel (features, in, units), bias (features, units)."""
     node.ignore("units", "nb_feature", "use_bias", "input_dim")
     features, size, units = g.array(node, "kernel").shape
-    w = g.derived(node, "kernel", "maxout", lambda t: t.transpose((0, 2, 1)).reshape((features * units, size)))
-    b = g.derived(node, "bias", "maxout", lambda t: t.reshape((features * units,))) if "bias" in node.weights else None
+    w = g.variant(node, "kernel", "maxout", lambda t: t.transpose((0, 2, 1)).reshape((features * units, size)))
+    b = g.variant(node, "bias", "maxout", lambda t: t.reshape((features * units,))) if "bias" in node.weights else None
     x = node.inputs[0]
     y = g.b.reshape(g.b.linear(x, w, b), shape=(*known_shape(node, x)[:-1], features, units))
     return g.b.max(y, axes=(-2,), keepdims=False)

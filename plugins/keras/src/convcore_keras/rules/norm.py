@@ -90,7 +90,7 @@ def layer_norm_unordered(g: KerasContext, node: ForeignNode) -> Value:
         if len(fixed) != len(sizes) or math.prod(fixed) != g.array(node, name).size:
             have = list(g.array(node, name).shape)
             raise node.refuse(f"{name} of shape {have} does not fit axes {axes} of sizes {sizes}", code="shape")
-        return g.derived(node, name, tuple(fixed), lambda t: t.reshape(fixed))
+        return g.variant(node, name, tuple(fixed), lambda t: t.reshape(fixed))
 
     return g.b.layer_norm(x, parameter("gamma"), parameter("beta"), axes=tuple(axes), epsilon=float(node.attr("epsilon", 0.001)))
 

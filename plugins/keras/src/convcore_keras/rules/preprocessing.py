@@ -66,7 +66,7 @@ def _parameter(
     """A statistic as a weight of the layer, or as a constant where the configuration states it."""
     if isinstance(stat, Tensor):
         return g.b.weight(make(stat))
-    return g.derived(node, key, (*stat, str(label)), lambda t: make(t.reshape(stat)), label=label)
+    return g.variant(node, key, (*stat, str(label)), lambda t: make(t.reshape(stat)), label=label)
 
 
 def _statistic(

@@ -203,7 +203,7 @@ def _joined(g: KerasContext, node: ForeignNode, cells: Sequence[Cell], name: str
     """A variable of every direction, stacked in the order of the cells when the values are asked for."""
     first = f"{cells[0].prefix}{name}"
     if len(cells) == 1:
-        return g.derived(node, first, label, make, label=f"{cells[0].prefix}{label}")
+        return g.variant(node, first, label, make, label=f"{cells[0].prefix}{label}")
     others = [make(g.array(node, f"{c.prefix}{name}")) for c in cells[1:]]
     shape = (len(cells), *make(g.array(node, first)).shape[1:])
 
@@ -213,7 +213,7 @@ def _joined(g: KerasContext, node: ForeignNode, cells: Sequence[Cell], name: str
         first: Tensor = make(t)
         return first.map(lambda a: np.concatenate([a, *(o.numpy() for o in others)]), shape)
 
-    return g.derived(node, first, f"{label} of {len(cells)} directions", stacked, label=label)
+    return g.variant(node, first, f"{label} of {len(cells)} directions", stacked, label=label)
 
 
 # ---- masks and states of a call

@@ -68,7 +68,7 @@ def _before_13(op_name: str) -> Any:
             return g.b.op(op_name, x, axis=tail[0] if tail else axis)
         merged = product(shape[axis:])
         if merged is None or any(d is None for d in shape):
-            raise node.refuse("the size of an axis is not known")
+            raise node.refuse("the size of an axis is not known", code="unknown_shape")
         rows = g.b.reshape(x, shape=(*shape[:axis], merged))
         return g.b.reshape(g.b.op(op_name, rows, axis=axis), shape=shape)
 

@@ -9,7 +9,7 @@ from convcore.plugin import NotExpressible, RuleSet, Value, isomorphism
 
 from ..dtypes import DTYPES, dtype_code, dtype_of
 
-__all__ = ["DTYPES", "RULES", "dtype_code", "dtype_of", "int_list", "known_shape"]
+__all__ = ["DTYPES", "RULES", "axis_size", "dtype_code", "dtype_of", "int_list", "known_shape"]
 
 RULES = RuleSet("onnx", distribution="convcore-onnx")
 
@@ -21,8 +21,16 @@ def known_shape(v: Value | None) -> tuple[Any, ...]:
     if v is None:
         raise NotExpressible("an input is missing")
     if v.shape is None:
-        raise NotExpressible(f"the number of axes of {v.name!r} is not known")
+        raise NotExpressible(f"the number of axes of {v.name!r} is not known", "unknown_shape")
     return v.shape
+
+
+def axis_size(v: Value | None, axis: int) -> Any:
+    """The size of one axis (None: not known); NotExpressible when the value has no such axis."""
+    shape = known_shape(v)
+    if not -len(shape) <= axis < len(shape):
+        raise NotExpressible(f"axis {axis} of an input with {len(shape)} axes", "unsupported_input")
+    return shape[axis]
 
 
 def int_list(values: Sequence[Any], what: str) -> list[int]:

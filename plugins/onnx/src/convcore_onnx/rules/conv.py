@@ -58,7 +58,7 @@ def load_conv_transpose(g: Any, node: ForeignNode) -> Any:
     """``output_shape`` holds spatial sizes (some exporters give batch and channels too); it decides how much is cut off."""
     x, w, bias = node.input(0), node.input(1), node.input(2)
     if w is None or w.rank is None:
-        raise NotExpressible("the number of axes of its weight is not known")
+        raise NotExpressible("the number of axes of its weight is not known", "unknown_shape")
     d = w.rank - 2
     kernel = node.attr("kernel_shape", None)
     if kernel is not None and w.shape is not None and tuple(kernel) != tuple(w.shape[2:]):

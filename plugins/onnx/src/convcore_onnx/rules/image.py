@@ -118,7 +118,7 @@ def load_resize(g: Any, node: ForeignNode) -> Any:
     for a, n in zip(axes, sizes or ()):
         full[a] = n
     if any(n is None for n in full):
-        raise NotExpressible("a size of its input is unknown")
+        raise NotExpressible("a size of its input is unknown", "unknown_shape")
     return _resize(g, node, x, None, full, **attrs)
 
 
@@ -128,7 +128,7 @@ def _kept_ratio(node: ForeignNode, shape: Any, axes: Sequence[int], sizes: Any, 
         raise node.refuse(f"keep_aspect_ratio_policy={policy!r}")
     now = [shape[a] for a in axes]
     if any(not isinstance(n, int) for n in (*now, *sizes)):
-        raise node.refuse(f"keep_aspect_ratio_policy={policy} with unknown sizes")
+        raise node.refuse(f"keep_aspect_ratio_policy={policy} with unknown sizes", code="unknown_shape")
     scale = (min if policy == "not_larger" else max)(n / m for n, m in zip(sizes, now))
     return [math.floor(m * scale + 0.5) for m in now], scale
 

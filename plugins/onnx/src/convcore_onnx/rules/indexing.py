@@ -21,7 +21,7 @@ def _bound(n: Any, v: DimLike) -> DimLike:
     if not isinstance(v, Dim) or any(c > 0 for c, factors in v.terms if factors):
         return v
     if n is None:
-        raise NotExpressible(f"the position {v} counts from the end of an axis of unknown size")
+        raise NotExpressible(f"the position {v} counts from the end of an axis of unknown size", "unknown_shape")
     return dim_max(n + v, 0)
 
 
@@ -71,7 +71,10 @@ def slice_of_first_axes(g: Any, node: ForeignNode) -> Any:
         raise NotExpressible("its axes must be a constant", "requires_constant_input")
     n = starts.shape[0] if starts is not None and starts.shape else None
     if not isinstance(n, int):
-        raise node.refuse("how many axes it slices is not known")
+        raise node.refuse("how many axes it slices is not known", code="unknown_shape")
+    rank = None if x is None else x.rank
+    if n > (64 if rank is None else rank):  # numpy's limit
+        raise node.refuse(f"slices {n} axes of an input with {'fewer' if rank is None else rank}")
     return g.b.dynamic_slice(x, starts, ends, steps, axes=tuple(range(n)))
 
 

@@ -55,22 +55,14 @@ def _out_in(g: Any, w: Value, trans_b: int) -> Value:
     """A weight as (out, in): a transposed view, which is undone when it is written as it was."""
     if trans_b:
         return w
-    cache = g._weights
-    key = (id(w), "out_in")
-    if key not in cache:
-        cache[key] = g.b.graph.add_weight(w.name, w.tensor.transpose((1, 0)), trainable=True, source=w.source or w.name)
-    found: Value = cache[key]
+    found: Value = g.view(w, "out_in", lambda t: t.transpose((1, 0)))
     return found
 
 
 def _vector(g: Any, c: Value | None) -> Value | None:
     if c is None or c.tensor is None or c.rank == 1:
         return c
-    cache = g._weights
-    key = (id(c), "vector")
-    if key not in cache:
-        cache[key] = g.b.graph.add_weight(c.name, c.tensor.reshape((c.tensor.size,)), trainable=True, source=c.source or c.name)
-    found: Value = cache[key]
+    found: Value = g.view(c, "vector", lambda t: t.reshape((t.size,)))
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from convcore.plugin import A, DType, ForeignNode, Node, NotExpressible, Value
 
-from .base import RULES, known_shape
+from .base import RULES, axis_size, known_shape
 
 _NOT_TRAINED = "export the model in evaluation mode"
 
@@ -30,7 +30,7 @@ def load_batch_norm(g: Any, node: ForeignNode) -> Any:
         raise node.refuse("its running statistics are used as outputs, which is training", _NOT_TRAINED, "unsupported_output")
     x, scale, bias, mean, var = node.inputs
     if x is None or x.dtype is None:
-        raise NotExpressible("the dtype of its input is not known")
+        raise NotExpressible("the dtype of its input is not known", "unknown_dtype")
     if node.attr("spatial", 1):
         wide = {v.dtype for v in (scale, bias, mean, var) if v is not None} - {x.dtype}
         if not wide:
@@ -95,8 +95,8 @@ def load_group_norm(g: Any, node: ForeignNode) -> Any:
     groups, epsilon = node.attr("num_groups"), node.attr("epsilon", 1e-5)
     _stash(node, x)
     if (node.version or 0) < 21:
-        channels = known_shape(x)[1]
-        if not isinstance(channels, int) or channels % groups:
+        channels = axis_size(x, 1)
+        if not isinstance(channels, int) or groups < 1 or channels % groups:
             raise node.refuse(f"{channels} channels do not divide into {groups} groups")
         scale, bias = (g.b.repeat(v, repeats=channels // groups, axis=0) for v in (scale, bias))
     return g.b.group_norm(x, scale, bias, groups=groups, epsilon=epsilon, axis=1)
@@ -114,7 +114,7 @@ def _stash(node: ForeignNode, x: Value | None) -> None:
 @RULES.emit("group_norm", since=21, foreign=("GroupNormalization",))
 def emit_group_norm(e: Any, node: Node) -> None:
     x, scale, bias = (node.inputs[i] if len(node.inputs) > i else None for i in range(3))
-    channels = known_shape(x)[1]  # type: ignore[arg-type]
+    channels = axis_size(x, 1)
     if node.attrs["axis"] != 1 or not isinstance(channels, int) or x is None or x.dtype is None:
         raise NotExpressible("GroupNormalization wants a known number of channels in axis 1")
     like = Value("channels", x.dtype, (channels,))

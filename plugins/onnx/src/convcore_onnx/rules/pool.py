@@ -55,6 +55,8 @@ def load_max_unpool(g: Any, node: ForeignNode) -> Any:
     d = len(kernel)
     strides = tuple(node.attr("strides", None) or (1,) * d)
     flat = node.attr("pads", None) or (0,) * (2 * d)
+    if len(strides) != d or len(flat) != 2 * d:
+        raise node.refuse(f"strides={list(strides)} and pads={list(flat)} do not fit {d} spatial axes")
     pads = tuple((flat[i], flat[d + i]) for i in range(d))
     y = g.b.max_unpool(x, indices, kernel=kernel, strides=strides, pads=pads, index_order="flat_nchw", layout="channels_first")
     if node.input(2) is None:
@@ -65,7 +67,9 @@ def load_max_unpool(g: Any, node: ForeignNode) -> Any:
     ends = []
     for n, size in zip(want[2:], y.shape[2:]):
         if not isinstance(size, int) or n < size:
-            raise node.refuse(f"output_shape={list(want)} is smaller than the default size or that is unknown")
+            raise node.refuse(
+                f"output_shape={list(want)} is smaller than the default size or that is unknown", code="unknown_shape"
+            )
         ends.append((0, n - size))
     return g.b.pad(y, pads=((0, 0), (0, 0), *ends)) if any(e for _, e in ends) else y
 

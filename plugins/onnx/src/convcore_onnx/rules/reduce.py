@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from convcore.plugin import MISSING, A, DType, ForeignNode, I, Node, NotExpressible, isomorphism
 
 from .base import RULES
@@ -12,8 +14,10 @@ from .steps import Steps, dtype_known
 
 def _axes_load(v: Any) -> tuple[int, ...] | None:
     """No axes at all means every axis."""
-    axes = (v,) if isinstance(v, int) else tuple(int(i) for i in v)
-    return axes or None
+    axes = np.asarray(v)
+    if axes.ndim > 1 or (axes.size and axes.dtype.kind not in "iu"):
+        raise NotExpressible(f"axes={v!r} is not a list of integers")
+    return tuple(axes.reshape(-1).tolist()) or None
 
 
 def _axes_emit(v: Any) -> list[int]:
@@ -49,7 +53,7 @@ def _no_axes(op_name: str) -> Any:
         if axes is None:
             raise node.refuse("its axes must be a constant", code="requires_constant_input")
         keep = bool(node.attr("keepdims", 1))
-        return g.b.op(op_name, node.inputs[0], axes=tuple(int(a) for a in axes), keepdims=keep)
+        return g.b.op(op_name, node.inputs[0], axes=_axes_load(axes) or (), keepdims=keep)
 
     return load
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from convcore.plugin import DType, ForeignNode, LazyTensor, Node, NotExpressible, Tensor, Value
 
-from .base import RULES, known_shape
+from .base import RULES, axis_size, known_shape
 from .rnn_activations import emit_activations, load_activations
 
 LOAD_ORDER = {"lstm": (0, 2, 3, 1), "gru": (0, 1, 2), "rnn": (0,)}
@@ -32,13 +32,7 @@ def _reorder(order: Sequence[int], hidden: int) -> Callable[[Any], Any]:
 # ---- loading
 def _weight(g: Any, v: Value, key: str, fn: Callable[[Any], Any], shape: tuple[int, ...]) -> Value:
     """A weight computed from another, once."""
-    cache = g._weights
-    if (id(v), key) not in cache:
-        if v.tensor is None:
-            raise NotExpressible(f"{v.name!r} is not a constant")
-        t = v.tensor.map(fn, shape)
-        cache[id(v), key] = g.b.graph.add_weight(v.name, t, trainable=True, source=v.source or v.name)
-    found: Value = cache[id(v), key]
+    found: Value = g.view(v, key, lambda t: t.map(fn, shape))
     return found
 
 
@@ -83,7 +77,7 @@ def _load(
     if direction not in DIRECTIONS:
         raise node.refuse(f"direction={direction!r}")
     d = DIRECTIONS[direction]
-    hidden = node.attr("hidden_size", None) or known_shape(r)[2]  # type: ignore[arg-type]
+    hidden = node.attr("hidden_size", None) or axis_size(r, 2)
     batch_first = bool(node.attr("layout", 0))
     node.attr("output_sequence", 0)  # before opset 7: whether Y is wanted
     w, rr = (_gates(g, node, kind, v, hidden) for v in (node.input(1), r))
@@ -103,7 +97,7 @@ def _load(
             y = b.unsqueeze(y, axes=(2,) if batch_first else (1,))
         else:
             if any(n is None for n in shape[:2]):
-                raise NotExpressible("the length or batch of its input is unknown")
+                raise NotExpressible("the length or batch of its input is unknown", "unknown_shape")
             y = b.reshape(y, shape=(*shape[:2], d, hidden))
             y = y if batch_first else b.transpose(y, perm=(0, 2, 1, 3))
     return (y, *(b.transpose(v, perm=(1, 0, 2)) if batch_first else v for v in final))
@@ -150,7 +144,7 @@ def _stored_bias(e: Any, kind: str, b: Value | None, rb: Value | None, hidden: i
     change, rows = _reorder(EMIT_ORDER[kind], hidden), len(EMIT_ORDER[kind]) * hidden
     if any(v is not None and v.tensor is None for v in (b, rb)):
         if present.dtype is None:
-            raise NotExpressible("the dtype of the bias is not known")
+            raise NotExpressible("the dtype of the bias is not known", "unknown_dtype")
         zeros = e.const(np.zeros((d, rows), present.dtype.numpy))
         parts = [zeros if v is None else _stored_gates(e, kind, v, hidden) for v in (b, rb)]
         return str(e.add("Concat", parts, {"axis": 1}, name=f"{present.name}/onnx")[0])

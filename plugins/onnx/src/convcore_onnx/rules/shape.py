@@ -20,7 +20,7 @@ from convcore.plugin import (
     product,
 )
 
-from .base import RULES, known_shape
+from .base import RULES, axis_size, known_shape
 from .shapes_in import known_ints, scalar_size, size_list, spread
 from .steps import Steps, dtype_known
 
@@ -57,7 +57,7 @@ def target_shape(x: Value, wanted: Any, zero_copies: bool) -> tuple[DimLike, ...
         total = None if shape is None else product(shape)
         rest = product([d for i, d in enumerate(out) if i not in open_at])
         if len(open_at) > 1 or total is None or rest is None or (isinstance(rest, int) and rest == 0):
-            raise NotExpressible("the shape depends on the data")
+            raise NotExpressible("the shape depends on the data", "requires_constant_input")
         if isinstance(total, int) and isinstance(rest, int) and total % rest:
             raise ShapeError(f"{total} elements do not divide by {rest}")
         out[open_at[0]] = total // rest
@@ -120,7 +120,7 @@ def flatten(g: Any, node: ForeignNode) -> Any:
         raise node.refuse(f"axis={axis} is out of range for {len(shape)} axes")
     rows, columns = product(shape[:axis]), product(shape[axis:])
     if rows is None or columns is None:
-        raise node.refuse("the size of an axis is not known")
+        raise node.refuse("the size of an axis is not known", code="unknown_shape")
     return g.b.reshape(x, shape=(rows, columns))
 
 
@@ -147,7 +147,7 @@ def _squeeze_all(g: Any, node: ForeignNode) -> Any:
         return g.b.squeeze(x, axes=axes)
     shape = known_shape(x)
     if any(not isinstance(d, int) for d in shape):
-        raise node.refuse("which axes have size 1 is not known before the model runs")
+        raise node.refuse("which axes have size 1 is not known before the model runs", code="unknown_shape")
     return g.b.squeeze(x, axes=tuple(i for i, d in enumerate(shape) if d == 1))
 
 
@@ -164,10 +164,10 @@ def expand(g: Any, node: ForeignNode) -> Any:
     shape = known_shape(x)
     for d, n in zip(reversed(shape), reversed(wanted)):
         if d is None or (isinstance(d, Dim) and isinstance(n, Dim) and d != n):
-            raise NotExpressible(f"whether the size {d} or {n} is 1 is not known")
+            raise NotExpressible(f"whether the size {d} or {n} is 1 is not known", "unknown_shape")
     result = broadcast_shapes(shape, wanted) or ()
     if any(d is None for d in result):
-        raise NotExpressible("the shape of its input is not known")
+        raise NotExpressible("the shape of its input is not known", "unknown_shape")
     return g.b.expand(x, shape=result)
 
 
@@ -231,9 +231,9 @@ def split(g: Any, node: ForeignNode) -> Any:
     if sizes is not None:
         parts = tuple(d if isinstance(d, Dim) else int(d) for d in sizes)
     else:
-        size = known_shape(x)[axis]
+        size = axis_size(x, axis)
         if size is None:
-            raise node.refuse(f"the size of axis {axis} is not known")
+            raise node.refuse(f"the size of axis {axis} is not known", code="unknown_shape")
         if count not in (None, n):
             raise node.refuse(f"num_outputs is {count}, but it has {n} outputs")
         if count is None and isinstance(size, int) and size % n:

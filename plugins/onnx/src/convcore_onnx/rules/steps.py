@@ -46,5 +46,5 @@ def dtype_known(v: Value | None) -> DType:
     if v is None:
         raise NotExpressible("an input is missing")
     if v.dtype is None:
-        raise NotExpressible(f"the dtype of {v.name!r} is not known")
+        raise NotExpressible(f"the dtype of {v.name!r} is not known", "unknown_dtype")
     return v.dtype

@@ -19,7 +19,7 @@ def spatial_rank(node: ForeignNode, x: Value | None, kernel: Sequence[int] | Non
     if kernel is not None:
         return len(kernel)
     if x is None or x.rank is None:
-        raise NotExpressible("the number of axes of its input is not known")
+        raise NotExpressible("the number of axes of its input is not known", "unknown_shape")
     return x.rank - 2
 
 
