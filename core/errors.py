@@ -6,8 +6,7 @@ All derive from :class:`ConvcoreError`; the command line maps the classes to exi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,7 +29,6 @@ __all__ = [
     "UnsupportedError",
     "UsageError",
     "VerifyError",
-    "plugin_code",
 ]
 
 
@@ -97,17 +95,6 @@ def _place(error: BaseException) -> str:
     if trace is None:
         return ""
     return f" ({trace.tb_frame.f_code.co_filename.replace(chr(92), '/').rsplit('/', 1)[-1]}, line {trace.tb_lineno})"
-
-
-@contextmanager
-def plugin_code(plugin: str, doing: str) -> Iterator[None]:
-    """Run code of a plugin: errors of convcore pass, any other exception becomes a PluginBugError naming the plugin."""
-    try:
-        yield
-    except ConvcoreError:
-        raise
-    except Exception as e:  # the kinds of a stranger's bugs are not ours to list
-        raise PluginBugError(plugin, doing, e) from e
 
 
 class DeclarationError(ConvcoreError):

@@ -22,6 +22,7 @@ from .errors import (
     BrokenPluginError,
     ConvcoreError,
     FrameworkMissingError,
+    PluginBugError,
     PluginConflictError,
     PluginNotInstalledError,
     UnknownFrameworkError,
@@ -271,6 +272,12 @@ class Host:
             result = self._of(f"convcore_{stage}", self._owners[f.name])(framework=f.name, **kwargs)
         except ImportError as e:
             raise self._cannot_import(f, f"what convcore_{stage} uses", e) from e
+        except (ConvcoreError, OSError, MemoryError):
+            raise
+        except Exception as e:  # whatever a stranger's code may raise
+            if stage == "runtime":
+                raise  # whoever compares decides what a runtime's failure means
+            raise PluginBugError(f.distribution, f"convcore_{stage} (or a wrapper around it)", e) from e
         if not isinstance(result, kind):
             owner = self._info(self._owners[f.name])
             raise BrokenPluginError(

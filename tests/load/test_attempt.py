@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,10 @@ from hypothesis import strategies as st
 
 from convcore.build.builder import Builder
 from convcore.build.verify import verify
+from convcore.cli import main
 from convcore.errors import PluginBugError, UnsupportedError, UsageError
+from convcore.hookspecs import CONVCORE_API, Framework, LoadRequest, hookimpl
+from convcore.host import Host, set_host
 from convcore.ir.graph import Graph
 from convcore.rules import A, ForeignNode, LoadContext, NotExpressible, RuleSet
 
@@ -173,3 +179,33 @@ def test_a_failing_override_is_the_callers() -> None:
     with pytest.raises(UsageError, match=r"override for 'T' failed at layer 'layer' \(T\): KeyError: 'kernel'"):
         RuleSet("fw").apply_load(g, node, {"T": mine})
     assert len(g.b.graph) == 0
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_the_command_line_names_the_plugin(
+    debug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A loader that fails on its own: one line with the plugin and the reason; the traceback with CONVCORE_DEBUG=1."""
+    module = ModuleType("acme_toy")
+
+    @hookimpl
+    def convcore_frameworks() -> list[Framework]:
+        return [Framework("toy", title="Toy", distribution="acme-toy", suffixes=(".toy",), rules="acme_toy:RULES")]
+
+    @hookimpl
+    def convcore_load(framework: str, request: LoadRequest) -> Graph:
+        return Graph(str(1 // len(request.options)))
+
+    module.__dict__.update(convcore_frameworks=convcore_frameworks, convcore_load=convcore_load, CONVCORE_API=CONVCORE_API)
+    module.__dict__["RULES"] = RuleSet("toy")
+    monkeypatch.setitem(sys.modules, "acme_toy", module)
+    (tmp_path / "m.toy").write_text("toy")
+    set_host(Host(extra=[module]))
+    monkeypatch.setenv("CONVCORE_DEBUG", debug)
+    try:
+        assert main(["inspect", "--from", "toy", str(tmp_path / "m.toy")]) == 1
+    finally:
+        set_host(None)
+    err = capsys.readouterr().err
+    assert "a bug in acme-toy: convcore_load" in err and "ZeroDivisionError" in err and "test_attempt.py, line" in err
+    assert ("Traceback" in err and "1 // len(request.options)" in err) == bool(debug)
