@@ -23,7 +23,14 @@ __all__ = ["Carried", "NodeRule", "carry", "forms", "moves", "node_rule", "perm_
 
 @applies(Elementwise)
 def _elementwise(node: Node, rule: NodeRule, slot: int, order: Order, known: Known) -> Carried | None:
-    return uniform(node, rule, order)
+    spec = rule.rule
+    assert isinstance(spec, Elementwise)
+    listed = node.attrs[spec.axes] if spec.axes else ()
+    if not listed:
+        return uniform(node, rule, order)
+    if any(not 0 <= a < len(order.inv) for a in listed):
+        return None
+    return uniform(node, rule, order, spec.axes, tuple(sorted(order.inv[a] for a in listed)))
 
 
 @applies(Broadcast)

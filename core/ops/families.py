@@ -21,6 +21,7 @@ from .rnn import RNN
 from .scatter import SCATTER
 from .shape import SHAPE
 from .sorting import SORTING
+from .training import TRAINING
 
 __all__ = ["FAMILIES"]
 
@@ -44,4 +45,5 @@ FAMILIES = (
     BLOCKS,
     CONSTANTS,
     QUANT,
+    TRAINING,
 )

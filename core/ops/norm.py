@@ -67,7 +67,10 @@ def _per_channel(*names: str) -> Any:
     return infer
 
 
-def _batch_norm(x: Array, scale: Array | None, bias: Array | None, mean: Array, var: Array, epsilon: float, axis: int) -> Array:
+def _batch_norm(
+    x: Array, scale: Array | None, bias: Array | None, mean: Array, var: Array, epsilon: float, axis: int,
+    momentum: float | None = None,
+) -> Array:  # fmt: skip
     z = _wide(x)
     factor = 1 / np.sqrt(var.astype(z.dtype, copy=False) + np.asarray(epsilon, z.dtype))
     if scale is not None:
@@ -78,7 +81,9 @@ def _batch_norm(x: Array, scale: Array | None, bias: Array | None, mean: Array, 
     return y.astype(x.dtype, copy=False)
 
 
-def _batch_norm_body(b: Any, x: Any, scale: Any, bias: Any, mean: Any, var: Any, *, epsilon: float, axis: int) -> Any:
+def _batch_norm_body(
+    b: Any, x: Any, scale: Any, bias: Any, mean: Any, var: Any, *, epsilon: float, axis: int, momentum: float | None = None
+) -> Any:
     _known_rank(b, x, "batch_norm")
     root = b.sqrt(b.add(var, b.like(var, epsilon)))
     factor = b.reciprocal(root) if scale is None else b.div(scale, root)
@@ -87,15 +92,23 @@ def _batch_norm_body(b: Any, x: Any, scale: Any, bias: Any, mean: Any, var: Any,
 
 
 _VAR = ("float32", (3,), 0.5, 2.0)
+MOMENTUM = Attr(
+    "float", None, doc="fraction of the old running statistics that a training step keeps; None: not known", optional=True,
+    training=True,
+)  # fmt: skip
+"""As ``momentum`` of Keras's BatchNormalization and of ONNX's (running = running * momentum + batch * (1 - momentum)), 1 minus
+torch's, and Caffe's ``moving_average_fraction`` (which keeps sums, and divides by their weight)."""
+
 NORM.op(
     "batch_norm", "x:float, scale:float?, bias:float?, mean:float, var:float",
     "(x - mean) / sqrt(var + epsilon) * scale + bias with given statistics, one per element of ``axis``.",
-    attrs={"epsilon": EPSILON, "axis": AxisAttr(1)}, infer=_per_channel("scale", "bias", "mean", "var"), reference=_batch_norm,
+    attrs={"epsilon": EPSILON, "axis": AxisAttr(1), "momentum": MOMENTUM}, infer=_per_channel("scale", "bias", "mean", "var"),
+    reference=_batch_norm,
     body=_batch_norm_body, axes=Axis("axis", fixed=("scale", "bias", "mean", "var"), along=("scale", "bias", "mean", "var")),
     samples=[
         Sample((2, 3, 5, 7), (3,), (3,), (3,), _VAR, epsilon=1e-3, axis=1),
         Sample((2, 5, 7, 3), None, (3,), (3,), _VAR, epsilon=1e-5, axis=-1),
-        Sample((2, 3), (3,), None, (3,), _VAR, epsilon=0.1, axis=1),
+        Sample((2, 3), (3,), None, (3,), _VAR, epsilon=0.1, axis=1, momentum=0.9),
     ],
     roles={"parameter": "scale bias", "statistic": "mean var"},
 )  # fmt: skip

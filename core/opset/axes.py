@@ -43,7 +43,12 @@ class AxisRule:
 
 @dataclass(frozen=True)
 class Elementwise(AxisRule):
-    """Output axes are the input's axes; nothing to rewrite. Several inputs must have equal shapes."""
+    """Output axes are the input's axes. Several inputs must have equal shapes.
+
+    ``axes`` names an attribute that lists axes, to be rewritten; a permutation inside one of them changes nothing.
+    """
+
+    axes: str = ""
 
 
 @dataclass(frozen=True)

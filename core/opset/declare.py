@@ -383,9 +383,14 @@ class OpSet:
             doc, self.family, tuple(samples), normalize, regions, variadic, self.distribution,
             traits.complete, {a.name: i for i, a in enumerate(args)},
         )  # fmt: skip
-        named = [getattr(axes, "attr", None), *getattr(axes, "attrs", ()), getattr(axes, "keepdims", None)]
+        named = [
+            getattr(axes, "attr", None),
+            *getattr(axes, "attrs", ()),
+            getattr(axes, "keepdims", None),
+            getattr(axes, "axes", ""),
+        ]
         for attr in named:
-            if isinstance(attr, str) and attr not in decl.attrs:
+            if isinstance(attr, str) and attr and attr not in decl.attrs:
                 raise DeclarationError(f"op {name}: its axis rule names the attribute {attr!r}, which it lacks")
         self.ops[name] = decl
         return decl

@@ -283,7 +283,8 @@ class Row:
                 self._split(src, key, value, attrs)
                 continue
             if isinstance(src, A):
-                self._write(src, key, value, attrs)
+                if value is not None or not decl.attrs[key].training:  # what is not known is left to the format's default
+                    self._write(src, key, value, attrs)
             elif isinstance(src, I):
                 out = None if value is None else src.iso.emit(value)
                 if (out is None and src.default is None) or (src.default is not MISSING and equal(out, src.default)):
@@ -294,13 +295,13 @@ class Row:
                     raise NotExpressible(f"{key}={text(value)} is symbolic")
                 else:
                     const_inputs[src.name] = (out, src.dtype, node)
-            elif not equal(value, src) and not self._means(node, key, src):
+            elif not decl.attrs[key].training and not equal(value, src) and not self._means(node, key, src):
                 raise NotExpressible(f"{key} is {text(value)}, {self.foreign} means {src!r}")
         for name, v in by_name.items():
             if v is not None and name not in used:
                 raise NotExpressible(f"{self.foreign} has no counterpart of the input {name!r}")
         for key, attr in decl.attrs.items():
-            if key in self.mapping or key in sized or equal(node.attrs[key], attr.default):
+            if key in self.mapping or key in sized or attr.training or equal(node.attrs[key], attr.default):
                 continue
             if attr.default is REQUIRED or not self._means(node, key, attr.default):
                 raise NotExpressible(f"{self.foreign} has no counterpart of {key}={text(node.attrs[key])}")

@@ -67,9 +67,13 @@ def test_an_input_overwritten_in_place_keeps_its_name(tmp_path: Path) -> None:
     assert m.metadata["blobs"] == {"d": "d:r"}
 
 
-def test_dropout_in_place_is_nothing_and_elsewhere_a_copy(tmp_path: Path) -> None:
-    m = net(tmp_path, given("d", 2, 3), layer("t", "TanH", "d"), layer("drop", "Dropout", "t", "t"), layer("e", "Dropout", "t"))
-    assert value_names(m) == ["t", "e"]
+def test_dropout_gives_its_input_and_keeps_its_ratio(tmp_path: Path) -> None:
+    ratio = "dropout_param { dropout_ratio: 0.25 }"
+    m = net(
+        tmp_path, given("d", 2, 3), layer("t", "TanH", "d"), layer("drop", "Dropout", "t", "t", ratio), layer("e", "Dropout", "t")
+    )
+    assert value_names(m) == ["t:t", "t", "e"]
+    assert [(n.name, n.op, n.attrs["rate"]) for n in list(m.graph)[1:]] == [("drop", "dropout", 0.25), ("e", "dropout", 0.5)]
     x = rand(2, 3)
     assert np.array_equal(m(x), np.tanh(x))
 

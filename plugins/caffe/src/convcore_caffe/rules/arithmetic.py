@@ -76,7 +76,7 @@ def axpy(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.add(g.b.mul(x, a), y)
 
 
-@RULES.load("Dropout", ops=("identity",))
+@RULES.load("Dropout", ops=("dropout", "mul"))
 def dropout(g: CaffeContext, node: CaffeNode) -> Value:
     """Nothing at inference: Caffe scales while it trains. Forks that scale at inference instead are refused."""
     if node.layer.phase == "TRAIN":
@@ -86,7 +86,7 @@ def dropout(g: CaffeContext, node: CaffeNode) -> Value:
         return g.b.mul(node.x, g.scalar(node.x, 1.0 - ratio))
     if node.attr("sample_weights_test", False):
         raise node.refuse("drops at random when testing (sample_weights_test)", code="random")
-    return node.x
+    return g.b.dropout(node.x, rate=node.attr("dropout_ratio"))
 
 
 @RULES.load("Split", ops=("identity",))

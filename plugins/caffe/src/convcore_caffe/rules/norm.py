@@ -36,7 +36,8 @@ def batch_norm(g: CaffeContext, node: CaffeNode) -> Value:
     g.count(node, 3)
     factor = g.tensor(node, 2, (1,))
     mean, var = (_statistic(g, node, i, name, channels, factor) for i, name in ((0, "mean"), (1, "variance")))
-    return g.b.batch_norm(node.x, None, None, mean, var, epsilon=eps, axis=1)
+    kept = node.attr("moving_average_fraction")
+    return g.b.batch_norm(node.x, None, None, mean, var, epsilon=eps, axis=1, momentum=kept)
 
 
 def _statistic(g: CaffeContext, node: CaffeNode, i: int, name: str, channels: int, factor: Tensor) -> Value:
@@ -209,7 +210,8 @@ def bn(g: CaffeContext, node: CaffeNode) -> Value:
     if len(layer.blobs) == 4:
         scale, shift = blob(0, "scale", (channels,)), blob(1, "bias", (channels,))
         mean, var = blob(2, "mean", (channels,), BUFFER), blob(3, "variance", (channels,), BUFFER)
-        return g.b.batch_norm(node.x, scale, shift, mean, var, epsilon=eps, axis=1)
+        momentum = node.attr("momentum", None)
+        return g.b.batch_norm(node.x, scale, shift, mean, var, epsilon=eps, axis=1, momentum=momentum)
     if len(layer.blobs) == 2 and mode == "INFERENCE":
         wide = (channels, *(1,) * (len(shape) - 2))
         return g.b.add(g.b.mul(node.x, blob(0, "scale", wide)), blob(1, "bias", wide))

@@ -11,7 +11,7 @@ from .ruleset import RULES
 
 __all__: list[str] = []
 
-_TRAINING = ("momentum", "scale", "center", "renorm", "renorm_clipping", "renorm_momentum", "synchronized", "adjustment")
+_TRAINING = ("scale", "center", "renorm", "renorm_clipping", "renorm_momentum", "synchronized", "adjustment")
 
 RULES.op(
     "BatchNormalization",
@@ -23,6 +23,7 @@ RULES.op(
     var=W("moving_variance"),
     axis=A("axis", -1, iso="item_or_number"),
     epsilon=A("epsilon", 0.001),
+    momentum=A("momentum", 0.99),
     ignore=_TRAINING,
 )
 RULES.op(

@@ -1,20 +1,59 @@
-"""Layers that only act in training: at inference each is the identity."""
+"""Layers that only act in training: at inference each is the identity, and says so as an op that keeps what training needs."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from convcore.plugin import ForeignNode, Value
+
+from ..load_context import KerasContext
 from .ruleset import RULES
 
 __all__: list[str] = []
 
 RULES.op("Identity", "identity", "inputs=x", direction="load")
-for _name, _ignore in {
-    "Dropout": ("rate",),
-    "SpatialDropout1D": ("rate", "data_format"),
-    "SpatialDropout2D": ("rate", "data_format"),
-    "SpatialDropout3D": ("rate", "data_format"),
-    "GaussianDropout": ("rate",),
-    "GaussianNoise": ("stddev",),
-    "AlphaDropout": ("rate",),
-    "ActivityRegularization": ("l1", "l2"),
-}.items():
-    RULES.op(_name, "identity", "inputs=x", ignore=_ignore, direction="load")
+RULES.op("ActivityRegularization", "identity", "inputs=x", ignore=("l1", "l2"), direction="load")
+"""Only a term of the loss: its numbers are in the layer's configuration."""
+
+_KINDS = {"AlphaDropout": "alpha", "GaussianDropout": "gaussian"}
+
+
+def _number(x: Any) -> float | None:
+    return float(x) if isinstance(x, (int, float)) and not isinstance(x, bool) else None
+
+
+def _seed(node: ForeignNode) -> int | None:
+    seed = node.attr("seed", None)
+    return seed if isinstance(seed, int) and not isinstance(seed, bool) else None
+
+
+def _shared(noise_shape: Any, rank: int | None) -> tuple[int, ...]:
+    """The axes of size 1 in ``noise_shape``, right-aligned as ``keras.random.dropout`` broadcasts it."""
+    if not isinstance(noise_shape, (list, tuple)):
+        return ()
+    n = len(noise_shape)
+    missing = range(-(rank or n), -n)
+    return (*missing, *(i - n for i, d in enumerate(noise_shape) if d == 1 and not isinstance(d, bool)))
+
+
+@RULES.load("Dropout", "AlphaDropout", "GaussianDropout", ops=("dropout",))
+def dropout(g: KerasContext, node: ForeignNode) -> Value:
+    """``rate``, ``noise_shape`` and ``seed`` of ``Dropout``, ``AlphaDropout`` and ``GaussianDropout`` (Keras 3.15)."""
+    x = node.inputs[0]
+    shared = _shared(node.attr("noise_shape", None), None if x is None else x.rank)
+    kind = _KINDS.get(node.type, "bernoulli")
+    return g.b.dropout(x, rate=_number(node.attr("rate", None)), kind=kind, shared=shared, seed=_seed(node))
+
+
+@RULES.load("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", ops=("dropout",))
+def spatial_dropout(g: KerasContext, node: ForeignNode) -> Value:
+    """One draw for a whole channel (``BaseSpatialDropout``, Keras 3.15): the noise has size 1 along the axes of space."""
+    x, n = node.inputs[0], int(node.type[-2])
+    first = node.attr("data_format", "channels_last") == "channels_first"
+    shared = tuple(range(2, 2 + n) if first else range(1, 1 + n))
+    return g.b.dropout(x, rate=_number(node.attr("rate", None)), shared=shared, seed=_seed(node))
+
+
+@RULES.load("GaussianNoise", ops=("gaussian_noise",))
+def gaussian_noise(g: KerasContext, node: ForeignNode) -> Value:
+    return g.b.gaussian_noise(node.inputs[0], stddev=_number(node.attr("stddev", None)), seed=_seed(node))

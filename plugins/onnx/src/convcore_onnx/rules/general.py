@@ -35,11 +35,19 @@ def constant(g: Any, node: ForeignNode) -> Any:
     return g.b.weight(tensor, node.outputs[0] if node.outputs and node.outputs[0] else node.name)
 
 
-@RULES.load("Dropout", ops=("identity",))
+@RULES.load("Dropout", ops=("dropout",))
 def dropout(g: Any, node: ForeignNode) -> Any:
-    """At inference the input itself. Training mode, or the mask of it, is refused."""
-    for name in ("ratio", "seed", "consumed_inputs"):
-        node.attr(name, None)
+    """At inference the input itself. Training mode, or the mask of it, is refused.
+
+    The ratio is an attribute before version 12, an input since; 0.5 where it is absent, not known where it is computed.
+    """
+    ratio, seed = node.attr("ratio", None), node.attr("seed", None)
+    node.ignore("consumed_inputs")
+    if node.input(1) is not None:
+        given = g.constant(node.input(1))
+        rate = None if given is None else float(np.asarray(given).reshape(-1)[0])
+    else:
+        rate = 0.5 if ratio is None else float(ratio)
     if node.attr("is_test", 1) == 0:
         raise node.refuse("is_test=0 is training mode", "export the model in evaluation mode")
     training = node.input(2)
@@ -47,7 +55,7 @@ def dropout(g: Any, node: ForeignNode) -> Any:
         mode = g.constant(training)
         if mode is None or bool(np.asarray(mode).reshape(-1)[0]):
             raise node.refuse("training_mode is set or not a constant", "export the model in evaluation mode")
-    y = g.b.identity(node.inputs[0])
+    y = g.b.dropout(node.inputs[0], rate=rate, seed=seed)
     if len(node.outputs) > 1 and node.outputs[1]:
         raise node.refuse("its mask is used", "the mask of a dropout at inference is all ones", "unsupported_output")
     return y

@@ -21,7 +21,8 @@ def load_batch_norm(g: Any, node: ForeignNode) -> Any:
     """Every version. Statistics of the batch (training) are refused, however the version says it."""
     version = node.version or 1
     epsilon = node.attr("epsilon", 1e-5)
-    node.ignore("momentum", "consumed_inputs")
+    momentum = float(node.attr("momentum", 0.9))
+    node.ignore("consumed_inputs")
     if version < 7 and not node.attr("is_test", 0):
         raise node.refuse("is_test=0: it normalises with the statistics of the batch", _NOT_TRAINED)
     if node.attr("training_mode", 0):
@@ -34,10 +35,10 @@ def load_batch_norm(g: Any, node: ForeignNode) -> Any:
     if node.attr("spatial", 1):
         wide = {v.dtype for v in (scale, bias, mean, var) if v is not None} - {x.dtype}
         if not wide:
-            return g.b.batch_norm(x, scale, bias, mean, var, epsilon=epsilon, axis=1)
+            return g.b.batch_norm(x, scale, bias, mean, var, epsilon=epsilon, axis=1, momentum=momentum)
         dtype = DType.FLOAT32 if x.dtype in (DType.FLOAT16, DType.BFLOAT16) else x.dtype
         parts = [_to(g, v, dtype) for v in (x, scale, bias, mean, var)]
-        return _to(g, g.b.batch_norm(*parts, epsilon=epsilon, axis=1), x.dtype)
+        return _to(g, g.b.batch_norm(*parts, epsilon=epsilon, axis=1, momentum=momentum), x.dtype)
     b = g.b
     scaled = b.mul(b.div(b.sub(x, mean), b.sqrt(b.add(var, b.like(var, epsilon)))), scale)
     return b.add(scaled, bias)
