@@ -87,7 +87,7 @@ def common_dtype(c: InferContext, *names: str) -> DType | None:
 
 def scalar_size(v: Value | None) -> DimLike | None:
     """The integer held by a scalar value when it is a constant, a ``dim_value`` or a cast of one; else None."""
-    while v is not None and v.producer is not None and v.producer.op in ("cast", "identity", "dropout", "gaussian_noise"):
+    while v is not None and v.producer is not None and v.producer.op in ("cast", "identity"):
         if v.dtype is None or not v.dtype.is_int:
             return None
         v = v.producer.inputs[0]
