@@ -236,17 +236,23 @@ class Model:
         return Model(sub, self.framework, files=self.files)
 
     # ---- text and files
-    def summary(self) -> str:
-        """A table of the layers."""
+    def summary(self, *, nested: bool = False) -> str:
+        """A table of the layers; ``nested`` also shows what is inside them, and each use of a shared one."""
+        from .inspection import layer_tree, walk
+
         rows = [("layer", "type", "output", "params")]
-        for layer in self.layers:
-            shapes = "; ".join(shape_text(t.shape) for t in layer.outputs)
-            rows.append((layer.name, layer.type, shapes, f"{layer.params:,}"))
+        if nested:
+            for depth, b in walk(layer_tree(self.graph)):
+                call = f" (call {b.scope.call + 1} of {b.calls})" if b.calls > 1 else ""
+                shapes = "; ".join(shape_text(v.shape) for v in b.outputs)
+                rows.append((f"{'  ' * depth}{b.scope.name}{call}", b.scope.type, shapes, f"{b.params:,}"))
+        else:
+            for layer in self.layers:
+                shapes = "; ".join(shape_text(t.shape) for t in layer.outputs)
+                rows.append((layer.name, layer.type, shapes, f"{layer.params:,}"))
         widths = [max(len(r[i]) for r in rows) for i in range(4)]
         lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths)).rstrip() for r in rows]
-        head = (
-            f"{self.name or 'model'}: {self.kind} {self.framework} model, {len(rows) - 1} layers, {self.num_params:,} parameters"
-        )
+        head = f"{self.name or 'model'}: {self.kind} {self.framework} model, {len(self)} layers, {self.num_params:,} parameters"
         io = [f"  input  {t}" for t in self.inputs] + [f"  output {t}" for t in self.outputs]
         return "\n".join([head, *io, "", lines[0], "-" * len(lines[0]), *lines[1:]])
 

@@ -142,11 +142,13 @@ def _load(
 ) -> tuple[Graph, str]:  # fmt: skip
     h = host()
     if isinstance(source, Path) and source.suffix == ".ccir" and format in (None, "ccir"):
+        from .build.stored import complete_attributes
         from .ir.serialize import load as load_ir
 
         if weights is not None or overrides or input_shapes:
             raise UsageError(f"{source} is loaded as it is: weights, overrides and input shapes are for other formats")
         graph = load_ir(source)
+        complete_attributes(graph, str(source))
         return graph, str(graph.metadata.get("framework", ""))
     framework = h.framework(format).name if format else h.identify(source)
     replaced = Overrides(overrides)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import OutputError, UnsupportedError, UsageError
 from ..host import host
+from ..inspection import layer_tree
 from ..ir.dims import shape_text
 from ..model import as_list
 from ..pipeline import check as find_problems
@@ -183,11 +184,15 @@ def inspect(args: Namespace) -> int:
                 {"name": x.name, "type": x.type, "outputs": [_tensor(t) for t in x.outputs], "parameters": x.params}
                 for x in model.layers
             ],
+            "tree": [b.to_dict() for b in layer_tree(model.graph)],
+            "weights": [
+                {**_tensor(v), "role": v.role, "trainable": v.trainable} for v in model.graph.weights.values() if v.source
+            ],
             "metadata": meta, "problems": [p.to_dict() for p in model.problems],
         }  # fmt: skip
         _say(json.dumps(data, indent=1, default=str))
         return 0
-    _say(model.summary())
+    _say(model.summary(nested=True))
     for key, value in meta.items():
         if key not in ("framework", "kind", "notes") and value not in ("", None, [], {}):
             _say(f"{key}: {value}" if not isinstance(value, (dict, list)) else f"{key}: {json.dumps(value, default=str)[:500]}")

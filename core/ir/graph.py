@@ -263,6 +263,22 @@ class Graph:
         for i, v in enumerate(values):
             v.results = (*v.results, (scope, i))
 
+    def regroup(self, places: Mapping[Scope, tuple[Sequence[tuple[str, int]], str]]) -> None:
+        """Put scopes into blocks: ``places`` gives the blocks around a scope, from outside, as (name, call), and the name it has
+        there. The order of scopes stays."""
+        old, self._scopes = list(self.scopes()), {}
+        new = {self.root: self.root}
+        for s in old:
+            blocks, name = places.get(s, ((), s.name))
+            parent = self.root if s.parent is None else new[s.parent]
+            for block, call in blocks:
+                parent = self.scope(block, parent=parent, call=call)
+            new[s] = self.scope(name, s.type, s.config, parent=parent, call=s.call)
+        for node in self:
+            node.scope = new[node.scope]
+        for v in self.values():
+            v.results = tuple((new[s], i) for s, i in v.results)
+
     def adopt_scopes(self, other: Graph) -> None:
         """Take over the scopes of another graph (they never change, so they are shared), for nodes that come from it."""
         self.root, self._scopes = other.root, dict(other._scopes)

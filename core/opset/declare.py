@@ -232,7 +232,7 @@ class Op:
             if kind == "int":
                 v = _int(v)
             elif kind == "float":
-                v = float(v)
+                v = _float(v)
             elif kind == "bool":
                 if not isinstance(v, (bool, np.bool_)):
                     raise TypeError(f"{v!r} is not a bool")
@@ -243,9 +243,11 @@ class Op:
             elif kind in ("ints", "perm"):
                 v = tuple(_int(x) for x in v)
             elif kind == "floats":
-                v = tuple(float(x) for x in v)
+                v = tuple(_float(x) for x in v)
             elif kind == "strs":
-                v = tuple(str(x) for x in v)
+                if isinstance(v, str) or not all(isinstance(x, str) for x in v):
+                    raise TypeError(f"{v!r} is not a tuple of strings")
+                v = tuple(v)
             elif kind == "pads":
                 v = v if isinstance(v, str) else tuple((_size(x), _size(y)) for x, y in v)
                 if isinstance(v, str) and v not in ("same_upper", "same_lower"):
@@ -303,6 +305,12 @@ def _int(v: Any) -> int:
     if isinstance(v, (bool, np.bool_)) or (isinstance(v, float) and not math.isfinite(v)) or int(v) != v:
         raise TypeError(f"{v!r} is not an integer")
     return int(v)
+
+
+def _float(v: Any) -> float:
+    if isinstance(v, (bool, np.bool_, str, bytes)):
+        raise TypeError(f"{v!r} is not a number")
+    return float(v)
 
 
 def _size(v: Any) -> DimLike:

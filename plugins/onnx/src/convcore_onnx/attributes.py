@@ -12,7 +12,7 @@ from convcore.plugin import BadFileError
 
 from .tensors import sparse_to_tensor, to_tensor
 
-__all__ = ["Subgraph", "attribute_kind", "attributes", "short_float"]
+__all__ = ["Subgraph", "attribute_kind", "attributes", "plain", "short_float"]
 
 
 @dataclass
@@ -109,3 +109,14 @@ def value(a: Any, where: Any, scope: Any, folder: str) -> Any:
     if kind == 14:
         return tuple(a.type_protos)
     raise BadFileError(f"attribute {a.name!r} has the unknown type {kind}")
+
+
+def plain(x: Any) -> Any:
+    """An attribute as JSON-like data: tensors and subgraphs are only named."""
+    if isinstance(x, (list, tuple)):
+        return [plain(v) for v in x]
+    if isinstance(x, Subgraph):
+        return f"graph {x.proto.name}"
+    if isinstance(x, bytes):
+        return x.decode("utf-8", "backslashreplace")
+    return x if x is None or isinstance(x, (bool, int, float, str)) else str(x)

@@ -31,9 +31,10 @@ from convcore.plugin import (
     traits_of,
 )
 
-from .attributes import attributes
+from .attributes import attributes, plain
 from .context import OnnxContext
 from .functions import Functions
+from .nesting import nest_by_names
 from .proto import Source, read_model
 from .regions import Regions
 from .schemas import malformed, odd_flag
@@ -97,6 +98,7 @@ class Loader:
         graph, m = scope.graph, self.model
         graph.remove_unused()
         _mark_parameters(graph)
+        nest_by_names(graph)
         writer = f"{m.producer_name} {m.producer_version}".strip() or "unknown writer"
         opsets = ", ".join(f"{d or 'ai.onnx'} {v}" for d, v in self.where.opsets.items())
         graph.metadata.update(
@@ -230,10 +232,11 @@ class Loader:
                 bad = scope.bad[p + i]
             inputs.append(v)
         tainted = any(v is not None and v in scope.tainted for v in inputs)
-        layer = scope.graph.scope(name, type_)
+        config: dict[str, Any] = {}  # filled when the attributes are read
+        layer = scope.graph.scope(name.removeprefix(p), type_, config, parent=ctx.b.scope)
         with ctx.b.at(origin, layer):
             last = scope.graph._last
-            results, problem = self.apply(scope, n, name, type_, domain, inputs, outs, where, origin, bad)
+            results, problem = self.apply(scope, n, name, type_, domain, inputs, outs, where, origin, bad, config)
             if results is None:
                 results = self.opaque(scope, n, type_, inputs, outs, problem, tainted and not bad, where.opsets.get(domain))
         results = [self.view(scope, v) for v in results]
@@ -259,9 +262,9 @@ class Loader:
 
     def apply(
         self, scope: Scope, n: Any, name: str, type_: str, domain: str, inputs: list[Value | None], outs: list[str],
-        where: Where, origin: Origin, bad: str,
+        where: Where, origin: Origin, bad: str, config: dict[str, Any],
     ) -> tuple[Sequence[Value] | None, tuple[str, str, str]]:  # fmt: skip
-        """The outputs, or None with (why, hint, code)."""
+        """The outputs, or None with (why, hint, code). The node's attributes are noted in ``config``."""
         if bad:
             return None, (bad, "", "unsupported_dtype")
         version = where.opsets.get(domain)
@@ -270,6 +273,7 @@ class Loader:
             return None, (why, "", "malformed_node")
         try:
             attrs = attributes(n, where, scope, self.source.folder)
+            config.update((k, plain(v)) for k, v in attrs.items())
             why = "" if domain else odd_flag(attrs)
             if why:
                 return None, (why, "", "unsupported_attribute")

@@ -1,0 +1,100 @@
+"""The layers of a graph as a tree, for ``convcore inspect``: what is nested, every use of it, what training needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from .ir.graph import Graph, Value
+from .ir.scopes import Path, Scope
+from .opset import find_op
+
+__all__ = ["Branch", "layer_tree", "training_facts", "walk"]
+
+
+@dataclass
+class Branch:
+    """One use of a layer or block: its results, the weights used anywhere in it, and the uses nested in it."""
+
+    scope: Scope
+    calls: int = 1
+    """How often the graph uses this path."""
+    outputs: list[Value] = field(default_factory=list)
+    weights: dict[Value, None] = field(default_factory=dict)
+    training: list[dict[str, Any]] = field(default_factory=list)
+    children: list[Branch] = field(default_factory=list)
+    used: bool = False
+
+    @property
+    def params(self) -> int:
+        return sum(v.tensor.size for v in self.weights if v.tensor is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-like data."""
+        out: dict[str, Any] = {"name": self.scope.name, "type": self.scope.type}
+        if self.calls > 1:
+            out.update(call=self.scope.call + 1, calls=self.calls)
+        out.update(outputs=[v.name for v in self.outputs], parameters=self.params, config=dict(self.scope.config))
+        if self.training:
+            out["training"] = self.training
+        if self.children:
+            out["layers"] = [c.to_dict() for c in self.children]
+        return out
+
+
+def layer_tree(graph: Graph) -> list[Branch]:
+    """The outermost branches, in the source's order; later uses of a path come right after the first.
+
+    What has neither nodes nor results is left out.
+    """
+    branches: dict[Scope, Branch] = {graph.root: Branch(graph.root)}
+    uses: dict[Path, int] = {}
+    for s in graph.scopes():
+        branches[s] = Branch(s)
+    for v in graph.values():
+        for s, _ in sorted(v.results, key=lambda r: r[1]):
+            branches[s].outputs.append(v)
+            _mark(branches, s)
+    for node in graph:
+        _mark(branches, node.scope)
+        facts = training_facts(node.op, node.attrs)
+        if facts:
+            branches[node.scope].training.append({"op": node.op, **facts})
+        weights = [v for v in node.inputs if v is not None and v.tensor is not None and v.source]
+        for s in node.scope.ancestors() if weights else ():
+            branches[s].weights.update(dict.fromkeys(weights))
+    for s in graph.scopes():
+        if branches[s].used:
+            uses[s.path] = uses.get(s.path, 0) + 1
+    grouped: dict[tuple[Scope, str], list[Branch]] = {}
+    for s in graph.scopes():
+        b = branches[s]
+        if b.used and s.parent is not None:
+            b.calls = uses[s.path]
+            grouped.setdefault((s.parent, s.name), []).append(b)
+    for (parent, _), same in grouped.items():
+        branches[parent].children += sorted(same, key=lambda b: b.scope.call)
+    return branches[graph.root].children
+
+
+def _mark(branches: dict[Scope, Branch], scope: Scope) -> None:
+    for s in scope.ancestors():
+        if branches[s].used:
+            break
+        branches[s].used = True
+
+
+def training_facts(op: str, attrs: Any) -> dict[str, Any]:
+    """The attributes of a node that say something about training, as far as they are known."""
+    decl = find_op(op)
+    if decl is None:
+        return {}
+    return {k: attrs[k] for k, a in decl.attrs.items() if a.training and attrs.get(k) not in (None, ())}
+
+
+def walk(branches: list[Branch], depth: int = 0) -> Iterator[tuple[int, Branch]]:
+    """Every branch with its depth, from the top."""
+    for b in branches:
+        yield depth, b
+        yield from walk(b.children, depth + 1)
