@@ -254,6 +254,13 @@ class Graph:
             raise VerifyError(f"use {call} of scope {found.text!r} is asked for in two uses of its parent")
         return found
 
+    def uses_of(self, path: Path) -> int:
+        """How many uses of a path there are, which is the number of the next."""
+        n = 0
+        while (path, n) in self._scopes:
+            n += 1
+        return n
+
     def scopes(self) -> Iterator[Scope]:
         """All scopes but the root, in the order in which they were made."""
         return iter(self._scopes.values())
@@ -261,6 +268,8 @@ class Graph:
     def set_results(self, scope: Scope, values: Iterable[Value]) -> None:
         """Say what a scope gives: its results in order. Values that other scopes give as well may be among them."""
         for i, v in enumerate(values):
+            if self._log is not None:
+                self._log.append(("results", v, v.results))
             v.results = (*v.results, (scope, i))
 
     def regroup(self, places: Mapping[Scope, tuple[Sequence[tuple[str, int]], str]]) -> None:
@@ -555,6 +564,8 @@ def _undo(graph: Graph, what: str, thing: Any, old: Any) -> None:
             graph._names[thing] = old
     elif what == "scope":
         graph._scopes.pop(thing, None)
+    elif what == "results":
+        thing.results = old
     elif what == "rename":
         if isinstance(thing, Value) and graph.weights.get(thing.name) is thing:
             graph.weights[old] = graph.weights.pop(thing.name)

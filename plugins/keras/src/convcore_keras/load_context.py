@@ -90,7 +90,7 @@ class KerasContext(LoadContext):
         self._masks: dict[int, tuple[Value, Value]] = {}
         self._tensors: dict[int, tuple[LayerConfig, dict[str, Tensor]]] = {}
         self.trainable = model.root.trainable
-        self._uses: dict[tuple[str, ...], int] = {}
+        self._listed: set[tuple[str, ...]] = set()
         self._configs: dict[int, tuple[LayerConfig, dict[str, Any]]] = {}
         self.inline: Callable[[LayerConfig, str, Sequence[Value]], list[Value]] | None = None  # builds a nested model
 
@@ -151,17 +151,22 @@ class KerasContext(LoadContext):
     def enter(self, layer: LayerConfig) -> Scope:
         """The scope of the next use of a layer, inside the current one."""
         path = (*self.b.scope.path, layer.name)
-        call = self._uses.get(path, 0)
-        self._uses[path] = call + 1
-        return self.scope(layer, call)
+        if path in self._listed:
+            self._listed.remove(path)
+            return self._scope(layer, 0)
+        return self._scope(layer, self.b.graph.uses_of(path))
 
-    def scope(self, layer: LayerConfig, call: int = 0) -> Scope:
-        """The scope of a layer in the current one, with its configuration."""
-        known = self.b.graph.scope
+    def list_layers(self, layers: Sequence[LayerConfig]) -> None:
+        """Make the scopes of the first uses of layers, which gives their order."""
+        for layer in layers:
+            self._listed.add(self._scope(layer, 0).path)
+
+    def _scope(self, layer: LayerConfig, call: int) -> Scope:
+        """The scope of a use of a layer in the current one, with its configuration."""
         first = self._configs.get(id(layer))
         if first is None:
             first = self._configs[id(layer)] = (layer, {**plain(layer.config), "trainable": layer.trainable})
-        return known(layer.name, layer.class_name, first[1], parent=self.b.scope, call=call)
+        return self.b.graph.scope(layer.name, layer.class_name, first[1], parent=self.b.scope, call=call)
 
     def array(self, node: ForeignNode, name: str) -> Tensor:
         """A variable that must be there, as a tensor."""

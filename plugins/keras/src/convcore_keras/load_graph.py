@@ -51,8 +51,7 @@ class GraphLoader:
     def run(self) -> Graph:
         """The whole graph. Raises BadFileError, UsageError (input shapes); unknown layers become opaque nodes."""
         root, graph = self.model.root, self.graph
-        for layer in ordered_layers(root):
-            self.g.scope(layer)  # the order of Keras's own list of layers
+        self.g.list_layers(ordered_layers(root))
         inputs = {r: self._input(root.layer(r.layer), len(root.input_refs())) for r in dict.fromkeys(root.input_refs())}
         if self.left:
             names = ", ".join(v.name for v in graph.inputs)
