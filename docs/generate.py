@@ -1,6 +1,7 @@
 """Write the generated pages from what is installed and from the test data's manifests. Run it as ``make docs``.
 
-docs/support/<framework>.md, docs/ops.md, docs/cli.md, docs/python.md and tests/data/SOURCE.md.
+docs/support/<framework>.md, docs/ops.md, docs/cli.md, docs/python.md, docs/surface.txt, core/build/methods.pyi and
+tests/data/SOURCE.md.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import io
 import json
 import os
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +30,9 @@ from convcore.opset.declare import REQUIRED, Op
 from convcore.rules.foreign import MISSING
 from convcore.rules.rows import Row
 from convcore.rules.ruleset import EmitFunction, LoadFunction, RuleSet
+
+sys.path.insert(0, str(Path(__file__).parent))
+from interfaces import builder_stub, surface
 
 ROOT = Path(__file__).parents[1]
 MADE = "<!-- Written by docs/generate.py (`make docs`); do not edit. -->\n"
@@ -348,9 +353,11 @@ def pages() -> Mapping[str, Callable[[], str]]:
     """Every generated page by its path in the repository; the support pages are those of installed plugins."""
     support = {f"docs/support/{n}.md": (lambda n=n: support_page(n)) for n in our_frameworks()}
     return {
+        "core/build/methods.pyi": builder_stub,
         "docs/cli.md": cli_page,
         "docs/ops.md": ops_page,
         "docs/python.md": python_page,
+        "docs/surface.txt": surface,
         "tests/data/SOURCE.md": source_page,
         **support,
     }

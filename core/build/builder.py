@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,11 @@ from ..ir.tensors import Tensor, as_tensor
 from ..opset import Op, find_op, op
 from ..opset.declare import InferContext
 
+if TYPE_CHECKING:
+    from .methods import OpMethods
+else:
+    OpMethods = object  # every op is a method, made by __getattr__
+
 __all__ = ["Builder", "infer_outputs"]
 
 
@@ -28,7 +33,7 @@ def infer_outputs(decl: Op, inputs: Sequence[Value | None], attrs: Mapping[str, 
     return list(decl.infer(InferContext(decl, inputs, attrs)))
 
 
-class Builder:
+class Builder(OpMethods):
     """Appends nodes to a graph (or inserts them before ``before``), with a current origin, scope and name prefix.
 
     The scope defaults to that of ``before``, else to the root.
@@ -200,17 +205,19 @@ class Builder:
             return suffix
         return f"{self.prefix}/{suffix}"
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        py = name.rstrip("_")  # and_, or_, not_
-        if find_op(py) is None:
-            raise AttributeError(f"Builder has no attribute and convcore no op {py!r}")
+    if not TYPE_CHECKING:  # there, methods.pyi says what ops there are
 
-        def apply(*inputs: Value | None, **attrs: Any) -> Any:
-            return self.op(py, *inputs, **attrs)
+        def __getattr__(self, name: str) -> Callable[..., Any]:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            py = name.rstrip("_")  # and_, or_, not_
+            if find_op(py) is None:
+                raise AttributeError(f"Builder has no attribute and convcore no op {py!r}")
 
-        return apply
+            def apply(*inputs: Value | None, **attrs: Any) -> Any:
+                return self.op(py, *inputs, **attrs)
+
+            return apply
 
     def require(self, condition: bool, why: str) -> None:
         """Raise ShapeError naming the current layer unless ``condition``."""
