@@ -130,7 +130,7 @@ class LoadRequest:
     """A path, or what the loader takes beside a live object; None where the source holds its weights."""
     options: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    rules: RuleSet | None = None
+    rules: RuleSet[Any, Any] | None = None
     input_shapes: Mapping[str, Shape] = field(default_factory=dict)
     progress: Callable[[str, float], None] | None = None
 
@@ -147,7 +147,7 @@ class EmitRequest:
     out: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    rules: RuleSet | None = None
+    rules: RuleSet[Any, Any] | None = None
     progress: Callable[[str, float], None] | None = None
 
 

@@ -67,7 +67,7 @@ class Host:
         self._plugins: list[PluginInfo] | None = None
         self._frameworks: dict[str, Framework] | None = None
         self._owners: dict[str, Any] = {}
-        self._rules: dict[str, RuleSet] = {}
+        self._rules: dict[str, RuleSet[Any, Any]] = {}
         self._ops_done = False
 
     # ---- discovery
@@ -314,14 +314,14 @@ class Host:
                 except Exception as e:  # noqa: BLE001 - an op set that fails in any way must not stop other plugins
                     self._leave_out(plugin, f"its ops {path} cannot be used: {type(e).__name__}: {e}")
 
-    def rules(self, framework: str) -> RuleSet:
+    def rules(self, framework: str) -> RuleSet[Any, Any]:
         """The merged RuleSet of a framework: its own and those other plugins add."""
         self.load_ops()
         f = self.framework(framework)
         if f.name not in self._rules:
             from .rules import RuleSet
 
-            sets: dict[str, RuleSet] = {}
+            sets: dict[str, RuleSet[Any, Any]] = {}
             if f.rules:
                 try:
                     sets[f.rules] = resolve(f.rules)

@@ -100,7 +100,7 @@ def made_by(rule: Row | LoadFunction) -> tuple[str, ...]:
     return (rule.op_name,) if isinstance(rule, Row) else rule.ops
 
 
-def load_rows(rules: RuleSet) -> Iterable[Sequence[str]]:
+def load_rows(rules: RuleSet[Any, Any]) -> Iterable[Sequence[str]]:
     for foreign in sorted(rules.load_rules, key=lambda k: (k.lower(), k)):
         seen: dict[Sequence[str], None] = {}
         for rule in rules.load_rules[foreign]:
@@ -110,7 +110,7 @@ def load_rows(rules: RuleSet) -> Iterable[Sequence[str]]:
             yield [code(foreign) if i == 0 else "", *cells]
 
 
-def emit_rows(rules: RuleSet) -> Iterable[Sequence[str]]:
+def emit_rows(rules: RuleSet[Any, Any]) -> Iterable[Sequence[str]]:
     for name, found in sorted(rules.emit_rules.items()):
         cells: dict[Sequence[str], None] = {}
         for rule in found:
@@ -120,7 +120,7 @@ def emit_rows(rules: RuleSet) -> Iterable[Sequence[str]]:
             yield [code(name) if i == 0 else "", *c]
 
 
-def without_rule(rules: RuleSet) -> list[str]:
+def without_rule(rules: RuleSet[Any, Any]) -> list[str]:
     """The ops that no rule writes, by what becomes of them."""
     left = [o for n, o in sorted(all_ops().items()) if n not in rules.emit_rules]
     bodies = codes(o.name for o in left if o.composite)
@@ -131,7 +131,7 @@ def without_rule(rules: RuleSet) -> list[str]:
 def support_page(name: str) -> str:
     """Everything a framework's rules know."""
     f = host().framework(name)
-    rules: RuleSet = host().rules(name)
+    rules: RuleSet[Any, Any] = host().rules(name)
     ours = _only(rules, f.distribution)
     out = [MADE, f"# {f.title}: what is supported", ""]
     reads, writes = host().can(name, "load"), host().can(name, "emit")
@@ -167,7 +167,7 @@ def support_page(name: str) -> str:
     return "\n".join(out) + "\n"
 
 
-def _only(rules: RuleSet, distribution: str) -> RuleSet:
+def _only(rules: RuleSet[Any, Any], distribution: str) -> RuleSet[Any, Any]:
     """The rules of one distribution: third-party plugins that happen to be installed are left out."""
     out = RuleSet(rules.framework, distribution)
     out.ignored = set(rules.ignored)

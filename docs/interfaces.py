@@ -145,8 +145,8 @@ def _entry(name: str, thing: Any) -> list[str]:
 def surface() -> str:
     """docs/surface.txt: every public name with its signature."""
     out = [
-        "# Written by docs/generate.py (`make docs`); do not edit. What docs/stability.md calls stable in Python: a test compares it",
-        "# with the code, so that no change of it goes unseen.",
+        "# Written by docs/generate.py (`make docs`); do not edit. What docs/stability.md calls stable in Python: a test",
+        "# compares it with the code, so that no change of it goes unseen.",
     ]
     for module in PUBLIC:
         m = importlib.import_module(module)

@@ -15,7 +15,9 @@ from .legalise import expand
 __all__ = ["emit_nodes"]
 
 
-def emit_nodes(graph: Graph, e: EmitContext, rules: RuleSet, overrides: Mapping[str, Any] | None = None) -> list[Problem]:
+def emit_nodes(
+    graph: Graph, e: EmitContext, rules: RuleSet[Any, Any], overrides: Mapping[str, Any] | None = None
+) -> list[Problem]:
     """Emit every node in order; returns all problems (empty: the whole graph is emitted).
 
     An opaque node of the target's own framework is written back as it was (``e.opaque``). After a failure ``e.skip`` gives the

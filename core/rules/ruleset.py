@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from ..errors import ConvcoreError, DeclarationError, PluginBugError, PluginConflictError, UsageError
 from ..ir.graph import Node, Value
@@ -16,9 +16,21 @@ from .rows import Rank, Row, _pairs
 
 __all__ = ["EmitFunction", "LoadFunction", "RuleSet"]
 
-LoadFn = Callable[[Any, ForeignNode], Any]
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # defaults: PEP 696, Python 3.13
+
+    G = TypeVar("G", bound=LoadContext, default=LoadContext)
+    N = TypeVar("N", bound=ForeignNode, default=ForeignNode)
+else:
+    from typing import TypeVar
+
+    G, N = TypeVar("G"), TypeVar("N")
+
+R = TypeVar("R")
+"""What a load function returns: a value or a sequence of them."""
+LoadFn = Callable[[Any, Any], Any]
 EmitFn = Callable[[Any, Node], Any]
-PostFn = Callable[[Any, ForeignNode, Value], Value]
+PostFn = Callable[[Any, Any, Value], Value]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +82,8 @@ LoadRule = Row | LoadFunction
 EmitRule = Row | EmitFunction
 
 
-class RuleSet:
-    """The mapping rules of one framework.
+class RuleSet(Generic[G, N]):
+    """The mapping rules of one framework; ``RuleSet[OnnxContext, OnnxNode]`` types what its load functions are handed.
 
     ``distribution`` is the package they come from; several sets of one framework are merged by :meth:`merged`.
     """
@@ -147,10 +159,10 @@ class RuleSet:
         priority: int = 0,
         ops: Sequence[str] = (),
         then: Sequence[str] = (),
-    ) -> Callable[[LoadFn], LoadFn]:
+    ) -> Callable[[Callable[[G, N], R]], Callable[[G, N], R]]:
         """Decorate a function ``(g, node) -> Value | sequence`` that loads the named foreign types."""
 
-        def add(fn: LoadFn) -> LoadFn:
+        def add(fn: Callable[[G, N], R]) -> Callable[[G, N], R]:
             for f in foreign:
                 rule = LoadFunction(f, fn, since, until, dict(when or {}), priority, self.distribution, tuple(ops), tuple(then))
                 self.load_rules.setdefault(f, []).append(rule)
@@ -173,10 +185,10 @@ class RuleSet:
 
         return add
 
-    def post(self, name: str) -> Callable[[PostFn], PostFn]:
+    def post(self, name: str) -> Callable[[Callable[[G, N, Value], Value]], Callable[[G, N, Value], Value]]:
         """Decorate a post step ``(g, node, value) -> value`` that rows name in ``then``."""
 
-        def add(fn: PostFn) -> PostFn:
+        def add(fn: Callable[[G, N, Value], Value]) -> Callable[[G, N, Value], Value]:
             self.posts[name] = fn
             return fn
 
@@ -188,7 +200,7 @@ class RuleSet:
 
     # ---- merging
     @classmethod
-    def merged(cls, sets: Iterable[RuleSet]) -> RuleSet:
+    def merged(cls, sets: Iterable[RuleSet[Any, Any]]) -> RuleSet[Any, Any]:
         """All rules of one framework; PluginConflictError when two distributions claim a key with equal priority."""
         sets = list(sets)
         out = cls(sets[0].framework, sets[0].distribution)

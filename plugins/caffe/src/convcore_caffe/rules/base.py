@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from convcore.plugin import RuleSet
+
+if TYPE_CHECKING:
+    from ..context import CaffeContext, CaffeNode
 
 __all__ = ["RULES"]
 
-RULES = RuleSet("caffe", "convcore-caffe")
+RULES: RuleSet[CaffeContext, CaffeNode] = RuleSet("caffe", "convcore-caffe")
 """Caffe layers by type name."""
 
 # How weights start, which implementation runs, and what only training uses: nothing of it changes inference.

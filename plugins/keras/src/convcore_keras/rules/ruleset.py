@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from convcore.plugin import NotExpressible, RuleSet, isomorphism
+from typing import TYPE_CHECKING
+
+from convcore.plugin import ForeignNode, NotExpressible, RuleSet, isomorphism
+
+if TYPE_CHECKING:
+    from ..load_context import KerasContext
 
 __all__ = ["RULES"]
 
-RULES = RuleSet("keras", "convcore-keras")
+RULES: RuleSet[KerasContext, ForeignNode] = RuleSet("keras", "convcore-keras")
 """Keras layers by class name, in Keras 3 terms (``files/normalise.py``)."""
 
 # How variables start, how they are trained, and bookkeeping: nothing of it changes inference.

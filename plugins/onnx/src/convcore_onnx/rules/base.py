@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from convcore.plugin import NotExpressible, RuleSet, Value, isomorphism
+from convcore.plugin import ForeignNode, NotExpressible, RuleSet, Value, isomorphism
 
 from ..dtypes import DTYPES, dtype_code, dtype_of
 
+if TYPE_CHECKING:
+    from ..context import OnnxContext
+
 __all__ = ["DTYPES", "RULES", "axis_size", "dtype_code", "dtype_of", "int_list", "known_shape"]
 
-RULES = RuleSet("onnx", distribution="convcore-onnx")
+RULES: RuleSet[OnnxContext, ForeignNode] = RuleSet("onnx", distribution="convcore-onnx")
 
 isomorphism("onnx_dtype", dtype_of, dtype_code, "a TensorProto.DataType code as a DType")
 
