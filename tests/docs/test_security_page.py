@@ -43,6 +43,7 @@ def test_caffe_limits():
     assert (
         f"{wire.MAX_FIELDS:,} fields, {wire.MAX_RUNS} parts of a blob, {blobs.MAX_AXES} axes, {read.MAX_LAYERS:,} layers" in PAGE
     )
+    assert f"protobuf gets {wire.MAX_SKELETON >> 20} MiB of a layer" in PAGE
     assert f"{hdf5._MAX_LINKS:,} layers, declares at most {hdf5._RATIO} times" in PAGE
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from convcore.ir.dtypes import DType
 from convcore.ir.tensors import ArrayTensor, LazyTensor, MappedTensor
 from convcore_caffe.files import Blob, Layer, Message, Net, read_mean, read_weights, write_caffemodel
 from convcore_caffe.files import wire as wire_module
+from convcore_caffe.files.descriptors import TEXT_ONLY
 from convcore_caffe.files.schema import AMBIGUOUS, enum_values, message_names, message_type
 from convcore_caffe.files.wire import read_message_file
 from convcore_caffe.files.wire_write import encode, varint, write_pieces
@@ -378,3 +382,83 @@ def test_groups_and_endless_fields_are_refused(tmp_path: Path, monkeypatch: pyte
     path.write_bytes(field(4, 2, b"\1" * 2000))
     with pytest.raises(BadFileError, match="fields"):
         read_message_file(path, "NetParameter")
+
+
+# ---- what protobuf gets, and does not get
+def one_layer(*fields: bytes) -> bytes:
+    return field(100, 2, field(1, 2, b"odd") + b"".join(fields))
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (one_layer(field(130, 2, field(1, 2, b"caf\xe9"))), "module is not UTF-8"),
+        (one_layer(field(106, 2, b"\x1b\x08\x01\x1c")), "field 3 with wire type 3"),
+        (one_layer(field(106, 2, b"\x08")), "LayerParameter is damaged"),
+        (field(2, 2, field(4, 2, b"odd") + field(5, 0, varint(400_000_001))), "V1LayerType has no value 400000001"),
+    ],
+)
+def test_damage_inside_a_layer_names_it(tmp_path: Path, raw: bytes, why: str) -> None:
+    path = tmp_path / "a.caffemodel"
+    path.write_bytes(raw)
+    with pytest.raises(BadFileError, match=rf"at byte \d+, layer 'odd': .*{why}"):
+        read_message_file(path, "NetParameter")
+
+
+def test_numbers_made_up_for_the_text_form_mean_nothing_in_a_binary_file(tmp_path: Path) -> None:
+    text_only = [(t, i) for t in ("LayerParameter", "DetectionOutputParameter")
+                 for i, f in enumerate(message_type(t).by_name.values()) if not f.number]  # fmt: skip
+    assert len({t for t, _ in text_only}) == 2
+    path = tmp_path / "a.caffemodel"
+    for name, i in text_only:
+        odd = field(TEXT_ONLY + i, 2, b"")
+        inside = message_type("LayerParameter").by_name["detection_output_param"].number
+        path.write_bytes(one_layer(odd if name == "LayerParameter" else field(inside, 2, odd)))
+        (layer,) = read_message_file(path, "NetParameter").get("layer")
+        m = layer if name == "LayerParameter" else layer.get("detection_output_param")
+        assert list(m.unknown) == [f"#{TEXT_ONLY + i}"] and m.names() in ([f"#{TEXT_ONLY + i}"], ["name", f"#{TEXT_ONLY + i}"])
+
+
+def test_text_only_fields_are_not_written_to_a_binary_file(tmp_path: Path) -> None:
+    m = Message("NetParameter")
+    layer = Message(
+        "LayerParameter", name="d", detection_output_param=Message("DetectionOutputParameter", num_classes=7, save_file="x")
+    )
+    m.set("layer", [layer])
+    path = tmp_path / "a.caffemodel"
+    with path.open("wb") as f:
+        write_pieces(encode(m)[0], f)
+    (back,) = read_message_file(path, "NetParameter").get("layer")
+    assert plain(back) == {"name": "d", "detection_output_param": {"num_classes": 7}} and not back.unknown
+
+
+def test_a_layer_is_bounded_without_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.caffemodel"
+    path.write_bytes(
+        one_layer(field(2, 2, b"Python"), field(130, 2, field(3, 2, b"p" * 5000)), field(7, 2, field(5, 2, bytes(8000))))
+    )
+    monkeypatch.setattr(wire_module, "MAX_SKELETON", 4000)
+    with pytest.raises(BadFileError, match="layer 'odd': LayerParameter is larger than 4000 bytes without its weights"):
+        read_message_file(path, "NetParameter")
+    path.write_bytes(one_layer(field(7, 2, field(5, 2, bytes(8000)) + field(7, 2, field(1, 0, varint(2000))))))
+    assert read_message_file(path, "NetParameter").get("layer")[0].get("blobs")[0].shape == (2000,)
+
+
+def test_the_pool_is_private_and_protobuf_is_imported_for_binary_files_only(tmp_path: Path) -> None:
+    net = tmp_path / "n.prototxt"
+    net.write_text('layer { name: "i" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 } } }')
+    code = f"""
+import sys, convcore_caffe.files as files
+files.read_net({str(net)!r})
+assert "google.protobuf" not in sys.modules
+from convcore_caffe.files.descriptors import message_class
+message_class("NetParameter")
+from google.protobuf import descriptor_pool
+try:
+    descriptor_pool.Default().FindMessageTypeByName("caffe.NetParameter")
+except KeyError:
+    print("private")
+"""
+    path = os.pathsep.join(p for p in sys.path if p)
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+    assert out.stdout.strip() == "private", out.stderr

@@ -1,7 +1,7 @@
-"""Caffe's files, read and written without Caffe and without protobuf.
+"""Caffe's files, read and written without Caffe.
 
-The wire format and the text format are small enough to speak directly, which keeps weights lazy, bounds hostile input
-and works beside every protobuf runtime: none is needed. HDF5 weights need h5py (extra ``hdf5``).
+Messages are protobuf's, of classes made from the schema's tables; weights never pass through it, which keeps them lazy. The text
+reader is our own: protobuf's stops at the first unknown field and knows no lines. HDF5 weights need h5py (extra ``hdf5``).
 
     net = read_net("deploy.prototxt", "net.caffemodel")      # layers of phase TEST, weights memory-mapped
     for layer in net: layer.type, layer.bottoms, layer.param("convolution_param")["num_output"], layer.blob(0, shape)

@@ -1,71 +1,61 @@
-""":class:`Message` to prototxt in the style Caffe prints: one field a line, two-space indent, enums by name."""
+""":class:`Message` to prototxt by protobuf: one field a line in the order of the schema, two-space indent, enums by name.
+
+Fields that no schema knows come last, as they were read.
+"""
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
+from .descriptors import fill, message_class
 from .message import Identifier, Message
-from .schema import Field
 
 __all__ = ["print_text"]
 
-_ESCAPES = {0x22: '\\"', 0x5C: "\\\\", 0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t"}
-_PLAIN = re.compile(r"[^\"\\\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\u200b-\u200f\ufeff]*\Z")
+_HIDDEN = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\u200b-\u200f\ufeff]")
+_WHOLE = re.compile(r"^( *\w+: -?\d{1,7})\.0$", re.M)
 
 
 def print_text(message: Message) -> str:
-    """The text form; parsing it again gives an equal message."""
-    lines: list[str] = []
-    _fields(message, "", lines)
-    return "\n".join(lines) + ("\n" if lines else "")
+    """The text form; parsing it again gives an equal message. What would be invisible or reorder the line is escaped."""
+    return _HIDDEN.sub(lambda m: "".join(f"\\{byte:03o}" for byte in m[0].encode()), _text(message, ""))
 
 
-def _fields(message: Message, indent: str, lines: list[str]) -> None:
+def _text(message: Message, indent: str) -> str:
+    from google.protobuf import text_format
+
+    known = message_class(message.type)() if message.known else None
+    blocks = []
     for name, value in message.fields():
-        field = message.schema.by_name[name]
-        for item in value if field.repeated else [value]:
-            _field(name, item, field, indent, lines)
-    for name, values in message.unknown.items():
-        for item in values:
-            _field(name, item, None, indent, lines)
+        items = value if message.schema.by_name[name].repeated else [value]
+        if any(_holds_unknown(item) for item in items):
+            blocks += [(name, item) for item in items]
+        else:
+            fill(known, message, name, value, text=True)
+    out = text_format.MessageToString(known, as_utf8=True, indent=len(indent)) if known is not None else ""
+    out = _WHOLE.sub(r"\1", out)
+    for name, item in [*blocks, *((name, item) for name, values in message.unknown.items() for item in values)]:
+        if isinstance(item, Message):
+            out += f"{indent}{name} {{\n{_text(item, indent + '  ')}{indent}}}\n"
+        else:
+            out += f"{indent}{name}: {_scalar(item)}\n"
+    return out
 
 
-def _field(name: str, value: Any, field: Field | None, indent: str, lines: list[str]) -> None:
-    if isinstance(value, Message):
-        lines.append(f"{indent}{name} {{")
-        _fields(value, indent + "  ", lines)
-        lines.append(indent + "}")
-    else:
-        lines.append(f"{indent}{name}: {_scalar(value, field)}")
+def _holds_unknown(value: Any) -> bool:
+    if not isinstance(value, Message):
+        return False
+    nested = (item for _, v in value.fields() for item in (v if isinstance(v, list) else [v]))
+    return not value.known or bool(value.unknown) or any(map(_holds_unknown, nested))
 
 
-def _scalar(value: Any, field: Field | None) -> str:
+def _scalar(value: Any) -> str:
+    """A value of a field that no schema knows, in the form it was read in: 2.0 is not 2."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, Identifier) or (field is not None and field.kind == "enum"):
-        return str(value)
-    if isinstance(value, bytes):
-        return quote(value)
-    if isinstance(value, str):
-        return f'"{value}"' if _PLAIN.match(value) else quote(value.encode())
-    if isinstance(value, float):
-        if math.isfinite(value):
-            # an unknown field keeps the form it was read in: 2.0 is not 2
-            return (
-                str(int(value))
-                if field is not None and value == int(value) and abs(value) < 1e7 and _plus(value)
-                else repr(value)
-            )
-        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    if isinstance(value, str) and not isinstance(value, Identifier):
+        from google.protobuf.text_encoding import CEscape
+
+        return f'"{CEscape(value, True)}"'
     return str(value)
-
-
-def _plus(value: float) -> bool:
-    return value != 0 or math.copysign(1.0, value) > 0
-
-
-def quote(data: bytes) -> str:
-    """A quoted string with C escapes; control, bidirectional and non-ASCII bytes as octal."""
-    return '"' + "".join(_ESCAPES.get(c) or (chr(c) if 32 <= c < 127 else f"\\{c:03o}") for c in data) + '"'

@@ -1,15 +1,14 @@
-"""Protobuf's wire format for the schema's messages: a bounded reader over a memory-mapped file, without protobuf.
+"""Caffe's binary files: weights cut out as places in the memory-mapped file, the kilobytes that are left parsed by protobuf.
 
 Weight values are never read: a blob becomes a tensor at its file offset (packed ``data``, ``double_data``,
 ``raw_data``) or a gather over one-tag-per-value runs, which numpy finds without a loop over elements. ``diff`` is
-skipped. Fields the schema has no number for are kept as ``#<number>`` in ``Message.unknown``. The schema is not
-recursive, so neither is a hostile file.
+skipped. Fields the schema has no number for are kept as ``#<number>`` in ``Message.unknown``. What protobuf gets is bounded per
+layer, and the schema is not recursive, so neither is a hostile file.
 """
 
 from __future__ import annotations
 
 import mmap
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from convcore.plugin import BadFileError, DType, watched
 
 from .blobs import MAX_AXES, Blob, Run, blob_of_runs, raw_type
+from .descriptors import TEXT_ONLY, decode_error, holds_blobs, message_class, unknown_fields
 from .message import Message, float32_value
 from .schema import Field, enum_values, message_type
 
@@ -27,15 +27,15 @@ __all__ = ["MAX_FIELDS", "read_blob_file", "read_message_file"]
 
 MAX_FIELDS = 1_000_000  # fields that are not weight values: ResNet-152 has about 20,000
 MAX_RUNS = 4096  # parts of one blob
+MAX_SKELETON = 4 << 20  # bytes of one layer without its weights
 _VARINT, _FIXED64, _LEN, _FIXED32 = 0, 1, 2, 5
-_WIRE = {"float": _FIXED32, "double": _FIXED64, "string": _LEN, "bytes": _LEN, "message": _LEN}
 _RAW_NAMES = {number: name for name, number in enum_values("RawType").items()}
 
 
 def read_message_file(path: str | Path, type_name: str) -> Message:
     """Read a binary file as one message; BlobProto fields become :class:`Blob`. BadFileError if it is not one."""
     with _open(path) as reader:
-        return reader.message(type_name, 0, len(reader.data))
+        return reader.message(type_name, (0, len(reader.data)))
 
 
 def read_blob_file(path: str | Path) -> Blob:
@@ -109,97 +109,106 @@ class _Reader:
             self.fail(at, f"truncated: a value of {size} bytes where {end - at} are left")
         return at, at + size
 
+    def field(self, at: int, end: int) -> tuple[int, int, int, int]:
+        """Number and wire type of the next field, start and end of its value's bytes."""
+        data = self.data
+        key = data[at]
+        if 8 <= key < 128 and key & 7 == _LEN and end - at > 6 and self.count < MAX_FIELDS:  # nearly always, without calls
+            size, first = data[at + 1], at + 2
+            if size > 127:
+                size, first = size & 127 | data[first] << 7, at + 3
+                if size > 16383:
+                    size, first = size & 16383 | data[first] << 14, at + 4
+            if size < 1 << 21 and size <= end - first:
+                self.count += 1
+                return key >> 3, _LEN, first, first + size
+        number, wire, value = self.tag(at, end)
+        first, after = self.span(wire, value, end)
+        return number, wire, first, after
+
     # ---- messages
-    def message(self, type_name: str, at: int, end: int, into: Message | None = None) -> Message:
-        m = into or Message(type_name)
+    def message(self, type_name: str, *spans: tuple[int, int]) -> Message:
+        """The message whose bytes lie at ``spans`` (several: protobuf merges a message given in parts)."""
+        m = Message(type_name)
         by_number = message_type(type_name).by_number
         is_layer = type_name.endswith("LayerParameter")
         if is_layer and type_name != "V0LayerParameter":
             self.layer = ""
-        while at < end:
-            number, wire, value = self.tag(at, end)
-            first, at = self.span(wire, value, end)
-            field = by_number.get(number)
-            if field is None or not self.known(m, field, wire, first, at):
-                m.unknown.setdefault(f"#{number}", []).append(self.opaque(wire, first, at))
-            elif is_layer and field.name == "name":
-                self.layer = m.get("name")[:200]
+        skeleton = bytearray()
+        inner: dict[str, list[tuple[int, int]]] = {}
+        for at, end in spans:
+            while at < end:
+                start = at
+                number, wire, first, at = self.field(at, end)
+                field = by_number.get(number)
+                if field is None:
+                    unknown = self.varint(first, at)[0] if wire == _VARINT else f"{at - first} bytes"
+                    m.unknown.setdefault(f"#{number}", []).append(unknown)
+                elif wire == _LEN and field.kind == "message" and holds_blobs(field.type):
+                    inner.setdefault(field.name, []).append((first, at))
+                elif len(skeleton) + at - start > MAX_SKELETON:
+                    self.fail(start, f"{type_name} is larger than {MAX_SKELETON} bytes without its weights")
+                else:
+                    skeleton += self.data[start:at]
+                    if is_layer and field.name == "name" and wire == _LEN:
+                        self.layer = self.data[first:at][:200].decode("utf-8", "replace")
+        self.parse(m, bytes(skeleton), spans[0][0])
+        for name, found in inner.items():
+            field = message_type(type_name).by_name[name]
+            if field.type == "BlobProto":
+                m.put(name, [self.blob(*span) for span in found])
+            else:
+                m.put(
+                    name,
+                    [self.message(field.type, span) for span in found] if field.repeated else self.message(field.type, *found),
+                )
         return m
 
-    def known(self, m: Message, field: Field, wire: int, first: int, end: int) -> bool:
-        """Store a declared field's value; False if its wire type or enum number makes it an unknown field."""
-        kind = field.kind
-        if kind == "message":
-            if wire != _LEN:
-                return False
-            if field.type == "BlobProto":
-                value: Any = self.blob(first, end)
-            elif not field.repeated and m.has(field.name):  # protobuf merges a message given twice
-                value = self.message(field.type, first, end, m.get(field.name))
-            else:
-                value = self.message(field.type, first, end)
-            self.store(m, field, value)
-            return True
-        if wire == _LEN and kind not in ("string", "bytes"):
-            return field.repeated and self.packed(m, field, first, end)
-        if wire != _WIRE.get(kind, _VARINT):
-            return False
-        scalar = self.scalar(field, first, end)
-        if scalar is None:
-            return False
-        self.store(m, field, scalar)
-        return True
+    def parse(self, m: Message, skeleton: bytes, at: int) -> None:
+        parsed = message_class(m.type)()
+        try:
+            parsed.ParseFromString(skeleton)
+        except (decode_error(), UnicodeDecodeError) as e:
+            self.fail(at, f"{m.type} is damaged: {e}")
+        self.fill(m, parsed, at)
 
-    @staticmethod
-    def store(m: Message, field: Field, value: Any) -> None:
-        if not field.repeated:
-            m.put(field.name, value)
-        elif m.has(field.name):
-            m.get(field.name).append(value)
-        else:
-            m.put(field.name, [value])
-
-    def packed(self, m: Message, field: Field, at: int, end: int) -> bool:
-        wire = _WIRE.get(field.kind, _VARINT)
-        while at < end:
+    def fill(self, m: Message, parsed: Any, at: int) -> None:
+        """Take over the fields of a parsed protobuf message."""
+        declared = message_type(m.type).by_name
+        for descriptor, value in parsed.ListFields():
+            field = declared[descriptor.name]
+            self.count += len(value) if field.repeated else 1
+            if self.count > MAX_FIELDS:
+                self.fail(at, f"more than {MAX_FIELDS} fields")
+            if not field.number:  # a number that this plugin made up for what is text only
+                m.unknown[f"#{descriptor.number}"] = ["not Caffe's"]
+                continue
+            m.put(field.name, [self.plain(field, v, at) for v in value] if field.repeated else self.plain(field, value, at))
+        for unknown in unknown_fields(parsed):
             self.count += 1
             if self.count > MAX_FIELDS:
                 self.fail(at, f"more than {MAX_FIELDS} fields")
-            first, at = self.span(wire, at, end)
-            value = self.scalar(field, first, at)
-            if value is not None:
-                self.store(m, field, value)
-        return True
+            number, wire = unknown.field_number, unknown.wire_type
+            if wire not in (_VARINT, _FIXED64, _LEN, _FIXED32):
+                self.fail(at, f"{m.type} holds field {number} with wire type {wire}, which is no Caffe field")
+            size = {_FIXED64: 8, _FIXED32: 4}.get(wire) or (len(unknown.data) if wire == _LEN else 0)
+            m.unknown.setdefault(f"#{number}", []).append(unknown.data if wire == _VARINT else f"{size} bytes")
 
-    def scalar(self, field: Field, at: int, end: int) -> Any:
-        kind = field.kind
-        if kind == "float":
-            return float32_value(struct.unpack("<f", self.data[at:end])[0])
-        if kind == "double":
-            return struct.unpack("<d", self.data[at:end])[0]
-        if kind == "bytes":
-            return self.data[at:end]
-        if kind == "string":
-            try:
-                return self.data[at:end].decode("utf-8")
-            except UnicodeDecodeError as e:
-                self.fail(at, f"{field.name} is not UTF-8 ({e.reason})")
-        value = self.varint(at, end)[0]
-        if kind == "bool":
-            return value != 0
-        if kind in ("uint32", "uint64"):
-            return value & 0xFFFFFFFF if kind == "uint32" else value
-        if kind == "int64":
-            return value - (1 << 64) if value >> 63 else value
-        value &= 0xFFFFFFFF
-        value = value - (1 << 32) if value >> 31 else value
-        if kind == "int32":
-            return value
-        return next((name for name, n in enum_values(field.type).items() if n == value >= 0), None)
-
-    def opaque(self, wire: int, at: int, end: int) -> int | str:
-        """An unknown field's value, for messages: a number, or the length of its bytes."""
-        return self.varint(at, end)[0] if wire == _VARINT else f"{end - at} bytes"
+    def plain(self, field: Field, value: Any, at: int) -> Any:
+        """A value as :class:`Message` keeps it."""
+        if field.kind == "message":
+            nested = Message(field.type)
+            self.fill(nested, value, at)
+            return nested
+        if field.kind == "float":
+            return float32_value(value)
+        if field.kind == "enum":
+            if value >= TEXT_ONLY:
+                self.fail(at, f"{field.name}: {field.type} has no value {value}")
+            return next(name for name, number in enum_values(field.type).items() if number == value)
+        if field.kind == "string" and isinstance(value, bytes):  # protobuf hands over as bytes what is not UTF-8
+            self.fail(at, f"{field.name} is not UTF-8")
+        return value
 
     # ---- blobs
     def blob(self, at: int, end: int) -> Blob:
@@ -212,31 +221,29 @@ class _Reader:
         raw_name: str | None = None
         while at < end:
             tag_at = at
-            number, wire, value = self.tag(at, end)
+            number, wire, first, at = self.field(at, end)
             if number in (5, 6, 8, 9) and wire in (_FIXED32, _FIXED64):
-                run = self.tagged_run(tag_at, value, end, number, wire)
+                run = self.tagged_run(tag_at, first, end, number, wire)
                 at = run.offset + (run.count - 1) * run.stride + run.dtype.itemsize
                 if number in (5, 8):
                     (data if number == 5 else double).append(run)
-            else:
-                first, at = self.span(wire, value, end)
-                if number in (1, 2, 3, 4) and wire == _VARINT:
-                    legacy[number] = self.signed(self.varint(first, at)[0], 32)
-                elif number == 7 and wire == _LEN:
-                    self.dims(dims, first, at)
-                elif number in (5, 8) and wire == _LEN:
-                    dtype = DType.FLOAT32 if number == 5 else DType.FLOAT64
-                    if (at - first) % dtype.itemsize:
-                        self.fail(first, f"packed values of {at - first} bytes are cut inside a value")
-                    if at > first:
-                        count = (at - first) // dtype.itemsize
-                        (data if number == 5 else double).append(Run(first, count, dtype.itemsize, dtype))
-                elif number == 10 and wire == _VARINT:
-                    raw_name = _RAW_NAMES.get(self.varint(first, at)[0], "unknown")
-                elif number == 12 and wire == _LEN:
-                    raw = (first, at)
-                elif number in (1, 2, 3, 4, 5, 7, 8, 12):
-                    self.fail(first, f"blob field {number} has wire type {wire}")
+            elif number in (1, 2, 3, 4) and wire == _VARINT:
+                legacy[number] = self.signed(self.varint(first, at)[0], 32)
+            elif number == 7 and wire == _LEN:
+                self.dims(dims, first, at)
+            elif number in (5, 8) and wire == _LEN:
+                size = 4 if number == 5 else 8
+                if (at - first) % size:
+                    self.fail(first, f"packed values of {at - first} bytes are cut inside a value")
+                if at > first:
+                    run = Run(first, (at - first) // size, size, DType.FLOAT32 if number == 5 else DType.FLOAT64)
+                    (data if number == 5 else double).append(run)
+            elif number == 10 and wire == _VARINT:
+                raw_name = _RAW_NAMES.get(self.varint(first, at)[0], "unknown")
+            elif number == 12 and wire == _LEN:
+                raw = (first, at)
+            elif number in (1, 2, 3, 4, 5, 7, 8, 12):
+                self.fail(first, f"blob field {number} has wire type {wire}")
             if len(data) + len(double) > MAX_RUNS:
                 self.fail(tag_at, f"a blob in more than {MAX_RUNS} parts")
         shape = [legacy.get(k, 0) for k in (1, 2, 3, 4)] if legacy else dims
@@ -273,8 +280,7 @@ class _Reader:
 
     def dims(self, dims: list[int], at: int, end: int) -> None:
         while at < end:
-            number, wire, value = self.tag(at, end)
-            first, at = self.span(wire, value, end)
+            number, wire, first, at = self.field(at, end)
             if number == 1 and wire == _VARINT:
                 dims.append(self.signed(self.varint(first, at)[0], 64))
             elif number == 1 and wire == _LEN:

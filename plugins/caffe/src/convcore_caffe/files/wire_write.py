@@ -1,17 +1,15 @@
-""":class:`Message` to protobuf's wire format, weights streamed: only their sizes are known before they are written."""
+""":class:`Message` to Caffe's binary files: protobuf writes all but the weights, which are streamed in; only their sizes are
+known before."""
 
 from __future__ import annotations
 
-import struct
-from typing import Any, BinaryIO
-
-import numpy as np
+from typing import BinaryIO
 
 from convcore.plugin import DType, Problem, Tensor, UnsupportedError
 
 from .blobs import Blob
+from .descriptors import fill, holds_blobs, message_class
 from .message import Message
-from .schema import Field, enum_values
 
 __all__ = ["encode", "write_pieces"]
 
@@ -49,45 +47,31 @@ def encode(message: Message) -> tuple[list[Piece], int]:
 
 
 def _encode(message: Message) -> tuple[list[Piece], int]:
-    pieces: list[Piece] = []
-    size = 0
-    fields = [(message.schema.by_name[name], value) for name, value in message.fields()]
-    for field, value in sorted(fields, key=lambda fv: fv[0].number):
-        if not field.number:
-            continue
-        for item in value if field.repeated else [value]:
-            more, n = _value(field, item)
-            pieces += more
-            size += n
+    """A message that holds weights: the rest of it by protobuf, then those that hold weights in turn."""
+    skeleton = message_class(message.type)()
+    inner = []
+    for name, value in message.fields():
+        field = message.schema.by_name[name]
+        if field.kind == "message" and holds_blobs(field.type):
+            inner += [(field.number, item) for item in (value if field.repeated else [value])]
+        else:
+            fill(skeleton, message, name, value)
+    head = skeleton.SerializeToString()
+    pieces: list[Piece] = [head] if head else []
+    size = len(head)
+    for number, item in inner:
+        more, n = _sized(number, *(_blob(item.tensor) if isinstance(item, Blob) else _encode(item)))
+        pieces += more
+        size += n
     return pieces, size
 
 
-def _value(field: Field, value: Any) -> tuple[list[Piece], int]:
-    if isinstance(value, Blob):
-        return _sized(field.number, *_blob(value.tensor))
-    if isinstance(value, Message):
-        return _sized(field.number, *_encode(value))
-    kind = field.kind
-    if kind in ("string", "bytes"):
-        raw = value.encode() if isinstance(value, str) else value
-        return _sized(field.number, [raw], len(raw))
-    if kind == "float":
-        out = varint(field.number << 3 | 5) + np.float32(value).tobytes()
-    elif kind == "double":
-        out = varint(field.number << 3 | 1) + struct.pack("<d", value)
-    else:
-        number = enum_values(field.type)[value] if kind == "enum" else int(value)
-        if kind == "enum" and number < 0:
-            return [], 0
-        out = varint(field.number << 3) + varint(number)
-    return [out], len(out)
-
-
 def _blob(tensor: Tensor) -> tuple[list[Piece], int]:
-    """BlobProto: packed ``shape.dim`` (field 7.1) and packed ``data`` (field 5)."""
-    dims = b"".join(varint(n) for n in tensor.shape)
-    shape = _sized(1, [dims], len(dims))[0] if dims else []
-    head = b"".join(p for p in _sized(7, shape, sum(len(p) for p in shape if isinstance(p, bytes)))[0] if isinstance(p, bytes))
+    """BlobProto: ``shape`` and packed ``data`` (field 5)."""
+    blob = message_class("BlobProto")()
+    blob.shape.SetInParent()
+    blob.shape.dim.extend(tensor.shape)
+    head = blob.SerializeToString()
     data, n = _sized(5, [tensor.cast(DType.FLOAT32)], tensor.size * 4)
     return [head, *data], len(head) + n
 

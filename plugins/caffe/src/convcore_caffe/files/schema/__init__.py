@@ -16,7 +16,7 @@ from functools import cache
 
 from . import forks, layers, net
 
-__all__ = ["AMBIGUOUS", "Field", "MessageType", "enum_values", "message_names", "message_type"]
+__all__ = ["AMBIGUOUS", "Field", "MessageType", "enum_names", "enum_values", "message_names", "message_type"]
 
 AMBIGUOUS = "?"
 _SCALARS = frozenset(["int32", "int64", "uint32", "uint64", "float", "double", "bool", "string", "bytes"])
@@ -92,3 +92,8 @@ def message_type(name: str) -> MessageType:
 def message_names() -> list[str]:
     """Every declared message."""
     return sorted(_MESSAGES)
+
+
+def enum_names() -> list[str]:
+    """Every declared enum."""
+    return sorted(_ENUMS)
