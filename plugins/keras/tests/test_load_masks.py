@@ -15,8 +15,8 @@ from keras_helpers import error_of_range, load_graph, randomise, run
 
 from convcore.hookspecs import LoadRequest
 from convcore_keras.files import LayerConfig, read
+from convcore_keras.layer_spec import spec_of
 from convcore_keras.load_graph import GraphLoader
-from convcore_keras.masks import MERGES, OWN, PASSES
 
 keras = pytest.importorskip("keras")
 L = keras.layers
@@ -124,7 +124,7 @@ def test_explicit_mask_of_pooling(tmp_path: Path) -> None:
 
 
 def test_the_table_is_keras_own(tmp_path: Path) -> None:
-    """Every class that has a rule and supports masking in Keras is in one of the tables, and no other is."""
+    """Every class that has a rule and supports masking in Keras says so in its record, and no other does."""
     from convcore_keras.rules import RULES
 
     args: dict[str, tuple[Any, ...]] = {
@@ -133,7 +133,7 @@ def test_the_table_is_keras_own(tmp_path: Path) -> None:
     }  # fmt: skip
     for name in RULES.load_rules:
         cls = getattr(L, name, None)
-        if cls is None or name in OWN or name.endswith("Cell") or name == "StackedRNNCells":
+        if cls is None or spec_of(name).masks == "own" or name.endswith("Cell") or name == "StackedRNNCells":
             continue
         default: tuple[Any, ...] = ()
         if name.startswith(("Conv", "Separable")):
@@ -144,7 +144,7 @@ def test_the_table_is_keras_own(tmp_path: Path) -> None:
             default = (0.1,)
         layer = cls(*args.get(name, default))
         no_mask_out = name in ("Dot", "GlobalAveragePooling1D")  # their compute_mask returns None
-        assert (name in PASSES or name in MERGES or name == "Concatenate") == (layer.supports_masking and not no_mask_out), name
+        assert (spec_of(name).masks != "stop") == (layer.supports_masking and not no_mask_out), name
 
 
 def test_old_keras_joins_masks_with_all(tmp_path: Path) -> None:

@@ -9,33 +9,12 @@ from typing import Any
 from convcore.plugin import BadFileError, Value
 
 from .files import Call, LayerConfig, ModelConfig, TensorRef
+from .layer_spec import is_known, spec_of
 
 __all__ = ["Key", "call_attributes", "execution_order", "leaves", "positional"]
 
 Key = tuple[str, int]
 """Name of a layer and number of its call."""
-
-SENSITIVE = {
-    "AlphaDropout",
-    "AugMix",
-    "BatchNormalization",
-    "CutMix",
-    "Dropout",
-    "GaussianDropout",
-    "GaussianNoise",
-    "MixUp",
-    "RandAugment",
-    "SpatialDropout1D",
-    "SpatialDropout2D",
-    "SpatialDropout3D",
-    "GRU",
-    "LSTM",
-    "SimpleRNN",
-    "RNN",
-    "Bidirectional",
-    "TimeDistributed",
-}
-"""Layers that behave otherwise when they are called with ``training=True`` (besides ``Random*``)."""
 
 FIRST = ("inputs", "sequences", "sequence", "x", "data", "images")
 """Names of the first parameter of ``call`` in Keras's layers."""
@@ -75,7 +54,7 @@ def call_attributes(layer: LayerConfig, call: Call, values: dict[TensorRef, Valu
 
 
 def _sensitive(layer: LayerConfig) -> bool:
-    return layer.custom or layer.class_name in SENSITIVE or layer.class_name.startswith("Random")
+    return layer.custom or not is_known(layer.class_name) or spec_of(layer.class_name).training
 
 
 def _tensors(x: Any, values: dict[TensorRef, Value]) -> Any:

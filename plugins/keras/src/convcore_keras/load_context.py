@@ -25,22 +25,13 @@ from convcore.plugin import (
 
 from .files import KerasModel, LayerConfig
 from .files.variables import own_variables
+from .layer_spec import spec_of
 from .load_opaque import plain
 
 __all__ = ["UNKNOWN_SHAPE", "KerasContext", "LayerCall", "foreign_type", "known_shape", "shape_of"]
 
 UNKNOWN_SHAPE = "unknown_shape"
 """Code of the problem of a layer whose input comes from a layer that is not mapped."""
-
-FLOAT32_INSIDE = {"BatchNormalization", "LayerNormalization", "GroupNormalization"}
-"""Layers that keep float32 variables and compute in float32 under a mixed policy (``autocast=False`` in Keras 3.15)."""
-TO_COMPUTE_DTYPE = {"Dense", "Rescaling", "Normalization", "BatchNormalization", "LayerNormalization"}
-"""Layers that cast integer inputs to their compute dtype too (tf.keras and Keras 3)."""
-
-FLOATS_ONLY = {"GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D", "Resizing"}
-"""Layers whose result on integers differs between Keras's backends and versions (rounded or not)."""
-ANY_DTYPE = {"InputLayer", "Embedding", "Masking", "Identity", "Dropout", "Flatten", "Reshape"}
-"""Layers that leave the dtype of their input alone whatever their policy is."""
 
 
 @dataclass
@@ -203,7 +194,7 @@ class KerasContext(LoadContext):
         if found is None:
             out = dict(layer.weights)
             compute = compute_dtype(layer)
-            if compute is not None and layer.class_name not in FLOAT32_INSIDE:
+            if compute is not None and not spec_of(layer.class_name).float32:
                 out = {k: t.cast(compute) if t.dtype.is_float else t for k, t in out.items()}
             found = self._tensors[id(layer)] = (layer, out)
         return found[1]
@@ -277,14 +268,14 @@ class KerasContext(LoadContext):
         compute = compute_dtype(layer)
         if compute is None:
             floats = any(v is not None and v.dtype is not None and v.dtype.is_float for v in node.inputs)
-            if floats and layer.class_name not in ANY_DTYPE:
+            if floats and not spec_of(layer.class_name).any_dtype:
                 why = f"it computes in {layer.dtype.compute}, but its input is a floating tensor"
                 raise node.refuse(why, code="unsupported_dtype")
             return None
-        inside = DType.FLOAT32 if layer.class_name in FLOAT32_INSIDE and compute.itemsize < 4 else compute
-        every = layer.class_name in TO_COMPUTE_DTYPE
+        inside = DType.FLOAT32 if spec_of(layer.class_name).float32 and compute.itemsize < 4 else compute
+        every = spec_of(layer.class_name).casts_integers
         whole = any(v is not None and v.dtype is not None and not v.dtype.is_float for v in node.inputs)
-        if whole and layer.class_name in FLOATS_ONLY:
+        if whole and spec_of(layer.class_name).floats_only:
             raise node.refuse("on integers it means something else in each of Keras's backends", code="unsupported_dtype")
         for i, v in enumerate(node.inputs):
             if v is None or v.dtype is None or v.dtype is inside:

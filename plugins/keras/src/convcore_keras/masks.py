@@ -1,7 +1,7 @@
 """How masks travel through layers, as ``Layer.compute_mask`` and ``supports_masking`` of Keras 3.15.1 say.
 
 A layer that does not support masks stops them: Keras 3 and tf.keras drop the mask, Keras 1 and 2 refused to build such a model,
-so files of theirs never hold one. Rules of layers in ``OWN`` set the mask of their outputs themselves.
+so files of theirs never hold one. What a layer does with masks is in its record (``layer_spec.py``).
 """
 
 from __future__ import annotations
@@ -10,72 +10,24 @@ from collections.abc import Callable, Sequence
 
 from convcore.plugin import ForeignNode, Value
 
+from .layer_spec import spec_of
 from .load_context import KerasContext, known_shape
 
-__all__ = ["MERGES", "OWN", "PASSES", "masked_merges", "propagate"]
-
-PASSES = {
-    "Activation",
-    "ActivityRegularization",
-    "AlphaDropout",
-    "BatchNormalization",
-    "Dense",
-    "Dropout",
-    "ELU",
-    "GaussianDropout",
-    "GaussianNoise",
-    "GroupNormalization",
-    "Identity",
-    "LayerNormalization",
-    "LeakyReLU",
-    "Normalization",
-    "PReLU",
-    "ParametricSoftplus",
-    "ReLU",
-    "Rescaling",
-    "Softmax",
-    "SpatialDropout1D",
-    "SpatialDropout2D",
-    "SpatialDropout3D",
-    "ThresholdedReLU",
-    "UnitNormalization",
-}
-"""The output has the mask of the first input (``supports_masking`` with the default ``compute_mask``)."""
-
-SINCE_KERAS3 = {"Identity", "Normalization", "Rescaling"}
-"""Of these, those whose tf.keras layers do not support masks and stop them (read in 2.6, 2.10 and 2.15)."""
-
-MERGES = {"Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract"}
-"""The output's mask is made of all inputs' masks; how depends on the version, see ``_merged``."""
-
-OWN = {
-    "Bidirectional",
-    "ConvLSTM1D",
-    "ConvLSTM2D",
-    "ConvLSTM3D",
-    "Embedding",
-    "GRU",
-    "LSTM",
-    "Masking",
-    "RNN",
-    "SimpleRNN",
-    "TimeDistributed",
-}
-"""Their rules call ``g.set_mask``."""
+__all__ = ["masked_merges", "propagate"]
 
 
 def propagate(g: KerasContext, node: ForeignNode, outputs: Sequence[Value]) -> None:
     """Attach to the outputs of a layer the mask Keras would; ``node`` is the layer's call."""
-    if not outputs or node.type in OWN:
+    if not outputs or spec_of(node.type).masks == "own":
         return
-    make = _RULES.get(node.type)
+    make = _RULES.get(spec_of(node.type).masks)
     mask = make(g, node, outputs[0]) if make is not None else None
     for v in outputs:
         g.set_mask(v, mask)
 
 
 def _first(g: KerasContext, node: ForeignNode, y: Value) -> Value | None:
-    return None if node.type in SINCE_KERAS3 and g.era != "keras3" else g.previous_mask(node)
+    return g.previous_mask(node) if spec_of(node.type).masks_since in ("", g.era) else None
 
 
 def _joins_masks(g: KerasContext) -> bool:
@@ -135,7 +87,7 @@ def masked_merges(g: KerasContext) -> bool:
 
 
 _RULES: dict[str, Callable[[KerasContext, ForeignNode, Value], Value | None]] = {
-    **dict.fromkeys(PASSES, _first),
-    **dict.fromkeys(MERGES, _merged),
-    "Concatenate": _concatenated,
+    "pass": _first,
+    "merge": _merged,
+    "concat": _concatenated,
 }

@@ -9,8 +9,8 @@ from typing import Any
 
 from convcore.plugin import BadFileError, Problem, UnsupportedError
 
+from ..layer_spec import canonical, is_known, spec_of
 from . import keras1
-from .defaults import ALIASES, KNOWN, MODEL_CLASSES
 from .model import Call, LayerConfig, ModelConfig, OpaqueObject, TensorRef
 from .nodes import parse_calls, parse_endpoints, resolve
 from .normalise import check_shape, decode, dtype_policy, normalise
@@ -22,9 +22,7 @@ MAX_NESTING = 64
 _MAX_LAYERS = 1_000_000
 _OURS = {"keras", "tf_keras", "tensorflow"}
 _OPS = re.compile(r"^keras(\.src)?\.ops(\.|$)")
-_WRAPPERS = {"TimeDistributed", "Bidirectional", "RNN", "StackedRNNCells", "SpectralNormalization"}
-_SUBLAYERS = ("layer", "backward_layer", "cell", "cells")
-_CUDNN = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
+MODEL_CLASSES = {"Sequential", "Functional", "Model", "Container", "Network"}
 
 
 @dataclass
@@ -228,7 +226,7 @@ def _layer(entry: dict[str, Any], ctx: Context, what: str, depth: int, fallback:
         return layer
     if ctx.era == "keras1":
         layer.class_name, config = keras1.modernise(source, config, name, ctx.image_format)
-        layer.class_name = ALIASES.get(layer.class_name, layer.class_name)
+        layer.class_name = canonical(layer.class_name)
     _fill(layer, config, ctx, what, depth)
     return layer
 
@@ -238,12 +236,11 @@ def _fill(layer: LayerConfig, config: dict[str, Any], ctx: Context, what: str, d
     config = {k: v for k, v in config.items() if k not in ("name", "trainable")}
     if cls == "Lambda":
         config = _opaque_lambda(config)
-    elif cls in _WRAPPERS:
-        config = _sublayers(config, ctx, what, depth)
-    elif cls in _CUDNN:
-        layer.class_name = cls = _CUDNN[cls]
-        config |= {"activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True}
-        config |= {"reset_after": True} if cls == "GRU" else {}
+    elif spec_of(cls).parts:
+        config = _sublayers(cls, config, ctx, what, depth)
+    elif spec_of(cls).plain:
+        config |= spec_of(cls).defaults
+        layer.class_name = cls = spec_of(cls).plain
     keep = {k: v for k, v in config.items() if isinstance(v, (LayerConfig, OpaqueObject)) or k == "cells"}
     plain = decode({k: v for k, v in config.items() if k not in keep}, f"layer {layer.name[:80]!r}")
     layer.config = {**normalise(cls, {"name": layer.name, **plain}, ctx.era, ctx.version, layer.name), **keep}
@@ -268,9 +265,9 @@ def _opaque_lambda(config: dict[str, Any]) -> dict[str, Any]:
     return new
 
 
-def _sublayers(config: dict[str, Any], ctx: Context, what: str, depth: int) -> dict[str, Any]:
+def _sublayers(cls: str, config: dict[str, Any], ctx: Context, what: str, depth: int) -> dict[str, Any]:
     new = dict(config)
-    for key in _SUBLAYERS:
+    for key in (p.key for p in spec_of(cls).parts):
         value = config.get(key)
         if isinstance(value, dict):
             new[key] = _layer(_entries([value], what)[0], ctx, what, depth + 1, key)
@@ -300,12 +297,16 @@ def _class(source: str, module: str | None, registered: str | None, has_module: 
         root = module.split(".")[0] if module else None
         own_package |= root not in _OURS if root else registered is not None
         own_package |= registered is not None and ">" in registered
-    cls = ALIASES.get(bare, bare)
+    cls = canonical(bare)
     if not own_package:
-        return cls, cls not in KNOWN and not (module and _OPS.match(module)) and not (has_module and module)
-    if cls in KNOWN:
+        return cls, not _is_keras(cls) and not (module and _OPS.match(module)) and not (has_module and module)
+    if _is_keras(cls):
         return (registered if registered and ">" in registered else f"{module or 'custom'}>{bare}"), True
     return bare, True
+
+
+def _is_keras(cls: str) -> bool:
+    return cls in MODEL_CLASSES or is_known(cls)
 
 
 def _is_op(config: dict[str, Any], module: str | None, era: str, cls: str, has_module: bool) -> bool:

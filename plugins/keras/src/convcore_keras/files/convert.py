@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 
 from convcore.plugin import BadFileError, LazyTensor, Tensor
 
+from ..layer_spec import spec_of
 from .model import LayerConfig
-from .theano import FLIPPED
 
 __all__ = ["flip_kernels", "from_cudnn", "from_keras1", "split_gates", "without_cudnn"]
 
 Array = NDArray[Any]
-# order of the stored gates -> order Keras 2 and 3 concatenate them in
-_GATES = {"LSTM": (0, 2, 1, 3), "ConvLSTM2D": (0, 2, 1, 3), "GRU": (0, 1, 2)}  # i,c,f,o -> i,f,c,o ; z,r,h
 
 
 def without_cudnn(layer: LayerConfig, weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -66,17 +64,17 @@ def from_cudnn(cls: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def flip_kernels(layer: LayerConfig) -> None:
     """Reverse the spatial axes of kernels that Theano convolved with, in place."""
-    rank = FLIPPED.get(layer.class_name, 0)
-    if rank and not layer.custom:
+    spec = spec_of(layer.class_name)
+    if spec.flipped and not layer.custom:
         for name in ("kernel", "recurrent_kernel"):
             if name in layer.weights:
-                layer.weights[name] = layer.weights[name].map(lambda a: np.flip(a, tuple(range(rank))))
+                layer.weights[name] = layer.weights[name].map(lambda a: np.flip(a, tuple(range(spec.spatial))))
 
 
 # ---- Keras 1
 def split_gates(layer: LayerConfig) -> int:
     """How many arrays Keras 1 stored for this layer when each gate had its own (0: not a gated layer)."""
-    return 3 * len(_GATES[layer.class_name]) if layer.class_name in _GATES and not layer.custom else 0
+    return 0 if layer.custom else 3 * len(spec_of(layer.class_name).gates)
 
 
 def from_keras1(layer: LayerConfig, arrays: Sequence[Tensor], names: Sequence[str]) -> dict[str, Tensor]:
@@ -84,10 +82,10 @@ def from_keras1(layer: LayerConfig, arrays: Sequence[Tensor], names: Sequence[st
     cls = layer.class_name
     arrays = list(arrays)
     first = layer.config.get("data_format") == "channels_first"
-    convert = _KERNELS.get(cls)
+    convert = _KERNELS.get(spec_of(cls).keras1_kernel)
     if len(arrays) == split_gates(layer) > 0:
         turn = _channels_first if cls == "ConvLSTM2D" and first else _same
-        order = _GATES[cls]
+        order = spec_of(cls).gates
         arrays = [_concat([turn(arrays[3 * g + part]) if part < 2 else arrays[3 * g + part] for g in order]) for part in range(3)]
     elif convert is not None and arrays:
         arrays[0] = convert(layer, arrays[0], first)
@@ -129,11 +127,9 @@ def _transposed(layer: LayerConfig, t: Tensor, first: bool) -> Tensor:
 
 
 _KERNELS: dict[str, Callable[[LayerConfig, Tensor, bool], Tensor]] = {
-    "Conv1D": _conv1d,
-    "Conv2D": _conv,
-    "Conv3D": _conv,
-    "SeparableConv2D": _conv,
-    "Conv2DTranspose": _transposed,
+    "conv1d": _conv1d,
+    "conv": _conv,
+    "transposed": _transposed,
 }
 
 

@@ -19,27 +19,18 @@ Conventions a consumer may rely on:
 from __future__ import annotations
 
 import copy
-import re
 from typing import Any
 
 import numpy as np
 
 from convcore.plugin import BadFileError
 
-from .defaults import ALIASES, KERAS3, OLDER
+from ..activations import HARD_SIGMOID_KERAS2, name_of
+from ..layer_spec import canonical, is_known, spec_of
 from .model import LayerDType, OpaqueObject
 
 __all__ = ["HARD_SIGMOID_KERAS2", "decode", "dtype_policy", "normalise", "normalise_activation"]
 
-HARD_SIGMOID_KERAS2 = "hard_sigmoid_keras2"
-ACTIVATIONS = {
-    "celu", "elu", "exponential", "gelu", "glu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_tanh",
-    "leaky_relu", "linear",
-    "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_shrink", "softmax",
-    "softplus",
-    "softsign", "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus", "tanh", "tanh_shrink", "threshold",
-}  # fmt: skip
-_ACTIVATION_ALIASES = {"swish": "silu", "hard_swish": "hard_silu", "softmax_v2": "softmax", "identity": "linear"}
 _ACTIVATION_KEYS = ("activation", "recurrent_activation")
 _OURS = {"keras", "tf_keras", "tensorflow", "builtins"}
 
@@ -75,7 +66,7 @@ def normalise(cls: str, config: dict[str, Any], era: str, version: tuple[int, ..
     _defaults(cls, new, era, version)
     if "data_format" in new and new["data_format"] is None:
         new["data_format"] = "channels_last"
-    rank = _rank(cls)
+    rank = spec_of(cls).spatial
     if rank:
         _per_axis(cls, new, rank, layer)
     for key in _ACTIVATION_KEYS:
@@ -110,17 +101,11 @@ def check_shape(shape: Any, layer: str) -> tuple[int | None, ...]:
 
 
 def _defaults(cls: str, new: dict[str, Any], era: str, version: tuple[int, ...]) -> None:
-    older = OLDER.get("keras2.3" if era == "keras2" and version >= (2, 3) else era, {}).get(cls, {})
-    for key, value in {**KERAS3.get(cls, {}), **older}.items():
+    for key, value in spec_of(cls).config(era, version).items():
         if key not in new:
             new[key] = copy.copy(value)
     if era == "keras1" and cls == "SimpleRNN":
         new.setdefault("activation", "tanh")
-
-
-def _rank(cls: str) -> int:
-    found = re.search(r"(Conv|Pooling|Padding|Cropping|UpSampling|LocallyConnected|ConvLSTM)([123])D", cls)
-    return int(found[2]) if found else 0
 
 
 def _per_axis(cls: str, new: dict[str, Any], rank: int, layer: str) -> None:
@@ -173,17 +158,23 @@ def normalise_activation(value: Any, era: str, version: tuple[int, ...]) -> Any:
         named = _builtin_function(value.payload) if value.kind == "function" else None
         return value if named is None else normalise_activation(named, era, version)
     if isinstance(value, str):
-        name = _ACTIVATION_ALIASES.get(value, value)
-        if name in ACTIVATIONS:
+        name = name_of(value)
+        if name is not None:
             return HARD_SIGMOID_KERAS2 if name == "hard_sigmoid" and era != "keras3" else name
-        cls = ALIASES.get(value, value)
+        cls = canonical(value)
         if cls in ("ELU", "LeakyReLU", "ReLU", "Softmax", "ThresholdedReLU"):
             return {"class_name": cls, "config": normalise(cls, {}, era, version, cls)}
         return OpaqueObject("function", value)
     if isinstance(value, dict) and isinstance(value.get("class_name"), str):
         cls, config = value["class_name"], value.get("config")
         root = str(value.get("module") or "keras").split(".")[0]
-        if root in _OURS and not value.get("registered_name") and isinstance(config, dict) and cls in KERAS3:
+        if (
+            root in _OURS
+            and not value.get("registered_name")
+            and isinstance(config, dict)
+            and is_known(cls)
+            and not spec_of(cls).extinct
+        ):
             kept = {k: v for k, v in config.items() if k not in ("name", "trainable")}
             return {"class_name": cls, "config": normalise(cls, kept, era, version, cls)}
     return OpaqueObject("object", value)
@@ -195,8 +186,7 @@ def _builtin_function(payload: Any) -> str | None:
     name = payload["config"]
     if str(payload.get("module") or "builtins").split(".")[0] not in _OURS:
         return None
-    known = _ACTIVATION_ALIASES.get(name, name) in ACTIVATIONS
-    return name if known and payload.get("registered_name") in (None, name) else None
+    return name if name_of(name) is not None and payload.get("registered_name") in (None, name) else None
 
 
 def decode(value: Any, where: str) -> Any:

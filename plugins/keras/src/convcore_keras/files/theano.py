@@ -10,12 +10,7 @@ from __future__ import annotations
 
 from .model import LayerConfig
 
-__all__ = ["FLIPPED", "mark_theano_padding"]
-
-FLIPPED = {
-    "Conv1D": 1, "Conv2D": 2, "Conv3D": 3, "Conv1DTranspose": 1, "Conv2DTranspose": 2, "Conv3DTranspose": 3,
-    "ConvLSTM1D": 1, "ConvLSTM2D": 2, "ConvLSTM3D": 3,
-}  # fmt: skip
+__all__ = ["mark_theano_padding"]
 
 
 def mark_theano_padding(layer: LayerConfig) -> None:

@@ -1,26 +1,9 @@
-"""Mapping rules of Keras layers, one module per op family; importing a module declares its rules."""
+"""The mapping rules of Keras: those of layers are beside the layers' records (``layers/``), those of ``keras.ops`` here."""
 
 from __future__ import annotations
 
-from . import (
-    activation,
-    conv,
-    conv_lstm,
-    embedding,
-    linear,
-    merge,
-    norm,
-    operations,
-    pool,
-    preprocessing,
-    regularization,
-    rnn,
-    shape,
-    wrappers,
-)
-from .ruleset import RULES
+from .. import layers
+from ..ruleset import RULES
+from . import operations
 
-__all__ = [
-    "RULES", "activation", "conv", "conv_lstm", "embedding", "linear", "merge", "norm", "operations", "pool", "preprocessing",
-    "regularization", "rnn", "shape", "wrappers",
-]  # fmt: skip
+__all__ = ["RULES", "layers", "operations"]

@@ -12,7 +12,7 @@ from typing import Any
 from convcore.plugin import ForeignNode, Value
 
 from ..load_context import KerasContext, known_shape
-from .ruleset import RULES
+from ..ruleset import RULES
 
 __all__ = ["arguments"]
 

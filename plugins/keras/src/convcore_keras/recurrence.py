@@ -12,9 +12,9 @@ from typing import Any
 
 from convcore.plugin import DType, ForeignNode, Tensor, Value
 
-from ..files import HARD_SIGMOID_KERAS2, LayerConfig, OpaqueObject
-from ..load_context import KerasContext, LayerCall
-from .ruleset import RULES
+from .activations import ACTIVATIONS
+from .files import LayerConfig, OpaqueObject
+from .load_context import KerasContext, LayerCall
 
 __all__ = [
     "CELLS", "IGNORED", "LAYERS", "Cell", "Recurrence", "Sequences", "activation_name", "apply_cells",
@@ -25,20 +25,6 @@ LAYERS = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
 CELLS = {f"{k}Cell": v for k, v in LAYERS.items()}
 IGNORED = ("units", "dropout", "recurrent_dropout", "implementation", "use_cudnn", "unit_forget_bias", "use_bias")
 """Names of sizes, of what acts in training only, and of how Keras computes the same thing."""
-
-_ACTIVATIONS = {
-    **dict.fromkeys(
-        (
-            "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_tanh", "linear",
-            "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_shrink", "softmax",
-            "softplus", "softsign", "sparse_plus", "sparse_sigmoid", "squareplus", "tanh", "tanh_shrink",
-        ),
-        "",
-    ),
-    HARD_SIGMOID_KERAS2: "hard_sigmoid_legacy",
-    "leaky_relu": "leaky_relu(0.2)",
-}  # fmt: skip
-"""Keras's activations in ``convcore.ops.rnn_activations`` ("": by the same name); parameters as in ``rules/activation.py``."""
 
 
 @dataclass(frozen=True)
@@ -162,8 +148,9 @@ def _no_unread(g: KerasContext, node: ForeignNode) -> None:
 
 def activation_name(node: ForeignNode, activation: Any) -> str:
     """The name in ``rnn_activations`` of an activation, which Keras gives as a name or as a layer."""
-    if isinstance(activation, str) and activation in _ACTIVATIONS:
-        return _ACTIVATIONS[activation] or activation
+    inside = ACTIVATIONS[activation].inside if isinstance(activation, str) and activation in ACTIVATIONS else None
+    if inside is not None:
+        return inside
     if isinstance(activation, dict) and activation.get("class_name") == "LeakyReLU":
         config = activation.get("config") or {}
         slope = config.get("negative_slope", config.get("alpha", 0.3))
@@ -354,18 +341,3 @@ def _from_first_step(g: KerasContext, r: Recurrence, y: Value, mask: Value, h0: 
     seen = b.unsqueeze(b.greater(steps, b.like(steps, 0)), axes=(2,))
     out: Value = b.where(seen, y, b.unsqueeze(h0, axes=(r.time,)))
     return out
-
-
-@RULES.load(*LAYERS, "RNN", ops=("lstm", "gru", "rnn", "squeeze", "flip"))
-def recurrent(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
-    """The output, then the states if ``return_state``. The output's mask is the input's, unreversed even if ``go_backwards``."""
-    r = recurrence(g, node)
-    given = initial_states(g, node, r.n_states)
-    mask = sequence_mask(g, node, bool(given))
-    done = run(g, r, main_input(node), mask, given)
-    if r.return_sequences:
-        y: Value = g.b.flip(done.y, axes=(r.time,)) if r.go_backwards else done.y
-        g.set_mask(y, g.previous_mask(node))
-    else:
-        y = done.last
-    return [y, *done.states] if r.return_state else [y]

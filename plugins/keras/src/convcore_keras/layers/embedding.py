@@ -8,11 +8,34 @@ import numpy as np
 
 from convcore.plugin import DType, ForeignNode, Value
 
+from ..layer_spec import V, layer
 from ..load_context import KerasContext
-from .rnn import main_input
-from .ruleset import RULES
+from ..recurrence import main_input
+from ..ruleset import RULES
 
 __all__: list[str] = []
+
+# ---- what the layers are
+layer(
+    "Embedding",
+    defaults={"mask_zero": False},
+    required=("input_dim", "output_dim"),
+    variables=(V("embeddings", ("input_dim", "output_dim")),),
+    masks="own",
+    any_dtype=True,
+)
+layer("Masking", defaults={"mask_value": 0.0}, masks="own", any_dtype=True)
+layer(
+    "ReversibleEmbedding",
+    defaults={"tie_weights": True, "mask_zero": False, "reverse_dtype": None, "logit_soft_cap": None},
+    required=("input_dim", "output_dim"),
+    variables=(
+        V("embeddings", ("input_dim", "output_dim")),
+        V("reverse_embeddings", ("output_dim", "input_dim"), when="!tie_weights"),
+    ),
+)
+
+# ---- rules
 
 
 @RULES.load("Embedding", ops=("embedding", "not_equal", "cast"))

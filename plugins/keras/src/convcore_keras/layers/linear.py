@@ -4,10 +4,42 @@ from __future__ import annotations
 
 from convcore.plugin import ForeignNode, Value, W
 
+from ..layer_spec import V, layer
 from ..load_context import KerasContext, known_shape, shape_of
-from .ruleset import RULES
+from ..ruleset import RULES
 
 __all__: list[str] = []
+
+# ---- what the layers are
+layer(
+    "Dense",
+    defaults={"activation": None, "use_bias": True},
+    required=("units",),
+    variables=(V("kernel", (None, "units")), V("bias", ("units",), when="use_bias")),
+    masks="pass",
+    casts_integers=True,
+    stepwise=True,
+    aliases=("TimeDistributedDense",),
+)
+layer("Dot", defaults={"normalize": False}, required=("axes",))
+layer(
+    "EinsumDense",
+    defaults={"activation": None, "bias_axes": None},
+    required=("equation", "output_shape"),
+    variables=(V("kernel"), V("bias", when="bias_axes")),
+)
+layer(
+    "Highway",
+    variables=(V("kernel"), V("carry_kernel"), V("bias", when="use_bias"), V("carry_bias", when="use_bias")),
+    extinct=True,
+)
+layer(
+    "MaxoutDense",
+    variables=(V("kernel", ("nb_feature", None, "units")), V("bias", ("nb_feature", "units"), when="use_bias")),
+    extinct=True,
+)
+
+# ---- rules
 
 RULES.op(
     "Dense",

@@ -9,10 +9,50 @@ import numpy as np
 
 from convcore.plugin import DType, ForeignNode, Tensor, Value, as_tensor
 
+from ..layer_spec import V, layer
 from ..load_context import KerasContext, shape_of
-from .ruleset import RULES
+from ..ruleset import RULES
 
 __all__: list[str] = []
+
+# ---- what the layers are
+layer(
+    "Normalization",
+    defaults={"axis": -1, "mean": None, "variance": None, "invert": False},
+    variables=(
+        V("mean", when="!mean", trainable=False),
+        V("variance", when="!mean", trainable=False),
+        V("count", (), when="!mean", trainable=False),
+    ),
+    masks="pass",
+    masks_since="keras3",
+    casts_integers=True,
+)
+layer(
+    "Rescaling",
+    defaults={"offset": 0.0},
+    required=("scale",),
+    masks="pass",
+    masks_since="keras3",
+    casts_integers=True,
+    stepwise=True,
+)
+layer(
+    "Resizing",
+    defaults={
+        "interpolation": "bilinear",
+        "crop_to_aspect_ratio": False,
+        "pad_to_aspect_ratio": False,
+        "fill_mode": "constant",
+        "fill_value": 0.0,
+        "antialias": False,
+        "data_format": "channels_last",
+    },
+    required=("height", "width"),
+    floats_only=True,
+)
+
+# ---- rules
 
 _EPSILON = 1e-7
 """``keras.config.epsilon()``, the lower limit of the standard deviation in Normalization."""

@@ -6,10 +6,57 @@ import math
 
 from convcore.plugin import A, ForeignNode, NotExpressible, Value, W
 
+from ..layer_spec import V, layer
 from ..load_context import KerasContext, known_shape, shape_of
-from .ruleset import RULES
+from ..ruleset import RULES
 
 __all__: list[str] = []
+
+# ---- what the layers are
+layer(
+    "BatchNormalization",
+    defaults={
+        "axis": -1,
+        "momentum": 0.99,
+        "epsilon": 0.001,
+        "center": True,
+        "scale": True,
+        "renorm": False,
+        "renorm_clipping": None,
+        "renorm_momentum": 0.99,
+        "synchronized": False,
+    },
+    variables=(
+        V("gamma", (None,), when="scale"),
+        V("beta", (None,), when="center"),
+        V("moving_mean", (None,), trainable=False),
+        V("moving_variance", (None,), trainable=False),
+    ),
+    masks="pass",
+    float32=True,
+    casts_integers=True,
+    training=True,
+    aliases=("BatchNormalizationV1", "BatchNormalizationV2", "SyncBatchNormalization"),
+)
+layer(
+    "GroupNormalization",
+    defaults={"groups": 32, "axis": -1, "epsilon": 0.001, "center": True, "scale": True},
+    variables=(V("gamma", when="scale"), V("beta", when="center")),
+    masks="pass",
+    float32=True,
+)
+layer(
+    "LayerNormalization",
+    defaults={"axis": -1, "epsilon": 0.001, "center": True, "scale": True},
+    variables=(V("gamma", when="scale"), V("beta", when="center")),
+    masks="pass",
+    float32=True,
+    casts_integers=True,
+)
+layer("RMSNormalization", defaults={"axis": -1, "epsilon": 1e-06}, variables=(V("scale"),))
+layer("UnitNormalization", defaults={"axis": -1}, masks="pass")
+
+# ---- rules
 
 _TRAINING = ("scale", "center", "renorm", "renorm_clipping", "renorm_momentum", "synchronized", "adjustment")
 

@@ -8,11 +8,19 @@ import numpy as np
 
 from convcore.plugin import ForeignNode, NotExpressible, Value
 
+from ..layer_spec import layer
 from ..load_context import KerasContext, shape_of
 from ..masks import masked_merges
-from .ruleset import RULES
+from ..ruleset import RULES
 
 __all__ = ["aligned"]
+
+# ---- what the layers are
+layer("Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract", masks="merge")
+layer("Concatenate", defaults={"axis": -1}, masks="concat")
+layer("Merge", extinct=True)
+
+# ---- rules
 
 _OPS = {"Add": "add", "Subtract": "sub", "Multiply": "mul", "Maximum": "maximum", "Minimum": "minimum"}
 

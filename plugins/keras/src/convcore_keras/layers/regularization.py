@@ -6,11 +6,30 @@ from typing import Any
 
 from convcore.plugin import ForeignNode, Value
 
+from ..layer_spec import layer
 from ..load_context import KerasContext
-from .ruleset import RULES
+from ..ruleset import RULES
 
 __all__: list[str] = []
 
+# ---- what the layers are
+layer("ActivityRegularization", defaults={"l1": 0.0, "l2": 0.0}, masks="pass", stepwise=True)
+layer("AlphaDropout", defaults={"noise_shape": None}, required=("rate",), masks="pass", training=True, stepwise=True)
+layer("Dropout", defaults={"noise_shape": None}, required=("rate",), masks="pass", any_dtype=True, training=True, stepwise=True)
+layer("GaussianDropout", required=("rate",), masks="pass", training=True, stepwise=True)
+layer("GaussianNoise", required=("stddev",), masks="pass", training=True, stepwise=True)
+layer("Identity", masks="pass", masks_since="keras3", any_dtype=True, stepwise=True)
+layer("SpatialDropout1D", required=("rate",), masks="pass", training=True)
+layer(
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    defaults={"data_format": "channels_last"},
+    required=("rate",),
+    masks="pass",
+    training=True,
+)
+
+# ---- rules
 RULES.op("Identity", "identity", "inputs=x", direction="load")
 RULES.op("ActivityRegularization", "identity", "inputs=x", ignore=("l1", "l2"), direction="load")
 """Only a term of the loss: its numbers are in the layer's configuration."""

@@ -1,6 +1,6 @@
 """Activation functions: by name, as layers, and as the fused ``activation`` of other layers.
 
-Names are Keras 3's (``files/normalise.py``); parameters are the defaults of ``keras.activations`` of Keras 3.15.1.
+The functions themselves are in ``activations.py``.
 """
 
 from __future__ import annotations
@@ -10,45 +10,26 @@ from typing import Any
 
 from convcore.plugin import A, ForeignNode, NotExpressible, Value, W
 
-from ..files import HARD_SIGMOID_KERAS2, LayerConfig, OpaqueObject
+from ..activations import ACTIVATIONS
+from ..files import LayerConfig, OpaqueObject
+from ..layer_spec import V, layer
 from ..load_context import KerasContext, shape_of
-from .ruleset import RULES
+from ..ruleset import RULES
 
-__all__ = ["ACTIVATIONS", "activate"]
+__all__ = ["activate"]
 
-ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "celu": ("celu", {"alpha": 1.0}),
-    "elu": ("elu", {"alpha": 1.0}),
-    "exponential": ("exp", {}),
-    "gelu": ("gelu", {"approximate": "none"}),
-    "glu": ("glu", {"axis": -1}),
-    "hard_shrink": ("hard_shrink", {"lambd": 0.5}),
-    "hard_sigmoid": ("hard_sigmoid", {"alpha": 1 / 6, "beta": 0.5}),
-    HARD_SIGMOID_KERAS2: ("hard_sigmoid", {"alpha": 0.2, "beta": 0.5}),
-    "hard_silu": ("hard_swish", {}),
-    "hard_tanh": ("clip", {"min": -1.0, "max": 1.0}),
-    "leaky_relu": ("leaky_relu", {"alpha": 0.2}),
-    "linear": ("identity", {}),
-    "log_sigmoid": ("log_sigmoid", {}),
-    "log_softmax": ("log_softmax", {"axis": -1}),
-    "mish": ("mish", {}),
-    "relu": ("relu", {}),
-    "relu6": ("clip", {"min": 0.0, "max": 6.0}),
-    "selu": ("selu", {}),
-    "sigmoid": ("sigmoid", {}),
-    "silu": ("silu", {}),
-    "soft_shrink": ("soft_shrink", {"lambd": 0.5}),
-    "softmax": ("softmax", {"axis": -1}),
-    "softplus": ("softplus", {}),
-    "softsign": ("softsign", {}),
-    "sparse_plus": ("sparse_plus", {}),
-    "sparse_sigmoid": ("sparse_sigmoid", {}),
-    "sparsemax": ("sparsemax", {"axis": -1, "tau": "keras"}),
-    "squareplus": ("squareplus", {"b": 4.0}),
-    "tanh": ("tanh", {}),
-    "tanh_shrink": ("tanh_shrink", {}),
-}
-"""Op and attributes of every Keras activation that needs no argument and is one op."""
+# ---- what the layers are
+layer("Activation", required=("activation",), masks="pass", stepwise=True)
+layer("ELU", defaults={"alpha": 1.0}, masks="pass", stepwise=True)
+layer("LeakyReLU", defaults={"negative_slope": 0.3}, masks="pass", stepwise=True)
+layer("PReLU", defaults={"shared_axes": None}, variables=(V("alpha"),), masks="pass")
+layer("ParametricSoftplus", variables=(V("alpha"), V("beta")), masks="pass", extinct=True)
+layer("ReLU", defaults={"max_value": None, "negative_slope": 0.0, "threshold": 0.0}, masks="pass", stepwise=True)
+layer("SReLU", variables=(V("t_left"), V("a_left"), V("t_right"), V("a_right")), extinct=True)
+layer("Softmax", defaults={"axis": -1}, masks="pass", takes_mask=True)
+layer("ThresholdedReLU", masks="pass", stepwise=True, extinct=True)
+
+# ---- rules
 
 
 def _sparsemax(g: KerasContext, node: ForeignNode, x: Value) -> Value:
@@ -74,11 +55,11 @@ COMPOSED: dict[str, Callable[[KerasContext, ForeignNode, Value], Value]] = {"spa
 
 def activate(g: KerasContext, node: ForeignNode, x: Value, activation: Any) -> Value:
     """Apply an activation given as a name, as ``{"class_name", "config"}`` of a layer, or refuse it by name."""
-    if isinstance(activation, str) and activation in ACTIVATIONS:
-        op, attrs = ACTIVATIONS[activation]
-        if op == "identity":
+    known = ACTIVATIONS.get(activation) if isinstance(activation, str) else None
+    if known is not None and known.op:
+        if known.op == "identity":
             return x
-        y: Value = g.b.op(op, x, **attrs)
+        y: Value = g.b.op(known.op, x, **known.attrs)
         return y
     if isinstance(activation, str) and activation in COMPOSED:
         return COMPOSED[activation](g, node, x)
@@ -99,8 +80,9 @@ def fused(g: KerasContext, node: ForeignNode, value: Value) -> Value:
     return activate(g, node, value, node.attr("activation", "linear"))
 
 
-for _name, (_op, _attrs) in ACTIVATIONS.items():
-    RULES.op("Activation", _op, "inputs=x", when={"activation": _name}, **_attrs)
+for _name, _known in ACTIVATIONS.items():
+    if _known.op:
+        RULES.op("Activation", _known.op, "inputs=x", when={"activation": _name}, **_known.attrs)
 
 
 @RULES.load("Activation", ops=("leaky_relu", "relu", "clip", "softmax"))

@@ -6,12 +6,113 @@ from collections.abc import Sequence
 
 from convcore.plugin import Builder, ForeignNode, Graph, Value, activation
 
+from ..layer_spec import V, layer
 from ..load_context import UNKNOWN_SHAPE, KerasContext, known_shape
+from ..recurrence import IGNORED, activation_name, initial_states, main_input, sequence_mask, to_flags
+from ..ruleset import RULES
 from .conv import explicit_pads
-from .rnn import IGNORED, activation_name, initial_states, main_input, sequence_mask, to_flags
-from .ruleset import RULES
 
 __all__: list[str] = []
+
+# ---- what the layers are
+layer(
+    "ConvLSTM1D",
+    defaults={
+        "strides": 1,
+        "padding": "valid",
+        "data_format": "channels_last",
+        "dilation_rate": 1,
+        "activation": "tanh",
+        "recurrent_activation": "sigmoid",
+        "use_bias": True,
+        "unit_forget_bias": True,
+        "dropout": 0.0,
+        "recurrent_dropout": 0.0,
+        "return_sequences": False,
+        "return_state": False,
+        "go_backwards": False,
+        "stateful": False,
+    },
+    required=("filters", "kernel_size"),
+    older={"tf.keras": {"recurrent_activation": "hard_sigmoid"}},
+    variables=(
+        V("kernel", ("*kernel_size", None, "4*filters"), folders=("cell",)),
+        V("recurrent_kernel", ("*kernel_size", "filters", "4*filters"), folders=("cell",)),
+        V("bias", ("4*filters",), when="use_bias", folders=("cell",)),
+    ),
+    masks="own",
+    takes_mask=True,
+    spatial=1,
+    flipped=True,
+)
+layer(
+    "ConvLSTM2D",
+    defaults={
+        "strides": 1,
+        "padding": "valid",
+        "data_format": "channels_last",
+        "dilation_rate": 1,
+        "activation": "tanh",
+        "recurrent_activation": "sigmoid",
+        "use_bias": True,
+        "unit_forget_bias": True,
+        "dropout": 0.0,
+        "recurrent_dropout": 0.0,
+        "return_sequences": False,
+        "return_state": False,
+        "go_backwards": False,
+        "stateful": False,
+    },
+    required=("filters", "kernel_size"),
+    older={
+        "keras1": {"recurrent_activation": "hard_sigmoid"},
+        "keras2": {"recurrent_activation": "hard_sigmoid"},
+        "keras2.3": {"recurrent_activation": "hard_sigmoid"},
+        "tf.keras": {"recurrent_activation": "hard_sigmoid"},
+    },
+    variables=(
+        V("kernel", ("*kernel_size", None, "4*filters"), folders=("cell",)),
+        V("recurrent_kernel", ("*kernel_size", "filters", "4*filters"), folders=("cell",)),
+        V("bias", ("4*filters",), when="use_bias", folders=("cell",)),
+    ),
+    masks="own",
+    takes_mask=True,
+    spatial=2,
+    flipped=True,
+    gates=(0, 2, 1, 3),
+)
+layer(
+    "ConvLSTM3D",
+    defaults={
+        "strides": 1,
+        "padding": "valid",
+        "data_format": "channels_last",
+        "dilation_rate": 1,
+        "activation": "tanh",
+        "recurrent_activation": "sigmoid",
+        "use_bias": True,
+        "unit_forget_bias": True,
+        "dropout": 0.0,
+        "recurrent_dropout": 0.0,
+        "return_sequences": False,
+        "return_state": False,
+        "go_backwards": False,
+        "stateful": False,
+    },
+    required=("filters", "kernel_size"),
+    older={"tf.keras": {"recurrent_activation": "hard_sigmoid"}},
+    variables=(
+        V("kernel", ("*kernel_size", None, "4*filters"), folders=("cell",)),
+        V("recurrent_kernel", ("*kernel_size", "filters", "4*filters"), folders=("cell",)),
+        V("bias", ("4*filters",), when="use_bias", folders=("cell",)),
+    ),
+    masks="own",
+    takes_mask=True,
+    spatial=3,
+    flipped=True,
+)
+
+# ---- rules
 
 
 @RULES.load("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", ops=("scan", "conv", "reshape"))

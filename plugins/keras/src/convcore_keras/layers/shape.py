@@ -6,10 +6,28 @@ from typing import Any
 
 from convcore.plugin import A, ForeignNode, Value, product
 
+from ..layer_spec import layer
 from ..load_context import KerasContext, known_shape, shape_of
-from .ruleset import RULES
+from ..ruleset import RULES
 
 __all__: list[str] = []
+
+# ---- what the layers are
+layer("Cropping1D", defaults={"cropping": (1, 1)}, spatial=1)
+layer("Cropping2D", defaults={"cropping": ((0, 0), (0, 0)), "data_format": "channels_last"}, spatial=2)
+layer("Cropping3D", defaults={"cropping": ((1, 1), (1, 1), (1, 1)), "data_format": "channels_last"}, spatial=3)
+layer("Flatten", defaults={"data_format": "channels_last"}, any_dtype=True)
+layer("Permute", required=("dims",))
+layer("RepeatVector", required=("n",))
+layer("Reshape", required=("target_shape",), any_dtype=True)
+layer("UpSampling1D", defaults={"size": 2}, spatial=1)
+layer("UpSampling2D", defaults={"size": (2, 2), "data_format": "channels_last", "interpolation": "nearest"}, spatial=2)
+layer("UpSampling3D", defaults={"size": (2, 2, 2), "data_format": "channels_last"}, spatial=3)
+layer("ZeroPadding1D", defaults={"padding": 1, "data_format": "channels_last"}, spatial=1)
+layer("ZeroPadding2D", defaults={"padding": (1, 1), "data_format": "channels_last"}, spatial=2)
+layer("ZeroPadding3D", defaults={"padding": ((1, 1), (1, 1), (1, 1)), "data_format": "channels_last"}, spatial=3)
+
+# ---- rules
 
 
 @RULES.load("Flatten", ops=("reshape", "transpose"))

@@ -8,8 +8,9 @@ from convcore.plugin import DimLike, ForeignNode, Value
 
 from .. import masks
 from ..files import LayerConfig
+from ..layer_spec import Part, V, layer, spec_of
 from ..load_context import KerasContext, foreign_type, known_shape
-from .rnn import (
+from ..recurrence import (
     LAYERS,
     Recurrence,
     Sequences,
@@ -21,9 +22,31 @@ from .rnn import (
     run,
     sequence_mask,
 )
-from .ruleset import RULES
+from ..ruleset import RULES
 
 __all__: list[str] = []
+
+# ---- what the layers are
+layer(
+    "Bidirectional",
+    defaults={"merge_mode": "concat", "backward_layer": None},
+    required=("layer",),
+    parts=(Part("layer", "forward_layer"), Part("backward_layer", "backward_layer")),
+    masks="own",
+    takes_mask=True,
+    training=True,
+    aliases=("BidirectionalV1",),
+)
+layer(
+    "SpectralNormalization",
+    defaults={"power_iterations": 1},
+    required=("layer",),
+    variables=(V("kernel"), V("vector_u", trainable=False)),
+    parts=(Part("layer", "layer"),),
+)
+layer("TimeDistributed", required=("layer",), parts=(Part("layer", "layer"),), masks="own", takes_mask=True, training=True)
+
+# ---- rules
 
 # ---- Bidirectional
 _MERGES = {"sum": "add", "mul": "mul", "ave": "add"}
@@ -139,18 +162,6 @@ def _merge(g: KerasContext, merge: str | None, outs: list[Value]) -> list[Value]
 
 
 # ---- TimeDistributed
-_ON_LAST_AXIS = {
-    "Dense", "Activation", "ActivityRegularization", "AlphaDropout", "Dropout", "ELU", "GaussianDropout", "GaussianNoise",
-    "Identity", "LeakyReLU", "ReLU", "Rescaling", "ThresholdedReLU",
-}  # fmt: skip
-"""Layers that treat every step alike as they are: elementwise, or over the last axis only."""
-_TAKES_MASK = {
-    *LAYERS, "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "TimeDistributed", "GlobalAveragePooling1D",
-    "Softmax",
-}  # fmt: skip
-"""Layers whose ``call`` takes a mask that changes what they compute."""
-
-
 @RULES.load("TimeDistributed", ops=("reshape",))
 def time_distributed(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     """The wrapped layer or model on every step: on (N*T, ...), reshaped back to (N, T, ...)."""
@@ -158,7 +169,7 @@ def time_distributed(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     if not isinstance(layer, LayerConfig):
         raise node.refuse("its layer is missing or unknown", code="unsupported_layer")
     mask = g.input_mask(node)
-    if foreign_type(layer) in _ON_LAST_AXIS and layer.model is None and not layer.custom:
+    if spec_of(foreign_type(layer)).stepwise and layer.model is None and not layer.custom:
         (y,) = g.sublayer(node, layer, "layer", node.inputs)
         g.set_mask(y, mask)
         return [y]
@@ -205,7 +216,7 @@ def _inner_mask(
     if mask is None or g.era == "keras1":
         return None
     inside = layer.model is not None
-    takes = layer.class_name in _TAKES_MASK and not inside
+    takes = spec_of(layer.class_name).takes_mask and not inside
     if not takes and not inside and g.era == "keras3":
         return None
     if mask.shape is None:

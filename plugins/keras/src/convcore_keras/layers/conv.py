@@ -7,10 +7,194 @@ from typing import Any
 
 from convcore.plugin import A, DimLike, ForeignNode, NotExpressible, Tensor, Value, W, ceil_div
 
+from ..layer_spec import V, layer
 from ..load_context import KerasContext, shape_of
-from .ruleset import RULES
+from ..ruleset import RULES
 
 __all__ = ["explicit_pads", "spatial_sizes"]
+
+# ---- what the layers are
+layer(
+    "Conv1D",
+    defaults={
+        "strides": 1,
+        "padding": "valid",
+        "data_format": "channels_last",
+        "dilation_rate": 1,
+        "groups": 1,
+        "activation": None,
+        "use_bias": True,
+    },
+    required=("filters", "kernel_size"),
+    variables=(V("kernel", ("*kernel_size", None, "filters")), V("bias", ("filters",), when="use_bias")),
+    spatial=1,
+    flipped=True,
+    keras1_kernel="conv1d",
+    aliases=("Convolution1D", "AtrousConvolution1D", "AtrousConv1D"),
+)
+layer(
+    "Conv1DTranspose",
+    defaults={
+        "strides": 1,
+        "padding": "valid",
+        "output_padding": None,
+        "data_format": "channels_last",
+        "dilation_rate": 1,
+        "activation": None,
+        "use_bias": True,
+    },
+    required=("filters", "kernel_size"),
+    variables=(V("kernel", ("*kernel_size", "filters", None)), V("bias", ("filters",), when="use_bias")),
+    spatial=1,
+    flipped=True,
+    aliases=("Convolution1DTranspose",),
+)
+layer(
+    "Conv2D",
+    defaults={
+        "strides": (1, 1),
+        "padding": "valid",
+        "data_format": "channels_last",
+        "dilation_rate": (1, 1),
+        "groups": 1,
+        "activation": None,
+        "use_bias": True,
+    },
+    required=("filters", "kernel_size"),
+    variables=(V("kernel", ("*kernel_size", None, "filters")), V("bias", ("filters",), when="use_bias")),
+    spatial=2,
+    flipped=True,
+    keras1_kernel="conv",
+    aliases=("Convolution2D", "AtrousConvolution2D", "AtrousConv2D"),
+)
+layer(
+    "Conv2DTranspose",
+    defaults={
+        "strides": (1, 1),
+        "padding": "valid",
+        "output_padding": None,
+        "data_format": "channels_last",
+        "dilation_rate": (1, 1),
+        "activation": None,
+        "use_bias": True,
+    },
+    required=("filters", "kernel_size"),
+    variables=(V("kernel", ("*kernel_size", "filters", None)), V("bias", ("filters",), when="use_bias")),
+    spatial=2,
+    flipped=True,
+    keras1_kernel="transposed",
+    aliases=("Convolution2DTranspose", "Deconvolution2D", "Deconv2D"),
+)
+layer(
+    "Conv3D",
+    defaults={
+        "strides": (1, 1, 1),
+        "padding": "valid",
+        "data_format": "channels_last",
+        "dilation_rate": (1, 1, 1),
+        "groups": 1,
+        "activation": None,
+        "use_bias": True,
+    },
+    required=("filters", "kernel_size"),
+    variables=(V("kernel", ("*kernel_size", None, "filters")), V("bias", ("filters",), when="use_bias")),
+    spatial=3,
+    flipped=True,
+    keras1_kernel="conv",
+    aliases=("Convolution3D",),
+)
+layer(
+    "Conv3DTranspose",
+    defaults={
+        "strides": (1, 1, 1),
+        "padding": "valid",
+        "data_format": "channels_last",
+        "output_padding": None,
+        "dilation_rate": (1, 1, 1),
+        "activation": None,
+        "use_bias": True,
+    },
+    required=("filters", "kernel_size"),
+    variables=(V("kernel", ("*kernel_size", "filters", None)), V("bias", ("filters",), when="use_bias")),
+    spatial=3,
+    flipped=True,
+    aliases=("Convolution3DTranspose", "Deconvolution3D", "Deconv3D"),
+)
+layer(
+    "DepthwiseConv1D",
+    defaults={
+        "strides": 1,
+        "padding": "valid",
+        "depth_multiplier": 1,
+        "data_format": "channels_last",
+        "dilation_rate": 1,
+        "activation": None,
+        "use_bias": True,
+    },
+    required=("kernel_size",),
+    variables=(V("kernel", ("*kernel_size", None, "depth_multiplier")), V("bias", (None,), when="use_bias")),
+    spatial=1,
+)
+layer(
+    "DepthwiseConv2D",
+    defaults={
+        "strides": (1, 1),
+        "padding": "valid",
+        "depth_multiplier": 1,
+        "data_format": "channels_last",
+        "dilation_rate": (1, 1),
+        "activation": None,
+        "use_bias": True,
+    },
+    required=("kernel_size",),
+    variables=(V("kernel", ("*kernel_size", None, "depth_multiplier")), V("bias", (None,), when="use_bias")),
+    spatial=2,
+)
+layer("LocallyConnected1D", variables=(V("kernel"), V("bias", when="use_bias")), spatial=1, extinct=True)
+layer("LocallyConnected2D", variables=(V("kernel"), V("bias", when="use_bias")), spatial=2, extinct=True)
+layer(
+    "SeparableConv1D",
+    defaults={
+        "strides": 1,
+        "padding": "valid",
+        "data_format": "channels_last",
+        "dilation_rate": 1,
+        "depth_multiplier": 1,
+        "activation": None,
+        "use_bias": True,
+    },
+    required=("filters", "kernel_size"),
+    variables=(
+        V("depthwise_kernel", ("*kernel_size", None, "depth_multiplier")),
+        V("pointwise_kernel"),
+        V("bias", ("filters",), when="use_bias"),
+    ),
+    spatial=1,
+    aliases=("SeparableConvolution1D",),
+)
+layer(
+    "SeparableConv2D",
+    defaults={
+        "strides": (1, 1),
+        "padding": "valid",
+        "data_format": "channels_last",
+        "dilation_rate": (1, 1),
+        "depth_multiplier": 1,
+        "activation": None,
+        "use_bias": True,
+    },
+    required=("filters", "kernel_size"),
+    variables=(
+        V("depthwise_kernel", ("*kernel_size", None, "depth_multiplier")),
+        V("pointwise_kernel"),
+        V("bias", ("filters",), when="use_bias"),
+    ),
+    spatial=2,
+    keras1_kernel="conv",
+    aliases=("SeparableConvolution2D",),
+)
+
+# ---- rules
 
 _SIZES = ("filters", "kernel_size", "use_bias")
 

@@ -1,0 +1,140 @@
+"""One record per Keras layer: what a configuration means, which variables the layer has, what masks, dtypes and training do.
+
+The reader (``files/``), the rules (``layers/``) and the masks take every fact of a layer from here; a writer needs no more to say
+``get_config`` (``config``), to name and order variables, and to build the layer (``required``). Records are declared with
+:func:`layer` in ``layers/<family>.py``, beside the rules of the same layers: a new layer touches that file only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+__all__ = ["LayerSpec", "Part", "V", "layer", "spec_of", "specs"]
+
+
+@dataclass(frozen=True)
+class V:
+    """A variable. Order in the record is creation order, trainable before non-trainable, which is the order of ``vars/0..n`` in
+    ``.keras`` and of ``weight_names`` in HDF5.
+
+    ``shape``: ints, config keys, ``"4*units"``, ``"*kernel_size"`` (one per axis), None for what only the input shape tells;
+    None for a shape that is not known at all. ``when``: a config key that must be true, ``"!key"`` for false or None,
+    ``"key=value"``, several joined with ``&``. ``folders``: alternative sub-folders of the layer's folder that hold its
+    ``vars`` (Keras 3.15.1; ``_query_dense`` from 2.12-2.15).
+    """
+
+    name: str
+    shape: tuple[int | str | None, ...] | None = None
+    when: str = ""
+    folders: tuple[str, ...] = ("",)
+    trainable: bool = True
+
+
+@dataclass(frozen=True)
+class Part:
+    """A layer inside a layer: its key in the configuration, the prefix of its variables and its folder in ``.keras`` files."""
+
+    key: str
+    prefix: str
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """What Keras says about one layer. Facts are those of Keras 3.15.1 unless said otherwise.
+
+    Attributes:
+        defaults: arguments of the constructor with their defaults, without initialisers, regularisers, constraints and what only
+            training uses; ``data_format`` (None there) is ``channels_last``, Keras's own default. ``required``: those without.
+        older: what earlier versions assume instead, by ``"keras1"``, ``"keras2"`` (up to 2.2), ``"keras2.3"``, ``"tf.keras"``.
+        variables: in creation order; None where the class has no table (quantised lookups, code of the user).
+        parts: layers inside. ``aliases``: other names of the class through the eras. ``plain``: the class a cuDNN layer stands
+            for.
+        masks: what becomes of the mask of the input: ``"stop"``, ``"pass"`` (``supports_masking`` with the default
+            ``compute_mask``), ``"merge"`` and ``"concat"`` (``Merge.compute_mask``), ``"own"`` (the rule sets it).
+        masks_since: the first era that does so, older ones stop masks. ``takes_mask``: ``call`` computes otherwise with a mask.
+        float32: keeps float32 variables and computes in float32 under a mixed policy (``autocast=False``).
+        casts_integers: casts integer inputs to the compute dtype too. ``floats_only``: on integers the result differs between
+            backends and versions. ``any_dtype``: leaves the dtype of its input alone whatever the policy is.
+        training: behaves otherwise when it is called with ``training=True``.
+        stepwise: treats every step of a sequence alike as it is (elementwise, or over the last axis only).
+        spatial: number of spatial axes the class is for (0: any). ``flipped``: Theano convolved with its kernel reversed.
+        gates: order in which Keras 1 stored one array per gate, as order of the concatenated ones.
+        keras1_kernel: how Keras 1 laid the kernel out (``files/convert.py``).
+        extinct: left Keras before version 3.
+    """
+
+    name: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    older: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    variables: tuple[V, ...] | None = ()
+    parts: tuple[Part, ...] = ()
+    aliases: tuple[str, ...] = ()
+    plain: str = ""
+    masks: str = "stop"
+    masks_since: str = ""
+    takes_mask: bool = False
+    float32: bool = False
+    casts_integers: bool = False
+    floats_only: bool = False
+    any_dtype: bool = False
+    training: bool = False
+    stepwise: bool = False
+    spatial: int = 0
+    flipped: bool = False
+    gates: tuple[int, ...] = ()
+    keras1_kernel: str = ""
+    extinct: bool = False
+
+    def config(self, era: str, version: tuple[int, ...] = ()) -> dict[str, Any]:
+        """The arguments a configuration of an era means where it does not say."""
+        older = self.older.get("keras2.3" if era == "keras2" and version >= (2, 3) else era, {})
+        return {**self.defaults, **older}
+
+
+_SPECS: dict[str, LayerSpec] = {}
+_ALIASES: dict[str, str] = {}
+_UNKNOWN = LayerSpec("", variables=None)
+_MASKS = ("stop", "pass", "merge", "concat", "own")
+
+
+def layer(*names: str, **facts: Any) -> None:
+    """Declare layers with the same record. Raises ValueError for a name that is taken or an unknown word in ``masks``."""
+    if facts.get("masks", "stop") not in _MASKS:
+        raise ValueError(f"masks={facts['masks']!r} is not one of {', '.join(_MASKS)}")
+    for name in names:
+        found = LayerSpec(name, **facts)
+        for taken in (name, *found.aliases):
+            if taken in _SPECS or taken in _ALIASES:
+                raise ValueError(f"layer {taken!r} is declared twice")
+        _SPECS[name] = found
+        _ALIASES.update(dict.fromkeys(found.aliases, name))
+
+
+def _loaded() -> dict[str, LayerSpec]:
+    import_module(".layers", __package__)
+    return _SPECS
+
+
+def specs() -> Iterator[LayerSpec]:
+    """Every record."""
+    yield from _loaded().values()
+
+
+def spec_of(name: str) -> LayerSpec:
+    """The record of a class by its canonical name; one without facts and without variables' table for a class that has none."""
+    return _loaded().get(name, _UNKNOWN)
+
+
+def canonical(name: str) -> str:
+    """The Keras 3 name of a class that has another one in some era; the name itself for any other."""
+    _loaded()
+    return _ALIASES.get(name, name)
+
+
+def is_known(name: str) -> bool:
+    """Whether it is a class of Keras, of any era."""
+    return name in _loaded()
