@@ -1,6 +1,6 @@
 """Keras's activation functions: one table for configurations, layers, and cells of recurrent layers.
 
-Names are of Keras 3; parameters are the defaults of ``keras.activations`` of Keras 3.15.1. ``hard_sigmoid`` has its Keras 3 meaning
+Names are Keras 3's; parameters are the defaults of ``keras.activations`` of Keras 3.15.1. ``hard_sigmoid`` is that of Keras 3,
 ``relu6(x + 3) / 6``; that of Keras 1, Keras 2 and tf.keras, ``clip(0.2 x + 0.5, 0, 1)``, is named :data:`HARD_SIGMOID_KERAS2`.
 """
 
