@@ -73,7 +73,8 @@ def test_a_record_is_declared_once_and_in_known_words() -> None:
 @pytest.mark.parametrize(
     ("era", "version", "gate", "after"),
     [
-        ("keras1", (1, 2), "hard_sigmoid", False), ("keras2", (2, 2), "hard_sigmoid", False), ("keras2", (2, 3), "sigmoid", False),
+        ("keras1", (1, 2), "hard_sigmoid", False),
+        ("keras2", (2, 2), "hard_sigmoid", False), ("keras2", (2, 3), "sigmoid", False),
         ("tf.keras", (2, 15), "sigmoid", True), ("keras3", (3, 15), "sigmoid", True),
     ],
 )  # fmt: skip
