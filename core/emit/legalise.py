@@ -1,18 +1,203 @@
-"""Composites replaced by their bodies."""
+"""From a graph to a plan: every node by its rule; a composite without one is replaced by its body, whose nodes are tried in turn."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
 from ..build.builder import Builder
-from ..errors import ShapeError
-from ..ir.graph import Graph, Node
+from ..build.opaque import problem_of
+from ..errors import Problem, ShapeError, UnsupportedError
+from ..ir.graph import Graph, Node, Value
 from ..opset import find_op
 from ..passes.constants import fold_constants
+from ..rules import RuleSet
+from .dialect import Dialect
+from .plan import Plan
+from .scribe import Scribe
 
-__all__ = ["expand"]
+__all__ = ["expand", "legalise", "plan"]
 
 
+def plan(
+    graph: Graph, rules: RuleSet, version: int | None, dialect: Dialect, overrides: Mapping[str, Any] | None = None
+) -> Plan:  # fmt: skip
+    """The plan of a laid-out graph, which is changed on the way. UnsupportedError lists everything that the target lacks."""
+    s = Scribe(graph, rules, version, dialect, overrides, _write)
+    problems = _whole(s)
+    if problems:
+        raise UnsupportedError(problems)
+    return s.plan
+
+
+def legalise(
+    graph: Graph, rules: RuleSet, version: int | None, dialect: Dialect | None = None, overrides: Mapping[str, Any] | None = None
+) -> list[Problem]:  # fmt: skip
+    """Replace what the target has no rule for by its body until every node has one; what stays without: a problem per layer.
+
+    Rules are tried, not only looked up: one that cannot express a node counts as none. The graph is changed. Empty: nothing
+    stands in the way.
+    """
+    try:
+        return _whole(Scribe(graph, rules, version, dialect or Dialect(), overrides, _write))
+    except UnsupportedError as e:
+        return list(e.problems)
+
+
+def _whole(s: Scribe[Any]) -> list[Problem]:
+    problems: list[Problem] = s.dialect.enter(s)
+    problems += [p for p in _write(s) if p not in problems]
+    if not problems:
+        problems = s.dialect.leave(s)
+    return problems
+
+
+def _write(s: Scribe[Any]) -> list[Problem]:
+    """Write every node of a scribe's graph, in order; a problem per layer that has any."""
+    walk = _Walk(s)
+    for node in s.graph:
+        walk.node(node, None)
+    s.node = None
+    return _one_each(walk.problems)
+
+
+@dataclass
+class _Composite:
+    """A node of the graph that is spelled out, and what its parts lack."""
+
+    node: Node
+    why: str
+    tried: set[str] = field(default_factory=set)
+    lacking: dict[str, str] = field(default_factory=dict)
+    hints: dict[str, None] = field(default_factory=dict)
+    codes: dict[str, None] = field(default_factory=dict)
+
+
+class _Walk:
+    """Writes nodes. After a failure a node's outputs are stand-ins, so that the rest is tried too.
+
+    An opaque node of the target's own framework is written back as it was. Where a refused opaque node leaves the number of
+    axes unknown, what can be said of a node is only whether there is a rule or body for its op.
+    """
+
+    def __init__(self, s: Scribe[Any]) -> None:
+        self.s = s
+        self.problems: list[Problem] = []
+        self.lost: set[Value] = set()
+        self.plain = f"{s.rules.framework} has no counterpart"
+
+    def node(self, node: Node, of: _Composite | None) -> None:
+        s = self.s
+        s.node = node
+        if of is not None:
+            of.tried.add(node.op)
+        try:
+            if node.op == "opaque":
+                self._opaque(node)
+                return
+            if self.lost and self._loses(node):
+                return
+            why = s.rules.apply_emit(s, node, s.overrides)
+        except UnsupportedError as err:
+            self._refused(node, of, err)
+            return
+        if not why:
+            return
+        decl = find_op(node.op)
+        if decl is not None and decl.body is not None:
+            root = of or _Composite(node, why)
+            try:
+                parts = _parts(s.graph, node)
+            except ShapeError as err:  # the body needs to know more about its inputs
+                why = f"{why}; made of simpler ops: {err}"
+            else:
+                root.tried.discard(node.op)
+                for part in parts:
+                    if part.graph is s.graph:
+                        self.node(part, root)
+                if of is None:
+                    self._report(root)
+                return
+        self._skip(node)
+        if of is not None:
+            of.lacking.setdefault(node.op, "" if why == self.plain else why)
+        else:
+            self.problems.append(_problem(node, f"op {node.op}: {why}"))
+
+    def _opaque(self, node: Node) -> None:
+        if node.attrs["framework"] != self.s.rules.framework:
+            raise UnsupportedError(problem_of(node))
+        self.s.dialect.opaque(self.s, node)
+
+    def _loses(self, node: Node) -> bool:
+        """Whether nothing more can be said of a node behind one whose axes are unknown."""
+        if not any(v in self.lost for v in node.inputs):
+            return False
+        self.lost.update(v for v in node.outputs if v.shape is None)
+        decl = find_op(node.op)
+        if not self.s.rules.emit_rules.get(node.op) and (decl is None or decl.body is None):
+            return False
+        self._skip(node)
+        return True
+
+    def _refused(self, node: Node, of: _Composite | None, err: UnsupportedError) -> None:
+        self._skip(node)
+        if node.op == "opaque":
+            self.lost.update(v for v in node.outputs if v.shape is None)
+        layer = node.origin.layer or node.name
+        for p in err.problems:
+            if of is None or p.layer != layer:
+                self.problems.append(p)
+                continue
+            of.lacking.setdefault(node.op, p.why)
+            of.codes[p.code] = None
+            if p.hint:
+                of.hints[p.hint] = None
+
+    def _report(self, root: _Composite) -> None:
+        """The composite by its own name; its parts only where some of them could be written."""
+        if not root.lacking:
+            return
+        why = f"op {root.node.op}: {root.why}"
+        if root.tried > root.lacking.keys() or any(root.lacking.values()):
+            parts = [f"{op} ({reason})" if reason else op for op, reason in root.lacking.items()]
+            why += f"; made of simpler ops it lacks {', '.join(parts)}"
+        code = next(iter(root.codes), "unsupported_op") if len(root.lacking) == 1 else "unsupported_op"
+        self.problems.append(_problem(root.node, why, "; ".join(root.hints), code))
+
+    def _skip(self, node: Node) -> None:
+        for v in node.outputs:
+            self.s.skip(v)
+
+
+def _problem(node: Node, why: str, hint: str = "", code: str = "unsupported_op") -> Problem:
+    o = node.origin
+    return Problem(o.layer or node.name, o.type or node.op, why, hint, code)
+
+
+def _one_each(problems: list[Problem]) -> list[Problem]:
+    """One problem per layer: what stands in the way of it, with every hint; the code of the first."""
+    by_layer: dict[tuple[str, str], list[Problem]] = {}
+    for p in dict.fromkeys(problems):
+        by_layer.setdefault((p.layer, p.type), []).append(p)
+    out = []
+    for (layer, type_), found in by_layer.items():
+        whys, hints = (dict.fromkeys(filter(None, texts)) for texts in ((p.why for p in found), (p.hint for p in found)))
+        out.append(Problem(layer, type_, "; ".join(whys), "; ".join(hints), found[0].code))
+    return out
+
+
+# ---- bodies
 def expand(graph: Graph, node: Node, by: str = "decompose") -> Node | None:
     """Replace a composite by its body, constants folded; returns the node after what was before it."""
+    before = node._prev
+    _parts(graph, node, by)
+    return before._next if before is not None else graph._first
+
+
+def _parts(graph: Graph, node: Node, by: str = "decompose") -> list[Node]:
+    """Replace a composite by its body; returns the nodes made (some of which may be folded away)."""
     decl = find_op(node.op)
     if decl is None or decl.body is None:
         raise ShapeError(f"op {node.op} has no body")
@@ -30,10 +215,10 @@ def expand(graph: Graph, node: Node, by: str = "decompose") -> Node | None:
         if new.producer is not None and new.tensor is None and new.producer.origin.passes[-1:] == (by,):
             old.name, new.name = new.name, name
     made = []
-    new = before._next if before is not None else graph._first
-    while new is not None and new is not node:
-        made.append(new)
-        new = new._next
+    part = before._next if before is not None else graph._first
+    while part is not None and part is not node:
+        made.append(part)
+        part = part._next
     graph.remove(node)
     fold_constants(graph, nodes=made)
-    return before._next if before is not None else graph._first
+    return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from ..build.builder import Builder
@@ -152,37 +153,43 @@ class LoadContext:
 
 
 class EmitContext(Protocol):
-    """What an emit rule works with. Handles are the target's: a name in ONNX, a tensor reference in Keras."""
+    """What an emit rule works with; :class:`convcore.emit.scribe.Scribe` is the one that writes. Handles are the context's own."""
 
     version: int | None
 
-    def mark(self) -> Any:
-        """A point to roll back to when a rule gives up half-way."""
-
-    def rollback(self, mark: Any) -> None:
-        """Forget everything added since ``mark``."""
-
-    def skip(self, v: Value) -> None:
-        """Bind a value whose node failed to a stand-in, so that what follows can be tried."""
-
-    def opaque(self, node: Node) -> None:
-        """Write an opaque node of the target's own framework back as it was; UnsupportedError when that is not exact."""
+    def attempt(self) -> AbstractContextManager[None]:
+        """A context: everything written inside is undone when an exception leaves it."""
 
     def value(self, v: Value) -> Any:
         """The handle of an IR value."""
 
+    def state(self, v: Value, key: str = "", make: Callable[[Tensor], Tensor] | None = None) -> Any:
+        """What the target holds of a weight, changed by ``make``: once per weight and ``key``."""
+
     def const(self, value: Any, dtype: Any = None, name: str = "") -> Any:
         """A handle of a constant made on the way."""
 
-    def add(
+    def call(
         self,
-        type: str,
-        inputs: Sequence[Any],
-        attrs: Mapping[str, Any],
+        op: str,
+        args: Sequence[Any] = (),
+        config: Mapping[str, Any] | None = None,
         *,
-        weights: Mapping[str, Tensor] | None = None,
-        outputs: Sequence[Value] = (),
+        outputs: Sequence[Any] = (),
         n_outputs: int = 1,
         name: str = "",
     ) -> Sequence[Any]:
-        """Add a foreign node; binds its results to ``outputs`` (IR values) when given, returns their handles."""
+        """Call a foreign function or operator; binds its results to ``outputs`` (IR values) when given, returns their handles."""
+
+    def unit(
+        self,
+        type: str,
+        args: Sequence[Any] = (),
+        config: Mapping[str, Any] | None = None,
+        states: Mapping[str, Any] | Sequence[Any] = (),
+        *,
+        outputs: Sequence[Any] = (),
+        n_outputs: int = 1,
+        name: str = "",
+    ) -> Sequence[Any]:
+        """Call a foreign layer that owns ``states``."""

@@ -259,7 +259,7 @@ class Row:
                     attrs[k] = min(want, key=repr)
             elif want is not None:
                 attrs[k] = want
-        weights: dict[str, Tensor] = {}
+        states: dict[str, Any] = {}
         const_inputs: dict[str, Any] = {}
         used = {ours.rstrip("*") for _, ours in self.inputs}
         sized = {attr for src in self.mapping.values() if isinstance(src, W) for _, attr in src.sizes}
@@ -273,7 +273,7 @@ class Row:
                     continue
                 if v.tensor is None:
                     raise NotExpressible(f"{self.foreign} wants {key} as a constant weight")
-                weights[src.name] = self._foreign_weight(src, v.tensor, node)
+                states[src.name] = self._state(e, src, v, v.tensor, node)
                 continue
             if isinstance(src, (Size, Given)):
                 attrs[key] = self._restated(src, key, by_name.get(src.of), node)
@@ -321,7 +321,7 @@ class Row:
         for v in node.outputs:
             if not any(v is o for o in outs) and (v.uses or v.is_output):
                 raise NotExpressible(f"{self.foreign} has no counterpart of an output that is used")
-        e.add(self.foreign, handles, attrs, weights=weights, outputs=outs, name=node.name)
+        e.unit(self.foreign, handles, attrs, states, outputs=outs, name=node.name)
 
     @staticmethod
     def _write(src: A, key: str, value: Any, attrs: dict[str, Any]) -> None:
@@ -345,12 +345,15 @@ class Row:
                 raise NotExpressible(f"{key}={text(value)}, {self.foreign} means {text(part)} there")
 
     @staticmethod
-    def _foreign_weight(src: W, t: Tensor, node: Node) -> Tensor:
+    def _state(e: EmitContext, src: W, v: Value, t: Tensor, node: Node) -> Any:
+        """The weight as the layer holds it: once per weight, however often the layer is called."""
         out = src.emit(t, node.attrs)
         for attr, n in src.sizes_of(out).items():
             if not equal(node.attrs[attr], n):
                 raise NotExpressible(f"{attr} is {text(node.attrs[attr])}, {src.name} has {n}")
-        return out
+        if out is t:
+            return e.state(v)
+        return e.state(v, f"{src.order} {[node.attrs[a] for _, a in src.sizes]}", lambda _: out)
 
     def _restated(self, src: Size | Given, key: str, v: Value | None, node: Node) -> Any:
         if isinstance(src, Given):

@@ -279,11 +279,10 @@ class RuleSet(Generic[G, N]):
                 return ""
         reasons = []
         for rule in _ordered(self.emit_rules.get(node.op, []), e.version):
-            mark = e.mark()
             try:
-                rule.emit(e, node)
+                with e.attempt():
+                    rule.emit(e, node)
             except NotExpressible as err:
-                e.rollback(mark)
                 reasons.append(str(err))
                 continue
             except ConvcoreError:

@@ -14,7 +14,7 @@ can be built fails.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,39 +55,56 @@ class RecordingContext:
         self.b, self.version = builder, version
         self.nodes: list[ForeignNode] = []
 
-    def mark(self) -> int:
-        return len(self.nodes)
-
-    def rollback(self, mark: int) -> None:
-        del self.nodes[mark:]
-
-    def skip(self, v: Value) -> None:
-        """Nothing to do: every value is its own handle."""
-
-    def opaque(self, node: Node) -> None:
-        """No row is of an opaque node."""
-        raise NotExpressible(f"{node} is opaque")
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Nodes added inside go again when an exception leaves it."""
+        kept = len(self.nodes)
+        try:
+            yield
+        except BaseException:
+            del self.nodes[kept:]
+            raise
 
     def value(self, v: Value) -> Value:
         return v
 
+    def state(self, v: Value, key: str = "", make: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """The tensor itself."""
+        if v.tensor is None:
+            raise NotExpressible(f"{v.name!r} is not a constant")
+        return v.tensor if make is None else make(v.tensor)
+
     def const(self, value: Any, dtype: Any = None, name: str = "") -> Value:
         return self.b.const(value, dtype, name)
 
-    def add(
+    def call(
         self,
-        type: str,
-        inputs: Sequence[Any],
-        attrs: Mapping[str, Any],
+        op: str,
+        args: Sequence[Any] = (),
+        config: Mapping[str, Any] | None = None,
         *,
-        weights: Mapping[str, Tensor] | None = None,
-        outputs: Sequence[Value] = (),
+        outputs: Sequence[Any] = (),
         n_outputs: int = 1,
         name: str = "",
     ) -> Sequence[Any]:
         """Keep the node; the handles of its results are the values given (or fresh ones)."""
+        return self.unit(op, args, config, outputs=outputs, n_outputs=n_outputs, name=name)
+
+    def unit(
+        self,
+        type: str,
+        args: Sequence[Any] = (),
+        config: Mapping[str, Any] | None = None,
+        states: Mapping[str, Any] | Sequence[Any] = (),
+        *,
+        outputs: Sequence[Any] = (),
+        n_outputs: int = 1,
+        name: str = "",
+    ) -> Sequence[Any]:
+        """Keep the node with its weights."""
         made = list(outputs) or [Value(f"{name or type}:{i}", None, None) for i in range(n_outputs)]
-        self.nodes.append(ForeignNode(type, name or type, inputs, attrs, weights=weights, version=self.version))
+        weights = dict(states) if isinstance(states, Mapping) else {str(i): t for i, t in enumerate(states)}
+        self.nodes.append(ForeignNode(type, name or type, args, config or {}, weights=weights, version=self.version))
         return made
 
 

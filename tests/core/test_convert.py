@@ -111,7 +111,7 @@ def test_a_wrong_result_is_caught_named_and_not_kept(tmp_path: Path):
     """An emit rule that is wrong on purpose: the check fails, names the layer, and no file stays."""
 
     def wrong(e, node):
-        e.add("Sigmoid", [e.value(node.inputs[0])], {}, outputs=node.outputs, name=node.name)
+        e.call("Sigmoid", [e.value(node.inputs[0])], {}, outputs=node.outputs, name=node.name)
 
     with pytest.raises(MismatchError) as e:
         convcore.convert(SEQ, "onnx", tmp_path / "m.onnx", overrides={"emit": {"softmax": wrong}})
@@ -276,7 +276,7 @@ def test_the_check_sees_values_below_zero(tmp_path: Path):
     g.outputs = [b.leaky_relu(b.input("x", "float32", (Dim("N"), 7)), alpha=0.3)]
 
     def wrong(e, node):
-        e.add("Relu", [e.value(node.inputs[0])], {}, outputs=node.outputs, name=node.name)
+        e.call("Relu", [e.value(node.inputs[0])], {}, outputs=node.outputs, name=node.name)
 
     with pytest.raises(MismatchError):
         convcore.convert(convcore.Model(g), "onnx", tmp_path / "m.onnx", overrides={"emit": {"leaky_relu": wrong}})

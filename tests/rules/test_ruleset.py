@@ -329,12 +329,12 @@ def test_emission_rolls_back_a_rule_that_gives_up(b, x):
 
     @rules.emit("silu", priority=1)
     def half_way(e, node):
-        e.add("Sigmoid", [e.value(node.inputs[0])], {})
+        e.call("Sigmoid", [e.value(node.inputs[0])], {})
         raise NotExpressible("not today")
 
     @rules.emit("silu")
     def whole(e, node):
-        e.add("Swish", [e.value(node.inputs[0])], {}, outputs=node.outputs)
+        e.call("Swish", [e.value(node.inputs[0])], {}, outputs=node.outputs)
 
     e = RecordingContext(b)
     assert rules.apply_emit(e, b.silu(x).producer) == ""
@@ -348,7 +348,7 @@ def test_overrides_by_name_before_type(b, x):
     assert load(rules, b, foreign("Act", [x]), by)[0].producer.op == "sigmoid"
     assert load(rules, b, foreign("Act", [x]), {"Act": by["Act"]})[0].producer.op == "tanh"
     e = RecordingContext(b)
-    assert rules.apply_emit(e, b.relu(x).producer, {"relu": lambda e, n: e.add("Mine", [n.inputs[0]], {})}) == ""
+    assert rules.apply_emit(e, b.relu(x).producer, {"relu": lambda e, n: e.call("Mine", [n.inputs[0]], {})}) == ""
     assert e.nodes[0].type == "Mine"
 
 

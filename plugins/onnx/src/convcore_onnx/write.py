@@ -9,10 +9,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from convcore import __version__
-from convcore.plugin import Dim, DType, NotExpressible, Problem, Tensor, UnsupportedError, UsageError, Value, writing
+from convcore.plugin import Block, Call, Dim, DType, NotExpressible, Plan, Problem, Ref, Tensor, UnsupportedError, UsageError, writing
 
+from .dialect import OnnxDialect
 from .dtypes import dtype_code
-from .emitter import Emitter, OnnxNode, OnnxRegion
 
 __all__ = ["ModelParts", "model_parts"]
 
@@ -32,7 +32,6 @@ class ModelParts:
     def __init__(self, head: Any, body: Any, tensors: Sequence[tuple[str, Tensor]]) -> None:
         self.head, self.body = head, body
         self.tensors = list(tensors)
-        self.rename: dict[str, str] = {}
 
     def build(self) -> Any:
         """The ModelProto, weights included. UsageError when it would exceed protobuf's 2 GiB."""
@@ -144,56 +143,40 @@ def _header(name: str, t: Tensor) -> Any:
 
 
 # ---- messages
-def model_parts(
-    e: Emitter, inputs: Sequence[tuple[str, Value]], outputs: Sequence[tuple[str, Value]], opset: int, ir: int
-) -> ModelParts:
-    """The emitted nodes as messages."""
+def model_parts(plan: Plan, onnx: OnnxDialect, name: str) -> ModelParts:
+    """The plan as messages."""
     from onnx import GraphProto, ModelProto
 
-    head = ModelProto(ir_version=ir, producer_name="convcore", producer_version=__version__)
-    entry = head.opset_import.add()
-    entry.domain, entry.version = "", opset
-    for domain, version in e.shared.domains.items():
+    head = ModelProto(ir_version=onnx.ir, producer_name="convcore", producer_version=__version__)
+    for domain, version in {"": onnx.opset, **onnx.domains}.items():
         entry = head.opset_import.add()
         entry.domain, entry.version = domain, version
-    body = GraphProto(name=e.graph.name or "main")
-    for n in e.nodes:
-        _node(body.node.add(), n)
-    for name, v in inputs:
-        _info(body.input.add(), name, v)
-    for name, v in outputs:
-        _info(body.output.add(), name, v)
-    used = _used_names(e.nodes)
-    parts = ModelParts(head, body, [(k, t) for k, (t, _) in e.shared.weights.items() if k in used])
-    parts.rename = {v.name: name for name, v in (*inputs, *outputs) if v.name != name}
-    return parts
+    body = GraphProto(name=name or "main")
+    for call in plan.root.calls:
+        _node(body.node.add(), call)
+    for ref in plan.root.inputs:
+        _info(body.input.add(), ref)
+    for ref in plan.root.outputs:
+        _info(body.output.add(), ref)
+    used = {a for call in plan.root.all_calls() for a in call.args}
+    return ModelParts(head, body, [(s.name, s.tensor) for s in plan.states if s in used])
 
 
-def _used_names(nodes: Sequence[OnnxNode]) -> set[str]:
-    """Every name that nodes read, those of subgraphs included."""
-    used: set[str] = set()
-    for n in nodes:
-        used.update(n.inputs)
-        for v in n.attrs.values():
-            if isinstance(v, OnnxRegion):
-                used |= _used_names(v.nodes)
-    return used
-
-
-def _node(proto: Any, n: OnnxNode) -> None:
-    proto.op_type, proto.name = n.type, n.name
-    proto.input.extend(n.inputs)
-    proto.output.extend(n.outputs)
-    if n.domain:
-        proto.domain = n.domain
-    for key, value in n.attrs.items():
+def _node(proto: Any, call: Call) -> None:
+    domain, _, proto.op_type = call.type.rpartition(".")
+    proto.name = call.name
+    proto.input.extend(["" if a is None else a.name for a in call.args])
+    proto.output.extend([r.name for r in call.results])
+    if domain:
+        proto.domain = domain
+    for key, value in call.kwargs.items():
         a = proto.attribute.add()
         a.name = key
-        _attribute(a, value, n)
-    proto.attribute.extend(n.kept)
+        _attribute(a, value, call)
+    proto.attribute.extend(call.kept)
 
 
-def _attribute(a: Any, v: Any, n: OnnxNode) -> None:
+def _attribute(a: Any, v: Any, n: Call) -> None:
     if isinstance(v, (np.generic,)):
         v = v.item()
     if isinstance(v, DType):
@@ -209,7 +192,7 @@ def _attribute(a: Any, v: Any, n: OnnxNode) -> None:
         a.t.CopyFrom(_header("", v))
         if v.dtype is not DType.STRING:
             a.t.raw_data = _bytes(v)
-    elif isinstance(v, OnnxRegion):
+    elif isinstance(v, Block):
         a.type = a.GRAPH
         _region(a.g, v)
     elif isinstance(v, (list, tuple)) and all(isinstance(x, (int, np.integer)) for x in v):
@@ -225,24 +208,24 @@ def _attribute(a: Any, v: Any, n: OnnxNode) -> None:
         raise NotExpressible(f"node {n.name!r} ({n.type}): attribute {a.name}={v!r} has no ONNX form")
 
 
-def _region(g: Any, region: OnnxRegion) -> None:
+def _region(g: Any, region: Block) -> None:
     g.name = region.name
-    for n in region.nodes:
-        _node(g.node.add(), n)
-    for name, v in region.inputs:
-        _info(g.input.add(), name, v)
-    for name, v in region.outputs:
-        _info(g.output.add(), name, v, shape=False, typed=False)
+    for call in region.calls:
+        _node(g.node.add(), call)
+    for ref in region.inputs:
+        _info(g.input.add(), ref)
+    for ref in region.outputs:
+        _info(g.output.add(), ref, shape=False, typed=False)
 
 
-def _info(info: Any, name: str, v: Value, *, shape: bool = True, typed: bool = True) -> None:
+def _info(info: Any, v: Ref, *, shape: bool = True, typed: bool = True) -> None:
     """Name, element type and shape. A region's outputs need no shape: runtimes infer it, and branches may differ."""
-    info.name = name
+    info.name = v.name
     t = info.type.tensor_type
     if v.dtype is not None:
         t.elem_type = dtype_code(v.dtype)
     elif typed:
-        raise UnsupportedError(Problem(name, "value", "its element type is not known", code="unknown_dtype"))
+        raise UnsupportedError(Problem(v.name, "value", "its element type is not known", code="unknown_dtype"))
     if not shape or v.shape is None:
         return
     t.shape.SetInParent()
@@ -252,5 +235,5 @@ def _info(info: Any, name: str, v: Value, *, shape: bool = True, typed: bool = T
             dim.dim_param = str(d)
         elif d is not None:
             if d >= 1 << 63:
-                raise UnsupportedError(Problem(name, "value", f"its size {d} does not fit ONNX", code="invalid_shape"))
+                raise UnsupportedError(Problem(v.name, "value", f"its size {d} does not fit ONNX", code="invalid_shape"))
             dim.dim_value = d

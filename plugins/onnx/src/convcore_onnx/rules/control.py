@@ -106,7 +106,7 @@ def _regions(e: Any, node: Node, bound: Sequence[Value | None], formal: int) -> 
 def emit_if(e: Any, node: Node) -> None:
     then, other = _regions(e, node, node.inputs[1:], 0)
     attrs = {"then_branch": then, "else_branch": other}
-    e.add("If", [e.value(node.inputs[0])], attrs, outputs=node.outputs, name=node.name)
+    e.call("If", [e.value(node.inputs[0])], attrs, outputs=node.outputs, name=node.name)
 
 
 @RULES.emit("loop", foreign=("Loop",))
@@ -117,7 +117,7 @@ def emit_loop(e: Any, node: Node) -> None:
         raise NotExpressible("a loop without trip count and condition has no end")
     (body,) = _regions(e, node, values[n:], 2 + n)
     ins = [None if v is None else e.value(v) for v in (trips, cond, *values[:n])]
-    e.add("Loop", ins, {"body": body}, outputs=node.outputs, name=node.name)
+    e.call("Loop", ins, {"body": body}, outputs=node.outputs, name=node.name)
 
 
 @RULES.emit("scan", foreign=("Scan",))
@@ -132,4 +132,4 @@ def emit_scan(e: Any, node: Node) -> None:
     ):  # fmt: skip
         if a[ours] is not None and any(a[ours]):
             attrs[theirs] = list(a[ours])
-    e.add("Scan", [e.value(v) for v in node.inputs[:n]], attrs, outputs=node.outputs, name=node.name)
+    e.call("Scan", [e.value(v) for v in node.inputs[:n]], attrs, outputs=node.outputs, name=node.name)

@@ -50,7 +50,7 @@ def emit_conv(e: Any, node: Node) -> None:
         "kernel_shape": int_list(kernel, "kernel_shape"), "strides": list(a["strides"]), "dilations": list(a["dilations"]),
         "group": a["groups"], **emit_pads(node, x, kernel),
     }  # fmt: skip
-    e.add("Conv", [e.value(v) if v is not None else None for v in node.inputs], attrs, outputs=node.outputs, name=node.name)
+    e.call("Conv", [e.value(v) if v is not None else None for v in node.inputs], attrs, outputs=node.outputs, name=node.name)
 
 
 @RULES.load("ConvTranspose", ops=("conv_transpose",))
@@ -96,7 +96,7 @@ def emit_conv_transpose(e: Any, node: Node) -> None:
     }  # fmt: skip
     if any(extra):
         attrs["output_padding"] = extra
-    e.add(
+    e.call(
         "ConvTranspose", [e.value(v) if v is not None else None for v in node.inputs], attrs, outputs=node.outputs, name=node.name
     )
 

@@ -153,7 +153,7 @@ def emit_upsample(e: Any, node: Node) -> None:
     channels_first(node)
     scales = e.const([1.0, 1.0, *map(float, node.attrs["scales"])], DType.FLOAT32)
     attrs = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    e.add("Resize", [e.value(node.inputs[0]), None, scales], attrs, outputs=node.outputs, name=node.name)
+    e.call("Resize", [e.value(node.inputs[0]), None, scales], attrs, outputs=node.outputs, name=node.name)
 
 
 @RULES.emit("resize", foreign=("Resize",))
@@ -183,7 +183,7 @@ def emit_resize(e: Any, node: Node) -> None:
         sizes = None
     if scales is not None:
         handle = e.const([1.0, 1.0, *scales], DType.FLOAT32)
-        e.add("Resize", [e.value(x), None, handle], attrs, outputs=node.outputs, name=node.name)
+        e.call("Resize", [e.value(x), None, handle], attrs, outputs=node.outputs, name=node.name)
         return
     want = [n if w is None else w for n, w in zip(space, sizes)]
     outer = list(known_shape(x)[:2])
@@ -191,7 +191,7 @@ def emit_resize(e: Any, node: Node) -> None:
         attrs["axes"] = list(range(2, 2 + len(want)))
         outer = []
     handle = e.sizes([*outer, *want])
-    e.add("Resize", [e.value(x), None, None, handle], attrs, outputs=node.outputs, name=node.name)
+    e.call("Resize", [e.value(x), None, None, handle], attrs, outputs=node.outputs, name=node.name)
 
 
 _SAMPLE = {"padding": A("padding_mode", "zeros"), "align_corners": A("align_corners", 0, "bool_int")}
@@ -216,4 +216,4 @@ def emit_affine_grid(e: Any, node: Node) -> None:
     theta = node.inputs[0]
     size = e.sizes([known_shape(theta)[0], 1, *node.attrs["size"]])
     attrs = {"align_corners": int(node.attrs["align_corners"])}
-    e.add("AffineGrid", [e.value(theta), size], attrs, outputs=node.outputs, name=node.name)
+    e.call("AffineGrid", [e.value(theta), size], attrs, outputs=node.outputs, name=node.name)

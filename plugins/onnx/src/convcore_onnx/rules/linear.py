@@ -79,21 +79,21 @@ def emit_linear(e: Any, node: Node) -> None:
     rank = len(known_shape(x))
     if rank == 2 and x.dtype is not DType.BFLOAT16:
         if w.tensor is not None and stored_transposed(w.tensor):
-            handle, attrs = e.weight(w, "T", lambda t: t.transpose((1, 0))), {}
+            handle, attrs = e.state(w, "T", lambda t: t.transpose((1, 0))), {}
         else:
             handle, attrs = e.value(w), {"transB": 1}
         ins = [e.value(x), handle] + ([] if bias is None else [e.value(bias)])
-        e.add("Gemm", ins, attrs, outputs=node.outputs, name=node.name)
+        e.call("Gemm", ins, attrs, outputs=node.outputs, name=node.name)
         return
     if w.tensor is not None:
-        handle = e.weight(w, "T", lambda t: t.transpose((1, 0)))
+        handle = e.state(w, "T", lambda t: t.transpose((1, 0)))
     else:
-        (handle,) = e.add("Transpose", [e.value(w)], {"perm": [1, 0]}, name=f"{node.name}/weight")
+        (handle,) = e.call("Transpose", [e.value(w)], {"perm": [1, 0]}, name=f"{node.name}/weight")
     if bias is None:
-        e.add("MatMul", [e.value(x), handle], {}, outputs=node.outputs, name=node.name)
+        e.call("MatMul", [e.value(x), handle], {}, outputs=node.outputs, name=node.name)
         return
-    (y,) = e.add("MatMul", [e.value(x), handle], {}, name=f"{node.name}/MatMul")
-    e.add("Add", [y, e.value(bias)], {}, outputs=node.outputs, name=node.name)
+    (y,) = e.call("MatMul", [e.value(x), handle], {}, name=f"{node.name}/MatMul")
+    e.call("Add", [y, e.value(bias)], {}, outputs=node.outputs, name=node.name)
 
 
 @RULES.emit("embedding", foreign=("Gather",))
@@ -104,8 +104,8 @@ def emit_embedding(e: Any, node: Node) -> None:
     if ids.dtype not in (DType.INT32, DType.INT64):
         if ids.dtype is None or ids.dtype is DType.UINT64:
             raise NotExpressible(f"ids of type {ids.dtype}")
-        (handle,) = e.add("Cast", [handle], {"to": DType.INT64}, name=f"{node.name}/ids")
-    e.add("Gather", [e.value(table), handle], {"axis": 0}, outputs=node.outputs, name=node.name)
+        (handle,) = e.call("Cast", [handle], {"to": DType.INT64}, name=f"{node.name}/ids")
+    e.call("Gather", [e.value(table), handle], {"axis": 0}, outputs=node.outputs, name=node.name)
 
 
 @RULES.emit("einsum", foreign=("Einsum",))
@@ -122,6 +122,6 @@ def emit_einsum(e: Any, node: Node) -> None:
         if n is not None and n < most:
             start = term.index("...")
             axes = e.const(list(range(start, start + most - n)), DType.INT64)
-            (handle,) = e.add("Unsqueeze", [handle, axes], {}, name=f"{node.name}/{v.name}")
+            (handle,) = e.call("Unsqueeze", [handle, axes], {}, name=f"{node.name}/{v.name}")
         handles.append(handle)
-    e.add("Einsum", handles, {"equation": node.attrs["equation"]}, outputs=node.outputs, name=node.name)
+    e.call("Einsum", handles, {"equation": node.attrs["equation"]}, outputs=node.outputs, name=node.name)

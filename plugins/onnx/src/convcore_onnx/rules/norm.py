@@ -44,16 +44,16 @@ def load_batch_norm(g: Any, node: ForeignNode) -> Any:
     return b.add(scaled, bias)
 
 
-def _filled(e: Any, v: Value | None, like: Value, value: float) -> str:
+def _filled(e: Any, v: Value | None, like: Value, value: float) -> Any:
     """A parameter, or the constant that stands for its absence."""
     import numpy as np
 
     if v is not None:
-        return str(e.value(v))
+        return e.value(v)
     (n,) = known_shape(like)
     if not isinstance(n, int) or like.dtype is None:
         raise NotExpressible("the number of channels is not known")
-    return str(e.const(np.full((n,), value, like.dtype.numpy)))
+    return e.const(np.full((n,), value, like.dtype.numpy))
 
 
 @RULES.emit("batch_norm", foreign=("BatchNormalization",))
@@ -64,7 +64,7 @@ def emit_batch_norm(e: Any, node: Node) -> None:
     if x.dtype != mean.dtype:
         raise NotExpressible(f"x is {x.dtype}, the statistics are {mean.dtype}")
     ins = [e.value(x), _filled(e, scale, mean, 1), _filled(e, bias, mean, 0), e.value(mean), e.value(var)]
-    e.add("BatchNormalization", ins, {"epsilon": node.attrs["epsilon"]}, outputs=node.outputs, name=node.name)
+    e.call("BatchNormalization", ins, {"epsilon": node.attrs["epsilon"]}, outputs=node.outputs, name=node.name)
 
 
 RULES.op(
@@ -86,7 +86,7 @@ def emit_instance_norm(e: Any, node: Node) -> None:
             raise NotExpressible("the number of channels is not known")
         like = Value("channels", x.dtype, (channels,))
     ins = [e.value(x), _filled(e, scale, like, 1), _filled(e, bias, like, 0)]
-    e.add("InstanceNormalization", ins, {"epsilon": node.attrs["epsilon"]}, outputs=node.outputs, name=node.name)
+    e.call("InstanceNormalization", ins, {"epsilon": node.attrs["epsilon"]}, outputs=node.outputs, name=node.name)
 
 
 @RULES.load("GroupNormalization", since=18, ops=("group_norm", "repeat"))
@@ -121,7 +121,7 @@ def emit_group_norm(e: Any, node: Node) -> None:
     like = Value("channels", x.dtype, (channels,))
     ins = [e.value(x), _filled(e, scale, like, 1), _filled(e, bias, like, 0)]
     attrs = {"num_groups": node.attrs["groups"], "epsilon": node.attrs["epsilon"]}
-    e.add("GroupNormalization", ins, attrs, outputs=node.outputs, name=node.name)
+    e.call("GroupNormalization", ins, attrs, outputs=node.outputs, name=node.name)
 
 
 def _last_axes(node: Node, x: Value) -> int:
@@ -198,7 +198,7 @@ def _emit_last(e: Any, node: Node, type: str) -> None:
         scale = e.value(params[0])
     rest = [None if p is None else e.value(p) for p in params[1:]]
     attrs = {"axis": axis, "epsilon": node.attrs["epsilon"]}
-    e.add(type, [e.value(x), scale, *rest], attrs, outputs=node.outputs, name=node.name)
+    e.call(type, [e.value(x), scale, *rest], attrs, outputs=node.outputs, name=node.name)
 
 
 RULES.op(
@@ -214,7 +214,7 @@ def emit_lrn(e: Any, node: Node) -> None:
     if a["axis"] != 1 or len(known_shape(x)) != 4:
         raise NotExpressible("LRN wants (N, C, H, W)")
     attrs = {k: a[k] for k in ("size", "alpha", "beta", "bias")}
-    e.add("LRN", [e.value(x)], attrs, outputs=node.outputs, name=node.name)
+    e.call("LRN", [e.value(x)], attrs, outputs=node.outputs, name=node.name)
 
 
 RULES.op("LpNormalization", "lp_normalize", "input=x", axis=A("axis", -1, write_default=True), p=A("p", 2, write_default=True))

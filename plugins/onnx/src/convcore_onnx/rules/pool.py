@@ -148,10 +148,10 @@ def emit_max_pool(e: Any, node: Node) -> None:
     ):
         raise NotExpressible(f"MaxPool of {x.dtype}")
     if node.op == "max_pool":
-        e.add("MaxPool", [e.value(x)], attrs, outputs=node.outputs, name=node.name)
+        e.call("MaxPool", [e.value(x)], attrs, outputs=node.outputs, name=node.name)
         return
     if node.attrs["index_order"] == "flat_nchw":
-        e.add("MaxPool", [e.value(x)], attrs, outputs=node.outputs, name=node.name)
+        e.call("MaxPool", [e.value(x)], attrs, outputs=node.outputs, name=node.name)
         return
     shape = known_shape(x)
     if any(not isinstance(n, int) for n in shape[2:]):
@@ -159,10 +159,8 @@ def emit_max_pool(e: Any, node: Node) -> None:
     plane = 1
     for n in shape[2:]:
         plane *= n
-    y = e.bind(node.outputs[0], e.own_name(node.outputs[0].name))
-    _, flat = e.add("MaxPool", [e.value(x)], attrs, n_outputs=2, name=node.name)
-    e.nodes[-1].outputs[0] = y
-    e.add("Mod", [flat, e.const(plane, DType.INT64)], {}, outputs=[node.outputs[1]], name=f"{node.name}/plane")
+    _, flat = e.call("MaxPool", [e.value(x)], attrs, outputs=node.outputs[:1], n_outputs=2, name=node.name)
+    e.call("Mod", [flat, e.const(plane, DType.INT64)], {}, outputs=[node.outputs[1]], name=f"{node.name}/plane")
 
 
 @RULES.emit("max_pool", priority=-1, foreign=("Pad", "MaxPool"))
@@ -179,12 +177,12 @@ def emit_full_max_pool(e: Any, node: Node) -> None:
         reach = d * (k - 1) + 1
         ends.append(max(-(-(n - reach) // s) * s + reach - n, 0))
     zeros = [0] * (len(ends) + 2)
-    (grown,) = e.add(
+    (grown,) = e.call(
         "Pad", [e.value(x), e.const([*zeros, 0, 0, *ends], DType.INT64), e.const(np.finfo(x.dtype.numpy).min, x.dtype)], {},
         name=f"{node.name}/grown",
     )  # fmt: skip
     attrs = _dilated(e, node, {"kernel_shape": list(a["kernel"]), "strides": list(a["strides"])}, 10)
-    e.add("MaxPool", [grown], attrs, outputs=node.outputs, name=node.name)
+    e.call("MaxPool", [grown], attrs, outputs=node.outputs, name=node.name)
 
 
 @RULES.emit("avg_pool", foreign=("AveragePool",))
@@ -192,7 +190,7 @@ def emit_avg_pool(e: Any, node: Node) -> None:
     attrs = _dilated(e, node, _window(e, node), 19)
     if node.attrs["count_include_pad"]:
         attrs["count_include_pad"] = 1
-    e.add("AveragePool", [e.value(node.inputs[0])], attrs, outputs=node.outputs, name=node.name)
+    e.call("AveragePool", [e.value(node.inputs[0])], attrs, outputs=node.outputs, name=node.name)
 
 
 @RULES.emit("lp_pool", foreign=("LpPool",))
@@ -203,7 +201,7 @@ def emit_lp_pool(e: Any, node: Node) -> None:
     if node.attrs["ceil_mode"] != "floor":
         raise NotExpressible("runtimes disagree on LpPool with ceil_mode")
     attrs = _dilated(e, node, _window(e, node), 18)
-    e.add("LpPool", [e.value(node.inputs[0])], {**attrs, "p": int(p)}, outputs=node.outputs, name=node.name)
+    e.call("LpPool", [e.value(node.inputs[0])], {**attrs, "p": int(p)}, outputs=node.outputs, name=node.name)
 
 
 @RULES.emit("max_unpool", foreign=("MaxUnpool",))
@@ -219,4 +217,4 @@ def emit_max_unpool(e: Any, node: Node) -> None:
         "kernel_shape": list(a["kernel"]), "strides": list(a["strides"]),
         "pads": [b for b, _ in a["pads"]] + [c for _, c in a["pads"]],
     }  # fmt: skip
-    e.add("MaxUnpool", [e.value(x), e.value(node.inputs[1])], attrs, outputs=node.outputs, name=node.name)
+    e.call("MaxUnpool", [e.value(x), e.value(node.inputs[1])], attrs, outputs=node.outputs, name=node.name)

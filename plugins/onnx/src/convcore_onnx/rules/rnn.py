@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import DType, ForeignNode, LazyTensor, Node, NotExpressible, Tensor, Value
+from convcore.plugin import LEFT_OUT, DType, ForeignNode, LazyTensor, Node, NotExpressible, Tensor, Value
 
 from .base import RULES, axis_size, known_shape
 from .rnn_activations import emit_activations, load_activations
@@ -120,23 +120,23 @@ def load_rnn(g: Any, node: ForeignNode) -> Any:
 
 
 # ---- emitting
-def _stored_gates(e: Any, kind: str, v: Value, hidden: int) -> str:
+def _stored_gates(e: Any, kind: str, v: Value, hidden: int) -> Any:
     order = EMIT_ORDER[kind]
     if order == tuple(range(len(order))):
-        return str(e.value(v))
+        return e.value(v)
     if v.tensor is None:
-        names = e.add(
+        names = e.call(
             "Split",
             [e.value(v), e.const([hidden] * len(order), DType.INT64)],
             {"axis": 1},
             n_outputs=len(order),
             name=f"{v.name}/gates",
         )
-        return str(e.add("Concat", [names[k] for k in order], {"axis": 1}, name=f"{v.name}/onnx")[0])
-    return str(e.weight(v, "onnx_gates", lambda t: t.map(_reorder(order, hidden))))
+        return e.call("Concat", [names[k] for k in order], {"axis": 1}, name=f"{v.name}/onnx")[0]
+    return e.state(v, "onnx_gates", lambda t: t.map(_reorder(order, hidden)))
 
 
-def _stored_bias(e: Any, kind: str, b: Value | None, rb: Value | None, hidden: int, d: int) -> str | None:
+def _stored_bias(e: Any, kind: str, b: Value | None, rb: Value | None, hidden: int, d: int) -> Any:
     """B: biases of the input, then of the recurrence (zeros where we have one for both)."""
     present = b if b is not None else rb
     if present is None:
@@ -147,7 +147,7 @@ def _stored_bias(e: Any, kind: str, b: Value | None, rb: Value | None, hidden: i
             raise NotExpressible("the dtype of the bias is not known", "unknown_dtype")
         zeros = e.const(np.zeros((d, rows), present.dtype.numpy))
         parts = [zeros if v is None else _stored_gates(e, kind, v, hidden) for v in (b, rb)]
-        return str(e.add("Concat", parts, {"axis": 1}, name=f"{present.name}/onnx")[0])
+        return e.call("Concat", parts, {"axis": 1}, name=f"{present.name}/onnx")[0]
 
     def read(t: Tensor | None, dtype: Any) -> Any:
         return np.zeros((d, rows), dtype) if t is None else change(t.numpy())
@@ -158,7 +158,7 @@ def _stored_bias(e: Any, kind: str, b: Value | None, rb: Value | None, hidden: i
         nd = t.dtype.numpy
         return LazyTensor(lambda: np.concatenate([read(first, nd), read(second, nd)], axis=1), t.dtype, (d, 2 * rows))
 
-    return str(e.weight(present, f"onnx_bias {rb.name if rb is not None else ''}", make))
+    return e.state(present, f"onnx_bias {rb.name if rb is not None else ''}", make)
 
 
 def _emit(
@@ -177,7 +177,7 @@ def _emit(
         attrs["clip"] = a["clip"]
     lens = None if lengths is None else e.value(lengths)
     if lengths is not None and lengths.dtype is not DType.INT32:
-        (lens,) = e.add("Cast", [lens], {"to": DType.INT32}, name=f"{node.name}/lengths")
+        (lens,) = e.call("Cast", [lens], {"to": DType.INT32}, name=f"{node.name}/lengths")
     ins = [
         e.value(x), _stored_gates(e, kind, w, hidden), _stored_gates(e, kind, r, hidden),
         _stored_bias(e, kind, bias, rb, hidden, d), lens, *(None if v is None else e.value(v) for v in (*states, *tail)),
@@ -187,16 +187,15 @@ def _emit(
     while used and used[-1] is None:
         used.pop()
     wanted = bool(y.uses) or y.is_output or not used
-    names = [e.bind(v, e.own_name(v.name)) if v is not None else "" for v in used]
-    (raw,) = e.add(type, ins, attrs, name=node.name)
-    e.nodes[-1].outputs[:] = [raw if wanted else "", *names]
+    finals = [LEFT_OUT if v is None else v for v in used]
+    raw, *_ = e.call(type, ins, attrs, outputs=[None if wanted else LEFT_OUT, *finals], name=node.name)
     if not wanted:
         return
     if d == 1:
-        e.add("Squeeze", [raw, e.const([1], DType.INT64)], {}, outputs=[y], name=f"{node.name}/y")
+        e.call("Squeeze", [raw, e.const([1], DType.INT64)], {}, outputs=[y], name=f"{node.name}/y")
         return
-    (turned,) = e.add("Transpose", [raw], {"perm": [0, 2, 1, 3]}, name=f"{node.name}/directions")
-    e.add("Reshape", [turned, e.const([0, 0, d * hidden], DType.INT64)], {}, outputs=[y], name=f"{node.name}/y")
+    (turned,) = e.call("Transpose", [raw], {"perm": [0, 2, 1, 3]}, name=f"{node.name}/directions")
+    e.call("Reshape", [turned, e.const([0, 0, d * hidden], DType.INT64)], {}, outputs=[y], name=f"{node.name}/y")
 
 
 def _inputs(node: Node, n: int) -> list[Value | None]:

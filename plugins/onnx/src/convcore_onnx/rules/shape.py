@@ -248,7 +248,7 @@ def split(g: Any, node: ForeignNode) -> Any:
 @RULES.emit("split", foreign=("Split",))
 def emit_split(e: Any, node: Node) -> None:
     x, sizes = node.inputs[0], node.attrs["sizes"]
-    e.add("Split", [e.value(x), e.sizes(sizes)], {"axis": node.attrs["axis"]}, outputs=node.outputs, name=node.name)
+    e.call("Split", [e.value(x), e.sizes(sizes)], {"axis": node.attrs["axis"]}, outputs=node.outputs, name=node.name)
 
 
 # ---- pad

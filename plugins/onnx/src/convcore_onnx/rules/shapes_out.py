@@ -15,7 +15,7 @@ def size_scalar(e: Any, size: DimLike) -> Any:
     """The handle of one size as an int64 without axes."""
     if not isinstance(size, Dim):
         return e.const(size, DType.INT64)
-    return e.add("Squeeze", [e.size(size), e.const([0], DType.INT64)], {})[0]
+    return e.call("Squeeze", [e.size(size), e.const([0], DType.INT64)], {})[0]
 
 
 def shape_vector(s: Steps, x: Any, start: int = 0, end: int | None = None) -> Any:

@@ -83,4 +83,4 @@ def emit_topk_of_a_size(e: Any, node: Node) -> None:
     a = node.attrs
     k = e.sizes((a["k"],))
     attrs = {"axis": a["axis"], "largest": int(a["largest"]), "sorted": int(a["sorted"])}
-    e.add("TopK", [e.value(node.inputs[0]), k], attrs, outputs=node.outputs, name=node.name)
+    e.call("TopK", [e.value(node.inputs[0]), k], attrs, outputs=node.outputs, name=node.name)

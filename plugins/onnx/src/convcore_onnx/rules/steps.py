@@ -22,11 +22,11 @@ class Steps:
         return self.e.value(x) if isinstance(x, Value) else x
 
     def add(self, type: str, *inputs: Any, **attrs: Any) -> Any:
-        return self.e.add(type, [self.handle(x) for x in inputs], attrs)[0]
+        return self.e.call(type, [self.handle(x) for x in inputs], attrs)[0]
 
     def last(self, type: str, *inputs: Any, **attrs: Any) -> None:
         ins = [self.handle(x) for x in inputs]
-        self.e.add(type, ins, attrs, outputs=self.node.outputs, name=self.node.name)
+        self.e.call(type, ins, attrs, outputs=self.node.outputs, name=self.node.name)
 
     def const(self, value: Any, dtype: DType) -> Any:
         return self.e.const(value, dtype)

@@ -1,0 +1,107 @@
+"""What differs between targets. A target subclasses :class:`Dialect`; everything has a default that fits a plain module tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..build.opaque import problem_of
+from ..errors import Problem, UnsupportedError
+from ..ir.dims import Shape
+from ..ir.dtypes import DType
+from ..ir.graph import Node, Value
+from ..rules import NotExpressible
+from .names import identifier
+from .plan import Arg, State
+from .scopes import Path, path_of
+
+if TYPE_CHECKING:
+    from .scribe import Scribe
+
+__all__ = ["Dialect"]
+
+
+class Dialect:
+    """The target's side of emission.
+
+    ``version`` is that of the format written (an opset), None where there is none.
+    """
+
+    title: ClassVar[str] = "the target"
+    reserved: ClassVar[frozenset[str]] = frozenset()
+    """Names that values and classes may not have."""
+    reserved_members: ClassVar[frozenset[str]] = frozenset()
+    """Names that members of blocks may not have."""
+    dtypes: ClassVar[frozenset[DType] | None] = None
+    """The element types that calls compute with (``carry=True``: calls that only move elements take any); None: all."""
+    eager_names: ClassVar[bool] = False
+    """Whether results, calls and states are named as they are made (ONNX), or all at the end."""
+    states_are_inputs: ClassVar[bool] = False
+    """Whether a unit's states are handed over as operands of a plain call (ONNX)."""
+    shares_units: ClassVar[bool] = True
+    """Whether two calls in one place with equal configuration and states are calls of one unit."""
+
+    version: int | None = None
+
+    # ---- the graph
+    def enter(self, s: Scribe[Any]) -> list[Problem]:
+        """Prepare the graph and bind its inputs; problems do not stop the walk, so that all come at once."""
+        for v in s.graph.inputs:
+            s.input(v)
+        return []
+
+    def leave(self, s: Scribe[Any]) -> list[Problem]:
+        """Bind the outputs: ``s.block.outputs``. Not called for a graph that has problems."""
+        s.block.outputs += [s.value(v, carry=True) for v in s.graph.outputs]
+        return []
+
+    # ---- calls
+    def is_unit(self, type: str) -> bool:
+        """Whether a type without states is a layer object all the same (a Keras layer, ``nn.ReLU``)."""
+        return False
+
+    def check(self, s: Scribe[Any], type: str, args: Sequence[Arg], config: Mapping[str, Any]) -> Sequence[DType | None]:
+        """The element types of the results, as far as the target tells; NotExpressible when it has no such call."""
+        return ()
+
+    def shape_of(self, v: Value) -> Shape | None:
+        """The shape of a result; NotExpressible where the target wants a fixed one."""
+        return v.shape
+
+    def literal(self, value: Any, dtype: DType | None) -> Arg:
+        """A constant as a literal argument, or None to hold it as a state."""
+        return None
+
+    def hold(self, s: Scribe[Any], state: State, value: Value | None, name: str) -> Arg:
+        """What stands for a weight that is used as an operand: the state itself, or the result of a call that gives it."""
+        return state
+
+    def opaque(self, s: Scribe[Any], node: Node) -> None:
+        """Write an opaque node of the target's own framework back as it was; UnsupportedError when that is not exact."""
+        raise UnsupportedError(problem_of(node))
+
+    def path(self, node: Node) -> Path:
+        """The scopes a node belongs to."""
+        return path_of(node)
+
+    # ---- sizes as data
+    def size_of(self, s: Scribe[Any], x: Arg, axis: int, name: str) -> Arg:
+        """The size of an axis as data."""
+        raise NotExpressible(f"{self.title} has no sizes as data")
+
+    def size_op(self, s: Scribe[Any], op: str, a: Arg, b: Arg) -> Arg:
+        """``add``, ``sub``, ``mul``, ``div`` (towards zero), ``mod``, ``max`` or ``min`` of two sizes."""
+        raise NotExpressible(f"{self.title} has no sizes as data")
+
+    def size_vector(self, s: Scribe[Any], parts: Sequence[Arg]) -> Arg:
+        """A vector of sizes."""
+        return tuple(parts)
+
+    # ---- names of what blocks own
+    def member_name(self, wanted: str) -> str:
+        """A unit's, block's or state's name as the target can have it."""
+        return identifier(wanted)
+
+    def class_name(self, wanted: str) -> str:
+        """The name of a block's class."""
+        return "".join(p[:1].upper() + p[1:] for p in identifier(wanted).split("_")) or "Block"

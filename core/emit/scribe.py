@@ -1,0 +1,328 @@
+"""What emit rules work with: one Scribe for every target; the target's :class:`Dialect` says what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from ..errors import Problem, UnsupportedError
+from ..ir.dims import DimLike
+from ..ir.dtypes import DType
+from ..ir.graph import Graph, Node, Value
+from ..ir.tensors import Tensor, as_tensor
+from ..rules import NotExpressible, RuleSet
+from .dialect import Dialect
+from .journal import Attempt, Journal
+from .names import Names
+from .plan import Arg, Block, Call, Plan, Ref, State, Unit
+from .scopes import place
+from .sizes import Sizes
+
+__all__ = ["LEFT_OUT", "Scribe"]
+
+D = TypeVar("D", bound=Dialect)
+
+
+class _LeftOut:
+    def __repr__(self) -> str:
+        return "LEFT_OUT"
+
+
+LEFT_OUT = _LeftOut()
+"""Among ``outputs``: a result the target is not asked for. None there is a result that holds no value of the graph."""
+
+Output = Any  # Value | None | LEFT_OUT
+
+
+class _Shared:
+    """What the scribes of a model's graph and regions have in common."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.journal = Journal()
+        self.plan = Plan(Block(), dialect, Names(self.journal, dialect.reserved), Names(self.journal))
+        self.by_tensor: dict[tuple[Tensor, str], State] = {}
+        self.consts: dict[Any, State] = {}
+        self.units: dict[Any, Unit] = {}
+
+
+class Scribe(Generic[D]):
+    """The emit context. Handles are :class:`Ref` and :class:`State`: opaque to most rules, with ``dtype`` and ``shape``.
+
+    ``version`` is the version of the format written; ``dialect`` is the target's own, with its options; ``node`` is the node
+    being written.
+    """
+
+    def __init__(
+        self, graph: Graph, rules: RuleSet, version: int | None, dialect: D, overrides: Mapping[str, Any] | None,
+        write: Callable[[Scribe[D]], list[Problem]], outer: Scribe[D] | None = None,
+    ) -> None:  # fmt: skip
+        self.graph, self.rules, self.version, self.dialect = graph, rules, version, dialect
+        self.overrides = overrides
+        self.outer = outer
+        self.node: Node | None = None
+        self._write = write
+        self._shared: _Shared = _Shared(dialect) if outer is None else outer._shared
+        self.plan = self._shared.plan
+        self.journal = self._shared.journal
+        self.block = self.plan.root if outer is None else Block(graph.name or "body")
+        self.bound: dict[Value, Arg] = {}
+        self.sizes_known = Sizes(self)
+        self._given: set[Value] = set()
+        self._memo: dict[Hashable, Any] = {}
+        self._eager = dialect.eager_names
+
+    # ---- transaction
+    def attempt(self) -> Attempt:
+        """A context: what is written inside is undone when an exception leaves it."""
+        return self.journal.attempt()
+
+    def memo(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What ``make`` gives, once per key (until an attempt in which it was made fails)."""
+        if key not in self._memo:
+            made = make()
+            self.journal.put(self._memo, key, made)
+        return self._memo[key]
+
+    # ---- names
+    def own_name(self, name: str) -> str:
+        """The name reserved for a value, or a fresh one (regions only get fresh ones)."""
+        return self.plan.names.own(name) if self.outer is None else self.plan.names.fresh(name)
+
+    def reserve_names(self) -> None:
+        """Keep the names of this graph's values for them; whatever is made on the way takes others."""
+        for v in self.graph.values():
+            if v.name:
+                self.plan.names.reserve(v.name)
+
+    # ---- values
+    def bind(self, v: Value, handle: Arg) -> Arg:
+        """Let a value of the graph be known by a handle."""
+        self.journal.put(self.bound, v, handle)
+        if isinstance(handle, Ref) and handle.dtype is None and v.dtype is not None:
+            self.journal.set(handle, "dtype", v.dtype)
+        return handle
+
+    def alias(self, v: Value, handle: Arg) -> None:
+        """Let a value be what another call returns, unless a call of an earlier node gives it (:meth:`given`)."""
+        if v not in self._given:
+            self.bind(v, handle)
+
+    def given(self, *values: Value) -> None:
+        """Values that a call of an earlier node gives already: their own nodes add nothing. Those that are not bound get a
+        stand-in that nothing reads."""
+        for v in values:
+            if v not in self.bound:
+                self.bind(v, Ref(None, 0, v.dtype, self.dialect.shape_of(v), v))
+        self._given.update(values)
+
+    def input(self, v: Value, name: str | None = None) -> Ref:
+        """An input of the block."""
+        ref = Ref(None, len(self.block.inputs), v.dtype, v.shape, v)
+        if self._eager:
+            ref.name = self.own_name(v.name) if name is None else name
+        self.journal.append(self.block.inputs, ref)
+        self.bind(v, ref)
+        return ref
+
+    def skip(self, v: Value) -> None:
+        """Bind a value whose node failed to a stand-in, so that what follows can be tried."""
+        shape = tuple(d if isinstance(d, int) else 1 for d in v.shape or ()) if v.shape is not None else ()
+        self.bind(v, Ref(None, 0, v.dtype, shape, v, self.own_name(v.name) if self._eager else ""))
+
+    def value(self, v: Value, *, carry: bool = False) -> Arg:
+        """The handle of a value; a weight becomes what the dialect holds it as. ``carry``: only its elements are moved."""
+        if not carry:
+            self._computes(v)
+        found = self.bound.get(v)
+        if found is not None:
+            return found
+        if v.tensor is None:
+            raise NotExpressible(f"the value {v.name!r} has not been emitted")
+        return self.bind(v, self.dialect.hold(self, self.state(v), v, ""))
+
+    def _computes(self, v: Value) -> None:
+        allowed = self.dialect.dtypes
+        if allowed is not None and v.dtype is not None and v.dtype not in allowed:
+            names = " or ".join(sorted(d.value for d in allowed))
+            raise NotExpressible(f"{self.dialect.title} computes in {names}, {v.name!r} is {v.dtype}")
+
+    def state(self, v: Value, key: str = "", make: Callable[[Tensor], Tensor] | None = None) -> State:
+        """The state of a weight, changed by ``make`` (transposed, reordered...): once per weight and ``key``."""
+        if v.tensor is None:
+            raise NotExpressible(f"{v.name!r} is not a constant")
+        ident = (v.tensor, key)
+        found = self._shared.by_tensor.get(ident)
+        if found is None:
+            found = self._state(v.tensor if make is None else make(v.tensor), v, key)
+            self.journal.put(self._shared.by_tensor, ident, found)
+        return found
+
+    def _state(self, tensor: Tensor, v: Value | None, key: str = "", name: str = "") -> State:
+        if v is None:
+            state = State(tensor, name=self.plan.names.fresh(name or "const") if self._eager else name)
+        else:
+            role = getattr(v, "role", "parameter" if v.trainable else "constant")
+            state = State(tensor, v, key, str(role), v.trainable, self.own_name(v.name) if self._eager else "")
+        self.journal.append(self.plan.states, state)
+        return state
+
+    def const(self, value: Any, dtype: Any = None, name: str = "") -> Arg:
+        """A number, list, array or tensor; equal small ones are held once. Python floats are float32 unless ``dtype`` says."""
+        kind = None if dtype is None else DType(dtype)
+        literal = self.dialect.literal(value, kind)
+        if literal is not None:
+            return literal
+        key: Any = None
+        if isinstance(value, Tensor):
+            tensor = value
+        else:
+            try:
+                a = np.asarray(value, None if kind is None else kind.numpy)
+            except OverflowError:
+                raise NotExpressible(f"the constant {value} does not fit {dtype}") from None
+            if kind is None and a.dtype == np.float64 and not isinstance(value, (np.ndarray, np.generic)):
+                a = a.astype(np.float32)
+            tensor = as_tensor(a)
+            key = (tensor.dtype, tensor.shape, a.tobytes()) if a.nbytes <= 256 and a.dtype != object else None
+        state = self._shared.consts.get(key) if key is not None else None
+        if state is None:
+            state = self._state(tensor, None, name=name)
+            if key is not None:
+                self.journal.put(self._shared.consts, key, state)
+        return self.dialect.hold(self, state, None, name)
+
+    def size(self, d: DimLike) -> Arg:
+        """A size as data, computed from the shapes of inputs when it is symbolic."""
+        return self.sizes_known.one(d)
+
+    def sizes(self, dims: Sequence[DimLike | None]) -> Arg:
+        """A vector of sizes. NotExpressible when one is unknown."""
+        return self.sizes_known.many(dims)
+
+    # ---- calls
+    def call(
+        self, op: str, args: Sequence[Arg] = (), config: Mapping[str, Any] | None = None, *, outputs: Sequence[Output] = (),
+        n_outputs: int = 1, name: str = "", shapes: Sequence[Sequence[int]] = (), carry: bool = False, kept: Sequence[Any] = (),
+    ) -> tuple[Ref, ...]:  # fmt: skip
+        """Call a function or operator. Returns its results.
+
+        ``outputs`` are the values they hold (None: none of the graph's, LEFT_OUT: not asked for); ``n_outputs`` and ``shapes``
+        say how many more there are, and of what shape. ``carry`` marks a call that only moves elements. ``kept`` is what a node
+        written back as it was carries along.
+        """
+        return self._call(op, None, args, config or {}, outputs, n_outputs, name, shapes, carry, kept)
+
+    def unit(
+        self, type: str, args: Sequence[Arg] = (), config: Mapping[str, Any] | None = None,
+        states: Mapping[str, State | Tensor] | Sequence[State | Tensor] = (), *, outputs: Sequence[Output] = (),
+        n_outputs: int = 1, name: str = "", shapes: Sequence[Sequence[int]] = (), carry: bool = False,
+    ) -> tuple[Ref, ...]:  # fmt: skip
+        """Call a layer: configuration and states, by the target's names (a sequence: by position).
+
+        Two calls in one place with the same configuration and states are calls of one unit. Where the dialect has no units,
+        and for a type without states that is no layer object, this is a plain call.
+        """
+        items = states.items() if isinstance(states, Mapping) else ((str(i), t) for i, t in enumerate(states))
+        held = {k: t if isinstance(t, State) else self._bare(t) for k, t in items}
+        if self.dialect.states_are_inputs:
+            args, held = [*args, *held.values()], {}
+        if not held and not self.dialect.is_unit(type):
+            return self._call(type, None, args, config or {}, outputs, n_outputs, name, shapes, carry)
+        return self._call(type, held, args, config or {}, outputs, n_outputs, name, shapes, carry)
+
+    def _bare(self, tensor: Tensor) -> State:
+        """The state of a tensor that is no weight of the graph as it stands."""
+        found = self._shared.by_tensor.get((tensor, ""))
+        return found if found is not None else self._state(tensor, None)
+
+    def _call(
+        self, type: str, states: dict[str, State] | None, args: Sequence[Arg], config: Mapping[str, Any],
+        outputs: Sequence[Output], n_outputs: int, name: str, shapes: Sequence[Sequence[int]], carry: bool,
+        kept: Sequence[Any] = (),
+    ) -> tuple[Ref, ...]:  # fmt: skip
+        if outputs and self._given and all(v in self._given for v in outputs):
+            return tuple(self.bound[v] for v in outputs if v is not None)
+        ins = tuple(args)
+        while ins and ins[-1] is None:
+            ins = ins[:-1]
+        dialect, node = self.dialect, self.node
+        dtypes = () if kept else dialect.check(self, type, ins, config)
+        call = Call("", ins, {}, (), "", "", node, None, kept)
+        n = max(len(outputs), len(shapes), n_outputs)
+        nameless = n - len(outputs) + sum(v is None for v in outputs)
+        refs: list[Ref] = []
+        source = name
+        for i in range(n):
+            v = outputs[i] if i < len(outputs) else None
+            dtype = dtypes[min(i, len(dtypes) - 1)] if dtypes else None
+            shape = tuple(shapes[i]) if i < len(shapes) else None
+            if v is None or v is LEFT_OUT:
+                ref = Ref(call, i, dtype, shape, None, "", v is LEFT_OUT)
+                if self._eager and v is None:
+                    base = name or type.rpartition(".")[2]
+                    ref.name = self.plan.names.fresh(f"{base}/out" if nameless == 1 else f"{base}/out{i}")
+            else:
+                if not carry:
+                    self._computes(v)
+                ref = Ref(call, i, v.dtype or dtype, dialect.shape_of(v) if shape is None else shape, v)
+                if self._eager:
+                    ref.name = self.own_name(v.name)
+                elif v.producer is not None:
+                    source = v.producer.origin.layer or source
+                self.journal.put(self.bound, v, ref)
+            refs.append(ref)
+        call.results = tuple(refs)
+        call.source = source or type.lower()
+        if self._eager:
+            call.name = self.plan.call_names.fresh(name or type.rpartition(".")[2])
+        clean = {k: x for k, x in config.items() if x is not None}
+        if states is None:
+            call.target, call.kwargs = type, clean
+        else:
+            call.target = self._unit(type, clean, states)
+        self.journal.append(self.block.calls, call)
+        return call.results
+
+    def _unit(self, type: str, config: dict[str, Any], states: dict[str, State]) -> Unit:
+        path = self.dialect.path(self.node) if self.node is not None else ()
+        if not self.dialect.shares_units:
+            return Unit(type, config, states, path)
+        key = (place(path), type, frozen(config), tuple((k, id(s)) for k, s in states.items()))
+        found = self._shared.units.get(key)
+        if found is None:
+            found = Unit(type, config, states, path)
+            self.journal.put(self._shared.units, key, found)
+        return found
+
+    def region(self, graph: Graph, bound: Sequence[Value | None], formal: int) -> Block:
+        """A region as a block: its first ``formal`` inputs are its own, the rest stand for ``bound`` values of this scope."""
+        inner = Scribe(graph, self.rules, self.version, self.dialect, self.overrides, self._write, self)
+        for v in graph.inputs[:formal]:
+            inner.input(v)
+        for v, ours in zip(graph.inputs[formal:], bound):
+            if ours is not None:
+                inner.bind(v, self.value(ours))
+        graph.remove_unused()
+        problems = self._write(inner) or self.dialect.leave(inner)
+        if problems:
+            raise UnsupportedError(problems)
+        return inner.block
+
+
+def frozen(x: Any) -> Any:
+    """A configuration as something that can be compared: equal exactly where what is written is equal."""
+    if isinstance(x, Mapping):
+        return tuple((k, frozen(v)) for k, v in x.items())
+    if isinstance(x, (list, tuple)):
+        return (type(x).__name__, *map(frozen, x))
+    if isinstance(x, np.ndarray):
+        return (x.dtype.str, x.shape, x.tobytes())
+    if isinstance(x, (bool, int, float, str, bytes)) or x is None:
+        return (type(x).__name__, repr(x) if isinstance(x, float) else x)
+    try:
+        hash(x)
+    except TypeError:
+        return ("id", id(x))
+    return x

@@ -1,0 +1,100 @@
+"""What ONNX is, for the plan: names given at once, weights as operands, operators checked against their schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from convcore.plugin import LEFT_OUT, Dialect, DType, Node, Problem, Ref, Scribe, Value, unsupported
+
+from .typecheck import result_types, same_operator
+
+__all__ = ["OnnxDialect"]
+
+_SIZE_OPS = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "mod": "Mod", "max": "Max", "min": "Min"}
+
+
+class OnnxDialect(Dialect):
+    """``version`` is the opset written. Types outside the standard are written ``domain.Type``.
+
+    Weights of regions are initializers of the main graph, which subgraphs may refer to.
+    """
+
+    title = "ONNX"
+    eager_names = True
+    states_are_inputs = True
+
+    def __init__(self, opset: int, ir: int) -> None:
+        self.version = self.opset = opset
+        self.ir = ir
+        self.domains: dict[str, int] = {}
+
+    # ---- the graph
+    def enter(self, s: Scribe[Any]) -> list[Problem]:
+        s.reserve_names()
+        return super().enter(s)
+
+    def leave(self, s: Scribe[Any]) -> list[Problem]:
+        """One that is an input or a weight as well, or an output twice, is a copy of its own under a name of its own."""
+        made = {r for call in s.block.calls for r in call.results}
+        for v in s.graph.outputs:
+            handle = s.value(v)
+            if handle not in made or handle in s.block.outputs:
+                handle = self._copy(s, v, handle)
+            s.block.outputs.append(handle)
+        return []
+
+    @staticmethod
+    def _copy(s: Scribe[Any], v: Value, handle: Any) -> Ref:
+        name = f"{v.name}/output" if s.outer is not None else s.plan.names.fresh(f"{v.name}_output")
+        (copy,) = s.call("Identity", [handle], name=name)
+        copy.dtype, copy.shape = v.dtype, v.shape
+        if s.outer is None:
+            copy.name = name
+        return copy
+
+    # ---- calls
+    def check(self, s: Scribe[Any], type: str, args: Sequence[Any], config: Mapping[str, Any]) -> Sequence[DType | None]:
+        """Against the operator's schema in this opset; another domain's is taken as it is."""
+        domain, _, _ = type.rpartition(".")
+        if domain:
+            s.journal.put(self.domains, domain, 1)
+            return ()
+        return result_types(type, self.opset, [None if a is None else a.dtype for a in args], config)
+
+    def opaque(self, s: Scribe[Any], node: Node) -> None:
+        """Where the opset written gives it the meaning it had."""
+        kept = node.attrs["attributes"]
+        if "proto" not in kept or node.attrs["code"] in ("malformed_node", "invalid_shape"):  # wrong in its source already
+            raise unsupported(node, str(node.attrs["why"]), code=str(node.attrs["code"]))
+        from onnx import NodeProto
+
+        proto = NodeProto.FromString(kept["proto"])
+        why = str(node.attrs["why"])
+        if any(a.ref_attr_name or a.type in (a.GRAPH, a.GRAPHS) for a in proto.attribute):
+            raise unsupported(node, "it holds subgraphs or is part of a function: it cannot be written back alone", why)
+        if any(t.data_location == t.EXTERNAL for a in proto.attribute for t in (a.t, *a.tensors)):
+            raise unsupported(node, "an attribute's data is in another file: it cannot be written back alone", why)
+        domain = "" if proto.domain == "ai.onnx" else proto.domain
+        if not domain and not same_operator(proto.op_type, kept["opset"], self.opset):
+            hint = f"{why}; choose opset={kept['opset']}, that of its source" if kept["opset"] else why
+            raise unsupported(node, f"opset {self.opset} has another {proto.op_type} than its source", hint)
+        if domain:
+            if self.domains.get(domain, kept["opset"]) != kept["opset"] or not kept["opset"]:
+                raise unsupported(node, f"the version of the operator set {domain!r} is not clear")
+            s.journal.put(self.domains, domain, kept["opset"])
+        ins = [None if v is None else s.value(v) for v in node.inputs]
+        outs = [v if o else LEFT_OUT for v, o in zip(node.outputs, proto.output)]
+        type_ = f"{domain}.{proto.op_type}" if domain else proto.op_type
+        s.call(type_, ins, outputs=outs, name=node.name, kept=list(proto.attribute))
+
+    # ---- sizes as data
+    def size_of(self, s: Scribe[Any], x: Any, axis: int, name: str) -> Any:
+        (shape,) = s.call("Shape", [x], name=f"{name}/shape")
+        return s.call("Gather", [shape, s.const([axis], DType.INT64)], {"axis": 0}, name=name)[0]
+
+    def size_op(self, s: Scribe[Any], op: str, a: Any, b: Any) -> Any:
+        return s.call(_SIZE_OPS[op], [a, b], name="size")[0]
+
+    def size_vector(self, s: Scribe[Any], parts: Sequence[Any]) -> Any:
+        return s.call("Concat", parts, {"axis": 0}, name="shape")[0]
