@@ -1,4 +1,4 @@
-"""From a graph to a plan: every node by its rule; a composite without one is replaced by its body, whose nodes are tried in turn."""
+"""From a graph to a plan: every node by its rule; a composite without one by its body, whose nodes are tried in turn."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 from .names import Names
 from .plan import Arg, Block, Call, Plan, Ref, State, Unit, leaves
@@ -63,7 +63,7 @@ class _Group:
     items: list[Item]
 
 
-Item = Union[Call, _Group]
+Item = Call | _Group
 
 
 class _Tree:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 from ..ir.dims import Shape
 from ..ir.dtypes import DType
@@ -162,7 +162,7 @@ class Block:
 Arg = Any
 """Ref | State | Block | Tensor | number | bool | str | None | DType | Dim | tuple of these."""
 
-Member = Union[Unit, Block, State]
+Member = Unit | Block | State
 
 
 @dataclass(eq=False, slots=True)

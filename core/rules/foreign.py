@@ -153,7 +153,7 @@ class LoadContext:
 
 
 class EmitContext(Protocol):
-    """What an emit rule works with; :class:`convcore.emit.scribe.Scribe` is the one that writes. Handles are the context's own."""
+    """What an emit rule works with; :class:`convcore.emit.scribe.Scribe` is the one that writes. Handles are its own."""
 
     version: int | None
 

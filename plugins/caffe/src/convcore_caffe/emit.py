@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import (
-    DType,
-    EmitRequest,
-    Emitted,
-    Graph,
-    NotExpressible,
-    Problem,
-    UnsupportedError,
-    UsageError,
-    Value,
-    emit_nodes,
-)
+from convcore.plugin import Call, DType, EmitRequest, Emitted, Plan, State, Unit, UsageError, plan, tidy
 
+from .dialect import CaffeDialect
 from .emit_flavors import DEFAULT_FLAVOR
 from .emit_names import name_everything
-from .emit_prepare import explicit_pads, fix_sizes, fold_pads
-from .emit_tidy import in_place, tidy
-from .emitter import Emitter, PlanLayer, Top, blob_shape, param_message
-from .files import Layer, Net, write_caffemodel, write_prototxt
+from .emit_tidy import PEEPHOLES, in_place
+from .files import Layer, Message, Net, write_caffemodel, write_prototxt
+from .files.schema import message_type
+from .params import BLOBS, params_of
 
-__all__ = ["ROUNDINGS", "emit"]
+__all__ = ["ROUNDINGS", "dialect", "emit"]
 
 ROUNDINGS = ("crop", "round_mode", "ceil_mode")
 """How a pooling that rounds down is written. Caffe's own rounds up; crop takes the surplus off again, which every Caffe can;
 round_mode is a field of BVLC's of 2018 and later, ceil_mode one of many forks."""
+
+
+def dialect(request: EmitRequest) -> CaffeDialect:
+    """Caffe as the options ask for it; UsageError names one that is wrong."""
+    options = request.options
+    batch = int(options.get("batch") or 1)
+    if batch < 1:
+        raise UsageError(f"batch={batch} must be positive")
+    return CaffeDialect(options.get("caffe_flavor") or DEFAULT_FLAVOR, options.get("pool_rounding") or ROUNDINGS[0], batch)
 
 
 def emit(request: EmitRequest) -> Emitted:
@@ -39,26 +38,15 @@ def emit(request: EmitRequest) -> Emitted:
     UnsupportedError lists everything that Caffe lacks, UsageError names an option that is wrong.
     """
     graph, options = request.graph, request.options
-    batch = int(options.get("batch") or 1)
-    if batch < 1:
-        raise UsageError(f"batch={batch} must be positive")
     rules = request.rules
     if rules is None:
         from .rules import RULES
 
         rules = RULES
-    sizes = fix_sizes(graph, batch)
-    explicit_pads(graph)
-    fold_pads(graph)
-    e = Emitter(graph, options.get("caffe_flavor") or DEFAULT_FLAVOR, options.get("pool_rounding") or ROUNDINGS[0])
-    problems = _inputs(e)
-    problems += [p for p in emit_nodes(graph, e, rules, request.overrides) if p not in problems]
-    outputs: list[Top] = []
-    if not problems:
-        outputs = _outputs(e, problems)
-    if problems:
-        raise UnsupportedError(problems)
-    net = _net(e, outputs)
+    caffe = dialect(request)
+    made = plan(graph, rules, None, caffe, request.overrides)
+    net = _net(made, graph.name)
+    sizes, outputs = caffe.sizes, tuple(t.name for t in made.root.outputs)
     notes = [f"the batch size is fixed: {', '.join(f'{k} = {n}' for k, n in sizes.items())} (option batch)"] if sizes else []
     whole = [v.name for v in dict.fromkeys((*graph.inputs, *graph.outputs)) if v.dtype not in (None, DType.FLOAT32)]
     if whole:
@@ -71,9 +59,7 @@ def emit(request: EmitRequest) -> Emitted:
         main = weights if Path(request.out) == weights else definition
         paths = (str(definition), str(weights))
         notes.append(f"weights are in {weights.name}" if main == definition else f"the net is defined in {definition.name}")
-    return Emitted(
-        paths, lambda: net, tuple(notes), tuple(t.name for t in outputs), weights=paths[1] if paths else None, sizes=sizes
-    )
+    return Emitted(paths, lambda: net, tuple(notes), outputs, weights=paths[1] if paths else None, sizes=sizes)
 
 
 def _paths(out: Path, weights: Any) -> tuple[Path, Path]:
@@ -92,93 +78,38 @@ def _paths(out: Path, weights: Any) -> tuple[Path, Path]:
     return definition, held
 
 
-# ---- inputs and outputs
-def _inputs(e: Emitter) -> list[Problem]:
-    problems = []
-    for v in e.graph.inputs:
-        if v.dtype not in (None, DType.FLOAT32) and not (v.dtype is not None and (v.dtype.is_int or v.dtype is DType.BOOL)):
-            problems.append(Problem(v.name, "input", f"is {v.dtype}, Caffe computes in float32", code="unsupported_dtype"))
-        top = Top([d if isinstance(d, int) else 1 for d in v.shape or ()], v)
-        top.name = v.name
-        layer = PlanLayer("Input", v.name, [], [top], {"shape": [blob_shape(top.shape)]}, [])
-        layer.name = v.name
-        e.layers.append(layer)
-        e.alias(v, top)
-    return problems
-
-
-def _outputs(e: Emitter, problems: list[Problem]) -> list[Top]:
-    """A blob per output, named as it, that no layer reads: Caffe's outputs are the blobs left over.
-
-    One that is read, or is an input, a constant or an output twice, goes through a Split; what nobody needs is left out, and a
-    blob that is left over beside others of its layer ends in a Silence.
-    """
-    tops: list[Top] = []
-    for v in e.graph.outputs:
-        try:
-            tops.append(e.value(v, carry=True))
-        except NotExpressible as err:
-            problems.append(Problem(v.name, "output", str(err), code="unsupported_output"))
-    if problems:
-        return []
-    read = {t for layer in e.layers for t in layer.bottoms}
-    names = {v.name for v in e.graph.inputs}
-    out: list[Top] = []
-    for v, top in zip(e.graph.outputs, tops):
-        alone = top not in read and top not in out and sum(t is top for t in tops) == 1
-        if alone and top.layer is not None and (top.layer.type != "Input" or top.name == v.name):
-            top.name = top.name or _free(v, names)
-            names.add(top.name)
-            out.append(top)
-            continue
-        copy = Top(top.shape)
-        copy.name = _free(v, names)
-        names.add(copy.name)
-        e.layers.append(PlanLayer("Split", f"{v.name}/output", [top], [copy], {}, []))
-        out.append(copy)
-    _silence(e, set(out))
-    return out
-
-
-def _silence(e: Emitter, read: set[Top]) -> None:
-    """Leave out layers none of whose blobs is read (inputs stay), silence the other blobs that are not."""
-    kept: list[PlanLayer] = []
-    for layer in reversed(e.layers):
-        if layer.type == "Input" or any(t in read for t in layer.tops):
-            read.update(layer.bottoms)
-            kept.append(layer)
-    e.layers = []
-    for layer in kept[::-1]:
-        e.layers.append(layer)
-        for top in layer.tops:
-            if top not in read:
-                e.layers.append(PlanLayer("Silence", f"{layer.source}/unused", [top], [], {}, []))
-
-
-def _free(v: Value, names: set[str]) -> str:
-    name, n = v.name, 0
-    while name in names:
-        n += 1
-        name = f"{v.name}_output" + (f"_{n}" if n > 1 else "")
-    return name
-
-
 # ---- the net
-def _net(e: Emitter, outputs: Sequence[Top]) -> Net:
-    layers = tidy(e.layers, outputs)
-    roots = in_place(layers, outputs)
-    name_everything(layers, roots, outputs)
-    net = Net(name=_title(e.graph))
-    for layer in layers:
-        made = Layer(layer.name, layer.type, [t.name for t in layer.bottoms], [t.name for t in layer.tops])
-        made.blobs = list(layer.blobs)
-        message = param_message(layer.type, layer.param)
+def _net(made: Plan, name: str) -> Net:
+    tidy(made, PEEPHOLES)
+    name_everything(made, in_place(made))
+    net = Net(name=name or "net")
+    for call in made.root.calls:
+        layer = Layer(call.name, call.type, [a.name for a in call.args], [r.name for r in call.results])
+        layer.blobs = [s.tensor for s in _blobs(call)]
+        message = _param_message(call.type, call.config)
         if message is not None:
-            made.params[message[0]] = message[1]
-        net.layers.append(made)
-    net.outputs = sorted(t.name for t in outputs)
+            layer.params[message[0]] = message[1]
+        net.layers.append(layer)
+    net.outputs = sorted(r.name for r in made.root.outputs)
     return net
 
 
-def _title(graph: Graph) -> str:
-    return graph.name or "net"
+def _blobs(call: Call) -> list[State]:
+    """The weights in Caffe's order: rows give them by name, functions in order."""
+    states = call.target.states if isinstance(call.target, Unit) else {}
+    named = [states[n] for n in BLOBS.get(call.type, ()) if n in states]
+    return named or list(states.values())
+
+
+def _param_message(type_: str, fields: Mapping[str, Any]) -> tuple[str, Message] | None:
+    """(field of LayerParameter, message) for a layer's parameters; None where there are none."""
+    if not fields:
+        return None
+    declared = message_type("LayerParameter").by_name
+    field = next(f for f in params_of(type_) if f in declared)
+    m = Message(declared[field].type)
+    for name, value in fields.items():
+        if m.schema.by_name[name].repeated and not isinstance(value, (list, tuple)):
+            value = [value]
+        m.set(name, value)
+    return field, m

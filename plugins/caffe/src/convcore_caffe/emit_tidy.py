@@ -6,60 +6,20 @@ InnerProduct. Nothing is merged whose blob something else reads.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
-from convcore.plugin import as_tensor
+from convcore.plugin import Call, Plan, Ref, State, Tidy, as_tensor
 
-from .emitter import PlanLayer, Top
-
-__all__ = ["in_place", "tidy"]
+__all__ = ["PEEPHOLES", "in_place", "power_param"]
 
 
-class _Plan:
-    """The layers, and how often each blob is read (outputs of the net count once)."""
-
-    def __init__(self, layers: Sequence[PlanLayer], outputs: Sequence[Top]) -> None:
-        self.layers = list(layers)
-        self.reads: Counter[Top] = Counter(t for layer in layers for t in layer.bottoms)
-        self.reads.update(outputs)
-        self.gone: set[int] = set()
-
-    def only(self, top: Top, *types: str) -> PlanLayer | None:
-        """The layer of one of the types that writes ``top``, if nothing but one bottom reads it."""
-        layer = top.layer
-        if layer is None or self.reads[top] != 1 or len(layer.tops) != 1 or layer.type not in types or id(layer) in self.gone:
-            return None
-        return layer
-
-    def drop(self, layer: PlanLayer) -> None:
-        self.gone.add(id(layer))
-
-    def absorb(self, layer: PlanLayer, before: PlanLayer) -> None:
-        """``layer`` takes over what ``before`` reads as its first bottom and the source's name."""
-        self.reads[layer.bottoms[0]] -= 1
-        layer.bottoms[0] = before.bottoms[0]
-        layer.source = before.source if before.source == layer.source else layer.source
-        self.drop(before)
-
-
-def tidy(layers: Sequence[PlanLayer], outputs: Sequence[Top]) -> list[PlanLayer]:
-    """The layers after merging; ``outputs`` are blobs that stay."""
-    plan = _Plan(layers, outputs)
-    for layer in plan.layers:
-        merge = _MERGES.get(layer.type)
-        while merge is not None and merge(plan, layer):
-            merge = _MERGES.get(layer.type)
-    return [layer for layer in plan.layers if id(layer) not in plan.gone]
-
-
-def _power(plan: _Plan, layer: PlanLayer) -> bool:
+def _power(t: Tidy, layer: Call) -> bool:
     """(b2 + a2 (b1 + a1 x)^p1)^p2 is one Power when no product or sum has to be done in another order."""
-    if _normalize(plan, layer):
+    if _normalize(t, layer):
         return True
-    before = plan.only(layer.bottoms[0], "Power")
+    before = t.only(layer.args[0], "Power")
     if before is None:
         return False
     (a1, b1, p1), (a2, b2, p2) = _coefficients(before), _coefficients(layer)
@@ -77,13 +37,13 @@ def _power(plan: _Plan, layer: PlanLayer) -> bool:
         merged = (-a1, -b1, 1)
     else:
         return False
-    plan.absorb(layer, before)
-    layer.param = power_param(*merged)
+    t.absorb(layer, before)
+    layer.become("Power", power_param(*merged))
     return True
 
 
-def _coefficients(layer: PlanLayer) -> tuple[float, float, float]:
-    p = layer.param
+def _coefficients(layer: Call) -> tuple[float, float, float]:
+    p = layer.config
     return p.get("scale", 1.0), p.get("shift", 0.0), p.get("power", 1.0)
 
 
@@ -93,100 +53,96 @@ def power_param(scale: float = 1.0, shift: float = 0.0, power: float = 1.0) -> d
     return {k: v for k, (v, default) in given.items() if v != default}
 
 
-def _bias(plan: _Plan, layer: PlanLayer) -> bool:
+def _bias(t: Tidy, layer: Call) -> bool:
     """Scale, then Bias over the same axes: a Scale with bias_term."""
-    before = plan.only(layer.bottoms[0], "Scale")
-    if before is None or len(layer.bottoms) != 1 or len(before.bottoms) != 1 or before.param.get("bias_term"):
+    before = t.only(layer.args[0], "Scale")
+    if before is None or len(layer.args) != 1 or len(before.args) != 1 or before.config.get("bias_term"):
         return False
-    if _span(before) != _span(layer) or before.blobs[0].shape != layer.blobs[0].shape:
+    if _span(before) != _span(layer) or before.states[0].shape != layer.states[0].shape:
         return False
-    plan.absorb(layer, before)
-    layer.type = "Scale"
-    layer.param = {**before.param, "bias_term": True}
-    layer.blobs = [before.blobs[0], layer.blobs[0]]
+    t.absorb(layer, before)
+    layer.become("Scale", {**before.config, "bias_term": True}, [before.states[0], layer.states[0]])
     return True
 
 
-def _span(layer: PlanLayer) -> tuple[int, int]:
-    return layer.param.get("axis", 1), layer.param.get("num_axes", 1)
+def _span(layer: Call) -> tuple[int, int]:
+    return layer.config.get("axis", 1), layer.config.get("num_axes", 1)
 
 
-def _normalize(plan: _Plan, layer: PlanLayer) -> bool:
+def _normalize(t: Tidy, layer: Call) -> bool:
     """Normalize with a scale of one, then Scale or Power: Normalize with that scale (SSD)."""
-    before = plan.only(layer.bottoms[0], "Normalize")
-    if before is None or not before.param.get("channel_shared") or len(layer.bottoms) != 1 or layer.param.get("bias_term"):
+    before = t.only(layer.args[0], "Normalize")
+    if before is None or not before.config.get("channel_shared") or len(layer.args) != 1 or layer.config.get("bias_term"):
         return False
-    if before.blobs[0].numpy().reshape(-1)[0] != 1:
+    if before.states[0].tensor.numpy().reshape(-1)[0] != 1:
         return False
     if layer.type == "Power":
         scale, shift, power = _coefficients(layer)
         if shift != 0 or power != 1:
             return False
-        shared, blob = True, as_tensor(np.asarray(scale, np.float32))
-    elif _span(layer) == (1, 1) and len(layer.bottoms[0].shape) == 4:
-        shared, blob = False, layer.blobs[0]
+        shared, blob = True, State(as_tensor(np.asarray(scale, np.float32)))
+    elif _span(layer) == (1, 1) and len(layer.args[0].shape) == 4:
+        shared, blob = False, layer.states[0]
     else:
         return False
-    plan.absorb(layer, before)
-    layer.type = "Normalize"
-    layer.param = {**before.param, "channel_shared": shared}
-    layer.blobs = [blob]
+    t.absorb(layer, before)
+    layer.become("Normalize", {**before.config, "channel_shared": shared}, [blob])
     return True
 
 
-def _eltwise(plan: _Plan, layer: PlanLayer) -> bool:
+def _eltwise(t: Tidy, layer: Call) -> bool:
     """Factors of a sum's blobs as its coefficients; a sum (product, maximum) of a sum as one."""
-    operation = layer.param.get("operation", "SUM")
-    first = plan.only(layer.bottoms[0], "Eltwise")
-    if first is not None and first.param.get("operation", "SUM") == operation and _coeffs(layer)[0] == 1:
+    operation = layer.config.get("operation", "SUM")
+    first = t.only(layer.args[0], "Eltwise")
+    if first is not None and first.config.get("operation", "SUM") == operation and _coeffs(layer)[0] == 1:
         coeffs = _coeffs(first) + _coeffs(layer)[1:]
-        plan.reads[layer.bottoms[0]] -= 1
-        layer.bottoms = [*first.bottoms, *layer.bottoms[1:]]
-        plan.drop(first)
+        t.reads[layer.args[0]] -= 1
+        layer.args = (*first.args, *layer.args[1:])
+        t.drop(first)
         _set_coeffs(layer, coeffs)
         return True
     if operation != "SUM":
         return False
     coeffs, changed = _coeffs(layer), False
-    for i, top in enumerate(layer.bottoms):
-        before = plan.only(top, "Power")
+    for i, top in enumerate(layer.args):
+        before = t.only(top, "Power")
         if before is None or coeffs[i] not in (1.0, -1.0):
             continue
         scale, shift, power = _coefficients(before)
         if shift == 0 and power == 1 and scale != 0:
-            plan.reads[top] -= 1
-            layer.bottoms[i] = before.bottoms[0]
+            t.set_arg(layer, i, before.args[0])
             coeffs[i] *= scale
-            plan.drop(before)
+            t.drop(before)
             changed = True
     if changed:
         _set_coeffs(layer, coeffs)
     return changed
 
 
-def _coeffs(layer: PlanLayer) -> list[float]:
-    return list(layer.param.get("coeff") or [1.0] * len(layer.bottoms))
+def _coeffs(layer: Call) -> list[float]:
+    return list(layer.config.get("coeff") or [1.0] * len(layer.args))
 
 
-def _set_coeffs(layer: PlanLayer, coeffs: list[float]) -> None:
-    layer.param = {k: v for k, v in layer.param.items() if k != "coeff"}
+def _set_coeffs(layer: Call, coeffs: list[float]) -> None:
+    config = {k: v for k, v in layer.config.items() if k != "coeff"}
     if any(c != 1 for c in coeffs):
-        layer.param["coeff"] = coeffs
+        config["coeff"] = coeffs
+    layer.become(layer.type, config)
 
 
-def _inner_product(plan: _Plan, layer: PlanLayer) -> bool:
+def _inner_product(t: Tidy, layer: Call) -> bool:
     """InnerProduct flattens what it reads itself."""
-    before = plan.only(layer.bottoms[0], "Flatten", "Reshape")
-    if before is None or layer.param.get("axis", 1) != 1 or len(layer.bottoms[0].shape) != 2:
+    before = t.only(layer.args[0], "Flatten", "Reshape")
+    if before is None or layer.config.get("axis", 1) != 1 or len(layer.args[0].shape) != 2:
         return False
-    old, new = before.bottoms[0].shape, layer.bottoms[0].shape
+    old, new = before.args[0].shape, layer.args[0].shape
     if len(old) < 2 or old[0] != new[0]:
         return False
-    plan.absorb(layer, before)
+    t.absorb(layer, before)
     return True
 
 
-_MERGES: dict[str, Callable[[_Plan, PlanLayer], bool]] = {
+PEEPHOLES: dict[str, Callable[[Tidy, Call], bool]] = {
     "Power": _power, "Bias": _bias, "Scale": _normalize, "Eltwise": _eltwise, "InnerProduct": _inner_product,
 }  # fmt: skip
 
@@ -198,21 +154,20 @@ _IN_PLACE = frozenset(["BatchNorm", "Bias", "ELU", "PReLU", "ReLU", "ReLU6", "Sc
 _FRESH = _IN_PLACE | {"Convolution", "Deconvolution", "Eltwise", "InnerProduct", "LRN", "Pooling", "Power", "MVN", "Tile"}
 
 
-def in_place(layers: Sequence[PlanLayer], outputs: Sequence[Top]) -> dict[Top, Top]:
+def in_place(plan: Plan) -> dict[Ref, Ref]:
     """Blobs that are written over another one: top -> the blob whose name it shares (the first of its chain).
 
     Only where a single bottom reads that blob and it is no output itself: else Caffe refuses the net, or another layer would
     read the new numbers.
     """
-    reads: Counter[Top] = Counter(t for layer in layers for t in layer.bottoms)
-    reads.update(outputs)
-    kept = set(outputs)
-    roots: dict[Top, Top] = {}
-    for layer in layers:
-        if layer.type not in _IN_PLACE or len(layer.tops) != 1:
+    reads = plan.reads()
+    kept = set(plan.root.outputs)
+    roots: dict[Ref, Ref] = {}
+    for layer in plan.root.calls:
+        if layer.type not in _IN_PLACE or len(layer.results) != 1:
             continue
-        bottom, top = layer.bottoms[0], layer.tops[0]
-        if bottom.layer is None or bottom.layer.type not in _FRESH or reads[bottom] != 1 or bottom in kept:
+        bottom, top = layer.args[0], layer.results[0]
+        if bottom.call is None or bottom.call.type not in _FRESH or reads[bottom] != 1 or bottom in kept:
             continue
         roots[top] = roots.get(bottom, bottom)
     return roots

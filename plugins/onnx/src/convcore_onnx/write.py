@@ -9,7 +9,20 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from convcore import __version__
-from convcore.plugin import Block, Call, Dim, DType, NotExpressible, Plan, Problem, Ref, Tensor, UnsupportedError, UsageError, writing
+from convcore.plugin import (
+    Block,
+    Call,
+    Dim,
+    DType,
+    NotExpressible,
+    Plan,
+    Problem,
+    Ref,
+    Tensor,
+    UnsupportedError,
+    UsageError,
+    writing,
+)
 
 from .dialect import OnnxDialect
 from .dtypes import dtype_code

@@ -8,60 +8,60 @@ import numpy as np
 
 from convcore.plugin import Node, NotExpressible, unsupported
 
-from ..emitter import Emitter, label
+from ..dialect import CaffeScribe, label
 from .arithmetic import block_of, power, span_param
 from .base import RULES, first, static, weight
 
 
 @RULES.emit("softmax", foreign=("Softmax",))
-def softmax(e: Emitter, node: Node) -> None:
+def softmax(e: CaffeScribe, node: Node) -> None:
     axis = node.attrs["axis"]
-    e.add("Softmax", [e.value(first(node))], {} if axis == 1 else {"axis": axis}, outputs=node.outputs, name=label(node))
+    e.call("Softmax", [e.value(first(node))], {} if axis == 1 else {"axis": axis}, outputs=node.outputs, name=label(node))
 
 
 @RULES.emit("prelu", foreign=("PReLU", "ReLU", "Scale", "Eltwise"))
-def prelu(e: Emitter, node: Node) -> None:
+def prelu(e: CaffeScribe, node: Node) -> None:
     """PReLU for a slope per element of axis 1, or one for all; else relu(x) - slope * relu(-x)."""
     x = e.value(first(node))
     if node.inputs[1] is None or node.inputs[1].tensor is None:
         raise unsupported(node, "its slope is computed, Caffe's PReLU has constant slopes", code="requires_constant_input")
     slope = weight(node.inputs[1], "the slope")
     if len(x.shape) >= 2 and slope.size == 1:
-        e.add("PReLU", [x], {"channel_shared": True}, outputs=node.outputs, name=label(node), blobs=[slope.reshape(())])
+        e.unit("PReLU", [x], {"channel_shared": True}, outputs=node.outputs, name=label(node), states=[slope.reshape(())])
         return
     span = block_of(slope.shape, x.shape)
     if span is None:
         raise NotExpressible(f"a slope of shape {slope.shape} for a blob of shape {x.shape}")
     if span == (1, 2) and len(x.shape) >= 2:
-        e.add("PReLU", [x], {}, outputs=node.outputs, name=label(node), blobs=[slope.reshape((slope.size,))])
+        e.unit("PReLU", [x], {}, outputs=node.outputs, name=label(node), states=[slope.reshape((slope.size,))])
         return
     begin, end = span
     want = tuple(x.shape[begin:end])
     wide = slope.reshape(((1,) * (len(x.shape) - slope.ndim) + slope.shape)[begin:end])
     if wide.shape != want:
         wide = wide.map(lambda a: np.broadcast_to(a, want), want)
-    (above,) = e.add("ReLU", [x], {}, shapes=[x.shape], name=label(node))
-    (below,) = e.add("ReLU", [power(e, x, node, scale=-1.0)], {}, shapes=[x.shape], name=label(node))
-    (scaled,) = e.add("Scale", [below], span_param(begin, end), shapes=[x.shape], name=label(node), blobs=[wide])
-    e.add("Eltwise", [above, scaled], {"coeff": [1.0, -1.0]}, outputs=node.outputs, name=label(node))
+    (above,) = e.call("ReLU", [x], {}, shapes=[x.shape], name=label(node))
+    (below,) = e.call("ReLU", [power(e, x, node, scale=-1.0)], {}, shapes=[x.shape], name=label(node))
+    (scaled,) = e.unit("Scale", [below], span_param(begin, end), shapes=[x.shape], name=label(node), states=[wide])
+    e.call("Eltwise", [above, scaled], {"coeff": [1.0, -1.0]}, outputs=node.outputs, name=label(node))
 
 
 @RULES.emit("celu", foreign=("ELU", "Power"))
-def celu(e: Emitter, node: Node) -> None:
+def celu(e: CaffeScribe, node: Node) -> None:
     """alpha * elu(x / alpha) for a positive alpha."""
     alpha = node.attrs["alpha"]
     if not (alpha > 0 and math.isfinite(alpha)):
         raise NotExpressible(f"alpha is {alpha}")
     x = e.value(first(node))
     inner = power(e, x, node, scale=1 / alpha) if alpha != 1 else x
-    (y,) = e.add("ELU", [inner], {}, outputs=node.outputs if alpha == 1 else (), shapes=[x.shape], name=label(node))
+    (y,) = e.call("ELU", [inner], {}, outputs=node.outputs if alpha == 1 else (), shapes=[x.shape], name=label(node))
     if alpha != 1:
         power(e, y, node, node.outputs, scale=alpha)
 
 
 @RULES.emit("thresholded_relu", foreign=("Threshold", "Eltwise"))
-def thresholded_relu(e: Emitter, node: Node) -> None:
+def thresholded_relu(e: CaffeScribe, node: Node) -> None:
     """x times (x > alpha)."""
     x = e.value(first(node))
-    (above,) = e.add("Threshold", [x], {"threshold": node.attrs["alpha"]}, shapes=[static(node.output)], name=label(node))
-    e.add("Eltwise", [x, above], {"operation": "PROD"}, outputs=node.outputs, name=label(node))
+    (above,) = e.call("Threshold", [x], {"threshold": node.attrs["alpha"]}, shapes=[static(node.output)], name=label(node))
+    e.call("Eltwise", [x, above], {"operation": "PROD"}, outputs=node.outputs, name=label(node))

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import DType, Node, NotExpressible, Tensor, Value
+from convcore.plugin import DType, Node, NotExpressible, Ref, Tensor, Value
 
+from ..dialect import CaffeScribe, blob_shape, label
 from ..emit_tidy import power_param
-from ..emitter import Emitter, Top, blob_shape, label
 from ..files import Message
 from .base import RULES, first, folded, reshape, scalar, static, tile, weight
 
@@ -20,9 +20,9 @@ __all__ = ["block_of", "power"]
 INFINITY = float("inf")
 
 
-def power(e: Emitter, top: Top, node: Node, outputs: Sequence[Value | None] = (), **fields: float) -> Top:
+def power(e: CaffeScribe, top: Ref, node: Node, outputs: Sequence[Value | None] = (), **fields: float) -> Ref:
     """(shift + scale * x)^power."""
-    (out,) = e.add("Power", [top], power_param(**fields), outputs=outputs, shapes=[top.shape], name=label(node))
+    (out,) = e.call("Power", [top], power_param(**fields), outputs=outputs, shapes=[top.shape], name=label(node))
     return out
 
 
@@ -33,7 +33,7 @@ for _op, _fields in {
 }.items():  # fmt: skip
 
     @RULES.emit(_op, foreign=("Power",))
-    def _emit_power(e: Emitter, node: Node, fields: dict[str, float] = _fields) -> None:
+    def _emit_power(e: CaffeScribe, node: Node, fields: dict[str, float] = _fields) -> None:
         power(e, e.value(first(node)), node, node.outputs, **fields)
 
 
@@ -43,18 +43,18 @@ for _op, _type, _param in [
 ]:  # fmt: skip
 
     @RULES.emit(_op, foreign=(_type,))
-    def _emit_function(e: Emitter, node: Node, type_: str = _type, param: dict[str, float] = _param) -> None:
-        e.add(type_, [e.value(first(node))], param, outputs=node.outputs, name=label(node))
+    def _emit_function(e: CaffeScribe, node: Node, type_: str = _type, param: dict[str, float] = _param) -> None:
+        e.call(type_, [e.value(first(node))], param, outputs=node.outputs, name=label(node))
 
 
 @RULES.emit("identity")
-def identity(e: Emitter, node: Node) -> None:
+def identity(e: CaffeScribe, node: Node) -> None:
     """No layer of its own."""
     e.alias(node.output, e.value(first(node), carry=True))
 
 
 @RULES.emit("cast")
-def cast(e: Emitter, node: Node) -> None:
+def cast(e: CaffeScribe, node: Node) -> None:
     """Whole numbers and truth values are carried as floats; what becomes an index is truncated by the layer that reads it."""
     x, to = first(node), node.attrs["to"]
     if folded(e, node, lambda t: t.cast(to)):
@@ -69,19 +69,19 @@ def cast(e: Emitter, node: Node) -> None:
 
 
 @RULES.emit("clip", foreign=("Clip", "ReLU6", "ReLU", "Power"))
-def clip(e: Emitter, node: Node) -> None:
+def clip(e: CaffeScribe, node: Node) -> None:
     """Clip in BVLC's Caffe (an open side is infinite); ReLU6 in SSD's; else by ReLU: max(x, a) = relu(x - a) + a."""
     low, high = node.attrs["min"], node.attrs["max"]
     x = e.value(first(node))
     if low is None and high is None:
         e.alias(node.output, x)
     elif low == 0 and high is None:
-        e.add("ReLU", [x], {}, outputs=node.outputs, name=label(node))
-    elif e.flavor == "bvlc":
+        e.call("ReLU", [x], {}, outputs=node.outputs, name=label(node))
+    elif e.dialect.flavor == "bvlc":
         limits = {"min": -INFINITY if low is None else low, "max": INFINITY if high is None else high}
-        e.add("Clip", [x], limits, outputs=node.outputs, name=label(node))
+        e.call("Clip", [x], limits, outputs=node.outputs, name=label(node))
     elif low == 0 and high == 6:  # other thresholds are a field of few forks
-        e.add("ReLU6", [x], {}, outputs=node.outputs, name=label(node))
+        e.call("ReLU6", [x], {}, outputs=node.outputs, name=label(node))
     else:
         if low is not None:
             x = _at_least(e, node, x, low, node.outputs if high is None else ())
@@ -90,10 +90,10 @@ def clip(e: Emitter, node: Node) -> None:
             power(e, _at_least(e, node, negative, -high), node, node.outputs, scale=-1.0)
 
 
-def _at_least(e: Emitter, node: Node, x: Top, low: float, outputs: Sequence[Value | None] = ()) -> Top:
+def _at_least(e: CaffeScribe, node: Node, x: Ref, low: float, outputs: Sequence[Value | None] = ()) -> Ref:
     """relu(x - low) + low."""
     moved = power(e, x, node, shift=-low) if low else x
-    (positive,) = e.add("ReLU", [moved], {}, outputs=() if low else outputs, shapes=[x.shape], name=label(node))
+    (positive,) = e.call("ReLU", [moved], {}, outputs=() if low else outputs, shapes=[x.shape], name=label(node))
     return power(e, positive, node, outputs, shift=low) if low else positive
 
 
@@ -114,7 +114,7 @@ def block_of(small: Sequence[int], big: Sequence[int], *, batch: bool = False) -
     return (min(used), max(used) + 1) if used else (0, 0)
 
 
-def _along(e: Emitter, node: Node, type_: str, x: Top, v: Value, make: Any = None) -> None:
+def _along(e: CaffeScribe, node: Node, type_: str, x: Ref, v: Value, make: Any = None) -> None:
     """Scale or Bias of x by a constant; ``make`` changes its values first."""
     tensor = weight(v, "the other operand")
     span = block_of(tensor.shape, x.shape)
@@ -129,7 +129,7 @@ def _along(e: Emitter, node: Node, type_: str, x: Top, v: Value, make: Any = Non
     if blob.shape != want:
         blob = blob.map(lambda a: np.broadcast_to(a, want), want)
     param = span_param(begin, end)
-    e.add(type_, [x], param, outputs=node.outputs, name=label(node), blobs=[blob])
+    e.unit(type_, [x], param, outputs=node.outputs, name=label(node), states=[blob])
 
 
 def span_param(begin: int, end: int) -> dict[str, int]:
@@ -143,15 +143,15 @@ def span_param(begin: int, end: int) -> dict[str, int]:
 
 
 def _pair(
-    e: Emitter, node: Node, a: Top, b: Top, outputs: Sequence[Value | None], kind: str, coeffs: Sequence[float] = (1.0, 1.0)
-) -> Top:
+    e: CaffeScribe, node: Node, a: Ref, b: Ref, outputs: Sequence[Value | None], kind: str, coeffs: Sequence[float] = (1.0, 1.0)
+) -> Ref:
     """a op b for two blobs, the smaller laid along the larger (Scale, Bias) or repeated (Tile) where shapes differ."""
     out = static(node.output)
     if a.shape == b.shape:
         param: dict[str, Any] = {} if kind == "SUM" else {"operation": kind}
         if any(c != 1 for c in coeffs):
             param["coeff"] = list(coeffs)
-        return e.add("Eltwise", [a, b], param, outputs=outputs, shapes=[out], name=label(node))[0]
+        return e.call("Eltwise", [a, b], param, outputs=outputs, shapes=[out], name=label(node))[0]
     if b.shape == out and a.shape != out:
         a, b, coeffs = b, a, tuple(reversed(coeffs))
     if a.shape != out:
@@ -168,7 +168,7 @@ def _pair(
     if kind == "SUM":
         a, b = (t if c == 1 else power(e, t, node, scale=c) for t, c in zip((a, b), coeffs))
     param = {"axis": begin} if begin != 1 else {}
-    return e.add("Scale" if kind == "PROD" else "Bias", [a, b], param, outputs=outputs, shapes=[out], name=label(node))[0]
+    return e.call("Scale" if kind == "PROD" else "Bias", [a, b], param, outputs=outputs, shapes=[out], name=label(node))[0]
 
 
 def _operands(node: Node) -> tuple[Value, Value]:
@@ -184,7 +184,7 @@ def _fits(v: Value, other: Value) -> bool:
 
 
 @RULES.emit("add", foreign=("Power", "Bias", "Eltwise"))
-def add(e: Emitter, node: Node) -> None:
+def add(e: CaffeScribe, node: Node) -> None:
     """Power's shift for a number, Bias for a constant along some axes, Eltwise or Bias for blobs."""
     a, b = _operands(node)
     if _fits(a, b):
@@ -200,7 +200,7 @@ def add(e: Emitter, node: Node) -> None:
 
 
 @RULES.emit("sub", foreign=("Power", "Bias", "Eltwise"))
-def sub(e: Emitter, node: Node) -> None:
+def sub(e: CaffeScribe, node: Node) -> None:
     """A sum with the second operand negated."""
     a, b = _operands(node)
     if _fits(b, a):
@@ -220,7 +220,7 @@ def sub(e: Emitter, node: Node) -> None:
 
 
 @RULES.emit("mul", foreign=("Power", "Scale", "Eltwise"))
-def mul(e: Emitter, node: Node) -> None:
+def mul(e: CaffeScribe, node: Node) -> None:
     """Power's scale for a number, Scale for a constant along some axes, Eltwise or Scale for blobs."""
     a, b = _operands(node)
     if _fits(a, b):
@@ -241,7 +241,7 @@ def _inverse(a: Any) -> Any:
 
 
 @RULES.emit("div", foreign=("Power", "Scale", "Eltwise"))
-def div(e: Emitter, node: Node) -> None:
+def div(e: CaffeScribe, node: Node) -> None:
     """A product with the reciprocal of the divisor, rounded once more than a division."""
     a, b = _operands(node)
     if _fits(b, a):
@@ -265,7 +265,7 @@ def div(e: Emitter, node: Node) -> None:
 
 
 @RULES.emit("maximum", foreign=("Eltwise", "Clip", "ReLU", "Power"))
-def maximum(e: Emitter, node: Node) -> None:
+def maximum(e: CaffeScribe, node: Node) -> None:
     """The larger of two blobs, or of a blob and a number."""
     a, b = _operands(node)
     if scalar(a) is not None and b.tensor is None:
@@ -274,15 +274,15 @@ def maximum(e: Emitter, node: Node) -> None:
     if number is None or a.tensor is not None or static(node.output) != static(a):
         _pair(e, node, e.value(a), e.value(b), node.outputs, "MAX")
     elif number == 0:
-        e.add("ReLU", [e.value(a)], {}, outputs=node.outputs, name=label(node))
-    elif e.flavor == "bvlc":
-        e.add("Clip", [e.value(a)], {"min": number, "max": INFINITY}, outputs=node.outputs, name=label(node))
+        e.call("ReLU", [e.value(a)], {}, outputs=node.outputs, name=label(node))
+    elif e.dialect.flavor == "bvlc":
+        e.call("Clip", [e.value(a)], {"min": number, "max": INFINITY}, outputs=node.outputs, name=label(node))
     else:
         _at_least(e, node, e.value(a), number, node.outputs)
 
 
 @RULES.emit("minimum", foreign=("Eltwise", "Clip", "Power"))
-def minimum(e: Emitter, node: Node) -> None:
+def minimum(e: CaffeScribe, node: Node) -> None:
     """The smaller of two: the larger of the negated ones, negated."""
     a, b = _operands(node)
     if scalar(a) is not None and b.tensor is None:
@@ -290,8 +290,8 @@ def minimum(e: Emitter, node: Node) -> None:
     number = scalar(b)
     if number is not None and a.tensor is None and static(node.output) == static(a):
         x = e.value(a)
-        if e.flavor == "bvlc":
-            e.add("Clip", [x], {"min": -INFINITY, "max": number}, outputs=node.outputs, name=label(node))
+        if e.dialect.flavor == "bvlc":
+            e.call("Clip", [x], {"min": -INFINITY, "max": number}, outputs=node.outputs, name=label(node))
         else:
             power(e, _at_least(e, node, power(e, x, node, scale=-1.0), -number), node, node.outputs, scale=-1.0)
         return
@@ -300,24 +300,24 @@ def minimum(e: Emitter, node: Node) -> None:
 
 
 @RULES.emit("pow", foreign=("Power", "Exp"))
-def pow_(e: Emitter, node: Node) -> None:
+def pow_(e: CaffeScribe, node: Node) -> None:
     """A blob to a fixed power, or a positive number to a blob."""
     a, b = _operands(node)
     exponent, base = scalar(b), scalar(a)
     if exponent is not None and exponent != 0 and static(node.output) == static(a):
         power(e, e.value(a), node, node.outputs, power=exponent)
     elif base is not None and base > 0 and math.isfinite(base) and base != 1 and static(node.output) == static(b):
-        e.add("Exp", [e.value(b)], {"base": base}, outputs=node.outputs, name=label(node))
+        e.call("Exp", [e.value(b)], {"base": base}, outputs=node.outputs, name=label(node))
     else:
         raise NotExpressible("Caffe raises a blob to a fixed power (Power) or a fixed positive number to a blob (Exp) only")
 
 
 @RULES.emit("fill", foreign=("DummyData",))
-def fill(e: Emitter, node: Node) -> None:
+def fill(e: CaffeScribe, node: Node) -> None:
     """A constant blob."""
     shape = static(node.output)
     value = float(node.attrs["value"])
     param: dict[str, Any] = {"shape": [blob_shape(shape)]}
     if value:
         param["data_filler"] = [Message("FillerParameter", type="constant", value=value)]
-    e.add("DummyData", [], param, outputs=node.outputs, name=label(node))
+    e.call("DummyData", [], param, outputs=node.outputs, name=label(node))

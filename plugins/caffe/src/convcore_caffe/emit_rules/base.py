@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import DType, LazyTensor, Node, NotExpressible, Tensor, Value
+from convcore.plugin import DType, LazyTensor, Node, NotExpressible, Ref, Tensor, Value
 
-from ..emitter import Emitter, Top, blob_shape, static
+from ..dialect import CaffeScribe, blob_shape, static
 from ..rules.base import RULES
 
 __all__ = [
@@ -55,7 +55,7 @@ def channels_first(node: Node) -> None:
         raise NotExpressible("Caffe's images are (N, C, H, W), this one is channels_last")
 
 
-def folded(e: Emitter, node: Node, make: Callable[[Tensor], Tensor]) -> bool:
+def folded(e: CaffeScribe, node: Node, make: Callable[[Tensor], Tensor]) -> bool:
     """Whether the input is a constant: its readers then read the constant this makes of it."""
     x = first(node)
     if x.tensor is None or node.output.is_output:
@@ -78,8 +78,8 @@ def match(old: Sequence[int], new: Sequence[int]) -> list[int]:
 
 
 def reshape(
-    e: Emitter, top: Top, shape: Sequence[int], name: str, outputs: Sequence[Value | None] = (), carry: bool = False
-) -> Top:
+    e: CaffeScribe, top: Ref, shape: Sequence[int], name: str, outputs: Sequence[Value | None] = (), carry: bool = False
+) -> Ref:
     """The blob in another shape: Flatten where that is one, else Reshape, nothing where it has it already."""
     shape = tuple(shape)
     if top.shape == shape:
@@ -90,10 +90,10 @@ def reshape(
     if 0 in shape:
         raise NotExpressible("it is empty, and Caffe's Reshape takes a size of 0 for a copy")
     if len(old) > 2 and len(shape) == 2 and old[0] == shape[0]:
-        (out,) = e.add("Flatten", [top], {}, outputs=outputs, shapes=[shape], name=name, carry=carry)
+        (out,) = e.call("Flatten", [top], {}, outputs=outputs, shapes=[shape], name=name, carry=carry)
         return out
     dims = match(old, shape)
-    (out,) = e.add("Reshape", [top], {"shape": blob_shape(dims)}, outputs=outputs, shapes=[shape], name=name, carry=carry)
+    (out,) = e.call("Reshape", [top], {"shape": blob_shape(dims)}, outputs=outputs, shapes=[shape], name=name, carry=carry)
     return out
 
 
@@ -103,8 +103,15 @@ def fold(shape: Sequence[int], axis: int, end: int) -> tuple[int, int, int]:
 
 
 def crop(
-    e: Emitter, top: Top, axis: int, begin: int, size: int, name: str, outputs: Sequence[Value | None] = (), carry: bool = False
-) -> Top:
+    e: CaffeScribe,
+    top: Ref,
+    axis: int,
+    begin: int,
+    size: int,
+    name: str,
+    outputs: Sequence[Value | None] = (),
+    carry: bool = False,
+) -> Ref:
     """``size`` elements of an axis from ``begin`` on: a part of a Slice, whose others are silenced if nothing else takes them."""
     n = top.shape[axis]
     points = [p for p in (begin, begin + size) if 0 < p < n]
@@ -116,24 +123,19 @@ def crop(
         return top
     bounds = [0, *points, n]
     at = bounds.index(begin)
-    held = e.slices.get((top, axis, tuple(points)))
-    if held is not None and held[0] < len(e.layers) and e.layers[held[0]] is held[1]:
-        part = held[1].tops[at]
-        if outputs and outputs[0] is not None:
-            part.value = part.value or outputs[0]
-            e.alias(outputs[0], part)
-        return part
     shapes = [(*top.shape[:axis], b - a, *top.shape[axis + 1 :]) for a, b in pairwise(bounds)]
-    values: list[Value | None] = [None] * len(shapes)
-    if outputs:
-        values[at] = outputs[0]
     param = {"slice_point": points} if axis == 1 else {"axis": axis, "slice_point": points}
-    parts = e.add("Slice", [top], param, outputs=values, shapes=shapes, name=name, carry=carry)
-    e.slices[top, axis, tuple(points)] = (len(e.layers) - 1, e.layers[-1])
-    return parts[at]
+    key = ("Slice", top, axis, tuple(points))
+    part = e.memo(key, lambda: e.call("Slice", [top], param, shapes=shapes, name=name, carry=carry))[at]
+    if outputs and outputs[0] is not None:
+        e.journal.set(part, "value", part.value or outputs[0])
+        e.alias(outputs[0], part)
+    return part
 
 
-def tile(e: Emitter, top: Top, shape: Sequence[int], name: str, outputs: Sequence[Value | None] = (), carry: bool = False) -> Top:
+def tile(
+    e: CaffeScribe, top: Ref, shape: Sequence[int], name: str, outputs: Sequence[Value | None] = (), carry: bool = False
+) -> Ref:
     """The blob repeated along its axes up to a shape that each of its sizes divides."""
     axes = [i for i, (a, b) in enumerate(zip(top.shape, shape)) if a != b]
     if not axes and outputs and outputs[0] is not None:
@@ -143,5 +145,5 @@ def tile(e: Emitter, top: Top, shape: Sequence[int], name: str, outputs: Sequenc
         tiles, now[i] = shape[i] // now[i], shape[i]
         param = {"tiles": tiles} if i == 1 else {"axis": i, "tiles": tiles}
         last = i == axes[-1]
-        (top,) = e.add("Tile", [top], param, outputs=outputs if last else (), shapes=[now], name=name, carry=carry)
+        (top,) = e.call("Tile", [top], param, outputs=outputs if last else (), shapes=[now], name=name, carry=carry)
     return top

@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Node, NotExpressible, Value
+from convcore.plugin import Node, NotExpressible, Ref, Value
 
-from ..emitter import Emitter, Top, label
+from ..dialect import CaffeScribe, label
 from .base import RULES, channels_first, constant, first, static
 
 __all__ = ["permute_channels"]
 
 
-def permute_channels(e: Emitter, x: Top, axis: int, order: Sequence[int], name: str, outputs: Sequence[Value | None] = ()) -> Top:
+def permute_channels(
+    e: CaffeScribe, x: Ref, axis: int, order: Sequence[int], name: str, outputs: Sequence[Value | None] = ()
+) -> Ref:
     """Element i of axis 1 (or the last) is element order[i] of x."""
     n = x.shape[axis]
 
@@ -33,14 +35,14 @@ def permute_channels(e: Emitter, x: Top, axis: int, order: Sequence[int], name: 
         if axis != 1:
             param["axis"] = axis
         blob = constant(matrix, (n, n))
-        return e.add("InnerProduct", [x], param, outputs=outputs, shapes=[x.shape], name=name, blobs=[blob])[0]
+        return e.unit("InnerProduct", [x], param, outputs=outputs, shapes=[x.shape], name=name, states=[blob])[0]
     param = {"num_output": n, "bias_term": False, "kernel_size": 1}
     blob = constant(matrix, (n, n, *(1,) * (len(x.shape) - 2)))
-    return e.add("Convolution", [x], param, outputs=outputs, shapes=[x.shape], name=name, blobs=[blob])[0]
+    return e.unit("Convolution", [x], param, outputs=outputs, shapes=[x.shape], name=name, states=[blob])[0]
 
 
 @RULES.emit("shuffle_channels", foreign=("Convolution",))
-def shuffle_channels(e: Emitter, node: Node) -> None:
+def shuffle_channels(e: CaffeScribe, node: Node) -> None:
     """A 1x1 convolution by a permutation."""
     a, x = node.attrs, e.value(first(node))
     if a["axis"] != 1 or len(x.shape) < 3:
@@ -66,7 +68,7 @@ def _kernel(mode: str, block: int, channels: int) -> Any:
 
 
 @RULES.emit("depth_to_space", "space_to_depth", foreign=("Deconvolution", "Convolution"))
-def move_blocks(e: Emitter, node: Node) -> None:
+def move_blocks(e: CaffeScribe, node: Node) -> None:
     """Deconvolution (to space) or Convolution (to depth) with the block as kernel and stride."""
     channels_first(node)
     a, x = node.attrs, e.value(first(node))
@@ -77,10 +79,10 @@ def move_blocks(e: Emitter, node: Node) -> None:
     channels = out[1] if wide else x.shape[1]
     blob = constant(lambda: _kernel(a["mode"], block, channels), (channels * block * block, channels, block, block))
     param = {"num_output": out[1], "bias_term": False, "kernel_size": block, "stride": block}
-    e.add("Deconvolution" if wide else "Convolution", [x], param, outputs=node.outputs, name=label(node), blobs=[blob])
+    e.unit("Deconvolution" if wide else "Convolution", [x], param, outputs=node.outputs, name=label(node), states=[blob])
 
 
-def _repeat(e: Emitter, node: Node, scales: Sequence[int]) -> None:
+def _repeat(e: CaffeScribe, node: Node, scales: Sequence[int]) -> None:
     """Every pixel repeated: a Deconvolution of each channel with ones."""
     from .windows import spatial_param
 
@@ -90,17 +92,17 @@ def _repeat(e: Emitter, node: Node, scales: Sequence[int]) -> None:
     if channels > 1:
         param["group"] = channels
     shape = (channels, 1, *kernel)
-    e.add("Deconvolution", [x], param, outputs=node.outputs, name=label(node), blobs=[constant(lambda: np.ones(shape), shape)])
+    e.unit("Deconvolution", [x], param, outputs=node.outputs, name=label(node), states=[constant(lambda: np.ones(shape), shape)])
 
 
 @RULES.emit("upsample_nearest", foreign=("Deconvolution",))
-def upsample_nearest(e: Emitter, node: Node) -> None:
+def upsample_nearest(e: CaffeScribe, node: Node) -> None:
     channels_first(node)
     _repeat(e, node, node.attrs["scales"])
 
 
 @RULES.emit("resize", foreign=("Deconvolution",))
-def resize(e: Emitter, node: Node) -> None:
+def resize(e: CaffeScribe, node: Node) -> None:
     """Only nearest by whole factors, where every pixel is repeated."""
     channels_first(node)
     a, x, out = node.attrs, static(first(node)), static(node.output)

@@ -8,7 +8,7 @@ import numpy as np
 
 from convcore.plugin import DType, LazyTensor, Node, NotExpressible, Tensor
 
-from ..emitter import Emitter, label
+from ..dialect import CaffeScribe, label
 from .base import RULES, channels_first, first, static, weight
 from .windows import crop_all, pairs, spatial_param
 
@@ -34,7 +34,7 @@ def _shift(n: int, out: int, reach: int, stride: int, pad: tuple[int, int]) -> i
 
 
 @RULES.emit("conv", foreign=("Convolution", "Slice", "Silence"))
-def conv(e: Emitter, node: Node) -> None:
+def conv(e: CaffeScribe, node: Node) -> None:
     """Convolution. Padding that differs at the two ends becomes a larger one of whole strides, its outputs cropped off."""
     channels_first(node)
     x, w = e.value(first(node)), weight(node.inputs[1], "its kernel")
@@ -53,16 +53,16 @@ def conv(e: Emitter, node: Node) -> None:
         pads.append(p)
         made.append((n + 2 * p - reach) // s + 1)
     exact = tuple(made) == out[2:]
-    (y,) = e.add(
+    (y,) = e.unit(
         "Convolution", [x], _param(node, w, w.shape[0], bias is not None, kernel, pads), outputs=node.outputs if exact else (),
-        shapes=[(*out[:2], *made)], name=label(node), blobs=blobs,
+        shapes=[(*out[:2], *made)], name=label(node), states=blobs,
     )  # fmt: skip
     if not exact:
         crop_all(e, y, moves, out[2:], label(node), node.outputs)
 
 
 @RULES.emit("conv_transpose", foreign=("Deconvolution", "Slice", "Silence"))
-def conv_transpose(e: Emitter, node: Node) -> None:
+def conv_transpose(e: CaffeScribe, node: Node) -> None:
     """Deconvolution. What its symmetric padding leaves over is cropped; outputs beyond the last window come from a kernel
     lengthened by zeros."""
     channels_first(node)
@@ -90,9 +90,9 @@ def conv_transpose(e: Emitter, node: Node) -> None:
     if long != w.shape[2:]:
         w = _lengthened(w, long)
     exact = tuple(made) == out[2:]
-    (y,) = e.add(
+    (y,) = e.unit(
         "Deconvolution", [x], _param(node, w, out[1], bias is not None, long, pads), outputs=node.outputs if exact else (),
-        shapes=[(*out[:2], *made)], name=label(node), blobs=[w] if bias is None else [w, bias],
+        shapes=[(*out[:2], *made)], name=label(node), states=[w] if bias is None else [w, bias],
     )  # fmt: skip
     if not exact:
         crop_all(e, y, begins, out[2:], label(node), node.outputs)
@@ -114,10 +114,10 @@ def _lengthened(w: Tensor, kernel: tuple[int, ...]) -> Tensor:
 
 
 @RULES.emit("im2col", foreign=("Im2col",))
-def im2col(e: Emitter, node: Node) -> None:
+def im2col(e: CaffeScribe, node: Node) -> None:
     """Im2col; it has spatial axes merged as Caffe gives them."""
     a, pads = node.attrs, pairs(node)
     if any(b != c for b, c in pads):
         raise NotExpressible(f"its padding {pads} is not symmetric")
     param = spatial_param(a["kernel"], a["strides"], [b for b, _ in pads], a["dilations"])
-    e.add("Im2col", [e.value(first(node))], param, outputs=node.outputs, name=label(node))
+    e.call("Im2col", [e.value(first(node))], param, outputs=node.outputs, name=label(node))

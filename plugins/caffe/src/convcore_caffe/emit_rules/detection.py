@@ -6,13 +6,13 @@ from typing import Any
 
 from convcore.plugin import Node, NotExpressible
 
-from ..emitter import Emitter, label
+from ..dialect import CaffeScribe, label
 from ..files import Message
 from .base import RULES, channels_first, first
 
 
 @RULES.emit("prior_box", foreign=("PriorBox",))
-def prior_box(e: Emitter, node: Node) -> None:
+def prior_box(e: CaffeScribe, node: Node) -> None:
     """PriorBox. Sizes are whole numbers (the layer drops the rest); clip is written out, its default differs between forks."""
     channels_first(node)
     a = node.attrs
@@ -35,11 +35,11 @@ def prior_box(e: Emitter, node: Node) -> None:
         param["offset"] = a["offset"]
     x = e.value(first(node))
     image = node.inputs[1] if len(node.inputs) > 1 else None
-    e.add("PriorBox", [x, x if image is None else e.value(image)], param, outputs=node.outputs, name=label(node))
+    e.call("PriorBox", [x, x if image is None else e.value(image)], param, outputs=node.outputs, name=label(node))
 
 
 @RULES.emit("detection_output", foreign=("DetectionOutput",))
-def detection_output(e: Emitter, node: Node) -> None:
+def detection_output(e: CaffeScribe, node: Node) -> None:
     """DetectionOutput, whose number of rows depends on what is found."""
     a = node.attrs
     nms = Message("NonMaximumSuppressionParameter", nms_threshold=a["nms_threshold"])
@@ -57,4 +57,4 @@ def detection_output(e: Emitter, node: Node) -> None:
     if a["share_location"] and a["background"] == -1:
         raise NotExpressible('background -1 with share_location: Caffe stops ("label -1")')
     bottoms = [e.value(v) for v in node.inputs if v is not None]
-    e.add("DetectionOutput", bottoms, param, outputs=node.outputs, shapes=[(1, 1, 1, 7)], name=label(node))
+    e.call("DetectionOutput", bottoms, param, outputs=node.outputs, shapes=[(1, 1, 1, 7)], name=label(node))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from convcore.plugin import Node, NotExpressible, Tensor
+from convcore.plugin import Node, NotExpressible, Ref, Tensor
 
-from ..emitter import Emitter, Top, label
+from ..dialect import CaffeScribe, label
 from .base import RULES, first, reshape, static, weight
 
 
-def _inner_product(e: Emitter, node: Node, x: Top, w: Tensor, b: Tensor | None) -> None:
+def _inner_product(e: CaffeScribe, node: Node, x: Ref, w: Tensor, b: Tensor | None) -> None:
     axis = len(x.shape) - 1
     if axis == 0:
         raise NotExpressible("InnerProduct takes blobs of at least 2 axes here")
@@ -17,11 +17,11 @@ def _inner_product(e: Emitter, node: Node, x: Top, w: Tensor, b: Tensor | None) 
         param["bias_term"] = False
     if axis != 1:
         param["axis"] = axis
-    e.add("InnerProduct", [x], param, outputs=node.outputs, name=label(node), blobs=[w] if b is None else [w, b])
+    e.unit("InnerProduct", [x], param, outputs=node.outputs, name=label(node), states=[w] if b is None else [w, b])
 
 
 @RULES.emit("linear", foreign=("InnerProduct",))
-def linear(e: Emitter, node: Node) -> None:
+def linear(e: CaffeScribe, node: Node) -> None:
     """InnerProduct over the last axis."""
     b = node.inputs[2] if len(node.inputs) > 2 else None
     w, bias = weight(node.inputs[1], "its weight"), None if b is None else weight(b, "its bias")
@@ -29,7 +29,7 @@ def linear(e: Emitter, node: Node) -> None:
 
 
 @RULES.emit("matmul", foreign=("InnerProduct",))
-def matmul(e: Emitter, node: Node) -> None:
+def matmul(e: CaffeScribe, node: Node) -> None:
     """InnerProduct, when the second factor is a constant matrix."""
     b = node.inputs[1]
     if b is None or b.tensor is None or b.tensor.ndim != 2 or len(static(first(node))) < 2:
@@ -39,7 +39,7 @@ def matmul(e: Emitter, node: Node) -> None:
 
 
 @RULES.emit("embedding", foreign=("Embed",))
-def embedding(e: Emitter, node: Node) -> None:
+def embedding(e: CaffeScribe, node: Node) -> None:
     """Embed, whose indices are floats."""
     table = weight(node.inputs[1], "its table")
     rows, out = table.shape
@@ -50,7 +50,7 @@ def embedding(e: Emitter, node: Node) -> None:
     shape = static(node.output)
     if not x.shape:
         x = reshape(e, x, (1,), label(node), carry=True)
-        (y,) = e.add("Embed", [x], param, shapes=[(1, out)], name=label(node), blobs=[table])
+        (y,) = e.unit("Embed", [x], param, shapes=[(1, out)], name=label(node), states=[table])
         reshape(e, y, shape, label(node), node.outputs)
         return
-    e.add("Embed", [x], param, outputs=node.outputs, name=label(node), blobs=[table])
+    e.unit("Embed", [x], param, outputs=node.outputs, name=label(node), states=[table])

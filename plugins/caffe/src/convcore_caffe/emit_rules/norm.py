@@ -8,13 +8,13 @@ import numpy as np
 
 from convcore.plugin import Node, NotExpressible, as_tensor
 
-from ..emitter import Emitter, label
+from ..dialect import CaffeScribe, label
 from .arithmetic import span_param
 from .base import RULES, channels_first, constant, first, weight
 
 
 @RULES.emit("batch_norm", foreign=("BatchNorm", "Scale"))
-def batch_norm(e: Emitter, node: Node) -> None:
+def batch_norm(e: CaffeScribe, node: Node) -> None:
     """BatchNorm with the stored statistics, then Scale where it has parameters of its own.
 
     BatchNorm is along axis 1; along another one it is the Scale that its numbers make.
@@ -35,26 +35,26 @@ def batch_norm(e: Emitter, node: Node) -> None:
 
         blobs = [constant(factor, mean.shape), constant(shift, mean.shape)]
         param = {**span_param(axis, axis + 1), "bias_term": True}
-        e.add("Scale", [x], param, outputs=node.outputs, name=label(node), blobs=blobs)
+        e.unit("Scale", [x], param, outputs=node.outputs, name=label(node), states=blobs)
         return
     param = {"use_global_stats": True}
     if np.float32(eps) != np.float32(1e-5):
         param["eps"] = eps
     plain = scale is None and bias is None
-    (y,) = e.add(
+    (y,) = e.unit(
         "BatchNorm", [x], param, outputs=node.outputs if plain else (), shapes=[x.shape], name=label(node),
-        blobs=[mean, var, as_tensor(np.ones(1, np.float32))],
+        states=[mean, var, as_tensor(np.ones(1, np.float32))],
     )  # fmt: skip
     if plain:
         return
     if scale is None:  # as Caffe's users write it: every BatchNorm has its Scale
         scale = constant(lambda: np.ones(mean.shape), mean.shape)
     blobs = [scale] if bias is None else [scale, bias]
-    e.add("Scale", [y], {} if bias is None else {"bias_term": True}, outputs=node.outputs, name=label(node), blobs=blobs)
+    e.unit("Scale", [y], {} if bias is None else {"bias_term": True}, outputs=node.outputs, name=label(node), states=blobs)
 
 
 @RULES.emit("lrn", foreign=("LRN",))
-def lrn(e: Emitter, node: Node) -> None:
+def lrn(e: CaffeScribe, node: Node) -> None:
     """Across channels; the number of neighbours is odd."""
     a, x = node.attrs, e.value(first(node))
     if a["axis"] != 1 or len(x.shape) != 4 or a["size"] % 2 == 0:
@@ -62,19 +62,19 @@ def lrn(e: Emitter, node: Node) -> None:
     param = {"local_size": a["size"], "alpha": a["alpha"], "beta": a["beta"]}
     if a["bias"] != 1:
         param["k"] = a["bias"]
-    e.add("LRN", [x], param, outputs=node.outputs, name=label(node))
+    e.call("LRN", [x], param, outputs=node.outputs, name=label(node))
 
 
 @RULES.emit("lrn_within", foreign=("LRN",))
-def lrn_within(e: Emitter, node: Node) -> None:
+def lrn_within(e: CaffeScribe, node: Node) -> None:
     channels_first(node)
     a = node.attrs
     param = {"local_size": a["size"], "alpha": a["alpha"], "beta": a["beta"], "norm_region": "WITHIN_CHANNEL"}
-    e.add("LRN", [e.value(first(node))], param, outputs=node.outputs, name=label(node))
+    e.call("LRN", [e.value(first(node))], param, outputs=node.outputs, name=label(node))
 
 
 @RULES.emit("mean_variance_norm", foreign=("MVN", "BatchNorm"))
-def mvn(e: Emitter, node: Node) -> None:
+def mvn(e: CaffeScribe, node: Node) -> None:
     """MVN per channel or per image; with the epsilon under the root over all but the channels, BatchNorm's batch statistics."""
     a, x = node.attrs, e.value(first(node))
     axes, rank = tuple(sorted(a["axes"])), len(x.shape)
@@ -83,7 +83,7 @@ def mvn(e: Emitter, node: Node) -> None:
         if np.float32(a["epsilon"]) != np.float32(1e-5):
             param["eps"] = a["epsilon"]
         zeros = [as_tensor(np.zeros(n, np.float32)) for n in (x.shape[1], x.shape[1], 1)]
-        e.add("BatchNorm", [x], param, outputs=node.outputs, name=label(node), blobs=zeros)
+        e.unit("BatchNorm", [x], param, outputs=node.outputs, name=label(node), states=zeros)
         return
     if rank != 4 or axes not in ((2, 3), (1, 2, 3)) or (a["normalize_variance"] and a["epsilon_on"] != "std"):
         raise NotExpressible(f"MVN is over axes (2, 3) or (1, 2, 3) of 4, epsilon added to the deviation, not {axes} of {rank}")
@@ -92,11 +92,11 @@ def mvn(e: Emitter, node: Node) -> None:
         fields["across_channels"] = True
     if np.float32(a["epsilon"]) != np.float32(1e-9):
         fields["eps"] = a["epsilon"]
-    e.add("MVN", [x], fields, outputs=node.outputs, name=label(node))
+    e.call("MVN", [x], fields, outputs=node.outputs, name=label(node))
 
 
 @RULES.emit("l2_normalize", foreign=("Normalize",))
-def l2_normalize(e: Emitter, node: Node) -> None:
+def l2_normalize(e: CaffeScribe, node: Node) -> None:
     """SSD's Normalize with a scale of one; a Scale after it becomes its own."""
     a, x = node.attrs, e.value(first(node))
     axes = tuple(sorted(a["axes"]))
@@ -105,4 +105,4 @@ def l2_normalize(e: Emitter, node: Node) -> None:
     param: dict[str, Any] = {"across_spatial": axes == (1, 2, 3), "channel_shared": True}
     if np.float32(a["epsilon"]) != np.float32(1e-10):
         param["eps"] = a["epsilon"]
-    e.add("Normalize", [x], param, outputs=node.outputs, name=label(node), blobs=[as_tensor(np.ones((), np.float32))])
+    e.unit("Normalize", [x], param, outputs=node.outputs, name=label(node), states=[as_tensor(np.ones((), np.float32))])

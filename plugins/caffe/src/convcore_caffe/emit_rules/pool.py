@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Node, NotExpressible, Value
+from convcore.plugin import Node, NotExpressible, Ref, Value
 
-from ..emitter import Emitter, Top, label
+from ..dialect import CaffeScribe, label
 from .base import RULES, channels_first, constant, crop, first, reshape, static
 from .windows import crop_all, pairs, spatial_param
 
@@ -54,9 +54,9 @@ def _place(axes: Sequence[_Axis], ceil: bool) -> bool:
 
 
 def pool_windows(
-    e: Emitter, top: Top, kind: str, kernel: Sequence[int], strides: Sequence[int], begins: Sequence[int], out: Sequence[int],
+    e: CaffeScribe, top: Ref, kind: str, kernel: Sequence[int], strides: Sequence[int], begins: Sequence[int], out: Sequence[int],
     name: str, outputs: Sequence[Value | None] = (), divisors: Any = None,
-) -> Top:  # fmt: skip
+) -> Ref:  # fmt: skip
     """Pooling of (N, C, H, W) into ``out`` windows per axis that begin ``begins`` before the image.
 
     ``divisors`` (averages): what each window shall be divided by, per axis; Scale corrects where Caffe's differ.
@@ -66,8 +66,8 @@ def pool_windows(
     down = False
     if not up or any(a.made != a.out for a in axes):
         other = [_Axis(*row) for row in zip(top.shape[2:], out, kernel, strides, begins)]
-        down = (e.rounding != "crop" or not up) and _place(other, False)
-        if down and e.rounding == "crop":
+        down = (e.dialect.rounding != "crop" or not up) and _place(other, False)
+        if down and e.dialect.rounding == "crop":
             raise NotExpressible("Caffe's pooling, which rounds up, has no such windows", "unsupported_padding")
         if down:
             axes = other
@@ -75,18 +75,18 @@ def pool_windows(
             raise NotExpressible(f"Caffe's padding must be smaller than the kernel {list(kernel)}", "unsupported_padding")
     param: dict[str, Any] = {"pool": kind, **spatial_param(kernel, strides, [a.pad for a in axes])}
     if down:
-        param.update({"round_mode": "FLOOR"} if e.rounding == "round_mode" else {"ceil_mode": False})
+        param.update({"round_mode": "FLOOR"} if e.dialect.rounding == "round_mode" else {"ceil_mode": False})
     factor = _correction(axes, divisors) if kind == "AVE" and divisors is not None else None
     made = tuple(a.made for a in axes)
     exact = made == tuple(out)
-    (y,) = e.add(
+    (y,) = e.call(
         "Pooling", [top], param, outputs=outputs if exact and factor is None else (), shapes=[(*top.shape[:2], *made)], name=name
     )
     if not exact:
         y = crop_all(e, y, [a.shift for a in axes], out, name, outputs if factor is None else ())
     if factor is not None:
         blob = constant(lambda: factor, factor.shape)
-        (y,) = e.add("Scale", [y], {"axis": 2, "num_axes": 2}, outputs=outputs, shapes=[y.shape], name=name, blobs=[blob])
+        (y,) = e.unit("Scale", [y], {"axis": 2, "num_axes": 2}, outputs=outputs, shapes=[y.shape], name=name, states=[blob])
     return y
 
 
@@ -100,7 +100,7 @@ def _correction(axes: Sequence[_Axis], wanted: Sequence[Sequence[int]]) -> Any:
     return None if np.array_equal(ours, theirs) else theirs / ours
 
 
-def _image(e: Emitter, node: Node, x: Top) -> tuple[Top, int]:
+def _image(e: CaffeScribe, node: Node, x: Ref) -> tuple[Ref, int]:
     """(N, C, H, W), a missing H of 1 put in; and how many axes that adds."""
     if len(x.shape) == 4:
         return x, 0
@@ -110,7 +110,7 @@ def _image(e: Emitter, node: Node, x: Top) -> tuple[Top, int]:
 
 
 @RULES.emit("max_pool", "avg_pool", foreign=("Pooling", "Slice", "Silence", "Scale", "Reshape"))
-def pool(e: Emitter, node: Node) -> None:
+def pool(e: CaffeScribe, node: Node) -> None:
     """Pooling MAX or AVE with the op's windows and divisors."""
     channels_first(node)
     a, out = node.attrs, static(node.output)
@@ -147,7 +147,7 @@ def _divisors(n: int, out: int, k: int, s: int, pad: tuple[int, int], include: b
 
 
 @RULES.emit("max_pool_with_indices", foreign=("Pooling",))
-def pool_mask(e: Emitter, node: Node) -> None:
+def pool_mask(e: CaffeScribe, node: Node) -> None:
     """The second top: h * W + w, as a float."""
     channels_first(node)
     a, x = node.attrs, e.value(first(node))
@@ -160,7 +160,7 @@ def pool_mask(e: Emitter, node: Node) -> None:
     param = {"pool": "MAX", **spatial_param(a["kernel"], a["strides"], [p.pad for p in axes])}
     made = (*x.shape[:2], *(p.made for p in axes))
     exact = made == out
-    tops = e.add("Pooling", [x], param, outputs=node.outputs if exact else (), shapes=[made, made], name=label(node), carry=True)
+    tops = e.call("Pooling", [x], param, outputs=node.outputs if exact else (), shapes=[made, made], name=label(node), carry=True)
     if not exact:
         for v, y in zip(node.outputs, tops):
             for i, p in enumerate(axes):

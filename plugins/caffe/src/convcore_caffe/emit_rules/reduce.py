@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Node, NotExpressible
+from convcore.plugin import Node, NotExpressible, Ref
 
-from ..emitter import Emitter, Top, label
+from ..dialect import CaffeScribe, label
 from .arithmetic import power
 from .base import RULES, first, fold, reshape, static
 
@@ -16,7 +16,7 @@ _OPERATIONS = {"sum": "SUM", "mean": "MEAN", "sum_square": "SUMSQ", "l1_norm": "
 
 
 @RULES.emit("mean", "sum", "max", "min", "sum_square", "l1_norm", foreign=("Pooling", "Reduction", "Reshape", "Flatten", "Power"))
-def reduce(e: Emitter, node: Node) -> None:
+def reduce(e: CaffeScribe, node: Node) -> None:
     """mean and max over (H, W) of an image are global Pooling; over other axes they are a Pooling whose kernel spans them."""
     x, a = e.value(first(node)), node.attrs
     rank = len(x.shape)
@@ -36,14 +36,14 @@ def reduce(e: Emitter, node: Node) -> None:
         param: dict[str, Any] = {} if node.op == "sum" else {"operation": _OPERATIONS[node.op]}
         if axes[0]:
             param["axis"] = axes[0]
-        (y,) = e.add("Reduction", [x], param, outputs=node.outputs if shape == out else (), shapes=[shape], name=label(node))
+        (y,) = e.call("Reduction", [x], param, outputs=node.outputs if shape == out else (), shapes=[shape], name=label(node))
         if shape != out:
             reshape(e, y, out, label(node), node.outputs)
         return
     if node.op == "sum_square":
         x = power(e, x, node, power=2.0)
     if node.op == "l1_norm":
-        (x,) = e.add("AbsVal", [x], {}, shapes=[x.shape], name=label(node))
+        (x,) = e.call("AbsVal", [x], {}, shapes=[x.shape], name=label(node))
     if node.op == "min":
         x = power(e, x, node, scale=-1.0)
     plain = node.op in ("mean", "max")
@@ -56,7 +56,7 @@ def reduce(e: Emitter, node: Node) -> None:
             reshape(e, y, out, label(node), node.outputs)
 
 
-def _pooled(e: Emitter, node: Node, x: Top, axes: list[int], kind: str, out: tuple[int, ...] | None) -> Top:
+def _pooled(e: CaffeScribe, node: Node, x: Ref, axes: list[int], kind: str, out: tuple[int, ...] | None) -> Ref:
     """Mean or maximum over axes, which keep a size of 1; ``out``: the shape of the node's output, which is bound."""
     runs: list[list[int]] = []
     for i in axes:
@@ -78,7 +78,7 @@ def _pooled(e: Emitter, node: Node, x: Top, axes: list[int], kind: str, out: tup
             done = (*shaped.shape[:2], 1, after)
             param = {"pool": kind, "kernel_h": k, "kernel_w": 1}
         bind = last and out == done
-        (y,) = e.add("Pooling", [shaped], param, outputs=node.outputs if bind else (), shapes=[done], name=label(node))
+        (y,) = e.call("Pooling", [shaped], param, outputs=node.outputs if bind else (), shapes=[done], name=label(node))
         if bind:
             return y
         x = reshape(e, y, kept if not last or out is None else out, label(node), node.outputs if last and out is not None else ())
@@ -86,7 +86,7 @@ def _pooled(e: Emitter, node: Node, x: Top, axes: list[int], kind: str, out: tup
 
 
 @RULES.emit("argmax", "argmin", foreign=("ArgMax", "Power", "Convolution", "InnerProduct"))
-def argmax(e: Emitter, node: Node) -> None:
+def argmax(e: CaffeScribe, node: Node) -> None:
     """ArgMax, which takes the last of equals; for the first of them the axis is reversed by a permutation of its elements."""
     a, x = node.attrs, e.value(first(node))
     axis, out = a["axis"], static(node.output)
@@ -100,11 +100,11 @@ def argmax(e: Emitter, node: Node) -> None:
     kept = tuple(1 if i == axis else d for i, d in enumerate(x.shape))
     plain = a["last"] and kept == out
     outputs = node.outputs if plain else ()
-    (y,) = e.add("ArgMax", [x], {"axis": axis}, outputs=outputs, shapes=[kept], name=label(node), carry=True)
+    (y,) = e.call("ArgMax", [x], {"axis": axis}, outputs=outputs, shapes=[kept], name=label(node), carry=True)
     if plain:
         return
     if not a["last"]:
-        (y,) = e.add(
+        (y,) = e.call(
             "Power", [y], {"scale": -1.0, "shift": float(n - 1)}, outputs=node.outputs if kept == out else (), shapes=[kept],
             name=label(node), carry=True,
         )  # fmt: skip
@@ -112,7 +112,7 @@ def argmax(e: Emitter, node: Node) -> None:
         reshape(e, y, out, label(node), node.outputs, carry=True)
 
 
-def _reversed(e: Emitter, node: Node, x: Top, axis: int) -> Top:
+def _reversed(e: CaffeScribe, node: Node, x: Ref, axis: int) -> Ref:
     """The elements of an axis in the opposite order, by a matrix of zeros and ones."""
     from .blocks import permute_channels
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from convcore.plugin import Node, Tensor, unsupported
 
-from ..emitter import Emitter, blob_shape, label
+from ..dialect import CaffeScribe, blob_shape, label
 from .base import RULES, constant, first, weight
 
 _ORDER = (0, 1, 3, 2)
@@ -25,7 +25,7 @@ def _gates(t: Tensor, hidden: int, shape: tuple[int, ...]) -> Tensor:
 
 
 @RULES.emit("lstm", foreign=("LSTM", "Parameter"))
-def lstm(e: Emitter, node: Node) -> None:
+def lstm(e: CaffeScribe, node: Node) -> None:
     """One direction over (T, N, ...). The continuation blob is 0 at the first step, so that every run starts afresh; with initial
     or final states it is 1 throughout and they are bottoms and tops (expose_hidden)."""
     a = node.attrs
@@ -57,21 +57,21 @@ def lstm(e: Emitter, node: Node) -> None:
         return c
 
     source = label(node)
-    bottoms = [x, e.parameter(constant(cont, (steps, batch)), name=f"{source}/cont")]
+    bottoms = [x, e.const(constant(cont, (steps, batch)), name=f"{source}/cont")]
     param: dict[str, Any] = {"num_output": h}
     if exposed:
         param["expose_hidden"] = True
         for v in states:
             zeros = {"shape": [blob_shape((1, batch, h))]}
             if v is None:
-                bottoms += e.add("DummyData", [], zeros, shapes=[(1, batch, h)], name=f"{source}/zeros")
+                bottoms += e.call("DummyData", [], zeros, shapes=[(1, batch, h)], name=f"{source}/zeros")
             else:
                 bottoms.append(e.value(v))
     outputs = node.outputs if exposed else node.outputs[:1]
-    e.add("LSTM", bottoms, param, outputs=outputs, name=label(node), blobs=[w, bias, r])
+    e.unit("LSTM", bottoms, param, outputs=outputs, name=label(node), states=[w, bias, r])
 
 
 @RULES.emit("gru", "rnn")
-def other_recurrent(e: Emitter, node: Node) -> None:
+def other_recurrent(e: CaffeScribe, node: Node) -> None:
     """Caffe's RNN puts a second matrix and tanh behind every step, which nothing undoes; it has no GRU."""
     raise unsupported(node, f"Caffe's only plain recurrent layer is LSTM, this is {node.op}", code="unsupported_op")

@@ -7,7 +7,7 @@ from typing import Any
 
 from convcore.plugin import Builder, Graph, Node, Tensor, Value, unsupported
 
-from ..emitter import Emitter, label
+from ..dialect import CaffeScribe, label
 from ..rules.rnn import lstm_step, rnn_step
 from .base import RULES
 
@@ -63,7 +63,7 @@ def _projection(v: Value, lead: int) -> tuple[Value, list[Tensor]] | None:
 
 
 @RULES.emit("scan", foreign=("LSTM", "RNN"))
-def scan(e: Emitter, node: Node) -> None:
+def scan(e: CaffeScribe, node: Node) -> None:
     """LSTM or RNN with its continuation blob, static input and exposed states."""
     kind = next((k for k, s in _steps().items() if s == _signature(node.regions[0])), None)
     a = node.attrs
@@ -100,7 +100,7 @@ def scan(e: Emitter, node: Node) -> None:
         param["expose_hidden"] = True
     batch = bottoms[0].shape[1]
     shapes = [(bottoms[0].shape[0], batch, hidden), *[(1, batch, hidden)] * len(finals)]
-    e.add(kind, bottoms, param, outputs=[y, *finals], shapes=shapes, name=label(node), blobs=blobs)
+    e.unit(kind, bottoms, param, outputs=[y, *finals], shapes=shapes, name=label(node), states=blobs)
     e.given(*(v for v in (y, *finals, *node.outputs) if v is not None), *(tail[2] if tail else ()))
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Node, NotExpressible, Value, unsupported
+from convcore.plugin import Node, NotExpressible, Ref, Value, unsupported
 
-from ..emitter import Emitter, Top, blob_shape, label
+from ..dialect import CaffeScribe, blob_shape, label
 from ..files import Message
 from .base import RULES, constant, crop, first, folded, reshape, static, tile
 from .pool import pool_windows
@@ -17,14 +17,14 @@ from .windows import crop_all
 
 
 @RULES.emit("reshape", "squeeze", "unsqueeze", foreign=("Reshape", "Flatten"))
-def emit_reshape(e: Emitter, node: Node) -> None:
+def emit_reshape(e: CaffeScribe, node: Node) -> None:
     shape = static(node.output)
     if not folded(e, node, lambda t: t.reshape(shape)):
         reshape(e, e.value(first(node), carry=True), shape, label(node), node.outputs, carry=True)
 
 
 @RULES.emit("transpose", foreign=("Permute", "Reshape"))
-def transpose(e: Emitter, node: Node) -> None:
+def transpose(e: CaffeScribe, node: Node) -> None:
     """SSD's Permute; a Reshape where only axes of size 1 move."""
     perm = tuple(node.attrs["perm"])
     if folded(e, node, lambda t: t.transpose(perm)):
@@ -34,8 +34,8 @@ def transpose(e: Emitter, node: Node) -> None:
     if large == sorted(large):
         reshape(e, x, static(node.output), label(node), node.outputs, carry=True)
         return
-    if e.flavor == "ssd":
-        e.add("Permute", [x], {"order": list(perm)}, outputs=node.outputs, name=label(node), carry=True)
+    if e.dialect.flavor == "ssd":
+        e.call("Permute", [x], {"order": list(perm)}, outputs=node.outputs, name=label(node), carry=True)
         return
     v = first(node)
     edge = v in e.graph.inputs or node.output.is_output or "layout" in " ".join(node.origin.passes)
@@ -47,7 +47,7 @@ def transpose(e: Emitter, node: Node) -> None:
 
 
 @RULES.emit("concat", foreign=("Concat",))
-def concat(e: Emitter, node: Node) -> None:
+def concat(e: CaffeScribe, node: Node) -> None:
     axis = node.attrs["axis"]
     tops = [e.value(v, carry=True) for v in node.inputs if v is not None]
     full = [t for t in tops if 0 not in t.shape]
@@ -56,11 +56,11 @@ def concat(e: Emitter, node: Node) -> None:
         return
     if not full:
         raise NotExpressible("all its inputs are empty")
-    e.add("Concat", full, {} if axis == 1 else {"axis": axis}, outputs=node.outputs, name=label(node), carry=True)
+    e.call("Concat", full, {} if axis == 1 else {"axis": axis}, outputs=node.outputs, name=label(node), carry=True)
 
 
 @RULES.emit("split", foreign=("Slice", "Silence"))
-def split(e: Emitter, node: Node) -> None:
+def split(e: CaffeScribe, node: Node) -> None:
     axis, sizes = node.attrs["axis"], node.attrs["sizes"]
     x = e.value(first(node), carry=True)
     if any(not isinstance(n, int) or n < 1 for n in sizes):
@@ -70,11 +70,11 @@ def split(e: Emitter, node: Node) -> None:
         return
     points = np.cumsum(sizes)[:-1].tolist()
     param = {"slice_point": points} if axis == 1 else {"axis": axis, "slice_point": points}
-    e.add("Slice", [x], param, outputs=node.outputs, name=label(node), carry=True)
+    e.call("Slice", [x], param, outputs=node.outputs, name=label(node), carry=True)
 
 
 @RULES.emit("slice", foreign=("Slice", "Silence", "Pooling"))
-def slice_(e: Emitter, node: Node) -> None:
+def slice_(e: CaffeScribe, node: Node) -> None:
     """Slice along every axis that is cut; every s-th pixel of an image is a 1x1 Pooling with that stride."""
     a, x = node.attrs, e.value(first(node), carry=True)
     steps = a["steps"]
@@ -95,7 +95,7 @@ def slice_(e: Emitter, node: Node) -> None:
     _cut(e, node, x, todo, strided, out)
 
 
-def _cut(e: Emitter, node: Node, x: Top, todo: list[tuple[int, int, int]], strided: list[int], out: tuple[int, ...]) -> None:
+def _cut(e: CaffeScribe, node: Node, x: Ref, todo: list[tuple[int, int, int]], strided: list[int], out: tuple[int, ...]) -> None:
     if not todo and not strided:
         e.alias(node.output, x)
         return
@@ -108,7 +108,7 @@ def _cut(e: Emitter, node: Node, x: Top, todo: list[tuple[int, int, int]], strid
 
 
 @RULES.emit("gather", foreign=("Slice", "Silence", "Reshape"))
-def gather(e: Emitter, node: Node) -> None:
+def gather(e: CaffeScribe, node: Node) -> None:
     """Fixed indices that follow one another: a Slice."""
     axis, index = node.attrs["axis"], node.inputs[1]
     if index is None or index.tensor is None or index.tensor.size == 0:
@@ -126,7 +126,7 @@ def gather(e: Emitter, node: Node) -> None:
 
 
 @RULES.emit("tile", foreign=("Tile",))
-def emit_tile(e: Emitter, node: Node) -> None:
+def emit_tile(e: CaffeScribe, node: Node) -> None:
     x = e.value(first(node), carry=True)
     if 0 in static(node.output):
         raise NotExpressible("its result is empty")
@@ -134,7 +134,7 @@ def emit_tile(e: Emitter, node: Node) -> None:
 
 
 @RULES.emit("expand", foreign=("Tile", "Reshape"))
-def expand(e: Emitter, node: Node) -> None:
+def expand(e: CaffeScribe, node: Node) -> None:
     """Tile along the axes that grow from 1."""
     x, out = e.value(first(node), carry=True), static(node.output)
     wide = (1,) * (len(out) - len(x.shape)) + x.shape
@@ -147,7 +147,7 @@ def expand(e: Emitter, node: Node) -> None:
 
 
 @RULES.emit("pad", foreign=("Convolution", "Concat", "DummyData", "Slice", "Silence"))
-def pad(e: Emitter, node: Node) -> None:
+def pad(e: CaffeScribe, node: Node) -> None:
     """Zeros around H and W come from a convolution of each channel by 1; elsewhere constants are joined on.
 
     Negative padding crops.
@@ -177,21 +177,21 @@ def pad(e: Emitter, node: Node) -> None:
         full = [t for t in (parts[0], x, parts[1]) if t is not None]
         shape = tuple(d + sum(grow[i]) if j == i else d for j, d in enumerate(x.shape))
         param = {} if i == 1 else {"axis": i}
-        (x,) = e.add("Concat", full, param, outputs=node.outputs if i == axes[-1] else (), shapes=[shape], name=label(node))
+        (x,) = e.call("Concat", full, param, outputs=node.outputs if i == axes[-1] else (), shapes=[shape], name=label(node))
     if x.shape != out:
         raise NotExpressible(f"its result would be {list(x.shape)}, not {list(out)}")
     if x.value is not node.output:
         e.alias(node.output, x)
 
 
-def _constant(e: Emitter, node: Node, shape: tuple[int, ...], value: float) -> Top:
+def _constant(e: CaffeScribe, node: Node, shape: tuple[int, ...], value: float) -> Ref:
     param: dict[str, Any] = {"shape": [blob_shape(shape)]}
     if value:
         param["data_filler"] = [Message("FillerParameter", type="constant", value=value)]
-    return e.add("DummyData", [], param, shapes=[shape], name=label(node))[0]
+    return e.call("DummyData", [], param, shapes=[shape], name=label(node))[0]
 
 
-def _zeros_around(e: Emitter, node: Node, x: Top, grow: Sequence[tuple[int, int]], outputs: Sequence[Value | None]) -> Top:
+def _zeros_around(e: CaffeScribe, node: Node, x: Ref, grow: Sequence[tuple[int, int]], outputs: Sequence[Value | None]) -> Ref:
     from .windows import spatial_param
 
     channels, ones = x.shape[1], (1,) * len(grow)
@@ -203,7 +203,7 @@ def _zeros_around(e: Emitter, node: Node, x: Top, grow: Sequence[tuple[int, int]
     sizes = [n + b + c for n, (b, c) in zip(x.shape[2:], grow)]
     exact = tuple(sizes) == shape[2:]
     blob = constant(lambda: np.ones(channels), (channels, 1, *ones))
-    (y,) = e.add("Convolution", [x], param, outputs=outputs if exact else (), shapes=[shape], name=label(node), blobs=[blob])
+    (y,) = e.unit("Convolution", [x], param, outputs=outputs if exact else (), shapes=[shape], name=label(node), states=[blob])
     if not exact:
         y = crop_all(e, y, [p - b for p, (b, _) in zip(pads, grow)], sizes, label(node), outputs)
     return y

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import Node, NotExpressible, Value
+from convcore.plugin import Node, NotExpressible, Ref, Value
 
-from ..emitter import Emitter, Top
+from ..dialect import CaffeScribe
 from .base import crop
 
 __all__ = ["crop_all", "pairs", "spatial_param"]
@@ -43,8 +43,8 @@ def spatial_param(
 
 
 def crop_all(
-    e: Emitter, top: Top, begins: Sequence[int], sizes: Sequence[int], name: str, outputs: Sequence[Value | None]
-) -> Top:
+    e: CaffeScribe, top: Ref, begins: Sequence[int], sizes: Sequence[int], name: str, outputs: Sequence[Value | None]
+) -> Ref:
     """The spatial axes (from 2 on) cut to ``sizes`` elements from ``begins`` on."""
     axes = [i for i, n in enumerate(sizes) if top.shape[i + 2] != n]
     if not axes and outputs and outputs[0] is not None and top.value is not outputs[0]:

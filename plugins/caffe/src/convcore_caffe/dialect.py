@@ -1,0 +1,158 @@
+"""What Caffe is, for the plan: float32 blobs of fixed shapes, layer types by flavor, outputs that no layer reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from convcore.plugin import (
+    Dialect,
+    DType,
+    Node,
+    NotExpressible,
+    Problem,
+    Ref,
+    Scribe,
+    State,
+    UnsupportedError,
+    Value,
+    leaves,
+    prune,
+)
+
+from .emit_flavors import check_type
+from .emit_prepare import explicit_pads, fix_sizes, fold_pads
+from .files import Message
+
+__all__ = ["CaffeDialect", "CaffeScribe", "blob_shape", "label", "static"]
+
+
+class CaffeDialect(Dialect):
+    """``flavor`` says which layer types there are, ``rounding`` how a pooling that rounds down is written.
+
+    A layer writes blobs of its own (Refs with a fixed shape) and owns its weights, which no other layer shares. Caffe computes
+    in float32: other dtypes are refused unless a rule says that its layers only carry numbers.
+    """
+
+    title = "Caffe"
+    dtypes = frozenset([DType.FLOAT32])
+    shares_units = False
+
+    def __init__(self, flavor: str, rounding: str, batch: int = 1) -> None:
+        self.flavor, self.rounding, self.batch = flavor, rounding, batch
+        self.sizes: dict[str, int] = {}
+
+    # ---- the graph
+    def enter(self, s: CaffeScribe) -> list[Problem]:
+        """Fix sizes, write paddings out, and an Input layer per input."""
+        self.sizes = fix_sizes(s.graph, self.batch)
+        explicit_pads(s.graph)
+        fold_pads(s.graph)
+        problems = []
+        for v in s.graph.inputs:
+            if v.dtype not in (None, DType.FLOAT32) and not (v.dtype is not None and (v.dtype.is_int or v.dtype is DType.BOOL)):
+                problems.append(Problem(v.name, "input", f"is {v.dtype}, Caffe computes in float32", code="unsupported_dtype"))
+            shape = tuple(d if isinstance(d, int) else 1 for d in v.shape or ())
+            param = {"shape": [blob_shape(shape)]}
+            (top,) = s.call("Input", (), param, outputs=[v], shapes=[shape], name=v.name, carry=True)
+            top.name = v.name
+        return problems
+
+    def leave(self, s: CaffeScribe) -> list[Problem]:
+        """A blob per output, named as it, that no layer reads: Caffe's outputs are the blobs left over.
+
+        One that is read, or is an input, a constant or an output twice, goes through a Split; what nobody needs is left out,
+        and a blob that is left over beside others of its layer ends in a Silence.
+        """
+        problems: list[Problem] = []
+        tops: list[Ref] = []
+        for v in s.graph.outputs:
+            try:
+                tops.append(s.value(v, carry=True))
+            except NotExpressible as err:
+                problems.append(Problem(v.name, "output", str(err), code="unsupported_output"))
+        if problems:
+            return problems
+        read = {a for call in s.block.calls for a in call.args}
+        names = {v.name for v in s.graph.inputs}
+        for v, top in zip(s.graph.outputs, tops):
+            alone = top not in read and tops.count(top) == 1
+            if alone and top.call is not None and (top.call.type != "Input" or top.name == v.name):
+                top.name = top.name or _free(v, names)
+                names.add(top.name)
+                s.block.outputs.append(top)
+                continue
+            (copy,) = s.call("Split", [top], shapes=[static(v) if top.shape is None else top.shape], name=f"{v.name}/output")
+            copy.name = _free(v, names)
+            names.add(copy.name)
+            s.block.outputs.append(copy)
+        prune(s.plan, keep=("Input",))
+        _silence(s)
+        return []
+
+    # ---- layers
+    def check(self, s: CaffeScribe, type: str, args: Sequence[Any], config: Mapping[str, Any]) -> Sequence[DType | None]:
+        """Whether the flavor has the type."""
+        check_type(type, self.flavor)
+        return ()
+
+    def shape_of(self, v: Value) -> tuple[int, ...]:
+        return static(v)
+
+    def hold(self, s: CaffeScribe, state: State, value: Value | None, name: str) -> Ref:
+        """A constant that is read as a blob: a Parameter layer."""
+        if state.tensor.dtype is not DType.FLOAT32:
+            what = f"the constant {value.name!r}" if value is not None else f"a constant of {name or 'a layer'}"
+            raise NotExpressible(f"{what} is {state.tensor.dtype}, Caffe's blobs are float32")
+        shape, outputs = state.tensor.shape, [] if value is None else [value]
+        wanted = name or (value.name if value is not None else "constant")
+        return s.unit("Parameter", (), {"shape": blob_shape(shape)}, [state], outputs=outputs, shapes=[shape], name=wanted)[0]
+
+    def opaque(self, s: CaffeScribe, node: Node) -> None:
+        """Refused: what an opaque layer means is not known, so neither is what its blobs hold."""
+        why = str(node.attrs["why"]) or "convcore has no op for it"
+        code, hint = str(node.attrs["code"]), str(node.attrs.get("hint") or "")
+        raise UnsupportedError(Problem(label(node), str(node.attrs["type"]), why, hint, code))
+
+
+CaffeScribe: TypeAlias = Scribe[CaffeDialect]
+
+
+def _free(v: Value, names: set[str]) -> str:
+    name, n = v.name, 0
+    while name in names:
+        n += 1
+        name = f"{v.name}_output" + (f"_{n}" if n > 1 else "")
+    return name
+
+
+def _silence(s: CaffeScribe) -> None:
+    """End in a Silence, behind its layer, every blob that nothing reads; inputs and outputs too may be read by nobody."""
+    read = {*leaves(s.block.outputs), *(a for call in s.block.calls for a in call.args)}
+    calls, s.block.calls = s.block.calls, []
+    for call in calls:
+        s.block.calls.append(call)
+        for top in call.results:
+            if top not in read:
+                s.call("Silence", [top], n_outputs=0, name=f"{call.source}/unused")
+
+
+def label(node: Node) -> str:
+    """The source layer a node comes from: what its Caffe layers are named after."""
+    return node.origin.layer or node.name
+
+
+def static(v: Value) -> tuple[int, ...]:
+    """The shape as integers; NotExpressible where it is not fixed."""
+    if v.shape is None or any(not isinstance(d, int) for d in v.shape):
+        shown = "unknown" if v.shape is None else "(" + ", ".join("?" if d is None else str(d) for d in v.shape) + ")"
+        raise NotExpressible(f"Caffe's blobs have fixed shapes, that of {v.name!r} is {shown}", "unknown_shape")
+    return tuple(int(d) for d in v.shape)  # type: ignore[arg-type]
+
+
+def blob_shape(shape: Sequence[int]) -> Message:
+    """A BlobShape message."""
+    m = Message("BlobShape")
+    if shape:
+        m.set("dim", [int(n) for n in shape])
+    return m
