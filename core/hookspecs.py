@@ -63,7 +63,8 @@ class Framework:
     ``convcore_emit`` and ``convcore_runtime``.
 
     The strings ``"module:attribute"`` are data, imported when needed: ``rules`` is the framework's own RuleSet,
-    ``convention`` a :class:`convcore.layout.Convention`, the layout its ops want on emission.
+    ``convention`` a :class:`convcore.layout.Convention`, the layout its ops want on emission, ``dialect`` a function that makes
+    the :class:`convcore.emit.dialect.Dialect` of an EmitRequest: with it ``check`` need not write anything.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Framework:
     suffixes: tuple[str, ...] = ()
     rules: str = ""
     convention: str = ""
+    dialect: str = ""
     default_suffix: str = ""
     requires: tuple[str, ...] = ()
     """Requirements of the native runtime and live objects, e.g. ``("torch>=2.4",)``; checked from metadata before import."""

@@ -32,6 +32,8 @@ from .hookspecs import CONVCORE_API, EmitRequest, Emitted, Framework, Identified
 from .requirements import unmet
 
 if TYPE_CHECKING:
+    from .emit.dialect import Dialect
+    from .hookspecs import EmitRequest
     from .ir.graph import Graph
     from .layout import Convention
     from .report import Report
@@ -264,6 +266,18 @@ class Host:
         except (ImportError, AttributeError) as e:
             raise self._cannot_import(f, f.convention, e) from e
         return convention
+
+    def dialect(self, framework: str, request: EmitRequest) -> Dialect | None:
+        """What the target of a request is for the plan; None where it is written without one."""
+        f = self.framework(framework)
+        if not f.dialect:
+            return None
+        try:
+            make = resolve(f.dialect)
+        except (ImportError, AttributeError) as e:
+            raise self._cannot_import(f, f.dialect, e) from e
+        dialect: Dialect = make(request)
+        return dialect
 
     def _work(self, framework: str, stage: str, kind: Any, **kwargs: Any) -> Any:
         self.refuse_unable(framework, stage)

@@ -309,15 +309,22 @@ def _lay_out(graph: Graph, target: str, io_layout: Any, report: Report) -> Any:
 
 
 def _missing(graph: Graph, target: str, options: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[Problem]:
-    """What else the target lacks, found by emitting the known part of the graph into nowhere."""
+    """What else the target lacks: the known part of the graph is laid out and legalised (written into nowhere by a target
+    without a dialect)."""
     work = graph.clone()
-    request = EmitRequest(work, None, options, overrides, host().rules(target))
+    rules = host().rules(target)
+    request = EmitRequest(work, None, options, overrides, rules)
     try:
         convention = host().convention(target)
         if convention is not None:
             from .layout import assign
 
             assign(work, convention, io="source")
+        dialect = host().dialect(target, request)
+        if dialect is not None:
+            from .emit.legalise import legalise
+
+            return legalise(work, rules, dialect.version, dialect, overrides)
         host().emit(target, request)
     except UnsupportedError as e:
         return list(e.problems)

@@ -156,15 +156,16 @@ class _Walk:
                 of.hints[p.hint] = None
 
     def _report(self, root: _Composite) -> None:
-        """The composite by its own name; its parts only where some of them could be written."""
+        """The composite by its own name; a part of its body only where that one is all that is missing."""
         if not root.lacking:
             return
         why = f"op {root.node.op}: {root.why}"
-        if root.tried > root.lacking.keys() or any(root.lacking.values()):
-            parts = [f"{op} ({reason})" if reason else op for op, reason in root.lacking.items()]
-            why += f"; made of simpler ops it lacks {', '.join(parts)}"
-        code = next(iter(root.codes), "unsupported_op") if len(root.lacking) == 1 else "unsupported_op"
-        self.problems.append(_problem(root.node, why, "; ".join(root.hints), code))
+        if len(root.lacking) > 1 or (len(root.tried) == 1 and not any(root.lacking.values())):
+            self.problems.append(_problem(root.node, why))
+            return
+        ((part, reason),) = root.lacking.items()
+        why += f"; made of simpler ops it lacks {part}" + (f" ({reason})" if reason else "")
+        self.problems.append(_problem(root.node, why, "; ".join(root.hints), next(iter(root.codes), "unsupported_op")))
 
     def _skip(self, node: Node) -> None:
         for v in node.outputs:

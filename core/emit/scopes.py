@@ -21,10 +21,9 @@ Path = tuple[Step, ...]
 
 
 def path_of(node: Node) -> Path:
-    """The scopes around a node, outermost first: the parts of its layer's path."""
-    o = node.origin
-    parts = [p for p in o.layer.split("/") if p]
-    return tuple(Step(p, o.type if i == len(parts) - 1 else "") for i, p in enumerate(parts))
+    """The scopes around a node, outermost first, without the root."""
+    steps = [Step(s.name, s.type, s.call) for s in node.scope.ancestors() if s.parent is not None]
+    return tuple(reversed(steps))
 
 
 def place(path: Path) -> tuple[str, ...]:

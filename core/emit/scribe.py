@@ -251,7 +251,6 @@ class Scribe(Generic[D]):
         dtypes = () if kept else dialect.check(self, type, ins, config)
         call = Call("", ins, {}, (), "", "", node, None, kept)
         n = max(len(outputs), len(shapes), n_outputs)
-        nameless = n - len(outputs) + sum(v is None for v in outputs)
         refs: list[Ref] = []
         source = name
         for i in range(n):
@@ -262,7 +261,7 @@ class Scribe(Generic[D]):
                 ref = Ref(call, i, dtype, shape, None, "", v is LEFT_OUT)
                 if self._eager and v is None:
                     base = name or type.rpartition(".")[2]
-                    ref.name = self.plan.names.fresh(f"{base}/out" if nameless == 1 else f"{base}/out{i}")
+                    ref.name = self.plan.names.fresh(f"{base}/out" if n_outputs == 1 else f"{base}/out{i}")
             else:
                 if not carry:
                     self._computes(v)

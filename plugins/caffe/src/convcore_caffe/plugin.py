@@ -24,6 +24,7 @@ def convcore_frameworks() -> Sequence[Framework]:
             distribution="convcore-caffe",
             suffixes=(".prototxt", ".caffemodel"),
             convention="convcore_caffe.layout:CONVENTION",
+            dialect="convcore_caffe.emit:dialect",
             rules="convcore_caffe.rules:RULES",
             default_suffix=".prototxt",
         )

@@ -42,7 +42,8 @@ class OnnxDialect(Dialect):
             if handle not in made or handle in s.block.outputs:
                 handle = self._copy(s, v, handle)
             s.block.outputs.append(handle)
-        return []
+        seen = s.block.inputs if s.outer is not None else [*s.block.inputs, *s.block.outputs]
+        return [p for ref in seen for p in _undeclarable(ref)]
 
     @staticmethod
     def _copy(s: Scribe[Any], v: Value, handle: Any) -> Ref:
@@ -98,3 +99,11 @@ class OnnxDialect(Dialect):
 
     def size_vector(self, s: Scribe[Any], parts: Sequence[Any]) -> Any:
         return s.call("Concat", parts, {"axis": 0}, name="shape")[0]
+
+
+def _undeclarable(ref: Ref) -> list[Problem]:
+    """Why an input or output of a graph cannot be declared."""
+    if ref.dtype is None:
+        return [Problem(ref.name, "value", "its element type is not known", code="unknown_dtype")]
+    large = [d for d in ref.shape or () if isinstance(d, int) and d >= 1 << 63]
+    return [Problem(ref.name, "value", f"its size {d} does not fit ONNX", code="invalid_shape") for d in large]

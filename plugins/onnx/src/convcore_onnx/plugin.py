@@ -25,6 +25,7 @@ def convcore_frameworks() -> Sequence[Framework]:
             suffixes=(".onnx",),
             rules="convcore_onnx.rules:RULES",
             convention="convcore_onnx.layout:CONVENTION",
+            dialect="convcore_onnx.emit:dialect",
             default_suffix=".onnx",
             requires=("onnx>=1.15",),
             live=("onnx.onnx_ml_pb2.ModelProto",),

@@ -16,10 +16,8 @@ from convcore.plugin import (
     DType,
     NotExpressible,
     Plan,
-    Problem,
     Ref,
     Tensor,
-    UnsupportedError,
     UsageError,
     writing,
 )
@@ -228,17 +226,15 @@ def _region(g: Any, region: Block) -> None:
     for ref in region.inputs:
         _info(g.input.add(), ref)
     for ref in region.outputs:
-        _info(g.output.add(), ref, shape=False, typed=False)
+        _info(g.output.add(), ref, shape=False)
 
 
-def _info(info: Any, v: Ref, *, shape: bool = True, typed: bool = True) -> None:
+def _info(info: Any, v: Ref, *, shape: bool = True) -> None:
     """Name, element type and shape. A region's outputs need no shape: runtimes infer it, and branches may differ."""
     info.name = v.name
     t = info.type.tensor_type
     if v.dtype is not None:
         t.elem_type = dtype_code(v.dtype)
-    elif typed:
-        raise UnsupportedError(Problem(v.name, "value", "its element type is not known", code="unknown_dtype"))
     if not shape or v.shape is None:
         return
     t.shape.SetInParent()
@@ -247,6 +243,4 @@ def _info(info: Any, v: Ref, *, shape: bool = True, typed: bool = True) -> None:
         if isinstance(d, Dim):
             dim.dim_param = str(d)
         elif d is not None:
-            if d >= 1 << 63:
-                raise UnsupportedError(Problem(v.name, "value", f"its size {d} does not fit ONNX", code="invalid_shape"))
             dim.dim_value = d
