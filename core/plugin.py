@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .emit.legalise import legalise, plan
     from .emit.names import Names, identifier
     from .emit.nest import nest
-    from .emit.plan import Block, Call, Plan, Ref, State, Unit, leaves
+    from .emit.plan import Block, Plan, PlanCall, Ref, State, Unit, leaves
     from .emit.scribe import LEFT_OUT, Scribe
     from .emit.tidy import Tidy, prune, tidy
     from .errors import (
@@ -107,6 +107,7 @@ __all__ = [
     "ForeignNode",
     "Framework",
     "FrameworkMissingError",
+    "Given",
     "Graph",
     "I",
     "Identified",
@@ -131,7 +132,9 @@ __all__ = [
     "PARAMETER",
     "PassSpec",
     "Plan",
+    "PlanCall",
     "Problem",
+    "Rank",
     "Ref",
     "Role",
     "RuleSet",
@@ -142,6 +145,7 @@ __all__ = [
     "Shape",
     "ShapeError",
     "ShapeTracker",
+    "Size",
     "State",
     "Tensor",
     "Tidy",
@@ -183,10 +187,6 @@ __all__ = [
     "watching",
     "window_pads",
     "writing",
-    "Call",
-    "Given",
-    "Rank",
-    "Size",
 ]
 
 _FROM = {
@@ -196,7 +196,7 @@ _FROM = {
     "emit.legalise": ("legalise", "plan"),
     "emit.names": ("Names", "identifier"),
     "emit.nest": ("nest",),
-    "emit.plan": ("Block", "Call", "Plan", "Ref", "State", "Unit", "leaves"),
+    "emit.plan": ("Block", "PlanCall", "Plan", "Ref", "State", "Unit", "leaves"),
     "emit.scribe": ("LEFT_OUT", "Scribe"),
     "emit.tidy": ("Tidy", "prune", "tidy"),
     "errors": (

@@ -21,7 +21,7 @@ from .scopes import Path
 if TYPE_CHECKING:
     from .dialect import Dialect
 
-__all__ = ["Arg", "Block", "Call", "Member", "Plan", "Ref", "State", "Unit", "leaves"]
+__all__ = ["Arg", "Block", "Call", "Member", "Plan", "PlanCall", "Ref", "State", "Unit", "leaves"]
 
 
 @dataclass(eq=False, slots=True)
@@ -158,6 +158,9 @@ class Block:
                 if isinstance(v, Block):
                     yield from v.all_calls()
 
+
+PlanCall = Call
+"""Its name in :mod:`convcore.plugin`, where Call is a signature that rows bind."""
 
 Arg = Any
 """Ref | State | Block | Tensor | number | bool | str | None | DType | Dim | tuple of these."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Block, Call, Dialect, Graph, Node, NotExpressible, Plan, Ref, RuleSet, State, Unit, W, nest, plan
+from convcore.plugin import Block, Dialect, Graph, Node, NotExpressible, Plan, PlanCall, Ref, RuleSet, State, Unit, W, nest, plan
 
 RULES = RuleSet("tree")
 RULES.op("Dense", "linear", "x", w=W("kernel", "IO->OI"), b=W("bias", optional=True))
@@ -132,4 +132,4 @@ def calls_of(block: Block) -> list[str]:
     return [c.target.name if isinstance(c.target, (Unit, Block)) else str(c.target) for c in block.calls]
 
 
-__all__ = ["RULES", "Call", "TreeDialect", "calls_of", "live", "planned", "printed"]
+__all__ = ["RULES", "PlanCall", "TreeDialect", "calls_of", "live", "planned", "printed"]

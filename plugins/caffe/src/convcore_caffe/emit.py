@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import Call, DType, EmitRequest, Emitted, Plan, State, Unit, UsageError, plan, tidy
+from convcore.plugin import DType, EmitRequest, Emitted, Plan, PlanCall, State, Unit, UsageError, plan, tidy
 
 from .dialect import CaffeDialect
 from .emit_flavors import DEFAULT_FLAVOR
@@ -94,7 +94,7 @@ def _net(made: Plan, name: str) -> Net:
     return net
 
 
-def _blobs(call: Call) -> list[State]:
+def _blobs(call: PlanCall) -> list[State]:
     """The weights in Caffe's order: rows give them by name, functions in order."""
     states = call.target.states if isinstance(call.target, Unit) else {}
     named = [states[n] for n in BLOBS.get(call.type, ()) if n in states]

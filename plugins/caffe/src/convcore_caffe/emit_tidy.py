@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from convcore.plugin import Call, Plan, Ref, State, Tidy, as_tensor
+from convcore.plugin import Plan, PlanCall, Ref, State, Tidy, as_tensor
 
 __all__ = ["PEEPHOLES", "in_place", "power_param"]
 
 
-def _power(t: Tidy, layer: Call) -> bool:
+def _power(t: Tidy, layer: PlanCall) -> bool:
     """(b2 + a2 (b1 + a1 x)^p1)^p2 is one Power when no product or sum has to be done in another order."""
     if _normalize(t, layer):
         return True
@@ -42,7 +42,7 @@ def _power(t: Tidy, layer: Call) -> bool:
     return True
 
 
-def _coefficients(layer: Call) -> tuple[float, float, float]:
+def _coefficients(layer: PlanCall) -> tuple[float, float, float]:
     p = layer.config
     return p.get("scale", 1.0), p.get("shift", 0.0), p.get("power", 1.0)
 
@@ -53,7 +53,7 @@ def power_param(scale: float = 1.0, shift: float = 0.0, power: float = 1.0) -> d
     return {k: v for k, (v, default) in given.items() if v != default}
 
 
-def _bias(t: Tidy, layer: Call) -> bool:
+def _bias(t: Tidy, layer: PlanCall) -> bool:
     """Scale, then Bias over the same axes: a Scale with bias_term."""
     before = t.only(layer.args[0], "Scale")
     if before is None or len(layer.args) != 1 or len(before.args) != 1 or before.config.get("bias_term"):
@@ -65,11 +65,11 @@ def _bias(t: Tidy, layer: Call) -> bool:
     return True
 
 
-def _span(layer: Call) -> tuple[int, int]:
+def _span(layer: PlanCall) -> tuple[int, int]:
     return layer.config.get("axis", 1), layer.config.get("num_axes", 1)
 
 
-def _normalize(t: Tidy, layer: Call) -> bool:
+def _normalize(t: Tidy, layer: PlanCall) -> bool:
     """Normalize with a scale of one, then Scale or Power: Normalize with that scale (SSD)."""
     before = t.only(layer.args[0], "Normalize")
     if before is None or not before.config.get("channel_shared") or len(layer.args) != 1 or layer.config.get("bias_term"):
@@ -90,7 +90,7 @@ def _normalize(t: Tidy, layer: Call) -> bool:
     return True
 
 
-def _eltwise(t: Tidy, layer: Call) -> bool:
+def _eltwise(t: Tidy, layer: PlanCall) -> bool:
     """Factors of a sum's blobs as its coefficients; a sum (product, maximum) of a sum as one."""
     operation = layer.config.get("operation", "SUM")
     first = t.only(layer.args[0], "Eltwise")
@@ -119,18 +119,18 @@ def _eltwise(t: Tidy, layer: Call) -> bool:
     return changed
 
 
-def _coeffs(layer: Call) -> list[float]:
+def _coeffs(layer: PlanCall) -> list[float]:
     return list(layer.config.get("coeff") or [1.0] * len(layer.args))
 
 
-def _set_coeffs(layer: Call, coeffs: list[float]) -> None:
+def _set_coeffs(layer: PlanCall, coeffs: list[float]) -> None:
     config = {k: v for k, v in layer.config.items() if k != "coeff"}
     if any(c != 1 for c in coeffs):
         config["coeff"] = coeffs
     layer.become(layer.type, config)
 
 
-def _inner_product(t: Tidy, layer: Call) -> bool:
+def _inner_product(t: Tidy, layer: PlanCall) -> bool:
     """InnerProduct flattens what it reads itself."""
     before = t.only(layer.args[0], "Flatten", "Reshape")
     if before is None or layer.config.get("axis", 1) != 1 or len(layer.args[0].shape) != 2:
@@ -142,7 +142,7 @@ def _inner_product(t: Tidy, layer: Call) -> bool:
     return True
 
 
-PEEPHOLES: dict[str, Callable[[Tidy, Call], bool]] = {
+PEEPHOLES: dict[str, Callable[[Tidy, PlanCall], bool]] = {
     "Power": _power, "Bias": _bias, "Scale": _normalize, "Eltwise": _eltwise, "InnerProduct": _inner_product,
 }  # fmt: skip
 

@@ -11,11 +11,11 @@ import numpy as np
 from convcore import __version__
 from convcore.plugin import (
     Block,
-    Call,
     Dim,
     DType,
     NotExpressible,
     Plan,
+    PlanCall,
     Ref,
     Tensor,
     UsageError,
@@ -173,7 +173,7 @@ def model_parts(plan: Plan, onnx: OnnxDialect, name: str) -> ModelParts:
     return ModelParts(head, body, [(s.name, s.tensor) for s in plan.states if s in used])
 
 
-def _node(proto: Any, call: Call) -> None:
+def _node(proto: Any, call: PlanCall) -> None:
     domain, _, proto.op_type = call.type.rpartition(".")
     proto.name = call.name
     proto.input.extend(["" if a is None else a.name for a in call.args])
@@ -187,7 +187,7 @@ def _node(proto: Any, call: Call) -> None:
     proto.attribute.extend(call.kept)
 
 
-def _attribute(a: Any, v: Any, n: Call) -> None:
+def _attribute(a: Any, v: Any, n: PlanCall) -> None:
     if isinstance(v, (np.generic,)):
         v = v.item()
     if isinstance(v, DType):
