@@ -204,13 +204,13 @@ class Scribe(Generic[D]):
     # ---- calls
     def call(
         self, op: str, args: Sequence[Arg] = (), config: Mapping[str, Any] | None = None, *, outputs: Sequence[Output] = (),
-        n_outputs: int = 1, name: str = "", shapes: Sequence[Sequence[int]] = (), carry: bool = False, kept: Sequence[Any] = (),
+        n_outputs: int = 1, name: str = "", shapes: Sequence[Sequence[int]] = (), carry: bool = False, kept: Sequence[Any] | None = None,
     ) -> tuple[Ref, ...]:  # fmt: skip
         """Call a function or operator. Returns its results.
 
         ``outputs`` are the values they hold (None: none of the graph's, LEFT_OUT: not asked for); ``n_outputs`` and ``shapes``
         say how many more there are, and of what shape. ``carry`` marks a call that only moves elements. ``kept`` is what a node
-        written back as it was carries along.
+        written back as it was carries along: nothing of such a call is checked or changed.
         """
         return self._call(op, None, args, config or {}, outputs, n_outputs, name, shapes, carry, kept)
 
@@ -240,16 +240,16 @@ class Scribe(Generic[D]):
     def _call(
         self, type: str, states: dict[str, State] | None, args: Sequence[Arg], config: Mapping[str, Any],
         outputs: Sequence[Output], n_outputs: int, name: str, shapes: Sequence[Sequence[int]], carry: bool,
-        kept: Sequence[Any] = (),
+        kept: Sequence[Any] | None = None,
     ) -> tuple[Ref, ...]:  # fmt: skip
         if outputs and self._given and all(v in self._given for v in outputs):
             return tuple(self.bound[v] for v in outputs if v is not None)
         ins = tuple(args)
-        while ins and ins[-1] is None:
+        while kept is None and ins and ins[-1] is None:
             ins = ins[:-1]
         dialect, node = self.dialect, self.node
-        dtypes = () if kept else dialect.check(self, type, ins, config)
-        call = Call("", ins, {}, (), "", "", node, None, kept)
+        dtypes = dialect.check(self, type, ins, config) if kept is None else ()
+        call = Call("", ins, {}, (), "", "", node, None, kept or ())
         n = max(len(outputs), len(shapes), n_outputs)
         refs: list[Ref] = []
         source = name

@@ -1,0 +1,6 @@
+"""The third target of these tests is importable."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

@@ -1,0 +1,129 @@
+"""What stands in the way of a target: bodies until every node has a rule; a problem names the layer and its op, one a layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from module_tree import RULES, TreeDialect
+
+import convcore
+from convcore.build.builder import Builder
+from convcore.ir.graph import Graph, Origin, Value
+from convcore.plugin import Problem, RuleSet, UnsupportedError, legalise, plan, unsupported
+
+
+def graph(build: Any, *shape: int) -> Graph:
+    g = Graph("net")
+    b = Builder(g, origin=Origin("test", "layer", "Test"))
+    y = build(b, b.input("x", "float32", shape or (2, 3)))
+    g.outputs = [y] if isinstance(y, Value) else list(y)
+    return g
+
+
+def at(b: Builder, layer: str, type_: str) -> Any:
+    return b.at(Origin("keras", layer, type_))
+
+
+def shown(problems: list[Problem]) -> list[str]:
+    return [str(p) for p in problems]
+
+
+def test_bodies_until_every_node_has_a_rule() -> None:
+    g = graph(lambda b, x: b.linear(x, b.const(np.ones((5, 3), np.float32))))
+    rules = RuleSet("small")
+    rules.op("matmul", "matmul", "a, b")
+    assert legalise(g, rules, None) == []
+    assert [n.op for n in g] == ["matmul"], "the body took its place, what concerns the weight alone was computed"
+
+
+def test_nothing_is_in_the_way() -> None:
+    g = graph(lambda b, x: b.relu(x))
+    assert legalise(g, RULES, None, TreeDialect()) == [] and len(g) == 1
+
+
+def test_a_composite_is_named_by_its_own_op() -> None:
+    """Softmax is max, sub, exp, sum and div; of those the target has exp only."""
+    g = graph(lambda b, x: b.softmax(x, axis=1))
+    assert shown(legalise(g, RULES, None)) == ["'layer' (Test): op softmax: tree has no counterpart"]
+
+
+def test_the_one_part_that_is_missing_is_named() -> None:
+    """GELU is written with mul, add and erf."""
+    g = graph(lambda b, x: b.gelu(x, approximate="none"))
+    assert shown(legalise(g, RULES, None)) == [
+        "'layer' (Test): op gelu: tree has no counterpart; made of simpler ops it lacks erf"
+    ]
+
+
+def test_the_reason_of_that_part_and_its_hint_are_told() -> None:
+    rules = RuleSet.merged([RULES])
+
+    @rules.emit("erf")
+    def erf(e: Any, node: Any) -> None:
+        raise unsupported(node, "erf is for wizards", "ask one", "magic")
+
+    (p,) = legalise(graph(lambda b, x: b.gelu(x, approximate="none")), rules, None)
+    assert (p.layer, p.type, p.hint, p.code) == ("layer", "Test", "ask one", "magic")
+    assert p.why == "op gelu: tree has no counterpart; made of simpler ops it lacks erf (erf is for wizards)"
+
+
+def test_a_whole_model_gives_one_line_per_layer() -> None:
+    def build(b: Builder, x: Value) -> Any:
+        for i in range(3):
+            with at(b, f"soft{i}", "Softmax"):
+                x = b.softmax(x, axis=1)
+        with at(b, "norm", "LayerNormalization"):
+            x = b.layer_norm(x, b.const(np.ones(3, np.float32)), None, axes=(1,), epsilon=1e-3)
+        with at(b, "twice", "Odd"):
+            x = b.sin(b.cumsum(x, axis=1))
+        with at(b, "fine", "ReLU"):
+            x = b.relu(x)
+        with at(b, "same", "Odd"):
+            return b.sin(b.sin(x))
+
+    problems = legalise(graph(build), RULES, None)
+    assert shown(problems) == [
+        *(f"'soft{i}' (Softmax): op softmax: tree has no counterpart" for i in range(3)),
+        "'norm' (LayerNormalization): op layer_norm: tree has no counterpart",
+        "'twice' (Odd): op cumsum: tree has no counterpart; op sin: tree has no counterpart",
+        "'same' (Odd): op sin: tree has no counterpart",
+    ]
+    with pytest.raises(UnsupportedError) as caught:
+        plan(graph(build), RULES, None, TreeDialect())
+    assert list(caught.value.problems) == problems
+
+
+def test_a_version_too_old_is_said_of_the_composite() -> None:
+    rules = RuleSet("old")
+    rules.op("Softmax", "softmax", "x", axis=convcore.plugin.A("axis"), since=7)
+
+    def of(version: int) -> list[str]:
+        return shown(legalise(graph(lambda b, x: b.softmax(x, axis=1)), rules, version))
+
+    assert of(6) == ["'layer' (Test): op softmax: old has it from version 7 on"] and of(7) == []
+
+
+def test_check_names_layers_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ONNX file with a Gelu and a Sin, checked for Caffe: the emitter is not called."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper
+
+    import convcore_caffe.emit
+
+    monkeypatch.setattr(convcore_caffe.emit, "emit", None)
+    nodes = [
+        helper.make_node("Gelu", ["x"], ["a"], name="act"), helper.make_node("Sin", ["a"], ["b"], name="wave"),
+        helper.make_node("LayerNormalization", ["b", "s"], ["y"], name="norm", axis=-1),
+    ]  # fmt: skip
+    info = helper.make_tensor_value_info
+    scale = helper.make_tensor("s", TensorProto.FLOAT, (3,), [1.0, 2.0, 3.0])
+    g = helper.make_graph(nodes, "g", [info("x", TensorProto.FLOAT, (2, 3))], [info("y", TensorProto.FLOAT, (2, 3))], [scale])
+    onnx.save(helper.make_model(g, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), tmp_path / "m.onnx")
+    problems = convcore.check(tmp_path / "m.onnx", "caffe")
+    assert [(p.layer, p.type) for p in problems][:2] == [("act", "Gelu"), ("wave", "Sin")]
+    assert problems[0].why.startswith("op gelu: ") and problems[1].why.startswith("op sin: ")
+    assert len({p.layer for p in problems}) == len(problems)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.onnx"]

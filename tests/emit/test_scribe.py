@@ -1,0 +1,300 @@
+"""The one emit context: transactions, names, states, units, sizes, look-ahead; peepholes and dead calls on a plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from module_tree import RULES, TreeDialect
+
+from convcore.build.builder import Builder
+from convcore.emit.journal import Journal
+from convcore.emit.names import Names, identifier
+from convcore.ir.dims import Dim
+from convcore.ir.graph import Graph, Node
+from convcore.plugin import (
+    LEFT_OUT,
+    Dialect,
+    NotExpressible,
+    Plan,
+    PlanCall,
+    Ref,
+    RuleSet,
+    State,
+    Tidy,
+    Unit,
+    plan,
+    prune,
+    tidy,
+)
+
+
+def start() -> tuple[Graph, Builder, Any]:
+    g = Graph("net")
+    b = Builder(g)
+    return g, b, b.input("x", "float32", (2, 3))
+
+
+def one(rule: Any, dialect: Dialect | None = None, op: str = "relu") -> Plan:
+    """The plan of one node that ``rule`` writes."""
+    g, b, x = start()
+    g.outputs = [b.op(op, x)]
+    rules = RuleSet("one")
+    rules.emit(op)(rule)
+    return plan(g, rules, None, dialect or TreeDialect())
+
+
+# ---- the transaction
+def test_a_failed_attempt_leaves_nothing() -> None:
+    j, table, items = Journal(), {"a": 1}, [1]
+    owner = Ref(None, 0)
+    with pytest.raises(ValueError), j.attempt():
+        j.put(table, "a", 2)
+        j.put(table, "b", 3)
+        j.append(items, 2)
+        j.set(owner, "name", "n")
+        with j.attempt():
+            j.put(table, "a", 5)
+        raise ValueError
+    assert (table, items, owner.name) == ({"a": 1}, [1], "")
+    with j.attempt():
+        j.put(table, "a", 7)
+        with pytest.raises(ValueError), j.attempt():
+            j.put(table, "a", 8)
+            raise ValueError
+    assert table == {"a": 7}
+
+
+def test_a_rule_that_gives_up_leaves_no_call_state_name_or_unit() -> None:
+    g, b, x = start()
+    w = b.weight(np.ones((3, 3), np.float32), "w")
+    g.outputs = [b.linear(x, w)]
+    rules = RuleSet("t")
+
+    @rules.emit("linear", priority=1)
+    def gives_up(e: Any, node: Node) -> None:
+        e.memo("k", lambda: 1)
+        e.unit("Dense", [e.value(x)], {}, [e.state(w, "T", lambda t: t.transpose((1, 0)))], outputs=node.outputs)
+        e.const([1.0, 2.0])
+        raise NotExpressible("no")
+
+    @rules.emit("linear")
+    def takes_over(e: Any, node: Node) -> None:
+        assert e.memo("k", lambda: 2) == 2
+        e.call("MatMul", [e.value(x), e.value(w)], outputs=node.outputs, name="mm")
+
+    class Eager(TreeDialect):
+        eager_names = True
+
+    made = plan(g, rules, None, Eager())
+    assert [c.type for c in made.root.calls] == ["MatMul"] and [s.name for s in made.states] == ["w"]
+    assert "const" not in made.names and made.root.calls[0].name == "mm"
+
+
+# ---- names
+def test_names() -> None:
+    n = Names(reserved=["taken"])
+    n.reserve("kept")
+    assert [n.fresh("a"), n.fresh("a"), n.fresh("a_1"), n.fresh("a")] == ["a", "a_1", "a_1_1", "a_2"]
+    assert [n.fresh("kept"), n.own("kept"), n.own("kept"), n.fresh("taken")] == ["kept_1", "kept", "kept_2", "taken_1"]
+    assert [n.fresh("a", "b"), n.fresh("", "c"), n.fresh("")] == ["b", "c", "value"]
+
+
+def test_names_of_a_failed_attempt_are_free_again() -> None:
+    j = Journal()
+    n = Names(j)
+    with pytest.raises(ValueError), j.attempt():
+        n.fresh("a")
+        raise ValueError
+    assert n.fresh("a") == "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [("conv", "conv"), ("a/b.c", "a_b_c"), ("7x7", "_7x7"), ("for", "for_"), ("", "x"), ("größe", "gr_e"), ("//", "x")],
+)
+def test_identifiers(text: str, want: str) -> None:
+    assert identifier(text) == want and identifier(text).isidentifier()
+
+
+# ---- states and units
+def test_a_weight_is_one_state_and_an_equal_layer_one_unit() -> None:
+    g, b, x = start()
+    w = b.weight(np.ones((3, 3), np.float32), "w", trainable=True)
+    g.outputs = [b.linear(b.linear(x, w), w)]
+    made = plan(g, RULES, None, TreeDialect())
+    first, second = made.root.calls
+    assert first.target is second.target and isinstance(first.target, Unit)
+    (state,) = made.states
+    assert (state.value, state.trainable, state.role) == (w, True, "parameter") and state.tensor.shape == (3, 3)
+    assert list(first.target.states) == ["kernel"] and first.args[0] is made.root.inputs[0]
+
+
+def test_other_configuration_is_another_unit() -> None:
+    def rule(e: Any, node: Node) -> None:
+        (y,) = e.unit("ELU", [e.value(node.inputs[0])], {"alpha": 1.0})
+        (y,) = e.unit("ELU", [y], {"alpha": 1.0})
+        e.unit("ELU", [y], {"alpha": 2.0}, outputs=node.outputs)
+
+    a, b, c = one(rule).root.calls
+    assert a.target is b.target and a.target is not c.target and c.config == {"alpha": 2.0}
+
+
+def test_numbers_that_print_differently_are_different_configurations() -> None:
+    def rule(e: Any, node: Node) -> None:
+        (y,) = e.unit("Scale", [e.value(node.inputs[0])], {"by": 0.0})
+        (y,) = e.unit("Scale", [y], {"by": -0.0})
+        (y,) = e.unit("Scale", [y], {"by": False})
+        e.unit("Scale", [y], {"by": 0}, outputs=node.outputs)
+
+    assert len({c.target for c in one(rule).root.calls}) == 4
+
+
+def test_small_equal_constants_are_held_once() -> None:
+    def rule(e: Any, node: Node) -> None:
+        a, b, c = e.const([1.0, 2.0]), e.const([1.0, 2.0]), e.const([1, 2])
+        assert a is b and a is not c and (a.dtype, c.dtype) == ("float32", "int64")
+        e.call("f", [e.value(node.inputs[0]), a, b, c], outputs=node.outputs)
+
+    assert len(one(rule).states) == 2
+
+
+def test_literals_and_held_constants_are_the_dialects() -> None:
+    class Literals(TreeDialect):
+        def literal(self, value: Any, dtype: Any) -> Any:
+            return value if isinstance(value, float) else None
+
+        def hold(self, s: Any, state: State, value: Any, name: str) -> Any:
+            return s.unit("Constant", (), {}, [state], name=name)[0]
+
+    def rule(e: Any, node: Node) -> None:
+        e.call("f", [e.value(node.inputs[0]), e.const(0.5), e.const([1.0])], outputs=node.outputs)
+
+    held, call = one(rule, Literals()).root.calls
+    assert held.type == "Constant" and call.args[1] == 0.5 and call.args[2] is held.results[0]
+
+
+def test_dtypes_the_target_does_not_compute_with() -> None:
+    class Floats(TreeDialect):
+        dtypes = frozenset([convcore_dtype("float32")])
+
+    g = Graph("net")
+    b = Builder(g)
+    g.outputs = [b.relu(b.input("x", "float64", (2, 3)))]
+    with pytest.raises(Exception, match="Tree computes in float32, 'x' is float64"):
+        plan(g, RULES, None, Floats())
+
+
+def convcore_dtype(name: str) -> Any:
+    from convcore.ir.dtypes import DType
+
+    return DType(name)
+
+
+# ---- results
+def test_results_that_hold_no_value_and_such_that_are_left_out() -> None:
+    def rule(e: Any, node: Node) -> None:
+        a, b, c = e.call("f", [e.value(node.inputs[0])], outputs=[LEFT_OUT, None, node.outputs[0]], shapes=[(7,)])
+        assert (a.left_out, b.left_out, c.value) == (True, False, node.outputs[0])
+        assert (a.shape, b.shape, c.shape) == ((7,), None, (2, 3))
+
+    one(rule)
+
+
+def test_what_an_earlier_call_gives_is_not_written_again() -> None:
+    g, b, x = start()
+    y = b.relu(x)
+    g.outputs = [b.exp(y)]
+    rules = RuleSet("t")
+
+    @rules.emit("relu")
+    def both(e: Any, node: Node) -> None:
+        end = node.outputs[0].users[0].outputs[0]
+        e.call("ReluExp", [e.value(x)], outputs=[end])
+        e.given(node.outputs[0], end)
+
+    @rules.emit("exp")
+    def exp(e: Any, node: Node) -> None:
+        e.call("Exp", [e.value(node.inputs[0])], outputs=node.outputs)
+
+    made = plan(g, rules, None, TreeDialect())
+    assert [c.type for c in made.root.calls] == ["ReluExp"] and made.root.outputs == list(made.root.calls[0].results)
+
+
+# ---- sizes
+class Sized(TreeDialect):
+    def size_of(self, s: Any, x: Any, axis: int, name: str) -> Any:
+        return s.call("size", [x], {"axis": axis}, name=name)[0]
+
+    def size_op(self, s: Any, op: str, a: Any, b: Any) -> Any:
+        return s.call(op, [a, b])[0]
+
+
+def test_sizes_as_data() -> None:
+    n, m = Dim("n"), Dim("m")
+    g = Graph("net")
+    b = Builder(g)
+    g.outputs = [b.relu(b.input("x", "float32", (n, m)))]
+    rules = RuleSet("t")
+
+    @rules.emit("relu")
+    def relu(e: Any, node: Node) -> None:
+        whole = e.sizes([2, 3])
+        parts = e.sizes([n * m, (n + 1) // 2, n])
+        assert parts[2] is e.size(n), "once"
+        e.call("f", [whole, *parts], outputs=node.outputs)
+        with pytest.raises(NotExpressible, match=r"\(2, \?\) is unknown"):
+            e.sizes([2, None])
+        with pytest.raises(NotExpressible, match="'k' is not the size of any input"):
+            e.size(Dim("k"))
+
+    made = plan(g, rules, None, Sized())
+    types = [c.type for c in made.root.calls]
+    assert types.count("size") == 2 and types.count("mod") == 1 and types.count("div") == 1 and types[-1] == "f"
+    g.outputs = [b.relu(g.inputs[0])]
+    with pytest.raises(Exception, match="Tree has no sizes as data"):
+        plan(g, rules, None, TreeDialect())
+
+
+# ---- tidying
+def test_peepholes_and_dead_calls() -> None:
+    g, b, x = start()
+    dead, y = b.exp(x), b.relu(b.relu(b.relu(x)))
+    g.outputs = [b.add(y, x), dead]
+    made = plan(g, RULES, None, TreeDialect())
+    made.root.outputs.pop()
+
+    def twice(t: Tidy, call: PlanCall) -> bool:
+        before = t.only(call.args[0], "relu")
+        if before is None:
+            return False
+        t.absorb(call, before)
+        return True
+
+    tidy(made, {"relu": twice})
+    assert [c.type for c in made.root.calls] == ["exp", "relu", "add"]
+    assert made.root.calls[1].args == (made.root.inputs[0],)
+    prune(made)
+    assert [c.type for c in made.root.calls] == ["relu", "add"]
+
+
+def test_a_result_read_twice_is_not_merged() -> None:
+    g, b, x = start()
+    y = b.relu(x)
+    g.outputs = [b.relu(y), y]
+    made = plan(g, RULES, None, TreeDialect())
+    assert Tidy(made).only(made.root.calls[1].args[0], "relu") is None
+    made.root.outputs.pop()
+    assert Tidy(made).only(made.root.calls[1].args[0], "relu") is made.root.calls[0]
+
+
+def test_a_call_becomes_another_layer() -> None:
+    g, b, x = start()
+    g.outputs = [b.relu(x)]
+    (call,) = plan(g, RULES, None, TreeDialect()).root.calls
+    state = State(b.const(1.0).tensor)
+    call.become("Scale", {"axis": 1}, [state])
+    assert (call.type, call.config, call.states) == ("Scale", {"axis": 1}, (state,)) and isinstance(call.target, Unit)
+    call.become("Power", {"power": 2.0})
+    assert (call.target, call.config, call.states) == ("Power", {"power": 2.0}, ())
