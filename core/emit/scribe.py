@@ -204,7 +204,8 @@ class Scribe(Generic[D]):
     # ---- calls
     def call(
         self, op: str, args: Sequence[Arg] = (), config: Mapping[str, Any] | None = None, *, outputs: Sequence[Output] = (),
-        n_outputs: int = 1, name: str = "", shapes: Sequence[Sequence[int]] = (), carry: bool = False, kept: Sequence[Any] | None = None,
+        n_outputs: int = 1, name: str = "", shapes: Sequence[Sequence[int]] = (), carry: bool = False,
+        kept: Sequence[Any] | None = None,
     ) -> tuple[Ref, ...]:  # fmt: skip
         """Call a function or operator. Returns its results.
 
