@@ -71,7 +71,7 @@ class Scribe(Generic[D]):
         self.sizes_known = Sizes(self)
         self._given: set[Value] = set()
         self._memo: dict[Hashable, Any] = {}
-        self._eager = dialect.eager_names
+        self._eager, self._dtypes = dialect.eager_names, dialect.dtypes
 
     # ---- transaction
     def attempt(self) -> Attempt:
@@ -133,8 +133,8 @@ class Scribe(Generic[D]):
 
     def value(self, v: Value, *, carry: bool = False) -> Arg:
         """The handle of a value; a weight becomes what the dialect holds it as. ``carry``: only its elements are moved."""
-        if not carry:
-            self._computes(v)
+        if self._dtypes is not None and not carry:
+            self._computes(v, self._dtypes)
         found = self.bound.get(v)
         if found is not None:
             return found
@@ -142,9 +142,8 @@ class Scribe(Generic[D]):
             raise NotExpressible(f"the value {v.name!r} has not been emitted")
         return self.bind(v, self.dialect.hold(self, self.state(v), v, ""))
 
-    def _computes(self, v: Value) -> None:
-        allowed = self.dialect.dtypes
-        if allowed is not None and v.dtype is not None and v.dtype not in allowed:
+    def _computes(self, v: Value, allowed: frozenset[DType]) -> None:
+        if v.dtype is not None and v.dtype not in allowed:
             names = " or ".join(sorted(d.value for d in allowed))
             raise NotExpressible(f"{self.dialect.title} computes in {names}, {v.name!r} is {v.dtype}")
 
@@ -225,12 +224,14 @@ class Scribe(Generic[D]):
         Two calls in one place with the same configuration and states are calls of one unit. Where the dialect has no units,
         and for a type without states that is no layer object, this is a plain call.
         """
-        items = states.items() if isinstance(states, Mapping) else ((str(i), t) for i, t in enumerate(states))
-        held = {k: t if isinstance(t, State) else self._bare(t) for k, t in items}
-        if self.dialect.states_are_inputs:
-            args, held = [*args, *held.values()], {}
+        held: dict[str, State] | None = {}
+        if states:
+            items = states.items() if isinstance(states, Mapping) else ((str(i), t) for i, t in enumerate(states))
+            held = {k: t if isinstance(t, State) else self._bare(t) for k, t in items}
+            if self.dialect.states_are_inputs:
+                args, held = [*args, *held.values()], {}
         if not held and not self.dialect.is_unit(type):
-            return self._call(type, None, args, config or {}, outputs, n_outputs, name, shapes, carry)
+            held = None
         return self._call(type, held, args, config or {}, outputs, n_outputs, name, shapes, carry)
 
     def _bare(self, tensor: Tensor) -> State:
@@ -246,7 +247,7 @@ class Scribe(Generic[D]):
         if outputs and self._given and all(v in self._given for v in outputs):
             return tuple(self.bound[v] for v in outputs if v is not None)
         ins = tuple(args)
-        while kept is None and ins and ins[-1] is None:
+        while ins and ins[-1] is None and kept is None:
             ins = ins[:-1]
         dialect, node = self.dialect, self.node
         dtypes = dialect.check(self, type, ins, config) if kept is None else ()
@@ -264,8 +265,8 @@ class Scribe(Generic[D]):
                     base = name or type.rpartition(".")[2]
                     ref.name = self.plan.names.fresh(f"{base}/out" if n_outputs == 1 else f"{base}/out{i}")
             else:
-                if not carry:
-                    self._computes(v)
+                if self._dtypes is not None and not carry:
+                    self._computes(v, self._dtypes)
                 ref = Ref(call, i, v.dtype or dtype, dialect.shape_of(v) if shape is None else shape, v)
                 if self._eager:
                     ref.name = self.own_name(v.name)

@@ -363,4 +363,8 @@ def _ordered(rules: Sequence[Any], version: int | None) -> list[Any]:
         r for r in rules
         if version is None or ((r.since is None or r.since <= version) and (r.until is None or version <= r.until))
     ]  # fmt: skip
-    return sorted(fit, key=lambda r: (-r.priority, -len(r.when or ()), -len(getattr(r, "mapping", ()) or ()), -(r.since or 0)))
+    return (
+        fit
+        if len(fit) < 2
+        else sorted(fit, key=lambda r: (-r.priority, -len(r.when or ()), -len(getattr(r, "mapping", ()) or ()), -(r.since or 0)))
+    )
