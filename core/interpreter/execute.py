@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -86,8 +88,8 @@ def _afford(node: Node, env: Mapping[str, int]) -> None:
 class RegionRunner:
     """What the reference of a control flow op calls to run one of its regions: arrays in, list of arrays out."""
 
-    def __init__(self, region: Graph, env: Mapping[str, int]) -> None:
-        self._inner, self._env = Interpreter(region), env
+    def __init__(self, region: Graph, env: Mapping[str, int], outer: Interpreter) -> None:
+        self._inner, self._env = Interpreter(region, read=outer.read, precise=outer.precise), env
 
     def __call__(self, *arrays: Array) -> list[Array]:
         return self._inner.run(arrays, env=self._env)
@@ -104,10 +106,15 @@ class RegionRunner:
 
 
 class Interpreter:
-    """Executes one graph. Bodies of composites without a reference are built once per input signature."""
+    """Executes one graph. Bodies of composites without a reference are built once per input signature.
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    ``read`` gives the array of a weight (default: its tensor's). ``precise`` computes in float64 whatever the graph computes in a
+    narrower float: casts to one are skipped, and what an op can only compute as declared is widened after it. What comes out
+    tells how far rounding took the ordinary run.
+    """
+
+    def __init__(self, graph: Graph, *, read: Callable[[Value], Array] | None = None, precise: bool = False) -> None:
+        self.graph, self.read, self.precise = graph, read, precise
         self._bodies: dict[tuple[Node, Any], Graph] = {}
 
     def run(
@@ -122,8 +129,20 @@ class Interpreter:
 
         ``inputs`` are arrays in order or by name; only nodes the targets need are run. ``watch`` sees every node's results.
         """
+        with _few_threads():
+            return self._run(inputs, targets, env, watch)
+
+    def _run(
+        self,
+        inputs: Sequence[Array] | Mapping[str, Array],
+        targets: Sequence[Value] | None,
+        env: Mapping[str, int] | None,
+        watch: Callable[[Node, Sequence[Array]], None] | None,
+    ) -> list[Array]:
         g = self.graph
         arrays = self._arrays(inputs)
+        if self.precise:
+            arrays = [_widened(a) for a in arrays]
         sizes = dict(env or {})
         sizes.update(bind_shapes(g.inputs, arrays))
         wanted = list(g.outputs if targets is None else targets)
@@ -142,12 +161,13 @@ class Interpreter:
             if a is None:
                 if v.tensor is None:
                     raise ShapeError(f"value {v} is not computed by this graph")
-                a = live[id(v)] = v.tensor.numpy()
+                a = v.tensor.numpy() if self.read is None else self.read(v)
+                a = live[id(v)] = _widened(a) if self.precise else a
             return a
 
         for node in needed:
             args = [None if v is None else get(v) for v in node.inputs]
-            results = self._apply(node, args, sizes)
+            results = self._precise(node, args, sizes) if self.precise else self._apply(node, args, sizes)
             if watch is not None:
                 watch(node, results)
             for v, a in zip(node.outputs, results):
@@ -195,6 +215,19 @@ class Interpreter:
             stack += [v.producer for v in n.inputs if v is not None and v.producer is not None and v.producer not in need]
         return [n for n in self.graph if n in need]
 
+    def _precise(self, node: Node, args: Sequence[Array | None], env: Mapping[str, int]) -> Sequence[Array]:
+        """Apply a node to float64 where it can be; as declared, and widened, where its dtypes are part of its meaning."""
+        if node.op == "cast" and args[0] is not None and args[0].dtype == np.float64 and _narrow(node.outputs[0].dtype):
+            return [args[0]]
+        try:
+            return [_widened(r) for r in self._apply(node, args, env)]
+        except (InputError, ShapeError):
+            declared = [
+                a if a is None or v is None or v.dtype is None or a.dtype != np.float64 else a.astype(v.dtype.numpy)
+                for v, a in zip(node.inputs, args)
+            ]
+            return [_widened(r) for r in self._apply(node, declared, env)]
+
     def _apply(self, node: Node, args: Sequence[Array | None], env: Mapping[str, int]) -> Sequence[Array]:
         decl = find_op(node.op)
         if decl is None:
@@ -209,7 +242,7 @@ class Interpreter:
                 return self._run_body(node, decl, args, env)
             attrs = {k: evaluate_attr(v, env) for k, v in node.attrs.items()}
             if node.regions:
-                attrs["run"] = tuple(RegionRunner(region, env) for region in node.regions)
+                attrs["run"] = tuple(RegionRunner(region, env, self) for region in node.regions)
             result = decl.reference(*args, **attrs)
         except ConvcoreError:
             raise
@@ -227,7 +260,47 @@ class Interpreter:
         body = self._bodies.get(key)
         if body is None:
             body = self._bodies[key] = build_body(decl, args, {k: evaluate_attr(v, env) for k, v in node.attrs.items()})
-        return Interpreter(body).run([a for a in args if a is not None], env=env)
+        return Interpreter(body, precise=self.precise).run([a for a in args if a is not None], env=env)
+
+
+def _narrow(dtype: DType | None) -> bool:
+    return dtype is not None and dtype.is_float and dtype is not DType.FLOAT64
+
+
+def _widened(a: Array) -> Array:
+    """Floats of any width as float64; anything else as it is."""
+    if a.dtype == np.float64 or a.dtype.kind in "biuOSU" or not DType.of(a.dtype).is_float:
+        return a
+    return a.astype(np.float64)
+
+
+_DEEP = threading.local()
+
+
+@contextmanager
+def _few_threads() -> Iterator[None]:
+    """BLAS on half of the cores this process may use, where threadpoolctl is installed: on shared cores more threads spin."""
+    controller = None if getattr(_DEEP, "on", False) else _blas()
+    if controller is None:
+        yield
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    _DEEP.on = True
+    try:
+        with controller.limit(limits=max(1, cores // 2), user_api="blas"):
+            yield
+    finally:
+        _DEEP.on = False
+
+
+@functools.cache
+def _blas() -> Any:
+    """threadpoolctl's view of the libraries loaded, or None without it."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return None
+    return ThreadpoolController()
 
 
 def build_body(decl: Op, args: Sequence[Array | None], attrs: Mapping[str, Any]) -> Graph:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ATOL", "EPS", "RTOL", "OutputDifference", "compare_outputs"]
+__all__ = ["ATOL", "EPS", "RTOL", "OutputDifference", "compare_outputs", "distance", "tolerance"]
 
 EPS = float(np.finfo(np.float32).eps)
 """Unit in the last place of float32."""
 RTOL = 1e-4
 """Default tolerance relative to an output's range, for float32 and float64 models."""
-ATOL = 1e-6
-"""Default absolute tolerance, added to the relative one."""
+ATOL = 0.0
+"""Default absolute tolerance, added to the relative one: none, or the outputs of a small range would never differ."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,8 @@ class OutputDifference:
     """How far one output is from its reference.
 
     ``max_abs`` is the largest absolute error; ``max_rel`` the same divided by the reference's range (max - min of its finite
-    values, or its largest magnitude when that is 0). ``ok`` means every element has error <= atol + rtol * range, and NaN and
-    infinities sit at the same places. Rounding is relative to a value's magnitude, not to the output's range, so 4 units in the
-    last place of the largest magnitude are allowed on top (``eps``: 1.2e-7 for float32, 1e-3 for float16).
+    values, or its largest magnitude when that is 0). ``ok`` means every element has error <= :func:`tolerance`, or no more than
+    measured rounding explains (the note says so), and NaN and infinities sit at the same places.
     """
 
     name: str
@@ -63,10 +62,31 @@ def compare_one(name: str, a: NDArray[Any], b: NDArray[Any], rtol: float, atol: 
     if not finite.any():
         return OutputDifference(name, a.shape, 0.0, 0.0, True, "no finite value to compare")
     x, y = x[finite], y[finite]
-    largest = float(np.abs(x).max())
-    span = float(x.max() - x.min()) or largest or 1.0
+    span = _span(x) or 1.0
     err = float(np.abs(x - y).max())
-    return OutputDifference(name, a.shape, err, err / span, err <= atol + rtol * span + 4 * eps * largest)
+    return OutputDifference(name, a.shape, err, err / span, err <= tolerance(x, rtol, atol, eps))
+
+
+def _span(x: NDArray[Any]) -> float:
+    return float(x.max() - x.min()) or float(np.abs(x).max())
+
+
+def tolerance(a: NDArray[Any], rtol: float, atol: float, eps: float) -> float:
+    """What an element may be off: ``atol + rtol * range``, and as rounding is relative to a value's magnitude and not to the
+    output's range, 4 units in the last place (``eps``: 1.2e-7 for float32, 1e-3 for float16) of the largest magnitude."""
+    x = np.asarray(a, np.float64)
+    x = x[np.isfinite(x)]
+    return atol + rtol * _span(x) + 4 * eps * float(np.abs(x).max()) if x.size else atol
+
+
+def distance(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """The largest absolute difference of two arrays of one shape; infinite where one is finite and the other is not."""
+    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    same = (x == y) | (np.isnan(x) & np.isnan(y))
+    with np.errstate(invalid="ignore"):
+        d = np.where(same, 0.0, np.abs(x - y))
+    worst = float(d.max(initial=0.0))
+    return worst if worst == worst else float("inf")
 
 
 def compare_outputs(

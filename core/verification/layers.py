@@ -1,0 +1,304 @@
+"""Comparing what is inside: every value that both sides have by one name, and what a comparison would have noticed.
+
+The outputs of a model may hardly show what is wrong in it: a saturated softmax, a constant, a range that vanishes. So the values
+between are compared too, and the comparison is measured: every weight of the reference is disturbed by one percent, and a value is
+*strong* where it moves by more than the tolerance. A weight is covered when one of the first compared values after it is strong.
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, ShapeError
+from ..interpreter import Interpreter
+from ..ir.graph import Graph, Node, Value
+from ..report.compare import distance, tolerance
+
+__all__ = ["Layers", "Tolerance", "noise_of"]
+
+Array = NDArray[Any]
+
+DISTURBANCE = 0.01
+"""What every weight is disturbed by, relative to itself."""
+NOISE = 4.0
+"""How many times further than the source's own float32 run from float64 a right result may be."""
+_MEMORY = 1 << 29
+"""Bytes of values between that are kept for comparison."""
+_STARTS = ("quantize", "dequantize")
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Relative to range, absolute, and the unit in the last place the models compute in."""
+
+    rtol: float
+    atol: float
+    eps: float
+
+    def of(self, a: Array) -> float:
+        return tolerance(a, self.rtol, self.atol, self.eps)
+
+
+def _floats(a: Array) -> bool:
+    return a.size > 0 and (a.dtype.kind == "f" or a.dtype.name == "bfloat16")
+
+
+def _forms(a: Array, b: Array) -> Iterator[Array]:
+    """``b`` in the shapes and orders of axes that fit ``a``: layouts move axes of values between."""
+    if a.shape == b.shape:
+        yield b
+    if a.ndim == b.ndim and 2 < a.ndim <= 5:
+        for p in itertools.permutations(range(b.ndim)):
+            if p != tuple(range(b.ndim)) and tuple(b.shape[i] for i in p) == a.shape:
+                yield b.transpose(p)
+    elif a.size == b.size and [n for n in a.shape if n > 1] == [n for n in b.shape if n > 1]:
+        yield b.reshape(a.shape)
+
+
+def _error(a: Array, b: Array, limit: float) -> float:
+    """The smallest distance over all forms of ``b``; infinite where none fits."""
+    best = float("inf")
+    for x in _forms(a, b):
+        best = min(best, distance(a, x))
+        if best <= limit:
+            break
+    return best
+
+
+def _disturbed(step: float, needed: Callable[[Value], bool]) -> Callable[[Value], Array]:
+    """Reads weights with every element off by ``step`` of itself, up or down by a seeded coin."""
+
+    def read(v: Value) -> Array:
+        assert v.tensor is not None
+        a = v.tensor.numpy()
+        if not _floats(a) or not needed(v):
+            return a
+        rng = np.random.default_rng(zlib.crc32(v.name.encode()))
+        signs = rng.integers(0, 2, a.shape, np.int8).astype(np.float32) * 2 - 1
+        return (a * (1 + np.float32(step) * signs)).astype(a.dtype)
+
+    return read
+
+
+def _counts(v: Value) -> bool:
+    """Whether a weight is one the model learnt: no number of an expression, unless it scales quantised values."""
+    return v.tensor is not None and (v.tensor.size > 1 or any(n.op in _STARTS for n in v.users))
+
+
+def noise_of(graph: Graph, inputs: Sequence[Array], wanted: Mapping[str, Array], eps: float) -> dict[str, tuple[Array, float]]:
+    """For each wanted value of the float32 run its float64 counterpart and how far rounding takes the float32 computation.
+
+    That is the distance of the float32 run from float64, or of one whose inputs and weights are off by one unit in the last place:
+    quantisers and thresholds turn such a unit into a step.
+    """
+    precise: dict[str, Array] = {}
+    again: dict[str, Array] = {}
+    Interpreter(graph, precise=True).run(list(inputs), watch=_keep(precise, wanted))
+    rng = np.random.default_rng(0)
+    near = [
+        (x * (1 + np.float32(eps) * rng.choice(np.asarray([-1, 1], np.float32), x.shape))).astype(x.dtype) if _floats(x) else x
+        for x in inputs
+    ]
+    Interpreter(graph, read=_disturbed(eps, lambda v: True)).run(near, watch=_keep(again, wanted))
+    out = {}
+    for name, a in wanted.items():
+        exact = precise.get(name)
+        if exact is not None and exact.shape == a.shape and name in again and again[name].shape == a.shape:
+            out[name] = exact, max(distance(exact, a), distance(exact, again[name]))
+    return out
+
+
+def _keep(into: dict[str, Array], wanted: Mapping[str, Any]) -> Callable[[Node, Sequence[Array]], None]:
+    def watch(node: Node, results: Sequence[Array]) -> None:
+        for v, a in zip(node.outputs, results):
+            if v.name in wanted:
+                into[v.name] = a
+
+    return watch
+
+
+@dataclass
+class Layers:
+    """The values between of one comparison on one set of inputs.
+
+    ``reference`` and ``other`` are graphs, ``inputs`` and ``theirs`` their arrays; ``outputs`` names the reference's outputs that
+    were compared and agree. ``other`` None: only the outputs are looked at.
+    """
+
+    reference: Graph
+    inputs: Sequence[Array]
+    other: Graph | None
+    theirs: Sequence[Array]
+    limit: Tolerance
+    compared: int = 0
+    strong: int = 0
+    weak: list[str] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._kept: dict[str, Array] = {}
+        self._off: dict[str, float] = {}  # distance of the other side, by name of value
+        self._moved: dict[str, float] = {}  # response to the disturbance
+        self._by_name = {v.name: v for node in self.reference for v in node.outputs}
+
+    # ---- runs
+    def run(self) -> str:
+        """Run both sides and compare; returns the first layer that computes something else, or ""."""
+        outputs = {v.name for v in self.reference.outputs}
+        have = set() if self.other is None else {v.name for node in self.other for v in node.outputs}
+        room = [_MEMORY]
+
+        def keep(node: Node, results: Sequence[Array]) -> None:
+            for v, a in zip(node.outputs, results):
+                if (v.name in have or v.name in outputs) and _floats(a) and (a.nbytes <= room[0] or v.name in outputs):
+                    room[0] -= a.nbytes
+                    self._kept[v.name] = a
+
+        Interpreter(self.reference).run(list(self.inputs), watch=keep)
+        if self.other is not None:
+            try:
+                Interpreter(self.other).run(list(self.theirs), watch=self._compare)
+            except (InputError, ShapeError) as e:
+                return f"not where it ran: the result read back cannot be run ({e})"
+        return self._first()
+
+    def _compare(self, node: Node, results: Sequence[Array]) -> None:
+        for v, b in zip(node.outputs, results):
+            a = self._kept.get(v.name)
+            if a is None or not _floats(b):
+                continue
+            limit = self.limit.of(a)
+            off = _error(a, b, limit)
+            if off > limit and self._elsewhere(v.name, a, b, limit):
+                continue
+            self._off[v.name] = off
+
+    def _elsewhere(self, name: str, a: Array, b: Array, limit: float) -> bool:
+        """Whether the name stands for something that is right but not the same there: what a later layer folded into it makes, or
+        the same elements in another order."""
+        if a.size == b.size and a.size <= 1 << 22 and distance(np.sort(a, None), np.sort(b, None)) <= limit:
+            return True
+        seen, front = {name}, [self._by_name[name]]
+        for _ in range(4):
+            front = [o for v in front for n in v.users for o in n.outputs if o.name not in seen]
+            seen.update(v.name for v in front)
+            for v in front:
+                later = self._kept.get(v.name)
+                if later is not None and _error(later, b, self.limit.of(later)) <= self.limit.of(later):
+                    self._off.setdefault(v.name, 0.0)
+                    return True
+        return False
+
+    def _first(self) -> str:
+        """The first value, in the order of the reference, that differs by more than rounding explains."""
+        off = [n for n in self._kept if self._off.get(n, 0.0) > self.limit.of(self._kept[n])]
+        if off:
+            noise = noise_of(self.reference, self.inputs, {n: self._kept[n] for n in off}, self.limit.eps)
+            for n in list(off):
+                if n in noise and self._off[n] <= (NOISE + 1) * noise[n][1] + self.limit.of(self._kept[n]):
+                    off.remove(n)
+                    self._off[n] = 0.0
+        if not off:
+            return ""
+        self._disturb()
+        for n in list(off):  # the last first: what is odd alone does not make what is before it wrong
+            if self._would_show(n):
+                self.odd.append(n)
+                off.remove(n)
+                del self._off[n]
+        if not off:
+            return ""
+        v = self._by_name[off[0]]
+        node = v.producer
+        assert node is not None
+        a = self._kept[off[0]]
+        span = float(np.ptp(a.astype(np.float64))) or 1.0
+        return f"layer {node.origin}, tensor {v.name!r}: relative error {self._off[off[0]] / span:.3g}"
+
+    def _would_show(self, name: str) -> bool:
+        """Whether a difference here would have been seen in every compared value right after it, and was not."""
+        moved = self._moved.get(name, 0.0)
+        after = self._witnesses([self._by_name[name]])
+        if not moved or not after:
+            return False
+        for w in after:
+            expected = self._off[name] / moved * self._moved.get(w, 0.0)
+            limit = self.limit.of(self._kept[w])
+            if self._off.get(w, 0.0) > limit or expected <= 4 * limit:
+                return False
+        return True
+
+    # ---- power
+    def _disturb(self) -> None:
+        if self._moved:
+            return
+
+        def see(node: Node, results: Sequence[Array]) -> None:
+            for v, b in zip(node.outputs, results):
+                a = self._kept.get(v.name)
+                if a is not None:
+                    self._moved[v.name] = distance(a, b) if a.shape == b.shape else float("inf")
+
+        try:
+            Interpreter(self.reference, read=_disturbed(DISTURBANCE, _counts)).run(list(self.inputs), watch=see)
+        except (InputError, ShapeError):
+            self._moved = {n: self._moved.get(n, 0.0) for n in self._kept}
+
+    def measure(self, agreeing: Sequence[str]) -> None:
+        """Find what the comparison could not have noticed. ``agreeing``: outputs compared by themselves, and right."""
+        self._disturb()
+        for n in agreeing:
+            if n in self._kept:
+                self._off.setdefault(n, 0.0)
+        self.compared = len(self._off)
+        self.strong = sum(self._is_strong(n) for n in self._off)
+        weak: dict[str, None] = {}
+        for v in self.reference.weights.values():
+            if v.tensor is None or not _counts(v) or v.dtype is None or not v.dtype.is_float or not v.users:
+                continue
+            outs = [o for n in v.users for o in n.outputs]
+            found = self._witnesses(outs, include=True)
+            if not any(self._is_strong(w) for w in found) and self._reaches(outs):
+                node = v.users[0]
+                weak[str(node.origin)] = None
+        self.weak = list(weak)
+
+    def _is_strong(self, name: str) -> bool:
+        return self._moved.get(name, 0.0) > 2 * self.limit.of(self._kept[name])
+
+    def _witnesses(self, values: Sequence[Value], include: bool = False) -> list[str]:
+        """The first compared values from these on (or after them)."""
+        out: list[str] = []
+        seen: set[str] = set()
+        stack = list(values) if include else [o for v in values for n in v.users for o in n.outputs]
+        while stack:
+            v = stack.pop()
+            if v.name in seen:
+                continue
+            seen.add(v.name)
+            if v.name in self._off:
+                out.append(v.name)
+            else:
+                stack += [o for n in v.users for o in n.outputs]
+        return out
+
+    def _reaches(self, values: Sequence[Value]) -> bool:
+        """Whether an output depends on one of the values."""
+        outputs = {id(v) for v in self.reference.outputs}
+        seen: set[int] = set()
+        stack = list(values)
+        while stack:
+            v = stack.pop()
+            if id(v) in outputs:
+                return True
+            if id(v) not in seen:
+                seen.add(id(v))
+                stack += [o for n in v.users for o in n.outputs]
+        return False
