@@ -1,11 +1,11 @@
-"""The pipeline: identify, load, normalise, lay out, emit, verify."""
+"""The pipeline: a :class:`Job` passes through stages (read, lay out, emit, verify, publish), each a function of it."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,15 +16,16 @@ from .collector import without_collector
 from .discovery import KNOWN
 from .errors import MismatchError, OutputError, Problem, UnsupportedError, UsageError
 from .files import check_output
-from .hookspecs import EmitRequest, Emitted
+from .hookspecs import EmitRequest
 from .host import STAGES, host, resolve
 from .ir.graph import Graph
+from .job import Job
 from .model import Model
 from .report import Report
 from .report.compare import ATOL
 from .sources import Overrides, Progress, load_graph, refuse_unknown_options, split_source, stage_options
 
-__all__ = ["Conversion", "check", "convert", "formats", "load"]
+__all__ = ["Conversion", "Job", "check", "convert", "formats", "load"]
 
 
 def load(
@@ -142,115 +143,144 @@ def convert(
     ------
     UnsupportedError listing every problem, MismatchError when the outputs differ; nothing is left behind then.
     """
-    model = source if isinstance(source, Model) else None
-    overrides = dict(overrides or {})
-    emit_overrides = Overrides(overrides.pop("emit", {}), "emit overrides")
-    used: set[str] = set()
-    if model is not None:
-        _only_for_sources(weights=weights, format=format, overrides=overrides, input_shapes=input_shapes)
-    if model is None:
-        source, weights = split_source(source, weights)
+    job, load_given = _prepare(
+        source, to, out, weights, format, overrides, input_shapes, progress, options, check=check, example_inputs=example_inputs,
+        rtol=rtol, atol=atol, io_layout=io_layout, keep=keep,
+    )  # fmt: skip
+    _read(job, source, load_given)
+    _refuse_opaque(job)
+    _describe_job(job)
+    _arrange(job)
+    try:
+        _emit(job)
+        _verify(job)
+        paths = _publish(job)
+    finally:
+        if job.staging is not None:
+            shutil.rmtree(job.staging, ignore_errors=True)
+    job.tell("done", 1.0)
+    return Conversion(paths, job.report, job.target, job.emitted.model)
+
+
+# ---------------------------------------------------------------- the stages of a conversion
+def _prepare(
+    source: Any, to: str | None, out: str | os.PathLike[str] | None, weights: Any, format: str | None,
+    overrides: Mapping[str, Any] | None, input_shapes: Any, progress: Progress | None, options: Mapping[str, Any], **asked: Any,
+) -> tuple[Job, dict[str, Any]]:  # fmt: skip
+    """The job, and what its loader is given: everything that can be refused before anything is read is refused here."""
+    loading = dict(overrides or {})
+    emit_overrides = Overrides(loading.pop("emit", {}), "emit overrides")
+    if isinstance(source, Model):
+        _only_for_sources(weights=weights, format=format, overrides=loading, input_shapes=input_shapes)
+        source, weights = source.source, source.weights_source
     else:
-        source, weights = model.source, model.weights_source
-    target = _target(to, None if out is None else Path(out))
-    path = Path(out) if out is not None else None
+        source, weights = split_source(source, weights)
+    path = None if out is None else Path(out)
+    target = _target(to, path)
     if path is not None:
         check_output(path)
+    io_layout = asked["io_layout"]
     if io_layout is not None and not isinstance(io_layout, Mapping) and io_layout not in ("source", "target"):
         raise UsageError(f"io_layout={io_layout!r} is neither 'source' nor 'target'")
-    tell = progress or (lambda what, part: None)
-    emit_options = stage_options(target, "emit", options, used)
-    if model is None:
-        tell("loading", 0.0)
-        graph, framework, files = load_graph(
-            source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes, progress=progress
-        )
+    used: set[str] = set()
+    job = Job(
+        source=source, weights=weights, target=target, path=path, tell=progress or (lambda what, part: None),
+        emit_options=stage_options(target, "emit", options, used), emit_overrides=emit_overrides, **asked,
+    )  # fmt: skip
+    given = {"format": format, "options": options, "used": used, "overrides": loading, "input_shapes": input_shapes}
+    return job, {**given, "progress": progress}
+
+
+def _read(job: Job, source: Any, given: dict[str, Any]) -> None:
+    """Load the source, or take the model that was given; what is read is watched and may not be written over."""
+    if isinstance(source, Model):
+        job.reference, job.framework, job.files = source.graph, source.framework, source.files
     else:
-        graph, framework, files = model.graph, model.framework, model.files
-    if path is not None:
-        files.protect(path)
-    refuse_unknown_options(options, used, list(dict.fromkeys(f for f in (framework, target) if f)))
-    problems = opaque_problems(graph) if framework != target else []
-    if problems:
-        problems += [p for p in _missing(graph, target, emit_options, emit_overrides) if p not in problems]
-        raise UnsupportedError(problems, _cannot(source, target))
-    reference = graph
-    if check or model is not None:  # passes change the graph; the model that was given and the reference must stay
+        job.tell("loading", 0.0)
+        job.reference, job.framework, job.files = load_graph(job.source, job.weights, **given)
+    if job.path is not None:
+        job.files.protect(job.path)
+    refuse_unknown_options(given["options"], given["used"], list(dict.fromkeys(f for f in (job.framework, job.target) if f)))
+    job.graph = job.reference
+    if job.check or isinstance(source, Model):  # passes change the graph; a given model and the reference must stay
         with without_collector():
-            graph = graph.clone()
-    report = Report(_title(source, framework, target), _describe(graph, framework, source))
-    report.notes += [str(n) for n in graph.metadata.get("notes", [])]
-    tell("laying out", 0.3)
-    with without_collector():
-        layout = _lay_out(graph, target, io_layout, report)
-    for spec in host().passes("laid_out", target):
-        resolve(spec.run)(graph)
-    graph.remove_unused()
-    tell("writing", 0.4)
-    h = host()
-    staging: Path | None = None
-    try:
-        if path is not None:
-            try:
-                staging = Path(tempfile.mkdtemp(prefix=".convcore-", dir=path.parent))
-            except OSError as e:
-                raise OutputError(f"{path} cannot be written: {e.strerror or e}") from e
-        request = EmitRequest(
-            graph,
-            None if path is None or staging is None else staging / path.name,
-            emit_options,
-            emit_overrides,
-            h.rules(target),
-            progress,
+            job.graph = job.reference.clone()
+
+
+def _refuse_opaque(job: Job) -> None:
+    """Refuse layers that convcore only hands on, with all else that the target lacks; a framework takes its own ones back."""
+    problems = opaque_problems(job.reference) if job.framework != job.target else []
+    if problems:
+        problems += [p for p in _missing(job.reference, job.target, job.emit_options, job.emit_overrides) if p not in problems]
+        raise UnsupportedError(problems, job.cannot)
+
+
+def _describe_job(job: Job) -> None:
+    name = job.source.name if isinstance(job.source, Path) else type(job.source).__name__
+    report = job.report = Report(f"{name}: {job.framework} -> {job.target}", _describe(job.graph, job.framework, job.source))
+    report.notes += [str(n) for n in job.graph.metadata.get("notes", [])]
+    for layer in job.graph.metadata.get("user_meaning", ()):
+        report.notes.append(
+            f"layer {layer!r} computes what its override says: both sides of the check share that meaning, which it cannot prove"
         )
+
+
+def _arrange(job: Job) -> None:
+    """Bring the graph into the target's layout and run the plugins' last passes."""
+    job.tell("laying out", 0.3)
+    with without_collector():
+        job.layout = _lay_out(job.graph, job.target, job.io_layout, job.report)
+    for spec in host().passes("laid_out", job.target):
+        resolve(spec.run)(job.graph)
+    job.graph.remove_unused()
+
+
+def _emit(job: Job) -> None:
+    """Write the target's files to a staging folder; nothing that is read may be written over by any of them."""
+    job.tell("writing", 0.4)
+    out: Path | None = None
+    if job.path is not None:
         try:
-            with without_collector():
-                emitted = h.emit(target, request)
-        except UnsupportedError as e:
-            raise UnsupportedError(e.problems, _cannot(source, target)) from None
-        emit_overrides.refuse_unused()
-        if path is not None and staging is not None:
-            for written in emitted.paths:
-                final = path.parent / Path(written).relative_to(staging)
-                files.protect(check_output(final))
-        report.target = {"framework": target, **_target_facts(emitted, graph)}
-        report.notes += list(emitted.notes)
-        if check:
-            from .verification import check_conversion
-
-            tell("checking", 0.7)
-            check_conversion(
-                report, reference, framework, source, weights, target, emitted, graph, layout, example_inputs, rtol, atol, check
-            )
-        for line in h.report_lines(report):
-            report.notes.append(line)
-        if not report.ok and not keep:
-            raise MismatchError(str(report), report)
-        files.check()
-        paths: tuple[Path, ...] = ()
-        build = emitted.model
-        if staging is not None and path is not None:
-            paths = _publish(staging, path.parent, [Path(p) for p in emitted.paths], path)
-            report.target["files"] = [str(p) for p in paths]
-    finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
-    tell("done", 1.0)
-    return Conversion(paths, report, target, build)
+            job.staging = Path(tempfile.mkdtemp(prefix=".convcore-", dir=job.path.parent))
+        except OSError as e:
+            raise OutputError(f"{job.path} cannot be written: {e.strerror or e}") from e
+        out = job.staging / job.path.name
+    h = host()
+    request = EmitRequest(job.graph, out, job.emit_options, job.emit_overrides, h.rules(job.target), job.tell)
+    try:
+        with without_collector():
+            job.emitted = h.emit(job.target, request)
+    except UnsupportedError as e:
+        raise UnsupportedError(e.problems, job.cannot) from None
+    job.emit_overrides.refuse_unused()
+    if job.path is not None and job.staging is not None:
+        for written in job.emitted.paths:
+            job.files.protect(check_output(job.path.parent / Path(written).relative_to(job.staging)))
+    size = sum(os.path.getsize(p) for p in job.emitted.paths)
+    job.report.target = {"framework": job.target, "nodes": len(job.graph), "bytes": size}
+    job.report.notes += list(job.emitted.notes)
 
 
-def _only_for_sources(**given: Any) -> None:
-    """Refuse arguments that belong to loading when a loaded Model is given: they would have no effect."""
-    names = [k for k, v in given.items() if v]
-    if names:
-        raise UsageError(f"{', '.join(names)}: the model is loaded already; give them to convcore.load")
+def _verify(job: Job) -> None:
+    """Compare the result with the source; MismatchError where they differ, unless the files are to be kept all the same."""
+    if job.check:
+        from .verification import check_conversion
+
+        job.tell("checking", 0.7)
+        check_conversion(job)
+    job.report.notes += list(host().report_lines(job.report))
+    if not job.report.ok and not job.keep:
+        raise MismatchError(str(job.report), job.report)
 
 
-def _publish(staging: Path, folder: Path, files: Sequence[Path], main: Path) -> tuple[Path, ...]:
-    """Move finished files into place, the main one last."""
+def _publish(job: Job) -> tuple[Path, ...]:
+    """Move the finished files into place, the main one last, if the source is still what was read."""
+    job.files.check()
+    if job.staging is None or job.path is None:
+        return ()
     done: list[Path] = []
-    for f in sorted(files, key=lambda f: f.name == main.name):
-        final = folder / f.relative_to(staging)
+    for f in sorted(map(Path, job.emitted.paths), key=lambda f: f.name == job.path.name):  # type: ignore[union-attr]
+        final = job.path.parent / f.relative_to(job.staging)
         final.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.replace(f, final)
@@ -260,17 +290,16 @@ def _publish(staging: Path, folder: Path, files: Sequence[Path], main: Path) -> 
                     d.unlink()
             raise OutputError(f"{final} cannot be written: {e.strerror or e}") from e
         done.append(final)
-    return tuple(sorted(done, key=lambda f: f.name != main.name))
+    paths = tuple(sorted(done, key=lambda f: f.name != job.path.name))  # type: ignore[union-attr]
+    job.report.target["files"] = [str(p) for p in paths]
+    return paths
 
 
-def _cannot(source: Any, target: str) -> str:
-    what = str(source) if isinstance(source, Path) else "the model"
-    return f"{what} cannot be converted exactly to {target}"
-
-
-def _title(source: Any, framework: str, target: str) -> str:
-    name = source.name if isinstance(source, Path) else type(source).__name__
-    return f"{name}: {framework} -> {target}"
+def _only_for_sources(**given: Any) -> None:
+    """Refuse arguments that belong to loading when a loaded Model is given: they would have no effect."""
+    names = [k for k, v in given.items() if v]
+    if names:
+        raise UsageError(f"{', '.join(names)}: the model is loaded already; give them to convcore.load")
 
 
 def _describe(graph: Graph, framework: str, source: Any) -> dict[str, Any]:
@@ -280,10 +309,6 @@ def _describe(graph: Graph, framework: str, source: Any) -> dict[str, Any]:
         "framework": framework, "kind": meta.get("kind", ""), "version": meta.get("version", ""), "layers": len(graph.layers),
         "parameters": f"{params:,}", "file": str(source) if isinstance(source, Path) else "",
     }  # fmt: skip
-
-
-def _target_facts(emitted: Emitted, graph: Graph) -> dict[str, Any]:
-    return {"nodes": len(graph), "bytes": sum(os.path.getsize(p) for p in emitted.paths)}
 
 
 def _lay_out(graph: Graph, target: str, io_layout: Any, report: Report) -> Any:

@@ -109,8 +109,10 @@ def _shape_values(node: Node, count: int, sizes: Sizes) -> list[int] | None:
     return [*have, *[1] * (count - len(have))] if lead <= 1 else [math.prod(have[:lead]), *have[lead:]]
 
 
-_FIXED = {("dynamic_slice", "starts"): 0, ("dynamic_slice", "stops"): 1 << 30, ("dynamic_slice", "steps"): 1, ("range", "start"): 0,
-          ("range", "limit"): 5, ("range", "delta"): 1, ("loop", "trip_count"): 3}  # fmt: skip
+_FIXED = {
+    "dynamic_slice.starts": 0, "dynamic_slice.stops": 1 << 30, "dynamic_slice.steps": 1, "range.start": 0, "range.limit": 5,
+    "range.delta": 1, "loop.trip_count": 3,
+}  # fmt: skip
 """Values of arguments that stand for a place or a count."""
 
 
@@ -126,8 +128,8 @@ def _integers(v: Value, shape: tuple[int, ...], sizes: Sizes, rng: np.random.Gen
             wanted = _shape_values(node, shape[0], sizes)
             if wanted is not None:
                 return np.asarray(wanted, dtype)
-        if (node.op, arg) in _FIXED:
-            return np.full(shape, min(_FIXED[node.op, arg], most), dtype)
+        if (fixed := _FIXED.get(f"{node.op}.{arg}")) is not None:
+            return np.full(shape, min(fixed, most), dtype)
         n = _indexed(node, arg, sizes)
         if n is not None:
             bound = n if bound is None else min(bound, n)
@@ -229,7 +231,10 @@ def candidates(
             second = example_inputs(graph, {**sizes, **other}, seed + 1, -1.0, plain=plain)
             try:
                 results.append(run(second))
-            except (InputError, ShapeError):  # the batch is fixed inside, or values below zero do not fit: the first set stands alone
+            except (
+                InputError,
+                ShapeError,
+            ):  # a batch fixed inside, or no values below zero: the first set stands alone
                 continue
             yield [first, second], results
             break
@@ -239,4 +244,3 @@ def candidates(
         yield empty
     elif not found:
         raise SampleError(str(last or "no example inputs could be made up")) from last
-

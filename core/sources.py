@@ -159,6 +159,9 @@ def _load(
     with without_collector():
         graph = h.load(framework, request)
     replaced.refuse_unused()
+    if replaced:
+        own = [layer.name for layer in graph.layers if layer.name in replaced or layer.type in replaced]
+        graph.metadata["user_meaning"] = own or sorted(replaced)
     graph.metadata.setdefault("framework", framework)
     for spec in h.passes("loaded"):
         resolve(spec.run)(graph)

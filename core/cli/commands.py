@@ -137,7 +137,18 @@ def convert(args: Namespace) -> int:
     finally:
         progress.clear()
     _print_report(done.report, args.report)
-    return 0 if done.report.ok else 5
+    if done.report.unverified:
+        sys.stderr.write(f"convcore: written, but not verified: {done.report.unverified}\n")
+    return _code(done.report)
+
+
+UNVERIFIED = 6
+"""Exit code of a conversion that was written, or a comparison that was asked for, where nothing could be compared."""
+
+
+def _code(report: Any) -> int:
+    """The exit code a report stands for."""
+    return 5 if not report.ok else UNVERIFIED if report.unverified else 0
 
 
 def _load_options(args: Namespace) -> dict[str, Any]:
@@ -264,7 +275,7 @@ def verify(args: Namespace) -> int:
     _print_report(report, args.report)
     if not report.ok:
         sys.stderr.write("convcore: the outputs differ\n")
-    return 0 if report.ok else 5
+    return _code(report)
 
 
 def plugins(args: Namespace) -> int:

@@ -10,7 +10,8 @@ from .. import __version__
 
 __all__ = ["parse", "plugin_options"]
 
-_EPILOG = """exit codes: 0 done, 2 wrong usage, 3 bad file, 4 something has no exact counterpart, 5 outputs differ, 1 other
+_EPILOG = """exit codes: 0 done, 2 wrong usage, 3 bad file, 4 something has no exact counterpart, 5 outputs differ,
+            6 written but not verified, 1 other
 
 examples:
   convcore convert model.keras -o model.onnx

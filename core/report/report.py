@@ -25,7 +25,9 @@ class Section:
 class Report:
     """Everything worth knowing about one run; prints as text.
 
-    ``ok`` is False when a comparison failed or problems remain; ``verified`` says whether anything was compared.
+    ``ok`` is False when a comparison failed or problems remain; ``verified`` says whether anything was compared. ``verdict`` is
+    "ok", "weak" (nothing differs, and ``weak`` says what the comparison could not have noticed), "mismatch" or "not verified"
+    (``unverified`` says why, where a check was asked for).
     """
 
     title: str
@@ -37,6 +39,9 @@ class Report:
     runtimes: tuple[str, str] = ("", "")
     tolerance: tuple[float, float] = (0.0, 0.0)
     first_divergence: str = ""
+    layers: dict[str, int] = field(default_factory=dict)
+    weak: list[str] = field(default_factory=list)
+    unverified: str = ""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -46,6 +51,12 @@ class Report:
     @property
     def ok(self) -> bool:
         return not self.problems and all(d.ok for d in self.differences)
+
+    @property
+    def verdict(self) -> str:
+        if not self.ok:
+            return "mismatch"
+        return "not verified" if not self.verified else "weak" if self.weak else "ok"
 
     @property
     def max_abs(self) -> float:
@@ -73,6 +84,10 @@ class Report:
             "problems": [p.to_dict() for p in self.problems],
             "verification": {
                 "done": self.verified,
+                "verdict": self.verdict,
+                "weak": self.weak,
+                "unverified": self.unverified,
+                "layers": self.layers,
                 "runtimes": list(self.runtimes),
                 "rtol": self.tolerance[0],
                 "atol": self.tolerance[1],
@@ -118,5 +133,11 @@ class Report:
             out += [f"    {d}" for d in self.differences]
             if self.first_divergence:
                 out.append(f"    first difference: {self.first_divergence}")
+            if self.layers:
+                out.append(f"    values compared: {self.layers['compared']}, of them telling: {self.layers['strong']}")
+            out.append("  verdict: " + {"mismatch": "MISMATCH"}.get(self.verdict, self.verdict))
+            out += [f"    weak: {w}" for w in self.weak]
+        elif self.unverified:
+            out.append(f"  not verified: {self.unverified}")
         out += [f"  note: {n}" for n in self.notes]
         return "\n".join(out)

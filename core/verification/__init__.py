@@ -1,6 +1,6 @@
 """Verification: two models on the same inputs, compared output by output and layer by layer, and how strong that proof is."""
 
 from .conversion import check_conversion
-from .verify import verify
+from .models import verify
 
 __all__ = ["check_conversion", "verify"]

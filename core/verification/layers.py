@@ -1,8 +1,8 @@
 """Comparing what is inside: every value that both sides have by one name, and what a comparison would have noticed.
 
 The outputs of a model may hardly show what is wrong in it: a saturated softmax, a constant, a range that vanishes. So the values
-between are compared too, and the comparison is measured: every weight of the reference is disturbed by one percent, and a value is
-*strong* where it moves by more than the tolerance. A weight is covered when one of the first compared values after it is strong.
+between are compared too, and the comparison is measured: every weight of the reference is disturbed by one percent, and a value
+is *strong* where it moves by more than the tolerance. A weight is covered when one of the first compared values after it is.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ def _disturbed(step: float, needed: Callable[[Value], bool]) -> Callable[[Value]
             return a
         rng = np.random.default_rng(zlib.crc32(v.name.encode()))
         signs = rng.integers(0, 2, a.shape, np.int8).astype(np.float32) * 2 - 1
-        return (a * (1 + np.float32(step) * signs)).astype(a.dtype)
+        off: Array = (a * (1 + np.float32(step) * signs)).astype(a.dtype)
+        return off
 
     return read
 
@@ -95,8 +96,8 @@ def _counts(v: Value) -> bool:
 def noise_of(graph: Graph, inputs: Sequence[Array], wanted: Mapping[str, Array], eps: float) -> dict[str, tuple[Array, float]]:
     """For each wanted value of the float32 run its float64 counterpart and how far rounding takes the float32 computation.
 
-    That is the distance of the float32 run from float64, or of one whose inputs and weights are off by one unit in the last place:
-    quantisers and thresholds turn such a unit into a step.
+    That is the distance of the float32 run from float64, or of one whose inputs and weights are off by one unit in the last
+    place: quantisers and thresholds turn such a unit into a step.
     """
     precise: dict[str, Array] = {}
     again: dict[str, Array] = {}
@@ -128,14 +129,11 @@ def _keep(into: dict[str, Array], wanted: Mapping[str, Any]) -> Callable[[Node, 
 class Layers:
     """The values between of one comparison on one set of inputs.
 
-    ``reference`` and ``other`` are graphs, ``inputs`` and ``theirs`` their arrays; ``outputs`` names the reference's outputs that
-    were compared and agree. ``other`` None: only the outputs are looked at.
+    ``other`` is the graph of the other side, None where only the outputs can be looked at.
     """
 
     reference: Graph
-    inputs: Sequence[Array]
     other: Graph | None
-    theirs: Sequence[Array]
     limit: Tolerance
     compared: int = 0
     strong: int = 0
@@ -143,14 +141,19 @@ class Layers:
     odd: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.inputs: Sequence[Array] = []
+        self._ran: Sequence[Array] | None = None  # the inputs that _kept is of
         self._kept: dict[str, Array] = {}
         self._off: dict[str, float] = {}  # distance of the other side, by name of value
         self._moved: dict[str, float] = {}  # response to the disturbance
         self._by_name = {v.name: v for node in self.reference for v in node.outputs}
 
     # ---- runs
-    def run(self) -> str:
-        """Run both sides and compare; returns the first layer that computes something else, or ""."""
+    def reference_run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Run the reference; the first run that succeeds is kept for :meth:`run` on the same inputs."""
+        if self._ran is not None:
+            return Interpreter(self.reference).run(list(inputs))
+        self._kept.clear()
         outputs = {v.name for v in self.reference.outputs}
         have = set() if self.other is None else {v.name for node in self.other for v in node.outputs}
         room = [_MEMORY]
@@ -161,10 +164,20 @@ class Layers:
                     room[0] -= a.nbytes
                     self._kept[v.name] = a
 
-        Interpreter(self.reference).run(list(self.inputs), watch=keep)
+        results = Interpreter(self.reference).run(list(inputs), watch=keep)
+        self._ran = inputs
+        return results
+
+    def run(self, inputs: Sequence[Array], theirs: Sequence[Array]) -> str:
+        """Compare the two sides on ``inputs`` (as the reference takes them) and ``theirs`` (as the other does); returns the first
+        layer that computes something else, or ""."""
+        self.inputs = inputs
+        if self._ran is not inputs:
+            self._ran = None
+            self.reference_run(inputs)
         if self.other is not None:
             try:
-                Interpreter(self.other).run(list(self.theirs), watch=self._compare)
+                Interpreter(self.other).run(list(theirs), watch=self._compare)
             except (InputError, ShapeError) as e:
                 return f"not where it ran: the result read back cannot be run ({e})"
         return self._first()
@@ -208,7 +221,7 @@ class Layers:
         if not off:
             return ""
         self._disturb()
-        for n in list(off):  # the last first: what is odd alone does not make what is before it wrong
+        for n in reversed(list(off)):  # the last first: what is odd alone does not make what is before it wrong
             if self._would_show(n):
                 self.odd.append(n)
                 off.remove(n)

@@ -1,0 +1,55 @@
+"""One conversion: what was asked, and what its stages have made so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .files import Watch
+from .report import Report
+from .sources import Overrides, Progress
+
+if TYPE_CHECKING:
+    from .hookspecs import Emitted
+    from .ir.graph import Graph
+
+__all__ = ["Job"]
+
+
+@dataclass(kw_only=True)
+class Job:
+    """The record the stages of :func:`convcore.convert` pass on; each fills in what is its own.
+
+    ``reference`` is the graph as loaded, ``graph`` the one that is laid out and written, ``layout`` says how inputs and outputs
+    moved. ``staging`` is the folder the files are written to before they are moved beside ``path``.
+    """
+
+    source: Any
+    weights: Any
+    target: str
+    path: Path | None
+    check: bool | str
+    example_inputs: Any
+    rtol: float | None
+    atol: float
+    io_layout: str | Mapping[str, Any] | None
+    keep: bool
+    tell: Progress
+    emit_options: dict[str, Any]
+    emit_overrides: Overrides
+    framework: str = ""
+    files: Watch = field(default_factory=Watch)
+    reference: Graph = None  # type: ignore[assignment]  # set by the first stage
+    graph: Graph = None  # type: ignore[assignment]
+    layout: Any = None
+    emitted: Emitted = None  # type: ignore[assignment]
+    report: Report = field(default_factory=lambda: Report(""))
+    staging: Path | None = None
+
+    @property
+    def cannot(self) -> str:
+        """The head of a refusal."""
+        what = str(self.source) if isinstance(self.source, Path) else "the model"
+        return f"{what} cannot be converted exactly to {self.target}"

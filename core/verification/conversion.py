@@ -1,0 +1,257 @@
+"""The check of a conversion: source and result on the same inputs, and what that comparison can notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..build.opaque import opaque_problems
+from ..errors import BadFileError, InputError
+from ..hookspecs import Runtime
+from ..host import host
+from ..interpreter import Interpreter
+from ..ir.graph import Graph
+from ..job import Job
+from ..report import OutputDifference, compare_outputs
+from ..report.compare import distance
+from ..samples import SampleError, candidates
+from ..sources import load_graph
+from .layers import NOISE, Layers, Tolerance, noise_of
+from .sides import given_inputs, native, precision, read_back_order, read_back_runtime
+
+__all__ = ["by_rounding", "check_conversion", "of_set", "say_strength"]
+
+Array = NDArray[Any]
+Sets = list[list[Array]]
+
+MADE_UP = "the inputs were made up: give some (--input, example_inputs=), or leave the check out (--no-check, check=False)"
+_TRIES = 4
+
+
+def check_conversion(job: Job) -> None:
+    """Run source and result on the same inputs and add what differs, and how strong the comparison is, to the job's report.
+
+    Outputs are compared in independent runtimes, the values between by the interpreter on the result read back. What holds nodes
+    that convcore only hands on is compared in its own framework, or not at all where that is not installed; what cannot be
+    compared is reported as not verified.
+    """
+    report, reference = job.report, job.reference
+    standard, eps = precision(reference)
+    limit = Tolerance(standard if job.rtol is None else job.rtol, job.atol, eps)
+    handed_on = [p.layer for p in opaque_problems(reference)]
+    names = [v.name for v in reference.outputs]
+    back, held, result = (None, None, None) if handed_on else _read_back(job)
+    if handed_on:
+        held, result = _result(job)
+    layers = Layers(reference, back, limit)
+    run: Callable[[list[Array]], list[Array]] = layers.reference_run
+    ours = "convcore interpreter"
+    if job.check == "native" or handed_on:
+        source = native(job.framework, job.source, job.weights, [] if handed_on else report.notes)
+        if source is None and handed_on:
+            report.unverified = f"only {job.framework} can run {', '.join(map(repr, handed_on))}"
+            return
+        if source is None:
+            report.notes.append(f"{job.framework} did not run the source: its side was run by the interpreter")
+        else:
+            run, ours = source.run, source.name
+    runtime = native(job.target, result, held, [] if handed_on else report.notes)
+    if runtime is None and handed_on:
+        report.unverified = f"only {job.target} can run {', '.join(map(repr, handed_on))}"
+        return
+    if runtime is None and back is None:
+        report.unverified = report.unverified or f"nothing here can run what was written, and {job.target} cannot be read back"
+        return
+    if runtime is None:
+        assert back is not None
+        runtime = read_back_runtime(back, [v.name for v in reference.inputs], list(job.emitted.outputs) or names)
+    if job.example_inputs is not None:
+        given = given_inputs(reference, job.example_inputs)
+        tries: Iterator[tuple[Sets, Sets]] = iter([([given], [run(given)])])
+    else:
+        tries = candidates(reference, run, fixed=job.emitted.sizes)
+    try:
+        inputs, expected, found, runtime = _first_that_runs(job, tries, runtime, limit)
+    except SampleError as e:
+        report.unverified = f"no inputs could be made up on which it runs ({e}): give --input, or example_inputs="
+        return
+    report.runtimes, report.tolerance = (ours, runtime.name), (limit.rtol, limit.atol)
+    if not handed_on:
+        found = [by_rounding(reference, xs, ys, got, limit) for xs, ys, got in zip(inputs, expected, found)]
+    found = [(of_set(i, ds), got) for i, (ds, got) in enumerate(found)]
+    report.differences += [d for ds, _ in found for d in ds]
+    moved = [_moved(job, xs) for xs in inputs]
+    wrong = next((i for i, (ds, _) in enumerate(found) if not all(d.ok for d in ds)), None)
+    if wrong is not None:
+        report.first_divergence = (
+            "" if handed_on else _blame(job, inputs[wrong], moved[wrong], back, limit)
+        ) or f"not in convcore's graph: {runtime.name} computes something else from the same operations"
+    elif handed_on:
+        report.weak.append(f"what it would have noticed could not be measured: only {job.framework} runs {handed_on[0]!r}")
+    else:
+        theirs = [] if back is None else read_back_order(back, [v.name for v in reference.inputs])(moved[0])
+        first = layers.run(inputs[0], theirs)
+        say_strength(report, layers, first, names)
+
+
+def _result(job: Job) -> tuple[Path | None, Any]:
+    """(file of the weights, the result) as loaders and runtimes take them."""
+    e = job.emitted
+    result: Any = Path(e.paths[0]) if e.paths else (e.model() if e.model else None)
+    return (Path(e.weights) if e.weights else None), result
+
+
+def _read_back(job: Job) -> tuple[Graph | None, Path | None, Any]:
+    """The result as its own format's loader reads it, None where it has none or leaves parts of it unread."""
+    held, result = _result(job)
+    if result is None or not host().can(job.target, "load"):
+        return None, held, result
+    try:
+        back = load_graph(result, held, job.target, {}, set()).graph
+    except BadFileError:
+        if not host().can(job.target, "runtime"):
+            raise
+        return None, held, result
+    return (None if opaque_problems(back) else back), held, result
+
+
+def _permute(x: Array, layout: Any, name: str, is_input: bool, inverse: bool = False) -> Array:
+    perm = None if layout is None else (layout.inputs if is_input else layout.outputs).get(name)
+    if not perm:  # nothing to permute; numpy would make an array without axes contiguous with one
+        return x
+    if inverse:
+        perm = tuple(perm.index(i) for i in range(len(perm)))
+    return np.ascontiguousarray(x.transpose(perm))
+
+
+def _moved(job: Job, xs: Sequence[Array]) -> list[Array]:
+    return [_permute(x, job.layout, v.name, True) for v, x in zip(job.reference.inputs, xs)]
+
+
+Found = tuple[list[OutputDifference], list[Array]]
+
+
+def _differences(job: Job, runtime: Runtime, inputs: Sets, expected: Sets, limit: Tolerance) -> list[Found]:
+    """For each set of inputs the differences, and the result's outputs in the source's order of axes."""
+    names = [v.name for v in job.reference.outputs]
+    out: list[Found] = []
+    for xs, ys in zip(inputs, expected):
+        got = [np.asarray(y) for y in runtime.run(_moved(job, xs))]
+        if len(got) != len(names):
+            text = f"{len(got)} instead of {len(names)}"
+            out.append(([OutputDifference("outputs", (), float("inf"), float("inf"), False, text)], got))
+            continue
+        got = [_permute(y, job.layout, n, False, inverse=True) for n, y in zip(names, got)]
+        out.append((compare_outputs(names, ys, got, limit.rtol, limit.atol, limit.eps), got))
+    return out
+
+
+def _first_that_runs(
+    job: Job, tries: Iterator[tuple[Sets, Sets]], runtime: Runtime, limit: Tolerance
+) -> tuple[Sets, Sets, list[Found], Runtime]:
+    """Compare on the first inputs that the result takes too: where integers are made up, others are tried."""
+    refused: InputError | None = None
+    others = job.example_inputs is None and any(v.dtype is not None and v.dtype.is_int for v in job.reference.inputs)
+    for inputs, expected in islice(tries, _TRIES if others else 1):
+        try:
+            found = _differences(job, runtime, inputs, expected, limit)
+        except InputError as e:
+            refused = refused or e
+            continue
+        if runtime.plain is not None and not all(d.ok for ds, _ in found for d in ds):
+            plain = runtime.plain()
+            again = _differences(job, plain, inputs, expected, limit)
+            if all(d.ok for ds, _ in again for d in ds):
+                job.report.notes.append(
+                    f"{runtime.name} is wrong with its default optimisations; compared with them switched off"
+                )
+                runtime, found = plain, again
+        if refused is not None:
+            job.report.notes.append(f"the result did not take other made-up inputs: {refused}")
+        return inputs, expected, found, runtime
+    if refused is None:
+        raise SampleError("no example inputs could be made up")
+    raise InputError(str(refused) if job.example_inputs is not None else f"{refused}; {MADE_UP}") from refused
+
+
+def by_rounding(graph: Graph, xs: Sequence[Array], ys: Sequence[Array], found: Found, limit: Tolerance) -> Found:
+    """Accept what is no further from float64 than the source's own run, times a small factor."""
+    differences, got = found
+    doubtful = {d.name: y for d, y in zip(differences, ys) if not d.ok and np.isfinite(d.max_abs)}
+    if not doubtful or len(differences) != len(got):
+        return found
+    noise = noise_of(graph, xs, doubtful, limit.eps)
+    out = []
+    for d, y, z in zip(differences, ys, got):
+        if d.name in noise and not d.ok:
+            exact, own = noise[d.name]
+            off = distance(exact, z)
+            if off <= NOISE * max(own, distance(exact, y)) + 4 * limit.eps * float(np.abs(exact).max()):
+                d = replace(d, ok=True, note=f"rounding: {off:.2g} from float64, the source's own run {own:.2g}")
+        out.append(d)
+    return out, got
+
+
+def of_set(i: int, found: list[OutputDifference]) -> list[OutputDifference]:
+    """The differences of the i-th set of inputs, marked from the second on."""
+    return [replace(d, name=f"{d.name} (inputs {i + 1})") for d in found] if i else found
+
+
+def say_strength(report: Any, layers: Layers, first: str, agreeing: Sequence[str]) -> None:
+    """What the comparison of layers found, into the report."""
+    if first:
+        report.first_divergence = first
+        report.differences.append(
+            OutputDifference("a layer inside", (), float("inf"), float("inf"), False, f"the outputs hardly show it: {first}")
+        )
+        return
+    layers.measure(agreeing)
+    report.layers = {"compared": layers.compared, "strong": layers.strong}
+    if not layers.strong:
+        report.weak.append("no value compared changes noticeably when every weight is disturbed by 1 %")
+    elif layers.weak:
+        shown = ", ".join(layers.weak[:5]) + (f" and {len(layers.weak) - 5} more" if len(layers.weak) > 5 else "")
+        report.weak.append(f"weights that hardly reach anything compared: {shown}")
+    report.weak += [f"tensor {n!r} has another value there, and nothing after it differs" for n in layers.odd[:5]]
+
+
+def _blame(job: Job, xs: list[Array], moved: list[Array], back: Graph | None, limit: Tolerance) -> str:
+    """The first layer whose values differ: in the passes, else in what was written."""
+    laid = _first_divergence(job, xs, moved, limit)
+    if laid or back is None:
+        return laid
+    theirs = read_back_order(back, [v.name for v in job.reference.inputs])(moved)
+    return Layers(job.reference, back, limit).run(xs, theirs)
+
+
+def _first_divergence(job: Job, xs: list[Array], moved: list[Array], limit: Tolerance) -> str:
+    """The first value, in order, on which the graph before and after the passes differ; "" if none does."""
+    seen: dict[str, Array] = {}
+
+    def keep(node: Any, results: Sequence[Array]) -> None:
+        for v, a in zip(node.outputs, results):
+            seen[v.name] = a
+
+    Interpreter(job.reference).run(xs, watch=keep)
+    found: list[str] = []
+
+    def compare(node: Any, results: Sequence[Array]) -> None:
+        if found:
+            return
+        for v, a in zip(node.outputs, results):
+            want = seen.get(v.name)
+            if want is None or sorted(want.shape) != sorted(a.shape):
+                continue
+            b = np.sort(want, None), np.sort(a, None)  # the order of axes may have changed
+            d = compare_outputs([v.name], [b[0]], [b[1]], limit.rtol, limit.atol, limit.eps)[0]
+            if not d.ok:
+                found.append(f"layer {node.origin}, tensor {v.name!r}: relative error {d.max_rel:.3g}")
+
+    Interpreter(job.graph).run(moved, watch=compare)
+    return found[0] if found else ""
