@@ -93,7 +93,7 @@ def _tolerance(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--rtol", type=float, default=None, help="tolerance relative to an output's range (default 1e-4; half precision 5e-3)"
     )
-    p.add_argument("--atol", type=float, default=None, help="absolute tolerance (default 1e-6)")
+    p.add_argument("--atol", type=float, default=None, help="absolute tolerance, added to it (default 0)")
 
 
 def _convert(p: argparse.ArgumentParser) -> None:

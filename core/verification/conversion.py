@@ -22,7 +22,7 @@ from ..report import OutputDifference, compare_outputs
 from ..report.compare import distance
 from ..samples import SampleError, candidates
 from ..sources import load_graph
-from .layers import NOISE, Layers, Tolerance, noise_of
+from .layers import NOISE, Layers, Tolerance, flowing, noise_of
 from .sides import given_inputs, native, precision, read_back_order, read_back_runtime
 
 __all__ = ["by_rounding", "check_conversion", "of_set", "say_strength"]
@@ -53,13 +53,15 @@ def check_conversion(job: Job) -> None:
     run: Callable[[list[Array]], list[Array]] = layers.reference_run
     ours = "convcore interpreter"
     if job.check == "native" or handed_on:
-        source = native(job.framework, job.source, job.weights, [] if handed_on else report.notes)
+        said: list[str] = []
+        source = native(job.framework, job.source, job.weights, said)
+        report.notes += [] if handed_on else said
         if source is None and handed_on:
             report.unverified = f"only {job.framework} can run {', '.join(map(repr, handed_on))}"
             return
-        if source is None:
+        if source is None and not said:
             report.notes.append(f"{job.framework} did not run the source: its side was run by the interpreter")
-        else:
+        if source is not None:
             run, ours = source.run, source.name
     runtime = native(job.target, result, held, [] if handed_on else report.notes)
     if runtime is None and handed_on:
@@ -97,7 +99,7 @@ def check_conversion(job: Job) -> None:
     else:
         theirs = [] if back is None else read_back_order(back, [v.name for v in reference.inputs])(moved[0])
         first = layers.run(inputs[0], theirs)
-        say_strength(report, layers, first, names)
+        say_strength(report, layers, first, [d.name for d in found[0][0] if not d.note])
 
 
 def _result(job: Job) -> tuple[Path | None, Any]:
@@ -186,13 +188,13 @@ def by_rounding(graph: Graph, xs: Sequence[Array], ys: Sequence[Array], found: F
     doubtful = {d.name: y for d, y in zip(differences, ys) if not d.ok and np.isfinite(d.max_abs)}
     if not doubtful or len(differences) != len(got):
         return found
-    noise = noise_of(graph, xs, doubtful, limit.eps)
+    noise, flow = noise_of(graph, xs, doubtful, limit.eps), flowing(graph, xs, doubtful)
     out = []
-    for d, y, z in zip(differences, ys, got):
+    for d, z in zip(differences, got):
         if d.name in noise and not d.ok:
             exact, own = noise[d.name]
             off = distance(exact, z)
-            if off <= NOISE * max(own, distance(exact, y)) + 4 * limit.eps * float(np.abs(exact).max()):
+            if off <= NOISE * own + 4 * limit.eps * max(float(np.abs(exact).max()), flow.get(d.name, 0.0)):
                 d = replace(d, ok=True, note=f"rounding: {off:.2g} from float64, the source's own run {own:.2g}")
         out.append(d)
     return out, got

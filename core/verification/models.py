@@ -125,7 +125,7 @@ def verify(
         layers = Layers(ga, None if opaque_problems(gb) else gb, limit)
         first = layers.run(sets[0], feeds[0])
         if report.ok:
-            say_strength(report, layers, first, names)
+            say_strength(report, layers, first, [d.name for d in report.differences if not d.note])
         else:
             report.first_divergence = first
     for side in (left, right):

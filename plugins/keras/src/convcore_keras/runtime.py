@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Runtime
+from convcore.plugin import Problem, Runtime, UnsupportedError
 
 from .plugin import is_live
 
@@ -15,13 +15,14 @@ __all__ = ["open_runtime"]
 
 
 def open_runtime(source: Any, weights: Any = None) -> Runtime | None:
-    """The model itself when ``source`` is live, else None: files are verified by the interpreter.
+    """The model itself when ``source`` is live; UnsupportedError for a file, which the interpreter verifies.
 
     A file is not handed to an installed Keras, because Keras 3 gives files of other eras another meaning (it fails on many
-    files of Keras 2.12-2.15 and reads the ``hard_sigmoid`` of Keras 2 as its own).
+    files of Keras 2.12-2.15 and reads the ``hard_sigmoid`` of Keras 2 as its own), and imports modules that a file names.
     """
     if not is_live(source):
-        return None
+        why = "it reads files of other versions differently and imports what they name; give the live model to have Keras run it"
+        raise UnsupportedError(Problem("", "Keras", why, code="unsupported_by_runtime"))
 
     def run(arrays: Sequence[Any]) -> list[Any]:
         result = source(list(arrays) if len(arrays) != 1 else arrays[0], training=False)
