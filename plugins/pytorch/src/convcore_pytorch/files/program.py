@@ -131,13 +131,17 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in order. ``inputs`` are names, ``outputs`` arguments, ``values`` what is known of each name."""
+    """Nodes in order. ``inputs`` are names, ``outputs`` arguments, ``values`` what is known of each name.
+
+    ``captures``: the body uses names of the graphs around it (TorchScript); else it is closed (torch.export).
+    """
 
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[Any, ...]
     nodes: tuple[Node, ...]
     values: Mapping[str, TensorValue | SymValue]
+    captures: bool = False
 
     def check(self, where: str, outer: frozenset[str] = frozenset()) -> None:
         """BadFileError unless every name is made once and before it is used."""
@@ -158,6 +162,8 @@ class Graph:
         for node in self.nodes:
             for argument in node.arguments:
                 use(argument.value, f"node {node.name or node.target!r}")
+                if isinstance(argument.value, Graph) and argument.value.captures:
+                    argument.value.check(where, frozenset(known))
             for name in node.made():
                 make(name)
         use(self.outputs, "the result")
