@@ -142,9 +142,11 @@ def test_a_network(how, tmp_path):
     )
 
 
-def test_overloads_are_those_torch_takes(tmp_path):
-    script(Net().eval(), tmp_path / "a.pt")
-    graph = torch.jit.load(str(tmp_path / "a.pt")).inlined_graph
+@pytest.mark.parametrize("make", [lambda: Block(3), Branchy, Stateful], ids=["block", "branchy", "stateful"])
+def test_overloads_are_those_torch_takes(make, tmp_path):
+    script(make().eval(), tmp_path / "a.pt")
+    loaded = torch.jit.load(str(tmp_path / "a.pt"))
+    graph = loaded.inlined_graph
 
     def every(block: Any) -> Any:
         for node in block.nodes():
