@@ -5,6 +5,9 @@ Polynomials and quotients of them have one form; a quotient of a sum of quotient
 ``Dim("N") * 2 + 1`` prints as ``2*N+1``; an expression that turns out constant becomes an ``int``. Where a simplification
 depends on it (``max(N-1, 0)`` is ``N-1``, ``min(N, 1)`` is 1), a named size is taken to be at least 1, as torch.export
 does. ``None`` in a shape means "unknown"; -1 does not exist.
+
+By hand, because every import of the core pays for it (sympy alone takes 0.25 s to import) and because a size needs one canonical
+form, which ``sympy.floor`` and ``Max`` do not have. sympy is the judge in ``tests/ir/test_dims.py``.
 """
 
 from __future__ import annotations

@@ -9,6 +9,9 @@ States are ``SOURCE`` (0) and ``TARGET`` (1). A :class:`Choice` collects variabl
 
 All of these are submodular, so a cut finds the optimum (Kolmogorov & Zabih 2004). Pinned variables are taken out first; what is
 left falls into components, most of which border on pins of one state only and need no flow. Flow is Dinic's, iterative.
+
+By hand, because the core depends on numpy alone and the alternatives measured worse: networkx takes 30 times as long for the same
+cut, scipy's kernel holds capacities in int32. networkx is the judge in ``tests/layout/test_mincut.py``.
 """
 
 from __future__ import annotations

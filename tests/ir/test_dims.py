@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 
 import pytest
+import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,6 +53,59 @@ environments = st.fixed_dictionaries({n: st.integers(1, 13) for n in NAMES})
 def test_arithmetic_agrees_with_integers(e, env):
     d, f = e
     assert evaluate(d, env) == f(env)
+
+
+# ---- sympy as judge
+
+SYMBOLS = {n: sympy.Symbol(f"x{i}", integer=True, positive=True) for i, n in enumerate(NAMES[:4])}
+
+
+@st.composite
+def polynomials(draw, depth=4):
+    """The same polynomial as a size and as a sympy expression."""
+    if depth == 0 or draw(st.integers(0, 3)) == 0:
+        if draw(st.booleans()):
+            n = draw(st.integers(-3, 5))
+            return n, sympy.Integer(n)
+        name = draw(st.sampled_from(list(SYMBOLS)))
+        return Dim(name), SYMBOLS[name]
+    op = draw(st.sampled_from([operator.add, operator.sub, operator.mul]))
+    (a, sa), (b, sb) = draw(polynomials(depth=depth - 1)), draw(polynomials(depth=depth - 1))
+    return op(a, b), op(sa, sb)
+
+
+@settings(max_examples=200, deadline=None)
+@given(polynomials(), polynomials())
+def test_polynomials_are_equal_when_sympy_says_so(p, q):
+    """Sums and products have one form: two sizes compare equal exactly where sympy's difference expands to 0."""
+    (a, sa), (b, sb) = p, q
+    assert (a == b) is (sympy.expand(sa - sb) == 0)
+    assert a - b == -(b - a) and (a - b == 0) is (a == b)
+    assert isinstance(a, int) is sympy.expand(sa).is_number
+
+
+@st.composite
+def quotients(draw):
+    """A size with //, %, max and min over polynomials, and the same in sympy's floor, Mod, Max and Min."""
+    (a, sa), (b, sb) = draw(polynomials(depth=2)), draw(polynomials(depth=2))
+    k = draw(st.integers(1, 6))
+    forms = [
+        (a // k, sympy.floor(sa / k)),
+        (a % k, sympy.Mod(sa, k)),
+        (ceil_div(a, k), sympy.ceiling(sa / k)),
+        (dim_max(a // k, b), sympy.Max(sympy.floor(sa / k), sb)),
+        (dim_min(a, b) * k, sympy.Min(sa, sb) * k),
+        ((a * k + b) // k, sympy.floor((sa * k + sb) / k)),
+    ]
+    return draw(st.sampled_from(forms))
+
+
+@settings(max_examples=200, deadline=None)
+@given(quotients(), st.lists(st.integers(1, 13), min_size=4, max_size=4))
+def test_quotients_have_the_values_sympy_gives_them(e, sizes):
+    d, s = e
+    at = dict(zip(SYMBOLS, sizes))
+    assert evaluate(d, at) == int(s.subs({SYMBOLS[n]: v for n, v in at.items()}))
 
 
 @settings(max_examples=300, deadline=None)

@@ -1,18 +1,19 @@
-"""The solver against trying every assignment."""
+"""The solver against trying every assignment, and against networkx."""
 
 from __future__ import annotations
 
 import itertools
 import random
 
+import networkx as nx
 import pytest
 
 from convcore.layout.mincut import FREE, SOURCE, TARGET, Choice
 
 
-def _random(rng: random.Random) -> tuple[Choice, list[int], list[tuple], list[tuple], list[tuple]]:
+def _random(rng: random.Random, low: int = 2, high: int = 9) -> tuple[Choice, list[int], list[tuple], list[tuple], list[tuple]]:
     """A problem together with its terms, kept apart so that the check does not go through the solver's own bookkeeping."""
-    n = rng.randint(2, 9)
+    n = rng.randint(low, high)
     c = Choice()
     pins = [rng.choice([FREE, FREE, FREE, SOURCE, TARGET]) for _ in range(n)]
     for p in pins:
@@ -59,6 +60,49 @@ def test_equals_brute_force_on_2000_random_problems() -> None:
             assert price == c.cost(state)
             best = price if best is None else min(best, price)
         assert _price(tuple(got), values, unary, pairs) == best, case
+
+
+def _network(pins: list[int], values: list[tuple], unary: list[tuple], pairs: list[tuple]) -> nx.DiGraph:
+    """The textbook construction: SOURCE is the side of "s"; an edge is paid where it leaves that side."""
+    g = nx.DiGraph()
+    g.add_nodes_from(["s", "t", *range(len(pins))])
+
+    def edge(a: object, b: object, w: int | None) -> None:
+        if w is None:
+            g.add_edge(a, b)  # without capacity: never cut
+        elif g.has_edge(a, b):
+            g[a][b]["capacity"] += w
+        else:
+            g.add_edge(a, b, capacity=w)
+
+    for v, p in enumerate(pins):
+        if p != FREE:
+            edge(*(("s", v) if p == SOURCE else (v, "t")), None)
+    for i, (p, consumers, w) in enumerate(values):
+        edge(p, ("late", i), w)
+        edge(("early", i), p, w)
+        for c in consumers:
+            edge(("late", i), c, None)
+            edge(c, ("early", i), None)
+    for i, (v, source, target) in enumerate(unary):
+        edge(v, ("source", i), source)  # nodes of their own: a pinned variable has an edge that is never cut already
+        edge(("source", i), "t", None)
+        edge("s", ("target", i), None)
+        edge(("target", i), v, target)
+    for i, (a, b, w) in enumerate(pairs):
+        edge(a, ("pair", i), w)
+        edge(("pair", i), b, None)
+    return g
+
+
+def test_equals_networkx_on_problems_too_large_to_try() -> None:
+    rng = random.Random(2)
+    for case in range(60):
+        c, pins, values, unary, pairs = _random(rng, 40, 90)
+        got = c.solve()
+        assert all(p in (FREE, g) for p, g in zip(pins, got)), case
+        least = nx.minimum_cut_value(_network(pins, values, unary, pairs), "s", "t")
+        assert _price(tuple(got), values, unary, pairs) == least == c.cost(got), case
 
 
 def test_ties_go_to_target() -> None:
