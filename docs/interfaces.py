@@ -22,7 +22,7 @@ _SEQUENCES = {
     "pairs": "tuple[DimLike, DimLike]",
 }  # fmt: skip
 _SCALARS = {
-    "int": "int", "axis": "int", "float": "float", "bool": "bool", "str": "str", "dim": "DimLike", "dtype": "DType | str",
+    "int": "int", "axis": "int", "float": "float", "bool": "bool", "str": "str", "dim": "DimLike", "dtype": "DType | str | None",  # None, a dtype that is not known, is refused when the op is applied
     "tensor": "Tensor", "any": "Any", "pads": "Sequence[tuple[DimLike, DimLike]] | str",
 }  # fmt: skip
 _HEAD = '''# Written by docs/generate.py (`make docs`); do not edit.

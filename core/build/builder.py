@@ -69,8 +69,9 @@ class Builder(OpMethods):
         """What is made inside (nodes, inputs, weights, claimed names) is undone when an exception leaves the block."""
         return self.graph.attempt()
 
-    def input(self, name: str, dtype: DType | str, shape: Shape | None) -> Value:
-        return self.graph.add_input(name, DType(dtype), shape)
+    def input(self, name: str, dtype: DType | str | None, shape: Shape | None) -> Value:
+        """An input of the graph; None for a dtype or shape that is not known."""
+        return self.graph.add_input(name, None if dtype is None else DType(dtype), shape)
 
     def weight(self, tensor: Any, name: str = "", *, trainable: bool = False, source: str = "", role: str = "") -> Value:
         """A trained array or constant of the graph; ``name`` defaults to ``<prefix>/const``. See :meth:`Graph.add_weight`."""

@@ -17,7 +17,7 @@ import keyword
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Union
+from typing import Union, overload
 
 from ..errors import InputError, ShapeError
 
@@ -419,6 +419,10 @@ def ceil_div(a: DimLike, b: DimLike) -> DimLike:
     return (a + b - 1) // b
 
 
+@overload
+def product(dims: Sequence[DimLike]) -> DimLike: ...
+@overload
+def product(dims: Sequence[DimLike | None]) -> DimLike | None: ...
 def product(dims: Sequence[DimLike | None]) -> DimLike | None:
     """The product of sizes; None if one is unknown (and none is 0)."""
     total: DimLike = 1

@@ -90,6 +90,17 @@ class ForeignNode:
         """The i-th input, None when omitted."""
         return self.inputs[i] if i < len(self.inputs) else None
 
+    def need(self, i: int) -> Value:
+        """The i-th input, which must be given: refused where it is omitted."""
+        v = self.input(i)
+        if v is None:
+            raise self.refuse(f"its input {i} is missing", code="missing_input")
+        return v
+
+    def needed(self, start: int = 0) -> list[Value]:
+        """All inputs from ``start`` on, none of them omitted."""
+        return [self.need(i) for i in range(start, len(self.inputs))]
+
     def refuse(self, why: str, hint: str = "", code: str = "unsupported_attribute") -> UnsupportedError:
         """The error to raise when this node cannot be mapped exactly."""
         return unsupported(self, why, hint, code)

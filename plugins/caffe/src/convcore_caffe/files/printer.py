@@ -57,5 +57,5 @@ def _scalar(value: Any) -> str:
     if isinstance(value, str) and not isinstance(value, Identifier):
         from google.protobuf.text_encoding import CEscape
 
-        return f'"{CEscape(value, True)}"'
+        return f'"{CEscape(value, True)}"'  # type: ignore[arg-type]  # text stays text, the stub knows bytes only
     return str(value)

@@ -66,7 +66,7 @@ def axpy(g: CaffeContext, node: CaffeNode) -> Value:
     """a * x + y with one factor per sample and channel (SENet): a is (N, C) or (N, C, 1, 1)."""
     if len(node.inputs) != 3:
         raise node.invalid(f"takes 3 bottoms, {len(node.inputs)} given")
-    a, x, y = node.inputs
+    a, x, y = node.needed()
     factor, shape = node.sizes(0), node.shape(1)
     if len(factor) < 2 or any(d != 1 for d in factor[2:]) or len(shape) < 2:
         raise node.invalid(f"the factor is {_text(factor)}, must be one number per sample and channel of {_text(shape)}")

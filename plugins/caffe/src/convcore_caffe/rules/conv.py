@@ -65,7 +65,7 @@ class _Geometry:
         return group
 
 
-def _batched(g: CaffeContext, x: Value, shape: Sequence[DimLike | None], axis: int) -> Value:
+def _batched(g: CaffeContext, x: Value, shape: Sequence[DimLike], axis: int) -> Value:
     """All axes before the channels as one batch axis."""
     if axis == 1:
         return x
@@ -73,19 +73,16 @@ def _batched(g: CaffeContext, x: Value, shape: Sequence[DimLike | None], axis: i
     return y
 
 
-def _unbatched(g: CaffeContext, y: Value, shape: Sequence[DimLike | None], axis: int) -> Value:
+def _unbatched(g: CaffeContext, y: Value, shape: Sequence[DimLike], axis: int) -> Value:
     if axis == 1:
         return y
-    if y.shape is None:
-        return y
-    z: Value = g.b.reshape(y, shape=(*shape[:axis], *y.shape[1:]))
-    return z
+    inner: tuple[Any, ...] = (y.shape or ())[1:]
+    return g.b.reshape(y, shape=(*shape[:axis], *inner))
 
 
 def _apply(g: CaffeContext, node: CaffeNode, transposed: bool) -> list[Value]:
     geometry = _Geometry(node)
-    if geometry.axis != 1:
-        node.sizes()
+    lead = node.sizes() if geometry.axis != 1 else ()
     for i in range(1, len(node.inputs)):
         other = node.shape(i)
         if len(other) != len(geometry.shape) or other[geometry.axis :] != geometry.shape[geometry.axis :]:
@@ -102,14 +99,14 @@ def _apply(g: CaffeContext, node: CaffeNode, transposed: bool) -> list[Value]:
     for v in node.inputs:
         if v is None:
             continue
-        x = _batched(g, v, geometry.shape, geometry.axis)
+        x = _batched(g, v, lead, geometry.axis)
         if transposed:
             y = g.b.conv_transpose(x, w, b, groups=groups, **geometry.window())
         elif not geometry.n and groups == 1:
             y = g.b.linear(x, w, b)
         else:
             y = g.b.conv(x, w, b, groups=groups, **geometry.window())
-        results.append(_unbatched(g, y, geometry.shape, geometry.axis))
+        results.append(_unbatched(g, y, lead, geometry.axis))
     return results
 
 
@@ -130,9 +127,9 @@ def im2col(g: CaffeContext, node: CaffeNode) -> Value:
     """Patches as channels, C varying slowest."""
     node.ignore("num_output", "bias_term", "group")
     geometry = _Geometry(node)
-    node.sizes()
+    sizes = node.sizes()
     if math.prod(geometry.kernel) < 1 or not geometry.n:
         raise node.invalid("needs spatial axes")
-    x = _batched(g, node.x, geometry.shape, geometry.axis)
+    x = _batched(g, node.x, sizes, geometry.axis)
     y = g.b.im2col(x, kernel=geometry.kernel, **geometry.window())
-    return _unbatched(g, y, geometry.shape, geometry.axis)
+    return _unbatched(g, y, sizes, geometry.axis)

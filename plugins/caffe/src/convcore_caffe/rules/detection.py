@@ -42,7 +42,7 @@ def prior_box(g: CaffeContext, node: CaffeNode) -> Value:
     if step is not None and 0 in step:
         step = None
     return g.b.prior_box(
-        node.x, node.inputs[1], min_sizes=small, max_sizes=large, aspect_ratios=tuple(node.attr("aspect_ratio")),
+        node.x, node.bottom(1), min_sizes=small, max_sizes=large, aspect_ratios=tuple(node.attr("aspect_ratio")),
         flip=bool(node.attr("flip")), clip=bool(node.attr("clip")), variances=variances, image_size=image, step=step,
         offset=node.attr("offset"),
     )  # fmt: skip
@@ -71,7 +71,7 @@ def detection_output(g: CaffeContext, node: CaffeNode) -> Value:
         raise node.invalid(f"nms_threshold {threshold} must not be negative and eta {eta} in (0, 1]")
     loc, conf = (_flat(g, node, i) for i in (0, 1))
     return g.b.detection_output(
-        loc, conf, node.inputs[2], num_classes=int(classes), share_location=shared, background=background,
+        loc, conf, node.bottom(2), num_classes=int(classes), share_location=shared, background=background,
         code_type=node.attr("code_type").lower(), variance_encoded_in_target=bool(node.attr("variance_encoded_in_target")),
         nms_threshold=threshold, nms_eta=eta, nms_top_k=-1 if top_k is None else int(top_k),
         keep_top_k=int(node.attr("keep_top_k")), confidence_threshold=node.attr("confidence_threshold"),
@@ -80,10 +80,10 @@ def detection_output(g: CaffeContext, node: CaffeNode) -> Value:
 
 def _flat(g: CaffeContext, node: CaffeNode, i: int) -> Value:
     shape = node.sizes(i)
-    v = node.inputs[i]
-    if v is None or len(shape) == 2:
-        return v  # type: ignore[return-value]
-    return g.b.reshape(v, shape=(shape[0], product(shape[1:])))  # type: ignore[no-any-return]
+    v = node.bottom(i)
+    if len(shape) == 2:
+        return v
+    return g.b.reshape(v, shape=(shape[0], product(shape[1:])))
 
 
 def _regions(g: CaffeContext, node: CaffeNode) -> Value:

@@ -20,11 +20,9 @@ def inner_product(g: CaffeContext, node: CaffeNode) -> Value:
     else:
         w = g.weight_of(node, 0, "weight", (out, k), filler="weight_filler")
     b = g.weight_of(node, 1, "bias", (out,), filler="bias_filler") if bias else None
-    lead = shape[:axis]
-    x, flat = node.x, (*lead, k) if lead else (1, k)
-    if flat != shape:
-        node.sizes()
-        x = g.b.reshape(x, shape=flat)
+    lead, x = shape[:axis], node.x
+    if ((*lead, k) if lead else (1, k)) != shape:
+        x = g.b.reshape(x, shape=(*(node.sizes()[:axis] or (1,)), k))
     y: Value = g.b.linear(x, w, b)
     return y if lead else g.b.reshape(y, shape=(out,))
 

@@ -21,7 +21,7 @@ _LOG_THRESHOLD = 1e-20
 def _count(g: CaffeContext, x: Value, n: DimLike | None) -> Value:
     """A size as a scalar of x's dtype."""
     if isinstance(n, Dim):
-        return g.b.cast(g.b.dim_value(value=n), to=x.dtype)  # type: ignore[no-any-return]
+        return g.b.cast(g.b.dim_value(value=n), to=x.dtype)
     return g.b.like(x, n)
 
 
@@ -38,7 +38,7 @@ class _Labelled:
     """Scores (outer, classes, inner) and one label for each of (outer, inner)."""
 
     def __init__(self, g: CaffeContext, node: CaffeNode, axis: int) -> None:
-        shape, label = node.sizes(0), node.inputs[1]
+        shape, label = node.sizes(0), node.bottom(1)
         self.outer: Any = product(shape[:axis])
         self.inner: Any = product(shape[axis + 1 :])
         self.classes = node.integers(shape[axis : axis + 1], "classes")[0]
@@ -55,7 +55,7 @@ class _Labelled:
 
     def picked(self, g: CaffeContext, x: Value) -> Value:
         """The element of x (outer, classes, inner) at each label."""
-        return g.b.sum(g.b.mul(x, self.hot), axes=(1,), keepdims=False)  # type: ignore[no-any-return]
+        return g.b.sum(g.b.mul(x, self.hot), axes=(1,), keepdims=False)
 
     def normalizer(self, g: CaffeContext, node: CaffeNode, default: str = "VALID") -> Value:
         """LossLayer::GetNormalizer: at least 1."""
@@ -73,12 +73,12 @@ def _normalizer(g: CaffeContext, node: CaffeNode, x: Value, outer: Any, inner: A
         return _count(g, x, outer)
     if mode == "FULL" or keep is None:
         return _count(g, x, outer * inner)
-    return g.b.maximum(_total(g, keep), g.b.like(x, 1.0))  # type: ignore[no-any-return]
+    return g.b.maximum(_total(g, keep), g.b.like(x, 1.0))
 
 
 def _mean_over_batch(g: CaffeContext, node: CaffeNode, x: Value, factor: float = 1.0) -> Value:
     y = g.b.div(_total(g, x), _count(g, x, node.sizes()[0] if node.sizes() else 1))
-    return y if factor == 1 else g.b.mul(y, g.b.like(y, factor))  # type: ignore[no-any-return]
+    return y if factor == 1 else g.b.mul(y, g.b.like(y, factor))
 
 
 @RULES.load("SoftmaxWithLoss", ops=("softmax", "log", "sum"))
@@ -107,7 +107,7 @@ def infogain_loss(g: CaffeContext, node: CaffeNode) -> list[Value]:
         raise node.invalid(f"the matrix must hold {k} x {k} numbers")
     p = g.b.softmax(at.x, axis=1)
     log = g.b.log(g.b.maximum(p, g.b.like(p, _LOG_THRESHOLD)))
-    h = g.b.reshape(node.inputs[2], shape=(k, k))
+    h = g.b.reshape(node.bottom(2), shape=(k, k))
     weights = g.b.matmul(g.b.transpose(h, perm=(1, 0)), at.hot)
     each = g.b.neg(g.b.sum(g.b.mul(weights, log), axes=(1,), keepdims=False))
     if at.keep is not None:
@@ -123,7 +123,7 @@ def multinomial_logistic_loss(g: CaffeContext, node: CaffeNode) -> Value:
     shape = node.sizes()
     (k,) = node.integers((product(shape[1:]),), "classes")
     x = g.b.reshape(node.x, shape=(shape[0], k))
-    ids = g.b.cast(g.b.reshape(node.inputs[1], shape=(shape[0],)), to="int64")
+    ids = g.b.cast(g.b.reshape(node.bottom(1), shape=(shape[0],)), to="int64")
     p = g.b.sum(g.b.mul(x, g.b.one_hot(ids, depth=k, axis=1, dtype=x.dtype)), axes=(1,), keepdims=False)
     return _mean_over_batch(g, node, g.b.neg(g.b.log(g.b.maximum(p, g.b.like(p, _LOG_THRESHOLD)))))
 
@@ -135,7 +135,7 @@ def hinge_loss(g: CaffeContext, node: CaffeNode) -> Value:
     shape = node.sizes()
     (k,) = node.integers((product(shape[1:]),), "classes")
     x = g.b.reshape(node.x, shape=(shape[0], k))
-    ids = g.b.cast(g.b.reshape(node.inputs[1], shape=(shape[0],)), to="int64")
+    ids = g.b.cast(g.b.reshape(node.bottom(1), shape=(shape[0],)), to="int64")
     sign = g.b.one_hot(ids, depth=k, axis=1, on_value=-1.0, off_value=1.0, dtype=x.dtype)
     margin = g.b.relu(g.b.add(g.b.mul(x, sign), g.b.like(x, 1.0)))
     return _mean_over_batch(g, node, g.b.square(margin) if node.attr("norm") == "L2" else margin)
@@ -147,7 +147,7 @@ def euclidean_loss(g: CaffeContext, node: CaffeNode) -> Value:
     node.ignore("normalization", "normalize", "ignore_label")
     if _differ(product(node.sizes(0)[1:]), product(node.sizes(1)[1:])):
         raise node.invalid("both bottoms need the same number of elements per item")
-    other = node.inputs[1]
+    other = node.bottom(1)
     if node.sizes(0) != node.sizes(1):
         other = g.b.reshape(other, shape=node.sizes(0))
     return _mean_over_batch(g, node, g.b.square(g.b.sub(node.x, other)), 0.5)
@@ -158,8 +158,8 @@ def contrastive_loss(g: CaffeContext, node: CaffeNode) -> Value:
     """Over twice the batch: d^2 for similar pairs, max(margin - d, 0)^2 for others (legacy_version: max(margin - d^2, 0))."""
     node.ignore("normalization", "normalize", "ignore_label")
     shape, margin = node.sizes(), node.attr("margin")
-    d2 = g.b.sum(g.b.square(g.b.sub(node.x, node.inputs[1])), axes=tuple(range(1, len(shape))), keepdims=False)
-    similar = g.b.not_equal(g.b.cast(g.b.reshape(node.inputs[2], shape=(shape[0],)), to="int64"), g.b.const(0, "int64"))
+    d2 = g.b.sum(g.b.square(g.b.sub(node.x, node.bottom(1))), axes=tuple(range(1, len(shape))), keepdims=False)
+    similar = g.b.not_equal(g.b.cast(g.b.reshape(node.bottom(2), shape=(shape[0],)), to="int64"), g.b.const(0, "int64"))
     limit = g.b.like(d2, margin)
     if node.attr("legacy_version"):
         apart = g.b.relu(g.b.sub(limit, d2))
@@ -172,7 +172,7 @@ def contrastive_loss(g: CaffeContext, node: CaffeNode) -> Value:
 def sigmoid_cross_entropy_loss(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """log(1 + e^x) - t x summed, over the batch size unless normalization says otherwise."""
     shape = node.sizes()
-    target = node.inputs[1]
+    target = node.bottom(1)
     if _differ(product(shape), product(node.sizes(1))):
         raise node.invalid("both bottoms need the same number of elements")
     if node.sizes(1) != shape:

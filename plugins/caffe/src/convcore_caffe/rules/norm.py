@@ -80,7 +80,7 @@ def _own(
 def _beside(g: CaffeContext, node: CaffeNode) -> tuple[Value, tuple[DimLike | None, ...], int]:
     """The second bottom, laid over the first from ``axis`` on; sizes must be equal, 1 does not broadcast in BVLC Caffe."""
     shape, other = node.shape(0), node.shape(1)
-    v = node.inputs[1]
+    v = node.bottom(1)
     node.ignore("num_axes", "filler")
     if v is None:
         raise node.invalid("has no second bottom")

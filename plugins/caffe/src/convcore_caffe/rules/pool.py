@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
-from convcore.plugin import Dim, DimLike, Value, ceil_div
+from convcore.plugin import Dim, DimLike, Value
 
 from ..context import CaffeContext, CaffeNode
 from ..files import pooling_rounding
@@ -39,7 +40,7 @@ def _windows(
     strides: Sequence[int],
     pads: Sequence[int],
     ceil: bool,
-) -> tuple[tuple[int, ...], str]:
+) -> tuple[tuple[int, ...], Literal["floor", "ceil", "ceil_full"]]:
     """Kernel and ceil mode that give Caffe's windows (pooling_layer.cpp, Reshape).
 
     The size is rounded up; if there is any padding, a last window that starts past the input and its first padding is dropped:
@@ -61,7 +62,7 @@ def _windows(
             kernel[i], room = n + 2 * pads[i], 0
         if room % strides[i]:
             exact = False
-            last = ceil_div(room, strides[i]) * strides[i]
+            last = -(-room // strides[i]) * strides[i]
             empty = empty or last >= n + pads[i]
     if not ceil or exact:
         return tuple(kernel), "floor"
@@ -72,12 +73,10 @@ def _pool(
     g: CaffeContext, node: CaffeNode, kind: str, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], ceil: bool
 ) -> Value:
     kernel, mode = _windows(node, node.shape()[2:], kernel, strides, pads, ceil)
-    window = {"kernel": tuple(kernel), "strides": tuple(strides), "pads": tuple((p, p) for p in pads), "ceil_mode": mode}
+    pairs = tuple((p, p) for p in pads)
     if kind == "MAX":
-        y: Value = g.b.max_pool(node.x, **window)
-    else:
-        y = g.b.avg_pool(node.x, count_include_pad=any(pads), **window)
-    return y
+        return g.b.max_pool(node.x, kernel=kernel, strides=strides, pads=pairs, ceil_mode=mode)
+    return g.b.avg_pool(node.x, kernel=kernel, strides=strides, pads=pairs, ceil_mode=mode, count_include_pad=any(pads))
 
 
 @RULES.load("Pooling", ops=("max_pool", "avg_pool", "max_pool_with_indices", "mean", "max", "cast"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.plugin import Value, product
+from convcore.plugin import DimLike, Value, product
 
 from ..context import CaffeContext, CaffeNode
 from .base import RULES
@@ -31,13 +31,14 @@ def argmax(g: CaffeContext, node: CaffeNode) -> Value:
     along = "axis" in node.attrs
     if along:
         axis = node.axis()
+        size = shape[axis]
     else:
         axis = 1
         if not shape:
             raise node.invalid("the bottom has no axes")
-        flat = (shape[0], product(shape[1:]))
+        size = product(shape[1:])
+        flat = (shape[0], size)
         x = x if flat == shape else g.b.reshape(x, shape=flat)
-    size = x.shape[axis] if x.shape is not None else None
     if isinstance(size, int) and k > size:
         raise node.invalid(f"top_k {k} is more than the {size} elements")
     best, at = _largest(g, x, axis, k, values or not along, size)
@@ -50,7 +51,7 @@ def argmax(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.concat(at, g.b.reshape(best, shape=(shape[0], 1, k, *tail)), axis=1)
 
 
-def _largest(g: CaffeContext, x: Value, axis: int, k: int, values: bool, size: object) -> tuple[Value, Value]:
+def _largest(g: CaffeContext, x: Value, axis: int, k: int, values: bool, size: DimLike) -> tuple[Value, Value]:
     if k == 1:
         best = g.b.max(x, axes=(axis,), keepdims=True) if values else x
         return best, g.b.argmax(x, axis=axis, keepdims=True, last=True)

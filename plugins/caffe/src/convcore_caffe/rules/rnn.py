@@ -45,7 +45,7 @@ class _Sequence:
             self.projected = g.b.add(self.projected, self._static(gates))
         self.recurrent = self.blob(2 + rest, "weight_h", (gates * self.hidden, self.hidden))
         first = len(node.inputs) - states
-        given = node.inputs[first:] if self.exposed else []
+        given = node.needed(first) if self.exposed else []
         self.start = [self._state(v, first + i) for i, v in enumerate(given)] or [self._zero() for _ in range(states)]
         if not self.exposed:
             g.note(
@@ -60,31 +60,31 @@ class _Sequence:
     def _static(self, gates: int) -> Value:
         sizes = self.node.sizes(2)
         (features,) = self.node.integers((product(sizes[1:]),), "the features of x_static")
-        v: Value = self.g.b.reshape(self.node.inputs[2], shape=(sizes[0], features))
-        return self.g.b.linear(v, self.blob(2, "weight_static", (gates * self.hidden, features)))  # type: ignore[no-any-return]
+        v: Value = self.g.b.reshape(self.node.bottom(2), shape=(sizes[0], features))
+        return self.g.b.linear(v, self.blob(2, "weight_static", (gates * self.hidden, features)))
 
-    def _state(self, v: Value | None, i: int) -> Value:
+    def _state(self, v: Value, i: int) -> Value:
         want: tuple[DimLike, ...] = (1, self.batch, self.hidden)
         got = self.node.sizes(i)
         if len(got) != 3 or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(got, want, strict=True)):
             raise self.node.invalid(
                 f"bottom {i} is an initial state and must be (1, N, {self.hidden}), it is {tuple(map(str, got))}"
             )
-        return self.g.b.squeeze(v, axes=(0,))  # type: ignore[no-any-return]
+        return self.g.b.squeeze(v, axes=(0,))
 
     def _zero(self) -> Value:
-        return self.g.b.fill(shape=(self.batch, self.hidden), value=0.0, dtype=self.node.x.dtype)  # type: ignore[no-any-return]
+        return self.g.b.fill(shape=(self.batch, self.hidden), value=0.0, dtype=self.node.x.dtype)
 
     def scan(self, step: Step) -> tuple[Value, list[Value]]:
         """The stacked first state (T, N, H) and the final states (1, N, H)."""
         g = self.g
-        cont = g.b.unsqueeze(self.node.inputs[1], axes=(2,))
+        cont = g.b.unsqueeze(self.node.bottom(1), axes=(2,))
         region = Graph("step")
         inner = Builder(region)
-        states = [inner.input(f"state{i}", s.dtype, s.shape) for i, s in enumerate(self.start)]  # type: ignore[arg-type]
-        x = inner.input("x", self.projected.dtype, (self.batch, *(self.projected.shape or ())[2:]))  # type: ignore[arg-type]
+        states = [inner.input(f"state{i}", s.dtype, s.shape) for i, s in enumerate(self.start)]
+        x = inner.input("x", self.projected.dtype, (self.batch, *(self.projected.shape or ())[2:]))
         keep = inner.input("cont", cont.dtype, (self.batch, 1))
-        w = inner.input("w", self.recurrent.dtype, self.recurrent.shape)  # type: ignore[arg-type]
+        w = inner.input("w", self.recurrent.dtype, self.recurrent.shape)
         new = list(step(inner, states, x, keep, w))
         region.outputs = [*new, new[0]]
         results = g.b.scan(*self.start, self.projected, cont, self.recurrent, regions=[region], n_states=len(states), n_scanned=2)
@@ -136,6 +136,6 @@ def lstm_unit(g: CaffeContext, node: CaffeNode) -> list[Value]:
     right = len(c) == len(gates) == 3 and len(cont) == 2 and gates[2] == c[2] * 4
     if not right or (isinstance(c[0], int) and c[0] != 1):
         raise node.invalid("takes c (1, N, D), gates (1, N, 4D) and cont (1, N)")
-    keep = g.b.unsqueeze(node.inputs[2], axes=(2,))
-    h, new = _unit(g.b, node.x, node.inputs[1], keep)  # type: ignore[arg-type]
+    keep = g.b.unsqueeze(node.bottom(2), axes=(2,))
+    h, new = _unit(g.b, node.x, node.bottom(1), keep)
     return [new, h]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from convcore.plugin import Dim, DimLike, Value, product
 
 from ..context import CaffeContext, CaffeNode, canonical
@@ -152,12 +154,15 @@ def crop_center(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.slice(node.x, starts=tuple(sizes), stops=stops, steps=(1,) * len(shape))
 
 
+PAD_MODES: dict[str, Literal["constant", "edge", "reflect"]] = {"CONSTANT": "constant", "REPLICATE": "edge", "REFLECT": "reflect"}
+
+
 @RULES.load("Pad", ops=("pad",))
 def pad(g: CaffeContext, node: CaffeNode) -> Value:
     """H and W grown by a constant, their edges or their mirror image (brocolli-caffe)."""
     if len(node.shape()) != 4:
         raise node.invalid(f"the bottom must have 4 axes, it has {len(node.shape())}")
-    mode = {"CONSTANT": "constant", "REPLICATE": "edge", "REFLECT": "reflect"}[node.attr("pad_type")]
+    mode = PAD_MODES[node.attr("pad_type")]
     up, down, left, right = (int(node.attr(f"pad_{side}")) for side in "udlr")
     value = node.attr("pad_value")
     pads = ((0, 0), (0, 0), (up, down), (left, right))
@@ -187,7 +192,7 @@ def pixel_shuffle(g: CaffeContext, node: CaffeNode) -> Value:
 def filter_(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """The items of the batch whose selector (the last bottom) is not 0."""
     last = len(node.inputs) - 1
-    blobs, selector = node.inputs[:-1], node.bottom(last)
+    blobs, selector = node.needed()[:-1], node.bottom(last)
     sizes = node.sizes(last)
     if not sizes or any(d != 1 for d in sizes[1:]):
         raise node.invalid(f"the selector is {_text(sizes)}, must hold one number per item")
@@ -205,4 +210,4 @@ def batch_reindex(g: CaffeContext, node: CaffeNode) -> Value:
     """Items of the batch in the order the second bottom gives."""
     if len(node.shape(1)) != 1:
         raise node.invalid(f"the second bottom must have one axis, it has {len(node.shape(1))}")
-    return g.b.gather(node.x, g.b.cast(node.inputs[1], to="int64"), axis=0)
+    return g.b.gather(node.x, g.b.cast(node.bottom(1), to="int64"), axis=0)
