@@ -22,7 +22,7 @@ _SEQUENCES = {
     "pairs": "tuple[DimLike, DimLike]",
 }  # fmt: skip
 _SCALARS = {
-    "int": "int", "axis": "int", "float": "float", "bool": "bool", "str": "str", "dim": "DimLike", "dtype": "DType | str | None",  # None, a dtype that is not known, is refused when the op is applied
+    "int": "int", "axis": "int", "float": "float", "bool": "bool", "str": "str", "dim": "DimLike", "dtype": "DType | str | None",
     "tensor": "Tensor", "any": "Any", "pads": "Sequence[tuple[DimLike, DimLike]] | str",
 }  # fmt: skip
 _HEAD = '''# Written by docs/generate.py (`make docs`); do not edit.
@@ -43,7 +43,7 @@ class OpMethods:
 
 
 def attr_type(a: Attr) -> str:
-    """The Python type of an attribute's value."""
+    """The Python type of an attribute's value. The builder refuses None as a dtype, that of a value of which it is not known."""
     if a.choices and all(isinstance(c, (str, int)) for c in a.choices) and a.kind in ("str", "int"):
         text = f"Literal[{', '.join(map(repr, a.choices))}]"
     else:
