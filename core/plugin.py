@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .ir.scopes import Layer
     from .ir.tensors import ArrayTensor, LazyTensor, MappedTensor, Tensor, ViewTensor, as_tensor
     from .layout import Convention
+    from .loading import Driver, Head, InputShapes, read_head
     from .ops.resampling import resized
     from .ops.rnn_activations import activation
     from .opset import Attr, AxesAttr, AxisAttr, InferContext, Op, OpSet, Role, Sample, Trait, find_op, op, traits_of
@@ -100,6 +101,7 @@ __all__ = [
     "Dialect",
     "Dim",
     "DimLike",
+    "Driver",
     "Elementwise",
     "EmitContext",
     "EmitRequest",
@@ -112,8 +114,10 @@ __all__ = [
     "I",
     "Identified",
     "InferContext",
+    "Head",
     "InputError",
     "LEFT_OUT",
+    "InputShapes",
     "Layer",
     "LazyTensor",
     "LoadContext",
@@ -177,6 +181,7 @@ __all__ = [
     "plan",
     "product",
     "prune",
+    "read_head",
     "resized",
     "same",
     "shape_text",
@@ -231,6 +236,7 @@ _FROM = {
     "ir.scopes": ("Layer",),
     "ir.tensors": ("ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor"),
     "layout": ("Convention",),
+    "loading": ("Driver", "Head", "InputShapes", "read_head"),
     "ops.resampling": ("resized",),
     "ops.rnn_activations": ("activation",),
     "opset": (

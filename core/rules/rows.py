@@ -214,12 +214,12 @@ class Row:
             stated, v = node.attr(key), ins.get(src.of)
             if isinstance(src, Given):
                 if bool(stated) is not (v is not None):
-                    raise node.refuse(f"{key}={stated!r}, but it has {'no' if v is None else 'a'} {src.of}", code="shape")
+                    raise node.refuse(f"{key}={stated!r}, but it has {'no' if v is None else 'a'} {src.of}", code="invalid_shape")
                 continue
             defaults = {k: a.default for k, a in self.decl.attrs.items()}
             want = None if v is None else src.value(v.shape, {**defaults, **attrs})
             if want is not None and stated is not None and not equal(stated, want):
-                raise node.refuse(f"{key}={stated!r}, but by the shape of its weights it is {want!r}", code="shape")
+                raise node.refuse(f"{key}={stated!r}, but by the shape of its weights it is {want!r}", code="invalid_shape")
 
     def _check_arguments(self, asked: ForeignNode, node: ForeignNode) -> None:
         """An argument of a call that the row says nothing about must be what it is when left out."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
-from ..errors import ConvcoreError, DeclarationError, PluginBugError, PluginConflictError, UsageError
+from ..errors import ConvcoreError, DeclarationError, PluginBugError, PluginConflictError, UnsupportedError, UsageError
 from ..ir.graph import Node, Value
 from ..opset import find_op
 from .calls import Call
@@ -25,6 +25,9 @@ else:
     from typing import TypeVar
 
     G, N = TypeVar("G"), TypeVar("N")
+
+UNKNOWN = frozenset({"unknown_shape", "unknown_dtype", "requires_constant_input"})
+"""Codes of problems that come from too little being known of an input."""
 
 R = TypeVar("R")
 """What a load function returns: a value or a sequence of them."""
@@ -245,6 +248,12 @@ class RuleSet(Generic[G, N]):
             except NotExpressible as e:
                 reasons.append(str(e))
                 code = e.code
+            except UnsupportedError as e:
+                if code not in UNKNOWN:
+                    raise
+                first = e.problems[0]  # a better rule knew too little of the inputs: that is what the problem is
+                whys = "; ".join(dict.fromkeys([*reasons, *(p.why for p in e.problems)]))
+                raise node.refuse(whys, first.hint, code) from None
             except ConvcoreError:
                 raise
             except Exception as e:  # a bug of the rule, whatever it is

@@ -11,6 +11,7 @@ import numpy as np
 from convcore.build.opaque import opaque_problems
 from convcore.errors import Problem
 from convcore.hookspecs import LoadRequest
+from convcore.host import host
 from convcore.interpreter.execute import Interpreter
 from convcore.ir.graph import Graph
 from convcore_keras.load import load
@@ -19,7 +20,7 @@ __all__ = ["error_of_range", "load_graph", "problems", "randomise", "run", "save
 
 
 def load_graph(source: Any, weights: Any = None, **request: Any) -> Graph:
-    return load(LoadRequest(source, weights, **request))
+    return load(LoadRequest(source, weights, **{"rules": host().rules("keras"), **request}))
 
 
 def problems(graph: Graph) -> list[Problem]:

@@ -139,7 +139,7 @@ def test_a_fixed_size_that_contradicts_the_weights_is_a_problem(tmp_path: Path) 
     model = keras.Sequential([keras.Input((7,)), L.Dense(5, name="d")])
     model.save(tmp_path / "m.keras")
     found = problems(load_graph(tmp_path / "m.keras", input_shapes={"": ("batch", 11)}))
-    assert [(p.layer, p.code) for p in found] == [("d", "shape")] and "11" in found[0].why
+    assert [(p.layer, p.code) for p in found] == [("d", "invalid_shape")] and "11" in found[0].why
 
 
 def test_sequential_without_input_shape_asks_for_it(tmp_path: Path) -> None:
@@ -359,8 +359,8 @@ def test_options_and_framework() -> None:
 def test_reading_imports_no_framework() -> None:
     code = (
         "import sys; from convcore_keras.load import load; import convcore_keras.plugin as p\n"
-        "from convcore.hookspecs import LoadRequest\n"
-        f"g = load(LoadRequest({str(ERAS / 'tf215' / 'convs.keras')!r})); p.convcore_identify(g)\n"
+        "from convcore.hookspecs import LoadRequest; from convcore_keras.rules import RULES\n"
+        f"g = load(LoadRequest({str(ERAS / 'tf215' / 'convs.keras')!r}, rules=RULES)); p.convcore_identify(g)\n"
         "bad = {'keras', 'tensorflow', 'torch', 'jax', 'tf_keras'} & set(sys.modules); assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(filter(None, sys.path))})

@@ -14,6 +14,7 @@ import pytest
 from keras_helpers import error_of_range, load_graph, randomise, run
 
 from convcore.hookspecs import LoadRequest
+from convcore.host import host
 from convcore_keras.files import LayerConfig, read
 from convcore_keras.layer_spec import spec_of
 from convcore_keras.load_graph import GraphLoader
@@ -162,7 +163,7 @@ def test_old_keras_joins_masks_with_all(tmp_path: Path) -> None:
     for _, layer in model.walk():  # Keras 3 writes masks out, older Keras leaves them to the layers
         for call in layer.calls:
             call.kwargs.pop("mask", None)
-    graph = GraphLoader(model, LoadRequest(None, overrides={"Masking": masking})).run()
+    graph = GraphLoader(model, LoadRequest(None, overrides={"Masking": masking}, rules=host().rules("keras"))).run()
     got = run(graph, [x, y])
     assert error_of_range(got, [want, np.maximum(x, y)]) < 1e-5
 

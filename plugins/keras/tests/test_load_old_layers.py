@@ -12,6 +12,7 @@ import pytest
 from keras_helpers import error_of_range, problems, run
 
 from convcore.hookspecs import LoadRequest
+from convcore.host import host
 from convcore.ir.graph import Graph
 from convcore.ir.tensors import ArrayTensor
 from convcore_keras.files import Call, KerasModel, LayerConfig, ModelConfig, TensorRef
@@ -36,7 +37,9 @@ def graph_of(
     tensors = {k: ArrayTensor(v) for k, v in weights.items()}
     layer = LayerConfig("layer", cls, cls, config, calls=[Call((args,), kwargs or {})], weights=tensors)
     model = ModelConfig("m", "functional", "Model", [*inputs, layer], refs, TensorRef("layer", 0, 0))
-    return GraphLoader(KerasModel(model, version, era, None, "hdf5", None, ("m.h5",), True), LoadRequest(None)).run()
+    return GraphLoader(
+        KerasModel(model, version, era, None, "hdf5", None, ("m.h5",), True), LoadRequest(None, rules=host().rules("keras"))
+    ).run()
 
 
 def test_maxout() -> None:

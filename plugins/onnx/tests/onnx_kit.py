@@ -13,6 +13,7 @@ from convcore.build.opaque import opaque_problems
 from convcore.build.verify import problems as broken
 from convcore.errors import ConvcoreError
 from convcore.hookspecs import EmitRequest, LoadRequest
+from convcore.host import host
 from convcore.interpreter import Interpreter
 from convcore_onnx.emit import emit
 from convcore_onnx.load import load
@@ -20,7 +21,7 @@ from convcore_onnx.load import load
 
 def load_model(source: Any, **kw: Any) -> Any:
     """A graph of a path or ModelProto."""
-    return load(LoadRequest(source, **kw))
+    return load(LoadRequest(source, **{"rules": host().rules("onnx"), **kw}))
 
 
 def emit_model(graph: Any, opset: int = 18, out: Any = None, **options: Any) -> Any:

@@ -13,6 +13,7 @@ from onnx_kit import load_model
 
 from convcore.build.opaque import opaque_problems
 from convcore.errors import PluginBugError, UsageError
+from convcore.rules import RuleSet
 from convcore_onnx.schemas import FLAGS
 
 NUMBERS = {
@@ -91,18 +92,15 @@ def test_a_flag_that_a_function_passes_on_is_refused_too() -> None:
 
 
 # ---- whose mistake it is
-def test_a_bug_of_our_rule_is_not_a_malformed_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    from convcore_onnx.rules import RULES
+def test_a_bug_of_our_rule_is_not_a_malformed_node() -> None:
+    rules = RuleSet("onnx", "us")
 
+    @rules.load("Dropout")
     def broken(g: Any, node: Any) -> Any:
         return {}["alpha"]
 
-    (rule,) = RULES.load_rules["Dropout"]
-    monkeypatch.setattr(
-        RULES, "load_rules", {**RULES.load_rules, "Dropout": [type(rule)("Dropout", broken, when={}, distribution="us")]}
-    )
     with pytest.raises(PluginBugError, match=r"a bug in us: .*broken for layer 'n' \(Dropout\) raised KeyError: 'alpha'"):
-        load_model(model("Dropout", 12, {}))
+        load_model(model("Dropout", 12, {}), rules=rules)
 
 
 @pytest.mark.parametrize("given", [{"y": (1, 3, 5, 7)}, {"x0": (1, 3)}, {"x0": (2, 3, 5, 7)}])

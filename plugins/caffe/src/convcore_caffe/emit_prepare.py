@@ -81,7 +81,9 @@ def _infer(node: Node) -> None:
     try:
         results = infer_outputs(decl, node.inputs, node.attrs)
     except ShapeError as e:
-        raise UnsupportedError(Problem(node.origin.layer or node.name, node.origin.type or node.op, str(e), code="shape")) from e
+        raise UnsupportedError(
+            Problem(node.origin.layer or node.name, node.origin.type or node.op, str(e), code="invalid_shape")
+        ) from e
     for v, (_, shape) in zip(node.outputs, results):
         if shape is not None and (v.shape is None or any(not isinstance(d, int) for d in v.shape)):
             v.shape = shape

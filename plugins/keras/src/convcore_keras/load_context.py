@@ -18,7 +18,6 @@ from convcore.plugin import (
     RuleSet,
     Scope,
     Tensor,
-    UnsupportedError,
     Value,
     permutation_of,
 )
@@ -299,8 +298,3 @@ def compute_dtype(layer: LayerConfig) -> DType | None:
     except ValueError:
         return None
     return found if found.is_float else None
-
-
-def is_unknown_shape(error: UnsupportedError) -> bool:
-    """Whether the only reason is an input of unknown shape."""
-    return all(p.code == UNKNOWN_SHAPE for p in error.problems)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from convcore.plugin import (
     BadFileError,
     Builder,
+    Driver,
     DType,
     ForeignNode,
     Graph,
+    InputShapes,
     LoadRequest,
-    Node,
-    NotExpressible,
     Origin,
     Problem,
-    ShapeError,
     UnsupportedError,
     UsageError,
     Value,
@@ -26,7 +25,7 @@ from . import masks
 from .files import Call, KerasModel, LayerConfig, ModelConfig, TensorRef
 from .files.order import ordered_layers
 from .load_calls import Key, call_attributes, execution_order, leaves, positional
-from .load_context import KerasContext, compute_dtype, has_rule, is_unknown_shape
+from .load_context import KerasContext, LayerCall, compute_dtype
 from .load_opaque import plain, problem_of
 from .load_shapes import input_shape
 
@@ -37,25 +36,20 @@ class GraphLoader:
     """Builds the graph of one model; see :meth:`run`."""
 
     def __init__(self, model: KerasModel, request: LoadRequest) -> None:
-        rules = request.rules
-        if rules is None:
-            from .rules import RULES as rules
         self.model, self.request = model, request
         self.graph = Graph(model.root.name)
         self.b = Builder(self.graph)
-        self.g = KerasContext(self.b, model, rules, request.overrides)
+        self.g = KerasContext(self.b, model, request.rules, request.overrides)
         self.g.inline = self._inline
-        self.used: set[str] = set()  # names given to values
-        self.left = dict(request.input_shapes)
+        self.driver = KerasDriver("keras", self.g, request.rules, request.overrides)
+        self.shapes = InputShapes(request.input_shapes)
 
     def run(self) -> Graph:
         """The whole graph. Raises BadFileError, UsageError (input shapes); unknown layers become opaque nodes."""
         root, graph = self.model.root, self.graph
         self.g.list_layers(ordered_layers(root))
         inputs = {r: self._input(root.layer(r.layer), len(root.input_refs())) for r in dict.fromkeys(root.input_refs())}
-        if self.left:
-            names = ", ".join(v.name for v in graph.inputs)
-            raise UsageError(f"no input is named {', '.join(map(repr, self.left))}; the model's inputs are: {names}")
+        self.shapes.refuse_unused(v.name for v in graph.inputs)
         for path, _ in self.model.walk():
             graph.claim_name(path)
         outs = self._calls(root, "", inputs)
@@ -92,18 +86,11 @@ class GraphLoader:
             dtype = DType.of(config["dtype"])
         except (TypeError, UsageError):
             raise BadFileError(f"layer {layer.name!r}: input dtype {str(config['dtype'])[:40]!r} is unknown") from None
-        shape = input_shape(layer, self._given(layer, count))
-        v = self.b.input(layer.name, dtype, shape)
-        self.used.add(v.name)
+        v = self.b.input(layer.name, dtype, input_shape(layer, self.shapes, only=count == 1))
+        self.driver.name(v, v.name)
         if self.model.root.kind != "sequential":  # whose list of layers does not hold it
             self.graph.set_results(self.g.enter(layer), [v])
         return v
-
-    def _given(self, layer: LayerConfig, count: int) -> tuple[Any, ...] | None:
-        """The user's shape for an input; the only input may also be named ``""``."""
-        if layer.name not in self.left and count == 1 and "" in self.left:
-            return self.left.pop("")
-        return self.left.pop(layer.name, None)
 
     def _outputs(self, root: ModelConfig, values: Sequence[Value]) -> list[Value]:
         """Values named as Keras names the outputs: by layer. What is an input, occurs twice or is the output of a layer inside
@@ -111,10 +98,10 @@ class GraphLoader:
         out: list[Value] = []
         names = [r.layer for r in root.output_refs()]
         for name, v in zip(names, values, strict=True):
-            if v.producer is None or any(v is o for o in out) or (v.name != name and name not in self.used):
+            if v.producer is None or any(v is o for o in out) or (v.name != name and not self.driver.has_name(name)):
                 with self.b.at(Origin("keras", name, "")):
                     v = self.b.identity(v)
-                self._name(v, name)
+                self.driver.name(v, name)
             out.append(v)
         return out
 
@@ -154,7 +141,7 @@ class GraphLoader:
                 outs = self._nested(layer, call, path, inputs, values, count)
             else:
                 outs = self._apply(layer, call, path, inputs, values, count)
-                outs = self._named(path, k, inputs, outs)
+                outs = self._named(path, outs)
         if not layer.is_op:  # an operation is no layer
             self.graph.set_results(scope, outs)
         return outs
@@ -183,8 +170,10 @@ class GraphLoader:
             if stated is not None and v.rank is not None and len(stated) != v.rank:
                 why = f"is called with a tensor of {v.rank} axes for its input {r.layer!r} of {len(stated)}"
         if why:
-            node = ForeignNode(layer.class_name, path, inputs, {}, origin=Origin("keras", path, layer.source_class))
-            return self._opaque(layer, node, node.refuse(why), count)
+            origin = Origin("keras", path, layer.source_class)
+            node = ForeignNode(layer.class_name, path, inputs, {}, origin=origin, extra=LayerCall(layer))
+            with self.b.at(origin):
+                return self.driver.opaque(node, node.refuse(why), count)
         if masks_given:
             inputs = [self._masked(path, v, values[m]) for v, m in zip(inputs, masks_given, strict=True)]
         return self._inline(layer, path, inputs)
@@ -226,70 +215,41 @@ class GraphLoader:
         node = self.g.node(layer, inputs, path, attrs=attrs, mask=mask, implicit=implicit)
         if layer.is_op:
             node.inputs = [values[r] for r in call.refs()]
-        last, known = self.graph._last, all(v.shape is not None for v in node.inputs if v is not None)
-        given = list(node.inputs)
-        try:
-            outs = self.g.apply(node)
-            masks.propagate(self.g, _with_inputs(node, given), outs)
-        except UnsupportedError as e:
-            self._undo(last)
-            node.inputs = given
-            return self._opaque(layer, node, e, count, follows=is_unknown_shape(e) and not known)
-        except (ShapeError, NotExpressible) as e:
-            self._undo(last)
-            node.inputs = given
-            return self._opaque(layer, node, node.refuse(str(e), code="shape"), count, follows=not known)
-        if len(outs) < count:
-            self._undo(last)
-            node.inputs = given
-            why = f"output {count - 1} is used, but the layer is known to have {len(outs)}"
-            return self._opaque(layer, node, node.refuse(why), count)
-        return outs
-
-    def _opaque(
-        self, layer: LayerConfig, node: ForeignNode, error: UnsupportedError, count: int, follows: bool = False
-    ) -> Sequence[Value]:
-        p = problem_of(layer, node, error, has_rule(self.g, node) or node.type in ("Functional", "Sequential"))
         with self.b.at(node.origin):
-            return self.b.opaque(
-                "keras",
-                node.type,
-                node.inputs,
-                count,
-                plain(node.attrs),
-                why=p.why,
-                hint=p.hint,
-                code=p.code,
-                follows=follows,
-            )
-
-    def _undo(self, last: Node | None) -> None:
-        """Take out the nodes a failed rule has made."""
-        while self.graph._last is not None and self.graph._last is not last:
-            self.graph.remove(self.graph._last)
+            return self.driver.load(node, count)
 
     # ---- names
-    def _named(self, path: str, k: int, inputs: Sequence[Value], outs: Sequence[Value]) -> Sequence[Value]:
+    def _named(self, path: str, outs: Sequence[Value]) -> Sequence[Value]:
         """Name the outputs of a call after the layer; what a rule passed through unchanged gets an identity of its own."""
         result = []
-        for i, v in enumerate(outs):
-            if v.producer is None or v.name in self.used or any(v is x for x in inputs):
-                mask = self.g.mask(v)
-                with self.b.at(Origin("keras", path, "")):
-                    v = self.b.identity(v)
-                self.g.set_mask(v, mask)
-            self._name(v, path if i == 0 else f"{path}:{i}")
-            result.append(v)
+        with self.b.at(Origin("keras", path, "")):
+            for i, v in enumerate(outs):
+                result.append(self.driver.own(v))
+                self.driver.name(result[-1], path if i == 0 else f"{path}:{i}")
         return result
 
-    def _name(self, v: Value, name: str) -> None:
-        if name in self.used:
-            name = self.graph.fresh_name(name)
-        self.used.add(name)
-        self.graph.rename(v, name)
 
+class KerasDriver(Driver):
+    """Layers by their rules, with the masks Keras attaches to what they give."""
 
-def _with_inputs(node: ForeignNode, inputs: list[Value | None]) -> ForeignNode:
-    """The node with the inputs its caller gave (the rule saw them cast), to which masks are attached."""
-    node.inputs = inputs
-    return node
+    g: KerasContext
+
+    def apply(self, node: ForeignNode) -> Sequence[Value]:
+        given = list(node.inputs)
+        outs = self.g.apply(node)
+        node.inputs = given  # the rule saw them cast; masks travel with what the caller gave
+        masks.propagate(self.g, node, outs)
+        return outs
+
+    def problem(self, node: ForeignNode, error: UnsupportedError) -> Problem:
+        return problem_of(node.extra.layer, node, error, self.has_rule(node) or node.type in ("Functional", "Sequential"))
+
+    def kept(self, node: ForeignNode) -> Mapping[str, Any]:
+        kept: dict[str, Any] = plain(node.attrs)
+        return kept
+
+    def own(self, v: Value) -> Value:
+        copy = super().own(v)
+        if copy is not v:
+            self.g.set_mask(copy, self.g.mask(v))
+        return copy

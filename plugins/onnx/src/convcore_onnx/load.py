@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from convcore.plugin import (
@@ -13,16 +13,16 @@ from convcore.plugin import (
     Builder,
     Dim,
     DimLike,
+    Driver,
     DType,
     ForeignNode,
     Graph,
+    InputShapes,
     LoadRequest,
-    Node,
     NotExpressible,
     Origin,
     Role,
     Shape,
-    ShapeError,
     Trait,
     UnsupportedError,
     UsageError,
@@ -65,11 +65,6 @@ class Loader:
     def __init__(self, source: Source, request: LoadRequest) -> None:
         self.source, self.request = source, request
         self.model = source.model
-        self.rules, self.overrides = request.rules, request.overrides
-        if self.rules is None:
-            from .rules import RULES
-
-            self.rules = RULES
         self.functions = Functions(self)
         self.regions = Regions(self)
         self.where = Where({(o.domain or "") if o.domain != "ai.onnx" else "": o.version for o in self.model.opset_import})
@@ -109,6 +104,7 @@ class Loader:
     def scope(self, graph: Graph, depth: int = 0) -> Scope:
         scope = Scope(graph, depth)
         scope.context = OnnxContext(Builder(graph), self, scope)
+        scope.driver = OnnxDriver("onnx", scope.context, self.request.rules, self.request.overrides)
         return scope
 
     def initializers(self, scope: Scope, proto: Any, raw: Mapping[int, tuple[int, int]]) -> None:
@@ -131,41 +127,28 @@ class Loader:
         self.bind(scope, name, v)
 
     def inputs(self, scope: Scope, proto: Any) -> None:
-        given = dict(self.request.input_shapes)
+        given = InputShapes(self.request.input_shapes)
         default = [v.name for v in proto.input if scope.known(v.name)]
         if default and self.model.ir_version >= 4:
             more = f" and {len(default) - 3} more" if len(default) > 3 else ""
             self.notes.append(f"inputs with a default value are kept as constants: {', '.join(default[:3])}{more}")
         for info in proto.input:
             if scope.known(info.name):
-                if info.name not in default or given.get(info.name) is not None:
+                if info.name not in default or info.name in given:
                     raise BadFileError(f"the input {info.name!r} is there twice")
                 continue
             dtype, shape, why = declared_type(info, lambda t: read_dim(t, self.ours), lambda i, n=info.name: Dim(f"{n}_dim{i}"))
-            if info.name in given:
-                shape = self.given_shape(info.name, shape, given.pop(info.name))
+            shape = given.take(info.name, shape, only=len(proto.input) - len(default) == 1, fixed=True)
             v = scope.graph.add_input(info.name, dtype, shape)
             self.bind(scope, info.name, v)
             if why:
                 scope.bad[info.name] = f"input {info.name!r}: {why}"
-        if given:
-            names = ", ".join(v.name for v in scope.graph.inputs)
-            raise UsageError(f"no input is named {', '.join(map(repr, given))}; the model's inputs are: {names}")
+        given.refuse_unused(v.name for v in scope.graph.inputs)
         for info in proto.value_info:
             scope.declared[info.name] = info
         for info in proto.output:
             scope.declared[info.name] = info
         self.input_names = frozenset(n for v in scope.graph.inputs for d in v.shape or () if isinstance(d, Dim) for n in d.names)
-
-    @staticmethod
-    def given_shape(name: str, old: Shape | None, new: Shape) -> Shape:
-        if old is not None:
-            if len(old) != len(new):
-                raise UsageError(f"input {name!r} has {len(old)} axes, input_shapes gives {len(new)}")
-            for a, b in zip(old, new):
-                if isinstance(a, int) and b != a:
-                    raise UsageError(f"input {name!r} has the fixed size {a} where input_shapes gives {b}")
-        return tuple(new)
 
     # ---- names
     def bind(self, scope: Scope, name: str, v: Value) -> None:
@@ -173,23 +156,18 @@ class Loader:
         if not name:
             return
         scope.values[name] = v
-        if v not in scope.named:
-            scope.named.add(v)
-            if v.name != name:
-                scope.graph.rename(v, scope.graph.fresh_name(name) if name in scope.taken else name)
-            scope.taken.add(v.name)
+        driver = scope.driver
+        if v not in driver.named:
+            driver.name(v, name)
         elif name in scope.outputs and v.name != name:
-            with scope.context.b.at(Origin("onnx", name, "Identity")):
-                copy = scope.context.b.op("identity", v, output_names=[name])
-            scope.graph.rename(copy, name)
-            scope.named.add(copy)
+            with driver.b.at(Origin("onnx", name, "Identity")):
+                copy = driver.own(v)
+            driver.name(copy, name)
             scope.values[name] = copy
-            if v in scope.tainted:
-                scope.tainted.add(copy)
 
     def find(self, scope: Scope, name: str, who: str) -> Value:
         v = scope.values.get(name)
-        if v is None:
+        if v is None or v.graph is None:  # (what was made for an attempt that failed is gone)
             why = scope.bad.get(name)
             if why:
                 return self.placeholder(scope, name, why)
@@ -201,7 +179,7 @@ class Loader:
         b = scope.context.b
         with b.at(Origin("onnx", name, "Initializer")):
             (v,) = b.opaque("onnx", "Initializer", [], 1, {}, why=why, code="unsupported_dtype", output_names=[name])
-        scope.tainted.add(v)
+        scope.driver.taint([v])
         self.bind(scope, name, v)
         return v
 
@@ -221,95 +199,30 @@ class Loader:
         domain = "" if n.domain == "ai.onnx" else n.domain
         type_ = f"{domain}.{n.op_type}" if domain else n.op_type
         outs = [p + o if o else "" for o in n.output]
-        name = self.layer_name(scope, p + n.name if n.name else next((o for o in outs if o), n.op_type))
+        driver: OnnxDriver = scope.driver
+        name = driver.layer_name(p + n.name if n.name else next((o for o in outs if o), n.op_type))
+        bad = next((scope.bad[p + i] for i in n.input if i and p + i in scope.bad), "")
+        inputs = [self.find(scope, p + i, f"node {name!r} ({type_})") if i else None for i in n.input]
         origin = Origin("onnx", name, type_)
-        ctx: OnnxContext = scope.context
-        inputs: list[Value | None] = []
-        bad = ""
-        for i in n.input:
-            v = self.find(scope, p + i, f"node {name!r} ({type_})") if i else None
-            if i and p + i in scope.bad:
-                bad = scope.bad[p + i]
-            inputs.append(v)
-        tainted = any(v is not None and v in scope.tainted for v in inputs)
         config: dict[str, Any] = {}  # filled when the attributes are read
-        layer = scope.graph.scope(name.removeprefix(p), type_, config, parent=ctx.b.scope)
-        with ctx.b.at(origin, layer):
-            last = scope.graph._last
-            results, problem = self.apply(scope, n, name, type_, domain, inputs, outs, where, origin, bad, config)
-            if results is None:
-                results = self.opaque(scope, n, type_, inputs, outs, problem, tainted and not bad, where.opsets.get(domain))
-        results = [self.view(scope, v) for v in results]
-        self.name_nodes(scope, last, name)
-        for o, v in zip(outs, results):
-            if not o:
-                continue
-            if tainted and v.tensor is None and v.shape is None:
-                scope.tainted.add(v)
-            self.bind(scope, o, v)
+        call = Call(n, domain, where, config, bad)
+        node = ForeignNode(type_, name, inputs, {}, outputs=outs, version=where.opsets.get(domain), origin=origin, extra=call)
+        layer = scope.graph.scope(name.removeprefix(p), type_, config, parent=driver.b.scope)
+        with driver.b.at(origin, layer):
+            results = [self.view(scope, v) for v in driver.load(node, max((i + 1 for i, o in enumerate(outs) if o), default=0))]
+            driver.name_node(results, name)
+            for o, v in zip(outs, results):
+                self.bind(scope, o, v)
         self.declare(scope, outs)
         layer_outs = tuple(scope.values[o] for o in outs if o)
         if any(v.tensor is None for v in layer_outs):
             scope.graph.set_results(layer, layer_outs)
 
-    def layer_name(self, scope: Scope, base: str) -> str:
-        name, k = base, 0
-        while name in scope.node_names:
-            k += 1
-            name = f"{base}_{k}"
-        scope.node_names.add(name)
-        return name
-
-    def apply(
-        self, scope: Scope, n: Any, name: str, type_: str, domain: str, inputs: list[Value | None], outs: list[str],
-        where: Where, origin: Origin, bad: str, config: dict[str, Any],
-    ) -> tuple[Sequence[Value] | None, tuple[str, str, str]]:  # fmt: skip
-        """The outputs, or None with (why, hint, code). The node's attributes are noted in ``config``."""
-        if bad:
-            return None, (bad, "", "unsupported_dtype")
-        version = where.opsets.get(domain)
-        why = malformed(n, version) if version is not None and not domain else ""
-        if why:
-            return None, (why, "", "malformed_node")
-        try:
-            attrs = attributes(n, where, scope, self.source.folder)
-            config.update((k, plain(v)) for k, v in attrs.items())
-            why = "" if domain else odd_flag(attrs)
-            if why:
-                return None, (why, "", "unsupported_attribute")
-            function = self.functions.find(n, domain)
-            if function is not None and type_ not in self.rules.load_rules:
-                return self.functions.inline(scope, function, name, inputs, attrs, outs, where), ("", "", "")
-            fnode = ForeignNode(type_, name, inputs, attrs, outputs=outs, version=version, origin=origin, extra=n)
-            if version is None:
-                raise fnode.refuse(
-                    f"the model does not import the operator set {domain or 'ai.onnx'!r}", code="unsupported_layer"
-                )
-            try:
-                results = self.rules.apply_load(scope.context, fnode, self.overrides)
-            except UnsupportedError:
-                body = None if type_ in self.rules.load_rules else self.functions.standard(n, domain, version, inputs, attrs)
-                if body is None:
-                    raise
-                function, defaults, opset = body
-                results = self.functions.inline(scope, function, name, inputs, attrs, outs, where, defaults, opset)
-            for i, o in enumerate(outs):
-                if o and i >= len(results):
-                    raise fnode.refuse(f"its output {i + 1} has no counterpart", code="unsupported_output")
-            return results, ("", "", "")
-        except UnsupportedError as e:
-            first = e.problems[0]
-            return None, ("; ".join(dict.fromkeys(p.why for p in e.problems)), first.hint, first.code)
-        except NotExpressible as e:
-            return None, (str(e), "", "unsupported_attribute")
-        except ShapeError as e:
-            return None, (str(e), "", "invalid_shape")
-
     @staticmethod
     def view(scope: Scope, v: Value) -> Value:
         """What only turns, shapes or widens a weight is a weight: a view of it."""
         node = v.producer
-        if node is None or v in scope.named or not (Trait.VIEW in traits_of(node.op) or node.op == "cast"):
+        if node is None or v in scope.driver.named or not (Trait.VIEW in traits_of(node.op) or node.op == "cast"):
             return v
         x = node.inputs[0]
         if x is None or x.tensor is None or v.shape is None or any(i is not None for i in node.inputs[1:]):
@@ -326,20 +239,6 @@ class Loader:
         else:
             return v
         return scope.graph.add_weight(v.name, t, like=x)
-
-    def opaque(
-        self, scope: Scope, n: Any, type_: str, inputs: Sequence[Value | None], outs: Sequence[str],
-        problem: tuple[str, str, str], follows: bool, opset: int | None,
-    ) -> tuple[Value, ...]:  # fmt: skip
-        results = [self.declared(scope, o) for o in outs]
-        attrs: dict[str, Any] = {"proto": n.SerializeToString(), "opset": opset}
-        why, hint, code = problem
-        values: tuple[Value, ...] = scope.context.b.opaque(
-            "onnx", type_, inputs, len(outs), attrs, why=why, hint=hint, code=code, results=results,
-            follows=follows and type_ in self.rules.load_rules,
-        )  # fmt: skip
-        scope.tainted.update(values)
-        return values
 
     def declared(self, scope: Scope, name: str) -> tuple[DType | None, Shape | None]:
         """What the file says about a value; names of sizes count only where the inputs define them."""
@@ -364,11 +263,65 @@ class Loader:
                     v.shape = shape
                     v.dtype = v.dtype or dtype
 
-    def name_nodes(self, scope: Scope, last: Node | None, name: str) -> None:
-        """The node that makes the layer's result carries the layer's name."""
-        made = scope.graph._last
-        if made is not None and made is not last and made.origin.layer == name:
-            scope.graph.rename(made, name)
+
+@dataclass
+class Call:
+    """A node as the file has it (``ForeignNode.extra``): its proto and domain, how the code around it is read, where its
+    attributes are noted, and why one of its inputs is of no type convcore holds."""
+
+    proto: Any
+    domain: str
+    where: Where
+    config: dict[str, Any]
+    bad: str = ""
+
+
+class OnnxDriver(Driver):
+    """Nodes by their rules, else by the functions they call, of the model or of the standard."""
+
+    g: OnnxContext
+
+    def apply(self, node: ForeignNode) -> Sequence[Value]:
+        call: Call = node.extra
+        loader, n, domain, version = self.g.loader, call.proto, call.domain, node.version
+        if call.bad:
+            raise node.refuse(call.bad, code="unsupported_dtype")
+        why = malformed(n, version) if version is not None and not domain else ""
+        if why:
+            raise node.refuse(why, code="malformed_node")
+        node.attrs = attributes(n, call.where, self.g.scope, loader.source.folder)
+        call.config.update((k, plain(v)) for k, v in node.attrs.items())
+        why = "" if domain else odd_flag(node.attrs)
+        if why:
+            raise node.refuse(why)
+        function = None if self.has_rule(node) else loader.functions.find(n, domain)
+        if function is not None:
+            return self.inlined(node, function)
+        if version is None:
+            why = f"the model does not import the operator set {domain or 'ai.onnx'!r}"
+            raise node.refuse(why, code="unsupported_layer")
+        try:
+            return super().apply(node)
+        except UnsupportedError:
+            known = self.has_rule(node)
+            body = None if known else loader.functions.standard(n, domain, version, node.inputs, node.attrs)
+            if body is None:
+                raise
+            return self.inlined(node, *body)
+
+    def inlined(self, node: ForeignNode, function: Any, *standard: Any) -> Sequence[Value]:
+        """The nodes of a function in place of its call."""
+        functions, call = self.g.loader.functions, node.extra
+        values: Sequence[Value] = functions.inline(
+            self.g.scope, function, node.name, node.inputs, node.attrs, node.outputs, call.where, *standard
+        )
+        return values
+
+    def kept(self, node: ForeignNode) -> Mapping[str, Any]:
+        return {"proto": node.extra.proto.SerializeToString(), "opset": node.version}
+
+    def declared(self, node: ForeignNode) -> Sequence[tuple[DType | None, Shape | None]]:
+        return [self.g.loader.declared(self.g.scope, o) for o in node.outputs]
 
 
 def _mark_parameters(graph: Graph) -> None:

@@ -67,9 +67,9 @@ class Regions:
         for name, v in zip(*captured):
             twin = inner.graph.add_input(name, v.dtype, v.shape)
             inner.values[name] = twin
-            inner.named.add(twin)
-            if v in scope.tainted:
-                inner.tainted.add(twin)
+            inner.driver.named.add(twin)
+            if scope.driver.is_tainted(v):
+                inner.driver.taint([twin])
         for free in free_names(sub.proto):
             name = sub.where.prefix + free
             if name in inner.values:
@@ -84,7 +84,7 @@ class Regions:
                 if v.dtype is not None and twin.dtype != v.dtype:
                     twin = inner.context.b.cast(twin, to=v.dtype)
             inner.values[name] = twin
-            inner.named.add(twin)
+            inner.driver.named.add(twin)
 
     def body(self, inner: Scope, proto: Any, where: Where) -> None:
         """Initializers, nodes and outputs of a subgraph."""

@@ -30,12 +30,9 @@ class Scope:
         self.bad: dict[str, str] = {}
         self.declared: dict[str, Any] = {}
         self.outputs: frozenset[str] = frozenset()
-        self.tainted: set[Value] = set()
-        self.node_names: set[str] = set()
-        self.named: set[Value] = set()
-        self.taken: set[str] = set()
         self.depth = depth
         self.context: Any = None
+        self.driver: Any = None
 
     def known(self, name: str) -> bool:
         return name in self.values or name in self.bad

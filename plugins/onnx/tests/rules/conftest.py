@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 
 from convcore.build.opaque import opaque_problems
 from convcore.hookspecs import EmitRequest, LoadRequest
+from convcore.host import host
 from convcore.interpreter import Interpreter
 from convcore_onnx.emit import emit
 from convcore_onnx.load import load
@@ -57,14 +58,14 @@ class Kit:
     @staticmethod
     def load(model: Any) -> Any:
         """The graph, which must hold nothing opaque."""
-        graph = load(LoadRequest(model))
+        graph = load(LoadRequest(model, rules=host().rules("onnx")))
         assert not opaque_problems(graph), "\n".join(map(str, opaque_problems(graph)))
         return graph
 
     @staticmethod
     def refused(model: Any) -> str:
         """Why a model is refused."""
-        found = opaque_problems(load(LoadRequest(model)))
+        found = opaque_problems(load(LoadRequest(model, rules=host().rules("onnx"))))
         assert found, "the model is not refused"
         return "\n".join(map(str, found))
 

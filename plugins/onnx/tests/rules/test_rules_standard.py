@@ -11,6 +11,7 @@ from onnx import numpy_helper
 from convcore.build.opaque import opaque_problems
 from convcore.errors import ConvcoreError, UnsupportedError
 from convcore.hookspecs import LoadRequest
+from convcore.host import host
 from convcore.interpreter import Interpreter
 from convcore_onnx.load import load
 from convcore_onnx.rules import RULES
@@ -83,7 +84,7 @@ def results(node_cases):
             if made is None:
                 continue
             model, feed = made
-            graph = load(LoadRequest(model))
+            graph = load(LoadRequest(model, rules=host().rules("onnx")))
             problems = opaque_problems(graph)
             if problems:
                 refused.append((case.name, str(problems[0])))

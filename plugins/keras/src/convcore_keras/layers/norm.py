@@ -137,7 +137,7 @@ def layer_norm_unordered(g: KerasContext, node: ForeignNode) -> Value:
         fixed = [n for n in sizes if isinstance(n, int)]
         if len(fixed) != len(sizes) or math.prod(fixed) != g.array(node, name).size:
             have = list(g.array(node, name).shape)
-            raise node.refuse(f"{name} of shape {have} does not fit axes {axes} of sizes {sizes}", code="shape")
+            raise node.refuse(f"{name} of shape {have} does not fit axes {axes} of sizes {sizes}", code="invalid_shape")
         return g.variant(node, name, tuple(fixed), lambda t: t.reshape(fixed))
 
     return g.b.layer_norm(x, parameter("gamma"), parameter("beta"), axes=tuple(axes), epsilon=float(node.attr("epsilon", 0.001)))

@@ -129,7 +129,7 @@ def _statistic(
         array = np.broadcast_to(array if array.ndim <= len(kept) else array.reshape(kept), kept)
     except ValueError:
         why = f"{key} of shape {list(array.shape)} does not fit axes {axes} of sizes {kept}"
-        raise node.refuse(why, code="shape") from None
+        raise node.refuse(why, code="invalid_shape") from None
     return as_tensor(np.ascontiguousarray(array).reshape(wide))
 
 

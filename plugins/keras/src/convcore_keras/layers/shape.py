@@ -51,10 +51,10 @@ def reshape(g: KerasContext, node: ForeignNode) -> Value:
     if -1 in target:
         rest = product([n for n in target if n != -1])
         if not rest or (isinstance(have, int) and have % rest):
-            raise node.refuse(f"{have} elements do not divide into target_shape={tuple(target)}", code="shape")
+            raise node.refuse(f"{have} elements do not divide into target_shape={tuple(target)}", code="invalid_shape")
         target[target.index(-1)] = have // rest
     elif isinstance(have, int) and have != product(target):
-        raise node.refuse(f"{have} elements cannot become target_shape={tuple(target)}", code="shape")
+        raise node.refuse(f"{have} elements cannot become target_shape={tuple(target)}", code="invalid_shape")
     return g.b.reshape(x, shape=(shape[0], *target))
 
 
@@ -98,7 +98,7 @@ def cropping(g: KerasContext, node: ForeignNode) -> Value:
     shape = shape_of(node, x)
     pairs = _per_axis(node, "cropping", len(shape))
     if any(isinstance(n, int) and b + e >= n for n, (b, e) in zip(shape, pairs, strict=True) if b or e):
-        raise node.refuse(f"cropping={pairs} leaves nothing of the input", code="shape")
+        raise node.refuse(f"cropping={pairs} leaves nothing of the input", code="invalid_shape")
     return g.b.slice(
         x, starts=tuple(b for b, _ in pairs), stops=tuple(-e if e else None for _, e in pairs), steps=(1,) * len(shape)
     )

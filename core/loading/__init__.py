@@ -1,0 +1,9 @@
+"""Loading: the one driver all plugins use, the caller's input shapes, and the head of a file for sniffing."""
+
+from __future__ import annotations
+
+from .driver import Driver
+from .head import Head, read_head
+from .inputs import InputShapes
+
+__all__ = ["Driver", "Head", "InputShapes", "read_head"]

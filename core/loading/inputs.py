@@ -1,0 +1,49 @@
+"""The shapes a caller gives for inputs, merged with what the file states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..errors import UsageError
+from ..ir.dims import DimLike, Shape, parse_dim, shape_text
+
+__all__ = ["InputShapes"]
+
+
+class InputShapes:
+    """``input_shapes`` of a request: each is taken once, and one that fits no input is an error."""
+
+    def __init__(self, given: Mapping[str, Iterable[Any]]) -> None:
+        self._left = {name: tuple(parse_dim(d) if isinstance(d, str) else d for d in shape) for name, shape in given.items()}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._left
+
+    def take(self, name: str, stated: Shape | None, *, only: bool = False, fixed: bool = False) -> Shape | None:
+        """The shape of the input ``name``: the caller's, whose None sizes are as the file ``stated`` them; else the stated one.
+
+        ``only`` says that it is the only input, which may also be named "". UsageError where the numbers of axes differ, or,
+        with ``fixed``, where a number the file states is changed.
+        """
+        given = self._left.pop("", None) if only and name not in self._left else self._left.pop(name, None)
+        if given is None:
+            return stated
+        if stated is None:
+            return given
+        if len(stated) != len(given):
+            raise UsageError(
+                f"input {name!r} has {len(stated)} axes {shape_text(stated)}, "
+                f"the shape given has {len(given)}: {shape_text(given)}"
+            )
+        for old, new in zip(stated, given):
+            if fixed and isinstance(old, int) and new is not None and new != old:
+                raise UsageError(f"input {name!r} has the fixed size {old} where input_shapes gives {new}")
+        merged: list[DimLike | None] = [old if new is None else new for old, new in zip(stated, given)]
+        return tuple(merged)
+
+    def refuse_unused(self, names: Iterable[str]) -> None:
+        """UsageError where a shape is left: ``names`` are the inputs there are."""
+        if self._left:
+            wrong = ", ".join(map(repr, self._left))
+            raise UsageError(f"no input is named {wrong}; the model's inputs are: {', '.join(names) or 'none'}")
