@@ -6,7 +6,18 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from convcore.plugin import EmitRequest, Emitted, Framework, Identified, LoadRequest, Option, Runtime, hookimpl, watched
+from convcore.plugin import (
+    EmitRequest,
+    Emitted,
+    Framework,
+    Identified,
+    LoadRequest,
+    Option,
+    Runtime,
+    hookimpl,
+    read_head,
+    watched,
+)
 
 if TYPE_CHECKING:
     from convcore.plugin import Graph
@@ -69,10 +80,9 @@ def convcore_identify(source: Any) -> Identified | None:
         path = os.fsdecode(path)
     named = path.lower().endswith(".onnx")
     try:
-        if os.path.isfile(path):
-            with open(watched(path), "rb") as f:
-                if looks_like_model(f.read(512), os.path.getsize(path)):
-                    return Identified("onnx", 95 if named else 85, "the fields of a ModelProto")
+        head = read_head(watched(path))
+        if head is not None and looks_like_model(head.data[:512], head.size):
+            return Identified("onnx", 95 if named else 85, "the fields of a ModelProto")
     except OSError:
         return Identified("onnx", 20, "the suffix .onnx") if named else None
     return Identified("onnx", 50, "the suffix .onnx") if named else None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
-from convcore.plugin import BadFileError, watched
+from convcore.plugin import BadFileError, read_head, watched
 
 __all__ = ["sniff"]
 
@@ -23,11 +24,12 @@ def sniff(path: str | Path) -> str:
     Only the first 4 KB are read. BadFileError if the file cannot be read.
     """
     try:
-        with open(watched(path), "rb") as f:
-            head = f.read(_HEAD)
-            total = f.seek(0, 2)
+        found = read_head(watched(path))
     except OSError as e:
         raise BadFileError(f"{path}: cannot be read: {e.strerror or e}") from e
+    if found is None:
+        raise BadFileError(f"{path}: cannot be read: {'not a regular file' if os.path.exists(path) else 'no such file'}")
+    head, total = found.data[:_HEAD], found.size
     suffix = Path(path).suffix.lower()
     if head.startswith(_HDF5):
         return "hdf5"

@@ -8,7 +8,7 @@ import stat
 import zipfile
 from dataclasses import dataclass
 
-from convcore.plugin import BadFileError, watched
+from convcore.plugin import BadFileError, read_head, watched
 
 from .archive import Archive
 from .hdf5 import MAGIC, H5File
@@ -50,13 +50,10 @@ def sniff(path: str | os.PathLike[str]) -> FileKind | None:
         if stat.S_ISDIR(mode):
             found = os.path.isfile(os.path.join(path, "config.json")) and os.path.isfile(os.path.join(path, "model.weights.h5"))
             return _KINDS["keras-folder"] if found else None
-        if not stat.S_ISREG(mode):
-            return None
-        with open(watched(path), "rb") as f:
-            head = f.read(1 << 16)
+        head = read_head(watched(path)) if stat.S_ISREG(mode) else None
     except OSError:
         return None
-    kind = _of_head(path, head)
+    kind = None if head is None else _of_head(path, head.data)
     return None if kind is None else _KINDS[kind]
 
 
