@@ -157,8 +157,8 @@ def test_a_bug_of_a_rule_is_named_as_one(kind: str) -> None:
             class Emitter:
                 version = None
 
-                def mark(self) -> int:
-                    return 0
+                def attempt(self) -> Any:
+                    return g.b.attempt()
 
             with g.b.at(node.origin):
                 y = g.b.relu(node.inputs[0])
