@@ -143,6 +143,55 @@ print(len(sys.argv) - 1, bad)
     assert out.strip() == f"{len(paths)} []"
 
 
+def test_an_audit_hook_sees_nothing_in_programs(tmp_path, monkeypatch):
+    """Payloads in TorchScript archives and both layouts of exported programs: in every pickle they have."""
+    monkeypatch.chdir(tmp_path)
+    paths = []
+    for i, value in enumerate([*payloads().values(), SetState()]):
+        raw = pickle.dumps(value, 2)
+        code = {"code/__torch__.py": b"class Plain(Module):\n  def forward(self, x: Tensor) -> Tensor:\n    return x\n"}
+        archives = {
+            "script": zipped(raw, **{"constants.pkl": pickle.dumps((), 2), **code}),
+            "constants": zipped(b"\x80\x02c__torch__\nPlain\n)\x81}b.", **{"constants.pkl": raw, **code}),
+        }
+        for name, files in {
+            "new": {"models/model.json": b"{}", "archive_format": b"pt2", "data/sample_inputs/model.pt": raw},
+            "weights": {"models/model.json": b"{}", "archive_format": b"pt2", "data/weights/model.pt": zipped(raw)},
+            "old": {"serialized_exported_program.json": b"{}", "serialized_state_dict.pt": zipped(raw)},
+        }.items():
+            out = io.BytesIO()
+            with zipfile.ZipFile(out, "w") as z:
+                for member, data in files.items():
+                    z.writestr(member if name == "old" else "m/" + member, data)
+            archives[name] = out.getvalue()
+        for name, data in archives.items():
+            (tmp_path / f"{i}{name}").write_bytes(data)
+            paths.append(str(tmp_path / f"{i}{name}"))
+    out = without_torch(
+        AUDIT.replace('"compile", ', "")  # ast.parse raises it; nothing is compiled to code
+        + """
+from convcore_pytorch.files import read_exported, read_torchscript
+import zipfile, json
+said = set()
+def run(path):
+    for read in (read_checkpoint, read_exported, read_torchscript):
+        try:
+            read(path)
+        except ConvcoreError as e:
+            said.add("asks to call" in str(e))
+run(sys.argv[1])
+on = True
+for path in sys.argv[1:]:
+    run(path)
+on = False
+print(len(sys.argv) - 1, bad, sorted(said))
+""",
+        *paths,
+    )
+    assert out.strip() == f"{len(paths)} [] [False, True]"
+    assert not (tmp_path / MARK).exists()
+
+
 # ---- damage
 def seeds() -> dict[str, tuple[bytes, str]]:
     """One small file of every container, and its suffix."""
