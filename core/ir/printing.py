@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["to_text"]
 
-_PLAIN = re.compile(r"[\w./:#+-]+\Z", re.ASCII)
+_PLAIN = re.compile(r"[\w./:#+-]*[\w./#+-]\Z", re.ASCII)  # a ":" at the end would be taken for the one before the type
 
 
 def _name(v: Value | None) -> str:

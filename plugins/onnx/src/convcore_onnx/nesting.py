@@ -83,9 +83,12 @@ class _Calls:
                 self.group(inside[use : use + period], depth + 1)
 
     def _period(self, inside: Sequence[Scope], depth: int) -> int:
-        """The number of layers after which a block repeats itself; all of them where it does not."""
+        """The number of layers after which a block repeats itself; all of them where it does not, or where it only holds
+        another block, which then is what repeats."""
         kinds = [self._kind(s, depth) for s in inside]
         n = len(kinds)
+        if len({self.parts[s][depth + 1] for s in inside}) == 1:
+            return n
         for period in range(1, n // 2 + 1):
             same = n % period == 0 and all(a == b for a, b in zip(kinds, kinds[period:]))
             if same and any(k[2] for k in kinds[:period]):
