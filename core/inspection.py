@@ -10,7 +10,7 @@ from .ir.graph import Graph, Value
 from .ir.scopes import Path, Scope
 from .opset import find_op
 
-__all__ = ["Branch", "layer_tree", "training_facts", "walk"]
+__all__ = ["Branch", "layer_tree", "walk"]
 
 
 @dataclass
@@ -58,7 +58,8 @@ def layer_tree(graph: Graph) -> list[Branch]:
             _mark(branches, s)
     for node in graph:
         _mark(branches, node.scope)
-        facts = training_facts(node.op, node.attrs)
+        decl = find_op(node.op)
+        facts = {} if decl is None else decl.training_facts(node.attrs)
         if facts:
             branches[node.scope].training.append({"op": node.op, **facts})
         weights = [v for v in node.inputs if v is not None and v.tensor is not None and v.source]
@@ -83,14 +84,6 @@ def _mark(branches: dict[Scope, Branch], scope: Scope) -> None:
         if branches[s].used:
             break
         branches[s].used = True
-
-
-def training_facts(op: str, attrs: Any) -> dict[str, Any]:
-    """The attributes of a node that say something about training, as far as they are known."""
-    decl = find_op(op)
-    if decl is None:
-        return {}
-    return {k: attrs[k] for k, a in decl.attrs.items() if a.training and attrs.get(k) not in (None, ())}
 
 
 def walk(branches: list[Branch], depth: int = 0) -> Iterator[tuple[int, Branch]]:

@@ -107,6 +107,8 @@ class _Walk:
         decl = find_op(node.op)
         if decl is not None and decl.body is not None:
             root = of or _Composite(node, why)
+            for name in decl.training_facts(node.attrs):
+                s.leave_out(f"{name} ({node.op})", node)
             try:
                 parts = _parts(s.graph, node)
             except ShapeError as err:  # the body needs to know more about its inputs

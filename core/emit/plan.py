@@ -179,6 +179,20 @@ class Plan:
     call_names: Names
     states: list[State] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    """What the target has no place for, and the layer that says it: see :meth:`Scribe.leave_out`."""
+
+    def remarks(self) -> list[str]:
+        """The notes, with a line for each kind of thing left out."""
+        kinds: dict[str, dict[str, None]] = {}
+        for what, layer in self.left_out:
+            kinds.setdefault(what, {})[layer] = None
+        lines = list(self.notes)
+        for what, layers in kinds.items():
+            names = list(layers)
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            lines.append(f"left out, as it only matters in training: {what} of {', '.join(names[:3])}{more}")
+        return lines
 
     def reads(self) -> Counter[Any]:
         """How often each Ref and State is read by the root's calls; the outputs count once each."""

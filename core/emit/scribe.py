@@ -200,6 +200,19 @@ class Scribe(Generic[D]):
         """A vector of sizes. NotExpressible when one is unknown."""
         return self.sizes_known.many(dims)
 
+    # ---- training
+    def leave_out(self, what: str, node: Node) -> None:
+        """Say that something which only training needs is not written; the report tells it with the layer's name."""
+        self.journal.append(self.plan.left_out, (what, node.origin.layer or node.name))
+
+    def pass_on(self, node: Node, what: str) -> None:
+        """Write nothing for a node that only acts in training: its result is its input."""
+        self.leave_out(what, node)
+        x = node.inputs[0]
+        if x is None:
+            raise NotExpressible("its input is missing")
+        self.alias(node.output, self.value(x, carry=True))
+
     # ---- calls
     def call(
         self, op: str, args: Sequence[Arg] = (), config: Mapping[str, Any] | None = None, *, outputs: Sequence[Output] = (),

@@ -203,6 +203,10 @@ class Op:
                 found[a.role.value] = (*found.get(a.role.value, ()), a.name)
         return found
 
+    def training_facts(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
+        """The attributes of a node that say something about training, as far as they are known."""
+        return {k: attrs[k] for k, a in self.attrs.items() if a.training and attrs.get(k) not in (None, ())}
+
     @property
     def composite(self) -> bool:
         return self.body is not None

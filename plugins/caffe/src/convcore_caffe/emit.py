@@ -47,7 +47,9 @@ def emit(request: EmitRequest) -> Emitted:
     made = plan(graph, rules, None, caffe, request.overrides)
     net = _net(made, graph.name)
     sizes, outputs = caffe.sizes, tuple(t.name for t in made.root.outputs)
-    notes = [f"the batch size is fixed: {', '.join(f'{k} = {n}' for k, n in sizes.items())} (option batch)"] if sizes else []
+    notes = made.remarks()
+    if sizes:
+        notes.append(f"the batch size is fixed: {', '.join(f'{k} = {n}' for k, n in sizes.items())} (option batch)")
     whole = [v.name for v in dict.fromkeys((*graph.inputs, *graph.outputs)) if v.dtype not in (None, DType.FLOAT32)]
     if whole:
         notes.append(f"whole numbers are float32 in Caffe, exact up to {1 << 24}: {', '.join(whole)}")

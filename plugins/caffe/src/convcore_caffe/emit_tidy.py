@@ -149,7 +149,7 @@ PEEPHOLES: dict[str, Callable[[Tidy, PlanCall], bool]] = {
 
 # ---- layers in place
 #: What Caffe's users write in place.
-_IN_PLACE = frozenset(["BatchNorm", "Bias", "ELU", "PReLU", "ReLU", "ReLU6", "Scale"])
+_IN_PLACE = frozenset(["BatchNorm", "Bias", "Dropout", "ELU", "PReLU", "ReLU", "ReLU6", "Scale"])
 #: Layers that write memory of their own (Split, Reshape, Flatten and others share their bottom's, which must not be overwritten).
 _FRESH = _IN_PLACE | {"Convolution", "Deconvolution", "Eltwise", "InnerProduct", "LRN", "Pooling", "Power", "MVN", "Tile"}
 

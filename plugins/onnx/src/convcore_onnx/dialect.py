@@ -15,7 +15,8 @@ _SIZE_OPS = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "mod": "Mod
 
 
 class OnnxDialect(Dialect):
-    """``version`` is the opset written. Types outside the standard are written ``domain.Type``.
+    """``version`` is the opset written; ``keep_training`` writes what acts in training only, switched off. Types outside the
+    standard are written ``domain.Type``.
 
     Weights of regions are initializers of the main graph, which subgraphs may refer to.
     """
@@ -24,8 +25,9 @@ class OnnxDialect(Dialect):
     eager_names = True
     states_are_inputs = True
 
-    def __init__(self, opset: int, ir: int) -> None:
+    def __init__(self, opset: int, ir: int, keep_training: bool = False) -> None:
         self.version = self.opset = opset
+        self.keep_training = keep_training
         self.ir = ir
         self.domains: dict[str, int] = {}
 

@@ -19,7 +19,7 @@ DEFAULT_OPSET = 18
 
 def dialect(request: EmitRequest) -> OnnxDialect:
     """ONNX in the versions asked for; UsageError for an opset that is not known."""
-    return OnnxDialect(*_versions(request.options, request.graph))
+    return OnnxDialect(*_versions(request.options, request.graph), bool(request.options.get("keep_training")))
 
 
 def emit(request: EmitRequest) -> Emitted:
@@ -39,8 +39,10 @@ def emit(request: EmitRequest) -> Emitted:
     paths: tuple[str, ...] = ()
     if request.out is not None:
         paths = parts.write(Path(request.out), options.get("external_data") or "auto")
-    notes = (f"weights are in {Path(paths[1]).name}, which belongs to the model",) if len(paths) > 1 else ()
-    return Emitted(paths, parts.build, notes, tuple(ref.name for ref in made.root.outputs))
+    notes = made.remarks()
+    if len(paths) > 1:
+        notes.append(f"weights are in {Path(paths[1]).name}, which belongs to the model")
+    return Emitted(paths, parts.build, tuple(notes), tuple(ref.name for ref in made.root.outputs))
 
 
 def _versions(options: Any, graph: Graph) -> tuple[int, int]:

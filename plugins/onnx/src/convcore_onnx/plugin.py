@@ -150,4 +150,8 @@ def convcore_options(framework: str) -> Sequence[Option]:
             "weights in a file of their own, <name>.data: auto (when the model would exceed 2 GB), always or never",
             choices=("auto", "always", "never"),
         ),
+        Option(
+            "keep_training", "onnx", "emit", bool, False,
+            "write Dropout (in evaluation mode) and the momentum of BatchNormalization, which act in training only",
+        ),
     ]  # fmt: skip

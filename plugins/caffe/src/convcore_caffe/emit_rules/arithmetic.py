@@ -53,6 +53,25 @@ def identity(e: CaffeScribe, node: Node) -> None:
     e.alias(node.output, e.value(first(node), carry=True))
 
 
+@RULES.emit("dropout", foreign=("Dropout",))
+def dropout(e: CaffeScribe, node: Node) -> None:
+    """Caffe's own, which scales while it trains; other kinds than its one are left out."""
+    a, x = node.attrs, first(node)
+    if a["kind"] != "bernoulli" or a["shared"] or a["rate"] is None or x.dtype not in (None, DType.FLOAT32):
+        e.pass_on(node, "dropout")
+        return
+    if a["seed"] is not None:
+        e.leave_out("the seed of dropout", node)
+    param = {} if a["rate"] == 0.5 else {"dropout_ratio": a["rate"]}
+    e.call("Dropout", [e.value(x)], param, outputs=node.outputs, name=label(node))
+
+
+@RULES.emit("gaussian_noise")
+def gaussian_noise(e: CaffeScribe, node: Node) -> None:
+    """Left out: Caffe has no such layer."""
+    e.pass_on(node, "noise")
+
+
 @RULES.emit("cast")
 def cast(e: CaffeScribe, node: Node) -> None:
     """Whole numbers and truth values are carried as floats; what becomes an index is truncated by the layer that reads it."""

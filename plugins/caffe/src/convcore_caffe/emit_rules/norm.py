@@ -24,6 +24,7 @@ def batch_norm(e: CaffeScribe, node: Node) -> None:
     mean, var = weight(node.inputs[3], "its mean"), weight(node.inputs[4], "its variance")
     axis, eps = a["axis"], a["epsilon"]
     param: dict[str, Any]
+    kept = a["momentum"]
     if axis != 1 or len(x.shape) < 2:
 
         def factor() -> Any:
@@ -35,11 +36,15 @@ def batch_norm(e: CaffeScribe, node: Node) -> None:
 
         blobs = [constant(factor, mean.shape), constant(shift, mean.shape)]
         param = {**span_param(axis, axis + 1), "bias_term": True}
+        if kept is not None:
+            e.leave_out("momentum", node)
         e.unit("Scale", [x], param, outputs=node.outputs, name=label(node), states=blobs)
         return
     param = {"use_global_stats": True}
     if np.float32(eps) != np.float32(1e-5):
         param["eps"] = eps
+    if kept is not None and np.float32(kept) != np.float32(0.999):
+        param["moving_average_fraction"] = kept
     plain = scale is None and bias is None
     (y,) = e.unit(
         "BatchNorm", [x], param, outputs=node.outputs if plain else (), shapes=[x.shape], name=label(node),

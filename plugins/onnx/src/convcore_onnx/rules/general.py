@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import ArrayTensor, ForeignNode, Tensor
+from convcore.plugin import ArrayTensor, DType, ForeignNode, Node, Tensor
 
 from .base import RULES
 
@@ -59,3 +59,30 @@ def dropout(g: Any, node: ForeignNode) -> Any:
     if len(node.outputs) > 1 and node.outputs[1]:
         raise node.refuse("its mask is used", "the mask of a dropout at inference is all ones", "unsupported_output")
     return y
+
+
+@RULES.emit("dropout", foreign=("Dropout",))
+def emit_dropout(e: Any, node: Node) -> None:
+    """Left out, or with ``keep_training`` a Dropout in evaluation mode; ONNX has only the plain kind, with a draw per element."""
+    a, x = node.attrs, node.inputs[0]
+    plain = a["kind"] == "bernoulli" and not a["shared"] and x.dtype is not None and x.dtype.is_float
+    if not (e.dialect.keep_training and plain):
+        _leave_out(e, node, "dropout")
+        return
+    ratio = None if a["rate"] is None else e.const(a["rate"], DType.FLOAT32)
+    e.call("Dropout", [e.value(x), ratio, e.const(False, DType.BOOL)], {"seed": a["seed"]}, outputs=node.outputs, name=node.name)
+
+
+@RULES.emit("gaussian_noise")
+def emit_gaussian_noise(e: Any, node: Node) -> None:
+    """Left out: ONNX has no such operator."""
+    _leave_out(e, node, "noise")
+
+
+def _leave_out(e: Any, node: Node, what: str) -> None:
+    """No node, but for an output of the graph, which keeps its name by an Identity."""
+    if not node.output.is_output:
+        e.pass_on(node, what)
+        return
+    e.leave_out(what, node)
+    e.call("Identity", [e.value(node.inputs[0])], outputs=node.outputs, name=node.name)

@@ -64,7 +64,13 @@ def emit_batch_norm(e: Any, node: Node) -> None:
     if x.dtype != mean.dtype:
         raise NotExpressible(f"x is {x.dtype}, the statistics are {mean.dtype}")
     ins = [e.value(x), _filled(e, scale, mean, 1), _filled(e, bias, mean, 0), e.value(mean), e.value(var)]
-    e.call("BatchNormalization", ins, {"epsilon": node.attrs["epsilon"]}, outputs=node.outputs, name=node.name)
+    attrs = {"epsilon": node.attrs["epsilon"]}
+    if node.attrs["momentum"] is not None:
+        if e.dialect.keep_training:
+            attrs["momentum"] = node.attrs["momentum"]
+        else:
+            e.leave_out("momentum", node)
+    e.call("BatchNormalization", ins, attrs, outputs=node.outputs, name=node.name)
 
 
 RULES.op(
