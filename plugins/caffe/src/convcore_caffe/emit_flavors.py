@@ -25,7 +25,8 @@ _ONLY_IN: dict[str, tuple[str, ...]] = {
 _COMMON = frozenset(
     [
         "AbsVal", "ArgMax", "BNLL", "BatchNorm", "BatchReindex", "Bias", "Concat", "Convolution", "Crop", "Deconvolution",
-        "DummyData", "ELU", "Eltwise", "Embed", "Exp", "Flatten", "Im2col", "InnerProduct", "Input", "LRN", "LSTM", "Log", "MVN",
+        "DummyData", "Dropout", "ELU",
+        "Eltwise", "Embed", "Exp", "Flatten", "Im2col", "InnerProduct", "Input", "LRN", "LSTM", "Log", "MVN",
         "PReLU", "Parameter", "Pooling", "Power", "RNN", "ReLU", "Reduction", "Reshape", "SPP", "Scale", "Sigmoid", "Silence",
         "Slice", "Softmax", "Split", "TanH", "Threshold", "Tile",
     ]
