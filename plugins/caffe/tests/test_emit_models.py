@@ -32,7 +32,9 @@ FOUND = {
         "Convolution": 53, "BatchNorm": 53, "Scale": 53, "ReLU": 49, "Eltwise": 16, "Pooling": 2, "InnerProduct": 1,
         "Softmax": 1,
     },
-    "MobileNet": {"Convolution": 28, "BatchNorm": 27, "Scale": 27, "Clip": 27, "Pooling": 1, "Flatten": 1, "Dropout": 1, "Softmax": 1},
+    "MobileNet": {
+        "Convolution": 28, "BatchNorm": 27, "Scale": 27, "Clip": 27, "Pooling": 1, "Flatten": 1, "Dropout": 1, "Softmax": 1,
+    },
     "DenseNet121": {
         "Convolution": 120, "BatchNorm": 121, "Scale": 121, "ReLU": 121, "Concat": 58, "Pooling": 5, "InnerProduct": 1,
         "Softmax": 1,
