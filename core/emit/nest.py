@@ -103,12 +103,17 @@ class _Tree:
                 group = groups[path[:n]] = _Group(path[:n], [], [])
                 items.append(group)
             group.calls.append(call)
-        return [g.calls[0] if isinstance(g, _Group) and _is_leaf(g) else g for g in items]
+        return [part for g in items for part in (g.calls if isinstance(g, _Group) and _is_layer(g) else [g])]
 
 
-def _is_leaf(g: _Group) -> bool:
-    """Whether the scope is a layer written as one call: that call, and no block."""
-    return len(g.calls) == 1 and len(g.calls[0].path or ()) == len(g.path)
+def _is_layer(g: _Group) -> bool:
+    """Whether the scope is a layer of the target with what goes with it (Dense and its activation), which needs no block: one
+    unit, or one call, and no weights beside it."""
+    if any(len(c.path or ()) != len(g.path) for c in g.calls):
+        return False
+    units = {c.target for c in g.calls if isinstance(c.target, Unit)}
+    weights = any(isinstance(a, State) and a.role != "constant" for c in g.calls for a in leaves(c.args))
+    return not weights and (len(units) == 1 or len(g.calls) == 1)
 
 
 def _ordered(items: Sequence[Item], at: dict[Call, int]) -> tuple[list[Item], list[_Group]]:

@@ -162,8 +162,7 @@ class Scribe(Generic[D]):
         if v is None:
             state = State(tensor, name=self.plan.names.fresh(name or "const") if self._eager else name)
         else:
-            role = getattr(v, "role", "parameter" if v.trainable else "constant")
-            state = State(tensor, v, key, str(role), v.trainable, self.own_name(v.name) if self._eager else "")
+            state = State(tensor, v, key, v.role, v.trainable, self.own_name(v.name) if self._eager else "")
         self.journal.append(self.plan.states, state)
         return state
 

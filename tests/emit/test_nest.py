@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from module_tree import RULES, TreeDialect, calls_of, live, planned, printed
 
+import convcore
 from convcore.build.builder import Builder
 from convcore.interpreter import run
 from convcore.ir.graph import Graph, Value
 from convcore.ir.scopes import Scope
 from convcore.plugin import Block, Dialect, Unit, leaves, nest, plan
 
+os.environ.setdefault("KERAS_BACKEND", "torch")
 RNG = np.random.default_rng(11)
 
 
@@ -245,6 +250,52 @@ def test_several_results_constants_and_weights_as_operands() -> None:
     parts = block(made.root, "parts")
     assert sorted(parts.members) == ["const", "scale"] and len(parts.outputs) == 2
     assert made.paths()["parts.scale"].trainable and not made.paths()["parts.const"].trainable
+
+
+def test_a_layer_with_its_activation_is_no_block() -> None:
+    """As a person would write it: self.fc = Dense(), relu(self.fc(x)); the state's path is fc.kernel."""
+    n = Net()
+    x = n.input("x", 2, 3)
+    at = n.graph.scope("fc", "Dense")
+    n.graph.outputs = [n.op(at, "relu", n.dense(at, x, n.weights(3, 5)))]
+    made = agrees(n.graph)
+    assert calls_of(made.root) == ["fc", "relu"] and sorted(made.paths()) == ["fc.bias", "fc.kernel"]
+
+
+def test_a_layer_of_functions_with_weights_keeps_their_path() -> None:
+    n = Net()
+    x = n.input("x", 2, 3)
+    at = n.graph.scope("scale", "Scale")
+    n.graph.outputs = [n.op(at, "mul", x, n.b.weight(f32(3), "scale/gamma", trainable=True))]
+    assert list(agrees(n.graph).paths()) == ["scale.gamma"]
+
+
+def test_two_units_in_one_layer_are_a_block() -> None:
+    n = Net()
+    x = n.input("x", 2, 3)
+    at = n.graph.scope("mlp", "Mlp")
+    n.graph.outputs = [n.dense(at, n.dense(at, x, n.weights(3, 5)), n.weights(5, 2))]
+    assert sorted(agrees(n.graph).paths()) == [f"mlp.{u}.{k}" for u in ("dense", "dense_1") for k in ("bias", "kernel")]
+
+
+def test_a_keras_file_keeps_its_nesting_and_sharing(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+    a, b, i = keras.Input((3,), name="a"), keras.Input((3,), name="b"), keras.Input((3,))
+    y = keras.layers.Dense(5, name="fc1", activation="relu")(i)
+    encoder = keras.Model(i, keras.layers.Dense(3, name="fc2")(y), name="encoder")
+    head = keras.layers.Dense(7, name="head")
+    z = keras.layers.Add(name="sum")([encoder(a), encoder(b)])
+    model = keras.Model([a, b], [head(z), head(encoder(z))])
+    model.save(tmp_path / "m.keras")
+    graph = convcore.load(tmp_path / "m.keras").graph
+    for v in graph.inputs:
+        v.shape = (2, 3)
+    made = planned(graph)
+    assert calls_of(made.root) == ["encoder", "encoder", "add", "encoder", "head", "head"]
+    assert list(made.paths()) == [f"{layer}.{k}" for layer in ("encoder.fc1", "encoder.fc2", "head") for k in ("kernel", "bias")]
+    data = [f32(2, 3), f32(2, 3)]
+    for got, want in zip(live(made)(*data), model.predict(data, verbose=0), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
 def test_a_dialect_without_units_and_scopes_stays_flat() -> None:
