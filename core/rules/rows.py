@@ -68,6 +68,8 @@ class Row:
     alike: tuple[str, ...] = ()
     types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     call: Call | None = None
+    unless: Mapping[str, Any] = field(default_factory=dict)
+    one_of: tuple[str, ...] = ()
 
     @property
     def decl(self) -> Op:
@@ -105,6 +107,9 @@ class Row:
         for of in (*self.types, *((self.rank.of,) if self.rank is not None and self.rank.of else ())):
             if of not in names:
                 raise bad(f"the op has no input {of!r}")
+        for key in (*self.unless, *self.one_of):
+            if key not in decl.attrs:
+                raise bad(f"the op has no attribute {key!r}")
         if set(self.alike) - {"rank", "dtype"}:
             raise bad(f"alike={self.alike} is not of 'rank' and 'dtype'")
         if self.call is not None:
@@ -209,6 +214,7 @@ class Row:
     def _check_restated(self, node: ForeignNode, ins: Mapping[str, Value | None], attrs: Mapping[str, Any]) -> None:
         """Attributes that say again what an input says must agree with it."""
         for key, src in self.mapping.items():
+            key = key.rstrip("_")
             if not isinstance(src, (Size, Given)) or not node.has(key):
                 continue
             stated, v = node.attr(key), ins.get(src.of)
@@ -252,6 +258,12 @@ class Row:
                 by_name[a.name] = node.inputs[i] if i < len(node.inputs) else None
         rest = list(node.inputs[len(by_name) :]) if decl.inputs and decl.inputs[-1].variadic else []
         self._check_inputs(by_name, node.inputs, emitting=True)
+        for key, value in self.unless.items():
+            if equal(node.attrs[key], value):
+                raise NotExpressible(f"{self.foreign} is not written for {key}={text(value)}")
+        several = [k for k in self.one_of if not all(equal(n, 1) for n in node.attrs[k])]
+        if len(several) > 1:
+            raise NotExpressible(f"{self.foreign} takes only one of {' and '.join(several)} other than 1")
         attrs: dict[str, Any] = {}
         for k, want in self.when.items():
             if isinstance(want, (set, frozenset)):
@@ -276,7 +288,7 @@ class Row:
                 states[src.name] = self._state(e, src, v, v.tensor, node)
                 continue
             if isinstance(src, (Size, Given)):
-                attrs[key] = self._restated(src, key, by_name.get(src.of), node)
+                attrs[key.rstrip("_")] = self._restated(src, key, by_name.get(src.of), node)
                 continue
             value = node.attrs[key]
             if isinstance(src, tuple) and any(isinstance(p, A) for p in src):
@@ -417,6 +429,10 @@ class Row:
             out["types"] = {k: list(v) for k, v in self.types.items()}
         if self.call is not None:
             out["call"] = self.call.to_json()
+        if self.unless:
+            out["unless"] = jsonable(dict(self.unless))
+        if self.one_of:
+            out["one_of"] = list(self.one_of)
         if self.priority:
             out["priority"] = self.priority
         if self.when:

@@ -118,6 +118,8 @@ class RuleSet(Generic[G, N]):
         alike: Sequence[str] = (),
         types: Mapping[str, str | Sequence[str]] | None = None,
         also: Call | Sequence[Call] = (),
+        unless: Mapping[str, Any] | None = None,
+        one_of: Sequence[str] = (),
         **mapping: Any,
     ) -> Row:
         """Add a row.
@@ -130,7 +132,9 @@ class RuleSet(Generic[G, N]):
         number of axes of the first input where a foreign type takes only one (Keras's UpSampling2D), or a ``Rank``. ``alike``
         ("rank", "dtype") says in what all inputs must agree, ``types`` of which element types an input of the op must be
         (``{"x": "float"}``). A ``Call`` as ``foreign`` gives the signature of a function; ``also`` names functions that mean
-        the same as the layer, with its weights as arguments.
+        the same as the layer, with its weights as arguments. ``unless`` are values of the op's attributes for which the row does
+        not emit; of the ``one_of`` attributes it emits only one that is not all ones. The key of a ``Size`` or ``Given`` may
+        end in ``_`` where the op has an input of the foreign attribute's name.
         """
         decl = find_op(op_name)
         call, foreign = (foreign, foreign.name) if isinstance(foreign, Call) else (None, foreign)
@@ -143,7 +147,8 @@ class RuleSet(Generic[G, N]):
         row = Row(
             foreign, op_name, _pairs(inputs), outs, dict(mapping), dict(when or {}), tuple(ignore), since, until, priority,
             direction, tuple(then), self.distribution, doc, Rank(rank) if isinstance(rank, int) else rank, tuple(alike),
-            {k: (v,) if isinstance(v, str) else tuple(v) for k, v in (types or {}).items()}, call,
+            {k: (v,) if isinstance(v, str) else tuple(v) for k, v in (types or {}).items()}, call, dict(unless or {}),
+            tuple(one_of),
         )  # fmt: skip
         for r in (row, *row.faces((also,) if isinstance(also, Call) else also)):
             r.validate()

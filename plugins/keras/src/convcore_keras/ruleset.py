@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convcore.plugin import ForeignNode, NotExpressible, RuleSet, isomorphism
 
@@ -119,7 +119,13 @@ def _per_axis(v: object, n: int) -> object:
     raise NotExpressible(f"{v!r} does not have one entry for each of {n} axes")
 
 
-isomorphism("per_axis", _per_axis, lambda v, n: list(v), "one number for all axes, or one for each, as a tuple")
+def _per_axis_emit(v: Any, n: int) -> object:
+    if any(i is None for i in v):
+        raise NotExpressible(f"{v} keeps the size of an axis")
+    return list(v)
+
+
+isomorphism("per_axis", _per_axis, _per_axis_emit, "one number for all axes, or one for each, as a tuple")
 
 
 def _after_batch_load(v: object) -> object:
@@ -136,3 +142,29 @@ def _after_batch_emit(v: tuple[int, ...]) -> object:
 
 
 isomorphism("after_batch", _after_batch_load, _after_batch_emit, "a permutation of the axes after the batch, counted from 1")
+
+
+def _spatial_load(v: object, layout: str) -> object:
+    pairs: Any = v
+    pairs = (tuple(pairs),) if pairs and isinstance(pairs[0], int) else tuple(tuple(p) for p in pairs)
+    if any(n < 0 for p in pairs for n in p):
+        raise NotExpressible(f"padding={pairs} is negative")
+    none = ((0, 0),)
+    return (*none, *pairs, *none) if layout == "channels_last" else (*none, *none, *pairs)
+
+
+def _spatial_emit(v: tuple[tuple[int, int], ...], layout: str) -> object:
+    outside, inside = ((v[0], v[-1]), v[1:-1]) if layout == "channels_last" else (v[:2], v[2:])
+    if any(p != (0, 0) for p in outside) or any(n < 0 for p in inside for n in p):
+        raise NotExpressible(f"pads={v} are not around the spatial axes of {layout} data")
+    return list(inside[0]) if len(inside) == 1 else [list(p) for p in inside]
+
+
+isomorphism("spatial_pads", _spatial_load, _spatial_emit, "(before, after) of the spatial axes as pairs for all axes")
+
+
+def _axes_or_all(v: object) -> object:
+    return (v,) if isinstance(v, int) else tuple(v)  # type: ignore[arg-type]
+
+
+isomorphism("axes_or_all", _axes_or_all, lambda v: list(v), "one axis or a list of axes as a tuple; None stays (all of them)")

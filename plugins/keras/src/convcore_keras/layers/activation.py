@@ -10,7 +10,7 @@ from typing import Any
 
 from convcore.plugin import A, ForeignNode, NotExpressible, Value, W
 
-from ..activations import ACTIVATIONS
+from ..activations import ACTIVATIONS, HARD_SIGMOID_KERAS2
 from ..files import LayerConfig, OpaqueObject
 from ..layer_spec import V, layer
 from ..load_context import KerasContext, shape_of
@@ -82,7 +82,8 @@ def fused(g: KerasContext, node: ForeignNode, value: Value) -> Value:
 
 for _name, _known in ACTIVATIONS.items():
     if _known.op:
-        RULES.op("Activation", _known.op, "inputs=x", when={"activation": _name}, **_known.attrs)
+        _direction = "load" if _name == HARD_SIGMOID_KERAS2 else "both"  # a name of ours
+        RULES.op("Activation", _known.op, "inputs=x", when={"activation": _name}, direction=_direction, **_known.attrs)
 
 
 @RULES.load("Activation", ops=("leaky_relu", "relu", "clip", "softmax"))
@@ -102,7 +103,7 @@ RULES.op("ReLU", "thresholded_relu", "inputs=x", when={"max_value": None, "negat
 RULES.op("LeakyReLU", "leaky_relu", "inputs=x", alpha=A("negative_slope", 0.3))
 RULES.op("ELU", "elu", "inputs=x", alpha=A("alpha", 1.0))
 RULES.op("ThresholdedReLU", "thresholded_relu", "inputs=x", alpha=A("theta", 1.0), direction="load")
-RULES.op("PReLU", "prelu", "inputs=x", slope=W("alpha"), ignore=("shared_axes",))
+RULES.op("PReLU", "prelu", "inputs=x", slope=W("alpha"), ignore=("shared_axes",), direction="load")
 RULES.op("Softmax", "softmax", "inputs=x", axis=A("axis", -1, iso="item_or_number"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import A, DimLike, ForeignNode, NotExpressible, Tensor, Value, W, ceil_div
+from convcore.plugin import A, DimLike, ForeignNode, Given, NotExpressible, Size, Tensor, Value, W, ceil_div
 
 from ..layer_spec import V, layer
 from ..load_context import KerasContext, shape_of
@@ -252,6 +252,8 @@ for _d in (1, 2, 3):
         f"Conv{_d}D",
         "conv",
         "inputs=x",
+        rank=_d + 2,
+        one_of=("strides", "dilations"),
         w=W("kernel", "*IO->OI*"),
         b=W("bias", optional=True),
         strides=A("strides"),
@@ -259,7 +261,30 @@ for _d in (1, 2, 3):
         groups=A("groups", 1),
         pads=A("padding", iso="keras_padding"),
         layout=A("data_format", write_default=True),
-        ignore=_SIZES,
+        filters=Size("w", 0),
+        kernel_size=Size("w", "2:"),
+        use_bias=Given("b"),
+        then=("activation",),
+    )
+
+for _d in (1, 2):
+    RULES.op(
+        f"DepthwiseConv{_d}D",
+        "conv",
+        "inputs=x",
+        rank=_d + 2,
+        one_of=("strides", "dilations"),
+        unless={"groups": 1},
+        priority=1,
+        w=W("kernel", "*CM->(CM)1*", C="groups"),
+        b=W("bias", optional=True),
+        strides=A("strides"),
+        dilations=A("dilation_rate"),
+        pads=A("padding", iso="keras_padding"),
+        layout=A("data_format", write_default=True),
+        kernel_size=Size("w", "2:"),
+        depth_multiplier=Size("w", 0, over="groups"),
+        use_bias=Given("b"),
         then=("activation",),
     )
 
@@ -282,7 +307,7 @@ def _depthwise(t: Tensor) -> Tensor:
 
 @RULES.load("DepthwiseConv1D", "DepthwiseConv2D", ops=("conv",), then=("activation",))
 def depthwise(g: KerasContext, node: ForeignNode) -> Value:
-    """A convolution with one group per channel."""
+    """A convolution with one group per channel, padded as the op has no name for."""
     node.ignore("depth_multiplier", *_SIZES)
     channels = g.array(node, "kernel").shape[-2]
     w = g.variant(node, "kernel", "depthwise", _depthwise)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from convcore.plugin import DType, ForeignNode, Value
+from convcore.plugin import DType, ForeignNode, Size, Value, W
 
 from ..layer_spec import V, layer
 from ..load_context import KerasContext
@@ -36,6 +36,19 @@ layer(
 )
 
 # ---- rules
+
+
+RULES.op(
+    "Embedding",
+    "embedding",
+    "inputs=ids",
+    when={"mask_zero": False},
+    types={"ids": ("int32", "int64")},
+    table=W("embeddings"),
+    input_dim=Size("table", 0),
+    output_dim=Size("table", 1),
+    ignore=("input_length", "sparse"),
+)
 
 
 @RULES.load("Embedding", ops=("embedding", "not_equal", "cast"))

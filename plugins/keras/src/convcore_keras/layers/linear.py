@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.plugin import ForeignNode, Value, W
+from convcore.plugin import ForeignNode, Given, Size, Value, W
 
 from ..layer_spec import V, layer
 from ..load_context import KerasContext, known_shape, shape_of
@@ -47,7 +47,8 @@ RULES.op(
     "inputs=x",
     w=W("kernel", "IO->OI"),
     b=W("bias", optional=True),
-    ignore=("units", "use_bias"),
+    units=Size("w", 0),
+    use_bias=Given("b"),
     then=("activation",),
 )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convcore.plugin import ForeignNode, NotExpressible, Value
+from convcore.plugin import A, ForeignNode, NotExpressible, Value
 
 from ..layer_spec import layer
 from ..load_context import KerasContext, shape_of
@@ -44,6 +44,11 @@ def _same_dtype(g: KerasContext, xs: Sequence[Value]) -> list[Value]:
     floats = sorted((d for d in dtypes if d.is_float), key=lambda d: d.itemsize)
     to = floats[-1] if floats else max(dtypes, key=lambda d: np.dtype(d.numpy).itemsize)
     return [g.b.cast(x, to=to) if x.dtype is not to else x for x in xs]
+
+
+for _layer, _op in _OPS.items():
+    RULES.op(_layer, _op, "a=x, b=y", alike=("rank", "dtype"), doc="of two inputs that need no alignment")
+RULES.op("Concatenate", "concat", "inputs=xs*", axis=A("axis", -1), alike=("rank", "dtype"))
 
 
 @RULES.load("Add", "Multiply", "Maximum", "Minimum", ops=tuple(_OPS.values()))

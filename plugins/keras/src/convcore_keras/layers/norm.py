@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from convcore.plugin import A, ForeignNode, NotExpressible, Value, W
+from convcore.plugin import MISSING, A, ForeignNode, Given, NotExpressible, Value, W
 
 from ..layer_spec import V, layer
 from ..load_context import KerasContext, known_shape, shape_of
@@ -58,7 +58,7 @@ layer("UnitNormalization", defaults={"axis": -1}, masks="pass")
 
 # ---- rules
 
-_TRAINING = ("scale", "center", "renorm", "renorm_clipping", "renorm_momentum", "synchronized", "adjustment")
+_TRAINING = ("renorm", "renorm_clipping", "renorm_momentum", "synchronized", "adjustment")
 
 RULES.op(
     "BatchNormalization",
@@ -66,6 +66,8 @@ RULES.op(
     "inputs=x",
     scale=W("gamma", optional=True),
     bias=W("beta", optional=True),
+    scale_=Given("scale"),
+    center=Given("bias"),
     mean=W("moving_mean"),
     var=W("moving_variance"),
     axis=A("axis", -1, iso="item_or_number"),
@@ -77,24 +79,13 @@ RULES.op(
     "LayerNormalization",
     "layer_norm",
     "inputs=x",
-    when={"rms_scaling": False},
+    when={"rms_scaling": frozenset({MISSING, False})},
     scale=W("gamma", optional=True),
     bias=W("beta", optional=True),
+    scale_=Given("scale"),
+    center=Given("bias"),
     axes=A("axis", -1, iso="axis_or_axes"),
     epsilon=A("epsilon", 0.001),
-    ignore=("scale", "center"),
-    direction="load",
-)
-RULES.op(
-    "LayerNormalization",
-    "layer_norm",
-    "inputs=x",
-    when={"rms_scaling": None},
-    scale=W("gamma", optional=True),
-    bias=W("beta", optional=True),
-    axes=A("axis", -1, iso="axis_or_axes"),
-    epsilon=A("epsilon", 0.001),
-    ignore=("scale", "center"),
 )
 RULES.op(
     "GroupNormalization",
@@ -102,10 +93,11 @@ RULES.op(
     "inputs=x",
     scale=W("gamma", optional=True),
     bias=W("beta", optional=True),
+    scale_=Given("scale"),
+    center=Given("bias"),
     groups=A("groups", 32),
     axis=A("axis", -1, iso="item_or_number"),
     epsilon=A("epsilon", 0.001),
-    ignore=("scale", "center"),
 )
 RULES.op(
     "RMSNormalization",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import DType, ForeignNode, Tensor, Value, as_tensor
+from convcore.plugin import MISSING, A, DType, ForeignNode, NotExpressible, Tensor, Value, as_tensor
 
 from ..layer_spec import V, layer
 from ..load_context import KerasContext, shape_of
@@ -133,9 +133,30 @@ def _statistic(
     return as_tensor(np.ascontiguousarray(array).reshape(wide))
 
 
-@RULES.load("Resizing", ops=("resize",))
+for _method, _how in (
+    ("bilinear", {"mode": "linear", "coordinates": "half_pixel"}),
+    ("nearest", {"mode": "nearest", "coordinates": "tf_half_pixel_for_nn", "nearest": "floor"}),
+):
+    RULES.op(
+        "Resizing",
+        "resize",
+        "inputs=x",
+        rank=4,
+        when={
+            "interpolation": _method,
+            **dict.fromkeys(("crop_to_aspect_ratio", "pad_to_aspect_ratio", "antialias"), frozenset({MISSING, False})),
+        },
+        sizes=(A("height"), A("width")),
+        layout=A("data_format", write_default=True),
+        ignore=("fill_mode", "fill_value"),
+        doc="by pixel centres (tf.image.resize)",
+        **_how,
+    )
+
+
+@RULES.load("Resizing", ops=())
 def resizing(g: KerasContext, node: ForeignNode) -> Value:
-    """Bilinear or nearest by pixel centres, without antialiasing (``tf.image.resize``)."""
+    """What the rows do not take: says why."""
     node.ignore("fill_mode", "fill_value")
     x, method = node.inputs[0], node.attr("interpolation", "bilinear")
     for flag in ("crop_to_aspect_ratio", "pad_to_aspect_ratio", "antialias"):
@@ -145,8 +166,4 @@ def resizing(g: KerasContext, node: ForeignNode) -> Value:
         raise node.refuse(f"interpolation={method!r} differs between Keras's backends", "use bilinear or nearest")
     if len(shape_of(node, x)) != 4:
         raise node.refuse("is known for batches of images (4 axes)")
-    sizes = (int(node.attr("height")), int(node.attr("width")))
-    layout = node.attr("data_format", "channels_last")
-    if method == "bilinear":
-        return g.b.resize(x, sizes=sizes, mode="linear", coordinates="half_pixel", layout=layout)
-    return g.b.resize(x, sizes=sizes, mode="nearest", coordinates="tf_half_pixel_for_nn", nearest="floor", layout=layout)
+    raise NotExpressible("height and width are not two sizes")

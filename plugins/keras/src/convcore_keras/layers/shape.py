@@ -84,11 +84,17 @@ def _per_axis(node: ForeignNode, key: str, rank: int) -> tuple[tuple[int, int], 
     return (*none, *pairs, *none) if last else (*none, *none, *pairs)
 
 
-@RULES.load("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", ops=("pad",))
-def zero_padding(g: KerasContext, node: ForeignNode) -> Value:
-    """Zeros around the spatial axes."""
-    x = node.inputs[0]
-    return g.b.pad(x, pads=_per_axis(node, "padding", len(shape_of(node, x))))
+for _d in (1, 2, 3):
+    for _layout in ("channels_last", "channels_first"):
+        RULES.op(
+            f"ZeroPadding{_d}D",
+            "pad",
+            "inputs=x",
+            rank=_d + 2,
+            when={"data_format": _layout},
+            pads=A("padding", iso=("spatial_pads", _layout)),
+            doc="zeros around the spatial axes",
+        )
 
 
 @RULES.load("Cropping1D", "Cropping2D", "Cropping3D", ops=("slice",))

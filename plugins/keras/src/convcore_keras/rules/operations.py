@@ -9,12 +9,55 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import ForeignNode, Value
+from convcore.plugin import A, Call, ForeignNode, Value
 
 from ..load_context import KerasContext, known_shape
 from ..ruleset import RULES
 
 __all__ = ["arguments"]
+
+# ---- one to one: the arguments are tensors of one dtype
+_FLOAT = {
+    "Arccos": "acos", "Arccosh": "acosh", "Arcsin": "asin", "Arcsinh": "asinh", "Arctan": "atan", "Arctanh": "atanh",
+    "Cbrt": "cbrt",
+    "Ceil": "ceil", "Cos": "cos", "Cosh": "cosh", "Erf": "erf", "Exp": "exp", "Exp2": "exp2", "Expm1": "expm1", "Floor": "floor",
+    "HardSilu": "hard_swish", "Isfinite": "isfinite", "Isinf": "isinf", "Isnan": "isnan", "Log": "log", "Log10": "log10",
+    "Log1p": "log1p", "Log2": "log2", "LogSigmoid": "log_sigmoid", "Reciprocal": "reciprocal", "Rsqrt": "rsqrt", "Selu": "selu",
+    "Sigmoid": "sigmoid", "Silu": "silu", "Sin": "sin", "Sinh": "sinh", "Softplus": "softplus", "Softsign": "softsign",
+    "SparsePlus": "sparse_plus", "SparseSigmoid": "sparse_sigmoid", "Sqrt": "sqrt", "Tan": "tan", "Tanh": "tanh",
+    "TanhShrink": "tanh_shrink", "Trunc": "trunc", "Absolute": "abs", "Negative": "neg", "Relu": "relu", "Square": "square",
+}  # fmt: skip
+for _class, _op in _FLOAT.items():
+    RULES.op(Call(f"ops.{_class}", "x"), _op, "x=x", types={"x": "float"})
+for _class, _op, _key in (("Elu", "elu", "alpha"), ("Celu", "celu", "alpha")):
+    RULES.op(Call(f"ops.{_class}", "x"), _op, "x=x", types={"x": "float"}, alpha=A(_key, 1.0))
+RULES.op(Call("ops.LeakyRelu", "x"), "leaky_relu", "x=x", types={"x": "float"}, alpha=A("negative_slope", 0.2))
+RULES.op(Call("ops.Gelu", "x"), "gelu", "x=x", approximate=A("approximate", True, iso=("enum", {True: "tanh", False: "none"})))
+RULES.op(Call("ops.HardSigmoid", "x"), "hard_sigmoid", "x=x", alpha=1 / 6, beta=0.5)
+RULES.op(Call("ops.HardTanh", "x"), "clip", "x=x", types={"x": "float"}, min=-1.0, max=1.0)
+RULES.op(Call("ops.Relu6", "x"), "clip", "x=x", types={"x": "float"}, min=0.0, max=6.0)
+RULES.op(Call("ops.HardShrink", "x"), "hard_shrink", "x=x", lambd=A("threshold", 0.5))
+RULES.op(Call("ops.SoftShrink", "x"), "soft_shrink", "x=x", lambd=A("threshold", 0.5))
+RULES.op(Call("ops.LogicalNot", "x"), "not", "x=x", types={"x": "bool"})
+for _class, _op in (
+    ("Add", "add"), ("Subtract", "sub"), ("Multiply", "mul"), ("Divide", "div"), ("TrueDivide", "div"), ("Maximum", "maximum"),
+    ("Minimum", "minimum"), ("Power", "pow"), ("Greater", "greater"), ("GreaterEqual", "greater_equal"), ("Less", "less"),
+    ("LessEqual", "less_equal"),
+):  # fmt: skip
+    RULES.op(Call(f"ops.{_class}", "x1, x2"), _op, "x1=x, x2=y", alike=("dtype",), types={"x": "float"})
+for _class, _op in (("Mean", "mean"), ("Sum", "sum"), ("Max", "max"), ("Min", "min")):
+    RULES.op(
+        Call(f"ops.{_class}", "x"),
+        _op,
+        "x=x",
+        types={"x": "float"},
+        when={"initial": None},
+        axes=A("axis", None, iso="axes_or_all"),
+        keepdims=A("keepdims", False),
+    )
+
+RULES.op(Call("ops.ExpandDims", "x"), "unsqueeze", "x=x", axes=A("axis", iso="axis_or_axes"))
+RULES.op(Call("ops.Concatenate", "xs"), "concat", "xs=xs*", axis=A("axis", -1, write_default=True), alike=("dtype",))
 
 _BINARY = {
     "ops.Equal": "equal",
@@ -74,14 +117,6 @@ def reduction(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.op("any" if node.type == "ops.Any" else "all", x, axes=axes, keepdims=keep)
 
 
-@RULES.load("ops.ExpandDims", ops=("unsqueeze",))
-def expand_dims(g: KerasContext, node: ForeignNode) -> Value:
-    """A new axis of size 1."""
-    x = _tensor(node, *arguments(node, "x"))
-    axis = node.attr("axis")
-    return g.b.unsqueeze(x, axes=(axis,) if isinstance(axis, int) else tuple(axis))
-
-
 @RULES.load("ops.ZerosLike", "ops.OnesLike", ops=("fill",))
 def constant_like(g: KerasContext, node: ForeignNode) -> Value:
     """Zeros or ones with the shape of a tensor."""
@@ -102,12 +137,3 @@ def broadcast_to(g: KerasContext, node: ForeignNode) -> Value:
             raise node.refuse(f"broadcasts to the unknown size of axis {i}")
         want[i] = have[at] if n is None else n
     return g.b.expand(x, shape=tuple(want))
-
-
-@RULES.load("ops.Concatenate", ops=("concat",))
-def concatenate(g: KerasContext, node: ForeignNode) -> Value:
-    """Tensors of one dtype one after another."""
-    (xs,) = arguments(node, "xs")
-    if not isinstance(xs, list) or not all(isinstance(x, Value) for x in xs) or len({x.dtype for x in xs}) != 1:
-        raise node.refuse("joins something else than tensors of one dtype", code="unsupported_call")
-    return g.b.concat(*xs, axis=node.attr("axis", -1))

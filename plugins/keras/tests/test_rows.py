@@ -1,0 +1,40 @@
+"""Every row of Keras both ways, with Keras's own classes in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("keras")
+from keras_schema import KerasSchema
+
+from convcore.rules.rows import Row
+from convcore.testing.rules import check_row
+from convcore_keras.layer_spec import spec_of
+from convcore_keras.rules import RULES
+
+ROWS = [r for r in RULES.rows() if r.direction != "load"]
+
+
+def label(row: Row) -> str:
+    return f"{row.foreign}-{row.op_name}{''.join(f',{k}={v}' for k, v in row.when.items())}"
+
+
+@pytest.mark.parametrize("row", ROWS, ids=label)
+def test_keras_takes_what_the_row_writes(row: Row) -> None:
+    assert check_row(row, KerasSchema()).exact > 0
+
+
+def test_rows_that_only_load_say_so_for_a_reason() -> None:
+    """What is written by another row, left Keras, or needs what no word says yet."""
+    reasons: dict[str, Any] = {}
+    for row in RULES.rows():
+        if row.direction == "load":
+            other = any(r.op_name == row.op_name and r is not row for r in ROWS)
+            reasons[label(row)] = other or spec_of(row.foreign).extinct
+    assert all(v or "identity" in k or k.startswith("PReLU") for k, v in reasons.items()), reasons
+
+
+def test_there_are_enough_rows() -> None:
+    assert len(RULES.rows()) >= 150
