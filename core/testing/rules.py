@@ -176,7 +176,7 @@ def _arrays(graph: Graph) -> list[NDArray[Any]]:
     out = []
     for v in graph.inputs:
         dtype = v.dtype.numpy if v.dtype is not None else np.dtype(np.float32)
-        shape = tuple(int(n) for n in v.shape or ())
+        shape = tuple(n for n in v.shape or () if isinstance(n, int))
         made = rng.uniform(0.1, 0.9, shape) if dtype.kind == "f" else rng.integers(0, 2 if dtype.kind == "b" else 5, shape)
         out.append(np.asarray(made).astype(dtype))
     return out

@@ -317,7 +317,11 @@ def test_quantised_layers_are_refused_by_name() -> None:
 def test_operations_are_not_layers_of_the_same_name(tmp_path: Path) -> None:
     """``keras.ops.add`` is stored as class Add: its arguments are not a merge layer's."""
     a = keras.Input((7,), name="a")
-    keras.Model(a, keras.ops.add(a, 2.0)).save(tmp_path / "m.keras")
+    keras.Model(a, keras.ops.subtract(2.0, keras.ops.add(a, 2.0))).save(tmp_path / "m.keras")
+    x = np.linspace(-1, 1, 14, dtype=np.float32).reshape(2, 7)
+    assert np.array_equal(run(load_graph(tmp_path / "m.keras"), [x])[0], 2 - (x + 2))
+    i = keras.Input((7,), name="i", dtype="int32")
+    keras.Model(i, keras.ops.add(i, 2.5)).save(tmp_path / "m.keras")
     found = problems(load_graph(tmp_path / "m.keras"))
     assert [p.type for p in found] == ["ops.Add"] and "operation" in found[0].why
 

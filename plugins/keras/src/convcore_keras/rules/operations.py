@@ -39,11 +39,12 @@ RULES.op(Call("ops.Relu6", "x"), "clip", "x=x", types={"x": "float"}, min=0.0, m
 RULES.op(Call("ops.HardShrink", "x"), "hard_shrink", "x=x", lambd=A("threshold", 0.5))
 RULES.op(Call("ops.SoftShrink", "x"), "soft_shrink", "x=x", lambd=A("threshold", 0.5))
 RULES.op(Call("ops.LogicalNot", "x"), "not", "x=x", types={"x": "bool"})
-for _class, _op in (
-    ("Add", "add"), ("Subtract", "sub"), ("Multiply", "mul"), ("Divide", "div"), ("TrueDivide", "div"), ("Maximum", "maximum"),
-    ("Minimum", "minimum"), ("Power", "pow"), ("Greater", "greater"), ("GreaterEqual", "greater_equal"), ("Less", "less"),
-    ("LessEqual", "less_equal"),
-):  # fmt: skip
+_ARITHMETIC = {
+    "Add": "add", "Subtract": "sub", "Multiply": "mul", "Divide": "div", "TrueDivide": "div", "Maximum": "maximum",
+    "Minimum": "minimum", "Power": "pow", "Greater": "greater", "GreaterEqual": "greater_equal", "Less": "less",
+    "LessEqual": "less_equal",
+}  # fmt: skip
+for _class, _op in _ARITHMETIC.items():
     RULES.op(Call(f"ops.{_class}", "x1, x2"), _op, "x1=x, x2=y", alike=("dtype",), types={"x": "float"})
 for _class, _op in (("Mean", "mean"), ("Sum", "sum"), ("Max", "max"), ("Min", "min")):
     RULES.op(
@@ -97,6 +98,21 @@ def comparison(g: KerasContext, node: ForeignNode) -> Value:
     elif y.dtype is not x.dtype:
         raise node.refuse(f"joins {x.dtype} and {y.dtype}", code="unsupported_dtype")
     return g.b.op(_BINARY[node.type], x, y)
+
+
+@RULES.load(*(f"ops.{name}" for name in _ARITHMETIC), ops=tuple(_ARITHMETIC.values()))
+def with_a_number(g: KerasContext, node: ForeignNode) -> Value:
+    """A floating tensor and a number, in either order: the number takes the tensor's dtype (``keras.src.backend`` promotion)."""
+    x, y = arguments(node, "x1", "x2")
+    tensor, number = (x, y) if isinstance(x, Value) else (y, x)
+    if not isinstance(tensor, Value) or isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise node.refuse(
+            "is an operation on something else than tensors of one dtype, or a tensor and a number", code="unsupported_call"
+        )
+    if tensor.dtype is None or not tensor.dtype.is_float:
+        raise node.refuse(f"is an operation on {tensor.dtype} and a number", code="unsupported_dtype")
+    given = g.b.like(tensor, float(number))
+    return g.b.op(_ARITHMETIC[node.type.removeprefix("ops.")], *((tensor, given) if tensor is x else (given, tensor)))
 
 
 def _number(g: KerasContext, node: ForeignNode, x: Value, y: float) -> Value:
