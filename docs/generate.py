@@ -30,6 +30,7 @@ from convcore.opset.declare import REQUIRED, Op
 from convcore.rules.foreign import MISSING
 from convcore.rules.rows import Row
 from convcore.rules.ruleset import EmitFunction, LoadFunction, RuleSet
+from convcore.testing.record import read_record
 
 sys.path.insert(0, str(Path(__file__).parent))
 from interfaces import builder_stub, surface
@@ -96,16 +97,17 @@ def our_frameworks() -> list[str]:
     return sorted(folders & set(host().frameworks))
 
 
-def made_by(rule: Row | LoadFunction) -> tuple[str, ...]:
-    return (rule.op_name,) if isinstance(rule, Row) else rule.ops
+def made_by(rule: Row | LoadFunction, record: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """A row says what it makes; of a function, what the plugin's tests recorded for its type (else what it claims)."""
+    return (rule.op_name,) if isinstance(rule, Row) else record.get(rule.foreign, rule.ops)
 
 
-def load_rows(rules: RuleSet[Any, Any]) -> Iterable[Sequence[str]]:
+def load_rows(rules: RuleSet[Any, Any], record: Mapping[str, Sequence[str]]) -> Iterable[Sequence[str]]:
     for foreign in sorted(rules.load_rules, key=lambda k: (k.lower(), k)):
         seen: dict[Sequence[str], None] = {}
         for rule in rules.load_rules[foreign]:
             ignored = codes(sorted(rule.ignore)) if isinstance(rule, Row) else ""
-            seen[codes(made_by(rule)) or "-", rule_name(rule), conditions(rule), ignored] = None
+            seen[codes(made_by(rule, record)) or "-", rule_name(rule), conditions(rule), ignored] = None
         for i, cells in enumerate(seen):
             yield [code(foreign) if i == 0 else "", *cells]
 
@@ -151,7 +153,10 @@ def support_page(name: str) -> str:
     ]
     if ours.ignored:
         out += [f"Ignored everywhere: {codes(sorted(ours.ignored))}.", ""]
-    out += table([f"{f.title} type", "becomes", "rule", "versions and conditions", "ignored"], load_rows(ours))
+    out += table(
+        [f"{f.title} type", "becomes", "rule", "versions and conditions", "ignored"],
+        load_rows(ours, read_record(ROOT / f"plugins/{name}/tests/ops_made.json")),
+    )
     if writes:
         out += [
             "",

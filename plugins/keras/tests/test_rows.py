@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ pytest.importorskip("keras")
 from keras_schema import KerasSchema
 
 from convcore.rules.rows import Row
+from convcore.testing.record import read_record
 from convcore.testing.rules import check_row
 from convcore_keras.layer_spec import spec_of
 from convcore_keras.rules import RULES
@@ -38,3 +40,10 @@ def test_rows_that_only_load_say_so_for_a_reason() -> None:
 
 def test_there_are_enough_rows() -> None:
     assert len(RULES.rows()) >= 150
+
+
+def test_the_record_of_what_rules_make() -> None:
+    """``ops_made.json`` names types that have rules, and every row's own op; new ops fail the session (conftest.py)."""
+    record = read_record(Path(__file__).with_name("ops_made.json"))
+    assert record and set(record) <= set(RULES.load_rules)
+    assert {"add", "div"} <= set(record["Average"]) and "batch_dot" in record["Dot"]

@@ -86,7 +86,7 @@ for _name, _known in ACTIVATIONS.items():
         RULES.op("Activation", _known.op, "inputs=x", when={"activation": _name}, direction=_direction, **_known.attrs)
 
 
-@RULES.load("Activation", ops=("leaky_relu", "relu", "clip", "softmax"))
+@RULES.load("Activation")
 def activation_layer(g: KerasContext, node: ForeignNode) -> Value:
     """An activation that is a layer (``Activation(LeakyReLU())``), or one nobody knows."""
     x = node.inputs[0]
@@ -107,7 +107,7 @@ RULES.op("PReLU", "prelu", "inputs=x", slope=W("alpha"), ignore=("shared_axes",)
 RULES.op("Softmax", "softmax", "inputs=x", axis=A("axis", -1, iso="item_or_number"))
 
 
-@RULES.load("ReLU", ops=("relu", "thresholded_relu", "minimum", "sub", "mul"))
+@RULES.load("ReLU")
 def general_relu(g: KerasContext, node: ForeignNode) -> Value:
     """``x if threshold < x else slope * (x - threshold)``, limited to ``max_value`` (keras.activations.relu)."""
     x, b = node.inputs[0], g.b
@@ -122,7 +122,7 @@ def general_relu(g: KerasContext, node: ForeignNode) -> Value:
     return y
 
 
-@RULES.load("Softmax", priority=1, ops=("softmax", "where", "exp", "logsumexp"))
+@RULES.load("Softmax", priority=1)
 def softmax_masked_or_many(g: KerasContext, node: ForeignNode) -> Value:
     """Softmax that sees a mask, or over several axes at once.
 
@@ -153,7 +153,7 @@ def softmax_masked_or_many(g: KerasContext, node: ForeignNode) -> Value:
 
 
 # ---- Keras 1
-@RULES.load("ParametricSoftplus", ops=("softplus", "mul"))
+@RULES.load("ParametricSoftplus")
 def parametric_softplus(g: KerasContext, node: ForeignNode) -> Value:
     """``alpha * softplus(beta * x)``."""
     node.ignore("alpha_init", "beta_init", "shared_axes")

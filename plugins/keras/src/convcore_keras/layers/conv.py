@@ -289,7 +289,7 @@ for _d in (1, 2):
     )
 
 
-@RULES.load("Conv1D", "Conv2D", "Conv3D", priority=1, ops=("conv",), then=("activation",))
+@RULES.load("Conv1D", "Conv2D", "Conv3D", priority=1, then=("activation",))
 def conv_padded(g: KerasContext, node: ForeignNode) -> Value:
     """Padding that has no name in the op: causal, or Theano's ``same``."""
     if node.attr("padding") != "causal" and not node.has("same_pads_front"):
@@ -305,7 +305,7 @@ def _depthwise(t: Tensor) -> Tensor:
     return t.transpose((d, d + 1, *range(d))).reshape((t.shape[d] * t.shape[d + 1], 1, *t.shape[:d]))
 
 
-@RULES.load("DepthwiseConv1D", "DepthwiseConv2D", ops=("conv",), then=("activation",))
+@RULES.load("DepthwiseConv1D", "DepthwiseConv2D", then=("activation",))
 def depthwise(g: KerasContext, node: ForeignNode) -> Value:
     """A convolution with one group per channel, padded as the op has no name for."""
     node.ignore("depth_multiplier", *_SIZES)
@@ -314,7 +314,7 @@ def depthwise(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.conv(node.inputs[0], w, g.variable(node, "bias", optional=True), groups=channels, **_common(node))
 
 
-@RULES.load("SeparableConv1D", "SeparableConv2D", ops=("separable_conv",), then=("activation",))
+@RULES.load("SeparableConv1D", "SeparableConv2D", then=("activation",))
 def separable(g: KerasContext, node: ForeignNode) -> Value:
     """Depthwise, then pointwise."""
     node.ignore("depth_multiplier", *_SIZES)
@@ -323,7 +323,7 @@ def separable(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.separable_conv(node.inputs[0], dw, pw, g.variable(node, "bias", optional=True), **_common(node))
 
 
-@RULES.load("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", ops=("conv_transpose",), then=("activation",))
+@RULES.load("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", then=("activation",))
 def conv_transpose(g: KerasContext, node: ForeignNode) -> Value:
     """Transposed convolution: of the full result ``(n - 1) * s + k``, crop in front and behind, or grow behind.
 

@@ -115,7 +115,7 @@ layer(
 # ---- rules
 
 
-@RULES.load("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", ops=("scan", "conv", "reshape"))
+@RULES.load("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 def conv_lstm(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     """``keras.src.layers.rnn.conv_lstm``: the input's convolution with the layer's strides and padding, the state's with stride 1
     and ``same``; gates i, f, c, o along the channels."""

@@ -51,7 +51,7 @@ RULES.op(
 )
 
 
-@RULES.load("Embedding", ops=("embedding", "not_equal", "cast"))
+@RULES.load("Embedding")
 def embedding(g: KerasContext, node: ForeignNode) -> Value:
     """Rows of the table; ids that are not int32 or int64 are cast to int32. ``mask_zero`` masks ids equal to 0."""
     node.ignore("input_dim", "output_dim", "input_length", "sparse")
@@ -64,7 +64,7 @@ def embedding(g: KerasContext, node: ForeignNode) -> Value:
     return y
 
 
-@RULES.load("Masking", ops=("not_equal", "any", "where", "unsqueeze"))
+@RULES.load("Masking")
 def masking(g: KerasContext, node: ForeignNode) -> Value:
     """Steps whose every feature equals ``mask_value`` are masked and become 0.
 

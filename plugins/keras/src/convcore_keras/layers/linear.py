@@ -53,7 +53,7 @@ RULES.op(
 )
 
 
-@RULES.load("Dot", ops=("batch_dot",))
+@RULES.load("Dot")
 def dot(g: KerasContext, node: ForeignNode) -> Value:
     """Sum of products over one axis of each input.
 
@@ -74,7 +74,7 @@ def dot(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.batch_dot(*node.inputs, axes=pair, normalize=normalize, epsilon=epsilon)
 
 
-@RULES.load("MaxoutDense", ops=("linear", "max"), then=())
+@RULES.load("MaxoutDense", then=())
 def maxout(g: KerasContext, node: ForeignNode) -> Value:
     """Keras 1: the largest of ``nb_feature`` dense layers. kernel (features, in, units), bias (features, units)."""
     node.ignore("units", "nb_feature", "use_bias", "input_dim")
@@ -86,7 +86,7 @@ def maxout(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.max(y, axes=(-2,), keepdims=False)
 
 
-@RULES.load("Highway", ops=("linear", "sigmoid", "mul", "add", "sub"))
+@RULES.load("Highway")
 def highway(g: KerasContext, node: ForeignNode) -> Value:
     """Keras 1: ``t * activation(x W + b) + (1 - t) * x`` with ``t = sigmoid(x Wc + bc)``."""
     from .activation import activate

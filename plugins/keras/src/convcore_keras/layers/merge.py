@@ -51,7 +51,7 @@ for _layer, _op in _OPS.items():
 RULES.op("Concatenate", "concat", "inputs=xs*", axis=A("axis", -1), alike=("rank", "dtype"))
 
 
-@RULES.load("Add", "Multiply", "Maximum", "Minimum", ops=tuple(_OPS.values()))
+@RULES.load("Add", "Multiply", "Maximum", "Minimum")
 def merge(g: KerasContext, node: ForeignNode) -> Value:
     """The inputs combined from the first to the last."""
     xs = aligned(g, node)
@@ -61,7 +61,7 @@ def merge(g: KerasContext, node: ForeignNode) -> Value:
     return y
 
 
-@RULES.load("Subtract", ops=("sub",))
+@RULES.load("Subtract")
 def subtract(g: KerasContext, node: ForeignNode) -> Value:
     """The first input less the second."""
     xs = aligned(g, node, 2)
@@ -70,7 +70,7 @@ def subtract(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.sub(*xs)
 
 
-@RULES.load("Average", ops=("add", "mul"))
+@RULES.load("Average")
 def average(g: KerasContext, node: ForeignNode) -> Value:
     """The sum divided by the number of inputs."""
     xs = aligned(g, node)
@@ -82,7 +82,7 @@ def average(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.div(y, g.b.like(y, len(xs)))
 
 
-@RULES.load("Concatenate", ops=("concat",))
+@RULES.load("Concatenate")
 def concatenate(g: KerasContext, node: ForeignNode) -> Value:
     """The inputs one after another."""
     xs = [x for x in node.inputs if x is not None]
@@ -91,7 +91,7 @@ def concatenate(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.concat(*_same_dtype(g, xs), axis=node.attr("axis", -1))
 
 
-@RULES.load("Merge", ops=("batch_dot", "div"))
+@RULES.load("Merge")
 def keras1_merge(g: KerasContext, node: ForeignNode) -> Value:
     """Keras 1 ``Merge`` in a mode that no Keras 2 layer has: cosine; functions are code."""
     node.ignore("concat_axis", "arguments", "output_shape", "output_mask", "node_indices", "tensor_indices")
@@ -109,7 +109,7 @@ def keras1_merge(g: KerasContext, node: ForeignNode) -> Value:
 
 
 # ---- masks: from Keras 3.4 these three look at the masks of their inputs
-@RULES.load("Maximum", "Minimum", priority=1, ops=("where", "maximum", "minimum"))
+@RULES.load("Maximum", "Minimum", priority=1)
 def masked_extreme(g: KerasContext, node: ForeignNode) -> Value:
     """``Merge._apply_merge_op_and_or_mask``: a masked step takes the other input's value."""
     pairs = _masked_inputs(g, node)
@@ -125,7 +125,7 @@ def masked_extreme(g: KerasContext, node: ForeignNode) -> Value:
     return y
 
 
-@RULES.load("Multiply", priority=1, ops=("where", "mul"))
+@RULES.load("Multiply", priority=1)
 def masked_product(g: KerasContext, node: ForeignNode) -> Value:
     """Masked steps count as 1; where all inputs are masked the result is 0 (``Multiply._merge_function``)."""
     pairs = _masked_inputs(g, node)

@@ -110,7 +110,7 @@ RULES.op(
 RULES.op("UnitNormalization", "l2_normalize", "inputs=x", axes=A("axis", -1, iso="axis_or_axes"), epsilon=1e-12, mode="max_norm")
 
 
-@RULES.load("LayerNormalization", ops=("layer_norm",))
+@RULES.load("LayerNormalization")
 def layer_norm_unordered(g: KerasContext, node: ForeignNode) -> Value:
     """Axes in any order: Keras makes gamma and beta with sizes in the order given and then reshapes (does not transpose) them
     to the order of the axes (``keras.ops.layer_normalization`` 3.15.1, ``LayerNormalization._broadcast`` of tf.keras)."""
@@ -135,7 +135,7 @@ def layer_norm_unordered(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.layer_norm(x, parameter("gamma"), parameter("beta"), axes=tuple(axes), epsilon=float(node.attr("epsilon", 0.001)))
 
 
-@RULES.load("LayerNormalization", priority=1, when={"rms_scaling": True}, ops=("variance", "rsqrt", "mul"))
+@RULES.load("LayerNormalization", priority=1, when={"rms_scaling": True})
 def rms_scaled(g: KerasContext, node: ForeignNode) -> Value:
     """``rms_scaling`` of Keras 3.0-3.9: ``gamma * x / sqrt(variance(x) + epsilon)``, the mean only enters the variance."""
     node.ignore("scale", "center", "rms_scaling")

@@ -127,7 +127,7 @@ for _d in (1, 2, 3):
             )
 
 
-@RULES.load(*(f"{kind}Pooling{d}D" for kind in _OPS for d in (1, 2, 3)), priority=1, ops=tuple(_OPS.values()))
+@RULES.load(*(f"{kind}Pooling{d}D" for kind in _OPS for d in (1, 2, 3)), priority=1)
 def pool_theano(g: KerasContext, node: ForeignNode) -> Value:
     """Pooling of a model computed with Theano, whose ``same`` pads elsewhere."""
     if not node.has("same_pads_front"):
@@ -143,7 +143,7 @@ def pool_theano(g: KerasContext, node: ForeignNode) -> Value:
     )
 
 
-@RULES.load("GlobalAveragePooling1D", priority=1, ops=("mean", "where", "sum", "div"))
+@RULES.load("GlobalAveragePooling1D", priority=1)
 def masked_average(g: KerasContext, node: ForeignNode) -> Value:
     """The mean of the steps that are not masked (tf.keras, Keras 2.3, Keras 3)."""
     mask = g.input_mask(node)

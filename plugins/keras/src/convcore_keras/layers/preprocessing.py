@@ -58,7 +58,7 @@ _EPSILON = 1e-7
 """``keras.config.epsilon()``, the lower limit of the standard deviation in Normalization."""
 
 
-@RULES.load("Rescaling", ops=("mul", "add"))
+@RULES.load("Rescaling")
 def rescaling(g: KerasContext, node: ForeignNode) -> Value:
     """``x * scale + offset``."""
     x, b = node.inputs[0], g.b
@@ -79,7 +79,7 @@ def _number(node: ForeignNode, key: str, default: Any) -> Any:
     return found
 
 
-@RULES.load("Normalization", ops=("sub", "div", "mul", "add"))
+@RULES.load("Normalization")
 def normalization(g: KerasContext, node: ForeignNode) -> Value:
     """``(x - mean) / max(sqrt(variance), 1e-7)``, or its inverse; statistics from the weights or the configuration."""
     x, b = node.inputs[0], g.b
@@ -154,7 +154,7 @@ for _method, _how in (
     )
 
 
-@RULES.load("Resizing", ops=())
+@RULES.load("Resizing")
 def resizing(g: KerasContext, node: ForeignNode) -> Value:
     """What the rows do not take: says why."""
     node.ignore("fill_mode", "fill_value")

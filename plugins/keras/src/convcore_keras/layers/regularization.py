@@ -55,7 +55,7 @@ def _shared(noise_shape: Any, rank: int | None) -> tuple[int, ...]:
     return (*missing, *(i - n for i, d in enumerate(noise_shape) if d == 1 and not isinstance(d, bool)))
 
 
-@RULES.load("Dropout", "AlphaDropout", "GaussianDropout", ops=("dropout",))
+@RULES.load("Dropout", "AlphaDropout", "GaussianDropout")
 def dropout(g: KerasContext, node: ForeignNode) -> Value:
     """``rate``, ``noise_shape`` and ``seed`` of ``Dropout``, ``AlphaDropout`` and ``GaussianDropout`` (Keras 3.15)."""
     x = node.inputs[0]
@@ -64,7 +64,7 @@ def dropout(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.dropout(x, rate=_number(node.attr("rate", None)), kind=kind, shared=shared, seed=_seed(node))
 
 
-@RULES.load("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", ops=("dropout",))
+@RULES.load("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")
 def spatial_dropout(g: KerasContext, node: ForeignNode) -> Value:
     """One draw for a whole channel (``BaseSpatialDropout``, Keras 3.15): the noise has size 1 along the axes of space."""
     x, n = node.inputs[0], int(node.type[-2])
@@ -73,6 +73,6 @@ def spatial_dropout(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.dropout(x, rate=_number(node.attr("rate", None)), shared=shared, seed=_seed(node))
 
 
-@RULES.load("GaussianNoise", ops=("gaussian_noise",))
+@RULES.load("GaussianNoise")
 def gaussian_noise(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.gaussian_noise(node.inputs[0], stddev=_number(node.attr("stddev", None)), seed=_seed(node))

@@ -189,7 +189,7 @@ layer(
 layer("StackedRNNCells", required=("cells",), parts=(Part("cells", "cells"),))
 
 
-@RULES.load(*LAYERS, "RNN", ops=("lstm", "gru", "rnn", "squeeze", "flip"))
+@RULES.load(*LAYERS, "RNN")
 def recurrent(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     """The output, then the states if ``return_state``. The output's mask is the input's, unreversed even if ``go_backwards``."""
     r = recurrence(g, node)

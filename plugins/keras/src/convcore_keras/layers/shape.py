@@ -30,7 +30,7 @@ layer("ZeroPadding3D", defaults={"padding": ((1, 1), (1, 1), (1, 1)), "data_form
 # ---- rules
 
 
-@RULES.load("Flatten", ops=("reshape", "transpose"))
+@RULES.load("Flatten")
 def flatten(g: KerasContext, node: ForeignNode) -> Value:
     """(batch, everything else); channels_first data is flattened in channels_last order."""
     x = node.inputs[0]
@@ -40,7 +40,7 @@ def flatten(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.reshape(x, shape=(shape[0], product(shape[1:])))
 
 
-@RULES.load("Reshape", ops=("reshape",))
+@RULES.load("Reshape")
 def reshape(g: KerasContext, node: ForeignNode) -> Value:
     """The axes after the batch under another shape; one size may be -1."""
     x, target = node.inputs[0], list(node.attr("target_shape"))
@@ -61,7 +61,7 @@ def reshape(g: KerasContext, node: ForeignNode) -> Value:
 RULES.op("Permute", "transpose", "inputs=x", perm=A("dims", iso="after_batch"))
 
 
-@RULES.load("RepeatVector", ops=("unsqueeze", "expand"))
+@RULES.load("RepeatVector")
 def repeat_vector(g: KerasContext, node: ForeignNode) -> Value:
     """(batch, features) -> (batch, n, features)."""
     x = node.inputs[0]
@@ -97,7 +97,7 @@ for _d in (1, 2, 3):
         )
 
 
-@RULES.load("Cropping1D", "Cropping2D", "Cropping3D", ops=("slice",))
+@RULES.load("Cropping1D", "Cropping2D", "Cropping3D")
 def cropping(g: KerasContext, node: ForeignNode) -> Value:
     """Elements off the ends of the spatial axes."""
     x = node.inputs[0]
@@ -141,7 +141,7 @@ RULES.op(
 )
 
 
-@RULES.load("UpSampling2D", when={"interpolation": "bilinear"}, ops=("resize",))
+@RULES.load("UpSampling2D", when={"interpolation": "bilinear"})
 def upsample_bilinear(g: KerasContext, node: ForeignNode) -> Value:
     """Bilinear, by pixel centres in Keras 3 and in tf.keras of TensorFlow 1.14 and later (``resize_images_v2``); Keras 2 and
     earlier tf.keras align the corner at the origin (``resize_bilinear``). TensorFlow 1.13 to 2.1 all state 2.2.4-tf."""

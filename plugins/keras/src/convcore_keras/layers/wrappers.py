@@ -52,7 +52,7 @@ layer("TimeDistributed", required=("layer",), parts=(Part("layer", "layer"),), m
 _MERGES = {"sum": "add", "mul": "mul", "ave": "add"}
 
 
-@RULES.load("Bidirectional", ops=("lstm", "gru", "rnn", "concat", "add", "mul"))
+@RULES.load("Bidirectional")
 def bidirectional(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     """Both layers on the same input, the second one's outputs reversed in time; merged, then the states of both.
 
@@ -162,7 +162,7 @@ def _merge(g: KerasContext, merge: str | None, outs: list[Value]) -> list[Value]
 
 
 # ---- TimeDistributed
-@RULES.load("TimeDistributed", ops=("reshape",))
+@RULES.load("TimeDistributed")
 def time_distributed(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     """The wrapped layer or model on every step: on (N*T, ...), reshaped back to (N, T, ...)."""
     layer = node.attr("layer")

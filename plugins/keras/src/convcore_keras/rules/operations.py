@@ -86,7 +86,7 @@ def _tensor(node: ForeignNode, x: Any) -> Value:
     return x
 
 
-@RULES.load(*_BINARY, ops=tuple(_BINARY.values()))
+@RULES.load(*_BINARY)
 def comparison(g: KerasContext, node: ForeignNode) -> Value:
     """Comparison or logic of a tensor with a tensor of its dtype or with a number."""
     x, y = arguments(node, "x1", "x2")
@@ -100,7 +100,7 @@ def comparison(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.op(_BINARY[node.type], x, y)
 
 
-@RULES.load(*(f"ops.{name}" for name in _ARITHMETIC), ops=tuple(_ARITHMETIC.values()))
+@RULES.load(*(f"ops.{name}" for name in _ARITHMETIC))
 def with_a_number(g: KerasContext, node: ForeignNode) -> Value:
     """A floating tensor and a number, in either order: the number takes the tensor's dtype (``keras.src.backend`` promotion)."""
     x, y = arguments(node, "x1", "x2")
@@ -122,7 +122,7 @@ def _number(g: KerasContext, node: ForeignNode, x: Value, y: float) -> Value:
     return g.b.like(x, y)
 
 
-@RULES.load("ops.Any", "ops.All", ops=("any", "all"))
+@RULES.load("ops.Any", "ops.All")
 def reduction(g: KerasContext, node: ForeignNode) -> Value:
     """Whether any or all elements along axes are true."""
     x = _tensor(node, *arguments(node, "x"))
@@ -133,7 +133,7 @@ def reduction(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.op("any" if node.type == "ops.Any" else "all", x, axes=axes, keepdims=keep)
 
 
-@RULES.load("ops.ZerosLike", "ops.OnesLike", ops=("fill",))
+@RULES.load("ops.ZerosLike", "ops.OnesLike")
 def constant_like(g: KerasContext, node: ForeignNode) -> Value:
     """Zeros or ones with the shape of a tensor."""
     x = _tensor(node, arguments(node, "x", "dtype", dtype=None)[0])
@@ -142,7 +142,7 @@ def constant_like(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.fill(shape=known_shape(node, x), value=value if dtype == "bool" else int(value), dtype=dtype)
 
 
-@RULES.load("ops.BroadcastTo", ops=("expand",))
+@RULES.load("ops.BroadcastTo")
 def broadcast_to(g: KerasContext, node: ForeignNode) -> Value:
     """A tensor broadcast to a shape; an unknown size (the batch) is the tensor's own."""
     x = _tensor(node, *arguments(node, "x"))
