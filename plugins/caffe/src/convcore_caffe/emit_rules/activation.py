@@ -23,9 +23,9 @@ def softmax(e: CaffeScribe, node: Node) -> None:
 def prelu(e: CaffeScribe, node: Node) -> None:
     """PReLU for a slope per element of axis 1, or one for all; else relu(x) - slope * relu(-x)."""
     x = e.value(first(node))
-    if node.inputs[1] is None or node.inputs[1].tensor is None:
+    if node.need("slope") is None or node.need("slope").tensor is None:
         raise unsupported(node, "its slope is computed, Caffe's PReLU has constant slopes", code="requires_constant_input")
-    slope = weight(node.inputs[1], "the slope")
+    slope = weight(node.need("slope"), "the slope")
     if len(x.shape) >= 2 and slope.size == 1:
         e.unit("PReLU", [x], {"channel_shared": True}, outputs=node.outputs, name=label(node), states=[slope.reshape(())])
         return

@@ -37,8 +37,8 @@ def _shift(n: int, out: int, reach: int, stride: int, pad: tuple[int, int]) -> i
 def conv(e: CaffeScribe, node: Node) -> None:
     """Convolution. Padding that differs at the two ends becomes a larger one of whole strides, its outputs cropped off."""
     channels_first(node)
-    x, w = e.value(first(node)), weight(node.inputs[1], "its kernel")
-    bias = weight(node.inputs[2], "its bias") if len(node.inputs) > 2 and node.inputs[2] is not None else None
+    x, w = e.value(first(node)), weight(node.need("w"), "its kernel")
+    bias = weight(node.arg("b"), "its bias") if len(node.inputs) > 2 and node.arg("b") is not None else None
     a, kernel = node.attrs, w.shape[2:]
     out = static(node.output)
     blobs = [w] if bias is None else [w, bias]
@@ -66,8 +66,8 @@ def conv_transpose(e: CaffeScribe, node: Node) -> None:
     """Deconvolution. What its symmetric padding leaves over is cropped; outputs beyond the last window come from a kernel
     lengthened by zeros."""
     channels_first(node)
-    x, w = e.value(first(node)), weight(node.inputs[1], "its kernel")
-    bias = weight(node.inputs[2], "its bias") if len(node.inputs) > 2 and node.inputs[2] is not None else None
+    x, w = e.value(first(node)), weight(node.need("w"), "its kernel")
+    bias = weight(node.arg("b"), "its bias") if len(node.inputs) > 2 and node.arg("b") is not None else None
     a, kernel = node.attrs, list(w.shape[2:])
     out = static(node.output)
     pads, begins, made = [], [], []

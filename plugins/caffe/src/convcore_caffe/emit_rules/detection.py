@@ -34,7 +34,7 @@ def prior_box(e: CaffeScribe, node: Node) -> None:
     if a["offset"] != 0.5:
         param["offset"] = a["offset"]
     x = e.value(first(node))
-    image = node.inputs[1] if len(node.inputs) > 1 else None
+    image = node.arg("image") if len(node.inputs) > 1 else None
     e.call("PriorBox", [x, x if image is None else e.value(image)], param, outputs=node.outputs, name=label(node))
 
 

@@ -23,15 +23,15 @@ def _inner_product(e: CaffeScribe, node: Node, x: Ref, w: Tensor, b: Tensor | No
 @RULES.emit("linear", foreign=("InnerProduct",))
 def linear(e: CaffeScribe, node: Node) -> None:
     """InnerProduct over the last axis."""
-    b = node.inputs[2] if len(node.inputs) > 2 else None
-    w, bias = weight(node.inputs[1], "its weight"), None if b is None else weight(b, "its bias")
+    b = node.arg("b") if len(node.inputs) > 2 else None
+    w, bias = weight(node.need("w"), "its weight"), None if b is None else weight(b, "its bias")
     _inner_product(e, node, e.value(first(node)), w, bias)
 
 
 @RULES.emit("matmul", foreign=("InnerProduct",))
 def matmul(e: CaffeScribe, node: Node) -> None:
     """InnerProduct, when the second factor is a constant matrix."""
-    b = node.inputs[1]
+    b = node.need("b")
     if b is None or b.tensor is None or b.tensor.ndim != 2 or len(static(first(node))) < 2:
         raise NotExpressible("Caffe multiplies matrices with constant weights only (InnerProduct)")
     w = weight(b, "the second factor")
@@ -41,7 +41,7 @@ def matmul(e: CaffeScribe, node: Node) -> None:
 @RULES.emit("embedding", foreign=("Embed",))
 def embedding(e: CaffeScribe, node: Node) -> None:
     """Embed, whose indices are floats."""
-    table = weight(node.inputs[1], "its table")
+    table = weight(node.need("table"), "its table")
     rows, out = table.shape
     if rows > 1 << 24:
         raise NotExpressible(f"{rows} rows: a float counts to {1 << 24} only")

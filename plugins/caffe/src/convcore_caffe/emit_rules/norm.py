@@ -21,7 +21,7 @@ def batch_norm(e: CaffeScribe, node: Node) -> None:
     """
     a, x = node.attrs, e.value(first(node))
     scale, bias = (None if v is None else weight(v, "its parameter") for v in node.inputs[1:3])
-    mean, var = weight(node.inputs[3], "its mean"), weight(node.inputs[4], "its variance")
+    mean, var = weight(node.need("mean"), "its mean"), weight(node.need("var"), "its variance")
     axis, eps = a["axis"], a["epsilon"]
     param: dict[str, Any]
     kept = a["momentum"]

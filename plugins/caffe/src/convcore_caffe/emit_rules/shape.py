@@ -110,7 +110,7 @@ def _cut(e: CaffeScribe, node: Node, x: Ref, todo: list[tuple[int, int, int]], s
 @RULES.emit("gather", foreign=("Slice", "Silence", "Reshape"))
 def gather(e: CaffeScribe, node: Node) -> None:
     """Fixed indices that follow one another: a Slice."""
-    axis, index = node.attrs["axis"], node.inputs[1]
+    axis, index = node.attrs["axis"], node.need("indices")
     if index is None or index.tensor is None or index.tensor.size == 0:
         raise NotExpressible("Caffe picks elements at fixed places only (Slice)")
     x = e.value(first(node), carry=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import MISSING, A, ForeignNode, Value, product
+from convcore.plugin import MISSING, A, ForeignNode, product
 
 from .base import RULES, known_shape
 
@@ -37,7 +37,7 @@ RULES.op("PRelu", "prelu", "X=x, slope=slope", since=7)
 @RULES.load("PRelu", until=6, ops=("prelu",))
 def prelu_per_channel(g: Any, node: ForeignNode) -> Any:
     """Before opset 7 the slope is one number, or one per channel (axis 1)."""
-    x, slope = node.inputs
+    x, slope = node.needed()
     rank = len(known_shape(x))
     if len(known_shape(slope)) == 1 and slope.shape != (1,) and rank > 2:
         slope = g.b.unsqueeze(slope, axes=tuple(range(1, rank - 1)))
@@ -46,7 +46,7 @@ def prelu_per_channel(g: Any, node: ForeignNode) -> Any:
 
 @RULES.load("SwiGLU", since=28, ops=("mul", "silu", "swish"))
 def swiglu(g: Any, node: ForeignNode) -> Any:
-    gate, value = node.inputs
+    gate, value = node.needed()
     alpha = node.attr("alpha", 1.0)
     return g.b.mul(g.b.silu(gate) if alpha == 1 else g.b.swish(gate, beta=alpha), value)
 
@@ -58,7 +58,7 @@ def _before_13(op_name: str) -> Any:
     """The axes from ``axis`` on count as one (the input is seen as a matrix)."""
 
     def load(g: Any, node: ForeignNode) -> Any:
-        x: Value = node.inputs[0]
+        x = node.need(0)
         shape, axis = known_shape(x), node.attr("axis", 1)
         axis += len(shape) if axis < 0 else 0
         if not 0 <= axis <= len(shape):

@@ -53,7 +53,7 @@ RULES.op("Where", "where", "condition=condition, X=x, Y=y")
 
 def _limited(g: Any, node: ForeignNode) -> tuple[Value, Value]:
     """The operands of a binary op before opset 7: equal shapes, or B spread over the axes of A from ``axis`` on."""
-    a, b = node.inputs
+    a, b = node.needed()
     axis, spread = node.attr("axis", None), node.attr("broadcast", 0)
     sa, sb = known_shape(a), known_shape(b)
     if not spread:
@@ -175,7 +175,7 @@ RULES.op("Cast", "cast", "input=x", to=A("to", iso="onnx_cast"), ignore=_FLOAT8)
 @RULES.load("CastLike", ops=("cast",))
 def cast_like(g: Any, node: ForeignNode) -> Any:
     node.ignore(*_FLOAT8)
-    return g.b.cast(node.inputs[0], to=dtype_known(node.inputs[1]))
+    return g.b.cast(node.need(0), to=dtype_known(node.need(1)))
 
 
 # ---- remainders and floor division
@@ -199,9 +199,9 @@ def _floor_mod(s: Steps, x: Any, y: Any, dtype: DType) -> Any:
 @RULES.emit("floor_mod", foreign=("Mod",))
 def emit_floor_mod(e: Any, node: Node) -> None:
     s = Steps(e, node)
-    x, y = node.inputs
-    if dtype_known(x).is_float and (e.version or 0) < 28:
-        s.last("Identity", _floor_mod(s, x, y, x.dtype))
+    x, y = node.need("x"), node.need("y")
+    if (dtype := dtype_known(x)).is_float and (e.version or 0) < 28:
+        s.last("Identity", _floor_mod(s, x, y, dtype))
     else:
         s.last("Mod", x, y)
 
@@ -233,19 +233,19 @@ def emit_floor_div(e: Any, node: Node) -> None:
 
 @RULES.emit("square", foreign=("Mul",))
 def emit_square(e: Any, node: Node) -> None:
-    Steps(e, node).last("Mul", node.inputs[0], node.inputs[0])
+    Steps(e, node).last("Mul", node.need("x"), node.need("x"))
 
 
 @RULES.emit("rsqrt", foreign=("Sqrt", "Reciprocal"))
 def emit_rsqrt(e: Any, node: Node) -> None:
     s = Steps(e, node)
-    s.last("Reciprocal", s.Sqrt(node.inputs[0]))
+    s.last("Reciprocal", s.Sqrt(node.need("x")))
 
 
 @RULES.emit("trunc", foreign=("Where", "Ceil", "Floor"))
 def emit_trunc(e: Any, node: Node) -> None:
     s = Steps(e, node)
-    x = node.inputs[0]
+    x = node.need("x")
     s.last("Where", s.Less(x, s.const(0, dtype_known(x))), s.Ceil(x), s.Floor(x))
 
 
@@ -257,13 +257,13 @@ def _infinite(s: Steps, x: Value) -> Any:
 def emit_isinf(e: Any, node: Node) -> None:
     """IsInf takes float32 and float64 only before opset 20."""
     s = Steps(e, node)
-    s.last("Identity", _infinite(s, node.inputs[0]))
+    s.last("Identity", _infinite(s, node.need("x")))
 
 
 @RULES.emit("isfinite", foreign=("IsNaN", "Abs", "Equal"))
 def emit_isfinite(e: Any, node: Node) -> None:
     s = Steps(e, node)
-    s.last("Not", s.Or(s.IsNaN(node.inputs[0]), _infinite(s, node.inputs[0])))
+    s.last("Not", s.Or(s.IsNaN(node.need("x")), _infinite(s, node.need("x"))))
 
 
 @RULES.emit("not_equal", foreign=("Equal", "Not"))
@@ -280,7 +280,7 @@ def _small(s: Steps, x: Value, near: Any, far: Any) -> None:
 @RULES.emit("expm1", foreign=("Exp", "Tanh"))
 def emit_expm1(e: Any, node: Node) -> None:
     """exp(x) - 1; near 0 as 2t / (1 - t) with t = tanh(x / 2)."""
-    s, x = Steps(e, node), node.inputs[0]
+    s, x = Steps(e, node), node.need("x")
     d = dtype_known(x)
     one = s.const(1, d)
     t = s.Tanh(s.Mul(x, s.const(0.5, d)))
@@ -290,7 +290,7 @@ def emit_expm1(e: Any, node: Node) -> None:
 @RULES.emit("log1p", foreign=("Log", "Atanh"))
 def emit_log1p(e: Any, node: Node) -> None:
     """log(1 + x); near 0 as 2 atanh(x / (2 + x))."""
-    s, x = Steps(e, node), node.inputs[0]
+    s, x = Steps(e, node), node.need("x")
     d = dtype_known(x)
     h = s.Atanh(s.Div(x, s.Add(x, s.const(2, d))))
     _small(s, x, s.Add(h, h), s.Log(s.Add(x, s.const(1, d))))

@@ -20,11 +20,11 @@ RULES.op("Size", "size_of", "data=x")
 
 @RULES.emit("shape_of", until=14, foreign=("Shape", "Slice"))
 def emit_part_of_shape(e: Any, node: Node) -> None:
-    s, rank = Steps(e, node), node.inputs[0].rank
+    s, rank = Steps(e, node), node.need("x").rank
     if rank is None:
         raise NotExpressible("the number of axes is not known")
     start, end, _ = slice(node.attrs["start"], node.attrs["end"]).indices(rank)
-    s.last("Identity", shape_vector(s, node.inputs[0], start, max(start, end)))
+    s.last("Identity", shape_vector(s, node.need("x"), start, max(start, end)))
 
 
 @RULES.emit("dim_value", foreign=("Shape", "Squeeze"))
@@ -55,7 +55,7 @@ def constant_of_sizes(g: Any, node: ForeignNode) -> Any:
 @RULES.load("ConstantOfShape", since=9, ops=("dynamic_fill",))
 def constant_of_shape(g: Any, node: ForeignNode) -> Any:
     value, dtype = _fill_value(node)
-    return g.b.dynamic_fill(node.inputs[0], value=value, dtype=dtype)
+    return g.b.dynamic_fill(node.need(0), value=value, dtype=dtype)
 
 
 def _filled(s: Steps, shape: Any, value: Any, dtype: DType, last: bool) -> Any:
@@ -73,7 +73,7 @@ def emit_fill(e: Any, node: Node) -> None:
 
 @RULES.emit("dynamic_fill", foreign=("ConstantOfShape",))
 def emit_dynamic_fill(e: Any, node: Node) -> None:
-    _filled(Steps(e, node), node.inputs[0], node.attrs["value"], node.attrs["dtype"], True)
+    _filled(Steps(e, node), node.need("shape"), node.attrs["value"], node.attrs["dtype"], True)
 
 
 RULES.op("EyeLike", "eye_like", "input=x", since=9, k=A("k", 0), dtype=A("dtype", None, "onnx_dtype"))
@@ -96,7 +96,7 @@ RULES.op("Range", "range", "start=start, limit=limit, delta=delta", since=11, ig
 @RULES.load("Range", since=27, priority=1, ops=("range", "cast"))
 def range_of_halves(g: Any, node: ForeignNode) -> Any:
     """Half precision counts in float32."""
-    dtype = dtype_known(node.inputs[0])
+    dtype = dtype_known(node.need(0))
     if dtype not in _HALVES:
         raise NotExpressible("not half precision")
     if node.attr("stash_type", 1) != 1:
@@ -132,7 +132,7 @@ def _depth(g: Any, node: ForeignNode) -> Any:
 def emit_one_hot(e: Any, node: Node) -> None:
     """ONNX counts negative ids from the end; where they mean "outside" they are moved to depth, which is."""
     s, a = Steps(e, node), node.attrs
-    ids: Value = node.inputs[0]
+    ids: Value = node.need("ids")
     dtype = dtype_known(ids)
     depth = size_scalar(e, a["depth"])
     x = s.handle(ids)
@@ -140,8 +140,8 @@ def emit_one_hot(e: Any, node: Node) -> None:
         if dtype is not DType.INT64:
             x = s.Cast(x, to=dtype_code(DType.INT64))
         x = s.Where(s.Less(x, s.const(0, DType.INT64)), depth, x)
-    if len(node.inputs) > 1 and node.inputs[1] is not None:
-        values = s.handle(node.inputs[1])
+    if len(node.inputs) > 1 and node.arg("values") is not None:
+        values = s.handle(node.arg("values"))
     else:
         values = s.const([a["off_value"], a["on_value"]], a["dtype"])
     s.last("OneHot", x, depth, values, axis=a["axis"])

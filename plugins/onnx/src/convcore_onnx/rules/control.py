@@ -16,7 +16,7 @@ _COUNTER = [(DType.INT64, ()), (DType.BOOL, ())]
 def load_if(g: Any, node: ForeignNode) -> Any:
     """A branch whose condition is known (exporters ask for the number of axes) takes the place of the node."""
     then, other = node.attr("then_branch"), node.attr("else_branch")
-    cond = node.inputs[0]
+    cond = node.need(0)
     known = g.known(cond)
     if known is not None and known.size == 1:
         return g.inline(then if known.reshape(-1)[0] else other)
@@ -49,9 +49,7 @@ def _stable(
 def load_loop(g: Any, node: ForeignNode) -> Any:
     body = node.attr("body")
     trips, cond = node.input(0), node.input(1)
-    states = node.inputs[2:]
-    if any(v is None for v in states):
-        raise node.refuse("a loop state is missing", code="missing_input")
+    states = node.needed(2)
     if g.scope.depth > 8:
         raise node.refuse("loops are nested more than 8 deep")
     captured = g.captures([body])
@@ -66,15 +64,15 @@ def load_loop(g: Any, node: ForeignNode) -> Any:
 def load_scan(g: Any, node: ForeignNode) -> Any:
     body, count = node.attr("body"), node.attr("num_scan_inputs")
     n_states = len(node.inputs) - count
-    if n_states < 0 or count < 1 or any(v is None for v in node.inputs):
+    if n_states < 0 or count < 1:
         raise node.refuse(f"num_scan_inputs={count} does not fit {len(node.inputs)} inputs")
     if g.scope.depth > 8:
         raise node.refuse("loops are nested more than 8 deep")
-    states, scanned = node.inputs[:n_states], node.inputs[n_states:]
+    states, scanned = node.needed()[:n_states], node.needed(n_states)
     axes = node.attr("scan_input_axes", None) or (0,) * count
     slices = []
     for v, axis in zip(scanned, axes):
-        shape = None if v is None or v.shape is None else list(v.shape)
+        shape = None if v.shape is None else list(v.shape)
         if shape is not None:
             if not -len(shape) <= axis < len(shape):
                 raise node.refuse(f"scan axis {axis} of an input with {len(shape)} axes")
@@ -106,7 +104,7 @@ def _regions(e: Any, node: Node, bound: Sequence[Value | None], formal: int) -> 
 def emit_if(e: Any, node: Node) -> None:
     then, other = _regions(e, node, node.inputs[1:], 0)
     attrs = {"then_branch": then, "else_branch": other}
-    e.call("If", [e.value(node.inputs[0])], attrs, outputs=node.outputs, name=node.name)
+    e.call("If", [e.value(node.need("cond"))], attrs, outputs=node.outputs, name=node.name)
 
 
 @RULES.emit("loop", foreign=("Loop",))

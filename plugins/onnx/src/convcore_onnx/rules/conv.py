@@ -19,7 +19,7 @@ def kernel_shape_fits(g: Any, node: ForeignNode, y: Value) -> Value:
     return y
 
 
-_CONV = {
+_CONV: dict[str, Any] = {
     "strides": A("strides", None, "int_tuple"), "dilations": A("dilations", None, "int_tuple"), "groups": A("group", 1),
     "layout": "channels_first",
 }  # fmt: skip
@@ -40,7 +40,7 @@ for _mode, _pads in _PADS.items():
 def emit_conv(e: Any, node: Node) -> None:
     """``kernel_shape`` is written as every exporter does."""
     channels_first(node)
-    x, w = node.inputs[0], node.inputs[1]
+    x, w = node.need("x"), node.need("w")
     kernel = known_shape(w)[2:]
     spelled_out(node)
     if not kernel:
@@ -84,7 +84,7 @@ def load_conv_transpose(g: Any, node: ForeignNode) -> Any:
 def emit_conv_transpose(e: Any, node: Node) -> None:
     """Padding is written out: what "same" cuts does not depend on the input's size unless output_shape is given."""
     channels_first(node)
-    w, a = node.inputs[1], node.attrs
+    w, a = node.need("w"), node.attrs
     spelled_out(node)
     kernel = int_list(known_shape(w)[2:], "kernel_shape")
     pads, extra = a["pads"], list(a["output_padding"])

@@ -55,7 +55,7 @@ def dropout(g: Any, node: ForeignNode) -> Any:
         mode = g.constant(training)
         if mode is None or bool(np.asarray(mode).reshape(-1)[0]):
             raise node.refuse("training_mode is set or not a constant", "export the model in evaluation mode")
-    y = g.b.dropout(node.inputs[0], rate=rate, seed=seed)
+    y = g.b.dropout(node.need(0), rate=rate, seed=seed)
     if len(node.outputs) > 1 and node.outputs[1]:
         raise node.refuse("its mask is used", "the mask of a dropout at inference is all ones", "unsupported_output")
     return y

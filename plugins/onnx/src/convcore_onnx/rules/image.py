@@ -58,7 +58,7 @@ def _mode(node: ForeignNode) -> str:
 @RULES.load("Upsample", ops=("resize",))
 def load_upsample(g: Any, node: ForeignNode) -> Any:
     version = node.version or 7
-    x = node.inputs[0]
+    x = node.need(0)
     if version < 7:
         scales: Sequence[float] | None = (1.0, 1.0, node.attr("height_scale"), node.attr("width_scale"))
     elif version < 9:
@@ -72,13 +72,13 @@ def load_upsample(g: Any, node: ForeignNode) -> Any:
 
 @RULES.load("Resize", until=10, ops=("resize",))
 def load_resize_10(g: Any, node: ForeignNode) -> Any:
-    return _resize(g, node, node.inputs[0], _scales(g, node, 1), None, mode=_mode(node), **_OLD)
+    return _resize(g, node, node.need(0), _scales(g, node, 1), None, mode=_mode(node), **_OLD)
 
 
 @RULES.load("Resize", since=11, ops=("resize",))
 def load_resize(g: Any, node: ForeignNode) -> Any:
     """Scales or sizes, over all axes or (opset 18) those named by ``axes``."""
-    x = node.inputs[0]
+    x = node.need(0)
     shape = known_shape(x)
     mode = _mode(node)
     how = node.attr("coordinate_transformation_mode", "half_pixel")
@@ -107,8 +107,7 @@ def load_resize(g: Any, node: ForeignNode) -> Any:
         raise node.refuse(f"{len(scales or sizes or ())} scales or sizes for {len(axes)} axes")
     policy = node.attr("keep_aspect_ratio_policy", "stretch")
     if policy != "stretch" and sizes:
-        sizes, scales = _kept_ratio(node, shape, axes, sizes, policy)
-        return _both(g, node, x, axes, sizes, scales, attrs)
+        return _both(g, node, x, axes, *_kept_ratio(node, shape, axes, sizes, policy), attrs)
     if scales is not None:
         full_scales = [1.0] * len(shape)
         for a, s in zip(axes, scales):
@@ -153,13 +152,13 @@ def emit_upsample(e: Any, node: Node) -> None:
     channels_first(node)
     scales = e.const([1.0, 1.0, *map(float, node.attrs["scales"])], DType.FLOAT32)
     attrs = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    e.call("Resize", [e.value(node.inputs[0]), None, scales], attrs, outputs=node.outputs, name=node.name)
+    e.call("Resize", [e.value(node.need("x")), None, scales], attrs, outputs=node.outputs, name=node.name)
 
 
 @RULES.emit("resize", foreign=("Resize",))
 def emit_resize(e: Any, node: Node) -> None:
     channels_first(node)
-    a, x = node.attrs, node.inputs[0]
+    a, x = node.attrs, node.need("x")
     how = a["coordinates"]
     since = {"half_pixel_symmetric": 19, "tf_half_pixel_for_nn": 99}.get(how, 11)
     if e.version < since:
@@ -194,7 +193,7 @@ def emit_resize(e: Any, node: Node) -> None:
     e.call("Resize", [e.value(x), None, None, handle], attrs, outputs=node.outputs, name=node.name)
 
 
-_SAMPLE = {"padding": A("padding_mode", "zeros"), "align_corners": A("align_corners", 0, "bool_int")}
+_SAMPLE: dict[str, Any] = {"padding": A("padding_mode", "zeros"), "align_corners": A("align_corners", 0, "bool_int")}
 RULES.op(
     "GridSample", "grid_sample", "X=x, grid=grid", since=16, until=19,
     mode=A("mode", "bilinear", ("enum", {"bilinear": "linear", "nearest": "nearest", "bicubic": "cubic"})), **_SAMPLE,
@@ -208,12 +207,12 @@ def load_affine_grid(g: Any, node: ForeignNode) -> Any:
     sizes = g.sizes(node.input(1))
     if sizes is None or any(n is None for n in sizes):
         raise node.refuse("its size must be known", code="requires_constant_input")
-    return g.b.affine_grid(node.inputs[0], size=tuple(sizes[2:]), align_corners=bool(node.attr("align_corners", 0)))
+    return g.b.affine_grid(node.need(0), size=tuple(sizes[2:]), align_corners=bool(node.attr("align_corners", 0)))
 
 
 @RULES.emit("affine_grid", since=20, foreign=("AffineGrid",))
 def emit_affine_grid(e: Any, node: Node) -> None:
-    theta = node.inputs[0]
+    theta = node.need("theta")
     size = e.sizes([known_shape(theta)[0], 1, *node.attrs["size"]])
     attrs = {"align_corners": int(node.attrs["align_corners"])}
     e.call("AffineGrid", [e.value(theta), size], attrs, outputs=node.outputs, name=node.name)

@@ -83,7 +83,7 @@ def emit_slice(e: Any, node: Node) -> None:
     s, a = Steps(e, node), node.attrs
     ranges = [(i, *r) for i, r in enumerate(zip(a["starts"], a["stops"], a["steps"])) if r != (0, None, 1)]
     if not ranges:
-        s.last("Identity", node.inputs[0])
+        s.last("Identity", node.need("x"))
         return
     starts = [start for _, start, _, _ in ranges]
     ends = [(2**63 - 1 if step > 0 else -(2**63)) if stop is None else stop for _, _, stop, step in ranges]
@@ -91,7 +91,7 @@ def emit_slice(e: Any, node: Node) -> None:
     steps = [step for *_, step in ranges]
     if any(step != 1 for step in steps):
         ins.append(s.ints(*steps))
-    s.last("Slice", node.inputs[0], *ins)
+    s.last("Slice", node.need("x"), *ins)
 
 
 # ---- gather
@@ -121,19 +121,19 @@ RULES.op("Trilu", "trilu", "input=x, k=_", since=14, upper=A("upper", 1, "bool_i
 
 @RULES.load("Trilu", since=14, ops=("trilu",))
 def trilu_of_a_size(g: Any, node: ForeignNode) -> Any:
-    return g.b.trilu(node.inputs[0], upper=bool(node.attr("upper", 1)), k=scalar_size(g, node, 1, "k"))
+    return g.b.trilu(node.need(0), upper=bool(node.attr("upper", 1)), k=scalar_size(g, node, 1, "k"))
 
 
 @RULES.emit("trilu", since=14, foreign=("Trilu",))
 def emit_trilu_of_a_size(e: Any, node: Node) -> None:
     upper = {} if node.attrs["upper"] else {"upper": 0}
-    Steps(e, node).last("Trilu", node.inputs[0], size_scalar(e, node.attrs["k"]), **upper)
+    Steps(e, node).last("Trilu", node.need("x"), size_scalar(e, node.attrs["k"]), **upper)
 
 
 @RULES.emit("trilu", until=13, foreign=("Where",))
 def emit_trilu_by_mask(e: Any, node: Node) -> None:
     """Before opset 14: a constant mask, which needs the sizes of the last two axes."""
-    s, x, a = Steps(e, node), node.inputs[0], node.attrs
+    s, x, a = Steps(e, node), node.need("x"), node.attrs
     rows, columns = known_shape(x)[-2:]
     if not all(isinstance(n, int) for n in (rows, columns, a["k"])):
         raise NotExpressible(f"a triangle of {rows} x {columns} from diagonal {a['k']} before opset 14 needs fixed sizes")

@@ -74,8 +74,8 @@ def stored_transposed(t: Tensor) -> bool:
 @RULES.emit("linear", foreign=("Gemm", "MatMul"))
 def emit_linear(e: Any, node: Node) -> None:
     """Gemm for 2-D input, in whichever orientation the weight is stored; else MatMul and Add."""
-    x, w = node.inputs[0], node.inputs[1]
-    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    x, w = node.need("x"), node.need("w")
+    bias = node.arg("b") if len(node.inputs) > 2 else None
     rank = len(known_shape(x))
     if rank == 2 and x.dtype is not DType.BFLOAT16:
         if w.tensor is not None and stored_transposed(w.tensor):
@@ -99,7 +99,7 @@ def emit_linear(e: Any, node: Node) -> None:
 @RULES.emit("embedding", foreign=("Gather",))
 def emit_embedding(e: Any, node: Node) -> None:
     """Rows of the table. Gather takes int32 and int64 ids."""
-    ids, table = node.inputs
+    ids, table = node.need("ids"), node.need("table")
     handle = e.value(ids)
     if ids.dtype not in (DType.INT32, DType.INT64):
         if ids.dtype is None or ids.dtype is DType.UINT64:
@@ -112,12 +112,12 @@ def emit_embedding(e: Any, node: Node) -> None:
 def emit_einsum(e: Any, node: Node) -> None:
     """The axes an ellipsis stands for must be equally many in all operands: missing ones are put in front of them."""
     terms = node.attrs["equation"].split("->")[0].split(",")
-    extra = []
-    for term, v in zip(terms, node.inputs):
+    extra, operands = [], node.args("xs")
+    for term, v in zip(terms, operands):
         extra.append(len(known_shape(v)) - len(term.replace("...", "")) if "..." in term else None)
     most = max((n for n in extra if n is not None), default=0)
     handles = []
-    for term, v, n in zip(terms, node.inputs, extra):
+    for term, v, n in zip(terms, operands, extra):
         handle = e.value(v)
         if n is not None and n < most:
             start = term.index("...")

@@ -29,7 +29,7 @@ def load_batch_norm(g: Any, node: ForeignNode) -> Any:
         raise node.refuse("training_mode=1: it normalises with the statistics of the batch", _NOT_TRAINED)
     if any(node.outputs[1:]):
         raise node.refuse("its running statistics are used as outputs, which is training", _NOT_TRAINED, "unsupported_output")
-    x, scale, bias, mean, var = node.inputs
+    x, scale, bias, mean, var = node.needed()
     if x is None or x.dtype is None:
         raise NotExpressible("the dtype of its input is not known", "unknown_dtype")
     if node.attr("spatial", 1):
@@ -58,7 +58,7 @@ def _filled(e: Any, v: Value | None, like: Value, value: float) -> Any:
 
 @RULES.emit("batch_norm", foreign=("BatchNormalization",))
 def emit_batch_norm(e: Any, node: Node) -> None:
-    x, scale, bias, mean, var = node.inputs
+    x, scale, bias, mean, var = node.need("x"), node.arg("scale"), node.arg("bias"), node.need("mean"), node.need("var")
     if node.attrs["axis"] != 1:
         raise NotExpressible(f"axis is {node.attrs['axis']}, BatchNormalization normalises axis 1")
     if x.dtype != mean.dtype:
@@ -81,8 +81,7 @@ RULES.op(
 
 @RULES.emit("instance_norm", foreign=("InstanceNormalization",))
 def emit_instance_norm(e: Any, node: Node) -> None:
-    x = node.inputs[0]
-    scale, bias = (node.inputs[i] if len(node.inputs) > i else None for i in (1, 2))
+    x, scale, bias = node.need("x"), node.arg("scale"), node.arg("bias")
     if node.attrs["axis"] != 1 or len(known_shape(x)) < 3:
         raise NotExpressible("InstanceNormalization wants (N, C, spatial...)")
     like = scale or bias
@@ -140,8 +139,8 @@ def _last_axes(node: Node, x: Value) -> int:
 
 @RULES.load("LayerNormalization", ops=("layer_norm", "mean", "sub", "square", "rsqrt", "add", "mul"))
 def load_layer_norm(g: Any, node: ForeignNode) -> Any:
-    x, scale, bias = node.input(0), node.input(1), node.input(2)
-    shape, b = known_shape(x), g.b  # type: ignore[arg-type]
+    x, scale, bias = node.need(0), node.input(1), node.input(2)
+    shape, b = known_shape(x), g.b
     axis, epsilon = node.attr("axis", -1), node.attr("epsilon", 1e-5)
     _stash(node, x)
     axes = tuple(range(axis % len(shape), len(shape)))
@@ -163,13 +162,14 @@ def _with_axes(
         return made
     y = b.op(op, x, axes=axes, epsilon=epsilon)
     y = y if params[0] is None else b.mul(y, params[0])
-    return y if len(params) < 2 or params[1] is None else b.add(y, params[1])
+    out: Value = y if len(params) < 2 or params[1] is None else b.add(y, params[1])
+    return out
 
 
 @RULES.load("RMSNormalization", ops=("rms_norm",))
 def load_rms_norm(g: Any, node: ForeignNode) -> Any:
-    x, scale = node.input(0), node.input(1)
-    rank = len(known_shape(x))  # type: ignore[arg-type]
+    x, scale = node.need(0), node.input(1)
+    rank = len(known_shape(x))
     axis, epsilon = node.attr("axis", -1), node.attr("epsilon", 1e-5)
     _stash(node, x)
     return _with_axes(g, node, "rms_norm", x, (scale,), tuple(range(axis % rank, rank)), epsilon)
@@ -189,7 +189,7 @@ def _emit_last(e: Any, node: Node, type: str) -> None:
     """A norm over the last axes. The scale is required; without one it is ones."""
     import numpy as np
 
-    x = node.inputs[0]
+    x = node.need("x")
     axis = _last_axes(node, x)
     params = list(node.inputs[1:])
     for p in params:
@@ -216,7 +216,7 @@ RULES.op(
 @RULES.emit("lrn", foreign=("LRN",))
 def emit_lrn(e: Any, node: Node) -> None:
     """Runtimes take four axes; other data gets the simpler ops."""
-    x, a = node.inputs[0], node.attrs
+    x, a = node.need("x"), node.attrs
     if a["axis"] != 1 or len(known_shape(x)) != 4:
         raise NotExpressible("LRN wants (N, C, H, W)")
     attrs = {k: a[k] for k in ("size", "alpha", "beta", "bias")}
@@ -234,6 +234,6 @@ RULES.op(
 def load_old_mvn(g: Any, node: ForeignNode) -> Any:
     """The experimental form of the first versions."""
     across, variance = node.attr("across_channels", 0), node.attr("normalize_variance", 1)
-    rank = len(known_shape(node.inputs[0]))  # type: ignore[arg-type]
+    rank = len(known_shape(node.need(0)))
     axes = tuple(range(1, rank)) if across else tuple(range(2, rank))
-    return g.b.mean_variance_norm(node.inputs[0], axes=axes, epsilon=1e-9, epsilon_on="std", normalize_variance=bool(variance))
+    return g.b.mean_variance_norm(node.need(0), axes=axes, epsilon=1e-9, epsilon_on="std", normalize_variance=bool(variance))

@@ -29,28 +29,28 @@ def load_max_pool(g: Any, node: ForeignNode) -> Any:
     attrs = _pool_attrs(node)
     column_major = node.attr("storage_order", 0)
     if len(node.outputs) < 2 or not node.outputs[1]:
-        return g.b.max_pool(node.inputs[0], **attrs)
+        return g.b.max_pool(node.need(0), **attrs)
     if column_major:
         raise node.refuse("its indices are in column-major order (storage_order=1)")
-    return g.b.max_pool_with_indices(node.inputs[0], index_order="flat_nchw", **attrs)
+    return g.b.max_pool_with_indices(node.need(0), index_order="flat_nchw", **attrs)
 
 
 @RULES.load("AveragePool", ops=("avg_pool",))
 def load_average_pool(g: Any, node: ForeignNode) -> Any:
     count = bool(node.attr("count_include_pad", 0))
-    return g.b.avg_pool(node.inputs[0], count_include_pad=count, **_pool_attrs(node))
+    return g.b.avg_pool(node.need(0), count_include_pad=count, **_pool_attrs(node))
 
 
 @RULES.load("LpPool", ops=("lp_pool",))
 def load_lp_pool(g: Any, node: ForeignNode) -> Any:
     p = node.attr("p", 2)
-    return g.b.lp_pool(node.inputs[0], p=float(p), **_pool_attrs(node))
+    return g.b.lp_pool(node.need(0), p=float(p), **_pool_attrs(node))
 
 
 @RULES.load("MaxUnpool", ops=("max_unpool", "pad"))
 def load_max_unpool(g: Any, node: ForeignNode) -> Any:
     """Indices count in the default output; a larger output_shape is that with zeros after it (the standard's test case)."""
-    x, indices = node.inputs[0], node.inputs[1]
+    x, indices = node.need(0), node.need(1)
     kernel = tuple(node.attr("kernel_shape"))
     d = len(kernel)
     strides = tuple(node.attr("strides", None) or (1,) * d)
@@ -76,7 +76,7 @@ def load_max_unpool(g: Any, node: ForeignNode) -> Any:
 
 @RULES.load("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", ops=("mean", "max", "l1_norm", "l2_norm", "pow"))
 def load_global(g: Any, node: ForeignNode) -> Any:
-    x, b = node.inputs[0], g.b
+    x, b = node.need(0), g.b
     axes = tuple(range(2, len(known_shape(x))))
     if node.type == "GlobalAveragePool":
         return b.mean(x, axes=axes, keepdims=True)
@@ -91,7 +91,7 @@ def load_global(g: Any, node: ForeignNode) -> Any:
 def _window(e: Any, node: Node) -> dict[str, Any]:
     """The attributes of a pooling node."""
     channels_first(node)
-    a, x = node.attrs, node.inputs[0]
+    a, x = node.attrs, node.need("x")
     spelled_out(node)
     attrs: dict[str, Any] = {"kernel_shape": list(a["kernel"]), "strides": list(a["strides"]), **emit_pads(node, x, a["kernel"])}
     if a["ceil_mode"] == "ceil_full":
@@ -142,7 +142,7 @@ def _dilated(e: Any, node: Node, attrs: dict[str, Any], since: int) -> dict[str,
 @RULES.emit("max_pool", "max_pool_with_indices", foreign=("MaxPool",))
 def emit_max_pool(e: Any, node: Node) -> None:
     attrs = _dilated(e, node, _window(e, node), 10)
-    x = node.inputs[0]
+    x = node.need("x")
     if x.dtype not in (DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.INT8, DType.UINT8) and not (
         x.dtype is DType.BFLOAT16 and e.version >= 22
     ):
@@ -167,7 +167,7 @@ def emit_max_pool(e: Any, node: Node) -> None:
 def emit_full_max_pool(e: Any, node: Node) -> None:
     """Caffe's last windows, even empty ones, as windows over an input grown by the most negative number."""
     channels_first(node)
-    a, x = node.attrs, node.inputs[0]
+    a, x = node.attrs, node.need("x")
     if a["ceil_mode"] != "ceil_full" or not (x.dtype and x.dtype.is_float):
         raise NotExpressible("ceil_mode is not Caffe's")
     ends = []
@@ -190,7 +190,7 @@ def emit_avg_pool(e: Any, node: Node) -> None:
     attrs = _dilated(e, node, _window(e, node), 19)
     if node.attrs["count_include_pad"]:
         attrs["count_include_pad"] = 1
-    e.call("AveragePool", [e.value(node.inputs[0])], attrs, outputs=node.outputs, name=node.name)
+    e.call("AveragePool", [e.value(node.need("x"))], attrs, outputs=node.outputs, name=node.name)
 
 
 @RULES.emit("lp_pool", foreign=("LpPool",))
@@ -201,13 +201,13 @@ def emit_lp_pool(e: Any, node: Node) -> None:
     if node.attrs["ceil_mode"] != "floor":
         raise NotExpressible("runtimes disagree on LpPool with ceil_mode")
     attrs = _dilated(e, node, _window(e, node), 18)
-    e.call("LpPool", [e.value(node.inputs[0])], {**attrs, "p": int(p)}, outputs=node.outputs, name=node.name)
+    e.call("LpPool", [e.value(node.need("x"))], {**attrs, "p": int(p)}, outputs=node.outputs, name=node.name)
 
 
 @RULES.emit("max_unpool", foreign=("MaxUnpool",))
 def emit_max_unpool(e: Any, node: Node) -> None:
     channels_first(node)
-    a, x = node.attrs, node.inputs[0]
+    a, x = node.attrs, node.need("x")
     if a["index_order"] != "flat_nchw":
         raise NotExpressible("MaxUnpool's indices count in the whole output")
     default = [(n - 1) * s + k - b - c for n, s, k, (b, c) in zip(known_shape(x)[2:], a["strides"], a["kernel"], a["pads"])]
@@ -217,4 +217,4 @@ def emit_max_unpool(e: Any, node: Node) -> None:
         "kernel_shape": list(a["kernel"]), "strides": list(a["strides"]),
         "pads": [b for b, _ in a["pads"]] + [c for _, c in a["pads"]],
     }  # fmt: skip
-    e.call("MaxUnpool", [e.value(x), e.value(node.inputs[1])], attrs, outputs=node.outputs, name=node.name)
+    e.call("MaxUnpool", [e.value(x), e.value(node.need("indices"))], attrs, outputs=node.outputs, name=node.name)

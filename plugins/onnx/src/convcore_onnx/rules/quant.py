@@ -32,7 +32,7 @@ def _one(g: Any, v: Value | None, axis: int | None) -> Any:
 
 @RULES.load("QuantizeLinear", since=10, ops=("quantize",))
 def quantize(g: Any, node: ForeignNode) -> Any:
-    x, scale, zero = (node.input(i) for i in range(3))
+    x, scale, zero = node.need(0), node.need(1), node.input(2)
     node.ignore("saturate")  # of float8
     axis = _axis_of(node, scale)
     if node.attr("precision", 0) not in (0, 1):
@@ -46,7 +46,7 @@ def quantize(g: Any, node: ForeignNode) -> Any:
 
 @RULES.load("DequantizeLinear", since=10, ops=("dequantize",))
 def dequantize(g: Any, node: ForeignNode) -> Any:
-    x, scale, zero = (node.input(i) for i in range(3))
+    x, scale, zero = node.need(0), node.need(1), node.input(2)
     axis = _axis_of(node, scale)
     wanted = node.attr("output_dtype", 0)
     if wanted and dtype_of(wanted) is not dtype_known(scale):

@@ -66,7 +66,7 @@ for _type, _op in _REDUCTIONS.items():
 def emit_over_no_axis(e: Any, node: Node) -> None:
     if node.attrs["axes"] != ():
         raise NotExpressible("axes are given")
-    Steps(e, node).last("Identity", node.inputs[0])
+    Steps(e, node).last("Identity", node.need("x"))
 
 
 # ---- booleans
@@ -98,12 +98,12 @@ for _type, _op in {"ReduceMax": "any", "ReduceMin": "all"}.items():
 def emit_of_booleans(e: Any, node: Node) -> None:
     """The largest (or smallest) of 0 and 1; before opset 20 as int32, of which the largest of none is below 0."""
     s = Steps(e, node)
-    x, axes = s.handle(node.inputs[0]), node.attrs["axes"]
+    x, axes = s.handle(node.need("x")), node.attrs["axes"]
     kind = "ReduceMax" if node.op == "any" else "ReduceMin"
     if axes == ():
         s.last("Identity", x)
         return
-    keep = {} if node.attrs["keepdims"] else {"keepdims": 0}
+    keep: dict[str, Any] = {} if node.attrs["keepdims"] else {"keepdims": 0}
     old = e.version is not None and e.version < 18
     if old and axes is not None:
         keep["axes"] = list(axes)
@@ -121,7 +121,7 @@ def emit_of_booleans(e: Any, node: Node) -> None:
 @RULES.emit("mean", "max", priority=1, foreign=("GlobalAveragePool", "GlobalMaxPool"))
 def emit_global_pool(e: Any, node: Node) -> None:
     """Over all axes from the third on, kept: what ONNX calls global pooling."""
-    x = node.inputs[0]
+    x = node.need("x")
     rank = x.rank
     if rank is None or rank < 3 or node.attrs["axes"] != tuple(range(2, rank)) or not node.attrs["keepdims"]:
         raise NotExpressible("not a reduction over every axis from the third on")

@@ -166,7 +166,7 @@ def _emit(
     mask: Value | None, extra: dict[str, Any], tail: Sequence[Value | None] = (),
 ) -> None:  # fmt: skip
     a, kind = node.attrs, node.op
-    x, w, r = node.inputs[:3]
+    x, w, r = node.need("x"), node.need("w"), node.need("r")
     if a["layout"] != "time_major":
         raise NotExpressible("ONNX runtimes take sequences time_major")
     if mask is not None:

@@ -66,12 +66,12 @@ def target_shape(x: Value, wanted: Any, zero_copies: bool) -> tuple[DimLike, ...
 
 @RULES.load("Reshape", until=4, ops=("reshape",))
 def reshape_by_attribute(g: Any, node: ForeignNode) -> Any:
-    return g.b.reshape(node.inputs[0], shape=target_shape(node.inputs[0], node.attr("shape"), True))
+    return g.b.reshape(node.need(0), shape=target_shape(node.need(0), node.attr("shape"), True))
 
 
 @RULES.load("Reshape", since=5, priority=1, ops=("reshape",))
 def reshape_to_sizes(g: Any, node: ForeignNode) -> Any:
-    x, sizes = node.inputs[0], g.sizes(node.inputs[1])
+    x, sizes = node.need(0), g.sizes(node.need(1))
     if sizes is None:
         raise NotExpressible("the shape depends on the data", "requires_constant_input")
     return g.b.reshape(x, shape=target_shape(x, sizes, not node.attr("allowzero", 0)))
@@ -85,7 +85,7 @@ RULES.op("Reshape", "dynamic_reshape", "data=x, shape=shape", since=14, zero_cop
 def emit_reshape(e: Any, node: Node) -> None:
     """Symbolic sizes that x has on the same axis are copied (0), one other is left to the runtime (-1), the rest computed."""
     s = Steps(e, node)
-    x, shape = node.inputs[0], node.attrs["shape"]
+    x, shape = node.need("x"), node.attrs["shape"]
     old = x.shape or ()
     sizes: list[DimLike] = []
     for i, d in enumerate(shape):
@@ -105,7 +105,7 @@ def emit_reshape(e: Any, node: Node) -> None:
 @RULES.emit("reshape", priority=1, foreign=("Flatten",))
 def emit_flatten(e: Any, node: Node) -> None:
     """All axes but the first merged."""
-    x, shape = node.inputs[0], node.attrs["shape"]
+    x, shape = node.need("x"), node.attrs["shape"]
     if x.shape is None or len(x.shape) < 3 or len(shape) != 2 or shape[0] != x.shape[0] or shape[1] != product(x.shape[1:]):
         raise NotExpressible("not all axes but the first are merged")
     Steps(e, node).last("Flatten", x)
@@ -113,7 +113,7 @@ def emit_flatten(e: Any, node: Node) -> None:
 
 @RULES.load("Flatten", ops=("reshape",))
 def flatten(g: Any, node: ForeignNode) -> Any:
-    x, axis = node.inputs[0], node.attr("axis", 1)
+    x, axis = node.need(0), node.attr("axis", 1)
     shape = known_shape(x)
     axis += len(shape) if axis < 0 else 0
     if not 0 <= axis <= len(shape):
@@ -131,8 +131,8 @@ RULES.op("Transpose", "transpose", "data=x", perm=A("perm", iso="int_tuple"))
 
 @RULES.load("Transpose", when={"perm": None}, ops=("transpose",))
 def reverse_axes(g: Any, node: ForeignNode) -> Any:
-    rank = len(known_shape(node.inputs[0]))
-    return g.b.transpose(node.inputs[0], perm=tuple(reversed(range(rank))))
+    rank = len(known_shape(node.need(0)))
+    return g.b.transpose(node.need(0), perm=tuple(reversed(range(rank))))
 
 
 for _type, _op in {"Squeeze": "squeeze", "Unsqueeze": "unsqueeze"}.items():
@@ -160,7 +160,7 @@ RULES.load("Squeeze", since=13, ops=("squeeze",))(_squeeze_all)
 @RULES.load("Expand", since=8, priority=1, ops=("expand",))
 def expand(g: Any, node: ForeignNode) -> Any:
     """Broadcast in both directions: the result's shape is that of x and the wanted one together."""
-    x, wanted = node.inputs[0], size_list(g, node, 1, "shape")
+    x, wanted = node.need(0), size_list(g, node, 1, "shape")
     shape = known_shape(x)
     for d, n in zip(reversed(shape), reversed(wanted)):
         if d is None or (isinstance(d, Dim) and isinstance(n, Dim) and d != n):
@@ -177,7 +177,7 @@ RULES.op("Expand", "dynamic_expand", "input=x, shape=shape", since=8)
 @RULES.emit("expand", foreign=("Expand",))
 def emit_expand(e: Any, node: Node) -> None:
     """Sizes that x has already are written as 1."""
-    x, shape = node.inputs[0], node.attrs["shape"]
+    x, shape = node.need("x"), node.attrs["shape"]
     old = (None,) * (len(shape) - len(x.shape)) + x.shape if x.shape is not None else (None,) * len(shape)
     sizes = [1 if d == n else n for d, n in zip(old, shape)]
     Steps(e, node).last("Expand", x, e.sizes(sizes))
@@ -185,7 +185,7 @@ def emit_expand(e: Any, node: Node) -> None:
 
 @RULES.load("Tile", until=5, ops=("tile",))
 def tile_one_axis(g: Any, node: ForeignNode) -> Any:
-    x = node.inputs[0]
+    x = node.need(0)
     count, axis = scalar_size_of_any(g, node, 1, "tiles"), scalar_size_of_any(g, node, 2, "axis")
     if isinstance(axis, Dim):
         raise node.refuse("its axis is symbolic")
@@ -204,12 +204,12 @@ def scalar_size_of_any(g: Any, node: ForeignNode, i: int, what: str) -> DimLike:
 
 @RULES.load("Tile", since=6, ops=("tile",))
 def tile(g: Any, node: ForeignNode) -> Any:
-    return g.b.tile(node.inputs[0], repeats=size_list(g, node, 1, "repeats"))
+    return g.b.tile(node.need(0), repeats=size_list(g, node, 1, "repeats"))
 
 
 @RULES.emit("tile", foreign=("Tile",))
 def emit_tile(e: Any, node: Node) -> None:
-    Steps(e, node).last("Tile", node.inputs[0], e.sizes(node.attrs["repeats"]))
+    Steps(e, node).last("Tile", node.need("x"), e.sizes(node.attrs["repeats"]))
 
 
 # ---- concat, split
@@ -221,7 +221,7 @@ RULES.op("Concat", "concat", "inputs=xs*", since=4, axis=A("axis"))
 @RULES.load("Split", ops=("split",))
 def split(g: Any, node: ForeignNode) -> Any:
     """Sizes from an attribute, an input (from opset 13) or equal; from opset 18 the last part may be smaller."""
-    x, axis, n = node.inputs[0], node.attr("axis", 0), len(node.outputs)
+    x, axis, n = node.need(0), node.attr("axis", 0), len(node.outputs)
     sizes: Any = node.attr("split", None)
     count = node.attr("num_outputs", None)
     if sizes is None and node.input(1) is not None:
@@ -247,7 +247,7 @@ def split(g: Any, node: ForeignNode) -> Any:
 
 @RULES.emit("split", foreign=("Split",))
 def emit_split(e: Any, node: Node) -> None:
-    x, sizes = node.inputs[0], node.attrs["sizes"]
+    x, sizes = node.need("x"), node.attrs["sizes"]
     e.call("Split", [e.value(x), e.sizes(sizes)], {"axis": node.attrs["axis"]}, outputs=node.outputs, name=node.name)
 
 
@@ -285,7 +285,7 @@ def pad(g: Any, node: ForeignNode) -> Any:
 
 @RULES.emit("pad", foreign=("Pad",))
 def emit_pad(e: Any, node: Node) -> None:
-    s, x, a = Steps(e, node), node.inputs[0], node.attrs
+    s, x, a = Steps(e, node), node.need("x"), node.attrs
     mode, pads = a["mode"], a["pads"]
     since = _PAD_MODES.get(mode)
     if since is None or (e.version is not None and e.version < since):
@@ -302,7 +302,7 @@ def emit_pad(e: Any, node: Node) -> None:
 @RULES.emit("pad", priority=-1, foreign=("Slice", "Concat"))
 def emit_pad_by_slices(e: Any, node: Node) -> None:
     """symmetric, and wrap before opset 19: slices of x beside it, axis by axis."""
-    s, x, a = Steps(e, node), node.inputs[0], node.attrs
+    s, x, a = Steps(e, node), node.need("x"), node.attrs
     mode, shape = a["mode"], known_shape(x)
     if mode not in ("symmetric", "wrap"):
         raise NotExpressible(f"mode {mode!r} is not made of slices")
@@ -335,7 +335,7 @@ def _edge(s: Steps, y: Any, axis: int, mode: str, n: int, size: int, begin: bool
 
 @RULES.emit("roll", foreign=("Slice", "Concat"))
 def emit_roll(e: Any, node: Node) -> None:
-    s, x = Steps(e, node), node.inputs[0]
+    s, x = Steps(e, node), node.need("x")
     y = s.handle(x)
     for shift, axis in zip(node.attrs["shifts"], node.attrs["axes"]):
         size = known_shape(x)[axis]

@@ -22,7 +22,7 @@ def emit_narrow_index(e: Any, node: Node) -> None:
     """Indices are int64 in ONNX; others are cast."""
     s, a = Steps(e, node), node.attrs
     kind = "ArgMax" if node.op == "argmax" else "ArgMin"
-    i = s.add(kind, node.inputs[0], axis=a["axis"], keepdims=int(a["keepdims"]), select_last_index=int(a["last"]))
+    i = s.add(kind, node.need("x"), axis=a["axis"], keepdims=int(a["keepdims"]), select_last_index=int(a["last"]))
     s.last("Cast", i, to=dtype_code(a["dtype"]))
 
 
@@ -36,7 +36,7 @@ for _type, _op, _since in [("CumSum", "cumsum", 11), ("CumProd", "cumprod", 26)]
 @RULES.emit("cumprod", until=25, foreign=("Slice", "Pad", "Mul"))
 def emit_running_product(e: Any, node: Node) -> None:
     """Before opset 26: products over 1, 2, 4... neighbours, each doubling the reach."""
-    s, x, a = Steps(e, node), node.inputs[0], node.attrs
+    s, x, a = Steps(e, node), node.need("x"), node.attrs
     shape, axis, back = known_shape(x), a["axis"], a["reverse"]
     n = shape[axis]
     if not isinstance(n, int):
@@ -73,7 +73,7 @@ def topk_of_a_size(g: Any, node: ForeignNode) -> Any:
     """k is computed from sizes."""
     k = scalar_size(g, node, 1, "K")
     return g.b.topk(
-        node.inputs[0], k=k, axis=node.attr("axis", -1),
+        node.need(0), k=k, axis=node.attr("axis", -1),
         largest=bool(node.attr("largest", 1)), sorted=bool(node.attr("sorted", 1)),
     )  # fmt: skip
 
@@ -83,4 +83,4 @@ def emit_topk_of_a_size(e: Any, node: Node) -> None:
     a = node.attrs
     k = e.sizes((a["k"],))
     attrs = {"axis": a["axis"], "largest": int(a["largest"]), "sorted": int(a["sorted"])}
-    e.call("TopK", [e.value(node.inputs[0]), k], attrs, outputs=node.outputs, name=node.name)
+    e.call("TopK", [e.value(node.need("x")), k], attrs, outputs=node.outputs, name=node.name)
