@@ -36,6 +36,8 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from .errors import UsageError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -135,6 +137,13 @@ class LoadRequest:
     rules: RuleSet[Any, Any] | None = None
     input_shapes: Mapping[str, Shape] = field(default_factory=dict)
     progress: Callable[[str, float], None] | None = None
+
+    @property
+    def ruleset(self) -> RuleSet[Any, Any]:
+        """The rules, for a loader that cannot do without; the host always gives them."""
+        if self.rules is None:
+            raise UsageError("a LoadRequest made outside of the host needs rules=")
+        return self.rules
 
 
 @dataclass

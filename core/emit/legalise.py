@@ -21,7 +21,7 @@ __all__ = ["expand", "legalise", "plan"]
 
 
 def plan(
-    graph: Graph, rules: RuleSet, version: int | None, dialect: Dialect, overrides: Mapping[str, Any] | None = None
+    graph: Graph, rules: RuleSet[Any, Any], version: int | None, dialect: Dialect, overrides: Mapping[str, Any] | None = None
 ) -> Plan:  # fmt: skip
     """The plan of a laid-out graph, which is changed on the way. UnsupportedError lists everything that the target lacks."""
     s = Scribe(graph, rules, version, dialect, overrides, _write)
@@ -32,7 +32,7 @@ def plan(
 
 
 def legalise(
-    graph: Graph, rules: RuleSet, version: int | None, dialect: Dialect | None = None, overrides: Mapping[str, Any] | None = None
+    graph: Graph, rules: RuleSet[Any, Any], version: int | None, dialect: Dialect | None = None, overrides: Mapping[str, Any] | None = None
 ) -> list[Problem]:  # fmt: skip
     """Replace what the target has no rule for by its body until every node has one; what stays without: a problem per layer.
 

@@ -15,6 +15,7 @@ from ..ir.dims import Shape
 from ..ir.dtypes import DType
 from ..ir.graph import Node, Origin, Value
 from ..ir.tensors import Tensor
+from ..rules import NotExpressible
 from .names import Names
 from .scopes import Path
 
@@ -70,6 +71,14 @@ class Ref:
     value: Value | None = None
     name: str = ""
     left_out: bool = False
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The shape, for targets whose shapes are fixed; NotExpressible where a size is not a number."""
+        sizes = tuple(d for d in self.shape or () if isinstance(d, int))
+        if self.shape is None or len(sizes) != len(self.shape):
+            raise NotExpressible(f"the shape of {self!r} is not fixed", "unknown_shape")
+        return sizes
 
     def __repr__(self) -> str:
         return f"Ref({self.name or (self.value.name if self.value is not None else '')!r})"

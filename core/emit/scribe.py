@@ -55,7 +55,7 @@ class Scribe(Generic[D]):
     """
 
     def __init__(
-        self, graph: Graph, rules: RuleSet, version: int | None, dialect: D, overrides: Mapping[str, Any] | None,
+        self, graph: Graph, rules: RuleSet[Any, Any], version: int | None, dialect: D, overrides: Mapping[str, Any] | None,
         write: Callable[[Scribe[D]], list[Problem]], outer: Scribe[D] | None = None,
     ) -> None:  # fmt: skip
         self.graph, self.rules, self.version, self.dialect = graph, rules, version, dialect

@@ -35,7 +35,7 @@ COMPUTED = "requires_constant_input"
 class Driver:
     """One graph being loaded. Plugins override what is theirs: :meth:`apply`, :meth:`problem`, :meth:`kept`, :meth:`declared`."""
 
-    def __init__(self, framework: str, context: LoadContext, rules: RuleSet, overrides: Mapping[str, Any]) -> None:
+    def __init__(self, framework: str, context: LoadContext, rules: RuleSet[Any, Any], overrides: Mapping[str, Any]) -> None:
         self.framework, self.g = framework, context
         self.b, self.graph = context.b, context.b.graph
         self.rules, self.overrides = rules, overrides

@@ -82,7 +82,7 @@ class CaffeDialect(Dialect):
                 names.add(top.name)
                 s.block.outputs.append(top)
                 continue
-            (copy,) = s.call("Split", [top], shapes=[static(v) if top.shape is None else top.shape], name=f"{v.name}/output")
+            (copy,) = s.call("Split", [top], shapes=[static(v) if top.shape is None else top.dims], name=f"{v.name}/output")
             copy.name = _free(v, names)
             names.add(copy.name)
             s.block.outputs.append(copy)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import DType, EmitRequest, Emitted, Plan, PlanCall, State, Unit, UsageError, plan, tidy
+from convcore.plugin import DType, EmitRequest, Emitted, Plan, PlanCall, RuleSet, State, Unit, UsageError, plan, tidy
 
 from .dialect import CaffeDialect
 from .emit_flavors import DEFAULT_FLAVOR
@@ -38,7 +38,7 @@ def emit(request: EmitRequest) -> Emitted:
     UnsupportedError lists everything that Caffe lacks, UsageError names an option that is wrong.
     """
     graph, options = request.graph, request.options
-    rules = request.rules
+    rules: RuleSet[Any, Any] | None = request.rules
     if rules is None:
         from .rules import RULES
 

@@ -167,7 +167,13 @@ def in_place(plan: Plan) -> dict[Ref, Ref]:
         if layer.type not in _IN_PLACE or len(layer.results) != 1:
             continue
         bottom, top = layer.args[0], layer.results[0]
-        if bottom.call is None or bottom.call.type not in _FRESH or reads[bottom] != 1 or bottom in kept:
+        if (
+            not isinstance(bottom, Ref)
+            or bottom.call is None
+            or bottom.call.type not in _FRESH
+            or reads[bottom] != 1
+            or bottom in kept
+        ):
             continue
         roots[top] = roots.get(bottom, bottom)
     return roots

@@ -15,6 +15,7 @@ from convcore.plugin import (
     NotExpressible,
     Origin,
     Problem,
+    RuleSet,
     ShapeError,
     Tensor,
     UnsupportedError,
@@ -42,10 +43,10 @@ class NetLoader:
     """
 
     def __init__(self, net: Net, request: LoadRequest) -> None:
-        rules = request.rules
-        if rules is None:
-            from .rules import RULES as rules
-        self.net, self.request, self.rules = net, request, rules
+        from .rules import RULES
+
+        self.net, self.request = net, request
+        self.rules: RuleSet[Any, Any] = request.rules or RULES
         self.graph = Graph(net.name)
         self.b = Builder(self.graph)
         self.g = CaffeContext(self.b, net, request.options)

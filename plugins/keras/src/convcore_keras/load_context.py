@@ -72,7 +72,7 @@ class KerasContext(LoadContext):
     """``g`` in Keras rules. ``era`` is "keras1", "keras2", "tf.keras" or "keras3"; ``version`` a tuple, () when unknown;
     ``backend`` what the file says, "" if nothing."""
 
-    def __init__(self, builder: Builder, model: KerasModel, rules: RuleSet, overrides: Mapping[str, Any]) -> None:
+    def __init__(self, builder: Builder, model: KerasModel, rules: RuleSet[Any, Any], overrides: Mapping[str, Any]) -> None:
         super().__init__(builder)
         self.era, self.backend = model.era, model.backend or ""
         self.version = tuple(int(p) for p in model.keras_version.replace("-", ".").split(".")[:2] if p.isdigit())

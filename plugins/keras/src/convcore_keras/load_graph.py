@@ -39,9 +39,9 @@ class GraphLoader:
         self.model, self.request = model, request
         self.graph = Graph(model.root.name)
         self.b = Builder(self.graph)
-        self.g = KerasContext(self.b, model, request.rules, request.overrides)
+        self.g = KerasContext(self.b, model, request.ruleset, request.overrides)
         self.g.inline = self._inline
-        self.driver = KerasDriver("keras", self.g, request.rules, request.overrides)
+        self.driver = KerasDriver("keras", self.g, request.ruleset, request.overrides)
         self.shapes = InputShapes(request.input_shapes)
 
     def run(self) -> Graph:

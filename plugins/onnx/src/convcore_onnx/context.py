@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,13 +11,17 @@ from convcore.plugin import Builder, Dim, DType, Graph, LoadContext, Shape, Shap
 
 from .attributes import Subgraph
 
+if TYPE_CHECKING:
+    from .load import Loader
+    from .scope import Scope
+
 __all__ = ["OnnxContext"]
 
 
 class OnnxContext(LoadContext):
     """The context of one scope: the main graph, or a region."""
 
-    def __init__(self, builder: Builder, loader: Any, scope: Any) -> None:
+    def __init__(self, builder: Builder, loader: Loader, scope: Scope) -> None:
         super().__init__(builder)
         self.loader, self.scope = loader, scope
         self._tracker = ShapeTracker()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import EmitRequest, Emitted, Graph, UsageError, plan
+from convcore.plugin import EmitRequest, Emitted, Graph, RuleSet, UsageError, plan
 
 from .dialect import OnnxDialect
 from .write import model_parts
@@ -29,7 +29,7 @@ def emit(request: EmitRequest) -> Emitted:
     """
     options = request.options
     onnx = dialect(request)
-    rules = request.rules
+    rules: RuleSet[Any, Any] | None = request.rules
     if rules is None:
         from .rules import RULES
 

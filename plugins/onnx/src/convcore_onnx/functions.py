@@ -39,7 +39,7 @@ class Functions:
         import onnx
 
         try:
-            schema = onnx.defs.get_schema(node.op_type, version, domain)
+            schema: Any = onnx.defs.get_schema(node.op_type, version, domain)
         except onnx.defs.SchemaError:
             return None
         raw, opset = b"", version

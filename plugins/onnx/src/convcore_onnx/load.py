@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,7 +104,7 @@ class Loader:
     def scope(self, graph: Graph, depth: int = 0) -> Scope:
         scope = Scope(graph, depth)
         scope.context = OnnxContext(Builder(graph), self, scope)
-        scope.driver = OnnxDriver("onnx", scope.context, self.request.rules, self.request.overrides)
+        scope.driver = OnnxDriver("onnx", scope.context, self.request.ruleset, self.request.overrides)
         return scope
 
     def initializers(self, scope: Scope, proto: Any, raw: Mapping[int, tuple[int, int]]) -> None:
@@ -137,7 +137,7 @@ class Loader:
                 if info.name not in default or info.name in given:
                     raise BadFileError(f"the input {info.name!r} is there twice")
                 continue
-            dtype, shape, why = declared_type(info, lambda t: read_dim(t, self.ours), lambda i, n=info.name: Dim(f"{n}_dim{i}"))
+            dtype, shape, why = declared_type(info, lambda t: read_dim(t, self.ours), _named(info.name))
             shape = given.take(info.name, shape, only=len(proto.input) - len(default) == 1, fixed=True)
             v = scope.graph.add_input(info.name, dtype, shape)
             self.bind(scope, info.name, v)
@@ -322,6 +322,11 @@ class OnnxDriver(Driver):
 
     def declared(self, node: ForeignNode) -> Sequence[tuple[DType | None, Shape | None]]:
         return [self.g.loader.declared(self.g.scope, o) for o in node.outputs]
+
+
+def _named(name: str) -> Callable[[int], Dim]:
+    """Names for the sizes of an input that has none for them."""
+    return lambda i: Dim(f"{name}_dim{i}")
 
 
 def _mark_parameters(graph: Graph) -> None:

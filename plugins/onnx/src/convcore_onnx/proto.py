@@ -144,7 +144,8 @@ def _raw_data(data: Any, start: int, end: int, path: str) -> tuple[int, int, int
     if len(found) != 1 or found[0][3] - found[0][2] < MAPPED:
         return None
     number, begin, payload, stop = found[0]
-    return (begin, payload, stop) if _RUNS[number] is None or dtype in _RUNS[number] else None
+    allowed = _RUNS[number]
+    return (begin, payload, stop) if allowed is None or dtype in allowed else None
 
 
 def _message(target: Any, raw: bytes, path: str) -> Any:

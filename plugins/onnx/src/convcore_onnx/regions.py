@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import BadFileError, DType, Graph, Shape, Value
+from convcore.plugin import BadFileError, DType, Graph, NotExpressible, Shape, Value
 
 from .attributes import Subgraph
 from .scope import Scope, Where
@@ -80,6 +80,8 @@ class Regions:
             else:
                 sizes = self.constant(scope, v)
                 made = inner.context.constant_of(sizes.ravel())
+                if made is None:
+                    raise NotExpressible(f"the sizes in {name!r} are not known", "unknown_shape")
                 twin = made if v.rank else inner.context.scalar(made)
                 if v.dtype is not None and twin.dtype != v.dtype:
                     twin = inner.context.b.cast(twin, to=v.dtype)

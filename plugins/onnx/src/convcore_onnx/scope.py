@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convcore.plugin import Graph, Value
+
+if TYPE_CHECKING:
+    from .context import OnnxContext
+    from .load import OnnxDriver
 
 __all__ = ["Scope", "Where"]
 
@@ -31,8 +35,8 @@ class Scope:
         self.declared: dict[str, Any] = {}
         self.outputs: frozenset[str] = frozenset()
         self.depth = depth
-        self.context: Any = None
-        self.driver: Any = None
+        self.context: OnnxContext
+        self.driver: OnnxDriver
 
     def known(self, name: str) -> bool:
         return name in self.values or name in self.bad

@@ -52,8 +52,9 @@ def _check_bytes(proto: Any, got: int, want: int, shape: tuple[int, ...], dtype:
 
 def _typed(proto: Any, dtype: DType, count: int) -> np.ndarray[Any, Any]:
     """Elements of the field that belongs to the element type (onnx.proto documents which)."""
+    held: np.dtype[Any]
     if dtype in (DType.FLOAT32, DType.COMPLEX64):
-        values, held = proto.float_data, np.dtype(np.float32)
+        values, held = proto.float_data, np.dtype("float32")
     elif dtype in (DType.FLOAT64, DType.COMPLEX128):
         values, held = proto.double_data, np.dtype(np.float64)
     elif dtype is DType.INT64:

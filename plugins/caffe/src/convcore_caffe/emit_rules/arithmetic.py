@@ -22,7 +22,7 @@ INFINITY = float("inf")
 
 def power(e: CaffeScribe, top: Ref, node: Node, outputs: Sequence[Value | None] = (), **fields: float) -> Ref:
     """(shift + scale * x)^power."""
-    (out,) = e.call("Power", [top], power_param(**fields), outputs=outputs, shapes=[top.shape], name=label(node))
+    (out,) = e.call("Power", [top], power_param(**fields), outputs=outputs, shapes=[top.dims], name=label(node))
     return out
 
 
@@ -112,7 +112,7 @@ def clip(e: CaffeScribe, node: Node) -> None:
 def _at_least(e: CaffeScribe, node: Node, x: Ref, low: float, outputs: Sequence[Value | None] = ()) -> Ref:
     """relu(x - low) + low."""
     moved = power(e, x, node, shift=-low) if low else x
-    (positive,) = e.call("ReLU", [moved], {}, outputs=() if low else outputs, shapes=[x.shape], name=label(node))
+    (positive,) = e.call("ReLU", [moved], {}, outputs=() if low else outputs, shapes=[x.dims], name=label(node))
     return power(e, positive, node, outputs, shift=low) if low else positive
 
 
@@ -136,12 +136,12 @@ def block_of(small: Sequence[int], big: Sequence[int], *, batch: bool = False) -
 def _along(e: CaffeScribe, node: Node, type_: str, x: Ref, v: Value, make: Any = None) -> None:
     """Scale or Bias of x by a constant; ``make`` changes its values first."""
     tensor = weight(v, "the other operand")
-    span = block_of(tensor.shape, x.shape)
+    span = block_of(tensor.shape, x.dims)
     if span is None:
         raise NotExpressible(f"a constant of shape {tensor.shape} makes the blob of shape {x.shape} larger")
     begin, end = span
-    wide = (1,) * (len(x.shape) - tensor.ndim) + tensor.shape
-    want = tuple(x.shape[begin:end])
+    wide = (1,) * (len(x.dims) - tensor.ndim) + tensor.shape
+    want = tuple(x.dims[begin:end])
     blob: Tensor = tensor.reshape(wide[begin:end])
     if make is not None:
         blob = blob.map(make)
@@ -174,11 +174,11 @@ def _pair(
     if b.shape == out and a.shape != out:
         a, b, coeffs = b, a, tuple(reversed(coeffs))
     if a.shape != out:
-        a = tile(e, reshape(e, a, (1,) * (len(out) - len(a.shape)) + a.shape, label(node)), out, label(node))
-    span = block_of(b.shape, out, batch=True)
+        a = tile(e, reshape(e, a, (1,) * (len(out) - len(a.dims)) + a.dims, label(node)), out, label(node))
+    span = block_of(b.dims, out, batch=True)
     if span is None:
         raise NotExpressible(f"shapes {a.shape} and {b.shape} do not broadcast")
-    wide = (1,) * (len(out) - len(b.shape)) + b.shape
+    wide = (1,) * (len(out) - len(b.dims)) + b.dims
     if kind == "MAX" or span == (0, 0) or span == (0, len(out)):
         b = tile(e, reshape(e, b, wide, label(node)), out, label(node))
         return _pair(e, node, a, b, outputs, kind, coeffs)

@@ -82,11 +82,11 @@ def reshape(
 ) -> Ref:
     """The blob in another shape: Flatten where that is one, else Reshape, nothing where it has it already."""
     shape = tuple(shape)
-    if top.shape == shape:
+    if top.dims == shape:
         if outputs and outputs[0] is not None:
             e.alias(outputs[0], top)
         return top
-    old = top.shape
+    old = top.dims
     if 0 in shape:
         raise NotExpressible("it is empty, and Caffe's Reshape takes a size of 0 for a copy")
     if len(old) > 2 and len(shape) == 2 and old[0] == shape[0]:
@@ -113,7 +113,7 @@ def crop(
     carry: bool = False,
 ) -> Ref:
     """``size`` elements of an axis from ``begin`` on: a part of a Slice, whose others are silenced if nothing else takes them."""
-    n = top.shape[axis]
+    n = top.dims[axis]
     points = [p for p in (begin, begin + size) if 0 < p < n]
     if size < 1:
         raise NotExpressible("it is empty, and Caffe's Slice makes no empty blobs")
@@ -123,10 +123,10 @@ def crop(
         return top
     bounds = [0, *points, n]
     at = bounds.index(begin)
-    shapes = [(*top.shape[:axis], b - a, *top.shape[axis + 1 :]) for a, b in pairwise(bounds)]
+    shapes = [(*top.dims[:axis], b - a, *top.dims[axis + 1 :]) for a, b in pairwise(bounds)]
     param = {"slice_point": points} if axis == 1 else {"axis": axis, "slice_point": points}
     key = ("Slice", top, axis, tuple(points))
-    part = e.memo(key, lambda: e.call("Slice", [top], param, shapes=shapes, name=name, carry=carry))[at]
+    part: Ref = e.memo(key, lambda: e.call("Slice", [top], param, shapes=shapes, name=name, carry=carry))[at]
     if outputs and outputs[0] is not None:
         e.journal.set(part, "value", part.value or outputs[0])
         e.alias(outputs[0], part)
@@ -137,11 +137,11 @@ def tile(
     e: CaffeScribe, top: Ref, shape: Sequence[int], name: str, outputs: Sequence[Value | None] = (), carry: bool = False
 ) -> Ref:
     """The blob repeated along its axes up to a shape that each of its sizes divides."""
-    axes = [i for i, (a, b) in enumerate(zip(top.shape, shape)) if a != b]
+    axes = [i for i, (a, b) in enumerate(zip(top.dims, shape)) if a != b]
     if not axes and outputs and outputs[0] is not None:
         e.alias(outputs[0], top)
     for i in axes:
-        now = list(top.shape)
+        now = list(top.dims)
         tiles, now[i] = shape[i] // now[i], shape[i]
         param = {"tiles": tiles} if i == 1 else {"axis": i, "tiles": tiles}
         last = i == axes[-1]

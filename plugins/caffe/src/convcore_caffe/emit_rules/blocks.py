@@ -22,23 +22,23 @@ def permute_channels(
     e: CaffeScribe, x: Ref, axis: int, order: Sequence[int], name: str, outputs: Sequence[Value | None] = ()
 ) -> Ref:
     """Element i of axis 1 (or the last) is element order[i] of x."""
-    n = x.shape[axis]
+    n = x.dims[axis]
 
     def matrix() -> Any:
         m = np.zeros((n, n), np.float32)
         m[np.arange(n), list(order)] = 1
         return m
 
-    last = axis == len(x.shape) - 1
+    last = axis == len(x.dims) - 1
     if last:
         param: dict[str, object] = {"num_output": n, "bias_term": False}
         if axis != 1:
             param["axis"] = axis
         blob = constant(matrix, (n, n))
-        return e.unit("InnerProduct", [x], param, outputs=outputs, shapes=[x.shape], name=name, states=[blob])[0]
+        return e.unit("InnerProduct", [x], param, outputs=outputs, shapes=[x.dims], name=name, states=[blob])[0]
     param = {"num_output": n, "bias_term": False, "kernel_size": 1}
-    blob = constant(matrix, (n, n, *(1,) * (len(x.shape) - 2)))
-    return e.unit("Convolution", [x], param, outputs=outputs, shapes=[x.shape], name=name, states=[blob])[0]
+    blob = constant(matrix, (n, n, *(1,) * (len(x.dims) - 2)))
+    return e.unit("Convolution", [x], param, outputs=outputs, shapes=[x.dims], name=name, states=[blob])[0]
 
 
 @RULES.emit("shuffle_channels", foreign=("Convolution",))

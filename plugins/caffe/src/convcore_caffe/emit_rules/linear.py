@@ -9,7 +9,7 @@ from .base import RULES, first, reshape, static, weight
 
 
 def _inner_product(e: CaffeScribe, node: Node, x: Ref, w: Tensor, b: Tensor | None) -> None:
-    axis = len(x.shape) - 1
+    axis = len(x.dims) - 1
     if axis == 0:
         raise NotExpressible("InnerProduct takes blobs of at least 2 axes here")
     param: dict[str, object] = {"num_output": w.shape[0]}

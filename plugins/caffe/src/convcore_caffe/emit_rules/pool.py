@@ -61,11 +61,11 @@ def pool_windows(
 
     ``divisors`` (averages): what each window shall be divided by, per axis; Scale corrects where Caffe's differ.
     """
-    axes = [_Axis(*row) for row in zip(top.shape[2:], out, kernel, strides, begins)]
+    axes = [_Axis(*row) for row in zip(top.dims[2:], out, kernel, strides, begins)]
     up = _place(axes, True)
     down = False
     if not up or any(a.made != a.out for a in axes):
-        other = [_Axis(*row) for row in zip(top.shape[2:], out, kernel, strides, begins)]
+        other = [_Axis(*row) for row in zip(top.dims[2:], out, kernel, strides, begins)]
         down = (e.dialect.rounding != "crop" or not up) and _place(other, False)
         if down and e.dialect.rounding == "crop":
             raise NotExpressible("Caffe's pooling, which rounds up, has no such windows", "unsupported_padding")
@@ -80,13 +80,13 @@ def pool_windows(
     made = tuple(a.made for a in axes)
     exact = made == tuple(out)
     (y,) = e.call(
-        "Pooling", [top], param, outputs=outputs if exact and factor is None else (), shapes=[(*top.shape[:2], *made)], name=name
+        "Pooling", [top], param, outputs=outputs if exact and factor is None else (), shapes=[(*top.dims[:2], *made)], name=name
     )
     if not exact:
         y = crop_all(e, y, [a.shift for a in axes], out, name, outputs if factor is None else ())
     if factor is not None:
         blob = constant(lambda: factor, factor.shape)
-        (y,) = e.unit("Scale", [y], {"axis": 2, "num_axes": 2}, outputs=outputs, shapes=[y.shape], name=name, states=[blob])
+        (y,) = e.unit("Scale", [y], {"axis": 2, "num_axes": 2}, outputs=outputs, shapes=[y.dims], name=name, states=[blob])
     return y
 
 
@@ -102,11 +102,11 @@ def _correction(axes: Sequence[_Axis], wanted: Sequence[Sequence[int]]) -> Any:
 
 def _image(e: CaffeScribe, node: Node, x: Ref) -> tuple[Ref, int]:
     """(N, C, H, W), a missing H of 1 put in; and how many axes that adds."""
-    if len(x.shape) == 4:
+    if len(x.dims) == 4:
         return x, 0
-    if len(x.shape) == 3:
-        return reshape(e, x, (*x.shape[:2], 1, x.shape[2]), label(node)), 1
-    raise NotExpressible(f"Caffe's pooling is over 2 spatial axes, not {len(x.shape) - 2}")
+    if len(x.dims) == 3:
+        return reshape(e, x, (*x.dims[:2], 1, x.dims[2]), label(node)), 1
+    raise NotExpressible(f"Caffe's pooling is over 2 spatial axes, not {len(x.dims) - 2}")
 
 
 @RULES.emit("max_pool", "avg_pool", foreign=("Pooling", "Slice", "Silence", "Scale", "Reshape"))
@@ -124,7 +124,7 @@ def pool(e: CaffeScribe, node: Node) -> None:
     if node.op == "avg_pool":
         divisors = [
             _divisors(n, o, k, s, pad, a["count_include_pad"])
-            for n, o, k, s, pad in zip(x.shape[2:], (*one, *out[2:]), kernel, strides, pads)
+            for n, o, k, s, pad in zip(x.dims[2:], (*one, *out[2:]), kernel, strides, pads)
         ]
         if any(0 in row for row in divisors) and a["ceil_mode"] != "ceil_full":
             raise NotExpressible("some windows hold no element")

@@ -66,16 +66,16 @@ def _pooled(e: CaffeScribe, node: Node, x: Ref, axes: list[int], kind: str, out:
             runs.append([i])
     for run in runs:
         last = run is runs[-1]
-        kept = tuple(1 if i in run else n for i, n in enumerate(x.shape))
-        image = len(x.shape) == 4 and run == [2, 3]
+        kept = tuple(1 if i in run else n for i, n in enumerate(x.dims))
+        image = len(x.dims) == 4 and run == [2, 3]
         if image:
-            done = (*x.shape[:2], 1, 1)
+            done = (*x.dims[:2], 1, 1)
             param: dict[str, Any] = {"pool": kind, "global_pooling": True}
             shaped = x
         else:
-            before, k, after = fold(x.shape, run[0], run[-1] + 1)
-            shaped = reshape(e, x, (x.shape[0], before // x.shape[0], k, after) if run[0] else (1, 1, k, after), label(node))
-            done = (*shaped.shape[:2], 1, after)
+            before, k, after = fold(x.dims, run[0], run[-1] + 1)
+            shaped = reshape(e, x, (x.dims[0], before // x.dims[0], k, after) if run[0] else (1, 1, k, after), label(node))
+            done = (*shaped.dims[:2], 1, after)
             param = {"pool": kind, "kernel_h": k, "kernel_w": 1}
         bind = last and out == done
         (y,) = e.call("Pooling", [shaped], param, outputs=node.outputs if bind else (), shapes=[done], name=label(node))
@@ -116,6 +116,6 @@ def _reversed(e: CaffeScribe, node: Node, x: Ref, axis: int) -> Ref:
     """The elements of an axis in the opposite order, by a matrix of zeros and ones."""
     from .blocks import permute_channels
 
-    if axis == 1 or axis == len(x.shape) - 1:
-        return permute_channels(e, x, axis, list(range(x.shape[axis]))[::-1], label(node))
-    raise NotExpressible(f"Caffe's ArgMax takes the last of equals, this op the first (axis {axis} of {len(x.shape)})")
+    if axis == 1 or axis == len(x.dims) - 1:
+        return permute_channels(e, x, axis, list(range(x.dims[axis]))[::-1], label(node))
+    raise NotExpressible(f"Caffe's ArgMax takes the last of equals, this op the first (axis {axis} of {len(x.dims)})")

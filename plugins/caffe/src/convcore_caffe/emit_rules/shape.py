@@ -194,13 +194,13 @@ def _constant(e: CaffeScribe, node: Node, shape: tuple[int, ...], value: float) 
 def _zeros_around(e: CaffeScribe, node: Node, x: Ref, grow: Sequence[tuple[int, int]], outputs: Sequence[Value | None]) -> Ref:
     from .windows import spatial_param
 
-    channels, ones = x.shape[1], (1,) * len(grow)
+    channels, ones = x.dims[1], (1,) * len(grow)
     pads = [max(pair) for pair in grow]
-    shape = (*x.shape[:2], *(n + 2 * p for n, p in zip(x.shape[2:], pads)))
+    shape = (*x.dims[:2], *(n + 2 * p for n, p in zip(x.dims[2:], pads)))
     param: dict[str, Any] = {"num_output": channels, "bias_term": False, **spatial_param(ones, ones, pads)}
     if channels > 1:
         param["group"] = channels
-    sizes = [n + b + c for n, (b, c) in zip(x.shape[2:], grow)]
+    sizes = [n + b + c for n, (b, c) in zip(x.dims[2:], grow)]
     exact = tuple(sizes) == shape[2:]
     blob = constant(lambda: np.ones(channels), (channels, 1, *ones))
     (y,) = e.unit("Convolution", [x], param, outputs=outputs if exact else (), shapes=[shape], name=label(node), states=[blob])

@@ -46,7 +46,7 @@ def crop_all(
     e: CaffeScribe, top: Ref, begins: Sequence[int], sizes: Sequence[int], name: str, outputs: Sequence[Value | None]
 ) -> Ref:
     """The spatial axes (from 2 on) cut to ``sizes`` elements from ``begins`` on."""
-    axes = [i for i, n in enumerate(sizes) if top.shape[i + 2] != n]
+    axes = [i for i, n in enumerate(sizes) if top.dims[i + 2] != n]
     if not axes and outputs and outputs[0] is not None and top.value is not outputs[0]:
         e.alias(outputs[0], top)
     for i in axes:
