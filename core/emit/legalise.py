@@ -32,7 +32,8 @@ def plan(
 
 
 def legalise(
-    graph: Graph, rules: RuleSet[Any, Any], version: int | None, dialect: Dialect | None = None, overrides: Mapping[str, Any] | None = None
+    graph: Graph, rules: RuleSet[Any, Any], version: int | None, dialect: Dialect | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> list[Problem]:  # fmt: skip
     """Replace what the target has no rule for by its body until every node has one; what stays without: a problem per layer.
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..ir.dims import Shape
 from ..ir.dtypes import DType
 from ..ir.graph import Node, Origin, Value
@@ -75,7 +77,7 @@ class Ref:
     @property
     def dims(self) -> tuple[int, ...]:
         """The shape, for targets whose shapes are fixed; NotExpressible where a size is not a number."""
-        sizes = tuple(d for d in self.shape or () if isinstance(d, int))
+        sizes = tuple(int(d) for d in self.shape or () if isinstance(d, (int, np.integer)))
         if self.shape is None or len(sizes) != len(self.shape):
             raise NotExpressible(f"the shape of {self!r} is not fixed", "unknown_shape")
         return sizes

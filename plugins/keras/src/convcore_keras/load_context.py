@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, overload
 
 from convcore.plugin import (
     BUFFER,
@@ -165,6 +165,10 @@ class KerasContext(LoadContext):
             raise node.refuse(f"its weight {name!r} is missing", code="missing_weight")
         return found
 
+    @overload
+    def variable(self, node: ForeignNode, name: str, order: str = "", *, optional: Literal[False] = False) -> Value: ...
+    @overload
+    def variable(self, node: ForeignNode, name: str, order: str = "", *, optional: bool) -> Value | None: ...
     def variable(self, node: ForeignNode, name: str, order: str = "", *, optional: bool = False) -> Value | None:
         """A variable as a graph weight with its axes in another order (``"*IO->OI*"``); None if optional and absent."""
         if optional and name not in node.weights:
@@ -281,8 +285,8 @@ class KerasContext(LoadContext):
                 continue
             if v.dtype.is_float or (every and (v.dtype.is_int or v.dtype is DType.BOOL)):
                 mask = self.mask(v)
-                node.inputs[i] = self.b.cast(v, to=inside)
-                self.set_mask(node.inputs[i], mask)
+                node.inputs[i] = wide = self.b.cast(v, to=inside)
+                self.set_mask(wide, mask)
         return compute if inside is not compute else None
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from convcore.plugin import ForeignNode, NotExpressible, RuleSet, isomorphism
 
 if TYPE_CHECKING:
-    from ..load_context import KerasContext
+    from .load_context import KerasContext
 
 __all__ = ["RULES"]
 

@@ -115,7 +115,7 @@ def gather(e: CaffeScribe, node: Node) -> None:
         raise NotExpressible("Caffe picks elements at fixed places only (Slice)")
     x = e.value(first(node), carry=True)
     n = x.shape[axis]
-    at = [int(i) + n * (i < 0) for i in index.tensor.numpy().reshape(-1)]
+    at = [int(i + n * (i < 0)) for i in index.tensor.numpy().reshape(-1)]
     if at != list(range(at[0], at[0] + len(at))) or not 0 <= at[0] <= at[-1] < n:
         raise NotExpressible("Caffe picks elements that follow one another only (Slice)")
     out = static(node.output)

@@ -78,7 +78,7 @@ def _layer(layer: LayerConfig) -> dict[str, Any]:
         config["trainable"] = layer.trainable
         config["dtype"] = _dtype(layer)
     config.update({k: _value(v) for k, v in layer.config.items() if k not in config})
-    out = {
+    out: dict[str, Any] = {
         "module": layer.module or _LAYERS,
         "class_name": layer.class_name,
         "config": config,

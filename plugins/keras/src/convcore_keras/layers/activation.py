@@ -89,7 +89,7 @@ for _name, _known in ACTIVATIONS.items():
 @RULES.load("Activation")
 def activation_layer(g: KerasContext, node: ForeignNode) -> Value:
     """An activation that is a layer (``Activation(LeakyReLU())``), or one nobody knows."""
-    x = node.inputs[0]
+    x = node.need(0)
     return activate(g, node, x, node.attr("activation"))
 
 
@@ -110,7 +110,7 @@ RULES.op("Softmax", "softmax", "inputs=x", axis=A("axis", -1, iso="item_or_numbe
 @RULES.load("ReLU")
 def general_relu(g: KerasContext, node: ForeignNode) -> Value:
     """``x if threshold < x else slope * (x - threshold)``, limited to ``max_value`` (keras.activations.relu)."""
-    x, b = node.inputs[0], g.b
+    x, b = node.need(0), g.b
     slope, threshold = float(node.attr("negative_slope", 0.0)), float(node.attr("threshold", 0.0))
     limit = node.attr("max_value", None)
     y = b.thresholded_relu(x, alpha=threshold) if threshold else b.relu(x)
@@ -130,13 +130,13 @@ def softmax_masked_or_many(g: KerasContext, node: ForeignNode) -> Value:
     only the second does.
     """
     mask = g.input_mask(node) if g.era == "keras3" or (g.era == "tf.keras" and g.version >= (2, 4)) else None
-    if mask is not None and g.era == "tf.keras" and g.version == (2, 4) and mask is g.mask(node.inputs[0]):
+    if mask is not None and g.era == "tf.keras" and g.version == (2, 4) and mask is g.mask(node.need(0)):
         raise node.refuse("its input has a mask, which TensorFlow 2.3 ignores and 2.4 uses: both state version 2.4.0")
     axis = node.attr("axis", -1)
     axes = [axis] if isinstance(axis, int) else list(axis)
     if mask is None and len(axes) == 1:
         raise NotExpressible("no mask, one axis")
-    x, b = node.inputs[0], g.b
+    x, b = node.need(0), g.b
     shape_of(node, x)
     zeroed = g.era == "keras3" and (not g.version or g.version >= (3, 10))
     if mask is not None:
@@ -158,4 +158,4 @@ def parametric_softplus(g: KerasContext, node: ForeignNode) -> Value:
     """``alpha * softplus(beta * x)``."""
     node.ignore("alpha_init", "beta_init", "shared_axes")
     alpha, beta = g.variable(node, "alpha"), g.variable(node, "beta")
-    return g.b.mul(alpha, g.b.softplus(g.b.mul(beta, node.inputs[0])))
+    return g.b.mul(alpha, g.b.softplus(g.b.mul(beta, node.need(0))))

@@ -296,7 +296,7 @@ def conv_padded(g: KerasContext, node: ForeignNode) -> Value:
         raise NotExpressible("padding is valid or same")
     node.ignore(*_SIZES)
     w, b = g.variable(node, "kernel", "*IO->OI*"), g.variable(node, "bias", optional=True)
-    return g.b.conv(node.inputs[0], w, b, groups=node.attr("groups", 1), **_common(node))
+    return g.b.conv(node.need(0), w, b, groups=node.attr("groups", 1), **_common(node))
 
 
 def _depthwise(t: Tensor) -> Tensor:
@@ -311,7 +311,7 @@ def depthwise(g: KerasContext, node: ForeignNode) -> Value:
     node.ignore("depth_multiplier", *_SIZES)
     channels = g.array(node, "kernel").shape[-2]
     w = g.variant(node, "kernel", "depthwise", _depthwise)
-    return g.b.conv(node.inputs[0], w, g.variable(node, "bias", optional=True), groups=channels, **_common(node))
+    return g.b.conv(node.need(0), w, g.variable(node, "bias", optional=True), groups=channels, **_common(node))
 
 
 @RULES.load("SeparableConv1D", "SeparableConv2D", then=("activation",))
@@ -320,7 +320,7 @@ def separable(g: KerasContext, node: ForeignNode) -> Value:
     node.ignore("depth_multiplier", *_SIZES)
     dw = g.variant(node, "depthwise_kernel", "depthwise", _depthwise)
     pw = g.variable(node, "pointwise_kernel", "*IO->OI*")
-    return g.b.separable_conv(node.inputs[0], dw, pw, g.variable(node, "bias", optional=True), **_common(node))
+    return g.b.separable_conv(node.need(0), dw, pw, g.variable(node, "bias", optional=True), **_common(node))
 
 
 @RULES.load("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", then=("activation",))
@@ -332,7 +332,7 @@ def conv_transpose(g: KerasContext, node: ForeignNode) -> Value:
     ``(n - 1) * s + k % 2 + p``. ``same`` crops half of what is too much in front, rounded down.
     """
     node.ignore(*_SIZES)
-    x, layout = node.inputs[0], node.attr("data_format")
+    x, layout = node.need(0), node.attr("data_format")
     strides, reach, padding = node.attr("strides"), _reach(node), node.attr("padding", "valid")
     extra, legacy = node.attr("output_padding", None), node.attr("legacy_output_shape", None)
     if padding not in ("valid", "same"):
@@ -373,7 +373,7 @@ def _legacy_crop(node: ForeignNode, shape: Sequence[Any], i: int, k: int, s: int
     n = spatial_sizes(node, node.inputs[0], layout)[i]
     if not isinstance(n, int) or not isinstance(want[i], int):
         raise node.refuse("its output_shape is fixed, so the input's sizes must be fixed too")
-    crop = (n - 1) * s + k - want[i]
+    crop: int = (n - 1) * s + k - want[i]
     if -crop >= s:
         raise node.refuse(f"an output of {want[i]} does not follow from an input of {n}, kernel {k} and stride {s}")
     return crop

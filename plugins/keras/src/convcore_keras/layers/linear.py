@@ -71,7 +71,9 @@ def dot(g: KerasContext, node: ForeignNode) -> Value:
     if g.era in ("keras1", "keras2") and g.version < (2, 3) and max(ranks) > 3:
         raise node.refuse("Keras before 2.3 gives Dot of more than 3 axes another meaning")
     epsilon = 1e-7 if g.era == "keras3" else 1e-6
-    return g.b.batch_dot(*node.inputs, axes=pair, normalize=normalize, epsilon=epsilon)
+    if len(node.inputs) != 2:
+        raise node.refuse(f"multiplies {len(node.inputs)} inputs, not two", code="unsupported_input")
+    return g.b.batch_dot(*node.needed(), axes=pair, normalize=normalize, epsilon=epsilon)
 
 
 @RULES.load("MaxoutDense", then=())
@@ -81,7 +83,7 @@ def maxout(g: KerasContext, node: ForeignNode) -> Value:
     features, size, units = g.array(node, "kernel").shape
     w = g.variant(node, "kernel", "maxout", lambda t: t.transpose((0, 2, 1)).reshape((features * units, size)))
     b = g.variant(node, "bias", "maxout", lambda t: t.reshape((features * units,))) if "bias" in node.weights else None
-    x = node.inputs[0]
+    x = node.need(0)
     y = g.b.reshape(g.b.linear(x, w, b), shape=(*known_shape(node, x)[:-1], features, units))
     return g.b.max(y, axes=(-2,), keepdims=False)
 
@@ -92,7 +94,7 @@ def highway(g: KerasContext, node: ForeignNode) -> Value:
     from .activation import activate
 
     node.ignore("use_bias", "input_dim", "transform_bias")
-    x, b = node.inputs[0], g.b
+    x, b = node.need(0), g.b
     gate = b.sigmoid(b.linear(x, g.variable(node, "carry_kernel", "IO->OI"), g.variable(node, "carry_bias", optional=True)))
     y = b.linear(x, g.variable(node, "kernel", "IO->OI"), g.variable(node, "bias", optional=True))
     y = activate(g, node, y, node.attr("activation", "linear"))

@@ -9,7 +9,7 @@ import numpy as np
 from convcore.plugin import A, ForeignNode, NotExpressible, Value
 
 from ..layer_spec import layer
-from ..load_context import KerasContext, shape_of
+from ..load_context import KerasContext, known_shape, shape_of
 from ..masks import masked_merges
 from ..ruleset import RULES
 
@@ -99,13 +99,13 @@ def keras1_merge(g: KerasContext, node: ForeignNode) -> Value:
     if mode != "cos" or len(node.inputs) != 2:
         raise node.refuse("its mode is a Python function" if not isinstance(mode, str) else f"mode={mode!r} is not known")
     pair = (axes, axes) if isinstance(axes, int) else tuple(axes[0] if isinstance(axes[0], (list, tuple)) else axes)
-    x, y = node.inputs
+    x, y = node.needed()
     if [len(shape_of(node, v)) for v in (x, y)] != [2, 2] or len(pair) != 2:
         raise node.refuse("mode='cos' is known for two tensors of 2 axes")
     b = g.b
     squares = b.mul(b.batch_dot(x, x, axes=(pair[0], pair[0])), b.batch_dot(y, y, axes=(pair[1], pair[1])))
     norm = b.maximum(b.sqrt(squares), b.like(x, 1e-7))
-    return b.reshape(b.div(b.batch_dot(x, y, axes=pair), norm), shape=(shape_of(node, x)[0], 1, 1))
+    return b.reshape(b.div(b.batch_dot(x, y, axes=pair), norm), shape=(known_shape(node, x)[0], 1, 1))
 
 
 # ---- masks: from Keras 3.4 these three look at the masks of their inputs
@@ -134,8 +134,8 @@ def masked_product(g: KerasContext, node: ForeignNode) -> Value:
     for x, mask in pairs:
         x = x if mask is None else b.where(mask, x, b.like(x, 1))
         y = x if y is None else b.mul(y, x)
-    masks = [m for _, m in pairs]
-    if y is None or any(m is None for m in masks):
+    masks = [m for _, m in pairs if m is not None]
+    if y is None or len(masks) < len(pairs):
         return y if y is not None else pairs[0][0]
     seen = masks[0]
     for m in masks[1:]:
@@ -153,7 +153,8 @@ def _masked_inputs(g: KerasContext, node: ForeignNode) -> list[tuple[Value, Valu
         raise node.refuse("merges masked inputs of different ranks")
     out = []
     for x, m in zip(xs, masks, strict=True):
-        if m is not None and (m.rank is None or m.rank != len(shape_of(node, x)) - 1):
+        rank = len(shape_of(node, x)) - 1
+        if m is not None and m.rank != rank:
             raise node.refuse("a mask's number of axes does not fit its input")
-        out.append((x, None if m is None else g.b.unsqueeze(m, axes=(m.rank,))))
+        out.append((x, None if m is None else g.b.unsqueeze(m, axes=(rank,))))
     return out

@@ -117,7 +117,7 @@ def layer_norm_unordered(g: KerasContext, node: ForeignNode) -> Value:
     node.ignore("scale", "center")
     if node.attr("rms_scaling", None):
         raise NotExpressible("rms_scaling")
-    x = node.inputs[0]
+    x = node.need(0)
     shape = known_shape(node, x)
     axis = node.attr("axis", -1)
     axes = sorted(a % len(shape) for a in ([axis] if isinstance(axis, int) else axis))
@@ -139,7 +139,7 @@ def layer_norm_unordered(g: KerasContext, node: ForeignNode) -> Value:
 def rms_scaled(g: KerasContext, node: ForeignNode) -> Value:
     """``rms_scaling`` of Keras 3.0-3.9: ``gamma * x / sqrt(variance(x) + epsilon)``, the mean only enters the variance."""
     node.ignore("scale", "center", "rms_scaling")
-    x, b = node.inputs[0], g.b
+    x, b = node.need(0), g.b
     rank = len(shape_of(node, x))
     axis = node.attr("axis", -1)
     axes = sorted(a % rank for a in ([axis] if isinstance(axis, int) else axis))

@@ -133,14 +133,15 @@ def pool_theano(g: KerasContext, node: ForeignNode) -> Value:
     if not node.has("same_pads_front"):
         raise NotExpressible("padding is valid or same")
     kernel = node.attr("pool_size")
-    return g.b.op(
+    y: Value = g.b.op(
         _OPS["Max" if node.type.startswith("Max") else "Average"],
-        node.inputs[0],
+        node.need(0),
         kernel=kernel,
         strides=node.attr("strides"),
-        pads=explicit_pads(node, node.inputs[0], kernel),
+        pads=explicit_pads(node, node.need(0), kernel),
         layout=node.attr("data_format"),
     )
+    return y
 
 
 @RULES.load("GlobalAveragePooling1D", priority=1)
@@ -149,7 +150,7 @@ def masked_average(g: KerasContext, node: ForeignNode) -> Value:
     mask = g.input_mask(node)
     if mask is None or g.era == "keras1" or (g.era == "keras2" and g.version < (2, 2)):
         raise NotExpressible("no mask")
-    x, b = node.inputs[0], g.b
+    x, b = node.need(0), g.b
     shape_of(node, x)
     last = node.attr("data_format") == "channels_last"
     step, keep = (1 if last else 2), bool(node.attr("keepdims", False))

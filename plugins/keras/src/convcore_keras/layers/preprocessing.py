@@ -61,7 +61,7 @@ _EPSILON = 1e-7
 @RULES.load("Rescaling")
 def rescaling(g: KerasContext, node: ForeignNode) -> Value:
     """``x * scale + offset``."""
-    x, b = node.inputs[0], g.b
+    x, b = node.need(0), g.b
     dtype = x.dtype.numpy if x.dtype is not None else np.dtype(np.float32)
     scale, offset = _number(node, "scale", None).astype(dtype), _number(node, "offset", 0.0).astype(dtype)
     y = b.mul(x, b.const(scale))
@@ -82,7 +82,7 @@ def _number(node: ForeignNode, key: str, default: Any) -> Any:
 @RULES.load("Normalization")
 def normalization(g: KerasContext, node: ForeignNode) -> Value:
     """``(x - mean) / max(sqrt(variance), 1e-7)``, or its inverse; statistics from the weights or the configuration."""
-    x, b = node.inputs[0], g.b
+    x, b = node.need(0), g.b
     shape = shape_of(node, x)
     axis = node.attr("axis", -1)
     axes = [] if axis is None else sorted(a % len(shape) for a in ([axis] if isinstance(axis, int) else axis))
@@ -133,10 +133,11 @@ def _statistic(
     return as_tensor(np.ascontiguousarray(array).reshape(wide))
 
 
-for _method, _how in (
+_METHODS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("bilinear", {"mode": "linear", "coordinates": "half_pixel"}),
     ("nearest", {"mode": "nearest", "coordinates": "tf_half_pixel_for_nn", "nearest": "floor"}),
-):
+)
+for _method, _how in _METHODS:
     RULES.op(
         "Resizing",
         "resize",
@@ -158,7 +159,7 @@ for _method, _how in (
 def resizing(g: KerasContext, node: ForeignNode) -> Value:
     """What the rows do not take: says why."""
     node.ignore("fill_mode", "fill_value")
-    x, method = node.inputs[0], node.attr("interpolation", "bilinear")
+    x, method = node.need(0), node.attr("interpolation", "bilinear")
     for flag in ("crop_to_aspect_ratio", "pad_to_aspect_ratio", "antialias"):
         if node.attr(flag, False):
             raise node.refuse(f"{flag}=True is not supported")

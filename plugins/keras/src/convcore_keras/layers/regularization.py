@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from convcore.plugin import ForeignNode, Value
 
@@ -34,7 +34,7 @@ RULES.op("Identity", "identity", "inputs=x", direction="load")
 RULES.op("ActivityRegularization", "identity", "inputs=x", ignore=("l1", "l2"), direction="load")
 """Only a term of the loss: its numbers are in the layer's configuration."""
 
-_KINDS = {"AlphaDropout": "alpha", "GaussianDropout": "gaussian"}
+_KINDS: dict[str, Literal["bernoulli", "alpha", "gaussian"]] = {"AlphaDropout": "alpha", "GaussianDropout": "gaussian"}
 
 
 def _number(x: Any) -> float | None:
@@ -58,7 +58,7 @@ def _shared(noise_shape: Any, rank: int | None) -> tuple[int, ...]:
 @RULES.load("Dropout", "AlphaDropout", "GaussianDropout")
 def dropout(g: KerasContext, node: ForeignNode) -> Value:
     """``rate``, ``noise_shape`` and ``seed`` of ``Dropout``, ``AlphaDropout`` and ``GaussianDropout`` (Keras 3.15)."""
-    x = node.inputs[0]
+    x = node.need(0)
     shared = _shared(node.attr("noise_shape", None), None if x is None else x.rank)
     kind = _KINDS.get(node.type, "bernoulli")
     return g.b.dropout(x, rate=_number(node.attr("rate", None)), kind=kind, shared=shared, seed=_seed(node))
@@ -67,7 +67,7 @@ def dropout(g: KerasContext, node: ForeignNode) -> Value:
 @RULES.load("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")
 def spatial_dropout(g: KerasContext, node: ForeignNode) -> Value:
     """One draw for a whole channel (``BaseSpatialDropout``, Keras 3.15): the noise has size 1 along the axes of space."""
-    x, n = node.inputs[0], int(node.type[-2])
+    x, n = node.need(0), int(node.type[-2])
     first = node.attr("data_format", "channels_last") == "channels_first"
     shared = tuple(range(2, 2 + n) if first else range(1, 1 + n))
     return g.b.dropout(x, rate=_number(node.attr("rate", None)), shared=shared, seed=_seed(node))
@@ -75,4 +75,4 @@ def spatial_dropout(g: KerasContext, node: ForeignNode) -> Value:
 
 @RULES.load("GaussianNoise")
 def gaussian_noise(g: KerasContext, node: ForeignNode) -> Value:
-    return g.b.gaussian_noise(node.inputs[0], stddev=_number(node.attr("stddev", None)), seed=_seed(node))
+    return g.b.gaussian_noise(node.need(0), stddev=_number(node.attr("stddev", None)), seed=_seed(node))

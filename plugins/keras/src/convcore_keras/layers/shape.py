@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from convcore.plugin import A, ForeignNode, Value, product
 
@@ -33,7 +33,7 @@ layer("ZeroPadding3D", defaults={"padding": ((1, 1), (1, 1), (1, 1)), "data_form
 @RULES.load("Flatten")
 def flatten(g: KerasContext, node: ForeignNode) -> Value:
     """(batch, everything else); channels_first data is flattened in channels_last order."""
-    x = node.inputs[0]
+    x = node.need(0)
     shape = known_shape(node, x)
     if node.attr("data_format", "channels_last") == "channels_first" and len(shape) > 2:
         x = g.b.transpose(x, perm=(0, *range(2, len(shape)), 1))
@@ -43,7 +43,7 @@ def flatten(g: KerasContext, node: ForeignNode) -> Value:
 @RULES.load("Reshape")
 def reshape(g: KerasContext, node: ForeignNode) -> Value:
     """The axes after the batch under another shape; one size may be -1."""
-    x, target = node.inputs[0], list(node.attr("target_shape"))
+    x, target = node.need(0), list(node.attr("target_shape"))
     shape = known_shape(node, x)
     if target.count(-1) > 1 or any(n < -1 for n in target):
         raise node.refuse(f"target_shape={tuple(target)} has more than one unknown size")
@@ -64,7 +64,7 @@ RULES.op("Permute", "transpose", "inputs=x", perm=A("dims", iso="after_batch"))
 @RULES.load("RepeatVector")
 def repeat_vector(g: KerasContext, node: ForeignNode) -> Value:
     """(batch, features) -> (batch, n, features)."""
-    x = node.inputs[0]
+    x = node.need(0)
     shape = known_shape(node, x)
     if len(shape) != 2:
         raise node.refuse(f"takes 2 axes, its input has {len(shape)}")
@@ -100,7 +100,7 @@ for _d in (1, 2, 3):
 @RULES.load("Cropping1D", "Cropping2D", "Cropping3D")
 def cropping(g: KerasContext, node: ForeignNode) -> Value:
     """Elements off the ends of the spatial axes."""
-    x = node.inputs[0]
+    x = node.need(0)
     shape = shape_of(node, x)
     pairs = _per_axis(node, "cropping", len(shape))
     if any(isinstance(n, int) and b + e >= n for n, (b, e) in zip(shape, pairs, strict=True) if b or e):
@@ -145,7 +145,7 @@ RULES.op(
 def upsample_bilinear(g: KerasContext, node: ForeignNode) -> Value:
     """Bilinear, by pixel centres in Keras 3 and in tf.keras of TensorFlow 1.14 and later (``resize_images_v2``); Keras 2 and
     earlier tf.keras align the corner at the origin (``resize_bilinear``). TensorFlow 1.13 to 2.1 all state 2.2.4-tf."""
-    x, layout = node.inputs[0], node.attr("data_format")
+    x, layout = node.need(0), node.attr("data_format")
     shape_of(node, x)
     scales = tuple(float(n) for n in node.attr("size"))
     if g.era == "tf.keras" and g.version == (2, 2):
@@ -155,5 +155,5 @@ def upsample_bilinear(g: KerasContext, node: ForeignNode) -> Value:
             "ambiguous_version",
         )
     old = g.era == "keras2" or (g.era == "tf.keras" and g.version < (2, 2))
-    coordinates = "asymmetric" if old else "half_pixel"
+    coordinates: Literal["asymmetric", "half_pixel"] = "asymmetric" if old else "half_pixel"
     return g.b.resize(x, scales=scales, mode="linear", coordinates=coordinates, layout=layout)

@@ -136,7 +136,7 @@ def _at_once(
     as_it_is = first.return_sequences and merge == "concat" and (mask is None or not given)
     ys = [y, y]
     if not as_it_is and (first.return_sequences or (mask is not None and given)):
-        ys = b.split(y, axis=2, sizes=(dict(cells[0].attrs)["hidden"],) * 2)
+        ys = [*b.split(y, axis=2, sizes=(dict(cells[0].attrs)["hidden"],) * 2)]
     states: list[list[Value]] = [[], []]
     if first.return_state or not first.return_sequences:
         for end in ends if first.return_state else ends[:1]:
@@ -178,7 +178,7 @@ def time_distributed(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
         raise node.refuse("its input has no time axis")
     n, t = shapes[0][:2]
     b = g.b
-    flat = [b.reshape(x, shape=(n * t, *s[2:])) for x, s in zip(node.inputs, shapes, strict=True)]
+    flat = [b.reshape(x, shape=(n * t, *s[2:])) for x, s in zip(node.needed(), shapes, strict=True)]
     inner_mask = _inner_mask(g, node, layer, mask, n, t)
     if inner_mask is not None:
         g.set_mask(flat[0], inner_mask)
@@ -188,7 +188,7 @@ def time_distributed(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
         if y.shape is None:  # a layer inside is not mapped; it tells why
             return b.opaque("keras", "TimeDistributed", outs, len(outs), {}, why="wraps a layer that is not mapped", follows=True)
         inner_out = g.mask(y)
-        whole = b.reshape(y, shape=(n, t, *y.shape[1:]))
+        whole = b.reshape(y, shape=(n, t, *known_shape(node, y)[1:]))
         g.set_mask(whole, _output_mask(g, node, mask, inner_out, n, t))
         result.append(whole)
     return result
@@ -225,8 +225,7 @@ def _inner_mask(
         raise node.refuse(f"passes {layer.class_name!r} one mask value per sample, which Keras cannot use")
     if (takes or inside) and _unsettled(g, n):
         raise node.refuse("whether it passes its mask on depends on the version of Keras, before 2.3 or with a fixed batch size")
-    out: Value = g.b.reshape(mask, shape=(n * t, *mask.shape[2:]))
-    return out
+    return g.b.reshape(mask, shape=(n * t, *known_shape(node, mask)[2:]))
 
 
 def _unsettled(g: KerasContext, n: DimLike) -> bool:
@@ -248,9 +247,7 @@ def _output_mask(
     if (many or (mask is None and inner is not None)) and _unsettled(g, n):
         raise node.refuse("what mask it gives out depends on the version of Keras, before 2.3 or with a fixed batch size")
     if inner is not None and inner.shape is not None:
-        out: Value = g.b.reshape(inner, shape=(n, t, *inner.shape[1:]))
-        return out
-    if many:
-        reduced: Value = g.b.any(mask, axes=tuple(range(2, rank)), keepdims=False)
-        return reduced
+        return g.b.reshape(inner, shape=(n, t, *known_shape(node, inner)[1:]))
+    if mask is not None and many:
+        return g.b.any(mask, axes=tuple(range(2, rank)), keepdims=False)
     return mask

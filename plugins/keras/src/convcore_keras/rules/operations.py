@@ -97,7 +97,8 @@ def comparison(g: KerasContext, node: ForeignNode) -> Value:
         y = _number(g, node, x, y)
     elif y.dtype is not x.dtype:
         raise node.refuse(f"joins {x.dtype} and {y.dtype}", code="unsupported_dtype")
-    return g.b.op(_BINARY[node.type], x, y)
+    z: Value = g.b.op(_BINARY[node.type], x, y)
+    return z
 
 
 @RULES.load(*(f"ops.{name}" for name in _ARITHMETIC))
@@ -112,7 +113,9 @@ def with_a_number(g: KerasContext, node: ForeignNode) -> Value:
     if tensor.dtype is None or not tensor.dtype.is_float:
         raise node.refuse(f"is an operation on {tensor.dtype} and a number", code="unsupported_dtype")
     given = g.b.like(tensor, float(number))
-    return g.b.op(_ARITHMETIC[node.type.removeprefix("ops.")], *((tensor, given) if tensor is x else (given, tensor)))
+    pair = (tensor, given) if tensor is x else (given, tensor)
+    z: Value = g.b.op(_ARITHMETIC[node.type.removeprefix("ops.")], *pair)
+    return z
 
 
 def _number(g: KerasContext, node: ForeignNode, x: Value, y: float) -> Value:
@@ -130,7 +133,8 @@ def reduction(g: KerasContext, node: ForeignNode) -> Value:
     if str(x.dtype) != "bool":
         x = g.b.not_equal(x, g.b.like(x, 0))
     axes = None if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
-    return g.b.op("any" if node.type == "ops.Any" else "all", x, axes=axes, keepdims=keep)
+    reduce = g.b.any if node.type == "ops.Any" else g.b.all
+    return reduce(x, axes=axes, keepdims=keep)
 
 
 @RULES.load("ops.ZerosLike", "ops.OnesLike")
