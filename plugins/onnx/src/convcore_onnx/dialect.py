@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from convcore.plugin import LEFT_OUT, Dialect, DType, Node, Problem, Ref, Scribe, Value, unsupported
 
 from .typecheck import result_types, same_operator
 
-__all__ = ["OnnxDialect"]
+__all__ = ["OnnxDialect", "OnnxScribe"]
 
 _SIZE_OPS = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "mod": "Mod", "max": "Max", "min": "Min"}
 
@@ -32,11 +32,11 @@ class OnnxDialect(Dialect):
         self.domains: dict[str, int] = {}
 
     # ---- the graph
-    def enter(self, s: Scribe[Any]) -> list[Problem]:
+    def enter(self, s: OnnxScribe) -> list[Problem]:
         s.reserve_names()
         return super().enter(s)
 
-    def leave(self, s: Scribe[Any]) -> list[Problem]:
+    def leave(self, s: OnnxScribe) -> list[Problem]:
         """One that is an input or a weight as well, or an output twice, is a copy of its own under a name of its own."""
         made = {r for call in s.block.calls for r in call.results}
         for v in s.graph.outputs:
@@ -48,7 +48,7 @@ class OnnxDialect(Dialect):
         return [p for ref in seen for p in _undeclarable(ref)]
 
     @staticmethod
-    def _copy(s: Scribe[Any], v: Value, handle: Any) -> Ref:
+    def _copy(s: OnnxScribe, v: Value, handle: Any) -> Ref:
         name = f"{v.name}/output" if s.outer is not None else s.plan.names.fresh(f"{v.name}_output")
         (copy,) = s.call("Identity", [handle], name=name)
         copy.dtype, copy.shape = v.dtype, v.shape
@@ -57,7 +57,7 @@ class OnnxDialect(Dialect):
         return copy
 
     # ---- calls
-    def check(self, s: Scribe[Any], type: str, args: Sequence[Any], config: Mapping[str, Any]) -> Sequence[DType | None]:
+    def check(self, s: OnnxScribe, type: str, args: Sequence[Any], config: Mapping[str, Any]) -> Sequence[DType | None]:
         """Against the operator's schema in this opset; another domain's is taken as it is."""
         domain, _, _ = type.rpartition(".")
         if domain:
@@ -65,7 +65,7 @@ class OnnxDialect(Dialect):
             return ()
         return result_types(type, self.opset, [None if a is None else a.dtype for a in args], config)
 
-    def opaque(self, s: Scribe[Any], node: Node) -> None:
+    def opaque(self, s: OnnxScribe, node: Node) -> None:
         """Where the opset written gives it the meaning it had."""
         kept = node.attrs["attributes"]
         if "proto" not in kept or node.attrs["code"] in ("malformed_node", "invalid_shape"):  # wrong in its source already
@@ -92,15 +92,18 @@ class OnnxDialect(Dialect):
         s.call(type_, ins, outputs=outs, name=node.name, kept=list(proto.attribute))
 
     # ---- sizes as data
-    def size_of(self, s: Scribe[Any], x: Any, axis: int, name: str) -> Any:
+    def size_of(self, s: OnnxScribe, x: Any, axis: int, name: str) -> Any:
         (shape,) = s.call("Shape", [x], name=f"{name}/shape")
         return s.call("Gather", [shape, s.const([axis], DType.INT64)], {"axis": 0}, name=name)[0]
 
-    def size_op(self, s: Scribe[Any], op: str, a: Any, b: Any) -> Any:
+    def size_op(self, s: OnnxScribe, op: str, a: Any, b: Any) -> Any:
         return s.call(_SIZE_OPS[op], [a, b], name="size")[0]
 
-    def size_vector(self, s: Scribe[Any], parts: Sequence[Any]) -> Any:
+    def size_vector(self, s: OnnxScribe, parts: Sequence[Any]) -> Any:
         return s.call("Concat", parts, {"axis": 0}, name="shape")[0]
+
+
+OnnxScribe: TypeAlias = Scribe[OnnxDialect]
 
 
 def _undeclarable(ref: Ref) -> list[Problem]:

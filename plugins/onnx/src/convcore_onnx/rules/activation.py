@@ -6,6 +6,7 @@ from typing import Any
 
 from convcore.plugin import MISSING, A, ForeignNode, product
 
+from ..context import OnnxContext
 from .base import RULES, known_shape
 
 for _type, _op, _since in [
@@ -35,7 +36,7 @@ RULES.op("PRelu", "prelu", "X=x, slope=slope", since=7)
 
 
 @RULES.load("PRelu", until=6, ops=("prelu",))
-def prelu_per_channel(g: Any, node: ForeignNode) -> Any:
+def prelu_per_channel(g: OnnxContext, node: ForeignNode) -> Any:
     """Before opset 7 the slope is one number, or one per channel (axis 1)."""
     x, slope = node.needed()
     rank = len(known_shape(x))
@@ -45,7 +46,7 @@ def prelu_per_channel(g: Any, node: ForeignNode) -> Any:
 
 
 @RULES.load("SwiGLU", since=28, ops=("mul", "silu", "swish"))
-def swiglu(g: Any, node: ForeignNode) -> Any:
+def swiglu(g: OnnxContext, node: ForeignNode) -> Any:
     gate, value = node.needed()
     alpha = node.attr("alpha", 1.0)
     return g.b.mul(g.b.silu(gate) if alpha == 1 else g.b.swish(gate, beta=alpha), value)
@@ -57,7 +58,7 @@ def swiglu(g: Any, node: ForeignNode) -> Any:
 def _before_13(op_name: str) -> Any:
     """The axes from ``axis`` on count as one (the input is seen as a matrix)."""
 
-    def load(g: Any, node: ForeignNode) -> Any:
+    def load(g: OnnxContext, node: ForeignNode) -> Any:
         x = node.need(0)
         shape, axis = known_shape(x), node.attr("axis", 1)
         axis += len(shape) if axis < 0 else 0

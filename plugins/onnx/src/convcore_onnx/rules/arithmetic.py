@@ -9,6 +9,8 @@ import numpy as np
 
 from convcore.plugin import MISSING, A, DType, ForeignNode, I, Node, NotExpressible, Value, isomorphism
 
+from ..context import OnnxContext
+from ..dialect import OnnxScribe
 from .base import DTYPES, RULES, dtype_code, dtype_of, known_shape
 from .steps import Steps, dtype_known
 
@@ -51,7 +53,7 @@ RULES.op("BitShift", "shift_right", "X=x, Y=y", when={"direction": "RIGHT"})
 RULES.op("Where", "where", "condition=condition, X=x, Y=y")
 
 
-def _limited(g: Any, node: ForeignNode) -> tuple[Value, Value]:
+def _limited(g: OnnxContext, node: ForeignNode) -> tuple[Value, Value]:
     """The operands of a binary op before opset 7: equal shapes, or B spread over the axes of A from ``axis`` on."""
     a, b = node.needed()
     axis, spread = node.attr("axis", None), node.attr("broadcast", 0)
@@ -71,7 +73,7 @@ def _limited(g: Any, node: ForeignNode) -> tuple[Value, Value]:
 
 
 def _before_7(op_name: str) -> Any:
-    def load(g: Any, node: ForeignNode) -> Any:
+    def load(g: OnnxContext, node: ForeignNode) -> Any:
         a, b = _limited(g, node)
         return g.b.op(op_name, a, b)
 
@@ -83,9 +85,9 @@ for _type, _op in _BINARY.items():
 
 
 @RULES.load("Pow", since=12, priority=1, ops=("pow", "cast"))
-def pow_of_two_dtypes(g: Any, node: ForeignNode) -> Any:
+def pow_of_two_dtypes(g: OnnxContext, node: ForeignNode) -> Any:
     """The result has the base's dtype; the power is taken in it where it holds the exponent exactly, else in float64."""
-    x, y = node.inputs
+    x, y = node.needed()
     dx, dy = dtype_known(x), dtype_known(y)
     if dx is dy:
         raise NotExpressible("base and exponent have one dtype")
@@ -104,8 +106,8 @@ def pow_of_two_dtypes(g: Any, node: ForeignNode) -> Any:
 
 
 def _folded(op_name: str) -> Any:
-    def load(g: Any, node: ForeignNode) -> Any:
-        first, *rest = node.inputs
+    def load(g: OnnxContext, node: ForeignNode) -> Any:
+        first, *rest = node.needed()
         for v in rest:
             first = g.b.op(op_name, first, v)
         return first if rest else g.b.identity(first)
@@ -120,7 +122,7 @@ RULES.load("Sum", ops=("add",))(_folded("add"))
 
 
 @RULES.load("Mean", ops=("add", "div"))
-def mean_of_inputs(g: Any, node: ForeignNode) -> Any:
+def mean_of_inputs(g: OnnxContext, node: ForeignNode) -> Any:
     total = _folded("add")(g, node)
     return g.b.div(total, g.b.like(total, len(node.inputs))) if len(node.inputs) > 1 else total
 
@@ -137,9 +139,9 @@ RULES.op(
 
 
 @RULES.load("Clip", since=11, ops=("maximum", "minimum"))
-def clip_by_values(g: Any, node: ForeignNode) -> Any:
+def clip_by_values(g: OnnxContext, node: ForeignNode) -> Any:
     """Limits that are computed; the upper one wins."""
-    x, low, high = (node.input(i) for i in range(3))
+    x, low, high = node.need(0), node.input(1), node.input(2)
     if low is not None:
         x = g.b.maximum(x, low)
     return x if high is None else g.b.minimum(x, high)
@@ -173,7 +175,7 @@ RULES.op("Cast", "cast", "input=x", to=A("to", iso="onnx_cast"), ignore=_FLOAT8)
 
 
 @RULES.load("CastLike", ops=("cast",))
-def cast_like(g: Any, node: ForeignNode) -> Any:
+def cast_like(g: OnnxContext, node: ForeignNode) -> Any:
     node.ignore(*_FLOAT8)
     return g.b.cast(node.need(0), to=dtype_known(node.need(1)))
 
@@ -182,13 +184,13 @@ def cast_like(g: Any, node: ForeignNode) -> Any:
 
 
 @RULES.load("Mod", when={"fmod": frozenset({0, MISSING})}, ops=("floor_mod",))
-def modulo(g: Any, node: ForeignNode) -> Any:
-    return g.b.floor_mod(*node.inputs)
+def modulo(g: OnnxContext, node: ForeignNode) -> Any:
+    return g.b.floor_mod(node.need(0), node.need(1))
 
 
 def _floor_mod(s: Steps, x: Any, y: Any, dtype: DType) -> Any:
     """x - floor(x / y) * y by Mod; of floats before opset 28 by the remainder of C, moved over to the sign of y."""
-    if not dtype.is_float or (s.e.version or 0) >= 28:
+    if not dtype.is_float or s.e.dialect.opset >= 28:
         return s.Mod(x, y, fmod=0)
     r = s.Mod(x, y, fmod=1)
     zero = s.const(0, dtype)
@@ -197,17 +199,17 @@ def _floor_mod(s: Steps, x: Any, y: Any, dtype: DType) -> Any:
 
 
 @RULES.emit("floor_mod", foreign=("Mod",))
-def emit_floor_mod(e: Any, node: Node) -> None:
+def emit_floor_mod(e: OnnxScribe, node: Node) -> None:
     s = Steps(e, node)
     x, y = node.need("x"), node.need("y")
-    if (dtype := dtype_known(x)).is_float and (e.version or 0) < 28:
+    if (dtype := dtype_known(x)).is_float and e.dialect.opset < 28:
         s.last("Identity", _floor_mod(s, x, y, dtype))
     else:
         s.last("Mod", x, y)
 
 
 @RULES.emit("floor_div", foreign=("Div", "Floor", "Mod"))
-def emit_floor_div(e: Any, node: Node) -> None:
+def emit_floor_div(e: OnnxScribe, node: Node) -> None:
     """The quotient less the remainder's part: x - floor_mod(x, y) is a multiple of y up to rounding.
 
     By an infinite y the quotient is 0, or -1 where the signs differ (numpy.floor_divide).
@@ -232,18 +234,18 @@ def emit_floor_div(e: Any, node: Node) -> None:
 
 
 @RULES.emit("square", foreign=("Mul",))
-def emit_square(e: Any, node: Node) -> None:
+def emit_square(e: OnnxScribe, node: Node) -> None:
     Steps(e, node).last("Mul", node.need("x"), node.need("x"))
 
 
 @RULES.emit("rsqrt", foreign=("Sqrt", "Reciprocal"))
-def emit_rsqrt(e: Any, node: Node) -> None:
+def emit_rsqrt(e: OnnxScribe, node: Node) -> None:
     s = Steps(e, node)
     s.last("Reciprocal", s.Sqrt(node.need("x")))
 
 
 @RULES.emit("trunc", foreign=("Where", "Ceil", "Floor"))
-def emit_trunc(e: Any, node: Node) -> None:
+def emit_trunc(e: OnnxScribe, node: Node) -> None:
     s = Steps(e, node)
     x = node.need("x")
     s.last("Where", s.Less(x, s.const(0, dtype_known(x))), s.Ceil(x), s.Floor(x))
@@ -254,20 +256,20 @@ def _infinite(s: Steps, x: Value) -> Any:
 
 
 @RULES.emit("isinf", priority=-1, foreign=("Abs", "Equal"))
-def emit_isinf(e: Any, node: Node) -> None:
+def emit_isinf(e: OnnxScribe, node: Node) -> None:
     """IsInf takes float32 and float64 only before opset 20."""
     s = Steps(e, node)
     s.last("Identity", _infinite(s, node.need("x")))
 
 
 @RULES.emit("isfinite", foreign=("IsNaN", "Abs", "Equal"))
-def emit_isfinite(e: Any, node: Node) -> None:
+def emit_isfinite(e: OnnxScribe, node: Node) -> None:
     s = Steps(e, node)
     s.last("Not", s.Or(s.IsNaN(node.need("x")), _infinite(s, node.need("x"))))
 
 
 @RULES.emit("not_equal", foreign=("Equal", "Not"))
-def emit_not_equal(e: Any, node: Node) -> None:
+def emit_not_equal(e: OnnxScribe, node: Node) -> None:
     s = Steps(e, node)
     s.last("Not", s.Equal(*node.inputs))
 
@@ -278,7 +280,7 @@ def _small(s: Steps, x: Value, near: Any, far: Any) -> None:
 
 
 @RULES.emit("expm1", foreign=("Exp", "Tanh"))
-def emit_expm1(e: Any, node: Node) -> None:
+def emit_expm1(e: OnnxScribe, node: Node) -> None:
     """exp(x) - 1; near 0 as 2t / (1 - t) with t = tanh(x / 2)."""
     s, x = Steps(e, node), node.need("x")
     d = dtype_known(x)
@@ -288,7 +290,7 @@ def emit_expm1(e: Any, node: Node) -> None:
 
 
 @RULES.emit("log1p", foreign=("Log", "Atanh"))
-def emit_log1p(e: Any, node: Node) -> None:
+def emit_log1p(e: OnnxScribe, node: Node) -> None:
     """log(1 + x); near 0 as 2 atanh(x / (2 + x))."""
     s, x = Steps(e, node), node.need("x")
     d = dtype_known(x)
@@ -297,7 +299,7 @@ def emit_log1p(e: Any, node: Node) -> None:
 
 
 @RULES.emit("atan2", foreign=("Atan",))
-def emit_atan2(e: Any, node: Node) -> None:
+def emit_atan2(e: OnnxScribe, node: Node) -> None:
     """atan(y / x), moved by pi to the left half plane on the side of y's sign; the sign of a zero y is that of 1 / y."""
     s = Steps(e, node)
     y, x = node.inputs

@@ -8,6 +8,8 @@ import numpy as np
 
 from convcore.plugin import A, ArrayTensor, DType, ForeignNode, Node, NotExpressible, Value
 
+from ..context import OnnxContext
+from ..dialect import OnnxScribe
 from .base import RULES, dtype_code
 from .shapes_in import scalar_size, size_list
 from .shapes_out import shape_vector, size_scalar
@@ -19,7 +21,7 @@ RULES.op("Size", "size_of", "data=x")
 
 
 @RULES.emit("shape_of", until=14, foreign=("Shape", "Slice"))
-def emit_part_of_shape(e: Any, node: Node) -> None:
+def emit_part_of_shape(e: OnnxScribe, node: Node) -> None:
     s, rank = Steps(e, node), node.need("x").rank
     if rank is None:
         raise NotExpressible("the number of axes is not known")
@@ -28,7 +30,7 @@ def emit_part_of_shape(e: Any, node: Node) -> None:
 
 
 @RULES.emit("dim_value", foreign=("Shape", "Squeeze"))
-def emit_dim_value(e: Any, node: Node) -> None:
+def emit_dim_value(e: OnnxScribe, node: Node) -> None:
     Steps(e, node).last("Identity", size_scalar(e, node.attrs["value"]))
 
 
@@ -47,13 +49,13 @@ def _fill_value(node: ForeignNode) -> tuple[Any, DType]:
 
 
 @RULES.load("ConstantOfShape", since=9, priority=1, ops=("fill",))
-def constant_of_sizes(g: Any, node: ForeignNode) -> Any:
+def constant_of_sizes(g: OnnxContext, node: ForeignNode) -> Any:
     value, dtype = _fill_value(node)
     return g.b.fill(shape=size_list(g, node, 0, "input"), value=value, dtype=dtype)
 
 
 @RULES.load("ConstantOfShape", since=9, ops=("dynamic_fill",))
-def constant_of_shape(g: Any, node: ForeignNode) -> Any:
+def constant_of_shape(g: OnnxContext, node: ForeignNode) -> Any:
     value, dtype = _fill_value(node)
     return g.b.dynamic_fill(node.need(0), value=value, dtype=dtype)
 
@@ -66,13 +68,13 @@ def _filled(s: Steps, shape: Any, value: Any, dtype: DType, last: bool) -> Any:
 
 
 @RULES.emit("fill", foreign=("ConstantOfShape",))
-def emit_fill(e: Any, node: Node) -> None:
+def emit_fill(e: OnnxScribe, node: Node) -> None:
     a = node.attrs
     _filled(Steps(e, node), e.sizes(a["shape"]), a["value"], a["dtype"], True)
 
 
 @RULES.emit("dynamic_fill", foreign=("ConstantOfShape",))
-def emit_dynamic_fill(e: Any, node: Node) -> None:
+def emit_dynamic_fill(e: OnnxScribe, node: Node) -> None:
     _filled(Steps(e, node), node.need("shape"), node.attrs["value"], node.attrs["dtype"], True)
 
 
@@ -80,7 +82,7 @@ RULES.op("EyeLike", "eye_like", "input=x", since=9, k=A("k", 0), dtype=A("dtype"
 
 
 @RULES.emit("eye", foreign=("ConstantOfShape", "EyeLike"))
-def emit_eye(e: Any, node: Node) -> None:
+def emit_eye(e: OnnxScribe, node: Node) -> None:
     s, a = Steps(e, node), node.attrs
     like = _filled(s, e.sizes((a["rows"], a["columns"])), 0, DType.FLOAT32, False)
     s.last("EyeLike", like, k=a["k"], dtype=dtype_code(a["dtype"]))
@@ -94,14 +96,14 @@ RULES.op("Range", "range", "start=start, limit=limit, delta=delta", since=11, ig
 
 
 @RULES.load("Range", since=27, priority=1, ops=("range", "cast"))
-def range_of_halves(g: Any, node: ForeignNode) -> Any:
+def range_of_halves(g: OnnxContext, node: ForeignNode) -> Any:
     """Half precision counts in float32."""
     dtype = dtype_known(node.need(0))
     if dtype not in _HALVES:
         raise NotExpressible("not half precision")
     if node.attr("stash_type", 1) != 1:
         raise node.refuse(f"stash_type={node.attr('stash_type')} is not float32")
-    ends = [g.b.cast(v, to=DType.FLOAT32) for v in node.inputs]
+    ends = [g.b.cast(v, to=DType.FLOAT32) for v in node.needed()]
     return g.b.cast(g.b.range(*ends), to=dtype)
 
 
@@ -109,9 +111,9 @@ def range_of_halves(g: Any, node: ForeignNode) -> Any:
 
 
 @RULES.load("OneHot", since=9, ops=("one_hot",))
-def one_hot(g: Any, node: ForeignNode) -> Any:
+def one_hot(g: OnnxContext, node: ForeignNode) -> Any:
     """The two values as numbers where they are constant floats, else as the tensor they come in."""
-    ids, _, values = node.inputs
+    ids, values = node.need(0), node.input(2)
     if not dtype_known(ids).is_int:
         ids = g.b.cast(ids, to=DType.INT64)
     a = g.constant(values)
@@ -123,13 +125,13 @@ def one_hot(g: Any, node: ForeignNode) -> Any:
     return g.b.one_hot(ids, values, depth=depth, axis=node.attr("axis", -1), wrap_negative=True, **given)
 
 
-def _depth(g: Any, node: ForeignNode) -> Any:
+def _depth(g: OnnxContext, node: ForeignNode) -> Any:
     a = g.constant(node.inputs[1])
     return scalar_size(g, node, 1, "depth") if a is None or a.size != 1 else int(a.item())
 
 
 @RULES.emit("one_hot", foreign=("OneHot",))
-def emit_one_hot(e: Any, node: Node) -> None:
+def emit_one_hot(e: OnnxScribe, node: Node) -> None:
     """ONNX counts negative ids from the end; where they mean "outside" they are moved to depth, which is."""
     s, a = Steps(e, node), node.attrs
     ids: Value = node.need("ids")

@@ -7,13 +7,15 @@ from typing import Any
 
 from convcore.plugin import DType, ForeignNode, Graph, Node, NotExpressible, Problem, Shape, UnsupportedError, Value
 
+from ..context import OnnxContext
+from ..dialect import OnnxScribe
 from .base import RULES
 
 _COUNTER = [(DType.INT64, ()), (DType.BOOL, ())]
 
 
 @RULES.load("If", ops=("if",))
-def load_if(g: Any, node: ForeignNode) -> Any:
+def load_if(g: OnnxContext, node: ForeignNode) -> Any:
     """A branch whose condition is known (exporters ask for the number of axes) takes the place of the node."""
     then, other = node.attr("then_branch"), node.attr("else_branch")
     cond = node.need(0)
@@ -33,7 +35,7 @@ def _general(a: Shape | None, b: Shape | None) -> Shape | None:
 
 
 def _stable(
-    g: Any, sub: Any, lead: Sequence[Any], states: Sequence[Value], rest: Sequence[Any], captured: Any, skip: int
+    g: OnnxContext, sub: Any, lead: Sequence[Any], states: Sequence[Value], rest: Sequence[Any], captured: Any, skip: int
 ) -> Graph:
     """The body with state shapes that hold at every step: those of the first, less what the body changes."""
     types = [(v.dtype, v.shape) for v in states]
@@ -46,7 +48,7 @@ def _stable(
 
 
 @RULES.load("Loop", ops=("loop",))
-def load_loop(g: Any, node: ForeignNode) -> Any:
+def load_loop(g: OnnxContext, node: ForeignNode) -> Any:
     body = node.attr("body")
     trips, cond = node.input(0), node.input(1)
     states = node.needed(2)
@@ -61,7 +63,7 @@ def load_loop(g: Any, node: ForeignNode) -> Any:
 
 
 @RULES.load("Scan", since=9, ops=("scan",))
-def load_scan(g: Any, node: ForeignNode) -> Any:
+def load_scan(g: OnnxContext, node: ForeignNode) -> Any:
     body, count = node.attr("body"), node.attr("num_scan_inputs")
     n_states = len(node.inputs) - count
     if n_states < 0 or count < 1:
@@ -87,7 +89,7 @@ def load_scan(g: Any, node: ForeignNode) -> Any:
     )  # fmt: skip
 
 
-def _regions(e: Any, node: Node, bound: Sequence[Value | None], formal: int) -> list[Any]:
+def _regions(e: OnnxScribe, node: Node, bound: Sequence[Value | None], formal: int) -> list[Any]:
     """All regions of a node; the problems of all of them together."""
     made, problems = [], []
     for region in node.regions:
@@ -101,14 +103,14 @@ def _regions(e: Any, node: Node, bound: Sequence[Value | None], formal: int) -> 
 
 
 @RULES.emit("if", foreign=("If",))
-def emit_if(e: Any, node: Node) -> None:
+def emit_if(e: OnnxScribe, node: Node) -> None:
     then, other = _regions(e, node, node.inputs[1:], 0)
     attrs = {"then_branch": then, "else_branch": other}
     e.call("If", [e.value(node.need("cond"))], attrs, outputs=node.outputs, name=node.name)
 
 
 @RULES.emit("loop", foreign=("Loop",))
-def emit_loop(e: Any, node: Node) -> None:
+def emit_loop(e: OnnxScribe, node: Node) -> None:
     n = node.attrs["n_states"]
     trips, cond, *values = node.inputs
     if trips is None and cond is None:
@@ -119,7 +121,7 @@ def emit_loop(e: Any, node: Node) -> None:
 
 
 @RULES.emit("scan", foreign=("Scan",))
-def emit_scan(e: Any, node: Node) -> None:
+def emit_scan(e: OnnxScribe, node: Node) -> None:
     a = node.attrs
     n = a["n_states"] + a["n_scanned"]
     (body,) = _regions(e, node, node.inputs[n:], n)
@@ -130,4 +132,4 @@ def emit_scan(e: Any, node: Node) -> None:
     ):  # fmt: skip
         if a[ours] is not None and any(a[ours]):
             attrs[theirs] = list(a[ours])
-    e.call("Scan", [e.value(v) for v in node.inputs[:n]], attrs, outputs=node.outputs, name=node.name)
+    e.call("Scan", [e.value(v) for v in node.args("values")[:n]], attrs, outputs=node.outputs, name=node.name)

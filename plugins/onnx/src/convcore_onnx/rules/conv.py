@@ -6,12 +6,14 @@ from typing import Any
 
 from convcore.plugin import MISSING, A, ForeignNode, Node, NotExpressible, Value
 
+from ..context import OnnxContext
+from ..dialect import OnnxScribe
 from .base import RULES, int_list, known_shape
 from .windows import auto_pad, channels_first, emit_pads, spelled_out
 
 
 @RULES.post("kernel_shape_fits")
-def kernel_shape_fits(g: Any, node: ForeignNode, y: Value) -> Value:
+def kernel_shape_fits(g: OnnxContext, node: ForeignNode, y: Value) -> Value:
     """``kernel_shape`` repeats what the weight's shape says; they must agree."""
     kernel, w = node.attr("kernel_shape", None), node.inputs[1]
     if kernel is not None and w is not None and w.shape is not None and tuple(kernel) != tuple(w.shape[2:]):
@@ -37,7 +39,7 @@ for _mode, _pads in _PADS.items():
 
 
 @RULES.emit("conv", foreign=("Conv",))
-def emit_conv(e: Any, node: Node) -> None:
+def emit_conv(e: OnnxScribe, node: Node) -> None:
     """``kernel_shape`` is written as every exporter does."""
     channels_first(node)
     x, w = node.need("x"), node.need("w")
@@ -54,7 +56,7 @@ def emit_conv(e: Any, node: Node) -> None:
 
 
 @RULES.load("ConvTranspose", ops=("conv_transpose",))
-def load_conv_transpose(g: Any, node: ForeignNode) -> Any:
+def load_conv_transpose(g: OnnxContext, node: ForeignNode) -> Any:
     """``output_shape`` holds spatial sizes (some exporters give batch and channels too); it decides how much is cut off."""
     x, w, bias = node.input(0), node.input(1), node.input(2)
     if w is None or w.rank is None:
@@ -81,7 +83,7 @@ def load_conv_transpose(g: Any, node: ForeignNode) -> Any:
 
 
 @RULES.emit("conv_transpose", foreign=("ConvTranspose",))
-def emit_conv_transpose(e: Any, node: Node) -> None:
+def emit_conv_transpose(e: OnnxScribe, node: Node) -> None:
     """Padding is written out: what "same" cuts does not depend on the input's size unless output_shape is given."""
     channels_first(node)
     w, a = node.need("w"), node.attrs

@@ -8,13 +8,15 @@ import numpy as np
 
 from convcore.plugin import ArrayTensor, DType, ForeignNode, Node, Tensor
 
+from ..context import OnnxContext
+from ..dialect import OnnxScribe
 from .base import RULES
 
 RULES.op("Identity", "identity", "input=x")
 
 
 @RULES.load("Constant", ops=())
-def constant(g: Any, node: ForeignNode) -> Any:
+def constant(g: OnnxContext, node: ForeignNode) -> Any:
     """Every form: a tensor, a number, a list, a string, a sparse tensor."""
     if len(node.attrs) != 1:
         raise node.refuse(f"must hold one value, has {', '.join(node.attrs) or 'none'}")
@@ -36,7 +38,7 @@ def constant(g: Any, node: ForeignNode) -> Any:
 
 
 @RULES.load("Dropout", ops=("dropout",))
-def dropout(g: Any, node: ForeignNode) -> Any:
+def dropout(g: OnnxContext, node: ForeignNode) -> Any:
     """At inference the input itself. Training mode, or the mask of it, is refused.
 
     The ratio is an attribute before version 12, an input since; 0.5 where it is absent, not known where it is computed.
@@ -62,9 +64,9 @@ def dropout(g: Any, node: ForeignNode) -> Any:
 
 
 @RULES.emit("dropout", foreign=("Dropout",))
-def emit_dropout(e: Any, node: Node) -> None:
+def emit_dropout(e: OnnxScribe, node: Node) -> None:
     """Left out, or with ``keep_training`` a Dropout in evaluation mode; ONNX has only the plain kind, with a draw per element."""
-    a, x = node.attrs, node.inputs[0]
+    a, x = node.attrs, node.need("x")
     plain = a["kind"] == "bernoulli" and not a["shared"] and x.dtype is not None and x.dtype.is_float
     if not (e.dialect.keep_training and plain):
         _leave_out(e, node, "dropout")
@@ -74,15 +76,15 @@ def emit_dropout(e: Any, node: Node) -> None:
 
 
 @RULES.emit("gaussian_noise")
-def emit_gaussian_noise(e: Any, node: Node) -> None:
+def emit_gaussian_noise(e: OnnxScribe, node: Node) -> None:
     """Left out: ONNX has no such operator."""
     _leave_out(e, node, "noise")
 
 
-def _leave_out(e: Any, node: Node, what: str) -> None:
+def _leave_out(e: OnnxScribe, node: Node, what: str) -> None:
     """No node, but for an output of the graph, which keeps its name by an Identity."""
     if not node.output.is_output:
         e.pass_on(node, what)
         return
     e.leave_out(what, node)
-    e.call("Identity", [e.value(node.inputs[0])], outputs=node.outputs, name=node.name)
+    e.call("Identity", [e.value(node.need("x"))], outputs=node.outputs, name=node.name)

@@ -8,6 +8,8 @@ from typing import Any
 
 from convcore.plugin import A, DType, ForeignNode, Node, NotExpressible, Value, resized
 
+from ..context import OnnxContext
+from ..dialect import OnnxScribe
 from .base import RULES, known_shape
 from .windows import channels_first
 
@@ -15,7 +17,7 @@ _OLD = {"coordinates": "asymmetric", "nearest": "floor", "layout": "channels_fir
 
 
 def _resize(
-    g: Any, node: ForeignNode, x: Value, scales: Sequence[float] | None, sizes: Sequence[Any] | None, **attrs: Any
+    g: OnnxContext, node: ForeignNode, x: Value, scales: Sequence[float] | None, sizes: Sequence[Any] | None, **attrs: Any
 ) -> Any:
     """A resize with one scale or size per axis of x; where batch or channels change too, two axes are put before them."""
     shape, b = known_shape(x), g.b
@@ -27,7 +29,7 @@ def _resize(
     else:
         fixed = len(shape) > 2 and sizes is not None and all(a == c for a, c in zip(sizes[:2], shape[:2]))
     skip = 2 if fixed else 0
-    spatial = {
+    spatial: dict[str, Any] = {
         "scales": None if scales is None else tuple(scales[skip:]),
         "sizes": None if sizes is None else tuple(sizes[skip:]),
     }
@@ -36,7 +38,7 @@ def _resize(
     return b.squeeze(b.resize(b.unsqueeze(x, axes=(0, 1)), **spatial, **attrs), axes=(0, 1))
 
 
-def _scales(g: Any, node: ForeignNode, i: int) -> tuple[float, ...] | None:
+def _scales(g: OnnxContext, node: ForeignNode, i: int) -> tuple[float, ...] | None:
     """The scales, None when the input is omitted or empty."""
     v = node.input(i)
     if v is None or v.shape == (0,):
@@ -56,7 +58,7 @@ def _mode(node: ForeignNode) -> str:
 
 
 @RULES.load("Upsample", ops=("resize",))
-def load_upsample(g: Any, node: ForeignNode) -> Any:
+def load_upsample(g: OnnxContext, node: ForeignNode) -> Any:
     version = node.version or 7
     x = node.need(0)
     if version < 7:
@@ -71,12 +73,12 @@ def load_upsample(g: Any, node: ForeignNode) -> Any:
 
 
 @RULES.load("Resize", until=10, ops=("resize",))
-def load_resize_10(g: Any, node: ForeignNode) -> Any:
+def load_resize_10(g: OnnxContext, node: ForeignNode) -> Any:
     return _resize(g, node, node.need(0), _scales(g, node, 1), None, mode=_mode(node), **_OLD)
 
 
 @RULES.load("Resize", since=11, ops=("resize",))
-def load_resize(g: Any, node: ForeignNode) -> Any:
+def load_resize(g: OnnxContext, node: ForeignNode) -> Any:
     """Scales or sizes, over all axes or (opset 18) those named by ``axes``."""
     x = node.need(0)
     shape = known_shape(x)
@@ -133,7 +135,7 @@ def _kept_ratio(node: ForeignNode, shape: Any, axes: Sequence[int], sizes: Any, 
 
 
 def _both(
-    g: Any, node: ForeignNode, x: Value, axes: Sequence[int], sizes: Sequence[int], scale: float, attrs: dict[str, Any]
+    g: OnnxContext, node: ForeignNode, x: Value, axes: Sequence[int], sizes: Sequence[int], scale: float, attrs: dict[str, Any]
 ) -> Any:
     """Sizes and scale at once."""
     rank = len(known_shape(x))
@@ -147,7 +149,7 @@ def _both(
 
 
 @RULES.emit("upsample_nearest", foreign=("Resize",))
-def emit_upsample(e: Any, node: Node) -> None:
+def emit_upsample(e: OnnxScribe, node: Node) -> None:
     """Asymmetric coordinates rounded down repeat every element."""
     channels_first(node)
     scales = e.const([1.0, 1.0, *map(float, node.attrs["scales"])], DType.FLOAT32)
@@ -156,14 +158,14 @@ def emit_upsample(e: Any, node: Node) -> None:
 
 
 @RULES.emit("resize", foreign=("Resize",))
-def emit_resize(e: Any, node: Node) -> None:
+def emit_resize(e: OnnxScribe, node: Node) -> None:
     channels_first(node)
     a, x = node.attrs, node.need("x")
     how = a["coordinates"]
     since = {"half_pixel_symmetric": 19, "tf_half_pixel_for_nn": 99}.get(how, 11)
-    if e.version < since:
+    if e.dialect.opset < since:
         raise NotExpressible(f"coordinates {how} " + ("exist in opset 11 only" if since == 99 else f"need opset {since}"))
-    if a["antialias"] and e.version < 18:
+    if a["antialias"] and e.dialect.opset < 18:
         raise NotExpressible("antialias needs opset 18")
     attrs: dict[str, Any] = {"mode": a["mode"], "coordinate_transformation_mode": how}
     if a["mode"] == "nearest":
@@ -186,7 +188,7 @@ def emit_resize(e: Any, node: Node) -> None:
         return
     want = [n if w is None else w for n, w in zip(space, sizes)]
     outer = list(known_shape(x)[:2])
-    if e.version >= 18 and None in outer:  # else without ``axes``: onnxruntime 1.31.1 cannot move a Transpose through it
+    if e.dialect.opset >= 18 and None in outer:  # else without ``axes``: onnxruntime 1.31.1 cannot move a Transpose through it
         attrs["axes"] = list(range(2, 2 + len(want)))
         outer = []
     handle = e.sizes([*outer, *want])
@@ -202,7 +204,7 @@ RULES.op("GridSample", "grid_sample", "X=x, grid=grid", since=20, mode=A("mode",
 
 
 @RULES.load("AffineGrid", since=20, ops=("affine_grid",))
-def load_affine_grid(g: Any, node: ForeignNode) -> Any:
+def load_affine_grid(g: OnnxContext, node: ForeignNode) -> Any:
     """``size`` holds batch, channels and the spatial sizes."""
     sizes = g.sizes(node.input(1))
     if sizes is None or any(n is None for n in sizes):
@@ -211,7 +213,7 @@ def load_affine_grid(g: Any, node: ForeignNode) -> Any:
 
 
 @RULES.emit("affine_grid", since=20, foreign=("AffineGrid",))
-def emit_affine_grid(e: Any, node: Node) -> None:
+def emit_affine_grid(e: OnnxScribe, node: Node) -> None:
     theta = node.need("theta")
     size = e.sizes([known_shape(theta)[0], 1, *node.attrs["size"]])
     attrs = {"align_corners": int(node.attrs["align_corners"])}

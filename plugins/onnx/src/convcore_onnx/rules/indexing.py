@@ -8,6 +8,8 @@ import numpy as np
 
 from convcore.plugin import A, Dim, DimLike, DType, ForeignNode, I, Node, NotExpressible, dim_max
 
+from ..context import OnnxContext
+from ..dialect import OnnxScribe
 from .base import RULES, known_shape
 from .shapes_in import FAR, known_ints, scalar_size, size_list, spread
 from .shapes_out import size_scalar
@@ -25,8 +27,8 @@ def _bound(n: Any, v: DimLike) -> DimLike:
     return dim_max(n + v, 0)
 
 
-def _sliced(g: Any, node: ForeignNode, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
-    x = node.inputs[0]
+def _sliced(g: OnnxContext, node: ForeignNode, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
+    x = node.need(0)
     shape = known_shape(x)
     rank = len(shape)
     steps = [1] * len(starts) if steps is None else steps
@@ -47,12 +49,12 @@ def _sliced(g: Any, node: ForeignNode, starts: Any, ends: Any, axes: Any, steps:
 
 
 @RULES.load("Slice", until=9, ops=("slice",))
-def slice_by_attributes(g: Any, node: ForeignNode) -> Any:
+def slice_by_attributes(g: OnnxContext, node: ForeignNode) -> Any:
     return _sliced(g, node, node.attr("starts"), node.attr("ends"), node.attr("axes", None), None)
 
 
 @RULES.load("Slice", since=10, priority=1, ops=("slice",))
-def slice_of_sizes(g: Any, node: ForeignNode) -> Any:
+def slice_of_sizes(g: OnnxContext, node: ForeignNode) -> Any:
     starts, ends = size_list(g, node, 1, "starts"), size_list(g, node, 2, "ends")
     return _sliced(g, node, starts, ends, known_ints(g, node, 3, "axes"), known_ints(g, node, 4, "steps"))
 
@@ -64,22 +66,22 @@ RULES.op(
 
 
 @RULES.load("Slice", since=10, priority=-1, ops=("dynamic_slice",))
-def slice_of_first_axes(g: Any, node: ForeignNode) -> Any:
+def slice_of_first_axes(g: OnnxContext, node: ForeignNode) -> Any:
     """Without axes the bounds are those of the first ones."""
-    x, starts, ends, axes, steps = (node.input(i) for i in range(5))
-    if axes is not None:
+    x, starts, ends, steps = node.need(0), node.need(1), node.need(2), node.input(4)
+    if node.input(3) is not None:
         raise NotExpressible("its axes must be a constant", "requires_constant_input")
-    n = starts.shape[0] if starts is not None and starts.shape else None
+    n = starts.shape[0] if starts.shape else None
     if not isinstance(n, int):
         raise node.refuse("how many axes it slices is not known", code="unknown_shape")
-    rank = None if x is None else x.rank
+    rank = x.rank
     if n > (64 if rank is None else rank):  # numpy's limit
         raise node.refuse(f"slices {n} axes of an input with {'fewer' if rank is None else rank}")
     return g.b.dynamic_slice(x, starts, ends, steps, axes=tuple(range(n)))
 
 
 @RULES.emit("slice", foreign=("Slice", "Identity"))
-def emit_slice(e: Any, node: Node) -> None:
+def emit_slice(e: OnnxScribe, node: Node) -> None:
     s, a = Steps(e, node), node.attrs
     ranges = [(i, *r) for i, r in enumerate(zip(a["starts"], a["stops"], a["steps"])) if r != (0, None, 1)]
     if not ranges:
@@ -120,18 +122,18 @@ RULES.op("Trilu", "trilu", "input=x, k=_", since=14, upper=A("upper", 1, "bool_i
 
 
 @RULES.load("Trilu", since=14, ops=("trilu",))
-def trilu_of_a_size(g: Any, node: ForeignNode) -> Any:
+def trilu_of_a_size(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.trilu(node.need(0), upper=bool(node.attr("upper", 1)), k=scalar_size(g, node, 1, "k"))
 
 
 @RULES.emit("trilu", since=14, foreign=("Trilu",))
-def emit_trilu_of_a_size(e: Any, node: Node) -> None:
+def emit_trilu_of_a_size(e: OnnxScribe, node: Node) -> None:
     upper = {} if node.attrs["upper"] else {"upper": 0}
     Steps(e, node).last("Trilu", node.need("x"), size_scalar(e, node.attrs["k"]), **upper)
 
 
 @RULES.emit("trilu", until=13, foreign=("Where",))
-def emit_trilu_by_mask(e: Any, node: Node) -> None:
+def emit_trilu_by_mask(e: OnnxScribe, node: Node) -> None:
     """Before opset 14: a constant mask, which needs the sizes of the last two axes."""
     s, x, a = Steps(e, node), node.need("x"), node.attrs
     rows, columns = known_shape(x)[-2:]

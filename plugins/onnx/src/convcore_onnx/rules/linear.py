@@ -6,6 +6,8 @@ from typing import Any
 
 from convcore.plugin import A, DType, ForeignNode, Node, NotExpressible, Tensor, Value, ViewTensor
 
+from ..context import OnnxContext
+from ..dialect import OnnxScribe
 from .base import RULES, known_shape
 
 RULES.op("MatMul", "matmul", "A=a, B=b")
@@ -13,7 +15,7 @@ RULES.op("Einsum", "einsum", "Inputs=xs*", direction="load", equation=A("equatio
 
 
 @RULES.load("Gemm", ops=("linear", "matmul", "transpose", "mul", "add"))
-def load_gemm(g: Any, node: ForeignNode) -> Any:
+def load_gemm(g: OnnxContext, node: ForeignNode) -> Any:
     """alpha * A' B' + beta * C. With a constant 2-D B, factors 1 and a C along the columns it is a dense layer."""
     a, w, c = node.input(0), node.input(1), node.input(2)
     alpha, beta = node.attr("alpha", 1.0), node.attr("beta", 1.0)
@@ -51,7 +53,7 @@ def _is_layer(a: Value, w: Value, c: Value | None, trans_b: int) -> bool:
     return c is None or (c.tensor is not None and c.shape in ((n,), (1, n)))
 
 
-def _out_in(g: Any, w: Value, trans_b: int) -> Value:
+def _out_in(g: OnnxContext, w: Value, trans_b: int) -> Value:
     """A weight as (out, in): a transposed view, which is undone when it is written as it was."""
     if trans_b:
         return w
@@ -59,7 +61,7 @@ def _out_in(g: Any, w: Value, trans_b: int) -> Value:
     return found
 
 
-def _vector(g: Any, c: Value | None) -> Value | None:
+def _vector(g: OnnxContext, c: Value | None) -> Value | None:
     if c is None or c.tensor is None or c.rank == 1:
         return c
     found: Value = g.view(c, "vector", lambda t: t.reshape((t.size,)))
@@ -72,11 +74,12 @@ def stored_transposed(t: Tensor) -> bool:
 
 
 @RULES.emit("linear", foreign=("Gemm", "MatMul"))
-def emit_linear(e: Any, node: Node) -> None:
+def emit_linear(e: OnnxScribe, node: Node) -> None:
     """Gemm for 2-D input, in whichever orientation the weight is stored; else MatMul and Add."""
     x, w = node.need("x"), node.need("w")
     bias = node.arg("b") if len(node.inputs) > 2 else None
     rank = len(known_shape(x))
+    handle: Any
     if rank == 2 and x.dtype is not DType.BFLOAT16:
         if w.tensor is not None and stored_transposed(w.tensor):
             handle, attrs = e.state(w, "T", lambda t: t.transpose((1, 0))), {}
@@ -97,7 +100,7 @@ def emit_linear(e: Any, node: Node) -> None:
 
 
 @RULES.emit("embedding", foreign=("Gather",))
-def emit_embedding(e: Any, node: Node) -> None:
+def emit_embedding(e: OnnxScribe, node: Node) -> None:
     """Rows of the table. Gather takes int32 and int64 ids."""
     ids, table = node.need("ids"), node.need("table")
     handle = e.value(ids)
@@ -109,7 +112,7 @@ def emit_embedding(e: Any, node: Node) -> None:
 
 
 @RULES.emit("einsum", foreign=("Einsum",))
-def emit_einsum(e: Any, node: Node) -> None:
+def emit_einsum(e: OnnxScribe, node: Node) -> None:
     """The axes an ellipsis stands for must be equally many in all operands: missing ones are put in front of them."""
     terms = node.attrs["equation"].split("->")[0].split(",")
     extra, operands = [], node.args("xs")

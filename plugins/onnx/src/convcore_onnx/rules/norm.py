@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 from convcore.plugin import A, DType, ForeignNode, Node, NotExpressible, Value
 
+from ..context import OnnxContext
+from ..dialect import OnnxScribe
 from .base import RULES, axis_size, known_shape
 
 _NOT_TRAINED = "export the model in evaluation mode"
 
 
-def _to(g: Any, v: Value | None, dtype: DType | None) -> Value | None:
+@overload
+def _to(g: OnnxContext, v: Value, dtype: DType | None) -> Value: ...
+@overload
+def _to(g: OnnxContext, v: Value | None, dtype: DType | None) -> Value | None: ...
+def _to(g: OnnxContext, v: Value | None, dtype: DType | None) -> Value | None:
     """A parameter in the dtype of the data."""
     return v if v is None or dtype is None or v.dtype == dtype else g.b.cast(v, to=dtype)
 
 
 @RULES.load("BatchNormalization", ops=("batch_norm", "sub", "mul", "div", "sqrt", "add"))
-def load_batch_norm(g: Any, node: ForeignNode) -> Any:
+def load_batch_norm(g: OnnxContext, node: ForeignNode) -> Any:
     """Every version. Statistics of the batch (training) are refused, however the version says it."""
     version = node.version or 1
     epsilon = node.attr("epsilon", 1e-5)
@@ -37,14 +43,16 @@ def load_batch_norm(g: Any, node: ForeignNode) -> Any:
         if not wide:
             return g.b.batch_norm(x, scale, bias, mean, var, epsilon=epsilon, axis=1, momentum=momentum)
         dtype = DType.FLOAT32 if x.dtype in (DType.FLOAT16, DType.BFLOAT16) else x.dtype
-        parts = [_to(g, v, dtype) for v in (x, scale, bias, mean, var)]
-        return _to(g, g.b.batch_norm(*parts, epsilon=epsilon, axis=1, momentum=momentum), x.dtype)
+        wide_x, wide_mean, wide_var = _to(g, x, dtype), _to(g, mean, dtype), _to(g, var, dtype)
+        params = _to(g, scale, dtype), _to(g, bias, dtype)
+        y = g.b.batch_norm(wide_x, *params, wide_mean, wide_var, epsilon=epsilon, axis=1, momentum=momentum)
+        return _to(g, y, x.dtype)
     b = g.b
     scaled = b.mul(b.div(b.sub(x, mean), b.sqrt(b.add(var, b.like(var, epsilon)))), scale)
     return b.add(scaled, bias)
 
 
-def _filled(e: Any, v: Value | None, like: Value, value: float) -> Any:
+def _filled(e: OnnxScribe, v: Value | None, like: Value, value: float) -> Any:
     """A parameter, or the constant that stands for its absence."""
     import numpy as np
 
@@ -57,7 +65,7 @@ def _filled(e: Any, v: Value | None, like: Value, value: float) -> Any:
 
 
 @RULES.emit("batch_norm", foreign=("BatchNormalization",))
-def emit_batch_norm(e: Any, node: Node) -> None:
+def emit_batch_norm(e: OnnxScribe, node: Node) -> None:
     x, scale, bias, mean, var = node.need("x"), node.arg("scale"), node.arg("bias"), node.need("mean"), node.need("var")
     if node.attrs["axis"] != 1:
         raise NotExpressible(f"axis is {node.attrs['axis']}, BatchNormalization normalises axis 1")
@@ -80,7 +88,7 @@ RULES.op(
 
 
 @RULES.emit("instance_norm", foreign=("InstanceNormalization",))
-def emit_instance_norm(e: Any, node: Node) -> None:
+def emit_instance_norm(e: OnnxScribe, node: Node) -> None:
     x, scale, bias = node.need("x"), node.arg("scale"), node.arg("bias")
     if node.attrs["axis"] != 1 or len(known_shape(x)) < 3:
         raise NotExpressible("InstanceNormalization wants (N, C, spatial...)")
@@ -95,9 +103,9 @@ def emit_instance_norm(e: Any, node: Node) -> None:
 
 
 @RULES.load("GroupNormalization", since=18, ops=("group_norm", "repeat"))
-def load_group_norm(g: Any, node: ForeignNode) -> Any:
+def load_group_norm(g: OnnxContext, node: ForeignNode) -> Any:
     """Version 18 has one scale per group, 21 one per channel. Statistics of narrower types are float32 in both."""
-    x, scale, bias = node.inputs
+    x, scale, bias = node.needed()
     groups, epsilon = node.attr("num_groups"), node.attr("epsilon", 1e-5)
     _stash(node, x)
     if (node.version or 0) < 21:
@@ -118,7 +126,7 @@ def _stash(node: ForeignNode, x: Value | None) -> None:
 
 
 @RULES.emit("group_norm", since=21, foreign=("GroupNormalization",))
-def emit_group_norm(e: Any, node: Node) -> None:
+def emit_group_norm(e: OnnxScribe, node: Node) -> None:
     x, scale, bias = (node.inputs[i] if len(node.inputs) > i else None for i in range(3))
     channels = axis_size(x, 1)
     if node.attrs["axis"] != 1 or not isinstance(channels, int) or x is None or x.dtype is None:
@@ -138,7 +146,7 @@ def _last_axes(node: Node, x: Value) -> int:
 
 
 @RULES.load("LayerNormalization", ops=("layer_norm", "mean", "sub", "square", "rsqrt", "add", "mul"))
-def load_layer_norm(g: Any, node: ForeignNode) -> Any:
+def load_layer_norm(g: OnnxContext, node: ForeignNode) -> Any:
     x, scale, bias = node.need(0), node.input(1), node.input(2)
     shape, b = known_shape(x), g.b
     axis, epsilon = node.attr("axis", -1), node.attr("epsilon", 1e-5)
@@ -153,7 +161,7 @@ def load_layer_norm(g: Any, node: ForeignNode) -> Any:
 
 
 def _with_axes(
-    g: Any, node: ForeignNode, op: str, x: Any, params: tuple[Value | None, ...], axes: tuple[int, ...], epsilon: float
+    g: OnnxContext, node: ForeignNode, op: str, x: Any, params: tuple[Value | None, ...], axes: tuple[int, ...], epsilon: float
 ) -> Value:
     """The norm with parameters of one axis each, or with them applied afterwards where they broadcast otherwise."""
     b = g.b
@@ -167,7 +175,7 @@ def _with_axes(
 
 
 @RULES.load("RMSNormalization", ops=("rms_norm",))
-def load_rms_norm(g: Any, node: ForeignNode) -> Any:
+def load_rms_norm(g: OnnxContext, node: ForeignNode) -> Any:
     x, scale = node.need(0), node.input(1)
     rank = len(known_shape(x))
     axis, epsilon = node.attr("axis", -1), node.attr("epsilon", 1e-5)
@@ -176,16 +184,16 @@ def load_rms_norm(g: Any, node: ForeignNode) -> Any:
 
 
 @RULES.emit("layer_norm", since=17, foreign=("LayerNormalization",))
-def emit_layer_norm(e: Any, node: Node) -> None:
+def emit_layer_norm(e: OnnxScribe, node: Node) -> None:
     _emit_last(e, node, "LayerNormalization")
 
 
 @RULES.emit("rms_norm", since=23, foreign=("RMSNormalization",))
-def emit_rms_norm(e: Any, node: Node) -> None:
+def emit_rms_norm(e: OnnxScribe, node: Node) -> None:
     _emit_last(e, node, "RMSNormalization")
 
 
-def _emit_last(e: Any, node: Node, type: str) -> None:
+def _emit_last(e: OnnxScribe, node: Node, type: str) -> None:
     """A norm over the last axes. The scale is required; without one it is ones."""
     import numpy as np
 
@@ -214,7 +222,7 @@ RULES.op(
 
 
 @RULES.emit("lrn", foreign=("LRN",))
-def emit_lrn(e: Any, node: Node) -> None:
+def emit_lrn(e: OnnxScribe, node: Node) -> None:
     """Runtimes take four axes; other data gets the simpler ops."""
     x, a = node.need("x"), node.attrs
     if a["axis"] != 1 or len(known_shape(x)) != 4:
@@ -231,7 +239,7 @@ RULES.op(
 
 
 @RULES.load("MeanVarianceNormalization", until=8, ops=("mean_variance_norm",))
-def load_old_mvn(g: Any, node: ForeignNode) -> Any:
+def load_old_mvn(g: OnnxContext, node: ForeignNode) -> Any:
     """The experimental form of the first versions."""
     across, variance = node.attr("across_channels", 0), node.attr("normalize_variance", 1)
     rank = len(known_shape(node.need(0)))

@@ -8,6 +8,8 @@ import numpy as np
 
 from convcore.plugin import Dim, DType, ForeignNode, Node, NotExpressible
 
+from ..context import OnnxContext
+from ..dialect import OnnxScribe
 from .base import RULES, known_shape
 from .windows import channels_first, emit_pads, spatial_rank, spelled_out, window_attrs
 
@@ -25,7 +27,7 @@ def _pool_attrs(node: ForeignNode) -> dict[str, Any]:
 
 
 @RULES.load("MaxPool", ops=("max_pool", "max_pool_with_indices"))
-def load_max_pool(g: Any, node: ForeignNode) -> Any:
+def load_max_pool(g: OnnxContext, node: ForeignNode) -> Any:
     attrs = _pool_attrs(node)
     column_major = node.attr("storage_order", 0)
     if len(node.outputs) < 2 or not node.outputs[1]:
@@ -36,19 +38,19 @@ def load_max_pool(g: Any, node: ForeignNode) -> Any:
 
 
 @RULES.load("AveragePool", ops=("avg_pool",))
-def load_average_pool(g: Any, node: ForeignNode) -> Any:
+def load_average_pool(g: OnnxContext, node: ForeignNode) -> Any:
     count = bool(node.attr("count_include_pad", 0))
     return g.b.avg_pool(node.need(0), count_include_pad=count, **_pool_attrs(node))
 
 
 @RULES.load("LpPool", ops=("lp_pool",))
-def load_lp_pool(g: Any, node: ForeignNode) -> Any:
+def load_lp_pool(g: OnnxContext, node: ForeignNode) -> Any:
     p = node.attr("p", 2)
     return g.b.lp_pool(node.need(0), p=float(p), **_pool_attrs(node))
 
 
 @RULES.load("MaxUnpool", ops=("max_unpool", "pad"))
-def load_max_unpool(g: Any, node: ForeignNode) -> Any:
+def load_max_unpool(g: OnnxContext, node: ForeignNode) -> Any:
     """Indices count in the default output; a larger output_shape is that with zeros after it (the standard's test case)."""
     x, indices = node.need(0), node.need(1)
     kernel = tuple(node.attr("kernel_shape"))
@@ -75,7 +77,7 @@ def load_max_unpool(g: Any, node: ForeignNode) -> Any:
 
 
 @RULES.load("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", ops=("mean", "max", "l1_norm", "l2_norm", "pow"))
-def load_global(g: Any, node: ForeignNode) -> Any:
+def load_global(g: OnnxContext, node: ForeignNode) -> Any:
     x, b = node.need(0), g.b
     axes = tuple(range(2, len(known_shape(x))))
     if node.type == "GlobalAveragePool":
@@ -88,7 +90,7 @@ def load_global(g: Any, node: ForeignNode) -> Any:
     return b.pow(b.sum(b.pow(b.abs(x), b.like(x, p)), axes=axes, keepdims=True), b.like(x, 1 / p))
 
 
-def _window(e: Any, node: Node) -> dict[str, Any]:
+def _window(e: OnnxScribe, node: Node) -> dict[str, Any]:
     """The attributes of a pooling node."""
     channels_first(node)
     a, x = node.attrs, node.need("x")
@@ -101,7 +103,7 @@ def _window(e: Any, node: Node) -> dict[str, Any]:
             if reach < s and not (isinstance(n, int) and -(-(n - reach) // s) * s < n):
                 raise NotExpressible(f"Caffe's last window (kernel {k}, stride {s}, size {n}) may lie outside the input")
     if a["ceil_mode"] != "floor" and "auto_pad" not in attrs and not isinstance(a["pads"], str):
-        ends = _clipped(node) if e.version < 22 else None
+        ends = _clipped(node) if e.dialect.opset < 22 else None
         if ends is None:
             attrs["ceil_mode"] = 1
         else:
@@ -131,20 +133,20 @@ def _clipped(node: Node) -> list[int] | None:
     return ends if clipped else None
 
 
-def _dilated(e: Any, node: Node, attrs: dict[str, Any], since: int) -> dict[str, Any]:
+def _dilated(e: OnnxScribe, node: Node, attrs: dict[str, Any], since: int) -> dict[str, Any]:
     if any(d != 1 for d in node.attrs["dilations"]):
-        if e.version < since:
+        if e.dialect.opset < since:
             raise NotExpressible(f"dilations need opset {since}")
         attrs["dilations"] = list(node.attrs["dilations"])
     return attrs
 
 
 @RULES.emit("max_pool", "max_pool_with_indices", foreign=("MaxPool",))
-def emit_max_pool(e: Any, node: Node) -> None:
+def emit_max_pool(e: OnnxScribe, node: Node) -> None:
     attrs = _dilated(e, node, _window(e, node), 10)
     x = node.need("x")
     if x.dtype not in (DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.INT8, DType.UINT8) and not (
-        x.dtype is DType.BFLOAT16 and e.version >= 22
+        x.dtype is DType.BFLOAT16 and e.dialect.opset >= 22
     ):
         raise NotExpressible(f"MaxPool of {x.dtype}")
     if node.op == "max_pool":
@@ -164,7 +166,7 @@ def emit_max_pool(e: Any, node: Node) -> None:
 
 
 @RULES.emit("max_pool", priority=-1, foreign=("Pad", "MaxPool"))
-def emit_full_max_pool(e: Any, node: Node) -> None:
+def emit_full_max_pool(e: OnnxScribe, node: Node) -> None:
     """Caffe's last windows, even empty ones, as windows over an input grown by the most negative number."""
     channels_first(node)
     a, x = node.attrs, node.need("x")
@@ -186,7 +188,7 @@ def emit_full_max_pool(e: Any, node: Node) -> None:
 
 
 @RULES.emit("avg_pool", foreign=("AveragePool",))
-def emit_avg_pool(e: Any, node: Node) -> None:
+def emit_avg_pool(e: OnnxScribe, node: Node) -> None:
     attrs = _dilated(e, node, _window(e, node), 19)
     if node.attrs["count_include_pad"]:
         attrs["count_include_pad"] = 1
@@ -194,7 +196,7 @@ def emit_avg_pool(e: Any, node: Node) -> None:
 
 
 @RULES.emit("lp_pool", foreign=("LpPool",))
-def emit_lp_pool(e: Any, node: Node) -> None:
+def emit_lp_pool(e: OnnxScribe, node: Node) -> None:
     p = node.attrs["p"]
     if p != int(p):
         raise NotExpressible(f"p={p} is not an integer")
@@ -205,7 +207,7 @@ def emit_lp_pool(e: Any, node: Node) -> None:
 
 
 @RULES.emit("max_unpool", foreign=("MaxUnpool",))
-def emit_max_unpool(e: Any, node: Node) -> None:
+def emit_max_unpool(e: OnnxScribe, node: Node) -> None:
     channels_first(node)
     a, x = node.attrs, node.need("x")
     if a["index_order"] != "flat_nchw":

@@ -8,6 +8,8 @@ import numpy as np
 
 from convcore.plugin import DType, ForeignNode, Node, Value
 
+from ..context import OnnxContext
+from ..dialect import OnnxScribe
 from .base import RULES, dtype_of, known_shape
 from .steps import Steps, dtype_known
 
@@ -25,13 +27,13 @@ def _axis_of(node: ForeignNode, scale: Value) -> int | None:
     return int(axis)
 
 
-def _one(g: Any, v: Value | None, axis: int | None) -> Any:
+def _one(g: OnnxContext, v: Value | None, axis: int | None) -> Any:
     """One number for the whole tensor, without axes."""
     return v if v is None or axis is not None or v.shape == () else g.scalar(v)
 
 
 @RULES.load("QuantizeLinear", since=10, ops=("quantize",))
-def quantize(g: Any, node: ForeignNode) -> Any:
+def quantize(g: OnnxContext, node: ForeignNode) -> Any:
     x, scale, zero = node.need(0), node.need(1), node.input(2)
     node.ignore("saturate")  # of float8
     axis = _axis_of(node, scale)
@@ -45,7 +47,7 @@ def quantize(g: Any, node: ForeignNode) -> Any:
 
 
 @RULES.load("DequantizeLinear", since=10, ops=("dequantize",))
-def dequantize(g: Any, node: ForeignNode) -> Any:
+def dequantize(g: OnnxContext, node: ForeignNode) -> Any:
     x, scale, zero = node.need(0), node.need(1), node.input(2)
     axis = _axis_of(node, scale)
     wanted = node.attr("output_dtype", 0)
@@ -60,7 +62,7 @@ def _ends(s: Steps, node: Node) -> tuple[list[Any], dict[str, Any]]:
 
 
 @RULES.emit("quantize", foreign=("QuantizeLinear",))
-def emit_quantize(e: Any, node: Node) -> None:
+def emit_quantize(e: OnnxScribe, node: Node) -> None:
     s = Steps(e, node)
     ins, attrs = _ends(s, node)
     dtype = node.attrs["dtype"]
@@ -71,7 +73,7 @@ def emit_quantize(e: Any, node: Node) -> None:
 
 
 @RULES.emit("dequantize", foreign=("DequantizeLinear",))
-def emit_dequantize(e: Any, node: Node) -> None:
+def emit_dequantize(e: OnnxScribe, node: Node) -> None:
     s = Steps(e, node)
     ins, attrs = _ends(s, node)
     s.last("DequantizeLinear", *ins, **attrs)
@@ -81,7 +83,7 @@ RULES.op("DynamicQuantizeLinear", "dynamic_quantize", "x=x", outputs="y, scale, 
 
 
 @RULES.load("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger")
-def integer_arithmetic(g: Any, node: ForeignNode) -> Any:
+def integer_arithmetic(g: OnnxContext, node: ForeignNode) -> Any:
     raise node.refuse(
         "integer (quantised) arithmetic is not supported yet",
         "use the float model, or one quantised in QDQ form (QuantizeLinear / DequantizeLinear pairs)",

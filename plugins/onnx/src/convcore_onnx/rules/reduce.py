@@ -8,6 +8,8 @@ import numpy as np
 
 from convcore.plugin import MISSING, A, DType, ForeignNode, I, Node, NotExpressible, isomorphism
 
+from ..context import OnnxContext
+from ..dialect import OnnxScribe
 from .base import RULES
 from .steps import Steps, dtype_known
 
@@ -47,7 +49,7 @@ for _type, _op in _REDUCTIONS.items():
 def _no_axes(op_name: str) -> Any:
     """``noop_with_empty_axes``: without axes nothing is reduced, but what the op does to each element is done."""
 
-    def load(g: Any, node: ForeignNode) -> Any:
+    def load(g: OnnxContext, node: ForeignNode) -> Any:
         given = node.input(1)
         axes = () if given is None else g.constant(given)
         if axes is None:
@@ -63,7 +65,7 @@ for _type, _op in _REDUCTIONS.items():
 
 
 @RULES.emit("sum", "mean", "max", "min", "prod", foreign=("Identity",))
-def emit_over_no_axis(e: Any, node: Node) -> None:
+def emit_over_no_axis(e: OnnxScribe, node: Node) -> None:
     if node.attrs["axes"] != ():
         raise NotExpressible("axes are given")
     Steps(e, node).last("Identity", node.need("x"))
@@ -73,7 +75,7 @@ def emit_over_no_axis(e: Any, node: Node) -> None:
 
 
 def _of_booleans(op_name: str) -> Any:
-    def load(g: Any, node: ForeignNode) -> Any:
+    def load(g: OnnxContext, node: ForeignNode) -> Any:
         if dtype_known(node.inputs[0]) is not DType.BOOL:
             raise NotExpressible("the input is not boolean")
         return _no_axes(op_name)(g, node) if node.attr("noop_with_empty_axes", 0) else _reduced(g, node, op_name)
@@ -81,7 +83,7 @@ def _of_booleans(op_name: str) -> Any:
     return load
 
 
-def _reduced(g: Any, node: ForeignNode, op_name: str) -> Any:
+def _reduced(g: OnnxContext, node: ForeignNode, op_name: str) -> Any:
     given = node.input(1)
     axes = None if given is None else g.constant(given)
     if given is not None and axes is None:
@@ -95,7 +97,7 @@ for _type, _op in {"ReduceMax": "any", "ReduceMin": "all"}.items():
 
 
 @RULES.emit("any", "all", foreign=("ReduceMax", "ReduceMin"))
-def emit_of_booleans(e: Any, node: Node) -> None:
+def emit_of_booleans(e: OnnxScribe, node: Node) -> None:
     """The largest (or smallest) of 0 and 1; before opset 20 as int32, of which the largest of none is below 0."""
     s = Steps(e, node)
     x, axes = s.handle(node.need("x")), node.attrs["axes"]
@@ -104,11 +106,11 @@ def emit_of_booleans(e: Any, node: Node) -> None:
         s.last("Identity", x)
         return
     keep: dict[str, Any] = {} if node.attrs["keepdims"] else {"keepdims": 0}
-    old = e.version is not None and e.version < 18
+    old = e.dialect.opset < 18
     if old and axes is not None:
         keep["axes"] = list(axes)
     ins = [] if old or axes is None else [s.ints(*axes)]
-    if e.version is not None and e.version < 20:
+    if e.dialect.opset < 20:
         y = s.add(kind, s.Cast(x, to=6), *ins, **keep)
         s.last("Greater", y, s.const(0, DType.INT32))
     else:
@@ -119,7 +121,7 @@ def emit_of_booleans(e: Any, node: Node) -> None:
 
 
 @RULES.emit("mean", "max", priority=1, foreign=("GlobalAveragePool", "GlobalMaxPool"))
-def emit_global_pool(e: Any, node: Node) -> None:
+def emit_global_pool(e: OnnxScribe, node: Node) -> None:
     """Over all axes from the third on, kept: what ONNX calls global pooling."""
     x = node.need("x")
     rank = x.rank

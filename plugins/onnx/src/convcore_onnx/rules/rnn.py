@@ -9,6 +9,8 @@ import numpy as np
 
 from convcore.plugin import LEFT_OUT, DType, ForeignNode, LazyTensor, Node, NotExpressible, Tensor, Value
 
+from ..context import OnnxContext
+from ..dialect import OnnxScribe
 from .base import RULES, axis_size, known_shape
 from .rnn_activations import emit_activations, load_activations
 
@@ -30,13 +32,13 @@ def _reorder(order: Sequence[int], hidden: int) -> Callable[[Any], Any]:
 
 
 # ---- loading
-def _weight(g: Any, v: Value, key: str, fn: Callable[[Any], Any], shape: tuple[int, ...]) -> Value:
+def _weight(g: OnnxContext, v: Value, key: str, fn: Callable[[Any], Any], shape: tuple[int, ...]) -> Value:
     """A weight computed from another, once."""
     found: Value = g.view(v, key, lambda t: t.map(fn, shape))
     return found
 
 
-def _gates(g: Any, node: ForeignNode, kind: str, v: Value | None, hidden: int) -> Value:
+def _gates(g: OnnxContext, node: ForeignNode, kind: str, v: Value | None, hidden: int) -> Value:
     """w or r with our order of gates."""
     if v is None:
         raise node.refuse("a weight is missing", code="missing_input")
@@ -50,7 +52,7 @@ def _gates(g: Any, node: ForeignNode, kind: str, v: Value | None, hidden: int) -
     return made
 
 
-def _biases(g: Any, kind: str, v: Value | None, hidden: int) -> list[Value | None]:
+def _biases(g: OnnxContext, kind: str, v: Value | None, hidden: int) -> list[Value | None]:
     """[b, rb] of gru, [b] with both summed for the others."""
     if v is None:
         return [None, None] if kind == "gru" else [None]
@@ -70,7 +72,12 @@ def _biases(g: Any, kind: str, v: Value | None, hidden: int) -> list[Value | Non
 
 
 def _load(
-    g: Any, node: ForeignNode, kind: str, extra: dict[str, Any], states: Sequence[Value | None], tail: Sequence[Value | None] = ()
+    g: OnnxContext,
+    node: ForeignNode,
+    kind: str,
+    extra: dict[str, Any],
+    states: Sequence[Value | None],
+    tail: Sequence[Value | None] = (),
 ) -> Any:
     b, x, r = g.b, node.input(0), node.input(2)
     direction = node.attr("direction", "forward")
@@ -104,23 +111,23 @@ def _load(
 
 
 @RULES.load("LSTM", ops=("lstm",))
-def load_lstm(g: Any, node: ForeignNode) -> Any:
+def load_lstm(g: OnnxContext, node: ForeignNode) -> Any:
     extra = {"input_forget": bool(node.attr("input_forget", 0))}
     return _load(g, node, "lstm", extra, [node.input(5), node.input(6)], [node.input(7)])
 
 
 @RULES.load("GRU", ops=("gru",))
-def load_gru(g: Any, node: ForeignNode) -> Any:
+def load_gru(g: OnnxContext, node: ForeignNode) -> Any:
     return _load(g, node, "gru", {"reset_after": bool(node.attr("linear_before_reset", 0))}, [node.input(5)])
 
 
 @RULES.load("RNN", ops=("rnn",))
-def load_rnn(g: Any, node: ForeignNode) -> Any:
+def load_rnn(g: OnnxContext, node: ForeignNode) -> Any:
     return _load(g, node, "rnn", {}, [node.input(5)])
 
 
 # ---- emitting
-def _stored_gates(e: Any, kind: str, v: Value, hidden: int) -> Any:
+def _stored_gates(e: OnnxScribe, kind: str, v: Value, hidden: int) -> Any:
     order = EMIT_ORDER[kind]
     if order == tuple(range(len(order))):
         return e.value(v)
@@ -136,7 +143,7 @@ def _stored_gates(e: Any, kind: str, v: Value, hidden: int) -> Any:
     return e.state(v, "onnx_gates", lambda t: t.map(_reorder(order, hidden)))
 
 
-def _stored_bias(e: Any, kind: str, b: Value | None, rb: Value | None, hidden: int, d: int) -> Any:
+def _stored_bias(e: OnnxScribe, kind: str, b: Value | None, rb: Value | None, hidden: int, d: int) -> Any:
     """B: biases of the input, then of the recurrence (zeros where we have one for both)."""
     present = b if b is not None else rb
     if present is None:
@@ -162,8 +169,8 @@ def _stored_bias(e: Any, kind: str, b: Value | None, rb: Value | None, hidden: i
 
 
 def _emit(
-    e: Any, node: Node, type: str, bias: Value | None, rb: Value | None, states: Sequence[Value | None], lengths: Value | None,
-    mask: Value | None, extra: dict[str, Any], tail: Sequence[Value | None] = (),
+    e: OnnxScribe, node: Node, type: str, bias: Value | None, rb: Value | None, states: Sequence[Value | None],
+    lengths: Value | None, mask: Value | None, extra: dict[str, Any], tail: Sequence[Value | None] = (),
 ) -> None:  # fmt: skip
     a, kind = node.attrs, node.op
     x, w, r = node.need("x"), node.need("w"), node.need("r")
@@ -203,19 +210,19 @@ def _inputs(node: Node, n: int) -> list[Value | None]:
 
 
 @RULES.emit("lstm", foreign=("LSTM",))
-def emit_lstm(e: Any, node: Node) -> None:
+def emit_lstm(e: OnnxScribe, node: Node) -> None:
     _, _, _, b, h0, c0, mask, lengths, peephole = _inputs(node, 9)
     extra = {"input_forget": 1} if node.attrs["input_forget"] else {}
     _emit(e, node, "LSTM", b, None, [h0, c0], lengths, mask, extra, [peephole])
 
 
 @RULES.emit("gru", foreign=("GRU",))
-def emit_gru(e: Any, node: Node) -> None:
+def emit_gru(e: OnnxScribe, node: Node) -> None:
     _, _, _, b, rb, h0, mask, lengths = _inputs(node, 8)
     _emit(e, node, "GRU", b, rb, [h0], lengths, mask, {"linear_before_reset": int(node.attrs["reset_after"])})
 
 
 @RULES.emit("rnn", foreign=("RNN",))
-def emit_rnn(e: Any, node: Node) -> None:
+def emit_rnn(e: OnnxScribe, node: Node) -> None:
     _, _, _, b, h0, mask, lengths = _inputs(node, 7)
     _emit(e, node, "RNN", b, None, [h0], lengths, mask, {})

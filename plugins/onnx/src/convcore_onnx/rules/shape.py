@@ -20,6 +20,8 @@ from convcore.plugin import (
     product,
 )
 
+from ..context import OnnxContext
+from ..dialect import OnnxScribe
 from .base import RULES, axis_size, known_shape
 from .shapes_in import known_ints, scalar_size, size_list, spread
 from .steps import Steps, dtype_known
@@ -65,12 +67,12 @@ def target_shape(x: Value, wanted: Any, zero_copies: bool) -> tuple[DimLike, ...
 
 
 @RULES.load("Reshape", until=4, ops=("reshape",))
-def reshape_by_attribute(g: Any, node: ForeignNode) -> Any:
+def reshape_by_attribute(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.reshape(node.need(0), shape=target_shape(node.need(0), node.attr("shape"), True))
 
 
 @RULES.load("Reshape", since=5, priority=1, ops=("reshape",))
-def reshape_to_sizes(g: Any, node: ForeignNode) -> Any:
+def reshape_to_sizes(g: OnnxContext, node: ForeignNode) -> Any:
     x, sizes = node.need(0), g.sizes(node.need(1))
     if sizes is None:
         raise NotExpressible("the shape depends on the data", "requires_constant_input")
@@ -82,7 +84,7 @@ RULES.op("Reshape", "dynamic_reshape", "data=x, shape=shape", since=14, zero_cop
 
 
 @RULES.emit("reshape", foreign=("Reshape",))
-def emit_reshape(e: Any, node: Node) -> None:
+def emit_reshape(e: OnnxScribe, node: Node) -> None:
     """Symbolic sizes that x has on the same axis are copied (0), one other is left to the runtime (-1), the rest computed."""
     s = Steps(e, node)
     x, shape = node.need("x"), node.attrs["shape"]
@@ -92,7 +94,7 @@ def emit_reshape(e: Any, node: Node) -> None:
         sizes.append(0 if isinstance(d, Dim) and i < len(old) and old[i] == d else d)
     empty = any(isinstance(d, int) and d == 0 for d in shape)
     if empty:
-        if e.version is not None and e.version < 14:
+        if e.dialect.opset < 14:
             raise NotExpressible("a size of 0 needs opset 14")
         s.last("Reshape", x, e.sizes(shape), allowzero=1)
         return
@@ -103,7 +105,7 @@ def emit_reshape(e: Any, node: Node) -> None:
 
 
 @RULES.emit("reshape", priority=1, foreign=("Flatten",))
-def emit_flatten(e: Any, node: Node) -> None:
+def emit_flatten(e: OnnxScribe, node: Node) -> None:
     """All axes but the first merged."""
     x, shape = node.need("x"), node.attrs["shape"]
     if x.shape is None or len(x.shape) < 3 or len(shape) != 2 or shape[0] != x.shape[0] or shape[1] != product(x.shape[1:]):
@@ -112,7 +114,7 @@ def emit_flatten(e: Any, node: Node) -> None:
 
 
 @RULES.load("Flatten", ops=("reshape",))
-def flatten(g: Any, node: ForeignNode) -> Any:
+def flatten(g: OnnxContext, node: ForeignNode) -> Any:
     x, axis = node.need(0), node.attr("axis", 1)
     shape = known_shape(x)
     axis += len(shape) if axis < 0 else 0
@@ -130,7 +132,7 @@ RULES.op("Transpose", "transpose", "data=x", perm=A("perm", iso="int_tuple"))
 
 
 @RULES.load("Transpose", when={"perm": None}, ops=("transpose",))
-def reverse_axes(g: Any, node: ForeignNode) -> Any:
+def reverse_axes(g: OnnxContext, node: ForeignNode) -> Any:
     rank = len(known_shape(node.need(0)))
     return g.b.transpose(node.need(0), perm=tuple(reversed(range(rank))))
 
@@ -140,8 +142,8 @@ for _type, _op in {"Squeeze": "squeeze", "Unsqueeze": "unsqueeze"}.items():
     RULES.op(_type, _op, "data=x, axes=_", since=13, axes=I("axes", iso="onnx_ints"))
 
 
-def _squeeze_all(g: Any, node: ForeignNode) -> Any:
-    x = node.inputs[0]
+def _squeeze_all(g: OnnxContext, node: ForeignNode) -> Any:
+    x = node.need(0)
     if node.input(1) is not None:
         axes = known_ints(g, node, 1, "axes") or ()
         return g.b.squeeze(x, axes=axes)
@@ -158,15 +160,16 @@ RULES.load("Squeeze", since=13, ops=("squeeze",))(_squeeze_all)
 
 
 @RULES.load("Expand", since=8, priority=1, ops=("expand",))
-def expand(g: Any, node: ForeignNode) -> Any:
+def expand(g: OnnxContext, node: ForeignNode) -> Any:
     """Broadcast in both directions: the result's shape is that of x and the wanted one together."""
     x, wanted = node.need(0), size_list(g, node, 1, "shape")
     shape = known_shape(x)
     for d, n in zip(reversed(shape), reversed(wanted)):
         if d is None or (isinstance(d, Dim) and isinstance(n, Dim) and d != n):
             raise NotExpressible(f"whether the size {d} or {n} is 1 is not known", "unknown_shape")
-    result = broadcast_shapes(shape, wanted) or ()
-    if any(d is None for d in result):
+    joined = broadcast_shapes(shape, wanted) or ()
+    result = [d for d in joined if d is not None]
+    if len(result) < len(joined):
         raise NotExpressible("the shape of its input is not known", "unknown_shape")
     return g.b.expand(x, shape=result)
 
@@ -175,7 +178,7 @@ RULES.op("Expand", "dynamic_expand", "input=x, shape=shape", since=8)
 
 
 @RULES.emit("expand", foreign=("Expand",))
-def emit_expand(e: Any, node: Node) -> None:
+def emit_expand(e: OnnxScribe, node: Node) -> None:
     """Sizes that x has already are written as 1."""
     x, shape = node.need("x"), node.attrs["shape"]
     old = (None,) * (len(shape) - len(x.shape)) + x.shape if x.shape is not None else (None,) * len(shape)
@@ -184,7 +187,7 @@ def emit_expand(e: Any, node: Node) -> None:
 
 
 @RULES.load("Tile", until=5, ops=("tile",))
-def tile_one_axis(g: Any, node: ForeignNode) -> Any:
+def tile_one_axis(g: OnnxContext, node: ForeignNode) -> Any:
     x = node.need(0)
     count, axis = scalar_size_of_any(g, node, 1, "tiles"), scalar_size_of_any(g, node, 2, "axis")
     if isinstance(axis, Dim):
@@ -192,7 +195,7 @@ def tile_one_axis(g: Any, node: ForeignNode) -> Any:
     return g.b.tile(x, repeats=tuple(spread(node, [count], [axis], len(known_shape(x)), 1)))
 
 
-def scalar_size_of_any(g: Any, node: ForeignNode, i: int, what: str) -> DimLike:
+def scalar_size_of_any(g: OnnxContext, node: ForeignNode, i: int, what: str) -> DimLike:
     """A size that the oldest opsets pass in the element type of the data."""
     a = g.constant(node.input(i))
     if a is None:
@@ -203,12 +206,12 @@ def scalar_size_of_any(g: Any, node: ForeignNode, i: int, what: str) -> DimLike:
 
 
 @RULES.load("Tile", since=6, ops=("tile",))
-def tile(g: Any, node: ForeignNode) -> Any:
+def tile(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.tile(node.need(0), repeats=size_list(g, node, 1, "repeats"))
 
 
 @RULES.emit("tile", foreign=("Tile",))
-def emit_tile(e: Any, node: Node) -> None:
+def emit_tile(e: OnnxScribe, node: Node) -> None:
     Steps(e, node).last("Tile", node.need("x"), e.sizes(node.attrs["repeats"]))
 
 
@@ -219,7 +222,7 @@ RULES.op("Concat", "concat", "inputs=xs*", since=4, axis=A("axis"))
 
 
 @RULES.load("Split", ops=("split",))
-def split(g: Any, node: ForeignNode) -> Any:
+def split(g: OnnxContext, node: ForeignNode) -> Any:
     """Sizes from an attribute, an input (from opset 13) or equal; from opset 18 the last part may be smaller."""
     x, axis, n = node.need(0), node.attr("axis", 0), len(node.outputs)
     sizes: Any = node.attr("split", None)
@@ -246,7 +249,7 @@ def split(g: Any, node: ForeignNode) -> Any:
 
 
 @RULES.emit("split", foreign=("Split",))
-def emit_split(e: Any, node: Node) -> None:
+def emit_split(e: OnnxScribe, node: Node) -> None:
     x, sizes = node.need("x"), node.attrs["sizes"]
     e.call("Split", [e.value(x), e.sizes(sizes)], {"axis": node.attrs["axis"]}, outputs=node.outputs, name=node.name)
 
@@ -256,8 +259,8 @@ def emit_split(e: Any, node: Node) -> None:
 _PAD_MODES = {"constant": 1, "reflect": 1, "edge": 1, "wrap": 19}
 
 
-def _padded(g: Any, node: ForeignNode, pads: Any, axes: Any, value: Any) -> Any:
-    x, mode = node.inputs[0], node.attr("mode", "constant")
+def _padded(g: OnnxContext, node: ForeignNode, pads: Any, axes: Any, value: Any) -> Any:
+    x, mode = node.need(0), node.attr("mode", "constant")
     if mode not in _PAD_MODES:
         raise node.refuse(f"mode {mode!r} is not known")
     rank = len(known_shape(x))
@@ -267,13 +270,13 @@ def _padded(g: Any, node: ForeignNode, pads: Any, axes: Any, value: Any) -> Any:
 
 
 @RULES.load("Pad", until=10, ops=("pad",))
-def pad_by_attributes(g: Any, node: ForeignNode) -> Any:
+def pad_by_attributes(g: OnnxContext, node: ForeignNode) -> Any:
     pads = node.attr("paddings" if (node.version or 2) < 2 else "pads")
     return _padded(g, node, pads, None, node.attr("value", 0.0))
 
 
 @RULES.load("Pad", since=11, ops=("pad",))
-def pad(g: Any, node: ForeignNode) -> Any:
+def pad(g: OnnxContext, node: ForeignNode) -> Any:
     given, value = node.input(2), 0
     if given is not None and node.attr("mode", "constant") == "constant":
         a = g.known(given)
@@ -284,11 +287,11 @@ def pad(g: Any, node: ForeignNode) -> Any:
 
 
 @RULES.emit("pad", foreign=("Pad",))
-def emit_pad(e: Any, node: Node) -> None:
+def emit_pad(e: OnnxScribe, node: Node) -> None:
     s, x, a = Steps(e, node), node.need("x"), node.attrs
     mode, pads = a["mode"], a["pads"]
     since = _PAD_MODES.get(mode)
-    if since is None or (e.version is not None and e.version < since):
+    if since is None or (e.dialect.opset < since):
         raise NotExpressible(f"Pad has no mode {mode!r}" + (f" before opset {since}" if since else ""))
     ends = e.sizes([*(p[0] for p in pads), *(p[1] for p in pads)])
     if mode != "constant":
@@ -300,7 +303,7 @@ def emit_pad(e: Any, node: Node) -> None:
 
 
 @RULES.emit("pad", priority=-1, foreign=("Slice", "Concat"))
-def emit_pad_by_slices(e: Any, node: Node) -> None:
+def emit_pad_by_slices(e: OnnxScribe, node: Node) -> None:
     """symmetric, and wrap before opset 19: slices of x beside it, axis by axis."""
     s, x, a = Steps(e, node), node.need("x"), node.attrs
     mode, shape = a["mode"], known_shape(x)
@@ -334,7 +337,7 @@ def _edge(s: Steps, y: Any, axis: int, mode: str, n: int, size: int, begin: bool
 
 
 @RULES.emit("roll", foreign=("Slice", "Concat"))
-def emit_roll(e: Any, node: Node) -> None:
+def emit_roll(e: OnnxScribe, node: Node) -> None:
     s, x = Steps(e, node), node.need("x")
     y = s.handle(x)
     for shift, axis in zip(node.attrs["shifts"], node.attrs["axes"]):

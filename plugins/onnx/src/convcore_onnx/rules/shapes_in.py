@@ -7,6 +7,8 @@ from typing import Any
 
 from convcore.plugin import Dim, DimLike, ForeignNode, NotExpressible
 
+from ..context import OnnxContext
+
 __all__ = ["FAR", "known_ints", "scalar_size", "size_list", "spread"]
 
 FAR = 2**31 - 1
@@ -15,7 +17,7 @@ FAR = 2**31 - 1
 _COMPUTED = "requires_constant_input"
 
 
-def size_list(g: Any, node: ForeignNode, i: int, what: str) -> tuple[DimLike, ...]:
+def size_list(g: OnnxContext, node: ForeignNode, i: int, what: str) -> tuple[DimLike, ...]:
     """The sizes of input ``i``, every one known; NotExpressible if one depends on the data."""
     v = node.input(i)
     if v is None:
@@ -26,7 +28,7 @@ def size_list(g: Any, node: ForeignNode, i: int, what: str) -> tuple[DimLike, ..
     return tuple(n if isinstance(n, Dim) else int(n) for n in sizes if n is not None)
 
 
-def known_ints(g: Any, node: ForeignNode, i: int, what: str) -> tuple[int, ...] | None:
+def known_ints(g: OnnxContext, node: ForeignNode, i: int, what: str) -> tuple[int, ...] | None:
     """The integers of input ``i``, None when it is omitted; NotExpressible if one is not constant."""
     if node.input(i) is None:
         return None
@@ -36,7 +38,7 @@ def known_ints(g: Any, node: ForeignNode, i: int, what: str) -> tuple[int, ...] 
     return tuple(n for n in sizes if isinstance(n, int))
 
 
-def scalar_size(g: Any, node: ForeignNode, i: int, what: str) -> DimLike:
+def scalar_size(g: OnnxContext, node: ForeignNode, i: int, what: str) -> DimLike:
     """The one size of input ``i``."""
     sizes = size_list(g, node, i, what)
     if len(sizes) != 1:

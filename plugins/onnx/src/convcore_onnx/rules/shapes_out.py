@@ -6,12 +6,13 @@ from typing import Any
 
 from convcore.plugin import Dim, DimLike, DType
 
+from ..dialect import OnnxScribe
 from .steps import Steps
 
 __all__ = ["shape_vector", "size_scalar"]
 
 
-def size_scalar(e: Any, size: DimLike) -> Any:
+def size_scalar(e: OnnxScribe, size: DimLike) -> Any:
     """The handle of one size as an int64 without axes."""
     if not isinstance(size, Dim):
         return e.const(size, DType.INT64)
@@ -22,6 +23,6 @@ def shape_vector(s: Steps, x: Any, start: int = 0, end: int | None = None) -> An
     """The sizes of axes ``start`` to ``end`` (not negative) of a tensor."""
     if start == 0 and end is None:
         return s.Shape(x)
-    if (s.e.version or 15) >= 15:
+    if s.e.dialect.opset >= 15:
         return s.Shape(x, start=start) if end is None else s.Shape(x, start=start, end=end)
     return s.Slice(s.Shape(x), s.ints(start), s.ints(2**63 - 1 if end is None else end), s.ints(0))

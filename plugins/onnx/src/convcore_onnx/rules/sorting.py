@@ -6,6 +6,8 @@ from typing import Any
 
 from convcore.plugin import A, DType, ForeignNode, I, Node, NotExpressible
 
+from ..context import OnnxContext
+from ..dialect import OnnxScribe
 from .base import RULES, dtype_code, known_shape
 from .shapes_in import scalar_size
 from .steps import Steps, dtype_known
@@ -18,7 +20,7 @@ for _type, _op in {"ArgMax": "argmax", "ArgMin": "argmin"}.items():
 
 
 @RULES.emit("argmax", "argmin", priority=-1, foreign=("ArgMax", "ArgMin", "Cast"))
-def emit_narrow_index(e: Any, node: Node) -> None:
+def emit_narrow_index(e: OnnxScribe, node: Node) -> None:
     """Indices are int64 in ONNX; others are cast."""
     s, a = Steps(e, node), node.attrs
     kind = "ArgMax" if node.op == "argmax" else "ArgMin"
@@ -34,7 +36,7 @@ for _type, _op, _since in [("CumSum", "cumsum", 11), ("CumProd", "cumprod", 26)]
 
 
 @RULES.emit("cumprod", until=25, foreign=("Slice", "Pad", "Mul"))
-def emit_running_product(e: Any, node: Node) -> None:
+def emit_running_product(e: OnnxScribe, node: Node) -> None:
     """Before opset 26: products over 1, 2, 4... neighbours, each doubling the reach."""
     s, x, a = Steps(e, node), node.need("x"), node.attrs
     shape, axis, back = known_shape(x), a["axis"], a["reverse"]
@@ -69,7 +71,7 @@ RULES.op(
 
 
 @RULES.load("TopK", since=10, ops=("topk",))
-def topk_of_a_size(g: Any, node: ForeignNode) -> Any:
+def topk_of_a_size(g: OnnxContext, node: ForeignNode) -> Any:
     """k is computed from sizes."""
     k = scalar_size(g, node, 1, "K")
     return g.b.topk(
@@ -79,7 +81,7 @@ def topk_of_a_size(g: Any, node: ForeignNode) -> Any:
 
 
 @RULES.emit("topk", foreign=("TopK",))
-def emit_topk_of_a_size(e: Any, node: Node) -> None:
+def emit_topk_of_a_size(e: OnnxScribe, node: Node) -> None:
     a = node.attrs
     k = e.sizes((a["k"],))
     attrs = {"axis": a["axis"], "largest": int(a["largest"]), "sorted": int(a["sorted"])}

@@ -6,6 +6,8 @@ from typing import Any
 
 from convcore.plugin import DType, Node, NotExpressible, Value
 
+from ..dialect import OnnxScribe
+
 __all__ = ["Steps", "dtype_known"]
 
 
@@ -15,7 +17,7 @@ class Steps:
     Operands are handles, or IR values.
     """
 
-    def __init__(self, e: Any, node: Node) -> None:
+    def __init__(self, e: OnnxScribe, node: Node) -> None:
         self.e, self.node = e, node
 
     def handle(self, x: Any) -> Any:
