@@ -195,9 +195,9 @@ def _one_each(problems: list[Problem]) -> list[Problem]:
 # ---- bodies
 def expand(graph: Graph, node: Node, by: str = "decompose") -> Node | None:
     """Replace a composite by its body, constants folded; returns the node after what was before it."""
-    before = node._prev
+    before = node.previous
     _parts(graph, node, by)
-    return before._next if before is not None else graph._first
+    return before.next if before is not None else graph.first
 
 
 def _parts(graph: Graph, node: Node, by: str = "decompose") -> list[Node]:
@@ -205,7 +205,7 @@ def _parts(graph: Graph, node: Node, by: str = "decompose") -> list[Node]:
     decl = find_op(node.op)
     if decl is None or decl.body is None:
         raise ShapeError(f"op {node.op} has no body")
-    before = node._prev
+    before = node.previous
     b = Builder(graph, before=node, origin=node.origin.by(by))
     b.prefix = node.name
     ins = list(node.inputs)
@@ -219,10 +219,10 @@ def _parts(graph: Graph, node: Node, by: str = "decompose") -> list[Node]:
         if new.producer is not None and new.tensor is None and new.producer.origin.passes[-1:] == (by,):
             old.name, new.name = new.name, name
     made = []
-    part = before._next if before is not None else graph._first
+    part = before.next if before is not None else graph.first
     while part is not None and part is not node:
         made.append(part)
-        part = part._next
+        part = part.next
     graph.remove(node)
     fold_constants(graph, nodes=made)
     return made

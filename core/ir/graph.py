@@ -151,6 +151,16 @@ class Node:
     def inputs(self) -> tuple[Value | None, ...]:
         return self._inputs
 
+    @property
+    def next(self) -> Node | None:
+        """The node after it in its graph."""
+        return self._next
+
+    @property
+    def previous(self) -> Node | None:
+        """The node before it in its graph."""
+        return self._prev
+
     def arg(self, name: str) -> Value | None:
         """The input that the op declares under a name; None when it is omitted. VerifyError if there is none of that name."""
         i, variadic = self._position(name)
@@ -408,6 +418,16 @@ class Graph:
             if node.graph is self:
                 before = node._prev
             node = before
+
+    @property
+    def first(self) -> Node | None:
+        """The first node in execution order."""
+        return self._first
+
+    @property
+    def last(self) -> Node | None:
+        """The last node in execution order."""
+        return self._last
 
     @property
     def nodes(self) -> list[Node]:

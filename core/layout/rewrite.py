@@ -176,7 +176,7 @@ class _Rewriter:
     def _builder(self, v: Value, user: Node | None) -> Builder:
         """Inserts right after the value is made."""
         after = v.producer
-        before = self.graph._first if after is None else after._next
+        before = self.graph.first if after is None else after.next
         origin = after.origin if after is not None else user.origin if user is not None else None
         b = Builder(self.graph, before=before)
         if origin is not None:

@@ -100,7 +100,7 @@ class NetLoader:
         name = self._layer_name(layer)
         inputs = [self.blobs[b] for b in layer.bottoms]
         node = CaffeNode(layer, i, inputs, name)
-        tail = self.graph._last
+        tail = self.graph.last
         scope = self.graph.scope(name, layer.type, config_of(layer))
         with self.b.at(node.origin, scope):
             values = self._apply(node, tail)
@@ -186,7 +186,7 @@ class NetLoader:
 
     def _keep_weights(self, node: CaffeNode) -> None:
         """The blobs of an opaque layer are inputs of its node, behind its bottoms, so that they are not lost."""
-        opaque = self.graph._last
+        opaque = self.graph.last
         if opaque is None or opaque.op != "opaque" or not node.layer.blobs:
             return
         held: list[Value] = []
@@ -198,8 +198,8 @@ class NetLoader:
 
     def _undo(self, tail: Node | None) -> None:
         """Take out the nodes a failed rule has made."""
-        while self.graph._last is not None and self.graph._last is not tail:
-            self.graph.remove(self.graph._last)
+        while self.graph.last is not None and self.graph.last is not tail:
+            self.graph.remove(self.graph.last)
 
     # ---- names
     def _bind(self, node: CaffeNode, i: int, values: Sequence[Value], tail: Node | None) -> list[Value]:
@@ -253,7 +253,7 @@ class NetLoader:
             return
         scope = self.graph.scope(name, layer.type, config_of(layer))
         with self.b.at(Origin("caffe", name, layer.type), scope):
-            tail = self.graph._last
+            tail = self.graph.last
             node = CaffeNode(layer, i, [x], name)
             if op == "softmax":
                 y: Value = self.b.softmax(x, axis=node.axis() if "axis" in node.attrs else 1)
@@ -284,11 +284,11 @@ _DATA = ("Data", "ImageData", "WindowData", "HDF5Data", "MemoryData", "Annotated
 
 def _after(node: Node, tail: Node | None, graph: Graph) -> bool:
     """Whether a node was made after ``tail``."""
-    at = graph._last
+    at = graph.last
     while at is not None and at is not tail:
         if at is node:
             return True
-        at = at._prev
+        at = at.previous
     return False
 
 
