@@ -35,8 +35,8 @@ def _follower(node: Node, norm: Node, op: str) -> Node | None:
 
 
 def _per_channel(v: Value, norm: Node) -> bool:
-    x, mean = norm.inputs[0], norm.inputs[3]
-    if v.tensor is None or x is None or x.rank is None or mean is None or mean.tensor is None:
+    x, mean = norm.need("x"), norm.need("mean")
+    if v.tensor is None or x.rank is None or mean.tensor is None:
         return False
     shape = (1,) * (x.rank - len(v.tensor.shape)) + v.tensor.shape
     axis = norm.attrs["axis"]

@@ -191,10 +191,7 @@ def _pair(
 
 
 def _operands(node: Node) -> tuple[Value, Value]:
-    a, b = node.inputs[0], node.inputs[1]
-    if a is None or b is None:
-        raise NotExpressible("an operand is missing")
-    return a, b
+    return node.need("x"), node.need("y")
 
 
 def _fits(v: Value, other: Value) -> bool:

@@ -243,7 +243,7 @@ def _common(node: ForeignNode) -> dict[str, Any]:
         "strides": node.attr("strides"),
         "dilations": node.attr("dilation_rate"),
         "layout": node.attr("data_format"),
-        "pads": explicit_pads(node, node.inputs[0], _reach(node)),
+        "pads": explicit_pads(node, node.need(0), _reach(node)),
     }
 
 
@@ -370,7 +370,7 @@ def conv_transpose(g: KerasContext, node: ForeignNode) -> Value:
 def _legacy_crop(node: ForeignNode, shape: Sequence[Any], i: int, k: int, s: int, layout: str) -> int:
     """Keras 1 Deconvolution layers state the size of their output."""
     want = shape[2:] if layout == "channels_first" else shape[1:-1]
-    n = spatial_sizes(node, node.inputs[0], layout)[i]
+    n = spatial_sizes(node, node.need(0), layout)[i]
     if not isinstance(n, int) or not isinstance(want[i], int):
         raise node.refuse("its output_shape is fixed, so the input's sizes must be fixed too")
     crop: int = (n - 1) * s + k - want[i]

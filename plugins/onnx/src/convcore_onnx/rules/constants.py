@@ -126,7 +126,7 @@ def one_hot(g: OnnxContext, node: ForeignNode) -> Any:
 
 
 def _depth(g: OnnxContext, node: ForeignNode) -> Any:
-    a = g.constant(node.inputs[1])
+    a = g.constant(node.need(1))
     return scalar_size(g, node, 1, "depth") if a is None or a.size != 1 else int(a.item())
 
 

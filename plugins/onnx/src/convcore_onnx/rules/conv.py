@@ -15,7 +15,7 @@ from .windows import auto_pad, channels_first, emit_pads, spelled_out
 @RULES.post("kernel_shape_fits")
 def kernel_shape_fits(g: OnnxContext, node: ForeignNode, y: Value) -> Value:
     """``kernel_shape`` repeats what the weight's shape says; they must agree."""
-    kernel, w = node.attr("kernel_shape", None), node.inputs[1]
+    kernel, w = node.attr("kernel_shape", None), node.need(1)
     if kernel is not None and w is not None and w.shape is not None and tuple(kernel) != tuple(w.shape[2:]):
         raise node.refuse(f"kernel_shape={list(kernel)}, but its weight has the shape {list(map(str, w.shape))}")
     return y
@@ -105,7 +105,7 @@ def emit_conv_transpose(e: OnnxScribe, node: Node) -> None:
 
 def _explicit(node: Node, kernel: list[int]) -> tuple[list[tuple[int, int]], list[int]]:
     """(pads, output_padding) equal to "same_*" padding."""
-    a, x = node.attrs, node.inputs[0]
+    a, x = node.attrs, node.need("x")
     space = known_shape(x)[2:]
     pads, extra = [], []
     for i, k in enumerate(kernel):

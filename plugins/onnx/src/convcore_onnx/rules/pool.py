@@ -118,7 +118,7 @@ def _clipped(node: Node) -> list[int] | None:
     so nothing else changes.
     """
     a, ends, clipped = node.attrs, [], False
-    for n, k, s, d, (begin, end) in zip(known_shape(node.inputs[0])[2:], a["kernel"], a["strides"], a["dilations"], a["pads"]):
+    for n, k, s, d, (begin, end) in zip(known_shape(node.need("x"))[2:], a["kernel"], a["strides"], a["dilations"], a["pads"]):
         if not isinstance(n, int):
             return None
         reach = d * (k - 1) + 1

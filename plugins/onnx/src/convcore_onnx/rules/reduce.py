@@ -55,7 +55,7 @@ def _no_axes(op_name: str) -> Any:
         if axes is None:
             raise node.refuse("its axes must be a constant", code="requires_constant_input")
         keep = bool(node.attr("keepdims", 1))
-        return g.b.op(op_name, node.inputs[0], axes=_axes_load(axes) or (), keepdims=keep)
+        return g.b.op(op_name, node.need(0), axes=_axes_load(axes) or (), keepdims=keep)
 
     return load
 
@@ -76,7 +76,7 @@ def emit_over_no_axis(e: OnnxScribe, node: Node) -> None:
 
 def _of_booleans(op_name: str) -> Any:
     def load(g: OnnxContext, node: ForeignNode) -> Any:
-        if dtype_known(node.inputs[0]) is not DType.BOOL:
+        if dtype_known(node.need(0)) is not DType.BOOL:
             raise NotExpressible("the input is not boolean")
         return _no_axes(op_name)(g, node) if node.attr("noop_with_empty_axes", 0) else _reduced(g, node, op_name)
 
@@ -89,7 +89,7 @@ def _reduced(g: OnnxContext, node: ForeignNode, op_name: str) -> Any:
     if given is not None and axes is None:
         raise node.refuse("its axes must be a constant", code="requires_constant_input")
     keep = bool(node.attr("keepdims", 1))
-    return g.b.op(op_name, node.inputs[0], axes=None if axes is None else _axes_load(axes), keepdims=keep)
+    return g.b.op(op_name, node.need(0), axes=None if axes is None else _axes_load(axes), keepdims=keep)
 
 
 for _type, _op in {"ReduceMax": "any", "ReduceMin": "all"}.items():

@@ -65,7 +65,7 @@ def channels_first(node: Node) -> None:
 def spelled_out(node: Node) -> None:
     """Strides and the like are spelled out where the number of axes was known; NotExpressible where it was not."""
     if any(node.attrs.get(name, ()) is None for name in ("strides", "dilations", "pads", "output_padding")):
-        known_shape(node.inputs[0])
+        known_shape(node.need("x"))
 
 
 def emit_pads(
