@@ -19,9 +19,10 @@ LINT = "from importlinter.cli import lint_imports_command as lint; lint()"
 
 # ---- import layers
 def lint_imports(*path: Path) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "NO_COLOR": "1"}
-    config = ["--config", str(ROOT / "pyproject.toml"), "--no-cache"]
-    return subprocess.run([sys.executable, "-c", LINT, *config], env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+    paths = [*map(str, path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "NO_COLOR": "1"}
+    command = [sys.executable, "-c", LINT, "--no-cache"]
+    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_imports_run_downwards():
