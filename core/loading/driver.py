@@ -33,7 +33,8 @@ COMPUTED = "requires_constant_input"
 
 
 class Driver:
-    """One graph being loaded. Plugins override what is theirs: :meth:`apply`, :meth:`problem`, :meth:`kept`, :meth:`declared`."""
+    """One graph being loaded. Plugins override what is theirs: :meth:`apply`, :meth:`problem`, :meth:`kept`, :meth:`held`,
+    :meth:`declared`."""
 
     def __init__(self, framework: str, context: LoadContext, rules: RuleSet[Any, Any], overrides: Mapping[str, Any]) -> None:
         self.framework, self.g = framework, context
@@ -58,6 +59,10 @@ class Driver:
     def kept(self, node: ForeignNode) -> Mapping[str, Any]:
         """What an opaque node keeps of the source, as JSON-like data."""
         return node.attrs
+
+    def held(self, node: ForeignNode) -> Sequence[Value]:
+        """Weights of a node that are not among its inputs: an opaque node keeps them behind those."""
+        return ()
 
     def declared(self, node: ForeignNode) -> Sequence[tuple[DType | None, Shape | None]]:
         """Dtypes and shapes that the file itself states for the results of a node."""
@@ -97,8 +102,9 @@ class Driver:
     def opaque(self, node: ForeignNode, error: UnsupportedError, count: int) -> tuple[Value, ...]:
         """The results of an opaque node that keeps the node and its problem."""
         p = self.problem(node, error)
+        inputs = [*node.inputs, *self.held(node)]
         values = self.b.opaque(
-            self.framework, node.type, node.inputs, count, self.kept(node), why=p.why, hint=p.hint, code=p.code,
+            self.framework, node.type, inputs, count, self.kept(node), why=p.why, hint=p.hint, code=p.code,
             follows=self.has_rule(node) and self._follows(node, error), results=self.declared(node),
         )  # fmt: skip
         self.taint(values)

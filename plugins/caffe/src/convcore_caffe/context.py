@@ -13,6 +13,7 @@ from convcore.plugin import (
     Builder,
     DimLike,
     ForeignNode,
+    InputShapes,
     LoadContext,
     Origin,
     Tensor,
@@ -21,6 +22,7 @@ from convcore.plugin import (
 )
 
 from .files import Layer, Net
+from .files.types import DATA_TYPES
 from .fillers import fill
 from .params import params_of
 
@@ -143,15 +145,28 @@ def canonical(node: CaffeNode, axis: int, rank: int, what: str = "axis", extra: 
 class CaffeContext(LoadContext):
     """``g`` in Caffe rules. ``init`` says whether layers without weights are filled (``--init-weights``)."""
 
-    def __init__(self, builder: Builder, net: Net, options: Mapping[str, Any]) -> None:
+    def __init__(self, builder: Builder, net: Net, options: Mapping[str, Any], shapes: InputShapes) -> None:
         super().__init__(builder)
-        self.net, self.options = net, options
+        self.net, self.options, self.shapes = net, options, shapes
+        tops = [t for layer in net.layers if layer.type in (*DATA_TYPES, "Input") for t in layer.tops]
+        self._only = tops[0] if len(tops) == 1 else None
         self.init = bool(options.get("init_weights"))
         self.notes: list[str] = list(net.notes)
-        self.given: dict[str, tuple[Any, ...]] = {}
         self.inputs: dict[str, Value] = {}
         self.transforms: dict[str, dict[str, Any]] = {}
         self._tensors: dict[Any, Tensor] = {}
+
+    # ---- inputs
+    def is_given(self, top: str) -> bool:
+        """Whether the caller gives a shape for a top; that of the only one may be named ""."""
+        return top in self.shapes or (top == self._only and "" in self.shapes)
+
+    def input(self, top: str, shape: Sequence[DimLike | None] | None) -> Value:
+        """A top as an input of the graph: of the caller's shape, else of this one."""
+        shape = self.shapes.take(top, None if shape is None else tuple(shape), only=top == self._only)
+        v = self.inputs[top] = self.b.input(top, "float32", shape)
+        self.b.graph.rename(v, top)
+        return v
 
     def note(self, text: str) -> None:
         if text not in self.notes:

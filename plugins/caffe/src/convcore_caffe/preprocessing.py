@@ -105,8 +105,6 @@ def apply_preprocessing(g: CaffeContext, node: CaffeNode, top: str, v: Value, p:
         x = g.b.sub(x, g.parameter(node, ("mean", top), "mean", _tensor(array), False))
     if scale != 1:
         x = g.b.mul(x, g.scalar(x, scale))
-    if x is not v:
-        x.name = g.b.graph.fresh_name(f"{top}:preprocessed")
     return x
 
 

@@ -5,20 +5,14 @@ Shapes that the prototxt does not give (Data, ImageData, HDF5Data, ...) come fro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from convcore.plugin import UsageError, Value
 
-from ..context import CaffeContext, CaffeNode, too_large
+from ..context import CaffeContext, CaffeNode
 from .base import RULES
 
 _CONVOLUTIONS = ("Convolution", "ConvolutionDepthwise", "DepthwiseConvolution", "Deconvolution")
-
-
-def _check_size(node: CaffeNode, top: str, shape: Sequence[Any]) -> None:
-    if too_large(shape):
-        raise node.invalid(f"blob {top!r} of shape {list(shape)} has more elements than a Caffe blob can have")
 
 
 @RULES.load("Input", ops=())
@@ -28,23 +22,12 @@ def input_(g: CaffeContext, node: CaffeNode) -> list[Value]:
     results = []
     for i, top in enumerate(node.outputs):
         shape = None if not shapes else shapes[0] if len(shapes) == 1 else shapes[i]
-        if shape is None and top not in g.given:
+        if shape is None and not g.is_given(top):
             raise UsageError(
                 f"layer {node.name!r} (Input) gives no shape for {top!r}: give input_shapes={{{top!r}: (1, 3, 224, 224)}}"
             )
-        results.append(_input(g, node, top, shape))
+        results.append(g.input(top, shape))
     return results
-
-
-def _input(g: CaffeContext, node: CaffeNode, top: str, shape: tuple[Any, ...] | None) -> Value:
-    given = g.given.pop(top, None)
-    if given is not None:
-        shape = given
-    if shape is not None:
-        _check_size(node, top, shape)
-    v = g.inputs[top] = g.b.input(top, "float32", shape)
-    v.name = top
-    return v
 
 
 @RULES.load("MemoryData", ops=())
@@ -52,8 +35,8 @@ def memory_data(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """(batch, C, H, W) and labels (batch)."""
     n, c, h, w = (int(node.attr(f)) for f in ("batch_size", "channels", "height", "width"))
     _transform(g, node)
-    images = _input(g, node, node.outputs[0], (n, c, h, w))
-    labels = _input(g, node, node.outputs[1], (images.shape[0] if images.shape else n,))
+    images = g.input(node.outputs[0], (n, c, h, w))
+    labels = g.input(node.outputs[1], (images.shape[0] if images.shape else n,))
     return [images, labels]
 
 
@@ -65,7 +48,7 @@ def data(g: CaffeContext, node: CaffeNode) -> list[Value]:
     results: list[Value] = []
     for i, top in enumerate(node.outputs):
         shape: tuple[Any, ...] | None = None
-        if top not in g.given:
+        if not g.is_given(top):
             shape = _guess(g, node, top, i)
             if shape is not None and results and results[0].shape:
                 shape = (results[0].shape[0], *shape[1:])  # one batch for images and labels
@@ -74,7 +57,7 @@ def data(g: CaffeContext, node: CaffeNode) -> list[Value]:
                     f"layer {node.name!r} ({node.type}) reads {top!r} from files and the prototxt does not tell its shape: give "
                     f"input_shapes={{{top!r}: (1, 3, 224, 224)}} or --input-shape {top}:1,3,224,224"
                 )
-        results.append(_input(g, node, top, shape))
+        results.append(g.input(top, shape))
     return results
 
 
@@ -154,13 +137,12 @@ def dummy_data(g: CaffeContext, node: CaffeNode) -> list[Value]:
     fillers = [None] * n if not fillers else fillers * n if len(fillers) == 1 else fillers
     results = []
     for top, shape, filler in zip(node.outputs, shapes, fillers, strict=True):
-        _check_size(node, top, shape)
-        if top not in g.given and (filler is None or filler.get("type") == "constant"):
+        if not g.is_given(top) and (filler is None or filler.get("type") == "constant"):
             value = 0.0 if filler is None else filler.get("value")
             g.note(f"blob {top!r} (DummyData) is the constant {value:g}; with input_shapes={{{top!r}: {shape}}} it is an input")
             results.append(g.b.fill(shape=shape, value=value, dtype="float32"))
         else:
-            results.append(_input(g, node, top, shape))
+            results.append(g.input(top, shape))
     return results
 
 
