@@ -74,6 +74,7 @@ if TYPE_CHECKING:
         Size,
         W,
         isomorphism,
+        known_shape,
         unsupported,
     )
     from .rules.rows import permutation_of
@@ -171,6 +172,7 @@ __all__ = [
     "identifier",
     "infer_outputs",
     "isomorphism",
+    "known_shape",
     "leaves",
     "legalise",
     "nest",
@@ -271,6 +273,7 @@ _FROM = {
         "Size",
         "W",
         "isomorphism",
+        "known_shape",
         "unsupported",
     ),
     "rules.rows": ("permutation_of",),

@@ -89,7 +89,7 @@ class Driver:
         except UnsupportedError as e:
             error = e
         except NotExpressible as e:
-            error = node.refuse(str(e), code=e.code)
+            error = node.refuse(str(e), e.hint, e.code)
         except ShapeError as e:
             error = node.refuse(str(e).removeprefix(f"layer {node.origin}: "), code="invalid_shape")
         else:

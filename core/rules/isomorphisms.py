@@ -18,12 +18,12 @@ __all__ = ["Iso", "NotExpressible", "find_iso", "isomorphism", "known_isos"]
 class NotExpressible(Exception):
     """A value has no counterpart under this conversion; the message is the reason why the row does not match.
 
-    ``code`` is the Problem's code when no other rule matches either.
+    ``code`` and ``hint`` are the Problem's when no other rule matches either.
     """
 
-    def __init__(self, why: str, code: str = "unsupported_attribute") -> None:
+    def __init__(self, why: str, code: str = "unsupported_attribute", hint: str = "") -> None:
         super().__init__(why)
-        self.code = code
+        self.code, self.hint = code, hint
 
 
 @dataclass(frozen=True)

@@ -240,7 +240,7 @@ class RuleSet(Generic[G, N]):
                               "a plugin or overrides={...} can add it", "unsupported_layer")  # fmt: skip
         unmet: list[str] = []
         reasons: list[str] = []
-        code = "unsupported_attribute"
+        code, hint = "unsupported_attribute", ""
         for rule in _ordered(rules, node.version):
             why = rule.mismatch(node)
             if why:
@@ -252,7 +252,7 @@ class RuleSet(Generic[G, N]):
                     return self._loaded(rule, g, node)
             except NotExpressible as e:
                 reasons.append(str(e))
-                code = e.code
+                code, hint = e.code, e.hint
             except UnsupportedError as e:
                 if code not in UNKNOWN:
                     raise
@@ -267,7 +267,7 @@ class RuleSet(Generic[G, N]):
         if not reasons:
             versions = ", ".join(f"{r.since or ''}..{r.until or ''}" for r in rules)
             reasons = [f"version {node.version} is outside the supported versions ({versions})"]
-        raise node.refuse("; ".join(dict.fromkeys(reasons)), code=code)
+        raise node.refuse("; ".join(dict.fromkeys(reasons)), hint, code)
 
     def _loaded(self, rule: LoadRule, g: LoadContext, node: ForeignNode) -> tuple[Value, ...]:
         """What one rule makes of a node, post steps included; refused where it left an attribute unread."""

@@ -19,6 +19,7 @@ from convcore.plugin import (
     Tensor,
     UnsupportedError,
     Value,
+    known_shape,
 )
 
 from .files import Layer, Net
@@ -107,19 +108,11 @@ class CaffeNode(ForeignNode):
 
     def shape(self, i: int = 0) -> tuple[DimLike | None, ...]:
         """The shape of a bottom; its rank is known."""
-        v = self.bottom(i)
-        if v.shape is None:
-            raise self.refuse("the shape of its bottom is not known", "give input_shapes", UNKNOWN_SHAPE)
-        return v.shape
+        return known_shape(self.bottom(i))
 
     def sizes(self, i: int = 0) -> tuple[DimLike, ...]:
         """The shape of a bottom with every size known, if only by name."""
-        out = []
-        for axis, d in enumerate(self.shape(i)):
-            if d is None:
-                raise self.refuse(f"the size of axis {axis} of bottom {i} is not known", "give input_shapes", UNKNOWN_SHAPE)
-            out.append(d)
-        return tuple(out)
+        return known_shape(self.bottom(i), sizes=True)
 
     def integers(self, sizes: Sequence[DimLike | None], what: str) -> tuple[int, ...]:
         """Sizes that must be fixed numbers here."""

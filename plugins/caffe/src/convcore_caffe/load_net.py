@@ -21,9 +21,10 @@ from convcore.plugin import (
     UnsupportedError,
     UsageError,
     Value,
+    known_shape,
 )
 
-from .context import UNKNOWN_SHAPE, CaffeContext, CaffeNode, too_large
+from .context import CaffeContext, CaffeNode, too_large
 from .deploy import Deploy
 from .files import Layer, Message, Net
 from .preprocessing import apply_preprocessing, read_labels, read_preprocessing
@@ -176,8 +177,9 @@ class CaffeDriver(Driver):
     def apply(self, node: ForeignNode) -> Sequence[Value]:
         assert isinstance(node, CaffeNode)
         overridden = self.overridden(node)
-        if self.has_rule(node) and not overridden and any(v is None or v.shape is None for v in node.inputs):
-            raise node.refuse("the shape of its bottom is not known", "give input_shapes", UNKNOWN_SHAPE)
+        if self.has_rule(node) and not overridden:
+            for v in node.inputs:
+                known_shape(v)
         try:
             values = super().apply(node)
             for v in values:

@@ -10,7 +10,6 @@ from convcore.plugin import (
     BUFFER,
     PARAMETER,
     Builder,
-    DimLike,
     DType,
     ForeignNode,
     LoadContext,
@@ -27,7 +26,7 @@ from .files.variables import own_variables
 from .layer_spec import spec_of
 from .load_opaque import plain
 
-__all__ = ["UNKNOWN_SHAPE", "KerasContext", "LayerCall", "foreign_type", "known_shape", "shape_of"]
+__all__ = ["UNKNOWN_SHAPE", "KerasContext", "LayerCall", "foreign_type"]
 
 UNKNOWN_SHAPE = "unknown_shape"
 """Code of the problem of a layer whose input comes from a layer that is not mapped."""
@@ -49,23 +48,6 @@ def foreign_type(layer: LayerConfig) -> str:
     if layer.custom and ">" in (layer.registered_name or ""):
         return str(layer.registered_name)
     return f"ops.{layer.class_name}" if layer.is_op else layer.class_name
-
-
-def shape_of(node: ForeignNode, x: Value | None) -> tuple[DimLike | None, ...]:
-    """The shape of an input, whose rank must be known."""
-    if x is None or x.shape is None:
-        raise node.refuse("the shape of its input is not known", code=UNKNOWN_SHAPE)
-    return x.shape
-
-
-def known_shape(node: ForeignNode, x: Value | None) -> tuple[DimLike, ...]:
-    """The shape of an input, whose every size must be known (symbolic ones count as known)."""
-    out = []
-    for i, d in enumerate(shape_of(node, x)):
-        if d is None:
-            raise node.refuse(f"the size of axis {i} of its input is not known", code=UNKNOWN_SHAPE)
-        out.append(d)
-    return tuple(out)
 
 
 class KerasContext(LoadContext):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from convcore.plugin import ForeignNode, Value
+from convcore.plugin import ForeignNode, Value, known_shape
 
 from .layer_spec import spec_of
-from .load_context import KerasContext, known_shape
+from .load_context import KerasContext
 
 __all__ = ["masked_merges", "propagate"]
 
@@ -67,7 +67,7 @@ def _concatenated(g: KerasContext, node: ForeignNode, y: Value) -> Value | None:
     parts = []
     with b.at(node.origin):
         for x, m in zip(node.inputs, masks, strict=True):
-            shape = known_shape(node, x)
+            shape = known_shape(x, sizes=True)
             if m is None:
                 parts.append(b.fill(shape=shape, value=True, dtype="bool"))
                 continue

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from convcore.plugin import A, ForeignNode, NotExpressible, Value, W
+from convcore.plugin import A, ForeignNode, NotExpressible, Value, W, known_shape
 
 from ..activations import ACTIVATIONS, HARD_SIGMOID_KERAS2
 from ..files import LayerConfig, OpaqueObject
 from ..layer_spec import V, layer
-from ..load_context import KerasContext, shape_of
+from ..load_context import KerasContext
 from ..ruleset import RULES
 
 __all__ = ["activate"]
@@ -35,7 +35,7 @@ layer("ThresholdedReLU", masks="pass", stepwise=True, extinct=True)
 def _sparsemax(g: KerasContext, node: ForeignNode, x: Value) -> Value:
     """What ``keras.activations.sparsemax`` computes on every backend (3.15.1): the threshold is the SUM of the cumulative sums
     over the support, less 1, by its size; Martins and Astudillo's sparsemax, the op, takes the last cumulative sum."""
-    n = shape_of(node, x)[-1]
+    n = known_shape(x)[-1]
     if not isinstance(n, int):
         raise node.refuse("sparsemax needs the size of the last axis", code="unknown_shape")
     b = g.b
@@ -137,7 +137,7 @@ def softmax_masked_or_many(g: KerasContext, node: ForeignNode) -> Value:
     if mask is None and len(axes) == 1:
         raise NotExpressible("no mask, one axis")
     x, b = node.need(0), g.b
-    shape_of(node, x)
+    known_shape(x)
     zeroed = g.era == "keras3" and (not g.version or g.version >= (3, 10))
     if mask is not None:
         low = b.like(x, -3e4 if str(x.dtype) == "float16" else -1e9)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import A, DimLike, ForeignNode, Given, NotExpressible, Size, Tensor, Value, W, ceil_div
+from convcore.plugin import A, DimLike, ForeignNode, Given, NotExpressible, Size, Tensor, Value, W, ceil_div, known_shape
 
 from ..layer_spec import V, layer
-from ..load_context import KerasContext, shape_of
+from ..load_context import KerasContext
 from ..ruleset import RULES
 
 __all__ = ["explicit_pads", "spatial_sizes"]
@@ -201,7 +201,7 @@ _SIZES = ("filters", "kernel_size", "use_bias")
 
 def spatial_sizes(node: ForeignNode, x: Value | None, layout: str) -> tuple[DimLike | None, ...]:
     """The sizes of the axes that are neither batch nor channels."""
-    shape = shape_of(node, x)
+    shape = known_shape(x)
     return shape[2:] if layout == "channels_first" else shape[1:-1]
 
 

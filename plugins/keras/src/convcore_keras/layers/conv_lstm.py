@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convcore.plugin import Builder, ForeignNode, Graph, Value, activation
+from convcore.plugin import Builder, ForeignNode, Graph, Value, activation, known_shape
 
 from ..layer_spec import V, layer
-from ..load_context import UNKNOWN_SHAPE, KerasContext, known_shape
+from ..load_context import UNKNOWN_SHAPE, KerasContext
 from ..recurrence import IGNORED, activation_name, initial_states, main_input, sequence_mask, to_flags
 from ..ruleset import RULES
 from .conv import explicit_pads
@@ -129,14 +129,14 @@ def conv_lstm(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     kernel_size, strides, dilations = node.attr("kernel_size"), node.attr("strides"), node.attr("dilation_rate")
     act = activation(activation_name(node, node.attr("activation", "tanh")))
     gate = activation(activation_name(node, node.attr("recurrent_activation")))
-    n, t, *_ = known_shape(node, x)
-    frames = b.reshape(x, shape=(n * t, *known_shape(node, x)[2:]))
+    n, t, *_ = known_shape(x, sizes=True)
+    frames = b.reshape(x, shape=(n * t, *known_shape(x, sizes=True)[2:]))
     reach = [(k - 1) * d + 1 for k, d in zip(kernel_size, dilations, strict=True)]
     gates = b.conv(
         frames, g.variable(node, "kernel", "*IO->OI*"), g.variable(node, "bias", optional=True), strides=strides,
         dilations=dilations, pads=explicit_pads(node, frames, reach), layout=layout,
     )  # fmt: skip
-    size = known_shape(node, gates)[1:]
+    size = known_shape(gates, sizes=True)[1:]
     steps = b.reshape(gates, shape=(n, t, *size))
     channel = 0 if layout == "channels_first" else len(size) - 1
     state = tuple(filters if i == channel else d for i, d in enumerate(size))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from convcore.plugin import ForeignNode, Given, Size, Value, W
+from convcore.plugin import ForeignNode, Given, Size, Value, W, known_shape
 
 from ..layer_spec import V, layer
-from ..load_context import KerasContext, known_shape, shape_of
+from ..load_context import KerasContext
 from ..ruleset import RULES
 
 __all__: list[str] = []
@@ -67,7 +67,7 @@ def dot(g: KerasContext, node: ForeignNode) -> Value:
     normalize = bool(node.attr("normalize", False))
     if len(pair) != 2 or not all(isinstance(a, int) for a in pair):
         raise node.refuse(f"axes={axes!r} are not one axis per input")
-    ranks = [len(shape_of(node, x)) for x in node.inputs]
+    ranks = [len(known_shape(x)) for x in node.inputs]
     if g.era in ("keras1", "keras2") and g.version < (2, 3) and max(ranks) > 3:
         raise node.refuse("Keras before 2.3 gives Dot of more than 3 axes another meaning")
     epsilon = 1e-7 if g.era == "keras3" else 1e-6
@@ -84,7 +84,7 @@ def maxout(g: KerasContext, node: ForeignNode) -> Value:
     w = g.variant(node, "kernel", "maxout", lambda t: t.transpose((0, 2, 1)).reshape((features * units, size)))
     b = g.variant(node, "bias", "maxout", lambda t: t.reshape((features * units,))) if "bias" in node.weights else None
     x = node.need(0)
-    y = g.b.reshape(g.b.linear(x, w, b), shape=(*known_shape(node, x)[:-1], features, units))
+    y = g.b.reshape(g.b.linear(x, w, b), shape=(*known_shape(x, sizes=True)[:-1], features, units))
     return g.b.max(y, axes=(-2,), keepdims=False)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convcore.plugin import A, ForeignNode, NotExpressible, Value
+from convcore.plugin import A, ForeignNode, NotExpressible, Value, known_shape
 
 from ..layer_spec import layer
-from ..load_context import KerasContext, known_shape, shape_of
+from ..load_context import KerasContext
 from ..masks import masked_merges
 from ..ruleset import RULES
 
@@ -30,7 +30,7 @@ def aligned(g: KerasContext, node: ForeignNode, at_least: int = 1) -> list[Value
     xs = [x for x in node.inputs if x is not None]
     if len(xs) < at_least:
         raise node.refuse(f"takes at least {at_least} inputs, has {len(xs)}")
-    ranks = [len(shape_of(node, x)) for x in xs]
+    ranks = [len(known_shape(x)) for x in xs]
     rank = max(ranks)
     out = [g.b.unsqueeze(x, axes=tuple(range(1, 1 + rank - r))) if r < rank else x for x, r in zip(xs, ranks, strict=True)]
     return _same_dtype(g, out)
@@ -87,7 +87,7 @@ def concatenate(g: KerasContext, node: ForeignNode) -> Value:
     """The inputs one after another."""
     xs = [x for x in node.inputs if x is not None]
     for x in xs:
-        shape_of(node, x)
+        known_shape(x)
     return g.b.concat(*_same_dtype(g, xs), axis=node.attr("axis", -1))
 
 
@@ -100,12 +100,12 @@ def keras1_merge(g: KerasContext, node: ForeignNode) -> Value:
         raise node.refuse("its mode is a Python function" if not isinstance(mode, str) else f"mode={mode!r} is not known")
     pair = (axes, axes) if isinstance(axes, int) else tuple(axes[0] if isinstance(axes[0], (list, tuple)) else axes)
     x, y = node.needed()
-    if [len(shape_of(node, v)) for v in (x, y)] != [2, 2] or len(pair) != 2:
+    if [len(known_shape(v)) for v in (x, y)] != [2, 2] or len(pair) != 2:
         raise node.refuse("mode='cos' is known for two tensors of 2 axes")
     b = g.b
     squares = b.mul(b.batch_dot(x, x, axes=(pair[0], pair[0])), b.batch_dot(y, y, axes=(pair[1], pair[1])))
     norm = b.maximum(b.sqrt(squares), b.like(x, 1e-7))
-    return b.reshape(b.div(b.batch_dot(x, y, axes=pair), norm), shape=(known_shape(node, x)[0], 1, 1))
+    return b.reshape(b.div(b.batch_dot(x, y, axes=pair), norm), shape=(known_shape(x, sizes=True)[0], 1, 1))
 
 
 # ---- masks: from Keras 3.4 these three look at the masks of their inputs
@@ -153,7 +153,7 @@ def _masked_inputs(g: KerasContext, node: ForeignNode) -> list[tuple[Value, Valu
         raise node.refuse("merges masked inputs of different ranks")
     out = []
     for x, m in zip(xs, masks, strict=True):
-        rank = len(shape_of(node, x)) - 1
+        rank = len(known_shape(x)) - 1
         if m is not None and m.rank != rank:
             raise node.refuse("a mask's number of axes does not fit its input")
         out.append((x, None if m is None else g.b.unsqueeze(m, axes=(rank,))))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from convcore.plugin import MISSING, A, ForeignNode, Given, NotExpressible, Value, W
+from convcore.plugin import MISSING, A, ForeignNode, Given, NotExpressible, Value, W, known_shape
 
 from ..layer_spec import V, layer
-from ..load_context import KerasContext, known_shape, shape_of
+from ..load_context import KerasContext
 from ..ruleset import RULES
 
 __all__: list[str] = []
@@ -118,7 +118,7 @@ def layer_norm_unordered(g: KerasContext, node: ForeignNode) -> Value:
     if node.attr("rms_scaling", None):
         raise NotExpressible("rms_scaling")
     x = node.need(0)
-    shape = known_shape(node, x)
+    shape = known_shape(x, sizes=True)
     axis = node.attr("axis", -1)
     axes = sorted(a % len(shape) for a in ([axis] if isinstance(axis, int) else axis))
     sizes = [shape[a] for a in axes]
@@ -140,7 +140,7 @@ def rms_scaled(g: KerasContext, node: ForeignNode) -> Value:
     """``rms_scaling`` of Keras 3.0-3.9: ``gamma * x / sqrt(variance(x) + epsilon)``, the mean only enters the variance."""
     node.ignore("scale", "center", "rms_scaling")
     x, b = node.need(0), g.b
-    rank = len(shape_of(node, x))
+    rank = len(known_shape(x))
     axis = node.attr("axis", -1)
     axes = sorted(a % rank for a in ([axis] if isinstance(axis, int) else axis))
     spread = b.variance(x, axes=tuple(axes), keepdims=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from convcore.plugin import A, ForeignNode, NotExpressible, Value
+from convcore.plugin import A, ForeignNode, NotExpressible, Value, known_shape
 
 from ..layer_spec import layer
-from ..load_context import KerasContext, shape_of
+from ..load_context import KerasContext
 from ..ruleset import RULES
 from .conv import explicit_pads
 
@@ -151,7 +151,7 @@ def masked_average(g: KerasContext, node: ForeignNode) -> Value:
     if mask is None or g.era == "keras1" or (g.era == "keras2" and g.version < (2, 2)):
         raise NotExpressible("no mask")
     x, b = node.need(0), g.b
-    shape_of(node, x)
+    known_shape(x)
     last = node.attr("data_format") == "channels_last"
     step, keep = (1 if last else 2), bool(node.attr("keepdims", False))
     wide = b.unsqueeze(mask, axes=(2 if last else 1,))

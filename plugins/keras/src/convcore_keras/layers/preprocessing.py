@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import MISSING, A, DType, ForeignNode, NotExpressible, Tensor, Value, as_tensor
+from convcore.plugin import MISSING, A, DType, ForeignNode, NotExpressible, Tensor, Value, as_tensor, known_shape
 
 from ..layer_spec import V, layer
-from ..load_context import KerasContext, shape_of
+from ..load_context import KerasContext
 from ..ruleset import RULES
 
 __all__: list[str] = []
@@ -83,7 +83,7 @@ def _number(node: ForeignNode, key: str, default: Any) -> Any:
 def normalization(g: KerasContext, node: ForeignNode) -> Value:
     """``(x - mean) / max(sqrt(variance), 1e-7)``, or its inverse; statistics from the weights or the configuration."""
     x, b = node.need(0), g.b
-    shape = shape_of(node, x)
+    shape = known_shape(x)
     axis = node.attr("axis", -1)
     axes = [] if axis is None else sorted(a % len(shape) for a in ([axis] if isinstance(axis, int) else axis))
     given = [node.attr("mean", None), node.attr("variance", None)]
@@ -165,6 +165,6 @@ def resizing(g: KerasContext, node: ForeignNode) -> Value:
             raise node.refuse(f"{flag}=True is not supported")
     if method not in ("bilinear", "nearest"):
         raise node.refuse(f"interpolation={method!r} differs between Keras's backends", "use bilinear or nearest")
-    if len(shape_of(node, x)) != 4:
+    if len(known_shape(x)) != 4:
         raise node.refuse("is known for batches of images (4 axes)")
     raise NotExpressible("height and width are not two sizes")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from convcore.plugin import A, ForeignNode, Value, product
+from convcore.plugin import A, ForeignNode, Value, known_shape, product
 
 from ..layer_spec import layer
-from ..load_context import KerasContext, known_shape, shape_of
+from ..load_context import KerasContext
 from ..ruleset import RULES
 
 __all__: list[str] = []
@@ -34,7 +34,7 @@ layer("ZeroPadding3D", defaults={"padding": ((1, 1), (1, 1), (1, 1)), "data_form
 def flatten(g: KerasContext, node: ForeignNode) -> Value:
     """(batch, everything else); channels_first data is flattened in channels_last order."""
     x = node.need(0)
-    shape = known_shape(node, x)
+    shape = known_shape(x, sizes=True)
     if node.attr("data_format", "channels_last") == "channels_first" and len(shape) > 2:
         x = g.b.transpose(x, perm=(0, *range(2, len(shape)), 1))
     return g.b.reshape(x, shape=(shape[0], product(shape[1:])))
@@ -44,7 +44,7 @@ def flatten(g: KerasContext, node: ForeignNode) -> Value:
 def reshape(g: KerasContext, node: ForeignNode) -> Value:
     """The axes after the batch under another shape; one size may be -1."""
     x, target = node.need(0), list(node.attr("target_shape"))
-    shape = known_shape(node, x)
+    shape = known_shape(x, sizes=True)
     if target.count(-1) > 1 or any(n < -1 for n in target):
         raise node.refuse(f"target_shape={tuple(target)} has more than one unknown size")
     have = product(shape[1:])
@@ -65,7 +65,7 @@ RULES.op("Permute", "transpose", "inputs=x", perm=A("dims", iso="after_batch"))
 def repeat_vector(g: KerasContext, node: ForeignNode) -> Value:
     """(batch, features) -> (batch, n, features)."""
     x = node.need(0)
-    shape = known_shape(node, x)
+    shape = known_shape(x, sizes=True)
     if len(shape) != 2:
         raise node.refuse(f"takes 2 axes, its input has {len(shape)}")
     return g.b.expand(g.b.unsqueeze(x, axes=(1,)), shape=(shape[0], int(node.attr("n")), shape[1]))
@@ -101,7 +101,7 @@ for _d in (1, 2, 3):
 def cropping(g: KerasContext, node: ForeignNode) -> Value:
     """Elements off the ends of the spatial axes."""
     x = node.need(0)
-    shape = shape_of(node, x)
+    shape = known_shape(x)
     pairs = _per_axis(node, "cropping", len(shape))
     if any(isinstance(n, int) and b + e >= n for n, (b, e) in zip(shape, pairs, strict=True) if b or e):
         raise node.refuse(f"cropping={pairs} leaves nothing of the input", code="invalid_shape")
@@ -146,7 +146,7 @@ def upsample_bilinear(g: KerasContext, node: ForeignNode) -> Value:
     """Bilinear, by pixel centres in Keras 3 and in tf.keras of TensorFlow 1.14 and later (``resize_images_v2``); Keras 2 and
     earlier tf.keras align the corner at the origin (``resize_bilinear``). TensorFlow 1.13 to 2.1 all state 2.2.4-tf."""
     x, layout = node.need(0), node.attr("data_format")
-    shape_of(node, x)
+    known_shape(x)
     scales = tuple(float(n) for n in node.attr("size"))
     if g.era == "tf.keras" and g.version == (2, 2):
         raise node.refuse(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convcore.plugin import DimLike, ForeignNode, Value
+from convcore.plugin import DimLike, ForeignNode, Value, known_shape
 
 from .. import masks
 from ..files import LayerConfig
 from ..layer_spec import Part, V, layer, spec_of
-from ..load_context import KerasContext, foreign_type, known_shape
+from ..load_context import KerasContext, foreign_type
 from ..recurrence import (
     LAYERS,
     Recurrence,
@@ -173,7 +173,7 @@ def time_distributed(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
         (y,) = g.sublayer(node, layer, "layer", node.inputs)
         g.set_mask(y, mask)
         return [y]
-    shapes = [known_shape(node, x) for x in node.inputs]
+    shapes = [known_shape(x, sizes=True) for x in node.inputs]
     if any(len(s) < 2 for s in shapes):
         raise node.refuse("its input has no time axis")
     n, t = shapes[0][:2]
@@ -188,7 +188,7 @@ def time_distributed(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
         if y.shape is None:  # a layer inside is not mapped; it tells why
             return b.opaque("keras", "TimeDistributed", outs, len(outs), {}, why="wraps a layer that is not mapped", follows=True)
         inner_out = g.mask(y)
-        whole = b.reshape(y, shape=(n, t, *known_shape(node, y)[1:]))
+        whole = b.reshape(y, shape=(n, t, *known_shape(y, sizes=True)[1:]))
         g.set_mask(whole, _output_mask(g, node, mask, inner_out, n, t))
         result.append(whole)
     return result
@@ -225,7 +225,7 @@ def _inner_mask(
         raise node.refuse(f"passes {layer.class_name!r} one mask value per sample, which Keras cannot use")
     if (takes or inside) and _unsettled(g, n):
         raise node.refuse("whether it passes its mask on depends on the version of Keras, before 2.3 or with a fixed batch size")
-    return g.b.reshape(mask, shape=(n * t, *known_shape(node, mask)[2:]))
+    return g.b.reshape(mask, shape=(n * t, *known_shape(mask, sizes=True)[2:]))
 
 
 def _unsettled(g: KerasContext, n: DimLike) -> bool:
@@ -247,7 +247,7 @@ def _output_mask(
     if (many or (mask is None and inner is not None)) and _unsettled(g, n):
         raise node.refuse("what mask it gives out depends on the version of Keras, before 2.3 or with a fixed batch size")
     if inner is not None and inner.shape is not None:
-        return g.b.reshape(inner, shape=(n, t, *known_shape(node, inner)[1:]))
+        return g.b.reshape(inner, shape=(n, t, *known_shape(inner, sizes=True)[1:]))
     if mask is not None and many:
         return g.b.any(mask, axes=tuple(range(2, rank)), keepdims=False)
     return mask

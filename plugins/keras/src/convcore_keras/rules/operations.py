@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import A, Call, ForeignNode, Value
+from convcore.plugin import A, Call, ForeignNode, Value, known_shape
 
-from ..load_context import KerasContext, known_shape
+from ..load_context import KerasContext
 from ..ruleset import RULES
 
 __all__ = ["arguments"]
@@ -143,14 +143,14 @@ def constant_like(g: KerasContext, node: ForeignNode) -> Value:
     x = _tensor(node, arguments(node, "x", "dtype", dtype=None)[0])
     dtype = node.attr("dtype", None) or arguments(node, "x", "dtype", dtype=None)[1] or str(x.dtype)
     value: Any = node.type == "ops.OnesLike"
-    return g.b.fill(shape=known_shape(node, x), value=value if dtype == "bool" else int(value), dtype=dtype)
+    return g.b.fill(shape=known_shape(x, sizes=True), value=value if dtype == "bool" else int(value), dtype=dtype)
 
 
 @RULES.load("ops.BroadcastTo")
 def broadcast_to(g: KerasContext, node: ForeignNode) -> Value:
     """A tensor broadcast to a shape; an unknown size (the batch) is the tensor's own."""
     x = _tensor(node, *arguments(node, "x"))
-    have, want = known_shape(node, x), list(node.attr("shape"))
+    have, want = known_shape(x, sizes=True), list(node.attr("shape"))
     for i, n in enumerate(want):
         at = i - len(want) + len(have)
         if n is None and at < 0:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import MISSING, A, ForeignNode, product
+from convcore.plugin import MISSING, A, ForeignNode, known_shape, product
 
 from ..context import OnnxContext
-from .base import RULES, known_shape
+from .base import RULES
 
 for _type, _op, _since in [
     ("Relu", "relu", None),

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import MISSING, A, DType, ForeignNode, I, Node, NotExpressible, Value, isomorphism
+from convcore.plugin import MISSING, A, DType, ForeignNode, I, Node, NotExpressible, Value, isomorphism, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
-from .base import DTYPES, RULES, dtype_code, dtype_of, known_shape
+from .base import DTYPES, RULES, dtype_code, dtype_of
 from .steps import Steps, dtype_known
 
 RULES.ignore("consumed_inputs")  # in-place hints of opset 1

@@ -5,27 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from convcore.plugin import ForeignNode, NotExpressible, RuleSet, Value, isomorphism
+from convcore.plugin import ForeignNode, NotExpressible, RuleSet, Value, isomorphism, known_shape
 
 from ..dtypes import DTYPES, dtype_code, dtype_of
 
 if TYPE_CHECKING:
     from ..context import OnnxContext
 
-__all__ = ["DTYPES", "RULES", "axis_size", "dtype_code", "dtype_of", "int_list", "known_shape"]
+__all__ = ["DTYPES", "RULES", "axis_size", "dtype_code", "dtype_of", "int_list"]
 
 RULES: RuleSet[OnnxContext, ForeignNode] = RuleSet("onnx", distribution="convcore-onnx")
 
 isomorphism("onnx_dtype", dtype_of, dtype_code, "a TensorProto.DataType code as a DType")
-
-
-def known_shape(v: Value | None) -> tuple[Any, ...]:
-    """The shape of a value; NotExpressible when it is missing or even the number of axes is unknown."""
-    if v is None:
-        raise NotExpressible("an input is missing")
-    if v.shape is None:
-        raise NotExpressible(f"the number of axes of {v.name!r} is not known", "unknown_shape")
-    return v.shape
 
 
 def axis_size(v: Value | None, axis: int) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import MISSING, A, ForeignNode, Node, NotExpressible, Value
+from convcore.plugin import MISSING, A, ForeignNode, Node, NotExpressible, Value, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
-from .base import RULES, int_list, known_shape
+from .base import RULES, int_list
 from .windows import auto_pad, channels_first, emit_pads, spelled_out
 
 

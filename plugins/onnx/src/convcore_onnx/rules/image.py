@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import A, DType, ForeignNode, Node, NotExpressible, Value, resized
+from convcore.plugin import A, DType, ForeignNode, Node, NotExpressible, Value, known_shape, resized
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
-from .base import RULES, known_shape
+from .base import RULES
 from .windows import channels_first
 
 _OLD = {"coordinates": "asymmetric", "nearest": "floor", "layout": "channels_first"}

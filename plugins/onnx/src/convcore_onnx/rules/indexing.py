@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import A, Dim, DimLike, DType, ForeignNode, I, Node, NotExpressible, dim_max
+from convcore.plugin import A, Dim, DimLike, DType, ForeignNode, I, Node, NotExpressible, dim_max, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
-from .base import RULES, known_shape
+from .base import RULES
 from .shapes_in import FAR, known_ints, scalar_size, size_list, spread
 from .shapes_out import size_scalar
 from .steps import Steps, dtype_known

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import A, DType, ForeignNode, Node, NotExpressible, Tensor, Value, ViewTensor
+from convcore.plugin import A, DType, ForeignNode, Node, NotExpressible, Tensor, Value, ViewTensor, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
-from .base import RULES, known_shape
+from .base import RULES
 
 RULES.op("MatMul", "matmul", "A=a, B=b")
 RULES.op("Einsum", "einsum", "Inputs=xs*", direction="load", equation=A("equation"))

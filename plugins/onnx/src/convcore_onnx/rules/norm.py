@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, overload
 
-from convcore.plugin import A, DType, ForeignNode, Node, NotExpressible, Value
+from convcore.plugin import A, DType, ForeignNode, Node, NotExpressible, Value, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
-from .base import RULES, axis_size, known_shape
+from .base import RULES, axis_size
 
 _NOT_TRAINED = "export the model in evaluation mode"
 

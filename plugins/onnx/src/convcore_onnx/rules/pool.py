@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Dim, DType, ForeignNode, Node, NotExpressible
+from convcore.plugin import Dim, DType, ForeignNode, Node, NotExpressible, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
-from .base import RULES, known_shape
+from .base import RULES
 from .windows import channels_first, emit_pads, spatial_rank, spelled_out, window_attrs
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import DType, ForeignNode, Node, Value
+from convcore.plugin import DType, ForeignNode, Node, Value, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
-from .base import RULES, dtype_of, known_shape
+from .base import RULES, dtype_of
 from .steps import Steps, dtype_known
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import LEFT_OUT, DType, ForeignNode, LazyTensor, Node, NotExpressible, Tensor, Value
+from convcore.plugin import LEFT_OUT, DType, ForeignNode, LazyTensor, Node, NotExpressible, Tensor, Value, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
-from .base import RULES, axis_size, known_shape
+from .base import RULES, axis_size
 from .rnn_activations import emit_activations, load_activations
 
 LOAD_ORDER = {"lstm": (0, 2, 3, 1), "gru": (0, 1, 2), "rnn": (0,)}

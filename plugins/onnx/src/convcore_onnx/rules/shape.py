@@ -17,12 +17,13 @@ from convcore.plugin import (
     broadcast_shapes,
     ceil_div,
     isomorphism,
+    known_shape,
     product,
 )
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
-from .base import RULES, axis_size, known_shape
+from .base import RULES, axis_size
 from .shapes_in import known_ints, scalar_size, size_list, spread
 from .steps import Steps, dtype_known
 

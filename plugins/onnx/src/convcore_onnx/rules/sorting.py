@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import A, DType, ForeignNode, I, Node, NotExpressible
+from convcore.plugin import A, DType, ForeignNode, I, Node, NotExpressible, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
-from .base import RULES, dtype_code, known_shape
+from .base import RULES, dtype_code
 from .shapes_in import scalar_size
 from .steps import Steps, dtype_known
 

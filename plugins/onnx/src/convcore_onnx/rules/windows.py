@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import DimLike, ForeignNode, Node, NotExpressible, Value, window_pads
+from convcore.plugin import DimLike, ForeignNode, Node, NotExpressible, Value, known_shape, window_pads
 
-from .base import int_list, known_shape
+from .base import int_list
 
 __all__ = ["auto_pad", "channels_first", "emit_pads", "spatial_rank", "spelled_out", "window_attrs"]
 
