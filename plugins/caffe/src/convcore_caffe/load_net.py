@@ -191,7 +191,7 @@ class CaffeDriver(Driver):
                 raise node.invalid(f"{len(node.outputs)} tops are given, the layer makes {len(values)}")
         except (BadFileError, ShapeError) as e:
             self._note(node, e)
-            raise node.refuse(str(e), code="invalid_layer") from e
+            raise node.refuse(str(e), code="malformed_node") from e
         return values
 
     def _note(self, node: CaffeNode, error: ConvcoreError) -> None:
