@@ -142,7 +142,12 @@ def test_training_attribute_is_declared():
 
 FREE = ("core/ops/", "/rules/", "/emit_rules/", "/layout.py")
 """Declarations, rule files, and the layout conventions of targets (op -> where its channels are)."""
-FOREIGN = {"plugins/keras/src/convcore_keras/files/": "names of Keras activations and merge modes, which ops are named after"}
+FOREIGN = {
+    "plugins/keras/src/convcore_keras/files/": "names of Keras activations and merge modes, which ops are named after",
+    "plugins/onnx/src/convcore_onnx/dialect.py": "the operations of sizes (Dim), as operators",
+    "plugins/pytorch/src/convcore_pytorch/files/script/": "Python's own functions in TorchScript source",
+}
+"""Lists of other things that share their names with ops."""
 
 
 def _names(node):
