@@ -297,7 +297,7 @@ def _few_threads() -> Iterator[None]:
 def _blas() -> Any:
     """threadpoolctl's view of the libraries loaded, or None without it."""
     try:
-        from threadpoolctl import ThreadpoolController  # type: ignore[import-not-found,unused-ignore]
+        from threadpoolctl import ThreadpoolController
     except ImportError:
         return None
     return ThreadpoolController()
