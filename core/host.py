@@ -157,6 +157,16 @@ class Host:
                     out.append((plugin, list(answer) if isinstance(answer, (list, tuple)) else [answer]))
         return out
 
+    def says(self, plugin: str, what: str, **kwargs: Any) -> list[Any]:
+        """What one plugin answers to the hook ``convcore_<what>``, as one list; what it raises is its own."""
+        self._load()
+        module = self._pm.get_plugin(plugin)
+        hook = f"convcore_{what}"
+        if not any(i.plugin is module for i in self._implementations(hook)):
+            return []
+        answers = self._of(hook, module)(**kwargs)
+        return [x for a in answers for x in (a if isinstance(a, (list, tuple)) else (a,)) if x is not None]
+
     def _info(self, plugin: Any) -> PluginInfo:
         name = self._pm.get_name(plugin) or "?"
         return next((i for i in self.plugins if i.name == name), PluginInfo(name, name, name, ""))

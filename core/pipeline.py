@@ -66,13 +66,15 @@ def formats() -> dict[str, dict[str, Any]]:
 class Conversion:
     """The result of :func:`convert`.
 
-    ``paths`` are the files written, ``report`` says what was done and how well it agrees; ``model`` is the live target object
-    (ModelProto, nn.Module, ...), built when it is first asked for.
+    ``paths`` are the files written, ``weights`` the one of them that loading takes beside the first; ``report`` says what was
+    done and how well it agrees; ``model`` is the live target object (ModelProto, nn.Module, ...), built when it is first asked
+    for.
     """
 
     paths: tuple[Path, ...]
     report: Report
     framework: str
+    weights: Path | None = None
     _build: Callable[[], Any] | None = field(default=None, repr=False)
     _model: Any = field(default=None, repr=False)
 
@@ -159,7 +161,9 @@ def convert(
         if job.staging is not None:
             shutil.rmtree(job.staging, ignore_errors=True)
     job.tell("done", 1.0)
-    return Conversion(paths, job.report, job.target, job.emitted.model)
+    held = None if job.emitted.weights is None else Path(job.emitted.weights).name
+    weights = next((p for p in paths if p.name == held), None)
+    return Conversion(paths, job.report, job.target, weights, job.emitted.model)
 
 
 # ---------------------------------------------------------------- the stages of a conversion
