@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .build.builder import Builder, infer_outputs
     from .build.opaque import opaque_problems
     from .emit.dialect import Dialect
+    from .emit.flat import flatten
     from .emit.legalise import legalise, plan
     from .emit.names import Names, identifier
     from .emit.nest import nest
@@ -48,11 +49,12 @@ if TYPE_CHECKING:
     from .host import host
     from .ir.dims import Dim, DimLike, Shape, ceil_div, dim_max, parse_dim, product, shape_text
     from .ir.dtypes import DType
+    from .ir.flat import FlatLayer, FlatModel, FlatValue
     from .ir.graph import BUFFER, CONSTANT, PARAMETER, Graph, Node, Origin, Scope, Value
     from .ir.scopes import Layer
     from .ir.tensors import ArrayTensor, LazyTensor, MappedTensor, Tensor, ViewTensor, as_tensor
     from .layout import Convention
-    from .loading import Driver, Head, InputShapes, read_head
+    from .loading import Driver, Head, InputShapes, load_flat, read_head
     from .ops.resampling import resized
     from .ops.rnn_activations import activation
     from .opset import Attr, AxesAttr, AxisAttr, InferContext, Op, OpSet, Role, Sample, Trait, find_op, op, traits_of
@@ -107,6 +109,9 @@ __all__ = [
     "EmitContext",
     "EmitRequest",
     "Emitted",
+    "FlatValue",
+    "FlatLayer",
+    "FlatModel",
     "ForeignNode",
     "Framework",
     "FrameworkMissingError",
@@ -167,6 +172,7 @@ __all__ = [
     "ceil_div",
     "dim_max",
     "find_op",
+    "flatten",
     "hookimpl",
     "host",
     "identifier",
@@ -175,6 +181,7 @@ __all__ = [
     "known_shape",
     "leaves",
     "legalise",
+    "load_flat",
     "nest",
     "op",
     "opaque_problems",
@@ -200,6 +207,7 @@ _FROM = {
     "build.builder": ("Builder", "infer_outputs"),
     "build.opaque": ("opaque_problems",),
     "emit.dialect": ("Dialect",),
+    "emit.flat": ("flatten",),
     "emit.legalise": ("legalise", "plan"),
     "emit.names": ("Names", "identifier"),
     "emit.nest": ("nest",),
@@ -234,11 +242,12 @@ _FROM = {
     "host": ("host",),
     "ir.dims": ("Dim", "DimLike", "Shape", "ceil_div", "dim_max", "parse_dim", "product", "shape_text"),
     "ir.dtypes": ("DType",),
+    "ir.flat": ("FlatValue", "FlatLayer", "FlatModel"),
     "ir.graph": ("BUFFER", "CONSTANT", "PARAMETER", "Graph", "Node", "Origin", "Scope", "Value"),
     "ir.scopes": ("Layer",),
     "ir.tensors": ("ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor"),
     "layout": ("Convention",),
-    "loading": ("Driver", "Head", "InputShapes", "read_head"),
+    "loading": ("Driver", "Head", "InputShapes", "load_flat", "read_head"),
     "ops.resampling": ("resized",),
     "ops.rnn_activations": ("activation",),
     "opset": (

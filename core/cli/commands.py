@@ -22,7 +22,7 @@ from ..pipeline import default_out
 from ..pipeline import load as load_model
 from ..report.compare import ATOL
 
-__all__ = ["check", "convert", "inspect", "ops", "plugins", "rules", "run", "verify"]
+__all__ = ["check", "convert", "inspect", "new_plugin", "ops", "plugins", "rules", "run", "verify"]
 
 
 def _say(text: str) -> None:
@@ -385,4 +385,15 @@ def rules(args: Namespace) -> int:
         for f in sorted(table):
             made, ways = table[f]
             _say(f"  {f:<{width}}  {'+'.join(sorted(ways, reverse=True)):<9}  {', '.join(sorted(made))}")
+    return 0
+
+
+def new_plugin(args: Namespace) -> int:
+    """``convcore new-plugin``."""
+    from .new_plugin import new_plugin as write
+
+    folder = Path(args.output or f"convcore-{args.name}")
+    for path in write(args.kind, args.name, folder):
+        _say(str(path))
+    _say(f"\nnext: cd {folder} && pip install -e . pytest && python -m pytest")
     return 0

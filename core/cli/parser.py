@@ -42,7 +42,7 @@ def parse(args: Sequence[str]) -> argparse.Namespace:
     parsed = top.parse_args(args)
     from . import commands
 
-    parsed.run = getattr(commands, parsed.command)
+    parsed.run = getattr(commands, parsed.command.replace("-", "_"))
     return parsed
 
 
@@ -184,6 +184,12 @@ def _rules(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", action="store_true", help="print every rule as data")
 
 
+def _new_plugin(p: argparse.ArgumentParser) -> None:
+    p.add_argument("kind", choices=("layer", "framework"), help="a layer (an op and its rule), or a framework (files in and out)")
+    p.add_argument("name", metavar="NAME", help="its name, e.g. ScaledTanh or mlp; the distribution is convcore-NAME")
+    p.add_argument("-o", "--output", metavar="DIR", help="folder to write (default: convcore-NAME here)")
+
+
 _COMMANDS: dict[str, tuple[Any, str]] = {
     "convert": (_convert, "convert a model, check the result and report"),
     "check": (_check, "list everything that would be missing in the target, without converting"),
@@ -193,4 +199,5 @@ _COMMANDS: dict[str, tuple[Any, str]] = {
     "plugins": (_plugins, "list the plugins found and their options"),
     "ops": (_ops, "list the op set"),
     "rules": (_rules, "list the mapping rules (the support table)"),
+    "new-plugin": (_new_plugin, "write a plugin that works, with tests, to be changed into one's own"),
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .driver import Driver
+from .flat import load_flat
 from .head import Head, read_head
 from .inputs import InputShapes
 
-__all__ = ["Driver", "Head", "InputShapes", "read_head"]
+__all__ = ["Driver", "Head", "InputShapes", "load_flat", "read_head"]

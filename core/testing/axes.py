@@ -153,7 +153,7 @@ def _compare(
             moved = np.ascontiguousarray(_stored(a, done.ins[i], done.lifts.get(i, ())))
             ins.append(b.input(v.name, DType.of(moved.dtype), moved.shape))
             feed.append(moved)
-    case = f"{anchor}, attributes {{**node.attrs, **done.attrs}}"
+    case = f"{anchor}, attributes { {**node.attrs, **done.attrs} }"
     try:
         made = b.node(op.name, ins, {**node.attrs, **done.attrs})
         g.outputs = list(made.outputs)

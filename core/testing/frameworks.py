@@ -124,11 +124,8 @@ def written_by(name: str, model: SampleModel, folder: Path, wrong: Tell) -> tupl
     except Exception as e:  # noqa: BLE001 - whatever a plugin's code raises is a finding
         wrong(f"{name} cannot write {model.name}: {_short(e)}")
         return None, ""
-    left = {str(p) for p in folder.rglob("*") if p.is_file()} - {str(p) for p in made.paths}
     if out is not None and not made.paths:
         wrong(f"{name} writes no file for {model.name} (Emitted.paths is empty)")
-    if left:
-        wrong(f"{name} leaves {', '.join(sorted(Path(p).name for p in left))} behind, which Emitted.paths does not name")
     return made, ""
 
 

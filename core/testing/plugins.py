@@ -83,8 +83,8 @@ def check_plugin(plugin: str | ModuleType, *, models: int = 40, sources: Sequenc
             for op in report.ops:
                 refused = {t: why for t, why in targets_of(op, report.wrong).items() if why}
                 report.notes += [f"op {op}: {t} refuses it: {why}" for t, why in refused.items()]
-        if info.error:
-            report.wrong(f"it is left out: {info.error}")
+            if info.error:
+                report.wrong(f"it is left out: {info.error}")
     if report.problems:
         n = len(report.problems)
         raise CheckFailed(f"{n} thing{'s are' if n > 1 else ' is'} wrong with it\n{report}")
@@ -173,7 +173,7 @@ def _resolved(path: str, kind: type, what: str, report: PluginReport) -> Any:
 
 def _check_ops(name: str, report: PluginReport) -> None:
     for path in host().says(name, "ops"):
-        ops = _resolved(path, OpSet, "the op set", report)
+        ops: OpSet | None = _resolved(path, OpSet, "the op set", report)
         for decl in ops.ops.values() if ops is not None else ():
             report.ops.append(decl.name)
             if find_op(decl.name) is not decl:

@@ -28,11 +28,13 @@ def _run(*command: object, cwd: Path, env: dict[str, str] | None = None) -> str:
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Wheels and sdists of every project and the wheel of the template plugin."""
+    """Wheels and sdists of every project and the wheel of a plugin made by ``convcore new-plugin``."""
     out = tmp_path_factory.mktemp("dist")
     for folder in PROJECTS.values():
         _run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, folder, cwd=out)
-    _run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", out, ROOT / "tests/template_plugin", cwd=out)
+    template = tmp_path_factory.mktemp("template") / "plugin"
+    _run(sys.executable, "-m", "convcore", "new-plugin", "layer", "ScaledTanh", "-o", template, cwd=out)
+    _run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", out, template, cwd=out)
     return out
 
 
@@ -46,7 +48,7 @@ def venv(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("venv")
     _run(sys.executable, "-m", "venv", folder, cwd=folder)
     python = folder / "bin/python"
-    wheels = [w for w in dist.glob("convcore*.whl") if "template" not in w.name]
+    wheels = [w for w in dist.glob("convcore*.whl") if "scaled_tanh" not in w.name]
     _run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wheels, cwd=folder, env=_clean_env())
     return folder
 
@@ -60,7 +62,10 @@ def test_wheel_contents(dist: Path, name: str):
     assert set(code) == {f"{name}/{p.relative_to(source).as_posix()}" for p in source.rglob("*.py")}
     assert len(code) > 5
     assert f"{name}/py.typed" in names
-    assert name != "convcore" or "convcore/build/methods.pyi" in names  # the builder's types, for mypy in plugins
+    if name == "convcore":
+        assert "convcore/build/methods.pyi" in names  # the builder's types, for mypy in plugins
+        skeletons = {p.relative_to(ROOT / "core").as_posix() for p in (ROOT / "core/cli/skeletons").rglob("*.txt")}
+        assert len(skeletons) > 10 and {f"convcore/{p}" for p in skeletons} <= set(names)
     assert all(n.startswith((f"{name}/", f"{name}-")) for n in names)
 
 
@@ -92,7 +97,7 @@ def test_python_m(venv: Path, tmp_path: Path):
 
 
 def test_third_party_plugin(venv: Path, dist: Path, tmp_path: Path):
-    """The template distribution adds a layer that goes to the target without touching ours."""
+    """What ``convcore new-plugin layer`` writes adds a layer that goes to the target without touching ours."""
     sys.path.insert(0, str(ROOT / "tests"))
     from support import keras_files as kf
 
@@ -107,8 +112,8 @@ def test_third_party_plugin(venv: Path, dist: Path, tmp_path: Path):
                 "tanh",
                 {"scale": 1.5},
                 [kf.tensor("x", (None, 3))],
-                module="template",
-                registered="template>ScaledTanh",
+                module="mine",
+                registered="Custom>ScaledTanh",
             ),
             kf.layer("Dense", "out", {"units": 5, "use_bias": False}, [kf.tensor("tanh", (None, 3))]),
         ],
@@ -120,7 +125,7 @@ def test_third_party_plugin(venv: Path, dist: Path, tmp_path: Path):
     before = subprocess.run([str(c) for c in command], cwd=tmp_path, env=_clean_env(), capture_output=True, text=True)
     assert before.returncode == 4 and "'tanh'" in before.stderr and "ScaledTanh" in before.stderr
     assert not (tmp_path / "custom.onnx").exists()
-    (wheel,) = dist.glob("convcore_template-*.whl")
+    (wheel,) = dist.glob("convcore_scaled_tanh-*.whl")
     _run(
         python,
         "-m",
@@ -138,7 +143,7 @@ def test_third_party_plugin(venv: Path, dist: Path, tmp_path: Path):
     np.save(tmp_path / "x.npy", x)
     _run(venv / "bin/convcore", "run", "custom.onnx", "--input", "x.npy", "-o", "y.npy", cwd=tmp_path, env=_clean_env())
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), 1.5 * np.tanh(x * w) @ k, rtol=1e-5, atol=1e-5)
-    _run(python, "-m", "pip", "uninstall", "--yes", "convcore-template", cwd=tmp_path, env=_clean_env())
+    _run(python, "-m", "pip", "uninstall", "--yes", "convcore-scaled-tanh", cwd=tmp_path, env=_clean_env())
 
 
 def test_core_folder_is_not_a_package():

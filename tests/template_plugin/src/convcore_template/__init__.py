@@ -1,1 +1,0 @@
-"""A template plugin: the layer ScaledTanh, y = scale * tanh(x * w)."""
