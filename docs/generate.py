@@ -265,7 +265,7 @@ def help_of(*args: str) -> str:
 def cli_page() -> str:
     """The help text of every command."""
     top = help_of()
-    found = re.search(r"\{([\w,]+)\}", top)
+    found = re.search(r"\{([\w,-]+)\}", top)
     commands = found[1].split(",") if found else []
     out = [MADE, "# The command line", "", "`convcore` and `python -m convcore` are the same.", "", "```text", top, "```", ""]
     for name in commands:
