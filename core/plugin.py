@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .emit.names import Names, identifier
     from .emit.nest import nest
     from .emit.plan import Block, Plan, PlanCall, Ref, State, Unit, leaves
+    from .emit.scopes import Step
     from .emit.scribe import LEFT_OUT, Scribe
     from .emit.tidy import Tidy, prune, tidy
     from .errors import (
@@ -157,6 +158,7 @@ __all__ = [
     "ShapeTracker",
     "Size",
     "State",
+    "Step",
     "Tensor",
     "Tidy",
     "Trait",
@@ -212,6 +214,7 @@ _FROM = {
     "emit.names": ("Names", "identifier"),
     "emit.nest": ("nest",),
     "emit.plan": ("Block", "PlanCall", "Plan", "Ref", "State", "Unit", "leaves"),
+    "emit.scopes": ("Step",),
     "emit.scribe": ("LEFT_OUT", "Scribe"),
     "emit.tidy": ("Tidy", "prune", "tidy"),
     "errors": (

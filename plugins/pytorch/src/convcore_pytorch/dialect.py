@@ -1,0 +1,91 @@
+"""What PyTorch is, for the plan: modules are units, everything else is a call of a function, an operator or a method."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from convcore.plugin import Dialect, DType, Node, Scribe, identifier
+
+from .grouping import Groups
+from .types import TORCH_TYPES
+
+__all__ = ["TorchDialect"]
+
+_RESERVED = "Path Tensor WEIGHTS SOURCE_NAMES TIED load read_safetensors torch nn F json cls self l O I x _"
+
+
+class TorchDialect(Dialect):
+    """Types that start with ``torch.nn.`` are modules. Other calls are written by their name: ``torch.add``, ``F.relu``, ``+``
+    (an operator), ``.reshape`` (a method of the first operand), ``[]`` (an index)."""
+
+    title = "PyTorch"
+    reserved: ClassVar[frozenset[str]] = frozenset(_RESERVED.split())
+    reserved_members: ClassVar[frozenset[str]] = frozenset()
+    dtypes = frozenset(TORCH_TYPES)
+
+    def __init__(self, members: frozenset[str] = frozenset()) -> None:
+        self.groups: Groups | None = None
+        self.members = members
+
+    def enter(self, s: Scribe[Any]) -> list[Any]:
+        self.groups = Groups(s.graph)
+        return super().enter(s)
+
+    # ---- calls
+    def is_unit(self, type: str) -> bool:
+        return type.startswith("torch.nn.")
+
+    def check(self, s: Scribe[Any], type: str, args: Sequence[Any], config: Mapping[str, Any]) -> Sequence[DType | None]:
+        return ()
+
+    def path(self, node: Node) -> Any:
+        return self.groups.path(node) if self.groups is not None else super().path(node)
+
+    # ---- sizes as data
+    def size_of(self, s: Scribe[Any], x: Any, axis: int, name: str) -> Any:
+        return s.call(".size", [x, axis], name=name)[0]
+
+    def size_op(self, s: Scribe[Any], op: str, a: Any, b: Any) -> Any:
+        sign = {"add": "+", "sub": "-", "mul": "*", "div": "//", "mod": "%", "max": "torch.sym_max", "min": "torch.sym_min"}[op]
+        return s.call(sign, [a, b], name="size")[0]
+
+    def size_vector(self, s: Scribe[Any], parts: Sequence[Any]) -> Any:
+        return tuple(parts)
+
+    def literal(self, value: Any, dtype: DType | None) -> Any:
+        """A list of one number is a size: see :class:`convcore.emit.sizes.Sizes`."""
+        if isinstance(value, list) and all(type(v) is int for v in value) and dtype is DType.INT64:
+            return value[0] if len(value) == 1 else tuple(value)
+        return None
+
+    # ---- names
+    def member_name(self, wanted: str) -> str:
+        """An attribute of a module that is not one of ``nn.Module``'s own; a number stays one (the place in a Sequential)."""
+        if re.fullmatch(r"0|[1-9][0-9]*", wanted):
+            return wanted
+        name = identifier(wanted)
+        if name.startswith("__"):
+            name = "m" + name
+        return f"{name}_" if name in MODULE_NAMES else name
+
+    def class_name(self, wanted: str) -> str:
+        parts = identifier(wanted.rpartition(".")[2] or wanted).split("_")
+        name = "".join(p[:1].upper() + p[1:] for p in parts) or "Block"
+        return f"Block{name}" if name[0].isdigit() or name in RESERVED_CLASSES else name
+
+
+_NAMES = """
+T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda double dump_patches eval
+extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu load_state_dict modules mtia
+named_buffers named_children named_modules named_parameters parameters register_backward_hook register_buffer
+register_forward_hook register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
+register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module register_parameter
+register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule share_memory
+state_dict to to_empty train training type xpu zero_grad from_pretrained tie_weights
+"""
+MODULE_NAMES = frozenset(_NAMES.split())
+"""Attributes of ``torch.nn.Module`` (2.13), and the methods that generated classes have of their own."""
+
+RESERVED_CLASSES = frozenset(("None", "True", "False", "Path", "Tensor", "F", "OrderedDict"))

@@ -1,0 +1,102 @@
+"""What functions that emit share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from convcore.plugin import CONSTANT, Dim, Node, NotExpressible, Scribe, Value
+
+from ..dialect import TorchDialect
+
+__all__ = ["E", "given", "number", "operand", "pad_list", "pads_of", "shape_of", "sizes", "static"]
+
+E = Scribe[TorchDialect]
+
+
+def given(v: Value | None) -> Value:
+    """A value that must be there."""
+    if v is None:
+        raise NotExpressible("an input is missing")
+    return v
+
+
+def shape_of(v: Value | None) -> tuple[Any, ...]:
+    """The shape of a value; NotExpressible where the number of axes is unknown."""
+    v = given(v)
+    if v.shape is None:
+        raise NotExpressible(f"the number of axes of {v.name!r} is not known", "unknown_shape")
+    return v.shape
+
+
+def number(v: Value) -> Any:
+    """A constant of one element as a Python number that means the same in its type; None for anything else."""
+    if v.tensor is None or v.role != CONSTANT or v.tensor.size != 1 or v.dtype is None or str(v.dtype) == "bool":
+        return None
+    x = v.tensor.numpy().reshape(-1)[0]
+    if v.dtype.is_float:
+        return float(str(x)) if x.dtype == np.float32 else float(x)
+    return int(x)
+
+
+def operand(e: E, v: Value | None, other: Value | None) -> Any:
+    """An operand of an operator: a number where ``other`` decides type and shape, else its handle."""
+    v, other = given(v), given(other)
+    if other.tensor is None and v.dtype is other.dtype and v.shape is not None and other.shape is not None:
+        x = number(v)
+        if x is not None and len(v.shape) <= len(other.shape):
+            return x
+    return e.value(v)
+
+
+def static(values: Sequence[Any], what: str) -> tuple[int, ...]:
+    """Sizes that must be numbers."""
+    if any(not isinstance(n, int) or isinstance(n, bool) for n in values):
+        raise NotExpressible(f"{what}=({', '.join(map(str, values))}) is not made of numbers")
+    return tuple(int(n) for n in values)
+
+
+def sizes(e: E, dims: Sequence[Any], *near: Value | None) -> list[Any]:
+    """Sizes as arguments: symbolic ones stay expressions where the shapes of ``near`` (operands of the same call) say all their
+    names, else they are computed from the inputs."""
+    known = {n for v in near if v is not None and v.tensor is None for d in v.shape or () if _named(d) for n in d.names}
+    out = []
+    for d in dims:
+        if d is None:
+            raise NotExpressible("a size is not known")
+        out.append(d if not isinstance(d, Dim) or set(d.names) <= known else e.size(d))
+    return out
+
+
+def _named(d: Any) -> bool:
+    return isinstance(d, Dim) and d.is_name
+
+
+def pads_of(x: Value | None, node: Node, kernel: Sequence[int], first: int = 2) -> tuple[tuple[Any, Any], ...]:
+    """Padding per spatial axis, "same" counted out."""
+    from convcore.plugin import window_pads
+
+    pads, out = node.attrs["pads"], []
+    shape = shape_of(x)
+    strides, dilations = node.attrs["strides"], node.attrs["dilations"]
+    for i, k in enumerate(kernel):
+        if not isinstance(pads, str):
+            out.append(pads[i])
+            continue
+        n = shape[first + i]
+        if strides[i] == 1:
+            n = 1 << 20  # what it needs does not depend on the size
+        if n is None:
+            raise NotExpressible(f"padding {pads} depends on a size that is not known")
+        out.append(window_pads(n, k, strides[i], dilations[i], pads))
+    return tuple(out)
+
+
+def pad_list(pads: Sequence[tuple[Any, Any]]) -> tuple[Any, ...]:
+    """As F.pad takes it: the last axis first; trailing axes without padding left out."""
+    flat = [n for pair in reversed(pads) for n in pair]
+    while len(flat) > 2 and flat[-1] == 0 and flat[-2] == 0:
+        del flat[-2:]
+    return tuple(flat)

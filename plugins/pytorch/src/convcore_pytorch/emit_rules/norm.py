@@ -1,0 +1,119 @@
+"""Normalisations as modules where torch has one for the axes and weights at hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convcore.plugin import Node, NotExpressible, Value, as_tensor
+
+from ..rules.base import RULES
+from .base import E, given, shape_of
+
+
+def _weight(e: E, v: Value | None, name: str, n: Any, fill: float, like: Value) -> Any:
+    """The state of a weight; where only the other one is given, what does nothing, frozen."""
+    if v is not None:
+        if v.tensor is None:
+            raise NotExpressible(f"its {name} is computed")
+        return e.state(v)
+    return as_tensor(np.full(n, fill, like.dtype.numpy if like.dtype is not None else np.float32))
+
+
+def _affine(e: E, node: Node, n: Any) -> dict[str, Any]:
+    scale, bias, x = node.arg("scale"), node.arg("bias"), given(node.arg("x"))
+    if scale is None and bias is None:
+        return {}
+    return {"weight": _weight(e, scale, "scale", n, 1, x), "bias": _weight(e, bias, "bias", n, 0, x)}
+
+
+@RULES.emit("batch_norm")
+def batch_norm(e: E, node: Node) -> None:
+    """torch's momentum is the weight of the new batch, the IR's that of the old statistics."""
+    x, mean, var = given(node.arg("x")), given(node.arg("mean")), given(node.arg("var"))
+    shape = shape_of(x)
+    axis = node.attrs["axis"] % len(shape)
+    if axis != 1 or not 2 <= len(shape) <= 5:
+        raise NotExpressible(f"axis {axis} of {len(shape)}")
+    if mean.tensor is None or var.tensor is None:
+        raise NotExpressible("its statistics are computed")
+    n = mean.tensor.size
+    states = {**_affine(e, node, n), "running_mean": e.state(mean), "running_var": e.state(var)}
+    config: dict[str, Any] = {"num_features": n, "eps": node.attrs["epsilon"]}
+    if node.attrs["momentum"] is not None:
+        config["momentum"] = round(1 - node.attrs["momentum"], 12)
+    if "weight" not in states:
+        config["affine"] = False
+    e.unit(f"torch.nn.BatchNorm{max(len(shape) - 2, 1)}d", [e.value(x)], config, states, outputs=node.outputs)
+
+
+@RULES.emit("instance_norm")
+def instance_norm(e: E, node: Node) -> None:
+    """Without running statistics."""
+    x = given(node.arg("x"))
+    shape = shape_of(x)
+    if node.attrs["axis"] % len(shape) != 1 or not 3 <= len(shape) <= 5 or not isinstance(shape[1], int):
+        raise NotExpressible(f"axis {node.attrs['axis']} of {len(shape)}")
+    states = _affine(e, node, shape[1])
+    config = {"num_features": shape[1], "eps": node.attrs["epsilon"], "affine": True if states else None}
+    e.unit(f"torch.nn.InstanceNorm{len(shape) - 2}d", [e.value(x)], config, states, outputs=node.outputs)
+
+
+@RULES.emit("group_norm")
+def group_norm(e: E, node: Node) -> None:
+    """Groups of neighbouring channels."""
+    x = given(node.arg("x"))
+    shape = shape_of(x)
+    if node.attrs["axis"] % len(shape) != 1 or not isinstance(shape[1], int):
+        raise NotExpressible(f"axis {node.attrs['axis']} of {len(shape)}")
+    states = _affine(e, node, shape[1])
+    config = {"num_groups": node.attrs["groups"], "num_channels": shape[1], "eps": node.attrs["epsilon"]}
+    e.unit("torch.nn.GroupNorm", [e.value(x)], {**config, "affine": None if states else False}, states, outputs=node.outputs)
+
+
+def _last(node: Node, x: Value) -> tuple[int, ...]:
+    """The sizes normalised over, which must be those of the last axes."""
+    shape = shape_of(x)
+    axes = sorted(a % len(shape) for a in node.attrs["axes"])
+    if axes != list(range(len(shape) - len(axes), len(shape))):
+        raise NotExpressible(f"axes {node.attrs['axes']} are not the last ones")
+    sizes = shape[axes[0] :]
+    if any(not isinstance(n, int) for n in sizes):
+        raise NotExpressible("a normalised size is not known")
+    return tuple(sizes)
+
+
+@RULES.emit("layer_norm")
+def layer_norm(e: E, node: Node) -> None:
+    """Over the last axes."""
+    x = given(node.arg("x"))
+    sizes = _last(node, x)
+    scale, bias = node.arg("scale"), node.arg("bias")
+    if any(v is not None and tuple(v.shape or ()) != sizes for v in (scale, bias)):
+        raise NotExpressible("a weight that is not of the normalised shape")
+    if (scale is not None and scale.tensor is None) or (bias is not None and bias.tensor is None):
+        args = [e.value(x), sizes, None if scale is None else e.value(scale), None if bias is None else e.value(bias)]
+        e.call("F.layer_norm", args, {"eps": node.attrs["epsilon"]}, outputs=node.outputs)
+        return
+    states = {"weight": _weight(e, scale, "scale", sizes, 1, x)} if scale is not None or bias is not None else {}
+    if bias is not None:
+        states["bias"] = e.state(bias)
+    config: dict[str, Any] = {"normalized_shape": sizes[0] if len(sizes) == 1 else sizes, "eps": node.attrs["epsilon"]}
+    config["elementwise_affine"] = None if states else False
+    if states and bias is None:
+        config["bias"] = False
+    e.unit("torch.nn.LayerNorm", [e.value(x)], config, states, outputs=node.outputs)
+
+
+@RULES.emit("rms_norm")
+def rms_norm(e: E, node: Node) -> None:
+    """Over the last axes."""
+    x, scale = given(node.arg("x")), node.arg("scale")
+    sizes = _last(node, x)
+    if scale is not None and (scale.tensor is None or tuple(scale.shape or ()) != sizes):
+        raise NotExpressible("a weight that is not of the normalised shape")
+    config: dict[str, Any] = {"normalized_shape": sizes[0] if len(sizes) == 1 else sizes, "eps": node.attrs["epsilon"]}
+    config["elementwise_affine"] = None if scale is not None else False
+    states = {} if scale is None else {"weight": e.state(scale)}
+    e.unit("torch.nn.RMSNorm", [e.value(x)], config, states, outputs=node.outputs)

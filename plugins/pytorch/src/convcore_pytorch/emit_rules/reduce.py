@@ -1,0 +1,50 @@
+"""Reductions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.plugin import DType, Node, NotExpressible
+
+from ..rules.base import RULES
+from .base import E, given, shape_of
+
+FUNCTIONS = {"sum": "torch.sum", "mean": "torch.mean", "max": "torch.amax", "min": "torch.amin", "all": "torch.all",
+             "any": "torch.any", "logsumexp": "torch.logsumexp"}  # fmt: skip
+
+
+@RULES.emit(*FUNCTIONS)
+def reduce(e: E, node: Node) -> None:
+    """Over axes, which torch takes as a tuple (all and any one by one in older versions, in any order)."""
+    x = given(node.inputs[0])
+    rank = len(shape_of(x))
+    axes = node.attrs["axes"]
+    dims = tuple(range(rank)) if axes is None else tuple(sorted(a % rank for a in axes)) if rank else ()
+    if not dims:
+        if node.op in ("all", "any") or rank:
+            raise NotExpressible("no axes")
+        e.alias(node.output, e.value(x))
+        return
+    if x.dtype is None or (node.op in ("mean", "logsumexp") and not x.dtype.is_float):
+        raise NotExpressible(f"{node.op} of {x.dtype}")
+    if x.dtype is DType.BOOL and node.op in ("sum", "max", "min"):
+        raise NotExpressible(f"{node.op} of truth values")
+    config: dict[str, Any] = {"dim": dims[0] if len(dims) == 1 else dims, "keepdim": node.attrs["keepdims"] or None}
+    if node.op == "sum" and not x.dtype.is_float:
+        config["dtype"] = x.dtype
+    e.call(FUNCTIONS[node.op], [e.value(x)], config, outputs=node.outputs)
+
+
+@RULES.emit("prod")
+def prod(e: E, node: Node) -> None:
+    """One axis at a time, the last first."""
+    x = given(node.inputs[0])
+    rank, axes = len(shape_of(x)), node.attrs["axes"]
+    dims = sorted((range(rank) if axes is None else (a % rank for a in axes)), reverse=True) if rank else []
+    if not dims or x.dtype is None or x.dtype is DType.BOOL:
+        raise NotExpressible("no axes")
+    y = e.value(x)
+    for d in dims:
+        last = d == dims[-1]
+        config = {"dim": d, "keepdim": node.attrs["keepdims"] or None, "dtype": None if x.dtype.is_float else x.dtype}
+        (y,) = e.call("torch.prod", [y], config, outputs=node.outputs if last else ())

@@ -1,0 +1,90 @@
+"""Where a node belongs among modules: the scopes of the source, and blocks that flat names repeat.
+
+Keras names the layers of ResNet50 ``conv2_block1_1_conv``: a name in parts, whose first parts say the block. Prefixes that are
+equal but for their numbers, with mostly the same names behind them, are blocks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from convcore.plugin import Graph, Node, Step
+
+__all__ = ["Groups", "repeated"]
+
+Path = tuple[Step, ...]
+
+_SPLIT = re.compile(r"[_./]")
+
+
+class Groups:
+    """Paths of the nodes of one graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.of_onnx = graph.metadata.get("framework") == "onnx"
+        self.known: dict[object, Path] = {}
+        self.inside: dict[tuple[str, ...], dict[str, None]] = {}
+        for node in graph:
+            names = tuple(s.name for s in _own_path(node))
+            for i, name in enumerate(names):
+                self.inside.setdefault(names[:i], {})[name] = None
+        self.blocks = {place: repeated(found) for place, found in self.inside.items()}
+
+    def path(self, node: Node) -> Path:
+        """The scopes around a node, blocks found in names among them."""
+        key = (node.scope, node.origin.layer or node.name) if node.scope.parent is None else node.scope
+        found = self.known.get(key)
+        if found is None:
+            found = self.known[key] = self._path(_own_path(node))
+        return found
+
+    def _path(self, steps: Path) -> Path:
+        out: list[Step] = []
+        at: tuple[str, ...] = ()
+        for s in steps:
+            if self.of_onnx and at and s is steps[-1] and len(self.inside[at]) == 1:
+                break  # /conv1/Conv: the module has but this operator
+            prefix = self.blocks[at].get(s.name, "") if at in self.blocks else ""
+            if prefix:
+                out += [Step(prefix), Step(s.name[len(prefix) + 1 :], s.type, s.call)]
+            else:
+                around = f"{at[-1].lstrip('/')}." if self.of_onnx and at else ""
+                name = s.name[len(around) :] if around and s.name.startswith(around) else s.name  # /layer1/layer1.0
+                out.append(Step(name, s.type, s.call))
+            at = (*at, s.name)
+        return tuple(out)
+
+
+def _own_path(node: Node) -> Path:
+    """The scopes of the source; a node outside all of them is a layer of its own."""
+    steps = [Step(s.name, s.type, s.call) for s in node.scope.ancestors() if s.parent is not None]
+    if steps:
+        return tuple(reversed(steps))
+    name = node.origin.layer or node.name
+    return (Step(name, node.origin.type),) if name else ()
+
+
+def repeated(names: Iterable[str]) -> dict[str, str]:
+    """The prefix of every name that belongs to a block which repeats."""
+    left = list(names)
+    out: dict[str, str] = {}
+    while True:
+        patterns: dict[str, dict[str, list[str]]] = {}
+        for name in left:
+            for m in _SPLIT.finditer(name):
+                prefix = name[: m.start()]
+                if m.end() < len(name) and re.search(r"\d", prefix):
+                    patterns.setdefault(re.sub(r"\d+", "#", prefix), {}).setdefault(prefix, []).append(name)
+        best: tuple[int, dict[str, list[str]]] = (0, {})
+        for found in patterns.values():
+            blocks = {p: inside for p, inside in found.items() if len(inside) > 2}
+            kinds = {tuple(sorted(n[len(p) :] for n in inside)) for p, inside in blocks.items()}
+            if len(blocks) < 2 or len(kinds) * 2 > len(blocks) + 1:
+                continue
+            score = sum(map(len, blocks.values())) * (len(blocks) - len(kinds)) // len(blocks)
+            best = max(best, (score, blocks), key=lambda b: b[0])
+        if not best[0]:
+            return out
+        out.update((n, p) for p, inside in best[1].items() for n in inside)
+        left = [n for n in left if n not in out]

@@ -1,0 +1,215 @@
+"""The whole file: docstring, names, classes, and how weights are loaded."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from convcore.plugin import Block, Dialect, DType, Graph, Names, Plan, State, Unit, as_tensor, identifier, shape_text
+
+from .classes import Classes, Template, is_sequence
+from .forward import _TAKEN
+from .text import Bracket, Doc, lay, quoted
+
+__all__ = ["Code", "print_module"]
+
+READER = '''
+def read_safetensors(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, mapped into memory."""
+    size = Path(path).stat().st_size
+    data = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+    start = 8 + int.from_bytes(bytes(data[:8].tolist()), "little")
+    header = json.loads(bytes(data[8:start].tolist()))
+    tensors = {}
+    for name, info in header.items():
+        if name != "__metadata__":
+            first, last = info["data_offsets"]
+            part = data[start + first : start + last].view(DTYPES[info["dtype"]])
+            tensors[name] = part.reshape(info["shape"])
+    return tensors
+'''
+
+
+@dataclass
+class Code:
+    """A module as text, the name of its class, and its state_dict in order: dtype, shape and tensor by key. ``tied`` are keys
+    that are another key's tensor."""
+
+    text: str
+    class_name: str
+    states: dict[str, State] = field(default_factory=dict)
+    tied: dict[str, str] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    source_names: dict[str, str] = field(default_factory=dict)
+
+
+def print_module(
+    plan: Plan, graph: Graph, dialect: Dialect, class_name: str, weights: str, notes: Sequence[str] = ()
+) -> Code:  # fmt: skip
+    """The code of a plan whose scopes are blocks; ``weights`` is the name of the file beside it."""
+    source_names = _members(plan.root, dialect)
+    inputs = _inputs([v.name for v in graph.inputs])
+    classes = Classes(plan, dialect, inputs, class_name)
+    states, tied = _states(plan)
+    body: list[str] = []
+    for t in classes.templates:
+        root = plan.root in t.blocks
+        body += ["", "", *_class(classes, t, root, tied)]
+    used = "\n".join(body)
+    dtypes = dict.fromkeys(s.dtype for s in states.values())
+    head = [f'"""{class_name}, converted by convcore{_from(graph)}.', ""]
+    for v, name in zip(graph.inputs, inputs):
+        said = "" if name == v.name else f" ({v.name})"
+        head += _wrapped(f"Input {name}{said}: {v.dtype} {shape_text(v.shape)}.")
+    for v in graph.outputs:
+        head += _wrapped(f"Output {v.name}: {v.dtype} {shape_text(v.shape)}.")
+    for n in notes:
+        head += _wrapped(f"{n[:1].upper()}{n[1:]}.")
+    head += ['"""', "", "from __future__ import annotations", "", "import json", "from pathlib import Path", "", "import torch"]
+    if re.search(r"\bF\.", used):
+        head.append("import torch.nn.functional as F")
+    head += ["from torch import Tensor, nn", ""]
+    head += lay(f"WEIGHTS = Path(__file__).with_name({quoted(weights)})", 0)
+    head += lay(_dict({_tag(d): f"torch.{_torch(d)}" for d in dtypes}, values_are_code=True), 0, "DTYPES = ")
+    if source_names:
+        head += ["# What attributes are called in the source, where Python does not allow it.",
+                 *lay(_dict(source_names), 0, "SOURCE_NAMES = ")]  # fmt: skip
+    if tied:
+        head += ["# Parameters that are one: each is the other.", *lay(_dict(tied), 0, "TIED = ")]
+    tail = ["", "", f"def load(weights: str | Path = WEIGHTS) -> {class_name}:",
+            f'    """A {class_name} with its weights, in evaluation mode."""',
+            f"    return {class_name}.from_pretrained(weights)"]  # fmt: skip
+    text = "\n".join([*head, "", *READER.splitlines(), *body, *tail]) + "\n"
+    return Code(text, class_name, states, tied, tuple(inputs), source_names)
+
+
+def _class(classes: Classes, t: Template, root: bool, tied: dict[str, str]) -> list[str]:
+    f = t.forward
+    assert f is not None
+    out = [f"class {t.name}(nn.Module):"]
+    init = classes.lines(t)
+    if root and classes.all_frozen:
+        init.append("        self.requires_grad_(False)")
+    if root and tied:
+        init.append("        self.tie_weights()")
+    if t.blocks[0].members or root:
+        out += [*init, ""]
+    returned = "Tensor" if len(f.block.outputs) == 1 else f"tuple[{', '.join(['Tensor'] * len(f.block.outputs))}]"
+    out += lay(Bracket("def forward", ["self", *(f"{n}: Tensor" for n in f.inputs)]), 4, "", f" -> {returned}:")
+    out += f.lines
+    if not root:
+        return out
+    if tied:
+        out += ["", "    def tie_weights(self) -> None:", '        """Let parameters that are one in the source be one."""']
+        for other, first in tied.items():
+            out.append(f"        self{_attribute(other)} = self{_attribute(first)}")
+    out += [
+        "",
+        "    @classmethod",
+        f"    def from_pretrained(cls, weights: str | Path = WEIGHTS) -> {t.name}:",
+        '        """The model with weights from a .safetensors file, in evaluation mode."""',
+        '        with torch.device("meta"):',
+        "            model = cls()",
+        "        state = read_safetensors(weights)",
+    ]
+    if tied:
+        out.append("        state.update((name, state[first]) for name, first in TIED.items())")
+    out.append("        model.load_state_dict(state, assign=True)")
+    if tied:
+        out.append("        model.tie_weights()")
+    out.append("        return model.eval()")
+    return out
+
+
+def _attribute(path: str) -> str:
+    return "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in path.split("."))
+
+
+def _states(plan: Plan) -> tuple[dict[str, State], dict[str, str]]:
+    """The state_dict, and keys that hold what an earlier one holds."""
+    states: dict[str, State] = {}
+    tied: dict[str, str] = {}
+    first: dict[int, str] = {}
+    counted = {}
+
+    def enter(block: Block, prefix: str) -> None:
+        for name, m in block.members.items():
+            if isinstance(m, Unit) and m.type.startswith("torch.nn.BatchNorm"):
+                counted[f"{prefix}{name}."] = None
+            if isinstance(m, Block):
+                enter(m, f"{prefix}{name}.")
+
+    enter(plan.root, "")
+    for key, s in plan.paths().items():
+        if id(s) in first:
+            tied[key] = first[id(s)]
+        else:
+            first[id(s)] = key
+            states[key] = s
+        owner = key.rpartition(".")[0] + "."
+        if owner in counted and key.endswith(".running_var"):
+            states[f"{owner}num_batches_tracked"] = State(as_tensor(0, DType.INT64), None, "", "buffer")
+    return states, tied
+
+
+def _members(root: Block, dialect: Dialect) -> dict[str, str]:
+    """Give members names that Python has; returns what those that changed are called in the source."""
+    found: dict[str, set[str]] = {}
+    seen: set[Block] = set()
+
+    def enter(block: Block) -> None:
+        if block in seen:
+            return
+        seen.add(block)
+        if block is root or not is_sequence(block):
+            taken = Names(reserved=[n for n in block.members if not n.isdigit()])
+            block.members = {(taken.fresh(f"_{n}") if n.isdigit() else n): m for n, m in block.members.items()}
+        for name, m in block.members.items():
+            if not isinstance(m, State):
+                inside = [s.name for s in m.path[len(block.path) :]]
+                if inside and "/".join(inside) != name and "_".join(inside) != name:
+                    found.setdefault(name, set()).add("/".join(inside))
+            if isinstance(m, Block):
+                enter(m)
+
+    enter(root)
+    return {name: names.pop() for name, names in found.items() if len(names) == 1}
+
+
+def _inputs(names: Sequence[str]) -> list[str]:
+    if len(names) == 1:
+        return ["x"]
+    taken = Names(reserved=_TAKEN)
+    return [taken.fresh(identifier(n, "x")) for n in names]
+
+
+def _from(graph: Graph) -> str:
+    m = graph.metadata
+    source = str(m.get("framework") or "")
+    return f" from {' '.join(filter(None, (source, str(m.get('version') or ''))))}" if source else ""
+
+
+def _wrapped(text: str) -> list[str]:
+    text = text.replace("\\", "\\\\").replace('"""', "'''")
+    return textwrap.wrap(text, 86, subsequent_indent="    ", break_long_words=False) or [""]
+
+
+def _dict(items: dict[str, str], values_are_code: bool = False) -> Doc:
+    inner: list[Doc] = [f"{quoted(k)}: {v if values_are_code else quoted(v)}" for k, v in items.items()]
+    return Bracket("", inner, "{", "}", display=True) if inner else "{}"
+
+
+def _tag(dtype: DType | None) -> str:
+    from ..types import SAFETENSORS
+
+    assert dtype is not None
+    return SAFETENSORS[dtype]
+
+
+def _torch(dtype: DType | None) -> str:
+    from ..types import TORCH_TYPES
+
+    assert dtype is not None
+    return TORCH_TYPES[dtype]

@@ -1,0 +1,32 @@
+"""The rule set, and conversions several families share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.plugin import NotExpressible, RuleSet, isomorphism
+
+__all__ = ["RULES", "one_if_equal"]
+
+RULES: RuleSet[Any, Any] = RuleSet("pytorch", distribution="convcore-pytorch")
+
+
+def one_if_equal(values: Any) -> Any:
+    """A number where all are equal, else a tuple: ``kernel_size=3`` and ``kernel_size=(3, 5)``."""
+    items = tuple(values)
+    return items[0] if items and all(isinstance(i, int) and i == items[0] for i in items) else items
+
+
+def _symmetric(pads: Any) -> Any:
+    if isinstance(pads, str) or any(a != b for a, b in pads):
+        raise NotExpressible(f"padding {pads} is not the same on both sides")
+    return one_if_equal(a for a, _ in pads)
+
+
+isomorphism("torch_ints", tuple, one_if_equal, "a list of integers, written as one number where all are equal")
+isomorphism(
+    "torch_pads",
+    lambda v: tuple((int(n), int(n)) for n in v),
+    _symmetric,
+    "[p1, p2] as ((p1, p1), (p2, p2)), written as one number",
+)

@@ -1,0 +1,43 @@
+"""Every op's own samples: laid out, written as a module, run by torch: equal to the interpreter, or refused by name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from torch_kit import Summary, emit_model, same, sample_graph
+
+from convcore.errors import UnsupportedError
+from convcore.interpreter import Interpreter
+from convcore.layout import assign
+from convcore.opset import all_ops
+from convcore_pytorch.layout import CONVENTION
+
+torch = pytest.importorskip("torch")
+
+FAMILIES = sorted({op.family for op in all_ops().values()})
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_samples_are_written_right(family: str) -> None:
+    from convcore_pytorch.runtime import open_runtime
+
+    summary = Summary()
+    for name, decl in all_ops().items():
+        if decl.family != family or decl.regions:
+            continue
+        for i, sample in enumerate(decl.samples):
+            for batch in (False, True):
+                key = f"{name}[{i}]{' batch' if batch else ''}"
+                g, feeds = sample_graph(name, decl, sample, batch)
+                want = Interpreter(g).run(feeds)
+                assign(g, CONVENTION, io="source")
+                try:
+                    model = emit_model(g).model()
+                except UnsupportedError as e:
+                    summary.add("unsupported", key, str(e))
+                    continue
+                got = open_runtime(model).run(feeds)
+                why = next((w for w in (same(a, np.asarray(b), 1e-4, 1e-5) for a, b in zip(got, want)) if w), "")
+                summary.add("wrong" if why else "right", key, why)
+    assert not summary.detail.get("wrong"), summary.detail["wrong"]
+    assert summary.counts["right"] or not summary.counts, str(summary.detail)
