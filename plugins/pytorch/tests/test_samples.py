@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from torch_kit import Summary, emit_model, same, sample_graph
 
 from convcore.errors import UnsupportedError
 from convcore.interpreter import Interpreter
 from convcore.layout import assign
 from convcore.opset import all_ops
 from convcore_pytorch.layout import CONVENTION
+
+from .torch_kit import Summary, emit_model, same, sample_graph
 
 torch = pytest.importorskip("torch")
 

@@ -61,17 +61,16 @@ def static(values: Sequence[Any], what: str) -> tuple[int, ...]:
 def sizes(e: E, dims: Sequence[Any], *near: Value | None) -> list[Any]:
     """Sizes as arguments: symbolic ones stay expressions where the shapes of ``near`` (operands of the same call) say all their
     names, else they are computed from the inputs."""
-    known = {n for v in near if v is not None and v.tensor is None for d in v.shape or () if _named(d) for n in d.names}
+    known: set[str] = set()
+    for v in near:
+        if v is not None and v.tensor is None:
+            known.update(n for d in v.shape or () if isinstance(d, Dim) and d.is_name for n in d.names)
     out = []
     for d in dims:
         if d is None:
             raise NotExpressible("a size is not known")
         out.append(d if not isinstance(d, Dim) or set(d.names) <= known else e.size(d))
     return out
-
-
-def _named(d: Any) -> bool:
-    return isinstance(d, Dim) and d.is_name
 
 
 def pads_of(x: Value | None, node: Node, kernel: Sequence[int], first: int = 2) -> tuple[tuple[Any, Any], ...]:

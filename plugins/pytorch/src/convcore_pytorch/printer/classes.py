@@ -268,7 +268,7 @@ def _annotation(t: Template, i: int) -> str:
 
 
 def _dtype(dtype: DType | None) -> str:
-    return "" if dtype in (None, DType.FLOAT32) else f", dtype=torch.{TORCH_TYPES[dtype]}"  # type: ignore[index]
+    return "" if dtype in (None, DType.FLOAT32) else f", dtype=torch.{TORCH_TYPES[dtype]}"
 
 
 def _input_names(block: Block) -> list[str]:

@@ -132,12 +132,12 @@ def _states(plan: Plan) -> tuple[dict[str, State], dict[str, str]]:
     states: dict[str, State] = {}
     tied: dict[str, str] = {}
     first: dict[int, str] = {}
-    counted = {}
+    counted: set[str] = set()
 
     def enter(block: Block, prefix: str) -> None:
         for name, m in block.members.items():
             if isinstance(m, Unit) and m.type.startswith("torch.nn.BatchNorm"):
-                counted[f"{prefix}{name}."] = None
+                counted.add(f"{prefix}{name}.")
             if isinstance(m, Block):
                 enter(m, f"{prefix}{name}.")
 
