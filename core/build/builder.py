@@ -33,6 +33,27 @@ def infer_outputs(decl: Op, inputs: Sequence[Value | None], attrs: Mapping[str, 
     return list(decl.infer(InferContext(decl, inputs, attrs)))
 
 
+class _At:
+    """See :meth:`Builder.at`; a class, because loaders enter one per node."""
+
+    __slots__ = ("_builder", "_new", "_old")
+
+    def __init__(self, builder: Builder, origin: Origin, scope: Scope | None) -> None:
+        self._builder, self._new = builder, (origin, scope)
+        self._old: tuple[Origin, Scope, str] | None = None
+
+    def __enter__(self) -> Builder:
+        b, (origin, scope) = self._builder, self._new
+        self._old = b.origin, b.scope, b.prefix
+        b.origin, b.scope, b.prefix = origin, scope or b.scope, origin.layer
+        return b
+
+    def __exit__(self, *error: object) -> None:
+        if self._old is not None:
+            b = self._builder
+            b.origin, b.scope, b.prefix = self._old
+
+
 class Builder(OpMethods):
     """Appends nodes to a graph (or inserts them before ``before``), with a current origin, scope and name prefix.
 
@@ -46,15 +67,9 @@ class Builder(OpMethods):
         self.prefix = ""
         self.scope: Scope = graph.root if before is None else before.scope
 
-    @contextmanager
-    def at(self, origin: Origin, scope: Scope | None = None) -> Iterator[Builder]:
+    def at(self, origin: Origin, scope: Scope | None = None) -> AbstractContextManager[Builder]:
         """Nodes made inside carry ``origin`` and ``scope`` (default: as before); names start with the origin's layer."""
-        old = self.origin, self.scope, self.prefix
-        self.origin, self.scope, self.prefix = origin, scope or self.scope, origin.layer
-        try:
-            yield self
-        finally:
-            self.origin, self.scope, self.prefix = old
+        return _At(self, origin, scope)
 
     @contextmanager
     def within(self, scope: Scope) -> Iterator[Builder]:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from ..errors import VerifyError
 from .dims import Shape, shape_text
 from .dtypes import DType
-from .scopes import Layer, Path, Scope, derive_layers
+from .scopes import Layer, Path, Scope, count_layers, derive_layers
 from .tensors import Tensor
 
 __all__ = ["BUFFER", "CONSTANT", "PARAMETER", "Graph", "Layer", "Node", "Origin", "Scope", "Value"]
@@ -307,6 +307,11 @@ class Graph:
         """The layers of the source in its order, read from the scopes: see :class:`Layer`."""
         return derive_layers(self)
 
+    @property
+    def layer_count(self) -> int:
+        """The length of :attr:`layers`, for less."""
+        return count_layers(self)
+
     # ---- attempts
     def attempt(self) -> Attempt:
         """A context that takes out everything added inside (nodes, inputs, weights, names) when an exception leaves it.
@@ -324,7 +329,7 @@ class Graph:
         """
         if self._log is not None:
             self._log.append(("rename", item, item.name))
-        if isinstance(item, Value) and self.weights.get(item.name) is item and item.name != name:
+        if item.name != name and isinstance(item, Value) and self.weights.get(item.name) is item:
             if name in self.weights:
                 raise VerifyError(f"weight %{item.name} cannot be renamed to %{name}: that is another weight")
             del self.weights[item.name]

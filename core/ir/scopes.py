@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .graph import Graph, Node, Value
 
-__all__ = ["Layer", "Path", "Scope", "derive_layers", "layer_scope"]
+__all__ = ["Layer", "Path", "Scope", "count_layers", "derive_layers", "layer_scope"]
 
 Path = tuple[str, ...]
 
@@ -106,6 +106,14 @@ def derive_layers(graph: Graph) -> list[Layer]:
         t = takes[scope.path]
         layers.append(Layer(scope.text, scope.type, tuple(made), tuple(t.inputs), tuple(t.weights), scope.config, scope.path))
     return layers
+
+
+def count_layers(graph: Graph) -> int:
+    """How many layers there are, without deriving them."""
+    paths = {scope.path for v in graph.values() for scope, _ in v.results}
+    if () in paths:
+        return 1
+    return len(paths) - sum(1 for path in paths if len(path) > 1 and any(path[:i] in paths for i in range(1, len(path))))
 
 
 class _Takes:

@@ -81,7 +81,7 @@ class Driver:
         wanted = len(node.outputs) if count is None else count
         given = list(node.inputs)
         try:
-            with self.b.attempt():
+            with self.graph.attempt():
                 values = tuple(self.apply(node))
                 if len(values) < wanted:
                     why = f"output {wanted - 1} is used, but the layer is known to have {len(values)}"

@@ -20,6 +20,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -189,6 +190,11 @@ class Op:
             return self._positions[name]
         except KeyError:
             raise DeclarationError(f"op {self.name} has no input {name!r}") from None
+
+    @cached_property
+    def arguments(self) -> tuple[tuple[str, bool], ...]:
+        """The name of every input and whether it is variadic."""
+        return tuple((a.name, a.variadic) for a in self.inputs)
 
     def role(self, i: int) -> Role:
         """The role of the i-th input given (those of a variadic name share one)."""

@@ -78,7 +78,7 @@ def register(ops: OpSet) -> None:
 
 def _arguments(name: str) -> tuple[tuple[str, bool], ...]:
     """Name of every input and whether it is variadic: what :meth:`Node.arg` goes by."""
-    return tuple((a.name, a.variadic) for a in op(name).inputs)
+    return op(name).arguments
 
 
 Node.arguments = _arguments

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from .calls import Call, bind
 from .foreign import MISSING, EmitContext, ForeignNode, LoadContext
 from .isomorphisms import NotExpressible
 from .values import equal, jsonable, symbolic, text
+from .wiring import Wiring, wire
 from .words import A, Given, I, Rank, Size, W, permutation_of
 
 __all__ = ["A", "Given", "I", "Rank", "Row", "Size", "W", "permutation_of"]
@@ -74,6 +76,10 @@ class Row:
     @property
     def decl(self) -> Op:
         return op(self.op_name)
+
+    @cached_property
+    def _wiring(self) -> Wiring:
+        return wire(self.decl, self.inputs, self.outputs, self.mapping, (*self.ignore, *self.when))
 
     def validate(self) -> None:
         """Check the row against the op's declaration; DeclarationError says what does not fit."""
@@ -145,27 +151,19 @@ class Row:
 
     def load(self, g: LoadContext, node: ForeignNode) -> tuple[Value, ...]:
         """Build the op from a foreign node; NotExpressible when a conversion does not apply."""
-        decl = self.decl
+        wiring = self._wiring
         if self.call is not None:
             asked, node = node, bind(self.call, node, [t.rstrip("*?") for t, _ in self.inputs])
-        ins: dict[str, Value | None] = {}
-        rest: list[Value | None] = []
-        const_inputs: dict[str, int] = {}
-        for i, (theirs, ours) in enumerate(self.inputs):
-            if ours.endswith("*"):
-                rest = node.inputs[i:]
-            elif ours == "_":
-                const_inputs[theirs.rstrip("?")] = i
-            else:
-                ins[ours] = node.input(i)
-        for a in decl.inputs:
-            if ins.get(a.name, MISSING) is None and not (a.optional or a.variadic):
-                theirs = next(t for t, ours in self.inputs if ours == a.name)
+        given = node.inputs
+        count = len(given)
+        ins: dict[str, Value | None] = {ours: given[i] if i < count else None for ours, i in wiring.named}
+        for ours, theirs in wiring.needed:
+            if ins[ours] is None:
                 raise NotExpressible(f"its input {theirs!r} is missing", "missing_input")
-        if not any(ours.endswith("*") for _, ours in self.inputs) and len(node.inputs) > len(self.inputs):
-            raise NotExpressible(f"has {len(node.inputs)} inputs, the rule knows {len(self.inputs)}", "unsupported_input")
-        attrs: dict[str, Any] = {}
-        for key, src in self.mapping.items():
+        if wiring.most is not None and count > wiring.most:
+            raise NotExpressible(f"has {count} inputs, the rule knows {wiring.most}", "unsupported_input")
+        attrs = dict(wiring.fixed)
+        for key, src in wiring.read:
             if isinstance(src, W):
                 t = node.weights.get(src.name)
                 if t is None:
@@ -175,29 +173,26 @@ class Row:
                     continue
                 ins[key] = self._weight(g, node, src, t)
                 attrs |= src.sizes_of(t)
-            elif isinstance(src, (Size, Given)):
-                continue
             elif isinstance(src, A):
                 attrs[key] = self._attribute(node, src)
-            elif isinstance(src, tuple) and any(isinstance(p, A) for p in src):
-                attrs[key] = tuple(self._attribute(node, p) if isinstance(p, A) else p for p in src)
             elif isinstance(src, I):
-                v = self._constant(g, node, src, const_inputs)
+                v = self._constant(g, node, src, wiring.constants)
                 attrs[key] = v if v is None else src.iso.load(v)
             else:
-                attrs[key] = src
-        full = [*(ins.get(a.name) for a in decl.inputs if not a.variadic), *rest]
-        self._check_inputs(ins, full, emitting=False)
-        self._check_restated(node, ins, attrs)
-        node.ignore(*self.ignore, *self.when)
+                attrs[key] = tuple(self._attribute(node, p) if isinstance(p, A) else p for p in src)
+        full = [ins.get(name) for name in wiring.order]
+        if wiring.rest is not None:
+            full += given[wiring.rest :]
+        if self.rank is not None or self.alike or self.types:
+            self._check_inputs(ins, full, emitting=False)
+        if wiring.restated:
+            self._check_restated(node, ins, attrs)
+        if wiring.ignored:
+            node.ignore(*wiring.ignored)
         if self.call is not None:
             self._check_arguments(asked, node)
-        names = node.outputs if all(o for o in node.outputs) else []
-        n = g.b.node(self.op_name, full, attrs, output_names=names if not self.then else ())
-        order = [o.rstrip("*") for _, o in self.outputs]
-        if decl.variadic_outputs:
-            return n.outputs
-        return tuple(n.outputs[decl.outputs.index(o)] for o in order)
+        outputs = g.b.node(self.op_name, full, attrs).outputs
+        return outputs if wiring.outputs is None else tuple(outputs[i] for i in wiring.outputs)
 
     @staticmethod
     def _attribute(node: ForeignNode, src: A) -> Any:
@@ -257,7 +252,9 @@ class Row:
             if not a.variadic:
                 by_name[a.name] = node.inputs[i] if i < len(node.inputs) else None
         rest = list(node.inputs[len(by_name) :]) if decl.inputs and decl.inputs[-1].variadic else []
-        self._check_inputs(by_name, node.inputs, emitting=True)
+        wiring = self._wiring
+        if self.rank is not None or self.alike or self.types:
+            self._check_inputs(by_name, node.inputs, emitting=True)
         for key, value in self.unless.items():
             if equal(node.attrs[key], value):
                 raise NotExpressible(f"{self.foreign} is not written for {key}={text(value)}")
@@ -273,11 +270,8 @@ class Row:
                 attrs[k] = want
         states: dict[str, Any] = {}
         const_inputs: dict[str, Any] = {}
-        used = {ours.rstrip("*") for _, ours in self.inputs}
-        sized = {attr for src in self.mapping.values() if isinstance(src, W) for _, attr in src.sizes}
         for key, src in self.mapping.items():
             if isinstance(src, W):
-                used.add(key)
                 v = by_name[key]
                 if v is None:
                     if not src.optional:
@@ -310,10 +304,10 @@ class Row:
             elif not decl.attrs[key].training and not equal(value, src) and not self._means(node, key, src):
                 raise NotExpressible(f"{key} is {text(value)}, {self.foreign} means {src!r}")
         for name, v in by_name.items():
-            if v is not None and name not in used:
+            if v is not None and name not in wiring.used:
                 raise NotExpressible(f"{self.foreign} has no counterpart of the input {name!r}")
-        for key, attr in decl.attrs.items():
-            if key in self.mapping or key in sized or attr.training or equal(node.attrs[key], attr.default):
+        for key, attr in wiring.silent:
+            if equal(node.attrs[key], attr.default):
                 continue
             if attr.default is REQUIRED or not self._means(node, key, attr.default):
                 raise NotExpressible(f"{self.foreign} has no counterpart of {key}={text(node.attrs[key])}")
@@ -329,9 +323,10 @@ class Row:
                 handles.append(None if v is None else e.value(v))
         while handles and handles[-1] is None:
             handles.pop()
-        outs = node.outputs if decl.variadic_outputs else [node.outputs[decl.outputs.index(o)] for _, o in self.outputs]
-        for v in node.outputs:
-            if not any(v is o for o in outs) and (v.uses or v.is_output):
+        made = node.outputs
+        outs = made if wiring.outputs is None else [made[i] for i in wiring.outputs]
+        for v in made:
+            if v not in outs and (v.uses or v.is_output):
                 raise NotExpressible(f"{self.foreign} has no counterpart of an output that is used")
         e.unit(self.foreign, handles, attrs, states, outputs=outs, name=node.name)
 

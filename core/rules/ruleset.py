@@ -58,7 +58,8 @@ class LoadFunction:
         return Row.mismatch(self, node)  # type: ignore[arg-type]
 
     def load(self, g: LoadContext, node: ForeignNode) -> tuple[Value, ...]:
-        node.ignore(*(self.when or ()))
+        if self.when:
+            node.ignore(*self.when)
         result = self.fn(g, node)
         return (result,) if isinstance(result, Value) else tuple(result)
 
@@ -97,6 +98,7 @@ class RuleSet(Generic[G, N]):
         self.emit_rules: dict[str, list[EmitRule]] = {}
         self.ignored: set[str] = set()
         self.posts: dict[str, PostFn] = {}
+        self._orders: dict[tuple[str, str, int | None], tuple[list[Any], list[Any]]] = {}
 
     # ---- declaring
     def op(
@@ -241,14 +243,14 @@ class RuleSet(Generic[G, N]):
         unmet: list[str] = []
         reasons: list[str] = []
         code, hint = "unsupported_attribute", ""
-        for rule in _ordered(rules, node.version):
+        for rule in self._tried("load", node.type, rules, node.version):
             why = rule.mismatch(node)
             if why:
                 unmet.append(why)
                 continue
             node.fresh()
             try:
-                with g.b.attempt():
+                with g.b.graph.attempt():
                     return self._loaded(rule, g, node)
             except NotExpressible as e:
                 reasons.append(str(e))
@@ -269,13 +271,21 @@ class RuleSet(Generic[G, N]):
             reasons = [f"version {node.version} is outside the supported versions ({versions})"]
         raise node.refuse("; ".join(dict.fromkeys(reasons)), hint, code)
 
+    def _tried(self, direction: str, key: str, rules: list[Any], version: int | None) -> list[Any]:
+        """The rules that a version has, in the order in which they are tried; kept for as long as the rules are the same."""
+        at = direction, key, version
+        found = self._orders.get(at)
+        if found is None or found[0] != rules:
+            found = self._orders[at] = (list(rules), _ordered(rules, version))
+        return found[1]
+
     def _loaded(self, rule: LoadRule, g: LoadContext, node: ForeignNode) -> tuple[Value, ...]:
         """What one rule makes of a node, post steps included; refused where it left an attribute unread."""
-        node.ignore(*(rule.when or ()))
         outputs = rule.load(g, node)
         for name in rule.then:
             outputs = (self.posts[name](g, node, outputs[0]), *outputs[1:])
-        node.ignore(*self.ignored)
+        if self.ignored:
+            node.ignore(*self.ignored)
         left = node.unread()
         if left:
             raise node.refuse(
@@ -292,7 +302,7 @@ class RuleSet(Generic[G, N]):
                 overrides[key](e, node)
                 return ""
         reasons = []
-        for rule in _ordered(self.emit_rules.get(node.op, []), e.version):
+        for rule in self._tried("emit", node.op, self.emit_rules.get(node.op, []), e.version):
             try:
                 with e.attempt():
                     rule.emit(e, node)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -114,6 +115,7 @@ def layer(*names: str, **facts: Any) -> None:
         _ALIASES.update(dict.fromkeys(found.aliases, name))
 
 
+@cache
 def _loaded() -> dict[str, LayerSpec]:
     import_module(".layers", __package__)
     return _SPECS

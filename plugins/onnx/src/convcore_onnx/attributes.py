@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,11 @@ class Subgraph:
 
 def short_float(v: float) -> float:
     """The shortest decimal that is the same float32: 0.01 for the stored 0.009999999776."""
+    return _short_float(v) if v else v  # a cache would take -0.0 for 0.0
+
+
+@lru_cache(maxsize=1 << 12)
+def _short_float(v: float) -> float:
     return float(str(np.float32(v)))
 
 
@@ -111,8 +117,13 @@ def value(a: Any, where: Any, scope: Any, folder: str) -> Any:
     raise BadFileError(f"attribute {a.name!r} has the unknown type {kind}")
 
 
+_PLAIN = {int, float, str, bool}
+
+
 def plain(x: Any) -> Any:
     """An attribute as JSON-like data: tensors and subgraphs are only named."""
+    if type(x) in _PLAIN:
+        return x
     if isinstance(x, (list, tuple)):
         return [plain(v) for v in x]
     if isinstance(x, Subgraph):

@@ -195,25 +195,30 @@ class Loader:
 
     def node(self, scope: Scope, n: Any, where: Where) -> None:
         """One node: by its rule, by the function it calls, or opaque."""
-        p = where.prefix
-        domain = "" if n.domain == "ai.onnx" else n.domain
-        type_ = f"{domain}.{n.op_type}" if domain else n.op_type
-        outs = [p + o if o else "" for o in n.output]
+        p, domain, op_type, given, name = where.prefix, n.domain, n.op_type, list(n.input), n.name
+        domain = "" if domain == "ai.onnx" else domain
+        type_ = f"{domain}.{op_type}" if domain else op_type
+        outs = list(n.output)
+        if p:
+            given, outs = [p + i if i else "" for i in given], [p + o if o else "" for o in outs]
         driver: OnnxDriver = scope.driver
-        name = driver.layer_name(p + n.name if n.name else next((o for o in outs if o), n.op_type))
-        bad = next((scope.bad[p + i] for i in n.input if i and p + i in scope.bad), "")
-        inputs = [self.find(scope, p + i, f"node {name!r} ({type_})") if i else None for i in n.input]
+        name = driver.layer_name(p + name if name else next((o for o in outs if o), op_type))
+        bad = next((scope.bad[i] for i in given if i in scope.bad), "") if scope.bad else ""
+        who = f"node {name!r} ({type_})"
+        inputs = [self.find(scope, i, who) if i else None for i in given]
         origin = Origin("onnx", name, type_)
         config: dict[str, Any] = {}  # filled when the attributes are read
         call = Call(n, domain, where, config, bad)
         node = ForeignNode(type_, name, inputs, {}, outputs=outs, version=where.opsets.get(domain), origin=origin, extra=call)
         layer = scope.graph.scope(name.removeprefix(p), type_, config, parent=driver.b.scope)
         with driver.b.at(origin, layer):
-            results = [self.view(scope, v) for v in driver.load(node, max((i + 1 for i, o in enumerate(outs) if o), default=0))]
+            used = len(outs) if all(outs) else max((i + 1 for i, o in enumerate(outs) if o), default=0)
+            results = [self.view(scope, v) for v in driver.load(node, used)]
             driver.name_node(results, name)
             for o, v in zip(outs, results):
                 self.bind(scope, o, v)
-        self.declare(scope, outs)
+        if scope.declared:
+            self.declare(scope, outs)
         layer_outs = tuple(scope.values[o] for o in outs if o)
         if any(v.tensor is None for v in layer_outs):
             scope.graph.set_results(layer, layer_outs)
@@ -222,10 +227,10 @@ class Loader:
     def view(scope: Scope, v: Value) -> Value:
         """What only turns, shapes or widens a weight is a weight: a view of it."""
         node = v.producer
-        if node is None or v in scope.driver.named or not (Trait.VIEW in traits_of(node.op) or node.op == "cast"):
+        x = node.inputs[0] if node is not None and node.inputs else None
+        if node is None or x is None or x.tensor is None or v.shape is None or v in scope.driver.named:
             return v
-        x = node.inputs[0]
-        if x is None or x.tensor is None or v.shape is None or any(i is not None for i in node.inputs[1:]):
+        if any(i is not None for i in node.inputs[1:]) or not (Trait.VIEW in traits_of(node.op) or node.op == "cast"):
             return v
         t = x.tensor
         if node.op == "transpose":
@@ -290,7 +295,8 @@ class OnnxDriver(Driver):
         if why:
             raise node.refuse(why, code="malformed_node")
         node.attrs = attributes(n, call.where, self.g.scope, loader.source.folder)
-        call.config.update((k, plain(v)) for k, v in node.attrs.items())
+        for k, v in node.attrs.items():
+            call.config[k] = plain(v)
         why = "" if domain else odd_flag(node.attrs)
         if why:
             raise node.refuse(why)
@@ -332,9 +338,11 @@ def _named(name: str) -> Callable[[int], Dim]:
 def _mark_parameters(graph: Graph) -> None:
     """Constants in the place of trained parameters count as trained; statistics do not."""
     for node in graph:
-        decl = find_op(node.op)
         for i, v in enumerate(node.inputs):
-            if decl is None or v is None or v.tensor is None:
+            if v is None or v.tensor is None:
+                continue
+            decl = find_op(node.op)
+            if decl is None:
                 continue
             if decl.role(i) is Role.PARAMETER and v.dtype is not None and v.dtype.is_float and v.rank:
                 v.role, v.trainable = PARAMETER, True

@@ -26,6 +26,8 @@ def nest_by_names(graph: Graph) -> None:
     uses get call numbers.
     """
     flat = [s for s in graph.scopes() if s.parent is graph.root]
+    if not any("/" in s.name for s in flat):
+        return
     names = {s.name for s in flat}
     parts = {s: _split(s.name, names) for s in flat}
     if all(len(p) == 1 for p in parts.values()):

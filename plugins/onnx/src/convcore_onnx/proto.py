@@ -10,6 +10,7 @@ import mmap
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from convcore.plugin import BadFileError, watched
@@ -33,7 +34,7 @@ class Source:
     raw: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Index in ``model.graph.initializer`` -> (offset, length) of its elements in the file."""
 
-    @property
+    @cached_property
     def folder(self) -> str:
         return os.path.dirname(os.path.abspath(self.path)) if self.path else ""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from convcore.plugin import BadFileError, Dim, DimLike, DType, Shape, ShapeError, parse_dim
 
+from .attributes import attribute_kind
 from .dtypes import DTYPES
 
 __all__ = ["declared_type", "free_names", "ordered"]
@@ -65,9 +66,13 @@ def ordered(nodes: Sequence[Any], known: Callable[[str], bool], what: str) -> li
 
 def _inner(node: Any) -> Iterable[str]:
     """Names that the node's subgraphs use from outside."""
-    if not len(node.attribute):
-        return ()
-    graphs = [g for a in node.attribute for g in ([a.g] if a.type == 5 or a.HasField("g") else a.graphs)]
+    graphs: list[Any] = []
+    for a in node.attribute:
+        kind = a.type or attribute_kind(a)
+        if kind == 5:
+            graphs.append(a.g)
+        elif kind == 10:
+            graphs += a.graphs
     return [n for g in graphs for n in free_names(g)] if graphs else ()
 
 
