@@ -19,7 +19,7 @@ from typing import Any
 
 from .errors import OutputError, SourceChangedError
 
-__all__ = ["FileStamp", "Watch", "check_output", "stamp_of", "watched", "watching", "writing"]
+__all__ = ["FileStamp", "Watch", "check_output", "reading", "stamp_of", "unchanged", "watched", "watching", "writing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,10 @@ class Watch:
     def files(self) -> tuple[FileStamp, ...]:
         return tuple(self._files.values())
 
+    def find(self, path: str | os.PathLike[str]) -> FileStamp | None:
+        """The stamp noted under an absolute path; None for another, or as another path may be spelled."""
+        return self._files.get(path) if isinstance(path, str) else None
+
     def note(self, path: str) -> FileStamp | None:
         """The stamp of a file from when it was first noted; None for what is no regular file, or not there."""
         found = self._files.get(path)
@@ -93,6 +97,7 @@ class Watch:
 
 
 _CURRENT: ContextVar[Watch | None] = ContextVar("watch", default=None)
+_BATCH: ContextVar[dict[str, FileStamp] | None] = ContextVar("batch", default=None)
 
 
 @contextmanager
@@ -107,10 +112,45 @@ def watching() -> Iterator[Watch]:
         _CURRENT.reset(token)
 
 
+@contextmanager
+def reading() -> Iterator[None]:
+    """Many tensors are made or read inside: each file is looked at when it is first used and at the end, not once per tensor.
+
+    SourceChangedError at the end where one of them is no longer what it was. Batches may be nested; the outermost is the one.
+    """
+    if _BATCH.get() is not None:
+        yield
+        return
+    batch: dict[str, FileStamp] = {}
+    token = _BATCH.set(batch)
+    try:
+        if _CURRENT.get() is None:
+            with watching():
+                yield
+        else:
+            yield
+    finally:
+        _BATCH.reset(token)
+    for stamp in batch.values():
+        stamp.check()
+
+
+def unchanged(stamp: FileStamp | None) -> None:
+    """SourceChangedError unless a file is what it was; inside :func:`reading` asked once per file and again at the end."""
+    if stamp is None:
+        return
+    batch = _BATCH.get()
+    if batch is None:
+        stamp.check()
+    elif batch.get(stamp.path) != stamp:
+        stamp.check()
+        batch[stamp.path] = stamp
+
+
 def stamp_of(path: str | os.PathLike[str]) -> FileStamp | None:
     """Note that a file is read, and what it is now; inside :func:`watching`, what it was when it was first noted."""
-    watch = _CURRENT.get()
-    return (Watch() if watch is None else watch).note(os.path.abspath(os.fsdecode(path)))
+    watch = _CURRENT.get() or Watch()
+    return watch.find(path) or watch.note(os.path.abspath(os.fsdecode(path)))
 
 
 def watched(path: str | os.PathLike[str]) -> str | os.PathLike[str]:

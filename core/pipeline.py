@@ -15,7 +15,7 @@ from .build.opaque import opaque_problems
 from .collector import without_collector
 from .discovery import KNOWN
 from .errors import MismatchError, OutputError, Problem, UnsupportedError, UsageError
-from .files import check_output
+from .files import check_output, reading
 from .hookspecs import EmitRequest
 from .host import STAGES, host, resolve
 from .ir.graph import Graph
@@ -252,7 +252,7 @@ def _emit(job: Job) -> None:
     h = host()
     request = EmitRequest(job.graph, out, job.emit_options, job.emit_overrides, h.rules(job.target), job.tell)
     try:
-        with without_collector():
+        with without_collector(), reading():
             job.emitted = h.emit(job.target, request)
     except UnsupportedError as e:
         raise UnsupportedError(e.problems, job.cannot) from None

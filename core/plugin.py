@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         UnsupportedError,
         UsageError,
     )
-    from .files import watched, watching, writing
+    from .files import reading, watched, watching, writing
     from .hookspecs import (
         CONVCORE_API,
         EmitRequest,
@@ -193,6 +193,7 @@ __all__ = [
     "product",
     "prune",
     "read_head",
+    "reading",
     "resized",
     "same",
     "shape_text",
@@ -229,7 +230,7 @@ _FROM = {
         "UnsupportedError",
         "UsageError",
     ),
-    "files": ("watched", "watching", "writing"),
+    "files": ("reading", "watched", "watching", "writing"),
     "hookspecs": (
         "CONVCORE_API",
         "EmitRequest",

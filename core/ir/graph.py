@@ -320,6 +320,11 @@ class Graph:
         """
         return Attempt(self)
 
+    def on_undo(self, undo: Callable[[], object]) -> None:
+        """Let ``undo`` be called if the attempt around is undone: for what a loader notes beside the graph."""
+        if self._log is not None:
+            self._log.append(("call", undo, None))
+
     # ---- names
     def rename(self, item: Value | Node, name: str) -> None:
         """Give a value or a node of this graph a name, exactly; the one way to do so.
@@ -587,6 +592,8 @@ def _undo(graph: Graph, what: str, thing: Any, old: Any) -> None:
             graph._names.pop(thing, None)
         else:
             graph._names[thing] = old
+    elif what == "call":
+        thing()
     elif what == "scope":
         graph._scopes.pop(thing, None)
     elif what == "results":

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadFileError, ShapeError
-from ..files import FileStamp, stamp_of
+from ..files import stamp_of, unchanged
 from .dtypes import DType
 
 __all__ = ["ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor"]
@@ -127,7 +127,7 @@ class MappedTensor(Tensor):
         nd = self.dtype.numpy
         if self.size == 0:
             return np.zeros(self.shape, nd)
-        _unchanged(self.stamp)
+        unchanged(self.stamp)
         try:
             raw = np.memmap(self.path, np.uint8, "r", self.offset, (self.nbytes,))
         except (OSError, ValueError) as e:
@@ -140,7 +140,7 @@ class MappedTensor(Tensor):
             super().write_to(file)
             return
         left = self.nbytes
-        _unchanged(self.stamp)
+        unchanged(self.stamp)
         try:
             with open(self.path, "rb") as src:
                 src.seek(self.offset)
@@ -152,11 +152,6 @@ class MappedTensor(Tensor):
                     left -= len(block)
         except OSError as e:
             raise BadFileError(f"{self.path}: cannot be read: {e}") from e
-
-
-def _unchanged(stamp: FileStamp | None) -> None:
-    if stamp is not None:
-        stamp.check()
 
 
 class LazyTensor(Tensor):
@@ -173,7 +168,7 @@ class LazyTensor(Tensor):
         self.stamp = stamp_of(file) if file else None
 
     def numpy(self) -> Array:
-        _unchanged(self.stamp)
+        unchanged(self.stamp)
         a = self._read()
         if a.shape != self.shape or DType.of(a.dtype) != self.dtype:
             raise BadFileError(f"declared {self.dtype}{list(self.shape)}, read {a.dtype}{list(a.shape)}")

@@ -12,6 +12,11 @@ import numpy as np
 import pytest
 
 import convcore
+from convcore import files
+from convcore.errors import SourceChangedError
+from convcore.files import reading
+from convcore.ir.dtypes import DType
+from convcore.ir.tensors import MappedTensor
 
 DATA = Path(__file__).parents[1] / "data" / "zoo"
 CAFFE = ("caffe-mtcnn-det1/det1.prototxt", "caffe-mtcnn-det1/det1.caffemodel")
@@ -169,3 +174,50 @@ def test_loaders_note_every_file_they_open(tmp_path: Path, kind: str):
     noted = {f.path for f in model.files.files}
     assert opened <= noted, opened - noted
     assert str(tmp_path / file) in noted
+
+
+def _tensors(path: Path, n: int = 7) -> list[MappedTensor]:
+    return [MappedTensor(path, 4 * i, DType.FLOAT32, (1,)) for i in range(n)]
+
+
+def test_a_batch_looks_at_each_file_once_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    paths = [tmp_path / "a.bin", tmp_path / "b.bin"]
+    for p in paths:
+        np.arange(7, dtype="f4").tofile(p)
+    asked: list[str] = []
+    real = files._stamp
+    monkeypatch.setattr(files, "_stamp", lambda p: asked.append(p) or real(p))
+    with reading():
+        made = [t for p in paths for t in _tensors(p)]
+    assert asked == [str(p) for p in paths]
+    asked.clear()
+    with reading(), reading():
+        assert [float(t.numpy()[0]) for t in made] == [*range(7), *range(7)]
+    assert sorted(asked) == sorted(str(p) for p in (*paths, *paths))
+
+
+@pytest.mark.parametrize("change", [_edit, _grow, _remove])
+def test_a_file_that_changes_within_a_batch(tmp_path: Path, change: Callable[[Path], None]):
+    """Not seen at the second tensor, it is at the end; and at once where another batch has begun."""
+    path = tmp_path / "a.bin"
+    np.arange(70, dtype="f4").tofile(path)
+    a, b = _tensors(path, 2)
+    with pytest.raises(SourceChangedError, match=r"a\.bin"), reading():
+        a.numpy()
+        change(path)
+    for read in (a.numpy, b.numpy):
+        with pytest.raises(SourceChangedError, match=r"a\.bin"), reading():
+            read()
+
+
+def test_tensors_of_two_loads_of_one_path_are_told_apart(tmp_path: Path):
+    path = tmp_path / "a.bin"
+    np.arange(70, dtype="f4").tofile(path)
+    (old,) = _tensors(path, 1)
+    _edit(path)
+    (new,) = _tensors(path, 1)
+    with reading():
+        new.numpy()
+        with pytest.raises(SourceChangedError):
+            old.numpy()
+        new.numpy()

@@ -14,7 +14,7 @@ import convcore
 from convcore.build.builder import Builder
 from convcore.build.verify import verify
 from convcore.errors import BadFileError, VerifyError
-from convcore.ir.graph import BUFFER, CONSTANT, PARAMETER, Graph, Scope
+from convcore.ir.graph import BUFFER, CONSTANT, PARAMETER, Graph, Origin, Scope
 from convcore.ir.serialize import load, save, write_safetensors
 from convcore.ir.text import parse_text, to_text
 from convcore.passes.constants import fold_constants
@@ -210,3 +210,17 @@ def test_attributes_newer_than_the_file_get_their_defaults(tmp_path: Path) -> No
     model = convcore.load(tmp_path / "m.ccir")
     assert model.graph.nodes[0].attrs["momentum"] is None
     assert model(np.ones((2, 3), np.float32)).shape == (2, 3)
+
+
+def test_layers_are_counted_as_they_are_derived() -> None:
+    """``layer_count`` is the length of ``layers``: nested results count once, a second call is the same layer."""
+    graph = Graph("g")
+    b = Builder(graph)
+    x = b.input("x", "float32", (2, 3))
+    outer, plain, again = graph.scope("a"), graph.scope("b"), graph.scope("b", call=1)
+    inner, alone = graph.scope("c", parent=outer), graph.scope("d", parent=graph.scope("e"))
+    for scope in (inner, outer, plain, again, alone):
+        with b.at(Origin("toy", scope.text), scope):
+            graph.set_results(scope, [b.relu(x)])
+        assert graph.layer_count == len(graph.layers)
+    assert [layer.name for layer in graph.layers] == ["a", "b", "e/d"]

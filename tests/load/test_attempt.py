@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -209,3 +210,25 @@ def test_the_command_line_names_the_plugin(
     err = capsys.readouterr().err
     assert "a bug in acme-toy: convcore_load" in err and "ZeroDivisionError" in err and "test_attempt.py, line" in err
     assert ("Traceback" in err and "1 // len(request.options)" in err) == bool(debug)
+
+
+def test_what_a_loader_notes_beside_the_graph_is_undone_too() -> None:
+    g, _ = context()
+    noted = ["before"]
+
+    def note(text: str) -> None:
+        noted.append(text)
+        g.b.graph.on_undo(noted.pop)
+
+    with suppress(Boom), g.b.attempt():
+        note("outer")
+        with suppress(Boom), g.b.attempt():
+            note("inner")
+            raise Boom
+        assert noted == ["before", "outer"]
+        raise Boom
+    assert noted == ["before"]
+    with g.b.attempt():
+        note("kept")
+    note("outside")
+    assert noted == ["before", "kept", "outside"]

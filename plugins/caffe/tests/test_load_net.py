@@ -13,6 +13,11 @@ import pytest
 import convcore
 from convcore.build.verify import verify as verify_ir
 from convcore.errors import BadFileError, ConvcoreError, UnsupportedError, UsageError
+from convcore.hookspecs import LoadRequest
+from convcore.host import host
+from convcore.ir.tensors import ArrayTensor
+from convcore_caffe.files import read_net
+from convcore_caffe.load import load
 
 from .support import CASES, CONFORMANCE, ZOO, blob_values, load_case, name_of, worst
 
@@ -442,3 +447,34 @@ def test_a_huge_lrn_window_costs_nothing(tmp_path: Path) -> None:
             np.square(x).sum(1, keepdims=True) / 1001 if region[0] == "A" else np.square(x).sum((2, 3), keepdims=True) / 1001**2
         )
         assert np.allclose(m(x), x / (1 + 700 * every) ** 0.75, rtol=1e-5)
+
+
+def test_the_only_input_may_be_given_without_its_name(tmp_path: Path) -> None:
+    m = net(tmp_path, given("d", 2, 3), layer("r", "ReLU", "d", "r"), input_shapes={"": ("N", None)})
+    assert [str(d) for d in m.inputs[0].shape or ()] == ["N", "3"]
+    with pytest.raises(UsageError, match="axes"):
+        net(tmp_path, given("d", 2, 3), layer("r", "ReLU", "d", "r"), input_shapes={"d": (2, 3, 5)})
+    with pytest.raises(UsageError, match="''"):
+        net(tmp_path, given("d", 2, 3), given("e", 2, 3), layer("r", "ReLU", "d", "r"), input_shapes={"": (2, 3)})
+
+
+def test_opaque_layers_keep_their_blobs_behind_their_bottoms(tmp_path: Path) -> None:
+    text = given("d", 2, 3) + layer("z", "FancyAct", "d", "z") + layer("r", "ReLU", "z", "r")
+    (tmp_path / "n.prototxt").write_text(text)
+    parsed = read_net(tmp_path / "n.prototxt")
+    parsed.layers[1].blobs += [ArrayTensor(rand(5, 7)), ArrayTensor(rand(11))]
+    graph = load(LoadRequest(parsed, rules=host().rules("caffe")))
+    opaque, follows = graph
+    assert [v.name for v in opaque.inputs if v is not None] == ["d", "z/blob0", "z/blob1"]
+    assert [list(w.tensor.shape) for w in graph.weights.values() if w.tensor is not None] == [[5, 7], [11]]
+    assert not opaque.attrs.get("follows") and follows.attrs["follows"]
+
+
+def test_a_rule_that_gives_up_leaves_nothing_in_the_net(tmp_path: Path) -> None:
+    def gives_up(g: Any, node: Any) -> Any:
+        y = g.b.relu(g.b.add(node.inputs[0], g.b.weight(rand(3), "left")))
+        raise node.refuse(f"made {y.name}")
+
+    m = net(tmp_path, given("d", 2, 3), layer("z", "FancyAct", "d", "z"), overrides={"z": gives_up})
+    assert [n.op for n in m.graph] == ["opaque"] and not m.graph.weights
+    assert value_names(m) == ["z"] and [(p.layer, p.type) for p in m.problems] == [("z", "FancyAct")]

@@ -15,6 +15,7 @@ from keras_helpers import error_of_range, load_graph, randomise, run
 
 from convcore.hookspecs import LoadRequest
 from convcore.host import host
+from convcore.rules import NotExpressible
 from convcore_keras.files import LayerConfig, read
 from convcore_keras.layer_spec import spec_of
 from convcore_keras.load_graph import GraphLoader
@@ -215,3 +216,21 @@ def test_operations_that_compute_masks(name: str, tmp_path: Path) -> None:
     arrays = [data(), data(1)]
     want = [np.asarray(model(arrays).detach().numpy())]
     assert error_of_range(run(load_graph(tmp_path / "m.keras"), arrays), want) == 0
+
+
+def test_a_wrapper_that_fails_leaves_no_uses_and_no_masks(tmp_path: Path) -> None:
+    """What a rule did beside the graph before it gave up is undone: numbers of calls do not skip, masks stay."""
+    model = keras.Sequential([keras.Input((5, 3)), L.Dense(7, name="dense")])
+    model.save(tmp_path / "m.keras")
+    loaded = read(tmp_path / "m.keras")
+    g = GraphLoader(loaded, LoadRequest(None, rules=host().rules("keras"))).g
+    layer = loaded.root.layer("dense")
+    g.list_layers([layer])
+    x, mask = g.b.input("x", "float32", (2, 5, 3)), g.b.input("m", "bool", (2, 5))
+    g.set_mask(x, mask)
+    with pytest.raises(NotExpressible), g.b.attempt():
+        assert [g.enter(layer).call, g.enter(layer).call] == [0, 1]
+        g.set_mask(x, None)
+        raise NotExpressible("gives up")
+    assert g.mask(x) is mask
+    assert [g.enter(layer).call, g.enter(layer).call] == [0, 1]

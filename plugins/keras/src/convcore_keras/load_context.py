@@ -74,10 +74,17 @@ class KerasContext(LoadContext):
 
     def set_mask(self, value: Value, mask: Value | None) -> None:
         """Let a mask travel with a value (None: stop one)."""
-        if mask is None:
+        old = self._masks.get(id(value))
+        new = None if mask is None else (value, mask)
+        self._keep(value, new)
+        if old is not new:
+            self.b.graph.on_undo(lambda: self._keep(value, old))
+
+    def _keep(self, value: Value, found: tuple[Value, Value] | None) -> None:
+        if found is None:
             self._masks.pop(id(value), None)
         else:
-            self._masks[id(value)] = (value, mask)
+            self._masks[id(value)] = found
 
     def input_mask(self, node: ForeignNode, i: int = 0) -> Value | None:
         """The mask a layer's call sees for input ``i``: the one given as ``mask=``, else the one that travels with it."""
@@ -125,6 +132,7 @@ class KerasContext(LoadContext):
         path = (*self.b.scope.path, layer.name)
         if path in self._listed:
             self._listed.remove(path)
+            self.b.graph.on_undo(lambda: self._listed.add(path))
             return self._scope(layer, 0)
         return self._scope(layer, self.b.graph.uses_of(path))
 

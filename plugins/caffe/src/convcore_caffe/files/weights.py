@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from convcore.plugin import BadFileError, Tensor
+from convcore.plugin import BadFileError, Tensor, reading
 
 from .blobs import Blob
 from .hdf5 import read_hdf5
@@ -35,6 +35,11 @@ def read_weights(path: str | Path) -> list[LayerWeights]:
 
     Reads no values: blobs are lazy float32 tensors. ``type`` is "" for HDF5. Raises BadFileError.
     """
+    with reading():
+        return _read_weights(path)
+
+
+def _read_weights(path: str | Path) -> list[LayerWeights]:
     kind = sniff(path)
     if kind == "hdf5":
         return [LayerWeights(name, "", blobs, [False] * len(blobs)) for name, blobs in read_hdf5(path)]
