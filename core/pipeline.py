@@ -136,8 +136,8 @@ def convert(
         runs the source in its own framework where that is installed; False skips it.
     rtol, atol: an output may differ by ``atol + rtol * range`` per element (default rtol 1e-4, more for half precision).
     example_inputs: arrays (list, tuple or dict) to check with instead of seeded ones.
-    io_layout: "source" (default) keeps the order of the axes of inputs and outputs, "target" takes the target's; a dict gives
-        it per tensor name.
+    io_layout: "source" keeps the order of the axes of inputs and outputs, "target" takes the target's (the default for Keras,
+        else "source"); a dict gives it per tensor name.
     overrides: ``{layer name or type: function}`` to load, ``{"emit": {...}}`` to emit.
     keep: keep the files even when the check fails.
 
@@ -321,7 +321,7 @@ def _lay_out(graph: Graph, target: str, io_layout: Any, report: Report) -> Any:
         return None
     from .layout import assign
 
-    io = "source" if io_layout is None or isinstance(io_layout, Mapping) else io_layout
+    io = convention.io if io_layout is None or isinstance(io_layout, Mapping) else io_layout
     known = {v.name for v in (*graph.inputs, *graph.outputs)}
     per_tensor = dict(io_layout) if isinstance(io_layout, Mapping) else {}
     if per_tensor.keys() - known:
@@ -348,7 +348,7 @@ def _missing(graph: Graph, target: str, options: Mapping[str, Any], overrides: M
         if convention is not None:
             from .layout import assign
 
-            assign(work, convention, io="source")
+            assign(work, convention, io=convention.io)
         dialect = host().dialect(target, request)
         if dialect is not None:
             from .emit.legalise import legalise

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .emit.plan import Block, Plan, PlanCall, Ref, State, Unit, leaves
     from .emit.scopes import Step
     from .emit.scribe import LEFT_OUT, Scribe
-    from .emit.tidy import Tidy, prune, tidy
+    from .emit.tidy import Peephole, Tidy, prune, tidy
     from .errors import (
         BadFileError,
         ConvcoreError,
@@ -142,6 +142,7 @@ __all__ = [
     "OutputError",
     "PARAMETER",
     "PassSpec",
+    "Peephole",
     "Plan",
     "PlanCall",
     "Problem",
@@ -217,7 +218,7 @@ _FROM = {
     "emit.plan": ("Block", "PlanCall", "Plan", "Ref", "State", "Unit", "leaves"),
     "emit.scopes": ("Step",),
     "emit.scribe": ("LEFT_OUT", "Scribe"),
-    "emit.tidy": ("Tidy", "prune", "tidy"),
+    "emit.tidy": ("Peephole", "Tidy", "prune", "tidy"),
     "errors": (
         "BadFileError",
         "ConvcoreError",

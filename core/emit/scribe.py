@@ -330,6 +330,8 @@ def frozen(x: Any) -> Any:
         return tuple((k, frozen(v)) for k, v in x.items())
     if isinstance(x, (list, tuple)):
         return (type(x).__name__, *map(frozen, x))
+    if isinstance(x, slice):
+        return ("slice", frozen(x.start), frozen(x.stop), frozen(x.step))
     if isinstance(x, np.ndarray):
         return (x.dtype.str, x.shape, x.tobytes())
     if isinstance(x, (bool, int, float, str, bytes)) or x is None:

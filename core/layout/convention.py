@@ -20,6 +20,7 @@ class Convention:
     * ``axis_at``: ops whose axis the target prefers at a position (breaks ties only, moves nothing).
     * ``axis_required``: ops for which transposes are put in to get the axis there.
     * ``axes_last``: ops whose axes the target prefers to be the last ones (breaks ties only; layer_norm).
+    * ``io``: the order of inputs and outputs where nothing is asked for: "source" keeps the source's, "target" takes this one.
     """
 
     layouts: Mapping[str, str] = field(default_factory=dict)
@@ -27,6 +28,7 @@ class Convention:
     axis_at: Mapping[str, int] = field(default_factory=dict)
     axis_required: Mapping[str, int] = field(default_factory=dict)
     axes_last: Collection[str] = ()
+    io: str = "source"
 
     def wanted(self, op: str, rule: Layout) -> str | None:
         """The layout wanted for an op; None if any will do."""

@@ -13,7 +13,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-__all__ = ["LayerSpec", "Part", "V", "layer", "spec_of", "specs"]
+__all__ = ["LayerSpec", "Part", "V", "completed", "layer", "spec_of", "specs"]
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,40 @@ def specs() -> Iterator[LayerSpec]:
 def spec_of(name: str) -> LayerSpec:
     """The record of a class by its canonical name; one without facts and without variables' table for a class that has none."""
     return _loaded().get(name, _UNKNOWN)
+
+
+def completed(name: str, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """A configuration with what the shapes of the variables say: sizes (``units``, ``kernel_size``) and which variables there
+    are (``use_bias``). ValueError where a required argument is still missing."""
+    spec, out = spec_of(name), dict(config)
+    for v in spec.variables or ():
+        if v.when and v.when.isidentifier():
+            out[v.when] = v.name in shapes
+        if v.name in shapes and v.shape is not None:
+            out |= {k: n for k, n in _sizes(v.shape, shapes[v.name]).items() if k not in out}
+    missing = [k for k in spec.required if k not in out]
+    if missing:
+        raise ValueError(f"{name} needs {', '.join(missing)}")
+    return out
+
+
+def _sizes(words: tuple[int | str | None, ...], shape: tuple[int, ...]) -> dict[str, Any]:
+    """What a variable's shape says of the configuration's keys; nothing where it is another variable of the same name."""
+    found: dict[str, Any] = {}
+    if len(words) != len(shape) and not any(isinstance(w, str) and w.startswith("*") for w in words):
+        return found
+    many = len(shape) - len(words) + 1
+    at = 0
+    for word in words:
+        if isinstance(word, str) and word.startswith("*"):
+            found[word[1:]] = list(shape[at : at + many])
+            at += many
+            continue
+        if isinstance(word, str):
+            factor, _, key = word.rpartition("*")
+            found[key] = shape[at] // int(factor or 1)
+        at += 1
+    return found
 
 
 def canonical(name: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from convcore.plugin import Framework, Identified, LoadRequest, Option, Runtime, hookimpl
+from convcore.plugin import EmitRequest, Emitted, Framework, Identified, LoadRequest, Option, Runtime, hookimpl
 
 if TYPE_CHECKING:
     from convcore.plugin import Graph
 
 __all__ = [
-    "CONVCORE_API", "LIVE", "convcore_frameworks", "convcore_identify", "convcore_load", "convcore_options", "convcore_runtime",
+    "CONVCORE_API", "LIVE", "convcore_emit", "convcore_frameworks", "convcore_identify", "convcore_load", "convcore_options", "convcore_runtime",
 ]  # fmt: skip
 
 CONVCORE_API = (2, 0)
@@ -42,7 +42,7 @@ _SUFFIXES = (".keras", ".h5", ".hdf5")
 
 @hookimpl
 def convcore_frameworks() -> list[Framework]:
-    """Keras, read from files of every era or a live model."""
+    """Keras, read from files of every era or a live model, written as Keras 3."""
     return [
         Framework(
             "keras",
@@ -50,6 +50,8 @@ def convcore_frameworks() -> list[Framework]:
             distribution="convcore-keras",
             suffixes=(".keras", ".h5", ".hdf5", ".json", ".weights.h5"),
             rules="convcore_keras.rules:RULES",
+            convention="convcore_keras.layout:CONVENTION",
+            dialect="convcore_keras.emit:dialect",
             live=LIVE,
         )
     ]
@@ -61,6 +63,14 @@ def convcore_load(framework: str, request: LoadRequest) -> Graph:
     from .load import load
 
     return load(request)
+
+
+@hookimpl
+def convcore_emit(framework: str, request: EmitRequest) -> Emitted:
+    """Write ``.keras``, ``.h5`` or ``.json``."""
+    from .emit import emit
+
+    return emit(request)
 
 
 @hookimpl
@@ -104,10 +114,18 @@ def is_live(source: Any) -> bool:
 
 @hookimpl
 def convcore_options(framework: str) -> list[Option]:
-    """Options of the loader."""
+    """Options of the loader and the emitter."""
     if framework != "keras":
         return []
     return [
+        Option(
+            "flat",
+            "keras",
+            "emit",
+            bool,
+            None,
+            "write one flat model; by default what is nested in the source is a model of its own",
+        ),
         Option(
             "kernels",
             "keras",

@@ -1,17 +1,22 @@
-"""Running a live Keras model for verification. Keras is never imported for it: the model's own process has it already."""
+"""Running Keras models for verification: live ones, and files that convcore has just written, where Keras 3 is installed."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Problem, Runtime, UnsupportedError
+from convcore.plugin import DType, Problem, Runtime, UnsupportedError
 
 from .plugin import is_live
 
-__all__ = ["open_runtime"]
+__all__ = ["keras3", "open_runtime", "run_written"]
 
 
 def open_runtime(source: Any, weights: Any = None) -> Runtime | None:
@@ -23,14 +28,57 @@ def open_runtime(source: Any, weights: Any = None) -> Runtime | None:
     if not is_live(source):
         why = "it reads files of other versions differently and imports what they name; give the live model to have Keras run it"
         raise UnsupportedError(Problem("", "Keras", why, code="unsupported_by_runtime"))
+    return _runtime(source, f"{type(source).__module__.split('.')[0]} (live)")
 
+
+def run_written(path: str, weights: str | None = None) -> Runtime | None:
+    """What convcore has just written, loaded by Keras 3; None where that, or a backend, is not installed."""
+    keras = keras3()
+    if keras is None:
+        return None
+    return _runtime(load_written(keras, path, weights), f"Keras {keras.__version__} ({keras.backend.backend()})")
+
+
+def load_written(keras: Any, path: str, weights: str | None = None) -> Any:
+    """The file as a ``keras.Model``, in safe mode and without custom objects."""
+    if not path.endswith(".json"):
+        return keras.models.load_model(path, compile=False)
+    with open(path, encoding="utf-8") as f:
+        model = keras.models.model_from_json(f.read())
+    if weights is not None:
+        model.load_weights(weights)
+    return model
+
+
+def keras3() -> Any:
+    """The module ``keras`` of version 3 with a backend that is installed; None without."""
+    if "keras" not in sys.modules:
+        if importlib.util.find_spec("keras") is None or not _version("keras").startswith("3."):
+            return None
+        if "KERAS_BACKEND" not in os.environ:
+            found = [b for b in ("torch", "jax", "tensorflow") if importlib.util.find_spec(b) is not None]
+            if not found:
+                return None
+            os.environ["KERAS_BACKEND"] = found[0]
+    keras = importlib.import_module("keras")
+    return keras if str(getattr(keras, "__version__", "")).startswith("3.") else None
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _runtime(model: Any, name: str) -> Runtime:
     def run(arrays: Sequence[Any]) -> list[Any]:
-        result = source(list(arrays) if len(arrays) != 1 else arrays[0], training=False)
+        result = model(list(arrays) if len(arrays) != 1 else arrays[0], training=False)
         return [np.asarray(_numpy(t)) for t in _flat(result)]
 
-    names = tuple(t.name for t in _flat(source.inputs))
-    outputs = tuple(t.name for t in _flat(source.outputs))
-    return Runtime(f"{type(source).__module__.split('.')[0]} (live)", run, names, outputs)
+    names = tuple(t.name for t in _flat(model.inputs))
+    outputs = tuple(t.name for t in _flat(model.outputs))
+    return Runtime(name, run, names, outputs)
 
 
 def _flat(x: Any) -> list[Any]:
@@ -40,4 +88,9 @@ def _flat(x: Any) -> list[Any]:
 
 
 def _numpy(t: Any) -> Any:
-    return t.detach().cpu().numpy() if hasattr(t, "detach") else t
+    if not hasattr(t, "detach"):
+        return t
+    t = t.detach().cpu()
+    if str(t.dtype) == "torch.bfloat16":  # numpy has none of its own
+        return t.float().numpy().astype(DType.BFLOAT16.numpy)
+    return t.numpy()

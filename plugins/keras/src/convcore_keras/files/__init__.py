@@ -12,6 +12,7 @@ from .model import Call, KerasModel, LayerConfig, LayerDType, ModelConfig, Opaqu
 from .normalise import HARD_SIGMOID_KERAS2
 from .reader import read
 from .sniff import FileKind, sniff
+from .write import write_h5, write_json, write_keras, write_weights
 
 __all__ = [
     "HARD_SIGMOID_KERAS2",
@@ -26,4 +27,8 @@ __all__ = [
     "iter_refs",
     "read",
     "sniff",
+    "write_h5",
+    "write_json",
+    "write_keras",
+    "write_weights",
 ]

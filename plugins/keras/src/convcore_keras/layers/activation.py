@@ -80,9 +80,12 @@ def fused(g: KerasContext, node: ForeignNode, value: Value) -> Value:
     return activate(g, node, value, node.attr("activation", "linear"))
 
 
+_OPERATIONS = ("identity", "exp", "glu")
+"""Written as operations, which they are more often than activations."""
+
 for _name, _known in ACTIVATIONS.items():
     if _known.op:
-        _direction = "load" if _name == HARD_SIGMOID_KERAS2 else "both"  # a name of ours
+        _direction = "load" if _name == HARD_SIGMOID_KERAS2 or _known.op in _OPERATIONS else "both"
         RULES.op("Activation", _known.op, "inputs=x", when={"activation": _name}, direction=_direction, **_known.attrs)
 
 

@@ -286,6 +286,7 @@ for _d in (1, 2):
         depth_multiplier=Size("w", 0, over="groups"),
         use_bias=Given("b"),
         then=("activation",),
+        direction="load",
     )
 
 

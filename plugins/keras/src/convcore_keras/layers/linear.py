@@ -50,6 +50,7 @@ RULES.op(
     units=Size("w", 0),
     use_bias=Given("b"),
     then=("activation",),
+    direction="load",
 )
 
 

@@ -74,6 +74,7 @@ RULES.op(
     epsilon=A("epsilon", 0.001),
     momentum=A("momentum", 0.99),
     ignore=_TRAINING,
+    direction="load",
 )
 RULES.op(
     "LayerNormalization",
@@ -86,6 +87,7 @@ RULES.op(
     center=Given("bias"),
     axes=A("axis", -1, iso="axis_or_axes"),
     epsilon=A("epsilon", 0.001),
+    direction="load",
 )
 RULES.op(
     "GroupNormalization",
@@ -98,6 +100,7 @@ RULES.op(
     groups=A("groups", 32),
     axis=A("axis", -1, iso="item_or_number"),
     epsilon=A("epsilon", 0.001),
+    direction="load",
 )
 RULES.op(
     "RMSNormalization",
@@ -106,6 +109,7 @@ RULES.op(
     scale=W("scale"),
     axes=A("axis", -1, iso="axis_or_axes"),
     epsilon=A("epsilon", 1e-6),
+    direction="load",
 )
 RULES.op("UnitNormalization", "l2_normalize", "inputs=x", axes=A("axis", -1, iso="axis_or_axes"), epsilon=1e-12, mode="max_norm")
 

@@ -113,6 +113,7 @@ for _d in (1, 2, 3):
             strides=A("strides"),
             pads=A("padding", iso="keras_padding"),
             layout=A("data_format", write_default=True),
+            direction="load",
         )
     for _name, _op in (("Max", "max"), ("Average", "mean")):
         for _layout, _first in (("channels_last", 1), ("channels_first", 2)):
@@ -124,6 +125,7 @@ for _d in (1, 2, 3):
                 when={"data_format": _layout},
                 axes=tuple(range(_first, _first + _d)),
                 keepdims=A("keepdims", False),
+                direction="load",
             )
 
 
@@ -168,6 +170,7 @@ def _adaptive(kind: str, op: str) -> None:
             rank=d + 2,
             output_size=A("output_size", iso=("per_axis", d)),
             layout=A("data_format", write_default=True),
+            direction="load",
         )
 
 

@@ -58,7 +58,7 @@ def reshape(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.reshape(x, shape=(shape[0], *target))
 
 
-RULES.op("Permute", "transpose", "inputs=x", perm=A("dims", iso="after_batch"))
+RULES.op("Permute", "transpose", "inputs=x", perm=A("dims", iso="after_batch"), direction="load")
 
 
 @RULES.load("RepeatVector")

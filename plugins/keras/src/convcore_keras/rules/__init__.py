@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .. import layers
+from .. import emit_rules, layers
 from ..ruleset import RULES
 from . import operations
 
-__all__ = ["RULES", "layers", "operations"]
+__all__ = ["RULES", "emit_rules", "layers", "operations"]

@@ -1,0 +1,194 @@
+"""What Keras 3 is, for the plan: layers with variables of their own, operations, constants as arguments.
+
+Operations are named ``ops.<class>`` (``operations.py`` says where each lives), layers by their class. A weight that is read as
+an operand is a constant argument, or, where training changes it or it is large, the result of a layer that holds it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from convcore.plugin import Dialect, DType, Node, NotExpressible, Problem, Ref, Scribe, State, UnsupportedError, Value
+
+from .layer_spec import is_known
+from .operations import BOOLEAN, OPERATIONS
+
+__all__ = ["MOST_CONSTANTS", "KerasDialect", "KerasScribe"]
+
+MOST_CONSTANTS = 100_000
+"""Elements of the largest constant that is written into ``config.json`` (21 bytes of text each); larger ones are variables."""
+
+Path: TypeAlias = tuple[Any, ...]
+
+
+class KerasDialect(Dialect):
+    """Keras 3. ``nested``: whether scopes that hold layers become nested models."""
+
+    title = "Keras"
+    dtypes = frozenset(
+        d for d in DType if d.is_float or d.is_int or d is DType.BOOL
+    )
+
+    def __init__(self, nested: bool = True) -> None:
+        self.nested = nested
+        self.containers: set[Any] = set()
+
+    # ---- the graph
+    def enter(self, s: KerasScribe) -> list[Problem]:
+        """Bind the inputs, and note which scopes hold others: a layer is not a block, what holds layers is."""
+        for node in s.graph:
+            outer = list(node.scope.ancestors())[1:]
+            self.containers.update(p.path for p in outer if p.parent is not None)
+        problems = super().enter(s)
+        for v in s.graph.inputs:
+            if v.dtype is None or v.shape is None or v.dtype not in self.dtypes:
+                what = "number of axes" if v.dtype is not None and v.dtype in self.dtypes else f"element type {v.dtype}"
+                problems.append(Problem(v.name, "input", f"its {what} is not one Keras has", code="unsupported_input"))
+        if not s.graph.inputs:
+            problems.append(Problem(s.graph.name or "model", "graph", "a Keras model needs an input", code="unsupported_input"))
+        return problems
+
+    def leave(self, s: KerasScribe) -> list[Problem]:
+        """Bind the outputs; a constant is added to zeros that descend from an input."""
+        for v in s.graph.outputs:
+            handle = s.value(v)
+            if isinstance(handle, State):
+                zero = s.call("ops.ZerosLike", [anchor(s)], {"dtype": str(v.dtype)}, shapes=[(1, 1)], name=v.name)[0]
+                zero = s.call("ops.Reshape", [zero], {"newshape": ()}, shapes=[()], name=v.name)[0]
+                op = "ops.LogicalOr" if v.dtype is DType.BOOL else "ops.Add"
+                (handle,) = s.call(op, [zero, handle], shapes=[handle.tensor.shape], name=v.name)
+            s.block.outputs.append(handle)
+        return []
+
+    # ---- calls
+    def is_unit(self, type: str) -> bool:
+        return not type.startswith("ops.") and is_known(type)
+
+    def check(self, s: KerasScribe, type: str, args: Sequence[Any], config: Mapping[str, Any]) -> Sequence[DType | None]:
+        """The element type of the result: that of the first operand, but for comparisons, casts and indices."""
+        name = type.removeprefix("ops.")
+        if type.startswith("ops."):
+            if name not in OPERATIONS:
+                raise NotExpressible(f"Keras has no operation {name}")
+            if name in BOOLEAN:
+                return [DType.BOOL]
+            if config.get("dtype"):
+                return [DType(config["dtype"])]
+            if name in ("Argmax", "Argmin", "Argsort"):
+                return [DType.INT32]
+            if name == "Where":
+                args = args[1:]
+            if name == "ScatterUpdate":
+                args = args[:1]
+        elif type == "Embedding":
+            return [DType.FLOAT32]
+        first = args[0] if args else None
+        while isinstance(first, (list, tuple)) and first:
+            first = first[0]
+        return [getattr(first, "dtype", None)]
+
+    def hold(self, s: KerasScribe, state: State, value: Value | None, name: str) -> Any:
+        """A constant argument; what is trained, or is too large for one, is a variable of a layer."""
+        size = math.prod(state.tensor.shape)
+        trained = state.role == "parameter"
+        if not trained and size <= MOST_CONSTANTS:
+            return state
+        if state.dtype is None or not state.dtype.is_float:
+            if trained or size > 10 * MOST_CONSTANTS:
+                raise NotExpressible(f"the constant {value.name if value else name!r} has {size} elements of {state.dtype}, "
+                                     "too many for an argument, and no layer holds it")  # fmt: skip
+            return state
+        return parameter(s, state, name or (value.name if value is not None else "constant"))
+
+    def opaque(self, s: KerasScribe, node: Node) -> None:
+        """Refused: what an opaque layer computes is not known, and its code is not in the file."""
+        why = str(node.attrs["why"]) or "convcore has no op for it"
+        o, hint = node.origin, str(node.attrs.get("hint") or "")
+        problem = Problem(o.layer or node.name, str(node.attrs["type"]), why, hint, str(node.attrs["code"]))
+        raise UnsupportedError(problem)
+
+    def path(self, node: Node) -> Path:
+        """The scopes around a node that hold layers."""
+        if not self.nested:
+            return ()
+        path = super().path(node)
+        names = tuple(p.name for p in path)
+        while path and names[: len(path)] not in self.containers:
+            path = path[:-1]
+        return path
+
+    def member_name(self, wanted: str) -> str:
+        return wanted
+
+    # ---- sizes as data
+    def size_of(self, s: KerasScribe, x: Any, axis: int, name: str) -> Any:
+        """The size of an axis, a sum of ones along it (a functional model holds no symbolic sizes)."""
+        if not isinstance(x, Ref) or x.shape is None:
+            raise NotExpressible("the size of a constant")
+        key = tuple(slice(None) if i == axis else 0 for i in range(len(x.shape)))
+        line = s.call("ops.GetItem", [x, key], shapes=[(x.shape[axis],)], name=name, carry=True)[0] if len(key) > 1 else x
+        ones = s.call("ops.OnesLike", [line], {"dtype": "int64"}, shapes=[(x.shape[axis],)], name=name)[0]
+        return s.call("ops.Sum", [ones], {"axis": None, "keepdims": False}, shapes=[()], name=name)[0]
+
+    def size_op(self, s: KerasScribe, op: str, a: Any, b: Any) -> Any:
+        kind = {"add": "Add", "sub": "Subtract", "mul": "Multiply", "div": "FloorDivide", "mod": "Mod", "max": "Maximum",
+                "min": "Minimum"}[op]  # fmt: skip
+        if op == "div":
+            raise NotExpressible("a quotient of sizes as data")
+        return s.call(f"ops.{kind}", [_number(a), _number(b)], shapes=[()], name="size")[0]
+
+    def size_vector(self, s: KerasScribe, parts: Sequence[Any]) -> Any:
+        if not any(isinstance(p, Ref) for p in parts):
+            raise NotExpressible("a vector of constant sizes")
+        held = [s.const(_number(p), DType.INT64) if isinstance(p, State) else p for p in parts]
+        return s.call("ops.Stack", [held], {"axis": 0}, shapes=[(len(parts),)], name="sizes")[0]
+
+
+def _number(size: Any) -> Any:
+    """A constant size as a number."""
+    return int(size.tensor.numpy().reshape(-1)[0]) if isinstance(size, State) else size
+
+
+KerasScribe: TypeAlias = Scribe[KerasDialect]
+
+
+def anchor(s: KerasScribe) -> Ref:
+    """A tensor (1, 1) that descends from an input of the model: what layers that hold a parameter are called on."""
+
+    def make() -> Ref:
+        at: Any = s
+        while at.outer is not None:
+            at = at.outer
+        x = at.block.inputs[0]
+        if x.shape:
+            key = tuple([slice(None, 1)] * len(x.shape))
+            (x,) = s.call("ops.GetItem", [x, key], shapes=[(1,) * len(x.shape)], name="one", carry=True)
+        (x,) = s.call("ops.Reshape", [x], {"newshape": (1, 1)}, shapes=[(1, 1)], name="one", carry=True)
+        return x
+
+    made: Ref = s.memo("anchor", make)
+    return made
+
+
+def ones(s: KerasScribe, dtype: DType) -> Ref:
+    """:func:`anchor` as ones of a type."""
+    made: Ref = s.memo(
+        ("ones", dtype), lambda: s.call("ops.OnesLike", [anchor(s)], {"dtype": str(dtype)}, shapes=[(1, 1)], name="ones")[0]
+    )
+    return made
+
+
+def parameter(s: KerasScribe, state: State, name: str) -> Ref:
+    """A tensor as the kernel of an EinsumDense on a one: ``1 * w`` exactly, trained as any kernel is."""
+    shape = state.tensor.shape
+    letters = "abcdefghijklmn"[: len(shape)]
+    if len(letters) < len(shape):
+        raise NotExpressible(f"a parameter of {len(shape)} axes")
+    if state.dtype is None:
+        raise NotExpressible("the element type of a parameter is not known")
+    config = {"equation": f"xo,o{letters}->x{letters}", "output_shape": list(shape), "bias_axes": None}
+    kernel = State(state.tensor.reshape((1, *shape)), state.value, "kernel", state.role, state.trainable)
+    (y,) = s.unit("EinsumDense", [ones(s, state.dtype)], config, {"kernel": kernel}, shapes=[(1, *shape)], name=name)
+    return s.call("ops.Reshape", [y], {"newshape": tuple(shape)}, shapes=[shape], name=name, carry=True)[0]

@@ -1,0 +1,91 @@
+"""Laid-out graphs as Keras 3 models: ``.keras``, ``.h5``, or ``.json`` with ``.weights.h5`` beside it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from convcore.plugin import EmitRequest, Emitted, FrameworkMissingError, UsageError, nest, plan, prune, tidy
+
+from .dialect import KerasDialect
+from .emit_model import model_of
+from .emit_tidy import peepholes
+from .files import KerasModel, write_h5, write_json, write_keras, write_weights
+from .runtime import keras3, load_written, run_written
+
+__all__ = ["dialect", "emit"]
+
+
+def dialect(request: EmitRequest) -> KerasDialect:
+    """Keras as the options ask for it."""
+    return KerasDialect(not request.options.get("flat"))
+
+
+def emit(request: EmitRequest) -> Emitted:
+    """Write ``request.out`` by its suffix, or only make the model when it is None. Keras itself is not imported.
+
+    UnsupportedError lists everything that Keras lacks; UsageError for another suffix.
+    """
+    rules = request.rules
+    if rules is None:
+        from .rules import RULES
+
+        rules = RULES
+    keras = dialect(request)
+    write = _writer(request.out) if request.out is not None else None
+    made = plan(request.graph, rules, None, keras, request.overrides)
+    prune(made)
+    tidy(made, peepholes(made, request.graph.metadata.get("framework") == "keras"))
+    prune(made)
+    nest(made)
+    model, notes = model_of(made, request.graph)
+    paths: tuple[str, ...] = ()
+    if request.out is not None and write is not None:
+        paths = write(model, Path(request.out))
+        if len(paths) > 1:
+            notes.append(f"weights are in {Path(paths[1]).name}: load_weights reads them into the model that "
+                         f"{Path(paths[0]).name} describes")  # fmt: skip
+    outputs = tuple(v.name for v in request.graph.outputs)
+    weights = paths[1] if len(paths) > 1 else None
+    run = (lambda: run_written(paths[0], weights)) if paths else None
+    return Emitted(paths, lambda: live(model), tuple(notes), outputs, weights=weights, runtime=run)
+
+
+def _writer(out: Path) -> Callable[[KerasModel, Path], tuple[str, ...]]:
+    name = Path(out).name.lower()
+    if name.endswith(".weights.h5"):
+        raise UsageError(f"{Path(out).name}: name the architecture (.json), the weights are written beside it")
+    for suffix, write in ((".keras", _keras), (".h5", _h5), (".hdf5", _h5), (".json", _json)):
+        if name.endswith(suffix):
+            return write
+    raise UsageError(f"{Path(out).name}: Keras files end in .keras, .h5, .hdf5 or .json")
+
+
+def _keras(model: KerasModel, out: Path) -> tuple[str, ...]:
+    write_keras(model, out)
+    return (str(out),)
+
+
+def _h5(model: KerasModel, out: Path) -> tuple[str, ...]:
+    write_h5(model, out)
+    return (str(out),)
+
+
+def _json(model: KerasModel, out: Path) -> tuple[str, ...]:
+    weights = out.with_name(f"{out.name[: -len('.json')]}.weights.h5")
+    write_json(model, out)
+    write_weights(model, weights)
+    return (str(out), str(weights))
+
+
+def live(model: KerasModel) -> Any:
+    """The model as a ``keras.Model``: written to a temporary file and loaded. FrameworkMissingError without Keras 3."""
+    keras = keras3()
+    if keras is None:
+        raise FrameworkMissingError("a live Keras model needs Keras 3 and a backend: pip install keras torch")
+    with tempfile.TemporaryDirectory(prefix="convcore-keras-") as folder:
+        path = Path(folder) / "model.keras"
+        write_keras(model, path)
+        return load_written(keras, str(path))

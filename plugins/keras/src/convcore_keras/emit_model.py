@@ -1,0 +1,192 @@
+"""A nested plan as a KerasModel: units and operations become layers, blocks models of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from convcore.plugin import Block, DType, Graph, Names, Plan, PlanCall, Problem, Ref, Shape, State, UnsupportedError, Unit
+
+from .files.model import Call, KerasModel, LayerConfig, LayerDType, ModelConfig, TensorRef
+from .files.write_config import KERAS_VERSION
+from .layer_spec import completed
+from .operations import OPERATIONS
+
+__all__ = ["model_of"]
+
+
+def model_of(plan: Plan, graph: Graph) -> tuple[KerasModel, list[str]]:
+    """The model, and what is worth telling of it. UnsupportedError names every layer no Keras layer can be."""
+    maker = _Maker(plan, graph)
+    root = maker.model(plan.root, maker.legal(graph.name or "model"), [v.name for v in graph.inputs])
+    if maker.problems:
+        raise UnsupportedError(maker.problems)
+    model = KerasModel(root, KERAS_VERSION, "keras3", None, "keras", None, (), True)
+    return model, maker.notes
+
+
+class _Maker:
+    def __init__(self, plan: Plan, graph: Graph) -> None:
+        self.plan = plan
+        self.notes: list[str] = []
+        self.problems: list[Problem] = []
+        self.owners: dict[int, str] = {}
+
+    @staticmethod
+    def legal(name: str) -> str:
+        """Keras refuses "/" in names, and torch "." in those of layers with weights."""
+        return name.strip("/").replace("/", "_").replace(".", "_") or "layer"
+
+    # ---- a block
+    def model(self, block: Block, name: str, inputs: Sequence[str] = ()) -> ModelConfig:
+        """A block as a Functional model: InputLayers, then a layer per unit, operation and inner block."""
+        names = Names()
+        layers: list[LayerConfig] = []
+        at: dict[Ref, TensorRef] = {}
+        config = ModelConfig(name, "functional", "Functional", layers, [], [])
+        for i, ref in enumerate(block.inputs):
+            label = inputs[i] if i < len(inputs) else self._input_name(ref, i)
+            layer = LayerConfig(names.fresh(self.legal(label)), "InputLayer", "InputLayer", {})
+            layer.config = {"batch_shape": list(_sizes(ref.shape)), "dtype": str(ref.dtype), "sparse": False, "ragged": False}
+            layer.dtype = LayerDType(str(ref.dtype), str(ref.dtype))
+            layer.calls.append(Call())
+            layers.append(layer)
+            self._bind(config, at, ref, TensorRef(layer.name, 0, 0))
+        known: dict[Any, LayerConfig] = {}
+        label_of = self._labels(block, names)
+        for call in block.calls:
+            target = call.target
+            layer = known.get(target) if not isinstance(target, str) else None
+            if layer is None:
+                layer = self._layer(call, label_of[call])
+                layers.append(layer)
+                if not isinstance(target, str):
+                    known[target] = layer
+            layer.calls.append(self._call(call, at))
+            for ref in call.results:
+                self._bind(config, at, ref, TensorRef(layer.name, len(layer.calls) - 1, ref.index))
+        config.inputs = _one_or_many([at[r] for r in block.inputs])
+        config.outputs = _one_or_many([at[r] for r in block.outputs])
+        return config
+
+    @staticmethod
+    def _input_name(ref: Ref, i: int) -> str:
+        return f"input_{ref.value.name}" if ref.value is not None else f"input_{i}"
+
+    @staticmethod
+    def _bind(config: ModelConfig, at: dict[Ref, TensorRef], ref: Ref, tensor: TensorRef) -> None:
+        at[ref] = tensor
+        config.specs[tensor] = (_sizes(ref.shape), str(ref.dtype or DType.FLOAT32))
+
+    # ---- names
+    def _labels(self, block: Block, names: Names) -> dict[PlanCall, str]:
+        """A name for every call: a layer with weights has its source's before operations that come from the same one."""
+        found: dict[PlanCall, str] = {}
+        shared: dict[Any, str] = {}
+
+        def name(call: PlanCall) -> None:
+            if call in found:
+                return
+            if not isinstance(call.target, str) and call.target in shared:
+                found[call] = shared[call.target]
+                return
+            found[call] = names.fresh(*self._wanted(call, block))
+            if not isinstance(call.target, str):
+                shared[call.target] = found[call]
+
+        for call in block.calls:
+            if not isinstance(call.target, str) and (isinstance(call.target, Block) or call.states):
+                name(call)
+        for call in block.calls:
+            if any(r.value is not None for r in call.results):
+                name(call)
+        for call in block.calls:
+            name(call)
+        return found
+
+    def _wanted(self, call: PlanCall, block: Block) -> list[str]:
+        source = call.source or call.type
+        if call.node is not None:
+            scope = list(call.node.scope.path)
+            inside = scope[len(block.path) :] if not isinstance(call.target, Block) else [call.target.name]
+            source = "_".join(inside) or source.rpartition("/")[2] or source
+        base = self.legal(source)
+        kind = call.type.rpartition(".")[2].lower()
+        main = not isinstance(call.target, str) or any(r.value is not None for r in call.results)
+        return [base, f"{base}_{kind}"] if main else [f"{base}_{kind}"]
+
+    # ---- a layer
+    def _layer(self, call: PlanCall, name: str) -> LayerConfig:
+        target = call.target
+        if isinstance(target, Block):
+            model = self.model(target, name)
+            return LayerConfig(name, "Functional", "Functional", {}, model=model)
+        if isinstance(target, Unit):
+            return self._unit(call, target, name)
+        kind = target.removeprefix("ops.")
+        config = {k: v for k, v in call.kwargs.items()}
+        return LayerConfig(name, kind, kind, config, module=f"keras.src.ops.{OPERATIONS[kind]}", registered_name=kind, is_op=True)
+
+    def _unit(self, call: PlanCall, unit: Unit, name: str) -> LayerConfig:
+        weights = {k: s.tensor for k, s in unit.states.items()}
+        config = completed(unit.type, unit.config, {k: tuple(t.shape) for k, t in weights.items()})
+        layer = LayerConfig(name, unit.type, unit.type, config, weights=weights)
+        layer.dtype = self._dtype(call, unit)
+        trained = [s.trainable for s in unit.states.values() if s.role == "parameter"]
+        constants = [s for s in unit.states.values() if s.role == "constant"]
+        layer.trainable = any(trained) or (not trained and not constants)
+        if any(trained) and not all(trained):
+            self.notes.append(f"{name}: a part of its weights was frozen; Keras freezes whole layers, all of it is trainable")
+        for s in unit.states.values():
+            key = id(s.value.tensor) if s.value is not None and s.role == "parameter" else 0
+            other = self.owners.setdefault(key, name) if key and s.value is not None else name
+            if other != name and s.value is not None:
+                self.notes.append(f"{s.value.name} is shared by {other} and {name}: each has a copy of its own")
+        return layer
+
+    def _dtype(self, call: PlanCall, unit: Unit) -> LayerDType:
+        """What the layer computes in: the type of its floating operand, which its variables must have too."""
+        kinds = [str(s.dtype) for s in unit.states.values()]
+        kinds += [str(r.dtype) for r in (*call.results, *_refs(call.args)) if r.dtype is not None and r.dtype.is_float]
+        compute = kinds[0] if kinds else "float32"
+        if any(k != compute for k in kinds):
+            o = call.origin
+            self.problems.append(
+                Problem(o.layer or call.source, unit.type, f"its tensors are {', '.join(sorted(set(kinds)))}, a Keras layer has one "
+                        "element type", code="unsupported_dtype")
+            )  # fmt: skip
+        return LayerDType(compute, compute)
+
+    # ---- a call
+    def _call(self, call: PlanCall, at: Mapping[Ref, TensorRef]) -> Call:
+        args = [self._arg(a, at) for a in call.args]
+        if isinstance(call.target, Block) and len(args) > 1:
+            args = [args]
+        return Call(tuple(args), {})
+
+    def _arg(self, a: Any, at: Mapping[Ref, TensorRef]) -> Any:
+        if isinstance(a, Ref):
+            return at[a]
+        if isinstance(a, State):
+            return np.asarray(a.tensor.numpy())
+        if isinstance(a, (list, tuple)):
+            return type(a)(self._arg(x, at) for x in a)
+        return a
+
+
+def _one_or_many(refs: list[TensorRef]) -> Any:
+    return refs[0] if len(refs) == 1 else refs
+
+
+def _refs(args: Any) -> Iterator[Ref]:
+    for a in args:
+        if isinstance(a, Ref):
+            yield a
+        elif isinstance(a, (list, tuple)):
+            yield from _refs(a)
+
+
+def _sizes(shape: Shape | None) -> tuple[int | None, ...]:
+    return tuple(d if isinstance(d, int) else None for d in shape or ())

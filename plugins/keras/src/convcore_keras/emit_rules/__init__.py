@@ -1,0 +1,7 @@
+"""Ops as Keras 3 layers and operations, by op family, where no row of ``layers/`` says it."""
+
+from __future__ import annotations
+
+from . import activation, arithmetic, conv, image, indexing, linear, norm, pool, reduce, rnn, shape, training
+
+__all__ = ["activation", "arithmetic", "conv", "image", "indexing", "linear", "norm", "pool", "reduce", "rnn", "shape", "training"]

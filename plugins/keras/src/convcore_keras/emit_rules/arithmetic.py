@@ -1,0 +1,173 @@
+"""Elementwise operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convcore.plugin import DType, Node, NotExpressible, Ref, State
+
+from ..dialect import KerasScribe
+from .base import RULES, Writer, known
+
+__all__: list[str] = []
+
+_UNARY = {
+    "abs": "Absolute", "acos": "Arccos", "acosh": "Arccosh", "asin": "Arcsin", "asinh": "Arcsinh", "atan": "Arctan",
+    "atanh": "Arctanh", "bitwise_not": "BitwiseInvert", "cbrt": "Cbrt", "ceil": "Ceil", "cos": "Cos", "cosh": "Cosh",
+    "erf": "Erf", "exp": "Exp", "exp2": "Exp2", "expm1": "Expm1", "floor": "Floor", "isfinite": "Isfinite", "isinf": "Isinf",
+    "isnan": "Isnan", "log": "Log", "log10": "Log10", "log1p": "Log1p", "log2": "Log2", "neg": "Negative", "not": "LogicalNot",
+    "reciprocal": "Reciprocal", "rsqrt": "Rsqrt", "sign": "Sign", "sin": "Sin", "sinh": "Sinh", "sqrt": "Sqrt",
+    "square": "Square", "tan": "Tan", "trunc": "Trunc",
+}  # fmt: skip
+_FLOAT = frozenset(["ceil", "floor", "trunc", "cbrt", "exp2", "log10", "log2", "round"])
+"""Operations that Keras gives floats for integers too."""
+_BINARY = {
+    "add": "Add", "sub": "Subtract", "mul": "Multiply", "maximum": "Maximum", "minimum": "Minimum", "pow": "Power",
+    "atan2": "Arctan2", "bitwise_and": "BitwiseAnd", "bitwise_or": "BitwiseOr", "bitwise_xor": "BitwiseXor", "equal": "Equal",
+    "not_equal": "NotEqual", "greater": "Greater", "greater_equal": "GreaterEqual", "less": "Less", "less_equal": "LessEqual",
+    "and": "LogicalAnd", "or": "LogicalOr", "xor": "LogicalXor", "floor_div": "FloorDivide", "floor_mod": "Mod", "fmod": "Fmod",
+    "shift_left": "LeftShift", "shift_right": "RightShift",
+}  # fmt: skip
+_ONLY_FLOATS = frozenset(["reciprocal", "rsqrt", "sqrt", "exp", "log", "erf", "pow"])
+_NARROW = (DType.UINT16, DType.UINT32, DType.UINT64)
+
+
+def _types(w: Writer) -> DType:
+    """The type of the first input; unsigned ones beyond a byte are not computed with on every backend."""
+    d = w.dtype()
+    if d in _NARROW:
+        raise NotExpressible(f"Keras does not compute with {d} on every backend", "unsupported_dtype")
+    return d
+
+
+@RULES.emit(*_UNARY)
+def unary(s: KerasScribe, node: Node) -> None:
+    """One operation each. Those that turn integers into floats, or back, are cast."""
+    w = Writer(s, node)
+    d = _types(w)
+    if node.op in _FLOAT and not d.is_float:
+        raise NotExpressible(f"Keras gives floats for {node.op} of {d}")
+    if node.op == "neg" and d is DType.BOOL:
+        raise NotExpressible("the negative of a boolean")
+    w.end(w.op(_UNARY[node.op], w.ref()))
+
+
+@RULES.emit("round")
+def rounded(s: KerasScribe, node: Node) -> None:
+    w = Writer(s, node)
+    if not w.dtype().is_float:
+        raise NotExpressible(f"Keras gives floats for round of {w.dtype()}")
+    w.end(w.op("Round", w.ref(), decimals=0))
+
+
+def operands(w: Writer) -> tuple[Any, Any]:
+    """Both operands: a constant of one element as a number, which takes the type of the other."""
+    x, y = w.x(0), w.x(1)
+    if not isinstance(x, Ref) and not isinstance(y, Ref):
+        raise NotExpressible("both operands are constants")
+    a, b = w.input(0), w.input(1)
+    return _plain(x, y, known(a), known(b)), _plain(y, x, known(b), known(a))
+
+
+def _plain(x: Any, other: Any, shape: Any, theirs: Any) -> Any:
+    if not isinstance(x, State) or not isinstance(other, Ref) or shape != () or x.dtype is DType.BOOL:
+        return x
+    value = x.tensor.numpy().reshape(()).item()
+    if isinstance(value, (int, float)) and (x.dtype is None or not x.dtype.is_int or abs(value) < 1 << 31):
+        return value
+    return x
+
+
+@RULES.emit(*_BINARY)
+def binary(s: KerasScribe, node: Node) -> None:
+    """Two operands, broadcast."""
+    w = Writer(s, node)
+    d = _types(w)
+    if d is DType.BOOL and node.op in ("add", "sub", "mul", "pow", "maximum", "minimum"):
+        raise NotExpressible(f"{node.op} of booleans")
+    if node.op == "pow" and not d.is_float:
+        raise NotExpressible(f"a power of {d}, which backends compute differently")
+    if node.op in ("floor_div", "floor_mod", "fmod") and not d.is_float and d.itemsize < 4:
+        raise NotExpressible(f"{node.op} of {d}")
+    x, y = operands(w)
+    out = known(node.outputs[0])
+    w.end(w.op(_BINARY[node.op], x, y, shape=out))
+
+
+@RULES.emit("div")
+def div(s: KerasScribe, node: Node) -> None:
+    """The quotient of floats; that of integers, towards zero, from the floor of absolute values."""
+    w = Writer(s, node)
+    d = _types(w)
+    out = known(node.outputs[0])
+    x, y = operands(w)
+    if d.is_float:
+        w.end(w.op("Divide", x, y, shape=out))
+        return
+    if d.itemsize < 4:
+        raise NotExpressible(f"a quotient of {d}")
+    x, y = w.x(0), w.x(1)
+
+    def parts(v: Any) -> tuple[Any, Any]:
+        if isinstance(v, State):
+            a = v.tensor.numpy()
+            return s.const(np.sign(a)), s.const(np.abs(a))
+        return w.op("Sign", v), w.op("Absolute", v)
+
+    (sx, ax), (sy, ay) = parts(x), parts(y)
+    w.end(w.op("Multiply", w.op("Multiply", sx, sy, shape=out, dtype=d), w.op("FloorDivide", ax, ay, shape=out), shape=out))
+
+
+@RULES.emit("cast")
+def cast(s: KerasScribe, node: Node) -> None:
+    w = Writer(s, node)
+    x = w.ref()
+    to = node.outputs[0].dtype
+    if to is None or w.dtype() in _NARROW or to in _NARROW:
+        raise NotExpressible(f"Keras does not cast {w.dtype()} to {to} on every backend")
+    w.end(w.cast(x, to) if x.dtype is not to else x)
+
+
+@RULES.emit("identity", priority=1)
+def identity(s: KerasScribe, node: Node) -> None:
+    w = Writer(s, node)
+    w.end(w.x(carry=True))
+
+
+@RULES.emit("clip")
+def clip(s: KerasScribe, node: Node) -> None:
+    """Bounds are numbers; one that is open is a maximum or minimum. Backends differ where the lower one is above."""
+    w = Writer(s, node)
+    x, low, high = w.ref(), node.attrs["min"], node.attrs["max"]
+    if not w.dtype().is_float:
+        low, high = (None if v is None else int(v) for v in (low, high))
+    if low is not None and high is not None:
+        if low > high:
+            raise NotExpressible(f"its bounds {low} and {high} are in no order, backends differ")
+        w.end(w.op("Clip", x, x_min=low, x_max=high))
+    elif low is not None:
+        w.end(w.op("Maximum", x, low))
+    elif high is not None:
+        w.end(w.op("Minimum", x, high))
+    else:
+        w.end(x)
+
+
+@RULES.emit("where")
+def where(s: KerasScribe, node: Node) -> None:
+    w = Writer(s, node)
+    parts = [w.x(i) for i in range(3)]
+    if not any(isinstance(p, Ref) for p in parts):
+        raise NotExpressible("all its operands are constants")
+    w.end(w.op("Where", *parts, shape=known(node.outputs[0]), dtype=w.dtype(1)))
+
+
+@RULES.emit("isinf_signed")
+def isinf_signed(s: KerasScribe, node: Node) -> None:
+    w = Writer(s, node)
+    if node.attrs["positive"] and node.attrs["negative"]:
+        w.end(w.op("Isinf", w.ref()))
+        return
+    raise NotExpressible("infinities of one sign")

@@ -1,0 +1,94 @@
+"""Normalisations: layers where Keras has the axes, bodies else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convcore.plugin import Node, NotExpressible
+
+from ..dialect import KerasScribe
+from .base import RULES, Writer, known, static
+
+__all__: list[str] = []
+
+
+def _states(s: KerasScribe, w: Writer, names: dict[str, int], shape: tuple[int, ...] | None = None) -> dict[str, Any]:
+    found = {}
+    for name, i in names.items():
+        v = w.optional(i)
+        if v is None:
+            continue
+        t = w.tensor(i, name)
+        if shape is None or tuple(t.shape) == shape:
+            found[name] = s.state(v)
+        elif t.size == int(np.prod(shape)):
+            found[name] = s.state(v, f"as {shape}", lambda t: t.reshape(shape))
+        else:
+            raise NotExpressible(f"{name} has shape {t.shape}, the layer {shape}")
+    return found
+
+
+@RULES.emit("layer_norm", "rms_norm")
+def layer_norm(s: KerasScribe, node: Node) -> None:
+    """Over the last axes, which is what the torch backend has."""
+    w = Writer(s, node)
+    x, shape, axes = w.ref(), known(w.input(0)), sorted(node.attrs["axes"])
+    if axes != list(range(len(shape) - len(axes), len(shape))) or not axes or axes[0] == 0:
+        raise NotExpressible(f"Keras normalises over the last axes on every backend, here over {axes} of {len(shape)}")
+    sizes = static(tuple(shape[a] for a in axes), "the axes it normalises over")
+    config = {"axis": -1 if len(axes) == 1 else axes, "epsilon": node.attrs["epsilon"]}
+    if node.op == "rms_norm":
+        if w.optional(1) is None:
+            raise NotExpressible("Keras's RMSNormalization has a scale")
+        w.end(w.layer("RMSNormalization", x, config, _states(s, w, {"scale": 1}, sizes), shape=shape))
+        return
+    states = _states(s, w, {"gamma": 1, "beta": 2}, sizes)
+    w.end(w.layer("LayerNormalization", x, config, states, shape=shape))
+
+
+@RULES.emit("group_norm", "instance_norm")
+def group_norm(s: KerasScribe, node: Node) -> None:
+    """GroupNormalization; a group per channel is an instance's normalisation."""
+    w = Writer(s, node)
+    x, shape, axis = w.ref(), known(w.input(0)), node.attrs["axis"]
+    channels = shape[axis]
+    if axis == 0 or not isinstance(channels, int) or len(shape) < 3:
+        raise NotExpressible(f"axis {axis} of {shape}")
+    config = {
+        "groups": node.attrs["groups"] if node.op == "group_norm" else channels,
+        "axis": -1 if axis == len(shape) - 1 else axis,
+        "epsilon": node.attrs["epsilon"],
+    }
+    w.end(w.layer("GroupNormalization", x, config, _states(s, w, {"gamma": 1, "beta": 2}, (channels,)), shape=shape))
+
+
+@RULES.emit("batch_norm")
+def batch_norm(s: KerasScribe, node: Node) -> None:
+    """BatchNormalization with the momentum of the source, or Keras's own where it has none."""
+    w, a = Writer(s, node), node.attrs
+    x, shape, axis = w.ref(), known(w.input(0)), node.attrs["axis"]
+    if axis == 0 or len(shape) < 2:
+        raise NotExpressible(f"axis {axis} of {len(shape)}")
+    states = _states(s, w, {"gamma": 1, "beta": 2, "moving_mean": 3, "moving_variance": 4})
+    config = {"axis": -1 if axis == len(shape) - 1 else axis, "epsilon": a["epsilon"]}
+    if a["momentum"] is not None:
+        config["momentum"] = a["momentum"]
+    w.end(w.layer("BatchNormalization", x, config, states, shape=shape))
+
+
+@RULES.emit("lrn")
+def lrn(s: KerasScribe, node: Node) -> None:
+    """Squares summed over neighbouring channels by a matrix of a band of ones."""
+    w, a = Writer(s, node), node.attrs
+    x, shape, axis = w.ref(), known(w.input(0)), node.attrs["axis"]
+    n = shape[axis]
+    if axis != len(shape) - 1 or not isinstance(n, int):
+        raise NotExpressible("its channels are not the last axis")
+    before = (a["size"] - 1) // 2
+    i = np.arange(n)
+    band = ((i[:, None] >= i[None, :] - before) & (i[:, None] <= i[None, :] + a["size"] - 1 - before)).astype(w.dtype().numpy)
+    total = w.op("Matmul", w.op("Square", x), s.const(band), shape=shape)
+    scaled = w.op("Add", w.op("Multiply", total, a["alpha"] / a["size"]), float(a["bias"]))
+    w.end(w.op("Divide", x, w.op("Power", scaled, float(a["beta"]))))

@@ -1,0 +1,171 @@
+"""Pooling: padding that never wins or never counts, windows that overhang."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from convcore.plugin import Node, NotExpressible, Ref, window_pads
+
+from ..dialect import KerasScribe
+from .base import RULES, Writer, channels_last, known, static
+from .conv import pad_spatial
+
+__all__: list[str] = []
+
+
+def _pads(node: Node, sizes: Sequence[Any]) -> list[tuple[int, int, int]]:
+    """(begin, end, overhang) per axis. Where the number of windows depends on a size that is not known, the overhang is the one
+    that always gives the right number."""
+    a = node.attrs
+    found = []
+    for i, (n, k, s, d) in enumerate(zip(sizes, a["kernel"], a["strides"], a["dilations"])):
+        reach = d * (k - 1) + 1
+        if isinstance(a["pads"], str):
+            if isinstance(n, int):
+                b, e = window_pads(n, k, s, d, a["pads"])
+                found.append((int(b), int(e), 0))  # type: ignore[arg-type]
+                continue
+            low, high = max(reach - s, 0), reach - 1  # what the padding in all can be
+            b = low // 2 if a["pads"] == "same_upper" else low - low // 2
+            if b != (high // 2 if a["pads"] == "same_upper" else high - high // 2) or s > reach:
+                raise NotExpressible(f"padding {a['pads']} by {s} along an axis whose size is not known before it runs", "unknown_shape")
+            found.append((b, high - b, 0))
+            continue
+        b, e = a["pads"][i]
+        if not isinstance(b, int) or not isinstance(e, int):
+            raise NotExpressible("its padding is symbolic")
+        if a["ceil_mode"] == "floor" or s == 1:
+            found.append((b, e, 0))
+        elif isinstance(n, int):
+            room = n + b + e - reach
+            windows = -(-room // s) + 1
+            if a["ceil_mode"] == "ceil":
+                windows = min(windows, -(-(n + b) // s))
+            found.append((b, e, max(0, (windows - 1) * s + reach - n - b - e)))
+        elif e + s <= reach:
+            found.append((b, e, s - 1))
+        else:
+            raise NotExpressible("a last window that may be empty, along an axis whose size is not known before it runs", "unknown_shape")
+    return found
+
+
+def _config(node: Node) -> dict[str, Any]:
+    a = node.attrs
+    return {"pool_size": list(a["kernel"]), "strides": list(a["strides"]), "padding": "valid", "data_format": "channels_last"}
+
+
+def _dims(node: Node, shape: Sequence[Any]) -> int:
+    d = len(shape) - 2
+    channels_last(node)
+    if d not in (1, 2, 3):
+        raise NotExpressible(f"Keras pools over 1 to 3 axes, here are {d}")
+    return d
+
+
+@RULES.emit("max_pool")
+def max_pool(s: KerasScribe, node: Node) -> None:
+    """MaxPooling over windows padded with the lowest number."""
+    w, a = Writer(s, node), node.attrs
+    x, shape, out = w.ref(), known(w.input(0)), known(node.outputs[0])
+    d = _dims(node, shape)
+    if not w.dtype().is_float:
+        raise NotExpressible(f"Keras pools floats, here are {w.dtype()}")
+    plain = all(n == 1 for n in a["dilations"])
+    if a["pads"] == "same_upper" and plain and a["ceil_mode"] == "floor":
+        w.end(w.layer(f"MaxPooling{d}D", x, {**_config(node), "padding": "same"}, shape=out))
+        return
+    if a["ceil_mode"] == "ceil_full":
+        if any(k < st for k, st in zip(a["kernel"], a["strides"])):
+            raise NotExpressible("windows that may be empty")
+    pads = [(b, e + over) for b, e, over in _pads(node, shape[1:-1])]
+    x = pad_spatial(w, x, pads, -np.inf)
+    if plain:
+        w.end(w.layer(f"MaxPooling{d}D", x, _config(node), shape=out))
+        return
+    best: Ref | None = None
+    for tap in itertools.product(*(range(k) for k in a["kernel"])):
+        key: list[Any] = [slice(None)]
+        for t, k, st, di in zip(tap, a["kernel"], a["strides"], a["dilations"]):
+            left = (k - 1 - t) * di
+            key.append(slice(t * di or None, -left if left else None, st if st > 1 else None))
+        part = w.op("GetItem", x, (*key, slice(None)), shape=out)
+        best = part if best is None else w.op("Maximum", best, part)
+    w.end(best)
+
+
+@RULES.emit("avg_pool")
+def avg_pool(s: KerasScribe, node: Node) -> None:
+    """AveragePooling; where padding or an overhang does not count, a quotient by the same of a mask."""
+    w, a = Writer(s, node), node.attrs
+    x, shape, out = w.ref(), known(w.input(0)), known(node.outputs[0])
+    d = _dims(node, shape)
+    if any(n != 1 for n in a["dilations"]):
+        raise NotExpressible("an average over dilated windows")
+    if a["ceil_mode"] == "ceil_full" and any(k < st for k, st in zip(a["kernel"], a["strides"])):
+        raise NotExpressible("windows that may be empty")
+    try:
+        pads = _pads(node, shape[1:-1])
+    except NotExpressible:
+        if a["pads"] == "same_upper" and not a["count_include_pad"]:
+            pads = []
+        else:
+            raise
+    if not pads:
+        raise NotExpressible("padding same of a size that is not known before it runs: the torch backend counts it", "unknown_shape")
+    inside, over = [(b, e) for b, e, _ in pads], [(0, o) for _, _, o in pads]
+    y = w.layer(f"AveragePooling{d}D", pad_spatial(w, x, [(b, e + o) for b, e, o in pads]), _config(node), shape=out)
+    counted = a["count_include_pad"]
+    if any(o for _, o in over) or (not counted and any(b or e for b, e in inside)):
+        mask = w.op("OnesLike", w.op("GetItem", x, (*[slice(None, 1), *[slice(None)] * d], slice(None, 1)), shape=(1, *shape[1:-1], 1)))
+        if counted:
+            mask = pad_spatial(w, mask, inside, 1.0)
+            mask = pad_spatial(w, mask, over)
+        else:
+            mask = pad_spatial(w, mask, [(b, e + o) for b, e, o in pads])
+        y = w.op("Divide", y, w.layer(f"AveragePooling{d}D", mask, _config(node), shape=(1, *out[1:-1], 1)), shape=out)
+    w.end(y)
+
+
+@RULES.emit("lp_pool")
+def lp_pool(s: KerasScribe, node: Node) -> None:
+    """The root of a mean of powers times the size of the window."""
+    w, a = Writer(s, node), node.attrs
+    x, shape, out = w.ref(), known(w.input(0)), known(node.outputs[0])
+    d = _dims(node, shape)
+    if any(n != 1 for n in a["dilations"]) or a["p"] not in (1, 2) or a["ceil_mode"] == "ceil_full":
+        raise NotExpressible("its exponent or windows")
+    pads = [(b, e + over) for b, e, over in _pads(node, shape[1:-1])]
+    y = pad_spatial(w, w.op("Square" if a["p"] == 2 else "Absolute", x), pads)
+    y = w.layer(f"AveragePooling{d}D", y, _config(node), shape=out)
+    y = w.op("Multiply", y, float(np.prod(a["kernel"])))
+    w.end(w.op("Sqrt", y) if a["p"] == 2 else y)
+
+
+@RULES.emit("mean", "max", priority=1)
+def global_pool(s: KerasScribe, node: Node) -> None:
+    """A reduction over all spatial axes of an image."""
+    w = Writer(s, node)
+    x, shape, axes = w.ref(), known(w.input(0)), node.attrs["axes"]
+    d = len(shape) - 2
+    if d not in (1, 2, 3) or tuple(axes or ()) != tuple(range(1, 1 + d)) or not w.dtype().is_float:
+        raise NotExpressible("no global pooling")
+    kind = "Average" if node.op == "mean" else "Max"
+    config = {"data_format": "channels_last", "keepdims": bool(node.attrs["keepdims"])}
+    w.end(w.layer(f"Global{kind}Pooling{d}D", x, config, shape=known(node.outputs[0])))
+
+
+@RULES.emit("adaptive_avg_pool", "adaptive_max_pool")
+def adaptive_pool(s: KerasScribe, node: Node) -> None:
+    """The layer, for sizes that are known (TensorFlow has no others in a graph)."""
+    w = Writer(s, node)
+    x, shape, out = w.ref(), known(w.input(0)), known(node.outputs[0])
+    d = _dims(node, shape)
+    static(shape[1:-1])
+    size = [int(n) for n in static(out[1:-1])]
+    kind = "Average" if node.op == "adaptive_avg_pool" else "Max"
+    config = {"output_size": size[0] if d == 1 else size, "data_format": "channels_last"}
+    w.end(w.layer(f"Adaptive{kind}Pooling{d}D", x, config, shape=out))

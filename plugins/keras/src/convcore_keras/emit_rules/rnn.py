@@ -1,0 +1,139 @@
+"""Recurrent layers: gates and biases as Keras has them, both directions in one Bidirectional."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convcore.plugin import Node, NotExpressible, Ref, Tensor
+
+from ..activations import ACTIVATIONS
+from ..dialect import KerasScribe
+from .base import RULES, Writer, known
+
+__all__: list[str] = []
+
+_LAYERS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
+_STATES = {"lstm": 2, "gru": 1, "rnn": 1}
+_OPTIONAL = {"lstm": ("b", "h0", "c0", "mask", "lengths", "peephole"), "gru": ("b", "rb", "h0", "mask", "lengths"),
+             "rnn": ("b", "h0", "mask", "lengths")}  # fmt: skip
+_NAMES = {a.inside: name for name, a in ACTIVATIONS.items() if a.inside is not None and name != "hard_sigmoid_keras2"}
+
+
+def _activation(name: str) -> Any:
+    """Keras's name of an activation inside a cell."""
+    found = _NAMES.get(name)
+    if found is None:
+        raise NotExpressible(f"Keras has no activation {name} by name")
+    return found
+
+
+@RULES.emit(*_LAYERS)
+def recurrent(s: KerasScribe, node: Node) -> None:
+    w, a = Writer(s, node), node.attrs
+    kind, both = _LAYERS[node.op], a["direction"] == "bidirectional"
+    names = ("x", "w", "r", *_OPTIONAL[node.op])
+    given = {n: v for n, v in zip(names, node.inputs) if v is not None}
+    if a["layout"] != "batch_major":
+        raise NotExpressible("its time is the first axis")
+    if a["clip"] or a.get("input_forget") or "peephole" in given or (
+        a.get("output_activation") not in (None, a["activation"])
+    ):  # fmt: skip
+        raise NotExpressible("Keras has no clipping, coupled gates, peepholes or output activation of its own")
+    if "lengths" in given or "mask" in given:
+        raise NotExpressible("of sequences of several lengths")
+    x, out = w.ref(), known(node.outputs[0])
+    hidden, states = a["hidden"], _STATES[node.op]
+    reset = bool(a.get("reset_after", False))
+    config: dict[str, Any] = {"units": hidden, "activation": _activation(a["activation"]), "use_bias": "b" in given or "rb" in given}
+    if node.op != "rnn":
+        config["recurrent_activation"] = _activation(a["recurrent_activation"])
+    if node.op == "gru":
+        config["reset_after"] = reset
+    wanted = [bool(v.uses or v.is_output) for v in node.outputs]
+    weights = [_weights(s, w, given, d, reset) for d in range(2 if both else 1)]
+    start = [[_start(w, given[n], d) for n in ("h0", "c0") if n in given] for d in range(2 if both else 1)]
+    if any(start) and len(start[0]) != states:
+        raise NotExpressible("it is given one of two initial states")
+    sequences, finals = [], []
+    for d in range(2 if both else 1):
+        back = a["direction"] == "reverse" or d == 1
+        own = {**config, "return_sequences": wanted[0], "return_state": any(wanted[1:]), "go_backwards": back}
+        made = _run(w, kind, x, start[d], own, weights[d], states if any(wanted[1:]) else 0, out, hidden)
+        y = made[0]
+        if back and wanted[0]:
+            y = w.op("Flip", y, axis=1)
+        sequences.append(y)
+        finals.append(made[1:])
+    y = sequences[0] if not both else w.op("Concatenate", sequences, shape=out, dtype=x.dtype, axis=-1) if wanted[0] else sequences[0]
+    ends: list[Any] = []
+    for i in range(states):
+        if not any(wanted[1:]):
+            break
+        shape = known(node.outputs[1 + i])
+        parts = [w.op("ExpandDims", f[i], shape=(1, *shape[1:]), axis=0) for f in finals]
+        ends.append(parts[0] if not both else w.op("Concatenate", parts, shape=shape, dtype=x.dtype, axis=0))
+    if wanted[0]:
+        w.end(y)
+    for v, e in zip(node.outputs[1:], ends):
+        _bind(w, v, e)
+    s.given(*(v for v, use in zip(node.outputs, wanted) if not use))
+
+
+def _bind(w: Writer, v: Any, y: Ref) -> None:
+    w.s.journal.set(y, "value", v)
+    w.s.alias(v, y)
+
+
+def _run(
+    w: Writer, kind: str, x: Ref, start: list[Any], config: dict[str, Any], states: dict[str, Any], n: int, out: Any, hidden: int
+) -> tuple[Ref, ...]:  # fmt: skip
+    batch = out[0]
+    first = (batch, out[1], hidden) if config["return_sequences"] else (batch, hidden)
+    args: list[Any] = [x]
+    if start:
+        args.append(start[0] if len(start) == 1 else start)
+    shapes = [first, *[(batch, hidden)] * n]
+    made = w.s.unit(kind, args, config, states, shapes=shapes, n_outputs=len(shapes), name=w.name, carry=True)
+    for r in made:
+        w.s.journal.set(r, "dtype", x.dtype)
+    return made
+
+
+def _start(w: Writer, v: Any, d: int) -> Any:
+    """The initial state of a direction, (N, H)."""
+    h = w.s.value(v)
+    if not isinstance(h, Ref):
+        raise NotExpressible("its initial state is a constant")
+    return w.op("GetItem", h, (d, slice(None), slice(None)), shape=known(v)[1:])
+
+
+def _weights(s: KerasScribe, w: Writer, given: dict[str, Any], d: int, reset: bool) -> dict[str, Any]:
+    """kernel (I, G H), recurrent_kernel (H, G H), bias (G H) or (2, G H)."""
+    for n in ("w", "r", "b", "rb"):
+        if n in given and given[n].tensor is None:
+            raise NotExpressible(f"its {n} is computed")
+
+    def turned(t: Tensor) -> Tensor:
+        return t.map(lambda a: np.ascontiguousarray(a[d].T), (t.shape[2], t.shape[1]))
+
+    held: dict[str, Any] = {
+        "kernel": s.state(given["w"], f"direction {d}", turned), "recurrent_kernel": s.state(given["r"], f"direction {d}", turned),
+    }  # fmt: skip
+    b, rb = given.get("b"), given.get("rb")
+    some = b if b is not None else rb
+    if some is None:
+        return held
+    rows = some.tensor.shape[1]
+
+    def of(v: Any) -> Any:
+        return np.zeros(rows, some.tensor.dtype.numpy) if v is None else v.tensor.numpy()[d]
+
+    if reset:
+        held["bias"] = s.state(some, f"both biases {d}", lambda t: t.map(lambda _: np.stack([of(b), of(rb)]), (2, rows)))
+    else:
+        held["bias"] = s.state(some, f"bias {d}", lambda t: t.map(lambda _: of(b) + of(rb), (rows,)))
+    return held
+
+

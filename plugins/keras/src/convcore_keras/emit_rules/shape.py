@@ -1,0 +1,435 @@
+"""Operations that move elements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from convcore.plugin import Dim, DType, Node, NotExpressible, Ref, State, product
+
+from ..dialect import KerasScribe
+from .base import RULES, Writer, known, static
+
+__all__: list[str] = []
+
+
+# ---- shapes
+@RULES.emit("reshape")
+def reshape(s: KerasScribe, node: Node) -> None:
+    """A layer where the batch stays first and at most one other size is unknown; else the operation, one size unknown."""
+    w = Writer(s, node)
+    x, old, new = w.ref(), known(w.input(0)), tuple(node.attrs["shape"])
+    if old == new:
+        w.end(x)
+        return
+    if any(d is None for d in new):
+        raise NotExpressible("a size of its result is unknown", "unknown_shape")
+    if product([d for d in new]) == 0:
+        raise NotExpressible("it is empty")
+    w.end(reshaped(w, x, old, new))
+
+
+def reshaped(w: Writer, x: Ref, old: Sequence[Any], new: Sequence[Any]) -> Ref:
+    """``x`` in another shape, whose sizes may be symbolic."""
+    if new and old and len(new) > 0 and old[0] == new[0]:
+        unknown = [i for i, d in enumerate(new) if i and not isinstance(d, int)]
+        if len(new) == 2 and len(old) > 2:
+            return w.layer("Flatten", x, shape=new)
+        if len(unknown) <= 1 and len(new) > 1:
+            target = [-1 if i in unknown else d for i, d in enumerate(new)][1:]
+            return w.layer("Reshape", x, {"target_shape": target}, shape=new)
+    unknown = [i for i, d in enumerate(new) if not isinstance(d, int)]
+    if len(unknown) > 1:
+        return _split_first(w, x, old, new)
+    return w.op("Reshape", x, shape=new, newshape=tuple(-1 if i in unknown else d for i, d in enumerate(new)))
+
+
+def _split_first(w: Writer, x: Ref, old: Sequence[Any], new: Sequence[Any]) -> Ref:
+    """Sizes that are unknown in several places: rows of ``x`` gathered by an index that has the wanted leading shape.
+
+    The index counts from 0 in row-major order; its shape is that of ones along axes that have those sizes in tensors that there
+    are already (a functional model holds no symbolic sizes).
+    """
+    if not old or not new:
+        raise NotExpressible("its shape")
+    keep = 0
+    while keep < min(len(old), len(new)) and isinstance(old[-1 - keep], int) and old[-1 - keep] == new[-1 - keep]:
+        keep += 1
+    if not keep:
+        raise NotExpressible(f"a shape of several unknown sizes, {new}, none of which stays last", "unknown_shape")
+    tail = tuple(int(d) for d in new[len(new) - keep :])
+    lead = list(new[: len(new) - keep])
+    rows = w.op("Reshape", x, shape=(None, *tail), newshape=(-1, *tail))
+    parts = [_counted(w, d) for d in lead]
+    index: Ref | None = None
+    for i, (steps, size) in enumerate(parts):
+        shape = tuple(lead[i] if j == i else 1 for j in range(len(lead)))
+        at = w.op("Reshape", steps, shape=shape, newshape=tuple(-1 if j == i else 1 for j in range(len(lead))))
+        index = at if index is None else w.op("Add", w.op("Multiply", index, size), at)
+    if index is None:
+        raise NotExpressible("its shape")
+    return w.op("Take", rows, index, shape=tuple(new), dtype=x.dtype, axis=0)
+
+
+def _counted(w: Writer, d: Any) -> tuple[Any, Any]:
+    """0, 1, ... up to a size, and the size, both int32."""
+    if isinstance(d, int):
+        return _constant_range(w, d), d
+    if not isinstance(d, Dim) or not d.is_name:
+        raise NotExpressible(f"the size {d} is not that of any tensor", "unknown_shape")
+    source, axis = w.s.sizes_known.source(next(iter(d.names)))
+    if not isinstance(source, Ref) or source.shape is None:
+        raise NotExpressible(f"the size {d} is that of a constant", "unknown_shape")
+    key = tuple(slice(None) if i == axis else 0 for i in range(len(source.shape)))
+    line = w.op("GetItem", source, key, shape=(d,)) if len(key) > 1 else source
+    one = _ones(w, line, d)
+    steps = w.op("Subtract", w.op("Cumsum", one, axis=0), 1)
+    return steps, w.op("Sum", one, shape=(), axis=None, keepdims=False)
+
+
+def _ones(w: Writer, line: Ref, d: Any) -> Ref:
+    return w.s.call("ops.OnesLike", [line], {"dtype": "int32"}, shapes=[(d,)], name=w.name, carry=True)[0]
+
+
+def _constant_range(w: Writer, n: int) -> Any:
+    """A constant range that descends from an input, as operations of the model must."""
+    from ..dialect import ones
+
+    zero = w.op("Reshape", w.op("Subtract", ones(w.s, DType.INT32), 1), shape=(1,), newshape=(1,))
+    return w.op("Add", zero, w.s.const(np.arange(n, dtype=np.int32)), shape=(n,))
+
+
+@RULES.emit("transpose")
+def transpose(s: KerasScribe, node: Node) -> None:
+    w = Writer(s, node)
+    x, perm = w.ref(), tuple(node.attrs["perm"])
+    if perm == tuple(range(len(perm))):
+        w.end(x)
+    elif perm[0] == 0:
+        w.end(w.layer("Permute", x, {"dims": list(perm[1:])}, shape=known(node.outputs[0])))
+    else:
+        w.end(w.op("Transpose", x, shape=known(node.outputs[0]), axes=list(perm)))
+
+
+@RULES.emit("unsqueeze")
+def unsqueeze(s: KerasScribe, node: Node) -> None:
+    w = Writer(s, node)
+    axes = sorted(node.attrs["axes"])
+    if not axes:
+        w.end(w.x(carry=True))
+        return
+    w.end(w.op("ExpandDims", w.ref(), shape=known(node.outputs[0]), axis=axes[0] if len(axes) == 1 else tuple(axes)))
+
+
+@RULES.emit("squeeze")
+def squeeze(s: KerasScribe, node: Node) -> None:
+    """By an index where the size is not known when the model is built."""
+    w = Writer(s, node)
+    x, old, axes = w.ref(), known(w.input(0)), node.attrs["axes"]
+    axes = [i for i, d in enumerate(old) if d == 1] if axes is None else sorted(axes)
+    if not axes:
+        w.end(x)
+    elif all(old[a] == 1 for a in axes):
+        y = x
+        for a in reversed(axes):
+            now = list(y.shape or old)
+            del now[a]
+            y = w.op("Squeeze", y, shape=tuple(now), axis=a)
+        w.end(y)
+    else:
+        key = tuple(0 if i in axes else slice(None) for i in range(len(old)))
+        w.end(w.op("GetItem", x, key, shape=known(node.outputs[0])))
+
+
+# ---- parts
+@RULES.emit("slice")
+def slices(s: KerasScribe, node: Node) -> None:
+    """An index with slices; a negative step flips the axis first (torch has no negative steps)."""
+    w = Writer(s, node)
+    x, old = w.ref(), known(w.input(0))
+    key: list[Any] = []
+    flips: list[int] = []
+    for i, (a, b, step) in enumerate(zip(node.attrs["starts"], node.attrs["stops"], node.attrs["steps"])):
+        if any(v is not None and not isinstance(v, int) for v in (a, b, step)):
+            raise NotExpressible("its bounds are symbolic")
+        if step < 0:
+            if not isinstance(old[i], int):
+                if a not in (None, -1) or b is not None:
+                    raise NotExpressible("a negative step along an axis of unknown size")
+                flips.append(i)
+                key.append(slice(None, None, -step if step != -1 else None))
+                continue
+            picked = range(*slice(a, b, step).indices(int(old[i])))
+            flips.append(i)
+            n = int(old[i])
+            if not len(picked):
+                raise NotExpressible("it is empty")
+            first = n - 1 - picked[0]
+            key.append(slice(first, first + (len(picked) - 1) * -step + 1, -step))
+            continue
+        n = old[i]
+        if isinstance(n, int):
+            a, b, _ = slice(a, b, step).indices(n)
+            key.append(slice(a or None, b if b != n else None, step if step != 1 else None))
+        else:
+            key.append(slice(a or None, b, step if step != 1 else None))
+    if flips:
+        x = w.op("Flip", x, axis=flips[0] if len(flips) == 1 else tuple(flips))
+    if all(k == slice(None) for k in key):
+        w.end(x)
+        return
+    w.end(w.op("GetItem", x, tuple(key), shape=known(node.outputs[0])))
+
+
+@RULES.emit("split")
+def split(s: KerasScribe, node: Node) -> None:
+    """One Split where the axis is known; else slices (TensorFlow splits no unknown axis in a graph)."""
+    w = Writer(s, node)
+    x, axis, sizes = w.ref(), node.attrs["axis"], list(node.attrs["sizes"])
+    if any(not isinstance(n, int) for n in sizes[:-1]):
+        raise NotExpressible("its sizes are symbolic")
+    old = known(w.input(0))
+    if isinstance(old[axis], int):
+        even = len(set(sizes)) == 1
+        parts = len(sizes) if even else [int(n) for n in np.cumsum(sizes)[:-1]]
+        shapes = [known(v) for v in node.outputs]
+        config = {"indices_or_sections": parts, "axis": axis}
+        s.call("ops.Split", [x], config, outputs=node.outputs, shapes=shapes, name=w.name, carry=True)
+        return
+    at, made = 0, []
+    for i, v in enumerate(node.outputs):
+        last = i == len(sizes) - 1
+        made.append(w.cut(x, axis, at, None if last else at + sizes[i], size=known(v)[axis]))
+        at += 0 if last else sizes[i]
+    w.end(*made)
+
+
+@RULES.emit("unstack")
+def unstack(s: KerasScribe, node: Node) -> None:
+    w = Writer(s, node)
+    x, axis = w.ref(), node.attrs["axis"]
+    made = []
+    for i, v in enumerate(node.outputs):
+        key = tuple(i if a == axis else slice(None) for a in range(len(known(w.input(0)))))
+        made.append(w.op("GetItem", x, key, shape=known(v)))
+    w.end(*made)
+
+
+# ---- joins
+@RULES.emit("concat", "stack")
+def concat(s: KerasScribe, node: Node) -> None:
+    """The layer where all are tensors with a batch, the operation else."""
+    w = Writer(s, node)
+    xs = [s.value(v) for v in node.inputs if v is not None]
+    axis, out = node.attrs["axis"], known(node.outputs[0])
+    if not any(isinstance(x, Ref) for x in xs):
+        raise NotExpressible("all its inputs are constants")
+    if node.op == "stack":
+        w.end(w.op("Stack", xs, shape=out, axis=axis))
+        return
+    if len(xs) == 1:
+        w.end(xs[0])
+        return
+    if all(isinstance(x, Ref) for x in xs) and axis and len(set(map(id, xs))) == len(xs):
+        (y,) = s.unit("Concatenate", [xs], {"axis": axis - len(out) if axis == len(out) - 1 else axis}, shapes=[out], name=w.name,
+                      carry=True)  # fmt: skip
+        w.end(y)
+        return
+    w.end(w.op("Concatenate", xs, shape=out, axis=axis))
+
+
+# ---- copies
+@RULES.emit("expand")
+def expand(s: KerasScribe, node: Node) -> None:
+    """Broadcast to sizes that are known; to those of the batch, or others, by adding zeros that have them."""
+    w = Writer(s, node)
+    x, want = w.ref(), tuple(node.attrs["shape"])
+    old, out = known(w.input(0)), known(node.outputs[0])
+    if all(isinstance(d, int) for d in want):
+        w.end(_broadcast(w, x, out))
+        return
+    rank = len(out)
+    old = (1,) * (rank - len(old)) + tuple(old)
+    if old == out:
+        w.end(x if len(known(w.input(0))) == rank else reshaped(w, x, known(w.input(0)), out))
+        return
+    open_axes = [i for i, d in enumerate(out) if not isinstance(d, int) and old[i] == 1]
+    total: Any = x
+    for i in open_axes:
+        d = out[i]
+        if not isinstance(d, Dim) or not d.is_name:
+            raise NotExpressible(f"the size {d} is not that of any tensor", "unknown_shape")
+        source, axis = s.sizes_known.source(next(iter(d.names)))
+        if not isinstance(source, Ref) or source.shape is None:
+            raise NotExpressible(f"the size {d} is that of a constant", "unknown_shape")
+        key = tuple(slice(None) if a == axis else 0 for a in range(len(source.shape)))
+        line = w.op("GetItem", source, key, shape=(d,)) if len(key) > 1 else source
+        dtype = w.dtype()
+        zero = s.call("ops.ZerosLike", [line], {"dtype": str(dtype)}, shapes=[(d,)], name=w.name, carry=True)[0]
+        zero = w.op("Reshape", zero, shape=tuple(d if a == i else 1 for a in range(rank)),
+                    newshape=tuple(-1 if a == i else 1 for a in range(rank)))  # fmt: skip
+        total = w.op("LogicalOr" if dtype is DType.BOOL else "Add", total, zero)
+    if any(isinstance(d, int) and old[i] != d for i, d in enumerate(out)):
+        zeros = np.zeros(tuple(d if isinstance(d, int) and old[i] != d else 1 for i, d in enumerate(out)), w.dtype().numpy)
+        total = w.op("LogicalOr" if w.dtype() is DType.BOOL else "Add", total, s.const(zeros), shape=out)
+    w.end(total)
+
+
+def _broadcast(w: Writer, x: Ref, out: Sequence[Any]) -> Ref:
+    return w.s.call("ops.BroadcastTo", [x], {"shape": tuple(out)}, shapes=[tuple(out)], name=w.name, carry=True)[0]
+
+
+@RULES.emit("tile")
+def tile(s: KerasScribe, node: Node) -> None:
+    w = Writer(s, node)
+    if any(not isinstance(n, int) for n in node.attrs["repeats"]):
+        raise NotExpressible("its repeats are symbolic")
+    w.end(w.op("Tile", w.ref(), shape=known(node.outputs[0]), repeats=list(node.attrs["repeats"])))
+
+
+@RULES.emit("repeat")
+def repeat(s: KerasScribe, node: Node) -> None:
+    w = Writer(s, node)
+    w.end(w.op("Repeat", w.ref(), shape=known(node.outputs[0]), repeats=node.attrs["repeats"], axis=node.attrs["axis"]))
+
+
+@RULES.emit("flip")
+def flip(s: KerasScribe, node: Node) -> None:
+    w = Writer(s, node)
+    axes = tuple(node.attrs["axes"])
+    w.end(w.op("Flip", w.ref(), axis=axes[0] if len(axes) == 1 else axes) if axes else w.x())
+
+
+@RULES.emit("roll")
+def roll(s: KerasScribe, node: Node) -> None:
+    w = Writer(s, node)
+    w.end(w.op("Roll", w.ref(), shift=tuple(node.attrs["shifts"]), axis=tuple(node.attrs["axes"])))
+
+
+@RULES.emit("trilu")
+def trilu(s: KerasScribe, node: Node) -> None:
+    w = Writer(s, node)
+    w.end(w.op("Triu" if node.attrs["upper"] else "Tril", w.ref(), k=node.attrs["k"]))
+
+
+# ---- padding
+@RULES.emit("pad")
+def pad(s: KerasScribe, node: Node) -> None:
+    """Zeros around spatial axes by the layer; edge, symmetric and wrap modes from parts (backends differ in theirs)."""
+    w = Writer(s, node)
+    x, pads, mode = w.ref(), node.attrs["pads"], node.attrs["mode"]
+    if any(not isinstance(n, int) for pair in pads for n in pair):
+        raise NotExpressible("its pads are symbolic")
+    if any(n < 0 for pair in pads for n in pair):
+        for i, (b, e) in enumerate(pads):
+            if b < 0 or e < 0:
+                d = known(w.input(0))[i]
+                size = d + min(b, 0) + min(e, 0) if d is not None else None
+                x = w.cut(x, i, -min(b, 0) or None, min(e, 0) or None, size=size)
+        pads = tuple((max(b, 0), max(e, 0)) for b, e in pads)
+    out = known(node.outputs[0])
+    if not any(n for pair in pads for n in pair):
+        w.end(x)
+    elif mode == "constant":
+        w.end(padded(w, x, pads, node.attrs["value"], out))
+    elif mode == "reflect":
+        w.end(w.op("Pad", x, shape=out, pad_width=[list(p) for p in pads], mode="reflect"))
+    else:
+        for i, (b, e) in enumerate(pads):
+            if b or e:
+                x = _around(w, x, i, b, e, mode)
+        w.end(x)
+
+
+def padded(w: Writer, x: Ref, pads: Sequence[tuple[int, int]], value: Any, out: Sequence[Any] | None) -> Ref:
+    """``x`` with a constant around it."""
+    dtype = x.dtype or w.dtype()
+    middle = pads[1:-1]
+    if value == 0 and len(pads) in (3, 4, 5) and pads[0] == pads[-1] == (0, 0) and dtype.is_float:
+        d = len(pads) - 2
+        config = {"padding": list(middle[0]) if d == 1 else [list(p) for p in middle], "data_format": "channels_last"}
+        return w.layer(f"ZeroPadding{d}D", x, config, shape=out, dtype=dtype)
+    if dtype is DType.BOOL or (dtype.is_float and value == np.finfo(np.float32).min):
+        raise NotExpressible(f"pads {dtype} with {value}, which the torch backend does not")
+    number = float(value) if dtype.is_float else int(value)
+    (y,) = w.s.call("ops.Pad", [x, number], {"pad_width": [list(p) for p in pads], "mode": "constant"}, shapes=[tuple(out or ())],
+                    name=w.name, carry=True)  # fmt: skip
+    if out is None:
+        w.s.journal.set(y, "shape", None)
+    return y
+
+
+def _around(w: Writer, x: Ref, i: int, b: int, e: int, mode: str) -> Ref:
+    """Edge, symmetric or wrap padding of one axis."""
+    n = (x.shape or ())[i]
+    if mode in ("wrap", "symmetric") and isinstance(n, int) and max(b, e) > n:
+        raise NotExpressible(f"{mode} padding of more than the axis has")
+    parts: list[Any] = []
+    if b:
+        if mode == "edge":
+            parts.append(w.op("Repeat", w.cut(x, i, None, 1, size=1), shape=_resized(x, i, b), repeats=b, axis=i))
+        elif mode == "symmetric":
+            parts.append(w.op("Flip", w.cut(x, i, None, b, size=b), axis=i))
+        else:
+            parts.append(w.cut(x, i, -b, None, size=b))
+    parts.append(x)
+    if e:
+        if mode == "edge":
+            parts.append(w.op("Repeat", w.cut(x, i, -1, None, size=1), shape=_resized(x, i, e), repeats=e, axis=i))
+        elif mode == "symmetric":
+            parts.append(w.op("Flip", w.cut(x, i, -e, None, size=e), axis=i))
+        else:
+            parts.append(w.cut(x, i, None, e, size=e))
+    return w.op("Concatenate", parts, shape=_resized(x, i, None if n is None else n + b + e), axis=i)
+
+
+def _resized(x: Ref, axis: int, n: Any) -> tuple[Any, ...]:
+    shape = list(x.shape or ())
+    shape[axis] = n
+    return tuple(shape)
+
+
+# ---- constants and sizes
+@RULES.emit("fill", "eye")
+def constants(s: KerasScribe, node: Node) -> None:
+    """Constants of a known shape; of an unknown one, a number broadcast to it."""
+    w = Writer(s, node)
+    a, v = node.attrs, node.outputs[0]
+    dtype = DType(a["dtype"])
+    if node.op == "eye":
+        w.end(s.const(np.eye(a["rows"], a["columns"], a["k"], dtype=dtype.numpy), dtype))
+        return
+    w.end(s.const(np.full(static(known(v), "a constant"), a["value"], dtype.numpy), dtype))
+
+
+@RULES.emit("shape_of")
+def shape_of(s: KerasScribe, node: Node) -> None:
+    """Sizes as a vector of int64."""
+    w = Writer(s, node)
+    dims = known(w.input(0))[node.attrs["start"] : node.attrs["end"]]
+    if any(d is None for d in dims):
+        raise NotExpressible("a size of its input is unknown", "unknown_shape")
+    made = s.sizes(dims)
+    if isinstance(made, Ref) and made.shape == ():
+        made = w.op("Reshape", made, shape=(1,), newshape=(1,))
+    w.end(made)
+
+
+@RULES.emit("size_of")
+def size_of(s: KerasScribe, node: Node) -> None:
+    w = Writer(s, node)
+    dims = known(w.input(0))
+    if any(d is None for d in dims):
+        raise NotExpressible("a size of its input is unknown", "unknown_shape")
+    w.end(s.size(product([d for d in dims if d is not None])))
+
+
+@RULES.emit("dim_value")
+def dim_value(s: KerasScribe, node: Node) -> None:
+    w = Writer(s, node)
+    made = s.size(node.attrs["value"])
+    if isinstance(made, State):
+        made = s.const(int(node.attrs["value"]), DType.INT64)
+    w.end(made)

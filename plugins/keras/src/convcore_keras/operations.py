@@ -1,0 +1,31 @@
+"""The operations of ``keras.ops`` that convcore writes: class name -> module below ``keras.src.ops`` (Keras 3.12 to 3.15).
+
+Only those that were saved, loaded and computed the same again on the torch, TensorFlow and JAX backends. How many positional
+tensors each takes is the writer's business; arguments that are not tensors are configuration.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BOOLEAN", "OPERATIONS"]
+
+_BY_MODULE = {
+    "core": "Cast ScatterUpdate SliceUpdate Unstack",
+    "image": "ExtractPatches Resize",
+    "math": "Erf Logsumexp Rsqrt",
+    "nn": "Celu Conv DepthToSpace Elu Gelu Glu HardShrink HardSigmoid HardSilu HardTanh LeakyRelu LogSigmoid LogSoftmax Normalize "
+    "Relu Relu6 Selu Sigmoid Silu SoftShrink Softmax Softplus Softsign SpaceToDepth SparsePlus SparseSigmoid Squareplus "
+    "TanhShrink Threshold",
+    "numpy": "Absolute Add All Any Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin Argsort BitwiseAnd "
+    "BitwiseInvert BitwiseOr BitwiseXor BroadcastTo Cbrt Ceil Clip Concatenate Cos Cosh Cumprod Cumsum Divide Einsum Equal Exp "
+    "Exp2 ExpandDims Expm1 Flip Floor FloorDivide Fmod GetItem Greater GreaterEqual Isfinite Isinf Isnan LeftShift Less "
+    "LessEqual Log Log10 Log1p Log2 LogicalAnd LogicalNot LogicalOr LogicalXor Matmul Max Maximum Mean Min Minimum Mod Multiply "
+    "Negative NotEqual OnesLike Pad Power Prod Reciprocal Repeat Reshape RightShift Roll Round Sign Sin Sinh Split Sqrt "
+    "Square Squeeze Stack Std Subtract Sum Take TakeAlongAxis Tan Tanh Tile Transpose Tril Triu Trunc Var Where ZerosLike Sort",
+}
+
+OPERATIONS: dict[str, str] = {name: module for module, names in _BY_MODULE.items() for name in names.split()}
+
+BOOLEAN = frozenset(
+    "All Any Equal NotEqual Greater GreaterEqual Less LessEqual Isfinite Isinf Isnan LogicalAnd LogicalNot LogicalOr LogicalXor".split()
+)
+"""Operations whose result is boolean whatever they are given."""
