@@ -135,8 +135,6 @@ class KerasDialect(Dialect):
     def size_op(self, s: KerasScribe, op: str, a: Any, b: Any) -> Any:
         kind = {"add": "Add", "sub": "Subtract", "mul": "Multiply", "div": "FloorDivide", "mod": "Mod", "max": "Maximum",
                 "min": "Minimum"}[op]  # fmt: skip
-        if op == "div":
-            raise NotExpressible("a quotient of sizes as data")
         return s.call(f"ops.{kind}", [_number(a), _number(b)], shapes=[()], name="size")[0]
 
     def size_vector(self, s: KerasScribe, parts: Sequence[Any]) -> Any:

@@ -136,7 +136,7 @@ def completed(name: str, config: Mapping[str, Any], shapes: Mapping[str, tuple[i
     are (``use_bias``). ValueError where a required argument is still missing."""
     spec, out = spec_of(name), dict(config)
     for v in spec.variables or ():
-        if v.when and v.when.isidentifier():
+        if isinstance(spec.defaults.get(v.when), bool):
             out[v.when] = v.name in shapes
         if v.name in shapes and v.shape is not None:
             out |= {k: n for k, n in _sizes(v.shape, shapes[v.name]).items() if k not in out}
