@@ -191,6 +191,9 @@ class Emitted:
     """The one of ``paths`` that holds the weights, where reading the model back takes both files."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Symbolic sizes the target fixed, by name (``<input>.<axis>`` for one without a name)."""
+    runtime: Callable[[], Runtime | None] | None = None
+    """Runs what was written, where the format's runtime does not open anybody's files (Keras imports what a file names); None
+    where that is not installed."""
 
 
 @hookspec

@@ -63,7 +63,8 @@ def check_conversion(job: Job) -> None:
             report.notes.append(f"{job.framework} did not run the source: its side was run by the interpreter")
         if source is not None:
             run, ours = source.run, source.name
-    runtime = native(job.target, result, held, [] if handed_on else report.notes)
+    written = None if handed_on else job.emitted.runtime
+    runtime = written() if written is not None else native(job.target, result, held, [] if handed_on else report.notes)
     if runtime is None and handed_on:
         report.unverified = f"only {job.target} can run {', '.join(map(repr, handed_on))}"
         return

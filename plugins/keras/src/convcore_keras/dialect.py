@@ -15,10 +15,13 @@ from convcore.plugin import Dialect, DType, Node, NotExpressible, Problem, Ref, 
 from .layer_spec import is_known
 from .operations import BOOLEAN, OPERATIONS
 
-__all__ = ["MOST_CONSTANTS", "KerasDialect", "KerasScribe"]
+__all__ = ["MERGES", "MOST_CONSTANTS", "KerasDialect", "KerasScribe"]
 
 MOST_CONSTANTS = 100_000
 """Elements of the largest constant that is written into ``config.json`` (21 bytes of text each); larger ones are variables."""
+
+MERGES = frozenset(["Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"])
+"""Layers that are called on a list."""
 
 Path: TypeAlias = tuple[Any, ...]
 
@@ -82,8 +85,8 @@ class KerasDialect(Dialect):
                 args = args[1:]
             if name == "ScatterUpdate":
                 args = args[:1]
-        elif type == "Embedding":
-            return [DType.FLOAT32]
+        else:
+            _check_layer(type, args)
         first = args[0] if args else None
         while isinstance(first, (list, tuple)) and first:
             first = first[0]
@@ -142,6 +145,17 @@ class KerasDialect(Dialect):
             raise NotExpressible("a vector of constant sizes")
         held = [s.const(_number(p), DType.INT64) if isinstance(p, State) else p for p in parts]
         return s.call("ops.Stack", [held], {"axis": 0}, shapes=[(len(parts),)], name="sizes")[0]
+
+
+def _check_layer(type: str, args: Sequence[Any]) -> None:
+    """NotExpressible for a layer called on constants, or that merges tensors with batches of different sizes."""
+    every = [a for x in args for a in (x if isinstance(x, (list, tuple)) else [x])]
+    if any(isinstance(a, State) for a in every):
+        raise NotExpressible(f"{type} is called on a constant")
+    if type in MERGES:
+        shapes = [a.shape for a in every if isinstance(a, Ref)]
+        if any(not s for s in shapes) or len({s[0] for s in shapes if s and isinstance(s[0], int)}) > 1:
+            raise NotExpressible(f"{type} takes tensors of one batch size")
 
 
 def _number(size: Any) -> Any:

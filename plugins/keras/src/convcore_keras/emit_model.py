@@ -9,6 +9,7 @@ import numpy as np
 
 from convcore.plugin import Block, DType, Graph, Names, Plan, PlanCall, Problem, Ref, Shape, State, UnsupportedError, Unit
 
+from .dialect import MERGES
 from .files.model import Call, KerasModel, LayerConfig, LayerDType, ModelConfig, TensorRef
 from .files.write_config import KERAS_VERSION
 from .layer_spec import completed
@@ -162,7 +163,8 @@ class _Maker:
     # ---- a call
     def _call(self, call: PlanCall, at: Mapping[Ref, TensorRef]) -> Call:
         args = [self._arg(a, at) for a in call.args]
-        if isinstance(call.target, Block) and len(args) > 1:
+        listed = call.type in MERGES or call.type in ("ops.Concatenate", "ops.Stack")
+        if (isinstance(call.target, Block) and len(args) > 1) or (listed and not isinstance(args[0], list)):
             args = [args]
         return Call(tuple(args), {})
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Dim, DType, Node, NotExpressible, Ref, State, product
+from convcore.plugin import Dim, DType, Node, NotExpressible, Ref, product
 
 from ..dialect import KerasScribe
 from .base import RULES, Writer, known, static
@@ -423,13 +423,15 @@ def size_of(s: KerasScribe, node: Node) -> None:
     dims = known(w.input(0))
     if any(d is None for d in dims):
         raise NotExpressible("a size of its input is unknown", "unknown_shape")
-    w.end(s.size(product([d for d in dims if d is not None])))
+    w.end(_size(s, product([d for d in dims if d is not None])))
 
 
 @RULES.emit("dim_value")
 def dim_value(s: KerasScribe, node: Node) -> None:
     w = Writer(s, node)
-    made = s.size(node.attrs["value"])
-    if isinstance(made, State):
-        made = s.const(int(node.attrs["value"]), DType.INT64)
-    w.end(made)
+    w.end(_size(s, node.attrs["value"]))
+
+
+def _size(s: KerasScribe, d: Any) -> Any:
+    """A size as a scalar of int64."""
+    return s.const(d, DType.INT64) if isinstance(d, int) else s.size(d)

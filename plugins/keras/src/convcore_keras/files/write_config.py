@@ -13,6 +13,7 @@ import numpy as np
 
 from convcore.plugin import UsageError
 
+from ..layer_spec import spec_of
 from .model import Call, KerasModel, LayerConfig, ModelConfig, OpaqueObject, TensorRef
 from .order import ordered_layers
 
@@ -75,7 +76,8 @@ def _layer(layer: LayerConfig) -> dict[str, Any]:
         return _model(layer.model)
     config: dict[str, Any] = {"name": layer.name}
     if not layer.is_op:
-        config["trainable"] = layer.trainable
+        if layer.custom or spec_of(layer.class_name).variables != () or spec_of(layer.class_name).parts:
+            config["trainable"] = layer.trainable  # SpatialDropout and others take no such argument
         config["dtype"] = _dtype(layer)
     config.update({k: _value(v) for k, v in layer.config.items() if k not in config})
     out: dict[str, Any] = {
