@@ -30,9 +30,7 @@ class KerasDialect(Dialect):
     """Keras 3. ``nested``: whether scopes that hold layers become nested models."""
 
     title = "Keras"
-    dtypes = frozenset(
-        d for d in DType if d.is_float or d.is_int or d is DType.BOOL
-    )
+    dtypes = frozenset(d for d in DType if d.is_float or d.is_int or d is DType.BOOL)
 
     def __init__(self, nested: bool = True) -> None:
         self.nested = nested
@@ -40,10 +38,10 @@ class KerasDialect(Dialect):
 
     # ---- the graph
     def enter(self, s: KerasScribe) -> list[Problem]:
-        """Bind the inputs, and note which scopes hold others: a layer is not a block, what holds layers is."""
+        """Bind the inputs, and note which scopes hold others: a layer is no block, nor is what is only part of a name."""
         for node in s.graph:
             outer = list(node.scope.ancestors())[1:]
-            self.containers.update(p.path for p in outer if p.parent is not None)
+            self.containers.update(p.path for p in outer if p.parent is not None and p.type)
         problems = super().enter(s)
         for v in s.graph.inputs:
             if v.dtype is None or v.shape is None or v.dtype not in self.dtypes:

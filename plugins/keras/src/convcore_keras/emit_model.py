@@ -83,7 +83,7 @@ class _Maker:
 
     # ---- names
     def _labels(self, block: Block, names: Names) -> dict[PlanCall, str]:
-        """A name for every call: a layer with weights has its source's before operations that come from the same one."""
+        """A name for every call: what gives the result of a source layer has its name, what comes before a longer one."""
         found: dict[PlanCall, str] = {}
         shared: dict[Any, str] = {}
 
@@ -97,11 +97,8 @@ class _Maker:
             if not isinstance(call.target, str):
                 shared[call.target] = found[call]
 
-        for call in block.calls:
-            if not isinstance(call.target, str) and (isinstance(call.target, Block) or call.states):
-                name(call)
-        for call in block.calls:
-            if any(r.value is not None for r in call.results):
+        for call in reversed(block.calls):
+            if isinstance(call.target, Block) or any(r.value is not None for r in call.results):
                 name(call)
         for call in block.calls:
             name(call)
@@ -112,6 +109,8 @@ class _Maker:
         if call.node is not None:
             scope = list(call.node.scope.path)
             inside = scope[len(block.path) :] if not isinstance(call.target, Block) else [call.target.name]
+            if len(inside) > 1 and inside[-1] == call.origin.type:  # an ONNX node in the folder of its module
+                inside = inside[:-1]
             source = "_".join(inside) or source.rpartition("/")[2] or source
         base = self.legal(source)
         kind = call.type.rpartition(".")[2].lower()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from typing import Any
 
-from convcore.plugin import Peephole, Plan, PlanCall, Tidy, Unit
-
-from .layer_spec import spec_of
+from convcore.plugin import Peephole, Plan, PlanCall, Tidy, Unit, leaves
 
 __all__ = ["peepholes"]
 
@@ -14,25 +12,35 @@ __all__ = ["peepholes"]
 def peepholes(plan: Plan, own: bool) -> dict[str, Peephole]:
     """``own``: the source is Keras, whose author chose between ``activation=`` and a layer: only what came from one layer is
     merged."""
-    calls: Counter[int] = Counter(id(c.target) for c in plan.root.calls if isinstance(c.target, Unit))
+    calls: dict[Unit, list[PlanCall]] = {}
+    readers: dict[Any, list[PlanCall]] = {}
+    for c in plan.root.calls:
+        if isinstance(c.target, Unit):
+            calls.setdefault(c.target, []).append(c)
+        for a in leaves(c.args):
+            readers.setdefault(a, []).append(c)
+    fused: dict[Unit, Unit] = {}
+
+    def behind(call: PlanCall, name: str) -> bool:
+        """Whether all that reads what a call gives is an activation of that name."""
+        found = readers.get(call.results[0], [])
+        if len(call.results) != 1 or len(found) != 1 or _plain(found[0]) != name:
+            return False
+        return not own or call.origin.layer == found[0].origin.layer
 
     def activation(t: Tidy, call: PlanCall) -> bool:
-        """A layer with an ``activation`` argument takes over the activation behind it."""
+        """A layer with an ``activation`` argument takes over the activation behind it, behind every call of it."""
         name = _plain(call)
-        before = call.args[0].call if call.args and hasattr(call.args[0], "call") else None
-        if not name or before is None or not isinstance(before.target, Unit) or calls[id(before.target)] != 1:
-            return False
-        if t.only(call.args[0], before.type) is None or "activation" not in spec_of(before.type).defaults:
-            return False
-        if before.type not in _TAKES or before.target.config.get("activation", "linear") != "linear":
-            return False
-        if own and before.origin.layer != call.origin.layer:
+        before = t.only(call.args[0], *_TAKES) if call.args else None
+        if not name or before is None or not isinstance(before.target, Unit):
             return False
         unit = before.target
-        call.target = Unit(unit.type, {**unit.config, "activation": name}, unit.states, unit.path)
-        call.kwargs = {}
+        if unit not in fused:
+            if unit.config.get("activation", "linear") != "linear" or not all(behind(c, name) for c in calls[unit]):
+                return False
+            fused[unit] = Unit(unit.type, {**unit.config, "activation": name}, unit.states, unit.path)
+        call.target, call.kwargs = fused[unit], {}
         call.source, call.node = before.source, before.node
-        calls[id(call.target)] = 1
         t.absorb(call, before)
         return True
 

@@ -134,5 +134,5 @@ def convcore_options(framework: str) -> list[Option]:
             None,
             "backend that computed a Keras 1 model, whose files do not say: theano (kernels are flipped) or tensorflow",
             ("tensorflow", "theano"),
-        )
+        ),
     ]

@@ -4,4 +4,17 @@ from __future__ import annotations
 
 from . import activation, arithmetic, conv, image, indexing, linear, norm, pool, reduce, rnn, shape, training
 
-__all__ = ["activation", "arithmetic", "conv", "image", "indexing", "linear", "norm", "pool", "reduce", "rnn", "shape", "training"]
+__all__ = [
+    "activation",
+    "arithmetic",
+    "conv",
+    "image",
+    "indexing",
+    "linear",
+    "norm",
+    "pool",
+    "reduce",
+    "rnn",
+    "shape",
+    "training",
+]

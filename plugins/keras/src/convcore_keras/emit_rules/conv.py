@@ -43,8 +43,10 @@ def spatial_pads(node: Node, kernel: Sequence[int], sizes: Sequence[Any]) -> lis
 def _named(
     pads: list[tuple[int, int]], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> list[tuple[int, int]] | str:  # fmt: skip
-    """"same" where every window is centred and moves by one."""
-    centred = all(s == 1 and b + e == d * (k - 1) and b == (b + e) // 2 for (b, e), k, s, d in zip(pads, kernel, strides, dilations))
+    """ "same" where every window is centred and moves by one."""
+    centred = all(
+        s == 1 and b + e == d * (k - 1) and b == (b + e) // 2 for (b, e), k, s, d in zip(pads, kernel, strides, dilations)
+    )
     return "same" if centred and any(b or e for b, e in pads) else pads
 
 
@@ -272,6 +274,8 @@ def _grouped(w: Writer, x: Ref, config: dict[str, Any], dilations: Sequence[int]
         states = {"kernel": s.state(w.input(1), f"group {g} of {groups} {list(dilations)}", rows)}
         if bias is not None:
             m = t.shape[1]
-            states["bias"] = s.state(w.input(2), f"group {g} of {groups}", lambda b, g=g: b.map(lambda a: a[g * m : (g + 1) * m], (m,)))
+            states["bias"] = s.state(
+                w.input(2), f"group {g} of {groups}", lambda b, g=g: b.map(lambda a: a[g * m : (g + 1) * m], (m,))
+            )
         parts.append(w.layer(f"Conv{d}DTranspose", part, config, states, shape=(*out[:-1], t.shape[1])))
     return w.op("Concatenate", parts, shape=out, dtype=x.dtype or DType.FLOAT32, axis=-1)

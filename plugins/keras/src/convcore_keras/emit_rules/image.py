@@ -27,7 +27,11 @@ def blocks(s: KerasScribe, node: Node) -> None:
         raise NotExpressible("of an image of 2 axes with a known number of channels")
     order: Any = None
     if node.attrs["mode"] == "CRD":
-        order = np.arange(c * b * b).reshape(c, b, b).transpose(1, 2, 0) if down else np.arange(c * b * b).reshape(b, b, c).transpose(2, 0, 1)
+        order = (
+            np.arange(c * b * b).reshape(c, b, b).transpose(1, 2, 0)
+            if down
+            else np.arange(c * b * b).reshape(b, b, c).transpose(2, 0, 1)
+        )
         order = s.const(np.ascontiguousarray(order.reshape(-1)).astype(np.int32))
     config = {"block_size": b, "data_format": "channels_last"}
     if order is not None and down:
@@ -83,7 +87,9 @@ def resize(s: KerasScribe, node: Node) -> None:
             continue
         letters = "abcde"[: len(now)]
         to = letters.replace(letters[i], "z")
-        y = w.op("Einsum", y, s.const(matrix.astype(w.dtype().numpy)), shape=tuple(now), subscripts=f"{letters},z{letters[i]}->{to}")
+        y = w.op(
+            "Einsum", y, s.const(matrix.astype(w.dtype().numpy)), shape=tuple(now), subscripts=f"{letters},z{letters[i]}->{to}"
+        )
     w.end(y)
 
 

@@ -60,7 +60,9 @@ def gather_nd(s: KerasScribe, node: Node) -> None:
     if any(not isinstance(n, int) for n in tail):
         raise NotExpressible("sizes that are not known before it runs")
     sizes = np.asarray(shape[:k], dtype=w.dtype(1).numpy)
-    index = w.op("Where", w.op("Less", index, 0, shape=at), w.op("Add", index, s.const(sizes), shape=at), index, shape=at, dtype=w.dtype(1))
+    index = w.op(
+        "Where", w.op("Less", index, 0, shape=at), w.op("Add", index, s.const(sizes), shape=at), index, shape=at, dtype=w.dtype(1)
+    )
     steps = np.asarray([int(np.prod(shape[j + 1 : k])) for j in range(k)], dtype=w.dtype(1).numpy)
     line = w.op("Sum", w.op("Multiply", index, s.const(steps), shape=at), shape=at[:-1], axis=[-1], keepdims=False)
     flat = w.op("Reshape", x, shape=(int(np.prod(shape[:k])), *tail), newshape=(int(np.prod(shape[:k])), *tail))
@@ -95,7 +97,13 @@ def scatter_nd(s: KerasScribe, node: Node) -> None:
     w = Writer(s, node)
     shape, at = known(w.input(0)), known(w.input(1))
     k = at[-1]
-    if node.attrs["reduction"] not in ("none", "add") or not isinstance(k, int) or len(at) != 2 or k != len(shape) or w.input(1).tensor is None:
+    if (
+        node.attrs["reduction"] not in ("none", "add")
+        or not isinstance(k, int)
+        or len(at) != 2
+        or k != len(shape)
+        or w.input(1).tensor is None
+    ):
         raise NotExpressible("Keras scatters single elements at constant places")
     x = w.ref()
     index = w.x(1)

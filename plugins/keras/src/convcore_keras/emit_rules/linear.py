@@ -33,7 +33,13 @@ def matmul(s: KerasScribe, node: Node) -> None:
     out = known(node.outputs[0])
     if not w.dtype().is_float and w.dtype().itemsize < 4:
         raise NotExpressible(f"a product of {w.dtype()}")
-    if b.tensor is not None and b.role == "parameter" and b.rank == 2 and len(known(w.input(0))) >= 2 and w.input(0).tensor is None:
+    if (
+        b.tensor is not None
+        and b.role == "parameter"
+        and b.rank == 2
+        and len(known(w.input(0))) >= 2
+        and w.input(0).tensor is None
+    ):
         w.end(w.layer("Dense", w.ref(), {}, {"kernel": s.state(b)}, shape=out))
         return
     x, y = w.x(0), w.x(1)

@@ -32,7 +32,9 @@ def _pads(node: Node, sizes: Sequence[Any]) -> list[tuple[int, int, int]]:
             low, high = max(reach - s, 0), reach - 1  # what the padding in all can be
             b = low // 2 if a["pads"] == "same_upper" else low - low // 2
             if b != (high // 2 if a["pads"] == "same_upper" else high - high // 2) or s > reach:
-                raise NotExpressible(f"padding {a['pads']} by {s} along an axis whose size is not known before it runs", "unknown_shape")
+                raise NotExpressible(
+                    f"padding {a['pads']} by {s} along an axis whose size is not known before it runs", "unknown_shape"
+                )
             found.append((b, high - b, 0))
             continue
         b, e = a["pads"][i]
@@ -49,7 +51,9 @@ def _pads(node: Node, sizes: Sequence[Any]) -> list[tuple[int, int, int]]:
         elif e + s <= reach:
             found.append((b, e, s - 1))
         else:
-            raise NotExpressible("a last window that may be empty, along an axis whose size is not known before it runs", "unknown_shape")
+            raise NotExpressible(
+                "a last window that may be empty, along an axis whose size is not known before it runs", "unknown_shape"
+            )
     return found
 
 
@@ -115,12 +119,16 @@ def avg_pool(s: KerasScribe, node: Node) -> None:
         else:
             raise
     if not pads:
-        raise NotExpressible("padding same of a size that is not known before it runs: the torch backend counts it", "unknown_shape")
+        raise NotExpressible(
+            "padding same of a size that is not known before it runs: the torch backend counts it", "unknown_shape"
+        )
     inside, over = [(b, e) for b, e, _ in pads], [(0, o) for _, _, o in pads]
     y = w.layer(f"AveragePooling{d}D", pad_spatial(w, x, [(b, e + o) for b, e, o in pads]), _config(node), shape=out)
     counted = a["count_include_pad"]
     if any(o for _, o in over) or (not counted and any(b or e for b, e in inside)):
-        mask = w.op("OnesLike", w.op("GetItem", x, (*[slice(None, 1), *[slice(None)] * d], slice(None, 1)), shape=(1, *shape[1:-1], 1)))
+        mask = w.op(
+            "OnesLike", w.op("GetItem", x, (*[slice(None, 1), *[slice(None)] * d], slice(None, 1)), shape=(1, *shape[1:-1], 1))
+        )
         if counted:
             mask = pad_spatial(w, mask, inside, 1.0)
             mask = pad_spatial(w, mask, over)

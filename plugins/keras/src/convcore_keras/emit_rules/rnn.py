@@ -46,7 +46,11 @@ def recurrent(s: KerasScribe, node: Node) -> None:
     x, out = w.ref(), known(node.outputs[0])
     hidden, states = a["hidden"], _STATES[node.op]
     reset = bool(a.get("reset_after", False))
-    config: dict[str, Any] = {"units": hidden, "activation": _activation(a["activation"]), "use_bias": "b" in given or "rb" in given}
+    config: dict[str, Any] = {
+        "units": hidden,
+        "activation": _activation(a["activation"]),
+        "use_bias": "b" in given or "rb" in given,
+    }
     if node.op != "rnn":
         config["recurrent_activation"] = _activation(a["recurrent_activation"])
     if node.op == "gru":
@@ -66,7 +70,13 @@ def recurrent(s: KerasScribe, node: Node) -> None:
             y = w.op("Flip", y, axis=1)
         sequences.append(y)
         finals.append(made[1:])
-    y = sequences[0] if not both else w.op("Concatenate", sequences, shape=out, dtype=x.dtype, axis=-1) if wanted[0] else sequences[0]
+    y = (
+        sequences[0]
+        if not both
+        else w.op("Concatenate", sequences, shape=out, dtype=x.dtype, axis=-1)
+        if wanted[0]
+        else sequences[0]
+    )
     ends: list[Any] = []
     for i in range(states):
         if not any(wanted[1:]):
@@ -135,5 +145,3 @@ def _weights(s: KerasScribe, w: Writer, given: dict[str, Any], d: int, reset: bo
     else:
         held["bias"] = s.state(some, f"bias {d}", lambda t: t.map(lambda _: of(b) + of(rb), (rows,)))
     return held
-
-

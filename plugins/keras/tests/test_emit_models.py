@@ -1,0 +1,319 @@
+"""Models of other formats and eras as Keras 3 files: loaded by plain ``load_model``, equal to the source."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convcore
+from convcore.build.builder import Builder
+from convcore.errors import UnsupportedError, UsageError
+from convcore.ir.dims import Dim
+from convcore.ir.graph import PARAMETER, Graph, Origin
+
+keras = pytest.importorskip("keras")
+from keras_helpers import error_of_range, randomise  # noqa: E402
+
+L, O = keras.layers, keras.ops
+RNG = np.random.default_rng(5)
+DATA = Path(__file__).parents[3] / "tests" / "data"
+
+
+def array(*shape: int) -> Any:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def layers(model: Any) -> Iterator[Any]:
+    """Every layer and operation, those of nested models too."""
+    for x in model.operations:
+        yield x
+        if isinstance(x, keras.Model):
+            yield from layers(x)
+
+
+def types(model: Any) -> list[str]:
+    return [type(x).__name__ for x in layers(model) if type(x).__name__ not in ("InputLayer", "Functional")]
+
+
+def numbers(model: Any, *xs: Any) -> list[Any]:
+    y = model(list(xs) if len(xs) > 1 else xs[0], training=False)
+    return [np.asarray(keras.ops.convert_to_numpy(t)) for t in keras.tree.flatten(y)]
+
+
+Build = Callable[[Builder, Any], Any]
+
+
+def written(tmp_path: Path, shape: tuple[Any, ...], build: Build, **options: Any) -> Any:
+    """The Keras model of ``build(b, x)``, checked by convert on two batch sizes."""
+    graph = Graph("net")
+    b = Builder(graph, origin=Origin("test", "layer", "Test"))
+    y = build(b, b.input("x", "float32", shape))
+    graph.outputs = list(y) if isinstance(y, (tuple, list)) else [y]
+    result = convcore.convert(convcore.Model(graph, "test"), "keras", tmp_path / "net.keras", **options)
+    assert result.report.ok
+    assert "Keras 3" in str(result.report.runtimes[1])
+    return keras.models.load_model(tmp_path / "net.keras")
+
+
+N = Dim("N")
+
+
+# ---- families
+def test_padding_that_has_a_name_needs_no_layer(tmp_path: Path) -> None:
+    same = written(tmp_path, (N, 3, 13, 11), lambda b, x: b.conv(x, b.weight(array(5, 3, 3, 5), "w"), pads=((1, 1), (2, 2))))
+    assert types(same) == ["Conv2D"]
+    odd = written(tmp_path, (N, 3, 13, 11), lambda b, x: b.conv(x, b.weight(array(5, 3, 3, 2), "w"), pads=((1, 2), (0, 1))))
+    assert types(odd) == ["ZeroPadding2D", "Conv2D"]
+    causal = written(tmp_path, (N, 3, 13), lambda b, x: b.conv(x, b.weight(array(5, 3, 3), "w"), pads=((4, 0),), dilations=(2,)))
+    assert types(causal) == ["Conv1D"]
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 3)])
+@pytest.mark.parametrize("kernel", [(3, 2), (5, 4)])
+@pytest.mark.parametrize(("pads", "extra"), [(((0, 0), (0, 0)), (0, 0)), (((1, 0), (0, 1)), (0, 0)), (((1, 1), (0, 0)), (1, 0))])
+def test_transposed_convolutions(tmp_path: Path, strides: Any, kernel: Any, pads: Any, extra: Any) -> None:
+    if any(e and e >= s for e, s in zip(extra, strides)):
+        pytest.skip("output padding is less than the stride")
+    w = array(3, 7, *kernel)
+    model = written(
+        tmp_path, (N, 3, 11, 13),
+        lambda b, x: b.conv_transpose(x, b.weight(w, "w"), b.weight(array(7), "b"), strides=strides, pads=pads, output_padding=extra),
+    )  # fmt: skip
+    assert "Conv2DTranspose" in types(model)
+
+
+def test_both_stride_and_dilation(tmp_path: Path) -> None:
+    w = array(5, 3, 3, 2)
+    written(
+        tmp_path,
+        (N, 3, 13, 11),
+        lambda b, x: b.conv(x, b.weight(w, "w"), strides=(2, 1), dilations=(2, 3), pads=((1, 2), (0, 1))),
+    )
+
+
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("ceil", ["floor", "ceil"])
+def test_averages_count_what_the_source_counts(tmp_path: Path, counted: bool, ceil: str) -> None:
+    written(
+        tmp_path, (N, 3, 11, 13),
+        lambda b, x: b.avg_pool(x, kernel=(3, 2), strides=(2, 2), pads=((1, 1), (0, 1)), ceil_mode=ceil, count_include_pad=counted),
+    )  # fmt: skip
+
+
+def test_sizes_of_several_kinds_unknown(tmp_path: Path) -> None:
+    """(N, T, 6) -> (N * T, 6) and back, N and T only known when it runs."""
+    t = Dim("T")
+
+    def build(b: Builder, x: Any) -> Any:
+        flat = b.reshape(x, shape=(N * t, 6))
+        y = b.linear(flat, b.weight(array(5, 6), "w"), b.weight(array(5), "b"))
+        return b.reshape(y, shape=(N, t, 5))
+
+    model = written(tmp_path, (N, t, 6), build)
+    assert numbers(model, array(2, 7, 6))[0].shape == (2, 7, 5)
+
+
+def test_parameters_outside_layers_stay_trainable(tmp_path: Path) -> None:
+    """A bare parameter is a weight of a layer, never a constant; a constant is no weight."""
+    p = array(7, 5)
+
+    def build(b: Builder, x: Any) -> Any:
+        w = b.weight(p, "p", trainable=True, role=PARAMETER)
+        return b.mul(b.add(x, w), b.const(array(5), "float32"))
+
+    model = written(tmp_path, (N, 7, 5), build)
+    assert [v.shape for v in model.trainable_variables] == [(1, 7, 5)]
+    np.testing.assert_array_equal(np.asarray(keras.ops.convert_to_numpy(model.trainable_variables[0]))[0], p)
+
+
+def test_large_constants_are_frozen_weights(tmp_path: Path) -> None:
+    c = array(400, 300)
+    model = written(tmp_path, (N, 400, 300), lambda b, x: b.add(x, b.const(c, "float32")))
+    assert not model.trainable_variables and [v.shape for v in model.variables] == [(1, 400, 300)]
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("op", ["lstm", "gru", "rnn"])
+def test_recurrent_layers(tmp_path: Path, op: str, direction: str) -> None:
+    """From time-major ONNX order, all results used, initial states given."""
+    d, h = (2 if direction == "bidirectional" else 1), 5
+    gates = {"lstm": 4, "gru": 3, "rnn": 1}[op]
+
+    def build(b: Builder, x: Any) -> Any:
+        rest = [b.weight(array(d, gates * h, 7), "w"), b.weight(array(d, gates * h, h), "r"), b.weight(array(d, gates * h), "b")]
+        attrs: dict[str, Any] = {"hidden": h, "direction": direction, "layout": "time_major"}
+        if op == "gru":
+            rest.append(b.weight(array(d, gates * h), "rb"))
+            attrs["reset_after"] = True
+        return b.op(op, x, *rest, **attrs)
+
+    model = written(tmp_path, (11, N, 7), build)
+    assert {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}[op] in types(model)
+
+
+# ---- Keras to Keras
+def network() -> Any:
+    x = keras.Input((13, 11, 3), name="image")
+    y = L.Conv2D(6, 3, padding="same", activation="relu", name="first")(x)
+    y = L.BatchNormalization(momentum=0.83, name="norm")(y)
+    y = L.SpatialDropout2D(0.2, name="spatial")(y)
+    y = L.SeparableConv2D(7, 3, name="apart")(y)
+    y = L.LayerNormalization(name="ln")(y)
+    y = L.MaxPooling2D(2, name="pool")(y)
+    y = L.Flatten(name="flat")(y)
+    y = L.Dropout(0.35, name="drop")(y)
+    model = keras.Model(x, L.Dense(5, activation="softmax", name="last")(y), name="network")
+    model.get_layer("first").trainable = False
+    randomise(model)
+    return model
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".json"])
+def test_every_container(tmp_path: Path, suffix: str) -> None:
+    """Names, frozen layers, rates and momentum are carried, in all three."""
+    model = network()
+    result = convcore.convert(model, "keras", tmp_path / f"net{suffix}")
+    assert result.report.ok
+    if suffix == ".json":
+        again = keras.models.model_from_json((tmp_path / "net.json").read_text())
+        again.load_weights(tmp_path / "net.weights.h5")
+    else:
+        again = keras.models.load_model(tmp_path / f"net{suffix}", compile=False)
+    assert [x.name for x in again.layers] == [x.name for x in model.layers]
+    assert [type(x) for x in again.layers] == [type(x) for x in model.layers]
+    assert not again.get_layer("first").trainable and again.get_layer("last").trainable
+    assert again.get_layer("drop").rate == pytest.approx(0.35) and again.get_layer("spatial").rate == pytest.approx(0.2)
+    assert again.get_layer("norm").momentum == pytest.approx(0.83)
+    assert len(again.trainable_variables) == len(model.trainable_variables)
+    x = array(2, 13, 11, 3)
+    assert error_of_range(numbers(again, x), numbers(model, x)) < 1e-5
+
+
+def test_nested_models_stay_nested_and_shared(tmp_path: Path) -> None:
+    i = keras.Input((6,), name="inner_in")
+    inner = keras.Model(i, L.Dense(6, activation="tanh", name="inside")(L.Dense(7, name="wide")(i)), name="block")
+    a, b = keras.Input((6,), name="a"), keras.Input((6,), name="b")
+    model = keras.Model([a, b], L.Add(name="sum")([inner(a), inner(b)]), name="twice")
+    randomise(model)
+    convcore.convert(model, "keras", tmp_path / "n.keras")
+    again = keras.models.load_model(tmp_path / "n.keras")
+    assert isinstance(again.get_layer("block"), keras.Model) and len(again.variables) == len(model.variables) == 4
+    assert [x.name for x in again.get_layer("block").layers][1:] == ["wide", "inside"]
+    x = [array(2, 6), array(2, 6)]
+    assert error_of_range(numbers(again, *x), numbers(model, *x)) < 1e-5
+    convcore.convert(model, "keras", tmp_path / "f.keras", flat=True)
+    flat = keras.models.load_model(tmp_path / "f.keras")
+    assert not any(isinstance(x, keras.Model) for x in flat.layers) and len(flat.variables) == 4
+
+
+def test_live_model(tmp_path: Path) -> None:
+    model = network()
+    made = convcore.convert(model, "keras")
+    assert isinstance(made.model, keras.Model)
+    x = array(2, 13, 11, 3)
+    assert error_of_range(numbers(made.model, x), numbers(model, x)) < 1e-5
+
+
+def test_no_code_in_files(tmp_path: Path) -> None:
+    convcore.convert(network(), "keras", tmp_path / "net.keras")
+    text = zipfile.ZipFile(tmp_path / "net.keras").read("config.json").decode()
+    assert "Lambda" not in text and "__lambda__" not in text
+    modules = {x["module"] for x in json.loads(text)["config"]["layers"]}
+    assert all(m == "keras.layers" or m.startswith("keras.src.ops.") for m in modules)
+
+
+def test_suffixes(tmp_path: Path) -> None:
+    for name in ("net.weights.h5", "net.model"):
+        with pytest.raises(UsageError):
+            convcore.convert(network(), "keras", tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+# ---- other formats
+def test_onnx_images_have_their_channels_last(tmp_path: Path) -> None:
+    """The default for Keras, said in the report; ``io_layout="source"`` keeps the order."""
+    pytest.importorskip("onnx")
+    x = keras.Input((13, 11, 3), name="image")
+    model = keras.Model(x, L.Conv2D(5, 3, name="conv")(x))
+    convcore.convert(model, "onnx", tmp_path / "net.onnx", io_layout="target")
+    result = convcore.convert(tmp_path / "net.onnx", "keras", tmp_path / "net.keras")
+    made = keras.models.load_model(tmp_path / "net.keras")
+    assert made.inputs[0].shape == (None, 13, 11, 3) and types(made) == ["Conv2D"]
+    assert result.report.ok and "axes 0, 2, 3, 1 of the source (target)" in str(result.report)
+    convcore.convert(tmp_path / "net.onnx", "keras", tmp_path / "src.keras", io_layout="source")
+    assert keras.models.load_model(tmp_path / "src.keras").inputs[0].shape == (None, 3, 13, 11)
+
+
+APPS = [("MobileNetV2", 96, {"alpha": 0.35}), ("DenseNet121", 64, {})]
+SLOW = [("EfficientNetB0", 64, {}), ("ResNet50V2", 64, {}), ("InceptionV3", 96, {}), ("Xception", 96, {})]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "options"), [APPS[0], *(pytest.param(*a, marks=pytest.mark.slow) for a in [*APPS[1:], *SLOW])]
+)
+def test_applications_from_onnx(tmp_path: Path, name: str, size: int, options: Any) -> None:
+    """Back from ONNX without a transpose inside, with every parameter."""
+    pytest.importorskip("onnx")
+    model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=11, **options)
+    rng = np.random.default_rng(3)
+    for v in model.variables:
+        if "moving_variance" in v.path or "gamma" in v.path:
+            v.assign(rng.uniform(0.7, 1.3, v.shape))
+        elif v.path.endswith(("bias", "beta", "moving_mean")):
+            v.assign(rng.normal(0, 0.1, v.shape))
+    convcore.convert(model, "onnx", tmp_path / "net.onnx", check=False)
+    assert convcore.convert(tmp_path / "net.onnx", "keras", tmp_path / "net.keras").report.ok
+    again = keras.models.load_model(tmp_path / "net.keras")
+    assert not {"Permute", "Transpose"} & set(types(again))
+    x = rng.random((2, size, size, 3)).astype(np.float32)
+    assert error_of_range(numbers(again, x), numbers(model, x)) < 1e-4
+
+
+ZOO = [
+    "keras_eras/tf215/seq_cnn.keras", "keras_eras/tf213/shared_nested.h5", "keras_eras/k122/conv2.h5", "keras_eras/tf23/cudnn.h5",
+    "keras_eras/tf215/norm_axes.keras", "keras_eras/misc3/bf.keras", "zoo/onnx-cntk-mnist/model.onnx",
+    "zoo/onnx-basic-pitch/nmp.onnx", "zoo/onnx-mesonet-tf2onnx/model.onnx",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_recorded_models(name: str, tmp_path: Path) -> None:
+    if not (DATA / name).exists():
+        pytest.skip("not among the data")
+    result = convcore.convert(DATA / name, "keras", tmp_path / "net.keras")
+    assert result.report.ok and "Keras 3" in str(result.report.runtimes[1])
+
+
+CAFFE = sorted(p.parent for p in (DATA / "caffe_conformance").glob("[!_]*/*/deploy.prototxt"))
+
+
+@pytest.mark.parametrize("case", CAFFE[::6], ids=lambda p: f"{p.parent.name}-{p.name}")
+def test_caffe_layers(case: Path, tmp_path: Path) -> None:
+    """A sixth of the recorded Caffe layers: equal, or refused by name."""
+    weights = case / "weights.caffemodel"
+    try:
+        source = (case / "deploy.prototxt", weights) if weights.exists() else case / "deploy.prototxt"
+        result = convcore.convert(source, "keras", tmp_path / "net.keras")
+    except UnsupportedError as e:
+        assert all(p.layer and p.why for p in e.problems)
+        return
+    assert result.report.ok
+
+
+def test_keras_is_not_imported_to_write(tmp_path: Path) -> None:
+    """Without the check, neither Keras nor a backend."""
+    source = DATA / "keras_eras/tf215/seq_cnn.keras"
+    code = (
+        "import sys, convcore\n"
+        f"convcore.convert({str(source)!r}, 'keras', {str(tmp_path / 'o.keras')!r}, check=False)\n"
+        "assert not {'keras', 'tensorflow', 'torch', 'jax'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,99 @@
+"""Every op's own samples written for Keras: loaded by ``load_model`` and computed the same, or refused by name; never wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convcore.build.builder import Builder
+from convcore.errors import UnsupportedError
+from convcore.hookspecs import EmitRequest
+from convcore.host import host
+from convcore.interpreter import Interpreter
+from convcore.ir.dims import Dim
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Graph, Origin
+from convcore.layout import assign
+from convcore.opset import all_ops
+from convcore_keras.emit import emit
+from convcore_keras.layout import CONVENTION
+
+keras = pytest.importorskip("keras")
+
+PARAMETERS = {"w", "r", "b", "rb", "dw", "pw", "scale", "bias", "mean", "var", "table", "slope", "peephole"}
+
+#: Ops none of whose samples Keras can be made to compute; every other op with samples is written for at least one.
+REFUSED = {
+    "affine_grid", "compress", "detection_output", "dynamic_expand", "dynamic_fill", "dynamic_reshape", "dynamic_slice", "eye_like",
+    "grid_sample", "max_pool_with_indices", "max_unpool", "nms", "nonzero", "psroi_pool", "range", "reverse_sequence", "roi_pool",
+    "scatter_elements", "scatter_nd", "unique",
+}  # fmt: skip
+
+
+def sample_graph(name: str, sample: Any, batch: bool) -> tuple[Graph, list[Any]]:
+    """One op as a graph: parameters are weights, the rest inputs; the first axis of the first is symbolic with ``batch``."""
+    g = Graph(name)
+    b = Builder(g, origin=Origin("test", name, name))
+    values: list[Any] = []
+    feeds: list[Any] = []
+    inputs = all_ops()[name].inputs
+    for i, a in enumerate(sample.arrays()):
+        if a is None:
+            values.append(None)
+            continue
+        arg = inputs[min(i, len(inputs) - 1)]
+        if arg.name in PARAMETERS:
+            values.append(b.weight(a, arg.name))
+            continue
+        shape: list[Any] = list(a.shape)
+        if batch and shape and i == 0:
+            shape[0] = Dim("N")
+        values.append(b.input(f"in{i}", DType.of(a.dtype), tuple(shape)))
+        feeds.append(a)
+    out = b.op(name, *values, **sample.attrs)
+    g.outputs = list(out) if isinstance(out, tuple) else [out]
+    return g, feeds
+
+
+def same(got: Any, want: Any) -> str:
+    """Why two arrays differ; "" if they do not."""
+    if got.shape != want.shape or got.dtype != want.dtype:
+        return f"{got.dtype}{got.shape} instead of {want.dtype}{want.shape}"
+    a, b = got.astype(np.float64), want.astype(np.float64)
+    return "" if np.allclose(a, b, rtol=1e-4, atol=1e-4, equal_nan=True) else f"differs by {np.nanmax(np.abs(a - b))}"
+
+
+@pytest.mark.parametrize("family", sorted({d.family for d in all_ops().values() if d.samples and not d.regions}))
+def test_samples_are_written_right_or_refused(family: str, tmp_path: Path) -> None:
+    wrong: list[str] = []
+    written: set[str] = set()
+    tried: set[str] = set()
+    for name, decl in all_ops().items():
+        if decl.family != family or decl.regions:
+            continue
+        for i, sample in enumerate(decl.samples):
+            for batch in (False, True):
+                g, feeds = sample_graph(name, sample, batch)
+                if not feeds:
+                    continue
+                tried.add(name)
+                want = Interpreter(g).run(feeds)
+                assign(g, CONVENTION, io="source")
+                try:
+                    made = emit(EmitRequest(g, tmp_path / "s.keras", {}, {}, host().rules("keras")))
+                except UnsupportedError as e:
+                    assert all(p.layer and p.why for p in e.problems)
+                    continue
+                assert made.runtime is not None
+                runtime = made.runtime()
+                assert runtime is not None
+                for a, b in zip(runtime.run(feeds), want, strict=True):
+                    why = same(np.asarray(a), b)
+                    if why:
+                        wrong.append(f"{name}[{i}]{' batch' if batch else ''}: {why}")
+                written.add(name)
+    assert not wrong, "\n".join(wrong)
+    assert tried - written == tried & REFUSED
