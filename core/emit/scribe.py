@@ -215,7 +215,7 @@ class Scribe(Generic[D]):
     # ---- calls
     def call(
         self, op: str, args: Sequence[Arg] = (), config: Mapping[str, Any] | None = None, *, outputs: Sequence[Output] = (),
-        n_outputs: int = 1, name: str = "", shapes: Sequence[Sequence[int]] = (), carry: bool = False,
+        n_outputs: int = 1, name: str = "", shapes: Sequence[Sequence[DimLike | None]] = (), carry: bool = False,
         kept: Sequence[Any] | None = None,
     ) -> tuple[Ref, ...]:  # fmt: skip
         """Call a function or operator. Returns its results.
@@ -229,7 +229,7 @@ class Scribe(Generic[D]):
     def unit(
         self, type: str, args: Sequence[Arg] = (), config: Mapping[str, Any] | None = None,
         states: Mapping[str, State | Tensor] | Sequence[State | Tensor] = (), *, outputs: Sequence[Output] = (),
-        n_outputs: int = 1, name: str = "", shapes: Sequence[Sequence[int]] = (), carry: bool = False,
+        n_outputs: int = 1, name: str = "", shapes: Sequence[Sequence[DimLike | None]] = (), carry: bool = False,
     ) -> tuple[Ref, ...]:  # fmt: skip
         """Call a layer: configuration and states, by the target's names (a sequence: by position).
 
@@ -253,7 +253,7 @@ class Scribe(Generic[D]):
 
     def _call(
         self, type: str, states: dict[str, State] | None, args: Sequence[Arg], config: Mapping[str, Any],
-        outputs: Sequence[Output], n_outputs: int, name: str, shapes: Sequence[Sequence[int]], carry: bool,
+        outputs: Sequence[Output], n_outputs: int, name: str, shapes: Sequence[Sequence[DimLike | None]], carry: bool,
         kept: Sequence[Any] | None = None,
     ) -> tuple[Ref, ...]:  # fmt: skip
         if outputs and self._given and all(v in self._given for v in outputs):

@@ -85,7 +85,9 @@ def test_transposed_convolutions(tmp_path: Path, strides: Any, kernel: Any, pads
     w = array(3, 7, *kernel)
     model = written(
         tmp_path, (N, 3, 11, 13),
-        lambda b, x: b.conv_transpose(x, b.weight(w, "w"), b.weight(array(7), "b"), strides=strides, pads=pads, output_padding=extra),
+        lambda b, x: b.conv_transpose(
+            x, b.weight(w, "w"), b.weight(array(7), "b"), strides=strides, pads=pads, output_padding=extra
+        ),
     )  # fmt: skip
     assert "Conv2DTranspose" in types(model)
 
@@ -104,7 +106,9 @@ def test_both_stride_and_dilation(tmp_path: Path) -> None:
 def test_averages_count_what_the_source_counts(tmp_path: Path, counted: bool, ceil: str) -> None:
     written(
         tmp_path, (N, 3, 11, 13),
-        lambda b, x: b.avg_pool(x, kernel=(3, 2), strides=(2, 2), pads=((1, 1), (0, 1)), ceil_mode=ceil, count_include_pad=counted),
+        lambda b, x: b.avg_pool(
+            x, kernel=(3, 2), strides=(2, 2), pads=((1, 1), (0, 1)), ceil_mode=ceil, count_include_pad=counted
+        ),
     )  # fmt: skip
 
 

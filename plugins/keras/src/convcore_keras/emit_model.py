@@ -59,12 +59,11 @@ class _Maker:
         label_of = self._labels(block, names)
         for call in block.calls:
             target = call.target
-            layer = known.get(target) if not isinstance(target, str) else None
-            if layer is None:
-                layer = self._layer(call, label_of[call])
-                layers.append(layer)
-                if not isinstance(target, str):
-                    known[target] = layer
+            key = call if isinstance(target, str) else target
+            if key not in known:
+                known[key] = self._layer(call, label_of[call])
+                layers.append(known[key])
+            layer = known[key]
             layer.calls.append(self._call(call, at))
             for ref in call.results:
                 self._bind(config, at, ref, TensorRef(layer.name, len(layer.calls) - 1, ref.index))
@@ -126,7 +125,7 @@ class _Maker:
         if isinstance(target, Unit):
             return self._unit(call, target, name)
         kind = target.removeprefix("ops.")
-        config = {k: v for k, v in call.kwargs.items()}
+        config = dict(call.kwargs)
         return LayerConfig(name, kind, kind, config, module=f"keras.src.ops.{OPERATIONS[kind]}", registered_name=kind, is_op=True)
 
     def _unit(self, call: PlanCall, unit: Unit, name: str) -> LayerConfig:
@@ -152,11 +151,8 @@ class _Maker:
         kinds += [str(r.dtype) for r in (*call.results, *_refs(call.args)) if r.dtype is not None and r.dtype.is_float]
         compute = kinds[0] if kinds else "float32"
         if any(k != compute for k in kinds):
-            o = call.origin
-            self.problems.append(
-                Problem(o.layer or call.source, unit.type, f"its tensors are {', '.join(sorted(set(kinds)))}, a Keras layer has one "
-                        "element type", code="unsupported_dtype")
-            )  # fmt: skip
+            why = f"its tensors are {', '.join(sorted(set(kinds)))}, a Keras layer has one element type"
+            self.problems.append(Problem(call.origin.layer or call.source, unit.type, why, code="unsupported_dtype"))
         return LayerDType(compute, compute)
 
     # ---- a call

@@ -12,7 +12,8 @@ _BY_MODULE = {
     "core": "Cast ScatterUpdate SliceUpdate Unstack",
     "image": "ExtractPatches Resize",
     "math": "Erf Logsumexp Rsqrt",
-    "nn": "Celu Conv DepthToSpace Elu Gelu Glu HardShrink HardSigmoid HardSilu HardTanh LeakyRelu LogSigmoid LogSoftmax Normalize "
+    "nn": "Celu Conv DepthToSpace Elu Gelu "
+    "Glu HardShrink HardSigmoid HardSilu HardTanh LeakyRelu LogSigmoid LogSoftmax Normalize "
     "Relu Relu6 Selu Sigmoid Silu SoftShrink Softmax Softplus Softsign SpaceToDepth SparsePlus SparseSigmoid Squareplus "
     "TanhShrink Threshold",
     "numpy": "Absolute Add All Any Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin Argsort BitwiseAnd "
@@ -26,6 +27,9 @@ _BY_MODULE = {
 OPERATIONS: dict[str, str] = {name: module for module, names in _BY_MODULE.items() for name in names.split()}
 
 BOOLEAN = frozenset(
-    "All Any Equal NotEqual Greater GreaterEqual Less LessEqual Isfinite Isinf Isnan LogicalAnd LogicalNot LogicalOr LogicalXor".split()
+    (
+        "All Any Equal NotEqual Greater GreaterEqual Less LessEqual Isfinite Isinf Isnan "
+        "LogicalAnd LogicalNot LogicalOr LogicalXor"
+    ).split()
 )
 """Operations whose result is boolean whatever they are given."""

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from convcore.plugin import Graph
 
 __all__ = [
-    "CONVCORE_API", "LIVE", "convcore_emit", "convcore_frameworks", "convcore_identify", "convcore_load", "convcore_options", "convcore_runtime",
+    "CONVCORE_API", "LIVE", "convcore_emit", "convcore_frameworks", "convcore_identify", "convcore_load", "convcore_options",
+    "convcore_runtime",
 ]  # fmt: skip
 
 CONVCORE_API = (2, 0)

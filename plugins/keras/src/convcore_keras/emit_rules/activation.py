@@ -21,9 +21,12 @@ def plain(s: KerasScribe, node: Node) -> None:
     w.end(w.op(_PLAIN[node.op], w.ref()))
 
 
-_WITH = {"celu": ("Celu", "alpha", "alpha"), "elu": ("Elu", "alpha", "alpha"), "hard_shrink": ("HardShrink", "threshold", "lambd"),
-         "soft_shrink": ("SoftShrink", "threshold", "lambd"), "squareplus": ("Squareplus", "b", "b"), "glu": ("Glu", "axis", "axis"),
-         "log_softmax": ("LogSoftmax", "axis", "axis"), "softmax": ("Softmax", "axis", "axis")}  # fmt: skip
+_WITH = {
+    "celu": ("Celu", "alpha", "alpha"), "elu": ("Elu", "alpha", "alpha"), "glu": ("Glu", "axis", "axis"),
+    "hard_shrink": ("HardShrink", "threshold", "lambd"), "soft_shrink": ("SoftShrink", "threshold", "lambd"),
+    "log_softmax": ("LogSoftmax", "axis", "axis"), "softmax": ("Softmax", "axis", "axis"), "squareplus": ("Squareplus", "b", "b"),
+}  # fmt: skip
+"""op: (operation, its argument, ours)."""
 
 
 @RULES.emit(*_WITH)

@@ -102,8 +102,9 @@ class Writer:
         axis %= len(shape)
         key: list[Any] = [slice(None)] * len(shape)
         key[axis] = slice(start, stop, step)
-        if size is None and isinstance(shape[axis], int):
-            size = len(range(*slice(start, stop, step).indices(shape[axis])))
+        n = shape[axis]
+        if size is None and isinstance(n, int):
+            size = len(range(*slice(start, stop, step).indices(n)))
         shape[axis] = size
         return self.op("GetItem", x, tuple(key), shape=shape)
 

@@ -62,7 +62,8 @@ def pad_spatial(w: Writer, x: Ref, pads: Sequence[tuple[int, int]], value: float
         return x
     shape = list(x.shape or ())
     for i, (b, e) in enumerate(pads, 1):
-        shape[i] = None if shape[i] is None else shape[i] + b + e
+        n = shape[i]
+        shape[i] = None if n is None else n + b + e
     return padded(w, x, [(0, 0), *pads, (0, 0)], value, shape)
 
 
@@ -261,7 +262,7 @@ def _begin(node: Node, i: int, n: Any, f: int, st: int) -> tuple[int, int]:
 def _grouped(w: Writer, x: Ref, config: dict[str, Any], dilations: Sequence[int], out: Any) -> Ref:
     s, groups, t = w.s, w.attrs["groups"], w.tensor(1, "the kernel")
     each, d = t.shape[0] // groups, t.ndim - 2
-    bias = w.tensor(2, "the bias") if w.optional(2) is not None else None
+    m = t.shape[1]
     parts = []
     for g in range(groups):
         part = w.cut(x, -1, g * each, (g + 1) * each)
@@ -271,11 +272,12 @@ def _grouped(w: Writer, x: Ref, config: dict[str, Any], dilations: Sequence[int]
             made: Tensor = _filled(dilations)(mine)
             return made
 
+        def part_of(b: Tensor, g: int = g) -> Tensor:
+            return b.map(lambda a: a[g * m : (g + 1) * m], (m,))
+
         states = {"kernel": s.state(w.input(1), f"group {g} of {groups} {list(dilations)}", rows)}
-        if bias is not None:
-            m = t.shape[1]
-            states["bias"] = s.state(
-                w.input(2), f"group {g} of {groups}", lambda b, g=g: b.map(lambda a: a[g * m : (g + 1) * m], (m,))
-            )
+        if w.optional(2) is not None:
+            w.tensor(2, "the bias")
+            states["bias"] = s.state(w.input(2), f"group {g} of {groups}", part_of)
         parts.append(w.layer(f"Conv{d}DTranspose", part, config, states, shape=(*out[:-1], t.shape[1])))
     return w.op("Concatenate", parts, shape=out, dtype=x.dtype or DType.FLOAT32, axis=-1)

@@ -10,7 +10,7 @@ import numpy as np
 from convcore.plugin import Node, NotExpressible, Ref, op
 
 from ..dialect import KerasScribe
-from .base import RULES, Writer, channels_last, known
+from .base import RULES, Writer, channels_last, known, static
 
 __all__: list[str] = []
 
@@ -74,15 +74,15 @@ def resize(s: KerasScribe, node: Node) -> None:
     if any(m != n for n, m in sizes) and len(shape) > 5:
         raise NotExpressible("of more than 3 axes")
     y: Ref = x
-    for i, (n, m) in enumerate(sizes, 1):
+    for i, (n, m) in enumerate(zip(static(shape[1:-1]), static(out[1:-1])), 1):
         scale = None if a["scales"] is None else (a["scales"][i - 1],)
         if n == m and scale in (None, (1.0,)):
             continue
-        matrix = _matrix(a, i - 1, int(n), int(m))
+        matrix = _matrix(a, i - 1, n, m)
         now = list(y.shape or ())
         now[i] = m
         picks = matrix.argmax(axis=1)
-        if a["mode"] == "nearest" and np.array_equal(matrix, np.eye(int(n), dtype=matrix.dtype)[picks]):
+        if a["mode"] == "nearest" and np.array_equal(matrix, np.eye(n, dtype=matrix.dtype)[picks]):
             y = w.op("Take", y, s.const(picks.astype(np.int32)), shape=tuple(now), axis=i)
             continue
         letters = "abcde"[: len(now)]
@@ -111,4 +111,6 @@ def _matrix(a: Mapping[str, Any], i: int, n: int, m: int) -> Any:
     eye = np.eye(n, dtype=np.float32)[None]
     scales = None if a["scales"] is None else (a["scales"][i],)
     sizes = None if scales is not None and a["sizes"] is None else (m,)
-    return op("resize").reference(eye, sizes=sizes, scales=scales, layout="channels_last", **rest)[0]
+    reference = op("resize").reference
+    assert reference is not None
+    return reference(eye, sizes=sizes, scales=scales, layout="channels_last", **rest)[0]

@@ -7,7 +7,7 @@ import numpy as np
 from convcore.plugin import DType, Node, NotExpressible, Ref
 
 from ..dialect import KerasScribe
-from .base import RULES, Writer, known
+from .base import RULES, Writer, known, static
 
 __all__: list[str] = []
 
@@ -63,9 +63,9 @@ def gather_nd(s: KerasScribe, node: Node) -> None:
     index = w.op(
         "Where", w.op("Less", index, 0, shape=at), w.op("Add", index, s.const(sizes), shape=at), index, shape=at, dtype=w.dtype(1)
     )
-    steps = np.asarray([int(np.prod(shape[j + 1 : k])) for j in range(k)], dtype=w.dtype(1).numpy)
+    steps = np.asarray([int(np.prod(static(shape[j + 1 : k]))) for j in range(k)], dtype=w.dtype(1).numpy)
     line = w.op("Sum", w.op("Multiply", index, s.const(steps), shape=at), shape=at[:-1], axis=[-1], keepdims=False)
-    flat = w.op("Reshape", x, shape=(int(np.prod(shape[:k])), *tail), newshape=(int(np.prod(shape[:k])), *tail))
+    flat = w.op("Reshape", x, shape=(int(np.prod(static(shape[:k]))), *tail), newshape=(int(np.prod(static(shape[:k]))), *tail))
     w.end(w.op("Take", flat, line, shape=out, dtype=w.dtype(), axis=0))
 
 

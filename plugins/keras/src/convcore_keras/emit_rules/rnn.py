@@ -129,8 +129,9 @@ def _weights(s: KerasScribe, w: Writer, given: dict[str, Any], d: int, reset: bo
         return t.map(lambda a: np.ascontiguousarray(a[d].T), (t.shape[2], t.shape[1]))
 
     held: dict[str, Any] = {
-        "kernel": s.state(given["w"], f"direction {d}", turned), "recurrent_kernel": s.state(given["r"], f"direction {d}", turned),
-    }  # fmt: skip
+        "kernel": s.state(given["w"], f"direction {d}", turned),
+        "recurrent_kernel": s.state(given["r"], f"direction {d}", turned),
+    }
     b, rb = given.get("b"), given.get("rb")
     some = b if b is not None else rb
     if some is None:

@@ -26,7 +26,7 @@ def reshape(s: KerasScribe, node: Node) -> None:
         return
     if any(d is None for d in new):
         raise NotExpressible("a size of its result is unknown", "unknown_shape")
-    if product([d for d in new]) == 0:
+    if 0 in new:
         raise NotExpressible("it is empty")
     w.end(reshaped(w, x, old, new))
 
@@ -154,22 +154,21 @@ def slices(s: KerasScribe, node: Node) -> None:
     for i, (a, b, step) in enumerate(zip(node.attrs["starts"], node.attrs["stops"], node.attrs["steps"])):
         if any(v is not None and not isinstance(v, int) for v in (a, b, step)):
             raise NotExpressible("its bounds are symbolic")
+        n = old[i]
         if step < 0:
-            if not isinstance(old[i], int):
+            if not isinstance(n, int):
                 if a not in (None, -1) or b is not None:
                     raise NotExpressible("a negative step along an axis of unknown size")
                 flips.append(i)
                 key.append(slice(None, None, -step if step != -1 else None))
                 continue
-            picked = range(*slice(a, b, step).indices(int(old[i])))
+            picked = range(*slice(a, b, step).indices(n))
             flips.append(i)
-            n = int(old[i])
             if not len(picked):
                 raise NotExpressible("it is empty")
             first = n - 1 - picked[0]
             key.append(slice(first, first + (len(picked) - 1) * -step + 1, -step))
             continue
-        n = old[i]
         if isinstance(n, int):
             a, b, _ = slice(a, b, step).indices(n)
             key.append(slice(a or None, b if b != n else None, step if step != 1 else None))
