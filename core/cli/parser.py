@@ -102,8 +102,8 @@ def _convert(p: argparse.ArgumentParser) -> None:
     p.add_argument("--to", metavar="FORMAT", help="target format (default: by the suffix of OUT)")
     p.add_argument(
         "--io-layout", choices=("source", "target"), default=None,
-        help="order of the axes of inputs and outputs: as in the source (default) or as the target prefers "
-        "(the batch stays first)",
+        help="order of the axes of inputs and outputs: as in the source (default) or as the target prefers (default for Keras); "
+        "the batch stays first",
     )  # fmt: skip
     p.add_argument(
         "--check", choices=("native", "interpreter"), default="interpreter", help="what runs the source side of the check"

@@ -20,7 +20,7 @@ from convcore.ir.dims import Dim
 from convcore.ir.graph import PARAMETER, Graph, Origin
 
 keras = pytest.importorskip("keras")
-from keras_helpers import error_of_range, randomise  # noqa: E402
+from keras_helpers import error_of_range, randomise
 
 L, O = keras.layers, keras.ops
 RNG = np.random.default_rng(5)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Block, DType, Graph, Names, Plan, PlanCall, Problem, Ref, Shape, State, UnsupportedError, Unit
+from convcore.plugin import Block, DType, Graph, Names, Plan, PlanCall, Problem, Ref, Shape, State, Unit, UnsupportedError
 
 from .dialect import MERGES
 from .files.model import Call, KerasModel, LayerConfig, LayerDType, ModelConfig, TensorRef

@@ -26,10 +26,9 @@ _BY_MODULE = {
 
 OPERATIONS: dict[str, str] = {name: module for module, names in _BY_MODULE.items() for name in names.split()}
 
-BOOLEAN = frozenset(
-    (
-        "All Any Equal NotEqual Greater GreaterEqual Less LessEqual Isfinite Isinf Isnan "
-        "LogicalAnd LogicalNot LogicalOr LogicalXor"
-    ).split()
+_BOOLEAN = (
+    "All Any Equal NotEqual Greater GreaterEqual Less LessEqual Isfinite Isinf Isnan LogicalAnd LogicalNot LogicalOr LogicalXor"
 )
+
+BOOLEAN = frozenset(_BOOLEAN.split())
 """Operations whose result is boolean whatever they are given."""

@@ -48,34 +48,16 @@ def layer_norm(s: KerasScribe, node: Node) -> None:
     w.end(w.layer("LayerNormalization", x, config, states, shape=shape))
 
 
-@RULES.emit("group_norm", "instance_norm")
-def group_norm(s: KerasScribe, node: Node) -> None:
-    """GroupNormalization; a group per channel is an instance's normalisation."""
+@RULES.emit("instance_norm")
+def instance_norm(s: KerasScribe, node: Node) -> None:
+    """GroupNormalization with a group per channel."""
     w = Writer(s, node)
     x, shape, axis = w.ref(), known(w.input(0)), node.attrs["axis"]
     channels = shape[axis]
     if axis == 0 or not isinstance(channels, int) or len(shape) < 3:
         raise NotExpressible(f"axis {axis} of {shape}")
-    config = {
-        "groups": node.attrs["groups"] if node.op == "group_norm" else channels,
-        "axis": -1 if axis == len(shape) - 1 else axis,
-        "epsilon": node.attrs["epsilon"],
-    }
+    config = {"groups": channels, "axis": -1 if axis == len(shape) - 1 else axis, "epsilon": node.attrs["epsilon"]}
     w.end(w.layer("GroupNormalization", x, config, _states(s, w, {"gamma": 1, "beta": 2}, (channels,)), shape=shape))
-
-
-@RULES.emit("batch_norm")
-def batch_norm(s: KerasScribe, node: Node) -> None:
-    """BatchNormalization with the momentum of the source, or Keras's own where it has none."""
-    w, a = Writer(s, node), node.attrs
-    x, shape, axis = w.ref(), known(w.input(0)), node.attrs["axis"]
-    if axis == 0 or len(shape) < 2:
-        raise NotExpressible(f"axis {axis} of {len(shape)}")
-    states = _states(s, w, {"gamma": 1, "beta": 2, "moving_mean": 3, "moving_variance": 4})
-    config = {"axis": -1 if axis == len(shape) - 1 else axis, "epsilon": a["epsilon"]}
-    if a["momentum"] is not None:
-        config["momentum"] = a["momentum"]
-    w.end(w.layer("BatchNormalization", x, config, states, shape=shape))
 
 
 @RULES.emit("lrn")

@@ -74,7 +74,6 @@ RULES.op(
     epsilon=A("epsilon", 0.001),
     momentum=A("momentum", 0.99),
     ignore=_TRAINING,
-    direction="load",
 )
 RULES.op(
     "LayerNormalization",
@@ -100,7 +99,6 @@ RULES.op(
     groups=A("groups", 32),
     axis=A("axis", -1, iso="item_or_number"),
     epsilon=A("epsilon", 0.001),
-    direction="load",
 )
 RULES.op(
     "RMSNormalization",
