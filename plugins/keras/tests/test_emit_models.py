@@ -125,6 +125,30 @@ def test_sizes_of_several_kinds_unknown(tmp_path: Path) -> None:
     assert numbers(model, array(2, 7, 6))[0].shape == (2, 7, 5)
 
 
+@pytest.mark.parametrize("factors", [(2, 2), (3, 1), (2, 5), (4, 3)])
+def test_bilinear_of_a_size_only_known_when_it_runs(tmp_path: Path, factors: tuple[int, int]) -> None:
+    """Layers, since TensorFlow's own bilinear upsampling fails in a graph then."""
+    scales = tuple(map(float, factors))
+    model = written(tmp_path, (N, 3, Dim("H"), Dim("W")), lambda b, x: b.resize(x, scales=scales, mode="linear"))
+    x = array(2, 5, 7, 3)
+    want = numbers(written(tmp_path, (N, 3, 5, 7), lambda b, x: b.resize(x, scales=scales, mode="linear")), x)
+    assert error_of_range(numbers(model, x), want) < 1e-5
+
+
+def test_sequences_of_several_lengths(tmp_path: Path) -> None:
+    """Masks from an Embedding: the layer is given them as a tensor."""
+    i = keras.Input((11,), dtype="int32", name="ids")
+    y = L.Embedding(7, 5, mask_zero=True, name="table")(i)
+    y = L.LSTM(3, return_sequences=True, name="first")(y)
+    model = keras.Model(i, L.Bidirectional(L.GRU(2), name="both")(y), name="masked")
+    randomise(model)
+    convcore.convert(model, "keras", tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    ids = RNG.integers(0, 7, (3, 11)).astype(np.int32)
+    ids[1, 5:] = 0
+    assert error_of_range(numbers(again, ids), numbers(model, ids)) < 1e-5
+
+
 def test_parameters_outside_layers_stay_trainable(tmp_path: Path) -> None:
     """A bare parameter is a weight of a layer, never a constant; a constant is no weight."""
     p = array(7, 5)

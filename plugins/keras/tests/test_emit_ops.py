@@ -28,7 +28,7 @@ PARAMETERS = {"w", "r", "b", "rb", "dw", "pw", "scale", "bias", "mean", "var", "
 #: Ops none of whose samples Keras can be made to compute; every other op with samples is written for at least one.
 REFUSED = {
     "affine_grid", "compress", "detection_output", "dynamic_expand", "dynamic_fill", "dynamic_reshape", "dynamic_slice",
-    "eye_like", "grid_sample", "max_pool_with_indices", "max_unpool", "nms", "nonzero", "psroi_pool", "range", "reverse_sequence",
+    "grid_sample", "max_pool_with_indices", "max_unpool", "nms", "nonzero", "psroi_pool", "range",
     "roi_pool", "scatter_elements", "scatter_nd", "unique",
 }  # fmt: skip
 

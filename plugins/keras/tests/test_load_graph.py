@@ -352,12 +352,12 @@ def test_identify(tmp_path: Path) -> None:
 
 
 def test_options_and_framework() -> None:
-    (option,) = plugin.convcore_options("keras")
+    _, option = plugin.convcore_options("keras")
     assert option.name == "kernels" and set(option.choices) == {"theano", "tensorflow"}
     assert plugin.convcore_options("onnx") == []
     (framework,) = plugin.convcore_frameworks()
     assert framework.name == "keras"
-    assert [stage for stage in ("load", "emit", "runtime") if host().can("keras", stage)] == ["load", "runtime"]
+    assert [stage for stage in ("load", "emit", "runtime") if host().can("keras", stage)] == ["load", "emit", "runtime"]
 
 
 def test_reading_imports_no_framework() -> None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from convcore.plugin import Dialect, DType, Node, NotExpressible, Problem, Ref, Scribe, State, UnsupportedError, Value
+from convcore.plugin import Dialect, DType, Node, NotExpressible, Problem, Ref, Scribe, State, UnsupportedError, Value, leaves
 
 from .layer_spec import is_known
 from .operations import BOOLEAN, OPERATIONS
@@ -73,6 +73,8 @@ class KerasDialect(Dialect):
         if type.startswith("ops."):
             if name not in OPERATIONS:
                 raise NotExpressible(f"Keras has no operation {name}")
+            if not any(isinstance(a, Ref) for a in leaves(args)):
+                raise NotExpressible("all its operands are constants")  # evaluated when it is built, and no part of the model
             if name in BOOLEAN:
                 return [DType.BOOL]
             if config.get("dtype"):
@@ -171,6 +173,8 @@ def anchor(s: KerasScribe) -> Ref:
         at: Any = s
         while at.outer is not None:
             at = at.outer
+        if not at.block.inputs:
+            raise NotExpressible("the model has no input")
         x = at.block.inputs[0]
         if x.shape:
             key = tuple([slice(None, 1)] * len(x.shape))

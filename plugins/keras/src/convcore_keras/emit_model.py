@@ -34,6 +34,7 @@ class _Maker:
         self.notes: list[str] = []
         self.problems: list[Problem] = []
         self.owners: dict[int, str] = {}
+        self.values = {self.legal(v.name) for v in graph.values() if v.tensor is None}
 
     @staticmethod
     def legal(name: str) -> str:
@@ -112,6 +113,8 @@ class _Maker:
                 inside = inside[:-1]
             source = "_".join(inside) or source.rpartition("/")[2] or source
         base = self.legal(source)
+        if base in self.values and not any(r.value is not None and self.legal(r.value.name) == base for r in call.results):
+            base += "_" + call.type.rpartition(".")[2].lower()  # a tensor of that name is another one
         kind = call.type.rpartition(".")[2].lower()
         main = not isinstance(call.target, str) or any(r.value is not None for r in call.results)
         return [base, f"{base}_{kind}"] if main else [f"{base}_{kind}"]

@@ -11,6 +11,7 @@ from convcore.plugin import Node, NotExpressible, Ref, op
 
 from ..dialect import KerasScribe
 from .base import RULES, Writer, channels_last, known, static
+from .shape import around
 
 __all__: list[str] = []
 
@@ -70,6 +71,10 @@ def resize(s: KerasScribe, node: Node) -> None:
         w.end(w.layer(f"UpSampling{len(whole)}D", x, config, shape=out))
         return
     if any(not isinstance(n, int) or not isinstance(m, int) for n, m in sizes):
+        factors = _linear_factors(a)
+        if factors is not None and len(factors) in (1, 2, 3):
+            w.end(_upsampled(w, x, factors, out))
+            return
         raise NotExpressible("of a size that is not known before it runs", "unknown_shape")
     if any(m != n for n, m in sizes) and len(shape) > 5:
         raise NotExpressible("of more than 3 axes")
@@ -103,6 +108,35 @@ def _whole_factors(a: Mapping[str, Any]) -> tuple[int, ...] | None:
         return None
     whole = tuple(int(n) for n in scales)
     return whole if all(n == m and n >= 1 for n, m in zip(whole, scales)) else None
+
+
+def _linear_factors(a: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Whole factors of a half-pixel linear resize."""
+    plain = a["mode"] == "linear" and a["coordinates"] in ("half_pixel", "pytorch_half_pixel") and a["sizes"] is None
+    if not plain or a["scales"] is None or a["antialias"] or a["exclude_outside"]:
+        return None
+    whole = tuple(int(n) for n in a["scales"])
+    return whole if all(n == m and n >= 1 for n, m in zip(whole, a["scales"])) else None
+
+
+def _upsampled(w: Writer, x: Ref, factors: tuple[int, ...], out: Any) -> Ref:
+    """Half-pixel linear by whole factors of a size that is not known: edges repeated, every element repeated, running means over
+    a window of one element (and of two results where the factor is even), the edges off again. TensorFlow's own UpSampling2D
+    with bilinear interpolation fails in a graph then."""
+    d = len(factors)
+    y = x
+    for i, s in enumerate(factors, 1):
+        if s > 1:
+            y = around(w, y, i, 1, 1, "edge")
+    free = (out[0], *[None] * d, out[-1])
+    y = w.layer(f"UpSampling{d}D", y, {"size": factors[0] if d == 1 else list(factors)}, shape=free)
+    for pool in (factors, tuple(2 if s % 2 == 0 else 1 for s in factors)):
+        if any(n > 1 for n in pool):
+            config = {"pool_size": list(pool), "strides": [1] * d, "padding": "valid", "data_format": "channels_last"}
+            y = w.layer(f"AveragePooling{d}D", y, config, shape=free)
+    cuts = [(s + 1) // 2 if s > 1 else 0 for s in factors]
+    key = tuple(slice(c, -c) if c else slice(None) for c in cuts)
+    return w.op("GetItem", y, (slice(None), *key, slice(None)), shape=out)
 
 
 def _matrix(a: Mapping[str, Any], i: int, n: int, m: int) -> Any:

@@ -109,3 +109,37 @@ def scatter_nd(s: KerasScribe, node: Node) -> None:
     index = w.x(1)
     reduction = None if node.attrs["reduction"] == "none" else "add"
     w.end(w.op("ScatterUpdate", x, index, w.x(2), shape=shape, reduction=reduction))
+
+
+@RULES.emit("reverse_sequence")
+def reverse_sequence(s: KerasScribe, node: Node) -> None:
+    """The first steps of each sequence the other way round, by an index per step."""
+    w, a = Writer(s, node), node.attrs
+    x, shape = w.ref(), known(w.input(0))
+    if (a["batch_axis"], a["time_axis"]) not in ((0, 1), (1, 0)):
+        raise NotExpressible("its batch and time are not the first two axes")
+    time, batch = a["time_axis"], a["batch_axis"]
+    flat = tuple(1 if i > 1 else shape[i] for i in range(len(shape)))
+    line = w.op("GetItem", x, tuple(slice(None, 1) if i > 1 else slice(None) for i in range(len(shape))), shape=flat)
+    (one,) = s.call("ops.OnesLike", [line], {"dtype": "int32"}, shapes=[flat], name=w.name, carry=True)
+    at = w.op("Subtract", w.op("Cumsum", one, shape=flat, axis=time), 1)
+    sizes = tuple(shape[batch] if i == batch else 1 for i in range(len(shape)))
+    lengths = w.op(
+        "Reshape", w.cast(w.x(1), DType.INT32), shape=sizes, newshape=tuple(-1 if i == batch else 1 for i in range(len(shape)))
+    )
+    back = w.op("Subtract", w.op("Subtract", lengths, 1), at, shape=flat)
+    index = w.op("Where", w.op("Less", at, lengths, shape=flat), back, at, shape=flat, dtype=DType.INT32)
+    (zero,) = s.call("ops.ZerosLike", [x], {"dtype": "int32"}, shapes=[shape], name=w.name, carry=True)
+    index = w.op("Add", index, zero, shape=shape)
+    w.end(w.op("TakeAlongAxis", x, index, shape=shape, dtype=w.dtype(), axis=time))
+
+
+@RULES.emit("eye_like")
+def eye_like(s: KerasScribe, node: Node) -> None:
+    """Ones where the column is the row plus k."""
+    w = Writer(s, node)
+    x, shape = w.ref(), known(w.input(0))
+    to = node.outputs[0].dtype or DType.FLOAT32
+    (one,) = s.call("ops.OnesLike", [x], {"dtype": "int32"}, shapes=[shape], name=w.name, carry=True)
+    rows, columns = (w.op("Cumsum", one, shape=shape, axis=i) for i in (0, 1))
+    w.end(w.cast(w.op("Equal", w.op("Add", rows, int(node.attrs["k"])), columns, shape=shape), to))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Node, NotExpressible, Ref, Tensor
+from convcore.plugin import DType, Node, NotExpressible, Ref, Tensor
 
 from ..activations import ACTIVATIONS
 from ..dialect import KerasScribe
@@ -41,9 +41,8 @@ def recurrent(s: KerasScribe, node: Node) -> None:
         a.get("output_activation") not in (None, a["activation"])
     ):  # fmt: skip
         raise NotExpressible("Keras has no clipping, coupled gates, peepholes or output activation of its own")
-    if "lengths" in given or "mask" in given:
-        raise NotExpressible("of sequences of several lengths")
     x, out = w.ref(), known(node.outputs[0])
+    mask = _mask(w, x, given)
     hidden, states = a["hidden"], _STATES[node.op]
     reset = bool(a.get("reset_after", False))
     config: dict[str, Any] = {
@@ -55,6 +54,8 @@ def recurrent(s: KerasScribe, node: Node) -> None:
         config["recurrent_activation"] = _activation(a["recurrent_activation"])
     if node.op == "gru":
         config["reset_after"] = reset
+    if mask is not None:
+        config["zero_output_for_mask"] = bool(a["zero_output_for_mask"]) or "lengths" in given
     wanted = [bool(v.uses or v.is_output) for v in node.outputs]
     weights = [_weights(s, w, given, d, reset) for d in range(2 if both else 1)]
     start = [[_start(w, given[n], d) for n in ("h0", "c0") if n in given] for d in range(2 if both else 1)]
@@ -64,7 +65,7 @@ def recurrent(s: KerasScribe, node: Node) -> None:
     for d in range(2 if both else 1):
         back = a["direction"] == "reverse" or d == 1
         own = {**config, "return_sequences": wanted[0], "return_state": any(wanted[1:]), "go_backwards": back}
-        made = _run(w, kind, x, start[d], own, weights[d], states if any(wanted[1:]) else 0, out, hidden)
+        made = _run(w, kind, [x, mask], start[d], own, weights[d], states if any(wanted[1:]) else 0, out, hidden)
         y = made[0]
         if back and wanted[0]:
             y = w.op("Flip", y, axis=1)
@@ -97,18 +98,34 @@ def _bind(w: Writer, v: Any, y: Ref) -> None:
 
 
 def _run(
-    w: Writer, kind: str, x: Ref, start: list[Any], config: dict[str, Any], states: dict[str, Any], n: int, out: Any, hidden: int
+    w: Writer, kind: str, given: list[Any], start: list[Any], config: dict[str, Any], states: dict[str, Any], n: int, out: Any,
+    hidden: int,
 ) -> tuple[Ref, ...]:  # fmt: skip
+    """A layer called on (x, mask): its outputs or last output, and its ``n`` final states."""
+    x, mask = given
     batch = out[0]
     first = (batch, out[1], hidden) if config["return_sequences"] else (batch, hidden)
-    args: list[Any] = [x]
-    if start:
-        args.append(start[0] if len(start) == 1 else start)
+    args: list[Any] = [x, None if not start else start[0] if len(start) == 1 else start, mask]
     shapes = [first, *[(batch, hidden)] * n]
     made = w.s.unit(kind, args, config, states, shapes=shapes, n_outputs=len(shapes), name=w.name, carry=True)
     for r in made:
         w.s.journal.set(r, "dtype", x.dtype)
     return made
+
+
+def _mask(w: Writer, x: Ref, given: dict[str, Any]) -> Any:
+    """The mask of the steps, (N, T): given, or the steps below the lengths."""
+    if "mask" in given:
+        return w.s.value(given["mask"])
+    if "lengths" not in given:
+        return None
+    lengths = w.s.value(given["lengths"])
+    shape = (x.shape or ())[:2]
+    line = w.op("GetItem", x, (slice(None), slice(None), 0), shape=shape)
+    (one,) = w.s.call("ops.OnesLike", [line], {"dtype": "int32"}, shapes=[shape], name=w.name, carry=True)
+    steps = w.op("Cumsum", one, shape=shape, axis=1)
+    limit = w.op("ExpandDims", w.cast(lengths, DType.INT32), shape=(shape[0], 1), axis=1)
+    return w.op("LessEqual", steps, limit, shape=shape)
 
 
 def _start(w: Writer, v: Any, d: int) -> Any:

@@ -12,7 +12,7 @@ from convcore.plugin import Dim, DType, Node, NotExpressible, Ref, product
 from ..dialect import KerasScribe
 from .base import RULES, Writer, known, static
 
-__all__: list[str] = []
+__all__ = ["around", "padded", "reshaped"]
 
 
 # ---- shapes
@@ -338,7 +338,7 @@ def pad(s: KerasScribe, node: Node) -> None:
     else:
         for i, (b, e) in enumerate(pads):
             if b or e:
-                x = _around(w, x, i, b, e, mode)
+                x = around(w, x, i, b, e, mode)
         w.end(x)
 
 
@@ -360,7 +360,7 @@ def padded(w: Writer, x: Ref, pads: Sequence[tuple[int, int]], value: Any, out: 
     return y
 
 
-def _around(w: Writer, x: Ref, i: int, b: int, e: int, mode: str) -> Ref:
+def around(w: Writer, x: Ref, i: int, b: int, e: int, mode: str) -> Ref:
     """Edge, symmetric or wrap padding of one axis."""
     n = (x.shape or ())[i]
     if mode in ("wrap", "symmetric") and isinstance(n, int) and max(b, e) > n:
