@@ -84,6 +84,10 @@ class Dialect:
         """The scopes a node belongs to."""
         return path_of(node)
 
+    def home(self, node: Node) -> Path:
+        """Where a unit made for a node lives: two calls with equal configuration and states share one unit only there."""
+        return self.path(node)
+
     # ---- sizes as data
     def size_of(self, s: Scribe[Any], x: Arg, axis: int, name: str) -> Arg:
         """The size of an axis as data."""

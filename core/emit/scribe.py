@@ -302,7 +302,8 @@ class Scribe(Generic[D]):
         path = self.dialect.path(self.node) if self.node is not None else ()
         if not self.dialect.shares_units:
             return Unit(type, config, states, path)
-        key = (place(path), type, frozen(config), tuple((k, id(s)) for k, s in states.items()))
+        home = self.dialect.home(self.node) if self.node is not None else ()
+        key = (place(home), type, frozen(config), tuple((k, id(s)) for k, s in states.items()))
         found = self._shared.units.get(key)
         if found is None:
             found = Unit(type, config, states, path)

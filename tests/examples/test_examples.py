@@ -12,9 +12,10 @@ from convcore.host import host
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(p.name for p in EXAMPLES.glob("*.py"))
-NEEDS = {"caffe_to_onnx.py": {"caffe", "onnx"}, "keras_to_caffe.py": {"keras", "caffe"}}
+NEEDS = {"caffe_to_keras.py": {"caffe", "keras"}, "caffe_to_onnx.py": {"caffe", "onnx"}, "keras_to_caffe.py": {"keras", "caffe"}}
 SAYS = {
     "convert_keras.py": "written: emotion.onnx",
+    "caffe_to_keras.py": "inputs: input: float32[1, 240, 320, 3]",
     "caffe_to_onnx.py": "of the range away from Caffe's output",
     "compare_two_models.py": ": different",
     "inspect_ir.py": "loads back to the same graph",

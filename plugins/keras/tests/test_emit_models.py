@@ -15,7 +15,7 @@ import pytest
 
 import convcore
 from convcore.build.builder import Builder
-from convcore.errors import UnsupportedError, UsageError
+from convcore.errors import FrameworkMissingError, UnsupportedError, UsageError
 from convcore.ir.dims import Dim
 from convcore.ir.graph import PARAMETER, Graph, Origin
 
@@ -242,6 +242,28 @@ def test_nested_models_stay_nested_and_shared(tmp_path: Path) -> None:
     assert not any(isinstance(x, keras.Model) for x in flat.layers) and len(flat.variables) == 4
 
 
+def test_equal_layers_stay_two(tmp_path: Path) -> None:
+    """Two layers without weights and of one configuration are no shared layer; one that is called twice is."""
+    x = keras.Input((6,), name="x")
+    shared = L.ReLU(name="shared")
+    y = L.ReLU(name="b")(L.Dense(6, name="d")(L.ReLU(name="a")(x)))
+    model = keras.Model(x, [shared(y), shared(x)], name="m")
+    randomise(model)
+    convcore.convert(model, "keras", tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    assert {t.name for t in again.layers} == {"x", "a", "d", "b", "shared"}
+    assert types(again).count("ReLU") == 3
+
+
+def test_without_keras_the_file_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convcore_keras.runtime.keras3", lambda: None)
+    report = convcore.convert(DATA / "keras_eras/tf215/seq_cnn.keras", "keras", tmp_path / "n.keras").report
+    assert report.ok and "read back" in str(report.runtimes[1])
+    with pytest.raises(FrameworkMissingError):
+        monkeypatch.setattr("convcore_keras.emit.keras3", lambda: None)
+        convcore.convert(DATA / "keras_eras/tf215/seq_cnn.keras", "keras", check=False).model
+
+
 def test_live_model(tmp_path: Path) -> None:
     model = network()
     made = convcore.convert(model, "keras")
@@ -307,7 +329,8 @@ def test_applications_from_onnx(tmp_path: Path, name: str, size: int, options: A
 
 ZOO = [
     "keras_eras/tf215/seq_cnn.keras", "keras_eras/tf213/shared_nested.h5", "keras_eras/k122/conv2.h5", "keras_eras/tf23/cudnn.h5",
-    "keras_eras/tf215/norm_axes.keras", "keras_eras/misc3/bf.keras", "zoo/onnx-cntk-mnist/model.onnx",
+    "keras_eras/tf215/norm_axes.keras", "keras_eras/misc3/bf.keras", "zoo/onnx-cntk-mnist/model.onnx", "zoo/onnx-pytorch03/pytorch_net1.onnx",
+   
     "zoo/onnx-basic-pitch/nmp.onnx", "zoo/onnx-mesonet-tf2onnx/model.onnx",
 ]  # fmt: skip
 

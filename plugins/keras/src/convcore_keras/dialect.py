@@ -122,6 +122,10 @@ class KerasDialect(Dialect):
             path = path[:-1]
         return path
 
+    def home(self, node: Node) -> Path:
+        """The source's own layer: equal ones elsewhere are layers of their own."""
+        return super().path(node)
+
     def member_name(self, wanted: str) -> str:
         return wanted
 
