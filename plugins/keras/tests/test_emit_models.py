@@ -261,7 +261,7 @@ def test_without_keras_the_file_is_read_back(tmp_path: Path, monkeypatch: pytest
     assert report.ok and "read back" in str(report.runtimes[1])
     with pytest.raises(FrameworkMissingError):
         monkeypatch.setattr("convcore_keras.emit.keras3", lambda: None)
-        convcore.convert(DATA / "keras_eras/tf215/seq_cnn.keras", "keras", check=False).model
+        assert convcore.convert(DATA / "keras_eras/tf215/seq_cnn.keras", "keras", check=False).model
 
 
 def test_live_model(tmp_path: Path) -> None:
@@ -329,8 +329,9 @@ def test_applications_from_onnx(tmp_path: Path, name: str, size: int, options: A
 
 ZOO = [
     "keras_eras/tf215/seq_cnn.keras", "keras_eras/tf213/shared_nested.h5", "keras_eras/k122/conv2.h5", "keras_eras/tf23/cudnn.h5",
-    "keras_eras/tf215/norm_axes.keras", "keras_eras/misc3/bf.keras", "zoo/onnx-cntk-mnist/model.onnx", "zoo/onnx-pytorch03/pytorch_net1.onnx",
-   
+    "keras_eras/tf215/norm_axes.keras", "keras_eras/misc3/bf.keras",
+    "zoo/onnx-cntk-mnist/model.onnx",
+    "zoo/onnx-pytorch03/pytorch_net1.onnx",
     "zoo/onnx-basic-pitch/nmp.onnx", "zoo/onnx-mesonet-tf2onnx/model.onnx",
 ]  # fmt: skip
 

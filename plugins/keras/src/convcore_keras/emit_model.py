@@ -113,7 +113,9 @@ class _Maker:
                 inside = inside[:-1]
             source = "_".join(inside) or source.rpartition("/")[2] or source
         base = self.legal(source)
-        if base in self.values and not any(r.value is not None and self.legal(r.value.name) == base for r in call.results):
+        same = [c for c in block.calls if c.target is call.target] if not isinstance(call.target, str) else [call]
+        own = {self.legal(r.value.name) for c in same for r in c.results if r.value is not None}
+        if base in self.values and base not in own:
             base += "_" + call.type.rpartition(".")[2].lower()  # a tensor of that name is another one
         kind = call.type.rpartition(".")[2].lower()
         main = not isinstance(call.target, str) or any(r.value is not None for r in call.results)
