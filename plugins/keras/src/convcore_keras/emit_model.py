@@ -86,6 +86,10 @@ class _Maker:
         """A name for every call: what gives the result of a source layer has its name, what comes before a longer one."""
         found: dict[PlanCall, str] = {}
         shared: dict[Any, str] = {}
+        calls: dict[Any, list[PlanCall]] = {}
+        for c in block.calls:
+            if not isinstance(c.target, str):
+                calls.setdefault(c.target, []).append(c)
 
         def name(call: PlanCall) -> None:
             if call in found:
@@ -93,7 +97,7 @@ class _Maker:
             if not isinstance(call.target, str) and call.target in shared:
                 found[call] = shared[call.target]
                 return
-            found[call] = names.fresh(*self._wanted(call, block))
+            found[call] = names.fresh(*self._wanted(call, block, calls.get(call.target, [call])))
             if not isinstance(call.target, str):
                 shared[call.target] = found[call]
 
@@ -104,7 +108,8 @@ class _Maker:
             name(call)
         return found
 
-    def _wanted(self, call: PlanCall, block: Block) -> list[str]:
+    def _wanted(self, call: PlanCall, block: Block, same: Sequence[PlanCall]) -> list[str]:
+        """Names for a call, best first; ``same`` are all calls of its layer."""
         source = call.source or call.type
         if call.node is not None:
             scope = list(call.node.scope.path)
@@ -113,7 +118,6 @@ class _Maker:
                 inside = inside[:-1]
             source = "_".join(inside) or source.rpartition("/")[2] or source
         base = self.legal(source)
-        same = [c for c in block.calls if c.target is call.target] if not isinstance(call.target, str) else [call]
         own = {self.legal(r.value.name) for c in same for r in c.results if r.value is not None}
         if base in self.values and base not in own:
             base += "_" + call.type.rpartition(".")[2].lower()  # a tensor of that name is another one
