@@ -141,7 +141,7 @@ def test_training_attribute_is_declared():
 # ---- nobody lists ops
 
 FREE = ("core/ops/", "/rules/", "/emit_rules/", "/layout.py", "plugins/keras/src/convcore_keras/layers/")
-"""Declarations, rule files (Keras's are beside its layers), and the layout conventions of targets (op -> where its channels are)."""
+"""Declarations, rule files (Keras's are beside its layers), and the targets' layout conventions (op -> where channels are)."""
 FOREIGN = {
     "plugins/keras/src/convcore_keras/files/": "names of Keras activations and merge modes, which ops are named after",
     "/dialect.py": "the operations of sizes (Dim), as the target's operators",
