@@ -14,6 +14,7 @@ FUNCTIONS = {
     "Tanhshrink": "F.tanhshrink", "Hardswish": "F.hardswish", "LogSigmoid": "F.logsigmoid", "ELU": "F.elu", "CELU": "F.celu",
     "SELU": "F.selu", "LeakyReLU": "F.leaky_relu", "GELU": "F.gelu", "Hardsigmoid": "F.hardsigmoid", "Softshrink": "F.softshrink",
     "Hardshrink": "F.hardshrink", "GLU": "F.glu", "Softmax": "F.softmax", "LogSoftmax": "F.log_softmax",
+    "Upsample": "F.interpolate", "PixelShuffle": "F.pixel_shuffle", "PixelUnshuffle": "F.pixel_unshuffle",
     **{f"{kind}{n}d": f"F.{name}{n}d" for n in (1, 2, 3) for kind, name in (
         ("MaxPool", "max_pool"), ("AvgPool", "avg_pool"), ("AdaptiveAvgPool", "adaptive_avg_pool"),
         ("AdaptiveMaxPool", "adaptive_max_pool"))},

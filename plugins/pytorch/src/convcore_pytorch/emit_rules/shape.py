@@ -132,11 +132,11 @@ def pad(e: E, node: Node) -> None:
     rank = len(shape_of(x))
     flat: tuple[Any, ...] = pad_list(pads)
     if mode != "constant":
-        d = rank - 2
         static(flat, "pads")
-        if not 1 <= d <= 3 or len(flat) > 2 * d or any(n < 0 for n in flat) or x.dtype is None or not x.dtype.is_float:
+        d = max(len(flat) // 2, rank - 2)
+        if d > 3 or rank not in (d + 1, d + 2) or any(n < 0 for n in flat) or x.dtype is None or not x.dtype.is_float:
             raise NotExpressible(f"mode {mode!r} on these axes")
-        flat = tuple(n for pair in reversed(pads[2:]) for n in pair)
+        flat = tuple(n for pair in reversed(pads[rank - d :]) for n in pair)
     value = node.attrs["value"] if mode == "constant" else 0
     at = sizes(e, flat, x)
     config = {"mode": MODES[mode] if mode != "constant" else None, "value": value if value else None}

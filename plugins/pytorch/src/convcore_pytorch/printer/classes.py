@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,7 +36,7 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
     "LSTM": ("input_size", "hidden_size"), "GRU": ("input_size", "hidden_size"), "RNN": ("input_size", "hidden_size"),
     "LayerNorm": ("normalized_shape",), "RMSNorm": ("normalized_shape",), "GroupNorm": ("num_groups", "num_channels"),
     "Dropout": ("p",), "Dropout1d": ("p",), "Dropout2d": ("p",), "Dropout3d": ("p",), "AlphaDropout": ("p",),
-    "PReLU": ("num_parameters",), "LeakyReLU": ("negative_slope",),
+    "PReLU": ("num_parameters",), "PixelShuffle": ("upscale_factor",), "PixelUnshuffle": ("downscale_factor",), "LeakyReLU": ("negative_slope",),
 }  # fmt: skip
 for _n in (1, 2, 3):
     POSITIONAL |= {
@@ -159,10 +160,13 @@ class Classes:
 
     def _name(self, blocks: list[Block]) -> str:
         first = blocks[0]
-        wanted = first.type if first.type and not re.search(r"(Functional|Sequential|Model)$", first.type) else first.name
-        if not first.type and len(blocks) > 1:
-            wanted = re.sub(r"[\d]+", "", wanted)
-        return self.names.fresh(self.dialect.class_name(wanted or "Block"))
+        of = first.path[-1].type if first.path else ""
+        wanted = of if of and not re.search(r"(Functional|Sequential|Model)$", of) else first.name
+        if not of and len(blocks) > 1:
+            wanted = re.sub(r"\d+", "", wanted)
+        name = self.dialect.class_name(wanted or "Block")
+        tries = (name if n == 1 else f"{name}V{n}" if name[-1].isdigit() else f"{name}{n}" for n in itertools.count(1))
+        return self.names.fresh(next(n for n in tries if n not in self.names))
 
     # ---- text
     def constructed(self, m: Any, texts: list[str]) -> Doc:
@@ -272,6 +276,4 @@ def _dtype(dtype: DType | None) -> str:
 
 
 def _input_names(block: Block) -> list[str]:
-    if len(block.inputs) == 1:
-        return ["x"]
-    return ["x", *(f"x{i + 1}" for i in range(1, len(block.inputs)))]
+    return ["x" if i == 0 else f"x{i + 1}" for i in range(len(block.inputs))]

@@ -98,6 +98,8 @@ class Forward:
             a, b = map(flat, args)
             if t == "**":
                 return Bracket("torch.pow", args) if not isinstance(call.args[0], (Ref, State)) else f"{a}**{b}"
+            if t == "+" and b.startswith("-") and isinstance(call.args[1], (int, float)):
+                t, b = "-", b[1:]
             return f"{a} {t} {b}"
         if t == "[]":
             return f"{flat(args[0])}[{', '.join(self._index(ix, args) for ix in call.kwargs['index'])}]"

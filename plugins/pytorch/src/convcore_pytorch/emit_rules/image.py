@@ -1,0 +1,106 @@
+"""Images resized and sampled, in the ways that F.interpolate and F.grid_sample have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.plugin import Node, NotExpressible
+
+from ..rules.base import RULES, one_if_equal
+from .base import E, given, shape_of, static
+
+
+@RULES.emit("resize", foreign=("torch.nn.Upsample",))
+def resize(e: E, node: Node) -> None:
+    """Sizes where they are numbers, whole factors where they are not; positions must be those of torch."""
+    a = node.attrs
+    x = given(node.inputs[0])
+    shape, out = shape_of(x), shape_of(node.output)
+    d = len(shape) - 2
+    if a["layout"] != "channels_first" or not 1 <= d <= 3 or x.dtype is None or not x.dtype.is_float:
+        raise NotExpressible(f"{len(shape)} axes of {x.dtype}, {a['layout']}")
+    space, wanted, how = shape[2:], out[2:], a["coordinates"]
+    scales, factors = a["scales"], None
+    if scales is not None:
+        if any(s != int(s) for s in scales):
+            raise NotExpressible(f"scales={scales} are not whole numbers")
+        factors = tuple(int(s) for s in scales)
+        if a["sizes"] is not None:
+            raise NotExpressible("sizes and scales at once")
+    config: dict[str, Any] = {}
+    if all(isinstance(n, int) for n in (*space, *wanted)):
+        config["size"] = tuple(wanted)
+    elif factors is not None:
+        config["scale_factor"] = one_if_equal(factors)
+    else:
+        config["size"] = static(wanted, "sizes")
+    if "size" in config and isinstance(config["size"], tuple):
+        config["size"] = one_if_equal(config["size"])
+    config.update(_mode(a, how, d, factors))
+    if a["antialias"] and (d != 2 or a["mode"] == "nearest"):
+        raise NotExpressible("antialias")
+    e.unit("torch.nn.Upsample", [e.value(x)], config, outputs=node.outputs)
+
+
+def _mode(a: Any, how: str, d: int, factors: Any) -> dict[str, Any]:
+    mode = a["mode"]
+    if a["antialias"] or (a["exclude_outside"] and mode != "nearest"):
+        raise NotExpressible("antialias" if a["antialias"] else "exclude_outside")
+    if mode == "nearest":
+        if how == "asymmetric" and a["nearest"] == "floor":
+            return {}
+        if factors is not None and how == "half_pixel" and a["nearest"] in ("round_prefer_floor", "round_prefer_ceil"):
+            if all(f == 1 or f % 2 == 0 for f in factors):  # no position lies halfway: (i + .5) / f - .5
+                return {}
+        if how == "half_pixel" and a["nearest"] == "round_prefer_ceil":
+            return {"mode": "nearest-exact"}
+        if how == "tf_half_pixel_for_nn" and a["nearest"] == "floor":
+            return {"mode": "nearest-exact"}
+        raise NotExpressible(f"nearest by {how}, {a['nearest']}")
+    if mode == "cubic" and (d != 2 or abs(a["cubic_a"] + 0.75) > 1e-9):
+        raise NotExpressible(f"cubic with a={a['cubic_a']} over {d} axes")
+    name = "bicubic" if mode == "cubic" else ("linear", "bilinear", "trilinear")[d - 1]
+    if how == "align_corners":
+        return {"mode": name, "align_corners": True}
+    if how == "half_pixel":
+        return {"mode": name}
+    raise NotExpressible(f"{mode} by {how}")
+
+
+@RULES.emit("upsample_nearest")
+def upsample_nearest(e: E, node: Node) -> None:
+    """Every element as often as the factor says."""
+    x = given(node.inputs[0])
+    if node.attrs["layout"] != "channels_first" or x.dtype is None or not x.dtype.is_float or not 3 <= len(shape_of(x)) <= 5:
+        raise NotExpressible("channels are last, or no fractions")
+    factors = tuple(int(s) for s in node.attrs["scales"])
+    e.unit("torch.nn.Upsample", [e.value(x)], {"scale_factor": one_if_equal(factors)}, outputs=node.outputs)
+
+
+@RULES.emit("grid_sample")
+def grid_sample(e: E, node: Node) -> None:
+    """The names are torch's, but for linear."""
+    a, x, grid = node.attrs, given(node.inputs[0]), given(node.inputs[1])
+    mode = {"linear": "bilinear", "nearest": "nearest", "cubic": "bicubic"}.get(a["mode"], "")
+    if not mode or len(shape_of(x)) not in (4, 5) or (mode == "bicubic" and len(shape_of(x)) != 4):
+        raise NotExpressible(f"mode {a['mode']} over {len(shape_of(x))} axes")
+    config = {"mode": mode, "padding_mode": a["padding"], "align_corners": a["align_corners"]}
+    e.call("F.grid_sample", [e.value(x), e.value(grid)], config, outputs=node.outputs)
+
+
+@RULES.emit("depth_to_space")
+def depth_to_space(e: E, node: Node) -> None:
+    """torch's order of channels is CRD."""
+    x = given(node.inputs[0])
+    if node.attrs["mode"] != "CRD" or node.attrs["layout"] != "channels_first" or len(shape_of(x)) != 4:
+        raise NotExpressible(f"mode {node.attrs['mode']}")
+    e.unit("torch.nn.PixelShuffle", [e.value(x)], {"upscale_factor": node.attrs["block"]}, outputs=node.outputs)
+
+
+@RULES.emit("space_to_depth")
+def space_to_depth(e: E, node: Node) -> None:
+    """torch's order of channels is CRD."""
+    x = given(node.inputs[0])
+    if node.attrs["mode"] != "CRD" or node.attrs["layout"] != "channels_first" or len(shape_of(x)) != 4:
+        raise NotExpressible(f"mode {node.attrs['mode']}")
+    e.unit("torch.nn.PixelUnshuffle", [e.value(x)], {"downscale_factor": node.attrs["block"]}, outputs=node.outputs)
