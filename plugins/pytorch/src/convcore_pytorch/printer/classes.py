@@ -36,7 +36,8 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
     "LSTM": ("input_size", "hidden_size"), "GRU": ("input_size", "hidden_size"), "RNN": ("input_size", "hidden_size"),
     "LayerNorm": ("normalized_shape",), "RMSNorm": ("normalized_shape",), "GroupNorm": ("num_groups", "num_channels"),
     "Dropout": ("p",), "Dropout1d": ("p",), "Dropout2d": ("p",), "Dropout3d": ("p",), "AlphaDropout": ("p",),
-    "PReLU": ("num_parameters",), "PixelShuffle": ("upscale_factor",), "PixelUnshuffle": ("downscale_factor",), "LeakyReLU": ("negative_slope",),
+    "PReLU": ("num_parameters",), "PixelShuffle": ("upscale_factor",), "PixelUnshuffle": ("downscale_factor",),
+    "LeakyReLU": ("negative_slope",),
 }  # fmt: skip
 for _n in (1, 2, 3):
     POSITIONAL |= {

@@ -1,0 +1,195 @@
+"""What generated code promises: names, shared classes, tied and frozen weights, files without torch, training, export."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convcore.build.builder import Builder
+from convcore.ir.dims import Dim
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Graph, Origin
+from convcore_pytorch.emit import written_here
+from convcore_pytorch.files import read_checkpoint
+from convcore_pytorch.runtime import open_runtime
+
+from .torch_kit import emit_model
+
+torch = pytest.importorskip("torch")
+
+
+def chain(names: list[str], prefix: str = "") -> Graph:
+    """Linear layers of these names, one after the other, 3 wide; each weight is told apart by its first element."""
+    g = Graph("net")
+    b = Builder(g)
+    x = b.input("x", DType.FLOAT32, (Dim("N"), 3))
+    for i, name in enumerate(names):
+        scope = g.scope(f"{prefix}{name}", "Dense")
+        with b.at(Origin("test", f"{prefix}{name}", "Dense"), scope):
+            w = np.eye(3, dtype=np.float32) * (i + 2)
+            x = b.op("linear", x, b.weight(w, f"w{i}", trainable=True, role="parameter"), None)
+    g.outputs = [x]
+    return g
+
+
+ODD = st.sampled_from(["class", "None", "0", "10", "forward", "training", "x", "self", "T_destination", "a.b", "a/b", "Größe",
+                       "__init__",
+                       "weights", "层", "l", "torch", "nn", "tie_weights", "_x", "", " ", "x\n", '"', "\\"])  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(ODD | st.text(max_size=6), min_size=1, max_size=6, unique=True))
+def test_any_names_make_a_module(names: list[str]) -> None:
+    names = [n for n in names if n] or ["a"]
+    model = emit_model(chain(names)).model()
+    product = float(np.prod([i + 2 for i in range(len(names))]))
+    got = open_runtime(model).run([np.ones((2, 3), np.float32)])[0]
+    assert np.allclose(got, product)
+    assert len([k for k in model.state_dict() if k.endswith("weight")]) == len(names)
+
+
+def test_good_names_are_kept() -> None:
+    model = emit_model(chain(["encoder", "fc_1", "Head"])).model()
+    assert list(model.state_dict()) == ["encoder.weight", "fc_1.weight", "Head.weight"]
+
+
+def block_net(widths: list[int]) -> Graph:
+    g = Graph("blocks")
+    b = Builder(g)
+    x = b.input("x", DType.FLOAT32, (Dim("N"), 5))
+    for i, n in enumerate(widths):
+        for part, (into, out) in {"up": (5, n), "down": (n, 5)}.items():
+            name = f"block{i}_{part}"
+            with b.at(Origin("test", name, "Dense"), g.scope(name, "Dense")):
+                w = np.random.default_rng(i).normal(size=(out, into)).astype(np.float32)
+                x = b.op("linear", x, b.weight(w, f"{name}/w", trainable=True, role="parameter"), None)
+        with b.at(Origin("test", f"block{i}_act", "Relu"), g.scope(f"block{i}_act", "Relu")):
+            x = b.op("relu", x)
+    g.outputs = [x]
+    return g
+
+
+def test_blocks_that_differ_in_numbers_are_one_class(tmp_path: Path) -> None:
+    out = tmp_path / "net.py"
+    emit_model(block_net([7, 11, 7]), out)
+    text = out.read_text()
+    assert re.findall(r"^class (\w+)", text, re.M) == ["Block", "Blocks"]
+    assert "self.block1 = Block(11)" in text and "self.block2 = Block(7)" in text
+
+
+def test_tied_weights_are_one_parameter() -> None:
+    g = Graph("tied")
+    b = Builder(g)
+    x = b.input("x", DType.FLOAT32, (Dim("N"), 3))
+    w = b.weight(np.arange(9, dtype=np.float32).reshape(3, 3), "w", trainable=True, role="parameter")
+    for name in ("first", "second"):
+        with b.at(Origin("test", name, "Dense"), g.scope(name, "Dense")):
+            x = b.op("linear", x, w, None)
+    g.outputs = [x]
+    model = emit_model(g).model()
+    assert model.first.weight is model.second.weight and len(list(model.parameters())) == 1
+
+
+def test_frozen_weights_do_not_train() -> None:
+    g = chain(["a", "b"])
+    w = next(iter(g)).inputs[1]
+    assert w is not None
+    w.trainable = False
+    model = emit_model(g).model()
+    assert [p.requires_grad for p in model.parameters()] == [False, True]
+
+
+def test_batch_norm_and_dropout_follow_train_and_eval() -> None:
+    g = Graph("bn")
+    b = Builder(g)
+    x = b.input("x", DType.FLOAT32, (Dim("N"), 3))
+    ones, zeros = np.ones(3, np.float32), np.zeros(3, np.float32)
+    stats = [b.weight(a, n, role="buffer") for a, n in ((zeros, "mean"), (ones, "var"))]
+    affine = [b.weight(a, n, trainable=True, role="parameter") for a, n in ((ones, "scale"), (zeros, "bias"))]
+    with b.at(Origin("test", "bn", "BN"), g.scope("bn", "BN")):
+        y = b.op("batch_norm", x, *affine, *stats, epsilon=1e-3, momentum=0.75)
+    with b.at(Origin("test", "drop", "Dropout"), g.scope("drop", "Dropout")):
+        y = b.op("dropout", y, rate=0.5)
+    g.outputs = [y]
+    model = emit_model(g).model()
+    assert model.bn.momentum == 0.25 and model.bn.eps == 1e-3 and model.drop.p == 0.5
+    model.train()
+    given = torch.full((4, 3), 8.0)
+    model(given)
+    assert torch.allclose(model.bn.running_mean, torch.full((3,), 2.0))  # 0.75 * 0 + 0.25 * 8
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_state_dicts_are_what_torch_reads(tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"net{suffix}"
+    made = emit_model(block_net([7]), out)
+    assert made.paths == (str(out),) and [p.name for p in tmp_path.iterdir()] == [out.name]
+    model = made.model()
+    if suffix == ".pth":
+        state = torch.load(out, weights_only=True)
+    else:
+        from safetensors.torch import load_file
+
+        state = load_file(out)
+    want = model.state_dict()
+    assert set(state) == set(want) and all(torch.equal(state[k], v) for k, v in want.items())
+    assert set(read_checkpoint(out).tensors) == set(want)
+
+
+def test_writing_and_the_code_need_no_more_than_they_say(tmp_path: Path) -> None:
+    """Written without torch; the code runs in a process of its own with torch alone."""
+    script = """
+import sys
+sys.modules["torch"] = None
+import numpy as np
+from convcore.plugin import Builder, DType, EmitRequest, Graph
+from convcore_pytorch.emit import emit
+from pathlib import Path
+g = Graph("net"); b = Builder(g)
+x = b.input("x", DType.FLOAT32, (2, 3))
+g.outputs = [b.op("linear", x, b.weight(np.ones((5, 3), np.float32), "w"), None)]
+emit(EmitRequest(g, Path(sys.argv[1])))
+"""
+    out = tmp_path / "net.py"
+    subprocess.run([sys.executable, "-c", script, out], check=True)
+    use = "import torch, net; m = net.load(); assert m(torch.ones(2, 3)).tolist() == [[3.0] * 5] * 2, m; assert not m.training"
+    subprocess.run([sys.executable, "-c", use], check=True, cwd=tmp_path)
+
+
+def test_only_code_of_this_process_is_executed(tmp_path: Path) -> None:
+    out = tmp_path / "net.py"
+    emit_model(chain(["a"]), out)
+    assert written_here(out) is not None and open_runtime(out) is not None
+    marker = tmp_path / "marker"
+    out.write_text(f"open({str(marker)!r}, 'w')\n{out.read_text()}")
+    assert open_runtime(out) is None and not marker.exists()
+    other = tmp_path / "other.py"
+    other.write_text(f"open({str(marker)!r}, 'w')\n")
+    assert open_runtime(other) is None and not marker.exists()
+
+
+def test_exports_with_a_dynamic_batch() -> None:
+    model = emit_model(block_net([7, 11])).model()
+    batch = torch.export.Dim("batch", min=2, max=64)
+    made = torch.export.export(model, (torch.ones(4, 5),), dynamic_shapes=({0: batch},), strict=False)
+    x = torch.randn(9, 5)
+    assert torch.allclose(made.module()(x), model(x))
+
+
+def test_refused_by_name() -> None:
+    from convcore.errors import UnsupportedError
+
+    g = Graph("net")
+    b = Builder(g, origin=Origin("test", "layer", "GRU"))
+    x = b.input("x", DType.FLOAT32, (2, 3, 5))
+    w = [b.weight(np.ones(s, np.float32)) for s in ((1, 6, 5), (1, 6, 2))]
+    g.outputs = [b.op("gru", x, *w, hidden=2, reset_after=False)[0]]
+    with pytest.raises(UnsupportedError, match=r"'layer' \(GRU\).*reset gate"):
+        emit_model(g)
