@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import A, Call, ForeignNode, Value, known_shape
+from convcore.plugin import A, Call, DType, ForeignNode, Value, known_shape, product
 
 from ..load_context import KerasContext
 from ..ruleset import RULES
@@ -157,3 +157,42 @@ def broadcast_to(g: KerasContext, node: ForeignNode) -> Value:
             raise node.refuse(f"broadcasts to the unknown size of axis {i}")
         want[i] = have[at] if n is None else n
     return g.b.expand(x, shape=tuple(want))
+
+
+@RULES.load("ops.Cast")
+def cast(g: KerasContext, node: ForeignNode) -> Value:
+    """Another dtype; floats to integers go towards zero."""
+    x = _tensor(node, *arguments(node, "x"))
+    name = node.attr("dtype")
+    if not isinstance(name, str) or name not in {d.value for d in DType}:
+        raise node.refuse(f"casts to {name!r}", code="unsupported_dtype")
+    y: Value = g.b.cast(x, to=name)
+    return y
+
+
+@RULES.load("ops.Argmax", "ops.Argmin")
+def index_of_extreme(g: KerasContext, node: ForeignNode) -> Value:
+    """The index of the first of the largest or smallest elements, int32; of all elements, in their order, without an axis."""
+    x = _tensor(node, *arguments(node, "x"))
+    axis, keep = node.attr("axis", None), bool(node.attr("keepdims", False))
+    if axis is None:
+        if keep:
+            raise node.refuse("keepdims=True without an axis")
+        x, axis = g.b.reshape(x, shape=(product(known_shape(x, sizes=True)),)), 0
+    find = g.b.argmax if node.type == "ops.Argmax" else g.b.argmin
+    y: Value = find(x, axis=axis, keepdims=keep, dtype="int32")
+    return y
+
+
+@RULES.load("ops.Argsort", "ops.Sort")
+def in_order(g: KerasContext, node: ForeignNode) -> Value:
+    """Ascending order along an axis: the indices (int32, stable) or the elements."""
+    x = _tensor(node, *arguments(node, "x"))
+    axis = node.attr("axis", -1)
+    if axis is None:
+        x, axis = g.b.reshape(x, shape=(product(known_shape(x, sizes=True)),)), 0
+    if node.type == "ops.Sort":
+        ordered: Value = g.b.sort(x, axis=axis)
+        return ordered
+    y: Value = g.b.cast(g.b.argsort(x, axis=axis), to="int32")
+    return y
