@@ -135,7 +135,8 @@ def convert(
     check: run source and result on seeded inputs (two batch sizes where the batch is symbolic) and compare; ``"native"`` also
         runs the source in its own framework where that is installed; False skips it.
     rtol, atol: an output may differ by ``atol + rtol * range`` per element (default rtol 1e-4, more for half precision).
-    example_inputs: arrays (list, tuple or dict) to check with instead of seeded ones.
+    example_inputs: arrays (list, tuple or dict) to check with instead of seeded ones; for a live object that is traced (PyTorch),
+        what it is called with while that is done.
     io_layout: "source" keeps the order of the axes of inputs and outputs, "target" takes the target's (the default for Keras,
         else "source"); a dict gives it per tensor name.
     overrides: ``{layer name or type: function}`` to load, ``{"emit": {...}}`` to emit.
@@ -201,6 +202,11 @@ def _read(job: Job, source: Any, given: dict[str, Any]) -> None:
         job.reference, job.framework, job.files = source.graph, source.framework, source.files
     else:
         job.tell("loading", 0.0)
+        if job.example_inputs is not None and not isinstance(job.source, Path):
+            framework = given["format"] or host().identify(job.source)
+            if any(o.name == "example_inputs" and o.stage == "load" for o in host().options(framework)):  # traced with them
+                given["options"] = {**given["options"], "example_inputs": job.example_inputs}
+                job.example_inputs = None
         job.reference, job.framework, job.files = load_graph(job.source, job.weights, **given)
     if job.path is not None:
         job.files.protect(job.path)

@@ -54,7 +54,7 @@ def plugin_options(p: argparse.ArgumentParser, *stages: str) -> None:
     seen: dict[str, str] = {}
     for framework in host().frameworks:
         for o in host().options(framework):
-            if o.stage not in stages:
+            if o.stage not in stages or o.type is object:  # an object cannot be said on a command line
                 continue
             if o.name in seen:
                 continue

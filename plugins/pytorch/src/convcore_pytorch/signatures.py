@@ -30,12 +30,14 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Signature:
-    """One overload. ``target`` is ``aten.conv2d.default``; ``returns`` are types; ``variadic``: any further arguments."""
+    """One overload. ``target`` is ``aten.conv2d.default``; ``returns`` are types; ``variadic``: any further arguments;
+    ``views``: a result may share the memory of an argument (``Tensor(a) self -> Tensor(a)``)."""
 
     target: str
     parameters: tuple[Parameter, ...]
     returns: tuple[str, ...]
     variadic: bool = False
+    views: bool = False
 
 
 @functools.cache
@@ -73,7 +75,8 @@ def _parse(line: str) -> Signature:
     text = returns.partition("->")[2].strip()
     kinds = _split(text[1:-1]) if text.startswith("(") else [text]
     returned = tuple(_plain(k).partition(" ")[0] for k in kinds if k)
-    return Signature(f"aten.{base}.{overload or 'default'}", tuple(parameters), returned, "..." in inside)
+    views = re.search(r"\([a-z](?: -> \*)?\)", returns) is not None
+    return Signature(f"aten.{base}.{overload or 'default'}", tuple(parameters), returned, "..." in inside, views)
 
 
 def _parameter(text: str, keyword: bool) -> Parameter:

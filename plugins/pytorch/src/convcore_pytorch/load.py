@@ -1,0 +1,49 @@
+"""Programs as IR graphs: ``.pt2``, TorchScript and live modules all become a :class:`.files.program.Program`, which is read here."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from convcore.plugin import BadFileError, Graph, LoadRequest, UsageError, watched
+
+from .files import kind_of, read_exported, read_torchscript
+from .files.program import Program
+from .loader import Loader
+
+__all__ = ["load"]
+
+
+def load(request: LoadRequest) -> Graph:
+    """Read a path (``.pt2``, TorchScript), an nn.Module with ``example_inputs``, or an ExportedProgram.
+
+    What no rule covers becomes an opaque node with the reason. BadFileError: damaged; UsageError: wrong call or too little said.
+    """
+    source, options = request.source, request.options
+    if options.get("module"):
+        from .live import module_of
+
+        source = module_of(options["module"], source)
+    if isinstance(source, (str, os.PathLike)):
+        if request.weights is not None:
+            raise UsageError("the file holds its weights; give it alone")
+        program, facts = _read(os.fspath(source)), dict[str, Any]()
+    else:
+        from .live import read_live
+
+        program, facts = read_live(source, request)
+    return Loader(program, request, facts).run()
+
+
+def _read(path: str) -> Program:
+    kind = kind_of(watched(path))
+    if kind is None:
+        raise BadFileError(f"{path}: no PyTorch file")
+    if kind.name in ("pt2", "pt2-old"):
+        return read_exported(path)
+    if kind.name == "torchscript":
+        return read_torchscript(path)
+    raise UsageError(
+        f"{path}: a {kind.name} file holds weights alone, no architecture; give the module it belongs to "
+        "(--module package.module:factory --weights FILE)"
+    )

@@ -1,0 +1,218 @@
+"""A program in IR: inputs, weights, names and scopes. The nodes of one graph are read by :class:`.frame.Frame`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from convcore.plugin import (
+    BUFFER,
+    CONSTANT,
+    PARAMETER,
+    DType,
+    Graph,
+    InputShapes,
+    LoadRequest,
+    Problem,
+    Scope,
+    Tensor,
+    UnsupportedError,
+    UsageError,
+    Value,
+)
+
+from .context import dtype_of
+from .files.program import Input, Program, TensorValue
+from .files.program import Scope as ModuleUse
+from .frame import Frame
+from .memory import Handle, Memory
+from .sizes import Symbols
+
+__all__ = ["Loader"]
+
+
+class Loader:
+    """One program being read. ``facts`` are what a live source knows beside the program: ``names`` of symbols, ``notes``."""
+
+    def __init__(self, program: Program, request: LoadRequest, facts: Mapping[str, Any] | None = None) -> None:
+        self.program, self.request, self.facts = program, request, dict(facts or {})
+        self.notes: list[str] = list(self.facts.get("notes", ()))
+        self.given = InputShapes(request.input_shapes)
+        self.symbols = Symbols(program, self.given, self.facts.get("names"))
+        self.script = program.container == "torchscript"
+        self.training = bool(request.options.get("training"))
+        self._scopes: dict[tuple[Scope, str, int], Scope] = {}
+        self._tied: dict[Any, list[str]] = {}
+        self._weights: dict[Any, Handle] = {}
+
+    def run(self) -> Graph:
+        """The whole graph."""
+        p = self.program
+        if p.versions.get("training") is True and not self.training:
+            raise UsageError(
+                "the module is in training mode; call module.eval() before it is saved, or say --training to convert it as "
+                "it would behave after eval()"
+            )
+        graph = Graph(str(self.facts.get("name", "")))
+        frame = Frame(self, graph, p.graph)
+        self._tie()
+        for i in p.inputs:
+            self._input(frame, i)
+        self.given.refuse_unused(v.name for v in graph.inputs)
+        frame.nodes()
+        self._outputs(frame)
+        frame.finish()
+        graph.metadata.update(framework="pytorch", kind=p.container, version=self._version(), notes=self.notes)
+        return graph
+
+    def _version(self) -> str:
+        v = self.program.versions
+        return ", ".join(
+            f"{k} {'.'.join(map(str, x)) if isinstance(x, tuple) else x}"
+            for k, x in v.items()
+            if k in ("torch", "schema", "archive") and x
+        )
+
+    # ---- inputs
+    def _input(self, frame: Frame, i: Input) -> None:
+        if i.kind == "user" and i.name:
+            told = frame.known(i.name)
+            if not isinstance(told, TensorValue) and not (self.script and told is None):
+                raise UnsupportedError(
+                    Problem(i.name, "input", "is a number; only tensors can be inputs", "fix it to a value", "unsupported_input")
+                )
+            shape = self.symbols.shapes.get(i.name)
+            if shape is None and self.script:
+                raise UsageError(
+                    f"a TorchScript file does not say the shapes of its inputs; give that of {i.name!r}: "
+                    f"--input-shape {i.name}:batch,3,224,224 (in Python: input_shapes={{{i.name!r}: (...)}})"
+                )
+            dtype = dtype_of(told.dtype) if isinstance(told, TensorValue) else self._input_type(i.name)
+            v = frame.graph.add_input(i.name, dtype, shape)
+            frame.driver.named.add(v)
+            frame.bind(i.name, Handle(Memory(v, "input", i.name)))
+        elif i.kind in ("parameter", "buffer", "constant"):
+            frame.defer(i.name, i)
+        elif i.kind == "attribute":
+            raise UnsupportedError(
+                Problem(
+                    i.target,
+                    "attribute",
+                    "is set by the model between calls, so it is a state",
+                    "pass it as an input",
+                    "stateful",
+                )
+            )
+        elif i.kind == "object":
+            raise UnsupportedError(Problem(i.target, "object", "is a custom object", "", "unsupported_input"))
+        elif i.kind == "literal" and i.name:
+            frame.bind(i.name, i.value)
+
+    def _input_type(self, name: str) -> DType:
+        text = str(self.request.options.get("input_dtypes") or "")
+        table = dict(part.rpartition(":")[::2] for part in text.split(",") if part)
+        return DType.of(table.get(name) or table.get("") or "float32")
+
+    # ---- weights
+    def _tie(self) -> None:
+        for name, t in self._stored():
+            self._tied.setdefault(identity(t), []).append(name)
+
+    def _stored(self) -> Iterator[tuple[str, Tensor]]:
+        for name, t in self.program.weights.items():
+            yield name, t
+        for name, t in self.program.constants.items():
+            if isinstance(t, Tensor):
+                yield name, t
+
+    def weight(self, frame: Frame, i: Input, user: str) -> Handle:
+        """A parameter, buffer or constant, made when it is first used; tied ones are one value.
+
+        ``user`` is the path of the module that uses it: of several names it gets the one in that module.
+        """
+        p = self.program
+        stored = p.constants if i.kind == "constant" or not i.persistent else p.weights
+        t = stored.get(i.target)
+        t = p.weights.get(i.target, p.constants.get(i.target)) if t is None else t
+        if not isinstance(t, Tensor):
+            raise UnsupportedError(Problem(i.target, i.kind, "has no values in the program", "", "missing_weight"))
+        key = (frame, identity(t))
+        if key not in self._weights:
+            names = self._tied.get(identity(t), [i.target])
+            name = next((n for n in names if n.rpartition(".")[0] == user), i.target)
+            role = {"parameter": PARAMETER, "buffer": BUFFER}.get(i.kind, CONSTANT)
+            trainable = role == PARAMETER and bool(getattr(t, "requires_grad", True))
+            v = frame.graph.add_weight(name, t, trainable=trainable, source=name, role=role)
+            self._weights[key] = Handle(Memory(v, i.kind, name))
+        return self._weights[key]
+
+    # ---- outputs
+    def _outputs(self, frame: Frame) -> None:
+        graph = frame.graph
+        keys = self.facts.get("outputs") or []
+        n = 0
+        for o in self.program.outputs:
+            if o.kind == "user_input_mutation":
+                self.notes.append(f"the model also writes into its input {o.target!r}; the result does not show that")
+                continue
+            if o.kind == "token":
+                continue
+            if o.kind not in ("user", "loss"):
+                if self.training and o.kind == "buffer_mutation":
+                    continue
+                raise UnsupportedError(
+                    Problem(o.target, "output", f"the model changes {o.target!r} between calls ({o.kind})", "", "stateful")
+                )
+            for value in frame.flat(o.value):
+                if value is None:
+                    continue
+                if not isinstance(value, Handle):
+                    v = frame.g.scalar(value, None)
+                else:
+                    v = value.read()
+                name = keys[n] if n < len(keys) else ""
+                if not frame.driver.fresh(v) or v in graph.outputs:
+                    with frame.b.within(graph.root):
+                        v = frame.driver.own(v) if v not in graph.outputs and not v.is_weight else frame.b.identity(v)
+                frame.driver.name(v, name or self._output_name(n))
+                graph.outputs.append(v)
+                n += 1
+
+    def _output_name(self, n: int) -> str:
+        return "output" if n == 0 and self.program.graph.outputs and len(self.program.graph.outputs) == 1 else f"output_{n}"
+
+    # ---- scopes
+    def scope(self, frame: Frame, uses: tuple[ModuleUse, ...]) -> Scope:
+        """The scope of the innermost module; containers that are only iterated are scopes without a type."""
+        at, path = frame.base, frame.base_path
+        for use in uses:
+            if not use.path or use.path == path:
+                continue
+            parts = use.path.removeprefix(path + ".").split(".") if path else use.path.split(".")
+            for part in parts[:-1]:
+                at = self._scope(frame, at, part, "", 0)
+            at, path = self._scope(frame, at, parts[-1], _class(use.cls), use.call), use.path
+        return at
+
+    def _scope(self, frame: Frame, parent: Scope, name: str, cls: str, call: int) -> Scope:
+        key = (parent, name, call)
+        found = self._scopes.get(key)
+        if found is None:
+            count = frame.graph.uses_of((*parent.path, name))
+            found = self._scopes[key] = frame.graph.scope(name, cls, parent=parent, call=count)
+        return found
+
+
+def _class(path: str) -> str:
+    """``torch.nn.modules.conv.Conv2d`` as it is known: ``torch.nn.Conv2d``."""
+    parts = path.split(".")
+    return f"torch.nn.{parts[-1]}" if parts[:3] == ["torch", "nn", "modules"] else path
+
+
+def identity(t: Tensor) -> Any:
+    """Equal for two names of one tensor."""
+    return getattr(t, "identity", id(t))
+
+
+def is_weight(v: Value) -> bool:
+    return v.tensor is not None

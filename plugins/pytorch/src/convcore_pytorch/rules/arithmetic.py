@@ -1,0 +1,429 @@
+"""ATen's arithmetic: element by element, with torch's promotion of types (:func:`..context.promoted`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.plugin import DType, NotExpressible, Value
+
+from ..context import AtenNode, TorchContext, promoted
+from .base import RULES
+
+# ---------------------------------------------------------------- one operand
+_SAME = {  # any type, the type stays
+    "abs": "abs", "absolute": "abs", "neg": "neg", "negative": "neg", "sign": "sign", "sgn": "sign", "square": "square",
+    "floor": "floor", "ceil": "ceil", "trunc": "trunc", "fix": "trunc", "round": "round", "bitwise_not": "bitwise_not",
+    "clone": "identity", "alias": "identity", "detach": "identity", "lift_fresh": "identity", "lift_fresh_copy": "identity",
+    "lift": "identity", "contiguous": "identity", "positive": "identity", "detach_copy": "identity", "alias_copy": "identity",
+    "resolve_conj": "identity", "resolve_neg": "identity", "cpu": "identity", "relu": "relu",
+}  # fmt: skip
+_FLOATING = {  # integers become float32
+    "sin": "sin", "cos": "cos", "tan": "tan", "asin": "asin", "arcsin": "asin", "acos": "acos", "arccos": "acos", "atan": "atan",
+    "arctan": "atan", "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "asinh": "asinh", "arcsinh": "asinh", "acosh": "acosh",
+    "arccosh": "acosh", "atanh": "atanh", "arctanh": "atanh", "exp": "exp", "exp2": "exp2", "expm1": "expm1", "log": "log",
+    "log2": "log2", "log10": "log10", "log1p": "log1p", "sqrt": "sqrt", "rsqrt": "rsqrt", "reciprocal": "reciprocal",
+    "erf": "erf", "erfc": "erfc", "special_erf": "erf", "special_erfc": "erfc", "special_expm1": "expm1", "special_exp2": "exp2",
+    "special_log1p": "log1p", "sigmoid": "sigmoid", "special_expit": "sigmoid",
+}  # fmt: skip
+_BOOL = {"isnan": "isnan", "isinf": "isinf", "isfinite": "isfinite"}
+_ROUNDING = ("floor", "ceil", "trunc", "round")
+
+
+@RULES.load(*(f"aten.{n}" for n in _SAME))
+def same_type(g: TorchContext, n: AtenNode) -> Value:
+    name = _SAME[n.type.split(".")[1]]
+    x = n.tensor("self" if "self" in n.arguments else "input")
+    if name in _ROUNDING and x.dtype is not None and not x.dtype.is_float:
+        return x
+    if name == "identity":
+        return x if n.type != "aten.clone" else g.b.identity(x)
+    if name == "bitwise_not" and x.dtype is DType.BOOL:
+        return g.b.not_(x)
+    if name == "sign" and x.dtype is DType.BOOL:
+        return x
+    y: Value = g.b.op(name, x)
+    if name == "sign" and x.dtype is not None and x.dtype.is_float:  # sign(nan) is 0 in torch
+        y = g.b.where(g.b.isnan(x), g.b.like(x, 0), y)
+    return y
+
+
+@RULES.load(*(f"aten.{n}" for n in _FLOATING))
+def floating(g: TorchContext, n: AtenNode) -> Value:
+    x: Value = g.b.op(_FLOATING[n.type.split(".")[1]], g.float(n.tensor("self"), n.dtype))
+    return x
+
+
+@RULES.load(*(f"aten.{n}" for n in _BOOL))
+def floats_only(g: TorchContext, n: AtenNode) -> Value:
+    x: Value = g.b.op(_BOOL[n.type.split(".")[1]], g.float(n.tensor("self")))
+    return x
+
+
+@RULES.load("aten.round.decimals", "aten.special_round")
+def round_decimals(g: TorchContext, n: AtenNode) -> Value:
+    if n.number("decimals") != 0:
+        raise NotExpressible("rounds to decimals")
+    return g.b.round(n.tensor("self"))
+
+
+@RULES.load("aten.logical_not")
+def logical_not(g: TorchContext, n: AtenNode) -> Value:
+    return g.b.not_(truth(g, n.tensor("self")))
+
+
+@RULES.load("aten.signbit")
+def signbit(g: TorchContext, n: AtenNode) -> Value:
+    x = n.tensor("self")
+    if x.dtype is None or x.dtype.is_float:
+        raise NotExpressible("the sign of a zero or nan is not told by comparing")
+    return g.b.less(x, g.b.like(x, 0))
+
+
+@RULES.load("aten.frac")
+def frac(g: TorchContext, n: AtenNode) -> Value:
+    x = n.tensor("self")
+    return g.b.sub(x, g.b.trunc(x))
+
+
+@RULES.load("aten.deg2rad", "aten.rad2deg")
+def degrees(g: TorchContext, n: AtenNode) -> Value:
+    x = g.float(n.tensor("self"), n.dtype)
+    factor = 0.017453292519943295769236907684886 if n.type.endswith("deg2rad") else 57.295779513082320876798154814105
+    return g.b.mul(x, g.b.like(x, factor))
+
+
+@RULES.load("aten.logit", "aten.special_logit")
+def logit(g: TorchContext, n: AtenNode) -> Value:
+    x = g.float(n.tensor("self"), n.dtype)
+    if n.arg("eps") is not None:
+        eps = n.number("eps")
+        x = g.b.clip(x, min=eps, max=1 - eps)
+    return g.b.log(g.b.div(x, g.b.sub(g.b.like(x, 1), x)))
+
+
+@RULES.load("aten.sinc", "aten.special_sinc")
+def sinc(g: TorchContext, n: AtenNode) -> Value:
+    x = g.float(n.tensor("self"), n.dtype)
+    y = g.b.mul(x, g.b.like(x, 3.14159265358979323846))
+    zero = g.b.equal(x, g.b.like(x, 0))
+    return g.b.where(zero, g.b.like(x, 1), g.b.div(g.b.sin(y), g.b.where(zero, g.b.like(x, 1), y)))
+
+
+def truth(g: TorchContext, v: Value) -> Value:
+    """Whether elements are not zero."""
+    return v if v.dtype is DType.BOOL else g.b.not_equal(v, g.b.like(v, 0))
+
+
+# ---------------------------------------------------------------- two operands
+def pair(g: TorchContext, n: AtenNode, *, traced: bool = True, floating: bool = False, other: str = "other") -> list[Value]:
+    """Both operands in the type torch computes in."""
+    a, b = n.arg("self" if "self" in n.arguments else "input"), n.arg(other)
+    dtype = n.dtype if traced and n.dtype is not None else promoted([a, b])
+    if floating and dtype is not None and not dtype.is_float:
+        dtype = DType.FLOAT32
+    return g.operands(dtype, a, b)
+
+
+def scaled(g: TorchContext, v: Value, alpha: Any) -> Value:
+    return v if alpha == 1 and not isinstance(alpha, Value) else g.b.mul(v, g.scalar(alpha, v.dtype))
+
+
+@RULES.load("aten.add.Tensor", "aten.add.Scalar", "aten.sub.Tensor", "aten.sub.Scalar", "aten.subtract.Tensor")
+def add(g: TorchContext, n: AtenNode) -> Value:
+    a, b = pair(g, n)
+    if a.dtype is DType.BOOL:
+        if n.type.startswith("aten.sub"):
+            raise NotExpressible("subtracts bool")
+        return g.b.or_(a, b)
+    b = scaled(g, b, n.arg("alpha"))
+    return g.b.add(a, b) if ".add" in n.type else g.b.sub(a, b)
+
+
+@RULES.load("aten.rsub.Tensor", "aten.rsub.Scalar")
+def rsub(g: TorchContext, n: AtenNode) -> Value:
+    a, b = pair(g, n)
+    return g.b.sub(b, scaled(g, a, n.arg("alpha")))
+
+
+@RULES.load("aten.mul.Tensor", "aten.mul.Scalar", "aten.multiply.Tensor")
+def mul(g: TorchContext, n: AtenNode) -> Value:
+    a, b = pair(g, n)
+    return g.b.and_(a, b) if a.dtype is DType.BOOL else g.b.mul(a, b)
+
+
+@RULES.load("aten.div.Tensor", "aten.div.Scalar", "aten.true_divide.Tensor", "aten.divide.Tensor", "aten.true_divide.Scalar")
+def div(g: TorchContext, n: AtenNode) -> Value:
+    a, b = pair(g, n, floating=True)
+    return g.b.div(a, b)
+
+
+@RULES.load("aten.div.Tensor_mode", "aten.div.Scalar_mode", "aten.divide.Tensor_mode")
+def div_mode(g: TorchContext, n: AtenNode) -> Value:
+    mode = n.arg("rounding_mode")
+    a, b = pair(g, n, floating=mode is None)
+    if mode is None:
+        return g.b.div(a, b)
+    if mode == "floor":
+        return floor_of(g, a, b)
+    if a.dtype is not None and not a.dtype.is_float:  # exact: (a - fmod(a, b)) / b
+        return g.b.floor_div(g.b.sub(a, g.b.fmod(a, b)), b)
+    return g.b.trunc(g.b.div(a, b))
+
+
+def floor_of(g: TorchContext, a: Value, b: Value) -> Value:
+    return g.b.floor_div(a, b)
+
+
+@RULES.load("aten.floor_divide", "aten.floor_divide.Scalar")
+def floor_divide(g: TorchContext, n: AtenNode) -> Value:
+    return floor_of(g, *pair(g, n))
+
+
+@RULES.load("aten.remainder.Tensor", "aten.remainder.Scalar", "aten.fmod.Tensor", "aten.fmod.Scalar")
+def remainder(g: TorchContext, n: AtenNode) -> Value:
+    a, b = pair(g, n)
+    return g.b.floor_mod(a, b) if ".remainder" in n.type else g.b.fmod(a, b)
+
+
+@RULES.load("aten.pow.Tensor_Scalar", "aten.pow.Tensor_Tensor", "aten.pow.Scalar", "aten.float_power.Tensor_Scalar")
+def power(g: TorchContext, n: AtenNode) -> Value:
+    e = n.arg("exponent")
+    a, b = pair(g, n, other="exponent")
+    if isinstance(e, (int, float)) and e == 2 and a.dtype is not None and a.dtype.is_float:
+        return g.b.square(a)
+    if isinstance(e, (int, float)) and e == 0.5:
+        return g.b.sqrt(a)
+    return g.b.pow(a, b)
+
+
+_BINARY = {
+    "maximum": "maximum", "minimum": "minimum", "max.other": "maximum", "min.other": "minimum", "atan2": "atan2",
+    "arctan2": "atan2",
+}  # fmt: skip
+
+
+@RULES.load(*(f"aten.{k}" for k in _BINARY))
+def binary(g: TorchContext, n: AtenNode) -> Value:
+    name = _BINARY[n.type.removeprefix("aten.")]
+    a, b = pair(g, n, floating=name == "atan2")
+    if a.dtype is DType.BOOL:
+        return g.b.or_(a, b) if name == "maximum" else g.b.and_(a, b)
+    v: Value = g.b.op(name, a, b)
+    return v
+
+
+_COMPARE = {
+    "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
+    "not_equal": "not_equal", "less": "less", "less_equal": "less_equal", "greater": "greater", "greater_equal": "greater_equal",
+}  # fmt: skip
+
+
+@RULES.load(*(f"aten.{k}.{o}" for k in _COMPARE for o in ("Tensor", "Scalar")))
+def compare(g: TorchContext, n: AtenNode) -> Value:
+    a, b = pair(g, n, traced=False)
+    if a.dtype is DType.BOOL and _COMPARE[n.type.split(".")[1]] not in ("equal", "not_equal"):
+        a, b = g.cast(a, DType.INT32), g.cast(b, DType.INT32)
+    v: Value = g.b.op(_COMPARE[n.type.split(".")[1]], a, b)
+    return v
+
+
+@RULES.load("aten.logical_and", "aten.logical_or", "aten.logical_xor")
+def logical(g: TorchContext, n: AtenNode) -> Value:
+    a, b = truth(g, n.tensor("self")), truth(g, n.tensor("other"))
+    v: Value = g.b.op(n.type.removeprefix("aten.logical_"), a, b)
+    return v
+
+
+_BITS = {"and": "and", "or": "or", "xor": "xor"}
+
+
+@RULES.load(
+    *(f"aten.bitwise_{k}.{o}" for k in _BITS for o in ("Tensor", "Scalar")),
+    *(f"aten.__{k}__.{o}" for k in _BITS for o in ("Tensor", "Scalar")),
+)
+def bitwise(g: TorchContext, n: AtenNode) -> Value:
+    a, b = pair(g, n)
+    name = n.type.split(".")[1].removeprefix("bitwise_").strip("_")
+    v: Value = g.b.op(name if a.dtype is DType.BOOL else f"bitwise_{name}", a, b)
+    return v
+
+
+@RULES.load(
+    "aten.bitwise_left_shift.Tensor", "aten.bitwise_right_shift.Tensor", "aten.__lshift__.Scalar", "aten.__rshift__.Scalar",
+    "aten.bitwise_left_shift.Tensor_Scalar", "aten.bitwise_right_shift.Tensor_Scalar",
+)  # fmt: skip
+def shift(g: TorchContext, n: AtenNode) -> Value:
+    a, b = pair(g, n)
+    if a.dtype is None or not a.dtype.is_int:
+        raise NotExpressible("shifts numbers that are no integers")
+    return g.b.shift_left(a, b) if "left" in n.type or "lshift" in n.type else g.b.shift_right(a, b)
+
+
+@RULES.load("aten.fmax", "aten.fmin")
+def fmax(g: TorchContext, n: AtenNode) -> Value:
+    a, b = pair(g, n)
+    v: Value = g.b.op("maximum" if n.type == "aten.fmax" else "minimum", a, b)
+    if a.dtype is None or not a.dtype.is_float:
+        return v
+    return g.b.where(g.b.isnan(a), b, g.b.where(g.b.isnan(b), a, v))
+
+
+@RULES.load("aten.xlogy.Tensor", "aten.special_xlogy", "aten.xlogy.Scalar_Other", "aten.xlogy.Scalar_Self")
+def xlogy(g: TorchContext, n: AtenNode) -> Value:
+    a, b = pair(g, n, floating=True)
+    zero = g.b.and_(g.b.equal(a, g.b.like(a, 0)), g.b.not_(g.b.isnan(b)))
+    return g.b.where(zero, g.b.like(a, 0), g.b.mul(a, g.b.log(b)))
+
+
+@RULES.load("aten.hypot")
+def hypot(g: TorchContext, n: AtenNode) -> Value:
+    a, b = pair(g, n)
+    return g.b.sqrt(g.b.add(g.b.square(a), g.b.square(b)))
+
+
+@RULES.load("aten.copysign.Tensor", "aten.copysign.Scalar")
+def copysign(g: TorchContext, n: AtenNode) -> Value:
+    raise NotExpressible("copies the sign of zeros, which no operator here tells")
+
+
+@RULES.load("aten.logaddexp", "aten.logaddexp2")
+def logaddexp(g: TorchContext, n: AtenNode) -> Value:
+    a, b = pair(g, n)
+    high, gap = g.b.maximum(a, b), g.b.neg(g.b.abs(g.b.sub(a, b)))
+    if n.type == "aten.logaddexp":
+        tail = g.b.log1p(g.b.exp(gap))
+    else:
+        tail = g.b.log2(g.b.add(g.b.like(a, 1), g.b.exp2(gap)))
+    return g.b.where(
+        g.b.equal(a, b), g.b.add(a, g.b.like(a, 0.6931471805599453 if n.type == "aten.logaddexp" else 1.0)), g.b.add(high, tail)
+    )
+
+
+# ---------------------------------------------------------------- three operands
+@RULES.load("aten.addcmul", "aten.addcdiv")
+def addc(g: TorchContext, n: AtenNode) -> Value:
+    x, a, b = n.tensor("self"), n.tensor("tensor1"), n.tensor("tensor2")
+    dtype = n.dtype or promoted([x, a, b])
+    x, a, b = g.operands(dtype, x, a, b)
+    y = g.b.mul(a, b) if n.type == "aten.addcmul" else g.b.div(a, b)
+    return g.b.add(x, scaled(g, y, n.arg("value")))
+
+
+@RULES.load("aten.lerp.Tensor", "aten.lerp.Scalar")
+def lerp(g: TorchContext, n: AtenNode) -> Value:
+    a, b = n.tensor("self"), n.tensor("end")
+    return g.b.add(a, g.b.mul(g.scalar(n.arg("weight"), a.dtype), g.b.sub(b, a)))
+
+
+@RULES.load("aten.where.self", "aten.where.ScalarOther", "aten.where.ScalarSelf", "aten.where.Scalar")
+def where(g: TorchContext, n: AtenNode) -> Value:
+    a, b = n.arg("self"), n.arg("other")
+    x, y = g.operands(n.dtype or promoted([a, b]), a, b)
+    return g.b.where(truth(g, n.tensor("condition")), x, y)
+
+
+@RULES.load("aten.masked_fill.Scalar", "aten.masked_fill.Tensor")
+def masked_fill(g: TorchContext, n: AtenNode) -> Value:
+    x = n.tensor("self")
+    return g.b.where(n.tensor("mask"), filler(g, n, n.arg("value"), x.dtype), x)
+
+
+def filler(g: TorchContext, n: AtenNode, value: Any, dtype: DType | None) -> Value:
+    """A number as the elements of a tensor: a fraction put into integers is cut off, as C does it."""
+    if isinstance(value, float) and dtype is not None and dtype.is_int:
+        value = int(value)
+    if isinstance(value, (int, float)) and dtype is DType.BOOL:
+        value = bool(value)
+    return g.scalar(value, dtype)
+
+
+@RULES.load("aten.clamp", "aten.clip", "aten.clamp_min", "aten.clamp_max", "aten.hardtanh")
+def clamp(g: TorchContext, n: AtenNode) -> Value:
+    x = n.tensor("self")
+    low, high = (
+        (n.number(name) if name in n.arguments and n.arg(name) is not None else None)
+        for name in (("min_val", "max_val") if n.type == "aten.hardtanh" else ("min", "max"))
+    )
+    x = g.cast(x, n.dtype or promoted([x, *(v for v in (low, high) if v is not None)]))
+    if low is not None and high is not None and low > high:
+        return g.b.expand(g.b.like(x, high), shape=n.shape("self"))
+    if x.dtype is not None and x.dtype.is_float:
+        return g.b.clip(x, min=low, max=high)
+    if low is not None:
+        x = g.b.maximum(x, g.scalar(low, x.dtype))
+    return x if high is None else g.b.minimum(x, g.scalar(high, x.dtype))
+
+
+@RULES.load("aten.clamp.Tensor", "aten.clip.Tensor", "aten.clamp_min.Tensor", "aten.clamp_max.Tensor")
+def clamp_tensor(g: TorchContext, n: AtenNode) -> Value:
+    x = n.tensor("self")
+    bounds = [n.optional(k) if k in n.arguments else None for k in ("min", "max")]
+    dtype = n.dtype or promoted([x, *(b for b in bounds if b is not None)])
+    x = g.cast(x, dtype)
+    if bounds[0] is not None:
+        x = g.b.maximum(x, g.cast(bounds[0], dtype))
+    return x if bounds[1] is None else g.b.minimum(x, g.cast(bounds[1], dtype))
+
+
+@RULES.load("aten.nan_to_num")
+def nan_to_num(g: TorchContext, n: AtenNode) -> Value:
+    x = n.tensor("self")
+    if x.dtype is None or not x.dtype.is_float:
+        return x
+    import numpy as np
+
+    if x.dtype is DType.BFLOAT16:
+        raise NotExpressible("the largest bfloat16 is not written as a constant")
+    info = np.finfo(x.dtype.numpy)
+    most = float(info.max) if n.arg("posinf") is None else n.number("posinf")
+    least = float(info.min) if n.arg("neginf") is None else n.number("neginf")
+    nan = 0.0 if n.arg("nan") is None else n.number("nan")
+    y = g.b.where(g.b.isnan(x), g.b.like(x, nan), x)
+    y = g.b.where(g.b.isinf_signed(x, positive=True, negative=False), g.b.like(x, most), y)
+    return g.b.where(g.b.isinf_signed(x, positive=False, negative=True), g.b.like(x, least), y)
+
+
+# ---------------------------------------------------------------- types
+@RULES.load(
+    "aten.to.dtype", "aten.to.dtype_layout", "aten.to.device", "aten._to_copy", "aten.to.prim_dtype", "prims.convert_element_type"
+)
+def to(g: TorchContext, n: AtenNode) -> Value:
+    x = n.tensor("self")
+    n.skip("copy", "device", "layout", "memory_format", "non_blocking", "pin_memory")
+    return convert(g, x, n.element("dtype"))
+
+
+@RULES.load("aten.to.other", "aten.type_as")
+def to_other(g: TorchContext, n: AtenNode) -> Value:
+    return convert(g, n.tensor("self"), n.tensor("other").dtype)
+
+
+def convert(g: TorchContext, x: Value, dtype: DType | None) -> Value:
+    if dtype is DType.BOOL and x.dtype is not DType.BOOL:
+        return truth(g, x)
+    return g.cast(x, dtype)
+
+
+@RULES.load("aten.copy")
+def copy(g: TorchContext, n: AtenNode) -> Value:
+    x, y = n.tensor("self"), n.tensor("src")
+    y = convert(g, y, x.dtype)
+    shape = n.shape("self")
+    return g.b.identity(y) if y.shape == shape else g.b.expand(y, shape=shape)
+
+
+@RULES.load("aten.fill.Scalar", "aten.fill.Tensor")
+def fill(g: TorchContext, n: AtenNode) -> Value:
+    x = n.tensor("self")
+    return g.b.expand(filler(g, n, n.arg("value"), x.dtype), shape=n.shape("self"))
+
+
+@RULES.load("aten.zero")
+def zero(g: TorchContext, n: AtenNode) -> Value:
+    x = n.tensor("self")
+    return g.b.fill(shape=n.shape("self"), value=0, dtype=x.dtype)
+
+
+@RULES.load("aten.complex", "aten.polar", "aten.view_as_complex")
+def no_complex(g: TorchContext, n: AtenNode) -> Value:
+    raise NotExpressible("gives complex numbers", "unsupported_dtype")

@@ -1,0 +1,123 @@
+"""ATen's recurrent layers, and those live modules are traced with (``convcore.lstm``...): layers and directions one by one.
+
+Gates: LSTM i, f, g, o along 4H as here; GRU r, z, n, here z, r, n; two biases, which LSTM and RNN add.
+Source: torch.nn.LSTM/GRU/RNN, torch 2.14; ATen/native/RNN.cpp.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convcore.plugin import NotExpressible, Tensor, Value, as_tensor
+
+from ..context import AtenNode, TorchContext
+from .base import RULES
+
+
+def constant(v: Value) -> Any:
+    if v.tensor is None:
+        raise NotExpressible("its weights are computed", "requires_constant_input")
+    return v.tensor.numpy()
+
+
+def reordered(a: Any) -> Any:
+    """GRU's gates r, z, n as z, r, n."""
+    r, z, n = np.split(a, 3)
+    return np.concatenate([z, r, n])
+
+
+@RULES.load(*(f"{k}.input" for k in ("aten.lstm", "aten.gru", "aten.rnn_tanh", "aten.rnn_relu")),
+            *(f"convcore.{k}" for k in ("lstm", "gru", "rnn_tanh", "rnn_relu")))  # fmt: skip
+def recurrent(g: TorchContext, n: AtenNode) -> Any:
+    kind = n.type.split(".")[1]
+    x = n.tensor("input")
+    hx = n.arg("hx")
+    hx = [hx] if isinstance(hx, Value) else n.tensors("hx")
+    params, biases = n.tensors("params"), bool(n.number("has_biases"))
+    layers, both = n.number("num_layers"), bool(n.number("bidirectional"))
+    rate, train = float(n.number("dropout")), bool(n.number("train"))
+    if train and rate:
+        raise NotExpressible("is in training mode", "training_mode")
+    layout = "batch_major" if n.number("batch_first") else "time_major"
+    if x.rank != 3:
+        raise NotExpressible(f"of {x.rank} axes, 3 are known")
+    d = 2 if both else 1
+    per = 4 if biases else 2
+    if len(params) != layers * d * per:
+        raise NotExpressible("has projections (proj_size)")
+    finals: list[list[Value]] = [[], []]
+    for layer in range(layers):
+        group = params[layer * d * per : (layer + 1) * d * per]
+        states = [part(g, h, layer, d, layers) for h in hx]
+        x, *last = one(g, n, kind, x, group, per, d, states, layout)
+        if rate and layer < layers - 1:
+            x = g.b.dropout(x, rate=rate)
+        for f, v in zip(finals, last):
+            f.append(v)
+    return (x, *(g.b.concat(*f, axis=0) if len(f) > 1 else f[0] for f in finals if f))
+
+
+def part(g: TorchContext, h: Value, layer: int, d: int, layers: int) -> Value:
+    """The initial state of one layer."""
+    if layers == 1:
+        return h
+    return g.b.slice(h, starts=[layer * d, 0, 0], stops=[(layer + 1) * d, None, None], steps=[1, 1, 1])
+
+
+def one(
+    g: TorchContext, n: AtenNode, kind: str, x: Value, params: list[Value], per: int, d: int, states: list[Value], layout: str
+) -> tuple[Value, ...]:
+    groups = [params[i * per : (i + 1) * per] for i in range(d)]
+    order = reordered if kind == "gru" else (lambda a: a)
+    hidden = constant(groups[0][1]).shape[1]
+
+    def weight(name: str, make: Any) -> Value:
+        def made() -> Value:
+            first = groups[0][0]
+            owner, _, own = (first.source or first.name).rpartition(".")
+            t: Tensor = as_tensor(np.stack([make(gr) for gr in groups]))
+            label = f"{owner}.{name}_{own.rpartition('_')[2]}" if owner else name
+            return g.b.weight(t, label, trainable=any(p.trainable for p in params),
+                              source=f"{owner}.{name}" if owner else name, role=first.role)  # fmt: skip
+
+        return g.derived((kind, name), made, of=groups[0][0])
+
+    w = weight("weight_ih", lambda gr: order(constant(gr[0])))
+    r = weight("weight_hh", lambda gr: order(constant(gr[1])))
+    attrs: dict[str, Any] = {"hidden": hidden, "direction": "bidirectional" if d == 2 else "forward", "layout": layout}
+    if kind == "gru":
+        b, rb = (
+            weight(k, lambda gr, i=i: order(constant(gr[i]))) if per == 4 else None for k, i in (("bias_ih", 2), ("bias_hh", 3))
+        )
+        return tuple(g.b.op("gru", x, w, r, b, rb, states[0], reset_after=True, **attrs))
+    bias = weight("bias", lambda gr: order(constant(gr[2])) + order(constant(gr[3]))) if per == 4 else None
+    if kind == "lstm":
+        return tuple(g.b.op("lstm", x, w, r, bias, *states, **attrs))
+    return tuple(g.b.op("rnn", x, w, r, bias, states[0], activation=kind.removeprefix("rnn_"), **attrs))
+
+
+@RULES.load("aten.lstm_cell", "aten.gru_cell", "aten.rnn_tanh_cell", "aten.rnn_relu_cell")
+def cell(g: TorchContext, n: AtenNode) -> Any:
+    """One step, written out."""
+    x, w, r = n.tensor("input"), n.tensor("w_ih"), n.tensor("w_hh")
+    hx = n.arg("hx")
+    h, *rest = [hx] if isinstance(hx, Value) else n.tensors("hx")
+    a, b = g.b.linear(x, w, n.optional("b_ih")), g.b.linear(h, r, n.optional("b_hh"))
+    if n.type.startswith("aten.rnn"):
+        y = g.b.add(a, b)
+        return g.b.tanh(y) if "tanh" in n.type else g.b.relu(y)
+    gates = 4 if n.type == "aten.lstm_cell" else 3
+    size = (r.shape or (None,))[0]
+    if not isinstance(size, int):
+        raise NotExpressible("the sizes of its weights are not known", "unknown_shape")
+    sizes = (size // gates,) * gates
+    if gates == 3:
+        (xr, xz, xn), (hr, hz, hn) = (g.b.op("split", v, axis=1, sizes=sizes) for v in (a, b))
+        reset, keep = g.b.sigmoid(g.b.add(xr, hr)), g.b.sigmoid(g.b.add(xz, hz))
+        new = g.b.tanh(g.b.add(xn, g.b.mul(reset, hn)))
+        return g.b.add(g.b.mul(g.b.sub(g.b.like(new, 1), keep), new), g.b.mul(keep, h))
+    i, f, c, o = g.b.op("split", g.b.add(a, b), axis=1, sizes=sizes)
+    state = g.b.add(g.b.mul(g.b.sigmoid(f), rest[0]), g.b.mul(g.b.sigmoid(i), g.b.tanh(c)))
+    return g.b.mul(g.b.sigmoid(o), g.b.tanh(state)), state

@@ -1,0 +1,95 @@
+"""ATen's operators that make tensors out of numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convcore.plugin import Dim, DType, NotExpressible, Value
+
+from ..context import AtenNode, TorchContext, promoted
+from .base import RULES
+
+
+def filled(g: TorchContext, n: AtenNode, shape: Any, value: Any, dtype: DType | None) -> Value:
+    if isinstance(value, (Value, Dim)):
+        return g.b.expand(g.scalar(value, dtype), shape=tuple(shape))
+    value = bool(value) if dtype is DType.BOOL else int(value) if dtype is not None and dtype.is_int else value
+    return g.b.fill(shape=tuple(shape), value=value, dtype=dtype or DType.FLOAT32)
+
+
+@RULES.load(
+    "aten.zeros", "aten.ones", "aten.full", "aten.zeros_like", "aten.ones_like", "aten.full_like", "aten.new_zeros",
+    "aten.new_ones",
+    "aten.new_full", "aten.scalar_tensor", "aten.empty.memory_format", "aten.empty_like", "aten.new_empty",
+)  # fmt: skip
+def fills(g: TorchContext, n: AtenNode) -> Value:
+    """What is empty is filled with zeros: no program reads it before it is written."""
+    base = n.type.split(".")[1]
+    value: Any = 1 if "ones" in base else 0
+    if "full" in base:
+        value = n.arg("fill_value")
+    if base == "scalar_tensor":
+        value = n.arg("s")
+    shape: Any = () if base == "scalar_tensor" else n.shape("self") if base.endswith("_like") else n.sizes("size")
+    dtype = n.element("dtype") or n.dtype
+    if dtype is None:
+        own = n.tensor("self").dtype if "self" in n.arguments else None
+        dtype = own or (promoted([value]) if "full" in base else DType.FLOAT32)
+    n.skip("self")
+    return filled(g, n, shape, value, dtype)
+
+
+@RULES.load("aten.arange", "aten.arange.start", "aten.arange.start_step")
+def arange(g: TorchContext, n: AtenNode) -> Value:
+    start = n.arg("start") if "start" in n.arguments else 0
+    step = n.arg("step") if "step" in n.arguments else 1
+    end = n.arg("end")
+    dtype = n.element("dtype") or n.dtype or promoted([start, end, step])
+    if all(isinstance(v, (int, float)) for v in (start, end, step)) and dtype is not None:
+        count = max(int(np.ceil((end - start) / step)), 0)
+        made: Any
+        if isinstance(start, int) and isinstance(step, int):
+            made = start + step * np.arange(count, dtype=np.int64)
+        else:
+            made = start + step * np.arange(count, dtype=np.float64)
+        return g.b.const(made.astype(dtype.numpy), dtype)
+    return g.b.range(*(g.scalar(v, dtype) for v in (start, end, step)))
+
+
+@RULES.load("aten.linspace", "aten.logspace")
+def linspace(g: TorchContext, n: AtenNode) -> Value:
+    a, b, count = n.number("start"), n.number("end"), n.number("steps")
+    dtype = n.element("dtype") or n.dtype or DType.FLOAT32
+    if not dtype.is_float:
+        raise NotExpressible("of integers")
+    if n.type == "aten.linspace":  # from both ends, as ATen's kernel does
+        i, step = np.arange(count), (b - a) / (count - 1) if count > 1 else 0.0
+        made = np.where(i < count // 2, a + step * i, b - step * (count - 1 - i)) if count > 1 else np.full(count, float(a))
+    else:
+        made = n.number("base") ** np.linspace(a, b, count)
+    return g.b.const(made.astype(dtype.numpy), dtype)
+
+
+@RULES.load("aten.eye", "aten.eye.m")
+def eye(g: TorchContext, n: AtenNode) -> Value:
+    rows = n.size("n")
+    return g.b.eye(
+        rows=rows, columns=n.size("m") if "m" in n.arguments else rows, dtype=n.element("dtype") or n.dtype or DType.FLOAT32
+    )
+
+
+@RULES.load("aten.tril_indices", "aten.triu_indices")
+def triangle_indices(g: TorchContext, n: AtenNode) -> Value:
+    make = np.tril_indices if "tril" in n.type else np.triu_indices
+    made = np.stack(make(n.number("row"), n.number("offset"), n.number("col")))
+    return g.b.const(made, n.element("dtype") or n.dtype or DType.INT64)
+
+
+@RULES.load(
+    "aten.rand", "aten.randn", "aten.rand_like", "aten.randn_like", "aten.randint", "aten.randperm", "aten.bernoulli",
+    "aten.bernoulli.p",    "aten.multinomial", "aten.normal.Tensor_Tensor", "aten.randint.low", "aten.randint_like", "aten.bernoulli.Tensor",
+)  # fmt: skip
+def random(g: TorchContext, n: AtenNode) -> Value:
+    raise NotExpressible("draws random numbers, so that no two runs are the same", "random")

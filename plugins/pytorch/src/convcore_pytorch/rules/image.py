@@ -1,0 +1,118 @@
+"""ATen's operators on images: resizing, sampling, shuffles of pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.plugin import NotExpressible, Value
+
+from ..context import AtenNode, TorchContext
+from .base import RULES
+
+_RESIZE = {
+    "upsample_nearest1d": ("nearest", "asymmetric", "floor"), "upsample_nearest2d": ("nearest", "asymmetric", "floor"),
+    "upsample_nearest3d": ("nearest", "asymmetric", "floor"),
+    "_upsample_nearest_exact1d": ("nearest", "half_pixel", "round_prefer_ceil"),
+    "_upsample_nearest_exact2d": ("nearest", "half_pixel", "round_prefer_ceil"),
+    "_upsample_nearest_exact3d": ("nearest", "half_pixel", "round_prefer_ceil"),
+    "upsample_linear1d": ("linear", "half_pixel", ""), "upsample_bilinear2d": ("linear", "half_pixel", ""),
+    "upsample_trilinear3d": ("linear", "half_pixel", ""), "upsample_bicubic2d": ("cubic", "half_pixel", ""),
+    "_upsample_bilinear2d_aa": ("linear", "half_pixel", ""), "_upsample_bicubic2d_aa": ("cubic", "half_pixel", ""),
+}  # fmt: skip
+
+
+@RULES.load(*(f"aten.{k}{o}" for k in _RESIZE for o in ("", ".vec")))
+def upsample(g: TorchContext, n: AtenNode) -> Value:
+    """Exactly one of size and scales is given (``.vec``); the other form has the size and perhaps the scales."""
+    name = n.type.split(".")[1]
+    mode, coordinates, nearest = _RESIZE[name]
+    x = n.tensor("input" if "input" in n.arguments else "self")
+    attrs: dict[str, Any] = {"mode": mode, "coordinates": coordinates}
+    if nearest:
+        attrs["nearest"] = nearest
+    if name.endswith("_aa"):
+        attrs |= {"antialias": True, "exclude_outside": True}
+        if mode == "cubic":
+            attrs["cubic_a"] = -0.5
+    if "align_corners" in n.arguments and n.number("align_corners"):
+        attrs["coordinates"] = "align_corners"
+    scales = n.arg("scale_factors") if "scale_factors" in n.arguments else None
+    own = [n.arg(k) for k in ("scales", "scales_d", "scales_h", "scales_w") if k in n.arguments]
+    if scales is None and own and all(s is not None for s in own):
+        scales = own
+    size = n.arg("output_size")
+    if scales is not None:
+        scales = [float(s) for s in scales]
+    if coordinates == "asymmetric" and scales is not None and all(s == int(s) >= 1 for s in scales):
+        return g.b.upsample_nearest(x, scales=[int(s) for s in scales])
+    if size is not None:
+        attrs["sizes"] = n.sizes("output_size")
+        if scales is not None and attrs["coordinates"] != "align_corners":
+            attrs["scales"] = scales
+    elif scales is not None:
+        if attrs["coordinates"] == "align_corners":
+            attrs["sizes"] = _sizes(n, x, scales)
+        else:
+            attrs["scales"] = scales
+    else:
+        raise NotExpressible("has neither a size nor scales")
+    return g.b.resize(x, **attrs)
+
+
+def _sizes(n: AtenNode, x: Value, scales: Any) -> Any:
+    traced = n.results[0][1] if n.results else None
+    if traced is not None and None not in traced:
+        return traced[2:]
+    shape = x.shape
+    if shape is None or not all(isinstance(d, int) for d in shape[2:]):
+        raise NotExpressible("the size of the result is not known", "unknown_shape")
+    return [int(d * s) for d, s in zip(shape[2:], scales)]
+
+
+@RULES.load("aten.pixel_shuffle", "aten.pixel_unshuffle")
+def pixel_shuffle(g: TorchContext, n: AtenNode) -> Value:
+    x, rank = n.tensor("self"), n.rank("self")
+    if rank != 4:
+        raise NotExpressible(f"of {rank} axes, 4 are known")
+    if n.type == "aten.pixel_shuffle":
+        return g.b.depth_to_space(x, block=n.number("upscale_factor"), mode="CRD")
+    r = n.number("downscale_factor")
+    b, c, h, w = n.shape("self")
+    y = g.reshape(x, (b, c, h // r, r, w // r, r))
+    return g.reshape(g.transpose(y, (0, 1, 3, 5, 2, 4)), (b, c * r * r, h // r, w // r))
+
+
+@RULES.load("aten.channel_shuffle", "aten.native_channel_shuffle")
+def channel_shuffle(g: TorchContext, n: AtenNode) -> Value:
+    return g.b.shuffle_channels(n.tensor("self"), groups=n.number("groups"))
+
+
+@RULES.load("aten.grid_sampler", "aten.grid_sampler_2d", "aten.grid_sampler_3d")
+def grid_sampler(g: TorchContext, n: AtenNode) -> Value:
+    mode: Any = ("linear", "nearest", "cubic")[n.number("interpolation_mode")]
+    padding: Any = ("zeros", "border", "reflection")[n.number("padding_mode")]
+    return g.b.grid_sample(
+        n.tensor("input"), n.tensor("grid"), mode=mode, padding=padding, align_corners=bool(n.number("align_corners"))
+    )
+
+
+@RULES.load("aten.affine_grid_generator")
+def affine_grid(g: TorchContext, n: AtenNode) -> Value:
+    return g.b.affine_grid(n.tensor("theta"), size=n.sizes("size"), align_corners=bool(n.number("align_corners")))
+
+
+@RULES.load("aten.im2col")
+def im2col(g: TorchContext, n: AtenNode) -> Value:
+    x, rank = n.tensor("self"), n.rank("self")
+    kernel, pads = n.ints("kernel_size", 2), n.ints("padding", 2)
+    if rank != 4:
+        raise NotExpressible(f"of {rank} axes, 4 are known")
+    return columns(g, x, kernel, n.ints("stride", 2), n.ints("dilation", 2), pads)
+
+
+def columns(g: TorchContext, x: Value, kernel: Any, stride: Any, dilation: Any, pads: Any) -> Value:
+    y = g.b.im2col(x, kernel=kernel, strides=stride, dilations=dilation, pads=[(p, p) for p in pads])
+    s = y.shape
+    if s is None or None in s:
+        raise NotExpressible("the shape is not known", "unknown_shape")
+    return g.reshape(y, (s[0], s[1], -1)) if len(s) == 4 else y  # type: ignore[arg-type]

@@ -1,0 +1,53 @@
+"""ATen's operators that order elements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.plugin import DType, NotExpressible, Value
+
+from ..context import AtenNode, TorchContext
+from .base import RULES
+
+
+@RULES.load("aten.topk")
+def topk(g: TorchContext, n: AtenNode) -> Any:
+    if not n.rank("self"):
+        raise NotExpressible("of a number")
+    return g.b.op(
+        "topk", n.tensor("self"), k=n.size("k"), axis=n.axis("dim", n.rank("self")), largest=bool(n.number("largest")),
+        sorted=bool(n.number("sorted")),
+    )  # fmt: skip
+
+
+@RULES.load("aten.sort", "aten.sort.stable")
+def sort(g: TorchContext, n: AtenNode) -> Any:
+    x = n.tensor("self")
+    n.skip("stable")
+    down = bool(n.number("descending"))
+    if not n.rank("self"):
+        n.skip("dim")
+        return g.b.identity(x), g.b.const(0, DType.INT64)
+    axis = n.axis("dim", n.rank("self"))
+    order: Value = g.b.argsort(_numbers(g, x), axis=axis, descending=down)
+    return g.b.take_along_axis(x, order, axis=axis), g.cast(order, DType.INT64)
+
+
+def _numbers(g: TorchContext, x: Value) -> Value:
+    return g.cast(x, DType.INT32) if x.dtype is DType.BOOL else x
+
+
+@RULES.load("aten.argsort", "aten.argsort.stable")
+def argsort(g: TorchContext, n: AtenNode) -> Value:
+    n.skip("stable")
+    down = bool(n.number("descending"))
+    if not n.rank("self"):
+        n.skip("dim")
+        return g.b.const(0, DType.INT64)
+    axis = n.axis("dim", n.rank("self"))
+    return g.cast(g.b.argsort(_numbers(g, n.tensor("self")), axis=axis, descending=down), DType.INT64)
+
+
+@RULES.load("aten.msort")
+def msort(g: TorchContext, n: AtenNode) -> Value:
+    return g.b.sort(n.tensor("self"), axis=0)

@@ -1,0 +1,149 @@
+"""Numbers of a program: sizes, Python's arithmetic on them, lists. What is no number is left to the rules."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from convcore.plugin import Dim, Value, dim_max, product
+
+from .files.program import Constant, Device, ElementType
+from .memory import Handle
+
+__all__ = ["NONE", "compute"]
+
+NONE: Any = object()
+"""This is not one of ours."""
+
+
+def _size(x: Any, dim: int) -> Any:
+    v = x.read()
+    return NONE if v.shape is None or v.shape[dim] is None else v.shape[dim]
+
+
+def _sizes(x: Any) -> Any:
+    v = x.read()
+    return NONE if v.shape is None or None in v.shape else list(v.shape)
+
+
+def _exact(x: Any, y: Any) -> Any:
+    """``/`` of sizes: a float; only of numbers that are known."""
+    return NONE if isinstance(x, Dim) or isinstance(y, Dim) else x / y
+
+
+def _equal(op: Callable[[Any, Any], bool]) -> Callable[[Any, Any], Any]:
+    def compare(x: Any, y: Any) -> Any:
+        if isinstance(x, Dim) or isinstance(y, Dim):
+            return op(x, y) if op in (operator.eq, operator.ne) and (x == y) else NONE
+        return op(x, y)
+
+    return compare
+
+
+def _item(x: Any) -> Any:
+    v = x.read() if isinstance(x, Handle) else x
+    if isinstance(v, Value):
+        if v.tensor is not None and v.tensor.size == 1:
+            return v.tensor.numpy().reshape(-1)[0].item()
+        if v.producer is not None and v.producer.op == "dim_value":
+            return v.producer.attrs["value"]
+        return NONE
+    return v
+
+
+def _whole(x: Any) -> Any:
+    return x if isinstance(x, (int, Dim)) else int(x)
+
+
+def _float(x: Any) -> Any:
+    return NONE if isinstance(x, Dim) else float(x)
+
+
+def _known(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Of numbers that are known; sizes that are not give no number."""
+    return lambda *a: NONE if any(isinstance(x, Dim) for x in a) else fn(*a)
+
+
+def _kept(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A rounding, which leaves sizes as they are."""
+    return lambda x: x if isinstance(x, Dim) else fn(x)
+
+
+def _is_float(x: Any) -> Any:
+    d = x.read().dtype
+    return NONE if d is None else d.is_float
+
+
+def _rank(x: Any) -> Any:
+    r = x.read().rank
+    return NONE if r is None else r
+
+
+def _numel(x: Any) -> Any:
+    s = _sizes(x)
+    return s if s is NONE else product(s)
+
+
+def _dtype(x: Any) -> Any:
+    d = x.read().dtype
+    return NONE if d is None else ElementType(str(d))
+
+
+def _same(x: Any) -> Any:
+    return x
+
+
+_OPS: dict[str, Callable[..., Any]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "floordiv": operator.floordiv, "mod": operator.mod,
+    "truediv": _exact, "neg": operator.neg, "eq": _equal(operator.eq), "ne": _equal(operator.ne), "lt": _equal(operator.lt),
+    "le": _equal(operator.le), "gt": _equal(operator.gt), "ge": _equal(operator.ge), "pow": _known(operator.pow),
+    "and_": operator.and_, "or_": operator.or_, "not_": operator.not_,
+}  # fmt: skip
+
+_ATEN: dict[str, Callable[..., Any]] = {
+    "aten.sym_size.int": _size, "aten.size.int": _size, "aten.size": _sizes, "aten.dim": _rank, "aten.numel": _numel,
+    "aten.len.t": len, "aten.len.Tensor": lambda x: _size(x, 0), "aten.Int.Tensor": _item, "aten.IntImplicit": _item,
+    "aten.Int.float": int, "aten.Int.bool": int, "aten.Int.Scalar": _whole, "aten.Float.Tensor": _item, "aten.Float.int": _float,
+    "aten.Float.Scalar": _float, "aten.Bool.Tensor": _item, "aten.item": _item, "aten._local_scalar_dense": _item,
+    "aten.ScalarImplicit": _item, "prim.NumToTensor.Scalar": _same, "prim.NumToTensor": _same, "prim.data": _same,
+    "prim.unchecked_cast": _same, "aten.floordiv.int": operator.floordiv, "aten.__not__": operator.not_,
+    "aten.__and__.bool": operator.and_, "aten.__or__.bool": operator.or_, "aten.ceil.float": _kept(math.ceil),
+    "aten.floor.float": _kept(math.floor), "aten.ceil.int": _same, "aten.__isnot__": operator.is_not, "aten.__is__": operator.is_,
+    "aten.sqrt.int": _known(math.sqrt), "aten.is_floating_point": _is_float, "math.ceil": _kept(math.ceil),
+    "math.floor": _kept(math.floor), "math.trunc": _kept(math.trunc), "prim.device": lambda x: Device("cpu"),
+    "prim.layout": lambda x: Constant("layout", "strided"), "prim.dtype": _dtype, "prim.is_cuda": lambda x: False,
+    "prim.max.int": dim_max, "prim.min.int": lambda a, b: -dim_max(-a, -b), "prim.requires_grad": lambda x: False,
+}  # fmt: skip
+
+_SUFFIX = ("int", "float", "int_float", "float_int", "bool", "str", "default")
+
+
+def _getitem(x: Any, i: Any) -> Any:
+    return x[i] if isinstance(x, (list, tuple)) and isinstance(i, int) and -len(x) <= i < len(x) else NONE
+
+
+def compute(frame: Any, kind: str, arguments: Mapping[str, Any]) -> Any:
+    """The number, list or passed-through value of a node, NONE where it has to be computed by a rule."""
+    args = list(arguments.values())
+    space, _, rest = kind.partition(".")
+    if kind in ("_operator.getitem", "aten.__getitem__.t"):
+        return _getitem(*args)
+    if space == "_operator":
+        fn = _OPS.get(rest)
+        if fn is None or any(isinstance(a, Handle) for a in args):
+            return NONE
+        return fn(*args)
+    if kind in ("prim.ListConstruct", "prim.TupleConstruct"):
+        return args
+    fn = _ATEN.get(kind)
+    if fn is None and space == "aten":
+        base, _, overload = rest.partition(".")
+        if overload in _SUFFIX[:-2] and base in _OPS and not any(isinstance(a, Handle) for a in args):
+            fn = _OPS[base]
+        elif overload in _SUFFIX[:-2] and base == "div":
+            fn = _exact
+        elif overload in _SUFFIX[:-2] and base == "remainder":
+            fn = operator.mod
+    return NONE if fn is None else fn(*args)
