@@ -49,7 +49,8 @@ def run(frame: Any, n: Node, kind: str, origin: Origin) -> None:
 
 
 def raises(frame: Any, n: Node, refuse: Any) -> None:
-    """An exception where a condition holds: nothing where it is known not to; left out, and said, where it depends on the data."""
+    """An exception where a condition holds: nothing where it is known not to,
+    left out, which is said, where it depends on data."""
     pred, when, message = [a.value for a in n.arguments][:3]
     value = frame.resolve(pred)
     if isinstance(value, Handle):

@@ -50,19 +50,32 @@ def export(module: Any, request: LoadRequest) -> tuple[Program, dict[str, Any]]:
         given = _made_up(torch, request)
     args, kwargs = _arguments(given, torch)
     names = _names(module, args, kwargs)
+    with evaluating(module), quiet(), recurrent(torch), torch.no_grad():
+        marks = _Axes(torch, names, args, kwargs, request)
+        exported = marks.export(module)
+    program = program_of(exported)
+
+    def check() -> list[str]:
+        with evaluating(module), quiet(), torch.no_grad():
+            return marks.verify(module, exported)
+
+    facts = {"name": type(module).__name__, "names": marks.symbols(program), "notes": marks.report(program), "check": check}
+    return program, facts
+
+
+@contextlib.contextmanager
+def evaluating(module: Any) -> Iterator[None]:
+    """The module in evaluation mode; afterwards modes and buffers are what they were."""
     modes = [(m, m.training) for m in module.modules()]
+    buffers = [(b, b.detach().clone()) for b in module.buffers()]
     module.eval()
     try:
-        with quiet(), recurrent(torch), torch.no_grad():
-            marks = _Axes(torch, names, args, kwargs, request)
-            exported = marks.export(module)
-            notes = marks.verify(module, exported)
+        yield
     finally:
         for m, mode in modes:
             m.training = mode
-    program = program_of(exported)
-    facts = {"name": type(module).__name__, "names": marks.symbols(program), "notes": [*marks.report(program), *notes]}
-    return program, facts
+        for b, was in buffers:
+            b.detach().copy_(was)
 
 
 def _made_up(torch: Any, request: LoadRequest) -> dict[str, Any]:
@@ -232,7 +245,7 @@ class _Axes:
             what = f"batch {size}" if size else "the examples"
             try:
                 want = module(*_copied(args, self.torch), **_copied(kwargs, self.torch))
-            except Exception as e:  # whatever the user's code raises
+            except Exception as e:  # noqa: BLE001 - the user's code may raise anything; it is told
                 notes.append(
                     f"the module itself does not run at {what} ({type(e).__name__}), so the export was not compared there"
                 )
@@ -252,7 +265,8 @@ class _Axes:
     def _differs(self, module: Any, what: str, why: str) -> UnsupportedError:
         return UnsupportedError(
             Problem(
-                type(module).__name__, "module", f"the program torch.export makes of it {why}, at {what}: its code depends on the size",
+                type(module).__name__, "module",
+                f"the program torch.export makes of it {why}, at {what}: its code depends on the size",
                 "fix the batch (input_shapes={...}), or write the module so that it does not", "not_exportable",
             )
         )  # fmt: skip

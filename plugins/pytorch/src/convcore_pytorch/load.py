@@ -1,11 +1,11 @@
-"""Programs as IR graphs: ``.pt2``, TorchScript and live modules all become a :class:`.files.program.Program`, which is read here."""
+"""Programs as IR graphs: ``.pt2``, TorchScript and live modules all become a :class:`.files.program.Program`."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-from convcore.plugin import BadFileError, Graph, LoadRequest, UsageError, watched
+from convcore.plugin import BadFileError, Graph, LoadRequest, UsageError, opaque_problems, watched
 
 from .files import kind_of, read_exported, read_torchscript
 from .files.program import Program
@@ -32,7 +32,11 @@ def load(request: LoadRequest) -> Graph:
         from .live import read_live
 
         program, facts = read_live(source, request)
-    return Loader(program, request, facts).run()
+    graph = Loader(program, request, facts).run()
+    check = facts.get("check")
+    if check is not None and not opaque_problems(graph):  # the export against the module itself
+        graph.metadata["notes"] = [*graph.metadata["notes"], *check()]
+    return graph
 
 
 def _read(path: str) -> Program:

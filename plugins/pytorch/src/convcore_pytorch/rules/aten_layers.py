@@ -11,15 +11,6 @@ from .base import RULES
 
 
 # ---------------------------------------------------------------- linear algebra
-@RULES.load("aten.linear")
-def linear(g: TorchContext, n: AtenNode) -> Value:
-    x, w, b = n.tensor("input"), n.tensor("weight"), n.optional("bias")
-    if w.rank == 1:
-        y = g.b.matmul(x, w)
-        return y if b is None else g.b.add(y, b)
-    return g.b.linear(x, w, b)
-
-
 @RULES.load("aten.matmul", "aten.mm", "aten.bmm", "aten.mv", "aten.dot", "aten.vdot", "aten.inner", "aten.linalg_matmul")
 def matmul(g: TorchContext, n: AtenNode) -> Value:
     a, b = (v for v in n.arguments.values() if isinstance(v, Value))
@@ -294,40 +285,14 @@ def weight_norm(g: TorchContext, n: AtenNode) -> Value:
 
 
 # ---------------------------------------------------------------- activations
-_PLAIN = {"silu": "silu", "mish": "mish", "log_sigmoid": "log_sigmoid", "hardswish": "hard_swish", "selu": "selu"}
-
-
-@RULES.load(*(f"aten.{k}" for k in _PLAIN))
-def plain(g: TorchContext, n: AtenNode) -> Value:
-    v: Value = g.b.op(_PLAIN[n.type.split(".")[1]], n.tensor("self"))
-    return v
-
-
 @RULES.load("aten.relu6")
 def relu6(g: TorchContext, n: AtenNode) -> Value:
     return g.b.clip(n.tensor("self"), min=0, max=6)
 
 
-@RULES.load("aten.hardsigmoid")
-def hardsigmoid(g: TorchContext, n: AtenNode) -> Value:
-    return g.b.hard_sigmoid(n.tensor("self"), alpha=1 / 6, beta=0.5)
-
-
-@RULES.load("aten.gelu")
-def gelu(g: TorchContext, n: AtenNode) -> Value:
-    return g.b.gelu(n.tensor("self"), approximate=n.arg("approximate") == "tanh")
-
-
-@RULES.load("aten.leaky_relu")
-def leaky_relu(g: TorchContext, n: AtenNode) -> Value:
-    return g.b.leaky_relu(n.tensor("self"), alpha=n.number("negative_slope"))
-
-
-@RULES.load("aten.elu", "aten.celu")
+@RULES.load("aten.elu")
 def elu(g: TorchContext, n: AtenNode) -> Value:
     x = n.tensor("self")
-    if n.type == "aten.celu":
-        return g.b.celu(x, alpha=n.number("alpha"))
     alpha, scale, inner = n.number("alpha"), n.number("scale"), n.number("input_scale")
     if inner != 1:
         raise NotExpressible(f"input_scale={inner} is not known")
@@ -343,12 +308,6 @@ def softplus(g: TorchContext, n: AtenNode) -> Value:
     y = g.b.softplus(scaled)
     y = y if beta == 1 else g.b.div(y, g.b.like(y, beta))
     return y if most >= 20 else g.b.where(g.b.greater(scaled, g.b.like(x, most)), x, y)
-
-
-@RULES.load("aten.hardshrink", "aten.softshrink")
-def shrink(g: TorchContext, n: AtenNode) -> Value:
-    x, lambd = n.tensor("self"), float(n.number("lambd"))
-    return g.b.hard_shrink(x, lambd=lambd) if n.type == "aten.hardshrink" else g.b.soft_shrink(x, lambd=lambd)
 
 
 @RULES.load("aten.threshold")
@@ -372,11 +331,6 @@ def rrelu(g: TorchContext, n: AtenNode) -> Value:
         raise NotExpressible("is in training mode", "training_mode")
     n.skip("generator")
     return g.b.leaky_relu(n.tensor("self"), alpha=(n.number("lower") + n.number("upper")) / 2)
-
-
-@RULES.load("aten.glu")
-def glu(g: TorchContext, n: AtenNode) -> Value:
-    return g.b.glu(n.tensor("self"), axis=n.axis("dim", n.rank("self")))
 
 
 @RULES.load(

@@ -89,7 +89,8 @@ def triangle_indices(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load(
     "aten.rand", "aten.randn", "aten.rand_like", "aten.randn_like", "aten.randint", "aten.randperm", "aten.bernoulli",
-    "aten.bernoulli.p",    "aten.multinomial", "aten.normal.Tensor_Tensor", "aten.randint.low", "aten.randint_like", "aten.bernoulli.Tensor",
+    "aten.bernoulli.p",    "aten.multinomial", "aten.normal.Tensor_Tensor", "aten.randint.low", "aten.randint_like",
+    "aten.bernoulli.Tensor",
 )  # fmt: skip
 def random(g: TorchContext, n: AtenNode) -> Value:
     raise NotExpressible("draws random numbers, so that no two runs are the same", "random")

@@ -1,8 +1,9 @@
-"""Convolutions: weights lie as torch holds them, padding is the same on both sides (else see ``emit_rules/conv.py``)."""
+"""Convolutions: weights lie as torch holds them, padding is the same on both sides (else see ``emit_rules/conv.py``).
+The calls ``aten.conv*`` are in ``aten_layers.py``: they take numbers for lists, texts for padding and inputs without a batch."""
 
 from __future__ import annotations
 
-from convcore.plugin import A, Call, Given, Rank, Size, W
+from convcore.plugin import A, Given, Rank, Size, W
 
 from .base import RULES
 
@@ -12,5 +13,4 @@ for _n in (1, 2, 3):
         in_channels=Size("w", 1, times="groups"), out_channels=Size("w", 0), kernel_size=Size("w", "2:"), bias=Given("b"),
         strides=A("stride", 1, "torch_ints"), pads=A("padding", 0, "torch_pads"), dilations=A("dilation", 1, "torch_ints"),
         groups=A("groups", 1), rank=Rank(_n + 2),
-        also=Call(f"aten.conv{_n}d", "input, weight, bias?, stride=1, padding=0, dilation=1, groups=1"),
     )  # fmt: skip

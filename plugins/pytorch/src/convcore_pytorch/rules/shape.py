@@ -90,7 +90,8 @@ def unsqueeze(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load(
     "aten.permute", "aten.transpose.int", "aten.swapaxes", "aten.swapdims", "aten.t", "aten.numpy_T", "aten.mT",
-    "aten.movedim.int",    "aten.movedim.intlist", "aten.moveaxis.int", "aten.moveaxis.intlist", "aten.adjoint", "aten.permute_copy",
+    "aten.movedim.int",    "aten.movedim.intlist", "aten.moveaxis.int", "aten.moveaxis.intlist", "aten.adjoint",
+    "aten.permute_copy",
     "aten.transpose_copy.int",
 )  # fmt: skip
 def moved(g: TorchContext, n: AtenNode) -> Value:

@@ -1,0 +1,423 @@
+"""Live modules, their .pt2 and their TorchScript: the same numbers as torch, at two batch sizes; in-place operators."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convcore
+from convcore.errors import UnsupportedError, UsageError
+
+torch = pytest.importorskip("torch")
+from torch import nn
+from torch.nn import functional as F
+
+
+def arrays(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
+    rng = np.random.default_rng(seed)
+    return {k: rng.standard_normal(s).astype(np.float32) for k, s in shapes.items()}
+
+
+def outputs(model: Any, given: dict[str, Any]) -> list[Any]:
+    made = model(**given)
+    return list(made.values()) if isinstance(made, dict) else list(made) if isinstance(made, (list, tuple)) else [made]
+
+
+def agree(module: nn.Module, model: Any, given: dict[str, Any], tolerance: float = 1e-4) -> None:
+    with torch.no_grad():
+        want = module(**{k: torch.from_numpy(v) for k, v in given.items()})
+    want = [want] if isinstance(want, torch.Tensor) else [t for w in want for t in (w if isinstance(w, tuple) else (w,))]
+    got = outputs(model, given)
+    assert len(got) == len(want)
+    for g, w in zip(got, want):
+        assert g.shape == tuple(w.shape)
+        assert np.abs(g - w.numpy()).max() <= tolerance * max(1.0, float(w.abs().max()))
+
+
+class Block(nn.Module):
+    """A residual block whose one ReLU is used twice, in place."""
+
+    def __init__(self, c: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(c, c, 3, padding=1), nn.Conv2d(c, c, 3, padding=1)
+        self.bn = nn.BatchNorm2d(c, momentum=0.3)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Any) -> Any:
+        y = self.conv2(self.relu(self.bn(self.conv1(x))))
+        y += x
+        return self.relu(y)
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 7, 3, 2)
+        self.layers = nn.Sequential(Block(7), Block(7))
+        self.pool, self.drop, self.fc = nn.AdaptiveAvgPool2d(1), nn.Dropout(0.3), nn.Linear(7, 5)
+
+    def forward(self, x: Any) -> Any:
+        return self.fc(self.drop(torch.flatten(self.pool(self.layers(self.stem(x))), 1)))
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind: str, **options: Any) -> None:
+        super().__init__()
+        self.rnn = getattr(nn, kind)(5, 7, batch_first=True, **options)
+
+    def forward(self, x: Any) -> Any:
+        return self.rnn(x)[0]
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mha = nn.MultiheadAttention(12, 3, batch_first=True)
+
+    def forward(self, x: Any) -> Any:
+        return self.mha(x, x, x, need_weights=False)[0]
+
+
+class UNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.mid, self.up = nn.Conv2d(3, 5, 3, padding=1), nn.Conv2d(5, 7, 3, 2, 1), nn.Conv2d(12, 2, 1)
+
+    def forward(self, x: Any) -> Any:
+        a = F.relu(self.down(x))
+        b = F.interpolate(F.silu(self.mid(a)), size=a.shape[2:], mode="bilinear")
+        return self.up(torch.cat([a, b], 1))
+
+
+MODELS: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "resnet": (Net, (3, 13, 17)),
+    "lstm": (lambda: Recurrent("LSTM", bidirectional=True, num_layers=2), (11, 5)),
+    "gru": (lambda: Recurrent("GRU", bidirectional=True), (11, 5)),
+    "rnn": (lambda: Recurrent("RNN", nonlinearity="relu"), (11, 5)),
+    "mha": (Attention, (11, 12)),
+    "encoder": (lambda: nn.TransformerEncoderLayer(12, 3, 17, batch_first=True), (11, 12)),
+    "unet": (UNet, (3, 12, 16)),
+}
+
+
+def built(name: str) -> tuple[Any, tuple[int, ...]]:
+    torch.manual_seed(3)
+    make, shape = MODELS[name]
+    return make().eval(), shape
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_module_becomes_onnx(name: str, tmp_path: Path) -> None:
+    """The check of ``convert`` runs both sides at two batch sizes; here the IR is held against eager torch at two more."""
+    module, shape = built(name)
+    argument = "src" if name == "encoder" else "x"
+    model = convcore.load(module, example_inputs=torch.randn(1, *shape))
+    assert not model.problems
+    for n in (1, 4):
+        agree(module, model, arrays({argument: (n, *shape)}, n))
+    done = convcore.convert(module, "onnx", tmp_path / "m.onnx", example_inputs=torch.randn(1, *shape), atol=1e-5)
+    assert done.report.ok
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "mha"])
+def test_time_stays_symbolic(name: str) -> None:
+    module, shape = built(name)
+    model = convcore.load(module, example_inputs=torch.randn(2, *shape), input_shapes={"x": ("batch", "time", shape[1])})
+    for t in (3, 8):
+        agree(module, model, arrays({"x": (2, t, shape[1])}))
+
+
+def test_scopes_roles_and_training_facts() -> None:
+    module, shape = built("resnet")
+    module.fc.weight.requires_grad_(False)
+    graph = convcore.load(module, example_inputs=torch.randn(2, *shape)).graph
+    assert graph.weights["layers.0.bn.running_mean"].role == "buffer"
+    assert graph.weights["layers.0.bn.weight"].trainable and not graph.weights["fc.weight"].trainable
+    bn = next(n for n in graph if n.op == "batch_norm")
+    assert bn.scope.path == ("layers", "0", "bn") and bn.scope.type == "torch.nn.BatchNorm2d"
+    assert bn.attrs["momentum"] == pytest.approx(0.7)
+    assert next(n for n in graph if n.op == "dropout").attrs["rate"] == pytest.approx(0.3)
+    relus = [n.scope for n in graph if n.op == "relu"]
+    assert [(s.path[1], s.call) for s in relus] == [("0", 0), ("0", 1), ("1", 0), ("1", 1)]
+
+
+def test_tied_weights_are_one_value() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(5, 5), nn.Linear(5, 5)
+            self.b.weight = self.a.weight
+
+        def forward(self, x: Any) -> Any:
+            return self.b(self.a(x))
+
+    graph = convcore.load(Tied().eval(), example_inputs=torch.randn(2, 5)).graph
+    assert sorted(graph.weights) == ["a.bias", "a.weight", "b.bias"]
+
+
+# ---------------------------------------------------------------- other sources
+NO_TORCH = """
+import sys, json
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ImportError("no torch here")
+sys.meta_path.insert(0, Block())
+import numpy as np, convcore
+path, data, shapes = sys.argv[1:4]
+given = dict(np.load(data))
+model = convcore.load(path, input_shapes=json.loads(shapes) or None)
+made = model(given["x"])
+made = list(made.values())[0] if isinstance(made, dict) else made[0] if isinstance(made, (list, tuple)) else made
+np.save(data + ".out.npy", made)
+assert "torch" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize("kind", ["pt2", "torchscript"])
+@pytest.mark.parametrize("name", ["resnet", "lstm"])
+def test_files_without_torch(name: str, kind: str, tmp_path: Path) -> None:
+    """``.pt2`` and TorchScript in a process where torch cannot be imported: torch's own numbers."""
+    module, shape = built(name)
+    path = tmp_path / f"m.{'pt2' if kind == 'pt2' else 'pt'}"
+    example = torch.randn(2, *shape)
+    shapes = "null"
+    if kind == "pt2":
+        torch.export.save(
+            torch.export.export(module, (example,), dynamic_shapes=({0: torch.export.Dim("b")},), strict=False), path
+        )
+    else:
+        torch.jit.trace(module, example).save(path)
+        shapes = f'{{"x": ["batch", {", ".join(map(str, shape))}]}}'
+    given = arrays({"x": (3, *shape)})
+    np.savez(tmp_path / "in.npz", **given)
+    subprocess.run([sys.executable, "-c", NO_TORCH, str(path), str(tmp_path / "in.npz"), shapes], check=True, timeout=300)
+    got = np.load(tmp_path / "in.npz.out.npy")
+    with torch.no_grad():
+        want = module(torch.from_numpy(given["x"])).numpy()
+    assert np.abs(got - want).max() < 1e-5
+
+
+def test_exported_program() -> None:
+    module, shape = built("unet")
+    exported = torch.export.export(module, (torch.randn(2, *shape),), strict=False)
+    agree(module, convcore.load(exported), arrays({"x": (2, *shape)}))
+
+
+def test_torchscript_needs_shapes(tmp_path: Path) -> None:
+    module, shape = built("resnet")
+    torch.jit.trace(module, torch.randn(2, *shape)).save(tmp_path / "m.pt")
+    with pytest.raises(UsageError, match="--input-shape x:batch"):
+        convcore.load(tmp_path / "m.pt")
+
+
+def test_script_with_an_if(tmp_path: Path) -> None:
+    class Gate(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if bool(x.sum() > 0):
+                y = x * 2
+            else:
+                y = x - 3
+            return y if x.dim() == 2 else y.flatten(1)
+
+    module = Gate().eval()
+    torch.jit.script(module).save(tmp_path / "m.pt")
+    model = convcore.load(tmp_path / "m.pt", input_shapes={"x": ("batch", 5)})
+    assert [n.op for n in model.graph].count("if") == 1
+    for sign in (1, -1):
+        agree(module, model, {"x": sign * np.abs(arrays({"x": (3, 5)})["x"])})
+
+
+def test_cond_becomes_a_region() -> None:
+    class Choose(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(5, 3), nn.Linear(5, 3)
+
+        def forward(self, x: Any) -> Any:
+            return torch.cond(x.sum() > 0, lambda v: self.a(v), lambda v: self.b(v) * 2, (x,))
+
+    module = Choose().eval()
+    model = convcore.load(module, example_inputs=torch.randn(3, 5))
+    for sign in (1, -1):
+        agree(module, model, {"x": sign * np.abs(arrays({"x": (2, 5)})["x"])})
+
+
+# ---------------------------------------------------------------- writes
+class Code(nn.Module):
+    """A module around a function."""
+
+    def __init__(self, fn: Any) -> None:
+        super().__init__()
+        self.fn = fn
+        self.lin = nn.Linear(7, 7)
+        self.register_buffer("count", torch.zeros(7))
+
+    def forward(self, x: Any) -> Any:
+        return self.fn(self, x)
+
+
+def column(s: Any, x: Any) -> Any:
+    y = x.clone()
+    y[:, 0].add_(1)
+    return y
+
+
+def through_views(s: Any, x: Any) -> Any:
+    y = s.lin(x)
+    v = y.view(-1, 7).t()
+    v[2:4].mul_(3)
+    z = y * 2
+    y.unsqueeze(1).relu_()
+    return y, z, v
+
+
+def relu_on_residual(s: Any, x: Any) -> Any:
+    y = s.lin(x)
+    z = F.relu(y, inplace=True)
+    return y + z
+
+
+def put(s: Any, x: Any) -> Any:
+    y = x.clone()
+    y[:, [1, 4]] = 5.0
+    y.index_put_((torch.tensor([0, 1]), torch.tensor([2, 3])), torch.tensor([7.0, 8.0]), accumulate=True)
+    return y
+
+
+def copies(s: Any, x: Any) -> Any:
+    y = torch.zeros_like(x)
+    y[:, 2:5].copy_(x[:, :3])
+    y[:, ::3] = -1
+    a, b = y.split([3, 4], 1)
+    b.add_(a[:, :1])
+    return y, a
+
+
+def pieces(s: Any, x: Any) -> Any:
+    y = s.lin(x)
+    rows = y.unbind(1)
+    rows[3].fill_(2.0)
+    y.transpose(0, 1)[0].zero_()
+    return y
+
+
+def dropped(s: Any, x: Any) -> Any:
+    """Dropout gives its argument itself in evaluation."""
+    y = s.lin(x)
+    z = F.dropout(y, 0.5, training=False)
+    z.add_(1)
+    return y
+
+
+@pytest.mark.parametrize("fn", [column, through_views, relu_on_residual, put, copies, pieces, dropped], ids=lambda f: f.__name__)
+def test_writes_are_seen_through_memory(fn: Any) -> None:
+    torch.manual_seed(1)
+    module = Code(fn).eval()
+    model = convcore.load(module, example_inputs=torch.randn(3, 7))
+    assert not model.problems
+    agree(module, model, arrays({"x": (4, 7)}))
+
+
+def state(s: Any, x: Any) -> Any:
+    s.count.add_(1)
+    return x + s.count
+
+
+def unsure(s: Any, x: Any) -> Any:
+    """Whether reshape copies depends on strides."""
+    y = s.lin(x).t()
+    z = y.reshape(-1)
+    z.add_(1)
+    return y
+
+
+def diagonal(s: Any, x: Any) -> Any:
+    y = x.clone()
+    torch.diagonal(y[:7]).zero_()
+    return y
+
+
+@pytest.mark.parametrize(
+    ("fn", "why"),
+    [(state, "changes the buffer 'count'"), (unsure, "not certain to be a view"), (diagonal, "diagonal")],
+    ids=lambda f: getattr(f, "__name__", ""),
+)
+def test_writes_that_are_refused(fn: Any, why: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match=why):
+        convcore.convert(Code(fn).eval(), "onnx", tmp_path / "m.onnx", example_inputs=torch.randn(11, 7))
+
+
+# ---------------------------------------------------------------- what is refused, what is told
+def test_training_mode_is_refused() -> None:
+    module, shape = built("resnet")
+    module.train()
+    with pytest.raises(UsageError, match="training mode"):
+        convcore.load(module, example_inputs=torch.randn(2, *shape))
+    model = convcore.load(module, example_inputs=torch.randn(2, *shape), training=True)
+    assert module.training and module.layers[0].bn.training
+    agree(module.eval(), model, arrays({"x": (3, *shape)}))
+
+
+def test_a_batch_that_the_code_fixes_is_told() -> None:
+    class Fixed(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x * float(x.shape[0] ** 0.5) if x.shape[0] == 4 else x
+
+    model = convcore.load(Fixed().eval(), example_inputs=torch.randn(4, 5), input_shapes={"x": ("n", 5)})
+    assert any("is fixed to 4" in n for n in model.graph.metadata["notes"])
+
+
+def test_code_that_differs_at_batch_1_is_refused() -> None:
+    class Squeezed(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x * 2 if x.shape[0] == 1 else x
+
+    with pytest.raises(UnsupportedError, match="batch 1"):
+        convcore.load(Squeezed().eval(), example_inputs=torch.randn(1, 5))
+
+
+def test_squeeze_over_a_symbolic_axis_is_refused() -> None:
+    exported = torch.export.export(
+        Code(lambda s, x: x.squeeze()), (torch.randn(3, 1, 7),), dynamic_shapes={"x": {0: torch.export.Dim("b")}}, strict=False
+    )
+    (problem,) = convcore.load(exported).problems
+    assert "squeeze" in problem.type and "symbolic" in problem.why
+
+
+def test_random_numbers_are_refused() -> None:
+    model = convcore.load(
+        Code(lambda s, x: x + torch.randn_like(x)).eval(), example_inputs=torch.randn(3, 7), input_shapes={"x": (3, 7)}
+    )
+    assert [p.code for p in model.problems] == ["random"]
+
+
+def test_a_module_without_examples() -> None:
+    module, shape = built("resnet")
+    with pytest.raises(UsageError, match="example_inputs"):
+        convcore.load(module)
+    agree(module, convcore.load(module, input_shapes={"x": ("batch", *shape)}), arrays({"x": (2, *shape)}))
+
+
+def test_torch_is_as_it_was() -> None:
+    real = torch.nn.modules.rnn._VF
+    module, shape = built("lstm")
+    convcore.load(module, example_inputs=torch.randn(2, *shape))
+    assert torch.nn.modules.rnn._VF is real
+
+
+def test_module_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text("from torch import nn\ndef make():\n    return nn.Linear(5, 3)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    reference = nn.Linear(5, 3)
+    torch.save(reference.state_dict(), tmp_path / "w.pth")
+    model = convcore.load(tmp_path / "w.pth", module="mine:make", input_shapes={"input": ("batch", 5)})
+    agree(reference, model, arrays({"input": (3, 5)}))
+    torch.save({"other": torch.zeros(3)}, tmp_path / "x.pth")
+    with pytest.raises(UsageError, match="does not fit the module"):
+        convcore.load(tmp_path / "x.pth", module="mine:make", input_shapes={"input": ("batch", 5)})
