@@ -148,12 +148,20 @@ class _Axes:
                     raise UsageError(f"input {leaf!r} has {t.ndim} axes in the example, the shape given has {len(shape)}")
                 for axis in range(t.ndim):
                     want = shape[axis] if shape is not None else None
+                    if isinstance(want, int) and want != t.shape[axis]:
+                        raise UsageError(
+                            f"axis {axis} of input {leaf!r} is {t.shape[axis]} in the example, the shape given has {want}"
+                        )
                     if isinstance(want, Dim):
                         if not want.is_name:
                             raise UsageError(f"axis {axis} of {leaf!r}: give a name for a symbolic size, not {want}")
                         self.asked[leaf, axis] = str(want)
                     elif shape is None and axis == 0 and self.stated is None:
                         self.asked[leaf, axis] = "batch"
+        known = [leaf for name, v in zip(names, self.values) for leaf, _ in _leaves(name, v, torch)]
+        unknown = sorted(set(shapes) - set(known))
+        if unknown:
+            raise UsageError(f"no input is named {', '.join(map(repr, unknown))}; the module's inputs are: {', '.join(known)}")
         self._remake(sizes)
 
     def _remake(self, sizes: dict[str, int]) -> None:

@@ -37,7 +37,7 @@ class Loader:
     def __init__(self, program: Program, request: LoadRequest, facts: Mapping[str, Any] | None = None) -> None:
         self.program, self.request, self.facts = program, request, dict(facts or {})
         self.notes: list[str] = list(self.facts.get("notes", ()))
-        self.given = InputShapes(request.input_shapes)
+        self.given = InputShapes({} if "names" in self.facts else request.input_shapes)  # a live source has used them up
         self.symbols = Symbols(program, self.given, self.facts.get("names"))
         self.script = program.container == "torchscript"
         self.training = bool(request.options.get("training"))

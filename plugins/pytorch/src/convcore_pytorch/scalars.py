@@ -7,10 +7,10 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from convcore.plugin import Dim, Value, dim_max, product
+from convcore.plugin import Dim, DType, Value, dim_max, product
 
 from .files.program import Constant, Device, ElementType
-from .memory import Handle
+from .memory import Handle, Memory
 
 __all__ = ["NONE", "compute"]
 
@@ -131,13 +131,13 @@ def compute(frame: Any, kind: str, arguments: Mapping[str, Any]) -> Any:
     if kind in ("_operator.getitem", "aten.__getitem__.t"):
         return _getitem(*args)
     if space == "_operator":
-        fn = _OPS.get(rest)
-        if fn is None or any(isinstance(a, Handle) for a in args):
+        python = _OPS.get(rest)
+        if python is None or any(isinstance(a, Handle) for a in args):
             return NONE
-        return fn(*args)
+        return python(*args)
     if kind in ("prim.ListConstruct", "prim.TupleConstruct"):
         return args
-    fn = _ATEN.get(kind)
+    fn: Any = _ATEN.get(kind)
     if fn is None and space == "aten":
         base, _, overload = rest.partition(".")
         if overload in _SUFFIX[:-2] and base in _OPS and not any(isinstance(a, Handle) for a in args):
@@ -146,4 +146,19 @@ def compute(frame: Any, kind: str, arguments: Mapping[str, Any]) -> Any:
             fn = _exact
         elif overload in _SUFFIX[:-2] and base == "remainder":
             fn = operator.mod
+    if fn is _item and isinstance(args[0], Handle):
+        found = _item(args[0])
+        return _number(frame, kind, args[0]) if found is NONE else found
     return NONE if fn is None else fn(*args)
+
+
+_TYPES = {"Bool": DType.BOOL, "Int": DType.INT64, "IntImplicit": DType.INT64, "Float": DType.FLOAT32}
+
+
+def _number(frame: Any, kind: str, x: Handle) -> Any:
+    """A number that depends on the data: a tensor without axes."""
+    v: Value = frame.g.reshape(x.read(), ())
+    name = kind.split(".")[1]
+    if name == "Bool" and v.dtype != DType.BOOL:
+        v = frame.b.not_equal(v, frame.b.like(v, 0))
+    return Handle(Memory(frame.g.cast(v, _TYPES.get(name, v.dtype))))
