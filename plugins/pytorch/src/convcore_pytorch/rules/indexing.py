@@ -225,6 +225,8 @@ def scatter(g: TorchContext, n: AtenNode) -> Value:
 def index_fill(g: TorchContext, n: AtenNode) -> Value:
     x, i, axis = n.tensor("self"), n.tensor("index"), n.axis("dim", n.rank("self"))
     shape = list(n.shape("self"))
+    if not shape:
+        raise NotExpressible("fills a number", "unsupported_shape")
     (shape[axis],) = known(i) if i.rank else (1,)
     at = g.reshape(i, [shape[axis] if a == axis else 1 for a in range(len(shape))])
     value = g.b.expand(filler(g, n, n.arg("value"), x.dtype), shape=tuple(shape))
