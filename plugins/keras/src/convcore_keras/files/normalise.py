@@ -59,7 +59,7 @@ def normalise(cls: str, config: dict[str, Any], era: str, version: tuple[int, ..
         new["negative_slope"] = 0.0
     if cls in ("DepthwiseConv1D", "DepthwiseConv2D"):
         new.pop("filters", None)
-    if "groups" in new and cls not in ("Conv1D", "Conv2D", "Conv3D", "GroupNormalization") and new["groups"] == 1:
+    if new.get("groups") == 1 and "groups" not in spec_of(cls).defaults:
         del new["groups"]
     if cls in ("BatchNormalization", "LayerNormalization") and isinstance(new.get("axis"), list) and len(new["axis"]) == 1:
         new["axis"] = new["axis"][0]
@@ -162,7 +162,7 @@ def normalise_activation(value: Any, era: str, version: tuple[int, ...]) -> Any:
         if name is not None:
             return HARD_SIGMOID_KERAS2 if name == "hard_sigmoid" and era != "keras3" else name
         cls = canonical(value)
-        if cls in ("ELU", "LeakyReLU", "ReLU", "Softmax", "ThresholdedReLU"):
+        if spec_of(cls).activation:
             return {"class_name": cls, "config": normalise(cls, {}, era, version, cls)}
         return OpaqueObject("function", value)
     if isinstance(value, dict) and isinstance(value.get("class_name"), str):

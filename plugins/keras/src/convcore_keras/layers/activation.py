@@ -20,14 +20,20 @@ __all__ = ["activate"]
 
 # ---- what the layers are
 layer("Activation", required=("activation",), masks="pass", stepwise=True)
-layer("ELU", defaults={"alpha": 1.0}, masks="pass", stepwise=True)
-layer("LeakyReLU", defaults={"negative_slope": 0.3}, masks="pass", stepwise=True)
+layer("ELU", defaults={"alpha": 1.0}, masks="pass", stepwise=True, activation=True)
+layer("LeakyReLU", defaults={"negative_slope": 0.3}, masks="pass", stepwise=True, activation=True)
 layer("PReLU", defaults={"shared_axes": None}, variables=(V("alpha"),), masks="pass")
 layer("ParametricSoftplus", variables=(V("alpha"), V("beta")), masks="pass", extinct=True)
-layer("ReLU", defaults={"max_value": None, "negative_slope": 0.0, "threshold": 0.0}, masks="pass", stepwise=True)
+layer(
+    "ReLU",
+    defaults={"max_value": None, "negative_slope": 0.0, "threshold": 0.0},
+    masks="pass",
+    stepwise=True,
+    activation=True,
+)
 layer("SReLU", variables=(V("t_left"), V("a_left"), V("t_right"), V("a_right")), extinct=True)
-layer("Softmax", defaults={"axis": -1}, masks="pass", takes_mask=True)
-layer("ThresholdedReLU", masks="pass", stepwise=True, extinct=True)
+layer("Softmax", defaults={"axis": -1}, masks="pass", takes_mask=True, activation=True)
+layer("ThresholdedReLU", masks="pass", stepwise=True, activation=True, extinct=True)
 
 # ---- rules
 
