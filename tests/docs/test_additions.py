@@ -1,0 +1,30 @@
+"""What docs/architecture.md says of the cost of an addition: a Keras layer is one file, RMSNorm three (and each target's own)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def _named(text: str, *folders: str, without: tuple[str, ...] = ()) -> list[str]:
+    files = [p for f in folders for p in sorted((ROOT / f).rglob("*.py")) if not {*without} & {*p.parts, p.name}]
+    assert files
+    return [p.relative_to(ROOT).as_posix() for p in files if text in p.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("name", ["UnitNormalization", "GroupNormalization", "RMSNormalization"])
+def test_a_keras_layer_is_read_by_one_file(name: str) -> None:
+    keras = "plugins/keras/src/convcore_keras"
+    assert _named(f'"{name}"', keras, without=("emit_rules",)) == [f"{keras}/layers/norm.py"]
+
+
+def test_rms_norm_is_three_files() -> None:
+    found = _named('"rms_norm"', "core", "plugins/keras/src", "plugins/onnx/src", without=("emit_rules", "layout.py"))
+    assert found == [
+        "core/ops/norm.py",
+        "plugins/keras/src/convcore_keras/layers/norm.py",
+        "plugins/onnx/src/convcore_onnx/rules/norm.py",
+    ]
