@@ -11,7 +11,7 @@ from plugin_folders import installed, run
 from convcore.cli.new_plugin import new_plugin
 from convcore.errors import UsageError
 from convcore.host import host
-from convcore.testing import check_plugin
+from convcore.testing import CheckFailed, check_plugin
 
 CODE = "from convcore.testing import check_plugin\ntry:\n    check_plugin({0!r})\nexcept AssertionError as e:\n    print(e)"
 
@@ -127,7 +127,7 @@ def test_an_unknown_plugin() -> None:
         check_plugin("nothing")
 
 
-@pytest.mark.parametrize("name", ["onnx", "caffe", "keras"])
+@pytest.mark.parametrize("name", ["onnx", "caffe"])
 def test_our_own(name: str) -> None:
     """A bounded sample: their own tests go further."""
     if name not in {i.name for i in host().plugins}:
@@ -135,3 +135,15 @@ def test_our_own(name: str) -> None:
     report = check_plugin(name, models=16)
     (found,) = report.frameworks
     assert report.rows > 10 and (not host().can(name, "emit") or found.back > 8)
+
+
+def test_keras_writes_operations_it_does_not_read_yet() -> None:
+    """All it finds in Keras: its writer puts operations of ``keras.ops`` into models (Keras runs them, and they are right) that
+    its reader refuses by name. Remove this, and name keras above, when it reads them."""
+    if "keras" not in {i.name for i in host().plugins}:
+        pytest.skip("not installed")
+    with pytest.raises(CheckFailed) as failed:
+        check_plugin("keras", models=16)
+    found = [line for line in str(failed.value).splitlines() if line.startswith("- ")]
+    gap = re.compile(r"- keras does not read what it writes for .* \(ops\.\w+\): convcore has no rule for this Keras operation")
+    assert found and all(gap.match(line) for line in found), found
