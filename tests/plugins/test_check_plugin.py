@@ -137,13 +137,15 @@ def test_our_own(name: str) -> None:
     assert report.rows > 10 and (not host().can(name, "emit") or found.back > 8)
 
 
-def test_keras_writes_operations_it_does_not_read_yet() -> None:
-    """All it finds in Keras: its writer puts operations of ``keras.ops`` into models (Keras runs them, and they are right) that
-    its reader refuses by name. Remove this, and name keras above, when it reads them."""
+def test_keras_is_right_wherever_it_is_read_back() -> None:
+    """All that is found in Keras: its writer puts operations of ``keras.ops`` into models (Keras runs them, and they are right),
+    some of which its reader still refuses by name. When it reads them all, name keras above instead."""
     if "keras" not in {i.name for i in host().plugins}:
         pytest.skip("not installed")
-    with pytest.raises(CheckFailed) as failed:
-        check_plugin("keras", models=16)
-    found = [line for line in str(failed.value).splitlines() if line.startswith("- ")]
+    try:
+        found = str(check_plugin("keras", models=30))
+    except CheckFailed as e:
+        found = str(e)
     gap = re.compile(r"- keras does not read what it writes for .* \(ops\.\w+\): convcore has no rule for this Keras operation")
-    assert found and all(gap.match(line) for line in found), found
+    assert "keras: 30 of 30 sample models written" in found
+    assert all(gap.match(line) for line in found.splitlines() if line.startswith("- ")), found
