@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ConvcoreError, InputError, ShapeError
+from .interpreter.execute import TooLargeError
 from .ir.dims import Dim
 from .ir.dtypes import DType
 from .ir.graph import Graph, Node, Value
@@ -188,6 +189,7 @@ def size_choices(graph: Graph) -> Iterator[dict[str, int]]:
         yield first
         if len(batch) > 1:
             yield from (dict(zip(batch, n)) for n in itertools.product((1, 2, 7), repeat=min(len(batch), 3)) if len(batch) <= 3)
+        yield from (dict.fromkeys(batch, n) for n in (2, 3, 4, 5, 6, 7, 8, 16, 32))  # a batch that is fixed inside
         return
     for n in (7, 32, 64, 224):
         yield {**first, **dict.fromkeys(rest, n)}
@@ -219,6 +221,8 @@ def candidates(
         try:
             first = example_inputs(graph, sizes, seed, plain=plain)
             results = [run(first)]
+        except TooLargeError:  # whatever the inputs
+            raise
         except (InputError, ShapeError) as e:
             last = e
             continue

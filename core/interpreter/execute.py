@@ -68,21 +68,25 @@ def _memory() -> int:
         return 1 << 62
 
 
+class TooLargeError(InputError):
+    """A result that fits into this machine for no inputs."""
+
+
+def _bytes(v: Value, env: Mapping[str, int]) -> int:
+    size = 1 if v.dtype is None else int(v.dtype.numpy.itemsize)
+    for d in v.shape or ():
+        size *= (d.evaluate(env) if d.names <= env.keys() else 1) if isinstance(d, Dim) else 1 if d is None else d
+    return size
+
+
 def _afford(node: Node, env: Mapping[str, int]) -> None:
     """InputError before a node is run whose results cannot fit into the machine: sizes come from files."""
     for v in node.outputs:
-        if v.shape is None or v.dtype is None:
+        if v.shape is None or v.dtype is None or (size := _bytes(v, env)) <= _memory():
             continue
-        size = v.dtype.numpy.itemsize
-        for d in v.shape:
-            if isinstance(d, Dim) and d.names <= env.keys():
-                d = d.evaluate(env)
-            size *= d if isinstance(d, int) else 1
-        if size > _memory():
-            shape = [str(d) for d in v.shape]
-            raise InputError(
-                f"layer {node.origin}: its result [{', '.join(shape)}] needs {size >> 30} GiB, more than this machine has"
-            )
+        shape = [str(d.evaluate(env) if isinstance(d, Dim) and d.names <= env.keys() else d) for d in v.shape]
+        kind = TooLargeError if _bytes(v, dict.fromkeys(env, 1)) > _memory() else InputError
+        raise kind(f"layer {node.origin}: its result [{', '.join(shape)}] needs {size >> 30} GiB, more than this machine has")
 
 
 class RegionRunner:
@@ -167,7 +171,7 @@ class Interpreter:
 
         for node in needed:
             args = [None if v is None else get(v) for v in node.inputs]
-            results = self._precise(node, args, sizes) if self.precise else self._apply(node, args, sizes)
+            results = self._precise(node, args, sizes) if self.precise else self.apply(node, args, sizes)
             if watch is not None:
                 watch(node, results)
             for v, a in zip(node.outputs, results):
@@ -220,15 +224,16 @@ class Interpreter:
         if node.op == "cast" and args[0] is not None and args[0].dtype == np.float64 and _narrow(node.outputs[0].dtype):
             return [args[0]]
         try:
-            return [_widened(r) for r in self._apply(node, args, env)]
+            return [_widened(r) for r in self.apply(node, args, env)]
         except (InputError, ShapeError):
             declared = [
                 a if a is None or v is None or v.dtype is None or a.dtype != np.float64 else a.astype(v.dtype.numpy)
                 for v, a in zip(node.inputs, args)
             ]
-            return [_widened(r) for r in self._apply(node, declared, env)]
+            return [_widened(r) for r in self.apply(node, declared, env)]
 
-    def _apply(self, node: Node, args: Sequence[Array | None], env: Mapping[str, int]) -> Sequence[Array]:
+    def apply(self, node: Node, args: Sequence[Array | None], env: Mapping[str, int]) -> Sequence[Array]:
+        """The results of one node of the graph on ``args``, with symbolic sizes bound by ``env``."""
         decl = find_op(node.op)
         if decl is None:
             why = node.attrs.get("why") or "convcore has no op for it"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ShapeError
-from ..ir.dims import DimLike, Shape, product
+from ..ir.dims import Dim, DimLike, Shape, product
 from ..ir.dtypes import DType
 from ..opset.axes import Axes, Axis, Insert, Opaque, PerAxis, Perm, Remove, Reshape
 from ..opset.declare import Attr, AxesAttr, AxisAttr, OpSet, Sample
@@ -22,12 +22,20 @@ Array = NDArray[Any]
 Shapes = list[tuple[DType | None, Shape | None]]
 
 
+def _never_equal(a: DimLike, b: DimLike) -> bool:
+    """Whether two numbers of elements differ whatever the symbolic sizes are, none of them 0: 144 and 36, 4 * n and n."""
+    if isinstance(a, Dim) and isinstance(b, Dim) and len(a.terms) == len(b.terms) == 1:
+        (m, x), (n, y) = a.terms[0], b.terms[0]
+        return x == y and m != n and all(isinstance(factor, str) for factor, _ in x)
+    return isinstance(a, int) and isinstance(b, int) and a != b
+
+
 def _reshape_shape(c: InferContext) -> Shapes:
     x = c.shape("x")
     old, new = None if x is None else product(x), product(c["shape"])
     if any(isinstance(n, int) and n < 0 for n in c["shape"]):
         c.fail(f"the shape {tuple(map(str, c['shape']))} has a negative size")
-    if isinstance(old, int) and isinstance(new, int) and old != new:
+    if old is not None and new is not None and _never_equal(old, new):
         c.fail(f"cannot become {tuple(map(str, c['shape']))}: {old} elements against {new}")
     return [(c.dtype("x"), c["shape"])]
 

@@ -74,14 +74,27 @@ def _span(x: NDArray[Any]) -> float:
 def tolerance(a: NDArray[Any], rtol: float, atol: float, eps: float) -> float:
     """What an element may be off: ``atol + rtol * range``, and as rounding is relative to a value's magnitude and not to the
     output's range, 4 units in the last place (``eps``: 1.2e-7 for float32, 1e-3 for float16) of the largest magnitude."""
-    x = np.asarray(a, np.float64)
-    x = x[np.isfinite(x)]
-    return atol + rtol * _span(x) + 4 * eps * float(np.abs(x).max()) if x.size else atol
+    x = np.asarray(a)
+    if x.dtype.kind != "f" or x.dtype.itemsize < 4 or (x.size and not (np.isfinite(x.min()) and np.isfinite(x.max()))):
+        x = x.astype(np.float64)
+        x = x[np.isfinite(x)]
+    if not x.size:
+        return atol
+    low, high = float(x.min()), float(x.max())
+    largest = max(abs(low), abs(high))
+    return atol + rtol * (high - low or largest) + 4 * eps * largest
 
 
 def distance(a: NDArray[Any], b: NDArray[Any]) -> float:
     """The largest absolute difference of two arrays of one shape; infinite where one is finite and the other is not."""
-    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    a, b = np.asarray(a), np.asarray(b)
+    if a.dtype == b.dtype and a.dtype.kind == "f" and a.dtype.itemsize >= 4 and a.size:
+        with np.errstate(invalid="ignore", over="ignore"):
+            off = a - b
+        worst = max(float(off.max()), -float(off.min()))
+        if np.isfinite(worst):
+            return worst
+    x, y = a.astype(np.float64), b.astype(np.float64)
     same = (x == y) | (np.isnan(x) & np.isnan(y))
     with np.errstate(invalid="ignore"):
         d = np.where(same, 0.0, np.abs(x - y))

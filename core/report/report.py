@@ -134,7 +134,10 @@ class Report:
             if self.first_divergence:
                 out.append(f"    first difference: {self.first_divergence}")
             if self.layers:
-                out.append(f"    values compared: {self.layers['compared']}, of them telling: {self.layers['strong']}")
+                n = self.layers
+                out.append(
+                    f"    values compared: {n['compared']}; weights that would show there: {n['covered']} of {n['weights']}"
+                )
             out.append("  verdict: " + {"mismatch": "MISMATCH"}.get(self.verdict, self.verdict))
             out += [f"    weak: {w}" for w in self.weak]
         elif self.unverified:

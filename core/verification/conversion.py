@@ -73,7 +73,9 @@ def check_conversion(job: Job) -> None:
         return
     if runtime is None:
         assert back is not None
-        runtime = read_back_runtime(back, [v.name for v in reference.inputs], list(job.emitted.outputs) or names)
+        runtime = read_back_runtime(
+            back, layers.other_run, [v.name for v in reference.inputs], list(job.emitted.outputs) or names
+        )
     if job.example_inputs is not None:
         given = given_inputs(reference, job.example_inputs)
         tries: Iterator[tuple[Sets, Sets]] = iter([([given], [run(given)])])
@@ -214,13 +216,15 @@ def say_strength(report: Any, layers: Layers, first: str, agreeing: Sequence[str
             OutputDifference("a layer inside", (), float("inf"), float("inf"), False, f"the outputs hardly show it: {first}")
         )
         return
-    layers.measure(agreeing)
-    report.layers = {"compared": layers.compared, "strong": layers.strong}
-    if not layers.strong:
-        report.weak.append("no value compared changes noticeably when every weight is disturbed by 1 %")
-    elif layers.weak:
-        shown = ", ".join(layers.weak[:5]) + (f" and {len(layers.weak) - 5} more" if len(layers.weak) > 5 else "")
+    power, values = layers.measure(agreeing), layers.compared
+    report.layers = {"compared": len(values), "weights": power.weights, "covered": power.covered, "together": power.together}
+    if power.weights and not power.covered:
+        report.weak.append("no value compared changes noticeably when a weight is disturbed by 1 %")
+    elif power.weak:
+        shown = ", ".join(power.weak[:5]) + (f" and {len(power.weak) - 5} more" if len(power.weak) > 5 else "")
         report.weak.append(f"weights that hardly reach anything compared: {shown}")
+    elif not power.weights and values and not any(np.ptp(a) for a in values):
+        report.weak.append("every value compared is a constant")
     report.weak += [f"tensor {n!r} has another value there, and nothing after it differs" for n in layers.odd[:5]]
 
 

@@ -1,14 +1,13 @@
 """Comparing what is inside: every value that both sides have by one name, and what a comparison would have noticed.
 
 The outputs of a model may hardly show what is wrong in it: a saturated softmax, a constant, a range that vanishes. So the values
-between are compared too, and the comparison is measured: every weight of the reference is disturbed by one percent, and a value
-is *strong* where it moves by more than the tolerance. A weight is covered when one of the first compared values after it is.
+between are compared too, and the comparison is measured (:mod:`.power`): a weight is covered when one of the first compared
+values after it moves noticeably when that weight alone is disturbed by one percent.
 """
 
 from __future__ import annotations
 
 import itertools
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,18 +20,16 @@ from ..interpreter import Interpreter
 from ..ir.graph import Graph, Node, Value
 from ..opset import Trait, traits_of
 from ..report.compare import distance, tolerance
+from .power import DISTURBANCE, Power, counts, disturbed, floats
 
 __all__ = ["NOISE", "Layers", "Tolerance", "flowing", "noise_of"]
 
 Array = NDArray[Any]
 
-DISTURBANCE = 0.01
-"""What every weight is disturbed by, relative to itself."""
 NOISE = 8.0
 """How many times further than the source's own float32 run from float64 a right result may be."""
 _MEMORY = 1 << 29
 """Bytes of values between that are kept for comparison."""
-_STARTS = ("quantize", "dequantize")
 
 
 @dataclass(frozen=True)
@@ -45,10 +42,6 @@ class Tolerance:
 
     def of(self, a: Array) -> float:
         return tolerance(a, self.rtol, self.atol, self.eps)
-
-
-def _floats(a: Array) -> bool:
-    return a.size > 0 and (a.dtype.kind == "f" or a.dtype.name == "bfloat16")
 
 
 def _forms(a: Array, b: Array) -> Iterator[Array]:
@@ -71,27 +64,6 @@ def _error(a: Array, b: Array, limit: float) -> float:
         if best <= limit:
             break
     return best
-
-
-def _disturbed(step: float, needed: Callable[[Value], bool]) -> Callable[[Value], Array]:
-    """Reads weights with every element off by ``step`` of itself, up or down by a seeded coin."""
-
-    def read(v: Value) -> Array:
-        assert v.tensor is not None
-        a = v.tensor.numpy()
-        if not _floats(a) or not needed(v):
-            return a
-        rng = np.random.default_rng(zlib.crc32(v.name.encode()))
-        signs = rng.integers(0, 2, a.shape, np.int8).astype(np.float32) * 2 - 1
-        off: Array = (a * (1 + np.float32(step) * signs)).astype(a.dtype)
-        return off
-
-    return read
-
-
-def _counts(v: Value) -> bool:
-    """Whether a weight is one the model learnt: no number of an expression, unless it scales quantised values."""
-    return v.tensor is not None and (v.tensor.size > 1 or any(n.op in _STARTS for n in v.users))
 
 
 def _operands(v: Value) -> list[Value]:
@@ -120,7 +92,7 @@ def flowing(graph: Graph, inputs: Sequence[Array], names: Iterable[str]) -> dict
     kept: dict[str, Array] = {v.name: np.asarray(a) for v, a in zip(graph.inputs, inputs)}
     Interpreter(graph).run(list(inputs), watch=_keep(kept, {x: None for xs in sources.values() for x in xs}))
     return {
-        n: max((float(np.abs(kept[x].astype(np.float64)).max()) for x in xs if x in kept and _floats(kept[x])), default=0.0)
+        n: max((float(np.abs(kept[x].astype(np.float64)).max()) for x in xs if x in kept and floats(kept[x])), default=0.0)
         for n, xs in sources.items()
     }
 
@@ -136,10 +108,10 @@ def noise_of(graph: Graph, inputs: Sequence[Array], wanted: Mapping[str, Array],
     Interpreter(graph, precise=True).run(list(inputs), watch=_keep(precise, wanted))
     rng = np.random.default_rng(0)
     near = [
-        (x * (1 + np.float32(eps) * rng.choice(np.asarray([-1, 1], np.float32), x.shape))).astype(x.dtype) if _floats(x) else x
+        (x * (1 + np.float32(eps) * rng.choice(np.asarray([-1, 1], np.float32), x.shape))).astype(x.dtype) if floats(x) else x
         for x in inputs
     ]
-    Interpreter(graph, read=_disturbed(eps, _counts)).run(near, watch=_keep(again, wanted))
+    Interpreter(graph, read=disturbed(eps, counts)).run(near, watch=_keep(again, wanted))
     out = {}
     for name, a in wanted.items():
         exact = precise.get(name)
@@ -169,9 +141,6 @@ class Layers:
     reference: Graph
     other: Graph | None
     limit: Tolerance
-    compared: int = 0
-    strong: int = 0
-    weak: list[str] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -180,6 +149,9 @@ class Layers:
         self._kept: dict[str, Array] = {}
         self._off: dict[str, float] = {}  # distance of the other side, by name of value
         self._moved: dict[str, float] = {}  # response to the disturbance
+        self._limits: dict[str, float] = {}
+        self._excused: dict[str, float] = {}
+        self._tried = self._met = False  # whether the other side was run on the same inputs, and to its end
         self._by_name = {v.name: v for node in self.reference for v in node.outputs}
 
     # ---- runs
@@ -188,12 +160,13 @@ class Layers:
         if self._ran is not None:
             return Interpreter(self.reference).run(list(inputs))
         self._kept.clear()
+        self._limits.clear()
         outputs = {v.name for v in self.reference.outputs}
         room = [_MEMORY]
 
         def keep(node: Node, results: Sequence[Array]) -> None:
             for v, a in zip(node.outputs, results):
-                if _floats(a) and (v.name in outputs or (self.other is not None and a.nbytes <= room[0])):
+                if floats(a) and (v.name in outputs or (self.other is not None and a.nbytes <= room[0])):
                     room[0] -= a.nbytes
                     self._kept[v.name] = a
 
@@ -206,21 +179,32 @@ class Layers:
         layer that computes something else, or ""."""
         self.inputs = inputs
         if self._ran is not inputs:
-            self._ran = None
+            self._ran, self._met = None, False
             self.reference_run(inputs)
-        if self.other is not None:
+        if self.other is not None and not self._met:
+            self._off.clear()
             try:
                 Interpreter(self.other).run(list(theirs), watch=self._compare)
             except (InputError, ShapeError) as e:
                 return f"not where it ran: the result read back cannot be run ({e})"
         return self._first()
 
+    def other_run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Run the other side; the first run after the one of the reference that was kept is compared with it."""
+        assert self.other is not None
+        if self._tried or self._ran is None:
+            return Interpreter(self.other).run(list(inputs))
+        self._tried = True
+        results = Interpreter(self.other).run(list(inputs), watch=self._compare)
+        self._met = True
+        return results
+
     def _compare(self, node: Node, results: Sequence[Array]) -> None:
         for v, b in zip(node.outputs, results):
             a = self._kept.get(v.name)
-            if a is None or not _floats(b):
+            if a is None or not floats(b):
                 continue
-            limit = self.limit.of(a)
+            limit = self._limit(v.name)
             off = _error(a, b, limit)
             if off > limit and self._elsewhere(v.name, a, b, limit):
                 continue
@@ -237,20 +221,21 @@ class Layers:
             seen.update(v.name for v in front)
             for v in front:
                 later = self._kept.get(v.name)
-                if later is not None and _error(later, b, self.limit.of(later)) <= self.limit.of(later):
+                if later is not None and _error(later, b, self._limit(v.name)) <= self._limit(v.name):
                     self._off.setdefault(v.name, 0.0)
                     return True
         return False
 
     def _first(self) -> str:
         """The first value, in the order of the reference, that differs by more than rounding explains."""
-        off = [n for n in self._kept if self._off.get(n, 0.0) > self.limit.of(self._kept[n])]
+        off = [n for n in self._kept if self._off.get(n, 0.0) > self._limit(n)]
         if off:
             noise = noise_of(self.reference, self.inputs, {n: self._kept[n] for n in off}, self.limit.eps)
             for n in list(off):
-                if n in noise and self._off[n] <= (NOISE + 1) * noise[n][1] + self.limit.of(self._kept[n]):
+                excused = (NOISE + 1) * noise[n][1] if n in noise else 0.0
+                if self._off[n] <= excused + self._limit(n):
                     off.remove(n)
-                    self._off[n] = 0.0
+                    self._off[n], self._excused[n] = 0.0, excused
         if not off:
             return ""
         self._disturb()
@@ -276,7 +261,7 @@ class Layers:
             return False
         for w in after:
             expected = self._off[name] / moved * self._moved.get(w, 0.0)
-            limit = self.limit.of(self._kept[w])
+            limit = self._limit(w)
             if self._off.get(w, 0.0) > limit or expected <= 4 * limit:
                 return False
         return True
@@ -293,31 +278,32 @@ class Layers:
                     self._moved[v.name] = distance(a, b) if a.shape == b.shape else float("inf")
 
         try:
-            Interpreter(self.reference, read=_disturbed(DISTURBANCE, _counts)).run(list(self.inputs), watch=see)
+            Interpreter(self.reference, read=disturbed(DISTURBANCE, counts)).run(list(self.inputs), watch=see)
         except (InputError, ShapeError):
             self._moved = {n: self._moved.get(n, 0.0) for n in self._kept}
 
-    def measure(self, agreeing: Sequence[str]) -> None:
+    def measure(self, agreeing: Sequence[str]) -> Power:
         """Find what the comparison could not have noticed. ``agreeing``: outputs compared by themselves, and right."""
-        self._disturb()
         for n in agreeing:
             if n in self._kept:
                 self._off.setdefault(n, 0.0)
-        self.compared = len(self._off)
-        self.strong = sum(self._is_strong(n) for n in self._off)
-        weak: dict[str, None] = {}
-        for v in self.reference.weights.values():
-            if v.tensor is None or not _counts(v) or v.dtype is None or not v.dtype.is_float or not v.users:
-                continue
-            outs = [o for n in v.users for o in n.outputs]
-            found = self._witnesses(outs, include=True)
-            if not any(self._is_strong(w) for w in found) and self._reaches(outs):
-                node = v.users[0]
-                weak[str(node.origin)] = None
-        self.weak = list(weak)
+        power = Power(self.reference, self.inputs, self._kept, self._off.keys(), self._unnoticed)
+        power.measure()
+        return power
 
-    def _is_strong(self, name: str) -> bool:
-        return self._moved.get(name, 0.0) > 2 * self.limit.of(self._kept[name])
+    @property
+    def compared(self) -> list[Array]:
+        """The values of the reference that were compared, outputs among them."""
+        return [self._kept[n] for n in self._off]
+
+    def _limit(self, name: str) -> float:
+        if name not in self._limits:
+            self._limits[name] = self.limit.of(self._kept[name])
+        return self._limits[name]
+
+    def _unnoticed(self, name: str) -> float:
+        """What a value may be off: the tolerance, and the rounding that one was excused for."""
+        return self._limit(name) + self._excused.get(name, 0.0)
 
     def _witnesses(self, values: Sequence[Value], include: bool = False) -> list[str]:
         """The first compared values from these on (or after them)."""
@@ -334,17 +320,3 @@ class Layers:
             else:
                 stack += [o for n in v.users for o in n.outputs]
         return out
-
-    def _reaches(self, values: Sequence[Value]) -> bool:
-        """Whether an output depends on one of the values."""
-        outputs = {id(v) for v in self.reference.outputs}
-        seen: set[int] = set()
-        stack = list(values)
-        while stack:
-            v = stack.pop()
-            if id(v) in outputs:
-                return True
-            if id(v) not in seen:
-                seen.add(id(v))
-                stack += [o for n in v.users for o in n.outputs]
-        return False

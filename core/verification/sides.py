@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from ..errors import FrameworkMissingError, InputError, PluginNotInstalledError, UnsupportedError
 from ..hookspecs import Runtime
 from ..host import host
-from ..interpreter import Interpreter
 from ..ir.dtypes import DType
 from ..ir.graph import Graph
 from ..report.compare import EPS, RTOL
@@ -66,9 +65,9 @@ def read_back_order(back: Graph, wanted_in: Sequence[str]) -> Callable[[list[Arr
     return lambda arrays: [arrays[wanted_in.index(n)] for n in have]
 
 
-def read_back_runtime(back: Graph, wanted_in: Sequence[str], wanted_out: Sequence[str]) -> Runtime:
-    """The interpreter on the result read back, inputs and outputs in the source's order by the names they have there."""
-    run, order = Interpreter(back).run, read_back_order(back, wanted_in)
+def read_back_runtime(back: Graph, run: Run, wanted_in: Sequence[str], wanted_out: Sequence[str]) -> Runtime:
+    """The interpreter's ``run`` of the result read back, inputs and outputs in the source's order by their names there."""
+    order = read_back_order(back, wanted_in)
     have_out = [v.name for v in back.outputs]
 
     def in_order(arrays: list[Array]) -> list[Array]:

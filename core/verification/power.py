@@ -1,0 +1,274 @@
+"""What a comparison of values would have noticed: every kernel is disturbed alone, and looked for in what is compared next.
+
+Nothing upstream is disturbed with it: a weight is evaluated on the values the reference computed, from its own layer to the first
+values that were compared, most often one layer. So all weights of a model together cost no more than one run of it, and a window
+that slides is evaluated on a part of its input first.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, ShapeError
+from ..interpreter import Interpreter
+from ..interpreter.execute import bind_shapes
+from ..ir.graph import Graph, Node, Value
+from ..opset import Trait, traits_of
+from ..report.compare import distance
+
+__all__ = ["DISTURBANCE", "Power", "counts", "disturbed", "floats"]
+
+Array = NDArray[Any]
+
+DISTURBANCE = 0.01
+"""What a kernel is disturbed by, relative to itself."""
+FORGOTTEN = 1.0
+"""The same for vectors (biases, scales): would a wrong one be noticed at all; some are far smaller than what they meet."""
+_STARTS = ("quantize", "dequantize")
+_PATTERN = 65521
+"""Signs that are drawn for one weight; a larger one repeats them."""
+_EFFORT = 6
+"""Nodes evaluated for weights alone, per node of the graph; what is left then is disturbed together."""
+
+
+def floats(a: Array) -> bool:
+    return a.size > 0 and (a.dtype.kind == "f" or a.dtype.name == "bfloat16")
+
+
+def _array(v: Value) -> Array:
+    assert v.tensor is not None
+    return v.tensor.numpy()
+
+
+def counts(v: Value) -> bool:
+    """Whether a weight is one the model learnt: no number of an expression, unless it scales quantised values."""
+    return v.tensor is not None and (v.tensor.size > 1 or any(n.op in _STARTS for n in v.users))
+
+
+def disturbed(step: float, chosen: Callable[[Value], bool]) -> Callable[[Value], Array]:
+    """Reads weights; every element of the ``chosen`` ones is off by ``step`` of itself, up or down by a seeded coin."""
+
+    def read(v: Value) -> Array:
+        a = _array(v)
+        if not floats(a) or not chosen(v):
+            return a
+        rng = np.random.default_rng(zlib.crc32(v.name.encode()))
+        factors = 1 + np.float32(step) * rng.choice(np.asarray([-1, 1], np.float32), min(a.size, _PATTERN))
+        wide = a.dtype if a.dtype.itemsize >= 4 else np.dtype(np.float32)
+        off: Array = (a.astype(wide, copy=False) * np.resize(factors, a.shape).astype(wide, copy=False)).astype(
+            a.dtype, copy=False
+        )
+        return off
+
+    return read
+
+
+def _subgraphs(graph: Graph) -> Iterator[tuple[Graph, Node | None]]:
+    """The graph, and the regions inside it with the node of the graph that holds them."""
+    yield graph, None
+    for node in graph:
+        stack = list(node.regions)
+        while stack:
+            region = stack.pop()
+            yield region, node
+            stack += [r for n in region for r in n.regions]
+
+
+@dataclass
+class Power:
+    """Which weights of ``graph`` the values ``compared`` by name cover, and the layers of those they do not.
+
+    ``known`` holds the values of the reference by name, inputs among them; ``limits`` what a compared value may be off unnoticed.
+    """
+
+    graph: Graph
+    inputs: Sequence[Array]
+    known: Mapping[str, Array]
+    compared: Collection[str]
+    limits: Callable[[str], float]
+    weights: int = 0
+    covered: int = 0
+    together: int = 0
+    weak: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._order = {node: i for i, node in enumerate(self.graph)}
+        self._effort = _EFFORT * len(self._order) + 100
+        self._env = bind_shapes(self.graph.inputs, self.inputs)
+        self._known = {**self.known, **{v.name: a for v, a in zip(self.graph.inputs, self.inputs)}}
+
+    def measure(self) -> None:
+        """Disturb every weight that reaches an output: kernels alone, the vectors of one layer at once."""
+        weak: dict[str, None] = {}
+        left: list[tuple[list[Value], list[Node]]] = []
+        for group, users in self._groups():
+            found = self._shows(group, users)
+            if found is False and not any(_array(v).any() for v in group):
+                continue  # zeros: there is nothing to disturb, and whatever else stood there would be compared
+            self.weights += len(group)
+            if found is None:
+                left.append((group, users))
+            elif found:
+                self.covered += len(group)
+            else:
+                weak[str(users[0].origin)] = None
+        if left:
+            tells = self._all_at_once()
+            for group, users in left:
+                self.together += len(group)
+                if any(tells.get(o.name, False) for n in users for o in n.outputs):
+                    self.covered += len(group)
+                else:
+                    weak[str(users[0].origin)] = None
+        self.weak = list(weak)
+
+    # ---- what is disturbed
+    def _reaching(self) -> set[Node]:
+        seen: set[Node] = set()
+        stack = [v.producer for v in self.graph.outputs if v.producer is not None]
+        while stack:
+            node = stack.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            stack += [v.producer for v in node.inputs if v is not None and v.producer is not None]
+        return seen
+
+    def _groups(self) -> Iterator[tuple[list[Value], list[Node]]]:
+        """Weights that are disturbed at once, with the nodes of the graph that use them."""
+        reaching = self._reaching()
+        vectors: dict[Node, list[Value]] = {}
+        for graph, holder in _subgraphs(self.graph):
+            for v in graph.weights.values():
+                if v.tensor is None or not counts(v) or v.dtype is None or not v.dtype.is_float:
+                    continue
+                users = [n for n in dict.fromkeys(v.users if holder is None else [holder]) if n in reaching]
+                if users and v.rank is not None and v.rank > 1:
+                    yield [v], users
+                elif users:
+                    vectors.setdefault(users[0], []).append(v)
+        for node, group in vectors.items():
+            yield group, list(dict.fromkeys(n for v in group for n in v.users if n in self._order and n in reaching)) or [node]
+
+    # ---- what shows it
+    def _shows(self, group: Sequence[Value], users: Sequence[Node]) -> bool | None:
+        """Whether a compared value moves noticeably; None where finding out costs too much."""
+        chosen = {id(v) for v in group}
+        step = DISTURBANCE if all((v.rank or 0) > 1 for v in group) else FORGOTTEN
+        runner = Interpreter(self.graph, read=disturbed(step, lambda v: id(v) in chosen))
+        for node in users:
+            if node.outputs and node.outputs[0].name in self.compared and self._part_shows(node, runner):
+                return True
+        for node in users:
+            witnesses, region = self._after(node)
+            if self._effort < 0:
+                return None
+            if witnesses and self._moves(witnesses, region, runner):
+                return True
+        return False if self._effort >= 0 else None
+
+    def _after(self, node: Node) -> tuple[list[Value], set[str]]:
+        """The first compared values from the node's results on, and the names of all values up to them."""
+        out: list[Value] = []
+        region: set[str] = set()
+        stack = list(node.outputs)
+        while stack and self._effort >= 0:
+            v = stack.pop()
+            if v.name in region:
+                continue
+            region.add(v.name)
+            self._effort -= 1
+            if v.name in self.compared:
+                out.append(v)
+            else:
+                stack += [o for n in v.users for o in n.outputs]
+        return out, region
+
+    def _moves(self, witnesses: Sequence[Value], region: set[str], runner: Interpreter) -> bool:
+        """Evaluate what leads to the witnesses, from the values the reference computed, with the disturbed weights."""
+        need: set[Node] = set()
+        stack = [v.producer for v in witnesses]
+        while stack:
+            node = stack.pop()
+            if node is None or node in need:
+                continue
+            need.add(node)
+            stack += [v.producer for v in node.inputs if v is not None and not self._given(v, region)]
+        self._effort -= len(need)
+        wanted = {v.name for v in witnesses}
+        live: dict[str, Array] = {}
+        try:
+            for node in sorted(need, key=self._order.__getitem__):
+                args = [None if v is None else self._array(v, live, region, runner) for v in node.inputs]
+                for v, b in zip(node.outputs, runner.apply(node, args, self._env)):
+                    live[v.name] = b
+                    if v.name in wanted and self._differs(v.name, b):
+                        return True
+        except (InputError, ShapeError):
+            return True  # a disturbance that stops the model is one that shows
+        return False
+
+    def _given(self, v: Value, region: set[str]) -> bool:
+        return v.tensor is not None or (v.name in self._known and v.name not in region)
+
+    def _array(self, v: Value, live: Mapping[str, Array], region: Collection[str], runner: Interpreter) -> Array:
+        if v.name in live:
+            return live[v.name]
+        return self._known[v.name] if v.tensor is None else (runner.read or _array)(v)
+
+    def _differs(self, name: str, b: Array) -> bool:
+        a = self.known.get(name)
+        return a is not None and (a.shape != b.shape or distance(a, b) > 2 * self.limits(name))
+
+    def _part_shows(self, node: Node, runner: Interpreter) -> bool:
+        """Whether a window that slides over the middle of its input already shows it: less is computed, never more is seen."""
+        x, *rest = node.inputs
+        if Trait.WINDOW | Trait.HEAVY not in traits_of(node.op) or x is None or x.name not in self._known or not rest:
+            return False
+        parameters = [v for v in rest if v is not None]
+        if rest[0] is None or any(v.tensor is None for v in parameters):
+            return False
+        a, kernel = self._known[x.name], _array(rest[0]).shape[2:]
+        first = 2 if node.attrs.get("layout") == "channels_first" else 1
+        at = [slice(None)] * a.ndim
+        for axis, (k, d, s) in enumerate(zip(kernel, node.attrs["dilations"], node.attrs["strides"]), first):
+            size = (k - 1) * int(d) + 1 + 2 * int(s)
+            start = max(0, (a.shape[axis] - size) // 2)
+            at[axis] = slice(start, start + size)
+        part = a[tuple(at)]
+        if 2 * part.size > a.size:
+            return False
+        try:
+            clean, off = (
+                runner.apply(node, [part, *(None if v is None else read(v) for v in rest)], self._env)[0]
+                for read in (_array, runner.read or _array)
+            )
+        except (InputError, ShapeError):
+            return False
+        return clean.shape == off.shape and distance(clean, off) > 2 * self.limits(node.outputs[0].name)
+
+    # ---- where it would cost too much
+    def _all_at_once(self) -> dict[str, bool]:
+        """By name of value: whether one of the first compared values from it on moves when every weight is disturbed."""
+        moved: dict[str, bool] = {}
+
+        def see(node: Node, results: Sequence[Array]) -> None:
+            for v, b in zip(node.outputs, results):
+                if v.name in self.compared:
+                    moved[v.name] = self._differs(v.name, b)
+
+        with suppress(InputError, ShapeError):  # where the disturbance stops it, what was not reached counts as unmoved
+            Interpreter(self.graph, read=disturbed(DISTURBANCE, counts)).run(list(self.inputs), watch=see)
+        tells: dict[str, bool] = {}
+        for node in reversed(list(self.graph)):
+            for v in node.outputs:
+                after = [o.name for n in v.users for o in n.outputs]
+                tells[v.name] = moved.get(v.name, False) if v.name in self.compared else any(tells.get(n, False) for n in after)
+        return tells
