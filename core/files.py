@@ -19,7 +19,7 @@ from typing import Any
 
 from .errors import OutputError, SourceChangedError
 
-__all__ = ["FileStamp", "Watch", "check_output", "reading", "stamp_of", "unchanged", "watched", "watching", "writing"]
+__all__ = ["FileStamp", "Watch", "absolute", "check_output", "reading", "stamp_of", "unchanged", "watched", "watching", "writing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,14 @@ class Watch:
             return
         for f in self._files.values():
             if (s.st_dev, s.st_ino) == (f.device, f.inode):
-                named = "the source itself" if os.path.abspath(out) == f.path else f"{f.path}, which the source is read from"
+                named = "the source itself" if absolute(out) == f.path else f"{f.path}, which the source is read from"
                 raise OutputError(f"{out} is {named}: writing it would destroy it; name another output file")
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """The path from the root, which means the same file when the working folder changes. ``..`` stays, since behind a link it is
+    not the folder that the text says."""
+    return os.path.join(os.getcwd(), os.fsdecode(path))
 
 
 _CURRENT: ContextVar[Watch | None] = ContextVar("watch", default=None)
@@ -150,7 +156,7 @@ def unchanged(stamp: FileStamp | None) -> None:
 def stamp_of(path: str | os.PathLike[str]) -> FileStamp | None:
     """Note that a file is read, and what it is now; inside :func:`watching`, what it was when it was first noted."""
     watch = _CURRENT.get() or Watch()
-    return watch.find(path) or watch.note(os.path.abspath(os.fsdecode(path)))
+    return watch.find(path) or watch.note(absolute(path))
 
 
 def watched(path: str | os.PathLike[str]) -> str | os.PathLike[str]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from .collector import without_collector
 from .errors import ConvcoreError, UsageError
-from .files import Watch, watched, watching
+from .files import Watch, absolute, watched, watching
 from .hookspecs import LoadRequest, Option
 from .host import host, resolve
 from .ir.dims import parse_dim
@@ -127,7 +127,11 @@ def load_graph(
     source: Any, weights: Any, format: str | None, options: Mapping[str, Any], used: set[str], *,
     overrides: Mapping[str, Any] | None = None, input_shapes: Any = None, progress: Progress | None = None,
 ) -> Loaded:  # fmt: skip
-    """Identify the source and let its framework's loader read it; every file read is watched from before it is opened."""
+    """Identify the source and let its framework's loader read it; every file read is watched from before it is opened.
+
+    Paths are made absolute: weights are read later, when the working folder may be another.
+    """
+    source, weights = (Path(absolute(p)) if isinstance(p, Path) else p for p in (source, weights))
     with watching() as files:
         for path in (source, weights):
             if isinstance(path, Path):

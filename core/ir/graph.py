@@ -214,12 +214,6 @@ class Node:
         if v is not None:
             v._uses[(self, i)] = None
 
-    def set_outputs(self, outputs: Sequence[Value]) -> None:
-        """Replace the output values (their producer becomes this node)."""
-        self._outputs = tuple(outputs)
-        for i, v in enumerate(self._outputs):
-            v.producer, v.index, v.graph = self, i, self.graph
-
     def __repr__(self) -> str:
         return f"{self.op} {self.name!r} from {self.origin}"
 

@@ -41,7 +41,7 @@ def _attr(v: Any, tensors: list[Tensor] | None) -> str:
     if isinstance(v, Dim):
         return "{" + str(v) + "}"
     if isinstance(v, (int, float)):
-        return repr(v)
+        return repr(float(v) if isinstance(v, float) else v)  # numpy's float64 is a float with a repr of its own
     if isinstance(v, str):
         return json.dumps(v)
     if isinstance(v, (tuple, list)):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadFileError, ShapeError
-from ..files import stamp_of, unchanged
+from ..files import absolute, stamp_of, unchanged
 from .dtypes import DType
 
 __all__ = ["ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor"]
@@ -120,7 +120,7 @@ class MappedTensor(Tensor):
 
     def __init__(self, path: str | Path, offset: int, dtype: DType, shape: Sequence[int], *, big_endian: bool = False) -> None:
         super().__init__(dtype, shape)
-        self.path, self.offset, self.big_endian = str(path), int(offset), big_endian
+        self.path, self.offset, self.big_endian = absolute(path), int(offset), big_endian
         self.stamp = stamp_of(self.path)
 
     def numpy(self) -> Array:
@@ -132,6 +132,7 @@ class MappedTensor(Tensor):
             raw = np.memmap(self.path, np.uint8, "r", self.offset, (self.nbytes,))
         except (OSError, ValueError) as e:
             raise BadFileError(f"{self.path}: cannot read {self.nbytes} bytes at offset {self.offset}: {e}") from e
+        unchanged(self.stamp)  # nor was another file put in its place before it was opened
         a = np.asarray(raw).view(nd.newbyteorder(">") if self.big_endian else nd).reshape(self.shape)
         return a.astype(nd) if self.big_endian else a
 
@@ -152,6 +153,7 @@ class MappedTensor(Tensor):
                     left -= len(block)
         except OSError as e:
             raise BadFileError(f"{self.path}: cannot be read: {e}") from e
+        unchanged(self.stamp)
 
 
 class LazyTensor(Tensor):
@@ -170,6 +172,7 @@ class LazyTensor(Tensor):
     def numpy(self) -> Array:
         unchanged(self.stamp)
         a = self._read()
+        unchanged(self.stamp)
         if a.shape != self.shape or DType.of(a.dtype) != self.dtype:
             raise BadFileError(f"declared {self.dtype}{list(self.shape)}, read {a.dtype}{list(a.shape)}")
         return a

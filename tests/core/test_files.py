@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -15,8 +16,9 @@ import convcore
 from convcore import files
 from convcore.errors import SourceChangedError
 from convcore.files import reading
+from convcore.ir import tensors
 from convcore.ir.dtypes import DType
-from convcore.ir.tensors import MappedTensor
+from convcore.ir.tensors import LazyTensor, MappedTensor
 
 DATA = Path(__file__).parents[1] / "data" / "zoo"
 CAFFE = ("caffe-mtcnn-det1/det1.prototxt", "caffe-mtcnn-det1/det1.caffemodel")
@@ -221,3 +223,53 @@ def test_tensors_of_two_loads_of_one_path_are_told_apart(tmp_path: Path):
         with pytest.raises(SourceChangedError):
             old.numpy()
         new.numpy()
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_a_relative_path_means_the_same_file_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str):
+    """Weights are read after the working folder has changed to one with a file of the same name and other values."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    source, file = SOURCES[kind](here)
+    if kind == "ccir":
+        source = here / file
+    shutil.copytree(here, there)
+    _edit(there / file)
+    monkeypatch.chdir(here)
+    model = convcore.load(tuple(Path(p.name) for p in source) if isinstance(source, tuple) else source.name)
+    whole = convcore.load(source)
+    monkeypatch.chdir(there)
+    expected = {k: v.tensor for k, v in whole.graph.weights.items()}
+    assert expected and model.graph.weights.keys() == expected.keys()
+    for k, v in model.graph.weights.items():
+        assert np.array_equal(v.tensor.numpy(), expected[k].numpy())
+
+
+def test_a_tensor_of_a_relative_path_stays_with_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "other").mkdir()
+    np.full(7, 3, "f4").tofile(tmp_path / "a.bin")
+    np.full(7, 5, "f4").tofile(tmp_path / "other" / "a.bin")
+    monkeypatch.chdir(tmp_path)
+    (t,) = _tensors(Path("a.bin"), 1)
+    monkeypatch.chdir(tmp_path / "other")
+    assert t.numpy()[0] == 3
+
+
+@pytest.mark.parametrize("read", ["mapped", "written", "lazy"])
+def test_a_file_replaced_between_the_look_and_the_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: str):
+    path = tmp_path / "a.bin"
+    np.full(7, 3, "f4").tofile(path)
+    (mapped,) = _tensors(path, 1)
+    lazy = LazyTensor(lambda: np.fromfile(path, "f4"), DType.FLOAT32, (7,), file=path)
+    real = files.unchanged
+    looked: list[object] = []
+
+    def look(stamp: object) -> None:
+        real(stamp)
+        if not looked:
+            looked.append(stamp)
+            _replace(path)
+
+    monkeypatch.setattr(tensors, "unchanged", look)
+    with pytest.raises(SourceChangedError, match=r"a\.bin"):
+        {"mapped": mapped.numpy, "written": lambda: mapped.write_to(io.BytesIO()), "lazy": lazy.numpy}[read]()

@@ -141,3 +141,14 @@ def test_verifier_finds_what_is_broken():
     g = _graph()
     g.detach(g.nodes[0])
     assert any("before it is defined" in p for p in problems(g))
+
+
+@pytest.mark.parametrize("value", [np.float64(0.1), np.float64(1e-30), np.float64("-inf"), np.float32(0.5), np.int64(3)])
+def test_numpy_numbers_among_attributes_are_numbers(value: object):
+    """numpy.float64 is a float whose repr ("np.float64(0.1)") is none."""
+    g = _graph()
+    g.nodes[0].attrs["extra"] = value
+    text = to_text(g)
+    back = parse_text(text)
+    assert back.nodes[0].attrs["extra"] == value
+    assert to_text(back) == text
