@@ -84,6 +84,7 @@ CONV.op(
         Sample((2, 3, 11, 7), (6, 1, 3, 2), groups=3, strides=(2, 1), pads="same_lower"),
         Sample((1, 2, 5, 7, 6), (3, 2, 2, 3, 2), (3,)),
         Sample((5, 3), (7, 3), (7,)),
+        Sample((2, 6, 11), (10, 3, 3), (10,), strides=(2,), pads=((1, 1),), groups=2),
         Sample((2, 11, 3), (7, 3, 4), (7,), layout="channels_last", strides=(2,)),
         Sample((2, 5, 7, 11, 3), (7, 3, 2, 3, 4), (7,), layout="channels_last"),
     ],

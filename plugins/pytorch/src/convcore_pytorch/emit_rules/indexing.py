@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from convcore.plugin import Dim, Node, NotExpressible
 
 from ..rules.base import RULES
@@ -61,3 +63,33 @@ def take_along_axis(e: E, node: Node) -> None:
         raise NotExpressible("negative places cannot be counted from an end that is not known")
     (h,) = e.call("%", [h, n])
     e.call("torch.gather", [e.value(x, carry=True), axis, h], outputs=node.outputs, carry=True)
+
+
+_REDUCE = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
+
+
+@RULES.emit("scatter_elements")
+def scatter_elements(e: E, node: Node) -> None:
+    """``torch.scatter``, whose result for equal places is not defined: without a reduction the places must be known to differ."""
+    x, at, updates = (given(v) for v in node.inputs)
+    axis, how = node.attrs["axis"] % len(shape_of(x)), node.attrs["reduction"]
+    n = shape_of(x)[axis]
+    if at.dtype is None or str(at.dtype) not in ("int32", "int64") or not isinstance(n, int):
+        raise NotExpressible("negative places cannot be counted from an end that is not known")
+    if how == "none" and not (at.tensor is not None and _differ(at.tensor.numpy() % n, axis)):
+        raise NotExpressible("of equal places the last one stays, in torch any of them")
+    h = e.value(at)
+    if str(at.dtype) == "int32":
+        (h,) = e.call(".long", [h])
+    (h,) = e.call("%", [h, n])
+    operands = [e.value(x, carry=True), axis, h, e.value(updates, carry=True)]
+    if how == "none":
+        e.call("torch.scatter", operands, outputs=node.outputs, carry=True)
+    else:
+        e.call("torch.scatter_reduce", operands, {"reduce": _REDUCE[how]}, outputs=node.outputs)
+
+
+def _differ(places: Any, axis: int) -> bool:
+    """Whether no two places along the axis are the same."""
+    ordered = np.sort(places, axis)
+    return not (np.diff(ordered, axis=axis) == 0).any()

@@ -192,7 +192,8 @@ def _from(graph: Graph) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    text = text.replace("\\", "\\\\").replace('"""', "'''")
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text.replace("\\", "\\\\"))
+    text = "".join(shown).replace('"""', "'''")
     return textwrap.wrap(text, 86, subsequent_indent="    ", break_long_words=False) or [""]
 
 

@@ -23,10 +23,20 @@ def _symmetric(pads: Any) -> Any:
     return one_if_equal(a for a, _ in pads)
 
 
-isomorphism("torch_ints", tuple, one_if_equal, "a list of integers, written as one number where all are equal")
+def _listed(value: Any, n: int) -> tuple[Any, ...]:
+    """``n`` numbers: a list as it is, one number for all."""
+    return (value,) * n if value is None or isinstance(value, int) else tuple(value)
+
+
+isomorphism(
+    "torch_ints",
+    _listed,
+    lambda v, n: one_if_equal(v),
+    "a list of n integers, or one for all; written as one where all are equal",
+)
 isomorphism(
     "torch_pads",
-    lambda v: tuple((int(n), int(n)) for n in v),
-    _symmetric,
-    "[p1, p2] as ((p1, p1), (p2, p2)), written as one number",
+    lambda v, n: tuple((int(p), int(p)) for p in _listed(v, n)),
+    lambda v, n: _symmetric(v),
+    "[p1, p2] as ((p1, p1), (p2, p2)), one for all n; written as one number where all are equal",
 )

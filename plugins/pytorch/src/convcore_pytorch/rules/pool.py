@@ -8,10 +8,10 @@ from .base import RULES
 
 for _n in (1, 2, 3):
     RULES.op(
-        f"torch.nn.AdaptiveAvgPool{_n}d", "adaptive_avg_pool", "input=x", output_size=A("output_size", iso="torch_ints"),
+        f"torch.nn.AdaptiveAvgPool{_n}d", "adaptive_avg_pool", "input=x", output_size=A("output_size", iso=("torch_ints", _n)),
         rank=Rank(_n + 2), types={"x": "float"},
     )  # fmt: skip
     RULES.op(
-        f"torch.nn.AdaptiveMaxPool{_n}d", "adaptive_max_pool", "input=x", output_size=A("output_size", iso="torch_ints"),
+        f"torch.nn.AdaptiveMaxPool{_n}d", "adaptive_max_pool", "input=x", output_size=A("output_size", iso=("torch_ints", _n)),
         rank=Rank(_n + 2), types={"x": "float"},
     )  # fmt: skip
