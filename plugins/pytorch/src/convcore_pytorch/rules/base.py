@@ -32,7 +32,7 @@ isomorphism(
     "torch_ints",
     _listed,
     lambda v, n: one_if_equal(v),
-    "a list of n integers, or one for all; written as one where all are equal",
+    "n integers, or one for all; written as one where all are equal",
 )
 isomorphism(
     "torch_pads",
