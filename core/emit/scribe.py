@@ -247,9 +247,12 @@ class Scribe(Generic[D]):
         return self._call(type, held, args, config or {}, outputs, n_outputs, name, shapes, carry)
 
     def _bare(self, tensor: Tensor) -> State:
-        """The state of a tensor that is no weight of the graph as it stands."""
-        found = self._shared.by_tensor.get((tensor, ""))
-        return found if found is not None else self._state(tensor, None)
+        """The state of a tensor that is no weight of the graph as it stands: one for each, however often it is given."""
+        found = self._shared.by_tensor.get((tensor, "")) or self._shared.consts.get(tensor)
+        if found is None:
+            found = self._state(tensor, None)
+            self.journal.put(self._shared.consts, tensor, found)
+        return found
 
     def _call(
         self, type: str, states: dict[str, State] | None, args: Sequence[Arg], config: Mapping[str, Any],

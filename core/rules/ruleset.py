@@ -299,8 +299,7 @@ class RuleSet(Generic[G, N]):
         """Emit an IR node with the best matching rule; returns "" or the reasons why none applies."""
         for key in (node.name, node.op):
             if overrides and key in overrides:
-                overrides[key](e, node)
-                return ""
+                return _written(e, node, key, overrides[key])
         reasons = []
         for rule in self._tried("emit", node.op, self.emit_rules.get(node.op, []), e.version):
             try:
@@ -353,6 +352,20 @@ def _overridden(g: LoadContext, node: ForeignNode, key: str, fn: LoadFn) -> tupl
         raise
     except Exception as e:  # the user's code
         raise UsageError(f"the override for {key!r} failed at layer {node!r}: {type(e).__name__}: {e}") from e
+
+
+def _written(e: EmitContext, node: Node, key: str, fn: EmitFn) -> str:
+    """Let a function of the user's write a node; "" or why it gives up."""
+    try:
+        with e.attempt():
+            fn(e, node)
+    except NotExpressible as err:
+        return str(err)
+    except ConvcoreError:
+        raise
+    except Exception as err:  # the user's code
+        raise UsageError(f"the override for {key!r} failed at layer {node.origin}: {type(err).__name__}: {err}") from err
+    return ""
 
 
 def _described(rule: LoadRule | EmitRule) -> str:

@@ -280,3 +280,24 @@ def test_the_check_sees_values_below_zero(tmp_path: Path):
 
     with pytest.raises(MismatchError):
         convcore.convert(convcore.Model(g), "onnx", tmp_path / "m.onnx", overrides={"emit": {"leaky_relu": wrong}})
+
+
+def test_a_fault_of_an_emit_override_is_the_users_and_not_the_plugins(tmp_path: Path):
+    def broken(e: object, node: object) -> None:
+        raise KeyError("x")
+
+    with pytest.raises(UsageError, match=r"override for 'softmax' failed at layer .*KeyError"):
+        convcore.convert(SEQ, "onnx", tmp_path / "m.onnx", overrides={"emit": {"softmax": broken}})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_emit_override_that_gives_up_leaves_nothing_behind(tmp_path: Path):
+    from convcore.plugin import NotExpressible
+
+    def gives_up(e, node):
+        e.call("Identity", [e.value(node.inputs[0])], outputs=node.outputs)
+        raise NotExpressible("not with me")
+
+    done = convcore.convert(SEQ, "onnx", tmp_path / "m.onnx", overrides={"emit": {"softmax": gives_up}})
+    assert done.report.ok  # spelled out by its body, and the check says it is softmax
+    assert "Identity" not in {n.op_type for n in pytest.importorskip("onnx").load(tmp_path / "m.onnx").graph.node}

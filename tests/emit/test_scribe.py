@@ -298,3 +298,20 @@ def test_a_call_becomes_another_layer() -> None:
     assert (call.type, call.config, call.states) == ("Scale", {"axis": 1}, (state,)) and isinstance(call.target, Unit)
     call.become("Power", {"power": 2.0})
     assert (call.target, call.config, call.states) == ("Power", {"power": 2.0}, ())
+
+
+def test_a_tensor_handed_over_twice_is_one_state_of_one_unit():
+    """Weights a rule makes itself (no weight of the graph) stay shared between the calls of a layer; an equal tensor does not."""
+    from convcore.ir.tensors import as_tensor
+
+    shared, other = as_tensor(np.ones((3, 5), "f4")), as_tensor(np.ones((3, 5), "f4"))
+
+    def rule(e: Any, node: Node) -> None:
+        (y,) = e.unit("L", (e.value(node.inputs[0]),), {}, {"w": shared})
+        (z,) = e.unit("L", (y,), {}, {"w": shared})
+        e.unit("L", (z,), {}, {"w": other}, outputs=node.outputs)
+
+    made = one(rule)
+    first, second, third = (c.target for c in made.root.calls)
+    assert first is second and first is not third
+    assert [s.tensor for s in made.states] == [shared, other]
