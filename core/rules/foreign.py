@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ..build.builder import Builder
 from ..errors import Problem, UnsupportedError
+from ..ir.dims import DimLike
 from ..ir.graph import PARAMETER, Node, Origin, Value
 from ..ir.tensors import Tensor
 from .isomorphisms import NotExpressible
@@ -162,6 +163,11 @@ class LoadContext:
         """The numpy array of a constant value, else None."""
         return None if v is None or v.tensor is None else v.tensor.numpy()
 
+    def sizes(self, v: Value | None) -> tuple[Any, ...] | None:
+        """The sizes (int, Dim or None each) a shape-like vector holds; None when even their number is unknown."""
+        a = self.constant(v)
+        return None if a is None or a.dtype.kind not in "iu" else tuple(int(n) for n in a.ravel())
+
 
 class EmitContext(Protocol):
     """What an emit rule works with; :class:`convcore.emit.scribe.Scribe` is the one that writes. Handles are its own."""
@@ -179,6 +185,9 @@ class EmitContext(Protocol):
 
     def const(self, value: Any, dtype: Any = None, name: str = "") -> Any:
         """A handle of a constant made on the way."""
+
+    def sizes(self, dims: Sequence[DimLike | None]) -> Any:
+        """A vector of sizes, computed where one is symbolic. NotExpressible when one is unknown."""
 
     def call(
         self,

@@ -12,7 +12,8 @@ from ..opset import find_op
 from .calls import Call
 from .foreign import EmitContext, ForeignNode, LoadContext
 from .isomorphisms import NotExpressible
-from .rows import Rank, Row, _pairs
+from .row_fields import pairs
+from .rows import Rank, Row
 
 __all__ = ["EmitFunction", "LoadFunction", "RuleSet"]
 
@@ -142,12 +143,12 @@ class RuleSet(Generic[G, N]):
         call, foreign = (foreign, foreign.name) if isinstance(foreign, Call) else (None, foreign)
         if decl is None:
             raise DeclarationError(f"row {foreign}: unknown op {op_name!r}")
-        outs = _pairs(outputs) if outputs else ((decl.outputs[0], decl.outputs[0]),)
+        outs = pairs(outputs) if outputs else ((decl.outputs[0], decl.outputs[0]),)
         for t in then:
             if t not in self.posts:
                 raise DeclarationError(f"row {foreign}: unknown post step {t!r}")
         row = Row(
-            foreign, op_name, _pairs(inputs), outs, dict(mapping), dict(when or {}), tuple(ignore), since, until, priority,
+            foreign, op_name, pairs(inputs), outs, dict(mapping), dict(when or {}), tuple(ignore), since, until, priority,
             direction, tuple(then), self.distribution, doc, Rank(rank) if isinstance(rank, int) else rank, tuple(alike),
             {k: (v,) if isinstance(v, str) else tuple(v) for k, v in (types or {}).items()}, call, dict(unless or {}),
             tuple(one_of),

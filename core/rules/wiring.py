@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..opset import Attr, Op
-from .words import A, Given, I, Size, W
+from .words import A, Given, I, Rest, Size, W
 
 __all__ = ["Wiring", "wire"]
 
@@ -71,4 +71,4 @@ def wire(
 
 def _is_read(src: Any) -> bool:
     """Whether a word of a mapping is read from each node."""
-    return isinstance(src, (W, A, I)) or (isinstance(src, tuple) and any(isinstance(p, A) for p in src))
+    return isinstance(src, (W, A, I, Rest)) or (isinstance(src, tuple) and any(isinstance(p, A) for p in src))

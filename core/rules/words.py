@@ -3,7 +3,8 @@
 ``A`` takes an attribute of the foreign node, ``W`` a weight it owns, ``I`` an attribute that the foreign format passes as a
 constant input; their key in a row is the op's. ``Size`` and ``Given`` are attributes of the *foreign* node that say again what
 an input says already (``units`` is an axis of the kernel, ``use_bias`` whether there is a bias): they are written on emission
-and checked on loading, and their key in a row is the foreign one. ``Rank`` is the number of axes of an input.
+and checked on loading, and their key in a row is the foreign one. ``Rank`` is the number of axes of an input, ``Rest`` the axes
+of the first input from one on.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .foreign import MISSING
 from .isomorphisms import Iso, NotExpressible, find_iso
 from .values import jsonable
 
-__all__ = ["A", "Given", "I", "Rank", "Size", "W", "permutation_of", "reorder"]
+__all__ = ["A", "Given", "I", "Rank", "Rest", "Size", "W", "permutation_of", "reorder"]
 
 
 def _iso_json(iso: Iso, default: Any) -> dict[str, Any]:
@@ -59,7 +60,11 @@ class A:
 
 @dataclass(frozen=True, init=False)
 class I:  # noqa: E742
-    """An attribute of the op that the foreign format passes as a constant input (by name in the row's input list)."""
+    """An attribute of the op that the foreign format passes as a constant input (by name in the row's input list).
+
+    ``dtype`` is the element type it is written in, ``"like"`` that of the op's first input, ``"size"`` int64 sizes, which may be
+    symbolic (computed from shapes when the model runs).
+    """
 
     name: str
     default: Any
@@ -190,6 +195,39 @@ class Rank:
 
     def to_json(self) -> dict[str, Any]:
         return {"axes": self.n, **({"of": self.of} if self.of else {})}
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Axes of the op's first input from ``start`` on, to the last: a number, or an attribute of the foreign node that names it.
+
+    ``axes=Rest(2)`` are the spatial axes of what ONNX calls global pooling, ``axes=Rest(A("axis", 0))`` those that Caffe's
+    Reduction is over.
+    """
+
+    start: int | A
+
+    def load(self, start: int, rank: int | None) -> tuple[int, ...]:
+        """The axes from ``start`` (negative: from the end) on; ShapeError when there is no such axis."""
+        if rank is None:
+            raise NotExpressible("the number of axes of its input is not known", "unknown_shape")
+        if isinstance(self.start, A) and not -rank <= start < max(rank, 1):
+            raise ShapeError(f"axis {start} is out of range for {rank} axes")
+        return tuple(range(start + rank if start < 0 else start, rank))
+
+    def emit(self, key: str, axes: Sequence[int] | None, rank: int | None) -> int:
+        """Where axes begin that go to the end (None: all); NotExpressible for others."""
+        if rank is None:
+            raise NotExpressible("the number of axes of its input is not known", "unknown_shape")
+        found = sorted(range(rank) if axes is None else axes)
+        if not found or found != list(range(found[0], rank)):
+            raise NotExpressible(f"{key}={axes} are not the last of {rank} axes")
+        if not isinstance(self.start, A) and found[0] != self.start:
+            raise NotExpressible(f"{key}={axes} do not begin with axis {self.start}")
+        return found[0]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"axes_from": self.start.to_json() if isinstance(self.start, A) else self.start}
 
 
 # ---- axis orders

@@ -30,7 +30,7 @@ from ..ir.tensors import Tensor, as_tensor
 from ..opset.declare import REQUIRED, Attr, Sample
 from ..rules.foreign import MISSING, ForeignNode, LoadContext
 from ..rules.isomorphisms import NotExpressible
-from ..rules.rows import A, Given, I, Row, Size, W
+from ..rules.rows import A, Given, I, Rest, Row, Size, W
 from ..rules.values import equal
 from .ops import CheckFailed
 
@@ -93,6 +93,12 @@ class RecordingContext:
 
     def const(self, value: Any, dtype: Any = None, name: str = "") -> Value:
         return self.b.const(value, dtype, name)
+
+    def sizes(self, dims: Sequence[Any]) -> Value:
+        """A constant of int64."""
+        if not all(isinstance(n, int) for n in dims):
+            raise NotExpressible("a size is symbolic")
+        return self.const(list(dims), DType.INT64)
 
     def call(
         self,
@@ -250,6 +256,8 @@ def sample_nodes(row: Row) -> Iterator[tuple[Graph, Node]]:
             elif isinstance(source, (A, I)) or (isinstance(source, tuple) and any(isinstance(p, A) for p in source)):
                 if key in sample.attrs:
                     base[key] = sample.attrs[key]
+            elif isinstance(source, Rest):
+                base[key] = tuple(range(0 if isinstance(source.start, A) else source.start, _rank(sample)))
             else:
                 base[key] = source
         for attrs in (base, *_variations(row, mapped, sample, base)):
@@ -266,6 +274,9 @@ def sample_nodes(row: Row) -> Iterator[tuple[Graph, Node]]:
 def _variations(row: Row, mapped: Mapping[str, Any], sample: Sample, base: Attrs) -> Iterator[Attrs]:
     rank = _rank(sample)
     for key, source in mapped.items():
+        if isinstance(source, Rest) and isinstance(source.start, A):
+            for i in range(1, rank):
+                yield {**base, key: tuple(range(i, rank))}
         if not isinstance(source, (A, I)):
             continue
         values = [*_table(source), *_of_kind(row.decl.attrs[key], rank)]

@@ -1,0 +1,202 @@
+"""What a mapping row is: its fields, whether they fit the op, its conditions, and the row as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from ..errors import DeclarationError
+from ..ir.dtypes import DType
+from ..ir.graph import Value
+from ..opset import Op, op
+from ..opset.declare import REQUIRED
+from .calls import Call
+from .foreign import MISSING, ForeignNode
+from .isomorphisms import NotExpressible
+from .values import jsonable
+from .wiring import Wiring, wire
+from .words import A, Given, I, Rank, Rest, Size, W
+
+__all__ = ["RowFields", "pairs"]
+
+
+def pairs(text: str) -> tuple[tuple[str, str], ...]:
+    """``"X=x, W=w"`` as pairs; a bare name stands for both."""
+    out = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        theirs, _, ours = part.partition("=")
+        out.append((theirs.strip(), (ours or theirs).strip()))
+    return tuple(out)
+
+
+@dataclass(frozen=True, eq=False)
+class RowFields:
+    """The fields of a row, as :meth:`RuleSet.op` takes them."""
+
+    foreign: str
+    op_name: str
+    inputs: tuple[tuple[str, str], ...]
+    outputs: tuple[tuple[str, str], ...]
+    mapping: Mapping[str, Any]
+    when: Mapping[str, Any] = field(default_factory=dict)
+    ignore: tuple[str, ...] = ()
+    since: int | None = None
+    until: int | None = None
+    priority: int = 0
+    direction: str = "both"
+    then: tuple[str, ...] = ()
+    distribution: str = "convcore"
+    doc: str = ""
+    rank: Rank | None = None
+    alike: tuple[str, ...] = ()
+    types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    call: Call | None = None
+    unless: Mapping[str, Any] = field(default_factory=dict)
+    one_of: tuple[str, ...] = ()
+
+    @property
+    def decl(self) -> Op:
+        return op(self.op_name)
+
+    @cached_property
+    def _wiring(self) -> Wiring:
+        return wire(self.decl, self.inputs, self.outputs, self.mapping, (*self.ignore, *self.when))
+
+    def validate(self) -> None:
+        """Check the row against the op's declaration; DeclarationError says what does not fit."""
+        decl = self.decl
+        names = {a.name for a in decl.inputs}
+
+        def bad(why: str) -> DeclarationError:
+            return DeclarationError(f"row {self.foreign} -> {self.op_name}: {why}")
+
+        given = {ours.rstrip("*") for _, ours in self.inputs if ours != "_"}
+        sized: set[str] = set()
+        for key, src in self.mapping.items():
+            if isinstance(src, (Size, Given)):
+                if src.of not in names:
+                    raise bad(f"the op has no input {src.of!r}, which {key} speaks of")
+            elif key in names:
+                if not isinstance(src, W):
+                    raise bad(f"{key} is an input of the op and must be mapped by W or in the input list")
+                given.add(key)
+                src.validate()
+                for _, size in src.sizes:
+                    if size not in decl.attrs:
+                        raise bad(f"the op has no attribute {size!r}, which is said to be a size of {key}")
+                    sized.add(size)
+            elif key not in decl.attrs:
+                raise bad(f"the op has neither an input nor an attribute {key!r}")
+            elif isinstance(src, W):
+                raise bad(f"{key} is an attribute, not an input")
+            elif isinstance(src, I) and src.name not in {t.rstrip("*?") for t, _ in self.inputs}:
+                raise bad(f"input {src.name!r} of I is not in the input list")
+        for of in (*self.types, *((self.rank.of,) if self.rank is not None and self.rank.of else ())):
+            if of not in names:
+                raise bad(f"the op has no input {of!r}")
+        for key in (*self.unless, *self.one_of):
+            if key not in decl.attrs:
+                raise bad(f"the op has no attribute {key!r}")
+        if set(self.alike) - {"rank", "dtype"}:
+            raise bad(f"alike={self.alike} is not of 'rank' and 'dtype'")
+        if self.call is not None:
+            left = {t.rstrip("*?") for t, _ in self.inputs} - {p.ours for p in self.call.parameters}
+            if left:
+                raise bad(f"the call has no parameter {sorted(left)[0]!r}")
+        for name in given - names:
+            raise bad(f"the op has no input {name!r}")
+        for a in decl.inputs:
+            if not a.optional and not a.variadic and a.name not in given:
+                raise bad(f"the op's input {a.name!r} is not mapped")
+        for name, attr in decl.attrs.items():
+            if attr.default is REQUIRED and name not in self.mapping and name not in sized:
+                raise bad(f"the op's attribute {name!r} has no default and is not mapped")
+        for _, ours in self.outputs:
+            if ours.rstrip("*") not in decl.outputs:
+                raise bad(f"the op has no output {ours!r}")
+
+    # ---- conditions
+    def mismatch(self, node: ForeignNode) -> str:
+        """Why the row does not apply to a foreign node ("" if it does)."""
+        for name, want in self.when.items():
+            got = node.attrs.get(name, MISSING)
+            if isinstance(want, (set, frozenset)):
+                if got not in want:
+                    return f"{name} is {got!r}, the rule wants one of {sorted(want, key=repr)}"
+            elif got is MISSING:
+                if want is not None:
+                    return f"{name} is not set, the rule wants {want!r}"
+            elif got != want:
+                return f"{name} is {got!r}, the rule wants {want!r}"
+        return ""
+
+    def _check_inputs(self, by_name: Mapping[str, Value | None], every: Sequence[Value | None], *, emitting: bool) -> None:
+        """The row's conditions on ranks and element types; NotExpressible where one is not met (or, emitting, not known)."""
+        if self.rank is not None:
+            v = by_name.get(self.rank.of) if self.rank.of else next(iter(every), None)
+            rank = None if v is None else v.rank
+            if rank != self.rank.n and (rank is not None or (emitting and v is not None)):
+                shown = "an unknown number of" if rank is None else rank
+                raise NotExpressible(f"its input has {shown} axes, {self.foreign} takes {self.rank.n}", "unsupported_input")
+        for what in self.alike:
+            found = [getattr(v, what) for v in every if v is not None]
+            if any(x is None or x != found[0] for x in found):
+                raise NotExpressible(f"its inputs are not of one {what}: {', '.join(map(str, found))}", "unsupported_input")
+        for name, allowed in self.types.items():
+            for v in [by_name.get(name)] if name in by_name else every:
+                if v is not None and not _is_of(v.dtype, allowed):
+                    raise NotExpressible(f"{name} is {v.dtype}, the rule is for {', '.join(allowed)}", "unsupported_dtype")
+
+    # ---- as data
+    def to_json(self) -> dict[str, Any]:
+        """The row as plain data; every function in it is a name."""
+        out: dict[str, Any] = {
+            "foreign": self.foreign,
+            "op": self.op_name,
+            "inputs": [list(p) for p in self.inputs],
+            "outputs": [list(p) for p in self.outputs],
+            "mapping": {k: _source_json(v) for k, v in self.mapping.items()},
+            "direction": self.direction,
+            "distribution": self.distribution,
+        }
+        for key in ("since", "until"):
+            if getattr(self, key) is not None:
+                out[key] = getattr(self, key)
+        if self.rank is not None:
+            out["rank"] = self.rank.to_json() if self.rank.of else self.rank.n
+        if self.alike:
+            out["alike"] = list(self.alike)
+        if self.types:
+            out["types"] = {k: list(v) for k, v in self.types.items()}
+        if self.call is not None:
+            out["call"] = self.call.to_json()
+        if self.unless:
+            out["unless"] = jsonable(dict(self.unless))
+        if self.one_of:
+            out["one_of"] = list(self.one_of)
+        if self.priority:
+            out["priority"] = self.priority
+        if self.when:
+            out["when"] = jsonable(dict(self.when))
+        if self.ignore:
+            out["ignore"] = list(self.ignore)
+        if self.then:
+            out["then"] = list(self.then)
+        return out
+
+
+def _is_of(dtype: DType | None, allowed: Sequence[str]) -> bool:
+    """Whether a dtype is one of those named; "float" and "int" name all of their kind. An unknown one is none."""
+    if dtype is None:
+        return False
+    return str(dtype) in allowed or ("float" in allowed and dtype.is_float) or ("int" in allowed and dtype.is_int)
+
+
+def _source_json(v: Any) -> Any:
+    if isinstance(v, (A, I, W, Size, Given, Rest)):
+        return v.to_json()
+    if isinstance(v, tuple) and any(isinstance(p, A) for p in v):
+        return [_source_json(p) for p in v]
+    return {"value": jsonable(v)}
