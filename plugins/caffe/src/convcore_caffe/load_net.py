@@ -189,6 +189,10 @@ class CaffeDriver(Driver):
                 if overridden:
                     raise UsageError(f"the override for {node.name!r} gives {len(values)} values for {len(node.outputs)} tops")
                 raise node.invalid(f"{len(node.outputs)} tops are given, the layer makes {len(values)}")
+        except UnsupportedError as e:
+            if e.problems[0].code == "unsupported_output":  # more tops than the layer makes
+                self._note(node, node.invalid(e.problems[0].why))
+            raise
         except (BadFileError, ShapeError) as e:
             self._note(node, e)
             raise node.refuse(str(e), code="malformed_node") from e

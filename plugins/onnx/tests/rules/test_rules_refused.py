@@ -38,7 +38,7 @@ I3 = np.array([0, 2, 1])
         ("Reshape", {"x": X, "s": np.array([7, -1])}, {}, 13, "30 elements do not divide by 7"),
         ("Reshape", {"x": X, "s": np.array([-1, -1])}, {}, 13, "more than one -1"),
         ("Reshape", {"x": X, "s": np.array([4, 8])}, {}, 13, "30 elements against 32"),
-        ("Split", {"x": X, "s": np.array([1, 3])}, {"axis": 1}, 13, "2 sizes for 1 outputs"),
+        ("Split", {"x": X, "s": np.array([1, 2])}, {"axis": 1}, 13, "2 sizes for 1 outputs"),
         ("Slice", {"x": X, "s": np.array([0, 1]), "e": np.array([1, 2]), "a": np.array([1, -2])}, {}, 13, "2 values for"),
         ("Slice", {"x": X, "s": np.array([0]), "e": np.array([1]), "a": np.array([1]), "t": I3[:1]}, {}, 13, "a step is 0"),
         ("QLinearMatMul", dict.fromkeys("abcdefgh", X), {}, 10, "QDQ form"),

@@ -1,4 +1,4 @@
-"""Activation functions that are no row: PReLU, Softmax, and those made of Caffe's own."""
+"""Activation functions that are no row: PReLU, and those made of Caffe's own."""
 
 from __future__ import annotations
 
@@ -11,12 +11,6 @@ from convcore.plugin import Node, NotExpressible, unsupported
 from ..dialect import CaffeScribe, label
 from .arithmetic import block_of, power, span_param
 from .base import RULES, first, static, weight
-
-
-@RULES.emit("softmax", foreign=("Softmax",))
-def softmax(e: CaffeScribe, node: Node) -> None:
-    axis = node.attrs["axis"]
-    e.call("Softmax", [e.value(first(node))], {} if axis == 1 else {"axis": axis}, outputs=node.outputs, name=label(node))
 
 
 @RULES.emit("prelu", foreign=("PReLU", "ReLU", "Scale", "Eltwise"))

@@ -26,27 +26,7 @@ def power(e: CaffeScribe, top: Ref, node: Node, outputs: Sequence[Value | None] 
     return out
 
 
-# ---- functions of one blob
-for _op, _fields in {
-    "neg": {"scale": -1.0}, "square": {"power": 2.0}, "sqrt": {"power": 0.5}, "rsqrt": {"power": -0.5},
-    "reciprocal": {"power": -1.0},
-}.items():  # fmt: skip
-
-    @RULES.emit(_op, foreign=("Power",))
-    def _emit_power(e: CaffeScribe, node: Node, fields: dict[str, float] = _fields) -> None:
-        power(e, e.value(first(node)), node, node.outputs, **fields)
-
-
-for _op, _type, _param in [
-    ("exp", "Exp", {}), ("exp2", "Exp", {"base": 2.0}), ("log", "Log", {}), ("log2", "Log", {"base": 2.0}),
-    ("log10", "Log", {"base": 10.0}),
-]:  # fmt: skip
-
-    @RULES.emit(_op, foreign=(_type,))
-    def _emit_function(e: CaffeScribe, node: Node, type_: str = _type, param: dict[str, float] = _param) -> None:
-        e.call(type_, [e.value(first(node))], param, outputs=node.outputs, name=label(node))
-
-
+# ---- one blob
 @RULES.emit("identity")
 def identity(e: CaffeScribe, node: Node) -> None:
     """No layer of its own."""

@@ -10,7 +10,7 @@ from convcore.plugin import Node, NotExpressible, as_tensor
 
 from ..dialect import CaffeScribe, label
 from .arithmetic import span_param
-from .base import RULES, channels_first, constant, first, weight
+from .base import RULES, constant, first, weight
 
 
 @RULES.emit("batch_norm", foreign=("BatchNorm", "Scale"))
@@ -58,46 +58,18 @@ def batch_norm(e: CaffeScribe, node: Node) -> None:
     e.unit("Scale", [y], {} if bias is None else {"bias_term": True}, outputs=node.outputs, name=label(node), states=blobs)
 
 
-@RULES.emit("lrn", foreign=("LRN",))
-def lrn(e: CaffeScribe, node: Node) -> None:
-    """Across channels; the number of neighbours is odd."""
-    a, x = node.attrs, e.value(first(node))
-    if a["axis"] != 1 or len(x.shape) != 4 or a["size"] % 2 == 0:
-        raise NotExpressible(f"LRN is over an odd number of channels of (N, C, H, W), not {a['size']} along axis {a['axis']}")
-    param = {"local_size": a["size"], "alpha": a["alpha"], "beta": a["beta"]}
-    if a["bias"] != 1:
-        param["k"] = a["bias"]
-    e.call("LRN", [x], param, outputs=node.outputs, name=label(node))
-
-
-@RULES.emit("lrn_within", foreign=("LRN",))
-def lrn_within(e: CaffeScribe, node: Node) -> None:
-    channels_first(node)
-    a = node.attrs
-    param = {"local_size": a["size"], "alpha": a["alpha"], "beta": a["beta"], "norm_region": "WITHIN_CHANNEL"}
-    e.call("LRN", [e.value(first(node))], param, outputs=node.outputs, name=label(node))
-
-
-@RULES.emit("mean_variance_norm", foreign=("MVN", "BatchNorm"))
-def mvn(e: CaffeScribe, node: Node) -> None:
-    """MVN per channel or per image; with the epsilon under the root over all but the channels, BatchNorm's batch statistics."""
+@RULES.emit("mean_variance_norm", foreign=("BatchNorm",))
+def batch_statistics(e: CaffeScribe, node: Node) -> None:
+    """With the epsilon under the root over all but the channels: BatchNorm's batch statistics."""
     a, x = node.attrs, e.value(first(node))
     axes, rank = tuple(sorted(a["axes"])), len(x.shape)
-    if axes == tuple(i for i in range(rank) if i != 1) and a["epsilon_on"] == "var" and a["normalize_variance"] and rank >= 2:
-        param: dict[str, Any] = {"use_global_stats": False}
-        if np.float32(a["epsilon"]) != np.float32(1e-5):
-            param["eps"] = a["epsilon"]
-        zeros = [as_tensor(np.zeros(n, np.float32)) for n in (x.shape[1], x.shape[1], 1)]
-        e.unit("BatchNorm", [x], param, outputs=node.outputs, name=label(node), states=zeros)
-        return
-    if rank != 4 or axes not in ((2, 3), (1, 2, 3)) or (a["normalize_variance"] and a["epsilon_on"] != "std"):
-        raise NotExpressible(f"MVN is over axes (2, 3) or (1, 2, 3) of 4, epsilon added to the deviation, not {axes} of {rank}")
-    fields: dict[str, Any] = {} if a["normalize_variance"] else {"normalize_variance": False}
-    if axes == (1, 2, 3):
-        fields["across_channels"] = True
-    if np.float32(a["epsilon"]) != np.float32(1e-9):
-        fields["eps"] = a["epsilon"]
-    e.call("MVN", [x], fields, outputs=node.outputs, name=label(node))
+    if axes != tuple(i for i in range(rank) if i != 1) or a["epsilon_on"] != "var" or not a["normalize_variance"] or rank < 2:
+        raise NotExpressible(f"BatchNorm's batch statistics are over all axes but 1, not over {axes} of {rank}")
+    param: dict[str, Any] = {"use_global_stats": False}
+    if np.float32(a["epsilon"]) != np.float32(1e-5):
+        param["eps"] = a["epsilon"]
+    zeros = [as_tensor(np.zeros(n, np.float32)) for n in (x.shape[1], x.shape[1], 1)]
+    e.unit("BatchNorm", [x], param, outputs=node.outputs, name=label(node), states=zeros)
 
 
 @RULES.emit("l2_normalize", foreign=("Normalize",))

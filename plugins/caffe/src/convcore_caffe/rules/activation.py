@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -26,25 +27,18 @@ RULES.op("HardSwish", "hard_swish", "bottom=x", direction="load")
 RULES.op("Mish", "mish", "bottom=x", direction="load")
 
 
-@RULES.load("Softmax", ops=("softmax",))
-def softmax(g: CaffeContext, node: CaffeNode) -> Value:
-    """Along one axis (default 1), whatever the rank."""
-    return g.b.softmax(node.x, axis=node.axis())
+RULES.op("Softmax", "softmax", "bottom=x", axis=A("axis", 1))
+for _type in ("SeLu", "SELU"):
+    # forks' SeLU with the constants of Klambauer et al. 2017; with others of its own it is refused
+    RULES.op(_type, "selu", "bottom=x", direction="load")
+RULES.op("ReLU6", "clip", "bottom=x", when={"negative_slope": {MISSING, 0.0}}, direction="load", min=0.0, max=A("threshold", 6.0))
 
 
 @RULES.load("ReLU6", ops=("clip", "leaky_relu"))
 def relu6(g: CaffeContext, node: CaffeNode) -> Value:
     """min(max(x, 0) + slope * min(x, 0), threshold)."""
-    slope, top = node.attr("negative_slope", 0.0), node.attr("threshold", 6.0)
-    if slope == 0:
-        return g.b.clip(node.x, min=0.0, max=top)
+    slope, top = node.attr("negative_slope"), node.attr("threshold", 6.0)
     return g.b.clip(g.b.leaky_relu(node.x, alpha=slope), min=None, max=top)
-
-
-@RULES.load("SeLu", "SELU", ops=("selu",))
-def selu(g: CaffeContext, node: CaffeNode) -> Value:
-    """Forks' SeLU with the constants of Klambauer et al. 2017; with others of its own it is refused."""
-    return g.b.selu(node.x)
 
 
 @RULES.load("PReLU", ops=("prelu",))
@@ -79,6 +73,19 @@ def _affine(g: CaffeContext, x: Value, scale: float, shift: float) -> Value:
     if scale != 1:
         x = g.b.mul(x, g.scalar(x, scale))
     return g.b.add(x, g.scalar(x, shift)) if shift != 0 else x
+
+
+_AS_IS: dict[str, Any] = {"scale": {MISSING, 1.0}, "shift": {MISSING, 0.0}}
+for _op, _power in {"square": 2.0, "sqrt": 0.5, "rsqrt": -0.5, "reciprocal": -1.0}.items():
+    # other powers than 2 are loaded as pow, which is what Caffe computes
+    RULES.op("Power", _op, "bottom=x", when={"power": _power, **_AS_IS}, direction="both" if _power == 2 else "emit")
+RULES.op("Power", "neg", "bottom=x", when={"scale": -1.0, "power": {MISSING, 1.0}, "shift": {MISSING, 0.0}}, direction="emit")
+for _op, _type, _base, _direction in [
+    ("exp", "Exp", {MISSING, -1.0}, "both"), ("exp2", "Exp", 2.0, "emit"), ("log", "Log", {MISSING, -1.0}, "both"),
+    ("log2", "Log", 2.0, "emit"), ("log10", "Log", 10.0, "emit"),
+]:  # fmt: skip
+    # other bases are loaded as Caffe computes them, from e's
+    RULES.op(_type, _op, "bottom=x", when={"base": _base, **_AS_IS}, direction=_direction)
 
 
 @RULES.load("Power", ops=("pow", "mul", "add", "square", "fill", "identity"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convcore.plugin import Value
+from convcore.plugin import MISSING, A, Value
 
 from ..context import CaffeContext, CaffeNode
 from .base import RULES
@@ -76,17 +76,28 @@ def axpy(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.add(g.b.mul(x, a), y)
 
 
-@RULES.load("Dropout", ops=("dropout", "mul"))
-def dropout(g: CaffeContext, node: CaffeNode) -> Value:
-    """Nothing at inference: Caffe scales while it trains. Forks that scale at inference instead are refused."""
+@RULES.post("not_in_training")
+def not_in_training(g: CaffeContext, node: CaffeNode, y: Value) -> Value:
+    """Refused where the layer's own phase is TRAIN."""
     if node.layer.phase == "TRAIN":
         raise node.refuse("drops at random: its phase is TRAIN", "remove phase: TRAIN from the layer", "training_phase")
+    return y
+
+
+# nothing at inference: Caffe scales while it trains
+RULES.op(
+    "Dropout", "dropout", "bottom=x", when={"scale_train": {MISSING, True}, "sample_weights_test": {MISSING, False}},
+    then=("not_in_training",), direction="load", rate=A("dropout_ratio", 0.5),
+)  # fmt: skip
+
+
+@RULES.load("Dropout", ops=("mul",), then=("not_in_training",))
+def dropout(g: CaffeContext, node: CaffeNode) -> Value:
+    """Forks that scale at inference instead of while training, or drop when testing."""
     if not node.attr("scale_train", True):
         ratio = node.attr("dropout_ratio")
         return g.b.mul(node.x, g.scalar(node.x, 1.0 - ratio))
-    if node.attr("sample_weights_test", False):
-        raise node.refuse("drops at random when testing (sample_weights_test)", code="random")
-    return g.b.dropout(node.x, rate=node.attr("dropout_ratio"))
+    raise node.refuse("drops at random when testing (sample_weights_test)", code="random")
 
 
 @RULES.load("Split", ops=("identity",))

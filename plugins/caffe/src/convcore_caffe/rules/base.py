@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convcore.plugin import RuleSet
+from convcore.plugin import NotExpressible, RuleSet, isomorphism
 
 if TYPE_CHECKING:
     from ..context import CaffeContext, CaffeNode
@@ -19,3 +19,13 @@ RULES.ignore(
     "weight_filler", "bias_filler", "filler", "scale_filler", "slope_filler", "shift_filler", "engine", "debug_info",
     "force_nd_im2col", "stable_prod_grad", "moving_average_fraction", "momentum", "frozen", "dropout_ratio", "do_all_reduce",
 )  # fmt: skip
+
+
+def _whole(v: float) -> int:
+    """A count that forks hold as an integer or a float."""
+    if not 1 <= v < float("inf") or v != int(v):
+        raise NotExpressible(f"{v} is not a whole number of at least 1")
+    return int(v)
+
+
+isomorphism("caffe_whole", _whole, lambda v: v, "a whole number of at least 1, as an integer or a float")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from convcore.plugin import Value, product
+from convcore.plugin import A, Rank, Value, product
 
 from ..context import CaffeContext, CaffeNode
 from .base import RULES
@@ -94,6 +94,12 @@ def _regions(g: CaffeContext, node: CaffeNode) -> Value:
     if len(shape) < 2 or product(shape[1:]) != 5:
         raise node.invalid(f"the regions must be (R, 5), they are {tuple(map(str, shape))}")
     return _flat(g, node, 1)
+
+
+RULES.op(
+    "ROIPooling", "roi_pool", "bottom=x, rois=rois", rank=Rank(2, "rois"), direction="load",
+    output_size=(A("pooled_h", 0, "caffe_whole"), A("pooled_w", 0, "caffe_whole")), spatial_scale=A("spatial_scale", 1.0),
+)  # fmt: skip
 
 
 @RULES.load("ROIPooling", ops=("roi_pool", "reshape"))

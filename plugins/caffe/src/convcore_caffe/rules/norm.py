@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import BUFFER, PARAMETER, DimLike, DType, LazyTensor, Tensor, Value
+from convcore.plugin import BUFFER, MISSING, PARAMETER, A, DimLike, DType, LazyTensor, NotExpressible, Tensor, Value, isomorphism
 
 from ..context import CaffeContext, CaffeNode
 from .base import RULES
@@ -136,30 +136,61 @@ def bias(g: CaffeContext, node: CaffeNode) -> Value:
 _WIDE = 255  # windows up to this stay as they are written
 
 
-@RULES.load("LRN", ops=("lrn", "lrn_within"))
-def lrn(g: CaffeContext, node: CaffeNode) -> Value:
-    """Across channels, or within each over size x size (k is then ignored: lrn_layer.cpp takes 1)."""
+def _odd(v: int) -> int:
+    if v % 2 == 0:
+        raise NotExpressible(f"LRN is over an odd number of elements, not {v}")
+    return v
+
+
+isomorphism("caffe_odd", lambda v: v, _odd, "an odd number")
+_LRN: dict[str, Any] = {
+    "size": A("local_size", 5, "caffe_odd", write_default=True), "alpha": A("alpha", 1.0, write_default=True),
+    "beta": A("beta", 0.75, write_default=True),
+}  # fmt: skip
+RULES.op("LRN", "lrn", "bottom=x", rank=4, when={"norm_region": {MISSING, "ACROSS_CHANNELS"}}, **_LRN, bias=A("k", 1.0), axis=1)
+RULES.op(  # k is ignored: lrn_layer.cpp takes 1
+    "LRN", "lrn_within", "bottom=x", rank=4, when={"norm_region": "WITHIN_CHANNEL"}, ignore=("k",), **_LRN,
+    layout="channels_first",
+)  # fmt: skip
+
+
+@RULES.load("LRN", priority=1, ops=("lrn", "lrn_within"))
+def wide_lrn(g: CaffeContext, node: CaffeNode) -> Value:
+    """A window that reaches past every element: only the divisor of alpha grows with it."""
     if len(node.shape()) != 4:
         raise node.invalid(f"the bottom must have 4 axes, it has {len(node.shape())}")
     size, alpha, beta, k = (node.attr(n) for n in ("local_size", "alpha", "beta", "k"))
     within = node.attr("norm_region") == "WITHIN_CHANNEL"
     axes = node.shape()[2:] if within else node.shape()[1:2]
     most = max(2 * n - 1 if isinstance(n, int) else size for n in axes)
-    if size > max(most, _WIDE):  # a window that reaches past every element: only the divisor of alpha grows with it
-        size, alpha = most, alpha * (most / size) ** (2 if within else 1)
+    if size <= max(most, _WIDE):
+        raise NotExpressible(f"its window of {size} is not wide")
+    alpha *= (most / size) ** (2 if within else 1)
     if within:
-        return g.b.lrn_within(node.x, size=size, alpha=alpha, beta=beta)
-    return g.b.lrn(node.x, size=size, alpha=alpha, beta=beta, bias=k, axis=1)
+        return g.b.lrn_within(node.x, size=most, alpha=alpha, beta=beta)
+    return g.b.lrn(node.x, size=most, alpha=alpha, beta=beta, bias=k, axis=1)
 
 
-@RULES.load("MVN", ops=("mean_variance_norm", "reshape"))
-def mvn(g: CaffeContext, node: CaffeNode) -> Value:
-    """(x - mean) / (sqrt(variance) + eps) per channel or per sample; the result has 4 axes."""
-    shape, x = node.sizes(), node.x
+# (x - mean) / (sqrt(variance) + eps) per channel or per sample; the result has 4 axes
+_MVN: dict[str, Any] = {"rank": 4, "epsilon": A("eps", 1e-9)}
+for _across, _axes in (({"across_channels": {MISSING, False}}, (2, 3)), ({"across_channels": True}, (1, 2, 3))):
+    RULES.op(
+        "MVN", "mean_variance_norm", "bottom=x", when=_across, axes=_axes, epsilon_on="std",
+        normalize_variance=A("normalize_variance", True), **_MVN,
+    )  # fmt: skip
+    RULES.op(  # only the mean: where epsilon goes does not matter
+        "MVN", "mean_variance_norm", "bottom=x", when={**_across, "normalize_variance": False}, axes=_axes, direction="emit",
+        normalize_variance=False, epsilon_on="var", **_MVN,
+    )  # fmt: skip
+
+
+@RULES.load("MVN", priority=-1, ops=("mean_variance_norm", "reshape"))
+def mvn_of_fewer_axes(g: CaffeContext, node: CaffeNode) -> Value:
+    """Fewer than 4 axes are filled up by ones."""
+    shape = node.sizes()
     if len(shape) > 4:
         raise node.invalid(f"the bottom has {len(shape)} axes, at most 4 are allowed")
-    if len(shape) < 4:
-        x = g.b.reshape(x, shape=(*shape, *(1,) * (4 - len(shape))))
+    x = g.b.reshape(node.x, shape=(*shape, *(1,) * (4 - len(shape))))
     axes = (1, 2, 3) if node.attr("across_channels") else (2, 3)
     variance = bool(node.attr("normalize_variance"))
     return g.b.mean_variance_norm(x, axes=axes, epsilon=node.attr("eps"), epsilon_on="std", normalize_variance=variance)

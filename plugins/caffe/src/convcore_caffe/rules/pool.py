@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from convcore.plugin import Dim, DimLike, Value
+from convcore.plugin import MISSING, A, Dim, DimLike, Value
 
 from ..context import CaffeContext, CaffeNode
 from ..files import pooling_rounding
@@ -79,6 +79,14 @@ def _pool(
     return g.b.avg_pool(node.x, kernel=kernel, strides=strides, pads=pairs, ceil_mode=mode, count_include_pad=any(pads))
 
 
+_WINDOW = tuple(f"{name}{part}" for name in ("kernel", "stride", "pad") for part in ("_h", "_w"))
+for _kind, _op, _written in [("MAX", "max", "both"), ({"MAX", MISSING}, "max", "load"), ("AVE", "mean", "both")]:
+    RULES.op(
+        "Pooling", _op, "bottom=x", rank=4, when={"pool": _kind, "global_pooling": True}, direction=_written, axes=(2, 3),
+        ignore=("kernel_size", "stride", "pad", "round_mode", "ceil_mode", *_WINDOW), keepdims=True,
+    )  # fmt: skip
+
+
 @RULES.load("Pooling", ops=("max_pool", "avg_pool", "max_pool_with_indices", "mean", "max", "cast"))
 def pooling(g: CaffeContext, node: CaffeNode) -> Value | list[Value]:
     """Over H and W. The mean counts padding in its divisor, but not what overhangs the padded input."""
@@ -89,10 +97,6 @@ def pooling(g: CaffeContext, node: CaffeNode) -> Value | list[Value]:
     everything = node.attr("global_pooling")
     if kind == "STOCHASTIC":
         raise node.refuse(_STOCHASTIC, code="stochastic_pooling")
-    if everything and len(node.outputs) == 1:
-        reduce = g.b.max if kind == "MAX" else g.b.mean
-        y: Value = reduce(node.x, axes=(2, 3), keepdims=True)
-        return y
     if everything:
         kernel = node.integers(shape[2:], "with global_pooling and a mask, H and W")  # type: ignore[assignment]
     if kernel is None or strides is None or pads is None:
@@ -152,6 +156,13 @@ def max_unpool(g: CaffeContext, node: CaffeNode) -> Value:
     if len(node.inputs) != 2:
         raise node.invalid(f"takes 2 bottoms, {len(node.inputs)} given")
     return _unpool(g, node, (node.number("dst_h", 1), node.number("dst_w", 1)))
+
+
+_TIMES = A("scale", iso="caffe_whole")
+RULES.op(
+    "Upsample", "upsample_nearest", "bottom=x", rank=4, direction="load", scales=(_TIMES, _TIMES),
+    when={"pad_out_h": {MISSING, False}, "pad_out_w": {MISSING, False}, "dims_num": {MISSING, 4}},
+)  # fmt: skip
 
 
 @RULES.load("Upsample", ops=("upsample_nearest", "max_unpool", "cast"))

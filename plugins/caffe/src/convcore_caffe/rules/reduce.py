@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from convcore.plugin import DimLike, Value, product
+from convcore.plugin import MISSING, A, DimLike, Rest, Value, product
 
 from ..context import CaffeContext, CaffeNode
 from .base import RULES
 
-_OPERATIONS = {"SUM": "sum", "ASUM": "l1_norm", "SUMSQ": "sum_square", "MEAN": "mean"}
+
+@RULES.post("coeff")
+def coeff(g: CaffeContext, node: CaffeNode, y: Value) -> Value:
+    """Times ``coeff``."""
+    factor = node.attr("coeff")
+    return y if factor == 1 else g.b.mul(y, g.scalar(y, factor))
 
 
-@RULES.load("Reduction", ops=("sum", "l1_norm", "sum_square", "mean", "mul"))
-def reduction(g: CaffeContext, node: CaffeNode) -> Value:
-    """Over all axes from ``axis`` on, which go; axis 0 leaves a blob without axes. Times coeff."""
-    rank, coeff = len(node.shape()), node.attr("coeff")
-    axis = node.axis()
-    y = g.b.op(_OPERATIONS[node.attr("operation")], node.x, axes=tuple(range(axis, rank)), keepdims=False)
-    return y if coeff == 1 else g.b.mul(y, g.scalar(y, coeff))
+for _name, _op in {"SUM": "sum", "ASUM": "l1_norm", "SUMSQ": "sum_square", "MEAN": "mean"}.items():
+    RULES.op(  # over all axes from ``axis`` on, which go; axis 0 leaves a blob without axes
+        "Reduction", _op, "bottom=x", when={"operation": {_name, MISSING} if _name == "SUM" else _name}, then=("coeff",),
+        direction="load", axes=Rest(A("axis", 0)), keepdims=False,
+    )  # fmt: skip
 
 
 @RULES.load("ArgMax", ops=("argmax", "max", "topk", "flip", "sub", "cast", "reshape", "concat"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from convcore.plugin import Dim, DimLike, Value, product
+from convcore.plugin import A, Dim, DimLike, Value, product
 
 from ..context import CaffeContext, CaffeNode, canonical
 from .base import RULES
@@ -176,16 +176,13 @@ def unsqueeze(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.unsqueeze(node.x, axes=(axis,))
 
 
-@RULES.load("ShuffleChannel", ops=("shuffle_channels",))
-def shuffle_channel(g: CaffeContext, node: CaffeNode) -> Value:
-    """Channels as (group, C / group), swapped (ShuffleNet)."""
-    return g.b.shuffle_channels(node.x, groups=node.number("group", 1), axis=1)
-
-
-@RULES.load("PixelShuffle", ops=("depth_to_space",))
-def pixel_shuffle(g: CaffeContext, node: CaffeNode) -> Value:
-    """Channels to blocks, the channel slowest: c * r * r + row * r + column (brocolli-caffe)."""
-    return g.b.depth_to_space(node.x, block=node.number("upscale_factor", 1), mode="CRD")
+# channels as (group, C / group), swapped (ShuffleNet)
+RULES.op("ShuffleChannel", "shuffle_channels", "bottom=x", direction="load", groups=A("group", iso="caffe_whole"), axis=1)
+# channels to blocks, the channel slowest: c * r * r + row * r + column (brocolli-caffe)
+RULES.op(
+    "PixelShuffle", "depth_to_space", "bottom=x", direction="load", block=A("upscale_factor", iso="caffe_whole"), mode="CRD",
+    layout="channels_first",
+)  # fmt: skip
 
 
 @RULES.load("Filter", ops=("compress", "not_equal", "reshape"))

@@ -118,6 +118,7 @@ def _folded(op_name: str) -> Any:
 for _type, _op in {"Max": "maximum", "Min": "minimum"}.items():
     RULES.op(_type, _op, "data_0=x, data_1=y")
     RULES.load(_type, ops=(_op,))(_folded(_op))
+RULES.op("Sum", "add", "data_0=x, data_1=y", direction="load")
 RULES.load("Sum", ops=("add",))(_folded("add"))
 
 
@@ -183,9 +184,10 @@ def cast_like(g: OnnxContext, node: ForeignNode) -> Any:
 # ---- remainders and floor division
 
 
-@RULES.load("Mod", when={"fmod": frozenset({0, MISSING})}, ops=("floor_mod",))
-def modulo(g: OnnxContext, node: ForeignNode) -> Any:
-    return g.b.floor_mod(node.need(0), node.need(1))
+_FLOORED = {"fmod": frozenset({0, MISSING})}
+RULES.op("Mod", "floor_mod", "A=x, B=y", until=27, when=_FLOORED, direction="load")
+RULES.op("Mod", "floor_mod", "A=x, B=y", until=27, when=_FLOORED, direction="emit", types={"x": "int"})
+RULES.op("Mod", "floor_mod", "A=x, B=y", since=28, when=_FLOORED)
 
 
 def _floor_mod(s: Steps, x: Any, y: Any, dtype: DType) -> Any:
@@ -198,14 +200,12 @@ def _floor_mod(s: Steps, x: Any, y: Any, dtype: DType) -> Any:
     return s.Where(turned, s.Add(r, y), r)
 
 
-@RULES.emit("floor_mod", foreign=("Mod",))
+@RULES.emit("floor_mod", until=27, foreign=("Mod",))
 def emit_floor_mod(e: OnnxScribe, node: Node) -> None:
+    """Of floats."""
     s = Steps(e, node)
     x, y = node.need("x"), node.need("y")
-    if (dtype := dtype_known(x)).is_float and e.dialect.opset < 28:
-        s.last("Identity", _floor_mod(s, x, y, dtype))
-    else:
-        s.last("Mod", x, y)
+    s.last("Identity", _floor_mod(s, x, y, dtype_known(x)))
 
 
 @RULES.emit("floor_div", foreign=("Div", "Floor", "Mod"))
@@ -233,9 +233,7 @@ def emit_floor_div(e: OnnxScribe, node: Node) -> None:
 # ---- ops ONNX lacks
 
 
-@RULES.emit("square", foreign=("Mul",))
-def emit_square(e: OnnxScribe, node: Node) -> None:
-    Steps(e, node).last("Mul", node.need("x"), node.need("x"))
+RULES.op("Mul", "square", "A=x, B=x", direction="emit")
 
 
 @RULES.emit("rsqrt", foreign=("Sqrt", "Reciprocal"))

@@ -4,38 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import MISSING, A, ForeignNode, Node, NotExpressible, Value, known_shape
+from convcore.plugin import MISSING, A, ForeignNode, Node, NotExpressible, Size, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
 from .base import RULES, int_list
-from .windows import auto_pad, channels_first, emit_pads, spelled_out
-
-
-@RULES.post("kernel_shape_fits")
-def kernel_shape_fits(g: OnnxContext, node: ForeignNode, y: Value) -> Value:
-    """``kernel_shape`` repeats what the weight's shape says; they must agree."""
-    kernel, w = node.attr("kernel_shape", None), node.need(1)
-    if kernel is not None and w is not None and w.shape is not None and tuple(kernel) != tuple(w.shape[2:]):
-        raise node.refuse(f"kernel_shape={list(kernel)}, but its weight has the shape {list(map(str, w.shape))}")
-    return y
-
+from .windows import PADDINGS, channels_first, emit_pads, spelled_out
 
 _CONV: dict[str, Any] = {
-    "strides": A("strides", None, "int_tuple"), "dilations": A("dilations", None, "int_tuple"), "groups": A("group", 1),
-    "layout": "channels_first",
+    "kernel_shape": Size("w", "2:"), "strides": A("strides", None, "int_tuple"), "dilations": A("dilations", None, "int_tuple"),
+    "groups": A("group", 1), "layout": "channels_first",
 }  # fmt: skip
-_PADS = {
-    frozenset({"NOTSET", "", MISSING}): A("pads", None, "begin_end"),
-    frozenset({"SAME_UPPER"}): "same_upper",
-    frozenset({"SAME_LOWER"}): "same_lower",
-    frozenset({"VALID"}): None,
-}
-for _mode, _pads in _PADS.items():
-    RULES.op(
-        "Conv", "conv", "X=x, W=w, B=b", when={"auto_pad": _mode}, ignore=("kernel_shape",), then=("kernel_shape_fits",),
-        direction="load", pads=_pads, **_CONV,
-    )  # fmt: skip
+for _when, _pads in PADDINGS:
+    RULES.op("Conv", "conv", "X=x, W=w, B=b", when=_when, direction="load", pads=_pads, **_CONV)
 
 
 @RULES.emit("conv", foreign=("Conv",))
@@ -55,31 +36,35 @@ def emit_conv(e: OnnxScribe, node: Node) -> None:
     e.call("Conv", [e.value(v) if v is not None else None for v in node.inputs], attrs, outputs=node.outputs, name=node.name)
 
 
+_OUT = A("output_padding", None, "int_tuple")
+for _when, _pads in PADDINGS:
+    RULES.op(
+        "ConvTranspose", "conv_transpose", "X=x, W=w, B=b", when={**_when, "output_shape": frozenset({MISSING, ()})},
+        direction="load", pads=_pads, output_padding=_OUT, **_CONV,
+    )  # fmt: skip
+
+
 @RULES.load("ConvTranspose", ops=("conv_transpose",))
-def load_conv_transpose(g: OnnxContext, node: ForeignNode) -> Any:
-    """``output_shape`` holds spatial sizes (some exporters give batch and channels too); it decides how much is cut off."""
+def conv_transpose_to_a_shape(g: OnnxContext, node: ForeignNode) -> Any:
+    """``output_shape`` holds spatial sizes (some exporters give batch and channels too); it decides how much is cut off, and the
+    standard computes pads from it."""
+    if not node.attr("output_shape", ()):
+        pads = f"auto_pad={node.attr('auto_pad', 'NOTSET')} with pads={node.attr('pads', None)}"
+        raise NotExpressible(f"{pads} is not one way of padding, and output_shape is not given")
     x, w, bias = node.input(0), node.input(1), node.input(2)
     if w is None or w.rank is None:
         raise NotExpressible("the number of axes of its weight is not known", "unknown_shape")
-    d = w.rank - 2
+    d, want = w.rank - 2, node.attr("output_shape")
     kernel = node.attr("kernel_shape", None)
     if kernel is not None and w.shape is not None and tuple(kernel) != tuple(w.shape[2:]):
         raise node.refuse(f"kernel_shape={list(kernel)}, but its weight has the shape {list(map(str, w.shape))}")
-    want = node.attr("output_shape", None)
-    attrs: dict[str, Any] = {
-        "strides": node.attr("strides", None), "dilations": node.attr("dilations", None),
-        "output_padding": node.attr("output_padding", None), "groups": node.attr("group", 1),
-    }  # fmt: skip
-    if want is not None and len(want):
-        node.ignore("pads")  # the standard computes them from output_shape
-        mode = node.attr("auto_pad", "NOTSET")
-        if len(want) not in (d, d + 2):
-            raise node.refuse(f"output_shape={list(want)} must have one entry for each of {d} spatial axes")
-        attrs["output_shape"] = tuple(want)[-d:]
-        attrs["pads"] = "same_upper" if mode == "SAME_UPPER" else "same_lower"
-    else:
-        attrs["pads"] = auto_pad(node, d)
-    return g.b.op("conv_transpose", x, w, bias, layout="channels_first", **attrs)
+    node.ignore("pads")
+    if len(want) not in (d, d + 2):
+        raise node.refuse(f"output_shape={list(want)} must have one entry for each of {d} spatial axes")
+    mode = node.attr("auto_pad", "NOTSET")
+    attrs: dict[str, Any] = {k: node.attr(k, None) for k in ("strides", "dilations", "output_padding")}
+    attrs.update(groups=node.attr("group", 1), output_shape=tuple(want)[-d:], layout="channels_first")
+    return g.b.op("conv_transpose", x, w, bias, pads="same_upper" if mode == "SAME_UPPER" else "same_lower", **attrs)
 
 
 @RULES.emit("conv_transpose", foreign=("ConvTranspose",))

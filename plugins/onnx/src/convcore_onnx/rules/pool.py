@@ -6,47 +6,43 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Dim, DType, ForeignNode, Node, NotExpressible, known_shape
+from convcore.plugin import MISSING, A, Dim, DType, ForeignNode, Node, NotExpressible, Rest, isomorphism, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
 from .base import RULES
-from .windows import channels_first, emit_pads, spatial_rank, spelled_out, window_attrs
+from .windows import PADDINGS, channels_first, emit_pads, spelled_out
 
 
-def _pool_attrs(node: ForeignNode) -> dict[str, Any]:
-    """Attributes common to every windowed pooling."""
-    kernel = node.attr("kernel_shape")
-    out = window_attrs(node, spatial_rank(node, node.input(0), kernel))
-    out["kernel"] = tuple(kernel)
-    out["ceil_mode"] = "ceil" if node.attr("ceil_mode", 0) else "floor"
-    if isinstance(out["pads"], str):
-        out["ceil_mode"] = "floor"  # SAME fixes the size: ceil(n / stride)
-    out["layout"] = "channels_first"
-    return out
+def _whole(v: float) -> int:
+    if v != int(v):
+        raise NotExpressible(f"{v} is not an integer")
+    return int(v)
 
 
-@RULES.load("MaxPool", ops=("max_pool", "max_pool_with_indices"))
-def load_max_pool(g: OnnxContext, node: ForeignNode) -> Any:
-    attrs = _pool_attrs(node)
-    column_major = node.attr("storage_order", 0)
-    if len(node.outputs) < 2 or not node.outputs[1]:
-        return g.b.max_pool(node.need(0), **attrs)
-    if column_major:
-        raise node.refuse("its indices are in column-major order (storage_order=1)")
-    return g.b.max_pool_with_indices(node.need(0), index_order="flat_nchw", **attrs)
+isomorphism("onnx_whole", float, _whole, "an integer (in the first opset a float) as a float")
 
 
-@RULES.load("AveragePool", ops=("avg_pool",))
-def load_average_pool(g: OnnxContext, node: ForeignNode) -> Any:
-    count = bool(node.attr("count_include_pad", 0))
-    return g.b.avg_pool(node.need(0), count_include_pad=count, **_pool_attrs(node))
-
-
-@RULES.load("LpPool", ops=("lp_pool",))
-def load_lp_pool(g: OnnxContext, node: ForeignNode) -> Any:
-    p = node.attr("p", 2)
-    return g.b.lp_pool(node.need(0), p=float(p), **_pool_attrs(node))
+_CEIL = A("ceil_mode", 0, ("enum", {0: "floor", 1: "ceil"}))
+_WINDOW: dict[str, Any] = {
+    "kernel": A("kernel_shape", iso="int_tuple"), "strides": A("strides", None, "int_tuple"),
+    "dilations": A("dilations", None, "int_tuple"), "layout": "channels_first",
+}  # fmt: skip
+for _when, _pads in PADDINGS:
+    # SAME fixes the size at ceil(n / stride), whatever ceil_mode says
+    _same = isinstance(_pads, str)
+    _all: dict[str, Any] = {**_WINDOW, "pads": _pads, "ceil_mode": "floor" if _same else _CEIL}
+    _skip = ("ceil_mode",) if _same else ()
+    RULES.op("MaxPool", "max_pool", "X=x", when=_when, ignore=("storage_order", *_skip), direction="load", **_all)
+    RULES.op(
+        "MaxPool", "max_pool_with_indices", "X=x", outputs="y, indices", when=_when, ignore=_skip, direction="load", priority=-1,
+        index_order=A("storage_order", 0, ("enum", {0: "flat_nchw"})), **_all,
+    )  # fmt: skip
+    RULES.op(
+        "AveragePool", "avg_pool", "X=x", when=_when, ignore=_skip, direction="load",
+        count_include_pad=A("count_include_pad", 0, "bool_int"), **_all,
+    )  # fmt: skip
+    RULES.op("LpPool", "lp_pool", "X=x", when=_when, ignore=_skip, direction="load", p=A("p", 2, "onnx_whole"), **_all)
 
 
 @RULES.load("MaxUnpool", ops=("max_unpool", "pad"))
@@ -76,17 +72,19 @@ def load_max_unpool(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.pad(y, pads=((0, 0), (0, 0), *ends)) if any(e for _, e in ends) else y
 
 
-@RULES.load("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", ops=("mean", "max", "l1_norm", "l2_norm", "pow"))
-def load_global(g: OnnxContext, node: ForeignNode) -> Any:
-    x, b = node.need(0), g.b
+RULES.op("GlobalAveragePool", "mean", "X=x", priority=1, axes=Rest(2), keepdims=True)
+RULES.op("GlobalMaxPool", "max", "X=x", priority=1, axes=Rest(2), keepdims=True)
+for _p, _op in {1: "l1_norm", 2: "l2_norm"}.items():
+    RULES.op(
+        "GlobalLpPool", _op, "X=x", when={"p": {_p, MISSING} if _p == 2 else _p}, direction="load", axes=Rest(2), keepdims=True
+    )
+
+
+@RULES.load("GlobalLpPool", ops=("pow", "sum", "abs"))
+def global_lp(g: OnnxContext, node: ForeignNode) -> Any:
+    """Any other p."""
+    x, b, p = node.need(0), g.b, node.attr("p")
     axes = tuple(range(2, len(known_shape(x))))
-    if node.type == "GlobalAveragePool":
-        return b.mean(x, axes=axes, keepdims=True)
-    if node.type == "GlobalMaxPool":
-        return b.max(x, axes=axes, keepdims=True)
-    p = node.attr("p", 2)
-    if p in (1, 2):
-        return b.op("l1_norm" if p == 1 else "l2_norm", x, axes=axes, keepdims=True)
     return b.pow(b.sum(b.pow(b.abs(x), b.like(x, p)), axes=axes, keepdims=True), b.like(x, 1 / p))
 
 

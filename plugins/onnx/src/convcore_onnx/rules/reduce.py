@@ -115,18 +115,3 @@ def emit_of_booleans(e: OnnxScribe, node: Node) -> None:
         s.last("Greater", y, s.const(0, DType.INT32))
     else:
         s.last(kind, x, *ins, **keep)
-
-
-# ---- global pooling
-
-
-@RULES.emit("mean", "max", priority=1, foreign=("GlobalAveragePool", "GlobalMaxPool"))
-def emit_global_pool(e: OnnxScribe, node: Node) -> None:
-    """Over all axes from the third on, kept: what ONNX calls global pooling."""
-    x = node.need("x")
-    rank = x.rank
-    if rank is None or rank < 3 or node.attrs["axes"] != tuple(range(2, rank)) or not node.attrs["keepdims"]:
-        raise NotExpressible("not a reduction over every axis from the third on")
-    if not dtype_known(x).is_float:
-        raise NotExpressible("global pooling is of floats")
-    Steps(e, node).last("GlobalAveragePool" if node.op == "mean" else "GlobalMaxPool", x)

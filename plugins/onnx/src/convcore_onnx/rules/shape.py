@@ -206,20 +206,19 @@ def scalar_size_of_any(g: OnnxContext, node: ForeignNode, i: int, what: str) -> 
     return int(a.item())
 
 
-@RULES.load("Tile", since=6, ops=("tile",))
-def tile(g: OnnxContext, node: ForeignNode) -> Any:
-    return g.b.tile(node.need(0), repeats=size_list(g, node, 1, "repeats"))
-
-
-@RULES.emit("tile", foreign=("Tile",))
-def emit_tile(e: OnnxScribe, node: Node) -> None:
-    Steps(e, node).last("Tile", node.need("x"), e.sizes(node.attrs["repeats"]))
+RULES.op("Tile", "tile", "input=x, repeats=_", since=6, repeats=I("repeats", iso="tuple", dtype="size"))
 
 
 # ---- concat, split
 
 RULES.op("Concat", "concat", "inputs=xs*", until=3, direction="load", axis=A("axis", 1))
 RULES.op("Concat", "concat", "inputs=xs*", since=4, axis=A("axis"))
+
+
+RULES.op(
+    "Split", "split", "input=x, split=_", since=13, axis=A("axis", 0, write_default=True),
+    sizes=I("split", iso="tuple", dtype="size"),
+)  # fmt: skip
 
 
 @RULES.load("Split", ops=("split",))
@@ -247,12 +246,6 @@ def split(g: OnnxContext, node: ForeignNode) -> Any:
     if len(parts) != n:
         raise node.refuse(f"{len(parts)} sizes for {n} outputs")
     return g.b.split(x, axis=axis, sizes=parts)
-
-
-@RULES.emit("split", foreign=("Split",))
-def emit_split(e: OnnxScribe, node: Node) -> None:
-    x, sizes = node.need("x"), node.attrs["sizes"]
-    e.call("Split", [e.value(x), e.sizes(sizes)], {"axis": node.attrs["axis"]}, outputs=node.outputs, name=node.name)
 
 
 # ---- pad

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import A, DType, ForeignNode, I, Node, NotExpressible, known_shape
+from convcore.plugin import A, DType, I, Node, NotExpressible, known_shape
 
-from ..context import OnnxContext
 from ..dialect import OnnxScribe
 from .base import RULES, dtype_code
-from .shapes_in import scalar_size
 from .steps import Steps, dtype_known
 
 for _type, _op in {"ArgMax": "argmax", "ArgMin": "argmin"}.items():
@@ -65,24 +63,6 @@ def emit_running_product(e: OnnxScribe, node: Node) -> None:
 _TOPK = "values, indices"
 RULES.op("TopK", "topk", "X=x", outputs=_TOPK, until=9, direction="load", k=A("k"), axis=A("axis", -1))
 RULES.op(
-    "TopK", "topk", "X=x, K=_", outputs=_TOPK, since=10, k=I("K", iso="item"), axis=A("axis", -1),
+    "TopK", "topk", "X=x, K=_", outputs=_TOPK, since=10, k=I("K", iso="item", dtype="size"), axis=A("axis", -1),
     largest=A("largest", 1, "bool_int"), sorted=A("sorted", 1, "bool_int"),
 )  # fmt: skip
-
-
-@RULES.load("TopK", since=10, ops=("topk",))
-def topk_of_a_size(g: OnnxContext, node: ForeignNode) -> Any:
-    """k is computed from sizes."""
-    k = scalar_size(g, node, 1, "K")
-    return g.b.topk(
-        node.need(0), k=k, axis=node.attr("axis", -1),
-        largest=bool(node.attr("largest", 1)), sorted=bool(node.attr("sorted", 1)),
-    )  # fmt: skip
-
-
-@RULES.emit("topk", foreign=("TopK",))
-def emit_topk_of_a_size(e: OnnxScribe, node: Node) -> None:
-    a = node.attrs
-    k = e.sizes((a["k"],))
-    attrs = {"axis": a["axis"], "largest": int(a["largest"]), "sorted": int(a["sorted"])}
-    e.call("TopK", [e.value(node.need("x")), k], attrs, outputs=node.outputs, name=node.name)

@@ -5,55 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import DimLike, ForeignNode, Node, NotExpressible, Value, known_shape, window_pads
+from convcore.plugin import MISSING, A, DimLike, Node, NotExpressible, Value, known_shape, window_pads
 
 from .base import int_list
 
-__all__ = ["auto_pad", "channels_first", "emit_pads", "spatial_rank", "spelled_out", "window_attrs"]
+__all__ = ["PADDINGS", "channels_first", "emit_pads", "spelled_out"]
 
-_SAME = {"SAME_UPPER": "same_upper", "SAME_LOWER": "same_lower"}
-
-
-def spatial_rank(node: ForeignNode, x: Value | None, kernel: Sequence[int] | None = None) -> int:
-    """The number of spatial axes, from the kernel or the input."""
-    if kernel is not None:
-        return len(kernel)
-    if x is None or x.rank is None:
-        raise NotExpressible("the number of axes of its input is not known", "unknown_shape")
-    return x.rank - 2
-
-
-def auto_pad(node: ForeignNode, d: int) -> Any:
-    """``pads`` of a node: pairs, or "same_upper"/"same_lower"."""
-    mode = node.attr("auto_pad", "NOTSET")
-    given = node.attr("pads", None)
-    if mode in _SAME:
-        if given is not None and any(given):
-            raise node.refuse(f"both auto_pad={mode} and pads={list(given)} are set")
-        return _SAME[mode]
-    if mode == "VALID":
-        if given is not None and any(given):
-            raise node.refuse(f"both auto_pad=VALID and pads={list(given)} are set")
-        return ((0, 0),) * d
-    if mode not in ("NOTSET", ""):
-        raise node.refuse(f"auto_pad={mode!r} is not one of NOTSET, VALID, SAME_UPPER, SAME_LOWER")
-    if given is None:
-        return ((0, 0),) * d
-    if len(given) != 2 * d:
-        raise node.refuse(f"pads={list(given)} must have a begin and an end for each of {d} spatial axes")
-    return tuple((given[i], given[d + i]) for i in range(d))
-
-
-def window_attrs(node: ForeignNode, d: int) -> dict[str, Any]:
-    """``strides``, ``dilations`` and ``pads`` of a node with ``d`` spatial axes."""
-    out: dict[str, Any] = {}
-    for name in ("strides", "dilations"):
-        v = node.attr(name, None)
-        if v is not None and len(v) != d:
-            raise node.refuse(f"{name}={list(v)} must have one entry for each of {d} spatial axes")
-        out[name] = (1,) * d if v is None else tuple(v)
-    out["pads"] = auto_pad(node, d)
-    return out
+_NONE = frozenset({MISSING, *((0,) * (2 * d) for d in (1, 2, 3))})
+PADDINGS: tuple[tuple[dict[str, Any], Any], ...] = (
+    ({"auto_pad": frozenset({"NOTSET", "", MISSING})}, A("pads", None, "begin_end")),
+    ({"auto_pad": frozenset({"SAME_UPPER"}), "pads": _NONE}, "same_upper"),
+    ({"auto_pad": frozenset({"SAME_LOWER"}), "pads": _NONE}, "same_lower"),
+    ({"auto_pad": frozenset({"VALID"}), "pads": _NONE}, None),
+)
+"""The conditions of a row and what ``pads`` is under them: given, or as ``auto_pad`` says; both at once are refused."""
 
 
 def channels_first(node: Node) -> None:

@@ -1,0 +1,28 @@
+"""Every row of Caffe both ways, with protobuf and the reader in between."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from convcore.rules.rows import Row
+from convcore.testing.rules import check_row
+from convcore_caffe.rules import RULES
+
+sys.path.insert(0, str(Path(__file__).parent))
+from caffe_schema import CaffeSchema
+
+
+def label(row: Row) -> str:
+    return f"{row.foreign}-{row.op_name}{''.join(f',{k}={v}' for k, v in row.when.items())}"
+
+
+@pytest.mark.parametrize("row", RULES.rows(), ids=label)
+def test_caffe_takes_what_the_row_writes(row: Row) -> None:
+    assert check_row(row, CaffeSchema()).exact > 0
+
+
+def test_there_are_enough_rows() -> None:
+    assert len(RULES.rows()) >= 45

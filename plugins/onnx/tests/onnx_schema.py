@@ -1,0 +1,141 @@
+"""The standard itself as the judge of rows: its schemas take what a row writes, its runtimes compute it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from convcore.ir.graph import Node, Value
+from convcore.rules import ForeignNode, NotExpressible
+from convcore.rules.rows import Row
+from convcore.rules.values import equal
+from convcore.testing.ops import CheckFailed
+from convcore_onnx.dtypes import dtype_code
+from convcore_onnx.rules import RULES
+
+__all__ = ["NEWEST", "OnnxSchema"]
+
+NEWEST = 26
+"""The opset in which rows without an end are judged, unless they begin later: the newest that both runtimes know."""
+
+
+class OnnxSchema:
+    """A written node becomes a model that ``onnx.checker`` checks in full, in the row's opset; its attributes are read back with
+    those the schema has defaults for; onnxruntime, else the standard's reference, computes it.
+
+    ``uncomputed`` are the types that neither could run.
+    """
+
+    def __init__(self) -> None:
+        self.uncomputed: set[str] = set()
+        self.computed: set[str] = set()
+
+    def accept(self, row: Row, written: ForeignNode, node: Node) -> ForeignNode:
+        version = row.until or max(row.since or 0, NEWEST)
+        if row.foreign not in {s.name for s in onnx.defs.get_all_schemas_with_history() if s.since_version <= version}:
+            raise CheckFailed(f"{written}: not in opset {version}")
+        schema = onnx.defs.get_schema(written.type, version, "")
+        if schema.deprecated:  # it lives on in files: the last opset that has it
+            version = schema.since_version - 1
+            schema = onnx.defs.get_schema(written.type, version, "")
+        unknown = written.attrs.keys() - schema.attributes.keys()
+        if unknown:
+            raise CheckFailed(f"{written}: opset {version} has no attribute {', '.join(sorted(unknown))}")
+        self._types(schema, written)
+        self.model = _model(written, node, version)
+        try:
+            onnx.checker.check_model(self.model, full_check=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as e:
+            raise CheckFailed(f"{written} in opset {version}: {e}") from e
+        attrs = {a.name: _plain(helper.get_attribute_value(a)) for a in self.model.graph.node[0].attribute}
+        for key, value in written.attrs.items():
+            if not equal(attrs[key], _plain(value)):
+                raise CheckFailed(f"{written}: {key}={value!r} came back as {attrs[key]!r}")
+        for key, a in schema.attributes.items():
+            if key not in attrs and a.default_value.name and key not in RULES.ignored:
+                attrs[key] = _plain(helper.get_attribute_value(a.default_value))
+        missing = [k for k, a in schema.attributes.items() if a.required and k not in attrs]
+        if missing:
+            raise CheckFailed(f"{written}: opset {version} wants {', '.join(missing)}")
+        outputs = [v.name if v in _read(row, node) else "" for v in node.outputs]
+        return ForeignNode(written.type, written.name, written.inputs, attrs, outputs=outputs, version=version)
+
+    def compute(self, row: Row, written: ForeignNode, inputs: Sequence[Any]) -> Sequence[Any] | None:
+        import onnxruntime as ort
+        from onnx.reference import ReferenceEvaluator
+
+        feeds = {v.name: a for v, a in zip(self.model.graph.input, inputs)}
+        ort.set_default_logger_severity(4)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            session = ort.InferenceSession(self.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            made: Any = session.run(None, feeds)
+        except Exception as first:  # whatever keeps onnxruntime from it: an opset, a type without a kernel
+            try:
+                made = ReferenceEvaluator(self.model).run(None, feeds)
+            except Exception as second:
+                self.uncomputed.add(f"{written.type}: {type(first).__name__}, {type(second).__name__}")
+                return None
+        self.computed.add(written.type)
+        return [np.asarray(a) for a in made]
+
+    @staticmethod
+    def _types(schema: Any, written: ForeignNode) -> None:
+        """An example of an element type that the operator does not take in this opset is none (rows are of every type)."""
+        allowed = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
+        bound: dict[str, Any] = {}
+        for i, v in enumerate(written.inputs):
+            if v is None or not schema.inputs:
+                continue
+            formal = schema.inputs[min(i, len(schema.inputs) - 1)]
+            text = f"tensor({ {'float32': 'float', 'float64': 'double'}.get(str(v.dtype), str(v.dtype)) })"
+            if text not in allowed.get(formal.type_str, [formal.type_str]):
+                raise NotExpressible(f"{written.type} takes no {v.dtype} as {formal.name}")
+            if bound.setdefault(formal.type_str, v.dtype) != v.dtype and "Heterogeneous" not in str(formal):
+                raise NotExpressible(f"{written.type} wants one element type for {formal.type_str}")
+
+
+def _read(row: Row, node: Node) -> Sequence[Value]:
+    """The outputs a row is about; all of one that gives any number."""
+    decl = row.decl
+    return node.outputs if decl.variadic_outputs else [node.outputs[decl.outputs.index(o)] for _, o in row.outputs]
+
+
+def _model(written: ForeignNode, node: Node, version: int) -> onnx.ModelProto:
+    ins, initializers, names = [], [], []
+    for v in written.inputs:
+        if v is None:
+            names.append("")
+            continue
+        names.append(v.name)
+        if v.tensor is not None:
+            initializers.append(numpy_helper.from_array(np.ascontiguousarray(v.tensor.numpy()), v.name))
+        elif all(i.name != v.name for i in ins):
+            ins.append(helper.make_tensor_value_info(v.name, dtype_code(v.dtype), _shape(v)))
+    outs = [helper.make_tensor_value_info(v.name, dtype_code(v.dtype), _shape(v)) for v in node.outputs]
+    attrs = {k: _plain(v) for k, v in written.attrs.items()}
+    proto = helper.make_node(written.type, names, [v.name for v in node.outputs], **attrs)
+    graph = helper.make_graph([proto], "row", ins, outs, initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)], ir_version=10)
+
+
+def _shape(v: Value) -> list[int | None]:
+    return [n if isinstance(n, int) else None for n in v.shape or ()]
+
+
+def _plain(v: Any) -> Any:
+    if isinstance(v, bytes):
+        return v.decode()
+    if isinstance(v, bool):
+        return int(v)
+    if isinstance(v, (list, tuple)):
+        return tuple(_plain(x) for x in v)
+    if isinstance(v, float):
+        return float(str(np.float32(v)))
+    return v
