@@ -121,6 +121,12 @@ def _scalar(v: Any) -> Any:
     return v.item() if hasattr(v, "item") else v
 
 
+def _odd(v: int) -> int:
+    if v % 2 == 0:
+        raise NotExpressible(f"{v} is not an odd number")
+    return v
+
+
 isomorphism("same", lambda v: v, lambda v: v, "the value itself")
 isomorphism("one_minus", lambda v: 1 - v, lambda v: 1 - v, "1 - value (momentum conventions)")
 isomorphism("negate", lambda v: -v, lambda v: -v, "-value")
@@ -133,5 +139,6 @@ isomorphism("begin_end", _begin_end_load, _begin_end_emit, "[b1, b2, e1, e2] as 
 isomorphism("pairs", lambda v: tuple((a, b) for a, b in v), lambda v: [list(p) for p in v], "[[b, e], ...] as ((b, e), ...)")
 isomorphism("symmetric_pads", _symmetric_load, _symmetric_emit, "[p1, p2] as ((p1, p1), (p2, p2))")
 isomorphism("one_item", lambda v: (v,), _scalar, "a scalar as a one-tuple")
+isomorphism("odd", _odd, _odd, "an odd number")
 isomorphism("scalar", _scalar, lambda v: v, "a 0-d or 1-element array as a number")
 isomorphism("item", _scalar, lambda v: [v], "a 1-element list as its element")

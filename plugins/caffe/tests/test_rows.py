@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
+from caffe_schema import CaffeSchema
 
 from convcore.rules.rows import Row
 from convcore.testing.rules import check_row
 from convcore_caffe.rules import RULES
-
-sys.path.insert(0, str(Path(__file__).parent))
-from caffe_schema import CaffeSchema
 
 
 def label(row: Row) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from onnx_schema import OnnxSchema
 
 from convcore.rules.rows import Row
 from convcore.testing.rules import check_row
 from convcore_onnx.rules import RULES
-from onnx_schema import OnnxSchema
 
 SCHEMA = OnnxSchema()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import BUFFER, MISSING, PARAMETER, A, DimLike, DType, LazyTensor, NotExpressible, Tensor, Value, isomorphism
+from convcore.plugin import BUFFER, MISSING, PARAMETER, A, DimLike, DType, LazyTensor, NotExpressible, Tensor, Value
 
 from ..context import CaffeContext, CaffeNode
 from .base import RULES
@@ -136,15 +136,8 @@ def bias(g: CaffeContext, node: CaffeNode) -> Value:
 _WIDE = 255  # windows up to this stay as they are written
 
 
-def _odd(v: int) -> int:
-    if v % 2 == 0:
-        raise NotExpressible(f"LRN is over an odd number of elements, not {v}")
-    return v
-
-
-isomorphism("caffe_odd", lambda v: v, _odd, "an odd number")
 _LRN: dict[str, Any] = {
-    "size": A("local_size", 5, "caffe_odd", write_default=True), "alpha": A("alpha", 1.0, write_default=True),
+    "size": A("local_size", 5, "odd", write_default=True), "alpha": A("alpha", 1.0, write_default=True),
     "beta": A("beta", 0.75, write_default=True),
 }  # fmt: skip
 RULES.op("LRN", "lrn", "bottom=x", rank=4, when={"norm_region": {MISSING, "ACROSS_CHANNELS"}}, **_LRN, bias=A("k", 1.0), axis=1)

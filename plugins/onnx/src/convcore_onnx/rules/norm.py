@@ -215,20 +215,13 @@ def _emit_last(e: OnnxScribe, node: Node, type: str) -> None:
     e.call(type, [e.value(x), scale, *rest], attrs, outputs=node.outputs, name=node.name)
 
 
-RULES.op(
-    "LRN", "lrn", "X=x", direction="load", axis=1,
-    size=A("size"), alpha=A("alpha", 1e-4), beta=A("beta", 0.75), bias=A("bias", 1.0),
-)  # fmt: skip
-
-
-@RULES.emit("lrn", foreign=("LRN",))
-def emit_lrn(e: OnnxScribe, node: Node) -> None:
-    """Runtimes take four axes; other data gets the simpler ops."""
-    x, a = node.need("x"), node.attrs
-    if a["axis"] != 1 or len(known_shape(x)) != 4:
-        raise NotExpressible("LRN wants (N, C, H, W)")
-    attrs = {k: a[k] for k in ("size", "alpha", "beta", "bias")}
-    e.call("LRN", [e.value(x)], attrs, outputs=node.outputs, name=node.name)
+# an even window lies to one side, which the standard's reference takes to be the other than PyTorch and onnxruntime refuses
+_LRN: dict[str, Any] = {
+    "size": A("size", iso="odd"), "alpha": A("alpha", 1e-4, write_default=True), "beta": A("beta", 0.75, write_default=True),
+    "bias": A("bias", 1.0, write_default=True), "axis": 1,
+}  # fmt: skip
+RULES.op("LRN", "lrn", "X=x", rank=4, **_LRN)
+RULES.op("LRN", "lrn", "X=x", direction="load", **_LRN)  # runtimes take four axes
 
 
 RULES.op("LpNormalization", "lp_normalize", "input=x", axis=A("axis", -1, write_default=True), p=A("p", 2, write_default=True))
