@@ -10,8 +10,13 @@ from convcore.testing.rules import check_row
 from convcore_caffe.rules import RULES
 
 
+def _shown(v: object) -> str:
+    """The same in every process, in which sets have orders of their own."""
+    return "|".join(sorted(map(str, v))) if isinstance(v, (set, frozenset)) else str(v)
+
+
 def label(row: Row) -> str:
-    return f"{row.foreign}-{row.op_name}{''.join(f',{k}={v}' for k, v in row.when.items())}"
+    return f"{row.foreign}-{row.op_name}{''.join(f',{k}={_shown(v)}' for k, v in row.when.items())}"
 
 
 @pytest.mark.parametrize("row", RULES.rows(), ids=label)

@@ -148,3 +148,29 @@ def test_fills_keep_their_type(kit):
         t = helper.make_tensor("v", dtype, [1], [value])
         model = kit.model("ConstantOfShape", {"s": np.array([2, 3])}, {"value": t}, opset=9, constants=("s",))
         kit.both_ways(model, {}, [np.full((2, 3), numpy_helper.to_array(t)[0])])
+
+
+def test_an_even_lrn_reaches_further_to_the_end(kit):
+    """onnxruntime refuses even sizes; the standard's reference fills as many channels as the batch has items: as many here."""
+    from onnx.reference import ReferenceEvaluator
+
+    x = np.random.default_rng(6).standard_normal((5, 5, 2, 3)).astype(np.float32)
+    for size in (2, 4):
+        model = kit.model("LRN", {"x": x}, {"size": size, "alpha": 0.7, "beta": 0.6, "bias": 1.5}, opset=13)
+        graph = kit.load(model)
+        want = ReferenceEvaluator(model).run(None, {"x": x})
+        kit.agree(kit.run(graph, {"x": x}), want)
+        again = kit.emit(graph, 13)
+        assert [n.op_type for n in again.graph.node] == ["LRN"]
+        kit.agree(ReferenceEvaluator(again).run(None, {"x": x}), want)
+
+
+@pytest.mark.parametrize("spatial", [1, 2, 4])
+def test_auto_pad_goes_with_pads_of_zeros_only(kit, spatial):
+    x = np.ones((1, 2, *(7, 5, 3, 2)[:spatial]), np.float32)
+    attrs = {"kernel_shape": [2] * spatial, "auto_pad": "SAME_UPPER"}
+    assert kit.load(kit.model("MaxPool", {"x": x}, attrs, opset=12)).nodes[0].attrs["pads"] == "same_upper"
+    zeros = kit.model("MaxPool", {"x": x}, {**attrs, "pads": [0] * 2 * spatial}, opset=12)
+    assert kit.load(zeros).nodes[0].attrs["pads"] == "same_upper"
+    ones = kit.model("MaxPool", {"x": x}, {**attrs, "pads": [1] * 2 * spatial}, opset=12)
+    assert "both auto_pad and pads=[1" in kit.refused(ones)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convcore.plugin import NotExpressible, RuleSet, isomorphism
+from convcore.plugin import NotExpressible, RuleSet, ShapeError, isomorphism
 
 if TYPE_CHECKING:
     from ..context import CaffeContext, CaffeNode
@@ -28,4 +28,13 @@ def _whole(v: float) -> int:
     return int(v)
 
 
+def _count(v: float) -> int:
+    """The same where no layer has another meaning for the rest: the net is bad."""
+    try:
+        return _whole(v)
+    except NotExpressible as e:
+        raise ShapeError(str(e)) from e
+
+
+isomorphism("caffe_count", _count, lambda v: v, "a whole number of at least 1; with another the net is bad")
 isomorphism("caffe_whole", _whole, lambda v: v, "a whole number of at least 1, as an integer or a float")

@@ -177,10 +177,10 @@ def unsqueeze(g: CaffeContext, node: CaffeNode) -> Value:
 
 
 # channels as (group, C / group), swapped (ShuffleNet)
-RULES.op("ShuffleChannel", "shuffle_channels", "bottom=x", direction="load", groups=A("group", iso="caffe_whole"), axis=1)
+RULES.op("ShuffleChannel", "shuffle_channels", "bottom=x", direction="load", groups=A("group", iso="caffe_count"), axis=1)
 # channels to blocks, the channel slowest: c * r * r + row * r + column (brocolli-caffe)
 RULES.op(
-    "PixelShuffle", "depth_to_space", "bottom=x", direction="load", block=A("upscale_factor", iso="caffe_whole"), mode="CRD",
+    "PixelShuffle", "depth_to_space", "bottom=x", direction="load", block=A("upscale_factor", iso="caffe_count"), mode="CRD",
     layout="channels_first",
 )  # fmt: skip
 

@@ -215,9 +215,8 @@ def _emit_last(e: OnnxScribe, node: Node, type: str) -> None:
     e.call(type, [e.value(x), scale, *rest], attrs, outputs=node.outputs, name=node.name)
 
 
-# an even window lies to one side, which the standard's reference takes to be the other than PyTorch and onnxruntime refuses
 _LRN: dict[str, Any] = {
-    "size": A("size", iso="odd"), "alpha": A("alpha", 1e-4, write_default=True), "beta": A("beta", 0.75, write_default=True),
+    "size": A("size"), "alpha": A("alpha", 1e-4, write_default=True), "beta": A("beta", 0.75, write_default=True),
     "bias": A("bias", 1.0, write_default=True), "axis": 1,
 }  # fmt: skip
 RULES.op("LRN", "lrn", "X=x", rank=4, **_LRN)

@@ -30,7 +30,7 @@ _WINDOW: dict[str, Any] = {
 }  # fmt: skip
 for _when, _pads in PADDINGS:
     # SAME fixes the size at ceil(n / stride), whatever ceil_mode says
-    _same = isinstance(_pads, str)
+    _same = any(str(m).startswith("SAME") for m in _when["auto_pad"])
     _all: dict[str, Any] = {**_WINDOW, "pads": _pads, "ceil_mode": "floor" if _same else _CEIL}
     _skip = ("ceil_mode",) if _same else ()
     RULES.op("MaxPool", "max_pool", "X=x", when=_when, ignore=("storage_order", *_skip), direction="load", **_all)

@@ -5,18 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import MISSING, A, DimLike, Node, NotExpressible, Value, known_shape, window_pads
+from convcore.plugin import MISSING, A, DimLike, Node, NotExpressible, Value, isomorphism, known_shape, window_pads
 
 from .base import int_list
 
 __all__ = ["PADDINGS", "channels_first", "emit_pads", "spelled_out"]
 
-_NONE = frozenset({MISSING, *((0,) * (2 * d) for d in (1, 2, 3))})
+
+def _no_pads(v: Sequence[int], means: str | None) -> str | None:
+    if any(v):
+        raise NotExpressible(f"both auto_pad and pads={list(v)} are set")
+    return means
+
+
+def _only(v: Any, means: str | None) -> tuple[int, ...]:
+    if v != means and (means is not None or isinstance(v, str) or any(n for pair in v for n in pair)):
+        raise NotExpressible(f"padding {v} is not {means or 'none'}")
+    return ()
+
+
+isomorphism("onnx_auto_pad", _no_pads, _only, "no pads but zeros, since auto_pad gives them")
+
 PADDINGS: tuple[tuple[dict[str, Any], Any], ...] = (
     ({"auto_pad": frozenset({"NOTSET", "", MISSING})}, A("pads", None, "begin_end")),
-    ({"auto_pad": frozenset({"SAME_UPPER"}), "pads": _NONE}, "same_upper"),
-    ({"auto_pad": frozenset({"SAME_LOWER"}), "pads": _NONE}, "same_lower"),
-    ({"auto_pad": frozenset({"VALID"}), "pads": _NONE}, None),
+    ({"auto_pad": frozenset({"SAME_UPPER"})}, A("pads", (), ("onnx_auto_pad", "same_upper"))),
+    ({"auto_pad": frozenset({"SAME_LOWER"})}, A("pads", (), ("onnx_auto_pad", "same_lower"))),
+    ({"auto_pad": frozenset({"VALID"})}, A("pads", (), ("onnx_auto_pad", None))),
 )
 """The conditions of a row and what ``pads`` is under them: given, or as ``auto_pad`` says; both at once are refused."""
 
