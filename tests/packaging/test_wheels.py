@@ -98,8 +98,8 @@ def test_python_m(venv: Path, tmp_path: Path):
 
 def test_third_party_plugin(venv: Path, dist: Path, tmp_path: Path):
     """What ``convcore new-plugin layer`` writes adds a layer that goes to the target without touching ours."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from support import keras_files as kf
+    sys.path.insert(0, str(ROOT / "tests/support"))
+    import keras_files as kf
 
     rng = np.random.default_rng(0)
     w, k = rng.standard_normal(3).astype("f4"), rng.standard_normal((3, 5)).astype("f4")
