@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from convcore.plugin import Builder, ForeignNode, Graph, Value, activation, known_shape
 
@@ -15,9 +16,8 @@ from .conv import explicit_pads
 __all__: list[str] = []
 
 # ---- what the layers are
-layer(
-    "ConvLSTM1D",
-    defaults={
+_RECORD: dict[str, Any] = {
+    "defaults": {
         "strides": 1,
         "padding": "valid",
         "data_format": "channels_last",
@@ -33,84 +33,26 @@ layer(
         "go_backwards": False,
         "stateful": False,
     },
-    required=("filters", "kernel_size"),
-    older={"tf.keras": {"recurrent_activation": "hard_sigmoid"}},
-    variables=(
+    "required": ("filters", "kernel_size"),
+    "variables": (
         V("kernel", ("*kernel_size", None, "4*filters"), folders=("cell",)),
         V("recurrent_kernel", ("*kernel_size", "filters", "4*filters"), folders=("cell",)),
         V("bias", ("4*filters",), when="use_bias", folders=("cell",)),
     ),
-    masks="own",
-    takes_mask=True,
-    spatial=1,
-    flipped=True,
-)
+    "masks": "own",
+    "takes_mask": True,
+    "flipped": True,
+}
+_OLD = {"recurrent_activation": "hard_sigmoid"}
+layer("ConvLSTM1D", **_RECORD, older={"tf.keras": _OLD}, spatial=1)
 layer(
     "ConvLSTM2D",
-    defaults={
-        "strides": 1,
-        "padding": "valid",
-        "data_format": "channels_last",
-        "dilation_rate": 1,
-        "activation": "tanh",
-        "recurrent_activation": "sigmoid",
-        "use_bias": True,
-        "unit_forget_bias": True,
-        "dropout": 0.0,
-        "recurrent_dropout": 0.0,
-        "return_sequences": False,
-        "return_state": False,
-        "go_backwards": False,
-        "stateful": False,
-    },
-    required=("filters", "kernel_size"),
-    older={
-        "keras1": {"recurrent_activation": "hard_sigmoid"},
-        "keras2": {"recurrent_activation": "hard_sigmoid"},
-        "keras2.3": {"recurrent_activation": "hard_sigmoid"},
-        "tf.keras": {"recurrent_activation": "hard_sigmoid"},
-    },
-    variables=(
-        V("kernel", ("*kernel_size", None, "4*filters"), folders=("cell",)),
-        V("recurrent_kernel", ("*kernel_size", "filters", "4*filters"), folders=("cell",)),
-        V("bias", ("4*filters",), when="use_bias", folders=("cell",)),
-    ),
-    masks="own",
-    takes_mask=True,
+    **_RECORD,
     spatial=2,
-    flipped=True,
     gates=(0, 2, 1, 3),
+    older=dict.fromkeys(("keras1", "keras2", "keras2.3", "tf.keras"), _OLD),
 )
-layer(
-    "ConvLSTM3D",
-    defaults={
-        "strides": 1,
-        "padding": "valid",
-        "data_format": "channels_last",
-        "dilation_rate": 1,
-        "activation": "tanh",
-        "recurrent_activation": "sigmoid",
-        "use_bias": True,
-        "unit_forget_bias": True,
-        "dropout": 0.0,
-        "recurrent_dropout": 0.0,
-        "return_sequences": False,
-        "return_state": False,
-        "go_backwards": False,
-        "stateful": False,
-    },
-    required=("filters", "kernel_size"),
-    older={"tf.keras": {"recurrent_activation": "hard_sigmoid"}},
-    variables=(
-        V("kernel", ("*kernel_size", None, "4*filters"), folders=("cell",)),
-        V("recurrent_kernel", ("*kernel_size", "filters", "4*filters"), folders=("cell",)),
-        V("bias", ("4*filters",), when="use_bias", folders=("cell",)),
-    ),
-    masks="own",
-    takes_mask=True,
-    spatial=3,
-    flipped=True,
-)
+layer("ConvLSTM3D", **_RECORD, older={"tf.keras": _OLD}, spatial=3)
 
 # ---- rules
 
