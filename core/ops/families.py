@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .activation import ACTIVATION
 from .arithmetic import ARITHMETIC
+from .attention import ATTENTION
 from .blocks import BLOCKS
 from .constants import CONSTANTS
 from .control import CONTROL
@@ -29,6 +30,7 @@ FAMILIES = (
     ARITHMETIC,
     ACTIVATION,
     LINEAR,
+    ATTENTION,
     CONV,
     POOL,
     NORM,
