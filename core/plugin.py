@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from .opset import Attr, AxesAttr, AxisAttr, InferContext, Op, OpSet, Role, Sample, Trait, find_op, op, traits_of
     from .opset.axes import Axis, AxisRule, Broadcast, Elementwise, Opaque
     from .opset.shapes import broadcast_shapes, same, window_pads
-    from .passes.shapes import ShapeTracker
+    from .passes.shapes import ShapeTracker, fold_constants
     from .rules import (
         MISSING,
         A,
@@ -177,6 +177,7 @@ __all__ = [
     "ceil_div",
     "dim_max",
     "find_op",
+    "fold_constants",
     "flatten",
     "hookimpl",
     "host",
@@ -273,7 +274,7 @@ _FROM = {
     ),
     "opset.axes": ("Axis", "AxisRule", "Broadcast", "Elementwise", "Opaque"),
     "opset.shapes": ("broadcast_shapes", "same", "window_pads"),
-    "passes.shapes": ("ShapeTracker",),
+    "passes.shapes": ("ShapeTracker", "fold_constants"),
     "rules": (
         "A",
         "Call",

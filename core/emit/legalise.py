@@ -211,7 +211,8 @@ def _parts(graph: Graph, node: Node, by: str = "decompose") -> list[Node]:
     ins = list(node.inputs)
     if not (decl.inputs and decl.inputs[-1].variadic):
         ins += [None] * (len(decl.inputs) - len(ins))
-    result = decl.body(b, *ins, **node.attrs)
+    regions = {"regions": node.regions} if decl.regions else {}
+    result = decl.body(b, *ins, **node.attrs, **regions)
     outs = list(result) if isinstance(result, tuple) else [result]
     for old, new in zip(node.outputs, outs):
         name = old.name

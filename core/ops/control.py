@@ -17,6 +17,7 @@ from ..ir.graph import Graph, Value
 from ..opset.declare import Attr, OpSet
 from ..opset.infer import InferContext
 from ..opset.traits import Trait
+from .unrolled import if_body, loop_body, scan_body
 from .windows import Array
 
 CONTROL = OpSet("control")
@@ -171,7 +172,7 @@ CONTROL.op(
         "out_axes": Attr("ints", None, doc="stacked axis per stacked output (default 0)"),
         "out_reverse": Attr("ints", None, doc="0 or 1 per stacked output (default 0)"),
     },
-    infer=_scan_shape, reference=_scan, normalize=_scan_attrs,
+    infer=_scan_shape, reference=_scan, normalize=_scan_attrs, body=scan_body,
     traits=Trait.NO_FOLD | Trait.HEAVY,
 )  # fmt: skip
 
@@ -202,7 +203,7 @@ def _if(cond: Array, *captures: Array, run: Any) -> Any:
 CONTROL.op(
     "if", "cond:bool, captures*", "The outputs of the first region where cond (a scalar) holds, else of the second; both take "
     "the captures.",
-    outputs="ys*", regions=2, infer=_if_shape, reference=_if,
+    outputs="ys*", regions=2, infer=_if_shape, reference=_if, body=if_body,
     traits=Trait.NO_FOLD,
 )  # fmt: skip
 
@@ -249,6 +250,6 @@ CONTROL.op(
     "states, "
     "captures) gives the next condition, the new states and slices. Results: final states, then the slices stacked along axis 0 "
     "(ONNX Loop). Without trip_count and condition it does not end by itself.",
-    outputs="ys*", regions=1, attrs={"n_states": Attr("int")}, infer=_loop_shape, reference=_loop,
+    outputs="ys*", regions=1, attrs={"n_states": Attr("int")}, infer=_loop_shape, reference=_loop, body=loop_body,
     traits=Trait.NO_FOLD | Trait.HEAVY, roles={"index": "trip_count"},
 )  # fmt: skip

@@ -156,25 +156,26 @@ def _grid_shape(c: InferContext) -> Shapes:
     if len(x) < 3 or len(grid) != len(x):
         c.fail("x (N, C, *spatial) and grid (N, *out, spatial axes) need the same number of axes, at least 3")
     c.same(grid[-1], len(x) - 2, "the last axis of grid and the number of spatial axes")
-    return [(c.dtype("x"), (c.same(x[0], grid[0], "batch sizes"), x[1], *grid[1:-1]))]
+    n, (_, channels, _) = c.same(x[0], grid[0], "batch sizes"), axis_sizes(x, c["layout"])
+    return [(c.dtype("x"), (n, channels, *grid[1:-1]) if c["layout"] == "channels_first" else (n, *grid[1:-1], channels))]
 
 
 IMAGE.op(
     "grid_sample", "x:float, grid:float",
-    "x (N, C, *spatial) read at grid (N, *out, d): last axis (x, y[, z]), -1 to 1 across the image, edges at element centres "
-    "with "
-    "align_corners, at outer borders without (torch grid_sample, ONNX GridSample). Nearest rounds halves to even; cubic is "
-    "Keys' with a = -0.75.",
+    "x (N, C, *spatial, or channels last) read at grid (N, *out, d), always in this order: last axis (x, y[, z]), -1 to 1 "
+    "across the image, edges at element centres with align_corners, at outer borders without (torch grid_sample, ONNX "
+    "GridSample). Nearest rounds halves to even; cubic is Keys' with a = -0.75.",
     attrs={
         "mode": Attr("str", "linear", ("linear", "nearest", "cubic")), "padding": Attr("str", "zeros", ("zeros", "border",
         "reflection")),
-        "align_corners": Attr("bool", False),
+        "align_corners": Attr("bool", False), "layout": LAYOUT,
     },
-    infer=_grid_shape, reference=grid_sample,
+    infer=_grid_shape, reference=grid_sample, axes=CHANNELS("x", "y"),
     samples=[
         Sample((2, 3, 5, 7), ("float32", (2, 11, 13, 2), -1.5, 1.5)),
         Sample((2, 3, 5, 7), ("float32", (2, 11, 13, 2), -1.5, 1.5), mode="cubic", padding="reflection", align_corners=True),
         Sample((2, 3, 5, 7, 11), ("float32", (2, 4, 6, 8, 3), -1.5, 1.5), mode="nearest", padding="border"),
+        Sample((2, 5, 7, 3), ("float32", (2, 11, 13, 2), -1.5, 1.5), padding="reflection", layout="channels_last"),
     ],
 )  # fmt: skip
 

@@ -121,8 +121,11 @@ def resize(
 _positions = coordinates
 
 
-def grid_sample(x: Array, grid: Array, *, mode: str, padding: str, align_corners: bool) -> Array:
+def grid_sample(x: Array, grid: Array, *, mode: str, padding: str, align_corners: bool, layout: str = "channels_first") -> Array:
     """x (N, C, *spatial) read at grid (N, *out, d), whose last axis is (x, y, ...): the last spatial axis first, -1 to 1."""
+    if layout == "channels_last":
+        first = grid_sample(np.moveaxis(x, -1, 1), grid, mode=mode, padding=padding, align_corners=align_corners)
+        return np.moveaxis(first, 1, -1)
     dtype = x.dtype
     z = x.astype(compute_dtype(dtype), copy=False)
     sizes = x.shape[2:]

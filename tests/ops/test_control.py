@@ -301,3 +301,107 @@ def test_lengths_that_differ_at_run_time():
     g.outputs = list(b.scan(s, x, y, regions=[body], n_states=1, n_scanned=2)[:1])
     with pytest.raises(InputError, match="different lengths"):
         run(g, rand(5, 3), rand(2, 3), rand(3))
+
+
+# ---- written out step by step
+def spelled_out(graph):
+    """The graph with its first control node replaced by its body."""
+    from convcore.emit.legalise import expand
+
+    other = graph.clone()
+    node = next(n for n in other if n.regions)
+    expand(other, node)
+    assert not any(n.regions for n in other)
+    return other
+
+
+@pytest.mark.parametrize("reverse", [(0, 0), (1, 0)])
+@pytest.mark.parametrize(("axis", "out_axis", "out_reverse"), [(0, 0, 1), (1, -1, 0)])
+def test_a_scan_of_known_length_is_its_steps(reverse, axis, out_axis, out_reverse):
+    def body(b, s, x, y, w):
+        t = b.add(b.mul(s, b.const(np.full(3, 0.5, np.float32))), b.mul(x, w))
+        return t, b.sub(t, y)
+
+    inner = region(("s", "float32", (3,)), ("x", "float32", (3,)), ("y", "float32", (3,)), ("w", "float32", (3,)), make=body)
+    g = Graph("g")
+    b = Builder(g)
+    wide = (5, 3) if axis == 0 else (3, 5)
+    ins = [
+        b.input("s0", "float32", (3,)),
+        b.input("a", "float32", wide),
+        b.input("b", "float32", wide),
+        b.input("w", "float32", (3,)),
+    ]
+    g.outputs = list(
+        b.op("scan", *ins, regions=[inner], n_states=1, n_scanned=2, scan_axis=(axis, axis), reverse=reverse,
+             out_axes=(out_axis,), out_reverse=(out_reverse,))
+    )  # fmt: skip
+    arrays = [rand(3), rand(*wide), rand(*wide), rand(3)]
+    for got, want in zip(run(spelled_out(g), *arrays), run(g, *arrays), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def loop(trip, make, cond=None):
+    """x summed by a loop whose body is ``make(b, step, go, x)``."""
+    inner = region(("i", "int64", ()), ("go", "bool", ()), ("x", "float32", (3,)), make=make)
+    g = Graph("g")
+    b = Builder(g)
+    x = b.input("x", "float32", (3,))
+    count = b.input("n", "int64", ()) if trip is None else b.const(trip, "int64")
+    g.outputs = list(b.op("loop", count, None if cond is None else b.const(cond, "bool"), x, regions=[inner], n_states=1))
+    return g
+
+
+def step(b, i, go, x):
+    y = b.add(x, b.cast(i, to="float32"))
+    return b.identity(go), y, y
+
+
+def test_a_loop_of_a_constant_count_is_its_steps():
+    g, x = loop(7, step), rand(3)
+    for got, want in zip(run(spelled_out(g), x), run(g, x), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def ends(b, i, go, x):
+    return b.less(i, b.const(3, "int64")), x, x
+
+
+@pytest.mark.parametrize(
+    ("graph", "why"),
+    [
+        (lambda: loop(None, step), "not known before it runs"),
+        (lambda: loop(7, ends), "condition is computed"),
+        (lambda: loop(7, step, cond=False), "condition is computed"),
+        (lambda: loop(0, step), "0 steps"),
+        (lambda: loop(2000, step), "2000 steps"),
+    ],
+)
+def test_loops_that_stay_loops(graph, why):
+    with pytest.raises(ShapeError, match=why):
+        spelled_out(graph())
+
+
+@pytest.mark.parametrize("constant", [None, True, False])
+def test_both_branches_and_a_choice(constant):
+    g = Graph("g")
+    b = Builder(g)
+    x = b.input("x", "float32", (3,))
+    cond = b.input("cond", "bool", ()) if constant is None else b.const(constant, "bool")
+    then = region(("x", "float32", (3,)), make=lambda b, x: [b.exp(x)])
+    other = region(("x", "float32", (3,)), make=lambda b, x: [x])
+    g.outputs = list(b.op("if", cond, x, regions=[then, other]))
+    data = rand(3)
+    for flag in (True, False):
+        feed = [data] if constant is not None else [data, np.asarray(flag)]
+        np.testing.assert_array_equal(run(spelled_out(g), *feed)[0], run(g, *feed)[0])
+
+
+def test_branches_of_different_shapes_stay():
+    g = Graph("g")
+    b = Builder(g)
+    x, cond = b.input("x", "float32", (3,)), b.input("cond", "bool", ())
+    then = region(("x", "float32", (3,)), make=lambda b, x: [b.concat(x, x, axis=0)])
+    g.outputs = list(b.op("if", cond, x, regions=[then, region(("x", "float32", (3,)), make=lambda b, x: [x])]))
+    with pytest.raises(ShapeError, match="one shape"):
+        spelled_out(g)

@@ -27,9 +27,8 @@ PARAMETERS = {"w", "r", "b", "rb", "dw", "pw", "scale", "bias", "mean", "var", "
 
 #: Ops none of whose samples Keras can be made to compute; every other op with samples is written for at least one.
 REFUSED = {
-    "affine_grid", "compress", "detection_output", "dynamic_expand", "dynamic_fill", "dynamic_reshape", "dynamic_slice",
-    "grid_sample", "max_pool_with_indices", "max_unpool", "nms", "nonzero", "psroi_pool", "range",
-    "roi_pool", "scatter_elements", "scatter_nd", "unique",
+    "compress", "detection_output", "dynamic_expand", "dynamic_fill", "dynamic_reshape", "dynamic_slice", "nms", "nonzero",
+    "psroi_pool", "range", "roi_pool", "unique",
 }  # fmt: skip
 
 

@@ -10,12 +10,25 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from convcore.plugin import Dialect, DType, Node, NotExpressible, Problem, Ref, Scribe, State, UnsupportedError, Value, leaves
+from convcore.plugin import (
+    Dialect,
+    DType,
+    Node,
+    NotExpressible,
+    Problem,
+    Ref,
+    Scribe,
+    State,
+    UnsupportedError,
+    Value,
+    fold_constants,
+    leaves,
+)
 
 from .layer_spec import is_known
 from .operations import BOOLEAN, OPERATIONS
 
-__all__ = ["MERGES", "MOST_CONSTANTS", "KerasDialect", "KerasScribe"]
+__all__ = ["MERGES", "MOST_CONSTANTS", "KerasDialect", "KerasScribe", "anchor", "ones", "parameter"]
 
 MOST_CONSTANTS = 100_000
 """Elements of the largest constant that is written into ``config.json`` (21 bytes of text each); larger ones are variables."""
@@ -42,6 +55,7 @@ class KerasDialect(Dialect):
         for node in s.graph:
             outer = list(node.scope.ancestors())[1:]
             self.containers.update(p.path for p in outer if p.parent is not None and p.type)
+        fold_constants(s.graph, nodes=(n for n in s.graph if not any(v is not None and v.trainable for v in n.inputs)))
         problems = super().enter(s)
         for v in s.graph.inputs:
             if v.dtype is None or v.shape is None or v.dtype not in self.dtypes:

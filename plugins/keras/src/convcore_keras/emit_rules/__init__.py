@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from . import activation, arithmetic, conv, image, indexing, linear, norm, pool, reduce, rnn, shape, training
+from . import (
+    activation,
+    arithmetic,
+    conv,
+    image,
+    indexing,
+    linear,
+    norm,
+    pool,
+    reduce,
+    refused,
+    rnn,
+    sampling,
+    scatter,
+    shape,
+    training,
+)
 
 __all__ = [
     "activation",
@@ -14,7 +30,10 @@ __all__ = [
     "norm",
     "pool",
     "reduce",
+    "refused",
     "rnn",
+    "sampling",
+    "scatter",
     "shape",
     "training",
 ]

@@ -1,13 +1,13 @@
-"""Gathering and scattering."""
+"""Gathering by one index; by several, and scattering: scatter.py."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from convcore.plugin import DType, Node, NotExpressible, Ref
+from convcore.plugin import DType, Node, NotExpressible, Ref, State
 
 from ..dialect import KerasScribe
-from .base import RULES, Writer, known, static
+from .base import RULES, Writer, known
 
 __all__: list[str] = []
 
@@ -32,49 +32,12 @@ def gather(s: KerasScribe, node: Node) -> None:
     w.end(w.op("Take", x, index, shape=out, dtype=w.dtype(), axis=axis))
 
 
-@RULES.emit("take_along_axis")
-def take_along_axis(s: KerasScribe, node: Node) -> None:
-    w = Writer(s, node)
-    x, index = w.x(0), w.x(1)
-    if not isinstance(x, Ref) and not isinstance(index, Ref):
-        raise NotExpressible("both operands are constants")
-    a, b = known(w.input(0)), known(w.input(1))
-    axis = node.attrs["axis"]
-    if any(m != n for j, (m, n) in enumerate(zip(a, b)) if j != axis):
-        raise NotExpressible("its index has other sizes than its input")
-    w.end(w.op("TakeAlongAxis", x, index, shape=known(node.outputs[0]), dtype=w.dtype(), axis=axis))
-
-
-@RULES.emit("gather_nd")
-def gather_nd(s: KerasScribe, node: Node) -> None:
-    """The indexed axes as one, by linear indices."""
-    w = Writer(s, node)
-    shape, at, out = known(w.input(0)), known(w.input(1)), known(node.outputs[0])
-    k = at[-1]
-    if node.attrs["batch_dims"] or not isinstance(k, int) or k < 1 or any(not isinstance(n, int) for n in shape[:k]):
-        raise NotExpressible("an index over axes whose sizes are not known before it runs")
-    x, index = w.x(0), w.x(1)
-    if not isinstance(x, Ref) or not isinstance(index, Ref):
-        raise NotExpressible("an operand is a constant")
-    tail = shape[k:]
-    if any(not isinstance(n, int) for n in tail):
-        raise NotExpressible("sizes that are not known before it runs")
-    sizes = np.asarray(shape[:k], dtype=w.dtype(1).numpy)
-    index = w.op(
-        "Where", w.op("Less", index, 0, shape=at), w.op("Add", index, s.const(sizes), shape=at), index, shape=at, dtype=w.dtype(1)
-    )
-    steps = np.asarray([int(np.prod(static(shape[j + 1 : k]))) for j in range(k)], dtype=w.dtype(1).numpy)
-    line = w.op("Sum", w.op("Multiply", index, s.const(steps), shape=at), shape=at[:-1], axis=[-1], keepdims=False)
-    flat = w.op("Reshape", x, shape=(int(np.prod(static(shape[:k]))), *tail), newshape=(int(np.prod(static(shape[:k]))), *tail))
-    w.end(w.op("Take", flat, line, shape=out, dtype=w.dtype(), axis=0))
-
-
 @RULES.emit("one_hot")
 def one_hot(s: KerasScribe, node: Node) -> None:
     """A comparison with the range: ids outside are no error then."""
     w, a = Writer(s, node), node.attrs
-    if w.optional(1) is not None or not isinstance(a["depth"], int):
-        raise NotExpressible("its values or depth are computed")
+    if not isinstance(a["depth"], int):
+        raise NotExpressible("its depth is not known before it runs")
     ids, shape, out = w.ref(), known(w.input(0)), known(node.outputs[0])
     axis = a["axis"] % len(out)
     n, d = a["depth"], w.dtype()
@@ -84,31 +47,17 @@ def one_hot(s: KerasScribe, node: Node) -> None:
     line = np.arange(n, dtype=d.numpy).reshape([n if i == axis else 1 for i in range(len(out))])
     hit = w.op("Equal", column, s.const(line), shape=out)
     to = DType(a["dtype"])
+    if w.optional(1) is not None:
+        pair = w.x(1)
+        off, on = (s.const(pair.tensor.numpy()[i]) if isinstance(pair, State) else w.op("GetItem", pair, (i,), shape=())
+                   for i in (0, 1))  # fmt: skip
+        w.end(w.op("Where", hit, on, off, shape=out, dtype=w.dtype(1)))
+        return
     if (a["on_value"], a["off_value"]) == (1, 0):
         w.end(w.cast(hit, to))
         return
     on, off = (s.const(np.asarray(v, to.numpy)) for v in (a["on_value"], a["off_value"]))
     w.end(w.op("Where", hit, on, off, shape=out, dtype=to))
-
-
-@RULES.emit("scatter_nd")
-def scatter_nd(s: KerasScribe, node: Node) -> None:
-    """ScatterUpdate with one index per row."""
-    w = Writer(s, node)
-    shape, at = known(w.input(0)), known(w.input(1))
-    k = at[-1]
-    if (
-        node.attrs["reduction"] not in ("none", "add")
-        or not isinstance(k, int)
-        or len(at) != 2
-        or k != len(shape)
-        or w.input(1).tensor is None
-    ):
-        raise NotExpressible("Keras scatters single elements at constant places")
-    x = w.ref()
-    index = w.x(1)
-    reduction = None if node.attrs["reduction"] == "none" else "add"
-    w.end(w.op("ScatterUpdate", x, index, w.x(2), shape=shape, reduction=reduction))
 
 
 @RULES.emit("reverse_sequence")

@@ -14,7 +14,7 @@ from ..dialect import KerasScribe
 from .base import RULES, Writer, channels_last, known, static
 from .conv import pad_spatial
 
-__all__: list[str] = []
+__all__ = ["padded_windows", "taps"]
 
 
 def _pads(node: Node, sizes: Sequence[Any]) -> list[tuple[int, int, int]]:
@@ -70,33 +70,49 @@ def _dims(node: Node, shape: Sequence[Any]) -> int:
     return d
 
 
+def padded_windows(w: Writer, x: Ref) -> tuple[Ref, list[tuple[int, int]]]:
+    """``x`` with the lowest number where windows overhang or are padded, and how much that is at either end."""
+    node, a = w.node, w.attrs
+    shape = known(w.input(0))
+    _dims(node, shape)
+    if not w.dtype().is_float:
+        raise NotExpressible(f"Keras pools floats, here are {w.dtype()}")
+    if a["ceil_mode"] == "ceil_full" and any(k < st for k, st in zip(a["kernel"], a["strides"])):
+        raise NotExpressible("windows that may be empty")
+    pads = [(b, e + over) for b, e, over in _pads(node, shape[1:-1])]
+    return pad_spatial(w, x, pads, -np.inf), pads
+
+
+def taps(w: Writer, x: Ref, out: Sequence[Any]) -> list[tuple[tuple[int, ...], Ref]]:
+    """For each place of a window, in order, the elements that all windows have there."""
+    a, found = w.attrs, []
+    for tap in itertools.product(*(range(k) for k in a["kernel"])):
+        key: list[Any] = [slice(None)]
+        for i, (t, k, st, di) in enumerate(zip(tap, a["kernel"], a["strides"], a["dilations"])):
+            n, m = (x.shape or ())[1 + i], out[1 + i]
+            left = (k - 1 - t) * di
+            stop = t * di + (m - 1) * st + 1 if isinstance(n, int) and isinstance(m, int) else -left if left else None
+            key.append(slice(t * di or None, None if stop == n else stop, st if st > 1 else None))
+        found.append((tap, w.op("GetItem", x, (*key, slice(None)), shape=out)))
+    return found
+
+
 @RULES.emit("max_pool")
 def max_pool(s: KerasScribe, node: Node) -> None:
     """MaxPooling over windows padded with the lowest number."""
     w, a = Writer(s, node), node.attrs
     x, shape, out = w.ref(), known(w.input(0)), known(node.outputs[0])
     d = _dims(node, shape)
-    if not w.dtype().is_float:
-        raise NotExpressible(f"Keras pools floats, here are {w.dtype()}")
     plain = all(n == 1 for n in a["dilations"])
-    if a["pads"] == "same_upper" and plain and a["ceil_mode"] == "floor":
+    if a["pads"] == "same_upper" and plain and a["ceil_mode"] == "floor" and w.dtype().is_float:
         w.end(w.layer(f"MaxPooling{d}D", x, {**_config(node), "padding": "same"}, shape=out))
         return
-    if a["ceil_mode"] == "ceil_full":
-        if any(k < st for k, st in zip(a["kernel"], a["strides"])):
-            raise NotExpressible("windows that may be empty")
-    pads = [(b, e + over) for b, e, over in _pads(node, shape[1:-1])]
-    x = pad_spatial(w, x, pads, -np.inf)
+    x, _ = padded_windows(w, x)
     if plain:
         w.end(w.layer(f"MaxPooling{d}D", x, _config(node), shape=out))
         return
     best: Ref | None = None
-    for tap in itertools.product(*(range(k) for k in a["kernel"])):
-        key: list[Any] = [slice(None)]
-        for t, k, st, di in zip(tap, a["kernel"], a["strides"], a["dilations"]):
-            left = (k - 1 - t) * di
-            key.append(slice(t * di or None, -left if left else None, st if st > 1 else None))
-        part = w.op("GetItem", x, (*key, slice(None)), shape=out)
+    for _, part in taps(w, x, out):
         best = part if best is None else w.op("Maximum", best, part)
     w.end(best)
 
@@ -107,8 +123,6 @@ def avg_pool(s: KerasScribe, node: Node) -> None:
     w, a = Writer(s, node), node.attrs
     x, shape, out = w.ref(), known(w.input(0)), known(node.outputs[0])
     d = _dims(node, shape)
-    if any(n != 1 for n in a["dilations"]):
-        raise NotExpressible("an average over dilated windows")
     if a["ceil_mode"] == "ceil_full" and any(k < st for k, st in zip(a["kernel"], a["strides"])):
         raise NotExpressible("windows that may be empty")
     try:
@@ -123,7 +137,7 @@ def avg_pool(s: KerasScribe, node: Node) -> None:
             "padding same of a size that is not known before it runs: the torch backend counts it", "unknown_shape"
         )
     inside, over = [(b, e) for b, e, _ in pads], [(0, o) for _, _, o in pads]
-    y = w.layer(f"AveragePooling{d}D", pad_spatial(w, x, [(b, e + o) for b, e, o in pads]), _config(node), shape=out)
+    y = _averaged(w, pad_spatial(w, x, [(b, e + o) for b, e, o in pads]), out)
     counted = a["count_include_pad"]
     if any(o for _, o in over) or (not counted and any(b or e for b, e in inside)):
         mask = w.op(
@@ -134,8 +148,19 @@ def avg_pool(s: KerasScribe, node: Node) -> None:
             mask = pad_spatial(w, mask, over)
         else:
             mask = pad_spatial(w, mask, [(b, e + o) for b, e, o in pads])
-        y = w.op("Divide", y, w.layer(f"AveragePooling{d}D", mask, _config(node), shape=(1, *out[1:-1], 1)), shape=out)
+        y = w.op("Divide", y, _averaged(w, mask, (1, *out[1:-1], 1)), shape=out)
     w.end(y)
+
+
+def _averaged(w: Writer, x: Ref, out: Sequence[Any]) -> Ref:
+    """Means of whole windows: the layer, or the taps of dilated ones."""
+    if all(n == 1 for n in w.attrs["dilations"]):
+        return w.layer(f"AveragePooling{len(out) - 2}D", x, _config(w.node), shape=out)
+    parts = [part for _, part in taps(w, x, out)]
+    total = parts[0]
+    for part in parts[1:]:
+        total = w.op("Add", total, part)
+    return w.op("Multiply", total, 1.0 / len(parts))
 
 
 @RULES.emit("lp_pool")
@@ -143,12 +168,12 @@ def lp_pool(s: KerasScribe, node: Node) -> None:
     """The root of a mean of powers times the size of the window."""
     w, a = Writer(s, node), node.attrs
     x, shape, out = w.ref(), known(w.input(0)), known(node.outputs[0])
-    d = _dims(node, shape)
-    if any(n != 1 for n in a["dilations"]) or a["p"] not in (1, 2) or a["ceil_mode"] == "ceil_full":
+    _dims(node, shape)
+    if a["p"] not in (1, 2) or a["ceil_mode"] == "ceil_full":
         raise NotExpressible("its exponent or windows")
     pads = [(b, e + over) for b, e, over in _pads(node, shape[1:-1])]
     y = pad_spatial(w, w.op("Square" if a["p"] == 2 else "Absolute", x), pads)
-    y = w.layer(f"AveragePooling{d}D", y, _config(node), shape=out)
+    y = _averaged(w, y, out)
     y = w.op("Multiply", y, float(np.prod(a["kernel"])))
     w.end(w.op("Sqrt", y) if a["p"] == 2 else y)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from convcore.plugin import Dim, DType, Node, NotExpressible, Ref, product
 
-from ..dialect import KerasScribe
+from ..dialect import KerasScribe, anchor, ones
 from .base import RULES, Writer, known, static
 
 __all__ = ["around", "padded", "reshaped"]
@@ -77,13 +77,7 @@ def _counted(w: Writer, d: Any) -> tuple[Any, Any]:
     """0, 1, ... up to a size, and the size, both int32."""
     if isinstance(d, int):
         return _constant_range(w, d), d
-    if not isinstance(d, Dim) or not d.is_name:
-        raise NotExpressible(f"the size {d} is not that of any tensor", "unknown_shape")
-    source, axis = w.s.sizes_known.source(next(iter(d.names)))
-    if not isinstance(source, Ref) or source.shape is None:
-        raise NotExpressible(f"the size {d} is that of a constant", "unknown_shape")
-    key = tuple(slice(None) if i == axis else 0 for i in range(len(source.shape)))
-    line = w.op("GetItem", source, key, shape=(d,)) if len(key) > 1 else source
+    line = _line_of(w, d)
     one = _ones(w, line, d)
     steps = w.op("Subtract", w.op("Cumsum", one, axis=0), 1)
     return steps, w.op("Sum", one, shape=(), axis=None, keepdims=False)
@@ -95,8 +89,6 @@ def _ones(w: Writer, line: Ref, d: Any) -> Ref:
 
 def _constant_range(w: Writer, n: int) -> Any:
     """A constant range that descends from an input, as operations of the model must."""
-    from ..dialect import ones
-
     zero = w.op("Reshape", w.op("Subtract", ones(w.s, DType.INT32), 1), shape=(1,), newshape=(1,))
     return w.op("Add", zero, w.s.const(np.arange(n, dtype=np.int32)), shape=(n,))
 
@@ -244,36 +236,39 @@ def concat(s: KerasScribe, node: Node) -> None:
 def expand(s: KerasScribe, node: Node) -> None:
     """Broadcast to sizes that are known; to those of the batch, or others, by adding zeros that have them."""
     w = Writer(s, node)
-    x, want = w.ref(), tuple(node.attrs["shape"])
-    old, out = known(w.input(0)), known(node.outputs[0])
-    if all(isinstance(d, int) for d in want):
-        w.end(_broadcast(w, x, out))
-        return
-    rank = len(out)
-    old = (1,) * (rank - len(old)) + tuple(old)
-    if old == out:
-        w.end(x if len(known(w.input(0))) == rank else reshaped(w, x, known(w.input(0)), out))
-        return
-    open_axes = [i for i, d in enumerate(out) if not isinstance(d, int) and old[i] == 1]
+    w.end(expanded(w, w.ref(), known(w.input(0)), known(node.outputs[0]), w.dtype()))
+
+
+def expanded(w: Writer, x: Ref, old: Sequence[Any], out: Sequence[Any], dtype: DType) -> Ref:
+    """``x`` of shape ``old`` broadcast to a shape, whose sizes may be those of other tensors."""
+    if all(isinstance(d, int) for d in out):
+        return _broadcast(w, x, out)
+    rank, given = len(out), tuple(old)
+    old = (1,) * (rank - len(given)) + given
+    if old == tuple(out):
+        return x if len(given) == rank else reshaped(w, x, given, out)
     total: Any = x
-    for i in open_axes:
-        d = out[i]
-        if not isinstance(d, Dim) or not d.is_name:
-            raise NotExpressible(f"the size {d} is not that of any tensor", "unknown_shape")
-        source, axis = s.sizes_known.source(next(iter(d.names)))
-        if not isinstance(source, Ref) or source.shape is None:
-            raise NotExpressible(f"the size {d} is that of a constant", "unknown_shape")
-        key = tuple(slice(None) if a == axis else 0 for a in range(len(source.shape)))
-        line = w.op("GetItem", source, key, shape=(d,)) if len(key) > 1 else source
-        dtype = w.dtype()
-        zero = s.call("ops.ZerosLike", [line], {"dtype": str(dtype)}, shapes=[(d,)], name=w.name, carry=True)[0]
+    for i in [i for i, d in enumerate(out) if not isinstance(d, int) and old[i] == 1]:
+        line, d = _line_of(w, out[i]), out[i]
+        zero = w.s.call("ops.ZerosLike", [line], {"dtype": str(dtype)}, shapes=[(d,)], name=w.name, carry=True)[0]
         zero = w.op("Reshape", zero, shape=tuple(d if a == i else 1 for a in range(rank)),
                     newshape=tuple(-1 if a == i else 1 for a in range(rank)))  # fmt: skip
         total = w.op("LogicalOr" if dtype is DType.BOOL else "Add", total, zero)
     if any(isinstance(d, int) and old[i] != d for i, d in enumerate(out)):
-        zeros = np.zeros(tuple(d if isinstance(d, int) and old[i] != d else 1 for i, d in enumerate(out)), w.dtype().numpy)
-        total = w.op("LogicalOr" if w.dtype() is DType.BOOL else "Add", total, s.const(zeros), shape=out)
-    w.end(total)
+        zeros = np.zeros(tuple(d if isinstance(d, int) and old[i] != d else 1 for i, d in enumerate(out)), dtype.numpy)
+        total = w.op("LogicalOr" if dtype is DType.BOOL else "Add", total, w.s.const(zeros), shape=out)
+    return total  # type: ignore[no-any-return]
+
+
+def _line_of(w: Writer, d: Any) -> Ref:
+    """A vector that has a symbolic size: from a tensor of which one axis is of that size."""
+    if not isinstance(d, Dim) or not d.is_name:
+        raise NotExpressible(f"the size {d} is not that of any tensor", "unknown_shape")
+    source, axis = w.s.sizes_known.source(next(iter(d.names)))
+    if not isinstance(source, Ref) or source.shape is None:
+        raise NotExpressible(f"the size {d} is that of a constant", "unknown_shape")
+    key = tuple(slice(None) if a == axis else 0 for a in range(len(source.shape)))
+    return w.op("GetItem", source, key, shape=(d,)) if len(key) > 1 else source
 
 
 def _broadcast(w: Writer, x: Ref, out: Sequence[Any]) -> Ref:
@@ -400,7 +395,15 @@ def constants(s: KerasScribe, node: Node) -> None:
     if node.op == "eye":
         w.end(s.const(np.eye(a["rows"], a["columns"], a["k"], dtype=dtype.numpy), dtype))
         return
-    w.end(s.const(np.full(static(known(v), "a constant"), a["value"], dtype.numpy), dtype))
+    shape = known(v)
+    if all(isinstance(d, int) for d in shape):
+        w.end(s.const(np.full(static(shape, "a constant"), a["value"], dtype.numpy), dtype))
+        return
+    like = "ZerosLike" if dtype is DType.BOOL and not a["value"] else "OnesLike"
+    (one,) = s.call(f"ops.{like}", [anchor(s)], {"dtype": str(dtype)}, shapes=[(1, 1)], name=w.name)
+    one = w.op("Reshape", one, shape=(1,) * len(shape), newshape=(1,) * len(shape))
+    x = one if dtype is DType.BOOL or a["value"] == 1 else w.op("Multiply", one, a["value"], dtype=dtype)
+    w.end(expanded(w, x, (1,) * len(shape), shape, dtype))
 
 
 @RULES.emit("shape_of")

@@ -195,7 +195,8 @@ def emit_resize(e: OnnxScribe, node: Node) -> None:
     e.call("Resize", [e.value(x), None, None, handle], attrs, outputs=node.outputs, name=node.name)
 
 
-_SAMPLE: dict[str, Any] = {"padding": A("padding_mode", "zeros"), "align_corners": A("align_corners", 0, "bool_int")}
+_SAMPLE: dict[str, Any] = {"padding": A("padding_mode", "zeros"), "align_corners": A("align_corners", 0, "bool_int"),
+                           "layout": "channels_first"}  # fmt: skip
 RULES.op(
     "GridSample", "grid_sample", "X=x, grid=grid", since=16, until=19,
     mode=A("mode", "bilinear", ("enum", {"bilinear": "linear", "nearest": "nearest", "bicubic": "cubic"})), **_SAMPLE,

@@ -82,7 +82,12 @@ def grid_sample(e: E, node: Node) -> None:
     """The names are torch's, but for linear."""
     a, x, grid = node.attrs, given(node.inputs[0]), given(node.inputs[1])
     mode = {"linear": "bilinear", "nearest": "nearest", "cubic": "bicubic"}.get(a["mode"], "")
-    if not mode or len(shape_of(x)) not in (4, 5) or (mode == "bicubic" and len(shape_of(x)) != 4):
+    if (
+        not mode
+        or a["layout"] != "channels_first"
+        or len(shape_of(x)) not in (4, 5)
+        or (mode == "bicubic" and len(shape_of(x)) != 4)
+    ):
         raise NotExpressible(f"mode {a['mode']} over {len(shape_of(x))} axes")
     config = {"mode": mode, "padding_mode": a["padding"], "align_corners": a["align_corners"]}
     e.call("F.grid_sample", [e.value(x), e.value(grid)], config, outputs=node.outputs)
