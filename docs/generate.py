@@ -98,8 +98,8 @@ def our_frameworks() -> list[str]:
 
 
 def made_by(rule: Row | LoadFunction, record: Mapping[str, Sequence[str]]) -> Sequence[str]:
-    """A row says what it makes; of a function, what the plugin's tests recorded for its type (else what it claims)."""
-    return (rule.op_name,) if isinstance(rule, Row) else record.get(rule.foreign, rule.ops)
+    """A row says what it makes; of a function, what the plugin's tests recorded for its type."""
+    return (rule.op_name,) if isinstance(rule, Row) else record.get(rule.foreign, ())
 
 
 def load_rows(rules: RuleSet[Any, Any], record: Mapping[str, Sequence[str]]) -> Iterable[Sequence[str]]:
@@ -112,12 +112,12 @@ def load_rows(rules: RuleSet[Any, Any], record: Mapping[str, Sequence[str]]) -> 
             yield [code(foreign) if i == 0 else "", *cells]
 
 
-def emit_rows(rules: RuleSet[Any, Any]) -> Iterable[Sequence[str]]:
+def emit_rows(rules: RuleSet[Any, Any], record: Mapping[str, Sequence[str]]) -> Iterable[Sequence[str]]:
     for name, found in sorted(rules.emit_rules.items()):
         cells: dict[Sequence[str], None] = {}
         for rule in found:
-            made = (rule.foreign,) if isinstance(rule, Row) else rule.foreign
-            cells[codes(made) or "several", rule_name(rule), conditions(rule)] = None
+            made = (rule.foreign,) if isinstance(rule, Row) else record.get(name, ())
+            cells[codes(made) or "-", rule_name(rule), conditions(rule)] = None
         for i, c in enumerate(cells):
             yield [code(name) if i == 0 else "", *c]
 
@@ -135,6 +135,8 @@ def support_page(name: str) -> str:
     f = host().framework(name)
     rules: RuleSet[Any, Any] = host().rules(name)
     ours = _only(rules, f.distribution)
+    tests = ROOT / f"plugins/{name}/tests"
+    made, written = read_record(tests / "ops_made.json"), read_record(tests / "types_written.json")
     out = [MADE, f"# {f.title}: what is supported", ""]
     reads, writes = host().can(name, "load"), host().can(name, "emit")
     does = "read and written" if reads and writes else "read; writing is not there yet" if reads else "written"
@@ -155,7 +157,7 @@ def support_page(name: str) -> str:
         out += [f"Ignored everywhere: {codes(sorted(ours.ignored))}.", ""]
     out += table(
         [f"{f.title} type", "becomes", "rule", "versions and conditions", "ignored"],
-        load_rows(ours, read_record(ROOT / f"plugins/{name}/tests/ops_made.json")),
+        load_rows(ours, made),
     )
     if writes:
         out += [
@@ -165,7 +167,7 @@ def support_page(name: str) -> str:
             "What is written for each op of [the op set](../ops.md). A composite that none of its rules fits is written as its",
             "body, in simpler ops.",
             "",
-            *table(["op", f"{f.title} type", "rule", "versions and conditions"], emit_rows(ours)),
+            *table(["op", f"{f.title} type", "rule", "versions and conditions"], emit_rows(ours, written)),
             "",
             *without_rule(ours),
         ]

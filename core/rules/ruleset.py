@@ -39,10 +39,7 @@ PostFn = Callable[[Any, Any, Value], Value]
 
 @dataclass(frozen=True, eq=False)
 class LoadFunction:
-    """An n-to-m load rule: ``fn(g, node)`` returns the output value or a sequence of them.
-
-    ``ops`` lists the ops it may make, for the support table.
-    """
+    """An n-to-m load rule: ``fn(g, node)`` returns the output value or a sequence of them."""
 
     foreign: str
     fn: LoadFn
@@ -51,7 +48,6 @@ class LoadFunction:
     when: Mapping[str, Any] = None  # type: ignore[assignment]
     priority: int = 0
     distribution: str = "convcore"
-    ops: tuple[str, ...] = ()
     then: tuple[str, ...] = ()
     direction: str = "load"
 
@@ -75,7 +71,6 @@ class EmitFunction:
     until: int | None = None
     priority: int = 0
     distribution: str = "convcore"
-    foreign: tuple[str, ...] = ()
     direction: str = "emit"
     when: Mapping[str, Any] = None  # type: ignore[assignment]
 
@@ -168,21 +163,20 @@ class RuleSet(Generic[G, N]):
         until: int | None = None,
         when: Mapping[str, Any] | None = None,
         priority: int = 0,
-        ops: Sequence[str] = (),
         then: Sequence[str] = (),
     ) -> Callable[[Callable[[G, N], R]], Callable[[G, N], R]]:
         """Decorate a function ``(g, node) -> Value | sequence`` that loads the named foreign types."""
 
         def add(fn: Callable[[G, N], R]) -> Callable[[G, N], R]:
             for f in foreign:
-                rule = LoadFunction(f, fn, since, until, dict(when or {}), priority, self.distribution, tuple(ops), tuple(then))
+                rule = LoadFunction(f, fn, since, until, dict(when or {}), priority, self.distribution, tuple(then))
                 self.load_rules.setdefault(f, []).append(rule)
             return fn
 
         return add
 
     def emit(
-        self, *ops: str, since: int | None = None, until: int | None = None, priority: int = 0, foreign: Sequence[str] = ()
+        self, *ops: str, since: int | None = None, until: int | None = None, priority: int = 0
     ) -> Callable[[EmitFn], EmitFn]:
         """Decorate a function ``(e, node)`` that emits the named ops."""
 
@@ -190,7 +184,7 @@ class RuleSet(Generic[G, N]):
             for o in ops:
                 if find_op(o) is None:
                     raise DeclarationError(f"emit rule for the unknown op {o!r}")
-                rule = EmitFunction(o, fn, since, until, priority, self.distribution, tuple(foreign))
+                rule = EmitFunction(o, fn, since, until, priority, self.distribution)
                 self.emit_rules.setdefault(o, []).append(rule)
             return fn
 
@@ -335,11 +329,11 @@ class RuleSet(Generic[G, N]):
         out = [r.to_json() for r in self.rows()]
         done: set[tuple[str, str]] = set()
         for lrule in (r for rules in self.load_rules.values() for r in rules if isinstance(r, LoadFunction)):
-            out.append({"foreign": lrule.foreign, "ops": list(lrule.ops), **_function_json(lrule, "load")})
+            out.append({"foreign": lrule.foreign, **_function_json(lrule, "load")})
         for erule in (r for rules in self.emit_rules.values() for r in rules if isinstance(r, EmitFunction)):
             if (key := (erule.op_name, erule.fn.__qualname__)) not in done:
                 done.add(key)
-                out.append({"foreign": list(erule.foreign), "op": erule.op_name, **_function_json(erule, "emit")})
+                out.append({"op": erule.op_name, **_function_json(erule, "emit")})
         return out
 
 

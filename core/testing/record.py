@@ -1,8 +1,9 @@
 """What rules make, recorded while tests run: the ops of every foreign type, and the foreign types every op is written as, as
 data instead of as claims.
 
-A plugin's ``tests/conftest.py`` calls :func:`recording` around the session; what was made is compared with the committed records
-(``ops_made.json`` and ``types_written.json`` in ``plugins/<framework>/tests``), from which the support tables are written.
+A plugin's ``tests/conftest.py`` calls :func:`record_rules` around the session; what was made is compared with the committed
+records (``ops_made.json`` and ``types_written.json`` beside it), from which the support tables are written. :func:`unrecorded`
+finds functions that no record knows, and records of rules that are gone.
 ``CONVCORE_RECORD=1`` adds to them, ``CONVCORE_RECORD=new`` writes them anew, and with ``CONVCORE_RECORD=check`` what they say and
 no test made is an error too (the two are for sessions that run all of a plugin's tests).
 """
@@ -11,20 +12,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..rules.rows import Row
 from ..rules.ruleset import RuleSet
 
-__all__ = ["Record", "missing", "read_record", "recording"]
+__all__ = ["Record", "missing", "read_record", "record_rules", "recording", "unrecorded"]
+
+MADE, WRITTEN = "ops_made.json", "types_written.json"
 
 
 class Record:
     """``made``: foreign type -> ops its rules made; ``written``: op -> foreign types it was written as.
 
-    Nodes of layers inside a layer count for those only, and so does what is written of nodes inside a node's regions.
+    What a rule refuses is there too, with nothing made. Nodes of layers inside a layer count for those only, and so does what is written of nodes inside a node's regions.
     """
 
     def __init__(self) -> None:
@@ -55,6 +59,8 @@ def recording(framework: str) -> Iterator[Record]:
             made = load(self, g, node, overrides)
         except BaseException:
             record._inner.pop()
+            if not record._inner:
+                record.made.setdefault(node.type, set())
             raise
         record.add(g, node.type, before)
         return made
@@ -64,7 +70,11 @@ def recording(framework: str) -> Iterator[Record]:
         if self.framework != framework or block is None or (overrides and (node.name in overrides or node.op in overrides)):
             return emit(self, e, node, overrides)
         before = len(block.calls)
-        why = emit(self, e, node, overrides)
+        try:
+            why = emit(self, e, node, overrides)
+        except BaseException:
+            record.written.setdefault(node.op, set())
+            raise
         if not why and node.op != "opaque":
             record.written.setdefault(node.op, set()).update(call.type for call in block.calls[before:])
         return why
@@ -74,6 +84,32 @@ def recording(framework: str) -> Iterator[Record]:
         yield record
     finally:
         RuleSet.apply_load, RuleSet.apply_emit = load, emit  # type: ignore[method-assign]
+
+
+@contextmanager
+def record_rules(framework: str, folder: Path) -> Iterator[None]:
+    """Around a session of tests: AssertionError where a rule made an op, or wrote a type, that the records in ``folder`` do not
+    have, and those are not to be written (``CONVCORE_RECORD``)."""
+    with recording(framework) as record:
+        yield
+    new = {**missing(record.made, folder / MADE), **missing(record.written, folder / WRITTEN)}
+    assert not new, f"run all tests of the plugin with CONVCORE_RECORD=1, in one process, then docs/generate.py: {new}"
+
+
+def unrecorded(rules: RuleSet[Any, Any], folder: Path, *, reads: bool = True, writes: bool = True) -> list[str]:
+    """What the records in ``folder`` and the functions of a rule set do not know of each other."""
+    out: list[str] = []
+    parts: list[tuple[bool, Mapping[str, Sequence[Any]], str]] = [
+        (reads, rules.load_rules, MADE), (writes, rules.emit_rules, WRITTEN)
+    ]  # fmt: skip
+    for wanted, by_key, name in parts:
+        if not wanted:
+            continue
+        known = read_record(folder / name)
+        functions = {k for k, found in by_key.items() if not all(isinstance(r, Row) for r in found)}
+        out += [f"{name}: no test made anything of {k!r}" for k in sorted(functions - known.keys())]
+        out += [f"{name}: {k!r} has no rule" for k in sorted(known.keys() - by_key.keys())]
+    return out
 
 
 def read_record(path: Path) -> dict[str, tuple[str, ...]]:

@@ -18,7 +18,7 @@ RULES.op("mul", "mul", "x, y")
 RULES.op("exp", "exp", "x")
 
 
-@RULES.emit("split", foreign=("split",))
+@RULES.emit("split")
 def _split(e: Any, node: Node) -> None:
     sizes, axis = node.attrs["sizes"], node.attrs["axis"]
     if sizes is None:

@@ -186,6 +186,17 @@ def test_data_layers_without_a_shape_ask_for_it(tmp_path: Path) -> None:
     assert [str(i) for i in m.inputs] == ["data: float32[batch, 3, 5, 11]", "label: float32[batch]"]
 
 
+@pytest.mark.parametrize("type_", ["WindowData", "HDF5Data", "AnnotatedData", "VideoData", "DenseImageData"])
+def test_what_is_read_from_files_is_an_input(tmp_path: Path, type_: str) -> None:
+    text = layer("in", type_, "", "data label") + layer("r", "ReLU", "data", "r")
+    text += layer("out", "HDF5Output", "data label", " ", 'hdf5_output_param { file_name: "y" }')
+    with pytest.raises(UsageError, match=rf"'in' \({type_}\) reads 'data' from files.*input_shapes"):
+        net(tmp_path, text)
+    m = net(tmp_path, text, input_shapes={"data": (2, 3, 5, 11), "label": (2,)})
+    assert [i.name for i in m.inputs] == ["data", "label"]
+    assert [o.name for o in m.outputs] == ["r"]
+
+
 def test_crop_size_and_weights_tell_the_shape(tmp_path: Path) -> None:
     text = 'layer { name: "in" type: "ImageData" top: "data" top: "label" transform_param { crop_size: 13 mean_value: 104 } '
     text += 'image_data_param { source: "x" batch_size: 7 } }\n' + layer("r", "ReLU", "data", "r")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from caffe_schema import CaffeSchema
 
 from convcore.rules.rows import Row
+from convcore.testing.record import read_record, unrecorded
 from convcore.testing.rules import check_row
 from convcore_caffe.rules import RULES
 
@@ -26,3 +29,11 @@ def test_caffe_takes_what_the_row_writes(row: Row) -> None:
 
 def test_there_are_enough_rows() -> None:
     assert len(RULES.rows()) >= 45
+
+
+def test_the_record_of_what_rules_make() -> None:
+    """Every function is in the records, and nothing else; new ops and types fail the session (conftest.py)."""
+    assert not unrecorded(RULES, Path(__file__).parent)
+    made = read_record(Path(__file__).with_name("ops_made.json"))
+    for type_, ops in {"BatchNorm": ("batch_norm", "mean_variance_norm"), "Silence": ()}.items():
+        assert made[type_] == ops

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from convcore.testing.record import record_rules
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -17,3 +20,10 @@ def node_cases() -> list[Any]:
     import onnx_kit
 
     return onnx_kit.node_cases()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def made_by_rules() -> Iterator[None]:
+    """Fails the session where a rule made an op, or wrote a type, that the records do not have."""
+    with record_rules("onnx", Path(__file__).parent):
+        yield

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from onnx_schema import OnnxSchema
 
 from convcore.rules.rows import Row
+from convcore.testing.record import read_record, unrecorded
 from convcore.testing.rules import check_row
 from convcore_onnx.rules import RULES
 
@@ -19,3 +22,15 @@ def label(row: Row) -> str:
 @pytest.mark.parametrize("row", RULES.rows(), ids=label)
 def test_the_standard_takes_what_the_row_writes(row: Row) -> None:
     assert check_row(row, SCHEMA).exact > 0
+
+
+def test_the_record_of_what_rules_make() -> None:
+    """Every function is in the records, and nothing else; new ops and types fail the session (conftest.py)."""
+    assert not unrecorded(RULES, Path(__file__).parent)
+    made = read_record(Path(__file__).with_name("ops_made.json"))
+    for type_, ops in {"Max": ("identity", "maximum"), "QLinearConv": ()}.items():
+        assert made[type_] == ops
+
+
+def test_there_are_enough_rows() -> None:
+    assert len(RULES.rows()) >= 185

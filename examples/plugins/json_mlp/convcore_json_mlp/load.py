@@ -31,7 +31,7 @@ RULES: RuleSet = RuleSet("json_mlp", "convcore-json-mlp")
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "softmax", "gelu")
 
 
-@RULES.load("dense", ops=("linear", *ACTIVATIONS))
+@RULES.load("dense")
 def dense(g: LoadContext, node: ForeignNode) -> Value:
     """A layer with its activation: two ops."""
     x, activation = node.need(0), node.attr("activation", None)

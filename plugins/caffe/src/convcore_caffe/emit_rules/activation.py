@@ -13,7 +13,7 @@ from .arithmetic import block_of, power, span_param
 from .base import RULES, first, static, weight
 
 
-@RULES.emit("prelu", foreign=("PReLU", "ReLU", "Scale", "Eltwise"))
+@RULES.emit("prelu")
 def prelu(e: CaffeScribe, node: Node) -> None:
     """PReLU for a slope per element of axis 1, or one for all; else relu(x) - slope * relu(-x)."""
     x = e.value(first(node))
@@ -40,7 +40,7 @@ def prelu(e: CaffeScribe, node: Node) -> None:
     e.call("Eltwise", [above, scaled], {"coeff": [1.0, -1.0]}, outputs=node.outputs, name=label(node))
 
 
-@RULES.emit("celu", foreign=("ELU", "Power"))
+@RULES.emit("celu")
 def celu(e: CaffeScribe, node: Node) -> None:
     """alpha * elu(x / alpha) for a positive alpha."""
     alpha = node.attrs["alpha"]
@@ -53,7 +53,7 @@ def celu(e: CaffeScribe, node: Node) -> None:
         power(e, y, node, node.outputs, scale=alpha)
 
 
-@RULES.emit("thresholded_relu", foreign=("Threshold", "Eltwise"))
+@RULES.emit("thresholded_relu")
 def thresholded_relu(e: CaffeScribe, node: Node) -> None:
     """x times (x > alpha)."""
     x = e.value(first(node))

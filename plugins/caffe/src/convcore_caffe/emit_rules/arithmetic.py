@@ -33,7 +33,7 @@ def identity(e: CaffeScribe, node: Node) -> None:
     e.alias(node.output, e.value(first(node), carry=True))
 
 
-@RULES.emit("dropout", foreign=("Dropout",))
+@RULES.emit("dropout")
 def dropout(e: CaffeScribe, node: Node) -> None:
     """Caffe's own, which scales while it trains; other kinds than its one are left out."""
     a, x = node.attrs, first(node)
@@ -67,7 +67,7 @@ def cast(e: CaffeScribe, node: Node) -> None:
     e.alias(node.output, e.value(x, carry=True))
 
 
-@RULES.emit("clip", foreign=("Clip", "ReLU6", "ReLU", "Power"))
+@RULES.emit("clip")
 def clip(e: CaffeScribe, node: Node) -> None:
     """Clip in BVLC's Caffe (an open side is infinite); ReLU6 in SSD's; else by ReLU: max(x, a) = relu(x - a) + a."""
     low, high = node.attrs["min"], node.attrs["max"]
@@ -179,7 +179,7 @@ def _fits(v: Value, other: Value) -> bool:
     return v.tensor is not None and other.tensor is None and block_of(v.tensor.shape, static(other)) is not None
 
 
-@RULES.emit("add", foreign=("Power", "Bias", "Eltwise"))
+@RULES.emit("add")
 def add(e: CaffeScribe, node: Node) -> None:
     """Power's shift for a number, Bias for a constant along some axes, Eltwise or Bias for blobs."""
     a, b = _operands(node)
@@ -195,7 +195,7 @@ def add(e: CaffeScribe, node: Node) -> None:
     _pair(e, node, e.value(a), e.value(b), node.outputs, "SUM")
 
 
-@RULES.emit("sub", foreign=("Power", "Bias", "Eltwise"))
+@RULES.emit("sub")
 def sub(e: CaffeScribe, node: Node) -> None:
     """A sum with the second operand negated."""
     a, b = _operands(node)
@@ -215,7 +215,7 @@ def sub(e: CaffeScribe, node: Node) -> None:
         _pair(e, node, e.value(a), e.value(b), node.outputs, "SUM", (1.0, -1.0))
 
 
-@RULES.emit("mul", foreign=("Power", "Scale", "Eltwise"))
+@RULES.emit("mul")
 def mul(e: CaffeScribe, node: Node) -> None:
     """Power's scale for a number, Scale for a constant along some axes, Eltwise or Scale for blobs."""
     a, b = _operands(node)
@@ -236,7 +236,7 @@ def _inverse(a: Any) -> Any:
         return (1 / a.astype(np.float64)).astype(np.float32)
 
 
-@RULES.emit("div", foreign=("Power", "Scale", "Eltwise"))
+@RULES.emit("div")
 def div(e: CaffeScribe, node: Node) -> None:
     """A product with the reciprocal of the divisor, rounded once more than a division."""
     a, b = _operands(node)
@@ -260,7 +260,7 @@ def div(e: CaffeScribe, node: Node) -> None:
         _pair(e, node, e.value(a), below, node.outputs, "PROD")
 
 
-@RULES.emit("maximum", foreign=("Eltwise", "Clip", "ReLU", "Power"))
+@RULES.emit("maximum")
 def maximum(e: CaffeScribe, node: Node) -> None:
     """The larger of two blobs, or of a blob and a number."""
     a, b = _operands(node)
@@ -277,7 +277,7 @@ def maximum(e: CaffeScribe, node: Node) -> None:
         _at_least(e, node, e.value(a), number, node.outputs)
 
 
-@RULES.emit("minimum", foreign=("Eltwise", "Clip", "Power"))
+@RULES.emit("minimum")
 def minimum(e: CaffeScribe, node: Node) -> None:
     """The smaller of two: the larger of the negated ones, negated."""
     a, b = _operands(node)
@@ -295,7 +295,7 @@ def minimum(e: CaffeScribe, node: Node) -> None:
     power(e, _pair(e, node, x, y, (), "MAX"), node, node.outputs, scale=-1.0)
 
 
-@RULES.emit("pow", foreign=("Power", "Exp"))
+@RULES.emit("pow")
 def pow_(e: CaffeScribe, node: Node) -> None:
     """A blob to a fixed power, or a positive number to a blob."""
     a, b = _operands(node)
@@ -308,7 +308,7 @@ def pow_(e: CaffeScribe, node: Node) -> None:
         raise NotExpressible("Caffe raises a blob to a fixed power (Power) or a fixed positive number to a blob (Exp) only")
 
 
-@RULES.emit("fill", foreign=("DummyData",))
+@RULES.emit("fill")
 def fill(e: CaffeScribe, node: Node) -> None:
     """A constant blob."""
     shape = static(node.output)

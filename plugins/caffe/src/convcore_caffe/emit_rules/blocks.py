@@ -41,7 +41,7 @@ def permute_channels(
     return e.unit("Convolution", [x], param, outputs=outputs, shapes=[x.dims], name=name, states=[blob])[0]
 
 
-@RULES.emit("shuffle_channels", foreign=("Convolution",))
+@RULES.emit("shuffle_channels")
 def shuffle_channels(e: CaffeScribe, node: Node) -> None:
     """A 1x1 convolution by a permutation."""
     a, x = node.attrs, e.value(first(node))
@@ -67,7 +67,7 @@ def _kernel(mode: str, block: int, channels: int) -> Any:
     return k
 
 
-@RULES.emit("depth_to_space", "space_to_depth", foreign=("Deconvolution", "Convolution"))
+@RULES.emit("depth_to_space", "space_to_depth")
 def move_blocks(e: CaffeScribe, node: Node) -> None:
     """Deconvolution (to space) or Convolution (to depth) with the block as kernel and stride."""
     channels_first(node)
@@ -95,13 +95,13 @@ def _repeat(e: CaffeScribe, node: Node, scales: Sequence[int]) -> None:
     e.unit("Deconvolution", [x], param, outputs=node.outputs, name=label(node), states=[constant(lambda: np.ones(shape), shape)])
 
 
-@RULES.emit("upsample_nearest", foreign=("Deconvolution",))
+@RULES.emit("upsample_nearest")
 def upsample_nearest(e: CaffeScribe, node: Node) -> None:
     channels_first(node)
     _repeat(e, node, node.attrs["scales"])
 
 
-@RULES.emit("resize", foreign=("Deconvolution",))
+@RULES.emit("resize")
 def resize(e: CaffeScribe, node: Node) -> None:
     """Only nearest by whole factors, where every pixel is repeated."""
     channels_first(node)

@@ -33,7 +33,7 @@ def _shift(n: int, out: int, reach: int, stride: int, pad: tuple[int, int]) -> i
     return t
 
 
-@RULES.emit("conv", foreign=("Convolution", "Slice", "Silence"))
+@RULES.emit("conv")
 def conv(e: CaffeScribe, node: Node) -> None:
     """Convolution. Padding that differs at the two ends becomes a larger one of whole strides, its outputs cropped off."""
     channels_first(node)
@@ -61,7 +61,7 @@ def conv(e: CaffeScribe, node: Node) -> None:
         crop_all(e, y, moves, out[2:], label(node), node.outputs)
 
 
-@RULES.emit("conv_transpose", foreign=("Deconvolution", "Slice", "Silence"))
+@RULES.emit("conv_transpose")
 def conv_transpose(e: CaffeScribe, node: Node) -> None:
     """Deconvolution. What its symmetric padding leaves over is cropped; outputs beyond the last window come from a kernel
     lengthened by zeros."""
@@ -113,7 +113,7 @@ def _lengthened(w: Tensor, kernel: tuple[int, ...]) -> Tensor:
     return LazyTensor(lambda: np.pad(w.numpy(), ends), DType.FLOAT32, (*w.shape[:2], *kernel))
 
 
-@RULES.emit("im2col", foreign=("Im2col",))
+@RULES.emit("im2col")
 def im2col(e: CaffeScribe, node: Node) -> None:
     """Im2col; it has spatial axes merged as Caffe gives them."""
     a, pads = node.attrs, pairs(node)

@@ -11,7 +11,7 @@ from ..files import Message
 from .base import RULES, channels_first, first
 
 
-@RULES.emit("prior_box", foreign=("PriorBox",))
+@RULES.emit("prior_box")
 def prior_box(e: CaffeScribe, node: Node) -> None:
     """PriorBox. Sizes are whole numbers (the layer drops the rest); clip is written out, its default differs between forks."""
     channels_first(node)
@@ -38,7 +38,7 @@ def prior_box(e: CaffeScribe, node: Node) -> None:
     e.call("PriorBox", [x, x if image is None else e.value(image)], param, outputs=node.outputs, name=label(node))
 
 
-@RULES.emit("detection_output", foreign=("DetectionOutput",))
+@RULES.emit("detection_output")
 def detection_output(e: CaffeScribe, node: Node) -> None:
     """DetectionOutput, whose number of rows depends on what is found."""
     a = node.attrs

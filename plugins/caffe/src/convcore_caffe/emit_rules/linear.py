@@ -20,7 +20,7 @@ def _inner_product(e: CaffeScribe, node: Node, x: Ref, w: Tensor, b: Tensor | No
     e.unit("InnerProduct", [x], param, outputs=node.outputs, name=label(node), states=[w] if b is None else [w, b])
 
 
-@RULES.emit("linear", foreign=("InnerProduct",))
+@RULES.emit("linear")
 def linear(e: CaffeScribe, node: Node) -> None:
     """InnerProduct over the last axis."""
     b = node.arg("b") if len(node.inputs) > 2 else None
@@ -28,7 +28,7 @@ def linear(e: CaffeScribe, node: Node) -> None:
     _inner_product(e, node, e.value(first(node)), w, bias)
 
 
-@RULES.emit("matmul", foreign=("InnerProduct",))
+@RULES.emit("matmul")
 def matmul(e: CaffeScribe, node: Node) -> None:
     """InnerProduct, when the second factor is a constant matrix."""
     b = node.need("b")
@@ -38,7 +38,7 @@ def matmul(e: CaffeScribe, node: Node) -> None:
     _inner_product(e, node, e.value(first(node)), w.transpose((1, 0)), None)
 
 
-@RULES.emit("embedding", foreign=("Embed",))
+@RULES.emit("embedding")
 def embedding(e: CaffeScribe, node: Node) -> None:
     """Embed, whose indices are floats."""
     table = weight(node.need("table"), "its table")

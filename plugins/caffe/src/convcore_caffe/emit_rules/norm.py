@@ -13,7 +13,7 @@ from .arithmetic import span_param
 from .base import RULES, constant, first, weight
 
 
-@RULES.emit("batch_norm", foreign=("BatchNorm", "Scale"))
+@RULES.emit("batch_norm")
 def batch_norm(e: CaffeScribe, node: Node) -> None:
     """BatchNorm with the stored statistics, then Scale where it has parameters of its own.
 
@@ -58,7 +58,7 @@ def batch_norm(e: CaffeScribe, node: Node) -> None:
     e.unit("Scale", [y], {} if bias is None else {"bias_term": True}, outputs=node.outputs, name=label(node), states=blobs)
 
 
-@RULES.emit("mean_variance_norm", foreign=("BatchNorm",))
+@RULES.emit("mean_variance_norm")
 def batch_statistics(e: CaffeScribe, node: Node) -> None:
     """With the epsilon under the root over all but the channels: BatchNorm's batch statistics."""
     a, x = node.attrs, e.value(first(node))
@@ -72,7 +72,7 @@ def batch_statistics(e: CaffeScribe, node: Node) -> None:
     e.unit("BatchNorm", [x], param, outputs=node.outputs, name=label(node), states=zeros)
 
 
-@RULES.emit("l2_normalize", foreign=("Normalize",))
+@RULES.emit("l2_normalize")
 def l2_normalize(e: CaffeScribe, node: Node) -> None:
     """SSD's Normalize with a scale of one; a Scale after it becomes its own."""
     a, x = node.attrs, e.value(first(node))

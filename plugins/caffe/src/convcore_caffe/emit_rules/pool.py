@@ -109,7 +109,7 @@ def _image(e: CaffeScribe, node: Node, x: Ref) -> tuple[Ref, int]:
     raise NotExpressible(f"Caffe's pooling is over 2 spatial axes, not {len(x.dims) - 2}")
 
 
-@RULES.emit("max_pool", "avg_pool", foreign=("Pooling", "Slice", "Silence", "Scale", "Reshape"))
+@RULES.emit("max_pool", "avg_pool")
 def pool(e: CaffeScribe, node: Node) -> None:
     """Pooling MAX or AVE with the op's windows and divisors."""
     channels_first(node)
@@ -146,7 +146,7 @@ def _divisors(n: int, out: int, k: int, s: int, pad: tuple[int, int], include: b
     return rows
 
 
-@RULES.emit("max_pool_with_indices", foreign=("Pooling",))
+@RULES.emit("max_pool_with_indices")
 def pool_mask(e: CaffeScribe, node: Node) -> None:
     """The second top: h * W + w, as a float."""
     channels_first(node)

@@ -15,7 +15,7 @@ from .base import RULES, first, fold, reshape, static
 _OPERATIONS = {"sum": "SUM", "mean": "MEAN", "sum_square": "SUMSQ", "l1_norm": "ASUM"}
 
 
-@RULES.emit("mean", "sum", "max", "min", "sum_square", "l1_norm", foreign=("Pooling", "Reduction", "Reshape", "Flatten", "Power"))
+@RULES.emit("mean", "sum", "max", "min", "sum_square", "l1_norm")
 def reduce(e: CaffeScribe, node: Node) -> None:
     """mean and max over (H, W) of an image are global Pooling; over other axes they are a Pooling whose kernel spans them."""
     x, a = e.value(first(node)), node.attrs
@@ -85,7 +85,7 @@ def _pooled(e: CaffeScribe, node: Node, x: Ref, axes: list[int], kind: str, out:
     return x
 
 
-@RULES.emit("argmax", "argmin", foreign=("ArgMax", "Power", "Convolution", "InnerProduct"))
+@RULES.emit("argmax", "argmin")
 def argmax(e: CaffeScribe, node: Node) -> None:
     """ArgMax, which takes the last of equals; for the first of them the axis is reversed by a permutation of its elements."""
     a, x = node.attrs, e.value(first(node))

@@ -24,7 +24,7 @@ def _gates(t: Tensor, hidden: int, shape: tuple[int, ...]) -> Tensor:
     return t.map(order, shape)
 
 
-@RULES.emit("lstm", foreign=("LSTM", "Parameter"))
+@RULES.emit("lstm")
 def lstm(e: CaffeScribe, node: Node) -> None:
     """One direction over (T, N, ...). The continuation blob is 0 at the first step, so that every run starts afresh; with initial
     or final states it is 1 throughout and they are bottoms and tops (expose_hidden)."""

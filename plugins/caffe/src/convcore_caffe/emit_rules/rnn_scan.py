@@ -62,7 +62,7 @@ def _projection(v: Value, lead: int) -> tuple[Value, list[Tensor]] | None:
     return _flattened(node.inputs[0], lead), [w.tensor for w in node.inputs[1:] if w is not None and w.tensor is not None]
 
 
-@RULES.emit("scan", foreign=("LSTM", "RNN"))
+@RULES.emit("scan")
 def scan(e: CaffeScribe, node: Node) -> None:
     """LSTM or RNN with its continuation blob, static input and exposed states."""
     kind = next((k for k, s in _steps().items() if s == _signature(node.regions[0])), None)

@@ -16,14 +16,14 @@ from .pool import pool_windows
 from .windows import crop_all
 
 
-@RULES.emit("reshape", "squeeze", "unsqueeze", foreign=("Reshape", "Flatten"))
+@RULES.emit("reshape", "squeeze", "unsqueeze")
 def emit_reshape(e: CaffeScribe, node: Node) -> None:
     shape = static(node.output)
     if not folded(e, node, lambda t: t.reshape(shape)):
         reshape(e, e.value(first(node), carry=True), shape, label(node), node.outputs, carry=True)
 
 
-@RULES.emit("transpose", foreign=("Permute", "Reshape"))
+@RULES.emit("transpose")
 def transpose(e: CaffeScribe, node: Node) -> None:
     """SSD's Permute; a Reshape where only axes of size 1 move."""
     perm = tuple(node.attrs["perm"])
@@ -46,7 +46,7 @@ def transpose(e: CaffeScribe, node: Node) -> None:
     )  # fmt: skip
 
 
-@RULES.emit("concat", foreign=("Concat",))
+@RULES.emit("concat")
 def concat(e: CaffeScribe, node: Node) -> None:
     axis = node.attrs["axis"]
     tops = [e.value(v, carry=True) for v in node.inputs if v is not None]
@@ -59,7 +59,7 @@ def concat(e: CaffeScribe, node: Node) -> None:
     e.call("Concat", full, {} if axis == 1 else {"axis": axis}, outputs=node.outputs, name=label(node), carry=True)
 
 
-@RULES.emit("split", foreign=("Slice", "Silence"))
+@RULES.emit("split")
 def split(e: CaffeScribe, node: Node) -> None:
     axis, sizes = node.attrs["axis"], node.attrs["sizes"]
     x = e.value(first(node), carry=True)
@@ -73,7 +73,7 @@ def split(e: CaffeScribe, node: Node) -> None:
     e.call("Slice", [x], param, outputs=node.outputs, name=label(node), carry=True)
 
 
-@RULES.emit("slice", foreign=("Slice", "Silence", "Pooling"))
+@RULES.emit("slice")
 def slice_(e: CaffeScribe, node: Node) -> None:
     """Slice along every axis that is cut; every s-th pixel of an image is a 1x1 Pooling with that stride."""
     a, x = node.attrs, e.value(first(node), carry=True)
@@ -107,7 +107,7 @@ def _cut(e: CaffeScribe, node: Node, x: Ref, todo: list[tuple[int, int, int]], s
         pool_windows(e, x, "MAX", (1, 1), steps, (0, 0), out[2:], label(node), node.outputs)
 
 
-@RULES.emit("gather", foreign=("Slice", "Silence", "Reshape"))
+@RULES.emit("gather")
 def gather(e: CaffeScribe, node: Node) -> None:
     """Fixed indices that follow one another: a Slice."""
     axis, index = node.attrs["axis"], node.need("indices")
@@ -125,7 +125,7 @@ def gather(e: CaffeScribe, node: Node) -> None:
         reshape(e, y, out, label(node), node.outputs, carry=True)
 
 
-@RULES.emit("tile", foreign=("Tile",))
+@RULES.emit("tile")
 def emit_tile(e: CaffeScribe, node: Node) -> None:
     x = e.value(first(node), carry=True)
     if 0 in static(node.output):
@@ -133,7 +133,7 @@ def emit_tile(e: CaffeScribe, node: Node) -> None:
     tile(e, x, static(node.output), label(node), node.outputs, carry=True)
 
 
-@RULES.emit("expand", foreign=("Tile", "Reshape"))
+@RULES.emit("expand")
 def expand(e: CaffeScribe, node: Node) -> None:
     """Tile along the axes that grow from 1."""
     x, out = e.value(first(node), carry=True), static(node.output)
@@ -146,7 +146,7 @@ def expand(e: CaffeScribe, node: Node) -> None:
         tile(e, x, out, label(node), node.outputs, carry=True)
 
 
-@RULES.emit("pad", foreign=("Convolution", "Concat", "DummyData", "Slice", "Silence"))
+@RULES.emit("pad")
 def pad(e: CaffeScribe, node: Node) -> None:
     """Zeros around H and W come from a convolution of each channel by 1; elsewhere constants are joined on.
 

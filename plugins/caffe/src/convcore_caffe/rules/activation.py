@@ -34,14 +34,14 @@ for _type in ("SeLu", "SELU"):
 RULES.op("ReLU6", "clip", "bottom=x", when={"negative_slope": {MISSING, 0.0}}, direction="load", min=0.0, max=A("threshold", 6.0))
 
 
-@RULES.load("ReLU6", ops=("clip", "leaky_relu"))
+@RULES.load("ReLU6")
 def relu6(g: CaffeContext, node: CaffeNode) -> Value:
     """min(max(x, 0) + slope * min(x, 0), threshold)."""
     slope, top = node.attr("negative_slope"), node.attr("threshold", 6.0)
     return g.b.clip(g.b.leaky_relu(node.x, alpha=slope), min=None, max=top)
 
 
-@RULES.load("PReLU", ops=("prelu",))
+@RULES.load("PReLU")
 def prelu(g: CaffeContext, node: CaffeNode) -> Value:
     """max(x, 0) + slope * min(x, 0); one slope per element of axis 1, or one for all."""
     shape = node.shape()
@@ -88,7 +88,7 @@ for _op, _type, _base, _direction in [
     RULES.op(_type, _op, "bottom=x", when={"base": _base, **_AS_IS}, direction=_direction)
 
 
-@RULES.load("Power", ops=("pow", "mul", "add", "square", "fill", "identity"))
+@RULES.load("Power")
 def power(g: CaffeContext, node: CaffeNode) -> Value:
     """(shift + scale * x)^power; where scale * power is 0 a constant, whatever x is."""
     p, scale, shift = node.attr("power"), node.attr("scale"), node.attr("shift")
@@ -104,7 +104,7 @@ def power(g: CaffeContext, node: CaffeNode) -> Value:
     return y
 
 
-@RULES.load("Exp", ops=("exp", "mul", "add"))
+@RULES.load("Exp")
 def exp(g: CaffeContext, node: CaffeNode) -> Value:
     """base^(shift + scale * x), base -1 meaning e, computed as Caffe does: exp(inner * x) * outer."""
     base, scale, shift = node.attr("base"), node.attr("scale"), node.attr("shift")
@@ -114,7 +114,7 @@ def exp(g: CaffeContext, node: CaffeNode) -> Value:
     return _affine(g, y, outer, 0.0)
 
 
-@RULES.load("Log", ops=("log", "mul", "add"))
+@RULES.load("Log")
 def log(g: CaffeContext, node: CaffeNode) -> Value:
     """log(shift + scale * x) to a base, -1 meaning e."""
     base, scale, shift = node.attr("base"), node.attr("scale"), node.attr("shift")

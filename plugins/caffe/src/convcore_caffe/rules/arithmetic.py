@@ -25,7 +25,7 @@ def _text(shape: Sequence[object]) -> str:
     return "(" + ", ".join(map(str, shape)) + ")"
 
 
-@RULES.load("Eltwise", ops=("add", "sub", "mul", "maximum", "neg"))
+@RULES.load("Eltwise")
 def eltwise(g: CaffeContext, node: CaffeNode) -> Value:
     """Sum with coefficients, product or maximum of bottoms of one shape.
 
@@ -61,7 +61,7 @@ def eltwise(g: CaffeContext, node: CaffeNode) -> Value:
     return total
 
 
-@RULES.load("Axpy", ops=("mul", "add"))
+@RULES.load("Axpy")
 def axpy(g: CaffeContext, node: CaffeNode) -> Value:
     """a * x + y with one factor per sample and channel (SENet): a is (N, C) or (N, C, 1, 1)."""
     if len(node.inputs) != 3:
@@ -91,7 +91,7 @@ RULES.op(
 )  # fmt: skip
 
 
-@RULES.load("Dropout", ops=("mul",), then=("not_in_training",))
+@RULES.load("Dropout", then=("not_in_training",))
 def dropout(g: CaffeContext, node: CaffeNode) -> Value:
     """Forks that scale at inference instead of while training, or drop when testing."""
     if not node.attr("scale_train", True):
@@ -100,13 +100,13 @@ def dropout(g: CaffeContext, node: CaffeNode) -> Value:
     raise node.refuse("drops at random when testing (sample_weights_test)", code="random")
 
 
-@RULES.load("Split", ops=("identity",))
+@RULES.load("Split")
 def split(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """Copies."""
     return [node.x] * len(node.outputs)
 
 
-@RULES.load("Silence", "HDF5Output", ops=())
+@RULES.load("Silence", "HDF5Output")
 def nothing(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """No tops."""
     node.ignore("file_name")

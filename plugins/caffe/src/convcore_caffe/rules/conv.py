@@ -110,19 +110,19 @@ def _apply(g: CaffeContext, node: CaffeNode, transposed: bool) -> list[Value]:
     return results
 
 
-@RULES.load("Convolution", "ConvolutionDepthwise", "DepthwiseConvolution", ops=("conv", "linear", "reshape"))
+@RULES.load("Convolution", "ConvolutionDepthwise", "DepthwiseConvolution")
 def convolution(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """Output sizes round down. Without spatial axes a matrix product; axes before ``axis`` are all batch."""
     return _apply(g, node, False)
 
 
-@RULES.load("Deconvolution", ops=("conv_transpose", "reshape"))
+@RULES.load("Deconvolution")
 def deconvolution(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """Transposed convolution, weight (in, out / group, *kernel); dilation counts."""
     return _apply(g, node, True)
 
 
-@RULES.load("Im2col", ops=("im2col", "reshape"))
+@RULES.load("Im2col")
 def im2col(g: CaffeContext, node: CaffeNode) -> Value:
     """Patches as channels, C varying slowest."""
     node.ignore("num_output", "bias_term", "group")

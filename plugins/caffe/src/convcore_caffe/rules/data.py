@@ -15,7 +15,7 @@ from .base import RULES
 _CONVOLUTIONS = ("Convolution", "ConvolutionDepthwise", "DepthwiseConvolution", "Deconvolution")
 
 
-@RULES.load("Input", ops=())
+@RULES.load("Input")
 def input_(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """One input per top; a shape for each, or one for all."""
     shapes = [tuple(int(d) for d in s.get("dim")) for s in node.attr("shape")]
@@ -30,7 +30,7 @@ def input_(g: CaffeContext, node: CaffeNode) -> list[Value]:
     return results
 
 
-@RULES.load("MemoryData", ops=())
+@RULES.load("MemoryData")
 def memory_data(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """(batch, C, H, W) and labels (batch)."""
     n, c, h, w = (int(node.attr(f)) for f in ("batch_size", "channels", "height", "width"))
@@ -40,7 +40,7 @@ def memory_data(g: CaffeContext, node: CaffeNode) -> list[Value]:
     return [images, labels]
 
 
-@RULES.load("Data", "ImageData", "WindowData", "HDF5Data", "AnnotatedData", "VideoData", "DenseImageData", ops=())
+@RULES.load("Data", "ImageData", "WindowData", "HDF5Data", "AnnotatedData", "VideoData", "DenseImageData")
 def data(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """Images or arrays from files that are not read: the tops are the net's inputs."""
     node.ignore(*node.attrs)
@@ -121,7 +121,7 @@ def _transform(g: CaffeContext, node: CaffeNode) -> None:
         g.transforms[node.outputs[0]] = facts
 
 
-@RULES.load("DummyData", ops=("fill",))
+@RULES.load("DummyData")
 def dummy_data(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """Constants by their fillers; a top with a random filler, or one ``input_shapes`` names, is an input."""
     n = len(node.outputs)
@@ -146,7 +146,7 @@ def dummy_data(g: CaffeContext, node: CaffeNode) -> list[Value]:
     return results
 
 
-@RULES.load("Parameter", ops=())
+@RULES.load("Parameter")
 def parameter(g: CaffeContext, node: CaffeNode) -> Value:
     """A learned blob."""
     g.count(node, 1)

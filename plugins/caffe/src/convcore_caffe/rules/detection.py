@@ -10,7 +10,7 @@ from ..context import CaffeContext, CaffeNode
 from .base import RULES
 
 
-@RULES.load("PriorBox", ops=("prior_box",))
+@RULES.load("PriorBox")
 def prior_box(g: CaffeContext, node: CaffeNode) -> Value:
     """Default boxes of a feature map. min_size and max_size lose their fraction (prior_box_layer.cpp: ``int min_size_``)."""
     if len(node.inputs) != 2 or len(node.shape(0)) != 4 or len(node.shape(1)) != 4:
@@ -48,7 +48,7 @@ def prior_box(g: CaffeContext, node: CaffeNode) -> Value:
     )  # fmt: skip
 
 
-@RULES.load("DetectionOutput", ops=("detection_output", "reshape"))
+@RULES.load("DetectionOutput")
 def detection_output(g: CaffeContext, node: CaffeNode) -> Value:
     """Decoding, suppression per class, the best of every image. Files it would write are not written."""
     node.ignore("visualize", "visualize_threshold", "save_file")
@@ -102,7 +102,7 @@ RULES.op(
 )  # fmt: skip
 
 
-@RULES.load("ROIPooling", ops=("roi_pool", "reshape"))
+@RULES.load("ROIPooling")
 def roi_pooling(g: CaffeContext, node: CaffeNode) -> Value:
     """Maximum over each bin of each region (Fast R-CNN)."""
     size = (int(node.attr("pooled_h")), int(node.attr("pooled_w")))
@@ -111,7 +111,7 @@ def roi_pooling(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.roi_pool(node.x, _regions(g, node), output_size=size, spatial_scale=node.attr("spatial_scale"))
 
 
-@RULES.load("PSROIPooling", ops=("psroi_pool", "reshape"))
+@RULES.load("PSROIPooling")
 def psroi_pooling(g: CaffeContext, node: CaffeNode) -> Value:
     """Mean over each bin of each region, every bin over channels of its own (R-FCN)."""
     group, out = int(node.attr("group_size")), int(node.attr("output_dim"))

@@ -17,7 +17,7 @@ def _image(node: CaffeNode) -> tuple[DimLike, DimLike]:
     return shape[2], shape[3]
 
 
-@RULES.load("Interp", ops=("resize", "pad"))
+@RULES.load("Interp")
 def interp(g: CaffeContext, node: CaffeNode) -> Value:
     """Bilinear with corners aligned (DeepLab, PSPNet interp_layer.cpp): of the input less its (negative) padding, to a size that
     is given, or follows from shrink_factor, zoom_factor, or both (shrunk first).
@@ -47,7 +47,7 @@ def interp(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.resize(x, sizes=sizes, mode="linear", coordinates="align_corners")
 
 
-@RULES.load("BilinearInterpolate", ops=("resize",))
+@RULES.load("BilinearInterpolate")
 def bilinear(g: CaffeContext, node: CaffeNode) -> Value:
     """Bilinear to dst_h x dst_w, or by a factor (brocolli-caffe)."""
     h, w = _image(node)
@@ -62,7 +62,7 @@ def bilinear(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.resize(node.x, sizes=sizes, mode="linear", coordinates="align_corners" if aligned else "half_pixel")
 
 
-@RULES.load("Resize", ops=("resize", "pad", "slice"))
+@RULES.load("Resize")
 def resize(g: CaffeContext, node: CaffeNode) -> Value:
     """Bilinear to height x width at ``i * in / out``, elements past the end counting as 0 (brocolli-caffe)."""
     (h, w), (height, width) = _image(node), (node.attr("height"), node.attr("width"))

@@ -8,7 +8,7 @@ from ..context import CaffeContext, CaffeNode
 from .base import RULES
 
 
-@RULES.load("InnerProduct", ops=("linear", "reshape"))
+@RULES.load("InnerProduct")
 def inner_product(g: CaffeContext, node: CaffeNode) -> Value:
     """All axes from ``axis`` on flattened (C, H, W in this order), times the weight; axes before it stay."""
     shape, axis = node.shape(), node.axis()
@@ -27,7 +27,7 @@ def inner_product(g: CaffeContext, node: CaffeNode) -> Value:
     return y if lead else g.b.reshape(y, shape=(out,))
 
 
-@RULES.load("Embed", ops=("embedding", "cast", "add"))
+@RULES.load("Embed")
 def embed(g: CaffeContext, node: CaffeNode) -> Value:
     """Rows of the weight (input_dim, num_output) by index, which is a truncated float."""
     out, rows, bias = int(node.attr("num_output")), int(node.attr("input_dim")), bool(node.attr("bias_term"))

@@ -81,7 +81,7 @@ def _mean_over_batch(g: CaffeContext, node: CaffeNode, x: Value, factor: float =
     return y if factor == 1 else g.b.mul(y, g.b.like(y, factor))
 
 
-@RULES.load("SoftmaxWithLoss", ops=("softmax", "log", "sum"))
+@RULES.load("SoftmaxWithLoss")
 def softmax_with_loss(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """Mean of -log of the label's probability. The top loss; a second top, the probabilities, cannot be set up in BVLC Caffe."""
     axis = canonical(node, int(node.attr("axis")), len(node.shape()))
@@ -94,7 +94,7 @@ def softmax_with_loss(g: CaffeContext, node: CaffeNode) -> list[Value]:
     return [loss, g.b.reshape(p, shape=node.sizes())][: len(node.outputs)]
 
 
-@RULES.load("InfogainLoss", ops=("softmax", "log", "sum", "matmul"))
+@RULES.load("InfogainLoss")
 def infogain_loss(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """-sum over classes of H[label, class] log p[class], H the third bottom."""
     if len(node.inputs) != 3:
@@ -116,7 +116,7 @@ def infogain_loss(g: CaffeContext, node: CaffeNode) -> list[Value]:
     return [loss, g.b.reshape(p, shape=node.sizes())][: len(node.outputs)]
 
 
-@RULES.load("MultinomialLogisticLoss", ops=("log", "sum"))
+@RULES.load("MultinomialLogisticLoss")
 def multinomial_logistic_loss(g: CaffeContext, node: CaffeNode) -> Value:
     """Mean over the batch of -log of the probability at the label."""
     node.ignore("normalization", "normalize", "ignore_label")
@@ -128,7 +128,7 @@ def multinomial_logistic_loss(g: CaffeContext, node: CaffeNode) -> Value:
     return _mean_over_batch(g, node, g.b.neg(g.b.log(g.b.maximum(p, g.b.like(p, _LOG_THRESHOLD)))))
 
 
-@RULES.load("HingeLoss", ops=("relu", "sum"))
+@RULES.load("HingeLoss")
 def hinge_loss(g: CaffeContext, node: CaffeNode) -> Value:
     """Mean over the batch of sum max(0, 1 - t x) or of its squares, t = 1 at the label and -1 elsewhere."""
     node.ignore("normalization", "normalize", "ignore_label")
@@ -141,7 +141,7 @@ def hinge_loss(g: CaffeContext, node: CaffeNode) -> Value:
     return _mean_over_batch(g, node, g.b.square(margin) if node.attr("norm") == "L2" else margin)
 
 
-@RULES.load("EuclideanLoss", ops=("sub", "square", "sum"))
+@RULES.load("EuclideanLoss")
 def euclidean_loss(g: CaffeContext, node: CaffeNode) -> Value:
     """Sum of squared differences over twice the batch size."""
     node.ignore("normalization", "normalize", "ignore_label")
@@ -153,7 +153,7 @@ def euclidean_loss(g: CaffeContext, node: CaffeNode) -> Value:
     return _mean_over_batch(g, node, g.b.square(g.b.sub(node.x, other)), 0.5)
 
 
-@RULES.load("ContrastiveLoss", ops=("sub", "square", "sum", "where"))
+@RULES.load("ContrastiveLoss")
 def contrastive_loss(g: CaffeContext, node: CaffeNode) -> Value:
     """Over twice the batch: d^2 for similar pairs, max(margin - d, 0)^2 for others (legacy_version: max(margin - d^2, 0))."""
     node.ignore("normalization", "normalize", "ignore_label")
@@ -168,7 +168,7 @@ def contrastive_loss(g: CaffeContext, node: CaffeNode) -> Value:
     return _mean_over_batch(g, node, g.b.where(similar, d2, apart), 0.5)
 
 
-@RULES.load("SigmoidCrossEntropyLoss", ops=("softplus", "mul", "sum"))
+@RULES.load("SigmoidCrossEntropyLoss")
 def sigmoid_cross_entropy_loss(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """log(1 + e^x) - t x summed, over the batch size unless normalization says otherwise."""
     shape = node.sizes()
@@ -189,7 +189,7 @@ def sigmoid_cross_entropy_loss(g: CaffeContext, node: CaffeNode) -> list[Value]:
     return [loss, g.b.sigmoid(node.x)][: len(node.outputs)]
 
 
-@RULES.load("Accuracy", ops=("greater_equal", "sum", "div"))
+@RULES.load("Accuracy")
 def accuracy(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """The share of labels whose score has less than top_k scores at or above it, itself not counted: a tie counts as wrong.
 

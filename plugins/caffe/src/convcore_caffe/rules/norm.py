@@ -13,7 +13,7 @@ from ..context import CaffeContext, CaffeNode
 from .base import RULES
 
 
-@RULES.load("BatchNorm", ops=("batch_norm", "mean_variance_norm"))
+@RULES.load("BatchNorm")
 def batch_norm(g: CaffeContext, node: CaffeNode) -> Value:
     """(x - mean / factor) / sqrt(variance / factor + eps); factor 0 makes mean and variance 0 (batch_norm_layer.cpp).
 
@@ -102,7 +102,7 @@ def _beside(g: CaffeContext, node: CaffeNode) -> tuple[Value, tuple[DimLike | No
     return v, other, after
 
 
-@RULES.load("Scale", ops=("mul", "add", "unsqueeze"))
+@RULES.load("Scale")
 def scale(g: CaffeContext, node: CaffeNode) -> Value:
     """Times a blob or the second bottom, plus a bias of the same shape if bias_term."""
     bias = bool(node.attr("bias_term"))
@@ -120,7 +120,7 @@ def scale(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.add(y, _own(g, node, 0, "bias", (own, after), "bias_filler", 0.0))
 
 
-@RULES.load("Bias", ops=("add", "unsqueeze"))
+@RULES.load("Bias")
 def bias(g: CaffeContext, node: CaffeNode) -> Value:
     """Plus a blob or the second bottom."""
     if len(node.inputs) == 1:
@@ -147,7 +147,7 @@ RULES.op(  # k is ignored: lrn_layer.cpp takes 1
 )  # fmt: skip
 
 
-@RULES.load("LRN", priority=1, ops=("lrn", "lrn_within"))
+@RULES.load("LRN", priority=1)
 def wide_lrn(g: CaffeContext, node: CaffeNode) -> Value:
     """A window that reaches past every element: only the divisor of alpha grows with it."""
     if len(node.shape()) != 4:
@@ -177,7 +177,7 @@ for _across, _axes in (({"across_channels": {MISSING, False}}, (2, 3)), ({"acros
     )  # fmt: skip
 
 
-@RULES.load("MVN", priority=-1, ops=("mean_variance_norm", "reshape"))
+@RULES.load("MVN", priority=-1)
 def mvn_of_fewer_axes(g: CaffeContext, node: CaffeNode) -> Value:
     """Fewer than 4 axes are filled up by ones."""
     shape = node.sizes()
@@ -189,7 +189,7 @@ def mvn_of_fewer_axes(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.mean_variance_norm(x, axes=axes, epsilon=node.attr("eps"), epsilon_on="std", normalize_variance=variance)
 
 
-@RULES.load("Normalize", ops=("l2_normalize", "mul"))
+@RULES.load("Normalize")
 def normalize(g: CaffeContext, node: CaffeNode) -> Value:
     """x / sqrt(sum x^2 + eps) over channels, or over a whole image, times a scale (SSD normalize_layer.cpp)."""
     shape = node.shape()
@@ -214,7 +214,7 @@ def normalize(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.mul(y, factor)
 
 
-@RULES.load("BN", ops=("batch_norm", "mul", "add"))
+@RULES.load("BN")
 def bn(g: CaffeContext, node: CaffeNode) -> Value:
     """Four blobs: slope, bias, mean, variance (PSPNet). Two: scale and shift with statistics merged in (SegNet, INFERENCE)."""
     shape, layer = node.shape(), node.layer

@@ -87,7 +87,7 @@ for _kind, _op, _written in [("MAX", "max", "both"), ({"MAX", MISSING}, "max", "
     )  # fmt: skip
 
 
-@RULES.load("Pooling", ops=("max_pool", "avg_pool", "max_pool_with_indices", "mean", "max", "cast"))
+@RULES.load("Pooling")
 def pooling(g: CaffeContext, node: CaffeNode) -> Value | list[Value]:
     """Over H and W. The mean counts padding in its divisor, but not what overhangs the padded input."""
     shape = _four_axes(node)
@@ -112,7 +112,7 @@ def pooling(g: CaffeContext, node: CaffeNode) -> Value | list[Value]:
     return [y, g.b.cast(at, to=node.x.dtype)]
 
 
-@RULES.load("SPP", ops=("max_pool", "avg_pool", "reshape", "concat"))
+@RULES.load("SPP")
 def spp(g: CaffeContext, node: CaffeNode) -> Value:
     """A pyramid of poolings into 1, 2, 4, ... bins per axis, flattened and joined; one level keeps its 4 axes."""
     shape = _four_axes(node)
@@ -149,7 +149,7 @@ def _unpool(g: CaffeContext, node: CaffeNode, size: Sequence[DimLike]) -> Value:
     return y
 
 
-@RULES.load("MaxUnPool", ops=("max_unpool", "cast"))
+@RULES.load("MaxUnPool")
 def max_unpool(g: CaffeContext, node: CaffeNode) -> Value:
     """Every element at its place in an output of dst_h x dst_w, zeros elsewhere."""
     _four_axes(node)
@@ -165,7 +165,7 @@ RULES.op(
 )  # fmt: skip
 
 
-@RULES.load("Upsample", ops=("upsample_nearest", "max_unpool", "cast"))
+@RULES.load("Upsample")
 def upsample(g: CaffeContext, node: CaffeNode) -> Value:
     """One bottom: every element repeated scale times. Two: unpooling by the second, a Pooling mask (SegNet, ENet)."""
     _four_axes(node)

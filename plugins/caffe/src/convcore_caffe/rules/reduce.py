@@ -22,7 +22,7 @@ for _name, _op in {"SUM": "sum", "ASUM": "l1_norm", "SUMSQ": "sum_square", "MEAN
     )  # fmt: skip
 
 
-@RULES.load("ArgMax", ops=("argmax", "max", "topk", "flip", "sub", "cast", "reshape", "concat"))
+@RULES.load("ArgMax")
 def argmax(g: CaffeContext, node: CaffeNode) -> Value:
     """Indices of the top_k largest, as floats; of equals the highest index comes first (pairs sorted by std::greater).
 

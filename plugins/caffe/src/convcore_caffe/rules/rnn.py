@@ -110,7 +110,7 @@ def rnn_step(b: Builder, states: Sequence[Value], x: Value, cont: Value, w: Valu
     return [b.tanh(b.add(x, b.linear(b.mul(states[0], cont), w)))]
 
 
-@RULES.load("LSTM", ops=("scan", "linear", "reshape", "unsqueeze", "squeeze", "fill"))
+@RULES.load("LSTM")
 def lstm(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """Where cont is 0 a sequence begins: the states before it do not count. Tops h[, h_T, c_T]."""
     s = _Sequence(g, node, 4, 2, 0)
@@ -118,7 +118,7 @@ def lstm(g: CaffeContext, node: CaffeNode) -> list[Value]:
     return [y, *finals] if s.exposed else [y]
 
 
-@RULES.load("RNN", ops=("scan", "linear", "tanh", "reshape", "unsqueeze", "squeeze", "fill"))
+@RULES.load("RNN")
 def rnn(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """h = tanh(W_hh cont h + W_xh x + b_h); the top is o = tanh(W_ho h + b_o)[, h_T]."""
     s = _Sequence(g, node, 1, 1, 2)
@@ -129,7 +129,7 @@ def rnn(g: CaffeContext, node: CaffeNode) -> list[Value]:
     return [o, *finals] if s.exposed else [o]
 
 
-@RULES.load("LSTMUnit", ops=("split", "sigmoid", "tanh", "mul", "add", "reshape"))
+@RULES.load("LSTMUnit")
 def lstm_unit(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """One step: bottoms c (1, N, D), gates (1, N, 4D), cont (1, N); tops c, h."""
     c, gates, cont = node.sizes(0), node.sizes(1), node.sizes(2)

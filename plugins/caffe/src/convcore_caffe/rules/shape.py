@@ -25,7 +25,7 @@ def _alias(node: CaffeNode, old: str) -> int:
     return node.axis()
 
 
-@RULES.load("Concat", ops=("concat",))
+@RULES.load("Concat")
 def concat(g: CaffeContext, node: CaffeNode) -> Value:
     """Along an axis; every other axis must agree."""
     axis, first = _alias(node, "concat_dim"), node.shape(0)
@@ -41,7 +41,7 @@ def concat(g: CaffeContext, node: CaffeNode) -> Value:
     return node.x if len(node.inputs) == 1 else g.b.concat(*node.inputs, axis=axis)
 
 
-@RULES.load("Slice", ops=("split",))
+@RULES.load("Slice")
 def slice_(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """Equal parts, or parts that end at the given points."""
     axis = _alias(node, "slice_dim")
@@ -62,7 +62,7 @@ def slice_(g: CaffeContext, node: CaffeNode) -> list[Value]:
     return list(g.b.split(node.x, axis=axis, sizes=tuple(sizes)))
 
 
-@RULES.load("Flatten", ops=("reshape",))
+@RULES.load("Flatten")
 def flatten(g: CaffeContext, node: CaffeNode) -> Value:
     """Axes axis..end_axis as one."""
     shape, start, end = node.sizes(), node.axis(), node.axis("end_axis")
@@ -71,7 +71,7 @@ def flatten(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.reshape(node.x, shape=(*shape[:start], product(shape[start : end + 1]), *shape[end + 1 :]))
 
 
-@RULES.load("Reshape", ops=("reshape",))
+@RULES.load("Reshape")
 def reshape(g: CaffeContext, node: CaffeNode) -> Value:
     """The axes [axis, axis + num_axes) become ``shape``: 0 copies the bottom's axis, one -1 takes what is left."""
     shape, dims = node.sizes(), list(node.attr("shape").get("dim"))
@@ -102,7 +102,7 @@ def reshape(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.reshape(node.x, shape=new)
 
 
-@RULES.load("Permute", ops=("transpose",))
+@RULES.load("Permute")
 def permute(g: CaffeContext, node: CaffeNode) -> Value:
     """Axes in the given order, those left out after them (SSD)."""
     rank, order = len(node.shape()), [int(a) for a in node.attr("order")]
@@ -111,7 +111,7 @@ def permute(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.transpose(node.x, perm=(*order, *(a for a in range(rank) if a not in order)))
 
 
-@RULES.load("Tile", ops=("tile",))
+@RULES.load("Tile")
 def tile(g: CaffeContext, node: CaffeNode) -> Value:
     """The whole axis repeated."""
     axis, tiles = node.axis(), int(node.attr("tiles"))
@@ -120,7 +120,7 @@ def tile(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.tile(node.x, repeats=tuple(repeats))
 
 
-@RULES.load("Crop", ops=("slice",))
+@RULES.load("Crop")
 def crop(g: CaffeContext, node: CaffeNode) -> Value:
     """From ``axis`` on the sizes of the second bottom, starting at the offsets (one for all, or one per axis; default 0)."""
     shape, like = node.sizes(0), node.sizes(1)
@@ -140,7 +140,7 @@ def crop(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.slice(node.x, starts=tuple(starts), stops=tuple(stops), steps=(1,) * rank)
 
 
-@RULES.load("CropCenter", ops=("slice",))
+@RULES.load("CropCenter")
 def crop_center(g: CaffeContext, node: CaffeNode) -> Value:
     """crop_size[i] elements off both ends of axis i (waifu2x)."""
     shape, sizes = node.sizes(), [int(n) for n in node.attr("crop_size")]
@@ -157,7 +157,7 @@ def crop_center(g: CaffeContext, node: CaffeNode) -> Value:
 PAD_MODES: dict[str, Literal["constant", "edge", "reflect"]] = {"CONSTANT": "constant", "REPLICATE": "edge", "REFLECT": "reflect"}
 
 
-@RULES.load("Pad", ops=("pad",))
+@RULES.load("Pad")
 def pad(g: CaffeContext, node: CaffeNode) -> Value:
     """H and W grown by a constant, their edges or their mirror image (brocolli-caffe)."""
     if len(node.shape()) != 4:
@@ -169,7 +169,7 @@ def pad(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.pad(node.x, pads=pads, mode=mode, value=float(value) if mode == "constant" else 0.0)
 
 
-@RULES.load("Unsqueeze", ops=("unsqueeze",))
+@RULES.load("Unsqueeze")
 def unsqueeze(g: CaffeContext, node: CaffeNode) -> Value:
     """An axis of size 1 inserted at ``dim``."""
     axis = canonical(node, node.number("dim"), len(node.shape()), "dim", 1)
@@ -185,7 +185,7 @@ RULES.op(
 )  # fmt: skip
 
 
-@RULES.load("Filter", ops=("compress", "not_equal", "reshape"))
+@RULES.load("Filter")
 def filter_(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """The items of the batch whose selector (the last bottom) is not 0."""
     last = len(node.inputs) - 1
@@ -202,7 +202,7 @@ def filter_(g: CaffeContext, node: CaffeNode) -> list[Value]:
     return [g.b.compress(v, keep, axis=0) for v in blobs]
 
 
-@RULES.load("BatchReindex", ops=("gather", "cast"))
+@RULES.load("BatchReindex")
 def batch_reindex(g: CaffeContext, node: CaffeNode) -> Value:
     """Items of the batch in the order the second bottom gives."""
     if len(node.shape(1)) != 1:

@@ -35,7 +35,7 @@ RULES.op("Swish", "swish", "X=x", since=24, beta=A("alpha", 1.0))
 RULES.op("PRelu", "prelu", "X=x, slope=slope", since=7)
 
 
-@RULES.load("PRelu", until=6, ops=("prelu",))
+@RULES.load("PRelu", until=6)
 def prelu_per_channel(g: OnnxContext, node: ForeignNode) -> Any:
     """Before opset 7 the slope is one number, or one per channel (axis 1)."""
     x, slope = node.needed()
@@ -45,7 +45,7 @@ def prelu_per_channel(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.prelu(x, slope)
 
 
-@RULES.load("SwiGLU", since=28, ops=("mul", "silu", "swish"))
+@RULES.load("SwiGLU", since=28)
 def swiglu(g: OnnxContext, node: ForeignNode) -> Any:
     gate, value = node.needed()
     alpha = node.attr("alpha", 1.0)
@@ -78,4 +78,4 @@ def _before_13(op_name: str) -> Any:
 
 for _type, _op in {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Hardmax": "hardmax"}.items():
     RULES.op(_type, _op, "input=x", since=13, axis=A("axis", -1))
-    RULES.load(_type, until=12, ops=(_op, "reshape"))(_before_13(_op))
+    RULES.load(_type, until=12)(_before_13(_op))

@@ -81,10 +81,10 @@ def _before_7(op_name: str) -> Any:
 
 
 for _type, _op in _BINARY.items():
-    RULES.load(_type, until=6, ops=(_op,))(_before_7(_op))
+    RULES.load(_type, until=6)(_before_7(_op))
 
 
-@RULES.load("Pow", since=12, priority=1, ops=("pow", "cast"))
+@RULES.load("Pow", since=12, priority=1)
 def pow_of_two_dtypes(g: OnnxContext, node: ForeignNode) -> Any:
     """The result has the base's dtype; the power is taken in it where it holds the exponent exactly, else in float64."""
     x, y = node.needed()
@@ -117,12 +117,12 @@ def _folded(op_name: str) -> Any:
 
 for _type, _op in {"Max": "maximum", "Min": "minimum"}.items():
     RULES.op(_type, _op, "data_0=x, data_1=y")
-    RULES.load(_type, ops=(_op,))(_folded(_op))
+    RULES.load(_type)(_folded(_op))
 RULES.op("Sum", "add", "data_0=x, data_1=y", direction="load")
-RULES.load("Sum", ops=("add",))(_folded("add"))
+RULES.load("Sum")(_folded("add"))
 
 
-@RULES.load("Mean", ops=("add", "div"))
+@RULES.load("Mean")
 def mean_of_inputs(g: OnnxContext, node: ForeignNode) -> Any:
     total = _folded("add")(g, node)
     return g.b.div(total, g.b.like(total, len(node.inputs))) if len(node.inputs) > 1 else total
@@ -139,7 +139,7 @@ RULES.op(
 )  # fmt: skip
 
 
-@RULES.load("Clip", since=11, ops=("maximum", "minimum"))
+@RULES.load("Clip", since=11)
 def clip_by_values(g: OnnxContext, node: ForeignNode) -> Any:
     """Limits that are computed; the upper one wins."""
     x, low, high = node.need(0), node.input(1), node.input(2)
@@ -175,7 +175,7 @@ _FLOAT8 = ("saturate", "round_mode")  # speak of float8 only
 RULES.op("Cast", "cast", "input=x", to=A("to", iso="onnx_cast"), ignore=_FLOAT8)
 
 
-@RULES.load("CastLike", ops=("cast",))
+@RULES.load("CastLike")
 def cast_like(g: OnnxContext, node: ForeignNode) -> Any:
     node.ignore(*_FLOAT8)
     return g.b.cast(node.need(0), to=dtype_known(node.need(1)))
@@ -200,7 +200,7 @@ def _floor_mod(s: Steps, x: Any, y: Any, dtype: DType) -> Any:
     return s.Where(turned, s.Add(r, y), r)
 
 
-@RULES.emit("floor_mod", until=27, foreign=("Mod",))
+@RULES.emit("floor_mod", until=27)
 def emit_floor_mod(e: OnnxScribe, node: Node) -> None:
     """Of floats."""
     s = Steps(e, node)
@@ -208,7 +208,7 @@ def emit_floor_mod(e: OnnxScribe, node: Node) -> None:
     s.last("Identity", _floor_mod(s, x, y, dtype_known(x)))
 
 
-@RULES.emit("floor_div", foreign=("Div", "Floor", "Mod"))
+@RULES.emit("floor_div")
 def emit_floor_div(e: OnnxScribe, node: Node) -> None:
     """The quotient less the remainder's part: x - floor_mod(x, y) is a multiple of y up to rounding.
 
@@ -236,13 +236,13 @@ def emit_floor_div(e: OnnxScribe, node: Node) -> None:
 RULES.op("Mul", "square", "A=x, B=x", direction="emit")
 
 
-@RULES.emit("rsqrt", foreign=("Sqrt", "Reciprocal"))
+@RULES.emit("rsqrt")
 def emit_rsqrt(e: OnnxScribe, node: Node) -> None:
     s = Steps(e, node)
     s.last("Reciprocal", s.Sqrt(node.need("x")))
 
 
-@RULES.emit("trunc", foreign=("Where", "Ceil", "Floor"))
+@RULES.emit("trunc")
 def emit_trunc(e: OnnxScribe, node: Node) -> None:
     s = Steps(e, node)
     x = node.need("x")
@@ -253,20 +253,20 @@ def _infinite(s: Steps, x: Value) -> Any:
     return s.Equal(s.Abs(x), s.const(math.inf, dtype_known(x)))
 
 
-@RULES.emit("isinf", priority=-1, foreign=("Abs", "Equal"))
+@RULES.emit("isinf", priority=-1)
 def emit_isinf(e: OnnxScribe, node: Node) -> None:
     """IsInf takes float32 and float64 only before opset 20."""
     s = Steps(e, node)
     s.last("Identity", _infinite(s, node.need("x")))
 
 
-@RULES.emit("isfinite", foreign=("IsNaN", "Abs", "Equal"))
+@RULES.emit("isfinite")
 def emit_isfinite(e: OnnxScribe, node: Node) -> None:
     s = Steps(e, node)
     s.last("Not", s.Or(s.IsNaN(node.need("x")), _infinite(s, node.need("x"))))
 
 
-@RULES.emit("not_equal", foreign=("Equal", "Not"))
+@RULES.emit("not_equal")
 def emit_not_equal(e: OnnxScribe, node: Node) -> None:
     s = Steps(e, node)
     s.last("Not", s.Equal(*node.inputs))
@@ -277,7 +277,7 @@ def _small(s: Steps, x: Value, near: Any, far: Any) -> None:
     s.last("Where", s.Less(s.Abs(x), s.const(0.5, dtype_known(x))), near, far)
 
 
-@RULES.emit("expm1", foreign=("Exp", "Tanh"))
+@RULES.emit("expm1")
 def emit_expm1(e: OnnxScribe, node: Node) -> None:
     """exp(x) - 1; near 0 as 2t / (1 - t) with t = tanh(x / 2)."""
     s, x = Steps(e, node), node.need("x")
@@ -287,7 +287,7 @@ def emit_expm1(e: OnnxScribe, node: Node) -> None:
     _small(s, x, s.Div(s.Add(t, t), s.Sub(one, t)), s.Sub(s.Exp(x), one))
 
 
-@RULES.emit("log1p", foreign=("Log", "Atanh"))
+@RULES.emit("log1p")
 def emit_log1p(e: OnnxScribe, node: Node) -> None:
     """log(1 + x); near 0 as 2 atanh(x / (2 + x))."""
     s, x = Steps(e, node), node.need("x")
@@ -296,7 +296,7 @@ def emit_log1p(e: OnnxScribe, node: Node) -> None:
     _small(s, x, s.Add(h, h), s.Log(s.Add(x, s.const(1, d))))
 
 
-@RULES.emit("atan2", foreign=("Atan",))
+@RULES.emit("atan2")
 def emit_atan2(e: OnnxScribe, node: Node) -> None:
     """atan(y / x), moved by pi to the left half plane on the side of y's sign; the sign of a zero y is that of 1 / y."""
     s = Steps(e, node)

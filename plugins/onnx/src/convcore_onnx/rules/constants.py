@@ -20,7 +20,7 @@ RULES.op("Shape", "shape_of", "data=x", since=15, start=A("start", 0), end=A("en
 RULES.op("Size", "size_of", "data=x")
 
 
-@RULES.emit("shape_of", until=14, foreign=("Shape", "Slice"))
+@RULES.emit("shape_of", until=14)
 def emit_part_of_shape(e: OnnxScribe, node: Node) -> None:
     s, rank = Steps(e, node), node.need("x").rank
     if rank is None:
@@ -29,7 +29,7 @@ def emit_part_of_shape(e: OnnxScribe, node: Node) -> None:
     s.last("Identity", shape_vector(s, node.need("x"), start, max(start, end)))
 
 
-@RULES.emit("dim_value", foreign=("Shape", "Squeeze"))
+@RULES.emit("dim_value")
 def emit_dim_value(e: OnnxScribe, node: Node) -> None:
     Steps(e, node).last("Identity", size_scalar(e, node.attrs["value"]))
 
@@ -48,13 +48,13 @@ def _fill_value(node: ForeignNode) -> tuple[Any, DType]:
     return t.numpy().reshape(-1)[0].item(), t.dtype
 
 
-@RULES.load("ConstantOfShape", since=9, priority=1, ops=("fill",))
+@RULES.load("ConstantOfShape", since=9, priority=1)
 def constant_of_sizes(g: OnnxContext, node: ForeignNode) -> Any:
     value, dtype = _fill_value(node)
     return g.b.fill(shape=size_list(g, node, 0, "input"), value=value, dtype=dtype)
 
 
-@RULES.load("ConstantOfShape", since=9, ops=("dynamic_fill",))
+@RULES.load("ConstantOfShape", since=9)
 def constant_of_shape(g: OnnxContext, node: ForeignNode) -> Any:
     value, dtype = _fill_value(node)
     return g.b.dynamic_fill(node.need(0), value=value, dtype=dtype)
@@ -67,13 +67,13 @@ def _filled(s: Steps, shape: Any, value: Any, dtype: DType, last: bool) -> Any:
     return s.ConstantOfShape(shape, value=tensor)
 
 
-@RULES.emit("fill", foreign=("ConstantOfShape",))
+@RULES.emit("fill")
 def emit_fill(e: OnnxScribe, node: Node) -> None:
     a = node.attrs
     _filled(Steps(e, node), e.sizes(a["shape"]), a["value"], a["dtype"], True)
 
 
-@RULES.emit("dynamic_fill", foreign=("ConstantOfShape",))
+@RULES.emit("dynamic_fill")
 def emit_dynamic_fill(e: OnnxScribe, node: Node) -> None:
     _filled(Steps(e, node), node.need("shape"), node.attrs["value"], node.attrs["dtype"], True)
 
@@ -81,7 +81,7 @@ def emit_dynamic_fill(e: OnnxScribe, node: Node) -> None:
 RULES.op("EyeLike", "eye_like", "input=x", since=9, k=A("k", 0), dtype=A("dtype", None, "onnx_dtype"))
 
 
-@RULES.emit("eye", foreign=("ConstantOfShape", "EyeLike"))
+@RULES.emit("eye")
 def emit_eye(e: OnnxScribe, node: Node) -> None:
     s, a = Steps(e, node), node.attrs
     like = _filled(s, e.sizes((a["rows"], a["columns"])), 0, DType.FLOAT32, False)
@@ -95,7 +95,7 @@ _HALVES = (DType.FLOAT16, DType.BFLOAT16)
 RULES.op("Range", "range", "start=start, limit=limit, delta=delta", since=11, ignore=("stash_type",))
 
 
-@RULES.load("Range", since=27, priority=1, ops=("range", "cast"))
+@RULES.load("Range", since=27, priority=1)
 def range_of_halves(g: OnnxContext, node: ForeignNode) -> Any:
     """Half precision counts in float32."""
     dtype = dtype_known(node.need(0))
@@ -110,7 +110,7 @@ def range_of_halves(g: OnnxContext, node: ForeignNode) -> Any:
 # ---- one_hot
 
 
-@RULES.load("OneHot", since=9, ops=("one_hot",))
+@RULES.load("OneHot", since=9)
 def one_hot(g: OnnxContext, node: ForeignNode) -> Any:
     """The two values as numbers where they are constant floats, else as the tensor they come in."""
     ids, values = node.need(0), node.input(2)
@@ -130,7 +130,7 @@ def _depth(g: OnnxContext, node: ForeignNode) -> Any:
     return scalar_size(g, node, 1, "depth") if a is None or a.size != 1 else int(a.item())
 
 
-@RULES.emit("one_hot", foreign=("OneHot",))
+@RULES.emit("one_hot")
 def emit_one_hot(e: OnnxScribe, node: Node) -> None:
     """ONNX counts negative ids from the end; where they mean "outside" they are moved to depth, which is."""
     s, a = Steps(e, node), node.attrs

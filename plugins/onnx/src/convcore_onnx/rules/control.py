@@ -14,7 +14,7 @@ from .base import RULES
 _COUNTER = [(DType.INT64, ()), (DType.BOOL, ())]
 
 
-@RULES.load("If", ops=("if",))
+@RULES.load("If")
 def load_if(g: OnnxContext, node: ForeignNode) -> Any:
     """A branch whose condition is known (exporters ask for the number of axes) takes the place of the node."""
     then, other = node.attr("then_branch"), node.attr("else_branch")
@@ -47,7 +47,7 @@ def _stable(
         types = merged
 
 
-@RULES.load("Loop", ops=("loop",))
+@RULES.load("Loop")
 def load_loop(g: OnnxContext, node: ForeignNode) -> Any:
     body = node.attr("body")
     trips, cond = node.input(0), node.input(1)
@@ -62,7 +62,7 @@ def load_loop(g: OnnxContext, node: ForeignNode) -> Any:
     )  # fmt: skip
 
 
-@RULES.load("Scan", since=9, ops=("scan",))
+@RULES.load("Scan", since=9)
 def load_scan(g: OnnxContext, node: ForeignNode) -> Any:
     body, count = node.attr("body"), node.attr("num_scan_inputs")
     n_states = len(node.inputs) - count
@@ -102,14 +102,14 @@ def _regions(e: OnnxScribe, node: Node, bound: Sequence[Value | None], formal: i
     return made
 
 
-@RULES.emit("if", foreign=("If",))
+@RULES.emit("if")
 def emit_if(e: OnnxScribe, node: Node) -> None:
     then, other = _regions(e, node, node.inputs[1:], 0)
     attrs = {"then_branch": then, "else_branch": other}
     e.call("If", [e.value(node.need("cond"))], attrs, outputs=node.outputs, name=node.name)
 
 
-@RULES.emit("loop", foreign=("Loop",))
+@RULES.emit("loop")
 def emit_loop(e: OnnxScribe, node: Node) -> None:
     n = node.attrs["n_states"]
     trips, cond, *values = node.inputs
@@ -120,7 +120,7 @@ def emit_loop(e: OnnxScribe, node: Node) -> None:
     e.call("Loop", ins, {"body": body}, outputs=node.outputs, name=node.name)
 
 
-@RULES.emit("scan", foreign=("Scan",))
+@RULES.emit("scan")
 def emit_scan(e: OnnxScribe, node: Node) -> None:
     a = node.attrs
     n = a["n_states"] + a["n_scanned"]

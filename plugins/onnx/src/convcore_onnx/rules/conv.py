@@ -19,7 +19,7 @@ for _when, _pads in PADDINGS:
     RULES.op("Conv", "conv", "X=x, W=w, B=b", when=_when, direction="load", pads=_pads, **_CONV)
 
 
-@RULES.emit("conv", foreign=("Conv",))
+@RULES.emit("conv")
 def emit_conv(e: OnnxScribe, node: Node) -> None:
     """``kernel_shape`` is written as every exporter does."""
     channels_first(node)
@@ -44,7 +44,7 @@ for _when, _pads in PADDINGS:
     )  # fmt: skip
 
 
-@RULES.load("ConvTranspose", ops=("conv_transpose",))
+@RULES.load("ConvTranspose")
 def conv_transpose_to_a_shape(g: OnnxContext, node: ForeignNode) -> Any:
     """``output_shape`` holds spatial sizes (some exporters give batch and channels too); it decides how much is cut off, and the
     standard computes pads from it."""
@@ -67,7 +67,7 @@ def conv_transpose_to_a_shape(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.op("conv_transpose", x, w, bias, pads="same_upper" if mode == "SAME_UPPER" else "same_lower", **attrs)
 
 
-@RULES.emit("conv_transpose", foreign=("ConvTranspose",))
+@RULES.emit("conv_transpose")
 def emit_conv_transpose(e: OnnxScribe, node: Node) -> None:
     """Padding is written out: what "same" cuts does not depend on the input's size unless output_shape is given."""
     channels_first(node)

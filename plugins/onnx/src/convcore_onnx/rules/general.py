@@ -15,7 +15,7 @@ from .base import RULES
 RULES.op("Identity", "identity", "input=x")
 
 
-@RULES.load("Constant", ops=())
+@RULES.load("Constant")
 def constant(g: OnnxContext, node: ForeignNode) -> Any:
     """Every form: a tensor, a number, a list, a string, a sparse tensor."""
     if len(node.attrs) != 1:
@@ -37,7 +37,7 @@ def constant(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.weight(tensor, node.outputs[0] if node.outputs and node.outputs[0] else node.name)
 
 
-@RULES.load("Dropout", ops=("dropout",))
+@RULES.load("Dropout")
 def dropout(g: OnnxContext, node: ForeignNode) -> Any:
     """At inference the input itself. Training mode, or the mask of it, is refused.
 
@@ -63,7 +63,7 @@ def dropout(g: OnnxContext, node: ForeignNode) -> Any:
     return y
 
 
-@RULES.emit("dropout", foreign=("Dropout",))
+@RULES.emit("dropout")
 def emit_dropout(e: OnnxScribe, node: Node) -> None:
     """Left out, or with ``keep_training`` a Dropout in evaluation mode; ONNX has only the plain kind, with a draw per element."""
     a, x = node.attrs, node.need("x")

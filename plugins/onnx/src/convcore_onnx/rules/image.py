@@ -57,7 +57,7 @@ def _mode(node: ForeignNode) -> str:
     return mode
 
 
-@RULES.load("Upsample", ops=("resize",))
+@RULES.load("Upsample")
 def load_upsample(g: OnnxContext, node: ForeignNode) -> Any:
     version = node.version or 7
     x = node.need(0)
@@ -72,12 +72,12 @@ def load_upsample(g: OnnxContext, node: ForeignNode) -> Any:
     return _resize(g, node, x, scales, None, mode=_mode(node), **_OLD)
 
 
-@RULES.load("Resize", until=10, ops=("resize",))
+@RULES.load("Resize", until=10)
 def load_resize_10(g: OnnxContext, node: ForeignNode) -> Any:
     return _resize(g, node, node.need(0), _scales(g, node, 1), None, mode=_mode(node), **_OLD)
 
 
-@RULES.load("Resize", since=11, ops=("resize",))
+@RULES.load("Resize", since=11)
 def load_resize(g: OnnxContext, node: ForeignNode) -> Any:
     """Scales or sizes, over all axes or (opset 18) those named by ``axes``."""
     x = node.need(0)
@@ -148,7 +148,7 @@ def _both(
     return g.b.resize(x, sizes=tuple(full_sizes), scales=tuple(full_scales), **attrs)
 
 
-@RULES.emit("upsample_nearest", foreign=("Resize",))
+@RULES.emit("upsample_nearest")
 def emit_upsample(e: OnnxScribe, node: Node) -> None:
     """Asymmetric coordinates rounded down repeat every element."""
     channels_first(node)
@@ -157,7 +157,7 @@ def emit_upsample(e: OnnxScribe, node: Node) -> None:
     e.call("Resize", [e.value(node.need("x")), None, scales], attrs, outputs=node.outputs, name=node.name)
 
 
-@RULES.emit("resize", foreign=("Resize",))
+@RULES.emit("resize")
 def emit_resize(e: OnnxScribe, node: Node) -> None:
     channels_first(node)
     a, x = node.attrs, node.need("x")
@@ -204,7 +204,7 @@ RULES.op(
 RULES.op("GridSample", "grid_sample", "X=x, grid=grid", since=20, mode=A("mode", "linear"), **_SAMPLE)
 
 
-@RULES.load("AffineGrid", since=20, ops=("affine_grid",))
+@RULES.load("AffineGrid", since=20)
 def load_affine_grid(g: OnnxContext, node: ForeignNode) -> Any:
     """``size`` holds batch, channels and the spatial sizes."""
     sizes = g.sizes(node.input(1))
@@ -213,7 +213,7 @@ def load_affine_grid(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.affine_grid(node.need(0), size=tuple(sizes[2:]), align_corners=bool(node.attr("align_corners", 0)))
 
 
-@RULES.emit("affine_grid", since=20, foreign=("AffineGrid",))
+@RULES.emit("affine_grid", since=20)
 def emit_affine_grid(e: OnnxScribe, node: Node) -> None:
     theta = node.need("theta")
     size = e.sizes([known_shape(theta)[0], 1, *node.attrs["size"]])

@@ -48,12 +48,12 @@ def _sliced(g: OnnxContext, node: ForeignNode, starts: Any, ends: Any, axes: Any
     return g.b.slice(x, starts=first, stops=last, steps=by)
 
 
-@RULES.load("Slice", until=9, ops=("slice",))
+@RULES.load("Slice", until=9)
 def slice_by_attributes(g: OnnxContext, node: ForeignNode) -> Any:
     return _sliced(g, node, node.attr("starts"), node.attr("ends"), node.attr("axes", None), None)
 
 
-@RULES.load("Slice", since=10, priority=1, ops=("slice",))
+@RULES.load("Slice", since=10, priority=1)
 def slice_of_sizes(g: OnnxContext, node: ForeignNode) -> Any:
     starts, ends = size_list(g, node, 1, "starts"), size_list(g, node, 2, "ends")
     return _sliced(g, node, starts, ends, known_ints(g, node, 3, "axes"), known_ints(g, node, 4, "steps"))
@@ -65,7 +65,7 @@ RULES.op(
 )  # fmt: skip
 
 
-@RULES.load("Slice", since=10, priority=-1, ops=("dynamic_slice",))
+@RULES.load("Slice", since=10, priority=-1)
 def slice_of_first_axes(g: OnnxContext, node: ForeignNode) -> Any:
     """Without axes the bounds are those of the first ones."""
     x, starts, ends, steps = node.need(0), node.need(1), node.need(2), node.input(4)
@@ -80,7 +80,7 @@ def slice_of_first_axes(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.dynamic_slice(x, starts, ends, steps, axes=tuple(range(n)))
 
 
-@RULES.emit("slice", foreign=("Slice", "Identity"))
+@RULES.emit("slice")
 def emit_slice(e: OnnxScribe, node: Node) -> None:
     s, a = Steps(e, node), node.attrs
     ranges = [(i, *r) for i, r in enumerate(zip(a["starts"], a["stops"], a["steps"])) if r != (0, None, 1)]
@@ -121,18 +121,18 @@ RULES.op(
 RULES.op("Trilu", "trilu", "input=x, k=_", since=14, upper=A("upper", 1, "bool_int"), k=I("k", 0, "scalar"))
 
 
-@RULES.load("Trilu", since=14, ops=("trilu",))
+@RULES.load("Trilu", since=14)
 def trilu_of_a_size(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.trilu(node.need(0), upper=bool(node.attr("upper", 1)), k=scalar_size(g, node, 1, "k"))
 
 
-@RULES.emit("trilu", since=14, foreign=("Trilu",))
+@RULES.emit("trilu", since=14)
 def emit_trilu_of_a_size(e: OnnxScribe, node: Node) -> None:
     upper = {} if node.attrs["upper"] else {"upper": 0}
     Steps(e, node).last("Trilu", node.need("x"), size_scalar(e, node.attrs["k"]), **upper)
 
 
-@RULES.emit("trilu", until=13, foreign=("Where",))
+@RULES.emit("trilu", until=13)
 def emit_trilu_by_mask(e: OnnxScribe, node: Node) -> None:
     """Before opset 14: a constant mask, which needs the sizes of the last two axes."""
     s, x, a = Steps(e, node), node.need("x"), node.attrs

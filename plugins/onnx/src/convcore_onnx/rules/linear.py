@@ -14,7 +14,7 @@ RULES.op("MatMul", "matmul", "A=a, B=b")
 RULES.op("Einsum", "einsum", "Inputs=xs*", direction="load", equation=A("equation"))
 
 
-@RULES.load("Gemm", ops=("linear", "matmul", "transpose", "mul", "add"))
+@RULES.load("Gemm")
 def load_gemm(g: OnnxContext, node: ForeignNode) -> Any:
     """alpha * A' B' + beta * C. With a constant 2-D B, factors 1 and a C along the columns it is a dense layer."""
     a, w, c = node.input(0), node.input(1), node.input(2)
@@ -73,7 +73,7 @@ def stored_transposed(t: Tensor) -> bool:
     return isinstance(t, ViewTensor) and t.kind == "transpose"
 
 
-@RULES.emit("linear", foreign=("Gemm", "MatMul"))
+@RULES.emit("linear")
 def emit_linear(e: OnnxScribe, node: Node) -> None:
     """Gemm for 2-D input, in whichever orientation the weight is stored; else MatMul and Add."""
     x, w = node.need("x"), node.need("w")
@@ -99,7 +99,7 @@ def emit_linear(e: OnnxScribe, node: Node) -> None:
     e.call("Add", [y, e.value(bias)], {}, outputs=node.outputs, name=node.name)
 
 
-@RULES.emit("embedding", foreign=("Gather",))
+@RULES.emit("embedding")
 def emit_embedding(e: OnnxScribe, node: Node) -> None:
     """Rows of the table. Gather takes int32 and int64 ids."""
     ids, table = node.need("ids"), node.need("table")
@@ -111,7 +111,7 @@ def emit_embedding(e: OnnxScribe, node: Node) -> None:
     e.call("Gather", [e.value(table), handle], {"axis": 0}, outputs=node.outputs, name=node.name)
 
 
-@RULES.emit("einsum", foreign=("Einsum",))
+@RULES.emit("einsum")
 def emit_einsum(e: OnnxScribe, node: Node) -> None:
     """The axes an ellipsis stands for must be equally many in all operands: missing ones are put in front of them."""
     terms = node.attrs["equation"].split("->")[0].split(",")

@@ -22,7 +22,7 @@ def _to(g: OnnxContext, v: Value | None, dtype: DType | None) -> Value | None:
     return v if v is None or dtype is None or v.dtype == dtype else g.b.cast(v, to=dtype)
 
 
-@RULES.load("BatchNormalization", ops=("batch_norm", "sub", "mul", "div", "sqrt", "add"))
+@RULES.load("BatchNormalization")
 def load_batch_norm(g: OnnxContext, node: ForeignNode) -> Any:
     """Every version. Statistics of the batch (training) are refused, however the version says it."""
     version = node.version or 1
@@ -64,7 +64,7 @@ def _filled(e: OnnxScribe, v: Value | None, like: Value, value: float) -> Any:
     return e.const(np.full((n,), value, like.dtype.numpy))
 
 
-@RULES.emit("batch_norm", foreign=("BatchNormalization",))
+@RULES.emit("batch_norm")
 def emit_batch_norm(e: OnnxScribe, node: Node) -> None:
     x, scale, bias, mean, var = node.need("x"), node.arg("scale"), node.arg("bias"), node.need("mean"), node.need("var")
     if node.attrs["axis"] != 1:
@@ -87,7 +87,7 @@ RULES.op(
 )  # fmt: skip
 
 
-@RULES.emit("instance_norm", foreign=("InstanceNormalization",))
+@RULES.emit("instance_norm")
 def emit_instance_norm(e: OnnxScribe, node: Node) -> None:
     x, scale, bias = node.need("x"), node.arg("scale"), node.arg("bias")
     if node.attrs["axis"] != 1 or len(known_shape(x)) < 3:
@@ -102,7 +102,7 @@ def emit_instance_norm(e: OnnxScribe, node: Node) -> None:
     e.call("InstanceNormalization", ins, {"epsilon": node.attrs["epsilon"]}, outputs=node.outputs, name=node.name)
 
 
-@RULES.load("GroupNormalization", since=18, ops=("group_norm", "repeat"))
+@RULES.load("GroupNormalization", since=18)
 def load_group_norm(g: OnnxContext, node: ForeignNode) -> Any:
     """Version 18 has one scale per group, 21 one per channel. Statistics of narrower types are float32 in both."""
     x, scale, bias = node.needed()
@@ -125,7 +125,7 @@ def _stash(node: ForeignNode, x: Value | None) -> None:
     raise node.refuse(f"stash_type={code}: statistics are computed in float32 here")
 
 
-@RULES.emit("group_norm", since=21, foreign=("GroupNormalization",))
+@RULES.emit("group_norm", since=21)
 def emit_group_norm(e: OnnxScribe, node: Node) -> None:
     x, scale, bias = (node.inputs[i] if len(node.inputs) > i else None for i in range(3))
     channels = axis_size(x, 1)
@@ -145,7 +145,7 @@ def _last_axes(node: Node, x: Value) -> int:
     return -len(axes)
 
 
-@RULES.load("LayerNormalization", ops=("layer_norm", "mean", "sub", "square", "rsqrt", "add", "mul"))
+@RULES.load("LayerNormalization")
 def load_layer_norm(g: OnnxContext, node: ForeignNode) -> Any:
     x, scale, bias = node.need(0), node.input(1), node.input(2)
     shape, b = known_shape(x), g.b
@@ -174,7 +174,7 @@ def _with_axes(
     return out
 
 
-@RULES.load("RMSNormalization", ops=("rms_norm",))
+@RULES.load("RMSNormalization")
 def load_rms_norm(g: OnnxContext, node: ForeignNode) -> Any:
     x, scale = node.need(0), node.input(1)
     rank = len(known_shape(x))
@@ -183,12 +183,12 @@ def load_rms_norm(g: OnnxContext, node: ForeignNode) -> Any:
     return _with_axes(g, node, "rms_norm", x, (scale,), tuple(range(axis % rank, rank)), epsilon)
 
 
-@RULES.emit("layer_norm", since=17, foreign=("LayerNormalization",))
+@RULES.emit("layer_norm", since=17)
 def emit_layer_norm(e: OnnxScribe, node: Node) -> None:
     _emit_last(e, node, "LayerNormalization")
 
 
-@RULES.emit("rms_norm", since=23, foreign=("RMSNormalization",))
+@RULES.emit("rms_norm", since=23)
 def emit_rms_norm(e: OnnxScribe, node: Node) -> None:
     _emit_last(e, node, "RMSNormalization")
 
@@ -230,7 +230,7 @@ RULES.op(
 )  # fmt: skip
 
 
-@RULES.load("MeanVarianceNormalization", until=8, ops=("mean_variance_norm",))
+@RULES.load("MeanVarianceNormalization", until=8)
 def load_old_mvn(g: OnnxContext, node: ForeignNode) -> Any:
     """The experimental form of the first versions."""
     across, variance = node.attr("across_channels", 0), node.attr("normalize_variance", 1)

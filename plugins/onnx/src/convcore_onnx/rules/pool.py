@@ -45,7 +45,7 @@ for _when, _pads in PADDINGS:
     RULES.op("LpPool", "lp_pool", "X=x", when=_when, ignore=_skip, direction="load", p=A("p", 2, "onnx_whole"), **_all)
 
 
-@RULES.load("MaxUnpool", ops=("max_unpool", "pad"))
+@RULES.load("MaxUnpool")
 def load_max_unpool(g: OnnxContext, node: ForeignNode) -> Any:
     """Indices count in the default output; a larger output_shape is that with zeros after it (the standard's test case)."""
     x, indices = node.need(0), node.need(1)
@@ -80,7 +80,7 @@ for _p, _op in {1: "l1_norm", 2: "l2_norm"}.items():
     )
 
 
-@RULES.load("GlobalLpPool", ops=("pow", "sum", "abs"))
+@RULES.load("GlobalLpPool")
 def global_lp(g: OnnxContext, node: ForeignNode) -> Any:
     """Any other p."""
     x, b, p = node.need(0), g.b, node.attr("p")
@@ -139,7 +139,7 @@ def _dilated(e: OnnxScribe, node: Node, attrs: dict[str, Any], since: int) -> di
     return attrs
 
 
-@RULES.emit("max_pool", "max_pool_with_indices", foreign=("MaxPool",))
+@RULES.emit("max_pool", "max_pool_with_indices")
 def emit_max_pool(e: OnnxScribe, node: Node) -> None:
     attrs = _dilated(e, node, _window(e, node), 10)
     x = node.need("x")
@@ -163,7 +163,7 @@ def emit_max_pool(e: OnnxScribe, node: Node) -> None:
     e.call("Mod", [flat, e.const(plane, DType.INT64)], {}, outputs=[node.outputs[1]], name=f"{node.name}/plane")
 
 
-@RULES.emit("max_pool", priority=-1, foreign=("Pad", "MaxPool"))
+@RULES.emit("max_pool", priority=-1)
 def emit_full_max_pool(e: OnnxScribe, node: Node) -> None:
     """Caffe's last windows, even empty ones, as windows over an input grown by the most negative number."""
     channels_first(node)
@@ -185,7 +185,7 @@ def emit_full_max_pool(e: OnnxScribe, node: Node) -> None:
     e.call("MaxPool", [grown], attrs, outputs=node.outputs, name=node.name)
 
 
-@RULES.emit("avg_pool", foreign=("AveragePool",))
+@RULES.emit("avg_pool")
 def emit_avg_pool(e: OnnxScribe, node: Node) -> None:
     attrs = _dilated(e, node, _window(e, node), 19)
     if node.attrs["count_include_pad"]:
@@ -193,7 +193,7 @@ def emit_avg_pool(e: OnnxScribe, node: Node) -> None:
     e.call("AveragePool", [e.value(node.need("x"))], attrs, outputs=node.outputs, name=node.name)
 
 
-@RULES.emit("lp_pool", foreign=("LpPool",))
+@RULES.emit("lp_pool")
 def emit_lp_pool(e: OnnxScribe, node: Node) -> None:
     p = node.attrs["p"]
     if p != int(p):
@@ -204,7 +204,7 @@ def emit_lp_pool(e: OnnxScribe, node: Node) -> None:
     e.call("LpPool", [e.value(node.need("x"))], {**attrs, "p": int(p)}, outputs=node.outputs, name=node.name)
 
 
-@RULES.emit("max_unpool", foreign=("MaxUnpool",))
+@RULES.emit("max_unpool")
 def emit_max_unpool(e: OnnxScribe, node: Node) -> None:
     channels_first(node)
     a, x = node.attrs, node.need("x")

@@ -32,7 +32,7 @@ def _one(g: OnnxContext, v: Value | None, axis: int | None) -> Any:
     return v if v is None or axis is not None or v.shape == () else g.scalar(v)
 
 
-@RULES.load("QuantizeLinear", since=10, ops=("quantize",))
+@RULES.load("QuantizeLinear", since=10)
 def quantize(g: OnnxContext, node: ForeignNode) -> Any:
     x, scale, zero = node.need(0), node.need(1), node.input(2)
     node.ignore("saturate")  # of float8
@@ -46,7 +46,7 @@ def quantize(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.quantize(x, _one(g, scale, axis), _one(g, zero, axis), axis=axis, dtype=dtype)
 
 
-@RULES.load("DequantizeLinear", since=10, ops=("dequantize",))
+@RULES.load("DequantizeLinear", since=10)
 def dequantize(g: OnnxContext, node: ForeignNode) -> Any:
     x, scale, zero = node.need(0), node.need(1), node.input(2)
     axis = _axis_of(node, scale)
@@ -61,7 +61,7 @@ def _ends(s: Steps, node: Node) -> tuple[list[Any], dict[str, Any]]:
     return list(node.inputs), {} if axis is None else {"axis": axis}
 
 
-@RULES.emit("quantize", foreign=("QuantizeLinear",))
+@RULES.emit("quantize")
 def emit_quantize(e: OnnxScribe, node: Node) -> None:
     s = Steps(e, node)
     ins, attrs = _ends(s, node)
@@ -72,7 +72,7 @@ def emit_quantize(e: OnnxScribe, node: Node) -> None:
     s.last("QuantizeLinear", *ins, **attrs)
 
 
-@RULES.emit("dequantize", foreign=("DequantizeLinear",))
+@RULES.emit("dequantize")
 def emit_dequantize(e: OnnxScribe, node: Node) -> None:
     s = Steps(e, node)
     ins, attrs = _ends(s, node)

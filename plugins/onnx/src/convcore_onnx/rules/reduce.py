@@ -61,10 +61,10 @@ def _no_axes(op_name: str) -> Any:
 
 
 for _type, _op in _REDUCTIONS.items():
-    RULES.load(_type, since=_SINCE[_type], when={"noop_with_empty_axes": 1}, ops=(_op,))(_no_axes(_op))
+    RULES.load(_type, since=_SINCE[_type], when={"noop_with_empty_axes": 1})(_no_axes(_op))
 
 
-@RULES.emit("sum", "mean", "max", "min", "prod", foreign=("Identity",))
+@RULES.emit("sum", "mean", "max", "min", "prod")
 def emit_over_no_axis(e: OnnxScribe, node: Node) -> None:
     if node.attrs["axes"] != ():
         raise NotExpressible("axes are given")
@@ -93,10 +93,10 @@ def _reduced(g: OnnxContext, node: ForeignNode, op_name: str) -> Any:
 
 
 for _type, _op in {"ReduceMax": "any", "ReduceMin": "all"}.items():
-    RULES.load(_type, since=20, priority=1, ops=(_op,))(_of_booleans(_op))
+    RULES.load(_type, since=20, priority=1)(_of_booleans(_op))
 
 
-@RULES.emit("any", "all", foreign=("ReduceMax", "ReduceMin"))
+@RULES.emit("any", "all")
 def emit_of_booleans(e: OnnxScribe, node: Node) -> None:
     """The largest (or smallest) of 0 and 1; before opset 20 as int32, of which the largest of none is below 0."""
     s = Steps(e, node)

@@ -110,18 +110,18 @@ def _load(
     return (y, *(b.transpose(v, perm=(1, 0, 2)) if batch_first else v for v in final))
 
 
-@RULES.load("LSTM", ops=("lstm",))
+@RULES.load("LSTM")
 def load_lstm(g: OnnxContext, node: ForeignNode) -> Any:
     extra = {"input_forget": bool(node.attr("input_forget", 0))}
     return _load(g, node, "lstm", extra, [node.input(5), node.input(6)], [node.input(7)])
 
 
-@RULES.load("GRU", ops=("gru",))
+@RULES.load("GRU")
 def load_gru(g: OnnxContext, node: ForeignNode) -> Any:
     return _load(g, node, "gru", {"reset_after": bool(node.attr("linear_before_reset", 0))}, [node.input(5)])
 
 
-@RULES.load("RNN", ops=("rnn",))
+@RULES.load("RNN")
 def load_rnn(g: OnnxContext, node: ForeignNode) -> Any:
     return _load(g, node, "rnn", {}, [node.input(5)])
 
@@ -209,20 +209,20 @@ def _inputs(node: Node, n: int) -> list[Value | None]:
     return [*node.inputs, *[None] * (n - len(node.inputs))]
 
 
-@RULES.emit("lstm", foreign=("LSTM",))
+@RULES.emit("lstm")
 def emit_lstm(e: OnnxScribe, node: Node) -> None:
     _, _, _, b, h0, c0, mask, lengths, peephole = _inputs(node, 9)
     extra = {"input_forget": 1} if node.attrs["input_forget"] else {}
     _emit(e, node, "LSTM", b, None, [h0, c0], lengths, mask, extra, [peephole])
 
 
-@RULES.emit("gru", foreign=("GRU",))
+@RULES.emit("gru")
 def emit_gru(e: OnnxScribe, node: Node) -> None:
     _, _, _, b, rb, h0, mask, lengths = _inputs(node, 8)
     _emit(e, node, "GRU", b, rb, [h0], lengths, mask, {"linear_before_reset": int(node.attrs["reset_after"])})
 
 
-@RULES.emit("rnn", foreign=("RNN",))
+@RULES.emit("rnn")
 def emit_rnn(e: OnnxScribe, node: Node) -> None:
     _, _, _, b, h0, mask, lengths = _inputs(node, 7)
     _emit(e, node, "RNN", b, None, [h0], lengths, mask, {})

@@ -67,12 +67,12 @@ def target_shape(x: Value, wanted: Any, zero_copies: bool) -> tuple[DimLike, ...
     return tuple(d for d in out if d is not None)
 
 
-@RULES.load("Reshape", until=4, ops=("reshape",))
+@RULES.load("Reshape", until=4)
 def reshape_by_attribute(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.reshape(node.need(0), shape=target_shape(node.need(0), node.attr("shape"), True))
 
 
-@RULES.load("Reshape", since=5, priority=1, ops=("reshape",))
+@RULES.load("Reshape", since=5, priority=1)
 def reshape_to_sizes(g: OnnxContext, node: ForeignNode) -> Any:
     x, sizes = node.need(0), g.sizes(node.need(1))
     if sizes is None:
@@ -84,7 +84,7 @@ RULES.op("Reshape", "dynamic_reshape", "data=x, shape=shape", since=5, until=13,
 RULES.op("Reshape", "dynamic_reshape", "data=x, shape=shape", since=14, zero_copies=A("allowzero", 0, "zero_if"))
 
 
-@RULES.emit("reshape", foreign=("Reshape",))
+@RULES.emit("reshape")
 def emit_reshape(e: OnnxScribe, node: Node) -> None:
     """Symbolic sizes that x has on the same axis are copied (0), one other is left to the runtime (-1), the rest computed."""
     s = Steps(e, node)
@@ -105,7 +105,7 @@ def emit_reshape(e: OnnxScribe, node: Node) -> None:
     s.last("Reshape", x, e.sizes(sizes))
 
 
-@RULES.emit("reshape", priority=1, foreign=("Flatten",))
+@RULES.emit("reshape", priority=1)
 def emit_flatten(e: OnnxScribe, node: Node) -> None:
     """All axes but the first merged."""
     x, shape = node.need("x"), node.attrs["shape"]
@@ -114,7 +114,7 @@ def emit_flatten(e: OnnxScribe, node: Node) -> None:
     Steps(e, node).last("Flatten", x)
 
 
-@RULES.load("Flatten", ops=("reshape",))
+@RULES.load("Flatten")
 def flatten(g: OnnxContext, node: ForeignNode) -> Any:
     x, axis = node.need(0), node.attr("axis", 1)
     shape = known_shape(x)
@@ -132,7 +132,7 @@ def flatten(g: OnnxContext, node: ForeignNode) -> Any:
 RULES.op("Transpose", "transpose", "data=x", perm=A("perm", iso="int_tuple"))
 
 
-@RULES.load("Transpose", when={"perm": None}, ops=("transpose",))
+@RULES.load("Transpose", when={"perm": None})
 def reverse_axes(g: OnnxContext, node: ForeignNode) -> Any:
     rank = len(known_shape(node.need(0)))
     return g.b.transpose(node.need(0), perm=tuple(reversed(range(rank))))
@@ -154,13 +154,13 @@ def _squeeze_all(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.squeeze(x, axes=tuple(i for i, d in enumerate(shape) if d == 1))
 
 
-RULES.load("Squeeze", until=12, when={"axes": None}, ops=("squeeze",))(_squeeze_all)
-RULES.load("Squeeze", since=13, ops=("squeeze",))(_squeeze_all)
+RULES.load("Squeeze", until=12, when={"axes": None})(_squeeze_all)
+RULES.load("Squeeze", since=13)(_squeeze_all)
 
 # ---- expand, tile
 
 
-@RULES.load("Expand", since=8, priority=1, ops=("expand",))
+@RULES.load("Expand", since=8, priority=1)
 def expand(g: OnnxContext, node: ForeignNode) -> Any:
     """Broadcast in both directions: the result's shape is that of x and the wanted one together."""
     x, wanted = node.need(0), size_list(g, node, 1, "shape")
@@ -178,7 +178,7 @@ def expand(g: OnnxContext, node: ForeignNode) -> Any:
 RULES.op("Expand", "dynamic_expand", "input=x, shape=shape", since=8)
 
 
-@RULES.emit("expand", foreign=("Expand",))
+@RULES.emit("expand")
 def emit_expand(e: OnnxScribe, node: Node) -> None:
     """Sizes that x has already are written as 1."""
     x, shape = node.need("x"), node.attrs["shape"]
@@ -187,7 +187,7 @@ def emit_expand(e: OnnxScribe, node: Node) -> None:
     Steps(e, node).last("Expand", x, e.sizes(sizes))
 
 
-@RULES.load("Tile", until=5, ops=("tile",))
+@RULES.load("Tile", until=5)
 def tile_one_axis(g: OnnxContext, node: ForeignNode) -> Any:
     x = node.need(0)
     count, axis = scalar_size_of_any(g, node, 1, "tiles"), scalar_size_of_any(g, node, 2, "axis")
@@ -221,7 +221,7 @@ RULES.op(
 )  # fmt: skip
 
 
-@RULES.load("Split", ops=("split",))
+@RULES.load("Split")
 def split(g: OnnxContext, node: ForeignNode) -> Any:
     """Sizes from an attribute, an input (from opset 13) or equal; from opset 18 the last part may be smaller."""
     x, axis, n = node.need(0), node.attr("axis", 0), len(node.outputs)
@@ -263,13 +263,13 @@ def _padded(g: OnnxContext, node: ForeignNode, pads: Any, axes: Any, value: Any)
     return g.b.pad(x, pads=pairs, mode=mode, value=value if mode == "constant" else 0)
 
 
-@RULES.load("Pad", until=10, ops=("pad",))
+@RULES.load("Pad", until=10)
 def pad_by_attributes(g: OnnxContext, node: ForeignNode) -> Any:
     pads = node.attr("paddings" if (node.version or 2) < 2 else "pads")
     return _padded(g, node, pads, None, node.attr("value", 0.0))
 
 
-@RULES.load("Pad", since=11, ops=("pad",))
+@RULES.load("Pad", since=11)
 def pad(g: OnnxContext, node: ForeignNode) -> Any:
     given, value = node.input(2), 0
     if given is not None and node.attr("mode", "constant") == "constant":
@@ -280,7 +280,7 @@ def pad(g: OnnxContext, node: ForeignNode) -> Any:
     return _padded(g, node, size_list(g, node, 1, "pads"), known_ints(g, node, 3, "axes"), value)
 
 
-@RULES.emit("pad", foreign=("Pad",))
+@RULES.emit("pad")
 def emit_pad(e: OnnxScribe, node: Node) -> None:
     s, x, a = Steps(e, node), node.need("x"), node.attrs
     mode, pads = a["mode"], a["pads"]
@@ -296,7 +296,7 @@ def emit_pad(e: OnnxScribe, node: Node) -> None:
         s.last("Pad", x, ends, s.const(a["value"], dtype_known(x)))
 
 
-@RULES.emit("pad", priority=-1, foreign=("Slice", "Concat"))
+@RULES.emit("pad", priority=-1)
 def emit_pad_by_slices(e: OnnxScribe, node: Node) -> None:
     """symmetric, and wrap before opset 19: slices of x beside it, axis by axis."""
     s, x, a = Steps(e, node), node.need("x"), node.attrs
@@ -330,7 +330,7 @@ def _edge(s: Steps, y: Any, axis: int, mode: str, n: int, size: int, begin: bool
 # ---- what ONNX says with other ops
 
 
-@RULES.emit("roll", foreign=("Slice", "Concat"))
+@RULES.emit("roll")
 def emit_roll(e: OnnxScribe, node: Node) -> None:
     s, x = Steps(e, node), node.need("x")
     y = s.handle(x)

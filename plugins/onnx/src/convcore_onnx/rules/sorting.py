@@ -17,7 +17,7 @@ for _type, _op in {"ArgMax": "argmax", "ArgMin": "argmin"}.items():
     )  # fmt: skip
 
 
-@RULES.emit("argmax", "argmin", priority=-1, foreign=("ArgMax", "ArgMin", "Cast"))
+@RULES.emit("argmax", "argmin", priority=-1)
 def emit_narrow_index(e: OnnxScribe, node: Node) -> None:
     """Indices are int64 in ONNX; others are cast."""
     s, a = Steps(e, node), node.attrs
@@ -33,7 +33,7 @@ for _type, _op, _since in [("CumSum", "cumsum", 11), ("CumProd", "cumprod", 26)]
     )  # fmt: skip
 
 
-@RULES.emit("cumprod", until=25, foreign=("Slice", "Pad", "Mul"))
+@RULES.emit("cumprod", until=25)
 def emit_running_product(e: OnnxScribe, node: Node) -> None:
     """Before opset 26: products over 1, 2, 4... neighbours, each doubling the reach."""
     s, x, a = Steps(e, node), node.need("x"), node.attrs

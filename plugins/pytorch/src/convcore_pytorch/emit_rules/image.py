@@ -10,7 +10,7 @@ from ..rules.base import RULES, one_if_equal
 from .base import E, given, shape_of, static
 
 
-@RULES.emit("resize", foreign=("torch.nn.Upsample",))
+@RULES.emit("resize")
 def resize(e: E, node: Node) -> None:
     """Sizes where they are numbers, whole factors where they are not; positions must be those of torch."""
     a = node.attrs

@@ -53,7 +53,7 @@ def _part(e: E, v: Value, i: int, node: Node) -> State:
     return e.state(v, f"torch {node.op} {h} {i}", lambda t: t.map(make, t.shape[1:]))
 
 
-@RULES.emit("lstm", "gru", "rnn", foreign=("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN"))
+@RULES.emit("lstm", "gru", "rnn")
 def recurrent(e: E, node: Node) -> None:
     """One layer, in one or both directions; one that runs backwards is turned round before and after."""
     config = _check(node)

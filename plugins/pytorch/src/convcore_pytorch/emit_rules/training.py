@@ -8,7 +8,7 @@ from ..rules.base import RULES
 from .base import E, given, shape_of
 
 
-@RULES.emit("dropout", foreign=("torch.nn.Dropout",))
+@RULES.emit("dropout")
 def dropout(e: E, node: Node) -> None:
     """nn.Dropout, or that of whole channels, or of selu networks; other kinds are left out and said."""
     x = given(node.inputs[0])
