@@ -14,9 +14,11 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from ..ir.graph import Node
 from ..rules.rows import Row
 from ..rules.ruleset import RuleSet
 
@@ -36,10 +38,10 @@ class Record:
         self.written: dict[str, set[str]] = {}
         self._inner: list[set[int]] = []
 
-    def add(self, g: Any, foreign: str, before: set[int]) -> None:
-        """What stands in the graph now and did not before, less what rules inside made."""
+    def add(self, g: Any, foreign: str, before: Node | None) -> None:
+        """What stands in the graph behind ``before``, its last node until now, less what rules inside made."""
         mine = self._inner.pop()
-        fresh = {id(n): n.op for n in g.b.graph if id(n) not in before}
+        fresh = {id(n): n.op for n in takewhile(lambda n: n is not before, reversed(g.b.graph))}
         self.made.setdefault(foreign, set()).update(op for i, op in fresh.items() if i not in mine and op != "opaque")
         if self._inner:
             self._inner[-1] |= fresh.keys()
@@ -53,13 +55,13 @@ def recording(framework: str) -> Iterator[Record]:
     def apply_load(self: RuleSet, g: Any, node: Any, overrides: Mapping[str, Any] | None = None) -> Any:
         if self.framework != framework or (overrides and (node.name in overrides or node.type in overrides)):
             return load(self, g, node, overrides)
-        before = {id(n) for n in g.b.graph}
+        before = g.b.graph.last
         record._inner.append(set())
         try:
             made = load(self, g, node, overrides)
         except BaseException:
             record._inner.pop()
-            if not record._inner:
+            if not record._inner and node.type in self.load_rules:
                 record.made.setdefault(node.type, set())
             raise
         record.add(g, node.type, before)
@@ -73,7 +75,8 @@ def recording(framework: str) -> Iterator[Record]:
         try:
             why = emit(self, e, node, overrides)
         except BaseException:
-            record.written.setdefault(node.op, set())
+            if node.op in self.emit_rules:
+                record.written.setdefault(node.op, set())
             raise
         if not why and node.op != "opaque":
             record.written.setdefault(node.op, set()).update(call.type for call in block.calls[before:])

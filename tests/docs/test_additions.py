@@ -1,4 +1,4 @@
-"""What docs/architecture.md says of the cost of an addition: a Keras layer is one file, RMSNorm three (and each target's own)."""
+"""What docs/architecture.md says of the cost of an addition: a Keras layer is one file, and so is one of Caffe; RMSNorm three."""
 
 from __future__ import annotations
 
@@ -19,6 +19,15 @@ def _named(text: str, *folders: str, without: tuple[str, ...] = ()) -> list[str]
 def test_a_keras_layer_is_read_by_one_file(name: str) -> None:
     keras = "plugins/keras/src/convcore_keras"
     assert _named(f'"{name}"', keras, without=("emit_rules",)) == [f"{keras}/layers/norm.py"]
+
+
+@pytest.mark.parametrize(("name", "family"), [("ELU", "activation"), ("Swish", "activation"), ("Crop", "shape"), ("LRN", "norm")])
+def test_a_caffe_layer_is_read_by_one_file(name: str, family: str) -> None:
+    """Its messages, its place in old files, its counts, flavors, memory and rules."""
+    caffe = "plugins/caffe/src/convcore_caffe"
+    found = _named(f'"{name}"', caffe, without=("emit_rules", "runtime.py"))
+    assert found == [f"{caffe}/rules/{family}.py"]
+    assert _named(name, f"{caffe}/files/schema") == []
 
 
 def test_rms_norm_is_three_files() -> None:

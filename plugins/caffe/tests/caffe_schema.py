@@ -24,8 +24,8 @@ from convcore_caffe.dialect import blob_shape
 from convcore_caffe.files import Layer, Message, Net
 from convcore_caffe.files.descriptors import fill, message_class
 from convcore_caffe.files.schema import enum_values, message_type
+from convcore_caffe.layer_spec import params_of
 from convcore_caffe.load import load
-from convcore_caffe.params import params_of
 from convcore_caffe.rules import RULES
 
 __all__ = ["CaffeSchema"]

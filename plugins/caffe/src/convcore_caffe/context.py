@@ -23,9 +23,8 @@ from convcore.plugin import (
 )
 
 from .files import Layer, Net
-from .files.types import DATA_TYPES
 from .fillers import fill
-from .params import params_of
+from .layer_spec import params_of, types_with
 
 __all__ = ["UNKNOWN_SHAPE", "CaffeContext", "CaffeNode", "canonical", "too_large"]
 
@@ -141,7 +140,7 @@ class CaffeContext(LoadContext):
     def __init__(self, builder: Builder, net: Net, options: Mapping[str, Any], shapes: InputShapes) -> None:
         super().__init__(builder)
         self.net, self.options, self.shapes = net, options, shapes
-        tops = [t for layer in net.layers if layer.type in (*DATA_TYPES, "Input") for t in layer.tops]
+        tops = [t for layer in net.layers if layer.type in {*types_with("source"), "Input"} for t in layer.tops]
         self._only = tops[0] if len(tops) == 1 else None
         self.init = bool(options.get("init_weights"))
         self.notes: list[str] = list(net.notes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .files import Layer, Net
-from .files.types import DATA_TYPES, LOSS_TYPES
+from .layer_spec import spec_of, types_with
 
 __all__ = ["DEPLOYED", "Deploy"]
 
@@ -30,8 +30,8 @@ class Deploy:
         self.dropped: dict[int, str] = {}
         self.notes: list[str] = []
         self.outputs: list[str] = []
-        self.sources = {top for layer in net.layers if layer.type in (*DATA_TYPES, "Input") for top in layer.tops}
-        data = {top for layer in net.layers if layer.type in DATA_TYPES - {"DummyData"} for top in layer.tops}
+        self.sources = {top for layer in net.layers if layer.type in {*types_with("source"), "Input"} for top in layer.tops}
+        data = {top for layer in net.layers if layer.type in types_with("source") - {"DummyData"} for top in layer.tops}
         gone: set[str] = set()
         for i, layer in enumerate(net.layers):
             if layer.type not in DEPLOYED:
@@ -55,7 +55,7 @@ class Deploy:
     def _drop(self, i: int, layer: Layer, op: str, gone: set[str], why: str) -> None:
         self.dropped[i] = op
         gone.update(layer.tops)
-        kind = "loss layer" if layer.type in LOSS_TYPES else "layer"
+        kind = "loss layer" if spec_of(layer.type).loss else "layer"
         verb = "" if op else " is left out:"
         self.notes.append(f"{kind} {layer.name!r} ({layer.type}){verb} {why}")
 

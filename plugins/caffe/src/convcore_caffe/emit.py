@@ -14,7 +14,7 @@ from .emit_names import name_everything
 from .emit_tidy import PEEPHOLES, in_place
 from .files import Layer, Message, Net, write_caffemodel, write_prototxt
 from .files.schema import message_type
-from .params import BLOBS, params_of
+from .layer_spec import params_of, spec_of
 
 __all__ = ["ROUNDINGS", "dialect", "emit"]
 
@@ -99,7 +99,7 @@ def _net(made: Plan, name: str) -> Net:
 def _blobs(call: PlanCall) -> list[State]:
     """The weights in Caffe's order: rows give them by name, functions in order."""
     states = call.target.states if isinstance(call.target, Unit) else {}
-    named = [states[n] for n in BLOBS.get(call.type, ()) if n in states]
+    named = [states[n] for n in spec_of(call.type).blobs if n in states]
     return named or list(states.values())
 
 

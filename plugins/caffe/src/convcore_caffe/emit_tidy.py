@@ -12,6 +12,8 @@ import numpy as np
 
 from convcore.plugin import Plan, PlanCall, Ref, State, Tidy, as_tensor
 
+from .layer_spec import spec_of
+
 __all__ = ["PEEPHOLES", "in_place", "power_param"]
 
 
@@ -148,12 +150,6 @@ PEEPHOLES: dict[str, Callable[[Tidy, PlanCall], bool]] = {
 
 
 # ---- layers in place
-#: What Caffe's users write in place.
-_IN_PLACE = frozenset(["BatchNorm", "Bias", "Dropout", "ELU", "PReLU", "ReLU", "ReLU6", "Scale"])
-#: Layers that write memory of their own (Split, Reshape, Flatten and others share their bottom's, which must not be overwritten).
-_FRESH = _IN_PLACE | {"Convolution", "Deconvolution", "Eltwise", "InnerProduct", "LRN", "Pooling", "Power", "MVN", "Tile"}
-
-
 def in_place(plan: Plan) -> dict[Ref, Ref]:
     """Blobs that are written over another one: top -> the blob whose name it shares (the first of its chain).
 
@@ -164,13 +160,13 @@ def in_place(plan: Plan) -> dict[Ref, Ref]:
     kept = set(plan.root.outputs)
     roots: dict[Ref, Ref] = {}
     for layer in plan.root.calls:
-        if layer.type not in _IN_PLACE or len(layer.results) != 1:
+        if spec_of(layer.type).memory != "in place" or len(layer.results) != 1:
             continue
         bottom, top = layer.args[0], layer.results[0]
         if (
             not isinstance(bottom, Ref)
             or bottom.call is None
-            or bottom.call.type not in _FRESH
+            or spec_of(bottom.call.type).memory not in ("own", "in place")
             or reads[bottom] != 1
             or bottom in kept
         ):

@@ -3,21 +3,9 @@
 from __future__ import annotations
 
 from .context import CaffeNode
-from .files.types import UPSTREAM_COUNTS
+from .layer_spec import spec_of
 
 __all__ = ["why_opaque"]
-
-_FORKS_DIFFER = "its meaning differs between forks of Caffe, and the prototxt does not say which one it is from"
-
-_REASONS = {
-    "Reorg": _FORKS_DIFFER,
-    "Unpooling": "DeconvNet's unpooling is not certain enough to be converted exactly",
-    "Proposal": "region proposals differ between forks (Python and C++ layers) in rounding and order",
-    "YoloDetectionOutput": _FORKS_DIFFER,
-    "Yolov3DetectionOutput": _FORKS_DIFFER,
-    "DenseCRF": "is an iterative solver of its own",
-    "CuDNNBatchNorm": _FORKS_DIFFER,
-}
 
 
 def why_opaque(node: CaffeNode) -> tuple[str, str, str]:
@@ -29,8 +17,9 @@ def why_opaque(node: CaffeNode) -> tuple[str, str, str]:
         hint = f"overrides={{{name!r}: function}} can give it a meaning"
         return f"runs the user's Python code ({where}), which is not part of the model and never executed", hint, "custom_layer"
     hint = f"overrides={{{name!r}: function}}, or a plugin with a rule for {node.type!r}, can map it"
-    if node.type in _REASONS:
-        return _REASONS[node.type], hint, "ambiguous_layer"
-    if node.type in UPSTREAM_COUNTS:
+    spec = spec_of(node.type)
+    if spec.why:
+        return spec.why, hint, "ambiguous_layer"
+    if spec.upstream:
         return "has no counterpart", hint, "unsupported_layer"
     return "is an unknown layer type: neither BVLC's Caffe nor a fork convcore knows has it", hint, "unsupported_layer"

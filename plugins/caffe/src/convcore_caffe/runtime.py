@@ -15,18 +15,11 @@ import numpy as np
 from convcore.plugin import FrameworkMissingError, Problem, Runtime, UnsupportedError
 
 from .files import Layer, Net, read_net
+from .layer_spec import spec_of
 
 __all__ = ["opencv_problems", "open_runtime"]
 
 _Condition = Callable[[Layer], bool]
-
-_CANNOT_BUILD = frozenset([
-    "Accuracy", "ArgMax", "BatchReindex", "Bias", "BilinearInterpolate", "Clip", "ContrastiveLoss", "Embed",
-    "EuclideanLoss", "Filter", "HingeLoss", "Im2col", "InfogainLoss", "LSTM", "LSTMUnit", "MaxUnPool",
-    "MultinomialLogisticLoss", "Pad", "Parameter", "PixelShuffle", "Python", "RNN", "Reduction", "Resize", "SPP",
-    "SigmoidCrossEntropyLoss", "SoftmaxWithLoss", "Threshold", "Tile", "Unsqueeze", "Upsample", "DummyData", "HDF5Data",
-    "MemoryData", "Data", "ImageData", "WindowData"
-])  # fmt: skip
 
 
 def open_runtime(source: Any, weights: Any = None) -> Runtime:
@@ -113,7 +106,7 @@ def _coefficients(layer: Layer) -> bool:
 
 
 _WRONG: tuple[tuple[str, _Condition, str], ...] = (
-    ("*", lambda layer: layer.type in _CANNOT_BUILD, "has no such layer, or does not read it"),
+    ("*", lambda layer: not spec_of(layer.type).opencv, "has no such layer, or does not read it"),
     ("*", lambda layer: bool(layer.include or layer.exclude), "ignores include and exclude rules"),
     ("*", lambda layer: layer.own_phase is not None, "ignores a layer's own phase"),
     ("BatchNorm", lambda layer: layer.param("batch_norm_param").get("use_global_stats") is False, "refuses batch statistics"),

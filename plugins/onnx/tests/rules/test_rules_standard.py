@@ -147,3 +147,11 @@ def test_written_again_they_agree(kit, results, opset):
         written += 1
     assert not wrong, f"{len(wrong)} of {written}:\n" + "\n".join(wrong[:40])
     assert written > 300
+
+
+@pytest.mark.parametrize("p", [1, 2, 3])
+def test_global_lp_pool(kit, p: int) -> None:
+    """The whole plane's p-norm, for a p that has no op of its own too."""
+    x = np.random.default_rng(7).uniform(-1, 1, (2, 3, 5, 7)).astype(np.float32)
+    model = kit.model("GlobalLpPool", {"x": x}, {"p": p}, opset=18)
+    kit.both_ways(model, {"x": x}, kit.native(model, {"x": x}))

@@ -9,10 +9,10 @@ from collections import Counter
 
 from convcore.plugin import BadFileError
 
+from ..layer_spec import spec_of
 from .layer_checks import check_layer
 from .message import Message
 from .net import Layer, quote_list
-from .types import DATA_TYPES, LOSS_TYPES, UPSTREAM_COUNTS
 
 __all__ = ["Refusals", "check_fields", "check_layers", "wire"]
 
@@ -53,7 +53,7 @@ def check_fields(m: Message, layer: str, type_: str, out: Refusals) -> None:
     if not m.known:
         return
     for name in m.unknown:
-        kept = m.type == "LayerParameter" and (type_ not in UPSTREAM_COUNTS or type_ in DATA_TYPES)
+        kept = m.type == "LayerParameter" and (not (spec := spec_of(type_)).upstream or spec.source)
         if not kept:
             known = "" if m.type in _LAYER_LEVEL else f"; it has {', '.join(m.schema.by_name)}"
             hint = ""
@@ -75,7 +75,7 @@ def check_layers(layers: list[Layer], out: Refusals) -> None:
         if not layer.type:
             out.add(layer.line, layer.name, "", "has no type")
             continue
-        least_b, most_b, least_t, most_t = UPSTREAM_COUNTS.get(layer.type, (0, None, 0, None))
+        least_b, most_b, least_t, most_t = spec_of(layer.type).counts or (0, None, 0, None)
         sides = (("bottom", len(layer.bottoms), least_b, most_b), ("top", len(layer.tops), least_t, most_t))
         for what, n, least, most in sides:
             if n < least or (most is not None and n > most):
@@ -84,7 +84,7 @@ def check_layers(layers: list[Layer], out: Refusals) -> None:
         if layer.propagate_down and len(layer.propagate_down) != len(layer.bottoms):
             why = f"propagate_down is given {len(layer.propagate_down)} times for {len(layer.bottoms)} bottoms"
             out.add(layer.line, layer.name, layer.type, why)
-        loss = layer.type in LOSS_TYPES
+        loss = spec_of(layer.type).loss
         weights, tops = len(layer.loss_weight) or int(loss), len(layer.tops) or int(loss)
         if weights and weights != tops:
             why = f"loss_weight must be given once per top: {weights} for {tops} tops"

@@ -1,27 +1,31 @@
-"""Rules of single upstream layers that Caffe CHECKs in LayerSetUp and that need no shapes (BVLC master 9b891540)."""
+"""What Caffe CHECKs in LayerSetUp of single upstream layers and needs no shapes (BVLC master 9b891540); which layer has which
+check is in the layers' records."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from ..layer_spec import spec_of
 from .net import Layer
-from .types import NO_INPLACE
 
-__all__ = ["check_layer"]
+__all__ = [
+    "alias", "axes", "base", "batch_norm", "check_layer", "convolution", "dummy", "eltwise", "filter_", "input_", "lrn",
+    "pooling", "positive", "reshape", "slice_",
+]  # fmt: skip
 
 Check = Callable[[Layer], Iterator[str]]
 
 
 def check_layer(layer: Layer) -> Iterator[str]:
     """Every reason Caffe refuses this layer whatever its inputs' shapes are."""
-    if layer.type in NO_INPLACE and layer.is_inplace():
+    spec = spec_of(layer.type)
+    if spec.memory == "never in place" and layer.is_inplace():
         yield "does not allow in-place computation"
-    check = _CHECKS.get(layer.type)
-    if check is not None:
-        yield from check(layer)
+    if spec.check is not None:
+        yield from spec.check(layer)
 
 
-def _convolution(layer: Layer) -> Iterator[str]:
+def convolution(layer: Layer) -> Iterator[str]:
     p = layer.param("convolution_param")
     for name in ("kernel_size", "stride", "pad"):
         short = name.removesuffix("_size")
@@ -45,7 +49,7 @@ def _convolution(layer: Layer) -> Iterator[str]:
         yield f"{len(layer.bottoms)} bottoms and {len(layer.tops)} tops; there must be as many"
 
 
-def _pooling(layer: Layer) -> Iterator[str]:
+def pooling(layer: Layer) -> Iterator[str]:
     p = layer.param("pooling_param")
     two = p.has("kernel_h") and p.has("kernel_w")
     any_kernel = p.has("kernel_size") or p.has("kernel_h") or p.has("kernel_w")
@@ -76,7 +80,7 @@ def _pooling(layer: Layer) -> Iterator[str]:
         yield "a second top (the mask) exists only for MAX pooling"
 
 
-def _eltwise(layer: Layer) -> Iterator[str]:
+def eltwise(layer: Layer) -> Iterator[str]:
     p = layer.param("eltwise_param")
     coeffs = p.get("coeff")
     if coeffs and len(coeffs) != len(layer.bottoms):
@@ -85,7 +89,7 @@ def _eltwise(layer: Layer) -> Iterator[str]:
         yield "takes coefficients only for summation"
 
 
-def _alias(param: str, old: str) -> Check:
+def alias(param: str, old: str) -> Check:
     def check(layer: Layer) -> Iterator[str]:
         p = layer.param(param)
         if p.has("axis") and p.has(old):
@@ -96,8 +100,8 @@ def _alias(param: str, old: str) -> Check:
     return check
 
 
-def _slice(layer: Layer) -> Iterator[str]:
-    yield from _alias("slice_param", "slice_dim")(layer)
+def slice_(layer: Layer) -> Iterator[str]:
+    yield from alias("slice_param", "slice_dim")(layer)
     points = layer.param("slice_param").get("slice_point")
     if points and len(points) != len(layer.tops) - 1:
         yield f"{len(points)} slice_point for {len(layer.tops)} tops; there must be one less than tops"
@@ -105,7 +109,7 @@ def _slice(layer: Layer) -> Iterator[str]:
         yield f"slice_point must be strictly increasing from above 0: {points}"
 
 
-def _reshape(layer: Layer) -> Iterator[str]:
+def reshape(layer: Layer) -> Iterator[str]:
     p = layer.param("reshape_param")
     dims = p.get("shape").get("dim")
     if dims.count(-1) > 1:
@@ -116,7 +120,7 @@ def _reshape(layer: Layer) -> Iterator[str]:
         yield "num_axes must be -1 or more"
 
 
-def _positive(param: str, *names: str) -> Check:
+def positive(param: str, *names: str) -> Check:
     def check(layer: Layer) -> Iterator[str]:
         p = layer.param(param)
         for name in names:
@@ -126,7 +130,7 @@ def _positive(param: str, *names: str) -> Check:
     return check
 
 
-def _base(param: str) -> Check:
+def base(param: str) -> Check:
     def check(layer: Layer) -> Iterator[str]:
         base = layer.param(param).get("base")
         if base != -1 and not base > 0:
@@ -135,13 +139,13 @@ def _base(param: str) -> Check:
     return check
 
 
-def _lrn(layer: Layer) -> Iterator[str]:
+def lrn(layer: Layer) -> Iterator[str]:
     size = layer.param("lrn_param").get("local_size")
     if size % 2 != 1:
         yield f"local_size must be odd: {size}"
 
 
-def _axes(param: str) -> Check:
+def axes(param: str) -> Check:
     def check(layer: Layer) -> Iterator[str]:
         if len(layer.bottoms) == 1 and layer.param(param).get("num_axes") < -1:
             yield "num_axes must be -1 or more"
@@ -149,12 +153,12 @@ def _axes(param: str) -> Check:
     return check
 
 
-def _batch_norm(layer: Layer) -> Iterator[str]:
+def batch_norm(layer: Layer) -> Iterator[str]:
     if any(spec.lr_mult != 0 for spec in layer.param_specs):
         yield "batch statistics cannot be learned: every param needs lr_mult 0"
 
 
-def _input(layer: Layer) -> Iterator[str]:
+def input_(layer: Layer) -> Iterator[str]:
     shapes = layer.param("input_param").get("shape")
     if len(shapes) not in (0, 1, len(layer.tops)):
         yield f"{len(shapes)} shapes for {len(layer.tops)} tops: give one, or one per top"
@@ -174,7 +178,7 @@ def _shape(dims: list[int]) -> Iterator[str]:
         yield f"shape {dims} has more than 2147483647 elements, the most a Caffe blob can have"
 
 
-def _dummy(layer: Layer) -> Iterator[str]:
+def dummy(layer: Layer) -> Iterator[str]:
     p = layer.param("dummy_data_param")
     n = len(layer.tops)
     if len(p.get("data_filler")) not in (0, 1, n):
@@ -190,35 +194,6 @@ def _dummy(layer: Layer) -> Iterator[str]:
         yield from _shape(shape.get("dim"))
 
 
-def _filter(layer: Layer) -> Iterator[str]:
+def filter_(layer: Layer) -> Iterator[str]:
     if len(layer.bottoms) != len(layer.tops) + 1:
         yield f"{len(layer.bottoms)} bottoms and {len(layer.tops)} tops; the last bottom selects for the others"
-
-
-_CHECKS: dict[str, Check] = {
-    "ArgMax": _positive("argmax_param", "top_k"),
-    "BatchNorm": _batch_norm,
-    "Bias": _axes("bias_param"),
-    "Concat": _alias("concat_param", "concat_dim"),
-    "Convolution": _convolution,
-    "Deconvolution": _convolution,
-    "DummyData": _dummy,
-    "Eltwise": _eltwise,
-    "Embed": _positive("embed_param", "num_output", "input_dim"),
-    "Exp": _base("exp_param"),
-    "Filter": _filter,
-    "Im2col": _convolution,
-    "InnerProduct": _positive("inner_product_param", "num_output"),
-    "Input": _input,
-    "LRN": _lrn,
-    "LSTM": _positive("recurrent_param", "num_output"),
-    "Log": _base("log_param"),
-    "MemoryData": _positive("memory_data_param", "batch_size", "channels", "height", "width"),
-    "Pooling": _pooling,
-    "RNN": _positive("recurrent_param", "num_output"),
-    "Reshape": _reshape,
-    "Scale": _axes("scale_param"),
-    "Slice": _slice,
-    "SPP": _positive("spp_param", "pyramid_height"),
-    "Tile": _positive("tile_param", "tiles"),
-}

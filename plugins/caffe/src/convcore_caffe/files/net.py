@@ -9,10 +9,10 @@ from typing import Any
 
 from convcore.plugin import BadFileError, Problem, Tensor, UnsupportedError
 
+from ..layer_spec import spec_of
 from .blobs import fit_shape
 from .message import Message
 from .schema import message_type
-from .types import DATA_TYPES, WEIGHTED_TYPES
 
 __all__ = ["Layer", "Net", "NetInput", "Owner", "ParamSpec", "pooling_rounding"]
 
@@ -84,7 +84,8 @@ class Layer:
     @property
     def takes_weights(self) -> bool:
         """Whether a layer of this type (upstream or a known fork's) holds weights."""
-        return self.type in WEIGHTED_TYPES or (self.type in ("Scale", "Bias") and len(self.bottoms) == 1)
+        spec = spec_of(self.type)
+        return bool(spec.blobs) and not (spec.or_bottom and len(self.bottoms) != 1)
 
     def blob(self, index: int, shape: Sequence[int]) -> Tensor:
         """Weight blob ``index`` in the shape the layer wants, by Caffe's rules; BadFileError where Caffe refuses.
@@ -148,7 +149,7 @@ class Net:
 
     @property
     def data_layers(self) -> list[Layer]:
-        return [layer for layer in self.layers if layer.type in DATA_TYPES]
+        return [layer for layer in self.layers if spec_of(layer.type).source]
 
     def layer(self, name: str) -> Layer:
         """The first layer of that name; KeyError if there is none."""

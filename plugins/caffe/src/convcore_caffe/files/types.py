@@ -1,35 +1,25 @@
-"""What the file layer knows of layer types: old names, who has weights, how many blobs go in and out (BVLC master
-9b891540)."""
+"""What the two old generations of files call layer types and parameters (BVLC master 9b891540)."""
 
 from __future__ import annotations
 
-__all__ = ["DATA_TYPES", "LOSS_TYPES", "NO_INPLACE", "UPSTREAM_COUNTS", "V0_FIELDS", "V0_TYPES", "V1_TYPES", "WEIGHTED_TYPES"]
+from functools import cache
 
-#: V1 enum name -> type; from BN on they are forks'.
-V1_TYPES = {
-    "NONE": "", "ABSVAL": "AbsVal", "ACCURACY": "Accuracy", "ARGMAX": "ArgMax", "BNLL": "BNLL", "CONCAT": "Concat",
-    "CONTRASTIVE_LOSS": "ContrastiveLoss", "CONVOLUTION": "Convolution", "DATA": "Data",
-    "DECONVOLUTION": "Deconvolution", "DROPOUT": "Dropout", "DUMMY_DATA": "DummyData", "ELTWISE": "Eltwise",
-    "EUCLIDEAN_LOSS": "EuclideanLoss", "EXP": "Exp", "FLATTEN": "Flatten", "HDF5_DATA": "HDF5Data",
-    "HDF5_OUTPUT": "HDF5Output", "HINGE_LOSS": "HingeLoss", "IM2COL": "Im2col", "IMAGE_DATA": "ImageData",
-    "INFOGAIN_LOSS": "InfogainLoss", "INNER_PRODUCT": "InnerProduct", "LRN": "LRN", "MEMORY_DATA": "MemoryData",
-    "MULTINOMIAL_LOGISTIC_LOSS": "MultinomialLogisticLoss", "MVN": "MVN", "POOLING": "Pooling", "POWER": "Power",
-    "RELU": "ReLU", "SIGMOID": "Sigmoid", "SIGMOID_CROSS_ENTROPY_LOSS": "SigmoidCrossEntropyLoss",
-    "SILENCE": "Silence", "SLICE": "Slice", "SOFTMAX": "Softmax", "SOFTMAX_LOSS": "SoftmaxWithLoss",
-    "SPLIT": "Split", "TANH": "TanH", "THRESHOLD": "Threshold", "WINDOW_DATA": "WindowData", "BN": "BN",
-    "UPSAMPLE": "Upsample", "CROP": "Crop", "PRELU": "PReLU", "ROI_POOLING": "ROIPooling",
-    "DENSE_IMAGE_DATA": "DenseImageData",
-}  # fmt: skip
+from ..layer_spec import specs
 
-#: V0 type string -> V1 enum name ("padding" is folded away before).
-V0_TYPES = {
-    "accuracy": "ACCURACY", "bnll": "BNLL", "concat": "CONCAT", "conv": "CONVOLUTION", "data": "DATA",
-    "dropout": "DROPOUT", "euclidean_loss": "EUCLIDEAN_LOSS", "flatten": "FLATTEN", "hdf5_data": "HDF5_DATA",
-    "hdf5_output": "HDF5_OUTPUT", "im2col": "IM2COL", "images": "IMAGE_DATA", "infogain_loss": "INFOGAIN_LOSS",
-    "innerproduct": "INNER_PRODUCT", "lrn": "LRN", "multinomial_logistic_loss": "MULTINOMIAL_LOGISTIC_LOSS",
-    "pool": "POOLING", "relu": "RELU", "sigmoid": "SIGMOID", "softmax": "SOFTMAX", "softmax_loss": "SOFTMAX_LOSS",
-    "split": "SPLIT", "tanh": "TANH", "window_data": "WINDOW_DATA",
-}  # fmt: skip
+__all__ = ["V0_FIELDS", "V0_TRANSFORM", "v0_types", "v1_types"]
+
+
+@cache
+def v1_types() -> dict[str, str]:
+    """V1 enum name -> type."""
+    return {"NONE": "", **{s.v1.split()[0]: s.name for s in specs() if s.v1}}
+
+
+@cache
+def v0_types() -> dict[str, str]:
+    """V0 type string -> V1 enum name ("padding" is folded away before)."""
+    return {s.v0: s.v1.split()[0] for s in specs() if s.v0}
+
 
 _PARAM = {
     "conv": "convolution_param", "innerproduct": "inner_product_param", "pool": "pooling_param", "lrn": "lrn_param",
@@ -75,105 +65,3 @@ V0_FIELDS: dict[str, dict[str, tuple[str, str]]] = {
 
 #: V0 fields every type may give, which become ``transform_param``.
 V0_TRANSFORM = {"scale": "scale", "meanfile": "mean_file", "cropsize": "crop_size", "mirror": "mirror"}
-
-#: Layers whose tops come from outside the net (AnnotatedData, VideoData: SSD; DenseImageData: SegNet).
-DATA_TYPES = frozenset(
-    [
-        "Data",
-        "ImageData",
-        "WindowData",
-        "HDF5Data",
-        "MemoryData",
-        "DummyData",
-        "AnnotatedData",
-        "VideoData",
-        "DenseImageData",
-    ]
-)
-
-#: Layers that hold weights in every use; Scale and Bias do with one bottom.
-WEIGHTED_TYPES = frozenset(
-    ["Convolution", "Deconvolution", "InnerProduct", "BatchNorm", "PReLU", "Embed", "LSTM", "RNN", "Parameter"]
-    + ["Normalize", "BN", "ConvolutionDepthwise", "DepthwiseConvolution"]
-)
-
-#: Loss layers: their one top may be left out, and has loss weight 1 unless weights are given.
-LOSS_TYPES = frozenset(
-    ["ContrastiveLoss", "EuclideanLoss", "HingeLoss", "InfogainLoss", "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss"]
-    + ["SoftmaxWithLoss"]
-)
-
-#: Layers whose Reshape CHECKs top[0] != bottom[0].
-NO_INPLACE = frozenset(["AbsVal", "Flatten", "Reshape"])
-
-_ONE = (1, 1, 1, 1)
-#: Upstream type -> (least bottoms, most bottoms, least tops, most tops); None: no limit.
-UPSTREAM_COUNTS: dict[str, tuple[int, int | None, int, int | None]] = {
-    **dict.fromkeys(
-        [
-            "AbsVal",
-            "BNLL",
-            "Clip",
-            "Dropout",
-            "ELU",
-            "Exp",
-            "Log",
-            "Power",
-            "PReLU",
-            "ReLU",
-            "Sigmoid",
-            "Swish",
-            "TanH",
-            "Threshold",
-        ]
-        + [
-            "ArgMax",
-            "BatchNorm",
-            "Embed",
-            "Flatten",
-            "Im2col",
-            "InnerProduct",
-            "LRN",
-            "MVN",
-            "Reduction",
-            "Reshape",
-            "Softmax",
-        ]
-        + ["SPP", "Tile"],
-        _ONE,
-    ),
-    "Accuracy": (2, 2, 1, 2),
-    "BatchReindex": (2, 2, 1, 1),
-    "Bias": (1, 2, 1, 1),
-    "Concat": (1, None, 1, 1),
-    "ContrastiveLoss": (3, 3, 0, 1),
-    "Convolution": (1, None, 1, None),
-    "Crop": (2, 2, 1, 1),
-    "Data": (0, 0, 1, 2),
-    "Deconvolution": (1, None, 1, None),
-    "DummyData": (0, 0, 1, None),
-    "Eltwise": (2, None, 1, 1),
-    "EuclideanLoss": (2, 2, 0, 1),
-    "Filter": (2, None, 1, None),
-    "HDF5Data": (0, 0, 1, None),
-    "HDF5Output": (2, 2, 0, 0),
-    "HingeLoss": (2, 2, 0, 1),
-    "ImageData": (0, 0, 2, 2),
-    "InfogainLoss": (2, 3, 0, 2),
-    "Input": (0, 0, 0, None),
-    "LSTM": (2, 5, 1, 3),
-    "LSTMUnit": (3, 3, 2, 2),
-    "MemoryData": (0, 0, 2, 2),
-    "MultinomialLogisticLoss": (2, 2, 0, 1),
-    "Parameter": (0, 0, 1, 1),
-    "Pooling": (1, 1, 1, 2),
-    "Python": (0, None, 0, None),
-    "RNN": (2, 4, 1, 2),
-    "Scale": (1, 2, 1, 1),
-    "SigmoidCrossEntropyLoss": (2, 2, 0, 1),
-    "Silence": (1, None, 0, 0),
-    "Slice": (1, 1, 1, None),
-    "SoftmaxWithLoss": (2, 2, 0, 2),
-    "Split": (1, 1, 1, None),
-    "WindowData": (0, 0, 2, 2),
-}

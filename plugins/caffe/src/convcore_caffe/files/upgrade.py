@@ -12,7 +12,7 @@ from convcore.plugin import BadFileError
 
 from .message import Message
 from .schema import message_type
-from .types import V0_FIELDS, V0_TRANSFORM, V0_TYPES, V1_TYPES
+from .types import V0_FIELDS, V0_TRANSFORM, v0_types, v1_types
 
 __all__ = ["upgrade"]
 
@@ -99,9 +99,9 @@ def _v0_layer(layer: Message, path: str, notes: list[str]) -> Message:
     kind = v0.get("type")
     name = v0.get("name")
     if v0.has("type"):
-        if kind not in V0_TYPES:
+        if kind not in v0_types():
             raise BadFileError(f"{path}:{layer.line}: layer {name!r}: unknown V0 layer type {kind!r}")
-        out.put("type", V0_TYPES[kind])
+        out.put("type", v0_types()[kind])
     for field, value in v0.fields():
         if field in ("name", "blobs", "blobs_lr", "weight_decay"):
             out.put(field, value)
@@ -154,7 +154,7 @@ def _v1_to_v2(layer: Message) -> Message:
         elif name == "layer":
             out.unknown.setdefault(name, []).append(value)
     if layer.has("type"):
-        out.put("type", V1_TYPES[layer.get("type")])
+        out.put("type", v1_types()[layer.get("type")])
     specs: list[dict[str, Any]] = []
     for new, old in (
         ("name", "param"),

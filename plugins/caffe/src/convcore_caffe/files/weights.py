@@ -7,11 +7,12 @@ from pathlib import Path
 
 from convcore.plugin import BadFileError, Tensor, reading
 
+from ..layer_spec import spec_of
 from .blobs import Blob
 from .hdf5 import read_hdf5
 from .net import Layer, Net, Owner, quote_list
 from .sniff import sniff
-from .types import UPSTREAM_COUNTS, V0_TYPES, V1_TYPES
+from .types import v0_types, v1_types
 from .wire import read_blob_file, read_message_file
 
 __all__ = ["LayerWeights", "attach", "read_mean", "read_weights"]
@@ -55,9 +56,9 @@ def _read_weights(path: str | Path) -> list[LayerWeights]:
         inner = layer.get("layer") if layer.type == "V1LayerParameter" and layer.has("layer") else layer
         kind = inner.get("type") or ""
         if inner.type == "V0LayerParameter":
-            kind = V0_TYPES.get(kind, "")
+            kind = v0_types().get(kind, "")
         if inner.type != "LayerParameter":
-            kind = V1_TYPES.get(kind, "")
+            kind = v1_types().get(kind, "")
         blobs: list[Blob] = inner.get("blobs")
         found.append(LayerWeights(inner.get("name") or "", kind, [b.tensor for b in blobs], [b.legacy for b in blobs]))
     return found
@@ -128,7 +129,7 @@ def attach(net: Net, source: list[LayerWeights], path: str, *, hdf5: bool = Fals
     for layer, row in zip(net.layers, held, strict=True):
         layer.blobs = [blob[0] for blob in row if blob]
         layer.legacy = [blob[1] for blob in row if blob]
-        if layer.blobs and layer.type in UPSTREAM_COUNTS and len(layer.param_specs) > len(layer.blobs):
+        if layer.blobs and spec_of(layer.type).upstream and len(layer.param_specs) > len(layer.blobs):
             problems.append(
                 f"layer {layer.name!r} ({layer.type}) has {len(layer.param_specs)} param for {len(layer.blobs)} blobs"
             )

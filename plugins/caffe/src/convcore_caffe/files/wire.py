@@ -11,6 +11,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,7 +30,11 @@ MAX_FIELDS = 1_000_000  # fields that are not weight values: ResNet-152 has abou
 MAX_RUNS = 4096  # parts of one blob
 MAX_SKELETON = 4 << 20  # bytes of one layer without its weights
 _VARINT, _FIXED64, _LEN, _FIXED32 = 0, 1, 2, 5
-_RAW_NAMES = {number: name for name, number in enum_values("RawType").items()}
+
+
+@cache
+def _raw_names() -> dict[int, str]:
+    return {number: name for name, number in enum_values("RawType").items()}
 
 
 def read_message_file(path: str | Path, type_name: str) -> Message:
@@ -239,7 +244,7 @@ class _Reader:
                     run = Run(first, (at - first) // size, size, DType.FLOAT32 if number == 5 else DType.FLOAT64)
                     (data if number == 5 else double).append(run)
             elif number == 10 and wire == _VARINT:
-                raw_name = _RAW_NAMES.get(self.varint(first, at)[0], "unknown")
+                raw_name = _raw_names().get(self.varint(first, at)[0], "unknown")
             elif number == 12 and wire == _LEN:
                 raw = (first, at)
             elif number in (1, 2, 3, 4, 5, 7, 8, 12):

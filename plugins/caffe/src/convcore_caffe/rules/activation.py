@@ -10,7 +10,97 @@ import numpy as np
 from convcore.plugin import MISSING, A, Value
 
 from ..context import CaffeContext, CaffeNode
+from ..files import layer_checks as checks
+from ..layer_spec import EVERY, ONE, layer
 from .base import RULES
+
+# ---- what the layers are
+
+layer("BNLL", counts=ONE, v1="BNLL 2", v0="bnll", writes=EVERY)
+layer("Clip", param="clip_param 148 ClipParameter: min 1 float!; max 2 float!", counts=ONE, writes=("bvlc",), opencv=False)
+layer("ELU", param="elu_param 140 ELUParameter: alpha 1 float=1", counts=ONE, memory="in place", writes=EVERY)
+layer(
+    "Exp",
+    param="exp_param 111 ExpParameter: base 1 float=-1; scale 2 float=1; shift 3 float=0",
+    counts=ONE,
+    v1="EXP 38 41",
+    writes=EVERY,
+    check=checks.base("exp_param"),
+)
+layer(
+    "HardSigmoid",
+    param="hardsigmoid_param 0 HardSigmoidParameter: alpha 1 float=0.2; beta 2 float=0.5",
+    also="hard_sigmoid_param 0 HardSigmoidParameter",
+)
+layer("HardSwish", "SELU", "SeLu")
+layer(
+    "Log",
+    param="log_param 134 LogParameter: base 1 float=-1; scale 2 float=1; shift 3 float=0",
+    counts=ONE,
+    writes=EVERY,
+    check=checks.base("log_param"),
+)
+layer("Mish", param="mish_param 0 MishParameter: engine 2 Engine=DEFAULT")
+layer(
+    "PReLU",
+    param="prelu_param 131 PReLUParameter: filler 1 FillerParameter; channel_shared 2 bool=false",
+    counts=ONE,
+    v1="PRELU -4 0",
+    blobs=("slope",),
+    memory="in place",
+    writes=EVERY,
+)
+layer(
+    "Power",
+    param="power_param 122 PowerParameter: power 1 float=1; scale 2 float=1; shift 3 float=0",
+    counts=ONE,
+    v1="POWER 26 21",
+    memory="own",
+    writes=EVERY,
+)
+layer(
+    "ReLU",
+    param="relu_param 123 ReLUParameter: negative_slope 1 float=0; engine 2 Engine=DEFAULT",
+    counts=ONE,
+    v1="RELU 18 30",
+    v0="relu",
+    memory="in place",
+    writes=EVERY,
+)
+layer(
+    "ReLU6",
+    param="relu6_param 0 ReLU6Parameter: negative_slope 0 float=0; threshold 0 float=6; engine 0 Engine=DEFAULT",
+    memory="in place",
+    writes=("ssd",),
+)
+layer(
+    "Sigmoid",
+    param="sigmoid_param 124 SigmoidParameter: engine 1 Engine=DEFAULT",
+    counts=ONE,
+    v1="SIGMOID 19 38",
+    v0="sigmoid",
+    writes=EVERY,
+)
+layer(
+    "Softmax",
+    param="softmax_param 125 SoftmaxParameter: engine 1 Engine=DEFAULT; axis 2 int32=1",
+    counts=ONE,
+    v1="SOFTMAX 20 39",
+    v0="softmax",
+    writes=EVERY,
+)
+layer("Swish", param="swish_param 147 SwishParameter: beta 1 float=1", counts=ONE, writes=("bvlc",))
+layer("TanH", param="tanh_param 127 TanHParameter: engine 1 Engine=DEFAULT", counts=ONE, v1="TANH 23 37", v0="tanh", writes=EVERY)
+layer(
+    "Threshold",
+    param="threshold_param 128 ThresholdParameter: threshold 1 float=0",
+    counts=ONE,
+    v1="THRESHOLD 31 25",
+    writes=EVERY,
+    opencv=False,
+)
+
+# ---- rules
 
 RULES.op("ReLU", "relu", "bottom=x", when={"negative_slope": {MISSING, 0.0}})
 RULES.op("ReLU", "leaky_relu", "bottom=x", alpha=A("negative_slope", 0.0), doc="max(x, 0) + slope * min(x, 0)")

@@ -7,7 +7,39 @@ from collections.abc import Sequence
 from convcore.plugin import MISSING, A, Value
 
 from ..context import CaffeContext, CaffeNode
+from ..files import layer_checks as checks
+from ..layer_spec import EVERY, ONE, layer
 from .base import RULES
+
+# ---- what the layers are
+
+layer("AbsVal", counts=ONE, v1="ABSVAL 35", memory="never in place", writes=EVERY)
+layer("Axpy", param="axpy_param 0 AxpyParameter:")
+layer(
+    "Dropout",
+    param="""dropout_param 108 DropoutParameter:
+        dropout_ratio 1 float=0.5; scale_train 0 bool=true; sample_weights_test 0 bool=false
+    """,
+    counts=ONE,
+    v1="DROPOUT 6 12",
+    v0="dropout",
+    memory="in place",
+    writes=EVERY,
+)
+layer(
+    "Eltwise",
+    param="""eltwise_param 110 EltwiseParameter:
+        operation 1 EltwiseOp=SUM; coeff 2 float*; stable_prod_grad 3 bool=true
+    """,
+    enums={"EltwiseOp": "PROD 0; SUM 1; MAX 2"},
+    counts=(2, None, 1, 1),
+    v1="ELTWISE 25 24",
+    memory="own",
+    writes=EVERY,
+    check=checks.eltwise,
+)
+
+# ---- rules
 
 RULES.op("AbsVal", "abs", "bottom=x")
 
@@ -98,16 +130,3 @@ def dropout(g: CaffeContext, node: CaffeNode) -> Value:
         ratio = node.attr("dropout_ratio")
         return g.b.mul(node.x, g.scalar(node.x, 1.0 - ratio))
     raise node.refuse("drops at random when testing (sample_weights_test)", code="random")
-
-
-@RULES.load("Split")
-def split(g: CaffeContext, node: CaffeNode) -> list[Value]:
-    """Copies."""
-    return [node.x] * len(node.outputs)
-
-
-@RULES.load("Silence", "HDF5Output")
-def nothing(g: CaffeContext, node: CaffeNode) -> list[Value]:
-    """No tops."""
-    node.ignore("file_name")
-    return []

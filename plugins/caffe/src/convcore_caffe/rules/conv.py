@@ -9,9 +9,53 @@ from typing import Any
 from convcore.plugin import DimLike, Value, product
 
 from ..context import CaffeContext, CaffeNode
+from ..files import layer_checks as checks
+from ..layer_spec import EVERY, ONE, layer
 from .base import RULES
 
 __all__ = ["spatial"]
+
+# ---- what the layers are
+
+layer(
+    "Convolution",
+    param="""convolution_param 106 ConvolutionParameter:
+        num_output 1 uint32; bias_term 2 bool=true; pad 3 uint32*; kernel_size 4 uint32*; stride 6 uint32*
+        dilation 18 uint32*; pad_h 9 uint32=0; pad_w 10 uint32=0; kernel_h 11 uint32; kernel_w 12 uint32
+        stride_h 13 uint32; stride_w 14 uint32; group 5 uint32=1; weight_filler 7 FillerParameter
+        bias_filler 8 FillerParameter; engine 15 Engine=DEFAULT; axis 16 int32=1; force_nd_im2col 17 bool=false
+    """,
+    counts=(1, None, 1, None),
+    v1="CONVOLUTION 4 10",
+    v0="conv",
+    blobs=("weight", "bias"),
+    memory="own",
+    writes=EVERY,
+    check=checks.convolution,
+)
+layer("ConvolutionDepthwise", "DepthwiseConvolution", reads=("convolution_param",), blobs=("weight", "bias"))
+layer(
+    "Deconvolution",
+    reads=("convolution_param",),
+    counts=(1, None, 1, None),
+    v1="DECONVOLUTION 39",
+    blobs=("weight", "bias"),
+    memory="own",
+    writes=EVERY,
+    check=checks.convolution,
+)
+layer(
+    "Im2col",
+    reads=("convolution_param",),
+    counts=ONE,
+    v1="IM2COL 11",
+    v0="im2col",
+    writes=EVERY,
+    opencv=False,
+    check=checks.convolution,
+)
+
+# ---- rules
 
 
 def spatial(node: CaffeNode, name: str, n: int, default: int | None) -> tuple[int, ...]:

@@ -10,7 +10,133 @@ from typing import Any
 from convcore.plugin import UsageError, Value
 
 from ..context import CaffeContext, CaffeNode
+from ..files import layer_checks as checks
+from ..layer_spec import EVERY, layer
 from .base import RULES
+
+# ---- what the layers are
+
+layer(
+    "AnnotatedData",
+    param="""annotated_data_param 200 AnnotatedDataParameter:
+        batch_sampler 1 BatchSampler*; label_map_file 2 string; anno_type 3 AnnotationType
+    """,
+    reads=("data_param", "transform_param"),
+    enums={"AnnotationType": "BBOX 0"},
+    messages={
+        "BatchSampler": """
+            use_original_image 1 bool=true; sampler 2 Sampler; sample_constraint 3 SampleConstraint; max_sample 4 uint32
+            max_trials 5 uint32=100
+        """,
+        "Sampler": "min_scale 1 float=1; max_scale 2 float=1; min_aspect_ratio 3 float=1; max_aspect_ratio 4 float=1",
+        "SampleConstraint": """
+            min_jaccard_overlap 1 float; max_jaccard_overlap 2 float; min_sample_coverage 3 float
+            max_sample_coverage 4 float; min_object_coverage 5 float; max_object_coverage 6 float
+        """,
+    },
+    source=True,
+)
+layer(
+    "Data",
+    param="""data_param 107 DataParameter:
+        source 1 string; batch_size 4 uint32; rand_skip 7 uint32=0; backend 8 DB=LEVELDB; scale 2 float=1
+        mean_file 3 string; crop_size 5 uint32=0; mirror 6 bool=false; force_encoded_color 9 bool=false
+        prefetch 10 uint32=4
+    """,
+    reads=("transform_param",),
+    enums={"DB": "LEVELDB 0; LMDB 1"},
+    counts=(0, 0, 1, 2),
+    v1="DATA 5 11",
+    v0="data",
+    source=True,
+    opencv=False,
+)
+layer("DenseImageData", reads=("transform_param",), v1="DENSE_IMAGE_DATA -6", source=True)
+layer(
+    "DummyData",
+    param="""dummy_data_param 109 DummyDataParameter:
+        data_filler 1 FillerParameter*; shape 6 BlobShape*; num 2 uint32*; channels 3 uint32*; height 4 uint32*
+        width 5 uint32*
+    """,
+    counts=(0, 0, 1, None),
+    v1="DUMMY_DATA 32 26",
+    source=True,
+    writes=EVERY,
+    opencv=False,
+    check=checks.dummy,
+)
+layer(
+    "HDF5Data",
+    param="hdf5_data_param 112 HDF5DataParameter: source 1 string; batch_size 2 uint32; shuffle 3 bool=false",
+    reads=("transform_param",),
+    counts=(0, 0, 1, None),
+    v1="HDF5_DATA 9 13",
+    v0="hdf5_data",
+    source=True,
+    opencv=False,
+)
+layer(
+    "ImageData",
+    param="""image_data_param 115 ImageDataParameter:
+        source 1 string; batch_size 4 uint32=1; rand_skip 7 uint32=0; shuffle 8 bool=false; new_height 9 uint32=0
+        new_width 10 uint32=0; is_color 11 bool=true; scale 2 float=1; mean_file 3 string; crop_size 5 uint32=0
+        mirror 6 bool=false; root_folder 12 string=""
+    """,
+    reads=("transform_param",),
+    counts=(0, 0, 2, 2),
+    v1="IMAGE_DATA 12 15",
+    v0="images",
+    source=True,
+    opencv=False,
+)
+layer(
+    "Input", param="input_param 143 InputParameter: shape 1 BlobShape*", counts=(0, 0, 0, None), writes=EVERY, check=checks.input_
+)
+layer(
+    "MemoryData",
+    param="""memory_data_param 119 MemoryDataParameter:
+        batch_size 1 uint32; channels 2 uint32; height 3 uint32; width 4 uint32
+    """,
+    reads=("transform_param",),
+    counts=(0, 0, 2, 2),
+    v1="MEMORY_DATA 29 22",
+    source=True,
+    opencv=False,
+    check=checks.positive("memory_data_param", "batch_size", "channels", "height", "width"),
+)
+layer(
+    "Parameter",
+    param="parameter_param 145 ParameterParameter: shape 1 BlobShape",
+    counts=(0, 0, 1, 1),
+    blobs=("parameter",),
+    writes=EVERY,
+    opencv=False,
+)
+layer(
+    "VideoData",
+    param="""video_data_param 207 VideoDataParameter:
+        video_type 1 VideoType=WEBCAM; device_id 2 int32=0; video_file 3 string
+    """,
+    reads=("data_param", "transform_param"),
+    enums={"VideoType": "WEBCAM 0; VIDEO 1"},
+    source=True,
+)
+layer(
+    "WindowData",
+    param="""window_data_param 129 WindowDataParameter:
+        source 1 string; scale 2 float=1; mean_file 3 string; batch_size 4 uint32; crop_size 5 uint32=0
+        mirror 6 bool=false; fg_threshold 7 float=0.5; bg_threshold 8 float=0.5; fg_fraction 9 float=0.25
+        context_pad 10 uint32=0; crop_mode 11 string=warp; cache_images 12 bool=false; root_folder 13 string=""
+    """,
+    reads=("transform_param",),
+    counts=(0, 0, 2, 2),
+    v1="WINDOW_DATA 24 20",
+    v0="window_data",
+    source=True,
+    opencv=False,
+)
+
+# ---- rules
 
 _CONVOLUTIONS = ("Convolution", "ConvolutionDepthwise", "DepthwiseConvolution", "Deconvolution")
 

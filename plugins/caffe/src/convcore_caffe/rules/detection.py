@@ -7,7 +7,82 @@ import math
 from convcore.plugin import A, Rank, Value, product
 
 from ..context import CaffeContext, CaffeNode
+from ..layer_spec import layer
 from .base import RULES
+
+# ---- what the layers are
+
+layer(
+    "DetectionEvaluate",
+    param="""detection_evaluate_param 205 DetectionEvaluateParameter:
+        num_classes 1 uint32; background_label_id 2 uint32=0; overlap_threshold 3 float=0.5
+        evaluate_difficult_gt 4 bool=true; name_size_file 5 string; resize_param 6 ResizeParameter
+    """,
+)
+layer(
+    "DetectionOutput",
+    param="""detection_output_param 204 DetectionOutputParameter:
+        num_classes 1 uint32; share_location 2 bool=true; background_label_id 3 int32=0
+        nms_param 4 NonMaximumSuppressionParameter; save_output_param 5 SaveOutputParameter; code_type 6 CodeType=CORNER
+        variance_encoded_in_target 8 bool=false; keep_top_k 7 int32=-1; confidence_threshold 9 float
+        visualize 10 bool=false; visualize_threshold 11 float; save_file 0 string; objectness_score 0 float
+    """,
+    messages={
+        "SaveOutputParameter": """
+            output_directory 1 string; output_name_prefix 2 string; output_format 3 string; label_map_file 4 string
+            name_size_file 5 string; num_test_image 6 uint32; resize_param 7 ResizeParameter
+        """
+    },
+    writes=("ssd",),
+)
+layer(
+    "PSROIPooling",
+    param="""psroi_pooling_param 0 PSROIPoolingParameter:
+        spatial_scale 1 float!; output_dim 2 int32!; group_size 3 int32!
+    """,
+)
+layer(
+    "PriorBox",
+    param="""prior_box_param 203 PriorBoxParameter:
+        min_size 1 float*; max_size 2 float*; aspect_ratio 3 float*; flip 4 bool=true; clip 5 bool=?; variance 6 float*
+        img_size 7 uint32; img_h 8 uint32; img_w 9 uint32; step 10 float; step_h 11 float; step_w 12 float
+        offset 13 float=0.5
+    """,
+    writes=("ssd",),
+)
+layer(
+    "Proposal",
+    param="""proposal_param 0 ProposalParameter:
+        feat_stride 0 uint32=16; base_size 0 uint32=16; min_size 0 uint32=16; ratio 0 float*; scale 0 float*
+        pre_nms_topn 0 uint32=6000; post_nms_topn 0 uint32=300; nms_thresh 0 float=0.7
+    """,
+    why="region proposals differ between forks (Python and C++ layers) in rounding and order",
+)
+layer(
+    "ROIPooling",
+    param="""roi_pooling_param 0 ROIPoolingParameter:
+        pooled_h 1 uint32=0; pooled_w 2 uint32=0; spatial_scale 3 float=1
+    """,
+    v1="ROI_POOLING -5 0",
+)
+layer(
+    "YoloDetectionOutput",
+    param="""yolo_detection_output_param 0 YoloDetectionOutputParameter:
+        side 1 uint32=13; num_classes 2 uint32=20; num_box 3 uint32=5; coords 4 uint32=4
+        confidence_threshold 5 float=0.01; nms_threshold 6 float=0.45; biases 7 float*; label_map_file 8 string
+    """,
+    why="its meaning differs between forks of Caffe, and the prototxt does not say which one it is from",
+)
+layer(
+    "Yolov3DetectionOutput",
+    param="""yolov3_detection_output_param 0 Yolov3DetectionOutputParameter:
+        num_classes 1 uint32=20; num_box 2 uint32=3; confidence_threshold 3 float=?; nms_threshold 4 float=?
+        biases 5 float*; anchors_scale 6 uint32*; mask_group_num 7 uint32=?; mask 8 uint32*
+    """,
+    why="its meaning differs between forks of Caffe, and the prototxt does not say which one it is from",
+)
+
+# ---- rules
 
 
 @RULES.load("PriorBox")

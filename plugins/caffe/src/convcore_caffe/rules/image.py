@@ -7,7 +7,35 @@ import math
 from convcore.plugin import DimLike, Value
 
 from ..context import CaffeContext, CaffeNode
+from ..layer_spec import layer
 from .base import RULES
+
+# ---- what the layers are
+
+layer(
+    "BilinearInterpolate",
+    param="""bilinear_interpolate_param 0 BilinearInterpolateParameter:
+        dst_h 1 int32; dst_w 2 int32; scale_factor 3 float=1; align_corners 4 bool=true
+    """,
+    opencv=False,
+)
+layer("DenseCRF", why="is an iterative solver of its own")
+layer(
+    "Interp",
+    param="""interp_param 0 InterpParameter:
+        height 1 int32=0; width 2 int32=0; zoom_factor 3 int32=1; shrink_factor 4 int32=1; pad_beg 5 int32=0
+        pad_end 6 int32=0
+    """,
+)
+layer(
+    "Resize",
+    param="""resize_param 0 ResizeLayerParameter:
+        height 1 uint32; width 2 uint32; is_pyramid_test 3 bool=false; out_height_scale 4 float; out_width_scale 5 float
+    """,
+    opencv=False,
+)
+
+# ---- rules
 
 
 def _image(node: CaffeNode) -> tuple[DimLike, DimLike]:

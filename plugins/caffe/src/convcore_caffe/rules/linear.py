@@ -5,7 +5,40 @@ from __future__ import annotations
 from convcore.plugin import Value, product
 
 from ..context import CaffeContext, CaffeNode
+from ..files import layer_checks as checks
+from ..layer_spec import EVERY, ONE, layer
 from .base import RULES
+
+# ---- what the layers are
+
+layer(
+    "Embed",
+    param="""embed_param 137 EmbedParameter:
+        num_output 1 uint32; input_dim 2 uint32; bias_term 3 bool=true; weight_filler 4 FillerParameter
+        bias_filler 5 FillerParameter
+    """,
+    counts=ONE,
+    blobs=("weight", "bias"),
+    writes=EVERY,
+    opencv=False,
+    check=checks.positive("embed_param", "num_output", "input_dim"),
+)
+layer(
+    "InnerProduct",
+    param="""inner_product_param 117 InnerProductParameter:
+        num_output 1 uint32; bias_term 2 bool=true; weight_filler 3 FillerParameter; bias_filler 4 FillerParameter
+        axis 5 int32=1; transpose 6 bool=false
+    """,
+    counts=ONE,
+    v1="INNER_PRODUCT 14 17",
+    v0="innerproduct",
+    blobs=("weight", "bias"),
+    memory="own",
+    writes=EVERY,
+    check=checks.positive("inner_product_param", "num_output"),
+)
+
+# ---- rules
 
 
 @RULES.load("InnerProduct")

@@ -12,7 +12,104 @@ from typing import Any
 from convcore.plugin import Dim, DimLike, Value, product
 
 from ..context import CaffeContext, CaffeNode, canonical
+from ..layer_spec import layer
 from .base import RULES
+
+# ---- what the layers are
+
+layer(
+    "Accuracy",
+    param="accuracy_param 102 AccuracyParameter: top_k 1 uint32=1; axis 2 int32=1; ignore_label 3 int32",
+    counts=(2, 2, 1, 2),
+    v1="ACCURACY 1 27",
+    v0="accuracy",
+    opencv=False,
+)
+layer(
+    "ContrastiveLoss",
+    param="contrastive_loss_param 105 ContrastiveLossParameter: margin 1 float=1; legacy_version 2 bool=false",
+    reads=("loss_param",),
+    counts=(3, 3, 0, 1),
+    v1="CONTRASTIVE_LOSS 37 40",
+    loss=True,
+    opencv=False,
+)
+layer(
+    "EuclideanLoss",
+    reads=("loss_param",),
+    counts=(2, 2, 0, 1),
+    v1="EUCLIDEAN_LOSS 7",
+    v0="euclidean_loss",
+    loss=True,
+    opencv=False,
+)
+layer(
+    "HingeLoss",
+    param="hinge_loss_param 114 HingeLossParameter: norm 1 HingeNorm=L1",
+    reads=("loss_param",),
+    enums={"HingeNorm": "L1 1; L2 2"},
+    counts=(2, 2, 0, 1),
+    v1="HINGE_LOSS 28 29",
+    loss=True,
+    opencv=False,
+)
+layer(
+    "InfogainLoss",
+    param="infogain_loss_param 116 InfogainLossParameter: source 1 string; axis 2 int32=1",
+    reads=("loss_param", "softmax_param"),
+    counts=(2, 3, 0, 2),
+    v1="INFOGAIN_LOSS 13 16",
+    v0="infogain_loss",
+    loss=True,
+    opencv=False,
+)
+layer(
+    "MultiBoxLoss",
+    param="""multibox_loss_param 201 MultiBoxLossParameter:
+        loc_loss_type 1 LocLossType=SMOOTH_L1; conf_loss_type 2 ConfLossType=SOFTMAX; loc_weight 3 float=1
+        num_classes 4 uint32; share_location 5 bool=true; match_type 6 MatchType=PER_PREDICTION
+        overlap_threshold 7 float=0.5; use_prior_for_matching 8 bool=true; background_label_id 9 uint32=0
+        use_difficult_gt 10 bool=true; do_neg_mining 11 bool; neg_pos_ratio 12 float=3; neg_overlap 13 float=0.5
+        code_type 14 CodeType=CORNER; encode_variance_in_target 16 bool=false; map_object_to_agnostic 17 bool=false
+        ignore_cross_boundary_bbox 18 bool=false; bp_inside 19 bool=false; mining_type 20 MiningType=MAX_NEGATIVE
+        nms_param 21 NonMaximumSuppressionParameter; sample_size 22 int32=64; use_prior_for_nms 23 bool=false
+    """,
+    reads=("loss_param",),
+    enums={
+        "LocLossType": "L2 0; SMOOTH_L1 1",
+        "ConfLossType": "SOFTMAX 0; LOGISTIC 1",
+        "MatchType": "BIPARTITE 0; PER_PREDICTION 1",
+        "MiningType": "NONE 0; MAX_NEGATIVE 1; HARD_EXAMPLE 2",
+    },
+)
+layer(
+    "MultinomialLogisticLoss",
+    reads=("loss_param",),
+    counts=(2, 2, 0, 1),
+    v1="MULTINOMIAL_LOGISTIC_LOSS 16",
+    v0="multinomial_logistic_loss",
+    loss=True,
+    opencv=False,
+)
+layer(
+    "SigmoidCrossEntropyLoss",
+    reads=("loss_param",),
+    counts=(2, 2, 0, 1),
+    v1="SIGMOID_CROSS_ENTROPY_LOSS 27",
+    loss=True,
+    opencv=False,
+)
+layer(
+    "SoftmaxWithLoss",
+    reads=("loss_param", "softmax_param"),
+    counts=(2, 2, 0, 2),
+    v1="SOFTMAX_LOSS 21",
+    v0="softmax_loss",
+    loss=True,
+    opencv=False,
+)
+
+# ---- rules
 
 _FLT_MIN = 1.17549435e-38
 _LOG_THRESHOLD = 1e-20

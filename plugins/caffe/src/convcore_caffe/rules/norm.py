@@ -10,7 +10,96 @@ import numpy as np
 from convcore.plugin import BUFFER, MISSING, PARAMETER, A, DimLike, DType, LazyTensor, NotExpressible, Tensor, Value
 
 from ..context import CaffeContext, CaffeNode
+from ..files import layer_checks as checks
+from ..layer_spec import EVERY, ONE, layer
 from .base import RULES
+
+# ---- what the layers are
+
+layer(
+    "BN",
+    param="""bn_param 0 BNParameter:
+        slope_filler 0 FillerParameter; bias_filler 0 FillerParameter; scale_filler 0 FillerParameter
+        shift_filler 0 FillerParameter; momentum 0 float=0.9; eps 0 float=1e-5; frozen 0 bool=false
+        bn_mode 0 BNMode=LEARN; engine 0 Engine=DEFAULT
+    """,
+    reads=("batch_norm_param",),
+    enums={"BNMode": "LEARN 0; INFERENCE 1"},
+    v1="BN -1 0",
+    blobs=("scale", "bias", "mean", "variance"),
+)
+layer(
+    "BatchNorm",
+    param="""batch_norm_param 139 BatchNormParameter:
+        use_global_stats 1 bool; moving_average_fraction 2 float=0.999; eps 3 float=1e-5; scale_bias 0 bool=false
+        scale_filler 0 FillerParameter; bias_filler 0 FillerParameter; engine 0 Engine=DEFAULT
+        use_alpha_beta 0 bool=false; weight_filler 0 FillerParameter; do_all_reduce 0 bool=false
+    """,
+    counts=ONE,
+    blobs=("mean", "variance", "factor"),
+    memory="in place",
+    writes=EVERY,
+    check=checks.batch_norm,
+)
+layer(
+    "Bias",
+    param="bias_param 141 BiasParameter: axis 1 int32=1; num_axes 2 int32=1; filler 3 FillerParameter",
+    counts=(1, 2, 1, 1),
+    blobs=("bias",),
+    or_bottom=True,
+    memory="in place",
+    writes=EVERY,
+    opencv=False,
+    check=checks.axes("bias_param"),
+)
+layer("CuDNNBatchNorm", why="its meaning differs between forks of Caffe, and the prototxt does not say which one it is from")
+layer(
+    "LRN",
+    param="""lrn_param 118 LRNParameter:
+        local_size 1 uint32=5; alpha 2 float=1; beta 3 float=0.75; norm_region 4 NormRegion=ACROSS_CHANNELS; k 5 float=1
+        engine 6 Engine=DEFAULT
+    """,
+    enums={"NormRegion": "ACROSS_CHANNELS 0; WITHIN_CHANNEL 1"},
+    counts=ONE,
+    v1="LRN 15 18",
+    v0="lrn",
+    memory="own",
+    writes=EVERY,
+    check=checks.lrn,
+)
+layer(
+    "MVN",
+    param="""mvn_param 120 MVNParameter:
+        normalize_variance 1 bool=true; across_channels 2 bool=false; eps 3 float=1e-9
+    """,
+    counts=ONE,
+    v1="MVN 34 34",
+    memory="own",
+    writes=EVERY,
+)
+layer(
+    "Normalize",
+    param="""norm_param 206 NormalizeParameter:
+        across_spatial 1 bool=true; scale_filler 2 FillerParameter; channel_shared 3 bool=true; eps 4 float=1e-10
+    """,
+    blobs=("scale",),
+    writes=("ssd",),
+)
+layer(
+    "Scale",
+    param="""scale_param 142 ScaleParameter:
+        axis 1 int32=1; num_axes 2 int32=1; filler 3 FillerParameter; bias_term 4 bool=false
+        bias_filler 5 FillerParameter
+    """,
+    counts=(1, 2, 1, 1),
+    blobs=("scale", "bias"),
+    or_bottom=True,
+    memory="in place",
+    writes=EVERY,
+    check=checks.axes("scale_param"),
+)
+
+# ---- rules
 
 
 @RULES.load("BatchNorm")

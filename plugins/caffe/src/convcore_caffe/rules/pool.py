@@ -9,8 +9,49 @@ from typing import Literal
 from convcore.plugin import MISSING, A, Dim, DimLike, Value
 
 from ..context import CaffeContext, CaffeNode
+from ..files import layer_checks as checks
 from ..files import pooling_rounding
+from ..layer_spec import EVERY, ONE, layer
 from .base import RULES
+
+# ---- what the layers are
+
+layer("MaxUnPool", param="max_unpool_param 0 MaxUnPoolParameter: dst_h 1 uint32; dst_w 2 uint32", opencv=False)
+layer(
+    "Pooling",
+    param="""pooling_param 121 PoolingParameter:
+        pool 1 PoolMethod=MAX; pad 4 uint32=0; pad_h 9 uint32=0; pad_w 10 uint32=0; kernel_size 2 uint32
+        kernel_h 5 uint32; kernel_w 6 uint32; stride 3 uint32=1; stride_h 7 uint32; stride_w 8 uint32
+        engine 11 Engine=DEFAULT; global_pooling 12 bool=false; round_mode 0 RoundMode=CEIL; ceil_mode 0 bool=true
+    """,
+    enums={"RoundMode": "CEIL 0; FLOOR 1"},
+    counts=(1, 1, 1, 2),
+    v1="POOLING 17 19",
+    v0="pool",
+    memory="own",
+    writes=EVERY,
+    check=checks.pooling,
+)
+layer(
+    "SPP",
+    param="spp_param 132 SPPParameter: pyramid_height 1 uint32; pool 2 PoolMethod=MAX; engine 6 Engine=DEFAULT",
+    counts=ONE,
+    writes=EVERY,
+    opencv=False,
+    check=checks.positive("spp_param", "pyramid_height"),
+)
+layer("Unpooling", why="DeconvNet's unpooling is not certain enough to be converted exactly")
+layer(
+    "Upsample",
+    param="""upsample_param 0 UpsampleParameter:
+        scale 0 float=?; scale_h 0 uint32; scale_w 0 uint32; pad_out_h 0 bool=false; pad_out_w 0 bool=false
+        upsample_h 0 uint32; upsample_w 0 uint32; stride 0 int32; stride_h 0 int32; stride_w 0 int32; dims_num 0 int32=4
+    """,
+    v1="UPSAMPLE -2 0",
+    opencv=False,
+)
+
+# ---- rules
 
 _STOCHASTIC = "pool STOCHASTIC is not implemented on the CPU in Caffe; on the GPU it is random in training"
 

@@ -5,7 +5,31 @@ from __future__ import annotations
 from convcore.plugin import MISSING, A, DimLike, Rest, Value, product
 
 from ..context import CaffeContext, CaffeNode
+from ..files import layer_checks as checks
+from ..layer_spec import EVERY, ONE, layer
 from .base import RULES
+
+# ---- what the layers are
+
+layer(
+    "ArgMax",
+    param="argmax_param 103 ArgMaxParameter: out_max_val 1 bool=false; top_k 2 uint32=1; axis 3 int32",
+    counts=ONE,
+    v1="ARGMAX 30 23",
+    writes=EVERY,
+    opencv=False,
+    check=checks.positive("argmax_param", "top_k"),
+)
+layer(
+    "Reduction",
+    param="reduction_param 136 ReductionParameter: operation 1 ReductionOp=SUM; axis 2 int32=0; coeff 3 float=1",
+    enums={"ReductionOp": "SUM 1; ASUM 2; SUMSQ 3; MEAN 4"},
+    counts=ONE,
+    writes=EVERY,
+    opencv=False,
+)
+
+# ---- rules
 
 
 @RULES.post("coeff")

@@ -8,7 +8,36 @@ from typing import Any
 from convcore.plugin import Builder, DimLike, Graph, Value, product
 
 from ..context import CaffeContext, CaffeNode
+from ..files import layer_checks as checks
+from ..layer_spec import EVERY, layer
 from .base import RULES
+
+# ---- what the layers are
+
+layer(
+    "LSTM",
+    param="""recurrent_param 146 RecurrentParameter:
+        num_output 1 uint32=0; weight_filler 2 FillerParameter; bias_filler 3 FillerParameter; debug_info 4 bool=false
+        expose_hidden 5 bool=false
+    """,
+    counts=(2, 5, 1, 3),
+    blobs=("weight_x", "bias", "weight_static", "weight_h"),
+    writes=EVERY,
+    opencv=False,
+    check=checks.positive("recurrent_param", "num_output"),
+)
+layer("LSTMUnit", counts=(3, 3, 2, 2), opencv=False)
+layer(
+    "RNN",
+    reads=("recurrent_param",),
+    counts=(2, 4, 1, 2),
+    blobs=("weight_xh", "bias_h", "weight_static", "weight_hh", "weight_ho", "bias_o"),
+    writes=EVERY,
+    opencv=False,
+    check=checks.positive("recurrent_param", "num_output"),
+)
+
+# ---- rules
 
 Step = Callable[[Builder, Sequence[Value], Value, Value, Value], Sequence[Value]]
 

@@ -7,7 +7,85 @@ from typing import Literal
 from convcore.plugin import A, Dim, DimLike, Value, product
 
 from ..context import CaffeContext, CaffeNode, canonical
+from ..files import layer_checks as checks
+from ..layer_spec import EVERY, ONE, layer
 from .base import RULES
+
+# ---- what the layers are
+
+layer("BatchReindex", counts=(2, 2, 1, 1), writes=EVERY, opencv=False)
+layer(
+    "Concat",
+    param="concat_param 104 ConcatParameter: axis 2 int32=1; concat_dim 1 uint32=1",
+    counts=(1, None, 1, 1),
+    v1="CONCAT 3 9",
+    v0="concat",
+    writes=EVERY,
+    check=checks.alias("concat_param", "concat_dim"),
+)
+layer(
+    "Crop",
+    param="crop_param 144 CropParameter: axis 1 int32=2; offset 2 uint32*",
+    counts=(2, 2, 1, 1),
+    v1="CROP -3 0",
+    writes=EVERY,
+)
+layer("CropCenter", param="crop_center_param 0 CropCenterParameter: crop_size 0 uint32*")
+layer("Filter", counts=(2, None, 1, None), opencv=False, check=checks.filter_)
+layer(
+    "Flatten",
+    param="flatten_param 135 FlattenParameter: axis 1 int32=1; end_axis 2 int32=-1",
+    counts=ONE,
+    v1="FLATTEN 8",
+    v0="flatten",
+    memory="never in place",
+    writes=EVERY,
+)
+layer(
+    "Pad",
+    param="""pad_param 0 PadParameter:
+        pad_type 1 PadType=CONSTANT; pad_u 2 int32=0; pad_d 3 int32=0; pad_l 4 int32=0; pad_r 5 int32=0
+        pad_value 6 float=0
+    """,
+    enums={"PadType": "CONSTANT 0; REPLICATE 1; REFLECT 2"},
+    opencv=False,
+)
+layer("Permute", param="permute_param 202 PermuteParameter: order 1 uint32*", writes=("ssd",))
+layer("PixelShuffle", param="pixelshuffle_param 0 PixelShuffleParameter: upscale_factor 1 int32!", opencv=False)
+layer(
+    "Reorg",
+    param="reorg_param 0 ReorgParameter: stride 0 uint32=?; reverse 0 bool=false",
+    why="its meaning differs between forks of Caffe, and the prototxt does not say which one it is from",
+)
+layer(
+    "Reshape",
+    param="reshape_param 133 ReshapeParameter: shape 1 BlobShape; axis 2 int32=0; num_axes 3 int32=-1",
+    counts=ONE,
+    memory="never in place",
+    writes=EVERY,
+    check=checks.reshape,
+)
+layer("ShuffleChannel", param="shuffle_channel_param 0 ShuffleChannelParameter: group 1 uint32=1")
+layer(
+    "Slice",
+    param="slice_param 126 SliceParameter: axis 3 int32=1; slice_point 2 uint32*; slice_dim 1 uint32=1",
+    counts=(1, 1, 1, None),
+    v1="SLICE 33 31",
+    writes=EVERY,
+    check=checks.slice_,
+)
+layer(
+    "Tile",
+    param="tile_param 138 TileParameter: axis 1 int32=1; tiles 2 int32",
+    counts=ONE,
+    memory="own",
+    writes=EVERY,
+    opencv=False,
+    check=checks.positive("tile_param", "tiles"),
+)
+layer("Unsqueeze", param="unsqueeze_param 0 UnsqueezeParameter: dim 1 int32!", opencv=False)
+
+# ---- rules
 
 
 def _text(shape: object) -> str:
