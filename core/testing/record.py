@@ -28,9 +28,10 @@ MADE, WRITTEN = "ops_made.json", "types_written.json"
 
 
 class Record:
-    """``made``: foreign type -> ops its rules made; ``written``: op -> foreign types it was written as.
+    """``made``: foreign type -> ops its rules made; ``written``: op -> foreign types it was written as. What a rule refuses is
+    there too, with nothing made.
 
-    What a rule refuses is there too, with nothing made. Nodes of layers inside a layer count for those only, and so does what is written of nodes inside a node's regions.
+    Nodes of layers inside a layer count for those only, and so does what is written of nodes inside a node's regions.
     """
 
     def __init__(self) -> None:
@@ -72,14 +73,10 @@ def recording(framework: str) -> Iterator[Record]:
         if self.framework != framework or block is None or (overrides and (node.name in overrides or node.op in overrides)):
             return emit(self, e, node, overrides)
         before = len(block.calls)
-        try:
-            why = emit(self, e, node, overrides)
-        except BaseException:
-            if node.op in self.emit_rules:
-                record.written.setdefault(node.op, set())
-            raise
-        if not why and node.op != "opaque":
-            record.written.setdefault(node.op, set()).update(call.type for call in block.calls[before:])
+        known = record.written.setdefault(node.op, set()) if node.op in self.emit_rules else set()
+        why = emit(self, e, node, overrides)
+        if not why:
+            known.update(call.type for call in block.calls[before:])
         return why
 
     RuleSet.apply_load, RuleSet.apply_emit = apply_load, apply_emit  # type: ignore[method-assign, assignment]

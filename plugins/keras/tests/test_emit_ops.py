@@ -96,3 +96,44 @@ def test_samples_are_written_right_or_refused(family: str, tmp_path: Path) -> No
                 written.add(name)
     assert not wrong, "\n".join(wrong)
     assert tried - written == tried & REFUSED
+
+
+def _region(*ops: str) -> Graph:
+    """A region that applies ops to its one input of (2, 3)."""
+    region = Graph("region")
+    b = Builder(region)
+    v = b.input("x", "float32", (2, 3))
+    for op in ops:
+        v = b.op(op, v)
+    region.outputs = [v]
+    return region
+
+
+def test_control_flow_by_values_is_refused_by_name() -> None:
+    g = Graph("g")
+    b = Builder(g, origin=Origin("test", "branch", "If"))
+    c, x = b.input("c", "bool", ()), b.input("x", "float32", (2, 3))
+    y = b.op("if", c, x, regions=[_region("relu"), _region("tanh")])
+    body = _region("sigmoid")
+    inner = Builder(body)
+    step, going = inner.input("i", "int64", ()), inner.input("go", "bool", ())
+    body.inputs = [step, going, *body.inputs[:1]]
+    body.outputs = [going, *body.outputs]
+    n = b.input("n", "int64", ())
+    z = b.op("loop", n, c, x, regions=[body], n_states=1)
+    g.outputs = [y[0] if isinstance(y, tuple) else y, z[0] if isinstance(z, tuple) else z]
+    with pytest.raises(UnsupportedError) as e:
+        emit(EmitRequest(g, None, {}, {}, host().rules("keras")))
+    assert len(e.value.problems) == 1 and "no control flow" in e.value.problems[0].why
+
+
+def test_a_constant_matrix_is_a_constant(tmp_path: Path) -> None:
+    """One too large to be folded."""
+    g = Graph("g")
+    b = Builder(g, origin=Origin("test", "eye", "Eye"))
+    x = b.input("x", "float32", (3, 601))
+    g.outputs = [b.add(b.matmul(x, b.eye(rows=601, columns=607, k=1, dtype="float32")), b.like(x, 1.0))]
+    made = emit(EmitRequest(g, tmp_path / "eye.keras", {}, {}, host().rules("keras")))
+    assert made.runtime is not None and (runtime := made.runtime()) is not None
+    given = np.arange(3 * 601, dtype=np.float32).reshape(3, 601)
+    np.testing.assert_array_equal(np.asarray(runtime.run([given])[0]), given @ np.eye(601, 607, 1, dtype=np.float32) + 1)

@@ -23,6 +23,12 @@ CASES: dict[str, Callable[[Any], Any]] = {
     "cast_int": lambda x: O.cast(x * 3.0, "int32"),
     "cast_bool": lambda x: O.cast(O.relu(x), "bool"),
     "cast_half": lambda x: O.cast(x, "float16"),
+    "greater_equal": lambda x: O.greater_equal(x, 0.5),
+    "less": lambda x: O.less(x, 0.5),
+    "less_equal": lambda x: O.less_equal(x, 0.5),
+    "minimum": lambda x: O.minimum(x, 0.5),
+    "power": lambda x: O.power(x, 2.0),
+    "true_divide": lambda x: O.true_divide(x, 4.0),
 }
 
 

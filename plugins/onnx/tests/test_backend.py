@@ -52,7 +52,7 @@ def with_constants(case: Any) -> Any:
     """The case with all inputs but the first as initializers."""
     model = onnx.ModelProto()
     model.CopyFrom(case.model)
-    first, *others = model.graph.input
+    others = model.graph.input[1:]
     (ins, outs), *_ = case.data_sets
     for v, a in zip(others, ins[1:]):
         model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(a), v.name))
