@@ -134,6 +134,8 @@ def test_a_constant_matrix_is_a_constant(tmp_path: Path) -> None:
     x = b.input("x", "float32", (3, 601))
     g.outputs = [b.add(b.matmul(x, b.eye(rows=601, columns=607, k=1, dtype="float32")), b.like(x, 1.0))]
     made = emit(EmitRequest(g, tmp_path / "eye.keras", {}, {}, host().rules("keras")))
-    assert made.runtime is not None and (runtime := made.runtime()) is not None
+    assert made.runtime is not None
+    runtime = made.runtime()
+    assert runtime is not None
     given = np.arange(3 * 601, dtype=np.float32).reshape(3, 601)
     np.testing.assert_array_equal(np.asarray(runtime.run([given])[0]), given @ np.eye(601, 607, 1, dtype=np.float32) + 1)
