@@ -48,10 +48,11 @@ if TYPE_CHECKING:
         hookimpl,
     )
     from .host import host
-    from .ir.dims import Dim, DimLike, Shape, ceil_div, dim_max, parse_dim, product, shape_text
+    from .ir.dims import Dim, DimLike, Shape, ceil_div, dim_max, product, shape_text
     from .ir.dtypes import DType
     from .ir.flat import FlatLayer, FlatModel, FlatValue
     from .ir.graph import BUFFER, CONSTANT, PARAMETER, Graph, Node, Origin, Scope, Value
+    from .ir.parse_dims import parse_dim
     from .ir.scopes import Layer
     from .ir.tensors import ArrayTensor, LazyTensor, MappedTensor, Tensor, ViewTensor, as_tensor
     from .layout import Convention
@@ -248,7 +249,8 @@ _FROM = {
         "hookimpl",
     ),
     "host": ("host",),
-    "ir.dims": ("Dim", "DimLike", "Shape", "ceil_div", "dim_max", "parse_dim", "product", "shape_text"),
+    "ir.dims": ("Dim", "DimLike", "Shape", "ceil_div", "dim_max", "product", "shape_text"),
+    "ir.parse_dims": ("parse_dim",),
     "ir.dtypes": ("DType",),
     "ir.flat": ("FlatValue", "FlatLayer", "FlatModel"),
     "ir.graph": ("BUFFER", "CONSTANT", "PARAMETER", "Graph", "Node", "Origin", "Scope", "Value"),

@@ -12,8 +12,8 @@ from .errors import ConvcoreError, UsageError
 from .files import Watch, absolute, watched, watching
 from .hookspecs import LoadRequest, Option
 from .host import host, resolve
-from .ir.dims import parse_dim
 from .ir.graph import Graph
+from .ir.parse_dims import parse_dim
 
 __all__ = ["Loaded", "Overrides", "load_graph", "parse_input_shapes", "refuse_unknown_options", "split_source", "stage_options"]
 

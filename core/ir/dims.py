@@ -12,7 +12,6 @@ form, which ``sympy.floor`` and ``Max`` do not have. sympy is the judge in ``tes
 
 from __future__ import annotations
 
-import ast
 import keyword
 import math
 import re
@@ -20,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Union, overload
 
 from ..errors import InputError, ShapeError
+from .bounds import bounds
 
 __all__ = [
     "Dim",
@@ -30,16 +30,15 @@ __all__ = [
     "dim_max",
     "dim_min",
     "evaluate",
-    "parse_dim",
     "product",
     "shape_text",
 ]
 
-_Atom = Union[str, "_Call"]
-_Mono = tuple[tuple[_Atom, int], ...]
+Atom = Union[str, "Call"]
+Monomial = tuple[tuple[Atom, int], ...]
 
 
-class _Call:
+class Call:
     """An opaque function of sizes (floor division, remainder, max, min) that does not simplify further."""
 
     __slots__ = ("_hash", "args", "fn")
@@ -49,7 +48,7 @@ class _Call:
         self._hash = hash((fn, args))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Call) and self.fn == other.fn and self.args == other.args
+        return isinstance(other, Call) and self.fn == other.fn and self.args == other.args
 
     def __hash__(self) -> int:
         return self._hash
@@ -64,7 +63,7 @@ class _Call:
 _PLAIN = re.compile(r"(?!_\d+_$)[A-Za-z_][A-Za-z0-9_]*")
 
 
-def _key(atom: _Atom) -> str:
+def _key(atom: Atom) -> str:
     """The text of an atom; a name that would not parse as one is put in braces."""
     if not isinstance(atom, str):
         return str(atom)
@@ -73,12 +72,12 @@ def _key(atom: _Atom) -> str:
     return "{" + atom.replace("%", "%25").replace("{", "%7B").replace("}", "%7D") + "}"
 
 
-def _is_quotient(mono: _Mono) -> bool:
+def _is_quotient(mono: Monomial) -> bool:
     """Whether it is a bare floor division by an integer."""
     if len(mono) != 1 or mono[0][1] != 1:
         return False
     atom = mono[0][0]
-    return isinstance(atom, _Call) and atom.fn == "//" and isinstance(atom.args[1], int)
+    return isinstance(atom, Call) and atom.fn == "//" and isinstance(atom.args[1], int)
 
 
 class Dim:
@@ -89,12 +88,12 @@ class Dim:
     def __init__(self, name: str) -> None:
         if not isinstance(name, str) or not name:
             raise ShapeError(f"a symbolic size needs a name, got {name!r}")
-        self._terms: tuple[tuple[_Mono, int], ...] = ((((name, 1),), 1),)
+        self._terms: tuple[tuple[Monomial, int], ...] = ((((name, 1),), 1),)
         self._hash = hash(self._terms)
 
     # ---- construction
     @staticmethod
-    def _make(terms: Mapping[_Mono, int]) -> DimLike:
+    def _make(terms: Mapping[Monomial, int]) -> DimLike:
         left = {m: c for m, c in terms.items() if c}
         if not left:
             return 0
@@ -107,10 +106,10 @@ class Dim:
 
     @staticmethod
     def _call(fn: str, *args: DimLike) -> DimLike:
-        return Dim._make({((_Call(fn, args), 1),): 1})
+        return Dim._make({((Call(fn, args), 1),): 1})
 
     @staticmethod
-    def _of(x: DimLike) -> dict[_Mono, int]:
+    def _of(x: DimLike) -> dict[Monomial, int]:
         return dict(x._terms) if isinstance(x, Dim) else {(): int(x)} if x else {}
 
     @property
@@ -161,10 +160,10 @@ class Dim:
     def __mul__(self, other: DimLike) -> DimLike:
         if not isinstance(other, (int, Dim)):
             return NotImplemented
-        terms: dict[_Mono, int] = {}
+        terms: dict[Monomial, int] = {}
         for m1, c1 in self._terms:
             for m2, c2 in self._of(other).items():
-                powers: dict[_Atom, int] = dict(m1)
+                powers: dict[Atom, int] = dict(m1)
                 for a, p in m2:
                     powers[a] = powers.get(a, 0) + p
                 m = tuple(sorted(powers.items(), key=lambda t: _key(t[0])))
@@ -203,7 +202,7 @@ class Dim:
         quotients = [m for m, c in terms.items() if c == 1 and _is_quotient(m)]
         if len(quotients) == 1:
             atom = quotients[0][0][0]
-            if isinstance(atom, _Call) and isinstance(atom.args[1], int):
+            if isinstance(atom, Call) and isinstance(atom.args[1], int):
                 by = atom.args[1]
                 terms.pop(quotients[0])
                 return Dim._make(terms) * by + const * by + atom.args[0], k * by
@@ -263,7 +262,7 @@ class Dim:
             factors = []
             for a, p in mono:
                 bare = len(mono) == 1 and c == 1 and p == 1
-                text = f"({a})" if isinstance(a, _Call) and a.fn in ("//", "%") and not bare else _key(a)
+                text = f"({a})" if isinstance(a, Call) and a.fn in ("//", "%") and not bare else _key(a)
                 factors += [text] * p
             if abs(c) != 1 or not mono:
                 factors.insert(0, str(abs(c)))
@@ -284,7 +283,7 @@ class Dim:
         return total
 
     @staticmethod
-    def _atom(atom: _Atom, env: Mapping[str, int]) -> int:
+    def _atom(atom: Atom, env: Mapping[str, int]) -> int:
         if isinstance(atom, str):
             if atom not in env:
                 raise InputError(f"the size {atom!r} is not fixed by any input's shape")
@@ -330,54 +329,6 @@ def _apply(fn: str, args: Sequence[DimLike]) -> DimLike:
     return _extreme(fn, args)
 
 
-def bounds(x: DimLike) -> tuple[int | None, int | None]:
-    """Integers between which a size certainly lies, named sizes being at least 1; None where there is no such integer."""
-    if isinstance(x, int):
-        return x, x
-    low: int | None = 0
-    high: int | None = 0
-    for mono, c in x._terms:
-        lo, hi = _mono_bounds(mono)
-        if c < 0:
-            lo, hi = hi, lo
-        low = None if low is None or lo is None else low + c * lo
-        high = None if high is None or hi is None else high + c * hi
-    return low, high
-
-
-def _mono_bounds(mono: _Mono) -> tuple[int | None, int | None]:
-    low, high = 1, 1
-    bounded = True
-    for atom, p in mono:
-        lo, hi = (1, None) if isinstance(atom, str) else _call_bounds(atom)
-        if lo is None or lo < 0:
-            return (lo, hi) if len(mono) == 1 and p == 1 else (None, None)
-        low *= lo**p
-        if hi is None:
-            bounded = False
-        elif bounded:
-            high *= hi**p
-    return low, high if bounded else None
-
-
-def _call_bounds(call: _Call) -> tuple[int | None, int | None]:
-    parts = [bounds(a) for a in call.args]
-    lows, highs = [lo for lo, _ in parts], [hi for _, hi in parts]
-    known_lows, known_highs = [n for n in lows if n is not None], [n for n in highs if n is not None]
-    if call.fn == "max":
-        return max(known_lows, default=None), max(known_highs) if len(known_highs) == len(highs) else None
-    if call.fn == "min":
-        return min(known_lows) if len(known_lows) == len(lows) else None, min(known_highs, default=None)
-    (low, high), (least, most) = parts
-    if least is None or least < 1:
-        return None, None
-    if call.fn == "%":
-        return 0, None if most is None else most - 1
-    if least == most:
-        return None if low is None else low // least, None if high is None else high // least
-    return (0, None if high is None else high // least) if low is not None and low >= 0 else (None, None)
-
-
 def _at_least(a: DimLike, b: DimLike) -> bool:
     low = bounds(a - b)[0]
     return low is not None and low >= 0
@@ -387,7 +338,7 @@ def _extreme(fn: str, args: Sequence[DimLike]) -> DimLike:
     flat: list[DimLike] = []
     for a in args:  # max(max(a, b), c) is max(a, b, c)
         call = a._terms[0][0][0][0] if isinstance(a, Dim) and _is_atom(a) else None
-        for part in call.args if isinstance(call, _Call) and call.fn == fn else (a,):
+        for part in call.args if isinstance(call, Call) and call.fn == fn else (a,):
             if part not in flat:
                 flat.append(part)
     kept: list[DimLike] = []
@@ -443,46 +394,3 @@ def evaluate(x: DimLike, env: Mapping[str, int]) -> int:
 def shape_text(shape: Shape | None) -> str:
     """``[N, 3, ?]``; ``[...]`` when even the rank is unknown."""
     return "[...]" if shape is None else "[" + ", ".join("?" if d is None else str(d) for d in shape) + "]"
-
-
-def parse_dim(text: str) -> DimLike:
-    """Read what ``str`` prints (and any + - * // % max min expression over names and integers)."""
-    names: dict[str, str] = {}
-
-    def protect(m: re.Match[str]) -> str:  # names may hold dots or other characters when quoted in braces
-        names[f"_{len(names)}_"] = m.group(1).replace("%7B", "{").replace("%7D", "}").replace("%25", "%")
-        return f"_{len(names) - 1}_"
-
-    src = re.sub(r"\{([^{}]*)\}", protect, text)
-    if len(src) > 4096:
-        raise ShapeError("a size expression may have at most 4,096 characters")
-
-    def walk(n: ast.AST) -> DimLike:
-        if isinstance(n, ast.Expression):
-            return walk(n.body)
-        if isinstance(n, ast.Constant) and type(n.value) is int:
-            return n.value
-        if isinstance(n, ast.Name):
-            return Dim(names.get(n.id, n.id))
-        if isinstance(n, ast.UnaryOp) and isinstance(n.op, ast.USub):
-            return -walk(n.operand)
-        if isinstance(n, ast.BinOp):
-            a, b = walk(n.left), walk(n.right)
-            if isinstance(n.op, ast.Add):
-                return a + b
-            if isinstance(n.op, ast.Sub):
-                return a - b
-            if isinstance(n.op, ast.Mult):
-                return a * b
-            if isinstance(n.op, ast.FloorDiv):
-                return a // b
-            if isinstance(n.op, ast.Mod):
-                return a % b
-        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in ("max", "min") and not n.keywords:
-            return _extreme(n.func.id, [walk(a) for a in n.args])
-        raise ShapeError(f"not a size expression: {text!r}")
-
-    try:
-        return walk(ast.parse(src.strip(), mode="eval"))
-    except (SyntaxError, RecursionError, ZeroDivisionError) as e:
-        raise ShapeError(f"not a size expression: {text!r}") from e

@@ -22,9 +22,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import BadFileError, ShapeError
-from .dims import Shape, parse_dim
+from .dims import Shape
 from .dtypes import DType
 from .graph import BUFFER, CONSTANT, PARAMETER, Graph, Node, Origin, Scope, Value
+from .parse_dims import parse_dim
 from .printing import to_text
 from .tensors import LazyTensor, Tensor
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import UsageError
-from ..ir.dims import DimLike, Shape, parse_dim, shape_text
+from ..ir.dims import DimLike, Shape, shape_text
+from ..ir.parse_dims import parse_dim
 
 __all__ = ["InputShapes"]
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convcore.errors import InputError, ShapeError
-from convcore.ir.dims import Dim, bounds, ceil_div, dim_max, dim_min, evaluate, parse_dim, product, shape_text
+from convcore.ir.dims import Dim, bounds, ceil_div, dim_max, dim_min, evaluate, product, shape_text
+from convcore.ir.parse_dims import parse_dim
 
 NAMES = ["N", "T", "batch size", "max", "lambda", "_0_", "a.b", "{odd}", "50%", "é", "x+1"]
 
