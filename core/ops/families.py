@@ -12,6 +12,7 @@ from .conv import CONV
 from .detection import DETECTION
 from .image import IMAGE
 from .indexing import INDEXING
+from .joining import JOINING
 from .linear import LINEAR
 from .lrn import LRN
 from .norm import NORM
@@ -21,6 +22,7 @@ from .reduce import REDUCE
 from .rnn import RNN
 from .scatter import SCATTER
 from .shape import SHAPE
+from .softmax import SOFTMAX
 from .sorting import SORTING
 from .training import TRAINING
 
@@ -29,6 +31,7 @@ __all__ = ["FAMILIES"]
 FAMILIES = (
     ARITHMETIC,
     ACTIVATION,
+    SOFTMAX,
     LINEAR,
     ATTENTION,
     CONV,
@@ -42,6 +45,7 @@ FAMILIES = (
     REDUCE,
     SORTING,
     SHAPE,
+    JOINING,
     INDEXING,
     SCATTER,
     BLOCKS,

@@ -13,7 +13,8 @@ from convcore.ir.graph import Graph
 from convcore.opset import all_ops
 
 FAMILIES = {
-    "arithmetic", "activation", "reduce", "shape", "indexing", "scatter", "blocks", "constants", "sorting", "quant",
+    "arithmetic", "activation", "softmax", "reduce", "shape", "joining", "indexing", "scatter", "blocks", "constants",
+    "sorting", "quant",
 }  # fmt: skip
 OPSETS = (13, 18, 26)
 

@@ -16,7 +16,20 @@ from convcore.interpreter import Interpreter
 from convcore_onnx.load import load
 from convcore_onnx.rules import RULES
 
-FAMILIES = {"arithmetic", "activation", "reduce", "shape", "indexing", "scatter", "blocks", "constants", "sorting", "quant"}
+FAMILIES = {
+    "arithmetic",
+    "activation",
+    "softmax",
+    "reduce",
+    "shape",
+    "joining",
+    "indexing",
+    "scatter",
+    "blocks",
+    "constants",
+    "sorting",
+    "quant",
+}
 OPSETS = (13, 18, 26)
 
 REFUSED = [
