@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .emit.legalise import legalise, plan
     from .emit.names import Names, identifier
     from .emit.nest import nest
-    from .emit.plan import Block, Plan, PlanCall, Ref, State, Unit, leaves
+    from .emit.plan import Block, Plan, PlanCall, Ref, State, Unit, leaves, reads
     from .emit.scopes import Step
     from .emit.scribe import LEFT_OUT, Scribe
     from .emit.tidy import Peephole, Tidy, prune, tidy
@@ -199,6 +199,7 @@ __all__ = [
     "prune",
     "read_head",
     "reading",
+    "reads",
     "resized",
     "same",
     "shape_text",
@@ -219,7 +220,7 @@ _FROM = {
     "emit.legalise": ("legalise", "plan"),
     "emit.names": ("Names", "identifier"),
     "emit.nest": ("nest",),
-    "emit.plan": ("Block", "PlanCall", "Plan", "Ref", "State", "Unit", "leaves"),
+    "emit.plan": ("Block", "PlanCall", "Plan", "Ref", "State", "Unit", "leaves", "reads"),
     "emit.scopes": ("Step",),
     "emit.scribe": ("LEFT_OUT", "Scribe"),
     "emit.tidy": ("Peephole", "Tidy", "prune", "tidy"),
@@ -258,7 +259,8 @@ _FROM = {
     "ir.tensors": ("ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor"),
     "layout": ("Convention",),
     "loading": ("Driver", "Head", "InputShapes", "load_flat", "read_head"),
-    "ops.resampling": ("resized",),
+    "ops.pooling": ("pooled",),
+    "ops.resampling": ("axis_weights", "coordinates", "nearest_index", "resized"),
     "ops.rnn_activations": ("activation",),
     "opset": (
         "Attr",

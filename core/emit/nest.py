@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .names import Names
-from .plan import Arg, Block, Call, Plan, Ref, State, Unit, leaves
+from .plan import Arg, Block, Call, Plan, Ref, State, Unit, leaves, reads
 from .scopes import Path, place
 from .scribe import frozen
 
@@ -122,7 +122,7 @@ def _ordered(items: Sequence[Item], at: dict[Call, int]) -> tuple[list[Item], li
     after: list[set[int]] = [set() for _ in items]
     waits = [0] * len(items)
     for i, item in enumerate(items):
-        sources = {home[r.call] for c in _calls(item) for r in _reads(c) if r.call in home} - {i}
+        sources = {home[r.call] for c in _calls(item) for r in reads(c) if r.call in home} - {i}
         waits[i] = len(sources)
         for s in sources:
             after[s].add(i)
@@ -165,18 +165,6 @@ def _calls(item: Item) -> Sequence[Call]:
     return item.calls if isinstance(item, _Group) else (item,)
 
 
-def _reads(call: Call) -> Iterator[Ref]:
-    """What a call reads, its regions included."""
-    for a in leaves((*call.args, *call.kwargs.values())):
-        if isinstance(a, Ref):
-            yield a
-    for v in call.kwargs.values():
-        if isinstance(v, Block):
-            own = {r for c in v.calls for r in c.results} | set(v.inputs)
-            yield from (r for c in v.calls for r in _reads(c) if r not in own)
-            yield from (r for r in leaves(v.outputs) if isinstance(r, Ref) and r not in own)
-
-
 # ---- blocks
 class _Build:
     """Makes blocks of groups. ``env`` maps a result of the flat plan to what stands for it in a block."""
@@ -184,12 +172,12 @@ class _Build:
     def __init__(self, flat: Sequence[Call], outputs: Sequence[Arg], tree: _Tree) -> None:
         self.readers: dict[Ref, list[Call | None]] = {}
         for call in flat:
-            for r in _reads(call):
+            for r in reads(call):
                 self.readers.setdefault(r, []).append(call)
         for a in leaves(outputs):
             if isinstance(a, Ref):
                 self.readers.setdefault(a, []).append(None)
-        self.free = {c: list(dict.fromkeys(_reads(c))) for c in flat}
+        self.free = {c: list(dict.fromkeys(reads(c))) for c in flat}
         self.wanted: dict[tuple[Place, int], set[tuple[int, int]]] = {}
 
     def fill(self, block: Block, items: Sequence[Item], env: dict[Ref, Ref]) -> None:

@@ -24,7 +24,7 @@ from .scopes import Path
 if TYPE_CHECKING:
     from .dialect import Dialect
 
-__all__ = ["Arg", "Block", "Call", "Member", "Plan", "PlanCall", "Ref", "State", "Unit", "leaves"]
+__all__ = ["Arg", "Block", "Call", "Member", "Plan", "PlanCall", "Ref", "State", "Unit", "leaves", "reads"]
 
 
 @dataclass(eq=False, slots=True)
@@ -235,3 +235,15 @@ def leaves(args: Iterable[Any]) -> Iterator[Ref | State]:
             yield a
         elif isinstance(a, (tuple, list)):
             yield from leaves(a)
+
+
+def reads(call: Call) -> Iterator[Ref]:
+    """What a call reads, its regions included."""
+    for a in leaves((*call.args, *call.kwargs.values())):
+        if isinstance(a, Ref):
+            yield a
+    for v in call.kwargs.values():
+        if isinstance(v, Block):
+            own = {r for c in v.calls for r in c.results} | set(v.inputs)
+            yield from (r for c in v.calls for r in reads(c) if r not in own)
+            yield from (r for r in leaves(v.outputs) if isinstance(r, Ref) and r not in own)

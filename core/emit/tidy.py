@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from typing import Any
 
-from .plan import Arg, Call, Plan, Ref, leaves
+from .plan import Arg, Call, Plan, Ref, leaves, reads
 
 __all__ = ["Peephole", "Tidy", "prune", "tidy"]
 
@@ -59,6 +59,6 @@ def prune(plan: Plan, keep: Container[str] = ()) -> None:
     kept: list[Call] = []
     for call in reversed(plan.root.calls):
         if call.type in keep or any(r in read for r in call.results):
-            read.update(leaves(call.args))
+            read.update(reads(call))
             kept.append(call)
     plan.root.calls = kept[::-1]

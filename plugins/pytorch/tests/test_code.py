@@ -187,9 +187,8 @@ def test_refused_by_name() -> None:
     from convcore.errors import UnsupportedError
 
     g = Graph("net")
-    b = Builder(g, origin=Origin("test", "layer", "GRU"))
-    x = b.input("x", DType.FLOAT32, (2, 3, 5))
-    w = [b.weight(np.ones(s, np.float32)) for s in ((1, 6, 5), (1, 6, 2))]
-    g.outputs = [b.op("gru", x, *w, hidden=2, reset_after=False)[0]]
-    with pytest.raises(UnsupportedError, match=r"'layer' \(GRU\).*reset gate"):
+    b = Builder(g, origin=Origin("test", "layer", "Pool"))
+    x = b.input("x", DType.FLOAT32, (2, 3, 5, 7))
+    g.outputs = list(b.op("max_pool_with_indices", x, kernel=(2, 2), pads=((1, 0), (0, 1))))
+    with pytest.raises(UnsupportedError, match=r"'layer' \(Pool\).*positions"):
         emit_model(g)

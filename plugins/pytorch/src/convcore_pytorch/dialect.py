@@ -6,14 +6,18 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from convcore.plugin import Dialect, DType, Node, Scribe, identifier
+from convcore.plugin import Dialect, DType, Node, NotExpressible, Scribe, identifier
 
+from .functions import HELPERS
 from .grouping import Groups
 from .types import TORCH_TYPES
 
 __all__ = ["TorchDialect"]
 
-_RESERVED = "Path Tensor WEIGHTS SOURCE_NAMES TIED load read_safetensors torch nn F json cls self l O I x _"
+_RESERVED = (
+    "Any Callable Path Sequence Tensor WEIGHTS SOURCE_NAMES TIED DTYPES load torch nn F json math cls self l O I x _ "
+    "states slices step then other"
+)
 
 
 class TorchDialect(Dialect):
@@ -21,7 +25,7 @@ class TorchDialect(Dialect):
     (an operator), ``.reshape`` (a method of the first operand), ``[]`` (an index)."""
 
     title = "PyTorch"
-    reserved: ClassVar[frozenset[str]] = frozenset(_RESERVED.split())
+    reserved: ClassVar[frozenset[str]] = frozenset(_RESERVED.split()) | HELPERS
     reserved_members: ClassVar[frozenset[str]] = frozenset()
     dtypes = frozenset(TORCH_TYPES)
 
@@ -38,6 +42,8 @@ class TorchDialect(Dialect):
         return type.startswith("torch.nn.")
 
     def check(self, s: Scribe[Any], type: str, args: Sequence[Any], config: Mapping[str, Any]) -> Sequence[DType | None]:
+        if type.startswith("aten."):  # the other face of a row: what programs are read by
+            raise NotExpressible(f"{type} is no function of Python")
         return ()
 
     def path(self, node: Node) -> Any:

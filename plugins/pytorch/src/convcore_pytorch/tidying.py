@@ -23,11 +23,12 @@ FUNCTIONS = {
 
 def functions(plan: Plan) -> None:
     """To be run before nesting: what shares its scope with another module, or has none, becomes a function."""
-    for call in plan.root.calls:
+    calls = list(plan.root.all_calls())
+    for call in calls:
         call.path = plan.dialect.path(call.node) if call.node is not None else ()
-    units = {c.target: c.path for c in plan.root.calls if isinstance(c.target, Unit)}
+    units = {c.target: c.path for c in calls if isinstance(c.target, Unit)}
     count = Counter(units.values())
-    for call in plan.root.calls:
+    for call in calls:
         t = call.target
         if isinstance(t, Unit) and not t.states and t.type.startswith("torch.nn."):
             name = FUNCTIONS.get(t.type.rpartition(".")[2])

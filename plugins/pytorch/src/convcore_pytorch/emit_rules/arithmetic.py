@@ -37,10 +37,6 @@ def operator(e: E, node: Node) -> None:
     a, b = given(node.inputs[0]), given(node.inputs[1])
     if a.dtype is not b.dtype:
         raise NotExpressible(f"operands of {a.dtype} and {b.dtype}")
-    if node.op == "pow" and a.dtype is not None and not a.dtype.is_float:
-        raise NotExpressible("a power of integers")
-    if node.op == "floor_div" and a.dtype is not None and a.dtype.is_float:
-        raise NotExpressible("a floor division of fractions")
     sign = OPERATORS[node.op]
     if a.dtype is DType.BOOL and sign in "+-*//%**":
         raise NotExpressible("arithmetic on truth values")

@@ -11,9 +11,16 @@ from convcore.plugin import CONSTANT, Dim, Node, NotExpressible, Scribe, Value
 
 from ..dialect import TorchDialect
 
-__all__ = ["E", "given", "number", "operand", "pad_list", "pads_of", "shape_of", "sizes", "static"]
+__all__ = [
+    "ALL", "E", "given", "items", "number", "operand", "pad_list", "pads_of", "picked", "places", "scalar", "shape_of", "sizes",
+    "static",
+]  # fmt: skip
 
 E = Scribe[TorchDialect]
+
+
+ALL = ("slice", None, None, None)
+"""In an index: the whole axis."""
 
 
 def given(v: Value | None) -> Value:
@@ -99,3 +106,43 @@ def pad_list(pads: Sequence[tuple[Any, Any]]) -> tuple[Any, ...]:
     while len(flat) > 2 and flat[-1] == 0 and flat[-2] == 0:
         del flat[-2:]
     return tuple(flat)
+
+
+def scalar(e: E, v: Value, read: bool = True) -> Any:
+    """A tensor of one element as a Python number: a constant, a size, else what ``.item()`` gives (or the tensor)."""
+    x = number(v)
+    if x is not None:
+        return x
+    if v.producer is not None and v.producer.op == "dim_value":
+        return sizes(e, [v.producer.attrs["value"]])[0]
+    return e.call(".item", [e.value(v)])[0] if read else e.value(v)
+
+
+def items(e: E, v: Value) -> Any:
+    """A vector of integers as a list (a tuple of numbers where it is a constant)."""
+    if v.tensor is not None:
+        return tuple(int(n) for n in v.tensor.numpy().reshape(-1))
+    return e.call(".tolist", [e.value(v)])[0]
+
+
+def places(e: E, at: Value, n: Any) -> Any:
+    """Indices along an axis of ``n`` elements, int64, negative ones counted from its end (what lies outside stays outside)."""
+    if at.dtype is None or not at.dtype.is_int:
+        raise NotExpressible(f"places of {at.dtype}")
+    if at.tensor is not None and (isinstance(n, int) or at.tensor.size == 0 or at.tensor.numpy().min() >= 0):
+        a = at.tensor.numpy().astype(np.int64)
+        if isinstance(n, int):
+            a = np.where(a < 0, a + n, a)
+        return e.const(a) if at.dtype.value != "int64" or (at.tensor.numpy() != a).any() else e.value(at)
+    h = e.value(at)
+    if at.dtype.value != "int64":
+        (h,) = e.call(".long", [h])
+    (below,) = e.call("<", [h, 0])
+    (turned,) = e.call("+", [h, sizes(e, [n])[0]])
+    return e.call("torch.where", [below, turned, h])[0]
+
+
+def picked(e: E, h: Any, axis: int, start: Any, stop: Any, step: Any = None, outputs: Sequence[Any] = ()) -> Any:
+    """``h[:, start:stop:step]`` with the slice on one axis."""
+    index = (*(ALL,) * axis, ("slice", start, stop, step))
+    return e.call("[]", [h], {"index": index}, outputs=outputs, carry=True)[0]

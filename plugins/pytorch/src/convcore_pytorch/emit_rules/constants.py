@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from convcore.plugin import DType, Node, NotExpressible
 
 from ..rules.base import RULES
-from .base import E, given, shape_of, sizes
+from .base import E, given, items, scalar, shape_of, sizes
 
 
 @RULES.emit("fill")
@@ -20,13 +22,75 @@ def fill(e: E, node: Node) -> None:
     e.call("torch.full", [tuple(made), node.attrs["value"]], {"dtype": node.attrs["dtype"]}, outputs=node.outputs)
 
 
+@RULES.emit("dynamic_fill")
+def dynamic_fill(e: E, node: Node) -> None:
+    """A shape that is computed."""
+    shape = items(e, given(node.inputs[0]))
+    e.call("torch.full", [shape, node.attrs["value"]], {"dtype": node.attrs["dtype"]}, outputs=node.outputs)
+
+
+def _diagonal(e: E, node: Node, rows: Any, columns: Any, dtype: DType) -> None:
+    k = node.attrs["k"]
+    if k == 0:
+        e.call("torch.eye", [rows, columns], {"dtype": dtype}, outputs=node.outputs)
+        return
+    (y,) = e.call("torch.ones", [rows, columns], {"dtype": dtype})
+    (y,) = e.call("torch.triu", [y, k])
+    e.call("torch.tril", [y, k], outputs=node.outputs)
+
+
 @RULES.emit("eye")
 def eye(e: E, node: Node) -> None:
-    """The main diagonal only."""
+    """Other diagonals than the main one are cut out of ones."""
     a = node.attrs
-    if a["k"] != 0:
-        raise NotExpressible(f"k={a['k']}")
-    e.call("torch.eye", sizes(e, (a["rows"], a["columns"])), {"dtype": a["dtype"]}, outputs=node.outputs)
+    _diagonal(e, node, *sizes(e, (a["rows"], a["columns"])), a["dtype"])
+
+
+@RULES.emit("eye_like")
+def eye_like(e: E, node: Node) -> None:
+    """Sized like a matrix."""
+    x = given(node.inputs[0])
+    dtype = node.attrs["dtype"] or x.dtype
+    e.value(x)
+    _diagonal(e, node, *sizes(e, shape_of(x)), dtype)
+
+
+@RULES.emit("range")
+def range_(e: E, node: Node) -> None:
+    """torch.arange, with bounds as numbers."""
+    start, limit, delta = (scalar(e, given(v)) for v in node.inputs)
+    step = [] if isinstance(delta, int) and delta == 1 else [delta]
+    first = [] if isinstance(start, int) and start == 0 and not step else [start]
+    e.call("torch.arange", [*first, limit, *step], {"dtype": node.output.dtype}, outputs=node.outputs)
+
+
+@RULES.emit("one_hot")
+def one_hot(e: E, node: Node) -> None:
+    """ids beside every place: F.one_hot has no place for ids outside."""
+    ids, values, a = given(node.inputs[0]), node.arg("values"), node.attrs
+    axis, rank = a["axis"], len(shape_of(ids))
+    (depth,) = sizes(e, [a["depth"]])
+    h = e.value(ids)
+    if a["wrap_negative"]:
+        (below,) = e.call("<", [h, 0])
+        (turned,) = e.call("+", [h, depth])
+        (h,) = e.call("torch.where", [below, turned, h])
+    (h,) = e.call(".unsqueeze", [h, axis])
+    (count,) = e.call("torch.arange", [depth])
+    if rank > axis:
+        (count,) = e.call(".reshape", [count, -1, *(1,) * (rank - axis)])
+    (hit,) = e.call("==", [h, count])
+    if values is None and (a["on_value"], a["off_value"]) == (1, 0):
+        e.call(".to", [hit, a["dtype"]], outputs=node.outputs)
+        return
+    dtype = a["dtype"] if values is None else given(values).dtype
+    if values is not None and values.tensor is None:
+        h = e.value(values)
+        on, off = (e.call("[]", [h], {"index": (i,)})[0] for i in (1, 0))
+    else:
+        pair = np.array([a["off_value"], a["on_value"]], dtype.numpy) if values is None else values.tensor.numpy()
+        on, off = (e.const(pair[i]) for i in (1, 0))
+    e.call("torch.where", [hit, on, off], outputs=node.outputs)
 
 
 @RULES.emit("shape_of")

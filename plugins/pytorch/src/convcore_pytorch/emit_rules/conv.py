@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import Node, NotExpressible
+from convcore.plugin import Node, NotExpressible, Value
 
 from ..rules.base import RULES, one_if_equal
-from .base import E, given, pad_list, pads_of, shape_of, static
+from .base import ALL, E, given, pad_list, pads_of, shape_of, static
 
 
 def layer(
@@ -37,7 +37,10 @@ def conv(e: E, node: Node) -> None:
         raise NotExpressible("channels are last")
     x, w = given(node.arg("x")), given(node.arg("w"))
     kernel = static(shape_of(w)[2:], "kernel")
-    if not 1 <= len(kernel) <= 3:
+    if not kernel:
+        _points(e, node, x, w)
+        return
+    if len(kernel) > 3:
         raise NotExpressible(f"{len(kernel)} spatial axes")
     pads, handle, groups = pads_of(x, node, kernel), e.value(x), node.attrs["groups"]
     config = _config(node)
@@ -50,6 +53,22 @@ def conv(e: E, node: Node) -> None:
     layer(e, node, handle, "Conv", (per_group * groups, out), config)
 
 
+def _points(e: E, node: Node, x: Value, w: Value) -> None:
+    """Without spatial axes: one of size 1."""
+    b, config = node.arg("b"), _config(node)
+    if w.tensor is None or (b is not None and b.tensor is None):
+        raise NotExpressible("computed weights and no spatial axes")
+    out, per_group = static(shape_of(w), "channels")
+    states = {"weight": e.state(w, "one spatial axis", lambda t: t.reshape((out, per_group, 1)))}
+    if b is not None:
+        states["bias"] = e.state(b)
+    full = {"in_channels": per_group * node.attrs["groups"], "out_channels": out, "kernel_size": 1, **config,
+            "bias": b is not None}  # fmt: skip
+    (h,) = e.call(".unsqueeze", [e.value(x), 2])
+    (h,) = e.unit("torch.nn.Conv1d", [h], full, states)
+    e.call(".squeeze", [h, 2], outputs=node.outputs)
+
+
 def _config(node: Node) -> dict[str, Any]:
     config: dict[str, Any] = {}
     for key, name in (("strides", "stride"), ("dilations", "dilation")):
@@ -58,6 +77,21 @@ def _config(node: Node) -> dict[str, Any]:
     if node.attrs["groups"] != 1:
         config["groups"] = node.attrs["groups"]
     return config
+
+
+def _shared(node: Node, x: Value, kernel: Any, extra: Any, pads: str) -> list[tuple[Any, Any]]:
+    """The surplus over the wanted size on both ends: same_upper cuts the smaller half at the beginning (ONNX, opset 11)."""
+    a, out = node.attrs, []
+    for i, (n, k, s, d) in enumerate(zip(shape_of(x)[2:], kernel, a["strides"], a["dilations"])):
+        want = None if a["output_shape"] is None else a["output_shape"][i]
+        if n is None:
+            raise NotExpressible(f"pads={pads} of a size that is not known")
+        total = (n - 1) * s + d * (k - 1) + 1 + extra[i] - (n * s if want is None else want)
+        if not isinstance(total, int):
+            raise NotExpressible(f"pads={pads} to {want} depends on a size that is not known")
+        begin = max(total, 0) // 2 if pads == "same_upper" else max(total, 0) - max(total, 0) // 2
+        out.append((begin, total - begin))
+    return out
 
 
 @RULES.emit("conv_transpose")
@@ -73,19 +107,25 @@ def conv_transpose(e: E, node: Node) -> None:
     strides, dilations = node.attrs["strides"], node.attrs["dilations"]
     extra = list(node.attrs["output_padding"] or (0,) * d)
     pads = node.attrs["pads"]
-    wanted = node.attrs["output_shape"]
-    if isinstance(pads, str) or wanted is not None:
-        raise NotExpressible(f"pads={pads}, output_shape={wanted}")
+    if isinstance(pads, str):
+        pads = _shared(node, x, kernel, extra, pads)
     padding, cut = [], []
     for i, (begin, end) in enumerate(pads):
-        p = min(begin, end)
-        if not isinstance(p, int) or p < 0:
+        if not isinstance(begin, int) or not isinstance(end, int):
             raise NotExpressible(f"pads={pads}")
+        p = max(min(begin, end), 0)
         more_front, more_end = begin - p, end - p
-        take = min(more_end, extra[i])  # output padding that would be cut off again
+        take = min(max(more_end, 0), extra[i])  # output padding that would be cut off again
         extra[i] -= take
+        more_end -= take
+        grown = min(max(-more_end, 0), max(strides[i], dilations[i]) - 1 - extra[i])  # elements of the bias alone
+        if grown > 0:
+            extra[i] += grown
+            more_end += grown
+        if more_front < 0 or more_end < 0:
+            raise NotExpressible(f"pads={pads} add elements that torch has not")
         padding.append(p)
-        cut.append((more_front, more_end - take))
+        cut.append((more_front, more_end))
     if any(x >= max(s, dil) for x, s, dil in zip(extra, strides, dilations)):
         raise NotExpressible(f"output_padding={tuple(extra)} is not smaller than stride or dilation")
     config = _config(node)
@@ -100,5 +140,5 @@ def conv_transpose(e: E, node: Node) -> None:
         outputs=(None,) if cropped else None,
     )  # fmt: skip
     if cropped:
-        index = [("slice", None, None, None)] * 2 + [("slice", a or None, -b or None, None) for a, b in cut]
+        index = [ALL] * 2 + [("slice", a or None, -b or None, None) for a, b in cut]
         e.call("[]", [y], {"index": tuple(index)}, outputs=node.outputs)

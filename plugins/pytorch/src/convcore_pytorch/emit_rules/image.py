@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import Node, NotExpressible
+import numpy as np
+
+from convcore.plugin import Node, NotExpressible, axis_weights, coordinates, nearest_index
 
 from ..rules.base import RULES, one_if_equal
-from .base import E, given, shape_of, static
+from .base import E, given, shape_of, sizes, static
 
 
 @RULES.emit("resize")
 def resize(e: E, node: Node) -> None:
-    """Sizes where they are numbers, whole factors where they are not; positions must be those of torch."""
+    """F.interpolate: sizes where they are numbers, whole factors where they are not; positions must be those of torch."""
     a = node.attrs
     x = given(node.inputs[0])
     shape, out = shape_of(x), shape_of(node.output)
@@ -37,9 +39,55 @@ def resize(e: E, node: Node) -> None:
     if "size" in config and isinstance(config["size"], tuple):
         config["size"] = one_if_equal(config["size"])
     config.update(_mode(a, how, d, factors))
-    if a["antialias"] and (d != 2 or a["mode"] == "nearest"):
-        raise NotExpressible("antialias")
     e.unit("torch.nn.Upsample", [e.value(x)], config, outputs=node.outputs)
+
+
+@RULES.emit("resize", priority=-1)
+def resize_by_axis(e: E, node: Node) -> None:
+    """Every way of placing, rounding and weighing, for sizes that are numbers: elements picked, or mixed by a matrix, axis by
+    axis."""
+    a, x = node.attrs, given(node.inputs[0])
+    shape, out = shape_of(x), shape_of(node.output)
+    if x.dtype is None or (a["mode"] != "nearest" and not x.dtype.is_float):
+        raise NotExpressible(f"{a['mode']} over {x.dtype}")
+    first = 2 if a["layout"] == "channels_first" else 1
+    todo = []
+    for i, (n, m) in enumerate(zip(shape[first:], out[first:])):
+        scale = None if a["scales"] is None else a["scales"][i]
+        if i < len(shape) - 2 and (n != m or scale not in (None, 1.0)):
+            todo.append((first + i, *static((n, m), "sizes"), scale))
+    h = e.value(x)
+    if not todo:
+        e.alias(node.output, h)
+    for axis, n, m, scale in todo:
+        last = axis == todo[-1][0]
+        at = coordinates(n, m, scale, a["coordinates"])
+        if a["mode"] == "nearest":
+            where = np.clip(nearest_index(at, a["nearest"]), 0, n - 1)
+            (h,) = e.call("torch.index_select", [h, axis, e.const(where)], outputs=node.outputs if last else ())
+            continue
+        ratio = n / m if scale is None else 1 / scale
+        taps, weights = axis_weights(at, n, ratio, a["mode"], a["cubic_a"], a["exclude_outside"], a["antialias"])
+        matrix = np.zeros((n, m))
+        np.add.at(matrix, (taps, np.arange(m)[:, None]), weights)
+        end = axis == len(shape) - 1
+        if not end:
+            (h,) = e.call(".transpose", [h, axis, -1])
+        (h,) = e.call("torch.matmul", [h, e.const(matrix.astype(x.dtype.numpy))], outputs=node.outputs if last and end else ())
+        if not end:
+            (h,) = e.call(".transpose", [h, axis, -1], outputs=node.outputs if last else ())
+
+
+@RULES.emit("affine_grid")
+def affine_grid(e: E, node: Node) -> None:
+    """F.affine_grid takes the size of the whole target."""
+    theta, a = given(node.inputs[0]), node.attrs
+    d = len(a["size"])
+    if d not in (2, 3):
+        raise NotExpressible(f"{d} spatial axes")
+    n = sizes(e, [shape_of(theta)[0]], theta)
+    whole = (*n, 1, *sizes(e, a["size"], theta))
+    e.call("F.affine_grid", [e.value(theta), whole], {"align_corners": a["align_corners"]}, outputs=node.outputs)
 
 
 def _mode(a: Any, how: str, d: int, factors: Any) -> dict[str, Any]:

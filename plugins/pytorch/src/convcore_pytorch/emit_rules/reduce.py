@@ -21,7 +21,7 @@ def reduce(e: E, node: Node) -> None:
     axes = node.attrs["axes"]
     dims = tuple(range(rank)) if axes is None else tuple(sorted(a % rank for a in axes)) if rank else ()
     if not dims:
-        if node.op in ("all", "any") or rank:
+        if node.op == "logsumexp":
             raise NotExpressible("no axes")
         e.alias(node.output, e.value(x))
         return
@@ -41,8 +41,10 @@ def prod(e: E, node: Node) -> None:
     x = given(node.inputs[0])
     rank, axes = len(shape_of(x)), node.attrs["axes"]
     dims = sorted((range(rank) if axes is None else (a % rank for a in axes)), reverse=True) if rank else []
-    if not dims or x.dtype is None or x.dtype is DType.BOOL:
-        raise NotExpressible("no axes")
+    if x.dtype is None or x.dtype is DType.BOOL:
+        raise NotExpressible(f"a product of {x.dtype}")
+    if not dims:
+        e.alias(node.output, e.value(x))
     y = e.value(x)
     for d in dims:
         last = d == dims[-1]

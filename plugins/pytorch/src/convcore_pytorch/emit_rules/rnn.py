@@ -13,7 +13,7 @@ import numpy as np
 from convcore.plugin import Node, NotExpressible, State, Value, as_tensor, op
 
 from ..rules.base import RULES
-from .base import E, given
+from .base import E, given, picked, shape_of, sizes
 
 _GATES = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "rnn": (0,)}
 
@@ -24,9 +24,8 @@ def _inputs(node: Node) -> set[str]:
 
 def _check(node: Node) -> dict[str, Any]:
     """The configuration that says the activations; NotExpressible for what torch's layers do not compute."""
-    for name in ("mask", "lengths", "peephole"):
-        if name in _inputs(node) and node.arg(name) is not None:
-            raise NotExpressible(f"it has {name}")
+    if "peephole" in _inputs(node) and node.arg("peephole") is not None:
+        raise NotExpressible("it has peephole")
     a = node.attrs
     act, gate, out = a["activation"], a.get("recurrent_activation", "sigmoid"), a.get("output_activation")
     if a["clip"] is not None or a.get("input_forget") or gate != "sigmoid" or out not in (None, act):
@@ -53,28 +52,41 @@ def _part(e: E, v: Value, i: int, node: Node) -> State:
     return e.state(v, f"torch {node.op} {h} {i}", lambda t: t.map(make, t.shape[1:]))
 
 
+def _states(e: E, node: Node, i: int, end: str) -> dict[str, Any]:
+    """The weights of one direction by torch's names."""
+    w, r, b = given(node.arg("w")), given(node.arg("r")), node.arg("b")
+    rb = node.arg("rb") if node.op == "gru" else None
+    states: dict[str, Any] = {f"weight_ih_{end}": _part(e, w, i, node), f"weight_hh_{end}": _part(e, r, i, node)}
+    if b is not None or rb is not None:
+        for name, v in (("ih", b), ("hh", rb)):
+            zeros = as_tensor(np.zeros(w.tensor.shape[1], w.tensor.dtype.numpy)) if w.tensor is not None else None
+            states[f"bias_{name}_{end}"] = zeros if v is None else _part(e, v, i, node)
+    return states
+
+
+def _config(node: Node, first: bool) -> dict[str, Any]:
+    w, rb = given(node.arg("w")), node.arg("rb") if node.op == "gru" else None
+    full = {"input_size": shape_of(w)[2], "hidden_size": node.attrs["hidden"], **_check(node), "batch_first": first or None}
+    if node.arg("b") is None and rb is None:
+        full["bias"] = False
+    return full
+
+
 @RULES.emit("lstm", "gru", "rnn")
 def recurrent(e: E, node: Node) -> None:
     """One layer, in one or both directions; one that runs backwards is turned round before and after."""
-    config = _check(node)
-    x, w, r = (given(node.arg(n)) for n in ("x", "w", "r"))
+    x, w = given(node.arg("x")), given(node.arg("w"))
     if w.tensor is None or x.dtype is not w.dtype:
         raise NotExpressible("its weights are computed")
     direction, first = node.attrs["direction"], node.attrs["layout"] == "batch_major"
-    b, rb = node.arg("b"), node.arg("rb") if node.op == "gru" else None
-    states: dict[str, Any] = {}
-    for i in range(2 if direction == "bidirectional" else 1):
-        end = f"l0{'_reverse' if i else ''}"
-        states[f"weight_ih_{end}"] = _part(e, w, i, node)
-        states[f"weight_hh_{end}"] = _part(e, r, i, node)
-        if b is not None or rb is not None:
-            for name, v in (("ih", b), ("hh", rb)):
-                zeros = as_tensor(np.zeros(w.tensor.shape[1], w.tensor.dtype.numpy))
-                states[f"bias_{name}_{end}"] = zeros if v is None else _part(e, v, i, node)
-    full = {"input_size": int(w.tensor.shape[2]), "hidden_size": node.attrs["hidden"], **config, "batch_first": first or None,
-            "bidirectional": direction == "bidirectional" or None}  # fmt: skip
-    if b is None and rb is None:
-        full["bias"] = False
+    if node.arg("mask") is not None or node.arg("lengths") is not None:
+        _masked(e, node)
+        return
+    full = _config(node, first)
+    states = _states(e, node, 0, "l0")
+    if direction == "bidirectional":
+        states |= _states(e, node, 1, "l0_reverse")
+        full["bidirectional"] = True
     names = ("h0", "c0") if node.op == "lstm" else ("h0",)
     given_states = [node.arg(n) for n in names]
     args: list[Any] = [e.value(x)]
@@ -90,3 +102,48 @@ def recurrent(e: E, node: Node) -> None:
     (args[0],) = e.call("torch.flip", [args[0], (time,)])
     y = e.unit(type_, args, full, states, outputs=(None, *node.outputs[1:]))[0]
     e.call("torch.flip", [y, (time,)], outputs=node.outputs[:1])
+
+
+def _masked(e: E, node: Node) -> None:
+    """Steps that count are moved to the front, each direction runs over them, and outputs go back to their times: exact, as a
+    masked step keeps the state. What an LSTM's cell ends with is not among its outputs."""
+    a = node.attrs
+    mask, lengths = node.arg("mask"), node.arg("lengths")
+    if node.op == "lstm" and (node.outputs[2].uses or node.outputs[2] in e.graph.outputs):
+        raise NotExpressible("its last cell state is read, under a mask")
+    if node.op == "lstm" and node.arg("c0") is not None:
+        raise NotExpressible("it starts from a cell state, under a mask")
+    first = a["layout"] == "batch_major"
+    x = given(node.arg("x"))
+    h = e.value(x) if first else e.call(".transpose", [e.value(x), 0, 1])[0]
+    if mask is not None:
+        keep = e.value(mask) if first else e.call(".t", [e.value(mask)])[0]
+    else:
+        (count,) = e.call(".unsqueeze", [e.value(given(lengths)), 1])
+        (step,) = e.call("torch.arange", sizes(e, [shape_of(x)[1 if first else 0]]))
+        (keep,) = e.call("<", [step, count])
+    again = mask is not None and not a["zero_output_for_mask"]
+    backs = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}[a["direction"]]
+    start = node.arg("h0")
+    ys, ends = [], []
+    for i, back in enumerate(backs):
+        one, valid = h, keep
+        if back:
+            (one,), (valid,) = e.call("torch.flip", [h, (1,)]), e.call("torch.flip", [keep, (1,)])
+        (one,) = e.call("gathered", [one, valid])
+        begin = None
+        if start is not None:
+            begin = e.value(start) if len(backs) == 1 else picked(e, e.value(start), 0, i, i + 1)
+        if node.op == "lstm" and begin is not None:
+            begin = (begin, e.call("torch.zeros_like", [begin])[0])
+        args = [one] if begin is None else [one, begin]
+        y = e.unit(
+            f"torch.nn.{node.op.upper()}", args, _config(node, True), _states(e, node, i, "l0"), n_outputs=len(node.outputs)
+        )
+        begin = begin[0] if isinstance(begin, tuple) else begin
+        y, end = e.call("spread", [y[0], valid, again, *([] if begin is None else [begin])], n_outputs=2)
+        ys.append(e.call("torch.flip", [y, (1,)])[0] if back else y)
+        ends.append(end)
+    y = e.call("torch.cat", [tuple(ys)], {"dim": 2})[0] if len(ys) > 1 else ys[0]
+    e.alias(node.outputs[0], y if first else e.call(".transpose", [y, 0, 1])[0])
+    e.alias(node.outputs[1], e.call("torch.cat", [tuple(ends)], {"dim": 0})[0] if len(ends) > 1 else ends[0])

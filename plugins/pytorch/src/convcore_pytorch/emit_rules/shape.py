@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import Dim, Node, NotExpressible
+import numpy as np
+
+from convcore.plugin import Dim, DType, Node, NotExpressible
 
 from ..rules.base import RULES
-from .base import E, given, pad_list, shape_of, sizes, static
+from .base import E, given, items, pad_list, shape_of, sizes, static
 
 
 @RULES.emit("reshape")
@@ -119,25 +121,55 @@ def roll(e: E, node: Node) -> None:
     e.call("torch.roll", [e.value(given(node.inputs[0]), carry=True), shifts, axes], outputs=node.outputs, carry=True)
 
 
-MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+
+
+@RULES.emit("dynamic_reshape")
+def dynamic_reshape(e: E, node: Node) -> None:
+    """A shape that is computed; a 0 in it may keep a size: see ``reshape`` in ``written.py``."""
+    x, shape = given(node.inputs[0]), given(node.inputs[1])
+    kept = node.attrs["zero_copies"]
+    operands = [e.value(x, carry=True), items(e, shape)]
+    e.call("reshape" if kept else ".reshape", operands, outputs=node.outputs, carry=True)
+
+
+@RULES.emit("dynamic_expand")
+def dynamic_expand(e: E, node: Node) -> None:
+    """Both ways, as numpy broadcasts."""
+    x, shape = given(node.inputs[0]), given(node.inputs[1])
+    h = e.value(x, carry=True)
+    (own,) = e.call(".size", [h])
+    (full,) = e.call("torch.broadcast_shapes", [own, items(e, shape)])
+    e.call(".expand", [h, full], outputs=node.outputs, carry=True)
 
 
 @RULES.emit("pad")
 def pad(e: E, node: Node) -> None:
-    """Constants everywhere; other modes on the last one to three axes of inputs with batch and channels."""
+    """Constants everywhere; other modes by F.pad where it has them, else by reading every place from where it comes."""
     x = given(node.inputs[0])
     pads, mode = node.attrs["pads"], node.attrs["mode"]
-    if mode not in MODES:
-        raise NotExpressible(f"mode {mode!r}")
+    if x.dtype is DType.BOOL and mode != "constant":
+        raise NotExpressible("truth values repeated at the edge")
     rank = len(shape_of(x))
     flat: tuple[Any, ...] = pad_list(pads)
-    if mode != "constant":
-        static(flat, "pads")
-        d = max(len(flat) // 2, rank - 2)
-        if d > 3 or rank not in (d + 1, d + 2) or any(n < 0 for n in flat) or x.dtype is None or not x.dtype.is_float:
-            raise NotExpressible(f"mode {mode!r} on these axes")
+    if mode == "constant":
+        value = node.attrs["value"]
+        at = sizes(e, flat, x)
+        e.call("F.pad", [e.value(x, carry=True), tuple(at)], {"value": value or None}, outputs=node.outputs, carry=True)
+        return
+    static(flat, "pads")
+    d = max(len(flat) // 2, rank - 2)
+    known = MODES.get(mode) and d <= 3 and rank in (d + 1, d + 2) and x.dtype is not None and x.dtype.is_float
+    if known and all(n >= 0 for n in flat):
         flat = tuple(n for pair in reversed(pads[rank - d :]) for n in pair)
-    value = node.attrs["value"] if mode == "constant" else 0
-    at = sizes(e, flat, x)
-    config = {"mode": MODES[mode] if mode != "constant" else None, "value": value if value else None}
-    e.call("F.pad", [e.value(x, carry=True), tuple(at)], config, outputs=node.outputs, carry=True)
+        e.call("F.pad", [e.value(x, carry=True), flat], {"mode": MODES[mode]}, outputs=node.outputs, carry=True)
+        return
+    h, todo = e.value(x, carry=True), [i for i, pair in enumerate(pads) if any(pair)]
+    if not todo:
+        e.alias(node.output, h)
+    for i in todo:
+        (n,) = static(shape_of(x)[i : i + 1], "sizes")
+        where = np.pad(np.arange(n), [max(p, 0) for p in pads[i]], mode=mode)
+        where = where[max(-pads[i][0], 0) : len(where) - max(-pads[i][1], 0)]
+        out = node.outputs if i == todo[-1] else ()
+        (h,) = e.call("torch.index_select", [h, i, e.const(where.astype(np.int64))], outputs=out, carry=True)

@@ -7,41 +7,77 @@ from typing import Any
 from convcore.plugin import DType, Node, NotExpressible
 
 from ..rules.base import RULES
-from .base import E, given, shape_of
+from .base import E, given, picked, shape_of, sizes
 
 
 @RULES.emit("argmax", "argmin")
 def argmax(e: E, node: Node) -> None:
-    """The first of equal elements."""
-    x = given(node.inputs[0])
-    if node.attrs["last"] or x.dtype is DType.BOOL:
-        raise NotExpressible("the last of equal elements")
-    config = {"dim": node.attrs["axis"], "keepdim": node.attrs["keepdims"] or None}
-    if node.attrs["dtype"] is DType.INT64:
-        e.call(f"torch.{node.op}", [e.value(x)], config, outputs=node.outputs)
-        return
-    (y,) = e.call(f"torch.{node.op}", [e.value(x)], config)
-    e.call(".to", [y, node.attrs["dtype"]], outputs=node.outputs)
+    """The first of equal elements; the last is the first of the axis turned round."""
+    x, a = given(node.inputs[0]), node.attrs
+    if x.dtype is DType.BOOL:
+        raise NotExpressible("truth values have no order")
+    h, wide = e.value(x), a["dtype"] is DType.INT64
+    config = {"dim": a["axis"], "keepdim": a["keepdims"] or None}
+    if a["last"]:
+        (h,) = e.call("torch.flip", [h, (a["axis"],)])
+    (y,) = e.call(f"torch.{node.op}", [h], config, outputs=node.outputs if wide and not a["last"] else ())
+    if a["last"]:
+        end = sizes(e, [shape_of(x)[a["axis"]]])[0]
+        (last,) = e.call("-", [end - 1 if isinstance(end, int) else e.call("-", [end, 1])[0], y],
+                         outputs=node.outputs if wide else ())  # fmt: skip
+        y = last
+    if not wide:
+        e.call(".to", [y, a["dtype"]], outputs=node.outputs)
 
 
 @RULES.emit("sort", "argsort")
 def sort(e: E, node: Node) -> None:
-    """Stable: equal elements keep their order."""
-    x = given(node.inputs[0])
-    if node.attrs["descending"] or x.dtype is DType.BOOL or not shape_of(x):
-        raise NotExpressible("descending: torch keeps equal elements in another order")
-    config: dict[str, Any] = {"stable": True, "dim": node.attrs["axis"]}
+    """Stable: equal elements keep their order, which torch's descending order does too."""
+    x, a = given(node.inputs[0]), node.attrs
+    if x.dtype is DType.BOOL or not shape_of(x):
+        raise NotExpressible("truth values have no order")
+    config: dict[str, Any] = {"stable": True, "dim": a["axis"], "descending": a["descending"] or None}
     if node.op == "argsort":
         e.call("torch.argsort", [e.value(x)], config, outputs=node.outputs)
         return
     e.call("torch.sort", [e.value(x)], config, outputs=(node.output, None))
 
 
+@RULES.emit("topk")
+def topk(e: E, node: Node) -> None:
+    """torch.topk where only the elements are asked for: it takes any of equal ones. Their places come from a stable sort."""
+    x, a = given(node.inputs[0]), node.attrs
+    if x.dtype is DType.BOOL or not shape_of(x):
+        raise NotExpressible("truth values have no order")
+    values, at = node.outputs
+    (k,) = sizes(e, [a["k"]])
+    config: dict[str, Any] = {"dim": a["axis"]}
+    if not at.uses and at not in e.graph.outputs:
+        e.call("torch.topk", [e.value(x), k], {**config, "largest": None if a["largest"] else False}, outputs=(values, None))
+        return
+    config = {"stable": True, **config, "descending": a["largest"] or None}
+    ordered, order = e.call("torch.sort", [e.value(x)], config, n_outputs=2)
+    axis = a["axis"] % len(shape_of(x))
+    picked(e, ordered, axis, None, k, outputs=(values,))
+    picked(e, order, axis, None, k, outputs=(at,))
+
+
 @RULES.emit("cumsum", "cumprod")
 def cumulative(e: E, node: Node) -> None:
-    """Forward and inclusive."""
+    """From the end: turned round before and after. Without the element itself: moved by one place."""
     x, a = given(node.inputs[0]), node.attrs
-    if a["exclusive"] or a["reverse"] or x.dtype is None or x.dtype is DType.BOOL:
-        raise NotExpressible("exclusive or reverse")
+    if x.dtype is None or x.dtype is DType.BOOL:
+        raise NotExpressible("truth values are not summed")
+    rank, axis = len(shape_of(x)), a["axis"] % len(shape_of(x))
+    h = e.value(x)
+    if a["reverse"]:
+        (h,) = e.call("torch.flip", [h, (axis,)])
     config = {"dim": a["axis"], "dtype": None if x.dtype.is_float else x.dtype}
-    e.call(f"torch.{node.op}", [e.value(x)], config, outputs=node.outputs)
+    last = not a["exclusive"] and not a["reverse"]
+    (h,) = e.call(f"torch.{node.op}", [h], config, outputs=node.outputs if last else ())
+    if a["exclusive"]:
+        pads = (*(0, 0) * (rank - 1 - axis), 1, -1)
+        first = {} if node.op == "cumsum" else {"value": 1}
+        (h,) = e.call("F.pad", [h, pads], first, outputs=() if a["reverse"] else node.outputs)
+    if a["reverse"]:
+        e.call("torch.flip", [h, (axis,)], outputs=node.outputs)

@@ -6,54 +6,109 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import Block, Dim, DType, NotExpressible, PlanCall, Ref, State, Unit, identifier, leaves
+from convcore.plugin import Block, Dim, DType, Names, NotExpressible, PlanCall, Ref, State, Unit, identifier, leaves, reads
 
+from ..functions import HELPERS
 from ..types import TORCH_TYPES
 from .text import Bracket, Doc, flat, lay, literal, tuple_doc
 
-__all__ = ["Forward"]
+__all__ = ["TAKEN", "Forward"]
 
 _OPERATORS = frozenset(["+", "-", "*", "/", "//", "%", "**", "==", "!=", "<", "<=", ">", ">=", "&", "|"])
 _RECURRENT = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN")
-_TAKEN = frozenset(["self", "torch", "F", "nn", "l", "O", "I", "_", "max", "min", "float", "Tensor", "Path", "json", "load"])
+_LISTS = ("torch.split", "torch.unbind", ".unbind")
+_FACTORIES = frozenset(["torch.full", "torch.arange", "torch.eye", "torch.tensor", "torch.ones", "torch.zeros"])
+TAKEN = frozenset(["self", "torch", "F", "nn", "l", "O", "I", "_", "max", "min", "float", "Tensor", "Path", "json", "load",
+                    "Any", "math", "states", "slices", "step", "then", "other", *HELPERS])  # fmt: skip
 
 
 class Forward:
-    """Statements of one block. ``names`` are those of the inputs, ``lines`` the body, 8 columns in."""
+    """Statements of one block. ``names`` are those of the inputs, ``lines`` the body.
 
-    def __init__(self, block: Block, inputs: Sequence[str]) -> None:
+    A region of control flow is a function within the function (``outer``), which reads the names around it and leaves them be.
+    """
+
+    def __init__(self, block: Block, inputs: Sequence[str], outer: Forward | None = None) -> None:
         self.block = block
-        self.member = {id(m): name for name, m in block.members.items()}
-        self.names: dict[Ref, str] = dict(zip(block.inputs, inputs))
+        self.indent = 8 if outer is None else outer.indent + 4
+        self.member = {id(m): name for name, m in block.members.items()} if outer is None else outer.member
+        self.names: dict[Ref, str] = {} if outer is None else dict(outer.names)
+        self.around = frozenset(self.names.values())
+        self.names.update(zip(block.inputs, inputs))
         self.inputs = list(inputs)
+        self.tensors: dict[str, bool] = dict.fromkeys(inputs, True) if outer is None else dict(outer.tensors)
         self.last: dict[Ref, int] = {}
         for i, call in enumerate(block.calls):
-            for a in leaves((*call.args, *call.kwargs.values())):
-                if isinstance(a, Ref):
-                    self.last[a] = i
+            self.last.update((r, i) for r in reads(call))
         for a in leaves(block.outputs):
             if isinstance(a, Ref):
                 self.last[a] = len(block.calls)
         self.lines: list[str] = []
         for i, call in enumerate(block.calls):
             self._statement(i, call)
-        outs = [self.text(a, ()) for a in block.outputs]
+        if outer is None:
+            self.returns([self.text(a, ()) for a in block.outputs])
+
+    def returns(self, outs: Sequence[Doc]) -> None:
+        """The last statement."""
+        pad = " " * self.indent
         if len(outs) == 1:
-            self.lines += lay(outs[0], 8, "return ")
+            self.lines += lay(outs[0], self.indent, "return ")
+            return
+        line = f"{pad}return {', '.join(map(flat, outs))}"
+        if len(line) <= 88:
+            self.lines.append(line)
         else:
-            line = "        return " + ", ".join(map(flat, outs))
-            self.lines += (
-                [line] if len(line) <= 88 else ["        return (", *(f"            {flat(o)}," for o in outs), "        )"]
-            )
+            self.lines += [f"{pad}return (", *(f"{pad}    {flat(o)}," for o in outs), f"{pad})"]
 
     # ---- statements
     def _statement(self, i: int, call: PlanCall) -> None:
-        value = self._value(call)
+        if any(isinstance(v, Block) for v in call.kwargs.values()):
+            value = self._controlled(call)
+        else:
+            value = self._value(call)
         targets = self._targets(i, call)
-        self.lines += _assigned(targets, value)
+        for r in call.results:
+            if r in self.names:
+                self.tensors[self.names[r]] = r.shape is not None or r.value is not None
+        self.lines += _assigned(targets, value, self.indent)
+
+    def _controlled(self, call: PlanCall) -> Doc:
+        """Regions as functions in front of the call that takes them: see ``written.py`` for what they take and return."""
+        config = dict(call.kwargs)
+        names = {name: region for name, region in config.items() if isinstance(region, Block)}
+        for name, region in names.items():
+            self._function(call.type, name, region, config.get("states", 0))
+        if call.type == "branch":
+            return Bracket("branch", [self.text(call.args[0], ()), *names])
+        return Bracket(call.type, [*names, *(self.text(a, call.args) for a in call.args)])
+
+    def _function(self, kind: str, name: str, region: Block, n: int) -> None:
+        taken = Names(reserved=(*TAKEN, *self.names.values()))
+        params = [taken.fresh(_short(r) or "x") for r in region.inputs]
+        inner = Forward(region, params, self)
+        pad = " " * self.indent
+        made = {r for c in region.calls for r in c.results}
+        outs = [inner.text(a, ()) for a in region.outputs]
+        copied = [o if isinstance(a, Ref) and a in made else f"{flat(o)}.clone()" for a, o in zip(region.outputs, outs)]
+        if self.lines and self.lines[-1]:
+            self.lines.append("")
+        if kind == "branch":
+            self.lines.append(f"{pad}def {name}() -> Any:")
+            inner.returns(copied)
+        elif kind == "repeat":
+            self.lines += lay(Bracket(f"def {name}", [f"{p}: Tensor" for p in params]), self.indent, "", " -> Any:")
+            inner.returns([outs[0], tuple_doc(outs[1 : n + 1]), tuple_doc(outs[n + 1 :])])
+        else:
+            self.lines.append(f"{pad}def {name}(states: Any, slices: Any) -> Any:")
+            for what, given in (("states", params[:n]), ("slices", params[n:])):
+                if given:
+                    self.lines += _assigned(_unpacked(given), what, self.indent + 4)
+            inner.returns([tuple_doc(copied[:n]), tuple_doc(copied[n:])])
+        self.lines += [*inner.lines, ""]
 
     def _targets(self, i: int, call: PlanCall) -> str:
-        live = {self.names[r] for r, n in self.last.items() if n > i and r in self.names}
+        live = {self.names[r] for r, n in self.last.items() if n > i and r in self.names} | self.around
         ended = [self.names[a] for a in leaves(call.args) if isinstance(a, Ref) and a in self.names and self.names[a] not in live]
         found: list[str] = []
         for k, r in enumerate(call.results):
@@ -72,7 +127,9 @@ class Forward:
             if all(s == "_" for s in states):
                 return f"{y}, _"
             return f"{y}, ({', '.join(states)})" if len(states) > 1 else f"{y}, {states[0]}"
-        return ", ".join(found) + ("," if len(found) == 1 and call.type in ("torch.split", "torch.unbind") else "")
+        if len(found) == 1 and (call.type in _LISTS or call.type in ("repeat", "scan")):
+            return _unpacked(found)
+        return ", ".join(found)
 
     def _fresh(self, call: PlanCall, r: Ref, taken: set[str]) -> str:
         wanted = ""
@@ -80,10 +137,10 @@ class Forward:
             wanted = self.member.get(id(call.target), "")
         elif r.value is not None and r.value.producer is not None:
             wanted = r.value.producer.origin.layer.rpartition("/")[2]
-        name = re.sub(r"^[\d_]+", "", identifier(wanted)).lower()[:24].rstrip("_") if wanted else ""
+        name = _short(wanted)
         name = identifier(name) if name and len(name) <= 12 else next((n for n in "yzuvw" if n not in taken), "y")
         n, base = 1, name
-        while name in taken or name in _TAKEN:
+        while name in taken or name in TAKEN:
             n += 1
             name = f"{base}{n}" if not base[-1].isdigit() else f"{base}_{n}"
         return name
@@ -93,7 +150,7 @@ class Forward:
         t = call.target
         args = [self.text(a, call.args) for a in call.args]
         if isinstance(t, (Unit, Block)):
-            return Bracket(f"self.{self.member[id(t)]}", args)
+            return Bracket(f"self.{self.member[id(t)]}", [*args, *(f"{k}={literal(v)}" for k, v in call.kwargs.items())])
         if t in _OPERATORS:
             a, b = map(flat, args)
             if t == "**":
@@ -102,25 +159,30 @@ class Forward:
                 t, b = "-", b[1:]
             return f"{a} {t} {b}"
         if t == "[]":
-            return f"{flat(args[0])}[{', '.join(self._index(ix, args) for ix in call.kwargs['index'])}]"
+            return f"{flat(args[0])}[{', '.join(self._index(ix, call) for ix in call.kwargs['index'])}]"
         named: list[Doc] = []
         for k, v in call.kwargs.items():
             doc = self.text(v, call.args)
             named.append(f"{k}={doc}" if isinstance(doc, str) else Bracket(f"{k}={doc.head}", doc.items, display=doc.display))
+        if t in _FACTORIES and "device" not in call.kwargs:
+            beside = next((n for n in self.names.values() if self.tensors.get(n)), None)
+            named += [] if beside is None else [f"device={beside}.device"]
         if t.startswith("."):
             head, rest = flat(args[0]), args[1:]
             return Bracket(f"{head}{t}", [*rest, *named]) if [*rest, *named] else f"{head}{t}()"
         return Bracket(t, [*args, *named]) if [*args, *named] else f"{t}()"
 
-    @staticmethod
-    def _index(ix: Any, args: Sequence[Doc]) -> str:
+    def _index(self, ix: Any, call: PlanCall) -> str:
+        def part(a: Any) -> str:
+            return "" if a is None else flat(self.text(a, call.args))
+
         if isinstance(ix, tuple) and ix[0] == "slice":
             _, a, b, s = ix
-            text = f"{'' if a is None else a}:{'' if b is None else b}"
-            return text if s is None else f"{text}:{s}"
+            text = f"{part(a)}:{part(b)}"
+            return text if s is None else f"{text}:{part(s)}"
         if isinstance(ix, tuple) and ix[0] == "arg":
-            return flat(args[ix[1]])
-        return literal(ix)
+            return flat(self.text(call.args[ix[1]], ()))
+        return "..." if ix == "..." else literal(ix)
 
     def text(self, a: Any, near: Sequence[Any]) -> Doc:
         """An argument; ``near`` are the operands whose shapes say symbolic sizes."""
@@ -172,8 +234,20 @@ class Forward:
         return out
 
 
-def _assigned(target: str, value: Doc) -> list[str]:
+def _short(wanted: str | Ref) -> str:
+    """A name for a variable: small letters, no number in front."""
+    if isinstance(wanted, Ref):
+        wanted = wanted.value.name if wanted.value is not None else ""
+    return re.sub(r"^[\d_]+", "", identifier(wanted)).lower()[:24].rstrip("_") if wanted else ""
+
+
+def _unpacked(names: Sequence[str]) -> str:
+    return f"({names[0]},)" if len(names) == 1 else ", ".join(names)
+
+
+def _assigned(target: str, value: Doc, indent: int) -> list[str]:
+    pad = " " * indent
     if isinstance(value, str):
-        line = f"        {target} = {value}"
-        return [line] if len(line) <= 88 or " " not in value else [f"        {target} = (", f"            {value}", "        )"]
-    return lay(value, 8, f"{target} = ")
+        line = f"{pad}{target} = {value}"
+        return [line] if len(line) <= 88 or " " not in value else [f"{pad}{target} = (", f"{pad}    {value}", f"{pad})"]
+    return lay(value, indent, f"{target} = ")

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from convcore.plugin import Block, Dialect, DType, Graph, Names, Plan, State, Unit, as_tensor, identifier, shape_text
 
+from ..functions import helpers_of, imports_of
 from .classes import Classes, Template, is_sequence
-from .forward import _TAKEN
+from .forward import TAKEN
 from .text import Bracket, Doc, lay, quoted
 
 __all__ = ["Code", "print_module"]
-
-READER = '''
-def read_safetensors(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file, mapped into memory."""
-    size = Path(path).stat().st_size
-    data = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
-    start = 8 + int.from_bytes(bytes(data[:8].tolist()), "little")
-    header = json.loads(bytes(data[8:start].tolist()))
-    tensors = {}
-    for name, info in header.items():
-        if name != "__metadata__":
-            first, last = info["data_offsets"]
-            part = data[start + first : start + last].view(DTYPES[info["dtype"]])
-            tensors[name] = part.reshape(info["shape"])
-    return tensors
-'''
 
 
 @dataclass
@@ -67,10 +51,8 @@ def print_module(
         head += _wrapped(f"Output {v.name}: {v.dtype} {shape_text(v.shape)}.")
     for n in notes:
         head += _wrapped(f"{n[:1].upper()}{n[1:]}.")
-    head += ['"""', "", "from __future__ import annotations", "", "import json", "from pathlib import Path", "", "import torch"]
-    if re.search(r"\bF\.", used):
-        head.append("import torch.nn.functional as F")
-    head += ["from torch import Tensor, nn", ""]
+    helpers = helpers_of(used)
+    head += ['"""', "", *imports_of("\n".join((*helpers, used))), ""]
     head += lay(f"WEIGHTS = Path(__file__).with_name({quoted(weights)})", 0)
     head += lay(_dict({_tag(d): f"torch.{_torch(d)}" for d in dtypes}, values_are_code=True), 0, "DTYPES = ")
     if source_names:
@@ -81,7 +63,8 @@ def print_module(
     tail = ["", "", f"def load(weights: str | Path = WEIGHTS) -> {class_name}:",
             f'    """A {class_name} with its weights, in evaluation mode."""',
             f"    return {class_name}.from_pretrained(weights)"]  # fmt: skip
-    text = "\n".join([*head, "", *READER.splitlines(), *body, *tail]) + "\n"
+    given = [line for source in helpers for line in ("", "", *source.splitlines())]
+    text = "\n".join([*head, *given, *body, *tail]) + "\n"
     return Code(text, class_name, states, tied, tuple(inputs), source_names)
 
 
@@ -181,7 +164,7 @@ def _members(root: Block, dialect: Dialect) -> dict[str, str]:
 def _inputs(names: Sequence[str]) -> list[str]:
     if len(names) == 1:
         return ["x"]
-    taken = Names(reserved=_TAKEN)
+    taken = Names(reserved=TAKEN)
     return [taken.fresh(identifier(n, "x")) for n in names]
 
 

@@ -1,0 +1,21 @@
+"""``python -m convcore.testing``: runs of test suites that others wrote."""
+
+from __future__ import annotations
+
+import sys
+
+from . import standard
+
+COMMANDS = {"onnx-backend": standard.command}
+
+
+def main(argv: list[str]) -> int:
+    """The command named first."""
+    if not argv or argv[0] not in COMMANDS:
+        sys.stderr.write(f"usage: python -m convcore.testing {{{','.join(COMMANDS)}}} ...\n")
+        return 2
+    return COMMANDS[argv[0]](argv[1:])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

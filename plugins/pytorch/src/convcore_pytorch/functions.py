@@ -1,0 +1,54 @@
+"""The functions of ``written.py`` as text, for the code that calls them, and what that text imports."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from importlib.resources import files
+
+__all__ = ["HELPERS", "helpers_of", "imports_of"]
+
+
+@functools.cache
+def _sources() -> dict[str, str]:
+    text = (files(__package__) / "written.py").read_text(encoding="utf-8")
+    found = {}
+    for part in ast.parse(text).body:
+        if isinstance(part, ast.FunctionDef):
+            found[part.name] = ast.get_source_segment(text, part) or ""
+    return found
+
+
+HELPERS = frozenset(_sources())
+"""Names of all functions that may be copied."""
+
+
+def helpers_of(code: str) -> list[str]:
+    """The functions that ``code`` calls, and those these call, in the order of ``written.py``."""
+    wanted: set[str] = set()
+    left = [code]
+    while left:
+        text = left.pop()
+        for name, source in _sources().items():
+            if name not in wanted and re.search(rf"(?<![.\w]){name}\(", text):
+                wanted.add(name)
+                left.append(source)
+    return [source for name, source in _sources().items() if name in wanted]
+
+
+def imports_of(code: str) -> list[str]:
+    """The import statements of a file with this code, sorted as ruff and isort want them."""
+
+    def used(*names: str) -> list[str]:
+        return [n for n in names if re.search(rf"(?<![.\w]){n}\b", code)]
+
+    out = ["from __future__ import annotations", ""]
+    out += [f"import {n}" for n in used("json", "math")]
+    for module, names in (("collections.abc", used("Callable", "Sequence")), ("pathlib", ["Path"]), ("typing", used("Any"))):
+        if names:
+            out.append(f"from {module} import {', '.join(names)}")
+    out += ["", "import torch"]
+    if used("F"):
+        out.append("import torch.nn.functional as F")
+    return [*out, f"from torch import {', '.join(used('Tensor', 'nn'))}"]

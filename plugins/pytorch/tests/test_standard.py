@@ -1,0 +1,56 @@
+"""The ONNX standard's node tests written as PyTorch: a seeded sample with every operator; all of them by the command in
+docs/support/onnx_node_pytorch.md."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convcore.testing import standard
+
+pytest.importorskip("torch")
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "support" / "onnx_node_pytorch.md"
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[standard.Case]:
+    return standard.node_cases()
+
+
+def test_a_sample_of_the_standard(cases: list[standard.Case]) -> None:
+    chosen = standard.sample(cases, 500, seed=7)
+    assert {c.op for c in chosen} == {c.op for c in cases}
+    result = standard.run_cases("pytorch", chosen)
+    assert not result.of("wrong") and not result.of("failed"), result.of("wrong") + result.of("failed")
+    assert result.share >= 0.9, str(result)
+    reasons = Counter(o.why for o in result.of("refused"))
+    assert all(reasons) and not any("body" in why for why in reasons)
+
+
+def test_the_page_says_the_whole(cases: list[standard.Case]) -> None:
+    """What is committed is that of a whole run: every operator, nothing wrong."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert all(f"| `{op}` |" in text for op in {c.op for c in cases}), "make it anew with the command it names"
+    assert ", 0 wrong (" in text
+
+
+def test_the_runner_tells_right_from_wrong(cases: list[standard.Case]) -> None:
+    relu = next(c for c in cases if c.name == "test_relu")
+    ((ins, outs),) = relu.sets
+    other = [np.asarray(outs[0]) + 1]
+    made = standard.run_cases("interpreter", [relu, replace(relu, sets=[(ins, other)])])
+    assert [o.what for o in made.outcomes] == ["right", "wrong"] and made.share == 0.5
+    (refused,) = standard.run_cases("pytorch", [next(c for c in cases if c.name == "test_add_uint16")]).outcomes
+    assert refused.what == "refused" and "uint16" in refused.why
+    (lacking,) = standard.run_cases("pytorch", [next(c for c in cases if c.name == "test_sequence_insert_at_back")]).outcomes
+    assert lacking.what == "lacking" and lacking.why
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    assert standard.command(["--to", "pytorch", "--case", "test_relu", "--page", str(page)]) == 0
+    assert "pytorch: 2 right, 0 wrong" in capsys.readouterr().out and "| `Relu` | 1 |" in page.read_text()
