@@ -57,7 +57,8 @@ if TYPE_CHECKING:
     from .ir.tensors import ArrayTensor, LazyTensor, MappedTensor, Tensor, ViewTensor, as_tensor
     from .layout import Convention
     from .loading import Driver, Head, InputShapes, load_flat, read_head
-    from .ops.resampling import resized
+    from .ops.pooling import pooled
+    from .ops.resampling import axis_weights, coordinates, nearest_index, resized
     from .ops.rnn_activations import activation
     from .opset import Attr, AxesAttr, AxisAttr, InferContext, Op, OpSet, Role, Sample, Trait, find_op, op, traits_of
     from .opset.axes import Axis, AxisRule, Broadcast, Elementwise, Opaque
@@ -210,6 +211,10 @@ __all__ = [
     "watching",
     "window_pads",
     "writing",
+    "pooled",
+    "axis_weights",
+    "coordinates",
+    "nearest_index",
 ]
 
 _FROM = {

@@ -43,16 +43,18 @@ def _diagonal(e: E, node: Node, rows: Any, columns: Any, dtype: DType) -> None:
 def eye(e: E, node: Node) -> None:
     """Other diagonals than the main one are cut out of ones."""
     a = node.attrs
-    _diagonal(e, node, *sizes(e, (a["rows"], a["columns"])), a["dtype"])
+    rows, columns = sizes(e, (a["rows"], a["columns"]))
+    _diagonal(e, node, rows, columns, a["dtype"])
 
 
 @RULES.emit("eye_like")
 def eye_like(e: E, node: Node) -> None:
     """Sized like a matrix."""
     x = given(node.inputs[0])
-    dtype = node.attrs["dtype"] or x.dtype
+    dtype = node.attrs["dtype"] or x.dtype or DType.FLOAT32
     e.value(x)
-    _diagonal(e, node, *sizes(e, shape_of(x)), dtype)
+    rows, columns = sizes(e, shape_of(x))
+    _diagonal(e, node, rows, columns, dtype)
 
 
 @RULES.emit("range")
@@ -83,12 +85,12 @@ def one_hot(e: E, node: Node) -> None:
     if values is None and (a["on_value"], a["off_value"]) == (1, 0):
         e.call(".to", [hit, a["dtype"]], outputs=node.outputs)
         return
-    dtype = a["dtype"] if values is None else given(values).dtype
     if values is not None and values.tensor is None:
         h = e.value(values)
         on, off = (e.call("[]", [h], {"index": (i,)})[0] for i in (1, 0))
     else:
-        pair = np.array([a["off_value"], a["on_value"]], dtype.numpy) if values is None else values.tensor.numpy()
+        off_on = np.array([a["off_value"], a["on_value"]])
+        pair = off_on.astype(a["dtype"].numpy) if values is None or values.tensor is None else values.tensor.numpy()
         on, off = (e.const(pair[i]) for i in (1, 0))
     e.call("torch.where", [hit, on, off], outputs=node.outputs)
 

@@ -51,11 +51,12 @@ def resize_by_axis(e: E, node: Node) -> None:
     if x.dtype is None or (a["mode"] != "nearest" and not x.dtype.is_float):
         raise NotExpressible(f"{a['mode']} over {x.dtype}")
     first = 2 if a["layout"] == "channels_first" else 1
-    todo = []
+    todo: list[tuple[int, int, int, float | None]] = []
     for i, (n, m) in enumerate(zip(shape[first:], out[first:])):
         scale = None if a["scales"] is None else a["scales"][i]
         if i < len(shape) - 2 and (n != m or scale not in (None, 1.0)):
-            todo.append((first + i, *static((n, m), "sizes"), scale))
+            size, wanted = static((n, m), "sizes")
+            todo.append((first + i, size, wanted, scale))
     h = e.value(x)
     if not todo:
         e.alias(node.output, h)

@@ -58,7 +58,8 @@ def _empty(node: Node, i: int, n: Any, begin: int, count: Any) -> int:
     if node.attrs["ceil_mode"] != "ceil_full":
         return 0
     (size, windows) = static((n, count), "sizes")
-    return max(windows - -(-(size + begin) // node.attrs["strides"][i]), 0)
+    stride: int = node.attrs["strides"][i]
+    return max(windows + -(size + begin) // stride, 0)
 
 
 @RULES.emit("max_pool")

@@ -131,17 +131,16 @@ def _masked(e: E, node: Node) -> None:
         if back:
             (one,), (valid,) = e.call("torch.flip", [h, (1,)]), e.call("torch.flip", [keep, (1,)])
         (one,) = e.call("gathered", [one, valid])
-        begin = None
+        begin: Any = None
         if start is not None:
             begin = e.value(start) if len(backs) == 1 else picked(e, e.value(start), 0, i, i + 1)
         if node.op == "lstm" and begin is not None:
             begin = (begin, e.call("torch.zeros_like", [begin])[0])
         args = [one] if begin is None else [one, begin]
-        y = e.unit(
-            f"torch.nn.{node.op.upper()}", args, _config(node, True), _states(e, node, i, "l0"), n_outputs=len(node.outputs)
-        )
+        type_, n = f"torch.nn.{node.op.upper()}", len(node.outputs)
+        out = e.unit(type_, args, _config(node, True), _states(e, node, i, "l0"), n_outputs=n)[0]
         begin = begin[0] if isinstance(begin, tuple) else begin
-        y, end = e.call("spread", [y[0], valid, again, *([] if begin is None else [begin])], n_outputs=2)
+        y, end = e.call("spread", [out, valid, again, *([] if begin is None else [begin])], n_outputs=2)
         ys.append(e.call("torch.flip", [y, (1,)])[0] if back else y)
         ends.append(end)
     y = e.call("torch.cat", [tuple(ys)], {"dim": 2})[0] if len(ys) > 1 else ys[0]

@@ -30,8 +30,8 @@ class Forward:
 
     def __init__(self, block: Block, inputs: Sequence[str], outer: Forward | None = None) -> None:
         self.block = block
-        self.indent = 8 if outer is None else outer.indent + 4
-        self.member = {id(m): name for name, m in block.members.items()} if outer is None else outer.member
+        self.indent: int = 8 if outer is None else outer.indent + 4
+        self.member: dict[int, str] = {id(m): name for name, m in block.members.items()} if outer is None else outer.member
         self.names: dict[Ref, str] = {} if outer is None else dict(outer.names)
         self.around = frozenset(self.names.values())
         self.names.update(zip(block.inputs, inputs))
