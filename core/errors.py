@@ -1,7 +1,7 @@
 """Every error convcore raises on purpose.
 
 All derive from :class:`ConvcoreError`; the command line maps the classes to exit codes (``ConvcoreError.exit_code``):
-2 usage, 3 bad file, 4 unsupported, 5 mismatch.
+2 usage, 3 bad file, 4 unsupported, 5 mismatch, 70 a bug.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ __all__ = [
     "FrameworkMissingError",
     "InputError",
     "MismatchError",
+    "NativeCrashError",
     "OutputError",
     "PluginBugError",
     "PluginConflictError",
@@ -78,6 +79,8 @@ class PluginBugError(ConvcoreError):
     The original exception is its ``__cause__``; the command line shows its traceback with ``CONVCORE_DEBUG=1``.
     """
 
+    exit_code = 70
+
     def __init__(self, plugin: str, doing: str, error: BaseException) -> None:
         self.plugin = plugin
         reason = " ".join(str(error).split())[:200]
@@ -129,6 +132,10 @@ class MismatchError(ConvcoreError):
     def __init__(self, message: str, report: Any = None) -> None:
         super().__init__(message)
         self.report = report
+
+
+class NativeCrashError(ConvcoreError):
+    """A framework's own runtime, in a process of its own, died of the model it was given."""
 
 
 @dataclass(frozen=True)

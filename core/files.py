@@ -1,25 +1,22 @@
-"""Files: those a conversion reads are watched and protected, those it writes appear whole or not at all.
+"""Files that a conversion reads are watched and protected.
 
 Weights are read when they are needed, long after a model is loaded. So what a loader opens or maps is noted with its inode, size
-and time of change (:func:`watched`); whoever reads later compares, and so does a conversion at its end. Writing goes under a
-temporary name beside the final one, renamed when all is written, nothing left on failure.
+and time of change (:func:`watched`); whoever reads later compares, and so does a conversion at its end.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .errors import OutputError, SourceChangedError
 
-__all__ = ["FileStamp", "Watch", "absolute", "check_output", "reading", "stamp_of", "unchanged", "watched", "watching", "writing"]
+__all__ = ["FileStamp", "Watch", "absolute", "reading", "stamp_of", "unchanged", "watched", "watching"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,44 +160,3 @@ def watched(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
     """``path``, noted as read: loaders write ``open(watched(path), "rb")``, and so with whatever opens a file by its name."""
     stamp_of(path)
     return path
-
-
-def check_output(path: Any) -> Path:
-    """The path, if a file may be written there; OutputError says why not (a folder, no such folder, no permission)."""
-    p = Path(path)
-    if p.is_dir():
-        raise OutputError(f"{p} is a folder; give the name of a file in it")
-    folder = p.parent
-    if not folder.exists():
-        raise OutputError(f"cannot write {p}: the folder {folder} does not exist")
-    if not folder.is_dir():
-        raise OutputError(f"cannot write {p}: {folder} is not a folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"cannot write {p}: no permission to write in {folder}")
-    if p.exists() and not p.is_file():
-        raise OutputError(f"cannot write {p}: it exists and is not a regular file")
-    if p.exists() and not os.access(p, os.W_OK):
-        raise OutputError(f"cannot write {p}: it exists and is write-protected")
-    return p
-
-
-@contextmanager
-def writing(path: Any, *more: Any) -> Iterator[tuple[Path, ...]]:
-    """Temporary paths for ``path`` and ``more``, renamed to the final ones when the block ends without an error.
-
-    The first is renamed last, so that what it refers to is there when it appears. A temporary file the block did not make
-    is skipped. On any error all temporary files are removed; an OSError becomes an OutputError.
-    """
-    finals = [check_output(p) for p in (path, *more)]
-    temps = tuple(p.with_name(f".{p.name[:80]}.{secrets.token_hex(6)}.tmp") for p in finals)
-    try:
-        yield temps
-        for temp, final in reversed([*zip(temps, finals)]):
-            if temp.exists():
-                os.replace(temp, final)
-    except OSError as e:
-        raise OutputError(f"cannot write {finals[0]}: {e.strerror or e}") from e
-    finally:
-        for temp in temps:
-            with suppress(OSError):
-                temp.unlink()

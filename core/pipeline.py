@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,14 @@ from typing import Any
 from .build.opaque import opaque_problems
 from .collector import without_collector
 from .discovery import KNOWN
-from .errors import MismatchError, OutputError, Problem, UnsupportedError, UsageError
-from .files import check_output, reading
+from .errors import MismatchError, OutputError, PluginBugError, Problem, UnsupportedError, UsageError
+from .files import reading
 from .hookspecs import EmitRequest
 from .host import STAGES, host, resolve
 from .ir.graph import Graph
 from .job import Job
 from .model import Model
+from .output import check_output, publish, staging, when_full
 from .report import Report
 from .report.compare import ATOL
 from .sources import Overrides, Progress, load_graph, refuse_unknown_options, split_source, stage_options
@@ -154,13 +153,10 @@ def convert(
     _refuse_opaque(job)
     _describe_job(job)
     _arrange(job)
-    try:
-        _emit(job)
+    with ExitStack() as stack:
+        _emit(job, stack)
         _verify(job)
         paths = _publish(job)
-    finally:
-        if job.staging is not None:
-            shutil.rmtree(job.staging, ignore_errors=True)
     job.tell("done", 1.0)
     held = None if job.emitted.weights is None else Path(job.emitted.weights).name
     weights = next((p for p in paths if p.name == held), None)
@@ -245,13 +241,13 @@ def _arrange(job: Job) -> None:
     job.graph.remove_unused()
 
 
-def _emit(job: Job) -> None:
+def _emit(job: Job, stack: ExitStack) -> None:
     """Write the target's files to a staging folder; nothing that is read may be written over by any of them."""
     job.tell("writing", 0.4)
     out: Path | None = None
     if job.path is not None:
         try:
-            job.staging = Path(tempfile.mkdtemp(prefix=".convcore-", dir=job.path.parent))
+            job.staging = stack.enter_context(staging(job.path.parent))
         except OSError as e:
             raise OutputError(f"{job.path} cannot be written: {e.strerror or e}") from e
         out = job.staging / job.path.name
@@ -262,6 +258,14 @@ def _emit(job: Job) -> None:
             job.emitted = h.emit(job.target, request)
     except UnsupportedError as e:
         raise UnsupportedError(e.problems, job.cannot) from None
+    except OutputError as e:  # it names the unfinished file
+        unfinished, beside = (str(f / "x")[:-1] for f in (job.staging or Path(), job.path.parent if job.path else Path()))
+        raise OutputError(str(e).replace(unfinished, beside) if unfinished else str(e)) from e
+    except (OSError, PluginBugError) as e:
+        why = "" if job.staging is None else when_full(e, job.staging)
+        if why:
+            raise OutputError(f"{job.path} cannot be written: {why}") from e
+        raise
     job.emit_overrides.refuse_unused()
     if job.path is not None and job.staging is not None:
         for written in job.emitted.paths:
@@ -293,7 +297,7 @@ def _publish(job: Job) -> tuple[Path, ...]:
         final = job.path.parent / f.relative_to(job.staging)
         final.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.replace(f, final)
+            publish(f, final)
         except OSError as e:
             for d in done:
                 with suppress(OSError):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         UnsupportedError,
         UsageError,
     )
-    from .files import reading, watched, watching, writing
+    from .files import reading, watched, watching
     from .hookspecs import (
         CONVCORE_API,
         EmitRequest,
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from .opset import Attr, AxesAttr, AxisAttr, InferContext, Op, OpSet, Role, Sample, Trait, find_op, op, traits_of
     from .opset.axes import Axis, AxisRule, Broadcast, Elementwise, Opaque
     from .opset.shapes import broadcast_shapes, same, window_pads
+    from .output import writing
     from .passes.shapes import ShapeTracker, fold_constants
     from .rules import (
         MISSING,
@@ -241,7 +242,7 @@ _FROM = {
         "UnsupportedError",
         "UsageError",
     ),
-    "files": ("reading", "watched", "watching", "writing"),
+    "files": ("reading", "watched", "watching"),
     "hookspecs": (
         "CONVCORE_API",
         "EmitRequest",
@@ -283,6 +284,7 @@ _FROM = {
     ),
     "opset.axes": ("Axis", "AxisRule", "Broadcast", "Elementwise", "Opaque"),
     "opset.shapes": ("broadcast_shapes", "same", "window_pads"),
+    "output": ("writing",),
     "passes.shapes": ("ShapeTracker", "fold_constants"),
     "rules": (
         "A",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,14 +46,24 @@ def split_source(source: Any, weights: Any) -> tuple[Any, Any]:
             raise UsageError("a source is a path, a pair (architecture, weights) or a live object")
         source, weights = source
     if isinstance(source, (str, os.PathLike)):
-        source = Path(source)
-        if not source.exists():
-            raise UsageError(f"{source}: no such file")
+        source = _existing(source)
     if isinstance(weights, (str, os.PathLike)):
-        weights = Path(weights)
-        if not weights.exists():
-            raise UsageError(f"{weights}: no such file")
+        weights = _existing(weights)
     return source, weights
+
+
+def _existing(path: str | os.PathLike[str]) -> Path:
+    """The path of a regular file or folder; UsageError for what is not there or is neither (a pipe would be waited for)."""
+    p = Path(path)
+    try:
+        mode = p.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{p}: no such file") from None
+    except (OSError, ValueError) as e:
+        raise UsageError(f"{p}: {e.strerror if isinstance(e, OSError) and e.strerror else e}") from None
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise UsageError(f"{p} is no regular file; copy what it gives into one")
+    return p
 
 
 def stage_options(framework: str, stage: str, given: Mapping[str, Any], used: set[str]) -> dict[str, Any]:

@@ -1,40 +1,96 @@
-"""The command line ``convcore``. Exit codes: 0 done, 1 other failure, 2 usage, 3 bad file, 4 unsupported, 5 mismatch."""
+"""The command line ``convcore``. Exit codes: 0 done, 1 other failure, 2 usage, 3 bad file, 4 unsupported, 5 mismatch, 6 not
+verified, 70 a bug."""
 
 from __future__ import annotations
 
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from ..errors import ConvcoreError
+from ..errors import ConvcoreError, PluginBugError
+from .console import Terminated, complain, finish, prepare, say, terminable
 
 __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command; returns the exit code. Whatever is raised inside ends as one message."""
+    prepare()
     args = list(sys.argv[1:] if argv is None else argv)
+    with terminable():
+        code = _guarded(lambda: _run(args))
+    return _guarded(lambda: _finished(code))
+
+
+def _run(args: list[str]) -> int:
     if args in (["--version"], ["-V"]):
         from .. import __version__
 
-        sys.stdout.write(f"convcore {__version__}\n")
+        say(f"convcore {__version__}")
         return 0
     from .parser import parse
 
+    parsed = parse(args)
+    code: int = parsed.run(parsed)
+    return code
+
+
+def _finished(code: int) -> int:
+    finish()
+    return code
+
+
+def _guarded(do: Callable[[], int]) -> int:
     try:
-        parsed = parse(args)
-        code: int = parsed.run(parsed)
-        sys.stdout.flush()
-        return code
-    except ConvcoreError as e:
-        if os.environ.get("CONVCORE_DEBUG") == "1":
-            traceback.print_exception(e)
-        sys.stderr.write(f"convcore: {e}\n")
-        return e.exit_code
+        return do()
+    except SystemExit as e:  # argparse: help, or wrong usage
+        return e.code if isinstance(e.code, int) else 2 if e.code else 0
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("convcore: interrupted\n")
+        complain("convcore: interrupted")
         return 130
+    except Terminated as e:
+        complain("convcore: terminated")
+        return 128 + e.number
+    except ConvcoreError as e:
+        _trace(e)
+        complain(f"convcore: {e}")
+        return e.exit_code
+    except MemoryError as e:
+        _trace(e)
+        complain("convcore: there is not enough memory for this")
+        return 1
+    except OSError as e:
+        _trace(e)
+        where = f"{os.fsdecode(e.filename)}: " if isinstance(e.filename, (str, bytes)) else ""
+        complain(f"convcore: {where}{e.strerror or e}")
+        return 1
+    except Exception as e:  # noqa: BLE001 - the last resort: what nobody foresaw is a bug, told in one line
+        _trace(e)
+        complain(f"convcore: {_bug(e)}")
+        return PluginBugError.exit_code
+
+
+def _trace(error: BaseException) -> None:
+    if os.environ.get("CONVCORE_DEBUG") == "1":
+        complain("".join(traceback.format_exception(error)).rstrip())
+
+
+def _bug(error: Exception) -> PluginBugError:
+    """An exception that nobody foresaw, with the distribution whose code raised it and the layer it was working on."""
+    from ..host import host
+    from ..ir.graph import Node
+    from ..rules import ForeignNode
+
+    owners = {i.module.partition(":")[0].partition(".")[0]: i.distribution for i in host().plugins}
+    owner, layer = "convcore", ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        owner = owners.get(str(frame.f_globals.get("__name__", "")).partition(".")[0], owner)
+        for held in frame.f_locals.values():
+            if isinstance(held, Node):
+                layer = f"layer {str(held.origin) or held.name!r}"
+            elif isinstance(held, ForeignNode):
+                layer = f"layer {held.name!r} ({held.type})"
+    return PluginBugError(owner, layer or "the command", error)

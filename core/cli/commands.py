@@ -16,17 +16,15 @@ from ..host import host
 from ..inspection import layer_tree
 from ..ir.dims import shape_text
 from ..model import as_list
+from ..output import check_output, writing
 from ..pipeline import check as find_problems
 from ..pipeline import convert as convert_model
 from ..pipeline import default_out
 from ..pipeline import load as load_model
 from ..report.compare import ATOL
+from .console import complain, say
 
 __all__ = ["check", "convert", "inspect", "new_plugin", "ops", "plugins", "rules", "run", "verify"]
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
 
 
 def _options(args: Namespace) -> dict[str, Any]:
@@ -132,13 +130,13 @@ def convert(args: Namespace) -> int:
     except UnsupportedError as e:
         progress.clear()
         if args.report == "json":
-            _say(json.dumps({"ok": False, "problems": [p.to_dict() for p in e.problems]}, indent=1))
+            say(json.dumps({"ok": False, "problems": [p.to_dict() for p in e.problems]}, indent=1))
         raise
     finally:
         progress.clear()
     _print_report(done.report, args.report)
     if done.report.unverified:
-        sys.stderr.write(f"convcore: written, but not verified: {done.report.unverified}\n")
+        complain(f"convcore: written, but not verified: {done.report.unverified}")
     return _code(done.report)
 
 
@@ -158,9 +156,9 @@ def _load_options(args: Namespace) -> dict[str, Any]:
 
 def _print_report(report: Any, how: str) -> None:
     if how == "json":
-        _say(report.to_json())
+        say(report.to_json())
     elif how == "text":
-        _say(str(report))
+        say(str(report))
 
 
 def check(args: Namespace) -> int:
@@ -169,13 +167,13 @@ def check(args: Namespace) -> int:
         args.source, args.to, weights=args.weights, format=args.format, input_shapes=args.input_shape, **_options(args)
     )
     if args.report == "json":
-        _say(json.dumps({"ok": not found, "problems": [p.to_dict() for p in found]}, indent=1))
+        say(json.dumps({"ok": not found, "problems": [p.to_dict() for p in found]}, indent=1))
     elif found:
-        _say(f"{len(found)} problem{'s' if len(found) != 1 else ''} on the way to {args.to}:")
+        say(f"{len(found)} problem{'s' if len(found) != 1 else ''} on the way to {args.to}:")
         for p in found:
-            _say(f"  {p}")
+            say(f"  {p}")
     else:
-        _say(f"nothing stands in the way of converting {args.source} to {args.to}")
+        say(f"nothing stands in the way of converting {args.source} to {args.to}")
     return UnsupportedError.exit_code if found else 0
 
 
@@ -183,7 +181,7 @@ def inspect(args: Namespace) -> int:
     """``convcore inspect``."""
     model = load_model(args.source, args.weights, format=args.format, input_shapes=args.input_shape, **_options(args))
     if args.ir:
-        sys.stdout.write(str(model.graph))
+        say(str(model.graph).rstrip("\n"))
         return 0
     meta = model.metadata
     if args.json:
@@ -201,18 +199,18 @@ def inspect(args: Namespace) -> int:
             ],
             "metadata": meta, "problems": [p.to_dict() for p in model.problems],
         }  # fmt: skip
-        _say(json.dumps(data, indent=1, default=str))
+        say(json.dumps(data, indent=1, default=str))
         return 0
-    _say(model.summary(nested=True))
+    say(model.summary(nested=True))
     for key, value in meta.items():
         if key not in ("framework", "kind", "notes") and value not in ("", None, [], {}):
-            _say(f"{key}: {value}" if not isinstance(value, (dict, list)) else f"{key}: {json.dumps(value, default=str)[:500]}")
+            say(f"{key}: {value}" if not isinstance(value, (dict, list)) else f"{key}: {json.dumps(value, default=str)[:500]}")
     for note in meta.get("notes", []):
-        _say(f"note: {note}")
+        say(f"note: {note}")
     if model.problems:
-        _say(f"{len(model.problems)} layer{'s' if len(model.problems) != 1 else ''} convcore cannot convert:")
+        say(f"{len(model.problems)} layer{'s' if len(model.problems) != 1 else ''} convcore cannot convert:")
         for p in model.problems:
-            _say(f"  {p}")
+            say(f"  {p}")
     return 0
 
 
@@ -228,8 +226,7 @@ def run(args: Namespace) -> int:
         out = Path(args.output)
         if out.suffix not in (".npy", ".npz"):
             raise OutputError(f"{out}: write .npy or .npz")
-        if out.is_dir() or not out.parent.is_dir():
-            raise OutputError(f"{out} cannot be written: " + ("it is a folder" if out.is_dir() else "its folder does not exist"))
+        check_output(out)
     inputs = _arrays(args.input, [t.name for t in model.inputs])
     part = model if args.until is None else model[args.until]
     wanted = {t.name for t in part.inputs}
@@ -238,7 +235,7 @@ def run(args: Namespace) -> int:
     if args.output is None:
         for name, a in named.items():
             text = np.array2string(a, threshold=20, edgeitems=3, precision=6)
-            _say(f"{name}: {a.dtype}{shape_text(a.shape)}\n{text}")
+            say(f"{name}: {a.dtype}{shape_text(a.shape)}\n{text}")
         return 0
     if out.suffix == ".npy":
         if len(arrays) != 1:
@@ -250,11 +247,8 @@ def run(args: Namespace) -> int:
 
 
 def _save(out: Path, write: Any) -> None:
-    try:
-        with out.open("wb") as f:
-            write(f)
-    except OSError as e:
-        raise OutputError(f"{out} cannot be written: {e.strerror}") from None
+    with writing(out) as (unfinished,), unfinished.open("wb") as f:
+        write(f)
 
 
 def verify(args: Namespace) -> int:
@@ -274,7 +268,7 @@ def verify(args: Namespace) -> int:
     )  # fmt: skip
     _print_report(report, args.report)
     if not report.ok:
-        sys.stderr.write("convcore: the outputs differ\n")
+        complain("convcore: the outputs differ")
     return _code(report)
 
 
@@ -300,19 +294,19 @@ def plugins(args: Namespace) -> int:
         for i in h.plugins
     ]  # fmt: skip
     if args.json:
-        _say(json.dumps(data, indent=1, default=str))
+        say(json.dumps(data, indent=1, default=str))
         return 0
     if not data:
-        _say("no plugin is installed: pip install convcore-keras convcore-onnx")
+        say("no plugin is installed: pip install convcore-keras convcore-onnx")
     for p in data:
         state = f"BROKEN: {p['error']}" if p["error"] else "ok"
-        _say(f"{p['name']}  {p['distribution']} {p['version']}  {state}")
+        say(f"{p['name']}  {p['distribution']} {p['version']}  {state}")
         for name, f in p["frameworks"].items():  # type: ignore[attr-defined]
             does = " and ".join(w for w, on in (("reads", f["load"]), ("writes", f["emit"])) if on) or "adds to it"
-            _say(f"  {name}: {f['title']}, {does} {' '.join(f['suffixes'])}")
+            say(f"  {name}: {f['title']}, {does} {' '.join(f['suffixes'])}")
             for o in f["options"]:
                 default = "" if o["default"] in (None, "") else f" (default {o['default']})"
-                _say(f"    --{o['name'].replace('_', '-')}  {o['help']}{default}")
+                say(f"    --{o['name'].replace('_', '-')}  {o['help']}{default}")
     return 0
 
 
@@ -323,26 +317,26 @@ def ops(args: Namespace) -> int:
     host().load_ops()
     chosen = [op(args.name)] if args.name else [all_ops()[k] for k in sorted(all_ops())]
     if args.json:
-        _say(json.dumps([_op_data(o) for o in chosen], indent=1, default=str))
+        say(json.dumps([_op_data(o) for o in chosen], indent=1, default=str))
     elif args.name:
         d = _op_data(chosen[0])
-        _say(f"{d['name']}({', '.join(d['inputs'])}) -> {', '.join(d['outputs'])}\n{d['doc']}")
+        say(f"{d['name']}({', '.join(d['inputs'])}) -> {', '.join(d['outputs'])}\n{d['doc']}")
         for name, a in d["attributes"].items():
-            _say(
+            say(
                 f"  {name}: {a['kind']}"
                 + (f" = {a['default']}" if "default" in a else "")
                 + (f"  {a['doc']}" if a["doc"] else "")
                 + ("  (training only)" if a.get("training") else "")
             )
         for role, names in d["roles"].items():
-            _say(f"{role}: {', '.join(names)}")
+            say(f"{role}: {', '.join(names)}")
         if d["traits"]:
-            _say(f"traits: {', '.join(d['traits'])}")
-        _say(f"axis rule: {d['axis_rule']}" + ("; has a body over simpler ops" if d["composite"] else ""))
+            say(f"traits: {', '.join(d['traits'])}")
+        say(f"axis rule: {d['axis_rule']}" + ("; has a body over simpler ops" if d["composite"] else ""))
     else:
         width = max(len(o.name) for o in chosen)
         for o in chosen:
-            _say(f"{o.name:<{width}}  {o.family:<12} {o.doc.splitlines()[0] if o.doc else ''}")
+            say(f"{o.name:<{width}}  {o.family:<12} {o.doc.splitlines()[0] if o.doc else ''}")
     return 0
 
 
@@ -369,7 +363,7 @@ def rules(args: Namespace) -> int:
     names = [h.framework(args.framework).name] if args.framework else [f.name for f in h.frameworks.values() if f.rules]
     data = {name: h.rules(name).to_json() for name in names}
     if args.json:
-        _say(json.dumps(data, indent=1, default=str))
+        say(json.dumps(data, indent=1, default=str))
         return 0
     for name, entries in data.items():
         table: dict[str, tuple[set[str], set[str]]] = {}
@@ -380,11 +374,11 @@ def rules(args: Namespace) -> int:
                 made, ways = table.setdefault(f, (set(), set()))
                 made.update(t for t in targets if t)
                 ways.update({"load", "emit"} if r["direction"] == "both" else {r["direction"]})
-        _say(f"{name}: {len(table)} types")
+        say(f"{name}: {len(table)} types")
         width = max((len(k) for k in table), default=0)
         for f in sorted(table):
             made, ways = table[f]
-            _say(f"  {f:<{width}}  {'+'.join(sorted(ways, reverse=True)):<9}  {', '.join(sorted(made))}")
+            say(f"  {f:<{width}}  {'+'.join(sorted(ways, reverse=True)):<9}  {', '.join(sorted(made))}")
     return 0
 
 
@@ -394,6 +388,6 @@ def new_plugin(args: Namespace) -> int:
 
     folder = Path(args.output or f"convcore-{args.name}")
     for path in write(args.kind, args.name, folder):
-        _say(str(path))
-    _say(f"\nnext: cd {folder} && pip install -e . pytest && python -m pytest")
+        say(str(path))
+    say(f"\nnext: cd {folder} && pip install -e . pytest && python -m pytest")
     return 0

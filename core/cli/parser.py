@@ -11,7 +11,7 @@ from .. import __version__
 __all__ = ["parse", "plugin_options"]
 
 _EPILOG = """exit codes: 0 done, 2 wrong usage, 3 bad file, 4 something has no exact counterpart, 5 outputs differ,
-            6 written but not verified, 1 other
+            6 written but not verified, 70 a bug, 1 other
 
 examples:
   convcore convert model.keras -o model.onnx

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadFileError, OutputError
-from ..files import watched, writing
+from ..files import watched
+from ..output import writing
 from .dtypes import DType
 from .graph import Graph
 from .tensors import MappedTensor, Tensor

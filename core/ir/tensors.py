@@ -7,7 +7,7 @@ share the storage; nothing is read before :meth:`Tensor.numpy` or :meth:`Tensor.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -140,8 +140,13 @@ class MappedTensor(Tensor):
         if self.big_endian:
             super().write_to(file)
             return
-        left = self.nbytes
         unchanged(self.stamp)
+        for block in self._blocks():
+            file.write(block)  # what fails here is the target's fault, not the source's
+        unchanged(self.stamp)
+
+    def _blocks(self) -> Iterator[bytes]:
+        left = self.nbytes
         try:
             with open(self.path, "rb") as src:
                 src.seek(self.offset)
@@ -149,11 +154,10 @@ class MappedTensor(Tensor):
                     block = src.read(min(left, _CHUNK))
                     if not block:
                         raise BadFileError(f"{self.path}: ends {left} bytes before the tensor at {self.offset} does")
-                    file.write(block)
                     left -= len(block)
+                    yield block
         except OSError as e:
             raise BadFileError(f"{self.path}: cannot be read: {e}") from e
-        unchanged(self.stamp)
 
 
 class LazyTensor(Tensor):

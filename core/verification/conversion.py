@@ -38,13 +38,19 @@ def check_conversion(job: Job) -> None:
     """Run source and result on the same inputs and add what differs, and how strong the comparison is, to the job's report.
 
     Outputs are compared in independent runtimes, the values between by the interpreter on the result read back. What holds nodes
-    that convcore only hands on is compared in its own framework, or not at all where that is not installed; what cannot be
-    compared is reported as not verified.
+    that convcore only hands on is compared in its own framework when that is asked for (``check="native"``), in a process of its
+    own; what cannot be compared is reported as not verified.
     """
     report, reference = job.report, job.reference
     standard, eps = precision(reference)
     limit = Tolerance(standard if job.rtol is None else job.rtol, job.atol, eps)
     handed_on = [p.layer for p in opaque_problems(reference)]
+    if handed_on and job.check != "native" and isinstance(job.source, Path):
+        report.unverified = (
+            f"only {job.framework} can run {', '.join(map(repr, handed_on))}, and a file is given to it only when that is "
+            "asked for (--check native, check='native')"
+        )
+        return
     names = [v.name for v in reference.outputs]
     back, held, result = (None, None, None) if handed_on else _read_back(job)
     if handed_on:
@@ -54,7 +60,7 @@ def check_conversion(job: Job) -> None:
     ours = "convcore interpreter"
     if job.check == "native" or handed_on:
         said: list[str] = []
-        source = native(job.framework, job.source, job.weights, said)
+        source = native(job.framework, job.source, job.weights, said, apart=True)
         report.notes += [] if handed_on else said
         if source is None and handed_on:
             report.unverified = f"only {job.framework} can run {', '.join(map(repr, handed_on))}"
@@ -64,7 +70,11 @@ def check_conversion(job: Job) -> None:
         if source is not None:
             run, ours = source.run, source.name
     written = None if handed_on else job.emitted.runtime
-    runtime = written() if written is not None else native(job.target, result, held, [] if handed_on else report.notes)
+    runtime = (
+        written()
+        if written is not None
+        else native(job.target, result, held, [] if handed_on else report.notes, apart=bool(handed_on))
+    )
     if runtime is None and handed_on:
         report.unverified = f"only {job.target} can run {', '.join(map(repr, handed_on))}"
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..host import host
 from ..ir.dtypes import DType
 from ..ir.graph import Graph
 from ..report.compare import EPS, RTOL
+from .child import open_in_child
 
 __all__ = ["given_inputs", "native", "precision", "read_back_order", "read_back_runtime"]
 
@@ -30,11 +32,16 @@ def precision(*graphs: Graph) -> tuple[float, float]:
     return max((HALF[d] for d in used if d in HALF), default=(RTOL, EPS))
 
 
-def native(framework: str, source: Any, weights: Any, notes: list[str]) -> Runtime | None:
-    """The framework's own runtime for a source, or None, with the reason among the notes where there is one to tell."""
-    if source is None or not framework:
+def native(framework: str, source: Any, weights: Any, notes: list[str], *, apart: bool = False) -> Runtime | None:
+    """The framework's own runtime for a source, or None, with the reason among the notes where there is one to tell.
+
+    ``apart`` opens a file in a process of its own: one that convcore did not write itself may make a native library die.
+    """
+    if source is None or not framework or not host().can(framework, "runtime"):
         return None
     try:
+        if apart and isinstance(source, Path):
+            return open_in_child(framework, source, weights)
         return host().runtime(framework, source, weights)
     except (FrameworkMissingError, PluginNotInstalledError) as e:
         notes.append(f"{framework} did not run it: {e}")

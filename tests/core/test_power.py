@@ -180,7 +180,8 @@ FITS: dict[str, Any] = {
 def test_made_up_inputs_fit(tmp_path: Path, what: str) -> None:
     nodes, inputs, weights = FITS[what]
     path = model(tmp_path / "a.onnx", nodes, inputs, {"y": (1, None)}, weights)
-    report = convcore.convert(path, "onnx", tmp_path / "b.onnx").report
+    handed_on = bool(convcore.load(path).problems)  # a file is run by its own framework only when asked
+    report = convcore.convert(path, "onnx", tmp_path / "b.onnx", check="native" if handed_on else True).report
     assert report.ok and report.verified and not report.unverified
 
 

@@ -68,7 +68,7 @@ def test_every_error_is_listed():
     for name in errors.__all__:
         cls = getattr(errors, name)
         if inspect.isclass(cls) and issubclass(cls, errors.ConvcoreError):
-            row = re.search(rf"^\| `{name}` \| (\d) \|", PAGE, re.MULTILINE)
+            row = re.search(rf"^\| `{name}` \| (\d+) \|", PAGE, re.MULTILINE)
             assert row is not None, name
             assert int(row[1]) == cls.exit_code
 

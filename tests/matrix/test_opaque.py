@@ -58,7 +58,7 @@ NODES = {
 @pytest.mark.parametrize("opset", [None, 13, 21])
 def test_round_trip(name: str, opset: int | None, tmp_path: Path) -> None:
     source = write(tmp_path / "a.onnx", NODES[name])
-    done = convcore.convert(source, "onnx", tmp_path / "b.onnx", **({} if opset is None else {"opset": opset}))
+    done = convcore.convert(source, "onnx", tmp_path / "b.onnx", check="native", **({} if opset is None else {"opset": opset}))
     assert done.report.verified and done.report.ok and "onnxruntime" in done.report.runtimes[0], "compared where it can run"
     before, after = onnx.load(source), onnx.load(tmp_path / "b.onnx")
     assert same_nodes(before, after, MS)
@@ -72,7 +72,7 @@ def test_round_trip(name: str, opset: int | None, tmp_path: Path) -> None:
 def test_omitted_inputs_and_outputs_stay_omitted(tmp_path: Path) -> None:
     node = N("Mine", ["x", "", "b", ""], ["y", "", "z"], "mine", domain=MY, k=3, s="text", f=[0.5, 1.5])
     source = write(tmp_path / "a.onnx", [node], opsets={"": 17, MY: 5}, outs="yz")
-    report = convcore.convert(source, "onnx", tmp_path / "b.onnx").report
+    report = convcore.convert(source, "onnx", tmp_path / "b.onnx", check="native").report
     assert report.verdict == "not verified" and "not verified: only onnx can run 'mine'" in str(report)
     after = onnx.load(tmp_path / "b.onnx")
     assert same_nodes(onnx.load(source), after, MY) and {o.domain: o.version for o in after.opset_import}[MY] == 5

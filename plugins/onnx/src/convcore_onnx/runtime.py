@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from convcore.plugin import BadFileError, InputError, Problem, Runtime, UnsupportedError, host
@@ -28,7 +29,7 @@ def open_runtime(source: Any, weights: Any = None, *, optimise: bool = True) -> 
     options.use_deterministic_compute = True
     if not optimise:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    what = os.fspath(source) if isinstance(source, (str, os.PathLike)) else source.SerializeToString()
+    what = _path_or_bytes(source) if isinstance(source, (str, os.PathLike)) else source.SerializeToString()
     try:
         session = ort.InferenceSession(what, options, providers=["CPUExecutionProvider"])
     except ort.capi.onnxruntime_pybind11_state.NotImplemented as e:
@@ -55,6 +56,16 @@ def open_runtime(source: Any, weights: Any = None, *, optimise: bool = True) -> 
     name = f"onnxruntime {ort.__version__}" + ("" if optimise else " without optimisations")
     plain = (lambda: open_runtime(source, weights, optimise=False)) if optimise else None
     return Runtime(name, run, tuple(names), tuple(outputs), plain)
+
+
+def _path_or_bytes(source: str | os.PathLike[str]) -> str | bytes:
+    """The path, or where its name is no UTF-8, which onnxruntime cannot open, what the file holds."""
+    path = os.fspath(source)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return Path(path).read_bytes()
+    return path
 
 
 def _errors(ort: Any) -> tuple[type[BaseException], ...]:

@@ -14,6 +14,7 @@ from convcore.plugin import (
     Dim,
     DType,
     NotExpressible,
+    OutputError,
     Plan,
     PlanCall,
     Ref,
@@ -64,6 +65,8 @@ class ModelParts:
         total = len(body) + sum(t.nbytes + 256 for _, t in self.tensors)
         if external == "always" or (external == "auto" and total >= LIMIT):
             data = out.with_name(out.name + ".data")
+            if not data.name.isprintable():
+                raise OutputError(f"{out}: a model with external data names them, and this name cannot be one; choose another")
             with writing(out, data) as (temp, temp_data):
                 entries = self._external(temp_data, data.name)
                 if entries:

@@ -1,0 +1,100 @@
+"""What the commands print, and what may happen to a process meanwhile: one place.
+
+Names in messages come from files: what a terminal would obey (escape sequences, carriage returns, letters that turn the
+direction of text) is printed as an escape, never raw, and what the terminal's encoding lacks likewise.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from ..errors import OutputError
+
+__all__ = ["Terminated", "complain", "finish", "prepare", "printable", "say", "terminable"]
+
+# controls, directions, halves of characters
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would obey as escapes; line ends and tabs stay."""
+    return _OBEYED.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
+
+
+def say(text: str) -> None:
+    """One result, on stdout. OutputError where it cannot be written."""
+    try:
+        sys.stdout.write(printable(text) + "\n")
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        raise OutputError(f"standard output cannot be written: {e.strerror}") from None
+
+
+def complain(text: str) -> None:
+    """One message, on stderr, where there is one."""
+    with suppress(OSError):
+        sys.stderr.write(printable(text) + "\n")
+        sys.stderr.flush()
+
+
+def prepare() -> None:
+    """Streams that are closed become the null device, so that no file opened later takes their numbers; what an encoding lacks is
+    escaped."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115 - it stays open
+        elif number and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def finish() -> None:
+    """Write what stdout still holds. OutputError or BrokenPipeError where that fails; the interpreter does not try again then."""
+    try:
+        sys.stdout.flush()
+    except OSError as e:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+        if isinstance(e, BrokenPipeError):
+            raise
+        raise OutputError(f"standard output cannot be written: {e.strerror}") from None
+
+
+class Terminated(BaseException):
+    """The process was asked to end; unfinished files are removed on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise Terminated(number)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM and SIGHUP (where it is not ignored, as by nohup) raise :class:`Terminated` inside."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
