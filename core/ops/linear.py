@@ -58,7 +58,10 @@ LINEAR.op(
     "y = x w^T + b over the last axis. x (..., in), w (out, in), b (out): torch.nn.Linear, Keras Dense (kernel "
     "transposed).",
     infer=_linear_shape, reference=_linear, axes=LINEAR_AXES, body=_linear_body,
-    samples=[Sample((2, 5), (3, 5), (3,)), Sample((2, 7, 5), (3, 5))],
+    samples=[
+        Sample((2, 5), (3, 5), (3,)), Sample((2, 7, 5), (3, 5)), Sample((2, 3, 7, 5), (11, 5), (11,)),
+        Sample((2, 3, 1, 7, 5), (11, 5)),
+    ],
     traits=Trait.HEAVY, roles={"parameter": "w b"},
 )  # fmt: skip
 

@@ -47,7 +47,7 @@ class ForeignNode:
         self.type, self.name = type, name
         self.inputs = list(inputs)
         self.attrs = dict(attrs)
-        self.weights = dict(weights or {})
+        self.weights: Mapping[str, Tensor] = dict(weights or {})
         self.outputs = list(outputs)
         self.version = version
         self.origin = origin or Origin("", name, type)
@@ -177,8 +177,8 @@ class EmitContext(Protocol):
     def attempt(self) -> AbstractContextManager[None]:
         """A context: everything written inside is undone when an exception leaves it."""
 
-    def value(self, v: Value) -> Any:
-        """The handle of an IR value."""
+    def value(self, v: Value, *, carry: bool = False) -> Any:
+        """The handle of an IR value; ``carry``: its elements are only moved, of whatever type they are."""
 
     def state(self, v: Value, key: str = "", make: Callable[[Tensor], Tensor] | None = None) -> Any:
         """What the target holds of a weight, changed by ``make``: once per weight and ``key``."""
@@ -211,5 +211,6 @@ class EmitContext(Protocol):
         outputs: Sequence[Any] = (),
         n_outputs: int = 1,
         name: str = "",
+        carry: bool = False,
     ) -> Sequence[Any]:
-        """Call a foreign layer that owns ``states``."""
+        """Call a foreign layer that owns ``states``; ``carry``: it only moves elements."""

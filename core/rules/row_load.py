@@ -47,7 +47,7 @@ class LoadRow(RowFields):
                         raise node.refuse(f"its weight {src.name!r} is missing", code="missing_weight")
                     ins[key] = None
                     continue
-                ins[key] = self._weight(g, node, src, t)
+                ins[key] = self._weight(g, node, src, t, ins)
                 attrs |= src.sizes_of(t)
             elif isinstance(src, A):
                 attrs[key] = self._attribute(node, src)
@@ -85,12 +85,13 @@ class LoadRow(RowFields):
         v = node.attr(src.name, src.default)
         return v if v is None else src.iso.load(v)
 
-    @staticmethod
-    def _weight(g: LoadContext, node: ForeignNode, src: W, t: Tensor) -> Value:
-        made = src.load(t)
+    def _weight(self, g: LoadContext, node: ForeignNode, src: W, t: Tensor, ins: Mapping[str, Value | None]) -> Value:
+        first = ins.get(self.decl.inputs[0].name)
+        rank = None if first is None else first.rank
+        made = src.load(t, rank)
         if made is t:
             return g.weight(node, src.name, t)
-        return g.derived((src.name, src.order), lambda: g.weight(node, src.name, made), of=t)
+        return g.derived((src.name, src.order_for(rank)), lambda: g.weight(node, src.name, made), of=t)
 
     def _check_restated(self, node: ForeignNode, ins: Mapping[str, Value | None], attrs: Mapping[str, Any]) -> None:
         """Attributes that say again what an input says must agree with it."""

@@ -21,6 +21,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
 from ..ir.tensors import Tensor
 from ..opset.declare import REQUIRED
+from ..opset.traits import Trait
 from .calls import Call
 from .foreign import MISSING, EmitContext
 from .isomorphisms import NotExpressible
@@ -72,7 +73,9 @@ class Row(LoadRow):
                 states[src.name] = self._state(e, src, v, v.tensor, node)
                 continue
             if isinstance(src, (Size, Given)):
-                attrs[key.rstrip("_")] = self._restated(src, key, by_name.get(src.of), node)
+                stated = self._restated(src, key, by_name.get(src.of), node)
+                if not isinstance(src, Given) or stated is not src.default:
+                    attrs[key.rstrip("_")] = stated
                 continue
             value = node.attrs[key]
             if isinstance(src, tuple) and any(isinstance(p, A) for p in src):
@@ -108,15 +111,16 @@ class Row(LoadRow):
             if attr.default is REQUIRED or not self._means(node, key, attr.default):
                 raise NotExpressible(f"{self.foreign} has no counterpart of {key}={text(node.attrs[key])}")
         handles: list[Any] = []
+        moves = Trait.MOVES in decl.traits
         for theirs, ours in self.inputs:
             if ours.endswith("*"):
-                handles += [None if v is None else e.value(v) for v in rest]
+                handles += [None if v is None else e.value(v, carry=moves) for v in rest]
             elif ours == "_":
                 c = const_inputs.get(theirs.rstrip("?"))
                 handles.append(None if c is None else self._emit_const(e, *c))
             else:
                 v = by_name[ours]
-                handles.append(None if v is None else e.value(v))
+                handles.append(None if v is None else e.value(v, carry=moves))
         while handles and handles[-1] is None:
             handles.pop()
         made = node.outputs
@@ -124,7 +128,7 @@ class Row(LoadRow):
         for v in made:
             if v not in outs and (v.uses or v.is_output):
                 raise NotExpressible(f"{self.foreign} has no counterpart of an output that is used")
-        e.unit(self.foreign, handles, attrs, states, outputs=outs, name=node.name)
+        e.unit(self.foreign, handles, attrs, states, outputs=outs, name=node.name, carry=moves)
 
     @staticmethod
     def _write(src: A, key: str, value: Any, attrs: dict[str, Any]) -> None:
@@ -154,13 +158,13 @@ class Row(LoadRow):
     @staticmethod
     def _state(e: EmitContext, src: W, v: Value, t: Tensor, node: Node) -> Any:
         """The weight as the layer holds it: once per weight, however often the layer is called."""
-        out = src.emit(t, node.attrs)
+        out = src.emit(t, node.attrs, None if node.inputs[0] is None else node.inputs[0].shape)
         for attr, n in src.sizes_of(out).items():
             if not equal(node.attrs[attr], n):
                 raise NotExpressible(f"{attr} is {text(node.attrs[attr])}, {src.name} has {n}")
         if out is t:
             return e.state(v)
-        return e.state(v, f"{src.order} {[node.attrs[a] for _, a in src.sizes]}", lambda _: out)
+        return e.state(v, f"{src.order} {out.shape} {[node.attrs[a] for _, a in src.sizes]}", lambda _: out)
 
     def _restated(self, src: Size | Given, key: str, v: Value | None, node: Node) -> Any:
         if isinstance(src, Given):

@@ -86,8 +86,10 @@ class W:
     """A weight the foreign layer owns, for an input of the op.
 
     ``order`` is its axes there and here: letters, ``*`` for all spatial ones, ``1`` for an axis of size 1 that one side has
-    not, ``(AB)`` for two axes in one: ``"*IO->OI*"``, ``"C->C11"``, ``"*CM->(CM)1*"``. ``sizes`` say which attribute of the op
-    is the size of a letter (``C="groups"``): taken from the weight on loading, needed to split an axis on emission.
+    not, ``(AB)`` for two axes in one: ``"*IO->OI*"``, ``"C->C11"``, ``"*CM->(CM)1*"``; ``~`` at the end of ours for the axes of
+    size 1 that let it lie along axis 1 of the op's first input, all of it, whatever that one's rank: ``"C->C~"``. ``sizes`` say
+    which attribute of the op is the size of a letter (``C="groups"``): taken from the weight on loading, needed to split an axis
+    on emission.
     """
 
     name: str
@@ -114,23 +116,36 @@ class W:
     def validate(self) -> None:
         """DeclarationError for an order that names other axes here than there, or sizes of axes it has not."""
         if self.order:
-            theirs, ours = _sides(self.order)
+            theirs, ours = _sides(self.order.replace("~", ""))
             if sorted(x for g in theirs for x in g) != sorted(x for g in ours for x in g):
                 raise DeclarationError(f"bad axis order {self.order!r}")
         for letter, _ in self.sizes:
             if letter not in self.order.partition("->")[0]:
                 raise DeclarationError(f"the axis order {self.order!r} has no {letter!r}")
 
-    def load(self, t: Tensor) -> Tensor:
-        """The weight with the op's axes; the tensor itself where nothing changes. Raises ShapeError."""
-        return reorder(self.order, t) if self.order else t
+    def order_for(self, rank: int | None) -> str:
+        """The order for a first input of ``rank`` axes, which tells what ``~`` stands for."""
+        if "~" not in self.order:
+            return self.order
+        if rank is None or rank < 2:
+            raise NotExpressible(f"its input has {'an unknown number of' if rank is None else rank} axes", "unknown_shape")
+        return self.order.replace("~", "1" * (rank - 2))
 
-    def emit(self, t: Tensor, attrs: Mapping[str, Any]) -> Tensor:
-        """The weight with the foreign axes; NotExpressible where an axis cannot be split or dropped."""
+    def load(self, t: Tensor, rank: int | None = None) -> Tensor:
+        """The weight with the op's axes; the tensor itself where nothing changes. Raises ShapeError."""
+        return reorder(self.order_for(rank), t) if self.order else t
+
+    def emit(self, t: Tensor, attrs: Mapping[str, Any], shape: Sequence[Any] | None = None) -> Tensor:
+        """The weight with the foreign axes, for a first input of ``shape``; NotExpressible where it has others than the order."""
         if not self.order:
             return t
-        theirs, _, ours = self.order.partition("->")
-        return reorder(f"{ours}->{theirs}", t, {k: int(attrs[a]) for k, a in self.sizes})
+        theirs, _, ours = self.order_for(None if shape is None else len(shape)).partition("->")
+        if "~" in self.order and shape is not None and (t.ndim != len(_sides(f"{ours}->{theirs}")[0]) or t.shape[0] != shape[1]):
+            raise NotExpressible(f"{self.name} of shape {t.shape} does not lie along axis 1 of {tuple(shape)}")
+        try:
+            return reorder(f"{ours}->{theirs}", t, {k: int(attrs[a]) for k, a in self.sizes})
+        except ShapeError as e:
+            raise NotExpressible(f"{self.name}: {e}") from None
 
     def sizes_of(self, t: Tensor) -> dict[str, int]:
         """The op's attributes that are sizes of this weight, as loaded from it."""
@@ -175,12 +190,16 @@ class Size:
 
 @dataclass(frozen=True)
 class Given:
-    """A foreign attribute that is true where the op's input ``of`` is given, false where it is left out."""
+    """A foreign attribute that is true where the op's input ``of`` is given, false where it is left out.
+
+    ``default`` is the foreign format's own: it is not written.
+    """
 
     of: str
+    default: Any = MISSING
 
     def to_json(self) -> dict[str, Any]:
-        return {"given": self.of}
+        return {"given": self.of, **({} if self.default is MISSING else {"default": self.default})}
 
 
 @dataclass(frozen=True)

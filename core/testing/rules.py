@@ -82,7 +82,7 @@ class RecordingContext:
             del self.nodes[kept:]
             raise
 
-    def value(self, v: Value) -> Value:
+    def value(self, v: Value, *, carry: bool = False) -> Value:
         return v
 
     def state(self, v: Value, key: str = "", make: Callable[[Tensor], Tensor] | None = None) -> Tensor:
@@ -123,6 +123,7 @@ class RecordingContext:
         outputs: Sequence[Any] = (),
         n_outputs: int = 1,
         name: str = "",
+        carry: bool = False,
     ) -> Sequence[Any]:
         """Keep the node with its weights."""
         made = list(outputs) or [Value(f"{name or type}:{i}", None, None) for i in range(n_outputs)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from convcore.plugin import (
@@ -24,7 +24,7 @@ from convcore.plugin import (
 
 from .files import Layer, Net
 from .fillers import fill
-from .layer_spec import params_of, types_with
+from .layer_spec import Blob, params_of, spec_of, types_with
 
 __all__ = ["UNKNOWN_SHAPE", "CaffeContext", "CaffeNode", "canonical", "too_large"]
 
@@ -59,9 +59,12 @@ class CaffeNode(ForeignNode):
         super().__init__(
             layer.type, name, inputs, attrs, outputs=layer.tops, origin=Origin("caffe", name, layer.type), extra=layer
         )
+        self.spec = spec_of(layer.type)
 
     def attr(self, name: str, default: Any = MISSING) -> Any:
         """A field's value, else ``default``, else Caffe's default (None where it has none, [] for a repeated field)."""
+        if name in self.spec.spatial:
+            return self._per_axis(name)
         self._read.add(name)
         if name in self.attrs:
             return self.attrs[name]
@@ -79,6 +82,35 @@ class CaffeNode(ForeignNode):
                     p = e.problems[0]
                     raise self.refuse(p.why, p.hint, p.code) from None
         raise self.refuse(f"has no field {name!r}", code="missing_attribute")
+
+    def has(self, name: str) -> bool:
+        """Whether a field is given, as it is or in parts."""
+        return name in self.attrs or (name in self.spec.spatial and any(p in self.attrs for p in _pair(name)))
+
+    def _per_axis(self, name: str) -> tuple[int, ...]:
+        """A field with a number per spatial axis: given once for all or once each, or as ``*_h`` and ``*_w`` (2-D)."""
+        n = len(self.shape()) - (self.axis() if "axis" in self.attrs else 1) - 1
+        pair, default = _pair(name), self.spec.spatial[name]
+        self.ignore(name, *pair)
+        if name != "dilation" and any(p in self.attrs for p in pair):
+            if n != 2:
+                raise self.invalid(f"{pair[0]} and {pair[1]} are for 2 spatial axes, the bottom has {n}")
+            return tuple(self.attrs.get(p, 0) for p in pair)
+        given = self.attrs.get(name, ())
+        values = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+        if not values:
+            if default is None and n:
+                raise self.invalid(f"{name} is not given")
+            return (0 if default is None else default,) * n
+        if len(values) not in (1, n):
+            raise self.invalid(f"{name} is given {len(values)} times for {n} spatial axes; give it once, or once per axis")
+        return values * n if len(values) == 1 else values
+
+    def blobs(self) -> list[Blob]:
+        """The weights a layer of this type and configuration has, in Caffe's order."""
+        if self.spec.or_bottom and len(self.inputs) > 1:
+            return [b for b in self.spec.blobs if b.when and self.attr(b.when)]
+        return [b for b in self.spec.blobs if not b.when or self.attr(b.when)]
 
     def invalid(self, why: str) -> BadFileError:
         """The error to raise where Caffe itself refuses the layer."""
@@ -126,6 +158,35 @@ class CaffeNode(ForeignNode):
         """An axis field as 0..rank-1 (``Blob::CanonicalAxisIndex``); ``extra`` allows so many positions after the last."""
         rank = len(self.shape(i))
         return canonical(self, self.attr(name), rank, name, extra)
+
+
+def _pair(name: str) -> tuple[str, str]:
+    short = name.removesuffix("_size")
+    return f"{short}_h", f"{short}_w"
+
+
+class OwnBlobs(Mapping[str, Tensor]):
+    """The weights of a layer by name, each in the shape its record says, read when asked for.
+
+    BadFileError where the file holds another number of them, or one does not fit.
+    """
+
+    def __init__(self, g: CaffeContext, node: CaffeNode) -> None:
+        self.g, self.node = g, node
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([b.name for b in self.node.blobs() if b.shape is not None])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __getitem__(self, name: str) -> Tensor:
+        blobs = self.node.blobs()
+        self.g.count(self.node, len(blobs))
+        for i, b in enumerate(blobs):
+            if b.name == name and b.shape is not None:
+                return self.g.tensor(self.node, i, b.shape(self.node), b.filler, b.constant)
+        raise KeyError(name)
 
 
 def canonical(node: CaffeNode, axis: int, rank: int, what: str = "axis", extra: int = 0) -> int:
@@ -209,6 +270,18 @@ class CaffeContext(LoadContext):
         tensor = self.tensor(node, i, shape, filler, constant)
         trainable = trainable and self.learns(node, i)
         return self.parameter(node, (self.home(node, i), tuple(shape), key), name, make(tensor) if make else tensor, trainable)
+
+    def weight(self, node: ForeignNode, name: str, tensor: Tensor, *, trainable: bool = True, role: str = PARAMETER) -> Value:
+        """A weight that :class:`OwnBlobs` gave, once per parameter and shape."""
+        assert isinstance(node, CaffeNode)
+        i = [b.name for b in node.blobs()].index(name)
+        trainable = trainable and self.learns(node, i)
+        return self.parameter(node, (self.home(node, i), tensor.shape), name, tensor, trainable, role)
+
+    def own(self, node: CaffeNode, name: str, make: Callable[[Tensor], Tensor] | None = None) -> Value:
+        """The weight of a name, in the form that ``make`` gives it."""
+        tensor = node.weights[name]
+        return self.weight(node, name, tensor if make is None else make(tensor))
 
     @staticmethod
     def learns(node: CaffeNode, i: int) -> bool:

@@ -99,7 +99,7 @@ def _net(made: Plan, name: str) -> Net:
 def _blobs(call: PlanCall) -> list[State]:
     """The weights in Caffe's order: rows give them by name, functions in order."""
     states = call.target.states if isinstance(call.target, Unit) else {}
-    named = [states[n] for n in spec_of(call.type).blobs if n in states]
+    named = [states[b.name] for b in spec_of(call.type).blobs if b.name in states]
     return named or list(states.values())
 
 
@@ -110,7 +110,7 @@ def _param_message(type_: str, fields: Mapping[str, Any]) -> tuple[str, Message]
     declared = message_type("LayerParameter").by_name
     field = next(f for f in params_of(type_) if f in declared)
     m = Message(declared[field].type)
-    for name, value in fields.items():
+    for name, value in spec_of(type_).shortest(fields).items():
         if m.schema.by_name[name].repeated and not isinstance(value, (list, tuple)):
             value = [value]
         m.set(name, value)

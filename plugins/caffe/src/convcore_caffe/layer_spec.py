@@ -15,9 +15,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .context import CaffeNode
     from .files import Layer
 
-__all__ = ["EVERY", "FLAVORS", "ONE", "LayerSpec", "Parameters", "layer", "params_of", "spec_of", "specs", "types_with"]
+__all__ = [
+    "BIAS",
+    "EVERY",
+    "FLAVORS",
+    "ONE",
+    "WINDOW",
+    "Blob",
+    "LayerSpec",
+    "Parameters",
+    "layer",
+    "params_of",
+    "spec_of",
+    "specs",
+    "types_with",
+]
 
 FLAVORS = ("bvlc", "ssd")
 """The Caffes that are written for: BVLC's master of 2018 and later; ssd is weiliu89's branch, which left BVLC before Clip and
@@ -49,6 +64,25 @@ class Parameters:
         return cls(words[0], int(words[1]), words[2], fields.strip() if colon else None)
 
 
+WINDOW: Mapping[str, int | None] = {"pad": 0, "kernel_size": None, "stride": 1, "dilation": 1}
+"""The fields of a convolution that hold a number per spatial axis, with Caffe's defaults."""
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A weight of a layer. ``shape`` tells what the layer makes of it (None: the rule knows), ``when`` a field that must be true
+    for there to be one, ``filler`` the field that holds its FillerParameter, ``constant`` what it is filled with without one."""
+
+    name: str
+    shape: Callable[[CaffeNode], tuple[int, ...]] | None = None
+    when: str = ""
+    filler: str = ""
+    constant: float = 0.0
+
+
+BIAS = Blob("bias", lambda node: (int(node.attr("num_output")),), "bias_term", "bias_filler")
+
+
 @dataclass(frozen=True)
 class LayerSpec:
     """What Caffe says about one layer type.
@@ -60,8 +94,10 @@ class LayerSpec:
         counts: least and most bottoms, least and most tops (None: any number) that upstream CHECKs; None for a fork's layer.
         v1: name and number of the type in the second generation of files (-1 and below: text only), and the number of its field
             there if it has one: ``"RELU 18 30"``. ``v0``: name in the first.
-        blobs: its weights by name, in Caffe's order; the last may be absent (``bias_term``). ``or_bottom``: a second bottom
-            stands for them.
+        blobs: its weights in Caffe's order, by name where only its rule knows more. ``or_bottom``: a second bottom stands for
+            them.
+        spatial: the fields that hold a number per spatial axis, with their defaults. Rules see and write one for each axis; in
+            a file they are given once for all, once each, or as ``*_h`` and ``*_w``.
         source: its tops come from outside the net. ``loss``: its one top may be left out, and has loss weight 1 by default.
         memory: ``"own"``: its tops have memory of their own (Split, Reshape and others share their bottom's); ``"in place"``: and
             Caffe's users write it over its bottom; ``"never in place"``: its Reshape CHECKs top[0] != bottom[0].
@@ -80,7 +116,8 @@ class LayerSpec:
     counts: tuple[int, int | None, int, int | None] | None = None
     v1: str = ""
     v0: str = ""
-    blobs: tuple[str, ...] = ()
+    blobs: tuple[Blob, ...] = ()
+    spatial: Mapping[str, int | None] = field(default_factory=dict)
     or_bottom: bool = False
     source: bool = False
     loss: bool = False
@@ -100,6 +137,25 @@ class LayerSpec:
         own = [p.field for p in (self.param, self.also) if p is not None]
         return (*own, *self.reads)
 
+    def shortest(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields as a person writes them: numbers per spatial axis once where they agree, and not at all where they are
+        Caffe's defaults; as ``*_h`` and ``*_w`` for two axes."""
+        out = dict(fields)
+        for name, default in self.spatial.items():
+            if not isinstance(out.get(name), (list, tuple)):  # one number for all axes, or none
+                continue
+            values = list(out.pop(name))
+            short = name.removesuffix("_size")
+            if not values or all(v == default for v in values):
+                continue
+            if len(set(values)) == 1:
+                out[name] = values[0]
+            elif len(values) == 2 and name != "dilation":
+                out[f"{short}_h"], out[f"{short}_w"] = values
+            else:
+                out[name] = values
+        return out
+
 
 _SPECS: dict[str, LayerSpec] = {}
 _UNKNOWN = LayerSpec("")
@@ -109,11 +165,12 @@ def layer(*names: str, param: str = "", also: str = "", **facts: Any) -> None:
     """Declare layers with the same record. ValueError for a name that is taken or an unknown word in ``memory``."""
     if facts.get("memory", "") not in _MEMORY:
         raise ValueError(f"memory={facts['memory']!r} is not one of {', '.join(map(repr, _MEMORY))}")
+    own, other = (Parameters.parse(t) if t else None for t in (param, also))
+    blobs = tuple(Blob(b) if isinstance(b, str) else b for b in facts.pop("blobs", ()))
     for name in names:
         if name in _SPECS:
             raise ValueError(f"layer {name!r} is declared twice")
-        own, other = (Parameters.parse(t) if t else None for t in (param, also))
-        _SPECS[name] = LayerSpec(name, own, other, **facts)
+        _SPECS[name] = LayerSpec(name, own, other, blobs=blobs, **facts)
 
 
 @cache

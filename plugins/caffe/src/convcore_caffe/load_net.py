@@ -24,7 +24,7 @@ from convcore.plugin import (
     known_shape,
 )
 
-from .context import CaffeContext, CaffeNode, too_large
+from .context import CaffeContext, CaffeNode, OwnBlobs, too_large
 from .deploy import Deploy
 from .files import Layer, Message, Net
 from .preprocessing import apply_preprocessing, read_labels, read_preprocessing
@@ -86,6 +86,7 @@ class NetLoader:
     def _layer(self, i: int, layer: Layer) -> None:
         name = self.driver.layer_name(layer.name or (layer.tops[0] if layer.tops else layer.type))
         node = CaffeNode(layer, i, [self.blobs[b] for b in layer.bottoms], name)
+        node.weights = OwnBlobs(self.g, node)
         scope = self.graph.scope(name, layer.type, config_of(layer))
         with self.b.at(node.origin, scope):
             made = self._bind(node, i, self.driver.load(node))

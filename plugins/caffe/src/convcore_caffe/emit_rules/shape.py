@@ -46,17 +46,21 @@ def transpose(e: CaffeScribe, node: Node) -> None:
     )  # fmt: skip
 
 
-@RULES.emit("concat")
-def concat(e: CaffeScribe, node: Node) -> None:
-    axis = node.attrs["axis"]
-    tops = [e.value(v, carry=True) for v in node.inputs if v is not None]
-    full = [t for t in tops if 0 not in t.shape]
-    if len(full) == 1:
-        e.alias(node.output, full[0])
-        return
+@RULES.emit("concat", priority=1)
+def concat_of_some(e: CaffeScribe, node: Node) -> None:
+    """Caffe has no empty blobs: what is joined is the rest."""
+    given = [v for v in node.inputs if v is not None]
+    full = [v for v in given if 0 not in static(v)]
+    if len(full) == len(given) > 1:
+        raise NotExpressible("none of its inputs is empty")
     if not full:
         raise NotExpressible("all its inputs are empty")
-    e.call("Concat", full, {} if axis == 1 else {"axis": axis}, outputs=node.outputs, name=label(node), carry=True)
+    tops = [e.value(v, carry=True) for v in full]
+    if len(tops) == 1:
+        e.alias(node.output, tops[0])
+        return
+    axis = node.attrs["axis"]
+    e.call("Concat", tops, {} if axis == 1 else {"axis": axis}, outputs=node.outputs, name=label(node), carry=True)
 
 
 @RULES.emit("split")

@@ -24,22 +24,9 @@ def pairs(node: Node) -> tuple[tuple[int, int], ...]:
 def spatial_param(
     kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], dilations: Sequence[int] = ()
 ) -> dict[str, Any]:
-    """Fields for one number per spatial axis: one for all where they agree, *_h and *_w for two axes, else one each."""
-    param: dict[str, Any] = {}
-    rows = [("pad", "pad", pads, 0), ("kernel_size", "kernel", kernel, None), ("stride", "stride", strides, 1)]
-    for name, short, values, default in rows:
-        values = list(values)
-        if not values or all(v == default for v in values):
-            continue
-        if len(set(values)) == 1:
-            param[name] = values[0]
-        elif len(values) == 2:
-            param[f"{short}_h"], param[f"{short}_w"] = values
-        else:
-            param[name] = values
-    if any(d != 1 for d in dilations):
-        param["dilation"] = dilations[0] if len(set(dilations)) == 1 else list(dilations)
-    return param
+    """The fields of a window, one number per spatial axis."""
+    param = {"pad": pads, "kernel_size": kernel, "stride": strides, "dilation": dilations}
+    return {k: list(v) for k, v in param.items() if v}
 
 
 def crop_all(

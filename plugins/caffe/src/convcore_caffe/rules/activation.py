@@ -7,14 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import MISSING, A, Value
+from convcore.plugin import MISSING, A, Value, W
 
 from ..context import CaffeContext, CaffeNode
 from ..files import layer_checks as checks
-from ..layer_spec import EVERY, ONE, layer
+from ..layer_spec import EVERY, ONE, Blob, layer
 from .base import RULES
 
 # ---- what the layers are
+
+
+def _slope(node: CaffeNode) -> tuple[int, ...]:
+    """One slope per element of axis 1, or one for all."""
+    shape = node.shape()
+    if len(shape) < 2:
+        raise node.invalid(f"the bottom has {len(shape)} axes, must have at least 2")
+    return () if node.attr("channel_shared") else node.integers(shape[1:2], "channels")
+
 
 layer("BNLL", counts=ONE, v1="BNLL 2", v0="bnll", writes=EVERY)
 layer("Clip", param="clip_param 148 ClipParameter: min 1 float!; max 2 float!", counts=ONE, writes=("bvlc",), opencv=False)
@@ -46,7 +55,7 @@ layer(
     param="prelu_param 131 PReLUParameter: filler 1 FillerParameter; channel_shared 2 bool=false",
     counts=ONE,
     v1="PRELU -4 0",
-    blobs=("slope",),
+    blobs=(Blob("slope", _slope, "", "filler", 0.25),),
     memory="in place",
     writes=EVERY,
 )
@@ -131,23 +140,9 @@ def relu6(g: CaffeContext, node: CaffeNode) -> Value:
     return g.b.clip(g.b.leaky_relu(node.x, alpha=slope), min=None, max=top)
 
 
-@RULES.load("PReLU")
-def prelu(g: CaffeContext, node: CaffeNode) -> Value:
-    """max(x, 0) + slope * min(x, 0); one slope per element of axis 1, or one for all."""
-    shape = node.shape()
-    if len(shape) < 2:
-        raise node.invalid(f"the bottom has {len(shape)} axes, must have at least 2")
-    g.count(node, 1)
-    trailing = (1,) * (len(shape) - 2)
-    if node.attr("channel_shared"):
-        slope = g.weight_of(node, 0, "slope", (), filler="filler", constant=0.25)
-    else:
-        (channels,) = node.integers(shape[1:2], "channels")
-        slope = g.weight_of(
-            node, 0, "slope", (channels,), filler="filler", constant=0.25, key=len(trailing),
-            make=lambda t: t.reshape((channels, *trailing)),
-        )  # fmt: skip
-    return g.b.prelu(node.x, slope)
+# max(x, 0) + slope * min(x, 0)
+RULES.op("PReLU", "prelu", "bottom=x", when={"channel_shared": True}, slope=W("slope", "->1"))
+RULES.op("PReLU", "prelu", "bottom=x", when={"channel_shared": {MISSING, False}}, slope=W("slope", "C->C~"))
 
 
 # ---- functions with scale and shift

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from convcore.plugin import NotExpressible, RuleSet, ShapeError, isomorphism
 
@@ -36,5 +37,20 @@ def _count(v: float) -> int:
         raise ShapeError(str(e)) from e
 
 
+def _spatial(v: Sequence[int]) -> tuple[int, ...]:
+    """Numbers per spatial axis, of which there must be some."""
+    if not len(v):
+        raise NotExpressible("it has no spatial axes")
+    return tuple(v)
+
+
+def _pads(v: Any) -> list[int]:
+    if isinstance(v, str) or any(b != e or not isinstance(b, int) or b < 0 for b, e in v):
+        raise NotExpressible(f"padding {v} is not the same at both ends, or negative")
+    return [b for b, _ in v]
+
+
+isomorphism("caffe_spatial", _spatial, lambda v: list(_spatial(v)), "[a, b] with one number per spatial axis, at least one")
+isomorphism("caffe_pads", lambda v: tuple((n, n) for n in v), _pads, "[p1, p2] as ((p1, p1), (p2, p2)), none negative")
 isomorphism("caffe_count", _count, lambda v: v, "a whole number of at least 1; with another the net is bad")
 isomorphism("caffe_whole", _whole, lambda v: v, "a whole number of at least 1, as an integer or a float")

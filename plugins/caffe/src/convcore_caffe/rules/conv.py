@@ -6,14 +6,53 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import DimLike, Value, product
+from convcore.plugin import MISSING, A, DimLike, Given, Size, Value, W, product
 
 from ..context import CaffeContext, CaffeNode
 from ..files import layer_checks as checks
-from ..layer_spec import EVERY, ONE, layer
+from ..layer_spec import BIAS, EVERY, ONE, WINDOW, Blob, layer
 from .base import RULES
 
-__all__ = ["spatial"]
+
+class _Geometry:
+    """What the convolution_param says for a bottom: where channels are, and the window per spatial axis."""
+
+    def __init__(self, node: CaffeNode) -> None:
+        self.shape = node.shape()
+        self.axis = node.axis()
+        self.n = len(self.shape) - self.axis - 1
+        self.kernel, self.strides, self.pads, self.dilations = (
+            node.attr(name) for name in ("kernel_size", "stride", "pad", "dilation")
+        )
+        for name, values in (("kernel_size", self.kernel), ("stride", self.strides)):
+            if any(v < 1 for v in values):
+                raise node.invalid(f"{name} must be positive: {list(values)}")
+        (self.channels,) = node.integers(self.shape[self.axis : self.axis + 1], "channels")
+
+    def window(self) -> dict[str, Any]:
+        return {"strides": self.strides, "dilations": self.dilations, "pads": tuple((p, p) for p in self.pads)}
+
+    def groups(self, node: CaffeNode) -> int:
+        group, out = int(node.attr("group")), int(node.attr("num_output"))
+        if node.type in ("ConvolutionDepthwise", "DepthwiseConvolution") and "group" not in node.attrs:
+            group = self.channels
+        if self.channels % group:
+            raise node.invalid(f"{self.channels} input channels are no multiple of group {group}")
+        if out % group:
+            raise node.invalid(f"num_output {out} is no multiple of group {group}")
+        return group
+
+
+def _kernel(node: CaffeNode) -> tuple[int, ...]:
+    """(out, in / group, *kernel); of a Deconvolution (in, out / group, *kernel)."""
+    geometry = _Geometry(node)
+    groups, out = geometry.groups(node), int(node.attr("num_output"))
+    if node.type == "Deconvolution":
+        return (geometry.channels, out // groups, *geometry.kernel)
+    return (out, geometry.channels // groups, *geometry.kernel)
+
+
+_BLOBS = (Blob("weight", _kernel, "", "weight_filler"), BIAS)
 
 # ---- what the layers are
 
@@ -28,19 +67,21 @@ layer(
     counts=(1, None, 1, None),
     v1="CONVOLUTION 4 10",
     v0="conv",
-    blobs=("weight", "bias"),
+    blobs=_BLOBS,
     memory="own",
+    spatial=WINDOW,
     writes=EVERY,
     check=checks.convolution,
 )
-layer("ConvolutionDepthwise", "DepthwiseConvolution", reads=("convolution_param",), blobs=("weight", "bias"))
+layer("ConvolutionDepthwise", "DepthwiseConvolution", reads=("convolution_param",), blobs=_BLOBS, spatial=WINDOW)
 layer(
     "Deconvolution",
     reads=("convolution_param",),
     counts=(1, None, 1, None),
     v1="DECONVOLUTION 39",
-    blobs=("weight", "bias"),
+    blobs=_BLOBS,
     memory="own",
+    spatial=WINDOW,
     writes=EVERY,
     check=checks.convolution,
 )
@@ -50,6 +91,7 @@ layer(
     counts=ONE,
     v1="IM2COL 11",
     v0="im2col",
+    spatial=WINDOW,
     writes=EVERY,
     opencv=False,
     check=checks.convolution,
@@ -57,56 +99,21 @@ layer(
 
 # ---- rules
 
-
-def spatial(node: CaffeNode, name: str, n: int, default: int | None) -> tuple[int, ...]:
-    """A repeated field as one number per spatial axis: given once for all or once each, or as ``*_h`` and ``*_w`` (2-D)."""
-    short = name.removesuffix("_size")
-    pair = (f"{short}_h", f"{short}_w")
-    if name != "dilation" and any(p in node.attrs for p in pair):
-        if n != 2:
-            raise node.invalid(f"{pair[0]} and {pair[1]} are for 2 spatial axes, the bottom has {n}")
-        node.ignore(name)
-        return tuple(0 if v is None else v for v in (node.attr(p) for p in pair))
-    node.ignore(*pair)
-    values = tuple(node.attr(name))
-    if not values:
-        if default is None and n:
-            raise node.invalid(f"{name} is not given")
-        return (0 if default is None else default,) * n
-    if len(values) not in (1, n):
-        raise node.invalid(f"{name} is given {len(values)} times for {n} spatial axes; give it once, or once per axis")
-    return values * n if len(values) == 1 else values
-
-
-class _Geometry:
-    """What the convolution_param says for a bottom: where channels are, and the window per spatial axis."""
-
-    def __init__(self, node: CaffeNode) -> None:
-        self.shape = node.shape()
-        self.axis = node.axis()
-        n = len(self.shape) - self.axis - 1
-        self.n = n
-        self.kernel = spatial(node, "kernel_size", n, None)
-        self.strides = spatial(node, "stride", n, 1)
-        self.pads = spatial(node, "pad", n, 0)
-        self.dilations = spatial(node, "dilation", n, 1)
-        for name, values in (("kernel_size", self.kernel), ("stride", self.strides)):
-            if any(v < 1 for v in values):
-                raise node.invalid(f"{name} must be positive: {list(values)}")
-        (self.channels,) = node.integers(self.shape[self.axis : self.axis + 1], "channels")
-
-    def window(self) -> dict[str, Any]:
-        return {"strides": self.strides, "dilations": self.dilations, "pads": tuple((p, p) for p in self.pads)}
-
-    def groups(self, node: CaffeNode, out: int) -> int:
-        group = int(node.attr("group"))
-        if node.type in ("ConvolutionDepthwise", "DepthwiseConvolution") and "group" not in node.attrs:
-            group = self.channels
-        if self.channels % group:
-            raise node.invalid(f"{self.channels} input channels are no multiple of group {group}")
-        if out % group:
-            raise node.invalid(f"num_output {out} is no multiple of group {group}")
-        return group
+_PLAIN: dict[str, Any] = {"when": {"axis": {MISSING, 1}}}
+_WINDOW: dict[str, Any] = {
+    "strides": A("stride", iso="caffe_spatial"), "dilations": A("dilation", iso="caffe_spatial"),
+    "pads": A("pad", iso="caffe_pads"),
+}  # fmt: skip
+_WEIGHTS: dict[str, Any] = {
+    "w": W("weight"), "b": W("bias", optional=True), "bias_term": Given("b", True), "groups": A("group", 1),
+    "kernel_size": Size("w", "2:"), "layout": "channels_first",
+}  # fmt: skip
+RULES.op("Convolution", "conv", "bottom=x", **_PLAIN, **_WINDOW, **_WEIGHTS, num_output=Size("w", 0))
+RULES.op("Deconvolution", "conv_transpose", "bottom=x", **_PLAIN, **_WINDOW, **_WEIGHTS, num_output=Size("w", 1, times="groups"))
+RULES.op(
+    "Im2col", "im2col", "bottom=x", **_PLAIN, **_WINDOW, kernel=A("kernel_size", iso="caffe_spatial"),
+    ignore=("num_output", "bias_term", "group"),
+)  # fmt: skip
 
 
 def _batched(g: CaffeContext, x: Value, shape: Sequence[DimLike], axis: int) -> Value:
@@ -131,12 +138,8 @@ def _apply(g: CaffeContext, node: CaffeNode, transposed: bool) -> list[Value]:
         other = node.shape(i)
         if len(other) != len(geometry.shape) or other[geometry.axis :] != geometry.shape[geometry.axis :]:
             raise node.invalid(f"all bottoms must have one shape, bottom {i} has {list(map(str, other))}")
-    out, bias = int(node.attr("num_output")), bool(node.attr("bias_term"))
-    groups = geometry.groups(node, out)
-    g.count(node, 2 if bias else 1)
-    first, second = (geometry.channels, out // groups) if transposed else (out, geometry.channels // groups)
-    w = g.weight_of(node, 0, "weight", (first, second, *geometry.kernel), filler="weight_filler")
-    b = g.weight_of(node, 1, "bias", (out,), filler="bias_filler") if bias else None
+    groups = geometry.groups(node)
+    w, b = g.own(node, "weight"), g.own(node, "bias") if node.attr("bias_term") else None
     if transposed and not geometry.n:
         raise node.refuse("has no spatial axes")
     results = []

@@ -11,7 +11,7 @@ from convcore.plugin import MISSING, A, Dim, DimLike, Value
 from ..context import CaffeContext, CaffeNode
 from ..files import layer_checks as checks
 from ..files import pooling_rounding
-from ..layer_spec import EVERY, ONE, layer
+from ..layer_spec import EVERY, ONE, WINDOW, layer
 from .base import RULES
 
 # ---- what the layers are
@@ -28,6 +28,7 @@ layer(
     counts=(1, 1, 1, 2),
     v1="POOLING 17 19",
     v0="pool",
+    spatial={k: n for k, n in WINDOW.items() if k != "dilation"},
     memory="own",
     writes=EVERY,
     check=checks.pooling,
@@ -54,17 +55,6 @@ layer(
 # ---- rules
 
 _STOCHASTIC = "pool STOCHASTIC is not implemented on the CPU in Caffe; on the GPU it is random in training"
-
-
-def _pair(node: CaffeNode, name: str, default: int | None) -> tuple[int, int] | None:
-    short = name.removesuffix("_size")
-    h, w = f"{short}_h", f"{short}_w"
-    given = name in node.attrs
-    node.ignore(name, h, w)
-    if h in node.attrs or w in node.attrs:
-        return int(node.attr(h) or 0), int(node.attr(w) or 0)
-    value = node.attr(name) if given else default
-    return None if value is None else (int(value), int(value))
 
 
 def _four_axes(node: CaffeNode) -> tuple[DimLike | None, ...]:
@@ -134,14 +124,11 @@ def pooling(g: CaffeContext, node: CaffeNode) -> Value | list[Value]:
     shape = _four_axes(node)
     node.ignore("round_mode", "ceil_mode")
     kind, ceil = node.attr("pool"), pooling_rounding(node.layer) == "CEIL"
-    kernel, strides, pads = _pair(node, "kernel_size", None), _pair(node, "stride", 1), _pair(node, "pad", 0)
-    everything = node.attr("global_pooling")
+    everything, strides, pads = node.attr("global_pooling"), node.attr("stride"), node.attr("pad")
     if kind == "STOCHASTIC":
         raise node.refuse(_STOCHASTIC, code="stochastic_pooling")
-    if everything:
-        kernel = node.integers(shape[2:], "with global_pooling and a mask, H and W")  # type: ignore[assignment]
-    if kernel is None or strides is None or pads is None:
-        raise node.invalid("kernel_size is not given")
+    node.ignore("kernel_size", "kernel_h", "kernel_w")
+    kernel = node.integers(shape[2:], "with global_pooling and a mask, H and W") if everything else node.attr("kernel_size")
     if len(node.outputs) == 1:
         return _pool(g, node, kind, kernel, strides, pads, ceil)
     size, mode = _windows(node, shape[2:], kernel, strides, pads, ceil)

@@ -103,20 +103,9 @@ def _alias(node: CaffeNode, old: str) -> int:
     return node.axis()
 
 
-@RULES.load("Concat")
-def concat(g: CaffeContext, node: CaffeNode) -> Value:
-    """Along an axis; every other axis must agree."""
-    axis, first = _alias(node, "concat_dim"), node.shape(0)
-    for i in range(1, len(node.inputs)):
-        other = node.shape(i)
-        if len(other) != len(first):
-            raise node.invalid(f"all bottoms need the same number of axes: {_text(first)} and {_text(other)}")
-        for a, (m, n) in enumerate(zip(first, other, strict=True)):
-            if a != axis and isinstance(m, int) and isinstance(n, int) and m != n:
-                raise node.invalid(
-                    f"all bottoms must have the same shape except along axis {axis}: {_text(first)} and {_text(other)}"
-                )
-    return node.x if len(node.inputs) == 1 else g.b.concat(*node.inputs, axis=axis)
+# every other axis must agree; in V0 and V1 files the axis has another name, and is not negative
+RULES.op("Concat", "concat", "bottom=xs*", when={"concat_dim": None}, axis=A("axis", 1))
+RULES.op("Concat", "concat", "bottom=xs*", direction="load", axis=A("concat_dim"), ignore=("axis",))
 
 
 @RULES.load("Slice")
