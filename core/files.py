@@ -21,7 +21,11 @@ __all__ = ["FileStamp", "Watch", "absolute", "reading", "stamp_of", "unchanged",
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """What a file was when it was first read: device, inode, size in bytes, time of change in nanoseconds."""
+    """What a file was when it was first read: device, inode, size in bytes, time of the last writing in nanoseconds.
+
+    The inode's own time (ctime) does not count: chmod, a rename or a new link change it, too. So what is not seen is a writing in
+    place of the same size by a program that sets the time of writing back.
+    """
 
     path: str
     device: int

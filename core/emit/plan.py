@@ -206,8 +206,9 @@ class Plan:
         return lines
 
     def reads(self) -> Counter[Any]:
-        """How often each Ref and State is read by the root's calls; the outputs count once each."""
-        counts: Counter[Any] = Counter(a for call in self.root.calls for a in leaves(call.args))
+        """How often each Ref and State is read by the root's calls and their regions; the outputs count once each."""
+        counts: Counter[Any] = Counter(r for call in self.root.calls for r in reads(call))
+        counts.update(s for call in self.root.calls for s in leaves(call.args) if isinstance(s, State))
         counts.update(leaves(self.root.outputs))
         return counts
 

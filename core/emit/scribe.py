@@ -70,6 +70,7 @@ class Scribe(Generic[D]):
         self.bound: dict[Value, Arg] = {}
         self.sizes_known = Sizes(self)
         self._given: set[Value] = set()
+        self._hollow: set[Ref] = set()  # stand-ins of given values, which nothing may read
         self._memo: dict[Hashable, Any] = {}
         self._eager, self._dtypes = dialect.eager_names, dialect.dtypes
 
@@ -114,8 +115,14 @@ class Scribe(Generic[D]):
         stand-in that nothing reads."""
         for v in values:
             if v not in self.bound:
-                self.bind(v, Ref(None, 0, v.dtype, self.dialect.shape_of(v), v))
+                hollow = Ref(None, 0, v.dtype, self.dialect.shape_of(v), v)
+                self._hollow.add(hollow)
+                self.bind(v, hollow)
         self._given.update(values)
+
+    def readable(self, v: Value) -> bool:
+        """Whether a value is bound to something that can be read: not to the stand-in of one that is written within another."""
+        return v in self.bound and self.bound[v] not in self._hollow
 
     def input(self, v: Value, name: str | None = None) -> Ref:
         """An input of the block."""

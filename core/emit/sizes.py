@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ class Sizes:
     def __init__(self, s: Scribe[Any]) -> None:
         self.s = s
         self.made: dict[DimLike, Arg] = {}
-        self.where: dict[str, tuple[Value, int]] | None = None
+        self._where: dict[str, tuple[Value, int]] = {}
 
     def one(self, d: DimLike) -> Arg:
         """One size, computed from the shapes of inputs when it is symbolic."""
@@ -87,25 +88,20 @@ class Sizes:
     def source(self, name: str) -> tuple[Arg, int]:
         """(handle, axis) of a value written so far that has the named size as an axis, inputs first."""
         s = self.s
-        if self.where is None:
-            self.where = {}
-            for v in s.graph.inputs:
-                self._note(self.where, v)
-        at = self.where.get(name)
-        if at is None:
-            for node in s.graph:
-                for v in node.outputs:
-                    if v in s.bound:
-                        self._note(self.where, v)
-            at = self.where.get(name)
-        if at is not None and at[0] in s.bound:
+        at = self._where.get(name)
+        if at is None or not s.readable(at[0]):  # it may have been written in an attempt that failed
+            self._where = {}
+            for v in itertools.chain(s.graph.inputs, (o for node in s.graph for o in node.outputs)):
+                if s.readable(v):
+                    self._note(v)
+            at = self._where.get(name)
+        if at is not None:
             return s.bound[at[0]], at[1]
         if s.outer is not None:
             return s.outer.sizes_known.source(name)
         raise NotExpressible(f"the size {name!r} is not the size of any input")
 
-    @staticmethod
-    def _note(where: dict[str, tuple[Value, int]], v: Value) -> None:
+    def _note(self, v: Value) -> None:
         for i, d in enumerate(v.shape or ()):
             if isinstance(d, Dim) and d.is_name:
-                where.setdefault(next(iter(d.names)), (v, i))
+                self._where.setdefault(next(iter(d.names)), (v, i))

@@ -50,6 +50,10 @@ def _undo(graph: Graph, what: str, thing: Any, old: Any) -> None:
         thing()
     elif what == "scope":
         graph._scopes.pop(thing, None)
+    elif what == "inputs":
+        thing.set_inputs(old)
+    elif what == "outputs":
+        thing.outputs[:] = old
     elif what == "results":
         thing.results = old
     elif what == "rename":

@@ -52,8 +52,7 @@ class Graph:
         found = self._scopes.get(key)
         if found is None:
             found = self._scopes[key] = Scope(inside, name, type, config, call)
-            if self._log is not None:
-                self._log.append(("scope", key, None))
+            self.note("scope", key, None)
         elif found.parent is not inside:
             raise VerifyError(f"use {call} of scope {found.text!r} is asked for in two uses of its parent")
         return found
@@ -72,8 +71,7 @@ class Graph:
     def set_results(self, scope: Scope, values: Iterable[Value]) -> None:
         """Say what a scope gives: its results in order. Values that other scopes give as well may be among them."""
         for i, v in enumerate(values):
-            if self._log is not None:
-                self._log.append(("results", v, v.results))
+            self.note("results", v, v.results)
             v.results = (*v.results, (scope, i))
 
     def regroup(self, places: Mapping[Scope, tuple[Sequence[tuple[str, int]], str]]) -> None:
@@ -108,16 +106,22 @@ class Graph:
 
     # ---- attempts
     def attempt(self) -> Attempt:
-        """A context that takes out everything added inside (nodes, inputs, weights, names) when an exception leaves it.
+        """A context that undoes what was done inside when an exception leaves it. Attempts nest.
 
-        New names are taken back, too; what was there before must not be removed inside. Attempts nest.
+        Nodes, inputs, weights, scopes and names made inside go; inputs of nodes, outputs replaced by
+        :meth:`Value.replace_uses`, results of scopes and names are as before. Not undone are a removal of what was there before
+        and an attribute or ``outputs`` set by hand: leave those alone inside, or say how to undo them with :meth:`on_undo`.
         """
         return Attempt(self)
 
+    def note(self, what: str, thing: Any, old: Any = None) -> None:
+        """Remember, within an attempt, what is added or changed: see :mod:`.attempts`."""
+        if self._log is not None:
+            self._log.append((what, thing, old))
+
     def on_undo(self, undo: Callable[[], object]) -> None:
         """Let ``undo`` be called if the attempt around is undone: for what a loader notes beside the graph."""
-        if self._log is not None:
-            self._log.append(("call", undo, None))
+        self.note("call", undo, None)
 
     # ---- names
     def rename(self, item: Value | Node, name: str) -> None:
@@ -126,8 +130,7 @@ class Graph:
         VerifyError if another weight has the name. That no other value has it is the caller's business, as :meth:`fresh_name`
         sees to it.
         """
-        if self._log is not None:
-            self._log.append(("rename", item, item.name))
+        self.note("rename", item, item.name)
         if item.name != name and isinstance(item, Value) and self.weights.get(item.name) is item:
             if name in self.weights:
                 raise VerifyError(f"weight %{item.name} cannot be renamed to %{name}: that is another weight")
@@ -139,8 +142,7 @@ class Graph:
     def fresh_name(self, base: str) -> str:
         """``base`` if it is free among values and nodes named so far, else ``base_1``, ``base_2``..."""
         n = self._names.get(base)
-        if self._log is not None:
-            self._log.append(("name", base, n))
+        self.note("name", base, n)
         if n is None:
             self._names[base] = 0
             return base
@@ -148,8 +150,7 @@ class Graph:
             n += 1
             name = f"{base}_{n}"
             if name not in self._names:
-                if self._log is not None:
-                    self._log.append(("name", name, None))
+                self.note("name", name, None)
                 self._names[base] = n
                 self._names[name] = 0
                 return name
@@ -157,8 +158,7 @@ class Graph:
     def claim_name(self, name: str) -> None:
         """Reserve a name that is used as it is."""
         if name not in self._names:
-            if self._log is not None:
-                self._log.append(("name", name, None))
+            self.note("name", name, None)
             self._names[name] = 0
 
     # ---- values
@@ -166,8 +166,7 @@ class Graph:
         v = Value(self.fresh_name(name), dtype, shape)
         v.graph = self
         self.inputs.append(v)
-        if self._log is not None:
-            self._log.append(("input", v, None))
+        self.note("input", v, None)
         return v
 
     def add_weight(
@@ -185,8 +184,7 @@ class Graph:
         else:
             v.role, v.trainable, v.source = role or (PARAMETER if trainable else CONSTANT), trainable, source
         self.weights[v.name] = v
-        if self._log is not None:
-            self._log.append(("weight", v, None))
+        self.note("weight", v, None)
         return v
 
     def remove_weight(self, v: Value) -> None:
@@ -260,8 +258,7 @@ class Graph:
         for v in node.outputs:
             v.graph = self
         self._count += 1
-        if self._log is not None:
-            self._log.append(("node", node, None))
+        self.note("node", node, None)
         return node
 
     def append(self, node: Node) -> Node:

@@ -102,8 +102,12 @@ class Value:
             if allowed is None or node in allowed:
                 node.set_input(i, new)
         if outputs and allowed is None and self.graph is not None:
+            self.graph.note("outputs", self.graph, list(self.graph.outputs))
             self.graph.outputs[:] = [new if v is self else v for v in self.graph.outputs]
         if outputs and allowed is None and self.results:
+            for v in (new, self):
+                if v.graph is not None:
+                    v.graph.note("results", v, v.results)
             new.results, self.results = (*new.results, *self.results), ()
 
     def __repr__(self) -> str:
@@ -199,6 +203,8 @@ class Node:
         return self._outputs[0]
 
     def set_inputs(self, inputs: Sequence[Value | None]) -> None:
+        if self.graph is not None:
+            self.graph.note("inputs", self, self._inputs)
         for i, v in enumerate(self._inputs):
             if v is not None:
                 v._uses.pop((self, i), None)
@@ -208,6 +214,8 @@ class Node:
                 v._uses[(self, i)] = None
 
     def set_input(self, i: int, v: Value | None) -> None:
+        if self.graph is not None:
+            self.graph.note("inputs", self, self._inputs)
         old = self._inputs[i]
         if old is not None:
             old._uses.pop((self, i), None)

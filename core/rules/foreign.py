@@ -149,13 +149,14 @@ class LoadContext:
         return self.derived(name, made, of=tensor)
 
     def view(self, v: Value, key: Any, make: Callable[[Tensor], Tensor]) -> Value:
-        """A constant in another form (transposed, reshaped, reordered), once per (value, key), named like it."""
+        """A constant in another form (transposed, reshaped, reordered), once per (value, key), named like it; role and
+        trainability are those of the constant."""
         if v.tensor is None:
             raise NotExpressible(f"{v.name!r} is not a constant", "requires_constant_input")
         t = v.tensor
 
         def made() -> Value:
-            return self.b.graph.add_weight(v.name, make(t), trainable=True, source=v.source or v.name)
+            return self.b.graph.add_weight(v.name, make(t), like=v)
 
         return self.derived(key, made, of=v)
 

@@ -224,20 +224,25 @@ class RuleSet(Generic[G, N]):
     def apply_load(self, g: LoadContext, node: ForeignNode, overrides: Mapping[str, Any] | None = None) -> tuple[Value, ...]:
         """Load a foreign node with the best matching rule; what a rule that gives up has made is undone.
 
-        ``overrides`` maps a node name or foreign type to a function ``(g, node)`` that is used instead. Raises
-        UnsupportedError: no rule, conditions not met (each with its reason), or attributes nobody consumed. An exception that
-        is no refusal is a bug of the rule: PluginBugError (UsageError from an override).
+        ``overrides`` maps a node name or foreign type to a function ``(g, node)`` that comes first; where it raises
+        NotExpressible, the rules are tried. Raises UnsupportedError: no rule, conditions not met (each with its reason), or
+        attributes nobody consumed. An exception that is no refusal is a bug of the rule: PluginBugError (UsageError from an
+        override).
         """
-        for key in (node.name, node.type):
-            if overrides and key in overrides:
-                return _overridden(g, node, key, overrides[key])
-        rules = self.load_rules.get(node.type)
-        if not rules:
-            raise node.refuse("no rule maps this type", f"`convcore rules --framework {self.framework}` lists what is supported; "
-                              "a plugin or overrides={...} can add it", "unsupported_layer")  # fmt: skip
         unmet: list[str] = []
         reasons: list[str] = []
         code, hint = "unsupported_attribute", ""
+        for key in (node.name, node.type):
+            if overrides and key in overrides:
+                try:
+                    return _overridden(g, node, key, overrides[key])
+                except NotExpressible as e:
+                    reasons.append(str(e))
+                    code, hint = e.code, e.hint
+        rules = self.load_rules.get(node.type, [])
+        if not rules and not reasons:
+            raise node.refuse("no rule maps this type", f"`convcore rules --framework {self.framework}` lists what is supported; "
+                              "a plugin or overrides={...} can add it", "unsupported_layer")  # fmt: skip
         for rule in self._tried("load", node.type, rules, node.version):
             why = rule.mismatch(node)
             if why:
@@ -291,11 +296,18 @@ class RuleSet(Generic[G, N]):
         return outputs
 
     def apply_emit(self, e: EmitContext, node: Node, overrides: Mapping[str, Any] | None = None) -> str:
-        """Emit an IR node with the best matching rule; returns "" or the reasons why none applies."""
+        """Emit an IR node with the best matching rule; returns "" or the reasons why none applies.
+
+        ``overrides`` maps a node name or op to a function ``(e, node)`` that comes first; where it raises NotExpressible, the
+        rules are tried.
+        """
+        reasons = []
         for key in (node.name, node.op):
             if overrides and key in overrides:
-                return _written(e, node, key, overrides[key])
-        reasons = []
+                why = _written(e, node, key, overrides[key])
+                if not why:
+                    return ""
+                reasons.append(why)
         for rule in self._tried("emit", node.op, self.emit_rules.get(node.op, []), e.version):
             try:
                 with e.attempt():

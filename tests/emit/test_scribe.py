@@ -15,6 +15,7 @@ from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph, Node
 from convcore.plugin import (
     LEFT_OUT,
+    Block,
     Dialect,
     NotExpressible,
     Plan,
@@ -257,7 +258,60 @@ def test_sizes_as_data() -> None:
         plan(g, rules, None, TreeDialect())
 
 
+def test_sizes_of_what_only_failed_attempts_or_stand_ins_have() -> None:
+    """A size is read from a value that is there: not from one undone since, and not from one written within another."""
+    n = Dim("n")
+    g = Graph("net")
+    b = Builder(g)
+    x = b.input("x", "float32", (2, 3))
+    y = b.relu(x)
+    z = b.exp(y)
+    y.shape = z.shape = (n, 3)
+    g.outputs = [b.tanh(z)]
+    rules = RuleSet("t")
+
+    @rules.emit("relu")
+    def both(e: Any, node: Node) -> None:
+        with pytest.raises(NotExpressible, match="gives up"), e.attempt():
+            e.call("Relu", [e.value(x)], outputs=[y])
+            e.size(n)
+            raise NotExpressible("gives up")
+        with pytest.raises(NotExpressible, match="'n' is not the size of any input"):
+            e.size(n)
+        e.call("ReluExp", [e.value(x)], outputs=[z])
+        e.given(y, z)
+
+    @rules.emit("exp")
+    @rules.emit("tanh")
+    def whole(e: Any, node: Node) -> None:
+        e.call(node.op, [e.value(node.inputs[0]), e.size(n)], outputs=node.outputs)
+
+    made = plan(g, rules, None, Sized())
+    (size,) = [c for c in made.root.calls if c.type == "size"]
+    assert size.args[0].call.type == "ReluExp"
+
+
 # ---- tidying
+def test_what_regions_read_is_read() -> None:
+    g, b, x = start()
+    y = b.relu(x)
+    g.outputs = [b.exp(x), y]
+    made = plan(g, RULES, None, TreeDialect())
+    made.root.outputs.pop()
+    outer, end = made.root.calls
+    inner = PlanCall("neg", (outer.results[0],), {}, ())
+    inner.results = (Ref(inner),)
+    end.kwargs = {"body": Block("body", calls=[inner], outputs=list(inner.results))}
+    assert made.reads()[outer.results[0]] == 1
+    prune(made)
+    assert [c.type for c in made.root.calls] == ["relu", "exp"]
+    end.kwargs["body"].outputs, end.kwargs["body"].calls = [outer.results[0]], []
+    assert made.reads()[outer.results[0]] == 1
+    end.kwargs = {}
+    prune(made)
+    assert [c.type for c in made.root.calls] == ["exp"]
+
+
 def test_peepholes_and_dead_calls() -> None:
     g, b, x = start()
     dead, y = b.exp(x), b.relu(b.relu(b.relu(x)))

@@ -232,3 +232,38 @@ def test_what_a_loader_notes_beside_the_graph_is_undone_too() -> None:
         note("kept")
     note("outside")
     assert noted == ["before", "kept", "outside"]
+
+
+@pytest.mark.parametrize(
+    ("role", "trainable"), [("buffer", False), ("constant", False), ("parameter", False), ("parameter", True)]
+)
+def test_a_view_of_a_weight_is_what_the_weight_is(role: str, trainable: bool) -> None:
+    g, _ = context()
+    w = g.b.weight(np.zeros((2, 3), np.float32), "w", role=role, trainable=trainable, source="of.file")
+    v = g.view(w, "turned", lambda t: t.transpose((1, 0)))
+    assert (v.role, v.trainable, v.source, v.shape) == (role, trainable, "of.file", (3, 2))
+
+
+def test_an_attempt_gives_nodes_and_outputs_back_what_they_read() -> None:
+    g, _ = context()
+    b, graph = g.b, g.b.graph
+    (x,) = graph.inputs
+    y = b.relu(x)
+    z = b.add(y, x)
+    graph.outputs = [y, z]
+    graph.set_results(graph.scope("layer"), [y])
+    node, sum_ = y.producer, z.producer
+    assert node is not None and sum_ is not None
+    with pytest.raises(Boom), graph.attempt():
+        new = b.exp(x)
+        y.replace_uses(new)
+        node.set_inputs([new])
+        sum_.set_input(1, new)
+        with suppress(Boom), graph.attempt():
+            sum_.set_input(1, z)
+            raise Boom
+        assert sum_.inputs == (new, new) and graph.outputs == [new, z] and new.results and not y.results
+        raise Boom
+    assert node.inputs == (x,) and sum_.inputs == (y, x) and graph.outputs == [y, z]
+    assert [n.op for n in graph] == ["relu", "add"] and [s.text for s, _ in y.results] == ["layer"]
+    assert set(x.uses) == {(node, 0), (sum_, 1)} and y.uses == ((sum_, 0),)

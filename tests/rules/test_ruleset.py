@@ -352,6 +352,28 @@ def test_overrides_by_name_before_type(b, x):
     assert e.nodes[0].type == "Mine"
 
 
+def test_an_override_that_gives_up_leaves_the_node_to_the_next_rule(b, x):
+    rules = RuleSet("toy")
+    rules.op("Act", "relu")
+
+    def load_not(g, node):
+        g.b.exp(node.inputs[0])
+        raise NotExpressible("not this one")
+
+    made = load(rules, b, foreign("Act", [x]), {"here": load_not, "Act": load_not})
+    assert [v.producer.op for v in made] == ["relu"] and [n.op for n in b.graph] == ["relu"]
+    with pytest.raises(UnsupportedError, match="not this one"):
+        load(rules, b, foreign("New", [x]), {"New": load_not})
+
+    def emit_not(e, node):
+        e.call("Half", [node.inputs[0]], {})
+        raise NotExpressible("not this one")
+
+    e = RecordingContext(b)
+    assert rules.apply_emit(e, b.relu(x).producer, {"relu": emit_not}) == "" and [n.type for n in e.nodes] == ["Act"]
+    assert rules.apply_emit(e, b.tanh(x).producer, {"tanh": emit_not}) == "not this one"
+
+
 def test_post_steps(b, x):
     rules = RuleSet("toy")
 

@@ -318,8 +318,9 @@ class TorchContext(LoadContext):
             out[at] = total // rest
         if v.shape is not None and tuple(out) == tuple(v.shape):
             return v
-        if v.tensor is not None and all(isinstance(d, int) for d in out):
-            return self.view(v, ("reshape", tuple(out)), lambda t: t.reshape(out))
+        sizes = [d for d in out if isinstance(d, int)]
+        if v.tensor is not None and len(sizes) == len(out):
+            return self.view(v, ("reshape", tuple(sizes)), lambda t: t.reshape(sizes))
         return self.b.reshape(v, shape=tuple(out))
 
     def transpose(self, v: Value, perm: Sequence[int]) -> Value:
@@ -330,9 +331,3 @@ class TorchContext(LoadContext):
         if v.tensor is not None:
             return self.view(v, ("transpose", perm), lambda t: t.transpose(perm))
         return self.b.transpose(v, perm=perm)
-
-    def view(self, v: Value, key: Any, make: Any) -> Value:
-        """As in :class:`LoadContext`; role and trainability are those of the weight."""
-        t = v.tensor
-        assert t is not None
-        return self.derived(key, lambda: self.b.graph.add_weight(v.name, make(t), like=v), of=v)
