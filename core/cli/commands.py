@@ -367,13 +367,10 @@ def rules(args: Namespace) -> int:
         return 0
     for name, entries in data.items():
         table: dict[str, tuple[set[str], set[str]]] = {}
-        for r in entries:
-            foreign = r["foreign"] if isinstance(r["foreign"], list) else [r["foreign"]]
-            targets = r.get("ops") or [r.get("op", "")]
-            for f in foreign or ["(several)"]:
-                made, ways = table.setdefault(f, (set(), set()))
-                made.update(t for t in targets if t)
-                ways.update({"load", "emit"} if r["direction"] == "both" else {r["direction"]})
+        for r in entries:  # a function says either what it reads or what it writes, a row both
+            made, ways = table.setdefault(r.get("foreign", "(by code)"), (set(), set()))
+            made.add(r.get("op", "(by code)"))
+            ways.update({"load", "emit"} if r["direction"] == "both" else {r["direction"]})
         say(f"{name}: {len(table)} types")
         width = max((len(k) for k in table), default=0)
         for f in sorted(table):

@@ -166,7 +166,12 @@ def test_tables(capsys: pytest.CaptureFixture[str]):
     assert json.loads(out)[0]["attributes"]["groups"]["default"] == 1
     assert _run(capsys, "ops", "convv")[0] == 2
     code, out, _ = _run(capsys, "rules", "--framework", "onnx")
-    assert code == 0 and "LeakyRelu" in out
+    lines = {line.split()[0]: line.split()[1:] for line in out.splitlines()[1:]}
+    assert code == 0 and lines["LeakyRelu"] == ["load+emit", "leaky_relu"] and lines["BatchNormalization"][0] == "load"
+    (by_code,) = [line for line in out.splitlines() if line.startswith("  (by code) ")]
+    assert "emit" in by_code and "batch_norm" in by_code
     code, out, _ = _run(capsys, "rules", "--json")
     rules = json.loads(out)
-    assert any(r["foreign"] == "Dense" for r in rules["keras"]) and all("distribution" in r for rs in rules.values() for r in rs)
+    assert any(r.get("foreign") == "Dense" for r in rules["keras"]) and all(
+        "distribution" in r for rs in rules.values() for r in rs
+    )

@@ -204,7 +204,7 @@ def test_the_command_line_names_the_plugin(
     set_host(Host(extra=[module]))
     monkeypatch.setenv("CONVCORE_DEBUG", debug)
     try:
-        assert main(["inspect", "--from", "toy", str(tmp_path / "m.toy")]) == 1
+        assert main(["inspect", "--from", "toy", str(tmp_path / "m.toy")]) == 70
     finally:
         set_host(None)
     err = capsys.readouterr().err
