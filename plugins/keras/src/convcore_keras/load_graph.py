@@ -28,6 +28,7 @@ from .load_calls import Key, call_attributes, execution_order, leaves, positiona
 from .load_context import KerasContext, LayerCall, compute_dtype
 from .load_opaque import plain, problem_of
 from .load_shapes import input_shape
+from .ops.spec import prepare
 
 __all__ = ["GraphLoader"]
 
@@ -236,6 +237,8 @@ class KerasDriver(Driver):
 
     def apply(self, node: ForeignNode) -> Sequence[Value]:
         given = list(node.inputs)
+        if node.extra.layer.is_op and not self.overridden(node):
+            return self.g.apply(prepare(self.g, node))
         outs = self.g.apply(node)
         node.inputs = given  # the rule saw them cast; masks travel with what the caller gave
         masks.propagate(self.g, node, outs)

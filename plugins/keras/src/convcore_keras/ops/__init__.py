@@ -1,0 +1,7 @@
+"""``keras.ops`` in functional models, by family: every operation's signature (``spec.py``) beside the rules that map it."""
+
+from __future__ import annotations
+
+from . import arithmetic, elementwise, indexing, reduce, shape
+
+__all__ = ["arithmetic", "elementwise", "indexing", "reduce", "shape"]
