@@ -1,4 +1,4 @@
-"""The mapping rules of Keras: those of layers are beside the layers' records (``layers/``), those of ``keras.ops`` in ``ops/``."""
+"""The mapping rules of Keras: layers' are beside their records (``layers/``), those of ``keras.ops`` in ``ops/``."""
 
 from __future__ import annotations
 

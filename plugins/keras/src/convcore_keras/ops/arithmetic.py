@@ -10,7 +10,7 @@ from convcore.plugin import DType, ForeignNode, NotExpressible, Value, known_sha
 from ..load_context import KerasContext
 from ..ruleset import RULES
 from .elementwise import is_float
-from .spec import joined, operation, to_dtype
+from .spec import joined, operation, operations, to_dtype
 
 __all__: list[str] = []
 
@@ -40,10 +40,8 @@ for _class, _op in (_BITS | _SHIFTS).items():
         operation(_class, "x, y", "join"), _op, "x=x, y=y", alike=("dtype",), types={"x": "int"},
         direction="load" if _class.startswith("BitwiseLeft") or _class.startswith("BitwiseRight") else "both",
     )  # fmt: skip
-for _class in "DivideNoNan Heaviside Hypot Logaddexp Logaddexp2 Ldexp".split():
-    operation(_class, "x1, x2", "float")
-for _class in "Fmax Fmin Gcd Lcm".split():
-    operation(_class, "x1, x2", "join")
+operations("DivideNoNan Heaviside Hypot Logaddexp Logaddexp2 Ldexp", "x1, x2", "float")
+operations("Fmax Fmin Gcd Lcm", "x1, x2", "join")
 for _class in ("Isclose", "AllClose"):
     operation(_class, "x1, x2, rtol=1e-05, atol=1e-08", "join", tensors="x1 x2")
 RULES.op(operation("Where", "condition, x1?, x2?", "join", joined="x1 x2"), "where", "condition=condition, x1=x, x2=y",

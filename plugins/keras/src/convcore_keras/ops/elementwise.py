@@ -10,7 +10,7 @@ from convcore.plugin import A, DType, ForeignNode, NotExpressible, Value, known_
 
 from ..load_context import KerasContext
 from ..ruleset import RULES
-from .spec import operation
+from .spec import operation, operations
 
 __all__ = ["is_float"]
 
@@ -29,7 +29,14 @@ for _class, _op in _FLOAT.items():
 RULES.op(operation("Fabs", "x", "float"), "abs", "x=x", types={"x": "float"}, direction="load")
 
 # ---- one op each, floats here; what integers are is below
-for _class, _op in {"Absolute": "abs", "Negative": "neg", "Relu": "relu", "Square": "square", "Sign": "sign", "Trunc": "trunc"}.items():
+for _class, _op in {
+    "Absolute": "abs",
+    "Negative": "neg",
+    "Relu": "relu",
+    "Square": "square",
+    "Sign": "sign",
+    "Trunc": "trunc",
+}.items():
     RULES.op(operation(_class, "x"), _op, "x=x", types={"x": "float"})
 RULES.op(operation("Abs", "x"), "abs", "x=x", types={"x": "float"}, direction="load")
 for _class, _op in {"Isfinite": "isfinite", "Isinf": "isinf", "Isnan": "isnan"}.items():
@@ -45,7 +52,10 @@ for _class, _op, _key in (("Elu", "elu", "alpha"), ("Celu", "celu", "alpha")):
     RULES.op(operation(_class, "x", "float"), _op, "x=x", types={"x": "float"}, alpha=A(_key, 1.0))
 RULES.op(operation("LeakyRelu", "x", "float"), "leaky_relu", "x=x", types={"x": "float"}, alpha=A("negative_slope", 0.2))
 RULES.op(
-    operation("Gelu", "x", "float"), "gelu", "x=x", approximate=A("approximate", True, iso=("enum", {True: "tanh", False: "none"}))
+    operation("Gelu", "x", "float"),
+    "gelu",
+    "x=x",
+    approximate=A("approximate", True, iso=("enum", {True: "tanh", False: "none"})),
 )
 RULES.op(operation("HardSigmoid", "x", "float"), "hard_sigmoid", "x=x", alpha=1 / 6, beta=0.5)
 RULES.op(operation("HardTanh", "x"), "clip", "x=x", types={"x": "float"}, min=-1.0, max=1.0)
@@ -61,10 +71,8 @@ operation("Clip", "x")
 operation("Cast", "x")
 operation("SaturateCast", "x")
 operation("Threshold", "x", "float")
-for _class in (
-    "Angle Array Conj Conjugate ConvertToTensor Copy Deg2rad Erfinv I0 Imag Isreal NanToNum Rad2deg Real Signbit Sinc View"
-).split():
-    operation(_class, "x", "float" if _class in ("Angle", "Deg2rad", "Erfinv", "I0", "Rad2deg", "Sinc") else "keep")
+operations("Array Conj Conjugate ConvertToTensor Copy Imag Isreal NanToNum Real Signbit View", "x")
+operations("Angle Deg2rad Erfinv I0 Rad2deg Sinc", "x", "float")
 operation("StopGradient", "variable")
 
 
@@ -75,7 +83,9 @@ def is_float(x: Value) -> bool:
     return x.dtype.is_float
 
 
-@RULES.load("ops.Absolute", "ops.Abs", "ops.Negative", "ops.Relu", "ops.Square", "ops.Sign", "ops.Trunc", "ops.Relu6", "ops.HardTanh")
+@RULES.load(
+    "ops.Absolute", "ops.Abs", "ops.Negative", "ops.Relu", "ops.Square", "ops.Sign", "ops.Trunc", "ops.Relu6", "ops.HardTanh"
+)
 def of_integers(g: KerasContext, node: ForeignNode) -> Value:
     """What the functions above are of integers; a boolean is its own absolute value, and an int32 where it is squared."""
     x, b = node.need(0), g.b

@@ -13,7 +13,7 @@ from ..load_context import KerasContext
 from ..ruleset import RULES
 from .elementwise import is_float
 from .reduce import flat_or_axis
-from .spec import operation
+from .spec import operation, operations
 
 __all__ = ["item"]
 
@@ -24,16 +24,15 @@ operation("Slice", "inputs, start_indices", tensors="inputs")
 operation("SliceUpdate", "inputs, start_indices, updates", tensors="inputs updates")
 operation("Scatter", "indices, values")
 operation("ScatterUpdate", "inputs, indices, updates")
-for _class in "Argsort Sort Argpartition TopK OneHot Bincount Unique Histogram".split():
-    operation(_class, "x" if _class != "Bincount" else "x, weights?", tensors="x")
+operations("Argsort Sort Argpartition TopK OneHot Unique Histogram", "x")
+operation("Bincount", "x, weights?", tensors="x")
 operation("MultiHot", "inputs")
 operation("InTopK", "targets, predictions")
 operation("UnravelIndex", "indices")
 operation("SearchSorted", "sorted_sequence, values", "join")
 operation("Digitize", "x, bins", "join")
 operation("IsIn", "x1, x2", "join")
-for _class in "SegmentMax SegmentMin SegmentProd SegmentSum".split():
-    operation(_class, "data, segment_ids")
+operations("SegmentMax SegmentMin SegmentProd SegmentSum", "data, segment_ids")
 
 
 # ---- slices
@@ -126,7 +125,8 @@ def slice_update(g: KerasContext, node: ForeignNode) -> Value:
         if after is None or before < 0 or after < 0:
             raise node.refuse(f"updates {part} elements of {n} from {before} on", code="invalid_shape")
     pads = tuple(
-        (s, n - s - p) if isinstance(n, int) and isinstance(p, int) else (0, 0) for s, n, p in zip(starts, have, block, strict=True)
+        (s, n - s - p) if isinstance(n, int) and isinstance(p, int) else (0, 0)
+        for s, n, p in zip(starts, have, block, strict=True)
     )
     if not any(v for pair in pads for v in pair):
         return b.identity(updates)
@@ -341,4 +341,3 @@ def unravel_index(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
         out.append(b.floor_mod(x, b.like(x, n)))
         x = b.floor_div(x, b.like(x, n))
     return tuple(reversed(out))
-

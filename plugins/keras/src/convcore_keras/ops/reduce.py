@@ -12,7 +12,7 @@ from ..load_context import KerasContext
 from ..ruleset import RULES
 from .arithmetic import truth
 from .elementwise import is_float
-from .spec import operation
+from .spec import operation, operations
 
 __all__ = ["axes_of", "flat_or_axis"]
 
@@ -29,19 +29,19 @@ for _class, _op in _PLAIN.items():
         direction="both" if _class in ("Mean", "Sum", "Max", "Min") else "load",
     )
 RULES.op(
-    operation("Logsumexp", "x", "float"), "logsumexp", "x=x", axes=A("axis", None, iso="axes_or_all"), keepdims=A("keepdims", False),
+    operation("Logsumexp", "x", "float"),
+    "logsumexp",
+    "x=x",
+    axes=A("axis", None, iso="axes_or_all"),
+    keepdims=A("keepdims", False),
     direction="load",
-)  # fmt: skip
-for _class in "Amax Amin Any All CountNonzero Nanmax Nanmin Nansum Nanprod Argmax Argmin Nanargmax Nanargmin Ptp".split():
-    operation(_class, "x")
-for _class in "Nanmean Nanstd Nanvar Moments Median Nanmedian Corrcoef".split():
-    operation(_class, "x", "float")
+)
+operations("Amax Amin Any All CountNonzero Nanmax Nanmin Nansum Nanprod Argmax Argmin Nanargmax Nanargmin Ptp", "x")
+operations("Nanmean Nanstd Nanvar Moments Median Nanmedian Corrcoef", "x", "float")
 operation("Norm", "x", "float")
 operation("Average", "x, weights?", "float")
-for _class in "Quantile Percentile Nanquantile Nanpercentile".split():
-    operation(_class, "x, q", tensors="x")
-for _class in "Cumsum Cumprod Nancumsum Nancumprod".split():
-    operation(_class, "x")
+operations("Quantile Percentile Nanquantile Nanpercentile", "x, q", tensors="x")
+operations("Cumsum Cumprod Nancumsum Nancumprod", "x")
 operation("Trapezoid", "y, x?", "float", tensors="y")
 operation("Diff", "a")
 
@@ -305,8 +305,9 @@ def diff(g: KerasContext, node: ForeignNode) -> Value:
 
 def _cut(g: KerasContext, x: Value, axis: int, start: int, stop: int | None) -> Value:
     rank = len(known_shape(x))
-    starts, stops = [0] * rank, [None] * rank
-    starts[axis], stops[axis] = start, stop  # type: ignore[call-overload]
+    starts: list[int] = [0] * rank
+    stops: list[int | None] = [None] * rank
+    starts[axis], stops[axis] = start, stop
     return g.b.slice(x, starts=tuple(starts), stops=tuple(stops), steps=(1,) * rank)
 
 
@@ -385,5 +386,3 @@ def _vector_norm(g: KerasContext, node: ForeignNode, x: Value, order: Any, axes:
         return b.max(size, axes=axes, keepdims=keep) if order > 0 else b.min(size, axes=axes, keepdims=keep)
     powers = b.sum(b.pow(size, b.like(x, float(order))), axes=axes, keepdims=keep)
     return b.pow(powers, b.like(x, 1.0 / order))
-
-

@@ -12,22 +12,22 @@ from convcore.plugin import A, DimLike, DType, ForeignNode, NotExpressible, Valu
 from ..load_context import KerasContext
 from ..ruleset import RULES
 from .reduce import flat_or_axis
-from .spec import operation, to_dtype
+from .spec import operation, operations, to_dtype
 
 __all__ = ["cut", "reshaped"]
 
 RULES.op(operation("ExpandDims", "x"), "unsqueeze", "x=x", axes=A("axis", iso="axis_or_axes"))
 RULES.op(
-    operation("Concatenate", "xs", "join", tensors="xs*", joined="xs"), "concat", "xs=xs*", axis=A("axis", -1, write_default=True),
+    operation("Concatenate", "xs", "join", tensors="xs*", joined="xs"),
+    "concat",
+    "xs=xs*",
+    axis=A("axis", -1, write_default=True),
     alike=("dtype",),
-)  # fmt: skip
-for _class in "Reshape Squeeze Transpose Swapaxes Moveaxis Ravel BroadcastTo Tile Repeat Roll Flip Flipud Fliplr".split():
-    operation(_class, "x")
+)
+operations("Reshape Squeeze Transpose Swapaxes Moveaxis Ravel BroadcastTo Tile Repeat Roll Flip Flipud Fliplr", "x")
 operation("Rot90", "array")
-for _class in "Split ArraySplit Hsplit Vsplit Dsplit Unstack Tril Triu Diag Diagflat Diagonal Trace Size Ndim Vander".split():
-    operation(_class, "x")
-for _class in "Hstack Vstack Dstack".split():
-    operation(_class, "xs", "join", tensors="xs*", joined="xs")
+operations("Split ArraySplit Hsplit Vsplit Dsplit Unstack Tril Triu Diag Diagflat Diagonal Trace Size Ndim Vander", "x")
+operations("Hstack Vstack Dstack", "xs", "join", tensors="xs*", joined="xs")
 operation("Stack", "x", "join", tensors="x*", joined="x")
 operation("Append", "x1, x2", "join")
 operation("Pad", "x, constant_values?", tensors="x")

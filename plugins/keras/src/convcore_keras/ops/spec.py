@@ -19,7 +19,7 @@ from convcore.plugin import Call, DType, ForeignNode, NotExpressible, Value
 
 from ..load_context import KerasContext
 
-__all__ = ["OPERATIONS", "Operation", "joined", "operation", "prepare", "to_dtype"]
+__all__ = ["OPERATIONS", "Operation", "joined", "operation", "operations", "prepare", "to_dtype"]
 
 Promotion: TypeAlias = Literal["keep", "join", "float"]
 
@@ -48,6 +48,12 @@ def operation(name: str, signature: str, promote: Promotion = "keep", *, tensors
     found = tuple(tensors.split()) if tensors is not None else tuple(p.rstrip("?").partition("=")[0] for p in listed if p)
     OPERATIONS[call.name] = Operation(name, call, found, promote, tuple(joined.split()) or tuple(t.rstrip("*") for t in found))
     return call
+
+
+def operations(names: str, signature: str, promote: Promotion = "keep", *, tensors: str | None = None, joined: str = "") -> None:
+    """:func:`operation` for several of one signature, their names apart by spaces."""
+    for name in names.split():
+        operation(name, signature, promote, tensors=tensors, joined=joined)
 
 
 def prepare(g: KerasContext, node: ForeignNode) -> ForeignNode:

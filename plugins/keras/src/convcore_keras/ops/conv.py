@@ -1,0 +1,125 @@
+"""Convolution and pooling with kernels as arguments (``keras.src.ops.nn``; Keras 3.15.1). Data are channels_last unless said."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from convcore.plugin import ForeignNode, Value, known_shape
+
+from ..load_context import KerasContext
+from ..ruleset import RULES
+from .spec import operation
+
+__all__: list[str] = []
+
+operation("Conv", "inputs, kernel", "float")
+operation("ConvTranspose", "inputs, kernel", "float")
+operation("DepthwiseConv", "inputs, kernel", "float")
+operation("SeparableConv", "inputs, depthwise_kernel, pointwise_kernel", "float")
+operation("MaxPool", "inputs")
+operation("AveragePool", "inputs", "float")
+operation("AdaptiveMaxPool", "inputs")
+operation("AdaptiveAveragePool", "inputs", "float")
+
+Order = Literal["channels_first", "channels_last"]
+
+
+def _each(v: Any, n: int) -> tuple[int, ...]:
+    """One number for each of n axes."""
+    found = (int(v),) * n if isinstance(v, int) else tuple(int(k) for k in v)
+    return found * n if len(found) == 1 else found
+
+
+def _order(node: ForeignNode) -> Order:
+    found: Order = "channels_first" if node.attr("data_format", None) == "channels_first" else "channels_last"
+    return found
+
+
+def _padding(node: ForeignNode) -> str | None:
+    padding = str(node.attr("padding", "valid")).lower()
+    if padding not in ("valid", "same"):
+        raise node.refuse(f"padding={padding!r} is neither valid nor same")
+    return "same_upper" if padding == "same" else None
+
+
+def _kernel(g: KerasContext, w: Value, kind: str) -> Value:
+    """(*kernel, in, out) as (out, in, *kernel); "transpose": (*kernel, out, in) as (in, out, *kernel); "depthwise":
+    (*kernel, channels, multiplier) as (channels * multiplier, 1, *kernel)."""
+    shape = known_shape(w, sizes=True)
+    d = len(shape) - 2
+    if kind == "depthwise":
+        turned = g.b.transpose(w, perm=(d, d + 1, *range(d)))
+        return g.b.reshape(turned, shape=(shape[d] * shape[d + 1], 1, *shape[:d]))
+    return g.b.transpose(w, perm=(d + 1, d, *range(d)))
+
+
+@RULES.load("ops.Conv", "ops.DepthwiseConv", "ops.SeparableConv")
+def conv(g: KerasContext, node: ForeignNode) -> Value:
+    """A convolution, its groups by the channels that the kernel takes; depthwise; depthwise, then pointwise."""
+    x, w = node.need(0), node.need(1)
+    shape, order = known_shape(x), _order(node)
+    d = len(shape) - 2
+    common: Any = {
+        "strides": _each(node.attr("strides", 1), d),
+        "dilations": _each(node.attr("dilation_rate", 1), d),
+        "pads": _padding(node),
+        "layout": order,
+    }
+    channels = shape[1 if order == "channels_first" else -1]
+    taken = known_shape(w)[d]
+    if not isinstance(channels, int) or not isinstance(taken, int):
+        raise node.refuse("the number of channels is not known", code="unknown_shape")
+    if node.type == "ops.Conv":
+        return g.b.conv(x, _kernel(g, w, ""), groups=channels // taken, **common)
+    if node.type == "ops.DepthwiseConv":
+        return g.b.conv(x, _kernel(g, w, "depthwise"), groups=channels, **common)
+    return g.b.separable_conv(x, _kernel(g, w, "depthwise"), _kernel(g, node.need(2), ""), **common)
+
+
+@RULES.load("ops.ConvTranspose")
+def conv_transpose(g: KerasContext, node: ForeignNode) -> Value:
+    """The adjoint of a convolution; sizes and crops as of the layers (``layers/conv.py``: conv_transpose)."""
+    x, w = node.need(0), node.need(1)
+    d = len(known_shape(x)) - 2
+    strides, dilations = _each(node.attr("strides", 1), d), _each(node.attr("dilation_rate", 1), d)
+    extra, same = node.attr("output_padding", None), _padding(node) is not None
+    added = (None,) * d if extra is None else _each(extra, d)
+    pads, grow = [], []
+    for k, s, r, p in zip(known_shape(w)[:d], strides, dilations, added, strict=True):
+        if not isinstance(k, int):
+            raise node.refuse("the size of its kernel is not known", code="unknown_shape")
+        reach = (k - 1) * r + 1
+        if same:
+            crop = reach - s if p is None else reach - reach % 2 - p
+        else:
+            crop = min(reach - s, 0) if p is None else -p
+        begin = max(crop, 0) // 2 if same else 0
+        pads.append((begin, max(crop - begin, 0)))
+        grow.append(max(begin - crop, 0))
+    return g.b.conv_transpose(
+        x, _kernel(g, w, "transpose"), strides=strides, dilations=dilations, pads=tuple(pads), output_padding=tuple(grow),
+        layout=_order(node),
+    )  # fmt: skip
+
+
+@RULES.load("ops.MaxPool", "ops.AveragePool")
+def pool(g: KerasContext, node: ForeignNode) -> Value:
+    """The largest element or the mean of windows; padding does not count."""
+    x = node.need(0)
+    d = len(known_shape(x)) - 2
+    kernel, strides = _each(node.attr("pool_size"), d), node.attr("strides", None)
+    y: Value = g.b.op(
+        "max_pool" if node.type == "ops.MaxPool" else "avg_pool", x, kernel=kernel,
+        strides=kernel if strides is None else _each(strides, d), pads=_padding(node), layout=_order(node),
+    )  # fmt: skip
+    return y
+
+
+@RULES.load("ops.AdaptiveMaxPool", "ops.AdaptiveAveragePool")
+def adaptive_pool(g: KerasContext, node: ForeignNode) -> Value:
+    """Windows that share an axis out among the outputs."""
+    x = node.need(0)
+    size = _each(node.attr("output_size"), len(known_shape(x)) - 2)
+    op = "adaptive_max_pool" if node.type == "ops.AdaptiveMaxPool" else "adaptive_avg_pool"
+    y: Value = g.b.op(op, x, output_size=size, layout=_order(node))
+    return y
