@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import MISSING, A, DType, ForeignNode, NotExpressible, Tensor, Value, as_tensor, known_shape
+from convcore.plugin import MISSING, A, DType, ForeignNode, Tensor, Value, as_tensor, known_shape
 
 from ..layer_spec import V, layer
 from ..load_context import KerasContext
+from ..ops.image import resized_images
 from ..ruleset import RULES
 
 __all__: list[str] = []
@@ -157,14 +158,5 @@ for _method, _how in _METHODS:
 
 @RULES.load("Resizing")
 def resizing(g: KerasContext, node: ForeignNode) -> Value:
-    """What the rows do not take: says why."""
-    node.ignore("fill_mode", "fill_value")
-    x, method = node.need(0), node.attr("interpolation", "bilinear")
-    for flag in ("crop_to_aspect_ratio", "pad_to_aspect_ratio", "antialias"):
-        if node.attr(flag, False):
-            raise node.refuse(f"{flag}=True is not supported")
-    if method not in ("bilinear", "nearest"):
-        raise node.refuse(f"interpolation={method!r} differs between Keras's backends", "use bilinear or nearest")
-    if len(known_shape(x)) != 4:
-        raise node.refuse("is known for batches of images (4 axes)")
-    raise NotExpressible("height and width are not two sizes")
+    """Of single images, of a crop or a padded image, smoothed."""
+    return resized_images(g, node, node.need(0), (int(node.attr("height")), int(node.attr("width"))))

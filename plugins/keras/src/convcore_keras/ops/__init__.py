@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import arithmetic, conv, elementwise, indexing, linear, nn, reduce, shape
+from . import arithmetic, conv, elementwise, image, indexing, linear, nn, reduce, shape, signal
 
-__all__ = ["arithmetic", "conv", "elementwise", "indexing", "linear", "nn", "reduce", "shape"]
+__all__ = ["arithmetic", "conv", "elementwise", "image", "indexing", "linear", "nn", "reduce", "shape", "signal"]

@@ -41,7 +41,7 @@ for _class, _op in (_BITS | _SHIFTS).items():
         direction="load" if _class.startswith("BitwiseLeft") or _class.startswith("BitwiseRight") else "both",
     )  # fmt: skip
 operations("DivideNoNan Heaviside Hypot Logaddexp Logaddexp2 Ldexp", "x1, x2", "float")
-operations("Fmax Fmin Gcd Lcm", "x1, x2", "join")
+operations("Fmax Fmin", "x1, x2", "join")
 for _class in ("Isclose", "AllClose"):
     operation(_class, "x1, x2, rtol=1e-05, atol=1e-08", "join", tensors="x1 x2")
 RULES.op(operation("Where", "condition, x1?, x2?", "join", joined="x1 x2"), "where", "condition=condition, x1=x, x2=y",
@@ -178,6 +178,12 @@ def where(g: KerasContext, node: ForeignNode) -> Any:
     if x is None or y is None:
         raise node.refuse("has one of x1 and x2 only", code="unsupported_call")
     return g.b.where(condition, x, y)
+
+
+@RULES.load("ops.Gcd", "ops.Lcm", "ops.Nextafter")
+def number_theory(g: KerasContext, node: ForeignNode) -> Value:
+    """Refused: no target has them."""
+    raise node.refuse("is arithmetic that no target has (common divisors and multiples, neighbours of floats)")
 
 
 operation("Nonzero", "x")

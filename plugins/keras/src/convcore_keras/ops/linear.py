@@ -14,7 +14,7 @@ RULES.op(operation("Matmul", "x1, x2", "join"), "matmul", "x1=a, x2=b", alike=("
 operations("Dot Inner Outer Vdot Tensordot Kron Cross", "x1, x2", "join")
 operation("Correlate", "x1, x2", "float")
 operation("CDist", "x, y", "float")
-operation("Einsum", "operands", "join", tensors="operands*", joined="operands")
+operation("Einsum", "operands", "join", tensors="*operands", joined="operands")
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 

@@ -26,7 +26,8 @@ Promotion: TypeAlias = Literal["keep", "join", "float"]
 
 @dataclass(frozen=True)
 class Operation:
-    """``tensors``: parameters that are tensors, the last may be a list (``"xs*"``). ``promote``: "join" gives those in
+    """``tensors``: parameters that are tensors, the last may be a list (``"xs*"``), or all of the positional arguments
+    (``"*xs"``). ``promote``: "join" gives those in
     ``joined`` the type they have in common, "float" as well, but integers and booleans become float32; "keep" changes none."""
 
     name: str
@@ -46,7 +47,7 @@ def operation(name: str, signature: str, promote: Promotion = "keep", *, tensors
     call = Call(f"ops.{name}", signature.replace("*", ""))
     listed = [p.strip() for p in signature.split(",")]
     found = tuple(tensors.split()) if tensors is not None else tuple(p.rstrip("?").partition("=")[0] for p in listed if p)
-    OPERATIONS[call.name] = Operation(name, call, found, promote, tuple(joined.split()) or tuple(t.rstrip("*") for t in found))
+    OPERATIONS[call.name] = Operation(name, call, found, promote, tuple(joined.split()) or tuple(t.strip("*") for t in found))
     return call
 
 
@@ -64,13 +65,16 @@ def prepare(g: KerasContext, node: ForeignNode) -> ForeignNode:
     spec = OPERATIONS.get(node.type)
     if spec is None or not node.has("args"):
         return node
-    bound = spec.call.bind(node.attr("args"), node.attr("kwargs", {}))
+    args = node.attr("args")
+    if spec.tensors and spec.tensors[0].startswith("*"):
+        args = [list(args)]
+    bound = spec.call.bind(args, node.attr("kwargs", {}))
     defaults = {p.ours: p.default for p in spec.call.parameters}
     slots: list[tuple[str, Any]] = []
     for name in spec.tensors:
-        value = bound.pop(name.rstrip("*"), None)
-        many = name.endswith("*") and isinstance(value, (list, tuple))
-        slots += [(name.rstrip("*"), v) for v in value] if many else [(name.rstrip("*"), value)]
+        value = bound.pop(name.strip("*"), None)
+        many = "*" in name and isinstance(value, (list, tuple))
+        slots += [(name.strip("*"), v) for v in value] if many else [(name.strip("*"), value)]
     plain = [v if isinstance(v, Value) or v is None else _constant(v, name) for name, v in slots]
     if spec.promote != "keep":
         to = joined([v for (name, _), v in zip(slots, plain) if name in spec.joined and v is not None], spec.promote == "float")

@@ -1,0 +1,150 @@
+"""One case: what Keras computes against what convcore makes of the file."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras_helpers import load_graph, problems, randomise
+
+import convcore
+from convcore.interpreter.execute import Interpreter
+
+__all__ = ["Case", "Verdict", "judge"]
+
+TOLERANCE = 1e-4
+"""Of the range of an output."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """``build`` makes the model; ``feed(rng, batch)`` its inputs; ``reference(arrays)`` what is right where Keras's torch backend is
+    not (``why`` says so)."""
+
+    name: str
+    build: Callable[[], Any]
+    feed: Callable[[np.random.Generator, int], Sequence[np.ndarray]] | None = None
+    why: str = ""
+    reference: Callable[..., Any] | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``what``: agree, onnx (the interpreter agrees, ONNX refuses), refused, wrong, keras (Keras cannot make or run it)."""
+
+    name: str
+    what: str
+    why: str = ""
+
+
+def judge(case: Case, *, onnx: bool = True, seed: int = 3) -> Verdict:
+    """What becomes of a case."""
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")
+        return _judge(case, Path(folder), onnx, seed)
+
+
+def _judge(case: Case, folder: Path, onnx: bool, seed: int) -> Verdict:
+    path = folder / "m.keras"
+    try:
+        keras.utils.set_random_seed(seed)
+        model = case.build()
+        randomise(model, seed)
+        feeds = [_feed(case, model, batch, seed) for batch in (1, 3)]
+        model.save(path)
+        model = keras.models.load_model(path, compile=False)  # what the file says, where Keras forgets to say something
+        wants = [_flat(case.reference(*f) if case.reference else model(_nested(model, f), training=False)) for f in feeds]
+    except Exception as e:  # whatever Keras raises
+        return Verdict(case.name, "keras", f"{type(e).__name__}: {str(e)[:150]}")
+    try:
+        graph = load_graph(path)
+    except convcore.UnsupportedError as e:
+        return Verdict(case.name, "refused", "; ".join(p.why for p in e.problems))
+    found = problems(graph)
+    if found:
+        return Verdict(case.name, "refused", "; ".join(dict.fromkeys(p.why for p in found)))
+    for feed, want in zip(feeds, wants, strict=True):
+        why = _differs(Interpreter(graph).run(list(feed)), want)
+        if why:
+            return Verdict(case.name, "wrong", why)
+    if not onnx:
+        return Verdict(case.name, "agree")
+    return _through_onnx(case, path, feeds, wants)
+
+
+def _through_onnx(case: Case, path: Path, feeds: Sequence[Any], wants: Sequence[Any]) -> Verdict:
+    import onnxruntime as rt
+
+    out = path.with_suffix(".onnx")
+    try:
+        convcore.convert(str(path), "onnx", str(out), check=False)
+    except convcore.UnsupportedError as e:
+        return Verdict(case.name, "onnx", "; ".join(p.why for p in e.problems))
+    options = rt.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    try:
+        session = rt.InferenceSession(str(out), options, providers=["CPUExecutionProvider"])
+        for feed, want in zip(feeds, wants, strict=True):
+            got = session.run(None, {i.name: a for i, a in zip(session.get_inputs(), feed, strict=True)})
+            why = _differs(got, want)
+            if why:
+                return Verdict(case.name, "wrong", f"ONNX: {why}")
+    except Exception as e:  # onnxruntime's own classes
+        return Verdict(case.name, "onnx", f"onnxruntime: {str(e)[:150]}")
+    return Verdict(case.name, "agree")
+
+
+def _feed(case: Case, model: Any, batch: int, seed: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed + batch)
+    if case.feed is not None:
+        return list(case.feed(rng, batch))
+    out = []
+    for x in keras.tree.flatten(model.inputs):
+        shape = tuple(batch if n is None and i == 0 else 5 if n is None else n for i, n in enumerate(x.shape))
+        if "int" in x.dtype:
+            out.append(rng.integers(0, 5, shape).astype(x.dtype))
+        elif x.dtype == "bool":
+            out.append(rng.random(shape) > 0.4)
+        else:
+            out.append(rng.normal(0, 1, shape).astype(x.dtype))
+    return out
+
+
+def _nested(model: Any, feed: Sequence[np.ndarray]) -> Any:
+    return keras.tree.pack_sequence_as(model.input, [keras.ops.convert_to_tensor(a) for a in feed])
+
+
+def _flat(y: Any) -> list[np.ndarray]:
+    return [np.asarray(keras.ops.convert_to_numpy(v)) for v in keras.tree.flatten(y)]
+
+
+def _differs(got: Sequence[np.ndarray], want: Sequence[np.ndarray]) -> str:
+    """Where the first difference is; "" where there is none. NaN equals NaN."""
+    if len(got) != len(want):
+        return f"{len(got)} outputs, Keras has {len(want)}"
+    for i, (a, b) in enumerate(zip(got, want, strict=True)):
+        if a.shape != b.shape:
+            return f"output {i} has the shape {a.shape}, Keras {b.shape}"
+        if a.dtype != b.dtype and not {str(a.dtype), str(b.dtype)} <= {"int32", "int64"}:
+            return f"output {i} is {a.dtype}, Keras {b.dtype}"
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        if not np.array_equal(np.isnan(a), np.isnan(b)) or not np.array_equal(np.isinf(a), np.isinf(b)):
+            return f"output {i}: other elements are not finite"
+        if not np.array_equal(a[np.isinf(a)], b[np.isinf(b)]):
+            return f"output {i}: infinities of another sign"
+        a, b = a[np.isfinite(a)], b[np.isfinite(b)]
+        if not b.size:
+            continue
+        scale = float(np.ptp(b)) or float(np.abs(b).max()) or 1.0
+        tolerance = 5e-3 if str(want[i].dtype) in ("float16", "bfloat16") else TOLERANCE
+        worst = float(np.abs(a - b).max()) / scale
+        if worst > tolerance:
+            return f"output {i} differs by {worst:.2g} of its range"
+    return ""
