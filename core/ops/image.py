@@ -18,7 +18,8 @@ from ..opset.infer import InferContext
 from ..opset.shapes import axis_sizes
 from ..opset.traits import Trait
 from .conv import LAYOUT
-from .resampling import grid_sample, resize, resized
+from .resampling import axis_weights, grid_sample, nearest_index, resize, resized
+from .resampling import coordinates as positions
 from .windows import Array, compute_dtype
 
 IMAGE = OpSet("image")
@@ -76,6 +77,40 @@ def _resize_shape(c: InferContext) -> Shapes:
     return [(c.dtype("x"), (n, channels, *out) if c["layout"] == "channels_first" else (n, *out, channels))]
 
 
+def _resize_body(
+    b: Any, x: Any, *, sizes: Any, scales: Any, mode: str, coordinates: str, nearest: str, cubic_a: float, exclude_outside: bool,
+    antialias: bool, layout: str,
+) -> Any:  # fmt: skip
+    """Each axis by itself: the nearest elements gathered, or a product with the matrix of weights. Sizes must be known."""
+    b.require(x.shape is not None, "resize: the number of axes must be known")
+    b.require(mode == "nearest" or (x.dtype is not None and x.dtype.is_float), f"resize: mode {mode} of integers rounds")
+    for i, axis in enumerate(range(2, x.rank) if layout == "channels_first" else range(1, x.rank - 1)):
+        n, scale, out = x.shape[axis], None if scales is None else scales[i], None if sizes is None else sizes[i]
+        if out is None:
+            if scale is None:
+                continue
+            b.require(isinstance(n, int), "resize: the sizes must be known")
+            out = resized(n, scale)
+        if out == n and scale in (None, 1.0):
+            continue
+        b.require(isinstance(n, int) and isinstance(out, int), "resize: the sizes must be known")
+        at = positions(n, out, scale, coordinates)
+        if mode == "nearest":
+            x = b.gather(x, b.const(np.clip(nearest_index(at, nearest), 0, n - 1), "int64"), axis=axis)
+            continue
+        ratio = n / out if scale is None else 1 / scale
+        taps, weights = axis_weights(at, n, ratio, mode, cubic_a, exclude_outside, antialias)
+        matrix = np.zeros((n, out))
+        np.add.at(matrix, (taps, np.arange(out)[:, None]), weights)
+        last = x.rank - 1
+        perm = list(range(x.rank))
+        perm[axis], perm[last] = perm[last], perm[axis]
+        x = x if axis == last else b.transpose(x, perm=tuple(perm))
+        x = b.matmul(x, b.const(matrix, x.dtype))
+        x = x if axis == last else b.transpose(x, perm=tuple(perm))
+    return b.identity(x) if x.producer is None else x
+
+
 IMAGE.op(
     "resize", "x:number",
     "Interpolated over the spatial axes. sizes: the sizes of the result (None keeps one); scales: output / input, sizes "
@@ -91,7 +126,7 @@ IMAGE.op(
         "cubic_a": Attr("float", -0.75), "exclude_outside": Attr("bool", False), "antialias": Attr("bool", False),
         "layout": LAYOUT,
     },
-    infer=_resize_shape, reference=resize, normalize=_resize_attrs, axes=CHANNELS("x", "y"),
+    infer=_resize_shape, reference=resize, body=_resize_body, normalize=_resize_attrs, axes=CHANNELS("x", "y"),
     samples=[
         Sample((2, 3, 5, 7), sizes=(11, 13), coordinates="asymmetric", nearest="floor"),
         Sample((2, 5, 7, 3), scales=(2.0, 1.5), mode="linear", layout="channels_last"),

@@ -322,8 +322,11 @@ def test_operations_are_not_layers_of_the_same_name(tmp_path: Path) -> None:
     assert np.array_equal(run(load_graph(tmp_path / "m.keras"), [x])[0], 2 - (x + 2))
     i = keras.Input((7,), name="i", dtype="int32")
     keras.Model(i, keras.ops.add(i, 2.5)).save(tmp_path / "m.keras")
+    (y,) = run(load_graph(tmp_path / "m.keras"), [np.arange(14, dtype=np.int32).reshape(2, 7)])
+    assert y.dtype == np.float32 and np.array_equal(y, np.arange(14).reshape(2, 7) + 2.5)
+    keras.Model(i, keras.ops.gcd(i, 4)).save(tmp_path / "m.keras")
     found = problems(load_graph(tmp_path / "m.keras"))
-    assert [p.type for p in found] == ["ops.Add"] and "operation" in found[0].why
+    assert [p.type for p in found] == ["ops.Gcd"] and "no target" in found[0].why
 
 
 def test_only_what_the_outputs_need_is_built(tmp_path: Path) -> None:

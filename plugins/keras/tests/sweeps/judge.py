@@ -24,8 +24,8 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Case:
-    """``build`` makes the model; ``feed(rng, batch)`` its inputs; ``reference(arrays)`` what is right where Keras's torch backend is
-    not (``why`` says so)."""
+    """``build`` makes the model; ``feed(rng, batch)`` its inputs; ``reference(arrays)`` what is right where Keras's torch
+    backend is not (``why`` says so)."""
 
     name: str
     build: Callable[[], Any]
@@ -60,7 +60,7 @@ def _judge(case: Case, folder: Path, onnx: bool, seed: int) -> Verdict:
         model.save(path)
         model = keras.models.load_model(path, compile=False)  # what the file says, where Keras forgets to say something
         wants = [_flat(case.reference(*f) if case.reference else model(_nested(model, f), training=False)) for f in feeds]
-    except Exception as e:  # whatever Keras raises
+    except Exception as e:  # noqa: BLE001 - whatever Keras raises
         return Verdict(case.name, "keras", f"{type(e).__name__}: {str(e)[:150]}")
     try:
         graph = load_graph(path)
@@ -96,7 +96,7 @@ def _through_onnx(case: Case, path: Path, feeds: Sequence[Any], wants: Sequence[
             why = _differs(got, want)
             if why:
                 return Verdict(case.name, "wrong", f"ONNX: {why}")
-    except Exception as e:  # onnxruntime's own classes
+    except Exception as e:  # noqa: BLE001 - onnxruntime's own classes
         return Verdict(case.name, "onnx", f"onnxruntime: {str(e)[:150]}")
     return Verdict(case.name, "agree")
 

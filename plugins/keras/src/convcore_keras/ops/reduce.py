@@ -231,6 +231,8 @@ def quantile(g: KerasContext, node: ForeignNode) -> Value:
     if "ercentile" in node.type:
         many = [v / 100 for v in many]
     method = node.attr("method", "linear")
+    if method != "linear" and node.type == "ops.Quantile":
+        raise node.refuse(f"states method={method!r}, but Keras (3.15.1) computes linear when it runs the model")
     shape = known_shape(x, sizes=True)
     rank = len(shape)
     axes = tuple(range(rank)) if axes is None else axes
