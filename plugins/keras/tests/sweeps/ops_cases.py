@@ -1,4 +1,4 @@
-"""``keras.ops`` as expressions (``ops.txt``): letters in them are inputs (``LETTERS``), their batch dynamic unless they say so."""
+"""``keras.ops`` as expressions (``ops.txt``): letters are inputs (``LETTERS``), their batch dynamic unless it is stated there."""
 
 from __future__ import annotations
 

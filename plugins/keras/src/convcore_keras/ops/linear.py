@@ -137,7 +137,9 @@ _DECOMPOSITIONS = (
 )
 
 
-@RULES.load(*(f"ops.{name}" for name in _DECOMPOSITIONS.split()))
-def decomposition(g: KerasContext, node: ForeignNode) -> Value:
-    """Refused: targets have no such operation."""
-    raise node.refuse("is linear algebra that no target has (factors, inverses, determinants of matrices)")
+@RULES.load(
+    "ops.Map", "ops.Scan", "ops.Cond", "ops.WhileLoop", "ops.ForiLoop", "ops.Switch", "ops.AssociativeScan", "ops.VectorizedMap"
+)
+def control(g: KerasContext, node: ForeignNode) -> Value:
+    """Refused: their bodies are Python functions, which a file stores as bytecode or not at all."""
+    raise node.refuse("runs a Python function, which is never executed", code="code_in_model")
