@@ -137,6 +137,12 @@ _DECOMPOSITIONS = (
 )
 
 
+@RULES.load(*(f"ops.{name}" for name in _DECOMPOSITIONS.split()))
+def decomposition(g: KerasContext, node: ForeignNode) -> Value:
+    """Refused: targets have no such operation."""
+    raise node.refuse("is linear algebra that no target has (factors, inverses, determinants of matrices)")
+
+
 @RULES.load(
     "ops.Map", "ops.Scan", "ops.Cond", "ops.WhileLoop", "ops.ForiLoop", "ops.Switch", "ops.AssociativeScan", "ops.VectorizedMap"
 )
