@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from ..collector import without_collector
 from ..errors import UsageError
 from ..ir.graph import Graph, Node, Value
-from ..opset.axes import Axis, Layout, Perm
+from ..opset.axes import Axis, Layout, Letters, Perm
 from .choose import choose
 from .convention import Convention
 from .mincut import SOURCE, TARGET
@@ -255,13 +255,18 @@ class _Assignment:
             if isinstance(rule.rule, Perm):
                 cars.pop(node, None)
                 continue
+            if isinstance(rule.rule, Letters):  # any order will do, so that of everything around it
+                at = next(((i, v) for i, v in self._ends(node) if v in cand), None)
+                whole = None if at is None else carry(node, rule, at[0], cand[at[1]], cand)
+                if whole is not None:
+                    cars[node] = whole
             done = cars.get(node)
             misses = -1 if done is None else self._misses(node, done)
             if misses == 0:
                 continue
             best, least = (done, misses) if misses > 0 else (None, 0)
-            for slot, v in [*((~i, v) for i, v in enumerate(node.outputs)), *enumerate(node.inputs)]:
-                if v is None or v not in cand or (slot >= 0 and slot not in rule.main_inputs(node)):
+            for slot, v in self._ends(node):
+                if v not in cand or (slot >= 0 and slot not in rule.main_inputs(node)):
                     continue
                 other = carry(node, rule, slot, cand[v], cand)
                 if other is not None:
@@ -273,6 +278,12 @@ class _Assignment:
                 cars.pop(node, None)
             else:
                 cars[node] = best
+
+    @staticmethod
+    def _ends(node: Node) -> list[tuple[int, Value]]:
+        """Outputs and inputs by slot."""
+        ends = [*((~i, v) for i, v in enumerate(node.outputs)), *enumerate(node.inputs)]
+        return [(i, v) for i, v in ends if v is not None]
 
     def _misses(self, node: Node, done: Carried) -> int:
         """How many inputs would need a third order; -1 if an output would."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ir.graph import Node
-from ..opset.axes import Append, Insert, Perm, Remove, Reshape
-from .carried import Carried, Known, NodeRule, applies
+from ..opset.axes import Append, Insert, Letters, Perm, Pick, Remove, Reshape
+from .carried import Carried, Known, NodeRule, applies, uniform
 from .orders import Order, order_of, place_units, through_reshape
 
 __all__ = ["perm_through"]
@@ -26,16 +26,27 @@ def _spread(order: Order, kept: Sequence[int], rank: int, hint: Order | None) ->
 def _insert_remove(node: Node, rule: NodeRule, slot: int, order: Order, known: Known) -> Carried | None:
     spec = rule.rule
     assert isinstance(spec, (Insert, Remove))
-    x, y = node.inputs[0], node.outputs[0]
-    axes = node.attrs[spec.attr]
-    if x is None or x.shape is None or y.shape is None or axes is None or rule.main_inputs(node) != [0]:
+    axes, insert = node.attrs[spec.attr], isinstance(spec, Insert)
+    mains = rule.main_inputs(node)
+    if axes is None or mains != list(range(len(node.inputs))) or not mains:
         return None
-    axes = (axes,) if isinstance(axes, int) else axes
-    insert = isinstance(spec, Insert)
-    wide = y if insert else x
-    rank = len(wide.shape or ())
+    return _widened(node, slot, order, known, (axes,) if isinstance(axes, int) else axes, insert, spec.attr)
+
+
+def _widened(
+    node: Node, slot: int, order: Order, known: Known, axes: Sequence[int], insert: bool, attr: str, fixed: int = 0
+) -> Carried | None:  # fmt: skip
+    """A node whose outputs (``insert``) or inputs, but for the last ``fixed``, have ``axes`` besides those of the others."""
+    ins = node.inputs[: len(node.inputs) - fixed]
+    wides, smalls = (node.outputs, ins) if insert else (ins, node.outputs)
+    wide = wides[0]
+    if wide is None or wide.shape is None or any(v is None or v.shape is None for v in (*wides, *smalls)):
+        return None
+    rank = len(wide.shape)
     kept = [a for a in range(rank) if a not in axes]
-    if len(kept) != len((x if insert else y).shape or ()) or any(not 0 <= a < rank for a in axes):
+    if any(len(v.shape or ()) != len(kept) for v in smalls if v is not None) or any(not 0 <= a < rank for a in axes):
+        return None
+    if any(len(v.shape or ()) != rank for v in wides if v is not None):
         return None
     if (slot < 0) is insert:
         big: Order | None = order
@@ -47,9 +58,49 @@ def _insert_remove(node: Node, rule: NodeRule, slot: int, order: Order, known: K
     if big is None:
         return None
     moved: Any = tuple(sorted(big.inv[a] for a in axes))
-    if isinstance(node.attrs[spec.attr], int):
+    if isinstance(node.attrs[attr], int):
         moved = moved[0]
-    return Carried((small if insert else big,), (big if insert else small,), {spec.attr: moved})
+    need = (small if insert else big,) * len(ins) + (None,) * fixed
+    return Carried(need, (big if insert else small,) * len(node.outputs), {attr: moved})
+
+
+@applies(Pick)
+def _pick(node: Node, rule: NodeRule, slot: int, order: Order, known: Known) -> Carried | None:
+    spec = rule.rule
+    assert isinstance(spec, Pick)
+    axis, index = node.attrs[spec.attr], node.need(spec.index)
+    if index.shape is None or len(node.inputs) != 2 or slot == 1:
+        return None
+    if not index.shape:
+        return _widened(node, slot, order, known, (axis,), False, spec.attr, fixed=1)
+    if len(index.shape) > 1 or axis >= len(order.perm) or order.block(axis) is not None:
+        return None
+    return uniform(node, rule, order, spec.attr, order.inv[axis])
+
+
+@applies(Letters)
+def _letters(node: Node, rule: NodeRule, slot: int, order: Order, known: Known) -> Carried | None:
+    spec = rule.rule
+    assert isinstance(spec, Letters)
+    left, _, right = node.attrs[spec.attr].partition("->")
+    terms = left.split(",")
+    if not order.plain or "." in left + right or any(len(set(t)) != len(t) for t in terms):
+        return None
+
+    def of(v: Any, at: int, term: str) -> Order | None:
+        found = order if at == slot else known.get(v)
+        return found if found is not None and found.plain and len(found.perm) == len(term) else None
+
+    ins = [of(v, i, t) for i, (v, t) in enumerate(zip(node.inputs, terms))]
+    out = of(node.outputs[0], -1, right)
+    if len(order.perm) != len(right if slot < 0 else terms[slot]):
+        return None
+
+    def written(term: str, o: Order | None) -> str:
+        return term if o is None else "".join(term[p] for p in o.perm)
+
+    equation = ",".join(map(written, terms, ins)) + "->" + written(right, out)
+    return Carried(tuple(ins), (out,), {spec.attr: equation})
 
 
 @applies(Append)

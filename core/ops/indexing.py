@@ -12,7 +12,7 @@ from ..errors import ShapeError
 from ..ir.dims import DimLike, Shape, ceil_div, dim_max, dim_min
 from ..ir.dtypes import DType
 from ..ir.graph import Value
-from ..opset.axes import LastAxes, Opaque, PerAxis
+from ..opset.axes import Axis, LastAxes, Opaque, PerAxis, Pick
 from ..opset.declare import Attr, AxisAttr, OpSet, Sample
 from ..opset.infer import InferContext
 from ..opset.traits import Trait
@@ -162,7 +162,7 @@ INDEXING.op(
     "end, others "
     "outside are an error.",
     attrs={"axis": AxisAttr(0)}, infer=_gather_shape, reference=lambda x, indices, axis: np.take(x, indices, axis),
-    axes=Opaque(),
+    axes=Pick(fixed=("indices",)),
     samples=[
         Sample((2, 7, 5), ("int64", (3, 11), -7, 7), axis=1), Sample((7, 5), np.array([2, 0, -1]), axis=0),
         Sample((2, 7, 5), np.array(-2), axis=-1),
@@ -232,7 +232,7 @@ INDEXING.op(
     "y[i, j, k] = x[i, indices[i, j, k], k] for axis 1 (ONNX GatherElements, torch.gather): nothing broadcasts; on "
     "the other axes indices may be smaller than x.",
     attrs={"axis": AxisAttr()}, infer=_along_shape,
-    reference=lambda x, indices, axis: x[along(x.shape, indices, axis)], axes=Opaque(),
+    reference=lambda x, indices, axis: x[along(x.shape, indices, axis)], axes=Axis("axis"),
     samples=[Sample((2, 3, 5), ("int64", (2, 7, 5), -3, 3), axis=1), Sample((3, 5), ("int64", (2, 7), 0, 5), axis=-1)],
     traits=Trait.MOVES, roles={"index": "indices"},
 )  # fmt: skip

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..errors import ShapeError
 from ..ir.dims import DimLike, Shape
 from ..ir.dtypes import DType
-from ..opset.axes import Axis, Opaque
+from ..opset.axes import Axis, Insert, Remove
 from ..opset.declare import Attr, AxisAttr, OpSet, Sample
 from ..opset.infer import InferContext
 from ..opset.traits import Trait
@@ -113,9 +113,9 @@ def _stack_shape(c: InferContext) -> Shapes:
 JOINING.op(
     "stack", "xs*", "Inputs of one shape along a new axis; its position counts in the result.",
     attrs={"axis": Attr("int")},
-    normalize=_stack_axis, infer=_stack_shape, reference=lambda *xs, axis: np.stack(xs, axis), axes=Opaque(),
+    normalize=_stack_axis, infer=_stack_shape, reference=lambda *xs, axis: np.stack(xs, axis), axes=Insert("axis"),
     body=lambda b, *xs, axis: b.concat(*(b.unsqueeze(x, axes=(axis,)) for x in xs), axis=axis),
-    samples=[Sample((2, 3), (2, 3), (2, 3), axis=1), Sample((2, 3), (2, 3), axis=-1)],
+    samples=[Sample((2, 3), (2, 3), (2, 3), axis=1), Sample((2, 3), (2, 3), axis=-1), Sample((2, 3, 5), (2, 3, 5), axis=2)],
     traits=Trait.MOVES,
 )  # fmt: skip
 
@@ -144,7 +144,7 @@ def _unstack_body(b: Any, x: Any, *, axis: int, num: int | None) -> Any:
 JOINING.op(
     "unstack", "x", "Every slice along an axis, without it.", outputs="ys*",
     attrs={"axis": AxisAttr(), "num": Attr("int", None, doc="the size of the axis, where x does not tell")},
-    infer=_unstack_shape, reference=_unstack, axes=Opaque(), body=_unstack_body,
+    infer=_unstack_shape, reference=_unstack, axes=Remove("axis"), body=_unstack_body,
     samples=[Sample((2, 3, 5), axis=1), Sample((2, 3), axis=-1)],
     traits=Trait.MOVES,
 )  # fmt: skip

@@ -13,7 +13,7 @@ from ..errors import ShapeError
 from ..ir.dims import DimLike, Shape
 from ..ir.dtypes import DType
 from ..ir.graph import Value
-from ..opset.axes import Append, LastAxes, Opaque
+from ..opset.axes import Append, LastAxes, Letters, Opaque
 from ..opset.declare import Attr, OpSet, Sample
 from ..opset.infer import InferContext
 from ..opset.shapes import broadcast_shapes, common_dtype
@@ -177,7 +177,7 @@ def _einsum_shape(c: InferContext) -> Shapes:
 
 LINEAR.op(
     "einsum", "xs:number*", "Einstein summation (numpy.einsum); the equation is stored with its output written out.",
-    attrs={"equation": Attr("str")}, infer=_einsum_shape, normalize=_einsum_text, axes=Opaque(),
+    attrs={"equation": Attr("str")}, infer=_einsum_shape, normalize=_einsum_text, axes=Letters(),
     reference=lambda *xs, equation: np.asarray(np.einsum(equation, *xs, optimize=len(xs) > 1), xs[0].dtype),
     samples=[
         Sample((2, 3, 5), (2, 5, 7), equation="bij,bjk->bik"),

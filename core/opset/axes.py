@@ -22,9 +22,11 @@ __all__ = [
     "Insert",
     "LastAxes",
     "Layout",
+    "Letters",
     "Opaque",
     "PerAxis",
     "Perm",
+    "Pick",
     "Remove",
     "Reshape",
 ]
@@ -95,7 +97,7 @@ class Perm(AxisRule):
 
 @dataclass(frozen=True)
 class Insert(AxisRule):
-    """Inserts axes of size 1 at the given output positions (unsqueeze)."""
+    """Inserts axes at the given output positions: of size 1 (unsqueeze), or one for several inputs (stack)."""
 
     attr: str = "axes"
 
@@ -107,9 +109,24 @@ class Append(AxisRule):
 
 @dataclass(frozen=True)
 class Remove(AxisRule):
-    """Removes axes (squeeze)."""
+    """Removes axes: of size 1 (squeeze), or one that becomes several outputs (unstack)."""
 
     attr: str = "axes"
+
+
+@dataclass(frozen=True)
+class Pick(AxisRule):
+    """Elements of one axis by an index (``index`` names it, it is fixed): one element without the axis, or a row of them."""
+
+    attr: str = "axis"
+    index: str = "indices"
+
+
+@dataclass(frozen=True)
+class Letters(AxisRule):
+    """An equation with a letter for every axis (einsum): it takes any order of any input and output."""
+
+    attr: str = "equation"
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def _compare(
         else:
             if i in done.params:
                 raise DeclarationError(f"{anchor}: wants to permute input {i}, which is not a constant")
-            moved = np.ascontiguousarray(_stored(a, done.ins[i], done.lifts.get(i, ())))
+            moved = np.asarray(_stored(a, done.ins[i], done.lifts.get(i, ())), order="C")
             ins.append(b.input(v.name, DType.of(moved.dtype), moved.shape))
             feed.append(moved)
     case = f"{anchor}, attributes { {**node.attrs, **done.attrs} }"

@@ -26,7 +26,7 @@ from ..ir.dims import Dim, Shape, evaluate, shape_text
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Node, Value
 from ..opset import find_op, op
-from ..opset.axes import Axes, Axis, Insert, Layout, PerAxis, Perm, Remove, Reshape
+from ..opset.axes import Axes, Axis, Insert, Layout, Letters, PerAxis, Perm, Pick, Remove, Reshape
 from ..opset.declare import Op, Sample
 from .failed import CheckFailed
 from .traits import check_declared, check_traits
@@ -162,7 +162,13 @@ def check_axis_rule(decl: Op) -> None:
     elif isinstance(rule, Perm):
         attr(rule.attr, "perm")
     elif isinstance(rule, (Insert, Remove)):
-        attr(rule.attr, "axes", "ints")
+        attr(rule.attr, "axes", "ints", "int", "axis")
+    elif isinstance(rule, Pick):
+        attr(rule.attr, "axis")
+        if rule.index not in rule.fixed:
+            raise CheckFailed(f"op {decl.name}: its axis rule picks by {rule.index!r}, which is not fixed")
+    elif isinstance(rule, Letters):
+        attr(rule.attr, "str")
     elif isinstance(rule, Reshape):
         attr(rule.attr, "shape")
     elif isinstance(rule, Layout):

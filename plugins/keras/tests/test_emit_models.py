@@ -184,7 +184,54 @@ def test_recurrent_layers(tmp_path: Path, op: str, direction: str) -> None:
         return b.op(op, x, *rest, **attrs)
 
     model = written(tmp_path, (11, N, 7), build)
-    assert {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}[op] in types(model)
+    assert ("Bidirectional" if d == 2 else {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}[op]) in types(model)
+
+
+def channel_shuffle(b: Builder, x: Any) -> Any:
+    y = b.conv(x, b.weight(array(6, 3, 1, 1), "w"))
+    y = b.transpose(b.reshape(y, shape=(N, 2, 3, 5, 7)), perm=(0, 2, 1, 3, 4))
+    return b.conv(b.reshape(y, shape=(N, 6, 5, 7)), b.weight(array(4, 6, 1, 1), "v"))
+
+
+def branches(b: Builder, x: Any) -> Any:
+    """Stacked branches weighted by their own softmax (SKNet), a channel picked, an equation over channels."""
+    both = b.stack(*(b.conv(x, b.weight(array(6, 3, 1, 1), f"w{i}")) for i in range(2)), axis=1)
+    weights = b.softmax(b.mean(both, axes=(3, 4), keepdims=True), axis=1)
+    first, second = b.unstack(b.mul(both, weights), axis=1)
+    y = b.add(b.sub(first, second), b.unsqueeze(b.gather(first, b.const(2, "int64"), axis=1), axes=(1,)))
+    y = b.einsum(y, b.const(array(6, 4)), equation="bchw,cd->bdhw")
+    return b.conv(b.gather(y, b.const([3, 1], "int64"), axis=1), b.weight(array(5, 2, 1, 1), "v"))
+
+
+def squeezed(b: Builder, x: Any) -> Any:
+    """Axes of size 1 are moved by a reshape."""
+    y = b.mean(b.conv(x, b.weight(array(6, 3, 1, 1), "w")), axes=(2, 3), keepdims=True)
+    return b.reshape(b.transpose(y, perm=(0, 2, 3, 1)), shape=(N, 6))
+
+
+@pytest.mark.parametrize("build", [channel_shuffle, branches, squeezed])
+def test_no_transposes_inside(tmp_path: Path, build: Build) -> None:
+    assert not {"Permute", "Transpose"} & set(types(written(tmp_path, (N, 3, 5, 7), build)))
+
+
+@pytest.mark.parametrize("shared", [2, 6])
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_layers(tmp_path: Path, shared: int, masked: bool) -> None:
+    """A layer of attention is the Keras layer, its kernels split into heads."""
+    t, heads, width = Dim("T"), 6, 5
+    sizes = [(heads * width, 8), (shared * width, 8), (shared * width, 8), (8, heads * width)]
+
+    def build(b: Builder, x: Any) -> Any:
+        ws = [b.weight(array(*s), f"w{i}", role=PARAMETER, trainable=True) for i, s in enumerate(sizes)]
+        bs = [b.weight(array(s[0]), f"b{i}", role=PARAMETER, trainable=True) for i, s in enumerate(sizes)]
+        mask = None
+        if masked:
+            mask = b.greater(b.unsqueeze(b.sum(x, axes=(2,)), axes=(1, 2)), b.const(-99.0, "float32"))
+        return b.multi_head_attention(x, x, x, *ws, *bs, mask, heads=heads, kv_heads=shared, causal=True, empty="mean")
+
+    model = written(tmp_path, (N, t, 8), build)
+    kind = "MultiHeadAttention" if shared == heads else "GroupedQueryAttention"
+    assert kind in types(model) and len(model.trainable_variables) == 8
 
 
 # ---- Keras to Keras

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from convcore.plugin import (
@@ -21,14 +22,14 @@ from convcore.plugin import (
     State,
     UnsupportedError,
     Value,
-    fold_constants,
     leaves,
 )
 
+from .emit_prepare import prepare
 from .layer_spec import is_known
 from .operations import BOOLEAN, OPERATIONS
 
-__all__ = ["MERGES", "MOST_CONSTANTS", "KerasDialect", "KerasScribe", "anchor", "ones", "parameter"]
+__all__ = ["MERGES", "MOST_CONSTANTS", "Inner", "KerasDialect", "KerasScribe", "anchor", "ones", "parameter"]
 
 MOST_CONSTANTS = 100_000
 """Elements of the largest constant that is written into ``config.json`` (21 bytes of text each); larger ones are variables."""
@@ -37,6 +38,15 @@ MERGES = frozenset(["Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum"
 """Layers that are called on a list."""
 
 Path: TypeAlias = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Inner:
+    """A layer inside a layer, as a value of its configuration; its states are the outer one's, under the prefix of the part."""
+
+    type: str
+    name: str
+    config: tuple[tuple[str, Any], ...]
 
 
 class KerasDialect(Dialect):
@@ -55,7 +65,7 @@ class KerasDialect(Dialect):
         for node in s.graph:
             outer = list(node.scope.ancestors())[1:]
             self.containers.update(p.path for p in outer if p.parent is not None and p.type)
-        fold_constants(s.graph, nodes=(n for n in s.graph if not any(v is not None and v.trainable for v in n.inputs)))
+        prepare(s.graph)
         problems = super().enter(s)
         for v in s.graph.inputs:
             if v.dtype is None or v.shape is None or v.dtype not in self.dtypes:
@@ -101,10 +111,7 @@ class KerasDialect(Dialect):
                 args = args[:1]
         else:
             _check_layer(type, args)
-        first = args[0] if args else None
-        while isinstance(first, (list, tuple)) and first:
-            first = first[0]
-        return [getattr(first, "dtype", None)]
+        return [next((a.dtype for a in leaves(args)), None)]
 
     def hold(self, s: KerasScribe, state: State, value: Value | None, name: str) -> Any:
         """A constant argument; what is trained, or is too large for one, is a variable of a layer."""

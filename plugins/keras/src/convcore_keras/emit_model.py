@@ -9,10 +9,10 @@ import numpy as np
 
 from convcore.plugin import Block, DType, Graph, Names, Plan, PlanCall, Problem, Ref, Shape, State, Unit, UnsupportedError
 
-from .dialect import MERGES
+from .dialect import MERGES, Inner
 from .files.model import Call, KerasModel, LayerConfig, LayerDType, ModelConfig, TensorRef
 from .files.write_config import KERAS_VERSION
-from .layer_spec import completed
+from .layer_spec import completed, spec_of
 from .operations import OPERATIONS
 
 __all__ = ["model_of"]
@@ -142,6 +142,13 @@ class _Maker:
         config = completed(unit.type, unit.config, {k: tuple(t.shape) for k, t in weights.items()})
         layer = LayerConfig(name, unit.type, unit.type, config, weights=weights)
         layer.dtype = self._dtype(call, unit)
+        for part in spec_of(unit.type).parts:
+            if isinstance(inner := config.get(part.key), Inner):
+                own = {k.removeprefix(f"{part.prefix}/"): t for k, t in weights.items() if k.startswith(f"{part.prefix}/")}
+                whole = completed(inner.type, dict(inner.config), {k: tuple(t.shape) for k, t in own.items()})
+                config[part.key] = LayerConfig(
+                    self.legal(inner.name), inner.type, inner.type, whole, weights=own, dtype=layer.dtype
+                )
         trained = [s.trainable for s in unit.states.values() if s.role == "parameter"]
         constants = [s for s in unit.states.values() if s.role == "constant"]
         layer.trainable = any(trained) or (not trained and not constants)
@@ -170,6 +177,10 @@ class _Maker:
         listed = call.type in MERGES or call.type in ("ops.Concatenate", "ops.Stack")
         if (isinstance(call.target, Block) and len(args) > 1) or (listed and not isinstance(args[0], list)):
             args = [args]
+        if isinstance(call.target, Unit):
+            names = spec_of(call.target.type).call
+            named = {n: a for n, a in zip(names, args[1:]) if a is not None}
+            return Call((args[0], *args[1 + len(names) :]), named) if names else Call(tuple(args), {})
         return Call(tuple(args), {})
 
     def _arg(self, a: Any, at: Mapping[Ref, TensorRef]) -> Any:

@@ -64,6 +64,7 @@ class LayerSpec:
         spatial: number of spatial axes the class is for (0: any). ``flipped``: Theano convolved with its kernel reversed.
         gates: order in which Keras 1 stored one array per gate, as order of the concatenated ones.
         keras1_kernel: how Keras 1 laid the kernel out (``files/convert.py``).
+        call: the names of what ``call`` takes after its first argument, which is then given by name.
         activation: may be named by its class where other layers take an activation.
         extinct: left Keras before version 3.
     """
@@ -89,6 +90,7 @@ class LayerSpec:
     flipped: bool = False
     gates: tuple[int, ...] = ()
     keras1_kernel: str = ""
+    call: tuple[str, ...] = ()
     activation: bool = False
     extinct: bool = False
 

@@ -3,7 +3,7 @@
 from convcore.plugin import Convention
 
 CONVENTION = Convention(
-    {"channels": "channels_last", "time": "batch_major"},
+    {"channels": "channels_last", "time": "batch_major", "heads": "heads_last"},
     axis_at={"batch_norm": -1, "instance_norm": -1, "group_norm": -1, "lrn": -1},
     axes_last=("layer_norm", "rms_norm"),
     io="target",

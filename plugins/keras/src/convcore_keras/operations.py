@@ -12,7 +12,7 @@ _BY_MODULE = {
     "core": "Cast ScatterUpdate SliceUpdate Unstack",
     "image": "ExtractPatches Resize",
     "math": "Erf Logsumexp Rsqrt",
-    "nn": "Celu Conv DepthToSpace Elu Gelu "
+    "nn": "Celu Conv DepthToSpace DotProductAttention Elu Gelu "
     "Glu HardShrink HardSigmoid HardSilu HardTanh LeakyRelu LogSigmoid LogSoftmax Normalize "
     "Relu Relu6 Selu Sigmoid Silu SoftShrink Softmax Softplus Softsign SpaceToDepth SparsePlus SparseSigmoid Squareplus "
     "TanhShrink Threshold",

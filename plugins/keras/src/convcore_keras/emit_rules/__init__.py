@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import (
     activation,
     arithmetic,
+    attention,
     conv,
     image,
     indexing,
@@ -23,6 +24,7 @@ from . import (
 __all__ = [
     "activation",
     "arithmetic",
+    "attention",
     "conv",
     "image",
     "indexing",

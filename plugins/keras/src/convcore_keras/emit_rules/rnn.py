@@ -9,7 +9,7 @@ import numpy as np
 from convcore.plugin import DType, Node, NotExpressible, Ref, Tensor
 
 from ..activations import ACTIVATIONS
-from ..dialect import KerasScribe
+from ..dialect import Inner, KerasScribe
 from .base import RULES, Writer, known
 
 __all__: list[str] = []
@@ -61,6 +61,10 @@ def recurrent(s: KerasScribe, node: Node) -> None:
     start = [[_start(w, given[n], d) for n in ("h0", "c0") if n in given] for d in range(2 if both else 1)]
     if any(start) and len(start[0]) != states:
         raise NotExpressible("it is given one of two initial states")
+    if both and not (mask is not None and wanted[0] and not config.get("zero_output_for_mask")):
+        _bidirectional(w, kind, [x, mask], start, config, weights, states, wanted)
+        s.given(*(v for v, use in zip(node.outputs, wanted) if not use))
+        return
     sequences, finals = [], []
     for d in range(2 if both else 1):
         back = a["direction"] == "reverse" or d == 1
@@ -71,13 +75,9 @@ def recurrent(s: KerasScribe, node: Node) -> None:
             y = w.op("Flip", y, axis=1)
         sequences.append(y)
         finals.append(made[1:])
-    y = (
-        sequences[0]
-        if not both
-        else w.op("Concatenate", sequences, shape=out, dtype=x.dtype, axis=-1)
-        if wanted[0]
-        else sequences[0]
-    )
+    y = sequences[0]
+    if both and wanted[0]:
+        y = w.op("Concatenate", sequences, shape=out, dtype=x.dtype, axis=-1)
     ends: list[Any] = []
     for i in range(states):
         if not any(wanted[1:]):
@@ -90,6 +90,37 @@ def recurrent(s: KerasScribe, node: Node) -> None:
     for v, e in zip(node.outputs[1:], ends):
         _bind(w, v, e)
     s.given(*(v for v, use in zip(node.outputs, wanted) if not use))
+
+
+def _bidirectional(
+    w: Writer, kind: str, given: list[Any], start: list[list[Any]], config: dict[str, Any], weights: list[dict[str, Any]],
+    states: int, wanted: list[bool],
+) -> None:  # fmt: skip
+    """Both directions in one layer: outputs joined, then the final states of each direction."""
+    x, mask = given
+    out, hidden = known(w.node.outputs[0]), config["units"]
+    own = {**config, "return_sequences": wanted[0], "return_state": any(wanted[1:])}
+    if mask is not None and not wanted[0]:
+        own["zero_output_for_mask"] = False
+    layers = [
+        Inner(kind, f"{word}_{kind.lower()}", tuple({**own, "go_backwards": word == "backward"}.items()))
+        for word in ("forward", "backward")
+    ]
+    held = {f"{word}_layer/{k}": t for word, ts in zip(("forward", "backward"), weights) for k, t in ts.items()}
+    first = (out[0], out[1], 2 * hidden) if wanted[0] else (out[0], 2 * hidden)
+    n = 2 * states if any(wanted[1:]) else 0
+    initial = [h for part in start for h in part] or None
+    outer = {"layer": layers[0], "backward_layer": layers[1], "merge_mode": "concat"}
+    made = w.s.unit("Bidirectional", [x, initial, mask], outer,
+                    held, shapes=[first, *[(out[0], hidden)] * n], n_outputs=1 + n, name=w.name, carry=True)  # fmt: skip
+    for r in made:
+        w.s.journal.set(r, "dtype", x.dtype)
+    if wanted[0]:
+        _bind(w, w.node.outputs[0], made[0])
+    for i in range(states if n else 0):
+        v = w.node.outputs[1 + i]
+        pair = [made[1 + i], made[1 + states + i]]
+        _bind(w, v, w.op("Stack", pair, shape=known(v), dtype=x.dtype, axis=0))
 
 
 def _bind(w: Writer, v: Any, y: Ref) -> None:

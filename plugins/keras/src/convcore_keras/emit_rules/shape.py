@@ -97,8 +97,13 @@ def _constant_range(w: Writer, n: int) -> Any:
 def transpose(s: KerasScribe, node: Node) -> None:
     w = Writer(s, node)
     x, perm = w.ref(), tuple(node.attrs["perm"])
+    old, out = known(w.input(0)), known(node.outputs[0])
     if perm == tuple(range(len(perm))):
         w.end(x)
+    elif [p for p in perm if old[p] != 1] == [i for i, d in enumerate(old) if d != 1] and sum(
+        not isinstance(d, int) for d in old
+    ) <= (2 if perm[0] == 0 else 1):  # only axes of size 1 move
+        w.end(reshaped(w, x, old, out))
     elif perm[0] == 0:
         w.end(w.layer("Permute", x, {"dims": list(perm[1:])}, shape=known(node.outputs[0])))
     else:

@@ -12,8 +12,14 @@ layer(
     defaults={"use_scale": False, "score_mode": "dot", "dropout": 0.0},
     variables=(V("scale", (), when="use_scale"), V("concat_score_weight", (), when="score_mode=concat")),
 )
+_CALL = (
+    "value", "key", "query_mask", "value_mask", "key_mask", "attention_mask", "return_attention_scores", "training",
+    "use_causal_mask",
+)  # fmt: skip
+
 layer(
     "GroupQueryAttention",
+    call=_CALL,
     defaults={"dropout": 0.0, "use_bias": True, "sliding_window": None, "use_gate": False},
     required=("head_dim", "num_query_heads", "num_key_value_heads"),
     variables=(
@@ -32,6 +38,7 @@ layer(
 )
 layer(
     "MultiHeadAttention",
+    call=_CALL,
     defaults={
         "value_dim": None,
         "dropout": 0.0,

@@ -39,6 +39,7 @@ layer(
 )
 layer(
     "GRU",
+    call=("initial_state", "mask"),
     defaults={
         "activation": "tanh",
         "recurrent_activation": "sigmoid",
@@ -92,6 +93,7 @@ layer(
 )
 layer(
     "LSTM",
+    call=("initial_state", "mask"),
     defaults={
         "activation": "tanh",
         "recurrent_activation": "sigmoid",
@@ -155,6 +157,7 @@ layer(
 )
 layer(
     "SimpleRNN",
+    call=("initial_state", "mask"),
     defaults={
         "activation": "tanh",
         "use_bias": True,

@@ -29,6 +29,7 @@ __all__: list[str] = []
 # ---- what the layers are
 layer(
     "Bidirectional",
+    call=("initial_state", "mask"),
     defaults={"merge_mode": "concat", "backward_layer": None},
     required=("layer",),
     parts=(Part("layer", "forward_layer"), Part("backward_layer", "backward_layer")),
