@@ -251,7 +251,14 @@ def network() -> Any:
     return model
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5", ".json"])
+def executed(path: Path) -> Any:
+    """The model that written code builds, with its weights."""
+    space: dict[str, Any] = {"__file__": str(path), "__name__": "written"}
+    exec(compile(path.read_text(), str(path), "exec"), space)
+    return space["load_model"]()
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".json", ".py"])
 def test_every_container(tmp_path: Path, suffix: str) -> None:
     """Names, frozen layers, rates and momentum are carried, in all three."""
     model = network()
@@ -260,6 +267,8 @@ def test_every_container(tmp_path: Path, suffix: str) -> None:
     if suffix == ".json":
         again = keras.models.model_from_json((tmp_path / "net.json").read_text())
         again.load_weights(tmp_path / "net.weights.h5")
+    elif suffix == ".py":
+        again = executed(tmp_path / "net.py")
     else:
         again = keras.models.load_model(tmp_path / f"net{suffix}", compile=False)
     assert [x.name for x in again.layers] == [x.name for x in model.layers]
@@ -287,6 +296,38 @@ def test_nested_models_stay_nested_and_shared(tmp_path: Path) -> None:
     convcore.convert(model, "keras", tmp_path / "f.keras", flat=True)
     flat = keras.models.load_model(tmp_path / "f.keras")
     assert not any(isinstance(x, keras.Model) for x in flat.layers) and len(flat.variables) == 4
+
+
+def test_code_of_nested_shared_and_constant(tmp_path: Path) -> None:
+    """A nested model is a function, a shared layer a variable, large constants a file; names that Keras gives operations
+    itself are no layer's."""
+    i = keras.Input((6,), name="inner_in")
+    inner = keras.Model(i, L.Dense(6, activation="tanh", name="inside")(i), name="block")
+    x = keras.Input((6,), name="class")
+    both = L.Dense(6, name="both")
+    y = L.Concatenate(name="joined")([both(inner(x)), both(inner(both(x)))])
+    model = keras.Model(x, L.Dense(4, name="last")(y), name="net")
+    randomise(model)
+    convcore.convert(model, "keras", tmp_path / "n.py")
+    text = (tmp_path / "n.py").read_text()
+    assert "def block_block():" in text and "both = layers.Dense(6, " in text
+    again = executed(tmp_path / "n.py")
+    data = array(3, 6)
+    assert len(again.variables) == len(model.variables)
+    assert error_of_range(numbers(again, data), numbers(model, data)) < 1e-5
+
+
+def test_code_of_constants_and_names(tmp_path: Path) -> None:
+    graph = Graph("net")
+    b = Builder(graph)
+    x = b.input("x", "float32", (N, 6))
+    with b.at(Origin("test", "max_97", "Linear")):
+        y = b.linear(x, b.weight(array(6, 6), "w"))
+    y = b.mul(b.unsqueeze(y, axes=(1,)), b.const(array(40, 6), "float32"))
+    graph.outputs = [b.max(b.add(y, b.const(array(6), "float32")), axes=(1,))]
+    assert convcore.convert(convcore.Model(graph, "test"), "keras", tmp_path / "n.py").report.ok
+    again = executed(tmp_path / "n.py")
+    assert "max_97_layer" in {x.name for x in again.layers} and (tmp_path / "n.constants.npz").exists()
 
 
 def test_equal_layers_stay_two(tmp_path: Path) -> None:

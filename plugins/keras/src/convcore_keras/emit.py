@@ -1,4 +1,4 @@
-"""Laid-out graphs as Keras 3 models: ``.keras``, ``.h5``, or ``.json`` with ``.weights.h5`` beside it."""
+"""Laid-out graphs as Keras 3 models: ``.keras``, ``.h5``, or ``.json`` or ``.py`` with ``.weights.h5`` beside it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from convcore.plugin import EmitRequest, Emitted, FrameworkMissingError, UsageEr
 from .dialect import KerasDialect
 from .emit_model import model_of
 from .emit_tidy import peepholes
-from .files import KerasModel, write_h5, write_json, write_keras, write_weights
+from .files import KerasModel, write_code, write_h5, write_json, write_keras, write_weights
 from .runtime import keras3, load_written, run_written
 
 __all__ = ["dialect", "emit"]
@@ -57,10 +57,10 @@ def _writer(out: Path) -> Callable[[KerasModel, Path], tuple[str, ...]]:
     name = Path(out).name.lower()
     if name.endswith(".weights.h5"):
         raise UsageError(f"{Path(out).name}: name the architecture (.json), the weights are written beside it")
-    for suffix, write in ((".keras", _keras), (".h5", _h5), (".hdf5", _h5), (".json", _json)):
+    for suffix, write in ((".keras", _keras), (".h5", _h5), (".hdf5", _h5), (".json", _json), (".py", _py)):
         if name.endswith(suffix):
             return write
-    raise UsageError(f"{Path(out).name}: Keras files end in .keras, .h5, .hdf5 or .json")
+    raise UsageError(f"{Path(out).name}: Keras files end in .keras, .h5, .hdf5, .json or .py")
 
 
 def _keras(model: KerasModel, out: Path) -> tuple[str, ...]:
@@ -78,6 +78,13 @@ def _json(model: KerasModel, out: Path) -> tuple[str, ...]:
     write_json(model, out)
     write_weights(model, weights)
     return (str(out), str(weights))
+
+
+def _py(model: KerasModel, out: Path) -> tuple[str, ...]:
+    weights = out.with_name(f"{out.name[: -len('.py')]}.weights.h5")
+    constants = write_code(model, out, weights.name)
+    write_weights(model, weights)
+    return (str(out), str(weights), *([str(constants)] if constants else []))
 
 
 def live(model: KerasModel) -> Any:

@@ -41,6 +41,8 @@ def run_written(path: str, weights: str | None = None) -> Runtime | None:
 
 def load_written(keras: Any, path: str, weights: str | None = None) -> Any:
     """The file as a ``keras.Model``, in safe mode and without custom objects."""
+    if path.endswith(".py"):
+        return _load_code(path)
     if not path.endswith(".json"):
         return keras.models.load_model(path, compile=False)
     with open(path, encoding="utf-8") as f:
@@ -48,6 +50,15 @@ def load_written(keras: Any, path: str, weights: str | None = None) -> Any:
     if weights is not None:
         model.load_weights(weights)
     return model
+
+
+def _load_code(path: str) -> Any:
+    """The model that code which convcore has just written builds, with its weights."""
+    spec = importlib.util.spec_from_file_location("convcore_written", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.load_model()
 
 
 def keras3() -> Any:

@@ -13,6 +13,7 @@ from .normalise import HARD_SIGMOID_KERAS2
 from .reader import read
 from .sniff import FileKind, sniff
 from .write import write_h5, write_json, write_keras, write_weights
+from .write_code import write_code
 
 __all__ = [
     "HARD_SIGMOID_KERAS2",
@@ -27,6 +28,7 @@ __all__ = [
     "iter_refs",
     "read",
     "sniff",
+    "write_code",
     "write_h5",
     "write_json",
     "write_keras",
