@@ -302,7 +302,7 @@ def test_code_of_nested_shared_and_constant(tmp_path: Path) -> None:
     """A nested model is a function, a shared layer a variable, large constants a file; names that Keras gives operations
     itself are no layer's."""
     i = keras.Input((6,), name="inner_in")
-    inner = keras.Model(i, L.Dense(6, activation="tanh", name="inside")(i), name="block")
+    inner = keras.Model(i, L.Dense(6, name="inside")(L.Dense(7, name="wide")(i)), name="block")
     x = keras.Input((6,), name="class")
     both = L.Dense(6, name="both")
     y = L.Concatenate(name="joined")([both(inner(x)), both(inner(both(x)))])
@@ -321,13 +321,13 @@ def test_code_of_constants_and_names(tmp_path: Path) -> None:
     graph = Graph("net")
     b = Builder(graph)
     x = b.input("x", "float32", (N, 6))
-    with b.at(Origin("test", "max_97", "Linear")):
+    with b.at(Origin("test", "min_97", "Linear")):
         y = b.linear(x, b.weight(array(6, 6), "w"))
     y = b.mul(b.unsqueeze(y, axes=(1,)), b.const(array(40, 6), "float32"))
-    graph.outputs = [b.max(b.add(y, b.const(array(6), "float32")), axes=(1,))]
+    graph.outputs = [b.min(b.add(y, b.const(array(6), "float32")), axes=(1,))]
     assert convcore.convert(convcore.Model(graph, "test"), "keras", tmp_path / "n.py").report.ok
     again = executed(tmp_path / "n.py")
-    assert "max_97_layer" in {x.name for x in again.layers} and (tmp_path / "n.constants.npz").exists()
+    assert "min_97_layer" in {x.name for x in again.layers} and (tmp_path / "n.constants.npz").exists()
 
 
 def test_equal_layers_stay_two(tmp_path: Path) -> None:
