@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .budget import BYTES, NODES, RESULTS, TEXT, bounded_results, spend_bytes, spend_nodes
     from .build.builder import Builder, infer_outputs
     from .build.opaque import opaque_problems
     from .emit.dialect import Dialect
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from .ir.scopes import Layer
     from .ir.tensors import ArrayTensor, LazyTensor, MappedTensor, Tensor, ViewTensor, as_tensor
     from .layout import Convention
-    from .loading import Driver, Head, InputShapes, load_flat, read_head
+    from .loading import Driver, Head, InputShapes, check_heaps, load_flat, read_head
     from .ops.pooling import pooled
     from .ops.resampling import axis_weights, coordinates, nearest_index, resized
     from .ops.rnn_activations import activation
@@ -95,6 +96,7 @@ __all__ = [
     "AxisAttr",
     "AxisRule",
     "BUFFER",
+    "BYTES",
     "BadFileError",
     "Block",
     "Broadcast",
@@ -114,27 +116,28 @@ __all__ = [
     "EmitContext",
     "EmitRequest",
     "Emitted",
-    "FlatValue",
     "FlatLayer",
     "FlatModel",
+    "FlatValue",
     "ForeignNode",
     "Framework",
     "FrameworkMissingError",
     "Given",
     "Graph",
+    "Head",
     "I",
     "Identified",
     "InferContext",
-    "Head",
     "InputError",
-    "LEFT_OUT",
     "InputShapes",
+    "LEFT_OUT",
     "Layer",
     "LazyTensor",
     "LoadContext",
     "LoadRequest",
     "MISSING",
     "MappedTensor",
+    "NODES",
     "Names",
     "Node",
     "NotExpressible",
@@ -150,8 +153,10 @@ __all__ = [
     "Plan",
     "PlanCall",
     "Problem",
+    "RESULTS",
     "Rank",
     "Ref",
+    "Rest",
     "Role",
     "RuleSet",
     "Runtime",
@@ -161,10 +166,10 @@ __all__ = [
     "Shape",
     "ShapeError",
     "ShapeTracker",
-    "Rest",
     "Size",
     "State",
     "Step",
+    "TEXT",
     "Tensor",
     "Tidy",
     "Trait",
@@ -176,12 +181,16 @@ __all__ = [
     "W",
     "activation",
     "as_tensor",
+    "axis_weights",
+    "bounded_results",
     "broadcast_shapes",
     "ceil_div",
+    "check_heaps",
+    "coordinates",
     "dim_max",
     "find_op",
-    "fold_constants",
     "flatten",
+    "fold_constants",
     "hookimpl",
     "host",
     "identifier",
@@ -191,12 +200,14 @@ __all__ = [
     "leaves",
     "legalise",
     "load_flat",
+    "nearest_index",
     "nest",
     "op",
     "opaque_problems",
     "parse_dim",
     "permutation_of",
     "plan",
+    "pooled",
     "product",
     "prune",
     "read_head",
@@ -205,6 +216,8 @@ __all__ = [
     "resized",
     "same",
     "shape_text",
+    "spend_bytes",
+    "spend_nodes",
     "tidy",
     "traits_of",
     "unsupported",
@@ -212,13 +225,10 @@ __all__ = [
     "watching",
     "window_pads",
     "writing",
-    "pooled",
-    "axis_weights",
-    "coordinates",
-    "nearest_index",
 ]
 
 _FROM = {
+    "budget": ("BYTES", "NODES", "RESULTS", "TEXT", "bounded_results", "spend_bytes", "spend_nodes"),
     "build.builder": ("Builder", "infer_outputs"),
     "build.opaque": ("opaque_problems",),
     "emit.dialect": ("Dialect",),
@@ -264,7 +274,7 @@ _FROM = {
     "ir.scopes": ("Layer",),
     "ir.tensors": ("ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor"),
     "layout": ("Convention",),
-    "loading": ("Driver", "Head", "InputShapes", "load_flat", "read_head"),
+    "loading": ("Driver", "Head", "InputShapes", "check_heaps", "load_flat", "read_head"),
     "ops.pooling": ("pooled",),
     "ops.resampling": ("axis_weights", "coordinates", "nearest_index", "resized"),
     "ops.rnn_activations": ("activation",),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .budget import AXES
 from .errors import ConvcoreError, InputError, ShapeError
 from .interpreter.execute import TooLargeError
 from .ir.dims import Dim
@@ -25,6 +26,8 @@ __all__ = ["SampleError", "candidates", "example_inputs", "integer_bound"]
 
 Array = NDArray[Any]
 Sizes = Mapping[str, int]
+_MOST = 1 << 28
+"""Elements that one input may have at all."""
 _ELEMENTS = 1 << 22
 """Elements that all inputs together may have when larger sizes are tried."""
 
@@ -148,6 +151,8 @@ def example_inputs(
     for v in graph.inputs:
         shape = _shape(v, sizes)
         dtype = v.dtype or DType.FLOAT32
+        if len(shape) > AXES or math.prod(shape) > _MOST or min(shape, default=0) < 0:
+            raise SampleError(f"input {v.name!r} would have {len(shape)} axes and {math.prod(shape):,} elements")
         if dtype is DType.BOOL:
             out.append(np.asarray(rng.random(shape) < 0.5))
         elif dtype.is_int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .budget import spending
 from .collector import without_collector
 from .errors import ConvcoreError, UsageError
 from .files import Watch, absolute, watched, watching
@@ -143,7 +144,7 @@ def load_graph(
     Paths are made absolute: weights are read later, when the working folder may be another.
     """
     source, weights = (Path(absolute(p)) if isinstance(p, Path) else p for p in (source, weights))
-    with watching() as files:
+    with watching() as files, spending():
         for path in (source, weights):
             if isinstance(path, Path):
                 watched(path)

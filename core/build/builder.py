@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..budget import bounded_results
 from ..errors import ShapeError
 from ..ir.dims import Shape
 from ..ir.dtypes import DType
@@ -195,6 +196,7 @@ class Builder(OpMethods):
         ``why``, ``hint`` and ``code`` make the Problem quoted when it is refused. ``follows`` marks a node that is only opaque
         because an input of it is (its type has a rule): it gives no problem of its own.
         """
+        bounded_results(n_outputs, f"layer {self.origin}" if self.origin.layer else type)
         base = self._name(type)
         nname = self.graph.fresh_name(base)
         outs = []

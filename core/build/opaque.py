@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..errors import Problem
 from ..ir.graph import Graph, Node
 
-__all__ = ["opaque_problems", "problem_of"]
+__all__ = ["damaged", "opaque_problems", "problem_of"]
+
+
+_KEPT: dict[str, type] = {"framework": str, "type": str, "attributes": Mapping, "why": str, "hint": str, "code": str}
+
+
+def damaged(node: Node) -> list[str]:
+    """What is missing or of another kind among what an opaque node keeps: a file may say anything."""
+    out = [f"{k} is {node.attrs.get(k)!r}" for k, kind in _KEPT.items() if not isinstance(node.attrs.get(k), kind)]
+    if not isinstance(node.attrs.get("follows", False), bool):
+        out.append(f"follows is {node.attrs['follows']!r}")
+    return out
 
 
 def opaque_problems(graph: Graph) -> list[Problem]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from ..errors import BadFileError, ShapeError
 from ..ir.graph import Graph
 from ..opset import find_op
+from .opaque import damaged
+from .verify import problems
 
 __all__ = ["complete_attributes"]
 
@@ -14,6 +16,8 @@ def complete_attributes(graph: Graph, where: str) -> None:
     than the file. BadFileError lists what does not fit the declarations."""
     wrong: list[str] = []
     _check(graph, wrong)
+    if not wrong:
+        wrong = problems(graph)
     if wrong:
         more = f"\n  and {len(wrong) - 20} more" if len(wrong) > 20 else ""
         raise BadFileError(f"{where} does not fit the ops of this convcore:\n  " + "\n  ".join(wrong[:20]) + more)
@@ -24,6 +28,7 @@ def _check(graph: Graph, wrong: list[str]) -> None:
         for region in node.regions:
             _check(region, wrong)
         if node.op == "opaque":
+            wrong += [f"node {node.name!r}: opaque: {why}" for why in damaged(node)]
             continue
         decl = find_op(node.op)
         if decl is None:

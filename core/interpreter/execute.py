@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..budget import STEPS
 from ..build.builder import Builder
 from ..errors import ConvcoreError, InputError, Problem, ShapeError, UnsupportedError
 from ..ir.dims import Dim, evaluate
@@ -94,8 +95,12 @@ class RegionRunner:
 
     def __init__(self, region: Graph, env: Mapping[str, int], outer: Interpreter) -> None:
         self._inner, self._env = Interpreter(region, read=outer.read, precise=outer.precise), env
+        self._steps = 0
 
     def __call__(self, *arrays: Array) -> list[Array]:
+        self._steps += 1
+        if self._steps > STEPS:
+            raise TooLargeError(f"a loop makes more than {STEPS:,} steps")
         return self._inner.run(arrays, env=self._env)
 
     @property

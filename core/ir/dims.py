@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Union, overload
 
+from ..budget import TERMS
 from ..errors import InputError, ShapeError
 from .bounds import bounds
 
@@ -95,6 +96,8 @@ class Dim:
     @staticmethod
     def _make(terms: Mapping[Monomial, int]) -> DimLike:
         left = {m: c for m, c in terms.items() if c}
+        if len(left) > TERMS:
+            raise ShapeError(f"a size of {len(left):,} terms, more than {TERMS:,}")
         if not left:
             return 0
         if len(left) == 1 and () in left:

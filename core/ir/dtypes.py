@@ -42,7 +42,10 @@ class DType(str, Enum):
             return dtype
         if isinstance(dtype, str) and dtype in cls._value2member_map_:
             return cls(dtype)
-        nd = np.dtype(dtype)
+        try:
+            nd = np.dtype(dtype)
+        except (TypeError, ValueError):
+            raise UsageError(f"{str(dtype)[:60]!r} is no dtype") from None
         if nd.kind in "OSU":
             return cls.STRING
         if nd.name in cls._value2member_map_:

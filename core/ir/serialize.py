@@ -6,11 +6,13 @@ Any safetensors reader can open it. Tensors are streamed when saving and memory-
 from __future__ import annotations
 
 import json
+import operator
 import os
 import struct
 from pathlib import Path
 from typing import Any
 
+from ..budget import AXES
 from ..errors import BadFileError, OutputError
 from ..files import watched
 from ..output import writing
@@ -69,13 +71,17 @@ def read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], d
     if not isinstance(header, dict):
         raise BadFileError(f"{path}: not a safetensors file")
     metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise BadFileError(f"{path}: its metadata is no table of texts")
     tensors: dict[str, Tensor] = {}
     for name, info in header.items():
         try:
-            dtype, shape = _DTYPES[info["dtype"]], [int(d) for d in info["shape"]]
-            begin, end = (int(o) for o in info["data_offsets"])
+            dtype, shape = _DTYPES[info["dtype"]], [operator.index(d) for d in info["shape"]]
+            begin, end = (operator.index(o) for o in info["data_offsets"])
         except (KeyError, TypeError, ValueError) as e:
             raise BadFileError(f"{path}: tensor {name!r}: {e!r}") from e
+        if len(shape) > AXES or max((begin, end, *shape)) > size:
+            raise BadFileError(f"{path}: tensor {name!r} does not fit into the file")
         t = MappedTensor(path, 8 + n + begin, dtype, shape)
         if any(d < 0 for d in shape) or begin < 0 or end - begin != t.nbytes or 8 + n + end > size:
             raise BadFileError(f"{path}: tensor {name!r} does not fit into the file")

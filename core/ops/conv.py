@@ -168,7 +168,7 @@ def _separable_shape(c: InferContext) -> Shapes:
     if len(dw) != len(x) or len(pw) != len(x):
         c.fail(f"dw has {len(dw)} and pw {len(pw)} axes for x with {len(x)}")
     c.same(dw[1], 1, "the second axis of dw")
-    if isinstance(dw[0], int) and isinstance(channels, int) and dw[0] % channels:
+    if isinstance(dw[0], int) and isinstance(channels, int) and (not channels or dw[0] % channels):
         c.fail(f"dw has {dw[0]} filters, not a multiple of the {channels} channels of x")
     c.same(pw[1], dw[0], "the second axis of pw and the first of dw")
     for size in pw[2:]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DeclarationError, ShapeError
+from ..errors import DeclarationError, ShapeError, UsageError
 from ..ir.dims import Dim, DimLike
 from ..ir.dtypes import DType
 from ..ir.graph import Value
@@ -103,7 +103,7 @@ def coerce(op: str, name: str, a: Attr, v: Any, x: Value | None) -> Any:
             v = _axes(a, v, x)
         elif kind == "tensor" and not isinstance(v, Tensor):
             raise TypeError(f"{v!r} is not a Tensor")
-    except (TypeError, ValueError) as e:
+    except (TypeError, ValueError, UsageError) as e:
         raise ShapeError(f"{op}: attribute {name}={v!r}: {e}") from None
     if a.choices and v not in a.choices:
         raise ShapeError(f"{op}: attribute {name}={v!r} is not one of {', '.join(map(str, a.choices))}")

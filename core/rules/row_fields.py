@@ -123,7 +123,7 @@ class RowFields:
         for name, want in self.when.items():
             got = node.attrs.get(name, MISSING)
             if isinstance(want, (set, frozenset)):
-                if got not in want:
+                if not any(got is w or (type(got).__hash__ is not None and got == w) for w in want):
                     return f"{name} is {got!r}, the rule wants one of {sorted(want, key=repr)}"
             elif got is MISSING:
                 if want is not None:

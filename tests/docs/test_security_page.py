@@ -10,11 +10,20 @@ ROOT = Path(__file__).parents[2]
 PAGE = " ".join((ROOT / "docs/security.md").read_text(encoding="utf-8").split())
 
 
+def test_budget():
+    from convcore import budget
+
+    assert budget.FACTOR == 1, "CONVCORE_BUDGET is set"
+    assert f"**{budget.NODES:,} nodes**" in PAGE and f"**{budget.RESULTS:,} inputs or results**" in PAGE
+    assert f"**{budget.BYTES >> 20} MiB**" in PAGE and f"**{budget.TEXT >> 20} MiB** of a name" in PAGE
+    assert f"**{budget.STEPS:,} steps**" in PAGE and f"**{budget.TERMS:,} terms**" in PAGE
+
+
 def test_keras_limits():
     pytest.importorskip("convcore_keras")
     from convcore_keras.files import archive, config, hdf5, safe_json, shards
 
-    assert f"{safe_json.MAX_JSON_BYTES >> 20} MiB, {safe_json.MAX_JSON_DEPTH} levels" in PAGE
+    assert f"{safe_json.MAX_JSON_BYTES >> 20} MiB, {safe_json.MAX_JSON_DEPTH} levels, {safe_json.MAX_JSON_ITEMS:,} items" in PAGE
     assert f"nested Keras models | {config.MAX_NESTING} levels" in PAGE
     assert f"{archive._MAX_MEMBERS} members" in PAGE
     assert (
@@ -29,20 +38,17 @@ def test_keras_limits():
 
 def test_onnx_limits():
     pytest.importorskip("convcore_onnx")
-    from convcore_onnx import functions, structure, tensors
+    from convcore_onnx import structure
 
-    assert f"| {structure.MAX_DEPTH} levels, {functions.MAX_EXPANDED:,} nodes from functions |" in PAGE
-    assert f"| {tensors.DENSE_LIMIT >> 20} MiB when dense |" in PAGE
+    assert f"| {structure.MAX_DEPTH} levels |" in PAGE
 
 
 def test_caffe_limits():
     pytest.importorskip("convcore_caffe")
-    from convcore_caffe.files import blobs, hdf5, read, text, wire
-
-    assert f"prototxt | {text.MAX_BYTES >> 20} MiB, {text.MAX_DEPTH} levels, {text.MAX_TOKENS:,} tokens" in PAGE
-    assert (
-        f"{wire.MAX_FIELDS:,} fields, {wire.MAX_RUNS} parts of a blob, {blobs.MAX_AXES} axes, {read.MAX_LAYERS:,} layers" in PAGE
-    )
+    from convcore_caffe.files import blobs, hdf5, text, wire
+    limits = f"{text.MAX_DEPTH} levels, {text.MAX_TOKENS:,} tokens, strings of {text.MAX_STRING >> 20} MiB"
+    assert f"prototxt | {text.MAX_BYTES >> 20} MiB, {limits}" in PAGE
+    assert f"{wire.MAX_FIELDS:,} fields, {wire.MAX_RUNS} parts of a blob, {blobs.MAX_AXES} axes" in PAGE
     assert f"protobuf gets {wire.MAX_SKELETON >> 20} MiB of a layer" in PAGE
     assert f"{hdf5._MAX_LINKS:,} layers, declares at most {hdf5._RATIO} times" in PAGE
 

@@ -141,9 +141,12 @@ class CaffeNode(ForeignNode):
         """The shape of a bottom; its rank is known."""
         return known_shape(self.bottom(i))
 
-    def sizes(self, i: int = 0) -> tuple[DimLike, ...]:
-        """The shape of a bottom with every size known, if only by name."""
-        return known_shape(self.bottom(i), sizes=True)
+    def sizes(self, i: int = 0, axes: int = 0) -> tuple[DimLike, ...]:
+        """The shape of a bottom with every size known, if only by name, and at least ``axes`` axes."""
+        shape = known_shape(self.bottom(i), sizes=True)
+        if len(shape) < axes:
+            raise self.invalid(f"bottom {i} has {len(shape)} axes, at least {axes} are needed")
+        return shape
 
     def integers(self, sizes: Sequence[DimLike | None], what: str) -> tuple[int, ...]:
         """Sizes that must be fixed numbers here."""

@@ -192,7 +192,10 @@ def _joined(g: KerasContext, node: ForeignNode, cells: Sequence[Cell], name: str
     if len(cells) == 1:
         return g.variant(node, first, label, make, label=f"{cells[0].prefix}{label}")
     others = [make(g.array(node, f"{c.prefix}{name}")) for c in cells[1:]]
-    shape = (len(cells), *make(g.array(node, first)).shape[1:])
+    one = make(g.array(node, first)).shape
+    if any(o.shape != one for o in others):
+        raise node.refuse(f"{name!r} has another shape in the other direction", code="invalid_shape")
+    shape = (len(cells), *one[1:])
 
     def stacked(t: Tensor) -> Tensor:
         import numpy as np

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from convcore.plugin import BadFileError, Problem, UnsupportedError, Value
+from convcore.plugin import BadFileError, Problem, UnsupportedError, Value, bounded_results, spend_nodes
 
 from .attributes import value as attribute_value
 from .dtypes import dtype_code
-from .structure import MAX_DEPTH, ordered
+from .structure import MAX_DEPTH, opsets_of, ordered
 
 __all__ = ["Functions"]
-
-MAX_EXPANDED = 200_000
-"""Nodes that calls may become in all: functions that call others twice each grow exponentially."""
 
 
 class Functions:
@@ -22,13 +19,38 @@ class Functions:
 
     def __init__(self, loader: Any) -> None:
         self.loader = loader
-        self.expanded = 0
         self.table: dict[tuple[str, str, str], Any] = {}
         for f in loader.model.functions:
             key = (_domain(f.domain), f.name, getattr(f, "overload", ""))
             if key in self.table:
                 raise BadFileError(f"the function {f.name!r} is there twice")
             self.table[key] = f
+        self._count()
+
+    def _count(self) -> None:
+        """Count the nodes, those in subgraphs and those that calls of the model's functions expand to, before any is made:
+        functions that call others twice each grow exponentially."""
+        counted: dict[tuple[str, str, str], int] = {}
+
+        def nodes_of(nodes: Any, depth: int) -> int:
+            if depth > MAX_DEPTH:
+                raise BadFileError(f"functions call each other more than {MAX_DEPTH} deep, or without end")
+            total = 0
+            for n in nodes:
+                total += 1
+                bounded_results(max(len(n.input), len(n.output)), f"node {n.name!r} ({n.op_type})")
+                key = (_domain(n.domain), n.op_type, getattr(n, "overload", ""))
+                f = self.table.get(key)
+                if f is not None:
+                    if key not in counted:
+                        counted[key] = nodes_of(f.node, depth + 1)
+                    total += counted[key]
+                for a in n.attribute:
+                    for g in (a.g, *a.graphs) if a.HasField("g") or a.graphs else ():
+                        total += nodes_of(g.node, depth + 1)
+            return total
+
+        spend_nodes(nodes_of(self.loader.model.graph.node, 0), "with its subgraphs and functions it expands")
 
     def find(self, node: Any, domain: str) -> Any:
         """The model's function a node calls, or None."""
@@ -65,9 +87,8 @@ class Functions:
             raise BadFileError(
                 f"functions call each other more than {MAX_DEPTH} deep, or without end, at {name[:60]!r} ({f.name})"
             )
-        self.expanded += len(f.node)
-        if self.expanded > MAX_EXPANDED:
-            raise BadFileError(f"its functions expand to more than {MAX_EXPANDED:,} nodes")
+        if defaults is not None:  # those of the model's own are counted from the start
+            spend_nodes(len(f.node), "with the standard's functions it expands")
         if len(inputs) > len(f.input) or len(outs) > len(f.output):
             raise BadFileError(f"node {name!r}: function {f.name} takes {len(f.input)} inputs and gives {len(f.output)} outputs")
         bound = dict(attrs)
@@ -82,7 +103,7 @@ class Functions:
                 Problem(name, f.name, f"the function has no attribute {unknown[0]!r}", code="unknown_attribute")
             )
         prefix = f"{name}/"
-        opsets = {_domain(o.domain): o.version for o in f.opset_import} or dict(where.opsets)
+        opsets = opsets_of(f.opset_import, f"function {f.name!r}") or dict(where.opsets)
         if opset is not None:
             opsets = {**where.opsets, "": max(where.opsets.get("", 0), opset), **opsets}
         inner = type(where)(opsets, bound, prefix, where.depth + 1)

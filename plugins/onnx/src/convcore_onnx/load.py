@@ -39,7 +39,7 @@ from .proto import Source, read_model
 from .regions import Regions
 from .schemas import malformed, odd_flag
 from .scope import Scope, Where
-from .structure import declared_type, ordered, read_dim
+from .structure import declared_type, opsets_of, ordered, read_dim
 from .tensors import sparse_to_tensor, to_tensor
 
 __all__ = ["load"]
@@ -67,7 +67,7 @@ class Loader:
         self.model = source.model
         self.functions = Functions(self)
         self.regions = Regions(self)
-        self.where = Where({(o.domain or "") if o.domain != "ai.onnx" else "": o.version for o in self.model.opset_import})
+        self.where = Where(opsets_of(self.model.opset_import, "the model"))
         self.ours = self.model.producer_name == "convcore"
         self.notes: list[str] = []
         self.input_names: frozenset[str] = frozenset()

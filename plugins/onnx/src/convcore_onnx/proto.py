@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from convcore.plugin import BadFileError, watched
+from convcore.plugin import TEXT, BadFileError, watched
 
 __all__ = ["Source", "read_model"]
 
@@ -114,6 +114,7 @@ def _parse(data: Any, size: int, path: str) -> Source:
         graph.append(data[kept:end])
     model = _message(ModelProto, b"".join(rest), path)
     _message(model.graph, b"".join(graph), path)
+    _refuse_bytes(model, path)
     if not model.HasField("graph") or not (model.ir_version or model.opset_import):
         raise BadFileError(f"{path}: not an ONNX model (it has no graph, IR version or opset)")
     out = Source(model, path)
@@ -129,6 +130,21 @@ def _parse(data: Any, size: int, path: str) -> Source:
             else:
                 model.graph.initializer.append(next(rest_of))
     return out
+
+
+def _refuse_bytes(message: Any, path: str) -> None:
+    """BadFileError for a name or text that is not UTF-8, anywhere: protobuf hands those out as bytes."""
+    stack = [message]
+    while stack:
+        for f, value in stack.pop().ListFields():
+            if f.type == f.TYPE_STRING:
+                for text in [value] if isinstance(value, (str, bytes)) else value:
+                    if len(text) > TEXT and f.name != "doc_string":
+                        raise BadFileError(f"{path}: a {f.name} of {len(text):,} characters")
+                    if isinstance(text, bytes):
+                        raise BadFileError(f"{path}: the {f.name} {text[:60]!r} is not UTF-8")
+            elif f.type == f.TYPE_MESSAGE:
+                stack += [value] if hasattr(value, "ListFields") else value
 
 
 def _raw_data(data: Any, start: int, end: int, path: str) -> tuple[int, int, int] | None:

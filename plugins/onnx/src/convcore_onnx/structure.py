@@ -12,9 +12,18 @@ from convcore.plugin import BadFileError, Dim, DimLike, DType, Shape, ShapeError
 from .attributes import attribute_kind
 from .dtypes import DTYPES
 
-__all__ = ["declared_type", "free_names", "ordered"]
+__all__ = ["declared_type", "free_names", "opsets_of", "ordered"]
 
 MAX_DEPTH = 64
+
+
+def opsets_of(imports: Iterable[Any], what: str) -> dict[str, int]:
+    """Versions of the imported operator sets by domain ("" for the standard's). BadFileError for one that cannot be."""
+    found = {"" if o.domain == "ai.onnx" else o.domain: int(o.version) for o in imports}
+    for domain, version in found.items():
+        if not 0 <= version < 1 << 31:
+            raise BadFileError(f"{what} imports version {version} of the operator set {domain or 'ai.onnx'!r}")
+    return found
 
 
 def ordered(nodes: Sequence[Any], known: Callable[[str], bool], what: str) -> list[Any]:

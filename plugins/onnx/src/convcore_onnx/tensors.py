@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import ArrayTensor, BadFileError, DType, MappedTensor, NotExpressible, Tensor
+from convcore.plugin import BYTES, ArrayTensor, BadFileError, DType, MappedTensor, NotExpressible, Tensor, spend_bytes
 
 from .dtypes import dtype_of
 
@@ -136,15 +136,13 @@ def external_file(folder: str, location: str, where: str) -> tuple[str, int]:
     return path, info.st_size
 
 
-DENSE_LIMIT = 1 << 28
-
-
 def sparse_to_tensor(proto: Any, folder: str = "") -> Tensor:
     """A SparseTensorProto as a dense tensor of at most 256 MiB."""
     values, indices = to_tensor(proto.values, folder), to_tensor(proto.indices, folder)
     shape, name = tuple(proto.dims), proto.values.name
-    if any(n < 0 for n in shape) or math.prod(shape) * values.dtype.itemsize > DENSE_LIMIT:
+    if any(n < 0 for n in shape) or math.prod(shape) * values.dtype.itemsize > BYTES:
         raise NotExpressible(f"the sparse tensor {name!r} of shape {list(shape)} is too large to be made dense")
+    spend_bytes(math.prod(shape) * values.dtype.itemsize, f"the sparse tensor {name!r}")
     at = indices.numpy().astype(np.int64, copy=False)
     if at.ndim == 2:
         if at.shape != (values.size, len(shape)):

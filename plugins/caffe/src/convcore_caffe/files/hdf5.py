@@ -5,13 +5,14 @@ Needs h5py (``pip install convcore-caffe[hdf5]``). Contiguous datasets are memor
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from convcore.plugin import BadFileError, DType, FrameworkMissingError, LazyTensor, MappedTensor, Tensor, watched
+from convcore.plugin import BadFileError, DType, FrameworkMissingError, LazyTensor, MappedTensor, Tensor, check_heaps, watched
 
 from .blobs import MAX_AXES
 
@@ -34,6 +35,8 @@ def read_hdf5(path: str | Path) -> list[tuple[str, list[Tensor | None]]]:
         raise FrameworkMissingError(f"{path}: HDF5 weights need h5py: pip install 'convcore-caffe[hdf5]'") from e
     found: list[tuple[str, list[Tensor | None]]] = []
     try:
+        with open(watched(path), "rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as held:
+            check_heaps(held, str(path))
         with h5py.File(watched(path), "r") as f:
             data = _child(h5py, f, "data", path)
             if not isinstance(data, h5py.Group):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import BadFileError, UsageError, watched
+from convcore.plugin import BadFileError, UsageError, spend_nodes, watched
 
 from .blobs import Blob, blob_of_message
 from .checks import Refusals, check_fields, check_layers, wire
@@ -20,7 +20,6 @@ from .wire import read_message_file
 
 __all__ = ["layer_of_message", "read_net", "read_prototxt"]
 
-MAX_LAYERS = 100_000
 _PHASES = ("TRAIN", "TEST")
 _PLAIN = frozenset(
     ["name", "type", "bottom", "top", "phase", "loss_weight", "param", "blobs", "propagate_down", "include", "exclude"]
@@ -63,8 +62,7 @@ def read_net(
     written = read_message_file(prototxt, "NetParameter") if binary else read_prototxt(prototxt)
     message = upgrade(written, path, notes)
     shaped = written.get("input_shape") or written.get("input_dim")
-    if len(message.get("layer")) > MAX_LAYERS:
-        raise BadFileError(f"{path}: {len(message.get('layer'))} layers, more than {MAX_LAYERS}")
+    spend_nodes(len(message.get("layer")), f"{path}: its layers come")
     state = message.get("state")
     net = Net(message.get("name") or "", [], phase, level, (*state.get("stage"), *stages), notes=notes, path=path)
     out = Refusals(path)

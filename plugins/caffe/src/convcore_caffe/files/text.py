@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_right
+from functools import cached_property
 from typing import Any, NoReturn
 
 from convcore.plugin import BadFileError
@@ -18,11 +19,12 @@ from convcore.plugin import BadFileError
 from .message import Identifier, Message, float32_value
 from .schema import Field, enum_values
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_TOKENS", "parse_text"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_STRING", "MAX_TOKENS", "parse_text"]
 
-MAX_BYTES = 64 << 20
+MAX_BYTES = 16 << 20
 MAX_DEPTH = 100
 MAX_TOKENS = 2_000_000
+MAX_STRING = 1 << 20
 
 _SKIP = re.compile(r"(?:[ \t\r\n\f\v]+|#[^\n]*)*")
 _TOKEN = re.compile(
@@ -62,7 +64,6 @@ class _Parser:
     def __init__(self, data: bytes, file: str) -> None:
         self.text = data.decode("utf-8", "surrogateescape")
         self.file = file
-        self.newlines = [m.start() for m in re.finditer("\n", self.text)]
         self.count = 0
         self.end = 0
         self.kind = self.token = ""
@@ -70,6 +71,10 @@ class _Parser:
         self.advance()
 
     # ---- tokens
+    @cached_property
+    def newlines(self) -> list[int]:
+        return [m.start() for m in re.finditer("\n", self.text)]
+
     def line(self, offset: int) -> int:
         return bisect_right(self.newlines, offset - 1) + 1
 
@@ -276,6 +281,8 @@ class _Parser:
         parts = []
         while self.kind == "string":
             body = self.token[1:-1]
+            if len(body) > MAX_STRING:
+                self.fail(f"a string of {len(body)} characters, more than {MAX_STRING}")
             parts.append(self.unescape(body) if "\\" in body else body.encode("utf-8", "surrogateescape"))
             self.advance()
         return b"".join(parts)

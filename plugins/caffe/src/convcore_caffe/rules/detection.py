@@ -154,7 +154,7 @@ def detection_output(g: CaffeContext, node: CaffeNode) -> Value:
 
 
 def _flat(g: CaffeContext, node: CaffeNode, i: int) -> Value:
-    shape = node.sizes(i)
+    shape = node.sizes(i, 1)
     v = node.bottom(i)
     if len(shape) == 2:
         return v

@@ -93,14 +93,15 @@ def bilinear(g: CaffeContext, node: CaffeNode) -> Value:
 @RULES.load("Resize")
 def resize(g: CaffeContext, node: CaffeNode) -> Value:
     """Bilinear to height x width at ``i * in / out``, elements past the end counting as 0 (brocolli-caffe)."""
-    (h, w), (height, width) = _image(node), (node.attr("height"), node.attr("width"))
-    if not height or not width:
+    h, w = _image(node)
+    if not node.attr("height") or not node.attr("width"):
         raise node.refuse("its size is not given as height and width")
+    height, width = node.number("height", 1), node.number("width", 1)
     h, w = node.integers((h, w), "H and W")
     if not h or not w:
         raise node.invalid("the bottom has no elements")
     scales = (height / h, width / w)
     x = g.b.pad(node.x, pads=((0, 0), (0, 0), (0, 1), (0, 1)))
     y = g.b.resize(x, scales=scales, mode="linear", coordinates="asymmetric")
-    stops = (None, None, int(height), int(width))
+    stops = (None, None, height, width)
     return g.b.slice(y, starts=(0, 0, 0, 0), stops=stops, steps=(1, 1, 1, 1))

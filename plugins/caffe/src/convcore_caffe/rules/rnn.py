@@ -87,7 +87,7 @@ class _Sequence:
         return self.g.weight_of(self.node, i, name, shape, filler="bias_filler" if bias else "weight_filler")
 
     def _static(self, gates: int) -> Value:
-        sizes = self.node.sizes(2)
+        sizes = self.node.sizes(2, 1)
         (features,) = self.node.integers((product(sizes[1:]),), "the features of x_static")
         v: Value = self.g.b.reshape(self.node.bottom(2), shape=(sizes[0], features))
         return self.g.b.linear(v, self.blob(2, "weight_static", (gates * self.hidden, features)))

@@ -230,7 +230,7 @@ def pad(g: CaffeContext, node: CaffeNode) -> Value:
     if len(node.shape()) != 4:
         raise node.invalid(f"the bottom must have 4 axes, it has {len(node.shape())}")
     mode = PAD_MODES[node.attr("pad_type")]
-    up, down, left, right = (int(node.attr(f"pad_{side}")) for side in "udlr")
+    up, down, left, right = (node.number(f"pad_{side}") for side in "udlr")
     value = node.attr("pad_value")
     pads = ((0, 0), (0, 0), (up, down), (left, right))
     return g.b.pad(node.x, pads=pads, mode=mode, value=float(value) if mode == "constant" else 0.0)

@@ -20,8 +20,8 @@ from .source import ByteSource
 __all__ = ["Archive"]
 
 _MAX_MEMBERS = 4096
-_BIG, _RATIO = 64 << 20, 100
-_MAX_INFLATED = 16 << 30
+_BIG, _RATIO = 64 << 20, 20
+_MAX_INFLATED = 1 << 30
 
 
 class Archive:
@@ -89,6 +89,11 @@ class Archive:
             raise BadFileError(f"{self.path}: member {name!r} is a symbolic link")
         if info.file_size > _BIG and info.file_size > _RATIO * max(1, info.compress_size):
             raise BadFileError(f"{self.path}: member {name!r} inflates {info.compress_size} bytes to {info.file_size}")
+        if info.compress_type != zipfile.ZIP_STORED and info.file_size > _MAX_INFLATED:
+            raise BadFileError(
+                f"{self.path}: member {name!r} takes {info.file_size} bytes of memory when inflated; pack the archive without "
+                "compression (zip -0), as Keras does"
+            )
         return info
 
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from convcore.plugin import BadFileError, Problem, UnsupportedError
+from convcore.plugin import BadFileError, Problem, UnsupportedError, spend_nodes
 
 from ..layer_spec import canonical, is_known, spec_of
 from . import keras1
@@ -53,7 +53,14 @@ def parse_root(obj: Any, ctx: Context, what: str, image_format: str | None = Non
         )
     if ctx.era == "keras1":
         ctx.image_format = _stated_format(obj) or image_format
-    return _model(obj, ctx, what, 0, "model")
+    model = _model(obj, ctx, what, 0, "model")
+    spend_nodes(_expanded(model), f"{what}: its layers and nested models come")
+    return model
+
+
+def _expanded(model: ModelConfig) -> int:
+    """How many calls of layers a model comes to when every call of a nested one is written out."""
+    return sum(len(x.calls) * (_expanded(x.model) if x.model is not None else 1) for x in model.layers)
 
 
 def _is_model(entry: dict[str, Any]) -> bool:
@@ -222,7 +229,7 @@ def _layer(entry: dict[str, Any], ctx: Context, what: str, depth: int, fallback:
     layer.dtype = dtype_policy(config.get("dtype"))
     if layer.custom or layer.is_op:
         kept = {k: v for k, v in config.items() if k not in ("name", "trainable")}
-        layer.config = decode(kept, f"layer {name[:80]!r}")
+        layer.config = {k: decode(v, f"layer {name[:80]!r}") for k, v in kept.items()}
         return layer
     if ctx.era == "keras1":
         layer.class_name, config = keras1.modernise(source, config, name, ctx.image_format)
@@ -242,7 +249,7 @@ def _fill(layer: LayerConfig, config: dict[str, Any], ctx: Context, what: str, d
         config |= spec_of(cls).defaults
         layer.class_name = cls = spec_of(cls).plain
     keep = {k: v for k, v in config.items() if isinstance(v, (LayerConfig, OpaqueObject)) or k == "cells"}
-    plain = decode({k: v for k, v in config.items() if k not in keep}, f"layer {layer.name[:80]!r}")
+    plain = {k: decode(v, f"layer {layer.name[:80]!r}") for k, v in config.items() if k not in keep}
     layer.config = {**normalise(cls, {"name": layer.name, **plain}, ctx.era, ctx.version, layer.name), **keep}
     layer.config.pop("name", None)
     if cls == "Bidirectional":
@@ -282,7 +289,11 @@ def _sublayers(cls: str, config: dict[str, Any], ctx: Context, what: str, depth:
 def _backward(layer: LayerConfig) -> None:
     """Keras makes a missing ``backward_layer`` from the forward one with the direction turned."""
     forward = layer.config.get("layer")
-    if isinstance(forward, LayerConfig) and not isinstance(layer.config.get("backward_layer"), LayerConfig):
+    if (
+        isinstance(forward, LayerConfig)
+        and "layer" not in forward.config
+        and not isinstance(layer.config.get("backward_layer"), LayerConfig)
+    ):
         back = copy.deepcopy(forward)
         back.name = f"backward_{forward.name}"
         back.config["go_backwards"] = not forward.config.get("go_backwards", False)

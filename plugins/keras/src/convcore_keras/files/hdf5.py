@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import mmap
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from convcore.plugin import BadFileError, DType, LazyTensor, MappedTensor, Tensor, UsageError, watched
+from convcore.plugin import BadFileError, DType, LazyTensor, MappedTensor, Tensor, UsageError, check_heaps, spend_bytes, watched
 
 from .source import ByteSource
 
@@ -25,6 +27,8 @@ _MAX_ATTR_BYTES = 256 << 20
 _MAX_NAMES = 200_000
 _BIG, _RATIO = 64 << 20, 1000
 _MAX_CHUNKED = 64 << 30
+_CHECKED: dict[tuple[str, int], tuple[int, int]] = {}
+"""Files whose heaps were found sound, by path and start: with size and time of change."""
 _ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, AttributeError)
 
 
@@ -39,6 +43,7 @@ class H5File:
         import h5py  # type: ignore[import-untyped,unused-ignore]
 
         with self._guard("open"):
+            self._check_heaps()
             if self.source.whole_file:
                 self._file = h5py.File(watched(self.source.path), "r", locking=False)
             else:
@@ -47,6 +52,18 @@ class H5File:
             self._userblock = self._file.userblock_size
             self.root: Any = self._file["/"].id
         return self
+
+    def _check_heaps(self) -> None:
+        s = self.source
+        if s.data is not None:
+            check_heaps(s.data, self.label)
+            return
+        with open(watched(s.path), "rb") as f:
+            changed = os.fstat(f.fileno()).st_mtime_ns
+            if _CHECKED.get((s.path, s.start)) != (s.size, changed):
+                with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                    check_heaps(data, self.label, s.start, s.start + s.size)
+                _CHECKED[s.path, s.start] = (s.size, changed)
 
     def __exit__(self, *exc: object) -> None:
         with contextlib.suppress(*_ERRORS):
@@ -184,6 +201,7 @@ class H5File:
             return MappedTensor(self.source.path, self.source.start + offset, dtype, shape, big_endian=big)
         if nbytes > _MAX_CHUNKED or (nbytes > _BIG and nbytes > _RATIO * stored):
             raise BadFileError(f"{where} declares {nbytes} bytes but stores {stored}")
+        spend_bytes(max(0, nbytes - _RATIO * stored), f"{where} stores {stored} bytes of the {nbytes} it declares")
         source = self.source
         return LazyTensor(lambda: _read(source, path, dtype), dtype, shape, file=source.path)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import BadFileError
+from convcore.plugin import BadFileError, bounded_results
 
 from .model import Call, LayerConfig, ModelConfig, TensorRef, iter_refs
 from .normalise import decode
@@ -116,6 +116,7 @@ def _ref(x: list[Any], names: set[str], layer: str) -> TensorRef:
         raise BadFileError(f"{layer[:80]!r} refers to layer {x[0][:80]!r}, which the model does not have")
     if x[1] < 0 or x[2] < 0:
         raise BadFileError(f"{layer[:80]!r} refers to node {x[1]}, tensor {x[2]} of {x[0][:80]!r}")
+    bounded_results(x[2] + 1, f"layer {x[0][:80]!r}")
     return TensorRef(x[0], x[1], x[2])
 
 

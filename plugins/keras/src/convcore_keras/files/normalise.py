@@ -252,7 +252,7 @@ def dtype_policy(value: Any) -> LayerDType:
             return LayerDType(base.compute, base.variable, mode.split("/")[0])
         return LayerDType(value[6:], "float32") if value.startswith("mixed_") else LayerDType(value, value)
     if isinstance(value, dict) and isinstance(value.get("config"), dict):
-        cls, config = value.get("class_name"), value["config"]
+        cls, config = str(value.get("class_name")), value["config"]
         if cls == "DTypePolicyMap":
             return dtype_policy(config.get("default_policy"))
         if cls in _QUANTIZED:

@@ -1,4 +1,4 @@
-"""JSON from untrusted files: size, depth and duplicate keys are checked; NaN is refused, infinities are kept."""
+"""JSON from untrusted files: size, number of items, depth and duplicate keys are checked; NaN is refused, infinities are kept."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 
 from convcore.plugin import BadFileError
 
-__all__ = ["MAX_JSON_BYTES", "MAX_JSON_DEPTH", "loads"]
+__all__ = ["MAX_JSON_BYTES", "MAX_JSON_DEPTH", "MAX_JSON_ITEMS", "loads"]
 
-MAX_JSON_BYTES = 256 << 20
+MAX_JSON_BYTES = 64 << 20
 MAX_JSON_DEPTH = 256
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+MAX_JSON_ITEMS = 5_000_000
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)  # an open one ends with the text: each byte is looked at once
 _NOT_BRACKETS = bytes(c for c in range(256) if c not in b"[]{}")
 
 
@@ -32,7 +33,10 @@ def loads(data: bytes | str, what: str) -> Any:
 
 def _check_depth(raw: bytes, what: str) -> None:
     depth = 0
-    for c in _STRING.sub(b"", raw).translate(None, _NOT_BRACKETS):
+    bare = _STRING.sub(b"", raw) if b'"' in raw else raw
+    if sum(map(bare.count, (b",", b"[", b"{"))) > MAX_JSON_ITEMS:
+        raise BadFileError(f"{what}: JSON of more than {MAX_JSON_ITEMS:,} items")
+    for c in bare.translate(None, _NOT_BRACKETS):
         depth += 1 if c in b"[{" else -1
         if depth > MAX_JSON_DEPTH:
             raise BadFileError(f"{what}: JSON nested more than {MAX_JSON_DEPTH} deep")

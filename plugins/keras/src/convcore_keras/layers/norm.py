@@ -8,7 +8,7 @@ from convcore.plugin import MISSING, A, ForeignNode, Given, NotExpressible, Valu
 
 from ..layer_spec import V, layer
 from ..load_context import KerasContext
-from ..ruleset import RULES
+from ..ruleset import RULES, whole_axes
 
 __all__: list[str] = []
 
@@ -122,7 +122,7 @@ def layer_norm_unordered(g: KerasContext, node: ForeignNode) -> Value:
     x = node.need(0)
     shape = known_shape(x, sizes=True)
     axis = node.attr("axis", -1)
-    axes = sorted(a % len(shape) for a in ([axis] if isinstance(axis, int) else axis))
+    axes = sorted(whole_axes(node, axis, len(shape)))
     sizes = [shape[a] for a in axes]
 
     def parameter(name: str) -> Value | None:

@@ -12,7 +12,7 @@ from convcore.plugin import MISSING, A, DType, ForeignNode, Tensor, Value, as_te
 from ..layer_spec import V, layer
 from ..load_context import KerasContext
 from ..ops.image import resized_images
-from ..ruleset import RULES
+from ..ruleset import RULES, whole_axes
 
 __all__: list[str] = []
 
@@ -86,7 +86,7 @@ def normalization(g: KerasContext, node: ForeignNode) -> Value:
     x, b = node.need(0), g.b
     shape = known_shape(x)
     axis = node.attr("axis", -1)
-    axes = [] if axis is None else sorted(a % len(shape) for a in ([axis] if isinstance(axis, int) else axis))
+    axes = [] if axis is None else sorted(whole_axes(node, axis, len(shape)))
     given = [node.attr("mean", None), node.attr("variance", None)]
     stats = [_statistic(g, node, key, v, shape, axes) for key, v in zip(("mean", "variance"), given, strict=True)]
     dtype = x.dtype or DType.FLOAT32

@@ -62,7 +62,7 @@ def bidirectional(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     if node.attr("num_constants", None):
         raise node.refuse("its layers take constants beside the steps", code="unsupported_call")
     merge = node.attr("merge_mode", "concat")
-    if merge is not None and merge != "concat" and merge not in _MERGES:
+    if merge is not None and not (isinstance(merge, str) and (merge == "concat" or merge in _MERGES)):
         raise node.refuse(f"merge_mode={merge!r} is not concat, sum, mul, ave or None")
     parts = [_part(g, node, "layer", "forward_layer"), _part(g, node, "backward_layer", "backward_layer")]
     first, second = parts
