@@ -46,6 +46,7 @@ def test_onnx_limits():
 def test_caffe_limits():
     pytest.importorskip("convcore_caffe")
     from convcore_caffe.files import blobs, hdf5, text, wire
+
     limits = f"{text.MAX_DEPTH} levels, {text.MAX_TOKENS:,} tokens, strings of {text.MAX_STRING >> 20} MiB"
     assert f"prototxt | {text.MAX_BYTES >> 20} MiB, {limits}" in PAGE
     assert f"{wire.MAX_FIELDS:,} fields, {wire.MAX_RUNS} parts of a blob, {blobs.MAX_AXES} axes" in PAGE
