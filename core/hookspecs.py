@@ -82,6 +82,9 @@ class Framework:
     live: tuple[str, ...] = ()
     """Class paths (``"onnx.onnx_ml_pb2.ModelProto"``) of live objects ``convcore_load`` accepts; compared by name along the
     MRO."""
+    unread: tuple[str, ...] = ()
+    """Those of ``suffixes`` that are written and never read, such as code: what was written is read as a live object or in
+    another format. ``check_plugin`` reads the live object back where there is one."""
     lacks: tuple[str, ...] = ()
     """Those of "load", "emit" and "runtime" that the module has for another of its frameworks, but not for this one."""
 

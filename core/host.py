@@ -256,7 +256,8 @@ class Host(Registry):
     def identify(self, source: Any) -> str:
         """The framework a source belongs to; UsageError when nobody claims it or two claim it equally.
 
-        BadFileError for an empty file, and for one whose suffix promises a framework that does not know its contents. A broken
+        BadFileError for an empty file, and for one whose suffix promises a framework that does not know its contents; UsageError
+        for one that is written and never read. A broken
         plugin is quoted where nobody claims the source and it might have.
         """
         failed: list[str] = []
@@ -282,7 +283,12 @@ class Host(Registry):
             return
         if not source.stat().st_size:
             raise BadFileError(f"{source} is empty")
-        named = [f.title for f in self.frameworks.values() if source.name.lower().endswith(tuple(f.suffixes))]
+        named = []
+        for f in self.frameworks.values():
+            if source.name.lower().endswith(f.unread):
+                raise UsageError(f"{source}: {f.title} is written as such files, which are not read: give the live object")
+            if source.name.lower().endswith(f.suffixes):
+                named.append(f.title)
         if named:
             raise BadFileError(f"{source} is damaged or no {' or '.join(named)} file: its contents are not what its suffix says")
 

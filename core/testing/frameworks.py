@@ -29,7 +29,8 @@ Tell = Callable[[str], None]
 @dataclass
 class FrameworkReport:
     """``written`` models of ``asked`` were taken and computed the same, ``back`` were read back; ``refused`` are the others
-    with the reasons, ``unverified`` says why what was written could not be compared."""
+    with the reasons, ``unverified`` says why what was written could not be compared. ``unread`` are models whose file format is
+    not read (``Framework.unread``) and whose live object is refused, too, with the reasons."""
 
     name: str
     asked: int = 0
@@ -38,6 +39,7 @@ class FrameworkReport:
     sources: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     unverified: Counter[str] = field(default_factory=Counter)
+    unread: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         parts = [f"{self.written} of {self.asked} sample models written", f"{self.back} read back"]
@@ -72,8 +74,8 @@ def check_framework(name: str, wrong: Tell, *, models: int = 40, sources: Sequen
                 if made.report.unverified:
                     report.unverified[made.report.unverified] += 1
                 if h.can(name, "load"):
-                    report.back += _read_back(name, model, made, wrong)
-                    if not cut and made.paths:
+                    report.back += _read_back(name, model, made, wrong, report)
+                    if not cut and made.paths and not _unread(name, made.paths[0]):
                         cut = True
                         _cut(name, made, wrong)
                 taken.append(model)
@@ -129,23 +131,41 @@ def written_by(name: str, model: SampleModel, folder: Path, wrong: Tell) -> tupl
     return made, ""
 
 
-def _read_back(name: str, model: SampleModel, made: Conversion, wrong: Tell) -> bool:
-    source = made.paths[0] if made.paths else made.model
+def _read_back(name: str, model: SampleModel, made: Conversion, wrong: Tell, report: FrameworkReport) -> bool:
+    """Whether what was written is read, and computes the same. Of a format that is not read, the live object is."""
+    live = not made.paths or _unread(name, made.paths[0])
+    source = made.model if live else made.paths[0]
+    if source is None:
+        return False
+    options: dict[str, Any] = {}
+    if live and any(o.name == "example_inputs" and o.stage == "load" for o in host().options(name)):
+        options["example_inputs"] = tuple(model.inputs)
     try:
-        back = load(source, made.weights)
+        back = load(source, None if live else made.weights, **options)
         if back.framework != name:
             wrong(f"what {name} writes for {model.name} is taken for {back.framework} (convcore_identify)")
             return False
         if back.problems:
-            wrong(f"{name} does not read what it writes for {model.name}: {'; '.join(map(str, back.problems))}")
-            return False
+            raise UnsupportedError(list(back.problems))
         compared = verify(Model(model.graph), back, inputs=model.inputs, native=False)
+    except UnsupportedError as e:
+        why = "; ".join(map(str, e.problems))
+        if live and made.paths:
+            report.unread[model.name] = why
+        else:
+            wrong(f"{name} does not read what it writes for {model.name}: {why}")
+        return False
     except Exception as e:  # noqa: BLE001 - whatever a plugin's code raises is a finding
         wrong(f"{name} cannot read back {model.name}: {_short(e)}")
         return False
     if not compared.ok:
         wrong(f"{name} reads back {model.name} as something else: {next(d for d in compared.differences if not d.ok)}")
     return compared.ok
+
+
+def _unread(name: str, path: Any) -> bool:
+    """Whether a framework says of a file that it is written and never read."""
+    return str(path).lower().endswith(host().framework(name).unread)
 
 
 def _cut(name: str, made: Conversion, wrong: Tell) -> None:

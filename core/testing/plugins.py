@@ -263,6 +263,7 @@ def _check_framework(name: str, report: PluginReport, models: int, sources: Sequ
         return
     report.frameworks.append(found)
     report.notes += [f"{name} refuses {what}: {why}" for what, why in found.refused.items()]
+    report.notes += [f"{name} does not read back {what}: {why}" for what, why in found.unread.items()]
     if h.can(name, "emit") and not found.written and not report.problems:
         report.wrong(
             f"{name} writes none of {found.asked} sample models: {next(iter(found.refused.values()), 'its rules emit no op')}"

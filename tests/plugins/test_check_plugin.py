@@ -127,7 +127,7 @@ def test_an_unknown_plugin() -> None:
         check_plugin("nothing")
 
 
-@pytest.mark.parametrize("name", ["onnx", "caffe"])
+@pytest.mark.parametrize("name", ["onnx", "caffe", "pytorch"])
 def test_our_own(name: str) -> None:
     """A bounded sample: their own tests go further."""
     if name not in {i.name for i in host().plugins}:
@@ -149,3 +149,13 @@ def test_keras_is_right_wherever_it_is_read_back() -> None:
     gap = re.compile(r"- keras does not read what it writes for .* \(ops\.\w+\): convcore has no rule for this Keras operation")
     assert "keras: 30 of 30 sample models written" in found
     assert all(gap.match(line) for line in found.splitlines() if line.startswith("- ")), found
+
+
+def test_a_format_that_is_written_and_never_read(tmp_path: Path) -> None:
+    """PyTorch's code: the live object is read back instead, and who gives the file is told what to give."""
+    if "pytorch" not in {i.name for i in host().plugins}:
+        pytest.skip("not installed")
+    assert ".py" in host().framework("pytorch").unread
+    (tmp_path / "net.py").write_text("import torch\n")
+    with pytest.raises(UsageError, match=r"net\.py: PyTorch is written as such files, which are not read: give the live object"):
+        host().identify(tmp_path / "net.py")

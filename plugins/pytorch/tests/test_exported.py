@@ -8,10 +8,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.export import Dim
 
+import convcore
+from convcore.interpreter import Interpreter
 from convcore.plugin import BadFileError, ConvcoreError, UnsupportedError, UsageError
 from convcore_pytorch.files import read_exported
 from convcore_pytorch.files.program import Constant, Device, ElementType, Graph, Program, Ref
@@ -281,3 +284,26 @@ def test_a_broken_buffer(tmp_path):
     (tmp_path / "a.pt2").write_bytes(io.BytesIO(b"PK\3\4").getvalue())
     with pytest.raises(BadFileError):
         read_exported(tmp_path / "a.pt2")
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_results_that_nobody_reads_are_not_asked_for(tmp_path, live):
+    """AdaptiveMaxPool2d gives positions, too, which have no op: they are missed only where they are read."""
+
+    class Pool(torch.nn.Module):
+        def __init__(self, positions: bool) -> None:
+            super().__init__()
+            self.pool = torch.nn.AdaptiveMaxPool2d((3, 2), return_indices=positions)
+
+        def forward(self, x):
+            return self.pool(x)
+
+    x = torch.randn(2, 3, 7, 5)
+    for positions in (False, True):
+        program = torch.export.export(Pool(positions), (x,))
+        torch.export.save(program, tmp_path / "a.pt2")
+        model = convcore.load(program if live else tmp_path / "a.pt2")
+        assert [p.code for p in model.problems] == (["unsupported_output"] if positions else [])
+        if not positions:
+            (got,) = Interpreter(model.graph).run({model.graph.inputs[0].name: x.numpy()})
+            assert np.array_equal(got, Pool(False)(x).numpy())

@@ -67,12 +67,7 @@ def inline(frame: Any, body: Body, operands: Sequence[Any], n: Node) -> None:
     for name, v in zip(body.inputs, values):
         frame.bind(name, v)
     frame.body = _Both(body, kept)
-    last, at = dict(frame.last), frame.at
-    inside = {r.name for o in body.outputs for r in refs(o)} | {
-        r.name for m in body.nodes for a in m.arguments for r in refs(a.value)
-    }
-    for name in inside:
-        frame.last[name] = float("inf")
+    last, at = _all_read(frame, body), frame.at
     for m in body.nodes:
         frame.node(m)
     frame.body = kept
@@ -81,6 +76,16 @@ def inline(frame: Any, body: Body, operands: Sequence[Any], n: Node) -> None:
     flat = [v for r in results for v in (r if isinstance(r, list) and len(results) == 1 else [r])]
     for name, v in zip(n.made(), flat):
         frame.bind(name, v)
+
+
+def _all_read(frame: Any, body: Body) -> dict[str, float]:
+    """Take every name a body uses as read until its end; gives what was known before."""
+    last = dict(frame.last)
+    inside = {r.name for o in body.outputs for r in refs(o)} | {
+        r.name for m in body.nodes for a in m.arguments for r in refs(a.value)
+    }
+    frame.last.update(dict.fromkeys(inside, float("inf")))
+    return last
 
 
 class _Both:
@@ -188,11 +193,12 @@ def _evaluated(frame: Any, body: Body, given: Sequence[Any]) -> Value:
     for name, known in zip(body.inputs, given):
         frame.bind(name, known)
     kept, frame.body = frame.body, _Both(body, frame.body)
+    last = _all_read(frame, body)
     try:
         for m in body.nodes:
             frame.node(m)
     finally:
-        frame.body = kept
+        frame.body, frame.last = kept, last
     (out,) = frame.flat(list(body.outputs))
     made: Value = frame.g.scalar(out, None) if not isinstance(out, Handle) else out.read()
     return made

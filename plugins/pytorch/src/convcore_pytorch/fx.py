@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -124,7 +125,7 @@ def _graph(module: Any, name: str, captures: bool = False) -> Graph:
         elif n.op == "output":
             args = n.args[0]
             outputs = tuple(_value(a) for a in (args if isinstance(args, (tuple, list)) else (args,)))
-        else:
+        elif n.target is not operator.getitem or n.users:
             nodes.append(_node(n, val, values, bodies))
     return Graph(name, tuple(inputs), outputs, tuple(nodes), values, captures)
 
@@ -140,7 +141,7 @@ def _node(n: Any, val: Any, values: dict[str, TensorValue | SymValue], bodies: M
     returns = len(schema.returns) if schema is not None else 1
     outs: tuple[Any, ...]
     if isinstance(val, (list, tuple)):  # a list or several results: named, so that getitem finds them
-        made = tuple(f"{n.name}:{i}" for i in range(len(val)))
+        made = tuple(f"{n.name}:{i}" for i in range(_read(n, val)))
         for m, v in zip(made, val):
             _told(values, m, v)
         values.pop(n.name, None)
@@ -158,6 +159,15 @@ def _node(n: Any, val: Any, values: dict[str, TensorValue | SymValue], bodies: M
         tuple(_scopes(n.meta.get("nn_module_stack"))),
         str((n.meta.get("torch_fn") or ("",))[0]),
     )
+
+
+def _read(n: Any, val: Any) -> int:
+    """How many of a node's results are made: of those of an operator with several, the last that is read is the last."""
+    if len(getattr(getattr(n.target, "_schema", None), "returns", ())) < 2:
+        return len(val)
+    if any(u.target is not operator.getitem or u.args[1] < 0 for u in n.users):
+        return len(val)
+    return max((u.args[1] + 1 for u in n.users if u.users), default=1)
 
 
 def _target(target: Any) -> str:
@@ -214,7 +224,7 @@ def _value(a: Any, bodies: Mapping[str, Any] | None = None) -> Any:
             return _graph(held, a.name) if isinstance(held, fx.GraphModule) else held
         val = a.meta.get("val")
         if isinstance(val, (list, tuple)):
-            return [Ref(f"{a.name}:{i}") for i in range(len(val))]
+            return [Ref(f"{a.name}:{i}") for i in range(_read(a, val))]
         return Ref(a.name)
     if isinstance(a, (list, tuple)):
         return [_value(i, bodies) for i in a]

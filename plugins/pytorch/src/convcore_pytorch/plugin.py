@@ -39,6 +39,7 @@ def convcore_frameworks() -> Sequence[Framework]:
             convention="convcore_pytorch.layout:CONVENTION",
             dialect="convcore_pytorch.emit:dialect",
             default_suffix=".py",
+            unread=(".py",),
             requires=("torch>=2.6",),
             live=("torch.nn.modules.module.Module", "torch.export.exported_program.ExportedProgram"),
         )

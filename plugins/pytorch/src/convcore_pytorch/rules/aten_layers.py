@@ -214,12 +214,12 @@ def adaptive(g: TorchContext, n: AtenNode) -> Value:
 
 
 @RULES.load("aten.adaptive_max_pool1d", "aten.adaptive_max_pool2d", "aten.adaptive_max_pool3d")
-def adaptive_max(g: TorchContext, n: AtenNode) -> Any:
+def adaptive_max(g: TorchContext, n: AtenNode) -> Value:
     d = int(n.type[-2])
     x, lone = unbatched(g, n.tensor("self"), d)
     sizes = n.sizes("output_size")
     y = g.b.adaptive_max_pool(x, output_size=sizes * (d if len(sizes) == 1 else 1))
-    return (g.b.squeeze(y, axes=(0,)) if lone else y, None)[:1]
+    return g.b.squeeze(y, axes=(0,)) if lone else y
 
 
 # ---------------------------------------------------------------- normalisation

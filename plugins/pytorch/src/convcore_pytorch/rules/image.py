@@ -98,7 +98,7 @@ def grid_sampler(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load("aten.affine_grid_generator")
 def affine_grid(g: TorchContext, n: AtenNode) -> Value:
-    return g.b.affine_grid(n.tensor("theta"), size=n.sizes("size"), align_corners=bool(n.number("align_corners")))
+    return g.b.affine_grid(n.tensor("theta"), size=n.sizes("size")[2:], align_corners=bool(n.number("align_corners")))
 
 
 @RULES.load("aten.im2col")
