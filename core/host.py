@@ -283,12 +283,13 @@ class Host(Registry):
             return
         if not source.stat().st_size:
             raise BadFileError(f"{source} is empty")
-        named = []
-        for f in self.frameworks.values():
-            if source.name.lower().endswith(f.unread):
-                raise UsageError(f"{source}: {f.title} is written as such files, which are not read: give the live object")
-            if source.name.lower().endswith(f.suffixes):
-                named.append(f.title)
+        name = source.name.lower()
+        written = [f.title for f in self.frameworks.values() if name.endswith(f.unread)]
+        if written:
+            raise UsageError(
+                f"{source}: {' and '.join(written)} models are written as such files, not read: give the live object"
+            )
+        named = [f.title for f in self.frameworks.values() if name.endswith(f.suffixes)]
         if named:
             raise BadFileError(f"{source} is damaged or no {' or '.join(named)} file: its contents are not what its suffix says")
 
