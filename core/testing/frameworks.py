@@ -116,7 +116,7 @@ def written_by(name: str, model: SampleModel, folder: Path, wrong: Tell) -> tupl
     suffix = f.default_suffix or next(iter(f.suffixes), "")
     out = folder / f"model{suffix}" if suffix else None
     try:
-        made = convert(Model(model.graph), name, out, example_inputs=model.inputs)
+        made = convert(Model(model.graph), name, out, example_inputs=model.inputs, io_layout="source")
     except UnsupportedError as e:
         return None, "; ".join(f"{p.why}" for p in e.problems)
     except MismatchError as e:
