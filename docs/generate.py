@@ -79,7 +79,7 @@ def versions(rule: Rule) -> str:
 
 def conditions(rule: Rule) -> str:
     when = [code(f"{k} = {value(v)}") for k, v in sorted((rule.when or {}).items())]
-    rank = [f"input of {rule.rank.n} axes"] if isinstance(rule, Row) and rule.rank is not None else []
+    rank = [f"{r.of or 'input'} of {r.n} axes" for r in rule.rank] if isinstance(rule, Row) else []
     return ", ".join(filter(None, (versions(rule), *when, *rank)))
 
 

@@ -102,7 +102,7 @@ def _preference(choice: Choice, convention: Convention, rule: NodeRule | None, n
     spec = rule.rule
     if at is not None and isinstance(spec, Axis) and -rank <= at < rank:
         wanted: list[int] = [at % rank]
-    elif node.op in convention.axes_last and isinstance(spec, Axes) and isinstance(node.attrs[spec.attr], tuple):
+    elif convention.axes_last and isinstance(spec, Axes) and spec.fixed and isinstance(node.attrs[spec.attr], tuple):
         wanted = list(range(rank - len(node.attrs[spec.attr]), rank))
     else:
         return

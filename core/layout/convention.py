@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..opset.axes import Layout
@@ -19,7 +19,8 @@ class Convention:
     * ``ops`` overrides it for single ops (None: either).
     * ``axis_at``: ops whose axis the target prefers at a position (breaks ties only, moves nothing).
     * ``axis_required``: ops for which transposes are put in to get the axis there.
-    * ``axes_last``: ops whose axes the target prefers to be the last ones (breaks ties only; layer_norm).
+    * ``axes_last``: whether the target prefers axes that parameters are shaped as to be the last ones (breaks ties only;
+      what an op's axis rule says: ``Axes`` with fixed inputs).
     * ``io``: the order of inputs and outputs where nothing is asked for: "source" keeps the source's, "target" takes this one.
     """
 
@@ -27,7 +28,7 @@ class Convention:
     ops: Mapping[str, str | None] = field(default_factory=dict)
     axis_at: Mapping[str, int] = field(default_factory=dict)
     axis_required: Mapping[str, int] = field(default_factory=dict)
-    axes_last: Collection[str] = ()
+    axes_last: bool = False
     io: str = "source"
 
     def wanted(self, op: str, rule: Layout) -> str | None:

@@ -49,12 +49,13 @@ class RowFields:
     then: tuple[str, ...] = ()
     distribution: str = "convcore"
     doc: str = ""
-    rank: Rank | None = None
+    rank: tuple[Rank, ...] = ()
     alike: tuple[str, ...] = ()
     types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     call: Call | None = None
     unless: Mapping[str, Any] = field(default_factory=dict)
     one_of: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
     @property
     def decl(self) -> Op:
@@ -93,7 +94,7 @@ class RowFields:
                 raise bad(f"{key} is an attribute, not an input")
             elif isinstance(src, I) and src.name not in {t.rstrip("*?") for t, _ in self.inputs}:
                 raise bad(f"input {src.name!r} of I is not in the input list")
-        for of in (*self.types, *((self.rank.of,) if self.rank is not None and self.rank.of else ())):
+        for of in (*self.types, *self.needs, *(r.of for r in self.rank if r.of)):
             if of not in names:
                 raise bad(f"the op has no input {of!r}")
         for key in (*self.unless, *self.one_of):
@@ -134,12 +135,15 @@ class RowFields:
 
     def _check_inputs(self, by_name: Mapping[str, Value | None], every: Sequence[Value | None], *, emitting: bool) -> None:
         """The row's conditions on ranks and element types; NotExpressible where one is not met (or, emitting, not known)."""
-        if self.rank is not None:
-            v = by_name.get(self.rank.of) if self.rank.of else next(iter(every), None)
+        for want in self.rank:
+            v = by_name.get(want.of) if want.of else next(iter(every), None)
             rank = None if v is None else v.rank
-            if rank != self.rank.n and (rank is not None or (emitting and v is not None)):
+            if rank != want.n and (rank is not None or (emitting and v is not None)):
                 shown = "an unknown number of" if rank is None else rank
-                raise NotExpressible(f"its input has {shown} axes, {self.foreign} takes {self.rank.n}", "unsupported_input")
+                raise NotExpressible(f"its input has {shown} axes, {self.foreign} takes {want.n}", "unsupported_input")
+        for name in self.needs:
+            if by_name.get(name) is None:
+                raise NotExpressible(f"its input {name!r} is missing", "missing_input")
         for what in self.alike:
             found = [getattr(v, what) for v in every if v is not None]
             if any(x is None or x != found[0] for x in found):
@@ -164,8 +168,10 @@ class RowFields:
         for key in ("since", "until"):
             if getattr(self, key) is not None:
                 out[key] = getattr(self, key)
-        if self.rank is not None:
-            out["rank"] = self.rank.to_json() if self.rank.of else self.rank.n
+        if self.rank:
+            out["rank"] = [r.to_json() if r.of else r.n for r in self.rank]
+        if self.needs:
+            out["needs"] = list(self.needs)
         if self.alike:
             out["alike"] = list(self.alike)
         if self.types:

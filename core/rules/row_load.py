@@ -63,7 +63,7 @@ class LoadRow(RowFields):
         full = [ins.get(name) for name in wiring.order]
         if wiring.rest is not None:
             full += given[wiring.rest :]
-        if self.rank is not None or self.alike or self.types:
+        if self.rank or self.needs or self.alike or self.types:
             self._check_inputs(ins, full, emitting=False)
         if wiring.restated:
             self._check_restated(node, ins, attrs)

@@ -44,7 +44,7 @@ class Row(LoadRow):
                 by_name[a.name] = node.inputs[i] if i < len(node.inputs) else None
         rest = list(node.inputs[len(by_name) :]) if decl.inputs and decl.inputs[-1].variadic else []
         wiring = self._wiring
-        if self.rank is not None or self.alike or self.types:
+        if self.rank or self.needs or self.alike or self.types:
             self._check_inputs(by_name, node.inputs, emitting=True)
         for key, value in self.unless.items():
             if equal(node.attrs[key], value):

@@ -112,12 +112,13 @@ class RuleSet(Generic[G, N]):
         direction: str = "both",
         then: Sequence[str] = (),
         doc: str = "",
-        rank: int | Rank | None = None,
+        rank: int | Rank | Sequence[Rank] = (),
         alike: Sequence[str] = (),
         types: Mapping[str, str | Sequence[str]] | None = None,
         also: Call | Sequence[Call] = (),
         unless: Mapping[str, Any] | None = None,
         one_of: Sequence[str] = (),
+        needs: Sequence[str] = (),
         **mapping: Any,
     ) -> Row:
         """Add a row.
@@ -127,14 +128,16 @@ class RuleSet(Generic[G, N]):
         conditions on foreign attributes (a value, a set of values, None for unset). ``ignore`` names foreign attributes
         without meaning for inference. ``since``/``until`` bound the format's version (an opset). ``direction`` is both, load
         or emit. ``then`` names post steps of the rule set (e.g. a fused activation) run on the first output. ``rank`` is the
-        number of axes of the first input where a foreign type takes only one (Keras's UpSampling2D), or a ``Rank``. ``alike``
-        ("rank", "dtype") says in what all inputs must agree, ``types`` of which element types an input of the op must be
-        (``{"x": "float"}``). A ``Call`` as ``foreign`` gives the signature of a function; ``also`` names functions that mean
-        the same as the layer, with its weights as arguments. ``unless`` are values of the op's attributes for which the row does
-        not emit; of the ``one_of`` attributes it emits only one that is not all ones. The key of a ``Size`` or ``Given`` may
-        end in ``_`` where the op has an input of the foreign attribute's name.
+        number of axes of the first input where a foreign type takes only one (Keras's UpSampling2D), or a ``Rank``, or several.
+        ``alike`` ("rank", "dtype") says in what all inputs must agree, ``types`` of which element types an input of the op must
+        be (``{"x": "float"}``), ``needs`` which inputs the op may do without and the foreign type may not. A ``Call`` as
+        ``foreign`` gives the signature of a function; ``also`` names functions that mean the same as the layer, with its weights
+        as arguments. ``unless`` are values of the op's attributes for which the row does not emit; of the ``one_of`` attributes
+        it emits only one that is not all ones. The key of a ``Size`` or ``Given`` may end in ``_`` where the op has an input of
+        the foreign attribute's name.
         """
         decl = find_op(op_name)
+        ranks = (Rank(rank),) if isinstance(rank, int) else (rank,) if isinstance(rank, Rank) else tuple(rank)
         call, foreign = (foreign, foreign.name) if isinstance(foreign, Call) else (None, foreign)
         if decl is None:
             raise DeclarationError(f"row {foreign}: unknown op {op_name!r}")
@@ -144,9 +147,9 @@ class RuleSet(Generic[G, N]):
                 raise DeclarationError(f"row {foreign}: unknown post step {t!r}")
         row = Row(
             foreign, op_name, pairs(inputs), outs, dict(mapping), dict(when or {}), tuple(ignore), since, until, priority,
-            direction, tuple(then), self.distribution, doc, Rank(rank) if isinstance(rank, int) else rank, tuple(alike),
+            direction, tuple(then), self.distribution, doc, ranks, tuple(alike),
             {k: (v,) if isinstance(v, str) else tuple(v) for k, v in (types or {}).items()}, call, dict(unless or {}),
-            tuple(one_of),
+            tuple(one_of), tuple(needs),
         )  # fmt: skip
         for r in (row, *row.faces((also,) if isinstance(also, Call) else also)):
             r.validate()

@@ -46,6 +46,7 @@ class OnnxSchema:
         if unknown:
             raise CheckFailed(f"{written}: opset {version} has no attribute {', '.join(sorted(unknown))}")
         self._types(schema, written)
+        self.fed = list(dict.fromkeys(v.name for v in node.inputs if v is not None and v.tensor is None))
         self.model = _model(written, node, version, row.direction == "load")
         try:
             onnx.checker.check_model(self.model, full_check=True)
@@ -73,7 +74,8 @@ class OnnxSchema:
         import onnxruntime as ort
         from onnx.reference import ReferenceEvaluator
 
-        feeds = {v.name: a for v, a in zip(self.model.graph.input, inputs)}
+        asked = {v.name for v in self.model.graph.input}  # in the order of the foreign type, the arrays are in that of the op
+        feeds = {name: a for name, a in zip(self.fed, inputs) if name in asked}
         ort.set_default_logger_severity(4)
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1

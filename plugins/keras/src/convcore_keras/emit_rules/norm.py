@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Node, NotExpressible
+from convcore.plugin import A, Node, NotExpressible, Row, W
 
 from ..dialect import KerasScribe
 from .base import RULES, Writer, known, static
@@ -15,6 +15,7 @@ __all__: list[str] = []
 
 
 def _states(s: KerasScribe, w: Writer, names: dict[str, int], shape: tuple[int, ...] | None = None) -> dict[str, Any]:
+    """The parameters that are given, by Keras's names, in the shape of the layer."""
     found = {}
     for name, i in names.items():
         v = w.optional(i)
@@ -30,22 +31,30 @@ def _states(s: KerasScribe, w: Writer, names: dict[str, int], shape: tuple[int, 
     return found
 
 
-@RULES.emit("layer_norm", "rms_norm")
-def layer_norm(s: KerasScribe, node: Node) -> None:
-    """Over the last axes, which is what the torch backend has."""
-    w = Writer(s, node)
-    x, shape, axes = w.ref(), known(w.input(0)), sorted(node.attrs["axes"])
-    if axes != list(range(len(shape) - len(axes), len(shape))) or not axes or axes[0] == 0:
-        raise NotExpressible(f"Keras normalises over the last axes on every backend, here over {axes} of {len(shape)}")
-    sizes = static(tuple(shape[a] for a in axes), "the axes it normalises over")
-    config = {"axis": -1 if len(axes) == 1 else axes, "epsilon": node.attrs["epsilon"]}
-    if node.op == "rms_norm":
-        if w.optional(1) is None:
-            raise NotExpressible("Keras's RMSNormalization has a scale")
-        w.end(w.layer("RMSNormalization", x, config, _states(s, w, {"scale": 1}, sizes), shape=shape))
-        return
-    states = _states(s, w, {"gamma": 1, "beta": 2}, sizes)
-    w.end(w.layer("LayerNormalization", x, config, states, shape=shape))
+def _over_last_axes(row: Row, axes_word: A, epsilon: A) -> None:
+    """Write the op of a row that only reads: over the last axes, which is what every backend has, with the row's own words."""
+    weights = {key: src for key, src in row.mapping.items() if isinstance(src, W)}
+    position = {a.name: i for i, a in enumerate(row.decl.inputs)}
+
+    @RULES.emit(row.op_name)
+    def norm(s: KerasScribe, node: Node) -> None:
+        w = Writer(s, node)
+        x, shape, axes = w.ref(), known(w.input(0)), sorted(node.attrs["axes"])
+        if axes != list(range(len(shape) - len(axes), len(shape))) or not axes or axes[0] == 0:
+            raise NotExpressible(f"Keras normalises over the last axes on every backend, here over {axes} of {len(shape)}")
+        for key, src in weights.items():
+            if not src.optional and w.optional(position[key]) is None:
+                raise NotExpressible(f"Keras's {row.foreign} has a {src.name}")
+        sizes = static(tuple(shape[a] for a in axes), "the axes it normalises over")
+        config = {axes_word.name: -1 if len(axes) == 1 else axes, epsilon.name: node.attrs["epsilon"]}
+        states = _states(s, w, {src.name: position[key] for key, src in weights.items()}, sizes)
+        w.end(w.layer(row.foreign, x, config, states, shape=shape))
+
+
+for _row in RULES.rows():  # LayerNormalization, RMSNormalization: layers whose parameters are shaped as the axes
+    _axes, _epsilon = _row.mapping.get("axes"), _row.mapping.get("epsilon")
+    if _row.direction == "load" and isinstance(_axes, A) and isinstance(_epsilon, A):
+        _over_last_axes(_row, _axes, _epsilon)
 
 
 @RULES.emit("instance_norm")

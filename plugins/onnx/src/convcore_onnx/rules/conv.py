@@ -9,26 +9,26 @@ from convcore.plugin import MISSING, A, ForeignNode, Node, NotExpressible, Size,
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
 from .base import RULES, int_list
-from .windows import PADDINGS, channels_first, emit_pads, spelled_out
+from .windows import EXPLICIT, PADDINGS, channels_first, emit_pads, spelled_out
 
 _CONV: dict[str, Any] = {
     "kernel_shape": Size("w", "2:"), "strides": A("strides", None, "int_tuple"), "dilations": A("dilations", None, "int_tuple"),
     "groups": A("group", 1), "layout": "channels_first",
 }  # fmt: skip
 for _when, _pads in PADDINGS:
-    RULES.op("Conv", "conv", "X=x, W=w, B=b", when=_when, direction="load", pads=_pads, **_CONV)
+    _ways = "both" if _pads is EXPLICIT else "load"
+    RULES.op("Conv", "conv", "X=x, W=w, B=b", when=_when, direction=_ways, pads=_pads, **_CONV)
 
 
 @RULES.emit("conv")
-def emit_conv(e: OnnxScribe, node: Node) -> None:
-    """``kernel_shape`` is written as every exporter does."""
+def emit_same_conv(e: OnnxScribe, node: Node) -> None:
+    """ "same" padding, written out where the sizes are known."""
     channels_first(node)
-    x, w = node.need("x"), node.need("w")
+    x, w, a = node.need("x"), node.need("w"), node.attrs
     kernel = known_shape(w)[2:]
     spelled_out(node)
-    if not kernel:
-        raise NotExpressible("Conv wants at least one spatial axis")
-    a = node.attrs
+    if not isinstance(a["pads"], str):
+        raise NotExpressible("Conv wants at least one spatial axis, and padding of known sizes")
     attrs = {
         "kernel_shape": int_list(kernel, "kernel_shape"), "strides": list(a["strides"]), "dilations": list(a["dilations"]),
         "group": a["groups"], **emit_pads(node, x, kernel),

@@ -99,15 +99,18 @@ def emit_linear(e: OnnxScribe, node: Node) -> None:
     e.call("Add", [y, e.value(bias)], {}, outputs=node.outputs, name=node.name)
 
 
+RULES.op(
+    "Gather", "embedding", "data=table, indices=ids", direction="emit", when={"axis": 0}, types={"ids": ("int32", "int64")}
+)  # fmt: skip
+
+
 @RULES.emit("embedding")
 def emit_embedding(e: OnnxScribe, node: Node) -> None:
-    """Rows of the table. Gather takes int32 and int64 ids."""
+    """Ids of other types than Gather takes."""
     ids, table = node.need("ids"), node.need("table")
-    handle = e.value(ids)
-    if ids.dtype not in (DType.INT32, DType.INT64):
-        if ids.dtype is None or ids.dtype is DType.UINT64:
-            raise NotExpressible(f"ids of type {ids.dtype}")
-        (handle,) = e.call("Cast", [handle], {"to": DType.INT64}, name=f"{node.name}/ids")
+    if ids.dtype is None or ids.dtype is DType.UINT64:
+        raise NotExpressible(f"ids of type {ids.dtype}")
+    (handle,) = e.call("Cast", [e.value(ids)], {"to": DType.INT64}, name=f"{node.name}/ids")
     e.call("Gather", [e.value(table), handle], {"axis": 0}, outputs=node.outputs, name=node.name)
 
 

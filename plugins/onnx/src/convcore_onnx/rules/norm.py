@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, overload
 
-from convcore.plugin import A, DType, ForeignNode, Node, NotExpressible, Value, known_shape
+from convcore.plugin import MISSING, A, DType, ForeignNode, Node, NotExpressible, Rank, Value, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
@@ -102,6 +102,13 @@ def emit_instance_norm(e: OnnxScribe, node: Node) -> None:
     e.call("InstanceNormalization", ins, {"epsilon": node.attrs["epsilon"]}, outputs=node.outputs, name=node.name)
 
 
+_STASH: dict[str, Any] = {"stash_type": {MISSING, 1}}
+RULES.op(
+    "GroupNormalization", "group_norm", "X=x, scale=scale, bias=bias", since=21, when=_STASH, needs=("scale", "bias"),
+    groups=A("num_groups"), epsilon=A("epsilon", 1e-5), axis=1,
+)  # fmt: skip
+
+
 @RULES.load("GroupNormalization", since=18)
 def load_group_norm(g: OnnxContext, node: ForeignNode) -> Any:
     """Version 18 has one scale per group, 21 one per channel. Statistics of narrower types are float32 in both."""
@@ -143,6 +150,15 @@ def _last_axes(node: Node, x: Value) -> int:
     if axes != tuple(range(rank - len(axes), rank)) or not axes:
         raise NotExpressible(f"axes={axes} are not the last ones of {rank}, in order")
     return -len(axes)
+
+
+_LAST: dict[str, Any] = {
+    "when": {"axis": {MISSING, -1}, **_STASH}, "needs": ("scale",), "axes": (-1,), "epsilon": A("epsilon", 1e-5),
+}  # fmt: skip
+RULES.op(
+    "LayerNormalization", "layer_norm", "X=x, Scale=scale, B=bias", since=17, rank=(Rank(1, "scale"), Rank(1, "bias")), **_LAST
+)  # fmt: skip
+RULES.op("RMSNormalization", "rms_norm", "X=x, scale=scale", since=23, rank=Rank(1, "scale"), **_LAST)
 
 
 @RULES.load("LayerNormalization")

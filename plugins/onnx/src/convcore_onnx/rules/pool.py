@@ -11,7 +11,7 @@ from convcore.plugin import MISSING, A, Dim, DType, ForeignNode, Node, NotExpres
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
 from .base import RULES
-from .windows import PADDINGS, channels_first, emit_pads, spelled_out
+from .windows import EXPLICIT, PADDINGS, channels_first, emit_pads, spelled_out
 
 
 def _whole(v: float) -> int:
@@ -43,6 +43,21 @@ for _when, _pads in PADDINGS:
         count_include_pad=A("count_include_pad", 0, "bool_int"), **_all,
     )  # fmt: skip
     RULES.op("LpPool", "lp_pool", "X=x", when=_when, ignore=_skip, direction="load", p=A("p", 2, "onnx_whole"), **_all)
+
+# ---- written: padding that is given and sizes rounded down; the rest by functions
+_FIXED: dict[str, Any] = {"direction": "emit", **{k: v for k, v in _WINDOW.items() if k != "dilations"}, "pads": EXPLICIT}
+_PLAIN: dict[str, Any] = {"auto_pad": frozenset({"NOTSET", MISSING}), "ceil_mode": frozenset({0, MISSING})}
+_OF: dict[str, Any] = {"types": {"x": ("float32", "float64", "float16", "int8", "uint8")}}
+_FLAT: dict[str, Any] = {"outputs": "y, indices", "index_order": A("storage_order", 0, ("enum", {0: "flat_nchw"}))}
+_KINDS: list[tuple[str, str, int, dict[str, Any]]] = [
+    ("MaxPool", "max_pool", 10, {**_OF, "ignore": ("storage_order",)}),
+    ("MaxPool", "max_pool_with_indices", 10, {**_OF, **_FLAT}),
+    ("AveragePool", "avg_pool", 19, {"count_include_pad": A("count_include_pad", 0, "bool_int")}),
+    ("LpPool", "lp_pool", 18, {"p": A("p", 2, "onnx_whole", write_default=True)}),
+]
+for _type, _op, _since, _more in _KINDS:  # dilations are a later version's, and left out where there are none
+    RULES.op(_type, _op, "X=x", priority=1, when=_PLAIN, **_more, **_FIXED)
+    RULES.op(_type, _op, "X=x", since=_since, when=_PLAIN, dilations=_WINDOW["dilations"], **_more, **_FIXED)
 
 
 @RULES.load("MaxUnpool")

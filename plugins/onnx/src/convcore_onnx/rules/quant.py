@@ -56,27 +56,20 @@ def dequantize(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.dequantize(x, _one(g, scale, axis), _one(g, zero, axis), axis=axis)
 
 
-def _ends(s: Steps, node: Node) -> tuple[list[Any], dict[str, Any]]:
-    axis = node.attrs["axis"]
-    return list(node.inputs), {} if axis is None else {"axis": axis}
-
-
 @RULES.emit("quantize")
 def emit_quantize(e: OnnxScribe, node: Node) -> None:
-    s = Steps(e, node)
-    ins, attrs = _ends(s, node)
-    dtype = node.attrs["dtype"]
+    s, ins, dtype, axis = Steps(e, node), list(node.inputs), node.attrs["dtype"], node.attrs["axis"]
     if len(ins) < 3 or ins[2] is None:
         shape = known_shape(ins[1])
         ins = [*ins[:2], s.const(np.zeros(shape, dtype.numpy), dtype)]
-    s.last("QuantizeLinear", *ins, **attrs)
+    s.last("QuantizeLinear", *ins, **({} if axis is None else {"axis": axis}))
 
 
 @RULES.emit("dequantize")
 def emit_dequantize(e: OnnxScribe, node: Node) -> None:
-    s = Steps(e, node)
-    ins, attrs = _ends(s, node)
-    s.last("DequantizeLinear", *ins, **attrs)
+    """Of a scale that is one number the axis means nothing, and its default is none."""
+    axis = node.attrs["axis"]
+    Steps(e, node).last("DequantizeLinear", *node.inputs, **({} if axis is None else {"axis": axis}))
 
 
 RULES.op("DynamicQuantizeLinear", "dynamic_quantize", "x=x", outputs="y, scale, zero_point", since=11)

@@ -64,54 +64,43 @@ for _type, _op in _REDUCTIONS.items():
     RULES.load(_type, since=_SINCE[_type], when={"noop_with_empty_axes": 1})(_no_axes(_op))
 
 
-@RULES.emit("sum", "mean", "max", "min", "prod")
-def emit_over_no_axis(e: OnnxScribe, node: Node) -> None:
-    if node.attrs["axes"] != ():
-        raise NotExpressible("axes are given")
-    Steps(e, node).last("Identity", node.need("x"))
-
+for _op in ("sum", "mean", "max", "min", "prod", "any", "all"):
+    for _keep_or_not in (False, True):
+        RULES.op("Identity", _op, "input=x", direction="emit", axes=(), keepdims=_keep_or_not)
 
 # ---- booleans
+
+for _type, _op in {"ReduceMax": "any", "ReduceMin": "all"}.items():
+    RULES.op(
+        _type, _op, "data=x, axes=_", since=20, priority=1, when={"noop_with_empty_axes": frozenset({0, MISSING})},
+        types={"x": "bool"}, axes=I("axes", None, "onnx_axes"), keepdims=_keep,
+    )  # fmt: skip
 
 
 def _of_booleans(op_name: str) -> Any:
     def load(g: OnnxContext, node: ForeignNode) -> Any:
         if dtype_known(node.need(0)) is not DType.BOOL:
             raise NotExpressible("the input is not boolean")
-        return _no_axes(op_name)(g, node) if node.attr("noop_with_empty_axes", 0) else _reduced(g, node, op_name)
+        return _no_axes(op_name)(g, node)
 
     return load
 
 
-def _reduced(g: OnnxContext, node: ForeignNode, op_name: str) -> Any:
-    given = node.input(1)
-    axes = None if given is None else g.constant(given)
-    if given is not None and axes is None:
-        raise node.refuse("its axes must be a constant", code="requires_constant_input")
-    keep = bool(node.attr("keepdims", 1))
-    return g.b.op(op_name, node.need(0), axes=None if axes is None else _axes_load(axes), keepdims=keep)
-
-
 for _type, _op in {"ReduceMax": "any", "ReduceMin": "all"}.items():
-    RULES.load(_type, since=20, priority=1)(_of_booleans(_op))
+    RULES.load(_type, since=20, priority=1, when={"noop_with_empty_axes": 1})(_of_booleans(_op))
 
 
-@RULES.emit("any", "all")
+@RULES.emit("any", "all", until=19)
 def emit_of_booleans(e: OnnxScribe, node: Node) -> None:
-    """The largest (or smallest) of 0 and 1; before opset 20 as int32, of which the largest of none is below 0."""
-    s = Steps(e, node)
-    x, axes = s.handle(node.need("x")), node.attrs["axes"]
+    """The largest (or smallest) of 0 and 1 as int32, of which the largest of none is below 0."""
+    s, axes = Steps(e, node), node.attrs["axes"]
     kind = "ReduceMax" if node.op == "any" else "ReduceMin"
     if axes == ():
-        s.last("Identity", x)
-        return
+        raise NotExpressible("it is over no axis")
     keep: dict[str, Any] = {} if node.attrs["keepdims"] else {"keepdims": 0}
     old = e.dialect.opset < 18
     if old and axes is not None:
         keep["axes"] = list(axes)
     ins = [] if old or axes is None else [s.ints(*axes)]
-    if e.dialect.opset < 20:
-        y = s.add(kind, s.Cast(x, to=6), *ins, **keep)
-        s.last("Greater", y, s.const(0, DType.INT32))
-    else:
-        s.last(kind, x, *ins, **keep)
+    y = s.add(kind, s.Cast(node.need("x"), to=6), *ins, **keep)
+    s.last("Greater", y, s.const(0, DType.INT32))

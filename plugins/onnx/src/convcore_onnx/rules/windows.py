@@ -9,7 +9,7 @@ from convcore.plugin import MISSING, A, DimLike, Node, NotExpressible, Value, is
 
 from .base import int_list
 
-__all__ = ["PADDINGS", "channels_first", "emit_pads", "spelled_out"]
+__all__ = ["EXPLICIT", "PADDINGS", "channels_first", "emit_pads", "spelled_out"]
 
 
 def _no_pads(v: Sequence[int], means: str | None) -> str | None:
@@ -26,8 +26,9 @@ def _only(v: Any, means: str | None) -> tuple[int, ...]:
 
 isomorphism("onnx_auto_pad", _no_pads, _only, "no pads but zeros, since auto_pad gives them")
 
+EXPLICIT = A("pads", None, "begin_end")
 PADDINGS: tuple[tuple[dict[str, Any], Any], ...] = (
-    ({"auto_pad": frozenset({"NOTSET", "", MISSING})}, A("pads", None, "begin_end")),
+    ({"auto_pad": frozenset({"NOTSET", "", MISSING})}, EXPLICIT),
     ({"auto_pad": frozenset({"SAME_UPPER"})}, A("pads", (), ("onnx_auto_pad", "same_upper"))),
     ({"auto_pad": frozenset({"SAME_LOWER"})}, A("pads", (), ("onnx_auto_pad", "same_lower"))),
     ({"auto_pad": frozenset({"VALID"})}, A("pads", (), ("onnx_auto_pad", None))),
