@@ -169,7 +169,8 @@ class RowFields:
             if getattr(self, key) is not None:
                 out[key] = getattr(self, key)
         if self.rank:
-            out["rank"] = [r.to_json() if r.of else r.n for r in self.rank]
+            ranks = [r.to_json() if r.of else r.n for r in self.rank]
+            out["rank"] = ranks[0] if len(ranks) == 1 else ranks
         if self.needs:
             out["needs"] = list(self.needs)
         if self.alike:

@@ -112,7 +112,7 @@ def test_all_problems_come_at_once() -> None:
     with b.at(Origin("test", "one", "A")):
         y = b.avg_pool(x, kernel=(2, 2), dilations=(2, 2))
     with b.at(Origin("test", "two", "B")):
-        z = b.resize(y, sizes=(8, 9), coordinates="tf_half_pixel_for_nn")
+        z = b.erfc(y)
     g.outputs = [z]
     with pytest.raises(UnsupportedError) as e:
         emit_model(g, 17)
