@@ -9,10 +9,10 @@ import numpy as np
 from convcore.plugin import A, Node, NotExpressible, Row, W
 
 from ..dialect import KerasScribe
-from ..layers import norm as _declared
+from ..layers import norm as declared
 from .base import RULES, Writer, known, static
 
-__all__: list[str] = []
+__all__ = ["declared"]
 
 
 def _states(s: KerasScribe, w: Writer, names: dict[str, int], shape: tuple[int, ...] | None = None) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def _over_last_axes(row: Row, axes_word: A, epsilon: A) -> None:
         w.end(w.layer(row.foreign, x, config, states, shape=shape))
 
 
-for _row in _declared.RULES.rows():  # LayerNormalization, RMSNormalization: layers whose parameters are shaped as the axes
+for _row in RULES.rows():  # LayerNormalization, RMSNormalization: layers whose parameters are shaped as the axes
     _axes, _epsilon = _row.mapping.get("axes"), _row.mapping.get("epsilon")
     if _row.direction == "load" and isinstance(_axes, A) and isinstance(_epsilon, A):
         _over_last_axes(_row, _axes, _epsilon)
