@@ -27,12 +27,12 @@ ROOT = Path(__file__).resolve().parents[2]
 TESTS: dict[str, tuple[str, ...]] = {
     "core/passes": ("tests/passes", "tests/ir"),
     "core/layout": ("tests/layout",),
-    "core/ops/shape.py": ("tests/ops/test_shape.py", "tests/ops/test_ops_selfcheck.py"),
-    "core/ops/joining.py": ("tests/ops/test_shape.py", "tests/ops/test_ops_selfcheck.py"),
-    "core/ops/norm.py": ("tests/ops/test_norm.py", "tests/ops/test_ops_selfcheck.py"),
-    "core/ops/lrn.py": ("tests/ops/test_norm.py", "tests/ops/test_ops_selfcheck.py"),
-    "core/ops/indexing.py": ("tests/ops/test_indexing.py", "tests/ops/test_ops_selfcheck.py"),
-    "core/ops/pool.py": ("tests/ops/test_pool.py", "tests/ops/test_ops_selfcheck.py"),
+    "core/ops/shape.py": ("tests/ops/test_shape.py", "tests/ops/test_ops_selfcheck.py", "tests/ops/test_refusals.py"),
+    "core/ops/joining.py": ("tests/ops/test_shape.py", "tests/ops/test_ops_selfcheck.py", "tests/ops/test_refusals.py"),
+    "core/ops/norm.py": ("tests/ops/test_norm.py", "tests/ops/test_ops_selfcheck.py", "tests/ops/test_refusals.py"),
+    "core/ops/lrn.py": ("tests/ops/test_norm.py", "tests/ops/test_ops_selfcheck.py", "tests/ops/test_refusals.py"),
+    "core/ops/indexing.py": ("tests/ops/test_indexing.py", "tests/ops/test_ops_selfcheck.py", "tests/ops/test_refusals.py"),
+    "core/ops/pool.py": ("tests/ops/test_pool.py", "tests/ops/test_ops_selfcheck.py", "tests/ops/test_refusals.py"),
     "core/opset": ("tests/ops",),
     "core/loading": ("tests/load", "plugins/onnx/tests/test_load.py"),
     "core/rules": ("tests/rules", "tests/load"),
@@ -104,7 +104,10 @@ def mutants_of(path: str, text: str) -> Iterator[Mutant]:
                 yield from between(left, right, f" {old} ", f" {new} ", f"{old} -> {new}")
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             line, start, _ = at(node)
-            yield Mutant(path, line, start, at(node.operand)[1], "", "not dropped")
+            operand = text[slice(*at(node.operand)[1:])]
+            yield Mutant(
+                path, line, start, at(node)[2], f"({operand})" if text[at(node)[2] - 1] == ")" else operand, "not dropped"
+            )
         elif isinstance(node, ast.Constant) and (isinstance(node.value, bool) or type(node.value) in (int, float)):
             line, start, end = at(node)
             new = repr(_other(node.value))

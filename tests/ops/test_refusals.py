@@ -1,0 +1,154 @@
+"""What ops refuse, each by its own sentence: in the shape rule, in the body where too little is known, in the reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convcore.build.builder import Builder
+from convcore.errors import ShapeError
+from convcore.ir.graph import Graph
+from convcore.opset import op
+
+ANY = "any"  # an input of which not even the number of axes is known
+Inputs = tuple[Any, ...]
+INT = ("int64", (2, 3, 5))
+
+WINDOW = {"kernel": (2, 3), "strides": (1, 1), "pads": ((0, 0), (0, 0))}
+POOL = {**WINDOW, "dilations": (1, 1)}
+CONV = {"strides": (1, 1), "pads": ((0, 0), (0, 0)), "dilations": (1, 1)}
+GROUPS = {"epsilon": 1e-3, "axis": 1}
+
+SHAPE_RULES: list[tuple[str, str, Inputs, dict[str, Any]]] = [
+    ("elements against 36", "reshape", ((5, 7),), {"shape": (36,)}),
+    (r"\('-1', '5'\) has a negative size", "reshape", ((2, 5),), {"shape": (-1, 5)}),
+    ("axes .* are out of range for 4 axes", "unsqueeze", ((2, 3, 5),), {"axes": (4,)}),
+    ("axes .* are out of range for 4 axes", "unsqueeze", ((2, 3, 5),), {"axes": (-5,)}),
+    ("2 pads for 3 axes", "pad", ((2, 3, 5),), {"pads": ((0, 0), (1, 1))}),
+    ("needs more than the 5 of axis 2", "pad", ((2, 3, 5),), {"pads": ((0, 0), (0, 0), (5, 0)), "mode": "reflect"}),
+    ("has a negative size", "expand", ((2, 3),), {"shape": (2, -3)}),
+    ("3 axes do not expand to 2", "expand", ((1, 1, 5),), {"shape": (2, 5)}),
+    ("has a negative entry", "tile", ((2, 3),), {"repeats": (2, -1)}),
+    ("2 repeats for 3 axes", "tile", ((2, 3, 5),), {"repeats": (2, 3)}),
+    ("repeats=-2 is negative", "repeat", ((2, 3),), {"repeats": -2, "axis": 1}),
+    ("different numbers of axes", "concat", ((2, 3), (2, 3, 5)), {"axis": 0}),
+    ("different dtypes", "concat", ((2, 3, 5), INT), {"axis": 0}),
+    ("axis 2 of inputs with 2 axes|out of range", "concat", ((2, 3), (2, 3)), {"axis": 2}),
+    ("needs at least one input", "stack", (), {"axis": 0}),
+    ("different numbers of axes", "stack", ((2, 3), (2, 3, 5)), {"axis": 0}),
+    ("axis 3 is out of range for 3 axes", "stack", ((2, 3), (2, 3)), {"axis": 3}),
+    ("has a negative one", "split", ((2, 3),), {"axis": 1, "sizes": (4, -1)}),
+    ("give num", "unstack", (ANY,), {"axis": 0}),
+    ("scale must have one axis", "batch_norm", ((2, 3, 5), (3, 1), (3,), (3,), (3,)), {"axis": 1, "epsilon": 1e-3}),
+    ("bias must have one axis", "group_norm", ((2, 6, 5), None, (1, 6)), {**GROUPS, "groups": 3}),
+    ("groups=0 must be positive", "group_norm", ((2, 6, 5),), {**GROUPS, "groups": 0}),
+    ("6 channels do not divide into 4 groups", "group_norm", ((2, 6, 5),), {**GROUPS, "groups": 4}),
+    ("axis 0 is the batch", "group_norm", ((2, 6, 5),), {**GROUPS, "groups": 2, "axis": 0}),
+    ("axis 0 is the batch", "instance_norm", ((2, 6, 5),), {**GROUPS, "axis": 0}),
+    ("scale has 1 axes, must have one for each", "rms_norm", ((2, 3, 5), (15,)), {"axes": (1, 2), "epsilon": 1e-3}),
+    ("batch_dims=2 with 3 and 2 axes", "gather_nd", ((2, 3, 5), ("int64", (2, 1))), {"batch_dims": 2}),
+    ("index vectors of 3 for 2 axes", "gather_nd", ((2, 3, 5), ("int64", (2, 7, 3))), {"batch_dims": 1}),
+    ("same number of axes", "take_along_axis", ((2, 3, 5), ("int64", (2, 3))), {"axis": 1}),
+    ("larger than x on another axis", "take_along_axis", ((2, 3, 5), ("int64", (2, 3, 7))), {"axis": 1}),
+    ("needs explicit pads", "max_unpool", ((2, 3, 5, 7), ("int64", (2, 3, 5, 7))), {**WINDOW, "pads": "same_upper"}),
+    (r"one entry for each of 2 spatial", "max_unpool", ((2, 3, 5, 7), ("int64", (2, 3, 5, 7))), {**WINDOW, "output_shape": (7,)}),
+    ("output_shape must be given", "max_unpool", (ANY, ("int64", (2, 3, 5, 7))), WINDOW),
+    (r"one entry for each of 2 spatial", "adaptive_avg_pool", ((2, 3, 5, 7),), {"output_size": (2,)}),
+    ("must be positive", "adaptive_max_pool", ((2, 3, 5, 7),), {"output_size": (2, 0)}),
+    ("must not be negative", "max_pool", ((2, 3, 5, 7),), {**POOL, "pads": ((0, 0), (-1, 0))}),
+    ("longer than x has axes", "scatter_nd", ((2, 3), ("int64", (7, 3)), (7,)), {}),
+    ("updates have 1 axes, must have 2", "scatter_nd", ((2, 3), ("int64", (7, 1)), (7,)), {}),
+    ("indices and updates must have the same shape", "scatter_elements", ((2, 3), ("int64", (2, 3)), (6,)), {"axis": 1}),
+    ("same number of axes", "scatter_elements", ((2, 3, 5), ("int64", (2, 3)), (2, 3)), {"axis": 1}),
+    ("k=4 of 3 elements", "topk", ((2, 3),), {"k": 4, "axis": 1}),
+    ("b must have one axis", "conv", ((2, 3, 5, 7), (11, 3, 2, 2), (11, 1)), CONV),
+    ("groups=0 must be positive", "conv", ((2, 3, 5, 7), (11, 3, 2, 2)), {**CONV, "groups": 0}),
+    ("w has 3 axes for x with 4", "conv", ((2, 3, 5, 7), (11, 3, 2)), CONV),
+    ("11 filters do not divide into 2 groups", "conv", ((2, 4, 5, 7), (11, 2, 2, 2)), {**CONV, "groups": 2}),
+    ("groups=0 must be positive", "conv_transpose", ((2, 3, 5, 7), (3, 11, 2, 2)), {**CONV, "groups": 0}),
+    ("w has 3 axes for x with 4", "conv_transpose", ((2, 3, 5, 7), (3, 11, 2)), CONV),
+    ("3 input channels do not divide into 2 groups", "conv_transpose", ((2, 3, 5, 7), (3, 11, 2, 2)), {**CONV, "groups": 2}),
+    ("size=0 must be positive", "lrn", ((2, 3, 5, 7),), {"size": 0, "alpha": 1.0, "beta": 0.5, "bias": 1.0, "axis": 1}),
+    ("a size is negative", "fill", (), {"shape": (2, -3), "value": 1.0}),
+    ("is not an integer, but dtype is int64", "fill", (), {"shape": (2,), "value": 0.5, "dtype": "int64"}),
+    ("axis 3 is out of range for 3 axes", "one_hot", (("int64", (2, 3)),), {"depth": 5, "axis": 3}),
+    ("must be a pair", "batch_dot", ((2, 3, 5), (2, 5, 7)), {"axes": (2,)}),
+    ("axis 0 is the batch", "batch_dot", ((2, 3, 5), (2, 5, 7)), {"axes": (0, 1)}),
+]  # fmt: skip
+
+
+def made(b: Builder, inputs: Inputs) -> list[Any]:
+    values = []
+    for i, spec in enumerate(inputs):
+        dtype, shape = spec if spec and isinstance(spec[0], str) and spec is not ANY else ("float32", spec)
+        values.append(None if spec is None else b.input(f"x{i}", dtype, None if spec is ANY else shape))
+    return values
+
+
+@pytest.mark.parametrize(("why", "name", "inputs", "attrs"), SHAPE_RULES, ids=[f"{n}-{w[:24]}" for w, n, _, _ in SHAPE_RULES])
+def test_shape_rules(why: str, name: str, inputs: Inputs, attrs: dict[str, Any]) -> None:
+    b = Builder(Graph("g"))
+    with pytest.raises(ShapeError, match=why):
+        b.op(name, *made(b, inputs), **attrs)
+    assert not len(b.graph)
+
+
+WIDE = (2, 3, None, 7)
+BODIES: list[tuple[str, str, Inputs, dict[str, Any]]] = [
+    ("repeat needs the shape of x", "repeat", ((2, None),), {"repeats": 2, "axis": 1}),
+    ("flip needs the number of axes", "flip", (ANY,), {"axes": (0,)}),
+    ("batch_norm: the number of axes", "batch_norm", (ANY, (3,), (3,), (3,), (3,)), {"axis": 1, "epsilon": 1e-3}),
+    ("sizes of x must be known", "group_norm", ((2, 6, None),), {**GROUPS, "groups": 3}),
+    ("lrn: the number of axes", "lrn", (ANY,), {"size": 3, "alpha": 1.0, "beta": 0.5, "bias": 1.0, "axis": 1}),
+    ("lrn: the number of channels", "lrn", ((2, None, 5),), {"size": 3, "alpha": 1.0, "beta": 0.5, "bias": 1.0, "axis": 1}),
+    ("lp_pool: the number of axes", "lp_pool", (ANY,), {**POOL, "p": 2.0}),
+    ("lp_pool: the spatial sizes", "lp_pool", (WIDE,), {**POOL, "p": 2.0}),
+    ("max_unpool: the sizes of x", "max_unpool", (WIDE, ("int64", WIDE)), {**WINDOW, "output_shape": (5, 7)}),
+    ("adaptive pooling: the number of axes", "adaptive_avg_pool", (ANY,), {"output_size": (2, 3)}),
+    ("adaptive pooling to 2 needs a fixed size on axis 2", "adaptive_max_pool", (WIDE,), {"output_size": (2, 7)}),
+    ("sorting needs the size of its axis", "sort", ((2, None),), {"axis": 1}),
+    ("variance with ddof needs the shape", "variance", (ANY,), {"axes": (0,), "ddof": 1}),
+    ("variance with ddof needs the sizes", "variance", ((2, None),), {"axes": (1,), "ddof": 1}),
+    ("im2col: the sizes of x", "im2col", (WIDE,), POOL),
+    ("batch_dot needs the numbers of axes", "batch_dot", (ANY, (2, 5, 7)), {"axes": (1, 1)}),
+    ("resize: the number of axes", "resize", (ANY,), {"scales": (2.0, 3.0), "mode": "nearest"}),
+    ("glu needs the size of its axis", "glu", ((2, None),), {"axis": 1}),
+    ("hardmax needs the size of its axis", "hardmax", ((2, None),), {"axis": 1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "name", "inputs", "attrs"), BODIES, ids=[f"{n}-{w[:24]}" for w, n, _, _ in BODIES])
+def test_bodies(why: str, name: str, inputs: Inputs, attrs: dict[str, Any]) -> None:
+    b, decl = Builder(Graph("g")), op(name)
+    values = made(b, inputs)
+    values += [None] * (len(decl.inputs) - len(values))
+    assert decl.body is not None
+    with pytest.raises(ShapeError, match=why):
+        decl.body(b, *values, **decl.complete(attrs, values))
+
+
+REFERENCES: list[tuple[str, str, Inputs, dict[str, Any]]] = [
+    ("has a negative size", "reshape", (np.zeros((2, 5)),), {"shape": (-1, 5)}),
+    ("do not divide 7 elements", "split", (np.zeros((2, 7)),), {"axis": 1, "sizes": (3, 5)}),
+    ("do not divide 7 elements", "split", (np.zeros((2, 7)),), {"axis": 1, "sizes": (8, -1)}),
+    ("num=3, but the axis has size 2", "unstack", (np.zeros((2, 7)),), {"axis": 0, "num": 3}),
+    ("bad shape", "dynamic_reshape", (np.zeros((2, 5)), np.array([-1, -1])), {"zero_copies": False}),
+    ("bad shape", "dynamic_reshape", (np.zeros((2, 5)), np.array([-2, 5])), {"zero_copies": False}),
+    ("indices span -4..2 on an axis of 3", "take_along_axis", (np.zeros((3, 2)), np.array([[-4, 2]])), {"axis": 0}),
+    ("indices span 0..3 on an axis of 3", "take_along_axis", (np.zeros((3, 2)), np.array([[0, 3]])), {"axis": 0}),
+    ("lengths span 1..4, the time axis has 3", "reverse_sequence", (np.zeros((2, 3)), np.array([1, 4])),
+     {"batch_axis": 0, "time_axis": 1}),
+    ("k=4 of 3 elements", "topk", (np.zeros((2, 3)),), {"k": 4, "axis": 1, "largest": True, "sorted": True}),
+    ("delta is 0", "range", (np.array(0), np.array(3), np.array(0)), {}),
+    ("ids span 0..5, the table has rows 0..4", "embedding", (np.array([0, 5]), np.zeros((5, 3))), {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "name", "arrays", "attrs"), REFERENCES, ids=[f"{n}-{w[:24]}" for w, n, _, _ in REFERENCES])
+def test_references(why: str, name: str, arrays: Inputs, attrs: dict[str, Any]) -> None:
+    reference = op(name).reference
+    assert reference is not None
+    with pytest.raises((ValueError, IndexError), match=why):
+        reference(*arrays, **attrs)
