@@ -307,3 +307,41 @@ def test_results_that_nobody_reads_are_not_asked_for(tmp_path, live):
         if not positions:
             (got,) = Interpreter(model.graph).run({model.graph.inputs[0].name: x.numpy()})
             assert np.array_equal(got, Pool(False)(x).numpy())
+
+
+class Chosen(torch.nn.Module):
+    """A branch that a buffer chooses, written in place; "add" and "mul" are names inside and outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("flag", torch.tensor(True))
+
+    def forward(self, x):
+        y = x + 1
+        z = torch.cond(self.flag, lambda a: (a + 2) * 3, lambda a: a - 2, (x,))
+        return y * z
+
+
+class Counted(torch.nn.Module):
+    """A loop whose condition computes "add", "mul" and "sum_1" once before the first step."""
+
+    def forward(self, x):
+        from torch._higher_order_ops.while_loop import while_loop
+
+        y, five, total = x + 1, x * 5, x.sum()
+        _, a = while_loop(
+            lambda i, a: (i + 7).sum() < 10 + (a * 0).sum(), lambda i, a: (i + 1, a * 2), (torch.zeros((), dtype=torch.int64), x)
+        )
+        return y * a + five + total
+
+
+@pytest.mark.parametrize("net", [Chosen, Counted])
+@pytest.mark.parametrize("live", [True, False])
+def test_names_inside_bodies_are_not_those_outside(tmp_path, net, live):
+    x = torch.randn(2, 3)
+    program = torch.export.export(net(), (x,), strict=False)
+    torch.export.save(program, tmp_path / "a.pt2")
+    model = convcore.load(program if live else tmp_path / "a.pt2")
+    assert not model.problems
+    (got,) = Interpreter(model.graph).run({model.graph.inputs[0].name: x.numpy()})
+    np.testing.assert_allclose(got, net()(x).numpy(), rtol=1e-5, atol=1e-5)

@@ -8,7 +8,7 @@ from typing import Any
 from convcore.plugin import DType, Graph, Origin, Problem, Shape, UnsupportedError, Value
 
 from .files.program import Graph as Body
-from .files.program import Node, Ref, refs
+from .files.program import Node, Ref, Scope, refs, renamed
 from .memory import Handle, Memory
 
 __all__ = ["handles", "run"]
@@ -60,18 +60,22 @@ def raises(frame: Any, n: Node, refuse: Any) -> None:
         raise refuse(f"raises an exception for these inputs: {message}", "raises")
 
 
-def inline(frame: Any, body: Body, operands: Sequence[Any], n: Node) -> None:
-    """The nodes of a body in the graph around it."""
+def inline(frame: Any, body: Body, operands: Sequence[Any], n: Node, scopes: tuple[Scope, ...] | None = None) -> None:
+    """The nodes of a body in the graph around it, as nodes of ``scopes`` where these are given."""
     values = [frame.resolve(o) for o in operands] if not body.captures else []
+    if not body.captures:  # a closed body has names of its own
+        body = renamed(body, f"{n.name}/{frame.serial()}:", scopes)
     kept = frame.body
     for name, v in zip(body.inputs, values):
         frame.bind(name, v)
     frame.body = _Both(body, kept)
     last, at = _all_read(frame, body), frame.at
-    for m in body.nodes:
-        frame.node(m)
-    frame.body = kept
-    frame.last, frame.at = last, at
+    try:
+        for m in body.nodes:
+            frame.node(m)
+    finally:
+        frame.body = kept
+        frame.last, frame.at = last, at
     results = [frame.resolve(o) for o in body.outputs]
     flat = [v for r in results for v in (r if isinstance(r, list) and len(results) == 1 else [r])]
     for name, v in zip(n.made(), flat):
@@ -190,6 +194,8 @@ def _once(frame: Any, cond: Body, given: Sequence[Any], n: Node) -> Value:
 
 
 def _evaluated(frame: Any, body: Body, given: Sequence[Any]) -> Value:
+    """The one result of a closed body, in the graph around it."""
+    body = renamed(body, f"{body.name}/{frame.serial()}:")
     for name, known in zip(body.inputs, given):
         frame.bind(name, known)
     kept, frame.body = frame.body, _Both(body, frame.body)

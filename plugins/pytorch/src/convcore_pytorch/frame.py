@@ -55,6 +55,7 @@ class Frame:
         self.last: dict[str, float] = {}
         self.at = 0
         self.path = ""
+        self._serial = 0
 
     # ---- names
     def known(self, name: str) -> TensorValue | SymValue | None:
@@ -180,6 +181,11 @@ class Frame:
                 h = first.view(self.step(node, i, v, first, view is True), v)
             made.append(h or Handle(Memory(v)))
         self.bind_results(n, flat, made)
+
+    def serial(self) -> int:
+        """A number no other call got."""
+        self._serial += 1
+        return self._serial
 
     def step(self, node: AtenNode, i: int, v: Value, first: Handle, sure: bool) -> Step:
         name = next(k for k, a in node.arguments.items() if a is first.read() or (isinstance(a, list) and first.read() in a))

@@ -7,7 +7,7 @@ or a :class:`Graph` (the body of a branch or loop). Nothing here belongs to torc
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from convcore.plugin import BadFileError, Tensor
@@ -179,6 +179,30 @@ def refs(value: Any) -> Iterator[Ref]:
     elif isinstance(value, (tuple, list)):
         for inner in value:
             yield from refs(inner)
+
+
+def renamed(body: Graph, prefix: str, scopes: tuple[Scope, ...] | None = None) -> Graph:
+    """A closed body whose names begin with ``prefix``, so that it can stand in another graph; its nodes in other modules."""
+    mine = {*body.inputs, *body.values, *(name for n in body.nodes for name in n.made())}
+
+    def value(v: Any) -> Any:
+        if isinstance(v, Ref):
+            return Ref(prefix + v.name) if v.name in mine else v
+        if isinstance(v, Mapping):
+            return {k: value(i) for k, i in v.items()}
+        return type(v)(value(i) for i in v) if type(v) in (tuple, list) else v
+
+    def node(n: Node) -> Node:
+        arguments = tuple(replace(a, value=value(a.value)) for a in n.arguments)
+        outputs = tuple(
+            tuple(prefix + i for i in o) if isinstance(o, tuple) else None if o is None else prefix + o for o in n.outputs
+        )
+        return replace(n, arguments=arguments, outputs=outputs, scopes=n.scopes if scopes is None else scopes)
+
+    return replace(
+        body, inputs=tuple(prefix + i for i in body.inputs), outputs=tuple(map(value, body.outputs)),
+        nodes=tuple(map(node, body.nodes)), values={prefix + k: v for k, v in body.values.items()},
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
