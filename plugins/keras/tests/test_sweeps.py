@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import random
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,14 @@ from convcore.ir.graph import Graph
 
 keras = pytest.importorskip("keras")
 pytest.importorskip("onnxruntime")
-from sweeps import ops_cases
+from sweeps import layers_cases, networks_cases, ops_cases
 from sweeps.judge import Case, judge
 
 SAMPLE = random.Random(8)
+LAYERS = layers_cases.cases()
+FIRST = {re.split(r"[ (]", c.name)[0]: c for c in reversed(LAYERS)}
+"""One case of each class."""
+SAMPLED = {c.name: c for c in (*FIRST.values(), *SAMPLE.sample(LAYERS, 40), *SAMPLE.sample(networks_cases.cases(), 12))}
 THROUGH_ONNX = {c.name for c in SAMPLE.sample(ops_cases.cases(), 80)}
 REFUSED = {
     "O.inv(a)": "linear algebra",
@@ -77,6 +82,12 @@ def test_operations(case: Case) -> None:
     assert v.what in ("agree", "onnx") or (v.what == "refused" and v.why), v
 
 
+@pytest.mark.parametrize("name", SAMPLED)
+def test_layers_and_networks(name: str) -> None:
+    v = judge(SAMPLED[name], onnx=len(name) % 4 == 0)
+    assert v.what in ("agree", "onnx") or (v.what == "refused" and v.why), v
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_operations_say_why(name: str) -> None:
     v: Any = judge(BY_NAME[name], onnx=False)
@@ -129,3 +140,62 @@ def test_transposed_convolution(stride: int, same: bool, tmp_path: Path) -> None
     layer.set_weights([kernel])
     (got,) = run(load_graph(tmp_path / "m.keras"), [given])
     np.testing.assert_allclose(got, keras.ops.convert_to_numpy(layer(given)), rtol=1e-5, atol=1e-6)
+
+
+# ---- layers that need TensorFlow to run: what the documentation of Keras says
+@pytest.mark.parametrize(
+    ("config", "right"),
+    [
+        ({"vocabulary": [10, 20, 30]}, [[0, 1], [3, 0]]),
+        ({"vocabulary": [10, 20, 30], "mask_token": 7}, [[1, 2], [4, 0]]),
+        ({"vocabulary": [10, 20, 30], "num_oov_indices": 3}, [[2, 3], [5, 1]]),
+        ({"vocabulary": [10, 20, 30], "output_mode": "multi_hot"}, [[1, 1, 0, 0], [1, 0, 0, 1]]),
+    ],
+)
+def test_integer_lookup(config: dict[str, Any], right: Any, tmp_path: Path) -> None:
+    """``keras.layers.IntegerLookup``: the vocabulary behind the mask token and places for unknown numbers (their remainder)."""
+    graph = layer_written(tmp_path, "IntegerLookup", {"output_mode": "int", **config}, "int64")
+    (y,) = run(graph, [np.array([[5, 10], [30, 7]], np.int64)])
+    assert np.array_equal(y, right)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "why"),
+    [
+        ("Hashing", {"num_bins": 3}, "text"), ("HashedCrossing", {"num_bins": 3}, "text"), ("StringLookup", {"vocabulary": ["a"]}, "text"),
+        ("TextVectorization", {}, "text"), ("IntegerLookup", {"vocabulary": None}, "vocabulary"),
+        ("IntegerLookup", {"vocabulary": [1], "invert": True}, "inverted"),
+        ("IntegerLookup", {"vocabulary": [1], "num_oov_indices": 0}, "no place"), ("CategoryEncoding", {"num_tokens": None}, "num_tokens"),
+        ("CategoryEncoding", {"num_tokens": 3, "sparse": True}, "sparse"), ("Discretization", {"bin_boundaries": None}, "adapted"),
+        ("STFTSpectrogram", {}, "preprocessing"), ("Equalization", {}, "preprocessing"), ("Pipeline", {"layers": []}, "preprocessing"),
+        ("MaxNumBoundingBoxes", {"max_number": 3}, "preprocessing"), ("Solarization", {}, "random"),
+        ("ContrastLimitedAdaptiveHistogramEqualization", {}, "preprocessing"),
+    ],
+)  # fmt: skip
+def test_layers_refused_by_name(name: str, config: dict[str, Any], why: str, tmp_path: Path) -> None:
+    (p,) = problems(layer_written(tmp_path, name, config, "int64"))
+    assert why in p.why and p.type == name, p
+
+
+@pytest.mark.parametrize("name", ["CutMix", "MixUp", "RandomHeight", "RandomWidth", "RandomShear"])
+def test_augmentation_is_the_image_itself(name: str, tmp_path: Path) -> None:
+    graph = layer_written(tmp_path, name, {"factor": 0.3, "seed": 1}, "float32")
+    x = np.random.default_rng(1).normal(size=(3, 2)).astype(np.float32)
+    assert np.array_equal(run(graph, [x])[0], x)
+
+
+def layer_written(folder: Path, name: str, config: dict[str, Any], dtype: str) -> Graph:
+    """A file with one layer on (batch, 2) that is not Keras's writing."""
+    x = keras.Input((2,), dtype=dtype, name="x")
+    keras.Model(x, keras.layers.Identity(name="one", dtype="float32")(x), name="m").save(folder / "m.keras")
+    with zipfile.ZipFile(folder / "m.keras") as source, zipfile.ZipFile(folder / "n.keras", "w") as to:
+        for info in source.infolist():
+            data = source.read(info)
+            if info.filename == "config.json":
+                root = json.loads(data)
+                for entry in root["config"]["layers"]:
+                    if entry["class_name"] == "Identity":
+                        entry["class_name"], entry["config"] = name, {"name": "one", "dtype": "float32", **config}
+                data = json.dumps(root).encode()
+            to.writestr(info, data)
+    return load_graph(folder / "n.keras")

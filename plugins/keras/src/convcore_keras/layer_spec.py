@@ -60,6 +60,8 @@ class LayerSpec:
         casts_integers: casts integer inputs to the compute dtype too. ``floats_only``: on integers the result differs between
             backends and versions. ``any_dtype``: leaves the dtype of its input alone whatever the policy is.
         training: behaves otherwise when it is called with ``training=True``.
+        augments: its ``call`` has ``training=True`` as default, so that a file may state it; ``predict`` and ``evaluate`` give
+            training=False to every layer nevertheless (``operation_fn`` in ``models/functional.py``).
         stepwise: treats every step of a sequence alike as it is (elementwise, or over the last axis only).
         spatial: number of spatial axes the class is for (0: any). ``flipped``: Theano convolved with its kernel reversed.
         gates: order in which Keras 1 stored one array per gate, as order of the concatenated ones.
@@ -85,6 +87,7 @@ class LayerSpec:
     floats_only: bool = False
     any_dtype: bool = False
     training: bool = False
+    augments: bool = False
     stepwise: bool = False
     spatial: int = 0
     flipped: bool = False

@@ -243,6 +243,8 @@ class KerasContext(LoadContext):
     def _refuse(self, node: ForeignNode, layer: LayerConfig) -> None:
         if not any(v is not None for v in node.inputs):
             raise node.refuse("is called without a tensor among its positional arguments", code="unsupported_call")
+        if spec_of(layer.class_name).augments:  # called with training=True unless it says otherwise, which predict overrides
+            node.attrs.pop("call.training", None)
         if "call.training" in node.attrs:
             raise node.refuse(
                 "is called with training=True, so it behaves at inference as in training",

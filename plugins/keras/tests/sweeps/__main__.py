@@ -1,9 +1,13 @@
-"""``python -m sweeps ops [part of a name] [--no-onnx]`` in ``plugins/keras/tests`` (KERAS_BACKEND=torch)."""
+"""``python -m sweeps ops|layers|networks [part of a name] [--no-onnx] [--page]`` in ``plugins/keras/tests``, KERAS_BACKEND=torch.
+
+``--page`` writes ``docs/support/keras-<kind>.md`` of what was found.
+"""
 
 from __future__ import annotations
 
 import collections
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -17,14 +21,31 @@ def main(argv: list[str]) -> int:
     kind, rest = argv[0], [a for a in argv[1:] if not a.startswith("-")]
     cases = [c for c in import_module(f"sweeps.{kind}_cases").cases() if not rest or any(r in c.name for r in rest)]
     counts: collections.Counter[str] = collections.Counter()
+    rows: list[str] = []
     for case in cases:
         v = judge(case, onnx="--no-onnx" not in argv)
         counts[v.what] += 1
         if v.what != "agree":
+            why = " ".join(v.why.replace("|", "\\|").split())
+            rows.append(f"| `{v.name}` | {v.what} | {why} |")
             sys.stdout.write(f"{v.what}: {v.name}: {v.why}\n")
             sys.stdout.flush()
     sys.stdout.write(f"{len(cases)} cases: {dict(counts)}\n")
+    if "--page" in argv:
+        page = Path(__file__).resolve().parents[4] / "docs" / "support" / f"keras-{kind}.md"
+        page.write_text(_page(kind, len(cases), counts, rows), encoding="utf-8")
     return counts["wrong"]
+
+
+def _page(kind: str, total: int, counts: Mapping[str, int], rows: list[str]) -> str:
+    told = ", ".join(f"{n} {what}" for what, n in sorted(counts.items(), key=lambda kv: -kv[1]))
+    return (
+        f"# Keras: {kind} that Keras itself made, read and written to ONNX\n\nWritten by `python -m sweeps {kind} --page` in "
+        f"`plugins/keras/tests` (KERAS_BACKEND=torch). {total} cases: {told}.\n\n"
+        "*agree*: the interpreter, and the ONNX model in onnxruntime, compute what Keras does, with two batch sizes. *onnx*: the\n"
+        "interpreter does, and ONNX or onnxruntime has no counterpart. *refused*: with the reason given. *keras*: Keras (on torch) can\n"
+        "not run or read the model itself.\n\n| case | | why |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,45 +1,29 @@
-"""Augmentation, lookups and other preprocessing that no rule maps."""
+"""Augmentation, the input itself at inference, and preprocessing that always does something (Keras 3.15.1)."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from convcore.plugin import ForeignNode, Value, known_shape
+
 from ..layer_spec import layer
+from ..load_context import KerasContext
+from ..ops.image import resized_images
+from ..ops.shape import cut
+from ..ruleset import RULES
 
 __all__: list[str] = []
 
-layer("AugMix", "CutMix", "MixUp", "RandAugment", variables=None, training=True)
+# ---- what the layers are
+
+layer("AugMix", "CutMix", "MixUp", "RandAugment", variables=None, training=True, augments=True)
 layer("AutoContrast", defaults={"value_range": (0, 255)})
-layer("CategoryEncoding", defaults={"num_tokens": None, "output_mode": "multi_hot", "sparse": False})
 layer("CenterCrop", defaults={"data_format": "channels_last"}, required=("height", "width"))
 layer(
     "ContrastLimitedAdaptiveHistogramEqualization",
     defaults={"value_range": (0, 255), "clip_limit": 4.0, "tile_grid_size": (8, 8), "data_format": "channels_last"},
 )
-layer(
-    "Discretization", defaults={"bin_boundaries": None, "num_bins": None, "epsilon": 0.01, "output_mode": "int", "sparse": False}
-)
 layer("Equalization", defaults={"value_range": (0, 255), "bins": 256, "data_format": "channels_last"})
-layer("HashedCrossing", defaults={"output_mode": "int", "sparse": False}, required=("num_bins",))
-layer("Hashing", defaults={"mask_value": None, "salt": None, "output_mode": "int", "sparse": False}, required=("num_bins",))
-layer(
-    "IntegerLookup",
-    defaults={
-        "max_tokens": None,
-        "num_oov_indices": 1,
-        "mask_token": None,
-        "oov_token": -1,
-        "vocabulary": None,
-        "vocabulary_dtype": "int64",
-        "idf_weights": None,
-        "invert": False,
-        "output_mode": "int",
-        "sparse": False,
-        "pad_to_max_tokens": False,
-        "oov_method": "floormod",
-        "salt": None,
-    },
-    variables=None,
-)
-layer("MaxNumBoundingBoxes", defaults={"fill_value": -1}, required=("max_number",))
 layer(
     "MelSpectrogram",
     defaults={
@@ -71,6 +55,7 @@ layer(
     "RandomSharpness",
     required=("factor",),
     training=True,
+    augments=True,
 )
 layer(
     "RandomColorJitter",
@@ -85,10 +70,11 @@ layer(
     "RandomShear",
     "RandomWidth",
     training=True,
+    augments=True,
 )
-layer("RandomCrop", required=("height", "width"), training=True)
-layer("RandomTranslation", required=("height_factor", "width_factor"), training=True)
-layer("RandomZoom", required=("height_factor",), training=True)
+layer("RandomCrop", required=("height", "width"), training=True, augments=True)
+layer("RandomTranslation", required=("height_factor", "width_factor"), training=True, augments=True)
+layer("RandomZoom", required=("height_factor",), training=True, augments=True)
 layer(
     "STFTSpectrogram",
     defaults={
@@ -106,39 +92,61 @@ layer(
     variables=None,
 )
 layer("Solarization", defaults={"addition_factor": 0.0, "threshold_factor": 0.0, "value_range": (0, 255)})
-layer(
-    "StringLookup",
-    defaults={
-        "max_tokens": None,
-        "num_oov_indices": 1,
-        "mask_token": None,
-        "oov_token": "[UNK]",
-        "vocabulary": None,
-        "idf_weights": None,
-        "invert": False,
-        "output_mode": "int",
-        "pad_to_max_tokens": False,
-        "sparse": False,
-        "encoding": "utf-8",
-        "salt": None,
-    },
-    variables=None,
-)
-layer(
-    "TextVectorization",
-    defaults={
-        "max_tokens": None,
-        "standardize": "lower_and_strip_punctuation",
-        "split": "whitespace",
-        "ngrams": None,
-        "output_mode": "int",
-        "output_sequence_length": None,
-        "pad_to_max_tokens": False,
-        "vocabulary": None,
-        "idf_weights": None,
-        "sparse": False,
-        "ragged": False,
-        "encoding": "utf-8",
-    },
-    variables=None,
-)
+layer("MaxNumBoundingBoxes", defaults={"fill_value": -1}, required=("max_number",))
+
+# ---- rules
+AUGMENTATION = (
+    "AugMix", "CutMix", "MixUp", "RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter",
+    "RandomContrast",
+    "RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHeight", "RandomHue",
+    "RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness",
+    "RandomShear", "RandomTranslation", "RandomWidth", "RandomZoom",
+)  # fmt: skip
+"""Layers that are their input unless they train (``BaseImagePreprocessingLayer``)."""
+
+
+@RULES.load(*AUGMENTATION)
+def augmentation(g: KerasContext, node: ForeignNode) -> Value:
+    """The input itself; what the layer does in training stays in its configuration."""
+    node.ignore(*(k for k in node.attrs if not k.startswith("call.")))
+    return node.need(0)
+
+
+@RULES.load("RandomCrop", "CenterCrop")
+def crop(g: KerasContext, node: ForeignNode) -> Value:
+    """CenterCrop: the middle of an image as large as asked for, rounded down; of one that is smaller the resized crop of its
+    aspect ratio. RandomCrop: the image itself."""
+    x, height, width = node.need(0), int(node.attr("height")), int(node.attr("width"))
+    first = node.attr("data_format", "channels_last") == "channels_first"
+    rank = len(known_shape(x))
+    axes = (rank - 2, rank - 1) if first else (rank - 3, rank - 2)
+    sizes = [known_shape(x)[a] for a in axes]
+    if any(not isinstance(n, int) for n in sizes):
+        raise node.refuse("needs the height and width of its images, which are not known before it runs", code="unknown_shape")
+    if node.type == "RandomCrop":
+        if sizes != [height, width] and (g.era != "keras3" or g.version < (3, 15)):
+            why = "is of images of another size, which Keras before 3.15 resizes at inference and later ones do not"
+            raise node.refuse(why, "give it images of its size, or save the model again", "ambiguous_version")
+        return x
+    if sizes[0] < height or sizes[1] < width:
+        node.attrs["crop_to_aspect_ratio"] = True
+        return resized_images(g, node, x, (height, width))
+    for axis, n, want in zip(axes, sizes, (height, width), strict=True):
+        start = int((n - want) / 2)
+        x = cut(g, x, axis, start, start + want)
+    return x
+
+
+@RULES.load("Solarization")
+def solarization(g: KerasContext, node: ForeignNode) -> Any:
+    """x plus an addition, within the range; turned round from the threshold on. Only where both factors are fixed numbers."""
+    raise node.refuse("inverts at random thresholds, at inference too")
+
+
+@RULES.load(
+    "AutoContrast", "ContrastLimitedAdaptiveHistogramEqualization", "Equalization", "MaxNumBoundingBoxes", "MelSpectrogram",
+    "Pipeline", "STFTSpectrogram",
+)  # fmt: skip
+def preprocessing(g: KerasContext, node: ForeignNode) -> Any:
+    """Refused by name."""
+    raise node.refuse("is preprocessing that convcore does not map", "do it before the model, or map the layer with overrides")

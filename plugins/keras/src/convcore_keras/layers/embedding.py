@@ -33,6 +33,7 @@ layer(
         V("embeddings", ("input_dim", "output_dim")),
         V("reverse_embeddings", ("output_dim", "input_dim"), when="!tie_weights"),
     ),
+    masks="own",
 )
 
 # ---- rules
@@ -62,6 +63,24 @@ def embedding(g: KerasContext, node: ForeignNode) -> Value:
     y: Value = b.embedding(ids, g.variable(node, "embeddings"))
     g.set_mask(y, mask)
     return y
+
+
+@RULES.load("ReversibleEmbedding")
+def reversible_embedding(g: KerasContext, node: ForeignNode) -> Value:
+    """Rows of the table; ``reverse=True``: products with the table, or with one of its own, limited by ``logit_soft_cap``."""
+    b = g.b
+    node.ignore("tie_weights")
+    cap, to = node.attr("logit_soft_cap", None), node.attr("reverse_dtype", None)
+    if not node.attr("call.reverse", False):
+        return embedding(g, node)
+    node.ignore("input_dim", "output_dim", "mask_zero")
+    x = node.need(0)
+    tied = node.attr("tie_weights", True)
+    w = g.variable(node, "embeddings") if tied else g.variable(node, "reverse_embeddings", "IO->OI")
+    if to is not None:
+        x, w = b.cast(x, to=DType(str(to))), b.cast(w, to=DType(str(to)))
+    y = b.linear(x, w)
+    return y if cap is None else b.mul(b.tanh(b.div(y, b.like(y, float(cap)))), b.like(y, float(cap)))
 
 
 @RULES.load("Masking")

@@ -77,6 +77,16 @@ def dot(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.batch_dot(*node.needed(), axes=pair, normalize=normalize, epsilon=epsilon)
 
 
+@RULES.load("EinsumDense", then=("activation",))
+def einsum_dense(g: KerasContext, node: ForeignNode) -> Value:
+    """An Einstein sum of input and kernel, plus a bias that broadcasts (``EinsumDense.call``)."""
+    node.ignore("output_shape", "bias_axes", "use_bias", "gptq_unpacked_column_size")
+    equation = str(node.attr("equation")).replace(" ", "")
+    y = g.b.einsum(node.need(0), g.variable(node, "kernel"), equation=equation)
+    bias = g.variable(node, "bias", optional=True)
+    return y if bias is None else g.b.add(y, bias)
+
+
 @RULES.load("MaxoutDense", then=())
 def maxout(g: KerasContext, node: ForeignNode) -> Value:
     """Keras 1: the largest of ``nb_feature`` dense layers. kernel (features, in, units), bias (features, units)."""

@@ -64,6 +64,8 @@ def bidirectional(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     merge = node.attr("merge_mode", "concat")
     if merge is not None and not (isinstance(merge, str) and (merge == "concat" or merge in _MERGES)):
         raise node.refuse(f"merge_mode={merge!r} is not concat, sum, mul, ave or None")
+    if isinstance(node.attr("layer"), LayerConfig) and spec_of(foreign_type(node.attr("layer"))).spatial:
+        return _both_ways(g, node, merge)
     parts = [_part(g, node, "layer", "forward_layer"), _part(g, node, "backward_layer", "backward_layer")]
     first, second = parts
     if first.go_backwards == second.go_backwards:
@@ -91,6 +93,25 @@ def bidirectional(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
         for y in merged:
             g.set_mask(y, g.previous_mask(node))
     return [*merged, *(s for d in done for s in d.states)] if first.return_state else merged
+
+
+def _both_ways(g: KerasContext, node: ForeignNode, merge: str | None) -> Sequence[Value]:
+    """Layers that are no recurrence of vectors (ConvLSTM): each by its own rule, the second's sequence turned round."""
+    layers = [node.attr("layer"), node.attr("backward_layer", None)]
+    if not all(isinstance(x, LayerConfig) and not x.custom for x in layers) or len(node.inputs) != 1:
+        raise node.refuse("wraps a layer that is not known, or gives it initial states", code="unsupported_layer")
+    if g.input_mask(node) is not None:
+        raise node.refuse(f"wraps {layers[0].class_name}, and its input has a mask")
+    flags = [{k: bool(x.config.get(k, False)) for k in ("return_sequences", "return_state", "go_backwards")} for x in layers]
+    first, second = flags
+    if first["go_backwards"] or not second["go_backwards"] or first["return_sequences"] != second["return_sequences"]:
+        raise node.refuse("its layers do not run forwards and backwards alike")
+    done = [g.sublayer(node, x, p, node.inputs) for x, p in zip(layers, ("forward_layer", "backward_layer"), strict=True)]
+    outs = [d[0] for d in done]
+    if first["return_sequences"]:
+        outs[1] = g.b.flip(outs[1], axes=(1,))
+    merged = _merge(g, merge, outs)
+    return [*merged, *(s for d in done for s in d[1:])] if first["return_state"] else merged
 
 
 def _part(g: KerasContext, node: ForeignNode, key: str, prefix: str) -> Recurrence:
@@ -252,3 +273,14 @@ def _output_mask(
     if mask is not None and many:
         return g.b.any(mask, axes=tuple(range(2, rank)), keepdims=False)
     return mask
+
+
+@RULES.load("SpectralNormalization")
+def spectral_normalization(g: KerasContext, node: ForeignNode) -> Value:
+    """Its layer: the kernel is normalised while training, and stored so."""
+    node.ignore("power_iterations")
+    inner = node.attr("layer")
+    if not isinstance(inner, LayerConfig):
+        raise node.refuse("its layer is not in the file")
+    (y,) = g.sublayer(node, inner, "layer", node.inputs)
+    return y
