@@ -162,16 +162,24 @@ def test_integer_lookup(config: dict[str, Any], right: Any, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("name", "config", "why"),
     [
-        ("Hashing", {"num_bins": 3}, "text"), ("HashedCrossing", {"num_bins": 3}, "text"), ("StringLookup", {"vocabulary": ["a"]}, "text"),
-        ("TextVectorization", {}, "text"), ("IntegerLookup", {"vocabulary": None}, "vocabulary"),
+        ("Hashing", {"num_bins": 3}, "text"),
+        ("HashedCrossing", {"num_bins": 3}, "text"),
+        ("StringLookup", {"vocabulary": ["a"]}, "text"),
+        ("TextVectorization", {}, "text"),
+        ("IntegerLookup", {"vocabulary": None}, "vocabulary"),
         ("IntegerLookup", {"vocabulary": [1], "invert": True}, "inverted"),
-        ("IntegerLookup", {"vocabulary": [1], "num_oov_indices": 0}, "no place"), ("CategoryEncoding", {"num_tokens": None}, "num_tokens"),
-        ("CategoryEncoding", {"num_tokens": 3, "sparse": True}, "sparse"), ("Discretization", {"bin_boundaries": None}, "adapted"),
-        ("STFTSpectrogram", {}, "preprocessing"), ("Equalization", {}, "preprocessing"), ("Pipeline", {"layers": []}, "preprocessing"),
-        ("MaxNumBoundingBoxes", {"max_number": 3}, "preprocessing"), ("Solarization", {}, "random"),
+        ("IntegerLookup", {"vocabulary": [1], "num_oov_indices": 0}, "no place"),
+        ("CategoryEncoding", {"num_tokens": None}, "num_tokens"),
+        ("CategoryEncoding", {"num_tokens": 3, "sparse": True}, "sparse"),
+        ("Discretization", {"bin_boundaries": None}, "adapted"),
+        ("STFTSpectrogram", {}, "preprocessing"),
+        ("Equalization", {}, "preprocessing"),
+        ("Pipeline", {"layers": []}, "preprocessing"),
+        ("MaxNumBoundingBoxes", {"max_number": 3}, "preprocessing"),
+        ("Solarization", {}, "random"),
         ("ContrastLimitedAdaptiveHistogramEqualization", {}, "preprocessing"),
     ],
-)  # fmt: skip
+)
 def test_layers_refused_by_name(name: str, config: dict[str, Any], why: str, tmp_path: Path) -> None:
     (p,) = problems(layer_written(tmp_path, name, config, "int64"))
     assert why in p.why and p.type == name, p

@@ -112,10 +112,10 @@ def test_explicit_mask_and_initial_state(sequences: bool, merge: str, tmp_path: 
 
 
 def test_what_bidirectional_cannot_wrap_is_refused(tmp_path: Path) -> None:
-    x = keras.Input((T, 5, 7, I), name="x")
-    model = keras.Model(x, L.Bidirectional(L.ConvLSTM2D(2, 3), name="both")(x))
+    x, m = keras.Input((T, 5, 7, I), name="x"), keras.Input((T,), dtype="bool", name="m")
+    model = keras.Model([x, m], L.Bidirectional(L.ConvLSTM2D(2, 3), name="both")(x, mask=m))
     (p,) = problems(graph_of(model, tmp_path))
-    assert (p.layer, p.type) == ("both", "Bidirectional") and "ConvLSTM2D" in p.why
+    assert (p.layer, p.type) == ("both", "Bidirectional") and "ConvLSTM2D" in p.why and "mask" in p.why
 
 
 def test_stateful_layers_are_refused(tmp_path: Path) -> None:

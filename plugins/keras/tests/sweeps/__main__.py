@@ -39,13 +39,21 @@ def main(argv: list[str]) -> int:
 
 def _page(kind: str, total: int, counts: Mapping[str, int], rows: list[str]) -> str:
     told = ", ".join(f"{n} {what}" for what, n in sorted(counts.items(), key=lambda kv: -kv[1]))
-    return (
-        f"# Keras: {kind} that Keras itself made, read and written to ONNX\n\nWritten by `python -m sweeps {kind} --page` in "
-        f"`plugins/keras/tests` (KERAS_BACKEND=torch). {total} cases: {told}.\n\n"
-        "*agree*: the interpreter, and the ONNX model in onnxruntime, compute what Keras does, with two batch sizes. *onnx*: the\n"
-        "interpreter does, and ONNX or onnxruntime has no counterpart. *refused*: with the reason given. *keras*: Keras (on torch) can\n"
-        "not run or read the model itself.\n\n| case | | why |\n|---|---|---|\n" + "\n".join(rows) + "\n"
-    )
+    lines = [
+        f"# Keras: {kind} that Keras itself made, read and written to ONNX",
+        "",
+        f"Written by `python -m sweeps {kind} --page` in `plugins/keras/tests` (KERAS_BACKEND=torch).",
+        f"{total} cases: {told}.",
+        "",
+        "*agree*: the interpreter, and the ONNX model in onnxruntime, compute what Keras does, with two batch sizes. *onnx*:",
+        "the interpreter does, and ONNX or onnxruntime has no counterpart. *refused*: with the reason given. *keras*: Keras (on",
+        "torch) can not run or read the model itself.",
+        "",
+        "| case | | why |",
+        "|---|---|---|",
+        *rows,
+    ]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Functional networks of several layers and operations, seeded: convolutional, masked sequences, attention, several inputs, nested."""
+"""Functional networks of layers and operations, seeded: convolutional, masked sequences, attention, several inputs, nested."""
 
 from __future__ import annotations
 
@@ -92,12 +92,25 @@ def operations(r: random.Random) -> Any:
     """A chain of operations of every family."""
     x = keras.Input((6, 8), name="x")
     steps: list[Callable[[Any], Any]] = [
-        lambda v: v[:, 1:, ::2], lambda v: O.transpose(v, (0, 2, 1)), lambda v: O.pad(v, ((0, 0), (1, 1), (0, 2))), lambda v: v * 2 - 1,
-        lambda v: O.softmax(v, axis=1), lambda v: O.cumsum(v, axis=-1), lambda v: O.concatenate([v, -v], axis=2), lambda v: O.sort(v, axis=1),
-        lambda v: O.where(v > 0, v, O.exp(v)), lambda v: O.roll(v, 1, axis=1), lambda v: O.clip(v, -1, 1), lambda v: v / (1 + O.abs(v)),
-        lambda v: O.stack(O.unstack(v, axis=1)[:2], axis=1), lambda v: O.matmul(v, O.transpose(v, (0, 2, 1))), lambda v: O.flip(v, axis=2),
-        lambda v: O.repeat(v, 2, axis=1), lambda v: O.squeeze(O.expand_dims(v, 1), 1), lambda v: v - O.mean(v, axis=1, keepdims=True),
-    ]  # fmt: skip
+        lambda v: v[:, 1:, ::2],
+        lambda v: O.transpose(v, (0, 2, 1)),
+        lambda v: O.pad(v, ((0, 0), (1, 1), (0, 2))),
+        lambda v: v * 2 - 1,
+        lambda v: O.softmax(v, axis=1),
+        lambda v: O.cumsum(v, axis=-1),
+        lambda v: O.concatenate([v, -v], axis=2),
+        lambda v: O.sort(v, axis=1),
+        lambda v: O.where(v > 0, v, O.exp(v)),
+        lambda v: O.roll(v, 1, axis=1),
+        lambda v: O.clip(v, -1, 1),
+        lambda v: v / (1 + O.abs(v)),
+        lambda v: O.stack(O.unstack(v, axis=1)[:2], axis=1),
+        lambda v: O.matmul(v, O.transpose(v, (0, 2, 1))),
+        lambda v: O.flip(v, axis=2),
+        lambda v: O.repeat(v, 2, axis=1),
+        lambda v: O.squeeze(O.expand_dims(v, 1), 1),
+        lambda v: v - O.mean(v, axis=1, keepdims=True),
+    ]
     y = x
     for step in r.sample(steps, 6):
         y = step(y)

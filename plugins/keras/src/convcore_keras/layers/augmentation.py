@@ -16,7 +16,177 @@ __all__: list[str] = []
 
 # ---- what the layers are
 
-layer("AugMix", "CutMix", "MixUp", "RandAugment", variables=None, training=True, augments=True)
+layer(
+    "AugMix",
+    defaults={
+        "value_range": (0, 255),
+        "num_chains": 3,
+        "chain_depth": 3,
+        "factor": 0.3,
+        "alpha": 1.0,
+        "all_ops": True,
+        "interpolation": "bilinear",
+        "data_format": "channels_last",
+    },
+    required=(),
+    training=True,
+    augments=True,
+)
+layer("CutMix", defaults={"factor": 1.0, "data_format": "channels_last"}, required=(), training=True, augments=True)
+layer("MixUp", defaults={"alpha": 0.2, "data_format": "channels_last"}, required=(), training=True, augments=True)
+layer(
+    "RandAugment",
+    defaults={"value_range": (0, 255), "num_ops": 2, "factor": 0.5, "interpolation": "bilinear", "data_format": "channels_last"},
+    required=(),
+    training=True,
+    augments=True,
+)
+layer("RandomBrightness", defaults={"value_range": (0, 255)}, required=("factor",), training=True, augments=True)
+layer(
+    "RandomColorDegeneration",
+    defaults={"value_range": (0, 255), "data_format": "channels_last"},
+    required=("factor",),
+    training=True,
+    augments=True,
+)
+layer(
+    "RandomColorJitter",
+    defaults={
+        "value_range": (0, 255),
+        "brightness_factor": None,
+        "contrast_factor": None,
+        "saturation_factor": None,
+        "hue_factor": None,
+        "data_format": "channels_last",
+    },
+    required=(),
+    training=True,
+    augments=True,
+)
+layer("RandomContrast", defaults={"value_range": (0, 255)}, required=("factor",), training=True, augments=True)
+layer("RandomCrop", defaults={"data_format": "channels_last"}, required=("height", "width"), training=True, augments=True)
+layer(
+    "RandomElasticTransform",
+    defaults={
+        "factor": 1.0,
+        "scale": 1.0,
+        "interpolation": "bilinear",
+        "fill_mode": "reflect",
+        "fill_value": 0.0,
+        "value_range": (0, 255),
+        "data_format": "channels_last",
+    },
+    required=(),
+    training=True,
+    augments=True,
+)
+layer(
+    "RandomErasing",
+    defaults={"factor": 1.0, "scale": (0.02, 0.33), "fill_value": None, "value_range": (0, 255), "data_format": "channels_last"},
+    required=(),
+    training=True,
+    augments=True,
+)
+layer(
+    "RandomFlip",
+    defaults={"mode": "horizontal_and_vertical", "data_format": "channels_last"},
+    required=(),
+    training=True,
+    augments=True,
+)
+layer(
+    "RandomGaussianBlur",
+    defaults={"factor": 1.0, "kernel_size": 3, "sigma": 1.0, "value_range": (0, 255), "data_format": "channels_last"},
+    required=(),
+    training=True,
+    augments=True,
+)
+layer("RandomGrayscale", defaults={"factor": 0.5, "data_format": "channels_last"}, required=(), training=True, augments=True)
+layer("RandomHeight", required=("factor",), training=True, augments=True, extinct=True)
+layer(
+    "RandomHue",
+    defaults={"value_range": (0, 255), "data_format": "channels_last"},
+    required=("factor",),
+    training=True,
+    augments=True,
+)
+layer(
+    "RandomInvert",
+    defaults={"factor": 1.0, "value_range": (0, 255), "data_format": "channels_last"},
+    required=(),
+    training=True,
+    augments=True,
+)
+layer(
+    "RandomPerspective",
+    defaults={"factor": 1.0, "scale": 1.0, "interpolation": "bilinear", "fill_value": 0.0, "data_format": "channels_last"},
+    required=(),
+    training=True,
+    augments=True,
+)
+layer(
+    "RandomPosterization",
+    defaults={"value_range": (0, 255), "data_format": "channels_last"},
+    required=("factor",),
+    training=True,
+    augments=True,
+)
+layer(
+    "RandomRotation",
+    defaults={"fill_mode": "reflect", "interpolation": "bilinear", "fill_value": 0.0, "data_format": "channels_last"},
+    required=("factor",),
+    training=True,
+    augments=True,
+)
+layer(
+    "RandomSaturation",
+    defaults={"value_range": (0, 255), "data_format": "channels_last"},
+    required=("factor",),
+    training=True,
+    augments=True,
+)
+layer(
+    "RandomSharpness",
+    defaults={"value_range": (0, 255), "data_format": "channels_last"},
+    required=("factor",),
+    training=True,
+    augments=True,
+)
+layer(
+    "RandomShear",
+    defaults={
+        "x_factor": 0.0,
+        "y_factor": 0.0,
+        "interpolation": "bilinear",
+        "fill_mode": "reflect",
+        "fill_value": 0.0,
+        "data_format": "channels_last",
+    },
+    required=(),
+    training=True,
+    augments=True,
+)
+layer(
+    "RandomTranslation",
+    defaults={"fill_mode": "reflect", "interpolation": "bilinear", "fill_value": 0.0, "data_format": "channels_last"},
+    required=("height_factor", "width_factor"),
+    training=True,
+    augments=True,
+)
+layer("RandomWidth", required=("factor",), training=True, augments=True, extinct=True)
+layer(
+    "RandomZoom",
+    defaults={
+        "width_factor": None,
+        "fill_mode": "reflect",
+        "interpolation": "bilinear",
+        "fill_value": 0.0,
+        "data_format": "channels_last",
+    },
+    required=("height_factor",),
+    training=True,
+    augments=True,
+)
 layer("AutoContrast", defaults={"value_range": (0, 255)})
 layer("CenterCrop", defaults={"data_format": "channels_last"}, required=("height", "width"))
 layer(
@@ -44,37 +214,6 @@ layer(
     variables=None,
 )
 layer("Pipeline", required=("layers",), variables=None)
-layer(
-    "RandomBrightness",
-    "RandomColorDegeneration",
-    "RandomContrast",
-    "RandomHue",
-    "RandomPosterization",
-    "RandomRotation",
-    "RandomSaturation",
-    "RandomSharpness",
-    required=("factor",),
-    training=True,
-    augments=True,
-)
-layer(
-    "RandomColorJitter",
-    "RandomElasticTransform",
-    "RandomErasing",
-    "RandomFlip",
-    "RandomGaussianBlur",
-    "RandomGrayscale",
-    "RandomHeight",
-    "RandomInvert",
-    "RandomPerspective",
-    "RandomShear",
-    "RandomWidth",
-    training=True,
-    augments=True,
-)
-layer("RandomCrop", required=("height", "width"), training=True, augments=True)
-layer("RandomTranslation", required=("height_factor", "width_factor"), training=True, augments=True)
-layer("RandomZoom", required=("height_factor",), training=True, augments=True)
 layer(
     "STFTSpectrogram",
     defaults={

@@ -24,7 +24,7 @@ layer(
 layer("Dot", defaults={"normalize": False}, required=("axes",))
 layer(
     "EinsumDense",
-    defaults={"activation": None, "bias_axes": None},
+    defaults={"activation": None, "bias_axes": None, "gptq_unpacked_column_size": None},
     required=("equation", "output_shape"),
     variables=(V("kernel"), V("bias", when="bias_axes")),
 )
