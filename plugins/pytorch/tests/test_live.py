@@ -421,3 +421,19 @@ def test_module_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save({"other": torch.zeros(3)}, tmp_path / "x.pth")
     with pytest.raises(UsageError, match="does not fit the module"):
         convcore.load(tmp_path / "x.pth", module="mine:make", input_shapes={"input": ("batch", 5)})
+
+
+class InPlaceDropout(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = nn.Dropout(0.3, inplace=True)
+
+    def forward(self, x: Any) -> Any:
+        return self.drop(torch.einsum("BGHD,BGJD->BGHJ", x, 2 * x))
+
+
+def test_dropout_in_place_and_capital_letters() -> None:
+    module, given = InPlaceDropout().eval(), arrays({"x": (2, 3, 5, 7)})
+    graph = convcore.load(torch.export.export(module, (torch.from_numpy(given["x"]),)))
+    agree(module, graph, given)
+    assert [n.op for n in graph.graph if n.op in ("dropout", "einsum")] == ["einsum", "dropout"]

@@ -49,7 +49,8 @@ def outer(g: TorchContext, n: AtenNode) -> Value:
 def einsum(g: TorchContext, n: AtenNode) -> Value:
     text = str(n.arg("equation")).replace(" ", "")
     n.skip("path")
-    if "..." in text or any(c.isupper() for c in text) or any(len(set(p)) != len(p) for p in text.replace("->", ",").split(",")):
+    upper = "->" not in text and any(c.isupper() for c in text)  # torch sorts those of an implicit output its own way
+    if "..." in text or upper or any(len(set(p)) != len(p) for p in text.replace("->", ",").split(",")):
         raise NotExpressible(f"the equation {text!r} is not written here")
     if "->" not in text:
         letters = text.replace(",", "")
@@ -361,11 +362,12 @@ def softmax(g: TorchContext, n: AtenNode) -> Value:
 # ---------------------------------------------------------------- dropout
 @RULES.load("aten.dropout", "aten.feature_dropout", "aten.alpha_dropout", "aten.feature_alpha_dropout", "aten.native_dropout")
 def dropout(g: TorchContext, n: AtenNode) -> Any:
-    x, rate = n.tensor("input"), float(n.number("p"))
+    name = "input" if "input" in n.arguments else "self"  # the operators in place name it otherwise (torch 2.13)
+    x, rate = n.tensor(name), float(n.number("p"))
     if n.number("train"):
         raise NotExpressible("is in training mode", "training_mode")
     base = n.type.split(".")[1]
-    rank = n.rank("input")
+    rank = n.rank(name)
     kind: Any = "alpha" if "alpha" in base else "bernoulli"
     shared = tuple(range(2, rank)) if base.startswith("feature") else ()
     y = g.b.dropout(x, rate=rate, kind=kind, shared=shared)
