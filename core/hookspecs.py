@@ -155,7 +155,8 @@ class EmitRequest:
     """What an emitter gets: a graph of its own, laid out by the framework's convention, which it may change.
 
     ``out`` is the path to write (a temporary name beside the final one is the emitter's business through
-    :func:`convcore.files.writing`), or None when only the live object is wanted.
+    :func:`convcore.files.writing`), or None when only the live object is wanted. ``moved``: by name, the inputs and outputs whose
+    order of axes is not the source's; axis i is axis ``moved[name][i]`` there.
     """
 
     graph: Graph
@@ -164,6 +165,7 @@ class EmitRequest:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     rules: RuleSet[Any, Any] | None = None
     progress: Callable[[str, float], None] | None = None
+    moved: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass

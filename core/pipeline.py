@@ -252,7 +252,7 @@ def _emit(job: Job, stack: ExitStack) -> None:
             raise OutputError(f"{job.path} cannot be written: {e.strerror or e}") from e
         out = job.staging / job.path.name
     h = host()
-    request = EmitRequest(job.graph, out, job.emit_options, job.emit_overrides, h.rules(job.target), job.tell)
+    request = EmitRequest(job.graph, out, job.emit_options, job.emit_overrides, h.rules(job.target), job.tell, _moved(job.layout))
     try:
         with without_collector(), reading():
             job.emitted = h.emit(job.target, request)
@@ -273,6 +273,13 @@ def _emit(job: Job, stack: ExitStack) -> None:
     size = sum(os.path.getsize(p) for p in job.emitted.paths)
     job.report.target = {"framework": job.target, "nodes": len(job.graph), "bytes": size}
     job.report.notes += list(job.emitted.notes)
+
+
+def _moved(layout: Any) -> dict[str, tuple[int, ...]]:
+    """The inputs and outputs whose axes are in another order than in the source."""
+    if layout is None:
+        return {}
+    return {n: tuple(p) for n, p in (*layout.inputs.items(), *layout.outputs.items()) if tuple(p) != tuple(range(len(p)))}
 
 
 def _verify(job: Job) -> None:

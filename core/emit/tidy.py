@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from typing import Any
 
-from .plan import Arg, Call, Plan, Ref, leaves, reads
+from .plan import Arg, Block, Call, Plan, Ref, leaves, reads
 
 __all__ = ["Peephole", "Tidy", "prune", "tidy"]
 
@@ -54,11 +54,18 @@ def tidy(plan: Plan, peepholes: Mapping[str, Peephole]) -> None:
 
 
 def prune(plan: Plan, keep: Container[str] = ()) -> None:
-    """Leave out calls none of whose results is read, but for types in ``keep``."""
-    read: set[Any] = set(leaves(plan.root.outputs))
+    """Leave out calls none of whose results is read, but for types in ``keep``; in regions too."""
+    _prune(plan.root, keep)
+
+
+def _prune(block: Block, keep: Container[str]) -> None:
+    read: set[Any] = set(leaves(block.outputs))
     kept: list[Call] = []
-    for call in reversed(plan.root.calls):
+    for call in reversed(block.calls):
         if call.type in keep or any(r in read for r in call.results):
+            for region in call.kwargs.values():
+                if isinstance(region, Block):
+                    _prune(region, keep)
             read.update(reads(call))
             kept.append(call)
-    plan.root.calls = kept[::-1]
+    block.calls = kept[::-1]

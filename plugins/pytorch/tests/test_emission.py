@@ -241,3 +241,68 @@ def test_cell_states_under_a_mask_are_a_scan(tmp_path: Path) -> None:
     g.outputs = [node.outputs[2]]
     agrees(g, feeds, tmp_path / "net.py")
     assert "nn.LSTM(" not in (tmp_path / "net.py").read_text()
+
+
+def test_axes_that_may_not_be_one_are_unpacked() -> None:
+    """torch's squeeze would keep an axis of another size without a word."""
+    g, b = built()
+    x = b.input("x", FLOAT, (Dim("N"), 3, 1, Dim("M")))
+    g.outputs = [b.squeeze(x, axes=(0, 2, 3))]
+    model = agrees(g, [NUMBERS.normal(size=(1, 3, 1, 1)).astype(np.float32)])
+    with pytest.raises(ValueError, match="unpack"):
+        model(torch.ones(2, 3, 1, 1))
+
+
+def test_conditions_on_sizes_are_decided_while_exporting() -> None:
+    """Their branches may differ in the number of axes, which torch.cond does not allow."""
+    g, b = built()
+    x = b.input("x", FLOAT, (3, Dim("N")))
+    size = b.gather(b.shape_of(x), b.const([-1], "int64"), axis=0)
+    test = b.reshape(b.equal(size, b.const([1], "int64")), shape=())
+    regions = []
+    for fn in ("squeeze", "exp"):
+        r = Graph(fn)
+        inner = Builder(r)
+        v = inner.input("v", FLOAT, (3, Dim("N")))
+        r.outputs = [inner.squeeze(v, axes=(1,)) if fn == "squeeze" else inner.exp(v)]
+        regions.append(r)
+    g.outputs = list(b.op("if", test, x, regions=regions))
+    for n in (1, 5):
+        feeds = [NUMBERS.normal(size=(3, n)).astype(np.float32)]
+        exported(agrees(g, feeds), feeds, (None,))
+
+
+def test_weights_made_of_weights_are_made_once() -> None:
+    g, b = built()
+    x = b.input("x", FLOAT, (Dim("N"), 3))
+    w = b.weight(NUMBERS.normal(size=(3, 5)).astype(np.float32), "w", trainable=True, role="parameter")
+    g.outputs = [b.linear(x, b.transpose(w, perm=(1, 0)), None)]
+    model = agrees(g, [NUMBERS.normal(size=(2, 3)).astype(np.float32)])
+    assert [(type(m).__name__, [p.requires_grad for p in m.parameters()]) for m in model.children()] == [("Linear", [True])]
+
+
+def test_a_weight_used_as_it_is_stays_one() -> None:
+    """A table that is also the last layer, turned: two parameters would train apart."""
+    g, b = built()
+    ids = b.input("ids", DType.INT64, (Dim("N"), 3))
+    w = b.weight(NUMBERS.normal(size=(7, 5)).astype(np.float32), "w", trainable=True, role="parameter")
+    h = b.embedding(ids, w)
+    g.outputs = [b.matmul(h, b.transpose(w, perm=(1, 0)))]
+    model = agrees(g, [NUMBERS.integers(0, 7, (2, 3))])
+    assert len({p.data_ptr() for p in model.parameters()}) == 1 and len(list(model.parameters())) == 1
+
+
+def test_channels_come_first_in_what_keras_had_last(tmp_path: Path) -> None:
+    import convcore
+    from convcore.model import Model
+
+    g, b = built()
+    x = b.input("image", FLOAT, (Dim("N"), 7, 11, 3))
+    w = b.weight(NUMBERS.normal(size=(5, 3, 1, 1)).astype(np.float32), "w", trainable=True, role="parameter")
+    g.outputs = [b.conv(x, w, layout="channels_last")]
+    for asked, shape in ((None, (2, 3, 7, 11)), ("source", (2, 7, 11, 3))):
+        made = convcore.convert(Model(g.clone()), "pytorch", tmp_path / "net.py", io_layout=asked)
+        text = (tmp_path / "net.py").read_text()
+        assert made.model(torch.ones(shape)).shape[0] == 2
+        said = any("channels come first in 'image'" in n for n in made.report.notes)
+        assert said == (asked is None) == ("NCHW (NHWC in the source)" in text)

@@ -19,7 +19,6 @@ torch = pytest.importorskip("torch")
 
 REFUSED = {
     "max_pool_with_indices",  # positions in an input that had to be padded in front
-    "detection_output",  # sizes that depend on the data inside its body
     "prior_box",  # of an image whose size is not known
     "pad",  # edges of an axis whose size is not known
 }

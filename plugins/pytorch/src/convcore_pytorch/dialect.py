@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from convcore.plugin import Dialect, DType, Node, NotExpressible, Scribe, identifier
+from convcore.plugin import Dialect, DType, Graph, Node, NotExpressible, Scribe, fold_constants, identifier
 
 from .functions import HELPERS
 from .grouping import Groups
@@ -34,6 +34,7 @@ class TorchDialect(Dialect):
         self.members = members
 
     def enter(self, s: Scribe[Any]) -> list[Any]:
+        _fold(s.graph)
         self.groups = Groups(s.graph)
         return super().enter(s)
 
@@ -80,6 +81,19 @@ class TorchDialect(Dialect):
         parts = identifier(wanted.rpartition(".")[2] or wanted).split("_")
         name = "".join(p[:1].upper() + p[1:] for p in parts) or "Block"
         return f"Block{name}" if name[0].isdigit() or name in RESERVED_CLASSES else name
+
+
+def _fold(graph: Graph) -> None:
+    """Weights that are computed of weights alone, regions included; one that is also used as it is stays what it is."""
+
+    def computed(node: Node) -> bool:
+        return all(v is None or v.tensor is not None for v in node.inputs)
+
+    whole = (n for n in graph if all(v is None or all(computed(user) for user, _ in v.uses) for v in n.inputs))
+    fold_constants(graph, nodes=whole)
+    for node in graph:
+        for region in node.regions:
+            _fold(region)
 
 
 _NAMES = """

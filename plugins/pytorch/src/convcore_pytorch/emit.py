@@ -41,9 +41,12 @@ def emit(request: EmitRequest) -> Emitted:
     name = torch.class_name(wanted)
     out = None if request.out is None else Path(request.out)
     weights = out.with_suffix(".safetensors") if out is not None else Path("model.safetensors")
-    code = print_module(made, request.graph, torch, name, weights.name)
+    code = print_module(made, request.graph, torch, name, weights.name, request.moved)
     metadata = {"format": "pt", "class": name}
     notes = list(made.remarks())
+    if request.moved:
+        names = ", ".join(map(repr, request.moved))
+        notes.append(f"channels come first in {names}, as in torch; --io-layout source keeps the source's order of axes")
     paths: tuple[str, ...] = ()
     if out is not None and out.suffix == ".pth":
         with writing(out) as (file,):

@@ -7,7 +7,7 @@ equal but for their numbers, with mostly the same names behind them, are blocks.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from convcore.plugin import Graph, Node, Step
 
@@ -25,7 +25,7 @@ class Groups:
         self.of_onnx = graph.metadata.get("framework") == "onnx"
         self.known: dict[object, Path] = {}
         self.inside: dict[tuple[str, ...], dict[str, None]] = {}
-        for node in graph:
+        for node in _nodes(graph):
             names = tuple(s.name for s in _own_path(node))
             for i, name in enumerate(names):
                 self.inside.setdefault(names[:i], {})[name] = None
@@ -54,6 +54,14 @@ class Groups:
                 out.append(Step(name, s.type, s.call))
             at = (*at, s.name)
         return tuple(out)
+
+
+def _nodes(graph: Graph) -> Iterator[Node]:
+    """Every node, those of regions included."""
+    for node in graph:
+        yield node
+        for region in node.regions:
+            yield from _nodes(region)
 
 
 def _own_path(node: Node) -> Path:

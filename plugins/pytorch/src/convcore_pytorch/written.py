@@ -29,10 +29,16 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
     return tensors
 
 
-def branch(test: Tensor, then: Callable[..., Any], other: Callable[..., Any]) -> Any:
+def fresh(made: Any) -> Any:
+    """Tensors of their own, as operators with functions want them."""
+    return made.clone() if isinstance(made, Tensor) else tuple(fresh(x) for x in made)
+
+
+def branch(test: Any, then: Callable[..., Any], other: Callable[..., Any]) -> Any:
     """What one of two functions returns: torch.cond where the model is exported."""
-    if torch.compiler.is_compiling():
-        return torch.cond(test.reshape(()), then, other, ())
+    if isinstance(test, Tensor) and torch.compiler.is_compiling():
+        pick = test.reshape(())
+        return torch.cond(pick, lambda: fresh(then()), lambda: fresh(other()), ())
     return then() if bool(test) else other()
 
 
@@ -72,7 +78,7 @@ def while_loop(
 
     def once(done: Tensor, go: Tensor, *states: Tensor) -> Any:
         go, states, _ = step(done, go, *states)
-        return (done + 1, go.clone(), *(state.clone() for state in states))
+        return (done + 1, *fresh((go, *states)))
 
     start = torch.tensor(0), torch.as_tensor(go).reshape(()).clone(), *states
     return traced(more, once, start)[2:]
@@ -83,7 +89,7 @@ def scan(step: Callable[..., Any], states: tuple[Tensor, ...], inputs: tuple[Ten
     if torch.compiler.is_compiling() and not isinstance(inputs[0].shape[0], int):
         from torch._higher_order_ops import scan as traced
 
-        states, rows = traced(step, states, inputs)
+        states, rows = traced(lambda s, x: fresh(step(s, x)), states, inputs)
         return (*states, *rows)
     made = []
     for slices in zip(*(x.unbind(0) for x in inputs)):

@@ -85,15 +85,12 @@ def pads_of(x: Value | None, node: Node, kernel: Sequence[int], first: int = 2) 
     from convcore.plugin import window_pads
 
     pads, out = node.attrs["pads"], []
-    shape = shape_of(x)
     strides, dilations = node.attrs["strides"], node.attrs["dilations"]
     for i, k in enumerate(kernel):
         if not isinstance(pads, str):
             out.append(pads[i])
             continue
-        n = shape[first + i]
-        if strides[i] == 1:
-            n = 1 << 20  # what it needs does not depend on the size
+        n = 1 << 20 if strides[i] == 1 else shape_of(x)[first + i]  # with steps of 1 the size does not matter
         if n is None:
             raise NotExpressible(f"padding {pads} depends on a size that is not known")
         out.append(window_pads(n, k, strides[i], dilations[i], pads))

@@ -100,9 +100,22 @@ def shape_of_(e: E, node: Node) -> None:
     """The shape as integers."""
     x = given(node.inputs[0])
     start, end = node.attrs["start"], node.attrs["end"]
+    if x.shape is None:
+        (whole,) = e.call(".size", [e.value(x, carry=True)])
+        if start or end is not None:
+            (whole,) = e.call("[]", [whole], {"index": (("slice", start or None, end, None),)})
+        e.call("torch.tensor", [whole], {"dtype": DType.INT64}, outputs=node.outputs)
+        return
     axes = range(len(shape_of(x)))[slice(start, end)]
     parts: list[Any] = [e.call(".size", [e.value(x, carry=True), i])[0] for i in axes]
     e.call("torch.tensor", [tuple(parts)], {"dtype": DType.INT64}, outputs=node.outputs)
+
+
+@RULES.emit("size_of")
+def size_of(e: E, node: Node) -> None:
+    """The number of elements as an integer."""
+    (n,) = e.call(".numel", [e.value(given(node.inputs[0]), carry=True)])
+    e.call("torch.tensor", [n], {"dtype": DType.INT64}, outputs=node.outputs)
 
 
 @RULES.emit("dim_value")

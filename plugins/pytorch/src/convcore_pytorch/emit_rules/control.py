@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import Node, NotExpressible, Problem, UnsupportedError, Value
+from convcore.plugin import DType, Node, NotExpressible, Problem, UnsupportedError, Value
 
 from ..rules.base import RULES
-from .base import E, given, scalar
+from .base import E, given, number, scalar
 
 
 def _regions(e: E, node: Node, bound: Sequence[Value | None], formal: int) -> list[Any]:
@@ -24,11 +24,41 @@ def _regions(e: E, node: Node, bound: Sequence[Value | None], formal: int) -> li
     return made
 
 
+def _size(e: E, v: Value) -> Any:
+    """A size as a Python number: of an axis, the number of axes, or a constant; None for anything else."""
+    known = number(v)
+    p = v.producer
+    if known is not None or p is None:
+        return known
+    shape = p.inputs[0].producer if p.inputs and p.inputs[0] is not None else None
+    if shape is None or shape.op != "shape_of" or (shape.attrs["start"], shape.attrs["end"]) != (0, None):
+        return None
+    x = e.value(given(shape.inputs[0]), carry=True)
+    if p.op == "size_of":
+        return e.call(".dim", [x])[0]
+    axis = number(given(p.inputs[1])) if p.op == "gather" else None
+    return None if axis is None else e.call(".size", [x, axis])[0]
+
+
+def _test(e: E, v: Value) -> Any:
+    """A condition on sizes as one of Python, which a program that is exported decides: its branches may differ in their axes."""
+    p, sign = v.producer, "=="
+    while p is not None and p.op in ("reshape", "cast", "squeeze", "identity", "not"):
+        sign = sign if p.op != "not" else "!=" if sign == "==" else "=="
+        p = given(p.inputs[0]).producer
+    if p is None or p.op != "equal":
+        return e.value(v)
+    a, b = given(p.inputs[0]), given(p.inputs[1])
+    if {a.dtype, b.dtype} != {DType.INT64} or (number(a) is None) == (number(b) is None):
+        return e.value(v)
+    sides = [_size(e, a), _size(e, b)]
+    return e.value(v) if None in sides else e.call(sign, sides)[0]
+
+
 @RULES.emit("if")
 def if_(e: E, node: Node) -> None:
     """Both regions read what is around them."""
-    cond = given(node.arg("cond"))
-    h = e.value(cond)
+    h = _test(e, given(node.arg("cond")))
     then, other = _regions(e, node, node.inputs[1:], 0)
     if not node.outputs:
         return

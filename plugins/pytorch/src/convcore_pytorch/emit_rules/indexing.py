@@ -149,7 +149,8 @@ def compress(e: E, node: Node) -> None:
         n, axis = product(shape), 0
     (count,) = shape_of(condition)
     if n is None or count is None or n != count:
-        h = picked(e, h, axis, None, sizes(e, [count])[0])
+        reach = e.call(".size", [mask, 0])[0] if count is None else sizes(e, [count])[0]
+        h = picked(e, h, axis, None, reach)
     index = (*(ALL,) * axis, ("arg", 1))
     e.call("[]", [h, mask], {"index": index}, outputs=node.outputs, carry=True)
 

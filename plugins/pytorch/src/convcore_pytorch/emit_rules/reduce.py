@@ -17,9 +17,12 @@ FUNCTIONS = {"sum": "torch.sum", "mean": "torch.mean", "max": "torch.amax", "min
 def reduce(e: E, node: Node) -> None:
     """Over axes, which torch takes as a tuple (all and any one by one in older versions, in any order)."""
     x = given(node.inputs[0])
-    rank = len(shape_of(x))
     axes = node.attrs["axes"]
-    dims = tuple(range(rank)) if axes is None else tuple(sorted(a % rank for a in axes)) if rank else ()
+    if x.shape is None and axes and all(a >= 0 for a in axes):
+        dims = tuple(sorted(axes))
+    else:
+        rank = len(shape_of(x))
+        dims = tuple(range(rank)) if axes is None else tuple(sorted(a % rank for a in axes)) if rank else ()
     if not dims:
         if node.op == "logsumexp":
             raise NotExpressible("no axes")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Dim, DType, Node, NotExpressible
+from convcore.plugin import Dim, DType, Node, NotExpressible, Value
 
 from ..rules.base import RULES
 from .base import E, given, items, pad_list, shape_of, sizes, static
@@ -34,26 +35,38 @@ def transpose(e: E, node: Node) -> None:
     e.call(".permute", [e.value(given(node.inputs[0]), carry=True), *node.attrs["perm"]], outputs=node.outputs, carry=True)
 
 
+def _axes(x: Value, axes: Sequence[int], more: int = 0) -> tuple[int, ...]:
+    """Axes counted from the front, in order; those of a tensor whose number of axes is not known must be that already."""
+    if x.shape is None and all(a >= 0 for a in axes):
+        return tuple(sorted(axes))
+    rank = len(shape_of(x)) + more
+    return tuple(sorted(a % rank for a in axes))
+
+
 @RULES.emit("squeeze")
 def squeeze(e: E, node: Node) -> None:
-    """Axes of size 1, all of which must be known to be that."""
+    """Axes of size 1. torch keeps an axis of another size without a word: one that may have it is unpacked, which fails then."""
     x = given(node.inputs[0])
-    shape = shape_of(x)
-    axes = tuple(sorted(a % len(shape) for a in node.attrs["axes"]))
-    if any(shape[a] != 1 for a in axes):
-        raise NotExpressible(f"the sizes of axes {axes} are not known to be 1")
+    axes = _axes(x, node.attrs["axes"])
+    open_ = [a for a in axes if x.shape is None or x.shape[a] != 1]
+    known = tuple(a - sum(o < a for o in open_) for a in axes if a not in open_)
+    h = e.value(x, carry=True)
     if not axes:
-        e.alias(node.output, e.value(x, carry=True))
-        return
-    e.call(".squeeze", [e.value(x, carry=True), axes[0] if len(axes) == 1 else axes], outputs=node.outputs, carry=True)
+        e.alias(node.output, h)
+    for a in reversed(open_):
+        last = a == open_[0] and not known
+        (h,) = e.call(".unbind", [h, a], outputs=node.outputs if last else (), carry=True)
+    if known:
+        e.call(".squeeze", [h, known[0] if len(known) == 1 else known], outputs=node.outputs, carry=True)
 
 
 @RULES.emit("unsqueeze")
 def unsqueeze(e: E, node: Node) -> None:
     """New axes, one after the other."""
     x = given(node.inputs[0])
-    rank = len(shape_of(x)) + len(node.attrs["axes"])
-    axes = sorted(a % rank for a in node.attrs["axes"])
+    axes: tuple[int, ...] = tuple(node.attrs["axes"])
+    if len(axes) != 1:  # one alone may count from the end
+        axes = _axes(x, axes, len(axes))
     h = e.value(x, carry=True)
     if not axes:
         e.alias(node.output, h)

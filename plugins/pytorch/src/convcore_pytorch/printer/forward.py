@@ -88,14 +88,12 @@ class Forward:
         params = [taken.fresh(_short(r) or "x") for r in region.inputs]
         inner = Forward(region, params, self)
         pad = " " * self.indent
-        made = {r for c in region.calls for r in c.results}
         outs = [inner.text(a, ()) for a in region.outputs]
-        copied = [o if isinstance(a, Ref) and a in made else f"{flat(o)}.clone()" for a, o in zip(region.outputs, outs)]
         if self.lines and self.lines[-1]:
             self.lines.append("")
         if kind == "branch":
             self.lines.append(f"{pad}def {name}() -> Any:")
-            inner.returns(copied)
+            inner.returns(outs)
         elif kind == "repeat":
             self.lines += lay(Bracket(f"def {name}", [f"{p}: Tensor" for p in params]), self.indent, "", " -> Any:")
             inner.returns([outs[0], tuple_doc(outs[1 : n + 1]), tuple_doc(outs[n + 1 :])])
@@ -104,7 +102,7 @@ class Forward:
             for what, given in (("states", params[:n]), ("slices", params[n:])):
                 if given:
                     self.lines += _assigned(_unpacked(given), what, self.indent + 4)
-            inner.returns([tuple_doc(copied[:n]), tuple_doc(copied[n:])])
+            inner.returns([tuple_doc(outs[:n]), tuple_doc(outs[n:])])
         self.lines += [*inner.lines, ""]
 
     def _targets(self, i: int, call: PlanCall) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from convcore.plugin import Block, Dialect, DType, Graph, Names, Plan, State, Unit, as_tensor, identifier, shape_text
+from convcore.plugin import Block, Dialect, DType, Graph, Names, Plan, State, Unit, Value, as_tensor, identifier, shape_text
 
 from ..functions import helpers_of, imports_of
 from .classes import Classes, Template, is_sequence
@@ -30,9 +30,10 @@ class Code:
 
 
 def print_module(
-    plan: Plan, graph: Graph, dialect: Dialect, class_name: str, weights: str, notes: Sequence[str] = ()
+    plan: Plan, graph: Graph, dialect: Dialect, class_name: str, weights: str, moved: Mapping[str, Sequence[int]] | None = None
 ) -> Code:  # fmt: skip
-    """The code of a plan whose scopes are blocks; ``weights`` is the name of the file beside it."""
+    """The code of a plan whose scopes are blocks; ``weights`` is the name of the file beside it, ``moved`` says
+    which inputs and outputs lie otherwise than in the source."""
     source_names = _members(plan.root, dialect)
     inputs = _inputs([v.name for v in graph.inputs])
     classes = Classes(plan, dialect, inputs, class_name)
@@ -46,11 +47,9 @@ def print_module(
     head = [f'"""{class_name}, converted by convcore{_from(graph)}.', ""]
     for v, name in zip(graph.inputs, inputs):
         said = "" if name == v.name else f" ({v.name})"
-        head += _wrapped(f"Input {name}{said}: {v.dtype} {shape_text(v.shape)}.")
+        head += _wrapped(f"Input {name}{said}: {v.dtype} {shape_text(v.shape)}{_order(v, moved)}.")
     for v in graph.outputs:
-        head += _wrapped(f"Output {v.name}: {v.dtype} {shape_text(v.shape)}.")
-    for n in notes:
-        head += _wrapped(f"{n[:1].upper()}{n[1:]}.")
+        head += _wrapped(f"Output {v.name}: {v.dtype} {shape_text(v.shape)}{_order(v, moved)}.")
     helpers = helpers_of(used)
     head += ['"""', "", *imports_of("\n".join((*helpers, used))), ""]
     head += lay(f"WEIGHTS = Path(__file__).with_name({quoted(weights)})", 0)
@@ -66,6 +65,16 @@ def print_module(
     given = [line for source in helpers for line in ("", "", *source.splitlines())]
     text = "\n".join([*head, *given, *body, *tail]) + "\n"
     return Code(text, class_name, states, tied, tuple(inputs), source_names)
+
+
+def _order(v: Value, moved: Mapping[str, Sequence[int]] | None) -> str:
+    """How the axes lie, where they lie otherwise than in the source."""
+    perm = (moved or {}).get(v.name)
+    if perm is None:
+        return ""
+    letters = {3: "NWC", 4: "NHWC", 5: "NDHWC"}.get(len(perm), "")
+    here = "".join(letters[p] for p in perm) if letters else f"axes {list(perm)} of the source's"
+    return f", {here} ({letters} in the source)" if letters else f", {here}"
 
 
 def _class(classes: Classes, t: Template, root: bool, tied: dict[str, str]) -> list[str]:
