@@ -30,7 +30,7 @@ from .errors import (
 
 if TYPE_CHECKING:
     from .model import Model
-    from .pipeline import Conversion, check, convert, formats, load
+    from .pipeline import Conversion, check, convert, formats, load, load_into
     from .report import Report
     from .verification import verify
 
@@ -54,11 +54,13 @@ __all__ = [
     "convert",
     "formats",
     "load",
+    "load_into",
     "verify",
 ]
 
 _LAZY = {
-    "check": "pipeline", "convert": "pipeline", "load": "pipeline", "formats": "pipeline", "Conversion": "pipeline",
+    "check": "pipeline", "convert": "pipeline", "load": "pipeline", "load_into": "pipeline",
+    "formats": "pipeline", "Conversion": "pipeline",
     "verify": "verification", "Model": "model", "Report": "report",
 }  # fmt: skip
 

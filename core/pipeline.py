@@ -24,7 +24,7 @@ from .report import Report
 from .report.compare import ATOL
 from .sources import Overrides, Progress, load_graph, refuse_unknown_options, split_source, stage_options
 
-__all__ = ["Conversion", "Job", "check", "convert", "formats", "load"]
+__all__ = ["Conversion", "Job", "check", "convert", "formats", "load", "load_into"]
 
 
 def load(
@@ -161,6 +161,26 @@ def convert(
     held = None if job.emitted.weights is None else Path(job.emitted.weights).name
     weights = next((p for p in paths if p.name == held), None)
     return Conversion(paths, job.report, job.target, weights, job.emitted.model)
+
+
+def load_into(
+    module: Any, source: Any, *, weights: Any = None, format: str | None = None, example_inputs: Any = None,
+    check: bool | str = True, rtol: float | None = None, io_layout: str | Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None, input_shapes: Any = None, **options: Any,
+) -> Conversion:  # fmt: skip
+    """Fill a live module (nn.Module) of an architecture of yours with the weights of a source of any framework.
+
+    Layers are paired by what they are and where they stand, by names where that is not enough; the report's notes say the pairs,
+    and its check that source and module compute the same. UnsupportedError lists every layer without a partner or with several,
+    with the candidates: the module then is as it was. Parameters as for :func:`convert`.
+    """
+    target = host().identify(module)
+    if not any(o.name == "into_module" for o in host().options(target)):
+        raise UsageError(f"{host().framework(target).distribution} cannot fill a module that is there already")
+    return convert(
+        source, target, weights=weights, format=format, example_inputs=example_inputs, check=check, rtol=rtol,
+        io_layout=io_layout, overrides=overrides, input_shapes=input_shapes, into_module=module, **options,
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------- the stages of a conversion

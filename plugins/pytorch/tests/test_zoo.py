@@ -47,12 +47,14 @@ def test_agrees_trains_and_is_formatted(name: str, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout
     model = made.model
     assert isinstance(model, torch.nn.Module) and not model.training
-    _trains(model, name)
+    _trains(model, name, {x["name"]: x["perm"] for x in made.report.to_dict()["sections"]["layout"]["io"]})
 
 
-def _trains(model: Any, name: str) -> None:
+def _trains(model: Any, name: str, moved: dict[str, Any]) -> None:
     """One step along the gradient lowers a loss."""
-    inputs = [torch.from_numpy(np.asarray(a)) for _, a in sorted(np.load(ZOO / name / "inputs.npz").items())]
+    given = [a for _, a in sorted(np.load(ZOO / name / "inputs.npz").items())]
+    laid = [a.transpose(p) for a, p in zip(given, moved.values())]
+    inputs = [torch.from_numpy(np.array(a, order="C")) for a in laid]
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
         pytest.skip("the source freezes all")

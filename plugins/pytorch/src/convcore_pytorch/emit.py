@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import EmitRequest, Emitted, nest, plan, prune, writing
+from convcore.plugin import EmitRequest, Emitted, UsageError, nest, plan, prune, writing
 
 from .dialect import TorchDialect
 from .printer import Code, print_module
@@ -41,6 +41,9 @@ def emit(request: EmitRequest) -> Emitted:
     name = torch.class_name(wanted)
     out = None if request.out is None else Path(request.out)
     weights = out.with_suffix(".safetensors") if out is not None else Path("model.safetensors")
+    into = request.options.get("into") or request.options.get("into_module")
+    if into is not None and out is not None and out.suffix not in (".safetensors", ".pth"):
+        raise UsageError(f"{out.name}: the code of the module is yours; its weights go to a .safetensors or .pth file")
     code = print_module(made, request.graph, torch, name, weights.name, request.moved)
     metadata = {"format": "pt", "class": name}
     notes = list(made.remarks())
@@ -48,6 +51,9 @@ def emit(request: EmitRequest) -> Emitted:
         names = ", ".join(map(repr, request.moved))
         notes.append(f"channels come first in {names}, as in torch; --io-layout source keeps the source's order of axes")
     paths: tuple[str, ...] = ()
+    code_written = False
+    if into is not None:
+        return _into(into, code, request, notes)
     if out is not None and out.suffix == ".pth":
         with writing(out) as (file,):
             write_pth(file, code.states, code.tied)
@@ -57,13 +63,52 @@ def emit(request: EmitRequest) -> Emitted:
             write_safetensors(file, code.states, metadata)
         paths = (str(out),)
     elif out is not None:
+        code_written = True
         with writing(out, weights) as (text, data):
             text.write_text(code.text, encoding="utf-8")
             write_safetensors(data, code.states, metadata)
         _WRITTEN[str(out.absolute())] = _sum(code.text)
         paths = (str(out), str(weights))
         notes.append(f"weights are in {weights.name}, which belongs to the code")
-    return Emitted(paths, lambda: _live(code), tuple(notes))
+    runs = (
+        None if code_written or out is None else lambda: _runtime(_live(code))
+    )  # weights alone say nothing of what they are for
+    return Emitted(paths, lambda: _live(code), tuple(notes), runtime=runs)
+
+
+def _into(into: Any, code: Code, request: EmitRequest, notes: list[str]) -> Emitted:
+    """Fill a module that is there already; a file holds its state_dict under its own names."""
+    from .fill import examples, fill
+    from .live import module_of
+
+    module = module_of(into) if isinstance(into, str) else into
+    pairs = fill(module, _live(code), examples(request.graph))
+    layers = {k.rpartition(".")[0]: v.rpartition(".")[0] for k, v in pairs.items()}
+    notes += [f"{a or 'the model itself'} has the weights of {b or 'the source itself'}" for a, b in layers.items()]
+    if request.out is None:
+        return Emitted((), lambda: module, tuple(notes), runtime=lambda: _runtime(module))
+    of = {**{k: k for k in code.states}, **code.tied}
+    first: dict[int, str] = {}
+    states, tied = {}, {}
+    for k, t in module.state_dict().items():
+        same = first.setdefault(t.data_ptr() or id(t), k)
+        if same != k and same in states and states[same].shape == tuple(t.shape):
+            tied[k] = same
+        elif k in pairs:
+            states[k] = code.states[of[pairs[k]]]
+    out = Path(request.out)
+    with writing(out) as (file,):
+        if out.suffix == ".pth":
+            write_pth(file, states, tied)
+        else:
+            write_safetensors(file, states, {"format": "pt", "class": type(module).__name__})
+    return Emitted((str(out),), lambda: module, tuple(notes), runtime=lambda: _runtime(module))
+
+
+def _runtime(module: Any) -> Any:
+    from .runtime import open_runtime
+
+    return open_runtime(module)
 
 
 def written_here(path: Path) -> str | None:

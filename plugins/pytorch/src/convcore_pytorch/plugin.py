@@ -133,6 +133,16 @@ def convcore_options(framework: str) -> Sequence[Option]:
             None,
             "element types of a TorchScript file's inputs, name:int64,... (default float32)",
         ),
+        Option(
+            "into",
+            "pytorch",
+            "emit",
+            str,
+            None,
+            "package.module:factory of a module that is there already: its weights are filled and written (.safetensors, .pth); "
+            "imports and runs that code",
+        ),
+        Option("into_module", "pytorch", "emit", object, None, "a live module to fill (convcore.load_into)"),
         Option("class_name", "pytorch", "emit", str, None, "name of the model's class (default: after the source's name)"),
         Option("max_depth", "pytorch", "emit", int, None, "how deep blocks may be nested as classes (default: as in the source)"),
     ]
