@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import EmitRequest, Emitted, UsageError, nest, plan, prune, writing
+from convcore.plugin import EmitRequest, Emitted, State, UsageError, nest, plan, prune, writing
 
 from .dialect import TorchDialect
 from .printer import Code, print_module
@@ -89,7 +89,8 @@ def _into(into: Any, code: Code, request: EmitRequest, notes: list[str]) -> Emit
         return Emitted((), lambda: module, tuple(notes), runtime=lambda: _runtime(module))
     of = {**{k: k for k in code.states}, **code.tied}
     first: dict[int, str] = {}
-    states, tied = {}, {}
+    states: dict[str, State] = {}
+    tied: dict[str, str] = {}
     for k, t in module.state_dict().items():
         same = first.setdefault(t.data_ptr() or id(t), k)
         if same != k and same in states and states[same].shape == tuple(t.shape):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import types
@@ -18,6 +19,7 @@ __all__ = ["REQUIRES", "live", "open_runtime"]
 
 REQUIRES = ("torch>=2.6",)
 THREADS = 4
+_COUNT = itertools.count()
 
 
 def open_runtime(source: Any, weights: Any = None) -> Runtime | None:
@@ -41,7 +43,7 @@ def open_runtime(source: Any, weights: Any = None) -> Runtime | None:
 
 def _execute(text: str, path: Path) -> Any:
     """A module object of code that convcore has generated."""
-    module = types.ModuleType(f"convcore_generated_{path.stem}")
+    module = types.ModuleType(f"convcore_generated_{path.stem}_{next(_COUNT)}")
     module.__file__ = str(path.absolute())
     exec(compile(text, str(path), "exec"), module.__dict__)  # noqa: S102
     return module
@@ -53,7 +55,7 @@ def live(code: Code) -> Any:
     import torch
 
     module = _execute(code.text, Path(f"{code.class_name}.py"))
-    sys.modules.setdefault(module.__name__, module)
+    sys.modules[module.__name__] = module  # where torch.compile and pickle look for what classes are of
     with torch.device("meta"):
         model = getattr(module, code.class_name)()
     state = {k: _tensor(s.tensor.numpy()) for k, s in code.states.items()}
