@@ -86,9 +86,12 @@ def _coerce(o: Option, value: Any) -> Any:
         pass
     elif o.type in (int, float, str) and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
-            value = o.type(value)
-        except ValueError:
-            raise UsageError(f"option {o.name}={value!r} is not a {o.type.__name__}") from None
+            converted = o.type(value)
+        except (ValueError, OverflowError):
+            converted = None
+        if converted is None or (o.type is int and isinstance(value, float) and converted != value):
+            raise UsageError(f"option {o.name}={value!r} is not a {o.type.__name__}")
+        value = converted
     else:
         raise UsageError(f"option {o.name}={value!r} is not a {o.type.__name__}")
     if o.choices and value is not None and value not in o.choices:

@@ -26,6 +26,10 @@ __all__ = ["Interpreter", "bind_shapes", "run"]
 Array = NDArray[Any]
 
 
+FAILURES = (ValueError, IndexError, TypeError, FloatingPointError, OverflowError, ZeroDivisionError)
+"""What a reference may raise of arrays it cannot compute with: the model's or the inputs' fault."""
+
+
 def evaluate_attr(x: Any, env: Mapping[str, int]) -> Any:
     """An attribute with every size evaluated."""
     if isinstance(x, Dim):
@@ -209,7 +213,9 @@ class Interpreter:
             if v.dtype is not None and v.dtype is not DType.STRING and a.dtype != v.dtype.numpy:
                 if not np.can_cast(a.dtype, v.dtype.numpy, "same_kind") and not (a.dtype.kind in "iub" and v.dtype.is_float):
                     raise InputError(f"input {v.name!r} is {v.dtype}, got {a.dtype}")
-                a = a.astype(v.dtype.numpy)
+                given_as, a = a, a.astype(v.dtype.numpy)
+                if given_as.dtype.kind in "iu" and v.dtype.is_int and not np.array_equal(given_as, a):
+                    raise InputError(f"input {v.name!r} is {v.dtype}, which does not hold what is given")
             out.append(a)
         return out
 
@@ -256,7 +262,7 @@ class Interpreter:
             result = decl.reference(*args, **attrs)
         except ConvcoreError:
             raise
-        except (ValueError, IndexError, TypeError, FloatingPointError, OverflowError, ZeroDivisionError) as e:
+        except FAILURES as e:
             shapes = ", ".join("-" if a is None else f"{a.dtype}{list(a.shape)}" for a in args)
             raise InputError(f"layer {node.origin}: {node.op}({shapes}) cannot be computed: {e}") from e
         except MemoryError as e:

@@ -56,20 +56,27 @@ CONSTANTS.op(
 
 def _number(attrs: dict[str, Any], inputs: Sequence[Value | None]) -> None:
     """A fill value as a Python number of the kind the dtype has."""
-    v, dtype = attrs["value"], attrs["dtype"]
+    attrs["value"] = number(attrs["value"], attrs["dtype"])
+
+
+def number(v: Any, dtype: DType) -> bool | int | float | complex:
+    """``v`` as a Python number of the kind a dtype has; ShapeError where the dtype does not hold it."""
     if isinstance(v, np.generic):
         v = v.item()
     if not isinstance(v, (bool, int, float, complex)):
         raise ShapeError(f"value={v!r} is not a number")
-    if dtype.is_float and not isinstance(v, complex):
-        v = float(v)
-    elif dtype.is_int:
-        if isinstance(v, complex) or int(v) != v:
+    if dtype.is_int:
+        if isinstance(v, complex) or not math.isfinite(v) or int(v) != v:
             raise ShapeError(f"value={v!r} is not an integer, but dtype is {dtype}")
-        v = int(v)
-    elif dtype is DType.BOOL:
-        v = bool(v)
-    attrs["value"] = v
+        limits = np.iinfo(dtype.numpy)
+        if not limits.min <= v <= limits.max:
+            raise ShapeError(f"value={v!r} does not fit {dtype}")
+        return int(v)
+    if not dtype.is_float and dtype is not DType.BOOL:
+        return v
+    if isinstance(v, complex):
+        raise ShapeError(f"value={v!r} is complex, but dtype is {dtype}")
+    return float(v) if dtype.is_float else bool(v)
 
 
 def _nonnegative(c: InferContext, *sizes: DimLike) -> None:

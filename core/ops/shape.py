@@ -15,6 +15,7 @@ from ..opset.declare import Attr, AxesAttr, AxisAttr, OpSet, Sample
 from ..opset.infer import InferContext
 from ..opset.shapes import broadcast_shapes, unknown_axes
 from ..opset.traits import Trait
+from .constants import number
 
 SHAPE = OpSet("shape")
 
@@ -140,6 +141,12 @@ def _pad_shape(c: InferContext) -> Shapes:
     return [(c.dtype("x"), tuple(out))]
 
 
+def _pad_value(attrs: dict[str, Any], inputs: Any) -> None:
+    x = inputs[0]
+    if attrs["mode"] == "constant" and x is not None and x.dtype is not None:
+        number(attrs["value"], x.dtype)
+
+
 def _pad(x: Array, pads: Any, mode: str, value: float) -> Array:
     keep = tuple(slice(max(0, -b), n - max(0, -e)) for n, (b, e) in zip(x.shape, pads))
     x = x[keep]
@@ -157,7 +164,7 @@ SHAPE.op(
     "edge out, symmetric repeats it.",
     attrs={"pads": Attr("pairs"), "mode": Attr("str", "constant", PAD_MODES),
         "value": Attr("any", 0.0, doc="a number")},
-    infer=_pad_shape, reference=_pad, axes=PerAxis(attrs=("pads",)),
+    normalize=_pad_value, infer=_pad_shape, reference=_pad, axes=PerAxis(attrs=("pads",)),
     samples=[
         Sample((2, 3, 5), pads=((0, 0), (1, 2), (3, 0)), value=0.5),
         Sample((2, 3, 5), pads=((0, 0), (1, 2), (-1, 2)), mode="reflect"),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ShapeError
-from ..interpreter.execute import evaluate_attr
+from ..interpreter.execute import FAILURES, evaluate_attr
 from ..ir.dims import Dim
 from ..ir.dtypes import DType
 from ..ir.graph import BUFFER, CONSTANT, PARAMETER, Graph, Node, Value
@@ -156,7 +156,7 @@ def _results(node: Node, recipes: dict[int, _Recipe], kept_alive: list[Tensor]) 
     if sum(_nbytes(v) for v in node.outputs) <= _EAGER:
         try:
             arrays = _compute(step, [None if t is None else t.numpy() for t in ins])
-        except (ValueError, IndexError, ZeroDivisionError):  # the model is wrong here; running it will say so
+        except FAILURES:  # the model is wrong here; running it will say so
             return None
         tensors = [ArrayTensor(a) for a in arrays]
     else:

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 
 import convcore
+from convcore.build.builder import Builder
 from convcore.errors import BadFileError, InputError, MismatchError, OutputError, UnsupportedError, UsageError
+from convcore.ir.graph import Graph
+from convcore.model import Model
 
 DATA = Path(__file__).parents[1] / "data"
 ERAS = DATA / "keras_eras"
@@ -301,3 +304,19 @@ def test_an_emit_override_that_gives_up_leaves_nothing_behind(tmp_path: Path):
     done = convcore.convert(SEQ, "onnx", tmp_path / "m.onnx", overrides={"emit": {"softmax": gives_up}})
     assert done.report.ok  # spelled out by its body, and the check says it is softmax
     assert "Identity" not in {n.op_type for n in pytest.importorskip("onnx").load(tmp_path / "m.onnx").graph.node}
+
+
+@pytest.mark.parametrize("value", [13.5, float("inf"), float("nan"), "13.5", "x", True, [13]])
+def test_an_option_that_is_no_whole_number_is_refused(value: object) -> None:
+    b = Builder(Graph("g"))
+    b.graph.outputs = [b.relu(b.input("x", "float32", (2, 3)))]
+    with pytest.raises(UsageError, match=r"option opset=.* is not a int"):
+        convcore.convert(Model(b.graph), "onnx", opset=value)
+
+
+def test_inputs_that_do_not_fit_are_refused() -> None:
+    b = Builder(Graph("g"))
+    b.graph.outputs = [b.neg(b.input("x", "int32", (1,)))]
+    assert [*Model(b.graph).run([np.array([7])]).values()] == [-7]
+    with pytest.raises(InputError, match="'x' is int32, which does not hold what is given"):
+        Model(b.graph).run([np.array([2**40 + 3])])

@@ -255,3 +255,11 @@ def test_an_impossible_node_is_left_for_the_run_to_report():
     bad = b.gather(b.const([1.0, 2.0]), ints(b, 7), axis=0)
     g.outputs = [b.neg(bad)]
     assert fold_constants(g) == 0
+
+
+def test_what_cannot_be_computed_is_left_for_the_run_to_say():
+    """Whatever a reference raises of constants: the node stays."""
+    b = Builder(Graph("g"))
+    bad = b.gather(b.const(np.zeros((3,), np.float32)), b.const(np.array([5])), axis=0)
+    b.graph.outputs = [b.relu(bad)]
+    assert fold_constants(b.graph) == 0 and [n.op for n in b.graph] == ["gather", "relu"]
