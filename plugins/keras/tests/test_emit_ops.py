@@ -13,48 +13,20 @@ from convcore.errors import UnsupportedError
 from convcore.hookspecs import EmitRequest
 from convcore.host import host
 from convcore.interpreter import Interpreter
-from convcore.ir.dims import Dim
-from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph, Origin
 from convcore.layout import assign
 from convcore.opset import all_ops
+from convcore.testing.samples import sample_graph
 from convcore_keras.emit import emit
 from convcore_keras.layout import CONVENTION
 
 keras = pytest.importorskip("keras")
-
-PARAMETERS = {"w", "r", "b", "rb", "dw", "pw", "scale", "bias", "mean", "var", "table", "slope", "peephole"}
 
 #: Ops none of whose samples Keras can be made to compute; every other op with samples is written for at least one.
 REFUSED = {
     "compress", "detection_output", "dynamic_expand", "dynamic_fill", "dynamic_reshape", "dynamic_slice", "nms", "nonzero",
     "psroi_pool", "range", "roi_pool", "unique",
 }  # fmt: skip
-
-
-def sample_graph(name: str, sample: Any, batch: bool) -> tuple[Graph, list[Any]]:
-    """One op as a graph: parameters are weights, the rest inputs; the first axis of the first is symbolic with ``batch``."""
-    g = Graph(name)
-    b = Builder(g, origin=Origin("test", name, name))
-    values: list[Any] = []
-    feeds: list[Any] = []
-    inputs = all_ops()[name].inputs
-    for i, a in enumerate(sample.arrays()):
-        if a is None:
-            values.append(None)
-            continue
-        arg = inputs[min(i, len(inputs) - 1)]
-        if arg.name in PARAMETERS:
-            values.append(b.weight(a, arg.name))
-            continue
-        shape: list[Any] = list(a.shape)
-        if batch and shape and i == 0:
-            shape[0] = Dim("N")
-        values.append(b.input(f"in{i}", DType.of(a.dtype), tuple(shape)))
-        feeds.append(a)
-    out = b.op(name, *values, **sample.attrs)
-    g.outputs = list(out) if isinstance(out, tuple) else [out]
-    return g, feeds
 
 
 def same(got: Any, want: Any) -> str:
@@ -75,7 +47,7 @@ def test_samples_are_written_right_or_refused(family: str, tmp_path: Path) -> No
             continue
         for i, sample in enumerate(decl.samples):
             for batch in (False, True):
-                g, feeds = sample_graph(name, sample, batch)
+                g, feeds = sample_graph(all_ops()[name], sample, batch)
                 if not feeds:
                     continue
                 tried.add(name)
@@ -147,7 +119,7 @@ def test_first_samples_are_written_as_code(tmp_path: Path) -> None:
     done = 0
     for name, decl in all_ops().items():
         for sample in decl.samples[:1] if not decl.regions else ():
-            g, feeds = sample_graph(name, sample, True)
+            g, feeds = sample_graph(all_ops()[name], sample, True)
             if not feeds:
                 continue
             want = Interpreter(g).run(feeds)

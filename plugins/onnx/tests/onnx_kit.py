@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,11 @@ from convcore.errors import ConvcoreError
 from convcore.hookspecs import EmitRequest, LoadRequest
 from convcore.host import host
 from convcore.interpreter import Interpreter
+from convcore.testing.samples import Summary, same
 from convcore_onnx.emit import emit
 from convcore_onnx.load import load
+
+__all__ = ["Summary", "emit_model", "load_model", "run_case", "same", "tensors_only"]
 
 
 def load_model(source: Any, **kw: Any) -> Any:
@@ -30,43 +31,12 @@ def emit_model(graph: Any, opset: int = 18, out: Any = None, **options: Any) -> 
     return made.model() if out is None else made
 
 
-@dataclass
-class Summary:
-    """What became of many cases, by outcome; ``detail`` names the case and the reason."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    detail: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-
-    def add(self, outcome: str, name: str, why: str = "") -> None:
-        self.counts[outcome] += 1
-        self.detail.setdefault(outcome, []).append((name, why))
-
-    def __str__(self) -> str:
-        return ", ".join(f"{n} {k}" for k, n in sorted(self.counts.items()))
-
-
 def tensors_only(case: Any) -> bool:
     """Whether a case has only tensors as inputs and outputs (sequences and optionals have no counterpart)."""
     g = case.model.graph
     return all(v.type.WhichOneof("value") == "tensor_type" for v in (*g.input, *g.output)) and all(
         isinstance(a, (np.ndarray, np.generic)) for ins, outs in case.data_sets for a in (*ins, *outs)
     )
-
-
-def same(got: Any, want: Any, rtol: float, atol: float) -> str:
-    """Why two arrays differ; "" when they agree in dtype, shape and value."""
-    want = np.asarray(want)
-    if got.dtype != want.dtype and not (want.dtype.kind in "OSU" and got.dtype.kind in "OSU"):
-        return f"dtype {got.dtype}, not {want.dtype}"
-    if got.shape != want.shape:
-        return f"shape {got.shape}, not {want.shape}"
-    if want.dtype.kind in "OSU":
-        return "" if (got == want).all() else "strings differ"
-    if want.dtype.kind not in "fc" and want.dtype.name != "bfloat16":
-        return "" if (got == want).all() else f"values differ in {int((got != want).sum())} of {want.size} places"
-    a, b = (x.astype(np.complex128 if want.dtype.kind == "c" else np.float64) for x in (got, want))
-    ok = np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=True)
-    return "" if ok.all() else f"values differ by {np.nanmax(np.abs(a - b))}"
 
 
 def run_case(case: Any) -> tuple[str, str, Any]:

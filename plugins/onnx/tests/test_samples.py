@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from onnx_kit import Summary, emit_model, same
 
-from convcore.build.builder import Builder
 from convcore.errors import BadFileError, InputError, UnsupportedError
 from convcore.interpreter import Interpreter
-from convcore.ir.dims import Dim
-from convcore.ir.dtypes import DType
-from convcore.ir.graph import Graph, Origin
 from convcore.layout import assign
 from convcore.opset import all_ops
+from convcore.testing.samples import sample_graph
 from convcore_onnx.layout import CONVENTION
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
-
-PARAMETERS = {"w", "r", "b", "rb", "dw", "pw", "scale", "bias", "mean", "var", "table", "slope", "peephole"}
-
-
-def sample_graph(name: str, decl: Any, sample: Any, batch: bool) -> tuple[Graph, list[Any]]:
-    """One op as a graph: parameters are weights, the rest inputs; the first axis of the first is symbolic with ``batch``."""
-    g = Graph(name)
-    b = Builder(g, origin=Origin("test", name, name))
-    values, feeds = [], []
-    for i, a in enumerate(sample.arrays()):
-        if a is None:
-            values.append(None)
-            continue
-        arg = decl.inputs[min(i, len(decl.inputs) - 1)]
-        if arg.name in PARAMETERS:
-            values.append(b.weight(a, arg.name))
-            continue
-        shape: list[Any] = list(a.shape)
-        if batch and shape and i == 0:
-            shape[0] = Dim("N")
-        values.append(b.input(f"in{i}", DType.of(a.dtype), tuple(shape)))
-        feeds.append(a)
-    out = b.op(name, *values, **sample.attrs)
-    g.outputs = list(out) if isinstance(out, tuple) else [out]
-    return g, feeds
-
 
 FAMILIES = sorted({op.family for op in all_ops().values()})
 
@@ -62,7 +31,7 @@ def test_samples_are_written_right(family: str, opset: int) -> None:
         for i, sample in enumerate(decl.samples):
             for batch in (False, True):
                 key = f"{name}[{i}]{' batch' if batch else ''}"
-                g, feeds = sample_graph(name, decl, sample, batch)
+                g, feeds = sample_graph(decl, sample, batch)
                 want = Interpreter(g).run(feeds)
                 assign(g, CONVENTION, io="source")
                 try:

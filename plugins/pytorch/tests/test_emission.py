@@ -15,11 +15,12 @@ from convcore.interpreter import Interpreter
 from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph, Origin
+from convcore.testing.samples import same
 from convcore_pytorch.emit import written_here
 from convcore_pytorch.functions import HELPERS, helpers_of
 from convcore_pytorch.runtime import open_runtime
 
-from .torch_kit import emit_model, same
+from .torch_kit import emit_model
 
 torch = pytest.importorskip("torch")
 

@@ -11,9 +11,10 @@ from convcore.errors import UnsupportedError
 from convcore.interpreter import Interpreter
 from convcore.layout import assign
 from convcore.opset import all_ops
+from convcore.testing.samples import Summary, same, sample_graph
 from convcore_pytorch.layout import CONVENTION
 
-from .torch_kit import Summary, emit_model, same, sample_graph
+from .torch_kit import emit_model
 
 torch = pytest.importorskip("torch")
 
@@ -36,7 +37,7 @@ def test_samples_are_written_right(family: str) -> None:
         for i, sample in enumerate(decl.samples):
             for batch in (False, True):
                 key = f"{name}[{i}]{' batch' if batch else ''}"
-                g, feeds = sample_graph(name, decl, sample, batch)
+                g, feeds = sample_graph(decl, sample, batch)
                 want = Interpreter(g).run(feeds)
                 assign(g, CONVENTION, io="source")
                 try:

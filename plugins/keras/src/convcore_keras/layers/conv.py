@@ -11,188 +11,62 @@ from ..layer_spec import V, layer
 from ..load_context import KerasContext
 from ..ruleset import RULES
 
-__all__ = ["explicit_pads", "spatial_sizes"]
+__all__ = ["explicit_pads", "per_axis", "spatial_sizes"]
 
 # ---- what the layers are
-layer(
-    "Conv1D",
-    defaults={
-        "strides": 1,
-        "padding": "valid",
-        "data_format": "channels_last",
-        "dilation_rate": 1,
-        "groups": 1,
-        "activation": None,
-        "use_bias": True,
-    },
-    required=("filters", "kernel_size"),
-    variables=(V("kernel", ("*kernel_size", None, "filters")), V("bias", ("filters",), when="use_bias")),
-    spatial=1,
-    flipped=True,
-    keras1_kernel="conv1d",
-    aliases=("Convolution1D", "AtrousConvolution1D", "AtrousConv1D"),
-)
-layer(
-    "Conv1DTranspose",
-    defaults={
-        "strides": 1,
-        "padding": "valid",
-        "output_padding": None,
-        "data_format": "channels_last",
-        "dilation_rate": 1,
-        "activation": None,
-        "use_bias": True,
-    },
-    required=("filters", "kernel_size"),
-    variables=(V("kernel", ("*kernel_size", "filters", None)), V("bias", ("filters",), when="use_bias")),
-    spatial=1,
-    flipped=True,
-    aliases=("Convolution1DTranspose",),
-)
-layer(
-    "Conv2D",
-    defaults={
-        "strides": (1, 1),
-        "padding": "valid",
-        "data_format": "channels_last",
-        "dilation_rate": (1, 1),
-        "groups": 1,
-        "activation": None,
-        "use_bias": True,
-    },
-    required=("filters", "kernel_size"),
-    variables=(V("kernel", ("*kernel_size", None, "filters")), V("bias", ("filters",), when="use_bias")),
-    spatial=2,
-    flipped=True,
-    keras1_kernel="conv",
-    aliases=("Convolution2D", "AtrousConvolution2D", "AtrousConv2D"),
-)
-layer(
-    "Conv2DTranspose",
-    defaults={
-        "strides": (1, 1),
-        "padding": "valid",
-        "output_padding": None,
-        "data_format": "channels_last",
-        "dilation_rate": (1, 1),
-        "activation": None,
-        "use_bias": True,
-    },
-    required=("filters", "kernel_size"),
-    variables=(V("kernel", ("*kernel_size", "filters", None)), V("bias", ("filters",), when="use_bias")),
-    spatial=2,
-    flipped=True,
-    keras1_kernel="transposed",
-    aliases=("Convolution2DTranspose", "Deconvolution2D", "Deconv2D"),
-)
-layer(
-    "Conv3D",
-    defaults={
-        "strides": (1, 1, 1),
-        "padding": "valid",
-        "data_format": "channels_last",
-        "dilation_rate": (1, 1, 1),
-        "groups": 1,
-        "activation": None,
-        "use_bias": True,
-    },
-    required=("filters", "kernel_size"),
-    variables=(V("kernel", ("*kernel_size", None, "filters")), V("bias", ("filters",), when="use_bias")),
-    spatial=3,
-    flipped=True,
-    keras1_kernel="conv",
-    aliases=("Convolution3D",),
-)
-layer(
-    "Conv3DTranspose",
-    defaults={
-        "strides": (1, 1, 1),
-        "padding": "valid",
-        "data_format": "channels_last",
-        "output_padding": None,
-        "dilation_rate": (1, 1, 1),
-        "activation": None,
-        "use_bias": True,
-    },
-    required=("filters", "kernel_size"),
-    variables=(V("kernel", ("*kernel_size", "filters", None)), V("bias", ("filters",), when="use_bias")),
-    spatial=3,
-    flipped=True,
-    aliases=("Convolution3DTranspose", "Deconvolution3D", "Deconv3D"),
-)
-layer(
-    "DepthwiseConv1D",
-    defaults={
-        "strides": 1,
-        "padding": "valid",
-        "depth_multiplier": 1,
-        "data_format": "channels_last",
-        "dilation_rate": 1,
-        "activation": None,
-        "use_bias": True,
-    },
-    required=("kernel_size",),
-    variables=(V("kernel", ("*kernel_size", None, "depth_multiplier")), V("bias", (None,), when="use_bias")),
-    spatial=1,
-)
-layer(
-    "DepthwiseConv2D",
-    defaults={
-        "strides": (1, 1),
-        "padding": "valid",
-        "depth_multiplier": 1,
-        "data_format": "channels_last",
-        "dilation_rate": (1, 1),
-        "activation": None,
-        "use_bias": True,
-    },
-    required=("kernel_size",),
-    variables=(V("kernel", ("*kernel_size", None, "depth_multiplier")), V("bias", (None,), when="use_bias")),
-    spatial=2,
-)
-layer("LocallyConnected1D", variables=(V("kernel"), V("bias", when="use_bias")), spatial=1, extinct=True)
-layer("LocallyConnected2D", variables=(V("kernel"), V("bias", when="use_bias")), spatial=2, extinct=True)
-layer(
-    "SeparableConv1D",
-    defaults={
-        "strides": 1,
-        "padding": "valid",
-        "data_format": "channels_last",
-        "dilation_rate": 1,
-        "depth_multiplier": 1,
-        "activation": None,
-        "use_bias": True,
-    },
-    required=("filters", "kernel_size"),
-    variables=(
-        V("depthwise_kernel", ("*kernel_size", None, "depth_multiplier")),
-        V("pointwise_kernel"),
-        V("bias", ("filters",), when="use_bias"),
-    ),
-    spatial=1,
-    aliases=("SeparableConvolution1D",),
-)
-layer(
-    "SeparableConv2D",
-    defaults={
-        "strides": (1, 1),
-        "padding": "valid",
-        "data_format": "channels_last",
-        "dilation_rate": (1, 1),
-        "depth_multiplier": 1,
-        "activation": None,
-        "use_bias": True,
-    },
-    required=("filters", "kernel_size"),
-    variables=(
-        V("depthwise_kernel", ("*kernel_size", None, "depth_multiplier")),
-        V("pointwise_kernel"),
-        V("bias", ("filters",), when="use_bias"),
-    ),
-    spatial=2,
-    keras1_kernel="conv",
-    aliases=("SeparableConvolution2D",),
-)
+_BIAS = V("bias", ("filters",), when="use_bias")
+
+
+def per_axis(n: int, value: int) -> int | tuple[int, ...]:
+    """A default for every one of ``n`` spatial axes, as Keras's signatures have it: a number where there is one axis."""
+    return value if n == 1 else (value,) * n
+
+
+for _n in (1, 2, 3):
+    _defaults = {
+        "strides": per_axis(_n, 1), "padding": "valid", "data_format": "channels_last", "dilation_rate": per_axis(_n, 1),
+        "activation": None, "use_bias": True,
+    }  # fmt: skip
+    layer(
+        f"Conv{_n}D",
+        defaults={**_defaults, "groups": 1},
+        required=("filters", "kernel_size"),
+        variables=(V("kernel", ("*kernel_size", None, "filters")), _BIAS),
+        spatial=_n,
+        flipped=True,
+        keras1_kernel="conv1d" if _n == 1 else "conv",
+        aliases=(f"Convolution{_n}D", *((f"AtrousConvolution{_n}D", f"AtrousConv{_n}D") if _n < 3 else ())),
+    )
+    layer(
+        f"Conv{_n}DTranspose",
+        defaults={**_defaults, "output_padding": None},
+        required=("filters", "kernel_size"),
+        variables=(V("kernel", ("*kernel_size", "filters", None)), _BIAS),
+        spatial=_n,
+        flipped=True,
+        keras1_kernel="transposed" if _n == 2 else "",
+        aliases=(f"Convolution{_n}DTranspose", *((f"Deconvolution{_n}D", f"Deconv{_n}D") if _n > 1 else ())),
+    )
+    if _n == 3:
+        continue
+    _defaults["depth_multiplier"] = 1
+    layer(
+        f"DepthwiseConv{_n}D",
+        defaults=_defaults,
+        required=("kernel_size",),
+        variables=(V("kernel", ("*kernel_size", None, "depth_multiplier")), V("bias", (None,), when="use_bias")),
+        spatial=_n,
+    )
+    layer(f"LocallyConnected{_n}D", variables=(V("kernel"), V("bias", when="use_bias")), spatial=_n, extinct=True)
+    layer(
+        f"SeparableConv{_n}D",
+        defaults=_defaults,
+        required=("filters", "kernel_size"),
+        variables=(V("depthwise_kernel", ("*kernel_size", None, "depth_multiplier")), V("pointwise_kernel"), _BIAS),
+        spatial=_n,
+        keras1_kernel="conv" if _n == 2 else "",
+        aliases=(f"SeparableConvolution{_n}D",),
+    )
 
 # ---- rules
 

@@ -7,96 +7,26 @@ from convcore.plugin import A, ForeignNode, NotExpressible, Value, known_shape
 from ..layer_spec import layer
 from ..load_context import KerasContext
 from ..ruleset import RULES
-from .conv import explicit_pads
+from .conv import explicit_pads, per_axis
 
 __all__: list[str] = []
 
 # ---- what the layers are
-layer(
-    "AdaptiveAveragePooling1D",
-    "AdaptiveMaxPooling1D",
-    defaults={"data_format": "channels_last"},
-    required=("output_size",),
-    spatial=1,
-)
-layer(
-    "AdaptiveAveragePooling2D",
-    "AdaptiveMaxPooling2D",
-    defaults={"data_format": "channels_last"},
-    required=("output_size",),
-    spatial=2,
-)
-layer(
-    "AdaptiveAveragePooling3D",
-    "AdaptiveMaxPooling3D",
-    defaults={"data_format": "channels_last"},
-    required=("output_size",),
-    spatial=3,
-)
-layer(
-    "AveragePooling1D",
-    defaults={"strides": None, "padding": "valid", "data_format": "channels_last"},
-    required=("pool_size",),
-    spatial=1,
-    aliases=("AvgPool1D",),
-)
-layer(
-    "AveragePooling2D",
-    defaults={"strides": None, "padding": "valid", "data_format": "channels_last"},
-    required=("pool_size",),
-    spatial=2,
-    aliases=("AvgPool2D",),
-)
-layer(
-    "AveragePooling3D",
-    defaults={"strides": None, "padding": "valid", "data_format": "channels_last"},
-    required=("pool_size",),
-    spatial=3,
-    aliases=("AvgPool3D",),
-)
-layer(
-    "GlobalAveragePooling1D",
-    defaults={"data_format": "channels_last", "keepdims": False},
-    takes_mask=True,
-    floats_only=True,
-    spatial=1,
-    aliases=("GlobalAvgPool1D",),
-)
-layer(
-    "GlobalAveragePooling2D",
-    defaults={"data_format": "channels_last", "keepdims": False},
-    floats_only=True,
-    spatial=2,
-    aliases=("GlobalAvgPool2D",),
-)
-layer(
-    "GlobalAveragePooling3D",
-    defaults={"data_format": "channels_last", "keepdims": False},
-    floats_only=True,
-    spatial=3,
-    aliases=("GlobalAvgPool3D",),
-)
-layer("GlobalMaxPooling1D", defaults={"data_format": "channels_last", "keepdims": False}, spatial=1, aliases=("GlobalMaxPool1D",))
-layer("GlobalMaxPooling2D", defaults={"data_format": "channels_last", "keepdims": False}, spatial=2, aliases=("GlobalMaxPool2D",))
-layer("GlobalMaxPooling3D", defaults={"data_format": "channels_last", "keepdims": False}, spatial=3, aliases=("GlobalMaxPool3D",))
-layer(
-    "MaxPooling1D",
-    defaults={"pool_size": 2, "strides": None, "padding": "valid", "data_format": "channels_last"},
-    spatial=1,
-    aliases=("MaxPool1D",),
-)
-layer(
-    "MaxPooling2D",
-    defaults={"pool_size": (2, 2), "strides": None, "padding": "valid", "data_format": "channels_last"},
-    spatial=2,
-    aliases=("MaxPool2D",),
-)
-layer(
-    "MaxPooling3D",
-    defaults={"pool_size": (2, 2, 2), "strides": None, "padding": "valid", "data_format": "channels_last"},
-    spatial=3,
-    aliases=("MaxPool3D",),
-)
+for _n in (1, 2, 3):
+    _format = {"data_format": "channels_last"}
+    _windows = {"strides": None, "padding": "valid", **_format}
+    layer(f"AdaptiveAveragePooling{_n}D", f"AdaptiveMaxPooling{_n}D", defaults=_format, required=("output_size",), spatial=_n)
+    layer(f"AveragePooling{_n}D", defaults=_windows, required=("pool_size",), spatial=_n, aliases=(f"AvgPool{_n}D",))
+    layer(
+        f"GlobalAveragePooling{_n}D",
+        defaults={**_format, "keepdims": False},
+        takes_mask=_n == 1,
+        floats_only=True,
+        spatial=_n,
+        aliases=(f"GlobalAvgPool{_n}D",),
+    )
+    layer(f"GlobalMaxPooling{_n}D", defaults={**_format, "keepdims": False}, spatial=_n, aliases=(f"GlobalMaxPool{_n}D",))
+    layer(f"MaxPooling{_n}D", defaults={"pool_size": per_axis(_n, 2), **_windows}, spatial=_n, aliases=(f"MaxPool{_n}D",))
 
 # ---- rules
 
