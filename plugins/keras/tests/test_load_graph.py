@@ -308,10 +308,16 @@ def test_a_layer_called_in_training_mode_is_refused(tmp_path: Path) -> None:
     assert [(p.layer, p.code) for p in found] == [("mc", "unsupported_call")]
 
 
-def test_quantised_layers_are_refused_by_name() -> None:
-    found = problems(load_graph(ERAS / "misc3" / "q_int8.keras"))
+@pytest.mark.parametrize("mode", ["int4", "float8"])
+def test_quantised_layers_are_refused_by_name(mode: str) -> None:
+    found = problems(load_graph(ERAS / "misc3" / f"q_{mode}.keras"))
     dense = [p for p in found if p.type == "Dense"]
-    assert dense and all(p.code == "unsupported_quantization" and "int8" in p.why for p in dense)
+    assert dense and all(p.code == "unsupported_quantization" and mode in p.why for p in dense)
+
+
+def test_int8_layers_load() -> None:
+    graph = load_graph(ERAS / "misc3" / "q_int8.keras")
+    assert not [p for p in problems(graph) if p.type == "Dense"] and any(n.op == "dequantize" for n in graph)
 
 
 def test_operations_are_not_layers_of_the_same_name(tmp_path: Path) -> None:

@@ -251,9 +251,10 @@ class KerasContext(LoadContext):
                 "call it without training=",
                 "unsupported_call",
             )
-        if layer.dtype.quantization is not None:
+        mode = layer.dtype.quantization
+        if mode is not None and not (mode == "int8" and layer.class_name in ("Dense", "Embedding")):
             raise node.refuse(
-                f"its weights are quantised ({layer.dtype.quantization})",
+                f"its weights are quantised ({mode})",
                 "save the model before model.quantize(...)",
                 "unsupported_quantization",
             )

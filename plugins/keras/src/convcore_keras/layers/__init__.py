@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import (
     activation,
+    applications,
     attention,
     augmentation,
     code,
@@ -16,6 +17,7 @@ from . import (
     norm,
     pool,
     preprocessing,
+    quantised,
     regularization,
     rnn,
     shape,
@@ -24,6 +26,7 @@ from . import (
 
 __all__ = [
     "activation",
+    "applications",
     "attention",
     "augmentation",
     "code",
@@ -36,6 +39,7 @@ __all__ = [
     "norm",
     "pool",
     "preprocessing",
+    "quantised",
     "regularization",
     "rnn",
     "shape",
