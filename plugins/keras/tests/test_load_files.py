@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from keras_helpers import error_of_range, load_graph, problems, run
 
+import convcore
 from convcore.errors import BadFileError
 
 DATA = Path(__file__).parents[3] / "tests" / "data"
@@ -163,3 +164,23 @@ def test_theano_option_is_refused_for_keras_3() -> None:
 
     with pytest.raises(UsageError, match="theano"):
         load_graph(ERAS / "misc3" / "seq.keras", options={"kernels": "theano"})
+
+
+def test_saved_model_folders_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "saved_model.pb").write_bytes(b"x")
+    with pytest.raises(convcore.UnsupportedError, match="SavedModel") as e:
+        convcore.load(tmp_path / "m")
+    assert "save('model.keras')" in e.value.problems[0].hint
+
+
+def test_renorm_and_a_virtual_batch_mean_nothing_at_inference(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+    model = keras.Sequential([keras.Input((3, 5)), keras.layers.BatchNormalization(renorm=True, axis=1)])
+    rng = np.random.default_rng(2)
+    model.set_weights([rng.uniform(0.5, 2, w.shape).astype(np.float32) for w in model.get_weights()])
+    x = rng.normal(size=(2, 3, 5)).astype(np.float32)
+    for name in ("m.keras", "m.h5"):
+        model.save(tmp_path / name)
+        (y,) = run(load_graph(tmp_path / name), [x])
+        np.testing.assert_allclose(y, keras.ops.convert_to_numpy(model(x)), rtol=1e-5, atol=1e-6)

@@ -37,6 +37,7 @@ _WHY = {
     "json-model": (90, "a Keras architecture in JSON"),
     "json-shards": (80, "sharded Keras weights"),
     "yaml-model": (60, "a Keras architecture in YAML"),
+    "saved-model": (40, "a TensorFlow SavedModel, which Keras may have written"),
 }
 _SUFFIXES = (".keras", ".h5", ".hdf5")
 

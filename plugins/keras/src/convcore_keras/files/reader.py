@@ -120,6 +120,10 @@ def _kind(path: str) -> FileKind:
     if kind.kind == "yaml-model":
         problem = Problem(path, "YAML", "YAML architectures are not read", "use model.to_json()", "unsupported_format")
         raise UnsupportedError(problem, "cannot be read")
+    if kind.kind == "saved-model":
+        why = "is a TensorFlow SavedModel: its graph is TensorFlow's, not Keras's layers"
+        hint = "load it where it was made and save it again: tf.keras.models.load_model(folder).save('model.keras')"
+        raise UnsupportedError(Problem(path, "SavedModel", why, hint, "unsupported_format"), "cannot be read")
     return kind
 
 

@@ -20,7 +20,7 @@ __all__ = ["FileKind", "sniff"]
 @dataclass(frozen=True)
 class FileKind:
     """``kind``: ``keras-zip``, ``keras-folder``, ``hdf5-model``, ``hdf5-weights`` (legacy), ``weights-v3``,
-    ``json-model``, ``json-shards`` or ``yaml-model``. ``has_architecture``/``has_weights`` say what is in it."""
+    ``json-model``, ``json-shards``, ``yaml-model`` or ``saved-model`` (TensorFlow's folder). ``has_architecture``/``has_weights`` say what is in it."""
 
     kind: str
     has_architecture: bool
@@ -38,6 +38,7 @@ _KINDS = {
         FileKind("json-model", True, False),
         FileKind("json-shards", False, True),
         FileKind("yaml-model", True, False),
+        FileKind("saved-model", True, True),
     )
 }
 
@@ -49,6 +50,8 @@ def sniff(path: str | os.PathLike[str]) -> FileKind | None:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
             found = os.path.isfile(os.path.join(path, "config.json")) and os.path.isfile(os.path.join(path, "model.weights.h5"))
+            if not found and os.path.isfile(os.path.join(path, "saved_model.pb")):
+                return _KINDS["saved-model"]
             return _KINDS["keras-folder"] if found else None
         head = read_head(watched(path)) if stat.S_ISREG(mode) else None
     except OSError:
