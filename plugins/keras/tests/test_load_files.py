@@ -123,7 +123,7 @@ REFUSED = {
     "tf23/tfops.h5": "TensorFlowOpLayer",
     "tf28/tfops.h5": "TFOpLambda",
     "tf215/textvec.keras": "TextVectorization",
-    "misc3/q_int8.keras": "Dense",
+    "misc3/q_float8.keras": "Dense",
     "misc3/q_int4.keras": "Dense",
 }
 

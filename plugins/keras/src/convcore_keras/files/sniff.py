@@ -20,7 +20,8 @@ __all__ = ["FileKind", "sniff"]
 @dataclass(frozen=True)
 class FileKind:
     """``kind``: ``keras-zip``, ``keras-folder``, ``hdf5-model``, ``hdf5-weights`` (legacy), ``weights-v3``,
-    ``json-model``, ``json-shards``, ``yaml-model`` or ``saved-model`` (TensorFlow's folder). ``has_architecture``/``has_weights`` say what is in it."""
+    ``json-model``, ``json-shards``, ``yaml-model`` or ``saved-model`` (TensorFlow's folder). ``has_architecture`` and
+    ``has_weights`` say what is in it."""
 
     kind: str
     has_architecture: bool
