@@ -6,7 +6,7 @@ from ..errors import Problem, UnsupportedError
 from ..ir.flat import FlatLayer, FlatModel, FlatValue
 from ..ir.tensors import Tensor
 from .names import Names
-from .plan import Arg, Call, Plan, Ref, State, Unit
+from .plan import Arg, Block, Call, Plan, Ref, State, Unit, leaves
 
 __all__ = ["flatten"]
 
@@ -52,6 +52,11 @@ def _layer(call: Call, name: str) -> FlatLayer:
     states = call.target.states if isinstance(call.target, Unit) else {}
     if not isinstance(call.target, (str, Unit)):
         raise _no_place(name, call.type, "a block of its own (flatten takes a plan that is not nested)")
+    for key, value in call.config.items():
+        if isinstance(value, Block):
+            raise _no_place(name, call.type, f"a region of control flow, {key}")
+        if next(leaves([value]), None) is not None:
+            raise _no_place(name, call.type, f"a value of the model in its configuration, {key}")
     return FlatLayer(call.type, name, [], [], dict(call.config), {k: s.tensor for k, s in states.items()})
 
 

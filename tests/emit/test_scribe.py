@@ -25,6 +25,8 @@ from convcore.plugin import (
     State,
     Tidy,
     Unit,
+    UnsupportedError,
+    flatten,
     plan,
     prune,
     tidy,
@@ -369,3 +371,18 @@ def test_a_tensor_handed_over_twice_is_one_state_of_one_unit():
     first, second, third = (c.target for c in made.root.calls)
     assert first is second and first is not third
     assert [s.tensor for s in made.states] == [shared, other]
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [({"body": Block("body")}, "a region of control flow, body"), ({"at": [Ref(None)]}, "a value of the model in its")],
+)
+def test_a_list_of_layers_has_no_place_for_regions_and_values_in_configurations(config: dict[str, Any], why: str) -> None:
+    g, b, x = start()
+    g.outputs = [b.relu(x)]
+    made = plan(g, RULES, None, TreeDialect())
+    assert [layer.type for layer in flatten(made).layers] == ["relu"]
+    made.root.calls[0].kwargs.update(config)
+    with pytest.raises(UnsupportedError, match="a list of layers has no place") as e:
+        flatten(made)
+    assert why in e.value.problems[0].why

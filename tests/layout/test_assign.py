@@ -428,3 +428,11 @@ def test_unknown_rank_is_reported_not_guessed() -> None:
     ]
     report = assign(g, FIRST)
     assert [u.op for u in report.unresolved] == ["conv"] and next(iter(g)).attrs["layout"] == "channels_last"
+
+
+@pytest.mark.parametrize("name", ["conv", "relu", "no_such_op"])
+def test_a_convention_that_requires_an_axis_of_an_op_without_one(name):
+    g = Graph("g")
+    g.outputs = [Builder(g).input("x", "float32", (2, 3))]
+    with pytest.raises(UsageError, match=f"axis_required names '{name}', which is no op with one special axis"):
+        assign(g, Convention(axis_required={name: 1}))
