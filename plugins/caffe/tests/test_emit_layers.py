@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from convcore.build.builder import Builder
+from convcore.errors import UsageError
 from convcore.ir.dims import Dim
-from convcore.ir.graph import Value
+from convcore.ir.graph import Origin, Value
 
 from .emit_kit import array as _array
 from .emit_kit import fields, only, types, written
@@ -76,7 +77,7 @@ def test_sums_of_many_blobs_with_factors_are_one_eltwise(tmp_path: Path) -> None
 def test_batch_norm_is_two_layers(tmp_path: Path) -> None:
     p = [_array(3), _array(3), _array(3), np.abs(_array(3)) + np.float32(0.5)]
     net = written(tmp_path, (2, 3, 5, 7), lambda b, x: b.batch_norm(x, *map(b.const, p), epsilon=1e-3, axis=1))
-    assert types(net) == ["BatchNorm", "Scale"] and [x.name for x in net.layers[1:]] == ["layer", "layer/scale"]
+    assert types(net) == ["BatchNorm", "Scale"] and [x.name for x in net.layers[1:]] == ["layer", "layer_scale"]
     assert fields(net.layers[1]) == {"use_global_stats": True, "eps": 0.001} and net.layers[1].blobs[2].numpy().tolist() == [1.0]
     assert net.layers[2].tops == net.layers[1].tops == ["out"]  # in place
     net = written(tmp_path, (2, 5, 3), lambda b, x: b.batch_norm(x, *map(b.const, p), epsilon=1e-3, axis=2), atol=1e-5)
@@ -92,7 +93,15 @@ def test_in_place_only_where_nothing_else_reads(tmp_path: Path) -> None:
         return b.abs(b.leaky_relu(b.relu(b.conv(x, b.const(w))), alpha=0.3))
 
     net = written(tmp_path, (1, 3, 5, 5), chain)
-    assert [x.is_inplace() for x in net.layers[1:]] == [False, True, True, False]
+    assert [x.is_inplace() for x in net.layers[1:]] == [False, True, False, False]  # ReLU's backward reads what it put out
+    p = [np.abs(_array(3)) + np.float32(0.5) for _ in range(4)]
+
+    def normalised(b: Builder, x: Value) -> Any:
+        return b.abs(b.batch_norm(b.relu(b.conv(x, b.const(w))), *map(b.const, p), epsilon=1e-3, axis=1))
+
+    net = written(tmp_path, (1, 3, 5, 5), normalised)
+    assert types(net) == ["Convolution", "ReLU", "BatchNorm", "Scale", "AbsVal"]
+    assert [x.is_inplace() for x in net.layers[1:]] == [False, True, False, True, False]
 
     def fork(b: Builder, x: Value) -> Any:
         y = b.conv(x, b.const(w))
@@ -125,17 +134,62 @@ def test_limits(low: Any, high: Any, flavor: str, tmp_path: Path) -> None:
         assert found == ["ReLU"]
     elif flavor == "bvlc":
         assert found == ["Clip"]
-    elif (low, high) == (0, 6):
-        assert found == ["ReLU6"]
     else:
-        assert set(types(net)) == {"Power", "ReLU"}
+        assert set(found) <= {"Power", "ReLU", "Eltwise"} and "Eltwise" in found
+
+
+@pytest.mark.parametrize("far", [1e4, 1e6, 3e38, float("inf"), float(np.finfo(np.float32).max)])
+def test_far_limits_lose_nothing(far: float, tmp_path: Path) -> None:
+    """weiliu89's Caffe has no Clip: relu(x - far) + far would round x away, an infinite bound would give NaN."""
+    written(tmp_path, (2, 3, 5), lambda b, x: b.clip(x, min=0.25, max=far), caffe_flavor="ssd", atol=0, rtol=1e-7)
+    written(tmp_path, (2, 3, 5), lambda b, x: b.clip(x, min=-far, max=0.25), caffe_flavor="ssd", atol=0, rtol=1e-7)
+
+
+def test_what_weilius_branch_lacks(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot parse round_mode: choose pool_rounding='crop'"):
+        written(tmp_path, (2, 3, 5), lambda b, x: b.relu(x), caffe_flavor="ssd", pool_rounding="round_mode")
+
+
+def test_names_have_no_slash_and_stand_on_what_makes_the_blob(tmp_path: Path) -> None:
+    w = _array(4, 1, 3, 3)
+
+    def build(b: Builder, x: Value) -> Any:
+        with b.at(Origin("t", "c", "Conv")):
+            y = b.relu(b.conv(b.transpose(x, perm=(0, 3, 1, 2)), b.const(w)))
+        with b.at(Origin("t", "last", "Act")):
+            return b.elu(y)
+
+    net = written(tmp_path, (1, 6, 5, 1), build)
+    named = {x.name: x.type for x in net.layers}
+    assert named["c"] == "Convolution" and named["last"] == "ELU" and not any("/" in n for n in named)
+
+
+def test_what_is_no_weight_does_not_learn(tmp_path: Path) -> None:
+    """Caffe trains every blob that it is not told to leave: constants of the way, and weights that are frozen in the source."""
+    w, k = _array(4, 3), _array(2, 4)
+
+    def build(b: Builder, x: Value) -> Any:
+        y = b.linear(x, b.weight(w, "w", trainable=True), b.const(_array(4)))
+        return b.maximum(y, b.weight(k, "k"))
+
+    net = written(tmp_path, (2, 3), build)
+    specs = {x.type: [(s.lr_mult, s.decay_mult) for s in x.param_specs] for x in net.layers if x.blobs}
+    assert specs == {"InnerProduct": [(1, 1), (0, 0)], "Parameter": [(0, 0)]}
+
+
+def test_a_matrix_and_a_constant_are_one_layer(tmp_path: Path) -> None:
+    w, v = _array(3, 4), _array(4)
+    net = written(tmp_path, (2, 3), lambda b, x: b.add(b.matmul(x, b.const(w)), b.const(v)))
+    assert types(net) == ["InnerProduct"] and len(net.layers[-1].blobs) == 2
+    net = written(tmp_path, (2, 4), lambda b, x: b.add(b.matmul(x, b.const(_array(4, 4))), b.const(_array(2, 4))))
+    assert types(net)[0] == "InnerProduct" and len(types(net)) == 2
 
 
 @pytest.mark.parametrize(
     ("op", "attrs", "bvlc", "ssd"),
     [
         ("relu", {}, ["ReLU"], ["ReLU"]), ("silu", {}, ["Swish"], ["Sigmoid", "Eltwise"]),
-        ("hard_sigmoid", {"alpha": 0.2, "beta": 0.5}, ["Power", "Clip"], ["Power", "ReLU"] * 2 + ["Power"]),
+        ("hard_sigmoid", {"alpha": 0.2, "beta": 0.5}, ["Power", "Clip"], ["Power", "ReLU", "Power", "Power", "Eltwise", "Power"]),
         ("mish", {}, ["BNLL", "TanH", "Eltwise"], ["BNLL", "TanH", "Eltwise"]), ("elu", {"alpha": 0.7}, ["ELU"], ["ELU"]),
         ("softmax", {"axis": 1}, ["Softmax"], ["Softmax"]), ("softplus", {}, ["BNLL"], ["BNLL"]),
     ],

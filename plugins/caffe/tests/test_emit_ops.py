@@ -69,7 +69,7 @@ def test_pooling_that_rounds_down_by_a_field(name: str, rounding: str, tmp_path:
     for sample in all_ops()[name].samples:
         model, given = _model(name, sample, True)
         try:
-            options = {"caffe_flavor": "ssd", "pool_rounding": rounding}
+            options = {"caffe_flavor": "bvlc" if rounding == "round_mode" else "ssd", "pool_rounding": rounding}
             convcore.convert(model, "caffe", tmp_path / "n.prototxt", example_inputs=given, **options)
         except UnsupportedError:
             continue

@@ -82,7 +82,7 @@ class CaffeDialect(Dialect):
                 names.add(top.name)
                 s.block.outputs.append(top)
                 continue
-            (copy,) = s.call("Split", [top], shapes=[static(v) if top.shape is None else top.dims], name=f"{v.name}/output")
+            (copy,) = s.call("Split", [top], shapes=[static(v) if top.shape is None else top.dims], name=f"{v.name}_output")
             copy.name = _free(v, names)
             names.add(copy.name)
             s.block.outputs.append(copy)
@@ -105,7 +105,7 @@ class CaffeDialect(Dialect):
             what = f"the constant {value.name!r}" if value is not None else f"a constant of {name or 'a layer'}"
             raise NotExpressible(f"{what} is {state.tensor.dtype}, Caffe's blobs are float32")
         shape, outputs = state.tensor.shape, [] if value is None else [value]
-        wanted = name or (value.name if value is not None else "constant")
+        wanted = name or (value.source or value.name.replace("/", "_") if value is not None else "constant")
         return s.unit("Parameter", (), {"shape": blob_shape(shape)}, [state], outputs=outputs, shapes=[shape], name=wanted)[0]
 
     def opaque(self, s: CaffeScribe, node: Node) -> None:
@@ -134,7 +134,7 @@ def _silence(s: CaffeScribe) -> None:
         s.block.calls.append(call)
         for top in call.results:
             if top not in read:
-                s.call("Silence", [top], n_outputs=0, name=f"{call.source}/unused")
+                s.call("Silence", [top], n_outputs=0, name=f"{call.source}_unused")
 
 
 def label(node: Node) -> str:

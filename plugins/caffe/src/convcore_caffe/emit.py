@@ -6,13 +6,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import DType, EmitRequest, Emitted, Plan, PlanCall, RuleSet, State, Unit, UsageError, plan, tidy
+from convcore.plugin import (
+    DType,
+    EmitRequest,
+    Emitted,
+    Graph,
+    Plan,
+    PlanCall,
+    RuleSet,
+    State,
+    Unit,
+    UsageError,
+    ViewTensor,
+    plan,
+    tidy,
+)
 
 from .dialect import CaffeDialect
 from .emit_flavors import DEFAULT_FLAVOR
 from .emit_names import name_everything
 from .emit_tidy import PEEPHOLES, in_place
-from .files import Layer, Message, Net, write_caffemodel, write_prototxt
+from .files import Layer, Message, Net, ParamSpec, write_caffemodel, write_prototxt
 from .files.schema import message_type
 from .layer_spec import params_of, spec_of
 
@@ -29,7 +43,10 @@ def dialect(request: EmitRequest) -> CaffeDialect:
     batch = int(options.get("batch") or 1)
     if batch < 1:
         raise UsageError(f"batch={batch} must be positive")
-    return CaffeDialect(options.get("caffe_flavor") or DEFAULT_FLAVOR, options.get("pool_rounding") or ROUNDINGS[0], batch)
+    flavor, rounding = options.get("caffe_flavor") or DEFAULT_FLAVOR, options.get("pool_rounding") or ROUNDINGS[0]
+    if flavor == "ssd" and rounding == "round_mode":
+        raise UsageError("weiliu89's Caffe (caffe_flavor='ssd') cannot parse round_mode: choose pool_rounding='crop'")
+    return CaffeDialect(flavor, rounding, batch)
 
 
 def emit(request: EmitRequest) -> Emitted:
@@ -45,7 +62,7 @@ def emit(request: EmitRequest) -> Emitted:
         rules = RULES
     caffe = dialect(request)
     made = plan(graph, rules, None, caffe, request.overrides)
-    net = _net(made, graph.name)
+    net = _net(made, graph)
     sizes, outputs = caffe.sizes, tuple(t.name for t in made.root.outputs)
     notes = made.remarks()
     if sizes:
@@ -81,13 +98,25 @@ def _paths(out: Path, weights: Any) -> tuple[Path, Path]:
 
 
 # ---- the net
-def _net(made: Plan, name: str) -> Net:
+def _net(made: Plan, graph: Graph) -> Net:
+    trained = {v.tensor for v in graph.weights.values() if v.trainable}
+
+    def learns(state: State) -> bool:
+        """Whether it is a weight of the source that learns, in whatever form; Caffe trains all that it is not told not to."""
+        tensor = state.tensor
+        while tensor not in trained and isinstance(tensor, ViewTensor):
+            tensor = tensor.base
+        return tensor in trained
+
     tidy(made, PEEPHOLES)
     name_everything(made, in_place(made))
-    net = Net(name=name or "net")
+    net = Net(name=graph.name or "net")
     for call in made.root.calls:
         layer = Layer(call.name, call.type, [a.name for a in call.args], [r.name for r in call.results])
-        layer.blobs = [s.tensor for s in _blobs(call)]
+        held = _blobs(call)
+        layer.blobs = [s.tensor for s in held]
+        if call.type != "BatchNorm" and not all(map(learns, held)):  # which freezes its own, and refuses to be told otherwise
+            layer.param_specs = [ParamSpec() if learns(s) else ParamSpec(lr_mult=0.0, decay_mult=0.0) for s in held]
         message = _param_message(call.type, call.config)
         if message is not None:
             layer.params[message[0]] = message[1]

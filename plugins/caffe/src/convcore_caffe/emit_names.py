@@ -10,14 +10,22 @@ __all__ = ["name_everything"]
 
 
 def name_everything(plan: Plan, roots: Mapping[Ref, Ref]) -> None:
-    """Name every layer after its source layer (further ones of it ``<layer>/<type>``) and every blob after its value or layer.
+    """Name every layer after its source layer and every blob after its value or layer.
 
-    Outputs are named already, as are inputs; ``roots`` are the blobs that layers in place share.
+    Of the layers that one source layer becomes, that one has its name which makes its blob: the last that is not in place. The
+    others are ``<layer>_<type>``, without a slash, which Caffe's HDF5 snapshots take for a group. Outputs are named already, as
+    are inputs; ``roots`` are the blobs that layers in place share.
     """
     calls = plan.root.calls
     names = Names()
+    makers = {call.source: call for call in calls if not call.name and any(r not in roots for r in call.results)}
+    alone = {call.source: call for call in reversed(calls) if not call.name}  # all in place: the first
     for call in calls:
-        call.name = names.fresh(call.name or call.source, f"{call.source}/{call.type.lower()}")
+        if call.name or makers.get(call.source, alone.get(call.source)) is call:
+            call.name = names.fresh(call.name or call.source, f"{call.source}_{call.type.lower()}")
+    for call in calls:
+        if not call.name:
+            call.name = names.fresh(f"{call.source}_{call.type.lower()}")
     blobs = Names()
     for top in [*(t for call in calls if call.type == "Input" for t in call.results), *plan.root.outputs]:
         blobs.fresh(top.name)
@@ -36,8 +44,8 @@ def name_everything(plan: Plan, roots: Mapping[Ref, Ref]) -> None:
             if explicit:
                 top.name = blobs.fresh(explicit)
                 continue
-            plain = call.name if len(call.results) == 1 else f"{call.name}/{i}"
-            top.name = blobs.fresh("" if plain in own else plain, f"{call.name}/{call.type.lower()}")
+            plain = call.name if len(call.results) == 1 else f"{call.name}_{i}"
+            top.name = blobs.fresh("" if plain in own else plain, f"{call.name}_{call.type.lower()}")
     for top, root in roots.items():
         top.name = root.name
 

@@ -57,6 +57,8 @@ def power_param(scale: float = 1.0, shift: float = 0.0, power: float = 1.0) -> d
 
 def _bias(t: Tidy, layer: PlanCall) -> bool:
     """Scale, then Bias over the same axes: a Scale with bias_term."""
+    if _inner_product_bias(t, layer):
+        return True
     before = t.only(layer.args[0], "Scale")
     if before is None or len(layer.args) != 1 or len(before.args) != 1 or before.config.get("bias_term"):
         return False
@@ -64,6 +66,21 @@ def _bias(t: Tidy, layer: PlanCall) -> bool:
         return False
     t.absorb(layer, before)
     layer.become("Scale", {**before.config, "bias_term": True}, [before.states[0], layer.states[0]])
+    return True
+
+
+def _inner_product_bias(t: Tidy, layer: PlanCall) -> bool:
+    """InnerProduct without a bias, then Bias of its outputs: one InnerProduct."""
+    before = t.only(layer.args[0], "InnerProduct")
+    if before is None or len(layer.args) != 1 or before.config.get("bias_term", True):
+        return False
+    axis, outputs = before.config.get("axis", 1), before.config["num_output"]
+    if _span(layer) != (axis, 1) or len(layer.args[0].dims) != axis + 1 or layer.states[0].shape != (outputs,):
+        return False
+    t.absorb(layer, before)
+    layer.become(
+        "InnerProduct", {k: v for k, v in before.config.items() if k != "bias_term"}, [before.states[0], layer.states[0]]
+    )
     return True
 
 
@@ -154,10 +171,11 @@ def in_place(plan: Plan) -> dict[Ref, Ref]:
     """Blobs that are written over another one: top -> the blob whose name it shares (the first of its chain).
 
     Only where a single bottom reads that blob and it is no output itself: else Caffe refuses the net, or another layer would
-    read the new numbers.
+    read the new numbers; and only over a layer whose backward does not need what it put out.
     """
     reads = plan.reads()
     kept = set(plan.root.outputs)
+    layers = {call.source for call in plan.root.calls}
     roots: dict[Ref, Ref] = {}
     for layer in plan.root.calls:
         if spec_of(layer.type).memory != "in place" or len(layer.results) != 1:
@@ -166,10 +184,16 @@ def in_place(plan: Plan) -> dict[Ref, Ref]:
         if (
             not isinstance(bottom, Ref)
             or bottom.call is None
-            or spec_of(bottom.call.type).memory not in ("own", "in place")
+            or not spec_of(bottom.call.type).overwritten
+            or (top in kept and top.name in layers - {_maker(roots.get(bottom, bottom))})  # OpenCV: a blob named as another layer
             or reads[bottom] != 1
             or bottom in kept
         ):
             continue
         roots[top] = roots.get(bottom, bottom)
     return roots
+
+
+def _maker(top: Ref) -> str:
+    """The source layer that makes a blob."""
+    return "" if top.call is None else top.call.source

@@ -35,8 +35,8 @@ __all__ = [
 ]
 
 FLAVORS = ("bvlc", "ssd")
-"""The Caffes that are written for: BVLC's master of 2018 and later; ssd is weiliu89's branch, which left BVLC before Clip and
-Swish, with the ReLU6 its MobileNet ports add."""
+"""The Caffes that are written for: BVLC's master of 2018 and later; ssd is weiliu89's branch, which left BVLC before Clip,
+Swish and Pooling's round_mode."""
 EVERY = FLAVORS
 ONE = (1, 1, 1, 1)
 """Counts of a layer with one bottom and one top."""
@@ -101,6 +101,8 @@ class LayerSpec:
         source: its tops come from outside the net. ``loss``: its one top may be left out, and has loss weight 1 by default.
         memory: ``"own"``: its tops have memory of their own (Split, Reshape and others share their bottom's); ``"in place"``: and
             Caffe's users write it over its bottom; ``"never in place"``: its Reshape CHECKs top[0] != bottom[0].
+        overwritten: a layer in place may write over its top, as its backward does not read it. (ReLU, ELU, LRN, Power read it:
+            gradients would be wrong without a word. Measured with BVLC's Caffe against torch's autograd.)
         writes: the flavors that have it, for targets.
         opencv: whether OpenCV's dnn (4.14) has it and reads it.
         check: reasons why Caffe refuses the layer whatever its bottoms' shapes are.
@@ -122,6 +124,7 @@ class LayerSpec:
     source: bool = False
     loss: bool = False
     memory: str = ""
+    overwritten: bool = False
     writes: tuple[str, ...] = ()
     opencv: bool = True
     check: Callable[[Layer], Iterator[str]] | None = None

@@ -26,6 +26,9 @@ def power(e: CaffeScribe, top: Ref, node: Node, outputs: Sequence[Value | None] 
     return out
 
 
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 # ---- one blob
 @RULES.emit("identity")
 def identity(e: CaffeScribe, node: Node) -> None:
@@ -69,8 +72,9 @@ def cast(e: CaffeScribe, node: Node) -> None:
 
 @RULES.emit("clip")
 def clip(e: CaffeScribe, node: Node) -> None:
-    """Clip in BVLC's Caffe (an open side is infinite); ReLU6 in SSD's; else by ReLU: max(x, a) = relu(x - a) + a."""
-    low, high = node.attrs["min"], node.attrs["max"]
+    """Clip in BVLC's Caffe (an open side is infinite), else the larger of x and a constant, exact for every bound: Eltwise MAX
+    of x and a Power with a scale of 0. A bound beyond float32 is none."""
+    low, high = (None if v is None or abs(v) >= _LARGEST else v for v in (node.attrs["min"], node.attrs["max"]))
     x = e.value(first(node))
     if low is None and high is None:
         e.alias(node.output, x)
@@ -79,8 +83,6 @@ def clip(e: CaffeScribe, node: Node) -> None:
     elif e.dialect.flavor == "bvlc":
         limits = {"min": -INFINITY if low is None else low, "max": INFINITY if high is None else high}
         e.call("Clip", [x], limits, outputs=node.outputs, name=label(node))
-    elif low == 0 and high == 6:  # other thresholds are a field of few forks
-        e.call("ReLU6", [x], {}, outputs=node.outputs, name=label(node))
     else:
         if low is not None:
             x = _at_least(e, node, x, low, node.outputs if high is None else ())
@@ -90,10 +92,13 @@ def clip(e: CaffeScribe, node: Node) -> None:
 
 
 def _at_least(e: CaffeScribe, node: Node, x: Ref, low: float, outputs: Sequence[Value | None] = ()) -> Ref:
-    """relu(x - low) + low."""
-    moved = power(e, x, node, shift=-low) if low else x
-    (positive,) = e.call("ReLU", [moved], {}, outputs=() if low else outputs, shapes=[x.dims], name=label(node))
-    return power(e, positive, node, outputs, shift=low) if low else positive
+    """max(x, low)."""
+    if not low:
+        (y,) = e.call("ReLU", [x], {}, outputs=outputs, shapes=[x.dims], name=label(node))
+        return y
+    bound = power(e, x, node, scale=0.0, shift=low)
+    (y,) = e.call("Eltwise", [x, bound], {"operation": "MAX"}, outputs=outputs, shapes=[x.dims], name=label(node))
+    return y
 
 
 # ---- two blobs

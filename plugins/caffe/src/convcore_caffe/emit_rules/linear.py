@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.plugin import Node, NotExpressible
+from convcore.plugin import Node, NotExpressible, Value
 
 from ..dialect import CaffeScribe, label
 from .base import RULES, first, reshape, static, weight
@@ -23,11 +23,16 @@ def matmul(e: CaffeScribe, node: Node) -> None:
 @RULES.emit("embedding")
 def embedding(e: CaffeScribe, node: Node) -> None:
     """Embed, whose indices are floats."""
-    table = weight(node.need("table"), "its table")
+    embed(e, node, node.need("table"), first(node))
+
+
+def embed(e: CaffeScribe, node: Node, held: Value, ids: Value) -> None:
+    """Rows of a constant table; Caffe CHECKs that no index is negative."""
+    table = weight(held, "its table")
     rows, out = table.shape
     if rows > 1 << 24:
         raise NotExpressible(f"{rows} rows: a float counts to {1 << 24} only")
-    x = e.value(first(node), carry=True)
+    x = e.value(ids, carry=True)
     param = {"num_output": out, "input_dim": rows, "bias_term": False}
     shape = static(node.output)
     if not x.shape:

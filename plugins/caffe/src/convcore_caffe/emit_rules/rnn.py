@@ -57,14 +57,14 @@ def lstm(e: CaffeScribe, node: Node) -> None:
         return c
 
     source = label(node)
-    bottoms = [x, e.const(constant(cont, (steps, batch)), name=f"{source}/cont")]
+    bottoms = [x, e.const(constant(cont, (steps, batch)), name=f"{source}_cont")]
     param: dict[str, Any] = {"num_output": h}
     if exposed:
         param["expose_hidden"] = True
         for v in states:
             zeros = {"shape": [blob_shape((1, batch, h))]}
             if v is None:
-                bottoms += e.call("DummyData", [], zeros, shapes=[(1, batch, h)], name=f"{source}/zeros")
+                bottoms += e.call("DummyData", [], zeros, shapes=[(1, batch, h)], name=f"{source}_zeros")
             else:
                 bottoms.append(e.value(v))
     outputs = node.outputs if exposed else node.outputs[:1]

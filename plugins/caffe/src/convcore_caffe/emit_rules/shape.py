@@ -12,6 +12,7 @@ from convcore.plugin import Node, NotExpressible, Ref, Value, unsupported
 from ..dialect import CaffeScribe, blob_shape, label
 from ..files import Message
 from .base import RULES, constant, crop, first, folded, reshape, static, tile
+from .linear import embed
 from .pool import pool_windows
 from .windows import crop_all
 
@@ -113,8 +114,12 @@ def _cut(e: CaffeScribe, node: Node, x: Ref, todo: list[tuple[int, int, int]], s
 
 @RULES.emit("gather")
 def gather(e: CaffeScribe, node: Node) -> None:
-    """Fixed indices that follow one another: a Slice."""
+    """Rows of a constant table: Embed. Fixed indices that follow one another: a Slice."""
     axis, index = node.attrs["axis"], node.need("indices")
+    table = first(node).tensor
+    if index is not None and index.tensor is None and table is not None and table.ndim == 2 and axis == 0:
+        embed(e, node, first(node), index)
+        return
     if index is None or index.tensor is None or index.tensor.size == 0:
         raise NotExpressible("Caffe picks elements at fixed places only (Slice)")
     x = e.value(first(node), carry=True)

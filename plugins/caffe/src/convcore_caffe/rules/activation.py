@@ -57,6 +57,7 @@ layer(
     v1="PRELU -4 0",
     blobs=(Blob("slope", _slope, "", "filler", 0.25),),
     memory="in place",
+    overwritten=True,
     writes=EVERY,
 )
 layer(
@@ -79,8 +80,6 @@ layer(
 layer(
     "ReLU6",
     param="relu6_param 0 ReLU6Parameter: negative_slope 0 float=0; threshold 0 float=6; engine 0 Engine=DEFAULT",
-    memory="in place",
-    writes=("ssd",),
 )
 layer(
     "Sigmoid",

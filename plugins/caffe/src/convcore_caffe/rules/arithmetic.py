@@ -35,6 +35,7 @@ layer(
     counts=(2, None, 1, 1),
     v1="ELTWISE 25 24",
     memory="own",
+    overwritten=True,
     writes=EVERY,
     check=checks.eltwise,
 )

@@ -46,6 +46,7 @@ layer(
     v0="innerproduct",
     blobs=(Blob("weight", _matrix, "", "weight_filler"), BIAS),
     memory="own",
+    overwritten=True,
     writes=EVERY,
     check=checks.positive("inner_product_param", "num_output"),
 )

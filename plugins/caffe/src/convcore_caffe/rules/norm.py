@@ -38,6 +38,7 @@ layer(
     counts=ONE,
     blobs=("mean", "variance", "factor"),
     memory="in place",
+    overwritten=True,
     writes=EVERY,
     check=checks.batch_norm,
 )
@@ -48,6 +49,7 @@ layer(
     blobs=("bias",),
     or_bottom=True,
     memory="in place",
+    overwritten=True,
     writes=EVERY,
     opencv=False,
     check=checks.axes("bias_param"),
@@ -95,6 +97,7 @@ layer(
     blobs=("scale", "bias"),
     or_bottom=True,
     memory="in place",
+    overwritten=True,
     writes=EVERY,
     check=checks.axes("scale_param"),
 )

@@ -30,6 +30,7 @@ layer(
     v0="pool",
     spatial={k: n for k, n in WINDOW.items() if k != "dilation"},
     memory="own",
+    overwritten=True,
     writes=EVERY,
     check=checks.pooling,
 )
