@@ -318,3 +318,9 @@ def test_outputs_that_are_read_or_given_twice_are_split_off(tmp_path: Path) -> N
 
     net = written(tmp_path, (2, 3), build)
     assert types(net).count("Split") == 3 and len(net.outputs) == 4
+
+
+def test_rows_of_a_constant_table_are_embed(tmp_path: Path) -> None:
+    table = _array(11, 4)
+    net = written(tmp_path, (2, 3), lambda b, ids: b.gather(b.const(table), ids, axis=0), dtype="int64")
+    assert types(net) == ["Embed"] and fields(net.layers[-1]) == {"num_output": 4, "input_dim": 11, "bias_term": False}
