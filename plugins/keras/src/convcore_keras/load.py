@@ -35,5 +35,5 @@ def load(request: LoadRequest) -> Graph:
 def _read(request: LoadRequest) -> KerasModel:
     source: Any = request.source
     if is_live(source):
-        return read_live(source)
+        return read_live(source, request.input_shapes)
     return read(source, request.weights, kernels=request.options.get("kernels"))

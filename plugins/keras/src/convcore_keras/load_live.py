@@ -11,15 +11,20 @@ import numpy as np
 from convcore.plugin import ArrayTensor, Tensor, watching
 
 from .files import KerasModel, read
+from .trace import is_subclassed, traced
 
 __all__ = ["read_live"]
 
 
-def read_live(model: Any) -> KerasModel:
-    """Save ``model`` to a temporary ``.keras`` file, read it with all weights in memory, and delete the file.
+def read_live(model: Any, shapes: Any = None) -> KerasModel:
+    """Save ``model`` to a temporary ``.keras`` file, read it with all weights in memory, and delete the file. A
+    subclassed model is traced before (``trace.py``); ``shapes`` are its input shapes where it was never built.
 
     tf.keras before 2.12 has no ``.keras`` archive and writes HDF5 under that name, which reads as well.
     """
+    name = type(model).__name__
+    if is_subclassed(model):
+        model = traced(model, shapes)
     with watching(), tempfile.TemporaryDirectory(prefix="convcore-keras-") as folder:  # a watch of its own: the file goes
         path = Path(folder) / "model.keras"
         model.save(str(path))
@@ -30,6 +35,6 @@ def read_live(model: Any) -> KerasModel:
                 if id(tensor) not in copies:
                     copies[id(tensor)] = (tensor, ArrayTensor(np.array(tensor.numpy())))
                 layer.weights[name] = copies[id(tensor)][1]
-        result.paths = (f"<live {type(model).__name__}>",)
+        result.paths = (f"<live {name}>",)
         result.container = "live"
     return result
