@@ -87,6 +87,9 @@ class Framework:
     another format. ``check_plugin`` reads the live object back where there is one."""
     lacks: tuple[str, ...] = ()
     """Those of "load", "emit" and "runtime" that the module has for another of its frameworks, but not for this one."""
+    runs_when_asked: bool = False
+    """A file is opened in the framework's runtime only where that is asked for (``--check native``), not by ``verify``: to start
+    it costs much, and it may import what files name."""
 
 
 @dataclass(frozen=True)

@@ -386,6 +386,9 @@ def _missing(graph: Graph, target: str, options: Mapping[str, Any], overrides: M
             from .layout import assign
 
             assign(work, convention, io=convention.io)
+        if not opaque_problems(work):  # what a conversion does before it writes
+            for spec in host().passes("laid_out", target):
+                resolve(spec.run)(work)
         dialect = host().dialect(target, request)
         if dialect is not None:
             from .emit.legalise import legalise

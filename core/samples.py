@@ -201,6 +201,7 @@ def size_choices(graph: Graph) -> Iterator[dict[str, int]]:
     every = [*batch, *rest]
     if len(every) <= 4:
         yield from (dict(zip(every, n)) for n in itertools.product((1, 2, 64), repeat=len(every)))
+        yield from (dict(zip(every, n)) for n in itertools.product((1, 256), repeat=len(every)))
     for n in (416, 1009, 4001, 16001, 48017):
         sizes = {**first, **dict.fromkeys(rest, n)}
         if sum(math.prod(_shape(v, sizes)) for v in graph.inputs if v.shape is not None) <= _ELEMENTS:

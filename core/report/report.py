@@ -25,9 +25,10 @@ class Section:
 class Report:
     """Everything worth knowing about one run; prints as text.
 
-    ``ok`` is False when a comparison failed or problems remain; ``verified`` says whether anything was compared. ``verdict`` is
-    "ok", "weak" (nothing differs, and ``weak`` says what the comparison could not have noticed), "mismatch" or "not verified"
-    (``unverified`` says why, where a check was asked for).
+    ``ok`` is False when a comparison failed or problems remain, and no more: ``verdict`` tells a proof from the lack of one, and
+    stands beside ``ok`` in the data, with the number of reasons in ``weak``. ``verified`` says whether anything was compared.
+    ``verdict`` is "ok", "weak" (nothing differs, and ``weak`` says what the comparison could not have noticed), "mismatch" or
+    "not verified" (``unverified`` says why, where a check was asked for).
     """
 
     title: str
@@ -78,6 +79,8 @@ class Report:
         return {
             "title": self.title,
             "ok": self.ok,
+            "verdict": self.verdict,
+            "weak": len(self.weak),
             "source": self.source,
             "target": self.target,
             "sections": {s.title: s.data if s.data is not None else s.lines for s in self.sections},

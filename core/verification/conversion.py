@@ -227,7 +227,10 @@ def say_strength(report: Any, layers: Layers, first: str, agreeing: Sequence[str
         )
         return
     power, values = layers.measure(agreeing), layers.compared
-    report.layers = {"compared": len(values), "weights": power.weights, "covered": power.covered, "together": power.together}
+    report.layers = {
+        "compared": len(values), "weights": power.weights, "covered": power.covered, "uncovered": power.weights - power.covered,
+        "together": power.together,
+    }  # fmt: skip
     if power.weights and not power.covered:
         report.weak.append("no value compared changes noticeably when a weight is disturbed by 1 %")
     elif power.weak:

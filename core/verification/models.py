@@ -48,7 +48,8 @@ def _side(
         return _Side("convcore interpreter", source.graph, Interpreter(source.graph).run, source.files)
     source, weights = split_source(source, weights)
     graph, framework, files = load_graph(source, weights, format, options, used)
-    runtime = own_runtime(framework, source, weights, notes) if native else None
+    asked = not (isinstance(source, Path) and framework and host().framework(framework).runs_when_asked)
+    runtime = own_runtime(framework, source, weights, notes) if native and asked else None
     if runtime is not None:
         return _Side(runtime.name, graph, runtime.run, files)
     problems = opaque_problems(graph)

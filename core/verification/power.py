@@ -20,7 +20,7 @@ from ..errors import InputError, ShapeError
 from ..interpreter import Interpreter
 from ..interpreter.execute import bind_shapes
 from ..ir.graph import Graph, Node, Value
-from ..opset import Trait, traits_of
+from ..opset import Role, Trait, op, traits_of
 from ..report.compare import distance
 
 __all__ = ["DISTURBANCE", "Power", "counts", "disturbed", "floats"]
@@ -31,7 +31,9 @@ DISTURBANCE = 0.01
 """What a kernel is disturbed by, relative to itself."""
 FORGOTTEN = 1.0
 """The same for vectors (biases, scales): would a wrong one be noticed at all; some are far smaller than what they meet."""
-_STARTS = ("quantize", "dequantize")
+ANOTHER = 0.01
+"""What a vector too small to show is off by at least, of the range its layer gives, to see whether another in its place would be
+noticed."""
 _PATTERN = 65521
 """Signs that are drawn for one weight; a larger one repeats them."""
 _EFFORT = 6
@@ -48,24 +50,41 @@ def _array(v: Value) -> Array:
 
 
 def counts(v: Value) -> bool:
-    """Whether a weight is one the model learnt: no number of an expression, unless it scales quantised values."""
-    return v.tensor is not None and (v.tensor.size > 1 or any(n.op in _STARTS for n in v.users))
+    """Whether a weight is one the model learnt: floats, or integers that are read as quantised ones; no number of an expression,
+    unless it scales quantised values, and nothing that counts or indexes."""
+    if v.tensor is None or v.dtype is None:
+        return False
+    if v.dtype.is_float:
+        return v.tensor.size > 1 or any(_quantises(n) for n in v.users)
+    return v.dtype.is_int and any(_quantises(n) and op(n.op).role(i) is not Role.INDEX for n, i in v.uses)
 
 
-def disturbed(step: float, chosen: Callable[[Value], bool]) -> Callable[[Value], Array]:
-    """Reads weights; every element of the ``chosen`` ones is off by ``step`` of itself, up or down by a seeded coin."""
+def _quantises(node: Node) -> bool:
+    """Worth keeping where all inputs are constants, and no recurrence or loop: it quantises, or reads what is."""
+    return traits_of(node.op) & (Trait.NO_FOLD | Trait.HEAVY) == Trait.NO_FOLD and not node.regions
+
+
+def disturbed(step: float, chosen: Callable[[Value], bool], least: float = 0.0) -> Callable[[Value], Array]:
+    """Reads weights; every element of the ``chosen`` ones is off by ``step`` of itself and at least by ``least``, up or down by a
+    seeded coin. Integers are off by one at least; a step below :data:`DISTURBANCE`, which is rounding, leaves them."""
 
     def read(v: Value) -> Array:
         a = _array(v)
-        if not floats(a) or not chosen(v):
+        stored = a.dtype.kind in "iu"
+        if not a.size or not (floats(a) or (stored and step >= DISTURBANCE)) or not chosen(v):
             return a
         rng = np.random.default_rng(zlib.crc32(v.name.encode()))
-        factors = 1 + np.float32(step) * rng.choice(np.asarray([-1, 1], np.float32), min(a.size, _PATTERN))
-        wide = a.dtype if a.dtype.itemsize >= 4 else np.dtype(np.float32)
-        off: Array = (a.astype(wide, copy=False) * np.resize(factors, a.shape).astype(wide, copy=False)).astype(
-            a.dtype, copy=False
-        )
-        return off
+        signs = np.resize(rng.choice(np.asarray([-1, 1], np.float32), min(a.size, _PATTERN)), a.shape)
+        if stored:
+            limits = np.iinfo(a.dtype)
+            off = a + signs * np.maximum(np.rint(np.abs(a.astype(np.float64)) * step), 1)
+            return np.asarray(off.clip(limits.min, limits.max).astype(a.dtype))
+        wide = a.astype(a.dtype if a.dtype.itemsize >= 4 else np.dtype(np.float32), copy=False)
+        if least:
+            off = wide + (signs * np.maximum(np.abs(wide) * step, least)).astype(wide.dtype, copy=False)
+        else:
+            off = wide * (1 + np.float32(step) * signs).astype(wide.dtype, copy=False)
+        return np.asarray(off.astype(a.dtype, copy=False))
 
     return read
 
@@ -79,6 +98,13 @@ def _subgraphs(graph: Graph) -> Iterator[tuple[Graph, Node | None]]:
             region = stack.pop()
             yield region, node
             stack += [r for n in region for r in n.regions]
+
+
+def _is_vector(v: Value) -> bool:
+    """One number for each channel, in whatever shape it is added or multiplied; what is multiplied in is a kernel."""
+    assert v.tensor is not None
+    shape = v.tensor.shape
+    return len(shape) < 2 or (sum(n > 1 for n in shape) < 2 and not any(Trait.HEAVY in traits_of(n.op) for n in v.users))
 
 
 @dataclass
@@ -110,8 +136,12 @@ class Power:
         left: list[tuple[list[Value], list[Node]]] = []
         for group, users in self._groups():
             found = self._shows(group, users)
-            if found is False and not any(_array(v).any() for v in group):
-                continue  # zeros: there is nothing to disturb, and whatever else stood there would be compared
+            if found is False and all(map(_is_vector, group)):
+                if not any(_array(v).any() for v in group):
+                    continue  # zeros: there is nothing to disturb, and whatever else stood there would be compared
+                found = self._shows(
+                    group, users, self._another(users)
+                )  # as good as zeros: would anything else that stood there show?
             self.weights += len(group)
             if found is None:
                 left.append((group, users))
@@ -147,10 +177,10 @@ class Power:
         vectors: dict[Node, list[Value]] = {}
         for graph, holder in _subgraphs(self.graph):
             for v in graph.weights.values():
-                if v.tensor is None or not counts(v) or v.dtype is None or not v.dtype.is_float:
+                if not counts(v):
                     continue
                 users = [n for n in dict.fromkeys(v.users if holder is None else [holder]) if n in reaching]
-                if users and v.rank is not None and v.rank > 1:
+                if users and not _is_vector(v):
                     yield [v], users
                 elif users:
                     vectors.setdefault(users[0], []).append(v)
@@ -158,11 +188,11 @@ class Power:
             yield group, list(dict.fromkeys(n for v in group for n in v.users if n in self._order and n in reaching)) or [node]
 
     # ---- what shows it
-    def _shows(self, group: Sequence[Value], users: Sequence[Node]) -> bool | None:
+    def _shows(self, group: Sequence[Value], users: Sequence[Node], least: float = 0.0) -> bool | None:
         """Whether a compared value moves noticeably; None where finding out costs too much."""
         chosen = {id(v) for v in group}
-        step = DISTURBANCE if all((v.rank or 0) > 1 for v in group) else FORGOTTEN
-        runner = Interpreter(self.graph, read=disturbed(step, lambda v: id(v) in chosen))
+        step = FORGOTTEN if all(map(_is_vector, group)) else DISTURBANCE
+        runner = Interpreter(self.graph, read=disturbed(step, lambda v: id(v) in chosen, least))
         for node in users:
             if node.outputs and node.outputs[0].name in self.compared and self._part_shows(node, runner):
                 return True
@@ -173,6 +203,10 @@ class Power:
             if witnesses and self._moves(witnesses, region, runner):
                 return True
         return False if self._effort >= 0 else None
+
+    def _another(self, users: Sequence[Node]) -> float:
+        spans = [float(np.ptp(self._known[o.name])) for n in users for o in n.outputs if o.name in self._known]
+        return ANOTHER * max([s for s in spans if np.isfinite(s)], default=0.0) or 1.0
 
     def _after(self, node: Node) -> tuple[list[Value], set[str]]:
         """The first compared values from the node's results on, and the names of all values up to them."""

@@ -1,4 +1,4 @@
-"""Running Keras models for verification: live ones, and files that convcore has just written, where Keras 3 is installed."""
+"""Running Keras models for verification: live ones, and files of Keras 3, convcore's own among them, where it is installed."""
 
 from __future__ import annotations
 
@@ -6,29 +6,76 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from convcore.plugin import DType, Problem, Runtime, UnsupportedError
+from convcore.plugin import BadFileError, DType, Problem, Runtime, UnsupportedError
 
+from .files import architecture
 from .plugin import is_live
 
 __all__ = ["keras3", "open_runtime", "run_written"]
 
 
 def open_runtime(source: Any, weights: Any = None) -> Runtime | None:
-    """The model itself when ``source`` is live; UnsupportedError for a file, which the interpreter verifies.
+    """A live model itself; a file of Keras 3 loaded by the installed Keras 3 (``--check native`` asks for it).
 
-    A file is not handed to an installed Keras, because Keras 3 gives files of other eras another meaning (it fails on many
-    files of Keras 2.12-2.15 and reads the ``hard_sigmoid`` of Keras 2 as its own), and imports modules that a file names.
+    UnsupportedError, and the interpreter verifies, for a file that would not come out as what it means: of another era (Keras 3
+    reads the ``hard_sigmoid`` of Keras 2 as its own), of Keras 1 and 2 in general, or that names anything but Keras's own
+    layers, initializers and the like, since Keras imports what a file names. None where Keras 3 or a backend is not installed.
     """
-    if not is_live(source):
-        why = "it reads files of other versions differently and imports what they name; give the live model to have Keras run it"
-        raise UnsupportedError(Problem("", "Keras", why, code="unsupported_by_runtime"))
-    return _runtime(source, f"{type(source).__module__.split('.')[0]} (live)")
+    if is_live(source):
+        return _runtime(source, f"{type(source).__module__.split('.')[0]} (live)")
+    path = os.fspath(source[0] if isinstance(source, (list, tuple)) else source)
+    try:
+        era, version, config = architecture(path)
+    except BadFileError as e:
+        raise _cannot(str(e)) from e
+    why = _why_not(era, version, config)
+    if why:
+        raise _cannot(f"{why}; give the live model to have Keras run it")
+    keras = keras3()
+    if keras is None:
+        raise _cannot("Keras 3 with a backend is not installed")
+    try:
+        model = load_written(keras, path, None if weights is None else os.fspath(weights))
+    except Exception as e:  # Keras raises what it likes; the interpreter takes over and the report says why
+        raise _cannot(
+            f"Keras {keras.__version__} does not load it: {type(e).__name__}: {str(e).strip().splitlines()[0][:200]}"
+        ) from e
+    return _runtime(model, f"Keras {keras.__version__} ({keras.backend.backend()})")
+
+
+def _cannot(why: str) -> UnsupportedError:
+    return UnsupportedError(Problem("", "Keras", why, code="unsupported_by_runtime"))
+
+
+_MODULES = re.compile(
+    r"keras(\.(layers|models|initializers|regularizers|constraints|activations))?|"
+    r"keras\.src\.(ops\.(core|image|linalg|math|nn|numpy)|models\.(functional|sequential)|layers\.[a-z_0-9.]+)"
+)
+"""Modules a file may name for it to be handed to Keras."""
+
+
+def _why_not(era: str, version: str, config: Any) -> str:
+    """What keeps a file from being handed to Keras 3; "" for nothing."""
+    if era != "keras3":
+        return f"it is of Keras {version or 'before 3'}, and Keras 3 reads files of other versions differently"
+    stack = [config]
+    while stack:
+        x = stack.pop()
+        if isinstance(x, dict):
+            module, name = x.get("module"), x.get("class_name")
+            if name in ("__lambda__", "Lambda", "function") or (module is not None and not _MODULES.fullmatch(str(module))):
+                return f"it names {'.'.join(str(p) for p in (module, name) if p)!r}, and Keras imports or runs what a file names"
+            stack += [v for k, v in x.items() if k != "compile_config"]
+        elif isinstance(x, list):
+            stack += x
+    return ""
 
 
 def run_written(path: str, weights: str | None = None) -> Runtime | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from .model import Call, KerasModel, LayerConfig, LayerDType, ModelConfig, OpaqueObject, TensorRef, iter_refs
 from .normalise import HARD_SIGMOID_KERAS2
-from .reader import read
+from .reader import architecture, read
 from .sniff import FileKind, sniff
 from .write import write_h5, write_json, write_keras, write_weights
 from .write_code import write_code
@@ -25,6 +25,7 @@ __all__ = [
     "ModelConfig",
     "OpaqueObject",
     "TensorRef",
+    "architecture",
     "iter_refs",
     "read",
     "sniff",

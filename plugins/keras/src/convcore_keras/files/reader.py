@@ -21,7 +21,7 @@ from .shards import Shards
 from .sniff import FileKind, sniff
 from .source import ByteSource
 
-__all__ = ["read"]
+__all__ = ["architecture", "read"]
 
 Path = str | os.PathLike[str]
 
@@ -69,6 +69,17 @@ def read(
             place = _Weights(extra, extra_kind)
         legacy = place.open(stack) if place is not None else None
         return _build(main, extra, kind, arch, place, legacy, kernels)
+
+
+def architecture(path: Path) -> tuple[str, str, Any]:
+    """(era, version that wrote it or "", configuration as stored) of a file; ("", "", None) for one that holds only weights."""
+    main = os.fspath(path)
+    kind = _kind(main)
+    if not kind.has_architecture:
+        return "", "", None
+    with ExitStack() as stack:
+        arch = _architecture(main, kind, stack)
+        return _era(arch.version, arch.config), arch.version, arch.config
 
 
 def _build(
