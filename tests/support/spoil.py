@@ -3,7 +3,8 @@
     python tests/support/spoil.py [--zoo FOLDER] [--models NAME_OR_FILE ...] [--kernels 8]
 
 sweeps the models of tests/data/zoo (or of another folder of such folders; or those and the files named): kernels,
-one at a time, disturbed by 5 % (``--kernels`` of each model, chosen by a seed; 0: every one), then all shuffled, all scaled by 1.3.
+one at a time, disturbed by 5 % (``--kernels`` of each model, chosen by a seed; 0: every one), then all shuffled, all scaled
+by 1.3.
 Prints a line for each result and the totals; exits 1 if a spoiled one passes as "ok" or a right one does not pass.
 """
 
