@@ -1,0 +1,118 @@
+"""A Lambda's function as the file stores it: the forms of every Keras, decoded to one meaning or refused.
+
+Forms (``../../docs`` name the facts): Keras 1 ``[raw marshal as text, defaults, closure]``; Keras 2 and tf.keras
+``[base64, defaults, closure]``; Keras 3 ``{"class_name": "__lambda__", "config": {"code", "defaults", "closure"}}``. The bytes do
+not say which Python wrote them: every version that fits is tried, and all that make sense must agree.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from .bytecode import versions
+from .domain import CodeRefused
+from .machine import CodeFunction
+from .marshal import MarshalError, read_code
+
+__all__ = ["StoredFunction", "one_meaning", "stored_function"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class StoredFunction:
+    """The bytes of a function, its defaults and the values of its free variables."""
+
+    data: bytes
+    defaults: tuple[Any, ...]
+    closure: tuple[Any, ...]
+
+    def readings(self) -> list[CodeFunction]:
+        """The function in every version of Python that its bytes may be of. Raises CodeRefused if they are of none."""
+        try:
+            codes = read_code(self.data)
+        except MarshalError as e:
+            raise CodeRefused(f"is stored as bytes that are no function: {e}") from e
+        return [CodeFunction(code, v, self.defaults, {}, self.closure) for code in codes for v in versions(code.layout)]
+
+
+def stored_function(value: Any) -> StoredFunction:
+    """From the configuration of a Lambda. Raises CodeRefused for what is no function."""
+    if isinstance(value, Mapping):
+        config = value.get("config")
+        config = config.get("value", config) if isinstance(config, Mapping) else config
+        if isinstance(config, Mapping):
+            value = [config.get("code"), config.get("defaults"), config.get("closure")]
+        else:
+            value = config
+    if not isinstance(value, (list, tuple)) or not value or not isinstance(value[0], str):
+        raise CodeRefused("is stored in an unknown form")
+    defaults, closure = (_values(value[i] if len(value) > i else None) for i in (1, 2))
+    return StoredFunction(_bytes(value[0]), defaults, closure)
+
+
+def _bytes(text: str) -> bytes:
+    """Base64, or the bytes themselves as the code points of a text (Keras 1: ``raw_unicode_escape``)."""
+    if len(text) > 1 << 20:
+        raise CodeRefused("is larger than any function")
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        pass
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError as e:
+        raise CodeRefused("is stored as text that holds no bytes") from e
+
+
+def _values(x: Any) -> tuple[Any, ...]:
+    if x is None:
+        return ()
+    if not isinstance(x, (list, tuple)):
+        raise CodeRefused("has defaults in an unknown form")
+    return tuple(_value(v) for v in x)
+
+
+def _value(x: Any) -> Any:
+    """A default or captured value: plain data; lists stand for tuples too, as JSON has no others."""
+    if isinstance(x, (list, tuple)):
+        return tuple(_value(v) for v in x)
+    if isinstance(x, Mapping):
+        if x.get("class_name") == "__tuple__" and isinstance(x.get("items"), list):
+            return tuple(_value(v) for v in x["items"])
+        return {str(k): _value(v) for k, v in x.items()}
+    if x is None or isinstance(x, (bool, int, float, str)):
+        return x
+    raise CodeRefused("captures a value that the file does not hold")
+
+
+def one_meaning(readings: Sequence[CodeFunction], understand: Callable[[CodeFunction], T], same: Callable[[T], Any]) -> T:
+    """What the function means under the one version that makes sense, or under all that do, which must be ``same``.
+
+    Raises CodeRefused: the reason of the reading that got furthest where none makes sense; or that the meanings differ.
+    """
+    found: list[tuple[T, Any]] = []
+    refused: list[tuple[int, CodeRefused]] = []
+    for reading in readings:
+        try:
+            meaning = understand(reading)
+        except CodeRefused as e:
+            refused.append((_rank(e), e))
+            continue
+        key = same(meaning)
+        if found and found[0][1] != key:
+            raise CodeRefused("has another meaning under each version of Python that may have written it")
+        found.append((meaning, key))
+    if not found:
+        raise max(refused, key=lambda r: r[0])[1]
+    return found[0][0]
+
+
+def _rank(e: CodeRefused) -> int:
+    """How likely it is that the reading was the right one: nonsense of the wrong version comes first."""
+    wrong = ("instruction", "cache", "stack", "fit together", "before it has a value", "no end", "half", "argument where")
+    return 0 if any(w in str(e) for w in wrong) else 1
