@@ -1,0 +1,231 @@
+"""What symbolic code does with tensors, as operations of a graph: the rules of ``keras.ops`` under other names.
+
+TensorFlow and Keras before 3 are stricter and wider than ``keras.ops`` with integers (``tf.divide`` of int32 gives float64, a mean
+of integers is an integer), and Keras 3's backends differ among themselves: there integers are refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from convcore.plugin import Dim, DType, ForeignNode, NotExpressible, UnsupportedError, Value, known_shape
+
+from ..activations import ACTIVATIONS, name_of
+from ..load_context import KerasContext
+from ..ops.spec import OPERATIONS, prepare
+from .domain import CodeRefused, Method
+from .names import canonical_path, lookup
+
+__all__ = ["MEANINGS", "GraphOps", "Meaning", "TensorShape", "meaning"]
+
+
+class TensorShape(tuple[Any, ...]):
+    """The sizes of a tensor: numbers, or Dims where they are known only when it runs."""
+
+    __slots__ = ()
+
+
+Meaning = Callable[["GraphOps", list[Any], dict[str, Any]], Any]
+MEANINGS: dict[str, Meaning] = {}
+"""Functions that are more than an operation under another name, by canonical path; filled by ``meanings.py``."""
+
+_OPERATORS = {
+    "+": "Add", "-": "Subtract", "*": "Multiply", "/": "TrueDivide", "//": "FloorDivide", "%": "Mod", "**": "Power",
+    "@": "Matmul", "&": "LogicalAnd", "|": "LogicalOr", "^": "LogicalXor",
+}  # fmt: skip
+_COMPARISONS = {"<": "Less", "<=": "LessEqual", "==": "Equal", "!=": "NotEqual", ">": "Greater", ">=": "GreaterEqual"}
+_TENSOR_METHODS = {
+    "astype": "Cast", "reshape": "Reshape", "transpose": "Transpose", "sum": "Sum", "mean": "Mean", "max": "Max", "min": "Min",
+}  # fmt: skip
+_NUMBERS: dict[str, Callable[..., Any]] = {
+    "sqrt": math.sqrt, "log": math.log, "exp": math.exp, "floor": math.floor, "ceil": math.ceil, "pow": math.pow,
+    "log2": math.log2, "log10": math.log10, "sin": math.sin, "cos": math.cos, "tan": math.tan, "prod": math.prod, "fabs": math.fabs,
+}  # fmt: skip
+
+
+def meaning(*paths: str) -> Callable[[Meaning], Meaning]:
+    """Say what functions mean, by their canonical paths."""
+
+    def register(function: Meaning) -> Meaning:
+        MEANINGS.update(dict.fromkeys(paths, function))
+        return function
+
+    return register
+
+
+class GraphOps:
+    """Tensors are values of the graph that a load rule builds for ``node``."""
+
+    def __init__(self, g: KerasContext, node: ForeignNode) -> None:
+        self.g, self.node = g, node
+
+    def is_tensor(self, x: Any) -> bool:
+        return isinstance(x, Value)
+
+    def is_size(self, x: Any) -> bool:
+        return isinstance(x, Dim)
+
+    # ---- operators
+    def binary(self, op: str, x: Any, y: Any) -> Any:
+        """``x op y`` with at least one tensor."""
+        kind = _OPERATORS.get(op)
+        if kind is None:
+            raise CodeRefused(f"computes {op} of tensors")
+        both = [v for v in (x, y) if isinstance(v, Value)]
+        if op in "&|^" and any(v.dtype is not DType.BOOL for v in both):
+            raise CodeRefused(f"computes {op} of tensors that are not boolean")
+        if op == "/" and not all(_floats(v) for v in both):
+            raise CodeRefused("divides integers, whose result has another element type in each backend")
+        if op == "**" and not all(_floats(v) for v in both):
+            raise CodeRefused("raises integers to a power")
+        return self.operation(kind, x, y)
+
+    def unary(self, op: str, x: Any) -> Any:
+        """``-x``, ``+x``, ``~x``."""
+        if op == "+":
+            return x
+        if op == "~" and x.dtype is not DType.BOOL:
+            raise CodeRefused("computes ~ of a tensor that is not boolean")
+        return self.operation("Negative" if op == "-" else "LogicalNot", x)
+
+    def compare(self, op: str, x: Any, y: Any) -> Any:
+        """A tensor of booleans."""
+        return self.operation(_COMPARISONS[op], x, y)
+
+    def item(self, x: Any, key: Any) -> Any:
+        """``x[key]``."""
+        keys = key if isinstance(key, tuple) else (key,)
+        if isinstance(key, list) or any(isinstance(k, (list, str, float, bool, Value, np.ndarray)) for k in keys):
+            raise CodeRefused("takes items of a tensor by a list, a tensor or a truth value")
+        return self.operation("GetItem", x, key)
+
+    def unstack(self, x: Any) -> list[Any]:
+        """The slices along the first axis, where its size is known."""
+        shape = self.shape(x)
+        if not shape or not isinstance(shape[0], int):
+            raise CodeRefused("iterates over a tensor whose first size is not known")
+        if shape[0] > 256:
+            raise CodeRefused("iterates over a tensor of more than 256 slices")
+        return [self.item(x, i) for i in range(shape[0])]
+
+    # ---- attributes and methods
+    def shape(self, x: Value) -> TensorShape:
+        """The sizes of a tensor. Raises CodeRefused where the number of axes is not known."""
+        if x.shape is None:
+            raise CodeRefused("needs the shape of a tensor that is not known")
+        return TensorShape(known_shape(x, sizes=True))
+
+    def attribute(self, x: Any, name: str) -> Any:
+        """``x.shape``, ``x.ndim``, ``x.T``, a method."""
+        if name in ("shape", "_keras_shape", "_shape"):
+            return self.shape(x)
+        if name == "ndim":
+            return len(self.shape(x))
+        if name == "dtype":
+            return str(x.dtype)
+        if name == "T":
+            return self.operation("Transpose", x)
+        if name in _TENSOR_METHODS or name in ("get_shape", "dimshuffle", "set_shape"):
+            return Method(x, name)
+        raise CodeRefused(f"reads the attribute {name!r} of a tensor")
+
+    def method(self, x: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """``x.name(*args, **kwargs)``."""
+        if name == "get_shape" and not args and not kwargs:
+            return self.shape(x)
+        if name == "set_shape":
+            return None
+        if name in ("reshape", "transpose") and len(args) > 1:
+            args = [tuple(args)]
+        if name == "dimshuffle" or name not in _TENSOR_METHODS:
+            raise CodeRefused(f"calls the method {name!r} of a tensor")
+        if name in ("sum", "mean", "max", "min"):
+            return self.call(f"keras.ops.{name}", [x, *args], kwargs)
+        return self.operation(_TENSOR_METHODS[name], x, *args, **kwargs)
+
+    # ---- functions
+    def call(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """A function by its dotted name. Raises CodeRefused for one that has no meaning here."""
+        name = canonical_path(path)
+        found = MEANINGS.get(name)
+        if found is not None:
+            return found(self, list(args), dict(kwargs))
+        entry = lookup(name)
+        try:
+            if entry is not None and entry.kind in MEANINGS:
+                return MEANINGS[entry.kind](self, [], entry.call.bind(args, kwargs))
+            if entry is not None:
+                return self.entry(name, entry.kind, entry.call.bind(args, kwargs), entry.dtype)
+        except NotExpressible as e:
+            raise CodeRefused(f"calls {name}, which {e}") from e
+        module, _, last = name.rpartition(".")
+        if module == "keras.activations":
+            return self.activation(last, args, kwargs)
+        if module in ("math", "numpy", "builtins") and last in _NUMBERS and not any(isinstance(a, Value) for a in args):
+            try:
+                return _NUMBERS[last](*args, **kwargs)
+            except (TypeError, ValueError, ArithmeticError) as e:
+                raise CodeRefused(f"{name}() fails: {e}") from e
+        raise CodeRefused(f"calls {name}, which convcore does not know")
+
+    def entry(self, name: str, kind: str, bound: dict[str, Any], dtype: str) -> Any:
+        """An operation of ``keras.ops`` under another name."""
+        spec = OPERATIONS.get(f"ops.{kind}")
+        bound = {k: v for k, v in bound.items() if k != "name"}
+        if spec is None:
+            raise CodeRefused(f"calls {name}, which convcore does not map")
+        if not name.startswith("keras.ops."):
+            tensors = [v for v in _leaves(bound.values()) if isinstance(v, Value)]
+            if spec.promote == "float" and not all(_floats(v) for v in tensors):
+                raise CodeRefused(f"calls {name} with integers")
+            if kind in ("Sum", "Prod", "Cumsum", "Cumprod") and any(v.dtype is not None and v.dtype.itemsize < 2 for v in tensors):
+                raise CodeRefused(f"calls {name} with small integers, whose sums wrap around")
+            if bound.pop("exclusive", False) or bound.pop("reverse", False):
+                raise CodeRefused(f"calls {name} with exclusive or reverse")
+            if bound.get("data_format") in ("NHWC", "NCHW"):
+                bound["data_format"] = {"NHWC": "channels_last", "NCHW": "channels_first"}[bound["data_format"]]
+            wanted = bound.pop("output_type", None)
+            dtype = str(wanted) if wanted is not None else dtype
+        y = self.operation(kind, **bound)
+        return self.g.b.cast(y, to=dtype) if dtype and y.dtype is not DType(dtype) else y
+
+    def activation(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """A function of ``keras.activations`` with its defaults."""
+        key = name_of(name)
+        if key == "hard_sigmoid" and self.g.era != "keras3":
+            key = "hard_sigmoid_keras2"
+        known = ACTIVATIONS.get(key) if key is not None else None
+        if known is None or not known.op or len(args) != 1 or kwargs:
+            raise CodeRefused(f"calls keras.activations.{name} with arguments that convcore does not know")
+        if not isinstance(args[0], Value) or not _floats(args[0]):
+            raise CodeRefused(f"calls keras.activations.{name} with something else than a floating tensor")
+        return self.g.b.op(known.op, args[0], **known.attrs)
+
+    def operation(self, kind: str, /, *args: Any, **kwargs: Any) -> Any:
+        """An operation of ``keras.ops`` by its class. Raises CodeRefused."""
+        node = ForeignNode(
+            f"ops.{kind}", f"{self.node.name}/{kind.lower()}", [], {"args": list(args), "kwargs": kwargs}, origin=self.node.origin
+        )
+        try:
+            outs = self.g.apply(prepare(self.g, node))
+        except NotExpressible as e:
+            raise CodeRefused(f"keras.ops.{kind} {e}") from e
+        except UnsupportedError as e:
+            raise CodeRefused("; ".join(dict.fromkeys(f"keras.ops.{kind} {p.why}" for p in e.problems))) from e
+        many = kind in ("Split", "Unstack", "ArraySplit", "TopK", "Moments", "Meshgrid")
+        return list(outs) if many or len(outs) != 1 else outs[0]
+
+
+def _floats(v: Value) -> bool:
+    return v.dtype is not None and v.dtype.is_float
+
+
+def _leaves(items: Any) -> list[Any]:
+    found: list[Any] = []
+    for v in items:
+        found += _leaves(v) if isinstance(v, (list, tuple)) else [v]
+    return found
