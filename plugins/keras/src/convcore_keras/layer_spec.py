@@ -69,6 +69,7 @@ class LayerSpec:
         call: the names of what ``call`` takes after its first argument, which is then given by name.
         activation: may be named by its class where other layers take an activation.
         extinct: left Keras before version 3.
+        function: is called with the arguments of a function, in any order and place, not with tensors first.
     """
 
     name: str
@@ -96,6 +97,7 @@ class LayerSpec:
     call: tuple[str, ...] = ()
     activation: bool = False
     extinct: bool = False
+    function: bool = False
 
     def config(self, era: str, version: tuple[int, ...] = ()) -> dict[str, Any]:
         """The arguments a configuration of an era means where it does not say."""

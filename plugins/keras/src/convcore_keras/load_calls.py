@@ -11,7 +11,7 @@ from convcore.plugin import BadFileError, Value
 from .files import Call, LayerConfig, ModelConfig, TensorRef
 from .layer_spec import is_known, spec_of
 
-__all__ = ["Key", "call_attributes", "execution_order", "leaves", "positional"]
+__all__ = ["Key", "call_attributes", "execution_order", "is_function", "leaves", "positional"]
 
 Key = tuple[str, int]
 """Name of a layer and number of its call."""
@@ -36,7 +36,7 @@ def call_attributes(layer: LayerConfig, call: Call, values: dict[TensorRef, Valu
     ``training`` matters only where it is true and the layer behaves otherwise in training.
     """
     attrs: dict[str, Any] = {}
-    if layer.is_op:
+    if is_function(layer):
         return {"args": _tensors(call.args, values), "kwargs": _tensors(call.kwargs, values)}, None
     mask = None
     for key, value in call.kwargs.items():
@@ -51,6 +51,11 @@ def call_attributes(layer: LayerConfig, call: Call, values: dict[TensorRef, Valu
     if constants or any(x is None for x in call.args[:last]):  # an omitted argument before a tensor says which one that is
         attrs["call.args"] = _tensors(call.args, values)
     return attrs, mask
+
+
+def is_function(layer: LayerConfig) -> bool:
+    """Whether it is called with the arguments of a function."""
+    return layer.is_op or (not layer.custom and spec_of(layer.class_name).function)
 
 
 def _sensitive(layer: LayerConfig) -> bool:

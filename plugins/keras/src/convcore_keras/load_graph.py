@@ -24,7 +24,7 @@ from convcore.plugin import (
 from . import masks
 from .files import Call, KerasModel, LayerConfig, ModelConfig, TensorRef
 from .files.order import ordered_layers
-from .load_calls import Key, call_attributes, execution_order, leaves, positional
+from .load_calls import Key, call_attributes, execution_order, is_function, leaves, positional
 from .load_context import KerasContext, LayerCall, compute_dtype
 from .load_opaque import plain, problem_of
 from .load_shapes import input_shape
@@ -214,7 +214,7 @@ class GraphLoader:
         several = sum(any(isinstance(x, TensorRef) for x in leaves(a)) for a in (*call.args, *call.kwargs.values())) > 1
         implicit = not (several and self.model.era == "keras3")
         node = self.g.node(layer, inputs, path, attrs=attrs, mask=mask, implicit=implicit)
-        if layer.is_op:
+        if is_function(layer):
             node.inputs = [values[r] for r in call.refs()]
         with self.b.at(node.origin):
             return self.driver.load(node, count)

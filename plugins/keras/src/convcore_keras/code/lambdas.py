@@ -18,7 +18,7 @@ from .domain import CodeRefused
 from .machine import CodeFunction
 from .marshal import MarshalError, read_code
 
-__all__ = ["StoredFunction", "one_meaning", "stored_function"]
+__all__ = ["StoredFunction", "one_meaning", "stored_function", "wrapped_function"]
 
 T = TypeVar("T")
 
@@ -88,6 +88,22 @@ def _value(x: Any) -> Any:
     if x is None or isinstance(x, (bool, int, float, str)):
         return x
     raise CodeRefused("captures a value that the file does not hold")
+
+
+def wrapped_function(reading: CodeFunction) -> str | None:
+    """The name of the function where the code is TensorFlow's own wrapper around one, ``Lambda(tf.abs)``; None for other code.
+
+    Until 2.4 the wrapper of ``util/dispatch.py`` captures the function, of which Keras keeps the name; the one of
+    ``traceback_utils.py`` (2.5 and newer) captures another wrapper, and the function is lost. Raises CodeRefused for that one.
+    """
+    code = reading.code
+    where = code.filename.replace("\\", "/")
+    if code.name == "error_handler" and where.endswith("/util/traceback_utils.py"):
+        raise CodeRefused("is TensorFlow's wrapper around a function whose name the file does not hold")
+    if code.name != "wrapper" or not where.endswith("/util/dispatch.py") or code.freevars != ("target", "wrapper"):
+        return None
+    name = reading.closure[0] if reading.closure else None
+    return name.removesuffix("_v2") if isinstance(name, str) and reading.closure[0] == reading.closure[-1] else None
 
 
 def one_meaning(readings: Sequence[CodeFunction], understand: Callable[[CodeFunction], T], same: Callable[[T], Any]) -> T:

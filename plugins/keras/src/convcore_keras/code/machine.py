@@ -99,7 +99,7 @@ class _Frame:
                 operator = self.version.operator(ins.name, ins.arg)
                 if operator is None:
                     raise CodeRefused(_CONSTRUCTS.get(ins.name, f"uses the instruction {ins.name}"))
-                self.binary(operator)
+                self.binary(operator if ins.name != "BINARY_DIVIDE" else self.old_division())
             else:
                 handler(self, ins.arg, ins)
         return self.result
@@ -129,6 +129,10 @@ class _Frame:
     def binary(self, operator: str) -> None:
         x, y = self.popped(2)
         self.push(self.domain.item(x, y) if operator == "[]" else self.domain.binary(operator, x, y))
+
+    def old_division(self) -> str:
+        """``/`` of Python 2: of whole numbers, the floor."""
+        return "//" if all(isinstance(v, int) for v in self.stack[-2:]) else "/"
 
     # ---- names
     def slot(self, arg: int) -> str:

@@ -103,7 +103,9 @@ class _Reader:
             return text
         if kind in "()[<>":
             return self.sequence(kind, self.byte() if kind == ")" else self.size(), depth)
-        found = {"l": self.long, "f": self.old_float, "y": self.complex, "R": self.interned_again, "r": self.seen_before}.get(kind)
+        found = {"l": self.long, "f": self.old_float, "y": self.complex, "R": self.interned_again, "r": self.seen_before}.get(
+            kind
+        )
         if found is not None:
             return found()
         if kind == "{":
@@ -168,25 +170,26 @@ class _Reader:
         if self.layout != "2":
             counts["kwonly"] = self.number()
         if not new:
-            self.number()  # how many locals
+            self.take(4)  # how many locals
         counts["stacksize"], flags = self.number(), self.number()
         if not all(0 <= n <= 4096 for n in counts.values()):
             raise MarshalError("its counts are not those of a function")
         code, consts = self.object(d), self.object(d)
         if not isinstance(code, bytes) or not isinstance(consts, tuple):
             raise MarshalError("its code is not bytes")
-        names, slots = _texts(self.object(d)), ()
+        names = _texts(self.object(d))
+        slots: tuple[str, ...] = ()
         if new:
             slots, kinds = _texts(self.object(d)), self.object(d)
             if not isinstance(kinds, bytes) or len(slots) != len(kinds):
                 raise MarshalError("its local names do not match their kinds")
-            local, cells, free = (tuple(n for n, k in zip(slots, kinds) if k & bit) for bit in (0x20, 0x40, 0x80))
+            local, cells, free = (tuple(n for n, k in zip(slots, kinds, strict=True) if k & bit) for bit in (0x20, 0x40, 0x80))
         else:
             local, free, cells = (_texts(self.object(d)) for _ in range(3))
         filename, name = _text(self.object(d)), _text(self.object(d))
         if new:
             _text(self.object(d))  # qualified name
-        self.number()  # first line
+        self.take(4)  # first line
         self.object(d)  # line table
         if new:
             self.object(d)  # exception table

@@ -25,7 +25,7 @@ def _bound(signature: str, args: list[Any], kwargs: dict[str, Any]) -> dict[str,
         raise CodeRefused(f"calls a function that {e}") from e
 
 
-def _tensor(x: Any) -> Value:
+def _tensor(x: object) -> Value:
     if not isinstance(x, Value):
         raise CodeRefused("gives a function something else than a tensor")
     return x
@@ -46,7 +46,9 @@ def _axes(axis: Any, rank: int) -> tuple[int, ...]:
 
 
 # ---- shapes
-@meaning("keras.backend.int_shape", "keras.backend.shape", "tensorflow.shape", "keras.ops.shape", "keras.backend.get_variable_shape")
+@meaning(
+    "keras.backend.int_shape", "keras.backend.shape", "tensorflow.shape", "keras.ops.shape", "keras.backend.get_variable_shape"
+)
 def shape(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """The sizes, also those that are known only when it runs."""
     b = _bound("x, out_type?", args, {("x" if k == "input" else k): v for k, v in kwargs.items()})
@@ -108,7 +110,11 @@ def constant(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Numbers as a tensor: int32 and float32, unless a dtype is given."""
     given = dict(kwargs)
     given.pop("dtype_hint", None)
-    b = _bound("value, dtype=None, shape=None", args, {("value" if k in ("x", "object", "initial_value") else k): v for k, v in given.items()})
+    b = _bound(
+        "value, dtype=None, shape=None",
+        args,
+        {("value" if k in ("x", "object", "initial_value") else k): v for k, v in given.items()},
+    )
     value, dtype = b["value"], b["dtype"]
     if isinstance(value, Value):
         return value if dtype is None else t.operation("Cast", value, dtype=str(dtype))

@@ -8,15 +8,15 @@ What needs more than another name is a function in ``meanings.py``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 
 from convcore.plugin import Call
 
-from ..ops.spec import OPERATIONS
-
-__all__ = ["MODULES", "ROOTS", "Entry", "canonical_path", "lookup"]
+__all__ = ["MODULES", "ROOTS", "Entry", "canonical_path", "elementwise", "lookup", "signatures"]
 
 ROOTS: dict[str, str] = {
     "K": "keras.backend", "backend": "keras.backend", "kb": "keras.backend", "KK": "keras.backend", "tf": "tensorflow",
@@ -152,12 +152,23 @@ def _backend() -> Mapping[str, Entry]:
 
 @cache
 def _keras_ops() -> Mapping[str, Entry]:
-    """Functions of ``keras.ops`` by the name of their class in small letters, without underscores."""
-    return {op.name.lower(): Entry(op.name, op.call) for op in OPERATIONS.values()}
+    """The functions of ``keras.ops`` with their class and signature (Keras 3.15.1, ``keras_ops.json``)."""
+    table = json.loads(files(__package__).joinpath("keras_ops.json").read_text("utf-8"))
+    return {name: Entry(kind, Call(name, signature.replace("*", ""))) for name, (kind, signature) in table.items()}
 
 
-_OPS_NAMES = {"absolute": "absolute", "abs": "absolute", "conv_transpose": "convtranspose", "max": "max", "swish": "silu",
-              "hard_swish": "hardsilu", "logical_and": "logicaland"}  # fmt: skip
+@cache
+def signatures() -> Mapping[str, Call]:
+    """The signature of the function of each class of ``keras.ops``."""
+    return {e.kind: e.call for e in _keras_ops().values()}
+
+
+def elementwise(name: str) -> bool:
+    """Whether a function of TensorFlow by that bare name is one of a single tensor, element by element."""
+    return name in _UNARY or name in _FEATURES
+
+
+_OTHER_NAMES = {"hard_swish": "hard_silu", "swish": "silu"}
 
 
 def canonical_path(path: str) -> str:
@@ -184,5 +195,5 @@ def lookup(path: str) -> Entry | None:
     if module == "keras.backend":
         return _backend().get(name)
     if module == "keras.ops":
-        return _keras_ops().get(_OPS_NAMES.get(name, name.replace("_", "")))
+        return _keras_ops().get(_OTHER_NAMES.get(name, name))
     return None

@@ -15,10 +15,10 @@ import numpy as np
 from convcore.plugin import Dim, DType, ForeignNode, NotExpressible, UnsupportedError, Value, known_shape
 
 from ..activations import ACTIVATIONS, name_of
-from ..load_context import KerasContext
+from ..load_context import UNKNOWN_SHAPE, KerasContext
 from ..ops.spec import OPERATIONS, prepare
 from .domain import CodeRefused, Method
-from .names import canonical_path, lookup
+from .names import canonical_path, lookup, signatures
 
 __all__ = ["MEANINGS", "GraphOps", "Meaning", "TensorShape", "meaning"]
 
@@ -114,9 +114,9 @@ class GraphOps:
 
     # ---- attributes and methods
     def shape(self, x: Value) -> TensorShape:
-        """The sizes of a tensor. Raises CodeRefused where the number of axes is not known."""
+        """The sizes of a tensor. Raises UnsupportedError where the number of axes is not known."""
         if x.shape is None:
-            raise CodeRefused("needs the shape of a tensor that is not known")
+            raise self.node.refuse("needs the shape of its input, which is not known", code=UNKNOWN_SHAPE)
         return TensorShape(known_shape(x, sizes=True))
 
     def attribute(self, x: Any, name: str) -> Any:
@@ -182,7 +182,9 @@ class GraphOps:
             tensors = [v for v in _leaves(bound.values()) if isinstance(v, Value)]
             if spec.promote == "float" and not all(_floats(v) for v in tensors):
                 raise CodeRefused(f"calls {name} with integers")
-            if kind in ("Sum", "Prod", "Cumsum", "Cumprod") and any(v.dtype is not None and v.dtype.itemsize < 2 for v in tensors):
+            if kind in ("Sum", "Prod", "Cumsum", "Cumprod") and any(
+                v.dtype is not None and v.dtype.itemsize < 2 for v in tensors
+            ):
                 raise CodeRefused(f"calls {name} with small integers, whose sums wrap around")
             if bound.pop("exclusive", False) or bound.pop("reverse", False):
                 raise CodeRefused(f"calls {name} with exclusive or reverse")
@@ -207,14 +209,31 @@ class GraphOps:
 
     def operation(self, kind: str, /, *args: Any, **kwargs: Any) -> Any:
         """An operation of ``keras.ops`` by its class. Raises CodeRefused."""
-        node = ForeignNode(
-            f"ops.{kind}", f"{self.node.name}/{kind.lower()}", [], {"args": list(args), "kwargs": kwargs}, origin=self.node.origin
-        )
+        spec, call = OPERATIONS.get(f"ops.{kind}"), signatures().get(kind)
+        name = f"{self.node.name}/{kind.lower()}"
+        if spec is not None and call is not None and spec.tensors[:1] != ("*operands",):
+            defaults = {p.ours: p.default for p in call.parameters}
+            try:
+                bound = call.bind(args, kwargs)
+            except NotExpressible as e:
+                raise CodeRefused(f"calls keras.ops.{kind}, which {e}") from e
+            passed = {p.name for p in spec.call.parameters}
+            given = {k: v for k, v in bound.items() if k in passed}
+            attrs = {k: v for k, v in bound.items() if k not in passed and not (v is defaults[k] or v == defaults[k])}
+            args, kwargs = (), given
+        else:
+            attrs = {}
+        attrs |= {"args": list(args), "kwargs": kwargs}
+        node = ForeignNode(f"ops.{kind}", name, [], attrs, origin=self.node.origin)
         try:
             outs = self.g.apply(prepare(self.g, node))
         except NotExpressible as e:
+            if e.code == UNKNOWN_SHAPE:
+                raise self.node.refuse(str(e), code=UNKNOWN_SHAPE) from e
             raise CodeRefused(f"keras.ops.{kind} {e}") from e
         except UnsupportedError as e:
+            if any(p.code == UNKNOWN_SHAPE for p in e.problems):
+                raise
             raise CodeRefused("; ".join(dict.fromkeys(f"keras.ops.{kind} {p.why}" for p in e.problems))) from e
         many = kind in ("Split", "Unstack", "ArraySplit", "TopK", "Moments", "Meshgrid")
         return list(outs) if many or len(outs) != 1 else outs[0]
