@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from convcore.cli import main
+from tests.support.keras_files import nameless_functions
 
 DATA = Path(__file__).parents[1] / "data"
 ERAS = DATA / "keras_eras"
 SEQ = str(ERAS / "tf213/seq_cnn.keras")
-LAMBDA = str(ERAS / "tf213/lambda.h5")
 
 
 def _run(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, str]:
@@ -94,21 +94,22 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     assert _run(capsys, "convert", SEQ, "-o", target, "--opset", 999)[0] == 2
     assert _run(capsys, "convert", SEQ, "-o", tmp_path)[0] == 2
     assert _run(capsys, "convert", tmp_path / "bad.h5", "-o", target)[0] == 3
-    code, _, err = _run(capsys, "convert", LAMBDA, "-o", target)
+    unknown = nameless_functions(tmp_path / "unknown.keras")
+    code, _, err = _run(capsys, "convert", unknown, "-o", target)
     assert code == 4 and err.count("Lambda") > 1 and "Traceback" not in err
-    assert sorted(os.listdir(tmp_path)) == ["bad.h5"]
-    code, out, _ = _run(capsys, "convert", LAMBDA, "-o", target, "--report", "json")
+    assert sorted(os.listdir(tmp_path)) == ["bad.h5", "unknown.keras"]
+    code, out, _ = _run(capsys, "convert", unknown, "-o", target, "--report", "json")
     assert code == 4 and json.loads(out)["problems"][0]["layer"]
 
 
-def test_check(capsys: pytest.CaptureFixture[str]):
+def test_check(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     code, out, _ = _run(capsys, "check", SEQ, "--to", "onnx")
     assert code == 0 and "nothing" in out
-    code, out, _ = _run(capsys, "check", LAMBDA, "--to", "onnx", "--report", "json")
+    code, out, _ = _run(capsys, "check", nameless_functions(tmp_path / "u.keras"), "--to", "onnx", "--report", "json")
     assert code == 4 and len(json.loads(out)["problems"]) > 1
 
 
-def test_inspect(capsys: pytest.CaptureFixture[str]):
+def test_inspect(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     code, out, _ = _run(capsys, "inspect", SEQ)
     assert code == 0 and "sequential" in out and "2.13" in out and "Conv2D" in out
     code, out, _ = _run(capsys, "inspect", SEQ, "--json")
@@ -116,7 +117,7 @@ def test_inspect(capsys: pytest.CaptureFixture[str]):
     assert data["kind"] == "sequential" and data["parameters"] > 0 and data["layers"][0]["type"] == "Conv2D"
     code, out, _ = _run(capsys, "inspect", SEQ, "--ir")
     assert code == 0 and "= conv(" in out
-    code, out, _ = _run(capsys, "inspect", LAMBDA)
+    code, out, _ = _run(capsys, "inspect", nameless_functions(tmp_path / "u.keras"))
     assert code == 0 and "cannot convert" in out
 
 

@@ -67,3 +67,14 @@ def write(path: Path, layers: Sequence[Mapping[str, Any]], outputs: Sequence[str
         z.writestr("config.json", json.dumps(config))
         z.writestr("model.weights.h5", data.getvalue())
     return path
+
+
+def nameless_functions(path: Path) -> Path:
+    """A model with three Lambda layers whose functions the file names but does not hold: none of them can be mapped."""
+    shape = [None, 8, 8, 3]
+    layers, last = [input_layer("x", shape)], "x"
+    for i in range(3):
+        function = {"class_name": "function", "config": f"f{i}", "registered_name": f"f{i}", "module": "builtins"}
+        layers.append(layer("Lambda", f"lambda_{i}", {"function": function, "arguments": {}}, [tensor(last, shape)]))
+        last = f"lambda_{i}"
+    return write(path, layers, [last], {})

@@ -20,6 +20,7 @@ RANGE = 1e-4  # the largest error allowed, of the output's range
 # Every fixture with recorded outputs whose layers have rules here; recurrent ones are in test_rnn.py.
 COVERED = {
     "convs": ("k231", "tf115", "tf213", "tf215", "tf23", "tf24", "tf28"),
+    "lambda": ("k231", "tf115", "tf23", "tf24"),
     "merge_dot": ("k231", "tf115", "tf213", "tf215", "tf23", "tf24", "tf28"),
     "merge_masks": ("k333",),
     "merge_seq": ("k122",),
@@ -28,6 +29,7 @@ COVERED = {
     "prep": ("tf213", "tf215", "tf23", "tf24", "tf28"),
     "seq_cnn": ("k231", "tf115", "tf213", "tf215", "tf23", "tf24", "tf28"),
     "shared_nested": ("k231", "tf115", "tf213", "tf215", "tf23", "tf24", "tf28"),
+    "tfops": ("tf213", "tf215", "tf24", "tf28"),
 }
 
 
@@ -119,9 +121,7 @@ def test_mixed_float16_agrees_within_half_precision(era: str) -> None:
 # ---- what is refused
 REFUSED = {
     "tf213/lambda.h5": "Lambda",
-    "k231/lambda.h5": "Lambda",
     "tf23/tfops.h5": "TensorFlowOpLayer",
-    "tf28/tfops.h5": "TFOpLambda",
     "tf215/textvec.keras": "TextVectorization",
     "misc3/q_float8.keras": "Dense",
     "misc3/q_int4.keras": "Dense",

@@ -60,6 +60,7 @@ class KerasContext(LoadContext):
         self.version = tuple(int(p) for p in model.keras_version.replace("-", ".").split(".")[:2] if p.isdigit())
         self.rules, self.overrides = rules, overrides
         self._masks: dict[int, tuple[Value, Value]] = {}
+        self.shape_values: dict[int, tuple[Value, Any]] = {}  # values that hold sizes of tensors, and the sizes
         self._tensors: dict[int, tuple[LayerConfig, dict[str, Tensor]]] = {}
         self.trainable = model.root.trainable
         self._listed: set[tuple[str, ...]] = set()

@@ -1,8 +1,8 @@
 """Instructions of CPython's bytecode, 2.7 and 3.5 to 3.14, from the bytes of a function.
 
-The numbers of the opcodes are in ``opcodes.json`` (``opcode.opmap`` of each interpreter; 3.14 from its published tables), with the
-first opcode that has an argument and, from 3.11 on, how many inline cache entries follow an instruction. The compiler writes those
-as zeros, which is how a reading under the wrong version is told.
+The numbers of the opcodes are in ``opcodes.json`` (``opcode.opmap`` of each interpreter; 3.14 from its published tables), with
+the first opcode that has an argument and, from 3.11 on, how many inline cache entries follow an instruction. The compiler writes
+those as zeros, which is how a reading under the wrong version is told.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _VERSIONS: dict[Layout, tuple[tuple[int, int], ...]] = {
     "3.11": ((3, 11), (3, 12), (3, 13), (3, 14)),
 }
 _LONG_BINARY = "ADD AND FLOOR_DIVIDE LSHIFT MATRIX_MULTIPLY MULTIPLY REMAINDER OR POWER RSHIFT SUBTRACT TRUE_DIVIDE XOR"
-_OPERATORS = dict(zip(_LONG_BINARY.split(), "+ & // << @ * % | ** >> - / ^".split(), strict=True))
+_OPERATORS = dict(zip(_LONG_BINARY.split(), ["+", "&", "//", "<<", "@", "*", "%", "|", "**", ">>", "-", "/", "^"], strict=True))
 _OPERATORS |= {"MODULO": "%", "DIVIDE": "/"}
 _NUMBERED = [*(_OPERATORS[n] for n in _LONG_BINARY.split())] * 2 + ["[]"]
 _COMPARISONS = ("<", "<=", "==", "!=", ">", ">=", "in", "not in", "is", "is not")

@@ -252,6 +252,9 @@ class Domain:
 
     def named(self, path: str) -> Any:
         """A dotted name, or the constant that it is."""
+        module, _, last = path.rpartition(".")
+        if last in _DTYPES and module in ("tensorflow", "numpy", "tensorflow.dtypes"):
+            return last
         return _NAMED_CONSTANTS[path] if path in _NAMED_CONSTANTS else Name(path)
 
     def globally(self, name: str) -> Any:
@@ -283,7 +286,7 @@ class Domain:
 
     def text(self, x: Any, spec: str = "") -> str:
         """A value inside an f-string."""
-        if not isinstance(x, (str, int, float)) and x is not None or spec:
+        if (not isinstance(x, (str, int, float)) and x is not None) or spec:
             raise CodeRefused(f"formats {_what(x)} as text")
         return str(x)
 
@@ -326,7 +329,8 @@ class Domain:
 
 _METHODS: dict[str, tuple[type, ...]] = {
     "append": (list,), "extend": (list,), "insert": (list,), "index": (list, tuple), "copy": (list, dict), "items": (dict,),
-    "keys": (dict,), "values": (dict,), "get": (dict,), "update": (dict,), "lower": (str,), "upper": (str,), "as_list": (tuple, list),
+    "keys": (dict,), "values": (dict,), "get": (dict,), "update": (dict,), "lower": (str,), "upper": (str,),
+    "as_list": (tuple, list),
     "startswith": (str,), "endswith": (str,), "join": (str,), "pop": (list, dict), "count": (list, tuple), "format": (str,),
     "split": (str,), "replace": (str,), "strip": (str,), "setdefault": (dict,), "reverse": (list,),
 }  # fmt: skip
@@ -419,6 +423,12 @@ _NAMED_CONSTANTS: dict[str, Any] = {
     "math.pi": 3.141592653589793, "math.e": 2.718281828459045, "numpy.pi": 3.141592653589793, "math.inf": float("inf"),
     "numpy.inf": float("inf"), "tensorflow.newaxis": None, "numpy.e": 2.718281828459045,
 }  # fmt: skip
+
+
+_DTYPES = frozenset(
+    ["float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+     "bool"]
+)  # fmt: skip
 
 
 def _no(what: str) -> Any:

@@ -13,8 +13,8 @@ __all__ = ["Parameters"]
 
 @dataclass(frozen=True)
 class Parameters:
-    """The parameters of a function: ``names`` may be given by position, the first ``posonly`` of them only so; ``keyword`` only by
-    name; ``rest`` and ``others`` are the names of ``*args`` and ``**kwargs``, "" if there are none."""
+    """The parameters of a function: ``names`` may be given by position, the first ``posonly`` of them only so; ``keyword``
+    only by name; ``rest`` and ``others`` are the names of ``*args`` and ``**kwargs``, "" if there are none."""
 
     names: tuple[str, ...]
     posonly: int = 0

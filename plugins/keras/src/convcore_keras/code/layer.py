@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from convcore.plugin import ForeignNode, Value
+import numpy as np
+
+from convcore.plugin import Dim, DType, ForeignNode, Value
 
 from ..load_context import KerasContext
 from . import meanings as _meanings  # fills the table
 from .domain import CodeRefused, Domain, Name, Options
 from .lambdas import one_meaning, stored_function, wrapped_function
 from .machine import CodeFunction
-from .names import MODULES, ROOTS, elementwise
-from .tensors import GraphOps
+from .names import MODULES, ROOTS, canonical_path, elementwise, operator_of
+from .tensors import GraphOps, TensorShape
 
 __all__ = ["call_function", "call_operator", "run_stored"]
 
@@ -62,11 +64,39 @@ def _apply(g: KerasContext, node: ForeignNode, f: CodeFunction, args: Sequence[A
 
 
 def results(g: KerasContext, x: Any) -> list[Value]:
-    """What a function gave, as values of the graph. Raises CodeRefused for anything but tensors."""
+    """What a function gave, as values of the graph; sizes are remembered as such (``g.shape_values``). Raises CodeRefused."""
+    if isinstance(x, TensorShape) or (isinstance(x, (int, Dim)) and not isinstance(x, bool)):
+        return [_size_value(g, x)]
     items = list(x) if isinstance(x, (list, tuple)) else [x]
     if not items or not all(isinstance(v, Value) for v in items):
         raise CodeRefused("returns something else than tensors")
     return items
+
+
+def _size_value(g: KerasContext, x: Any) -> Value:
+    """Sizes as TensorFlow's int32, which the functions after it take for what they are."""
+    b = g.b
+    if isinstance(x, TensorShape):
+        parts = [b.unsqueeze(b.cast(b.dim_value(value=n), to="int32"), axes=(0,)) for n in x]
+        y: Value = b.concat(*parts, axis=0) if parts else b.const(np.zeros(0, np.int32), DType.INT32)
+    else:
+        y = b.cast(b.dim_value(value=x), to="int32")
+    g.shape_values[id(y)] = (y, x)
+    return y
+
+
+def _with_sizes(g: KerasContext, x: Any) -> Any:
+    """Arguments with sizes in the place of the values that hold them."""
+    if isinstance(x, Value):
+        found = g.shape_values.get(id(x))
+        return x if found is None else found[1]
+    if isinstance(x, TensorShape):
+        return x
+    if isinstance(x, (list, tuple)):
+        return type(x)(_with_sizes(g, v) for v in x)
+    if isinstance(x, slice):
+        return slice(*(_with_sizes(g, v) for v in (x.start, x.stop, x.step)))
+    return {k: _with_sizes(g, v) for k, v in x.items()} if isinstance(x, dict) else x
 
 
 def _described(g: KerasContext, before: int, outs: Sequence[Value]) -> Any:
@@ -88,6 +118,12 @@ def _described(g: KerasContext, before: int, outs: Sequence[Value]) -> Any:
 def call_function(g: KerasContext, node: ForeignNode, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Value]:
     """A function by its dotted name, applied to values. Raises CodeRefused."""
     domain = Domain(GraphOps(g, node), OPTIONS)
+    args, kwargs = _with_sizes(g, list(args)), _with_sizes(g, dict(kwargs))
+    if path == "keras.ops.get_item" and args and not isinstance(args[0], Value):
+        return results(g, domain.item(args[0], args[1][0] if isinstance(args[1], tuple) and len(args[1]) == 1 else args[1]))
+    operator = operator_of(canonical_path(path))
+    if operator and not any(isinstance(v, Value) for v in (*args, *kwargs.values())):
+        return results(g, domain.binary(operator, *args, *kwargs.values()))
     return results(g, domain.call(Name(path), args, kwargs))
 
 
@@ -95,5 +131,5 @@ def call_operator(g: KerasContext, node: ForeignNode, op: str, pair: Sequence[An
     """``x op y``, or ``y op x``. Raises CodeRefused."""
     if len(pair) != 2:
         raise CodeRefused(f"calls an operator with {len(pair)} arguments")
-    x, y = reversed(pair) if turned else pair
+    x, y = _with_sizes(g, list(reversed(pair) if turned else pair))
     return results(g, Domain(GraphOps(g, node), OPTIONS).binary(op, x, y))

@@ -202,7 +202,8 @@ _CONSTRUCTS = {
     "YIELD_VALUE": "is a generator", "STORE_GLOBAL": "sets a global variable", "STORE_ATTR": "sets an attribute",
     "STORE_SUBSCR": "sets an item", "DELETE_SUBSCR": "deletes an item", "LOAD_BUILD_CLASS": "defines a class",
     "PRINT_ITEM": "prints", "EXEC_STMT": "executes text", "IMPORT_STAR": "imports all names of a module",
-    "BUILD_SET": "makes a set", "LOAD_ASSERTION_ERROR": "asserts", "STORE_SLICE": "sets an item", "UNPACK_EX": "unpacks with a star",
+    "BUILD_SET": "makes a set", "LOAD_ASSERTION_ERROR": "asserts", "STORE_SLICE": "sets an item",
+    "UNPACK_EX": "unpacks with a star",
 }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The bytes of a function's code (``marshal``, CPython 2.7 and 3.5 to 3.14), read into plain data with bounds.
 
-Facts: ``Python/marshal.c``. Nothing is handed to Python's own ``marshal``, which may crash or exhaust memory on hostile bytes, and
-no code object is made. References of an object to itself are refused, so what is read is finite.
+Facts: ``Python/marshal.c``. Nothing is handed to Python's own ``marshal``, which may crash or exhaust memory on hostile bytes,
+and no code object is made. References of an object to itself are refused, so what is read is finite.
 """
 
 from __future__ import annotations

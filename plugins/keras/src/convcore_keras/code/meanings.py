@@ -32,10 +32,10 @@ def _tensor(x: object) -> Value:
 
 
 def _floating(x: Any) -> Value:
-    x = _tensor(x)
-    if x.dtype is None or not x.dtype.is_float:
+    found = _tensor(x)
+    if found.dtype is None or not found.dtype.is_float:
         raise CodeRefused("gives a function of floating numbers a tensor of integers")
-    return x
+    return found
 
 
 def _axes(axis: Any, rank: int) -> tuple[int, ...]:
@@ -104,8 +104,9 @@ def repeat(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 
 
 # ---- constants
-@meaning("tensorflow.constant", "keras.backend.constant", "numpy.array", "numpy.asarray", "keras.ops.array", "tensorflow.Variable",
-         "keras.backend.variable", "keras.ops.convert_to_tensor", "tensorflow.convert_to_tensor")  # fmt: skip
+@meaning("tensorflow.constant", "keras.backend.constant", "numpy.array", "numpy.asarray", "keras.ops.array",
+         "tensorflow.Variable", "keras.backend.variable", "keras.ops.convert_to_tensor",
+         "tensorflow.convert_to_tensor")  # fmt: skip
 def constant(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Numbers as a tensor: int32 and float32, unless a dtype is given."""
     given = dict(kwargs)
@@ -377,7 +378,8 @@ def resize_images(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 @meaning(
     "keras.backend.random_normal", "keras.backend.random_uniform", "keras.backend.random_bernoulli", "tensorflow.random.normal",
     "tensorflow.random.uniform", "tensorflow.random_normal", "tensorflow.random_uniform", "keras.random.normal",
-    "keras.random.uniform", "keras.backend.random_binomial", "keras.backend.truncated_normal", "tensorflow.random.truncated_normal",
+    "keras.random.uniform", "keras.backend.random_binomial", "keras.backend.truncated_normal",
+    "tensorflow.random.truncated_normal",
 )  # fmt: skip
 def random(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Numbers drawn anew at each run are no function of the input."""

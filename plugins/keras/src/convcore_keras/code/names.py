@@ -1,8 +1,8 @@
 """Dotted names that Python code and ``TFOpLambda`` layers use, as operations of ``keras.ops`` with their arguments by its names.
 
 One table a namespace. ``reduce_sum: Sum(input_tensor:x, axis=None, keepdims=False)`` is core's signature language
-(``convcore.Call``): the name there, after a colon the name here. ``-> int64`` is the element type TensorFlow gives. Signatures are
-those of TensorFlow 2.15 (the last whose own Keras is Keras 2), ``tf.compat.v1`` and ``keras.backend`` of Keras 1.2 to 2.15.
+(``convcore.Call``): the name there, after a colon the name here. ``-> int64`` is the element type TensorFlow gives. Signatures
+are those of TensorFlow 2.15 (the last whose own Keras is Keras 2), ``tf.compat.v1`` and ``keras.backend`` of Keras 1.2 to 2.15.
 What needs more than another name is a function in ``meanings.py``.
 """
 
@@ -16,7 +16,7 @@ from importlib.resources import files
 
 from convcore.plugin import Call
 
-__all__ = ["MODULES", "ROOTS", "Entry", "canonical_path", "elementwise", "lookup", "signatures"]
+__all__ = ["MODULES", "ROOTS", "Entry", "canonical_path", "elementwise", "lookup", "operator_of", "signatures"]
 
 ROOTS: dict[str, str] = {
     "K": "keras.backend", "backend": "keras.backend", "kb": "keras.backend", "KK": "keras.backend", "tf": "tensorflow",
@@ -34,7 +34,6 @@ _UNARY = {
     "log_sigmoid": "LogSigmoid", "logical_not": "LogicalNot", "negative": "Negative", "reciprocal": "Reciprocal",
     "round": "Round", "rsqrt": "Rsqrt", "sigmoid": "Sigmoid", "sign": "Sign", "sin": "Sin", "sinh": "Sinh", "sqrt": "Sqrt",
     "square": "Square", "tan": "Tan", "tanh": "Tanh", "identity": "Copy", "ones_like": "OnesLike", "zeros_like": "ZerosLike",
-    "stop_gradient": "StopGradient",
 }  # fmt: skip
 _BINARY = {
     "add": "Add", "subtract": "Subtract", "multiply": "Multiply", "divide": "Divide", "truediv": "TrueDivide",
@@ -50,6 +49,7 @@ _REDUCTIONS = {
 }  # fmt: skip
 
 _TENSORFLOW = """
+stop_gradient: StopGradient(input:variable, name?)
 cast: Cast(x, dtype, name?)
 saturate_cast: SaturateCast(value:x, dtype, name?)
 convert_to_tensor: Copy(value:x, dtype?, dtype_hint?, name?)
@@ -82,6 +82,7 @@ squared_difference: SquaredDifference(x:x1, y:x2, name?)
 """
 
 _BACKEND = """
+stop_gradient: StopGradient(variables:variable)
 cast: Cast(x, dtype)
 reshape: Reshape(x, shape:newshape)
 permute_dimensions: Transpose(x, pattern:axes)
@@ -110,11 +111,13 @@ gather: Gather(reference:x, indices)
 
 @dataclass(frozen=True)
 class Entry:
-    """``kind`` is a class of ``keras.ops`` or the name of a function in ``meanings.py``; ``dtype`` the result's, "" for its own."""
+    """``kind`` is a class of ``keras.ops`` or the name of a function in ``meanings.py``; ``dtype`` the result's, "" for its own;
+    ``many``: all positional arguments are the first parameter's."""
 
     kind: str
     call: Call
     dtype: str = ""
+    many: bool = False
 
 
 def _listed(text: str) -> dict[str, Entry]:
@@ -140,7 +143,7 @@ def _tensorflow() -> Mapping[str, Entry]:
 
 @cache
 def _backend() -> Mapping[str, Entry]:
-    same = "abs sin cos exp log sqrt square sign round tanh sigmoid zeros_like ones_like stop_gradient identity"
+    same = "abs sin cos exp log sqrt square sign round tanh sigmoid zeros_like ones_like identity"
     lines = [f"{n}: {_UNARY[n]}(x)" for n in same.split()]
     two = "equal not_equal greater greater_equal less less_equal maximum minimum"
     lines += [f"{n}: {_BINARY[n]}(x:x1, y:x2)" for n in two.split()]
@@ -154,7 +157,10 @@ def _backend() -> Mapping[str, Entry]:
 def _keras_ops() -> Mapping[str, Entry]:
     """The functions of ``keras.ops`` with their class and signature (Keras 3.15.1, ``keras_ops.json``)."""
     table = json.loads(files(__package__).joinpath("keras_ops.json").read_text("utf-8"))
-    return {name: Entry(kind, Call(name, signature.replace("*", ""))) for name, (kind, signature) in table.items()}
+    return {
+        n: Entry(kind, Call(n, signature.replace("*", "")), many=signature.startswith("*"))
+        for n, (kind, signature) in table.items()
+    }
 
 
 @cache
@@ -166,6 +172,15 @@ def signatures() -> Mapping[str, Call]:
 def elementwise(name: str) -> bool:
     """Whether a function of TensorFlow by that bare name is one of a single tensor, element by element."""
     return name in _UNARY or name in _FEATURES
+
+
+_OPERATORS = {"add": "+", "subtract": "-", "multiply": "*", "floordiv": "//", "floormod": "%"}
+
+
+def operator_of(path: str) -> str:
+    """Python's operator for a function of two numbers by its canonical path; "" for another one."""
+    module, _, name = path.rpartition(".")
+    return _OPERATORS.get(name, "") if module == "tensorflow" else ""
 
 
 _OTHER_NAMES = {"hard_swish": "hard_silu", "swish": "silu"}

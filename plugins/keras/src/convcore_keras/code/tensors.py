@@ -1,7 +1,7 @@
 """What symbolic code does with tensors, as operations of a graph: the rules of ``keras.ops`` under other names.
 
-TensorFlow and Keras before 3 are stricter and wider than ``keras.ops`` with integers (``tf.divide`` of int32 gives float64, a mean
-of integers is an integer), and Keras 3's backends differ among themselves: there integers are refused.
+TensorFlow and Keras before 3 are stricter and wider than ``keras.ops`` with integers (``tf.divide`` of int32 gives float64, a
+mean of integers is an integer), and Keras 3's backends differ among themselves: there integers are refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..activations import ACTIVATIONS, name_of
 from ..load_context import UNKNOWN_SHAPE, KerasContext
 from ..ops.spec import OPERATIONS, prepare
 from .domain import CodeRefused, Method
-from .names import canonical_path, lookup, signatures
+from .names import Entry, canonical_path, lookup, signatures
 
 __all__ = ["MEANINGS", "GraphOps", "Meaning", "TensorShape", "meaning"]
 
@@ -43,7 +43,8 @@ _TENSOR_METHODS = {
 }  # fmt: skip
 _NUMBERS: dict[str, Callable[..., Any]] = {
     "sqrt": math.sqrt, "log": math.log, "exp": math.exp, "floor": math.floor, "ceil": math.ceil, "pow": math.pow,
-    "log2": math.log2, "log10": math.log10, "sin": math.sin, "cos": math.cos, "tan": math.tan, "prod": math.prod, "fabs": math.fabs,
+    "log2": math.log2, "log10": math.log10, "sin": math.sin, "cos": math.cos, "tan": math.tan, "prod": math.prod,
+    "fabs": math.fabs,
 }  # fmt: skip
 
 
@@ -159,7 +160,9 @@ class GraphOps:
             if entry is not None and entry.kind in MEANINGS:
                 return MEANINGS[entry.kind](self, [], entry.call.bind(args, kwargs))
             if entry is not None:
-                return self.entry(name, entry.kind, entry.call.bind(args, kwargs), entry.dtype)
+                if entry.many:
+                    return self.operation(entry.kind, *args, **kwargs)
+                return self.entry(name, entry, entry.call.bind(args, kwargs))
         except NotExpressible as e:
             raise CodeRefused(f"calls {name}, which {e}") from e
         module, _, last = name.rpartition(".")
@@ -172,27 +175,30 @@ class GraphOps:
                 raise CodeRefused(f"{name}() fails: {e}") from e
         raise CodeRefused(f"calls {name}, which convcore does not know")
 
-    def entry(self, name: str, kind: str, bound: dict[str, Any], dtype: str) -> Any:
-        """An operation of ``keras.ops`` under another name."""
-        spec = OPERATIONS.get(f"ops.{kind}")
-        bound = {k: v for k, v in bound.items() if k != "name"}
-        if spec is None:
+    def entry(self, name: str, entry: Entry, bound: dict[str, Any]) -> Any:
+        """An operation of ``keras.ops`` under another name, with arguments that it does not have left at their defaults."""
+        spec, known = OPERATIONS.get(f"ops.{entry.kind}"), signatures().get(entry.kind)
+        if spec is None or known is None:
             raise CodeRefused(f"calls {name}, which convcore does not map")
+        dtype = entry.dtype
         if not name.startswith("keras.ops."):
             tensors = [v for v in _leaves(bound.values()) if isinstance(v, Value)]
             if spec.promote == "float" and not all(_floats(v) for v in tensors):
                 raise CodeRefused(f"calls {name} with integers")
-            if kind in ("Sum", "Prod", "Cumsum", "Cumprod") and any(
-                v.dtype is not None and v.dtype.itemsize < 2 for v in tensors
-            ):
+            small = any(v.dtype is not None and v.dtype.itemsize < 2 for v in tensors)
+            if entry.kind in ("Sum", "Prod", "Cumsum", "Cumprod") and small:
                 raise CodeRefused(f"calls {name} with small integers, whose sums wrap around")
-            if bound.pop("exclusive", False) or bound.pop("reverse", False):
-                raise CodeRefused(f"calls {name} with exclusive or reverse")
             if bound.get("data_format") in ("NHWC", "NCHW"):
                 bound["data_format"] = {"NHWC": "channels_last", "NCHW": "channels_first"}[bound["data_format"]]
             wanted = bound.pop("output_type", None)
             dtype = str(wanted) if wanted is not None else dtype
-        y = self.operation(kind, **bound)
+        defaults = {p.ours: p.default for p in entry.call.parameters}
+        ours = {p.name for p in known.parameters}
+        for key in [k for k in bound if k not in ours]:
+            value = bound.pop(key)
+            if key != "name" and not (value is defaults[key] or value == defaults[key]):
+                raise CodeRefused(f"calls {name} with {key}")
+        y = self.operation(entry.kind, **bound)
         return self.g.b.cast(y, to=dtype) if dtype and y.dtype is not DType(dtype) else y
 
     def activation(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -211,7 +217,10 @@ class GraphOps:
         """An operation of ``keras.ops`` by its class. Raises CodeRefused."""
         spec, call = OPERATIONS.get(f"ops.{kind}"), signatures().get(kind)
         name = f"{self.node.name}/{kind.lower()}"
-        if spec is not None and call is not None and spec.tensors[:1] != ("*operands",):
+        attrs: dict[str, Any] = {}
+        if kind == "Einsum":
+            attrs, args = {"subscripts": args[0]}, args[1:]
+        elif spec is not None and call is not None and spec.tensors[:1] != ("*x",):
             defaults = {p.ours: p.default for p in call.parameters}
             try:
                 bound = call.bind(args, kwargs)
@@ -221,8 +230,6 @@ class GraphOps:
             given = {k: v for k, v in bound.items() if k in passed}
             attrs = {k: v for k, v in bound.items() if k not in passed and not (v is defaults[k] or v == defaults[k])}
             args, kwargs = (), given
-        else:
-            attrs = {}
         attrs |= {"args": list(args), "kwargs": kwargs}
         node = ForeignNode(f"ops.{kind}", name, [], attrs, origin=self.node.origin)
         try:

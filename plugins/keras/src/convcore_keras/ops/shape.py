@@ -47,12 +47,12 @@ def reshaped(g: KerasContext, node: ForeignNode, x: Value, target: Sequence[Any]
     wanted = [-1 if n is None else n for n in target]
     if any(isinstance(n, Value) for n in wanted):
         raise NotExpressible("its shape is computed", "unsupported_call")
-    if wanted.count(-1) > 1 or any(n < -1 for n in wanted):
+    if wanted.count(-1) > 1 or any(isinstance(n, int) and n < -1 for n in wanted):
         raise node.refuse(f"the shape {tuple(target)} has more than one unknown size")
     have = product(known_shape(x, sizes=True))
     if -1 in wanted:
         rest = product([n for n in wanted if n != -1])
-        if not rest or (isinstance(have, int) and have % rest):
+        if rest == 0 or (isinstance(have, int) and isinstance(rest, int) and have % rest):
             raise node.refuse(f"{have} elements do not divide into {tuple(target)}", code="invalid_shape")
         wanted[wanted.index(-1)] = have // rest
     return g.b.reshape(x, shape=tuple(wanted))
