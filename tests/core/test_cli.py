@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.keras_files import nameless_functions
 
 from convcore.cli import main
-from tests.support.keras_files import nameless_functions
 
 DATA = Path(__file__).parents[1] / "data"
 ERAS = DATA / "keras_eras"

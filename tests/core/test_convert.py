@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.keras_files import nameless_functions
 
 import convcore
 from convcore.build.builder import Builder
 from convcore.errors import BadFileError, InputError, MismatchError, OutputError, UnsupportedError, UsageError
 from convcore.ir.graph import Graph
 from convcore.model import Model
-from tests.support.keras_files import nameless_functions
 
 DATA = Path(__file__).parents[1] / "data"
 ERAS = DATA / "keras_eras"

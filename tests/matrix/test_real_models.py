@@ -51,9 +51,6 @@ UNFINISHED = {
 """Files whose Keras stopped with an error while it wrote them."""
 NOT_YET = {
     "TensorFlowOpLayer",
-    "MultiHeadAttention",
-    "Attention",
-    "AdditiveAttention",
     "TextVectorization",
     "AttentionWeightedAverage",
 }
@@ -108,12 +105,19 @@ def not_yet(config: Any) -> set[tuple[str, str]]:
     return found
 
 
+def resolution(want: list[np.ndarray]) -> float:
+    """Four units in the last place of float32 at the outputs' size, of their range: what ten operations in another order may
+    differ by. 1e-3 for those of ``lambda``, which lie between 2.9882 and 2.9892; less than LIMIT for all others."""
+    floats = [w for w in want if w.dtype == np.float32 and np.ptp(w)]
+    return max((4 * float(np.spacing(np.abs(w).max())) / float(np.ptp(w)) for w in floats), default=0.0)
+
+
 def check(
     source: Any, out: Path, given: list[np.ndarray], want: list[np.ndarray], opset: int | None = None, **options: Any
 ) -> Any:
     """Interpreter, onnxruntime and the interpreter on the ONNX file, all against the recorded outputs."""
     model = convcore.load(source, **options)
-    limit = LIMIT if float_graph(model.graph) else HALF_LIMIT
+    limit = max(LIMIT if float_graph(model.graph) else HALF_LIMIT, resolution(want))
     assert error_of_range(as_list(model(*given)), want) < limit
     proto, _ = convert(source, out, **options, **({} if opset is None else {"opset": opset}))
     assert [v.name for v in proto.graph.input] == [v.name for v in model.inputs]
@@ -191,10 +195,10 @@ MISC = {
     "seq.keras": None,
     "sharednest.keras": None,
     "twice.keras": None,
-    "ap.keras": ["adaptive_average_pool"],
-    "min.keras": ["my split.1:0", "mha", "addop", "scale", "gi"],
-    "ops2.h5": ["split", "get_item", "add", "multiply", "matmul"],
-    "ops2.keras": ["split", "get_item", "add", "multiply", "matmul"],
+    "ap.keras": None,
+    "min.keras": None,
+    "ops2.h5": None,
+    "ops2.keras": None,
     "q_float8.keras": ["d1", "d2"],
     "q_int4.keras": ["d1", "d2", "emb"],
     "q_int8.keras": ["d1", "d2", "emb"],
