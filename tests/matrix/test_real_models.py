@@ -201,7 +201,7 @@ MISC = {
     "ops2.keras": None,
     "q_float8.keras": ["d1", "d2"],
     "q_int4.keras": ["d1", "d2", "emb"],
-    "q_int8.keras": ["d1", "d2", "emb"],
+    "q_int8.keras": None,
 }
 
 
