@@ -167,3 +167,16 @@ def test_version_is_quick():
     code = "import sys; from convcore.cli import main; main(['--version']); print(sorted(m for m in sys.modules if m in "
     code += "('numpy', 'h5py', 'onnx', 'keras', 'torch', 'tensorflow', 'google.protobuf')))"
     assert _run(sys.executable, "-c", code, cwd=ROOT.parent).splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(("kind", "name"), [("layer", "WheelTanh"), ("framework", "wheelmlp")])
+def test_a_new_plugin_made_by_the_wheels(venv: Path, kind: str, name: str, tmp_path: Path):
+    """``convcore new-plugin`` of an installed convcore: its plugin builds, installs, and passes the tests that come with it."""
+    python, folder = venv / "bin/python", tmp_path / "new"
+    _run(venv / "bin/convcore", "new-plugin", kind, name, "-o", folder, cwd=tmp_path, env=_clean_env())
+    _run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path / "made", folder, cwd=tmp_path)
+    (wheel,) = (tmp_path / "made").glob("*.whl")
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel, "pytest"]
+    _run(*install, cwd=tmp_path, env=_clean_env())
+    out = _run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pyproject.toml", cwd=folder, env=_clean_env())
+    assert "2 passed" in out or "1 passed, 1 skipped" in out
