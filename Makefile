@@ -33,6 +33,10 @@ test: $(VENV)/.dev lint types
 test-all: $(VENV)/.dev lint types
 	$(BIN)/python -m pytest -n $(JOBS) -q --disable-warnings
 
+# damaged files of every reader, other ones each time
+fuzz: $(VENV)/.dev
+	CONVCORE_FUZZ=$(or $(COUNT),5000) $(BIN)/python -m pytest -n $(JOBS) -q --disable-warnings tests/fuzz
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -16,6 +16,7 @@ from .hookspecs import LoadRequest, Option
 from .host import host, resolve
 from .ir.graph import Graph
 from .ir.parse_dims import parse_dim
+from .nomodel import refuse_no_model
 
 __all__ = ["Loaded", "Overrides", "load_graph", "parse_input_shapes", "refuse_unknown_options", "split_source", "stage_options"]
 
@@ -169,7 +170,15 @@ def _load(
         graph = load_ir(source)
         complete_attributes(graph, str(source))
         return graph, str(graph.metadata.get("framework", ""))
-    framework = h.framework(format).name if format else h.identify(source)
+    for path in (source, weights):
+        if isinstance(path, Path):
+            refuse_no_model(path, known=True)
+    try:
+        framework = h.framework(format).name if format else h.identify(source)
+    except UsageError:
+        if isinstance(source, Path):
+            refuse_no_model(source, known=False)
+        raise
     replaced = Overrides(overrides)
     request = LoadRequest(
         source, weights, stage_options(framework, "load", options, used), replaced, h.rules(framework),

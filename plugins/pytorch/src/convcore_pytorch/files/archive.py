@@ -107,7 +107,7 @@ class Archive:
         tail = self.region.read(size - min(size, 65557), min(size, 65557))
         end = tail.rfind(_END)
         if end < 0 or end + 22 > len(tail):
-            raise self._bad("the zip archive is truncated: its directory is missing")
+            raise self._bad("the PyTorch archive (a zip) is truncated: its directory is missing")
         disk, first, here, count, length, at = struct.unpack_from("<HHHHII", tail, end + 4)
         if end >= 20 and tail[end - 20 : end - 16] == _LOCATE64:
             where = struct.unpack_from("<Q", tail, end - 12)[0]
@@ -150,7 +150,7 @@ class Archive:
                 raise self._bad(f"{member.name} overlaps another member")
             end = member.header + 30 + len(_encoded(member.name)) + member.stored
         if end > self.region.size:
-            raise self._bad("the zip archive is truncated")
+            raise self._bad("the PyTorch archive (a zip) is truncated")
         return members
 
     def _wide(self, extra: bytes, values: list[int]) -> list[int]:
