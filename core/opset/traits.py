@@ -1,8 +1,7 @@
 """Facts about ops that passes, layouts and targets ask for: flags on declarations, instead of lists of op names.
 
 ``Trait.VIEW in op("reshape").traits``. The set is closed. What a trait claims is checked on the samples of every op that has it
-(:mod:`convcore.testing.traits`), where that can be computed. COMMUTES and HEAVY have no reader yet: the first is for matching
-forms, the second for choosing a runtime by cost.
+(:mod:`convcore.testing.traits`), where that can be computed.
 """
 
 from __future__ import annotations

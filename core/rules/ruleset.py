@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic
 
 from ..errors import ConvcoreError, DeclarationError, PluginBugError, PluginConflictError, UnsupportedError, UsageError
@@ -85,16 +86,30 @@ EmitRule = Row | EmitFunction
 class RuleSet(Generic[G, N]):
     """The mapping rules of one framework; ``RuleSet[OnnxContext, OnnxNode]`` types what its load functions are handed.
 
-    ``distribution`` is the package they come from; several sets of one framework are merged by :meth:`merged`.
+    ``distribution`` is the package they come from; several sets of one framework are merged by :meth:`merged`. ``emits`` is a
+    module that adds functions which write: it is imported when rules that write are first asked for, not to read a model.
     """
 
-    def __init__(self, framework: str, distribution: str = "convcore") -> None:
+    def __init__(self, framework: str, distribution: str = "convcore", emits: str = "") -> None:
         self.framework, self.distribution = framework, distribution
         self.load_rules: dict[str, list[LoadRule]] = {}
-        self.emit_rules: dict[str, list[EmitRule]] = {}
+        self._emit_rules: dict[str, list[EmitRule]] = {}
+        self._later: Callable[[], object] | None = (lambda: import_module(emits)) if emits else None
         self.ignored: set[str] = set()
         self.posts: dict[str, PostFn] = {}
         self._orders: dict[tuple[str, str, int | None], tuple[list[Any], list[Any]]] = {}
+
+    @property
+    def emit_rules(self) -> dict[str, list[EmitRule]]:
+        """The rules that write, by op."""
+        if self._later is not None:
+            later, self._later = self._later, None
+            try:
+                later()
+            except BaseException:
+                self._later = later
+                raise
+        return self._emit_rules
 
     # ---- declaring
     def op(
@@ -156,7 +171,7 @@ class RuleSet(Generic[G, N]):
             if direction in ("both", "load"):
                 self.load_rules.setdefault(r.foreign, []).append(r)
             if direction in ("both", "emit"):
-                self.emit_rules.setdefault(op_name, []).append(r)
+                self._emit_rules.setdefault(op_name, []).append(r)
         return row
 
     def load(
@@ -188,7 +203,7 @@ class RuleSet(Generic[G, N]):
                 if find_op(o) is None:
                     raise DeclarationError(f"emit rule for the unknown op {o!r}")
                 rule = EmitFunction(o, fn, since, until, priority, self.distribution)
-                self.emit_rules.setdefault(o, []).append(rule)
+                self._emit_rules.setdefault(o, []).append(rule)
             return fn
 
         return add
@@ -218,9 +233,19 @@ class RuleSet(Generic[G, N]):
             for key, lrules in s.load_rules.items():
                 _no_conflict(s.framework, key, out.load_rules.get(key, []), lrules)
                 out.load_rules.setdefault(key, []).extend(lrules)
-            for key, erules in s.emit_rules.items():
-                _no_conflict(s.framework, key, out.emit_rules.get(key, []), erules)
-                out.emit_rules.setdefault(key, []).extend(erules)
+
+        def writers() -> None:
+            found: dict[str, list[EmitRule]] = {}
+            for s in sets:
+                for key, erules in s.emit_rules.items():
+                    _no_conflict(s.framework, key, found.get(key, []), erules)
+                    found.setdefault(key, []).extend(erules)
+            out._emit_rules = found
+
+        if all(s._later is None for s in sets):
+            writers()
+        else:
+            out._later = writers
         return out
 
     # ---- applying

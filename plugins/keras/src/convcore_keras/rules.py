@@ -1,8 +1,9 @@
-"""The mapping rules of Keras: layers' are beside their records (``layers/``), those of ``keras.ops`` in ``ops/``."""
+"""The mapping rules of Keras: layers' are beside their records (``layers/``), those of ``keras.ops`` in ``ops/``; functions that
+write in ``emit_rules/``, imported when something is written."""
 
 from __future__ import annotations
 
-from . import emit_rules, layers, ops
+from . import layers, ops
 from .ruleset import RULES
 
-__all__ = ["RULES", "emit_rules", "layers", "ops"]
+__all__ = ["RULES", "layers", "ops"]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES"]
 
-RULES: RuleSet[KerasContext, ForeignNode] = RuleSet("keras", "convcore-keras")
+RULES: RuleSet[KerasContext, ForeignNode] = RuleSet("keras", "convcore-keras", "convcore_keras.emit_rules")
 """Keras layers by class name, in Keras 3 terms (``files/normalise.py``)."""
 
 # How variables start, how they are trained, and bookkeeping: nothing of it changes inference.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import DType, Node, NotExpressible, Ref, Tensor, Value
+from convcore.plugin import DType, Node, NotExpressible, Ref, Tensor, Trait, Value, traits_of
 
 from ..dialect import CaffeScribe, blob_shape, label
 from ..emit_tidy import power_param
@@ -176,7 +176,9 @@ def _pair(
 
 
 def _operands(node: Node) -> tuple[Value, Value]:
-    return node.need("x"), node.need("y")
+    """Both operands; of an op that commutes a constant that lies along the other comes second."""
+    a, b = node.need("x"), node.need("y")
+    return (b, a) if Trait.COMMUTES in traits_of(node.op) and _fits(a, b) else (a, b)
 
 
 def _fits(v: Value, other: Value) -> bool:
@@ -188,8 +190,6 @@ def _fits(v: Value, other: Value) -> bool:
 def add(e: CaffeScribe, node: Node) -> None:
     """Power's shift for a number, Bias for a constant along some axes, Eltwise or Bias for blobs."""
     a, b = _operands(node)
-    if _fits(a, b):
-        a, b = b, a
     if _fits(b, a):
         x, number = e.value(a), scalar(b)
         if number is not None and static(node.output) == x.shape:
@@ -224,8 +224,6 @@ def sub(e: CaffeScribe, node: Node) -> None:
 def mul(e: CaffeScribe, node: Node) -> None:
     """Power's scale for a number, Scale for a constant along some axes, Eltwise or Scale for blobs."""
     a, b = _operands(node)
-    if _fits(a, b):
-        a, b = b, a
     if _fits(b, a):
         x, number = e.value(a), scalar(b)
         if number and static(node.output) == x.shape:
@@ -269,8 +267,6 @@ def div(e: CaffeScribe, node: Node) -> None:
 def maximum(e: CaffeScribe, node: Node) -> None:
     """The larger of two blobs, or of a blob and a number."""
     a, b = _operands(node)
-    if scalar(a) is not None and b.tensor is None:
-        a, b = b, a
     number = scalar(b)
     if number is None or a.tensor is not None or static(node.output) != static(a):
         _pair(e, node, e.value(a), e.value(b), node.outputs, "MAX")
@@ -286,8 +282,6 @@ def maximum(e: CaffeScribe, node: Node) -> None:
 def minimum(e: CaffeScribe, node: Node) -> None:
     """The smaller of two: the larger of the negated ones, negated."""
     a, b = _operands(node)
-    if scalar(a) is not None and b.tensor is None:
-        a, b = b, a
     number = scalar(b)
     if number is not None and a.tensor is None and static(node.output) == static(a):
         x = e.value(a)

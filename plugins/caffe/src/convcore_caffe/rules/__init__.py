@@ -1,4 +1,5 @@
-"""Every mapping rule of Caffe, one module per op family; importing this package registers them all in ``RULES``."""
+"""Every row and load rule of Caffe, one module per op family; importing this package registers them all in ``RULES``. Functions
+that write are in ``emit_rules``, imported when something is written."""
 
 from importlib import import_module
 from pkgutil import iter_modules
@@ -9,4 +10,3 @@ __all__ = ["RULES"]
 
 for _module in sorted(m.name for m in iter_modules(__path__)):
     import_module(f"{__name__}.{_module}")
-import_module("convcore_caffe.emit_rules")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES"]
 
-RULES: RuleSet[CaffeContext, CaffeNode] = RuleSet("caffe", "convcore-caffe")
+RULES: RuleSet[CaffeContext, CaffeNode] = RuleSet("caffe", "convcore-caffe", "convcore_caffe.emit_rules")
 """Caffe layers by type name."""
 
 # How weights start, which implementation runs, and what only training uses: nothing of it changes inference.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from convcore.plugin import ForeignNode, Value
+from convcore.plugin import A, ForeignNode, Value, isomorphism
 
 from ..layer_spec import layer
 from ..load_context import KerasContext
@@ -34,16 +34,23 @@ RULES.op("Identity", "identity", "inputs=x", direction="load")
 RULES.op("ActivityRegularization", "identity", "inputs=x", ignore=("l1", "l2"), direction="load")
 """Only a term of the loss: its numbers are in the layer's configuration."""
 
-_KINDS: dict[str, Literal["bernoulli", "alpha", "gaussian"]] = {"AlphaDropout": "alpha", "GaussianDropout": "gaussian"}
+_KINDS: dict[str, Literal["bernoulli", "alpha"]] = {"AlphaDropout": "alpha"}
 
 
 def _number(x: Any) -> float | None:
     return float(x) if isinstance(x, (int, float)) and not isinstance(x, bool) else None
 
 
-def _seed(node: ForeignNode) -> int | None:
-    seed = node.attr("seed", None)
+def _whole(seed: Any) -> int | None:
     return seed if isinstance(seed, int) and not isinstance(seed, bool) else None
+
+
+def _seed(node: ForeignNode) -> int | None:
+    return _whole(node.attr("seed", None))
+
+
+isomorphism("keras_amount", _number, lambda v: v, "how much a layer does in training; what is no number is not known")
+isomorphism("keras_seed", _whole, lambda v: v, "a seed; a generator of seeds is none")
 
 
 def _shared(noise_shape: Any, rank: int | None) -> tuple[int, ...]:
@@ -55,9 +62,9 @@ def _shared(noise_shape: Any, rank: int | None) -> tuple[int, ...]:
     return (*missing, *(i - n for i, d in enumerate(noise_shape) if d == 1 and not isinstance(d, bool)))
 
 
-@RULES.load("Dropout", "AlphaDropout", "GaussianDropout")
+@RULES.load("Dropout", "AlphaDropout")
 def dropout(g: KerasContext, node: ForeignNode) -> Value:
-    """``rate``, ``noise_shape`` and ``seed`` of ``Dropout``, ``AlphaDropout`` and ``GaussianDropout`` (Keras 3.15)."""
+    """``rate``, ``noise_shape`` and ``seed`` of ``Dropout`` and ``AlphaDropout`` (Keras 3.15)."""
     x = node.need(0)
     shared = _shared(node.attr("noise_shape", None), None if x is None else x.rank)
     kind = _KINDS.get(node.type, "bernoulli")
@@ -73,6 +80,6 @@ def spatial_dropout(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.dropout(x, rate=_number(node.attr("rate", None)), shared=shared, seed=_seed(node))
 
 
-@RULES.load("GaussianNoise")
-def gaussian_noise(g: KerasContext, node: ForeignNode) -> Value:
-    return g.b.gaussian_noise(node.need(0), stddev=_number(node.attr("stddev", None)), seed=_seed(node))
+_NOISE: dict[str, Any] = {"seed": A("seed", None, "keras_seed"), "direction": "load"}  # written where its amount is known
+RULES.op("GaussianNoise", "gaussian_noise", "inputs=x", stddev=A("stddev", None, "keras_amount"), **_NOISE)
+RULES.op("GaussianDropout", "dropout", "inputs=x", kind="gaussian", rate=A("rate", None, "keras_amount"), **_NOISE)

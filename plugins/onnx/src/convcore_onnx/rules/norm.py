@@ -22,6 +22,12 @@ def _to(g: OnnxContext, v: Value | None, dtype: DType | None) -> Value | None:
     return v if v is None or dtype is None or v.dtype == dtype else g.b.cast(v, to=dtype)
 
 
+RULES.op(  # written by a function: what is missing is filled in, and momentum is for training
+    "BatchNormalization", "batch_norm", "X=x, scale=scale, B=bias, input_mean=mean, input_var=var", since=9, direction="load",
+    when={"training_mode": {MISSING, 0}}, alike=("dtype",), axis=1, epsilon=A("epsilon", 1e-5), momentum=A("momentum", 0.9),
+)  # fmt: skip
+
+
 @RULES.load("BatchNormalization")
 def load_batch_norm(g: OnnxContext, node: ForeignNode) -> Any:
     """Every version. Statistics of the batch (training) are refused, however the version says it."""

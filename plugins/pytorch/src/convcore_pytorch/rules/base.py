@@ -8,7 +8,7 @@ from convcore.plugin import NotExpressible, RuleSet, isomorphism
 
 __all__ = ["RULES", "one_if_equal"]
 
-RULES: RuleSet[Any, Any] = RuleSet("pytorch", distribution="convcore-pytorch")
+RULES: RuleSet[Any, Any] = RuleSet("pytorch", "convcore-pytorch", "convcore_pytorch.emit_rules")
 
 
 def one_if_equal(values: Any) -> Any:
