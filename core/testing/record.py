@@ -22,7 +22,7 @@ from ..ir.graph import Node
 from ..rules.rows import Row
 from ..rules.ruleset import RuleSet
 
-__all__ = ["Record", "missing", "read_record", "record_rules", "recording", "unrecorded"]
+__all__ = ["Record", "missing", "one_op", "read_record", "record_rules", "recording", "unrecorded"]
 
 MADE, WRITTEN = "ops_made.json", "types_written.json"
 
@@ -109,6 +109,20 @@ def unrecorded(rules: RuleSet[Any, Any], folder: Path, *, reads: bool = True, wr
         functions = {k for k, found in by_key.items() if not all(isinstance(r, Row) for r in found)}
         out += [f"{name}: no test made anything of {k!r}" for k in sorted(functions - known.keys())]
         out += [f"{name}: {k!r} has no rule" for k in sorted(known.keys() - by_key.keys())]
+    return out
+
+
+def one_op(rules: RuleSet[Any, Any], folder: Path) -> dict[str, str]:
+    """What has functions only that made, or were written as, one and the same thing whenever a test used them, with that thing:
+    ``"load Pad"``, ``"emit quantize"``. Each could be a row, or there is a reason why not."""
+    out: dict[str, str] = {}
+    parts: list[tuple[str, Mapping[str, Sequence[Any]], str]] = [
+        ("load", rules.load_rules, MADE), ("emit", rules.emit_rules, WRITTEN)
+    ]  # fmt: skip
+    for direction, by_key, name in parts:
+        for key, made in read_record(folder / name).items():
+            if len(made) == 1 and not any(isinstance(r, Row) for r in by_key.get(key, ())):
+                out[f"{direction} {key}"] = made[0]
     return out
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from onnx_not_rows import WHY
 from onnx_schema import OnnxSchema
 
 from convcore.rules.rows import Row
-from convcore.testing.record import read_record, unrecorded
+from convcore.testing.record import one_op, read_record, unrecorded
 from convcore.testing.rules import check_row
 from convcore_onnx.rules import RULES
 
@@ -34,3 +35,9 @@ def test_the_record_of_what_rules_make() -> None:
 
 def test_there_are_enough_rows() -> None:
     assert len(RULES.rows()) >= 185
+
+
+def test_no_function_is_left_that_a_row_could_say() -> None:
+    """What functions only ever make one thing of is listed with the reason why it is no row."""
+    single = {name for name, made in one_op(RULES, Path(__file__).parent).items()}
+    assert single == WHY.keys()

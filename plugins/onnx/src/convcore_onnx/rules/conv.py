@@ -40,7 +40,7 @@ _OUT = A("output_padding", None, "int_tuple")
 for _when, _pads in PADDINGS:
     RULES.op(
         "ConvTranspose", "conv_transpose", "X=x, W=w, B=b", when={**_when, "output_shape": frozenset({MISSING, ()})},
-        direction="load", pads=_pads, output_padding=_OUT, **_CONV,
+        direction="both" if _pads is EXPLICIT else "load", pads=_pads, output_padding=_OUT, **_CONV,
     )  # fmt: skip
 
 
@@ -69,14 +69,14 @@ def conv_transpose_to_a_shape(g: OnnxContext, node: ForeignNode) -> Any:
 
 @RULES.emit("conv_transpose")
 def emit_conv_transpose(e: OnnxScribe, node: Node) -> None:
-    """Padding is written out: what "same" cuts does not depend on the input's size unless output_shape is given."""
+    """ "same" padding, written out: what it cuts does not depend on the input's size unless output_shape is given."""
     channels_first(node)
     w, a = node.need("w"), node.attrs
     spelled_out(node)
     kernel = int_list(known_shape(w)[2:], "kernel_shape")
-    pads, extra = a["pads"], list(a["output_padding"])
-    if isinstance(pads, str):
-        pads, extra = _explicit(node, kernel)
+    if not isinstance(a["pads"], str):
+        raise NotExpressible("its padding is not known")
+    pads, extra = _explicit(node, kernel)
     attrs = {
         "kernel_shape": kernel, "strides": list(a["strides"]), "dilations": list(a["dilations"]), "group": a["groups"],
         "pads": int_list([b for b, _ in pads] + [c for _, c in pads], "pads"),

@@ -1,0 +1,25 @@
+"""What ONNX's rule functions make one thing of, and why no row says it (``convcore.testing.record.one_op``)."""
+
+WHY = {
+    "load CastLike": "the type is that of another input",
+    "load Scan": "it has a region, and its inputs are told apart by a count",
+    "load Dropout": "the ratio is an attribute or an input by version; training is refused, which a missing mask tells",
+    "load Upsample": "scales are attributes or an input by version, and over all axes where the op has those of space",
+    "load Resize": "scales or sizes over any axes become those of space; a kept aspect ratio makes several",
+    "load AffineGrid": "its size holds batch and channels too",
+    "load DequantizeLinear": "the axis means nothing where the scale is one number, whatever its default says",
+    "load Flatten": "the op's shape follows from the input's",
+    "load Pad": "pads are for the axes that a fourth input names; versions and modes have forms of their own",
+    "emit dynamic_fill": "value and dtype are one tensor there",
+    "emit if": "it has regions",
+    "emit loop": "it has a region",
+    "emit scan": "it has a region",
+    "emit dropout": "an option says whether it is left out",
+    "emit gaussian_noise": "left out, but for outputs, which keep their names",
+    "emit upsample_nearest": "scales are for batch and channels too",
+    "emit batch_norm": "a missing scale or bias is filled in; an option says whether momentum is written",
+    "emit instance_norm": "a missing scale or bias is filled in",
+    "emit max_unpool": "written only where the output's size is the default, which follows from the input's",
+    "emit quantize": "a missing zero point is filled in: it alone tells the type",
+    "emit dequantize": "the axis means nothing where the scale is one number, whatever its default says",
+}
