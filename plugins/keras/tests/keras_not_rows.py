@@ -13,6 +13,8 @@ WHY = {
     "load Cropping1D": "stops are counted from the end by amounts, for the axes that data_format names",
     "load Cropping2D": "stops are counted from the end by amounts, for the axes that data_format names",
     "load Cropping3D": "stops are counted from the end by amounts, for the axes that data_format names",
+    "load CenterCrop": "starts follow from the input's sizes, for the axes that data_format names",
+    "load ReversibleEmbedding": "a call may ask for the product with its own table instead",
     "emit prelu": "shared_axes are the axes along which the slope has size 1",
     "emit linear": "a weight that is computed is no layer's",
     "emit layer_norm": "written from its load row, for any number of last axes",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.plugin import ForeignNode, Value
+from convcore.plugin import ForeignNode, Value, W
 
 from ..layer_spec import V, layer
 from ..load_context import KerasContext
@@ -17,11 +17,8 @@ layer("LayerScale", required=("init_values", "projection_dim"), variables=(V("ga
 # ---- rules
 
 
-@RULES.load("LayerScale")
-def layer_scale(g: KerasContext, node: ForeignNode) -> Value:
-    """Every channel times a factor of its own (``applications/convnext.py``, Keras 3.15.1)."""
-    node.ignore("init_values", "projection_dim")
-    return g.b.mul(node.need(0), g.variable(node, "gamma"))
+# every channel times a factor of its own (``applications/convnext.py``, Keras 3.15.1)
+RULES.op("LayerScale", "mul", "inputs=x", y=W("gamma"), ignore=("init_values", "projection_dim"), direction="load")
 
 
 @RULES.load("CustomScaleLayer")
