@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from convcore_keras.code.bytecode import versions
-from convcore_keras.code.domain import CodeRefused, Domain, Method, Options
+from convcore_keras.code.domain import CodeRefused, Domain, Method, Misread, Options
 from convcore_keras.code.lambdas import StoredFunction, one_meaning, stored_function
 from convcore_keras.code.names import MODULES, ROOTS
 from convcore_keras.code.tensors import TensorShape
@@ -363,3 +363,27 @@ def test_mutated_code_ends_in_an_answer_or_a_refusal() -> None:
         function = StoredFunction(bytes(data), tuple(entry["defaults"] or ()), tuple(entry["closure"] or ()))
         with contextlib.suppress(CodeRefused):
             understood(function, argument(name), steps=2000)
+
+
+def test_readings_that_make_sense_must_agree() -> None:
+    """One that is refused for what it does, or means another thing, is not passed over."""
+    readings = stored("rescale", "3.8").readings()
+    assert len(readings) > 1
+    answers = iter(["a", "b"])
+    with pytest.raises(CodeRefused, match="another meaning"):
+        one_meaning(readings[:2], lambda _: next(answers), lambda text: text)
+
+    def second(reading: Any) -> str:
+        if reading is readings[1]:
+            raise CodeRefused("calls the unknown name 'exec'")
+        return "a"
+
+    with pytest.raises(CodeRefused, match="exec"):
+        one_meaning(readings[:2], second, lambda text: text)
+
+    def misread(reading: Any) -> str:
+        if reading is readings[1]:
+            raise Misread("has an unknown instruction")
+        return "a"
+
+    assert one_meaning(readings[:2], misread, lambda text: text) == "a"

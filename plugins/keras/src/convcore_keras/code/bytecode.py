@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from .domain import CodeRefused
+from .domain import Misread
 from .marshal import Layout
 
 __all__ = ["Instruction", "Version", "instructions", "versions"]
@@ -58,7 +58,7 @@ class Version:
         """The Python operator of a ``BINARY_*`` or ``INPLACE_*`` instruction; ``"[]"`` for items; None for another one."""
         if name == "BINARY_OP":
             if arg >= len(_NUMBERED) - (self.number < (3, 14)):
-                raise CodeRefused("has an unknown operator")
+                raise Misread("has an unknown operator")
             return _NUMBERED[arg]
         kind, _, rest = name.partition("_")
         return _OPERATORS.get(rest) if kind in ("BINARY", "INPLACE") else None
@@ -68,7 +68,7 @@ class Version:
         shift = 5 if self.number >= (3, 13) else 4 if self.number >= (3, 12) else 0
         known = _COMPARISONS if self.number < (3, 9) else _COMPARISONS[:6]
         if arg >> shift >= len(known):
-            raise CodeRefused("has an unknown comparison")
+            raise Misread("has an unknown comparison")
         return known[arg >> shift]
 
 
@@ -90,31 +90,31 @@ def versions(layout: Layout) -> list[Version]:
 
 
 def instructions(code: bytes, version: Version) -> list[Instruction]:
-    """All instructions of a function. Raises CodeRefused for bytes that are none of that version."""
+    """All instructions of a function. Raises Misread for bytes that are none of that version."""
     return _words(code, version) if version.number >= (3, 6) else _old(code, version)
 
 
 def _words(code: bytes, version: Version) -> list[Instruction]:
     """Instructions of two bytes (3.6 and newer)."""
     if len(code) % 2:
-        raise CodeRefused("has half an instruction")
+        raise Misread("has half an instruction")
     found: list[Instruction] = []
     at = extended = 0
     while at < len(code):
         name, arg, start = _name(code[at], version), code[at + 1] | extended, at
         at += 2
         if name == "CACHE":
-            raise CodeRefused("has a cache entry out of place")
+            raise Misread("has a cache entry out of place")
         extended = arg << 8 if name == "EXTENDED_ARG" else 0
         entries = code[at : at + 2 * version.caches.get(name, 0)]
         if any(entries) or len(entries) != 2 * version.caches.get(name, 0):
-            raise CodeRefused("has a cache that is not empty")
+            raise Misread("has a cache that is not empty")
         at += len(entries)
         if extended > 1 << 24:
-            raise CodeRefused("has an argument that is too large")
+            raise Misread("has an argument that is too large")
         used = code[start] >= version.have_argument
         if not used and name != "EXTENDED_ARG" and arg and version.number >= (3, 14):
-            raise CodeRefused("has an argument where there is none")
+            raise Misread("has an argument where there is none")
         found.append(Instruction(start, "NOP" if name == "EXTENDED_ARG" else name, arg if used else 0, at))
     return found
 
@@ -129,7 +129,7 @@ def _old(code: bytes, version: Version) -> list[Instruction]:
         at += 1
         if number >= version.have_argument:
             if at + 2 > len(code):
-                raise CodeRefused("has half an instruction")
+                raise Misread("has half an instruction")
             arg = code[at] | code[at + 1] << 8 | extended
             at += 2
         extended = arg << 16 if name == "EXTENDED_ARG" else 0
@@ -140,5 +140,5 @@ def _old(code: bytes, version: Version) -> list[Instruction]:
 def _name(number: int, version: Version) -> str:
     name = version.names.get(number)
     if name is None:
-        raise CodeRefused(f"has the unknown instruction {number}")
+        raise Misread(f"has the unknown instruction {number}")
     return name

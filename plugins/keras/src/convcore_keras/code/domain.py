@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["BINARY", "COMPARE", "CodeRefused", "Domain", "Invocable", "Method", "Name", "Options", "TensorOps"]
+__all__ = ["BINARY", "COMPARE", "CodeRefused", "Domain", "Invocable", "Method", "Misread", "Name", "Options", "TensorOps"]
 
 MAX_STEPS = 20_000
 MAX_ITEMS = 4096
@@ -34,6 +34,10 @@ _UNARY: dict[str, Callable[[Any], Any]] = {"-": operator.neg, "+": operator.pos,
 
 class CodeRefused(ValueError):
     """What the code does has no meaning as a graph, or none that convcore knows; the text says which construct."""
+
+
+class Misread(CodeRefused):
+    """The bytes make no sense under this version of Python; under another they may."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class Domain:
         """Count work. Raises CodeRefused when the budget is used up."""
         self.steps -= n
         if self.steps < 0:
-            raise CodeRefused(f"takes more than {MAX_STEPS} steps")
+            raise Misread(f"takes more than {MAX_STEPS} steps")
 
     def enter(self) -> None:
         """Count a call of the code's own functions; :meth:`leave` ends it."""
@@ -198,7 +202,7 @@ class Domain:
         if op in ("is", "is not"):
             return self.same(x, y) == (op == "is")
         if op in ("in", "not in"):
-            if self.symbolic(x) or self.ops.is_tensor(y) or isinstance(y, (Name, Method, Invocable)):
+            if self.symbolic(x) or self.symbolic(y) or isinstance(y, (Name, Method, Invocable)):
                 raise CodeRefused("asks whether a tensor is in a sequence")
             try:
                 return (x in y) == (op == "in")
@@ -301,7 +305,7 @@ class Domain:
                 return self.ops.method(f.owner, f.name, args, kwargs)
             return self.bounded(_concrete_method(self, f, list(args), kwargs))
         if not isinstance(f, Name):
-            raise CodeRefused(f"calls {_what(f)}")
+            raise (Misread if _what(f) == "an object" else CodeRefused)(f"calls {_what(f)}")
         if f.path.startswith("builtins."):
             return self.bounded(self.builtin(f.path.removeprefix("builtins."), list(args), dict(kwargs)))
         if f.path.startswith("global."):
@@ -396,9 +400,10 @@ def _isinstance(d: Domain, args: list[Any], _: Mapping[str, Any]) -> Any:
     for kind in kinds:
         name = kind.path if isinstance(kind, Name) else ""
         python = known.get(name.removeprefix("builtins."))
-        if python is None and not name.endswith(("Tensor", "TensorShape", "Variable")):
-            raise CodeRefused(f"asks whether something is a {name or _what(kind)}")
-        found |= d.ops.is_tensor(value) if python is None and name.endswith("Tensor") else isinstance(value, python or ())
+        last = name.rpartition(".")[2]
+        if python is None and last not in ("Tensor", "SparseTensor", "RaggedTensor", "Variable"):
+            raise CodeRefused(f"asks whether something is a {name.removeprefix('global.') or _what(kind)}")
+        found |= last == "Tensor" and d.ops.is_tensor(value) if python is None else isinstance(value, python)
     return found
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from .bytecode import versions
-from .domain import CodeRefused
+from .domain import CodeRefused, Misread
 from .machine import CodeFunction
 from .marshal import MarshalError, read_code
 
@@ -109,26 +109,21 @@ def wrapped_function(reading: CodeFunction) -> str | None:
 def one_meaning(readings: Sequence[CodeFunction], understand: Callable[[CodeFunction], T], same: Callable[[T], Any]) -> T:
     """What the function means under the one version that makes sense, or under all that do, which must be ``same``.
 
-    Raises CodeRefused: the reason of the reading that got furthest where none makes sense; or that the meanings differ.
+    Raises CodeRefused: the reason of a reading that makes sense where one is refused, whatever others would give; that the
+    meanings differ; or why none makes sense (Misread).
     """
     found: list[tuple[T, Any]] = []
-    refused: list[tuple[int, CodeRefused]] = []
+    misread: Misread | None = None
     for reading in readings:
         try:
             meaning = understand(reading)
-        except CodeRefused as e:
-            refused.append((_rank(e), e))
+        except Misread as e:
+            if misread is None or str(misread).startswith("has "):  # bytes that are no instructions say least
+                misread = e
             continue
-        key = same(meaning)
-        if found and found[0][1] != key:
-            raise CodeRefused("has another meaning under each version of Python that may have written it")
-        found.append((meaning, key))
+        found.append((meaning, same(meaning)))
     if not found:
-        raise max(refused, key=lambda r: r[0])[1]
+        raise misread or CodeRefused("is empty")
+    if any(key != found[0][1] for _, key in found[1:]):
+        raise CodeRefused("has another meaning under each version of Python that may have written it")
     return found[0][0]
-
-
-def _rank(e: CodeRefused) -> int:
-    """How likely it is that the reading was the right one: nonsense of the wrong version comes first."""
-    wrong = ("instruction", "cache", "stack", "fit together", "before it has a value", "no end", "half", "argument where")
-    return 0 if any(w in str(e) for w in wrong) else 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 from .bytecode import Instruction, Version, instructions
-from .domain import CodeRefused, Domain, Invocable, Name
+from .domain import CodeRefused, Domain, Invocable, Misread, Name
 from .function import Parameters
 from .marshal import Code
 
@@ -52,7 +52,7 @@ class CodeFunction(Invocable):
         rest = stars[0] if c.flags & 4 and stars else ""
         others = stars[bool(c.flags & 4)] if c.flags & 8 and len(stars) > bool(c.flags & 4) else ""
         if len(c.varnames) < n or len(self.defaults) > c.argcount:
-            raise CodeRefused("has fewer names than arguments")
+            raise Misread("has fewer names than arguments")
         names = c.varnames[: c.argcount]
         late = dict(zip(names[len(names) - len(self.defaults) :], self.defaults, strict=True))
         return Parameters(names, c.posonly, c.varnames[c.argcount : n], rest, others, {**late, **self.keyword_defaults})
@@ -62,12 +62,12 @@ class CodeFunction(Invocable):
         if self.code.flags & _GENERATORS:
             raise CodeRefused("is a generator or coroutine")
         if len(self.closure) != len(self.code.freevars):
-            raise CodeRefused(f"has {len(self.code.freevars)} free variables and {len(self.closure)} values for them")
+            raise Misread(f"has {len(self.code.freevars)} free variables and {len(self.closure)} values for them")
         domain.enter()
         try:
             return _Frame(self, domain, self.parameters().bind(args, kwargs)).run()
         except (IndexError, KeyError) as e:  # the stack or a table of names is shorter than the code says
-            raise CodeRefused("has instructions that do not fit together") from e
+            raise Misread("has instructions that do not fit together") from e
         finally:
             domain.leave()
 
@@ -90,7 +90,7 @@ class _Frame:
     def run(self) -> Any:
         while self.result is _NULL:
             if self.at >= len(self.listing):
-                raise CodeRefused("has no end")
+                raise Misread("has no end")
             self.domain.spend()
             ins = self.listing[self.at]
             self.at += 1
@@ -98,7 +98,8 @@ class _Frame:
             if handler is None:
                 operator = self.version.operator(ins.name, ins.arg)
                 if operator is None:
-                    raise CodeRefused(_CONSTRUCTS.get(ins.name, f"uses the instruction {ins.name}"))
+                    known = _CONSTRUCTS.get(ins.name)
+                    raise CodeRefused(known) if known else Misread(f"uses the instruction {ins.name}")
                 self.binary(operator if ins.name != "BINARY_DIVIDE" else self.old_division())
             else:
                 handler(self, ins.arg, ins)
@@ -122,7 +123,7 @@ class _Frame:
         """The list or dict that is being made, so far down the stack."""
         found = self.stack[-depth]
         if not isinstance(found, kind):
-            raise CodeRefused("has instructions that do not fit together")
+            raise Misread("has instructions that do not fit together")
         self.domain.bounded(found)
         return found
 
@@ -148,7 +149,7 @@ class _Frame:
             return self.local[name]
         found = self.cells[name].value if name in self.cells else _NULL
         if found is _NULL:
-            raise CodeRefused(f"reads {name!r} before it has a value")
+            raise Misread(f"reads {name!r} before it has a value")
         return found
 
     def store(self, name: str, value: Any) -> None:
@@ -160,7 +161,7 @@ class _Frame:
     # ---- jumps
     def jump(self, offset: int) -> None:
         if offset not in self.places:
-            raise CodeRefused("jumps to no instruction")
+            raise Misread("jumps to no instruction")
         self.at = self.places[offset]
 
     def absolute(self, arg: int) -> None:
@@ -293,7 +294,7 @@ def _load_global(f: _Frame, arg: int, ins: Instruction) -> None:
 def _load_deref(f: _Frame, arg: int, ins: Instruction) -> None:
     name = f.cell(arg)
     if f.cells[name].value is _NULL:
-        raise CodeRefused(f"reads {name!r} before it has a value")
+        raise Misread(f"reads {name!r} before it has a value")
     f.push(f.cells[name].value)
 
 
@@ -427,7 +428,7 @@ def _sequence(f: _Frame, arg: int, ins: Instruction) -> None:
 @_op("BUILD_SLICE")
 def _build_slice(f: _Frame, arg: int, ins: Instruction) -> None:
     if arg not in (2, 3):
-        raise CodeRefused("has instructions that do not fit together")
+        raise Misread("has instructions that do not fit together")
     f.push(slice(*f.popped(arg)))
 
 
@@ -456,7 +457,7 @@ def _const_map(f: _Frame, arg: int, ins: Instruction) -> None:
     keys = f.under(1, tuple)
     f.pop()
     if len(keys) != arg:
-        raise CodeRefused("has instructions that do not fit together")
+        raise Misread("has instructions that do not fit together")
     f.push(dict(zip((_key(k) for k in keys), f.popped(arg), strict=True)))
 
 
@@ -542,7 +543,7 @@ def _get_iter(f: _Frame, arg: int, ins: Instruction) -> None:
 def _for_iter(f: _Frame, arg: int, ins: Instruction) -> None:
     loop = f.stack[-1]
     if not isinstance(loop, _Iterator):
-        raise CodeRefused("loops over something that is no sequence")
+        raise Misread("loops over something that is no sequence")
     if loop.at < len(loop.items):
         loop.at += 1
         f.push(loop.items[loop.at - 1])
@@ -552,7 +553,7 @@ def _for_iter(f: _Frame, arg: int, ins: Instruction) -> None:
         f.pop()
         return
     if f.listing[f.at].name != "END_FOR":
-        raise CodeRefused("ends a loop in an unknown way")
+        raise Misread("ends a loop in an unknown way")
     f.at += 1  # END_FOR takes what the loop would have given; 3.12's takes the iterator too, 3.13 and 3.14 have POP_TOP, POP_ITER
     if f.version.number < (3, 13):
         f.pop()
@@ -623,7 +624,7 @@ def _call(f: _Frame, arg: int, ins: Instruction) -> None:
     callee, own = f.callee()
     n = len(args) - len(names)
     if n < 0:
-        raise CodeRefused("names more arguments than it gives")
+        raise Misread("names more arguments than it gives")
     f.call(callee, [*own, *args[:n]], dict(zip(names, args[n:], strict=True)))
 
 
@@ -707,7 +708,7 @@ def _make_function(f: _Frame, arg: int, ins: Instruction) -> None:
 def _set_function_attribute(f: _Frame, arg: int, ins: Instruction) -> None:
     value, function = f.popped(2)
     if not isinstance(function, CodeFunction):
-        raise CodeRefused("sets an attribute of something that is no function")
+        raise Misread("sets an attribute of something that is no function")
     if arg in (1, 8) and isinstance(value, tuple):
         if arg == 1:
             function.defaults = value
@@ -716,7 +717,7 @@ def _set_function_attribute(f: _Frame, arg: int, ins: Instruction) -> None:
     elif arg == 2 and isinstance(value, dict):
         function.keyword_defaults = value
     elif arg not in (4, 16):  # annotations
-        raise CodeRefused(f"sets the attribute {arg} of a function")
+        raise Misread(f"sets the attribute {arg} of a function")
     f.push(function)
 
 
@@ -724,9 +725,9 @@ def _function(
     f: _Frame, code: Any, defaults: Sequence[Any] = (), keywords: Mapping[str, Any] | None = None, closure: Sequence[Any] = ()
 ) -> CodeFunction:
     if not (isinstance(code, Code) and isinstance(defaults, (tuple, list)) and isinstance(closure, (tuple, list))):
-        raise CodeRefused("makes a function of something that is no code")
+        raise Misread("makes a function of something that is no code")
     if keywords is not None and not isinstance(keywords, dict):
-        raise CodeRefused("makes a function of something that is no code")
+        raise Misread("makes a function of something that is no code")
     return CodeFunction(code, f.version, defaults, keywords or {}, closure)
 
 
@@ -738,5 +739,5 @@ def _key(x: Any) -> Any:
 
 def _names(x: Any) -> tuple[str, ...]:
     if not isinstance(x, (tuple, list)) or not all(isinstance(n, str) for n in x):
-        raise CodeRefused("names its arguments by something else than text")
+        raise Misread("names its arguments by something else than text")
     return tuple(x)

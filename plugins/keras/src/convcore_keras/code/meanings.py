@@ -168,6 +168,29 @@ def relu(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     return y if top is None else o.minimum(y, o.like(y, float(top)))
 
 
+@meaning("keras.backend.sqrt")
+def sqrt(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """The square root, 0 of negative numbers (``keras.backend.sqrt``, 2.15, and before)."""
+    x = _floating(_bound("x", args, kwargs)["x"])
+    return t.g.b.sqrt(t.g.b.maximum(x, t.g.b.like(x, 0.0)))
+
+
+@meaning("keras.backend.any", "keras.backend.all")
+def any_or_all(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """Before tf.keras these gave integers."""
+    raise CodeRefused("asks K.any or K.all, whose element type changed between versions")
+
+
+@meaning("tensorflow.where")
+def where(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """One of two by a condition; TensorFlow 1 took a vector of conditions by rows, TensorFlow 2 broadcasts."""
+    b = _bound("condition, x, y", args, kwargs)
+    shapes = {t.shape(v) for v in b.values() if isinstance(v, Value)}
+    if not t.modern and len(shapes) > 1:
+        raise CodeRefused("chooses between tensors of different shapes, which TensorFlow 1 did otherwise; the file tells neither")
+    return t.operation("Where", b["condition"], b["x"], b["y"])
+
+
 @meaning("keras.backend.hard_sigmoid")
 def hard_sigmoid(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """``clip(0.2 x + 0.5, 0, 1)``."""
@@ -315,6 +338,8 @@ def batch_dot(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
         axes = (m - 1, 1 if n == 2 else n - 2)
     pair = (axes, axes) if isinstance(axes, int) else tuple(axes)
     i, j = pair[0] % m, pair[1] % n
+    if not t.modern and (m, n) not in ((2, 2), (3, 3)):
+        raise CodeRefused("multiplies tensors of other than 2 or 3 axes each, which changed with Keras 2.3")
     if not i or not j:
         raise CodeRefused("contracts the batch axis")
     left = ["z", *(chr(ord("a") + k) for k in range(1, m))]
@@ -348,7 +373,7 @@ def bias_add(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 
 
 # ---- images
-@meaning("tensorflow.image.resize", "tensorflow.image.resize_images")
+@meaning("tensorflow.image.resize")
 def resize(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Images of another size by pixel centres (``tf.image.resize``, TensorFlow 2)."""
     b = _bound(
@@ -358,6 +383,8 @@ def resize(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     )
     if b["preserve_aspect_ratio"]:
         raise CodeRefused("resizes by the aspect ratio")
+    if not t.modern:
+        raise CodeRefused("resizes images by TensorFlow, whose version 1 places pixels otherwise than 2; the file tells neither")
     method = str(b["method"]).lower().rpartition(".")[2].removesuffix("_neighbor").replace("nearest_neighbor", "nearest")
     x = _floating(b["images"])
     return t.operation("Resize", x, size=tuple(b["size"]), interpolation=method, antialias=bool(b["antialias"]),

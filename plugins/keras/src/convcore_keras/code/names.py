@@ -66,7 +66,6 @@ roll: Roll(input:x, shift, axis, name?)
 reverse: Flip(tensor:x, axis, name?)
 broadcast_to: BroadcastTo(input:x, shape, name?)
 clip_by_value: Clip(t:x, clip_value_min:x_min, clip_value_max:x_max, name?)
-where: Where(condition, x:x1=None, y:x2=None, name?)
 cumsum: Cumsum(x, axis=0, exclusive=False, reverse=False, name?)
 cumprod: Cumprod(x, axis=0, exclusive=False, reverse=False, name?)
 argmax: Argmax(input:x, axis=0, output_type=None, name?) -> int64
@@ -143,11 +142,11 @@ def _tensorflow() -> Mapping[str, Entry]:
 
 @cache
 def _backend() -> Mapping[str, Entry]:
-    same = "abs sin cos exp log sqrt square sign round tanh sigmoid zeros_like ones_like identity"
+    same = "abs sin cos exp log square sign round tanh sigmoid zeros_like ones_like identity"
     lines = [f"{n}: {_UNARY[n]}(x)" for n in same.split()]
     two = "equal not_equal greater greater_equal less less_equal maximum minimum"
     lines += [f"{n}: {_BINARY[n]}(x:x1, y:x2)" for n in two.split()]
-    names = {"sum": "sum", "mean": "mean", "max": "max", "min": "min", "prod": "prod", "any": "any", "all": "all", "std": "std",
+    names = {"sum": "sum", "mean": "mean", "max": "max", "min": "min", "prod": "prod", "std": "std",
              "var": "variance", "logsumexp": "logsumexp"}  # fmt: skip
     lines += [f"{n}: {_REDUCTIONS[r]}(x, axis=None, keepdims=False)" for n, r in names.items()]
     return _listed("\n".join(lines) + _BACKEND)
@@ -186,6 +185,9 @@ def operator_of(path: str) -> str:
 _OTHER_NAMES = {"hard_swish": "hard_silu", "swish": "silu"}
 
 
+_SAME_IN_V1 = frozenset({*_UNARY, *_FEATURES, "leaky_relu", "bias_add", "depth_to_space", "space_to_depth"})
+
+
 def canonical_path(path: str) -> str:
     """One spelling for a function that has several: ``tf.math.add`` and ``tf.add``, ``tf.keras.backend.sum`` and ``K.sum``."""
     parts = path.split(".")
@@ -194,6 +196,13 @@ def canonical_path(path: str) -> str:
     if parts[:2] == ["keras", "src"]:
         parts = ["keras", *parts[2:]]
     if parts[0] == "tensorflow":
+        if (
+            parts[1:3] == ["compat", "v1"]
+            and parts[3:4]
+            and parts[3] in ("image", "where", "nn")
+            and parts[-1] not in _SAME_IN_V1
+        ):
+            return ".".join(parts)  # TensorFlow 1 meant something else
         parts = [p for p in parts if p not in ("compat", "v1", "v2")]
         if parts[1:2] and parts[1] in ("math", "nn", "linalg", "dtypes") and len(parts) > 2:
             parts = ["tensorflow", *parts[2:]]

@@ -64,6 +64,11 @@ class GraphOps:
     def __init__(self, g: KerasContext, node: ForeignNode) -> None:
         self.g, self.node = g, node
 
+    @property
+    def modern(self) -> bool:
+        """Whether the file is of TensorFlow 2.2 or newer; older ones do not tell TensorFlow 1 from 2."""
+        return self.g.era == "keras3" or (self.g.era == "tf.keras" and self.g.version >= (2, 3))
+
     def is_tensor(self, x: Any) -> bool:
         return isinstance(x, Value)
 
