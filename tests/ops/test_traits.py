@@ -144,6 +144,7 @@ FREE = ("core/ops/", "/rules/", "/emit_rules/", "/layout.py", "convcore_keras/la
 """Declarations, rule files (Keras's are beside its layers), and the targets' layout conventions (op -> where channels are)."""
 FOREIGN = {
     "plugins/keras/src/convcore_keras/files/": "names of Keras activations and merge modes, which ops are named after",
+    "plugins/keras/src/convcore_keras/code/": "functions of numpy and Keras and methods of arrays, by which code calls them",
     "/dialect.py": "the operations of sizes (Dim), as the target's operators",
     "plugins/pytorch/src/convcore_pytorch/files/script/": "Python's own functions in TorchScript source",
 }
