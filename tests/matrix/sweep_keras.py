@@ -11,6 +11,7 @@ Caffe, and for the zoo the reference interpreter.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -219,6 +220,9 @@ def recurrent() -> Iterator[Case]:
 def transformers() -> Iterator[Case]:
     import torch
     from torch import nn
+
+    with contextlib.suppress(ImportError):
+        import tvshim  # noqa: F401 - transformers imports torchvision
 
     x = torch.randn(3, 7, 16, generator=torch.Generator().manual_seed(3))
     for norm_first in (False, True):

@@ -162,6 +162,18 @@ def test_parameters_outside_layers_stay_trainable(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(keras.ops.convert_to_numpy(model.trainable_variables[0]))[0], p)
 
 
+def test_constants_of_the_batch_size(tmp_path: Path) -> None:
+    """Constants spread over a batch that is only known when it runs, -0, infinity and booleans as they are."""
+    c = np.array([[1.5, -0.0, np.inf, 2.0, -3.0]], np.float32)
+
+    def build(b: Builder, x: Any) -> Any:
+        rows = b.expand(b.const(c), shape=(N, 5))
+        kept = b.expand(b.const(c[0] > 0), shape=(N, 5))
+        return [b.where(kept, x, b.like(x, 0)), b.minimum(b.add(x, rows), b.like(x, 99)), b.reciprocal(rows)]
+
+    written(tmp_path, (N, 5), build)
+
+
 def test_large_constants_are_frozen_weights(tmp_path: Path) -> None:
     c = array(400, 300)
     model = written(tmp_path, (N, 400, 300), lambda b, x: b.add(x, b.const(c, "float32")))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from convcore.build.builder import Builder
-from convcore.errors import UnsupportedError
+from convcore.errors import InputError, ShapeError, UnsupportedError
 from convcore.hookspecs import EmitRequest
 from convcore.host import host
 from convcore.interpreter import Interpreter
@@ -133,3 +133,59 @@ def test_first_samples_are_written_as_code(tmp_path: Path) -> None:
             wrong += [f"{name}: {why}" for a, b in zip(runtime.run(feeds), want, strict=True) if (why := same(np.asarray(a), b))]
             done += 1
     assert not wrong and done > 150
+
+
+@pytest.mark.parametrize("kind", ["float64", "int64"])
+def test_64_bits_stay_64_bits(kind: str, tmp_path: Path) -> None:
+    """Several operations compute in 32 bits on the torch backend whatever they are given: others are written, or none."""
+    wrong: list[str] = []
+    refused: set[str] = set()
+    for name, decl in all_ops().items():
+        for sample in decl.samples[:1] if not decl.regions else ():
+            arrays = [a if a is None or a.dtype != np.float32 else (a * 3).astype(kind) for a in sample.arrays()]
+            graph = Graph(name)
+            b = Builder(graph, origin=Origin("test", name, name))
+            fed = [a for a in arrays if a is not None]
+            if not any(str(a.dtype) == kind for a in fed):
+                continue
+            try:
+                values = [None if a is None else b.input(f"in{i}", DType.of(a.dtype), a.shape) for i, a in enumerate(arrays)]
+                out = b.op(name, *values, **sample.attrs)
+                graph.outputs = list(out) if isinstance(out, tuple) else [out]
+                want = Interpreter(graph).run(fed)
+            except (ShapeError, InputError):  # of floats only, or of the sample's own numbers
+                continue
+            assign(graph, CONVENTION, io="source")
+            try:
+                made = emit(EmitRequest(graph, tmp_path / "s.keras", {}, {}, host().rules("keras")))
+            except UnsupportedError:
+                refused.add(name)
+                continue
+            runtime = made.runtime() if made.runtime is not None else None
+            assert runtime is not None
+            wrong += [f"{name}: {why}" for a, b in zip(runtime.run(fed), want, strict=True) if (why := same(np.asarray(a), b))]
+    assert not wrong, "\n".join(wrong)
+    assert {"matmul", "cumsum", "cumprod"} <= refused and not {"maximum", "minimum", "add", "sum", "gather"} & refused
+
+
+@pytest.mark.parametrize("kind", ["uint16", "uint32", "uint64"])
+def test_unsigned_integers_are_not_computed_with(kind: str, tmp_path: Path) -> None:
+    for name in ("add", "mul", "maximum", "shift_left"):
+        graph = Graph(name)
+        b = Builder(graph, origin=Origin("test", name, name))
+        graph.outputs = [b.op(name, b.input("x", kind, (3,)), b.input("y", kind, (3,)))]
+        with pytest.raises(UnsupportedError, match=kind):
+            emit(EmitRequest(graph, tmp_path / "s.keras", {}, {}, host().rules("keras")))
+
+
+@pytest.mark.parametrize("op", ["sum", "max", "prod", "logsumexp", "l2_norm"])
+def test_axes_over_all_stay(op: str, tmp_path: Path) -> None:
+    """The torch backend forgets keepdims where no axis is named."""
+    graph = Graph(op)
+    b = Builder(graph, origin=Origin("test", op, op))
+    graph.outputs = [b.op(op, b.input("x", "float32", (2, 3, 5)), axes=None, keepdims=True)]
+    x = np.random.default_rng(3).standard_normal((2, 3, 5)).astype(np.float32)
+    want = Interpreter(graph).run([x])
+    made = emit(EmitRequest(graph, tmp_path / "s.keras", {}, {}, host().rules("keras")))
+    runtime = made.runtime() if made.runtime is not None else None
+    assert runtime is not None and not same(np.asarray(runtime.run([x])[0]), want[0])

@@ -27,7 +27,7 @@ from convcore.plugin import (
 
 from .emit_prepare import prepare
 from .layer_spec import is_known
-from .operations import BOOLEAN, OPERATIONS
+from .operations import ARITHMETIC, BOOLEAN, HALVED, OPERATIONS
 
 __all__ = ["MERGES", "MOST_CONSTANTS", "Inner", "KerasDialect", "KerasScribe", "anchor", "ones", "parameter"]
 
@@ -36,6 +36,9 @@ MOST_CONSTANTS = 100_000
 
 MERGES = frozenset(["Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"])
 """Layers that are called on a list."""
+
+_UNSIGNED = (DType.UINT16, DType.UINT32, DType.UINT64)
+"""Unsigned integers beyond a byte: the torch backend computes with them as signed ones, and has no uint64."""
 
 Path: TypeAlias = tuple[Any, ...]
 
@@ -53,7 +56,7 @@ class KerasDialect(Dialect):
     """Keras 3. ``nested``: whether scopes that hold layers become nested models."""
 
     title = "Keras"
-    dtypes = frozenset(d for d in DType if d.is_float or d.is_int or d is DType.BOOL)
+    dtypes = frozenset(d for d in DType if (d.is_float or d.is_int or d is DType.BOOL) and d is not DType.UINT64)
 
     def __init__(self, nested: bool = True) -> None:
         self.nested = nested
@@ -94,6 +97,13 @@ class KerasDialect(Dialect):
     def check(self, s: KerasScribe, type: str, args: Sequence[Any], config: Mapping[str, Any]) -> Sequence[DType | None]:
         """The element type of the result: that of the first operand, but for comparisons, casts and indices."""
         name = type.removeprefix("ops.")
+        wide = next((a.dtype for a in leaves(args) if a.dtype in _UNSIGNED), None)
+        if wide is not None and (name in ARITHMETIC or wide is DType.UINT64):
+            raise NotExpressible(f"Keras does not compute with {wide} on every backend", "unsupported_dtype")
+        long = next((a.dtype for a in leaves(args) if a.dtype in (DType.FLOAT64, DType.INT64)), None)
+        if long is not None and name in HALVED and not (name in ("Max", "Min") and long is DType.INT64):
+            why = f"Keras computes {name} of {long} in 32 bits on the torch backend"
+            raise NotExpressible(why, "unsupported_dtype")
         if type.startswith("ops."):
             if name not in OPERATIONS:
                 raise NotExpressible(f"Keras has no operation {name}")
@@ -163,7 +173,10 @@ class KerasDialect(Dialect):
     def size_op(self, s: KerasScribe, op: str, a: Any, b: Any) -> Any:
         kind = {"add": "Add", "sub": "Subtract", "mul": "Multiply", "div": "FloorDivide", "mod": "Mod", "max": "Maximum",
                 "min": "Minimum"}[op]  # fmt: skip
-        return s.call(f"ops.{kind}", [_number(a), _number(b)], shapes=[()], name="size")[0]
+        pair = [s.call("ops.Cast", [x], {"dtype": "int32"}, shapes=[()], name="size", carry=True)[0] if isinstance(x, Ref) else
+                _number(x) for x in (a, b)]  # fmt: skip
+        (y,) = s.call(f"ops.{kind}", pair, shapes=[()], name="size")
+        return s.call("ops.Cast", [y], {"dtype": "int64"}, shapes=[()], name="size", carry=True)[0]
 
     def size_vector(self, s: KerasScribe, parts: Sequence[Any]) -> Any:
         if not any(isinstance(p, Ref) for p in parts):

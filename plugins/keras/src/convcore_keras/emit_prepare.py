@@ -18,6 +18,10 @@ def prepare(graph: Graph) -> None:
     for node in graph:
         if node.op == "transpose":
             _shuffle(graph, node)
+        elif node.attrs.get("keepdims") and node.attrs.get("axes", ()) is None:
+            x = node.inputs[0]  # over all axes, the torch backend of Keras 3.15 keeps none
+            if x is not None and x.rank is not None:
+                node.attrs = {**node.attrs, "axes": tuple(range(x.rank))}
 
 
 def _shuffle(graph: Graph, node: Node) -> None:

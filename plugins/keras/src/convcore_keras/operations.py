@@ -6,7 +6,7 @@ tensors each takes is the writer's business; arguments that are not tensors are 
 
 from __future__ import annotations
 
-__all__ = ["BOOLEAN", "OPERATIONS"]
+__all__ = ["ARITHMETIC", "BOOLEAN", "HALVED", "OPERATIONS"]
 
 _BY_MODULE = {
     "core": "Cast ScatterUpdate SliceUpdate Unstack",
@@ -32,3 +32,63 @@ _BOOLEAN = (
 
 BOOLEAN = frozenset(_BOOLEAN.split())
 """Operations whose result is boolean whatever they are given."""
+
+ARITHMETIC = frozenset(
+    [
+        "Absolute",
+        "Add",
+        "Argsort",
+        "Clip",
+        "Cumprod",
+        "Cumsum",
+        "Divide",
+        "Dot",
+        "Einsum",
+        "FloorDivide",
+        "Fmod",
+        "LeftShift",
+        "Matmul",
+        "Max",
+        "Maximum",
+        "Mean",
+        "Min",
+        "Minimum",
+        "Mod",
+        "Multiply",
+        "Negative",
+        "Power",
+        "Prod",
+        "RightShift",
+        "Sign",
+        "Sort",
+        "Square",
+        "Subtract",
+        "Sum",
+    ]
+)
+"""Operations, and layers, whose result is not made of elements or bits of what they are given."""
+
+HALVED = frozenset(
+    [
+        "Arctan2",
+        "Ceil",
+        "Clip",
+        "Cumprod",
+        "Cumsum",
+        "Dense",
+        "Floor",
+        "FloorDivide",
+        "GroupQueryAttention",
+        "Matmul",
+        "Max",
+        "Maximum",
+        "Min",
+        "Minimum",
+        "MultiHeadAttention",
+        "Prod",
+        "Std",
+        "Var",
+    ]
+)
+"""Operations and layers that the torch backend of Keras 3.15 computes in 32 bits when they are given 64 (``result_type`` of two
+float64 is float32 there), measured on all of them."""

@@ -93,6 +93,13 @@ def binary(s: KerasScribe, node: Node) -> None:
         raise NotExpressible(f"{node.op} of {d}")
     x, y = operands(w)
     out = known(node.outputs[0])
+    if node.op in ("maximum", "minimum") and d in (DType.INT64, DType.FLOAT64):  # the operations compute in 32 bits
+        first = w.op("Greater" if node.op == "maximum" else "Less", x, y, shape=out)
+        if d.is_float:  # NaN wins
+            nan = w.op("NotEqual", x, x, shape=x.shape) if isinstance(x, Ref) else None
+            first = first if nan is None else w.op("LogicalOr", first, nan, shape=out)
+        w.end(w.op("Where", first, w.x(0), w.x(1), shape=out, dtype=d))
+        return
     w.end(w.op(_BINARY[node.op], x, y, shape=out))
 
 
@@ -147,10 +154,12 @@ def clip(s: KerasScribe, node: Node) -> None:
         if low > high:
             raise NotExpressible(f"its bounds {low} and {high} are in no order, backends differ")
         w.end(w.op("Clip", x, x_min=low, x_max=high))
-    elif low is not None:
-        w.end(w.op("Maximum", x, low))
-    elif high is not None:
-        w.end(w.op("Minimum", x, high))
+    elif low is not None or high is not None:
+        bound, over = (low, "Less") if low is not None else (high, "Greater")
+        if w.dtype() in (DType.INT64, DType.FLOAT64):  # Maximum and Minimum compute in 32 bits
+            w.end(w.op("Where", w.op(over, x, bound), s.const(np.asarray(bound, w.dtype().numpy)), x, dtype=w.dtype()))
+        else:
+            w.end(w.op("Maximum" if low is not None else "Minimum", x, bound))
     else:
         w.end(x)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from convcore.plugin import DType, Node, NotExpressible, Ref, Shape, State, Tensor, Value, broadcast_shapes
 
-from ..dialect import KerasScribe
+from ..dialect import KerasScribe, ones
 from ..ruleset import RULES
 
 __all__ = ["RULES", "Writer", "channels_last", "known", "static"]
@@ -41,11 +41,13 @@ class Writer:
         return v.tensor
 
     def ref(self, i: int = 0) -> Ref:
-        """The handle of an input that layers take: no constant."""
+        """The handle of an input that layers take; a constant becomes one times a one that descends from an input."""
         x = self.x(i)
-        if not isinstance(x, Ref):
-            raise NotExpressible("its input is a constant")
-        return x
+        if isinstance(x, Ref):
+            return x
+        d, shape = self.dtype(i), tuple(x.shape)
+        one = self.op("Reshape", ones(self.s, d), shape=(1,) * len(shape), newshape=(1,) * len(shape))
+        return self.op("LogicalAnd" if d is DType.BOOL else "Multiply", one, x, shape=shape, dtype=d)
 
     def op(self, name: str, *args: Any, shape: Sequence[Any] | None = None, dtype: DType | None = None, **config: Any) -> Ref:
         """The result of an operation. Without ``shape`` that of the operands, broadcast."""

@@ -239,7 +239,7 @@ def concat(s: KerasScribe, node: Node) -> None:
 # ---- copies
 @RULES.emit("expand")
 def expand(s: KerasScribe, node: Node) -> None:
-    """Broadcast to sizes that are known; to those of the batch, or others, by adding zeros that have them."""
+    """Broadcast to sizes that are known; to those of the batch, or others, times ones that have them."""
     w = Writer(s, node)
     w.end(expanded(w, w.ref(), known(w.input(0)), known(node.outputs[0]), w.dtype()))
 
@@ -255,13 +255,13 @@ def expanded(w: Writer, x: Ref, old: Sequence[Any], out: Sequence[Any], dtype: D
     total: Any = x
     for i in [i for i, d in enumerate(out) if not isinstance(d, int) and old[i] == 1]:
         line, d = _line_of(w, out[i]), out[i]
-        zero = w.s.call("ops.ZerosLike", [line], {"dtype": str(dtype)}, shapes=[(d,)], name=w.name, carry=True)[0]
-        zero = w.op("Reshape", zero, shape=tuple(d if a == i else 1 for a in range(rank)),
+        one = w.s.call("ops.OnesLike", [line], {"dtype": str(dtype)}, shapes=[(d,)], name=w.name, carry=True)[0]
+        one = w.op("Reshape", one, shape=tuple(d if a == i else 1 for a in range(rank)),
                     newshape=tuple(-1 if a == i else 1 for a in range(rank)))  # fmt: skip
-        total = w.op("LogicalOr" if dtype is DType.BOOL else "Add", total, zero)
+        total = w.op("LogicalAnd" if dtype is DType.BOOL else "Multiply", total, one)
     if any(isinstance(d, int) and old[i] != d for i, d in enumerate(out)):
-        zeros = np.zeros(tuple(d if isinstance(d, int) and old[i] != d else 1 for i, d in enumerate(out)), dtype.numpy)
-        total = w.op("LogicalOr" if dtype is DType.BOOL else "Add", total, w.s.const(zeros), shape=out)
+        ones_ = np.ones(tuple(d if isinstance(d, int) and old[i] != d else 1 for i, d in enumerate(out)), dtype.numpy)
+        total = w.op("LogicalAnd" if dtype is DType.BOOL else "Multiply", total, w.s.const(ones_), shape=out)
     return total  # type: ignore[no-any-return]
 
 
