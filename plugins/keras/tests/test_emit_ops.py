@@ -13,6 +13,7 @@ from convcore.errors import InputError, ShapeError, UnsupportedError
 from convcore.hookspecs import EmitRequest
 from convcore.host import host
 from convcore.interpreter import Interpreter
+from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph, Origin
 from convcore.layout import assign
 from convcore.opset import all_ops
