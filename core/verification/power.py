@@ -36,6 +36,8 @@ ANOTHER = 0.01
 noticed."""
 _PATTERN = 65521
 """Signs that are drawn for one weight; a larger one repeats them."""
+_CHANNELS = 16
+"""Channels of a kernel's results that are looked at first."""
 _EFFORT = 6
 """Nodes evaluated for weights alone, per node of the graph; what is left then is disturbed together."""
 
@@ -64,6 +66,22 @@ def _quantises(node: Node) -> bool:
     return traits_of(node.op) & (Trait.NO_FOLD | Trait.HEAVY) == Trait.NO_FOLD and not node.regions
 
 
+def disturbed_array(a: Array, step: float, name: str, least: float = 0.0) -> Array:
+    """The array with every element off, see :func:`disturbed`; ``name`` is the seed."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    signs = np.resize(rng.choice(np.asarray([-1, 1], np.float32), min(a.size, _PATTERN)), a.shape)
+    if a.dtype.kind in "iu":
+        limits = np.iinfo(a.dtype)
+        stepped = a + signs * np.maximum(np.rint(np.abs(a.astype(np.float64)) * step), 1)
+        return np.asarray(stepped.clip(limits.min, limits.max).astype(a.dtype))
+    wide = a.astype(a.dtype if a.dtype.itemsize >= 4 else np.dtype(np.float32), copy=False)
+    if least:
+        off = wide + (signs * np.maximum(np.abs(wide) * step, least)).astype(wide.dtype, copy=False)
+    else:
+        off = wide * (1 + np.float32(step) * signs).astype(wide.dtype, copy=False)
+    return np.asarray(off.astype(a.dtype, copy=False))
+
+
 def disturbed(step: float, chosen: Callable[[Value], bool], least: float = 0.0) -> Callable[[Value], Array]:
     """Reads weights; every element of the ``chosen`` ones is off by ``step`` of itself and at least by ``least``, up or down by a
     seeded coin. Integers are off by one at least; a step below :data:`DISTURBANCE`, which is rounding, leaves them."""
@@ -73,18 +91,7 @@ def disturbed(step: float, chosen: Callable[[Value], bool], least: float = 0.0) 
         stored = a.dtype.kind in "iu"
         if not a.size or not (floats(a) or (stored and step >= DISTURBANCE)) or not chosen(v):
             return a
-        rng = np.random.default_rng(zlib.crc32(v.name.encode()))
-        signs = np.resize(rng.choice(np.asarray([-1, 1], np.float32), min(a.size, _PATTERN)), a.shape)
-        if stored:
-            limits = np.iinfo(a.dtype)
-            off = a + signs * np.maximum(np.rint(np.abs(a.astype(np.float64)) * step), 1)
-            return np.asarray(off.clip(limits.min, limits.max).astype(a.dtype))
-        wide = a.astype(a.dtype if a.dtype.itemsize >= 4 else np.dtype(np.float32), copy=False)
-        if least:
-            off = wide + (signs * np.maximum(np.abs(wide) * step, least)).astype(wide.dtype, copy=False)
-        else:
-            off = wide * (1 + np.float32(step) * signs).astype(wide.dtype, copy=False)
-        return np.asarray(off.astype(a.dtype, copy=False))
+        return disturbed_array(a, step, v.name, least)
 
     return read
 
@@ -194,7 +201,7 @@ class Power:
         step = FORGOTTEN if all(map(_is_vector, group)) else DISTURBANCE
         runner = Interpreter(self.graph, read=disturbed(step, lambda v: id(v) in chosen, least))
         for node in users:
-            if node.outputs and node.outputs[0].name in self.compared and self._part_shows(node, runner):
+            if node.outputs and node.outputs[0].name in self.compared and self._part_shows(node, group, runner):
                 return True
         for node in users:
             witnesses, region = self._after(node)
@@ -261,32 +268,34 @@ class Power:
         a = self.known.get(name)
         return a is not None and (a.shape != b.shape or distance(a, b) > 2 * self.limits(name))
 
-    def _part_shows(self, node: Node, runner: Interpreter) -> bool:
-        """Whether a window that slides over the middle of its input already shows it: less is computed, never more is seen."""
+    def _part_shows(self, node: Node, group: Sequence[Value], runner: Interpreter) -> bool:
+        """Whether a kernel that slides over the middle of its input already shows it, in some of its channels: less is computed,
+        never more is seen. The result is linear in the kernel, so what the disturbance adds is the result of it alone."""
         x, *rest = node.inputs
         if Trait.WINDOW | Trait.HEAVY not in traits_of(node.op) or x is None or x.name not in self._known or not rest:
             return False
-        parameters = [v for v in rest if v is not None]
-        if rest[0] is None or any(v.tensor is None for v in parameters):
+        w = rest[0]
+        if w is None or w.tensor is None or list(group) != [w]:
             return False
-        a, kernel = self._known[x.name], _array(rest[0]).shape[2:]
+        if any(v is not None and (v.tensor is None or not _is_vector(v) or v is w) for v in rest[1:]):  # another kernel follows
+            return False
+        a, kernel = self._known[x.name], _array(w)
+        if not floats(kernel):
+            return False
         first = 2 if node.attrs.get("layout") == "channels_first" else 1
         at = [slice(None)] * a.ndim
-        for axis, (k, d, s) in enumerate(zip(kernel, node.attrs["dilations"], node.attrs["strides"]), first):
+        for axis, (k, d, s) in enumerate(zip(kernel.shape[2:], node.attrs["dilations"], node.attrs["strides"]), first):
             size = (k - 1) * int(d) + 1 + 2 * int(s)
             start = max(0, (a.shape[axis] - size) // 2)
             at[axis] = slice(start, start + size)
-        part = a[tuple(at)]
-        if 2 * part.size > a.size:
-            return False
+        if node.attrs.get("groups", 1) == 1:
+            kernel = kernel[:_CHANNELS]
+        off = disturbed_array(kernel, DISTURBANCE, w.name) - kernel
         try:
-            clean, off = (
-                runner.apply(node, [part, *(None if v is None else read(v) for v in rest)], self._env)[0]
-                for read in (_array, runner.read or _array)
-            )
+            added = runner.apply(node, [a[tuple(at)], off, *(None for _ in rest[1:])], self._env)[0]
         except (InputError, ShapeError):
             return False
-        return clean.shape == off.shape and distance(clean, off) > 2 * self.limits(node.outputs[0].name)
+        return bool(np.abs(added).max(initial=0) > 2 * self.limits(node.outputs[0].name))
 
     # ---- where it would cost too much
     def _all_at_once(self) -> dict[str, bool]:
