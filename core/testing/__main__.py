@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
-from . import standard
+from . import standard, torch_suites
 
-COMMANDS = {"onnx-backend": standard.command}
+COMMANDS = {"onnx-backend": standard.command, **{t: partial(torch_suites.command, t) for t in torch_suites.TABLES}}
 
 
 def main(argv: list[str]) -> int:

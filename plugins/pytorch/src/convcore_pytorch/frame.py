@@ -170,7 +170,12 @@ class Frame:
             self.mutate(n, kind, sig, handles, written, origin)
             return
         node = AtenNode(kind, origin.layer, _read(handles), sig, origin, self.told(n), [x for o in n.outputs for x in _names(o)])
+        if n.parts is not None and not self.driver.has_rule(node) and self.apart(n):
+            return
         outs = self.results(node, n)
+        if n.parts is not None and self.driver.is_opaque(outs) and self.driver.has_rule(node) and self.apart(n):
+            return
+        self.driver.parts = ""
         first = next((h for h in _handles(list(handles.values()))), None)
         view = first is not None and is_view(node, self.value_told(first), self.known(next(n.made(), "")))  # type: ignore[arg-type]
         flat = list(n.made())
@@ -181,6 +186,32 @@ class Frame:
                 h = first.view(self.step(node, i, v, first, view is True), v)
             made.append(h or Handle(Memory(v)))
         self.bind_results(n, flat, made)
+
+    def apart(self, n: Node) -> bool:
+        """A call by its simpler parts, where it has such and all of them have rules; False, and nothing is changed, otherwise."""
+        body = n.parts() if n.parts is not None else None
+        if body is None:
+            return False
+        operands = list(dict.fromkeys(r for a in n.arguments for r in refs(a.value)))
+        tainted = any(self.driver.is_tainted(h.read()) for h in _handles([self.resolve(o) for o in operands]))
+        env, path, before = dict(self.env), self.path, len(self.driver.lacking)
+        try:
+            with self.graph.attempt():
+                control.inline(self, body, operands, n, n.scopes)
+                made = list(_handles([self.env[name] for name in n.made()]))
+                if not tainted and any(self.driver.is_tainted(h.read()) for h in made):
+                    raise NotExpressible("a part of it has no rule")
+        except (NotExpressible, UnsupportedError) as e:
+            self.env = env
+            lacking = [*dict.fromkeys(self.driver.lacking[before:])] or [str(e)]
+            del self.driver.lacking[before:]
+            self.driver.parts = "; ".join(lacking)
+            return False
+        else:
+            del self.driver.lacking[before:]
+        finally:
+            self.path = path
+        return True
 
     def serial(self) -> int:
         """A number no other call got."""
@@ -239,7 +270,7 @@ class Frame:
             values = list(self.driver.load(node, None if listed else wanted))
         if not listed:
             values = values[:wanted]
-        if values and values[0].producer is not None and values[0].producer.op == "opaque":
+        if self.driver.is_opaque(values):
             return values
         out = []
         for v, (dtype, shape) in zip(values, node.results):
@@ -350,11 +381,27 @@ class Frame:
 
 
 class AtenDriver(Driver):
-    """ATen calls by their rules."""
+    """ATen calls by their rules. ``lacking``: what became opaque, and why; ``parts``: what kept the call at work from being
+    written as its parts."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.lacking: list[str] = []
+        self.parts = ""
+
+    def problem(self, node: ForeignNode, error: UnsupportedError) -> Problem:
+        p = super().problem(node, error)
+        self.lacking.append(f"{node.type} {p.why}")
+        why, self.parts = (f"{p.why} (of its parts: {self.parts})" if self.parts else p.why), ""
+        return Problem(p.layer, p.type, why, p.hint, p.code)
 
     def kept(self, node: ForeignNode) -> Mapping[str, Any]:
         given = node.given if isinstance(node, AtenNode) else {}
         return {k: _plain(v) for k, v in given.items()}
+
+    def is_opaque(self, values: Sequence[Value]) -> bool:
+        """Whether the results of a call are those of an opaque node."""
+        return bool(values) and values[0].producer is not None and values[0].producer.op == "opaque"
 
     def declared(self, node: ForeignNode) -> Sequence[tuple[DType | None, Shape | None]]:
         return node.results if isinstance(node, AtenNode) else ()

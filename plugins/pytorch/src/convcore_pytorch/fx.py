@@ -11,6 +11,7 @@ import numpy as np
 
 from convcore.plugin import DType, Problem, Tensor, UnsupportedError
 
+from .decompose import parts_of
 from .files.elements import BY_NAME
 from .files.program import (
     Argument,
@@ -158,6 +159,7 @@ def _node(n: Any, val: Any, values: dict[str, TensorValue | SymValue], bodies: M
         outs,
         tuple(_scopes(n.meta.get("nn_module_stack"))),
         str((n.meta.get("torch_fn") or ("",))[0]),
+        parts=functools.partial(_parts, n) if schema is not None and target.startswith("aten.") else None,
     )
 
 
@@ -168,6 +170,12 @@ def _read(n: Any, val: Any) -> int:
     if any(u.target is not operator.getitem or u.args[1] < 0 for u in n.users):
         return len(val)
     return max((u.args[1] + 1 for u in n.users if u.users), default=1)
+
+
+def _parts(n: Any) -> Graph | None:
+    """The body of simpler operations of a node."""
+    made = parts_of(n)
+    return None if made is None else _graph(made, n.name)
 
 
 def _target(target: Any) -> str:

@@ -6,7 +6,7 @@ or a :class:`Graph` (the body of a branch or loop). Nothing here belongs to torc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -105,6 +105,8 @@ class Node:
 
     ``outputs``: names, a tuple of names for a result that is a list, None for a result that is dropped.
     ``single``: for higher-order operations, whether the one tensor comes alone instead of in a list.
+    ``parts``: makes a closed body of simpler operations over the references among the arguments, in order, each once; None where
+    there is none (a file).
     """
 
     name: str
@@ -115,6 +117,7 @@ class Node:
     function: str = ""
     trace: str = ""
     single: bool = False
+    parts: Callable[[], Graph | None] | None = field(default=None, compare=False)
 
     def argument(self, name: str, default: Any = None) -> Any:
         """The value of a named argument."""

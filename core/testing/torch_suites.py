@@ -1,0 +1,436 @@
+"""PyTorch's own tables of tests, run through the IR: ``python -m convcore.testing opinfo`` and ``nn-modules``.
+
+``opinfo`` is ``torch.testing._internal.common_methods_invocations.op_db`` (every public function with samples of inputs),
+``nn-modules`` is ``common_modules.module_db``. A sample counts where it is deterministic (the function gives the same twice) and
+``torch.export.export(strict=False)`` takes it and gives what the function gives: nobody here decides that. Then the result must
+agree, or be refused by name. The two tables need ``expecttest`` beside torch.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConvcoreError, PluginBugError, UnsupportedError
+from ..host import host
+from ..interpreter import Interpreter
+from ..pipeline import convert, load
+
+__all__ = ["Case", "Found", "Suite", "module_cases", "opinfo_cases", "run_suite"]
+
+Array = NDArray[Any]
+AGREE, REFUSED, WRONG, FAILED, OUTSIDE = "agree", "refused", "wrong", "failed", "outside"
+SEEN = 60
+"""How many samples of one table entry are looked at to choose from."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One sample: the op's name, what it is, and ``make() -> (module, inputs)``."""
+
+    op: str
+    label: str
+    make: Callable[[], tuple[Any, tuple[Any, ...]]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """``agree``, ``refused`` (with the reason), ``wrong``, ``failed`` (an error nobody meant), or ``outside``: random, or not
+    exported by torch."""
+
+    op: str
+    label: str
+    what: str
+    why: str = ""
+
+
+@dataclass
+class Suite:
+    """What became of all samples of one table."""
+
+    table: str
+    target: str
+    found: list[Found] = field(default_factory=list)
+
+    def ops(self) -> dict[str, Counter[str]]:
+        """Outcomes by op, those that are outside of the question left out."""
+        out: dict[str, Counter[str]] = {}
+        for f in self.found:
+            if f.what != OUTSIDE:
+                out.setdefault(f.op, Counter())[f.what] += 1
+        return out
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(f.what for f in self.found)
+
+    def verdicts(self) -> Counter[str]:
+        """Ops by verdict: ``agree`` (every sample), ``partly``, ``refused`` (every sample), ``wrong``."""
+        return Counter(_verdict(n) for n in self.ops().values())
+
+    @property
+    def share(self) -> float:
+        """The ops of which every sample agrees, among those that count."""
+        n = self.verdicts()
+        return n[AGREE] / sum(n.values()) if n else 1.0
+
+    def __str__(self) -> str:
+        n, c = self.verdicts(), self.counts
+        said = ", ".join(f"{n[k]} {k}" for k in (AGREE, "partly", REFUSED, WRONG))
+        samples = ", ".join(f"{c[k]} {k}" for k in (AGREE, REFUSED, WRONG, FAILED))
+        return (
+            f"{self.table} to {self.target}: of {sum(n.values())} deterministic, exportable ops {said} ({self.share:.1%} agree "
+            f"in every sample); samples: {samples}, {c[OUTSIDE]} random or not exported by torch"
+        )
+
+    def page(self) -> str:
+        """A table per op as Markdown: samples by outcome, and why what is refused is."""
+        lines = ["| op | agree | refused | wrong | why |", "|---|---|---|---|---|"]
+        for op, n in sorted(self.ops().items()):
+            whys = dict.fromkeys(f.why for f in self.found if f.op == op and f.what in (REFUSED, WRONG, FAILED))
+            text = "; ".join(w.replace("|", "\\|") for w in whys)
+            lines.append(f"| `{op}` | {n[AGREE] or ''} | {n[REFUSED] or ''} | {n[WRONG] + n[FAILED] or ''} | {text} |")
+        return "\n".join(lines)
+
+    def blocking(self) -> list[tuple[int, str]]:
+        """Reasons of refusals by the number of ops they keep from agreeing, most first."""
+        ops: dict[str, set[str]] = {}
+        for f in self.found:
+            if f.what == REFUSED:
+                ops.setdefault(f.why, set()).add(f.op)
+        return sorted(((len(v), k) for k, v in ops.items()), reverse=True)
+
+
+def _verdict(n: Counter[str]) -> str:
+    if n[WRONG] or n[FAILED]:
+        return WRONG
+    return REFUSED if not n[AGREE] else AGREE if not n[REFUSED] else "partly"
+
+
+def opinfo_cases(only: Sequence[str] = (), each: int = 3) -> list[Case]:
+    """Samples of torch's table of functions: up to ``each`` float32 ones spread over what the table has, one of int64 and one of
+    bool where the function takes them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import torch
+        from torch.testing._internal.common_methods_invocations import op_db
+
+    made = []
+    for info in op_db:
+        name = info.name + (f".{info.variant_test_name}" if info.variant_test_name else "")
+        if only and name not in only and info.name not in only:
+            continue
+        for dtype, count in ((torch.float32, each), (torch.int64, 1), (torch.bool, 1)):
+            if info.supports_dtype(dtype, "cpu"):
+                kind = str(dtype).removeprefix("torch.")
+                made += [Case(name, f"{kind} {i}", _Sampled(info, dtype, i, count)) for i in range(count)]
+    return made
+
+
+class _Sampled:
+    """The i-th chosen sample of a function as a module over its tensors."""
+
+    def __init__(self, info: Any, dtype: Any, i: int, count: int) -> None:
+        self.info, self.dtype, self.i, self.count = info, dtype, i, count
+
+    def __call__(self) -> tuple[Any, tuple[Any, ...]]:
+        import torch
+        from torch.utils import _pytree as tree
+
+        torch.manual_seed(0)
+        held = list(islice(self.info.sample_inputs("cpu", self.dtype, requires_grad=False), SEEN))
+        step = max(len(held) // self.count, 1)
+        chosen = held[self.i * step : self.i * step + 1]
+        if not chosen:
+            raise LookupError("no such sample")
+        sample = chosen[0]
+        leaves, spec = tree.tree_flatten(((sample.input, *sample.args), dict(sample.kwargs)))
+        at = [i for i, v in enumerate(leaves) if isinstance(v, torch.Tensor)]
+        fn = self.info.op
+
+        class Function(torch.nn.Module):
+            def forward(self, *tensors: Any) -> Any:
+                full = list(leaves)
+                for i, t in zip(at, tensors):
+                    full[i] = t
+                args, kwargs = tree.tree_unflatten(full, spec)
+                return fn(*args, **kwargs)
+
+        return Function().eval(), tuple(leaves[i] for i in at)
+
+
+def module_cases(only: Sequence[str] = (), each: int = 4) -> list[Case]:
+    """Samples of torch's table of modules: up to ``each`` in evaluation mode, float32."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torch.testing._internal.common_modules import module_db
+
+    return [
+        Case(info.name, f"{i}", _Module(info, i, each))
+        for info in module_db
+        if not only or info.name in only
+        for i in range(each)
+    ]
+
+
+class _Module:
+    """The i-th chosen sample of a module, seeded; arguments that are no tensors are fixed."""
+
+    def __init__(self, info: Any, i: int, count: int) -> None:
+        self.info, self.i, self.count = info, i, count
+
+    def __call__(self) -> tuple[Any, tuple[Any, ...]]:
+        import torch
+        from torch.utils import _pytree as tree
+
+        torch.manual_seed(0)
+        info = self.info
+        held = info.module_inputs_func(info, device="cpu", dtype=torch.float32, requires_grad=False, training=False)
+        held = [m for m in held if m.forward_input is not None]
+        step = max(len(held) // self.count, 1)
+        chosen = held[self.i * step : self.i * step + 1]
+        if not chosen:
+            raise LookupError("no such sample")
+        build, call = chosen[0].constructor_input, chosen[0].forward_input
+        inner = info.module_cls(*build.args, **build.kwargs).eval()
+        leaves, spec = tree.tree_flatten((tuple(call.args), dict(call.kwargs)))
+        at = [i for i, v in enumerate(leaves) if isinstance(v, torch.Tensor)]
+
+        class Held(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner = inner
+
+            def forward(self, *tensors: Any) -> Any:
+                full = list(leaves)
+                for i, t in zip(at, tensors):
+                    full[i] = t
+                args, kwargs = tree.tree_unflatten(full, spec)
+                return self.inner(*args, **kwargs)
+
+        with torch.no_grad():  # Lazy modules get their parameters
+            inner(*call.args, **call.kwargs)
+            for p in inner.parameters():  # parameters of zeros and ones show nothing
+                if p.numel() and bool((p == p.flatten()[0]).all()):
+                    p.copy_(torch.rand_like(p) + 0.5)
+        return Held().eval(), tuple(leaves[i] for i in at)
+
+
+def run_suite(table: str, target: str, cases: Iterable[Case], say: Callable[[Found], None] | None = None) -> Suite:
+    """Every sample to a target: the name of a framework, or ``interpreter``."""
+    suite = Suite(table, target)
+    for case in cases:
+        found = _outcome(case, target)
+        if found is not None:
+            suite.found.append(found)
+            if say is not None:
+                say(found)
+    return suite
+
+
+def _outcome(case: Case, target: str) -> Found | None:
+    """What became of one sample; None where the table has none of that number."""
+    import torch
+
+    def told(what: str, why: str = "") -> Found:
+        return Found(case.op, case.label, what, " ".join(why.split())[:300])
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        try:
+            module, inputs = case.make()
+            _ = [_array(t) for t in inputs]
+            truth = [_run_torch(module, inputs, 1), _run_strictly(module, inputs)]
+        except LookupError:
+            return None
+        except Exception as e:  # noqa: BLE001 - samples that torch itself does not run, or of another layout
+            return told(OUTSIDE, f"does not run: {type(e).__name__}: {e}")
+        if _differs(truth[1], truth[0], 1e-6):
+            return told(OUTSIDE, "is random")
+        exported = _exported(module, inputs)
+        if isinstance(exported, str):
+            return told(OUTSIDE, exported)
+        try:
+            again = _run_torch(exported.module(), inputs, 1)
+        except Exception as e:  # noqa: BLE001 - an export that does not run says nothing about us
+            return told(OUTSIDE, f"the export does not run: {type(e).__name__}")
+        if _differs(again, truth[0], 1e-5):
+            return told(OUTSIDE, "the export gives other values")
+    try:
+        got = _ours(exported, inputs, target)
+    except PluginBugError as e:
+        return told(FAILED, str(e))
+    except ConvcoreError as e:
+        problems = getattr(e, "problems", None)
+        return told(REFUSED, "; ".join(dict.fromkeys(f"{p.type}: {p.why}" for p in problems)) if problems else str(e))
+    except Exception as e:  # noqa: BLE001 - whatever our code raises is a finding
+        return told(FAILED, f"{type(e).__name__}: {e}")
+    why = _differs(_untied(got, truth[0], inputs), truth[0], 1e-4)
+    return told(WRONG, why) if why else told(AGREE)
+
+
+def _exported(module: Any, inputs: tuple[Any, ...]) -> Any:
+    """The ExportedProgram, or why torch makes none."""
+    import contextlib
+    import io
+    import logging
+
+    import torch
+
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            return torch.export.export(module, inputs, strict=False)
+    except Exception as e:  # noqa: BLE001 - torch.export decides what it takes
+        return f"torch.export: {type(e).__name__}"
+    finally:
+        logger.setLevel(level)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, (list, tuple)):
+        for v in value:
+            yield from _leaves(v)
+    elif isinstance(value, dict):
+        for v in value.values():
+            yield from _leaves(v)
+    elif value is not None:
+        yield value
+
+
+def _run_torch(module: Any, inputs: tuple[Any, ...], seed: int) -> list[Array]:
+    import torch
+
+    torch.manual_seed(seed)
+    made = module(*(t.clone() for t in inputs))
+    return [_array(v) for v in _leaves(made)]
+
+
+def _run_strictly(module: Any, inputs: tuple[Any, ...]) -> list[Array]:
+    """With another seed and torch's deterministic algorithms: ties in a stable order, memory that nobody wrote filled."""
+    import torch
+
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        return _run_torch(module, inputs, 2)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def _array(v: Any) -> Array:
+    import torch
+
+    if not isinstance(v, torch.Tensor):
+        return np.asarray(v)
+    if v.layout != torch.strided:
+        raise TypeError(f"a result of layout {v.layout}")
+    return np.array(v.detach().resolve_conj().resolve_neg().numpy())
+
+
+def _ours(exported: Any, inputs: tuple[Any, ...], target: str) -> list[Array]:
+    arrays = [_array(t) for t in inputs]  # layouts without arrays are outside, see _outcome
+    if target == "interpreter":
+        model = load(exported)
+        if model.problems:
+            raise UnsupportedError(model.problems)
+        return [np.asarray(a) for a in Interpreter(model.graph).run(arrays)]
+    made = convert(exported, target, check=False, io_layout="source")
+    runtime = host().runtime(target, made.model, None)
+    if runtime is None:
+        raise RuntimeError(f"{target} has no runtime here")
+    return [np.asarray(a) for a in runtime.run(arrays)]
+
+
+def _untied(got: list[Array], want: Sequence[Array], inputs: tuple[Any, ...]) -> list[Array]:
+    """Indices beside the values they pick from the first input: among equals any is right (torch.topk, median, mode say so)."""
+    out = list(got)
+    for i in range(1, min(len(got), len(want))):
+        a, b, values = got[i], want[i], want[i - 1]
+        if b.dtype != np.int64 or a.shape != b.shape or b.shape != values.shape or np.array_equal(a, b) or not inputs:
+            continue
+        x = _array(inputs[0])
+        for axis in range(x.ndim):
+            full = [v if v.ndim == x.ndim else np.expand_dims(v, axis) for v in (a, values)]
+            if full[0].ndim != x.ndim or full[0].size == 0 or full[0].min() < 0 or full[0].max() >= x.shape[axis]:
+                continue
+            rest = [n for k, n in enumerate(x.shape) if k != axis]
+            if [n for k, n in enumerate(full[0].shape) if k != axis] != rest:
+                continue
+            if np.array_equal(np.take_along_axis(x, full[0], axis), full[1], equal_nan=x.dtype.kind == "f"):
+                out[i] = b
+    return out
+
+
+def _differs(got: Sequence[Array], want: Sequence[Array], tolerance: float) -> str:
+    """Why results differ; "" where they agree in number, type, shape and value. The tolerance is relative to the range."""
+    if len(got) != len(want):
+        return f"{len(got)} results, not {len(want)}"
+    for i, (a, b) in enumerate(zip(got, want)):
+        if a.shape != b.shape or (a.dtype != b.dtype and b.ndim):
+            return f"result {i} is {a.dtype}{list(a.shape)}, not {b.dtype}{list(b.shape)}"
+        if b.dtype.kind not in "fc":
+            if not np.array_equal(a, b):
+                return f"result {i}: values differ in {int((a != b).sum())} of {b.size} places"
+            continue
+        x, y = a.astype(np.complex128), b.astype(np.complex128)
+        finite = np.isfinite(y)
+        if not np.array_equal(finite, np.isfinite(x)) or not np.array_equal(x[~finite], y[~finite], equal_nan=True):
+            return f"result {i}: other infinities or NaNs"
+        scale = float(np.abs(y[finite]).max()) if finite.any() else 0.0
+        worst = float(np.abs(x[finite] - y[finite]).max()) if finite.any() else 0.0
+        if worst > tolerance * max(scale, 1e-3):
+            return f"result {i} differs by {worst:.3g} at a range of {scale:.3g}"
+    return ""
+
+
+TABLES: dict[str, Callable[..., list[Case]]] = {"opinfo": opinfo_cases, "nn-modules": module_cases}
+
+
+def sampled(cases: Sequence[Case], count: int, seed: int) -> list[Case]:
+    """A seeded choice of ``count`` samples."""
+    return random.Random(seed).sample(list(cases), min(count, len(cases)))
+
+
+def command(table: str, argv: Sequence[str]) -> int:
+    """``opinfo`` or ``nn-modules``: run the samples, print what became of them; 1 where any is wrong."""
+    import argparse
+
+    parser = argparse.ArgumentParser(prog=f"python -m convcore.testing {table}", description=__doc__)
+    parser.add_argument("--to", default="interpreter", help="a framework, or interpreter (default)")
+    parser.add_argument("--ops", default="", metavar="NAME,...", help="only these")
+    parser.add_argument("--each", type=int, default=3 if table == "opinfo" else 4, help="samples of one entry (float32)")
+    parser.add_argument("--sample", type=int, default=0, metavar="N", help="only N samples, chosen by --seed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--verbose", action="store_true", help="every sample on a line")
+    parser.add_argument("--page", metavar="FILE", help="write the table per op")
+    asked = parser.parse_args(argv)
+    cases = TABLES[table]([o for o in asked.ops.split(",") if o], asked.each)
+    if asked.sample:
+        cases = sampled(cases, asked.sample, asked.seed)
+
+    def say(f: Found) -> None:
+        if asked.verbose or f.what in (WRONG, FAILED):
+            sys.stdout.write(f"{f.what}: {f.op} ({f.label}): {f.why}\n")
+            sys.stdout.flush()
+
+    suite = run_suite(table, asked.to, cases, say)
+    for n, why in suite.blocking() if asked.verbose else []:
+        sys.stdout.write(f"{n} ops: {why}\n")
+    sys.stdout.write(f"{suite}\n")
+    if asked.page:
+        head = f"<!-- Written by `python -m convcore.testing {table} --to {asked.to} --page {asked.page}`; do not edit. -->\n\n"
+        text = f"{head}# PyTorch's {table} to {asked.to}\n\n{__doc__.split(chr(10) * 2, 1)[1]}\n{suite}\n\n{suite.page()}\n"
+        Path(asked.page).write_text(text, encoding="utf-8")
+    return 1 if suite.counts[WRONG] or suite.counts[FAILED] else 0
