@@ -24,6 +24,7 @@ from .scatter import SCATTER
 from .shape import SHAPE
 from .softmax import SOFTMAX
 from .sorting import SORTING
+from .special_functions import SPECIAL
 from .training import TRAINING
 
 __all__ = ["FAMILIES"]
@@ -52,4 +53,5 @@ FAMILIES = (
     CONSTANTS,
     QUANT,
     TRAINING,
+    SPECIAL,
 )

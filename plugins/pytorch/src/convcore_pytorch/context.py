@@ -279,6 +279,8 @@ class TorchContext(LoadContext):
     def __init__(self, builder: Builder, loader: Any = None) -> None:
         super().__init__(builder)
         self.loader = loader
+        self.unwritten: set[Value] = set()
+        """Tensors of memory that nobody has written (``torch.empty``)."""
 
     def cast(self, v: Value, dtype: DType | None) -> Value:
         """The value in a type; itself where it has it or none is known."""

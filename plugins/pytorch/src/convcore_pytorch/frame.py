@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from convcore.plugin import (
@@ -38,6 +39,10 @@ ASSERTS = frozenset({
     "aten.sym_constrain_range_for_size", "aten._check_is_size", "aten.warn", "aten._assert_async.msg",
 })  # fmt: skip
 """Checks and messages: no result, no effect on the values."""
+
+
+RESHAPING = frozenset({"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_"})
+"""In-place operators that change no element, only how the tensor is seen."""
 
 
 class Frame:
@@ -307,6 +312,9 @@ class Frame:
             self.bind(next(n.made()), target)
             return
         twin = "aten." + base.removesuffix("_") + kind[len("aten." + base) :]
+        if base in RESHAPING:
+            self.reshaped(n, twin, handles, target, origin)
+            return
         node = ForeignNode(kind, origin.layer, [], {}, origin=origin)
         if len(written) != 1 or not base.endswith("_") or not isinstance(target, Handle):
             raise node.refuse(f"writes into its arguments {', '.join(written)}", code="unsupported_mutation")
@@ -325,6 +333,17 @@ class Frame:
         target.write(v)
         for name in n.made():
             self.bind(name, target)
+
+    def reshaped(self, n: Node, twin: str, handles: Mapping[str, Any], target: Handle, origin: Origin) -> None:
+        """An in-place operator that changes the tensor's shape and leaves its elements: every name of it now means the view."""
+        twin = "aten.transpose.int" if twin == "aten.transpose" else twin
+        sig = signature(twin if twin.count(".") > 1 else twin + ".default")
+        names = list(n.made())
+        node = AtenNode(twin, origin.layer, _read(handles), sig, origin, self.told(n)[:1], names[:1])
+        (v,) = self.results(node, replace(n, outputs=tuple(names[:1])))[:1]
+        view = target.view(self.step(node, 0, v, target, True), v)
+        for name in [*target.names, *names]:
+            self.bind(name, view)
 
     def counts(self, target: Handle) -> bool:
         """Whether a write is BatchNorm's count of batches, which says nothing about the results."""

@@ -39,7 +39,7 @@ def same_type(g: TorchContext, n: AtenNode) -> Value:
         return x if n.type != "aten.clone" else g.b.identity(x)
     if name == "bitwise_not" and x.dtype is DType.BOOL:
         return g.b.not_(x)
-    if name == "sign" and x.dtype is DType.BOOL:
+    if name in ("sign", "square", "abs") and x.dtype is DType.BOOL:
         return x
     y: Value = g.b.op(name, x)
     if name == "sign" and x.dtype is not None and x.dtype.is_float:  # sign(nan) is 0 in torch
@@ -61,9 +61,18 @@ def floats_only(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load("aten.round.decimals", "aten.special_round")
 def round_decimals(g: TorchContext, n: AtenNode) -> Value:
-    if n.number("decimals") != 0:
-        raise NotExpressible("rounds to decimals")
-    return g.b.round(n.tensor("self"))
+    """Times a power of ten, rounded, and back (ATen/native/cpu/UnaryOpsKernel.cpp, round_decimals_kernel)."""
+    x, decimals = n.tensor("self"), int(n.number("decimals"))
+    if x.dtype is None or not x.dtype.is_float:
+        if decimals < 0:
+            raise NotExpressible("rounds whole numbers to powers of ten")
+        return x
+    if decimals == 0:
+        return g.b.round(x)
+    power = g.b.like(x, 10.0 ** abs(decimals))
+    if decimals > 0:
+        return g.b.div(g.b.round(g.b.mul(x, power)), power)
+    return g.b.mul(g.b.round(g.b.div(x, power)), power)
 
 
 @RULES.load("aten.logical_not")
@@ -73,10 +82,19 @@ def logical_not(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load("aten.signbit")
 def signbit(g: TorchContext, n: AtenNode) -> Value:
-    x = n.tensor("self")
-    if x.dtype is None or x.dtype.is_float:
-        raise NotExpressible("the sign of a zero or nan is not told by comparing")
-    return g.b.less(x, g.b.like(x, 0))
+    return negative(g, n.tensor("self"))
+
+
+def negative(g: TorchContext, x: Value) -> Value:
+    """Whether the sign is set: of a zero that of its reciprocal; nan counts as positive, whose sign means nothing."""
+    if x.dtype is DType.BOOL:
+        return g.b.and_(x, g.b.not_(x))
+    below = g.b.less(x, g.b.like(x, 0))
+    if x.dtype is None or not x.dtype.is_float:
+        return below
+    zero = g.b.equal(x, g.b.like(x, 0))
+    one = g.b.reciprocal(g.b.where(zero, x, g.b.like(x, 1)))
+    return g.b.or_(below, g.b.less(one, g.b.like(x, 0)))
 
 
 @RULES.load("aten.frac")
@@ -262,6 +280,8 @@ def shift(g: TorchContext, n: AtenNode) -> Value:
 @RULES.load("aten.fmax", "aten.fmin")
 def fmax(g: TorchContext, n: AtenNode) -> Value:
     a, b = pair(g, n)
+    if a.dtype is DType.BOOL:
+        return g.b.or_(a, b) if n.type == "aten.fmax" else g.b.and_(a, b)
     v: Value = g.b.op("maximum" if n.type == "aten.fmax" else "minimum", a, b)
     if a.dtype is None or not a.dtype.is_float:
         return v
@@ -283,7 +303,9 @@ def hypot(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load("aten.copysign.Tensor", "aten.copysign.Scalar")
 def copysign(g: TorchContext, n: AtenNode) -> Value:
-    raise NotExpressible("copies the sign of zeros, which no operator here tells")
+    a, b = pair(g, n, floating=True)
+    size = g.b.abs(a)
+    return g.b.where(negative(g, b), g.b.neg(size), size)
 
 
 @RULES.load("aten.logaddexp", "aten.logaddexp2")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import DType, NotExpressible, Value
+import numpy as np
+
+from convcore.plugin import DType, NotExpressible, Value, product
 
 from ..context import AtenNode, TorchContext, known, promoted
 from .base import RULES
@@ -42,28 +47,23 @@ def addmm(g: TorchContext, n: AtenNode) -> Value:
 def outer(g: TorchContext, n: AtenNode) -> Value:
     a, b = n.tensor("self"), n.tensor("vec2")
     a, b = g.operands(n.dtype or promoted([a, b]), a, b)
-    return g.b.mul(g.b.unsqueeze(a, axes=(1,)), g.b.unsqueeze(b, axes=(0,)))
+    a, b = g.b.unsqueeze(a, axes=(1,)), g.b.unsqueeze(b, axes=(0,))
+    return g.b.and_(a, b) if a.dtype is DType.BOOL else g.b.mul(a, b)
 
 
 @RULES.load("aten.einsum")
 def einsum(g: TorchContext, n: AtenNode) -> Value:
-    text = str(n.arg("equation")).replace(" ", "")
     n.skip("path")
-    upper = "->" not in text and any(c.isupper() for c in text)  # torch sorts those of an implicit output its own way
-    if "..." in text or upper or any(len(set(p)) != len(p) for p in text.replace("->", ",").split(",")):
-        raise NotExpressible(f"the equation {text!r} is not written here")
-    if "->" not in text:
-        letters = text.replace(",", "")
-        text += "->" + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    text = str(n.arg("equation"))
+    if "->" not in text and any(c.isupper() for c in text):
+        raise NotExpressible(f"{text!r}: torch orders capital letters of an implicit output its own way")
     return g.b.einsum(*n.tensors("tensors"), equation=text)
 
 
 @RULES.load("aten.bilinear")
 def bilinear(g: TorchContext, n: AtenNode) -> Value:
     a, b, w, bias = n.tensor("input1"), n.tensor("input2"), n.tensor("weight"), n.optional("bias")
-    if a.rank != 2:
-        raise NotExpressible(f"of {a.rank} axes, 2 are known")
-    y = g.b.einsum(a, w, b, equation="bi,oij,bj->bo")
+    y = g.b.einsum(a, w, b, equation="...i,oij,...j->...o")
     return y if bias is None else g.b.add(y, bias)
 
 
@@ -195,10 +195,17 @@ def max_pool_indices(g: TorchContext, n: AtenNode) -> Any:
 @RULES.load("aten.avg_pool1d", "aten.avg_pool2d", "aten.avg_pool3d")
 def avg_pool(g: TorchContext, n: AtenNode) -> Value:
     d = int(n.type[-2])
-    if "divisor_override" in n.arguments and n.arg("divisor_override") is not None:
-        raise NotExpressible("divisor_override is not known")
     x, lone = unbatched(g, n.tensor("self"), d)
-    y = g.b.avg_pool(x, count_include_pad=bool(n.number("count_include_pad")), **window(n, d))
+    divisor = n.arg("divisor_override") if "divisor_override" in n.arguments else None
+    shape = window(n, d)
+    if divisor is None:
+        y = g.b.avg_pool(x, count_include_pad=bool(n.number("count_include_pad")), **shape)
+    else:  # the sum of a window, which an average over all of it is but for a factor; a window past the end is cut
+        n.skip("count_include_pad")
+        if shape["ceil_mode"] != "floor":
+            raise NotExpressible("divisor_override with ceil_mode")
+        y = g.b.avg_pool(x, count_include_pad=True, **shape)
+        y = g.b.mul(y, g.b.like(y, math.prod(shape["kernel"]) / float(divisor)))
     return g.b.squeeze(y, axes=(0,)) if lone else y
 
 
@@ -215,12 +222,34 @@ def adaptive(g: TorchContext, n: AtenNode) -> Value:
 
 
 @RULES.load("aten.adaptive_max_pool1d", "aten.adaptive_max_pool2d", "aten.adaptive_max_pool3d")
-def adaptive_max(g: TorchContext, n: AtenNode) -> Value:
+def adaptive_max(g: TorchContext, n: AtenNode) -> Any:
+    """The indices count in one plane: the largest element of each window, picked from a table of the windows' places."""
     d = int(n.type[-2])
     x, lone = unbatched(g, n.tensor("self"), d)
     sizes = n.sizes("output_size")
-    y = g.b.adaptive_max_pool(x, output_size=sizes * (d if len(sizes) == 1 else 1))
-    return g.b.squeeze(y, axes=(0,)) if lone else y
+    sizes = sizes * (d if len(sizes) == 1 else 1)
+    y = g.b.adaptive_max_pool(x, output_size=sizes)
+    if len(n.results) < 2:  # nobody reads the indices
+        return (g.b.squeeze(y, axes=(0,)) if lone else y,)
+    plane = known(x)[2:]
+    if not all(isinstance(s, int) for s in (*plane, *sizes)):
+        return (g.b.squeeze(y, axes=(0,)) if lone else y,)
+    table = windows([int(s) for s in plane], [int(s) for s in sizes])  # type: ignore[call-overload]
+    flat = g.reshape(x, (*known(x)[:2], product(plane)))
+    picked = g.b.argmax(g.b.gather(flat, g.b.const(table, DType.INT64), axis=2), axis=3)
+    steps = g.b.const(np.arange(len(table)) * table.shape[1], DType.INT64)
+    at = g.b.gather(g.b.const(table.reshape(-1), DType.INT64), g.b.add(picked, steps), axis=0)
+    at = g.reshape(at, (*known(x)[:2], *sizes))
+    return tuple(g.b.squeeze(v, axes=(0,)) if lone else v for v in (y, at))
+
+
+def windows(plane: Sequence[int], sizes: Sequence[int]) -> Any:
+    """The flat places of every window of an adaptive pool (from floor(i L / O) to ceil((i + 1) L / O)) in C order, short ones
+    filled up with their first."""
+    spans = [[range(i * n // o, -(-(i + 1) * n // o)) for i in range(o)] for n, o in zip(plane, sizes)]
+    rows = [[int(np.ravel_multi_index(at, plane)) for at in itertools.product(*window)] for window in itertools.product(*spans)]
+    most = max(map(len, rows))
+    return np.asarray([[*r, *[r[0]] * (most - len(r))] for r in rows], np.int64)
 
 
 # ---------------------------------------------------------------- normalisation
@@ -248,8 +277,6 @@ def layer_norm(g: TorchContext, n: AtenNode) -> Value:
     if n.type == "aten.rms_norm":
         eps = n.arg("eps")
         if eps is None:
-            import numpy as np
-
             if x.dtype is None or x.dtype is DType.BFLOAT16:
                 raise NotExpressible("its epsilon is that of a type numpy does not know")
             eps = float(np.finfo(x.dtype.numpy).eps)

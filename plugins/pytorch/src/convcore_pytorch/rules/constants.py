@@ -9,6 +9,7 @@ import numpy as np
 from convcore.plugin import Dim, DType, NotExpressible, Value
 
 from ..context import AtenNode, TorchContext, promoted
+from ..files.program import ElementType
 from .base import RULES
 
 
@@ -25,7 +26,7 @@ def filled(g: TorchContext, n: AtenNode, shape: Any, value: Any, dtype: DType | 
     "aten.new_full", "aten.scalar_tensor", "aten.empty.memory_format", "aten.empty_like", "aten.new_empty",
 )  # fmt: skip
 def fills(g: TorchContext, n: AtenNode) -> Value:
-    """What is empty is filled with zeros: no program reads it before it is written."""
+    """What is empty is filled with zeros: no program reads it before it is written (as an output it is refused)."""
     base = n.type.split(".")[1]
     value: Any = 1 if "ones" in base else 0
     if "full" in base:
@@ -38,7 +39,10 @@ def fills(g: TorchContext, n: AtenNode) -> Value:
         own = n.tensor("self").dtype if "self" in n.arguments else None
         dtype = own or (promoted([value]) if "full" in base else DType.FLOAT32)
     n.skip("self")
-    return filled(g, n, shape, value, dtype)
+    y = filled(g, n, shape, value, dtype)
+    if "empty" in base:
+        g.unwritten.add(y)
+    return y
 
 
 @RULES.load("aten.arange", "aten.arange.start", "aten.arange.start_step")
@@ -62,14 +66,12 @@ def arange(g: TorchContext, n: AtenNode) -> Value:
 def linspace(g: TorchContext, n: AtenNode) -> Value:
     a, b, count = n.number("start"), n.number("end"), n.number("steps")
     dtype = n.element("dtype") or n.dtype or DType.FLOAT32
-    if not dtype.is_float:
-        raise NotExpressible("of integers")
     if n.type == "aten.linspace":  # from both ends, as ATen's kernel does
         i, step = np.arange(count), (b - a) / (count - 1) if count > 1 else 0.0
         made = np.where(i < count // 2, a + step * i, b - step * (count - 1 - i)) if count > 1 else np.full(count, float(a))
     else:
         made = n.number("base") ** np.linspace(a, b, count)
-    return g.b.const(made.astype(dtype.numpy), dtype)
+    return g.b.const(np.asarray(made).astype(dtype.numpy), dtype)  # whole numbers are cut off
 
 
 @RULES.load("aten.eye", "aten.eye.m")
@@ -84,7 +86,8 @@ def eye(g: TorchContext, n: AtenNode) -> Value:
 def triangle_indices(g: TorchContext, n: AtenNode) -> Value:
     make = np.tril_indices if "tril" in n.type else np.triu_indices
     made = np.stack(make(n.number("row"), n.number("offset"), n.number("col")))
-    return g.b.const(made, n.element("dtype") or n.dtype or DType.INT64)
+    dtype = n.arg("dtype")  # int64 is the schema's default, which is a name there
+    return g.b.const(made, n.dtype or (n.element("dtype") if isinstance(dtype, ElementType) else None) or DType.INT64)
 
 
 @RULES.load(

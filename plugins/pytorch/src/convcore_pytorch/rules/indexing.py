@@ -275,11 +275,6 @@ def triangle(g: TorchContext, n: AtenNode) -> Value:
     return g.b.not_equal(y, g.b.like(y, 0)) if x.dtype is DType.BOOL else y
 
 
-@RULES.load("aten.diagonal", "aten.diagonal_copy", "aten.linalg_diagonal", "aten.diag")
-def diagonal(g: TorchContext, n: AtenNode) -> Value:
-    raise NotExpressible("takes a diagonal, which has no operator here", "unsupported_layer")
-
-
 @RULES.load("aten.masked_select", "aten.nonzero", "aten.nonzero_numpy")
 def by_data(g: TorchContext, n: AtenNode) -> Value:
     raise NotExpressible("gives a result whose size depends on the data", "unsupported_shape")

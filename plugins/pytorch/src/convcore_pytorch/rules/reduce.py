@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import DType, NotExpressible, Value
+from convcore.plugin import DType, NotExpressible, Value, product
 
 from ..context import AtenNode, TorchContext
 from .arithmetic import truth
@@ -63,6 +63,7 @@ def extreme(g: TorchContext, name: str, x: Value, axes: tuple[int, ...], keep: b
 def extreme_dim(g: TorchContext, n: AtenNode) -> Any:
     x, name = n.tensor("self"), n.type.split(".")[1]
     if not n.rank("self"):
+        n.skip("dim", "keepdim")
         return x, g.b.const(0, DType.INT64)
     axis = n.axis("dim", n.rank("self"))
     numbers = g.cast(x, DType.INT32) if x.dtype is DType.BOOL else x
@@ -104,12 +105,16 @@ def spread(g: TorchContext, n: AtenNode) -> Any:
         ddof = 1 if n.arg("correction") is None else n.number("correction")
     else:
         ddof = int(n.number("unbiased"))
-    if not isinstance(ddof, int):
-        if float(ddof) != int(ddof):
-            raise NotExpressible(f"correction={ddof} is no whole number")
-        ddof = int(ddof)
     base = n.type.split(".")[1]
-    made = apply(g, "variance" if base.startswith("var") else "std", x, axes, keep, ddof=ddof)
+    if float(ddof) != int(ddof):  # the sum of squares over the number of elements less the correction, at least 0
+        count = product([n.shape("self")[a] for a in axes])
+        if not isinstance(count, int):
+            raise NotExpressible(f"correction={ddof} over a symbolic number of elements", "unsupported_shape")
+        plain = apply(g, "variance", x, axes, keep, ddof=0)
+        made = g.b.mul(plain, g.b.like(plain, count / max(count - ddof, 0) if count > ddof else float("inf")))
+        made = made if base.startswith("var") else g.b.sqrt(made)
+    else:
+        made = apply(g, "variance" if base.startswith("var") else "std", x, axes, keep, ddof=int(ddof))
     return (made, apply(g, "mean", x, axes, keep)) if base.endswith("mean") else made
 
 
@@ -145,11 +150,6 @@ def cumulative(g: TorchContext, n: AtenNode) -> Value:
         return g.b.identity(x)
     v: Value = g.b.op(n.type.split(".")[1], x, axis=n.axis("dim", n.rank("self")))
     return v
-
-
-@RULES.load("aten.logcumsumexp", "aten.cummax", "aten.cummin", "aten.median.dim", "aten.mode", "aten.histc", "aten.quantile")
-def no_counterpart(g: TorchContext, n: AtenNode) -> Value:
-    raise NotExpressible("has no counterpart", "unsupported_layer")
 
 
 @RULES.load("aten.count_nonzero", "aten.count_nonzero.dim_IntList")

@@ -13,7 +13,8 @@ from .base import RULES
 @RULES.load("aten.topk")
 def topk(g: TorchContext, n: AtenNode) -> Any:
     if not n.rank("self"):
-        raise NotExpressible("of a number")
+        n.skip("k", "dim", "largest", "sorted")
+        return g.b.identity(n.tensor("self")), g.b.const(0, DType.INT64)
     return g.b.op(
         "topk", n.tensor("self"), k=n.size("k"), axis=n.axis("dim", n.rank("self")), largest=bool(n.number("largest")),
         sorted=bool(n.number("sorted")),
@@ -29,25 +30,29 @@ def sort(g: TorchContext, n: AtenNode) -> Any:
         n.skip("dim")
         return g.b.identity(x), g.b.const(0, DType.INT64)
     axis = n.axis("dim", n.rank("self"))
-    order: Value = g.b.argsort(_numbers(g, x), axis=axis, descending=down)
+    order: Value = g.b.argsort(numbers(g, x), axis=axis, descending=down)
     return g.b.take_along_axis(x, order, axis=axis), g.cast(order, DType.INT64)
 
 
-def _numbers(g: TorchContext, x: Value) -> Value:
+def numbers(g: TorchContext, x: Value) -> Value:
     return g.cast(x, DType.INT32) if x.dtype is DType.BOOL else x
 
 
 @RULES.load("aten.argsort", "aten.argsort.stable")
 def argsort(g: TorchContext, n: AtenNode) -> Value:
+    x = n.tensor("self")
+    if x.dtype is DType.BOOL and not ("stable" in n.arguments and n.arg("stable")):
+        raise NotExpressible("orders truth values, most of which are equal, without stable=True: which comes first is not defined")
     n.skip("stable")
     down = bool(n.number("descending"))
     if not n.rank("self"):
         n.skip("dim")
         return g.b.const(0, DType.INT64)
     axis = n.axis("dim", n.rank("self"))
-    return g.cast(g.b.argsort(_numbers(g, n.tensor("self")), axis=axis, descending=down), DType.INT64)
+    return g.cast(g.b.argsort(numbers(g, n.tensor("self")), axis=axis, descending=down), DType.INT64)
 
 
 @RULES.load("aten.msort")
 def msort(g: TorchContext, n: AtenNode) -> Value:
-    return g.b.sort(n.tensor("self"), axis=0)
+    x = n.tensor("self")
+    return g.cast(g.b.sort(numbers(g, x), axis=0), x.dtype) if n.rank("self") else g.b.identity(x)

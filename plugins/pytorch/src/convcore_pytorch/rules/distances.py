@@ -1,0 +1,47 @@
+"""ATen's distances between rows, as norms of their differences."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from convcore.plugin import DType, Value
+
+from ..context import AtenNode, TorchContext, known
+from .base import RULES
+from .diagonals import fixed
+
+
+def norm(g: TorchContext, x: Value, p: float) -> Value:
+    """The p-norm along the last axis."""
+    a, axes = g.b.abs(x), (len(known(x)) - 1,)
+    if p == 0:
+        return g.b.sum(g.cast(g.b.not_equal(x, g.b.like(x, 0)), x.dtype), axes=axes)
+    if p == 1:
+        return g.b.sum(a, axes=axes)
+    if p == 2:
+        return g.b.sqrt(g.b.sum(g.b.square(x), axes=axes))
+    if math.isinf(p):
+        return g.b.max(a, axes=axes)
+    return g.b.pow(g.b.sum(g.b.pow(a, g.b.like(a, p)), axes=axes), g.b.like(a, 1 / p))
+
+
+@RULES.load("aten.cdist", "aten._cdist_forward")
+def cdist(g: TorchContext, n: AtenNode) -> Value:
+    a, b, p = n.tensor("x1"), n.tensor("x2"), float(n.number("p"))
+    n.skip("compute_mode")  # how it is computed, not what
+    rank = max(len(known(a)), len(known(b)))
+    a, b = (g.reshape(v, (*[1] * (rank - len(known(v))), *known(v))) for v in (a, b))
+    if known(a)[-1] == 0:
+        return g.b.fill(shape=n.results[0][1] or (), value=0, dtype=a.dtype)
+    return norm(g, g.b.sub(g.b.unsqueeze(a, axes=(rank - 1,)), g.b.unsqueeze(b, axes=(rank - 2,))), p)
+
+
+@RULES.load("aten.pdist", "aten._pdist_forward")
+def pdist(g: TorchContext, n: AtenNode) -> Value:
+    x, p = n.tensor("self"), float(n.number("p"))
+    (rows,) = fixed(n.shape("self"), (0,), "pairs the rows of")
+    i, j = np.triu_indices(rows, 1)
+    a, b = (g.b.gather(x, g.b.const(k.astype(np.int64), DType.INT64), axis=0) for k in (i, j))
+    return norm(g, g.b.sub(a, b), p)
