@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from . import standard, torch_suites
 
-COMMANDS = {"onnx-backend": standard.command, **{t: partial(torch_suites.command, t) for t in torch_suites.TABLES}}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "onnx-backend": standard.command,
+    **{t: partial(torch_suites.command, t) for t in torch_suites.TABLES},
+}
 
 
 def main(argv: list[str]) -> int:

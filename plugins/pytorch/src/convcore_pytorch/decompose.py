@@ -7,7 +7,7 @@ torch have none of this.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 __all__ = ["parts_of"]
@@ -15,12 +15,19 @@ __all__ = ["parts_of"]
 
 @functools.cache
 def _table() -> Mapping[Any, Callable[..., Any]]:
-    """torch's decompositions (torch.export.default_decompositions, torch 2.6), and those of operators it counts as core."""
+    """torch's decompositions (torch.export.default_decompositions, torch 2.6)."""
     import torch
-    import torch._refs  # registers more of them
-    from torch._decomp import decomposition_table
 
-    return {**decomposition_table, **dict(torch.export.default_decompositions().items())}
+    table: Any = torch.export.default_decompositions()
+    return dict(table.items())
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, (list, tuple)):
+        for v in value:
+            yield from _leaves(v)
+    else:
+        yield value
 
 
 def parts_of(node: Any) -> Any:
@@ -29,19 +36,13 @@ def parts_of(node: Any) -> Any:
     The operands are the nodes among its arguments, in order, each once.
     """
     import torch
-    from torch._subclasses import FakeTensor
     from torch.fx.experimental.proxy_tensor import make_fx
 
     op = node.target
-    fn = _table().get(op)
-    if fn is None and torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd"):
-        fn = op.decompose
-    if fn is None:
-        return None
+    fn = _table().get(op, op.decompose)  # a composite operator's own kernel; NotImplemented where it is none
     operands = node.all_input_nodes
     values = [n.meta.get("val") for n in operands]
-    flat = torch.utils._pytree.tree_leaves(values)
-    mode = next((v.fake_mode for v in flat if isinstance(v, FakeTensor)), None)
+    mode = next((v.fake_mode for v in _leaves(values) if hasattr(v, "fake_mode")), None)
     if mode is None or any(v is None for v in values):
         return None
 
@@ -49,6 +50,8 @@ def parts_of(node: Any) -> Any:
         known = dict(zip(operands, given))
         args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
         out = fn(*args, **kwargs)
+        if out is NotImplemented:
+            raise NotImplementedError
         return tuple(out) if isinstance(out, (tuple, list)) else out  # torch's named results are nodes of their own
 
     try:

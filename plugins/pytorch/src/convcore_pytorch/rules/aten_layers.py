@@ -232,9 +232,10 @@ def adaptive_max(g: TorchContext, n: AtenNode) -> Any:
     if len(n.results) < 2:  # nobody reads the indices
         return (g.b.squeeze(y, axes=(0,)) if lone else y,)
     plane = known(x)[2:]
-    if not all(isinstance(s, int) for s in (*plane, *sizes)):
+    fixed = [s for s in (*plane, *sizes) if isinstance(s, int)]
+    if len(fixed) != 2 * d:
         return (g.b.squeeze(y, axes=(0,)) if lone else y,)
-    table = windows([int(s) for s in plane], [int(s) for s in sizes])  # type: ignore[call-overload]
+    table = windows(fixed[:d], fixed[d:])
     flat = g.reshape(x, (*known(x)[:2], product(plane)))
     picked = g.b.argmax(g.b.gather(flat, g.b.const(table, DType.INT64), axis=2), axis=3)
     steps = g.b.const(np.arange(len(table)) * table.shape[1], DType.INT64)

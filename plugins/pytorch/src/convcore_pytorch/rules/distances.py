@@ -34,7 +34,7 @@ def cdist(g: TorchContext, n: AtenNode) -> Value:
     rank = max(len(known(a)), len(known(b)))
     a, b = (g.reshape(v, (*[1] * (rank - len(known(v))), *known(v))) for v in (a, b))
     if known(a)[-1] == 0:
-        return g.b.fill(shape=n.results[0][1] or (), value=0, dtype=a.dtype)
+        a, b = (g.b.fill(shape=(*known(v)[:-1], 1), value=0, dtype=v.dtype) for v in (a, b))  # of nothing: 0
     return norm(g, g.b.sub(g.b.unsqueeze(a, axes=(rank - 1,)), g.b.unsqueeze(b, axes=(rank - 2,))), p)
 
 

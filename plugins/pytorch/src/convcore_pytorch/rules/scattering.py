@@ -29,6 +29,11 @@ def reduced(g: TorchContext, x: Value, at: Value, src: Value, axis: int, kind: s
     """Elements put where ``at`` says along an axis, joined by a reduction with those there, or with ``own`` unset only with one
     another."""
     dtype = x.dtype
+    if dtype is DType.BOOL and kind in ("sum", "prod", "amax", "amin"):  # or, and
+        x, src = g.cast(x, DType.INT32), g.cast(src, DType.INT32)
+        how = {"sum": "amax", "prod": "amin"}.get(kind, kind)
+        y = reduced(g, x, at, src, axis, how, own)
+        return g.b.greater(y, g.b.like(y, 0))
     if kind not in _REDUCE or dtype is None or not (dtype.is_float or dtype.is_int):
         raise NotExpressible(f"reduce={kind!r} of {dtype}")
     how: Any = _REDUCE[kind]
@@ -53,8 +58,8 @@ def scatter_reduce(g: TorchContext, n: AtenNode) -> Value:
     kind, own = str(n.arg("reduce")), bool(n.number("include_self"))
     if not n.rank("self"):
         n.skip("dim")
-        one = [g.reshape(v, (1,)) for v in (x, at, src)]
-        return g.reshape(reduced(g, *one, 0, kind, own), ())
+        x, at, src = (g.reshape(v, (1,)) for v in (x, at, src))
+        return g.reshape(reduced(g, x, at, src, 0, kind, own), ())
     shape = known(at)
     if known(src) != shape:
         src = g.b.slice(src, starts=[0] * len(shape), stops=list(shape), steps=[1] * len(shape))
@@ -63,10 +68,13 @@ def scatter_reduce(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load("aten.index_reduce")
 def index_reduce(g: TorchContext, n: AtenNode) -> Value:
-    x, at, src, axis = n.tensor("self"), n.tensor("index"), n.tensor("source"), n.axis("dim", n.rank("self"))
+    x, at, src = n.tensor("self"), n.tensor("index"), n.tensor("source")
     if not n.rank("self"):
-        raise NotExpressible("of a number")
-    shape = known(src)
+        n.skip("dim")
+        x, at, src = (g.reshape(v, (1,)) for v in (x, at, src))
+        made = reduced(g, x, at, src, 0, str(n.arg("reduce")), bool(n.number("include_self")))
+        return g.reshape(made, ())
+    shape, axis = known(src), n.axis("dim", n.rank("self"))
     wide = g.b.expand(g.reshape(at, [shape[axis] if a == axis else 1 for a in range(len(shape))]), shape=shape)
     return reduced(g, x, wide, src, axis, str(n.arg("reduce")), bool(n.number("include_self")))
 

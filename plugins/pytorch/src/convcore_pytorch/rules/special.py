@@ -14,7 +14,7 @@ _ONE = {
     "lgamma": "lgamma", "special_gammaln": "lgamma", "digamma": "digamma", "special_digamma": "digamma", "special_psi": "digamma",
     "erfinv": "erfinv", "special_erfinv": "erfinv", "special_erfcx": "erfcx", "special_log_ndtr": "log_ndtr",
 }  # fmt: skip
-_BESSEL: dict[str, tuple[Any, int, bool]] = {
+_BESSEL: dict[str, tuple[Any, Any, bool]] = {
     "i0": ("i", 0, False), "special_i0": ("i", 0, False), "special_i0e": ("i", 0, True), "special_i1": ("i", 1, False),
     "special_i1e": ("i", 1, True), "special_modified_bessel_i0": ("i", 0, False), "special_modified_bessel_i1": ("i", 1, False),
     "special_bessel_j0": ("j", 0, False), "special_bessel_j1": ("j", 1, False), "special_bessel_y0": ("y", 0, False),
