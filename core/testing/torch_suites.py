@@ -145,28 +145,23 @@ class _Sampled:
 
     def __call__(self) -> tuple[Any, tuple[Any, ...]]:
         import torch
-        from torch.utils import _pytree as tree
 
         torch.manual_seed(0)
-        held = list(islice(self.info.sample_inputs("cpu", self.dtype, requires_grad=False), SEEN))
-        step = max(len(held) // self.count, 1)
-        chosen = held[self.i * step : self.i * step + 1]
+        looked = list(islice(self.info.sample_inputs("cpu", self.dtype, requires_grad=False), SEEN))
+        step = max(len(looked) // self.count, 1)
+        chosen = looked[self.i * step : self.i * step + 1]
         if not chosen:
             raise LookupError("no such sample")
         sample = chosen[0]
-        leaves, spec = tree.tree_flatten(((sample.input, *sample.args), dict(sample.kwargs)))
-        at = [i for i, v in enumerate(leaves) if isinstance(v, torch.Tensor)]
+        held = ((sample.input, *sample.args), dict(sample.kwargs))
         fn = self.info.op
 
         class Function(torch.nn.Module):
             def forward(self, *tensors: Any) -> Any:
-                full = list(leaves)
-                for i, t in zip(at, tensors):
-                    full[i] = t
-                args, kwargs = tree.tree_unflatten(full, spec)
+                args, kwargs = _filled(held, iter(tensors))
                 return fn(*args, **kwargs)
 
-        return Function().eval(), tuple(leaves[i] for i in at)
+        return Function().eval(), tuple(v for v in _leaves(held) if isinstance(v, torch.Tensor))
 
 
 def module_cases(only: Sequence[str] = (), each: int = 4) -> list[Case]:
@@ -191,20 +186,18 @@ class _Module:
 
     def __call__(self) -> tuple[Any, tuple[Any, ...]]:
         import torch
-        from torch.utils import _pytree as tree
 
         torch.manual_seed(0)
         info = self.info
-        held = info.module_inputs_func(info, device="cpu", dtype=torch.float32, requires_grad=False, training=False)
-        held = [m for m in held if m.forward_input is not None]
-        step = max(len(held) // self.count, 1)
-        chosen = held[self.i * step : self.i * step + 1]
+        looked = info.module_inputs_func(info, device="cpu", dtype=torch.float32, requires_grad=False, training=False)
+        looked = [m for m in looked if m.forward_input is not None]
+        step = max(len(looked) // self.count, 1)
+        chosen = looked[self.i * step : self.i * step + 1]
         if not chosen:
             raise LookupError("no such sample")
         build, call = chosen[0].constructor_input, chosen[0].forward_input
         inner = info.module_cls(*build.args, **build.kwargs).eval()
-        leaves, spec = tree.tree_flatten((tuple(call.args), dict(call.kwargs)))
-        at = [i for i, v in enumerate(leaves) if isinstance(v, torch.Tensor)]
+        held = (tuple(call.args), dict(call.kwargs))
 
         class Held(torch.nn.Module):
             def __init__(self) -> None:
@@ -212,10 +205,7 @@ class _Module:
                 self.inner = inner
 
             def forward(self, *tensors: Any) -> Any:
-                full = list(leaves)
-                for i, t in zip(at, tensors):
-                    full[i] = t
-                args, kwargs = tree.tree_unflatten(full, spec)
+                args, kwargs = _filled(held, iter(tensors))
                 return self.inner(*args, **kwargs)
 
         with torch.no_grad():  # Lazy modules get their parameters
@@ -223,7 +213,7 @@ class _Module:
             for p in inner.parameters():  # parameters of zeros and ones show nothing
                 if p.numel() and bool((p == p.flatten()[0]).all()):
                     p.copy_(torch.rand_like(p) + 0.5)
-        return Held().eval(), tuple(leaves[i] for i in at)
+        return Held().eval(), tuple(v for v in _leaves(held) if isinstance(v, torch.Tensor))
 
 
 def run_suite(table: str, target: str, cases: Iterable[Case], say: Callable[[Found], None] | None = None) -> Suite:
@@ -308,6 +298,18 @@ def _leaves(value: Any) -> Iterator[Any]:
             yield from _leaves(v)
     elif value is not None:
         yield value
+
+
+def _filled(value: Any, tensors: Iterator[Any]) -> Any:
+    """Nested arguments with their tensors replaced in order."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return next(tensors)
+    if isinstance(value, (list, tuple)):
+        made = [_filled(v, tensors) for v in value]
+        return type(value)(*made) if hasattr(value, "_fields") else type(value)(made)
+    return {k: _filled(v, tensors) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _run_torch(module: Any, inputs: tuple[Any, ...], seed: int) -> list[Array]:

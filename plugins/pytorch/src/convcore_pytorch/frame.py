@@ -178,7 +178,13 @@ class Frame:
         if n.parts is not None and not self.driver.has_rule(node) and self.apart(n):
             return
         outs = self.results(node, n)
-        if n.parts is not None and self.driver.is_opaque(outs) and self.driver.has_rule(node) and self.apart(n):
+        if (
+            n.parts is not None
+            and self.driver.is_opaque(outs)
+            and not self.driver.settled
+            and self.driver.has_rule(node)
+            and self.apart(n)
+        ):
             return
         self.driver.parts = ""
         first = next((h for h in _handles(list(handles.values()))), None)
@@ -399,6 +405,10 @@ class Frame:
                 self.graph.set_results(s, found[s])
 
 
+SETTLED = frozenset({"random", "training_mode", "undefined"})
+"""Codes of refusals of what an operator means, which its parts mean too."""
+
+
 class AtenDriver(Driver):
     """ATen calls by their rules. ``lacking``: what became opaque, and why; ``parts``: what kept the call at work from being
     written as its parts."""
@@ -407,9 +417,12 @@ class AtenDriver(Driver):
         super().__init__(*args)
         self.lacking: list[str] = []
         self.parts = ""
+        self.settled = False
+        """Whether the last refusal holds whatever the operator's parts are."""
 
     def problem(self, node: ForeignNode, error: UnsupportedError) -> Problem:
         p = super().problem(node, error)
+        self.settled = p.code in SETTLED
         self.lacking.append(f"{node.type} {p.why}")
         why, self.parts = (f"{p.why} (of its parts: {self.parts})" if self.parts else p.why), ""
         return Problem(p.layer, p.type, why, p.hint, p.code)

@@ -31,8 +31,7 @@ def reduced(g: TorchContext, x: Value, at: Value, src: Value, axis: int, kind: s
     dtype = x.dtype
     if dtype is DType.BOOL and kind in ("sum", "prod", "amax", "amin"):  # or, and
         x, src = g.cast(x, DType.INT32), g.cast(src, DType.INT32)
-        how = {"sum": "amax", "prod": "amin"}.get(kind, kind)
-        y = reduced(g, x, at, src, axis, how, own)
+        y = reduced(g, x, at, src, axis, {"sum": "amax", "prod": "amin"}.get(kind, kind), own)
         return g.b.greater(y, g.b.like(y, 0))
     if kind not in _REDUCE or dtype is None or not (dtype.is_float or dtype.is_int):
         raise NotExpressible(f"reduce={kind!r} of {dtype}")

@@ -42,7 +42,9 @@ def numbers(g: TorchContext, x: Value) -> Value:
 def argsort(g: TorchContext, n: AtenNode) -> Value:
     x = n.tensor("self")
     if x.dtype is DType.BOOL and not ("stable" in n.arguments and n.arg("stable")):
-        raise NotExpressible("orders truth values without stable=True: which of equal ones comes first is not defined")
+        raise NotExpressible(
+            "orders truth values without stable=True: which of equal ones comes first is not defined", code="undefined"
+        )
     n.skip("stable")
     down = bool(n.number("descending"))
     if not n.rank("self"):
