@@ -12,9 +12,6 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "onnx-backend": standard.command,
     **{t: partial(torch_suites.command, t) for t in torch_suites.TABLES},
 }
-    "onnx-backend": standard.command,
-    **{t: partial(torch_suites.command, t) for t in torch_suites.TABLES},
-}
 
 
 def main(argv: list[str]) -> int:
