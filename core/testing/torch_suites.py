@@ -257,7 +257,7 @@ def _outcome(case: Case, target: str) -> Found | None:
         if _differs(again, truth[0], 1e-5):
             return told(OUTSIDE, "the export gives other values")
     try:
-        got = _ours(exported, inputs, target)
+        got = run_program(exported, inputs, target)
     except PluginBugError as e:
         return told(FAILED, str(e))
     except ConvcoreError as e:
@@ -341,7 +341,8 @@ def _array(v: Any) -> Array:
     return np.array(v.detach().resolve_conj().resolve_neg().numpy())
 
 
-def _ours(exported: Any, inputs: tuple[Any, ...], target: str) -> list[Array]:
+def run_program(exported: Any, inputs: tuple[Any, ...], target: str) -> list[Array]:
+    """What convcore makes of an ExportedProgram gives for inputs; UnsupportedError where anything is refused."""
     arrays = [_array(t) for t in inputs]  # layouts without arrays are outside, see _outcome
     if target == "interpreter":
         model = load(exported)

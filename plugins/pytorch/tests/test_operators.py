@@ -1,0 +1,176 @@
+"""ATen operators beside torch itself: each rule family on its edges, what is taken apart, what is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convcore import load
+
+torch = pytest.importorskip("torch")
+
+
+def exported(fn: Callable[..., Any], *inputs: Any) -> Any:
+    class Function(torch.nn.Module):
+        def forward(self, *tensors: Any) -> Any:
+            return fn(*tensors)
+
+    return torch.export.export(Function().eval(), inputs, strict=False)
+
+
+def run(fn: Callable[..., Any], *inputs: Any) -> list[Any]:
+    from convcore.testing.torch_suites import run_program
+
+    return run_program(exported(fn, *inputs), inputs, "interpreter")
+
+
+def agrees(fn: Callable[..., Any], *inputs: Any) -> None:
+    want = fn(*inputs)
+    want = want if isinstance(want, (tuple, list)) else [want]
+    for a, b in zip(run(fn, *inputs), want, strict=True):
+        np.testing.assert_allclose(a, b.numpy(), rtol=2e-5, atol=1e-6)
+
+
+X = torch.randn(3, 5, 7, generator=torch.Generator().manual_seed(3))
+NAN = torch.where(torch.rand(3, 5, 7, generator=torch.Generator().manual_seed(4)) < 0.1, float("nan"), X)
+TIES = torch.tensor([[3, 1, 3, 2, 1], [0, 0, 2, 2, 2]])
+I = torch.tensor([[0, 2, 1, 0, 2]])
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: torch.diagonal(x, 1, 0, 2), lambda x: torch.diagonal(x, -2, 2, 1), lambda x: torch.diag_embed(x, -1, 0, 2),
+        lambda x: torch.diagonal_scatter(x, torch.ones(3, 5), 1, 1, 2), lambda x: x[0].trace(),
+        lambda x: x.unfold(2, 3, 2), lambda x: x.unfold(0, 2, 1), lambda x: torch.logcumsumexp(x, 1),
+        lambda x: torch.cummax(x, 2), lambda x: torch.cummin(x, 0), lambda x: torch.kthvalue(x, 2, 1),
+        lambda x: torch.median(x, 1), lambda x: torch.nanmedian(x), lambda x: torch.quantile(x, 0.3, dim=1, keepdim=True),
+        lambda x: torch.cdist(x, x[:, :3], 3.0), lambda x: torch.pdist(x[0], 1.0), lambda x: torch.round(x, decimals=2),
+        lambda x: torch.signbit(x * 0), lambda x: torch.copysign(x, -x * 0),
+        lambda x: torch.var(x, dim=1, correction=1.3), lambda x: torch.einsum("...ij,...kj->...ik", x, x),
+        lambda x: torch.einsum("aij,ajj->i", x[:, :, :5], x[:, :, :5]),
+        lambda x: torch.nn.functional.adaptive_max_pool2d(x, (2, 3), return_indices=True),
+        lambda x: torch.nn.functional.avg_pool2d(x, 2, divisor_override=3), lambda x: torch.aminmax(x),
+        lambda x: torch.renorm(x, 2.0, 0, 1.0), lambda x: torch.searchsorted(x.sort(-1).values, x, right=True),
+        lambda x: torch.bucketize(x, torch.tensor([-1.0, 0.0, 0.5])), lambda x: torch.isin(x, x[0, :2]),
+        lambda x: torch.lgamma(x * 5), lambda x: torch.digamma(x.abs() + 0.1), lambda x: torch.erfinv(torch.tanh(x)),
+        lambda x: torch.polygamma(2, x.abs() + 0.1), lambda x: torch.special.i1e(x * 9),
+        lambda x: torch.special.bessel_y0(x.abs() + 0.1), lambda x: torch.special.modified_bessel_k1(x.abs() + 0.1),
+        lambda x: torch.special.ndtri(torch.sigmoid(x)), lambda x: torch.special.log_ndtr(x * 9),
+        lambda x: torch.einsum("aB,Bc", x[0, :, :3], x[:, :, 0]),  # capital letters of an implicit output: by its parts
+        lambda x: torch.special.hermite_polynomial_h(x, torch.tensor(4.0)),
+    ],
+)  # fmt: skip
+def test_floats(fn):
+    agrees(fn, X)
+
+
+@pytest.mark.parametrize(
+    "fn", [lambda x: torch.median(x, 1).values, lambda x: torch.nanmedian(x, 2).values, lambda x: torch.cummax(x, 1)]
+)
+def test_nan(fn):
+    agrees(fn, NAN)
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: torch.mode(x, 1).values, lambda x: torch.cummax(x, 1), lambda x: torch.kthvalue(x, 3, 1).values,
+        lambda x: torch.isin(x, torch.tensor([2, 3]), invert=True), lambda x: torch.put(x, torch.tensor([-1, 2]), x[0, :2]),
+        lambda x: x.masked_scatter(x > 1, torch.arange(10)), lambda x: torch.median(x),
+    ],
+)  # fmt: skip
+def test_integers(fn):
+    agrees(fn, TIES)
+
+
+@pytest.mark.parametrize("kind", ["sum", "prod", "mean", "amax", "amin"])
+@pytest.mark.parametrize("own", [True, False])
+def test_scatter_reduce(kind, own):
+    agrees(lambda x, s: x.scatter_reduce(0, I, s, kind, include_self=own), X[:, :, 0], X[:1, :, 1])
+    agrees(lambda x, s: x.index_reduce(1, I[0], s, {"sum": "prod"}.get(kind, kind), include_self=own), X[:, :, 0], X[:, :, 1])
+
+
+def test_an_operator_without_a_rule_is_its_parts():
+    """Only that call: the convolution and the dropout beside it stay what they are."""
+    w = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(5))
+
+    def fn(x: Any) -> Any:
+        y = torch.nn.functional.dropout(torch.nn.functional.conv1d(x, w), 0.5, False)
+        return torch.nn.functional.huber_loss(y, y * 2)
+
+    agrees(fn, X)
+    ops = [n.op for n in load(exported(fn, X)).graph]
+    assert "conv" in ops and "dropout" in ops and "opaque" not in ops
+
+
+def test_in_place_changes_of_shape():
+    def fn(x: Any) -> Any:
+        y = x.clone()
+        z = y.unsqueeze_(0)
+        y.transpose_(1, 2)
+        z.add_(1)
+        return y.squeeze_(0)
+
+    agrees(fn, X)
+
+
+@pytest.mark.parametrize(
+    "fn, why",
+    [
+        (lambda x: torch.linalg.svdvals(x), r"of its parts: aten\._linalg_svd"),
+        (lambda x: torch.rand_like(x), "random numbers"),
+        (lambda x: torch.argsort(x > 0), "which of equal ones comes first"),
+        (lambda x: torch.histc(x), "histc"),
+        (lambda x: torch.nn.functional.avg_pool2d(x, 3, ceil_mode=True, divisor_override=2), "divisor_override"),
+        (lambda x: torch.cummax(x.reshape(-1).repeat(30), 0), "2048"),
+        (lambda x: torch.polygamma(40, x), "order 40"),
+        (lambda x: torch.put((x > 0), torch.tensor([0]), torch.tensor([True]), accumulate=True), "truth values"),
+    ],
+)
+def test_refused_by_name(fn, why):
+    with pytest.raises(Exception, match=why):
+        run(fn, X)
+
+
+def test_memory_that_nobody_wrote_is_no_result():
+    from convcore.errors import UnsupportedError
+
+    with pytest.raises(UnsupportedError, match="nobody has written"):
+        load(exported(lambda x: torch.empty_like(x), X))
+
+
+def test_the_suites_find_what_is_wrong(monkeypatch):
+    """A wrong rule is told as wrong, a refused one with its reason, random functions are outside."""
+    from convcore.testing import torch_suites as suites
+
+    def case(fn: Callable[..., Any]) -> suites.Case:
+        class Function(torch.nn.Module):
+            def forward(self, x: Any) -> Any:
+                return fn(x)
+
+        return suites.Case("op", "0", lambda: (Function().eval(), (X,)))
+
+    def outcome(fn: Callable[..., Any]) -> Any:
+        return suites.run_suite("opinfo", "interpreter", [case(fn)]).found[0]
+
+    assert outcome(torch.sin).what == "agree"
+    assert outcome(torch.rand_like).what == "outside"
+    refused = outcome(torch.linalg.svdvals)
+    assert refused.what == "refused" and "svd" in refused.why
+    real = suites.run_program
+    monkeypatch.setattr(suites, "run_program", lambda *a: [r + 1e-2 for r in real(*a)])
+    assert outcome(torch.sin).what == "wrong"
+
+
+def test_a_sample_of_opinfo():
+    """The whole is `python -m convcore.testing opinfo`; torch's table needs expecttest."""
+    pytest.importorskip("expecttest")
+    from convcore.testing import torch_suites as suites
+
+    suite = suites.run_suite("opinfo", "interpreter", suites.sampled(suites.opinfo_cases(), 60, 11))
+    assert not suite.counts["wrong"] and not suite.counts["failed"], str(suite)
+    assert suite.counts["agree"] > suite.counts["refused"]
