@@ -263,3 +263,16 @@ def test_what_cannot_be_computed_is_left_for_the_run_to_say():
     bad = b.gather(b.const(np.zeros((3,), np.float32)), b.const(np.array([5])), axis=0)
     b.graph.outputs = [b.relu(bad)]
     assert fold_constants(b.graph) == 0 and [n.op for n in b.graph] == ["gather", "relu"]
+
+
+@pytest.mark.parametrize("op", ["floor_div", "floor_mod", "div"])
+def test_division_by_what_may_be_0_is_not_known(op: str) -> None:
+    b = Builder(Graph("g"))
+    n = b.shape_of(b.input("x", "float32", (Dim("n"),)))
+    less, seven, two = b.sub(n, b.const(np.array([2]))), b.const(np.array([7])), b.const(np.array([2]))
+    for x in (seven, n):
+        found = symbolic_value(b.op(op, x, less))
+        assert found is not None and found.tolist() == [None]
+    assert symbolic_value(b.op(op, n, two)) is not None
+    known = symbolic_value(b.floor_div(seven, n))
+    assert known is not None and known.tolist() == [7 // Dim("n")]
