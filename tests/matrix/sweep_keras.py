@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import re
@@ -176,8 +177,8 @@ def applications() -> Iterator[Case]:
 
 
 def torchvision() -> Iterator[Case]:
+    importlib.import_module("tvshim")  # first: it makes a torchvision without its own torch importable
     import torchvision as tv
-    import tvshim  # noqa: F401 - makes a torchvision without its own torch importable
 
     for entry in TORCHVISION:
         name, _, size = entry.partition("@")
@@ -191,8 +192,8 @@ def torchvision() -> Iterator[Case]:
 
 
 def timm() -> Iterator[Case]:
+    importlib.import_module("tvshim")  # first: it makes a torchvision without its own torch importable
     import timm
-    import tvshim  # noqa: F401
 
     for entry in TIMM:
         name, _, size = entry.partition("@")
