@@ -192,3 +192,29 @@ def test_refused_by_name() -> None:
     g.outputs = list(b.op("max_pool_with_indices", x, kernel=(2, 2), pads=((1, 0), (0, 1))))
     with pytest.raises(UnsupportedError, match=r"'layer' \(Pool\).*positions"):
         emit_model(g)
+
+
+def test_programs_are_exported_with_a_free_batch(tmp_path: Path) -> None:
+    """.pt2 through torch.export: read back by our reader without torch, run by torch, at other batch sizes."""
+    import convcore
+    from convcore.model import Model
+
+    out = tmp_path / "net.pt2"
+    made = convcore.convert(Model(block_net([7, 11])), "pytorch", out)
+    assert made.paths == (out,) and made.report.ok and made.report.runtimes[1].startswith("torch")
+    program = torch.export.load(out)
+    x = torch.randn(9, 5)
+    assert torch.allclose(program.module()(x), made.model(x), atol=1e-6)
+    assert convcore.verify(Model(block_net([7, 11])), out).ok
+
+
+def test_what_torch_cannot_export_is_refused_with_its_reason(tmp_path: Path) -> None:
+    from convcore.errors import UnsupportedError
+
+    g = Graph("net")
+    b = Builder(g, origin=Origin("test", "layer", "Nms"))
+    boxes, scores = b.input("boxes", DType.FLOAT32, (1, 5, 4)), b.input("scores", DType.FLOAT32, (1, 1, 5))
+    g.outputs = [b.op("nms", boxes, scores, max_per_class=3, iou_threshold=0.5)]
+    with pytest.raises(UnsupportedError, match=r"torch\.export cannot export it"):
+        emit_model(g, tmp_path / "net.pt2")
+    assert not list(tmp_path.iterdir())

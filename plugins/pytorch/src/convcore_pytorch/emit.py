@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import EmitRequest, Emitted, State, UsageError, nest, plan, prune, writing
+from convcore.plugin import EmitRequest, Emitted, Graph, State, UsageError, nest, plan, prune, writing
 
 from .dialect import TorchDialect
 from .printer import Code, print_module
@@ -25,8 +25,8 @@ def dialect(request: EmitRequest) -> TorchDialect:
 
 
 def emit(request: EmitRequest) -> Emitted:
-    """Write ``request.out``: ``.py`` with ``.safetensors`` beside it, or ``.safetensors`` or ``.pth`` alone (the state_dict of
-    the same module). UnsupportedError lists everything that PyTorch lacks."""
+    """Write ``request.out``: ``.py`` with ``.safetensors`` beside it, ``.safetensors`` or ``.pth`` alone (the state_dict of the
+    same module), or ``.pt2`` (that module exported by torch). UnsupportedError lists everything that PyTorch lacks."""
     torch = dialect(request)
     rules = request.rules
     if rules is None:
@@ -54,6 +54,8 @@ def emit(request: EmitRequest) -> Emitted:
     code_written = False
     if into is not None:
         return _into(into, code, request, notes)
+    if out is not None and out.suffix == ".pt2":
+        return _program(code, request.graph, out, notes)
     if out is not None and out.suffix == ".pth":
         with writing(out) as (file,):
             write_pth(file, code.states, code.tied)
@@ -74,6 +76,18 @@ def emit(request: EmitRequest) -> Emitted:
         None if code_written or out is None else lambda: _runtime(_live(code))
     )  # weights alone say nothing of what they are for
     return Emitted(paths, lambda: _live(code), tuple(notes), runtime=runs)
+
+
+def _program(code: Code, graph: Graph, out: Path, notes: list[str]) -> Emitted:
+    """The module exported: needs torch, whose version the file is for."""
+    from .program import exported, write_program
+    from .runtime import program_runtime
+
+    model = _live(code)
+    program = exported(model, graph)
+    with writing(out) as (file,):
+        write_program(file, program)
+    return Emitted((str(out),), lambda: model, tuple(notes), runtime=lambda: program_runtime(program, code.inputs))
 
 
 def _into(into: Any, code: Code, request: EmitRequest, notes: list[str]) -> Emitted:

@@ -34,7 +34,7 @@ def convcore_frameworks() -> Sequence[Framework]:
             "pytorch",
             title="PyTorch",
             distribution="convcore-pytorch",
-            suffixes=(".py", ".safetensors", ".pth"),
+            suffixes=(".py", ".safetensors", ".pth", ".pt2"),
             rules="convcore_pytorch.rules:RULES",
             convention="convcore_pytorch.layout:CONVENTION",
             dialect="convcore_pytorch.emit:dialect",

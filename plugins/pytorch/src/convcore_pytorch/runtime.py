@@ -6,6 +6,7 @@ import itertools
 import os
 import sys
 import types
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from convcore.plugin import InputError, Runtime, host
 
 from .printer import Code
 
-__all__ = ["REQUIRES", "live", "open_runtime"]
+__all__ = ["REQUIRES", "live", "open_runtime", "program_runtime"]
 
 REQUIRES = ("torch>=2.6",)
 THREADS = 4
@@ -74,20 +75,26 @@ def _tensor(array: Any) -> Any:
     return torch.from_numpy(a.view(np.int16)).view(torch.bfloat16) if a.dtype.name == "bfloat16" else torch.from_numpy(a)
 
 
-def _runtime(model: Any) -> Runtime:
+def program_runtime(program: Any, names: Sequence[str]) -> Runtime:
+    """An ExportedProgram."""
+    return _runtime(program.module(), names)
+
+
+def _runtime(model: Any, inputs: Sequence[str] = ()) -> Runtime:
     import inspect
 
     import torch
 
-    names = tuple(inspect.signature(model.forward).parameters)
+    names = tuple(inputs) or tuple(inspect.signature(model.forward).parameters)
 
     def run(arrays: Any) -> list[Any]:
         if len(arrays) != len(names):
             raise InputError(f"{len(names)} inputs expected ({', '.join(names)}), got {len(arrays)}")
         given = [_tensor(a) for a in arrays]
-        threads, training = torch.get_num_threads(), model.training
+        threads, training = torch.get_num_threads(), not inputs and model.training
         torch.set_num_threads(min(threads, THREADS))
-        model.eval()
+        if not inputs:
+            model.eval()
         try:
             with torch.no_grad():
                 out = model(*given)
@@ -95,7 +102,8 @@ def _runtime(model: Any) -> Runtime:
             raise InputError(f"torch {torch.__version__}: {e}") from e
         finally:
             torch.set_num_threads(threads)
-            model.train(training)
+            if not inputs:
+                model.train(training)
         outs = out if isinstance(out, (tuple, list)) else (out,)
         return [_numpy(torch, t) for t in outs]
 

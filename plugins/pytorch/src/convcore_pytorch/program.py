@@ -1,0 +1,55 @@
+"""``.pt2``: the generated module exported by torch.export, with free sizes where the source has them."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+from convcore.plugin import Dim, Graph, Problem, UnsupportedError, host
+
+from .runtime import REQUIRES
+
+__all__ = ["exported", "write_program"]
+
+
+def exported(model: Any, graph: Graph) -> Any:
+    """The ExportedProgram of a module that takes the inputs of a graph. UnsupportedError with torch's reason where there is none.
+
+    An axis that has a name there is free, and one of that name; torch keeps free axes at 2 and more apart from 0 and 1, which
+    generated code does not.
+    """
+    host().require(REQUIRES, "writing .pt2 files")
+    import torch
+
+    from .fill import examples
+    from .live import quiet
+
+    dims: dict[str, Any] = {}
+    shapes: list[Any] = []
+    for v in graph.inputs:
+        free: dict[int, Any] = {}
+        for i, d in enumerate(v.shape or ()):
+            if isinstance(d, Dim):
+                name = re.sub(r"\W", "_", str(d))
+                known = d.is_name and name.isidentifier()
+                free[i] = dims.setdefault(name, torch.export.Dim(name, max=1 << 30)) if known else torch.export.Dim.DYNAMIC
+        shapes.append(free or None)
+    try:
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.export.export(model, tuple(examples(graph)), dynamic_shapes=tuple(shapes), strict=False)
+    except Exception as e:  # torch has no base class for what an export may raise
+        why = " ".join(str(e).split())[:400]
+        hint = "give the sizes that need not be free (--input-shape)" if any(shapes) else ""
+        raise UnsupportedError(Problem(type(model).__name__, "module", f"torch.export cannot export it: {why}", hint)) from e
+
+
+def write_program(path: Path, program: Any) -> None:
+    """``torch.export.save``."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(program, path)
