@@ -106,6 +106,10 @@ class Dialect:
         """A unit's, block's or state's name as the target can have it."""
         return identifier(wanted)
 
+    def state_name(self, state: State) -> str:
+        """What a state that a block owns is called, before :meth:`member_name`."""
+        return state.value.name.rpartition("/")[2] if state.value is not None else state.name or "constant"
+
     def class_name(self, wanted: str) -> str:
         """The name of a block's class."""
         return "".join(p[:1].upper() + p[1:] for p in identifier(wanted).split("_")) or "Block"

@@ -306,13 +306,13 @@ def _name_members(plan: Plan, block: Block, done: set[Block]) -> None:
                 own(target, "_".join(inside) or target.type.rpartition(".")[2].lower())
             for a in leaves((*call.args, *call.kwargs.values())):
                 if isinstance(a, State):
-                    own(a, a.value.name.rpartition("/")[2] if a.value is not None else a.name or "constant")
+                    own(a, plan.dialect.state_name(a))
             for region in call.kwargs.values():
                 if isinstance(region, Block):
                     enter(region)
         for a in leaves(b.outputs):
             if isinstance(a, State):
-                own(a, a.value.name.rpartition("/")[2] if a.value is not None else a.name or "constant")
+                own(a, plan.dialect.state_name(a))
 
     enter(block)
     for member in list(block.members.values()):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from convcore.plugin import Dialect, DType, Graph, Node, NotExpressible, Scribe, fold_constants, identifier
+from convcore.plugin import Dialect, DType, Graph, Node, NotExpressible, Scribe, State, fold_constants, identifier
 
 from .functions import HELPERS
 from .grouping import Groups
@@ -34,8 +34,10 @@ class TorchDialect(Dialect):
         self.members = members
 
     def enter(self, s: Scribe[Any]) -> list[Any]:
-        _fold(s.graph)
         self.groups = Groups(s.graph)
+        if not self.of_torch:  # whose keys stay what they are
+            _fold(s.graph)
+            self.groups = Groups(s.graph)
         return super().enter(s)
 
     # ---- calls
@@ -49,6 +51,15 @@ class TorchDialect(Dialect):
 
     def path(self, node: Node) -> Any:
         return self.groups.path(node) if self.groups is not None else super().path(node)
+
+    def around(self, node: Node) -> Any:
+        """The scopes around a call of a function."""
+        return self.groups.around(node) if self.groups is not None else super().path(node)
+
+    @property
+    def of_torch(self) -> bool:
+        """Whether the source's own modules are known."""
+        return self.groups is not None and self.groups.of_torch
 
     # ---- sizes as data
     def size_of(self, s: Scribe[Any], x: Any, axis: int, name: str) -> Any:
@@ -76,6 +87,11 @@ class TorchDialect(Dialect):
         if name.startswith("__"):
             name = "m" + name
         return f"{name}_" if name in MODULE_NAMES else name
+
+    def state_name(self, state: State) -> str:
+        """Of a source in PyTorch the last part of its key: the rest are the modules around it."""
+        name = super().state_name(state)
+        return name.rpartition(".")[2] if self.of_torch and state.value is not None else name
 
     def class_name(self, wanted: str) -> str:
         parts = identifier(wanted.rpartition(".")[2] or wanted).split("_")

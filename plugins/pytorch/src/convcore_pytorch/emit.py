@@ -35,7 +35,7 @@ def emit(request: EmitRequest) -> Emitted:
         rules = RULES
     made = plan(request.graph, rules, None, torch, request.overrides)
     prune(made)
-    functions(made)
+    functions(made, torch)
     nest(made, request.options.get("max_depth"))
     wanted = request.options.get("class_name") or request.graph.name or "Model"
     name = torch.class_name(wanted)

@@ -23,6 +23,7 @@ class Groups:
 
     def __init__(self, graph: Graph) -> None:
         self.of_onnx = graph.metadata.get("framework") == "onnx"
+        self.of_torch = graph.metadata.get("framework") == "pytorch"
         self.known: dict[object, Path] = {}
         self.inside: dict[tuple[str, ...], dict[str, None]] = {}
         for node in _nodes(graph):
@@ -38,6 +39,15 @@ class Groups:
         if found is None:
             found = self.known[key] = self._path(_own_path(node))
         return found
+
+    def around(self, node: Node) -> Path:
+        """The scopes around a call that is no module: without the step that names an operator (ONNX), none where the source has
+        none (PyTorch)."""
+        if self.of_torch:
+            return self.path(node) if node.scope.parent is not None else ()
+        own = _own_path(node)
+        path = self.path(node)
+        return path[:-1] if self.of_onnx and path and own and path[-1].name in own[-1].name else path
 
     def _path(self, steps: Path) -> Path:
         out: list[Step] = []

@@ -56,6 +56,7 @@ def export(module: Any, request: LoadRequest) -> tuple[Program, dict[str, Any]]:
             return marks.verify(module, exported)
 
     facts = {"name": type(module).__name__, "names": marks.symbols(program), "notes": marks.report(program), "check": check}
+    facts["keys"] = list(module.state_dict())  # in the order of definition, which an export does not keep
     return program, facts
 
 

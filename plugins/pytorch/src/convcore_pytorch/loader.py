@@ -63,6 +63,8 @@ class Loader:
         self._outputs(frame)
         frame.finish()
         graph.metadata.update(framework="pytorch", kind=p.container, version=self._version(), notes=self.notes)
+        if self.facts.get("keys"):
+            graph.metadata["keys"] = self.facts["keys"]
         return graph
 
     def _version(self) -> str:

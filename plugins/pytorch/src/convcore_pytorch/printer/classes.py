@@ -218,11 +218,18 @@ class Classes:
             doc = self.constructed(m, texts)
             if isinstance(m, State) and not (m.role == "parameter" and _float(m.dtype)):
                 out += lay(Bracket("self.register_buffer", [f'"{name}"', doc]), 8)
+            elif name.isdigit():
+                out += lay(Bracket("self.add_module", [f'"{name}"', doc]), 8)
             else:
                 out += lay(doc, 8, f"self.{name} = ")
             if not self.all_frozen:
-                out += [f"        self.{name}{p}.requires_grad_(False)" for p in _partly(m)]
+                out += [f"        {attribute(name)}{p}.requires_grad_(False)" for p in _partly(m)]
         return out
+
+
+def attribute(name: str) -> str:
+    """A member as an expression: a number is no name of Python."""
+    return f'self.get_submodule("{name}")' if name.isdigit() else f"self.{name}"
 
 
 def _partly(m: Any) -> list[str]:

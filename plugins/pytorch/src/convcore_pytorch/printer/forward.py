@@ -136,6 +136,8 @@ class Forward:
         elif r.value is not None and r.value.producer is not None:
             wanted = r.value.producer.origin.layer.rpartition("/")[2]
         name = _short(wanted)
+        if not isinstance(call.target, (Unit, Block)):
+            name = re.sub(r"_\d+$", "", name)  # the number of the call in the whole model
         name = identifier(name) if name and len(name) <= 12 else next((n for n in "yzuvw" if n not in taken), "y")
         n, base = 1, name
         while name in taken or name in TAKEN:
@@ -148,7 +150,9 @@ class Forward:
         t = call.target
         args = [self.text(a, call.args) for a in call.args]
         if isinstance(t, (Unit, Block)):
-            return Bracket(f"self.{self.member[id(t)]}", [*args, *(f"{k}={literal(v)}" for k, v in call.kwargs.items())])
+            name = self.member[id(t)]
+            member = f'self.get_submodule("{name}")' if name.isdigit() else f"self.{name}"
+            return Bracket(member, [*args, *(f"{k}={literal(v)}" for k, v in call.kwargs.items())])
         if t in _OPERATORS:
             a, b = map(flat, args)
             if t == "**":

@@ -35,6 +35,8 @@ def print_module(
     """The code of a plan whose scopes are blocks; ``weights`` is the name of the file beside it, ``moved`` says
     which inputs and outputs lie otherwise than in the source."""
     source_names = _members(plan.root, dialect)
+    if graph.metadata.get("keys"):
+        _ordered(plan.root, "", {k: i for i, k in reversed(list(enumerate(graph.metadata["keys"])))}, set())
     inputs = _inputs([v.name for v in graph.inputs])
     classes = Classes(plan, dialect, inputs, class_name)
     states, tied = _states(plan)
@@ -96,7 +98,7 @@ def _class(classes: Classes, t: Template, root: bool, tied: dict[str, str]) -> l
     if tied:
         out += ["", "    def tie_weights(self) -> None:", '        """Let parameters that are one in the source be one."""']
         for other, first in tied.items():
-            out.append(f"        self{_attribute(other)} = self{_attribute(first)}")
+            out.append(f"        {_attribute(other)} = {_attribute(first)}")
     out += [
         "",
         "    @classmethod",
@@ -116,7 +118,9 @@ def _class(classes: Classes, t: Template, root: bool, tied: dict[str, str]) -> l
 
 
 def _attribute(path: str) -> str:
-    return "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in path.split("."))
+    owner, _, name = path.rpartition(".")
+    plain = all(not p.isdigit() for p in path.split("."))
+    return f"self.{path}" if plain else f'self.get_submodule("{owner}").{name}'
 
 
 def _states(plan: Plan) -> tuple[dict[str, State], dict[str, str]]:
@@ -157,7 +161,8 @@ def _members(root: Block, dialect: Dialect) -> dict[str, str]:
         seen.add(block)
         if block is root or not is_sequence(block):
             taken = Names(reserved=[n for n in block.members if not n.isdigit()])
-            block.members = {(taken.fresh(f"_{n}") if n.isdigit() else n): m for n, m in block.members.items()}
+            kept = getattr(dialect, "of_torch", False)  # keys of the source's own state_dict
+            block.members = {(taken.fresh(f"_{n}") if n.isdigit() and not kept else n): m for n, m in block.members.items()}
         for name, m in block.members.items():
             if not isinstance(m, State):
                 inside = [s.name for s in m.path[len(block.path) :]]
@@ -168,6 +173,23 @@ def _members(root: Block, dialect: Dialect) -> dict[str, str]:
 
     enter(root)
     return {name: names.pop() for name, names in found.items() if len(names) == 1}
+
+
+def _ordered(block: Block, prefix: str, place: Mapping[str, int], seen: set[int]) -> None:
+    """Members in the order the source defines them; those without weights stay behind the ones they follow."""
+    if id(block) in seen:
+        return
+    seen.add(id(block))
+    rank: dict[str, tuple[int, int]] = {}
+    last = -1
+    for i, (name, m) in enumerate(block.members.items()):
+        path = f"{prefix}{name}"
+        last = min((n for k, n in place.items() if k == path or k.startswith(f"{path}.")), default=last)
+        rank[name] = (last, i)
+        if isinstance(m, Block):
+            _ordered(m, f"{path}.", place, seen)
+    if not is_sequence(block):
+        block.members = {name: block.members[name] for name in sorted(rank, key=lambda n: rank[n])}
 
 
 def _inputs(names: Sequence[str]) -> list[str]:

@@ -1,0 +1,90 @@
+"""A model that came from PyTorch keeps the keys of its state_dict, in their order, wherever its modules and weights are used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import convcore
+
+torch = pytest.importorskip("torch")
+nn, F = torch.nn, torch.nn.functional
+
+
+class Attention(nn.Module):
+    """Weights of a member are read by its owner; a table beside them; a buffer of places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(7))
+        self.register_buffer("where", torch.tensor([2, 0, 1]))
+        self.qkv = nn.Linear(7, 21)
+        self.table = nn.Parameter(torch.randn(3, 3))
+        self.proj = nn.Linear(7, 7)
+
+    def forward(self, x: Any) -> Any:
+        q, k, v = F.linear(x, self.qkv.weight, self.qkv.bias).chunk(3, -1)
+        s = torch.softmax(q @ k.transpose(-1, -2) + self.table[self.where], -1)
+        return F.linear(s @ v, self.proj.weight, self.proj.bias) * self.scale
+
+
+class Swap(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return x.transpose(1, 2)
+
+
+class Net(nn.Module):
+    """A stage that is a Sequential with something in it that is no module of torch; the head before the body."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start = nn.Parameter(torch.randn(1, 1, 7))
+        self.head = nn.Linear(3, 5)
+        self.blocks = nn.Sequential(nn.LayerNorm(7), Attention(), nn.Dropout(0.1), Swap(), nn.Conv1d(7, 3, 1), nn.BatchNorm1d(3))
+
+    def forward(self, x: Any) -> Any:
+        x = torch.cat([self.start.expand(x.shape[0], -1, -1), x], 1)
+        return self.head(self.blocks(x).mean(2))
+
+
+def test_every_key_in_its_place() -> None:
+    torch.manual_seed(0)
+    net = Net().eval()
+    x = torch.randn(2, 2, 7)
+    made = convcore.convert(net, "pytorch", example_inputs=x)
+    ours, theirs = made.model.state_dict(), net.state_dict()
+    assert [k for k in ours if k in theirs] == [k for k in theirs if k in ours]
+    assert not set(theirs) - set(ours), set(theirs) - set(ours)
+    assert all(torch.equal(ours[k], v) for k, v in theirs.items())
+    assert torch.allclose(made.model(x), net(x), atol=1e-6)
+    made.model.load_state_dict(theirs, strict=len(ours) == len(theirs))
+    assert [n for n, p in made.model.named_parameters() if p.requires_grad] == [n for n, _ in net.named_parameters()]
+
+
+def test_gradients_are_those_of_the_source() -> None:
+    torch.manual_seed(0)
+    net = Net().eval()
+    x = torch.randn(2, 2, 7)
+    model = convcore.convert(net, "pytorch", example_inputs=x).model
+    for m in (net, model):
+        m(x).square().sum().backward()
+    mine = dict(model.named_parameters())
+    for name, p in net.named_parameters():
+        assert torch.allclose(mine[name].grad, p.grad, rtol=1e-4, atol=1e-6), name
+    optimiser = torch.optim.SGD(model.parameters(), lr=1e-4)
+    before = float(model(x).square().sum().detach())
+    optimiser.step()
+    assert float(model(x).square().sum().detach()) < before
+
+
+def test_traces_exports_and_compiles() -> None:
+    torch.manual_seed(0)
+    net = Net().eval()
+    model = convcore.convert(net, "pytorch", example_inputs=torch.randn(2, 2, 7)).model
+    x = torch.randn(5, 2, 7)
+    assert torch.allclose(torch.jit.trace(model, torch.randn(2, 2, 7))(x), net(x), atol=1e-6)
+    program = torch.export.export(model, (torch.randn(3, 2, 7),), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False)
+    assert torch.allclose(program.module()(x), net(x), atol=1e-6)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    assert torch.allclose(compiled(x), net(x), atol=1e-6)
