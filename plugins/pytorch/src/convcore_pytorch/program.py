@@ -24,7 +24,7 @@ def exported(model: Any, graph: Graph) -> Any:
     import torch
 
     from .fill import examples
-    from .live import quiet
+    from .tracing import quiet
 
     dims: dict[str, Any] = {}
     shapes: list[Any] = []
