@@ -47,7 +47,7 @@ def open_runtime(source: Any, weights: Any = None) -> Runtime | None:
         raise _cannot(
             f"Keras {keras.__version__} does not load it: {type(e).__name__}: {str(e).strip().splitlines()[0][:200]}"
         ) from e
-    return _runtime(model, f"Keras {keras.__version__} ({keras.backend.backend()})")
+    return _runtime(model, f"keras {keras.__version__} ({keras.backend.backend()})")
 
 
 def _cannot(why: str) -> UnsupportedError:
