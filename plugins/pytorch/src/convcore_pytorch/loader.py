@@ -172,7 +172,7 @@ class Loader:
                     v = frame.g.scalar(value, None)
                 else:
                     v = value.read()
-                if v in frame.g.unwritten and v.shape and 0 not in v.shape:
+                if v in frame.g.unwritten and 0 not in (v.shape or ()):
                     why = "holds memory that nobody has written (torch.empty), so that no two runs are the same"
                     raise UnsupportedError(Problem(self._output_name(n), "output", why, "", "random"))
                 name = keys[n] if n < len(keys) else ""
