@@ -25,7 +25,7 @@ _SUFFIXES = {
 
 def refuse_no_model(path: Path, known: bool) -> None:
     """BadFileError for what is no model, or of a format that no plugin reads; ``known``: a framework has said it takes it."""
-    why = _folder(path) if path.is_dir() else _content(path)
+    why = ("" if known else _folder(path)) if path.is_dir() else _content(path)
     if not why and (not known or path.suffix.lower() == ".mlmodel"):  # its first bytes could be those of an ONNX file
         why = _SUFFIXES.get(path.suffix.lower(), "")
     if why:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import convcore
-from convcore.errors import BadFileError, ConvcoreError
+from convcore.errors import BadFileError, ConvcoreError, UnsupportedError
+from convcore.nomodel import refuse_no_model
 
 pytest.importorskip("convcore_keras")
 pytest.importorskip("convcore_onnx")
@@ -50,6 +51,8 @@ def test_folders(name: str, why: str, tmp_path: Path) -> None:
     os.makedirs(tmp_path / "m/variables")
     (tmp_path / "m" / name).write_bytes(b"\x08\x01")
     with pytest.raises(BadFileError, match=why):
+        refuse_no_model(tmp_path / "m", known=False)
+    with pytest.raises((BadFileError, UnsupportedError), match=why.replace("model.save", "save")):  # Keras's reader says more
         convcore.load(tmp_path / "m")
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 import convcore
-from convcore.errors import UnsupportedError
 
 keras = pytest.importorskip("keras")
 pytest.importorskip("onnxruntime")
@@ -28,8 +27,6 @@ from test_rnn_onnx import MODELS as RECURRENT
 
 L = keras.layers
 pytestmark = pytest.mark.filterwarnings("ignore:The structure of:UserWarning")
-REFUSED = ("resizing-nearest",)
-"""ONNX had these coordinates in opset 11 alone."""
 
 Arrays = list[np.ndarray]
 
@@ -91,12 +88,6 @@ def turn(name: str) -> str:
 @pytest.mark.parametrize(("name", "make", "shapes"), CASES, ids=[c[0] for c in CASES])
 def test_layer(name: str, make: Callable[[], Any], shapes: list[Any], tmp_path: Path) -> None:
     model = layer_model(make, shapes)
-    if name.startswith(REFUSED):
-        source, _ = saved_forms(model, tmp_path)["keras"]
-        with pytest.raises(UnsupportedError) as e:
-            convcore.convert(source, "onnx", tmp_path / "m.onnx")
-        assert [p.layer for p in e.value.problems] == [model.layers[-1].name] and not (tmp_path / "m.onnx").exists()
-        return
     check(model, batches_of(name, shapes), tmp_path, turn(name))
 
 

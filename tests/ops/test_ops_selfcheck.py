@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from convcore.opset import Attr, AxisAttr, OpSet, Sample, all_ops, register
+from convcore.opset import Attr, AxisAttr, OpSet, Sample, all_ops, register, registry
 from convcore.opset.axes import Axis, Layout
 from convcore.testing import CheckFailed, check_axis_rule, check_op
 
@@ -25,6 +25,15 @@ def test_batch_size_may_be_a_name(name):
     batch = [r for r in (*report.refused, *report.unknown) if "axis 0 of input 0 named" in r]
     assert not batch
     assert report.symbolic > 0
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    """Ops of these tests leave the registry again: other tests of the process go over all ops."""
+    before = set(all_ops())
+    yield
+    for name in set(all_ops()) - before:
+        del registry._registry.ops[name]
 
 
 def _declare(**changes):

@@ -131,18 +131,24 @@ def test_the_table_is_keras_own(tmp_path: Path) -> None:
 
     args: dict[str, tuple[Any, ...]] = {
         "Activation": ("relu",), "Reshape": ((1,),), "Permute": ((1,),), "Resizing": (1, 1),
-        **dict.fromkeys(("Dense", "Rescaling", "Dot", "RepeatVector"), (1,)),
+        **dict.fromkeys(("Dense", "Rescaling", "Dot", "RepeatVector"), (1,)), "MultiHeadAttention": (1, 1),
+        "GroupQueryAttention": (1, 1, 1), "EinsumDense": ("ab,bc->ac", 1), "CategoryEncoding": (2,), "Lambda": (abs,),
+        "Discretization": ([0.0, 1.0],), "SpectralNormalization": (L.Dense(1),), "CenterCrop": (1, 1), "RandomCrop": (1, 1),
+        "ReversibleEmbedding": (1, 1), "RandomPosterization": (4,), "MaxNumBoundingBoxes": (3,), "Pipeline": ([],),
+        "RandomFlip": (), "RandomTranslation": (0.1, 0.1),
     }  # fmt: skip
     for name in RULES.load_rules:
         cls = getattr(L, name, None)
         if cls is None or spec_of(name).masks == "own" or name.endswith("Cell") or name == "StackedRNNCells":
             continue
+        if name in ("IntegerLookup", "StringLookup", "TextVectorization", "Hashing", "HashedCrossing", "STFTSpectrogram"):
+            continue  # Keras makes none without TensorFlow or scipy
         default: tuple[Any, ...] = ()
         if name.startswith(("Conv", "Separable")):
             default = (1, 1)
         elif name.startswith(("Depthwise", "Average", "Adaptive")) and name != "Average":
             default = (1,)
-        elif "Dropout" in name or "Noise" in name:
+        elif "Dropout" in name or "Noise" in name or name.startswith("Random"):
             default = (0.1,)
         layer = cls(*args.get(name, default))
         no_mask_out = name in ("Dot", "GlobalAveragePooling1D")  # their compute_mask returns None

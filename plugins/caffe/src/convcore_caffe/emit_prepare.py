@@ -93,7 +93,7 @@ def _infer(node: Node) -> None:
 def explicit_pads(graph: Graph) -> None:
     """Write out "same" padding, where the sizes are known."""
     for node in graph:
-        if Trait.WINDOW not in traits_of(node.op) or not isinstance(node.attrs["pads"], str):
+        if Trait.WINDOW not in traits_of(node.op) or not isinstance(node.attrs.get("pads"), str):
             continue
         x, kernel = node.need("x"), _kernel(node)
         if (
