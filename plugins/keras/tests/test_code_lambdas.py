@@ -387,3 +387,42 @@ def test_readings_that_make_sense_must_agree() -> None:
         return "a"
 
     assert one_meaning(readings[:2], misread, lambda text: text) == "a"
+
+
+def captured(body: str, value: Any) -> str:
+    """What ``lambda x: body`` means, where the file holds ``value`` for its free variable ``a``."""
+    outer = compile(f"def make():\n a = 0\n return lambda x: {body}", "f.py", "exec").co_consts[0]
+    (code,) = [c for c in outer.co_consts if isinstance(c, types.CodeType)]
+    return understood(stored_function([base64.b64encode(marshal.dumps(code)).decode(), None, [value]]), Text("x"))
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [("x * (a * 2)", [3.0]), ("x * (2 * a)", [3.0]), ("x * (a[1:] * 2)", [1.0, 3.0]), ("x + (a + a)", [3]),
+     ("x + (a + [1.0])", [3.0]), ("x * (2.0 if a == 3 else 1.0)", [3])],
+)  # fmt: skip
+def test_a_captured_list_may_have_been_an_array(body: str, value: Any) -> None:
+    """Keras writes an array as a list; doubled, one is repeated and the other is not."""
+    with pytest.raises(CodeRefused, match="a list or an array"):
+        captured(body, value)
+
+
+def test_captured_sequences_that_mean_one_thing() -> None:
+    assert captured("K.reshape(x, (-1,) + a)", [4, 5]) == "keras.backend.reshape(x, (-1, 4, 5))"
+    assert captured("x * a", [1.0, 2.0]) == "(x * (1.0, 2.0))"
+    assert captured("x * a[1]", [1.0, 2.0]) == "(x * 2.0)"
+
+
+@pytest.mark.parametrize(
+    ("body", "times"),
+    [("a = []; b = a; b += [x]; b += (x,)", 2), ("a = [1]; b = a; a *= 3", 3), ("a = [1]; b = a; b = b + [2]", 1)],
+)
+def test_a_list_changed_in_place_is_changed_under_all_its_names(body: str, times: int) -> None:
+    name = "a" if "b +=" in body or "b +" in body else "b"
+    (code,) = [
+        c
+        for c in compile(f"def f(x):\n {body}\n return x * len({name})", "f.py", "exec").co_consts
+        if isinstance(c, types.CodeType)
+    ]
+    data = base64.b64encode(marshal.dumps(code)).decode()
+    assert understood(stored_function([data, None, None]), Text("x")) == f"(x * {times})"

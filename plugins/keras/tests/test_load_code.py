@@ -18,6 +18,7 @@ import pytest
 from keras_helpers import error_of_range, load_graph, problems, run
 from tests.support.keras_files import input_layer, layer, tensor, write
 
+import convcore
 from convcore.rules.foreign import MISSING
 from convcore_keras.code.names import MODULES, canonical_path, lookup, signatures
 from convcore_keras.code.tensors import MEANINGS
@@ -213,6 +214,13 @@ REFUSED = {
     "lambda x: keras.activations.relu(x, 0.1)": "arguments that convcore does not know",
     "lambda x: keras.activations.foo(x)": "arguments that convcore does not know",
     "lambda x: keras.layers.Dense(3)(x)": "calls keras.layers.Dense",
+    "lambda x: tf.constant([1., 2.], shape=(4,))": "shape or element type that does not fit",
+    "lambda x: tf.constant([1., 2.], dtype=tf.complex64)": "shape or element type that does not fit",
+    "lambda x: tf.reshape(x[0], tf.shape(x)[1:2] * 3)": "sizes as a tensor",
+    "lambda x: tf.reshape(x[0], tf.shape(x)[1:2] + tf.shape(x)[2:])": "sizes as a tensor",
+    "lambda x: tf.slice(x, 0, 1)": "bounds are no sequences",
+    "lambda x: tf.reverse(x, [False, True])": "truth values for axes",
+    "lambda x: x if isinstance(x.shape, tuple) else -x": "whether sizes, or a captured sequence",
     "lambda x: tf.slice(x, tf.shape(x), [1, 1, 1, 1])": "whose bounds are not known",
     "lambda x: math.sqrt(-1.0) * x": "fails",
     "lambda x: x / None": "computes with a tensor and None",
@@ -407,3 +415,25 @@ def test_spellings(path: str, canonical: str) -> None:
     assert canonical_path(path) == canonical
     assert path.split(".")[0] in MODULES
     assert lookup(canonical) is not None or canonical in MEANINGS
+
+
+@pytest.mark.parametrize(("version", "times"), [("2.2.4", 2), ("2.3.1", 2), ("2.15.0", 1)])
+def test_the_phase_is_an_argument_since_keras_2_4(version: str, times: int, tmp_path: Path) -> None:
+    """``Lambda.call`` of Keras before (``keras/layers/core.py``, 2.2.4 and 2.3.1) hands ``mask`` on, not ``training``."""
+    (code,) = [
+        c
+        for c in compile("def f(x, training=True): return x * 2 if training else x", "f.py", "exec").co_consts
+        if isinstance(c, types.CodeType)
+    ]
+    function = [base64.b64encode(marshal.dumps(code)).decode(), [True], None]
+    layers = [
+        {"class_name": "InputLayer", "name": "x", "config": {"batch_input_shape": [None, 3], "dtype": "float32", "name": "x"}},
+        {"class_name": "Lambda", "name": "l", "config": {"function": function, "function_type": "lambda", "name": "l"}},
+    ]
+    for entry, before in zip(layers, ([], [[["x", 0, 0, {}]]])):
+        entry["inbound_nodes"] = before
+    config = {"name": "m", "layers": layers, "input_layers": [["x", 0, 0]], "output_layers": [["l", 0, 0]]}
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps({"class_name": "Model", "config": config, "keras_version": version, "backend": "tensorflow"}))
+    x = np.float32([[1, 2, 3]])
+    np.testing.assert_array_equal(convcore.load(path)(x), x * times)

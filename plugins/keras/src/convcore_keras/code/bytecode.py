@@ -63,6 +63,12 @@ class Version:
         kind, _, rest = name.partition("_")
         return _OPERATORS.get(rest) if kind in ("BINARY", "INPLACE") else None
 
+    def inplace(self, name: str, arg: int) -> bool:
+        """Whether it is the instruction of ``+=`` and its like."""
+        return name.startswith("INPLACE_") or (
+            name == "BINARY_OP" and len(_LONG_BINARY.split()) <= arg < 2 * len(_LONG_BINARY.split())
+        )
+
     def comparison(self, arg: int) -> str:
         """The operator of ``COMPARE_OP``."""
         shift = 5 if self.number >= (3, 13) else 4 if self.number >= (3, 12) else 0

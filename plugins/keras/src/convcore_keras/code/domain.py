@@ -13,7 +13,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["BINARY", "COMPARE", "CodeRefused", "Domain", "Invocable", "Method", "Misread", "Name", "Options", "TensorOps"]
+__all__ = [
+    "BINARY",
+    "COMPARE",
+    "CodeRefused",
+    "Domain",
+    "Invocable",
+    "Method",
+    "Misread",
+    "Name",
+    "Options",
+    "Stored",
+    "TensorOps",
+]
 
 MAX_STEPS = 20_000
 MAX_ITEMS = 4096
@@ -56,6 +68,29 @@ class Method:
 
     owner: Any
     name: str
+
+
+class Stored(tuple[Any, ...]):
+    """A captured value or default that was a list, a tuple or an array: files write all three as a list, and Python's own
+    operators mean other things by them (``a * 2`` repeats a list and doubles an array)."""
+
+    __slots__ = ()
+    what = "a captured sequence, a list or an array: the file does not tell which"
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        return type(self)(found) if isinstance(key, slice) else found
+
+    def ambiguous(self, op: str, other: Any) -> bool:
+        """Whether ``op`` with ``other`` gives one thing for a list and another for an array.
+
+        A sum is certainly a list where the sizes would not fit an array, or where whole numbers (sizes) stand beside a literal.
+        """
+        if op == "+" and isinstance(other, (list, tuple)):
+            whole = all(isinstance(v, int) and not isinstance(v, bool) for v in self)
+            fits = len(self) == len(other) or 1 in (len(self), len(other))
+            return fits and (isinstance(other, Stored) or not whole)
+        return op == "*" or (op in COMPARE and isinstance(other, (int, float)))
 
 
 class Invocable:
@@ -160,6 +195,7 @@ class Domain:
         for v in (x, y):
             if isinstance(v, (Name, Method, Invocable)):
                 raise CodeRefused(f"computes with {_what(v)}")
+        _certain(op, x, y)
         if isinstance(x, str) and op == "%":
             raise CodeRefused("formats text with %")
         if op == "**" and not (_is_number(x) and _is_number(y) and abs(y) <= 64 and abs(x) <= 1e6):
@@ -182,6 +218,15 @@ class Domain:
             raise CodeRefused("computes an integer that is too large")
         if isinstance(x, (str, bytes, list, tuple, dict, range)) and len(x) > MAX_ITEMS:
             raise CodeRefused(f"makes a sequence of more than {MAX_ITEMS} items")
+        return x
+
+    def inplace(self, op: str, x: Any, y: Any) -> Any:
+        """``x op= y``: a list is changed where it is, under all its names."""
+        if isinstance(x, dict):
+            raise CodeRefused("updates a dict in place")
+        if not isinstance(x, list) or op not in ("+", "*") or (op == "*" and self.ops.is_tensor(y)):
+            return self.binary(op, x, y)
+        x[:] = self.binary(op, x, self.iterate(y) if op == "+" else y)
         return x
 
     def unary(self, op: str, x: Any) -> Any:
@@ -220,6 +265,7 @@ class Domain:
             raise CodeRefused("compares a size that is not known")
         if isinstance(x, (Method, Invocable)) or isinstance(y, (Method, Invocable)):
             raise CodeRefused("compares functions")
+        _certain(op, x, y)
         try:
             return COMPARE[op](x, y)
         except TypeError as e:
@@ -403,6 +449,8 @@ def _isinstance(d: Domain, args: list[Any], _: Mapping[str, Any]) -> Any:
         last = name.rpartition(".")[2]
         if python is None and last not in ("Tensor", "SparseTensor", "RaggedTensor", "Variable"):
             raise CodeRefused(f"asks whether something is a {name.removeprefix('global.') or _what(kind)}")
+        if python in (list, tuple) and isinstance(value, tuple) and type(value) is not tuple:
+            raise CodeRefused("asks whether sizes, or a captured sequence, are a list or a tuple")
         found |= last == "Tensor" and d.ops.is_tensor(value) if python is None else isinstance(value, python)
     return found
 
@@ -426,7 +474,7 @@ _CONCRETE: dict[str, Callable[..., Any]] = {
 _BUILTINS = frozenset({*_ITERATING, *_CONCRETE})
 _NAMED_CONSTANTS: dict[str, Any] = {
     "math.pi": 3.141592653589793, "math.e": 2.718281828459045, "numpy.pi": 3.141592653589793, "math.inf": float("inf"),
-    "numpy.inf": float("inf"), "tensorflow.newaxis": None, "numpy.e": 2.718281828459045,
+    "numpy.inf": float("inf"), "tensorflow.newaxis": None, "numpy.newaxis": None, "numpy.e": 2.718281828459045,
 }  # fmt: skip
 
 
@@ -438,6 +486,12 @@ _DTYPES = frozenset(
 
 def _no(what: str) -> Any:
     raise CodeRefused(what)
+
+
+def _certain(op: str, x: Any, y: Any) -> None:
+    for v, other in ((x, y), (y, x)):
+        if isinstance(v, Stored) and v.ambiguous(op, other):
+            raise CodeRefused(f"computes {op} of {v.what}")
 
 
 def _is_number(x: Any) -> bool:

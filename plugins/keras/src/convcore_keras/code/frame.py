@@ -96,7 +96,9 @@ class Frame:
                 if operator is None:
                     known = CONSTRUCTS.get(ins.name)
                     raise CodeRefused(known) if known else Misread(f"uses the instruction {ins.name}")
-                self.binary(operator if ins.name != "BINARY_DIVIDE" else self.old_division())
+                self.binary(
+                    operator if ins.name != "BINARY_DIVIDE" else self.old_division(), self.version.inplace(ins.name, ins.arg)
+                )
             else:
                 handler(self, ins.arg, ins)
         return self.result
@@ -123,9 +125,10 @@ class Frame:
         self.domain.bounded(found)
         return found
 
-    def binary(self, operator: str) -> None:
+    def binary(self, operator: str, inplace: bool = False) -> None:
         x, y = self.popped(2)
-        self.push(self.domain.item(x, y) if operator == "[]" else self.domain.binary(operator, x, y))
+        work = self.domain.inplace if inplace else self.domain.binary
+        self.push(self.domain.item(x, y) if operator == "[]" else work(operator, x, y))
 
     def old_division(self) -> str:
         """``/`` of Python 2: of whole numbers, the floor."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from .bytecode import versions
-from .domain import CodeRefused, Misread
+from .domain import CodeRefused, Misread, Stored
 from .machine import CodeFunction
 from .marshal import MarshalError, read_code
 
@@ -78,9 +78,9 @@ def _values(x: Any) -> tuple[Any, ...]:
 
 
 def _value(x: Any) -> Any:
-    """A default or captured value: plain data; lists stand for tuples too, as JSON has no others."""
+    """A default or captured value: plain data; lists stand for tuples and arrays too, as JSON has no others."""
     if isinstance(x, (list, tuple)):
-        return tuple(_value(v) for v in x)
+        return Stored(_value(v) for v in x)
     if isinstance(x, Mapping):
         if x.get("class_name") == "__tuple__" and isinstance(x.get("items"), list):
             return tuple(_value(v) for v in x["items"])

@@ -56,7 +56,10 @@ def run_stored(g: KerasContext, node: ForeignNode, stored: Any, args: Sequence[A
 
 def _apply(g: KerasContext, node: ForeignNode, f: CodeFunction, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Value]:
     parameters = f.parameters()
-    more = {k: v for k, v in (("mask", g.input_mask(node)), ("training", False)) if k in parameters.names and k not in kwargs}
+    given = {"mask": g.input_mask(node)}
+    if g.era not in ("keras1", "keras2") or g.version >= (2, 4):  # Lambda.call of Keras before hands no training on
+        given["training"] = False
+    more = {k: v for k, v in given.items() if k in parameters.names and k not in kwargs}
     if len(args) + len([k for k in more if k in parameters.names]) > len(parameters.names):
         more = {}
     domain = Domain(GraphOps(g, node), OPTIONS)

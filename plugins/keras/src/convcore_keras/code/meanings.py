@@ -12,7 +12,7 @@ import numpy as np
 from convcore.plugin import Call, Dim, DType, NotExpressible, Value, product
 
 from .domain import CodeRefused
-from .tensors import GraphOps, meaning
+from .tensors import GraphOps, SizeVector, meaning
 
 __all__: list[str] = []
 
@@ -46,9 +46,13 @@ def _axes(axis: Any, rank: int) -> tuple[int, ...]:
 
 
 # ---- shapes
-@meaning(
-    "keras.backend.int_shape", "keras.backend.shape", "tensorflow.shape", "keras.ops.shape", "keras.backend.get_variable_shape"
-)
+@meaning("keras.backend.shape", "tensorflow.shape")
+def shape_tensor(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """The sizes as a tensor of integers."""
+    return SizeVector(shape(t, args, kwargs))
+
+
+@meaning("keras.backend.int_shape", "keras.ops.shape", "keras.backend.get_variable_shape")
 def shape(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """The sizes, also those that are known only when it runs."""
     b = _bound("x, out_type?", args, {("x" if k == "input" else k): v for k, v in kwargs.items()})
@@ -125,9 +129,12 @@ def constant(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
         raise CodeRefused("makes a tensor of rows of different length") from e
     if a.dtype.kind not in "bif" or a.size > 4096:
         raise CodeRefused("makes a tensor of something else than a few numbers")
-    if b["shape"] is not None:
-        a = np.broadcast_to(a, tuple(b["shape"])) if a.size == 1 else a.reshape(tuple(b["shape"]))
-    kind = DType(str(dtype)) if dtype is not None else {"b": DType.BOOL, "i": DType.INT32, "f": DType.FLOAT32}[a.dtype.kind]
+    try:
+        if b["shape"] is not None:
+            a = np.broadcast_to(a, tuple(b["shape"])) if a.size == 1 else a.reshape(tuple(b["shape"]))
+        kind = DType(str(dtype)) if dtype is not None else {"b": DType.BOOL, "i": DType.INT32, "f": DType.FLOAT32}[a.dtype.kind]
+    except (TypeError, ValueError) as e:
+        raise CodeRefused(f"makes a tensor of a shape or element type that does not fit: {e}") from e
     return t.g.b.const(a.astype(kind.numpy), kind)
 
 
@@ -260,6 +267,8 @@ def split(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 def slice_(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """A block from ``begin`` on; -1 is all that is left."""
     b = _bound("input_, begin, size", args, {{"x": "input_", "start": "begin"}.get(k, k): v for k, v in kwargs.items()})
+    if not all(isinstance(b[k], (list, tuple)) for k in ("begin", "size")):
+        raise CodeRefused("takes a block whose bounds are no sequences")
     if any(isinstance(n, (Dim, Value)) for n in (*b["begin"], *b["size"])):
         raise CodeRefused("takes a block whose bounds are not known")
     key = tuple(slice(s, None if n == -1 else s + n) for s, n in zip(b["begin"], b["size"], strict=True))

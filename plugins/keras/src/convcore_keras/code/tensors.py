@@ -17,16 +17,26 @@ from convcore.plugin import Dim, DType, ForeignNode, NotExpressible, Unsupported
 from ..activations import ACTIVATIONS, name_of
 from ..load_context import UNKNOWN_SHAPE, KerasContext
 from ..ops.spec import OPERATIONS, prepare
-from .domain import CodeRefused, Method
+from .domain import COMPARE, CodeRefused, Method, Stored
 from .names import Entry, canonical_path, lookup, signatures
 
-__all__ = ["MEANINGS", "GraphOps", "Meaning", "TensorShape", "meaning"]
+__all__ = ["MEANINGS", "GraphOps", "Meaning", "SizeVector", "TensorShape", "meaning"]
 
 
 class TensorShape(tuple[Any, ...]):
     """The sizes of a tensor: numbers, or Dims where they are known only when it runs."""
 
     __slots__ = ()
+
+
+class SizeVector(TensorShape, Stored):
+    """The sizes of a tensor as a tensor of integers (``tf.shape``), with which TensorFlow computes element by element."""
+
+    __slots__ = ()
+    what = "sizes as a tensor; compute with each of them"
+
+    def ambiguous(self, op: str, other: Any) -> bool:
+        return op in "+*" or (op in COMPARE and not isinstance(other, str) and other is not None)
 
 
 Meaning = Callable[["GraphOps", list[Any], dict[str, Any]], Any]
@@ -185,6 +195,8 @@ class GraphOps:
         spec, known = OPERATIONS.get(f"ops.{entry.kind}"), signatures().get(entry.kind)
         if spec is None or known is None:
             raise CodeRefused(f"calls {name}, which convcore does not map")
+        if any(isinstance(v, bool) for v in _leaves(bound.get(k) for k in ("axis", "axes"))):
+            raise CodeRefused(f"calls {name} with truth values for axes")  # tf.reverse of TensorFlow before 1.0
         dtype = entry.dtype
         if not name.startswith("keras.ops."):
             tensors = [v for v in _leaves(bound.values()) if isinstance(v, Value)]
