@@ -83,6 +83,11 @@ CASES: dict[str, Callable[[np.ndarray], Any]] = {
     "lambda x: x * tf.sigmoid(x)": lambda x: x * sigmoid(x),
     "lambda x: tf.nn.softmax(x, axis=1)": lambda x: np.exp(x) / np.exp(x).sum(1, keepdims=True),
     "lambda x: K.hard_sigmoid(x)": lambda x: np.clip(0.2 * x + 0.5, 0, 1),
+    "lambda x: tf.clip_by_value(x, x[:, :1] - 0.5, x[:, :1] + 0.25)": lambda x: np.clip(x, x[:, :1] - 0.5, x[:, :1] + 0.25),
+    "lambda x: K.clip(tf.cast(x * 8, 'int32'), [0.5, 1.5, 2.5], 7)": lambda x: np.clip(
+        (x * 8).astype("int32").astype("float32"), np.float32([0.5, 1.5, 2.5]), 7
+    ),
+    "lambda x: tf.norm(x, axis=[2, 3])": lambda x: np.sqrt((x**2).sum((2, 3))),
     "lambda x: K.clip(x, -0.5, 0.5)": lambda x: np.clip(x, -0.5, 0.5),
     "lambda x: tf.clip_by_value(x, clip_value_min=0., clip_value_max=1.)": lambda x: np.clip(x, 0, 1),
     "lambda x: tf.math.squared_difference(x, 2.0)": lambda x: (x - 2) ** 2,
@@ -218,6 +223,7 @@ REFUSED = {
     "lambda x: tf.constant([1., 2.], dtype=tf.complex64)": "shape or element type that does not fit",
     "lambda x: tf.reshape(x[0], tf.shape(x)[1:2] * 3)": "sizes as a tensor",
     "lambda x: tf.reshape(x[0], tf.shape(x)[1:2] + tf.shape(x)[2:])": "sizes as a tensor",
+    "lambda x: tf.norm(x, ord=2, axis=[2, 3])": "needs their singular values",
     "lambda x: tf.slice(x, 0, 1)": "bounds are no sequences",
     "lambda x: tf.reverse(x, [False, True])": "truth values for axes",
     "lambda x: x if isinstance(x.shape, tuple) else -x": "whether sizes, or a captured sequence",

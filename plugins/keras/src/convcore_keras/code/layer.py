@@ -56,7 +56,7 @@ def run_stored(g: KerasContext, node: ForeignNode, stored: Any, args: Sequence[A
 
 def _apply(g: KerasContext, node: ForeignNode, f: CodeFunction, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Value]:
     parameters = f.parameters()
-    given = {"mask": g.input_mask(node)}
+    given: dict[str, Any] = {"mask": g.input_mask(node)}
     if g.era not in ("keras1", "keras2") or g.version >= (2, 4):  # Lambda.call of Keras before hands no training on
         given["training"] = False
     more = {k: v for k, v in given.items() if k in parameters.names and k not in kwargs}

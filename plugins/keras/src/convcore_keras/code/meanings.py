@@ -227,6 +227,8 @@ def norm(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     x = _floating(b["tensor"])
     if b["ord"] not in ("euclidean", 2):
         raise CodeRefused("takes another norm than the euclidean one")
+    if b["ord"] == 2 and isinstance(b["axis"], (list, tuple)):
+        raise CodeRefused("takes the 2-norm of matrices, which needs their singular values")
     return t.g.b.sqrt(t.g.b.sum(t.g.b.square(x), axes=_axes(b["axis"], len(t.shape(x))), keepdims=bool(b["keepdims"])))
 
 

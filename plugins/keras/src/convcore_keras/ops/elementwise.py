@@ -131,9 +131,14 @@ def clip(g: KerasContext, node: ForeignNode) -> Value:
         if not is_float(x) and any(isinstance(v, float) and v != int(v) for v in (low, high) if v is not None):
             x = b.cast(x, to="float32")
         return b.clip(x, min=low, max=high)
-    for bound, op in ((low, "maximum"), (high, "minimum")):
+    bounds = [v if v is None or isinstance(v, Value) else np.asarray(v) for v in (low, high)]
+    for bound in bounds:
+        floating = bound is not None and (is_float(bound) if isinstance(bound, Value) else bound.dtype.kind == "f")
+        if floating and not is_float(x):
+            x = b.cast(x, to="float32")
+    for bound, op in zip(bounds, ("maximum", "minimum"), strict=True):
         if bound is not None:
-            x = b.op(op, x, b.const(np.asarray(bound), x.dtype))
+            x = b.op(op, x, b.cast(bound, to=x.dtype) if isinstance(bound, Value) else b.const(bound, x.dtype))
     return x
 
 
