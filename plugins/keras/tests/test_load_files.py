@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +185,16 @@ def test_renorm_and_a_virtual_batch_mean_nothing_at_inference(tmp_path: Path) ->
         model.save(tmp_path / name)
         (y,) = run(load_graph(tmp_path / name), [x])
         np.testing.assert_allclose(y, keras.ops.convert_to_numpy(model(x)), rtol=1e-5, atol=1e-6)
+
+
+def test_an_architecture_as_json_inside_json(tmp_path: Path) -> None:
+    """``json.dump(model.to_json(), file)``, frequent in projects of Keras 1 and 2: a string that holds the JSON, once."""
+    source = ERAS / "tf28" / "seq_cnn.json"
+    weights = source.with_suffix(".weights.h5")
+    (tmp_path / "m.json").write_text(json.dumps(source.read_text()))
+    inputs, outputs = recorded(source.with_suffix(".io.npz"))
+    assert error_of_range(run(load_graph(tmp_path / "m.json", weights), inputs), outputs) < RANGE
+    assert convcore.load(tmp_path / "m.json", weights=weights).num_params > 0  # told by its first bytes
+    (tmp_path / "n.json").write_text(json.dumps(json.dumps(source.read_text())))
+    with pytest.raises(convcore.BadFileError):
+        convcore.load(tmp_path / "n.json", weights=weights)

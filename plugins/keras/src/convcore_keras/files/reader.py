@@ -192,7 +192,8 @@ def _load_file(path: str) -> Any:
     if source.size > MAX_JSON_BYTES:
         raise BadFileError(f"{path}: {source.size} bytes of JSON, more than the {MAX_JSON_BYTES} allowed")
     with open(watched(path), "rb") as f:
-        return loads(f.read(MAX_JSON_BYTES + 1), path)
+        found = loads(f.read(MAX_JSON_BYTES + 1), path)
+    return loads(found, path) if isinstance(found, str) else found  # json.dump(model.to_json(), file)
 
 
 def _v3(config: Any, meta: Any) -> _Architecture:

@@ -67,6 +67,9 @@ def _of_head(path: str, head: bytes) -> str | None:
     if head.startswith(b"PK\x03\x04"):
         return _zip(path)
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text.startswith(b'"'):  # json.dump(model.to_json(), file): a string that holds the JSON
+        head = text[1:].replace(b'\\"', b'"').replace(b"\\n", b"\n")
+        text = head.lstrip()
     if text.startswith(b"{"):
         if b'"weight_map"' in head:
             return "json-shards"
