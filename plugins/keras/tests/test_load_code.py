@@ -224,6 +224,7 @@ REFUSED = {
     "lambda x: tf.reshape(x[0], tf.shape(x)[1:2] * 3)": "sizes as a tensor",
     "lambda x: tf.reshape(x[0], tf.shape(x)[1:2] + tf.shape(x)[2:])": "sizes as a tensor",
     "lambda x: tf.norm(x, ord=2, axis=[2, 3])": "needs their singular values",
+    "lambda x: tf.split(1, 5, x)": "an axis that is no number",
     "lambda x: tf.slice(x, 0, 1)": "bounds are no sequences",
     "lambda x: tf.reverse(x, [False, True])": "truth values for axes",
     "lambda x: x if isinstance(x.shape, tuple) else -x": "whether sizes, or a captured sequence",

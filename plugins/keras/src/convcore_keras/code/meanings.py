@@ -253,6 +253,8 @@ def split(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Equal parts, or parts of given sizes."""
     b = _bound("value, num_or_size_splits, axis=0, num=None", args, kwargs)
     parts = b["num_or_size_splits"]
+    if isinstance(b["axis"], bool) or not isinstance(b["axis"], int):
+        raise CodeRefused("splits along an axis that is no number")  # tf.split(axis, n, x) of TensorFlow before 1.0
     if isinstance(parts, int) and not isinstance(parts, bool):
         return t.operation("Split", b["value"], parts, axis=b["axis"])
     if not isinstance(parts, (list, tuple)) or not all(isinstance(n, int) and n >= 0 for n in parts):
