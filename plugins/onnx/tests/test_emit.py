@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx_kit import emit_model, load_model
 
+import convcore
 from convcore.build.builder import Builder
 from convcore.errors import OutputError, UnsupportedError, UsageError
 from convcore.interpreter import Interpreter
@@ -224,3 +226,24 @@ def test_opaque_nodes_return_to_their_own_opset() -> None:
     assert {o.domain: o.version for o in back.opset_import} == {"": 17, "my": 2}
     with pytest.raises(UnsupportedError, match="Det"):
         emit_model(load_model(m), 22)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_slice_by_computed_bounds_of_either_type(dtype: type) -> None:
+    """ONNX wants one type for starts, ends, axes and steps (Tind); axes are written as int64."""
+    from onnx import TensorProto as T
+    from onnx import helper, numpy_helper
+
+    code = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    constants = [numpy_helper.from_array(np.array(v, dtype), n) for n, v in (("a", [0, 1]), ("t", [1, 2]))]
+    given = [helper.make_tensor_value_info("x", T.FLOAT, ["n", 7]), *(helper.make_tensor_value_info(n, code, [2]) for n in "se")]
+    graph = helper.make_graph(
+        [helper.make_node("Slice", ["x", "s", "e", "a", "t"], ["y"])], "g", given,
+        [helper.make_tensor_value_info("y", T.FLOAT, [None, None])], constants,
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    back = convcore.convert(convcore.load(model), "onnx", opset=13).model
+    x = np.arange(35, dtype=np.float32).reshape(5, 7)
+    feeds = {"x": x, "s": np.array([1, 2], dtype), "e": np.array([4, 7], dtype)}
+    (y,) = ort.InferenceSession(back.SerializeToString()).run(None, feeds)
+    np.testing.assert_array_equal(y, x[1:4, 2:7:2])

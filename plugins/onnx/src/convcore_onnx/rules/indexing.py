@@ -61,16 +61,19 @@ def slice_of_sizes(g: OnnxContext, node: ForeignNode) -> Any:
 
 RULES.op(
     "Slice", "dynamic_slice", "data=x, starts=starts, ends=stops, axes=_, steps=steps", since=10,
-    axes=I("axes", iso="int_tuple"),
+    axes=I("axes", iso="int_tuple"), types={"starts": "int64"},
 )  # fmt: skip
 
 
 @RULES.load("Slice", since=10, priority=-1)
-def slice_of_first_axes(g: OnnxContext, node: ForeignNode) -> Any:
-    """Without axes the bounds are those of the first ones."""
-    x, starts, ends, steps = node.need(0), node.need(1), node.need(2), node.input(4)
+def slice_by_other_bounds(g: OnnxContext, node: ForeignNode) -> Any:
+    """Bounds of int32 as int64, which is what the axes are written as (one type for all, Tind); without axes they are of the
+    first ones."""
+    x, bounds = node.need(0), [node.need(1), node.need(2), node.input(4)]
+    starts, ends, steps = (v if v is None or v.dtype is DType.INT64 else g.b.cast(v, to="int64") for v in bounds)
+    assert starts is not None and ends is not None
     if node.input(3) is not None:
-        raise NotExpressible("its axes must be a constant", "requires_constant_input")
+        return g.b.dynamic_slice(x, starts, ends, steps, axes=known_ints(g, node, 3, "axes") or ())
     n = starts.shape[0] if starts.shape else None
     if not isinstance(n, int):
         raise node.refuse("how many axes it slices is not known", code="unknown_shape")
@@ -78,6 +81,15 @@ def slice_of_first_axes(g: OnnxContext, node: ForeignNode) -> Any:
     if n > (64 if rank is None else rank):  # numpy's limit
         raise node.refuse(f"slices {n} axes of an input with {'fewer' if rank is None else rank}")
     return g.b.dynamic_slice(x, starts, ends, steps, axes=tuple(range(n)))
+
+
+@RULES.emit("dynamic_slice", since=10)
+def emit_slice_by_other_bounds(e: OnnxScribe, node: Node) -> None:
+    """Bounds of another integer type as int64."""
+    s = Steps(e, node)
+    bounds = [node.need("starts"), node.need("stops"), node.arg("steps")]
+    ins = [v if v is None or v.dtype is DType.INT64 else s.add("Cast", v, to=DType.INT64) for v in bounds]
+    s.last("Slice", node.need("x"), *ins[:2], s.ints(*node.attrs["axes"]), *ins[2:])
 
 
 @RULES.emit("slice")
