@@ -59,7 +59,8 @@ I = torch.tensor([[0, 2, 1, 0, 2]])
         lambda x: torch.lgamma(x * 5), lambda x: torch.digamma(x.abs() + 0.1), lambda x: torch.erfinv(torch.tanh(x)),
         lambda x: torch.polygamma(2, x.abs() + 0.1), lambda x: torch.special.i1e(x * 9),
         lambda x: torch.special.bessel_y0(x.abs() + 0.1), lambda x: torch.special.modified_bessel_k1(x.abs() + 0.1),
-        lambda x: torch.special.ndtri(torch.sigmoid(x)), lambda x: torch.special.log_ndtr(x * 9),
+        lambda x: torch.special.ndtr(x), lambda x: torch.special.log_ndtr(x * 9),
+        lambda x: torch.special.spherical_bessel_j0(x / torch.where(x > 0.5, 0.0, 1.0)),  # infinities among them
         lambda x: torch.einsum("aB,Bc", x[0, :, :3], x[:, :, 0]),  # capital letters of an implicit output: by its parts
         lambda x: torch.special.hermite_polynomial_h(x, torch.tensor(4.0)),
     ],
@@ -125,6 +126,8 @@ def test_in_place_changes_of_shape():
         (lambda x: torch.rand_like(x), "random numbers"),
         (lambda x: torch.argsort(x > 0), "which of equal ones comes first"),
         (lambda x: torch.histc(x), "histc"),
+        (lambda x: torch.mode(x, 1), "counts floating numbers"),
+        (lambda x: torch.special.ndtri(torch.sigmoid(x)), "special_ndtri"),
         (lambda x: torch.nn.functional.avg_pool2d(x, 3, ceil_mode=True, divisor_override=2), "divisor_override"),
         (lambda x: torch.cummax(x.reshape(-1).repeat(30), 0), "2048"),
         (lambda x: torch.polygamma(40, x), "order 40"),

@@ -66,6 +66,10 @@ def mode(g: TorchContext, n: AtenNode) -> tuple[Value, Value]:
     if not s:
         n.skip("dim")
         return g.b.identity(x), g.b.const(0, DType.INT64)
+    if x.dtype is None or x.dtype.is_float:
+        raise NotExpressible(
+            "counts floating numbers; where NaN is among them the answer depends on torch's sort", "unsupported_dtype"
+        )
     axis = n.axis("dim", len(s))
     (length,) = fixed(s, (axis,), "counts along")
     if length > 2048:
