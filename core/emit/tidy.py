@@ -20,7 +20,9 @@ class Tidy:
     def only(self, x: Arg, *types: str) -> Call | None:
         """The call of one of ``types`` that gives ``x`` and nothing else, if nothing but one operand reads it."""
         call = x.call if isinstance(x, Ref) else None
-        if call is None or self.reads[x] != 1 or len(call.results) != 1 or call.type not in types or call in self.gone:
+        if call is None or self.reads[x] != 1 or len(call.results) != 1 or call.type not in types:
+            return None
+        if call.kept or call in self.gone:
             return None
         return call
 
@@ -44,10 +46,12 @@ Peephole = Callable[[Tidy, Call], bool]
 
 
 def tidy(plan: Plan, peepholes: Mapping[str, Peephole]) -> None:
-    """Apply peepholes, by the type of the later call, in order until none changes anything. To be run before nesting."""
+    """Apply peepholes, by the type of the later call, in order until none changes anything. To be run before nesting.
+
+    Calls that are written back as they were stay so."""
     t = Tidy(plan)
     for call in plan.root.calls:
-        merge = peepholes.get(call.type)
+        merge = None if call.kept else peepholes.get(call.type)
         while merge is not None and merge(t, call):
             merge = peepholes.get(call.type)
     plan.root.calls = [c for c in plan.root.calls if c not in t.gone]

@@ -60,6 +60,7 @@ class CaffeNode(ForeignNode):
             layer.type, name, inputs, attrs, outputs=layer.tops, origin=Origin("caffe", name, layer.type), extra=layer
         )
         self.spec = spec_of(layer.type)
+        self.fitted: dict[int, Tensor] = {}  # its blobs in the shapes it wants, as they are asked for
 
     def attr(self, name: str, default: Any = MISSING) -> Any:
         """A field's value, else ``default``, else Caffe's default (None where it has none, [] for a repeated field)."""
@@ -243,8 +244,11 @@ class CaffeContext(LoadContext):
 
         ``filler`` is the field holding the FillerParameter, ``constant`` the value when it is not given.
         """
+        made = node.fitted[i] = self._tensor(node, i, tuple(shape), filler, constant)
+        return made
+
+    def _tensor(self, node: CaffeNode, i: int, want: tuple[int, ...], filler: str, constant: float) -> Tensor:
         layer = node.layer
-        want = tuple(shape)
         if layer.blobs or not self.init:
             home = self.home(node, i)
             found = self._tensors.get((home, want))

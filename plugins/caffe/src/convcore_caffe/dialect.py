@@ -23,6 +23,7 @@ from convcore.plugin import (
 from .emit_flavors import check_type
 from .emit_prepare import explicit_pads, fix_sizes, fold_pads
 from .files import Message
+from .keep import SourceConfig, keep_layers
 
 __all__ = ["CaffeDialect", "CaffeScribe", "blob_shape", "label", "static"]
 
@@ -44,7 +45,8 @@ class CaffeDialect(Dialect):
 
     # ---- the graph
     def enter(self, s: CaffeScribe) -> list[Problem]:
-        """Fix sizes, write paddings out, and an Input layer per input."""
+        """Keep what Caffe's own layers were, fix sizes, write paddings out, and an Input layer per input."""
+        keep_layers(s.graph, self.flavor, s.overrides or {})
         self.sizes = fix_sizes(s.graph, self.batch)
         explicit_pads(s.graph)
         fold_pads(s.graph)
@@ -109,7 +111,14 @@ class CaffeDialect(Dialect):
         return s.unit("Parameter", (), {"shape": blob_shape(shape)}, [state], outputs=outputs, shapes=[shape], name=wanted)[0]
 
     def opaque(self, s: CaffeScribe, node: Node) -> None:
-        """Refused: what an opaque layer means is not known, so neither is what its blobs hold."""
+        """A layer of the source as it was. Any other is refused: its meaning, so what its blobs hold, is not known."""
+        source = node.attrs.get("layer")
+        if isinstance(source, SourceConfig):
+            bottoms = [s.value(v, carry=True) for v in node.inputs if v is not None]
+            shapes = [tuple(d if isinstance(d, int) else 1 for d in v.shape or ()) for v in node.outputs]
+            kept = (source.layer, source.blobs)
+            s.call(source.layer.type, bottoms, outputs=node.outputs, name=label(node), shapes=shapes, carry=True, kept=kept)
+            return
         why = str(node.attrs["why"]) or "convcore has no op for it"
         code, hint = str(node.attrs["code"]), str(node.attrs.get("hint") or "")
         raise UnsupportedError(Problem(label(node), str(node.attrs["type"]), why, hint, code))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,10 @@ def _net(made: Plan, graph: Graph) -> Net:
     net = Net(name=graph.name or "net")
     for call in made.root.calls:
         layer = Layer(call.name, call.type, [a.name for a in call.args], [r.name for r in call.results])
+        if call.kept:
+            source, layer.blobs = call.kept
+            net.layers.append(_as_it_was(layer, source))
+            continue
         held = _blobs(call)
         layer.blobs = [s.tensor for s in held]
         if call.type != "BatchNorm" and not all(map(learns, held)):  # which freezes its own, and refuses to be told otherwise
@@ -123,6 +128,12 @@ def _net(made: Plan, graph: Graph) -> Net:
         net.layers.append(layer)
     net.outputs = sorted(r.name for r in made.root.outputs)
     return net
+
+
+def _as_it_was(layer: Layer, source: Layer) -> Layer:
+    """A layer with all that the source says of it, but for the rules by which it was chosen."""
+    fields = ("params", "param_specs", "own_phase", "loss_weight", "propagate_down")
+    return replace(layer, **{name: getattr(source, name) for name in fields})
 
 
 def _blobs(call: PlanCall) -> list[State]:

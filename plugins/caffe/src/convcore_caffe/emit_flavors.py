@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from convcore.plugin import NotExpressible
 
+from .files import Layer
 from .layer_spec import FLAVORS, spec_of
 
-__all__ = ["DEFAULT_FLAVOR", "FLAVORS", "check_type"]
+__all__ = ["DEFAULT_FLAVOR", "FLAVORS", "check_type", "has_layer"]
 
 DEFAULT_FLAVOR = "bvlc"
 
@@ -17,3 +18,9 @@ def check_type(type_: str, flavor: str) -> None:
     if flavor not in where:
         elsewhere = f" (--caffe-flavor {where[0]} has it)" if where else ""
         raise NotExpressible(f"the Caffe flavor {flavor} has no layer type {type_}{elsewhere}")
+
+
+def has_layer(layer: Layer, flavor: str) -> bool:
+    """Whether a Caffe of the flavor has a layer of a source's type: one that is written, or one of upstream's that never is."""
+    spec = spec_of(layer.type)
+    return flavor in (spec.writes or (FLAVORS if spec.upstream else ()))

@@ -171,20 +171,22 @@ def in_place(plan: Plan) -> dict[Ref, Ref]:
     """Blobs that are written over another one: top -> the blob whose name it shares (the first of its chain).
 
     Only where a single bottom reads that blob and it is no output itself: else Caffe refuses the net, or another layer would
-    read the new numbers; and only over a layer whose backward does not need what it put out.
+    read the new numbers; and only over a layer whose backward does not need what it put out. Layers of a Caffe source are in
+    place where they were, and keep their blobs.
     """
     reads = plan.reads()
     kept = set(plan.root.outputs)
     layers = {call.source for call in plan.root.calls}
     roots: dict[Ref, Ref] = {}
     for layer in plan.root.calls:
-        if spec_of(layer.type).memory != "in place" or len(layer.results) != 1:
+        if not _may_overwrite(layer):
             continue
         bottom, top = layer.args[0], layer.results[0]
         if (
             not isinstance(bottom, Ref)
             or bottom.call is None
-            or not spec_of(bottom.call.type).overwritten
+            or bottom.call.type == "Input"
+            or not (layer.kept or (spec_of(bottom.call.type).overwritten and not bottom.call.kept))
             or (top in kept and top.name in layers - {_maker(roots.get(bottom, bottom))})  # OpenCV: a blob named as another layer
             or reads[bottom] != 1
             or bottom in kept
@@ -192,6 +194,13 @@ def in_place(plan: Plan) -> dict[Ref, Ref]:
             continue
         roots[top] = roots.get(bottom, bottom)
     return roots
+
+
+def _may_overwrite(layer: PlanCall) -> bool:
+    """Whether a layer is written in place by Caffe's users; one of the source, whether it was."""
+    if layer.kept:
+        return bool(layer.kept[0].is_inplace()) and len(layer.results) == 1
+    return spec_of(layer.type).memory == "in place" and len(layer.results) == 1
 
 
 def _maker(top: Ref) -> str:

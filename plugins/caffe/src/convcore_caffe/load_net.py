@@ -14,6 +14,7 @@ from convcore.plugin import (
     Graph,
     InputShapes,
     LoadRequest,
+    Node,
     Origin,
     Problem,
     ShapeError,
@@ -27,6 +28,7 @@ from convcore.plugin import (
 from .context import CaffeContext, CaffeNode, OwnBlobs, too_large
 from .deploy import Deploy
 from .files import Layer, Message, Net
+from .keep import SourceConfig
 from .preprocessing import apply_preprocessing, read_labels, read_preprocessing
 from .reasons import why_opaque
 
@@ -87,11 +89,22 @@ class NetLoader:
         name = self.driver.layer_name(layer.name or (layer.tops[0] if layer.tops else layer.type))
         node = CaffeNode(layer, i, [self.blobs[b] for b in layer.bottoms], name)
         node.weights = OwnBlobs(self.g, node)
-        scope = self.graph.scope(name, layer.type, config_of(layer))
+        config, before = SourceConfig(config_of(layer), layer), self.graph.last
+        scope = self.graph.scope(name, layer.type, config)
         with self.b.at(node.origin, scope):
             made = self._bind(node, i, self.driver.load(node))
         self.driver.name_node(made, name)
         self.graph.set_results(scope, made)
+        if not self.driver.overridden(node):
+            config.note(self._since(before), node.inputs, made, node.fitted)
+
+    def _since(self, before: Node | None) -> list[Node]:
+        """The nodes made after one."""
+        nodes, node = [], self.graph.first if before is None else before.next
+        while node is not None:
+            nodes.append(node)
+            node = node.next
+        return nodes
 
     def _bind(self, node: CaffeNode, i: int, values: Sequence[Value]) -> list[Value]:
         """Let the layer's tops mean its values, each a value of its own with the blob's name."""
