@@ -12,7 +12,7 @@ import convcore
 from convcore.errors import BadFileError
 from convcore.ir.tensors import as_tensor
 from convcore_caffe.files import Layer, Net, ParamSpec, read_net, write_caffemodel
-from convcore_caffe.runtime import opencv_problems
+from convcore_caffe.opencv import opencv_problems
 
 from .support import ZOO
 

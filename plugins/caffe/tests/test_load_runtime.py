@@ -9,7 +9,8 @@ import pytest
 
 from convcore.errors import UnsupportedError
 from convcore_caffe.files import read_net
-from convcore_caffe.runtime import open_runtime, opencv_problems
+from convcore_caffe.opencv import opencv_problems
+from convcore_caffe.runtime import open_runtime
 
 from .support import CASES, ZOO, arrays, name_of, weights_of, worst
 

@@ -21,9 +21,12 @@ from convcore.plugin import (
 )
 
 from .emit_flavors import check_type
+from .emit_params import params_message
 from .emit_prepare import explicit_pads, fix_sizes, fold_pads
-from .files import Message
+from .files import Layer, Message
 from .keep import SourceConfig, keep_layers
+from .layer_spec import spec_of
+from .opencv import faults
 
 __all__ = ["CaffeDialect", "CaffeScribe", "blob_shape", "label", "static"]
 
@@ -78,13 +81,14 @@ class CaffeDialect(Dialect):
         read = {a for call in s.block.calls for a in call.args}
         names = {v.name for v in s.graph.inputs}
         for v, top in zip(s.graph.outputs, tops):
-            alone = top not in read and tops.count(top) == 1
+            alone = top not in read and tops.count(top) == 1 and not (self.flavor == "opencv" and _one_of_several(top))
             if alone and top.call is not None and (top.call.type != "Input" or top.name == v.name):
                 top.name = top.name or _free(v, names)
                 names.add(top.name)
                 s.block.outputs.append(top)
                 continue
-            (copy,) = s.call("Split", [top], shapes=[static(v) if top.shape is None else top.dims], name=f"{v.name}_output")
+            kind = "Concat" if self.flavor == "opencv" else "Split"  # of one blob; OpenCV drops a Split, and its name
+            (copy,) = s.call(kind, [top], shapes=[static(v) if top.shape is None else top.dims], name=f"{v.name}_output")
             copy.name = _free(v, names)
             names.add(copy.name)
             s.block.outputs.append(copy)
@@ -93,9 +97,17 @@ class CaffeDialect(Dialect):
         return []
 
     # ---- layers
-    def check(self, s: CaffeScribe, type: str, args: Sequence[Any], config: Mapping[str, Any]) -> Sequence[DType | None]:
+    def has(self, type: str) -> bool:
         """Whether the flavor has the type."""
+        return self.flavor in spec_of(type).flavors
+
+    def check(self, s: CaffeScribe, type: str, args: Sequence[Any], config: Mapping[str, Any]) -> Sequence[DType | None]:
+        """Whether the flavor has the type; OpenCV, whether it reads these fields as Caffe does."""
         check_type(type, self.flavor)
+        if self.flavor == "opencv":
+            layer = Layer(type, type, ["bottom"] * len(args), params=params_message(type, config))
+            for why in faults(layer):
+                raise NotExpressible(f"OpenCV {why}", "known_opencv_error")
         return ()
 
     def shape_of(self, v: Value) -> tuple[int, ...]:
@@ -125,6 +137,11 @@ class CaffeDialect(Dialect):
 
 
 CaffeScribe: TypeAlias = Scribe[CaffeDialect]
+
+
+def _one_of_several(top: Ref) -> bool:
+    """Whether it is a top OpenCV cannot be asked for."""
+    return top.call is not None and len(top.call.results) > 1
 
 
 def _free(v: Value, names: set[str]) -> str:

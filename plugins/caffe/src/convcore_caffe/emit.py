@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from convcore.plugin import (
     RuleSet,
     State,
     Unit,
+    UnsupportedError,
     UsageError,
     ViewTensor,
     plan,
@@ -26,10 +26,11 @@ from convcore.plugin import (
 from .dialect import CaffeDialect
 from .emit_flavors import DEFAULT_FLAVOR
 from .emit_names import name_everything
+from .emit_params import params_message
 from .emit_tidy import PEEPHOLES, in_place
-from .files import Layer, Message, Net, ParamSpec, write_caffemodel, write_prototxt
-from .files.schema import message_type
-from .layer_spec import params_of, spec_of
+from .files import Layer, Net, ParamSpec, write_caffemodel, write_prototxt
+from .layer_spec import spec_of
+from .opencv import opencv_problems
 
 __all__ = ["ROUNDINGS", "dialect", "emit"]
 
@@ -47,6 +48,8 @@ def dialect(request: EmitRequest) -> CaffeDialect:
     flavor, rounding = options.get("caffe_flavor") or DEFAULT_FLAVOR, options.get("pool_rounding") or ROUNDINGS[0]
     if flavor == "ssd" and rounding == "round_mode":
         raise UsageError("weiliu89's Caffe (caffe_flavor='ssd') cannot parse round_mode: choose pool_rounding='crop'")
+    if flavor == "opencv" and rounding != "crop":
+        raise UsageError(f"OpenCV misreads {rounding}: choose pool_rounding='crop'")
     return CaffeDialect(flavor, rounding, batch)
 
 
@@ -64,6 +67,9 @@ def emit(request: EmitRequest) -> Emitted:
     caffe = dialect(request)
     made = plan(graph, rules, None, caffe, request.overrides)
     net = _net(made, graph)
+    problems = opencv_problems(net) if caffe.flavor == "opencv" else []
+    if problems:
+        raise UnsupportedError(problems)
     sizes, outputs = caffe.sizes, tuple(t.name for t in made.root.outputs)
     notes = made.remarks()
     if sizes:
@@ -122,9 +128,7 @@ def _net(made: Plan, graph: Graph) -> Net:
         layer.blobs = [s.tensor for s in held]
         if call.type != "BatchNorm" and not all(map(learns, held)):  # which freezes its own, and refuses to be told otherwise
             layer.param_specs = [ParamSpec() if learns(s) else ParamSpec(lr_mult=0.0, decay_mult=0.0) for s in held]
-        message = _param_message(call.type, call.config)
-        if message is not None:
-            layer.params[message[0]] = message[1]
+        layer.params = params_message(call.type, call.config)
         net.layers.append(layer)
     net.outputs = sorted(r.name for r in made.root.outputs)
     return net
@@ -141,17 +145,3 @@ def _blobs(call: PlanCall) -> list[State]:
     states = call.target.states if isinstance(call.target, Unit) else {}
     named = [states[b.name] for b in spec_of(call.type).blobs if b.name in states]
     return named or list(states.values())
-
-
-def _param_message(type_: str, fields: Mapping[str, Any]) -> tuple[str, Message] | None:
-    """(field of LayerParameter, message) for a layer's parameters; None where there are none."""
-    if not fields:
-        return None
-    declared = message_type("LayerParameter").by_name
-    field = next(f for f in params_of(type_) if f in declared)
-    m = Message(declared[field].type)
-    for name, value in spec_of(type_).shortest(fields).items():
-        if m.schema.by_name[name].repeated and not isinstance(value, (list, tuple)):
-            value = [value]
-        m.set(name, value)
-    return field, m

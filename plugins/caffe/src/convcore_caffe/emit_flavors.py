@@ -6,6 +6,7 @@ from convcore.plugin import NotExpressible
 
 from .files import Layer
 from .layer_spec import FLAVORS, spec_of
+from .opencv import faults
 
 __all__ = ["DEFAULT_FLAVOR", "FLAVORS", "check_type", "has_layer"]
 
@@ -14,7 +15,7 @@ DEFAULT_FLAVOR = "bvlc"
 
 def check_type(type_: str, flavor: str) -> None:
     """NotExpressible when the flavor has no such layer."""
-    where = spec_of(type_).writes
+    where = spec_of(type_).flavors
     if flavor not in where:
         elsewhere = f" (--caffe-flavor {where[0]} has it)" if where else ""
         raise NotExpressible(f"the Caffe flavor {flavor} has no layer type {type_}{elsewhere}")
@@ -23,4 +24,6 @@ def check_type(type_: str, flavor: str) -> None:
 def has_layer(layer: Layer, flavor: str) -> bool:
     """Whether a Caffe of the flavor has a layer of a source's type: one that is written, or one of upstream's that never is."""
     spec = spec_of(layer.type)
-    return flavor in (spec.writes or (FLAVORS if spec.upstream else ()))
+    if flavor == "opencv":
+        return bool(spec.flavors or spec.upstream) and not any(faults(layer))
+    return flavor in (spec.flavors or (FLAVORS if spec.upstream else ()))

@@ -34,10 +34,11 @@ __all__ = [
     "types_with",
 ]
 
-FLAVORS = ("bvlc", "ssd")
-"""The Caffes that are written for: BVLC's master of 2018 and later; ssd is weiliu89's branch, which left BVLC before Clip,
-Swish and Pooling's round_mode."""
-EVERY = FLAVORS
+FLAVORS = ("bvlc", "ssd", "opencv")
+"""What is written for: bvlc is BVLC's master of 2018 and later; ssd is weiliu89's branch, which left BVLC before Clip, Swish and
+Pooling's round_mode; opencv is no Caffe but the importer of OpenCV's dnn (4.14), which has layers of both, and ReLU6, and reads
+some otherwise (``opencv.py``)."""
+EVERY = ("bvlc", "ssd")
 ONE = (1, 1, 1, 1)
 """Counts of a layer with one bottom and one top."""
 
@@ -103,7 +104,7 @@ class LayerSpec:
             Caffe's users write it over its bottom; ``"never in place"``: its Reshape CHECKs top[0] != bottom[0].
         overwritten: a layer in place may write over its top, as its backward does not read it. (ReLU, ELU, LRN, Power read it:
             gradients would be wrong without a word. Measured with BVLC's Caffe against torch's autograd.)
-        writes: the flavors that have it, for targets.
+        writes: the Caffes that have it, for targets ("opencv" alone: only OpenCV); ``flavors`` adds OpenCV to them.
         opencv: whether OpenCV's dnn (4.14) has it and reads it.
         check: reasons why Caffe refuses the layer whatever its bottoms' shapes are.
         why: why it has no rule, where that is known.
@@ -134,6 +135,11 @@ class LayerSpec:
     def upstream(self) -> bool:
         """Whether BVLC's Caffe has it."""
         return self.counts is not None
+
+    @property
+    def flavors(self) -> tuple[str, ...]:
+        """The flavors it is written for."""
+        return (*self.writes, "opencv") if self.writes and self.opencv and "opencv" not in self.writes else self.writes
 
     def params(self) -> tuple[str, ...]:
         """The fields of LayerParameter it reads, its own first."""

@@ -113,9 +113,9 @@ def convcore_options(framework: str) -> Sequence[Option]:
         Option("labels", "caffe", "load", str, None, "text file with one class name per line, kept as metadata"),
         Option(
             "caffe_flavor", "caffe", "emit", str, "bvlc",
-            "which layer types may be written: bvlc (BVLC's master of 2018 and later) or ssd (weiliu89's branch: "
-            "Permute, Normalize, ...)",
-            choices=("bvlc", "ssd"),
+            "which layer types may be written: bvlc (BVLC's master of 2018 and later), ssd (weiliu89's branch: Permute, "
+            "Normalize, ...) or opencv (only what OpenCV's importer reads right)",
+            choices=("bvlc", "ssd", "opencv"),
         ),
         Option("batch", "caffe", "emit", int, 1, "batch size of the Input layers where the source leaves it open"),
         Option(

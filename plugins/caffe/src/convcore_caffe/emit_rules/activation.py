@@ -20,7 +20,10 @@ def prelu(e: CaffeScribe, node: Node) -> None:
     if node.need("slope") is None or node.need("slope").tensor is None:
         raise unsupported(node, "its slope is computed, Caffe's PReLU has constant slopes", code="requires_constant_input")
     slope = weight(node.need("slope"), "the slope")
-    if len(x.shape) >= 2 and slope.size == 1:
+    if slope.size == 1 and e.dialect.flavor == "opencv":  # which reads no blob without axes
+        n = x.dims[1] if len(x.dims) > 1 else 1
+        slope = slope.reshape((1,)).map(lambda a: np.repeat(a, n), (n,)).reshape((n, *(1,) * (len(x.dims) - 2)))
+    if len(x.shape) >= 2 and slope.size == 1 and e.dialect.flavor != "opencv":
         e.unit("PReLU", [x], {"channel_shared": True}, outputs=node.outputs, name=label(node), states=[slope.reshape(())])
         return
     span = block_of(slope.shape, x.shape)

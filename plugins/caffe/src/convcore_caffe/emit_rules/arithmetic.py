@@ -13,7 +13,7 @@ from convcore.plugin import DType, Node, NotExpressible, Ref, Tensor, Trait, Val
 from ..dialect import CaffeScribe, blob_shape, label
 from ..emit_tidy import power_param
 from ..files import Message
-from .base import RULES, first, folded, reshape, scalar, static, tile, weight
+from .base import RULES, constant, first, folded, reshape, scalar, static, tile, weight
 
 __all__ = ["block_of", "power"]
 
@@ -80,7 +80,9 @@ def clip(e: CaffeScribe, node: Node) -> None:
         e.alias(node.output, x)
     elif low == 0 and high is None:
         e.call("ReLU", [x], {}, outputs=node.outputs, name=label(node))
-    elif e.dialect.flavor == "bvlc":
+    elif (low, high) == (0, 6) and e.dialect.has("ReLU6"):
+        e.call("ReLU6", [x], {}, outputs=node.outputs, name=label(node))
+    elif e.dialect.has("Clip"):
         limits = {"min": -INFINITY if low is None else low, "max": INFINITY if high is None else high}
         e.call("Clip", [x], limits, outputs=node.outputs, name=label(node))
     else:
@@ -132,8 +134,12 @@ def _along(e: CaffeScribe, node: Node, type_: str, x: Ref, v: Value, make: Any =
         blob = blob.map(make)
     if blob.shape != want:
         blob = blob.map(lambda a: np.broadcast_to(a, want), want)
-    param = span_param(begin, end)
-    e.unit(type_, [x], param, outputs=node.outputs, name=label(node), states=[blob])
+    param: dict[str, Any] = span_param(begin, end)
+    blobs = [blob]
+    if not e.dialect.has(type_):  # OpenCV has no Bias
+        type_, blobs = "Scale", [constant(lambda: np.ones(want), want), blob]
+        param["bias_term"] = True
+    e.unit(type_, [x], param, outputs=node.outputs, name=label(node), states=blobs)
 
 
 def span_param(begin: int, end: int) -> dict[str, int]:
@@ -272,7 +278,7 @@ def maximum(e: CaffeScribe, node: Node) -> None:
         _pair(e, node, e.value(a), e.value(b), node.outputs, "MAX")
     elif number == 0:
         e.call("ReLU", [e.value(a)], {}, outputs=node.outputs, name=label(node))
-    elif e.dialect.flavor == "bvlc":
+    elif e.dialect.has("Clip"):
         e.call("Clip", [e.value(a)], {"min": number, "max": INFINITY}, outputs=node.outputs, name=label(node))
     else:
         _at_least(e, node, e.value(a), number, node.outputs)
@@ -285,7 +291,7 @@ def minimum(e: CaffeScribe, node: Node) -> None:
     number = scalar(b)
     if number is not None and a.tensor is None and static(node.output) == static(a):
         x = e.value(a)
-        if e.dialect.flavor == "bvlc":
+        if e.dialect.has("Clip"):
             e.call("Clip", [x], {"min": -INFINITY, "max": number}, outputs=node.outputs, name=label(node))
         else:
             power(e, _at_least(e, node, power(e, x, node, scale=-1.0), -number), node, node.outputs, scale=-1.0)

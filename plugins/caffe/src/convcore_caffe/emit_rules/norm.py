@@ -79,7 +79,9 @@ def l2_normalize(e: CaffeScribe, node: Node) -> None:
     axes = tuple(sorted(a["axes"]))
     if len(x.shape) != 4 or axes not in ((1,), (1, 2, 3)) or a["mode"] != "add_square":
         raise NotExpressible("Normalize is over axis 1 or (1, 2, 3) of (N, C, H, W), epsilon added to the sum of squares")
-    param: dict[str, Any] = {"across_spatial": axes == (1, 2, 3), "channel_shared": True}
+    shared = e.dialect.flavor != "opencv"  # which reads no blob without axes
+    param: dict[str, Any] = {"across_spatial": axes == (1, 2, 3), "channel_shared": shared}
     if np.float32(a["epsilon"]) != np.float32(1e-10):
         param["eps"] = a["epsilon"]
-    e.unit("Normalize", [x], param, outputs=node.outputs, name=label(node), states=[as_tensor(np.ones((), np.float32))])
+    one = as_tensor(np.ones(() if shared else x.dims[1:2], np.float32))
+    e.unit("Normalize", [x], param, outputs=node.outputs, name=label(node), states=[one])

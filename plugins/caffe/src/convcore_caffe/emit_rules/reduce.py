@@ -31,7 +31,7 @@ def reduce(e: CaffeScribe, node: Node) -> None:
         return
     trailing = axes == list(range(axes[0], rank))
     image = rank == 4 and axes == [2, 3]
-    if node.op in _OPERATIONS and trailing and not (image and node.op == "mean"):
+    if node.op in _OPERATIONS and trailing and not (image and node.op == "mean") and e.dialect.has("Reduction"):
         shape = x.shape[: axes[0]]
         param: dict[str, Any] = {} if node.op == "sum" else {"operation": _OPERATIONS[node.op]}
         if axes[0]:

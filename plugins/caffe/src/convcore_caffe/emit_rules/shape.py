@@ -35,7 +35,7 @@ def transpose(e: CaffeScribe, node: Node) -> None:
     if large == sorted(large):
         reshape(e, x, static(node.output), label(node), node.outputs, carry=True)
         return
-    if e.dialect.flavor == "ssd":
+    if e.dialect.has("Permute"):
         e.call("Permute", [x], {"order": list(perm)}, outputs=node.outputs, name=label(node), carry=True)
         return
     v = first(node)

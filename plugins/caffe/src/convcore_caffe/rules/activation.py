@@ -80,6 +80,7 @@ layer(
 layer(
     "ReLU6",
     param="relu6_param 0 ReLU6Parameter: negative_slope 0 float=0; threshold 0 float=6; engine 0 Engine=DEFAULT",
+    writes=("opencv",),
 )
 layer(
     "Sigmoid",
