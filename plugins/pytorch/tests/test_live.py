@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -233,6 +233,111 @@ def test_script_with_an_if(tmp_path: Path) -> None:
         agree(module, model, {"x": sign * np.abs(arrays({"x": (3, 5)})["x"])})
 
 
+class Either(nn.Module):
+    """What a branch gives may be what it was given."""
+
+    def __init__(self, written: str) -> None:
+        super().__init__()
+        self.written = written
+        self.register_buffer("kept", torch.ones(2, 5))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x, z = x * 1, x * 2
+        if bool(x.sum() > 0):
+            y = x.t()
+        elif bool(x.sum() < -100):
+            y = self.kept
+        else:
+            y = z
+        if self.written == "result":
+            y.add_(1)
+        elif self.written == "first":
+            x.add_(1)
+        elif self.written == "second":
+            z.add_(1)
+        return (y, z) if self.written != "result" else (x, z)
+
+
+@pytest.mark.parametrize("written", ["result", "first", "second"])
+def test_what_a_branch_may_share_is_not_written(written: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    torch.jit.script(Either(written).eval()).save(str(path))
+    what = "changes the buffer 'kept'" if written == "result" else "writes into a tensor that"
+    with pytest.raises(UnsupportedError, match=what):
+        convcore.convert(path, "onnx", tmp_path / "m.onnx", input_shapes={"x": (2, 5)})
+
+
+def test_a_branch_whose_result_nobody_else_reads_is_written(tmp_path: Path) -> None:
+    class Once(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x * 1
+            if bool(x.sum() > 0):
+                y = x
+            else:
+                y = x * 2
+            y.add_(1)
+            return y * 3
+
+    path = tmp_path / "m.pt"
+    torch.jit.script(Once().eval()).save(str(path))
+    model = convcore.load(path, input_shapes={"x": (2, 5)})
+    for sign in (1, -1):
+        x = sign * np.abs(arrays({"x": (2, 5)})["x"])
+        np.testing.assert_allclose(outputs(model, {"x": x})[0], Once()(torch.from_numpy(x)).numpy(), rtol=1e-6)
+
+
+class Counted(nn.Module):
+    """Numbers that depend on the data, and one that cannot be."""
+
+    def __init__(self, kind: int) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a = float(x.sum())
+        if self.kind == 0:
+            return x * int(a)
+        if self.kind == 1:
+            return x * (a % 3.0)
+        return x * (1 // (x.size(0) - 2))
+
+
+@pytest.mark.parametrize(("kind", "why"), [(0, "Int"), (1, "remainder"), (2, "cannot be computed")])
+def test_numbers_that_are_not_known(kind: int, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    torch.jit.script(Counted(kind).eval()).save(str(path))
+    with pytest.raises(UnsupportedError, match=why):
+        convcore.convert(path, "onnx", tmp_path / "m.onnx", input_shapes={"x": (2, 5)})
+
+
+class Several(nn.Module):
+    def forward(self, x: Any, *more: Any, pair: Any = None) -> Any:
+        return x + 2 * more[0] + 3 * more[1] if pair is None else x * pair.a + pair.b
+
+
+class Pair(NamedTuple):
+    a: Any
+    b: Any
+
+
+def test_arguments_that_are_collected_and_named_tuples() -> None:
+    u, v, w = torch.randn(3, 3, 5, generator=torch.Generator().manual_seed(2)).unbind(0)
+    a = arrays({"x": (4, 5), "more_0": (4, 5), "more_1": (4, 5)})
+    model = convcore.load(Several().eval(), example_inputs=(u, v, w))
+    np.testing.assert_allclose(outputs(model, a)[0], a["x"] + 2 * a["more_0"] + 3 * a["more_1"], rtol=1e-5)
+    model = convcore.load(Several().eval(), example_inputs=((u,), {"pair": Pair(v, w)}))
+    assert [i.name for i in model.graph.inputs] == ["x", "pair_a", "pair_b"]
+
+
+def test_an_output_that_is_no_number() -> None:
+    class Told(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x * 2, "a word"
+
+    with pytest.raises(UnsupportedError, match="'a word', no tensor and no number"):
+        convcore.load(Told().eval(), example_inputs=torch.randn(3, 7))
+
+
 def test_cond_becomes_a_region() -> None:
     class Choose(nn.Module):
         def __init__(self) -> None:
@@ -315,7 +420,22 @@ def dropped(s: Any, x: Any) -> Any:
     return y
 
 
-@pytest.mark.parametrize("fn", [column, through_views, relu_on_residual, put, copies, pieces, dropped], ids=lambda f: f.__name__)
+def reordered(s: Any, x: Any) -> Any:
+    """``contiguous`` and ``to`` with an order in memory copy where the tensor has another, and give it where it has that one."""
+    y = s.lin(x).reshape(-1, 7, 1, 1).repeat(1, 1, 2, 3)
+    a = y.contiguous(memory_format=torch.channels_last)
+    b = y.to(torch.float32, memory_format=torch.channels_last)
+    same = a.contiguous(memory_format=torch.channels_last)
+    a.add_(1)
+    b.mul_(2)
+    return y, a, b, same * 1
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [column, through_views, relu_on_residual, put, copies, pieces, dropped, reordered],
+    ids=lambda f: f.__name__,
+)
 def test_writes_are_seen_through_memory(fn: Any) -> None:
     torch.manual_seed(1)
     module = Code(fn).eval()
@@ -337,6 +457,22 @@ def unsure(s: Any, x: Any) -> Any:
     return y
 
 
+def unsafe(s: Any, x: Any) -> Any:
+    """ATen's schema does not say that these are views."""
+    y = s.lin(x)
+    a, b = torch.unsafe_chunk(y, 2, 1)
+    a.add_(1)
+    return y, b
+
+
+def meshed(s: Any, x: Any) -> Any:
+    """The second result is of the second tensor."""
+    u, v = x[0] * 2, x[1, :5] * 3
+    a, b = torch.meshgrid(u, v, indexing="ij")
+    v.add_(1)
+    return a, b
+
+
 def diagonal(s: Any, x: Any) -> Any:
     y = x.clone()
     torch.diagonal(y[:7]).zero_()
@@ -345,7 +481,13 @@ def diagonal(s: Any, x: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("fn", "why"),
-    [(state, "changes the buffer 'count'"), (unsure, "not certain to be a view"), (diagonal, "diagonal")],
+    [
+        (state, "changes the buffer 'count'"),
+        (unsure, "not certain to be a view"),
+        (unsafe, "unsafe_chunk"),
+        (meshed, "meshgrid"),
+        (diagonal, "diagonal"),
+    ],
     ids=lambda f: getattr(f, "__name__", ""),
 )
 def test_writes_that_are_refused(fn: Any, why: str, tmp_path: Path) -> None:

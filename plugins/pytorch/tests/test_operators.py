@@ -119,6 +119,19 @@ def test_in_place_changes_of_shape():
     agrees(fn, X)
 
 
+def test_complex_numbers():
+    """Division keeps the imaginary part; what takes a conjugate is refused."""
+    z = torch.complex(X[0], X[1])
+    agrees(lambda x: x / (x + 1) + x / 2j, z)
+    for fn in (lambda x: torch.vdot(x[0], x[0]), lambda x: x.adjoint()):
+        with pytest.raises(Exception, match="the conjugate of complex numbers"):
+            run(fn, z)
+
+
+def test_clamp_between_bounds_that_cross():
+    agrees(lambda x: torch.where(x > 1, torch.nan, x).clamp(3, 1), X)
+
+
 @pytest.mark.parametrize(
     "fn, why",
     [

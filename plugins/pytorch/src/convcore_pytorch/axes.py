@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -99,7 +100,7 @@ class Axes:
 
     def export(self, module: Any) -> Any:
         torch = self.torch
-        wanted = self.stated if self.stated is not None else self._dynamic()
+        wanted = self.stated if self.stated is not None else self._dynamic(module)
         try:
             return torch.export.export(module, self.args, self.kwargs, dynamic_shapes=wanted, strict=False)
         except Exception as e:  # whatever tracing the user's code raises
@@ -114,7 +115,7 @@ class Axes:
                 )
             ) from e
 
-    def _dynamic(self) -> Any:
+    def _dynamic(self, module: Any) -> Any:
         auto = self.torch.export.Dim.AUTO
 
         def spec(leaf: str, t: Any) -> Any:
@@ -124,12 +125,9 @@ class Axes:
         made = [
             _mapped(name, v, spec, self.torch, other=None) for name, v in zip(self.names, (*self.args, *self.kwargs.values()))
         ]
-        return {**dict(zip(self.names, made))} if self.kwargs and not self.args else self._by_position(made)
-
-    def _by_position(self, made: list[Any]) -> Any:
-        if not self.kwargs:
-            return tuple(made)
-        return dict(zip(self.names, made))
+        n = len(self.args)  # nested as the arguments are when bound: those of *args are a tuple, those of **kwargs a mapping
+        bound = inspect.signature(module.forward).bind(*made[:n], **dict(zip(self.kwargs, made[n:])))
+        return dict(bound.arguments)
 
     def verify(self, module: Any, exported: Any) -> list[str]:
         """The exported program against the module itself, at the size of the examples and at 1: what traced code took for granted
@@ -227,7 +225,8 @@ def _mapped(name: str, v: Any, fn: Any, torch: Any, **other: Any) -> Any:
     if isinstance(v, torch.Tensor):
         return fn(name, v)
     if isinstance(v, (list, tuple)):
-        return type(v)([_mapped(f"{name}_{i}", x, fn, torch, **other) for i, x in enumerate(v)])
+        made = [_mapped(f"{name}_{i}", x, fn, torch, **other) for i, x in enumerate(v)]
+        return type(v)(*made) if hasattr(v, "_fields") else type(v)(made)  # a named tuple takes its parts one by one
     if isinstance(v, Mapping):
         return {k: _mapped(f"{name}_{k}", x, fn, torch, **other) for k, x in v.items()}
     return other["other"] if other else v
@@ -243,6 +242,4 @@ def _range(t: Any) -> float:
 
 
 def _parameters(fn: Any) -> Any:
-    import inspect
-
     return inspect.signature(fn).parameters

@@ -10,7 +10,7 @@ from convcore.plugin import Builder, Dim, DimLike, DType, ForeignNode, LoadConte
 from .files.program import ElementType
 from .signatures import REQUIRED, Signature
 
-__all__ = ["AtenNode", "TorchContext", "promoted"]
+__all__ = ["AtenNode", "TorchContext", "conjugates", "promoted"]
 
 
 class AtenNode(ForeignNode):
@@ -248,6 +248,12 @@ def promoted(operands: Sequence[Any]) -> DType | None:
         if d2 is not None:
             out = d2 if out is None else d2 if _kind(d2) > _kind(out) else out
     return out
+
+
+def conjugates(v: Value, what: str) -> None:
+    """Refuse what takes the conjugate of complex numbers, which no op does; of others it is themselves."""
+    if v.dtype in _COMPLEX:
+        raise NotExpressible(f"{what} the conjugate of complex numbers", "unsupported_dtype")
 
 
 def _kind(d: DType) -> int:

@@ -9,7 +9,7 @@ from convcore.plugin import DType, Graph, Origin, Problem, Shape, UnsupportedErr
 
 from .files.program import Graph as Body
 from .files.program import Node, Ref, Scope, refs, renamed
-from .memory import Handle, Memory
+from .memory import Handle, Memory, perhaps
 
 __all__ = ["handles", "run"]
 
@@ -110,14 +110,15 @@ def branch(frame: Any, n: Node, pred: Any, bodies: tuple[Body, Body], operands: 
     outer = operands if operands is not None else [Ref(name) for name in free(bodies)]
     given = [(o.name if isinstance(o, Ref) else "", frame.resolve(o)) for o in outer]
     tensors = [v.read() for _, v in given if isinstance(v, Handle) and v.read().tensor is None]
-    regions = [region(frame, b, given, operands is not None, refuse) for b in bodies]
+    sides = [region(frame, b, given, operands is not None, refuse) for b in bodies]
+    regions = [graph for graph, _ in sides]
     cond = frame.g.cast(frame.g.reshape(pred.read(), ()), DType.BOOL)
     types = [[(v.dtype, v.shape) for v in r.outputs] for r in regions]
     if [d for d, _ in types[0]] != [d for d, _ in types[1]]:
         raise refuse("its branches give different element types")
     outs = frame.b.node("if", [cond, *tensors], {}, regions=regions).outputs
-    for name, v in zip(n.made(), outs):
-        frame.bind(name, Handle(Memory(v)))
+    for i, (name, v) in enumerate(zip(n.made(), outs)):
+        frame.bind(name, perhaps(list(dict.fromkeys(h for _, seen in sides for h in seen[i])), n.target, v))
 
 
 def free(bodies: Sequence[Body]) -> list[str]:
@@ -140,12 +141,16 @@ def free(bodies: Sequence[Body]) -> list[str]:
     return list(found)
 
 
-def region(frame: Any, body: Body, given: Sequence[tuple[str, Any]], closed: bool, refuse: Any) -> Graph:
-    """A body as a graph: tensors from outside are its inputs, weights its own constants, numbers stay numbers."""
+def region(
+    frame: Any, body: Body, given: Sequence[tuple[str, Any]], closed: bool, refuse: Any
+) -> tuple[Graph, list[list[Handle]]]:
+    """A body as a graph: tensors from outside are its inputs, weights its own constants, numbers stay numbers. With it, for each
+    result, the tensors from outside whose memory it may share."""
     graph = Graph(body.name)
     inner = type(frame)(frame.loader, graph, body, frame)
     inner.base_path = frame.path
     names = body.inputs if closed else [name for name, _ in given]
+    outside: dict[Memory, Handle] = {}
     for name, (_, v) in zip(names, given):
         if isinstance(v, Handle):
             outer: Value = v.read()
@@ -157,16 +162,19 @@ def region(frame: Any, body: Body, given: Sequence[tuple[str, Any]], closed: boo
             inner.driver.named.add(twin)
             if frame.driver.is_tainted(outer):
                 inner.driver.taint([twin])
-            v = Handle(Memory(twin, "captured", name))
+            outside[memory := Memory(twin, "captured", name)] = v
+            v = Handle(memory)
         inner.bind(name, v)
     inner.nodes()
+    shared: list[list[Handle]] = []
     for v in inner.flat(list(body.outputs)):
+        shared.append([outside[m] for m in (v.memory, *v.also) if m in outside] if isinstance(v, Handle) else [])
         out = v.read() if isinstance(v, Handle) else inner.g.scalar(v, None)
         if out.producer is None or out in graph.outputs:
             out = inner.b.identity(out)
         graph.outputs.append(out)
     inner.finish()
-    return graph
+    return graph, shared
 
 
 def loop(frame: Any, n: Node, refuse: Any) -> None:

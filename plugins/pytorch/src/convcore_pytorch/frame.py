@@ -30,7 +30,7 @@ from .files.program import Graph as Body
 from .files.program import Input, Node, Ref, SymValue, TensorValue, refs
 from .memory import Handle, Memory, Step, shared_steps
 from .signatures import REQUIRED, Signature, signature
-from .views import is_view, scatter_of
+from .views import EACH, base_name, is_view, scatter_of
 
 __all__ = ["Frame"]
 
@@ -187,16 +187,14 @@ class Frame:
         ):
             return
         self.driver.parts = ""
-        first = next((h for h in _handles(list(handles.values()))), None)
-        view = first is not None and is_view(node, self.value_told(first), self.known(next(n.made(), "")))  # type: ignore[arg-type]
-        flat = list(n.made())
+        tensors = list(_handles(list(handles.values())))
+        view = bool(tensors) and is_view(node, self.value_told(tensors[0]), self.known(next(n.made(), "")))  # type: ignore[arg-type]
+        each = base_name(node) in EACH and len(tensors) == len(outs)
         made: list[Handle] = []
         for i, v in enumerate(outs):
-            h = None
-            if view is not False and first is not None:
-                h = first.view(self.step(node, i, v, first, view is True), v)
-            made.append(h or Handle(Memory(v)))
-        self.bind_results(n, flat, made)
+            base = tensors[i if each else 0] if view is not False else None
+            made.append(Handle(Memory(v)) if base is None else base.view(self.step(node, i, v, base, view is True), v))
+        self.bind_results(n, list(n.made()), made)
 
     def apart(self, n: Node) -> bool:
         """A call by its simpler parts, where it has such and all of them have rules; False, and nothing is changed, otherwise."""
@@ -359,13 +357,23 @@ class Frame:
     def may_write(self, target: Handle, node: ForeignNode) -> None:
         """Refuse a write that others might or might not see; cut what nobody else needs."""
         m = target.memory
+        for held in (m, *target.also):
+            if held.kind in ("parameter", "buffer", "constant"):
+                raise node.refuse(
+                    f"changes the {held.kind} {held.name!r}, so the model has a state",
+                    "keep states as inputs and outputs",
+                    "stateful",
+                )
+            if self.outer is not None and held.kind == "captured":
+                raise node.refuse("writes into a tensor from outside of its branch or loop", code="unsupported_mutation")
         others = [h for h in m.handles if h is not target and self.alive(h)]
-        if m.kind in ("parameter", "buffer", "constant"):
+        unsure = [h for h in (*m.strangers, *(h for a in target.also for h in a.handles)) if h is not target and self.alive(h)]
+        if unsure:
+            seen = ", ".join(repr(x) for o in unsure for x in o.names[:1])
             raise node.refuse(
-                f"changes the {m.kind} {m.name!r}, so the model has a state", "keep states as inputs and outputs", "stateful"
-            )
-        if self.outer is not None and m.kind == "captured":
-            raise node.refuse("writes into a tensor from outside of its branch or loop", code="unsupported_mutation")
+                f"writes into a tensor that may share memory with {seen}, which is read later",
+                "clone() the tensor before it is changed", "unsupported_mutation",
+            )  # fmt: skip
         if m.kind == "input":
             note = f"the model also writes into its input {m.name!r}; the result does not show that"
             if note not in self.loader.notes:

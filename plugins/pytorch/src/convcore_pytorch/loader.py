@@ -9,6 +9,7 @@ from convcore.plugin import (
     BUFFER,
     CONSTANT,
     PARAMETER,
+    Dim,
     DType,
     Graph,
     InputShapes,
@@ -169,6 +170,9 @@ class Loader:
                 if value is None:
                     continue
                 if not isinstance(value, Handle):
+                    if not isinstance(value, (bool, int, float, complex, Dim)):
+                        why = f"is {value!r:.60}, no tensor and no number"
+                        raise UnsupportedError(Problem(self._output_name(n), "output", why, "", "unsupported_output"))
                     v = frame.g.scalar(value, None)
                 else:
                     v = value.read()

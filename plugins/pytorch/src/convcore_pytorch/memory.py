@@ -2,7 +2,7 @@
 
 A :class:`Handle` is one torch tensor: a :class:`Memory` seen through steps (views). Writing through one changes the memory; the
 others are computed again from it when they are read next. Where a view cannot be written back, or it is not known whether it is
-a view (``reshape``, ``contiguous``), a write that somebody else could see is refused.
+a view (``reshape``, ``contiguous``) or of which tensor (what a branch gives), a write that somebody else could see is refused.
 
 Source: alias annotations of ATen's native_functions.yaml; torch/csrc/functionalization does the same on tensors.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from convcore.plugin import Value
 
-__all__ = ["Handle", "Memory", "Step", "shared_steps"]
+__all__ = ["Handle", "Memory", "Step", "perhaps", "shared_steps"]
 
 
 @dataclass(eq=False)
@@ -36,19 +36,25 @@ class Memory:
         self.value, self.kind, self.name = value, kind, name
         self.version = 0
         self.handles: weakref.WeakSet[Handle] = weakref.WeakSet()
+        self.strangers: weakref.WeakSet[Handle] = weakref.WeakSet()
+        """Tensors of other memories that may be views of this one."""
 
 
 class Handle:
-    """A tensor of the program. ``names`` are those it is bound to."""
+    """A tensor of the program. ``names`` are those it is bound to; ``also`` are memories it may be a view of instead."""
 
-    __slots__ = ("__weakref__", "_value", "_version", "memory", "names", "steps")
+    __slots__ = ("__weakref__", "_value", "_version", "also", "memory", "names", "steps")
 
-    def __init__(self, memory: Memory, steps: tuple[Step, ...] = (), value: Value | None = None) -> None:
-        self.memory, self.steps = memory, steps
+    def __init__(
+        self, memory: Memory, steps: tuple[Step, ...] = (), value: Value | None = None, also: tuple[Memory, ...] = ()
+    ) -> None:
+        self.memory, self.steps, self.also = memory, steps, also
         self._value = memory.value if value is None else value
         self._version = memory.version
         self.names: list[str] = []
         memory.handles.add(self)
+        for m in also:
+            m.strangers.add(self)
 
     def read(self) -> Value:
         """Its value now."""
@@ -62,7 +68,7 @@ class Handle:
     def view(self, step: Step, value: Value) -> Handle:
         """A view of it, whose value now is ``value``."""
         self.read()
-        return Handle(self.memory, (*self.steps, step), value)
+        return Handle(self.memory, (*self.steps, step), value, self.also)
 
     def write(self, value: Value) -> None:
         """New elements; every step can be gone back."""
@@ -89,6 +95,16 @@ class Handle:
             h.memory.handles.discard(h)
             h.memory, h.steps, h._value, h._version = fresh, h.steps[keep:], value, fresh.version
             fresh.handles.add(h)
+
+
+def perhaps(bases: list[Handle], op: str, value: Value) -> Handle:
+    """What may be a view of one of several tensors, or of none, as it is with the results of a branch."""
+    if not bases:
+        return Handle(Memory(value))
+    first, *rest = bases
+    others = dict.fromkeys(m for h in rest for m in (h.memory, *h.also) if m is not first.memory)
+    made = first.view(Step(op, lambda _: value, None, False), value)
+    return Handle(made.memory, made.steps, value, (*first.also, *others))
 
 
 def shared_steps(handles: list[Handle]) -> int:

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from convcore.plugin import Dim, DType, Value, dim_max, product
+from convcore.plugin import Dim, DType, Problem, UnsupportedError, Value, dim_max, product
 
 from .files.program import Constant, Device, ElementType
 from .memory import Handle, Memory
@@ -102,19 +102,23 @@ _OPS: dict[str, Callable[..., Any]] = {
     "and_": operator.and_, "or_": operator.or_, "not_": operator.not_,
 }  # fmt: skip
 
-_ATEN: dict[str, Callable[..., Any]] = {
+_OF_TENSORS: dict[str, Callable[..., Any]] = {
     "aten.sym_size.int": _size, "aten.size.int": _size, "aten.size": _sizes, "aten.dim": _rank, "aten.numel": _numel,
     "aten.len.t": len, "aten.len.Tensor": lambda x: _size(x, 0), "aten.Int.Tensor": _item, "aten.IntImplicit": _item,
-    "aten.Int.float": int, "aten.Int.bool": int, "aten.Int.Scalar": _whole, "aten.Float.Tensor": _item, "aten.Float.int": _float,
-    "aten.Float.Scalar": _float, "aten.Bool.Tensor": _item, "aten.item": _item, "aten._local_scalar_dense": _item,
+    "aten.Float.Tensor": _item, "aten.Bool.Tensor": _item, "aten.item": _item, "aten._local_scalar_dense": _item,
     "aten.ScalarImplicit": _item, "prim.NumToTensor.Scalar": _same, "prim.NumToTensor": _same, "prim.data": _same,
-    "prim.unchecked_cast": _same, "aten.floordiv.int": operator.floordiv, "aten.__not__": operator.not_,
-    "aten.__and__.bool": operator.and_, "aten.__or__.bool": operator.or_, "aten.ceil.float": _kept(math.ceil),
-    "aten.floor.float": _kept(math.floor), "aten.ceil.int": _same, "aten.__isnot__": operator.is_not, "aten.__is__": operator.is_,
-    "aten.sqrt.int": _known(math.sqrt), "aten.is_floating_point": _is_float, "math.ceil": _kept(math.ceil),
-    "math.floor": _kept(math.floor), "math.trunc": _kept(math.trunc), "prim.device": lambda x: Device("cpu"),
+    "prim.unchecked_cast": _same, "aten.__isnot__": operator.is_not, "aten.__is__": operator.is_,
+    "aten.is_floating_point": _is_float, "prim.device": lambda x: Device("cpu"),
     "prim.layout": lambda x: Constant("layout", "strided"), "prim.dtype": _dtype, "prim.is_cuda": lambda x: False,
-    "prim.max.int": dim_max, "prim.min.int": lambda a, b: -dim_max(-a, -b), "prim.requires_grad": lambda x: False,
+    "prim.requires_grad": lambda x: False,
+}  # fmt: skip
+
+_OF_NUMBERS: dict[str, Callable[..., Any]] = {
+    "aten.Int.float": int, "aten.Int.bool": int, "aten.Int.Scalar": _whole, "aten.Float.int": _float, "aten.Float.Scalar": _float,
+    "aten.floordiv.int": operator.floordiv, "aten.__not__": operator.not_, "aten.__and__.bool": operator.and_,
+    "aten.__or__.bool": operator.or_, "aten.ceil.float": _kept(math.ceil), "aten.floor.float": _kept(math.floor),
+    "aten.ceil.int": _same, "aten.sqrt.int": _known(math.sqrt), "math.ceil": _kept(math.ceil), "math.floor": _kept(math.floor),
+    "math.trunc": _kept(math.trunc), "prim.max.int": dim_max, "prim.min.int": lambda a, b: -dim_max(-a, -b),
 }  # fmt: skip
 
 _SUFFIX = ("int", "float", "int_float", "float_int", "bool", "str", "default")
@@ -127,20 +131,28 @@ def _getitem(x: Any, i: Any) -> Any:
 def compute(frame: Any, kind: str, arguments: Mapping[str, Any]) -> Any:
     """The number, list or passed-through value of a node, NONE where it has to be computed by a rule."""
     args = list(arguments.values())
+    try:
+        return _computed(frame, kind, args)
+    except (ArithmeticError, ValueError) as e:
+        raise UnsupportedError(Problem(frame.path or kind, kind, f"cannot be computed: {e}", "", "raises")) from e
+
+
+def _computed(frame: Any, kind: str, args: list[Any]) -> Any:
+    unknown = any(isinstance(a, Handle) for a in args)  # a number that depends on the data
     space, _, rest = kind.partition(".")
     if kind in ("_operator.getitem", "aten.__getitem__.t"):
         return _getitem(*args)
     if space == "_operator":
         python = _OPS.get(rest)
-        if python is None or any(isinstance(a, Handle) for a in args):
-            return NONE
-        return python(*args)
+        return NONE if python is None or unknown else python(*args)
     if kind in ("prim.ListConstruct", "prim.TupleConstruct"):
         return args
-    fn: Any = _ATEN.get(kind)
-    if fn is None and space == "aten":
+    fn: Any = _OF_TENSORS.get(kind)
+    if fn is None and not unknown:
+        fn = _OF_NUMBERS.get(kind)
+    if fn is None and space == "aten" and not unknown:
         base, _, overload = rest.partition(".")
-        if overload in _SUFFIX[:-2] and base in _OPS and not any(isinstance(a, Handle) for a in args):
+        if overload in _SUFFIX[:-2] and base in _OPS:
             fn = _OPS[base]
         elif overload in _SUFFIX[:-2] and base == "div":
             fn = _exact

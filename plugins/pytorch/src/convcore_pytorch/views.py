@@ -8,9 +8,9 @@ from typing import Any
 from convcore.plugin import DimLike, DType, Value
 
 from .context import AtenNode, TorchContext, known
-from .files.program import TensorValue
+from .files.program import Constant, TensorValue
 
-__all__ = ["is_view", "scatter_of"]
+__all__ = ["EACH", "base_name", "is_view", "scatter_of"]
 
 Scatter = Callable[[Value, Value], Value]
 
@@ -22,8 +22,14 @@ PASSING = frozenset(
     {"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "atleast_1d", "atleast_2d", "atleast_3d"}
 )
 """Give their argument itself in some cases, though the schema does not say so (ATen/native/Dropout.cpp)."""
-HIDDEN = frozenset({"meshgrid", "einsum", "broadcast_tensors"})
-"""May give views of their arguments though the schema does not say so."""
+HIDDEN = frozenset({
+    "meshgrid", "einsum", "broadcast_tensors", "sum_to_size", "conj_physical", "cartesian_prod", "channel_shuffle",
+    "_unsafe_view", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes",
+})  # fmt: skip
+"""May give views of their arguments though the schema does not say so. Found by comparing the storages of what torch 2.6's own
+samples (op_db) take and give."""
+EACH = frozenset({"meshgrid", "broadcast_tensors", "atleast_1d", "atleast_2d", "atleast_3d"})
+"""Those whose n-th result is of the n-th tensor of their list."""
 SAME_ELEMENTS = frozenset(
     {"view", "reshape", "reshape_as", "flatten", "unflatten", "squeeze", "unsqueeze", "ravel", "view_as", "_unsafe_view"}
 )
@@ -40,16 +46,18 @@ def is_view(node: AtenNode, before: TensorValue | None, after: TensorValue | Non
         return False
     if base not in MAYBE:
         return True
-    if before is None or after is None or before.dtype != after.dtype:
-        return None if before is None or after is None else False
+    if before is None or after is None:
+        return None
+    if (before.dtype, before.device) != (after.dtype, after.device):
+        return False
     if node.arguments.get("copy") is True:
         return False
+    if base == "contiguous" or _ordered(node.arguments.get("memory_format")):
+        return _unmoved(before, after)
     if base in ("to", "type_as", "cpu"):
         return True
     if before.strides is None or before.shape is None:
         return None
-    if base == "contiguous":
-        return _contiguous(before) or (False if _plain(before) else None)
     if base in ("reshape", "reshape_as", "flatten", "ravel"):
         return True if _contiguous(before) else None
     return True
@@ -59,8 +67,20 @@ def base_name(node: AtenNode) -> str:
     return node.type.split(".")[1]
 
 
-def _plain(t: TensorValue) -> bool:
-    return all(isinstance(n, int) for n in (*(t.shape or ()), *(t.strides or ())))
+def _ordered(memory_format: Any) -> bool:
+    """Whether a memory format asks for an order of elements in memory."""
+    return isinstance(memory_format, Constant) and memory_format.name != "preserve_format"
+
+
+def _unmoved(before: TensorValue, after: TensorValue) -> bool | None:
+    """Whether what asks for an order in memory gave its argument itself: then the strides stay. With an axis of size 1, whose
+    stride says nothing, and with symbols that may be written in two ways, that is not certain (c10/core/TensorImpl.h,
+    ATen/native/TensorConversions.cpp)."""
+    if before.strides is None or after.strides is None:
+        return None
+    if before.strides == after.strides:
+        return None if 1 in (before.shape or ()) and not _contiguous(before) else True
+    return False if all(isinstance(n, int) for n in (*before.strides, *after.strides)) else None
 
 
 def _contiguous(t: TensorValue) -> bool:

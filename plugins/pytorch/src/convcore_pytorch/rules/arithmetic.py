@@ -137,7 +137,7 @@ def pair(g: TorchContext, n: AtenNode, *, traced: bool = True, floating: bool = 
     """Both operands in the type torch computes in."""
     a, b = n.arg("self" if "self" in n.arguments else "input"), n.arg(other)
     dtype = n.dtype if traced and n.dtype is not None else promoted([a, b])
-    if floating and dtype is not None and not dtype.is_float:
+    if floating and dtype is not None and (dtype.is_int or dtype is DType.BOOL):
         dtype = DType.FLOAT32
     return g.operands(dtype, a, b)
 
@@ -367,8 +367,8 @@ def clamp(g: TorchContext, n: AtenNode) -> Value:
         for name in (("min_val", "max_val") if n.type == "aten.hardtanh" else ("min", "max"))
     )
     x = g.cast(x, n.dtype or promoted([x, *(v for v in (low, high) if v is not None)]))
-    if low is not None and high is not None and low > high:
-        return g.b.expand(g.b.like(x, high), shape=n.shape("self"))
+    if low is not None and high is not None and low > high:  # every element becomes the upper bound, nan stays
+        return g.b.minimum(g.b.maximum(x, g.scalar(low, x.dtype)), g.scalar(high, x.dtype))
     if x.dtype is not None and x.dtype.is_float:
         return g.b.clip(x, min=low, max=high)
     if low is not None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from convcore.plugin import DType, NotExpressible, Value, product
 
-from ..context import AtenNode, TorchContext, known, promoted
+from ..context import AtenNode, TorchContext, conjugates, known, promoted
 from .base import RULES
 
 
@@ -20,6 +20,8 @@ from .base import RULES
 def matmul(g: TorchContext, n: AtenNode) -> Value:
     a, b = (v for v in n.arguments.values() if isinstance(v, Value))
     n.skip(*n.arguments)
+    if n.type == "aten.vdot":
+        conjugates(a, "multiplies by")
     if n.type == "aten.inner" and (a.rank != 1 or b.rank != 1):
         if not a.rank or not b.rank:
             return g.b.mul(a, b)

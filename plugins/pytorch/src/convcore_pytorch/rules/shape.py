@@ -7,7 +7,7 @@ from typing import Any
 
 from convcore.plugin import DimLike, NotExpressible, Value, product
 
-from ..context import AtenNode, TorchContext, known, promoted
+from ..context import AtenNode, TorchContext, conjugates, known, promoted
 from ..views import permutation
 from .base import RULES
 
@@ -99,6 +99,8 @@ def moved(g: TorchContext, n: AtenNode) -> Value:
     node = n.replaced("self", x)
     node.type = n.type.replace("moveaxis", "movedim").replace("_copy", "")
     n.skip(*n.arguments)
+    if n.type == "aten.adjoint":
+        conjugates(x, "gives")
     perm = permutation(node, rank)
     if perm is None:
         raise NotExpressible("an order of axes that is not known")
