@@ -12,6 +12,7 @@ import pytest
 
 import convcore
 from convcore.errors import UnsupportedError, UsageError
+from convcore_pytorch.runtime import open_runtime
 
 torch = pytest.importorskip("torch")
 from torch import nn
@@ -579,3 +580,27 @@ def test_dropout_in_place_and_capital_letters() -> None:
     graph = convcore.load(torch.export.export(module, (torch.from_numpy(given["x"]),)))
     agree(module, graph, given)
     assert [n.op for n in graph.graph if n.op in ("dropout", "einsum")] == ["einsum", "dropout"]
+
+
+def test_a_module_half_in_training_mode_stays_so(tmp_path: Path) -> None:
+    """Frozen statistics beside layers that train."""
+    net = nn.Sequential(nn.Conv1d(3, 5, 2), nn.BatchNorm1d(5), nn.Dropout(0.5)).train()
+    net[1].eval()
+    x = arrays({"x": (3, 3, 7)})["x"]
+    convcore.convert(net, "onnx", tmp_path / "m.onnx", example_inputs=torch.from_numpy(x), training=True)
+    runtime = open_runtime(net)
+    assert runtime is not None
+    runtime.run([x])
+    assert [m.training for m in net.modules()] == [True, True, False, True]
+
+
+def test_bfloat16_and_complex_results_are_compared() -> None:
+    """To the tolerance of their type, not bit by bit."""
+    net = nn.Sequential(nn.Linear(7, 5), nn.Linear(5, 3)).bfloat16().eval()
+    report = convcore.convert(net, "pytorch", example_inputs=torch.randn(3, 7).bfloat16()).report
+    assert report.ok and 0 <= report.differences[0].max_abs < 0.05
+    from convcore.report.compare import compare_outputs
+
+    a = np.array([1 + 2j, 3 - 1j], np.complex64)
+    near, far = compare_outputs(["a", "b"], [a, a], [a * (1 + 1e-6), a + 1e-1j], 1e-4, 0)
+    assert near.ok and not far.ok and near.shape == (2,) and abs(far.max_abs - 0.1) < 1e-6

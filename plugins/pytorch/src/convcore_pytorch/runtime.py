@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 
 from convcore.plugin import InputError, Runtime, host
 
+from .live import evaluating
 from .printer import Code
 
 __all__ = ["REQUIRES", "live", "open_runtime", "program_runtime"]
@@ -91,19 +93,15 @@ def _runtime(model: Any, inputs: Sequence[str] = ()) -> Runtime:
         if len(arrays) != len(names):
             raise InputError(f"{len(names)} inputs expected ({', '.join(names)}), got {len(arrays)}")
         given = [_tensor(a) for a in arrays]
-        threads, training = torch.get_num_threads(), not inputs and model.training
+        threads = torch.get_num_threads()
         torch.set_num_threads(min(threads, THREADS))
-        if not inputs:
-            model.eval()
         try:
-            with torch.no_grad():
+            with evaluating(model) if not inputs else contextlib.nullcontext(), torch.no_grad():
                 out = model(*given)
         except (RuntimeError, ValueError, IndexError, NotImplementedError) as e:
             raise InputError(f"torch {torch.__version__}: {e}") from e
         finally:
             torch.set_num_threads(threads)
-            if not inputs:
-                model.train(training)
         outs = out if isinstance(out, (tuple, list)) else (out,)
         return [_numpy(torch, t) for t in outs]
 
