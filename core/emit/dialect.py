@@ -106,8 +106,13 @@ class Dialect:
         """A unit's, block's or state's name as the target can have it."""
         return identifier(wanted)
 
-    def state_name(self, state: State) -> str:
-        """What a state that a block owns is called, before :meth:`member_name`."""
+    def inner_name(self, steps: Sequence[str]) -> str:
+        """What a unit or block is called whose scope is that many steps inside the block that owns it, before
+        :meth:`member_name`."""
+        return "_".join(steps)
+
+    def state_name(self, state: State, path: Sequence[str] = ()) -> str:
+        """What a state that a block owns is called, before :meth:`member_name`; ``path`` are the scopes of the block."""
         return state.value.name.rpartition("/")[2] if state.value is not None else state.name or "constant"
 
     def class_name(self, wanted: str) -> str:

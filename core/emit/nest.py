@@ -303,16 +303,16 @@ def _name_members(plan: Plan, block: Block, done: set[Block]) -> None:
             target = call.target
             if isinstance(target, (Unit, Block)):
                 inside = place(target.path)[len(place(block.path)) :]
-                own(target, "_".join(inside) or target.type.rpartition(".")[2].lower())
+                own(target, plan.dialect.inner_name(inside) or target.type.rpartition(".")[2].lower())
             for a in leaves((*call.args, *call.kwargs.values())):
                 if isinstance(a, State):
-                    own(a, plan.dialect.state_name(a))
+                    own(a, plan.dialect.state_name(a, place(block.path)))
             for region in call.kwargs.values():
                 if isinstance(region, Block):
                     enter(region)
         for a in leaves(b.outputs):
             if isinstance(a, State):
-                own(a, plan.dialect.state_name(a))
+                own(a, plan.dialect.state_name(a, place(block.path)))
 
     enter(block)
     for member in list(block.members.values()):

@@ -88,3 +88,81 @@ def test_traces_exports_and_compiles() -> None:
     assert torch.allclose(program.module()(x), net(x), atol=1e-6)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     assert torch.allclose(compiled(x), net(x), atol=1e-6)
+
+
+class Inner(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(7, 7)
+        self.n = nn.LayerNorm(7)
+        self.extra = nn.Parameter(torch.rand(7))
+        self.pairs = nn.ParameterList([nn.Parameter(torch.rand(7)) for _ in range(2)])
+
+    def forward(self, x: Any) -> Any:
+        return torch.relu(self.n(self.a(x))) * self.pairs[1] + self.pairs[0]
+
+
+class Lists(nn.Module):
+    """Members of lists called among other calls, members whose weights alone are read, weights in lists and dicts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scales = nn.ParameterList([nn.Parameter(torch.rand(7)) for _ in range(2)])
+        self.by_name = nn.ParameterDict({"q": nn.Parameter(torch.rand(7))})
+        self.blocks = nn.ModuleList([Inner() for _ in range(2)])
+        self.gates = nn.ModuleList([nn.Linear(7, 7) for _ in range(2)])
+        self.read = nn.Module()
+        self.read.register_parameter("1", nn.Parameter(torch.rand(7)))
+        self.read.register_buffer("0", torch.rand(7))
+        self.read.deeper = nn.Sequential(nn.Linear(7, 7, bias=False))
+
+    def forward(self, x: Any) -> Any:
+        for block, gate, scale in zip(self.blocks, self.gates, self.scales):
+            x = x * scale + gate(block(x)) * block.extra + block.pairs[0] * block.pairs[1] + gate.bias
+        x = x * self.read.get_parameter("1") + self.read.get_buffer("0") * self.by_name["q"]
+        return x @ self.read.deeper[0].weight
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.wte = nn.Embedding(5, 7)
+        self.body = nn.Linear(7, 7)
+        self.lm_head = nn.Linear(7, 5, bias=False)
+        self.lm_head.weight = self.wte.weight
+
+    def forward(self, x: Any) -> Any:
+        return self.lm_head(self.body(self.wte(x)))
+
+
+@pytest.mark.parametrize("make", [Lists, Tied])
+def test_keys_of_lists_and_of_tied_weights(make: Any, tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    net = make().eval()
+    x = torch.randn(3, 7) if make is Lists else torch.tensor([[0, 3], [4, 1]])
+    result = convcore.convert(net, "pytorch", tmp_path / "m.py", example_inputs=x)
+    model = result.model
+    theirs = net.state_dict()
+    assert list(model.state_dict()) == list(theirs)
+    assert all(torch.equal(model.state_dict()[k], v) for k, v in theirs.items())
+    assert [n for n, _ in model.named_parameters()] == [n for n, _ in net.named_parameters()]
+    model.load_state_dict(theirs)
+    for m in (net, model):
+        m(x).square().sum().backward()
+    mine = dict(model.named_parameters())
+    for name, p in net.named_parameters():
+        assert torch.allclose(mine[name].grad, p.grad, rtol=1e-4, atol=1e-6), name
+    torch.compile(model, fullgraph=True, backend="eager")(x)
+    if make is Lists:
+        assert isinstance(model.gates, nn.ModuleList) and isinstance(model.scales, nn.ParameterList)
+
+
+def test_files_keep_the_order_of_their_parameters(tmp_path: Any) -> None:
+    """Modules are called in another order than they are defined in."""
+    torch.manual_seed(0)
+    net = Net().eval()
+    x = torch.randn(2, 2, 7)
+    program = torch.export.export(net, (x,), strict=False)
+    torch.export.save(program, tmp_path / "m.pt2")
+    model = convcore.convert(tmp_path / "m.pt2", "pytorch").model
+    assert [n for n, _ in model.named_parameters()] == [n for n, _ in net.named_parameters()]

@@ -32,9 +32,12 @@ class TorchDialect(Dialect):
     def __init__(self, members: frozenset[str] = frozenset()) -> None:
         self.groups: Groups | None = None
         self.members = members
+        self.keys: frozenset[str] = frozenset()
+        """Those of the state_dict of a source in PyTorch."""
 
     def enter(self, s: Scribe[Any]) -> list[Any]:
         self.groups = Groups(s.graph)
+        self.keys = frozenset(s.graph.metadata.get("keys") or ())
         if not self.of_torch:  # whose keys stay what they are
             _fold(s.graph)
             self.groups = Groups(s.graph)
@@ -80,7 +83,10 @@ class TorchDialect(Dialect):
 
     # ---- names
     def member_name(self, wanted: str) -> str:
-        """An attribute of a module that is not one of ``nn.Module``'s own; a number stays one (the place in a Sequential)."""
+        """An attribute of a module that is not one of ``nn.Module``'s own; a number stays one (the place in a Sequential). Of a
+        source in PyTorch also a path: a member of a list or of a module that is never called."""
+        if self.of_torch and "." in wanted:
+            return ".".join(map(self.member_name, wanted.split(".")))
         if re.fullmatch(r"0|[1-9][0-9]*", wanted):
             return wanted
         name = identifier(wanted)
@@ -88,10 +94,17 @@ class TorchDialect(Dialect):
             name = "m" + name
         return f"{name}_" if name in MODULE_NAMES else name
 
-    def state_name(self, state: State) -> str:
-        """Of a source in PyTorch the last part of its key: the rest are the modules around it."""
-        name = super().state_name(state)
-        return name.rpartition(".")[2] if self.of_torch and state.value is not None else name
+    def inner_name(self, steps: Sequence[str]) -> str:
+        """Of a source in PyTorch the path it has there: the modules between are lists, or are never called."""
+        return ".".join(steps) if self.of_torch else super().inner_name(steps)
+
+    def state_name(self, state: State, path: Sequence[str] = ()) -> str:
+        """Of a source in PyTorch what its key has behind the modules around it, its last part where it is another module's."""
+        name = super().state_name(state, path)
+        if not self.of_torch or state.value is None:
+            return name
+        around = "".join(f"{p}." for p in path)
+        return name.removeprefix(around) if name.startswith(around) else name.rpartition(".")[2]
 
     def class_name(self, wanted: str) -> str:
         parts = identifier(wanted.rpartition(".")[2] or wanted).split("_")

@@ -64,8 +64,9 @@ class Loader:
         self._outputs(frame)
         frame.finish()
         graph.metadata.update(framework="pytorch", kind=p.container, version=self._version(), notes=self.notes)
-        if self.facts.get("keys"):
-            graph.metadata["keys"] = self.facts["keys"]
+        graph.metadata["keys"] = self.facts.get("keys") or list(
+            p.weights
+        )  # files: parameters in order of definition, then buffers
         return graph
 
     def _version(self) -> str:
@@ -142,7 +143,8 @@ class Loader:
         key = (frame, identity(t))
         if key not in self._weights:
             names = self._tied.get(identity(t), [i.target])
-            name = next((n for n in names if n.rpartition(".")[0] == user), i.target)
+            near = (n for n in names if n.startswith(f"{user}."))
+            name = next((n for n in names if n.rpartition(".")[0] == user), None) or next(near, i.target)
             role = {"parameter": PARAMETER, "buffer": BUFFER}.get(i.kind, CONSTANT)
             trainable = role == PARAMETER and bool(getattr(t, "requires_grad", True))
             v = frame.graph.add_weight(name, t, trainable=trainable, source=name, role=role)

@@ -37,7 +37,7 @@ def functions(plan: Plan, dialect: TorchDialect) -> None:
         else:
             call.path = dialect.path(call.node)
     if dialect.of_torch:
-        _at_home(calls)
+        _at_home(calls, dialect.keys)
     units = {c.target: c.path for c in calls if isinstance(c.target, Unit)}
     count = Counter(units.values())
     for call in calls:
@@ -52,9 +52,10 @@ def functions(plan: Plan, dialect: TorchDialect) -> None:
             call.path = dialect.around(call.node) if call.node is not None else ()
 
 
-def _at_home(calls: Sequence[PlanCall]) -> None:
-    """Modules of a source in PyTorch stand where its keys say, though another module calls them; weights under other names than
-    the module of torch has for them are parameters beside a function."""
+def _at_home(calls: Sequence[PlanCall], keys: frozenset[str]) -> None:
+    """Modules of a source in PyTorch stand where its keys say, though another module calls them; those that share another's
+    weights under keys of their own stay. Weights under other names than the module of torch has for them are parameters beside a
+    function."""
     for call in calls:
         t = call.target
         names = {k: s.value.name for k, s in t.states.items() if s.value is not None} if isinstance(t, Unit) else {}
@@ -64,7 +65,8 @@ def _at_home(calls: Sequence[PlanCall]) -> None:
             owners = {n[: -len(k) - 1] for k, n in names.items()}
             if len(owners) == 1:
                 (owner,) = owners
-                if owner != ".".join(s.name for s in t.path):
+                own = ".".join(s.name for s in t.path)
+                if owner != own and not all(f"{own}.{k}" in keys for k in names):
                     t.path = tuple(Step(n) for n in owner.split("."))
                 continue
         if t.type == "torch.nn.Linear":

@@ -12,6 +12,7 @@ from convcore.plugin import Block, Dialect, DType, Names, Plan, State, Unit
 from ..rules.base import one_if_equal
 from ..types import TORCH_TYPES
 from .forward import Forward
+from .members import attribute, is_parameter, lists_of, statements
 from .text import Bracket, Doc, flat, lay, literal, tuple_doc
 
 __all__ = ["Classes", "Template", "is_sequence"]
@@ -175,7 +176,7 @@ class Classes:
         if isinstance(m, State):
             shape = ", ".join(texts.pop(0) for _ in m.shape or ())
             made = f"torch.empty({shape or '()'}{_dtype(m.dtype)})"
-            if m.role != "parameter" or not _float(m.dtype):
+            if not is_parameter(m):
                 return made
             return f"nn.Parameter({made})" if m.trainable or self.all_frozen else f"nn.Parameter({made}, requires_grad=False)"
         if isinstance(m, Block):
@@ -214,22 +215,13 @@ class Classes:
         params = ["self", *(f"{n}: {a}" for n, a in zip(t.params, types))]
         out = lay(Bracket("def __init__", list(params)), 4, "", " -> None:")
         out.append("        super().__init__()")
+        lists = lists_of(block.members)
+        docs = {name: self.constructed(m, texts) for name, m in block.members.items()}
+        out += statements(block.members, docs)
         for name, m in block.members.items():
-            doc = self.constructed(m, texts)
-            if isinstance(m, State) and not (m.role == "parameter" and _float(m.dtype)):
-                out += lay(Bracket("self.register_buffer", [f'"{name}"', doc]), 8)
-            elif name.isdigit():
-                out += lay(Bracket("self.add_module", [f'"{name}"', doc]), 8)
-            else:
-                out += lay(doc, 8, f"self.{name} = ")
             if not self.all_frozen:
-                out += [f"        {attribute(name)}{p}.requires_grad_(False)" for p in _partly(m)]
+                out += [f"        {attribute(name, lists=lists)}{p}.requires_grad_(False)" for p in _partly(m)]
         return out
-
-
-def attribute(name: str) -> str:
-    """A member as an expression: a number is no name of Python."""
-    return f'self.get_submodule("{name}")' if name.isdigit() else f"self.{name}"
 
 
 def _partly(m: Any) -> list[str]:

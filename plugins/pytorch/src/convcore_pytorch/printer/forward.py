@@ -10,6 +10,7 @@ from convcore.plugin import Block, Dim, DType, Names, NotExpressible, PlanCall, 
 
 from ..functions import HELPERS
 from ..types import TORCH_TYPES
+from .members import attribute, lists_of
 from .text import Bracket, Doc, flat, lay, literal, tuple_doc
 
 __all__ = ["TAKEN", "Forward"]
@@ -32,6 +33,7 @@ class Forward:
         self.block = block
         self.indent: int = 8 if outer is None else outer.indent + 4
         self.member: dict[int, str] = {id(m): name for name, m in block.members.items()} if outer is None else outer.member
+        self.lists: frozenset[str] = lists_of(block.members) if outer is None else outer.lists
         self.names: dict[Ref, str] = {} if outer is None else dict(outer.names)
         self.around = frozenset(self.names.values())
         self.names.update(zip(block.inputs, inputs))
@@ -150,9 +152,9 @@ class Forward:
         t = call.target
         args = [self.text(a, call.args) for a in call.args]
         if isinstance(t, (Unit, Block)):
-            name = self.member[id(t)]
-            member = f'self.get_submodule("{name}")' if name.isdigit() else f"self.{name}"
-            return Bracket(member, [*args, *(f"{k}={literal(v)}" for k, v in call.kwargs.items())])
+            return Bracket(
+                attribute(self.member[id(t)], lists=self.lists), [*args, *(f"{k}={literal(v)}" for k, v in call.kwargs.items())]
+            )
         if t in _OPERATORS:
             a, b = map(flat, args)
             if t == "**":
@@ -193,7 +195,7 @@ class Forward:
                 raise AssertionError(f"{a!r} is read before it is made")
             return self.names[a]
         if isinstance(a, State):
-            return f"self.{self.member[id(a)]}"
+            return attribute(self.member[id(a)], a, self.lists)
         if isinstance(a, DType):
             return f"torch.{TORCH_TYPES[a]}"
         if isinstance(a, Dim):

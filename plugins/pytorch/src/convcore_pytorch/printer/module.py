@@ -11,6 +11,7 @@ from convcore.plugin import Block, Dialect, DType, Graph, Names, Plan, State, Un
 from ..functions import helpers_of, imports_of
 from .classes import Classes, Template, is_sequence
 from .forward import TAKEN
+from .members import attribute
 from .text import Bracket, Doc, lay, quoted
 
 __all__ = ["Code", "print_module"]
@@ -43,7 +44,7 @@ def print_module(
     body: list[str] = []
     for t in classes.templates:
         root = plan.root in t.blocks
-        body += ["", "", *_class(classes, t, root, tied)]
+        body += ["", "", *_class(classes, t, root, states, tied)]
     used = "\n".join(body)
     dtypes = dict.fromkeys(s.dtype for s in states.values())
     head = [f'"""{class_name}, converted by convcore{_from(graph)}.', ""]
@@ -79,7 +80,7 @@ def _order(v: Value, moved: Mapping[str, Sequence[int]] | None) -> str:
     return f", {here} ({letters} in the source)" if letters else f", {here}"
 
 
-def _class(classes: Classes, t: Template, root: bool, tied: dict[str, str]) -> list[str]:
+def _class(classes: Classes, t: Template, root: bool, states: dict[str, State], tied: dict[str, str]) -> list[str]:
     f = t.forward
     assert f is not None
     out = [f"class {t.name}(nn.Module):"]
@@ -98,7 +99,12 @@ def _class(classes: Classes, t: Template, root: bool, tied: dict[str, str]) -> l
     if tied:
         out += ["", "    def tie_weights(self) -> None:", '        """Let parameters that are one in the source be one."""']
         for other, first in tied.items():
-            out.append(f"        {_attribute(other)} = {_attribute(first)}")
+            owner, _, last = other.rpartition(".")
+            value = attribute(first, states[first])
+            if last.isdigit():
+                out.append(f'        {attribute(owner)}.register_parameter("{last}", {value})')
+            else:
+                out.append(f"        {attribute(other)} = {value}")
     out += [
         "",
         "    @classmethod",
@@ -115,12 +121,6 @@ def _class(classes: Classes, t: Template, root: bool, tied: dict[str, str]) -> l
         out.append("        model.tie_weights()")
     out.append("        return model.eval()")
     return out
-
-
-def _attribute(path: str) -> str:
-    owner, _, name = path.rpartition(".")
-    plain = all(not p.isdigit() for p in path.split("."))
-    return f"self.{path}" if plain else f'self.get_submodule("{owner}").{name}'
 
 
 def _states(plan: Plan) -> tuple[dict[str, State], dict[str, str]]:
@@ -166,7 +166,7 @@ def _members(root: Block, dialect: Dialect) -> dict[str, str]:
         for name, m in block.members.items():
             if not isinstance(m, State):
                 inside = [s.name for s in m.path[len(block.path) :]]
-                if inside and "/".join(inside) != name and "_".join(inside) != name:
+                if inside and name not in ("/".join(inside), "_".join(inside), ".".join(inside)):
                     found.setdefault(name, set()).add("/".join(inside))
             if isinstance(m, Block):
                 enter(m)
