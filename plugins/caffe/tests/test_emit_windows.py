@@ -48,14 +48,28 @@ def test_repeated_fields_beside_axis_fields_are_lists(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("n", [10, 11, 12, 13])
 @pytest.mark.parametrize(("pads", "stride"), [((0, 1), 2), ((1, 0), 2), ((2, 1), 3), ((0, 3), 1), ((1, 2), 1)])
-def test_uneven_padding_is_a_larger_one_with_the_surplus_sliced_off(n: int, pads: Any, stride: int, tmp_path: Path) -> None:
+def test_uneven_padding_is_the_larger_one_and_zeros_in_the_kernel(n: int, pads: Any, stride: int, tmp_path: Path) -> None:
+    """MobileNet's: no Slice and no Silence."""
     w = _array(5, 3, 3, 3)
     net = written(
         tmp_path, (2, 3, n, 17), lambda b, x: b.conv(x, b.const(w), strides=(stride, 1), pads=(pads, (1, 1))), caffe_flavor="bvlc"
     )
-    assert set(types(net)) <= {"Convolution", "Slice", "Silence"}
-    conv = net.layers[1]
-    assert conv.blobs[0].shape == (5, 3, 3, 3)
+    kernel = only(net).blobs[0].numpy()
+    if kernel.shape != w.shape:
+        most = max(pads)
+        ends = ((0, 0), (0, 0), (most - pads[0], most - pads[1]), (0, 0))
+        np.testing.assert_array_equal(kernel, np.pad(w, ends))
+
+
+@pytest.mark.parametrize(("pads", "dilation"), [((0, 9), 1), ((0, 1), 2)])
+def test_uneven_padding_that_zeros_cannot_make_is_sliced_off(pads: Any, dilation: int, tmp_path: Path) -> None:
+    w = _array(5, 3, 3, 3)
+    net = written(
+        tmp_path, (2, 3, 11, 17),
+        lambda b, x: b.conv(x, b.const(w), pads=(pads, (1, 1)), dilations=(dilation, 1)), caffe_flavor="bvlc",
+    )  # fmt: skip
+    assert set(types(net)) == {"Convolution", "Slice", "Silence"}
+    assert net.layers[1].blobs[0].shape == (5, 3, 3, 3)
 
 
 def test_padding_before_a_convolution_is_its_own(tmp_path: Path) -> None:

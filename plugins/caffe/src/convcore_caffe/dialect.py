@@ -22,7 +22,7 @@ from convcore.plugin import (
 
 from .emit_flavors import check_type
 from .emit_params import params_message
-from .emit_prepare import explicit_pads, fix_sizes, fold_pads
+from .emit_prepare import explicit_pads, find_shuffles, fix_sizes, fold_pads
 from .files import Layer, Message
 from .keep import SourceConfig, keep_layers
 from .layer_spec import spec_of
@@ -51,6 +51,7 @@ class CaffeDialect(Dialect):
         """Keep what Caffe's own layers were, fix sizes, write paddings out, and an Input layer per input."""
         keep_layers(s.graph, self.flavor, s.overrides or {})
         self.sizes = fix_sizes(s.graph, self.batch)
+        find_shuffles(s.graph)
         explicit_pads(s.graph)
         fold_pads(s.graph)
         problems = []

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from convcore.plugin import (
+    Builder,
     Dim,
     DimLike,
     Graph,
@@ -23,7 +24,7 @@ from convcore.plugin import (
     window_pads,
 )
 
-__all__ = ["explicit_pads", "fix_sizes", "fold_pads"]
+__all__ = ["explicit_pads", "fix_sizes", "fold_pads", "find_shuffles"]
 
 
 # ---- sizes
@@ -184,3 +185,36 @@ def nonnegative(v: Value, limit: int = 200) -> bool:
             return False
         stack += [v for i, v in enumerate(node.inputs) if v is not None and decl.role(i) is not Role.INDEX]
     return True
+
+
+# ---- channel shuffles
+def find_shuffles(graph: Graph) -> None:
+    """Reshape, transpose and reshape that shuffle the channels as one node: (N, C, ...) as (N, g, C / g, ...), these two swapped,
+    the rest in as many axes as the author liked."""
+    for node in graph:
+        x = node.inputs[0] if node.op == "reshape" and node.inputs else None
+        swap = _alone(x, "transpose")
+        split = _alone(swap.inputs[0], "reshape") if swap is not None else None
+        source = split.inputs[0] if split is not None else None
+        if swap is None or split is None or source is None or source.tensor is not None or source.shape != node.output.shape:
+            continue
+        wide, old = ([d for d in v.shape or () if isinstance(d, int)] for v in (split.output, source))
+        if len(wide) < 3 or len(old) < 3 or len(wide) != split.output.rank or len(old) != source.rank:
+            continue
+        perm = (0, 2, 1, *range(3, len(wide)))
+        if tuple(swap.attrs["perm"]) != perm or wide[0] != old[0] or wide[1] * wide[2] != old[1]:
+            continue
+        b = Builder(graph, before=node, origin=node.origin.by("find_shuffles"))
+        y = b.shuffle_channels(source, groups=wide[1], axis=1)
+        name = node.output.name
+        node.output.replace_uses(y)
+        for old_node in (node, swap, split):
+            graph.remove(old_node)
+        graph.rename(y, name)
+
+
+def _alone(v: Value | None, op: str) -> Node | None:
+    """The node of an op that makes a value which nothing else reads."""
+    if v is None or v.producer is None or v.producer.op != op or len(v.uses) != 1 or v.is_output:
+        return None
+    return v.producer

@@ -10,35 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Node, NotExpressible, Ref, Value
+from convcore.plugin import Node, NotExpressible
 
 from ..dialect import CaffeScribe, label
 from .base import RULES, channels_first, constant, first, static
-
-__all__ = ["permute_channels"]
-
-
-def permute_channels(
-    e: CaffeScribe, x: Ref, axis: int, order: Sequence[int], name: str, outputs: Sequence[Value | None] = ()
-) -> Ref:
-    """Element i of axis 1 (or the last) is element order[i] of x."""
-    n = x.dims[axis]
-
-    def matrix() -> Any:
-        m = np.zeros((n, n), np.float32)
-        m[np.arange(n), list(order)] = 1
-        return m
-
-    last = axis == len(x.dims) - 1
-    if last:
-        param: dict[str, object] = {"num_output": n, "bias_term": False}
-        if axis != 1:
-            param["axis"] = axis
-        blob = constant(matrix, (n, n))
-        return e.unit("InnerProduct", [x], param, outputs=outputs, shapes=[x.dims], name=name, states=[blob])[0]
-    param = {"num_output": n, "bias_term": False, "kernel_size": 1}
-    blob = constant(matrix, (n, n, *(1,) * (len(x.dims) - 2)))
-    return e.unit("Convolution", [x], param, outputs=outputs, shapes=[x.dims], name=name, states=[blob])[0]
+from .select import select
+from .windows import crop_all, spatial_param
 
 
 @RULES.emit("shuffle_channels")
@@ -48,7 +25,16 @@ def shuffle_channels(e: CaffeScribe, node: Node) -> None:
     if a["axis"] != 1 or len(x.shape) < 3:
         raise NotExpressible(f"channels are on axis 1 in Caffe, not on axis {a['axis']}")
     n, g = x.shape[1], a["groups"]
-    permute_channels(e, x, 1, np.arange(n).reshape(g, n // g).T.reshape(-1).tolist(), label(node), node.outputs)
+    order = np.arange(n).reshape(g, n // g).T.reshape(-1)
+
+    def matrix() -> Any:
+        m = np.zeros((n, n), np.float32)
+        m[np.arange(n), order] = 1
+        return m
+
+    blob = constant(matrix, (n, n, *(1,) * (len(x.dims) - 2)))
+    param = {"num_output": n, "bias_term": False, "kernel_size": 1}
+    e.unit("Convolution", [x], param, outputs=node.outputs, name=label(node), states=[blob])
 
 
 def _tap(mode: str, block: int, channels: int, c: int, i: int, j: int) -> int:
@@ -84,8 +70,6 @@ def move_blocks(e: CaffeScribe, node: Node) -> None:
 
 def _repeat(e: CaffeScribe, node: Node, scales: Sequence[int]) -> None:
     """Every pixel repeated: a Deconvolution of each channel with ones."""
-    from .windows import spatial_param
-
     x = e.value(first(node))
     channels, kernel = x.shape[1], tuple(scales)
     param = {"num_output": channels, "bias_term": False, **spatial_param(kernel, kernel, (0,) * len(kernel))}
@@ -103,9 +87,12 @@ def upsample_nearest(e: CaffeScribe, node: Node) -> None:
 
 @RULES.emit("resize")
 def resize(e: CaffeScribe, node: Node) -> None:
-    """Only nearest by whole factors, where every pixel is repeated."""
+    """By whole factors: nearest repeats every pixel, linear is a Deconvolution of each channel with a triangle."""
     channels_first(node)
     a, x, out = node.attrs, static(first(node)), static(node.output)
+    if a["mode"] == "linear":
+        _bilinear(e, node)
+        return
     factors = [o // n if n and o % n == 0 else 0 for n, o in zip(x[2:], out[2:])]
     floor = a["coordinates"] == "asymmetric" and a["nearest"] == "floor"
     centre = a["coordinates"] in ("half_pixel", "pytorch_half_pixel") and a["nearest"].startswith("round_prefer")
@@ -113,5 +100,64 @@ def resize(e: CaffeScribe, node: Node) -> None:
     given = a["scales"] is None or all(s == f for s, f in zip(a["scales"], factors))
     if a["mode"] != "nearest" or 0 in factors or not (floor or centre) or not given:
         how = f"{a['mode']}, {a['coordinates']}"
-        raise NotExpressible(f"Caffe has no interpolation ({how}); only pixels repeated by whole factors")
+        raise NotExpressible(f"Caffe has no interpolation ({how}); only pixels repeated, or linear, by whole factors")
     _repeat(e, node, factors)
+
+
+def _bilinear(e: CaffeScribe, node: Node) -> None:
+    """Linear interpolation by whole factors f: a triangle over 2 f - 1 or 2 f pixels with stride f (Caffe's bilinear filler).
+
+    Samples lie on the first pixel and f apart (align_corners, asymmetric) or around the centre of a pixel (half_pixel); where a
+    triangle reaches past the image the edge is repeated first, else the zeros there would count.
+    """
+    x, a, out = e.value(first(node)), node.attrs, static(node.output)
+    axes = [_line(n, o, a["coordinates"]) for n, o in zip(x.dims[2:], out[2:])]
+    scales = a["scales"] or [None] * len(axes)
+    right = all(line is not None and (s is None or s == line[0]) for line, s in zip(axes, scales))
+    lines = [line for line in axes if line is not None]
+    if not right or len(x.dims) != 4 or a["exclude_outside"]:
+        how = f"{list(x.dims[2:])} to {list(out[2:])}, {a['coordinates']}"
+        raise NotExpressible(f"Caffe interpolates linearly by whole factors of H and W only (Deconvolution), not {how}")
+    if all(f == 1 for f, *_ in lines):
+        e.alias(node.output, x)
+        return
+    for i, (_, _, _, before, after) in enumerate(lines):
+        n = x.dims[i + 2]
+        edge = [0] * before + list(range(n)) + [n - 1] * after
+        x = select(e, x, i + 2, edge, label(node))
+    channels, kernel = x.dims[1], tuple(k for _, k, *_ in lines)
+    strides, pads = [f for f, *_ in lines], [p for _, _, p, *_ in lines]
+    param = {"num_output": channels, "bias_term": False, **spatial_param(kernel, strides, pads)}
+    if channels > 1:
+        param["group"] = channels
+    made = [(n - 1) * f + k - 2 * p for n, f, k, p in zip(x.dims[2:], strides, kernel, pads)]
+    exact = tuple(made) == out[2:]
+
+    def triangles() -> Any:
+        rows = [1 - np.abs(np.arange(k) - (k - 1) / 2) / f for f, k in zip(strides, kernel)]
+        return np.broadcast_to(np.outer(*rows), (channels, 1, *kernel))
+
+    blob = constant(triangles, (channels, 1, *kernel))
+    (y,) = e.unit(
+        "Deconvolution", [x], param, outputs=node.outputs if exact else (), shapes=[(*x.dims[:2], *made)], name=label(node),
+        states=[blob],
+    )  # fmt: skip
+    if not exact:
+        crop_all(e, y, [0] * len(made), out[2:], label(node), node.outputs)
+
+
+def _line(n: int, out: int, coordinates: str) -> tuple[int, int, int, int, int] | None:
+    """(factor, kernel, padding, edge pixels repeated before and after) of one axis; None where there is no whole factor."""
+    if n == out and coordinates != "pytorch_half_pixel":
+        return 1, 1, 0, 0, 0
+    if coordinates == "align_corners":
+        f = (out - 1) // (n - 1) if n > 1 else 0
+        return (f, 2 * f - 1, f - 1, 0, 0) if f and f * (n - 1) + 1 == out else None
+    f = out // n
+    if f < 2 or f * n != out:
+        return None
+    if coordinates == "asymmetric":
+        return f, 2 * f - 1, f - 1, 0, 1
+    if coordinates in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric"):
+        return f, 2 * f - f % 2, (3 * f - f % 2) // 2, 1, 1
+    return None

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from convcore.plugin import DType, LazyTensor, Node, NotExpressible, Tensor
+from convcore.plugin import Node, NotExpressible, Tensor
 
 from ..dialect import CaffeScribe, label
 from .base import RULES, channels_first, first, static, weight
 from .windows import crop_all, pairs, spatial_param
+
+_LONGEST = 2.25
+"""How much larger a kernel may become by zeros: 2x2 to 3x3."""
 
 
 def _param(node: Node, w: Tensor, outputs: int, bias: bool, kernel: Sequence[int], pads: Sequence[int]) -> dict[str, object]:
@@ -35,7 +39,8 @@ def _shift(n: int, out: int, reach: int, stride: int, pad: tuple[int, int]) -> i
 
 @RULES.emit("conv")
 def conv(e: CaffeScribe, node: Node) -> None:
-    """Convolution. Padding that differs at the two ends becomes a larger one of whole strides, its outputs cropped off."""
+    """Convolution. Padding that differs at the two ends becomes the larger one at both, the kernel lengthened by zeros there;
+    where that makes it much larger, one of whole strides, its outputs cropped off."""
     channels_first(node)
     x, w = e.value(first(node)), weight(node.need("w"), "its kernel")
     bias = weight(node.arg("b"), "its bias") if len(node.inputs) > 2 and node.arg("b") is not None else None
@@ -53,12 +58,31 @@ def conv(e: CaffeScribe, node: Node) -> None:
         pads.append(p)
         made.append((n + 2 * p - reach) // s + 1)
     exact = tuple(made) == out[2:]
+    long = None if exact else _lengths(kernel, pairs(node), a["dilations"])
+    if long is not None:
+        pads, zeros = [max(pad) for pad in pairs(node)], [(0, 0), (0, 0), *long]
+        kernel = tuple(k + b + c for k, (b, c) in zip(kernel, long))
+        blobs[0] = _lengthened(w, (*w.shape[:2], *kernel), zeros)
+        made, exact = list(out[2:]), True
     (y,) = e.unit(
         "Convolution", [x], _param(node, w, w.shape[0], bias is not None, kernel, pads), outputs=node.outputs if exact else (),
         shapes=[(*out[:2], *made)], name=label(node), states=blobs,
     )  # fmt: skip
     if not exact:
         crop_all(e, y, moves, out[2:], label(node), node.outputs)
+
+
+def _lengths(kernel: Sequence[int], pads: Sequence[tuple[int, int]], dilations: Sequence[int]) -> list[tuple[int, int]] | None:
+    """Zeros before and after the taps of each axis that make the padding the same at both ends; None: not by whole taps, or too
+    many of them."""
+    zeros = []
+    for (begin, end), d in zip(pads, dilations):
+        most = max(begin, end)
+        if (most - begin) % d or (most - end) % d:
+            return None
+        zeros.append(((most - begin) // d, (most - end) // d))
+    grown = [k + b + c for k, (b, c) in zip(kernel, zeros)]
+    return zeros if math.prod(grown) <= _LONGEST * math.prod(kernel) else None
 
 
 @RULES.emit("conv_transpose")
@@ -88,7 +112,7 @@ def conv_transpose(e: CaffeScribe, node: Node) -> None:
         made.append(full - 2 * p)
     long = tuple(kernel)
     if long != w.shape[2:]:
-        w = _lengthened(w, long)
+        w = _lengthened(w, (*w.shape[:2], *long), [(0, 0), (0, 0), *((0, k - n) for k, n in zip(long, w.shape[2:]))])
     exact = tuple(made) == out[2:]
     (y,) = e.unit(
         "Deconvolution", [x], _param(node, w, out[1], bias is not None, long, pads), outputs=node.outputs if exact else (),
@@ -108,9 +132,8 @@ def _cut(node: Node, i: int, full: int, out: int) -> int:
     return total // 2 if pads == "same_upper" else total - total // 2
 
 
-def _lengthened(w: Tensor, kernel: tuple[int, ...]) -> Tensor:
-    ends = [(0, 0), (0, 0), *((0, k - n) for k, n in zip(kernel, w.shape[2:]))]
-    return LazyTensor(lambda: np.pad(w.numpy(), ends), DType.FLOAT32, (*w.shape[:2], *kernel))
+def _lengthened(w: Tensor, shape: tuple[int, ...], zeros: Sequence[tuple[int, int]]) -> Tensor:
+    return w.map(lambda a: np.pad(a, zeros), shape)
 
 
 @RULES.emit("im2col")

@@ -11,6 +11,7 @@ from convcore.plugin import Node, NotExpressible, Ref
 from ..dialect import CaffeScribe, label
 from .arithmetic import power
 from .base import RULES, first, fold, reshape, static
+from .select import reversal_of, select
 
 _OPERATIONS = {"sum": "SUM", "mean": "MEAN", "sum_square": "SUMSQ", "l1_norm": "ASUM"}
 
@@ -87,7 +88,7 @@ def _pooled(e: CaffeScribe, node: Node, x: Ref, axes: list[int], kind: str, out:
 
 @RULES.emit("argmax", "argmin")
 def argmax(e: CaffeScribe, node: Node) -> None:
-    """ArgMax, which takes the last of equals; for the first of them the axis is reversed by a permutation of its elements."""
+    """ArgMax, which takes the last of equals; for the first of them the axis is reversed."""
     a, x = node.attrs, e.value(first(node))
     axis, out = a["axis"], static(node.output)
     n = x.shape[axis]
@@ -96,7 +97,8 @@ def argmax(e: CaffeScribe, node: Node) -> None:
     if node.op == "argmin":
         x = power(e, x, node, scale=-1.0)
     if not a["last"]:
-        x = _reversed(e, node, x, axis)
+        back = reversal_of(x, axis)
+        x = select(e, x, axis, range(n)[::-1], label(node)) if back is None else back
     kept = tuple(1 if i == axis else d for i, d in enumerate(x.shape))
     plain = a["last"] and kept == out
     outputs = node.outputs if plain else ()
@@ -110,12 +112,3 @@ def argmax(e: CaffeScribe, node: Node) -> None:
         )  # fmt: skip
     if kept != out:
         reshape(e, y, out, label(node), node.outputs, carry=True)
-
-
-def _reversed(e: CaffeScribe, node: Node, x: Ref, axis: int) -> Ref:
-    """The elements of an axis in the opposite order, by a matrix of zeros and ones."""
-    from .blocks import permute_channels
-
-    if axis == 1 or axis == len(x.dims) - 1:
-        return permute_channels(e, x, axis, list(range(x.dims[axis]))[::-1], label(node))
-    raise NotExpressible(f"Caffe's ArgMax takes the last of equals, this op the first (axis {axis} of {len(x.dims)})")

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Node, NotExpressible, Ref, Value, unsupported
+from convcore.plugin import DType, Node, NotExpressible, Ref, Value, unsupported
 
 from ..dialect import CaffeScribe, blob_shape, label
 from ..files import Message
 from .base import RULES, constant, crop, first, folded, reshape, static, tile
 from .linear import embed
 from .pool import pool_windows
+from .select import select
 from .windows import crop_all
 
 
@@ -80,24 +81,31 @@ def split(e: CaffeScribe, node: Node) -> None:
 
 @RULES.emit("slice")
 def slice_(e: CaffeScribe, node: Node) -> None:
-    """Slice along every axis that is cut; every s-th pixel of an image is a 1x1 Pooling with that stride."""
+    """Slice along every axis that is cut; every s-th pixel of an image is a 1x1 Pooling with that stride, of another axis, or
+    from the end on, a part of a Slice."""
     a, x = node.attrs, e.value(first(node), carry=True)
     steps = a["steps"]
-    if any(s < 1 for s in steps):
-        raise NotExpressible("Caffe reverses no axis")
     if any(not isinstance(n, int) for n in a["starts"]) or any(n is not None and not isinstance(n, int) for n in a["stops"]):
         raise NotExpressible("its bounds are not fixed")
     out = static(node.output)
-    strided = [i for i, s in enumerate(steps) if s != 1 and out[i] > 1]
-    if strided and (len(x.shape) != 4 or min(strided) < 2):
-        raise NotExpressible("Caffe takes every n-th element of H and W only")
+    if 0 in out:
+        raise NotExpressible("it is empty, and Caffe's Slice makes no empty blobs")
+    image = len(x.shape) == 4 and first(node).dtype in (None, DType.FLOAT32)
+    strided = [i for i, s in enumerate(steps) if s > 1 and out[i] > 1 and image and i > 1]
+    picked = [i for i, s in enumerate(steps) if s != 1 and out[i] > 1 and i not in strided]
     todo = []
     for i, n in enumerate(x.shape):
-        begin, _, _ = slice(a["starts"][i], a["stops"][i], steps[i]).indices(n)
+        bounds = slice(a["starts"][i], a["stops"][i], steps[i]).indices(n)
+        if i in picked:
+            last = i == picked[-1] and not strided and all(out[j] == x.shape[j] for j in range(len(out)) if j not in picked)
+            x = select(e, x, i, range(*bounds), label(node), node.outputs if last else (), carry=True)
+            continue
+        begin = bounds[0]
         size = (out[i] - 1) * steps[i] + 1 if i in strided else out[i]
         if size != n and not (i in strided and begin == 0):
             todo.append((i, begin, size if i not in strided else min(n - begin, size)))
-    _cut(e, node, x, todo, strided, out)
+    if x.value is not node.output or not picked:
+        _cut(e, node, x, todo, strided, out)
 
 
 def _cut(e: CaffeScribe, node: Node, x: Ref, todo: list[tuple[int, int, int]], strided: list[int], out: tuple[int, ...]) -> None:
@@ -114,22 +122,31 @@ def _cut(e: CaffeScribe, node: Node, x: Ref, todo: list[tuple[int, int, int]], s
 
 @RULES.emit("gather")
 def gather(e: CaffeScribe, node: Node) -> None:
-    """Rows of a constant table: Embed. Fixed indices that follow one another: a Slice."""
+    """Rows of a constant table: Embed. Items by computed indices: BatchReindex. Fixed places: a Slice, its parts joined."""
     axis, index = node.attrs["axis"], node.need("indices")
     table = first(node).tensor
     if index is not None and index.tensor is None and table is not None and table.ndim == 2 and axis == 0:
         embed(e, node, first(node), index)
         return
+    if index is not None and index.tensor is None and table is None and axis == 0 and len(static(index)) == 1:
+        e.call(
+            "BatchReindex",
+            [e.value(first(node), carry=True), e.value(index, carry=True)],
+            outputs=node.outputs,
+            name=label(node),
+            carry=True,
+        )
+        return
     if index is None or index.tensor is None or index.tensor.size == 0:
-        raise NotExpressible("Caffe picks elements at fixed places only (Slice)")
+        raise NotExpressible("Caffe picks elements at fixed places only (Slice), or items along axis 0 (BatchReindex)")
     x = e.value(first(node), carry=True)
     n = x.shape[axis]
     at = [int(i + n * (i < 0)) for i in index.tensor.numpy().reshape(-1)]
-    if at != list(range(at[0], at[0] + len(at))) or not 0 <= at[0] <= at[-1] < n:
-        raise NotExpressible("Caffe picks elements that follow one another only (Slice)")
+    if not all(0 <= i < n for i in at):
+        raise NotExpressible(f"an index is beyond the {n} elements of axis {axis}")
     out = static(node.output)
     plain = index.tensor.ndim == 1
-    y = crop(e, x, axis, at[0], len(at), label(node), node.outputs if plain else (), carry=True)
+    y = select(e, x, axis, at, label(node), node.outputs if plain else (), carry=True)
     if not plain:
         reshape(e, y, out, label(node), node.outputs, carry=True)
 
@@ -165,8 +182,9 @@ def pad(e: CaffeScribe, node: Node) -> None:
     pads, out = a["pads"], static(node.output)
     if any(not isinstance(n, int) for pair in pads for n in pair):
         raise NotExpressible(f"its padding {pads} is not fixed")
-    if a["mode"] != "constant" and any(n > 0 for pair in pads for n in pair):
-        raise NotExpressible(f"Caffe pads with constants only, not by mode {a['mode']!r}")
+    if a["mode"] != "constant":
+        _repeated(e, node, x, pads)
+        return
     for i, (begin, end) in enumerate(pads):
         if begin < 0 or end < 0:
             x = crop(e, x, i, max(0, -begin), x.shape[i] + min(0, begin) + min(0, end), label(node))
@@ -189,6 +207,29 @@ def pad(e: CaffeScribe, node: Node) -> None:
         (x,) = e.call("Concat", full, param, outputs=node.outputs if i == axes[-1] else (), shapes=[shape], name=label(node))
     if x.shape != out:
         raise NotExpressible(f"its result would be {list(x.shape)}, not {list(out)}")
+    if x.value is not node.output:
+        e.alias(node.output, x)
+
+
+_MIRRORS = {"edge": "edge", "reflect": "reflect", "symmetric": "symmetric", "wrap": "wrap"}
+
+
+def _repeated(e: CaffeScribe, node: Node, x: Ref, pads: Sequence[tuple[int, int]]) -> None:
+    """The blob's own elements around it (edge, reflect, symmetric, wrap): parts of a Slice joined on; negative padding crops."""
+    mode, out = node.attrs["mode"], static(node.output)
+    if mode not in _MIRRORS:
+        raise NotExpressible(f"padding mode {mode!r} is unknown")
+    if first(node).dtype not in (None, DType.FLOAT32):
+        raise NotExpressible("Caffe computes in float32")
+    axes = [i for i, pair in enumerate(pads) if any(pair)]
+    for i in axes:
+        begin, end = pads[i]
+        n = x.dims[i]
+        grown = np.pad(np.arange(n), (max(0, begin), max(0, end)), mode=_MIRRORS[mode])  # type: ignore[call-overload]
+        index = grown[max(0, -begin) : len(grown) - max(0, -end)]
+        x = select(e, x, i, index.tolist(), label(node), node.outputs if i == axes[-1] else ())
+    if x.dims != out:
+        raise NotExpressible(f"its result would be {list(x.dims)}, not {list(out)}")
     if x.value is not node.output:
         e.alias(node.output, x)
 
