@@ -97,7 +97,7 @@ class _Walk:
             if node.op == "opaque":
                 self._opaque(node)
                 return
-            if self.lost and self._loses(node):
+            if s.gives(node) or (self.lost and self._loses(node)):
                 return
             why = s.rules.apply_emit(s, node, s.overrides)
         except UnsupportedError as err:

@@ -120,6 +120,10 @@ class Scribe(Generic[D]):
                 self.bind(v, hollow)
         self._given.update(values)
 
+    def gives(self, node: Node) -> bool:
+        """Whether calls of earlier nodes give all that a node makes (:meth:`given`)."""
+        return bool(self._given) and bool(node.outputs) and self._given.issuperset(node.outputs)
+
     def readable(self, v: Value) -> bool:
         """Whether a value is bound to something that can be read: not to the stand-in of one that is written within another."""
         return v in self.bound and self.bound[v] not in self._hollow

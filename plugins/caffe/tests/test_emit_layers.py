@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import convcore
 from convcore.build.builder import Builder
 from convcore.errors import UsageError
 from convcore.ir.dims import Dim
@@ -247,7 +248,7 @@ def test_every_second_pixel_is_a_pooling(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_padding_with_numbers(value: float, pads: Any, tmp_path: Path) -> None:
     net = written(tmp_path, (2, 3, 5, 7), lambda b, x: b.pad(x, pads=pads, value=value))
-    assert set(types(net)) <= {"Convolution", "Concat", "DummyData", "Slice", "Silence"}
+    assert set(types(net)) <= {"Convolution", "Concat", "Power", "Slice", "Silence"}
 
 
 def test_pixels_repeated_are_a_deconvolution(tmp_path: Path) -> None:
@@ -298,6 +299,58 @@ def test_lstm_over_time(tmp_path: Path) -> None:
     for states, finals in ((True, False), (False, True), (True, True)):
         net = written(tmp_path, (5, 3, 7), lambda b, x: build(b, x, states, finals))  # noqa: B023
         assert fields(next(x for x in net if x.type == "LSTM")) == {"num_output": 2, "expose_hidden": True}
+
+
+@pytest.mark.parametrize("direction", ["reverse", "bidirectional"])
+@pytest.mark.parametrize("states", [False, True])
+def test_lstm_from_the_end_and_in_both_directions(direction: str, states: bool, tmp_path: Path) -> None:
+    d = 2 if direction == "bidirectional" else 1
+    w, r, c, h0, c0 = _array(d, 8, 7), _array(d, 8, 2), _array(d, 8), _array(d, 3, 2), _array(d, 3, 2)
+
+    def build(b: Builder, x: Value) -> Any:
+        extra = [b.const(h0), b.const(c0)] if states else []
+        made = b.lstm(x, b.const(w), b.const(r), b.const(c), *extra, hidden=2, layout="time_major", direction=direction)
+        return list(made) if states else made[0]
+
+    found = types(written(tmp_path, (5, 3, 7), build))
+    assert found.count("LSTM") == d and found.count("Parameter") == (3 if states else 1)
+    torch = pytest.importorskip("torch")
+    x = _array(5, 3, 7)
+    judge = torch.nn.LSTM(7, 2, bidirectional=True)
+    for k, v in judge.named_parameters():  # torch's gates are i, f, g, o as well
+        i = min(int(k.endswith("reverse")), d - 1)
+        held = {"weight_ih": w[i], "weight_hh": r[i], "bias_ih": c[i], "bias_hh": np.zeros(8, np.float32)}[k.split("_l0")[0]]
+        v.data = torch.from_numpy(np.ascontiguousarray(held))
+    start = [torch.from_numpy(np.concatenate([a] * (3 - d))) for a in (h0, c0)] if states else None
+    want = judge(torch.from_numpy(x), start)[0].detach().numpy()
+    got = convcore.load(tmp_path / "net.prototxt", tmp_path / "net.caffemodel").run({"data": x})["out"]
+    np.testing.assert_allclose(got, want if d == 2 else want[..., 2:], atol=1e-6)
+
+
+@pytest.mark.parametrize(("swap", "blobs"), [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize("op", ["greater", "less"])
+def test_comparisons_are_threshold(op: str, swap: bool, blobs: bool, tmp_path: Path) -> None:
+    x = np.array([[0.5, np.nextafter(np.float32(0.5), np.float32(1)), -2, np.inf, -np.inf, np.nan]], np.float32)
+    y = x[:, ::-1].copy()
+
+    def build(b: Builder, v: Value) -> Any:
+        pair = (v, b.neg(b.neg(b.mul(v, b.const(np.float32(2.0)))))) if blobs else (v, b.const(np.float32(0.5)))
+        return b.cast(b.op(op, *(pair[::-1] if swap else pair)), to="float32")
+
+    net = written(tmp_path, y.shape, build, check=False)
+    assert types(net).count("Threshold") == 1
+    other = x * 2 if blobs else np.float32(0.5)
+    above = (x > other) if (op == "greater") != swap else (x < other)
+    got = convcore.load(tmp_path / "net.prototxt", tmp_path / "net.caffemodel")(x)
+    np.testing.assert_array_equal(got, above.astype(np.float32))
+
+
+def test_padding_with_a_number_has_the_sizes_of_what_it_pads(tmp_path: Path) -> None:
+    net = written(tmp_path, (1, 3, 5, 7), lambda b, x: b.pad(x, pads=((0, 0), (2, 7), (0, 0), (1, 0)), value=1.5))
+    assert "DummyData" not in types(net)
+    x = _array(4, 3, 11, 2)
+    back = convcore.load(tmp_path / "net.prototxt", tmp_path / "net.caffemodel", input_shapes={"data": x.shape})
+    np.testing.assert_array_equal(back(x), np.pad(x, ((0, 0), (2, 7), (0, 0), (1, 0)), constant_values=1.5))
 
 
 def test_indices_are_floats(tmp_path: Path) -> None:

@@ -70,17 +70,17 @@ def _bias(t: Tidy, layer: PlanCall) -> bool:
 
 
 def _inner_product_bias(t: Tidy, layer: PlanCall) -> bool:
-    """InnerProduct without a bias, then Bias of its outputs: one InnerProduct."""
-    before = t.only(layer.args[0], "InnerProduct")
+    """InnerProduct or Embed without a bias, then Bias of its outputs: one layer."""
+    before = t.only(layer.args[0], "InnerProduct", "Embed")
     if before is None or len(layer.args) != 1 or before.config.get("bias_term", True):
         return False
     axis, outputs = before.config.get("axis", 1), before.config["num_output"]
+    if before.type == "Embed":
+        axis = len(layer.args[0].dims) - 1
     if _span(layer) != (axis, 1) or len(layer.args[0].dims) != axis + 1 or layer.states[0].shape != (outputs,):
         return False
     t.absorb(layer, before)
-    layer.become(
-        "InnerProduct", {k: v for k, v in before.config.items() if k != "bias_term"}, [before.states[0], layer.states[0]]
-    )
+    layer.become(before.type, {k: v for k, v in before.config.items() if k != "bias_term"}, [before.states[0], layer.states[0]])
     return True
 
 

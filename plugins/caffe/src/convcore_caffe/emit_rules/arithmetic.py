@@ -64,10 +64,17 @@ def cast(e: CaffeScribe, node: Node) -> None:
     whole = x.dtype is not None and (x.dtype.is_int or x.dtype is DType.BOOL)
     widens = whole and (to is DType.FLOAT32 or (to.is_int and x.dtype is not None and to.itemsize >= x.dtype.itemsize))
     y = node.output
-    index = to.is_int and bool(y.uses) and not y.is_output and all(u.op == "embedding" for u in y.users)
+    index = to.is_int and bool(y.uses) and not y.is_output and all(_reads_index(u, i) for u, i in y.uses)
     if x.dtype is not to and not widens and not (index and x.dtype is DType.FLOAT32):
         raise NotExpressible(f"Caffe has no conversion of {x.dtype} to {to}: every blob is float32")
     e.alias(node.output, e.value(x, carry=True))
+
+
+def _reads_index(user: Node, position: int) -> bool:
+    """Whether a node takes an input for places, which the Caffe layer it becomes truncates itself."""
+    if user.op == "embedding":
+        return position == 0
+    return user.op == "gather" and position == 1 and user.attrs["axis"] == 0
 
 
 @RULES.emit("clip")
@@ -322,3 +329,32 @@ def fill(e: CaffeScribe, node: Node) -> None:
     if value:
         param["data_filler"] = [Message("FillerParameter", type="constant", value=value)]
     e.call("DummyData", [], param, outputs=node.outputs, name=label(node))
+
+
+# ---- comparisons: truth values are 0 and 1
+@RULES.emit("greater", "less")
+def greater(e: CaffeScribe, node: Node) -> None:
+    """Threshold, which is 1 above a number; of two blobs, of their difference above 0."""
+    a, b = (node.need("x"), node.need("y")) if node.op == "greater" else (node.need("y"), node.need("x"))
+    limit, shape = scalar(b), static(node.output)
+    if limit is not None and math.isfinite(limit) and a.tensor is None and static(a) == shape:
+        e.call(
+            "Threshold", [e.value(a)], {"threshold": limit} if limit else {}, outputs=node.outputs, name=label(node), carry=True
+        )
+        return
+    limit = scalar(a)
+    if limit is not None and math.isfinite(limit) and b.tensor is None and static(b) == shape:
+        param = {"threshold": -limit} if limit else {}
+        e.call("Threshold", [power(e, e.value(b), node, scale=-1.0)], param, outputs=node.outputs, name=label(node), carry=True)
+        return
+    if static(a) != shape or static(b) != shape:
+        raise NotExpressible("Caffe compares blobs of one shape, or a blob and a number")
+    (rest,) = e.call("Eltwise", [e.value(a), e.value(b)], {"coeff": [1.0, -1.0]}, shapes=[shape], name=label(node))
+    e.call("Threshold", [rest], {}, outputs=node.outputs, name=label(node), carry=True)
+
+
+@RULES.emit("not")
+def not_(e: CaffeScribe, node: Node) -> None:
+    """1 less what is 0 or 1."""
+    x = e.value(first(node), carry=True)
+    e.call("Power", [x], {"scale": -1.0, "shift": 1.0}, outputs=node.outputs, name=label(node), carry=True)

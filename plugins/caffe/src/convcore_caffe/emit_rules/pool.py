@@ -152,7 +152,8 @@ def pool_mask(e: CaffeScribe, node: Node) -> None:
     channels_first(node)
     a, x = node.attrs, e.value(first(node))
     out, pads = static(node.outputs[0]), pairs(node)
-    if a["index_order"] != "plane" or len(x.shape) != 4 or any(d != 1 for d in a["dilations"]):
+    results = list(node.outputs) if a["index_order"] == "plane" else _within_planes(node, x)
+    if results is None or len(x.shape) != 4 or any(d != 1 for d in a["dilations"]):
         raise NotExpressible("Caffe's mask holds h * W + w of 2 spatial axes without dilation")
     axes = [_Axis(*row) for row in zip(x.shape[2:], out[2:], a["kernel"], a["strides"], [b for b, _ in pads])]
     if not _place(axes, True):
@@ -160,10 +161,24 @@ def pool_mask(e: CaffeScribe, node: Node) -> None:
     param = {"pool": "MAX", **spatial_param(a["kernel"], a["strides"], [p.pad for p in axes])}
     made = (*x.shape[:2], *(p.made for p in axes))
     exact = made == out
-    tops = e.call("Pooling", [x], param, outputs=node.outputs if exact else (), shapes=[made, made], name=label(node), carry=True)
+    tops = e.call("Pooling", [x], param, outputs=results if exact else (), shapes=[made, made], name=label(node), carry=True)
     if not exact:
-        for v, y in zip(node.outputs, tops):
+        for v, y in zip(results, tops):
             for i, p in enumerate(axes):
                 last = i == len(axes) - 1 or all(q.made == q.out for q in axes[i + 1 :])
                 if p.made != p.out:
                     y = crop(e, y, i + 2, p.shift, p.out, label(node), [v] if last else (), True)
+    e.given(*node.outputs, *results)
+
+
+def _within_planes(node: Node, x: Ref) -> list[Value] | None:
+    """(maximum, its place within its plane) where the place among all elements is only read as its remainder by H * W."""
+    best, places = node.outputs
+    users = places.users
+    if len(x.dims) != 4 or places.is_output or len(users) != 1 or users[0].op != "floor_mod" or users[0].inputs[0] is not places:
+        return None
+    size = users[0].inputs[1]
+    plane = size is not None and size.tensor is not None and size.tensor.size == 1 and users[0].output.shape == places.shape
+    if not plane or size is None or size.tensor is None or int(size.tensor.numpy().reshape(-1)[0]) != x.dims[2] * x.dims[3]:
+        return None
+    return [best, users[0].output]

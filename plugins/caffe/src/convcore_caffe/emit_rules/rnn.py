@@ -1,74 +1,110 @@
-"""LSTM over a sequence that starts from zeros (or given states)."""
+"""LSTM over a sequence that starts from zeros (or given states), in either direction or both."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Node, Tensor, unsupported
+from convcore.plugin import Node, Ref, Tensor, Value, unsupported
 
 from ..dialect import CaffeScribe, blob_shape, label
-from .base import RULES, constant, first, weight
+from .base import RULES, constant, crop, first, static, weight
+from .select import select
 
 _ORDER = (0, 1, 3, 2)
 """Gates i, f, g, o as Caffe's i, f, o, g."""
 
 
-def _gates(t: Tensor, hidden: int, shape: tuple[int, ...]) -> Tensor:
-    """(1, 4H, ...) in Caffe's order of gates."""
+def _gates(t: Tensor, direction: int, hidden: int, shape: tuple[int, ...]) -> Tensor:
+    """(D, 4H, ...) in Caffe's order of gates, of one direction."""
 
     def order(a: Any) -> Any:
-        return a[0].reshape(4, hidden, *a.shape[2:])[list(_ORDER)].reshape(shape)
+        return a[direction].reshape(4, hidden, *a.shape[2:])[list(_ORDER)].reshape(shape)
 
     return t.map(order, shape)
 
 
 @RULES.emit("lstm")
 def lstm(e: CaffeScribe, node: Node) -> None:
-    """One direction over (T, N, ...). The continuation blob is 0 at the first step, so that every run starts afresh; with initial
-    or final states it is 1 throughout and they are bottoms and tops (expose_hidden)."""
+    """Over (T, N, ...). The continuation blob is 0 at the first step, so that every run starts afresh; with initial or final
+    states it is 1 throughout and they are bottoms and tops (expose_hidden). From the end on: over the steps in the opposite
+    order, and its result so again; in both directions: two layers, joined."""
     a = node.attrs
     names = ("x", "w", "r", "b", "h0", "c0", "mask", "lengths", "peephole")
     given = dict(zip(names, [*node.inputs, *[None] * (len(names) - len(node.inputs))]))
     for name in ("mask", "lengths", "peephole"):
         if given[name] is not None:
             raise unsupported(node, f"Caffe's LSTM has no {name}")
-    if a["layout"] != "time_major" or a["direction"] != "forward":
-        raise unsupported(node, f"Caffe's LSTM runs forward over (T, N, ...), this one {a['direction']} ({a['layout']})")
+    if a["layout"] != "time_major":
+        raise unsupported(node, f"Caffe's LSTM runs over (T, N, ...), this one over (N, T, ...) ({a['layout']})")
     plain = {"activation": "tanh", "recurrent_activation": "sigmoid", "clip": None, "input_forget": False}
     odd = [k for k, v in plain.items() if a[k] != v]
     if odd or a["output_activation"] not in (None, "tanh"):
         raise unsupported(node, f"Caffe's LSTM has fixed activations and no {', '.join(odd) or 'output_activation'}")
-    x = e.value(first(node))
-    steps, batch, features = x.shape
-    h = a["hidden"]
-    w = _gates(weight(given["w"], "its input weights"), h, (4 * h, features))
-    r = _gates(weight(given["r"], "its recurrent weights"), h, (4 * h, h))
-    zero = constant(lambda: np.zeros(4 * h), (4 * h,))
-    bias = zero if given["b"] is None else _gates(weight(given["b"], "its bias"), h, (4 * h,))
+    one = _Direction(e, node, given)
+    directions = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[a["direction"]]
+    if directions == [False]:
+        one.write(0, False, node.outputs if one.exposed else node.outputs[:1])
+        return
+    made = [one.write(i, reverse) for i, reverse in enumerate(directions)]
+    for j, v in enumerate(node.outputs[: 3 if one.exposed else 1]):
+        parts = [tops[j] for tops in made]
+        axis = 0 if j else 2
+        if len(parts) == 1:
+            e.alias(v, parts[0])
+            continue
+        shape = static(v)
+        e.call("Concat", parts, {"axis": axis}, outputs=[v], shapes=[shape], name=label(node))
 
-    states = [given["h0"], given["c0"]]
-    exposed = any(v is not None for v in states) or any(v.uses or v.is_output for v in node.outputs[1:])
 
-    def cont() -> Any:
-        c = np.ones((steps, batch), np.float32)
-        c[0] = exposed
-        return c
+class _Direction:
+    """The layers of one direction of an LSTM."""
 
-    source = label(node)
-    bottoms = [x, e.const(constant(cont, (steps, batch)), name=f"{source}_cont")]
-    param: dict[str, Any] = {"num_output": h}
-    if exposed:
-        param["expose_hidden"] = True
-        for v in states:
-            zeros = {"shape": [blob_shape((1, batch, h))]}
-            if v is None:
-                bottoms += e.call("DummyData", [], zeros, shapes=[(1, batch, h)], name=f"{source}_zeros")
-            else:
-                bottoms.append(e.value(v))
-    outputs = node.outputs if exposed else node.outputs[:1]
-    e.unit("LSTM", bottoms, param, outputs=outputs, name=label(node), states=[w, bias, r])
+    def __init__(self, e: CaffeScribe, node: Node, given: dict[str, Value | None]) -> None:
+        self.e, self.node, self.given = e, node, given
+        self.x = e.value(first(node))
+        self.states = [given["h0"], given["c0"]]
+        self.exposed = any(v is not None for v in self.states) or any(v.uses or v.is_output for v in node.outputs[1:])
+
+    def write(self, i: int, reverse: bool, outputs: Sequence[Value] = ()) -> tuple[Ref, ...]:
+        """Tops h[, h_T, c_T] of direction ``i``."""
+        e, node, given, x = self.e, self.node, self.given, self.x
+        steps, batch, features = x.dims
+        h, source = node.attrs["hidden"], label(node)
+        w = _gates(weight(given["w"], "its input weights"), i, h, (4 * h, features))
+        r = _gates(weight(given["r"], "its recurrent weights"), i, h, (4 * h, h))
+        zero = constant(lambda: np.zeros(4 * h), (4 * h,))
+        bias = zero if given["b"] is None else _gates(weight(given["b"], "its bias"), i, h, (4 * h,))
+        if reverse:
+            x = select(e, x, 0, range(steps)[::-1], source)
+        bottoms = [x, self._cont(steps, batch)]
+        param: dict[str, Any] = {"num_output": h}
+        shapes = [(steps, batch, h)]
+        if self.exposed:
+            param["expose_hidden"] = True
+            shapes += [(1, batch, h)] * 2
+            for v in self.states:
+                zeros = {"shape": [blob_shape((1, batch, h))]}
+                if v is None:
+                    bottoms += e.call("DummyData", [], zeros, shapes=[(1, batch, h)], name=f"{source}_zeros")
+                else:
+                    bottoms.append(crop(e, e.value(v), 0, i, 1, source))
+        tops: tuple[Ref, ...] = e.unit("LSTM", bottoms, param, outputs=outputs, shapes=shapes, name=source, states=[w, bias, r])
+        return (select(e, tops[0], 0, range(steps)[::-1], source), *tops[1:]) if reverse else tops
+
+    def _cont(self, steps: int, batch: int) -> Ref:
+        """Once for both directions."""
+
+        def cont() -> Any:
+            c = np.ones((steps, batch), np.float32)
+            c[0] = self.exposed
+            return c
+
+        name = f"{label(self.node)}_cont"
+        made: Ref = self.e.memo(("cont", self.node), lambda: self.e.const(constant(cont, (steps, batch)), name=name))
+        return made
 
 
 @RULES.emit("gru", "rnn")

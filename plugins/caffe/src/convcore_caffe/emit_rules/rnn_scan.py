@@ -14,17 +14,21 @@ from .base import RULES
 _WHY = "Caffe has no loops; a scan is written only where it is the step of Caffe's own LSTM or RNN"
 
 
-def _signature(region: Graph) -> Any:
-    """What a region computes, names and shapes aside."""
-    at = {id(v): i for i, v in enumerate(region.inputs)}
-    rows = []
+def _signature(region: Graph, states: int) -> Any:
+    """What a region computes, names, shapes and copies aside; the recurrent weight may be captured or its own."""
+    at: dict[int, Any] = {id(v): i for i, v in enumerate(region.inputs[: states + 2])}
+    at.update((id(v), "w") for v in (*region.inputs[states + 2 :], *region.weights.values()))
+    rows: list[Any] = []
     for node in region:
+        if node.op == "identity" and node.inputs[0] is not None:
+            at[id(node.output)] = at.get(id(node.inputs[0]), -1)
+            continue
         attrs = {k: v for k, v in node.attrs.items() if k != "sizes"}
         parts = len(set(node.attrs["sizes"])) if "sizes" in node.attrs else 0
         rows.append((node.op, attrs, parts, [None if v is None else at.get(id(v), -1) for v in node.inputs]))
         for v in node.outputs:
-            at[id(v)] = len(at)
-    return len(region.inputs), rows, [at.get(id(v), -1) for v in region.outputs]
+            at[id(v)] = (len(rows), v.index)
+    return rows, [at.get(id(v), -1) for v in region.outputs]
 
 
 @cache
@@ -38,7 +42,7 @@ def _steps() -> dict[str, Any]:
         shapes = {"x": (2, 5 * gates), "cont": (2, 1), "w": (5 * gates, 5)}
         new = list(step(b, held, *(b.input(name, "float32", shape) for name, shape in shapes.items())))
         region.outputs = [*new, new[0]]
-        found[kind] = _signature(region)
+        found[kind] = _signature(region, states)
     return found
 
 
@@ -55,28 +59,41 @@ def _flattened(v: Value, lead: int) -> Value:
 
 
 def _projection(v: Value, lead: int) -> tuple[Value, list[Tensor]] | None:
-    """(x, [weight, bias]) of a linear with constants."""
-    node = _made_by(v, "linear")
-    if node is None or node.inputs[0] is None or any(w is None or w.tensor is None for w in node.inputs[1:]):
+    """(x, [weight (out, in), bias]) of a linear with constants, which may be a product and a sum."""
+    node = _made_by(v, "linear", "matmul", "add")
+    if node is None or node.inputs[0] is None:
         return None
-    return _flattened(node.inputs[0], lead), [w.tensor for w in node.inputs[1:] if w is not None and w.tensor is not None]
+    held = [w.tensor for w in node.inputs[1:] if w is not None and w.tensor is not None]
+    if len(held) != sum(1 for w in node.inputs[1:] if w is not None):
+        return None
+    if node.op == "linear":
+        return _flattened(node.inputs[0], lead), held
+    if node.op == "matmul":
+        return (_flattened(node.inputs[0], lead), [held[0].transpose((1, 0))]) if held[0].ndim == 2 else None
+    product = _projection(node.inputs[0], lead) if _made_by(node.inputs[0], "matmul") else None
+    if product is None or held[0].shape != (product[1][0].shape[0],):
+        return None
+    return product[0], [*product[1], held[0]]
 
 
 @RULES.emit("scan")
 def scan(e: CaffeScribe, node: Node) -> None:
     """LSTM or RNN with its continuation blob, static input and exposed states."""
-    kind = next((k for k, s in _steps().items() if s == _signature(node.regions[0])), None)
     a = node.attrs
     n = a["n_states"]
+    found = _signature(node.regions[0], n)
+    kind = next((k for k, s in _steps().items() if s == found), None)
     plain = a["n_scanned"] == 2 and not any([*a["scan_axis"], *a["reverse"], a["out_axes"], a["out_reverse"]])
-    if kind is None or not plain or len(node.inputs) != n + 3:
+    matrices = {v for v in node.inputs[n + 2 :] if v is not None} | set(node.regions[0].weights.values())
+    if kind is None or not plain or len(matrices) != 1:
         raise unsupported(node, _WHY, code="unsupported_op")
-    starts, (projected, cont, recurrent) = node.inputs[:n], node.inputs[n:]
-    moving, added = projected, _made_by(projected, "add")
+    starts, (projected, cont), (recurrent,) = node.inputs[:n], node.inputs[n : n + 2], matrices
+    x = None if projected is None else _projection(projected, 2)
+    added = _made_by(projected, "add") if x is None else None
     static = None
     if added is not None:
-        moving, static = added.inputs[0], _projection(added.inputs[1], 1) if added.inputs[1] is not None else None
-    x = None if moving is None else _projection(moving, 2)
+        static = _projection(added.inputs[1], 1) if added.inputs[1] is not None else None
+        x = _projection(added.inputs[0], 2) if added.inputs[0] is not None else None
     going = _made_by(cont, "unsqueeze")
     sources = [_made_by(v, "fill", "squeeze") for v in starts]
     exposed = all(s is not None and s.op == "squeeze" for s in sources)
@@ -115,13 +132,18 @@ def _widened(v: Value) -> Value | None:
 
 
 def _tail(node: Node) -> tuple[Value, list[Tensor], list[Value]] | None:
-    """(result, [weight, bias], values between) of the linear and tanh behind an RNN's states."""
+    """(result, [weight, bias], values between) of the linear (or product and sum) and tanh behind an RNN's states."""
     y = node.outputs[-1]
-    if y.is_output or len(y.users) != 1 or y.users[0].op != "linear" or y.users[0].inputs[0] is not y:
-        return None
-    linear = y.users[0]
-    z = linear.output
-    weights = [w.tensor for w in linear.inputs[1:] if w is not None and w.tensor is not None]
-    if z.is_output or len(weights) != 2 or len(z.users) != 1 or z.users[0].op != "tanh":
-        return None
-    return z.users[0].output, weights, [z]
+    between: list[Value] = []
+    at = y
+    while len(between) < 3:
+        if at.is_output or len(at.users) != 1 or at.users[0].inputs[0] is not at:
+            return None
+        (user,) = at.users
+        if user.op == "tanh":
+            found = _projection(at, 2)
+            right = found is not None and found[0] is y and len(found[1]) == 2
+            return (user.output, found[1], between) if right and found is not None else None
+        at = user.output
+        between.append(at)
+    return None

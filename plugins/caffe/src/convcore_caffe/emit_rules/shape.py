@@ -9,8 +9,8 @@ import numpy as np
 
 from convcore.plugin import DType, Node, NotExpressible, Ref, Value, unsupported
 
-from ..dialect import CaffeScribe, blob_shape, label
-from ..files import Message
+from ..dialect import CaffeScribe, label
+from .arithmetic import power
 from .base import RULES, constant, crop, first, folded, reshape, static, tile
 from .linear import embed
 from .pool import pool_windows
@@ -174,7 +174,7 @@ def expand(e: CaffeScribe, node: Node) -> None:
 
 @RULES.emit("pad")
 def pad(e: CaffeScribe, node: Node) -> None:
-    """Zeros around H and W come from a convolution of each channel by 1; elsewhere constants are joined on.
+    """Zeros around H and W come from a convolution of each channel by 1; elsewhere numbers are joined on.
 
     Negative padding crops.
     """
@@ -199,8 +199,7 @@ def pad(e: CaffeScribe, node: Node) -> None:
     for i in axes:
         parts = []
         for n in grow[i]:
-            shape = tuple(n if j == i else d for j, d in enumerate(x.shape))
-            parts.append(_constant(e, node, shape, value) if n else None)
+            parts.append(_filled(e, node, x, i, n, value) if n else None)
         full = [t for t in (parts[0], x, parts[1]) if t is not None]
         shape = tuple(d + sum(grow[i]) if j == i else d for j, d in enumerate(x.shape))
         param = {} if i == 1 else {"axis": i}
@@ -234,11 +233,12 @@ def _repeated(e: CaffeScribe, node: Node, x: Ref, pads: Sequence[tuple[int, int]
         e.alias(node.output, x)
 
 
-def _constant(e: CaffeScribe, node: Node, shape: tuple[int, ...], value: float) -> Ref:
-    param: dict[str, Any] = {"shape": [blob_shape(shape)]}
-    if value:
-        param["data_filler"] = [Message("FillerParameter", type="constant", value=value)]
-    return e.call("DummyData", [], param, shapes=[shape], name=label(node))[0]
+def _filled(e: CaffeScribe, node: Node, x: Ref, axis: int, n: int, value: float) -> Ref:
+    """A blob of the number, ``n`` long on an axis and else as x is, whatever sizes a net is given later: Power of a part of x."""
+    part = crop(e, x, axis, 0, min(n, 1 if n > x.dims[axis] else n), label(node))
+    if n > x.dims[axis]:
+        part = tile(e, part, (*x.dims[:axis], n, *x.dims[axis + 1 :]), label(node))
+    return power(e, part, node, scale=0.0, shift=value)
 
 
 def _zeros_around(e: CaffeScribe, node: Node, x: Ref, grow: Sequence[tuple[int, int]], outputs: Sequence[Value | None]) -> Ref:
