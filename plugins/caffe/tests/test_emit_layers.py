@@ -345,6 +345,16 @@ def test_comparisons_are_threshold(op: str, swap: bool, blobs: bool, tmp_path: P
     np.testing.assert_array_equal(got, above.astype(np.float32))
 
 
+def test_not_is_one_less(tmp_path: Path) -> None:
+    net = written(
+        tmp_path, (2, 3), lambda b, x: b.cast(b.op("not", b.greater(x, b.const(np.float32(0.25)))), to="float32"), check=False
+    )
+    assert types(net) == ["Threshold", "Power"]
+    x = np.array([[0.25, 0.5, np.nan], [-1, 0.2, np.inf]], np.float32)
+    got = convcore.load(tmp_path / "net.prototxt", tmp_path / "net.caffemodel")(x)
+    np.testing.assert_array_equal(got, [[1, 0, 1], [1, 1, 0]])
+
+
 def test_padding_with_a_number_has_the_sizes_of_what_it_pads(tmp_path: Path) -> None:
     net = written(tmp_path, (1, 3, 5, 7), lambda b, x: b.pad(x, pads=((0, 0), (2, 7), (0, 0), (1, 0)), value=1.5))
     assert "DummyData" not in types(net)

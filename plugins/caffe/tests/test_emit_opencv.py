@@ -134,7 +134,7 @@ def test_what_opencv_lacks_is_refused_by_name(tmp_path: Path) -> None:
     box = np.ones((2, 3, 1, 1, 1))
     for build, why in (
         (lambda b, v: b.tile(v, repeats=(1, 2, 1, 1)), "no layer type Tile"),
-        (lambda b, v: b.lrn(v, axis=1, size=3, alpha=0.1, beta=0.7, bias=2.0), "ignores k"),
+        (lambda b, v: b.argmax(v, axis=1, last=True), "no layer type ArgMax"),
         (
             lambda b, v: b.conv(b.reshape(v, shape=(1, 3, 5, 7, 1)), b.const(box, "float32")),
             "one or two axes",

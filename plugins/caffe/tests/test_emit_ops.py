@@ -24,7 +24,8 @@ WHOLE = [
     "softsign", "space_to_depth", "depth_to_space", "split", "sqrt", "square", "squareplus", "squeeze", "stack", "std", "sub",
     "sum", "sum_square", "swish", "tanh", "tanh_shrink", "threshold", "thresholded_relu", "tile", "transpose", "unsqueeze",
     "unstack", "upsample_nearest", "variance", "conv", "detection_output", "prior_box", "adaptive_avg_pool",
-    "adaptive_max_pool",
+    "adaptive_max_pool", "argsort", "conv_transpose", "embedding", "flip", "gather", "pad", "rotary_embedding", "sort",
+    "sparse_sigmoid", "topk",
 ]  # fmt: skip
 
 
