@@ -308,7 +308,8 @@ def _verify(job: Job) -> None:
         from .verification import check_conversion
 
         job.tell("checking", 0.7)
-        check_conversion(job)
+        with reading():
+            check_conversion(job)
     job.report.notes += list(host().report_lines(job.report))
     if not job.report.ok and not job.keep:
         raise MismatchError(str(job.report), job.report)

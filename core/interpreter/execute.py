@@ -21,7 +21,7 @@ from ..ir.graph import Graph, Node, Value
 from ..opset import find_op
 from ..opset.declare import Op
 
-__all__ = ["Interpreter", "bind_shapes", "run"]
+__all__ = ["Interpreter", "bind_shapes", "few_threads", "run"]
 
 Array = NDArray[Any]
 
@@ -123,11 +123,19 @@ class Interpreter:
 
     ``read`` gives the array of a weight (default: its tensor's). ``precise`` computes in float64 whatever the graph computes in a
     narrower float: casts to one are skipped, and what an op can only compute as declared is widened after it. What comes out
-    tells how far rounding took the ordinary run.
+    tells how far rounding took the ordinary run. ``known`` may give the results of a node for its arguments, or None to have
+    them computed.
     """
 
-    def __init__(self, graph: Graph, *, read: Callable[[Value], Array] | None = None, precise: bool = False) -> None:
-        self.graph, self.read, self.precise = graph, read, precise
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        read: Callable[[Value], Array] | None = None,
+        precise: bool = False,
+        known: Callable[[Node, Sequence[Array | None]], Sequence[Array] | None] | None = None,
+    ) -> None:
+        self.graph, self.read, self.precise, self.known = graph, read, precise, known
         self._bodies: dict[tuple[Node, Any], Graph] = {}
 
     def run(
@@ -142,7 +150,7 @@ class Interpreter:
 
         ``inputs`` are arrays in order or by name; only nodes the targets need are run. ``watch`` sees every node's results.
         """
-        with _few_threads():
+        with few_threads():
             return self._run(inputs, targets, env, watch)
 
     def _run(
@@ -180,7 +188,9 @@ class Interpreter:
 
         for node in needed:
             args = [None if v is None else get(v) for v in node.inputs]
-            results = self._precise(node, args, sizes) if self.precise else self.apply(node, args, sizes)
+            results = None if self.known is None else self.known(node, args)
+            if results is None:
+                results = self._precise(node, args, sizes) if self.precise else self.apply(node, args, sizes)
             if watch is not None:
                 watch(node, results)
             for v, a in zip(node.outputs, results):
@@ -243,8 +253,9 @@ class Interpreter:
             ]
             return [_widened(r) for r in self.apply(node, declared, env)]
 
-    def apply(self, node: Node, args: Sequence[Array | None], env: Mapping[str, int]) -> Sequence[Array]:
-        """The results of one node of the graph on ``args``, with symbolic sizes bound by ``env``."""
+    def apply(self, node: Node, args: Sequence[Array | None], env: Mapping[str, int], **instead: Any) -> Sequence[Array]:
+        """The results of one node of the graph on ``args``, with symbolic sizes bound by ``env``; ``instead`` replaces attributes
+        of an op that has a reference."""
         decl = find_op(node.op)
         if decl is None:
             why = node.attrs.get("why") or "convcore has no op for it"
@@ -256,7 +267,7 @@ class Interpreter:
             _afford(node, env)
             if decl.reference is None:
                 return self._run_body(node, decl, args, env)
-            attrs = {k: evaluate_attr(v, env) for k, v in node.attrs.items()}
+            attrs = {k: evaluate_attr(v, env) for k, v in node.attrs.items()} | instead
             if node.regions:
                 attrs["run"] = tuple(RegionRunner(region, env, self) for region in node.regions)
             result = decl.reference(*args, **attrs)
@@ -294,7 +305,7 @@ _DEEP = threading.local()
 
 
 @contextmanager
-def _few_threads() -> Iterator[None]:
+def few_threads() -> Iterator[None]:
     """BLAS on half of the cores this process may use, where threadpoolctl is installed: on shared cores more threads spin."""
     controller = None if getattr(_DEEP, "on", False) else _blas()
     if controller is None:

@@ -33,7 +33,12 @@ def _softplus(x: Array) -> Array:
     return out
 
 
-ACTIVATION.unary("relu", lambda x: np.maximum(x, 0), "max(x, 0).", types="number", traits=Trait.NONNEGATIVE)
+def _relu(x: Array) -> Array:
+    """By clip where numpy has it, which is several times as fast as its maximum."""
+    return np.clip(x, 0, np.inf) if x.dtype.kind == "f" and x.dtype.itemsize > 2 else np.maximum(x, 0)
+
+
+ACTIVATION.unary("relu", _relu, "max(x, 0).", types="number", traits=Trait.NONNEGATIVE)
 ACTIVATION.unary("sigmoid", sigmoid, "1 / (1 + exp(-x)).", traits=Trait.NONNEGATIVE)
 ACTIVATION.unary("softplus", _softplus, "log(1 + exp(x)).", traits=Trait.NONNEGATIVE)
 ACTIVATION.unary(

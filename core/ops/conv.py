@@ -88,7 +88,7 @@ CONV.op(
         Sample((2, 11, 3), (7, 3, 4), (7,), layout="channels_last", strides=(2,)),
         Sample((2, 5, 7, 11, 3), (7, 3, 2, 3, 4), (7,), layout="channels_last"),
     ],
-    traits=Trait.WINDOW | Trait.HEAVY, roles={"parameter": "w b"},
+    traits=Trait.WINDOW | Trait.HEAVY | Trait.AFFINE, roles={"parameter": "w b"},
 )  # fmt: skip
 
 

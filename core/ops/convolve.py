@@ -12,7 +12,7 @@ from .windows import Array, apply_pads, compute_dtype, explicit_pads, from_first
 
 __all__ = ["convolve", "convolve_transpose", "im2col"]
 
-WORKSPACE = 1 << 26  # bytes of gathered patches at a time
+WORKSPACE = 1 << 22  # bytes of gathered patches at a time
 
 
 def _sizes(x: Array, axes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> list[int]:
@@ -38,7 +38,8 @@ def _depthwise(x: Array, w: Array, axes: Sequence[int], first: bool, strides: An
 
 
 def _dense(x: Array, w: Array, first: bool, strides: Any, dilations: Any, out: Sequence[int]) -> Array:
-    """All channels at once, by rows of the first spatial axis so that the patches stay within WORKSPACE."""
+    """All channels at once, by rows of the first spatial axis so that the patches stay within WORKSPACE; a kernel of one element
+    with strides of one multiplies x itself."""
     n, cout, cin, kernel = x.shape[0], w.shape[0], w.shape[1], w.shape[2:]
     y = np.empty((n, cout, *out) if first else (n, *out, cout), x.dtype)
     if not y.size:
@@ -46,10 +47,17 @@ def _dense(x: Array, w: Array, first: bool, strides: Any, dilations: Any, out: S
     if not out:  # no spatial axes: a matrix product
         return np.asarray(x @ w.T)
     k = math.prod(kernel)
+    matrix = w.reshape(cout, cin * k) if first else np.moveaxis(w, (0, 1), (-1, -2)).reshape(k * cin, cout)
+    if k == 1 and all(s == 1 for s in strides):
+        if first:
+            np.matmul(matrix, x.reshape(n, cin, -1), out=y.reshape(n, cout, -1))
+        else:
+            np.matmul(x.reshape(-1, cin), matrix, out=y.reshape(-1, cout))
+        return y
     row = k * cin * math.prod(out[1:]) * x.dtype.itemsize
     rows = max(1, min(out[0], WORKSPACE // max(row, 1)))
-    matrix = w.reshape(cout, cin * k) if first else np.moveaxis(w, (0, 1), (-1, -2)).reshape(k * cin, cout)
     reach = dilations[0] * (kernel[0] - 1) + 1
+    workspace = np.empty(k * cin * rows * math.prod(out[1:]), x.dtype)
     for i in range(n):
         for start in range(0, out[0], rows):
             count = min(rows, out[0] - start)
@@ -57,7 +65,7 @@ def _dense(x: Array, w: Array, first: bool, strides: Any, dilations: Any, out: S
             size = (count, *out[1:])
             span = slice(low, low + (count - 1) * strides[0] + reach)
             part = x[i, :, span] if first else x[i, span]
-            patches = np.empty((cin, *kernel, *size) if first else (*size, *kernel, cin), x.dtype)
+            patches = workspace[: k * cin * math.prod(size)].reshape((cin, *kernel, *size) if first else (*size, *kernel, cin))
             axes = tuple(range(1, part.ndim)) if first else tuple(range(part.ndim - 1))
             for tap, view in taps(part, axes, kernel, strides, dilations, size):
                 at: tuple[Any, ...] = (slice(None), *tap) if first else (*(slice(None),) * len(size), *tap)
@@ -65,7 +73,8 @@ def _dense(x: Array, w: Array, first: bool, strides: Any, dilations: Any, out: S
             if first:
                 y[i, :, start : start + count] = (matrix @ patches.reshape(cin * k, -1)).reshape(cout, *size)
             else:
-                y[i, start : start + count] = (patches.reshape(-1, k * cin) @ matrix).reshape(*size, cout)
+                rest = y[i, start : start + count].reshape(-1, cout)
+                np.matmul(patches.reshape(-1, k * cin), matrix, out=rest)
     return y
 
 

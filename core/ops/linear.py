@@ -62,7 +62,7 @@ LINEAR.op(
         Sample((2, 5), (3, 5), (3,)), Sample((2, 7, 5), (3, 5)), Sample((2, 3, 7, 5), (11, 5), (11,)),
         Sample((2, 3, 1, 7, 5), (11, 5)),
     ],
-    traits=Trait.HEAVY, roles={"parameter": "w b"},
+    traits=Trait.HEAVY | Trait.AFFINE, roles={"parameter": "w b"},
 )  # fmt: skip
 
 

@@ -75,10 +75,17 @@ def _batch_norm(
     factor = 1 / np.sqrt(var.astype(z.dtype, copy=False) + np.asarray(epsilon, z.dtype))
     if scale is not None:
         factor = factor * scale
-    y = (z - _along(mean, x.ndim, axis)) * _along(factor, x.ndim, axis)
+    parts: list[Array | None] = [mean, factor, bias]
+    if z.ndim > 2 and axis == z.ndim - 1 and z.flags.c_contiguous:  # few channels last: numpy's inner loops get longer
+        parts = [None if p is None else np.tile(p, z.shape[-2]) for p in parts]
+        z = z.reshape(*z.shape[:-2], -1)
+        axis -= 1
+    shift, factor, bias = (None if p is None else _along(p, z.ndim, axis) for p in parts)
+    y: Array = z - shift
+    y *= factor
     if bias is not None:
-        y += _along(bias, x.ndim, axis)
-    return y.astype(x.dtype, copy=False)
+        y += bias
+    return y.reshape(x.shape).astype(x.dtype, copy=False)
 
 
 def _batch_norm_body(

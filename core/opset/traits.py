@@ -35,6 +35,9 @@ class Trait(Flag):
     WINDOW = auto()
     """A window slides over the spatial axes of the first input: attributes strides, pads, dilations and layout, and a kernel,
     which is an attribute or the trailing axes of the first parameter."""
+    AFFINE = auto()
+    """A product of the first input with the first parameter, linear in it, to which the parameter ``b`` is added. The first axis
+    of both parameters is the axis of channels of the result: the last one, or that of the attribute ``layout``."""
 
     @property
     def complete(self) -> Trait:

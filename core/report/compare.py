@@ -83,12 +83,13 @@ def tolerance(a: NDArray[Any], rtol: float, atol: float, eps: float) -> float:
     """What an element may be off: ``atol + rtol * range``, and as rounding is relative to a value's magnitude and not to the
     output's range, 4 units in the last place (``eps``: 1.2e-7 for float32, 1e-3 for float16) of the largest magnitude."""
     x = np.asarray(a)
-    if x.dtype.kind != "f" or x.dtype.itemsize < 4 or (x.size and not (np.isfinite(x.min()) and np.isfinite(x.max()))):
+    low, high = (float(x.min()), float(x.max())) if x.size and x.dtype.kind == "f" and x.dtype.itemsize >= 4 else (np.inf, 0.0)
+    if not (np.isfinite(low) and np.isfinite(high)):
         x = x.astype(np.float64)
         x = x[np.isfinite(x)]
-    if not x.size:
-        return atol
-    low, high = float(x.min()), float(x.max())
+        if not x.size:
+            return atol
+        low, high = float(x.min()), float(x.max())
     largest = max(abs(low), abs(high))
     return atol + rtol * (high - low or largest) + 4 * eps * largest
 

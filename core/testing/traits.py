@@ -31,6 +31,9 @@ def check_declared(decl: Op) -> None:
     kernel = "kernel" in decl.attrs or any(a.role is Role.PARAMETER for a in decl.inputs)
     if Trait.WINDOW in traits and (lacking or not kernel):
         raise CheckFailed(f"op {decl.name}: a window needs {', '.join(lacking) or 'a kernel'}")
+    parameters = [a.name for a in decl.inputs if a.role is Role.PARAMETER]
+    if Trait.AFFINE in traits and (len(parameters) != 2 or parameters[1] != "b" or len(decl.outputs) != 1):
+        raise CheckFailed(f"op {decl.name}: an affine op has one output and two parameters, the second of which is b")
     for a in decl.inputs:
         if a.role is Role.INDEX and a.types != "int":
             raise CheckFailed(f"op {decl.name}: {a.name} is an index, so its type must be int")
@@ -53,6 +56,8 @@ def check_traits(decl: Op, sample: Sample, *, label: str = "") -> None:
         raise CheckFailed(f"{label}: does not commute")
     if Trait.NONNEGATIVE in traits and _negative(truth):
         raise CheckFailed(f"{label}: is declared nonnegative and gives {min(float(t.min()) for t in truth if t.size):.6g}")
+    if Trait.AFFINE in traits:
+        _check_affine(decl, label, arrays, attrs, truth[0])
     if Trait.KEEPS_SIGN in traits:
         results = _outputs(reference(*(_absolute(decl, i, a) for i, a in enumerate(arrays)), **attrs))
         if _negative(results):
@@ -116,3 +121,23 @@ def _check_moves(decl: Op, label: str, arrays: Sequence[Array | None], attrs: di
         raise CheckFailed(f"{label}: is declared to move elements, but computes with them: {e}") from e
     if any(e not in tokens for r in results for e in r.ravel().tolist()):
         raise CheckFailed(f"{label}: gives elements that are not among those of its data inputs")
+
+
+def _check_affine(decl: Op, label: str, arrays: Sequence[Array | None], attrs: dict[str, Any], truth: Array) -> None:
+    """The result is the sum of those of two parts of the parameter and b, and its first channels are those of the parameter's."""
+    assert decl.reference is not None
+    x, w, *rest = arrays
+    b = rest[0] if rest else None
+    assert w is not None
+    axis = 1 if attrs.get("layout") == "channels_first" else truth.ndim - 1
+    rng = np.random.default_rng(0)
+    part = np.where(rng.random(w.shape) < 0.5, w, 0).astype(w.dtype)
+    total: Any = sum(_outputs(decl.reference(x, p, None, **attrs))[0] for p in (part, w - part))
+    if b is not None:
+        total = total + b.reshape(-1, *(1,) * (truth.ndim - 1 - axis))
+    if total.shape != truth.shape or not np.allclose(total, truth, rtol=1e-4, atol=1e-4):
+        raise CheckFailed(f"{label}: is no sum of products with parts of its first parameter, and b")
+    if attrs.get("groups", 1) == 1 and w.shape[0] > 1:
+        few = _outputs(decl.reference(x, w[:-1], None if b is None else b[:-1], **attrs))[0]
+        if not np.allclose(few, truth.take(range(w.shape[0] - 1), axis), rtol=1e-4, atol=1e-4):
+            raise CheckFailed(f"{label}: its channels are not those of the first axis of its parameters")

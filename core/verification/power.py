@@ -7,6 +7,7 @@ that slides is evaluated on a part of its input first.
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, ShapeError
 from ..interpreter import Interpreter
-from ..interpreter.execute import bind_shapes
+from ..interpreter.execute import bind_shapes, few_threads
 from ..ir.graph import Graph, Node, Value
 from ..opset import Role, Trait, op, traits_of
 from ..report.compare import distance
@@ -35,7 +36,7 @@ ANOTHER = 0.01
 """What a vector too small to show is off by at least, of the range its layer gives, to see whether another in its place would be
 noticed."""
 _PATTERN = 65521
-"""Signs that are drawn for one weight; a larger one repeats them."""
+"""Signs that are drawn; a larger weight repeats them. Prime, so that no axis of a weight divides it."""
 _CHANNELS = 16
 """Channels of a kernel's results that are looked at first."""
 _EFFORT = 6
@@ -66,10 +67,16 @@ def _quantises(node: Node) -> bool:
     return traits_of(node.op) & (Trait.NO_FOLD | Trait.HEAVY) == Trait.NO_FOLD and not node.regions
 
 
+@functools.cache
+def _signs() -> Array:
+    """Coins that were thrown once, twice in a row: a weight takes its own from where its name says."""
+    return np.tile(np.random.default_rng(0).choice(np.asarray([-1, 1], np.float32), _PATTERN), 2)
+
+
 def disturbed_array(a: Array, step: float, name: str, least: float = 0.0) -> Array:
     """The array with every element off, see :func:`disturbed`; ``name`` is the seed."""
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    signs = np.resize(rng.choice(np.asarray([-1, 1], np.float32), min(a.size, _PATTERN)), a.shape)
+    start = zlib.crc32(name.encode()) % _PATTERN
+    signs = np.resize(_signs()[start : start + min(a.size, _PATTERN)], a.shape)
     if a.dtype.kind in "iu":
         limits = np.iinfo(a.dtype)
         stepped = a + signs * np.maximum(np.rint(np.abs(a.astype(np.float64)) * step), 1)
@@ -139,16 +146,19 @@ class Power:
 
     def measure(self) -> None:
         """Disturb every weight that reaches an output: kernels alone, the vectors of one layer at once."""
+        with few_threads():
+            self._measure()
+
+    def _measure(self) -> None:
         weak: dict[str, None] = {}
         left: list[tuple[list[Value], list[Node]]] = []
         for group, users in self._groups():
+            vectors = all(map(_is_vector, group))
+            if vectors and not any(_array(v).any() for v in group):
+                continue  # zeros: there is nothing to disturb, and whatever else stood there would be compared
             found = self._shows(group, users)
-            if found is False and all(map(_is_vector, group)):
-                if not any(_array(v).any() for v in group):
-                    continue  # zeros: there is nothing to disturb, and whatever else stood there would be compared
-                found = self._shows(
-                    group, users, self._another(users)
-                )  # as good as zeros: would anything else that stood there show?
+            if found is False and vectors:  # as good as zeros: would anything else that stood there show?
+                found = self._shows(group, users, self._another(users))
             self.weights += len(group)
             if found is None:
                 left.append((group, users))
@@ -201,7 +211,7 @@ class Power:
         step = FORGOTTEN if all(map(_is_vector, group)) else DISTURBANCE
         runner = Interpreter(self.graph, read=disturbed(step, lambda v: id(v) in chosen, least))
         for node in users:
-            if node.outputs and node.outputs[0].name in self.compared and self._part_shows(node, group, runner):
+            if node.outputs and node.outputs[0].name in self.compared and self._part_shows(node, group, runner, least):
                 return True
         for node in users:
             witnesses, region = self._after(node)
@@ -268,34 +278,45 @@ class Power:
         a = self.known.get(name)
         return a is not None and (a.shape != b.shape or distance(a, b) > 2 * self.limits(name))
 
-    def _part_shows(self, node: Node, group: Sequence[Value], runner: Interpreter) -> bool:
-        """Whether a kernel that slides over the middle of its input already shows it, in some of its channels: less is computed,
-        never more is seen. The result is linear in the kernel, so what the disturbance adds is the result of it alone."""
-        x, *rest = node.inputs
-        if Trait.WINDOW | Trait.HEAVY not in traits_of(node.op) or x is None or x.name not in self._known or not rest:
+    def _part_shows(self, node: Node, group: Sequence[Value], runner: Interpreter, least: float) -> bool:
+        """Whether what an affine op adds because of its disturbed weight shows already. For ``b`` that is what it is off by; for
+        the kernel the result of that alone, in some channels and on the middle of the input: less is computed, never more is
+        seen."""
+        x = node.inputs[0]
+        if Trait.AFFINE not in traits_of(node.op) or x is None or x.name not in self._known or len(group) != 1:
             return False
-        w = rest[0]
-        if w is None or w.tensor is None or list(group) != [w]:
+        v, limit = group[0], 2 * self.limits(node.outputs[0].name)
+        a, weight = self._known[x.name], _array(v)
+        if not a.size or not floats(weight):
             return False
-        if any(v is not None and (v.tensor is None or not _is_vector(v) or v is w) for v in rest[1:]):  # another kernel follows
+        if v is node.arg("b") and v not in node.inputs[:2]:
+            return bool(np.abs(disturbed_array(weight, FORGOTTEN, v.name, least) - weight).max() > limit)
+        if v is not node.inputs[1] or v is x:
             return False
-        a, kernel = self._known[x.name], _array(w)
-        if not floats(kernel):
-            return False
-        first = 2 if node.attrs.get("layout") == "channels_first" else 1
-        at = [slice(None)] * a.ndim
-        for axis, (k, d, s) in enumerate(zip(kernel.shape[2:], node.attrs["dilations"], node.attrs["strides"]), first):
-            size = (k - 1) * int(d) + 1 + 2 * int(s)
-            start = max(0, (a.shape[axis] - size) // 2)
-            at[axis] = slice(start, start + size)
+        at = [slice(0, _CHANNELS)] * (a.ndim - 1) + [slice(None)]
+        instead: dict[str, Any] = {}
+        if Trait.WINDOW in traits_of(node.op):
+            at, instead = self._middle(node, a, weight.shape[2:])
         if node.attrs.get("groups", 1) == 1:
-            kernel = kernel[:_CHANNELS]
-        off = disturbed_array(kernel, DISTURBANCE, w.name) - kernel
+            weight = weight[:_CHANNELS]
+        off = disturbed_array(weight, DISTURBANCE, v.name) - weight
         try:
-            added = runner.apply(node, [a[tuple(at)], off, *(None for _ in rest[1:])], self._env)[0]
+            added = runner.apply(node, [a[tuple(at)], off, *(None for _ in node.inputs[2:])], self._env, **instead)[0]
         except (InputError, ShapeError):
             return False
-        return bool(np.abs(added).max(initial=0) > 2 * self.limits(node.outputs[0].name))
+        return bool(np.abs(added).max(initial=0) > limit)
+
+    def _middle(self, node: Node, a: Array, kernel: Sequence[int]) -> tuple[list[slice], dict[str, Any]]:
+        """Where a few windows lie that see no padding, and the attributes that say so; all of ``a`` where it is too small."""
+        at, first = [slice(None)] * a.ndim, 2 if node.attrs["layout"] == "channels_first" else 1
+        for axis, (k, d, s) in enumerate(zip(kernel, node.attrs["dilations"], node.attrs["strides"]), first):
+            reach = (k - 1) * int(d) + 1
+            size = min(reach + 2 * int(s), a.shape[axis])
+            if size < reach:
+                return [slice(None)] * a.ndim, {}
+            start = (a.shape[axis] - size) // 2
+            at[axis] = slice(start, start + size)
+        return at, {"pads": ((0, 0),) * len(kernel)}
 
     # ---- where it would cost too much
     def _all_at_once(self) -> dict[str, bool]:

@@ -192,7 +192,7 @@ def test_blas_gets_half_of_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(execute.os, "sched_getaffinity", lambda pid: set(range(13)), raising=False)
     Interpreter(graph).run([normal(2, 5)])
     assert asked == [{"limits": 6, "user_api": "blas"}]
-    with execute._few_threads():
+    with execute.few_threads():
         Interpreter(graph).run([normal(2, 5)])
     assert len(asked) == 2
     monkeypatch.setattr(execute, "_blas", lambda: None)

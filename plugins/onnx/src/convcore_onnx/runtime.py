@@ -27,6 +27,7 @@ def open_runtime(source: Any, weights: Any = None, *, optimise: bool = True) -> 
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.use_deterministic_compute = True
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads that spin cost more than the runs
     if not optimise:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     what = _path_or_bytes(source) if isinstance(source, (str, os.PathLike)) else source.SerializeToString()
