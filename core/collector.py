@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["without_collector"]
+__all__ = ["collect_seldom", "without_collector"]
 
 
 @contextmanager
@@ -20,3 +20,9 @@ def without_collector() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
+
+
+def collect_seldom() -> None:
+    """For a process that runs one command: its modules and graphs stay to its end, so searching them again and again finds
+    nothing."""
+    gc.set_threshold(100_000, 50, 50)

@@ -145,16 +145,17 @@ def convert(
     ------
     UnsupportedError listing every problem, MismatchError when the outputs differ; nothing is left behind then.
     """
-    job, load_given = _prepare(
-        source, to, out, weights, format, overrides, input_shapes, progress, options, check=check, example_inputs=example_inputs,
-        rtol=rtol, atol=atol, io_layout=io_layout, keep=keep,
-    )  # fmt: skip
-    _read(job, source, load_given)
-    _refuse_opaque(job)
-    _describe_job(job)
-    _arrange(job)
     with ExitStack() as stack:
-        _emit(job, stack)
+        with without_collector():  # nearly all that is made lives to the end
+            job, load_given = _prepare(
+                source, to, out, weights, format, overrides, input_shapes, progress, options, check=check,
+                example_inputs=example_inputs, rtol=rtol, atol=atol, io_layout=io_layout, keep=keep,
+            )  # fmt: skip
+            _read(job, source, load_given)
+            _refuse_opaque(job)
+            _describe_job(job)
+            _arrange(job)
+            _emit(job, stack)
         _verify(job)
         paths = _publish(job)
     job.tell("done", 1.0)
@@ -229,8 +230,7 @@ def _read(job: Job, source: Any, given: dict[str, Any]) -> None:
     refuse_unknown_options(given["options"], given["used"], list(dict.fromkeys(f for f in (job.framework, job.target) if f)))
     job.graph = job.reference
     if job.check or isinstance(source, Model):  # passes change the graph; a given model and the reference must stay
-        with without_collector():
-            job.graph = job.reference.clone()
+        job.graph = job.reference.clone()
 
 
 def _refuse_opaque(job: Job) -> None:
@@ -254,8 +254,7 @@ def _describe_job(job: Job) -> None:
 def _arrange(job: Job) -> None:
     """Bring the graph into the target's layout and run the plugins' last passes."""
     job.tell("laying out", 0.3)
-    with without_collector():
-        job.layout = _lay_out(job.graph, job.target, job.io_layout, job.report)
+    job.layout = _lay_out(job.graph, job.target, job.io_layout, job.report)
     for spec in host().passes("laid_out", job.target):
         resolve(spec.run)(job.graph)
     job.graph.remove_unused()
@@ -274,7 +273,7 @@ def _emit(job: Job, stack: ExitStack) -> None:
     h = host()
     request = EmitRequest(job.graph, out, job.emit_options, job.emit_overrides, h.rules(job.target), job.tell, _moved(job.layout))
     try:
-        with without_collector(), reading():
+        with reading():
             job.emitted = h.emit(job.target, request)
     except UnsupportedError as e:
         raise UnsupportedError(e.problems, job.cannot) from None

@@ -148,7 +148,7 @@ def load_graph(
     Paths are made absolute: weights are read later, when the working folder may be another.
     """
     source, weights = (Path(absolute(p)) if isinstance(p, Path) else p for p in (source, weights))
-    with watching() as files, spending():
+    with watching() as files, spending(), without_collector():
         for path in (source, weights):
             if isinstance(path, Path):
                 watched(path)
@@ -184,8 +184,7 @@ def _load(
         source, weights, stage_options(framework, "load", options, used), replaced, h.rules(framework),
         parse_input_shapes(input_shapes), progress,
     )  # fmt: skip
-    with without_collector():
-        graph = h.load(framework, request)
+    graph = h.load(framework, request)
     replaced.refuse_unused()
     if replaced:
         own = [layer.name for layer in graph.layers if layer.name in replaced or layer.type in replaced]

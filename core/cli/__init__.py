@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
+from ..collector import collect_seldom
 from ..errors import ConvcoreError, PluginBugError
 from .console import Terminated, complain, finish, prepare, say, terminable
 
@@ -17,6 +18,8 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Whatever is raised inside ends as one message."""
     prepare()
+    if argv is None:
+        collect_seldom()
     args = list(sys.argv[1:] if argv is None else argv)
     with terminable():
         code = _guarded(lambda: _run(args))

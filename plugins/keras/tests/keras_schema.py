@@ -15,7 +15,7 @@ from convcore.rules import ForeignNode, NotExpressible
 from convcore.rules.rows import Row
 from convcore.rules.values import equal
 from convcore.testing.ops import CheckFailed
-from convcore_keras.files import LayerConfig
+from convcore_keras.files.model import LayerConfig
 from convcore_keras.files.normalise import normalise
 from convcore_keras.files.variables import own_variables
 from convcore_keras.rules import RULES

@@ -18,7 +18,9 @@ import numpy as np
 import pytest
 
 from convcore.errors import BadFileError, ConvcoreError, UnsupportedError, UsageError
-from convcore_keras.files import OpaqueObject, read, sniff
+from convcore_keras.files.model import OpaqueObject
+from convcore_keras.files.reader import read
+from convcore_keras.files.sniff import sniff
 
 
 def tensor(name: str, node: int = 0) -> dict[str, Any]:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from convcore.errors import BadFileError, UnsupportedError
-from convcore_keras.files import LayerConfig, OpaqueObject, TensorRef, read, sniff
+from convcore_keras.files.model import LayerConfig, OpaqueObject, TensorRef
+from convcore_keras.files.reader import read
+from convcore_keras.files.sniff import sniff
 
 DATA = Path(__file__).parents[3] / "tests" / "data"
 ERAS = DATA / "keras_eras"

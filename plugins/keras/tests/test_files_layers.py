@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convcore_keras.files import read
+from convcore_keras.files.reader import read
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 keras = pytest.importorskip("keras", minversion="3.0")

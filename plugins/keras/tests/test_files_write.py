@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from convcore.plugin import UsageError
-from convcore_keras.files import read
+from convcore_keras.files.reader import read
 from convcore_keras.files.write import write_h5, write_json, write_keras, write_weights
 
 keras = pytest.importorskip("keras")
@@ -209,7 +209,7 @@ def test_no_framework_is_imported(saved: tuple[Any, Path], tmp_path: Path) -> No
     import subprocess
 
     code = (
-        "import sys; from convcore_keras.files import read; from convcore_keras.files.write import write_keras\n"
+        "import sys; from convcore_keras.files.reader import read; from convcore_keras.files.write import write_keras\n"
         "from pathlib import Path\n"
         f"write_keras(read(Path({str(saved[1])!r})), Path({str(tmp_path / 'w.keras')!r}))\n"
         "bad = {'keras', 'tensorflow', 'torch', 'jax'} & set(sys.modules)\n"

@@ -16,7 +16,8 @@ from keras_helpers import error_of_range, load_graph, randomise, run
 from convcore.hookspecs import LoadRequest
 from convcore.host import host
 from convcore.rules import NotExpressible
-from convcore_keras.files import LayerConfig, read
+from convcore_keras.files.model import LayerConfig
+from convcore_keras.files.reader import read
 from convcore_keras.layer_spec import spec_of
 from convcore_keras.load_graph import GraphLoader
 

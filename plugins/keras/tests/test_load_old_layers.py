@@ -15,7 +15,7 @@ from convcore.hookspecs import LoadRequest
 from convcore.host import host
 from convcore.ir.graph import Graph
 from convcore.ir.tensors import ArrayTensor
-from convcore_keras.files import Call, KerasModel, LayerConfig, ModelConfig, TensorRef
+from convcore_keras.files.model import Call, KerasModel, LayerConfig, ModelConfig, TensorRef
 from convcore_keras.load_graph import GraphLoader
 
 

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 from convcore.plugin import BadFileError, UnsupportedError, UsageError
-from convcore_pytorch.files import kind_of, read_checkpoint
+from convcore_pytorch.files.checkpoint import read_checkpoint
+from convcore_pytorch.files.identify import kind_of
 
 from .kit import same, without_torch
 
@@ -282,7 +283,7 @@ def test_without_torch_installed(tmp_path):
     paths = [str(save(weights, tmp_path / f"{i}.pt", form)) for i, form in enumerate(FORMS)]
     out = without_torch(
         """
-        from convcore_pytorch.files import read_checkpoint
+        from convcore_pytorch.files.checkpoint import read_checkpoint
         for path in sys.argv[1:]:
             found = read_checkpoint(path).tensors
             print(found["a"].numpy().tolist(), float(found["b"].numpy().sum()))

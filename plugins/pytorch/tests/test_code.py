@@ -17,7 +17,7 @@ from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph, Origin
 from convcore_pytorch.emit import written_here
-from convcore_pytorch.files import read_checkpoint
+from convcore_pytorch.files.checkpoint import read_checkpoint
 from convcore_pytorch.runtime import open_runtime
 
 from .torch_kit import emit_model

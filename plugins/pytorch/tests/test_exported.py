@@ -16,7 +16,7 @@ from torch.export import Dim
 import convcore
 from convcore.interpreter import Interpreter
 from convcore.plugin import BadFileError, ConvcoreError, UnsupportedError, UsageError
-from convcore_pytorch.files import read_exported
+from convcore_pytorch.files.exported import read_exported
 from convcore_pytorch.files.program import Constant, Device, ElementType, Graph, Program, Ref
 from convcore_pytorch.files.symbols import Expr, parse_expr
 
@@ -268,7 +268,7 @@ def test_without_torch(tmp_path):
     _, program, _ = export()
     out = without_torch(
         """
-        from convcore_pytorch.files import read_exported
+        from convcore_pytorch.files.exported import read_exported
         for path in sys.argv[1:]:
             found = read_exported(path)
             values = [w.numpy().astype("f8").sum() for w in found.weights.values()]

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from convcore.plugin import BadFileError, ConvcoreError
-from convcore_pytorch.files import read_checkpoint
+from convcore_pytorch.files.checkpoint import read_checkpoint
 from convcore_pytorch.files.pickles import Pickle
 
 from .kit import mutants, without_torch
@@ -100,7 +100,8 @@ AUDIT = """
 bad = []
 WATCH = ("exec", "compile", "os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "pickle.find_class", "socket.connect",
          "marshal.loads", "code.__new__", "ctypes.dlopen")
-from convcore_pytorch.files import read_checkpoint, kind_of
+from convcore_pytorch.files.checkpoint import read_checkpoint
+from convcore_pytorch.files.identify import kind_of
 from convcore_pytorch import files
 from convcore.plugin import BadFileError, ConvcoreError, Problem, UnsupportedError, UsageError, MappedTensor, ArrayTensor
 import ml_dtypes, mmap, numpy, ast, base64
@@ -170,7 +171,8 @@ def test_an_audit_hook_sees_nothing_in_programs(tmp_path, monkeypatch):
     out = without_torch(
         AUDIT.replace('"compile", ', "")  # ast.parse raises it; nothing is compiled to code
         + """
-from convcore_pytorch.files import read_exported, read_torchscript
+from convcore_pytorch.files.exported import read_exported
+from convcore_pytorch.files.script import read_torchscript
 import zipfile, json
 said = set()
 def run(path):

@@ -12,7 +12,9 @@ from convcore.plugin import EmitRequest, Emitted, FrameworkMissingError, UsageEr
 from .dialect import KerasDialect
 from .emit_model import model_of
 from .emit_tidy import peepholes
-from .files import KerasModel, write_code, write_h5, write_json, write_keras, write_weights
+from .files.model import KerasModel
+from .files.write import write_h5, write_json, write_keras, write_weights
+from .files.write_code import write_code
 from .runtime import keras3, load_written, run_written
 
 __all__ = ["dialect", "emit"]

@@ -6,7 +6,8 @@ from typing import Any
 
 from convcore.plugin import BadFileError, Graph, LoadRequest
 
-from .files import KerasModel, read
+from .files.model import KerasModel
+from .files.reader import read
 from .files.variables import own_variables
 from .load_graph import GraphLoader
 from .load_live import read_live

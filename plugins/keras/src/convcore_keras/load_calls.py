@@ -8,7 +8,7 @@ from typing import Any
 
 from convcore.plugin import BadFileError, Value
 
-from .files import Call, LayerConfig, ModelConfig, TensorRef
+from .files.model import Call, LayerConfig, ModelConfig, TensorRef
 from .layer_spec import is_known, spec_of
 
 __all__ = ["Key", "call_attributes", "execution_order", "is_function", "leaves", "positional"]

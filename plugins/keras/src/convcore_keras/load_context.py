@@ -21,7 +21,7 @@ from convcore.plugin import (
     permutation_of,
 )
 
-from .files import KerasModel, LayerConfig
+from .files.model import KerasModel, LayerConfig
 from .files.variables import own_variables
 from .layer_spec import spec_of
 from .load_opaque import plain

@@ -22,7 +22,7 @@ from convcore.plugin import (
 )
 
 from . import masks
-from .files import Call, KerasModel, LayerConfig, ModelConfig, TensorRef
+from .files.model import Call, KerasModel, LayerConfig, ModelConfig, TensorRef
 from .files.order import ordered_layers
 from .load_calls import Key, call_attributes, execution_order, is_function, leaves, positional
 from .load_context import KerasContext, LayerCall, compute_dtype

@@ -10,7 +10,8 @@ import numpy as np
 
 from convcore.plugin import ArrayTensor, Tensor, watching
 
-from .files import KerasModel, read
+from .files.model import KerasModel
+from .files.reader import read
 from .trace import is_subclassed, traced
 
 __all__ = ["read_live"]

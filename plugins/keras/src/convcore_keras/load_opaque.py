@@ -8,7 +8,7 @@ import numpy as np
 
 from convcore.plugin import ForeignNode, Problem, UnsupportedError, Value
 
-from .files import LayerConfig, OpaqueObject
+from .files.model import LayerConfig, OpaqueObject
 
 __all__ = ["plain", "problem_of"]
 

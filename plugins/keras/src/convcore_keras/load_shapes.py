@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from convcore.plugin import Dim, DimLike, InputShapes, Shape, UsageError
 
-from .files import LayerConfig
+from .files.model import LayerConfig
 
 __all__ = ["input_shape"]
 

@@ -95,7 +95,7 @@ def convcore_identify(source: Any) -> Identified | None:
 
 def _identify(source: Any) -> Identified | None:
     if isinstance(source, (str, os.PathLike)):
-        from .files import sniff
+        from .files.sniff import sniff
 
         path = os.fspath(source)
         kind = sniff(path)

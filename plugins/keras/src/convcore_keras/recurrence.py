@@ -13,7 +13,7 @@ from typing import Any
 from convcore.plugin import DType, ForeignNode, Tensor, Value
 
 from .activations import ACTIVATIONS
-from .files import LayerConfig, OpaqueObject
+from .files.model import LayerConfig, OpaqueObject
 from .load_context import KerasContext, LayerCall
 
 __all__ = [

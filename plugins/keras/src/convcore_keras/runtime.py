@@ -15,7 +15,7 @@ import numpy as np
 
 from convcore.plugin import BadFileError, DType, Problem, Runtime, UnsupportedError
 
-from .files import architecture
+from .files.reader import architecture
 from .plugin import is_live
 
 __all__ = ["keras3", "open_runtime", "run_written"]

@@ -145,7 +145,7 @@ def _fill(module: Any, weights: Any) -> None:
     """A checkpoint's weights into a module; every name must have its place."""
     import torch
 
-    from .files import read_checkpoint
+    from .files.checkpoint import read_checkpoint
 
     held = {k: torch.from_numpy(_plain(t)) for k, t in read_checkpoint(weights).tensors.items()}
     try:

@@ -7,8 +7,10 @@ from typing import Any
 
 from convcore.plugin import BadFileError, Graph, LoadRequest, UsageError, opaque_problems, watched
 
-from .files import kind_of, read_exported, read_torchscript
+from .files.exported import read_exported
+from .files.identify import kind_of
 from .files.program import Program
+from .files.script import read_torchscript
 from .loader import Loader
 
 __all__ = ["load"]

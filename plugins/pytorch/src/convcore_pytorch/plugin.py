@@ -74,7 +74,7 @@ def convcore_identify(source: Any) -> Identified | None:
         head = None
     if head is None:
         return Identified("pytorch", 20, "the suffix") if named else None
-    from .files import kind_of
+    from .files.identify import kind_of
 
     try:
         kind = kind_of(path)

@@ -11,7 +11,7 @@ from typing import Any
 from convcore.plugin import A, ForeignNode, NotExpressible, Value, W, known_shape
 
 from ..activations import ACTIVATIONS, HARD_SIGMOID_KERAS2
-from ..files import LayerConfig, OpaqueObject
+from ..files.model import LayerConfig, OpaqueObject
 from ..layer_spec import V, layer
 from ..load_context import KerasContext
 from ..ruleset import RULES

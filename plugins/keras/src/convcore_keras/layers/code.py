@@ -7,7 +7,7 @@ from typing import Any
 
 from convcore.plugin import ForeignNode, Value
 
-from ..files import OpaqueObject
+from ..files.model import OpaqueObject
 from ..layer_spec import layer
 from ..load_context import KerasContext
 from ..ruleset import RULES

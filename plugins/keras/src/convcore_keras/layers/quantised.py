@@ -12,7 +12,7 @@ import numpy as np
 
 from convcore.plugin import DType, ForeignNode, NotExpressible, Value
 
-from ..files import OpaqueObject
+from ..files.model import OpaqueObject
 from ..load_context import KerasContext
 from ..ruleset import RULES
 

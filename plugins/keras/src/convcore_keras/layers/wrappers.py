@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from convcore.plugin import DimLike, ForeignNode, Value, known_shape
 
 from .. import masks
-from ..files import LayerConfig
+from ..files.model import LayerConfig
 from ..layer_spec import Part, V, layer, spec_of
 from ..load_context import KerasContext, foreign_type
 from ..recurrence import (
