@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["collect_seldom", "without_collector"]
+__all__ = ["one_command", "without_collector"]
 
 
 @contextmanager
@@ -22,7 +22,12 @@ def without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def collect_seldom() -> None:
-    """For a process that runs one command: its modules and graphs stay to its end, so searching them again and again finds
-    nothing."""
-    gc.set_threshold(100_000, 50, 50)
+@contextmanager
+def one_command() -> Iterator[None]:
+    """For a process that runs one command and ends: its modules and graphs stay to its end, so they are hardly searched while it
+    runs, and not once more, one by one, when it ends."""
+    gc.set_threshold(500_000, 50, 50)
+    try:
+        yield
+    finally:
+        gc.freeze()

@@ -7,8 +7,9 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
-from ..collector import collect_seldom
+from ..collector import one_command
 from ..errors import ConvcoreError, PluginBugError
 from .console import Terminated, complain, finish, prepare, say, terminable
 
@@ -18,10 +19,8 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Whatever is raised inside ends as one message."""
     prepare()
-    if argv is None:
-        collect_seldom()
     args = list(sys.argv[1:] if argv is None else argv)
-    with terminable():
+    with one_command() if argv is None else nullcontext(), terminable():
         code = _guarded(lambda: _run(args))
     return _guarded(lambda: _finished(code))
 

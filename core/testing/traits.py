@@ -131,7 +131,7 @@ def _check_affine(decl: Op, label: str, arrays: Sequence[Array | None], attrs: d
     assert w is not None
     axis = 1 if attrs.get("layout") == "channels_first" else truth.ndim - 1
     rng = np.random.default_rng(0)
-    part = np.where(rng.random(w.shape) < 0.5, w, 0).astype(w.dtype)
+    part = (w * rng.uniform(-1, 2, w.shape)).astype(w.dtype)
     total: Any = sum(_outputs(decl.reference(x, p, None, **attrs))[0] for p in (part, w - part))
     if b is not None:
         total = total + b.reshape(-1, *(1,) * (truth.ndim - 1 - axis))

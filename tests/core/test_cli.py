@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +178,27 @@ def test_tables(capsys: pytest.CaptureFixture[str]):
     assert any(r.get("foreign") == "Dense" for r in rules["keras"]) and all(
         "distribution" in r for rs in rules.values() for r in rs
     )
+
+
+def test_the_collector_rests_in_a_process_of_its_own(capsys: pytest.CaptureFixture[str]):
+    """A command that is the process neither searches nor takes apart what it made; called by a program it changes nothing."""
+    import gc
+
+    before = gc.get_threshold(), gc.get_freeze_count()
+    assert _run(capsys, "plugins")[0] == 0
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
+    code = (
+        "import gc, sys; sys.argv = ['convcore', 'plugins']; from convcore.cli import main; main()\n"
+        "print(gc.get_threshold()[0], gc.get_freeze_count() > 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "500000 True"
+
+
+def test_identifying_a_file_imports_no_other_reader():
+    """What the frameworks look at a file with is small: their readers, rules and writers stay where they are."""
+    code = f"import sys; from convcore.host import host; print(host().identify({SEQ!r}), *sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert out[0] == "keras" and "convcore_keras.files.sniff" in out
+    heavy = (".reader", ".write", ".checkpoint", ".script", ".rules")
+    assert not [m for m in out if m.split(".")[0] in ("torch", "onnx") or (m.startswith("convcore_") and m.endswith(heavy))]

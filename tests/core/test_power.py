@@ -204,3 +204,79 @@ def test_overrides_are_named_as_the_users(tmp_path: Path) -> None:
     path = mlp(tmp_path / "a.onnx", 1.0, 1.0)
     done = convcore.convert(path, "onnx", tmp_path / "b.onnx", overrides={"Softmax": lambda g, n: g.b.sigmoid(n.inputs[0])})
     assert any("'y' computes what its override says" in n for n in done.report.notes)
+
+
+def _power(graph: Any, x: Any, limit: float) -> Any:
+    """What a comparison of every value would notice that allows each to be ``limit`` off."""
+    from convcore.verification.power import Power
+
+    known: dict[str, Any] = {}
+    Interpreter(graph).run([x], watch=lambda n, ys: known.update(zip([v.name for v in n.outputs], ys)))
+    power = Power(graph, [x], known, known.keys(), lambda name: limit)
+    power.measure()
+    return power
+
+
+def _affine(kind: str, w: Any, b: Any) -> tuple[Any, Any]:
+    from convcore.build.builder import Builder
+    from convcore.ir.graph import Graph
+
+    g = Graph()
+    make = Builder(g)
+    shape = (1, 3, 29, 31) if kind == "conv" else (2, 41, 3)
+    x = make.input("x", "float32", shape)
+    w, b = (make.const(a, "float32") for a in (w, b))
+    g.outputs = [make.conv(x, w, b, pads="same_upper") if kind == "conv" else make.linear(x, w, b)]
+    return g, np.full(shape, 1.0, "f4")
+
+
+@pytest.mark.parametrize("kind", ["conv", "linear"])
+@pytest.mark.parametrize(
+    ("channel", "size", "limit", "whole", "covered"),
+    [
+        (0, 1.0, 1e-3, 0, 2),  # what 16 channels and the middle show needs no whole run, nor does b
+        (20, 1.0, 1e-3, 1, 2),  # a channel that is not among them does
+        (0, 1e-6, 1e-3, 1, 1),  # nor is anything seen there that the whole does not show
+        (0, 1e-6, 1.0, 3, 0),  # b is too small as well: it, and another in its place
+    ],
+)
+def test_parts_of_affine_ops(
+    kind: str, channel: int, size: float, limit: float, whole: int, covered: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w = np.zeros((23, 3, 3, 3) if kind == "conv" else (23, 3), "f4")
+    w[channel] = size
+    graph, x = _affine(kind, w, np.full(23, 0.1, "f4"))
+    runs: list[int] = []
+    real = Interpreter.apply
+
+    def apply(self: Any, node: Any, args: Any, env: Any, **instead: Any) -> Any:
+        runs.append(args[1].shape[0] == 23 and args[2] is not None)
+        return real(self, node, args, env, **instead)
+
+    run = _power
+    monkeypatch.setattr(Interpreter, "apply", apply)
+    power = run(graph, x, limit)
+    assert sum(runs) - 1 == whole  # the first run is the reference's own
+    assert (power.weights, power.covered) == (2, covered)
+
+
+def test_padding_shows_nothing_that_no_window_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The middle of the input is cut without padding: a sum over the edge of a cut is no value of the model."""
+    from convcore.verification import power
+
+    w = np.zeros((2, 3, 3, 3), "f4")
+    w[0, 0, 1, 0], w[0, 0, 1, 2] = 1, -1  # a difference: nothing of a constant, but at an edge
+    graph, x = _affine("conv", w, np.zeros(2, "f4"))
+    node = next(iter(graph))
+    ones = np.ones_like(power._signs())
+    monkeypatch.setattr(power, "_signs", lambda: ones)
+    measured = power.Power(graph, [x], {}, (), lambda name: 0.003)
+    assert not measured._part_shows(node, [node.inputs[1]], Interpreter(graph), 0.0)
+    at, instead = measured._middle(node, x, (3, 3))
+    assert instead == {"pads": ((0, 0), (0, 0))} and x[tuple(at)].shape == (1, 3, 5, 5)
+    assert measured._middle(node, x[:, :, :2], (3, 3))[1] == {}  # too small to cut
+
+
+def test_zeros_are_not_counted() -> None:
+    graph, x = _affine("linear", np.ones((23, 3), "f4"), np.zeros(23, "f4"))
+    assert _power(graph, x, 1e-3).weights == 1

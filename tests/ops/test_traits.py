@@ -191,3 +191,35 @@ def test_nobody_lists_ops():
         if not any(f in name for f in (*FREE, *FOREIGN)):
             found += [f"{name}:{line}: {' '.join(ops)}" for line, ops in lists_of_ops(path.read_text(encoding="utf-8"))]
     assert not found, "\n".join(found)
+
+
+def _affine(reference, signature="x:float, w:float, b:float?", roles="w b", samples=None):
+    infer = lambda c: [(c.dtype("x"), None)]  # noqa: E731
+    samples = samples or [Sample((2, 5), (3, 5), (3,))]
+    return _declared(
+        signature,
+        samples=samples,
+        reference=reference,
+        infer=infer,
+        traits=Trait.AFFINE,
+        roles={"parameter": roles} if roles else {},
+    )
+
+
+@pytest.mark.parametrize(
+    "reference, why",
+    [
+        (lambda x, w, b=None: x @ np.abs(w).T + (0 if b is None else b), "no sum of products"),
+        (lambda x, w, b=None: x @ w.T + (0 if b is None else 2 * b), "no sum of products"),
+        (lambda x, w, b=None: (x @ w.T)[:, ::-1] + (0 if b is None else b), "not those of the first axis"),
+    ],
+)
+def test_false_affine(reference, why):
+    with pytest.raises(CheckFailed, match=why):
+        check_op(_affine(reference))
+
+
+def test_affine_ops_have_two_parameters():
+    with pytest.raises(CheckFailed, match="two parameters, the second of which is b"):
+        check_op(_affine(lambda x, w, c=None: x @ w.T, "x:float, w:float, c:float?", "w c"))
+    assert {n for n, o in OPS.items() if Trait.AFFINE in o.traits} == {"conv", "linear"}

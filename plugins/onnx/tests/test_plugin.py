@@ -68,3 +68,20 @@ def test_the_runtime_quotes_a_refusal(tmp_path: Path) -> None:
         open_runtime(tmp_path / "bad.onnx")
     got = open_runtime(small(), optimise=False)
     assert got.inputs == ("x",) and got.outputs == ("y",)
+
+
+def test_idle_threads_of_the_runtime_do_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would burn a core while the other side of a check runs."""
+    ort = pytest.importorskip("onnxruntime")
+    from convcore_onnx.runtime import open_runtime
+
+    seen = []
+    real = ort.InferenceSession
+
+    def session(what, options, **kw):
+        seen.append(options.get_session_config_entry("session.intra_op.allow_spinning"))
+        return real(what, options, **kw)
+
+    monkeypatch.setattr(ort, "InferenceSession", session)
+    open_runtime(small())
+    assert seen == ["0"]
