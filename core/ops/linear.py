@@ -93,7 +93,7 @@ def _embedding_shape(c: InferContext) -> Shapes:
     return [(c.dtype("table"), None if i is None or t is None else (*i, t[1]))]
 
 
-def _embedding(ids: Array, table: Array) -> Array:
+def _embedding(ids: Array, table: Array, padding_idx: int | None = None) -> Array:
     if ids.size and (ids.min() < 0 or ids.max() >= table.shape[0]):
         raise IndexError(f"ids span {ids.min()}..{ids.max()}, the table has rows 0..{table.shape[0] - 1}")
     out: Array = table[ids]
@@ -103,9 +103,13 @@ def _embedding(ids: Array, table: Array) -> Array:
 LINEAR.op(
     "embedding", "ids:int, table:float",
     "Row ids[...] of table (vocabulary, features); shape ids.shape + (features,). Ids outside the table are an error.",
+    attrs={"padding_idx": Attr(
+        "int", None, doc="the row that training leaves as it is (torch.nn.Embedding); None: all rows train", optional=True,
+        training=True,
+    )},
     infer=_embedding_shape, reference=_embedding, axes=Append(fixed=("table",)),
-    body=lambda b, ids, table: b.gather(table, ids, axis=0),
-    samples=[Sample(("int64", (2, 5), 0, 11), (11, 3))],
+    body=lambda b, ids, table, padding_idx=None: b.gather(table, ids, axis=0),
+    samples=[Sample(("int64", (2, 5), 0, 11), (11, 3)), Sample(("int64", (2, 5), 0, 11), (11, 3), padding_idx=2)],
     roles={"parameter": "table", "index": "ids"},
 )  # fmt: skip
 

@@ -166,3 +166,45 @@ def test_files_keep_the_order_of_their_parameters(tmp_path: Any) -> None:
     torch.export.save(program, tmp_path / "m.pt2")
     model = convcore.convert(tmp_path / "m.pt2", "pytorch").model
     assert [n for n, _ in model.named_parameters()] == [n for n, _ in net.named_parameters()]
+
+
+class Facts(nn.Module):
+    """What only matters in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(5, 7, padding_idx=2)
+        self.bn = nn.BatchNorm1d(7, momentum=0.3)
+        self.bn.num_batches_tracked.fill_(17)
+
+    def forward(self, x: Any) -> Any:
+        return self.bn(self.table(x).mean(1)) + F.embedding(x[:, 0], self.table.weight * 2, padding_idx=0)
+
+
+def test_facts_of_training_are_kept() -> None:
+    torch.manual_seed(0)
+    net, x = Facts().eval(), torch.tensor([[0, 2], [2, 1], [4, 2]])
+    model = convcore.convert(net, "pytorch", example_inputs=x).model
+    assert list(model.state_dict()) == list(net.state_dict())
+    for m in (net, model):
+        m.train()(x).square().sum().backward()
+    assert not net.table.weight.grad[0].equal(net.table.weight.grad[2])
+    assert torch.allclose(dict(model.named_parameters())["table.weight"].grad, net.table.weight.grad, rtol=1e-4, atol=1e-6)
+    mine = dict(model.named_buffers())
+    for name, b in net.named_buffers():  # after one step
+        assert torch.allclose(mine[name], b, atol=1e-6), name
+
+
+@pytest.mark.parametrize(
+    "make, why",
+    [
+        (lambda: nn.BatchNorm1d(7, momentum=None), "momentum=0, which stands for 0 and for None"),
+        (lambda: nn.InstanceNorm1d(7, track_running_stats=True), "the same in evaluation only"),
+        (lambda: nn.Embedding(5, 7, scale_grad_by_freq=True), "scale_grad_by_freq"),
+    ],
+)
+def test_facts_of_training_that_are_not_kept_are_told(make: Any, why: str) -> None:
+    net = make().eval()
+    x = torch.tensor([[0, 3]]) if isinstance(net, nn.Embedding) else torch.randn(3, 7, 4)
+    notes = convcore.load(nn.Sequential(net).eval(), example_inputs=x).graph.metadata["notes"]
+    assert any(why in n for n in notes), notes

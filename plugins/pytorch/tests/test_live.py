@@ -330,6 +330,13 @@ def test_arguments_that_are_collected_and_named_tuples() -> None:
     assert [i.name for i in model.graph.inputs] == ["x", "pair_a", "pair_b"]
 
 
+def test_a_name_that_torch_cannot_write() -> None:
+    net = nn.Sequential()
+    net.add_module("class", nn.Linear(7, 5))
+    with pytest.raises(UnsupportedError, match=r"cannot be run: SyntaxError.*a word of Python"):
+        convcore.load(net.eval(), example_inputs=torch.randn(3, 7))
+
+
 def test_an_output_that_is_no_number() -> None:
     class Told(nn.Module):
         def forward(self, x: Any) -> Any:

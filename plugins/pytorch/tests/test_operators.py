@@ -128,6 +128,17 @@ def test_complex_numbers():
             run(fn, z)
 
 
+def test_numbers_that_half_precision_does_not_hold():
+    """0 times a large number is 0, not nan: masks of half precision."""
+    h = torch.tensor([0.0, 1.0, -2.0]).half()
+    agrees(lambda x: ((1 - x) * -1e9, x / 1e9, x * torch.tensor(-1e9)), h)
+    agrees(lambda x: (x.bfloat16() / 3.39e38).float(), torch.tensor([0.0, 1.0, float("inf")]))
+
+
+def test_threshold_of_nan():
+    agrees(lambda x: torch.nn.functional.threshold(x, 0.1, 0.2), NAN)
+
+
 def test_clamp_between_bounds_that_cross():
     agrees(lambda x: torch.where(x > 1, torch.nan, x).clamp(3, 1), X)
 
@@ -137,6 +148,7 @@ def test_clamp_between_bounds_that_cross():
     [
         (lambda x: torch.linalg.svdvals(x), r"of its parts: aten\._linalg_svd"),
         (lambda x: torch.rand_like(x), "random numbers"),
+        (lambda x: torch.nn.functional.scaled_dot_product_attention(x, x, x, dropout_p=0.1), "drops at random"),
         (lambda x: torch.argsort(x > 0), "which of equal ones comes first"),
         (lambda x: torch.histc(x), "histc"),
         (lambda x: torch.mode(x, 1), "counts floating numbers"),
@@ -190,3 +202,29 @@ def test_a_sample_of_opinfo():
     suite = suites.run_suite("opinfo", "interpreter", suites.sampled(suites.opinfo_cases(), 60, 11))
     assert not suite.counts["wrong"] and not suite.counts["failed"], str(suite)
     assert suite.counts["agree"] > suite.counts["refused"]
+
+
+def test_faults_of_ours_are_not_taken_for_missing_parts(monkeypatch):
+    """What torch's decomposition raises leaves the operator whole; what our own code raises is a bug and says so."""
+    from convcore.errors import PluginBugError, UnsupportedError
+    from convcore_pytorch import decompose
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise KeyError("torch's own")
+
+    program = exported(lambda x: torch.nn.functional.huber_loss(x, x * 2), X)
+    monkeypatch.setattr(decompose, "_table", lambda: {torch.ops.aten.huber_loss.default: broken})
+    with pytest.raises(UnsupportedError, match="huber_loss"):
+        run_exported(program)
+    monkeypatch.undo()
+
+    def mapped(*args: Any) -> Any:
+        raise KeyError("ours")
+
+    monkeypatch.setattr(torch.fx.node, "map_arg", mapped)
+    with pytest.raises(PluginBugError, match="ours"):
+        run_exported(program)
+
+
+def run_exported(program: Any) -> Any:
+    return load(program).run({"tensors_0": X.numpy()})

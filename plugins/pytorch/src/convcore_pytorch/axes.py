@@ -133,7 +133,12 @@ class Axes:
         """The exported program against the module itself, at the size of the examples and at 1: what traced code took for granted
         shows there. Refused where they differ."""
         notes: list[str] = []
-        run = exported.module(check_guards=False) if "check_guards" in _parameters(exported.module) else exported.module()
+        try:
+            run = exported.module(check_guards=False) if "check_guards" in _parameters(exported.module) else exported.module()
+        except Exception as e:  # code that torch makes of the module's own names (class, None), which may be none
+            why = f"the program torch.export makes of it cannot be run: {type(e).__name__}: {' '.join(str(e).split())[:200]}"
+            hint = "a module whose name is a word of Python does that: give it another"
+            raise UnsupportedError(Problem(type(module).__name__, "module", why, hint, "not_exportable")) from e
         for size in (None, 1) if "batch" in self.asked.values() else (None,):
             args, kwargs = self._sized(size)
             what = f"batch {size}" if size else "the examples"

@@ -288,6 +288,12 @@ class TorchContext(LoadContext):
         self.unwritten: set[Value] = set()
         """Tensors of memory that nobody has written (``torch.empty``)."""
 
+    def note(self, text: str) -> None:
+        """Say something beside the graph."""
+        notes = self.loader.loader.notes
+        if text not in notes:
+            notes.append(text)
+
     def cast(self, v: Value, dtype: DType | None) -> Value:
         """The value in a type; itself where it has it or none is known."""
         return v if dtype is None or v.dtype == dtype else self.b.cast(v, to=dtype)

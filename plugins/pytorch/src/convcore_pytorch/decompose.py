@@ -22,6 +22,10 @@ def _table() -> Mapping[Any, Callable[..., Any]]:
     return dict(table.items())
 
 
+class _NoParts(Exception):
+    """torch takes this call not apart."""
+
+
 def _leaves(value: Any) -> Iterator[Any]:
     if isinstance(value, (list, tuple)):
         for v in value:
@@ -49,15 +53,18 @@ def parts_of(node: Any) -> Any:
     def call(*given: Any) -> Any:
         known = dict(zip(operands, given))
         args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
-        out = fn(*args, **kwargs)
+        try:
+            out = fn(*args, **kwargs)
+        except Exception as e:  # torch's own code, which may raise anything: the operator stays whole and is refused by its name
+            raise _NoParts from e
         if out is NotImplemented:
-            raise NotImplementedError
+            raise _NoParts
         return tuple(out) if isinstance(out, (tuple, list)) else out  # torch's named results are nodes of their own
 
     try:
         with mode, torch.no_grad():
             made = make_fx(call, tracing_mode="real")(*values)
-    except Exception:  # noqa: BLE001 - a decomposition may use anything; the operator then stays whole and is refused by its name
+    except _NoParts:
         return None
     made.graph.eliminate_dead_code()
     if any(n.op == "get_attr" for n in made.graph.nodes):  # numbers of a fake run are no numbers

@@ -375,9 +375,7 @@ class Frame:
                 "clone() the tensor before it is changed", "unsupported_mutation",
             )  # fmt: skip
         if m.kind == "input":
-            note = f"the model also writes into its input {m.name!r}; the result does not show that"
-            if note not in self.loader.notes:
-                self.loader.notes.append(note)
+            self.g.note(f"the model also writes into its input {m.name!r}; the result does not show that")
         keep = shared_steps([target, *others])
         for h in (target, *others):
             for s in h.steps[keep:]:

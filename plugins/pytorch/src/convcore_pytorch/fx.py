@@ -140,6 +140,7 @@ def _node(n: Any, val: Any, values: dict[str, TensorValue | SymValue], bodies: M
         arguments.append(Argument(names[i] if i < len(names) else "", _value(a, bodies)))
     arguments += [Argument(k, _value(a, bodies), True) for k, a in n.kwargs.items()]
     returns = len(schema.returns) if schema is not None else 1
+    whole = schema is None or not target.startswith("aten.") or target.startswith("aten.sym_")  # a size has no parts
     outs: tuple[Any, ...]
     if isinstance(val, (list, tuple)):  # a list or several results: named, so that getitem finds them
         made = tuple(f"{n.name}:{i}" for i in range(_read(n, val)))
@@ -159,7 +160,7 @@ def _node(n: Any, val: Any, values: dict[str, TensorValue | SymValue], bodies: M
         outs,
         tuple(_scopes(n.meta.get("nn_module_stack"))),
         str((n.meta.get("torch_fn") or ("",))[0]),
-        parts=functools.partial(_parts, n) if schema is not None and target.startswith("aten.") else None,
+        parts=None if whole else functools.partial(_parts, n),
     )
 
 

@@ -64,6 +64,9 @@ class Loader:
         self._outputs(frame)
         frame.finish()
         graph.metadata.update(framework="pytorch", kind=p.container, version=self._version(), notes=self.notes)
+        counts = {k: int(t.numpy()) for k, t in p.weights.items() if k.endswith(".num_batches_tracked") and t.size == 1}
+        if any(counts.values()):
+            graph.metadata["counts"] = counts  # of batches: what an average of all of them goes on from
         graph.metadata["keys"] = self.facts.get("keys") or list(
             p.weights
         )  # files: parameters in order of definition, then buffers

@@ -136,4 +136,4 @@ def where(e: E, node: Node) -> None:
     c, a, b = (given(v) for v in node.inputs)
     if a.dtype is not b.dtype:
         raise NotExpressible(f"a choice between {a.dtype} and {b.dtype}")
-    e.call("torch.where", [e.value(c), e.value(a), e.value(b)], outputs=node.outputs)
+    e.call("torch.where", [e.value(c), operand(e, a, b), operand(e, b, a)], outputs=node.outputs)

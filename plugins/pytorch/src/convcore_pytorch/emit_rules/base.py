@@ -51,7 +51,7 @@ def number(v: Value) -> Any:
 def operand(e: E, v: Value | None, other: Value | None) -> Any:
     """An operand of an operator: a number where ``other`` decides type and shape, else its handle."""
     v, other = given(v), given(other)
-    if other.tensor is None and v.dtype is other.dtype and v.shape is not None and other.shape is not None:
+    if number(other) is None and v.dtype is other.dtype and v.shape is not None and other.shape is not None:
         x = number(v)
         if x is not None and len(v.shape) <= len(other.shape):
             return x

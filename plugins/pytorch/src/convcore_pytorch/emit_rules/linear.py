@@ -39,4 +39,4 @@ def embedding(e: E, node: Node) -> None:
     ids, table = given(node.arg("ids")), given(node.arg("table"))
     if ids.dtype is None or str(ids.dtype) not in ("int32", "int64"):
         raise NotExpressible(f"indices of {ids.dtype}")
-    e.call("F.embedding", [e.value(ids), e.value(table)], outputs=node.outputs)
+    e.call("F.embedding", [e.value(ids), e.value(table)], {"padding_idx": node.attrs["padding_idx"]}, outputs=node.outputs)

@@ -40,7 +40,7 @@ def print_module(
         _ordered(plan.root, "", {k: i for i, k in reversed(list(enumerate(graph.metadata["keys"])))}, set())
     inputs = _inputs([v.name for v in graph.inputs])
     classes = Classes(plan, dialect, inputs, class_name)
-    states, tied = _states(plan)
+    states, tied = _states(plan, graph.metadata.get("counts") or {})
     body: list[str] = []
     for t in classes.templates:
         root = plan.root in t.blocks
@@ -123,8 +123,8 @@ def _class(classes: Classes, t: Template, root: bool, states: dict[str, State], 
     return out
 
 
-def _states(plan: Plan) -> tuple[dict[str, State], dict[str, str]]:
-    """The state_dict, and keys that hold what an earlier one holds."""
+def _states(plan: Plan, counts: Mapping[str, int]) -> tuple[dict[str, State], dict[str, str]]:
+    """The state_dict, and keys that hold what an earlier one holds. ``counts`` of batches are known of sources in PyTorch."""
     states: dict[str, State] = {}
     tied: dict[str, str] = {}
     first: dict[int, str] = {}
@@ -146,7 +146,8 @@ def _states(plan: Plan) -> tuple[dict[str, State], dict[str, str]]:
             states[key] = s
         owner = key.rpartition(".")[0] + "."
         if owner in counted and key.endswith(".running_var"):
-            states[f"{owner}num_batches_tracked"] = State(as_tensor(0, DType.INT64), None, "", "buffer")
+            count = f"{owner}num_batches_tracked"
+            states[count] = State(as_tensor(counts.get(count, 0), DType.INT64), None, "", "buffer")
     return states, tied
 
 

@@ -142,6 +142,23 @@ def pair(g: TorchContext, n: AtenNode, *, traced: bool = True, floating: bool = 
     return g.operands(dtype, a, b)
 
 
+def product_of(g: TorchContext, n: AtenNode, name: str, a: Value, b: Value) -> Value:
+    """``mul`` or ``div``. A number behind it that half precision does not hold (``(1 - mask) * -1e9``) is no infinity: torch
+    takes it in float32 (ATen/native/cpu/BinaryOpsKernel.cpp, binary_kernel_reduced_floating_point_vec_opmath_support)."""
+    dtype, other = a.dtype, n.arg("other")
+    if dtype in (DType.FLOAT16, DType.BFLOAT16) and _overflows(other, dtype):
+        a, b = g.operands(DType.FLOAT32, n.arg("self" if "self" in n.arguments else "input"), other)
+    y: Value = g.b.op(name, a, b)
+    return g.cast(y, dtype)
+
+
+def _overflows(v: Any, dtype: DType) -> bool:
+    if isinstance(v, Value):
+        v = v.tensor.numpy().reshape(-1)[0].item() if v.tensor is not None and v.rank == 0 else 0
+    most = 65504.0 if dtype is DType.FLOAT16 else 3.3895e38
+    return isinstance(v, (int, float)) and most < abs(v) < float("inf")
+
+
 def scaled(g: TorchContext, v: Value, alpha: Any) -> Value:
     return v if alpha == 1 and not isinstance(alpha, Value) else g.b.mul(v, g.scalar(alpha, v.dtype))
 
@@ -166,13 +183,12 @@ def rsub(g: TorchContext, n: AtenNode) -> Value:
 @RULES.load("aten.mul.Tensor", "aten.mul.Scalar", "aten.multiply.Tensor")
 def mul(g: TorchContext, n: AtenNode) -> Value:
     a, b = pair(g, n)
-    return g.b.and_(a, b) if a.dtype is DType.BOOL else g.b.mul(a, b)
+    return g.b.and_(a, b) if a.dtype is DType.BOOL else product_of(g, n, "mul", a, b)
 
 
 @RULES.load("aten.div.Tensor", "aten.div.Scalar", "aten.true_divide.Tensor", "aten.divide.Tensor", "aten.true_divide.Scalar")
 def div(g: TorchContext, n: AtenNode) -> Value:
-    a, b = pair(g, n, floating=True)
-    return g.b.div(a, b)
+    return product_of(g, n, "div", *pair(g, n, floating=True))
 
 
 @RULES.load("aten.div.Tensor_mode", "aten.div.Scalar_mode", "aten.divide.Tensor_mode")

@@ -75,7 +75,8 @@ def attention(g: TorchContext, n: AtenNode) -> Value:
     True, and a row that keeps nothing gives 0."""
     q, k, v = n.tensor("query"), n.tensor("key"), n.tensor("value")
     mask, causal = n.optional("attn_mask"), bool(n.number("is_causal"))
-    n.skip("dropout_p")  # 0 in evaluation
+    if n.number("dropout_p"):  # torch.nn's own modules give 0 in evaluation
+        raise NotExpressible("drops at random, in evaluation too (dropout_p)", "random")
     if n.number("enable_gqa"):
         heads, groups = n.shape("query")[-3], n.shape("key")[-3]
         if not isinstance(heads, int) or not isinstance(groups, int):
@@ -267,6 +268,11 @@ def batch_norm(g: TorchContext, n: AtenNode) -> Any:
     if training:
         raise NotExpressible("is in training mode", "training_mode")
     momentum = n.number("momentum")
+    if momentum == 0:
+        g.note(
+            f"{n.name}: momentum=0, which stands for 0 and for None (the average of all batches) in an exported program: its "
+            "statistics stay as they are in training"
+        )
     y = g.b.batch_norm(
         x, n.optional("weight"), n.optional("bias"), mean, var, epsilon=n.number("eps"), momentum=1 - momentum
     )  # new = momentum old + (1 - momentum) batch here, torch the other way round
@@ -299,11 +305,16 @@ def group_norm(g: TorchContext, n: AtenNode) -> Value:
 @RULES.load("aten.instance_norm")
 def instance_norm(g: TorchContext, n: AtenNode) -> Value:
     x, w, b = n.tensor("input"), n.optional("weight"), n.optional("bias")
-    n.skip("cudnn_enabled", "momentum")
+    n.skip("cudnn_enabled")
     if n.number("use_input_stats"):
-        n.skip("running_mean", "running_var")
+        n.skip("running_mean", "running_var", "momentum")
         return g.b.instance_norm(x, w, b, epsilon=n.number("eps"))
-    return g.b.batch_norm(x, w, b, n.tensor("running_mean"), n.tensor("running_var"), epsilon=n.number("eps"))
+    g.note(
+        f"{n.name}: an instance normalisation with running statistics is a batch normalisation here, the same in evaluation only"
+    )
+    momentum = 1 - n.number("momentum")
+    mean, var = n.tensor("running_mean"), n.tensor("running_var")
+    return g.b.batch_norm(x, w, b, mean, var, epsilon=n.number("eps"), momentum=momentum)
 
 
 @RULES.load("aten._weight_norm")
@@ -344,7 +355,7 @@ def softplus(g: TorchContext, n: AtenNode) -> Value:
 @RULES.load("aten.threshold")
 def threshold(g: TorchContext, n: AtenNode) -> Value:
     x = n.tensor("self")
-    return g.b.where(g.b.greater(x, g.b.like(x, n.number("threshold"))), x, g.b.like(x, n.number("value")))
+    return g.b.where(g.b.less_equal(x, g.b.like(x, n.number("threshold"))), g.b.like(x, n.number("value")), x)
 
 
 @RULES.load("aten.prelu", "aten._prelu_kernel")

@@ -291,5 +291,10 @@ def one_hot(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load("aten.embedding")
 def embedding(g: TorchContext, n: AtenNode) -> Any:
-    n.skip("padding_idx", "scale_grad_by_freq", "sparse")  # they act on gradients
-    return g.b.embedding(n.tensor("indices"), n.tensor("weight"))
+    n.skip("sparse")  # how gradients are held
+    if n.number("scale_grad_by_freq"):
+        g.note(
+            f"{n.name}: gradients by how often an index occurs (scale_grad_by_freq) are not kept, which only matters in training"
+        )
+    row = n.number("padding_idx")
+    return g.b.embedding(n.tensor("indices"), n.tensor("weight"), padding_idx=None if row < 0 else row)
