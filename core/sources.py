@@ -83,7 +83,11 @@ def stage_options(framework: str, stage: str, given: Mapping[str, Any], used: se
 
 
 def _coerce(o: Option, value: Any) -> Any:
-    if value is None or (isinstance(value, o.type) and not (o.type is int and isinstance(value, bool))):
+    if o.type is list and isinstance(value, (str, os.PathLike)):
+        value = [value]
+    elif o.type is list and isinstance(value, (list, tuple)):
+        value = list(value)
+    elif value is None or (isinstance(value, o.type) and not (o.type is int and isinstance(value, bool))):
         pass
     elif o.type in (int, float, str) and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:

@@ -65,6 +65,8 @@ def plugin_options(p: argparse.ArgumentParser, *stages: str) -> None:
             kw: dict[str, Any] = {"dest": f"plugin_{o.name}", "default": None, "help": text.replace("%", "%%")}
             if o.type is bool:
                 group.add_argument(*flags, action=argparse.BooleanOptionalAction, **kw)
+            elif o.type is list:
+                group.add_argument(*flags, action="append", metavar=o.name.upper(), **kw)
             else:
                 group.add_argument(
                     *flags, type=o.type, choices=o.choices or None, metavar=None if o.choices else o.name.upper(), **kw

@@ -11,7 +11,7 @@ from convcore.plugin import BadFileError, Value
 from .files.model import Call, LayerConfig, ModelConfig, TensorRef
 from .layer_spec import is_known, spec_of
 
-__all__ = ["Key", "call_attributes", "execution_order", "is_function", "leaves", "positional"]
+__all__ = ["Key", "call_attributes", "execution_order", "is_function", "leaves", "positional", "tensors_of"]
 
 Key = tuple[str, int]
 """Name of a layer and number of its call."""
@@ -37,7 +37,7 @@ def call_attributes(layer: LayerConfig, call: Call, values: dict[TensorRef, Valu
     """
     attrs: dict[str, Any] = {}
     if is_function(layer):
-        return {"args": _tensors(call.args, values), "kwargs": _tensors(call.kwargs, values)}, None
+        return {"args": tensors_of(call.args, values), "kwargs": tensors_of(call.kwargs, values)}, None
     mask = None
     for key, value in call.kwargs.items():
         if value is None or (key == "training" and (value in (False, 0) or not _sensitive(layer))):
@@ -45,11 +45,11 @@ def call_attributes(layer: LayerConfig, call: Call, values: dict[TensorRef, Valu
         if key == "mask" and isinstance(value, TensorRef):
             mask = values[value]
             continue
-        attrs[f"call.{key}"] = _tensors(value, values)
+        attrs[f"call.{key}"] = tensors_of(value, values)
     constants = [x for x in leaves(call.args) if not isinstance(x, TensorRef) and x is not None]
     last = max((i for i, x in enumerate(call.args) if any(isinstance(y, TensorRef) for y in leaves(x))), default=0)
     if constants or any(x is None for x in call.args[:last]):  # an omitted argument before a tensor says which one that is
-        attrs["call.args"] = _tensors(call.args, values)
+        attrs["call.args"] = tensors_of(call.args, values)
     return attrs, mask
 
 
@@ -62,12 +62,13 @@ def _sensitive(layer: LayerConfig) -> bool:
     return layer.custom or not is_known(layer.class_name) or spec_of(layer.class_name).training
 
 
-def _tensors(x: Any, values: dict[TensorRef, Value]) -> Any:
+def tensors_of(x: Any, values: dict[TensorRef, Value]) -> Any:
+    """A structure of arguments with the values in the place of their references."""
     if isinstance(x, TensorRef):
         return values[x]
     if isinstance(x, (list, tuple)):
-        return [_tensors(v, values) for v in x]
-    return {k: _tensors(v, values) for k, v in x.items()} if isinstance(x, dict) else x
+        return [tensors_of(v, values) for v in x]
+    return {k: tensors_of(v, values) for k, v in x.items()} if isinstance(x, dict) else x
 
 
 def leaves(x: Any) -> Iterator[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from convcore.plugin import (
     BUFFER,
@@ -26,6 +26,9 @@ from .files.variables import own_variables
 from .layer_spec import spec_of
 from .load_opaque import plain
 
+if TYPE_CHECKING:
+    from .code.source.custom import CustomCode
+
 __all__ = ["UNKNOWN_SHAPE", "KerasContext", "LayerCall", "foreign_type"]
 
 UNKNOWN_SHAPE = "unknown_shape"
@@ -39,6 +42,8 @@ class LayerCall:
     layer: LayerConfig
     mask: Value | None = None
     implicit: bool = True
+    args: tuple[Any, ...] | None = None
+    """The positional arguments with their structure; None where the layer is called with its inputs."""
     """Whether the mask of the first input reaches the layer. Keras 3 passes none to a call with several tensor arguments (an
     RNN with ``initial_state``), unless it is given as ``mask=``; older Keras does."""
 
@@ -66,6 +71,9 @@ class KerasContext(LoadContext):
         self._listed: set[tuple[str, ...]] = set()
         self._configs: dict[int, tuple[LayerConfig, dict[str, Any]]] = {}
         self.inline: Callable[[LayerConfig, str, Sequence[Value]], list[Value]] | None = None  # builds a nested model
+        self.custom: CustomCode | None = None  # the source of layers that the user gives
+        self.keeps_paths = model.container.endswith(("keras-zip", "keras-folder", "weights.h5", "shards", "live"))
+        """Whether the file names the sublayer of each variable of a custom layer (``.keras``), or only orders them."""
 
     # ---- masks
     def mask(self, value: Value | None) -> Value | None:
@@ -234,12 +242,17 @@ class KerasContext(LoadContext):
         call = node.extra
         layer = call.layer if isinstance(call, LayerCall) else None
         with self.b.at(node.origin):
-            if layer is None or layer.is_op or not has_rule(self, node):
+            source = None if layer is None or layer.is_op or has_rule(self, node) else self.source_of(layer)
+            if layer is None or layer.is_op or (source is None and not has_rule(self, node)):
                 return self.rules.apply_load(self, node, self.overrides)
             self._refuse(node, layer)
             back = self._cast_inputs(node, layer)
-            outs = self.rules.apply_load(self, node, self.overrides)
+            outs = self.rules.apply_load(self, node, self.overrides) if source is None else tuple(source.apply(self, node))
             return tuple(self.b.cast(v, to=back) for v in outs) if back is not None else outs
+
+    def source_of(self, layer: LayerConfig) -> CustomCode | None:
+        """The user's source, where it defines the class of a layer."""
+        return self.custom if layer.custom and self.custom is not None and self.custom.has(layer) else None
 
     def _refuse(self, node: ForeignNode, layer: LayerConfig) -> None:
         if not any(v is not None for v in node.inputs):

@@ -24,7 +24,7 @@ from convcore.plugin import (
 from . import masks
 from .files.model import Call, KerasModel, LayerConfig, ModelConfig, TensorRef
 from .files.order import ordered_layers
-from .load_calls import Key, call_attributes, execution_order, is_function, leaves, positional
+from .load_calls import Key, call_attributes, execution_order, is_function, leaves, positional, tensors_of
 from .load_context import KerasContext, LayerCall, compute_dtype
 from .load_opaque import plain, problem_of
 from .load_shapes import input_shape
@@ -42,6 +42,10 @@ class GraphLoader:
         self.b = Builder(self.graph)
         self.g = KerasContext(self.b, model, request.ruleset, request.overrides)
         self.g.inline = self._inline
+        if request.options.get("custom"):
+            from .code.source.custom import custom_code  # the machine is loaded only where source is given
+
+            self.g.custom = custom_code(request.options["custom"])
         self.driver = KerasDriver("keras", self.g, request.ruleset, request.overrides)
         self.shapes = InputShapes(request.input_shapes)
 
@@ -214,6 +218,8 @@ class GraphLoader:
         several = sum(any(isinstance(x, TensorRef) for x in leaves(a)) for a in (*call.args, *call.kwargs.values())) > 1
         implicit = not (several and self.model.era == "keras3")
         node = self.g.node(layer, inputs, path, attrs=attrs, mask=mask, implicit=implicit)
+        if layer.custom:
+            node.extra.args = tuple(tensors_of(a, values) for a in call.args)
         if is_function(layer):
             node.inputs = [values[r] for r in call.refs()]
         with self.b.at(node.origin):
@@ -245,7 +251,9 @@ class KerasDriver(Driver):
         return outs
 
     def problem(self, node: ForeignNode, error: UnsupportedError) -> Problem:
-        return problem_of(node.extra.layer, node, error, self.has_rule(node) or node.type in ("Functional", "Sequential"))
+        layer = node.extra.layer
+        known = self.has_rule(node) or node.type in ("Functional", "Sequential") or self.g.source_of(layer) is not None
+        return problem_of(layer, node, error, known)
 
     def kept(self, node: ForeignNode) -> Mapping[str, Any]:
         kept: dict[str, Any] = plain(node.attrs)

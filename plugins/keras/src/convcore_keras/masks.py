@@ -11,14 +11,15 @@ from collections.abc import Callable, Sequence
 from convcore.plugin import ForeignNode, Value, known_shape
 
 from .layer_spec import spec_of
-from .load_context import KerasContext
+from .load_context import KerasContext, LayerCall
 
 __all__ = ["masked_merges", "propagate"]
 
 
 def propagate(g: KerasContext, node: ForeignNode, outputs: Sequence[Value]) -> None:
     """Attach to the outputs of a layer the mask Keras would; ``node`` is the layer's call."""
-    if not outputs or spec_of(node.type).masks == "own":
+    layer = node.extra.layer if isinstance(node.extra, LayerCall) else None
+    if not outputs or spec_of(node.type).masks == "own" or (layer is not None and g.source_of(layer) is not None):
         return
     make = _RULES.get(spec_of(node.type).masks)
     mask = make(g, node, outputs[0]) if make is not None else None

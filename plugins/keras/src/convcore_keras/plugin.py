@@ -138,4 +138,12 @@ def convcore_options(framework: str) -> list[Option]:
             "backend that computed a Keras 1 model, whose files do not say: theano (kernels are flipped) or tensorflow",
             ("tensorflow", "theano"),
         ),
+        Option(
+            "custom",
+            "keras",
+            "load",
+            list,
+            None,
+            "Python file or folder with the source of custom layers, which is read and never run; may be repeated",
+        ),
     ]

@@ -32,6 +32,8 @@ class Case:
     feed: Callable[[np.random.Generator, int], Sequence[np.ndarray]] | None = None
     why: str = ""
     reference: Callable[..., Any] | None = None
+    custom: str = ""
+    """The folder of the source of its custom layers; they are read from ``.keras`` and from HDF5."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +64,36 @@ def _judge(case: Case, folder: Path, onnx: bool, seed: int) -> Verdict:
         wants = [_flat(case.reference(*f) if case.reference else model(_nested(model, f), training=False)) for f in feeds]
     except Exception as e:  # noqa: BLE001 - whatever Keras raises
         return Verdict(case.name, "keras", f"{type(e).__name__}: {str(e)[:150]}")
-    try:
-        graph = load_graph(path)
-    except convcore.UnsupportedError as e:
-        return Verdict(case.name, "refused", "; ".join(p.why for p in e.problems))
-    found = problems(graph)
-    if found:
-        return Verdict(case.name, "refused", "; ".join(dict.fromkeys(p.why for p in found)))
-    for feed, want in zip(feeds, wants, strict=True):
-        why = _differs(Interpreter(graph).run(list(feed)), want)
-        if why:
-            return Verdict(case.name, "wrong", why)
+    forms = [path]
+    if case.custom:
+        forms.append(folder / "m.h5")
+        model.save(forms[-1])
+    for form in forms:
+        verdict = _interpreted(case, form, feeds, wants)
+        if verdict is not None:
+            return verdict
     if not onnx:
         return Verdict(case.name, "agree")
     return _through_onnx(case, path, feeds, wants)
+
+
+def _interpreted(case: Case, path: Path, feeds: Sequence[Any], wants: Sequence[Any]) -> Verdict | None:
+    """What is wrong with what the interpreter makes of a file; None if nothing is."""
+    options = {"options": {"custom": [case.custom]}} if case.custom else {}
+    try:
+        graph = load_graph(path, **options)
+    except convcore.UnsupportedError as e:
+        return Verdict(case.name, "refused", f"{path.suffix}: " + "; ".join(p.why for p in e.problems))
+    except Exception as e:  # noqa: BLE001 - a bug, which is told with the others
+        return Verdict(case.name, "wrong", f"{path.suffix}: {type(e).__name__}: {e}")
+    found = problems(graph)
+    if found:
+        return Verdict(case.name, "refused", f"{path.suffix}: " + "; ".join(dict.fromkeys(p.why for p in found)))
+    for feed, want in zip(feeds, wants, strict=True):
+        why = _differs(Interpreter(graph).run(list(feed)), want)
+        if why:
+            return Verdict(case.name, "wrong", f"{path.suffix}: {why}")
+    return None
 
 
 def _through_onnx(case: Case, path: Path, feeds: Sequence[Any], wants: Sequence[Any]) -> Verdict:
@@ -83,7 +101,7 @@ def _through_onnx(case: Case, path: Path, feeds: Sequence[Any], wants: Sequence[
 
     out = path.with_suffix(".onnx")
     try:
-        convcore.convert(str(path), "onnx", str(out), check=False)
+        convcore.convert(str(path), "onnx", str(out), check=False, **({"custom": [case.custom]} if case.custom else {}))
     except convcore.UnsupportedError as e:
         return Verdict(case.name, "onnx", "; ".join(p.why for p in e.problems))
     options = rt.SessionOptions()

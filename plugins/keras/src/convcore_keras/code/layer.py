@@ -10,7 +10,6 @@ import numpy as np
 from convcore.plugin import Dim, DType, ForeignNode, Value
 
 from ..load_context import KerasContext
-from . import meanings as _meanings  # fills the table
 from .domain import CodeRefused, Domain, Name, Options
 from .lambdas import one_meaning, stored_function, wrapped_function
 from .machine import CodeFunction
@@ -18,8 +17,6 @@ from .names import MODULES, ROOTS, canonical_path, elementwise, operator_of
 from .tensors import GraphOps, TensorShape
 
 __all__ = ["call_function", "call_operator", "run_stored"]
-
-assert _meanings is not None
 
 OPTIONS = Options(ROOTS, MODULES)
 

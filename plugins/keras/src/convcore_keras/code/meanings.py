@@ -11,13 +11,13 @@ import numpy as np
 
 from convcore.plugin import Call, Dim, DType, NotExpressible, Value, product
 
-from .domain import CodeRefused
 from .tensors import GraphOps, SizeVector, meaning
+from .values import CodeRefused
 
-__all__: list[str] = []
+__all__ = ["argument_values", "floating_tensor", "tensor_argument"]
 
 
-def _bound(signature: str, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+def argument_values(signature: str, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Arguments by name; what is bound already stays."""
     try:
         return Call("f", signature).bind(args, {k: v for k, v in kwargs.items() if k != "name"})
@@ -25,20 +25,20 @@ def _bound(signature: str, args: list[Any], kwargs: dict[str, Any]) -> dict[str,
         raise CodeRefused(f"calls a function that {e}") from e
 
 
-def _tensor(x: object) -> Value:
+def tensor_argument(x: object) -> Value:
     if not isinstance(x, Value):
         raise CodeRefused("gives a function something else than a tensor")
     return x
 
 
-def _floating(x: Any) -> Value:
-    found = _tensor(x)
+def floating_tensor(x: Any) -> Value:
+    found = tensor_argument(x)
     if found.dtype is None or not found.dtype.is_float:
         raise CodeRefused("gives a function of floating numbers a tensor of integers")
     return found
 
 
-def _axes(axis: Any, rank: int) -> tuple[int, ...]:
+def axes_of(axis: Any, rank: int) -> tuple[int, ...]:
     axes = tuple(range(rank)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
     if any(isinstance(a, bool) or not isinstance(a, int) or not -rank <= a < rank for a in axes):
         raise CodeRefused(f"names an axis that a tensor of {rank} axes does not have")
@@ -55,21 +55,21 @@ def shape_tensor(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 @meaning("keras.backend.int_shape", "keras.ops.shape", "keras.backend.get_variable_shape")
 def shape(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """The sizes, also those that are known only when it runs."""
-    b = _bound("x, out_type?", args, {("x" if k == "input" else k): v for k, v in kwargs.items()})
-    return t.shape(_tensor(b["x"]))
+    b = argument_values("x, out_type?", args, {("x" if k == "input" else k): v for k, v in kwargs.items()})
+    return t.shape(tensor_argument(b["x"]))
 
 
 @meaning("keras.backend.ndim", "tensorflow.rank", "keras.ops.ndim", "builtins.len_axes")
 def ndim(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """The number of axes."""
-    b = _bound("x", args, {("x" if k == "input" else k): v for k, v in kwargs.items()})
-    return len(t.shape(_tensor(b["x"])))
+    b = argument_values("x", args, {("x" if k == "input" else k): v for k, v in kwargs.items()})
+    return len(t.shape(tensor_argument(b["x"])))
 
 
 @meaning("builtins.len")
 def length(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """The first size of a tensor."""
-    sizes = t.shape(_tensor(args[0]))
+    sizes = t.shape(tensor_argument(args[0]))
     if not sizes:
         raise CodeRefused("takes the length of a tensor without axes")
     return sizes[0]
@@ -90,7 +90,7 @@ def python_number(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 @meaning("keras.backend.batch_flatten")
 def batch_flatten(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """All axes but the first in one line."""
-    x = _tensor(_bound("x", args, kwargs)["x"])
+    x = tensor_argument(argument_values("x", args, kwargs)["x"])
     sizes = t.shape(x)
     if not sizes:
         raise CodeRefused("flattens a tensor without axes")
@@ -100,8 +100,8 @@ def batch_flatten(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 @meaning("keras.backend.repeat")
 def repeat(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """A matrix as ``n`` equal steps of a sequence."""
-    b = _bound("x, n", args, kwargs)
-    x = _tensor(b["x"])
+    b = argument_values("x, n", args, kwargs)
+    x = tensor_argument(b["x"])
     if len(t.shape(x)) != 2:
         raise CodeRefused("repeats something else than a matrix")
     return t.operation("Tile", t.operation("ExpandDims", x, axis=1), repeats=[1, b["n"], 1])
@@ -115,7 +115,7 @@ def constant(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Numbers as a tensor: int32 and float32, unless a dtype is given."""
     given = dict(kwargs)
     given.pop("dtype_hint", None)
-    b = _bound(
+    b = argument_values(
         "value, dtype=None, shape=None",
         args,
         {("value" if k in ("x", "object", "initial_value") else k): v for k, v in given.items()},
@@ -164,8 +164,8 @@ def image_data_format(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> A
 @meaning("keras.backend.relu")
 def relu(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """``max(x, 0)``, leaky below the threshold by ``alpha``, clipped at ``max_value``."""
-    b = _bound("x, alpha=0.0, max_value=None, threshold=0.0", args, kwargs)
-    x, o = _floating(b["x"]), t.g.b
+    b = argument_values("x, alpha=0.0, max_value=None, threshold=0.0", args, kwargs)
+    x, o = floating_tensor(b["x"]), t.g.b
     alpha, top, threshold = b["alpha"], b["max_value"], b["threshold"]
     if threshold:
         above = o.greater_equal(x, o.like(x, float(threshold)))
@@ -178,7 +178,7 @@ def relu(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 @meaning("keras.backend.sqrt")
 def sqrt(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """The square root, 0 of negative numbers (``keras.backend.sqrt``, 2.15, and before)."""
-    x = _floating(_bound("x", args, kwargs)["x"])
+    x = floating_tensor(argument_values("x", args, kwargs)["x"])
     return t.g.b.sqrt(t.g.b.maximum(x, t.g.b.like(x, 0.0)))
 
 
@@ -191,7 +191,7 @@ def any_or_all(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 @meaning("tensorflow.where")
 def where(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """One of two by a condition; TensorFlow 1 took a vector of conditions by rows, TensorFlow 2 broadcasts."""
-    b = _bound("condition, x, y", args, kwargs)
+    b = argument_values("condition, x, y", args, kwargs)
     shapes = {t.shape(v) for v in b.values() if isinstance(v, Value)}
     if not t.modern and len(shapes) > 1:
         raise CodeRefused("chooses between tensors of different shapes, which TensorFlow 1 did otherwise; the file tells neither")
@@ -201,16 +201,16 @@ def where(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 @meaning("keras.backend.hard_sigmoid")
 def hard_sigmoid(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """``clip(0.2 x + 0.5, 0, 1)``."""
-    return t.g.b.hard_sigmoid(_floating(_bound("x", args, kwargs)["x"]), alpha=0.2, beta=0.5)
+    return t.g.b.hard_sigmoid(floating_tensor(argument_values("x", args, kwargs)["x"]), alpha=0.2, beta=0.5)
 
 
 @meaning("keras.backend.l2_normalize", "tensorflow.l2_normalize")
 def l2_normalize(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """``x / sqrt(max(sum(x ** 2), 1e-12))`` along axes (``tf.math.l2_normalize``, 2.15)."""
-    b = _bound("x, axis=None, epsilon=1e-12, dim=None", args, kwargs)
-    x, o = _floating(b["x"]), t.g.b
+    b = argument_values("x, axis=None, epsilon=1e-12, dim=None", args, kwargs)
+    x, o = floating_tensor(b["x"]), t.g.b
     axis = b["axis"] if b["dim"] is None else b["dim"]
-    total = o.sum(o.square(x), axes=_axes(axis, len(t.shape(x))), keepdims=True)
+    total = o.sum(o.square(x), axes=axes_of(axis, len(t.shape(x))), keepdims=True)
     return o.mul(x, o.rsqrt(o.maximum(total, o.like(total, float(b["epsilon"])))))
 
 
@@ -223,13 +223,13 @@ def squared_difference(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> 
 @meaning("tensorflow.norm")
 def norm(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """The euclidean norm."""
-    b = _bound("tensor, ord='euclidean', axis=None, keepdims=False", args, kwargs)
-    x = _floating(b["tensor"])
+    b = argument_values("tensor, ord='euclidean', axis=None, keepdims=False", args, kwargs)
+    x = floating_tensor(b["tensor"])
     if b["ord"] not in ("euclidean", 2):
         raise CodeRefused("takes another norm than the euclidean one")
     if b["ord"] == 2 and isinstance(b["axis"], (list, tuple)):
         raise CodeRefused("takes the 2-norm of matrices, which needs their singular values")
-    return t.g.b.sqrt(t.g.b.sum(t.g.b.square(x), axes=_axes(b["axis"], len(t.shape(x))), keepdims=bool(b["keepdims"])))
+    return t.g.b.sqrt(t.g.b.sum(t.g.b.square(x), axes=axes_of(b["axis"], len(t.shape(x))), keepdims=bool(b["keepdims"])))
 
 
 # ---- order, parts, items
@@ -242,7 +242,7 @@ def backend_gather(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 @meaning("tensorflow.gather")
 def gather(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Slices along an axis by their index."""
-    b = _bound("params, indices, validate_indices=None, axis=None, batch_dims=0", args, kwargs)
+    b = argument_values("params, indices, validate_indices=None, axis=None, batch_dims=0", args, kwargs)
     if b["batch_dims"]:
         raise CodeRefused("gathers with batch_dims")
     return t.operation("Take", b["params"], b["indices"], axis=0 if b["axis"] is None else b["axis"])
@@ -251,7 +251,7 @@ def gather(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 @meaning("tensorflow.split")
 def split(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Equal parts, or parts of given sizes."""
-    b = _bound("value, num_or_size_splits, axis=0, num=None", args, kwargs)
+    b = argument_values("value, num_or_size_splits, axis=0, num=None", args, kwargs)
     parts = b["num_or_size_splits"]
     if isinstance(b["axis"], bool) or not isinstance(b["axis"], int):
         raise CodeRefused("splits along an axis that is no number")  # tf.split(axis, n, x) of TensorFlow before 1.0
@@ -259,8 +259,8 @@ def split(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
         return t.operation("Split", b["value"], parts, axis=b["axis"])
     if not isinstance(parts, (list, tuple)) or not all(isinstance(n, int) and n >= 0 for n in parts):
         raise CodeRefused("splits a tensor at sizes that are not known")
-    x = _tensor(b["value"])
-    n = t.shape(x)[_axes(b["axis"], len(t.shape(x)))[0]]
+    x = tensor_argument(b["value"])
+    n = t.shape(x)[axes_of(b["axis"], len(t.shape(x)))[0]]
     if n != sum(parts):
         raise CodeRefused(f"splits an axis of {n} into parts of {tuple(parts)}")
     ends = np.cumsum(parts)[:-1].tolist()
@@ -270,7 +270,7 @@ def split(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 @meaning("tensorflow.slice", "keras.backend.slice")
 def slice_(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """A block from ``begin`` on; -1 is all that is left."""
-    b = _bound("input_, begin, size", args, {{"x": "input_", "start": "begin"}.get(k, k): v for k, v in kwargs.items()})
+    b = argument_values("input_, begin, size", args, {{"x": "input_", "start": "begin"}.get(k, k): v for k, v in kwargs.items()})
     if not all(isinstance(b[k], (list, tuple)) for k in ("begin", "size")):
         raise CodeRefused("takes a block whose bounds are no sequences")
     if any(isinstance(n, (Dim, Value)) for n in (*b["begin"], *b["size"])):
@@ -282,14 +282,14 @@ def slice_(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 @meaning("tensorflow.one_hot", "keras.backend.one_hot")
 def one_hot(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Rows of one 1 and zeros, float32."""
-    b = _bound(
+    b = argument_values(
         "indices, depth, on_value=None, off_value=None, axis=None, dtype=None",
         args,
         {("depth" if k == "num_classes" else k): v for k, v in kwargs.items()},
     )
     if any(b[k] is not None for k in ("on_value", "off_value")):
         raise CodeRefused("encodes by other values than 1 and 0")
-    x = _tensor(b["indices"])
+    x = tensor_argument(b["indices"])
     if x.dtype is None or not x.dtype.is_int:
         raise CodeRefused("encodes numbers that are not integers")
     axis = -1 if b["axis"] is None else b["axis"]
@@ -299,7 +299,7 @@ def one_hot(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 @meaning("tensorflow.pad")
 def pad(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Grown by (before, after) per axis."""
-    b = _bound("tensor, paddings, mode='CONSTANT', constant_values=0", args, kwargs)
+    b = argument_values("tensor, paddings, mode='CONSTANT', constant_values=0", args, kwargs)
     mode = str(b["mode"]).lower()
     value = {"constant_values": b["constant_values"]} if mode == "constant" else {}
     return t.operation("Pad", b["tensor"], pad_width=b["paddings"], mode=mode, **value)
@@ -308,7 +308,7 @@ def pad(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 @meaning("keras.backend.spatial_2d_padding")
 def spatial_padding(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Zeros around images, channels last."""
-    b = _bound("x, padding=((1, 1), (1, 1)), data_format='channels_last'", args, kwargs)
+    b = argument_values("x, padding=((1, 1), (1, 1)), data_format='channels_last'", args, kwargs)
     if b["data_format"] != "channels_last":
         raise CodeRefused("pads images with channels first")
     return t.operation("Pad", b["x"], pad_width=((0, 0), *map(tuple, b["padding"]), (0, 0)))
@@ -318,7 +318,7 @@ def spatial_padding(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any
 @meaning("tensorflow.matmul")
 def matmul(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """The matrix product of the last two axes."""
-    b = _bound("a, b, transpose_a=False, transpose_b=False, adjoint_a=False, adjoint_b=False", args, kwargs)
+    b = argument_values("a, b, transpose_a=False, transpose_b=False, adjoint_a=False, adjoint_b=False", args, kwargs)
     if b["adjoint_a"] or b["adjoint_b"]:
         raise CodeRefused("multiplies adjoint matrices")
     x, y = (_swapped(t, b[k]) if b[f"transpose_{k}"] else b[k] for k in ("a", "b"))
@@ -326,22 +326,22 @@ def matmul(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 
 
 def _swapped(t: GraphOps, x: Any) -> Any:
-    return t.operation("Swapaxes", _tensor(x), axis1=-1, axis2=-2)
+    return t.operation("Swapaxes", tensor_argument(x), axis1=-1, axis2=-2)
 
 
 @meaning("keras.backend.dot")
 def dot(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """The last axis of x with the last but one of y (``keras.backend.dot``, 2.15)."""
-    b = _bound("x, y", args, kwargs)
-    x, y = _tensor(b["x"]), _tensor(b["y"])
+    b = argument_values("x, y", args, kwargs)
+    x, y = tensor_argument(b["x"]), tensor_argument(b["y"])
     return t.operation("Tensordot", x, y, axes=[[len(t.shape(x)) - 1], [max(len(t.shape(y)) - 2, 0)]])
 
 
 @meaning("keras.backend.batch_dot")
 def batch_dot(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Axes of x and y contracted, the first of both kept in step (``keras.backend.batch_dot``, 2.15)."""
-    b = _bound("x, y, axes=None", args, kwargs)
-    x, y, axes = _tensor(b["x"]), _tensor(b["y"]), b["axes"]
+    b = argument_values("x, y, axes=None", args, kwargs)
+    x, y, axes = tensor_argument(b["x"]), tensor_argument(b["y"]), b["axes"]
     m, n = len(t.shape(x)), len(t.shape(y))
     if m < 2 or n < 2 or m > 10 or n > 10:
         raise CodeRefused("multiplies tensors of fewer than 2 axes")
@@ -363,7 +363,7 @@ def batch_dot(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     return t.operation("ExpandDims", y_, axis=-1) if len(out) == 1 else y_
 
 
-@meaning("tensorflow.einsum")
+@meaning("tensorflow.einsum", "keras.ops.einsum")
 def einsum(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Einstein's sum."""
     return t.operation("Einsum", *args)
@@ -372,14 +372,14 @@ def einsum(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 @meaning("tensorflow.tensordot")
 def tensordot(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Axes contracted."""
-    b = _bound("a, b, axes", args, kwargs)
+    b = argument_values("a, b, axes", args, kwargs)
     return t.operation("Tensordot", b["a"], b["b"], axes=b["axes"])
 
 
 @meaning("tensorflow.bias_add", "keras.backend.bias_add")
 def bias_add(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """A vector added along the channels, which are last."""
-    b = _bound("x, bias, data_format=None", args, {("x" if k == "value" else k): v for k, v in kwargs.items()})
+    b = argument_values("x, bias, data_format=None", args, {("x" if k == "value" else k): v for k, v in kwargs.items()})
     if b["data_format"] not in (None, "channels_last", "NHWC"):
         raise CodeRefused("adds a bias with channels first")
     return t.operation("Add", b["x"], b["bias"])
@@ -389,7 +389,7 @@ def bias_add(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 @meaning("tensorflow.image.resize")
 def resize(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Images of another size by pixel centres (``tf.image.resize``, TensorFlow 2)."""
-    b = _bound(
+    b = argument_values(
         "images, size, method='bilinear', preserve_aspect_ratio=False, antialias=False",
         args,
         {k: v for k, v in kwargs.items() if not (k == "align_corners" and not v)},
@@ -399,7 +399,7 @@ def resize(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     if not t.modern:
         raise CodeRefused("resizes images by TensorFlow, whose version 1 places pixels otherwise than 2; the file tells neither")
     method = str(b["method"]).lower().rpartition(".")[2].removesuffix("_neighbor").replace("nearest_neighbor", "nearest")
-    x = _floating(b["images"])
+    x = floating_tensor(b["images"])
     return t.operation("Resize", x, size=tuple(b["size"]), interpolation=method, antialias=bool(b["antialias"]),
                        data_format="channels_last")  # fmt: skip
 
@@ -407,7 +407,7 @@ def resize(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 @meaning("keras.backend.resize_images")
 def resize_images(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Images enlarged by whole factors."""
-    b = _bound("x, height_factor, width_factor, data_format, interpolation='nearest'", args, kwargs)
+    b = argument_values("x, height_factor, width_factor, data_format, interpolation='nearest'", args, kwargs)
     if b["interpolation"] != "nearest" or b["data_format"] not in ("channels_last", "tf"):
         raise CodeRefused("enlarges images otherwise than by the nearest pixel, channels last")
     y = t.operation("Repeat", b["x"], b["height_factor"], axis=1)

@@ -16,7 +16,7 @@ from importlib.resources import files
 
 from convcore.plugin import Call
 
-__all__ = ["MODULES", "ROOTS", "Entry", "canonical_path", "elementwise", "lookup", "operator_of", "signatures"]
+__all__ = ["MODULES", "ROOTS", "Entry", "canonical_path", "elementwise", "is_function", "lookup", "operator_of", "signatures"]
 
 ROOTS: dict[str, str] = {
     "K": "keras.backend", "backend": "keras.backend", "kb": "keras.backend", "KK": "keras.backend", "tf": "tensorflow",
@@ -221,3 +221,12 @@ def lookup(path: str) -> Entry | None:
     if module == "keras.ops":
         return _keras_ops().get(_OTHER_NAMES.get(name, name))
     return None
+
+
+def is_function(path: str) -> bool:
+    """Whether a dotted name is certainly a function: one of these tables, or an activation."""
+    name = canonical_path(path)
+    return lookup(name) is not None or name.startswith("keras.activations.") or name in _FUNCTIONS
+
+
+_FUNCTIONS = frozenset({"tensorflow.matmul", "tensorflow.einsum", "tensorflow.where", "tensorflow.gather", "keras.backend.dot"})

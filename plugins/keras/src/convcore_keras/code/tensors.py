@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,10 @@ from convcore.plugin import Dim, DType, ForeignNode, NotExpressible, Unsupported
 from ..activations import ACTIVATIONS, name_of
 from ..load_context import UNKNOWN_SHAPE, KerasContext
 from ..ops.spec import OPERATIONS, prepare
-from .domain import COMPARE, CodeRefused, Method, Stored
 from .names import Entry, canonical_path, lookup, signatures
+from .values import COMPARE, CodeRefused, Method, Stored
 
-__all__ = ["MEANINGS", "GraphOps", "Meaning", "SizeVector", "TensorShape", "meaning"]
+__all__ = ["MEANINGS", "GraphOps", "Meaning", "SizeVector", "TensorShape", "meaning", "meanings"]
 
 
 class TensorShape(tuple[Any, ...]):
@@ -41,7 +43,17 @@ class SizeVector(TensorShape, Stored):
 
 Meaning = Callable[["GraphOps", list[Any], dict[str, Any]], Any]
 MEANINGS: dict[str, Meaning] = {}
-"""Functions that are more than an operation under another name, by canonical path; filled by ``meanings.py``."""
+"""Functions that are more than an operation under another name, by canonical path; filled by the modules of :func:`meanings`."""
+
+
+@cache
+def meanings() -> dict[str, Meaning]:
+    """The table, filled."""
+    for module in ("meanings", "making", "convolving"):
+        import_module(f".{module}", __package__)
+    return MEANINGS
+
+
 
 _OPERATORS = {
     "+": "Add", "-": "Subtract", "*": "Multiply", "/": "TrueDivide", "//": "FloorDivide", "%": "Mod", "**": "Power",
@@ -167,7 +179,7 @@ class GraphOps:
     def call(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A function by its dotted name. Raises CodeRefused for one that has no meaning here."""
         name = canonical_path(path)
-        found = MEANINGS.get(name)
+        found = meanings().get(name)
         if found is not None:
             return found(self, list(args), dict(kwargs))
         entry = lookup(name)

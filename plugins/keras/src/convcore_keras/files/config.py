@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from convcore.plugin import BadFileError, Problem, UnsupportedError, spend_nodes
@@ -16,7 +19,7 @@ from .nodes import parse_calls, parse_endpoints, resolve
 from .normalise import check_shape, decode, dtype_policy, normalise
 from .theano import mark_theano_padding
 
-__all__ = ["MAX_NESTING", "Context", "parse_root"]
+__all__ = ["MAX_NESTING", "Context", "layer_of_entry", "parse_root"]
 
 MAX_NESTING = 64
 _MAX_LAYERS = 1_000_000
@@ -199,6 +202,11 @@ def _merge_first(entries: list[dict[str, Any]], name: str, cls: str, ctx: Contex
 
 
 # ---- layers
+def layer_of_entry(entry: dict[str, Any], ctx: Context) -> LayerConfig:
+    """A layer by its class and configuration alone, as code makes it. Raises BadFileError."""
+    return _layer(entry, ctx, "the source of a layer", 0, str(entry["class_name"]).lower())
+
+
 def _layer(entry: dict[str, Any], ctx: Context, what: str, depth: int, fallback: str) -> LayerConfig:
     if depth > MAX_NESTING:
         raise BadFileError(f"{what}: layers are nested more than {MAX_NESTING} deep")
@@ -209,6 +217,8 @@ def _layer(entry: dict[str, Any], ctx: Context, what: str, depth: int, fallback:
         raise BadFileError(f"{what}: a layer's name is not a string")
     module, registered = _text(entry.get("module")), _text(entry.get("registered_name"))
     cls, custom = _class(source, module, registered, "module" in entry)
+    if ctx.era == "keras3" and not custom and "module" not in entry and spec_of(cls).extinct:
+        custom = True  # a class of the user's, which has the name of one that Keras 3 does not have
     layer = LayerConfig(name, cls, source, {}, module, registered, custom)
     shared = entry.get("shared_object_id")
     layer.shared_object_id = shared if isinstance(shared, int) else None
@@ -325,7 +335,14 @@ def _is_op(config: dict[str, Any], module: str | None, era: str, cls: str, has_m
         return bool(_OPS.match(module))
     if era != "keras3" or has_module or cls == "InputLayer":
         return False
-    return "trainable" not in config and "dtype" not in config
+    return "trainable" not in config and "dtype" not in config and cls in _operation_classes()
+
+
+@cache
+def _operation_classes() -> frozenset[str]:
+    """The classes of ``keras.ops`` (Keras 3.15.1)."""
+    table = json.loads(files(__package__.rpartition(".")[0]).joinpath("code/keras_ops.json").read_text("utf-8"))
+    return frozenset(kind for kind, _ in table.values())
 
 
 def _stated_format(obj: Any) -> str | None:

@@ -19,7 +19,7 @@ from .order import ordered_layers
 from .variables import Var, children, own_variables
 from .weights_v3 import check_shape
 
-__all__ = ["assign"]
+__all__ = ["assign", "fill_in_order", "ordered_slots"]
 
 _Slot = tuple[LayerConfig, Var]
 
@@ -158,6 +158,22 @@ def _fill(layer: LayerConfig, arrays: list[Tensor], stored: list[str], keras1: b
             if problem:
                 problems.append(f"layer {owner.name[:80]!r} ({owner.class_name[:60]}): {problem}")
         owner.weights = {n: found[n] for n in names}
+    return problems
+
+
+def ordered_slots(layer: LayerConfig) -> tuple[int, int]:
+    """How many trainable and other variables a layer of Keras has."""
+    trainable, fixed = _slots(layer, 0)
+    return len(trainable), len(fixed)
+
+
+def fill_in_order(layer: LayerConfig, arrays: list[Tensor]) -> list[str]:
+    """Give a layer of Keras its arrays, trainable ones first; what does not fit."""
+    try:
+        problems = _fill(layer, arrays, [""] * len(arrays), keras1=False)
+    except _DoesNotFit as e:
+        return [str(e)]
+    _finish(layer, theano=False)
     return problems
 
 

@@ -7,6 +7,7 @@ numbers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from convcore.plugin import BadFileError, Tensor
@@ -17,7 +18,7 @@ from .model import LayerConfig, ModelConfig
 from .order import ordered_layers
 from .variables import Var, children, own_variables, snake
 
-__all__ = ["SingleFile", "Store", "assign"]
+__all__ = ["SingleFile", "Store", "assign", "fill_by_path"]
 
 _ROOTS = ("layers", "_layer_checkpoint_dependencies")
 _MAX_CUSTOM = 10_000
@@ -99,6 +100,38 @@ def _message(label: str, problems: list[str]) -> str:
     more = f"\n  ... and {len(problems) - 20} more" if len(problems) > 20 else ""
     count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
     return f"{label}: the weights do not fit the model ({count}):\n  {shown}{more}"
+
+
+class _Held:
+    """Variables of one layer by their paths below it (``"cell/0"``), as a store."""
+
+    label = "the layer"
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self.tensors = tensors
+
+    def variables(self, path: str) -> list[tuple[str, Tensor]] | None:
+        found = [(k.rpartition("/")[2], t) for k, t in self.tensors.items() if k.rpartition("/")[0] == path.removeprefix("/")]
+        return sorted(found, key=lambda kv: int(kv[0]) if kv[0].isdigit() else 0) or None
+
+    def name_of(self, path: str) -> str | None:
+        return None
+
+    def folders(self, path: str) -> list[str]:
+        start = f"{path.removeprefix('/')}/".lstrip("/")
+        inside = {k[len(start) :].split("/")[0] for k in self.tensors if k.startswith(start) and "/" in k[len(start) :]}
+        return sorted(inside)
+
+    def has(self, path: str) -> bool:
+        start = path.removeprefix("/")
+        return not start or any(k.startswith(f"{start}/") for k in self.tensors)
+
+
+def fill_by_path(layer: LayerConfig, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Give a layer of Keras its variables by their paths below its folder; what does not fit."""
+    walk = _Walk(_Held(tensors))
+    walk.layer(layer, "")
+    return [*walk.problems, *(why for _, _, why in walk.missing)]
 
 
 class _Walk:

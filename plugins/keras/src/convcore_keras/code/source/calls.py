@@ -1,0 +1,323 @@
+"""Functions and classes of Keras, TensorFlow and numpy that the source calls by name, beside the operations on tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convcore.plugin import Value
+
+from ...activations import name_of
+from ..names import canonical_path
+from ..tensors import TensorShape
+from ..values import CodeRefused, Invocable, Name, what_is
+from . import arrays
+from .keras_layer import Chain, KerasLayer, keras_class
+from .training import Initial, Partial, Training
+from .weights import Variable
+
+if TYPE_CHECKING:
+    from .domain import SourceDomain
+    from .layers import Host
+
+__all__ = ["call"]
+
+Work = Callable[["Host", "SourceDomain", list[Any], dict[str, Any]], Any]
+_CALLS: dict[str, Work] = {}
+_MERGES = {
+    "add": "Add", "average": "Average", "concatenate": "Concatenate", "dot": "Dot", "maximum": "Maximum", "minimum": "Minimum",
+    "multiply": "Multiply", "subtract": "Subtract",
+}  # fmt: skip
+"""Functions that make a layer and call it."""
+_KINDS = {"initializers": "an initialiser", "initializations": "an initialiser", "regularizers": "a regulariser",
+          "constraints": "a constraint", "losses": "a loss", "metrics": "a metric", "optimizers": "an optimiser"}  # fmt: skip
+
+
+def _means(*paths: str) -> Callable[[Work], Work]:
+    def register(f: Work) -> Work:
+        _CALLS.update(dict.fromkeys(paths, f))
+        return f
+
+    return register
+
+
+def call(h: Host, d: SourceDomain, path: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """A function or class by its dotted name. Raises CodeRefused."""
+    name = canonical_path(path)
+    parts = name.split(".")
+    last = parts[-1]
+    found = _CALLS.get(name)
+    if found is not None:
+        return found(h, d, args, kwargs)
+    if parts[0] == "keras" and len(parts) > 2 and parts[1] in _KINDS:
+        return _training(_KINDS[parts[1]], last, args, kwargs)
+    if last == "InputSpec" and parts[0] == "keras":
+        return Training("an input specification")
+    if last == "Sequential" and parts[0] == "keras":
+        layers = args[0] if args else kwargs.get("layers") or []
+        return Chain(h, [x for x in d.iterate(layers) if not (isinstance(x, KerasLayer) and x.class_name == "InputLayer")])
+    if keras_class(name):
+        return KerasLayer(h, keras_class(name), args, kwargs)
+    if parts[:2] == ["keras", "layers"] and last in _MERGES:
+        rest = {k: v for k, v in kwargs.items() if k != "inputs"}
+        return KerasLayer(h, _MERGES[last], args[1:], rest).invoke(d, [args[0] if args else kwargs["inputs"]], {})
+    if parts[:2] == ["keras", "activations"] and last in ("get", "deserialize", "serialize"):
+        return _activation(args[0] if args else kwargs.get("identifier"))
+    if parts[:2] == ["keras", "activations"] and name_of(last) is None and last[:1].isupper():
+        raise CodeRefused(f"calls {name}, which convcore does not know")
+    if parts[0] in ("logging", "warnings") or name.startswith(
+        ("tensorflow.print", "tensorflow.debugging.assert", "tensorflow.logging")
+    ):
+        return None
+    tensors = d.symbolic([args, kwargs])
+    if parts[0] == "numpy" and not tensors:
+        if last in ("float32", "float64", "int32", "int64") and args and isinstance(args[0], (int, float)):
+            return float(args[0]) if last.startswith("f") else int(args[0])
+        if (
+            len(parts) == 2
+            and (arrays.known(last))
+            and not (last in ("sqrt", "log", "exp", "floor", "ceil", "prod") and _numbers(args))
+        ):
+            found_array = arrays.call(d, last, args, kwargs)
+            return found_array
+    if parts[0] == "numpy" and len(parts) == 2 and tensors:
+        raise CodeRefused(f"calls {name} with a tensor")
+    return h.ops.call(path, [_array(h, a) for a in args], {k: _array(h, v) for k, v in kwargs.items()})
+
+
+def _numbers(args: list[Any]) -> bool:
+    return all(isinstance(a, (int, float)) for a in args)
+
+
+def _array(h: Host, x: Any) -> Any:
+    """An array handed to a function of tensors is a constant of its own type."""
+    if isinstance(x, np.ndarray):
+        from convcore.plugin import DType
+
+        return h.g.b.const(x, DType(str(x.dtype)))
+    return [_array(h, v) for v in x] if type(x) is list else x
+
+
+def _training(what: str, last: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    if last in ("get", "deserialize"):
+        given = args[0] if args else next(iter(kwargs.values()), None)
+        return None if given is None else given if isinstance(given, Invocable) else Training(what)
+    if last == "serialize":
+        return None if args and args[0] is None else Training(what)
+    return Training(what)
+
+
+def _activation(x: Any) -> Any:
+    """An activation by name, configuration, layer or function."""
+    if x is None:
+        return Name("keras.activations.linear")
+    if isinstance(x, dict):
+        config = x.get("config")
+        if isinstance(config, str):
+            x = config
+        elif isinstance(x.get("class_name"), str) and isinstance(config, dict):
+            raise CodeRefused(f"takes the activation {x['class_name']}, a layer by its configuration")
+    if isinstance(x, str):
+        bare = x.rpartition(">")[2]
+        if name_of(bare) is None:
+            raise CodeRefused(f"takes the activation {x!r}, which convcore does not know")
+        return Name(f"keras.activations.{bare}")
+    if isinstance(x, (Name, Invocable)):
+        return x
+    raise CodeRefused(f"takes {what_is(x)} as an activation")
+
+
+# ---- weights by hand
+@_means("keras.Variable", "keras.backend.variable", "tensorflow.Variable", "keras.backend.Variable")
+def _variable(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    names = ("initial_value", "trainable") if not h.g.era == "keras3" else ("initial_value", "shape")
+    given = {**dict(zip(("initializer", "shape") if h.g.era == "keras3" else names, args)), **kwargs}
+    value = next((given[k] for k in ("initial_value", "initializer", "value") if k in given), None)
+    if not args and value is None:
+        raise CodeRefused("makes a variable without a value")
+    value = args[0] if args else value
+    if isinstance(value, Invocable) and not isinstance(value, Initial) and not isinstance(value, Training):
+        value = d.call(value, [], {})
+    if isinstance(value, Initial):
+        shape = value.shape
+    elif isinstance(value, Training):
+        shape = given.get("shape")
+    elif isinstance(value, Value):
+        shape = h.ops.shape(value)
+    elif isinstance(value, (np.ndarray, int, float)):
+        value = np.asarray(value, np.float32 if not isinstance(value, np.ndarray) else value.dtype)
+        shape = value.shape
+    else:
+        raise CodeRefused(f"makes a variable of {what_is(value)}")
+    if not isinstance(shape, (list, tuple)) or not all(isinstance(n, int) for n in shape):
+        raise CodeRefused("makes a variable whose shape is not known")
+    trainable = given.get("trainable", True)
+    dtype = given.get("dtype")
+    initial = value if isinstance(value, (np.ndarray, Value)) else None
+    return Variable(
+        str(given.get("name") or "variable"),
+        tuple(shape),
+        trainable is not False,
+        dtype if isinstance(dtype, str) else "float32",
+        initial,
+    )
+
+
+# ---- shapes
+@_means(
+    "tensorflow.TensorShape",
+    "tensorflow.python.framework.tensor_shape.TensorShape",
+    "tensorflow.framework.tensor_shape.TensorShape",
+)
+def _tensor_shape(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    return TensorShape(args[0] if isinstance(args[0], (list, tuple)) else (args[0],))
+
+
+@_means("tensorflow.dimension_value", "tensorflow.dimension_at_index")
+def _dimension(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    return args[0] if len(args) == 1 else args[0][args[1]]
+
+
+@_means("tensorflow.is_tensor", "keras.backend.is_keras_tensor", "keras.ops.is_tensor", "keras.backend.is_tensor")
+def _is_tensor(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    return h.ops.is_tensor(args[0])
+
+
+@_means("keras.backend.is_sparse")
+def _is_sparse(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    return False
+
+
+# ---- what depends on whether it trains: here it never does
+@_means("keras.backend.learning_phase")
+def _phase(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    return False
+
+
+@_means("keras.backend.in_train_phase", "keras.backend.in_test_phase")
+def _in_phase(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    raise CodeRefused("is handled by its name")
+
+
+def _train_phase(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    given = {**dict(zip(("x", "alt", "training"), args)), **kwargs}
+    chosen = given["x"] if given.get("training") in (True, 1) else given["alt"]
+    return d.call(chosen, [], {}) if isinstance(chosen, Invocable) else chosen
+
+
+def _test_phase(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    given = {**dict(zip(("x", "alt", "training"), args)), **kwargs}
+    chosen = given["alt"] if given.get("training") in (True, 1) else given["x"]
+    return d.call(chosen, [], {}) if isinstance(chosen, Invocable) else chosen
+
+
+_CALLS["keras.backend.in_train_phase"], _CALLS["keras.backend.in_test_phase"] = _train_phase, _test_phase
+
+
+@_means("tensorflow.cond", "keras.ops.cond", "keras.backend.switch", "tensorflow.case")
+def _cond(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    names = ("pred", "true_fn", "false_fn")
+    given = dict(zip(names, args))
+    for k, v in kwargs.items():
+        given[
+            {
+                "condition": "pred",
+                "then_expression": "true_fn",
+                "else_expression": "false_fn",
+                "fn1": "true_fn",
+                "fn2": "false_fn",
+            }.get(k, k)
+        ] = v
+    if d.symbolic(given["pred"]):
+        raise CodeRefused("chooses what to compute by the value of a tensor")
+    chosen = given["true_fn"] if d.truth(given["pred"]) else given["false_fn"]
+    return d.call(chosen, [], {}) if isinstance(chosen, Invocable) else chosen
+
+
+# ---- Python's library
+@_means("functools.partial")
+def _partial(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    return Partial(args[0], args[1:], kwargs)
+
+
+@_means("functools.reduce")
+def _reduce(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    items = d.iterate(args[1])
+    total, rest = (args[2], items) if len(args) > 2 else (items[0], items[1:])
+    for x in rest:
+        total = d.call(args[0], [total, x], {})
+    return total
+
+
+@_means("itertools.product", "itertools.chain", "itertools.combinations", "itertools.permutations", "itertools.accumulate")
+def _itertools(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    raise CodeRefused("uses itertools")
+
+
+@_means("copy.copy", "copy.deepcopy")
+def _copy(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    x = args[0]
+    if x is None or isinstance(x, (bool, int, float, str)):
+        return x
+    if (
+        isinstance(x, (list, tuple, dict))
+        and not d.symbolic(x)
+        and not any(isinstance(v, Invocable) for v in (x.values() if isinstance(x, dict) else x))
+    ):
+        return type(x)(x)
+    raise CodeRefused(f"copies {what_is(x)}")
+
+
+@_means("keras.backend.get_uid", "keras.backend.clear_session", "keras.backend.set_learning_phase")
+def _session(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    raise CodeRefused("uses the state of the Keras session")
+
+
+@_means("keras.backend.backend", "keras.config.backend")
+def _backend(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    if h.g.era == "tf.keras":
+        return "tensorflow"
+    if h.g.era in ("keras1", "keras2") and h.g.backend:
+        return h.g.backend
+    raise CodeRefused("asks which backend Keras runs on, which the file does not say")
+
+
+@_means("keras.utils.conv_utils.normalize_tuple", "keras.utils.normalize_tuple", "keras.utils.argument_validation.standardize_tuple",
+        "keras.python.utils.conv_utils.normalize_tuple", "tensorflow.python.keras.utils.conv_utils.normalize_tuple")  # fmt: skip
+def _normalize_tuple(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    value, n = args[0], args[1]
+    return (value,) * n if isinstance(value, int) else tuple(value)
+
+
+@_means("keras.utils.conv_utils.normalize_data_format", "keras.backend.normalize_data_format", "keras.utils.normalize_data_format",
+        "keras.backend.common.normalize_data_format", "keras.config.normalize_data_format")  # fmt: skip
+def _data_format(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    if not args or not isinstance(args[0], str):
+        raise CodeRefused("asks for the machine's image_data_format")
+    return args[0].lower()
+
+
+@_means("keras.utils.conv_utils.normalize_padding", "keras.utils.normalize_padding")
+def _padding(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    return args[0].lower()
+
+
+@_means("keras.utils.deserialize_keras_object", "keras.saving.deserialize_keras_object", "keras.layers.deserialize",
+        "keras.saving.serialize_keras_object", "keras.layers.serialize")  # fmt: skip
+def _deserialize(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    entry = args[0]
+    if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str) or not isinstance(entry.get("config"), dict):
+        if isinstance(entry, (KerasLayer, Chain)) or entry is None:
+            return entry
+        raise CodeRefused("makes a layer of a configuration that is none")
+    name = keras_class(f"keras.layers.{entry['class_name']}")
+    if not name:
+        raise CodeRefused(f"makes a {entry['class_name']} of its configuration, which is no layer of Keras")
+    return KerasLayer(h, name, [], dict(entry["config"]))
+
+
+@_means("keras.random.SeedGenerator", "keras.backend.random.SeedGenerator")
+def _seed(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    return Training("a seed")

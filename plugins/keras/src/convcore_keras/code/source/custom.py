@@ -1,0 +1,170 @@
+"""A custom layer of a model, from the source of its class: made, built and called as Keras does, on values of the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from convcore.plugin import ForeignNode, UnsupportedError, Value
+
+from ...files.model import LayerConfig, OpaqueObject
+from ...load_context import KerasContext, LayerCall
+from ..values import CodeRefused
+from .classes import Bound, SourceClass, SourceObject, Static
+from .domain import SourceDomain
+from .layers import Host
+from .library import Library, library
+from .weights import OtherNumber
+
+__all__ = ["CustomCode", "custom_code"]
+
+
+_MOST_TRIED = 32
+
+
+class CustomCode:
+    """The source that the user gives beside a model."""
+
+    def __init__(self, files: Library) -> None:
+        self.library = files
+        self._kept: dict[int, tuple[LayerConfig, dict[str, Any]]] = {}
+
+    def has(self, layer: LayerConfig) -> bool:
+        """Whether a file defines the class of a layer."""
+        names = (layer.registered_name or "", layer.class_name, layer.source_class)
+        return any(n in self.library.index or n.rpartition(">")[2] in self.library.index for n in names if n)
+
+    def apply(self, g: KerasContext, node: ForeignNode) -> Sequence[Value]:
+        """The results of a custom layer. Raises UnsupportedError with file, line and construct."""
+        call: LayerCall = node.extra
+        layer = call.layer
+        try:
+            return self._apply(g, node, layer, call)
+        except CodeRefused as e:
+            raise _refusal(node, layer, e) from e
+        except RecursionError as e:
+            raise _refusal(node, layer, CodeRefused("is nested too deeply to be followed")) from e
+
+    def _apply(self, g: KerasContext, node: ForeignNode, layer: LayerConfig, call: LayerCall) -> Sequence[Value]:
+        try:
+            with g.b.attempt():
+                return self._once(g, node, layer, call, frozenset())
+        except OtherNumber as e:
+            return self._without(g, node, layer, call, e)
+
+    def _without(self, g: KerasContext, node: ForeignNode, layer: LayerConfig, call: LayerCall, e: OtherNumber) -> Sequence[Value]:
+        """Where a file only orders the weights: layers that are made and never called have none in it. Which those are the call
+        tells; sets of layers that make up the difference are tried, and one is right where exactly the others are called."""
+        names = [n for n, size in e.sizes.items() if 0 < size <= e.more]
+        options = [c for k in (1, 2, 3) for c in combinations(names, k) if sum(e.sizes[n] for n in c) == e.more]
+        for chosen in options[:_MOST_TRIED]:
+            try:
+                with g.b.attempt():
+                    return self._once(g, node, layer, call, frozenset(chosen))
+            except CodeRefused:
+                continue
+        raise e
+
+    def _once(
+        self, g: KerasContext, node: ForeignNode, layer: LayerConfig, call: LayerCall, left_out: frozenset[str]
+    ) -> Sequence[Value]:
+        d = self._domain(g, node, layer, left_out)
+        h = d.host
+        x = self._object(d, layer)
+        h.start(x)
+        args, kwargs = _arguments(node, call)
+        if call.mask is not None:
+            kwargs["mask"] = call.mask
+        d.settling = True
+        y = d.call(x, args, kwargs)
+        h.weights.finish()
+        return _results(y)
+
+    def _domain(
+        self, g: KerasContext, node: ForeignNode, layer: LayerConfig, left_out: frozenset[str] = frozenset()
+    ) -> SourceDomain:
+        kept = self._kept.setdefault(id(layer), (layer, {}))[1].setdefault(left_out, {})
+        h = Host(g, node, layer, g.keeps_paths, kept, left_out)
+        return SourceDomain(h.ops, self.library, h)
+
+    def _object(self, d: SourceDomain, layer: LayerConfig) -> SourceObject:
+        """The layer as ``from_config`` makes it."""
+        cls = self.find(d, layer)
+        if not isinstance(cls, SourceClass):
+            raise CodeRefused(f"is defined as something else than a class in {self.library.roots or ''}")
+        config = {"name": layer.name, "trainable": layer.trainable, **{k: _config(v) for k, v in layer.config.items()}}
+        own = cls.find("from_config")
+        made = d.call(Bound(cls, own.function), [config], {}) if isinstance(own, Static) else cls.invoke(d, [], config)
+        if not isinstance(made, SourceObject) or made.state is None:
+            raise CodeRefused(f"is no layer: {cls.name} does not extend keras.layers.Layer")
+        if not made.state.ready:
+            raise CodeRefused(f"{cls.name}.__init__ does not call Layer.__init__")
+        made.state.trainable = layer.trainable
+        return made
+
+    def find(self, d: SourceDomain, layer: LayerConfig) -> Any:
+        """What the library has under the name of a layer's class. Raises CodeRefused."""
+        for name in dict.fromkeys((layer.registered_name or "", layer.source_class, layer.class_name)):
+            definition = self.library.define(name, layer.module or "") if name else None
+            if definition is not None:
+                return d.module_of(definition.file).read(definition.name)
+        raise CodeRefused("is not defined in the files of --custom")
+
+
+def _config(x: Any) -> Any:
+    """A value of a configuration, as ``from_config`` is given it."""
+    if isinstance(x, OpaqueObject):
+        return x.payload
+    if isinstance(x, dict):
+        return {k: _config(v) for k, v in x.items()}
+    return [_config(v) for v in x] if isinstance(x, list) else x
+
+
+def _arguments(node: ForeignNode, call: LayerCall) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of the call with their structure, tensors as the node has them now (cast)."""
+    kwargs: dict[str, Any] = {}
+    for name in [k for k in node.attrs if k.startswith("call.") and k != "call.args"]:
+        kwargs[name[5:]] = node.attr(name)
+    node.ignore(*node.attrs)
+    if call.args is None:
+        tensors = node.needed()
+        return [tensors[0] if len(tensors) == 1 else list(tensors)], kwargs
+    rest = iter(node.inputs)
+
+    def now(x: Any) -> Any:
+        if isinstance(x, Value):
+            return next(rest)
+        if isinstance(x, (list, tuple)):
+            return type(x)(now(v) for v in x)
+        return {k: now(x[k]) for k in sorted(x)} if isinstance(x, dict) else x
+
+    return [now(a) for a in call.args], kwargs
+
+
+def _results(y: Any) -> Sequence[Value]:
+    if isinstance(y, Mapping):
+        y = [y[k] for k in sorted(y)]
+    items = list(y) if isinstance(y, (list, tuple)) else [y]
+    flat: list[Any] = []
+    for v in items:
+        flat += v if isinstance(v, (list, tuple)) else [v]
+    if not flat or not all(isinstance(v, Value) for v in flat):
+        raise CodeRefused("returns something else than tensors")
+    return flat
+
+
+def _refusal(node: ForeignNode, layer: LayerConfig, e: CodeRefused) -> UnsupportedError:
+    place = f"{e.place}: " if e.place else ""
+    return node.refuse(
+        f"{place}its source {e.why}",
+        f"change that line, or say what the layer computes: overrides={{{node.name!r}: function}}",
+        "custom_layer",
+    )
+
+
+def custom_code(value: Any) -> CustomCode | None:
+    """From the option ``custom``: a path or several. Raises UsageError."""
+    if not value:
+        return None
+    return CustomCode(library([value] if isinstance(value, str) or hasattr(value, "__fspath__") else list(value)))

@@ -1,0 +1,503 @@
+"""What ``keras.layers.Layer`` does for a layer of the source: making weights, building, calling, masks, attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convcore.plugin import Dim, DType, ForeignNode, Value
+
+from ... import masks
+from ...files.config import Context
+from ...files.model import LayerConfig
+from ...load_context import KerasContext
+from ..names import canonical_path, is_function
+from ..tensors import GraphOps, TensorShape
+from ..values import CodeRefused, Invocable, Name, what_is
+from . import calls
+from .classes import Bound, Foreign, SourceClass, SourceObject
+from .keras_layer import Chain, KerasLayer, keras_class
+from .weights import LayerState, Variable, Weights, is_layer
+
+if TYPE_CHECKING:
+    from .domain import SourceDomain
+
+__all__ = ["Host"]
+
+_LAYERS = {"Layer", "Wrapper", "AbstractRNNCell", "StackedRNNCells", "Recurrent", "Operation"}
+_MODELS = {"Model", "Network", "Container"}
+_TRAINING = {"Initializer", "Regularizer", "Constraint", "Callback", "Loss", "Metric", "LearningRateSchedule", "Optimizer"}
+_FLAGS = ("trainable", "dtype", "name", "dynamic", "autocast", "input_shape", "batch_input_shape", "batch_size", "weights",
+          "activity_regularizer", "implementation", "input_dim", "input_length", "input_dtype", "batch_shape")  # fmt: skip
+
+
+class Host:
+    """The layers of one call of a custom layer. ``root`` is the layer of the model, set before it is built."""
+
+    def __init__(self, g: KerasContext, node: ForeignNode, layer: LayerConfig, by_path: bool, kept: dict[str, Any], left_out: frozenset[str] = frozenset()) -> None:
+        self.left_out = left_out
+        self.g, self.node, self.layer = g, node, layer
+        self.ops = GraphOps(g, node)
+        self.by_path, self.kept = by_path, kept
+        self.weights: Weights = Weights({}, by_path, None, kept)
+        self.containers: dict[int, tuple[Any, SourceObject]] = {}
+        self.labels: dict[int, tuple[Any, str]] = {}
+        self.made: dict[str, int] = {}
+
+    def start(self, root: SourceObject) -> None:
+        """Say which object is the model's layer."""
+        self.weights = Weights(self.node.weights, self.by_path, root, self.kept, self.left_out, self.label_of)
+
+    def context(self) -> Context:
+        """What holds for the file, for configurations made by the source."""
+        return Context(self.g.era, self.g.version)
+
+    def canonical(self, path: str) -> str:
+        return canonical_path(path)
+
+    def is_function(self, path: str) -> bool:
+        """Whether a dotted name is a function that convcore knows."""
+        return is_function(path)
+
+    def apply(self, node: ForeignNode) -> Sequence[Value]:
+        """A layer of Keras by its rule, with the masks it makes."""
+        given = list(node.inputs)
+        outs = self.g.apply(node)
+        node.inputs = given
+        masks.propagate(self.g, node, outs)
+        return outs
+
+    def from_array(self, a: np.ndarray) -> Value:
+        """An array that meets a tensor: float64 takes the tensor's type in TensorFlow, and has no one meaning in Keras 3."""
+        if a.dtype == np.float64 and self.g.era == "keras3":
+            raise CodeRefused(
+                "computes with a tensor and an array of float64; cast the array, each of Keras's backends does otherwise"
+            )
+        kind = {"f": DType.FLOAT32, "i": DType.INT32, "b": DType.BOOL}.get(a.dtype.kind)
+        if kind is None or a.dtype.kind == "i":
+            raise CodeRefused(f"computes with a tensor and an array of {a.dtype}; cast the array")
+        return self.g.b.const(a.astype(kind.numpy), kind)
+
+    # ---- weights and names
+    def settled(self, x: Any) -> Any:
+        """A weight as its value in the graph."""
+        if not isinstance(x, Variable):
+            return x
+        if x.owner is None:
+            if isinstance(x.initial, np.ndarray):
+                return self.g.b.const(x.initial.astype(DType(x.dtype).numpy), DType(x.dtype))
+            if isinstance(x.initial, Value):
+                return x.initial
+            raise CodeRefused(f"uses the weight {x.name!r}, which belongs to no layer, so that no file holds it")
+        label = self.label_of(x.owner)
+        name = "/".join(filter(None, (label, x.name)))
+        return self.g.weight(self.node, name, self.weights.of(x), trainable=x.trainable)
+
+    def label_of(self, x: Any) -> str:
+        """A layer by the attributes that lead to it."""
+        found = self.labels.get(id(x))
+        if found is None and x is not self.weights.root:  # made in the call
+            name = str(getattr(x, "class_name", "") or x.cls.name).lower()
+            n = self.made[name] = self.made.get(name, -1) + 1
+            found = self.labels[id(x)] = (x, f"{name}_{n}" if n else name)
+        return "" if found is None else found[1]
+
+    def created(self, x: SourceObject) -> None:
+        """A new object: one of a class that extends Keras's gets a layer's state."""
+        kinds = [self._kind(f) for f in x.cls.foreign]
+        for f, kind in zip(x.cls.foreign, kinds, strict=True):
+            if not kind:
+                raise CodeRefused(f"makes an object of {x.cls.name}, which inherits from {f}: convcore does not know that class")
+        if "layer" in kinds:
+            x.state = LayerState(x.cls.name.lower())
+
+    def _kind(self, path: str) -> str:
+        name = canonical_path(path)
+        last = name.rpartition(".")[2]
+        if name.startswith("keras"):
+            if last in _LAYERS or last in _MODELS or keras_class(name):
+                return "layer"
+            if last in _TRAINING or name.startswith(("keras.initializers.", "keras.regularizers.", "keras.constraints.")):
+                return "training"
+        if name in ("tensorflow.Module", "builtins.Exception"):
+            return "training"
+        return ""
+
+    def base_class(self, x: SourceObject) -> str:
+        """The class of Keras with arithmetic of its own (Dense) that a class extends, "" for plain layers."""
+        for f in x.cls.foreign:
+            name = canonical_path(f)
+            if name.rpartition(".")[2] not in _LAYERS | _MODELS and keras_class(name):
+                return keras_class(name)
+        return ""
+
+    def assigned(self, d: SourceDomain, x: SourceObject, name: str, value: Any) -> None:
+        """An attribute of a layer was set: Keras tracks the weights and layers among them."""
+        state: LayerState | None = x.state
+        if state is None:
+            return
+        if name in ("trainable_weights", "_trainable_weights", "trainable_variables") and isinstance(value, list):
+            state.listed = list(value)
+            for v in value:
+                self._own(x, v)
+            del x.values[name]
+            return
+        if name == "trainable" and isinstance(value, bool):
+            state.trainable = value
+        elif name == "built":
+            state.built = bool(value)
+        elif name == "supports_masking":
+            state.supports_masking = bool(value)
+        elif name in ("name", "_name") and isinstance(value, str):
+            state.name = value
+        if isinstance(value, Variable) and value.owner is None and self.g.era in ("tf.keras", "keras3"):
+            self._own(x, value)
+        self._track(x, value, name)
+
+    def _own(self, x: SourceObject, v: Any) -> None:
+        if isinstance(v, Variable) and v.owner is None:
+            v.owner = x
+            x.state.variables.append(v)
+
+    def _track(self, x: SourceObject, value: Any, label: str) -> None:
+        if is_layer(value):
+            if not any(c is value for c in x.state.children):
+                x.state.children.append(value)
+            above = self.labels.get(id(x), (x, ""))[1]
+            self.labels.setdefault(id(value), (value, f"{above}/{label}" if above else label))
+        elif isinstance(value, (list, tuple, dict)):
+            if not isinstance(value, tuple):
+                self.containers.setdefault(id(value), (value, x))
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            for key, item in items:
+                if isinstance(item, Variable) and item.owner is None and self.g.era in ("tf.keras", "keras3"):
+                    self._own(x, item)
+                elif is_layer(item) or isinstance(item, (list, tuple, dict)):
+                    self._track(x, item, f"{label}_{key}")
+            if isinstance(value, (list, dict)):
+                self.labels.setdefault(id(value), (value, label))
+
+    def track_again(self, container: Any) -> None:
+        """A list or dict that a layer holds was changed."""
+        found = self.containers.get(id(container))
+        if found is not None:
+            self._track(found[1], container, self.labels.get(id(container), (None, "list"))[1])
+
+    # ---- what Layer has
+    def is_method(self, x: SourceObject, name: str) -> bool:
+        return name in METHODS
+
+    def has_foreign(self, x: SourceObject, name: str) -> bool:
+        """Whether Keras's classes give an object an attribute."""
+        if x.state is None:
+            raise CodeRefused(f"asks an object of {x.cls.name} for {name!r}")
+        return name in METHODS or name in _ATTRIBUTES
+
+    def foreign_attribute(self, d: SourceDomain, x: SourceObject, name: str) -> Any:
+        """An attribute that Keras's class gives."""
+        state: LayerState | None = x.state
+        if state is None:
+            raise CodeRefused(f"reads the attribute {name!r} of an object of {x.cls.name}")
+        if state.base is not None and name not in ("name", "built"):
+            return self._of_base(d, x, name)
+        if name in METHODS:
+            return Foreign(x, name)
+        if name in _ATTRIBUTES:
+            return _ATTRIBUTES[name](self, state)
+        raise CodeRefused(f"reads the attribute {name!r} of the layer, which has none that convcore knows")
+
+    def _of_base(self, d: SourceDomain, x: SourceObject, name: str) -> Any:
+        if name in METHODS and name != "call":
+            return Foreign(x, name)
+        return x.state.base if name == "call" else x.state.base.attribute(d, name)
+
+    def foreign(self, d: SourceDomain, x: Any, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """A method that Keras's class gives."""
+        if isinstance(x, SourceClass):
+            if name == "from_config" and len(args) == 1 and isinstance(args[0], dict):
+                return x.invoke(d, [], args[0])
+            raise CodeRefused(f"calls {name} of the class {x.name}")
+        if not isinstance(x, SourceObject) or (x.state is None and name != "__init__"):
+            raise CodeRefused(f"calls {name} of {what_is(x)}")
+        if x.state is None:
+            return None
+        if x.state.base is not None and name == "call":
+            return x.state.base.invoke(d, args, kwargs)
+        method = METHODS.get(name)
+        if method is None:
+            raise CodeRefused(f"calls the method {name!r} of Keras's layer, which convcore does not know")
+        return method(self, d, x, args, kwargs)
+
+    def call_name(self, d: SourceDomain, path: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """A function or class by its dotted name."""
+        return calls.call(self, d, path, args, kwargs)
+
+    def is_a(self, x: Any, kind: Any) -> bool | None:
+        """Whether ``isinstance(x, kind)``; None where Python's own types decide."""
+        if isinstance(kind, SourceClass):
+            return isinstance(x, SourceObject) and kind in x.cls.mro
+        if isinstance(kind, Name) and not kind.path.startswith("builtins."):
+            name = canonical_path(kind.path)
+            last = name.rpartition(".")[2]
+            if last in _LAYERS and name.startswith("keras"):
+                return is_layer(x)
+            if keras_class(name):
+                return isinstance(x, KerasLayer) and x.class_name == keras_class(name)
+            if last in ("Sequential", "Model") and name.startswith("keras"):
+                return isinstance(x, Chain)
+            if name == "numpy.ndarray":
+                return isinstance(x, np.ndarray)
+            if last in ("Iterable", "Sequence", "Mapping") and not self.ops.is_tensor(x):
+                return isinstance(x, (list, tuple, *((dict,) if last != "Sequence" else ())))
+            return None
+        if isinstance(x, (SourceObject, KerasLayer, Chain, Variable, Name, Bound)) or (
+            isinstance(x, Invocable) and isinstance(kind, Name)
+        ):
+            return False
+        return None
+
+    # ---- calling
+    def call_layer(self, d: SourceDomain, x: SourceObject, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """``layer(...)``: build it, then ``call`` with what Keras adds."""
+        state: LayerState = x.state
+        call = x.cls.find("call")
+        if call is None and state.base is None:
+            raise CodeRefused(f"calls a layer of {x.cls.name}, which has no call")
+        if not d.settling:
+            raise CodeRefused(f"calls a layer of {x.cls.name} while layers are being built")
+        given = dict(kwargs)
+        if call is None:
+            self.build(d, x, args, given)
+            return state.base.invoke(d, args, given)
+        p = call.parameters()
+        names = p.names[1:]
+        bound = dict(zip(names, args))
+        bound.update((k, v) for k, v in given.items() if k in names or k in p.keyword)
+        self.build(d, x, args, given, bound)
+        if "training" in (*names, *p.keyword) and bound.get("training") is None:
+            given["training"] = False
+            if len(args) > (i := names.index("training") if "training" in names else len(args)):
+                args = [*args[:i], *args[i + 1 :]]
+        tensors = {k: v for k, v in bound.items() if self._tensors(v)}
+        first = next(iter(bound.values()), None)
+        previous = self._masks(first)
+        if "mask" in (*names, *p.keyword) and bound.get("mask") is None and (len(tensors) == 1 or self.g.era != "keras3"):
+            found = self._masks(next(iter(tensors.values())) if self.g.era == "keras3" else first)
+            if len(args) <= (names.index("mask") if "mask" in names else len(args)):
+                given["mask"] = found
+            elif found is not None:
+                raise CodeRefused("passes None for a mask that the input has")
+        elif len(tensors) > 1 and self.g.era == "keras3":
+            for k, v in tensors.items():
+                if f"{k}_mask" in (*names, *p.keyword) and bound.get(f"{k}_mask") is None and self._some(self._masks(v)):
+                    given[f"{k}_mask"] = self._masks(v)
+        explicit = given.get("mask", bound.get("mask"))
+        y = d.call(Bound(x, call), args, given)
+        self._set_masks(d, x, first, y, explicit if explicit is not None else previous)
+        return y
+
+    def _tensors(self, x: Any) -> bool:
+        if isinstance(x, (list, tuple)):
+            return bool(x) and all(self._tensors(v) for v in x)
+        if isinstance(x, dict):
+            return bool(x) and all(self._tensors(v) for v in x.values())
+        return self.ops.is_tensor(x)
+
+    def _masks(self, x: Any) -> Any:
+        if isinstance(x, (list, tuple)):
+            found = [self._masks(v) for v in x]
+            return found if self._some(found) or self.g.era == "keras3" else None
+        return self.g.mask(x) if isinstance(x, Value) else None
+
+    def _some(self, x: Any) -> bool:
+        return any(self._some(v) for v in x) if isinstance(x, (list, tuple)) else x is not None
+
+    def _set_masks(self, d: SourceDomain, x: SourceObject, first: Any, y: Any, previous: Any) -> None:
+        """What ``compute_mask`` and ``supports_masking`` say of the mask of the results."""
+        own = x.cls.find("compute_mask")
+        supports = x.state.supports_masking if x.state.supports_masking is not None else own is not None
+        outs = [v for v in (y if isinstance(y, (list, tuple)) else [y]) if isinstance(v, Value)]
+        if not supports or (own is None and not self._some(previous)):
+            for v in outs:
+                if not any(v is i for i in _leaves(first)):
+                    self.g.set_mask(v, None)
+            return
+        found = previous if own is None else d.call(Bound(x, own), [first, previous], {})
+        listed = found if isinstance(found, (list, tuple)) else [found]
+        if len(listed) != len(outs) and self._some(listed):
+            raise CodeRefused(f"gives {len(listed)} masks for {len(outs)} results")
+        for v, m in zip(outs, listed):
+            if m is not None and not isinstance(m, Value):
+                raise CodeRefused("computes a mask that is no tensor")
+            if any(v is i for i in _leaves(first)) and self.g.mask(v) is not m:
+                raise CodeRefused("changes the mask of what it passes through")
+            self.g.set_mask(v, m)
+
+    def build(
+        self,
+        d: SourceDomain,
+        x: SourceObject,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        bound: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Build a layer for its inputs, once, as Keras does before the first call."""
+        state: LayerState = x.state
+        if state.built or state.ready is None:
+            return
+        state.built = True
+        build = x.cls.find("build")
+        if build is None:
+            return
+        old, d.settling = d.settling, False
+        try:
+            d.call(Bound(x, build), *self._shapes(build.parameters(), args, bound or {}))
+        finally:
+            d.settling = old
+        state.built = True
+
+    def _shapes(self, p: Any, args: Sequence[Any], bound: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """What ``build`` is called with: the shape of the first argument, in Keras 3 one per argument where it takes several."""
+        names = [n for n in p.names[1:] if n not in p.defaults]
+        first = args[0] if args else next((v for v in bound.values() if self._tensors(v)), None)
+        if self.g.era != "keras3" or len([*p.names[1:], *p.keyword]) <= 1:
+            return [self.shape_of(first)], {}
+        shapes = {f"{k}_shape": self.shape_of(v) for k, v in bound.items() if self._tensors(v)}
+        missing = [n for n in names if n not in shapes]
+        if missing:
+            raise CodeRefused(f"builds by {missing[0]!r}, which is no argument of call")
+        return [], {n: shapes[n] for n in (*p.names[1:], *p.keyword) if n in shapes}
+
+    def shape_of(self, x: Any) -> Any:
+        """Sizes as Keras gives them to ``build``: None for one that is not known."""
+        if isinstance(x, Value):
+            return TensorShape(None if isinstance(n, Dim) else n for n in self.ops.shape(x))
+        if isinstance(x, (list, tuple)):
+            return [self.shape_of(v) for v in x]
+        if isinstance(x, dict):
+            return {k: self.shape_of(v) for k, v in x.items()}
+        if x is None:
+            return None
+        raise CodeRefused(f"is called with {what_is(x)} as its first argument")
+
+
+def _leaves(x: Any) -> list[Any]:
+    if isinstance(x, (list, tuple)):
+        return [v for item in x for v in _leaves(item)]
+    return [v for item in x.values() for v in _leaves(item)] if isinstance(x, dict) else [x]
+
+
+# ---- methods of Layer
+Work = Callable[[Host, Any, SourceObject, list[Any], dict[str, Any]], Any]
+
+
+def _init(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    state: LayerState = x.state
+    state.ready = True
+    base = h.base_class(x)
+    if base:
+        state.base = KerasLayer(h, base, args, kwargs)
+        raise CodeRefused(f"extends {base}, whose weights would be its own: convcore reads classes that extend Layer or Model")
+    wraps = [f.rpartition(".")[2] for f in x.cls.foreign]
+    if "Wrapper" in wraps:
+        inner = args[0] if args else kwargs.pop("layer", None)
+        args = args[1:]
+        x.assign(d, "layer", inner)
+    if args:
+        raise CodeRefused("calls Layer.__init__ with arguments by position")
+    if any(w in _MODELS for w in wraps) and {"inputs", "outputs"} & kwargs.keys():
+        raise CodeRefused("makes a functional model of its own")
+    unknown = [k for k in kwargs if k not in _FLAGS]
+    if unknown:
+        raise CodeRefused(f"gives Layer.__init__ the argument {unknown[0]!r}")
+    if isinstance(kwargs.get("name"), str):
+        state.name = kwargs["name"]
+    if kwargs.get("trainable") is False:
+        state.trainable = False
+    if kwargs.get("weights") is not None:
+        raise CodeRefused("is given its weights as an argument")
+
+
+def _add_weight(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwargs: dict[str, Any]) -> Variable:
+    """``add_weight(name, shape, ...)`` of tf.keras, ``(shape, initializer, ...)`` of Keras 3, Keras 1's and 2's."""
+    given = dict(kwargs)
+    rest = list(args)
+    if rest and (isinstance(rest[0], str) or rest[0] is None):
+        given["name"] = rest.pop(0)
+    if rest:
+        given["shape"] = rest.pop(0)
+    if rest and isinstance(rest[0], str) and "name" not in given and h.g.era == "keras1":
+        given["name"] = rest.pop(0)
+    shape = given.get("shape", ())
+    shape = (
+        ()
+        if shape is None
+        else (shape,)
+        if isinstance(shape, int)
+        else tuple(shape)
+        if isinstance(shape, (list, tuple))
+        else shape
+    )
+    if not isinstance(shape, tuple) or not all(isinstance(n, int) and not isinstance(n, bool) for n in shape):
+        raise CodeRefused(f"makes a weight of the shape {shape}, which is not known")
+    trainable = given.get("trainable")
+    name = given.get("name")
+    dtype = given.get("dtype")
+    v = Variable(
+        str(name) if name else f"variable_{len(x.state.variables)}", shape, trainable is not False,
+        dtype if isinstance(dtype, str) else "float32", owner=x,
+    )  # fmt: skip
+    x.state.variables.append(v)
+    return v
+
+
+def _nothing(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    return None
+
+
+def _get_config(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    return {"name": x.state.name, "trainable": x.state.trainable, "dtype": "float32"}
+
+
+def _compute_mask(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    return args[1] if len(args) > 1 else kwargs.get("mask", kwargs.get("previous_mask"))
+
+
+def _call(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    raise CodeRefused("calls Layer.call, which has no meaning of its own")
+
+
+def _call_itself(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    return h.call_layer(d, x, args, kwargs)
+
+
+METHODS: dict[str, Work] = {
+    "__init__": _init, "add_weight": _add_weight, "add_variable": _add_weight, "build": _nothing, "build_from_config": _nothing,
+    "add_loss": _nothing, "add_metric": _nothing, "add_update": _nothing, "get_config": _get_config,
+    "compute_mask": _compute_mask, "call": _call, "__call__": _call_itself, "_assert_input_compatibility": _nothing,
+    "assert_input_compatibility": _nothing,
+}  # fmt: skip
+_ATTRIBUTES: dict[str, Callable[[Host, LayerState], Any]] = {
+    "name": lambda h, s: s.name,
+    "_name": lambda h, s: s.name,
+    "dtype": lambda h, s: h.layer.dtype.variable,
+    "variable_dtype": lambda h, s: h.layer.dtype.variable,
+    "compute_dtype": lambda h, s: h.layer.dtype.compute,
+    "_compute_dtype": lambda h, s: h.layer.dtype.compute,
+    "trainable": lambda h, s: s.trainable,
+    "built": lambda h, s: s.built,
+    "supports_masking": lambda h, s: bool(s.supports_masking),
+    "weights": lambda h, s: list(s.variables),
+    "variables": lambda h, s: list(s.variables),
+    "trainable_weights": lambda h, s: [v for v in s.variables if v.trainable],
+    "_trainable_weights": lambda h, s: [v for v in s.variables if v.trainable],
+    "non_trainable_weights": lambda h, s: [v for v in s.variables if not v.trainable],
+    "input_spec": lambda h, s: None,
+    "activity_regularizer": lambda h, s: None,
+    "losses": lambda h, s: [],
+    "stateful": lambda h, s: False,
+    "layers": lambda h, s: list(s.children),
+    "dynamic": lambda h, s: False,
+}

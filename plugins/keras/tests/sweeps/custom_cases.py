@@ -1,0 +1,125 @@
+"""Custom layers of Keras 3 (``custom_layers/keras3``) inside a small model, with their source given."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from .judge import Case
+
+ROOT = Path(__file__).resolve().parents[1] / "custom_layers"
+
+IMAGE = (8, 12, 6)
+ROW = (7, 12)
+TABLE: list[tuple[str, str, dict[str, Any], Any]] = [
+    ("attention", "SelfAttention", {"units": 5}, ROW),
+    ("attention", "MultiHead", {"dim": 6, "heads": 2}, ROW),
+    ("attention", "MultiHead", {"dim": 9, "heads": 3, "causal": True}, ROW),
+    ("attention", "BahdanauAttention", {"units": 5}, [(11,), ROW]),
+    ("attention", "LuongAttention", {}, [(11,), ROW]),
+    ("attention", "LuongAttention", {"method": "dot"}, [(12,), ROW]),
+    ("attention", "GroupedQuery", {"heads": 4, "kv_heads": 2, "head_dim": 3}, ROW),
+    ("attention", "LinearAttention", {"heads": 3}, ROW),
+    ("attention", "PoolingByAttention", {"num_seeds": 2, "num_heads": 3, "key_dim": 5}, ROW),
+    ("attention", "TransformerBlock", {"embed_dim": 12, "num_heads": 3, "ff_dim": 5}, ROW),
+    ("attention", "EncoderStack", {"depth": 2, "dim": 12, "heads": 2}, ROW),
+    ("attention", "RelativeBias", {"heads": 3, "reach": 2}, (3, 7, 7)),
+    ("attention", "MaskedMeanAttention", {}, "masked"),
+    ("attention", "CrossCovariance", {"num_heads": 3}, ROW),
+    ("vision", "SqueezeExcite", {"ratio": 2, "activation": "silu"}, IMAGE),
+    ("vision", "ChannelAttention", {}, IMAGE),
+    ("vision", "SpatialAttention", {"kernel_size": 5}, IMAGE),
+    ("vision", "CBAM", {"ratio": 3}, IMAGE),
+    ("vision", "ECA", {}, IMAGE),
+    ("vision", "GhostModule", {"out": 7}, IMAGE),
+    ("vision", "Involution", {"channel": 6, "group_number": 2, "stride": 1}, IMAGE),
+    ("vision", "Involution", {"channel": 6, "group_number": 1, "stride": 2}, IMAGE),
+    ("vision", "GeM", {"p": 2.5}, IMAGE),
+    ("vision", "NetVLAD", {"num_clusters": 5}, IMAGE),
+    ("vision", "SpatialPyramidPooling", {"bins": [1, 2, 3]}, IMAGE),
+    ("vision", "StochasticDepth", {"drop_prob": 0.2}, IMAGE),
+    ("vision", "LayerScale", {"init_values": 1e-3, "projection_dim": 6}, IMAGE),
+    ("vision", "InvertedResidual", {"filters": 6}, IMAGE),
+    ("vision", "InvertedResidual", {"filters": 5, "expansion": 1, "stride": 2}, IMAGE),
+    ("vision", "Patches", {"patch_size": 4}, IMAGE),
+    ("vision", "PatchEncoder", {"num_patches": 7, "projection_dim": 5}, ROW),
+    ("vision", "ClassToken", {}, ROW),
+    ("vision", "CoordConv", {"filters": 5, "kernel_size": 3, "with_r": True}, IMAGE),
+    ("vision", "PixelShuffle", {"scale": 2}, (5, 3, 12)),
+    ("vision", "ReflectionPadding2D", {"padding": [2, 1]}, IMAGE),
+    ("vision", "BlurPool", {}, IMAGE),
+    ("vision", "WeightedFusion", {}, [[IMAGE, IMAGE, IMAGE]]),
+    ("vision", "ResidualUnit", {"filters": 5, "use_1x1": True}, IMAGE),
+    ("vision", "ResidualUnit", {"filters": 6}, IMAGE),
+    ("sequence", "PositionalEncoding", {"max_len": 11}, ROW),
+    ("sequence", "TokenAndPosition", {"maxlen": 7, "vocab_size": 13, "embed_dim": 5}, "ids"),
+    ("sequence", "RotaryEmbedding", {}, ROW),
+    ("sequence", "RMSNorm", {}, ROW),
+    ("sequence", "InstanceNorm", {}, IMAGE),
+    ("sequence", "InstanceNorm", {"scale": False, "gamma_regularizer": "l2"}, IMAGE),
+    ("sequence", "AdaIN", {}, [[IMAGE, IMAGE]]),
+    ("sequence", "DynamicTanh", {}, ROW),
+    ("sequence", "MixtureOfExperts", {"units": 5}, ROW),
+    ("sequence", "MultiGateMixture", {"units": 5, "num_experts": 3, "num_tasks": 2}, (12,)),
+    ("sequence", "MixtureDensity", {"dims": 2, "mixtures": 3}, (12,)),
+    ("sequence", "Capsule", {"num_capsule": 3, "dim_capsule": 5}, (7, 4)),
+    ("sequence", "CapsuleLength", {}, (7, 4)),
+    ("sequence", "Highway", {}, (12,)),
+    ("sequence", "GatedLinearUnit", {"units": 5}, ROW),
+    ("sequence", "GatedResidualNetwork", {"units": 5}, (12,)),
+    ("sequence", "GatedResidualNetwork", {"units": 12}, (12,)),
+    ("sequence", "VariableSelection", {"num_features": 3, "units": 5}, [[(5,), (5,), (5,)]]),
+    ("sequence", "CrossLayer", {"num_layers": 3}, (7,)),
+    ("sequence", "FactorizationMachine", {}, (7,)),
+    ("sequence", "TiedDense", {"vocab": 13, "dim": 5}, "ids"),
+    ("sequence", "ReverseSequence", {}, ROW),
+    ("sequence", "TimeShift", {}, ROW),
+    ("sequence", "ScaledInheritance", {"factor": 1.5, "activation": "tanh"}, (12,)),
+    ("sequence", "FromConfig", {"options": {"b": 3, "a": 5}}, (12,)),
+    ("sequence", "MinimalCell", {"units": 5}, "cell"),
+    ("sequence", "PeepholeCell", {"units": 5}, "cell"),
+]  # fmt: skip
+
+
+def cases() -> list[Case]:
+    """Every custom layer in a model."""
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    found: dict[str, int] = {}
+    out = []
+    for module, name, config, shape in TABLE:
+        n = found[name] = found.get(name, 0) + 1
+        label = name if n == 1 else f"{name} {n}"
+        out.append(Case(label, lambda m=module, c=name, k=config, s=shape: _model(m, c, k, s), custom=str(ROOT)))
+    return out
+
+
+def _model(module: str, name: str, config: dict[str, Any], shape: Any) -> Any:
+    cls = getattr(importlib.import_module(f"keras3.{module}"), name)
+    if cls.__name__ not in {k.rpartition(">")[2] for k in keras.saving.get_custom_objects()}:
+        keras.saving.get_custom_objects()[cls.__name__] = cls
+    if shape == "ids":
+        x = keras.Input((7,), dtype="int32", name="x")
+        return keras.Model(x, cls(**config)(x))
+    if shape == "masked":
+        x = keras.Input((7,), dtype="int32", name="x")
+        return keras.Model(x, cls(**config)(keras.layers.Embedding(9, 5, mask_zero=True)(x)))
+    if shape == "cell":
+        x = keras.Input((7, 4), name="x")
+        return keras.Model(x, keras.layers.RNN(cls(**config), return_sequences=True)(x))
+    inputs: list[Any] = []
+    args = [_made(s, inputs) for s in (shape if isinstance(shape, list) else [shape])]
+    return keras.Model(inputs, cls(**config)(*args))
+
+
+def _made(shape: Any, inputs: list[Any]) -> Any:
+    if isinstance(shape, list):
+        return [_made(s, inputs) for s in shape]
+    inputs.append(keras.Input(shape, name=f"x{len(inputs)}"))
+    return inputs[-1]
+
+
