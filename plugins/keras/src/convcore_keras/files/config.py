@@ -218,7 +218,7 @@ def _layer(entry: dict[str, Any], ctx: Context, what: str, depth: int, fallback:
     module, registered = _text(entry.get("module")), _text(entry.get("registered_name"))
     cls, custom = _class(source, module, registered, "module" in entry)
     if ctx.era == "keras3" and not custom and "module" not in entry and spec_of(cls).extinct:
-        custom = True  # a class of the user's, which has the name of one that Keras 3 does not have
+        cls, custom = f"custom>{cls}", True  # a class of the user's, which has the name of one that Keras 3 does not have
     layer = LayerConfig(name, cls, source, {}, module, registered, custom)
     shared = entry.get("shared_object_id")
     layer.shared_object_id = shared if isinstance(shared, int) else None

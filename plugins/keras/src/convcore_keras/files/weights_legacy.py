@@ -88,7 +88,15 @@ def _may_have_weights(layer: LayerConfig) -> bool:
 
 
 def _is_unknown(layer: LayerConfig) -> bool:
-    return own_variables(layer) is None
+    return own_variables(layer) is None or _wraps_unknown(layer) is not None
+
+
+def _wraps_unknown(layer: LayerConfig) -> LayerConfig | None:
+    """The custom layer that a layer without variables of its own wraps (RNN over a cell), if that is all it wraps."""
+    inside = [c for _, _, c in children(layer)]
+    if own_variables(layer) or len(inside) != 1:
+        return None
+    return inside[0] if own_variables(inside[0]) is None and inside[0].custom else None
 
 
 def _pair(
@@ -126,7 +134,7 @@ class _DoesNotFit(Exception):
 
 def _fill(layer: LayerConfig, arrays: list[Tensor], stored: list[str], keras1: bool) -> list[str]:
     if _is_unknown(layer):
-        layer.weights = {str(i): t for i, t in enumerate(arrays)}
+        (_wraps_unknown(layer) or layer).weights = {str(i): t for i, t in enumerate(arrays)}
         return []
     trainable, fixed = _slots(layer, 0)
     slots = trainable + fixed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any
 
 from convcore.plugin import ForeignNode, UnsupportedError, Value
@@ -15,12 +15,12 @@ from .classes import Bound, SourceClass, SourceObject, Static
 from .domain import SourceDomain
 from .layers import Host
 from .library import Library, library
-from .weights import OtherNumber
+from .weights import LeftOut, OtherNumber
 
-__all__ = ["CustomCode", "custom_code"]
+__all__ = ["CustomCode", "custom_code", "refusal"]
 
 
-_MOST_TRIED = 32
+_MOST_TRIED = 64
 
 
 class CustomCode:
@@ -42,9 +42,9 @@ class CustomCode:
         try:
             return self._apply(g, node, layer, call)
         except CodeRefused as e:
-            raise _refusal(node, layer, e) from e
+            raise refusal(node, e) from e
         except RecursionError as e:
-            raise _refusal(node, layer, CodeRefused("is nested too deeply to be followed")) from e
+            raise refusal(node, CodeRefused("is nested too deeply to be followed")) from e
 
     def _apply(self, g: KerasContext, node: ForeignNode, layer: LayerConfig, call: LayerCall) -> Sequence[Value]:
         try:
@@ -56,12 +56,20 @@ class CustomCode:
     def _without(self, g: KerasContext, node: ForeignNode, layer: LayerConfig, call: LayerCall, e: OtherNumber) -> Sequence[Value]:
         """Where a file only orders the weights: layers that are made and never called have none in it. Which those are the call
         tells; sets of layers that make up the difference are tried, and one is right where exactly the others are called."""
-        names = [n for n, size in e.sizes.items() if 0 < size <= e.more]
-        options = [c for k in (1, 2, 3) for c in combinations(names, k) if sum(e.sizes[n] for n in c) == e.more]
-        for chosen in options[:_MOST_TRIED]:
+        called: set[str] = set()
+        tried: set[frozenset[str]] = set()
+        for _ in range(_MOST_TRIED):
+            names = [n for n, size in e.sizes.items() if 0 < size <= e.more and n not in called]
+            options = (frozenset(c) for k in range(1, 7) for c in combinations(names, k) if sum(e.sizes[n] for n in c) == e.more)
+            chosen = next((c for c in islice(options, 10_000) if c not in tried), None)
+            if chosen is None:
+                break
+            tried.add(chosen)
             try:
                 with g.b.attempt():
-                    return self._once(g, node, layer, call, frozenset(chosen))
+                    return self._once(g, node, layer, call, chosen)
+            except LeftOut as found:
+                called.add(found.label)
             except CodeRefused:
                 continue
         raise e
@@ -69,17 +77,23 @@ class CustomCode:
     def _once(
         self, g: KerasContext, node: ForeignNode, layer: LayerConfig, call: LayerCall, left_out: frozenset[str]
     ) -> Sequence[Value]:
-        d = self._domain(g, node, layer, left_out)
-        h = d.host
-        x = self._object(d, layer)
-        h.start(x)
+        d, x = self.made(g, node, layer, left_out)
         args, kwargs = _arguments(node, call)
         if call.mask is not None:
             kwargs["mask"] = call.mask
         d.settling = True
         y = d.call(x, args, kwargs)
-        h.weights.finish()
+        d.host.weights.finish()
         return _results(y)
+
+    def made(
+        self, g: KerasContext, node: ForeignNode, layer: LayerConfig, left_out: frozenset[str] = frozenset()
+    ) -> tuple[SourceDomain, SourceObject]:
+        """The layer as an object of its source, not built yet. Raises CodeRefused."""
+        d = self._domain(g, node, layer, left_out)
+        x = self._object(d, layer)
+        d.host.start(x)
+        return d, x
 
     def _domain(
         self, g: KerasContext, node: ForeignNode, layer: LayerConfig, left_out: frozenset[str] = frozenset()
@@ -154,7 +168,8 @@ def _results(y: Any) -> Sequence[Value]:
     return flat
 
 
-def _refusal(node: ForeignNode, layer: LayerConfig, e: CodeRefused) -> UnsupportedError:
+def refusal(node: ForeignNode, e: CodeRefused) -> UnsupportedError:
+    """The error of a layer whose source is not understood."""
     place = f"{e.place}: " if e.place else ""
     return node.refuse(
         f"{place}its source {e.why}",

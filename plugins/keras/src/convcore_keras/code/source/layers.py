@@ -43,7 +43,8 @@ class Host:
         self.by_path, self.kept = by_path, kept
         self.weights: Weights = Weights({}, by_path, None, kept)
         self.containers: dict[int, tuple[Any, SourceObject]] = {}
-        self.labels: dict[int, tuple[Any, str]] = {}
+        self.labels: dict[int, tuple[Any, Any, str]] = {}
+        """Layers, what they are an attribute of, and its name."""
         self.made: dict[str, int] = {}
 
     def start(self, root: SourceObject) -> None:
@@ -97,12 +98,15 @@ class Host:
 
     def label_of(self, x: Any) -> str:
         """A layer by the attributes that lead to it."""
+        if x is self.weights.root:
+            return ""
         found = self.labels.get(id(x))
-        if found is None and x is not self.weights.root:  # made in the call
+        if found is None:  # made in the call
             name = str(getattr(x, "class_name", "") or x.cls.name).lower()
             n = self.made[name] = self.made.get(name, -1) + 1
-            found = self.labels[id(x)] = (x, f"{name}_{n}" if n else name)
-        return "" if found is None else found[1]
+            found = self.labels[id(x)] = (x, None, f"{name}_{n}" if n else name)
+        above = "" if found[1] is None or found[1] is x else self.label_of(found[1])
+        return f"{above}/{found[2]}" if above else found[2]
 
     def created(self, x: SourceObject) -> None:
         """A new object: one of a class that extends Keras's gets a layer's state."""
@@ -165,8 +169,7 @@ class Host:
         if is_layer(value):
             if not any(c is value for c in x.state.children):
                 x.state.children.append(value)
-            above = self.labels.get(id(x), (x, ""))[1]
-            self.labels.setdefault(id(value), (value, f"{above}/{label}" if above else label))
+            self.labels.setdefault(id(value), (value, x, label))
         elif isinstance(value, (list, tuple, dict)):
             if not isinstance(value, tuple):
                 self.containers.setdefault(id(value), (value, x))
@@ -177,13 +180,13 @@ class Host:
                 elif is_layer(item) or isinstance(item, (list, tuple, dict)):
                     self._track(x, item, f"{label}_{key}")
             if isinstance(value, (list, dict)):
-                self.labels.setdefault(id(value), (value, label))
+                self.labels.setdefault(id(value), (value, x, label))
 
     def track_again(self, container: Any) -> None:
         """A list or dict that a layer holds was changed."""
         found = self.containers.get(id(container))
         if found is not None:
-            self._track(found[1], container, self.labels.get(id(container), (None, "list"))[1])
+            self._track(found[1], container, self.labels[id(container)][2])
 
     # ---- what Layer has
     def is_method(self, x: SourceObject, name: str) -> bool:

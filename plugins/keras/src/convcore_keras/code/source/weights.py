@@ -21,7 +21,7 @@ from ..values import CodeRefused, Invocable
 if TYPE_CHECKING:
     from .keras_layer import KerasLayer
 
-__all__ = ["LayerState", "OtherNumber", "Variable", "Weights"]
+__all__ = ["LayerState", "LeftOut", "OtherNumber", "Variable", "Weights"]
 
 
 @dataclass(eq=False)
@@ -98,6 +98,14 @@ class OtherNumber(CodeRefused):
         self.more, self.sizes = makes - holds, dict(sizes)
 
 
+class LeftOut(CodeRefused):
+    """A layer whose weights were thought not to be in the file is called."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(f"calls the layer {label}, whose weights the file does not hold")
+        self.label = label
+
+
 class Weights:
     """The arrays of one custom layer of the model. ``by_path``: keys are ``"dense/0"``; otherwise ``"0"``, ``"1"``, ... in order."""
 
@@ -162,7 +170,7 @@ class Weights:
         """The arrays of a layer of Keras inside the custom one, by name; the same objects every time."""
         self.asked.add(self.label(layer))
         if self.label(layer) in self.left_out:
-            raise CodeRefused(f"uses the layer {layer_label(layer)}, whose weights the file does not hold")
+            raise LeftOut(self.label(layer))
         label = self.path_of(layer)
         if label not in self._kept:
             config = layer.config
@@ -226,7 +234,7 @@ class Weights:
 
     def finish(self) -> None:
         """Raises CodeRefused for arrays of the file that the source makes no weight of, or where it is not certain which are whose."""
-        if self.left_out and not self.by_path and set(self.sizes) - self.asked:
+        if self.left_out and not self.by_path and {n for n, size in self.sizes.items() if size} - self.asked:
             raise CodeRefused("has layers that it does not call, so that the order of the weights is not certain")
         for v in _variables(self.root, set()):  # what is made and not used is no problem of the file's
             try:
