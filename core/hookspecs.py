@@ -104,7 +104,8 @@ class Identified:
 @dataclass(frozen=True)
 class Option:
     """A named option of a framework's loader or emitter, also a command-line flag ``--<name with dashes>`` (but not for ``type``
-    object). A ``list`` is an option that may be repeated, one value or several. A loader's option ``example_inputs`` is given what :func:`convcore.convert` is, when the source is a live object."""
+    object). A ``list`` is an option that may be repeated, one value or several. A loader's option ``example_inputs`` is given
+    what :func:`convcore.convert` is, when the source is a live object."""
 
     name: str
     framework: str

@@ -121,5 +121,3 @@ def _made(shape: Any, inputs: list[Any]) -> Any:
         return [_made(s, inputs) for s in shape]
     inputs.append(keras.Input(shape, name=f"x{len(inputs)}"))
     return inputs[-1]
-
-

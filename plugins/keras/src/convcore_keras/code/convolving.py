@@ -66,8 +66,9 @@ def depthwise(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     given = {names.get(k, k): v for k, v in kwargs.items()}
     b = argument_values("input, filter, strides=1, padding='VALID', data_format=None, dilations=None", args, given)
     return t.operation(
-        "DepthwiseConv", floating_tensor(b["input"]), tensor_argument(b["filter"]), strides=_inner(b["strides"], 2, "strides") or 1,
-        padding=_padding(b["padding"]), data_format=_channels_last(b["data_format"]),
+        "DepthwiseConv", floating_tensor(b["input"]), tensor_argument(b["filter"]),
+        strides=_inner(b["strides"], 2, "strides") or 1, padding=_padding(b["padding"]),
+        data_format=_channels_last(b["data_format"]),
         dilation_rate=_inner(b["dilations"], 2, "dilations") or 1,
     )  # fmt: skip
 

@@ -5,7 +5,6 @@ Element types are those of TensorFlow 2.15 (``tf.range`` and ``tf.zeros``), ``ke
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +48,8 @@ def arange(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     parts = (start, stop, step)
     if any(isinstance(p, Value) for p in parts):
         raise CodeRefused("makes a range whose bounds are computed")
-    kind = DType(str(b["dtype"])) if b["dtype"] is not None else DType.FLOAT32 if any(isinstance(p, float) for p in parts) else DType.INT32
+    own = DType.FLOAT32 if any(isinstance(p, float) for p in parts) else DType.INT32
+    kind = own if b["dtype"] is None else DType(str(b["dtype"]))
     if all(isinstance(p, (int, float)) for p in parts):
         if not step or abs((stop - start) / step) > MAX_MADE:
             raise CodeRefused("makes a range that is too long")
@@ -265,8 +265,3 @@ def cast_to_floatx(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
 def dtype_of(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """The element type, by name."""
     return str(tensor_argument(args[0]).dtype)
-
-
-def values_of(x: Sequence[Any]) -> list[Any]:
-    """A sequence as a list."""
-    return list(x)

@@ -54,7 +54,6 @@ def meanings() -> dict[str, Meaning]:
     return MEANINGS
 
 
-
 _OPERATORS = {
     "+": "Add", "-": "Subtract", "*": "Multiply", "/": "TrueDivide", "//": "FloorDivide", "%": "Mod", "**": "Power",
     "@": "Matmul", "&": "LogicalAnd", "|": "LogicalOr", "^": "LogicalXor",

@@ -2,8 +2,8 @@
 
 import numpy as np
 from keras import KerasTensor, Layer, activations, constraints, initializers, layers, ops, regularizers, saving
-
 from keras3.common import maths  # noqa: F401  absolute, from the folder above
+
 from .common.maths import sinusoids, squash
 
 
@@ -95,7 +95,11 @@ class InstanceNorm(Layer):
         shape = (input_shape[self.axis],)
         if self.scale:
             self.gamma = self.add_weight(
-                shape=shape, name="gamma", initializer="ones", regularizer=self.gamma_regularizer, constraint=self.gamma_constraint
+                shape=shape,
+                name="gamma",
+                initializer="ones",
+                regularizer=self.gamma_regularizer,
+                constraint=self.gamma_constraint,
             )
         else:
             self.gamma = None
@@ -162,7 +166,9 @@ class MixtureOfExperts(Layer):
         self.activation = activations.get(activation)
 
     def build(self, shape):
-        self.experts = [layers.Dense(self.units, activation=self.activation, name=f"expert_{i:02d}") for i in range(self.num_experts)]
+        self.experts = [
+            layers.Dense(self.units, activation=self.activation, name=f"expert_{i:02d}") for i in range(self.num_experts)
+        ]
         self.gate = layers.Dense(self.num_experts, activation="softmax")
         for e in self.experts:
             e.build(shape)
@@ -189,7 +195,7 @@ class MultiGateMixture(Layer):
         d = input_shape[-1]
         self.expert_kernels = self.add_weight(name="expert_kernel", shape=(d, self.units, self.num_experts))
         self.gate_kernels = [
-            self.add_weight(name="gate_kernel_task_{}".format(i), shape=(d, self.num_experts)) for i in range(self.num_tasks)
+            self.add_weight(name=f"gate_kernel_task_{i}", shape=(d, self.num_experts)) for i in range(self.num_tasks)
         ]
         super().build(input_shape)
 

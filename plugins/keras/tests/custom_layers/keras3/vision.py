@@ -140,7 +140,9 @@ class Involution(layers.Layer):
         (_, height, width, num_channels) = input_shape
         self.height, self.width, self.num_channels = height // self.stride, width // self.stride, num_channels
         self.stride_layer = (
-            layers.AveragePooling2D(pool_size=self.stride, strides=self.stride, padding="same") if self.stride > 1 else lambda x: x
+            layers.AveragePooling2D(pool_size=self.stride, strides=self.stride, padding="same")
+            if self.stride > 1
+            else lambda x: x
         )
         self.kernel_gen = keras.Sequential(
             [

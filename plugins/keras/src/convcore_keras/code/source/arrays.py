@@ -13,7 +13,7 @@ from ..values import BINARY, COMPARE, CodeRefused, Method, what_is
 if TYPE_CHECKING:
     from .domain import SourceDomain
 
-__all__ = ["BUILTIN", "attribute", "binary", "call", "item", "method", "set_item", "unary"]
+__all__ = ["BUILTIN", "attribute", "binary", "call", "inplace", "item", "method", "set_item", "unary"]
 
 MAX_SIZE = 1 << 22
 """Elements of an array."""
@@ -78,6 +78,19 @@ def binary(op: str, x: Any, y: Any) -> Any:
         except ValueError as e:
             raise CodeRefused(f"computes {op} of arrays that do not fit: {e}") from e
     return _computed(lambda: work(x, y), f"{op} of arrays")
+
+
+def inplace(op: str, x: np.ndarray, y: Any) -> Any:
+    """``x op= y``: the array itself is changed, under all its names."""
+    made = binary(op, x, y)
+
+    def work() -> np.ndarray:
+        if np.shape(made) != x.shape or not np.can_cast(np.asarray(made).dtype, x.dtype, "same_kind"):
+            raise ValueError("the result does not fit the array")
+        x[...] = made
+        return x
+
+    return _computed(work, f"{op}= of an array")
 
 
 def unary(op: str, x: np.ndarray) -> Any:
@@ -194,7 +207,7 @@ def _plain(v: Any) -> None:
 def _created(name: str, args: list[Any], kwargs: Mapping[str, Any]) -> float:
     if name in ("zeros", "ones", "empty", "full"):
         shape = args[0] if args else kwargs.get("shape", ())
-        return math.prod(np.atleast_1d(np.asarray(shape, dtype=np.float64)).tolist())
+        return float(math.prod(np.atleast_1d(np.asarray(shape, dtype=np.float64)).tolist()))
     if name in ("eye", "identity", "tri"):
         n = args[0] if args else kwargs.get("N", kwargs.get("n", 1))
         m = args[1] if len(args) > 1 and isinstance(args[1], int) else kwargs.get("M") or n

@@ -132,7 +132,7 @@ def _activation(x: Any) -> Any:
 # ---- weights by hand
 @_means("keras.Variable", "keras.backend.variable", "tensorflow.Variable", "keras.backend.Variable")
 def _variable(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    names = ("initial_value", "trainable") if not h.g.era == "keras3" else ("initial_value", "shape")
+    names = ("initial_value", "trainable") if h.g.era != "keras3" else ("initial_value", "shape")
     given = {**dict(zip(("initializer", "shape") if h.g.era == "keras3" else names, args)), **kwargs}
     value = next((given[k] for k in ("initial_value", "initializer", "value") if k in given), None)
     if not args and value is None:
@@ -284,15 +284,16 @@ def _backend(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) 
     raise CodeRefused("asks which backend Keras runs on, which the file does not say")
 
 
-@_means("keras.utils.conv_utils.normalize_tuple", "keras.utils.normalize_tuple", "keras.utils.argument_validation.standardize_tuple",
+@_means("keras.utils.conv_utils.normalize_tuple", "keras.utils.normalize_tuple",
         "keras.python.utils.conv_utils.normalize_tuple", "tensorflow.python.keras.utils.conv_utils.normalize_tuple")  # fmt: skip
 def _normalize_tuple(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
     value, n = args[0], args[1]
     return (value,) * n if isinstance(value, int) else tuple(value)
 
 
-@_means("keras.utils.conv_utils.normalize_data_format", "keras.backend.normalize_data_format", "keras.utils.normalize_data_format",
-        "keras.backend.common.normalize_data_format", "keras.config.normalize_data_format")  # fmt: skip
+@_means("keras.utils.conv_utils.normalize_data_format", "keras.backend.normalize_data_format",
+        "keras.utils.normalize_data_format", "keras.backend.common.normalize_data_format",
+        "keras.config.normalize_data_format")  # fmt: skip
 def _data_format(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
     if not args or not isinstance(args[0], str):
         raise CodeRefused("asks for the machine's image_data_format")

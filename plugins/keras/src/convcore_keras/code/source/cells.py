@@ -128,4 +128,3 @@ def _stepped(result: Any, count: int) -> tuple[Value, list[Value]]:
     if len(new) != count or not all(isinstance(v, Value) for v in (y, *new)):
         raise CodeRefused(f"is a cell that gives {len(new)} states instead of {count}")
     return y, new
-

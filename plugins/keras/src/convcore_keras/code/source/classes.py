@@ -223,8 +223,6 @@ def defined_class(d: SourceDomain, node: ast.ClassDef, env: Env) -> SourceClass:
         if not isinstance(base, (SourceClass, Name)):
             raise CodeRefused(f"inherits from {what_is(base)}", env.module.place(b))
         bases.append(base)
-    if any(k.arg == "metaclass" for k in node.keywords):
-        bases = [b for b in bases]  # ABCMeta and its like make the same objects
     cls = SourceClass(node.name, node, env, tuple(bases))
     cls.mro = _mro(cls)
     names = [b.path for c in cls.mro for b in c.bases if isinstance(b, Name)]

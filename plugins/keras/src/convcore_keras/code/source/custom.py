@@ -28,7 +28,7 @@ class CustomCode:
 
     def __init__(self, files: Library) -> None:
         self.library = files
-        self._kept: dict[int, tuple[LayerConfig, dict[str, Any]]] = {}
+        self._kept: dict[int, tuple[LayerConfig, dict[Any, Any]]] = {}
 
     def has(self, layer: LayerConfig) -> bool:
         """Whether a file defines the class of a layer."""
@@ -53,7 +53,9 @@ class CustomCode:
         except OtherNumber as e:
             return self._without(g, node, layer, call, e)
 
-    def _without(self, g: KerasContext, node: ForeignNode, layer: LayerConfig, call: LayerCall, e: OtherNumber) -> Sequence[Value]:
+    def _without(
+        self, g: KerasContext, node: ForeignNode, layer: LayerConfig, call: LayerCall, e: OtherNumber
+    ) -> Sequence[Value]:
         """Where a file only orders the weights: layers that are made and never called have none in it. Which those are the call
         tells; sets of layers that make up the difference are tried, and one is right where exactly the others are called."""
         called: set[str] = set()

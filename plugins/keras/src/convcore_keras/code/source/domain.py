@@ -136,10 +136,12 @@ class SourceDomain(Domain):
         self.changed(x)
         if isinstance(x, np.ndarray):
             arrays.set_item(x, key, value)
-        elif isinstance(x, (list, dict)) and (isinstance(key, (str, int, tuple)) or key is None):
+        elif (isinstance(x, dict) and (isinstance(key, (str, int, tuple)) or key is None)) or (
+            isinstance(x, list) and isinstance(key, (int, slice))
+        ):
             try:
-                x[key] = value
-            except (TypeError, LookupError) as e:
+                x[key] = value  # type: ignore[index]
+            except (TypeError, ValueError, LookupError) as e:
                 raise CodeRefused(f"sets an item that is not there: {e}") from e
             self.bounded(x)
             self.host.track_again(x)
@@ -205,6 +207,18 @@ class SourceDomain(Domain):
         if isinstance(x, frozenset) and isinstance(y, frozenset) and op in "|&-^":
             return {"|": x | y, "&": x & y, "-": x - y, "^": x ^ y}[op]
         return super().binary(op, x, y)
+
+    def inplace(self, op: str, x: Any, y: Any) -> Any:
+        if isinstance(x, (list, dict, np.ndarray)):
+            self.changed(x)
+        if isinstance(x, np.ndarray) and not self.ops.is_tensor(y):
+            return arrays.inplace(op, x, y)
+        if isinstance(x, dict) and op == "|" and isinstance(y, dict):
+            x.update(y)
+            return x
+        made = super().inplace(op, x, y)
+        self.host.track_again(x)
+        return made
 
     def unary(self, op: str, x: Any) -> Any:
         if isinstance(x, np.ndarray):

@@ -210,7 +210,7 @@ class Chain(Invocable):
     class_name = "Sequential"
 
     def __init__(self, host: Host, layers: Sequence[Any]) -> None:
-        self.host, self.layers = host, [x for x in layers]
+        self.host, self.layers = host, list(layers)
         self.label = ""
 
     def invoke(self, domain: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

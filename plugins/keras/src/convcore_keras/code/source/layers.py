@@ -36,7 +36,15 @@ _FLAGS = ("trainable", "dtype", "name", "dynamic", "autocast", "input_shape", "b
 class Host:
     """The layers of one call of a custom layer. ``root`` is the layer of the model, set before it is built."""
 
-    def __init__(self, g: KerasContext, node: ForeignNode, layer: LayerConfig, by_path: bool, kept: dict[str, Any], left_out: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        g: KerasContext,
+        node: ForeignNode,
+        layer: LayerConfig,
+        by_path: bool,
+        kept: dict[str, Any],
+        left_out: frozenset[str] = frozenset(),
+    ) -> None:
         self.left_out = left_out
         self.g, self.node, self.layer = g, node, layer
         self.ops = GraphOps(g, node)

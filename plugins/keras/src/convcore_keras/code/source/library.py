@@ -1,4 +1,4 @@
-"""The Python files of ``--custom``: which of them define a name, and which file an import means. Files are read and parsed only."""
+"""The Python files of ``--custom``: which of them define a name, and which file an import means. Files are only read."""
 
 from __future__ import annotations
 

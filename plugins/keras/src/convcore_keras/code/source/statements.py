@@ -197,21 +197,18 @@ def _annotated(d: SourceDomain, node: ast.AnnAssign, env: Env) -> None:
 @_on(ast.AugAssign)
 def _augmented(d: SourceDomain, node: ast.AugAssign, env: Env) -> None:
     op = OPERATORS[type(node.op)]
-    value: Any
+    set_: Callable[[Any], None]
     if isinstance(node.target, ast.Name):
         old, set_ = env.read(node.target.id), (lambda v: assign(d, node.target, v, env))
-        value = evaluate(d, node.value, env)
     elif isinstance(node.target, ast.Attribute):
         owner, name = evaluate(d, node.target.value, env), node.target.attr
         old, set_ = d.attribute(owner, name), (lambda v: d.set_attribute(owner, name, v))
-        value = evaluate(d, node.value, env)
     elif isinstance(node.target, ast.Subscript):
         owner, key = evaluate(d, node.target.value, env), evaluate(d, node.target.slice, env)
         old, set_ = d.item(owner, key), (lambda v: d.set_item(owner, key, v))
-        value = evaluate(d, node.value, env)
     else:
         raise CodeRefused("changes something that is no name")
-    set_(d.inplace(op, d.settled(old), value))
+    set_(d.inplace(op, d.settled(old), evaluate(d, node.value, env)))
 
 
 def assign(d: SourceDomain, target: ast.expr, value: Any, env: Env) -> None:

@@ -1,8 +1,8 @@
 """Which array of the file is which weight of a custom layer: by the path of its owner (``.keras``), or by order (HDF5).
 
 ``.keras`` keeps a layer's own variables, trainable ones first, under ``vars`` of its folder and what it has as attributes in
-folders named after them, in lists after their class (``saving_lib``, Keras 3.15.1). HDF5 lists the trainable weights of a layer, its
-own before those of its sublayers in the order in which it got them, then the others alike.
+folders named after them, in lists after their class (``saving_lib``, Keras 3.15.1). HDF5 lists the trainable weights of a layer,
+its own before those of its sublayers in the order in which it got them, then the others alike.
 """
 
 from __future__ import annotations
@@ -107,9 +107,18 @@ class LeftOut(CodeRefused):
 
 
 class Weights:
-    """The arrays of one custom layer of the model. ``by_path``: keys are ``"dense/0"``; otherwise ``"0"``, ``"1"``, ... in order."""
+    """The arrays of one custom layer of the model. ``by_path``: keys are ``"dense/0"``; otherwise ``"0"``, ``"1"``, ... in order.
+    ``left_out`` are layers, by their labels, whose weights the file does not hold."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], by_path: bool, root: Any, kept: dict[str, Any], left_out: frozenset[str] = frozenset(), label: Callable[[Any], str] = str) -> None:
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        by_path: bool,
+        root: Any,
+        kept: dict[str, Any],
+        left_out: frozenset[str] = frozenset(),
+        label: Callable[[Any], str] = str,
+    ) -> None:
         self.tensors, self.by_path, self.root = tensors, by_path, root
         self._kept = kept
         self._paths: dict[int, str] | None = None
@@ -193,9 +202,10 @@ class Weights:
             if problems:
                 raise CodeRefused(f"has the layer {layer_label(layer)}, whose weights do not fit: {'; '.join(problems)[:300]}")
             self._kept[label] = dict(config.weights)
-            self._kept[f"{label}\0keys"] = dict.fromkeys(layer.keys)  # type: ignore[arg-type]
+            self._kept[f"{label}\0keys"] = dict.fromkeys(layer.keys)
         self.used.update(self._kept[f"{label}\0keys"])
-        return self._kept[label]
+        found: dict[str, Tensor] = self._kept[label]
+        return found
 
     def _mark(self, layer: KerasLayer, keys: list[str]) -> None:
         layer.keys = keys
@@ -233,7 +243,7 @@ class Weights:
         return [*own[0], *(s for t, _ in parts for s in t)], [*own[1], *(s for _, f in parts for s in f)]
 
     def finish(self) -> None:
-        """Raises CodeRefused for arrays of the file that the source makes no weight of, or where it is not certain which are whose."""
+        """Raises CodeRefused for arrays that the source makes no weight of, or where it is not certain which are whose."""
         if self.left_out and not self.by_path and {n for n, size in self.sizes.items() if size} - self.asked:
             raise CodeRefused("has layers that it does not call, so that the order of the weights is not certain")
         for v in _variables(self.root, set()):  # what is made and not used is no problem of the file's
