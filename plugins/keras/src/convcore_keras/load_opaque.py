@@ -34,7 +34,7 @@ def problem_of(layer: LayerConfig, node: ForeignNode, error: UnsupportedError, k
     if layer.custom:
         module = f" of package {layer.module!r}" if layer.module else ""
         why = f"is a custom layer{module}: the file holds its configuration and weights, but not what it computes"
-        return Problem(node.name, node.type, why, by_name, "custom_layer")
+        return Problem(node.name, node.type, why, f"give its source: --custom PATH (custom=); or {by_name}", "custom_layer")
     if not layer.is_op and node.type in _CODE:
         return Problem(node.name, node.type, _CODE[node.type], f"replace it by Keras layers; or {by_name}", "code_in_model")
     what = "operation" if layer.is_op else "layer"

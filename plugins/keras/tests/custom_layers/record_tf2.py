@@ -54,9 +54,13 @@ def main():
         feed = {}
         for x in model.inputs:
             size = (3, *x.shape[1:])
-            feed[x.name] = rng.integers(0, 5, size).astype("int32") if "int" in str(x.dtype) else rng.normal(size=size).astype("float32")
+            feed[x.name] = (
+                rng.integers(0, 5, size).astype("int32") if "int" in str(x.dtype) else rng.normal(size=size).astype("float32")
+            )
         model.save(OUT / f"{label}.keras")
         model.save(OUT / f"{label}.h5")
+        cls = getattr(importlib.import_module(f"tf2.{module}"), name)
+        model = tf.keras.models.load_model(OUT / f"{label}.keras", custom_objects={name: cls}, compile=False)
         try:
             ys = model([feed[x.name] for x in model.inputs], training=False)
             ys = ys if isinstance(ys, (list, tuple)) else [ys]

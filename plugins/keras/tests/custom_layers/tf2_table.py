@@ -3,11 +3,11 @@
 IMAGE = (8, 12, 6)
 ROW = (7, 12)
 TABLE = [
-    ("attention", "MultiHeadAttention", {"d_model": 6, "num_heads": 2}, ROW),
+    ("attention", "TransformerAttention", {"d_model": 6, "num_heads": 2}, ROW),
     ("attention", "PositionalEncoding", {"position": 11, "d_model": 12}, ROW),
     ("attention", "NumpyEncoding", {"max_length": 11}, ROW),
     ("attention", "CausalSelfAttention", {"units": 5}, ROW),
-    ("attention", "AdditiveAttention", {"units": 5}, [[ROW, (11,)]]),
+    ("attention", "TutorialAttention", {"units": 5}, [[ROW, (11,)]]),
     ("attention", "EncoderLayer", {"d_model": 12, "num_heads": 3, "dff": 5}, ROW),
     ("attention", "AttentionPool", {}, ROW),
     ("attention", "AttentionPool", {"return_attention": True}, ROW),
@@ -35,7 +35,7 @@ TABLE = [
     ("sequence", "AttentionWithContext", {"bias": False}, "masked"),
     ("sequence", "SeqSelfAttention", {"units": 5, "attention_width": 3}, ROW),
     ("sequence", "SeqSelfAttention", {"attention_type": "multiplicative"}, ROW),
-    ("sequence", "LayerNormalization", {}, ROW),
+    ("sequence", "LayerNorm", {}, ROW),
     ("sequence", "CapsuleLayer", {"num_capsule": 3, "dim_capsule": 5}, ROW),
     ("sequence", "CapsuleLayer", {"num_capsule": 3, "dim_capsule": 5, "routings": 3, "activation": "relu"}, ROW),
     ("sequence", "KMaxPooling", {"k": 3}, ROW),

@@ -1,5 +1,7 @@
-"""``python -m sweeps ops|layers|networks [part of a name] [--no-onnx] [--page]`` in ``plugins/keras/tests``, KERAS_BACKEND=torch.
+"""``python -m sweeps ops|layers|networks|custom [part of a name] [--no-onnx] [--page]`` in ``plugins/keras/tests``.
 
+KERAS_BACKEND=torch.
+``recorded [part of a name] [--onnx --pytorch --keras]`` are custom layers of tf.keras, with what TensorFlow computed.
 ``--page`` writes ``docs/support/keras-<kind>.md`` of what was found.
 """
 
@@ -18,6 +20,10 @@ def main(argv: list[str]) -> int:
     """Judge all cases of a kind; the exit status is how many are wrong."""
     from sweeps.judge import judge
 
+    if argv[0] == "recorded":
+        from sweeps.recorded import main as judge_recorded
+
+        return judge_recorded(argv[1:])
     kind, rest = argv[0], [a for a in argv[1:] if not a.startswith("-")]
     cases = [c for c in import_module(f"sweeps.{kind}_cases").cases() if not rest or any(r in c.name for r in rest)]
     counts: collections.Counter[str] = collections.Counter()

@@ -94,7 +94,7 @@ def cases() -> list[Case]:
     for module, name, config, shape in TABLE:
         n = found[name] = found.get(name, 0) + 1
         label = name if n == 1 else f"{name} {n}"
-        out.append(Case(label, lambda m=module, c=name, k=config, s=shape: _model(m, c, k, s), custom=str(ROOT)))
+        out.append(Case(label, lambda m=module, c=name, k=config, s=shape: _model(m, c, k, s), custom=str(ROOT / "keras3")))
     return out
 
 

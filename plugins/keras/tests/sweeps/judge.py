@@ -16,7 +16,7 @@ from keras_helpers import load_graph, problems, randomise
 import convcore
 from convcore.interpreter.execute import Interpreter
 
-__all__ = ["Case", "Verdict", "judge"]
+__all__ = ["Case", "Verdict", "differs", "judge"]
 
 TOLERANCE = 1e-4
 """Of the range of an output."""
@@ -90,7 +90,7 @@ def _interpreted(case: Case, path: Path, feeds: Sequence[Any], wants: Sequence[A
     if found:
         return Verdict(case.name, "refused", f"{path.suffix}: " + "; ".join(dict.fromkeys(p.why for p in found)))
     for feed, want in zip(feeds, wants, strict=True):
-        why = _differs(Interpreter(graph).run(list(feed)), want)
+        why = differs(Interpreter(graph).run(list(feed)), want)
         if why:
             return Verdict(case.name, "wrong", f"{path.suffix}: {why}")
     return None
@@ -111,7 +111,7 @@ def _through_onnx(case: Case, path: Path, feeds: Sequence[Any], wants: Sequence[
         session = rt.InferenceSession(str(out), options, providers=["CPUExecutionProvider"])
         for feed, want in zip(feeds, wants, strict=True):
             got = session.run(None, {i.name: a for i, a in zip(session.get_inputs(), feed, strict=True)})
-            why = _differs(got, want)
+            why = differs(got, want)
             if why:
                 return Verdict(case.name, "wrong", f"ONNX: {why}")
     except Exception as e:  # noqa: BLE001 - onnxruntime's own classes
@@ -143,7 +143,7 @@ def _flat(y: Any) -> list[np.ndarray]:
     return [np.asarray(keras.ops.convert_to_numpy(v)) for v in keras.tree.flatten(y)]
 
 
-def _differs(got: Sequence[np.ndarray], want: Sequence[np.ndarray]) -> str:
+def differs(got: Sequence[np.ndarray], want: Sequence[np.ndarray]) -> str:
     """Where the first difference is; "" where there is none. NaN equals NaN."""
     if len(got) != len(want):
         return f"{len(got)} outputs, Keras has {len(want)}"

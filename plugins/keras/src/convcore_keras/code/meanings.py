@@ -321,7 +321,8 @@ def matmul(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     b = argument_values("a, b, transpose_a=False, transpose_b=False, adjoint_a=False, adjoint_b=False", args, kwargs)
     if b["adjoint_a"] or b["adjoint_b"]:
         raise CodeRefused("multiplies adjoint matrices")
-    x, y = (_swapped(t, b[k]) if b[f"transpose_{k}"] else b[k] for k in ("a", "b"))
+    both = {k: t.operation("Stack", b[k]) if isinstance(b[k], (list, tuple)) else b[k] for k in ("a", "b")}
+    x, y = (_swapped(t, both[k]) if b[f"transpose_{k}"] else both[k] for k in ("a", "b"))
     return t.operation("Matmul", x, y)
 
 

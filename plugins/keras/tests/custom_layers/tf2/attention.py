@@ -17,9 +17,9 @@ def scaled_dot_product_attention(q, k, v, mask):
     return output, attention_weights
 
 
-class MultiHeadAttention(tf.keras.layers.Layer):
+class TransformerAttention(tf.keras.layers.Layer):
     def __init__(self, d_model, num_heads, **kwargs):
-        super(MultiHeadAttention, self).__init__(**kwargs)
+        super(TransformerAttention, self).__init__(**kwargs)
         self.num_heads = num_heads
         self.d_model = d_model
         assert d_model % self.num_heads == 0
@@ -45,7 +45,7 @@ class MultiHeadAttention(tf.keras.layers.Layer):
         return self.dense(concat_attention)
 
     def get_config(self):
-        config = super(MultiHeadAttention, self).get_config()
+        config = super(TransformerAttention, self).get_config()
         config.update({"d_model": self.d_model, "num_heads": self.num_heads})
         return config
 
@@ -122,7 +122,7 @@ class CausalSelfAttention(Layer):
         return {**super().get_config(), "units": self.units}
 
 
-class AdditiveAttention(Layer):
+class TutorialAttention(Layer):
     """BahdanauAttention as in TensorFlow's tutorials."""
 
     def __init__(self, units, **kwargs):
@@ -150,7 +150,7 @@ class EncoderLayer(tf.keras.layers.Layer):
     def __init__(self, d_model, num_heads, dff, rate=0.1, **kwargs):
         super(EncoderLayer, self).__init__(**kwargs)
         self.cfg = {"d_model": d_model, "num_heads": num_heads, "dff": dff, "rate": rate}
-        self.mha = MultiHeadAttention(d_model, num_heads)
+        self.mha = TransformerAttention(d_model, num_heads)
         self.ffn = point_wise_feed_forward_network(d_model, dff)
         self.layernorm1 = tf.keras.layers.LayerNormalization(epsilon=1e-6)
         self.layernorm2 = tf.keras.layers.LayerNormalization(epsilon=1e-6)
@@ -170,9 +170,7 @@ class EncoderLayer(tf.keras.layers.Layer):
 
 
 def point_wise_feed_forward_network(d_model, dff):
-    return tf.keras.Sequential(
-        [tf.keras.layers.Dense(dff, activation="relu"), tf.keras.layers.Dense(d_model)]
-    )
+    return tf.keras.Sequential([tf.keras.layers.Dense(dff, activation="relu"), tf.keras.layers.Dense(d_model)])
 
 
 class AttentionPool(Layer):

@@ -108,8 +108,7 @@ class SeqSelfAttention(Layer):
             lower = K.expand_dims(lower, axis=-1)
             indices = K.expand_dims(K.arange(0, input_len), axis=0)
             e -= 10000.0 * (
-                1.0
-                - K.cast(lower <= indices, K.floatx()) * K.cast(indices < lower + self.attention_width, K.floatx())
+                1.0 - K.cast(lower <= indices, K.floatx()) * K.cast(indices < lower + self.attention_width, K.floatx())
             )
         e = K.exp(e - K.max(e, axis=-1, keepdims=True))
         a = e / K.sum(e, axis=-1, keepdims=True)
@@ -120,7 +119,7 @@ class SeqSelfAttention(Layer):
         return {**super().get_config(), **{k: getattr(self, k) for k in own}}
 
 
-class LayerNormalization(Layer):
+class LayerNorm(Layer):
     def __init__(self, center=True, scale=True, epsilon=None, gamma_initializer="ones", **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
@@ -166,7 +165,7 @@ class CapsuleLayer(Layer):
     def __init__(self, num_capsule, dim_capsule, routings=2, share_weights=True, activation="squash", **kwargs):
         super().__init__(**kwargs)
         self.num_capsule, self.dim_capsule, self.routings = num_capsule, dim_capsule, routings
-        self.share_weights = share_weights
+        self.share_weights, self.act = share_weights, activation
         if activation == "squash":
             self.activation = squash
         else:
@@ -196,7 +195,7 @@ class CapsuleLayer(Layer):
 
     def get_config(self):
         own = {"num_capsule": self.num_capsule, "dim_capsule": self.dim_capsule, "routings": self.routings}
-        return {**super().get_config(), **own, "share_weights": self.share_weights}
+        return {**super().get_config(), **own, "share_weights": self.share_weights, "activation": self.act}
 
 
 def squash(x, axis=-1):
@@ -255,7 +254,9 @@ class CIN(Layer):
         self.field_nums = [int(input_shape[1])]
         self.filters, self.bias = [], []
         for i, size in enumerate(self.layer_size):
-            self.filters.append(self.add_weight(name="filter" + str(i), shape=[1, self.field_nums[-1] * self.field_nums[0], size]))
+            self.filters.append(
+                self.add_weight(name="filter" + str(i), shape=[1, self.field_nums[-1] * self.field_nums[0], size])
+            )
             self.bias.append(self.add_weight(name="bias" + str(i), shape=[size], initializer="zeros"))
             self.field_nums.append(size)
         super().build(input_shape)

@@ -210,7 +210,9 @@ class MinibatchStd(Layer):
 
     def call(self, x):
         s = tf.shape(x)
-        std = tf.sqrt(tf.reduce_mean(tf.square(x - tf.reduce_mean(x, axis=0, keepdims=True)), axis=0, keepdims=True) + self.epsilon)
+        std = tf.sqrt(
+            tf.reduce_mean(tf.square(x - tf.reduce_mean(x, axis=0, keepdims=True)), axis=0, keepdims=True) + self.epsilon
+        )
         mean = tf.reduce_mean(std, keepdims=True)
         tiled = tf.tile(mean, [s[0], s[1], s[2], 1])
         return tf.concat([x, tiled], axis=-1)

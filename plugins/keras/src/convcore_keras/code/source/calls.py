@@ -53,6 +53,8 @@ def call(h: Host, d: SourceDomain, path: str, args: list[Any], kwargs: dict[str,
         return found(h, d, args, kwargs)
     if parts[0] == "keras" and len(parts) > 2 and parts[1] in _KINDS:
         return _training(_KINDS[parts[1]], last, args, kwargs)
+    if parts[0] == "tensorflow" and (last.endswith("_initializer") or parts[1] in ("initializers", "random_normal_initializer")):
+        return Training("an initialiser")
     if last == "InputSpec" and parts[0] == "keras":
         return Training("an input specification")
     if last == "Sequential" and parts[0] == "keras":

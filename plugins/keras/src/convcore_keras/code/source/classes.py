@@ -123,6 +123,7 @@ class SourceObject(Invocable):
         self.cls = cls
         self.values: dict[str, Any] = {}
         self.state: Any = None
+        self.is_model = False
 
     def initialise(self, d: SourceDomain, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Call ``__init__``."""

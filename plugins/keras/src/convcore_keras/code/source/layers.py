@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcore.plugin import Dim, DType, ForeignNode, Value
+from convcore.plugin import Dim, DType, ForeignNode, Scope, Value
 
 from ... import masks
 from ...files.config import Context
@@ -57,7 +57,9 @@ class Host:
 
     def start(self, root: SourceObject) -> None:
         """Say which object is the model's layer."""
-        self.weights = Weights(self.node.weights, self.by_path, root, self.kept, self.left_out, self.label_of)
+        self.weights = Weights(
+            self.node.weights, self.by_path, root, self.kept, self.left_out, self.label_of, self.g.era != "keras3"
+        )
 
     def context(self) -> Context:
         """What holds for the file, for configurations made by the source."""
@@ -124,6 +126,7 @@ class Host:
                 raise CodeRefused(f"makes an object of {x.cls.name}, which inherits from {f}: convcore does not know that class")
         if "layer" in kinds:
             x.state = LayerState(x.cls.name.lower())
+            x.is_model = any(canonical_path(f).rpartition(".")[2] in _MODELS for f in x.cls.foreign)
 
     def _kind(self, path: str) -> str:
         name = canonical_path(path)
@@ -305,8 +308,26 @@ class Host:
                 if f"{k}_mask" in (*names, *p.keyword) and bound.get(f"{k}_mask") is None and self._some(self._masks(v)):
                     given[f"{k}_mask"] = self._masks(v)
         explicit = given.get("mask", bound.get("mask"))
-        y = d.call(Bound(x, call), args, given)
+        with self.g.b.within(self._scope(x)):
+            y = d.call(Bound(x, call), args, given)
+        if self.g.era != "keras3":  # what is passed through gets a tensor of its own (``base_layer``, 2.15)
+            y = self._own_tensors(y, _leaves([first, dict(kwargs), list(args)]))
         self._set_masks(d, x, first, y, explicit if explicit is not None else previous)
+        return y
+
+    def _scope(self, x: SourceObject) -> Scope:
+        """The scope of a call: the model's own for its layer, one of the class for a layer inside."""
+        b = self.g.b
+        if x is self.weights.root:
+            return b.scope
+        name = self.label_of(x).rpartition("/")[2]
+        return b.graph.scope(name, x.cls.name, {}, parent=b.scope, call=b.graph.uses_of((*b.scope.path, name)))
+
+    def _own_tensors(self, y: Any, given: list[Any]) -> Any:
+        if isinstance(y, (list, tuple)):
+            return type(y)(self._own_tensors(v, given) for v in y) if type(y) in (list, tuple) else y
+        if isinstance(y, Value) and any(y is v for v in given):
+            return self.g.b.identity(y)
         return y
 
     def _tensors(self, x: Any) -> bool:
@@ -330,21 +351,27 @@ class Host:
         own = x.cls.find("compute_mask")
         supports = x.state.supports_masking if x.state.supports_masking is not None else own is not None
         outs = [v for v in (y if isinstance(y, (list, tuple)) else [y]) if isinstance(v, Value)]
-        if not supports or (own is None and not self._some(previous)):
-            for v in outs:
-                if not any(v is i for i in _leaves(first)):
+        if all(self.g.mask(v) is not None for v in outs):
+            return  # computed already, by a layer inside
+        if not supports and own is None:
+            if self.g.era != "keras3":
+                for v in outs:
                     self.g.set_mask(v, None)
             return
         found = previous if own is None else d.call(Bound(x, own), [first, previous], {})
+        if not self._some(found):
+            if self.g.era != "keras3":
+                for v in outs:
+                    self.g.set_mask(v, None)
+            return
         listed = found if isinstance(found, (list, tuple)) else [found]
-        if len(listed) != len(outs) and self._some(listed):
+        if len(listed) != len(outs):
             raise CodeRefused(f"gives {len(listed)} masks for {len(outs)} results")
         for v, m in zip(outs, listed):
             if m is not None and not isinstance(m, Value):
                 raise CodeRefused("computes a mask that is no tensor")
-            if any(v is i for i in _leaves(first)) and self.g.mask(v) is not m:
-                raise CodeRefused("changes the mask of what it passes through")
-            self.g.set_mask(v, m)
+            if self.g.mask(v) is None or self.g.era != "keras3":
+                self.g.set_mask(v, m)
 
     def build(
         self,

@@ -118,12 +118,13 @@ class Weights:
         kept: dict[str, Any],
         left_out: frozenset[str] = frozenset(),
         label: Callable[[Any], str] = str,
+        tf_keras: bool = False,
     ) -> None:
         self.tensors, self.by_path, self.root = tensors, by_path, root
         self._kept = kept
         self._paths: dict[int, str] | None = None
         self.used: set[str] = set()
-        self.left_out, self.label = left_out, label
+        self.left_out, self.label, self.tf_keras = left_out, label, tf_keras
         self.asked: set[str] = set()
 
     # ---- paths
@@ -142,7 +143,7 @@ class Weights:
         if id(at) in found:
             return
         found[id(at)] = path
-        for name, child in _attributes(at):
+        for name, child in _attributes(at, self.tf_keras):
             self._walk_item(child, _join(path, name), found)
 
     def _walk_item(self, x: Any, path: str, found: dict[int, str]) -> None:
@@ -289,16 +290,22 @@ def layer_label(x: Any) -> str:
     return f"{getattr(x, 'label', '') or class_of(x)!r}"
 
 
-def _attributes(at: Any) -> Iterator[tuple[str, Any]]:
-    """What a layer holds, by name, private ones last."""
+def _attributes(at: Any, tf_keras: bool) -> Iterator[tuple[str, Any]]:
+    """What a layer holds, by name: Keras 3 goes through private ones last, tf.keras from the last name to the first, with
+    ``layers`` of a model among them (``saving_lib``, 3.15.1 and tf_keras 2.21)."""
     layers = getattr(at, "layers", None)
     if layers is not None and getattr(at, "is_keras_layer", False):
         yield "layers", layers
         return
     values = getattr(at, "values", None)
     if isinstance(values, dict):
-        for name in sorted(values, key=lambda n: f"~{n}" if n.startswith("_") else n):
-            yield name, values[name]
+        if not tf_keras:
+            for name in sorted(values, key=lambda n: f"~{n}" if n.startswith("_") else n):
+                yield name, values[name]
+            return
+        listed = {"layers": list(at.state.children)} if at.is_model else {}
+        for name in sorted({*values, *listed}, reverse=True):
+            yield name, listed.get(name, values.get(name))
 
 
 def _unique(name: str, used: dict[str, int]) -> str:

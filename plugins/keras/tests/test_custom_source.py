@@ -1,0 +1,268 @@
+"""Custom layers from their source: recorded layers of TensorFlow, layers of Keras 3 beside Keras itself, and what is refused.
+
+The whole sets: ``python -m sweeps recorded --onnx --pytorch`` and ``python -m sweeps custom`` in this folder.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras_helpers import load_graph, problems, randomise
+from sweeps import recorded
+from sweeps.custom_cases import cases
+from sweeps.judge import judge
+
+import convcore
+from convcore.interpreter.execute import Interpreter
+from convcore_keras.code.source.library import library
+
+HERE = Path(__file__).parent
+REFUSED = {"DataDependentLoop": "branches on the value of a tensor", "RandomFeatures": "draws random numbers"}
+
+
+@pytest.mark.parametrize("label", recorded.labels())
+def test_what_tensorflow_computed(label: str) -> None:
+    verdict = recorded.recorded(label)
+    if label in REFUSED:
+        assert verdict.what == "refused"
+        assert REFUSED[label] in verdict.why
+        assert ".py:" in verdict.why
+        return
+    assert verdict.what == "agree", verdict.why
+
+
+SAMPLE = {
+    "MultiHead 2", "PoolingByAttention", "EncoderStack", "MaskedMeanAttention", "CBAM", "Involution", "ResidualUnit", "BlurPool",
+    "PositionalEncoding", "MultiGateMixture", "GatedResidualNetwork 2", "FromConfig", "MinimalCell", "PeepholeCell",
+    "ScaledInheritance",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [c for c in cases() if c.name in SAMPLE], ids=lambda c: c.name)
+def test_beside_keras(case: Any) -> None:
+    verdict = judge(case, onnx=case.name in ("PeepholeCell", "CBAM"))
+    assert verdict.what == "agree", verdict.why
+
+
+@pytest.mark.parametrize("target", ["onnx", "pytorch"])
+def test_targets_keep_the_layer(target: str) -> None:
+    assert recorded.recorded("EncoderLayer", [target]).what == "agree"
+
+
+def test_pytorch_has_a_class_of_the_layer(tmp_path: Path) -> None:
+    out = tmp_path / "m.py"
+    convcore.convert(str(recorded.DATA / "EncoderLayer.keras"), "pytorch", str(out), custom=str(recorded.SOURCE))
+    text = out.read_text()
+    assert "class EncoderLayer(nn.Module):" in text
+    assert "class TransformerAttention(nn.Module):" in text
+
+
+# ---- refusals, each with file, line and construct
+HEAD = "import keras\nfrom keras import layers, ops\nimport tensorflow as tf\nimport numpy as np\n"
+BODIES = {
+    "raises ValueError": "raise ValueError('no')",
+    "handles exceptions": "try:\n    y = x\nexcept KeyError:\n    y = x\nreturn y",
+    "sets a global variable": "global z\nz = 1\nreturn x",
+    "uses a with block": "with open('f') as f:\n    return x",
+    "is a generator": "yield x",
+    "branches on the value of a tensor": "if ops.max(x) > 1:\n    return x\nreturn x * 2",
+    "calls keras.ops.frobnicate": "return ops.frobnicate(x)",
+    "calls the unknown name 'frobnicate'": "return frobnicate(x)",
+    "calls .other.helper, which is not among the files": "from .other import helper\nreturn helper(x)",
+    "sets items of a tensor": "x[0] = 1\nreturn x",
+    "iterates over a set": "for k in {'a', 'b'}:\n    x = x + 1\nreturn x",
+    "reads 'y' before it has a value": "x = x + y\ny = 1\nreturn x",
+    "takes more than": "while True:\n    pass",
+    "repeats a sequence too often": "y = [0] * 10**9\nreturn x",
+    "makes an array of more than": "y = np.zeros((10**5, 10**5))\nreturn x",
+    "calls functions more than": "def f(n):\n    return f(n + 1)\nreturn f(0)",
+    "calls os.system": "import os\nos.system('true')\nreturn x",
+    "calls the unknown name 'eval'": "return eval('x')",
+    "calls the unknown name 'open'": "open('f')\nreturn x",
+    "reads the attribute '__globals__'": "return self.call.__globals__",
+    "draws random numbers": "return x + keras.random.normal((1,))",
+    "asserts something that does not hold": "assert x.shape[-1] == 999\nreturn x",
+    "returns something else than tensors": "return 'text'",
+    "changes a list, dict or array that a module": "TABLE.append(1)\nreturn x",
+    "uses 'CHANGED', which the module changes": "return x * CHANGED['a']",
+    "makes the weight 'late', which the file does not hold": "w = self.add_weight(shape=(4,), name='late')\nreturn x * w",
+    "has the layer 'Dense', whose weights do not fit": "self.d = layers.Dense(3)\nreturn self.d(x)",
+    "array of float64; cast the array": "return x + np.arange(4) / 3",
+    "formats text with a wide field": "name = '%1000000000d' % 3\nreturn x",
+}  # fmt: skip
+
+
+def _model(tmp_path: Path) -> Path:
+    """A model whose file says that its layer is ``mine>Mine``; the source comes later."""
+    path = tmp_path / "m.keras"
+    if not path.exists():
+        keras.saving.get_custom_objects().pop("mine>Mine", None)
+
+        @keras.saving.register_keras_serializable(package="mine")
+        class Mine(keras.layers.Layer):
+            def build(self, shape: Any) -> None:
+                self.w = self.add_weight(shape=(shape[-1],), name="w")
+
+            def call(self, x: Any) -> Any:
+                return x * self.w
+
+        x = keras.Input((4,), name="x")
+        model = keras.Model(x, Mine()(x))
+        randomise(model)
+        model.save(path)
+    return path
+
+
+def _why(tmp_path: Path, source: str) -> str:
+    (tmp_path / "mine.py").write_text(source)
+    graph = load_graph(_model(tmp_path), options={"custom": [str(tmp_path / "mine.py")]})
+    found = problems(graph)
+    assert len(found) == 1, found
+    return found[0].why
+
+
+@pytest.mark.parametrize("wanted", BODIES)
+def test_a_construct_is_refused_where_it_is(tmp_path: Path, wanted: str) -> None:
+    source = HEAD + "TABLE = []\nCHANGED = {}\nCHANGED['a'] = 2\nclass Mine(layers.Layer):\n"
+    source += "    def build(self, shape):\n        self.w = self.add_weight(shape=(4,), name='w')\n    def call(self, x):\n"
+    source += "        self.w\n" + textwrap.indent(BODIES[wanted], " " * 8) + "\n"
+    why = _why(tmp_path, source)
+    assert wanted in why
+    if not wanted.startswith(("returns", "makes the weight")):
+        assert f"{tmp_path / 'mine.py'}:" in why
+        assert "in Mine.call" in why or ", in f" in why or wanted.startswith("uses 'CHANGED'")
+
+
+SOURCES = {
+    "is no Python that this version reads": "class Mine(layers.Layer):\n  def call(self x): pass\n",
+    "is no layer: Mine does not extend": HEAD + "class Mine:\n    def __init__(self, **kw): pass\n",
+    "does not call Layer.__init__": HEAD + "class Mine(layers.Layer):\n    def __init__(self, **kw): self.a = 1\n",
+    "gives the unknown argument 'name'": HEAD + "class Mine(layers.Layer):\n    def __init__(self): super().__init__()\n",
+    "extends Dense, whose weights": HEAD + "class Mine(layers.Dense):\n    def __init__(self, **kw): super().__init__(3, **kw)\n",
+    "which inherits from unknown.Base": "from unknown import Base\nclass Mine(Base): pass\n",
+    "has no call": HEAD + "class Mine(layers.Layer): pass\n",
+    "makes no weight of 1 arrays of the file": HEAD + "class Mine(layers.Layer):\n    def call(self, x): return x\n",
+    "of shape (5,), the file's is (4,)": HEAD + "class Mine(layers.Layer):\n"
+    "    def build(self, s): self.w = self.add_weight(shape=(5,), name='w')\n"
+    "    def call(self, x): return x * self.w\n",
+    "has the statement For in the body of a class": HEAD + "class Mine(layers.Layer):\n    for i in range(3): pass\n",
+    "is defined as something else than a class": "def Mine(): pass\n",
+    "calls the layer 'Dense' while it is being built": HEAD + "class Mine(layers.Layer):\n    def build(self, shape):\n"
+    "        self.d = layers.Dense(2)\n        self.d(shape)\n    def call(self, x): return x\n",
+    "builds by 'other_shape', which is no argument": HEAD + "class Mine(layers.Layer):\n"
+    "    def build(self, x_shape, other_shape): pass\n"
+    "    def call(self, x): return x\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wanted", SOURCES)
+def test_a_source_that_does_not_fit(tmp_path: Path, wanted: str) -> None:
+    assert wanted in _why(tmp_path, SOURCES[wanted])
+
+
+GOOD = HEAD + "class Mine(layers.Layer):\n    def build(self, s): self.w = self.add_weight(shape=s[-1:], name='w')\n"
+GOOD += "    def call(self, x): return x * self.w\n"
+
+
+def test_without_source_it_is_refused_and_with_it_converted(tmp_path: Path) -> None:
+    path = _model(tmp_path)
+    assert "custom layer" in problems(load_graph(path))[0].why
+    (tmp_path / "mine.py").write_text(GOOD)
+    graph = load_graph(path, options={"custom": [str(tmp_path)]})
+    weight = next(v for v in graph.weights.values() if v.tensor is not None)
+    x = np.arange(8, dtype=np.float32).reshape(2, 4)
+    assert np.array_equal(Interpreter(graph).run([x])[0], x * weight.tensor.numpy())
+
+
+def test_two_files_with_the_class_are_refused(tmp_path: Path) -> None:
+    _model(tmp_path)
+    (tmp_path / "other.py").write_text(GOOD)
+    (tmp_path / "mine.py").write_text(GOOD)
+    graph = load_graph(tmp_path / "m.keras", options={"custom": [str(tmp_path)]})
+    assert "is defined in several files" in problems(graph)[0].why
+
+
+@pytest.mark.parametrize("what", ["missing.py", "empty"])
+def test_a_path_without_source_is_an_error(tmp_path: Path, what: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(convcore.UsageError, match="--custom"):
+        library([tmp_path / what])
+
+
+def test_the_command_line_takes_several_paths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from convcore.cli import main
+
+    _model(tmp_path)
+    (tmp_path / "mine.py").write_text(GOOD)
+    (tmp_path / "else.py").write_text("x = 1\n")
+    args = ["convert", str(tmp_path / "m.keras"), "-o", str(tmp_path / "m.onnx"), "--custom", str(tmp_path / "else.py")]
+    assert main(args) == 4
+    assert main([*args, "--custom", str(tmp_path / "mine.py")]) == 0
+    capsys.readouterr()
+
+
+# ---- nothing runs, little is read
+AUDIT = """
+import sys, pathlib
+sys.path.insert(0, {tests!r})
+from keras_helpers import load_graph, problems
+custom, model = {custom!r}, {model!r}
+assert not problems(load_graph(model, options={{"custom": [custom]}}))  # what is lazy is loaded
+seen = []
+def hook(event, args):
+    if event in ("exec", "import", "marshal.loads", "marshal.load", "subprocess.Popen", "os.system", "os.exec"):
+        seen.append((event, str(args)[:200]))
+    if event == "open" and isinstance(args[0], (str, bytes)) and not str(args[0]).startswith((custom, model)):
+        seen.append((event, args[0]))
+sys.addaudithook(hook)
+assert not problems(load_graph(model, options={{"custom": [custom]}}))
+print("SEEN", [s for s in seen if "linecache" not in s[1]])
+"""
+
+
+def test_nothing_is_run_imported_or_opened_elsewhere() -> None:
+    script = AUDIT.format(tests=str(HERE), custom=str(recorded.SOURCE), model=str(recorded.DATA / "EncoderLayer.keras"))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "SEEN []" in done.stdout, done.stdout + done.stderr[-2000:]
+
+
+def test_five_thousand_files_and_only_what_is_named_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ast
+
+    path = _model(tmp_path)
+    filler = "import os\n\n\nclass Other{n}:\n    def call(self, x):\n        return x\n" + "# text\n" * 200
+    for n in range(5000):
+        folder = tmp_path / "site" / f"p{n % 50}"
+        if n < 50:
+            folder.mkdir(parents=True)
+        (folder / f"m{n}.py").write_text(filler.format(n=n))
+    (tmp_path / "site" / "p7" / "mine.py").write_text("from .m7 import Other7\n" + GOOD)
+    parsed: list[str] = []
+    real = ast.parse
+    monkeypatch.setattr(ast, "parse", lambda *a, **k: (parsed.append(k.get("filename", "")), real(*a, **k))[1])
+    start = time.monotonic()
+    graph = load_graph(path, options={"custom": [str(tmp_path / "site")]})
+    assert time.monotonic() - start < 5
+    assert not problems(graph)
+    assert len(parsed) == 1
+
+
+@pytest.mark.parametrize("weights", ["textgenrnn_weights.hdf5"])
+def test_textgenrnn_of_the_zoo(weights: str) -> None:
+    folder = HERE.parents[2] / "tests" / "data" / "zoo" / "keras2-textgenrnn"
+    source = str(HERE / "custom_layers" / "textgenrnn.py")
+    graph = load_graph(folder / "architecture.json", folder / weights, options={"custom": [source]})
+    assert not problems(graph)
+    inputs, wanted = np.load(folder / "inputs.npz"), np.load(folder / "ref.npz")
+    got = Interpreter(graph).run([inputs[k] for k in sorted(inputs.files)])
+    for name, y in zip(sorted(wanted.files), got, strict=True):
+        assert np.abs(y - wanted[name]).max() < 1e-4 * np.ptp(wanted[name])
+    assert not convcore.check(str(folder / "architecture.json"), "onnx", weights=str(folder / weights), custom=source)
