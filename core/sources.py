@@ -87,6 +87,8 @@ def _coerce(o: Option, value: Any) -> Any:
         value = [value]
     elif o.type is list and isinstance(value, (list, tuple)):
         value = list(value)
+    elif o.type is list and isinstance(value, Mapping):
+        value = [f"{k}={v}" for k, v in value.items()]
     elif value is None or (isinstance(value, o.type) and not (o.type is int and isinstance(value, bool))):
         pass
     elif o.type in (int, float, str) and isinstance(value, (int, float, str)) and not isinstance(value, bool):

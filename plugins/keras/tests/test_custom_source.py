@@ -266,3 +266,64 @@ def test_textgenrnn_of_the_zoo(weights: str) -> None:
     for name, y in zip(sorted(wanted.files), got, strict=True):
         assert np.abs(y - wanted[name]).max() < 1e-4 * np.ptp(wanted[name])
     assert not convcore.check(str(folder / "architecture.json"), "onnx", weights=str(folder / weights), custom=source)
+
+
+# ---- by hand, and functions that a Lambda names
+def _lambda_model(tmp_path: Path) -> Path:
+    @keras.saving.register_keras_serializable(package="mine")
+    def halved(x: Any) -> Any:
+        return x / 2
+
+    x = keras.Input((4,), name="x")
+    path = tmp_path / "l.keras"
+    keras.Model(x, keras.layers.Lambda(halved, output_shape=(4,), name="scale")(x)).save(path)
+    return path
+
+
+A = np.arange(8, dtype=np.float32).reshape(2, 4)
+TEXTS = {
+    "x / 127.5 - 1": A / 127.5 - 1,
+    "tf.reduce_sum(x, axis=-1, keepdims=True) + x": A.sum(-1, keepdims=True) + A,
+    "lambda a: K.concatenate([a, a * 2])": np.concatenate([A, A * 2], -1),
+    "ops.stack([x[:, i] for i in range(2)], axis=-1)": A[:, :2],
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_what_a_layer_computes_as_text(tmp_path: Path, text: str) -> None:
+    graph = load_graph(_lambda_model(tmp_path), options={"lambdas": [f"scale={text}"]})
+    assert np.allclose(Interpreter(graph).run([A])[0], TEXTS[text])
+
+
+def test_text_from_python_and_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from convcore.cli import main
+
+    path = _lambda_model(tmp_path)
+    assert convcore.check(str(path), "onnx")
+    assert not convcore.check(str(path), "onnx", lambdas={"scale": "x * 3"})
+    assert main(["convert", str(path), "-o", str(tmp_path / "l.onnx"), "--lambda", "scale=x * 3"]) == 0
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [("scale", "NAME=EXPRESSION"), ("scale=x +", "no expression"), ("other=x", "no layer of that name"), ("scale=y", "")],
+)
+def test_text_that_cannot_be_right(tmp_path: Path, given: str, why: str) -> None:
+    path = _lambda_model(tmp_path)
+    if not why:
+        assert "calls" not in problems(load_graph(path, options={"lambdas": [given]}))[0].why
+        return
+    with pytest.raises(convcore.UsageError, match=why):
+        load_graph(path, options={"lambdas": [given]})
+    with pytest.raises(convcore.UsageError, match="given twice"):
+        load_graph(path, options={"lambdas": ["scale=x", "scale=x"]})
+
+
+def test_a_function_that_a_lambda_names(tmp_path: Path) -> None:
+    path = _lambda_model(tmp_path)
+    (tmp_path / "f.py").write_text("def other(x): return x\n")
+    assert "'mine>halved'" in problems(load_graph(path, options={"custom": [str(tmp_path / "f.py")]}))[0].why
+    (tmp_path / "f.py").write_text("def halved(x, scale=2):\n    return x / scale\n")
+    graph = load_graph(path, options={"custom": [str(tmp_path / "f.py")]})
+    assert np.array_equal(Interpreter(graph).run([A])[0], A / 2)

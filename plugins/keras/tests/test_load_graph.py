@@ -361,9 +361,9 @@ def test_identify(tmp_path: Path) -> None:
 
 
 def test_options_and_framework() -> None:
-    _, option, custom = plugin.convcore_options("keras")
+    _, option, custom, lambdas = plugin.convcore_options("keras")
     assert option.name == "kernels" and set(option.choices) == {"theano", "tensorflow"}
-    assert custom.name == "custom" and custom.type is list
+    assert [(o.name, o.type) for o in (custom, lambdas)] == [("custom", list), ("lambdas", list)]
     assert plugin.convcore_options("onnx") == []
     (framework,) = plugin.convcore_frameworks()
     assert framework.name == "keras"

@@ -72,6 +72,8 @@ class KerasContext(LoadContext):
         self._configs: dict[int, tuple[LayerConfig, dict[str, Any]]] = {}
         self.inline: Callable[[LayerConfig, str, Sequence[Value]], list[Value]] | None = None  # builds a nested model
         self.custom: CustomCode | None = None  # the source of layers that the user gives
+        self.texts: dict[str, Any] = {}  # what layers compute, as the user says it, by their names
+        self.texts_used: set[str] = set()
         self.keeps_paths = model.container.endswith(("keras-zip", "keras-folder", "weights.h5", "shards", "live"))
         """Whether the file names the sublayer of each variable of a custom layer (``.keras``), or only orders them."""
 
@@ -242,6 +244,12 @@ class KerasContext(LoadContext):
         call = node.extra
         layer = call.layer if isinstance(call, LayerCall) else None
         with self.b.at(node.origin):
+            text = next((k for k in (node.name, node.name.rpartition("/")[2]) if k in self.texts), None)
+            if text is not None and layer is not None:
+                from .code.source.text import run_text
+
+                self.texts_used.add(text)
+                return tuple(run_text(self, node, self.texts[text]))
             source = None if layer is None or layer.is_op or has_rule(self, node) else self.source_of(layer)
             if layer is None or layer.is_op or (source is None and not has_rule(self, node)):
                 return self.rules.apply_load(self, node, self.overrides)

@@ -46,6 +46,10 @@ class GraphLoader:
             from .code.source.custom import custom_code  # the machine is loaded only where source is given
 
             self.g.custom = custom_code(request.options["custom"])
+        if request.options.get("lambdas"):
+            from .code.source.text import parsed_texts
+
+            self.g.texts = parsed_texts(request.options["lambdas"])
         self.driver = KerasDriver("keras", self.g, request.ruleset, request.overrides)
         self.shapes = InputShapes(request.input_shapes)
 
@@ -58,6 +62,9 @@ class GraphLoader:
         for path, _ in self.model.walk():
             graph.claim_name(path)
         outs = self._calls(root, "", inputs)
+        unused = sorted(set(self.g.texts) - self.g.texts_used)
+        if unused:
+            raise UsageError(f"--lambda {unused[0]}: the model has no layer of that name")
         graph.outputs = self._outputs(root, outs)
         graph.prune_weights()
         graph.metadata.update(
@@ -252,7 +259,12 @@ class KerasDriver(Driver):
 
     def problem(self, node: ForeignNode, error: UnsupportedError) -> Problem:
         layer = node.extra.layer
-        known = self.has_rule(node) or node.type in ("Functional", "Sequential") or self.g.source_of(layer) is not None
+        known = (
+            self.has_rule(node)
+            or node.name in self.g.texts
+            or node.type in ("Functional", "Sequential")
+            or self.g.source_of(layer) is not None
+        )
         return problem_of(layer, node, error, known)
 
     def kept(self, node: ForeignNode) -> Mapping[str, Any]:

@@ -146,4 +146,14 @@ def convcore_options(framework: str) -> list[Option]:
             None,
             "Python file or folder with the source of custom layers, which is read and never run; may be repeated",
         ),
+        Option(
+            "lambdas",
+            "keras",
+            "load",
+            list,
+            None,
+            "what a layer computes, as NAME=EXPRESSION of x (x0, x1, ... of several inputs): 'scale=x / 127.5 - 1'; "
+            "may be repeated",
+            aliases=("lambda",),
+        ),
     ]

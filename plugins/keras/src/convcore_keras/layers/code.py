@@ -37,18 +37,25 @@ def lambda_(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     """What the stored bytes compute, read without running them."""
     from ..code.layer import run_stored  # the machine is loaded only for models that hold code
 
+    args: list[Any]
     stored, given = node.attr("function"), node.attr("arguments", None) or {}
     if node.attr("mask", None) is not None or node.attr("output_mask", None) is not None:
         raise node.refuse("makes a mask of its own by code", code="code_in_model")
     for key in _FORM:
         node.attr(key, None)
+    named = _named(stored)
+    if named is not None and g.custom is not None and isinstance(given, Mapping):
+        values = node.needed()
+        args = [values[0] if len(values) == 1 else list(values)]
+        custom = g.custom
+        return _understood(node, lambda: custom.function(g, node, *named, args, given), "its source")
     if not isinstance(stored, OpaqueObject) or stored.kind != "lambda":
         what = stored.description if isinstance(stored, OpaqueObject) else repr(stored)[:80]
         raise node.refuse(f"calls a function that the file names but does not hold ({what})", _hint(node), "code_in_model")
     if not isinstance(given, Mapping):
         raise node.refuse("has arguments in an unknown form", code="code_in_model")
     tensors = node.needed()
-    args: list[Any] = [tensors[0] if len(tensors) == 1 else list(tensors)]
+    args = [tensors[0] if len(tensors) == 1 else list(tensors)]
     return _understood(node, lambda: run_stored(g, node, stored.payload, args, given), "its Python code")
 
 
@@ -68,6 +75,16 @@ def tensorflow_function(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
         key = args[1] if len(args) > 1 else kwargs.get("slice_spec")
         path, args, kwargs = "keras.ops.get_item", [args[0], tuple(key) if isinstance(key, list) else key], {}
     return _understood(node, lambda: call_function(g, node, path, args, kwargs), f"tf.{name}")
+
+
+def _named(stored: Any) -> tuple[str, str] | None:
+    """Name and module of a function that a Lambda names; None where it holds its code."""
+    if not isinstance(stored, OpaqueObject) or stored.kind != "function":
+        return None
+    if isinstance(stored.payload, Mapping):
+        name, module = stored.payload.get("config"), stored.payload.get("module")
+        return (name, module if isinstance(module, str) else "") if isinstance(name, str) else None
+    return (stored.payload, "") if isinstance(stored.payload, str) else None
 
 
 def _understood(node: ForeignNode, work: Callable[[], Sequence[Value]], what: str) -> Sequence[Value]:

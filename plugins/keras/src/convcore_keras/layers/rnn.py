@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from convcore.plugin import ForeignNode, Value
 
-from ..files import LayerConfig
+from ..files.model import LayerConfig
 from ..layer_spec import Part, V, layer
 from ..load_context import KerasContext
 from ..recurrence import LAYERS, initial_states, main_input, recurrence, run, sequence_mask

@@ -15,9 +15,10 @@ from .classes import Bound, SourceClass, SourceObject, Static
 from .domain import SourceDomain
 from .layers import Host
 from .library import Library, library
+from .statements import SourceFunction
 from .weights import LeftOut, OtherNumber
 
-__all__ = ["CustomCode", "custom_code", "refusal"]
+__all__ = ["CustomCode", "custom_code", "refusal", "results_of"]
 
 
 _MOST_TRIED = 64
@@ -86,7 +87,7 @@ class CustomCode:
         d.settling = True
         y = d.call(x, args, kwargs)
         d.host.weights.finish()
-        return _results(y)
+        return results_of(y)
 
     def made(
         self, g: KerasContext, node: ForeignNode, layer: LayerConfig, left_out: frozenset[str] = frozenset()
@@ -118,6 +119,23 @@ class CustomCode:
             raise CodeRefused(f"{cls.name}.__init__ does not call Layer.__init__")
         made.state.trainable = layer.trainable
         return made
+
+    def function(
+        self, g: KerasContext, node: ForeignNode, name: str, module: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Sequence[Value]:
+        """The results of a function that a Lambda layer names. Raises CodeRefused."""
+        definition = self.library.define(name, module)
+        if definition is None:
+            raise CodeRefused(f"calls the function {name!r}, which is not defined in the files of --custom")
+        d = self._domain(g, node, node.extra.layer)
+        d.settling = True
+        f = d.module_of(definition.file).read(definition.name)
+        given = dict(kwargs)
+        if isinstance(f, SourceFunction):
+            names = (*f.parameters().names, *f.parameters().keyword)
+            given |= {k: v for k, v in (("mask", g.input_mask(node)), ("training", False)) if k in names and k not in given}
+        with g.b.attempt():
+            return results_of(d.call(f, args, given))
 
     def find(self, d: SourceDomain, layer: LayerConfig) -> Any:
         """What the library has under the name of a layer's class. Raises CodeRefused."""
@@ -158,7 +176,8 @@ def _arguments(node: ForeignNode, call: LayerCall) -> tuple[list[Any], dict[str,
     return [now(a) for a in call.args], kwargs
 
 
-def _results(y: Any) -> Sequence[Value]:
+def results_of(y: Any) -> Sequence[Value]:
+    """What code gave, as values. Raises CodeRefused."""
     if isinstance(y, Mapping):
         y = [y[k] for k in sorted(y)]
     items = list(y) if isinstance(y, (list, tuple)) else [y]
