@@ -13,7 +13,7 @@ from ..opset.declare import Attr, OpSet, Sample
 from ..opset.infer import InferContext
 from ..opset.shapes import common_dtype
 from ..opset.traits import Trait
-from .windows import Array, compute_dtype
+from .windows import Array
 
 ATTENTION = OpSet("attention")
 
@@ -97,26 +97,24 @@ def _attention(
     softcap: float, layout: str,
 ) -> Any:  # fmt: skip
     dtype = q.dtype
-    wide = compute_dtype(dtype)
-    q, k, v = (x.astype(wide, copy=False) for x in (q, k, v))
     if layout == "heads_last":
         q, k, v = (x.transpose(0, 2, 1, 3) for x in (q, k, v))
     if q.shape[1] != k.shape[1]:
         k, v = (np.repeat(x, q.shape[1] // k.shape[1], 1) for x in (k, v))
     with np.errstate(all="ignore"):
-        s = q @ k.swapaxes(-1, -2) * np.asarray(q.shape[-1] ** -0.5 if scale is None else scale, wide)
+        s = q @ k.swapaxes(-1, -2) * np.asarray(q.shape[-1] ** -0.5 if scale is None else scale, dtype)
         if softcap:
-            s = np.asarray(softcap, wide) * np.tanh(s / np.asarray(softcap, wide))
+            s = np.asarray(softcap, dtype) * np.tanh(s / np.asarray(softcap, dtype))
         if mask is not None and mask.dtype != np.bool_:
-            s = s + mask.astype(wide, copy=False)
+            s = s + mask
         elif mask is not None:
             s = np.where(mask, s, -np.inf)
         if causal:
             s = np.where(np.tri(*s.shape[-2:], dtype=np.bool_), s, -np.inf)
-        p = _softmaxed(s, empty).astype(wide, copy=False)
+        p = _softmaxed(s, empty).astype(dtype, copy=False)
         y = p @ v
-    y = np.asarray(y.transpose(0, 2, 1, 3) if layout == "heads_last" else y, dtype)
-    return (y, np.asarray(p, dtype)) if weights else y
+    y = y.transpose(0, 2, 1, 3) if layout == "heads_last" else y
+    return (y, p) if weights else y
 
 
 def _scores(b: Any, q: Any, k: Any, scale: float | None, softcap: float) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .windows import Array, apply_pads, compute_dtype, explicit_pads, from_first, spatial_axes, taps, to_first
+from .windows import Array, apply_pads, explicit_pads, from_first, spatial_axes, taps, to_first
 
 __all__ = ["convolve", "convolve_transpose", "im2col"]
 
@@ -81,10 +81,8 @@ def _dense(x: Array, w: Array, first: bool, strides: Any, dilations: Any, out: S
 def convolve(
     x: Array, w: Array, b: Array | None = None, *, strides: Any, dilations: Any, pads: Any, groups: int, layout: str
 ) -> Array:
-    """Cross-correlation of x with w (out, in / groups, *kernel); float16 accumulates in float32."""
-    dtype, first = x.dtype, layout == "channels_first"
-    x = x.astype(compute_dtype(dtype), copy=False)
-    w = w.astype(x.dtype, copy=False)
+    """Cross-correlation of x with w (out, in / groups, *kernel)."""
+    first = layout == "channels_first"
     axes, kernel = spatial_axes(x, layout), w.shape[2:]
     x = apply_pads(x, axes, explicit_pads([x.shape[a] for a in axes], kernel, strides, dilations, pads))
     out = _sizes(x, axes, kernel, strides, dilations)
@@ -101,7 +99,7 @@ def convolve(
         y = np.concatenate(parts, channel)
     if b is not None:
         y += b.reshape(-1, *(1,) * len(out)) if first else b
-    return y.astype(dtype, copy=False)
+    return y
 
 
 def transpose_pads(
@@ -132,9 +130,7 @@ def convolve_transpose(
     *, strides: Any, dilations: Any, pads: Any, output_padding: Any, output_shape: Any, groups: int, layout: str,
 ) -> Array:  # fmt: skip
     """The adjoint of :func:`convolve` with the same strides, dilations and pads; w is (in, out / groups, *kernel)."""
-    dtype = x.dtype
-    x = to_first(x, layout).astype(compute_dtype(dtype), copy=False)
-    w = w.astype(x.dtype, copy=False)
+    x = to_first(x, layout)
     kernel, sizes = w.shape[2:], x.shape[2:]
     cuts, _ = transpose_pads(sizes, kernel, strides, dilations, pads, output_padding, output_shape)
     full = [(n - 1) * s + d * (k - 1) + 1 if n else 0 for n, k, s, d in zip(sizes, kernel, strides, dilations)]
@@ -149,7 +145,7 @@ def convolve_transpose(
     y = apply_pads(y, axes, [(-begin, -end) for begin, end in cuts])
     if b is not None:
         y = y + b.reshape(-1, *(1,) * len(axes))
-    return from_first(y.astype(dtype, copy=False), layout)
+    return from_first(y, layout)
 
 
 def im2col(x: Array, *, kernel: Any, strides: Any, dilations: Any, pads: Any) -> Array:

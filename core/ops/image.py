@@ -20,7 +20,7 @@ from ..opset.traits import Trait
 from .conv import LAYOUT
 from .resampling import axis_weights, grid_sample, nearest_index, resize, resized
 from .resampling import coordinates as positions
-from .windows import Array, compute_dtype
+from .windows import Array
 
 IMAGE = OpSet("image")
 
@@ -228,14 +228,15 @@ def _affine_shape(c: InferContext) -> Shapes:
 
 
 def _affine_grid(theta: Array, size: Any, align_corners: bool) -> Array:
-    d, wide = len(size), theta.astype(compute_dtype(theta.dtype), copy=False)
+    d = len(size)
     axes = []
     for n in size:
         edge = np.linspace(-1, 1, n) if align_corners else (2 * np.arange(n) + 1) / n - 1
-        axes.append((np.zeros(1) if align_corners and n == 1 else edge).astype(wide.dtype))
+        axes.append((np.zeros(1) if align_corners and n == 1 else edge).astype(theta.dtype))
     points = np.meshgrid(*axes, indexing="ij")[::-1]  # x first
     base = np.stack([*points, np.ones_like(points[0])], -1).reshape(-1, d + 1)
-    return np.asarray(base @ wide.transpose(0, 2, 1), theta.dtype).reshape(len(theta), *size, d)
+    y: Array = (base @ theta.transpose(0, 2, 1)).reshape(len(theta), *size, d)
+    return y
 
 
 IMAGE.op(

@@ -13,7 +13,7 @@ from ..opset.declare import Attr, AxisAttr, OpSet, Sample
 from ..opset.infer import InferContext
 from .conv import LAYOUT
 from .pooling import avg_pool
-from .windows import Array, compute_dtype
+from .windows import Array
 
 LRN = OpSet("norm")
 
@@ -21,7 +21,7 @@ Shapes = list[tuple[DType | None, Shape | None]]
 
 
 def _lrn(x: Array, size: int, alpha: float, beta: float, bias: float, axis: int) -> Array:
-    z = np.square(x.astype(compute_dtype(x.dtype), copy=False))
+    z = np.square(x)
     begin, n = (size - 1) // 2, x.shape[axis]
     pads = [(0, 0)] * x.ndim
     pads[axis] = (begin, size - 1 - begin)
@@ -64,7 +64,7 @@ LRN.op(
         Sample((2, 7, 3, 5), size=5, alpha=0.7, beta=0.75, bias=1.5, axis=1), Sample((2, 3, 5, 7), size=4, alpha=0.3, beta=0.6,
         bias=2.0, axis=-1),
         Sample((2, 3, 5), size=7, alpha=0.9, beta=0.5, bias=1.0, axis=1),
-    ],
+    ], wide=True,
 )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def _within_window(size: int) -> dict[str, Any]:
 
 
 def _lrn_within(x: Array, size: int, alpha: float, beta: float, layout: str) -> Array:
-    z = np.square(x.astype(compute_dtype(x.dtype), copy=False))
+    z = np.square(x)
     mean = avg_pool(z, **_within_window(size), ceil_mode="floor", layout=layout)
     return np.asarray(x * (1 + np.asarray(alpha, z.dtype) * mean) ** np.asarray(-beta, z.dtype), x.dtype)
 
@@ -104,5 +104,5 @@ LRN.op(
     attrs={"size": Attr("int"), "alpha": Attr("float"), "beta": Attr("float"), "layout": LAYOUT},
     infer=_within_shape, reference=_lrn_within, body=_lrn_within_body, axes=CHANNELS("x", "y"),
     samples=[Sample((2, 3, 5, 7), size=3, alpha=0.7, beta=0.75), Sample((2, 5, 7, 3), size=5, alpha=0.7, beta=0.5,
-    layout="channels_last")],
+    layout="channels_last")], wide=True,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Normalisation in its inference form. Statistics of half-precision inputs are computed in float32."""
+"""Normalisation in its inference form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..ir.dtypes import DType
 from ..opset.axes import Axes, Axis
 from ..opset.declare import Attr, AxesAttr, AxisAttr, OpSet, Sample
 from ..opset.infer import InferContext
-from .windows import Array, compute_dtype
+from .windows import Array
 
 NORM = OpSet("norm")
 
@@ -29,10 +29,6 @@ def _channelwise(b: Any, p: Any, x: Any, axis: int) -> Any:
     """The same for a value of a body."""
     trailing = len(x.shape) - axis - 1
     return b.unsqueeze(p, axes=tuple(range(1, 1 + trailing))) if trailing else p
-
-
-def _wide(x: Array) -> Array:
-    return x.astype(compute_dtype(x.dtype), copy=False)
 
 
 def _known_rank(b: Any, x: Any, op: str) -> None:
@@ -71,10 +67,10 @@ def _batch_norm(
     x: Array, scale: Array | None, bias: Array | None, mean: Array, var: Array, epsilon: float, axis: int,
     momentum: float | None = None,
 ) -> Array:  # fmt: skip
-    z = _wide(x)
-    factor = 1 / np.sqrt(var.astype(z.dtype, copy=False) + np.asarray(epsilon, z.dtype))
+    factor = 1 / np.sqrt(var + np.asarray(epsilon, var.dtype))
     if scale is not None:
         factor = factor * scale
+    z = x
     parts: list[Array | None] = [mean, factor, bias]
     if z.ndim > 2 and axis == z.ndim - 1 and z.flags.c_contiguous:  # few channels last: numpy's inner loops get longer
         parts = [None if p is None else np.tile(p, z.shape[-2]) for p in parts]
@@ -117,7 +113,7 @@ NORM.op(
         Sample((2, 5, 7, 3), None, (3,), (3,), _VAR, epsilon=1e-5, axis=-1),
         Sample((2, 3), (3,), None, (3,), _VAR, epsilon=0.1, axis=1, momentum=0.9),
     ],
-    roles={"parameter": "scale bias", "statistic": "mean var"},
+    roles={"parameter": "scale bias", "statistic": "mean var"}, wide=True,
 )  # fmt: skip
 
 
@@ -152,8 +148,7 @@ def _placed(b: Any, p: Any, x: Any, axes: Sequence[int]) -> Any:
 
 
 def _layer_norm(x: Array, scale: Array | None = None, bias: Array | None = None, *, axes: Any, epsilon: float) -> Array:
-    z = _wide(x)
-    z = z - z.mean(axes, keepdims=True)
+    z = x - x.mean(axes, keepdims=True)
     y = z / np.sqrt(np.square(z).mean(axes, keepdims=True) + np.asarray(epsilon, z.dtype))
     y = y if scale is None else y * _place(scale, x.ndim, axes)
     y = y if bias is None else y + _place(bias, x.ndim, axes)
@@ -177,13 +172,12 @@ NORM.op(
         Sample((2, 3, 5), (5,), (5,), axes=(-1,), epsilon=1e-3), Sample((2, 3, 5, 7), (7, 3), (7, 3), axes=(3, 1), epsilon=1e-5),
         Sample((2, 3, 5), None, (3,), axes=(1,), epsilon=1e-5), Sample((2, 3, 5), (3, 5), axes=(1, 2), epsilon=1e-5),
     ],
-    roles={"parameter": "scale bias"},
+    roles={"parameter": "scale bias"}, wide=True,
 )  # fmt: skip
 
 
 def _rms_norm(x: Array, scale: Array | None = None, *, axes: Any, epsilon: float) -> Array:
-    z = _wide(x)
-    y = z / np.sqrt(np.square(z).mean(axes, keepdims=True) + np.asarray(epsilon, z.dtype))
+    y = x / np.sqrt(np.square(x).mean(axes, keepdims=True) + np.asarray(epsilon, x.dtype))
     return np.asarray(y if scale is None else y * _place(scale, x.ndim, axes), x.dtype)
 
 
@@ -199,7 +193,7 @@ NORM.op(
     axes=Axes("axes", keepdims=True, fixed=("scale",)),
     samples=[Sample((2, 3, 5), (5,), axes=(-1,), epsilon=1e-3), Sample((2, 3, 5, 7), (7, 3), axes=(3, 1), epsilon=1e-5),
     Sample((2, 3), axes=(1,), epsilon=0.1)],
-    roles={"parameter": "scale"},
+    roles={"parameter": "scale"}, wide=True,
 )  # fmt: skip
 
 
@@ -217,8 +211,7 @@ def _group_shape(c: InferContext) -> Shapes:
 
 
 def _grouped(x: Array, groups: int, epsilon: float, axis: int) -> Array:
-    z = _wide(x)
-    z = z.reshape(*x.shape[:axis], groups, x.shape[axis] // groups, *x.shape[axis + 1 :])
+    z = x.reshape(*x.shape[:axis], groups, x.shape[axis] // groups, *x.shape[axis + 1 :])
     axes = tuple(i for i in range(1, z.ndim) if i != axis)
     z = z - z.mean(axes, keepdims=True)
     y: Array = z / np.sqrt(np.square(z).mean(axes, keepdims=True) + np.asarray(epsilon, z.dtype))
@@ -260,7 +253,7 @@ NORM.op(
         axis=-1),
         Sample((2, 3, 5), None, (3,), groups=1, epsilon=1e-5, axis=1),
     ],
-    roles={"parameter": "scale bias"},
+    roles={"parameter": "scale bias"}, wide=True,
 )  # fmt: skip
 
 
@@ -289,7 +282,7 @@ NORM.op(
     attrs={"epsilon": EPSILON, "axis": AxisAttr(1)}, infer=_instance_shape, reference=_instance_norm, body=_instance_norm_body,
     axes=Axis("axis", fixed=("scale", "bias"), along=("scale", "bias"), stay=(0,)),
     samples=[Sample((2, 3, 5, 7), (3,), (3,), epsilon=1e-3, axis=1), Sample((2, 5, 7, 3), (3,), epsilon=1e-5, axis=-1)],
-    roles={"parameter": "scale bias"},
+    roles={"parameter": "scale bias"}, wide=True,
 )  # fmt: skip
 
 
@@ -297,8 +290,7 @@ _L2_MODES = ("max_square", "max_norm", "add_square")
 
 
 def _l2(x: Array, axes: Any, epsilon: float, mode: str) -> Array:
-    z = _wide(x)
-    total, eps = np.square(z).sum(axes, keepdims=True), np.asarray(epsilon, z.dtype)
+    total, eps = np.square(x).sum(axes, keepdims=True), np.asarray(epsilon, x.dtype)
     if mode == "max_square":
         norm = np.sqrt(np.maximum(total, eps))
     elif mode == "max_norm":
@@ -306,7 +298,7 @@ def _l2(x: Array, axes: Any, epsilon: float, mode: str) -> Array:
     else:
         norm = np.sqrt(total + eps)
     with np.errstate(all="ignore"):
-        return np.asarray(z / norm, x.dtype)
+        return np.asarray(x / norm, x.dtype)
 
 
 def _l2_body(b: Any, x: Any, *, axes: Any, epsilon: float, mode: str) -> Any:
@@ -327,14 +319,13 @@ NORM.op(
     samples=[
         Sample((2, 3, 5), axes=(-1,), epsilon=5.0), Sample((2, 3, 5, 7), axes=(1,), epsilon=2.0, mode="max_norm"),
         Sample((2, 3, 5, 7), axes=(2, 1), epsilon=0.3, mode="add_square"),
-    ],
+    ], wide=True,
 )  # fmt: skip
 
 
 def _lp(x: Array, axis: int, p: int) -> Array:
-    z = _wide(x)
-    norm = np.abs(z).sum(axis, keepdims=True) if p == 1 else np.sqrt(np.square(z).sum(axis, keepdims=True))
-    return np.asarray(z / np.where(norm == 0, 1, norm), x.dtype)
+    norm = np.abs(x).sum(axis, keepdims=True) if p == 1 else np.sqrt(np.square(x).sum(axis, keepdims=True))
+    return np.asarray(x / np.where(norm == 0, 1, norm), x.dtype)
 
 
 def _lp_norm_body(b: Any, x: Any, *, axis: int, p: int) -> Any:
@@ -346,12 +337,12 @@ NORM.op(
     "lp_normalize", "x:float", "x over its p-norm along one axis; where the norm is 0, 0 (ONNX LpNormalization).",
     attrs={"axis": AxisAttr(-1), "p": Attr("int", 2, (1, 2))}, reference=_lp, body=_lp_norm_body, axes=Axis("axis"),
     samples=[Sample((2, 3, 5), axis=1, p=1), Sample((2, 3, 5), axis=-1, p=2), Sample(np.zeros((2, 3), np.float32), axis=1)],
+    wide=True,
 )  # fmt: skip
 
 
 def _mvn(x: Array, axes: Any, epsilon: float, epsilon_on: str, normalize_variance: bool) -> Array:
-    z = _wide(x)
-    z = z - z.mean(axes, keepdims=True)
+    z = x - x.mean(axes, keepdims=True)
     if normalize_variance:
         var, eps = np.square(z).mean(axes, keepdims=True), np.asarray(epsilon, z.dtype)
         z = z / (np.sqrt(var) + eps if epsilon_on == "std" else np.sqrt(var + eps))
@@ -378,5 +369,5 @@ NORM.op(
     samples=[
         Sample((2, 3, 5, 7), axes=(2, 3), epsilon=0.1), Sample((2, 3, 5, 7), axes=(1, 2, 3), epsilon=0.2, epsilon_on="var"),
         Sample((2, 3, 5), axes=(0, 2), epsilon=0.1, normalize_variance=False),
-    ],
+    ], wide=True,
 )  # fmt: skip

@@ -141,7 +141,7 @@ POOL.op(
     "lp_pool", "x:float", "p-norm of each window: (sum |x|^p)^(1/p); padding counts as zero.",
     attrs={**POOL_ATTRS, "p": Attr("float", 2.0)}, infer=_pool_shape, reference=lp_pool, body=_lp_body,
     normalize=_pool_attrs, axes=CHANNELS("x", "y"), samples=[*_samples(p=2.0)[:4], *_samples(p=3.0)[:1]],
-    traits=Trait.KEEPS_SIGN | Trait.WINDOW,
+    traits=Trait.KEEPS_SIGN | Trait.WINDOW, wide=True,
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..ir.dims import DimLike, ceil_div
 from ..opset.shapes import window_pads, window_size
-from .windows import Array, apply_pads, compute_dtype, explicit_pads, from_first, spatial_axes, taps, to_first
+from .windows import Array, apply_pads, explicit_pads, from_first, spatial_axes, taps, to_first
 
 __all__ = [
     "adaptive_bins",
@@ -131,23 +131,22 @@ def avg_pool(
     layout: str,
 ) -> Array:
     windows = _Windows(x, spatial_axes(x, layout), kernel, strides, dilations, pads, ceil_mode)
-    z = x.astype(compute_dtype(x.dtype), copy=False)
     y: Array | None = None
-    for _, view in windows.views(z, 0):
+    for _, view in windows.views(x, 0):
         if y is None:
             y = view.copy()
         else:
             y += view
     assert y is not None  # kernels are not empty
-    counts = windows.counts(count_include_pad).astype(z.dtype)
+    counts = windows.counts(count_include_pad).astype(x.dtype)
     with np.errstate(all="ignore"):
         y /= counts if layout == "channels_first" else counts[..., None]
-    return y.astype(x.dtype, copy=False)
+    return y
 
 
 def lp_pool(x: Array, *, kernel: Any, strides: Any, dilations: Any, pads: Any, ceil_mode: str, p: float, layout: str) -> Array:
     windows = _Windows(x, spatial_axes(x, layout), kernel, strides, dilations, pads, ceil_mode)
-    z = np.abs(x.astype(compute_dtype(x.dtype), copy=False)) ** np.asarray(p, compute_dtype(x.dtype))
+    z = np.abs(x) ** np.asarray(p, x.dtype)
     y = sum(view for _, view in windows.views(z, 0))
     return np.asarray(np.asarray(y) ** np.asarray(1 / p, z.dtype), x.dtype)
 
@@ -175,7 +174,7 @@ def adaptive_bins(n: int, out: int) -> list[tuple[int, int]]:
 
 def adaptive_pool(x: Array, *, output_size: Any, layout: str, reduce: Callable[..., Array]) -> Array:
     """Reduce axis by axis: mean and max over a box are the mean and max over its sides."""
-    y = x.astype(compute_dtype(x.dtype), copy=False)
+    y = x
     for a, out in zip(spatial_axes(x, layout), output_size):
         if out is not None:
             at: list[Any] = [slice(None)] * y.ndim
@@ -184,7 +183,7 @@ def adaptive_pool(x: Array, *, output_size: Any, layout: str, reduce: Callable[.
                 at[a] = slice(begin, end)
                 parts.append(reduce(y[tuple(at)], axis=a, keepdims=True))
             y = np.concatenate(parts, a)
-    return y.astype(x.dtype, copy=False)
+    return y
 
 
 def full_pads(n: DimLike, k: int, stride: int, dilation: int, pads: Any, out: DimLike) -> tuple[DimLike, DimLike]:

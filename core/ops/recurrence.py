@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .rnn_activations import activation
-from .windows import Array, compute_dtype
+from .windows import Array
 
 __all__ = ["directions", "gru", "lstm", "rnn"]
 
@@ -25,10 +25,7 @@ def _recur(
     *, hidden: int, direction: str, layout: str, zero_output_for_mask: bool,
 ) -> tuple[Array, ...]:  # fmt: skip
     """Run ``step(direction, x w + b at t, states) -> new states`` over time; the first state is the output."""
-    dtype = x.dtype
-    z = x.astype(compute_dtype(dtype), copy=False)
-    if layout == "batch_major":
-        z = z.swapaxes(0, 1)
+    z = x.swapaxes(0, 1) if layout == "batch_major" else x
     valid = None if mask is None else mask if layout == "time_major" else mask.swapaxes(0, 1)
     zero = zero_output_for_mask
     steps, batch = z.shape[:2]
@@ -42,7 +39,7 @@ def _recur(
         if bias is not None:
             gates = gates + bias[d]
         gates = gates.reshape(steps, batch, w.shape[1])
-        now = [np.zeros((batch, hidden), z.dtype) if s is None else s[d].astype(z.dtype, copy=False) for s in states]
+        now = [np.zeros((batch, hidden), z.dtype) if s is None else s[d] for s in states]
         out = np.zeros((batch, hidden), z.dtype)
         for t in range(steps - 1, -1, -1) if back else range(steps):
             new = step(d, gates[t], now)
@@ -56,7 +53,7 @@ def _recur(
         for column, s in zip(finals, now):
             column.append(s)
     y = y.swapaxes(0, 1) if layout == "batch_major" else y
-    return (y.astype(dtype, copy=False), *(np.stack(column).astype(dtype, copy=False) for column in finals))
+    return (y, *(np.stack(column) for column in finals))
 
 
 def _clipper(clip: float | None) -> Callable[[Array], Array]:

@@ -45,7 +45,7 @@ def _reduction(
     spec = (kind, (2, 3, 5)) if low is None else (kind, (2, 3, 5), low, low + 2)
     REDUCE.op(
         name, f"x:{types}", doc, attrs=_ATTRS, reference=reference, axes=Axes(), infer=_shape, body=body,
-        samples=[Sample(spec, axes=(1,)), Sample(spec, axes=(-1, 0), keepdims=True), Sample(spec)], traits=traits,
+        samples=[Sample(spec, axes=(1,)), Sample(spec, axes=(-1, 0), keepdims=True), Sample(spec)], traits=traits, wide=True,
     )  # fmt: skip
 
 
@@ -181,5 +181,5 @@ for _name, _fn, _body, _doc in _SPREAD:
         body=_body,
         samples=[Sample((2, 3, 5), axes=(1,), ddof=1), Sample((2, 3, 5), axes=(-1, 0), keepdims=True),
             Sample((2, 3, 5))],
-        traits=Trait.NONNEGATIVE,
+        traits=Trait.NONNEGATIVE, wide=True,
     )  # fmt: skip

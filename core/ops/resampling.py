@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .windows import Array, compute_dtype, spatial_axes
+from .windows import Array, spatial_axes
 
 __all__ = ["coordinates", "grid_sample", "resize", "resized"]
 
@@ -99,8 +99,7 @@ def resize(
     x: Array, *, sizes: Any, scales: Any, mode: str, coordinates: str, nearest: str, cubic_a: float, exclude_outside: bool,
     antialias: bool, layout: str,
 ) -> Array:  # fmt: skip
-    dtype = x.dtype
-    y = x if mode == "nearest" else x.astype(compute_dtype(dtype), copy=False)
+    y = x
     for i, axis in enumerate(spatial_axes(x, layout)):
         n, scale = x.shape[axis], None if scales is None else scales[i]
         out = None if sizes is None else sizes[i]
@@ -115,7 +114,7 @@ def resize(
             ratio = n / out if scale is None else 1 / scale
             taps, weights = axis_weights(at, n, ratio, mode, cubic_a, exclude_outside, antialias)
             y = _mix(y, axis, taps, weights.astype(y.dtype))
-    return y.astype(dtype, copy=False)
+    return y
 
 
 _positions = coordinates
@@ -126,32 +125,30 @@ def grid_sample(x: Array, grid: Array, *, mode: str, padding: str, align_corners
     if layout == "channels_last":
         first = grid_sample(np.moveaxis(x, -1, 1), grid, mode=mode, padding=padding, align_corners=align_corners)
         return np.moveaxis(first, 1, -1)
-    dtype = x.dtype
-    z = x.astype(compute_dtype(dtype), copy=False)
     sizes = x.shape[2:]
     d = len(sizes)
     at = []
     for i, n in enumerate(sizes):
-        g = grid[..., d - 1 - i].astype(z.dtype, copy=False)
+        g = grid[..., d - 1 - i].astype(x.dtype, copy=False)
         pos = (g + 1) / 2 * (n - 1) if align_corners else ((g + 1) * n - 1) / 2
         at.append(pos if mode == "cubic" else _inside(pos, n, padding, align_corners))
     if mode == "nearest":
         whole = [np.rint(p).astype(np.int64) for p in at]
-        return _read(z, whole, padding, align_corners).astype(dtype, copy=False)
+        return _read(x, whole, padding, align_corners)
     offsets = (-1, 0, 1, 2) if mode == "cubic" else (0, 1)
     base = [np.floor(p).astype(np.int64) for p in at]
     weights = []
     for p, whole_part in zip(at, base):
         t = p - whole_part
         weights.append([_keys(t - o, -0.75) if mode == "cubic" else (1 - t, t)[o] for o in offsets])
-    y = np.zeros((x.shape[0], x.shape[1], *grid.shape[1:-1]), z.dtype)
+    y = np.zeros((x.shape[0], x.shape[1], *grid.shape[1:-1]), x.dtype)
     for corner in itertools.product(range(len(offsets)), repeat=d):
         index = [p + offsets[k] for p, k in zip(base, corner)]
-        weight = np.ones((), z.dtype)
+        weight = np.ones((), x.dtype)
         for row, k in zip(weights, corner):
             weight = weight * row[k]
-        y += _read(z, index, padding if mode == "cubic" else "zeros", align_corners) * weight[:, None]
-    return y.astype(dtype, copy=False)
+        y += _read(x, index, padding if mode == "cubic" else "zeros", align_corners) * weight[:, None]
+    return y
 
 
 def _inside(pos: Array, n: int, padding: str, align_corners: bool) -> Array:

@@ -17,7 +17,6 @@ from ..opset.shapes import window_pads
 __all__ = [
     "Array",
     "apply_pads",
-    "compute_dtype",
     "explicit_pads",
     "from_first",
     "sliding",
@@ -55,12 +54,6 @@ def sliding(x: Array, kernel: Sequence[int], strides: Sequence[int], dilations: 
 def spatial_axes(x: Array, layout: str) -> tuple[int, ...]:
     """The axes that are neither batch nor channels."""
     return tuple(range(2, x.ndim)) if layout == "channels_first" else tuple(range(1, x.ndim - 1))
-
-
-def compute_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype to accumulate in: half-precision floats (float16, bfloat16) in float32, others as they are."""
-    narrow = dtype.itemsize < 4 and dtype.kind not in "iub"
-    return np.dtype(np.float32) if narrow else dtype
 
 
 def explicit_pads(

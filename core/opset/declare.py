@@ -7,7 +7,8 @@
 * The signature lists inputs in order: ``name[:types]``, ``?`` after it for optional, ``*`` for any number (last).
   ``types`` is one of float, int, number, bool, any (default any).
 * ``reference(*arrays, **attrs)`` takes numpy arrays in that order (None for an omitted one) and every attribute with sizes
-  evaluated, and returns an array or a tuple. It is the op's meaning.
+  evaluated, and returns an array or a tuple. It is the op's meaning. Half-precision floats reach it as float32, and its float32
+  results are rounded to half precision; ops that only move elements (Trait.MOVES) get them as they are.
 * ``infer(c)`` returns ``(dtype, shape)`` per output from an :class:`InferContext`.
 * ``body(b, *values, **attrs)`` builds the same thing from simpler ops; a target without a rule for the op gets the body.
 * ``traits`` and ``roles`` are facts that passes and targets ask for, instead of listing op names themselves (:mod:`.traits`).
@@ -30,6 +31,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import Value
 from .attributes import REQUIRED, Attr, AxesAttr, AxisAttr, coerce
 from .axes import AxisRule, Elementwise, Opaque
+from .half import body_in_float32, in_float32
 from .infer import InferContext, Inferred
 from .traits import Role, Trait
 
@@ -256,11 +258,13 @@ class OpSet:
         regions: int = 0,
         traits: Trait = Trait.NONE,
         roles: Mapping[str, str] | None = None,
+        wide: bool = False,
     ) -> Op:
         """Declare an op. ``infer`` defaults to "like the first input"; without ``reference`` the body runs instead.
 
         ``outputs`` lists output names; a trailing ``*`` means any number of them. ``roles`` names the inputs that are not data:
-        ``{"parameter": "scale bias", "statistic": "mean var"}``.
+        ``{"parameter": "scale bias", "statistic": "mean var"}``. ``wide``: the body, too, computes half precision in float32 (it
+        squares, or adds up, what half precision does not hold).
         """
         args = _with_roles(name, parse_signature(signature), roles or {})
         if reference is None and body is None:
@@ -271,6 +275,10 @@ class OpSet:
             from .shapes import same
 
             infer = same(args[0].name)
+        if reference is not None and Trait.MOVES not in traits.complete and any(a.types in ("float", "number") for a in args):
+            reference = in_float32(reference)
+        if wide and body is not None:
+            body = body_in_float32(body)
         outs = tuple(o.strip() for o in outputs.split(","))
         variadic = outs[-1].endswith("*")
         decl = Op(
