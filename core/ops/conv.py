@@ -123,6 +123,8 @@ def _transpose_shape(c: InferContext) -> Shapes:
     sizes: list[DimLike | None] = []
     for i, size in enumerate(space):
         k, pads, want = w[i + 2], c["pads"], c["output_shape"]
+        if any(isinstance(n, int) and n < 1 for n in (k, size)):
+            c.fail(f"spatial axis {i}: a kernel of {k} over {size} elements")
         if isinstance(pads, str) and want is not None and want[i] is not None:
             sizes.append(want[i])
         elif size is None or k is None:

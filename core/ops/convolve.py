@@ -137,7 +137,7 @@ def convolve_transpose(
     cin, cout = x.shape[1] // groups, w.shape[1]
     y = np.zeros((x.shape[0], groups * cout, *full), x.dtype)
     axes = tuple(range(2, y.ndim))
-    flat = x.reshape(x.shape[0], groups, cin, -1)
+    flat = x.reshape(x.shape[0], groups, cin, math.prod(sizes))
     for tap, view in taps(y, axes, kernel, strides, dilations, sizes):
         at: tuple[Any, ...] = (slice(None), slice(None), *tap)
         matrix = w[at].reshape(groups, cin, cout).transpose(0, 2, 1)

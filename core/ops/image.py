@@ -62,7 +62,9 @@ def _scaled(n: DimLike | None, scale: float) -> DimLike | None:
 
 
 def _resize_shape(c: InferContext) -> Shapes:
-    x = c.shape("x")
+    x, dtype = c.shape("x"), c.dtype("x")
+    if c["mode"] != "nearest" and dtype is not None and not dtype.is_float:
+        c.fail(f"mode {c['mode']} of {dtype}: how it is rounded differs (onnxruntime cuts, ONNX's reference rounds); cast first")
     if x is None:
         return [(c.dtype("x"), None)]
     n, channels, space = axis_sizes(x, c["layout"])
@@ -83,7 +85,6 @@ def _resize_body(
 ) -> Any:  # fmt: skip
     """Each axis by itself: the nearest elements gathered, or a product with the matrix of weights. Sizes must be known."""
     b.require(x.shape is not None, "resize: the number of axes must be known")
-    b.require(mode == "nearest" or (x.dtype is not None and x.dtype.is_float), f"resize: mode {mode} of integers rounds")
     for i, axis in enumerate(range(2, x.rank) if layout == "channels_first" else range(1, x.rank - 1)):
         n, scale, out = x.shape[axis], None if scales is None else scales[i], None if sizes is None else sizes[i]
         if out is None:

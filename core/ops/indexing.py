@@ -182,7 +182,7 @@ def _gather_nd_shape(c: InferContext) -> Shapes:
     k = i[-1]
     if not isinstance(k, int):
         return [(c.dtype("x"), None)]
-    if k > len(x) - b:
+    if not 0 < k <= len(x) - b:
         c.fail(f"index vectors of {k} for {len(x) - b} axes")
     return [(c.dtype("x"), (*i[:-1], *x[b + k :]))]
 

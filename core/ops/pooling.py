@@ -157,7 +157,7 @@ def max_unpool(x: Array, indices: Array, *, output_shape: Any, index_order: str,
     n, c = first.shape[:2]
     plane = math.prod(output_shape)
     y = np.zeros((n * c * plane,), x.dtype)
-    flat = at.reshape(n * c, -1).astype(np.int64)
+    flat = at.reshape(n * c, math.prod(at.shape[2:])).astype(np.int64)
     limit = plane if index_order == "plane" else y.size
     if flat.size and not 0 <= flat.min() <= flat.max() < limit:
         raise ValueError(f"indices from {flat.min()} to {flat.max()} do not all lie in an output of {limit} elements")

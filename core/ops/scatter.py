@@ -43,8 +43,8 @@ def _scatter_nd_shape(c: InferContext) -> Shapes:
     x, i, u = c.shape("x"), c.shape("indices"), c.shape("updates")
     common_dtype(c, "x", "updates")
     if x is not None and i is not None:
-        if not i or (isinstance(i[-1], int) and i[-1] > len(x)):
-            c.fail("index vectors are longer than x has axes")
+        if not i or (isinstance(i[-1], int) and not 0 < i[-1] <= len(x)):
+            c.fail(f"index vectors are empty or longer than the {len(x)} axes of x")
         if u is not None and isinstance(i[-1], int):
             want = (*i[:-1], *x[i[-1] :])
             if len(u) != len(want):

@@ -62,7 +62,7 @@ SOFTMAX.op(
 
 def _softmax(x: Array, axis: int) -> Array:
     with np.errstate(all="ignore"):
-        e = np.exp(x - x.max(axis, keepdims=True))
+        e = np.exp(x - x.max(axis, keepdims=True, initial=-np.inf))
         return np.asarray(e / e.sum(axis, keepdims=True), x.dtype)
 
 
@@ -73,7 +73,7 @@ def _softmax_body(b: Any, x: Any, *, axis: int) -> Any:
 
 def _log_softmax(x: Array, axis: int) -> Array:
     with np.errstate(all="ignore"):
-        d = x - x.max(axis, keepdims=True)
+        d = x - x.max(axis, keepdims=True, initial=-np.inf)
         return np.asarray(d - np.log(np.exp(d).sum(axis, keepdims=True)), x.dtype)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import ShapeError
-from ..ir.dims import Dim, DimLike, Shape, ceil_div, dim_max, dim_min, shape_text
+from ..ir.dims import Dim, DimLike, Shape, bounds, ceil_div, dim_max, dim_min, shape_text
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from .infer import InferContext, Inferred
@@ -40,7 +40,8 @@ def same(name: str, to: DType | None = None) -> Infer:
 
 
 def broadcast_shapes(*shapes: Shape | None) -> Shape | None:
-    """numpy's broadcasting; ShapeError if two integers do not fit. A symbol against 1 is the symbol, against n is n."""
+    """numpy's broadcasting; ShapeError if two integers do not fit. A symbol against 1 is the symbol, against n is n, against
+    another symbol the larger of the two (named sizes are at least 1), or unknown where one may be 0."""
     if any(s is None for s in shapes):
         return None
     known = [s for s in shapes if s is not None]
@@ -53,16 +54,25 @@ def broadcast_shapes(*shapes: Shape | None) -> Shape | None:
             if j < 0:
                 continue
             d = s[j]
-            if d == 1 or d == best:
-                continue
-            if best == 1:
-                best = d
-            elif isinstance(best, int) and isinstance(d, int):
+            if isinstance(best, int) and isinstance(d, int) and best != d and 1 not in (best, d):
                 raise ShapeError("shapes " + " and ".join(map(shape_text, known)) + " do not broadcast")
-            elif not isinstance(best, int) and d is not None:
-                best = d if isinstance(d, int) or best is None else best
+            best = _broadcast_size(best, d)
         out.append(best)
     return tuple(out)
+
+
+def _broadcast_size(a: DimLike | None, b: DimLike | None) -> DimLike | None:
+    """The common size of two axes that fit."""
+    if b == 1 or a == b:
+        return a
+    for one, other in ((a, b), (b, a)):
+        if one == 1:
+            return other
+        if isinstance(one, int) or (one is not None and (bounds(one)[0] or 0) > 1):
+            return one
+    if a is None or b is None or not bounds(a)[0] or not bounds(b)[0]:
+        return None
+    return dim_max(a, b)
 
 
 def broadcast(*names: str, to: DType | None = None, like: str = "") -> Infer:
@@ -132,6 +142,8 @@ def window_size(
 ) -> DimLike | None:
     """Output size of a sliding window over ``n`` elements; with ``ceil`` a last partial window counts if it starts
     inside the input or the padding before it (PyTorch's and ONNX's ceil_mode)."""
+    if isinstance(k, int) and k < 1:
+        raise ShapeError(f"a window of {k} elements")
     if n is None:
         return None
     if isinstance(pads, str):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ShapeError
+from ..errors import InputError, ShapeError
 from ..interpreter.execute import FAILURES, evaluate_attr
 from ..ir.dims import Dim
 from ..ir.dtypes import DType
@@ -31,6 +31,7 @@ _GROWTH = 16  # a result this many times as large as its inputs, and over 1 MiB,
 class _Step:
     """One folded node: how to compute its outputs from tensors and earlier steps."""
 
+    layer: str
     node_op: str
     attrs: Mapping[str, Any]
     inputs: tuple[Tensor | None, ...]
@@ -56,7 +57,11 @@ class _Recipe:
                     args.append(done[source.key][source.index])
                 else:
                     args.append(t.numpy())
-            done[key] = _compute(step, args)
+            try:
+                done[key] = _compute(step, args)
+            except FAILURES as e:
+                shapes = ", ".join("-" if a is None else f"{a.dtype}{list(a.shape)}" for a in args)
+                raise InputError(f"layer {step.layer}: {step.node_op}({shapes}) cannot be computed: {e}") from e
         return done[self.key][self.index]
 
 
@@ -146,7 +151,7 @@ def _results(node: Node, recipes: dict[int, _Recipe], kept_alive: list[Tensor]) 
         rule = decl.axes
         return [first.transpose(node.attrs[rule.attr]) if isinstance(rule, Perm) else first.reshape(shape)]
     attrs = {k: evaluate_attr(a, {}) for k, a in node.attrs.items()}
-    step = _Step(node.op, attrs, ins)
+    step = _Step(str(node.origin), node.op, attrs, ins)
     steps: dict[int, _Step] = {}
     for t in ins:
         if t is not None and id(t) in recipes:

@@ -10,8 +10,10 @@ from hypothesis.extra import numpy as hnp
 
 from convcore.build.builder import Builder
 from convcore.errors import ShapeError
+from convcore.ir.dims import Dim, evaluate
 from convcore.ir.graph import Graph
 from convcore.ops.special import erf, erfc
+from convcore.opset.shapes import broadcast_shapes
 from convcore.testing import run_body, run_op
 
 torch = pytest.importorskip("torch")
@@ -193,3 +195,22 @@ def test_shapes_that_do_not_broadcast_are_refused(s, t):
             b.add(x, y)
     else:
         assert b.add(x, y).shape == want
+
+
+@pytest.mark.parametrize("x,y,want", [
+    ("n", "m", "max(m, n)"), ("n", 1, "n"), ("n", 5, "5"), ("n", "n", "n"), ("n+1", "m", "n+1"), ("n-1", "m", None),
+    ("n", None, None),
+    ("n+1", None, "n+1"), (5, None, "5"), (1, None, None), (0, "n", "0"),
+])  # fmt: skip
+def test_symbols_broadcast_to_what_is_right_for_any_sizes(x, y, want):
+    """n against m is m where n is 1: taking it for n folded a wrong size into the graph."""
+    n, m = Dim("n"), Dim("m")
+    size = {"n": n, "m": m, "n+1": n + 1, "n-1": n - 1}
+    a, b = (size.get(v, v) if isinstance(v, str) else v for v in (x, y))
+    for shapes in (((a,), (b,)), ((b,), (a,))):
+        (found,) = broadcast_shapes(*shapes)
+        assert (None if found is None else str(found)) == want
+    for i, j in ((1, 5), (5, 1), (3, 3), (1, 1), (2, 1)):
+        sizes = [evaluate(v, {"n": i, "m": j}) if isinstance(v, (int, Dim)) else None for v in (a, b)]
+        if None not in sizes and (sizes[0] == sizes[1] or 1 in sizes) and found is not None:
+            assert evaluate(found, {"n": i, "m": j}) == np.broadcast_shapes(*((s,) for s in sizes))[0]

@@ -240,3 +240,14 @@ def test_transpose_refuses_two_sizes():
 def test_mixed_dtypes_are_refused():
     with pytest.raises(ShapeError, match="different dtypes: x float16, w float32"):
         run_op("conv", rand(2, 3, 5).astype(np.float16), rand(2, 3, 3))
+
+
+def test_a_batch_of_none():
+    """numpy cannot tell the rest of a shape that holds a 0."""
+    (y,) = run_op("conv_transpose", np.zeros((0, 3, 5), np.float32), rand(3, 7, 2), strides=(2,))
+    assert y.shape == (0, 7, 10)
+    x = np.zeros((0, 3, 2), np.float32)
+    (y,) = run_op("max_unpool", x, x.astype(np.int64), kernel=(2,), strides=(2,), pads=((0, 0),))
+    assert y.shape == (0, 3, 4)
+    for name in ("softmax", "log_softmax"):
+        assert run_op(name, np.zeros((2, 0, 3), np.float32), axis=1)[0].shape == (2, 0, 3)

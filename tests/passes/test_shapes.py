@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convcore.build.builder import Builder
+from convcore.errors import InputError
 from convcore.interpreter import Interpreter
 from convcore.ir.dims import Dim
-from convcore.ir.graph import Graph
+from convcore.ir.graph import Graph, Origin
 from convcore.ir.tensors import LazyTensor
 from convcore.passes.shapes import ShapeTracker, fold_constants, symbolic_value
 
@@ -255,6 +256,18 @@ def test_an_impossible_node_is_left_for_the_run_to_report():
     bad = b.gather(b.const([1.0, 2.0]), ints(b, 7), axis=0)
     g.outputs = [b.neg(bad)]
     assert fold_constants(g) == 0
+
+
+def test_a_large_result_that_cannot_be_computed_names_its_layer():
+    """Computed when asked for, far from the pass: numpy's own IndexError would come out of a writer."""
+    g = Graph("g")
+    b = Builder(g)
+    with b.at(Origin("onnx", "pick", "Gather")):
+        y = b.gather(b.const(np.ones((300, 300)), "float32"), b.const(np.full(300, 999), "int64"), axis=0)
+    g.outputs = [b.add(b.input("x", "float32", (300, 300)), y)]
+    assert fold_constants(g) == 1
+    with pytest.raises(InputError, match=r"pick.*gather\(float32\[300, 300\], int64\[300\]\) cannot be computed: index 999"):
+        run(g, np.ones((300, 300), np.float32))
 
 
 def test_what_cannot_be_computed_is_left_for_the_run_to_say():
