@@ -21,10 +21,12 @@ __all__ = ["FileStamp", "Watch", "absolute", "reading", "stamp_of", "unchanged",
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """What a file was when it was first read: device, inode, size in bytes, time of the last writing in nanoseconds.
+    """What a file was when it was first read: device, inode, size in bytes, times of the last writing and of the last change of
+    the inode in nanoseconds, and what of the inode may change without the content (mode, links, owner, group).
 
-    The inode's own time (ctime) does not count: chmod, a rename or a new link change it, too. So what is not seen is a writing in
-    place of the same size by a program that sets the time of writing back.
+    The inode's time (ctime) tells a writing in place by a program that sets the time of writing back. chmod, chown and a new link
+    change it, too, and say so themselves: such a change of the inode's time is no change of the file. Windows and FAT keep the
+    time of creation there, which stays.
     """
 
     path: str
@@ -32,6 +34,8 @@ class FileStamp:
     inode: int
     size: int
     modified: int
+    changed: int
+    status: tuple[int, ...]
 
     def check(self) -> None:
         """SourceChangedError if the file is gone, another one, or was written to since."""
@@ -45,6 +49,8 @@ class FileStamp:
             what = "was replaced by another file"
         elif now.size != self.size:
             what = f"had {self.size} bytes and has {now.size}"
+        elif now.modified == self.modified and now.status != self.status:
+            return
         else:
             what = "was written to"
         raise SourceChangedError(f"{self.path}: {what} after it was read; load it again")
@@ -53,7 +59,10 @@ class FileStamp:
 def _stamp(path: str) -> FileStamp | None:
     """The stamp of a regular file, None for a folder or device; OSError where there is nothing."""
     s = os.stat(path)
-    return FileStamp(path, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns) if stat.S_ISREG(s.st_mode) else None
+    if not stat.S_ISREG(s.st_mode):
+        return None
+    status = s.st_mode, s.st_nlink, s.st_uid, s.st_gid
+    return FileStamp(path, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns, status)
 
 
 class Watch:

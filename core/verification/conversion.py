@@ -207,7 +207,8 @@ def by_rounding(graph: Graph, xs: Sequence[Array], ys: Sequence[Array], found: F
         if d.name in noise and not d.ok:
             exact, own = noise[d.name]
             off = distance(exact, z)
-            if off <= NOISE * own + 4 * limit.eps * max(float(np.abs(exact).max()), flow.get(d.name, 0.0)):
+            ulps = 0.0 if exact.dtype.kind in "iub" else 4 * limit.eps * max(float(np.abs(exact).max()), flow.get(d.name, 0.0))
+            if off <= NOISE * own + ulps:
                 d = replace(d, ok=True, note=f"rounding: {off:.2g} from float64, the source's own run {own:.2g}")
         out.append(d)
     return out, got

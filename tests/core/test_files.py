@@ -113,6 +113,13 @@ def _grow(path: Path) -> None:
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
 
 
+def _edit_and_set_back(path: Path) -> None:
+    """As large, and as old, as before: only the inode's own time tells."""
+    _edit(path)
+    stamp = path.stat()
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns - 1))
+
+
 def _remove(path: Path) -> None:
     path.unlink()
 
@@ -126,7 +133,7 @@ SOURCES: dict[str, Callable[[Path], tuple[object, str]]] = {
 }
 
 
-@pytest.mark.parametrize("change", [_replace, _edit, _grow, _remove])
+@pytest.mark.parametrize("change", [_replace, _edit, _edit_and_set_back, _grow, _remove])
 @pytest.mark.parametrize("kind", SOURCES)
 def test_a_source_that_changes_after_loading(tmp_path: Path, kind: str, change: Callable[[Path], None]):
     source, file = SOURCES[kind](tmp_path)
@@ -151,7 +158,8 @@ def test_a_source_that_changes_at_the_end(tmp_path: Path):
 
 def test_an_untouched_source_converts(tmp_path: Path):
     model = convcore.load(_onnx(tmp_path / "a.onnx", external="w.bin"))
-    os.chmod(tmp_path / "w.bin", 0o600)  # changes the inode's own time only
+    os.chmod(tmp_path / "w.bin", 0o640)  # this and a link change the inode's own time, and say so
+    os.link(tmp_path / "a.onnx", tmp_path / "b.onnx")
     assert convcore.convert(model, "onnx", tmp_path / "out.onnx").report.ok
 
 

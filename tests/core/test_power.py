@@ -141,6 +141,34 @@ def test_precise_runs_compute_in_float64(tmp_path: Path) -> None:
     np.testing.assert_allclose(y, e / e.sum(1, keepdims=True), rtol=1e-13)
 
 
+def test_integers_have_no_tolerance() -> None:
+    """A range of 30,000 allowed the wrong token by 3, and one beyond 2^53 any."""
+    ids = np.asarray([17, 29999, 4, 12000])
+    assert compare_one("ids", ids, ids.astype("i4"), 1e-4, 0.0).ok
+    assert not compare_one("ids", ids, ids + [0, 1, 0, 0], 1e-4, 0.0).ok
+    assert not compare_one("ids", ids, (ids + [0, 1, 0, 0]).astype("f4"), 1e-4, 0.0).ok
+    assert compare_one("ids", ids, ids.astype("f4"), 1e-4, 0.0).ok, "a target without integers"
+    assert not compare_one("ids", np.asarray([2**60]), np.asarray([2**60 + 1]), 1e-4, 0.0).ok
+    assert not compare_one("flags", np.asarray([True, False]), np.asarray([True, True]), 1e-4, 0.0).ok
+
+
+def test_wrong_token_of_many_is_a_mismatch(tmp_path: Path) -> None:
+    """Through the whole check, where rounding might excuse what is not rounding."""
+    int64 = onnx.TensorProto.INT64
+    for name, add in (("a", 3_000_000), ("b", 3_000_001)):
+        nodes = [helper.make_node("Add", ["x", "shift"], ["y"])]
+        model(tmp_path / f"{name}.onnx", nodes, {"x": (int64, ["n"])}, {"y": (int64, ["n"])}, {"shift": add})
+    assert not convcore.verify(tmp_path / "a.onnx", tmp_path / "b.onnx").ok
+    assert convcore.verify(tmp_path / "a.onnx", tmp_path / "a.onnx").ok
+
+
+def test_bfloat16_has_the_tolerance_of_bfloat16() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    a = np.linspace(-1, 1, 33).astype(ml_dtypes.bfloat16)
+    b = np.nextafter(a, ml_dtypes.bfloat16(2))
+    assert compare_one("y", a, b, 4e-2, 0.0, 2.0**-7).ok and not compare_one("y", a, -a, 4e-2, 0.0, 2.0**-7).ok
+
+
 def test_small_ranges_differ() -> None:
     a = np.full(5, 1e-3) + np.arange(5) * 1e-7
     assert not compare_one("y", a, a[::-1], 1e-4, 0.0).ok
