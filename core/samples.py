@@ -238,8 +238,8 @@ def candidates(
         found = True
         batch = {n for v in graph.inputs if v.shape and isinstance(v.shape[0], Dim) for n in v.shape[0].names} - fixed.keys()
         for other in (dict.fromkeys(batch, 2), {}) if batch else ({},):
-            second = example_inputs(graph, {**sizes, **other}, seed + 1, -1.0, plain=plain)
             try:
+                second = example_inputs(graph, {**sizes, **other}, seed + 1, -1.0, plain=plain)
                 results.append(run(second))
             except (
                 InputError,

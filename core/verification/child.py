@@ -24,46 +24,55 @@ from ..errors import ConvcoreError, NativeCrashError, Problem, UnsupportedError
 from ..hookspecs import Runtime
 from ..ir.dtypes import DType
 
-__all__ = ["open_in_child", "serve"]
+__all__ = ["Child", "open_in_child", "serve"]
 
 Array = NDArray[Any]
 
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from convcore.verification.child import serve; serve()"
 
 
-def open_in_child(framework: str, source: Path, weights: Path | None) -> Runtime | None:
+def open_in_child(
+    framework: str, source: Path, weights: Path | None, children: dict[str, Child] | None = None
+) -> Runtime | None:  # fmt: skip
     """The framework's runtime of a file, in a child process; None where it has none.
 
+    ``children`` holds processes by framework: files that are compared with one another may share one, and what imports cost.
     Raises what opening it raises, and NativeCrashError where the process dies of it, now or while it runs.
     """
-    child = _Child(framework, source)
-    head, _ = child.ask({"framework": framework, "source": str(source), "weights": None if weights is None else str(weights)})
-    return None if head["name"] is None else _runtime(child, head)
+    kept = {} if children is None else children
+    child = kept[framework] = kept.get(framework) or Child()
+    head = {"framework": framework, "source": str(source), "weights": None if weights is None else str(weights)}
+    opened, _ = child.ask((framework, source), head)
+    return None if opened["name"] is None else _runtime(child, (framework, source), opened)
 
 
-def _runtime(child: _Child, opened: dict[str, Any]) -> Runtime:
+def _runtime(child: Child, what: tuple[str, Path], opened: dict[str, Any]) -> Runtime:
     number = opened["number"]
 
     def run(arrays: Sequence[Array]) -> list[Array]:
-        return child.ask({"run": number}, arrays)[1]
+        return child.ask(what, {"run": number}, arrays)[1]
 
     def plain() -> Runtime:
-        return _runtime(child, child.ask({"plain": number})[0])
+        return _runtime(child, what, child.ask(what, {"plain": number})[0])
 
     names = tuple(opened["inputs"]), tuple(opened["outputs"])
     return Runtime(f"{opened['name']} (its own process)", run, *names, plain if opened["plain"] else None)
 
 
-class _Child:
-    def __init__(self, framework: str, source: Path) -> None:
-        self._what = framework, source
+class Child:
+    """The process, until it is forgotten or dies."""
+
+    def __init__(self) -> None:
         paths = json.dumps([p or os.getcwd() for p in sys.path])
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-c", _START, paths], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         self._end = weakref.finalize(self, _end, self._process)
 
-    def ask(self, head: dict[str, Any], arrays: Sequence[Array] = ()) -> tuple[dict[str, Any], list[Array]]:
+    def ask(
+        self, what: tuple[str, Path], head: dict[str, Any], arrays: Sequence[Array] = ()
+    ) -> tuple[dict[str, Any], list[Array]]:
+        """The answer to one message about a framework's file."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None and stdout is not None
         try:
@@ -71,15 +80,16 @@ class _Child:
             answer, results = _receive(stdout)
         except (EOFError, BrokenPipeError):
             self._process.kill()
-            raise NativeCrashError(self._died(self._process.wait())) from None
+            raise NativeCrashError(_died(what, self._process.wait())) from None
         if "error" in answer:
             raise _error(answer)
         return answer, results
 
-    def _died(self, code: int) -> str:
-        how = f"of {signal.Signals(-code).name}" if code < 0 and -code in set(signal.Signals) else f"with exit code {code}"
-        framework, source = self._what
-        return f"the native runtime of {framework} died {how} while it had {source}; check without it, or not at all (--no-check)"
+
+def _died(what: tuple[str, Path], code: int) -> str:
+    how = f"of {signal.Signals(-code).name}" if code < 0 and -code in set(signal.Signals) else f"with exit code {code}"
+    framework, source = what
+    return f"the native runtime of {framework} died {how} while it had {source}; check without it, or not at all (--no-check)"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

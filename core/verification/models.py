@@ -23,6 +23,7 @@ from ..report import Report, compare_outputs
 from ..report.compare import ATOL
 from ..samples import SampleError, candidates
 from ..sources import load_graph, refuse_unknown_options, split_source
+from .child import Child
 from .conversion import by_rounding, of_set, say_strength
 from .layers import Layers, Tolerance
 from .sides import given_inputs, precision
@@ -42,14 +43,15 @@ class _Side:
 
 
 def _side(
-    source: Any, weights: Any, format: str | None, options: Mapping[str, Any], used: set[str], native: bool, notes: list[str]
+    source: Any, weights: Any, format: str | None, options: Mapping[str, Any], used: set[str], native: bool, notes: list[str],
+    children: dict[str, Child],
 ) -> _Side:  # fmt: skip
     if isinstance(source, Model):
         return _Side("convcore interpreter", source.graph, Interpreter(source.graph).run, source.files)
     source, weights = split_source(source, weights)
     graph, framework, files = load_graph(source, weights, format, options, used)
     asked = not (isinstance(source, Path) and framework and host().framework(framework).runs_when_asked)
-    runtime = own_runtime(framework, source, weights, notes) if native and asked else None
+    runtime = own_runtime(framework, source, weights, notes, apart=True, children=children) if native and asked else None
     if runtime is not None:
         return _Side(runtime.name, graph, runtime.run, files)
     problems = opaque_problems(graph)
@@ -67,22 +69,24 @@ def verify(
 
     Inputs and outputs are matched by name when the names agree, else by position; an input or output whose shape in ``b`` is
     the channels-first (or -last) form of that in ``a`` is permuted, and the report says so. ``outputs`` compares other tensors:
-    names of layers or tensors that both models have, or ``{name in a: name in b}``; the interpreter computes them.
+    names of layers or tensors that both models have, or ``{name in a: name in b}``; the interpreter computes them. A file runs in
+    its own framework in a process apart, which may die of it.
     ``options`` are those of the loaders of either model. ``report.ok`` tells the result.
     """
     report = Report(f"{_name(a)} against {_name(b)}")
     used: set[str] = set()
+    children: dict[str, Child] = {}
     if outputs is not None:
         pairs = dict(outputs) if isinstance(outputs, Mapping) else {n: n for n in outputs}
         if not pairs:
             raise UsageError("outputs names nothing to compare")
         left, right = (
-            _side(_model(m, w, f, options, used)[tuple(names)], None, None, {}, used, False, report.notes)
+            _side(_model(m, w, f, options, used)[tuple(names)], None, None, {}, used, False, report.notes, children)
             for m, w, f, names in ((a, weights_a, format_a, pairs), (b, weights_b, format_b, pairs.values()))
         )
     else:
-        left = _side(a, weights_a, format_a, options, used, native, report.notes)
-        right = _side(b, weights_b, format_b, options, used, native, report.notes)
+        left = _side(a, weights_a, format_a, options, used, native, report.notes, children)
+        right = _side(b, weights_b, format_b, options, used, native, report.notes, children)
     refuse_unknown_options(options, used, list(host().frameworks))
     ga, gb = left.graph, right.graph
     standard, eps = precision(ga, gb)

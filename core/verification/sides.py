@@ -15,7 +15,7 @@ from ..host import host
 from ..ir.dtypes import DType
 from ..ir.graph import Graph
 from ..report.compare import EPS, RTOL
-from .child import open_in_child
+from .child import Child, open_in_child
 
 __all__ = ["given_inputs", "native", "precision", "read_back_order", "read_back_runtime"]
 
@@ -32,16 +32,19 @@ def precision(*graphs: Graph) -> tuple[float, float]:
     return max((HALF[d] for d in used if d in HALF), default=(RTOL, EPS))
 
 
-def native(framework: str, source: Any, weights: Any, notes: list[str], *, apart: bool = False) -> Runtime | None:
+def native(
+    framework: str, source: Any, weights: Any, notes: list[str], *, apart: bool = False, children: dict[str, Child] | None = None
+) -> Runtime | None:  # fmt: skip
     """The framework's own runtime for a source, or None, with the reason among the notes where there is one to tell.
 
-    ``apart`` opens a file in a process of its own: one that convcore did not write itself may make a native library die.
+    ``apart`` opens a file in a process of its own (one of ``children``): one that convcore did not write itself may make a native
+    library die. What only this process can open, code that it has written, has no runtime there and is run here.
     """
     if source is None or not framework or not host().can(framework, "runtime"):
         return None
     try:
-        if apart and isinstance(source, Path):
-            return open_in_child(framework, source, weights)
+        if apart and isinstance(source, Path) and (opened := open_in_child(framework, source, weights, children)) is not None:
+            return opened
         return host().runtime(framework, source, weights)
     except (FrameworkMissingError, PluginNotInstalledError) as e:
         notes.append(f"{framework} did not run it: {e}")

@@ -162,6 +162,22 @@ def test_wrong_token_of_many_is_a_mismatch(tmp_path: Path) -> None:
     assert convcore.verify(tmp_path / "a.onnx", tmp_path / "a.onnx").ok
 
 
+def test_a_run_near_the_first_that_cannot_be_computed_is_left_out(tmp_path: Path) -> None:
+    """The weight 3 off by a unit in the last place is an index past the end of the table."""
+    paths = []
+    for name, factor in (("a", 2.0), ("b", 2.5)):
+        nodes = [
+            helper.make_node("Ceil", ["w"], ["c"]), helper.make_node("Cast", ["c"], ["i"], to=onnx.TensorProto.INT64),
+            helper.make_node("Gather", ["table", "i"], ["r"]), helper.make_node("Mul", ["x", "f"], ["h"]),
+            helper.make_node("Add", ["h", "r"], ["y"]),
+        ]  # fmt: skip
+        weights = {"w": np.full(3, 3, "f4"), "table": np.arange(4, dtype="f4"), "f": np.full(3, factor, "f4")}
+        io = {"x": (1, ["n", 3])}, {"y": (1, ["n", 3])}
+        paths.append(model(tmp_path / f"{name}.onnx", nodes, *io, weights))
+    report = convcore.verify(*paths)
+    assert not report.ok and "tensor 'h'" in report.first_divergence
+
+
 def test_bfloat16_has_the_tolerance_of_bfloat16() -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes")
     a = np.linspace(-1, 1, 33).astype(ml_dtypes.bfloat16)

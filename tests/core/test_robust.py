@@ -305,6 +305,28 @@ def test_a_file_is_given_to_a_native_library_only_when_asked(tmp_path: Path, mon
     assert os.listdir(tmp_path) == ["b.onnx"]
 
 
+@posix
+def test_verify_runs_files_in_a_process_of_its_own(tmp_path: Path):
+    """Both files are somebody's: the comparison must outlive what a native library dies of; two files share one process."""
+    pytest.importorskip("onnxruntime")
+    source = DATA / "hostile/onnx_stft_crash.onnx"
+    with pytest.raises(NativeCrashError, match=r"onnx died of SIGFPE .*stft_crash"):
+        convcore.verify(source, source)
+    a, b = small(tmp_path / "a.onnx"), small(tmp_path / "b.onnx")
+    report = convcore.verify(a, b)
+    assert report.ok and all("its own process" in r for r in report.runtimes)
+
+
+def test_files_of_one_framework_share_a_process(tmp_path: Path):
+    pytest.importorskip("onnxruntime")
+    from convcore.verification.child import Child, open_in_child
+
+    children: dict[str, Child] = {}
+    a, b = (open_in_child("onnx", small(tmp_path / f"{n}.onnx", width=w), None, children) for n, w in (("a", 3), ("b", 5)))
+    assert list(children) == ["onnx"] and a is not None and b is not None
+    assert [r.run([np.ones((2, n), np.float32)])[0].shape[0] for r, n in ((b, 5), (a, 3))] == [2, 2]
+
+
 def test_the_process_apart_answers_as_the_runtime_does(tmp_path: Path):
     pytest.importorskip("onnxruntime")
     from convcore.host import host
