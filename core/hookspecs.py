@@ -176,6 +176,9 @@ class EmitRequest:
 class Runtime:
     """A model in its native runtime: ``run(arrays in input order) -> arrays in output order``.
 
+    ``watched`` runs it too, and tells what layers inside give: ``see(name, array)``, by the names of the graph's values, each
+    once and in the order they are computed; for a result that convcore does not read back.
+
     ``plain`` is a function that opens the same model without graph optimisations, for when a first comparison fails. The
     function that opens a runtime raises UnsupportedError when the runtime lacks something the model needs.
     """
@@ -185,6 +188,7 @@ class Runtime:
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     plain: Callable[[], Runtime] | None = None
+    watched: Callable[[list[NDArray[Any]], Callable[[str, NDArray[Any]], None]], list[NDArray[Any]]] | None = None
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from ..report import OutputDifference, compare_outputs
 from ..report.compare import distance
 from ..samples import SampleError, candidates
 from ..sources import load_graph
-from .layers import NOISE, Layers, Tolerance, flowing, noise_of
+from .layers import NOISE, Layers, Tolerance, Watched, flowing, noise_of
 from .sides import given_inputs, native, precision, read_back_order, read_back_runtime
 
 __all__ = ["by_rounding", "check_conversion", "of_set", "say_strength"]
@@ -78,6 +78,8 @@ def check_conversion(job: Job) -> None:
     if runtime is None and handed_on:
         report.unverified = f"only {job.target} can run {', '.join(map(repr, handed_on))}"
         return
+    if runtime is not None and back is None and not handed_on:
+        layers.other = runtime.watched
     if runtime is None and back is None:
         report.unverified = report.unverified or f"nothing here can run what was written, and {job.target} cannot be read back"
         return
@@ -105,13 +107,12 @@ def check_conversion(job: Job) -> None:
     wrong = next((i for i, (ds, _) in enumerate(found) if not all(d.ok for d in ds)), None)
     if wrong is not None:
         report.first_divergence = (
-            "" if handed_on else _blame(job, inputs[wrong], moved[wrong], back, limit)
+            "" if handed_on else _blame(job, inputs[wrong], moved[wrong], back or runtime.watched, limit)
         ) or f"not in convcore's graph: {runtime.name} computes something else from the same operations"
     elif handed_on:
         report.weak.append(f"what it would have noticed could not be measured: only {job.framework} runs {handed_on[0]!r}")
     else:
-        theirs = [] if back is None else read_back_order(back, [v.name for v in reference.inputs])(moved[0])
-        first = layers.run(inputs[0], theirs)
+        first = layers.run(inputs[0], _theirs(job, layers.other, moved[0]))
         say_strength(report, layers, first, [d.name for d in found[0][0] if not d.note])
 
 
@@ -242,13 +243,15 @@ def say_strength(report: Any, layers: Layers, first: str, agreeing: Sequence[str
     report.weak += [f"tensor {n!r} has another value there, and nothing after it differs" for n in layers.odd[:5]]
 
 
-def _blame(job: Job, xs: list[Array], moved: list[Array], back: Graph | None, limit: Tolerance) -> str:
+def _blame(job: Job, xs: list[Array], moved: list[Array], other: Graph | Watched | None, limit: Tolerance) -> str:
     """The first layer whose values differ: in the passes, else in what was written."""
     laid = _first_divergence(job, xs, moved, limit)
-    if laid or back is None:
-        return laid
-    theirs = read_back_order(back, [v.name for v in job.reference.inputs])(moved)
-    return Layers(job.reference, back, limit).run(xs, theirs)
+    return laid if laid or other is None else Layers(job.reference, other, limit).run(xs, _theirs(job, other, moved))
+
+
+def _theirs(job: Job, other: Graph | Watched | None, moved: list[Array]) -> list[Array]:
+    """The inputs as the other side takes them."""
+    return read_back_order(other, [v.name for v in job.reference.inputs])(moved) if isinstance(other, Graph) else moved
 
 
 def _first_divergence(job: Job, xs: list[Array], moved: list[Array], limit: Tolerance) -> str:

@@ -24,9 +24,10 @@ from ..report.compare import distance, tolerance
 from .power import DISTURBANCE, Power, counts, disturbed, floats
 from .reuse import reusing
 
-__all__ = ["NOISE", "Layers", "Tolerance", "flowing", "noise_of"]
+__all__ = ["NOISE", "Layers", "Tolerance", "Watched", "flowing", "noise_of"]
 
 Array = NDArray[Any]
+Watched = Callable[[list[Array], Callable[[str, Array], None]], list[Array]]
 
 NOISE = 8.0
 """How many times further than the source's own float32 run from float64 a right result may be."""
@@ -140,11 +141,12 @@ def _keep(into: dict[str, Array], wanted: Mapping[str, Any]) -> Callable[[Node, 
 class Layers:
     """The values between of one comparison on one set of inputs.
 
-    ``other`` is the graph of the other side, None where only the outputs can be looked at.
+    ``other`` is the graph of the other side, or a run of it that tells what is inside (:attr:`Runtime.watched`); None where only
+    the outputs can be looked at.
     """
 
     reference: Graph
-    other: Graph | None
+    other: Graph | Watched | None
     limit: Tolerance
     odd: list[str] = field(default_factory=list)
 
@@ -189,37 +191,41 @@ class Layers:
         if self.other is not None and not self._met:
             self._off.clear()
             try:
-                self._other().run(list(theirs), watch=self._compare)
+                self._run_other(list(theirs))
             except (InputError, ShapeError) as e:
                 return f"not where it ran: the result read back cannot be run ({e})"
         return self._first()
 
     def other_run(self, inputs: Sequence[Array]) -> list[Array]:
         """Run the other side; the first run after the one of the reference that was kept is compared with it."""
-        assert self.other is not None
+        assert isinstance(self.other, Graph)
         if self._tried or self._ran is None:
             return Interpreter(self.other).run(list(inputs))
         self._tried = True
-        results = self._other().run(list(inputs), watch=self._compare)
+        results = self._run_other(list(inputs))
         self._met = True
         return results
 
-    def _other(self) -> Interpreter:
+    def _run_other(self, inputs: list[Array]) -> list[Array]:
         """Runs the other side; what the reference has computed from the same is not computed again."""
         assert self.other is not None and self._ran is not None
+        if not isinstance(self.other, Graph):
+            return self.other(inputs, self._see)
         given = {v.name: np.asarray(a) for v, a in zip(self.reference.inputs, self._ran)}
-        return Interpreter(self.other, known=reusing(self.reference, {**self._kept, **given}))
+        return Interpreter(self.other, known=reusing(self.reference, {**self._kept, **given})).run(inputs, watch=self._compare)
 
     def _compare(self, node: Node, results: Sequence[Array]) -> None:
         for v, b in zip(node.outputs, results):
-            a = self._kept.get(v.name)
-            if a is None or not floats(b):
-                continue
-            limit = self._limit(v.name)
-            off = _error(a, b, limit)
-            if off > limit and self._elsewhere(v.name, a, b, limit):
-                continue
-            self._off[v.name] = off
+            self._see(v.name, b)
+
+    def _see(self, name: str, b: Array) -> None:
+        a = self._kept.get(name)
+        if a is None or not floats(b):
+            return
+        limit = self._limit(name)
+        off = _error(a, b, limit)
+        if off <= limit or not self._elsewhere(name, a, b, limit):
+            self._off[name] = off
 
     def _elsewhere(self, name: str, a: Array, b: Array, limit: float) -> bool:
         """Whether the name stands for something that is right but not the same there: what a later layer folded into it makes, or

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +74,11 @@ def emit(request: EmitRequest) -> Emitted:
         _WRITTEN[str(out.absolute())] = _sum(code.text)
         paths = (str(out), str(weights))
         notes.append(f"weights are in {weights.name}, which belongs to the code")
-    runs = (
-        None if code_written or out is None else lambda: _runtime(_live(code))
-    )  # weights alone say nothing of what they are for
-    return Emitted(paths, lambda: _live(code), tuple(notes), runtime=runs)
+    made_live: Callable[[], Any] = partial(_live, code)
+    if out is None:
+        made_live = cache(made_live)  # what is checked is what is handed over
+    runs = (lambda: _runtime(out, code)) if code_written else (lambda: _runtime(made_live(), code))
+    return Emitted(paths, made_live, tuple(notes), runtime=runs)
 
 
 def _program(code: Code, graph: Graph, out: Path, notes: list[str]) -> Emitted:
@@ -120,10 +123,10 @@ def _into(into: Any, code: Code, request: EmitRequest, notes: list[str]) -> Emit
     return Emitted((str(out),), lambda: module, tuple(notes), runtime=lambda: _runtime(module))
 
 
-def _runtime(module: Any) -> Any:
+def _runtime(module: Any, code: Code | None = None) -> Any:
     from .runtime import open_runtime
 
-    return open_runtime(module)
+    return open_runtime(module, inside=None if code is None else code.inside)
 
 
 def written_here(path: Path) -> str | None:

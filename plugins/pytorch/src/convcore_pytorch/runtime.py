@@ -7,7 +7,7 @@ import itertools
 import os
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from convcore.plugin import InputError, Runtime, host
 
+from .inside import Inside, hooked
 from .live import evaluating
 from .printer import Code
 
@@ -25,9 +26,9 @@ THREADS = 4
 _COUNT = itertools.count()
 
 
-def open_runtime(source: Any, weights: Any = None) -> Runtime | None:
+def open_runtime(source: Any, weights: Any = None, inside: Inside | None = None) -> Runtime | None:
     """A live module, or code that this process has written with its weights; None for any other file: code is not executed
-    because it is handed in."""
+    because it is handed in. ``inside`` names what its layers give."""
     if isinstance(source, (str, os.PathLike)):
         from .emit import written_here
 
@@ -37,11 +38,11 @@ def open_runtime(source: Any, weights: Any = None) -> Runtime | None:
             return None
         host().require(REQUIRES, "running PyTorch models")
         module = _execute(text, path)
-        return _runtime(module.load(path.with_suffix(".safetensors")))
+        return _runtime(module.load(path.with_suffix(".safetensors")), inside=inside)
     host().require(REQUIRES, "running PyTorch models")
     import torch
 
-    return _runtime(source) if isinstance(source, torch.nn.Module) else None
+    return _runtime(source, inside=inside) if isinstance(source, torch.nn.Module) else None
 
 
 def _execute(text: str, path: Path) -> Any:
@@ -82,7 +83,7 @@ def program_runtime(program: Any, names: Sequence[str]) -> Runtime:
     return _runtime(program.module(), names)
 
 
-def _runtime(model: Any, inputs: Sequence[str] = ()) -> Runtime:
+def _runtime(model: Any, inputs: Sequence[str] = (), inside: Inside | None = None) -> Runtime:
     import inspect
 
     import torch
@@ -105,7 +106,12 @@ def _runtime(model: Any, inputs: Sequence[str] = ()) -> Runtime:
         outs = out if isinstance(out, (tuple, list)) else (out,)
         return [_numpy(torch, t) for t in outs]
 
-    return Runtime(f"torch {torch.__version__}", run, names)
+    def watched(arrays: Any, see: Callable[[str, Any], None]) -> list[Any]:
+        assert inside is not None
+        with hooked(model, inside, lambda name, t: see(name, _numpy(torch, t))):
+            return run(arrays)
+
+    return Runtime(f"torch {torch.__version__}", run, names, watched=watched if inside else None)
 
 
 def _numpy(torch: Any, t: Any) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from convcore.plugin import Block, Dialect, DType, Graph, Names, Plan, State, Unit, Value, as_tensor, identifier, shape_text
 
 from ..functions import helpers_of, imports_of
+from ..inside import Inside, values_inside
 from .classes import Classes, Template, is_sequence
 from .forward import TAKEN
 from .members import attribute
@@ -20,7 +21,7 @@ __all__ = ["Code", "print_module"]
 @dataclass
 class Code:
     """A module as text, the name of its class, and its state_dict in order: dtype, shape and tensor by key. ``tied`` are keys
-    that are another key's tensor."""
+    that are another key's tensor, ``inside`` what its layers give."""
 
     text: str
     class_name: str
@@ -28,6 +29,7 @@ class Code:
     tied: dict[str, str] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     source_names: dict[str, str] = field(default_factory=dict)
+    inside: Inside = field(default_factory=dict)
 
 
 def print_module(
@@ -67,7 +69,7 @@ def print_module(
             f"    return {class_name}.from_pretrained(weights)"]  # fmt: skip
     given = [line for source in helpers for line in ("", "", *source.splitlines())]
     text = "\n".join([*head, *given, *body, *tail]) + "\n"
-    return Code(text, class_name, states, tied, tuple(inputs), source_names)
+    return Code(text, class_name, states, tied, tuple(inputs), source_names, values_inside(plan.root))
 
 
 def _order(v: Value, moved: Mapping[str, Sequence[int]] | None) -> str:
