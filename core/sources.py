@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .budget import spending
 from .collector import without_collector
 from .errors import ConvcoreError, UsageError
 from .files import Watch, absolute, watched, watching
 from .hookspecs import LoadRequest, Option
 from .host import host, resolve
+from .ir.dims import Dim, DimLike
 from .ir.graph import Graph
 from .ir.parse_dims import parse_dim
 from .nomodel import refuse_no_model
@@ -116,25 +119,36 @@ def refuse_unknown_options(given: Mapping[str, Any], used: set[str], frameworks:
 
 
 def parse_input_shapes(spec: Mapping[str, Any] | Sequence[str] | None) -> dict[str, tuple[Any, ...]]:
-    """``{"x": ("batch", 3, 224, 224)}`` or ``["x:batch,3,224,224"]`` as shapes of integers and Dims."""
+    """``{"x": ("batch", 3, 224, 224)}`` or ``["x:batch,3,224,224"]`` as shapes of integers and Dims; None, ``?`` or -1 is a size
+    that is not known. UsageError for what is no shape."""
     out: dict[str, tuple[Any, ...]] = {}
     if spec is None:
         return out
     if isinstance(spec, Mapping):
         for name, shape in spec.items():
-            out[name] = tuple(None if d is None else parse_dim(d) if isinstance(d, str) else d for d in shape)
+            if not isinstance(shape, (tuple, list)):
+                raise UsageError(f"input_shapes of {name!r}: {shape!r} is no tuple of sizes")
+            out[name] = tuple(_size(d, f"input_shapes of {name!r}") for d in shape)
         return out
     for text in spec:
         name, sep, dims = text.rpartition(":")
-        try:
-            if not sep:
-                raise ValueError("no colon")
-            out[name] = tuple(None if d.strip() in ("?", "-1") else parse_dim(d) for d in dims.split(",") if d.strip())
-        except (ValueError, ConvcoreError) as e:
-            raise UsageError(f"bad input shape {text!r}: write name:batch,3,224,224 ({e})") from None
-        if any(isinstance(d, int) and d < 0 for d in out[name]):
-            raise UsageError(f"bad input shape {text!r}: sizes are positive or names")
+        if not sep:
+            raise UsageError(f"bad input shape {text!r}: write name:batch,3,224,224 (no colon)")
+        out[name] = tuple(_size(d, f"bad input shape {text!r}: write name:batch,3,224,224") for d in dims.split(",") if d.strip())
     return out
+
+
+def _size(d: Any, what: str) -> DimLike | None:
+    """One size of a shape; UsageError, which ``what`` begins, for what is none."""
+    try:
+        n = parse_dim(d) if isinstance(d, str) and d.strip() != "?" else d
+    except ConvcoreError as e:
+        raise UsageError(f"{what} ({e})") from None
+    if n is None or n == "?" or isinstance(n, Dim):
+        return None if n == "?" else n
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < -1:
+        raise UsageError(f"{what} ({d!r} is no size: a number, a name, or None)")
+    return None if n == -1 else int(n)
 
 
 class Loaded(NamedTuple):

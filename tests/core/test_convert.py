@@ -15,8 +15,10 @@ from tests.support.keras_files import nameless_functions
 import convcore
 from convcore.build.builder import Builder
 from convcore.errors import BadFileError, InputError, MismatchError, OutputError, UnsupportedError, UsageError
+from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph
 from convcore.model import Model
+from convcore.sources import parse_input_shapes
 
 DATA = Path(__file__).parents[1] / "data"
 ERAS = DATA / "keras_eras"
@@ -269,6 +271,25 @@ def test_nothing_given_is_dropped(tmp_path: Path):
     with pytest.raises(UsageError, match="as it is"):
         convcore.load(tmp_path / "m.ccir", input_shapes={name: (3, 8, 8, 1)})
     assert os.listdir(tmp_path) == ["m.ccir"]
+
+
+@pytest.mark.parametrize("shape", [5, "b,3", (-2, 3), (2.5, 3), (True, 3), ("a b", 3), ("", 3), ({}, 3)])
+def test_what_is_no_input_shape(shape: object):
+    """Sizes come from callers: what is none is a wrong call, not a size of -2."""
+    with pytest.raises(UsageError, match="input_shapes of 'x'"):
+        parse_input_shapes({"x": shape})
+
+
+@pytest.mark.parametrize("text", ["x", "x:2,-2", "x:2.5", "x:a b,3"])
+def test_what_is_no_input_shape_as_text(text: str):
+    with pytest.raises(UsageError, match="bad input shape"):
+        parse_input_shapes([text])
+
+
+def test_input_shapes():
+    want = {"x": (Dim("b"), None, None, None, 3, Dim("b") + 1)}
+    assert parse_input_shapes({"x": ("b", None, -1, "?", np.int64(3), Dim("b") + 1)}) == want
+    assert parse_input_shapes(["x:b,?,-1,?,3,b+1"]) == want and parse_input_shapes(None) == {}
 
 
 def test_the_check_sees_values_below_zero(tmp_path: Path):
