@@ -10,6 +10,7 @@ from ..ir.dims import Dim, DimLike, Shape, bounds, ceil_div, dim_max, dim_min, s
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from .infer import InferContext, Inferred
+from .traits import Trait
 
 __all__ = [
     "axis_sizes",
@@ -96,18 +97,36 @@ def common_dtype(c: InferContext, *names: str) -> DType | None:
 
 
 def scalar_size(v: Value | None) -> DimLike | None:
-    """The integer held by a scalar value when it is a constant, a ``dim_value`` or a cast of one; else None."""
-    while v is not None and v.producer is not None and v.producer.op in ("cast", "identity"):
-        if v.dtype is None or not v.dtype.is_int:
+    """The integer held by a value of one element when it is a constant, a size (``dim_value``, an element of ``shape_of``), or a
+    view, copy or cast of one; else None."""
+    from .registry import traits_of
+
+    at: int | None = None  # which element of a list, where one was picked
+    while v is not None and v.dtype is not None and v.dtype.is_int:
+        if v.tensor is not None:
+            a = v.tensor.numpy().reshape(-1) if v.tensor.size == 1 or at is not None else None
+            return None if a is None else int(a[at or 0])
+        node = v.producer
+        if node is None:
             return None
-        v = v.producer.inputs[0]
-    if v is None or v.dtype is None or not v.dtype.is_int:
-        return None
-    if v.tensor is not None:
-        return int(v.tensor.numpy().reshape(-1)[0]) if v.tensor.size == 1 else None
-    if v.producer is not None and v.producer.op == "dim_value":
-        size: DimLike = v.producer.attrs["value"]
-        return size
+        if node.op == "dim_value":
+            size: DimLike = node.attrs["value"]
+            return size
+        if node.op == "shape_of":
+            sizes = node.need("x").shape
+            sizes = None if sizes is None else sizes[node.attrs["start"] : node.attrs["end"]]
+            return None if sizes is None or (at is None and len(sizes) != 1) else sizes[at or 0]
+        if node.op == "gather" and at is None:
+            index, v = node.need("indices"), node.need("x")
+            if index.tensor is None or index.tensor.size != 1 or v.rank != 1:
+                return None
+            at = int(index.tensor.numpy().reshape(-1)[0])
+            if isinstance(n := (v.shape or (None,))[0], int) and not -n <= at < n:
+                return None
+        elif node.op in ("cast", "identity") or Trait.VIEW in traits_of(node.op):
+            v = node.inputs[0]
+        else:
+            return None
     return None
 
 

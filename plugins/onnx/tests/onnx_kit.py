@@ -13,6 +13,7 @@ from convcore.errors import ConvcoreError
 from convcore.hookspecs import EmitRequest, LoadRequest
 from convcore.host import host
 from convcore.interpreter import Interpreter
+from convcore.report.compare import distance
 from convcore.testing.samples import Summary, same
 from convcore_onnx.emit import emit
 from convcore_onnx.load import load
@@ -65,9 +66,19 @@ def run_case(case: Any) -> tuple[str, str, Any]:
             return "refused", str(e), None
         for v, a, want in zip(graph.outputs, got, outs):
             why = same(a, want, case.rtol, case.atol)
-            if why:
+            if why and not _nearer(graph, [given[v.name] for v in graph.inputs], v.name, a, want):
                 return "wrong", f"{v.name}: {why}", graph
     return "passed", "", graph
+
+
+def _nearer(graph: Any, inputs: list[Any], name: str, a: Any, want: Any) -> bool:
+    """Whether a half-precision result is no further from float64 than what the standard expects: that was rounded after every
+    step, and is asked for more closely than its dtype holds."""
+    want = np.asarray(want)
+    if want.dtype.itemsize != 2 or want.dtype.kind not in "fV" or a.dtype != want.dtype or a.shape != want.shape:
+        return False
+    results = dict(zip((v.name for v in graph.outputs), Interpreter(graph, precise=True).run(inputs)))
+    return distance(results[name], a) <= distance(results[name], want)
 
 
 def node_cases() -> list[Any]:
