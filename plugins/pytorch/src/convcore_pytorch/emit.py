@@ -49,6 +49,8 @@ def emit(request: EmitRequest) -> Emitted:
     code = print_module(made, request.graph, torch, name, weights.name, request.moved)
     metadata = {"format": "pt", "class": name}
     notes = list(made.remarks())
+    if torch.of_torch:
+        notes += _parted(code)
     if request.moved:
         names = ", ".join(map(repr, request.moved))
         notes.append(f"channels come first in {names}, as in torch; --io-layout source keeps the source's order of axes")
@@ -79,6 +81,20 @@ def emit(request: EmitRequest) -> Emitted:
         made_live = cache(made_live)  # what is checked is what is handed over
     runs = (lambda: _runtime(out, code)) if code_written else (lambda: _runtime(made_live(), code))
     return Emitted(paths, made_live, tuple(notes), runtime=runs)
+
+
+def _parted(code: Code) -> list[str]:
+    """Parameters of the source that several parameters stand for: its elements in different orders or types."""
+    found: dict[str, list[str]] = {}
+    for key, s in code.states.items():
+        if s.value is not None and s.value.source and s.trainable and s.role == "parameter":
+            found.setdefault(s.value.source, []).append(key)
+    return [
+        f"{source!r} is one parameter in the source, but {', '.join(keys)} here (its elements are needed in several orders): "
+        "training changes each by itself"
+        for source, keys in found.items()
+        if len({k.rpartition(".")[0] for k in keys}) > 1 and len({code.states[k].tensor.size for k in keys}) == 1
+    ]
 
 
 def _program(code: Code, graph: Graph, out: Path, notes: list[str]) -> Emitted:

@@ -55,9 +55,22 @@ def export(module: Any, request: LoadRequest) -> tuple[Program, dict[str, Any]]:
         with evaluating(module), quiet(), torch.no_grad():
             return marks.verify(module, exported)
 
-    facts = {"name": type(module).__name__, "names": marks.symbols(program), "notes": marks.report(program), "check": check}
+    notes = [*marks.report(program), *_told_nowhere(module)]
+    facts = {"name": type(module).__name__, "names": marks.symbols(program), "notes": notes, "check": check}
     facts["keys"] = list(module.state_dict())  # in the order of definition, which an export does not keep
     return program, facts
+
+
+def _told_nowhere(module: Any) -> list[str]:
+    """Facts of training that a program traced in evaluation does not hold."""
+    import torch
+
+    lost = [
+        name or type(module).__name__
+        for name, m in module.named_modules()
+        if isinstance(m, torch.nn.MultiheadAttention) and m.dropout
+    ]
+    return [f"dropout of attention weights is not kept, which only matters in training: {', '.join(lost)}"] if lost else []
 
 
 @contextlib.contextmanager
