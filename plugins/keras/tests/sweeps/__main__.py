@@ -2,6 +2,7 @@
 
 KERAS_BACKEND=torch.
 ``recorded [part of a name] [--onnx --pytorch --keras]`` are custom layers of tf.keras, with what TensorFlow computed.
+``names [part]`` are the expressions of ``keras.ops`` as code has them.
 ``--page`` writes ``docs/support/keras-<kind>.md`` of what was found.
 """
 
@@ -24,6 +25,10 @@ def main(argv: list[str]) -> int:
         from sweeps.recorded import main as judge_recorded
 
         return judge_recorded(argv[1:])
+    if argv[0] == "names":
+        from sweeps.names import main as judge_names
+
+        return judge_names(argv[1:])
     kind, rest = argv[0], [a for a in argv[1:] if not a.startswith("-")]
     cases = [c for c in import_module(f"sweeps.{kind}_cases").cases() if not rest or any(r in c.name for r in rest)]
     counts: collections.Counter[str] = collections.Counter()

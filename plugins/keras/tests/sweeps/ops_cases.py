@@ -12,7 +12,7 @@ import numpy as np
 
 from .judge import Case
 
-__all__ = ["cases"]
+__all__ = ["EXPRESSIONS", "LETTERS", "TORCH_IS_WRONG", "cases", "feed_of", "inputs_of"]
 
 LETTERS: dict[str, tuple[tuple[int | None, ...], str, str]] = {
     "x": ((None, 5, 7), "float32", "normal"),
@@ -68,17 +68,17 @@ TORCH_IS_WRONG: dict[str, tuple[str, Callable[..., Any]]] = {
 
 def cases() -> list[Case]:
     """Every expression once."""
-    return [Case(e, _build(e), _feed(e), *TORCH_IS_WRONG.get(e, ("", None))) for e in EXPRESSIONS]
+    return [Case(e, _build(e), feed_of(e), *TORCH_IS_WRONG.get(e, ("", None))) for e in EXPRESSIONS]
 
 
-def _inputs(expression: str) -> list[str]:
+def inputs_of(expression: str) -> list[str]:
     found = set(re.findall(r"(?<![\w.'\"])([A-Za-z])(?![\w'\"(.]|=[^=])", expression + " "))
     return [n for n in LETTERS if n in found]
 
 
 def _build(expression: str) -> Any:
     def make() -> Any:
-        names = _inputs(expression)
+        names = inputs_of(expression)
         ins = {n: keras.Input(batch_shape=LETTERS[n][0], dtype=LETTERS[n][1], name=n) for n in names}
         known = {"O": keras.ops, "np": np, "RANGE": RANGE, "K1": K1, "K2": K2, "KT": KT, "KD": KD, "KP": KP}
         return keras.Model(list(ins.values()), eval(expression, known, ins), name="m")
@@ -86,9 +86,9 @@ def _build(expression: str) -> Any:
     return make
 
 
-def _feed(expression: str) -> Any:
+def feed_of(expression: str) -> Any:
     def make(rng: np.random.Generator, batch: int) -> list[np.ndarray]:
-        return [_array(rng, batch, *LETTERS[n]) for n in _inputs(expression)]
+        return [_array(rng, batch, *LETTERS[n]) for n in inputs_of(expression)]
 
     return make
 

@@ -128,3 +128,12 @@ def temporal_padding(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> An
     """Zeros before and after the steps of sequences."""
     b = argument_values("x, padding=(1, 1)", args, kwargs)
     return t.operation("Pad", tensor_argument(b["x"]), pad_width=((0, 0), tuple(b["padding"]), (0, 0)))
+
+
+@meaning("keras.ops.gaussian_blur")
+def gaussian_blur(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """A blur; without a data format torch's backend blurs other axes than the operation of a model does (3.15.1)."""
+    b = argument_values("images, kernel_size=(3, 3), sigma=(1.0, 1.0), data_format=None", args, kwargs)
+    if b["data_format"] is None:
+        raise CodeRefused("blurs without data_format=, which each of Keras's backends does otherwise")
+    return t.operation("GaussianBlur", b["images"], kernel_size=b["kernel_size"], sigma=b["sigma"], data_format=b["data_format"])

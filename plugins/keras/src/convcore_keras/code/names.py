@@ -16,7 +16,18 @@ from importlib.resources import files
 
 from convcore.plugin import Call
 
-__all__ = ["MODULES", "ROOTS", "Entry", "canonical_path", "elementwise", "is_function", "lookup", "operator_of", "signatures"]
+__all__ = [
+    "MODULES",
+    "ROOTS",
+    "Entry",
+    "canonical_path",
+    "elementwise",
+    "is_function",
+    "lookup",
+    "operator_of",
+    "signatures",
+    "tables",
+]
 
 ROOTS: dict[str, str] = {
     "K": "keras.backend", "backend": "keras.backend", "kb": "keras.backend", "KK": "keras.backend", "tf": "tensorflow",
@@ -160,6 +171,11 @@ def _keras_ops() -> Mapping[str, Entry]:
         n: Entry(kind, Call(n, signature.replace("*", "")), many=signature.startswith("*"))
         for n, (kind, signature) in table.items()
     }
+
+
+def tables() -> Mapping[str, Mapping[str, Entry]]:
+    """Every table, by its namespace."""
+    return {"tensorflow": _tensorflow(), "keras.backend": _backend(), "keras.ops": _keras_ops()}
 
 
 @cache

@@ -249,14 +249,13 @@ class GraphOps:
         if kind == "Einsum":
             attrs, args = {"subscripts": args[0]}, args[1:]
         elif spec is not None and call is not None and spec.tensors[:1] != ("*x",):
-            defaults = {p.ours: p.default for p in call.parameters}
             try:
                 bound = call.bind(args, kwargs)
             except NotExpressible as e:
                 raise CodeRefused(f"calls keras.ops.{kind}, which {e}") from e
             passed = {p.name for p in spec.call.parameters}
             given = {k: v for k, v in bound.items() if k in passed}
-            attrs = {k: v for k, v in bound.items() if k not in passed and not (v is defaults[k] or v == defaults[k])}
+            attrs = {k: v for k, v in bound.items() if k not in passed}
             args, kwargs = (), given
         attrs |= {"args": list(args), "kwargs": kwargs}
         node = ForeignNode(f"ops.{kind}", name, [], attrs, origin=self.node.origin)
