@@ -86,7 +86,9 @@ class Builder(OpMethods):
         return self.graph.attempt()
 
     def input(self, name: str, dtype: DType | str | None, shape: Shape | None) -> Value:
-        """An input of the graph; None for a dtype or shape that is not known."""
+        """An input of the graph; None for a dtype or shape that is not known. ShapeError for a size of 2**63 and more."""
+        if shape is not None and any(isinstance(d, int) and d >= 1 << 63 for d in shape):
+            raise ShapeError(f"the input {name!r} has a size of 2**63 or more")
         return self.graph.add_input(name, None if dtype is None else DType(dtype), shape)
 
     def weight(self, tensor: Any, name: str = "", *, trainable: bool = False, source: str = "", role: str = "") -> Value:

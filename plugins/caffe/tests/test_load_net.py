@@ -408,6 +408,13 @@ def test_unknown_fields_of_a_fork_layer_are_never_dropped(tmp_path: Path) -> Non
     assert "extra_knob" in m.problems[0].why
 
 
+def test_an_unknown_field_takes_no_place_of_a_known_one(tmp_path: Path) -> None:
+    m = net(
+        tmp_path, given("d", 2, 4, 5, 7), layer("s", "ShuffleChannel", "d", "s", 'shuffle_channel_param { group: 2 } group: "out"')
+    )
+    assert "unknown group" in m.problems[0].why
+
+
 def test_every_invalid_layer_is_named(tmp_path: Path) -> None:
     text = given("d", 2, 3, 5, 7) + layer("a", "Slice", "d", "a b") + layer("c", "Concat", "d", "c", "concat_param { axis: 9 }")
     with pytest.raises(BadFileError, match="2 layers") as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import stat
 import struct
 import sys
@@ -17,7 +18,8 @@ import h5py
 import numpy as np
 import pytest
 
-from convcore.errors import BadFileError, ConvcoreError, UnsupportedError, UsageError
+import convcore
+from convcore.errors import BadFileError, ConvcoreError, PluginBugError, UnsupportedError, UsageError
 from convcore_keras.files.model import OpaqueObject
 from convcore_keras.files.reader import read
 from convcore_keras.files.sniff import sniff
@@ -528,3 +530,70 @@ def test_keras2_on_theano(tmp_path: Path) -> None:
     assert root.layer("strided").config["same_pads_front"] == (1, 1)
     plain = read(tmp_path / "a.h5", kernels="tensorflow").root.layer("even")
     assert np.array_equal(plain.weights["kernel"].numpy(), kernels["even"]) and "same_pads_front" not in plain.config
+
+
+# ---- found by mutants of old files
+ERAS = Path(__file__).parents[3] / "tests" / "data" / "keras_eras"
+
+
+def _old(name: str, tmp_path: Path, edit: Callable[[dict[str, dict[str, Any]]], Any]) -> str:
+    """What is said of an old model of which some layers, by name, are edited."""
+    stored = json.loads((ERAS / f"{name}.json").read_text())
+    edit({item["config"]["name"]: item for item in stored["config"]["layers"]})
+    (tmp_path / "m.json").write_text(json.dumps(stored))
+    try:
+        model = convcore.load(tmp_path / "m.json", ERAS / f"{name}.weights.h5")
+    except ConvcoreError as e:
+        assert not isinstance(e, PluginBugError)
+        return str(e)
+    return "; ".join(p.why for p in model.problems)
+
+
+def _set(**fields: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda item: item["config"].update(fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "edit", "why"),
+    [
+        ("tf28/convs", "ReLU", _set(threshold={"class_name": "Dense"}), "is not a number"),
+        ("tf28/convs", "InputLayer", _set(batch_input_shape=[1 << 70, 12, 12, 3]), "has a size of 2\\*\\*63 or more"),
+        ("tf28/convs", "ReLU", _set(name="\ud800"), "surrogates not allowed"),
+    ],
+)
+def test_damaged_fields_of_old_files(name: str, kind: str, edit: Any, why: str, tmp_path: Path) -> None:
+    def change(layers: dict[str, dict[str, Any]]) -> None:
+        edit(next(item for item in layers.values() if item["class_name"] == kind))
+
+    assert re.search(why, _old(name, tmp_path, change))
+
+
+@pytest.mark.parametrize("kernel", ["query", "key", "value", "attention_output"])
+def test_kernels_of_attention_without_heads(kernel: str, tmp_path: Path) -> None:
+    with h5py.File(ERAS / "tf28" / "mha.weights.h5") as old, h5py.File(tmp_path / "m.weights.h5", "w") as new:
+        for key, value in old.attrs.items():
+            new.attrs[key] = value
+        for key in old:
+            old.copy(key, new)
+        found: list[str] = []
+        new.visititems(lambda path, obj: found.append(path) if path.endswith(f"/{kernel}/kernel:0") else None)
+        assert found
+        held = new[found[0]][()]
+        del new[found[0]]
+        new[found[0]] = held.reshape(-1)
+    model = convcore.load(ERAS / "tf28" / "mha.json", tmp_path / "m.weights.h5")
+    assert re.search(r"has shape \[\d+\], not that of heads", model.problems[0].why)
+
+
+def test_shapes_that_hold_no_sizes_and_operators_of_one_argument(tmp_path: Path) -> None:
+    for item_name, edit, why in (
+        ("tf.reshape", lambda call: call[3].update(shape=[-1, [0, 0]]), "does not hold sizes"),
+        ("tf.math.multiply_1", lambda call: call[3].clear(), "operator with 1 argument"),
+    ):
+
+        def change(layers: dict[str, dict[str, Any]], item_name: str = item_name, edit: Any = edit) -> None:
+            item = next(item for name, item in layers.items() if name.startswith(item_name))
+            call = item["inbound_nodes"][0]
+            edit(call if isinstance(call[0], str) else call[0])
+
+        assert why in _old("tf215/tfops", tmp_path, change), item_name

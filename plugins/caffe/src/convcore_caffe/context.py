@@ -54,8 +54,9 @@ class CaffeNode(ForeignNode):
         attrs: dict[str, Any] = {}
         for m in self.messages:
             attrs.update(m.fields() if m.known else ())
-            attrs.update(m.unknown)
-        attrs.update(layer.unknown)
+        declared = {name for m in self.messages if m.known for name in m.schema.by_name}
+        for more in (*(m.unknown for m in self.messages), layer.unknown):  # never in the place of a field of the schema
+            attrs.update({f"unknown {k}" if k in declared else k: v for k, v in more.items()})
         super().__init__(
             layer.type, name, inputs, attrs, outputs=layer.tops, origin=Origin("caffe", name, layer.type), extra=layer
         )

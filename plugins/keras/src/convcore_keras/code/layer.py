@@ -123,6 +123,8 @@ def call_function(g: KerasContext, node: ForeignNode, path: str, args: Sequence[
         return results(g, domain.item(args[0], args[1][0] if isinstance(args[1], tuple) and len(args[1]) == 1 else args[1]))
     operator = operator_of(canonical_path(path))
     if operator and not any(isinstance(v, Value) for v in (*args, *kwargs.values())):
+        if len(args) + len(kwargs) != 2:
+            raise CodeRefused(f"calls an operator with {len(args) + len(kwargs)} arguments")
         return results(g, domain.binary(operator, *args, *kwargs.values()))
     return results(g, domain.call(Name(path), args, kwargs))
 

@@ -14,6 +14,7 @@ MAX_JSON_BYTES = 64 << 20
 MAX_JSON_DEPTH = 256
 MAX_JSON_ITEMS = 5_000_000
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)  # an open one ends with the text: each byte is looked at once
+_HALVES = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 _NOT_BRACKETS = bytes(c for c in range(256) if c not in b"[]{}")
 
 
@@ -26,9 +27,12 @@ def loads(data: bytes | str, what: str) -> Any:
         raise BadFileError(f"{what}: is empty")
     _check_depth(raw, what)
     try:
-        return json.loads(raw, object_pairs_hook=_unique, parse_constant=_constant)
+        found = json.loads(raw, object_pairs_hook=_unique, parse_constant=_constant)
+        if _HALVES.search(raw):  # half of a pair of surrogates is no text that UTF-8, which every target writes, can hold
+            json.dumps(found, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as e:
         raise BadFileError(f"{what}: not valid JSON: {str(e)[:200]}") from e
+    return found
 
 
 def _check_depth(raw: bytes, what: str) -> None:

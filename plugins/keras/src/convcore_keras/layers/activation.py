@@ -116,15 +116,22 @@ RULES.op("PReLU", "prelu", "inputs=x", slope=W("alpha"), ignore=("shared_axes",)
 RULES.op("Softmax", "softmax", "inputs=x", axis=A("axis", -1, iso="item_or_number"))
 
 
+def _number(node: ForeignNode, key: str, default: float) -> float:
+    value = node.attr(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise node.refuse(f"{key}={str(value)[:60]} is not a number", code="unsupported_attribute")
+    return float(value)
+
+
 @RULES.load("ReLU")
 def general_relu(g: KerasContext, node: ForeignNode) -> Value:
     """``x if threshold < x else slope * (x - threshold)``, limited to ``max_value`` (keras.activations.relu)."""
     x, b = node.need(0), g.b
-    slope, threshold = float(node.attr("negative_slope", 0.0)), float(node.attr("threshold", 0.0))
-    limit = node.attr("max_value", None)
+    slope, threshold = (_number(node, k, 0.0) for k in ("negative_slope", "threshold"))
+    limit = None if node.attr("max_value", None) is None else _number(node, "max_value", 0.0)
     y = b.thresholded_relu(x, alpha=threshold) if threshold else b.relu(x)
     if limit is not None:
-        y = b.minimum(y, b.like(x, float(limit)))
+        y = b.minimum(y, b.like(x, limit))
     if slope:
         below = b.relu(b.sub(b.like(x, threshold), x))
         y = b.sub(y, b.mul(below, b.like(x, slope)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import A, DimLike, DType, ForeignNode, NotExpressible, Value, known_shape, product
+from convcore.plugin import A, Dim, DimLike, DType, ForeignNode, NotExpressible, Value, known_shape, product
 
 from ..load_context import KerasContext
 from ..ruleset import RULES
@@ -47,6 +47,8 @@ def reshaped(g: KerasContext, node: ForeignNode, x: Value, target: Sequence[Any]
     wanted = [-1 if n is None else n for n in target]
     if any(isinstance(n, Value) for n in wanted):
         raise NotExpressible("its shape is computed", "unsupported_call")
+    if not all(isinstance(n, (int, Dim)) for n in wanted):
+        raise node.refuse(f"the shape {str(tuple(target))[:80]} does not hold sizes", code="invalid_shape")
     if wanted.count(-1) > 1 or any(isinstance(n, int) and n < -1 for n in wanted):
         raise node.refuse(f"the shape {tuple(target)} has more than one unknown size")
     have = product(known_shape(x, sizes=True))
