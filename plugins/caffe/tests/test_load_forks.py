@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from convcore.errors import BadFileError
+
 from .support import worst
 from .test_load_net import given, layer, net, rand
 
@@ -178,3 +180,39 @@ def test_pooling_by_the_layer_s_own_loops(kind: str, kernel: int, stride: int, p
     params = f"pooling_param {{ pool: {kind} kernel_size: {kernel} stride: {stride} pad: {pad} }}"
     got = net(tmp_path, given("d", *x.shape), layer("p", "Pooling", "d", "p", params))(x)
     assert worst(got, want) <= 1e-6
+
+
+@pytest.mark.parametrize("stride", [2, 3])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_reorg_is_darknet_s_where_that_is_said(stride: int, reverse: bool, tmp_path: Path) -> None:
+    """By its definition, a loop; and for a stride of 2, the only one it reads, by OpenCV's layer."""
+    c, h, w = 2 * stride * stride, 2 * stride, 3 * stride
+    x = rand(2, c, h, w)
+    params = f"reorg_param {{ stride: {stride} reverse: {str(reverse).lower()} }}"
+    text = given("d", *x.shape) + layer("r", "Reorg", "d", "r", params)
+    m = net(tmp_path, text, reorg="darknet")
+    few = c // (stride * stride)
+    wide = x.reshape(2, few, h * stride, w * stride) if not reverse else np.zeros((2, few, h * stride, w * stride), np.float32)
+    deep = np.zeros_like(x)
+    for k in range(c):
+        offset, to = divmod(k, few)
+        rows, columns = slice(offset // stride, None, stride), slice(offset % stride, None, stride)
+        if reverse:
+            wide[:, to, rows, columns] = x[:, k]
+        else:
+            deep[:, k] = wide[:, to, rows, columns]
+    want = wide if reverse else deep.reshape(2, c * stride * stride, h // stride, w // stride)
+    np.testing.assert_array_equal(m(x), want)
+    cv2 = pytest.importorskip("cv2")
+    if stride == 2 and not reverse:
+        theirs = cv2.dnn.readNetFromCaffe(str(tmp_path / "net.prototxt"))
+        theirs.setInput(x)
+        np.testing.assert_array_equal(theirs.forward(), want)
+
+
+def test_reorg_is_refused_where_its_fork_is_not_named(tmp_path: Path) -> None:
+    m = net(tmp_path, given("d", 1, 4, 4, 4), layer("r", "Reorg", "d", "r", "reorg_param { stride: 2 }"))
+    assert "differs between forks" in m.problems[0].why and "--reorg darknet" in m.problems[0].hint
+    for shape, why in (((1, 3, 4, 4), "multiple of 4 channels"), ((1, 4, 5, 4), "does not divide 5 x 4")):
+        with pytest.raises(BadFileError, match=why):
+            net(tmp_path, given("d", *shape), layer("r", "Reorg", "d", "r", "reorg_param { stride: 2 }"), reorg="darknet")

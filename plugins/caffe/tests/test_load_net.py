@@ -410,7 +410,9 @@ def test_unknown_fields_of_a_fork_layer_are_never_dropped(tmp_path: Path) -> Non
 
 def test_an_unknown_field_takes_no_place_of_a_known_one(tmp_path: Path) -> None:
     m = net(
-        tmp_path, given("d", 2, 4, 5, 7), layer("s", "ShuffleChannel", "d", "s", 'shuffle_channel_param { group: 2 } group: "out"')
+        tmp_path,
+        given("d", 2, 4, 5, 7),
+        layer("s", "ShuffleChannel", "d", "s", 'shuffle_channel_param { group: 2 } group: "out"'),
     )
     assert "unknown group" in m.problems[0].why
 

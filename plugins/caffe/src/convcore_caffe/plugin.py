@@ -103,6 +103,12 @@ def convcore_options(framework: str) -> Sequence[Option]:
             choices=("auto", "deploy", "compute"),
         ),
         Option(
+            "reorg", "caffe", "load", str, None,
+            "what Reorg is: darknet, as gklz1982/caffe-yolov2 and what is made of it have it from there (the numbers read as "
+            "C / s^2 channels of H s x W s); other forks mean another order, and the prototxt does not say which",
+            choices=("darknet",),
+        ),
+        Option(
             "preprocessing", "caffe", "load", str, "keep",
             "transform_param, mean and scale: keep (as metadata) or apply (as operations on the input)",
             choices=("keep", "apply"),

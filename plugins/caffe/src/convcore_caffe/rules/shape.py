@@ -55,7 +55,7 @@ layer("PixelShuffle", param="pixelshuffle_param 0 PixelShuffleParameter: upscale
 layer(
     "Reorg",
     param="reorg_param 0 ReorgParameter: stride 0 uint32=?; reverse 0 bool=false",
-    why="its meaning differs between forks of Caffe, and the prototxt does not say which one it is from",
+    opencv=False,
 )
 layer(
     "Reshape",
@@ -250,6 +250,29 @@ RULES.op(
     "PixelShuffle", "depth_to_space", "bottom=x", direction="load", block=A("upscale_factor", iso="caffe_count"), mode="CRD",
     layout="channels_first",
 )  # fmt: skip
+
+
+@RULES.load("Reorg")
+def reorg(g: CaffeContext, node: CaffeNode) -> Value:
+    """Darknet's reorg as gklz1982/caffe-yolov2 has it (reorg_cpu): with ``reverse`` the blocks of pixels that channels become;
+    else the same numbers read as if they were its result, put back and taken for C s^2 channels. (OpenCV's Reorg is the same.)"""
+    if g.options.get("reorg") != "darknet":
+        raise node.refuse(
+            "its meaning differs between forks of Caffe, and the prototxt does not say which one it is from",
+            "reorg='darknet' (--reorg darknet) if it is from one that has it from Darknet (caffe-yolov2)", "ambiguous_layer",
+        )  # fmt: skip
+    n, c, h, w = node.sizes(0, 4)[:4] if len(node.shape()) == 4 else (0, 0, 0, 0)
+    s = node.number("stride", 1)
+    (channels, height, width) = node.integers((c, h, w), "channels, H and W")
+    if not channels or channels % (s * s):
+        raise node.invalid(f"a stride of {s} needs 4 axes and a multiple of {s * s} channels")
+    if node.attr("reverse"):
+        return g.b.depth_to_space(node.x, block=s, mode="DCR", layout="channels_first")
+    if height % s or width % s:
+        raise node.invalid(f"a stride of {s} does not divide {height} x {width}")
+    wide = g.b.reshape(node.x, shape=(n, channels // (s * s), height * s, width * s))
+    deep = g.b.space_to_depth(wide, block=s, mode="DCR", layout="channels_first")
+    return g.b.reshape(deep, shape=(n, channels * s * s, height // s, width // s))
 
 
 @RULES.load("Filter")
