@@ -19,7 +19,7 @@ __all__ = [
 
 FACTOR = int(os.environ.get("CONVCORE_BUDGET", "") or 1)
 """How many times the budget the user grants: ``CONVCORE_BUDGET=4`` for a sound file that is larger than all foreseen."""
-NODES = 50_000 * FACTOR
+NODES = 120_000 * FACTOR
 """Nodes or layers of a model, regions and expanded calls of functions and nested models included."""
 RESULTS = 16_384 * FACTOR
 """Inputs or results of one layer, the number of an output that is used."""

@@ -25,9 +25,11 @@ def without_collector() -> Iterator[None]:
 @contextmanager
 def one_command() -> Iterator[None]:
     """For a process that runs one command and ends: its modules and graphs stay to its end, so they are hardly searched while it
-    runs, and not once more, one by one, when it ends."""
+    runs. At its end what died is collected, while the modules it needs still live (h5py's objects crash later than that); the
+    rest is left, where Python would search it several times more."""
     gc.set_threshold(500_000, 50, 50)
     try:
         yield
     finally:
+        gc.collect()
         gc.freeze()

@@ -202,3 +202,23 @@ def test_identifying_a_file_imports_no_other_reader():
     assert out[0] == "keras" and "convcore_keras.files.sniff" in out
     heavy = (".reader", ".write", ".checkpoint", ".script", ".rules")
     assert not [m for m in out if m.split(".")[0] in ("torch", "onnx") or (m.startswith("convcore_") and m.endswith(heavy))]
+
+
+def test_a_refused_hdf5_file_ends_with_its_exit_code(tmp_path: Path):
+    """What an exception holds is let go while h5py still lives: the process would die of it after its message."""
+    h5py = pytest.importorskip("h5py")
+    source = tmp_path / "virtual.h5"
+    dense = {"name": "d", "units": 2, "batch_input_shape": [None, 3], "activation": "linear"}
+    config = {"class_name": "Sequential", "config": {"name": "s", "layers": [{"class_name": "Dense", "config": dense}]}}
+    with h5py.File(source, "w") as f:
+        f.attrs["model_config"] = json.dumps(config)
+        f.attrs["keras_version"] = "2.4.0"
+        group = f.create_group("model_weights/d")
+        f["model_weights"].attrs["layer_names"] = [b"d"]
+        group.attrs["weight_names"] = [b"d/kernel:0"]
+        layout = h5py.VirtualLayout((3, 2), "f4")
+        layout[:] = h5py.VirtualSource("other.h5", "x", (3, 2))
+        group.create_virtual_dataset("d/kernel:0", layout)
+    for command in (["inspect", source], ["convert", source, "-o", tmp_path / "m.onnx"]):
+        done = subprocess.run([sys.executable, "-m", "convcore", *command], capture_output=True, text=True)
+        assert "is virtual" in done.stderr and done.returncode == 3, done.returncode

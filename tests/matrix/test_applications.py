@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 import convcore
-from convcore.errors import UnsupportedError
 
 keras = pytest.importorskip("keras")
 pytest.importorskip("onnxruntime")
@@ -38,7 +37,8 @@ MODELS: dict[str, tuple[Callable[..., Any], int, dict[str, Any]]] = {
     "VGG16": (A.VGG16, 32, {}),
     "ConvNeXtTiny": (A.ConvNeXtTiny, 64, {}),
 }
-NOT_YET = {"LayerScale", "CustomScaleLayer"}
+BETWEEN = {"ConvNeXtTiny": 36}
+"""Transposes in the middle: each of its 18 blocks normalises and multiplies along the channels, which ONNX has last for that."""
 QUICK = ("MobileNetV2", "EfficientNetB0", "DenseNet121")
 
 
@@ -84,16 +84,6 @@ def names() -> list[Any]:
 def test_application(name: str, tmp_path: Path) -> None:
     model = build(name)
     model.save(tmp_path / "m.keras")
-    foreign = {x.name for x in model.operations if type(x).__name__ in NOT_YET or not isinstance(x, L.Layer)}
-    if foreign:
-        with pytest.raises(UnsupportedError) as e:
-            convcore.convert(tmp_path / "m.keras", "onnx", tmp_path / "m.onnx")
-        assert (
-            {p.layer for p in e.value.problems} == foreign
-            and len(e.value.problems) == len(foreign)
-            and not (tmp_path / "m.onnx").exists()
-        )
-        return
     x = images(model, 2)
     want = [model(x, training=False).detach().numpy()]
     assert np.abs(want[0][0] - want[0][1]).max() > 0.01 * np.ptp(want[0]), "the output must depend on the input"
@@ -101,7 +91,7 @@ def test_application(name: str, tmp_path: Path) -> None:
         proto, report = convert(tmp_path / "m.keras", tmp_path / "m.onnx", io_layout=layout)
         ins, outs = orders(report)
         given, expected = permuted([x], ins), permuted(want, outs)
-        assert transposes(proto) == (layout == "source")
+        assert transposes(proto) == (layout == "source") + BETWEEN.get(name, 0)
         session, plain = ort_session(tmp_path / "m.onnx"), ort_session(tmp_path / "m.onnx", optimise=False)
         errors = [error_of_range(run_ort(s, given), expected) for s in (session, plain)]
         errors.append(error_of_range(run_ort(plain, [given[0][:1]]), [expected[0][:1]]))
