@@ -87,6 +87,9 @@ class Framework:
     another format. ``check_plugin`` reads the live object back where there is one."""
     lacks: tuple[str, ...] = ()
     """Those of "load", "emit" and "runtime" that the module has for another of its frameworks, but not for this one."""
+    catalogue: str = ""
+    """A function ``(paths) -> [dict]``, by ``"module:name"``, that says what custom layers files of source define
+    (``convcore custom``): each with ``name``, ``file`` and ``line``, or ``file`` and ``problem``."""
     runs_when_asked: bool = False
     """A file is opened in the framework's runtime only where that is asked for (``--check native``), not by ``verify``: to start
     it costs much, and it may import what files name."""

@@ -24,7 +24,7 @@ from ..pipeline import load as load_model
 from ..report.compare import ATOL
 from .console import complain, say
 
-__all__ = ["check", "convert", "inspect", "new_plugin", "ops", "plugins", "rules", "run", "verify"]
+__all__ = ["check", "convert", "custom", "inspect", "new_plugin", "ops", "plugins", "rules", "run", "verify"]
 
 
 def _options(args: Namespace) -> dict[str, Any]:
@@ -388,3 +388,10 @@ def new_plugin(args: Namespace) -> int:
         say(str(path))
     say(f"\nnext: cd {folder} && pip install -e . pytest && python -m pytest")
     return 0
+
+
+def custom(args: Namespace) -> int:
+    """``convcore custom``."""
+    from .catalogue import show
+
+    return show(args.paths, args.json)

@@ -192,6 +192,11 @@ def _new_plugin(p: argparse.ArgumentParser) -> None:
     p.add_argument("-o", "--output", metavar="DIR", help="folder to write (default: convcore-NAME here)")
 
 
+def _custom(p: argparse.ArgumentParser) -> None:
+    p.add_argument("paths", nargs="+", metavar="PATH", help="Python file or folder, which is read and never run")
+    p.add_argument("--json", action="store_true", help="print JSON")
+
+
 _COMMANDS: dict[str, tuple[Any, str]] = {
     "convert": (_convert, "convert a model, check the result and report"),
     "check": (_check, "list everything that would be missing in the target, without converting"),
@@ -201,5 +206,6 @@ _COMMANDS: dict[str, tuple[Any, str]] = {
     "plugins": (_plugins, "list the plugins found and their options"),
     "ops": (_ops, "list the op set"),
     "rules": (_rules, "list the mapping rules (the support table)"),
+    "custom": (_custom, "list the custom layers that files of source define, for --custom"),
     "new-plugin": (_new_plugin, "write a plugin that works, with tests, to be changed into one's own"),
 }

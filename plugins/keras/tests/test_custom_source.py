@@ -327,3 +327,24 @@ def test_a_function_that_a_lambda_names(tmp_path: Path) -> None:
     (tmp_path / "f.py").write_text("def halved(x, scale=2):\n    return x / scale\n")
     graph = load_graph(path, options={"custom": [str(tmp_path / "f.py")]})
     assert np.array_equal(Interpreter(graph).run([A])[0], A / 2)
+
+
+def test_the_catalogue_of_a_path(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    import json
+
+    from convcore.cli import main
+
+    assert main(["custom", str(HERE / "custom_layers" / "keras3"), "--json"]) == 0
+    found = {e["name"]: e for e in json.loads(capsys.readouterr().out)}
+    assert {c.name.split(" ")[0] for c in cases()} <= set(found)
+    excite = found["SqueezeExcite"]
+    assert excite["registered"] == "vision>SqueezeExcite" and excite["bases"] == ["layers.Layer"]
+    assert excite["arguments"] == {"ratio": "4", "activation": "'relu'"} and excite["config"] == ["ratio", "activation"]
+    assert [s["name"] for s in excite["sublayers"]] == ["pool", "reduce", "expand"]
+    assert found["ScaledInheritance"]["bases"] == ["Highway"]
+    assert found["NetVLAD"]["weights"][0] == {"name": "assign", "shape": "(1, 1, self.D, self.K)", "trainable": "True"}
+    (tmp_path / "bad.py").write_text("class A(Layer):\n  x = = 1\n")
+    assert main(["custom", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "no Python that this version reads" in out and "0 custom layers" in out
+    assert main(["custom", str(tmp_path / "none")]) == 2

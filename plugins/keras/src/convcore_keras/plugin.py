@@ -55,6 +55,7 @@ def convcore_frameworks() -> list[Framework]:
             convention="convcore_keras.layout:CONVENTION",
             dialect="convcore_keras.emit:dialect",
             live=LIVE,
+            catalogue="convcore_keras.code.source.catalogue:catalogue",
             runs_when_asked=True,
         )
     ]
