@@ -52,6 +52,8 @@ def recorded(label: str, targets: Sequence[str] = ()) -> Verdict:
                 )
             except convcore.UnsupportedError as e:
                 return Verdict(label, target, "; ".join(p.why for p in e.problems))
+            except convcore.MismatchError as e:
+                return Verdict(label, "wrong", f"{target}: {e}")
             if not done.report.ok:
                 return Verdict(label, "wrong", f"{target}: {done.report}")
     return Verdict(label, "agree")
