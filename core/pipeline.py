@@ -201,6 +201,11 @@ def _prepare(
     target = _target(to, path)
     if path is not None:
         check_output(path)
+    if asked["check"] not in (True, False, "native"):
+        raise UsageError(f"check={asked['check']!r} is neither True, False nor 'native'")
+    for name in ("rtol", "atol"):
+        if asked[name] is not None and not asked[name] >= 0:
+            raise UsageError(f"{name}={asked[name]!r} is no tolerance: a number of 0 or more")
     io_layout = asked["io_layout"]
     if io_layout is not None and not isinstance(io_layout, Mapping) and io_layout not in ("source", "target"):
         raise UsageError(f"io_layout={io_layout!r} is neither 'source' nor 'target'")

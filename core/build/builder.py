@@ -14,7 +14,7 @@ import numpy as np
 from ..budget import bounded_results
 from ..errors import ShapeError
 from ..ir.dims import Shape
-from ..ir.dtypes import DType
+from ..ir.dtypes import DType, exact_array
 from ..ir.graph import Graph, Node, Origin, Scope, Value
 from ..ir.tensors import Tensor, as_tensor
 from ..opset import Op, find_op, op
@@ -97,8 +97,12 @@ class Builder(OpMethods):
         return self.graph.add_weight(name or self._name("const"), t, trainable=trainable, source=source, role=role)
 
     def const(self, value: Any, dtype: DType | str | None = None, name: str = "") -> Value:
-        """A constant from a Python number, list or array; Python floats become float32 unless ``dtype`` says otherwise."""
-        a = np.asarray(value, None if dtype is None else DType(dtype).numpy)
+        """A constant from a Python number, list or array; Python floats become float32 unless ``dtype`` says otherwise. ShapeError
+        where an integer dtype does not hold it."""
+        try:
+            a = exact_array(value, None if dtype is None else DType(dtype))
+        except ValueError as e:
+            raise ShapeError(str(e)) from None
         if dtype is None and not isinstance(value, (np.ndarray, np.generic)) and a.dtype == np.float64:
             a = a.astype(np.float32)
         return self.weight(a, name)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import Problem, UnsupportedError
 from ..ir.dims import DimLike
-from ..ir.dtypes import DType
+from ..ir.dtypes import DType, exact_array
 from ..ir.graph import Graph, Node, Value
 from ..ir.tensors import Tensor, as_tensor
 from ..rules import NotExpressible, RuleSet
@@ -188,9 +188,9 @@ class Scribe(Generic[D]):
             tensor = value
         else:
             try:
-                a = np.asarray(value, None if kind is None else kind.numpy)
-            except OverflowError:
-                raise NotExpressible(f"the constant {value} does not fit {dtype}") from None
+                a = exact_array(value, kind)
+            except ValueError as e:
+                raise NotExpressible(str(e)) from None
             if kind is None and a.dtype == np.float64 and not isinstance(value, (np.ndarray, np.generic)):
                 a = a.astype(np.float32)
             tensor = as_tensor(a)

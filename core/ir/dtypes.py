@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import UsageError
 
-__all__ = ["DType"]
+__all__ = ["DType", "exact_array"]
 
 
 class DType(str, Enum):
@@ -78,3 +78,19 @@ class DType(str, Enum):
     @property
     def is_int(self) -> bool:
         return self.value.startswith(("int", "uint"))
+
+
+def exact_array(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
+    """A number, list or array as an array of a dtype; ValueError where an integer dtype does not hold it (1.5, 300 as uint8), which
+    numpy cuts or wraps."""
+    a = np.asarray(value)
+    if dtype is None:
+        return a
+    try:
+        with np.errstate(all="ignore"):
+            out = a.astype(dtype.numpy)
+    except (OverflowError, ValueError, TypeError):
+        out = None
+    if out is None or (dtype.is_int and a.dtype.kind in "iufcO" and not np.array_equal(out, a)):
+        raise ValueError(f"the constant {str(value)[:60]} is no {dtype}")
+    return out

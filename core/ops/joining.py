@@ -35,8 +35,6 @@ def _concat_shape(c: InferContext) -> Shapes:
     if len({len(s) for s in known}) != 1:
         c.fail("inputs have different numbers of axes")
     out: list[DimLike | None] = list(known[0])
-    if not -len(out) <= axis < len(out):
-        c.fail(f"axis {axis} of inputs with {len(out)} axes")
     for s in known[1:]:
         for i, d in enumerate(s):
             if i != axis:

@@ -94,6 +94,116 @@ SHAPE_RULES: list[tuple[str, str, Inputs, dict[str, Any]]] = [
 ]  # fmt: skip
 
 
+PRIORS = {"min_sizes": (3.0,), "max_sizes": (), "aspect_ratios": (), "image_size": (30, 20)}
+NMS = {"max_per_class": 3, "iou_threshold": 0.5}
+FOUND = {"num_classes": 3, "background": 0, "nms_threshold": 0.5, "keep_top_k": -1}
+MORE_RULES: list[tuple[str, str, Inputs, dict[str, Any]]] = [
+    ("slope must broadcast to the shape of x", "prelu", ((2, 1, 5), (3, 1)), {}),
+    ("x is float32 and y is int64", "where", (("bool", (2, 3, 5)), (2, 3, 5), INT), {}),
+    ("min='a' is not a number", "clip", ((2, 3),), {"min": "a"}),
+    ("max=True is not a number", "clip", ((2, 3),), {"max": True}),
+    ("x must have at least one axis", "rotary_embedding", ((), (4,), (4,)), {}),
+    ("groups=0 must be positive", "shuffle_channels", ((2, 6, 5),), {"groups": 0}),
+    ("block=0 must be positive", "depth_to_space", ((2, 12, 5, 7),), {"block": 0}),
+    ("one entry for each of 2 spatial axes", "conv_transpose", ((2, 3, 5, 7), (3, 11, 2, 2)), {"output_shape": (7,)}),
+    ("spatial axis 0 would have size -12", "conv_transpose", ((2, 3, 5, 7), (3, 11, 2, 2)), {"pads": ((9, 9), (0, 0))}),
+    ("dw has 3 and pw 4 axes for x with 4", "separable_conv", ((2, 3, 5, 7), (6, 1, 2), (5, 6, 1, 1)), CONV),
+    ("not a multiple of the 3 channels", "separable_conv", ((2, 3, 5, 7), (5, 1, 2, 2), (7, 5, 1, 1)), CONV),
+    (r"kernel=\(2,\) must have one entry", "im2col", ((2, 3, 5, 7),), {**CONV, "kernel": (2,)}),
+    ("max_per_class=-1 is negative", "nms", ((2, 5, 4), (2, 3, 5)), {**NMS, "max_per_class": -1}),
+    ("must have one entry per min_size", "prior_box", ((2, 3, 5, 7),), {**PRIORS, "max_sizes": (5.0, 7.0)}),
+    ("must exceed its min_size", "prior_box", ((2, 3, 5, 7),), {**PRIORS, "max_sizes": (3.0,)}),
+    ("must have 1 or 4 entries", "prior_box", ((2, 3, 5, 7),), {**PRIORS, "variances": (0.1, 0.2)}),
+    (r"step=\(7.0,\) must be \(height, width\)", "prior_box", ((2, 3, 5, 7),), {**PRIORS, "step": (7.0,)}),
+    ("needs image or image_size", "prior_box", ((2, 3, 5, 7),), {**PRIORS, "image_size": None}),
+    ("num_classes=0 must be positive", "detection_output", ((2, 28), (2, 21), (1, 2, 28)), {**FOUND, "num_classes": 0}),
+    ("conf has 20 numbers per image, 21 are needed for 7 priors", "detection_output", ((2, 28), (2, 20), (1, 2, 28)), FOUND),
+    ("loc has 24 numbers per image, 28 are needed", "detection_output", ((2, 24), (2, 21), (1, 2, 28)), FOUND),
+    (r"output_size=\(2, 0\) must be positive", "roi_pool", ((2, 3, 5, 7), (4, 5)), {"output_size": (2, 0)}),
+    ("group=0 must be positive", "psroi_pool", ((2, 12, 5, 7), (4, 5)), {"group": 0}),
+    (r"10 channels do not divide by 2 \* 2", "psroi_pool", ((2, 10, 5, 7), (4, 5)), {"group": 2}),
+    ("need the same number of axes", "grid_sample", ((2, 3, 5, 7), (2, 11, 2)), {}),
+    (r"size=\(5,\) must have 2 or 3 entries", "affine_grid", ((2, 2, 3),), {"size": (5,)}),
+    ("theta must have shape", "affine_grid", ((2, 3),), {"size": (5, 7)}),
+    ("different dtypes: float32, int64", "einsum", ((2, 3), ("int64", (3, 5))), {"equation": "ab,bc->ac"}),
+    ("x must have at least one axis", "linear", ((), (3, 5)), {}),
+    ("both inputs need at least one axis", "matmul", ((), (3,)), {}),
+    ("out of range", "concat", ((2, 3), (2, 3)), {"axis": 2}),
+    ("zero_point is uint8, must be int8", "dequantize", (("int8", (2, 3)), (), ("uint8", ())), {}),
+    ("scale must have one axis", "quantize", ((2, 3), (3, 1)), {"axis": 1, "dtype": "int8"}),
+    ("x is float32 and scale float64", "quantize", ((2, 3), ("float64", ())), {"dtype": "int8"}),
+    ("r has 2 axes, must have 3", "rnn", ((2, 5, 7), (1, 3, 7), (3, 3)), {"hidden": 3}),
+    ("64 is the limit", "dynamic_reshape", ((2, 3), ("int64", (65,))), {}),
+    ("takes 1 inputs, got 2", "exp", ((2, 3), (2, 3)), {}),
+    ("needs its input w", "conv", ((2, 3, 5), None), {}),
+    ("is not a string", "resize", ((2, 3, 5),), {"sizes": (7,), "mode": 3}),
+    ("neither pairs nor same_upper", "conv", ((2, 3, 5), (7, 3, 2)), {"pads": "same"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "name", "inputs", "attrs"), MORE_RULES, ids=[f"{n}-{w[:24]}" for w, n, _, _ in MORE_RULES])
+def test_more_shape_rules(why: str, name: str, inputs: Inputs, attrs: dict[str, Any]) -> None:
+    b = Builder(Graph("g"))
+    with pytest.raises(ShapeError, match=why):
+        b.op(name, *made(b, inputs), **attrs)
+
+
+def test_a_range_without_a_step() -> None:
+    b = Builder(Graph("g"))
+    with pytest.raises(ShapeError, match="delta is 0"):
+        b.range(*(b.const(n, "int64") for n in (0, 3, 0)))
+
+
+def region(outputs: list[tuple[str, Any]], inputs: list[tuple[str, Any]]) -> Graph:
+    """A body whose outputs are constants of these dtypes and shapes."""
+    g = Graph("body")
+    b = Builder(g)
+    for i, (dtype, shape) in enumerate(inputs):
+        b.input(f"in{i}", dtype, shape)
+    g.outputs = [b.const(np.zeros(shape), dtype) for dtype, shape in outputs]
+    return g
+
+
+F, ROW = "float32", ("float32", (3,))
+STEP: list[tuple[str, Any]] = [("int64", ()), ("bool", ())]
+LOOPS: list[tuple[str, str, list[tuple[str, Any]], list[tuple[str, Any]], int]] = [
+    ("3 states do not fit 1 values", "loop", [("bool", ()), ROW], [*STEP, ROW], 3),
+    ("the body has 1 outputs, needs the condition and 1 states", "loop", [("bool", ())], [*STEP, ROW], 1),
+    ("the body's first output, the condition, is float32", "loop", [(F, ()), ROW], [*STEP, ROW], 1),
+    ("becomes float64", "loop", [("bool", ()), ("float64", (3,))], [*STEP, ROW], 1),
+    ("the body has 0 outputs for 1 states", "scan", [], [ROW, ("float32", ())], 1),
+    ("becomes", "scan", [("float32", (3, 1))], [ROW, ("float32", ())], 1),
+    ("becomes float64", "scan", [("float64", (3,))], [ROW, ("float32", ())], 1),
+    ("has 1 axes, is given 0", "scan", [ROW], [ROW, ("float32", (3,))], 1),
+    ("takes 1 inputs, is given 2", "scan", [ROW], [ROW], 1),
+]
+
+
+@pytest.mark.parametrize(("why", "name", "outs", "ins", "n"), LOOPS, ids=[f"{n}-{w[:24]}" for w, n, *_ in LOOPS])
+def test_bodies_of_loops(why: str, name: str, outs: list[Any], ins: list[Any], n: int) -> None:
+    b = Builder(Graph("g"))
+    state = b.input("s", F, (3,))
+    given = [b.const(7, "int64"), None, state] if name == "loop" else [state, b.input("xs", F, (5,))]
+    attrs = {"n_states": n} if name == "loop" else {"n_states": n, "n_scanned": 1}
+    with pytest.raises(ShapeError, match=why):
+        b.op(name, *given, regions=[region(outs, ins)], **attrs)
+
+
+def test_what_references_refuse_of_conditions_and_images() -> None:
+    branch, pool = op("if").reference, op("roi_pool").reference
+    assert branch is not None and pool is not None
+    with pytest.raises(ValueError, match="must be a scalar"):
+        branch(np.asarray([True, False]), run=(None, None))
+    with pytest.raises(IndexError, match="a region of image 2, of 2"):
+        pool(
+            np.zeros((2, 3, 5, 7)),
+            np.asarray([[2.0, 0, 0, 3, 3]]),
+            output_size=(1, 1),
+            spatial_scale=1.0,
+            layout="channels_first",
+        )
+
+
 def made(b: Builder, inputs: Inputs) -> list[Any]:
     values = []
     for i, spec in enumerate(inputs):
