@@ -97,8 +97,10 @@ class Builder(OpMethods):
         return self.graph.add_weight(name or self._name("const"), t, trainable=trainable, source=source, role=role)
 
     def const(self, value: Any, dtype: DType | str | None = None, name: str = "") -> Value:
-        """A constant from a Python number, list or array; Python floats become float32 unless ``dtype`` says otherwise. ShapeError
-        where an integer dtype does not hold it."""
+        """A constant from a Python number, list or array; Python floats become float32 unless ``dtype`` says otherwise.
+
+        ShapeError where an integer dtype does not hold it.
+        """
         try:
             a = exact_array(value, None if dtype is None else DType(dtype))
         except ValueError as e:

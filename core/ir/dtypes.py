@@ -81,8 +81,8 @@ class DType(str, Enum):
 
 
 def exact_array(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
-    """A number, list or array as an array of a dtype; ValueError where an integer dtype does not hold it (1.5, 300 as uint8), which
-    numpy cuts or wraps."""
+    """A number, list or array as an array of a dtype; ValueError where an integer dtype does not hold it (1.5, 300 as uint8),
+    which numpy cuts or wraps."""
     a = np.asarray(value)
     if dtype is None:
         return a
