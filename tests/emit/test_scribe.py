@@ -10,7 +10,9 @@ from module_tree import RULES, TreeDialect
 
 from convcore.build.builder import Builder
 from convcore.emit.journal import Journal
+from convcore.emit.legalise import expand
 from convcore.emit.names import Names, identifier
+from convcore.errors import ShapeError
 from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph, Node
 from convcore.plugin import (
@@ -386,3 +388,47 @@ def test_a_list_of_layers_has_no_place_for_regions_and_values_in_configurations(
     with pytest.raises(UnsupportedError, match="a list of layers has no place") as e:
         flatten(made)
     assert why in e.value.problems[0].why
+
+
+def test_a_list_of_layers_has_no_place_for_blocks_and_numbers_as_arguments() -> None:
+    g, b, x = start()
+    g.outputs = [b.relu(x)]
+    for change, why in (("args", "an argument 7"), ("target", "a block of its own")):
+        made = plan(g, RULES, None, TreeDialect())
+        call = made.root.calls[0]
+        setattr(call, change, (7,) if change == "args" else Block("body"))
+        with pytest.raises(UnsupportedError, match="a list of layers has no place") as e:
+            flatten(made)
+        assert why in e.value.problems[0].why
+
+
+def rejected(rule: Any, dialect: Dialect | None = None) -> str:
+    """Why the one node that ``rule`` writes cannot be written."""
+    with pytest.raises(UnsupportedError) as e:
+        one(rule, dialect)
+    return e.value.problems[0].why
+
+
+def test_what_rules_ask_for_in_vain() -> None:
+    _, b, x = start()
+    stranger = b.exp(x)
+    assert "has not been emitted" in rejected(lambda e, node: e.value(stranger))
+    assert "'x' is not a constant" in rejected(lambda e, node: e.state(x))
+    for value, dtype in ((300, "uint8"), (1.5, "int32"), (float("nan"), "int64")):
+        assert f"the constant {value} is no {dtype}" in rejected(lambda e, node, v=value, d=dtype: e.const(v, d))
+    assert "its input is missing" in rejected(lambda e, node: (node.set_input(0, None), e.pass_on(node, "noise")))
+
+
+def test_a_target_without_sizes_as_data_and_an_op_without_a_body() -> None:
+    class Plain(Dialect):
+        title = "Plain"
+
+    g = Graph("net")
+    b = Builder(g)
+    g.outputs = [b.relu(b.input("x", "float32", (Dim("N"), 3)))]
+    rules = RuleSet("t")
+    rules.emit("relu")(lambda e, node: e.size(Dim("N")))
+    with pytest.raises(UnsupportedError, match="Plain has no sizes as data"):
+        plan(g, rules, None, Plain())
+    with pytest.raises(ShapeError, match="op relu has no body"):
+        expand(g, g.nodes[0])

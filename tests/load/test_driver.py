@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from convcore.build.builder import Builder
 from convcore.build.opaque import opaque_problems
 from convcore.build.verify import verify
-from convcore.errors import PluginBugError, ShapeError, UsageError
+from convcore.errors import BadFileError, PluginBugError, ShapeError, UsageError
+from convcore.hookspecs import LoadRequest
 from convcore.ir.dims import Dim
+from convcore.ir.flat import FlatLayer, FlatModel, FlatValue
 from convcore.ir.graph import Graph, Origin, Value
 from convcore.loading import Driver, InputShapes, read_head
+from convcore.loading.flat import load_flat
 from convcore.rules import A, ForeignNode, LoadContext, NotExpressible, RuleSet
 
 RULES = RuleSet("toy", "acme-toy")
@@ -172,3 +175,25 @@ def test_a_head_is_read_once_until_the_file_changes(tmp_path: Path) -> None:
     again = read_head(path)
     assert again is not None and again.data == b"other"
     assert read_head(tmp_path) is None and read_head(tmp_path / "none") is None
+
+
+def flat(*layers: FlatLayer, inputs: Sequence[str] = ("x",), outputs: Sequence[str] = ("y",)) -> Graph:
+    model = FlatModel([FlatValue(n, (2, 3)) for n in inputs], layers, outputs)
+    return load_flat(LoadRequest(Path("m.toy"), rules=RULES), "toy", model)
+
+
+def test_lists_of_layers_that_name_what_is_not_there() -> None:
+    act = FlatLayer("Act", "a", ["x"], ["y"])
+    assert [n.op for n in flat(act)] == ["relu"]
+    with pytest.raises(BadFileError, match="two values are named 'x'"):
+        flat(FlatLayer("Act", "a", ["x"], ["x"]), outputs=["x"])
+    with pytest.raises(BadFileError, match="takes 'z', which nothing before it gives"):
+        flat(FlatLayer("Act", "a", ["z"], ["y"]))
+    with pytest.raises(BadFileError, match="takes 'z', which nothing before it gives"):
+        flat(act, outputs=["z"])
+
+
+def test_a_layer_that_gives_less_than_is_used() -> None:
+    graph = flat(FlatLayer("Rows", "a", ["x"], ["y", "z"]), outputs=["z"])
+    (problem,) = opaque_problems(graph)
+    assert problem.layer == "a" and "output 1 is used, but the layer is known to have 1" in problem.why
