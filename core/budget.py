@@ -14,7 +14,8 @@ from contextvars import ContextVar
 from .errors import BadFileError
 
 __all__ = [
-    "AXES", "BYTES", "NODES", "RESULTS", "STEPS", "TERMS", "TEXT", "bounded_results", "spend_bytes", "spend_nodes", "spending",
+    "AXES", "BYTES", "GROWTH", "NODES", "RESULTS", "STEPS", "TERMS", "TEXT", "bounded_results", "spend_bytes", "spend_nodes",
+    "spending",
 ]  # fmt: skip
 
 FACTOR = int(os.environ.get("CONVCORE_BUDGET", "") or 1)
@@ -29,6 +30,8 @@ TEXT = (1 << 20) * FACTOR
 """Characters of a name."""
 STEPS = 100_000 * FACTOR
 """Steps of a loop while a conversion is checked."""
+GROWTH = 1_000 * FACTOR
+"""How many times what its inputs and weights take one value of a model may take while a conversion is checked."""
 TERMS = 1_000
 """Terms of a symbolic size."""
 AXES = 64

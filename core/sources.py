@@ -32,16 +32,25 @@ class Overrides(dict[str, Any]):
     def __init__(self, given: Mapping[str, Any] | None = None, what: str = "overrides") -> None:
         super().__init__(given or {})
         self.what, self.used = what, set[str]()
+        self.near: dict[str, str] = {}
 
     def __getitem__(self, key: str) -> Any:
         self.used.add(key)
         return super().__getitem__(key)
 
+    def __contains__(self, key: object) -> bool:
+        """Besides, note a registered type that a key gives without its package: Keras files call ``Square`` ``my>Square``."""
+        package, _, name = str(key).rpartition(">")
+        if package and super().__contains__(name):
+            self.near[name] = str(key)
+        return super().__contains__(key)
+
     def refuse_unused(self) -> None:
         """UsageError naming the keys that no layer had as its name or type."""
         left = sorted(self.keys() - self.used)
         if left:
-            raise UsageError(f"{self.what} for {', '.join(map(repr, left))}: nothing in the model has that name or type")
+            near = "".join(f"; the file calls it {self.near[k]!r}" for k in left if k in self.near)
+            raise UsageError(f"{self.what} for {', '.join(map(repr, left))}: nothing in the model has that name or type{near}")
 
 
 def split_source(source: Any, weights: Any) -> tuple[Any, Any]:

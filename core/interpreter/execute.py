@@ -7,12 +7,13 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..budget import STEPS
+from ..budget import GROWTH, STEPS
 from ..build.builder import Builder
 from ..errors import ConvcoreError, InputError, Problem, ShapeError, UnsupportedError
 from ..ir.dims import Dim, evaluate
@@ -21,7 +22,7 @@ from ..ir.graph import Graph, Node, Value
 from ..opset import find_op
 from ..opset.declare import Op
 
-__all__ = ["Interpreter", "bind_shapes", "few_threads", "run"]
+__all__ = ["Interpreter", "affording", "bind_shapes", "few_threads", "run"]
 
 Array = NDArray[Any]
 
@@ -77,6 +78,24 @@ class TooLargeError(InputError):
     """A result that fits into this machine for no inputs."""
 
 
+_LIMIT: ContextVar[int | None] = ContextVar("limit", default=None)
+
+
+@contextmanager
+def affording(graph: Graph) -> Iterator[None]:
+    """Inside, a result may take :data:`~convcore.budget.GROWTH` times what the graph's inputs and weights take (symbolic sizes
+    count as 224), 64 MiB at least: a few bytes of a file do not fill the machine."""
+    held = sum(v.tensor.nbytes for v in graph.weights.values() if v.tensor is not None)
+    held += sum(
+        _bytes(v, dict.fromkeys((n for d in v.shape or () if isinstance(d, Dim) for n in d.names), 224)) for v in graph.inputs
+    )
+    token = _LIMIT.set(max(64 << 20, GROWTH * held))
+    try:
+        yield
+    finally:
+        _LIMIT.reset(token)
+
+
 def _bytes(v: Value, env: Mapping[str, int]) -> int:
     size = 1 if v.dtype is None else int(v.dtype.numpy.itemsize)
     for d in v.shape or ():
@@ -85,13 +104,20 @@ def _bytes(v: Value, env: Mapping[str, int]) -> int:
 
 
 def _afford(node: Node, env: Mapping[str, int]) -> None:
-    """InputError before a node is run whose results cannot fit into the machine: sizes come from files."""
+    """InputError before a node is run whose results cannot fit into the machine, or are out of all proportion to the model while
+    it is checked (:func:`affording`): sizes come from files."""
+    granted = _LIMIT.get()
+    most = _memory() if granted is None else min(granted, _memory())
     for v in node.outputs:
-        if v.shape is None or v.dtype is None or (size := _bytes(v, env)) <= _memory():
+        if v.shape is None or v.dtype is None or (size := _bytes(v, env)) <= most:
             continue
         shape = [str(d.evaluate(env) if isinstance(d, Dim) and d.names <= env.keys() else d) for d in v.shape]
-        kind = TooLargeError if _bytes(v, dict.fromkeys(env, 1)) > _memory() else InputError
-        raise kind(f"layer {node.origin}: its result [{', '.join(shape)}] needs {size >> 30} GiB, more than this machine has")
+        kind = TooLargeError if _bytes(v, dict.fromkeys(env, 1)) > most else InputError
+        why = "more than this machine has" if most == _memory() else (
+            f"over {GROWTH:,} times what the model's inputs and weights take; leave the check out (--no-check, check=False), or "
+            "set CONVCORE_BUDGET=2 in the environment"
+        )  # fmt: skip
+        raise kind(f"layer {node.origin}: its result [{', '.join(shape)}] needs {size >> 20:,} MiB, {why}")
 
 
 class RegionRunner:

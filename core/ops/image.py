@@ -79,6 +79,10 @@ def _resize_shape(c: InferContext) -> Shapes:
     return [(c.dtype("x"), (n, channels, *out) if c["layout"] == "channels_first" else (n, *out, channels))]
 
 
+_SPELLED = 1 << 26
+"""Elements of the matrix that a resize of one axis is spelled out as."""
+
+
 def _resize_body(
     b: Any, x: Any, *, sizes: Any, scales: Any, mode: str, coordinates: str, nearest: str, cubic_a: float, exclude_outside: bool,
     antialias: bool, layout: str,
@@ -95,6 +99,7 @@ def _resize_body(
         if out == n and scale in (None, 1.0):
             continue
         b.require(isinstance(n, int) and isinstance(out, int), "resize: the sizes must be known")
+        b.require(n * out <= _SPELLED, f"resize: {n} elements to {out} are too many to be spelled out")
         at = positions(n, out, scale, coordinates)
         if mode == "nearest":
             x = b.gather(x, b.const(np.clip(nearest_index(at, nearest), 0, n - 1), "int64"), axis=axis)

@@ -33,7 +33,7 @@ def normal_range(n: DimLike | None, start: DimLike, stop: DimLike | None, step: 
     """One axis of a slice in normal form: stop None for "to the end", non-negative where the size ``n`` is known."""
     if isinstance(n, int) and isinstance(start, int) and (stop is None or isinstance(stop, int)):
         first, last, _ = slice(start, stop, step).indices(n)
-        if len(range(first, last, step)) == 0:
+        if not range(first, last, step):  # len() is for numbers of 64 bits
             return 0, 0, 1
         if step > 0:
             return first, None if last >= n else last, step

@@ -89,6 +89,19 @@ SHAPE.op(
 )  # fmt: skip
 
 
+def _squeeze_ones_shape(c: InferContext) -> Shapes:
+    x = c.shape("x")
+    known = x is not None and all(isinstance(n, int) for n in x)
+    return [(c.dtype("x"), tuple(n for n in x if n != 1) if known and x is not None else None)]
+
+
+SHAPE.op(
+    "squeeze_ones", "x", "Without all axes of size 1, which may only be known when the model runs (numpy.squeeze).",
+    infer=_squeeze_ones_shape, reference=lambda x: np.squeeze(x), axes=Opaque(),
+    samples=[Sample((2, 1, 3, 1)), Sample((2, 3))],
+)  # fmt: skip
+
+
 def _unsqueeze_axes(attrs: dict[str, Any], inputs: Any) -> None:
     x = inputs[0]
     if x is not None and x.rank is not None:

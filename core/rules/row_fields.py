@@ -130,7 +130,7 @@ class RowFields:
                 if want is not None:
                     return f"{name} is not set, the rule wants {want!r}"
             elif got != want:
-                return f"{name} is {got!r}, the rule wants {want!r}"
+                return f"{name} is {got!r}, the rule wants {'it not set' if want is None else repr(want)}"
         return ""
 
     def _check_inputs(self, by_name: Mapping[str, Value | None], every: Sequence[Value | None], *, emitting: bool) -> None:

@@ -293,7 +293,7 @@ class RuleSet(Generic[G, N]):
                 raise
             except Exception as e:  # a bug of the rule, whatever it is
                 raise PluginBugError(rule.distribution, f"{_described(rule)} for layer {node!r}", e) from e
-        reasons = reasons or unmet
+        reasons = reasons or _joined(unmet)
         if not reasons:
             versions = ", ".join(f"{r.since or ''}..{r.until or ''}" for r in rules)
             reasons = [f"version {node.version} is outside the supported versions ({versions})"]
@@ -375,6 +375,15 @@ class RuleSet(Generic[G, N]):
                 done.add(key)
                 out.append({"op": erule.op_name, **_function_json(erule, "emit")})
         return out
+
+
+def _joined(unmet: Sequence[str]) -> list[str]:
+    """Reasons that differ in what a rule wants of the same attribute as one of them."""
+    by_start: dict[str, list[str]] = {}
+    for why in dict.fromkeys(unmet):
+        start, wants, rest = why.partition(", the rule wants ")
+        by_start.setdefault(start + wants, []).append(rest)
+    return [start + " or ".join(dict.fromkeys(rests)) for start, rests in by_start.items()]
 
 
 def _overridden(g: LoadContext, node: ForeignNode, key: str, fn: LoadFn) -> tuple[Value, ...]:

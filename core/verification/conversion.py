@@ -16,6 +16,7 @@ from ..errors import BadFileError, InputError, UsageError
 from ..hookspecs import Runtime
 from ..host import host
 from ..interpreter import Interpreter
+from ..interpreter.execute import affording
 from ..ir.graph import Graph
 from ..job import Job
 from ..report import OutputDifference, compare_outputs
@@ -41,6 +42,11 @@ def check_conversion(job: Job) -> None:
     that convcore only hands on is compared in its own framework when that is asked for (``check="native"``), in a process of its
     own; what cannot be compared is reported as not verified.
     """
+    with affording(job.reference):
+        _check(job)
+
+
+def _check(job: Job) -> None:
     report, reference = job.report, job.reference
     standard, eps = precision(reference)
     limit = Tolerance(standard if job.rtol is None else job.rtol, job.atol, eps)

@@ -112,7 +112,6 @@ BODY = helper.make_graph(
 )
 REFUSED = {
     "subgraph": (N("Mine", ["x"], ["y"], "mine", domain=MY, body=BODY), {"": 17, MY: 2}, "subgraphs"),
-    "no opset": (N("Mine", ["x"], ["y"], "mine", domain=MY), {"": 17}, "version of the operator set"),
     "external data": (external(), {"": 17, MY: 2}, "another file"),
     "standard domain": (N("Mystery", ["x"], ["y"], "mine"), {"": 17}, "Mystery"),
 }
@@ -127,6 +126,23 @@ def test_refused(name: str, tmp_path: Path) -> None:
         convcore.convert(source, "onnx", tmp_path / "b.onnx", opset=18, check=False)
     assert [p.layer for p in e.value.problems] == ["mine"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.onnx", "w.bin"]
+
+
+def test_a_domain_that_is_not_imported_stays_so(tmp_path: Path) -> None:
+    """onnxruntime takes its own domains without an import: the node comes back, and so does the missing import."""
+    source = write(tmp_path / "a.onnx", [N("BiasGelu", ["x", "b"], ["y"], "mine", domain=MS)], [B], opsets={"": 17})
+    made = convcore.convert(source, "onnx", tmp_path / "b.onnx", check=False).model
+    assert [(n.domain, n.op_type, n.name) for n in made.graph.node] == [(MS, "BiasGelu", "mine")]
+    assert [o.domain for o in made.opset_import] == [""]
+
+
+def test_a_call_of_a_function_that_is_not_known_is_not_written_alone(tmp_path: Path) -> None:
+    x, y = helper.make_tensor_value_info("x", 1, ["batch", 3]), helper.make_tensor_value_info("y", 1, ["batch", 3])
+    graph = helper.make_graph([N("F", ["x"], ["y"], "call", domain=MY, wrong=1)], "g", [x], [y])
+    f = helper.make_function(MY, "F", ["a"], ["b"], [N("Relu", ["a"], ["b"])], [helper.make_opsetid("", 17)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid(MY, 1)], functions=[f])
+    with pytest.raises(UnsupportedError, match="calls the model's function 'F'"):
+        convcore.convert(model, "onnx", tmp_path / "b.onnx")
 
 
 def test_another_version_of_a_standard_operator(tmp_path: Path) -> None:

@@ -72,14 +72,6 @@ def _padding_emit(v: object) -> object:
 isomorphism("keras_padding", _padding_load, _padding_emit, "Keras's valid/same as pads")
 
 
-def whole_axes(node: ForeignNode, axis: object, rank: int) -> list[int]:
-    """An axis, or a list of them, as 0..rank-1 in the order given; refused where the file holds anything else."""
-    given = axis if isinstance(axis, (list, tuple)) else [axis]
-    if not all(isinstance(a, int) and not isinstance(a, bool) and -rank <= a < rank for a in given):
-        raise node.refuse(f"axis={axis!r} is no axis, or list of axes, of {rank}")
-    return [a % rank for a in given if isinstance(a, int)]
-
-
 def _axes_load(v: object) -> object:
     if isinstance(v, int):
         return (v,)

@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from convcore.plugin import LEFT_OUT, Dialect, DType, Node, Problem, Ref, Scribe, Value, unsupported
+from convcore.plugin import LEFT_OUT, Dialect, Dim, DType, Node, Problem, Ref, Scribe, State, Value, unsupported
 
 from .typecheck import result_types, same_operator
 
-__all__ = ["OnnxDialect", "OnnxScribe"]
+__all__ = ["DEFAULT_OPSET", "OLDEST_OPSET", "OnnxDialect", "OnnxScribe", "newest_opset"]
+
+OLDEST_OPSET = 13
+DEFAULT_OPSET = 18
+"""The default of torch.onnx.export(dynamo=True), which every runtime of the last years reads; ONNX models keep their own."""
+
+
+def newest_opset() -> int:
+    """The newest version that the installed onnx knows."""
+    import onnx
+
+    return int(onnx.defs.onnx_opset_version())
+
 
 _SIZE_OPS = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "mod": "Mod", "max": "Max", "min": "Min"}
 
@@ -29,7 +41,7 @@ class OnnxDialect(Dialect):
         self.version = self.opset = opset
         self.keep_training = keep_training
         self.ir = ir
-        self.domains: dict[str, int] = {}
+        self.domains: dict[str, int | None] = {}
 
     # ---- the graph
     def enter(self, s: OnnxScribe) -> list[Problem]:
@@ -37,19 +49,31 @@ class OnnxDialect(Dialect):
         return super().enter(s)
 
     def leave(self, s: OnnxScribe) -> list[Problem]:
-        """One that is an input or a weight as well, or an output twice, is a copy of its own under a name of its own."""
+        """Every output under its own name. An input that is an output stays both, as ONNX allows; a weight is renamed and put
+        out by an Identity, and so is what is put out under several names."""
         made = {r for call in s.block.calls for r in call.results}
         for v in s.graph.outputs:
             handle = s.value(v)
-            if handle not in made or handle in s.block.outputs:
-                handle = self._copy(s, v, handle)
+            again = handle in s.block.outputs
+            if again or not (handle in made or (s.outer is None and handle in s.block.inputs and handle.name == v.name)):
+                handle = self._copy(s, v, handle, again)
             s.block.outputs.append(handle)
+        if s.outer is None:
+            _name_sizes(s)
         seen = s.block.inputs if s.outer is not None else [*s.block.inputs, *s.block.outputs]
         return [p for ref in seen for p in _undeclarable(ref)]
 
     @staticmethod
-    def _copy(s: OnnxScribe, v: Value, handle: Any) -> Ref:
-        name = f"{v.name}/output" if s.outer is not None else s.plan.names.fresh(f"{v.name}_output")
+    def _copy(s: OnnxScribe, v: Value, handle: Any, again: bool) -> Ref:
+        names = s.plan.names
+        if s.outer is not None:
+            name = f"{v.name}/output"
+        elif again and handle.name == v.name:
+            name = names.fresh(f"{v.name}_output")
+        else:
+            name = s.own_name(v.name) if handle.name != v.name else v.name
+        if isinstance(handle, State) and handle.name == name:
+            handle.name = names.fresh(f"{name}_value")
         (copy,) = s.call("Identity", [handle], name=name)
         copy.dtype, copy.shape = v.dtype, v.shape
         if s.outer is None:
@@ -78,14 +102,21 @@ class OnnxDialect(Dialect):
             raise unsupported(node, "it holds subgraphs or is part of a function: it cannot be written back alone", why)
         if any(t.data_location == t.EXTERNAL for a in proto.attribute for t in (a.t, *a.tensors)):
             raise unsupported(node, "an attribute's data is in another file: it cannot be written back alone", why)
-        domain = "" if proto.domain == "ai.onnx" else proto.domain
-        if not domain and not same_operator(proto.op_type, kept["opset"], self.opset):
-            hint = f"{why}; choose opset={kept['opset']}, that of its source" if kept["opset"] else why
+        domain, version = "" if proto.domain == "ai.onnx" else proto.domain, kept["opset"]
+        if kept.get("function"):
+            raise unsupported(node, f"it calls the model's function {proto.op_type!r}: it cannot be written back alone", why)
+        if not domain and not same_operator(proto.op_type, version, self.opset):
+            hint = why
+            if version:
+                able = OLDEST_OPSET <= version <= newest_opset()
+                hint += f"; choose opset={version}, that of its source" if able else (
+                    f"; its source's opset {version} cannot be written, only {OLDEST_OPSET} to {newest_opset()}"
+                )  # fmt: skip
             raise unsupported(node, f"opset {self.opset} has another {proto.op_type} than its source", hint)
-        if domain:
-            if self.domains.get(domain, kept["opset"]) != kept["opset"] or not kept["opset"]:
+        if domain:  # a source that imports no version of it (onnxruntime takes its own) stays as it is
+            if self.domains.get(domain, version) != version:
                 raise unsupported(node, f"the version of the operator set {domain!r} is not clear")
-            s.journal.put(self.domains, domain, kept["opset"])
+            s.journal.put(self.domains, domain, version)
         ins = [None if v is None else s.value(v) for v in node.inputs]
         outs = [v if o else LEFT_OUT for v, o in zip(node.outputs, proto.output)]
         type_ = f"{domain}.{proto.op_type}" if domain else proto.op_type
@@ -104,6 +135,15 @@ class OnnxDialect(Dialect):
 
 
 OnnxScribe: TypeAlias = Scribe[OnnxDialect]
+
+
+def _name_sizes(s: OnnxScribe) -> None:
+    """Sizes of outputs that depend on the data, under the names they have in the ONNX file that was read."""
+    named = s.graph.metadata.get("size_names", {})
+    for ref in s.block.outputs:
+        names = named.get(ref.name, ())
+        if isinstance(ref, Ref) and ref.shape is not None and len(ref.shape) == len(names):
+            ref.shape = tuple(Dim(n) if d is None and n else d for d, n in zip(ref.shape, names))
 
 
 def _undeclarable(ref: Ref) -> list[Problem]:

@@ -7,14 +7,10 @@ from typing import Any
 
 from convcore.plugin import EmitRequest, Emitted, Graph, RuleSet, UsageError, plan
 
-from .dialect import OnnxDialect
+from .dialect import DEFAULT_OPSET, OLDEST_OPSET, OnnxDialect, newest_opset
 from .write import model_parts
 
 __all__ = ["DEFAULT_OPSET", "OLDEST_OPSET", "dialect", "emit"]
-
-OLDEST_OPSET = 13
-DEFAULT_OPSET = 18
-"""The default of torch.onnx.export(dynamo=True), which every runtime of the last years reads; ONNX models keep their own."""
 
 
 def dialect(request: EmitRequest) -> OnnxDialect:
@@ -50,7 +46,7 @@ def _versions(options: Any, graph: Graph) -> tuple[int, int]:
     import onnx
     from onnx.helper import OP_SET_ID_VERSION_MAP
 
-    newest = onnx.defs.onnx_opset_version()
+    newest = newest_opset()
     opset = options.get("opset")
     if opset is None:
         source = graph.metadata.get("opsets", {}).get("", 0) if graph.metadata.get("framework") == "onnx" else 0

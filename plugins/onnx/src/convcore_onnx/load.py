@@ -86,6 +86,8 @@ class Loader:
         self.nodes(scope, proto, self.where)
         for v in proto.output:
             graph.outputs.append(self.find(scope, v.name, "the graph's outputs"))
+        if named := self.size_names(scope, proto):
+            graph.metadata["size_names"] = named
         self.finish(scope)
         return graph
 
@@ -100,6 +102,20 @@ class Loader:
             framework="onnx", kind="graph", version=f"{writer}, IR {m.ir_version}, opset {opsets}", notes=self.notes,
             opsets=dict(self.where.opsets),
         )  # fmt: skip
+
+    def size_names(self, scope: Scope, proto: Any) -> dict[str, list[str]]:
+        """The names that the file gives to sizes of outputs which inference leaves open (how many boxes a NonMaxSuppression
+        finds), by output, "" for the others: only for writing them back."""
+        found = {}
+        for info in proto.output:
+            shape = scope.values[info.name].shape
+            _, declared, _ = declared_type(info, lambda t: read_dim(t, self.ours), lambda i: None)
+            if shape is None or declared is None or len(declared) != len(shape):
+                continue
+            names = [str(n) if d is None and isinstance(n, Dim) else "" for d, n in zip(shape, declared)]
+            if any(names):
+                found[info.name] = names
+        return found
 
     def scope(self, graph: Graph, depth: int = 0) -> Scope:
         scope = Scope(graph, depth)
@@ -324,7 +340,9 @@ class OnnxDriver(Driver):
         return values
 
     def kept(self, node: ForeignNode) -> Mapping[str, Any]:
-        return {"proto": node.extra.proto.SerializeToString(), "opset": node.version}
+        proto, domain = node.extra.proto, node.extra.domain
+        function = self.g.loader.functions.find(proto, domain) is not None
+        return {"proto": proto.SerializeToString(), "opset": node.version, "function": function}
 
     def declared(self, node: ForeignNode) -> Sequence[tuple[DType | None, Shape | None]]:
         return [self.g.loader.declared(self.g.scope, o) for o in node.outputs]

@@ -10,7 +10,7 @@ from convcore.plugin import DType, NotExpressible
 
 from .dtypes import DTYPES
 
-__all__ = ["result_types", "same_operator"]
+__all__ = ["before", "result_types", "same_operator"]
 
 _NAMES = {DType.FLOAT32: "float", DType.FLOAT64: "double"}
 _TEXT = {d: f"tensor({_NAMES.get(d, d.value)})" for d in DTYPES.values()}
@@ -51,6 +51,11 @@ def _newer(type: str, version: int, i: int, text: str) -> int | None:
     return None
 
 
+def before(since: int) -> str:
+    """That a later opset has what is missing, and how to ask for it."""
+    return f" before opset {since} (opset={since}, --opset {since})"
+
+
 def result_types(type: str, version: int, types: Sequence[DType | None], attrs: Mapping[str, Any]) -> list[DType | None]:
     """The element types of the outputs (None: not told by the schema).
 
@@ -68,7 +73,7 @@ def result_types(type: str, version: int, types: Sequence[DType | None], attrs: 
         text, allowed = _TEXT[d], s.allowed.get(kind)
         if text not in (allowed if allowed is not None else (kind,)):
             since = _newer(type, version, i, text)
-            raise NotExpressible(f"{type} takes no {d} as {name}" + (f" before opset {since}" if since else ""))
+            raise NotExpressible(f"{type} takes no {d} as {name}" + (before(since) if since else ""))
         bound.setdefault(kind, d)
     to = attrs.get("to") if type in ("Cast", "BitCast") else None
     if to is not None:

@@ -163,6 +163,8 @@ def model_parts(plan: Plan, onnx: OnnxDialect, name: str) -> ModelParts:
 
     head = ModelProto(ir_version=onnx.ir, producer_name="convcore", producer_version=__version__)
     for domain, version in {"": onnx.opset, **onnx.domains}.items():
+        if version is None:
+            continue
         entry = head.opset_import.add()
         entry.domain, entry.version = domain, version
     body = GraphProto(name=name or "main")

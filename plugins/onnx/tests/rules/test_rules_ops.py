@@ -37,7 +37,7 @@ SOMETIMES = {
     "roll": "axis of unknown size",
     "dynamic_reshape": "zero_copies is False",
 }
-UNRANKED = {"dynamic_reshape", "dynamic_expand", "dynamic_fill", "gather_nd", "unstack"}
+UNRANKED = {"dynamic_reshape", "dynamic_expand", "dynamic_fill", "gather_nd", "unstack", "squeeze_ones"}
 """With a named length even the number of axes (of outputs) is unknown, which the checker does not accept."""
 
 

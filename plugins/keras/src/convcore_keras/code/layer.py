@@ -119,7 +119,7 @@ def call_function(g: KerasContext, node: ForeignNode, path: str, args: Sequence[
     """A function by its dotted name, applied to values. Raises CodeRefused."""
     domain = Domain(GraphOps(g, node), OPTIONS)
     args, kwargs = _with_sizes(g, list(args)), _with_sizes(g, dict(kwargs))
-    if path == "keras.ops.get_item" and args and not isinstance(args[0], Value):
+    if path == "keras.ops.get_item" and len(args) == 2 and not isinstance(args[0], Value):
         return results(g, domain.item(args[0], args[1][0] if isinstance(args[1], tuple) and len(args[1]) == 1 else args[1]))
     operator = operator_of(canonical_path(path))
     if operator and not any(isinstance(v, Value) for v in (*args, *kwargs.values())):

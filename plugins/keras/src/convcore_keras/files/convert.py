@@ -104,7 +104,8 @@ def _channels_first(t: Tensor) -> Tensor:
 
 
 def _conv1d(layer: LayerConfig, t: Tensor, first: bool) -> Tensor:
-    size, filters = layer.config["kernel_size"][0], layer.config.get("filters")
+    size, filters = layer.config.get("kernel_size"), layer.config.get("filters")
+    size = size[0] if isinstance(size, (list, tuple)) and size else size
     if t.ndim == 3:
         return t
     if t.ndim != 4:

@@ -263,13 +263,13 @@ def multi_head_attention(g: KerasContext, node: ForeignNode) -> Any:
     node.ignore(*_IN_THE_SHAPES, "call.query", "call.value", "call.key")
     wanted = _scores_wanted(node)
     rank = len(known_shape(q))
-    explicit = wanted or rank != 3 or float(node.attrs.get("dropout") or 0) > 0 or g.era != "keras3"
+    explicit = wanted or rank != 3 or node.real("dropout", 0.0) > 0 or g.era != "keras3"
     zero = explicit and g.era == "keras3" and (not g.version or g.version >= (3, 10))
     first, second, third = q, k, v
     axes = node.attr("attention_axes", None)
     if axes is not None:
         axes = [axes] if isinstance(axes, int) else list(axes)
-        axes = sorted(a % rank for a in axes)
+        axes = sorted(node.axes_in(axes, rank))
     batches = [a for a in range(1, rank - 1) if axes is not None and a not in axes]
     mask, causal = _mask_of(g, node, q, v, k)
     if batches and (mask is not None or wanted):

@@ -8,7 +8,7 @@ from convcore.plugin import MISSING, A, ForeignNode, Given, NotExpressible, Valu
 
 from ..layer_spec import V, layer
 from ..load_context import KerasContext
-from ..ruleset import RULES, whole_axes
+from ..ruleset import RULES
 
 __all__: list[str] = []
 
@@ -125,7 +125,7 @@ def layer_norm_unordered(g: KerasContext, node: ForeignNode) -> Value:
     x = node.need(0)
     shape = known_shape(x, sizes=True)
     axis = node.attr("axis", -1)
-    axes = sorted(whole_axes(node, axis, len(shape)))
+    axes = sorted(node.axes_in(axis, len(shape)))
     sizes = [shape[a] for a in axes]
 
     def parameter(name: str) -> Value | None:
@@ -147,7 +147,7 @@ def rms_scaled(g: KerasContext, node: ForeignNode) -> Value:
     x, b = node.need(0), g.b
     rank = len(known_shape(x))
     axis = node.attr("axis", -1)
-    axes = sorted(a % rank for a in ([axis] if isinstance(axis, int) else axis))
+    axes = sorted(node.axes_in(axis, rank))
     spread = b.variance(x, axes=tuple(axes), keepdims=True)
     y = b.mul(x, b.rsqrt(b.add(spread, b.like(x, float(node.attr("epsilon", 0.001))))))
     gamma = g.variable(node, "gamma")

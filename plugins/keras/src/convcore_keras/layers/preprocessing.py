@@ -12,7 +12,7 @@ from convcore.plugin import MISSING, A, DType, ForeignNode, Tensor, Value, as_te
 from ..layer_spec import V, layer
 from ..load_context import KerasContext
 from ..ops.image import resized_images
-from ..ruleset import RULES, whole_axes
+from ..ruleset import RULES
 
 __all__: list[str] = []
 
@@ -86,7 +86,7 @@ def normalization(g: KerasContext, node: ForeignNode) -> Value:
     x, b = node.need(0), g.b
     shape = known_shape(x)
     axis = node.attr("axis", -1)
-    axes = [] if axis is None else sorted(whole_axes(node, axis, len(shape)))
+    axes = [] if axis is None else sorted(node.axes_in(axis, len(shape)))
     given = [node.attr("mean", None), node.attr("variance", None)]
     stats = [_statistic(g, node, key, v, shape, axes) for key, v in zip(("mean", "variance"), given, strict=True)]
     dtype = x.dtype or DType.FLOAT32
@@ -159,4 +159,4 @@ for _method, _how in _METHODS:
 @RULES.load("Resizing")
 def resizing(g: KerasContext, node: ForeignNode) -> Value:
     """Of single images, of a crop or a padded image, smoothed."""
-    return resized_images(g, node, node.need(0), (int(node.attr("height")), int(node.attr("width"))))
+    return resized_images(g, node, node.need(0), (node.whole("height"), node.whole("width")))

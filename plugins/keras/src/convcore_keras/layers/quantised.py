@@ -55,8 +55,11 @@ def _steps(node: ForeignNode) -> tuple[float, float, float] | None:
     if not isinstance(quantizer, dict) or quantizer.get("class_name") != "AbsMaxQuantizer":
         raise node.refuse("its inputs are quantised by something else than AbsMaxQuantizer", code="unsupported_quantization")
     own = quantizer.get("config", {})
-    low, high = own.get("value_range", (-127, 127))
-    return float(low), float(high), float(own.get("epsilon", 1e-7))
+    span, epsilon = (own.get("value_range", (-127, 127)), own.get("epsilon", 1e-7)) if isinstance(own, dict) else (None, None)
+    numbers = (*span, epsilon) if isinstance(span, (list, tuple)) and len(span) == 2 else ()
+    if not numbers or any(isinstance(n, bool) or not isinstance(n, (int, float)) for n in numbers):
+        raise node.refuse(f"its quantizer's configuration {own!r}", code="invalid_attribute")
+    return float(numbers[0]), float(numbers[1]), float(numbers[2])
 
 
 @RULES.load("Dense", priority=2, then=("activation",))

@@ -73,7 +73,7 @@ def batch_norm(g: KerasContext, node: ForeignNode) -> Value:
     x, mean, variance, offset, scale = (node.input(i) for i in range(5))
     if x is None or mean is None or variance is None:
         raise node.refuse("its mean or variance is missing", code="missing_input")
-    axis = int(node.attr("axis")) % len(known_shape(x))
+    axis = node.axis_in(node.attr("axis"), len(known_shape(x)))
     return g.b.batch_norm(x, scale, offset, mean, variance, epsilon=float(node.attr("epsilon", 1e-3)), axis=axis)
 
 
@@ -86,7 +86,7 @@ def layer_norm(g: KerasContext, node: ForeignNode) -> Value:
     eps = EPSILON if epsilon is None else float(epsilon)
     axis = node.attr("axis", -1)
     rank = len(known_shape(x))
-    axes = tuple(sorted(a % rank for a in ([axis] if isinstance(axis, int) else axis)))
+    axes = tuple(sorted(node.axes_in(axis, rank)))
     half = kind is not None and kind.itemsize < 4
     wide = [None if v is None else b.cast(v, to="float32") if half else v for v in (node.input(i) for i in range(3))]
     first = wide[0] if wide[0] is not None else x
@@ -185,7 +185,7 @@ def categorical_crossentropy(g: KerasContext, node: ForeignNode) -> Value:
     t, p = node.needed()
     b = g.b
     rank = len(known_shape(p))
-    axis = int(node.attr("axis", -1)) % rank
+    axis = node.axis_in(node.attr("axis", -1), rank)
     logs = _log_probability(g, node, p, axis)
     if node.type == "ops.CategoricalCrossentropy":
         return b.neg(b.sum(b.mul(t, logs), axes=(axis,), keepdims=False))

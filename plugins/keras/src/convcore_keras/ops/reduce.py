@@ -52,10 +52,7 @@ def axes_of(node: ForeignNode, x: Value, key: str = "axis") -> tuple[int, ...] |
     if axis is None:
         return None
     rank = len(known_shape(x))
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    if any(not isinstance(a, int) or not -rank <= a < rank for a in axes):
-        raise node.refuse(f"axis={axis!r} of a tensor of {rank} axes")
-    return tuple(sorted(a % rank for a in axes))
+    return tuple(sorted(node.axes_in(axis, rank)))
 
 
 def flat_or_axis(g: KerasContext, node: ForeignNode, x: Value, default: Any = None) -> tuple[Value, int]:
@@ -298,7 +295,7 @@ def running(g: KerasContext, node: ForeignNode) -> Value:
 def diff(g: KerasContext, node: ForeignNode) -> Value:
     """Differences of neighbours, ``n`` times; of booleans whether they differ."""
     x, b = node.need(0), g.b
-    axis = int(node.attr("axis", -1)) % len(known_shape(x))
+    axis = node.axis_in(node.attr("axis", -1), len(known_shape(x)))
     for _ in range(int(node.attr("n", 1))):
         after, before = _cut(g, x, axis, 1, None), _cut(g, x, axis, 0, -1)
         x = b.xor(after, before) if x.dtype is DType.BOOL else b.sub(after, before)
@@ -318,7 +315,7 @@ def trapezoid(g: KerasContext, node: ForeignNode) -> Value:
     """The integral of ``y`` by trapezoids, at places ``x`` or steps ``dx``."""
     y, b = node.need(0), g.b
     rank = len(known_shape(y))
-    axis, places = int(node.attr("axis", -1)) % rank, node.attr("x", None)
+    axis, places = node.axis_in(node.attr("axis", -1), rank), node.attr("x", None)
     pair = b.add(_cut(g, y, axis, 1, None), _cut(g, y, axis, 0, -1))
     step: Value
     if places is None:
@@ -366,7 +363,7 @@ def norm(g: KerasContext, node: ForeignNode) -> Value:
         return b.l2_norm(x, axes=axes, keepdims=keep)
     if order not in (1, -1, math.inf, -math.inf):
         raise node.refuse(f"ord={order!r} of matrices needs their singular values")
-    row, column = axes if axis is None else (int(a) % rank for a in axis)
+    row, column = axes if axis is None else node.axes_in(axis, rank)
     inner, outer = (row, column) if order in (1, -1) else (column, row)
     sums = b.l1_norm(x, axes=(inner,), keepdims=True)
     y = b.max(sums, axes=(outer,), keepdims=True) if order in (1, math.inf) else b.min(sums, axes=(outer,), keepdims=True)

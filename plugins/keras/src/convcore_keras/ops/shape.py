@@ -93,7 +93,7 @@ def expand_dims(g: KerasContext, node: ForeignNode) -> Value:
     x, axis = node.need(0), node.attr("axis")
     axes = [axis] if isinstance(axis, int) else list(axis)
     rank = len(known_shape(x)) + len(axes)
-    return g.b.unsqueeze(x, axes=tuple(sorted(a % rank for a in axes)))
+    return g.b.unsqueeze(x, axes=tuple(sorted(node.axes_in(axes, rank))))
 
 
 @RULES.load("ops.Squeeze")
@@ -104,7 +104,7 @@ def squeeze(g: KerasContext, node: ForeignNode) -> Value:
     if axis is None:
         return g.b.squeeze(x, axes=tuple(i for i, n in enumerate(shape) if isinstance(n, int) and n == 1))
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    return g.b.squeeze(x, axes=tuple(sorted(a % len(shape) for a in axes)))
+    return g.b.squeeze(x, axes=tuple(sorted(node.axes_in(axes, len(shape)))))
 
 
 @RULES.load("ops.Transpose", "ops.Swapaxes", "ops.Moveaxis", "ops.Rot90")
@@ -115,19 +115,21 @@ def transpose(g: KerasContext, node: ForeignNode) -> Value:
     order = list(range(rank))
     if node.type == "ops.Transpose":
         axes = node.attr("axes", None)
-        return b.transpose(x, perm=tuple(reversed(order)) if axes is None else tuple(a % rank for a in axes))
+        return b.transpose(x, perm=tuple(reversed(order)) if axes is None else tuple(node.axes_in(axes, rank)))
     if node.type == "ops.Swapaxes":
-        i, j = int(node.attr("axis1")) % rank, int(node.attr("axis2")) % rank
+        i, j = node.axis_in(node.attr("axis1"), rank), node.axis_in(node.attr("axis2"), rank)
         order[i], order[j] = order[j], order[i]
         return b.transpose(x, perm=tuple(order))
     if node.type == "ops.Moveaxis":
         source, to = node.attr("source"), node.attr("destination")
-        source, to = ([v] if isinstance(v, int) else list(v) for v in (source, to))
-        rest = [a for a in order if a not in {s % rank for s in source}]
-        for place, axis in sorted((d % rank, s % rank) for s, d in zip(source, to, strict=True)):
+        source, to = (node.axes_in(v, rank) for v in (source, to))
+        if len(source) != len(to):
+            raise node.refuse(f"moves {len(source)} axes to {len(to)} places")
+        rest = [a for a in order if a not in source]
+        for place, axis in sorted(zip(to, source)):
             rest.insert(place, axis)
         return b.transpose(x, perm=tuple(rest))
-    turns, (i, j) = int(node.attr("k", 1)) % 4, (int(a) % rank for a in node.attr("axes", (0, 1)))
+    turns, (i, j) = int(node.attr("k", 1)) % 4, node.axes_in(node.attr("axes", (0, 1)), rank)
     if turns == 2:
         return b.flip(x, axes=(i, j))
     if not turns:
@@ -147,7 +149,7 @@ def flip(g: KerasContext, node: ForeignNode) -> Value:
         return g.b.flip(x, axes=(0 if node.type == "ops.Flipud" else 1,))
     axis = node.attr("axis", None)
     axes = tuple(range(rank)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
-    return g.b.flip(x, axes=tuple(sorted(a % rank for a in axes)))
+    return g.b.flip(x, axes=tuple(sorted(node.axes_in(axes, rank))))
 
 
 @RULES.load("ops.Roll")
@@ -160,7 +162,7 @@ def roll(g: KerasContext, node: ForeignNode) -> Value:
         return b.reshape(b.roll(line, shifts=(int(shift),), axes=(0,)), shape=shape)
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
     shifts = (shift,) * len(axes) if isinstance(shift, int) else tuple(shift)
-    return b.roll(x, shifts=shifts, axes=tuple(a % len(shape) for a in axes))
+    return b.roll(x, shifts=shifts, axes=tuple(node.axes_in(axes, len(shape))))
 
 
 @RULES.load("ops.BroadcastTo")
@@ -244,9 +246,12 @@ def split(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     shape = known_shape(x, sizes=True)
     kind = node.type.removeprefix("ops.")
     named = {"Hsplit": min(1, len(shape) - 1), "Vsplit": 0, "Dsplit": 2}
-    axis = (named[kind] if kind in named else int(node.attr("axis", 0))) % len(shape)
+    axis = node.axis_in(named[kind] if kind in named else node.attr("axis", 0), len(shape))
     n = shape[axis]
     where = where.tolist() if hasattr(where, "tolist") else where
+    several = where if isinstance(where, (list, tuple)) else [where]
+    if any(isinstance(i, bool) or not isinstance(i, int) for i in several) or (isinstance(where, int) and where < 1):
+        raise node.refuse(f"indices_or_sections={where!r}", code="invalid_attribute")
     if isinstance(where, int):
         if not isinstance(n, int):
             if kind == "ArraySplit":
@@ -269,7 +274,7 @@ def split(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
 def unstack(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     """Every slice along an axis."""
     x, num = node.need(0), node.attr("num", None)
-    return g.b.unstack(x, axis=int(node.attr("axis", 0)) % len(known_shape(x)), num=num)
+    return g.b.unstack(x, axis=node.axis_in(node.attr("axis", 0), len(known_shape(x))), num=num)
 
 
 @RULES.load("ops.Meshgrid")
@@ -329,7 +334,7 @@ def _diagonal(g: KerasContext, node: ForeignNode, x: Value, offset: int, i: int,
     """The diagonal of axes ``i`` and ``j`` as the last axis."""
     shape, b = known_shape(x, sizes=True), g.b
     rank = len(shape)
-    i, j = i % rank, j % rank
+    i, j = node.axes_in((i, j), rank)
     n, m = shape[i], shape[j]
     if not isinstance(n, int) or not isinstance(m, int):
         raise node.refuse("is of an axis of unknown size", code="unknown_shape")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import ArrayTensor, DType, ForeignNode, Node, Tensor
+from convcore.plugin import ArrayTensor, DType, ForeignNode, Node, Tensor, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
@@ -58,9 +58,11 @@ def dropout(g: OnnxContext, node: ForeignNode) -> Any:
         if mode is None or bool(np.asarray(mode).reshape(-1)[0]):
             raise node.refuse("training_mode is set or not a constant", "export the model in evaluation mode")
     y = g.b.dropout(node.need(0), rate=rate, seed=seed)
-    if len(node.outputs) > 1 and node.outputs[1]:
-        raise node.refuse("its mask is used", "the mask of a dropout at inference is all ones", "unsupported_output")
-    return y
+    if len(node.outputs) < 2 or not node.outputs[1]:
+        return y
+    if (node.version or 0) < 12:  # onnxruntime fills it with zeros, the standard says nothing
+        raise node.refuse("its mask is used", "before opset 12 it has no meaning at inference", "unsupported_output")
+    return y, g.b.fill(shape=known_shape(node.need(0), sizes=True), value=True, dtype="bool")
 
 
 @RULES.emit("dropout")

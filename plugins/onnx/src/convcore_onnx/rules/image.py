@@ -104,7 +104,7 @@ def load_resize(g: OnnxContext, node: ForeignNode) -> Any:
     if scales is not None and sizes:
         raise node.refuse("both scales and sizes are given")
     axes = node.attr("axes", None)
-    axes = tuple(range(len(shape))) if axes is None else tuple(a % len(shape) for a in axes)
+    axes = tuple(range(len(shape))) if axes is None else tuple(node.axes_in(axes, len(shape)))
     if len(scales or sizes or ()) != len(axes):
         raise node.refuse(f"{len(scales or sizes or ())} scales or sizes for {len(axes)} axes")
     policy = node.attr("keep_aspect_ratio_policy", "stretch")

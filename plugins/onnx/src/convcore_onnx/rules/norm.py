@@ -173,7 +173,7 @@ def load_layer_norm(g: OnnxContext, node: ForeignNode) -> Any:
     shape, b = known_shape(x), g.b
     axis, epsilon = node.attr("axis", -1), node.attr("epsilon", 1e-5)
     _stash(node, x)
-    axes = tuple(range(axis % len(shape), len(shape)))
+    axes = tuple(range(node.axis_in(axis, len(shape)), len(shape)))
     y = _with_axes(g, node, "layer_norm", x, (scale, bias), axes, epsilon)
     if not any(node.outputs[1:]):
         return y
@@ -202,7 +202,7 @@ def load_rms_norm(g: OnnxContext, node: ForeignNode) -> Any:
     rank = len(known_shape(x))
     axis, epsilon = node.attr("axis", -1), node.attr("epsilon", 1e-5)
     _stash(node, x)
-    return _with_axes(g, node, "rms_norm", x, (scale,), tuple(range(axis % rank, rank)), epsilon)
+    return _with_axes(g, node, "rms_norm", x, (scale,), tuple(range(node.axis_in(axis, rank), rank)), epsilon)
 
 
 @RULES.emit("layer_norm", since=17)

@@ -87,8 +87,24 @@ def load_max_unpool(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.pad(y, pads=((0, 0), (0, 0), *ends)) if any(e for _, e in ends) else y
 
 
-RULES.op("GlobalAveragePool", "mean", "X=x", priority=1, axes=Rest(2), keepdims=True)
-RULES.op("GlobalMaxPool", "max", "X=x", priority=1, axes=Rest(2), keepdims=True)
+_GLOBAL = {"mean": "GlobalAveragePool", "max": "GlobalMaxPool"}
+for _op, _type in _GLOBAL.items():
+    RULES.op(_type, _op, "X=x", direction="load", axes=Rest(2), keepdims=True)
+
+
+@RULES.emit("mean", "max", priority=1)
+def emit_global_pool(e: OnnxScribe, node: Node) -> None:
+    """Pooling by name where the source has pooling, else over the plane of images. A mean that is part of a normalization, or of
+    sequences, is a reduction: the layer norms that onnxruntime finds (layer_norm_fusion.cc) begin with a ReduceMean."""
+    x, origin = node.need("x"), node.origin
+    rank = len(known_shape(x))
+    if not node.attrs["keepdims"] or tuple(node.attrs["axes"] or ()) != tuple(range(2, rank)):
+        raise NotExpressible("it is not over all spatial axes")
+    if "pool" not in origin.type.lower() and (rank < 4 or "decompose" in origin.passes or origin.type.startswith("Reduce")):
+        raise NotExpressible("it is no pooling")
+    e.call(_GLOBAL[node.op], [e.value(x)], outputs=node.outputs, name=node.name)
+
+
 for _p, _op in {1: "l1_norm", 2: "l2_norm"}.items():
     RULES.op(
         "GlobalLpPool", _op, "X=x", when={"p": {_p, MISSING} if _p == 2 else _p}, direction="load", axes=Rest(2), keepdims=True
@@ -103,8 +119,8 @@ def global_lp(g: OnnxContext, node: ForeignNode) -> Any:
     return b.pow(b.sum(b.pow(b.abs(x), b.like(x, p)), axes=axes, keepdims=True), b.like(x, 1 / p))
 
 
-def _window(e: OnnxScribe, node: Node) -> dict[str, Any]:
-    """The attributes of a pooling node."""
+def _window(e: OnnxScribe, node: Node) -> tuple[Any, dict[str, Any]]:
+    """The input of a pooling node, cropped where that is needed, and its attributes."""
     channels_first(node)
     a, x = node.attrs, node.need("x")
     spelled_out(node)
@@ -115,35 +131,45 @@ def _window(e: OnnxScribe, node: Node) -> dict[str, Any]:
             reach = d * (k - 1) + 1
             if reach < s and not (isinstance(n, int) and -(-(n - reach) // s) * s < n):
                 raise NotExpressible(f"Caffe's last window (kernel {k}, stride {s}, size {n}) may lie outside the input")
-    if a["ceil_mode"] != "floor" and "auto_pad" not in attrs and not isinstance(a["pads"], str):
-        ends = _clipped(node) if e.dialect.opset < 22 else None
-        if ends is None:
-            attrs["ceil_mode"] = 1
-        else:
-            attrs["pads"][len(ends) :] = ends
-    return attrs
+    if a["ceil_mode"] == "floor" or "auto_pad" in attrs or isinstance(a["pads"], str):
+        return e.value(x), attrs
+    clipped = _clipped(node) if e.dialect.opset < 22 else None
+    if clipped is None:
+        return e.value(x), {**attrs, "ceil_mode": 1}
+    used, ends, up = clipped
+    attrs["pads"][len(ends) :] = ends
+    if not up:
+        return e.value(x), attrs
+    axes = [i for i, (n, m) in enumerate(zip(known_shape(x)[2:], used)) if n != m]
+    if not axes:
+        return e.value(x), {**attrs, "ceil_mode": 1}
+    of = [e.const(v, DType.INT64) for v in ([0] * len(axes), [used[i] for i in axes], [2 + i for i in axes])]
+    shape = (*known_shape(x)[:2], *used)
+    return e.call("Slice", [e.value(x), *of], name=f"{node.name}/used", shapes=[shape])[0], {**attrs, "ceil_mode": 1}
 
 
-def _clipped(node: Node) -> list[int] | None:
-    """End pads that give the same windows without ceil_mode, when a window starting after the input is left out.
+def _clipped(node: Node) -> tuple[list[int], list[int], bool] | None:
+    """(sizes of the input that windows reach, end pads, whether to round up) where a window starting after the input is left out.
 
-    The standard's shape inference counted that window before opset 22. The last window that remains lies within the padding,
-    so nothing else changes.
+    The standard's shape inference counted that window before opset 22, so along such an axis the windows are made to end
+    exactly. Along the others, what a last window has beyond the padding is more of it, unless averages count the padding.
     """
-    a, ends, clipped = node.attrs, [], False
+    a, clipped, up = node.attrs, False, False
+    used: list[int] = []
+    ends: list[int] = []
     for n, k, s, d, (begin, end) in zip(known_shape(node.need("x"))[2:], a["kernel"], a["strides"], a["dilations"], a["pads"]):
         if not isinstance(n, int):
             return None
         reach = d * (k - 1) + 1
         count = -(-(n + begin + end - reach) // s) + 1
-        if (count - 1) * s >= n + begin:
-            clipped = True
-            ends.append(max((count - 2) * s + reach - n - begin, 0))
-        elif (n + begin + end - reach) % s == 0:
-            ends.append(end)
-        else:
-            return None
-    return ends if clipped else None
+        last = (count - 1) * s >= n + begin
+        needed = (count - 1 - last) * s + reach - n - begin
+        if not last and ((needed > end and a.get("count_include_pad")) or needed >= k):
+            up, needed = True, end
+        clipped = clipped or last
+        used.append(min(n, n + needed) if last else n)
+        ends.append(max(needed, 0))
+    return (used, ends, up) if clipped else None
 
 
 def _dilated(e: OnnxScribe, node: Node, attrs: dict[str, Any], since: int) -> dict[str, Any]:
@@ -156,17 +182,17 @@ def _dilated(e: OnnxScribe, node: Node, attrs: dict[str, Any], since: int) -> di
 
 @RULES.emit("max_pool", "max_pool_with_indices")
 def emit_max_pool(e: OnnxScribe, node: Node) -> None:
-    attrs = _dilated(e, node, _window(e, node), 10)
     x = node.need("x")
     if x.dtype not in (DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.INT8, DType.UINT8) and not (
         x.dtype is DType.BFLOAT16 and e.dialect.opset >= 22
     ):
         raise NotExpressible(f"MaxPool of {x.dtype}")
-    if node.op == "max_pool":
-        e.call("MaxPool", [e.value(x)], attrs, outputs=node.outputs, name=node.name)
-        return
-    if node.attrs["index_order"] == "flat_nchw":
-        e.call("MaxPool", [e.value(x)], attrs, outputs=node.outputs, name=node.name)
+    pooled, attrs = _window(e, node)
+    attrs = _dilated(e, node, attrs, 10)
+    if node.op == "max_pool_with_indices" and attrs.get("ceil_mode") and pooled is not e.value(x):
+        raise NotExpressible("indices would count in what is left of the input")
+    if node.op == "max_pool" or node.attrs["index_order"] == "flat_nchw":
+        e.call("MaxPool", [pooled], attrs, outputs=node.outputs, name=node.name)
         return
     shape = known_shape(x)
     if any(not isinstance(n, int) for n in shape[2:]):
@@ -174,7 +200,7 @@ def emit_max_pool(e: OnnxScribe, node: Node) -> None:
     plane = 1
     for n in shape[2:]:
         plane *= n
-    _, flat = e.call("MaxPool", [e.value(x)], attrs, outputs=node.outputs[:1], n_outputs=2, name=node.name)
+    _, flat = e.call("MaxPool", [pooled], attrs, outputs=node.outputs[:1], n_outputs=2, name=node.name)
     e.call("Mod", [flat, e.const(plane, DType.INT64)], {}, outputs=[node.outputs[1]], name=f"{node.name}/plane")
 
 
@@ -202,10 +228,11 @@ def emit_full_max_pool(e: OnnxScribe, node: Node) -> None:
 
 @RULES.emit("avg_pool")
 def emit_avg_pool(e: OnnxScribe, node: Node) -> None:
-    attrs = _dilated(e, node, _window(e, node), 19)
+    x, attrs = _window(e, node)
+    attrs = _dilated(e, node, attrs, 19)
     if node.attrs["count_include_pad"]:
         attrs["count_include_pad"] = 1
-    e.call("AveragePool", [e.value(node.need("x"))], attrs, outputs=node.outputs, name=node.name)
+    e.call("AveragePool", [x], attrs, outputs=node.outputs, name=node.name)
 
 
 @RULES.emit("lp_pool")
@@ -215,8 +242,9 @@ def emit_lp_pool(e: OnnxScribe, node: Node) -> None:
         raise NotExpressible(f"p={p} is not an integer")
     if node.attrs["ceil_mode"] != "floor":
         raise NotExpressible("runtimes disagree on LpPool with ceil_mode")
-    attrs = _dilated(e, node, _window(e, node), 18)
-    e.call("LpPool", [e.value(node.need("x"))], {**attrs, "p": int(p)}, outputs=node.outputs, name=node.name)
+    x, attrs = _window(e, node)
+    attrs = _dilated(e, node, attrs, 18)
+    e.call("LpPool", [x], {**attrs, "p": int(p)}, outputs=node.outputs, name=node.name)
 
 
 @RULES.emit("max_unpool")

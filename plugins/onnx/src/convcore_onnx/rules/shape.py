@@ -23,6 +23,7 @@ from convcore.plugin import (
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
+from ..typecheck import before
 from .base import RULES, axis_size
 from .shapes_in import known_ints, scalar_size, size_list, spread
 from .steps import Steps, dtype_known
@@ -148,14 +149,14 @@ def _squeeze_all(g: OnnxContext, node: ForeignNode) -> Any:
     if node.input(1) is not None:
         axes = known_ints(g, node, 1, "axes") or ()
         return g.b.squeeze(x, axes=axes)
-    shape = known_shape(x)
-    if any(not isinstance(d, int) for d in shape):
-        raise node.refuse("which axes have size 1 is not known before the model runs", code="unknown_shape")
-    return g.b.squeeze(x, axes=tuple(i for i, d in enumerate(shape) if d == 1))
+    if x.shape is None or any(not isinstance(d, int) for d in x.shape):
+        return g.b.squeeze_ones(x)
+    return g.b.squeeze(x, axes=tuple(i for i, d in enumerate(x.shape) if d == 1))
 
 
 RULES.load("Squeeze", until=12, when={"axes": None})(_squeeze_all)
 RULES.load("Squeeze", since=13)(_squeeze_all)
+RULES.op("Squeeze", "squeeze_ones", "data=x", direction="emit")
 
 # ---- expand, tile
 
@@ -286,7 +287,7 @@ def emit_pad(e: OnnxScribe, node: Node) -> None:
     mode, pads = a["mode"], a["pads"]
     since = _PAD_MODES.get(mode)
     if since is None or (e.dialect.opset < since):
-        raise NotExpressible(f"Pad has no mode {mode!r}" + (f" before opset {since}" if since else ""))
+        raise NotExpressible(f"Pad has no mode {mode!r}" + (before(since) if since else ""))
     ends = e.sizes([*(p[0] for p in pads), *(p[1] for p in pads)])
     if mode != "constant":
         s.last("Pad", x, ends, mode=mode)
