@@ -72,27 +72,27 @@ class ForeignNode:
         """An attribute that is a whole number; refused where the file holds anything else."""
         v = self.attr(name, default)
         if isinstance(v, bool) or not isinstance(v, (int, float, np.integer)) or v != v or v in (np.inf, -np.inf) or int(v) != v:
-            raise self.refuse(f"{name}={v!r} is not a whole number", code="invalid_attribute")
+            raise self.refuse(f"{name}={v!r} is not a whole number")
         return int(v)
 
     def real(self, name: str, default: Any = MISSING) -> float:
         """An attribute that is a number; refused where the file holds anything else."""
         v = self.attr(name, default)
         if isinstance(v, bool) or not isinstance(v, (int, float, np.number)):
-            raise self.refuse(f"{name}={v!r} is not a number", code="invalid_attribute")
+            raise self.refuse(f"{name}={v!r} is not a number")
         return float(v)
 
     def axis_in(self, given: Any, rank: int) -> int:
         """An axis of the source as 0..rank-1; refused where it is none of so many axes (no framework counts around again)."""
         if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or not -rank <= given < rank:
-            raise self.refuse(f"axis={given!r} is no axis of {rank}", code="invalid_attribute")
+            raise self.refuse(f"axis={given!r} is no axis of {rank}")
         return int(given) % rank
 
     def axes_in(self, given: Any, rank: int) -> list[int]:
         """An axis or a list of them as 0..rank-1, in the order given; refused as by :meth:`axis_in`."""
         several = given if isinstance(given, (list, tuple)) else [given]
         if any(isinstance(a, bool) or not isinstance(a, (int, np.integer)) or not -rank <= a < rank for a in several):
-            raise self.refuse(f"axis={given!r} is no axis, or list of axes, of {rank}", code="invalid_attribute")
+            raise self.refuse(f"axis={given!r} is no axis, or list of axes, of {rank}")
         return [int(a) % rank for a in several]
 
     def ignore(self, *names: str) -> None:

@@ -58,7 +58,7 @@ def _steps(node: ForeignNode) -> tuple[float, float, float] | None:
     span, epsilon = (own.get("value_range", (-127, 127)), own.get("epsilon", 1e-7)) if isinstance(own, dict) else (None, None)
     numbers = (*span, epsilon) if isinstance(span, (list, tuple)) and len(span) == 2 else ()
     if not numbers or any(isinstance(n, bool) or not isinstance(n, (int, float)) for n in numbers):
-        raise node.refuse(f"its quantizer's configuration {own!r}", code="invalid_attribute")
+        raise node.refuse(f"its quantizer's configuration {own!r}")
     return float(numbers[0]), float(numbers[1]), float(numbers[2])
 
 

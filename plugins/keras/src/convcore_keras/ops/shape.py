@@ -251,7 +251,7 @@ def split(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     where = where.tolist() if hasattr(where, "tolist") else where
     several = where if isinstance(where, (list, tuple)) else [where]
     if any(isinstance(i, bool) or not isinstance(i, int) for i in several) or (isinstance(where, int) and where < 1):
-        raise node.refuse(f"indices_or_sections={where!r}", code="invalid_attribute")
+        raise node.refuse(f"indices_or_sections={where!r}")
     if isinstance(where, int):
         if not isinstance(n, int):
             if kind == "ArraySplit":
