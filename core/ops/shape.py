@@ -95,9 +95,17 @@ def _squeeze_ones_shape(c: InferContext) -> Shapes:
     return [(c.dtype("x"), tuple(n for n in x if n != 1) if known and x is not None else None)]
 
 
+def _squeeze_ones_body(b: Any, x: Any) -> Any:
+    known = x.shape is not None and all(isinstance(n, int) for n in x.shape)
+    b.require(known, "squeeze_ones: which sizes are 1 is not known before the model runs")
+    ones = tuple(i for i, n in enumerate(x.shape) if n == 1)
+    return b.squeeze(x, axes=ones) if ones else b.identity(x)
+
+
 SHAPE.op(
     "squeeze_ones", "x", "Without all axes of size 1, which may only be known when the model runs (numpy.squeeze).",
     infer=_squeeze_ones_shape, reference=lambda x: np.squeeze(x), axes=Opaque(),
+    body=_squeeze_ones_body,
     samples=[Sample((2, 1, 3, 1)), Sample((2, 3))],
 )  # fmt: skip
 

@@ -103,8 +103,8 @@ def coerce(op: str, name: str, a: Attr, v: Any, x: Value | None) -> Any:
             v = _axes(a, v, x)
         elif kind == "tensor" and not isinstance(v, Tensor):
             raise TypeError(f"{v!r} is not a Tensor")
-    except (TypeError, ValueError, UsageError) as e:
-        raise ShapeError(f"{op}: attribute {name}={v!r}: {e}") from None
+    except (TypeError, ValueError, OverflowError, UsageError) as e:
+        raise ShapeError(f"{op}: attribute {name}={str(v)[:200]}: {e}") from None
     if a.choices and v not in a.choices:
         raise ShapeError(f"{op}: attribute {name}={v!r} is not one of {', '.join(map(str, a.choices))}")
     return v

@@ -94,15 +94,13 @@ class OnnxDialect(Dialect):
         kept = node.attrs["attributes"]
         if "proto" not in kept or node.attrs["code"] in ("malformed_node", "invalid_shape"):  # wrong in its source already
             raise unsupported(node, str(node.attrs["why"]), code=str(node.attrs["code"]))
-        from onnx import NodeProto
-
-        proto = NodeProto.FromString(kept["proto"])
+        proto, version = _kept_node(node, kept)
         why = str(node.attrs["why"])
         if any(a.ref_attr_name or a.type in (a.GRAPH, a.GRAPHS) for a in proto.attribute):
             raise unsupported(node, "it holds subgraphs or is part of a function: it cannot be written back alone", why)
         if any(t.data_location == t.EXTERNAL for a in proto.attribute for t in (a.t, *a.tensors)):
             raise unsupported(node, "an attribute's data is in another file: it cannot be written back alone", why)
-        domain, version = "" if proto.domain == "ai.onnx" else proto.domain, kept["opset"]
+        domain = "" if proto.domain == "ai.onnx" else proto.domain
         if kept.get("function"):
             raise unsupported(node, f"it calls the model's function {proto.op_type!r}: it cannot be written back alone", why)
         if not domain and not same_operator(proto.op_type, version, self.opset):
@@ -135,6 +133,21 @@ class OnnxDialect(Dialect):
 
 
 OnnxScribe: TypeAlias = Scribe[OnnxDialect]
+
+
+def _kept_node(node: Node, kept: Mapping[str, Any]) -> tuple[Any, int | None]:
+    """The node that an opaque one keeps, and its opset; a .ccir file may hold anything in their place."""
+    from google.protobuf.message import DecodeError
+    from onnx import NodeProto
+
+    data, version = kept["proto"], kept.get("opset")
+    try:
+        proto = NodeProto.FromString(data) if isinstance(data, bytes) else None
+    except DecodeError:
+        proto = None
+    if proto is None or not (version is None or (isinstance(version, int) and 0 < version < 1 << 31)):
+        raise unsupported(node, "what was kept of it is damaged: it cannot be written back")
+    return proto, version
 
 
 def _name_sizes(s: OnnxScribe) -> None:

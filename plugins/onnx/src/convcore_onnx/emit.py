@@ -49,8 +49,9 @@ def _versions(options: Any, graph: Graph) -> tuple[int, int]:
     newest = newest_opset()
     opset = options.get("opset")
     if opset is None:
-        source = graph.metadata.get("opsets", {}).get("", 0) if graph.metadata.get("framework") == "onnx" else 0
-        opset = source if OLDEST_OPSET <= source <= newest else min(DEFAULT_OPSET, newest)
+        known = graph.metadata.get("opsets") if graph.metadata.get("framework") == "onnx" else None
+        source = known.get("") if isinstance(known, dict) else None
+        opset = source if isinstance(source, int) and OLDEST_OPSET <= source <= newest else min(DEFAULT_OPSET, newest)
     if not OLDEST_OPSET <= opset <= newest:
         raise UsageError(
             f"opset {opset} cannot be written: convcore writes {OLDEST_OPSET} to {newest}, "

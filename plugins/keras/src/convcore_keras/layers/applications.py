@@ -25,4 +25,4 @@ RULES.op("LayerScale", "mul", "inputs=x", y=W("gamma"), ignore=("init_values", "
 def custom_scale(g: KerasContext, node: ForeignNode) -> Value:
     """The first input plus ``scale`` times the second (``applications/inception_resnet_v2.py``, Keras 3.15.1)."""
     x, y = node.need(0), node.need(1)
-    return g.b.add(x, g.b.mul(y, g.b.like(y, float(node.attr("scale")))))
+    return g.b.add(x, g.b.mul(y, g.b.like(y, node.real("scale"))))

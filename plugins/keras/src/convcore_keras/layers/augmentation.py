@@ -255,7 +255,7 @@ def augmentation(g: KerasContext, node: ForeignNode) -> Value:
 def crop(g: KerasContext, node: ForeignNode) -> Value:
     """CenterCrop: the middle of an image as large as asked for, rounded down; of one that is smaller the resized crop of its
     aspect ratio. RandomCrop: the image itself."""
-    x, height, width = node.need(0), int(node.attr("height")), int(node.attr("width"))
+    x, height, width = node.need(0), node.whole("height"), node.whole("width")
     first = node.attr("data_format", "channels_last") == "channels_first"
     rank = len(known_shape(x))
     axes = (rank - 2, rank - 1) if first else (rank - 3, rank - 2)

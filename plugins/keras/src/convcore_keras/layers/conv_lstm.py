@@ -67,7 +67,7 @@ def conv_lstm(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     kind = x.dtype
     if kind is None:
         raise node.refuse("the element type of its input is not known", code=UNKNOWN_SHAPE)
-    layout, filters = node.attr("data_format"), int(node.attr("filters"))
+    layout, filters = node.attr("data_format"), node.whole("filters")
     kernel_size, strides, dilations = node.attr("kernel_size"), node.attr("strides"), node.attr("dilation_rate")
     act = activation(activation_name(node, node.attr("activation", "tanh")))
     gate = activation(activation_name(node, node.attr("recurrent_activation")))

@@ -151,7 +151,7 @@ def integer_lookup(g: KerasContext, node: ForeignNode) -> Value:
     node.ignore(
         "max_tokens", "pad_to_max_tokens", "vocabulary_dtype", "idf_weights", "vocabulary_size", "salt", "oov_token", "encoding"
     )
-    oov, mask, mode = int(node.attr("num_oov_indices", 1)), node.attr("mask_token", None), node.attr("output_mode", "int")
+    oov, mask, mode = node.whole("num_oov_indices", 1), node.attr("mask_token", None), node.attr("output_mode", "int")
     words = words.tolist() if hasattr(words, "tolist") else words
     if not isinstance(words, (list, tuple)) or not words:
         raise node.refuse("its vocabulary is not in its configuration", "give vocabulary= when the layer is made")

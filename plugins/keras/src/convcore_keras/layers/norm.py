@@ -137,7 +137,7 @@ def layer_norm_unordered(g: KerasContext, node: ForeignNode) -> Value:
             raise node.refuse(f"{name} of shape {have} does not fit axes {axes} of sizes {sizes}", code="invalid_shape")
         return g.variant(node, name, tuple(fixed), lambda t: t.reshape(fixed))
 
-    return g.b.layer_norm(x, parameter("gamma"), parameter("beta"), axes=tuple(axes), epsilon=float(node.attr("epsilon", 0.001)))
+    return g.b.layer_norm(x, parameter("gamma"), parameter("beta"), axes=tuple(axes), epsilon=node.real("epsilon", 0.001))
 
 
 @RULES.load("LayerNormalization", priority=1, when={"rms_scaling": True})
@@ -149,7 +149,7 @@ def rms_scaled(g: KerasContext, node: ForeignNode) -> Value:
     axis = node.attr("axis", -1)
     axes = sorted(node.axes_in(axis, rank))
     spread = b.variance(x, axes=tuple(axes), keepdims=True)
-    y = b.mul(x, b.rsqrt(b.add(spread, b.like(x, float(node.attr("epsilon", 0.001))))))
+    y = b.mul(x, b.rsqrt(b.add(spread, b.like(x, node.real("epsilon", 0.001)))))
     gamma = g.variable(node, "gamma")
     missing = tuple(a - axes[0] for a in range(axes[0], rank) if a not in axes)
     return b.mul(y, b.unsqueeze(gamma, axes=missing) if missing else gamma)

@@ -68,7 +68,7 @@ def repeat_vector(g: KerasContext, node: ForeignNode) -> Value:
     shape = known_shape(x, sizes=True)
     if len(shape) != 2:
         raise node.refuse(f"takes 2 axes, its input has {len(shape)}")
-    return g.b.expand(g.b.unsqueeze(x, axes=(1,)), shape=(shape[0], int(node.attr("n")), shape[1]))
+    return g.b.expand(g.b.unsqueeze(x, axes=(1,)), shape=(shape[0], node.whole("n"), shape[1]))
 
 
 def _per_axis(node: ForeignNode, key: str, rank: int) -> tuple[tuple[int, int], ...]:
