@@ -52,7 +52,7 @@ def test_numbers(v: Any) -> None:
 @pytest.mark.parametrize("text", ['{"name": "\\ud800"}', '["\\udfff"]', '{"\\ud800x": 1}', '"\\ud800\\ud800"'])
 def test_half_a_surrogate_pair_is_no_text(text: str) -> None:
     """Names of it could not be written to any file."""
-    with pytest.raises(BadFileError, match="not valid JSON.*surrogates"):
+    with pytest.raises(BadFileError, match=r"not valid JSON.*surrogates"):
         loads(text, "config.json")
     assert loads('"\\ud83d\\ude00 \\\\ud800"', "config.json") == "\U0001f600 \\ud800"
 
