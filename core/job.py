@@ -36,6 +36,8 @@ class Job:
     atol: float
     io_layout: str | Mapping[str, Any] | None
     keep: bool
+    fuse: bool
+    simplify: bool
     tell: Progress
     emit_options: dict[str, Any]
     emit_overrides: Overrides

@@ -22,6 +22,8 @@ from .model import Model
 from .output import check_output, publish, staging, when_full
 from .report import Report
 from .report.compare import ATOL
+from .rewrite import find_composites, told
+from .rewrite import simplify as simplify_graph
 from .sources import Overrides, Progress, load_graph, refuse_unknown_options, split_source, stage_options
 
 __all__ = ["Conversion", "Job", "check", "convert", "formats", "load", "load_into"]
@@ -29,13 +31,14 @@ __all__ = ["Conversion", "Job", "check", "convert", "formats", "load", "load_int
 
 def load(
     source: Any, weights: Any = None, *, format: str | None = None, input_shapes: Any = None,
-    overrides: Mapping[str, Any] | None = None, **options: Any,
+    overrides: Mapping[str, Any] | None = None, fuse: bool = True, **options: Any,
 ) -> Model:  # fmt: skip
     """Load a model of any installed framework.
 
     ``source`` is a path, a pair (architecture, weights) or a live object; ``format`` names the framework when the content does
     not tell. ``input_shapes`` fixes or names input sizes: ``{"x": ("batch", 3, 224, 224)}``. ``options`` are the framework's
-    (``convcore plugins`` lists them). Layers convcore does not know load as opaque nodes (``model.problems``): the model can be
+    (``convcore plugins`` lists them). ``fuse`` finds composites (gelu, layer_norm, attention...) in primitives; False leaves the
+    graph as the file has it. Layers convcore does not know load as opaque nodes (``model.problems``): the model can be
     inspected, and run up to them. Raises BadFileError for a broken file, UsageError for a wrong call.
     """
     if isinstance(source, Model):
@@ -45,7 +48,13 @@ def load(
     used: set[str] = set()
     graph, framework, files = load_graph(source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes)
     refuse_unknown_options(options, used, [framework] if framework else [])
+    if fuse and not _as_it_is(source):
+        find_composites(graph)
     return Model(graph, framework, source, weights, files)
+
+
+def _as_it_is(source: Any) -> bool:
+    return isinstance(source, Path) and source.suffix == ".ccir"
 
 
 def formats() -> dict[str, dict[str, Any]]:
@@ -123,7 +132,7 @@ def convert(
     format: str | None = None, example_inputs: Any = None, check: bool | str = True,
     rtol: float | None = None, atol: float = ATOL,
     io_layout: str | Mapping[str, Any] | None = None, overrides: Mapping[str, Any] | None = None, input_shapes: Any = None,
-    keep: bool = False, progress: Progress | None = None, **options: Any,
+    keep: bool = False, progress: Progress | None = None, fuse: bool = True, simplify: bool = False, **options: Any,
 ) -> Conversion:  # fmt: skip
     """Convert a model.
 
@@ -140,6 +149,9 @@ def convert(
         else "source"); a dict gives it per tensor name.
     overrides: ``{layer name or type: function}`` to load, ``{"emit": {...}}`` to emit.
     keep: keep the files even when the check fails.
+    fuse: find composites in primitives (see :func:`load`); the check compares with the source as it was.
+    simplify: also compute what is constant, leave out what has no effect, compute once what is computed twice, and put batch
+        normalisation into the convolution before it.
 
     Raises
     ------
@@ -149,11 +161,13 @@ def convert(
         with without_collector():  # nearly all that is made lives to the end
             job, load_given = _prepare(
                 source, to, out, weights, format, overrides, input_shapes, progress, options, check=check,
-                example_inputs=example_inputs, rtol=rtol, atol=atol, io_layout=io_layout, keep=keep,
+                example_inputs=example_inputs, rtol=rtol, atol=atol, io_layout=io_layout, keep=keep, fuse=fuse,
+                simplify=simplify,
             )  # fmt: skip
             _read(job, source, load_given)
             _refuse_opaque(job)
             _describe_job(job)
+            _fuse(job)
             _arrange(job)
             _emit(job, stack)
         _verify(job)
@@ -167,7 +181,7 @@ def convert(
 def load_into(
     module: Any, source: Any, *, weights: Any = None, format: str | None = None, example_inputs: Any = None,
     check: bool | str = True, rtol: float | None = None, io_layout: str | Mapping[str, Any] | None = None,
-    overrides: Mapping[str, Any] | None = None, input_shapes: Any = None, **options: Any,
+    overrides: Mapping[str, Any] | None = None, input_shapes: Any = None, fuse: bool = True, **options: Any,
 ) -> Conversion:  # fmt: skip
     """Fill a live module (nn.Module) of an architecture of yours with the weights of a source of any framework.
 
@@ -180,7 +194,7 @@ def load_into(
         raise UsageError(f"{host().framework(target).distribution} cannot fill a module that is there already")
     return convert(
         source, target, weights=weights, format=format, example_inputs=example_inputs, check=check, rtol=rtol,
-        io_layout=io_layout, overrides=overrides, input_shapes=input_shapes, into_module=module, **options,
+        io_layout=io_layout, overrides=overrides, input_shapes=input_shapes, fuse=fuse, into_module=module, **options,
     )  # fmt: skip
 
 
@@ -242,7 +256,8 @@ def _refuse_opaque(job: Job) -> None:
     """Refuse layers that convcore only hands on, with all else that the target lacks; a framework takes its own ones back."""
     problems = opaque_problems(job.reference) if job.framework != job.target else []
     if problems:
-        problems += [p for p in _missing(job.reference, job.target, job.emit_options, job.emit_overrides) if p not in problems]
+        more = _missing(job.reference, job.target, job.emit_options, job.emit_overrides, job.fuse)
+        problems += [p for p in more if p not in problems]
         raise UnsupportedError(problems, job.cannot)
 
 
@@ -254,6 +269,34 @@ def _describe_job(job: Job) -> None:
         report.notes.append(
             f"layer {layer!r} computes what its override says: both sides of the check share that meaning, which it cannot prove"
         )
+
+
+def _fuse(job: Job) -> None:
+    """Find composites in the graph that is written. The reference stays as it was read: the check proves what was found.
+
+    Where a format is written as itself, layers stay their author's; operators are nobody's.
+    """
+    if job.simplify:
+        job.tell("simplifying", 0.25)
+        with without_collector():
+            found, lines = simplify_graph(job.graph, job.fuse, _writable(job))
+        job.report.add("simplified", lines)
+        job.report.add("fused", told(found), [{"op": f.op, "name": f.name, "nodes": list(f.nodes)} for f in found])
+        return
+    if not job.fuse or (job.framework == job.target and job.graph.metadata.get("kind") != "graph"):
+        return
+    job.tell("fusing", 0.25)
+    with without_collector():
+        found = find_composites(job.graph, job.framework != job.target, _writable(job))
+    job.report.add("fused", told(found), [{"op": f.op, "name": f.name, "nodes": list(f.nodes)} for f in found])
+
+
+def _writable(job: Job) -> set[str]:
+    """The ops the target has a rule for in the version that is written."""
+    h = host()
+    rules = h.rules(job.target)
+    dialect = h.dialect(job.target, EmitRequest(job.graph, None, job.emit_options, job.emit_overrides, rules))
+    return rules.writable(None if dialect is None else dialect.version)
 
 
 def _arrange(job: Job) -> None:
@@ -379,10 +422,14 @@ def _lay_out(graph: Graph, target: str, io_layout: Any, report: Report) -> Any:
     return layout
 
 
-def _missing(graph: Graph, target: str, options: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[Problem]:
+def _missing(
+    graph: Graph, target: str, options: Mapping[str, Any], overrides: Mapping[str, Any], fuse: bool
+) -> list[Problem]:  # fmt: skip
     """What else the target lacks: the known part of the graph is laid out and legalised (written into nowhere by a target
     without a dialect)."""
     work = graph.clone()
+    if fuse:
+        find_composites(work, across=True)
     rules = host().rules(target)
     request = EmitRequest(work, None, options, overrides, rules)
     try:
@@ -407,7 +454,7 @@ def _missing(graph: Graph, target: str, options: Mapping[str, Any], overrides: M
 
 def check(
     source: Any, to: str, *, weights: Any = None, format: str | None = None, overrides: Mapping[str, Any] | None = None,
-    input_shapes: Any = None, **options: Any,
+    input_shapes: Any = None, fuse: bool = True, **options: Any,
 ) -> list[Problem]:  # fmt: skip
     """Everything that stands in the way of converting ``source`` to ``to``, without converting; empty: nothing."""
     overrides = dict(overrides or {})
@@ -423,4 +470,4 @@ def check(
         graph, framework, _ = load_graph(source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes)
     refuse_unknown_options(options, used, [framework, target])
     problems = opaque_problems(graph) if framework != target else []  # a framework's own nodes may go back as they were
-    return problems + [p for p in _missing(graph, target, emit_options, emit_overrides) if p not in problems]
+    return problems + [p for p in _missing(graph, target, emit_options, emit_overrides, fuse) if p not in problems]

@@ -332,6 +332,12 @@ def source_page() -> str:
             made,
         ],
         ["`caffe_conformance/`", "small nets with outputs of the real Caffe ([details](caffe_conformance/SOURCE.md))", made],
+        [
+            "`composites/`",
+            "single composites and small blocks as exporters write them, with what the frameworks compute "
+            "([details](composites/SOURCE.md))",
+            made,
+        ],
         ["`zoo/`", "trained public models, as published ([layout](zoo/SOURCE.md))", "per model, below"],
     ]
     out = [

@@ -24,7 +24,7 @@ from ..pipeline import load as load_model
 from ..report.compare import ATOL
 from .console import complain, say
 
-__all__ = ["check", "convert", "custom", "inspect", "new_plugin", "ops", "plugins", "rules", "run", "verify"]
+__all__ = ["check", "convert", "custom", "diff", "inspect", "new_plugin", "ops", "plugins", "rules", "run", "verify"]
 
 
 def _options(args: Namespace) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def convert(args: Namespace) -> int:
     loading = {"weights": args.weights, "format": args.format, "input_shapes": args.input_shape}
     if args.input:
         ours = _load_options(args)
-        model = load_model(source, **loading, **ours)
+        model = load_model(source, **loading, fuse=False, **ours)
         loading, options = {}, {k: v for k, v in options.items() if k not in ours}
         example = _arrays(args.input, [t.name for t in model.inputs])
     try:
@@ -125,7 +125,8 @@ def convert(args: Namespace) -> int:
             model, args.to, out, example_inputs=example, **loading,
             check=False if args.no_check else "native" if args.check == "native" else True,
             rtol=args.rtol, atol=ATOL if args.atol is None else args.atol,
-            io_layout=args.io_layout, keep=args.keep, progress=progress, **options,
+            io_layout=args.io_layout, keep=args.keep, progress=progress, fuse=args.fuse,
+            simplify=args.simplify, **options,
         )  # fmt: skip
     except UnsupportedError as e:
         progress.clear()
@@ -164,7 +165,13 @@ def _print_report(report: Any, how: str) -> None:
 def check(args: Namespace) -> int:
     """``convcore check``."""
     found = find_problems(
-        args.source, args.to, weights=args.weights, format=args.format, input_shapes=args.input_shape, **_options(args)
+        args.source,
+        args.to,
+        weights=args.weights,
+        format=args.format,
+        input_shapes=args.input_shape,
+        fuse=args.fuse,
+        **_options(args),
     )
     if args.report == "json":
         say(json.dumps({"ok": not found, "problems": [p.to_dict() for p in found]}, indent=1))
@@ -179,7 +186,9 @@ def check(args: Namespace) -> int:
 
 def inspect(args: Namespace) -> int:
     """``convcore inspect``."""
-    model = load_model(args.source, args.weights, format=args.format, input_shapes=args.input_shape, **_options(args))
+    model = load_model(
+        args.source, args.weights, format=args.format, input_shapes=args.input_shape, fuse=args.fuse, **_options(args)
+    )  # fmt: skip
     if args.ir:
         say(str(model.graph).rstrip("\n"))
         return 0
@@ -221,7 +230,9 @@ def _tensor(t: Any) -> dict[str, Any]:
 
 def run(args: Namespace) -> int:
     """``convcore run``."""
-    model = load_model(args.source, args.weights, format=args.format, input_shapes=args.input_shape, **_options(args))
+    model = load_model(
+        args.source, args.weights, format=args.format, input_shapes=args.input_shape, fuse=args.fuse, **_options(args)
+    )  # fmt: skip
     if args.output is not None:
         out = Path(args.output)
         if out.suffix not in (".npy", ".npz"):
@@ -270,6 +281,21 @@ def verify(args: Namespace) -> int:
     if not report.ok:
         complain("convcore: the outputs differ")
     return _code(report)
+
+
+def diff(args: Namespace) -> int:
+    """``convcore diff``."""
+    from ..diff import diff as differences
+
+    a, b = (load_model(path, fuse=False, **_options(args)) for path in (args.a, args.b))
+    found = differences(a.graph, b.graph)
+    if args.json:
+        say(json.dumps([{"kind": c.kind, "what": c.what, "why": c.why} for c in found], indent=1))
+        return 0
+    for c in found:
+        say(str(c))
+    say(f"{len(found)} difference{'s' if len(found) != 1 else ''}; {len(a.graph)} nodes and {len(b.graph)}")
+    return 0
 
 
 def plugins(args: Namespace) -> int:

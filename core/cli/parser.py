@@ -87,6 +87,12 @@ def _shapes(p: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _fusing(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--no-fuse", dest="fuse", action="store_false", help="leave primitives as they are: find no gelu, layer_norm..."
+    )
+
+
 def _report(p: argparse.ArgumentParser) -> None:
     p.add_argument("--report", choices=("text", "json", "none"), default="text", help="what to print (default text)")
 
@@ -115,6 +121,11 @@ def _convert(p: argparse.ArgumentParser) -> None:
         "--input", action="append", default=[], metavar="[NAME=]FILE", help=".npy or .npz to check with, instead of seeded data"
     )
     p.add_argument("--keep", action="store_true", help="keep the output even when the check fails")
+    _fusing(p)
+    p.add_argument(
+        "--simplify", action="store_true",
+        help="fewer nodes of the same meaning: constants computed, what has no effect left out, batch norm put into convolutions",
+    )  # fmt: skip
     _tolerance(p)
     _report(p)
     plugin_options(p, "load", "emit")
@@ -123,6 +134,7 @@ def _convert(p: argparse.ArgumentParser) -> None:
 def _check(p: argparse.ArgumentParser) -> None:
     _source(p)
     p.add_argument("--to", metavar="FORMAT", required=True, help="target format")
+    _fusing(p)
     p.add_argument("--report", choices=("text", "json"), default="text", help="what to print (default text)")
     plugin_options(p, "load", "emit")
 
@@ -131,6 +143,7 @@ def _inspect(p: argparse.ArgumentParser) -> None:
     _source(p)
     p.add_argument("--json", action="store_true", help="print JSON")
     p.add_argument("--ir", action="store_true", help="print the intermediate representation instead")
+    _fusing(p)
     plugin_options(p, "load")
 
 
@@ -146,6 +159,7 @@ def _run(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--until", metavar="LAYER", help="stop after this layer and give its output")
     p.add_argument("-o", "--output", metavar="FILE", help=".npy (one output) or .npz to write; otherwise a summary is printed")
+    _fusing(p)
     plugin_options(p, "load")
 
 
@@ -169,6 +183,13 @@ def _verify(p: argparse.ArgumentParser) -> None:
     p.add_argument("--interpreter", action="store_true", help="run both by convcore's interpreter, not by native runtimes")
     _tolerance(p)
     _report(p)
+    plugin_options(p, "load")
+
+
+def _diff(p: argparse.ArgumentParser) -> None:
+    p.add_argument("a", metavar="A", help="model file")
+    p.add_argument("b", metavar="B", help="model file to compare with it, node by node")
+    p.add_argument("--json", action="store_true", help="print JSON")
     plugin_options(p, "load")
 
 
@@ -203,6 +224,7 @@ _COMMANDS: dict[str, tuple[Any, str]] = {
     "inspect": (_inspect, "describe a model: kind, inputs, layers, parameters, versions"),
     "run": (_run, "run a model, or a part of it, in the reference interpreter"),
     "verify": (_verify, "compare two models numerically"),
+    "diff": (_diff, "show what is different between two models, node by node"),
     "plugins": (_plugins, "list the plugins found and their options"),
     "ops": (_ops, "list the op set"),
     "rules": (_rules, "list the mapping rules (the support table)"),

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from convcore.plugin import EmitRequest, Emitted, Framework, Identified, LoadRequest, Option, PassSpec, hookimpl
+from convcore.plugin import EmitRequest, Emitted, Framework, Identified, LoadRequest, Option, hookimpl
 
 if TYPE_CHECKING:
     from convcore.plugin import Graph
@@ -69,15 +69,6 @@ def convcore_identify(source: Any) -> Identified | None:
         if kind == "caffemodel":
             return Identified("caffe", 95 if named else 60, "the wire format of a NetParameter")
     return Identified("caffe", 50, "the suffix") if named else None
-
-
-@hookimpl
-def convcore_passes(stage: str, target: str) -> Sequence[PassSpec]:
-    """BatchNorm with its Scale as one normalisation, for every target but Caffe."""
-    if stage != "laid_out" or target == "caffe":
-        return []
-    doc = "a Caffe BatchNorm and the Scale after it become one batch_norm with scale and bias"
-    return [PassSpec("caffe_fuse_scale", "convcore_caffe.fuse:fuse_scale", 50, doc)]
 
 
 @hookimpl

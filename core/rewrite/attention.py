@@ -1,0 +1,495 @@
+"""Scaled dot-product attention, found at its softmax: two products, whatever scales, masks and reshapes stand between.
+
+Above the softmax: masks (added, or chosen by ``where``), numbers that scores, queries and keys are multiplied by, the product;
+below it: a guard against rows without a key, the product with the values. Heads split off by reshapes and transposes, and heads
+repeated for groups of queries, are read as axes (:mod:`.axes`), in whatever order they come.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..ir.dims import product
+from ..ir.dtypes import DType
+from ..ir.graph import Node, Value
+from .axes import Atom, Axes, axes_of, cells, materialise
+from .forms import ulp
+from .masks import always, finite_sum, lower
+from .numbers import shortest
+from .region import Rewriter, fits
+
+__all__ = ["find"]
+
+_NEVER = -1e9
+"""A score of this or less is no score: after a softmax it is 0 beside any other."""
+
+
+@dataclass
+class _Masks:
+    """What is done to the scores: added values, and conditions to keep them."""
+
+    added: list[Value] = field(default_factory=list)
+    keep: list[_Condition] = field(default_factory=list)
+
+
+@dataclass
+class _Core:
+    """The parts that were found."""
+
+    q: Value
+    kt: Value
+    v: Value
+    y: Value
+    weights: Value | None
+    scale: float
+    masks: _Masks
+    guard: bool  # rows that are NaN (or, where ``told``, that have no key) become 0
+    told: bool  # rows without a key are found beforehand, and their scores made 0
+    rank: int  # of the softmax
+    stops: list[Value]
+    softcap: float
+
+
+def find(r: Rewriter, node: Node) -> bool:
+    """Put attention in place of the nodes around a softmax."""
+    core = _around(r, node)
+    if core is None:
+        return False
+    plan = _operands(r, core)
+    return plan is not None and _put(r, core, plan)
+
+
+def _uncast(v: Value) -> Value:
+    """The value before casts that change nothing, or widen a float."""
+    while v.producer is not None and v.producer.op in ("cast", "identity", "dropout"):
+        x = v.producer.inputs[0]
+        if x is None or x.dtype is None or v.dtype is None or not (x.dtype.is_float and v.dtype.is_float):
+            break
+        v = x
+    return v
+
+
+# ---- below the softmax
+def _readers(r: Rewriter, v: Value) -> list[tuple[Node, int]]:
+    """Who reads a value, casts between floats and identities looked through."""
+    out: list[tuple[Node, int]] = []
+    for user, i in v.uses:
+        if user.op in ("cast", "identity", "dropout") and user.output.dtype is not None and user.output.dtype.is_float:
+            out += _readers(r, user.output)
+        else:
+            out.append((user, i))
+    return out
+
+
+def _without_dead_rows(r: Rewriter, x: Value) -> tuple[Value | None, Value]:
+    """(condition, scores) where rows that hold nothing but -inf are made 0 before the softmax; (None, x) where they are not."""
+    node = x.producer
+    if node is None or node.op != "where":
+        return None, x
+    c, zero, s = node.inputs
+    test = None if c is None else c.producer
+    if c is None or zero is None or s is None or test is None or test.op != "equal" or not always(zero, 0):
+        return None, x
+    for top, low in (test.inputs, test.inputs[::-1]):
+        up = None if top is None else top.producer
+        if up is None or low is None or up.op != "max" or not always(low, -math.inf) or up.inputs[0] is not s:
+            continue
+        if up.attrs["axes"] == ((s.rank or 0) - 1,) and up.attrs["keepdims"]:
+            return c, s
+    return None, x
+
+
+def _product_below(r: Rewriter, p: Value, dead: Value | None) -> tuple[Node, bool, list[Value]] | None:
+    """The product of the weights with the values, whether a guard stands before it, and the values on the way to it."""
+    guarded, at, way = False, p, [p]
+    for _ in range(8):
+        readers = _readers(r, at)
+        products = [(n, i) for n, i in readers if n.op == "matmul" and i == 0]
+        if len(products) == 1:
+            return products[0][0], guarded, way
+        guards = {n for n, _ in readers if n.op == "isnan"}
+        choices = [n for n, i in readers if n.op == "where" and i == 2]
+        views = [n for n, _ in readers if n.op in ("reshape", "unsqueeze", "squeeze")]
+        if len(choices) == 1 and (guards or dead is not None) and not guarded:
+            c, zero, _ = choices[0].inputs
+            if c is None or zero is None or not (c is dead or c.producer in guards) or not always(zero, 0):
+                return None
+            guarded, at = True, choices[0].output
+        elif len(views) >= 1 and not products:
+            leads = [n for n in views if _leads(r, n)]
+            if len(leads) != 1:
+                return None
+            at = leads[0].output
+        else:
+            return None
+        way.append(at)
+    return None
+
+
+def _leads(r: Rewriter, node: Node) -> bool:
+    """Whether a view of the weights is multiplied with values."""
+    if node.op not in ("reshape", "unsqueeze", "squeeze"):
+        return False
+    for user, i in _readers(r, node.output):
+        if (user.op == "matmul" and i == 0) or (user.op in ("reshape", "unsqueeze", "squeeze") and _leads(r, user)):
+            return True
+    return False
+
+
+# ---- above it
+def _is_product(v: Value | None, depth: int = 12) -> bool:
+    """Whether a value is a product of two computed matrices, but for numbers, masks and reshapes."""
+    if v is None or v.producer is None or not depth:
+        return False
+    node, ins = v.producer, v.producer.inputs
+    if node.op == "matmul":
+        return all(x is not None and x.tensor is None for x in ins)
+    if node.op in ("cast", "identity", "reshape", "unsqueeze", "squeeze", "div", "tanh"):
+        return _is_product(ins[0], depth - 1)
+    if node.op in ("mul", "add"):
+        return any(_is_product(x, depth - 1) for x in ins)
+    return node.op == "where" and any(_is_product(x, depth - 1) for x in ins[1:])
+
+
+def _number(r: Rewriter, v: Value | None) -> float | None:
+    f = None if v is None else r.view.form(v)
+    if f is not None and f.op == "number":
+        return float(f.key)
+    if v is not None and v.tensor is not None and v.tensor.size == 1 and v.tensor.dtype.is_float:
+        return float(v.tensor.numpy().reshape(()))
+    return None
+
+
+def _around(r: Rewriter, node: Node) -> _Core | None:
+    x, p = node.need("x"), node.output
+    if x.shape is None or x.dtype is None or node.attrs["axis"] != len(x.shape) - 1 or len(x.shape) not in (3, 4):
+        return None
+    masks, scale, stops = _Masks(), 1.0, list[Value]()
+    at = _uncast(x)
+    dead, at = _without_dead_rows(r, at)
+    softcap = 0.0
+    for _ in range(16):
+        up = at.producer
+        if up is None:
+            return None
+        if up.op == "matmul":
+            break
+        if up.op == "tanh":
+            capped = _capped(r, up, scale)
+            if capped is None or softcap:
+                return None
+            softcap, scale, at = scale, 1.0, _uncast(capped)
+            continue
+        known = len(masks.added) + len(masks.keep)
+        step = _above(r, up, masks)
+        if step is None or (
+            (scale != 1 or softcap) and len(masks.added) + len(masks.keep) > known
+        ):  # the mask would be scaled, too
+            return None
+        at = _uncast(step[0])
+        scale *= step[1]
+    else:
+        return None
+    assert at.producer is not None
+    q, kt = at.producer.inputs
+    below = _product_below(r, p, dead)
+    if q is None or kt is None or q.tensor is not None or kt.tensor is not None or below is None:
+        return None
+    last, guard, way = below
+    v = last.inputs[1]
+    if v is None or v.tensor is not None or not _kept_axes(r, x, at) or not _kept_axes(r, last.inputs[0], p):
+        return None
+    own = {last, *(n for w in way for n, _ in _readers(r, w) if n.op in (("isnan", "where") if guard else ()) or _leads(r, n))}
+    p = way[-1] if dead is not None and guard else p
+    read = p in r.outputs or any(n not in own for n, _ in _readers(r, p))
+    if read and guard and dead is None:
+        return None
+    stops += [*masks.added, *(c.value for c in masks.keep)]
+    return _Core(q, kt, v, last.output, p if read else None, scale, masks, guard, dead is not None, len(x.shape), stops, softcap)
+
+
+def _capped(r: Rewriter, node: Node, cap: float) -> Value | None:
+    """The scores where node is tanh(scores / cap)."""
+    up = node.inputs[0].producer if node.inputs[0] is not None else None
+    if up is None or up.op not in ("mul", "div") or cap <= 0:
+        return None
+    for i in (0, 1) if up.op == "mul" else (0,):
+        k, x = _number(r, up.inputs[1 - i]), up.inputs[i]
+        if k is not None and x is not None and k > 0 and abs((k if up.op == "div" else 1 / k) - cap) <= 4 * ulp(x.dtype) * cap:
+            return x
+    return None
+
+
+def _above(r: Rewriter, node: Node, masks: _Masks) -> tuple[Value, float] | None:
+    """One step up from a value of the scores: where they come from, and the number they are multiplied by."""
+    ins = node.inputs
+    if node.op in ("reshape", "unsqueeze", "squeeze"):
+        return (ins[0], 1.0) if ins[0] is not None else None
+    if node.op in ("mul", "div"):
+        for i in (0, 1) if node.op == "mul" else (0,):
+            k, x = _number(r, ins[1 - i]), ins[i]
+            if k is not None and x is not None and _is_product(x) and k and math.isfinite(k):
+                return x, k if node.op == "mul" else 1 / k
+        return None
+    if node.op == "add":
+        chosen = _by_arithmetic(r, node)
+        if chosen is not None:
+            masks.keep.append(_Condition.of(chosen[0], chosen[2]))
+            return chosen[1], 1.0
+        found = [i for i in (0, 1) if _is_product(ins[i])]
+        if len(found) != 1:
+            return None
+        other, x = ins[1 - found[0]], ins[found[0]]
+        if other is None or x is None:
+            return None
+        masks.added.append(other)
+        return x, 1.0
+    if node.op == "where":
+        c, a, b = ins
+        for keep, x, fill in ((True, a, b), (False, b, a)):
+            k = _number(r, fill)
+            if c is not None and x is not None and k is not None and _is_product(x) and k <= _least(x.dtype):
+                masks.keep.append(_Condition.of(c, k, not keep))
+                return x, 1.0
+    return None
+
+
+def _least(dtype: DType | None) -> float:
+    return -6e4 if dtype is DType.FLOAT16 else _NEVER
+
+
+@dataclass(frozen=True)
+class _Condition:
+    """Where scores are kept: where ``value`` is true, or where it is not; ``fill`` is what they are elsewhere."""
+
+    value: Value
+    fill: float
+    negated: bool = False
+
+    @staticmethod
+    def of(c: Value, fill: float, negated: bool = False) -> _Condition:
+        """Casts and negations taken off."""
+        up = c.producer
+        while up is not None and up.inputs and up.inputs[0] is not None and up.inputs[0].dtype is DType.BOOL:
+            if up.op == "not":
+                negated = not negated
+            elif up.op not in ("cast", "identity"):
+                break
+            c = up.inputs[0]
+            up = c.producer
+        return _Condition(c, fill, negated)
+
+    def parts(self) -> list[_Condition]:
+        """What must hold all together."""
+        up = self.value.producer
+        if up is not None and up.op == ("or" if self.negated else "and"):
+            return [p for x in up.inputs if x is not None for p in self.of(x, self.fill, self.negated).parts()]
+        return [self]
+
+    def made(self, b: Any) -> Value:
+        kept: Value = b.not_(self.value) if self.negated else self.value
+        return kept
+
+
+def _by_arithmetic(r: Rewriter, node: Node) -> tuple[Value, Value, float] | None:
+    """cast(m) * scores + number * cast(not m), as tf2onnx writes where: (m, scores, number)."""
+    sides = [v.producer if v is not None else None for v in node.inputs]
+    for mine, other in (sides, sides[::-1]):
+        if mine is None or other is None or mine.op != "mul" or other.op != "mul":
+            continue
+        for i in (0, 1):
+            m, x = _condition(mine.inputs[i]), mine.inputs[1 - i]
+            for j in (0, 1):
+                n, k = _condition(other.inputs[j]), _number(r, other.inputs[1 - j])
+                if m is None or n is None or k is None or x is None or not _is_product(x) or not math.isfinite(k):
+                    continue
+                if n.producer is not None and n.producer.op == "not" and n.producer.inputs[0] is m and k <= _least(x.dtype):
+                    return m, x, k
+    return None
+
+
+def _condition(v: Value | None) -> Value | None:
+    """The bool that a float was cast from."""
+    if v is None or v.producer is None or v.producer.op != "cast":
+        return None
+    x = v.producer.inputs[0]
+    return x if x is not None and x.dtype is DType.BOOL else None
+
+
+def _kept_axes(r: Rewriter, v: Value | None, base: Value) -> bool:
+    """Whether v is ``base`` with the last two axes as they are, leading ones joined or split at most, and masks between."""
+    if v is None or v.shape is None or base.shape is None:
+        return False
+    if fits(base.shape[-2:], v.shape[-2:]):
+        return True
+    a, b = [n for n in v.shape if n != 1][-2:], [n for n in base.shape if n != 1][-2:]
+    return a == b and v.shape[-1] == base.shape[-1]
+
+
+# ---- queries, keys and values as (batch, heads, length, width)
+@dataclass
+class _Plan:
+    parts: list[Axes]
+    groups: list[list[tuple[Atom, ...]]]
+    scale: float
+
+
+def _operands(r: Rewriter, core: _Core) -> _Plan | None:
+    qa, ka, va = axes_of(r, core.q, scales=True), axes_of(r, core.kt, scales=True, copies=True), axes_of(r, core.v, copies=True)
+    if any(not a.groups for a in (qa, ka, va)) or not len(qa.groups) == len(ka.groups) == len(va.groups) == core_rank(core):
+        return None
+    ka.groups = [*ka.groups[:-2], ka.groups[-1], ka.groups[-2]]
+    rank = len(qa.groups)
+    parts = [qa, ka, va]
+    if rank == 4:
+        groups = [list(a.groups) for a in parts]
+    elif rank == 3:
+        heads = [cells(a.groups[0]) for a in parts]
+        split = all(len(h) > 1 for h in heads) and len({(_size(h[:-1]), h[-1].size) for h in heads}) == 1
+        groups = [[h[:-1] if split else h, h[-1:] if split else (), *a.groups[1:]]
+                  for a, h in zip(parts, heads)]  # fmt: skip
+    else:
+        return None
+    for i in (1, 2):
+        if not _without_copies(groups[i]):
+            parts[i] = axes_of(r, (core.kt, core.v)[i - 1], scales=i == 1)
+            if i == 1:
+                parts[1].groups = [*parts[1].groups[:-2], parts[1].groups[-1], parts[1].groups[-2]]
+            if rank == 3:
+                h = cells(parts[i].groups[0])
+                apart = bool(cells(groups[0][1])) and len(h) > 1
+                groups[i] = [h[:-1] if apart else h, h[-1:] if apart else (), *parts[i].groups[1:]]
+            else:
+                groups[i] = list(parts[i].groups)
+    q, k, v = groups
+    if _size(k[1]) != _size(v[1]) or _size(k[0]) != _size(q[0]) or _size(v[0]) != _size(q[0]):
+        return None
+    hq, hk = _size(q[1]), _size(k[1])
+    if hq != hk and (not isinstance(hq, int) or not isinstance(hk, int) or hq % hk):
+        return None
+    return _Plan(parts, groups, core.scale * qa.scale * parts[1].scale)
+
+
+def core_rank(core: _Core) -> int:
+    return len(core.y.shape or ())
+
+
+def _size(g: Sequence[Atom]) -> Any:
+    return product([a.size for a in cells(tuple(g))])
+
+
+def _without_copies(groups: list[tuple[Atom, ...]]) -> bool:
+    """Take repeated heads away: copies behind the heads they are of. False where anything else is repeated."""
+    heads = cells(groups[1])
+    while heads and heads[-1].copies:
+        heads = heads[:-1]
+    if any(a.copies for g in (groups[0], heads, *groups[2:]) for a in cells(tuple(g))):
+        return False
+    groups[1] = heads
+    return True
+
+
+# ---- the masks
+def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
+    q, k, _ = plan.groups
+    rows, columns, width = _size(q[2]), _size(k[2]), _size(q[3])
+    masks = core.masks
+    added: list[Value] = []
+    keep: list[_Condition] = []
+    lows: list[tuple[Value | _Condition, float]] = []
+    for m in masks.added:
+        low = lower(m, rows, columns)
+        if low is not None:
+            lows.append((m, low))
+        elif not always(m, 0):
+            added.append(m)
+    for part in [p for c in masks.keep for p in c.parts()]:
+        if lower(part.value, rows, columns, part.negated) is not None:
+            lows.append((part, part.fill))
+        elif not always(part.value, not part.negated):
+            keep.append(part)
+    causal = bool(lows)
+    if not _agree({low for _, low in lows}, bool(added), {c.fill for c in keep}):
+        causal = False  # what a query gets that sees no key would be another
+        added += [m for m, _ in lows if isinstance(m, Value)]
+        keep += [c for c, _ in lows if isinstance(c, _Condition)]
+    if core.weights is not None and core.rank != 4:
+        return False
+    fills = {c.fill for c in keep}
+    infinite = [f for f in fills if f == -math.inf]
+    if keep and added and len(infinite) != len(fills):
+        return False  # the number and what is added may together be infinite
+    if infinite and len(infinite) != len(fills):
+        return False
+    if core.told and (not keep or infinite):
+        empty = "zero" if core.guard else "mean"
+    elif keep and not added:
+        empty = "mean" if not infinite else "zero" if core.guard else "nan"
+    else:
+        empty = "zero" if core.guard or (finite_sum(added) and not infinite) else "nan"
+    dtype = core.q.dtype
+    scale = plan.scale
+    if isinstance(width, int) and abs(scale - width**-0.5) <= 4 * ulp(dtype) * scale:
+        scale = None  # type: ignore[assignment]
+    stops: set[Any] = {a.base for a in plan.parts} | set(core.stops)
+    roots = [core.y] if core.weights is None else [core.y, core.weights]
+    nodes = r.region(roots, stops)
+    allowed = {core.y} | ({core.weights} if core.weights is not None else set())
+    if nodes is None or not r.closed(nodes, allowed):
+        return False
+    if added and _heads_unknown(added, core.rank, q):
+        return False
+
+    def make(b: Any) -> list[Value]:
+        operands = [materialise(b, a, g) for a, g in zip(plan.parts, plan.groups)]
+        mask = None
+        for m in added:
+            m = _four(b, m, core.rank, q)
+            mask = m if mask is None else b.add(mask, m)
+        kept = None
+        for condition in keep:
+            c = _four(b, condition.made(b), core.rank, q)
+            kept = c if kept is None else b.and_(kept, c)
+        if kept is not None:
+            mask = kept if mask is None else b.where(kept, mask, b.like(mask, max(fills)))
+        told = None if scale is None else shortest(scale, dtype)
+        results = b.attention(
+            *operands,
+            mask,
+            scale=told,
+            causal=causal,
+            empty=empty,
+            weights=core.weights is not None,
+            softcap=shortest(core.softcap, dtype),
+        )
+        y = results[0]
+        if core_rank(core) == 3:
+            y = b.reshape(y, shape=core.y.shape)
+        return [y] if core.weights is None else [y, results[1]]
+
+    return r.put(core.y, nodes, make, roots=roots)
+
+
+def _agree(lows: set[float], added: bool, fills: set[float]) -> bool:
+    """Whether a causal mask can be told apart from the others: alone, or where all of them take keys away for good, or the same
+    finite number stands everywhere (a query without a key then gets the mean over all of them)."""
+    if lows <= {-math.inf}:
+        return fills <= {-math.inf}
+    return (not added and len(lows | fills) == 1) or (not added and not fills)
+
+
+def _heads_unknown(masks: Sequence[Value], rank: int, q: Sequence[tuple[Atom, ...]]) -> bool:
+    """Whether a mask of the joined axis of batch and heads cannot be taken apart."""
+    return rank == 3 and bool(cells(tuple(q[1]))) and any(m.shape is None or None in m.shape for m in masks)
+
+
+def _four(b: Any, m: Value, rank: int, q: Sequence[tuple[Atom, ...]]) -> Value:
+    """A mask of the scores as they are as one of (batch, heads, queries, keys)."""
+    if rank == 4 or m.rank is None or m.rank < 3 or m.shape is None:
+        return m
+    if m.shape[0] == 1:
+        return b.unsqueeze(m, axes=(1,))  # type: ignore[no-any-return]
+    return b.reshape(m, shape=(_size(q[0]), _size(q[1]), *m.shape[1:]))  # type: ignore[no-any-return]
