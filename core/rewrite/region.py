@@ -10,7 +10,7 @@ import numpy as np
 
 from ..build.builder import Builder, infer_outputs
 from ..errors import ShapeError
-from ..ir.dims import Dim, DimLike, Shape, dim_min
+from ..ir.dims import Dim, DimLike, Shape, dim_max, dim_min
 from ..ir.graph import Graph, Node, Value
 from ..ir.tensors import Tensor
 from ..opset import op
@@ -239,17 +239,18 @@ def fits(new: Shape | None, old: Shape | None) -> bool:
 
 
 def _limited(a: DimLike | None, b: DimLike | None) -> bool:
-    return isinstance(a, Dim) and isinstance(b, Dim) and any(dim_min(a, n) == b for n in _limits(b))
+    if not isinstance(a, Dim) or not isinstance(b, Dim):
+        return False
+    return any(b in (dim_min(a, n), dim_max(dim_min(a, n), a)) for n in _limits(b))
 
 
 def _limits(d: Dim) -> list[int]:
     """The numbers among the arguments of a size that is a minimum."""
-    terms = d.terms
     found: list[int] = []
-    for _, factors in terms:
+    for _, factors in d.terms:
         for atom, _ in factors:
-            if isinstance(atom, tuple) and atom[0] == "min":
-                found += [x for x in atom[1] if isinstance(x, int)]
+            for x in atom[1] if isinstance(atom, tuple) and atom[0] in ("min", "max") else ():
+                found += [x] if isinstance(x, int) else _limits(x)
     return found
 
 
