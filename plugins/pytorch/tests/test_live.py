@@ -611,3 +611,30 @@ def test_bfloat16_and_complex_results_are_compared() -> None:
     a = np.array([1 + 2j, 3 - 1j], np.complex64)
     near, far = compare_outputs(["a", "b"], [a, a], [a * (1 + 1e-6), a + 1e-1j], 1e-4, 0)
     assert near.ok and not far.ok and near.shape == (2,) and abs(far.max_abs - 0.1) < 1e-6
+
+
+class Written(nn.Module):
+    """Infinities, which archives write as names, and numbers, which a trace writes as constants without axes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(3, 3, 2, padding="same", dilation=2, groups=3)
+
+    def forward(self, x: Any) -> Any:
+        y = self.conv(x).masked_fill(x > 0, -float("inf"))
+        n = x.int()
+        return y, x.masked_fill(x < 0, float("nan")), n + 2.5, n.half() * 2.5, n * 3, n.sum() + 0.5
+
+
+def test_a_trace_written_as_torch_writes_it(tmp_path: Path) -> None:
+    """The element types are those of the archive loaded again."""
+    x = 4 * torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(3))
+    path = tmp_path / "m.pt"
+    torch.jit.trace(Written().eval(), x).save(str(path))
+    with torch.no_grad():
+        want = torch.jit.load(str(path))(x)
+    model = convcore.load(path, input_shapes={"x": (2, 3, 7)})
+    assert not model.problems
+    for g, w in zip(outputs(model, {"x": x.numpy()}), want, strict=True):
+        assert str(g.dtype) == str(w.dtype)[6:]
+        np.testing.assert_allclose(g, w.numpy(), rtol=1e-3 if w.dtype is torch.float16 else 1e-5)

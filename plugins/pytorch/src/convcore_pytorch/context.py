@@ -220,12 +220,15 @@ def _text(v: Any) -> str:
 _ORDER = [DType.BOOL, DType.UINT8, DType.INT8, DType.INT16, DType.INT32, DType.INT64]
 _FLOATS = [DType.FLOAT16, DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64]
 _COMPLEX = [DType.COMPLEX64, DType.COMPLEX128]
+_NUMBERS = [DType.BOOL, DType.INT64, DType.FLOAT32, DType.COMPLEX64]
+"""What numbers of Python are, by kind."""
 
 
 def promoted(operands: Sequence[Any]) -> DType | None:
     """The type torch computes in (c10/core/ScalarType.h, promoteTypes; ATen/native/TypeProperties.cpp, result_type).
 
-    Tensors with axes decide within a kind over those without, these over Python numbers. None where a dtype is not known.
+    Tensors with axes decide within a kind over those without, these over Python numbers. None where a dtype is not known. A
+    constant without axes of a TorchScript archive is a number of Python when torch loads it, whatever its type (measured, 2.13).
     """
     best: list[DType | None] = [None, None, None]
     for v in operands:
@@ -233,6 +236,8 @@ def promoted(operands: Sequence[Any]) -> DType | None:
             if v.dtype is None or v.rank is None:
                 return None
             level, d = (0 if v.rank else 1), v.dtype
+            if level and v.tensor is not None and v.source.startswith("CONSTANTS."):
+                level, d = 2, _NUMBERS[_kind(d)]
         elif isinstance(v, bool):
             level, d = 2, DType.BOOL
         elif isinstance(v, (int, Dim)):

@@ -114,9 +114,9 @@ def unbatched(g: TorchContext, x: Value, n: int) -> tuple[Value, bool]:
     return (g.b.unsqueeze(x, axes=(0,)), True) if x.rank == n + 1 else (x, False)
 
 
-@RULES.load(*(f"aten.conv{d}d{o}" for d in (1, 2, 3) for o in ("", ".padding")))
+@RULES.load("aten._convolution_mode", *(f"aten.conv{d}d{o}" for d in (1, 2, 3) for o in ("", ".padding")))
 def conv(g: TorchContext, n: AtenNode) -> Value:
-    d = int(n.type[9])
+    d = n.rank("weight") - 2
     pads: Any = n.arg("padding")
     if isinstance(pads, str):
         pads = "same_upper" if pads == "same" else [(0, 0)] * d

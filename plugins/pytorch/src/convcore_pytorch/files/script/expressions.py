@@ -42,6 +42,8 @@ class Expressions(Builder):
 
     def _name(self, node: ast.Name, env: Env) -> Any:
         if node.id not in env:
+            if node.id in ("inf", "nan"):  # torch/csrc/jit/serialization/import_source.cpp, SourceImporterImpl::env_
+                return float(node.id)
             raise self.damaged(f"the code uses {node.id!r} before it is set")
         return env[node.id]
 
