@@ -623,7 +623,15 @@ class Written(nn.Module):
     def forward(self, x: Any) -> Any:
         y = self.conv(x).masked_fill(x > 0, -float("inf"))
         n = x.int()
-        return y, x.masked_fill(x < 0, float("nan")), n + 2.5, n.half() * 2.5, n * 3, n.sum() + 0.5
+        return (
+            y,
+            x.masked_fill(x < 0, float("nan")),
+            n + 2.5,
+            n.half() * 2.5,
+            n * 3,
+            n.sum() + 0.5,
+            n * torch.tensor(2.5, dtype=torch.float64),
+        )
 
 
 def test_a_trace_written_as_torch_writes_it(tmp_path: Path) -> None:

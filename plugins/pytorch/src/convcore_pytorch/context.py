@@ -10,7 +10,7 @@ from convcore.plugin import Builder, Dim, DimLike, DType, ForeignNode, LoadConte
 from .files.program import ElementType
 from .signatures import REQUIRED, Signature
 
-__all__ = ["AtenNode", "TorchContext", "conjugates", "promoted"]
+__all__ = ["AtenNode", "TorchContext", "conjugates", "is_number", "promoted"]
 
 
 class AtenNode(ForeignNode):
@@ -236,7 +236,7 @@ def promoted(operands: Sequence[Any]) -> DType | None:
             if v.dtype is None or v.rank is None:
                 return None
             level, d = (0 if v.rank else 1), v.dtype
-            if level and v.tensor is not None and v.source.startswith("CONSTANTS."):
+            if is_number(v):
                 level, d = 2, _NUMBERS[_kind(d)]
         elif isinstance(v, bool):
             level, d = 2, DType.BOOL
@@ -253,6 +253,11 @@ def promoted(operands: Sequence[Any]) -> DType | None:
         if d2 is not None:
             out = d2 if out is None else d2 if _kind(d2) > _kind(out) else out
     return out
+
+
+def is_number(v: Value) -> bool:
+    """Whether a value is a constant without axes of a TorchScript archive."""
+    return v.tensor is not None and v.rank == 0 and v.source.startswith("CONSTANTS.")
 
 
 def conjugates(v: Value, what: str) -> None:

@@ -25,7 +25,7 @@ from convcore.plugin import (
 )
 
 from . import control, scalars
-from .context import AtenNode, TorchContext, dtype_of
+from .context import AtenNode, TorchContext, dtype_of, is_number
 from .files.program import Graph as Body
 from .files.program import Input, Node, Ref, SymValue, TensorValue, refs
 from .memory import Handle, Memory, Step, shared_steps
@@ -283,6 +283,8 @@ class Frame:
             return values
         out = []
         for v, (dtype, shape) in zip(values, node.results):
+            if is_number(v):  # what an operator gives is a tensor
+                v = self.b.weight(v.tensor, v.name, role=v.role)
             if dtype is not None and v.dtype is not None and v.dtype != dtype:
                 v = self.b.cast(v, to=dtype)
             out.append(self.checked(node, v, shape))
