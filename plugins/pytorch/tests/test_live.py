@@ -646,3 +646,87 @@ def test_a_trace_written_as_torch_writes_it(tmp_path: Path) -> None:
     for g, w in zip(outputs(model, {"x": x.numpy()}), want, strict=True):
         assert str(g.dtype) == str(w.dtype)[6:]
         np.testing.assert_allclose(g, w.numpy(), rtol=1e-3 if w.dtype is torch.float16 else 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "why"),
+    [
+        ({"input": ("batch", 5, 7)}, "has 2 axes in the example, the shape given has 3"),
+        ({"input": ("batch", 6)}, "axis 1 of input 'input' is 7 in the example, the shape given has 6"),
+        ({"input": ("batch", "2*n")}, "give a name for a symbolic size"),
+        ({"y": ("batch", 7)}, "no input is named 'y'"),
+        ({"input": ("n", "n")}, r"the axes named 'n' have sizes \[3, 7\]"),
+    ],
+)
+def test_shapes_that_do_not_fit_the_examples(shapes: dict[str, Any], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        convcore.load(nn.Linear(7, 5).eval(), example_inputs=torch.randn(3, 7), input_shapes=shapes)
+
+
+def test_weights_beside_what_holds_its_own(tmp_path: Path) -> None:
+    net = nn.Linear(7, 5).eval()
+    script = torch.jit.script(net)
+    torch.save(net.state_dict(), tmp_path / "w.pth")
+    script.save(str(tmp_path / "m.pt"))
+    with pytest.raises(UsageError, match="a module holds its weights"):
+        convcore.load(net, weights=tmp_path / "w.pth", example_inputs=torch.randn(3, 7))
+    with pytest.raises(UsageError, match="the file holds its weights"):
+        convcore.load(tmp_path / "m.pt", weights=tmp_path / "w.pth")
+    with pytest.raises(UsageError, match="a ScriptModule cannot be traced"):
+        convcore.load(script, example_inputs=torch.randn(3, 7))
+    net.train()
+    torch.jit.script(net).save(str(tmp_path / "t.pt"))
+    with pytest.raises(UsageError, match="the module is in training mode"):
+        convcore.load(tmp_path / "t.pt", input_shapes={"input": (3, 7)})
+
+
+class Scripted(nn.Module):
+    """What a branch does that is not followed, by kind."""
+
+    def __init__(self, kind: int) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x * 1
+        y = x
+        if self.kind == 0:
+            if x.size(0) == 2:
+                raise ValueError("not two of them")
+        elif self.kind == 1:
+            if bool(x.sum() > 0):
+                y = x.int()
+        else:
+            if bool(x.sum() > 0):
+                y = x.add_(1)
+        return y + x
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (0, "raises an exception for these inputs"),
+        (1, "branches give different element types"),
+        (2, "from outside of its branch"),
+    ],
+)
+def test_branches_that_are_refused(kind: int, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    torch.jit.script(Scripted(kind).eval()).save(str(path))
+    with pytest.raises(UnsupportedError, match=why):
+        convcore.convert(path, "onnx", tmp_path / "m.onnx", input_shapes={"x": (2, 5)})
+
+
+def test_mixed_precision_and_steps_over_the_batch_are_refused() -> None:
+    def mixed(s: Any, x: Any) -> Any:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return s.lin(x)
+
+    def steps(s: Any, x: Any) -> Any:
+        y = s.lin(x)
+        y[::2].mul_(3)
+        return y
+
+    for fn, why in ((mixed, "mixed precision"), (steps, "every 2-th element of an axis whose size is not fixed")):
+        with pytest.raises(UnsupportedError, match=why):
+            convcore.load(Code(fn).eval(), example_inputs=torch.randn(3, 7))
