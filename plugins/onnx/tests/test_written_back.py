@@ -171,3 +171,14 @@ def test_the_mask_of_a_dropout(opset: int, mask: bool | None) -> None:
     got = both(convcore.convert(source, "onnx").model, f32(2, 3))[1]
     np.testing.assert_array_equal(got, both(source, f32(2, 3))[1])
     assert got.all()
+
+
+def test_the_telemetry_of_onnxruntime_is_off_before_a_session_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    from convcore_onnx.runtime import open_runtime
+
+    said: list[str] = []
+    made = ort.InferenceSession
+    monkeypatch.setattr(ort, "disable_telemetry_events", lambda: said.append("off"))
+    monkeypatch.setattr(ort, "InferenceSession", lambda *a, **k: (said.append("session"), made(*a, **k))[1])
+    open_runtime(PASSED["input"])
+    assert said == ["off", "session"]

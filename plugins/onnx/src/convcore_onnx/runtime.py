@@ -24,6 +24,7 @@ def open_runtime(source: Any, weights: Any = None, *, optimise: bool = True) -> 
     host().require(REQUIRES, "running ONNX models")
     import onnxruntime as ort
 
+    ort.disable_telemetry_events()  # what a session would tell its maker (onnxruntime's Privacy.md)
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.use_deterministic_compute = True
