@@ -31,6 +31,8 @@ _FAR = 2**31 - 1  # exporters write "to the end" as INT32_MAX or INT64_MAX
 
 def normal_range(n: DimLike | None, start: DimLike, stop: DimLike | None, step: int) -> Range:
     """One axis of a slice in normal form: stop None for "to the end", non-negative where the size ``n`` is known."""
+    if isinstance(n, int) and n >= 1 << 63:
+        raise ShapeError(f"an axis of {n} elements is longer than any array's")
     if isinstance(n, int) and isinstance(start, int) and (stop is None or isinstance(stop, int)):
         first, last, _ = slice(start, stop, step).indices(n)
         if not range(first, last, step):  # len() is for numbers of 64 bits

@@ -277,3 +277,11 @@ def test_references(why: str, name: str, arrays: Inputs, attrs: dict[str, Any]) 
     assert reference is not None
     with pytest.raises((ValueError, IndexError), match=why):
         reference(*arrays, **attrs)
+
+
+def test_an_axis_longer_than_any_array_is_not_cut() -> None:
+    """A stride of a damaged file makes one; Python's own slice would raise OverflowError."""
+    b = Builder(Graph("g"))
+    x = b.tile(b.input("x", "float32", (3, 5)), repeats=(1, 1 << 70))
+    with pytest.raises(ShapeError, match="longer than any array"):
+        b.slice(x, starts=(0, 1), stops=(None, -1), steps=(1, 1))
