@@ -1,4 +1,4 @@
-"""Convolution and pooling by TensorFlow's and Keras 2's functions, channels last (TensorFlow 2.15, ``keras/backend.py`` 2.15)."""
+"""Convolution, pooling and images by TensorFlow's and Keras 2's functions, channels last (TensorFlow and Keras 2.15)."""
 
 from __future__ import annotations
 
@@ -137,3 +137,32 @@ def gaussian_blur(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     if b["data_format"] is None:
         raise CodeRefused("blurs without data_format=, which each of Keras's backends does otherwise")
     return t.operation("GaussianBlur", b["images"], kernel_size=b["kernel_size"], sigma=b["sigma"], data_format=b["data_format"])
+
+
+# ---- images
+@meaning("tensorflow.image.resize")
+def resize(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """Images of another size by pixel centres (``tf.image.resize``, TensorFlow 2)."""
+    b = argument_values(
+        "images, size, method='bilinear', preserve_aspect_ratio=False, antialias=False",
+        args,
+        {k: v for k, v in kwargs.items() if not (k == "align_corners" and not v)},
+    )
+    if b["preserve_aspect_ratio"]:
+        raise CodeRefused("resizes by the aspect ratio")
+    if not t.modern:
+        raise CodeRefused("resizes images by TensorFlow, whose version 1 places pixels otherwise than 2; the file tells neither")
+    method = str(b["method"]).lower().rpartition(".")[2].removesuffix("_neighbor").replace("nearest_neighbor", "nearest")
+    x = floating_tensor(b["images"])
+    return t.operation("Resize", x, size=tuple(b["size"]), interpolation=method, antialias=bool(b["antialias"]),
+                       data_format="channels_last")  # fmt: skip
+
+
+@meaning("keras.backend.resize_images")
+def resize_images(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """Images enlarged by whole factors."""
+    b = argument_values("x, height_factor, width_factor, data_format, interpolation='nearest'", args, kwargs)
+    if b["interpolation"] != "nearest" or b["data_format"] not in ("channels_last", "tf"):
+        raise CodeRefused("enlarges images otherwise than by the nearest pixel, channels last")
+    y = t.operation("Repeat", b["x"], b["height_factor"], axis=1)
+    return t.operation("Repeat", y, b["width_factor"], axis=2)

@@ -11,7 +11,7 @@ from .domain import CodeRefused, Domain, Invocable, Misread
 from .function import Parameters
 from .marshal import Code
 
-__all__ = ["HANDLERS", "NULL", "Cell", "CodeFunction", "Frame", "Handler", "LoopItems"]
+__all__ = ["HANDLERS", "NULL", "Cell", "CodeFunction", "Frame", "Handler", "LoopItems", "handles"]
 
 T = TypeVar("T")
 
@@ -196,7 +196,18 @@ class Frame:
 
 Handler: TypeAlias = Callable[[Frame, int, Instruction], None]
 HANDLERS: dict[str, Handler] = {}
-"""What each instruction does; filled by ``machine.py``."""
+"""What each instruction does; filled by ``machine.py`` and ``machine_calls.py``."""
+
+
+def handles(*names: str) -> Callable[[Handler], Handler]:
+    """Say what instructions do."""
+
+    def register(handler: Handler) -> Handler:
+        HANDLERS.update(dict.fromkeys(names, handler))
+        return handler
+
+    return register
+
 
 CONSTRUCTS = {
     "RAISE_VARARGS": "raises an exception", "SETUP_EXCEPT": "handles exceptions", "SETUP_FINALLY": "handles exceptions",

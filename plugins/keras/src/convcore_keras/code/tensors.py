@@ -49,7 +49,7 @@ MEANINGS: dict[str, Meaning] = {}
 @cache
 def meanings() -> dict[str, Meaning]:
     """The table, filled."""
-    for module in ("meanings", "making", "convolving"):
+    for module in ("meanings", "making", "products", "convolving"):
         import_module(f".{module}", __package__)
     return MEANINGS
 

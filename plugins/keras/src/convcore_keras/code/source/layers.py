@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..names import canonical_path, is_function
 from ..tensors import GraphOps, TensorShape
 from ..values import CodeRefused, Invocable, Name, what_is
 from . import calls
+from .base_layer import ATTRIBUTES, LAYERS, METHODS, MODELS
 from .classes import Bound, Foreign, SourceClass, SourceObject
 from .keras_layer import Chain, KerasLayer, keras_class
 from .weights import LayerState, Variable, Weights, is_layer
@@ -26,15 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Host"]
 
-_LAYERS = {"Layer", "Wrapper", "AbstractRNNCell", "StackedRNNCells", "Recurrent", "Operation"}
-_MODELS = {"Model", "Network", "Container"}
 _TRAINING = {"Initializer", "Regularizer", "Constraint", "Callback", "Loss", "Metric", "LearningRateSchedule", "Optimizer"}
-_FLAGS = ("trainable", "dtype", "name", "dynamic", "autocast", "input_shape", "batch_input_shape", "batch_size", "weights",
-          "activity_regularizer", "implementation", "input_dim", "input_length", "input_dtype", "batch_shape")  # fmt: skip
 
 
 class Host:
     """The layers of one call of a custom layer. ``root`` is the layer of the model, set before it is built."""
+
+    layer: LayerConfig
 
     def __init__(
         self,
@@ -126,13 +125,13 @@ class Host:
                 raise CodeRefused(f"makes an object of {x.cls.name}, which inherits from {f}: convcore does not know that class")
         if "layer" in kinds:
             x.state = LayerState(x.cls.name.lower())
-            x.is_model = any(canonical_path(f).rpartition(".")[2] in _MODELS for f in x.cls.foreign)
+            x.is_model = any(canonical_path(f).rpartition(".")[2] in MODELS for f in x.cls.foreign)
 
     def _kind(self, path: str) -> str:
         name = canonical_path(path)
         last = name.rpartition(".")[2]
         if name.startswith("keras"):
-            if last in _LAYERS or last in _MODELS or keras_class(name):
+            if last in LAYERS or last in MODELS or keras_class(name):
                 return "layer"
             if last in _TRAINING or name.startswith(("keras.initializers.", "keras.regularizers.", "keras.constraints.")):
                 return "training"
@@ -144,7 +143,7 @@ class Host:
         """The class of Keras with arithmetic of its own (Dense) that a class extends, "" for plain layers."""
         for f in x.cls.foreign:
             name = canonical_path(f)
-            if name.rpartition(".")[2] not in _LAYERS | _MODELS and keras_class(name):
+            if name.rpartition(".")[2] not in LAYERS | MODELS and keras_class(name):
                 return keras_class(name)
         return ""
 
@@ -207,7 +206,7 @@ class Host:
         """Whether Keras's classes give an object an attribute."""
         if x.state is None:
             raise CodeRefused(f"asks an object of {x.cls.name} for {name!r}")
-        return name in METHODS or name in _ATTRIBUTES
+        return name in METHODS or name in ATTRIBUTES
 
     def foreign_attribute(self, d: SourceDomain, x: SourceObject, name: str) -> Any:
         """An attribute that Keras's class gives."""
@@ -218,8 +217,8 @@ class Host:
             return self._of_base(d, x, name)
         if name in METHODS:
             return Foreign(x, name)
-        if name in _ATTRIBUTES:
-            return _ATTRIBUTES[name](self, state)
+        if name in ATTRIBUTES:
+            return ATTRIBUTES[name](self, state)
         raise CodeRefused(f"reads the attribute {name!r} of the layer, which has none that convcore knows")
 
     def _of_base(self, d: SourceDomain, x: SourceObject, name: str) -> Any:
@@ -255,7 +254,7 @@ class Host:
         if isinstance(kind, Name) and not kind.path.startswith("builtins."):
             name = canonical_path(kind.path)
             last = name.rpartition(".")[2]
-            if last in _LAYERS and name.startswith("keras"):
+            if last in LAYERS and name.startswith("keras"):
                 return is_layer(x)
             if keras_class(name):
                 return isinstance(x, KerasLayer) and x.class_name == keras_class(name)
@@ -425,117 +424,3 @@ def _leaves(x: Any) -> list[Any]:
     if isinstance(x, (list, tuple)):
         return [v for item in x for v in _leaves(item)]
     return [v for item in x.values() for v in _leaves(item)] if isinstance(x, dict) else [x]
-
-
-# ---- methods of Layer
-Work = Callable[[Host, Any, SourceObject, list[Any], dict[str, Any]], Any]
-
-
-def _init(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    state: LayerState = x.state
-    state.ready = True
-    base = h.base_class(x)
-    if base:
-        state.base = KerasLayer(h, base, args, kwargs)
-        raise CodeRefused(f"extends {base}, whose weights would be its own: convcore reads classes that extend Layer or Model")
-    wraps = [f.rpartition(".")[2] for f in x.cls.foreign]
-    if "Wrapper" in wraps:
-        inner = args[0] if args else kwargs.pop("layer", None)
-        args = args[1:]
-        x.assign(d, "layer", inner)
-    if args:
-        raise CodeRefused("calls Layer.__init__ with arguments by position")
-    if any(w in _MODELS for w in wraps) and {"inputs", "outputs"} & kwargs.keys():
-        raise CodeRefused("makes a functional model of its own")
-    unknown = [k for k in kwargs if k not in _FLAGS]
-    if unknown:
-        raise CodeRefused(f"gives Layer.__init__ the argument {unknown[0]!r}")
-    if isinstance(kwargs.get("name"), str):
-        state.name = kwargs["name"]
-    if kwargs.get("trainable") is False:
-        state.trainable = False
-    if kwargs.get("weights") is not None:
-        raise CodeRefused("is given its weights as an argument")
-
-
-def _add_weight(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwargs: dict[str, Any]) -> Variable:
-    """``add_weight(name, shape, ...)`` of tf.keras, ``(shape, initializer, ...)`` of Keras 3, Keras 1's and 2's."""
-    given = dict(kwargs)
-    rest = list(args)
-    if rest and (isinstance(rest[0], str) or rest[0] is None):
-        given["name"] = rest.pop(0)
-    if rest:
-        given["shape"] = rest.pop(0)
-    if rest and isinstance(rest[0], str) and "name" not in given and h.g.era == "keras1":
-        given["name"] = rest.pop(0)
-    shape = given.get("shape", ())
-    shape = (
-        ()
-        if shape is None
-        else (shape,)
-        if isinstance(shape, int)
-        else tuple(shape)
-        if isinstance(shape, (list, tuple))
-        else shape
-    )
-    if not isinstance(shape, tuple) or not all(isinstance(n, int) and not isinstance(n, bool) for n in shape):
-        raise CodeRefused(f"makes a weight of the shape {shape}, which is not known")
-    trainable = given.get("trainable")
-    name = given.get("name")
-    dtype = given.get("dtype")
-    v = Variable(
-        str(name) if name else f"variable_{len(x.state.variables)}", shape, trainable is not False,
-        dtype if isinstance(dtype, str) else "float32", owner=x,
-    )  # fmt: skip
-    x.state.variables.append(v)
-    return v
-
-
-def _nothing(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    return None
-
-
-def _get_config(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    return {"name": x.state.name, "trainable": x.state.trainable, "dtype": "float32"}
-
-
-def _compute_mask(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    return args[1] if len(args) > 1 else kwargs.get("mask", kwargs.get("previous_mask"))
-
-
-def _call(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    raise CodeRefused("calls Layer.call, which has no meaning of its own")
-
-
-def _call_itself(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    return h.call_layer(d, x, args, kwargs)
-
-
-METHODS: dict[str, Work] = {
-    "__init__": _init, "add_weight": _add_weight, "add_variable": _add_weight, "build": _nothing, "build_from_config": _nothing,
-    "add_loss": _nothing, "add_metric": _nothing, "add_update": _nothing, "get_config": _get_config,
-    "compute_mask": _compute_mask, "call": _call, "__call__": _call_itself, "_assert_input_compatibility": _nothing,
-    "assert_input_compatibility": _nothing,
-}  # fmt: skip
-_ATTRIBUTES: dict[str, Callable[[Host, LayerState], Any]] = {
-    "name": lambda h, s: s.name,
-    "_name": lambda h, s: s.name,
-    "dtype": lambda h, s: h.layer.dtype.variable,
-    "variable_dtype": lambda h, s: h.layer.dtype.variable,
-    "compute_dtype": lambda h, s: h.layer.dtype.compute,
-    "_compute_dtype": lambda h, s: h.layer.dtype.compute,
-    "trainable": lambda h, s: s.trainable,
-    "built": lambda h, s: s.built,
-    "supports_masking": lambda h, s: bool(s.supports_masking),
-    "weights": lambda h, s: list(s.variables),
-    "variables": lambda h, s: list(s.variables),
-    "trainable_weights": lambda h, s: [v for v in s.variables if v.trainable],
-    "_trainable_weights": lambda h, s: [v for v in s.variables if v.trainable],
-    "non_trainable_weights": lambda h, s: [v for v in s.variables if not v.trainable],
-    "input_spec": lambda h, s: None,
-    "activity_regularizer": lambda h, s: None,
-    "losses": lambda h, s: [],
-    "stateful": lambda h, s: False,
-    "layers": lambda h, s: list(s.children),
-    "dynamic": lambda h, s: False,
-}
