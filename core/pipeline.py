@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,20 @@ from typing import Any
 from .build.opaque import opaque_problems
 from .collector import without_collector
 from .discovery import KNOWN
-from .errors import MismatchError, OutputError, PluginBugError, Problem, UnsupportedError, UsageError
+from .errors import MismatchError, Problem, UnsupportedError, UsageError
 from .files import reading
 from .hookspecs import EmitRequest
 from .host import STAGES, host, resolve
 from .ir.graph import Graph
 from .job import Job
 from .model import Model
-from .output import check_output, publish, staging, when_full
+from .output import check_output
 from .report import Report
 from .report.compare import ATOL
 from .rewrite import find_composites, told
 from .rewrite import simplify as simplify_graph
 from .sources import Overrides, Progress, load_graph, refuse_unknown_options, split_source, stage_options
+from .writing import emit, publish_files
 
 __all__ = ["Conversion", "Job", "check", "convert", "formats", "load", "load_into"]
 
@@ -169,9 +170,9 @@ def convert(
             _describe_job(job)
             _fuse(job)
             _arrange(job)
-            _emit(job, stack)
+            emit(job, stack)
         _verify(job)
-        paths = _publish(job)
+        paths = publish_files(job)
     job.tell("done", 1.0)
     held = None if job.emitted.weights is None else Path(job.emitted.weights).name
     weights = next((p for p in paths if p.name == held), None)
@@ -308,47 +309,6 @@ def _arrange(job: Job) -> None:
     job.graph.remove_unused()
 
 
-def _emit(job: Job, stack: ExitStack) -> None:
-    """Write the target's files to a staging folder; nothing that is read may be written over by any of them."""
-    job.tell("writing", 0.4)
-    out: Path | None = None
-    if job.path is not None:
-        try:
-            job.staging = stack.enter_context(staging(job.path.parent))
-        except OSError as e:
-            raise OutputError(f"{job.path} cannot be written: {e.strerror or e}") from e
-        out = job.staging / job.path.name
-    h = host()
-    request = EmitRequest(job.graph, out, job.emit_options, job.emit_overrides, h.rules(job.target), job.tell, _moved(job.layout))
-    try:
-        with reading():
-            job.emitted = h.emit(job.target, request)
-    except UnsupportedError as e:
-        raise UnsupportedError(e.problems, job.cannot) from None
-    except OutputError as e:  # it names the unfinished file
-        unfinished, beside = (str(f / "x")[:-1] for f in (job.staging or Path(), job.path.parent if job.path else Path()))
-        raise OutputError(str(e).replace(unfinished, beside) if unfinished else str(e)) from e
-    except (OSError, PluginBugError) as e:
-        why = "" if job.staging is None else when_full(e, job.staging)
-        if why:
-            raise OutputError(f"{job.path} cannot be written: {why}") from e
-        raise
-    job.emit_overrides.refuse_unused()
-    if job.path is not None and job.staging is not None:
-        for written in job.emitted.paths:
-            job.files.protect(check_output(job.path.parent / Path(written).relative_to(job.staging)))
-    size = sum(os.path.getsize(p) for p in job.emitted.paths)
-    job.report.target = {"framework": job.target, "nodes": len(job.graph), "bytes": size}
-    job.report.notes += list(job.emitted.notes)
-
-
-def _moved(layout: Any) -> dict[str, tuple[int, ...]]:
-    """The inputs and outputs whose axes are in another order than in the source."""
-    if layout is None:
-        return {}
-    return {n: tuple(p) for n, p in (*layout.inputs.items(), *layout.outputs.items()) if tuple(p) != tuple(range(len(p)))}
-
-
 def _verify(job: Job) -> None:
     """Compare the result with the source; MismatchError where they differ, unless the files are to be kept all the same."""
     if job.check:
@@ -360,28 +320,6 @@ def _verify(job: Job) -> None:
     job.report.notes += list(host().report_lines(job.report))
     if not job.report.ok and not job.keep:
         raise MismatchError(str(job.report), job.report)
-
-
-def _publish(job: Job) -> tuple[Path, ...]:
-    """Move the finished files into place, the main one last, if the source is still what was read."""
-    job.files.check()
-    if job.staging is None or job.path is None:
-        return ()
-    done: list[Path] = []
-    for f in sorted(map(Path, job.emitted.paths), key=lambda f: f.name == job.path.name):  # type: ignore[union-attr]
-        final = job.path.parent / f.relative_to(job.staging)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            publish(f, final)
-        except OSError as e:
-            for d in done:
-                with suppress(OSError):
-                    d.unlink()
-            raise OutputError(f"{final} cannot be written: {e.strerror or e}") from e
-        done.append(final)
-    paths = tuple(sorted(done, key=lambda f: f.name != job.path.name))  # type: ignore[union-attr]
-    job.report.target["files"] = [str(p) for p in paths]
-    return paths
 
 
 def _only_for_sources(**given: Any) -> None:

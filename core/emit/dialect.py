@@ -41,6 +41,9 @@ class Dialect:
     shares_units: ClassVar[bool] = True
     """Whether two calls in one place with equal configuration and states are calls of one unit."""
 
+    keep_training: bool = True
+    """Whether attributes that only training needs are written."""
+
     version: int | None = None
 
     # ---- the graph

@@ -215,6 +215,12 @@ class Scribe(Generic[D]):
         """Say that something which only training needs is not written; the report tells it with the layer's name."""
         self.journal.append(self.plan.left_out, (what, node.origin.layer or node.name))
 
+    def keeps(self, key: str, node: Node) -> bool:
+        """Whether an attribute that only training needs is written: said in the report where it is not."""
+        if not self.dialect.keep_training:
+            self.leave_out(key, node)
+        return self.dialect.keep_training
+
     def pass_on(self, node: Node, what: str) -> None:
         """Write nothing for a node that only acts in training: its result is its input."""
         self.leave_out(what, node)

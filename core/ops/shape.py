@@ -133,7 +133,7 @@ def _unsqueeze_shape(c: InferContext) -> Shapes:
 SHAPE.op(
     "unsqueeze", "x", "With axes of size 1 inserted; positions count in the result.", attrs={"axes": Attr("ints")},
     normalize=_unsqueeze_axes, infer=_unsqueeze_shape, reference=lambda x, axes: np.expand_dims(x, axes), axes=Insert(),
-    samples=[Sample((2, 3, 5), axes=(1, -1))],
+    samples=[Sample((2, 3, 5), axes=(1, -1)), Sample((2, 3), axes=(1,))],
     traits=Trait.VIEW,
 )  # fmt: skip
 

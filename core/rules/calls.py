@@ -38,10 +38,16 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Call:
-    """A function by its dotted name and its signature (see the module's docstring)."""
+    """A function by its dotted name and its signature (see the module's docstring).
+
+    ``before`` names steps of the rule set (:meth:`RuleSet.before`) that ready the operands: a promotion of types, say.
+    ``direction`` is that of a row for it: a function that is only ever read ("load") is not written.
+    """
 
     name: str
     signature: str
+    before: tuple[str, ...] = ()
+    direction: str = "both"
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -93,7 +99,11 @@ class Call:
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
-        return {"name": self.name, "signature": [[p.name, p.ours, jsonable(p.default)] for p in self.parameters]}
+        out: dict[str, Any] = {
+            "name": self.name,
+            "signature": [[p.name, p.ours, jsonable(p.default)] for p in self.parameters],
+        }
+        return {**out, "before": list(self.before)} if self.before else out
 
 
 def _split(text: str) -> list[str]:

@@ -219,6 +219,9 @@ class EmitContext(Protocol):
     def sizes(self, dims: Sequence[DimLike | None]) -> Any:
         """A vector of sizes, computed where one is symbolic. NotExpressible when one is unknown."""
 
+    def keeps(self, key: str, node: Node) -> bool:
+        """Whether an attribute that only training needs is written; where it is not, the report tells."""
+
     def call(
         self,
         op: str,

@@ -128,7 +128,7 @@ def _odd(v: int) -> int:
 
 
 isomorphism("same", lambda v: v, lambda v: v, "the value itself")
-isomorphism("one_minus", lambda v: 1 - v, lambda v: 1 - v, "1 - value (momentum conventions)")
+isomorphism("one_minus", lambda v: round(1 - v, 12), lambda v: round(1 - v, 12), "1 - value (momentum conventions)")
 isomorphism("negate", lambda v: -v, lambda v: -v, "-value")
 isomorphism("not", lambda v: not v, lambda v: not v, "logical negation")
 isomorphism("bool_int", bool, int, "0/1 as a bool")

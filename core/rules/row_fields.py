@@ -56,6 +56,13 @@ class RowFields:
     unless: Mapping[str, Any] = field(default_factory=dict)
     one_of: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    fills: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """The parameters of its call that are inputs of the op, by the call's own names."""
+        inputs = {t.rstrip("*?") for t, _ in self.inputs}
+        return () if self.call is None else tuple(p.name for p in self.call.parameters if p.ours in inputs)
 
     @property
     def decl(self) -> Op:
@@ -94,7 +101,7 @@ class RowFields:
                 raise bad(f"{key} is an attribute, not an input")
             elif isinstance(src, I) and src.name not in {t.rstrip("*?") for t, _ in self.inputs}:
                 raise bad(f"input {src.name!r} of I is not in the input list")
-        for of in (*self.types, *self.needs, *(r.of for r in self.rank if r.of)):
+        for of in (*self.types, *self.needs, *self.fills, *(r.of for r in self.rank if r.of)):
             if of not in names:
                 raise bad(f"the op has no input {of!r}")
         for key in (*self.unless, *self.one_of):
@@ -173,6 +180,8 @@ class RowFields:
             out["rank"] = ranks[0] if len(ranks) == 1 else ranks
         if self.needs:
             out["needs"] = list(self.needs)
+        if self.fills:
+            out["fills"] = dict(self.fills)
         if self.alike:
             out["alike"] = list(self.alike)
         if self.types:

@@ -12,14 +12,17 @@ emitting.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import DeclarationError, ShapeError
 from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
-from ..ir.tensors import Tensor
+from ..ir.tensors import Tensor, as_tensor
 from ..opset.declare import REQUIRED
 from ..opset.traits import Trait
 from .calls import Call
@@ -65,6 +68,9 @@ class Row(LoadRow):
             if isinstance(src, W):
                 v = by_name[key]
                 if v is None:
+                    if key in self.fills:
+                        states[src.name] = as_tensor(self._fill(key, by_name, node))
+                        continue
                     if not src.optional:
                         raise NotExpressible(f"{self.foreign} needs {src.name}")
                     continue
@@ -88,7 +94,8 @@ class Row(LoadRow):
                     self._write(src.start, key, start, attrs)
                 continue
             if isinstance(src, A):
-                if value is not None or not decl.attrs[key].training:  # what is not known is left to the format's default
+                training = decl.attrs[key].training  # what is not known of it is left to the format's default
+                if not training or (value is not None and e.keeps(key, node)):
                     self._write(src, key, value, attrs)
             elif isinstance(src, I):
                 out = None if value is None else src.iso.emit(value)
@@ -120,7 +127,10 @@ class Row(LoadRow):
                 handles.append(None if c is None else self._emit_const(e, *c))
             else:
                 v = by_name[ours]
-                handles.append(None if v is None else e.value(v, carry=moves))
+                if v is None and ours in self.fills:
+                    handles.append(e.const(self._fill(ours, by_name, node)))
+                else:
+                    handles.append(None if v is None else e.value(v, carry=moves))
         while handles and handles[-1] is None:
             handles.pop()
         made = node.outputs
@@ -166,6 +176,18 @@ class Row(LoadRow):
             return e.state(v)
         return e.state(v, f"{src.order} {out.shape} {[node.attrs[a] for _, a in src.sizes]}", lambda _: out)
 
+    def _fill(self, key: str, by_name: Mapping[str, Value | None], node: Node) -> NDArray[Any]:
+        """What stands for an input that is missing: its number along the axes that the op's parameters lie along, of the type of
+        those that are given, else of the data."""
+        x = node.inputs[0]
+        axes = node.attrs["axes"] if "axes" in node.attrs else (node.attrs["axis"],)
+        sizes = [None if x is None or x.shape is None else x.shape[a] for a in axes]
+        kinds = [v.dtype for name, v in by_name.items() if name in self.fills and v is not None]
+        dtype = kinds[0] if kinds else None if x is None else x.dtype
+        if any(not isinstance(n, int) for n in sizes) or dtype is None:
+            raise NotExpressible(f"{self.foreign} needs a {key} of {', '.join(map(text, sizes))} elements: a size is not known")
+        return np.full([n for n in sizes if isinstance(n, int)], self.fills[key], dtype.numpy)
+
     def _restated(self, src: Size | Given, key: str, v: Value | None, node: Node) -> Any:
         if isinstance(src, Given):
             return v is not None
@@ -208,4 +230,5 @@ class Row(LoadRow):
                     raise DeclarationError(f"row {self.foreign} -> {self.op_name}: {call.name} cannot be the same row: {why}")
             mapping = {k: v for k, v in self.mapping.items() if not isinstance(v, (W, Size, Given))}
             inputs = (*self.inputs, *((name, key) for name, key, _ in weights))
-            yield replace(self, foreign=call.name, inputs=inputs, mapping=mapping, call=call, then=(), ignore=())
+            way = self.direction if call.direction == "both" else call.direction
+            yield replace(self, foreign=call.name, inputs=inputs, mapping=mapping, call=call, then=(), ignore=(), direction=way)

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic
 
-from ..errors import ConvcoreError, DeclarationError, PluginBugError, PluginConflictError, UnsupportedError, UsageError
+from ..errors import ConvcoreError, DeclarationError, PluginBugError, UnsupportedError
 from ..ir.graph import Node, Value
 from ..opset import find_op
 from .calls import Call
 from .foreign import EmitContext, ForeignNode, LoadContext
+from .functions import (
+    EmitFn,
+    EmitFunction,
+    EmitRule,
+    LoadFunction,
+    LoadRule,
+    PostFn,
+    PreFn,
+    described,
+    function_json,
+    joined,
+    no_conflict,
+    ordered,
+    overridden,
+    written,
+)
 from .isomorphisms import NotExpressible
 from .row_fields import pairs
 from .rows import Rank, Row
@@ -33,54 +48,6 @@ UNKNOWN = frozenset({"unknown_shape", "unknown_dtype", "requires_constant_input"
 
 R = TypeVar("R")
 """What a load function returns: a value or a sequence of them."""
-LoadFn = Callable[[Any, Any], Any]
-EmitFn = Callable[[Any, Node], Any]
-PostFn = Callable[[Any, Any, Value], Value]
-
-
-@dataclass(frozen=True, eq=False)
-class LoadFunction:
-    """An n-to-m load rule: ``fn(g, node)`` returns the output value or a sequence of them."""
-
-    foreign: str
-    fn: LoadFn
-    since: int | None = None
-    until: int | None = None
-    when: Mapping[str, Any] = None  # type: ignore[assignment]
-    priority: int = 0
-    distribution: str = "convcore"
-    then: tuple[str, ...] = ()
-    direction: str = "load"
-
-    def mismatch(self, node: ForeignNode) -> str:
-        return Row.mismatch(self, node)  # type: ignore[arg-type]
-
-    def load(self, g: LoadContext, node: ForeignNode) -> tuple[Value, ...]:
-        if self.when:
-            node.ignore(*self.when)
-        result = self.fn(g, node)
-        return (result,) if isinstance(result, Value) else tuple(result)
-
-
-@dataclass(frozen=True, eq=False)
-class EmitFunction:
-    """An emit rule: ``fn(e, node)`` adds foreign nodes; it raises NotExpressible when it does not apply."""
-
-    op_name: str
-    fn: EmitFn
-    since: int | None = None
-    until: int | None = None
-    priority: int = 0
-    distribution: str = "convcore"
-    direction: str = "emit"
-    when: Mapping[str, Any] = None  # type: ignore[assignment]
-
-    def emit(self, e: EmitContext, node: Node) -> None:
-        self.fn(e, node)
-
-
-LoadRule = Row | LoadFunction
-EmitRule = Row | EmitFunction
 
 
 class RuleSet(Generic[G, N]):
@@ -97,6 +64,7 @@ class RuleSet(Generic[G, N]):
         self._later: Callable[[], object] | None = (lambda: import_module(emits)) if emits else None
         self.ignored: set[str] = set()
         self.posts: dict[str, PostFn] = {}
+        self.pres: dict[str, PreFn] = {}
         self._orders: dict[tuple[str, str, int | None], tuple[list[Any], list[Any]]] = {}
 
     @property
@@ -134,6 +102,7 @@ class RuleSet(Generic[G, N]):
         unless: Mapping[str, Any] | None = None,
         one_of: Sequence[str] = (),
         needs: Sequence[str] = (),
+        fills: Mapping[str, float] | None = None,
         **mapping: Any,
     ) -> Row:
         """Add a row.
@@ -148,8 +117,9 @@ class RuleSet(Generic[G, N]):
         be (``{"x": "float"}``), ``needs`` which inputs the op may do without and the foreign type may not. A ``Call`` as
         ``foreign`` gives the signature of a function; ``also`` names functions that mean the same as the layer, with its weights
         as arguments. ``unless`` are values of the op's attributes for which the row does not emit; of the ``one_of`` attributes
-        it emits only one that is not all ones. The key of a ``Size`` or ``Given`` may end in ``_`` where the op has an input of
-        the foreign attribute's name.
+        it emits only one that is not all ones. ``fills`` are inputs that the op may do without and the foreign
+        type may not, with the number that stands for a missing one: a vector along the op's ``axis`` (or its ``axes``). The key
+        of a ``Size`` or ``Given`` may end in ``_`` where the op has an input of the foreign attribute's name.
         """
         decl = find_op(op_name)
         ranks = (Rank(rank),) if isinstance(rank, int) else (rank,) if isinstance(rank, Rank) else tuple(rank)
@@ -157,20 +127,24 @@ class RuleSet(Generic[G, N]):
         if decl is None:
             raise DeclarationError(f"row {foreign}: unknown op {op_name!r}")
         outs = pairs(outputs) if outputs else ((decl.outputs[0], decl.outputs[0]),)
+        calls = (also,) if isinstance(also, Call) else tuple(also)
         for t in then:
             if t not in self.posts:
                 raise DeclarationError(f"row {foreign}: unknown post step {t!r}")
+        for t in (t for c in (call, *calls) if c is not None for t in c.before):
+            if t not in self.pres:
+                raise DeclarationError(f"row {foreign}: unknown step before {t!r}")
         row = Row(
             foreign, op_name, pairs(inputs), outs, dict(mapping), dict(when or {}), tuple(ignore), since, until, priority,
-            direction, tuple(then), self.distribution, doc, ranks, tuple(alike),
-            {k: (v,) if isinstance(v, str) else tuple(v) for k, v in (types or {}).items()}, call, dict(unless or {}),
-            tuple(one_of), tuple(needs),
+            direction if call is None or call.direction == "both" else call.direction, tuple(then), self.distribution, doc, ranks,
+            tuple(alike), {k: (v,) if isinstance(v, str) else tuple(v) for k, v in (types or {}).items()}, call,
+            dict(unless or {}), tuple(one_of), tuple(needs), dict(fills or {}),
         )  # fmt: skip
-        for r in (row, *row.faces((also,) if isinstance(also, Call) else also)):
+        for r in (row, *row.faces(calls)):
             r.validate()
-            if direction in ("both", "load"):
+            if r.direction in ("both", "load"):
                 self.load_rules.setdefault(r.foreign, []).append(r)
-            if direction in ("both", "emit"):
+            if r.direction in ("both", "emit"):
                 self._emit_rules.setdefault(op_name, []).append(r)
         return row
 
@@ -217,6 +191,16 @@ class RuleSet(Generic[G, N]):
 
         return add
 
+    def before(self, name: str) -> Callable[[Callable[[G, N, Sequence[str]], N]], Callable[[G, N, Sequence[str]], N]]:
+        """Decorate a step ``(g, node, operands) -> node`` that calls of functions name in ``before``: the node with its operands,
+        arguments by these names, made ready."""
+
+        def add(fn: Callable[[G, N, Sequence[str]], N]) -> Callable[[G, N, Sequence[str]], N]:
+            self.pres[name] = fn
+            return fn
+
+        return add
+
     def ignore(self, *names: str) -> None:
         """Attributes of every foreign node that have no meaning for inference."""
         self.ignored.update(names)
@@ -230,15 +214,16 @@ class RuleSet(Generic[G, N]):
         for s in sets:
             out.ignored |= s.ignored
             out.posts.update(s.posts)
+            out.pres.update(s.pres)
             for key, lrules in s.load_rules.items():
-                _no_conflict(s.framework, key, out.load_rules.get(key, []), lrules)
+                no_conflict(s.framework, key, out.load_rules.get(key, []), lrules)
                 out.load_rules.setdefault(key, []).extend(lrules)
 
         def writers() -> None:
             found: dict[str, list[EmitRule]] = {}
             for s in sets:
                 for key, erules in s.emit_rules.items():
-                    _no_conflict(s.framework, key, found.get(key, []), erules)
+                    no_conflict(s.framework, key, found.get(key, []), erules)
                     found.setdefault(key, []).extend(erules)
             out._emit_rules = found
 
@@ -263,7 +248,7 @@ class RuleSet(Generic[G, N]):
         for key in (node.name, node.type):
             if overrides and key in overrides:
                 try:
-                    return _overridden(g, node, key, overrides[key])
+                    return overridden(g, node, key, overrides[key])
                 except NotExpressible as e:
                     reasons.append(str(e))
                     code, hint = e.code, e.hint
@@ -292,8 +277,8 @@ class RuleSet(Generic[G, N]):
             except ConvcoreError:
                 raise
             except Exception as e:  # a bug of the rule, whatever it is
-                raise PluginBugError(rule.distribution, f"{_described(rule)} for layer {node!r}", e) from e
-        reasons = reasons or _joined(unmet)
+                raise PluginBugError(rule.distribution, f"{described(rule)} for layer {node!r}", e) from e
+        reasons = reasons or joined(unmet)
         if not reasons:
             versions = ", ".join(f"{r.since or ''}..{r.until or ''}" for r in rules)
             reasons = [f"version {node.version} is outside the supported versions ({versions})"]
@@ -308,11 +293,14 @@ class RuleSet(Generic[G, N]):
         at = direction, key, version
         found = self._orders.get(at)
         if found is None or found[0] != rules:
-            found = self._orders[at] = (list(rules), _ordered(rules, version))
+            found = self._orders[at] = (list(rules), ordered(rules, version))
         return found[1]
 
     def _loaded(self, rule: LoadRule, g: LoadContext, node: ForeignNode) -> tuple[Value, ...]:
         """What one rule makes of a node, post steps included; refused where it left an attribute unread."""
+        if isinstance(rule, Row) and rule.call is not None:
+            for name in rule.call.before:
+                node = self.pres[name](g, node, rule.operands)
         outputs = rule.load(g, node)
         for name in rule.then:
             outputs = (self.posts[name](g, node, outputs[0]), *outputs[1:])
@@ -336,7 +324,7 @@ class RuleSet(Generic[G, N]):
         reasons = []
         for key in (node.name, node.op):
             if overrides and key in overrides:
-                why = _written(e, node, key, overrides[key])
+                why = written(e, node, key, overrides[key])
                 if not why:
                     return ""
                 reasons.append(why)
@@ -350,7 +338,7 @@ class RuleSet(Generic[G, N]):
             except ConvcoreError:
                 raise
             except Exception as err:  # a bug of the rule, whatever it is
-                raise PluginBugError(rule.distribution, f"{_described(rule)} for layer {node.origin}", err) from err
+                raise PluginBugError(rule.distribution, f"{described(rule)} for layer {node.origin}", err) from err
             return ""
         if not reasons:
             versions = [r.since for r in self.emit_rules.get(node.op, []) if r.since and e.version and r.since > e.version]
@@ -373,83 +361,9 @@ class RuleSet(Generic[G, N]):
         out = [r.to_json() for r in self.rows()]
         done: set[tuple[str, str]] = set()
         for lrule in (r for rules in self.load_rules.values() for r in rules if isinstance(r, LoadFunction)):
-            out.append({"foreign": lrule.foreign, **_function_json(lrule, "load")})
+            out.append({"foreign": lrule.foreign, **function_json(lrule, "load")})
         for erule in (r for rules in self.emit_rules.values() for r in rules if isinstance(r, EmitFunction)):
             if (key := (erule.op_name, erule.fn.__qualname__)) not in done:
                 done.add(key)
-                out.append({"op": erule.op_name, **_function_json(erule, "emit")})
+                out.append({"op": erule.op_name, **function_json(erule, "emit")})
         return out
-
-
-def _joined(unmet: Sequence[str]) -> list[str]:
-    """Reasons that differ in what a rule wants of the same attribute as one of them."""
-    by_start: dict[str, list[str]] = {}
-    for why in dict.fromkeys(unmet):
-        start, wants, rest = why.partition(", the rule wants ")
-        by_start.setdefault(start + wants, []).append(rest)
-    return [start + " or ".join(dict.fromkeys(rests)) for start, rests in by_start.items()]
-
-
-def _overridden(g: LoadContext, node: ForeignNode, key: str, fn: LoadFn) -> tuple[Value, ...]:
-    """What a function of the user's makes of a node."""
-    try:
-        with g.b.attempt():
-            made = fn(g, node)
-            return (made,) if isinstance(made, Value) else tuple(made)
-    except (ConvcoreError, NotExpressible):
-        raise
-    except Exception as e:  # the user's code
-        raise UsageError(f"the override for {key!r} failed at layer {node!r}: {type(e).__name__}: {e}") from e
-
-
-def _written(e: EmitContext, node: Node, key: str, fn: EmitFn) -> str:
-    """Let a function of the user's write a node; "" or why it gives up."""
-    try:
-        with e.attempt():
-            fn(e, node)
-    except NotExpressible as err:
-        return str(err)
-    except ConvcoreError:
-        raise
-    except Exception as err:  # the user's code
-        raise UsageError(f"the override for {key!r} failed at layer {node.origin}: {type(err).__name__}: {err}") from err
-    return ""
-
-
-def _described(rule: LoadRule | EmitRule) -> str:
-    """A rule by what its author can find: the row, or the function."""
-    if isinstance(rule, Row):
-        return f"the row {rule.foreign} = {rule.op_name}"
-    return f"the rule {rule.fn.__module__}.{rule.fn.__qualname__}"
-
-
-def _function_json(rule: LoadFunction | EmitFunction, direction: str) -> dict[str, Any]:
-    return {
-        "function": f"{rule.fn.__module__}:{rule.fn.__qualname__}",
-        "direction": direction,
-        "since": rule.since,
-        "until": rule.until,
-        "distribution": rule.distribution,
-    }
-
-
-def _no_conflict(framework: str, key: str, old: Sequence[Any], new: Sequence[Any]) -> None:
-    for a in old:
-        for b in new:
-            if a.distribution != b.distribution and a.priority == b.priority and dict(a.when or {}) == dict(b.when or {}):
-                raise PluginConflictError(
-                    f"{framework}: {a.distribution} and {b.distribution} both have a rule for {key!r} with priority "
-                    f"{a.priority}; give one of them a higher priority or pass overrides"
-                )
-
-
-def _ordered(rules: Sequence[Any], version: int | None) -> list[Any]:
-    fit = [
-        r for r in rules
-        if version is None or ((r.since is None or r.since <= version) and (r.until is None or version <= r.until))
-    ]  # fmt: skip
-    return (
-        fit
-        if len(fit) < 2
-        else sorted(fit, key=lambda r: (-r.priority, -len(r.when or ()), -len(getattr(r, "mapping", ()) or ()), -(r.since or 0)))
-    )

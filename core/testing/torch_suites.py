@@ -12,19 +12,18 @@ import random
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConvcoreError, PluginBugError, UnsupportedError
-from ..host import host
-from ..interpreter import Interpreter
-from ..pipeline import convert, load
+from ..errors import ConvcoreError, PluginBugError
+from .record import record_rules
+from .torch_runs import array, differs, exported, filled, leaves, run_program, run_strictly, run_torch, untied
 
 __all__ = ["Case", "Found", "Suite", "module_cases", "opinfo_cases", "run_suite"]
 
@@ -158,10 +157,10 @@ class _Sampled:
 
         class Function(torch.nn.Module):
             def forward(self, *tensors: Any) -> Any:
-                args, kwargs = _filled(held, iter(tensors))
+                args, kwargs = filled(held, iter(tensors))
                 return fn(*args, **kwargs)
 
-        return Function().eval(), tuple(v for v in _leaves(held) if isinstance(v, torch.Tensor))
+        return Function().eval(), tuple(v for v in leaves(held) if isinstance(v, torch.Tensor))
 
 
 def module_cases(only: Sequence[str] = (), each: int = 4) -> list[Case]:
@@ -205,7 +204,7 @@ class _Module:
                 self.inner = inner
 
             def forward(self, *tensors: Any) -> Any:
-                args, kwargs = _filled(held, iter(tensors))
+                args, kwargs = filled(held, iter(tensors))
                 return self.inner(*args, **kwargs)
 
         with torch.no_grad():  # Lazy modules get their parameters
@@ -213,7 +212,7 @@ class _Module:
             for p in inner.parameters():  # parameters of zeros and ones show nothing
                 if p.numel() and bool((p == p.flatten()[0]).all()):
                     p.copy_(torch.rand_like(p) + 0.5)
-        return Held().eval(), tuple(v for v in _leaves(held) if isinstance(v, torch.Tensor))
+        return Held().eval(), tuple(v for v in leaves(held) if isinstance(v, torch.Tensor))
 
 
 def run_suite(table: str, target: str, cases: Iterable[Case], say: Callable[[Found], None] | None = None) -> Suite:
@@ -239,25 +238,25 @@ def _outcome(case: Case, target: str) -> Found | None:
         warnings.simplefilter("ignore")
         try:
             module, inputs = case.make()
-            _ = [_array(t) for t in inputs]
-            truth = [_run_torch(module, inputs, 1), _run_strictly(module, inputs)]
+            _ = [array(t) for t in inputs]
+            truth = [run_torch(module, inputs, 1), run_strictly(module, inputs)]
         except LookupError:
             return None
         except Exception as e:  # noqa: BLE001 - samples that torch itself does not run, or of another layout
             return told(OUTSIDE, f"does not run: {type(e).__name__}: {e}")
-        if _differs(truth[1], truth[0], 1e-6):
+        if differs(truth[1], truth[0], 1e-6):
             return told(OUTSIDE, "is random")
-        exported = _exported(module, inputs)
-        if isinstance(exported, str):
-            return told(OUTSIDE, exported)
+        program = exported(module, inputs)
+        if isinstance(program, str):
+            return told(OUTSIDE, program)
         try:
-            again = _run_torch(exported.module(), inputs, 1)
+            again = run_torch(program.module(), inputs, 1)
         except Exception as e:  # noqa: BLE001 - an export that does not run says nothing about us
             return told(OUTSIDE, f"the export does not run: {type(e).__name__}")
-        if _differs(again, truth[0], 1e-5):
+        if differs(again, truth[0], 1e-5):
             return told(OUTSIDE, "the export gives other values")
     try:
-        got = run_program(exported, inputs, target)
+        got = run_program(program, inputs, target)
     except PluginBugError as e:
         return told(FAILED, str(e))
     except ConvcoreError as e:
@@ -265,137 +264,8 @@ def _outcome(case: Case, target: str) -> Found | None:
         return told(REFUSED, "; ".join(dict.fromkeys(f"{p.type}: {p.why}" for p in problems)) if problems else str(e))
     except Exception as e:  # noqa: BLE001 - whatever our code raises is a finding
         return told(FAILED, f"{type(e).__name__}: {e}")
-    why = _differs(_untied(got, truth[0], inputs), truth[0], 1e-4)
+    why = differs(untied(got, truth[0], inputs), truth[0], 1e-4)
     return told(WRONG, why) if why else told(AGREE)
-
-
-def _exported(module: Any, inputs: tuple[Any, ...]) -> Any:
-    """The ExportedProgram, or why torch makes none."""
-    import contextlib
-    import io
-    import logging
-
-    import torch
-
-    logger = logging.getLogger("torch")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            return torch.export.export(module, inputs, strict=False)
-    except Exception as e:  # noqa: BLE001 - torch.export decides what it takes
-        return f"torch.export: {type(e).__name__}"
-    finally:
-        logger.setLevel(level)
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, (list, tuple)):
-        for v in value:
-            yield from _leaves(v)
-    elif isinstance(value, dict):
-        for v in value.values():
-            yield from _leaves(v)
-    elif value is not None:
-        yield value
-
-
-def _filled(value: Any, tensors: Iterator[Any]) -> Any:
-    """Nested arguments with their tensors replaced in order."""
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        return next(tensors)
-    if isinstance(value, (list, tuple)):
-        made = [_filled(v, tensors) for v in value]
-        return type(value)(*made) if hasattr(value, "_fields") else type(value)(made)
-    return {k: _filled(v, tensors) for k, v in value.items()} if isinstance(value, dict) else value
-
-
-def _run_torch(module: Any, inputs: tuple[Any, ...], seed: int) -> list[Array]:
-    import torch
-
-    torch.manual_seed(seed)
-    made = module(*(t.clone() for t in inputs))
-    return [_array(v) for v in _leaves(made)]
-
-
-def _run_strictly(module: Any, inputs: tuple[Any, ...]) -> list[Array]:
-    """With another seed and torch's deterministic algorithms: ties in a stable order, memory that nobody wrote filled."""
-    import torch
-
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        return _run_torch(module, inputs, 2)
-    finally:
-        torch.use_deterministic_algorithms(False)
-
-
-def _array(v: Any) -> Array:
-    import torch
-
-    if not isinstance(v, torch.Tensor):
-        return np.asarray(v)
-    if v.layout != torch.strided:
-        raise TypeError(f"a result of layout {v.layout}")
-    return np.array(v.detach().resolve_conj().resolve_neg().numpy())
-
-
-def run_program(exported: Any, inputs: tuple[Any, ...], target: str) -> list[Array]:
-    """What convcore makes of an ExportedProgram gives for inputs; UnsupportedError where anything is refused."""
-    arrays = [_array(t) for t in inputs]  # layouts without arrays are outside, see _outcome
-    if target == "interpreter":
-        model = load(exported)
-        if model.problems:
-            raise UnsupportedError(model.problems)
-        return [np.asarray(a) for a in Interpreter(model.graph).run(arrays)]
-    made = convert(exported, target, check=False, io_layout="source")
-    runtime = host().runtime(target, made.model, None)
-    if runtime is None:
-        raise RuntimeError(f"{target} has no runtime here")
-    return [np.asarray(a) for a in runtime.run(arrays)]
-
-
-def _untied(got: list[Array], want: Sequence[Array], inputs: tuple[Any, ...]) -> list[Array]:
-    """Indices beside the values they pick from the first input: among equals any is right (torch.topk, median, mode say so)."""
-    out = list(got)
-    for i in range(1, min(len(got), len(want))):
-        a, b, values = got[i], want[i], want[i - 1]
-        if b.dtype != np.int64 or a.shape != b.shape or b.shape != values.shape or np.array_equal(a, b) or not inputs:
-            continue
-        x = _array(inputs[0])
-        for axis in range(x.ndim):
-            full = [v if v.ndim == x.ndim else np.expand_dims(v, axis) for v in (a, values)]
-            if full[0].ndim != x.ndim or full[0].size == 0 or full[0].min() < 0 or full[0].max() >= x.shape[axis]:
-                continue
-            rest = [n for k, n in enumerate(x.shape) if k != axis]
-            if [n for k, n in enumerate(full[0].shape) if k != axis] != rest:
-                continue
-            if np.array_equal(np.take_along_axis(x, full[0], axis), full[1], equal_nan=x.dtype.kind == "f"):
-                out[i] = b
-    return out
-
-
-def _differs(got: Sequence[Array], want: Sequence[Array], tolerance: float) -> str:
-    """Why results differ; "" where they agree in number, type, shape and value. The tolerance is relative to the range."""
-    if len(got) != len(want):
-        return f"{len(got)} results, not {len(want)}"
-    for i, (a, b) in enumerate(zip(got, want)):
-        if a.shape != b.shape or (a.dtype != b.dtype and b.ndim):
-            return f"result {i} is {a.dtype}{list(a.shape)}, not {b.dtype}{list(b.shape)}"
-        if b.dtype.kind not in "fc":
-            if not np.array_equal(a, b):
-                return f"result {i}: values differ in {int((a != b).sum())} of {b.size} places"
-            continue
-        x, y = a.astype(np.complex128), b.astype(np.complex128)
-        finite = np.isfinite(y)
-        if not np.array_equal(finite, np.isfinite(x)) or not np.array_equal(x[~finite], y[~finite], equal_nan=True):
-            return f"result {i}: other infinities or NaNs"
-        scale = float(np.abs(y[finite]).max()) if finite.any() else 0.0
-        worst = float(np.abs(x[finite] - y[finite]).max()) if finite.any() else 0.0
-        if worst > tolerance * max(scale, 1e-3):
-            return f"result {i} differs by {worst:.3g} at a range of {scale:.3g}"
-    return ""
 
 
 TABLES: dict[str, Callable[..., list[Case]]] = {"opinfo": opinfo_cases, "nn-modules": module_cases}
@@ -418,6 +288,7 @@ def command(table: str, argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verbose", action="store_true", help="every sample on a line")
     parser.add_argument("--page", metavar="FILE", help="write the table per op")
+    parser.add_argument("--record", metavar="FOLDER", help="records of what rules make, see convcore.testing.record")
     asked = parser.parse_args(argv)
     cases = TABLES[table]([o for o in asked.ops.split(",") if o], asked.each)
     if asked.sample:
@@ -428,7 +299,8 @@ def command(table: str, argv: Sequence[str]) -> int:
             sys.stdout.write(f"{f.what}: {f.op} ({f.label}): {f.why}\n")
             sys.stdout.flush()
 
-    suite = run_suite(table, asked.to, cases, say)
+    with record_rules("pytorch", Path(asked.record)) if asked.record else nullcontext():
+        suite = run_suite(table, asked.to, cases, say)
     for n, why in suite.blocking() if asked.verbose else []:
         sys.stdout.write(f"{n} ops: {why}\n")
     sys.stdout.write(f"{suite}\n")

@@ -33,7 +33,7 @@ class AtenNode(ForeignNode):
         while ordered and ordered[-1] not in self.given:
             ordered.pop()
         args = [self.arguments[k] for k in ordered]
-        kwargs = {k: v for k, v in self.given.items() if k in by_name}
+        kwargs = {k: v for k, v in self.given.items() if k in by_name and k not in NO_MEANING}
         inputs = [v for a in self.arguments.values() for v in _values(a)]
         super().__init__(type, name, inputs, {"args": args, "kwargs": kwargs}, outputs=outputs, origin=origin)
         self._seen: set[str] = set()
@@ -149,8 +149,8 @@ class AtenNode(ForeignNode):
             raise self.refuse(f"its argument {odd[0]}={_text(given[odd[0]])} is not known", code="unsupported_call")
         return []
 
-    def replaced(self, name: str, value: Value) -> AtenNode:
-        """The same call with another tensor."""
+    def replaced(self, name: str, value: Value | list[Value]) -> AtenNode:
+        """The same call with another tensor, or list of them."""
         out = AtenNode(
             self.type, self.name, {**self.arguments, name: value}, self.signature, self.origin, self.results, self.outputs
         )

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from convcore.plugin import (
     Builder,
-    Dim,
-    DimLike,
-    Driver,
     DType,
-    ForeignNode,
     Graph,
     NotExpressible,
     Origin,
@@ -25,12 +20,15 @@ from convcore.plugin import (
 )
 
 from . import control, scalars
-from .context import AtenNode, TorchContext, dtype_of, is_number
+from .arguments import agree, arguments, handles, known_dtype, names, read, used
+from .context import AtenNode, TorchContext, is_number
+from .driver import AtenDriver
 from .files.program import Graph as Body
 from .files.program import Input, Node, Ref, SymValue, TensorValue, refs
-from .memory import Handle, Memory, Step, shared_steps
-from .signatures import REQUIRED, Signature, signature
+from .memory import Handle, Memory, Step
+from .signatures import Signature, signature
 from .views import EACH, base_name, is_view, scatter_of
+from .writes import mutate
 
 __all__ = ["Frame"]
 
@@ -39,10 +37,6 @@ ASSERTS = frozenset({
     "aten.sym_constrain_range_for_size", "aten._check_is_size", "aten.warn", "aten._assert_async.msg",
 })  # fmt: skip
 """Checks and messages: no result, no effect on the values."""
-
-
-RESHAPING = frozenset({"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_"})
-"""In-place operators that change no element, only how the tensor is seen."""
 
 
 class Frame:
@@ -75,7 +69,7 @@ class Frame:
     def bind(self, name: str, value: Any) -> None:
         """Let a name mean a value."""
         self.env[name] = value
-        for h in _handles(value):
+        for h in handles(value):
             h.names.append(name)
 
     def find(self, name: str) -> Any:
@@ -114,7 +108,7 @@ class Frame:
     def nodes(self) -> None:
         """All nodes of the body."""
         for i, n in enumerate(self.body.nodes):
-            for name in _used(n):
+            for name in used(n):
                 self.last[name] = i
         for ref in refs(self.body.outputs):
             self.last[ref.name] = math.inf
@@ -169,12 +163,12 @@ class Frame:
     # ---- operators
     def call(self, n: Node, kind: str, sig: Signature | None, origin: Origin) -> None:
         """One operator by its rule; in-place ones by the rule of the same operator that is not."""
-        handles = {k: self.resolve(v) for k, v in _arguments(n, sig).items()}
+        given = {k: self.resolve(v) for k, v in arguments(n, sig).items()}
         written = [p.name for p in sig.parameters if p.mutated] if sig is not None else []
         if written:
-            self.mutate(n, kind, sig, handles, written, origin)
+            mutate(self, n, kind, sig, given, written, origin)
             return
-        node = AtenNode(kind, origin.layer, _read(handles), sig, origin, self.told(n), [x for o in n.outputs for x in _names(o)])
+        node = AtenNode(kind, origin.layer, read(given), sig, origin, self.told(n), [x for o in n.outputs for x in names(o)])
         if n.parts is not None and not self.driver.has_rule(node) and self.apart(n):
             return
         outs = self.results(node, n)
@@ -187,7 +181,7 @@ class Frame:
         ):
             return
         self.driver.parts = ""
-        tensors = list(_handles(list(handles.values())))
+        tensors = list(handles(list(given.values())))
         view = bool(tensors) and is_view(node, self.value_told(tensors[0]), self.known(next(n.made(), "")))  # type: ignore[arg-type]
         each = base_name(node) in EACH and len(tensors) == len(outs)
         made: list[Handle] = []
@@ -202,12 +196,12 @@ class Frame:
         if body is None:
             return False
         operands = list(dict.fromkeys(r for a in n.arguments for r in refs(a.value)))
-        tainted = any(self.driver.is_tainted(h.read()) for h in _handles([self.resolve(o) for o in operands]))
+        tainted = any(self.driver.is_tainted(h.read()) for h in handles([self.resolve(o) for o in operands]))
         env, path, before = dict(self.env), self.path, len(self.driver.lacking)
         try:
             with self.graph.attempt():
                 control.inline(self, body, operands, n, n.scopes)
-                made = list(_handles([self.env[name] for name in n.made()]))
+                made = list(handles([self.env[name] for name in n.made()]))
                 if not tainted and any(self.driver.is_tainted(h.read()) for h in made):
                     raise NotExpressible("a part of it has no rule")
         except (NotExpressible, UnsupportedError) as e:
@@ -257,7 +251,7 @@ class Frame:
         for name in n.made():
             t = self.known(name)
             if isinstance(t, TensorValue):
-                out.append((_dtype(t.dtype), self.loader.symbols.shape(t.shape)))
+                out.append((known_dtype(t.dtype), self.loader.symbols.shape(t.shape)))
             else:
                 out.append((None, None))
         return out
@@ -297,103 +291,13 @@ class Frame:
         if v.shape is None:
             v.shape = shape
             return v
-        same = len(v.shape) == len(shape) and all(_agree(a, b) for a, b in zip(v.shape, shape))
+        same = len(v.shape) == len(shape) and all(agree(a, b) for a, b in zip(v.shape, shape))
         if not same:
             found = "x".join(map(str, v.shape)), "x".join(map(str, shape))
             raise node.refuse(f"gives {found[0]}, but torch recorded {found[1]}", code="invalid_shape")
         if v.tensor is None and None in v.shape:
             v.shape = tuple(b if a is None else a for a, b in zip(v.shape, shape))
         return v
-
-    # ---- writes
-    def mutate(
-        self, n: Node, kind: str, sig: Signature | None, handles: Mapping[str, Any], written: Sequence[str], origin: Origin
-    ) -> None:
-        """An in-place operator: the same computed anew, written back where the tensor is a view, refused where neither is
-        certain to give what others see of that memory."""
-        assert sig is not None
-        target = handles[written[0]]
-        base = kind.split(".")[1]
-        if kind == "aten.detach_":
-            self.bind(next(n.made()), target)
-            return
-        twin = "aten." + base.removesuffix("_") + kind[len("aten." + base) :]
-        if base in RESHAPING:
-            self.reshaped(n, twin, handles, target, origin)
-            return
-        node = ForeignNode(kind, origin.layer, [], {}, origin=origin)
-        if len(written) != 1 or not base.endswith("_") or not isinstance(target, Handle):
-            raise node.refuse(f"writes into its arguments {', '.join(written)}", code="unsupported_mutation")
-        if self.counts(target):
-            self.bind_results(n, list(n.made()), [target])
-            return
-        self.may_write(target, node)
-        read = _read(handles)
-        old = read[written[0]]
-        told = self.told(n)[:1] or [(old.dtype, old.shape)]
-        new_sig = signature(twin if twin.count(".") > 1 else twin + ".default")
-        call = AtenNode(twin, origin.layer, read, new_sig or sig, origin, [(told[0][0] or old.dtype, told[0][1])], [origin.layer])
-        (v,) = self.driver.load(call, 1)[:1]
-        if v.producer is None or v.producer.op != "opaque":
-            v = self.checked(call, self.g.cast(v, old.dtype), old.shape)
-        target.write(v)
-        for name in n.made():
-            self.bind(name, target)
-
-    def reshaped(self, n: Node, twin: str, handles: Mapping[str, Any], target: Handle, origin: Origin) -> None:
-        """An in-place operator that changes the tensor's shape and leaves its elements: every name of it now means the view."""
-        twin = "aten.transpose.int" if twin == "aten.transpose" else twin
-        sig = signature(twin if twin.count(".") > 1 else twin + ".default")
-        names = list(n.made())
-        node = AtenNode(twin, origin.layer, _read(handles), sig, origin, self.told(n)[:1], names[:1])
-        (v,) = self.results(node, replace(n, outputs=tuple(names[:1])))[:1]
-        view = target.view(self.step(node, 0, v, target, True), v)
-        for name in [*target.names, *names]:
-            self.bind(name, view)
-
-    def counts(self, target: Handle) -> bool:
-        """Whether a write is BatchNorm's count of batches, which says nothing about the results."""
-        m = target.memory
-        return m.kind == "buffer" and m.name.rpartition(".")[2] == "num_batches_tracked" and self.loader.training
-
-    def may_write(self, target: Handle, node: ForeignNode) -> None:
-        """Refuse a write that others might or might not see; cut what nobody else needs."""
-        m = target.memory
-        for held in (m, *target.also):
-            if held.kind in ("parameter", "buffer", "constant"):
-                raise node.refuse(
-                    f"changes the {held.kind} {held.name!r}, so the model has a state",
-                    "keep states as inputs and outputs",
-                    "stateful",
-                )
-            if self.outer is not None and held.kind == "captured":
-                raise node.refuse("writes into a tensor from outside of its branch or loop", code="unsupported_mutation")
-        others = [h for h in m.handles if h is not target and self.alive(h)]
-        unsure = [h for h in (*m.strangers, *(h for a in target.also for h in a.handles)) if h is not target and self.alive(h)]
-        if unsure:
-            seen = ", ".join(repr(x) for o in unsure for x in o.names[:1])
-            raise node.refuse(
-                f"writes into a tensor that may share memory with {seen}, which is read later",
-                "clone() the tensor before it is changed", "unsupported_mutation",
-            )  # fmt: skip
-        if m.kind == "input":
-            self.g.note(f"the model also writes into its input {m.name!r}; the result does not show that")
-        keep = shared_steps([target, *others])
-        for h in (target, *others):
-            for s in h.steps[keep:]:
-                if not s.sure or (h is target and s.scatter is None):
-                    why = "is not certain to be a view" if not s.sure else "has no way back"
-                    seen = ", ".join(repr(x) for o in others for x in o.names[:1]) or "nobody"
-                    raise node.refuse(
-                        f"writes into a tensor that {s.op} gives, which {why}, while {seen} is read later",
-                        "clone() the tensor before it is changed", "unsupported_mutation",
-                    )  # fmt: skip
-        if keep:
-            target.detach(keep, others)
-
-    def alive(self, h: Handle) -> bool:
-        """Whether a tensor is read after the node at work."""
-        return any(self.last.get(name, -1) > self.at for name in h.names)
 
     # ---- the end
     def finish(self) -> None:
@@ -411,124 +315,3 @@ class Frame:
         for s in self.graph.scopes():
             if s in found:
                 self.graph.set_results(s, found[s])
-
-
-SETTLED = frozenset({"random", "training_mode", "undefined"})
-"""Codes of refusals of what an operator means, which its parts mean too."""
-
-
-class AtenDriver(Driver):
-    """ATen calls by their rules. ``lacking``: what became opaque, and why; ``parts``: what kept the call at work from being
-    written as its parts."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.lacking: list[str] = []
-        self.parts = ""
-        self.settled = False
-        """Whether the last refusal holds whatever the operator's parts are."""
-
-    def problem(self, node: ForeignNode, error: UnsupportedError) -> Problem:
-        p = super().problem(node, error)
-        self.settled = p.code in SETTLED
-        self.lacking.append(f"{node.type} {p.why}")
-        why, self.parts = (f"{p.why} (of its parts: {self.parts})" if self.parts else p.why), ""
-        return Problem(p.layer, p.type, why, p.hint, p.code)
-
-    def kept(self, node: ForeignNode) -> Mapping[str, Any]:
-        given = node.given if isinstance(node, AtenNode) else {}
-        return {k: _plain(v) for k, v in given.items()}
-
-    def is_opaque(self, values: Sequence[Value]) -> bool:
-        """Whether the results of a call are those of an opaque node."""
-        return bool(values) and values[0].producer is not None and values[0].producer.op == "opaque"
-
-    def declared(self, node: ForeignNode) -> Sequence[tuple[DType | None, Shape | None]]:
-        return node.results if isinstance(node, AtenNode) else ()
-
-
-def _plain(v: Any) -> Any:
-    if isinstance(v, Value):
-        return f"%{v.name}"
-    if isinstance(v, (list, tuple)):
-        return [_plain(i) for i in v]
-    return v if v is None or isinstance(v, (bool, int, float, str)) else str(v)
-
-
-def _dtype(name: str) -> DType | None:
-    try:
-        return dtype_of(name)
-    except NotExpressible:
-        return None
-
-
-def _arguments(n: Node, sig: Signature | None) -> dict[str, Any]:
-    """Arguments by the schema's names, defaults filled in."""
-    if sig is None:
-        return {a.name or str(i): a.value for i, a in enumerate(n.arguments)}
-    out: dict[str, Any] = {}
-    for p, a in zip(sig.parameters, (a for a in n.arguments if not a.name)):
-        out[p.name] = a.value
-    out.update((a.name, a.value) for a in n.arguments if a.name)
-    full: dict[str, Any] = {}
-    for p in sig.parameters:
-        if p.name in out:
-            full[p.name] = out.pop(p.name)
-        elif p.default is not REQUIRED:
-            full[p.name] = p.default
-    return {**full, **out}
-
-
-def _read(value: Any) -> Any:
-    """Handles as values."""
-    if isinstance(value, Handle):
-        return value.read()
-    if isinstance(value, (list, tuple)):
-        return [_read(v) for v in value]
-    if isinstance(value, dict):
-        return {k: _read(v) for k, v in value.items()}
-    return value
-
-
-def _handles(value: Any) -> Iterator[Handle]:
-    if isinstance(value, Handle):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for v in value:
-            yield from _handles(v)
-
-
-def _names(out: str | tuple[str, ...] | None) -> Iterator[str]:
-    if isinstance(out, tuple):
-        yield from out
-    elif out is not None:
-        yield out
-
-
-def _used(n: Node) -> Iterator[str]:
-    """Names a node uses, those its bodies capture included."""
-    stack: list[Any] = [a.value for a in n.arguments]
-    while stack:
-        v = stack.pop()
-        if isinstance(v, Body):
-            for inner in v.nodes:
-                yield from _used(inner)
-            stack.append(v.outputs)
-        else:
-            for r in refs(v):
-                yield r.name
-
-
-def _agree(a: DimLike | None, b: DimLike | None) -> bool:
-    """Whether two sizes can be the same: equal at several values of their names."""
-    if a is None or b is None or a == b:
-        return True
-    if isinstance(a, int) and isinstance(b, int):
-        return False
-    names = sorted((a.names if isinstance(a, Dim) else set()) | (b.names if isinstance(b, Dim) else set()))
-    for base in (7, 12, 31):
-        env = {n: base + 5 * i for i, n in enumerate(names)}
-        x, y = (d.evaluate(env) if isinstance(d, Dim) else d for d in (a, b))
-        if x == y:
-            return True
-    return False

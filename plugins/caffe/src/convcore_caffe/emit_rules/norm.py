@@ -20,7 +20,7 @@ def batch_norm(e: CaffeScribe, node: Node) -> None:
     BatchNorm is along axis 1; along another one it is the Scale that its numbers make.
     """
     a, x = node.attrs, e.value(first(node))
-    scale, bias = (None if v is None else weight(v, "its parameter") for v in node.inputs[1:3])
+    scale, bias = (None if v is None else weight(v, "its parameter") for v in (node.arg("scale"), node.arg("bias")))
     mean, var = weight(node.need("mean"), "its mean"), weight(node.need("var"), "its variance")
     axis, eps = a["axis"], a["epsilon"]
     param: dict[str, Any]

@@ -9,38 +9,6 @@ from .base import RULES, Writer, known
 
 __all__: list[str] = []
 
-_PLAIN = {
-    "softplus": "Softplus", "softsign": "Softsign", "log_sigmoid": "LogSigmoid", "tanh_shrink": "TanhShrink",
-    "sparse_plus": "SparsePlus", "sparse_sigmoid": "SparseSigmoid", "sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu",
-}  # fmt: skip
-
-
-@RULES.emit(*_PLAIN)
-def plain(s: KerasScribe, node: Node) -> None:
-    w = Writer(s, node)
-    w.end(w.op(_PLAIN[node.op], w.ref()))
-
-
-_WITH = {
-    "celu": ("Celu", "alpha", "alpha"), "elu": ("Elu", "alpha", "alpha"), "glu": ("Glu", "axis", "axis"),
-    "hard_shrink": ("HardShrink", "threshold", "lambd"), "soft_shrink": ("SoftShrink", "threshold", "lambd"),
-    "log_softmax": ("LogSoftmax", "axis", "axis"), "softmax": ("Softmax", "axis", "axis"), "squareplus": ("Squareplus", "b", "b"),
-}  # fmt: skip
-"""op: (operation, its argument, ours)."""
-
-
-@RULES.emit(*_WITH)
-def with_argument(s: KerasScribe, node: Node) -> None:
-    w = Writer(s, node)
-    name, theirs, ours = _WITH[node.op]
-    w.end(w.op(name, w.ref(), shape=known(node.outputs[0]), **{theirs: node.attrs[ours]}))
-
-
-@RULES.emit("gelu")
-def gelu(s: KerasScribe, node: Node) -> None:
-    w = Writer(s, node)
-    w.end(w.op("Gelu", w.ref(), approximate=node.attrs["approximate"] == "tanh"))
-
 
 @RULES.emit("threshold")
 def threshold(s: KerasScribe, node: Node) -> None:

@@ -13,16 +13,6 @@ from .base import RULES, Writer, known
 
 __all__: list[str] = []
 
-_UNARY = {
-    "abs": "Absolute", "acos": "Arccos", "acosh": "Arccosh", "asin": "Arcsin", "asinh": "Arcsinh", "atan": "Arctan",
-    "atanh": "Arctanh", "bitwise_not": "BitwiseInvert", "cbrt": "Cbrt", "ceil": "Ceil", "cos": "Cos", "cosh": "Cosh",
-    "erf": "Erf", "exp": "Exp", "exp2": "Exp2", "expm1": "Expm1", "floor": "Floor", "isfinite": "Isfinite", "isinf": "Isinf",
-    "isnan": "Isnan", "log": "Log", "log10": "Log10", "log1p": "Log1p", "log2": "Log2", "neg": "Negative", "not": "LogicalNot",
-    "reciprocal": "Reciprocal", "rsqrt": "Rsqrt", "sign": "Sign", "sin": "Sin", "sinh": "Sinh", "sqrt": "Sqrt",
-    "square": "Square", "tan": "Tan", "trunc": "Trunc",
-}  # fmt: skip
-_FLOAT = frozenset(["ceil", "floor", "trunc", "cbrt", "exp2", "log10", "log2", "round"])
-"""Operations that Keras gives floats for integers too."""
 _BINARY = {
     "add": "Add", "sub": "Subtract", "mul": "Multiply", "maximum": "Maximum", "minimum": "Minimum", "pow": "Power",
     "atan2": "Arctan2", "bitwise_and": "BitwiseAnd", "bitwise_or": "BitwiseOr", "bitwise_xor": "BitwiseXor", "equal": "Equal",
@@ -40,26 +30,6 @@ def _types(w: Writer) -> DType:
     if d in _NARROW:
         raise NotExpressible(f"Keras does not compute with {d} on every backend", "unsupported_dtype")
     return d
-
-
-@RULES.emit(*_UNARY)
-def unary(s: KerasScribe, node: Node) -> None:
-    """One operation each. Those that turn integers into floats, or back, are cast."""
-    w = Writer(s, node)
-    d = _types(w)
-    if node.op in _FLOAT and not d.is_float:
-        raise NotExpressible(f"Keras gives floats for {node.op} of {d}")
-    if node.op == "neg" and d is DType.BOOL:
-        raise NotExpressible("the negative of a boolean")
-    w.end(w.op(_UNARY[node.op], w.ref()))
-
-
-@RULES.emit("round")
-def rounded(s: KerasScribe, node: Node) -> None:
-    w = Writer(s, node)
-    if not w.dtype().is_float:
-        raise NotExpressible(f"Keras gives floats for round of {w.dtype()}")
-    w.end(w.op("Round", w.ref(), decimals=0))
 
 
 def operands(w: Writer) -> tuple[Any, Any]:
@@ -171,12 +141,3 @@ def where(s: KerasScribe, node: Node) -> None:
     if not any(isinstance(p, Ref) for p in parts):
         raise NotExpressible("all its operands are constants")
     w.end(w.op("Where", *parts, shape=known(node.outputs[0]), dtype=w.dtype(1)))
-
-
-@RULES.emit("isinf_signed")
-def isinf_signed(s: KerasScribe, node: Node) -> None:
-    w = Writer(s, node)
-    if node.attrs["positive"] and node.attrs["negative"]:
-        w.end(w.op("Isinf", w.ref()))
-        return
-    raise NotExpressible("infinities of one sign")

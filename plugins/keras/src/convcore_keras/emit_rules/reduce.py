@@ -42,20 +42,6 @@ def reduce(s: KerasScribe, node: Node) -> None:
     w.end(y)
 
 
-@RULES.emit("variance", "std")
-def spread(s: KerasScribe, node: Node) -> None:
-    w = Writer(s, node)
-    if node.attrs["ddof"] or not w.dtype().is_float:
-        raise NotExpressible("Keras divides by the number of elements")
-    w.end(w.op("Var" if node.op == "variance" else "Std", w.ref(), shape=known(node.outputs[0]), **config(w)))
-
-
-@RULES.emit("logsumexp")
-def logsumexp(s: KerasScribe, node: Node) -> None:
-    w = Writer(s, node)
-    w.end(w.op("Logsumexp", w.ref(), shape=known(node.outputs[0]), **config(w)))
-
-
 @RULES.emit("l1_norm", "l2_norm", "sum_square", "log_sum")
 def norms(s: KerasScribe, node: Node) -> None:
     w = Writer(s, node)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Dim, DType, Node, NotExpressible, Ref, product
+from convcore.plugin import Dim, DType, Node, NotExpressible, Ref
 
-from ..dialect import KerasScribe, anchor, ones
-from .base import RULES, Writer, known, static
+from ..dialect import KerasScribe, ones
+from .base import RULES, Writer, known
 
 __all__ = ["around", "padded", "reshaped"]
 
@@ -179,63 +179,6 @@ def slices(s: KerasScribe, node: Node) -> None:
     w.end(w.op("GetItem", x, tuple(key), shape=known(node.outputs[0])))
 
 
-@RULES.emit("split")
-def split(s: KerasScribe, node: Node) -> None:
-    """One Split where the axis is known; else slices (TensorFlow splits no unknown axis in a graph)."""
-    w = Writer(s, node)
-    x, axis, sizes = w.ref(), node.attrs["axis"], list(node.attrs["sizes"])
-    if any(not isinstance(n, int) for n in sizes[:-1]):
-        raise NotExpressible("its sizes are symbolic")
-    old = known(w.input(0))
-    if isinstance(old[axis], int):
-        even = len(set(sizes)) == 1
-        parts = len(sizes) if even else [int(n) for n in np.cumsum(sizes)[:-1]]
-        shapes = [known(v) for v in node.outputs]
-        config = {"indices_or_sections": parts, "axis": axis}
-        s.call("ops.Split", [x], config, outputs=node.outputs, shapes=shapes, name=w.name, carry=True)
-        return
-    at, made = 0, []
-    for i, v in enumerate(node.outputs):
-        last = i == len(sizes) - 1
-        made.append(w.cut(x, axis, at, None if last else at + sizes[i], size=known(v)[axis]))
-        at += 0 if last else sizes[i]
-    w.end(*made)
-
-
-@RULES.emit("unstack")
-def unstack(s: KerasScribe, node: Node) -> None:
-    w = Writer(s, node)
-    x, axis = w.ref(), node.attrs["axis"]
-    made = []
-    for i, v in enumerate(node.outputs):
-        key = tuple(i if a == axis else slice(None) for a in range(len(known(w.input(0)))))
-        made.append(w.op("GetItem", x, key, shape=known(v)))
-    w.end(*made)
-
-
-# ---- joins
-@RULES.emit("concat", "stack")
-def concat(s: KerasScribe, node: Node) -> None:
-    """The layer where all are tensors with a batch, the operation else."""
-    w = Writer(s, node)
-    xs = [s.value(v) for v in node.inputs if v is not None]
-    axis, out = node.attrs["axis"], known(node.outputs[0])
-    if not any(isinstance(x, Ref) for x in xs):
-        raise NotExpressible("all its inputs are constants")
-    if node.op == "stack":
-        w.end(w.op("Stack", xs, shape=out, axis=axis))
-        return
-    if len(xs) == 1:
-        w.end(xs[0])
-        return
-    if all(isinstance(x, Ref) for x in xs) and axis and len(set(map(id, xs))) == len(xs):
-        (y,) = s.unit("Concatenate", [xs], {"axis": axis - len(out) if axis == len(out) - 1 else axis}, shapes=[out], name=w.name,
-                      carry=True)  # fmt: skip
-        w.end(y)
-        return
-    w.end(w.op("Concatenate", xs, shape=out, axis=axis))
-
-
 # ---- copies
 @RULES.emit("expand")
 def expand(s: KerasScribe, node: Node) -> None:
@@ -280,37 +223,11 @@ def _broadcast(w: Writer, x: Ref, out: Sequence[Any]) -> Ref:
     return w.s.call("ops.BroadcastTo", [x], {"shape": tuple(out)}, shapes=[tuple(out)], name=w.name, carry=True)[0]
 
 
-@RULES.emit("tile")
-def tile(s: KerasScribe, node: Node) -> None:
-    w = Writer(s, node)
-    if any(not isinstance(n, int) for n in node.attrs["repeats"]):
-        raise NotExpressible("its repeats are symbolic")
-    w.end(w.op("Tile", w.ref(), shape=known(node.outputs[0]), repeats=list(node.attrs["repeats"])))
-
-
-@RULES.emit("repeat")
-def repeat(s: KerasScribe, node: Node) -> None:
-    w = Writer(s, node)
-    w.end(w.op("Repeat", w.ref(), shape=known(node.outputs[0]), repeats=node.attrs["repeats"], axis=node.attrs["axis"]))
-
-
 @RULES.emit("flip")
 def flip(s: KerasScribe, node: Node) -> None:
     w = Writer(s, node)
     axes = tuple(node.attrs["axes"])
     w.end(w.op("Flip", w.ref(), axis=axes[0] if len(axes) == 1 else axes) if axes else w.x())
-
-
-@RULES.emit("roll")
-def roll(s: KerasScribe, node: Node) -> None:
-    w = Writer(s, node)
-    w.end(w.op("Roll", w.ref(), shift=tuple(node.attrs["shifts"]), axis=tuple(node.attrs["axes"])))
-
-
-@RULES.emit("trilu")
-def trilu(s: KerasScribe, node: Node) -> None:
-    w = Writer(s, node)
-    w.end(w.op("Triu" if node.attrs["upper"] else "Tril", w.ref(), k=node.attrs["k"]))
 
 
 # ---- padding
@@ -388,57 +305,3 @@ def _resized(x: Ref, axis: int, n: Any) -> tuple[Any, ...]:
     shape = list(x.shape or ())
     shape[axis] = n
     return tuple(shape)
-
-
-# ---- constants and sizes
-@RULES.emit("fill", "eye")
-def constants(s: KerasScribe, node: Node) -> None:
-    """Constants of a known shape; of an unknown one, a number broadcast to it."""
-    w = Writer(s, node)
-    a, v = node.attrs, node.outputs[0]
-    dtype = DType(a["dtype"])
-    if node.op == "eye":
-        w.end(s.const(np.eye(a["rows"], a["columns"], a["k"], dtype=dtype.numpy), dtype))
-        return
-    shape = known(v)
-    if all(isinstance(d, int) for d in shape):
-        w.end(s.const(np.full(static(shape, "a constant"), a["value"], dtype.numpy), dtype))
-        return
-    like = "ZerosLike" if dtype is DType.BOOL and not a["value"] else "OnesLike"
-    (one,) = s.call(f"ops.{like}", [anchor(s)], {"dtype": str(dtype)}, shapes=[(1, 1)], name=w.name)
-    one = w.op("Reshape", one, shape=(1,) * len(shape), newshape=(1,) * len(shape))
-    x = one if dtype is DType.BOOL or a["value"] == 1 else w.op("Multiply", one, a["value"], dtype=dtype)
-    w.end(expanded(w, x, (1,) * len(shape), shape, dtype))
-
-
-@RULES.emit("shape_of")
-def shape_of(s: KerasScribe, node: Node) -> None:
-    """Sizes as a vector of int64."""
-    w = Writer(s, node)
-    dims = known(w.input(0))[node.attrs["start"] : node.attrs["end"]]
-    if any(d is None for d in dims):
-        raise NotExpressible("a size of its input is unknown", "unknown_shape")
-    made = s.sizes(dims)
-    if isinstance(made, Ref) and made.shape == ():
-        made = w.op("Reshape", made, shape=(1,), newshape=(1,))
-    w.end(made)
-
-
-@RULES.emit("size_of")
-def size_of(s: KerasScribe, node: Node) -> None:
-    w = Writer(s, node)
-    dims = known(w.input(0))
-    if any(d is None for d in dims):
-        raise NotExpressible("a size of its input is unknown", "unknown_shape")
-    w.end(_size(s, product([d for d in dims if d is not None])))
-
-
-@RULES.emit("dim_value")
-def dim_value(s: KerasScribe, node: Node) -> None:
-    w = Writer(s, node)
-    w.end(_size(s, node.attrs["value"]))
-
-
-def _size(s: KerasScribe, d: Any) -> Any:
-    """A size as a scalar of int64."""
-    return s.const(d, DType.INT64) if isinstance(d, int) else s.size(d)

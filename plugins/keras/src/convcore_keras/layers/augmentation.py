@@ -16,177 +16,43 @@ __all__: list[str] = []
 
 # ---- what the layers are
 
-layer(
-    "AugMix",
-    defaults={
-        "value_range": (0, 255),
-        "num_chains": 3,
-        "chain_depth": 3,
-        "factor": 0.3,
-        "alpha": 1.0,
-        "all_ops": True,
-        "interpolation": "bilinear",
-        "data_format": "channels_last",
-    },
-    required=(),
-    training=True,
-    augments=True,
-)
-layer("CutMix", defaults={"factor": 1.0, "data_format": "channels_last"}, required=(), training=True, augments=True)
-layer("MixUp", defaults={"alpha": 0.2, "data_format": "channels_last"}, required=(), training=True, augments=True)
-layer(
-    "RandAugment",
-    defaults={"value_range": (0, 255), "num_ops": 2, "factor": 0.5, "interpolation": "bilinear", "data_format": "channels_last"},
-    required=(),
-    training=True,
-    augments=True,
-)
-layer("RandomBrightness", defaults={"value_range": (0, 255)}, required=("factor",), training=True, augments=True)
-layer(
-    "RandomColorDegeneration",
-    defaults={"value_range": (0, 255), "data_format": "channels_last"},
-    required=("factor",),
-    training=True,
-    augments=True,
-)
-layer(
-    "RandomColorJitter",
-    defaults={
-        "value_range": (0, 255),
-        "brightness_factor": None,
-        "contrast_factor": None,
-        "saturation_factor": None,
-        "hue_factor": None,
-        "data_format": "channels_last",
-    },
-    required=(),
-    training=True,
-    augments=True,
-)
-layer("RandomContrast", defaults={"value_range": (0, 255)}, required=("factor",), training=True, augments=True)
-layer("RandomCrop", defaults={"data_format": "channels_last"}, required=("height", "width"), training=True, augments=True)
-layer(
-    "RandomElasticTransform",
-    defaults={
-        "factor": 1.0,
-        "scale": 1.0,
-        "interpolation": "bilinear",
-        "fill_mode": "reflect",
-        "fill_value": 0.0,
-        "value_range": (0, 255),
-        "data_format": "channels_last",
-    },
-    required=(),
-    training=True,
-    augments=True,
-)
-layer(
-    "RandomErasing",
-    defaults={"factor": 1.0, "scale": (0.02, 0.33), "fill_value": None, "value_range": (0, 255), "data_format": "channels_last"},
-    required=(),
-    training=True,
-    augments=True,
-)
-layer(
-    "RandomFlip",
-    defaults={"mode": "horizontal_and_vertical", "data_format": "channels_last"},
-    required=(),
-    training=True,
-    augments=True,
-)
-layer(
-    "RandomGaussianBlur",
-    defaults={"factor": 1.0, "kernel_size": 3, "sigma": 1.0, "value_range": (0, 255), "data_format": "channels_last"},
-    required=(),
-    training=True,
-    augments=True,
-)
-layer("RandomGrayscale", defaults={"factor": 0.5, "data_format": "channels_last"}, required=(), training=True, augments=True)
-layer("RandomHeight", required=("factor",), training=True, augments=True, extinct=True)
-layer(
-    "RandomHue",
-    defaults={"value_range": (0, 255), "data_format": "channels_last"},
-    required=("factor",),
-    training=True,
-    augments=True,
-)
-layer(
-    "RandomInvert",
-    defaults={"factor": 1.0, "value_range": (0, 255), "data_format": "channels_last"},
-    required=(),
-    training=True,
-    augments=True,
-)
-layer(
-    "RandomPerspective",
-    defaults={"factor": 1.0, "scale": 1.0, "interpolation": "bilinear", "fill_value": 0.0, "data_format": "channels_last"},
-    required=(),
-    training=True,
-    augments=True,
-)
-layer(
-    "RandomPosterization",
-    defaults={"value_range": (0, 255), "data_format": "channels_last"},
-    required=("factor",),
-    training=True,
-    augments=True,
-)
-layer(
-    "RandomRotation",
-    defaults={"fill_mode": "reflect", "interpolation": "bilinear", "fill_value": 0.0, "data_format": "channels_last"},
-    required=("factor",),
-    training=True,
-    augments=True,
-)
-layer(
-    "RandomSaturation",
-    defaults={"value_range": (0, 255), "data_format": "channels_last"},
-    required=("factor",),
-    training=True,
-    augments=True,
-)
-layer(
-    "RandomSharpness",
-    defaults={"value_range": (0, 255), "data_format": "channels_last"},
-    required=("factor",),
-    training=True,
-    augments=True,
-)
-layer(
-    "RandomShear",
-    defaults={
-        "x_factor": 0.0,
-        "y_factor": 0.0,
-        "interpolation": "bilinear",
-        "fill_mode": "reflect",
-        "fill_value": 0.0,
-        "data_format": "channels_last",
-    },
-    required=(),
-    training=True,
-    augments=True,
-)
-layer(
-    "RandomTranslation",
-    defaults={"fill_mode": "reflect", "interpolation": "bilinear", "fill_value": 0.0, "data_format": "channels_last"},
-    required=("height_factor", "width_factor"),
-    training=True,
-    augments=True,
-)
-layer("RandomWidth", required=("factor",), training=True, augments=True, extinct=True)
-layer(
-    "RandomZoom",
-    defaults={
-        "width_factor": None,
-        "fill_mode": "reflect",
-        "interpolation": "bilinear",
-        "fill_value": 0.0,
-        "data_format": "channels_last",
-    },
-    required=("height_factor",),
-    training=True,
-    augments=True,
-)
+_SHARED: dict[str, Any] = {
+    "value_range": (0, 255), "interpolation": "bilinear", "fill_mode": "reflect", "fill_value": 0.0,
+    "data_format": "channels_last",
+}  # fmt: skip
+_RANDOM: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "AugMix": ("", "value_range interpolation data_format", {"num_chains": 3, "chain_depth": 3, "factor": 0.3, "alpha": 1.0,
+        "all_ops": True}),
+    "CutMix": ("", "data_format", {"factor": 1.0}),
+    "MixUp": ("", "data_format", {"alpha": 0.2}),
+    "RandAugment": ("", "value_range interpolation data_format", {"num_ops": 2, "factor": 0.5}),
+    "RandomBrightness": ("factor", "value_range", {}),
+    "RandomColorDegeneration": ("factor", "value_range data_format", {}),
+    "RandomColorJitter": ("", "value_range data_format", {"brightness_factor": None, "contrast_factor": None,
+        "saturation_factor": None, "hue_factor": None}),
+    "RandomContrast": ("factor", "value_range", {}),
+    "RandomCrop": ("height width", "data_format", {}),
+    "RandomElasticTransform": ("", "interpolation fill_mode fill_value value_range data_format", {"factor": 1.0, "scale": 1.0}),
+    "RandomErasing": ("", "value_range data_format", {"factor": 1.0, "scale": (0.02, 0.33), "fill_value": None}),
+    "RandomFlip": ("", "data_format", {"mode": "horizontal_and_vertical"}),
+    "RandomGaussianBlur": ("", "value_range data_format", {"factor": 1.0, "kernel_size": 3, "sigma": 1.0}),
+    "RandomGrayscale": ("", "data_format", {"factor": 0.5}),
+    "RandomHue": ("factor", "value_range data_format", {}),
+    "RandomInvert": ("", "value_range data_format", {"factor": 1.0}),
+    "RandomPerspective": ("", "interpolation fill_value data_format", {"factor": 1.0, "scale": 1.0}),
+    "RandomPosterization": ("factor", "value_range data_format", {}),
+    "RandomRotation": ("factor", "fill_mode interpolation fill_value data_format", {}),
+    "RandomSaturation": ("factor", "value_range data_format", {}),
+    "RandomSharpness": ("factor", "value_range data_format", {}),
+    "RandomShear": ("", "interpolation fill_mode fill_value data_format", {"x_factor": 0.0, "y_factor": 0.0}),
+    "RandomTranslation": ("height_factor width_factor", "fill_mode interpolation fill_value data_format", {}),
+    "RandomZoom": ("height_factor", "fill_mode interpolation fill_value data_format", {"width_factor": None}),
+}  # fmt: skip
+"""Layers that are their input unless they train: what must be given, defaults that several share, and their own."""
+for _name, (_required, _shared, _own) in _RANDOM.items():
+    _defaults = {**_own, **{k: _SHARED[k] for k in _shared.split()}}
+    layer(_name, defaults=_defaults, required=tuple(_required.split()), training=True, augments=True)
+layer("RandomHeight", "RandomWidth", required=("factor",), training=True, augments=True, extinct=True)
 layer("AutoContrast", defaults={"value_range": (0, 255)})
 layer("CenterCrop", defaults={"data_format": "channels_last"}, required=("height", "width"))
 layer(
@@ -233,18 +99,9 @@ layer(
 layer("Solarization", defaults={"addition_factor": 0.0, "threshold_factor": 0.0, "value_range": (0, 255)})
 layer("MaxNumBoundingBoxes", defaults={"fill_value": -1}, required=("max_number",))
 
+
 # ---- rules
-AUGMENTATION = (
-    "AugMix", "CutMix", "MixUp", "RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter",
-    "RandomContrast",
-    "RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHeight", "RandomHue",
-    "RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness",
-    "RandomShear", "RandomTranslation", "RandomWidth", "RandomZoom",
-)  # fmt: skip
-"""Layers that are their input unless they train (``BaseImagePreprocessingLayer``)."""
-
-
-@RULES.load(*AUGMENTATION)
+@RULES.load(*(n for n in _RANDOM if n != "RandomCrop"), "RandomHeight", "RandomWidth")
 def augmentation(g: KerasContext, node: ForeignNode) -> Value:
     """The input itself; what the layer does in training stays in its configuration."""
     node.ignore(*(k for k in node.attrs if not k.startswith("call.")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from convcore.plugin import ForeignNode, Value
 
@@ -14,183 +15,57 @@ from ..ruleset import RULES
 
 __all__: list[str] = []
 
+
+# ---- what the layers are
+def _weights(gates: int, folder: str = "") -> tuple[V, ...]:
+    """Kernels of as many gates, and a bias: of GRU's (3 gates) two rows where each product has its own."""
+    width, folders = f"{gates}*units", (folder,)
+    shapes = {"use_bias&reset_after": (2, width), "use_bias&!reset_after": (width,)} if gates == 3 else {"use_bias": (width,)}
+    return (
+        V("kernel", (None, width), folders=folders), V("recurrent_kernel", ("units", width), folders=folders),
+        *(V("bias", shape, when=when, folders=folders) for when, shape in shapes.items()),
+    )  # fmt: skip
+
+
+_FLAGS = {"return_sequences": False, "return_state": False, "go_backwards": False, "stateful": False, "unroll": False}
+_OWN: dict[str, Any] = {"masks": "own", "takes_mask": True, "training": True}
+_GATED = {"activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True}
+_DROPS = {"dropout": 0.0, "recurrent_dropout": 0.0}
+_HARD = {"recurrent_activation": "hard_sigmoid"}
+_RESETS = {"reset_after": False}
+
 layer("AbstractRNNCell", variables=None, extinct=True)
+layer("CuDNNGRU", variables=_weights(3), plain="GRU", defaults={**_GATED, "reset_after": True}, extinct=True)
+layer("CuDNNLSTM", variables=_weights(4), plain="LSTM", defaults=_GATED, extinct=True)
 layer(
-    "CuDNNGRU",
-    variables=(
-        V("kernel", (None, "3*units")),
-        V("recurrent_kernel", ("units", "3*units")),
-        V("bias", (2, "3*units"), when="use_bias&reset_after"),
-        V("bias", ("3*units",), when="use_bias&!reset_after"),
-    ),
-    plain="GRU",
-    defaults={"activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True, "reset_after": True},
-    extinct=True,
-)
+    "GRU", call=("initial_state", "mask"), required=("units",), variables=_weights(3, "cell"), gates=(0, 1, 2),
+    defaults={**_GATED, **_DROPS, **_FLAGS, "reset_after": True, "use_cudnn": "auto"}, aliases=("GRUV1", "GRUV2"),
+    older={"keras1": {**_HARD, **_RESETS}, "keras2": {**_HARD, **_RESETS}, "keras2.3": _RESETS}, **_OWN,
+)  # fmt: skip
 layer(
-    "CuDNNLSTM",
-    variables=(
-        V("kernel", (None, "4*units")),
-        V("recurrent_kernel", ("units", "4*units")),
-        V("bias", ("4*units",), when="use_bias"),
-    ),
-    plain="LSTM",
-    defaults={"activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True},
-    extinct=True,
-)
+    "GRUCell", defaults={**_GATED, **_DROPS, "reset_after": True}, required=("units",), variables=_weights(3),
+    older={"keras2": {**_HARD, **_RESETS}, "keras2.3": _RESETS},
+)  # fmt: skip
 layer(
-    "GRU",
-    call=("initial_state", "mask"),
-    defaults={
-        "activation": "tanh",
-        "recurrent_activation": "sigmoid",
-        "use_bias": True,
-        "dropout": 0.0,
-        "recurrent_dropout": 0.0,
-        "return_sequences": False,
-        "return_state": False,
-        "go_backwards": False,
-        "stateful": False,
-        "unroll": False,
-        "reset_after": True,
-        "use_cudnn": "auto",
-    },
-    required=("units",),
-    older={
-        "keras1": {"recurrent_activation": "hard_sigmoid", "reset_after": False},
-        "keras2": {"recurrent_activation": "hard_sigmoid", "reset_after": False},
-        "keras2.3": {"reset_after": False},
-    },
-    variables=(
-        V("kernel", (None, "3*units"), folders=("cell",)),
-        V("recurrent_kernel", ("units", "3*units"), folders=("cell",)),
-        V("bias", (2, "3*units"), when="use_bias&reset_after", folders=("cell",)),
-        V("bias", ("3*units",), when="use_bias&!reset_after", folders=("cell",)),
-    ),
-    masks="own",
-    takes_mask=True,
-    training=True,
-    gates=(0, 1, 2),
-    aliases=("GRUV1", "GRUV2"),
-)
+    "LSTM", call=("initial_state", "mask"), required=("units",), variables=_weights(4, "cell"), gates=(0, 2, 1, 3),
+    defaults={**_GATED, "unit_forget_bias": True, **_DROPS, **_FLAGS, "use_cudnn": "auto"}, aliases=("LSTMV1", "LSTMV2"),
+    older={"keras1": _HARD, "keras2": _HARD}, **_OWN,
+)  # fmt: skip
 layer(
-    "GRUCell",
-    defaults={
-        "activation": "tanh",
-        "recurrent_activation": "sigmoid",
-        "use_bias": True,
-        "dropout": 0.0,
-        "recurrent_dropout": 0.0,
-        "reset_after": True,
-    },
-    required=("units",),
-    older={"keras2": {"recurrent_activation": "hard_sigmoid", "reset_after": False}, "keras2.3": {"reset_after": False}},
-    variables=(
-        V("kernel", (None, "3*units")),
-        V("recurrent_kernel", ("units", "3*units")),
-        V("bias", (2, "3*units"), when="use_bias&reset_after"),
-        V("bias", ("3*units",), when="use_bias&!reset_after"),
-    ),
-)
+    "LSTMCell", defaults={**_GATED, "unit_forget_bias": True, **_DROPS}, required=("units",), variables=_weights(4),
+    older={"keras2": _HARD},
+)  # fmt: skip
+layer("RNN", defaults={**_FLAGS, "zero_output_for_mask": False}, required=("cell",), parts=(Part("cell", "cell"),), **_OWN)
 layer(
-    "LSTM",
-    call=("initial_state", "mask"),
-    defaults={
-        "activation": "tanh",
-        "recurrent_activation": "sigmoid",
-        "use_bias": True,
-        "unit_forget_bias": True,
-        "dropout": 0.0,
-        "recurrent_dropout": 0.0,
-        "return_sequences": False,
-        "return_state": False,
-        "go_backwards": False,
-        "stateful": False,
-        "unroll": False,
-        "use_cudnn": "auto",
-    },
-    required=("units",),
-    older={"keras1": {"recurrent_activation": "hard_sigmoid"}, "keras2": {"recurrent_activation": "hard_sigmoid"}},
-    variables=(
-        V("kernel", (None, "4*units"), folders=("cell",)),
-        V("recurrent_kernel", ("units", "4*units"), folders=("cell",)),
-        V("bias", ("4*units",), when="use_bias", folders=("cell",)),
-    ),
-    masks="own",
-    takes_mask=True,
-    training=True,
-    gates=(0, 2, 1, 3),
-    aliases=("LSTMV1", "LSTMV2"),
-)
+    "SimpleRNN", call=("initial_state", "mask"), required=("units",), variables=_weights(1, "cell"),
+    defaults={"activation": "tanh", "use_bias": True, **_DROPS, **_FLAGS}, **_OWN,
+)  # fmt: skip
 layer(
-    "LSTMCell",
-    defaults={
-        "activation": "tanh",
-        "recurrent_activation": "sigmoid",
-        "use_bias": True,
-        "unit_forget_bias": True,
-        "dropout": 0.0,
-        "recurrent_dropout": 0.0,
-    },
-    required=("units",),
-    older={"keras2": {"recurrent_activation": "hard_sigmoid"}},
-    variables=(
-        V("kernel", (None, "4*units")),
-        V("recurrent_kernel", ("units", "4*units")),
-        V("bias", ("4*units",), when="use_bias"),
-    ),
-)
-layer(
-    "RNN",
-    defaults={
-        "return_sequences": False,
-        "return_state": False,
-        "go_backwards": False,
-        "stateful": False,
-        "unroll": False,
-        "zero_output_for_mask": False,
-    },
-    required=("cell",),
-    parts=(Part("cell", "cell"),),
-    masks="own",
-    takes_mask=True,
-    training=True,
-)
-layer(
-    "SimpleRNN",
-    call=("initial_state", "mask"),
-    defaults={
-        "activation": "tanh",
-        "use_bias": True,
-        "dropout": 0.0,
-        "recurrent_dropout": 0.0,
-        "return_sequences": False,
-        "return_state": False,
-        "go_backwards": False,
-        "stateful": False,
-        "unroll": False,
-    },
-    required=("units",),
-    variables=(
-        V("kernel", (None, "1*units"), folders=("cell",)),
-        V("recurrent_kernel", ("units", "1*units"), folders=("cell",)),
-        V("bias", ("1*units",), when="use_bias", folders=("cell",)),
-    ),
-    masks="own",
-    takes_mask=True,
-    training=True,
-)
-layer(
-    "SimpleRNNCell",
-    defaults={"activation": "tanh", "use_bias": True, "dropout": 0.0, "recurrent_dropout": 0.0},
-    required=("units",),
-    variables=(
-        V("kernel", (None, "1*units")),
-        V("recurrent_kernel", ("units", "1*units")),
-        V("bias", ("1*units",), when="use_bias"),
-    ),
-)
+    "SimpleRNNCell", defaults={"activation": "tanh", "use_bias": True, **_DROPS}, required=("units",), variables=_weights(1),
+)  # fmt: skip
 layer("StackedRNNCells", required=("cells",), parts=(Part("cells", "cells"),))
+
+# ---- rules
 
 
 @RULES.load(*LAYERS, "RNN")

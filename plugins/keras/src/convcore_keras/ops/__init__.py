@@ -2,6 +2,34 @@
 
 from __future__ import annotations
 
-from . import arithmetic, conv, elementwise, image, indexing, linear, nn, reduce, shape, signal
+from . import (
+    arithmetic,
+    constants,
+    conv,
+    diagonals,
+    elementwise,
+    image,
+    indexing,
+    joining,
+    linear,
+    nn,
+    reduce,
+    shape,
+    signal,
+)
 
-__all__ = ["arithmetic", "conv", "elementwise", "image", "indexing", "linear", "nn", "reduce", "shape", "signal"]
+__all__ = [
+    "arithmetic",
+    "constants",
+    "conv",
+    "diagonals",
+    "elementwise",
+    "image",
+    "indexing",
+    "joining",
+    "linear",
+    "nn",
+    "reduce",
+    "shape",
+    "signal",
+]

@@ -10,7 +10,7 @@ from convcore.plugin import DType, ForeignNode, NotExpressible, Value, known_sha
 from ..load_context import KerasContext
 from ..ruleset import RULES
 from .elementwise import is_float
-from .spec import joined, operation, operations, to_dtype
+from .spec import OPERATIONS, joined, operation, operations, to_dtype
 
 __all__: list[str] = []
 
@@ -31,6 +31,8 @@ for _class, _op in {"Equal": "equal", "NotEqual": "not_equal"}.items():
 _LOGIC = {"LogicalAnd": "and", "LogicalOr": "or", "LogicalXor": "xor"}
 for _class, _op in _LOGIC.items():
     RULES.op(operation(_class, "x1, x2", "keep"), _op, "x1=x, x2=y", types={"x": "bool", "y": "bool"})
+for _class, _op in {"Add": "or", "Maximum": "or", "Multiply": "and", "Minimum": "and"}.items():  # the sum of booleans is OR
+    RULES.op(OPERATIONS[f"ops.{_class}"].call, _op, "x1=x, x2=y", types={"x": "bool", "y": "bool"}, direction="load")
 _BITS = {"BitwiseAnd": "bitwise_and", "BitwiseOr": "bitwise_or", "BitwiseXor": "bitwise_xor"}
 _SHIFTS = {
     "LeftShift": "shift_left", "RightShift": "shift_right", "BitwiseLeftShift": "shift_left", "BitwiseRightShift": "shift_right"
@@ -40,6 +42,8 @@ for _class, _op in (_BITS | _SHIFTS).items():
         operation(_class, "x, y", "join"), _op, "x=x, y=y", alike=("dtype",), types={"x": "int"},
         direction="load" if _class.startswith("BitwiseLeft") or _class.startswith("BitwiseRight") else "both",
     )  # fmt: skip
+for _class, _op in {"BitwiseAnd": "and", "BitwiseOr": "or", "BitwiseXor": "xor"}.items():
+    RULES.op(OPERATIONS[f"ops.{_class}"].call, _op, "x=x, y=y", types={"x": "bool", "y": "bool"}, direction="load")
 operations("DivideNoNan Heaviside Hypot Logaddexp Logaddexp2 Ldexp", "x1, x2", "float")
 operations("Fmax Fmin", "x1, x2", "join")
 for _class in ("Isclose", "AllClose"):
@@ -51,18 +55,14 @@ operation("Select", "condlist, choicelist, default=0", tensors="")
 
 @RULES.load(*(f"ops.{name}" for name in _NUMBERS | _ORDER))
 def of_booleans(g: KerasContext, node: ForeignNode) -> Value:
-    """Of booleans: the sum is OR, the product AND; order and remainders are those of int32."""
+    """Of booleans: order and remainders are those of int32."""
     x, y, b = node.need(0), node.need(1), g.b
     kind = node.type.removeprefix("ops.")
     if x.dtype is not DType.BOOL or y.dtype is not DType.BOOL:
         raise node.refuse(f"is of {x.dtype} and {y.dtype}", code="unsupported_dtype")
-    logic = {"Add": "or", "Maximum": "or", "Multiply": "and", "Minimum": "and"}.get(kind)
-    if logic is not None:
-        z: Value = b.op(logic, x, y)
-        return z
     if kind not in _ORDER and kind not in ("Mod", "Fmod"):
         raise node.refuse("is of booleans", code="unsupported_dtype")
-    z = b.op((_NUMBERS | _ORDER)[kind], b.cast(x, to="int32"), b.cast(y, to="int32"))
+    z: Value = b.op((_NUMBERS | _ORDER)[kind], b.cast(x, to="int32"), b.cast(y, to="int32"))
     return z
 
 
@@ -77,16 +77,6 @@ def logic_of_numbers(g: KerasContext, node: ForeignNode) -> Value:
 def truth(g: KerasContext, x: Value) -> Value:
     """A tensor as booleans."""
     return x if x.dtype is DType.BOOL else g.b.not_equal(x, g.b.like(x, 0))
-
-
-@RULES.load(*(f"ops.{name}" for name in _BITS))
-def bits_of_booleans(g: KerasContext, node: ForeignNode) -> Value:
-    """Of booleans, the logic of the same name."""
-    x, y = node.needed()
-    if x.dtype is not DType.BOOL or y.dtype is not DType.BOOL:
-        raise node.refuse(f"is of {x.dtype} and {y.dtype}", code="unsupported_dtype")
-    z: Value = g.b.op({"BitwiseAnd": "and", "BitwiseOr": "or", "BitwiseXor": "xor"}[node.type.removeprefix("ops.")], x, y)
-    return z
 
 
 @RULES.load("ops.DivideNoNan")

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from convcore.plugin import A, DType, ForeignNode, NotExpressible, Value, known_shape
+from convcore.plugin import MISSING, A, DType, ForeignNode, NotExpressible, Value, known_shape
 
 from ..load_context import KerasContext
 from ..ruleset import RULES
-from .spec import operation, operations
+from .spec import OPERATIONS, operation, operations
 
 __all__ = ["is_float"]
 
@@ -28,17 +28,19 @@ for _class, _op in _FLOAT.items():
     RULES.op(operation(_class, "x", "float"), _op, "x=x", types={"x": "float"})
 RULES.op(operation("Fabs", "x", "float"), "abs", "x=x", types={"x": "float"}, direction="load")
 
-# ---- one op each, floats here; what integers are is below
+# ---- one op each; what booleans are is below
+_NUMBER = {"x": ("float", "int")}
 for _class, _op in {
     "Absolute": "abs",
     "Negative": "neg",
     "Relu": "relu",
     "Square": "square",
     "Sign": "sign",
-    "Trunc": "trunc",
 }.items():
-    RULES.op(operation(_class, "x"), _op, "x=x", types={"x": "float"})
-RULES.op(operation("Abs", "x"), "abs", "x=x", types={"x": "float"}, direction="load")
+    RULES.op(operation(_class, "x"), _op, "x=x", types=_NUMBER)
+RULES.op(operation("Trunc", "x"), "trunc", "x=x", types={"x": "float"})
+RULES.op(operation("Abs", "x"), "abs", "x=x", types=_NUMBER, direction="load")
+RULES.op(operation("Round", "x"), "round", "x=x", types={"x": "float"}, when={"decimals": {MISSING, 0}})
 for _class, _op in {"Isfinite": "isfinite", "Isinf": "isinf", "Isnan": "isnan"}.items():
     RULES.op(operation(_class, "x", "float"), _op, "x=x", types={"x": "float"})
 for _class, _sign in {"Isposinf": True, "Isneginf": False}.items():
@@ -46,6 +48,10 @@ for _class, _sign in {"Isposinf": True, "Isneginf": False}.items():
         operation(_class, "x", "float"), "isinf_signed", "x=x", types={"x": "float"}, positive=_sign, negative=not _sign,
         direction="load",
     )  # fmt: skip
+
+RULES.op(
+    OPERATIONS["ops.Isinf"].call, "isinf_signed", "x=x", types={"x": "float"}, positive=True, negative=True, direction="emit"
+)
 
 # ---- with parameters
 for _class, _op, _key in (("Elu", "elu", "alpha"), ("Celu", "celu", "alpha")):
@@ -62,11 +68,12 @@ RULES.op(operation("HardTanh", "x"), "clip", "x=x", types={"x": "float"}, min=-1
 RULES.op(operation("Relu6", "x"), "clip", "x=x", types={"x": "float"}, min=0.0, max=6.0)
 RULES.op(operation("HardShrink", "x", "float"), "hard_shrink", "x=x", lambd=A("threshold", 0.5))
 RULES.op(operation("SoftShrink", "x", "float"), "soft_shrink", "x=x", lambd=A("threshold", 0.5))
-RULES.op(operation("Squareplus", "x", "float"), "squareplus", "x=x", b=A("b", 4.0, write_default=True), direction="load")
+RULES.op(operation("Squareplus", "x", "float"), "squareplus", "x=x", b=A("b", 4.0, write_default=True))
 RULES.op(operation("LogicalNot", "x"), "not", "x=x", types={"x": "bool"})
-for _class in ("BitwiseInvert", "BitwiseNot"):
-    RULES.op(operation(_class, "x"), "bitwise_not", "x=x", types={"x": "int"}, direction="load")
-operation("Round", "x")
+for _class, _way in (("BitwiseInvert", "both"), ("BitwiseNot", "load")):
+    _call = operation(_class, "x")
+    RULES.op(_call, "bitwise_not", "x=x", types={"x": "int"}, direction=_way)
+    RULES.op(_call, "not", "x=x", types={"x": "bool"}, direction="load")
 operation("Clip", "x")
 operation("Cast", "x")
 operation("SaturateCast", "x")
@@ -87,7 +94,7 @@ def is_float(x: Value) -> bool:
     "ops.Absolute", "ops.Abs", "ops.Negative", "ops.Relu", "ops.Square", "ops.Sign", "ops.Trunc", "ops.Relu6", "ops.HardTanh"
 )
 def of_integers(g: KerasContext, node: ForeignNode) -> Value:
-    """What the functions above are of integers; a boolean is its own absolute value, and an int32 where it is squared."""
+    """What integers are to functions of floats; a boolean is its own absolute value, and an int32 where it is squared."""
     x, b = node.need(0), g.b
     is_float(x)
     kind = node.type.removeprefix("ops.")
@@ -99,12 +106,7 @@ def of_integers(g: KerasContext, node: ForeignNode) -> Value:
         x = b.cast(x, to="int32")
     if kind in ("Relu6", "HardTanh"):
         return b.clip(x, min=0 if kind == "Relu6" else -1, max=6 if kind == "Relu6" else 1)
-    if kind == "Trunc":
-        return x
-    if kind in ("Absolute", "Abs"):
-        return x if str(x.dtype).startswith("u") else b.abs(x)
-    y: Value = b.op({"Negative": "neg", "Relu": "relu", "Square": "square", "Sign": "sign"}[kind], x)
-    return y
+    return x if kind == "Trunc" else b.square(x)
 
 
 @RULES.load("ops.Round")
@@ -115,8 +117,6 @@ def rounded(g: KerasContext, node: ForeignNode) -> Value:
         if decimals < 0 or x.dtype is DType.BOOL:
             raise node.refuse(f"decimals={decimals} of {x.dtype}", code="unsupported_dtype")
         return x
-    if not decimals:
-        return b.round(x)
     scale = b.like(x, float(10**decimals))
     return b.div(b.round(b.mul(x, scale)), scale)
 
@@ -147,15 +147,6 @@ def negation(g: KerasContext, node: ForeignNode) -> Value:
     """Whether a number is 0."""
     x = node.need(0)
     return g.b.equal(x, g.b.like(x, 0))
-
-
-@RULES.load("ops.BitwiseInvert", "ops.BitwiseNot")
-def inverse_of_booleans(g: KerasContext, node: ForeignNode) -> Value:
-    """Of booleans, the negation."""
-    x = node.need(0)
-    if x.dtype is not DType.BOOL:
-        raise node.refuse(f"is of {x.dtype}", code="unsupported_dtype")
-    return g.b.not_(x)
 
 
 # ---- casts

@@ -21,9 +21,8 @@ EPSILON = 1e-7
 """``keras.backend.epsilon()`` as it is unless a program changes it; no file says it."""
 
 for _class, _op in {"Softmax": "softmax", "LogSoftmax": "log_softmax"}.items():
-    RULES.op(operation(_class, "x", "float"), _op, "x=x", types={"x": "float"}, axis=A("axis", -1, iso="item_or_number"),
-             direction="load")  # fmt: skip
-RULES.op(operation("Glu", "x", "float"), "glu", "x=x", axis=A("axis", -1), direction="load")
+    RULES.op(operation(_class, "x", "float"), _op, "x=x", types={"x": "float"}, axis=A("axis", -1, iso="item_or_number"))
+RULES.op(operation("Glu", "x", "float"), "glu", "x=x", axis=A("axis", -1))
 RULES.op(operation("Sparsemax", "x", "float"), "sparsemax", "x=x", axis=A("axis", -1), tau="keras", direction="load")
 for _class, _op in {"DepthToSpace": "depth_to_space", "SpaceToDepth": "space_to_depth"}.items():
     RULES.op(

@@ -26,7 +26,7 @@ for _class, _op in _PLAIN.items():
         when={"initial": None, "dtype": None},
         axes=A("axis", None, iso="axes_or_all"),
         keepdims=A("keepdims", False),
-        direction="both" if _class in ("Mean", "Sum", "Max", "Min") else "load",
+        direction="load" if _class == "Prod" else "both",
     )
 RULES.op(
     operation("Logsumexp", "x", "float"),
@@ -34,7 +34,6 @@ RULES.op(
     "x=x",
     axes=A("axis", None, iso="axes_or_all"),
     keepdims=A("keepdims", False),
-    direction="load",
 )
 operations("Amax Amin Any All CountNonzero Nanmax Nanmin Nansum Nanprod Argmax Argmin Nanargmax Nanargmin Ptp", "x")
 operations("Nanmean Nanstd Nanvar Moments Median Nanmedian Corrcoef", "x", "float")

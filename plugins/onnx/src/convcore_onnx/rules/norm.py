@@ -22,10 +22,16 @@ def _to(g: OnnxContext, v: Value | None, dtype: DType | None) -> Value | None:
     return v if v is None or dtype is None or v.dtype == dtype else g.b.cast(v, to=dtype)
 
 
-RULES.op(  # written by a function: what is missing is filled in, and momentum is for training
-    "BatchNormalization", "batch_norm", "X=x, scale=scale, B=bias, input_mean=mean, input_var=var", since=9, direction="load",
-    when={"training_mode": {MISSING, 0}}, alike=("dtype",), axis=1, epsilon=A("epsilon", 1e-5), momentum=A("momentum", 0.9),
-)  # fmt: skip
+_FILLS = {"scale": 1, "bias": 0}
+_FORMS: tuple[dict[str, Any], ...] = (
+    {"since": 9, "when": {"training_mode": {MISSING, 0}}},
+    {"since": 7, "until": 8, "when": {"spatial": {MISSING, 1}}},
+)
+for _form in _FORMS:
+    RULES.op(
+        "BatchNormalization", "batch_norm", "X=x, scale=scale, B=bias, input_mean=mean, input_var=var", alike=("dtype",),
+        axis=1, epsilon=A("epsilon", 1e-5), momentum=A("momentum", 0.9), fills=_FILLS, **_form,
+    )  # fmt: skip
 
 
 @RULES.load("BatchNormalization")
@@ -58,59 +64,20 @@ def load_batch_norm(g: OnnxContext, node: ForeignNode) -> Any:
     return b.add(scaled, bias)
 
 
-def _filled(e: OnnxScribe, v: Value | None, like: Value, value: float) -> Any:
-    """A parameter, or the constant that stands for its absence."""
-    import numpy as np
-
-    if v is not None:
-        return e.value(v)
-    (n,) = known_shape(like)
-    if not isinstance(n, int) or like.dtype is None:
-        raise NotExpressible("the number of channels is not known")
-    return e.const(np.full((n,), value, like.dtype.numpy))
-
-
-@RULES.emit("batch_norm")
-def emit_batch_norm(e: OnnxScribe, node: Node) -> None:
-    x, scale, bias, mean, var = node.need("x"), node.arg("scale"), node.arg("bias"), node.need("mean"), node.need("var")
-    if node.attrs["axis"] != 1:
-        raise NotExpressible(f"axis is {node.attrs['axis']}, BatchNormalization normalises axis 1")
-    if x.dtype != mean.dtype:
-        raise NotExpressible(f"x is {x.dtype}, the statistics are {mean.dtype}")
-    ins = [e.value(x), _filled(e, scale, mean, 1), _filled(e, bias, mean, 0), e.value(mean), e.value(var)]
-    attrs = {"epsilon": node.attrs["epsilon"]}
-    if node.attrs["momentum"] is not None:
-        if e.dialect.keep_training:
-            attrs["momentum"] = node.attrs["momentum"]
-        else:
-            e.leave_out("momentum", node)
-    e.call("BatchNormalization", ins, attrs, outputs=node.outputs, name=node.name)
-
-
 RULES.op(
     "InstanceNormalization", "instance_norm", "input=x, scale=scale, B=bias", ignore=("consumed_inputs",), direction="load",
     epsilon=A("epsilon", 1e-5), axis=1,
 )  # fmt: skip
-
-
-@RULES.emit("instance_norm")
-def emit_instance_norm(e: OnnxScribe, node: Node) -> None:
-    x, scale, bias = node.need("x"), node.arg("scale"), node.arg("bias")
-    if node.attrs["axis"] != 1 or len(known_shape(x)) < 3:
-        raise NotExpressible("InstanceNormalization wants (N, C, spatial...)")
-    like = scale or bias
-    if like is None:
-        channels = known_shape(x)[1]
-        if not isinstance(channels, int) or x.dtype is None:
-            raise NotExpressible("the number of channels is not known")
-        like = Value("channels", x.dtype, (channels,))
-    ins = [e.value(x), _filled(e, scale, like, 1), _filled(e, bias, like, 0)]
-    e.call("InstanceNormalization", ins, {"epsilon": node.attrs["epsilon"]}, outputs=node.outputs, name=node.name)
+for _rank in (3, 4, 5):  # runtimes want axes of space
+    RULES.op(
+        "InstanceNormalization", "instance_norm", "input=x, scale=scale, B=bias", direction="emit", rank=_rank, fills=_FILLS,
+        epsilon=A("epsilon", 1e-5), axis=1,
+    )  # fmt: skip
 
 
 _STASH: dict[str, Any] = {"stash_type": {MISSING, 1}}
 RULES.op(
-    "GroupNormalization", "group_norm", "X=x, scale=scale, bias=bias", since=21, when=_STASH, needs=("scale", "bias"),
+    "GroupNormalization", "group_norm", "X=x, scale=scale, bias=bias", since=21, when=_STASH, fills=_FILLS,
     groups=A("num_groups"), epsilon=A("epsilon", 1e-5), axis=1,
 )  # fmt: skip
 
@@ -136,18 +103,6 @@ def _stash(node: ForeignNode, x: Value | None) -> None:
     if code == 1 or (code == 11 and dtype is DType.FLOAT64):
         return
     raise node.refuse(f"stash_type={code}: statistics are computed in float32 here")
-
-
-@RULES.emit("group_norm", since=21)
-def emit_group_norm(e: OnnxScribe, node: Node) -> None:
-    x, scale, bias = (node.inputs[i] if len(node.inputs) > i else None for i in range(3))
-    channels = axis_size(x, 1)
-    if node.attrs["axis"] != 1 or not isinstance(channels, int) or x is None or x.dtype is None:
-        raise NotExpressible("GroupNormalization wants a known number of channels in axis 1")
-    like = Value("channels", x.dtype, (channels,))
-    ins = [e.value(x), _filled(e, scale, like, 1), _filled(e, bias, like, 0)]
-    attrs = {"num_groups": node.attrs["groups"], "epsilon": node.attrs["epsilon"]}
-    e.call("GroupNormalization", ins, attrs, outputs=node.outputs, name=node.name)
 
 
 def _last_axes(node: Node, x: Value) -> int:

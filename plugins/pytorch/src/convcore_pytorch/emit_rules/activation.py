@@ -5,19 +5,19 @@ from __future__ import annotations
 from convcore.plugin import Node, NotExpressible
 
 from ..rules.base import RULES
-from .base import E, given, shape_of
+from .base import E, shape_of
 
 
 @RULES.emit("relu")
 def relu(e: E, node: Node) -> None:
     """Of integers too."""
-    e.call("F.relu", [e.value(given(node.inputs[0]))], outputs=node.outputs)
+    e.call("F.relu", [e.value(node.need("x"))], outputs=node.outputs)
 
 
 @RULES.emit("softplus")
 def softplus(e: E, node: Node) -> None:
     """torch's turns linear beyond a threshold; this is exact: log(exp(x) + 1)."""
-    x = e.value(given(node.inputs[0]))
+    x = e.value(node.need("x"))
     (zero,) = e.call("torch.zeros_like", [x])
     e.call("torch.logaddexp", [x, zero], outputs=node.outputs)
 
@@ -25,7 +25,7 @@ def softplus(e: E, node: Node) -> None:
 @RULES.emit("prelu")
 def prelu(e: E, node: Node) -> None:
     """A slope per channel is nn.PReLU; any other broadcasts."""
-    x, slope = given(node.inputs[0]), given(node.inputs[1])
+    x, slope = node.need("x"), node.need("slope")
     shape, s = shape_of(x), shape_of(slope)
     if slope.tensor is not None and len(shape) > 1 and slope.tensor.size in (1, shape[1]):
         padded = (1,) * (len(shape) - len(s)) + tuple(s)

@@ -25,7 +25,7 @@ def fill(e: E, node: Node) -> None:
 @RULES.emit("dynamic_fill")
 def dynamic_fill(e: E, node: Node) -> None:
     """A shape that is computed."""
-    shape = items(e, given(node.inputs[0]))
+    shape = items(e, node.need("shape"))
     e.call("torch.full", [shape, node.attrs["value"]], {"dtype": node.attrs["dtype"]}, outputs=node.outputs)
 
 
@@ -50,7 +50,7 @@ def eye(e: E, node: Node) -> None:
 @RULES.emit("eye_like")
 def eye_like(e: E, node: Node) -> None:
     """Sized like a matrix."""
-    x = given(node.inputs[0])
+    x = node.need("x")
     dtype = node.attrs["dtype"] or x.dtype or DType.FLOAT32
     e.value(x)
     rows, columns = sizes(e, shape_of(x))
@@ -69,7 +69,7 @@ def range_(e: E, node: Node) -> None:
 @RULES.emit("one_hot")
 def one_hot(e: E, node: Node) -> None:
     """ids beside every place: F.one_hot has no place for ids outside."""
-    ids, values, a = given(node.inputs[0]), node.arg("values"), node.attrs
+    ids, values, a = node.need("ids"), node.arg("values"), node.attrs
     axis, rank = a["axis"], len(shape_of(ids))
     (depth,) = sizes(e, [a["depth"]])
     h = e.value(ids)
@@ -98,7 +98,7 @@ def one_hot(e: E, node: Node) -> None:
 @RULES.emit("shape_of")
 def shape_of_(e: E, node: Node) -> None:
     """The shape as integers."""
-    x = given(node.inputs[0])
+    x = node.need("x")
     start, end = node.attrs["start"], node.attrs["end"]
     if x.shape is None:
         (whole,) = e.call(".size", [e.value(x, carry=True)])
@@ -114,7 +114,7 @@ def shape_of_(e: E, node: Node) -> None:
 @RULES.emit("size_of")
 def size_of(e: E, node: Node) -> None:
     """The number of elements as an integer."""
-    (n,) = e.call(".numel", [e.value(given(node.inputs[0]), carry=True)])
+    (n,) = e.call(".numel", [e.value(node.need("x"), carry=True)])
     e.call("torch.tensor", [n], {"dtype": DType.INT64}, outputs=node.outputs)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from convcore.plugin import Node, NotExpressible
 
 from ..rules.base import RULES
-from .base import E, given
+from .base import E
 
 
 @RULES.emit("nms")
 def nms(e: E, node: Node) -> None:
     """``nms``."""
-    boxes, scores = given(node.inputs[0]), given(node.inputs[1])
+    boxes, scores = node.need("boxes"), node.need("scores")
     a = node.attrs
     config = {"score": a["score_threshold"], "centred": True if a["centre_form"] else None}
     operands = [e.value(boxes), e.value(scores), a["max_per_class"], a["iou_threshold"]]
@@ -21,7 +21,7 @@ def nms(e: E, node: Node) -> None:
 @RULES.emit("roi_pool")
 def roi_pool(e: E, node: Node) -> None:
     """``roi_pool``."""
-    x, rois, a = given(node.inputs[0]), given(node.inputs[1]), node.attrs
+    x, rois, a = node.need("x"), node.need("rois"), node.attrs
     if a["layout"] != "channels_first":
         raise NotExpressible("channels are last")
     operands = [e.value(x), e.value(rois), tuple(a["output_size"]), float(a["spatial_scale"])]
@@ -31,7 +31,7 @@ def roi_pool(e: E, node: Node) -> None:
 @RULES.emit("psroi_pool")
 def psroi_pool(e: E, node: Node) -> None:
     """``psroi_pool``."""
-    x, rois, a = given(node.inputs[0]), given(node.inputs[1]), node.attrs
+    x, rois, a = node.need("x"), node.need("rois"), node.attrs
     if a["layout"] != "channels_first":
         raise NotExpressible("channels are last")
     e.call("psroi_pool", [e.value(x), e.value(rois), a["group"], float(a["spatial_scale"])], outputs=node.outputs)

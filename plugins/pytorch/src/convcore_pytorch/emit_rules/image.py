@@ -9,14 +9,14 @@ import numpy as np
 from convcore.plugin import Node, NotExpressible, axis_weights, coordinates, nearest_index
 
 from ..rules.base import RULES, one_if_equal
-from .base import E, given, shape_of, sizes, static
+from .base import E, shape_of, sizes, static
 
 
 @RULES.emit("resize")
 def resize(e: E, node: Node) -> None:
     """F.interpolate: sizes where they are numbers, whole factors where they are not; positions must be those of torch."""
     a = node.attrs
-    x = given(node.inputs[0])
+    x = node.need("x")
     shape, out = shape_of(x), shape_of(node.output)
     d = len(shape) - 2
     if a["layout"] != "channels_first" or not 1 <= d <= 3 or x.dtype is None or not x.dtype.is_float:
@@ -46,7 +46,7 @@ def resize(e: E, node: Node) -> None:
 def resize_by_axis(e: E, node: Node) -> None:
     """Every way of placing, rounding and weighing, for sizes that are numbers: elements picked, or mixed by a matrix, axis by
     axis."""
-    a, x = node.attrs, given(node.inputs[0])
+    a, x = node.attrs, node.need("x")
     shape, out = shape_of(x), shape_of(node.output)
     if x.dtype is None or (a["mode"] != "nearest" and not x.dtype.is_float):
         raise NotExpressible(f"{a['mode']} over {x.dtype}")
@@ -82,7 +82,7 @@ def resize_by_axis(e: E, node: Node) -> None:
 @RULES.emit("affine_grid")
 def affine_grid(e: E, node: Node) -> None:
     """F.affine_grid takes the size of the whole target."""
-    theta, a = given(node.inputs[0]), node.attrs
+    theta, a = node.need("theta"), node.attrs
     d = len(a["size"])
     if d not in (2, 3):
         raise NotExpressible(f"{d} spatial axes")
@@ -114,47 +114,3 @@ def _mode(a: Any, how: str, d: int, factors: Any) -> dict[str, Any]:
     if how == "half_pixel":
         return {"mode": name}
     raise NotExpressible(f"{mode} by {how}")
-
-
-@RULES.emit("upsample_nearest")
-def upsample_nearest(e: E, node: Node) -> None:
-    """Every element as often as the factor says."""
-    x = given(node.inputs[0])
-    if node.attrs["layout"] != "channels_first" or x.dtype is None or not x.dtype.is_float or not 3 <= len(shape_of(x)) <= 5:
-        raise NotExpressible("channels are last, or no fractions")
-    factors = tuple(int(s) for s in node.attrs["scales"])
-    e.unit("torch.nn.Upsample", [e.value(x)], {"scale_factor": one_if_equal(factors)}, outputs=node.outputs)
-
-
-@RULES.emit("grid_sample")
-def grid_sample(e: E, node: Node) -> None:
-    """The names are torch's, but for linear."""
-    a, x, grid = node.attrs, given(node.inputs[0]), given(node.inputs[1])
-    mode = {"linear": "bilinear", "nearest": "nearest", "cubic": "bicubic"}.get(a["mode"], "")
-    if (
-        not mode
-        or a["layout"] != "channels_first"
-        or len(shape_of(x)) not in (4, 5)
-        or (mode == "bicubic" and len(shape_of(x)) != 4)
-    ):
-        raise NotExpressible(f"mode {a['mode']} over {len(shape_of(x))} axes")
-    config = {"mode": mode, "padding_mode": a["padding"], "align_corners": a["align_corners"]}
-    e.call("F.grid_sample", [e.value(x), e.value(grid)], config, outputs=node.outputs)
-
-
-@RULES.emit("depth_to_space")
-def depth_to_space(e: E, node: Node) -> None:
-    """torch's order of channels is CRD."""
-    x = given(node.inputs[0])
-    if node.attrs["mode"] != "CRD" or node.attrs["layout"] != "channels_first" or len(shape_of(x)) != 4:
-        raise NotExpressible(f"mode {node.attrs['mode']}")
-    e.unit("torch.nn.PixelShuffle", [e.value(x)], {"upscale_factor": node.attrs["block"]}, outputs=node.outputs)
-
-
-@RULES.emit("space_to_depth")
-def space_to_depth(e: E, node: Node) -> None:
-    """torch's order of channels is CRD."""
-    x = given(node.inputs[0])
-    if node.attrs["mode"] != "CRD" or node.attrs["layout"] != "channels_first" or len(shape_of(x)) != 4:
-        raise NotExpressible(f"mode {node.attrs['mode']}")
-    e.unit("torch.nn.PixelUnshuffle", [e.value(x)], {"downscale_factor": node.attrs["block"]}, outputs=node.outputs)

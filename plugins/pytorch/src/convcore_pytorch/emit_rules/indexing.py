@@ -13,7 +13,7 @@ from .base import ALL, E, given, items, number, picked, places, shape_of, sizes
 @RULES.emit("slice")
 def slice_(e: E, node: Node) -> None:
     """Steps forward; an axis read backwards is turned round first: place i is -1 - i from its other end."""
-    x = given(node.inputs[0])
+    x = node.need("x")
     index: list[Any] = []
     turned: list[int] = []
     steps = node.attrs["steps"]
@@ -57,7 +57,7 @@ def dynamic_slice(e: E, node: Node) -> None:
 @RULES.emit("gather")
 def gather(e: E, node: Node) -> None:
     """One place as an index, a vector of places by index_select; negative places of constants count from the end."""
-    x, at = given(node.inputs[0]), given(node.inputs[1])
+    x, at = node.need("x"), node.need("indices")
     shape = shape_of(x)
     axis = node.attrs["axis"] % len(shape)
     one = number(at)
@@ -77,7 +77,7 @@ def gather(e: E, node: Node) -> None:
 @RULES.emit("gather_nd")
 def gather_nd(e: E, node: Node) -> None:
     """An index per axis; those of batch axes count up."""
-    x, at, b = given(node.inputs[0]), given(node.inputs[1]), node.attrs["batch_dims"]
+    x, at, b = node.need("x"), node.need("indices"), node.attrs["batch_dims"]
     depth = shape_of(at)[-1]
     if not isinstance(depth, int) or at.dtype is None or not at.dtype.is_int:
         raise NotExpressible(f"index vectors of {depth} {at.dtype}")
@@ -99,7 +99,7 @@ def gather_nd(e: E, node: Node) -> None:
 @RULES.emit("take_along_axis")
 def take_along_axis(e: E, node: Node) -> None:
     """torch.gather, whose places do not count from the end."""
-    x, at = given(node.inputs[0]), given(node.inputs[1])
+    x, at = node.need("x"), node.need("indices")
     axis = node.attrs["axis"] % len(shape_of(x))
     h = places(e, at, shape_of(x)[axis])
     e.call("torch.gather", [e.value(x, carry=True), axis, h], outputs=node.outputs, carry=True)
@@ -108,7 +108,7 @@ def take_along_axis(e: E, node: Node) -> None:
 @RULES.emit("reverse_sequence")
 def reverse_sequence(e: E, node: Node) -> None:
     """Every step from its own place."""
-    x, lengths, a = given(node.inputs[0]), given(node.inputs[1]), node.attrs
+    x, lengths, a = node.need("x"), node.need("lengths"), node.attrs
     rank = len(shape_of(x))
     batch, time = a["batch_axis"] % rank, a["time_axis"] % rank
     n, t = sizes(e, [shape_of(x)[batch], shape_of(x)[time]])
@@ -133,14 +133,14 @@ def reverse_sequence(e: E, node: Node) -> None:
 @RULES.emit("nonzero")
 def nonzero(e: E, node: Node) -> None:
     """The other way round than torch's."""
-    (y,) = e.call("torch.nonzero", [e.value(given(node.inputs[0]))])
+    (y,) = e.call("torch.nonzero", [e.value(node.need("x"))])
     e.call(".t", [y], outputs=node.outputs)
 
 
 @RULES.emit("compress")
 def compress(e: E, node: Node) -> None:
     """A mask as an index; where it may be shorter than the axis, what it does not reach is cut off before."""
-    x, condition = given(node.inputs[0]), given(node.inputs[1])
+    x, condition = node.need("x"), node.need("condition")
     axis, shape = node.attrs["axis"], shape_of(x)
     h, mask = e.value(x, carry=True), e.value(condition)
     n: Any = shape[axis] if axis is not None else None
@@ -158,7 +158,7 @@ def compress(e: E, node: Node) -> None:
 @RULES.emit("unique")
 def unique(e: E, node: Node) -> None:
     """torch.unique has no first places and takes every NaN for itself: see ``unique`` in ``written.py``."""
-    x, a = given(node.inputs[0]), node.attrs
+    x, a = node.need("x"), node.attrs
     if x.dtype is DType.BOOL:
         raise NotExpressible("distinct truth values")
     config = {"dim": a["axis"], "in_order": None if a["sorted"] else True}
@@ -168,7 +168,7 @@ def unique(e: E, node: Node) -> None:
 @RULES.emit("trilu")
 def trilu(e: E, node: Node) -> None:
     """torch.triu and torch.tril."""
-    x = given(node.inputs[0])
+    x = node.need("x")
     (k,) = sizes(e, [node.attrs["k"]], x)
     name = "torch.triu" if node.attrs["upper"] else "torch.tril"
     e.call(name, [e.value(x, carry=True)], {"diagonal": k or None}, outputs=node.outputs, carry=True)

@@ -21,57 +21,6 @@ def _weight(e: E, v: Value | None, name: str, n: Any, fill: float, like: Value) 
     return as_tensor(np.full(n, fill, like.dtype.numpy if like.dtype is not None else np.float32))
 
 
-def _affine(e: E, node: Node, n: Any) -> dict[str, Any]:
-    scale, bias, x = node.arg("scale"), node.arg("bias"), given(node.arg("x"))
-    if scale is None and bias is None:
-        return {}
-    return {"weight": _weight(e, scale, "scale", n, 1, x), "bias": _weight(e, bias, "bias", n, 0, x)}
-
-
-@RULES.emit("batch_norm")
-def batch_norm(e: E, node: Node) -> None:
-    """torch's momentum is the weight of the new batch, the IR's that of the old statistics."""
-    x, mean, var = given(node.arg("x")), given(node.arg("mean")), given(node.arg("var"))
-    shape = shape_of(x)
-    axis = node.attrs["axis"] % len(shape)
-    if axis != 1 or not 2 <= len(shape) <= 5:
-        raise NotExpressible(f"axis {axis} of {len(shape)}")
-    if mean.tensor is None or var.tensor is None:
-        raise NotExpressible("its statistics are computed")
-    n = mean.tensor.size
-    states = {**_affine(e, node, n), "running_mean": e.state(mean), "running_var": e.state(var)}
-    config: dict[str, Any] = {"num_features": n, "eps": node.attrs["epsilon"]}
-    if node.attrs["momentum"] is not None:
-        config["momentum"] = round(1 - node.attrs["momentum"], 12)
-    if "weight" not in states:
-        config["affine"] = False
-    e.unit(f"torch.nn.BatchNorm{max(len(shape) - 2, 1)}d", [e.value(x)], config, states, outputs=node.outputs)
-
-
-@RULES.emit("instance_norm")
-def instance_norm(e: E, node: Node) -> None:
-    """Without running statistics."""
-    x = given(node.arg("x"))
-    shape = shape_of(x)
-    if node.attrs["axis"] % len(shape) != 1 or not 3 <= len(shape) <= 5 or not isinstance(shape[1], int):
-        raise NotExpressible(f"axis {node.attrs['axis']} of {len(shape)}")
-    states = _affine(e, node, shape[1])
-    config = {"num_features": shape[1], "eps": node.attrs["epsilon"], "affine": True if states else None}
-    e.unit(f"torch.nn.InstanceNorm{len(shape) - 2}d", [e.value(x)], config, states, outputs=node.outputs)
-
-
-@RULES.emit("group_norm")
-def group_norm(e: E, node: Node) -> None:
-    """Groups of neighbouring channels."""
-    x = given(node.arg("x"))
-    shape = shape_of(x)
-    if node.attrs["axis"] % len(shape) != 1 or not isinstance(shape[1], int):
-        raise NotExpressible(f"axis {node.attrs['axis']} of {len(shape)}")
-    states = _affine(e, node, shape[1])
-    config = {"num_groups": node.attrs["groups"], "num_channels": shape[1], "eps": node.attrs["epsilon"]}
-    e.unit("torch.nn.GroupNorm", [e.value(x)], {**config, "affine": None if states else False}, states, outputs=node.outputs)
-
-
 def _last(node: Node, x: Value) -> tuple[int, ...]:
     """The sizes normalised over, which must be those of the last axes."""
     shape = shape_of(x)

@@ -9,14 +9,14 @@ import numpy as np
 from convcore.plugin import DType, Node, NotExpressible, Value, pooled
 
 from ..rules.base import RULES, one_if_equal
-from .base import E, given, pad_list, pads_of, shape_of, sizes, static
+from .base import E, pad_list, pads_of, shape_of, sizes, static
 
 
 def _spatial(node: Node) -> tuple[Value, int]:
     """The input, and how many spatial axes it has."""
     if node.attrs["layout"] != "channels_first":
         raise NotExpressible("channels are last")
-    x, d = given(node.inputs[0]), len(node.attrs["kernel"])
+    x, d = node.need("x"), len(node.attrs["kernel"])
     if not 1 <= d <= 3 or len(shape_of(x)) != d + 2:
         raise NotExpressible(f"{d} spatial axes")
     return x, d
@@ -178,9 +178,9 @@ def _sums(e: E, node: Node, h: Any, d: int, outputs: Any = ()) -> Any:
     if all(n == 1 for n in a["dilations"]):
         return e.call(f"F.avg_pool{d}d", [h], config, outputs=outputs)[0]
     kernel = tuple(a["kernel"])
-    dtype = given(node.inputs[0]).dtype
+    dtype = node.need("x").dtype
     weight = e.const(np.full((1, 1, *kernel), 1 / np.prod(kernel), None if dtype is None else dtype.numpy))
-    (n, c) = sizes(e, shape_of(node.inputs[0])[:2])
+    (n, c) = sizes(e, shape_of(node.need("x"))[:2])
     (h,) = e.call(".flatten", [h, 0, 1])
     (h,) = e.call(".unsqueeze", [h, 1])
     config = {"stride": one_if_equal(a["strides"]), "dilation": one_if_equal(a["dilations"])}
@@ -191,7 +191,7 @@ def _sums(e: E, node: Node, h: Any, d: int, outputs: Any = ()) -> Any:
 @RULES.emit("max_unpool")
 def max_unpool(e: E, node: Node) -> None:
     """F.max_unpool for places of a pool whose windows do not overlap: torch leaves open what two elements of one place give."""
-    x, at, a = given(node.inputs[0]), given(node.inputs[1]), node.attrs
+    x, at, a = node.need("x"), node.need("indices"), node.attrs
     pool, d = at.producer, len(a["kernel"])
     if a["layout"] != "channels_first" or a["index_order"] != "plane" or not 1 <= d <= 3 or x.dtype is None:
         raise NotExpressible("places that are not those of a plane")

@@ -7,7 +7,7 @@ from typing import Any
 from convcore.plugin import DType, Node, NotExpressible
 
 from ..rules.base import RULES
-from .base import E, given, shape_of
+from .base import E, shape_of
 
 FUNCTIONS = {"sum": "torch.sum", "mean": "torch.mean", "max": "torch.amax", "min": "torch.amin", "all": "torch.all",
              "any": "torch.any", "logsumexp": "torch.logsumexp"}  # fmt: skip
@@ -16,7 +16,7 @@ FUNCTIONS = {"sum": "torch.sum", "mean": "torch.mean", "max": "torch.amax", "min
 @RULES.emit(*FUNCTIONS)
 def reduce(e: E, node: Node) -> None:
     """Over axes, which torch takes as a tuple (all and any one by one in older versions, in any order)."""
-    x = given(node.inputs[0])
+    x = node.need("x")
     axes = node.attrs["axes"]
     if x.shape is None and axes and all(a >= 0 for a in axes):
         dims = tuple(sorted(axes))
@@ -41,7 +41,7 @@ def reduce(e: E, node: Node) -> None:
 @RULES.emit("prod")
 def prod(e: E, node: Node) -> None:
     """One axis at a time, the last first."""
-    x = given(node.inputs[0])
+    x = node.need("x")
     rank, axes = len(shape_of(x)), node.attrs["axes"]
     dims = sorted((range(rank) if axes is None else (a % rank for a in axes)), reverse=True) if rank else []
     if x.dtype is None or x.dtype is DType.BOOL:

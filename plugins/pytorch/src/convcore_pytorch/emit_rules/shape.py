@@ -16,7 +16,7 @@ from .base import E, given, items, pad_list, shape_of, sizes, static
 @RULES.emit("reshape")
 def reshape(e: E, node: Node) -> None:
     """One symbolic size is -1 where the others leave no doubt; torch.flatten where it is that."""
-    x = given(node.inputs[0])
+    x = node.need("x")
     target = tuple(node.attrs["shape"])
     own = x.shape
     h = e.value(x, carry=True)
@@ -32,7 +32,7 @@ def reshape(e: E, node: Node) -> None:
 @RULES.emit("transpose")
 def transpose(e: E, node: Node) -> None:
     """Axes in another order."""
-    e.call(".permute", [e.value(given(node.inputs[0]), carry=True), *node.attrs["perm"]], outputs=node.outputs, carry=True)
+    e.call(".permute", [e.value(node.need("x"), carry=True), *node.attrs["perm"]], outputs=node.outputs, carry=True)
 
 
 def _axes(x: Value, axes: Sequence[int], more: int = 0) -> tuple[int, ...]:
@@ -46,7 +46,7 @@ def _axes(x: Value, axes: Sequence[int], more: int = 0) -> tuple[int, ...]:
 @RULES.emit("squeeze")
 def squeeze(e: E, node: Node) -> None:
     """Axes of size 1. torch keeps an axis of another size without a word: one that may have it is unpacked, which fails then."""
-    x = given(node.inputs[0])
+    x = node.need("x")
     axes = _axes(x, node.attrs["axes"])
     open_ = [a for a in axes if x.shape is None or x.shape[a] != 1]
     known = tuple(a - sum(o < a for o in open_) for a in axes if a not in open_)
@@ -68,7 +68,7 @@ def squeeze_ones(e: E, node: Node) -> None:
 @RULES.emit("unsqueeze")
 def unsqueeze(e: E, node: Node) -> None:
     """New axes, one after the other."""
-    x = given(node.inputs[0])
+    x = node.need("x")
     axes: tuple[int, ...] = tuple(node.attrs["axes"])
     if len(axes) != 1:  # one alone may count from the end
         axes = _axes(x, axes, len(axes))
@@ -100,7 +100,7 @@ def stack(e: E, node: Node) -> None:
 @RULES.emit("split")
 def split(e: E, node: Node) -> None:
     """Into given sizes."""
-    x = given(node.inputs[0])
+    x = node.need("x")
     parts = static(node.attrs["sizes"] or (None,), "sizes")
     e.call("torch.split", [e.value(x, carry=True), parts], {"dim": node.attrs["axis"]}, outputs=node.outputs, carry=True)
 
@@ -108,7 +108,7 @@ def split(e: E, node: Node) -> None:
 @RULES.emit("expand")
 def expand(e: E, node: Node) -> None:
     """Broadcast to a shape. Sizes of the other side may be larger, as in numpy."""
-    x = given(node.inputs[0])
+    x = node.need("x")
     out = shape_of(node.output)
     e.call(".expand", [e.value(x, carry=True), *sizes(e, out, x)], outputs=node.outputs, carry=True)
 
@@ -116,7 +116,7 @@ def expand(e: E, node: Node) -> None:
 @RULES.emit("tile")
 def tile(e: E, node: Node) -> None:
     """Repeats per axis."""
-    x = given(node.inputs[0])
+    x = node.need("x")
     repeats = node.attrs["repeats"]
     if len(repeats) != len(shape_of(x)) or not repeats:
         raise NotExpressible("not one repeat per axis")
@@ -126,9 +126,7 @@ def tile(e: E, node: Node) -> None:
 @RULES.emit("flip")
 def flip(e: E, node: Node) -> None:
     """Axes backwards."""
-    e.call(
-        "torch.flip", [e.value(given(node.inputs[0]), carry=True), tuple(node.attrs["axes"])], outputs=node.outputs, carry=True
-    )
+    e.call("torch.flip", [e.value(node.need("x"), carry=True), tuple(node.attrs["axes"])], outputs=node.outputs, carry=True)
 
 
 @RULES.emit("roll")
@@ -136,7 +134,7 @@ def roll(e: E, node: Node) -> None:
     """Elements shifted around."""
     shifts, axes = tuple(node.attrs["shifts"]), tuple(node.attrs["axes"])
     static(shifts, "shifts")
-    e.call("torch.roll", [e.value(given(node.inputs[0]), carry=True), shifts, axes], outputs=node.outputs, carry=True)
+    e.call("torch.roll", [e.value(node.need("x"), carry=True), shifts, axes], outputs=node.outputs, carry=True)
 
 
 MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
@@ -145,7 +143,7 @@ MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 @RULES.emit("dynamic_reshape")
 def dynamic_reshape(e: E, node: Node) -> None:
     """A shape that is computed; a 0 in it may keep a size: see ``reshape`` in ``written.py``."""
-    x, shape = given(node.inputs[0]), given(node.inputs[1])
+    x, shape = node.need("x"), node.need("shape")
     kept = node.attrs["zero_copies"]
     operands = [e.value(x, carry=True), items(e, shape)]
     e.call("reshape" if kept else ".reshape", operands, outputs=node.outputs, carry=True)
@@ -154,7 +152,7 @@ def dynamic_reshape(e: E, node: Node) -> None:
 @RULES.emit("dynamic_expand")
 def dynamic_expand(e: E, node: Node) -> None:
     """Both ways, as numpy broadcasts."""
-    x, shape = given(node.inputs[0]), given(node.inputs[1])
+    x, shape = node.need("x"), node.need("shape")
     h = e.value(x, carry=True)
     (own,) = e.call(".size", [h])
     (full,) = e.call("torch.broadcast_shapes", [own, items(e, shape)])
@@ -164,7 +162,7 @@ def dynamic_expand(e: E, node: Node) -> None:
 @RULES.emit("pad")
 def pad(e: E, node: Node) -> None:
     """Constants everywhere; other modes by F.pad where it has them, else by reading every place from where it comes."""
-    x = given(node.inputs[0])
+    x = node.need("x")
     pads, mode = node.attrs["pads"], node.attrs["mode"]
     if x.dtype is DType.BOOL and mode != "constant":
         raise NotExpressible("truth values repeated at the edge")

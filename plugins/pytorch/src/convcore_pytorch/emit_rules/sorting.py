@@ -7,13 +7,13 @@ from typing import Any
 from convcore.plugin import DType, Node, NotExpressible
 
 from ..rules.base import RULES
-from .base import E, given, picked, shape_of, sizes
+from .base import E, picked, shape_of, sizes
 
 
 @RULES.emit("argmax", "argmin")
 def argmax(e: E, node: Node) -> None:
     """The first of equal elements; the last is the first of the axis turned round."""
-    x, a = given(node.inputs[0]), node.attrs
+    x, a = node.need("x"), node.attrs
     if x.dtype is DType.BOOL:
         raise NotExpressible("truth values have no order")
     h, wide = e.value(x), a["dtype"] is DType.INT64
@@ -33,7 +33,7 @@ def argmax(e: E, node: Node) -> None:
 @RULES.emit("sort", "argsort")
 def sort(e: E, node: Node) -> None:
     """Stable: equal elements keep their order, which torch's descending order does too."""
-    x, a = given(node.inputs[0]), node.attrs
+    x, a = node.need("x"), node.attrs
     if x.dtype is DType.BOOL or not shape_of(x):
         raise NotExpressible("truth values have no order")
     config: dict[str, Any] = {"stable": True, "dim": a["axis"], "descending": a["descending"] or None}
@@ -46,7 +46,7 @@ def sort(e: E, node: Node) -> None:
 @RULES.emit("topk")
 def topk(e: E, node: Node) -> None:
     """torch.topk where only the elements are asked for: it takes any of equal ones. Their places come from a stable sort."""
-    x, a = given(node.inputs[0]), node.attrs
+    x, a = node.need("x"), node.attrs
     if x.dtype is DType.BOOL or not shape_of(x):
         raise NotExpressible("truth values have no order")
     values, at = node.outputs
@@ -65,7 +65,7 @@ def topk(e: E, node: Node) -> None:
 @RULES.emit("cumsum", "cumprod")
 def cumulative(e: E, node: Node) -> None:
     """From the end: turned round before and after. Without the element itself: moved by one place."""
-    x, a = given(node.inputs[0]), node.attrs
+    x, a = node.need("x"), node.attrs
     if x.dtype is None or x.dtype is DType.BOOL:
         raise NotExpressible("truth values are not summed")
     rank, axis = len(shape_of(x)), a["axis"] % len(shape_of(x))

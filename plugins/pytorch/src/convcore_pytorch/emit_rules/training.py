@@ -5,13 +5,13 @@ from __future__ import annotations
 from convcore.plugin import Node
 
 from ..rules.base import RULES
-from .base import E, given, shape_of
+from .base import E, shape_of
 
 
 @RULES.emit("dropout")
 def dropout(e: E, node: Node) -> None:
     """nn.Dropout, or that of whole channels, or of selu networks; other kinds are left out and said."""
-    x = given(node.inputs[0])
+    x = node.need("x")
     rate, kind, shared = node.attrs["rate"], node.attrs["kind"], node.attrs["shared"]
     shape = shape_of(x)
     axes = {a % len(shape) for a in shared} if shape else set()

@@ -7,56 +7,41 @@ from typing import Any
 from convcore.plugin import DType, NotExpressible, Value
 
 from ..context import AtenNode, TorchContext, promoted
-from .base import RULES
+from .base import RULES, alike, aten, fractions, truth
 
 # ---------------------------------------------------------------- one operand
-_SAME = {  # any type, the type stays
-    "abs": "abs", "absolute": "abs", "neg": "neg", "negative": "neg", "sign": "sign", "sgn": "sign", "square": "square",
-    "floor": "floor", "ceil": "ceil", "trunc": "trunc", "fix": "trunc", "round": "round", "bitwise_not": "bitwise_not",
-    "clone": "identity", "alias": "identity", "detach": "identity", "lift_fresh": "identity", "lift_fresh_copy": "identity",
-    "lift": "identity", "contiguous": "identity", "positive": "identity", "detach_copy": "identity", "alias_copy": "identity",
-    "resolve_conj": "identity", "resolve_neg": "identity", "cpu": "identity", "relu": "relu",
-}  # fmt: skip
-_FLOATING = {  # integers become float32
-    "sin": "sin", "cos": "cos", "tan": "tan", "asin": "asin", "arcsin": "asin", "acos": "acos", "arccos": "acos", "atan": "atan",
-    "arctan": "atan", "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "asinh": "asinh", "arcsinh": "asinh", "acosh": "acosh",
-    "arccosh": "acosh", "atanh": "atanh", "arctanh": "atanh", "exp": "exp", "exp2": "exp2", "expm1": "expm1", "log": "log",
-    "log2": "log2", "log10": "log10", "log1p": "log1p", "sqrt": "sqrt", "rsqrt": "rsqrt", "reciprocal": "reciprocal",
-    "erf": "erf", "erfc": "erfc", "special_erf": "erf", "special_erfc": "erfc", "special_expm1": "expm1", "special_exp2": "exp2",
-    "special_log1p": "log1p", "sigmoid": "sigmoid", "special_expit": "sigmoid",
-}  # fmt: skip
-_BOOL = {"isnan": "isnan", "isinf": "isinf", "isfinite": "isfinite"}
-_ROUNDING = ("floor", "ceil", "trunc", "round")
+_NOTHING = (
+    "alias", "detach", "lift_fresh", "lift_fresh_copy", "lift", "contiguous", "positive", "detach_copy", "alias_copy",
+    "resolve_conj", "resolve_neg", "cpu",
+)  # fmt: skip
 
 
-@RULES.load(*(f"aten.{n}" for n in _SAME))
-def same_type(g: TorchContext, n: AtenNode) -> Value:
-    name = _SAME[n.type.split(".")[1]]
-    x = n.tensor("self" if "self" in n.arguments else "input")
-    if name in _ROUNDING and x.dtype is not None and not x.dtype.is_float:
+@RULES.load(*(f"aten.{n}" for n in _NOTHING))
+def nothing(g: TorchContext, n: AtenNode) -> Value:
+    return n.tensor("self")
+
+
+@RULES.load("aten.abs", "aten.absolute", "aten.square", "aten.floor", "aten.ceil", "aten.trunc", "aten.fix", "aten.round")
+def unchanged(g: TorchContext, n: AtenNode) -> Value:
+    """Whole numbers rounded, and truth values: beside the rows of ``elementwise.py``."""
+    x = n.tensor("self")
+    if x.dtype is DType.BOOL or (x.dtype is not None and x.dtype.is_int and n.type not in ("aten.abs", "aten.square")):
         return x
-    if name == "identity":
-        return x if n.type != "aten.clone" else g.b.identity(x)
-    if name == "bitwise_not" and x.dtype is DType.BOOL:
-        return g.b.not_(x)
-    if name in ("sign", "square", "abs") and x.dtype is DType.BOOL:
+    raise NotExpressible(f"of {x.dtype}", "unsupported_dtype")
+
+
+for _call in aten("clone", "self:input"):
+    RULES.op(_call, "identity", "input=x")
+
+
+@RULES.load("aten.sign", "aten.sgn")
+def sign(g: TorchContext, n: AtenNode) -> Value:
+    """0 of nan."""
+    x = n.tensor("self")
+    if x.dtype is DType.BOOL:
         return x
-    y: Value = g.b.op(name, x)
-    if name == "sign" and x.dtype is not None and x.dtype.is_float:  # sign(nan) is 0 in torch
-        y = g.b.where(g.b.isnan(x), g.b.like(x, 0), y)
-    return y
-
-
-@RULES.load(*(f"aten.{n}" for n in _FLOATING))
-def floating(g: TorchContext, n: AtenNode) -> Value:
-    x: Value = g.b.op(_FLOATING[n.type.split(".")[1]], g.float(n.tensor("self"), n.dtype))
-    return x
-
-
-@RULES.load(*(f"aten.{n}" for n in _BOOL))
-def floats_only(g: TorchContext, n: AtenNode) -> Value:
-    x: Value = g.b.op(_BOOL[n.type.split(".")[1]], g.float(n.tensor("self")))
-    return x
+    y = g.b.sign(x)
+    return g.b.where(g.b.isnan(x), g.b.like(x, 0), y) if x.dtype is not None and x.dtype.is_float else y
 
 
 @RULES.load("aten.round.decimals", "aten.special_round")
@@ -73,11 +58,6 @@ def round_decimals(g: TorchContext, n: AtenNode) -> Value:
     if decimals > 0:
         return g.b.div(g.b.round(g.b.mul(x, power)), power)
     return g.b.mul(g.b.round(g.b.div(x, power)), power)
-
-
-@RULES.load("aten.logical_not")
-def logical_not(g: TorchContext, n: AtenNode) -> Value:
-    return g.b.not_(truth(g, n.tensor("self")))
 
 
 @RULES.load("aten.signbit")
@@ -127,19 +107,10 @@ def sinc(g: TorchContext, n: AtenNode) -> Value:
     return g.b.where(zero, g.b.like(x, 1), g.b.div(g.b.sin(y), g.b.where(zero, g.b.like(x, 1), y)))
 
 
-def truth(g: TorchContext, v: Value) -> Value:
-    """Whether elements are not zero."""
-    return v if v.dtype is DType.BOOL else g.b.not_equal(v, g.b.like(v, 0))
-
-
 # ---------------------------------------------------------------- two operands
-def pair(g: TorchContext, n: AtenNode, *, traced: bool = True, floating: bool = False, other: str = "other") -> list[Value]:
+def pair(g: TorchContext, n: AtenNode, *, floating: bool = False, other: str = "other") -> list[Value]:
     """Both operands in the type torch computes in."""
-    a, b = n.arg("self" if "self" in n.arguments else "input"), n.arg(other)
-    dtype = n.dtype if traced and n.dtype is not None else promoted([a, b])
-    if floating and dtype is not None and (dtype.is_int or dtype is DType.BOOL):
-        dtype = DType.FLOAT32
-    return g.operands(dtype, a, b)
+    return (fractions if floating else alike)(g, n, [n.arg("self" if "self" in n.arguments else "input"), n.arg(other)])
 
 
 def product_of(g: TorchContext, n: AtenNode, name: str, a: Value, b: Value) -> Value:
@@ -198,25 +169,10 @@ def div_mode(g: TorchContext, n: AtenNode) -> Value:
     if mode is None:
         return g.b.div(a, b)
     if mode == "floor":
-        return floor_of(g, a, b)
+        return g.b.floor_div(a, b)
     if a.dtype is not None and not a.dtype.is_float:  # exact: (a - fmod(a, b)) / b
         return g.b.floor_div(g.b.sub(a, g.b.fmod(a, b)), b)
     return g.b.trunc(g.b.div(a, b))
-
-
-def floor_of(g: TorchContext, a: Value, b: Value) -> Value:
-    return g.b.floor_div(a, b)
-
-
-@RULES.load("aten.floor_divide", "aten.floor_divide.Scalar")
-def floor_divide(g: TorchContext, n: AtenNode) -> Value:
-    return floor_of(g, *pair(g, n))
-
-
-@RULES.load("aten.remainder.Tensor", "aten.remainder.Scalar", "aten.fmod.Tensor", "aten.fmod.Scalar")
-def remainder(g: TorchContext, n: AtenNode) -> Value:
-    a, b = pair(g, n)
-    return g.b.floor_mod(a, b) if ".remainder" in n.type else g.b.fmod(a, b)
 
 
 @RULES.load("aten.pow.Tensor_Scalar", "aten.pow.Tensor_Tensor", "aten.pow.Scalar", "aten.float_power.Tensor_Scalar")
@@ -228,69 +184,6 @@ def power(g: TorchContext, n: AtenNode) -> Value:
     if isinstance(e, (int, float)) and e == 0.5:
         return g.b.sqrt(a)
     return g.b.pow(a, b)
-
-
-_BINARY = {
-    "maximum": "maximum", "minimum": "minimum", "max.other": "maximum", "min.other": "minimum", "atan2": "atan2",
-    "arctan2": "atan2",
-}  # fmt: skip
-
-
-@RULES.load(*(f"aten.{k}" for k in _BINARY))
-def binary(g: TorchContext, n: AtenNode) -> Value:
-    name = _BINARY[n.type.removeprefix("aten.")]
-    a, b = pair(g, n, floating=name == "atan2")
-    if a.dtype is DType.BOOL:
-        return g.b.or_(a, b) if name == "maximum" else g.b.and_(a, b)
-    v: Value = g.b.op(name, a, b)
-    return v
-
-
-_COMPARE = {
-    "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
-    "not_equal": "not_equal", "less": "less", "less_equal": "less_equal", "greater": "greater", "greater_equal": "greater_equal",
-}  # fmt: skip
-
-
-@RULES.load(*(f"aten.{k}.{o}" for k in _COMPARE for o in ("Tensor", "Scalar")))
-def compare(g: TorchContext, n: AtenNode) -> Value:
-    a, b = pair(g, n, traced=False)
-    if a.dtype is DType.BOOL and _COMPARE[n.type.split(".")[1]] not in ("equal", "not_equal"):
-        a, b = g.cast(a, DType.INT32), g.cast(b, DType.INT32)
-    v: Value = g.b.op(_COMPARE[n.type.split(".")[1]], a, b)
-    return v
-
-
-@RULES.load("aten.logical_and", "aten.logical_or", "aten.logical_xor")
-def logical(g: TorchContext, n: AtenNode) -> Value:
-    a, b = truth(g, n.tensor("self")), truth(g, n.tensor("other"))
-    v: Value = g.b.op(n.type.removeprefix("aten.logical_"), a, b)
-    return v
-
-
-_BITS = {"and": "and", "or": "or", "xor": "xor"}
-
-
-@RULES.load(
-    *(f"aten.bitwise_{k}.{o}" for k in _BITS for o in ("Tensor", "Scalar")),
-    *(f"aten.__{k}__.{o}" for k in _BITS for o in ("Tensor", "Scalar")),
-)
-def bitwise(g: TorchContext, n: AtenNode) -> Value:
-    a, b = pair(g, n)
-    name = n.type.split(".")[1].removeprefix("bitwise_").strip("_")
-    v: Value = g.b.op(name if a.dtype is DType.BOOL else f"bitwise_{name}", a, b)
-    return v
-
-
-@RULES.load(
-    "aten.bitwise_left_shift.Tensor", "aten.bitwise_right_shift.Tensor", "aten.__lshift__.Scalar", "aten.__rshift__.Scalar",
-    "aten.bitwise_left_shift.Tensor_Scalar", "aten.bitwise_right_shift.Tensor_Scalar",
-)  # fmt: skip
-def shift(g: TorchContext, n: AtenNode) -> Value:
-    a, b = pair(g, n)
-    if a.dtype is None or not a.dtype.is_int:
-        raise NotExpressible("shifts numbers that are no integers")
-    return g.b.shift_left(a, b) if "left" in n.type or "lshift" in n.type else g.b.shift_right(a, b)
 
 
 @RULES.load("aten.fmax", "aten.fmin")

@@ -11,18 +11,15 @@ import numpy as np
 
 from convcore.plugin import DType, NotExpressible, Value, product
 
-from ..context import AtenNode, TorchContext, conjugates, known, promoted
+from ..context import AtenNode, TorchContext, known, promoted
 from .base import RULES
 
 
 # ---------------------------------------------------------------- linear algebra
-@RULES.load("aten.matmul", "aten.mm", "aten.bmm", "aten.mv", "aten.dot", "aten.vdot", "aten.inner", "aten.linalg_matmul")
-def matmul(g: TorchContext, n: AtenNode) -> Value:
-    a, b = (v for v in n.arguments.values() if isinstance(v, Value))
-    n.skip(*n.arguments)
-    if n.type == "aten.vdot":
-        conjugates(a, "multiplies by")
-    if n.type == "aten.inner" and (a.rank != 1 or b.rank != 1):
+@RULES.load("aten.inner")
+def inner(g: TorchContext, n: AtenNode) -> Value:
+    a, b = n.tensor("self"), n.tensor("other")
+    if a.rank != 1 or b.rank != 1:
         if not a.rank or not b.rank:
             return g.b.mul(a, b)
         raise NotExpressible("of tensors with several axes")
@@ -294,14 +291,6 @@ def layer_norm(g: TorchContext, n: AtenNode) -> Value:
     return g.b.layer_norm(x, n.optional("weight"), n.optional("bias"), axes=axes, epsilon=n.number("eps"))
 
 
-@RULES.load("aten.group_norm")
-def group_norm(g: TorchContext, n: AtenNode) -> Value:
-    n.skip("cudnn_enabled")
-    return g.b.group_norm(
-        n.tensor("input"), n.optional("weight"), n.optional("bias"), groups=n.number("num_groups"), epsilon=n.number("eps")
-    )
-
-
 @RULES.load("aten.instance_norm")
 def instance_norm(g: TorchContext, n: AtenNode) -> Value:
     x, w, b = n.tensor("input"), n.optional("weight"), n.optional("bias")
@@ -327,11 +316,6 @@ def weight_norm(g: TorchContext, n: AtenNode) -> Value:
 
 
 # ---------------------------------------------------------------- activations
-@RULES.load("aten.relu6")
-def relu6(g: TorchContext, n: AtenNode) -> Value:
-    return g.b.clip(n.tensor("self"), min=0, max=6)
-
-
 @RULES.load("aten.elu")
 def elu(g: TorchContext, n: AtenNode) -> Value:
     x = n.tensor("self")

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import NotExpressible, Value
+from convcore.plugin import A, NotExpressible, Rank, Value
 
 from ..context import AtenNode, TorchContext
-from .base import RULES
+from .base import FLOAT, RULES
+
+_MODES = {"bilinear": "linear", "nearest": "nearest", "bicubic": "cubic"}
+for _n in (1, 2, 3):
+    RULES.op(
+        "torch.nn.Upsample", "upsample_nearest", "input=x", scales=A("scale_factor", iso=("torch_ints", _n)),
+        layout="channels_first", rank=Rank(_n + 2), types=FLOAT,
+    )  # fmt: skip
+for _n in (2, 3):
+    RULES.op(
+        "F.grid_sample", "grid_sample", "input=x, grid=grid", layout="channels_first", rank=Rank(_n + 2),
+        mode=A("mode", "bilinear", ("enum", {k: v for k, v in _MODES.items() if _n == 2 or v != "cubic"}), write_default=True),
+        padding=A("padding_mode", "zeros", write_default=True), align_corners=A("align_corners", False, write_default=True),
+    )  # fmt: skip
 
 _RESIZE = {
     "upsample_nearest1d": ("nearest", "asymmetric", "floor"), "upsample_nearest2d": ("nearest", "asymmetric", "floor"),

@@ -1,4 +1,4 @@
-"""Pooling with symmetric padding; everything else is in ``emit_rules/pool.py``."""
+"""Pools of a given size, and whole factors; everything else is in ``emit_rules/pool.py``."""
 
 from __future__ import annotations
 

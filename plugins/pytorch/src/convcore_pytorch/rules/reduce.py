@@ -7,8 +7,7 @@ from typing import Any
 from convcore.plugin import DType, NotExpressible, Value, product
 
 from ..context import AtenNode, TorchContext
-from .arithmetic import truth
-from .base import RULES
+from .base import RULES, truth
 
 
 def over(n: AtenNode, name: str = "dim") -> tuple[int, ...]:

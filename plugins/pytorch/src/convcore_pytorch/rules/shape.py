@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import DimLike, NotExpressible, Value, product
+from convcore.plugin import A, DimLike, NotExpressible, Value, product
 
 from ..context import AtenNode, TorchContext, conjugates, known, promoted
 from ..views import permutation
-from .base import RULES
+from .base import RULES, aten
 
 
 @RULES.load("aten.view", "aten._unsafe_view", "aten.reshape", "aten.view_copy", "aten._reshape_copy")
@@ -83,9 +83,8 @@ def squeeze(g: TorchContext, n: AtenNode) -> Value:
     return g.b.squeeze(x, axes=tuple(out)) if out else x
 
 
-@RULES.load("aten.unsqueeze")
-def unsqueeze(g: TorchContext, n: AtenNode) -> Value:
-    return g.b.unsqueeze(n.tensor("self"), axes=(n.axis("dim", n.rank("self") + 1),))
+for _call in aten("unsqueeze", "self:x, dim"):
+    RULES.op(_call, "unsqueeze", "x", axes=A("dim", iso="one_item"))
 
 
 @RULES.load(
@@ -121,13 +120,8 @@ def cat(g: TorchContext, n: AtenNode) -> Value:
     return g.b.concat(*xs, axis=axis) if len(xs) > 1 else g.b.identity(xs[0])
 
 
-@RULES.load("aten.stack")
-def stack(g: TorchContext, n: AtenNode) -> Value:
-    xs = n.tensors("tensors")
-    dtype = n.dtype or promoted(xs)
-    if xs[0].rank is None:
-        raise NotExpressible("the number of axes is not known", "unknown_shape")
-    return g.b.stack(*[g.cast(x, dtype) for x in xs], axis=n.axis("dim", xs[0].rank + 1))
+for _call in aten("stack", "tensors, dim=0", "alike"):
+    RULES.op(_call, "stack", "tensors=xs*", axis=A("dim", 0))
 
 
 @RULES.load("aten.hstack", "aten.vstack", "aten.dstack", "aten.row_stack", "aten.column_stack")

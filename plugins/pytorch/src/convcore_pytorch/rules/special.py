@@ -5,44 +5,44 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from convcore.plugin import DType, NotExpressible, Value
+from convcore.plugin import NotExpressible, Value
 
 from ..context import AtenNode, TorchContext
-from .base import RULES
+from .base import FLOAT, RULES, aten, fractions
 
-_ONE = {
-    "lgamma": "lgamma", "special_gammaln": "lgamma", "digamma": "digamma", "special_digamma": "digamma", "special_psi": "digamma",
-    "erfinv": "erfinv", "special_erfinv": "erfinv", "special_erfcx": "erfcx", "special_log_ndtr": "log_ndtr",
-}  # fmt: skip
-_BESSEL: dict[str, tuple[Any, Any, bool]] = {
-    "i0": ("i", 0, False), "special_i0": ("i", 0, False), "special_i0e": ("i", 0, True), "special_i1": ("i", 1, False),
-    "special_i1e": ("i", 1, True), "special_modified_bessel_i0": ("i", 0, False), "special_modified_bessel_i1": ("i", 1, False),
-    "special_bessel_j0": ("j", 0, False), "special_bessel_j1": ("j", 1, False), "special_bessel_y0": ("y", 0, False),
-    "special_bessel_y1": ("y", 1, False), "special_modified_bessel_k0": ("k", 0, False),
-    "special_modified_bessel_k1": ("k", 1, False), "special_scaled_modified_bessel_k0": ("k", 0, True),
-    "special_scaled_modified_bessel_k1": ("k", 1, True),
-}  # fmt: skip
-_KINDS = (
-    "chebyshev_polynomial_t", "chebyshev_polynomial_u", "chebyshev_polynomial_v", "chebyshev_polynomial_w",
-    "hermite_polynomial_h", "hermite_polynomial_he", "laguerre_polynomial_l", "legendre_polynomial_p",
+# ---- one op each
+for _name in ("i0", "i0e", "i1", "i1e"):
+    RULES.op(
+        f"torch.special.{_name}", "bessel", "input=x", kind="i", order=int(_name[1]), scaled=_name.endswith("e"), types=FLOAT,
+        also=aten(f"special_{_name}{' i0' if _name == 'i0' else ''}", "self:input", "float"),
+    )  # fmt: skip
+for _name, _first in (
+    ("bessel_j0", "self"), ("bessel_j1", "self"), ("bessel_y0", "self"), ("bessel_y1", "self"), ("modified_bessel_k0", "self"),
+    ("modified_bessel_k1", "self"), ("scaled_modified_bessel_k0", "x"), ("scaled_modified_bessel_k1", "x"),
+):  # fmt: skip
+    RULES.op(
+        f"torch.special.{_name}", "bessel", "input=x", kind=_name[-2], order=int(_name[-1]), scaled=_name.startswith("scaled"),
+        types=FLOAT, also=aten(f"special_{_name}", f"{_first}:input", "float"),
+    )  # fmt: skip
+for _call in aten("special_modified_bessel_i0 special_modified_bessel_i1", "self:input", "float"):
+    RULES.op(_call, "bessel", "input=x", kind="i", order=int(_call.name[-1]), scaled=False)
+RULES.op(
+    "torch.special.zeta", "zeta", "input=s, other=q",
+    also=aten("special_zeta special_zeta.self_scalar special_zeta.other_scalar", "self:input, other", "fractions"),
 )  # fmt: skip
-_POLYNOMIALS = [f"special_{s}{k}" for k in _KINDS for s in ("", "shifted_") if not s or k.startswith("chebyshev")]
+for _kind in (
+    "chebyshev_t", "chebyshev_u", "chebyshev_v", "chebyshev_w", "hermite_h", "hermite_he", "laguerre_l", "legendre_p",
+):  # fmt: skip
+    _name = "{}_polynomial_{}".format(*_kind.split("_"))
+    RULES.op(
+        f"torch.special.{_name}", "orthogonal_polynomial", "input=x, n=n", kind=_kind,
+        also=aten(f"special_{_name} special_{_name}.x_scalar special_{_name}.n_scalar", "x:input, n", "fractions"),
+    )  # fmt: skip
 
 
-def operand(g: TorchContext, n: AtenNode, name: str = "") -> Value:
-    return g.float(n.tensor(name or ("self" if "self" in n.arguments else "x")), n.dtype)
-
-
-@RULES.load(*(f"aten.{k}" for k in _ONE))
-def one(g: TorchContext, n: AtenNode) -> Value:
-    y: Value = g.b.op(_ONE[n.type.removeprefix("aten.")], operand(g, n))
-    return y
-
-
-@RULES.load(*(f"aten.{k}" for k in _BESSEL))
-def bessel(g: TorchContext, n: AtenNode) -> Value:
-    kind, order, scaled = _BESSEL[n.type.removeprefix("aten.")]
-    return g.b.bessel(operand(g, n), kind=kind, order=order, scaled=scaled)
+# ---- several
+def operand(g: TorchContext, n: AtenNode) -> Value:
+    return g.float(n.tensor("self" if "self" in n.arguments else "x"), n.dtype)
 
 
 @RULES.load("aten.special_spherical_bessel_j0")
@@ -72,25 +72,9 @@ def polygamma(g: TorchContext, n: AtenNode) -> Value:
     return g.b.mul(y, g.b.like(y, (-1.0) ** (order + 1) * math.factorial(order)))
 
 
-def two(g: TorchContext, n: AtenNode, first: str, second: str) -> tuple[Value, Value]:
-    """Two operands, one of which may be a number, in floating point."""
-    values = [n.arg(first), n.arg(second)]
-    dtype = n.dtype if n.dtype is not None and n.dtype.is_float else DType.FLOAT32
-    a, b = g.operands(dtype, *values)
-    return a, b
-
-
-@RULES.load("aten.special_zeta", "aten.special_zeta.self_scalar", "aten.special_zeta.other_scalar")
-def zeta(g: TorchContext, n: AtenNode) -> Value:
-    return g.b.zeta(*two(g, n, "self", "other"))
-
-
-@RULES.load(*(f"aten.{k}{o}" for k in _POLYNOMIALS for o in ("", ".x_scalar", ".n_scalar")))
+@RULES.load(*(f"aten.special_shifted_chebyshev_polynomial_{k}{o}" for k in "tuvw" for o in ("", ".x_scalar", ".n_scalar")))
 def polynomial(g: TorchContext, n: AtenNode) -> Value:
     """The shifted ones are those of 2 x - 1."""
-    x, degree = two(g, n, "x", "n")
-    name = n.type.split(".")[1].removeprefix("special_")
-    if name.startswith("shifted_"):
-        x = g.b.sub(g.b.mul(x, g.b.like(x, 2)), g.b.like(x, 1))
-    kind: Any = name.removeprefix("shifted_").replace("_polynomial", "")
-    return g.b.orthogonal_polynomial(x, degree, kind=kind)
+    x, degree = fractions(g, n, [n.arg("x"), n.arg("n")])
+    kind: Any = f"chebyshev_{n.type.split('.')[1][-1]}"
+    return g.b.orthogonal_polynomial(g.b.sub(g.b.mul(x, g.b.like(x, 2)), g.b.like(x, 1)), degree, kind=kind)

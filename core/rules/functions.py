@@ -1,0 +1,139 @@
+"""Rules that are functions, and what a rule set does with any rule: order, conflicts, the user's own, text and data of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ConvcoreError, PluginConflictError, UsageError
+from ..ir.graph import Node, Value
+from .foreign import EmitContext, ForeignNode, LoadContext
+from .isomorphisms import NotExpressible
+from .rows import Row
+
+__all__ = ["EmitFunction", "LoadFunction"]
+
+LoadFn = Callable[[Any, Any], Any]
+EmitFn = Callable[[Any, Node], Any]
+PostFn = Callable[[Any, Any, Value], Value]
+PreFn = Callable[[Any, Any, Sequence[str]], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class LoadFunction:
+    """An n-to-m load rule: ``fn(g, node)`` returns the output value or a sequence of them."""
+
+    foreign: str
+    fn: LoadFn
+    since: int | None = None
+    until: int | None = None
+    when: Mapping[str, Any] = None  # type: ignore[assignment]
+    priority: int = 0
+    distribution: str = "convcore"
+    then: tuple[str, ...] = ()
+    direction: str = "load"
+
+    def mismatch(self, node: ForeignNode) -> str:
+        return Row.mismatch(self, node)  # type: ignore[arg-type]
+
+    def load(self, g: LoadContext, node: ForeignNode) -> tuple[Value, ...]:
+        if self.when:
+            node.ignore(*self.when)
+        result = self.fn(g, node)
+        return (result,) if isinstance(result, Value) else tuple(result)
+
+
+@dataclass(frozen=True, eq=False)
+class EmitFunction:
+    """An emit rule: ``fn(e, node)`` adds foreign nodes; it raises NotExpressible when it does not apply."""
+
+    op_name: str
+    fn: EmitFn
+    since: int | None = None
+    until: int | None = None
+    priority: int = 0
+    distribution: str = "convcore"
+    direction: str = "emit"
+    when: Mapping[str, Any] = None  # type: ignore[assignment]
+
+    def emit(self, e: EmitContext, node: Node) -> None:
+        self.fn(e, node)
+
+
+LoadRule = Row | LoadFunction
+EmitRule = Row | EmitFunction
+
+
+def joined(unmet: Sequence[str]) -> list[str]:
+    """Reasons that differ in what a rule wants of the same attribute as one of them."""
+    by_start: dict[str, list[str]] = {}
+    for why in dict.fromkeys(unmet):
+        start, wants, rest = why.partition(", the rule wants ")
+        by_start.setdefault(start + wants, []).append(rest)
+    return [start + " or ".join(dict.fromkeys(rests)) for start, rests in by_start.items()]
+
+
+def overridden(g: LoadContext, node: ForeignNode, key: str, fn: LoadFn) -> tuple[Value, ...]:
+    """What a function of the user's makes of a node."""
+    try:
+        with g.b.attempt():
+            made = fn(g, node)
+            return (made,) if isinstance(made, Value) else tuple(made)
+    except (ConvcoreError, NotExpressible):
+        raise
+    except Exception as e:  # the user's code
+        raise UsageError(f"the override for {key!r} failed at layer {node!r}: {type(e).__name__}: {e}") from e
+
+
+def written(e: EmitContext, node: Node, key: str, fn: EmitFn) -> str:
+    """Let a function of the user's write a node; "" or why it gives up."""
+    try:
+        with e.attempt():
+            fn(e, node)
+    except NotExpressible as err:
+        return str(err)
+    except ConvcoreError:
+        raise
+    except Exception as err:  # the user's code
+        raise UsageError(f"the override for {key!r} failed at layer {node.origin}: {type(err).__name__}: {err}") from err
+    return ""
+
+
+def described(rule: LoadRule | EmitRule) -> str:
+    """A rule by what its author can find: the row, or the function."""
+    if isinstance(rule, Row):
+        return f"the row {rule.foreign} = {rule.op_name}"
+    return f"the rule {rule.fn.__module__}.{rule.fn.__qualname__}"
+
+
+def function_json(rule: LoadFunction | EmitFunction, direction: str) -> dict[str, Any]:
+    return {
+        "function": f"{rule.fn.__module__}:{rule.fn.__qualname__}",
+        "direction": direction,
+        "since": rule.since,
+        "until": rule.until,
+        "distribution": rule.distribution,
+    }
+
+
+def no_conflict(framework: str, key: str, old: Sequence[Any], new: Sequence[Any]) -> None:
+    for a in old:
+        for b in new:
+            if a.distribution != b.distribution and a.priority == b.priority and dict(a.when or {}) == dict(b.when or {}):
+                raise PluginConflictError(
+                    f"{framework}: {a.distribution} and {b.distribution} both have a rule for {key!r} with priority "
+                    f"{a.priority}; give one of them a higher priority or pass overrides"
+                )
+
+
+def ordered(rules: Sequence[Any], version: int | None) -> list[Any]:
+    fit = [
+        r for r in rules
+        if version is None or ((r.since is None or r.since <= version) and (r.until is None or version <= r.until))
+    ]  # fmt: skip
+    return (
+        fit
+        if len(fit) < 2
+        else sorted(fit, key=lambda r: (-r.priority, -len(r.when or ()), -len(getattr(r, "mapping", ()) or ()), -(r.since or 0)))
+    )
