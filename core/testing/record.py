@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..ir.graph import Node
+from ..rules.rows import Row
 from ..rules.ruleset import EmitFunction, LoadFunction, RuleSet
 
 __all__ = ["Record", "likely_rows", "missing", "read_record", "record_rules", "recording", "unrecorded"]
@@ -135,14 +136,19 @@ def record_rules(framework: str, folder: Path) -> Iterator[None]:
 
 
 def unrecorded(rules: RuleSet[Any, Any], folder: Path) -> list[str]:
-    """What the records in ``folder`` and the functions of a rule set do not know of each other."""
+    """What the records in ``folder`` and the functions of a rule set do not know of each other: types and ops of functions that
+    no test made or wrote, functions that no test reached for any of theirs, records of what is no rule."""
     out: list[str] = []
     keys: list[tuple[Mapping[str, Sequence[Any]], str]] = [(rules.load_rules, MADE), (rules.emit_rules, WRITTEN)]
     for by_key, name in keys:
-        out += [f"{name}: {k!r} has no rule" for k in sorted(read_record(folder / name).keys() - by_key.keys())]
-    known, functions = read_record(folder / FUNCTIONS).keys(), _functions(rules)
-    out += [f"{FUNCTIONS}: no test made anything by {k!r}" for k in sorted(functions - known)]
-    return out + [f"{FUNCTIONS}: {k!r} is no rule" for k in sorted(known - functions)]
+        known = read_record(folder / name).keys()
+        functions = {k for k, found in by_key.items() if not all(isinstance(r, Row) for r in found)}
+        out += [f"{name}: no test made anything of {k!r}" for k in sorted(functions - known)]
+        out += [f"{name}: {k!r} has no rule" for k in sorted(known - by_key.keys())]
+    recorded, mine = read_record(folder / FUNCTIONS).keys(), _functions(rules)
+    reached = {k.rpartition(" ")[0] for k in recorded}
+    out += [f"{FUNCTIONS}: no test reached {k!r}" for k in sorted({k.rpartition(" ")[0] for k in mine} - reached)]
+    return out + [f"{FUNCTIONS}: {k!r} is no rule" for k in sorted(recorded - mine)]
 
 
 def likely_rows(rules: RuleSet[Any, Any], folder: Path) -> dict[str, list[str]]:

@@ -13,14 +13,6 @@ from .base import RULES, Writer, known
 
 __all__: list[str] = []
 
-_BINARY = {
-    "add": "Add", "sub": "Subtract", "mul": "Multiply", "maximum": "Maximum", "minimum": "Minimum", "pow": "Power",
-    "atan2": "Arctan2", "bitwise_and": "BitwiseAnd", "bitwise_or": "BitwiseOr", "bitwise_xor": "BitwiseXor", "equal": "Equal",
-    "not_equal": "NotEqual", "greater": "Greater", "greater_equal": "GreaterEqual", "less": "Less", "less_equal": "LessEqual",
-    "and": "LogicalAnd", "or": "LogicalOr", "xor": "LogicalXor", "floor_div": "FloorDivide", "floor_mod": "Mod", "fmod": "Fmod",
-    "shift_left": "LeftShift", "shift_right": "RightShift",
-}  # fmt: skip
-_ONLY_FLOATS = frozenset(["reciprocal", "rsqrt", "sqrt", "exp", "log", "erf", "pow"])
 _NARROW = (DType.UINT16, DType.UINT32, DType.UINT64)
 
 
@@ -50,27 +42,20 @@ def _plain(x: Any, other: Any, shape: Any, theirs: Any) -> Any:
     return x
 
 
-@RULES.emit(*_BINARY)
-def binary(s: KerasScribe, node: Node) -> None:
-    """Two operands, broadcast."""
+@RULES.emit("maximum", "minimum")
+def extremes(s: KerasScribe, node: Node) -> None:
+    """A choice where the operations compute in 32 bits (rows of ``ops/arithmetic.py`` say the rest)."""
     w = Writer(s, node)
     d = _types(w)
-    if d is DType.BOOL and node.op in ("add", "sub", "mul", "pow", "maximum", "minimum"):
-        raise NotExpressible(f"{node.op} of booleans")
-    if node.op == "pow" and not d.is_float:
-        raise NotExpressible(f"a power of {d}, which backends compute differently")
-    if node.op in ("floor_div", "floor_mod", "fmod") and not d.is_float and d.itemsize < 4:
+    if d not in (DType.INT64, DType.FLOAT64):
         raise NotExpressible(f"{node.op} of {d}")
     x, y = operands(w)
     out = known(node.outputs[0])
-    if node.op in ("maximum", "minimum") and d in (DType.INT64, DType.FLOAT64):  # the operations compute in 32 bits
-        first = w.op("Greater" if node.op == "maximum" else "Less", x, y, shape=out)
-        if d.is_float:  # NaN wins
-            nan = w.op("NotEqual", x, x, shape=x.shape) if isinstance(x, Ref) else None
-            first = first if nan is None else w.op("LogicalOr", first, nan, shape=out)
-        w.end(w.op("Where", first, w.x(0), w.x(1), shape=out, dtype=d))
-        return
-    w.end(w.op(_BINARY[node.op], x, y, shape=out))
+    first = w.op("Greater" if node.op == "maximum" else "Less", x, y, shape=out)
+    if d.is_float:  # NaN wins
+        nan = w.op("NotEqual", x, x, shape=x.shape) if isinstance(x, Ref) else None
+        first = first if nan is None else w.op("LogicalOr", first, nan, shape=out)
+    w.end(w.op("Where", first, w.x(0), w.x(1), shape=out, dtype=d))
 
 
 @RULES.emit("div")

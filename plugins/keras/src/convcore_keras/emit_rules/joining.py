@@ -46,23 +46,11 @@ def unstack(s: KerasScribe, node: Node) -> None:
     w.end(*made)
 
 
-@RULES.emit("concat", "stack")
-def concat(s: KerasScribe, node: Node) -> None:
-    """The layer where all are tensors with a batch, the operation else."""
+@RULES.emit("stack")
+def stack(s: KerasScribe, node: Node) -> None:
+    """The operation takes a list (joins along an axis that is there are rows)."""
     w = Writer(s, node)
     xs = [s.value(v) for v in node.inputs if v is not None]
-    axis, out = node.attrs["axis"], known(node.outputs[0])
     if not any(isinstance(x, Ref) for x in xs):
         raise NotExpressible("all its inputs are constants")
-    if node.op == "stack":
-        w.end(w.op("Stack", xs, shape=out, axis=axis))
-        return
-    if len(xs) == 1:
-        w.end(xs[0])
-        return
-    if all(isinstance(x, Ref) for x in xs) and axis and len(set(map(id, xs))) == len(xs):
-        (y,) = s.unit("Concatenate", [xs], {"axis": axis - len(out) if axis == len(out) - 1 else axis}, shapes=[out], name=w.name,
-                      carry=True)  # fmt: skip
-        w.end(y)
-        return
-    w.end(w.op("Concatenate", xs, shape=out, axis=axis))
+    w.end(w.op("Stack", xs, shape=known(node.outputs[0]), axis=node.attrs["axis"]))

@@ -110,16 +110,6 @@ def transpose(s: KerasScribe, node: Node) -> None:
         w.end(w.op("Transpose", x, shape=known(node.outputs[0]), axes=list(perm)))
 
 
-@RULES.emit("unsqueeze")
-def unsqueeze(s: KerasScribe, node: Node) -> None:
-    w = Writer(s, node)
-    axes = sorted(node.attrs["axes"])
-    if not axes:
-        w.end(w.x(carry=True))
-        return
-    w.end(w.op("ExpandDims", w.ref(), shape=known(node.outputs[0]), axis=axes[0] if len(axes) == 1 else tuple(axes)))
-
-
 @RULES.emit("squeeze")
 def squeeze(s: KerasScribe, node: Node) -> None:
     """By an index where the size is not known when the model is built."""

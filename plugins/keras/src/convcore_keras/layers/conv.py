@@ -180,15 +180,6 @@ def _depthwise(t: Tensor) -> Tensor:
     return t.transpose((d, d + 1, *range(d))).reshape((t.shape[d] * t.shape[d + 1], 1, *t.shape[:d]))
 
 
-@RULES.load("DepthwiseConv1D", "DepthwiseConv2D", then=("activation",))
-def depthwise(g: KerasContext, node: ForeignNode) -> Value:
-    """A convolution with one group per channel, padded as the op has no name for."""
-    node.ignore("depth_multiplier", *_SIZES)
-    channels = g.array(node, "kernel").shape[-2]
-    w = g.variant(node, "kernel", "depthwise", _depthwise)
-    return g.b.conv(node.need(0), w, g.variable(node, "bias", optional=True), groups=channels, **_common(node))
-
-
 @RULES.load("SeparableConv1D", "SeparableConv2D", then=("activation",))
 def separable(g: KerasContext, node: ForeignNode) -> Value:
     """Depthwise, then pointwise."""
