@@ -123,20 +123,6 @@ def tile(e: E, node: Node) -> None:
     e.call(".repeat", [e.value(x, carry=True), *sizes(e, repeats, x)], outputs=node.outputs, carry=True)
 
 
-@RULES.emit("flip")
-def flip(e: E, node: Node) -> None:
-    """Axes backwards."""
-    e.call("torch.flip", [e.value(node.need("x"), carry=True), tuple(node.attrs["axes"])], outputs=node.outputs, carry=True)
-
-
-@RULES.emit("roll")
-def roll(e: E, node: Node) -> None:
-    """Elements shifted around."""
-    shifts, axes = tuple(node.attrs["shifts"]), tuple(node.attrs["axes"])
-    static(shifts, "shifts")
-    e.call("torch.roll", [e.value(node.need("x"), carry=True), shifts, axes], outputs=node.outputs, carry=True)
-
-
 MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
 

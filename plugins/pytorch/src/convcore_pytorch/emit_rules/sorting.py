@@ -30,16 +30,13 @@ def argmax(e: E, node: Node) -> None:
         e.call(".to", [y, a["dtype"]], outputs=node.outputs)
 
 
-@RULES.emit("sort", "argsort")
+@RULES.emit("sort")
 def sort(e: E, node: Node) -> None:
     """Stable: equal elements keep their order, which torch's descending order does too."""
     x, a = node.need("x"), node.attrs
     if x.dtype is DType.BOOL or not shape_of(x):
         raise NotExpressible("truth values have no order")
     config: dict[str, Any] = {"stable": True, "dim": a["axis"], "descending": a["descending"] or None}
-    if node.op == "argsort":
-        e.call("torch.argsort", [e.value(x)], config, outputs=node.outputs)
-        return
     e.call("torch.sort", [e.value(x)], config, outputs=(node.output, None))
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import DType, NotExpressible, Value
+from convcore.plugin import A, DType, NotExpressible, Value
 
 from ..context import AtenNode, TorchContext
-from .base import RULES
+from .base import NUMBER, RULES
+
+RULES.op(
+    "torch.argsort", "argsort", "input=x", when={"stable": True}, axis=A("dim", -1, write_default=True),
+    descending=A("descending", False), types=NUMBER,
+)  # fmt: skip
 
 
 @RULES.load("aten.topk")

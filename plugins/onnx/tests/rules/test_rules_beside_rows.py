@@ -1,0 +1,84 @@
+"""What functions do of types and ops that rows say most of: other element types, versions, sizes that are not known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convcore.build.builder import Builder
+from convcore.interpreter import Interpreter
+from convcore.ir.dims import Dim
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Graph
+
+rng = np.random.default_rng(3)
+X = rng.standard_normal((2, 6, 5, 7)).astype(np.float32)
+
+
+def written(kit: Any, build: Any, feed: dict[str, Any], opset: int = 18, **symbolic: Any) -> list[str]:
+    """The types that are written, which onnxruntime runs to what the interpreter computes."""
+    g = Graph("g")
+    b = Builder(g)
+    values = {k: b.input(k, str(DType.of(a.dtype)), symbolic.get(k, a.shape)) for k, a in feed.items()}
+    g.outputs = [build(b, **values)]
+    want = Interpreter(g).run(list(feed.values()))
+    made = kit.emit(g, opset)
+    kit.agree(kit.native(made, feed), want)
+    return [n.op_type for n in made.graph.node]
+
+
+@pytest.mark.parametrize("op", ["argmax", "argmin"])
+def test_places_of_another_type_are_cast(kit: Any, op: str) -> None:
+    types = written(kit, lambda b, x: b.op(op, x, axis=1, keepdims=True, dtype="int32"), {"x": X})
+    assert types == ["ArgMax" if op == "argmax" else "ArgMin", "Cast"]
+
+
+def test_an_embedding_of_bytes(kit: Any) -> None:
+    table, ids = rng.standard_normal((5, 3)).astype(np.float32), np.array([[0, 4], [2, 2]], np.uint8)
+    assert written(kit, lambda b, ids, table: b.embedding(ids, table), {"ids": ids, "table": table}) == ["Cast", "Gather"]
+
+
+def test_bounds_of_int32(kit: Any) -> None:
+    feed = {"x": X, "at": np.array([1, 2], np.int32), "to": np.array([4, 6], np.int32)}
+    types = written(kit, lambda b, x, at, to: b.dynamic_slice(x, at, to, axes=(1, 3)), feed)
+    assert types == ["Cast", "Cast", "Slice"]
+
+
+def test_a_triangle_from_a_diagonal_that_is_a_size(kit: Any) -> None:
+    x = X[0, 0]
+    types = written(kit, lambda b, x: b.trilu(x, upper=False, k=Dim("N") - 3), {"x": x}, x=(Dim("N"), 7))
+    assert types[-1] == "Trilu" and "Shape" in types
+
+
+def test_resize_of_opset_10(kit: Any) -> None:
+    scales = np.array([1, 1, 2, 3], np.float32)
+    model = kit.model("Resize", {"x": X, "s": scales}, {"mode": "nearest"}, opset=10, constants=("s",))
+    kit.both_ways(model, {"x": X}, [X.repeat(2, 2).repeat(3, 3)])
+
+
+def test_group_normalisation_with_a_scale_for_each_group(kit: Any) -> None:
+    feed = {"x": X, "s": np.array([2, 3], np.float32), "b": np.array([0.5, -1], np.float32)}
+    parts = X.reshape(2, 2, -1).astype(np.float64)
+    parts = (parts - parts.mean(-1, keepdims=True)) / np.sqrt(parts.var(-1, keepdims=True) + 0.01)
+    want = (parts * feed["s"][None, :, None] + feed["b"][None, :, None]).reshape(X.shape).astype(np.float32)
+    model = kit.model("GroupNormalization", feed, {"num_groups": 2, "epsilon": 0.01}, opset=18, constants=("s", "b"))
+    kit.both_ways(model, feed, [want])
+    bad = kit.model("GroupNormalization", feed, {"num_groups": 4}, opset=18, constants=("s", "b"))
+    assert "6 channels do not divide into 4 groups" in kit.refused(bad)
+
+
+@pytest.mark.parametrize("across", [0, 1])
+def test_mean_variance_normalisation_of_the_first_opsets(kit: Any, across: int) -> None:
+    axes = (1, 2, 3) if across else (2, 3)
+    want = (X - X.mean(axes, keepdims=True)) / (X.std(axes, keepdims=True) + 1e-9)
+    kit.both_ways(kit.model("MeanVarianceNormalization", {"x": X}, {"across_channels": across}, opset=1), {"x": X}, [want])
+
+
+@pytest.mark.parametrize("op", ["ReduceMax", "ReduceMin"])
+def test_truths_over_no_axis_are_themselves(kit: Any, op: str) -> None:
+    x = X > 0
+    model = kit.model(op, {"x": x}, {"noop_with_empty_axes": 1}, opset=20)
+    graph = kit.load(model)
+    kit.agree(kit.run(graph, {"x": x}), [x])
