@@ -56,6 +56,13 @@ def exported(model: Any, feeds: list[Any], dynamic: Any) -> None:
             assert torch.allclose(a, b, atol=1e-6)
 
 
+def test_relu_of_integers() -> None:
+    g, b = built()
+    x = b.input("x", DType.INT32, (2, 3))
+    g.outputs = [b.relu(x)]
+    agrees(g, [np.array([[-3, 0, 2], [7, -1, 5]], np.int32)])
+
+
 def test_branches_are_an_if_and_export() -> None:
     g, b = built()
     x, test = b.input("x", FLOAT, (Dim("N"), 3)), b.input("c", DType.BOOL, ())

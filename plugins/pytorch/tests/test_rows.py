@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 torch = pytest.importorskip("torch")
+from pytorch_not_rows import NOT_EXPORTED, WHY
 from torch_schema import TorchSchema
 
 from convcore.rules.rows import Row
+from convcore.testing.record import likely_rows, read_record, unrecorded
 from convcore.testing.rules import check_row
 from convcore_pytorch.rules import RULES
 
@@ -19,3 +23,20 @@ def label(row: Row) -> str:
 @pytest.mark.parametrize("row", RULES.rows(), ids=label)
 def test_torch_takes_what_the_row_writes(row: Row) -> None:
     assert check_row(row, TorchSchema()).exact > 0
+
+
+def test_there_are_enough_rows() -> None:
+    assert len(RULES.rows()) >= 330
+
+
+def test_the_record_of_what_rules_make() -> None:
+    """Every function is in the records, and nothing else; ATen's are reached by torch's own table besides (conftest.py)."""
+    found = unrecorded(RULES, Path(__file__).parent)
+    assert found == [f"ops_made.json: no test made anything of {k!r}" for k in sorted(NOT_EXPORTED)]
+    made = read_record(Path(__file__).with_name("ops_made.json"))
+    assert {"where", "isnan"} <= {*made["aten.sign"]} and made["aten.randperm"] == ()
+
+
+def test_no_function_is_left_that_a_row_could_say() -> None:
+    """A function that only ever makes a single thing of a type is listed with the reason why it is no row."""
+    assert likely_rows(RULES, Path(__file__).parent).keys() == WHY.keys()

@@ -209,7 +209,7 @@ def avg_pool(g: TorchContext, n: AtenNode) -> Value:
     return g.b.squeeze(y, axes=(0,)) if lone else y
 
 
-@RULES.load(*(f"aten.{k}_pool{d}d" for k in ("adaptive_avg", "_adaptive_avg") for d in (1, 2, 3)))
+@RULES.load(*(f"aten.adaptive_avg_pool{d}d" for d in (1, 2, 3)), *(f"aten._adaptive_avg_pool{d}d" for d in (2, 3)))
 def adaptive(g: TorchContext, n: AtenNode) -> Value:
     d = int(n.type[-2])
     x, lone = unbatched(g, n.tensor("self"), d)
@@ -365,7 +365,7 @@ def rrelu(g: TorchContext, n: AtenNode) -> Value:
     "aten.log_softmax.int",
     "aten._log_softmax",
     "aten.special_softmax",
-    "aten.special_log_softmax.int",
+    "aten.special_log_softmax",
     "aten._safe_softmax",
 )
 def softmax(g: TorchContext, n: AtenNode) -> Value:
