@@ -26,9 +26,9 @@ WHY = {
     "load rules.shape.unsqueeze": "a negative dim counts from the bottom's axes, not the top's",
     # written
     "emit emit_rules.arithmetic.fill": "the value is a filler, a message of its own",
+    "emit emit_rules.arithmetic.not_": "truth values are carried as numbers, which a row does not say",
     "emit emit_rules.arithmetic.pow_": "which operand is a number decides between Power and Exp",
     "emit emit_rules.blocks.move_blocks": _KERNEL,
-    "emit emit_rules.blocks.resize": _KERNEL,
     "emit emit_rules.blocks.shuffle_channels": _KERNEL,
     "emit emit_rules.blocks.upsample_nearest": _KERNEL,
     "emit emit_rules.linear.embedding": "Embed reads floats: loading one makes a cast and an embedding",
