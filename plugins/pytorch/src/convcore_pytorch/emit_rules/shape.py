@@ -60,11 +60,6 @@ def squeeze(e: E, node: Node) -> None:
         e.call(".squeeze", [h, known[0] if len(known) == 1 else known], outputs=node.outputs, carry=True)
 
 
-@RULES.emit("squeeze_ones")
-def squeeze_ones(e: E, node: Node) -> None:
-    e.call(".squeeze", [e.value(node.need("x"), carry=True)], outputs=node.outputs, carry=True)
-
-
 @RULES.emit("unsqueeze")
 def unsqueeze(e: E, node: Node) -> None:
     """New axes, one after the other."""

@@ -83,6 +83,7 @@ def squeeze(g: TorchContext, n: AtenNode) -> Value:
     return g.b.squeeze(x, axes=tuple(out)) if out else x
 
 
+RULES.op("torch.squeeze", "squeeze_ones", "input=x")
 RULES.op("torch.flip", "flip", "input=x", axes=A("dims"))
 RULES.op("torch.roll", "roll", "input=x", shifts=A("shifts"), axes=A("dims"))
 for _call in aten("unsqueeze", "self:x, dim"):
