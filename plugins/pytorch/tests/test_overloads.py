@@ -45,6 +45,7 @@ _adaptive_avg_pool2d(m, [3, 2]) | _adaptive_avg_pool3d(z, [2, 2, 3]) | _cdist_fo
 _convolution(m, w[:, :, None], None, [1, 1], [0, 1], [1, 1], False, [0, 0], 1, False, False, True, True)
 _native_batch_norm_legit_no_training(m, v[:3], v[:3], v[:3], v[:3] * 0 + 1, 0.1, 1e-5) | native_channel_shuffle(m[:, :, :2], 3)
 conv1d.padding(x, w[:, :1].expand(4, 5, 3), None, [1], "same") | conv2d.padding(m, w[:, :, None], None, [1, 1], "valid")
+_convolution_mode(m, w[:, :, None], None, [1, 1], "same", [1, 1], 1)
 reflection_pad1d(x, [1, 2]) | reflection_pad2d(m, [1, 2, 0, 1]) | reflection_pad3d(z, [1, 1, 1, 0, 1, 1])
 replication_pad1d(x, [1, 2]) | replication_pad3d(z, [1, 1, 1, 0, 1, 1]) | upsample_nearest1d(x, [9])
 upsample_nearest2d(m, [9, 7]) | upsample_nearest3d(z, [5, 7, 8]) | upsample_linear1d(x, [9], False)
