@@ -12,7 +12,16 @@ import pytest
 import convcore
 from convcore import budget, output, pipeline, samples
 from convcore.build.builder import Builder
-from convcore.errors import BadFileError, DeclarationError, InputError, OutputError, ShapeError, UnsupportedError, UsageError
+from convcore.errors import (
+    BadFileError,
+    DeclarationError,
+    InputError,
+    OutputError,
+    PluginBugError,
+    ShapeError,
+    UnsupportedError,
+    UsageError,
+)
 from convcore.hookspecs import Option
 from convcore.interpreter import Interpreter, execute
 from convcore.ir.dims import Dim
@@ -307,3 +316,24 @@ def test_constants_are_what_they_are() -> None:
         got = b.const(value, dtype).tensor
         assert got is not None and str(got.dtype) == dtype and got.numpy() == pytest.approx(want, rel=1e-3)
     assert run_op("relu", np.asarray([-1, 2]))[0].tolist() == [0, 2]
+
+
+def test_arrays_that_are_not_what_is_declared() -> None:
+    model = Interpreter(graph("relu", ("int8", (N, 3))))
+    with pytest.raises(InputError, match="has 2 axes"):
+        Interpreter(graph("exp")).run([np.zeros(3, np.float32)])
+    with pytest.raises(InputError, match="is int8, which does not hold what is given"):
+        model.run([np.full((2, 3), 300)])
+    assert model.run([np.full((2, 3), 100)])[0].dtype == np.int8
+
+
+def test_what_is_no_fault_of_the_disk_is_raised_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from convcore.host import Host
+
+    def emit(self: Host, framework: str, request: Any) -> Any:
+        raise PluginBugError("acme", "writing", ValueError("a bug of the writer"))
+
+    monkeypatch.setattr(Host, "emit", emit)
+    with pytest.raises(PluginBugError, match="a bug of the writer"):
+        convcore.convert(Model(graph()), "onnx", tmp_path / "a.onnx")
+    assert not os.listdir(tmp_path)
