@@ -9,21 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import arranging
 from .build.opaque import opaque_problems
 from .collector import without_collector
 from .discovery import KNOWN
 from .errors import MismatchError, Problem, UnsupportedError, UsageError
 from .files import reading
-from .hookspecs import EmitRequest
-from .host import STAGES, host, resolve
+from .host import STAGES, host
 from .ir.graph import Graph
 from .job import Job
 from .model import Model
 from .output import check_output
 from .report import Report
 from .report.compare import ATOL
-from .rewrite import find_composites, told
-from .rewrite import simplify as simplify_graph
+from .rewrite import find_composites
 from .sources import Overrides, Progress, load_graph, refuse_unknown_options, split_source, stage_options
 from .writing import emit, publish_files
 
@@ -168,8 +167,8 @@ def convert(
             _read(job, source, load_given)
             _refuse_opaque(job)
             _describe_job(job)
-            _fuse(job)
-            _arrange(job)
+            arranging.fuse(job)
+            arranging.arrange(job)
             emit(job, stack)
         _verify(job)
         paths = publish_files(job)
@@ -257,7 +256,7 @@ def _refuse_opaque(job: Job) -> None:
     """Refuse layers that convcore only hands on, with all else that the target lacks; a framework takes its own ones back."""
     problems = opaque_problems(job.reference) if job.framework != job.target else []
     if problems:
-        more = _missing(job.reference, job.target, job.emit_options, job.emit_overrides, job.fuse)
+        more = arranging.missing(job.reference, job.target, job.emit_options, job.emit_overrides, job.fuse)
         problems += [p for p in more if p not in problems]
         raise UnsupportedError(problems, job.cannot)
 
@@ -270,43 +269,6 @@ def _describe_job(job: Job) -> None:
         report.notes.append(
             f"layer {layer!r} computes what its override says: both sides of the check share that meaning, which it cannot prove"
         )
-
-
-def _fuse(job: Job) -> None:
-    """Find composites in the graph that is written. The reference stays as it was read: the check proves what was found.
-
-    Where a format is written as itself, layers stay their author's; operators are nobody's.
-    """
-    if job.simplify:
-        job.tell("simplifying", 0.25)
-        with without_collector():
-            found, lines = simplify_graph(job.graph, job.fuse, _writable(job))
-        job.report.add("simplified", lines)
-        job.report.add("fused", told(found), [{"op": f.op, "name": f.name, "nodes": list(f.nodes)} for f in found])
-        return
-    if not job.fuse or (job.framework == job.target and job.graph.metadata.get("kind") != "graph"):
-        return
-    job.tell("fusing", 0.25)
-    with without_collector():
-        found = find_composites(job.graph, job.framework != job.target, _writable(job))
-    job.report.add("fused", told(found), [{"op": f.op, "name": f.name, "nodes": list(f.nodes)} for f in found])
-
-
-def _writable(job: Job) -> set[str]:
-    """The ops the target has a rule for in the version that is written."""
-    h = host()
-    rules = h.rules(job.target)
-    dialect = h.dialect(job.target, EmitRequest(job.graph, None, job.emit_options, job.emit_overrides, rules))
-    return rules.writable(None if dialect is None else dialect.version)
-
-
-def _arrange(job: Job) -> None:
-    """Bring the graph into the target's layout and run the plugins' last passes."""
-    job.tell("laying out", 0.3)
-    job.layout = _lay_out(job.graph, job.target, job.io_layout, job.report)
-    for spec in host().passes("laid_out", job.target):
-        resolve(spec.run)(job.graph)
-    job.graph.remove_unused()
 
 
 def _verify(job: Job) -> None:
@@ -338,58 +300,6 @@ def _describe(graph: Graph, framework: str, source: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _lay_out(graph: Graph, target: str, io_layout: Any, report: Report) -> Any:
-    convention = host().convention(target)
-    if convention is None:
-        return None
-    from .layout import assign
-
-    io = convention.io if io_layout is None or isinstance(io_layout, Mapping) else io_layout
-    known = {v.name for v in (*graph.inputs, *graph.outputs)}
-    per_tensor = dict(io_layout) if isinstance(io_layout, Mapping) else {}
-    if per_tensor.keys() - known:
-        raise UsageError(
-            f"io_layout names {', '.join(sorted(per_tensor.keys() - known))}; inputs and outputs are {', '.join(sorted(known))}"
-        )
-    layout = assign(graph, convention, io=io, io_overrides=per_tensor)
-    report.add("layout", layout.lines(), layout.to_dict())
-    if os.environ.get("CONVCORE_DEBUG") == "1":
-        from .build.verify import verify as verify_ir
-
-        verify_ir(graph, "the layout pass")
-    return layout
-
-
-def _missing(
-    graph: Graph, target: str, options: Mapping[str, Any], overrides: Mapping[str, Any], fuse: bool
-) -> list[Problem]:  # fmt: skip
-    """What else the target lacks: the known part of the graph is laid out and legalised (written into nowhere by a target
-    without a dialect)."""
-    work = graph.clone()
-    if fuse:
-        find_composites(work, across=True)
-    rules = host().rules(target)
-    request = EmitRequest(work, None, options, overrides, rules)
-    try:
-        convention = host().convention(target)
-        if convention is not None:
-            from .layout import assign
-
-            assign(work, convention, io=convention.io)
-        if not opaque_problems(work):  # what a conversion does before it writes
-            for spec in host().passes("laid_out", target):
-                resolve(spec.run)(work)
-        dialect = host().dialect(target, request)
-        if dialect is not None:
-            from .emit.legalise import legalise
-
-            return legalise(work, rules, dialect.version, dialect, overrides)
-        host().emit(target, request)
-    except UnsupportedError as e:
-        return list(e.problems)
-    return []
-
-
 def check(
     source: Any, to: str, *, weights: Any = None, format: str | None = None, overrides: Mapping[str, Any] | None = None,
     input_shapes: Any = None, fuse: bool = True, **options: Any,
@@ -408,4 +318,4 @@ def check(
         graph, framework, _ = load_graph(source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes)
     refuse_unknown_options(options, used, [framework, target])
     problems = opaque_problems(graph) if framework != target else []  # a framework's own nodes may go back as they were
-    return problems + [p for p in _missing(graph, target, emit_options, emit_overrides, fuse) if p not in problems]
+    return problems + [p for p in arranging.missing(graph, target, emit_options, emit_overrides, fuse) if p not in problems]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import re
 import struct
+from collections.abc import Iterator
 
 from ..errors import BadFileError
 
@@ -17,6 +18,7 @@ __all__ = ["check_heaps"]
 _COLLECTION = re.compile(rb"GCOL\x01\0\0\0")
 _HEAD = 16
 """Bytes of a collection's head, and of that of an object in it, with lengths of 8 bytes."""
+_WINDOW = 1 << 24
 
 
 def check_heaps(data: bytes | mmap.mmap, what: str, start: int = 0, stop: int | None = None) -> None:
@@ -26,10 +28,7 @@ def check_heaps(data: bytes | mmap.mmap, what: str, start: int = 0, stop: int | 
     Bytes of weights that look like the head of a collection of a possible size are judged as one: 8 given bytes and a size.
     """
     stop = len(data) if stop is None else min(stop, len(data))
-    for found in _COLLECTION.finditer(data, start, stop):
-        begin = found.start()
-        if begin + _HEAD > stop:
-            return
+    for begin in _collections(data, start, stop):
         (size,) = struct.unpack_from("<Q", data, begin + 8)
         end = begin + size
         if size < _HEAD or end > stop:
@@ -42,3 +41,16 @@ def check_heaps(data: bytes | mmap.mmap, what: str, start: int = 0, stop: int | 
                 where = f"the heap of texts at byte {begin - start}"
                 raise BadFileError(f"{what}: {where} is damaged: an object of {length} bytes at {at - start}")
             at += step
+
+
+def _collections(data: bytes | mmap.mmap, start: int, stop: int) -> Iterator[int]:
+    """Where heads stand. Pages of a mapped file are let go again behind the search: they are mostly weights."""
+    for window in range(start, stop, _WINDOW):
+        end = min(window + _WINDOW, stop)
+        for found in _COLLECTION.finditer(data, window, min(end + _HEAD - 1, stop)):  # heads across the end; none is found twice
+            if found.start() < end and found.start() + _HEAD <= stop:
+                yield found.start()
+        if isinstance(data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            first = -(-window // mmap.PAGESIZE) * mmap.PAGESIZE
+            if first < end:
+                data.madvise(mmap.MADV_DONTNEED, first, end - first)

@@ -130,9 +130,9 @@ def test_a_wrong_result_is_caught_named_and_not_kept(tmp_path: Path):
 
 
 def test_a_wrong_pass_names_the_first_diverging_layer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    from convcore import pipeline
+    from convcore import arranging
 
-    real = pipeline._lay_out
+    real = arranging.lay_out
 
     def spoil(graph, *args):
         out = real(graph, *args)
@@ -140,7 +140,7 @@ def test_a_wrong_pass_names_the_first_diverging_layer(monkeypatch: pytest.Monkey
         node.attrs["epsilon"] *= 400
         return out
 
-    monkeypatch.setattr(pipeline, "_lay_out", spoil)
+    monkeypatch.setattr(arranging, "lay_out", spoil)
     with pytest.raises(MismatchError) as e:
         convcore.convert(SEQ, "onnx", tmp_path / "m.onnx")
     assert "batch_norm" in e.value.report.first_divergence and "BatchNormalization" in e.value.report.first_divergence

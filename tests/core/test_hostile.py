@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -239,6 +240,22 @@ def test_heaps_of_texts():
         check_heaps(b"x" * 40 + bad, "f", 0, 40)
         with pytest.raises(BadFileError, match="at byte 0 is damaged"):
             check_heaps(b"x" * 40 + bad, "f", 40)
+
+
+@pytest.mark.parametrize("window", [1, 7, 16, 41, 43, 4096])
+def test_heaps_across_windows(window: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    from convcore.loading import check_heaps, heaps
+
+    monkeypatch.setattr(heaps, "_WINDOW", window)
+    bad = b"GCOL\x01\0\0\0" + (40).to_bytes(8, "little") + bytes(24)
+    (tmp_path / "f").write_bytes(b"x" * 5000 + bad + b"x" * 5000)
+    with open(tmp_path / "f", "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for start in (0, 4999, 5000):
+            with pytest.raises(BadFileError, match=f"the heap of texts at byte {5000 - start} is damaged"):
+                check_heaps(data, "f", start)
+        check_heaps(data, "f", 5001)
+        check_heaps(data, "f", 0, 5039)
+        assert data[5000:5008] == b"GCOL\x01\0\0\0"
 
 
 def test_chunks_that_are_never_stored_count(tmp_path: Path):

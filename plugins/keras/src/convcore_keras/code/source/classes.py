@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -263,8 +264,8 @@ def _method(d: SourceDomain, cls: SourceClass, node: ast.FunctionDef, inside: En
                 raise CodeRefused(f"gives a setter to {node.name!r}, which is no property", inside.module.place(node))
             made = Property(old.getter, f)
         else:
-            only = ast.FunctionDef(**{**{k: getattr(node, k) for k in node._fields}, "decorator_list": [decorator]})
-            ast.copy_location(only, node)
+            only = copy.copy(node)
+            only.decorator_list = [decorator]
             made = d.decorated(only, made, inside)
     cls.members[node.name] = made
 
