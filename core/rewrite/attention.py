@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..ir.dims import product
+from ..ir.dims import Shape, product
 from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
 from .axes import Atom, Axes, axes_of, cells, materialise
@@ -33,6 +33,7 @@ class _Masks:
 
     added: list[Value] = field(default_factory=list)
     keep: list[_Condition] = field(default_factory=list)
+    places: list[tuple[Value, Shape | None]] = field(default_factory=list)  # each of them, and the scores it is put on
 
 
 @dataclass
@@ -67,6 +68,8 @@ def _uncast(v: Value) -> Value:
     while v.producer is not None and v.producer.op in ("cast", "identity", "dropout"):
         x = v.producer.inputs[0]
         if x is None or x.dtype is None or v.dtype is None or not (x.dtype.is_float and v.dtype.is_float):
+            break
+        if x.dtype is not v.dtype and x.dtype.itemsize >= v.dtype.itemsize:  # a number beside -inf may be that afterwards
             break
         v = x
     return v
@@ -183,12 +186,14 @@ def _around(r: Rewriter, node: Node) -> _Core | None:
                 return None
             softcap, scale, at = scale, 1.0, _uncast(capped)
             continue
-        known = len(masks.added) + len(masks.keep)
+        added, kept = len(masks.added), len(masks.keep)
         step = _above(r, up, masks)
-        if step is None or (
-            (scale != 1 or softcap) and len(masks.added) + len(masks.keep) > known
-        ):  # the mask would be scaled, too
+        if step is None:
             return None
+        new = [*masks.added[added:], *(c.value for c in masks.keep[kept:])]
+        if new and (scale != 1 or softcap):  # the mask would be scaled, too
+            return None
+        masks.places += [(m, step[0].shape) for m in new]
         at = _uncast(step[0])
         scale *= step[1]
     else:
@@ -397,6 +402,8 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
     q, k, _ = plan.groups
     rows, columns, width = _size(q[2]), _size(k[2]), _size(q[3])
     masks = core.masks
+    if not all(_placed(m, at, (_size(q[0]), _size(q[1]), rows, columns)) for m, at in masks.places):
+        return False
     added: list[Value] = []
     keep: list[_Condition] = []
     lows: list[tuple[Value | _Condition, float]] = []
@@ -412,7 +419,7 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
         elif not always(part.value, not part.negated):
             keep.append(part)
     causal = bool(lows)
-    if not _agree({low for _, low in lows}, bool(added), {c.fill for c in keep}):
+    if not _agree(lows, bool(added), {c.fill for c in keep}):
         causal = False  # what a query gets that sees no key would be another
         added += [m for m, _ in lows if isinstance(m, Value)]
         keep += [c for c, _ in lows if isinstance(c, _Condition)]
@@ -422,8 +429,8 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
     infinite = [f for f in fills if f == -math.inf]
     if keep and added and len(infinite) != len(fills):
         return False  # the number and what is added may together be infinite
-    if infinite and len(infinite) != len(fills):
-        return False
+    if len(fills) > 1:
+        return False  # a query that sees no key gets the mean over those with the largest
     if core.told and (not keep or infinite):
         empty = "zero" if core.guard else "mean"
     elif keep and not added:
@@ -473,12 +480,24 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
     return r.put(core.y, nodes, make, roots=roots)
 
 
-def _agree(lows: set[float], added: bool, fills: set[float]) -> bool:
+def _agree(lows: Sequence[tuple[Value | _Condition, float]], added: bool, fills: set[float]) -> bool:
     """Whether a causal mask can be told apart from the others: alone, or where all of them take keys away for good, or the same
-    finite number stands everywhere (a query without a key then gets the mean over all of them)."""
-    if lows <= {-math.inf}:
+    finite number stands everywhere (a query without a key then gets the mean over all of them) and is not added to itself."""
+    numbers = {low for _, low in lows}
+    if numbers <= {-math.inf}:
         return fills <= {-math.inf}
-    return (not added and len(lows | fills) == 1) or (not added and not fills)
+    stands = len(numbers | fills) == 1 and all(isinstance(m, _Condition) for m, _ in lows)
+    return not added and (not fills or stands)
+
+
+def _placed(m: Value, at: Shape | None, whole: tuple[Any, ...]) -> bool:
+    """Whether a mask put on scores of shape ``at`` has the same axes as one of ``whole``, (batch, heads, queries, keys): these,
+    these with batch and heads joined, or the last two if it has one element in all others."""
+    if at is None or m.rank is None or m.rank > len(at):
+        return False
+    if fits(whole, at) or fits((whole[0] * whole[1], *whole[2:]), at):
+        return True
+    return m.shape is not None and all(n == 1 for n in m.shape[:-2]) and fits(whole[2:], at[-2:])
 
 
 def _heads_unknown(masks: Sequence[Value], rank: int, q: Sequence[tuple[Atom, ...]]) -> bool:
