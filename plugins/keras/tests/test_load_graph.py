@@ -170,6 +170,21 @@ def test_inputs_and_repeated_tensors_as_outputs(tmp_path: Path) -> None:
     assert len({v.name for v in (*graph.outputs, *graph.inputs)}) == 4
 
 
+def test_the_call_that_gives_an_output_has_the_name_of_its_layer(tmp_path: Path) -> None:
+    """And not the first call: what is compared by that name later is the output."""
+    a = keras.Input((7,), name="a")
+    d = L.Dense(7, name="d")
+    model = keras.Model(a, L.ReLU(name="r")(d(d(d(a) + 1.5) * 2.0)))
+    model = keras.Model(a, [d(model.output), model.output])
+    randomise(model)
+    model.save(tmp_path / "m.keras")
+    graph, x = load_graph(tmp_path / "m.keras"), rand(2, 7)
+    assert [v.name for v in graph.outputs] == model.output_names == ["d", "r"]
+    assert error_of_range(run(graph, [x]), outputs(model, x)) < 1e-5
+    report = convcore.convert(tmp_path / "m.keras", "keras", tmp_path / "again.keras").report
+    assert report.ok and report.first_divergence in (None, "")
+
+
 def test_layers_called_by_keyword(tmp_path: Path) -> None:
     a = keras.Input((5, 7), name="a")
     inner = keras.Sequential([keras.Input((5, 7)), L.Dense(2, name="d")], name="inner")

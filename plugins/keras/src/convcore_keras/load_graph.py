@@ -52,6 +52,7 @@ class GraphLoader:
             self.g.texts = parsed_texts(request.options["lambdas"])
         self.driver = KerasDriver("keras", self.g, request.ruleset, request.overrides)
         self.shapes = InputShapes(request.input_shapes)
+        self._output_calls: dict[str, int] = {}  # of layers that give outputs: which of their calls has the layer's name
 
     def run(self) -> Graph:
         """The whole graph. Raises BadFileError, UsageError (input shapes); unknown layers become opaque nodes."""
@@ -61,6 +62,8 @@ class GraphLoader:
         self.shapes.refuse_unused(v.name for v in graph.inputs)
         for path, _ in self.model.walk():
             graph.claim_name(path)
+        for r in root.output_refs():
+            self._output_calls.setdefault(r.layer, r.node)
         outs = self._calls(root, "", inputs)
         unused = sorted(set(self.g.texts) - self.g.texts_used)
         if unused:
@@ -153,7 +156,7 @@ class GraphLoader:
                 outs = self._nested(layer, call, path, inputs, values, count)
             else:
                 outs = self._apply(layer, call, path, inputs, values, count)
-                outs = self._named(path, outs)
+                outs = self._named(path, k, outs)
         if not layer.is_op:  # an operation is no layer
             self.graph.set_results(scope, outs)
         return outs
@@ -233,13 +236,15 @@ class GraphLoader:
             return self.driver.load(node, count)
 
     # ---- names
-    def _named(self, path: str, outs: Sequence[Value]) -> Sequence[Value]:
-        """Name the outputs of a call after the layer; what a rule passed through unchanged gets an identity of its own."""
+    def _named(self, path: str, k: int, outs: Sequence[Value]) -> Sequence[Value]:
+        """Name the outputs of a layer's ``k``-th call after the layer; what a rule passed through unchanged gets an identity of
+        its own. Where one of several calls gives an output of the model, that call has the name: Keras's outputs are so named."""
         result = []
+        name = path if self._output_calls.get(path, k) == k else self.graph.fresh_name(path)
         with self.b.at(Origin("keras", path, "")):
             for i, v in enumerate(outs):
                 result.append(self.driver.own(v))
-                self.driver.name(result[-1], path if i == 0 else f"{path}:{i}")
+                self.driver.name(result[-1], name if i == 0 else f"{name}:{i}")
         return result
 
 
