@@ -11,11 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..errors import ConvcoreError, DeclarationError, MismatchError, PluginBugError, UnsupportedError
+from ..errors import ConvcoreError, DeclarationError, FrameworkMissingError, MismatchError, PluginBugError, UnsupportedError
 from ..host import host
 from ..interpreter import Interpreter
 from ..model import Model
-from ..opset import find_op
+from ..opset import Op, find_op
 from ..pipeline import Conversion, convert, load
 from ..samples import SampleError, candidates
 from ..verification import verify
@@ -111,7 +111,10 @@ def _models(name: str, taken: list[SampleModel]) -> Iterator[list[SampleModel]]:
 
 
 def written_by(name: str, model: SampleModel, folder: Path, wrong: Tell) -> tuple[Conversion | None, str]:
-    """The model converted to a framework in an empty folder and compared; None and why, where it was refused or is wrong."""
+    """The model converted to a framework in an empty folder and compared; None and why, where it was refused or is wrong.
+
+    FrameworkMissingError where the framework, which its emitter needs, is not installed.
+    """
     f = host().framework(name)
     suffix = f.default_suffix or next(iter(f.suffixes), "")
     out = folder / f"model{suffix}" if suffix else None
@@ -123,6 +126,8 @@ def written_by(name: str, model: SampleModel, folder: Path, wrong: Tell) -> tupl
         d = next((d for d in e.report.differences if not d.ok), None)
         wrong(f"{name} writes {model.name}, which computes something else: {d if d is not None else e}")
         return None, ""
+    except FrameworkMissingError:
+        raise
     except Exception as e:  # noqa: BLE001 - whatever a plugin's code raises is a finding
         wrong(f"{name} cannot write {model.name}: {_short(e)}")
         return None, ""
@@ -202,29 +207,40 @@ def _read(name: str, source: Any, wrong: Tell, report: FrameworkReport) -> None:
 
 
 def targets_of(op: str, wrong: Tell) -> dict[str, str]:
-    """What every installed target makes of an op's first sample: "" where it takes it and computes the same, else why not."""
+    """What every installed target makes of an op's first sample: "" where it takes it and computes the same, else ``"refuses it:
+    why"``, or ``"not verified: why"`` where its framework is not installed."""
     decl, found = find_op(op), {}
     for name in host().frameworks:
         if decl is None or not decl.samples or not host().can(name, "emit"):
             continue
         try:
-            rules = host().rules(name)
-        except (ConvcoreError, ImportError) as e:
-            found[name] = _short(e)
-            continue
-        for constants in constants_of(decl, rules):
-            try:
-                model = single(decl, decl.samples[0], constants)
-            except DeclarationError as e:
-                wrong(f"op {op}: {e}")
-                return found
-            if model is None:
-                continue
-            with TemporaryDirectory(prefix="convcore-check-") as folder:
-                made, found[name] = written_by(name, model, Path(folder), wrong)
-            if made is not None:
-                break
+            found[name] = _target(name, decl, wrong)
+        except FrameworkMissingError as e:
+            found[name] = f"not verified: {e}"
+        except DeclarationError as e:
+            wrong(f"op {op}: {e}")
+            return found
     return found
+
+
+def _target(name: str, decl: Op, wrong: Tell) -> str:
+    """What one target makes of an op's first sample. Raises FrameworkMissingError, DeclarationError (of the op)."""
+    try:
+        rules = host().rules(name)
+    except FrameworkMissingError:
+        raise
+    except (ConvcoreError, ImportError) as e:
+        return f"refuses it: {_short(e)}"
+    why = ""
+    for constants in constants_of(decl, rules):
+        model = single(decl, decl.samples[0], constants)
+        if model is None:
+            continue
+        with TemporaryDirectory(prefix="convcore-check-") as folder:
+            made, why = written_by(name, model, Path(folder), wrong)
+        if made is not None:
+            break
+    return f"refuses it: {why}" if why else ""
 
 
 def _short(e: BaseException) -> str:

@@ -81,8 +81,7 @@ def check_plugin(plugin: str | ModuleType, *, models: int = 40, sources: Sequenc
                 _check_named(f, report)
                 _check_framework(f.name, report, models, sources)
             for op in report.ops:
-                refused = {t: why for t, why in targets_of(op, report.wrong).items() if why}
-                report.notes += [f"op {op}: {t} refuses it: {why}" for t, why in refused.items()]
+                report.notes += [f"op {op}: {target} {said}" for target, said in targets_of(op, report.wrong).items() if said]
             if info.error:
                 report.wrong(f"it is left out: {info.error}")
     if report.problems:

@@ -122,6 +122,53 @@ def test_a_module_that_is_not_installed(tmp_path: Path) -> None:
     assert re.search(r"mlp: (\d+) of 12 sample models written, \1 read back", run(env, tmp_path, "-c", code).stdout)
 
 
+WITHOUT = """
+import importlib.metadata
+import sys
+import importlib_metadata
+from convcore.testing import check_plugin
+
+def hide(metadata, real):
+    def version(name):
+        if name in ("torch", "keras"):
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+    metadata.version = version
+
+for metadata in (importlib.metadata, importlib_metadata):
+    hide(metadata, metadata.version)
+sys.modules["torch"] = None
+try:
+    print(check_plugin("NAME", models=3))
+except AssertionError as e:
+    print("WRONG", e)
+"""
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> dict[str, str]:
+    """An environment that has the plugin for PyTorch, and no torch."""
+    if "pytorch" not in host().frameworks:
+        pytest.skip("not installed")
+    new_plugin("layer", "ScaledTanh", tmp_path / "p")
+    return installed(tmp_path / "site", tmp_path / "p")
+
+
+def test_a_target_whose_framework_is_not_installed_is_not_verified(bare: dict[str, str], tmp_path: Path) -> None:
+    out = run(bare, tmp_path, "-c", WITHOUT.replace("NAME", "scaled_tanh")).stdout
+    assert "WRONG" not in out, out
+    assert (
+        "note: op scaled_tanh: pytorch not verified: running PyTorch models needs torch>=" in out
+        and "which is not installed" in out
+    )
+
+
+def test_a_framework_that_is_not_installed_is_no_checked_plugin(bare: dict[str, str], tmp_path: Path) -> None:
+    """Of the plugin itself nothing was shown: that is said once, not of every model."""
+    out = run(bare, tmp_path, "-c", WITHOUT.replace("NAME", "pytorch")).stdout
+    assert "WRONG" in out and out.count("PyTorch models needs torch>=") == 1, out
+
+
 def test_an_unknown_plugin() -> None:
     with pytest.raises(UsageError, match=r"no plugin named 'nothing' is installed .*pip install -e"):
         check_plugin("nothing")
