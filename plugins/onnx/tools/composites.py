@@ -189,7 +189,8 @@ PAGE = """# Composites recovered
 
 Written by `python plugins/onnx/tools/composites.py --page docs/support/composites.md`; do not edit.
 
-Tiny models of {versions} (opset 17 by TorchScript, 18 by dynamo): how many of the normalisations, GELU and SiLU, and
+Tiny models of {versions} (biases and factors that start as one number made random, too;
+opset 17 by TorchScript, 18 by dynamo): how many of the normalisations, GELU and SiLU, and
 attentions of the modules are in the graph as such (some are in the file already), and what the interpreter then computes beside
 onnxruntime on the file (error relative to the output's range).
 
