@@ -15,7 +15,8 @@ from ..errors import BadFileError
 
 __all__ = ["check_heaps"]
 
-_COLLECTION = re.compile(rb"GCOL\x01\0\0\0")
+_COLLECTION = re.compile(rb"GCOL\x01")
+"""Signature and version; libhdf5 does not look at the three reserved bytes behind them."""
 _HEAD = 16
 """Bytes of a collection's head, and of that of an object in it, with lengths of 8 bytes."""
 _WINDOW = 1 << 24
@@ -25,7 +26,7 @@ def check_heaps(data: bytes | mmap.mmap, what: str, start: int = 0, stop: int | 
     """BadFileError for a collection whose objects do not fill it one after the other; the HDF5 file is ``data`` from
     ``start`` to ``stop``.
 
-    Bytes of weights that look like the head of a collection of a possible size are judged as one: 8 given bytes and a size.
+    Bytes of weights that look like the head of a collection of a possible size are judged as one: 5 given bytes and a size.
     """
     stop = len(data) if stop is None else min(stop, len(data))
     for begin in _collections(data, start, stop):

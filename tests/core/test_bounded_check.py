@@ -50,8 +50,12 @@ def test_the_bound_grows_with_what_the_model_holds(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    "what, value", [("proto", b"\xff\xff"), ("proto", "text"), ("opset", "x"), ("opset", 1 << 62), ("opset", 0)]
-)
+    "what, value",
+    [
+        ("proto", b"\xff\xff"), ("proto", "text"), ("opset", "x"), ("opset", 1 << 62), ("opset", 0),
+        *(("proto", helper.make_node("Mine", ["x"], outs, domain="my").SerializeToString()) for outs in ([], [""], ["y", "z"])),
+    ],
+)  # fmt: skip
 def test_a_kept_node_that_is_damaged(what: str, value: Any, tmp_path: Path) -> None:
     x, y = (helper.make_tensor_value_info(n, 1, ["batch", 3]) for n in "xy")
     graph = helper.make_graph([helper.make_node("Mine", ["x"], ["y"], "mine", domain="my")], "g", [x], [y])

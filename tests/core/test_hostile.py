@@ -237,6 +237,8 @@ def test_heaps_of_texts():
     for bad in (collection((0, 0, bytes(16))), collection((1, 99, bytes(16))), collection((1, (1 << 64) - 1, bytes(16)))):
         with pytest.raises(BadFileError, match="f: the heap of texts at byte 40 is damaged"):
             check_heaps(b"x" * 40 + bad, "f")
+        with pytest.raises(BadFileError, match="at byte 0 is damaged"):
+            check_heaps(bad[:5] + b"\x01\xff\n" + bad[8:], "f")  # reserved bytes, at which libhdf5 does not look
         check_heaps(b"x" * 40 + bad, "f", 0, 40)
         with pytest.raises(BadFileError, match="at byte 0 is damaged"):
             check_heaps(b"x" * 40 + bad, "f", 40)

@@ -145,7 +145,9 @@ def _kept_node(node: Node, kept: Mapping[str, Any]) -> tuple[Any, int | None]:
         proto = NodeProto.FromString(data) if isinstance(data, bytes) else None
     except DecodeError:
         proto = None
-    if proto is None or not (version is None or (isinstance(version, int) and 0 < version < 1 << 31)):
+    made = [] if proto is None else list(proto.output)
+    sound = len(made) == len(node.outputs) and all(o or not (v.uses or v.is_output) for v, o in zip(node.outputs, made))
+    if not sound or not (version is None or (isinstance(version, int) and 0 < version < 1 << 31)):
         raise unsupported(node, "what was kept of it is damaged: it cannot be written back")
     return proto, version
 
