@@ -20,9 +20,12 @@ import pytest
 
 import convcore
 from convcore.errors import BadFileError, ConvcoreError, PluginBugError, UnsupportedError, UsageError
+from convcore_keras.files.hdf5 import H5File
+from convcore_keras.files.headers import text_lengths
 from convcore_keras.files.model import OpaqueObject
 from convcore_keras.files.reader import read
 from convcore_keras.files.sniff import sniff
+from convcore_keras.files.source import ByteSource
 
 
 def tensor(name: str, node: int = 0) -> dict[str, Any]:
@@ -597,3 +600,50 @@ def test_shapes_that_hold_no_sizes_and_operators_of_one_argument(tmp_path: Path)
             edit(call if isinstance(call[0], str) else call[0])
 
         assert why in _old("tf215/tfops", tmp_path, change), item_name
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+@pytest.mark.parametrize("userblock", [0, 512])
+def test_texts_longer_than_the_file(tmp_path: Path, libver: str, userblock: int) -> None:
+    """libhdf5 would make room for the length that an attribute states, before it looks for the text."""
+    path = tmp_path / "m.h5"
+    with h5py.File(path, "w", libver=libver, userblock_size=userblock, track_order=libver == "latest" and userblock > 0) as f:
+        f.attrs["number"], f.attrs["fixed"], f.attrs["yes"] = 3, np.array([b"abc", b"d"]), True
+        f.attrs["texts"], f.attrs["text"] = ["ab", "cde", "fghij"], "k" * 700
+        f.create_group("g").attrs["text"] = "l" * 1300
+
+    def values() -> list[Any]:
+        with H5File(ByteSource.of_file(str(path))) as f:
+            group = f.group(f.root, "g")
+            return [f.attr(f.root, n) for n in ("number", "fixed", "yes", "texts", "text")] + [f.attr(group, "text")]
+
+    assert values() == [3, ["abc", "d"], True, ["ab", "cde", "fghij"], "k" * 700, "l" * 1300]
+    whole = path.read_bytes()
+    with h5py.File(path) as f:
+        stated = list(text_lengths(lambda at, n: whole[userblock + at :][:n], h5py.h5o.get_info(f.id).addr))
+    assert sorted(stated) == [(b"text", 700), (b"texts", 2), (b"texts", 3), (b"texts", 5)]
+    if libver == "latest":
+        return  # libhdf5 itself sees what was changed: these headers have checksums
+    for length, name in ((700, "text"), (1300, "text"), (5, "texts")):
+        data = bytearray(whole)
+        heap = (whole.index(b"GCOL") - userblock).to_bytes(8, "little")
+        at = whole.index(length.to_bytes(4, "little") + heap)
+        data[at : at + 4] = (0x7F000000 if length > 5 else len(whole) - 4).to_bytes(4, "little")  # texts: 2 + 3 + that
+        path.write_bytes(data)
+        with pytest.raises(BadFileError, match=rf"attribute '{name}' is damaged: texts of \d+ bytes in a file of {len(whole)}"):
+            values()
+
+
+def test_attributes_that_are_neither_text_nor_number(tmp_path: Path) -> None:
+    path, many = tmp_path / "m.h5", np.empty(1, object)
+    many[0] = np.arange(3, dtype=np.int32)
+    with h5py.File(path, "w") as f:
+        f.attrs["pair"] = np.array([(1, 2.0)], [("a", "i4"), ("b", "f4")])
+        f.attrs.create("many", many, dtype=h5py.vlen_dtype(np.dtype("i4")))
+        f.attrs["place"] = f.ref
+        f["kind"] = np.dtype("i4")
+        f.attrs.create("named", 5, dtype=f["kind"])
+    with H5File(ByteSource.of_file(str(path))) as f:
+        for name in ("pair", "many", "place", "named"):
+            with pytest.raises(BadFileError, match=f"attribute '{name}' is neither text nor a number"):
+                f.attr(f.root, name)

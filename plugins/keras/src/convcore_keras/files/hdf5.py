@@ -10,6 +10,7 @@ import contextlib
 import math
 import mmap
 import os
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from convcore.plugin import BadFileError, DType, LazyTensor, MappedTensor, Tensor, UsageError, check_heaps, spend_bytes, watched
 
+from .headers import text_lengths
 from .source import ByteSource
 
 __all__ = ["MAGIC", "H5File"]
@@ -29,7 +31,7 @@ _BIG, _RATIO = 64 << 20, 1000
 _MAX_CHUNKED = 64 << 30
 _CHECKED: dict[tuple[str, int], tuple[int, int]] = {}
 """Files whose heaps were found sound, by path and start: with size and time of change."""
-_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, AttributeError)
+_ERRORS = (OSError, LookupError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, AttributeError, struct.error)
 
 
 class H5File:
@@ -44,10 +46,10 @@ class H5File:
 
         with self._guard("open"):
             self._check_heaps()
+            self._stream = self.source.open()
             if self.source.whole_file:
                 self._file = h5py.File(watched(self.source.path), "r", locking=False)
             else:
-                self._stream = self.source.open()
                 self._file = h5py.File(self._stream, "r")
             self._userblock = self._file.userblock_size
             self.root: Any = self._file["/"].id
@@ -68,8 +70,7 @@ class H5File:
     def __exit__(self, *exc: object) -> None:
         with contextlib.suppress(*_ERRORS):
             self._file.close()
-        if not self.source.whole_file:
-            self._stream.close()
+        self._stream.close()
 
     @contextlib.contextmanager
     def _guard(self, what: str) -> Iterator[None]:
@@ -133,12 +134,33 @@ class H5File:
                 return []
             if count > _MAX_NAMES or count * a.get_type().get_size() > _MAX_ATTR_BYTES:
                 raise BadFileError(f"{self.label}: attribute {name!r} is too large")
+            self._check_type(obj, a, name)
             value = h5py.Group(obj).attrs[name] if isinstance(obj, h5py.h5g.GroupID) else h5py.Dataset(obj).attrs[name]
             if isinstance(value, h5py.Empty):
                 return None
             if isinstance(value, np.ndarray):
                 return [_text(v) for v in value.ravel().tolist()]
             return _text(value)
+
+    def _check_type(self, obj: Any, attribute: Any, name: str) -> None:
+        """BadFileError for what is no text or number, and for texts longer than the file, for which libhdf5 would make room."""
+        import h5py
+
+        kind = attribute.get_type()
+        if kind.get_class() not in (h5py.h5t.STRING, h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM) or kind.committed():
+            raise BadFileError(f"{self.label}: attribute {name!r} is neither text nor a number")
+        if kind.get_class() != h5py.h5t.STRING or not kind.is_variable_str():
+            return
+        found = text_lengths(self._bytes, h5py.h5o.get_info(obj).addr)
+        long = sum(length for own, length in found if own == name.encode())
+        if long > self.source.size:
+            raise BadFileError(
+                f"{self.label}: attribute {name!r} is damaged: texts of {long} bytes in a file of {self.source.size}"
+            )
+
+    def _bytes(self, at: int, size: int) -> bytes:
+        self._stream.seek(self._userblock + at)
+        return bytes(self._stream.read(min(size, self.source.size)) or b"")
 
     def attr_names(self, obj: Any) -> set[str]:
         """The names of an object's attributes."""
