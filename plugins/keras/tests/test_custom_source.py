@@ -348,3 +348,87 @@ def test_the_catalogue_of_a_path(capsys: pytest.CaptureFixture[str], tmp_path: P
     out = capsys.readouterr().out
     assert "no Python that this version reads" in out and "0 custom layers" in out
     assert main(["custom", str(tmp_path / "none")]) == 2
+
+
+# ---- classes with the names of Keras's own
+SHADOW = """
+import keras
+from keras import ops
+
+
+class AdditiveAttention(keras.layers.Layer):
+    def build(self, shapes):
+        self.w = self.add_weight(shape=(shapes[0][-1],), name="scale")
+
+    def call(self, xs):
+        return ops.softmax(xs[0] * self.w, axis=-1) - xs[1]
+
+    def get_config(self):
+        return {"name": self.name, "trainable": self.trainable, "dtype": "float32"}
+
+
+class Negative(keras.layers.Layer):
+    def call(self, x):
+        return 3 * ops.abs(x)
+
+    def get_config(self):
+        return {"name": self.name}
+
+
+def Dense(units):
+    return keras.layers.Dense(units)
+"""
+
+
+def _shadowed(tmp_path: Path, own: bool) -> tuple[Path, Path, Any]:
+    """Source, a folder for files, and a model of its classes or of Keras's."""
+    source = tmp_path / "mine.py"
+    source.write_text(SHADOW)
+    names: dict[str, Any] = {"__name__": "mine"}
+    exec(SHADOW, names)
+    a, b = keras.Input((5, 7), name="a"), keras.Input((5, 7), name="b")
+    y = (names["AdditiveAttention"] if own else keras.layers.AdditiveAttention)(name="attention")([a, b])
+    y = keras.layers.Dense(3, name="d")(y)
+    y = names["Negative"](name="negative")(y) if own else y
+    model = keras.Model([a, b], y)
+    randomise(model)
+    return source, tmp_path, model
+
+
+def test_the_users_class_comes_before_keras_of_the_same_name(tmp_path: Path) -> None:
+    """HDF5 names no module; ``custom_objects`` of Keras win there, and so does the source, which is said."""
+    source, folder, model = _shadowed(tmp_path, own=True)
+    model.save(folder / "m.h5")
+    graph = load_graph(folder / "m.h5", options={"custom": [str(source)]})
+    assert not problems(graph), problems(graph)
+    x = [np.random.default_rng(s).normal(size=(2, 5, 7)).astype("f4") for s in (1, 2)]
+    want = keras.ops.convert_to_numpy(model(x))
+    np.testing.assert_allclose(Interpreter(graph).run(x)[0], want, rtol=1e-5, atol=1e-5)
+    notes = [n for n in graph.metadata["notes"] if "not Keras's" in n]
+    assert len(notes) == 2
+    assert all(
+        any(f"'{name}' is the class of {source} (--custom)" in n for n in notes) for name in ("AdditiveAttention", "Negative")
+    )
+    assert not any("Dense" in n for n in notes)  # a function of that name is no class
+
+
+def test_a_module_of_keras_is_keras(tmp_path: Path) -> None:
+    """Where the file says whose class it is, source of the same name changes nothing."""
+    source, folder, model = _shadowed(tmp_path, own=False)
+    model.save(folder / "m.keras")
+    graph = load_graph(folder / "m.keras", options={"custom": [str(source)]})
+    assert not problems(graph), problems(graph)
+    x = [np.random.default_rng(s).normal(size=(2, 5, 7)).astype("f4") for s in (1, 2)]
+    want = keras.ops.convert_to_numpy(model(x))
+    np.testing.assert_allclose(Interpreter(graph).run(x)[0], want, rtol=1e-5, atol=1e-5)
+    assert not any("not Keras's" in n for n in graph.metadata["notes"])
+
+
+def test_a_class_of_that_name_that_is_no_layer_is_refused(tmp_path: Path) -> None:
+    """Which of the two the file means is not guessed."""
+    source, folder, model = _shadowed(tmp_path, own=False)
+    source.write_text("class AdditiveAttention:\n    def __init__(self, **kw): pass\n")
+    model.save(folder / "m.h5")
+    (found,) = problems(load_graph(folder / "m.h5", options={"custom": [str(source)]}))
+    assert found.layer == "attention" and "is no layer: AdditiveAttention does not extend" in found.why
+    assert not problems(load_graph(folder / "m.h5"))

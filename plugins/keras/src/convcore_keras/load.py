@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from convcore.plugin import BadFileError, Graph, LoadRequest
 
@@ -13,6 +14,9 @@ from .load_graph import GraphLoader
 from .load_live import read_live
 from .plugin import is_live
 
+if TYPE_CHECKING:
+    from .code.source.custom import CustomCode
+
 __all__ = ["load"]
 
 
@@ -22,7 +26,8 @@ def load(request: LoadRequest) -> Graph:
     Layers without a rule become opaque nodes. Raises BadFileError when files are broken, do not belong together, or hold no
     weights where the architecture needs them; UsageError for input shapes that do not fit the model's inputs.
     """
-    model = _read(request)
+    custom = _custom(request)
+    model = _read(request, {} if custom is None else custom.library.classes)
     if not model.has_weights:
         needy = [path for path, layer in model.walk() if own_variables(layer)]
         if needy:
@@ -30,11 +35,20 @@ def load(request: LoadRequest) -> Graph:
                 f"{model.paths[0]}: holds only the architecture, and {len(needy)} layers ({', '.join(needy[:3])}"
                 f"{', ...' if len(needy) > 3 else ''}) have weights: give the weights file too (weights=, --weights)"
             )
-    return GraphLoader(model, request).run()
+    return GraphLoader(model, request, custom).run()
 
 
-def _read(request: LoadRequest) -> KerasModel:
+def _custom(request: LoadRequest) -> CustomCode | None:
+    """The source that the user gives, if any; the machine that reads it is loaded only then."""
+    if not request.options.get("custom"):
+        return None
+    from .code.source.custom import custom_code
+
+    return custom_code(request.options["custom"])
+
+
+def _read(request: LoadRequest, custom: Mapping[str, str]) -> KerasModel:
     source: Any = request.source
     if is_live(source):
-        return read_live(source, request.input_shapes)
-    return read(source, request.weights, kernels=request.options.get("kernels"))
+        return read_live(source, request.input_shapes, custom)
+    return read(source, request.weights, kernels=request.options.get("kernels"), custom=custom)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convcore.plugin import (
     BadFileError,
@@ -30,22 +30,22 @@ from .load_opaque import plain, problem_of
 from .load_shapes import input_shape
 from .ops.spec import prepare
 
+if TYPE_CHECKING:
+    from .code.source.custom import CustomCode
+
 __all__ = ["GraphLoader"]
 
 
 class GraphLoader:
     """Builds the graph of one model; see :meth:`run`."""
 
-    def __init__(self, model: KerasModel, request: LoadRequest) -> None:
+    def __init__(self, model: KerasModel, request: LoadRequest, custom: CustomCode | None = None) -> None:
         self.model, self.request = model, request
         self.graph = Graph(model.root.name)
         self.b = Builder(self.graph)
         self.g = KerasContext(self.b, model, request.ruleset, request.overrides)
         self.g.inline = self._inline
-        if request.options.get("custom"):
-            from .code.source.custom import custom_code  # the machine is loaded only where source is given
-
-            self.g.custom = custom_code(request.options["custom"])
+        self.g.custom = custom
         if request.options.get("lambdas"):
             from .code.source.text import parsed_texts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from .trace import is_subclassed, traced
 __all__ = ["read_live"]
 
 
-def read_live(model: Any, shapes: Any = None) -> KerasModel:
+def read_live(model: Any, shapes: Any = None, custom: Mapping[str, str] | None = None) -> KerasModel:
     """Save ``model`` to a temporary ``.keras`` file, read it with all weights in memory, and delete the file. A
-    subclassed model is traced before (``trace.py``); ``shapes`` are its input shapes where it was never built.
+    subclassed model is traced before (``trace.py``); ``shapes`` are its input shapes where it was never built; ``custom``
+    is what :func:`read` takes.
 
     tf.keras before 2.12 has no ``.keras`` archive and writes HDF5 under that name, which reads as well.
     """
@@ -29,7 +31,7 @@ def read_live(model: Any, shapes: Any = None) -> KerasModel:
     with watching(), tempfile.TemporaryDirectory(prefix="convcore-keras-") as folder:  # a watch of its own: the file goes
         path = Path(folder) / "model.keras"
         model.save(str(path))
-        result = read(path)
+        result = read(path, custom=custom)
         copies: dict[int, tuple[Tensor, Tensor]] = {}  # the original is kept, so that its id stays its own
         for _, layer in result.walk():
             for name, tensor in layer.weights.items():

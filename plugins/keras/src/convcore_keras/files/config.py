@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -30,13 +31,15 @@ MODEL_CLASSES = {"Sequential", "Functional", "Model", "Container", "Network"}
 
 @dataclass
 class Context:
-    """What holds for a whole file: era, version, which backend computed it, the axis order Keras 1 leaves out."""
+    """What holds for a whole file: era, version, which backend computed it, the axis order Keras 1 leaves out; ``custom`` are the
+    user's own classes, with the files that define them."""
 
     era: str
     version: tuple[int, ...]
     theano: bool = False
     image_format: str | None = None
     notes: list[str] = field(default_factory=list)
+    custom: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_root(obj: Any, ctx: Context, what: str, image_format: str | None = None) -> ModelConfig:
@@ -217,7 +220,10 @@ def _layer(entry: dict[str, Any], ctx: Context, what: str, depth: int, fallback:
         raise BadFileError(f"{what}: a layer's name is not a string")
     module, registered = _text(entry.get("module")), _text(entry.get("registered_name"))
     cls, custom = _class(source, module, registered, "module" in entry)
-    if ctx.era == "keras3" and not custom and "module" not in entry and spec_of(cls).extinct:
+    users = "module" not in entry and cls != "InputLayer" and source in ctx.custom
+    if users:  # as ``custom_objects`` come before Keras's own (keras.legacy.saving.serialization, Keras 3.15.1)
+        cls, custom = f"custom>{source}" if _is_keras(cls) else source, True
+    elif ctx.era == "keras3" and not custom and "module" not in entry and spec_of(cls).extinct:
         cls, custom = f"custom>{cls}", True  # a class of the user's, which has the name of one that Keras 3 does not have
     layer = LayerConfig(name, cls, source, {}, module, registered, custom)
     shared = entry.get("shared_object_id")
@@ -233,7 +239,9 @@ def _layer(entry: dict[str, Any], ctx: Context, what: str, depth: int, fallback:
     if not isinstance(config, dict):
         raise BadFileError(f"{what}: layer {name[:80]!r} has a list as its configuration")
     layer.trainable = bool(config.get("trainable", True))
-    layer.is_op = _is_op(config, module, ctx.era, cls, "module" in entry)
+    layer.is_op = not users and _is_op(config, module, ctx.era, cls, "module" in entry)
+    if users:
+        _note_users(source, ctx)
     if layer.is_op:
         layer.class_name, layer.custom = source, False
     layer.dtype = dtype_policy(config.get("dtype"))
@@ -324,6 +332,13 @@ def _class(source: str, module: str | None, registered: str | None, has_module: 
     if _is_keras(cls):
         return (registered if registered and ">" in registered else f"{module or 'custom'}>{bare}"), True
     return bare, True
+
+
+def _note_users(source: str, ctx: Context) -> None:
+    """Where Keras has a class of that name too, which of them is meant is worth telling."""
+    note = f"{source!r} is the class of {ctx.custom.get(source)} (--custom), not Keras's: the model's file names no module"
+    if note not in ctx.notes and (_is_keras(canonical(source)) or source in _operation_classes()):
+        ctx.notes.append(note)
 
 
 def _is_keras(cls: str) -> bool:

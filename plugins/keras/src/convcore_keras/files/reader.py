@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +35,11 @@ class _Architecture:
 
 
 def read(
-    source: Path | tuple[Path, Path] | Sequence[Path], weights: Path | None = None, *, kernels: str | None = None
+    source: Path | tuple[Path, Path] | Sequence[Path],
+    weights: Path | None = None,
+    *,
+    kernels: str | None = None,
+    custom: Mapping[str, str] | None = None,
 ) -> KerasModel:
     """Read a Keras model.
 
@@ -44,7 +48,8 @@ def read(
         weights) in any order. weights: a weights file for an architecture; with a full model it replaces the model's
         own weights. kernels: ``"theano"`` when the model was computed with Theano (kernels are then flipped),
         ``"tensorflow"`` when not; by
-            default what the file says. Keras 1 files do not say; TensorFlow is then assumed and noted.
+            default what the file says. Keras 1 files do not say; TensorFlow is then assumed and noted. custom: the user's own
+            classes with the files that define them, which come before Keras's where the model's file names no module.
 
     Raises:
         BadFileError: unreadable, hostile, or weights and architecture do not belong together.
@@ -68,7 +73,7 @@ def read(
         if extra is not None and extra_kind is not None:
             place = _Weights(extra, extra_kind)
         legacy = place.open(stack) if place is not None else None
-        return _build(main, extra, kind, arch, place, legacy, kernels)
+        return _build(main, extra, kind, arch, place, legacy, kernels, custom or {})
 
 
 def architecture(path: Path) -> tuple[str, str, Any]:
@@ -90,6 +95,7 @@ def _build(
     place: _Weights | None,
     legacy: tuple[str, str | None] | None,
     kernels: str | None,
+    custom: Mapping[str, str],
 ) -> KerasModel:
     version, backend = arch.version, arch.backend
     ctx = Context(_era(version, arch.config), _version(version))
@@ -97,7 +103,7 @@ def _build(
     theano = (kernels or weights_backend or backend) == "theano"
     if ctx.era == "keras3" and kernels == "theano":
         raise UsageError("kernels='theano' does not apply to Keras 3 files")
-    ctx.theano = theano
+    ctx.theano, ctx.custom = theano, custom
     if ctx.era == "keras1" and kernels is None and backend is None:
         ctx.notes.append(
             "Keras 1 files do not say which backend computed them; TensorFlow is assumed (kernels='theano' reads Theano's)"

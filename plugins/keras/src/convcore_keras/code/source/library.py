@@ -21,7 +21,7 @@ MAX_FILES = 50_000
 MAX_BYTES = 4 << 20
 """A larger file holds no layers."""
 
-_DEFINED = re.compile(rb"^(?:class|def|async def)[ \t]+([A-Za-z_]\w*)", re.MULTILINE)
+_DEFINED = re.compile(rb"^(class|def|async def)[ \t]+([A-Za-z_]\w*)", re.MULTILINE)
 _REGISTERED = re.compile(rb"register_keras_serializable\s*\(([^)]*)\)[\s\\]*(?:@[^\n]*\n\s*)*(?:class|def)\s+([A-Za-z_]\w*)")
 _ASSIGNED = re.compile(rb"^([A-Za-z_]\w*)[ \t]*=[ \t]*[A-Za-z_]\w*[ \t]*$", re.MULTILINE)
 _TEXT = re.compile(rb"""["']([^"'\n]*)["']""")
@@ -64,6 +64,7 @@ class Definition:
     file: SourceFile
     name: str
     registered: str = ""
+    is_class: bool = False
 
 
 @dataclass(eq=False)
@@ -104,12 +105,22 @@ class Library:
                 continue  # a broken link among thousands of files is not the model's
             registered = dict(_registered(data))
             for match in _DEFINED.finditer(data):
-                name = match[1].decode()
-                d = Definition(file, name, registered.get(name, ""))
+                name = match[2].decode()
+                d = Definition(file, name, registered.get(name, ""), match[1] == b"class")
                 found.setdefault(name, []).append(d)
                 if d.registered and d.registered != name:
                     found.setdefault(d.registered, []).append(d)
         return found
+
+    @cached_property
+    def classes(self) -> dict[str, str]:
+        """The classes by their own names, each with the files that define it."""
+        found: dict[str, list[str]] = {}
+        for name, definitions in self.index.items():
+            files = [str(d.file.path) for d in definitions if d.is_class and d.name == name]
+            if files:
+                found[name] = list(dict.fromkeys(files))
+        return {name: ", ".join(files[:4]) for name, files in found.items()}
 
     def define(self, name: str, module: str = "") -> Definition | None:
         """The definition of a class or function, by its name or registered name (``"package>Name"``); ``module`` tells which
