@@ -334,14 +334,22 @@ def _apply(fn: str, args: Sequence[DimLike]) -> DimLike:
 
 def _at_least(a: DimLike, b: DimLike) -> bool:
     low = bounds(a - b)[0]
-    return low is not None and low >= 0
+    if low is not None and low >= 0:
+        return True
+    least, most = _call_of(b, "min"), _call_of(a, "max")
+    return any(_at_least(a, x) for x in least) or any(_at_least(x, b) for x in most)
+
+
+def _call_of(d: DimLike, fn: str) -> tuple[DimLike, ...]:
+    """The arguments of a size that is a maximum or minimum."""
+    call = d._terms[0][0][0][0] if isinstance(d, Dim) and _is_atom(d) else None
+    return call.args if isinstance(call, Call) and call.fn == fn else ()
 
 
 def _extreme(fn: str, args: Sequence[DimLike]) -> DimLike:
     flat: list[DimLike] = []
     for a in args:  # max(max(a, b), c) is max(a, b, c)
-        call = a._terms[0][0][0][0] if isinstance(a, Dim) and _is_atom(a) else None
-        for part in call.args if isinstance(call, Call) and call.fn == fn else (a,):
+        for part in _call_of(a, fn) or (a,):
             if part not in flat:
                 flat.append(part)
     kept: list[DimLike] = []

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..build.builder import Builder, infer_outputs
 from ..errors import ShapeError
-from ..ir.dims import Dim, DimLike, Shape, dim_max, dim_min
+from ..ir.dims import Dim, DimLike, Shape, dim_min
 from ..ir.graph import Graph, Node, Value
 from ..ir.tensors import Tensor
 from ..opset import op
@@ -241,7 +241,7 @@ def fits(new: Shape | None, old: Shape | None) -> bool:
 def _limited(a: DimLike | None, b: DimLike | None) -> bool:
     if not isinstance(a, Dim) or not isinstance(b, Dim):
         return False
-    return any(b in (dim_min(a, n), dim_max(dim_min(a, n), a)) for n in _limits(b))
+    return any(b == dim_min(a, n) for n in _limits(b))
 
 
 def _limits(d: Dim) -> list[int]:

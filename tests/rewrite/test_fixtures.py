@@ -35,8 +35,6 @@ OTHERWISE: dict[str, dict[str, int]] = {
     "layer_norm-fp16__torch-ts_13": {},  # the variance is computed in double: 5e-4 of the range away from layer_norm
     "group_norm__keras-torch_20": {},  # E[x^2] - E[x]^2: another function where the mean is large
     "mha-module-padding__torch-ts_17": {"linear": 2, "softmax": 1},  # the weights over batch times heads are read, too
-    # sizes of a sum with token types of unknown shape are not known, so neither is which axes are heads
-    "bert__torch-ts_17": {"embedding": 3, "layer_norm": 3, "linear": 6, "softmax": 1, "gelu": 1},
     # not recovered yet: loops and unrolled steps, ONNX's Attention through its function body
     "gru-loop__tf2onnx_13": {},
     "lstm-unrolled__keras-torch_20": {"linear": 6},

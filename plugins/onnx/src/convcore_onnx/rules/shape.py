@@ -163,11 +163,12 @@ RULES.op("Squeeze", "squeeze_ones", "data=x", direction="emit")
 
 @RULES.load("Expand", since=8, priority=1)
 def expand(g: OnnxContext, node: ForeignNode) -> Any:
-    """Broadcast in both directions: the result's shape is that of x and the wanted one together."""
+    """Broadcast in both directions: the result's shape is that of x and the wanted one together, known where one of two names
+    is never below the other."""
     x, wanted = node.need(0), size_list(g, node, 1, "shape")
     shape = known_shape(x)
     for d, n in zip(reversed(shape), reversed(wanted)):
-        if d is None or (isinstance(d, Dim) and isinstance(n, Dim) and d != n):
+        if d is None or (isinstance(d, Dim) and isinstance(n, Dim) and broadcast_shapes((d,), (n,)) not in ((d,), (n,))):
             raise NotExpressible(f"whether the size {d} or {n} is 1 is not known", "unknown_shape")
     joined = broadcast_shapes(shape, wanted) or ()
     result = [d for d in joined if d is not None]
