@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from keras_helpers import load_graph, problems
 
 from convcore.build.builder import Builder
 from convcore.errors import BadFileError, ConvcoreError, UnsupportedError
 from convcore.ir.graph import Graph
+from convcore.ir.tensors import ArrayTensor
 from convcore.rules.foreign import ForeignNode
+from convcore_keras.files.convert import from_keras1
+from convcore_keras.files.model import LayerConfig
 from convcore_keras.files.safe_json import loads
 
 
@@ -67,3 +74,61 @@ def test_a_resize_too_large_to_spell_out_is_refused() -> None:
         assert decl is not None and decl.body is not None
         y = b.resize(x, sizes=(10**9, 7), mode="linear")
         decl.body(b, x, **y.producer.attrs)
+
+
+@pytest.mark.parametrize("name", ["max_value", "negative_slope", "threshold"])
+@pytest.mark.parametrize("value", ["x", [1.0], {"a": 1}, True])
+def test_numbers_of_relu(name: str, value: Any, tmp_path: Path) -> None:
+    config = {"name": "r", "max_value": 6.0, "negative_slope": 0.1, "threshold": 0.5, name: value}
+    layers = [{"class_name": "InputLayer", "config": {"name": "i", "batch_input_shape": [None, 3], "dtype": "float32"}}]
+    layers.append({"class_name": "ReLU", "config": config})
+    model = {"class_name": "Sequential", "keras_version": "2.4.0", "config": {"name": "s", "layers": layers}}
+    (tmp_path / "m.json").write_text(json.dumps(model))
+    (p,) = problems(load_graph(tmp_path / "m.json"))
+    assert p.layer == "r" and p.type == "ReLU" and name in p.why and "is not a number" in p.why
+
+
+KERNEL = np.arange(3 * 5 * 7, dtype=np.float32).reshape(3, 1, 5, 7)
+
+
+@pytest.mark.parametrize("config", [{}, {"kernel_size": 3}, {"filters": 7}])
+@pytest.mark.parametrize("size", [[], {}, "3", None, True, [[3]]])
+def test_kernel_size_of_keras_1(config: dict[str, Any], size: Any) -> None:
+    whole = {"kernel_size": size, "filters": size, **config}
+    with pytest.raises(BadFileError, match="layer 'c': a Keras 1 Conv1D of kernel_size="):
+        from_keras1(LayerConfig("c", "Conv1D", "Convolution1D", whole), [ArrayTensor(KERNEL)], ["kernel"])
+
+
+@pytest.mark.parametrize("size", [3, [3], (3,)])
+def test_both_orders_of_a_kernel_of_keras_1(size: Any) -> None:
+    layer = LayerConfig("c", "Conv1D", "Convolution1D", {"kernel_size": size, "filters": 7})
+    for stored in (KERNEL, KERNEL.transpose(3, 2, 0, 1), KERNEL[:, 0]):
+        made = from_keras1(layer, [ArrayTensor(np.ascontiguousarray(stored))], ["kernel"])["kernel"]
+        np.testing.assert_array_equal(made.numpy(), KERNEL[:, 0])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"value_range": v} for v in ([1], "xy", [None, 3], [True, 127], {}, 5, [1, 2, 3])]
+    + [{"epsilon": e} for e in ("__keras_tensor__", None, [1e-7], True)],
+)
+def test_numbers_of_a_quantizer(damage: dict[str, Any], tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, name="d")])
+    model.quantize("int8")
+    model.save(tmp_path / "a.keras")
+    found: list[Any] = []
+
+    def change(config: dict[str, Any]) -> dict[str, Any]:
+        if config.get("class_name") == "AbsMaxQuantizer":
+            found.append(config["config"])
+            config["config"].update(damage)
+        return config
+
+    with zipfile.ZipFile(tmp_path / "a.keras") as z, zipfile.ZipFile(tmp_path / "b.keras", "w") as out:
+        for name in z.namelist():
+            data = z.read(name)
+            out.writestr(name, json.dumps(json.loads(data, object_hook=change)) if name == "config.json" else data)
+    assert not problems(load_graph(tmp_path / "a.keras")) and found
+    (p,) = problems(load_graph(tmp_path / "b.keras"))
+    assert p.layer == "d" and "quantizer's configuration" in p.why

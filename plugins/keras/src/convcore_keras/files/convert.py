@@ -110,6 +110,9 @@ def _conv1d(layer: LayerConfig, t: Tensor, first: bool) -> Tensor:
         return t
     if t.ndim != 4:
         raise BadFileError(f"layer {layer.name[:80]!r}: a Keras 1 Conv1D kernel has 4 axes, the file has {list(t.shape)}")
+    if any(isinstance(n, bool) or not isinstance(n, int) for n in (size, filters)):
+        given = f"kernel_size={str(size)[:60]} and filters={str(filters)[:60]}"
+        raise BadFileError(f"layer {layer.name[:80]!r}: a Keras 1 Conv1D of {given}")
     if t.shape[:2] != (size, 1) or t.shape[3] != filters:  # Keras 1.1: (out, in, length, 1)
         t = t.transpose((2, 3, 1, 0))
     return t.reshape((t.shape[0], *t.shape[2:])) if t.shape[1] == 1 else t
