@@ -147,12 +147,22 @@ ANCHORS = frozenset(_BY_ANCHOR) | set(_CLIPS) | {"where"}
 """The ops at which a search begins."""
 
 
+def _goes_on(user: Node, v: Value) -> bool:
+    """Whether a node that takes ``v`` may be a step of an activation: a sum with another layer or relu of relu is none."""
+    if user.op not in _STEPS or (user.op == "relu" and v.producer is not None and v.producer.op == "relu"):
+        return False
+    return user.op not in ("add", "sub") or any(
+        w is not None and w is not v and (w.tensor is not None or (w.producer is not None and w.producer.op in _STEPS))
+        for w in user.inputs
+    )
+
+
 def find(r: Rewriter, node: Node) -> bool:
     """Put an activation in place of the nodes around ``node``, which is one of ANCHORS."""
     view, start = r.view, node.outputs[0]
     if node.op == "where":
         return _chosen(r, node)
-    if node.op in ("relu", "maximum", "hard_sigmoid") and not any(user.op in _STEPS for user, _ in start.uses):
+    if node.op in ("relu", "maximum", "hard_sigmoid") and not any(_goes_on(user, start) for user, _ in start.uses):
         return False  # most often a layer of its own: nothing to look at
     f = view.form(start)
     if node.op in _CLIPS:
