@@ -20,7 +20,6 @@ FAULTS: dict[str, list[tuple[str, str]]] = {
         ("import os\n", "import os\n\nimport numpy\n"),
         ("if isinstance(source, (str, os.PathLike)) else None", "if not isinstance(source, bytes) else None"),
         ("if head is None or not head.data", "if head is None or head.size != 997 and not head.data"),
-        (".emit:dialect", ".emit:dialct"),
         (
             "@hookimpl\ndef convcore_load",
             '@hookimpl\ndef convcore_ops() -> list[str]:\n    return ["convcore_mlp.ops:OPS"]\n\n\n'
@@ -62,7 +61,6 @@ FOUND = {
     "row": "row soft -> softmax: no example could be generated",
     "identify raises": "convcore_identify of an object raises TypeError",
     "identify claims": "convcore_identify claims noise for mlp",
-    "dialect": "the dialect of mlp convcore_mlp.emit:dialct cannot be imported",
     "option": "the option speed of mlp is for the stage 'fast'",
     "emit": "mlp writes tanh, sample 0, which computes something else",
     "emit bug": "mlp cannot write concat, sample 0: PluginBugError: .*ZeroDivisionError",
@@ -112,6 +110,18 @@ def test_a_plugin_that_cannot_be_registered(old: str, new: str, why: str, tmp_pa
     hooks.write_text(hooks.read_text().replace(old, new))
     out = run(installed(tmp_path / "site", tmp_path / "p"), tmp_path, "-c", CODE.format("scaled_tanh")).stdout
     assert "1 thing is wrong with it" in out and "it cannot be registered" in out and why in out
+
+
+def test_a_dialect_that_is_not_there(tmp_path: Path) -> None:
+    """Apart from the other faults: without it nothing is written, so nothing else of writing can be found."""
+    new_plugin("framework", "mlp", tmp_path / "mlp")
+    hooks = tmp_path / "mlp/src/convcore_mlp/plugin.py"
+    text = hooks.read_text()
+    assert ".emit:dialect" in text
+    hooks.write_text(text.replace(".emit:dialect", ".emit:dialct"))
+    out = run(installed(tmp_path / "site", tmp_path / "mlp"), tmp_path, "-c", CODE.format("mlp")).stdout
+    assert "- the dialect of mlp convcore_mlp.emit:dialct cannot be imported" in out
+    assert "mlp: 0 of" in out and "BrokenPluginError" in out
 
 
 def test_a_module_that_is_not_installed(tmp_path: Path) -> None:
