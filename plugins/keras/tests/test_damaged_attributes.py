@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import types
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from convcore.rules.foreign import ForeignNode
 from convcore_keras.files.convert import from_keras1
 from convcore_keras.files.model import LayerConfig
 from convcore_keras.files.safe_json import loads
+from convcore_keras.ops import conv
 
 
 def node(**attrs: Any) -> ForeignNode:
@@ -132,3 +134,19 @@ def test_numbers_of_a_quantizer(damage: dict[str, Any], tmp_path: Path) -> None:
     assert not problems(load_graph(tmp_path / "a.keras")) and found
     (p,) = problems(load_graph(tmp_path / "b.keras"))
     assert p.layer == "d" and "quantizer's configuration" in p.why
+
+
+@pytest.mark.parametrize("value", [[3, [1]], ["3", 2], [1, 2, 3], [], None, 2.5, True, {"a": 1}, [2, True]])
+@pytest.mark.parametrize(
+    ("op", "name"),
+    [("AdaptiveAveragePool", "output_size"), ("MaxPool", "pool_size"), ("AveragePool", "strides"), ("Conv", "dilation_rate")],
+)
+def test_sizes_of_windows_of_operations(op: str, name: str, value: Any) -> None:
+    if name == "strides" and value is None:
+        value = "2"  # None is the windows' own size
+    b = Builder(Graph("g"))
+    inputs = [b.input("x", "float32", (2, 7, 5, 3)), b.input("w", "float32", (2, 2, 3, 4))][: 2 if op == "Conv" else 1]
+    n = ForeignNode(f"ops.{op}", "mine", inputs, {"pool_size": 2, "data_format": "channels_last", name: value})
+    rule = {"MaxPool": conv.pool, "AveragePool": conv.pool, "Conv": conv.conv}.get(op, conv.adaptive_pool)
+    with pytest.raises(UnsupportedError, match=f"{name}=.* is not one whole number, or one for each of 2 axes"):
+        rule(types.SimpleNamespace(b=b), n)

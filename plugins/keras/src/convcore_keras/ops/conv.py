@@ -24,9 +24,12 @@ operation("AdaptiveAveragePool", "inputs", "float")
 Order = Literal["channels_first", "channels_last"]
 
 
-def _each(v: Any, n: int) -> tuple[int, ...]:
-    """One number for each of n axes."""
-    found = (int(v),) * n if isinstance(v, int) else tuple(int(k) for k in v)
+def _each(node: ForeignNode, name: str, default: Any, n: int) -> tuple[int, ...]:
+    """One whole number for each of n axes, where the attribute gives one or n; refused where it is anything else."""
+    v = node.attr(name, default)
+    found = tuple(v) if isinstance(v, (list, tuple)) else (v,)
+    if len(found) not in (1, n) or any(isinstance(k, bool) or not isinstance(k, int) for k in found):
+        raise node.refuse(f"{name}={str(v)[:60]} is not one whole number, or one for each of {n} axes")
     return found * n if len(found) == 1 else found
 
 
@@ -60,8 +63,8 @@ def conv(g: KerasContext, node: ForeignNode) -> Value:
     shape, order = known_shape(x), _order(node)
     d = len(shape) - 2
     common: Any = {
-        "strides": _each(node.attr("strides", 1), d),
-        "dilations": _each(node.attr("dilation_rate", 1), d),
+        "strides": _each(node, "strides", 1, d),
+        "dilations": _each(node, "dilation_rate", 1, d),
         "pads": _padding(node),
         "layout": order,
     }
@@ -81,9 +84,9 @@ def conv_transpose(g: KerasContext, node: ForeignNode) -> Value:
     """The adjoint of a convolution; sizes and crops as of the layers (``layers/conv.py``: conv_transpose)."""
     x, w = node.need(0), node.need(1)
     d = len(known_shape(x)) - 2
-    strides, dilations = _each(node.attr("strides", 1), d), _each(node.attr("dilation_rate", 1), d)
-    extra, same = node.attr("output_padding", None), _padding(node) is not None
-    added = (None,) * d if extra is None else _each(extra, d)
+    strides, dilations = _each(node, "strides", 1, d), _each(node, "dilation_rate", 1, d)
+    same = _padding(node) is not None
+    added = (None,) * d if node.attr("output_padding", None) is None else _each(node, "output_padding", None, d)
     pads, grow = [], []
     for k, s, r, p in zip(known_shape(w)[:d], strides, dilations, added, strict=True):
         if not isinstance(k, int):
@@ -107,11 +110,10 @@ def pool(g: KerasContext, node: ForeignNode) -> Value:
     """The largest element or the mean of windows; padding does not count."""
     x = node.need(0)
     d = len(known_shape(x)) - 2
-    kernel, strides = _each(node.attr("pool_size"), d), node.attr("strides", None)
-    y: Value = g.b.op(
-        "max_pool" if node.type == "ops.MaxPool" else "avg_pool", x, kernel=kernel,
-        strides=kernel if strides is None else _each(strides, d), pads=_padding(node), layout=_order(node),
-    )  # fmt: skip
+    kernel = _each(node, "pool_size", None, d)
+    strides = kernel if node.attr("strides", None) is None else _each(node, "strides", None, d)
+    op = "max_pool" if node.type == "ops.MaxPool" else "avg_pool"
+    y: Value = g.b.op(op, x, kernel=kernel, strides=strides, pads=_padding(node), layout=_order(node))
     return y
 
 
@@ -119,7 +121,7 @@ def pool(g: KerasContext, node: ForeignNode) -> Value:
 def adaptive_pool(g: KerasContext, node: ForeignNode) -> Value:
     """Windows that share an axis out among the outputs."""
     x = node.need(0)
-    size = _each(node.attr("output_size"), len(known_shape(x)) - 2)
+    size = _each(node, "output_size", None, len(known_shape(x)) - 2)
     op = "adaptive_max_pool" if node.type == "ops.AdaptiveMaxPool" else "adaptive_avg_pool"
     y: Value = g.b.op(op, x, output_size=size, layout=_order(node))
     return y
