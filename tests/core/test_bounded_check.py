@@ -11,7 +11,7 @@ import pytest
 import convcore
 from convcore import budget
 from convcore.build.builder import Builder
-from convcore.errors import UnsupportedError
+from convcore.errors import BadFileError, UnsupportedError
 from convcore.interpreter import execute
 from convcore.ir.graph import Graph
 from convcore.model import Model
@@ -72,3 +72,16 @@ def test_opsets_in_the_metadata_of_a_file_that_are_none(opsets: Any) -> None:
     model = convcore.load(bomb(7))
     model.graph.metadata["opsets"] = opsets
     assert convcore.convert(model, "onnx").model.opset_import[0].version == 18
+
+
+def test_a_number_too_large_for_a_float(tmp_path: Path) -> None:
+    b = Builder(Graph("g"))
+    b.graph.outputs = [b.leaky_relu(b.input("x", "float32", (2, 3)), alpha=0.25)]
+    Model(b.graph).save(tmp_path / "a.ccir")
+    data = (tmp_path / "a.ccir").read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    head = data[8 : 8 + size].replace(b"0.25", b"9" * 400)
+    assert len(head) > size
+    (tmp_path / "a.ccir").write_bytes(len(head).to_bytes(8, "little") + head + data[8 + size :])
+    with pytest.raises(BadFileError, match=r"alpha=9+: int too large to convert to float"):
+        convcore.load(tmp_path / "a.ccir")
