@@ -7,9 +7,10 @@ from typing import Any
 
 from ..ir.graph import Node, Value
 from .axes import Atom, Axes, axes_of, cells
-from .forms import INVERSE, ONE, View
+from .forms import INVERSE, ONE
 from .linear import sole
 from .region import Rewriter
+from .view import View
 
 __all__ = ["moved", "repeated", "softmax"]
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Sequence
 
 from ..ir.graph import Graph, Node
 from . import attention, blocks, groups, layers, linear, norms, pointwise, rotary
-from .forms import View
 from .region import Fusion, Rewriter
+from .view import View
 
 __all__ = ["find_composites", "told"]
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..ir.graph import Node, Value
-from .forms import HALF, INVERSE, INVERSE_HALF, ONE, Factor, Form, View, ulp
+from .forms import HALF, INVERSE, INVERSE_HALF, ONE, Factor, Form, ulp
 from .groups import in_groups, over
 from .numbers import shortest, varies
 from .region import Rewriter
+from .view import View
 
 __all__ = ["ANCHORS", "find"]
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..ir.graph import Node, Value
-from .forms import ONE, Form, View, ulp
+from .forms import ONE, Form, ulp
 from .numbers import shortest
 from .region import Rewriter
 from .trace import trace
+from .view import View
 
 __all__ = ["ANCHORS", "find"]
 

@@ -15,7 +15,8 @@ from ..ir.graph import Graph, Node, Value
 from ..ir.tensors import Tensor
 from ..opset import op
 from ..passes.constants import fold_constants
-from .forms import Form, View
+from .forms import Form
+from .view import View
 
 __all__ = ["Fusion", "Rewriter", "fits"]
 

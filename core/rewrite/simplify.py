@@ -12,10 +12,10 @@ from ..build.builder import Builder
 from ..ir.graph import Graph, Node, Value
 from ..opset import Trait, traits_of
 from ..passes.constants import fold_constants
-from .forms import View
 from .fuse import find_composites
 from .linear import sole
 from .region import Fusion, Rewriter
+from .view import View
 
 __all__ = ["simplify"]
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..ir.dtypes import DType
 from ..opset import op
-from .forms import RULES, Form, View
+from .forms import Form
+from .view import RULES, View
 
 __all__ = ["trace"]
 
