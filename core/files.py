@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .errors import OutputError, SourceChangedError
 
-__all__ = ["FileStamp", "Watch", "absolute", "reading", "stamp_of", "unchanged", "watched", "watching"]
+__all__ = ["FileStamp", "Watch", "absolute", "passing", "reading", "stamp_of", "unchanged", "watched", "watching"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +118,7 @@ _BATCH: ContextVar[dict[str, FileStamp] | None] = ContextVar("batch", default=No
 
 @contextmanager
 def watching() -> Iterator[Watch]:
-    """Note in a new watch every file that :func:`watched` names inside, and in no outer one: a loader that makes a temporary
-    file, reads it into memory and deletes it does so in a watch of its own."""
+    """Note in a new watch every file that :func:`watched` names inside, and in no outer one."""
     watch = Watch()
     token = _CURRENT.set(watch)
     try:
@@ -149,6 +148,17 @@ def reading() -> Iterator[None]:
         _BATCH.reset(token)
     for stamp in batch.values():
         stamp.check()
+
+
+@contextmanager
+def passing() -> Iterator[None]:
+    """A loader makes a temporary file, reads it into memory and deletes it inside: nothing around looks at that file."""
+    token = _BATCH.set({})
+    try:
+        with watching():
+            yield
+    finally:
+        _BATCH.reset(token)
 
 
 def unchanged(stamp: FileStamp | None) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         UnsupportedError,
         UsageError,
     )
-    from .files import reading, watched, watching
+    from .files import passing, reading, watched
     from .hookspecs import (
         CONVCORE_API,
         EmitRequest,
@@ -224,7 +224,7 @@ __all__ = [
     "traits_of",
     "unsupported",
     "watched",
-    "watching",
+    "passing",
     "window_pads",
     "writing",
 ]
@@ -254,7 +254,7 @@ _FROM = {
         "UnsupportedError",
         "UsageError",
     ),
-    "files": ("reading", "watched", "watching"),
+    "files": ("reading", "watched", "passing"),
     "hookspecs": (
         "CONVCORE_API",
         "EmitRequest",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import convcore
-from convcore import budget, output, pipeline, samples
+from convcore import budget, output, pipeline, samples, writing
 from convcore.build.builder import Builder
 from convcore.errors import (
     BadFileError,
@@ -252,7 +252,7 @@ def test_a_disk_that_fails_while_publishing(monkeypatch: pytest.MonkeyPatch, tmp
         published.append(final)
         output.publish(staged, final)
 
-    monkeypatch.setattr(pipeline, "publish", publish)
+    monkeypatch.setattr(writing, "publish", publish)
     w = np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32)
     g = Graph("g")
     b = Builder(g)
@@ -266,7 +266,7 @@ def test_a_folder_that_takes_no_staging(monkeypatch: pytest.MonkeyPatch, tmp_pat
     def fail(folder: Path) -> Any:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(pipeline, "staging", fail)
+    monkeypatch.setattr(writing, "staging", fail)
     with pytest.raises(OutputError, match=r"a\.onnx cannot be written: Read-only file system"):
         convcore.convert(Model(graph()), "onnx", tmp_path / "a.onnx")
 

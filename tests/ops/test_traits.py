@@ -140,8 +140,9 @@ def test_training_attribute_is_declared():
 
 # ---- nobody lists ops
 
-FREE = ("core/ops/", "/rules/", "/emit_rules/", "/layout.py", "convcore_keras/layers/", "convcore_keras/ops/")
-"""Declarations, rule files (Keras's are beside its layers), and the targets' layout conventions (op -> where channels are)."""
+FREE = ("core/ops/", "/rules/", "core/rewrite/", "/emit_rules/", "/layout.py", "convcore_keras/layers/", "convcore_keras/ops/")
+"""Declarations, rule files (Keras's are beside its layers; the rules of composites are patterns over named ops), and the targets'
+layout conventions (op -> where channels are)."""
 FOREIGN = {
     "plugins/keras/src/convcore_keras/files/": "names of Keras activations and merge modes, which ops are named after",
     "plugins/keras/src/convcore_keras/code/": "functions of numpy and Keras and methods of arrays, by which code calls them",

@@ -55,7 +55,6 @@ WHY = {
     "load ops.shape.flip": "without an axis it is over all of them",
     "load ops.shape.pad": "widths for all axes, or one for each; the value is an operand",
     "load ops.shape.ravel": "the size is the product of all",
-    "load ops.shape.repeat": _AXIS,
     "load ops.shape.reshape": "one size may be left to the others",
     "load ops.shape.squeeze": "without an axis it is of all of size 1",
     "load ops.shape.tile": "counts are for the last axes",

@@ -91,7 +91,6 @@ WHY = {
     "emit emit_rules.arithmetic.div": _NUMBER,
     "emit emit_rules.arithmetic.operator": _NUMBER,
     "emit emit_rules.arithmetic.where": _NUMBER,
-    "emit emit_rules.attention.attention": "a causal mask is an argument, others are operands; the scale may be the default",
     "emit emit_rules.attention.layer": "three weights are one",
     "emit emit_rules.control.loop": "it has a region",
     "emit emit_rules.detection.nms": _WRITTEN,

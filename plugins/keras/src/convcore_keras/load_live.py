@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import ArrayTensor, Tensor, watching
+from convcore.plugin import ArrayTensor, Tensor, passing
 
 from .files.model import KerasModel
 from .files.reader import read
@@ -28,7 +28,7 @@ def read_live(model: Any, shapes: Any = None, custom: Mapping[str, str] | None =
     name = type(model).__name__
     if is_subclassed(model):
         model = traced(model, shapes)
-    with watching(), tempfile.TemporaryDirectory(prefix="convcore-keras-") as folder:  # a watch of its own: the file goes
+    with passing(), tempfile.TemporaryDirectory(prefix="convcore-keras-") as folder:
         path = Path(folder) / "model.keras"
         model.save(str(path))
         result = read(path, custom=custom)

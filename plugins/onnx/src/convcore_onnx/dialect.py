@@ -104,6 +104,8 @@ class OnnxDialect(Dialect):
         if kept.get("function"):
             raise unsupported(node, f"it calls the model's function {proto.op_type!r}: it cannot be written back alone", why)
         if not domain and not same_operator(proto.op_type, version, self.opset):
+            if version == self.opset:
+                raise unsupported(node, f"ONNX's opset {version} has no operator {proto.op_type}", why)
             hint = why
             if version:
                 able = OLDEST_OPSET <= version <= newest_opset()
