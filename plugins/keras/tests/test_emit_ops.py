@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,17 @@ def test_first_samples_are_written_as_code(tmp_path: Path) -> None:
             wrong += [f"{name}: {why}" for a, b in zip(runtime.run(feeds), want, strict=True) if (why := same(np.asarray(a), b))]
             done += 1
     assert not wrong and done > 150
+
+
+def test_code_written_anew_within_a_second_is_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python would take cached bytecode for the file, which it tells by seconds and size."""
+    from convcore_keras.runtime import _load_code
+
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    for n in (1, 2):
+        (tmp_path / "net.py").write_text(f"def load_model():\n    return {n}\n")
+        os.utime(tmp_path / "net.py", (10**9, 10**9))
+        assert _load_code(str(tmp_path / "net.py")) == n
 
 
 @pytest.mark.parametrize("kind", ["float64", "int64"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import os
@@ -99,9 +100,16 @@ def load_written(keras: Any, path: str, weights: str | None = None) -> Any:
     return model
 
 
+class _Uncached(importlib.machinery.SourceFileLoader):
+    """Compiles the text itself: Python's cached bytecode would be that of an older file of the same second and size."""
+
+    def path_stats(self, path: Any) -> Any:
+        raise OSError(f"{path} has no cached bytecode")
+
+
 def _load_code(path: str) -> Any:
     """The model that code which convcore has just written builds, with its weights."""
-    spec = importlib.util.spec_from_file_location("convcore_written", path)
+    spec = importlib.util.spec_from_file_location("convcore_written", path, loader=_Uncached("convcore_written", path))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
