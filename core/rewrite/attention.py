@@ -9,31 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from ..ir.dims import Shape, product
-from ..ir.dtypes import DType
+from ..ir.dims import product
 from ..ir.graph import Node, Value
 from .axes import Atom, Axes, axes_of, cells, materialise
 from .forms import ulp
 from .masks import always, finite_sum, lower
 from .numbers import shortest
 from .region import Rewriter, fits
+from .scores import Condition, Masks, above, causal_is_apart, number_of, placed
 
 __all__ = ["find"]
-
-_NEVER = -1e9
-"""A score of this or less is no score: after a softmax it is 0 beside any other."""
-
-
-@dataclass
-class _Masks:
-    """What is done to the scores: added values, and conditions to keep them."""
-
-    added: list[Value] = field(default_factory=list)
-    keep: list[_Condition] = field(default_factory=list)
-    places: list[tuple[Value, Shape | None]] = field(default_factory=list)  # each of them, and the scores it is put on
 
 
 @dataclass
@@ -46,7 +34,7 @@ class _Core:
     y: Value
     weights: Value | None
     scale: float
-    masks: _Masks
+    masks: Masks
     guard: bool  # rows that are NaN (or, where ``told``, that have no key) become 0
     told: bool  # rows without a key are found beforehand, and their scores made 0
     rank: int  # of the softmax
@@ -143,34 +131,13 @@ def _leads(r: Rewriter, node: Node) -> bool:
 
 
 # ---- above it
-def _is_product(v: Value | None, depth: int = 12) -> bool:
-    """Whether a value is a product of two computed matrices, but for numbers, masks and reshapes."""
-    if v is None or v.producer is None or not depth:
-        return False
-    node, ins = v.producer, v.producer.inputs
-    if node.op == "matmul":
-        return all(x is not None and x.tensor is None for x in ins)
-    if node.op in ("cast", "identity", "reshape", "unsqueeze", "squeeze", "div", "tanh"):
-        return _is_product(ins[0], depth - 1)
-    if node.op in ("mul", "add"):
-        return any(_is_product(x, depth - 1) for x in ins)
-    return node.op == "where" and any(_is_product(x, depth - 1) for x in ins[1:])
-
-
-def _number(r: Rewriter, v: Value | None) -> float | None:
-    f = None if v is None else r.view.form(v)
-    if f is not None and f.op == "number":
-        return float(f.key)
-    if v is not None and v.tensor is not None and v.tensor.size == 1 and v.tensor.dtype.is_float:
-        return float(v.tensor.numpy().reshape(()))
-    return None
 
 
 def _around(r: Rewriter, node: Node) -> _Core | None:
     x, p = node.need("x"), node.output
     if x.shape is None or x.dtype is None or node.attrs["axis"] != len(x.shape) - 1 or len(x.shape) not in (3, 4):
         return None
-    masks, scale, stops = _Masks(), 1.0, list[Value]()
+    masks, scale, stops = Masks(), 1.0, list[Value]()
     at = _uncast(x)
     dead, at = _without_dead_rows(r, at)
     softcap = 0.0
@@ -187,7 +154,7 @@ def _around(r: Rewriter, node: Node) -> _Core | None:
             softcap, scale, at = scale, 1.0, _uncast(capped)
             continue
         added, kept = len(masks.added), len(masks.keep)
-        step = _above(r, up, masks)
+        step = above(r, up, masks)
         if step is None:
             return None
         new = [*masks.added[added:], *(c.value for c in masks.keep[kept:])]
@@ -222,106 +189,10 @@ def _capped(r: Rewriter, node: Node, cap: float) -> Value | None:
     if up is None or up.op not in ("mul", "div") or cap <= 0:
         return None
     for i in (0, 1) if up.op == "mul" else (0,):
-        k, x = _number(r, up.inputs[1 - i]), up.inputs[i]
+        k, x = number_of(r, up.inputs[1 - i]), up.inputs[i]
         if k is not None and x is not None and k > 0 and abs((k if up.op == "div" else 1 / k) - cap) <= 4 * ulp(x.dtype) * cap:
             return x
     return None
-
-
-def _above(r: Rewriter, node: Node, masks: _Masks) -> tuple[Value, float] | None:
-    """One step up from a value of the scores: where they come from, and the number they are multiplied by."""
-    ins = node.inputs
-    if node.op in ("reshape", "unsqueeze", "squeeze"):
-        return (ins[0], 1.0) if ins[0] is not None else None
-    if node.op in ("mul", "div"):
-        for i in (0, 1) if node.op == "mul" else (0,):
-            k, x = _number(r, ins[1 - i]), ins[i]
-            if k is not None and x is not None and _is_product(x) and k and math.isfinite(k):
-                return x, k if node.op == "mul" else 1 / k
-        return None
-    if node.op == "add":
-        chosen = _by_arithmetic(r, node)
-        if chosen is not None:
-            masks.keep.append(_Condition.of(chosen[0], chosen[2]))
-            return chosen[1], 1.0
-        found = [i for i in (0, 1) if _is_product(ins[i])]
-        if len(found) != 1:
-            return None
-        other, x = ins[1 - found[0]], ins[found[0]]
-        if other is None or x is None:
-            return None
-        masks.added.append(other)
-        return x, 1.0
-    if node.op == "where":
-        c, a, b = ins
-        for keep, x, fill in ((True, a, b), (False, b, a)):
-            k = _number(r, fill)
-            if c is not None and x is not None and k is not None and _is_product(x) and k <= _least(x.dtype):
-                masks.keep.append(_Condition.of(c, k, not keep))
-                return x, 1.0
-    return None
-
-
-def _least(dtype: DType | None) -> float:
-    return -6e4 if dtype is DType.FLOAT16 else _NEVER
-
-
-@dataclass(frozen=True)
-class _Condition:
-    """Where scores are kept: where ``value`` is true, or where it is not; ``fill`` is what they are elsewhere."""
-
-    value: Value
-    fill: float
-    negated: bool = False
-
-    @staticmethod
-    def of(c: Value, fill: float, negated: bool = False) -> _Condition:
-        """Casts and negations taken off."""
-        up = c.producer
-        while up is not None and up.inputs and up.inputs[0] is not None and up.inputs[0].dtype is DType.BOOL:
-            if up.op == "not":
-                negated = not negated
-            elif up.op not in ("cast", "identity"):
-                break
-            c = up.inputs[0]
-            up = c.producer
-        return _Condition(c, fill, negated)
-
-    def parts(self) -> list[_Condition]:
-        """What must hold all together."""
-        up = self.value.producer
-        if up is not None and up.op == ("or" if self.negated else "and"):
-            return [p for x in up.inputs if x is not None for p in self.of(x, self.fill, self.negated).parts()]
-        return [self]
-
-    def made(self, b: Any) -> Value:
-        kept: Value = b.not_(self.value) if self.negated else self.value
-        return kept
-
-
-def _by_arithmetic(r: Rewriter, node: Node) -> tuple[Value, Value, float] | None:
-    """cast(m) * scores + number * cast(not m), as tf2onnx writes where: (m, scores, number)."""
-    sides = [v.producer if v is not None else None for v in node.inputs]
-    for mine, other in (sides, sides[::-1]):
-        if mine is None or other is None or mine.op != "mul" or other.op != "mul":
-            continue
-        for i in (0, 1):
-            m, x = _condition(mine.inputs[i]), mine.inputs[1 - i]
-            for j in (0, 1):
-                n, k = _condition(other.inputs[j]), _number(r, other.inputs[1 - j])
-                if m is None or n is None or k is None or x is None or not _is_product(x) or not math.isfinite(k):
-                    continue
-                if n.producer is not None and n.producer.op == "not" and n.producer.inputs[0] is m and k <= _least(x.dtype):
-                    return m, x, k
-    return None
-
-
-def _condition(v: Value | None) -> Value | None:
-    """The bool that a float was cast from."""
-    if v is None or v.producer is None or v.producer.op != "cast":
-        return None
-    x = v.producer.inputs[0]
-    return x if x is not None and x.dtype is DType.BOOL else None
 
 
 def _kept_axes(r: Rewriter, v: Value | None, base: Value) -> bool:
@@ -402,11 +273,11 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
     q, k, _ = plan.groups
     rows, columns, width = _size(q[2]), _size(k[2]), _size(q[3])
     masks = core.masks
-    if not all(_placed(m, at, (_size(q[0]), _size(q[1]), rows, columns)) for m, at in masks.places):
+    if not all(placed(m, at, (_size(q[0]), _size(q[1]), rows, columns)) for m, at in masks.places):
         return False
     added: list[Value] = []
-    keep: list[_Condition] = []
-    lows: list[tuple[Value | _Condition, float]] = []
+    keep: list[Condition] = []
+    lows: list[tuple[Value | Condition, float]] = []
     for m in masks.added:
         low = lower(m, rows, columns)
         if low is not None:
@@ -419,10 +290,10 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
         elif not always(part.value, not part.negated):
             keep.append(part)
     causal = bool(lows)
-    if not _agree(lows, bool(added), {c.fill for c in keep}):
+    if not causal_is_apart(lows, bool(added), {c.fill for c in keep}):
         causal = False  # what a query gets that sees no key would be another
         added += [m for m, _ in lows if isinstance(m, Value)]
-        keep += [c for c, _ in lows if isinstance(c, _Condition)]
+        keep += [c for c, _ in lows if isinstance(c, Condition)]
     if core.weights is not None and core.rank != 4:
         return False
     fills = {c.fill for c in keep}
@@ -478,26 +349,6 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
         return [y] if core.weights is None else [y, results[1]]
 
     return r.put(core.y, nodes, make, roots=roots)
-
-
-def _agree(lows: Sequence[tuple[Value | _Condition, float]], added: bool, fills: set[float]) -> bool:
-    """Whether a causal mask can be told apart from the others: alone, or where all of them take keys away for good, or the same
-    finite number stands everywhere (a query without a key then gets the mean over all of them) and is not added to itself."""
-    numbers = {low for _, low in lows}
-    if numbers <= {-math.inf}:
-        return fills <= {-math.inf}
-    stands = len(numbers | fills) == 1 and all(isinstance(m, _Condition) for m, _ in lows)
-    return not added and (not fills or stands)
-
-
-def _placed(m: Value, at: Shape | None, whole: tuple[Any, ...]) -> bool:
-    """Whether a mask put on scores of shape ``at`` has the same axes as one of ``whole``, (batch, heads, queries, keys): these,
-    these with batch and heads joined, or the last two if it has one element in all others."""
-    if at is None or m.rank is None or m.rank > len(at):
-        return False
-    if fits(whole, at) or fits((whole[0] * whole[1], *whole[2:]), at):
-        return True
-    return m.shape is not None and all(n == 1 for n in m.shape[:-2]) and fits(whole[2:], at[-2:])
 
 
 def _heads_unknown(masks: Sequence[Value], rank: int, q: Sequence[tuple[Atom, ...]]) -> bool:
