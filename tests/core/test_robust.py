@@ -204,7 +204,9 @@ def test_kill_at_any_moment_leaves_nothing_half(tmp_path: Path):
 @posix
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_signals_clean_up(name: str, tmp_path: Path):
-    code = "import sys, time; from convcore import pipeline; from convcore.cli import main\n"
+    code = "import signal, sys, time; from convcore import pipeline; from convcore.cli import main\n"
+    handler = "default_int_handler" if name == "SIGINT" else "SIG_DFL"  # what nohup and background jobs ignore is inherited
+    code += f"signal.signal(signal.{name}, signal.{handler})\n"
     code += "pipeline._verify = lambda job: (print('now', flush=True), time.sleep(60))\nsys.exit(main(sys.argv[1:]))"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)}
     argv = [sys.executable, "-c", code, "convert", str(small(tmp_path / "a.onnx")), "-o", str(tmp_path / "b.onnx")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from abc import abstractmethod
 from typing import Any
 
 from ..objects import Instance
@@ -202,8 +203,9 @@ class Expressions(Builder):
             self.refuse(f"an object of class {plain_name(called.name)}", "is made while the model runs")
         return self.inline(found, args, keywords)
 
+    @abstractmethod
     def inline(self, found: ast.FunctionDef, args: list[Any], keywords: dict[str, Any]) -> Any:
-        raise NotImplementedError  # Statements has it
+        """What a function of the source gives; its statements are read by :class:`.statements.Statements`."""
 
     # ---- operators
     def operator(self, target: str, args: list[Any], keywords: dict[str, Any]) -> Any:
