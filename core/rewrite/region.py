@@ -158,6 +158,8 @@ class Rewriter:
                 composite = next((n.op for n in _before(last, before) if n.op not in _FREE), "")
                 if self.only is not None and composite not in self.only:
                     raise ShapeError(f"{composite} is of no use")
+                if all(_constant(v, list(_before(last, before))) for v in news):
+                    raise ShapeError("what only weights give is computed once and no composite")
         except ShapeError:
             return False
         first = before.next if before is not None else self.graph.first
@@ -266,3 +268,10 @@ def _refresh(v: Value) -> None:
             if out.shape != shape:
                 out.shape = shape
                 todo += out.users
+
+
+def _constant(v: Value, made: Collection[Node]) -> bool:
+    """Whether a value follows from weights alone, through nodes just made."""
+    if v.tensor is not None:
+        return True
+    return v.producer in made and all(i is None or _constant(i, made) for i in v.producer.inputs) if v.producer else False

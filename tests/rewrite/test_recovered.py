@@ -358,3 +358,23 @@ def test_masks_mean_what_they_meant(kinds_: list[str], guard: bool, where: str, 
     same(after, before)
     if not (guard and "keep_finite" in kinds_) and len([k for k in kinds_ if k != "none"]) <= 1:
         assert [f.op for f in found] == ["attention"]
+
+
+def test_what_only_weights_give_is_no_composite() -> None:
+    """A kernel that is normalised (weight standardisation): one value for all inputs, which a node would compute at each run."""
+    graph = Graph("kernel")
+    graph.metadata["kind"] = "graph"
+    b = Builder(graph)
+    x, w = (
+        b.input("x", DType.FLOAT32, (3, 5)),
+        b.weight(np.random.default_rng(2).normal(size=(5, 7)).astype(np.float32), "w", trainable=True),
+    )
+    mean = b.mean(w, axes=(0,), keepdims=True)
+    var = b.variance(w, axes=(0,), keepdims=True, ddof=0)
+    normal = b.div(b.sub(w, mean), b.sqrt(b.add(var, b.like(w, 1e-5))))
+    graph.outputs = [b.matmul(x, b.transpose(b.transpose(normal, perm=(1, 0)), perm=(1, 0)))]
+    a = np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32)
+    want = Interpreter(graph).run([a])[0]
+    assert not [f for f in find_composites(graph) if f.op == "layer_norm"]
+    verify(graph)
+    np.testing.assert_allclose(Interpreter(graph).run([a])[0], want, rtol=1e-5)

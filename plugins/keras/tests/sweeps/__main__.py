@@ -1,4 +1,5 @@
-"""``python -m sweeps ops|layers|networks|custom [part of a name] [--no-onnx] [--page]`` in ``plugins/keras/tests``.
+"""``python -m sweeps ops|layers|networks|custom [part of a name] [--onnx --pytorch --keras | --no-onnx] [--page]`` in
+``plugins/keras/tests``; without a target it is ONNX.
 
 KERAS_BACKEND=torch.
 ``recorded [part of a name] [--onnx --pytorch --keras]`` are custom layers of tf.keras, with what TensorFlow computed.
@@ -31,10 +32,11 @@ def main(argv: list[str]) -> int:
         return judge_names(argv[1:])
     kind, rest = argv[0], [a for a in argv[1:] if not a.startswith("-")]
     cases = [c for c in import_module(f"sweeps.{kind}_cases").cases() if not rest or any(r in c.name for r in rest)]
+    targets = [a[2:] for a in argv if a in ("--onnx", "--pytorch", "--keras")] or ([] if "--no-onnx" in argv else ["onnx"])
     counts: collections.Counter[str] = collections.Counter()
     rows: list[str] = []
     for case in cases:
-        v = judge(case, onnx="--no-onnx" not in argv)
+        v = judge(case, targets)
         counts[v.what] += 1
         if v.what != "agree":
             why = " ".join(v.why.replace("|", "\\|").split())
@@ -57,7 +59,7 @@ def _page(kind: str, total: int, counts: Mapping[str, int], rows: list[str]) -> 
         f"{total} cases: {told}.",
         "",
         "*agree*: the interpreter, and the ONNX model in onnxruntime, compute what Keras does, with two batch sizes. *onnx*:",
-        "the interpreter does, and ONNX or onnxruntime has no counterpart. *refused*: with the reason given. *keras*: Keras (on",
+        "the interpreter does, and ONNX or onnxruntime has no counterpart. *refused*: with the reason given. *unmade*: Keras (on",
         "torch) can not run or read the model itself.",
         "",
         "| case | | why |",

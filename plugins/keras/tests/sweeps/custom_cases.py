@@ -80,6 +80,32 @@ TABLE: list[tuple[str, str, dict[str, Any], Any]] = [
     ("sequence", "TimeShift", {}, ROW),
     ("sequence", "ScaledInheritance", {"factor": 1.5, "activation": "tanh"}, (12,)),
     ("sequence", "FromConfig", {"options": {"b": 3, "a": 5}}, (12,)),
+    ("sequence", "CRFDecode", {"labels": 5}, ROW),
+    ("sequence", "CRFMarginals", {}, (7, 5)),
+    ("sequence", "ALiBi", {}, ROW),
+    ("sequence", "FourierFeatures", {}, ROW),
+    ("sequence", "SpatialGating", {}, ROW),
+    ("sequence", "SwitchRouting", {}, ROW),
+    ("vision", "CondConv", {"filters": 5}, IMAGE),
+    ("vision", "NonLocal", {}, IMAGE),
+    ("vision", "GlobalResponseNorm", {}, IMAGE),
+    ("vision", "HardSwishSE", {"filters": 6}, IMAGE),
+    ("vision", "ASPP", {"filters": 5}, IMAGE),
+    ("vision", "WindowPartition", {}, IMAGE),
+    ("extended", "WeightStandardizedConv", {"filters": 5, "activation": "tanh"}, IMAGE),
+    ("extended", "GatedConv", {"kernel_size": 3, "strides": 2, "activation": "relu"}, IMAGE),
+    ("extended", "CosineDense", {"units": 5, "activation": "elu"}, ROW),
+    ("extended", "CosineDense", {"units": 5, "use_bias": False}, ROW),
+    ("extended", "MaskedDense", {"units": 5, "keep": 3}, ROW),
+    ("extended", "InferenceBatchNorm", {"epsilon": 0.01}, IMAGE),
+    ("extended", "SelfAttentionBlock", {"num_heads": 3, "key_dim": 5}, [ROW, (5, 12)]),
+    ("extended", "ReversedLSTM", {"units": 5, "return_sequences": True}, ROW),
+    ("extended", "UnitEmbedding", {"input_dim": 11, "output_dim": 5}, "ids"),
+    ("extended", "CircularConv1D", {"filters": 5, "kernel_size": 4}, ROW),
+    ("extended", "ScaledActivation", {"activation": "softplus"}, ROW),
+    ("extended", "SameMaxPool", {}, IMAGE),
+    ("extended", "ShiftedNorm", {"epsilon": 1e-5}, ROW),
+    ("extended", "MeanBidirectional", {"layer": "GRU"}, ROW),
     ("sequence", "MinimalCell", {"units": 5}, "cell"),
     ("sequence", "PeepholeCell", {"units": 5}, "cell"),
 ]  # fmt: skip
@@ -111,6 +137,8 @@ def _model(module: str, name: str, config: dict[str, Any], shape: Any) -> Any:
     if shape == "cell":
         x = keras.Input((7, 4), name="x")
         return keras.Model(x, keras.layers.RNN(cls(**config), return_sequences=True)(x))
+    if "layer" in config:
+        config = {**config, "layer": getattr(keras.layers, config["layer"])(5, return_sequences=True)}
     inputs: list[Any] = []
     args = [_made(s, inputs) for s in (shape if isinstance(shape, list) else [shape])]
     return keras.Model(inputs, cls(**config)(*args))

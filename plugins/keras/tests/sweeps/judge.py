@@ -38,21 +38,21 @@ class Case:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``what``: agree, onnx (the interpreter agrees, ONNX refuses), refused, wrong, keras (Keras cannot make or run it)."""
+    """``what``: agree, a target (which refuses what the interpreter has right), refused, wrong, unmade (Keras cannot run it)."""
 
     name: str
     what: str
     why: str = ""
 
 
-def judge(case: Case, *, onnx: bool = True, seed: int = 3) -> Verdict:
-    """What becomes of a case."""
+def judge(case: Case, targets: Sequence[str] = ("onnx",), seed: int = 3) -> Verdict:
+    """What becomes of a case in the interpreter and in ``targets``, each run by its own framework."""
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
-        return _judge(case, Path(folder), onnx, seed)
+        return _judge(case, Path(folder), targets, seed)
 
 
-def _judge(case: Case, folder: Path, onnx: bool, seed: int) -> Verdict:
+def _judge(case: Case, folder: Path, targets: Sequence[str], seed: int) -> Verdict:
     path = folder / "m.keras"
     try:
         keras.utils.set_random_seed(seed)
@@ -63,7 +63,7 @@ def _judge(case: Case, folder: Path, onnx: bool, seed: int) -> Verdict:
         model = keras.models.load_model(path, compile=False)  # what the file says, where Keras forgets to say something
         wants = [_flat(case.reference(*f) if case.reference else model(_nested(model, f), training=False)) for f in feeds]
     except Exception as e:  # noqa: BLE001 - whatever Keras raises
-        return Verdict(case.name, "keras", f"{type(e).__name__}: {str(e)[:150]}")
+        return Verdict(case.name, "unmade", f"{type(e).__name__}: {str(e)[:150]}")
     forms = [path]
     if case.custom:
         forms.append(folder / "m.h5")
@@ -72,9 +72,11 @@ def _judge(case: Case, folder: Path, onnx: bool, seed: int) -> Verdict:
         verdict = _interpreted(case, form, feeds, wants)
         if verdict is not None:
             return verdict
-    if not onnx:
-        return Verdict(case.name, "agree")
-    return _through_onnx(case, path, feeds, wants)
+    for target in targets:
+        verdict = _through(case, target, path, feeds, wants)
+        if verdict is not None:
+            return verdict
+    return Verdict(case.name, "agree")
 
 
 def _interpreted(case: Case, path: Path, feeds: Sequence[Any], wants: Sequence[Any]) -> Verdict | None:
@@ -96,27 +98,61 @@ def _interpreted(case: Case, path: Path, feeds: Sequence[Any], wants: Sequence[A
     return None
 
 
-def _through_onnx(case: Case, path: Path, feeds: Sequence[Any], wants: Sequence[Any]) -> Verdict:
+def _through(case: Case, target: str, path: Path, feeds: Sequence[Any], wants: Sequence[Any]) -> Verdict | None:
+    """What is wrong with what a target's own framework makes of the converted file; None if nothing is."""
+    out = path.with_name(f"out{_SUFFIX[target]}")
+    try:
+        convcore.convert(
+            str(path), target, str(out), check=False, io_layout="source", **({"custom": [case.custom]} if case.custom else {})
+        )
+    except convcore.UnsupportedError as e:
+        return Verdict(case.name, target, "; ".join(p.why for p in e.problems))
+    try:
+        run = _RUN[target](out)
+        for feed, want in zip(feeds, wants, strict=True):
+            why = differs(run(feed), want)
+            if why:
+                return Verdict(case.name, "wrong", f"{target}: {why}")
+    except Exception as e:  # noqa: BLE001 - the framework's own classes
+        return Verdict(case.name, target, f"{type(e).__name__}: {str(e)[:200]}")
+    return None
+
+
+Run = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
+_SUFFIX = {"onnx": ".onnx", "pytorch": ".py", "keras": ".keras"}
+
+
+def _onnx(path: Path) -> Run:
     import onnxruntime as rt
 
-    out = path.with_suffix(".onnx")
-    try:
-        convcore.convert(str(path), "onnx", str(out), check=False, **({"custom": [case.custom]} if case.custom else {}))
-    except convcore.UnsupportedError as e:
-        return Verdict(case.name, "onnx", "; ".join(p.why for p in e.problems))
     options = rt.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
-    try:
-        session = rt.InferenceSession(str(out), options, providers=["CPUExecutionProvider"])
-        for feed, want in zip(feeds, wants, strict=True):
-            got = session.run(None, {i.name: a for i, a in zip(session.get_inputs(), feed, strict=True)})
-            why = differs(got, want)
-            if why:
-                return Verdict(case.name, "wrong", f"ONNX: {why}")
-    except Exception as e:  # noqa: BLE001 - onnxruntime's own classes
-        return Verdict(case.name, "onnx", f"onnxruntime: {str(e)[:150]}")
-    return Verdict(case.name, "agree")
+    session = rt.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda feed: session.run(None, {i.name: a for i, a in zip(session.get_inputs(), feed, strict=True)})
+
+
+def _pytorch(path: Path) -> Run:
+    import torch
+
+    names: dict[str, Any] = {"__name__": "converted", "__file__": str(path)}
+    exec(compile(path.read_text("utf-8"), str(path), "exec"), names)
+    model = names["load"](path.with_suffix(".safetensors"))
+
+    def run(feed: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        with torch.no_grad():
+            y = model(*(torch.from_numpy(a) for a in feed))
+        return [v.numpy() for v in (y if isinstance(y, (list, tuple)) else [y])]
+
+    return run
+
+
+def _keras(path: Path) -> Run:
+    model = keras.models.load_model(path, compile=False)
+    return lambda feed: _flat(model(_nested(model, feed), training=False))
+
+
+_RUN: dict[str, Callable[[Path], Run]] = {"onnx": _onnx, "pytorch": _pytorch, "keras": _keras}
 
 
 def _feed(case: Case, model: Any, batch: int, seed: int) -> list[np.ndarray]:

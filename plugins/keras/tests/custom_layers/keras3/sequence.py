@@ -529,3 +529,125 @@ class PeepholeCell(Layer):
 
 
 assert KerasTensor is not None and saving is not None
+
+
+class CRFDecode(Layer):
+    """Emissions by a dense layer, then the best path of labels (Viterbi)."""
+
+    def __init__(self, labels, **kwargs):
+        super().__init__(**kwargs)
+        self.labels = labels
+        self.emit = layers.Dense(labels)
+
+    def build(self, shape):
+        self.transitions = self.add_weight(shape=(self.labels, self.labels), name="transitions")
+        self.left = self.add_weight(shape=(self.labels,), name="left")
+        self.right = self.add_weight(shape=(self.labels,), name="right")
+
+    def call(self, x):
+        e = self.emit(x)
+        score, back = e[:, 0] + self.left, []
+        for t in range(1, e.shape[1]):
+            paths = score[:, :, None] + self.transitions[None]
+            back.append(ops.argmax(paths, axis=1))
+            score = ops.max(paths, axis=1) + e[:, t]
+        best = [ops.argmax(score + self.right, axis=-1)]
+        for pointers in reversed(back):
+            best.insert(0, ops.squeeze(ops.take_along_axis(pointers, best[0][:, None], axis=1), axis=1))
+        return ops.one_hot(ops.stack(best, axis=1), self.labels)
+
+    def get_config(self):
+        return {**super().get_config(), "labels": self.labels}
+
+
+class CRFMarginals(Layer):
+    """Forward and backward sums in the log domain."""
+
+    def build(self, shape):
+        self.transitions = self.add_weight(shape=(shape[-1], shape[-1]), name="transitions")
+
+    def step(self, state, e):
+        return ops.logsumexp(state[:, :, None] + self.transitions[None], axis=1) + e
+
+    def call(self, e):
+        steps = ops.unstack(e, axis=1)
+        ahead = [steps[0]]
+        for s in steps[1:]:
+            ahead.append(self.step(ahead[-1], s))
+        behind = [ops.zeros_like(steps[0])]
+        for s in steps[:0:-1]:
+            behind.append(ops.logsumexp((behind[-1] + s)[:, None, :] + self.transitions[None], axis=2))
+        return ops.stack([ops.softmax(a + b) for a, b in zip(ahead, reversed(behind))], axis=1)
+
+
+class ALiBi(Layer):
+    """Attention whose scores fall with the distance."""
+
+    def __init__(self, heads=2, **kwargs):
+        super().__init__(**kwargs)
+        self.heads = heads
+
+    def build(self, shape):
+        self.qkv = layers.EinsumDense("btd,dhk->bthk", (None, self.heads, 3 * shape[-1] // self.heads))
+        self.qkv.build(shape)
+        slopes = [2.0 ** (-8.0 * (i + 1) / self.heads) for i in range(self.heads)]
+        reach = np.arange(shape[1])
+        self.bias = (-np.abs(reach[None] - reach[:, None])[None] * np.array(slopes)[:, None, None]).astype("float32")
+
+    def call(self, x):
+        q, k, v = ops.split(self.qkv(x), 3, axis=-1)
+        scores = ops.einsum("bqhd,bkhd->bhqk", q, k) * (q.shape[-1] ** -0.5) + ops.convert_to_tensor(self.bias)
+        return ops.reshape(ops.einsum("bhqk,bkhd->bqhd", ops.softmax(scores), v), ops.shape(x))
+
+    def get_config(self):
+        return {**super().get_config(), "heads": self.heads}
+
+
+class FourierFeatures(Layer):
+    """A fixed table that belongs to the layer's weights."""
+
+    def __init__(self, size=5, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], self.size), name="b", trainable=False, initializer="random_normal")
+
+    def call(self, x):
+        p = 2 * np.pi * ops.matmul(x, self.kernel)
+        return ops.concatenate([ops.cos(p), ops.sin(p)], axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}
+
+
+class SpatialGating(Layer):
+    """gMLP's gate along the sequence."""
+
+    def build(self, shape):
+        self.norm = layers.LayerNormalization(epsilon=1e-6)
+        self.w = self.add_weight(shape=(shape[1], shape[1]), name="w")
+        self.b = self.add_weight(shape=(shape[1],), name="b", initializer="ones")
+
+    def call(self, x):
+        u, v = ops.split(x, 2, axis=-1)
+        v = ops.swapaxes(self.norm(v), 1, 2) @ self.w + self.b
+        return u * ops.swapaxes(v, 1, 2)
+
+
+class SwitchRouting(Layer):
+    """Each step goes to the expert of its largest gate, weighted by it."""
+
+    def __init__(self, experts=3, **kwargs):
+        super().__init__(**kwargs)
+        self.experts = [layers.Dense(6, activation="gelu", name=f"expert_{i}") for i in range(experts)]
+        self.router, self.count = layers.Dense(experts, use_bias=False), experts
+
+    def call(self, x):
+        p = ops.softmax(self.router(x), axis=-1)
+        chosen = ops.one_hot(ops.argmax(p, axis=-1), self.count)
+        gate = p * ops.cast(chosen, p.dtype)
+        return sum(gate[..., i : i + 1] * expert(x) for i, expert in enumerate(self.experts))
+
+    def get_config(self):
+        return {**super().get_config(), "experts": self.count}

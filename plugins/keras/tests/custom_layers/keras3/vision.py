@@ -454,3 +454,114 @@ class ResidualUnit(keras.Model):
 
     def get_config(self):
         return {"filters": self.filters, "use_1x1": self.use_1x1, "name": self.name}
+
+
+class CondConv(layers.Layer):
+    """A kernel mixed of several by what the image is."""
+
+    def __init__(self, filters, experts=3, **kwargs):
+        super().__init__(**kwargs)
+        self.filters, self.experts = filters, experts
+
+    def build(self, shape):
+        self.route = layers.Dense(self.experts, activation="sigmoid")
+        self.kernels = [self.add_weight(shape=(3, 3, shape[-1], self.filters), name=f"kernel_{i}") for i in range(self.experts)]
+
+    def call(self, x):
+        r = self.route(ops.mean(x, axis=(1, 2)))
+        return sum(ops.conv(x, k, padding="same") * r[:, None, None, i : i + 1] for i, k in enumerate(self.kernels))
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters, "experts": self.experts}
+
+
+class NonLocal(layers.Layer):
+    def __init__(self, ratio=2, **kwargs):
+        super().__init__(**kwargs)
+        self.ratio = ratio
+
+    def build(self, shape):
+        self.inner = max(shape[-1] // self.ratio, 1)
+        for name in ("theta", "phi", "g"):
+            setattr(self, name, layers.Conv2D(self.inner, 1, use_bias=False))
+        self.out = layers.Conv2D(shape[-1], 1)
+
+    def call(self, x):
+        n, h, w, c = ops.shape(x)
+        flat = [ops.reshape(f(x), (-1, h * w, self.inner)) for f in (self.theta, self.phi, self.g)]
+        attention = ops.softmax(ops.matmul(flat[0], ops.transpose(flat[1], (0, 2, 1))) / self.inner**0.5)
+        return x + self.out(ops.reshape(ops.matmul(attention, flat[2]), (-1, h, w, self.inner)))
+
+    def get_config(self):
+        return {**super().get_config(), "ratio": self.ratio}
+
+
+class GlobalResponseNorm(layers.Layer):
+    """ConvNeXt V2."""
+
+    def build(self, shape):
+        self.gamma = self.add_weight(shape=(1, 1, 1, shape[-1]), name="gamma")
+        self.beta = self.add_weight(shape=(1, 1, 1, shape[-1]), name="beta")
+
+    def call(self, x):
+        g = ops.sqrt(ops.sum(ops.square(x), axis=(1, 2), keepdims=True))
+        return self.gamma * x * (g / (ops.mean(g, axis=-1, keepdims=True) + 1e-6)) + self.beta + x
+
+
+class HardSwishSE(layers.Layer):
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.block = keras.Sequential(
+            [layers.GlobalAveragePooling2D(keepdims=True), layers.Conv2D(3, 1, activation="relu"), layers.Conv2D(filters, 1)]
+        )
+        self.filters = filters
+
+    @property
+    def gate(self):
+        return lambda v: ops.relu6(v + 3.0) / 6.0
+
+    def call(self, x):
+        return x * self.gate(self.block(x))
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters}
+
+
+class ASPP(layers.Layer):
+    """Dilated branches and the image's mean, resized back."""
+
+    def __init__(self, filters=4, rates=(1, 2, 3), **kwargs):
+        super().__init__(**kwargs)
+        self.filters, self.rates = filters, tuple(rates)
+        self.branches = [layers.Conv2D(filters, 3 if r > 1 else 1, padding="same", dilation_rate=r) for r in self.rates]
+        self.pooled, self.project = layers.Conv2D(filters, 1), layers.Conv2D(filters, 1, activation="relu")
+
+    def call(self, x):
+        outs = [b(x) for b in self.branches]
+        mean = self.pooled(ops.mean(x, axis=(1, 2), keepdims=True))
+        outs.append(ops.image.resize(mean, (x.shape[1], x.shape[2]), interpolation="bilinear"))
+        return self.project(ops.concatenate(outs, axis=-1))
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters, "rates": self.rates}
+
+
+class WindowPartition(layers.Layer):
+    """Swin's windows and back, shifted by half a window."""
+
+    def __init__(self, size=4, **kwargs):
+        super().__init__(**kwargs)
+        self.size, self.mix = size, layers.Dense(6)
+
+    def call(self, x):
+        _, h, w, c = x.shape
+        s = self.size
+        x = ops.roll(x, shift=(-s // 2, -s // 2), axis=(1, 2))
+        x = ops.reshape(x, (-1, h // s, s, w // s, s, c))
+        x = ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, s * s, c))
+        x = self.mix(x)
+        x = ops.reshape(x, (-1, h // s, w // s, s, s, c))
+        return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, h, w, c))
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}

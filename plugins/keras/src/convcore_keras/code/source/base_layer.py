@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..values import CodeRefused
 from .classes import SourceObject
-from .keras_layer import KerasLayer
+from .extended import Extended
 from .weights import LayerState, Variable
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ def _init(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwargs: di
     state.ready = True
     base = h.base_class(x)
     if base:
-        state.base = KerasLayer(h, base, args, kwargs)
-        raise CodeRefused(f"extends {base}, whose weights would be its own: convcore reads classes that extend Layer or Model")
+        state.base = Extended(h, x, base, args, kwargs)
+        h.labels[id(state.base.layer)] = (state.base.layer, x, base.lower())
+        args, kwargs = [], {k: v for k, v in kwargs.items() if k in FLAGS}
     wraps = [f.rpartition(".")[2] for f in x.cls.foreign]
     if "Wrapper" in wraps:
         inner = args[0] if args else kwargs.pop("layer", None)
@@ -85,6 +86,11 @@ def _add_weight(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwar
     return v
 
 
+def _build(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    if x.state.base is not None:
+        x.state.base.build()
+
+
 def _nothing(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwargs: dict[str, Any]) -> Any:
     return None
 
@@ -106,7 +112,7 @@ def _call_itself(h: Host, d: SourceDomain, x: SourceObject, args: list[Any], kwa
 
 
 METHODS: dict[str, Work] = {
-    "__init__": _init, "add_weight": _add_weight, "add_variable": _add_weight, "build": _nothing, "build_from_config": _nothing,
+    "__init__": _init, "add_weight": _add_weight, "add_variable": _add_weight, "build": _build, "build_from_config": _nothing,
     "add_loss": _nothing, "add_metric": _nothing, "add_update": _nothing, "get_config": _get_config,
     "compute_mask": _compute_mask, "call": _call, "__call__": _call_itself, "_assert_input_compatibility": _nothing,
     "assert_input_compatibility": _nothing,

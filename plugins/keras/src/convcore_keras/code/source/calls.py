@@ -12,9 +12,9 @@ from convcore.plugin import Value
 from ...activations import name_of
 from ..names import canonical_path
 from ..tensors import TensorShape
-from ..values import CodeRefused, Invocable, Name, what_is
+from ..values import CodeRefused, Invocable, what_is
 from . import arrays
-from .keras_layer import Chain, KerasLayer, keras_class
+from .keras_layer import Chain, KerasLayer, as_activation, keras_class
 from .training import Initial, Partial, Training
 from .weights import Variable
 
@@ -66,7 +66,7 @@ def call(h: Host, d: SourceDomain, path: str, args: list[Any], kwargs: dict[str,
         rest = {k: v for k, v in kwargs.items() if k != "inputs"}
         return KerasLayer(h, _MERGES[last], args[1:], rest).invoke(d, [args[0] if args else kwargs["inputs"]], {})
     if parts[:2] == ["keras", "activations"] and last in ("get", "deserialize", "serialize"):
-        return _activation(args[0] if args else kwargs.get("identifier"))
+        return as_activation(args[0] if args else kwargs.get("identifier"))
     if parts[:2] == ["keras", "activations"] and name_of(last) is None and last[:1].isupper():
         raise CodeRefused(f"calls {name}, which convcore does not know")
     if parts[0] in ("logging", "warnings") or name.startswith(
@@ -109,26 +109,6 @@ def _training(what: str, last: str, args: list[Any], kwargs: dict[str, Any]) -> 
     if last == "serialize":
         return None if args and args[0] is None else Training(what)
     return Training(what)
-
-
-def _activation(x: Any) -> Any:
-    """An activation by name, configuration, layer or function."""
-    if x is None:
-        return Name("keras.activations.linear")
-    if isinstance(x, dict):
-        config = x.get("config")
-        if isinstance(config, str):
-            x = config
-        elif isinstance(x.get("class_name"), str) and isinstance(config, dict):
-            raise CodeRefused(f"takes the activation {x['class_name']}, a layer by its configuration")
-    if isinstance(x, str):
-        bare = x.rpartition(">")[2]
-        if name_of(bare) is None:
-            raise CodeRefused(f"takes the activation {x!r}, which convcore does not know")
-        return Name(f"keras.activations.{bare}")
-    if isinstance(x, (Name, Invocable)):
-        return x
-    raise CodeRefused(f"takes {what_is(x)} as an activation")
 
 
 # ---- weights by hand

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -10,20 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 from convcore.plugin import NotExpressible, UnsupportedError, Value
 
+from ...activations import name_of
 from ...files.config import layer_of_entry
 from ...files.model import Call, LayerConfig, TensorRef
 from ...files.variables import children, own_variables
 from ...layer_spec import canonical, is_known, spec_of
 from ...load_calls import call_attributes, positional
 from ...load_context import UNKNOWN_SHAPE
-from ..values import CodeRefused, Invocable, Name
+from ..values import CodeRefused, Invocable, Name, what_is
 from .weights import layer_label
 
 if TYPE_CHECKING:
+    from .extended import Extended
     from .layers import Host
 
-__all__ = ["Chain", "KerasLayer", "holds_weights", "keras_class"]
+__all__ = ["Chain", "KerasLayer", "as_activation", "holds_weights", "keras_class"]
 
+_WINDOWS = ("kernel_size", "strides", "dilation_rate", "pool_size", "size", "output_padding")
 _LATE = ("build", "build_from_config", "add_loss", "add_metric")
 
 
@@ -66,6 +70,7 @@ class KerasLayer(Invocable):
                 raise CodeRefused(f"gives {class_name} the argument {n!r} twice")
             given[n] = v
         self.after: Any = None
+        self.extends: Extended | None = None
         if isinstance(given.get("activation"), Invocable) and not isinstance(given["activation"], KerasLayer):
             if not class_name.endswith(("Dense", "Conv1D", "Conv2D", "Conv3D", "Activation", "Transpose")):
                 raise CodeRefused(f"makes a {class_name} with a function of its own as activation")
@@ -167,15 +172,23 @@ class KerasLayer(Invocable):
             g = self.host.g
             node = g.node(self.config, [], f"{self.host.node.name}/{self.host.label_of(self)}", weights=weights)
             return g.weight(node, name, weights[name])
-        if name in self.given:
-            return self.given[name]
-        if name in self.config.config and self.config.config[name].__class__ in (int, float, str, bool, tuple):
-            return self.config.config[name]
+        if name.endswith("activation") and (name in self.given or name in self.config.config):
+            return self.after if self.after is not None and name == "activation" else as_activation(self._said(name))
+        if name in self.given or self.config.config.get(name).__class__ in (int, float, str, bool, tuple):
+            return self._said(name)
         if name in ("weights", "trainable_weights", "trainable_variables", "variables", "non_trainable_weights"):
             return [_Whole(self)]
         if name == "supports_masking":
             raise CodeRefused(f"asks the layer {layer_label(self)} for its masks")
         raise CodeRefused(f"reads the attribute {name!r} of the layer {layer_label(self)}")
+
+    def _said(self, name: str) -> Any:
+        """An argument as the layer keeps it: windows as one number an axis."""
+        value = self.given[name] if name in self.given else self.config.config[name]
+        axes = re.search(r"([123])D", self.class_name)
+        if name in _WINDOWS and axes is not None and not isinstance(value, str):
+            return (value,) * int(axes[1]) if isinstance(value, int) else tuple(value)
+        return value
 
     def assign_attribute(self, domain: Any, name: str, value: Any) -> None:
         if name in ("trainable", "built", "name", "_name"):
@@ -259,3 +272,23 @@ def _plain(x: Any, where: str) -> Any:
     if x is None or isinstance(x, (bool, int, float, str)):
         return x
     raise CodeRefused(f"makes a layer with {where}something that a configuration does not hold")
+
+
+def as_activation(x: Any) -> Any:
+    """An activation by name, configuration, layer or function."""
+    if x is None:
+        return Name("keras.activations.linear")
+    if isinstance(x, dict):
+        config = x.get("config")
+        if isinstance(config, str):
+            x = config
+        elif isinstance(x.get("class_name"), str) and isinstance(config, dict):
+            raise CodeRefused(f"takes the activation {x['class_name']}, a layer by its configuration")
+    if isinstance(x, str):
+        bare = x.rpartition(">")[2]
+        if name_of(bare) is None:
+            raise CodeRefused(f"takes the activation {x!r}, which convcore does not know")
+        return Name(f"keras.activations.{bare}")
+    if isinstance(x, (Name, Invocable)):
+        return x
+    raise CodeRefused(f"takes {what_is(x)} as an activation")

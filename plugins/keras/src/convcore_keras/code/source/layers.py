@@ -168,6 +168,8 @@ class Host:
             state.name = value
         if isinstance(value, Variable) and value.owner is None and self.g.era in ("tf.keras", "keras3"):
             self._own(x, value)
+        if state.base is not None:
+            state.base.assigned(name, value)
         self._track(x, value, name)
 
     def _own(self, x: SourceObject, v: Any) -> None:
@@ -206,25 +208,20 @@ class Host:
         """Whether Keras's classes give an object an attribute."""
         if x.state is None:
             raise CodeRefused(f"asks an object of {x.cls.name} for {name!r}")
-        return name in METHODS or name in ATTRIBUTES
+        return name in METHODS or name in ATTRIBUTES or (x.state.base is not None and x.state.base.has(name))
 
     def foreign_attribute(self, d: SourceDomain, x: SourceObject, name: str) -> Any:
         """An attribute that Keras's class gives."""
         state: LayerState | None = x.state
         if state is None:
             raise CodeRefused(f"reads the attribute {name!r} of an object of {x.cls.name}")
-        if state.base is not None and name not in ("name", "built"):
-            return self._of_base(d, x, name)
         if name in METHODS:
             return Foreign(x, name)
         if name in ATTRIBUTES:
             return ATTRIBUTES[name](self, state)
+        if state.base is not None:
+            return state.base.attribute(d, name)
         raise CodeRefused(f"reads the attribute {name!r} of the layer, which has none that convcore knows")
-
-    def _of_base(self, d: SourceDomain, x: SourceObject, name: str) -> Any:
-        if name in METHODS and name != "call":
-            return Foreign(x, name)
-        return x.state.base if name == "call" else x.state.base.attribute(d, name)
 
     def foreign(self, d: SourceDomain, x: Any, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """A method that Keras's class gives."""
@@ -387,6 +384,8 @@ class Host:
         state.built = True
         build = x.cls.find("build")
         if build is None:
+            if state.base is not None:
+                state.base.build()
             return
         old, d.settling = d.settling, False
         try:

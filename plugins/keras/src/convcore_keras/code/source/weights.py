@@ -130,6 +130,9 @@ class Weights:
     # ---- paths
     def path_of(self, owner: Any) -> str:
         """The folder of a layer inside the custom layer's. Raises CodeRefused for a layer that is nobody's attribute."""
+        extends = getattr(owner, "extends", None)
+        if extends is not None:
+            return self.path_of(extends.owner)
         if self._paths is None or id(owner) not in self._paths:
             self._paths = {}
             self._walk(self.root, "", self._paths)
@@ -178,6 +181,10 @@ class Weights:
 
     def of_layer(self, layer: KerasLayer) -> dict[str, Tensor]:
         """The arrays of a layer of Keras inside the custom one, by name; the same objects every time."""
+        if layer.extends is not None:
+            own = layer.extends.arrays(self, self._kept)
+            if own is not None:
+                return own
         self.asked.add(self.label(layer))
         if self.label(layer) in self.left_out:
             raise LeftOut(self.label(layer))
@@ -190,6 +197,8 @@ class Weights:
                     for k, t in self.tensors.items()
                     if not label or k.startswith(f"{label}/")
                 }
+                if layer.extends is not None:
+                    inside = self._without_own(layer.extends.owner, inside)
                 problems = fill_by_path(config, inside)
                 self._mark(layer, [_join(label, k) for k in inside])
             else:
@@ -207,6 +216,11 @@ class Weights:
         self.used.update(self._kept[f"{label}\0keys"])
         found: dict[str, Tensor] = self._kept[label]
         return found
+
+    def _without_own(self, owner: Any, inside: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The arrays of Keras's part of an object that extends one of its layers, without those of the source's own."""
+        others = {name for name, _ in _attributes(owner, self.tf_keras)}
+        return {k: t for k, t in inside.items() if "/" in k and k.partition("/")[0] not in others}
 
     def _mark(self, layer: KerasLayer, keys: list[str]) -> None:
         layer.keys = keys
