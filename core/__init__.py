@@ -29,6 +29,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from .fleet import Batch, batch
     from .model import Model
     from .pipeline import Conversion, check, convert, formats, load, load_into
     from .report import Report
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BadFileError",
+    "Batch",
     "Conversion",
     "ConvcoreError",
     "InputError",
@@ -50,6 +52,7 @@ __all__ = [
     "UnsupportedError",
     "UsageError",
     "__version__",
+    "batch",
     "check",
     "convert",
     "formats",
@@ -62,6 +65,7 @@ _LAZY = {
     "check": "pipeline", "convert": "pipeline", "load": "pipeline", "load_into": "pipeline",
     "formats": "pipeline", "Conversion": "pipeline",
     "verify": "verification", "Model": "model", "Report": "report",
+    "batch": "fleet", "Batch": "fleet",
 }  # fmt: skip
 
 

@@ -77,6 +77,7 @@ class Framework:
     convention: str = ""
     dialect: str = ""
     default_suffix: str = ""
+    """The suffix of what is written without a name of its own: the first of ``suffixes`` where it is not given."""
     requires: tuple[str, ...] = ()
     """Requirements of the native runtime and live objects, e.g. ``("torch>=2.4",)``; checked from metadata before import."""
     live: tuple[str, ...] = ()
@@ -90,9 +91,20 @@ class Framework:
     catalogue: str = ""
     """A function ``(paths) -> [dict]``, by ``"module:name"``, that says what custom layers files of source define
     (``convcore custom``): each with ``name``, ``file`` and ``line``, or ``file`` and ``problem``."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """Suffixes of an architecture and of the weights that are taken with it where they stand beside it under the same name, as
+    the framework's emitter writes them: ``((".prototxt", ".caffemodel"),)``."""
     runs_when_asked: bool = False
     """A file is opened in the framework's runtime only where that is asked for (``--check native``), not by ``verify``: to start
     it costs much, and it may import what files name."""
+
+    def __post_init__(self) -> None:
+        if not self.default_suffix and self.suffixes:
+            object.__setattr__(self, "default_suffix", self.suffixes[0])
+
+    def weights_beside(self, source: str) -> list[str]:
+        """The names that weights of the architecture ``source`` would have beside it; none where its suffix has no pair."""
+        return [source[: -len(own)] + theirs for own, theirs in self.pairs if source.lower().endswith(own)]
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ def load(
         return source
     source, weights = split_source(source, weights)
     used: set[str] = set()
-    graph, framework, files = load_graph(source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes)
+    loaded = load_graph(source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes)
+    graph, framework, files, weights = loaded
     refuse_unknown_options(options, used, [framework] if framework else [])
     if fuse and not _as_it_is(source):
         find_composites(graph)
@@ -243,7 +244,7 @@ def _read(job: Job, source: Any, given: dict[str, Any]) -> None:
             if any(o.name == "example_inputs" and o.stage == "load" for o in host().options(framework)):  # traced with them
                 given["options"] = {**given["options"], "example_inputs": job.example_inputs}
                 job.example_inputs = None
-        job.reference, job.framework, job.files = load_graph(job.source, job.weights, **given)
+        job.reference, job.framework, job.files, job.weights = load_graph(job.source, job.weights, **given)
     if job.path is not None:
         job.files.protect(job.path)
     refuse_unknown_options(given["options"], given["used"], list(dict.fromkeys(f for f in (job.framework, job.target) if f)))
@@ -315,7 +316,8 @@ def check(
         graph, framework = source.graph, source.framework
     else:
         source, weights = split_source(source, weights)
-        graph, framework, _ = load_graph(source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes)
+        loaded = load_graph(source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes)
+        graph, framework = loaded.graph, loaded.framework
     refuse_unknown_options(options, used, [framework, target])
     problems = opaque_problems(graph) if framework != target else []  # a framework's own nodes may go back as they were
     return problems + [p for p in arranging.missing(graph, target, emit_options, emit_overrides, fuse) if p not in problems]

@@ -161,11 +161,13 @@ def _size(d: Any, what: str) -> DimLike | None:
 
 
 class Loaded(NamedTuple):
-    """A graph, the name of the framework it came from and the files it is read from, of which weights may be read later."""
+    """A graph, the name of the framework it came from, the files it is read from, of which weights may be read later, and the
+    weights it was read with: those given, or those found beside the source."""
 
     graph: Graph
     framework: str
     files: Watch
+    weights: Any = None
 
 
 def load_graph(
@@ -181,14 +183,25 @@ def load_graph(
         for path in (source, weights):
             if isinstance(path, Path):
                 watched(path)
-        graph, framework = _load(source, weights, format, options, used, overrides, input_shapes, progress)
-        return Loaded(graph, framework, files)
+        graph, framework, weights = _load(source, weights, format, options, used, overrides, input_shapes, progress)
+        return Loaded(graph, framework, files, weights)
+
+
+def _beside(source: Any, framework: str) -> Path | None:
+    """The weights that stand beside an architecture under the name that its framework's emitter gives them, watched from here."""
+    if not isinstance(source, Path):
+        return None
+    names = map(Path, host().framework(framework).weights_beside(str(source)))
+    found = next((p for p in names if p.is_file()), None)
+    if found is not None:
+        watched(found)
+    return found
 
 
 def _load(
     source: Any, weights: Any, format: str | None, options: Mapping[str, Any], used: set[str],
     overrides: Mapping[str, Any] | None, input_shapes: Any, progress: Progress | None,
-) -> tuple[Graph, str]:  # fmt: skip
+) -> tuple[Graph, str, Any]:  # fmt: skip
     h = host()
     if isinstance(source, Path) and source.suffix == ".ccir" and format in (None, "ccir"):
         from .build.stored import complete_attributes
@@ -198,7 +211,7 @@ def _load(
             raise UsageError(f"{source} is loaded as it is: weights, overrides and input shapes are for other formats")
         graph = load_ir(source)
         complete_attributes(graph, str(source))
-        return graph, str(graph.metadata.get("framework", ""))
+        return graph, str(graph.metadata.get("framework", "")), None
     for path in (source, weights):
         if isinstance(path, Path):
             refuse_no_model(path, known=True)
@@ -208,6 +221,8 @@ def _load(
         if isinstance(source, Path):
             refuse_no_model(source, known=False)
         raise
+    beside = _beside(source, framework) if weights is None else None
+    weights = beside if weights is None else weights
     replaced = Overrides(overrides)
     request = LoadRequest(
         source, weights, stage_options(framework, "load", options, used), replaced, h.rules(framework),
@@ -219,10 +234,13 @@ def _load(
         own = [layer.name for layer in graph.layers if layer.name in replaced or layer.type in replaced]
         graph.metadata["user_meaning"] = own or sorted(replaced)
     graph.metadata.setdefault("framework", framework)
+    if beside is not None:
+        notes = [*graph.metadata.get("notes", ()), f"the weights were found beside it: {beside.name}"]
+        graph.metadata["notes"] = notes
     for spec in h.passes("loaded"):
         resolve(spec.run)(graph)
     if os.environ.get("CONVCORE_DEBUG") == "1":
         from .build.verify import verify as verify_ir
 
         verify_ir(graph, f"loading {framework}")
-    return graph, framework
+    return graph, framework, weights

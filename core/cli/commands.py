@@ -24,7 +24,7 @@ from ..pipeline import load as load_model
 from ..report.compare import ATOL
 from .console import complain, say
 
-__all__ = ["check", "convert", "custom", "diff", "inspect", "new_plugin", "ops", "plugins", "rules", "run", "verify"]
+__all__ = ["batch", "check", "convert", "custom", "diff", "inspect", "new_plugin", "ops", "plugins", "rules", "run", "verify"]
 
 
 def _options(args: Namespace) -> dict[str, Any]:
@@ -421,3 +421,10 @@ def custom(args: Namespace) -> int:
     from .catalogue import show
 
     return show(args.paths, args.json)
+
+
+def batch(args: Namespace) -> int:
+    """``convcore batch``."""
+    from .fleet import batch as convert_all
+
+    return convert_all(args, _options(args))

@@ -213,6 +213,31 @@ def _new_plugin(p: argparse.ArgumentParser) -> None:
     p.add_argument("-o", "--output", metavar="DIR", help="folder to write (default: convcore-NAME here)")
 
 
+def _batch(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "sources", nargs="+", metavar="SOURCE", help='files, folders, quoted patterns ("models/**/*.h5") or fsspec URLs'
+    )
+    p.add_argument("--to", metavar="FORMAT", required=True, help="target format")
+    p.add_argument("--out", metavar="DIR", required=True, help="folder or fsspec URL to write to")
+    p.add_argument("--workers", type=int, metavar="N", help="processes at once (default: one for each core)")
+    p.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="limit of each model; 0: none (default 600)")
+    p.add_argument(
+        "--memory", metavar="SIZE", help="memory limit of each model, e.g. 4G (default: the machine's, shared by the workers)"
+    )
+    p.add_argument("--scheduler", metavar="URL", help="let the workers of this dask.distributed cluster convert: tcp://host:8786")
+    p.add_argument(
+        "--again", action="append", default=[], metavar="STATUS",
+        help="do finished models of this status again (timeout, crashed, unsupported..., or all); may be repeated",
+    )  # fmt: skip
+    p.add_argument("--reports", metavar="DIR", help="folder of report.html, .json and .csv (default: that of --out)")
+    p.add_argument("--no-check", action="store_true", help="do not compare sources and results")
+    p.add_argument("--simplify", action="store_true", help="as for convert")
+    p.add_argument("--io-layout", choices=("source", "target"), default=None, help="as for convert")
+    _fusing(p)
+    p.add_argument("--report", choices=("text", "json", "none"), default="text", help="what to print (default text)")
+    plugin_options(p, "load", "emit")
+
+
 def _custom(p: argparse.ArgumentParser) -> None:
     p.add_argument("paths", nargs="+", metavar="PATH", help="Python file or folder, which is read and never run")
     p.add_argument("--json", action="store_true", help="print JSON")
@@ -225,6 +250,7 @@ _COMMANDS: dict[str, tuple[Any, str]] = {
     "run": (_run, "run a model, or a part of it, in the reference interpreter"),
     "verify": (_verify, "compare two models numerically"),
     "diff": (_diff, "show what is different between two models, node by node"),
+    "batch": (_batch, "convert many models, each in a process of its own with limits, and report on all"),
     "plugins": (_plugins, "list the plugins found and their options"),
     "ops": (_ops, "list the op set"),
     "rules": (_rules, "list the mapping rules (the support table)"),

@@ -116,7 +116,7 @@ def written_by(name: str, model: SampleModel, folder: Path, wrong: Tell) -> tupl
     FrameworkMissingError where the framework, which its emitter needs, is not installed.
     """
     f = host().framework(name)
-    suffix = f.default_suffix or next(iter(f.suffixes), "")
+    suffix = f.default_suffix
     out = folder / f"model{suffix}" if suffix else None
     try:
         made = convert(Model(model.graph), name, out, example_inputs=model.inputs, io_layout="source")

@@ -49,7 +49,7 @@ def _side(
     if isinstance(source, Model):
         return _Side("convcore interpreter", source.graph, Interpreter(source.graph).run, source.files)
     source, weights = split_source(source, weights)
-    graph, framework, files = load_graph(source, weights, format, options, used)
+    graph, framework, files, weights = load_graph(source, weights, format, options, used)
     asked = not (isinstance(source, Path) and framework and host().framework(framework).runs_when_asked)
     runtime = own_runtime(framework, source, weights, notes, apart=True, children=children) if native and asked else None
     if runtime is not None:
@@ -147,7 +147,7 @@ def _model(source: Any, weights: Any, format: str | None, options: Mapping[str, 
     if isinstance(source, Model):
         return source
     source, weights = split_source(source, weights)
-    graph, framework, files = load_graph(source, weights, format, options, used)
+    graph, framework, files, weights = load_graph(source, weights, format, options, used)
     return Model(graph, framework, source, weights, files)
 
 

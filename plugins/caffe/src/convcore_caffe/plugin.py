@@ -23,6 +23,7 @@ def convcore_frameworks() -> Sequence[Framework]:
             title="Caffe",
             distribution="convcore-caffe",
             suffixes=(".prototxt", ".caffemodel"),
+            pairs=((".prototxt", ".caffemodel"),),
             convention="convcore_caffe.layout:CONVENTION",
             dialect="convcore_caffe.emit:dialect",
             rules="convcore_caffe.rules:RULES",

@@ -51,6 +51,7 @@ def convcore_frameworks() -> list[Framework]:
             title="Keras",
             distribution="convcore-keras",
             suffixes=(".keras", ".h5", ".hdf5", ".json", ".weights.h5"),
+            pairs=((".json", ".weights.h5"),),
             rules="convcore_keras.rules:RULES",
             convention="convcore_keras.layout:CONVENTION",
             dialect="convcore_keras.emit:dialect",

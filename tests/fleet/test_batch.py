@@ -1,0 +1,228 @@
+"""Many models at once: every fate is a row, a killed run goes on, nothing is done twice."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import convcore
+from convcore import fleet
+from convcore.cli import main
+from convcore.cli.fleet import size
+from convcore.errors import FrameworkMissingError, UsageError
+from convcore.fleet.ledger import opened
+from convcore.fleet.task import Limits, Row, Task
+from convcore.fleet.work import convert_one
+
+pytest.importorskip("convcore_keras")
+pytest.importorskip("convcore_onnx")
+
+FATES = {
+    "good.hdf5": "ok", "custom.json": "unsupported", "damaged.keras": "bad file", "crash.boom": "crashed",
+    "eat.boom": "out of memory", "bug.boom": "bug", "exit.boom": "crashed",
+}  # fmt: skip
+
+
+@pytest.fixture
+def in_boom(boom, monkeypatch):
+    """Children find convcore-boom; this process does not, and so must plan by given patterns."""
+    monkeypatch.setenv("PYTHONPATH", boom["PYTHONPATH"])
+
+
+def statuses(batch: fleet.Batch, root: Path) -> dict[str, str]:
+    return {str(Path(r.source).relative_to(root)): r.status for r in batch.rows}
+
+
+def test_every_fate_is_a_row(models, tmp_path, in_boom):
+    out = tmp_path / "out"
+    told = []
+    kw = {"workers": 2, "progress": lambda row, n, of: told.append((row.status, n, of))}
+    done = fleet.batch([models / "hang.boom"], "onnx", out, timeout=3, **kw)
+    assert done.rows[0].status == "timeout" and "3 s" in done.rows[0].message and 3 <= done.rows[0].seconds < 60
+    (models / "hang.boom").unlink()
+    del told[:]
+    done = fleet.batch([models / "*.*", models / "deep/*"], "onnx", out, memory=1 << 30, timeout=300, **kw)
+    found = {Path(r.source).name: r for r in done.rows}
+    assert {n: r.status for n, r in found.items()} == FATES
+    assert [n for _, n, _ in told] == [*range(1, 8)] and {of for *_, of in told} == {7}
+    assert "SIGSEGV" in found["crash.boom"].message or "Segmentation fault" in found["crash.boom"].message
+    assert "exit code 7" in found["exit.boom"].message
+    assert "convcore-boom" in found["bug.boom"].message and "nobody foresaw this" in found["bug.boom"].message
+    assert found["good.hdf5"].files == [str(out / "good.onnx")] and found["good.hdf5"].parameters == 58_423
+    assert found["good.hdf5"].cpu > 0 and found["good.hdf5"].peak > 1 << 20 and found["good.hdf5"].max_rel < 1e-4
+    assert [p["type"] for p in found["custom.json"].problems] == ["AttentionWeightedAverage"]
+    assert [(m.type, m.models, m.alone) for m in done.missing] == [("AttentionWeightedAverage", 1, 1)]
+    assert not done.ok and done.counts["ok"] == 1 and done.counts["crashed"] == 2
+    data = json.loads((out / "report.json").read_text())
+    assert data["counts"] == done.counts and len(data["models"]) == 7
+    rows = list(csv.DictReader((out / "report.csv").open()))
+    assert [r["status"] for r in rows] == [r.status for r in done.rows]
+    page = (out / "report.html").read_text()
+    assert all(Path(r.source).name in page for r in done.rows) and "http" not in page.replace("http-equiv", "")
+    assert sorted(p.name for p in out.iterdir()) == [
+        "convcore-batch.jsonl",
+        "good.onnx",
+        "report.csv",
+        "report.html",
+        "report.json",
+    ]
+    assert "AttentionWeightedAverage" in str(done) and "crashed" in str(done)
+
+
+def test_what_is_finished_is_not_done_again(models, tmp_path):
+    source = models / "good.hdf5"
+    out = tmp_path / "out"
+    first = convcore.batch(source, "onnx", out)
+    made = (out / "good.onnx").stat().st_mtime_ns
+    again = convcore.batch([source, models / "damaged.keras"], "onnx", out)
+    assert first.converted_now == 1 and again.converted_now == 1 and (out / "good.onnx").stat().st_mtime_ns == made
+    assert "1 of them finished before" in str(again)
+    assert convcore.batch([source, models / "damaged.keras"], "onnx", out, again=["bad file"]).converted_now == 1
+    assert convcore.batch(source, "onnx", out, opset=17).converted_now == 1  # another option is another task
+    (out / "good.onnx").unlink()
+    assert convcore.batch(source, "onnx", out).converted_now == 1  # what it gave is gone
+    os.utime(source, ns=(1, 1))
+    assert convcore.batch(source, "onnx", out).converted_now == 1  # the source is another
+    assert convcore.batch(source, "onnx", out, again=["all"]).converted_now == 1
+
+
+def test_a_killed_run_goes_on(models, tmp_path, boom):
+    """SIGKILL of the whole run: its children die too, what was finished stays, the rest is done by the next."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "convcore", "batch", f"{models}/*.*", "--to", "onnx", "--out", str(out), "--workers", "2"]
+    command += ["--memory", "1G"]
+    run = subprocess.Popen([*command, "--timeout", "0"], env=boom, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    ledger = out / "convcore-batch.jsonl"
+    until = time.monotonic() + 240
+    while not (ledger.is_file() and len(ledger.read_bytes().splitlines()) == 6) and time.monotonic() < until:
+        time.sleep(0.1)
+    (hung,) = children(run.pid)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    while b"fleet.child" in cmdline(hung):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    done = subprocess.run([*command, "--timeout", "3", "--report", "json"], env=boom, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done.stderr
+    found = {Path(m["source"]).name: m["status"] for m in json.loads(done.stdout)["models"]}
+    assert found == {n: s for n, s in FATES.items() if n != "custom.json"} | {"hang.boom": "timeout"}
+    lines = [json.loads(line)["source"] for line in ledger.read_text().splitlines()]
+    assert len(lines) == len(set(lines)) == 7 and done.stderr.count("hang.boom") == done.stderr.count("\n") == 1
+
+
+def children(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    tasks = Path(f"/proc/{pid}/task")
+    if not path.exists():
+        pytest.skip("no /proc")
+    return [int(c) for t in tasks.iterdir() for c in (t / "children").read_text().split()]
+
+
+def cmdline(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def test_a_line_cut_off_is_no_row(tmp_path):
+    path = tmp_path / "l.jsonl"
+    path.write_text('{"source": "a", "status": "ok", "key": "1"}\n{"source": "b", "sta')
+    with opened(path) as ledger:
+        assert ledger.rows == {"1": Row("a", "ok", key="1")}
+        ledger.add(Row("c", "timeout", key="3"))
+        with pytest.raises(UsageError, match="another batch is at work"), opened(path):
+            pass
+    with opened(path) as ledger:
+        assert [*ledger.rows] == ["1", "3"]
+
+
+@pytest.mark.parametrize("given, why", [
+    ({"workers": 0}, "at least one"), ({"timeout": -1}, "no time"), ({"again": ["slow"]}, "statuses are"),
+    ({"to": "tflite"}, "unknown"),
+    ({"sources": "nothing/*.h5"}, "no file has such a name"), ({"sources": "nothing.h5"}, "no such file"),
+])  # fmt: skip
+def test_wrong_calls(models, tmp_path, given, why):
+    kw = {"sources": models / "good.hdf5", "to": "onnx", "out": tmp_path / "out", **given}
+    with pytest.raises(UsageError, match=why):
+        convcore.batch(kw.pop("sources"), kw.pop("to"), kw.pop("out"), **kw)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_where_the_folder_is_meant(models, tmp_path):
+    with pytest.raises(UsageError, match="cannot be made a folder"):
+        convcore.batch(models / "good.hdf5", "onnx", models / "good.hdf5")
+
+
+def test_names_of_results(models, tmp_path):
+    """A folder means what plugins read; weights go with their architecture; equal names keep their suffixes."""
+    from convcore.fleet.plan import plan
+
+    (models / "good.h5").write_bytes(b"")
+    (models / "notes.txt").write_text("no model")
+    tasks = plan([str(models)], "onnx", "out", {})
+    assert {Path(t.source).name: (t.out, Path(t.weights).name) for t in tasks} == {
+        "damaged.keras": ("out/damaged.onnx", ""), "custom.json": ("out/deep/custom.onnx", "custom.weights.h5"),
+        "good.h5": ("out/good.h5.onnx", ""), "good.hdf5": ("out/good.hdf5.onnx", ""),
+    }  # fmt: skip
+    (models / "deep/good.h5").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"several sources would be written as .*good"):
+        plan([str(models / "good.h5"), str(models / "deep/good.h5")], "onnx", "out", {})
+
+
+def test_sizes():
+    assert [size(t) for t in ("512M", "4G", "2GiB", "1.5k", "100")] == [512 * 10**6, 4 * 10**9, 2 << 30, 1500, 100]
+    for bad in ("", "4X", "-1", "0", "M"):
+        with pytest.raises(UsageError, match="write a size"):
+            size(bad)
+
+
+def test_without_fsspec_or_dask(models, tmp_path, monkeypatch):
+    for name in ("fsspec", "fsspec.core", "distributed"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(FrameworkMissingError, match="pip install fsspec"):
+        convcore.batch("s3://bucket/*.onnx", "keras", tmp_path)
+    with pytest.raises(FrameworkMissingError, match=r"convcore\[dask\]"):
+        convcore.batch(models / "good.hdf5", "onnx", tmp_path / "o", scheduler="tcp://127.0.0.1:1")
+
+
+def test_a_url_fetched_and_sent(models, tmp_path):
+    """fsspec's own local file system, by URL: sources are copied, results sent where they belong."""
+    pytest.importorskip("fsspec")
+    done = convcore.batch(f"file://{models}/deep/*", "keras", f"file://{tmp_path}/far", reports=tmp_path / "r")
+    (row,) = done.rows
+    assert row.status == "unsupported" and row.source.endswith("deep/custom.json"), row
+    done = convcore.batch(
+        f"file://{models}/good.hdf5", "caffe", f"file://{tmp_path}/far", reports=tmp_path / "r", io_layout="target"
+    )
+    (row,) = done.rows
+    assert row.status == "ok" and [f.rsplit("/", 1)[1] for f in row.files] == ["good.prototxt", "good.caffemodel"], row
+    assert convcore.load(tmp_path / "far/good.prototxt").num_params == 58_423  # its weights are found beside it
+
+
+def test_one_by_itself(models, tmp_path):
+    row = convert_one(Task(str(models / "good.hdf5"), str(tmp_path / "a/b/good.onnx"), "onnx"), Limits())
+    assert row.status == "ok" and (tmp_path / "a/b/good.onnx").is_file()
+    assert (
+        convert_one(Task(str(models / "good.hdf5"), str(tmp_path / "x.onnx"), "onnx", options={"opset": "many"}), Limits()).status
+        == "usage"
+    )
+    row = convert_one(Task(str(models / "good.hdf5"), str(tmp_path / "y.onnx"), "onnx", options={"check": False}), Limits())
+    assert row.status == "unverified" and row.message == "not checked" and row.max_rel is None
+
+
+def test_the_command(models, tmp_path, capsys):
+    args = ["batch", str(models / "good.hdf5"), "--to", "onnx", "--out", str(tmp_path / "o")]
+    assert main(args) == 0
+    out, err = capsys.readouterr()
+    assert "1 model to onnx: 1 ok" in out and "report.html" in out and "[1/1] ok" in err
+    assert main([*args, "--memory", "lots"]) == 2
+    assert main(["batch", str(models / "damaged.keras"), "--to", "onnx", "--out", str(tmp_path / "o"), "--report", "none"]) == 1
