@@ -79,7 +79,7 @@ ACTIVATION.op(
     axes=Broadcast(),
     body=lambda b, x, slope: b.where(b.greater_equal(x, b.like(x, 0)), x, b.mul(x, slope)),
     samples=[Sample((2, 3, 5), (3, 1)), Sample((2, 3, 5), (5,)), Sample((2, 3, 5), (1,)), Sample((2, 3, 5, 7), (3, 1, 1))],
-    traits=Trait.KEEPS_SIGN, roles={"parameter": "slope"},
+    traits=Trait.KEEPS_SIGN | Trait.POINTWISE, roles={"parameter": "slope"},
 )  # fmt: skip
 
 
@@ -131,7 +131,7 @@ ACTIVATION.op(
     "celu", "x:float", "max(x, 0) + min(0, alpha * (exp(x / alpha) - 1)).", attrs={"alpha": Attr("float", 1.0)},
     infer=_celu_shape,
     reference=_celu, axes=Elementwise(), body=_celu_body, samples=[Sample((2, 3, 5), alpha=0.7), Sample((2, 3, 5))],
-    traits=Trait.KEEPS_SIGN,
+    traits=Trait.KEEPS_SIGN | Trait.POINTWISE,
 )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ Function = Callable[..., Any]
 _ANY, _POS, _KEEP, _SWAP = Trait.NONE, Trait.NONNEGATIVE, Trait.KEEPS_SIGN, Trait.COMMUTES
 
 _UNARY: list[tuple[str, Function, str, str, Trait]] = [
-    ("identity", lambda x: x, "The input itself.", "any", Trait.VIEW),
+    ("identity", lambda x: x, "The input itself.", "any", Trait.SAME),
     ("abs", np.abs, "Absolute value.", "number", _POS),
     ("neg", np.negative, "-x.", "number", _ANY),
     ("sign", np.sign, "-1, 0 or 1; NaN stays (PyTorch gives 0).", "number", _KEEP),
@@ -210,6 +210,7 @@ ARITHMETIC.op(
     "where", "condition:bool, x, y", "x where the condition holds, else y; all three broadcast.",
     outputs="z", infer=_where_shape, reference=lambda c, x, y: np.where(c, x, y), axes=Broadcast(),
     samples=[Sample(("bool", (2, 3, 5)), (2, 3, 5), (3, 1)), Sample(("bool", (2, 1, 1)), (2, 3, 5), ())],
+    traits=Trait.POINTWISE,
 )  # fmt: skip
 
 
@@ -251,6 +252,7 @@ ARITHMETIC.op(
     attrs={"min": Attr("any", None), "max": Attr("any", None)}, normalize=_limits, reference=_clip, axes=Elementwise(),
     samples=[Sample((2, 3, 5), min=-0.5, max=0.7), Sample((2, 3, 5), max=0.1),
         Sample(("int32", (2, 3, 5), -9, 9), min=-3)],
+    traits=Trait.POINTWISE,
 )  # fmt: skip
 
 
@@ -270,4 +272,5 @@ ARITHMETIC.op(
     attrs={"to": Attr("dtype")}, infer=_cast_shape, reference=_cast, axes=Elementwise(),
     samples=[Sample((2, 3, 5), to="int32"), Sample(("int32", (2, 3, 5)), to="float32"),
         Sample(("int32", (2, 3, 5)), to="bool")],
+    traits=Trait.POINTWISE,
 )  # fmt: skip

@@ -17,6 +17,7 @@ from ..opset.axes import Opaque
 from ..opset.declare import Attr, OpSet, Sample
 from ..opset.infer import InferContext
 from ..opset.shapes import common_dtype, scalar_size, unknown_axes
+from ..opset.traits import Trait
 
 CONSTANTS = OpSet("constants")
 
@@ -36,18 +37,18 @@ def _shape_of_shape(c: InferContext) -> Shapes:
 
 CONSTANTS.op(
     "shape_of", "x", "The sizes of axes start..end (a Python slice) of x, int64.",
-    attrs={"start": Attr("int", 0), "end": Attr("int", None)}, infer=_shape_of_shape, axes=Opaque(),
+    attrs={"start": Attr("int", 0), "end": Attr("int", None)}, infer=_shape_of_shape, traits=Trait.OF_SHAPES, axes=Opaque(),
     reference=lambda x, start, end: np.array(x.shape[start:end], np.int64),
     samples=[Sample((2, 3, 5)), Sample((2, 3, 5), start=-2), Sample((2, 3, 5), start=1, end=2)],
 )  # fmt: skip
 CONSTANTS.op(
     "size_of", "x", "The number of elements of x, int64.", infer=lambda c: [(DType.INT64, ())],
     reference=lambda x: np.array(x.size, np.int64), axes=Opaque(), samples=[Sample((2, 3, 5)), Sample(())],
-    body=lambda b, x: b.prod(b.shape_of(x)),
+    body=lambda b, x: b.prod(b.shape_of(x)), traits=Trait.OF_SHAPES,
 )  # fmt: skip
 CONSTANTS.op(
     "dim_value", "", "A size as an int64 scalar.", attrs={"value": Attr("dim")}, infer=lambda c: [(DType.INT64, ())],
-    reference=lambda value: np.array(value, np.int64), axes=Opaque(), samples=[Sample(value=7)],
+    reference=lambda value: np.array(value, np.int64), traits=Trait.OF_SHAPES, axes=Opaque(), samples=[Sample(value=7)],
 )  # fmt: skip
 
 
@@ -93,7 +94,7 @@ CONSTANTS.op(
     "fill", "", "One number everywhere.",
     attrs={"shape": Attr("shape"), "value": Attr("any", 0), "dtype": Attr("dtype", DType.FLOAT32)},
     normalize=_number, infer=_fill_shape, reference=lambda shape, value, dtype: np.full(shape, value, dtype.numpy),
-    axes=Opaque(),
+    traits=Trait.OF_SHAPES, axes=Opaque(),
     samples=[Sample(shape=(2, 3), value=0.5), Sample(shape=(5,), value=7, dtype="int64")],
 )  # fmt: skip
 
@@ -123,7 +124,7 @@ CONSTANTS.op(
     "eye", "", "1 on the k-th diagonal, 0 elsewhere.",
     attrs={"rows": Attr("dim"), "columns": Attr("dim"), "k": Attr("int", 0), "dtype": Attr("dtype", DType.FLOAT32)},
     infer=_eye_shape, reference=lambda rows, columns, k, dtype: np.eye(rows, columns, k).astype(dtype.numpy),
-    axes=Opaque(),
+    traits=Trait.OF_SHAPES, axes=Opaque(),
     samples=[Sample(rows=3, columns=5, k=1), Sample(rows=5, columns=3, k=-1, dtype="int32")],
 )  # fmt: skip
 
@@ -136,6 +137,7 @@ def _eye_like_shape(c: InferContext) -> Shapes:
 CONSTANTS.op(
     "eye_like", "x", "1 on the k-th diagonal of a matrix shaped like x, 0 elsewhere; dtype None is that of x.",
     attrs={"k": Attr("int", 0), "dtype": Attr("dtype", None, optional=True)}, infer=_eye_like_shape, axes=Opaque(),
+    traits=Trait.OF_SHAPES,
     reference=lambda x, k, dtype: np.eye(x.shape[0], x.shape[1], k).astype(x.dtype if dtype is None else dtype.numpy),
     samples=[Sample((3, 5), k=1), Sample((5, 3), k=-1, dtype="int32")],
 )  # fmt: skip

@@ -12,6 +12,7 @@ from ..ir.dtypes import DType
 from ..opset.axes import Axes, Axis
 from ..opset.declare import Attr, AxesAttr, AxisAttr, OpSet, Sample
 from ..opset.infer import InferContext
+from ..opset.traits import Trait
 from .windows import Array
 
 NORM = OpSet("norm")
@@ -113,7 +114,7 @@ NORM.op(
         Sample((2, 5, 7, 3), None, (3,), (3,), _VAR, epsilon=1e-5, axis=-1),
         Sample((2, 3), (3,), None, (3,), _VAR, epsilon=0.1, axis=1, momentum=0.9),
     ],
-    roles={"parameter": "scale bias", "statistic": "mean var"}, wide=True,
+    roles={"parameter": "scale bias", "statistic": "mean var"}, traits=Trait.SCALED, wide=True,
 )  # fmt: skip
 
 
@@ -172,7 +173,7 @@ NORM.op(
         Sample((2, 3, 5), (5,), (5,), axes=(-1,), epsilon=1e-3), Sample((2, 3, 5, 7), (7, 3), (7, 3), axes=(3, 1), epsilon=1e-5),
         Sample((2, 3, 5), None, (3,), axes=(1,), epsilon=1e-5), Sample((2, 3, 5), (3, 5), axes=(1, 2), epsilon=1e-5),
     ],
-    roles={"parameter": "scale bias"}, wide=True,
+    roles={"parameter": "scale bias"}, traits=Trait.SCALED, wide=True,
 )  # fmt: skip
 
 
@@ -193,7 +194,7 @@ NORM.op(
     axes=Axes("axes", keepdims=True, fixed=("scale",)),
     samples=[Sample((2, 3, 5), (5,), axes=(-1,), epsilon=1e-3), Sample((2, 3, 5, 7), (7, 3), axes=(3, 1), epsilon=1e-5),
     Sample((2, 3), axes=(1,), epsilon=0.1)],
-    roles={"parameter": "scale"}, wide=True,
+    roles={"parameter": "scale"}, traits=Trait.SCALED, wide=True,
 )  # fmt: skip
 
 
@@ -253,7 +254,7 @@ NORM.op(
         axis=-1),
         Sample((2, 3, 5), None, (3,), groups=1, epsilon=1e-5, axis=1),
     ],
-    roles={"parameter": "scale bias"}, wide=True,
+    roles={"parameter": "scale bias"}, traits=Trait.SCALED, wide=True,
 )  # fmt: skip
 
 
@@ -282,7 +283,7 @@ NORM.op(
     attrs={"epsilon": EPSILON, "axis": AxisAttr(1)}, infer=_instance_shape, reference=_instance_norm, body=_instance_norm_body,
     axes=Axis("axis", fixed=("scale", "bias"), along=("scale", "bias"), stay=(0,)),
     samples=[Sample((2, 3, 5, 7), (3,), (3,), epsilon=1e-3, axis=1), Sample((2, 5, 7, 3), (3,), epsilon=1e-5, axis=-1)],
-    roles={"parameter": "scale bias"}, wide=True,
+    roles={"parameter": "scale bias"}, traits=Trait.SCALED, wide=True,
 )  # fmt: skip
 
 

@@ -215,8 +215,8 @@ SHAPE.op(
     "expand", "x", "Broadcast to a shape, right-aligned (numpy.broadcast_to); every size is that of the result.",
     attrs={"shape": Attr("shape")}, infer=_expand_shape, reference=lambda x, shape: np.broadcast_to(x, shape),
     axes=PerAxis(attrs=("shape",)),
-    samples=[Sample((2, 1, 5), shape=(2, 3, 5)), Sample((1, 3, 1), shape=(2, 3, 5))],
-    traits=Trait.MOVES,
+    samples=[Sample((2, 1, 5), shape=(2, 3, 5)), Sample((1, 3, 1), shape=(2, 3, 5)), Sample((5,), shape=(3, 5))],
+    traits=Trait.BROADCASTS,
 )  # fmt: skip
 
 
@@ -345,5 +345,5 @@ SHAPE.op(
     infer=_dynamic_expand_shape, axes=Opaque(),
     reference=lambda x, shape: np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(int(n) for n in shape))),
     samples=[Sample((3, 1), np.array([2, 1, 5])), Sample((2, 3, 1), np.array([5]))],
-    traits=Trait.MOVES, roles={"index": "shape"},
+    traits=Trait.BROADCASTS, roles={"index": "shape"},
 )  # fmt: skip

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..opset.axes import Broadcast
 from ..opset.declare import Attr, OpSet, Sample
 from ..opset.shapes import broadcast
+from ..opset.traits import Trait
 from . import special_values as values
 
 SPECIAL = OpSet("special")
@@ -70,7 +71,7 @@ def _binary(fn: Callable[..., Array]) -> Callable[..., Array]:
 SPECIAL.op(
     "zeta", "s:float, q:float", "Hurwitz's zeta function: the sum of (q + k)^-s over k = 0, 1, ...", outputs="z",
     infer=broadcast("s", "q"), reference=_binary(values.zeta), axes=Broadcast(),
-    samples=[Sample(("float32", (2, 3, 5), 1.5, 9.0), ("float32", (3, 1), 0.3, 5.0))],
+    samples=[Sample(("float32", (2, 3, 5), 1.5, 9.0), ("float32", (3, 1), 0.3, 5.0))], traits=Trait.POINTWISE,
 )  # fmt: skip
 SPECIAL.op(
     "orthogonal_polynomial", "x:float, n:float",
@@ -80,4 +81,5 @@ SPECIAL.op(
     reference=_binary(lambda x, n, kind: values.polynomial(kind, x, n)), axes=Broadcast(),
     samples=[Sample(("float32", (2, 3, 5), -1.0, 1.0), np.asarray([[0.0], [3.0], [5.5]], np.float32), kind=k)
              for k in values.FAMILIES],
+    traits=Trait.POINTWISE,
 )  # fmt: skip

@@ -41,7 +41,7 @@ TRAINING.op(
         "shared": Attr("axes", (), doc="axes along which one draw counts for all (spatial dropout)", training=True),
         "seed": SEED,
     },
-    reference=_itself, body=_same, traits=Trait.VIEW, axes=Elementwise(axes="shared"),
+    reference=_itself, body=_same, traits=Trait.SAME, axes=Elementwise(axes="shared"),
     samples=[
         Sample((2, 3, 5), rate=0.5), Sample((7,)), Sample((2, 3, 5, 7), rate=0.25, shared=(1, 2), seed=3),
         Sample((3, 5), rate=0.0, kind="alpha"),
@@ -53,6 +53,6 @@ TRAINING.op(
     "gaussian_noise", "x",
     "The input itself; while training, noise of mean 0 and deviation ``stddev`` is added.",
     attrs={"stddev": Attr("float", None, doc="its deviation; None: not known", optional=True, training=True), "seed": SEED},
-    reference=_itself, body=_same, traits=Trait.VIEW, axes=Elementwise(),
+    reference=_itself, body=_same, traits=Trait.SAME, axes=Elementwise(),
     samples=[Sample((2, 3, 5), stddev=0.5), Sample((3, 5), stddev=0.1, seed=7)],
 )  # fmt: skip

@@ -323,7 +323,7 @@ class OpSet:
 
         return self.op(
             name, f"x:{types}", doc, attrs=attrs, infer=same("x", to), reference=reference,
-            axes=Elementwise(), body=body, samples=samples, traits=traits,
+            axes=Elementwise(), body=body, samples=samples, traits=traits | Trait.POINTWISE,
         )  # fmt: skip
 
     def binary(
@@ -356,5 +356,5 @@ class OpSet:
 
         return self.op(
             name, f"x:{types}, y:{types}", doc, outputs="z", infer=broadcast("x", "y", to=to), reference=reference,
-            axes=Broadcast(), body=body, samples=samples, traits=traits,
+            axes=Broadcast(), body=body, samples=samples, traits=traits | Trait.POINTWISE,
         )  # fmt: skip

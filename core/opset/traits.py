@@ -21,6 +21,18 @@ class Trait(Flag):
     MOVES = auto()
     """Every element of the results is an element of a data input (a scatter may join several by its reduction); the reference
     works on arrays of objects too. Implies KEEPS_SIGN."""
+    SAME = auto()
+    """The result is its one input, every element at its place. Implies VIEW and POINTWISE."""
+    POINTWISE = auto()
+    """Every element of the result is made of the elements at its place in the inputs, broadcast as numpy does it, and of no
+    others."""
+    BROADCASTS = auto()
+    """The result is its one data input, broadcast to a shape as numpy does it. Implies MOVES."""
+    OF_SHAPES = auto()
+    """What the results are depends on attributes and on shapes of inputs, on no element of any."""
+    SCALED = auto()
+    """The parameter ``scale``, where it is given, multiplies the result, and the parameter ``bias``, if the op has one, is added
+    to that; both lie along the axis or axes that the attribute ``axis`` or ``axes`` names."""
     COMMUTES = auto()
     """The two inputs may be exchanged."""
     NONNEGATIVE = auto()
@@ -43,7 +55,9 @@ class Trait(Flag):
     def complete(self) -> Trait:
         """With what it implies."""
         out = self
-        if Trait.VIEW in out:
+        if Trait.SAME in out:
+            out |= Trait.VIEW | Trait.POINTWISE
+        if Trait.VIEW in out or Trait.BROADCASTS in out:
             out |= Trait.MOVES
         if Trait.MOVES in out:
             out |= Trait.KEEPS_SIGN

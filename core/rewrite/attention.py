@@ -16,6 +16,7 @@ from ..ir.dims import product
 from ..ir.graph import Node, Value
 from .axes import Atom, Axes, axes_of, cells, materialise
 from .forms import ulp
+from .kinds import regroups, same
 from .masks import always, finite_sum, lower
 from .numbers import shortest
 from .region import Rewriter, fits
@@ -53,7 +54,7 @@ def find(r: Rewriter, node: Node) -> bool:
 
 def _uncast(v: Value) -> Value:
     """The value before casts that change nothing, or widen a float."""
-    while v.producer is not None and v.producer.op in ("cast", "identity", "dropout"):
+    while v.producer is not None and (v.producer.op == "cast" or same(v.producer)):
         x = v.producer.inputs[0]
         if x is None or x.dtype is None or v.dtype is None or not (x.dtype.is_float and v.dtype.is_float):
             break
@@ -68,7 +69,7 @@ def _readers(r: Rewriter, v: Value) -> list[tuple[Node, int]]:
     """Who reads a value, casts between floats and identities looked through."""
     out: list[tuple[Node, int]] = []
     for user, i in v.uses:
-        if user.op in ("cast", "identity", "dropout") and user.output.dtype is not None and user.output.dtype.is_float:
+        if (user.op == "cast" or same(user)) and user.output.dtype is not None and user.output.dtype.is_float:
             out += _readers(r, user.output)
         else:
             out.append((user, i))
@@ -103,7 +104,7 @@ def _product_below(r: Rewriter, p: Value, dead: Value | None) -> tuple[Node, boo
             return products[0][0], guarded, way
         guards = {n for n, _ in readers if n.op == "isnan"}
         choices = [n for n, i in readers if n.op == "where" and i == 2]
-        views = [n for n, _ in readers if n.op in ("reshape", "unsqueeze", "squeeze")]
+        views = [n for n, _ in readers if regroups(n)]
         if len(choices) == 1 and (guards or dead is not None) and not guarded:
             c, zero, _ = choices[0].inputs
             if c is None or zero is None or not (c is dead or c.producer in guards) or not always(zero, 0):
@@ -122,12 +123,9 @@ def _product_below(r: Rewriter, p: Value, dead: Value | None) -> tuple[Node, boo
 
 def _leads(r: Rewriter, node: Node) -> bool:
     """Whether a view of the weights is multiplied with values."""
-    if node.op not in ("reshape", "unsqueeze", "squeeze"):
+    if not regroups(node):
         return False
-    for user, i in _readers(r, node.output):
-        if (user.op == "matmul" and i == 0) or (user.op in ("reshape", "unsqueeze", "squeeze") and _leads(r, user)):
-            return True
-    return False
+    return any((user.op == "matmul" and i == 0) or _leads(r, user) for user, i in _readers(r, node.output))
 
 
 # ---- above it

@@ -7,15 +7,18 @@ value with other axes can be made of the base in at most three nodes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ShapeError
 from ..ir.dims import DimLike, product
 from ..ir.graph import Node, Value
+from ..opset import op
+from ..opset.axes import Insert, Perm, Remove
+from .kinds import is_view, same
 
-__all__ = ["Atom", "Axes", "axes_of", "cells", "materialise"]
+__all__ = ["COPIES", "Atom", "Axes", "axes_of", "cells", "materialise"]
 
 
 @dataclass(eq=False)
@@ -58,16 +61,6 @@ def cells(g: Group) -> Group:
     return tuple(a for a in g if a.size != 1 and a.index is None)
 
 
-_SELECTS = frozenset({"split", "gather", "slice", "unstack"})
-
-
-def _step(node: Node) -> bool:
-    x = node.inputs[0] if node.inputs else None
-    if node.op in ("transpose", "reshape", "squeeze", "unsqueeze", "identity", "dropout"):
-        return True
-    return node.op == "cast" and x is not None and x.dtype is node.attrs["to"]
-
-
 def axes_of(r: Any, v: Value, *, scales: bool = False, select: bool = False, copies: bool = False) -> Axes:
     """The axes of a value over the first value before it that is more than a view.
 
@@ -80,7 +73,7 @@ def axes_of(r: Any, v: Value, *, scales: bool = False, select: bool = False, cop
         node, x = at.producer, at.producer.inputs[0] if at.producer.inputs else None
         if x is None or x.shape is None or None in x.shape:
             break
-        if _step(node) or (copies and node.op in ("expand", "repeat", "tile")) or (select and node.op in _SELECTS):
+        if is_view(node) or (copies and node.op in COPIES) or (select and node.op in _SELECTS):
             chain.append(node)
             at = x
         elif scales and node.op in ("mul", "div") and _number(r, node) is not None:
@@ -139,36 +132,50 @@ def _forward(r: Any, base: Value, chain: Sequence[Node], v: Value) -> Axes | Non
 
 
 def _apply(r: Any, a: Axes, node: Node, out: Value) -> bool:
-    at = node.attrs
-    if node.op == "transpose":
-        a.groups = [a.groups[p] for p in at["perm"]]
-    elif node.op == "squeeze":
-        a.groups = [g for i, g in enumerate(a.groups) if i not in at["axes"]]
-    elif node.op == "unsqueeze":
-        for i in at["axes"]:
-            a.groups.insert(i, ())
-    elif node.op == "reshape":
-        return _regroup(a, out.shape or ())
-    elif node.op in ("mul", "div"):
-        number = _number(r, node)
-        a.scale *= 1.0 if number is None else number
-    elif node.op == "expand":
-        return _expand(a, out.shape or ())
-    elif node.op == "tile":
-        return _expand(a, out.shape or ()) if all(n == 1 or not cells(g) for n, g in zip(_tiles(node, a), a.groups)) else False
-    elif node.op == "repeat":
-        if not isinstance(at["repeats"], int):
-            return False
-        a.groups[at["axis"]] = (*a.groups[at["axis"]], Atom(at["repeats"], copies=True))
-    elif node.op in ("split", "unstack", "gather", "slice"):
+    if is_view(node):
+        return same(node) or _viewed(a, node, out)
+    if node.op in COPIES:
+        return COPIES[node.op](a, node, out)
+    if node.op in _SELECTS:
         return _select(a, node, out)
+    number = _number(r, node)
+    a.scale *= 1.0 if number is None else number
     return True
 
 
-def _tiles(node: Node, a: Axes) -> Sequence[Any]:
-    """How often each axis is repeated."""
-    n: Sequence[Any] = node.attrs["repeats"]
-    return n
+def _viewed(a: Axes, node: Node, out: Value) -> bool:
+    """The axes of a view, by the axis rule of its op."""
+    rule = op(node.op).axes
+    if isinstance(rule, Perm):
+        a.groups = [a.groups[p] for p in node.attrs[rule.attr]]
+    elif isinstance(rule, Remove):
+        a.groups = [g for i, g in enumerate(a.groups) if i not in node.attrs[rule.attr]]
+    elif isinstance(rule, Insert):
+        for i in node.attrs[rule.attr]:
+            a.groups.insert(i, ())
+    else:
+        return _regroup(a, out.shape or ())
+    return True
+
+
+def _expanded(a: Axes, node: Node, out: Value) -> bool:
+    return _expand(a, out.shape or ())
+
+
+def _tiled(a: Axes, node: Node, out: Value) -> bool:
+    return all(n == 1 or not cells(g) for n, g in zip(node.attrs["repeats"], a.groups)) and _expand(a, out.shape or ())
+
+
+def _repeated(a: Axes, node: Node, out: Value) -> bool:
+    times, axis = node.attrs["repeats"], node.attrs["axis"]
+    if not isinstance(times, int):
+        return False
+    a.groups[axis] = (*a.groups[axis], Atom(times, copies=True))
+    return True
+
+
+COPIES: dict[str, Callable[[Axes, Node, Value], bool]] = {"expand": _expanded, "tile": _tiled, "repeat": _repeated}
+"""How an axis repeats."""
 
 
 def _expand(a: Axes, shape: Sequence[Any]) -> bool:
@@ -231,33 +238,61 @@ def _exact(n: Any, by: Any) -> Any:
     return q if q * by == n else None
 
 
+@dataclass(frozen=True)
+class _Part:
+    """``size`` elements of an axis from ``start`` on; ``gone``: the axis goes with it."""
+
+    axis: int
+    start: Any
+    size: Any
+    gone: bool = False
+
+
+def _of_slice(node: Node, out: Value) -> _Part | None:
+    at, x = node.attrs, node.inputs[0]
+    full = [i for i, (s, e, t) in enumerate(zip(at["starts"], at["stops"], at["steps"])) if (s, e, t) != (0, None, 1)]
+    full = [i for i in full if out.shape is None or x is None or x.shape is None or out.shape[i] != x.shape[i]]
+    if len(full) != 1 or at["steps"][full[0]] != 1:
+        return None
+    return _Part(full[0], at["starts"][full[0]], (out.shape or ())[full[0]])
+
+
+def _of_gather(node: Node, out: Value) -> _Part | None:
+    index = node.inputs[1]
+    if index is None or index.tensor is None or index.tensor.size != 1 or index.tensor.ndim:
+        return None
+    return _Part(node.attrs["axis"], int(index.tensor.numpy()), 1, gone=True)
+
+
+def _of_split(node: Node, out: Value) -> _Part | None:
+    sizes = node.attrs["sizes"]
+    if len(set(sizes)) != 1 or not isinstance(sizes[0], int):
+        return None
+    return _Part(node.attrs["axis"], out.index * sizes[0], sizes[0])
+
+
+def _of_unstack(node: Node, out: Value) -> _Part | None:
+    return _Part(node.attrs["axis"], out.index, 1, gone=True)
+
+
+_SELECTS: dict[str, Callable[[Node, Value], _Part | None]] = {
+    "slice": _of_slice,
+    "gather": _of_gather,
+    "split": _of_split,
+    "unstack": _of_unstack,
+}
+"""Which part of an axis is taken."""
+
+
 def _select(a: Axes, node: Node, out: Value) -> bool:
-    at = node.attrs
-    if node.op == "slice":
-        full = [i for i, (s, e, t) in enumerate(zip(at["starts"], at["stops"], at["steps"])) if (s, e, t) != (0, None, 1)]
-        x = node.inputs[0]
-        full = [i for i in full if out.shape is None or x is None or x.shape is None or out.shape[i] != x.shape[i]]
-        if len(full) != 1 or at["steps"][full[0]] != 1:
-            return False
-        axis, start = full[0], at["starts"][full[0]]
-        size = (out.shape or ())[axis]
-    elif node.op == "gather":
-        axis, index = at["axis"], node.inputs[1]
-        if index is None or index.tensor is None or index.tensor.size != 1 or index.tensor.ndim:
-            return False
-        start, size = int(index.tensor.numpy()), 1
-    else:
-        axis = at["axis"]
-        before = out.index
-        sizes = at["sizes"] if node.op == "split" else (1,) * len(node.outputs)
-        if len(set(sizes)) != 1:
-            return False
-        size = sizes[0]
-        start = before * size if isinstance(size, int) else None
+    part = _SELECTS[node.op](node, out)
+    if part is None:
+        return False
+    axis, start, size = part.axis, part.start, part.size
     whole = cells(a.groups[axis])
     if not isinstance(size, int) or not isinstance(start, int) or not whole or not isinstance(whole[0].size, int):
         return False
-    if start < 0 and node.op in ("gather", "slice"):
+    if start < 0:
         total = product([x.size for x in whole])
         start = start + total if isinstance(total, int) else -1
     lead = whole[0]
@@ -270,7 +305,7 @@ def _select(a: Axes, node: Node, out: Value) -> bool:
             return False
         lead = a.split(lead, [parts, size])[0]
     lead.index = start // size
-    if node.op in ("gather", "unstack"):
+    if part.gone:
         del a.groups[axis]
         fixed: Group = (lead,)
         if a.groups:
@@ -278,7 +313,7 @@ def _select(a: Axes, node: Node, out: Value) -> bool:
     return True
 
 
-def same(x: Sequence[Group], y: Sequence[Group]) -> bool:
+def _equal(x: Sequence[Group], y: Sequence[Group]) -> bool:
     return [cells(g) for g in x] == [cells(g) for g in y]
 
 
@@ -288,7 +323,7 @@ def materialise(b: Any, a: Axes, groups: Sequence[Group]) -> Value:
     ShapeError where parts are selected or repeated on the way.
     """
     for v, have in reversed(a.steps):
-        if same(have, groups) and len(have) == len(groups):
+        if _equal(have, groups) and len(have) == len(groups):
             return v
     wanted = [x for g in groups for x in cells(g)]
     y = a.base

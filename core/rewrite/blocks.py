@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..ir.graph import Node, Value
-from .axes import Atom, Axes, axes_of, cells
+from .axes import COPIES, Atom, Axes, axes_of, cells
 from .forms import INVERSE, ONE
+from .kinds import regroups, step
 from .linear import sole
 from .region import Rewriter
 from .view import View
@@ -38,7 +39,7 @@ def moved(r: Rewriter, node: Node) -> bool:
         return False
     op, attrs = told
     nodes = r.region([out], {a.base})
-    if nodes is None or not r.closed(nodes, {out}, free=False):
+    if nodes is None or not r.closed(nodes, {out}, shared=False):
         return False
     return r.put(out, nodes, lambda b: b.op(op, a.base, **attrs))
 
@@ -77,7 +78,7 @@ def repeated(r: Rewriter, node: Node) -> bool:
     at, last = node.output, None
     for _ in range(8):
         user = sole(r, at)
-        if user is None or user.op not in ("reshape", "unsqueeze", "tile", "expand"):
+        if user is None or not (regroups(user) or user.op in COPIES):
             break
         at = user.output
         last = at
@@ -88,7 +89,7 @@ def repeated(r: Rewriter, node: Node) -> bool:
     if told is None:
         return False
     nodes = r.region([last], {a.base})
-    if nodes is None or not r.closed(nodes, {last}, free=False):
+    if nodes is None or not r.closed(nodes, {last}, shared=False):
         return False
     layout, scales = told
     return r.put(last, nodes, lambda b: b.upsample_nearest(a.base, scales=scales, layout=layout))
@@ -127,7 +128,7 @@ def softmax(r: Rewriter, node: Node) -> bool:
             continue
         total = view.op("sum", e, key=term.key)
         wanted = view.product(1.0, {(e, ONE): 1, (total, INVERSE): 1})
-        for root in r.reached(node.outputs[0], frozenset({"sum", "div", "mul", "reciprocal", "expand", "cast"}), 8):
+        for root in r.reached(node.outputs[0], lambda n: n.op == "sum" or step(n), 8):
             if view.form(root) is wanted and _softmax(r, root, v, x, term.key[0]):
                 return True
     return False

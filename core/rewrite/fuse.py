@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from ..ir.graph import Graph, Node
+from ..opset import Trait, all_ops
 from . import attention, blocks, groups, layers, linear, norms, pointwise, rotary
 from .region import Fusion, Rewriter
 from .view import View
@@ -17,7 +18,7 @@ __all__ = ["find_composites", "told"]
 
 Rule = Callable[[Rewriter, Node], bool]
 
-STAGES: tuple[tuple[frozenset[str], Rule], ...] = (
+STAGES: tuple[tuple[frozenset[str] | Trait, Rule], ...] = (
     (pointwise.ANCHORS, pointwise.find),
     (norms.ANCHORS, norms.find),
     (frozenset({"matmul"}), linear.linear),
@@ -32,14 +33,19 @@ STAGES: tuple[tuple[frozenset[str], Rule], ...] = (
     (frozenset({"transpose"}), blocks.moved),
     (frozenset({"tile", "expand"}), blocks.repeated),
     (frozenset({"sub"}), norms.constant_statistics),
-    (groups.GROUPED, groups.grouped),
-    (groups.NORMS, groups.absorb),
+    (frozenset({"layer_norm", "instance_norm"}), groups.grouped),
+    (Trait.SCALED, groups.absorb),
 )
-"""The rules in order, each with the ops it is asked at: what is found first is an op for those that follow."""
+"""The rules in order, each with the ops it is asked at, or the trait of these: what is found first is an op for those that
+follow."""
 
 _MADE_OF = {"multi_head_attention": ("attention", "linear"), "group_norm": ("layer_norm", "instance_norm")}
 
-_WANTED = frozenset().union(*(ops for ops, _ in STAGES))
+
+def _stages() -> list[tuple[frozenset[str], Rule]]:
+    """The rules, each with the names of its ops."""
+    declared = all_ops().items()
+    return [(frozenset(n for n, o in declared if at in o.traits) if isinstance(at, Trait) else at, rule) for at, rule in STAGES]
 
 
 def find_composites(graph: Graph, across: bool = False, only: Collection[str] | None = None) -> list[Fusion]:
@@ -49,19 +55,21 @@ def find_composites(graph: Graph, across: bool = False, only: Collection[str] | 
     ``across``: also what is two layers in the source and one elsewhere (Caffe's BatchNorm and Scale). ``only``: the ops that are
     of use, and what these are made of: a target that would spell the others out again gets the source's own nodes.
     """
+    stages = _stages()
+    wanted = frozenset().union(*(ops for ops, _ in stages))
     at: dict[str, list[Node]] = {}
     for node in graph:
-        if node.op in _WANTED:
+        if node.op in wanted:
             at.setdefault(node.op, []).append(node)
     if not at:
         return []
     r = Rewriter(graph, View(graph), across, None if only is None else {*only, *(p for op in only for p in _MADE_OF.get(op, ()))})
-    for ops, rule in STAGES:
+    for ops, rule in stages:
         for node in [n for op in sorted(ops) for n in at.get(op, ())]:
             if node.graph is graph:
                 rule(r, node)
         for node in r.made:
-            if node.op in _WANTED:
+            if node.op in wanted:
                 at.setdefault(node.op, []).append(node)
         r.made.clear()
     if r.found:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..ir.graph import Node, Value
+from ..opset import Role, op
 from .numbers import filled, shortest, varies
 from .region import Rewriter
 
-__all__ = ["GROUPED", "NORMS", "absorb", "grouped", "in_groups", "over"]
-
-NORMS = frozenset({"batch_norm", "layer_norm", "rms_norm", "instance_norm", "group_norm"})
-GROUPED = frozenset({"layer_norm", "instance_norm"})
+__all__ = ["absorb", "grouped", "in_groups", "over"]
 
 
 def over(r: Rewriter, w: Value, rank: int, axes: tuple[int, ...]) -> Value:
@@ -80,10 +78,10 @@ def grouped(r: Rewriter, node: Node) -> bool:
 
 
 def _axes(node: Node) -> tuple[int, ...]:
-    rank = node.need("x").rank or 0
-    if node.op == "layer_norm":
+    """The axes that the moments are over."""
+    if "axes" in node.attrs:
         return tuple(sorted(node.attrs["axes"]))
-    return tuple(i for i in range(1, rank) if i != node.attrs["axis"])
+    return tuple(i for i in range(1, node.need("x").rank or 0) if i != node.attrs["axis"])
 
 
 def _groups(x: tuple[Any, ...], wide: tuple[Any, ...], axes: tuple[int, ...]) -> tuple[int, int] | None:
@@ -104,38 +102,36 @@ def _groups(x: tuple[Any, ...], wide: tuple[Any, ...], axes: tuple[int, ...]) ->
 
 
 def absorb(r: Rewriter, node: Node) -> bool:
-    """A factor and an addend behind a normalisation that has none: its scale and bias."""
-    has_bias = node.op != "rms_norm"
+    """A factor and an addend behind an op of trait SCALED that has none: its scale and bias."""
+    decl = op(node.op)
+    has_bias = any(a.name == "bias" for a in decl.inputs)
     if not filled(node.arg("scale"), 1) or (has_bias and not filled(node.arg("bias"), 0)):
         return False
-    if node.op in ("batch_norm", "group_norm", "instance_norm"):
-        axes: tuple[int, ...] = (node.attrs["axis"],)
-    else:
-        axes = tuple(node.attrs["axes"])
-    scaled = _next(r, node.output, node, "mul", axes)
-    added = _next(r, node.output if scaled is None else scaled[0].output, node, "add", axes) if has_bias else None
+    axes: tuple[int, ...] = tuple(node.attrs["axes"]) if "axes" in node.attrs else (node.attrs["axis"],)
+    scaled = _next(r, node.output, "mul", axes)
+    added = _next(r, node.output if scaled is None else scaled[0].output, "add", axes) if has_bias else None
     if scaled is None and added is None:
         return False
     nodes = [n[0] for n in (added, scaled) if n is not None] + [node]
-    if not r.one_layer(nodes) and not (node.op == "batch_norm" and r.across):
+    measured = any(a.role is Role.STATISTIC for a in decl.inputs)
+    if not r.one_layer(nodes) and not (measured and r.across):
         return False
     x = node.need("x")
 
     def make(b: Any) -> Value:
-        params = [None if p is None else over(r, p[1], x.rank or 0, axes) for p in (scaled, added)]
-        statistics = [node.need("mean"), node.need("var")] if node.op == "batch_norm" else []
-        y: Value = b.op(node.op, x, *params[: 2 if has_bias else 1], *statistics, **node.attrs)
+        found = {n: None if p is None else over(r, p[1], x.rank or 0, axes) for n, p in (("scale", scaled), ("bias", added))}
+        y: Value = b.op(node.op, *(found[a.name] if a.name in found else node.arg(a.name) for a in decl.inputs), **node.attrs)
         return y
 
     return r.put(nodes[0].output, nodes, make, like=node)
 
 
-def _next(r: Rewriter, y: Value, norm: Node, op: str, axes: tuple[int, ...]) -> tuple[Node, Value] | None:
+def _next(r: Rewriter, y: Value, how: str, axes: tuple[int, ...]) -> tuple[Node, Value] | None:
     """The only reader of a value, where it combines it with a constant that has one element for each along ``axes``."""
     if len(y.uses) != 1 or y in r.outputs or y.shape is None:
         return None
     user, i = y.uses[0]
-    other = user.inputs[1 - i] if user.op == op and len(user.inputs) == 2 else None
+    other = user.inputs[1 - i] if user.op == how and len(user.inputs) == 2 else None
     if other is None or other.tensor is None or user.output.shape != y.shape:
         return None
     places = varies(other, len(y.shape))

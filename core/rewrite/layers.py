@@ -15,12 +15,11 @@ import numpy as np
 from ..ir.dims import product
 from ..ir.graph import Node, Value
 from .axes import Axes, axes_of, cells
+from .kinds import is_view
 from .linear import sole
 from .region import Rewriter
 
 __all__ = ["find"]
-
-_VIEWS = frozenset({"reshape", "transpose", "squeeze", "unsqueeze", "identity", "cast", "dropout"})
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def _output(r: Rewriter, node: Node) -> tuple[Node, Value, bool] | None:
             return None
         if user.op == "linear":
             break
-        if user.op not in _VIEWS:
+        if not (user.op == "cast" or is_view(user)):
             return None
         at = user.output
     else:

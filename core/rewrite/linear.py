@@ -25,7 +25,7 @@ def other(r: Rewriter, node: Node, v: Value) -> Value | None:
     w = node.inputs[1] if node.inputs[0] is v else node.inputs[0]
     if w is not None and w.tensor is None and w.producer is not None and sole(r, w) is node:
         made_by = w.producer
-        if all(i is not None and i.tensor is not None for i in made_by.inputs) and made_by.op in ("mul", "reshape", "neg"):
+        if all(i is not None and i.tensor is not None for i in made_by.inputs):
             fold_constants(r.graph, nodes=[made_by])
             w = node.inputs[1] if node.inputs[0] is v else node.inputs[0]
     return w if w is not None and w.tensor is not None else None

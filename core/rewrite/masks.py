@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ..interpreter.execute import FAILURES, evaluate_attr
 from ..ir.dims import Dim, evaluate
 from ..ir.dtypes import DType
-from ..ir.graph import Value
-from ..opset import find_op
+from ..ir.graph import Node, Value
+from ..opset import Trait, find_op, traits_of
+from .kinds import moved
 
 __all__ = ["always", "finite_sum", "lower"]
 
@@ -41,7 +42,7 @@ def _run(v: Value, env: Mapping[str, int]) -> Array | None:
         node = at.producer
         if at.tensor is None and node is None:
             return None
-        if node is not None and at.tensor is None and node.op not in ("shape_of", "size_of"):
+        if node is not None and at.tensor is None and Trait.OF_SHAPES not in traits_of(node.op):
             if node.regions or len(node.outputs) != 1:
                 return None
             stack += [i for i in node.inputs if i is not None]
@@ -58,21 +59,23 @@ def _value(v: Value, env: Mapping[str, int], known: dict[Value, Array | None]) -
     node = v.producer
     if v.tensor is not None:
         out = v.tensor.numpy() if v.tensor.size <= _MOST else None
-    elif node is not None and node.op in ("shape_of", "size_of"):
-        x = node.inputs[0]
-        if x is not None and x.shape is not None and None not in x.shape:
-            sizes = [evaluate(n, env) for n in x.shape]  # type: ignore[arg-type]
-            part = sizes[node.attrs["start"] : node.attrs["end"]] if node.op == "shape_of" else int(np.prod(sizes))
-            out = np.asarray(part, np.int64)
     elif node is not None:
         decl = find_op(node.op)
-        args = [None if i is None else _value(i, env, known) for i in node.inputs]
+        value = _blank if Trait.OF_SHAPES in traits_of(node.op) else _value
+        args = [None if i is None else value(i, env, known) for i in node.inputs]
         known_all = not any(a is None and i is not None for a, i in zip(args, node.inputs))
         if decl is not None and decl.reference is not None and known_all:
             args += [None] * (len(decl.inputs) - len(args)) if not decl.inputs or not decl.inputs[-1].variadic else []
             out = np.asarray(decl.reference(*args, **{k: evaluate_attr(a, env) for k, a in node.attrs.items()}))
     known[v] = out
     return out
+
+
+def _blank(v: Value, env: Mapping[str, int], known: object) -> Array | None:
+    """An array of the shape of a value; None where that is not known."""
+    if v.shape is None or v.dtype is None or None in v.shape:
+        return None
+    return np.broadcast_to(np.zeros((), v.dtype.numpy), [evaluate(n, env) for n in v.shape if n is not None])
 
 
 def _names(v: Value, names: set[str], seen: set[Value]) -> None:
@@ -87,7 +90,7 @@ def _names(v: Value, names: set[str], seen: set[Value]) -> None:
         return
     for x in node.inputs:
         if x is not None:
-            if node.op in ("shape_of", "size_of"):
+            if Trait.OF_SHAPES in traits_of(node.op):
                 names |= {name for n in x.shape or () if isinstance(n, Dim) for name in n.names}
             else:
                 _names(x, names, seen)
@@ -154,21 +157,22 @@ def _limit(dtype: DType | None) -> float:
     return -6e4 if dtype is DType.FLOAT16 else _HUGE
 
 
-def always(v: Value, number: float) -> bool:
+def always(v: Value, number: float, depth: int = 24) -> bool:
     """Whether a value holds one number whatever the data are."""
-    at = v
-    while at.producer is not None and at.producer.op in _VIEWS:
-        x = at.producer.inputs[0]
-        if x is None:
-            return False
-        at = x
-    if at.tensor is not None:
-        return at.tensor.size <= _MOST and bool(np.all(at.tensor.numpy() == number))
-    return at.producer is not None and at.producer.op == "fill" and at.producer.attrs["value"] == number
+    if v.tensor is not None:
+        return v.tensor.size <= _MOST and bool(np.all(v.tensor.numpy() == number))
+    node = v.producer
+    if node is None or not depth:
+        return False
+    parts = moved(node)
+    if parts is not None:
+        return all(always(x, number, depth - 1) for x in parts)
+    return node.op == "fill" and bool(node.attrs["value"] == number)
 
 
-_VIEWS = frozenset({"expand", "dynamic_expand", "reshape", "unsqueeze", "squeeze", "identity", "transpose"})
-_KEEP = _VIEWS | {"slice", "cast", "gather", "embedding", "dynamic_reshape"}
+def _parts(node: Node) -> list[Value] | None:
+    """What the elements of the result are elements of."""
+    return [node.need("table")] if node.op == "embedding" else moved(node)
 
 
 def finite(v: Value, depth: int = 24) -> bool:
@@ -181,14 +185,12 @@ def finite(v: Value, depth: int = 24) -> bool:
     ins = node.inputs
     if node.op == "where":
         return all(x is not None and finite(x, depth - 1) for x in ins[1:])
-    if node.op == "embedding":
-        return ins[1] is not None and finite(ins[1], depth - 1)
-    if node.op == "cast" and ins[0] is not None and ins[0].dtype is DType.BOOL:
-        return True
-    if node.op == "cast" and node.attrs["to"] is DType.FLOAT16:
-        return False
-    if node.op in _KEEP:
-        return ins[0] is not None and finite(ins[0], depth - 1)
+    if node.op == "cast":
+        x = node.need("x")
+        return x.dtype is DType.BOOL or (node.attrs["to"] is not DType.FLOAT16 and finite(x, depth - 1))
+    parts = _parts(node)
+    if parts is not None:
+        return all(finite(x, depth - 1) for x in parts)
     if node.op == "fill":
         return bool(np.isfinite(node.attrs["value"]))
     if node.op == "add":
@@ -211,7 +213,5 @@ def _bounded(v: Value, depth: int = 24) -> bool:
     if v.tensor is not None:
         return v.tensor.size <= _MOST and bool(np.all(np.abs(v.tensor.numpy()) < 1e4)) and v.dtype is DType.FLOAT32
     node = v.producer
-    if node is None or not depth or node.op not in (_KEEP - {"cast"}):
-        return False
-    x = node.inputs[1] if node.op == "embedding" else node.inputs[0]
-    return x is not None and _bounded(x, depth - 1)
+    parts = None if node is None or not depth else _parts(node)
+    return parts is not None and all(_bounded(x, depth - 1) for x in parts)

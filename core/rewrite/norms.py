@@ -14,15 +14,14 @@ from typing import Any
 from ..ir.graph import Node, Value
 from .forms import HALF, INVERSE, INVERSE_HALF, ONE, Factor, Form, ulp
 from .groups import in_groups, over
+from .kinds import step
 from .numbers import shortest, varies
 from .region import Rewriter
-from .view import View
+from .view import ROOTS, View
 
 __all__ = ["ANCHORS", "find"]
 
-ANCHORS = frozenset({"sqrt", "rsqrt", "pow", "l2_norm"})
-_STEPS = frozenset({"mul", "div", "add", "sub", "neg", "reciprocal", "cast", "identity", "reshape", "unsqueeze", "squeeze",
-                    "expand", "clip", "maximum", "minimum"})  # fmt: skip
+ANCHORS = frozenset(ROOTS)
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def find(r: Rewriter, node: Node) -> bool:
     if x is None or x.rank is None or x.shape is None:
         return False
     found = False
-    for value in r.reached(start, _STEPS):
+    for value in r.reached(start, step):
         if value.shape != x.shape or not r.alive(value):
             continue
         g = view.form(value)

@@ -9,15 +9,13 @@ from typing import Any
 
 from ..ir.graph import Node, Value
 from .forms import ONE, Form, ulp
+from .kinds import pointwise
 from .numbers import shortest
 from .region import Rewriter
 from .trace import trace
-from .view import View
+from .view import LIMITS, View
 
 __all__ = ["ANCHORS", "find"]
-
-_STEPS = frozenset({"mul", "div", "add", "sub", "neg", "reciprocal", "where", "cast", "identity", "square", "tanh", "clip",
-                    "minimum", "maximum", "relu", "greater", "sqrt"})  # fmt: skip
 
 Candidates = Iterator[tuple[Form, Mapping[str, Any]]]
 
@@ -140,20 +138,22 @@ def _of_part(view: View, y: Form, x: Form) -> Form:
     return view.scale(view.multiply(view.product(1.0, {f: n for f, n in left.items() if n}), view.clip(x, -math.inf, 0)), k / kx)
 
 
-_CLIPS = ("clip", "hard_sigmoid", "minimum", "maximum", "relu")
+_WHOLE = ("clip", "minimum")
+"""Limits from above: such a one may end an activation, any other only begins one."""
+
 _BY_ANCHOR: dict[str, list[_Pattern]] = {}
 for _p in PATTERNS:
     _BY_ANCHOR.setdefault(_p.anchor, []).append(_p)
-ANCHORS = frozenset(_BY_ANCHOR) | set(_CLIPS) | {"where"}
+ANCHORS = frozenset(_BY_ANCHOR) | LIMITS.keys() | {"where"}
 """The ops at which a search begins."""
 
 
 def _goes_on(user: Node, v: Value) -> bool:
     """Whether a node that takes ``v`` may be a step of an activation: a sum with another layer or relu of relu is none."""
-    if user.op not in _STEPS or (user.op == "relu" and v.producer is not None and v.producer.op == "relu"):
+    if not pointwise(user) or (user.op == "relu" and v.producer is not None and v.producer.op == "relu"):
         return False
     return user.op not in ("add", "sub") or any(
-        w is not None and w is not v and (w.tensor is not None or (w.producer is not None and w.producer.op in _STEPS))
+        w is not None and w is not v and (w.tensor is not None or (w.producer is not None and pointwise(w.producer)))
         for w in user.inputs
     )
 
@@ -163,10 +163,10 @@ def find(r: Rewriter, node: Node) -> bool:
     view, start = r.view, node.outputs[0]
     if node.op == "where":
         return _chosen(r, node)
-    if node.op in ("relu", "maximum", "hard_sigmoid") and not any(_goes_on(user, start) for user, _ in start.uses):
+    if node.op in LIMITS and node.op not in _WHOLE and not any(_goes_on(user, start) for user, _ in start.uses):
         return False  # most often a layer of its own: nothing to look at
     f = view.form(start)
-    if node.op in _CLIPS:
+    if node.op in LIMITS:
         f = _bare(view, f)[1]
         if f.op != "clip":
             return False
@@ -179,7 +179,7 @@ def find(r: Rewriter, node: Node) -> bool:
     if not instances and not leaky:
         return False
     tolerance = 4 * ulp(start.dtype)
-    for root in r.reached(start, _STEPS):
+    for root in r.reached(start, pointwise):
         g = view.form(root)
         for name, x, attrs, wanted in instances:
             if view.near(g, wanted, tolerance) and _put(r, root, name, x, attrs):

@@ -16,15 +16,13 @@ from ..ir.tensors import Tensor
 from ..opset import op
 from ..passes.constants import fold_constants
 from .forms import Form
+from .kinds import free
 from .view import View
 
 __all__ = ["Fusion", "Rewriter", "fits"]
 
 MOST = 400
 """Nodes of the largest composite (an unrolled recurrence aside, which says its own)."""
-
-_FREE = frozenset({"cast", "identity", "dropout", "expand", "squeeze", "unsqueeze", "reshape", "transpose", "shape_of", "fill"})
-"""What costs no arithmetic: these may be used by others too, who keep them."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +75,15 @@ class Rewriter:
                 stack.append(v.producer)
         return list(nodes)
 
-    def closed(self, nodes: Sequence[Node], roots: Collection[Value], free: bool = True) -> bool:
+    def closed(self, nodes: Sequence[Node], roots: Collection[Value], shared: bool = True) -> bool:
         """Whether nothing else needs what lies between, and one layer of the source has all of it.
 
-        Where the source is a graph of operators these are no layers of anybody's. ``free``: what costs nothing may be shared.
+        Where the source is a graph of operators these are no layers of anybody's. ``shared``: what costs no
+        arithmetic may be used by others too, who keep it.
         """
         inside = set(nodes)
         for node in nodes:
-            if free and node.op in _FREE:
+            if shared and free(node):
                 continue
             for v in node.outputs:
                 if v not in roots and (v in self.outputs or any(user not in inside for user, _ in v.uses)):
@@ -155,7 +154,7 @@ class Rewriter:
                 for old, new in zip(olds, news, strict=True):
                     if new.dtype is not old.dtype or not fits(new.shape, old.shape):
                         raise ShapeError(f"{new} in place of {old}")
-                composite = next((n.op for n in _before(last, before) if n.op not in _FREE), "")
+                composite = next((n.op for n in _before(last, before) if not free(n)), "")
                 if self.only is not None and composite not in self.only:
                     raise ShapeError(f"{composite} is of no use")
                 if all(_constant(v, list(_before(last, before))) for v in news):
@@ -207,13 +206,13 @@ class Rewriter:
             self.graph.remove(node)
             stack += [p for p in feeders if p in inside]
 
-    def reached(self, start: Value, ops: frozenset[str], most: int = 16) -> list[Value]:
-        """The values that ``ops`` make of a value, the last ones first."""
+    def reached(self, start: Value, steps: Callable[[Node], bool], most: int = 16) -> list[Value]:
+        """The values that nodes of that kind make of a value, the last ones first."""
         seen: dict[Value, None] = {start: None}
         order = [start]
         for v in order:
             for user, _ in v.uses:
-                if user.op in ops and len(user.outputs) == 1 and user.outputs[0] not in seen and len(seen) < most:
+                if len(seen) < most and len(user.outputs) == 1 and user.outputs[0] not in seen and steps(user):
                     seen[user.outputs[0]] = None
                     order.append(user.outputs[0])
         return [v for v in order[:0:-1] if self.alive(v)] + [start]

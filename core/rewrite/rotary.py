@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from ..ir.graph import Node, Value
+from .kinds import broadcasts, pointwise
 from .region import Rewriter
 
 __all__ = ["find", "in_parts"]
 
 _MOST = 1 << 22
-_EACH = frozenset({"cos", "sin", "mul", "cast", "neg", "expand", "identity", "div"})
 
 
 def find(r: Rewriter, node: Node) -> bool:
@@ -148,7 +148,7 @@ def _halves(r: Rewriter, v: Value, width: int, depth: int = 16) -> bool:
     if node.op == "concat":
         same = len(ins) == 2 and all(x is not None for x in ins) and r.view.form(ins[0]) is r.view.form(ins[1])  # type: ignore[arg-type]
         return node.attrs["axis"] == v.rank - 1 and same
-    if node.op in _EACH:
+    if pointwise(node) or broadcasts(node):
         return all(x is not None and (_alike(x) or _halves(r, x, width, depth - 1)) for x in ins)
     if node.op == "unsqueeze":
         return v.rank - 1 not in node.attrs["axes"] and ins[0] is not None and _halves(r, ins[0], width, depth - 1)

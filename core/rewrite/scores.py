@@ -10,6 +10,7 @@ from typing import Any
 from ..ir.dims import Shape
 from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
+from .kinds import regroups, same
 from .region import Rewriter, fits
 
 __all__ = ["Condition", "Masks", "above", "causal_is_apart", "is_product", "least", "number_of", "placed"]
@@ -42,7 +43,7 @@ class Condition:
         while up is not None and up.inputs and up.inputs[0] is not None and up.inputs[0].dtype is DType.BOOL:
             if up.op == "not":
                 negated = not negated
-            elif up.op not in ("cast", "identity"):
+            elif not (up.op == "cast" or same(up)):
                 break
             c = up.inputs[0]
             up = c.producer
@@ -67,7 +68,7 @@ def is_product(v: Value | None, depth: int = 12) -> bool:
     node, ins = v.producer, v.producer.inputs
     if node.op == "matmul":
         return all(x is not None and x.tensor is None for x in ins)
-    if node.op in ("cast", "identity", "reshape", "unsqueeze", "squeeze", "div", "tanh"):
+    if node.op == "cast" or same(node) or regroups(node) or node.op in ("div", "tanh"):
         return is_product(ins[0], depth - 1)
     if node.op in ("mul", "add"):
         return any(is_product(x, depth - 1) for x in ins)
@@ -86,7 +87,7 @@ def number_of(r: Rewriter, v: Value | None) -> float | None:
 def above(r: Rewriter, node: Node, masks: Masks) -> tuple[Value, float] | None:
     """One step up from a value of the scores: where they come from, and the number they are multiplied by."""
     ins = node.inputs
-    if node.op in ("reshape", "unsqueeze", "squeeze"):
+    if regroups(node):
         return (ins[0], 1.0) if ins[0] is not None else None
     if node.op in ("mul", "div"):
         for i in (0, 1) if node.op == "mul" else (0,):

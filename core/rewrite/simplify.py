@@ -10,9 +10,10 @@ import numpy as np
 
 from ..build.builder import Builder
 from ..ir.graph import Graph, Node, Value
-from ..opset import Trait, traits_of
+from ..opset import Role, Trait, op, traits_of
 from ..passes.constants import fold_constants
 from .fuse import find_composites
+from .kinds import broadcasts, regroups, same
 from .linear import sole
 from .region import Fusion, Rewriter
 from .view import View
@@ -51,10 +52,12 @@ def _without_effect(graph: Graph) -> int:
 
 
 def _same(node: Node, x: Value) -> bool:
+    if same(node):
+        return True
     y = node.outputs[0]
     if x.dtype is not y.dtype or x.shape is None or x.shape != y.shape or None in x.shape:
-        return node.op == "identity" or (node.op == "cast" and x.dtype is y.dtype and x.dtype is not None)
-    if node.op in ("identity", "cast", "dropout", "gaussian_noise", "reshape", "expand", "unsqueeze", "squeeze"):
+        return False
+    if regroups(node) or broadcasts(node):
         return True
     if node.op == "transpose":
         return bool(node.attrs["perm"] == tuple(range(len(x.shape))))
@@ -100,15 +103,16 @@ def _into_weights(graph: Graph) -> int:
 def _merged(r: Rewriter, node: Node) -> bool:
     x = node.need("x")
     layer = x.producer
-    if layer is None or layer.op not in ("conv", "linear") or sole(r, x) is not node or x.rank is None:
+    if layer is None or Trait.AFFINE not in traits_of(layer.op) or sole(r, x) is not node or x.rank is None:
         return False
-    channels = 1 if layer.op == "conv" and layer.attrs["layout"] == "channels_first" else x.rank - 1
+    channels = 1 if layer.attrs.get("layout") == "channels_first" else x.rank - 1
     constants = [*layer.inputs[1:], *node.inputs[1:]]
     if node.attrs["axis"] != channels or any(v is not None and v.tensor is None for v in constants):
         return False
-    w, bias = layer.need("w"), layer.arg("b")
+    parameters = [a.name for a in op(layer.op).inputs if a.role is Role.PARAMETER]
+    w, bias = (layer.arg(n) for n in parameters)
     scale, shift, mean, var = (None if v is None or v.tensor is None else v.tensor for v in node.inputs[1:5])
-    assert w.tensor is not None and mean is not None and var is not None
+    assert w is not None and w.tensor is not None and mean is not None and var is not None
     tensor, dtype, epsilon = w.tensor, w.tensor.dtype.numpy, node.attrs["epsilon"]
 
     def factor() -> Any:

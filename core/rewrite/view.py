@@ -11,12 +11,10 @@ from ..ir.graph import Graph, Node, Value
 from ..opset.shapes import broadcast_shapes
 from ..passes.shapes import ShapeTracker
 from .forms import Form, Forms
+from .kinds import broadcasts, pointwise, same
 
-__all__ = ["RULES", "View", "reduced"]
+__all__ = ["LIMITS", "ROOTS", "RULES", "View", "reduced"]
 
-_REDUCTIONS = frozenset({"mean", "sum", "max", "min"})
-_THROUGH = frozenset({"identity", "dropout", "gaussian_noise"})
-_ELEMENTWISE = frozenset({"add", "sub", "mul", "div", "maximum", "minimum"})
 _THRESHOLD = 17
 """From here on softplus(x) is x in float32: log1p(exp(-17)) is below half an ulp of 17."""
 
@@ -47,7 +45,7 @@ class View(Forms):
             elif node is None or at.tensor is not None:
                 self.know(at, self._given(at))
             else:
-                waiting = [x for x in node.inputs if x is not None and x not in known] if node.op in _SEEN_THROUGH else ()
+                waiting = [x for x in node.inputs if x is not None and x not in known] if _seen_through(node) else ()
                 if waiting:
                     stack += waiting
                 else:
@@ -86,7 +84,7 @@ class View(Forms):
     # ---- nodes
     def read(self, node: Node) -> None:
         """Work out what the results of a node are."""
-        if node.op in _SEEN_THROUGH and len(node.outputs) == 1:
+        if _seen_through(node) and len(node.outputs) == 1:
             self.know(node.outputs[0], self._of(node))
             return
         for v in node.outputs:
@@ -94,7 +92,7 @@ class View(Forms):
 
     def _of(self, node: Node) -> Form:
         out = node.outputs[0]
-        if node.op in _THROUGH or (node.op == "cast" and node.inputs[0] is not None and node.inputs[0].dtype is node.attrs["to"]):
+        if same(node):
             first = node.inputs[0]
             return self.leaf(out) if first is None else self.form(first)
         if node.regions or None in node.inputs:
@@ -114,11 +112,11 @@ class View(Forms):
     def _operands(self, node: Node) -> list[Value]:
         """The inputs, without an expand that the node would do by itself."""
         ins = [v for v in node.inputs if v is not None]
-        if node.op not in _ELEMENTWISE:
+        if len(ins) < 2 or not pointwise(node):
             return ins
         for i, v in enumerate(ins):
             p = v.producer
-            if p is None or p.op != "expand":
+            if p is None or not broadcasts(p):
                 continue
             x, others = p.inputs[0], [o.shape for o in (*ins[:i], *ins[i + 1 :])]
             if x is not None and x.shape is not None and broadcast_shapes(x.shape, *others) == node.outputs[0].shape:
@@ -246,34 +244,49 @@ def _where(v: View, node: Node, a: list[Form]) -> Form | None:
     return None
 
 
+ROOTS: dict[str, Rule] = {
+    "sqrt": lambda v, n, a: v.root(a[0]),
+    "rsqrt": lambda v, n, a: v.invert(v.root(a[0])),
+    "pow": _pow,
+    "l2_norm": _l2,
+}
+"""What may be a root, or one over it."""
+
+LIMITS: dict[str, Rule] = {
+    "relu": lambda v, n, a: v.clip(a[0], 0, math.inf),
+    "clip": _clip,
+    "maximum": _limit(True),
+    "minimum": _limit(False),
+    "hard_sigmoid": lambda v, n, a: v.clip(v.add(v.scale(a[0], n.attrs["alpha"]), v.number(n.attrs["beta"])), 0, 1),
+}
+"""What is a limit, or a number times one."""
+
 RULES: dict[str, Rule] = {
+    **ROOTS,
+    **LIMITS,
     "add": lambda v, n, a: v.add(*a),
     "sub": lambda v, n, a: v.add(*a, by=(1, -1)),
     "neg": lambda v, n, a: v.scale(a[0], -1),
     "mul": lambda v, n, a: v.multiply(*a),
     "div": _div,
     "square": lambda v, n, a: v.power(a[0], 2),
-    "pow": _pow,
-    "sqrt": lambda v, n, a: v.root(a[0]),
-    "rsqrt": lambda v, n, a: v.invert(v.root(a[0])),
     "reciprocal": lambda v, n, a: v.invert(a[0]),
-    "relu": lambda v, n, a: v.clip(a[0], 0, math.inf),
-    "clip": _clip,
-    "maximum": _limit(True),
-    "minimum": _limit(False),
-    "hard_sigmoid": lambda v, n, a: v.clip(v.add(v.scale(a[0], n.attrs["alpha"]), v.number(n.attrs["beta"])), 0, 1),
-    "l2_norm": _l2,
+    "mean": _reduction,
+    "sum": _reduction,
+    "max": _reduction,
+    "min": _reduction,
     "sum_square": _l2,
     "variance": _variance,
     "std": _variance,
     "unsqueeze": _restored,
     "reshape": _restored,
+    "squeeze": lambda v, n, a: v.plain(n, a),
     "cast": _cast,
     "where": _where,
-    **dict.fromkeys(sorted(_REDUCTIONS), _reduction),
 }
+"""How the form of an op is made of those of its inputs."""
 
-_SEEN_THROUGH = frozenset(RULES) | _THROUGH | {
-    "erf", "tanh", "sigmoid", "softplus", "exp", "abs", "greater", "greater_equal", "log", "squeeze", "cos", "sin",
-}  # fmt: skip
-"""Ops whose inputs matter to a form. Any other op's results stand for themselves."""
+
+def _seen_through(node: Node) -> bool:
+    """Whether the inputs of a node matter to its form. Any other op's results stand for themselves."""
+    return node.op in RULES or pointwise(node)

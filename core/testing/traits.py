@@ -27,6 +27,11 @@ def check_declared(decl: Op) -> None:
         raise CheckFailed(f"op {decl.name}: a view has one input, which is data, and one output")
     if Trait.COMMUTES in traits and len(decl.inputs) != 2:
         raise CheckFailed(f"op {decl.name}: only two inputs commute, it has {len(decl.inputs)}")
+    if Trait.SCALED in traits and (
+        not any(a.name == "scale" and a.role is Role.PARAMETER and a.optional for a in decl.inputs)
+        or ("axis" in decl.attrs) is ("axes" in decl.attrs)
+    ):
+        raise CheckFailed(f"op {decl.name}: a scaled op has an optional parameter scale, and the attribute axis or axes")
     lacking = [a for a in WINDOWED if a not in decl.attrs]
     kernel = "kernel" in decl.attrs or any(a.role is Role.PARAMETER for a in decl.inputs)
     if Trait.WINDOW in traits and (lacking or not kernel):
@@ -48,10 +53,24 @@ def check_traits(decl: Op, sample: Sample, *, label: str = "") -> None:
     arrays = sample.arrays()
     attrs = _complete(decl, sample, arrays)
     truth = _outputs(reference(*arrays, **attrs))
+    if Trait.SAME in traits and not _same([a for a in arrays if a is not None], truth):
+        raise CheckFailed(f"{label}: its result is not its input")
     if Trait.VIEW in traits:
         _check_view(decl, label, arrays, attrs, truth)
     if Trait.MOVES in traits and attrs.get("reduction", "none") == "none":
         _check_moves(decl, label, arrays, attrs)
+    if Trait.POINTWISE in traits:
+        _check_pointwise(decl, label, arrays, attrs, truth)
+    if Trait.BROADCASTS in traits:
+        x = next(a for i, a in enumerate(arrays) if a is not None and decl.role(i) is Role.DATA)
+        if not _broadcast(x, truth[0]):
+            raise CheckFailed(f"{label}: its result is not its input broadcast")
+    if Trait.OF_SHAPES in traits:
+        others = [None if a is None else _turned(a) + np.asarray(1, a.dtype) for a in arrays]
+        if not _same(truth, _outputs(reference(*others, **attrs))):
+            raise CheckFailed(f"{label}: its results depend on elements of its inputs")
+    if Trait.SCALED in traits:
+        _check_scaled(decl, label, arrays, attrs, truth[0])
     if Trait.COMMUTES in traits and not _same(truth, _outputs(reference(*reversed(arrays), **attrs))):
         raise CheckFailed(f"{label}: does not commute")
     if Trait.NONNEGATIVE in traits and _negative(truth):
@@ -121,6 +140,53 @@ def _check_moves(decl: Op, label: str, arrays: Sequence[Array | None], attrs: di
         raise CheckFailed(f"{label}: is declared to move elements, but computes with them: {e}") from e
     if any(e not in tokens for r in results for e in r.ravel().tolist()):
         raise CheckFailed(f"{label}: gives elements that are not among those of its data inputs")
+
+
+def _turned(a: Array) -> Array:
+    """The elements of an array in the other order."""
+    return a.reshape(-1)[::-1].reshape(a.shape)
+
+
+def _broadcast(x: Array, y: Array) -> bool:
+    try:
+        return np.array_equal(np.broadcast_to(x, y.shape), y)
+    except ValueError:
+        return False
+
+
+def _check_pointwise(decl: Op, label: str, arrays: Sequence[Array | None], attrs: dict[str, Any], truth: Sequence[Array]) -> None:
+    """With other elements at some places of one input, no other places of the result are others."""
+    assert decl.reference is not None
+    if len(truth) != 1:
+        raise CheckFailed(f"{label}: what is pointwise has one result")
+    whole = np.broadcast_shapes(*(a.shape for a in arrays if a is not None))
+    if truth[0].shape != whole:
+        raise CheckFailed(f"{label}: is no pointwise op: its result has the shape {truth[0].shape}, its inputs {whole}")
+    for i, a in enumerate(arrays):
+        if a is None:
+            continue
+        other = np.random.default_rng(1).random(a.shape) < 0.5
+        ins = [*arrays[:i], np.where(other, _turned(a), a), *arrays[i + 1 :]]
+        (result,) = _outputs(decl.reference(*ins, **attrs))
+        kept = ~np.broadcast_to(other, whole)
+        if not np.array_equal(result[kept], truth[0][kept], equal_nan=result.dtype.kind == "f"):
+            raise CheckFailed(f"{label}: is no pointwise op: elements of {decl.inputs[i].name} reach other places of its result")
+
+
+def _check_scaled(decl: Op, label: str, arrays: Sequence[Array | None], attrs: dict[str, Any], truth: Array) -> None:
+    """The result is that without scale and bias, times the one and plus the other along the axes."""
+    assert decl.reference is not None
+    own = {a.name: v for a, v in zip(decl.inputs, arrays)}
+    axes = [attrs["axis"]] if "axis" in attrs else list(attrs["axes"])
+    plain = [None if a.name in ("scale", "bias") else v for a, v in zip(decl.inputs, arrays)]
+    (wanted,) = _outputs(decl.reference(*plain, **attrs))
+    for name in ("scale", "bias"):
+        p = own.get(name)
+        if p is not None:
+            p = np.expand_dims(p.transpose(np.argsort(axes)), [i for i in range(wanted.ndim) if i not in axes])
+            wanted = wanted * p if name == "scale" else wanted + p
+    if wanted.shape != truth.shape or not np.allclose(wanted, truth, rtol=1e-4, atol=1e-5):
+        raise CheckFailed(f"{label}: is not multiplied by its scale, with its bias added, along axis {axes}")
 
 
 def _check_affine(decl: Op, label: str, arrays: Sequence[Array | None], attrs: dict[str, Any], truth: Array) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import DType, Node, NotExpressible, Problem, UnsupportedError, Value
+from convcore.plugin import DType, Node, NotExpressible, Problem, Trait, UnsupportedError, Value, traits_of
 
 from ..rules.base import RULES
 from .base import E, given, number, scalar
@@ -43,7 +43,7 @@ def _size(e: E, v: Value) -> Any:
 def _test(e: E, v: Value) -> Any:
     """A condition on sizes as one of Python, which a program that is exported decides: its branches may differ in their axes."""
     p, sign = v.producer, "=="
-    while p is not None and p.op in ("reshape", "cast", "squeeze", "identity", "not"):
+    while p is not None and (Trait.VIEW in traits_of(p.op) or p.op in ("cast", "not")):
         sign = sign if p.op != "not" else "!=" if sign == "==" else "=="
         p = given(p.inputs[0]).producer
     if p is None or p.op != "equal":
