@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .dims import Call, DimLike, Monomial
+    from .dim_atoms import Call, Monomial
+    from .dims import DimLike
 
 __all__ = ["bounds"]
 

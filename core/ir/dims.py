@@ -12,15 +12,14 @@ form, which ``sympy.floor`` and ``Max`` do not have. sympy is the judge in ``tes
 
 from __future__ import annotations
 
-import keyword
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Union, overload
+from typing import overload
 
 from ..budget import TERMS
 from ..errors import InputError, ShapeError
 from .bounds import bounds
+from .dim_atoms import Atom, Call, Monomial, is_quotient, key_of
 
 __all__ = [
     "Dim",
@@ -34,51 +33,6 @@ __all__ = [
     "product",
     "shape_text",
 ]
-
-Atom = Union[str, "Call"]
-Monomial = tuple[tuple[Atom, int], ...]
-
-
-class Call:
-    """An opaque function of sizes (floor division, remainder, max, min) that does not simplify further."""
-
-    __slots__ = ("_hash", "args", "fn")
-
-    def __init__(self, fn: str, args: tuple[DimLike, ...]) -> None:
-        self.fn, self.args = fn, args
-        self._hash = hash((fn, args))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Call) and self.fn == other.fn and self.args == other.args
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __str__(self) -> str:
-        a = [str(x) if isinstance(x, int) or x.is_name else f"({x})" for x in self.args]
-        if self.fn in ("//", "%"):
-            return f"{a[0]}{self.fn}{a[1]}"
-        return f"{self.fn}({', '.join(str(x) for x in self.args)})"
-
-
-_PLAIN = re.compile(r"(?!_\d+_$)[A-Za-z_][A-Za-z0-9_]*")
-
-
-def _key(atom: Atom) -> str:
-    """The text of an atom; a name that would not parse as one is put in braces."""
-    if not isinstance(atom, str):
-        return str(atom)
-    if _PLAIN.fullmatch(atom) and not keyword.iskeyword(atom):
-        return atom
-    return "{" + atom.replace("%", "%25").replace("{", "%7B").replace("}", "%7D") + "}"
-
-
-def _is_quotient(mono: Monomial) -> bool:
-    """Whether it is a bare floor division by an integer."""
-    if len(mono) != 1 or mono[0][1] != 1:
-        return False
-    atom = mono[0][0]
-    return isinstance(atom, Call) and atom.fn == "//" and isinstance(atom.args[1], int)
 
 
 class Dim:
@@ -103,7 +57,7 @@ class Dim:
         if len(left) == 1 and () in left:
             return left[()]
         d = object.__new__(Dim)
-        d._terms = tuple(sorted(left.items(), key=lambda t: (-sum(p for _, p in t[0]), [(_key(a), p) for a, p in t[0]])))
+        d._terms = tuple(sorted(left.items(), key=lambda t: (-sum(p for _, p in t[0]), [(key_of(a), p) for a, p in t[0]])))
         d._hash = hash(d._terms)
         return d
 
@@ -169,7 +123,7 @@ class Dim:
                 powers: dict[Atom, int] = dict(m1)
                 for a, p in m2:
                     powers[a] = powers.get(a, 0) + p
-                m = tuple(sorted(powers.items(), key=lambda t: _key(t[0])))
+                m = tuple(sorted(powers.items(), key=lambda t: key_of(t[0])))
                 terms[m] = terms.get(m, 0) + c1 * c2
         return self._make(terms)
 
@@ -202,7 +156,11 @@ class Dim:
         g = math.gcd(k, *terms.values())
         if g > 1:
             return (Dim._make({m: c // g for m, c in terms.items()}) + const // g), k // g
-        quotients = [m for m, c in terms.items() if c == 1 and _is_quotient(m)]
+        for g in sorted({math.gcd(k, c) for c in terms.values()} - {1}, reverse=True):  # terms too small to reach a multiple of g
+            low, high = bounds(Dim._make({(): const, **{m: c for m, c in terms.items() if c % g}}))
+            if low is not None and high is not None and low // g == high // g:
+                return (Dim._make({m: c // g for m, c in terms.items() if not c % g}) + low // g), k // g
+        quotients = [m for m, c in terms.items() if c == 1 and is_quotient(m)]
         if len(quotients) == 1:
             atom = quotients[0][0][0]
             if isinstance(atom, Call) and isinstance(atom.args[1], int):
@@ -265,7 +223,7 @@ class Dim:
             factors = []
             for a, p in mono:
                 bare = len(mono) == 1 and c == 1 and p == 1
-                text = f"({a})" if isinstance(a, Call) and a.fn in ("//", "%") and not bare else _key(a)
+                text = f"({a})" if isinstance(a, Call) and a.fn in ("//", "%") and not bare else key_of(a)
                 factors += [text] * p
             if abs(c) != 1 or not mono:
                 factors.insert(0, str(abs(c)))

@@ -137,6 +137,12 @@ def test_equal_by_algebra_is_equal_as_objects(x, y, z):
     assert hash(a + b) == hash(b + a)
 
 
+def test_what_is_less_than_a_step_goes():
+    n = Dim("N")
+    assert (2 * n + n % 2) // 4 == n // 2 and (6 * n + n % 2 + 3) // 12 == n // 2
+    assert str((6 * n + n % 2 + 5) // 12) != "N//2"  # 5 + 1 reaches the next
+
+
 @settings(max_examples=200, deadline=None)
 @given(expressions(depth=2), st.integers(1, 6), st.integers(1, 6), st.integers(-9, 9))
 def test_quotients_have_one_form(x, j, k, c):

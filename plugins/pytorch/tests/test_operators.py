@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -210,12 +211,29 @@ def test_faults_of_ours_are_not_taken_for_missing_parts(monkeypatch):
     from convcore_pytorch import decompose
 
     def broken(*args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError("torch's own")
+
+    def wrong(*args: Any, **kwargs: Any) -> Any:
+        raise KeyError("ours")
+
+    def torchs(*args: Any, **kwargs: Any) -> Any:
         raise KeyError("torch's own")
 
+    def given_to_torch(*args: Any, **kwargs: Any) -> Any:
+        return wrong()
+
+    torchs = types.FunctionType(torchs.__code__, {**globals(), "__name__": "torch._decomp"})
+    held = types.FunctionType(given_to_torch.__code__, {"__name__": "torch._decomp"}, closure=given_to_torch.__closure__)
+    wrong = types.FunctionType(wrong.__code__, {"__name__": "convcore_pytorch.hook"})
     program = exported(lambda x: torch.nn.functional.huber_loss(x, x * 2), X)
-    monkeypatch.setattr(decompose, "_table", lambda: {torch.ops.aten.huber_loss.default: broken})
-    with pytest.raises(UnsupportedError, match="huber_loss"):
-        run_exported(program)
+    for fn in (broken, torchs):
+        monkeypatch.setattr(decompose, "_table", lambda fn=fn: {torch.ops.aten.huber_loss.default: fn})
+        with pytest.raises(UnsupportedError, match="huber_loss"):
+            run_exported(program)
+    for fn, why in ((wrong, "ours"), (held, "ours"), (lambda: 0, "arguments")):
+        monkeypatch.setattr(decompose, "_table", lambda fn=fn: {torch.ops.aten.huber_loss.default: fn})
+        with pytest.raises(PluginBugError, match=why):
+            run_exported(program)
     monkeypatch.undo()
 
     def mapped(*args: Any) -> Any:

@@ -26,6 +26,20 @@ class _NoParts(Exception):
     """torch takes this call not apart."""
 
 
+def _of_torch(e: Exception) -> bool:
+    """Whether an exception is torch's answer to a call it cannot take apart: a RuntimeError (what is not implemented or depends
+    on data is one), or anything raised inside a function of torch's by none of ours. A function that does not take the arguments
+    it is given was called wrongly."""
+    at = None if e.__traceback__ is None else e.__traceback__.tb_next
+    inside: list[str] = []
+    while at is not None:
+        inside.append(at.tb_frame.f_globals.get("__name__", "").partition(".")[0])
+        at = at.tb_next
+    if any(name.startswith("convcore") for name in inside):
+        return False
+    return isinstance(e, RuntimeError) or inside[:1] == ["torch"]
+
+
 def _leaves(value: Any) -> Iterator[Any]:
     if isinstance(value, (list, tuple)):
         for v in value:
@@ -55,8 +69,10 @@ def parts_of(node: Any) -> Any:
         args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
         try:
             out = fn(*args, **kwargs)
-        except Exception as e:  # torch's own code, which may raise anything: the operator stays whole and is refused by its name
-            raise _NoParts from e
+        except Exception as e:
+            if not _of_torch(e):
+                raise
+            raise _NoParts from e  # the operator stays whole and is refused by its name
         if out is NotImplemented:
             raise _NoParts
         return tuple(out) if isinstance(out, (tuple, list)) else out  # torch's named results are nodes of their own
