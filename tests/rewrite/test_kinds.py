@@ -35,8 +35,8 @@ MARK = OWN.op(
 )  # fmt: skip
 FIRST = OWN.op(
     "own_less", "x", "x without axes of size 1.", reference=lambda x, axes: x.squeeze(axes), axes=Remove(), traits=Trait.VIEW,
-    attrs={"axes": Attr("axes", (0,))}, infer=lambda c: [(c.dtype("x"), tuple(n for i, n in enumerate(c.shape("x")) if i not in c["axes"]))],
-    samples=[Sample((1, 3, 5))],
+    infer=lambda c: [(c.dtype("x"), tuple(n for i, n in enumerate(c.shape("x")) if i not in c["axes"]))],
+    attrs={"axes": Attr("axes", (0,))}, samples=[Sample((1, 3, 5))],
 )  # fmt: skip
 
 
