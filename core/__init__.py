@@ -31,6 +31,7 @@ from .errors import (
 if TYPE_CHECKING:
     from .fleet import Batch, batch
     from .model import Model
+    from .paging import view
     from .pipeline import Conversion, check, convert, formats, load, load_into
     from .report import Report
     from .verification import verify
@@ -59,13 +60,14 @@ __all__ = [
     "load",
     "load_into",
     "verify",
+    "view",
 ]
 
 _LAZY = {
     "check": "pipeline", "convert": "pipeline", "load": "pipeline", "load_into": "pipeline",
     "formats": "pipeline", "Conversion": "pipeline",
     "verify": "verification", "Model": "model", "Report": "report",
-    "batch": "fleet", "Batch": "fleet",
+    "batch": "fleet", "Batch": "fleet", "view": "paging",
 }  # fmt: skip
 
 

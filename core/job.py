@@ -38,6 +38,7 @@ class Job:
     keep: bool
     fuse: bool
     simplify: bool
+    page: Path | None
     tell: Progress
     emit_options: dict[str, Any]
     emit_overrides: Overrides

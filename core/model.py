@@ -272,6 +272,17 @@ class Model:
         save(self.graph, path)
         return path
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: facts, and the layers in their order."""
+        from .viewing.notebook import picture, table
+
+        facts = {
+            "kind": f"{self.kind} {self.framework}", "inputs": "; ".join(map(str, self.inputs)),
+            "outputs": "; ".join(map(str, self.outputs)), "layers": len(self), "parameters": f"{self.num_params:,}",
+            "cannot be converted": "; ".join(str(p) for p in self.problems[:5]),
+        }  # fmt: skip
+        return f"{table(self.name or 'model', facts)}<details><summary>layers</summary>{picture(self.graph)}</details>"
+
     def __repr__(self) -> str:
         ins = ", ".join(map(str, self.inputs))
         outs = ", ".join(map(str, self.outputs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,14 @@ class Conversion:
     _build: Callable[[], Any] | None = field(default=None, repr=False)
     _model: Any = field(default=None, repr=False)
 
+    def __repr__(self) -> str:
+        files = ", ".join(map(str, self.paths))
+        return f"<convcore.Conversion to {self.framework}, {self.report.verdict}" + (f": {files}>" if files else ">")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: that of the report."""
+        return self.report._repr_html_()
+
     @property
     def model(self) -> Any:
         """The live target object."""
@@ -133,7 +141,8 @@ def convert(
     format: str | None = None, example_inputs: Any = None, check: bool | str = True,
     rtol: float | None = None, atol: float = ATOL,
     io_layout: str | Mapping[str, Any] | None = None, overrides: Mapping[str, Any] | None = None, input_shapes: Any = None,
-    keep: bool = False, progress: Progress | None = None, fuse: bool = True, simplify: bool = False, **options: Any,
+    keep: bool = False, progress: Progress | None = None, fuse: bool = True, simplify: bool = False,
+    page: str | os.PathLike[str] | None = None, **options: Any,
 ) -> Conversion:  # fmt: skip
     """Convert a model.
 
@@ -153,6 +162,7 @@ def convert(
     fuse: find composites in primitives (see :func:`load`); the check compares with the source as it was.
     simplify: also compute what is constant, leave out what has no effect, compute once what is computed twice, and put batch
         normalisation into the convolution before it.
+    page: an HTML file to write besides: verdict, errors by layer, both graphs and what stands for what, or what is in the way.
 
     Raises
     ------
@@ -163,16 +173,22 @@ def convert(
             job, load_given = _prepare(
                 source, to, out, weights, format, overrides, input_shapes, progress, options, check=check,
                 example_inputs=example_inputs, rtol=rtol, atol=atol, io_layout=io_layout, keep=keep, fuse=fuse,
-                simplify=simplify,
+                simplify=simplify, page=page,
             )  # fmt: skip
             _read(job, source, load_given)
-            _refuse_opaque(job)
-            _describe_job(job)
-            arranging.fuse(job)
-            arranging.arrange(job)
-            emit(job, stack)
-        _verify(job)
+        with _page_of(job):
+            with without_collector():
+                _describe_job(job)
+                _refuse_opaque(job)
+                arranging.fuse(job)
+                arranging.arrange(job)
+                emit(job, stack)
+            _verify(job)
         paths = publish_files(job)
+        if job.page is not None:
+            from .paging import write_page
+
+            write_page(job, paths=paths)
     job.tell("done", 1.0)
     held = None if job.emitted.weights is None else Path(job.emitted.weights).name
     weights = next((p for p in paths if p.name == held), None)
@@ -216,6 +232,10 @@ def _prepare(
     target = _target(to, path)
     if path is not None:
         check_output(path)
+    if asked["page"] is not None:
+        from .paging import check_page
+
+        asked["page"] = check_page(asked["page"])
     if asked["check"] not in (True, False, "native"):
         raise UsageError(f"check={asked['check']!r} is neither True, False nor 'native'")
     for name in ("rtol", "atol"):
@@ -233,6 +253,15 @@ def _prepare(
     return job, {**given, "progress": progress}
 
 
+def _page_of(job: Job) -> AbstractContextManager[None]:
+    """What tells on the page that was asked for why nothing was written."""
+    if job.page is None:
+        return nullcontext()
+    from .paging import told_on_page
+
+    return told_on_page(job)
+
+
 def _read(job: Job, source: Any, given: dict[str, Any]) -> None:
     """Load the source, or take the model that was given; what is read is watched and may not be written over."""
     if isinstance(source, Model):
@@ -245,8 +274,9 @@ def _read(job: Job, source: Any, given: dict[str, Any]) -> None:
                 given["options"] = {**given["options"], "example_inputs": job.example_inputs}
                 job.example_inputs = None
         job.reference, job.framework, job.files, job.weights = load_graph(job.source, job.weights, **given)
-    if job.path is not None:
-        job.files.protect(job.path)
+    for path in (job.path, job.page):
+        if path is not None:
+            job.files.protect(path)
     refuse_unknown_options(given["options"], given["used"], list(dict.fromkeys(f for f in (job.framework, job.target) if f)))
     job.graph = job.reference
     if job.check or isinstance(source, Model):  # passes change the graph; a given model and the reference must stay

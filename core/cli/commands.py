@@ -25,7 +25,21 @@ from ..report.compare import ATOL
 from .console import complain, say
 from .listings import ops, plugins, rules
 
-__all__ = ["batch", "check", "convert", "custom", "diff", "inspect", "new_plugin", "ops", "plugins", "rules", "run", "verify"]
+__all__ = [
+    "batch",
+    "check",
+    "convert",
+    "custom",
+    "diff",
+    "inspect",
+    "new_plugin",
+    "ops",
+    "plugins",
+    "rules",
+    "run",
+    "verify",
+    "view",
+]
 
 
 def _options(args: Namespace) -> dict[str, Any]:
@@ -112,6 +126,11 @@ def convert(args: Namespace) -> int:
         out = default_out(source, args.to)
     if args.input and args.no_check:
         raise UsageError("--input is for the check, which --no-check switches off")
+    printed = [r for r in args.report if r in ("text", "json", "none")]
+    pages = [r for r in args.report if r not in printed]
+    if len(printed) > 1 or len(pages) > 1:
+        raise UsageError(f"--report is given twice: {' and '.join(printed if len(printed) > 1 else pages)}")
+    how, page = printed[0] if printed else "text", pages[0] if pages else None
     example = None
     model: Any = source
     options = _options(args)
@@ -127,16 +146,18 @@ def convert(args: Namespace) -> int:
             check=False if args.no_check else "native" if args.check == "native" else True,
             rtol=args.rtol, atol=ATOL if args.atol is None else args.atol,
             io_layout=args.io_layout, keep=args.keep, progress=progress, fuse=args.fuse,
-            simplify=args.simplify, **options,
+            simplify=args.simplify, page=page, **options,
         )  # fmt: skip
     except UnsupportedError as e:
         progress.clear()
-        if args.report == "json":
+        if how == "json":
             say(json.dumps({"ok": False, "problems": [p.to_dict() for p in e.problems]}, indent=1))
         raise
     finally:
         progress.clear()
-    _print_report(done.report, args.report)
+    _print_report(done.report, how)
+    if page is not None and how == "text":
+        say(f"  page: {page}")
     if done.report.unverified:
         complain(f"convcore: written, but not verified: {done.report.unverified}")
     return _code(done.report)
@@ -282,6 +303,13 @@ def verify(args: Namespace) -> int:
     if not report.ok:
         complain("convcore: the outputs differ")
     return _code(report)
+
+
+def view(args: Namespace) -> int:
+    """``convcore view``."""
+    from .view import view as write
+
+    return write(args, _options(args))
 
 
 def diff(args: Namespace) -> int:

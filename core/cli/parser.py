@@ -127,8 +127,18 @@ def _convert(p: argparse.ArgumentParser) -> None:
         help="fewer nodes of the same meaning: constants computed, what has no effect left out, batch norm put into convolutions",
     )  # fmt: skip
     _tolerance(p)
-    _report(p)
+    p.add_argument(
+        "--report", type=_report_kind, action="append", default=[], metavar="{text,json,none,FILE.html}",
+        help="what to print (default text); FILE.html: also write a page with both graphs, errors by layer and problems",
+    )  # fmt: skip
     plugin_options(p, "load", "emit")
+
+
+def _report_kind(text: str) -> str:
+    """A kind of report, or the name of a page."""
+    if text in ("text", "json", "none") or text.lower().endswith((".html", ".htm")):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is none of text, json, none and no FILE.html")
 
 
 def _check(p: argparse.ArgumentParser) -> None:
@@ -238,6 +248,14 @@ def _batch(p: argparse.ArgumentParser) -> None:
     plugin_options(p, "load", "emit")
 
 
+def _view(p: argparse.ArgumentParser) -> None:
+    _source(p)
+    p.add_argument("-o", "--output", metavar="FILE.html", help="page to write (default: the model's name with .html, here)")
+    p.add_argument("--open", action="store_true", help="open it in the browser")
+    _fusing(p)
+    plugin_options(p, "load")
+
+
 def _custom(p: argparse.ArgumentParser) -> None:
     p.add_argument("paths", nargs="+", metavar="PATH", help="Python file or folder, which is read and never run")
     p.add_argument("--json", action="store_true", help="print JSON")
@@ -249,6 +267,7 @@ _COMMANDS: dict[str, tuple[Any, str]] = {
     "inspect": (_inspect, "describe a model: kind, inputs, layers, parameters, versions"),
     "run": (_run, "run a model, or a part of it, in the reference interpreter"),
     "verify": (_verify, "compare two models numerically"),
+    "view": (_view, "write a page with a picture of a model, for a browser"),
     "diff": (_diff, "show what is different between two models, node by node"),
     "batch": (_batch, "convert many models, each in a process of its own with limits, and report on all"),
     "plugins": (_plugins, "list the plugins found and their options"),

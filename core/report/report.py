@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 from ..errors import Problem
@@ -41,6 +42,8 @@ class Report:
     tolerance: tuple[float, float] = (0.0, 0.0)
     first_divergence: str = ""
     layers: dict[str, int] = field(default_factory=dict)
+    values: list[tuple[str, str, float]] = field(default_factory=list)
+    """Layer, tensor and error relative to range of the values compared between, where a page was asked for."""
     weak: list[str] = field(default_factory=list)
     unverified: str = ""
     notes: list[str] = field(default_factory=list)
@@ -113,6 +116,14 @@ class Report:
             return x if isinstance(x, (str, int, float, bool)) or x is None else str(x)
 
         return json.dumps(clean(self.to_dict()), indent=1)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the verdict and the outputs' errors, the whole text below."""
+        rows = "".join(f"<tr><td>{escape(str(d))}</td></tr>" for d in self.differences)
+        return (
+            f"<div><b>{escape(self.title)}</b>: {escape(self.verdict)}<table>{rows}</table>"
+            f"<details><summary>all of it</summary><pre>{escape(str(self))}</pre></details></div>"
+        )
 
     def __str__(self) -> str:
         out = [self.title]

@@ -119,6 +119,8 @@ def _check(job: Job) -> None:
         report.weak.append(f"what it would have noticed could not be measured: only {job.framework} runs {handed_on[0]!r}")
     else:
         first = layers.run(inputs[0], _theirs(job, layers.other, moved[0]))
+        if job.page is not None:
+            report.values = layers.errors()
         say_strength(report, layers, first, [d.name for d in found[0][0] if not d.note])
 
 

@@ -308,6 +308,18 @@ class Layers:
         power.measure()
         return power
 
+    def errors(self) -> list[tuple[str, str, float]]:
+        """Of every value that was compared, in the reference's order: its layer, its name, its distance relative to its range."""
+        out = []
+        for name in self._kept:
+            if name in self._off and name in self._by_name:
+                a = self._kept[name].astype(np.float64)
+                finite = a[np.isfinite(a)]
+                span = (float(np.ptp(finite)) or float(np.abs(finite).max())) if finite.size else 0.0
+                node = self._by_name[name].producer
+                out.append(("" if node is None else node.origin.layer, name, self._off[name] / span if span else self._off[name]))
+        return out
+
     @property
     def compared(self) -> list[Array]:
         """The values of the reference that were compared, outputs among them."""
