@@ -38,6 +38,10 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def placed(specs: list[str], files: Path) -> list[str]:
+    return [s.replace("=", f"={files}/") if "=" in s else f"{files}/{s}" for s in specs]
+
+
 @pytest.mark.parametrize(
     ("specs", "why"),
     [
@@ -51,15 +55,13 @@ def files(tmp_path: Path) -> Path:
 )  # fmt: skip
 def test_arrays_of_the_command_line(specs: list[str], why: str, files: Path) -> None:
     (files / "broken.npy").write_bytes(b"\x93NUMPY")
-    given = [(n + "=" if n else "") + str(files / f) for n, _, f in (("", "", s) if "=" not in s else s.partition("=") for s in specs)]
     with pytest.raises(UsageError, match=why):
-        _arrays(given, ["x", "y"])
+        _arrays(placed(specs, files), ["x", "y"])
 
 
 @pytest.mark.parametrize("specs", [["a.npy", "a.npy"], ["y=a.npy", "a.npy"], ["two.npz"], ["x=one.npz", "one.npz"]])
 def test_arrays_that_fit(specs: list[str], files: Path) -> None:
-    given = [s.replace("=", f"={files}/") if "=" in s else f"{files}/{s}" for s in specs]
-    assert sorted(_arrays(given, ["x", "y"])) == ["x", "y"]
+    assert sorted(_arrays(placed(specs, files), ["x", "y"])) == ["x", "y"]
 
 
 def test_inputs_without_a_check(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,7 +110,8 @@ def test_an_axis_rule_names_attributes_that_are_there(rule: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "value", "why"),
     [
-        ("int", True, "True is not an integer"), ("int", 1.5, "1.5 is not an integer"), ("int", float("inf"), "inf is not an integer"),
+        ("int", True, "True is not an integer"), ("int", 1.5, "1.5 is not an integer"),
+        ("int", float("inf"), "inf is not an integer"),
         ("bool", 1, "1 is not a bool"), ("str", 1, "1 is not a string"), ("ints", (1, True), "True is not an integer"),
         ("strs", "ab", "'ab' is not a tuple of strings"), ("strs", ("a", 1), "is not a tuple of strings"),
         ("pads", "same", "'same' is neither pairs nor same_upper"), ("tensor", np.zeros(2), "is not a Tensor"),

@@ -67,14 +67,14 @@ def small() -> tuple[Graph, Builder, Value, Value]:
 
 
 def test_edits_that_would_break_a_graph() -> None:
-    g, b, x, y = small()
+    g, b, _, y = small()
     w = b.weight(np.ones((5, 3), "f4"), "w")
     z = b.linear(y, w)
     relu, linear = y.producer, z.producer
     assert relu is not None and linear is not None
     with pytest.raises(VerifyError, match=r"weight .*w.* is still in use"):
         g.remove_weight(w)
-    with pytest.raises(VerifyError, match="is removed but its output .* is still used"):
+    with pytest.raises(VerifyError, match=r"is removed but its output .* is still used"):
         g.remove(relu)
     with pytest.raises(VerifyError, match="is already in a graph"):
         g.insert(relu)
@@ -96,7 +96,7 @@ def test_an_output_of_the_graph_is_a_weight_in_use() -> None:
 
 
 def test_a_cycle_is_named() -> None:
-    g, b, x, y = small()
+    g, b, _, y = small()
     z = b.neg(y)
     assert y.producer is not None
     y.producer.set_inputs([z])
@@ -105,7 +105,7 @@ def test_a_cycle_is_named() -> None:
 
 
 def test_the_only_output_of_two() -> None:
-    g, b, x, _ = small()
+    _, b, x, _ = small()
     parts = b.split(x, axis=1, sizes=(1, 2))
     node = parts[0].producer
     assert node is not None
@@ -118,7 +118,7 @@ def test_the_only_output_of_two() -> None:
 def test_values_of_another_graph_and_ops_that_are_not() -> None:
     _, b, _, _ = small()
     _, _, x, _ = small()
-    with pytest.raises(ShapeError, match="relu: input .*x.* belongs to another graph"):
+    with pytest.raises(ShapeError, match=r"relu: input .*x.* belongs to another graph"):
         b.relu(x)
     with pytest.raises(AttributeError, match="no op 'reluu'"):
         b.reluu(x)  # type: ignore[attr-defined]
@@ -286,7 +286,8 @@ def test_files_of_other_things(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", [None, np.zeros(4, "f4"), np.zeros(3, "f8")])
 def test_weights_of_regions(given: Any, tmp_path: Path) -> None:
     inner = 'graph "r" {\nweight %w: float32[3]\noutput %w\n}\n'
-    text = f'graph "g" {{\n%c = identity() : bool[] @ "c"\n%y = if(%c) : float32[3] @ "n" regions\n{inner}{inner}end\noutput %y\n}}'
+    node = f'%y = if(%c) : float32[3] @ "n" regions\n{inner}{inner}end\n'
+    text = f'graph "g" {{\n%c = identity() : bool[] @ "c"\n{node}output %y\n}}'
     right = as_tensor(np.arange(3, dtype="f4"))
     tensors = {"n#0#w": right, **({} if given is None else {"n#1#w": as_tensor(given)})}
     path = tmp_path / "a.ccir"
