@@ -10,6 +10,7 @@ from .constants import CONSTANTS
 from .control import CONTROL
 from .conv import CONV
 from .detection import DETECTION
+from .fourier import FOURIER
 from .image import IMAGE
 from .indexing import INDEXING
 from .joining import JOINING
@@ -54,4 +55,5 @@ FAMILIES = (
     QUANT,
     TRAINING,
     SPECIAL,
+    FOURIER,
 )

@@ -113,6 +113,7 @@ _TYPES: dict[str, Callable[[DType], bool]] = {
     "int": lambda d: d.is_int,
     "number": lambda d: d.is_float or d.is_int or d.value.startswith("complex"),
     "bool": lambda d: d is DType.BOOL,
+    "complex": lambda d: d in (DType.COMPLEX64, DType.COMPLEX128),
 }
 
 

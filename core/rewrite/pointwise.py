@@ -85,8 +85,8 @@ def _fast_gelu(view: View, x: Form, attrs: Mapping[str, Any]) -> Form:
 
 
 def _limited(view: View, f: Form) -> Candidates:
-    """x of clip(x + c, 0, high)."""
-    if f.op == "clip" and f.key[0] == 0 and math.isfinite(f.key[1]):
+    """x of clip(x + c, 0, high), which is no activation where high is not above 0."""
+    if f.op == "clip" and f.key[0] == 0 and 0 < f.key[1] < math.inf:
         yield view.add(f.args[0], view.number(-view.split(f.args[0])[0])), {}
 
 

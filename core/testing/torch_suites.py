@@ -261,6 +261,8 @@ def _outcome(case: Case, target: str) -> Found | None:
         return told(FAILED, str(e))
     except ConvcoreError as e:
         problems = getattr(e, "problems", None)
+        if problems and all(p.code == "random" for p in problems):
+            return told(OUTSIDE, "draws random numbers, or gives memory that nobody has written")
         return told(REFUSED, "; ".join(dict.fromkeys(f"{p.type}: {p.why}" for p in problems)) if problems else str(e))
     except Exception as e:  # noqa: BLE001 - whatever our code raises is a finding
         return told(FAILED, f"{type(e).__name__}: {e}")

@@ -378,3 +378,13 @@ def test_what_only_weights_give_is_no_composite() -> None:
     assert not [f for f in find_composites(graph) if f.op == "layer_norm"]
     verify(graph)
     np.testing.assert_allclose(Interpreter(graph).run([a])[0], want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("high", [0.0, -1.0, float("inf")])
+def test_a_clip_without_a_slope_is_no_activation(high: float) -> None:
+    """torch.nn.functional.hardtanh(x, 0, 0): all zeros, whose slope would be one over nothing."""
+    x = np.random.default_rng(1).normal(size=(3, 5)).astype("f4")
+    graph = _graph(lambda b: b.mul(b.clip(b.add(b.input("x", "float32", (3, 5)), b.const(3.0)), min=0, max=high), b.const(1 / 6)))
+    before = run(graph, [x])
+    assert not [f for f in find_composites(graph) if f.op in ("hard_sigmoid", "hard_swish")]
+    same(run(graph, [x]), before)

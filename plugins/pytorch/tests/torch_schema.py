@@ -60,7 +60,7 @@ class TorchSchema:
             y = self.made(*args, **self.config)
         else:
             y = self.made(*([tensors] if self.many else tensors), **self.config)
-        return [np.asarray(v.detach()) for v in (y if isinstance(y, (list, tuple)) else [y])]
+        return [np.asarray(v.detach().resolve_conj()) for v in (y if isinstance(y, (list, tuple)) else [y])]
 
     def _module(self, row: Row, written: ForeignNode) -> ForeignNode:
         kind = getattr(torch.nn, written.type.removeprefix("torch.nn."))

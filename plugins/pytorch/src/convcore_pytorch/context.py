@@ -10,7 +10,7 @@ from convcore.plugin import Builder, Dim, DimLike, DType, ForeignNode, LoadConte
 from .files.program import ElementType
 from .signatures import REQUIRED, Signature
 
-__all__ = ["AtenNode", "TorchContext", "conjugates", "is_number", "promoted"]
+__all__ = ["AtenNode", "TorchContext", "is_number", "promoted"]
 
 
 class AtenNode(ForeignNode):
@@ -37,6 +37,8 @@ class AtenNode(ForeignNode):
         inputs = [v for a in self.arguments.values() for v in _values(a)]
         super().__init__(type, name, inputs, {"args": args, "kwargs": kwargs}, outputs=outputs, origin=origin)
         self._seen: set[str] = set()
+        self.row_major = False
+        """Whether the first tensor is certain to be all of its memory, in C order."""
 
     # ---- reading
     def arg(self, name: str) -> Any:
@@ -154,7 +156,7 @@ class AtenNode(ForeignNode):
         out = AtenNode(
             self.type, self.name, {**self.arguments, name: value}, self.signature, self.origin, self.results, self.outputs
         )
-        out.extra = self.extra
+        out.extra, out.row_major = self.extra, self.row_major
         return out
 
 
@@ -260,12 +262,6 @@ def is_number(v: Value) -> bool:
     return v.tensor is not None and v.rank == 0 and v.source.startswith("CONSTANTS.")
 
 
-def conjugates(v: Value, what: str) -> None:
-    """Refuse what takes the conjugate of complex numbers, which no op does; of others it is themselves."""
-    if v.dtype in _COMPLEX:
-        raise NotExpressible(f"{what} the conjugate of complex numbers", "unsupported_dtype")
-
-
 def _kind(d: DType) -> int:
     return 3 if d in _COMPLEX else 2 if d.is_float else 0 if d is DType.BOOL else 1
 
@@ -329,6 +325,10 @@ class TorchContext(LoadContext):
         if v.dtype is None or v.dtype.is_float or v.dtype in _COMPLEX:
             return v
         return self.cast(v, dtype if dtype is not None and dtype.is_float else DType.FLOAT32)
+
+    def conjugate(self, v: Value) -> Value:
+        """The conjugate of complex numbers; of others it is themselves."""
+        return self.b.complex(self.b.real(v), self.b.neg(self.b.imag(v))) if v.dtype in _COMPLEX else v
 
     def reshape(self, v: Value, shape: Sequence[DimLike]) -> Value:
         """The elements in another shape, one size of which may be -1."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import DType, Graph, Origin, Problem, Shape, UnsupportedError, Value
+from convcore.plugin import Dim, DType, Graph, Origin, Problem, Shape, UnsupportedError, Value
 
 from .files.program import Graph as Body
 from .files.program import Node, Ref, Scope, refs, renamed
 from .memory import Handle, Memory, perhaps
+from .writes import alive
 
 __all__ = ["handles", "run"]
 
 _KINDS = frozenset({
     "higher_order.cond", "higher_order.while_loop", "higher_order.wrap_with_set_grad_enabled", "higher_order.wrap_with_autocast",
-    "prim.If", "prim.RaiseIf",
+    "prim.If", "prim.RaiseIf", "prim.Loop",
 })  # fmt: skip
 
 
@@ -44,6 +45,8 @@ def run(frame: Any, n: Node, kind: str, origin: Origin) -> None:
         branch(frame, n, frame.resolve(pred), (then, other), None, refuse)
     elif kind == "prim.RaiseIf":
         raises(frame, n, refuse)
+    elif kind == "prim.Loop":
+        script_loop(frame, n, refuse)
     else:
         loop(frame, n, refuse)
 
@@ -113,8 +116,7 @@ def branch(frame: Any, n: Node, pred: Any, bodies: tuple[Body, Body], operands: 
     sides = [region(frame, b, given, operands is not None, refuse) for b in bodies]
     regions = [graph for graph, _ in sides]
     cond = frame.g.cast(frame.g.reshape(pred.read(), ()), DType.BOOL)
-    types = [[(v.dtype, v.shape) for v in r.outputs] for r in regions]
-    if [d for d, _ in types[0]] != [d for d, _ in types[1]]:
+    if any(v.dtype != w.dtype and None not in (v.dtype, w.dtype) for v, w in zip(*(r.outputs for r in regions))):
         raise refuse("its branches give different element types")
     outs = frame.b.node("if", [cond, *tensors], {}, regions=regions).outputs
     for i, (name, v) in enumerate(zip(n.made(), outs)):
@@ -151,20 +153,7 @@ def region(
     inner.base_path = frame.path
     names = body.inputs if closed else [name for name, _ in given]
     outside: dict[Memory, Handle] = {}
-    for name, (_, v) in zip(names, given):
-        if isinstance(v, Handle):
-            outer: Value = v.read()
-            twin = (
-                graph.add_weight(outer.name, outer.tensor, like=outer)
-                if outer.tensor is not None
-                else graph.add_input(name, outer.dtype, outer.shape)
-            )
-            inner.driver.named.add(twin)
-            if frame.driver.is_tainted(outer):
-                inner.driver.taint([twin])
-            outside[memory := Memory(twin, "captured", name)] = v
-            v = Handle(memory)
-        inner.bind(name, v)
+    _captures(frame, inner, [(name, v) for name, (_, v) in zip(names, given)], outside)
     inner.nodes()
     shared: list[list[Handle]] = []
     for v in inner.flat(list(body.outputs)):
@@ -251,3 +240,88 @@ def _loop_body(frame: Any, bodies: tuple[Body, Body], states: Sequence[Any], oth
         graph.outputs.append(inner.b.identity(out) if out.producer is None or out in graph.outputs else out)
     inner.finish()
     return graph
+
+
+# ---------------------------------------------------------------- TorchScript
+def script_loop(frame: Any, n: Node, refuse: Any) -> None:
+    """``prim.Loop(count, condition, carried, body)``: the body takes (index, carried...) and the names around it, and gives
+    (go on, carried...). Types and shapes of what is carried have to stay what they are before the first step."""
+    count, go, carried, body = [a.value for a in n.arguments][:4]
+    starts = [_held(frame, frame.resolve(c), refuse) for c in carried]
+    given = [(name, frame.resolve(Ref(name))) for name in free([body])]
+    graph = Graph(body.name)
+    inner = type(frame)(frame.loader, graph, body, frame)
+    inner.base_path = frame.path
+    step, _ = graph.add_input("step", DType.INT64, ()), graph.add_input("go", DType.BOOL, ())
+    index, *names = body.inputs
+    inner.bind(index, Handle(Memory(step, "", index)))
+    outside: dict[Memory, Handle] = {}
+    for name, h in zip(names, starts):
+        v = h.read()
+        memory = Memory(graph.add_input(name, v.dtype, v.shape), "" if _alone(frame, h) else "captured", name)
+        outside[memory] = h
+        inner.bind(name, Handle(memory))
+    captured = _captures(frame, inner, given, outside)
+    inner.nodes()
+    again, *results = [next(iter(inner.flat([o]))) for o in body.outputs]
+    made, seen = [inner.g.cast(inner.g.reshape(_value(inner, again, None), ()), DType.BOOL)], []
+    for name, r, h in zip(names, results, starts):
+        old = h.read()
+        v = _value(inner, r, old.dtype)
+        if (v.dtype, v.shape) != (old.dtype, old.shape) or v.shape is None or None in v.shape:
+            raise refuse(f"carries {name!r} as {old.dtype}{_sizes(old)} into a step and as {v.dtype}{_sizes(v)} out of it")
+        made.append(v)
+        seen.append([h, *(outside[m] for m in (r.memory, *r.also) if m in outside)] if isinstance(r, Handle) else [h])
+    for v in made:
+        graph.outputs.append(inner.b.identity(v) if v.producer is None or v in graph.outputs else v)
+    inner.finish()
+    steps = None if count is None else _value(frame, frame.resolve(count), DType.INT64)
+    first = frame.resolve(go)
+    cond = None if first is True else frame.g.cast(frame.g.reshape(_value(frame, first, None), ()), DType.BOOL)
+    outs = frame.b.node("loop", [steps, cond, *(h.read() for h in starts), *captured], {"n_states": len(starts)}, regions=[graph])
+    for name, v, bases in zip(n.made(), outs.outputs, seen):
+        frame.bind(name, perhaps(list(dict.fromkeys(bases)), n.target, v))
+
+
+def _held(frame: Any, value: Any, refuse: Any) -> Handle:
+    """What is carried, numbers as tensors without axes."""
+    if isinstance(value, Handle):
+        return value
+    if not isinstance(value, (bool, int, float, Dim)):
+        raise refuse(f"carries {value!r:.60}, no tensor and no number")
+    return Handle(Memory(frame.g.scalar(value, None)))
+
+
+def _value(frame: Any, value: Any, dtype: DType | None) -> Value:
+    found: Value = value.read() if isinstance(value, Handle) else frame.g.scalar(value, dtype)
+    return found
+
+
+def _sizes(v: Value) -> str:
+    return "[]" if v.shape == () else "" if v.shape is None else f"[{', '.join(map(str, v.shape))}]"
+
+
+def _alone(frame: Any, h: Handle) -> bool:
+    """Whether a write into a tensor that is carried into a loop is seen by nobody else."""
+    m = h.memory
+    return m.kind == "" and not h.also and not h.steps and not any(alive(frame, o) for o in (*m.handles, *m.strangers))
+
+
+def _captures(frame: Any, inner: Any, given: Sequence[tuple[str, Any]], outside: dict[Memory, Handle]) -> list[Value]:
+    """Names of the graph around as inputs of a body, weights as constants of its own; the tensors that are given to it."""
+    captured: list[Value] = []
+    for name, h in given:
+        if isinstance(h, Handle):
+            v = h.read()
+            if v.tensor is None:
+                captured.append(v)
+                twin = inner.graph.add_input(name, v.dtype, v.shape)
+            else:
+                twin = inner.graph.add_weight(v.name, v.tensor, like=v)
+            inner.driver.named.add(twin)
+            if frame.driver.is_tainted(v):
+                inner.driver.taint([twin])
+            outside[memory := Memory(twin, "captured", name)] = h
+            h = Handle(memory)
+        inner.bind(name, h)
+    return captured

@@ -77,10 +77,16 @@ def parts_of(node: Any) -> Any:
             raise _NoParts
         return tuple(out) if isinstance(out, (tuple, list)) else out  # torch's named results are nodes of their own
 
+    env = mode.shape_env
+    held = {} if env is None else dict(env.replacements)
     try:
         with mode, torch.no_grad():
             made = make_fx(call, tracing_mode="real")(*values)
     except _NoParts:
+        return None
+    if env is not None and env.replacements != held:  # a kernel that takes a free size for the number it was traced with
+        env.replacements.clear()
+        env.replacements.update(held)
         return None
     made.graph.eliminate_dead_code()
     if any(n.op == "get_attr" for n in made.graph.nodes):  # numbers of a fake run are no numbers

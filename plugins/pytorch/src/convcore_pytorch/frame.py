@@ -27,7 +27,7 @@ from .files.program import Graph as Body
 from .files.program import Input, Node, Ref, SymValue, TensorValue, refs
 from .memory import Handle, Memory, Step
 from .signatures import Signature, signature
-from .views import EACH, base_name, is_view, scatter_of
+from .views import EACH, base_name, is_view, row_major, scatter_of, whole
 from .writes import mutate
 
 __all__ = ["Frame"]
@@ -169,6 +169,10 @@ class Frame:
             mutate(self, n, kind, sig, given, written, origin)
             return
         node = AtenNode(kind, origin.layer, read(given), sig, origin, self.told(n), [x for o in n.outputs for x in names(o)])
+        first = next(handles(list(given.values())), None)
+        if first is not None and not first.also and whole(s.op for s in first.steps):
+            told = self.value_told(first)
+            node.row_major = told is not None and row_major(told)
         if n.parts is not None and not self.driver.has_rule(node) and self.apart(n):
             return
         outs = self.results(node, n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from convcore.plugin import BadFileError, Graph, LoadRequest, UsageError, opaque_problems, watched
@@ -29,7 +30,7 @@ def load(request: LoadRequest) -> Graph:
     if isinstance(source, (str, os.PathLike)):
         if request.weights is not None:
             raise UsageError("the file holds its weights; give it alone")
-        program, facts = _read(os.fspath(source)), dict[str, Any]()
+        program, facts = _read(os.fspath(source), fixed_values(options.get("fixed"))), dict[str, Any]()
     else:
         from .live import read_live
 
@@ -41,14 +42,39 @@ def load(request: LoadRequest) -> Graph:
     return graph
 
 
-def _read(path: str) -> Program:
+def fixed_values(text: str | None) -> dict[str, Any]:
+    """``a=1,b=true,c=0.5,d=words`` as numbers, truth values and texts."""
+    out: dict[str, Any] = {}
+    for part in text.split(",") if text else ():
+        name, sign, value = part.partition("=")
+        if not sign or not name.strip():
+            raise UsageError(f"fixed: {part!r} is no name=value")
+        out[name.strip()] = _plain(value.strip())
+    return out
+
+
+def _plain(text: str) -> Any:
+    named = {"true": True, "false": False, "none": None}
+    if text.lower() in named:
+        return named[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _read(path: str, fixed: Mapping[str, Any]) -> Program:
     kind = kind_of(watched(path))
     if kind is None:
         raise BadFileError(f"{path}: no PyTorch file")
+    if fixed and kind.name != "torchscript":
+        raise UsageError(f"fixed: only arguments and attributes of TorchScript files are fixed, and {path} is a {kind.name} file")
     if kind.name in ("pt2", "pt2-old"):
         return read_exported(path)
     if kind.name == "torchscript":
-        return read_torchscript(path)
+        return read_torchscript(path, arguments=fixed)
     raise UsageError(
         f"{path}: a {kind.name} file holds weights alone, no architecture; give the module it belongs to "
         "(--module package.module:factory --weights FILE)"

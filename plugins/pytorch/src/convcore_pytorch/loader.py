@@ -22,11 +22,13 @@ from convcore.plugin import (
     Value,
 )
 
+from .arguments import used
 from .context import dtype_of
-from .files.program import Input, Program, TensorValue
+from .files.program import Input, Output, Program, TensorValue, refs
 from .files.program import Scope as ModuleUse
 from .frame import Frame
 from .memory import Handle, Memory
+from .scalars import NUMBERS
 from .sizes import Symbols
 
 __all__ = ["Loader"]
@@ -45,6 +47,8 @@ class Loader:
         self._scopes: dict[tuple[Scope, str, int], Scope] = {}
         self._tied: dict[Any, list[str]] = {}
         self._weights: dict[Any, Handle] = {}
+        self.states: dict[str, Value] = {}
+        """Inputs that are attributes which the program sets, by path."""
 
     def run(self) -> Graph:
         """The whole graph."""
@@ -57,8 +61,10 @@ class Loader:
         graph = Graph(str(self.facts.get("name", "")))
         frame = Frame(self, graph, p.graph)
         self._tie()
+        read = self._read_names()
         for i in p.inputs:
-            self._input(frame, i)
+            if i.kind != "attribute" or i.name in read:
+                self._input(frame, i)
         self.given.refuse_unused(v.name for v in graph.inputs)
         frame.nodes()
         self._outputs(frame)
@@ -85,9 +91,9 @@ class Loader:
         if i.kind == "user" and i.name:
             told = frame.known(i.name)
             if not isinstance(told, TensorValue) and not (self.script and told is None):
-                raise UnsupportedError(
-                    Problem(i.name, "input", "is a number; only tensors can be inputs", "fix it to a value", "unsupported_input")
-                )
+                hint = f"fix it: --fixed {i.name}=..." if self.script else "fix it to a value"
+                why = "is a number; only tensors can be inputs"
+                raise UnsupportedError(Problem(i.name, "input", why, hint, "unsupported_input"))
             shape = self.symbols.shapes.get(i.name)
             if shape is None and self.script:
                 raise UsageError(
@@ -101,19 +107,66 @@ class Loader:
         elif i.kind in ("parameter", "buffer", "constant"):
             frame.defer(i.name, i)
         elif i.kind == "attribute":
-            raise UnsupportedError(
-                Problem(
-                    i.target,
-                    "attribute",
-                    "is set by the model between calls, so it is a state",
-                    "pass it as an input",
-                    "stateful",
-                )
-            )
+            self._state(frame, i)
         elif i.kind == "object":
             raise UnsupportedError(Problem(i.target, "object", "is a custom object", "", "unsupported_input"))
         elif i.kind == "literal" and i.name:
             frame.bind(i.name, i.value)
+
+    def _state(self, frame: Frame, i: Input) -> None:
+        """An attribute that the model sets between calls: an input here, and its next value an output."""
+        told = frame.known(i.name)
+        if isinstance(told, TensorValue):
+            dtype, shape = dtype_of(told.dtype), self.symbols.shapes.get(i.name)
+        else:
+            kind = told.kind if told is not None else "text"
+            if kind not in NUMBERS:
+                why = "is a text that the model sets between calls"
+                raise UnsupportedError(Problem(i.target, "attribute", why, f"fix it: --fixed {i.target}=...", "stateful"))
+            dtype, shape = NUMBERS[kind], ()
+        v = frame.graph.add_input(i.target, dtype, shape)
+        frame.driver.named.add(v)
+        frame.bind(i.name, Handle(Memory(v, "input", i.target)))
+        self.states[i.target] = v
+
+    def _read_names(self) -> set[str]:
+        """Names that nodes or results use; the next value of an attribute counts where it is that of another one."""
+        p = self.program
+        found = {name for n in p.graph.nodes for name in used(n)}
+        own = {i.target: i.name for i in p.inputs if i.kind == "attribute"}
+        for o in p.outputs:
+            found |= {r.name for r in refs(o.value) if o.kind != "attribute_mutation" or r.name != own.get(o.target)}
+        return found
+
+    def _next(self, frame: Frame, o: Output) -> Problem | None:
+        """The value of an attribute after a call, as an output beside its input, or why it is none; nothing where nobody reads
+        it."""
+        value = frame.resolve(o.value)
+        state = self.states.get(o.target)
+        if state is None:
+            first = next((i for i in self.program.inputs if i.kind == "attribute" and i.target == o.target), None)
+            if first is not None:
+                self.notes.append(f"the model keeps {o.target!r} for others to read, and never reads it; it is left out")
+                return None
+            fixed = next((i.value for i in self.program.inputs if i.kind == "literal" and i.target == o.target), None)
+            if type(value) is type(fixed) and value == fixed:
+                return None
+            shown = "a value that depends on the data" if isinstance(value, Handle) else repr(value)[:60]
+            why = f"is fixed to {fixed!r}, and the model sets it to {shown}"
+            return Problem(o.target, "attribute", why, "fix it to what it is from the second call on", "stateful")
+        v = value.read() if isinstance(value, Handle) else frame.g.scalar(value, state.dtype)
+        if (v.dtype, v.shape) != (state.dtype, state.shape):
+            why = f"is {_type(state)} before a call and {_type(v)} after it"
+            hint = f"give the shape it keeps: --input-shape {o.target}:" + ",".join(map(str, v.shape or ("...",)))
+            return Problem(o.target, "attribute", why, hint, "stateful")
+        graph, name = frame.graph, f"{o.target}_next"
+        if not frame.driver.fresh(v) or v in graph.outputs:
+            with frame.b.within(graph.root):
+                v = frame.driver.own(v) if v not in graph.outputs and not v.is_weight else frame.b.identity(v)
+        frame.driver.name(v, name)
+        graph.outputs.append(v)
+        self.notes.append(f"the model keeps {o.target!r} between calls: it is input {o.target!r} and output {name!r}")
+        return None
 
     def _input_type(self, name: str) -> DType:
         text = str(self.request.options.get("input_dtypes") or "")
@@ -159,11 +212,15 @@ class Loader:
         graph = frame.graph
         keys = self.facts.get("outputs") or []
         n = 0
+        states: list[Output] = []
         for o in self.program.outputs:
             if o.kind == "user_input_mutation":
                 self.notes.append(f"the model also writes into its input {o.target!r}; the result does not show that")
                 continue
             if o.kind == "token":
+                continue
+            if o.kind == "attribute_mutation":
+                states.append(o)
                 continue
             if o.kind not in ("user", "loss"):
                 if self.training and o.kind == "buffer_mutation":
@@ -191,9 +248,13 @@ class Loader:
                 frame.driver.name(v, name or self._output_name(n))
                 graph.outputs.append(v)
                 n += 1
+        problems = [p for p in (self._next(frame, o) for o in states) if p is not None]
+        if problems:
+            raise UnsupportedError(problems)
 
     def _output_name(self, n: int) -> str:
-        return "output" if n == 0 and self.program.graph.outputs and len(self.program.graph.outputs) == 1 else f"output_{n}"
+        given = [o for o in self.program.outputs if o.kind != "attribute_mutation"]
+        return "output" if n == 0 and len(given) == 1 else f"output_{n}"
 
     # ---- scopes
     def scope(self, frame: Frame, uses: tuple[ModuleUse, ...]) -> Scope:
@@ -215,6 +276,10 @@ class Loader:
             count = frame.graph.uses_of((*parent.path, name))
             found = self._scopes[key] = frame.graph.scope(name, cls, parent=parent, call=count)
         return found
+
+
+def _type(v: Value) -> str:
+    return f"{v.dtype}[{', '.join(map(str, v.shape))}]" if v.shape is not None else f"{v.dtype} of any shape"
 
 
 def _class(path: str) -> str:

@@ -134,6 +134,15 @@ def convcore_options(framework: str) -> Sequence[Option]:
             "element types of a TorchScript file's inputs, name:int64,... (default float32)",
         ),
         Option(
+            "fixed",
+            "pytorch",
+            "load",
+            str,
+            None,
+            "arguments of a TorchScript file's method and attributes that it sets between calls, fixed to plain values: "
+            "sr=16000,decoder.last=true",
+        ),
+        Option(
             "into",
             "pytorch",
             "emit",

@@ -121,4 +121,4 @@ def _numpy(torch: Any, t: Any) -> Any:
         import ml_dtypes
 
         return t.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-    return t.detach().numpy()
+    return t.detach().resolve_conj().resolve_neg().numpy()

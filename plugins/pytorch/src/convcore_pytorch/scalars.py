@@ -12,7 +12,7 @@ from convcore.plugin import Dim, DType, Problem, UnsupportedError, Value, dim_ma
 from .files.program import Constant, Device, ElementType
 from .memory import Handle, Memory
 
-__all__ = ["NONE", "compute"]
+__all__ = ["NONE", "NUMBERS", "compute"]
 
 NONE: Any = object()
 """This is not one of ours."""
@@ -66,6 +66,10 @@ def _known(fn: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *a: NONE if any(isinstance(x, Dim) for x in a) else fn(*a)
 
 
+def _within(held: Any, item: Any) -> Any:
+    return NONE if any(isinstance(x, Dim) for x in (*held, item)) else item in held
+
+
 def _kept(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A rounding, which leaves sizes as they are."""
     return lambda x: x if isinstance(x, Dim) else fn(x)
@@ -115,11 +119,26 @@ _OF_TENSORS: dict[str, Callable[..., Any]] = {
 
 _OF_NUMBERS: dict[str, Callable[..., Any]] = {
     "aten.Int.float": int, "aten.Int.bool": int, "aten.Int.Scalar": _whole, "aten.Float.int": _float, "aten.Float.Scalar": _float,
+    "aten.Bool.int": _known(bool), "aten.Bool.float": bool, "aten.Float.bool": float, "aten.__contains__.int_list": _within,
+    "aten.__contains__.float_list": _within, "aten.__contains__.str_list": _within,
     "aten.floordiv.int": operator.floordiv, "aten.__not__": operator.not_, "aten.__and__.bool": operator.and_,
     "aten.__or__.bool": operator.or_, "aten.ceil.float": _kept(math.ceil), "aten.floor.float": _kept(math.floor),
     "aten.ceil.int": _same, "aten.sqrt.int": _known(math.sqrt), "math.ceil": _kept(math.ceil), "math.floor": _kept(math.floor),
     "math.trunc": _kept(math.trunc), "prim.max.int": dim_max, "prim.min.int": lambda a, b: -dim_max(-a, -b),
 }  # fmt: skip
+
+NUMBERS = {"int": DType.INT64, "float": DType.FLOAT32, "bool": DType.BOOL}
+"""What numbers that depend on the data are tensors of, by their kind."""
+
+_OF_DATA = {
+    "add": "add", "sub": "sub", "mul": "mul", "floordiv": "floor_div", "remainder": "floor_mod", "mod": "floor_mod", "neg": "neg",
+    "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "div": "div",
+    "__and__": "and", "__or__": "or", "__not__": "not", "max": "maximum", "min": "minimum",
+}  # fmt: skip
+"""Arithmetic of numbers that depend on the data, as ops on tensors without axes."""
+_OF_SCALARS = {"add", "sub", "mul", "div", "floordiv", "remainder", "eq", "ne", "lt", "le", "gt", "ge"}
+"""Those whose overload without a name takes numbers of any kind."""
+_COMPARES = {"eq", "ne", "lt", "le", "gt", "ge"}
 
 _SUFFIX = ("int", "float", "int_float", "float_int", "bool", "str", "default")
 
@@ -161,7 +180,41 @@ def _computed(frame: Any, kind: str, args: list[Any]) -> Any:
     if fn is _item and isinstance(args[0], Handle):
         found = _item(args[0])
         return _number(frame, kind, args[0]) if found is NONE else found
-    return NONE if fn is None else fn(*args)
+    found = NONE if fn is None else fn(*args)
+    return _of_data(frame, space, rest, args) if found is NONE else found
+
+
+def _of_data(frame: Any, space: str, rest: str, args: list[Any]) -> Any:
+    """Arithmetic on numbers some of which depend on the data or on symbolic sizes (``aten.add.int``, ``prim.max``)."""
+    base, _, overload = rest.partition(".")
+    scalar = overload in _SUFFIX[:-2] or base == "__not__" or (not overload and base in _OF_SCALARS)
+    plain = (space == "aten" and scalar) or (space == "prim" and base in ("max", "min"))
+    cast = {"Int": "int", "Float": "float", "Bool": "bool"}.get(base) if space == "aten" and overload in _SUFFIX[:-2] else None
+    if not args or (cast is None and (not plain or base not in _OF_DATA)):
+        return NONE
+    values = [_tensor(frame, a) for a in args]
+    if any(v is None for v in values):
+        return NONE
+    kinds = {v.dtype for v in values}
+    if cast is not None:
+        v = values[0]
+        return Handle(Memory(frame.b.not_equal(v, frame.b.like(v, 0)) if cast == "bool" and v.dtype is not DType.BOOL
+                             else frame.g.cast(v, NUMBERS[cast])))  # fmt: skip
+    if base == "div":
+        dtype = DType.FLOAT32
+    elif base.startswith("__") or (kinds == {DType.BOOL} and base in _COMPARES):
+        dtype = DType.BOOL
+    else:
+        dtype = DType.FLOAT32 if any(d is not None and d.is_float for d in kinds) else DType.INT64
+    return Handle(Memory(frame.b.op(_OF_DATA[base], *(frame.g.cast(v, dtype) for v in values))))
+
+
+def _tensor(frame: Any, a: Any) -> Any:
+    """A number as a tensor without axes; None for what is no number."""
+    if isinstance(a, Handle):
+        v = a.read()
+        return v if v.shape == () and v.dtype in (DType.BOOL, DType.INT64, DType.FLOAT32) else None
+    return frame.g.scalar(a, None) if isinstance(a, (bool, int, float, Dim)) else None
 
 
 _TYPES = {"Bool": DType.BOOL, "Int": DType.INT64, "IntImplicit": DType.INT64, "Float": DType.FLOAT32}

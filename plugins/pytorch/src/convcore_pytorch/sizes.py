@@ -26,6 +26,7 @@ class Symbols:
         self.shapes: dict[str, Shape | None] = {}
         names = names or {}
         users = [i for i in program.inputs if i.kind in ("user", "attribute") and i.name]
+        alone = len([i for i in users if i.kind == "user"]) == 1
         stated: dict[str, Sequence[Any] | None] = {}
         for i in users:
             told = program.graph.values.get(i.name)
@@ -34,7 +35,10 @@ class Symbols:
         for i in users:
             shape = stated[i.name]
             plain: Shape | None = None if shape is None else tuple(None if isinstance(d, Expr) else d for d in shape)
-            merged = given.take(i.name, plain, only=len(users) == 1, fixed=True)
+            if i.kind == "attribute":  # of the first call; the caller knows of which later ones
+                merged = given.take(i.target, None if i.target in given else plain)
+            else:
+                merged = given.take(i.name, plain, only=alone, fixed=True)
             self.shapes[i.name] = merged
             for d, m in zip(shape or (), merged or ()):
                 if isinstance(d, Expr) and d.op == "symbol" and m is not None:
@@ -52,7 +56,7 @@ class Symbols:
                 self.table[s] = wanted[s]
         for i in users:
             shape, merged = stated[i.name], self.shapes[i.name]
-            if shape is not None and merged is not None:
+            if shape is not None and merged is not None and i.kind == "user":
                 self.shapes[i.name] = tuple(self.dim(d) if isinstance(d, Expr) else m for d, m in zip(shape, merged))
 
     def dim(self, d: int | Expr | None) -> DimLike | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from convcore.plugin import DimLike, DType, Value
@@ -10,7 +10,7 @@ from convcore.plugin import DimLike, DType, Value
 from .context import AtenNode, TorchContext, known
 from .files.program import Constant, TensorValue
 
-__all__ = ["EACH", "base_name", "is_view", "scatter_of"]
+__all__ = ["EACH", "base_name", "is_view", "row_major", "scatter_of", "whole"]
 
 Scatter = Callable[[Value, Value], Value]
 
@@ -59,7 +59,7 @@ def is_view(node: AtenNode, before: TensorValue | None, after: TensorValue | Non
     if before.strides is None or before.shape is None:
         return None
     if base in ("reshape", "reshape_as", "flatten", "ravel"):
-        return True if _contiguous(before) else None
+        return True if row_major(before) else None
     return True
 
 
@@ -79,11 +79,11 @@ def _unmoved(before: TensorValue, after: TensorValue) -> bool | None:
     if before.strides is None or after.strides is None:
         return None
     if before.strides == after.strides:
-        return None if 1 in (before.shape or ()) and not _contiguous(before) else True
+        return None if 1 in (before.shape or ()) and not row_major(before) else True
     return False if all(isinstance(n, int) for n in (*before.strides, *after.strides)) else None
 
 
-def _contiguous(t: TensorValue) -> bool:
+def row_major(t: TensorValue) -> bool:
     """Row-major. With symbolic sizes only where the strides after the symbolic axis are numbers and that axis comes first."""
     expected: Any = 1
     shape, strides = t.shape or (), t.strides or ()
@@ -94,6 +94,11 @@ def _contiguous(t: TensorValue) -> bool:
             return i == 0
         expected *= n
     return True
+
+
+def whole(steps: Iterable[str]) -> bool:
+    """Whether views by these operators, one of another, are of all the memory from its begin on, in the order it is in."""
+    return all(op.split(".")[1] in SAME_ELEMENTS or op.split(".")[1] in ("alias", "detach") for op in steps)
 
 
 def scatter_of(g: TorchContext, node: AtenNode, index: int) -> Scatter | None:

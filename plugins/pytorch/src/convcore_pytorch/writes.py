@@ -17,7 +17,7 @@ from .signatures import Signature, signature
 if TYPE_CHECKING:
     from .frame import Frame
 
-__all__ = ["mutate"]
+__all__ = ["alive", "mutate"]
 
 RESHAPING = frozenset({"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_"})
 """In-place operators that change no element, only how the tensor is seen."""

@@ -6,7 +6,22 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from convcore.plugin import Block, Dialect, DType, Graph, Names, Plan, State, Unit, Value, as_tensor, identifier, shape_text
+from convcore.plugin import (
+    Block,
+    Dialect,
+    DType,
+    Graph,
+    Names,
+    Plan,
+    Problem,
+    State,
+    Unit,
+    UnsupportedError,
+    Value,
+    as_tensor,
+    identifier,
+    shape_text,
+)
 
 from ..functions import helpers_of, imports_of
 from ..inside import Inside, values_inside
@@ -222,7 +237,9 @@ def _dict(items: dict[str, str], values_are_code: bool = False) -> Doc:
 def _tag(dtype: DType | None) -> str:
     from ..types import SAFETENSORS
 
-    assert dtype is not None
+    if dtype not in SAFETENSORS:
+        why = f"is {dtype}, which .safetensors files have no tag for"
+        raise UnsupportedError(Problem("weights", "tensor", why, "write .pth", "unsupported_dtype"))
     return SAFETENSORS[dtype]
 
 

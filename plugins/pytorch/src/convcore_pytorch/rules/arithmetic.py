@@ -6,7 +6,8 @@ from typing import Any
 
 from convcore.plugin import DType, NotExpressible, Value
 
-from ..context import AtenNode, TorchContext, promoted
+from ..context import AtenNode, TorchContext, dtype_of, promoted
+from ..files.elements import BY_CODE
 from .base import RULES, alike, aten, fractions, truth
 
 # ---------------------------------------------------------------- one operand
@@ -23,10 +24,12 @@ def nothing(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load("aten.abs", "aten.absolute", "aten.square", "aten.floor", "aten.ceil", "aten.trunc", "aten.fix", "aten.round")
 def unchanged(g: TorchContext, n: AtenNode) -> Value:
-    """Whole numbers rounded, and truth values: beside the rows of ``elementwise.py``."""
+    """Whole numbers rounded, truth values, the size of complex numbers: beside the rows of ``elementwise.py``."""
     x = n.tensor("self")
     if x.dtype is DType.BOOL or (x.dtype is not None and x.dtype.is_int and n.type not in ("aten.abs", "aten.square")):
         return x
+    if n.type in ("aten.abs", "aten.absolute") and x.dtype in (DType.COMPLEX64, DType.COMPLEX128):
+        return g.b.sqrt(g.b.add(g.b.square(g.b.real(x)), g.b.square(g.b.imag(x))))
     raise NotExpressible(f"of {x.dtype}", "unsupported_dtype")
 
 
@@ -183,7 +186,19 @@ def power(g: TorchContext, n: AtenNode) -> Value:
         return g.b.square(a)
     if isinstance(e, (int, float)) and e == 0.5:
         return g.b.sqrt(a)
+    if a.dtype is not None and a.dtype.is_int and not (isinstance(e, int) and e >= 0):
+        return whole_power(g, a, b)
     return g.b.pow(a, b)
+
+
+def whole_power(g: TorchContext, a: Value, b: Value) -> Value:
+    """Of whole numbers: to a power below 0 what is left is 1 of 1, 1 or -1 of -1, and 0 (ATen/native/Pow.h, powi)."""
+    zero, one = g.b.like(b, 0), g.b.like(b, 1)
+    y = g.b.pow(a, g.b.maximum(b, zero))
+    odd = g.b.not_equal(g.b.floor_mod(b, g.b.like(b, 2)), zero)
+    signed = g.b.where(odd, g.b.neg(one), one)
+    below = g.b.where(g.b.equal(a, one), one, g.b.where(g.b.equal(a, g.b.neg(one)), signed, zero))
+    return g.b.where(g.b.less(b, zero), below, y)
 
 
 @RULES.load("aten.fmax", "aten.fmin")
@@ -276,6 +291,8 @@ def clamp(g: TorchContext, n: AtenNode) -> Value:
         for name in (("min_val", "max_val") if n.type == "aten.hardtanh" else ("min", "max"))
     )
     x = g.cast(x, n.dtype or promoted([x, *(v for v in (low, high) if v is not None)]))
+    if x.dtype is not None and x.dtype.is_int:  # bounds of hardtanh are cut off
+        low, high = (None if v is None else int(v) for v in (low, high))
     if low is not None and high is not None and low > high:  # every element becomes the upper bound, nan stays
         return g.b.minimum(g.b.maximum(x, g.scalar(low, x.dtype)), g.scalar(high, x.dtype))
     if x.dtype is not None and x.dtype.is_float:
@@ -289,11 +306,13 @@ def clamp(g: TorchContext, n: AtenNode) -> Value:
 def clamp_tensor(g: TorchContext, n: AtenNode) -> Value:
     x = n.tensor("self")
     bounds = [n.optional(k) if k in n.arguments else None for k in ("min", "max")]
-    dtype = n.dtype or promoted([x, *(b for b in bounds if b is not None)])
+    kept = n.dtype or promoted([x, *(b for b in bounds if b is not None)])
+    dtype = DType.INT32 if kept is DType.BOOL else kept  # truth values as numbers, and back
     x = g.cast(x, dtype)
     if bounds[0] is not None:
         x = g.b.maximum(x, g.cast(bounds[0], dtype))
-    return x if bounds[1] is None else g.b.minimum(x, g.cast(bounds[1], dtype))
+    x = x if bounds[1] is None else g.b.minimum(x, g.cast(bounds[1], dtype))
+    return g.cast(x, kept)
 
 
 @RULES.load("aten.nan_to_num")
@@ -322,6 +341,16 @@ def to(g: TorchContext, n: AtenNode) -> Value:
     x = n.tensor("self")
     n.skip("copy", "device", "layout", "memory_format", "non_blocking", "pin_memory")
     return convert(g, x, n.element("dtype"))
+
+
+@RULES.load("aten.to.prim_Device")
+def to_device(g: TorchContext, n: AtenNode) -> Value:
+    """TorchScript's, whose dtype is c10's number or None."""
+    n.skip("device", "non_blocking", "copy")
+    code = n.arg("dtype")
+    if code is not None and (isinstance(code, bool) or code not in BY_CODE):
+        raise NotExpressible(f"dtype={code!r} is not read", "unsupported_dtype")
+    return convert(g, n.tensor("self"), None if code is None else dtype_of(BY_CODE[code].name))
 
 
 @RULES.load("aten.to.other", "aten.type_as")
@@ -353,8 +382,3 @@ def fill(g: TorchContext, n: AtenNode) -> Value:
 def zero(g: TorchContext, n: AtenNode) -> Value:
     x = n.tensor("self")
     return g.b.fill(shape=n.shape("self"), value=0, dtype=x.dtype)
-
-
-@RULES.load("aten.complex", "aten.polar", "aten.view_as_complex")
-def no_complex(g: TorchContext, n: AtenNode) -> Value:
-    raise NotExpressible("gives complex numbers", "unsupported_dtype")

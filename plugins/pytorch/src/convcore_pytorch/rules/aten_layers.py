@@ -1,18 +1,15 @@
-"""ATen's operators of layers: convolution, pooling, normalisation, linear algebra, activations with parameters, dropout."""
+"""ATen's operators of layers: convolution, linear algebra, activations with parameters, dropout."""
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from convcore.plugin import DType, NotExpressible, Value, product
+from convcore.plugin import DType, NotExpressible, Value
 
 from ..context import AtenNode, TorchContext, known, promoted
-from .base import RULES
+from .base import RULES, unbatched
+from .diagonals import fixed
+from .windows import convolved, is_whole, transposed
 
 
 # ---------------------------------------------------------------- linear algebra
@@ -104,13 +101,6 @@ def attention(g: TorchContext, n: AtenNode) -> Value:
 
 
 # ---------------------------------------------------------------- convolution
-def unbatched(g: TorchContext, x: Value, n: int) -> tuple[Value, bool]:
-    """With a batch axis where there is none, and whether there was none."""
-    if x.rank is None:
-        raise NotExpressible("the number of axes is not known", "unknown_shape")
-    return (g.b.unsqueeze(x, axes=(0,)), True) if x.rank == n + 1 else (x, False)
-
-
 @RULES.load("aten._convolution_mode", *(f"aten.conv{d}d{o}" for d in (1, 2, 3) for o in ("", ".padding")))
 def conv(g: TorchContext, n: AtenNode) -> Value:
     d = n.rank("weight") - 2
@@ -120,6 +110,13 @@ def conv(g: TorchContext, n: AtenNode) -> Value:
     else:
         pads = [(p, p) for p in n.ints("padding", d)]
     x, lone = unbatched(g, n.tensor("input"), d)
+    if is_whole(x):
+        steps, spread = n.ints("stride", d), n.ints("dilation", d)
+        if pads == "same_upper":
+            spans = [e * (k - 1) for e, k in zip(spread, fixed(n.shape("weight"), range(2, 2 + d), "goes over"))]
+            pads = [(s // 2, s - s // 2) for s in spans]
+        y = convolved(g, x, n.tensor("weight"), n.optional("bias"), steps, pads, spread, n.number("groups"))
+        return g.b.squeeze(y, axes=(0,)) if lone else y
     y = g.b.conv(
         x, n.tensor("weight"), n.optional("bias"), strides=n.ints("stride", d), pads=pads, dilations=n.ints("dilation", d),
         groups=n.number("groups"),
@@ -153,166 +150,17 @@ def convolution(g: TorchContext, n: AtenNode) -> Value:
 def conv_transpose(g: TorchContext, n: AtenNode) -> Value:
     d = int(n.type[19])
     x, lone = unbatched(g, n.tensor("input"), d)
-    y = g.b.conv_transpose(
-        x, n.tensor("weight"), n.optional("bias"), strides=n.ints("stride", d), pads=[(p, p) for p in n.ints("padding", d)],
-        output_padding=n.ints("output_padding", d), groups=n.number("groups"), dilations=n.ints("dilation", d),
+    w, b, steps, spread, more = (
+        n.tensor("weight"), n.optional("bias"), n.ints("stride", d), n.ints("dilation", d), n.ints("output_padding", d),
     )  # fmt: skip
-    return g.b.squeeze(y, axes=(0,)) if lone else y
-
-
-# ---------------------------------------------------------------- pooling
-def window(n: AtenNode, d: int) -> dict[str, Any]:
-    kernel = n.ints("kernel_size", d)
-    return {
-        "kernel": kernel, "strides": n.ints("stride", d) or kernel, "pads": [(p, p) for p in n.ints("padding", d)],
-        "ceil_mode": "ceil" if n.number("ceil_mode") else "floor",
-    }  # fmt: skip
-
-
-@RULES.load("aten.max_pool1d", "aten.max_pool2d", "aten.max_pool3d")
-def max_pool(g: TorchContext, n: AtenNode) -> Value:
-    d = int(n.type[-2])
-    x, lone = unbatched(g, n.tensor("self"), d)
-    y = g.b.max_pool(x, dilations=n.ints("dilation", d), **window(n, d))
-    return g.b.squeeze(y, axes=(0,)) if lone else y
-
-
-@RULES.load("aten.max_pool2d_with_indices", "aten.max_pool3d_with_indices", "aten.max_pool1d_with_indices")
-def max_pool_indices(g: TorchContext, n: AtenNode) -> Any:
-    """torch's indices count in one plane, those of the IR in the whole tensor."""
-    d = int(n.type[13])
-    x = n.tensor("self")
-    if x.rank != d + 2:
-        raise NotExpressible("of a tensor without a batch axis")
-    s = n.shape("self")
-    y, at = g.b.op("max_pool_with_indices", x, dilations=n.ints("dilation", d), **window(n, d))
-    plane: Any = 1
-    for size in s[2:]:
-        plane = plane * size
-    return y, g.b.floor_mod(at, g.scalar(plane, at.dtype))
-
-
-@RULES.load("aten.avg_pool1d", "aten.avg_pool2d", "aten.avg_pool3d")
-def avg_pool(g: TorchContext, n: AtenNode) -> Value:
-    d = int(n.type[-2])
-    x, lone = unbatched(g, n.tensor("self"), d)
-    divisor = n.arg("divisor_override") if "divisor_override" in n.arguments else None
-    shape = window(n, d)
-    if divisor is None:
-        y = g.b.avg_pool(x, count_include_pad=bool(n.number("count_include_pad")), **shape)
-    else:  # the sum of a window, which an average over all of it is but for a factor; a window past the end is cut
-        n.skip("count_include_pad")
-        if shape["ceil_mode"] != "floor":
-            raise NotExpressible("divisor_override with ceil_mode")
-        y = g.b.avg_pool(x, count_include_pad=True, **shape)
-        y = g.b.mul(y, g.b.like(y, math.prod(shape["kernel"]) / float(divisor)))
-    return g.b.squeeze(y, axes=(0,)) if lone else y
-
-
-@RULES.load(*(f"aten.adaptive_avg_pool{d}d" for d in (1, 2, 3)), *(f"aten._adaptive_avg_pool{d}d" for d in (2, 3)))
-def adaptive(g: TorchContext, n: AtenNode) -> Value:
-    d = int(n.type[-2])
-    x, lone = unbatched(g, n.tensor("self"), d)
-    sizes = n.sizes("output_size") * (d if len(n.sizes("output_size")) == 1 else 1)
-    if all(isinstance(s, int) and s == 1 for s in sizes):
-        y = g.b.mean(x, axes=tuple(range(2, 2 + d)), keepdims=True)
+    pads = [(p, p) for p in n.ints("padding", d)]
+    if is_whole(x):
+        y = transposed(g, x, w, b, steps, pads, spread, n.number("groups"), more)
     else:
-        y = g.b.adaptive_avg_pool(x, output_size=sizes)
-    return g.b.squeeze(y, axes=(0,)) if lone else y
-
-
-@RULES.load("aten.adaptive_max_pool1d", "aten.adaptive_max_pool2d", "aten.adaptive_max_pool3d")
-def adaptive_max(g: TorchContext, n: AtenNode) -> Any:
-    """The indices count in one plane: the largest element of each window, picked from a table of the windows' places."""
-    d = int(n.type[-2])
-    x, lone = unbatched(g, n.tensor("self"), d)
-    sizes = n.sizes("output_size")
-    sizes = sizes * (d if len(sizes) == 1 else 1)
-    y = g.b.adaptive_max_pool(x, output_size=sizes)
-    if len(n.results) < 2:  # nobody reads the indices
-        return (g.b.squeeze(y, axes=(0,)) if lone else y,)
-    plane = known(x)[2:]
-    fixed = [s for s in (*plane, *sizes) if isinstance(s, int)]
-    if len(fixed) != 2 * d:
-        return (g.b.squeeze(y, axes=(0,)) if lone else y,)
-    table = windows(fixed[:d], fixed[d:])
-    flat = g.reshape(x, (*known(x)[:2], product(plane)))
-    picked = g.b.argmax(g.b.gather(flat, g.b.const(table, DType.INT64), axis=2), axis=3)
-    steps = g.b.const(np.arange(len(table)) * table.shape[1], DType.INT64)
-    at = g.b.gather(g.b.const(table.reshape(-1), DType.INT64), g.b.add(picked, steps), axis=0)
-    at = g.reshape(at, (*known(x)[:2], *sizes))
-    return tuple(g.b.squeeze(v, axes=(0,)) if lone else v for v in (y, at))
-
-
-def windows(plane: Sequence[int], sizes: Sequence[int]) -> Any:
-    """The flat places of every window of an adaptive pool (from floor(i L / O) to ceil((i + 1) L / O)) in C order, short ones
-    filled up with their first."""
-    spans = [[range(i * n // o, -(-(i + 1) * n // o)) for i in range(o)] for n, o in zip(plane, sizes)]
-    rows = [[int(np.ravel_multi_index(at, plane)) for at in itertools.product(*window)] for window in itertools.product(*spans)]
-    most = max(map(len, rows))
-    return np.asarray([[*r, *[r[0]] * (most - len(r))] for r in rows], np.int64)
-
-
-# ---------------------------------------------------------------- normalisation
-@RULES.load("aten.batch_norm", "aten._native_batch_norm_legit_no_training", "aten._batch_norm_no_update")
-def batch_norm(g: TorchContext, n: AtenNode) -> Any:
-    x = n.tensor("input")
-    n.skip("cudnn_enabled")
-    mean, var = n.optional("running_mean"), n.optional("running_var")
-    training = bool(n.number("training")) if "training" in n.arguments else False
-    if mean is None or var is None:
-        raise NotExpressible("normalises with the statistics of the batch at hand (track_running_stats=False)")
-    if training:
-        raise NotExpressible("is in training mode", "training_mode")
-    momentum = n.number("momentum")
-    if momentum == 0:
-        g.note(
-            f"{n.name}: momentum=0, which stands for 0 and for None (the average of all batches) in an exported program: its "
-            "statistics stay as they are in training"
+        y = g.b.conv_transpose(
+            x, w, b, strides=steps, pads=pads, output_padding=more, groups=n.number("groups"), dilations=spread
         )
-    y = g.b.batch_norm(
-        x, n.optional("weight"), n.optional("bias"), mean, var, epsilon=n.number("eps"), momentum=1 - momentum
-    )  # new = momentum old + (1 - momentum) batch here, torch the other way round
-    return y if n.type == "aten.batch_norm" else (y, g.b.fill(shape=(0,), value=0), g.b.fill(shape=(0,), value=0))
-
-
-@RULES.load("aten.layer_norm", "aten.rms_norm")
-def layer_norm(g: TorchContext, n: AtenNode) -> Value:
-    x, rank = n.tensor("input"), n.rank("input")
-    axes = tuple(range(rank - len(n.sizes("normalized_shape")), rank))
-    if n.type == "aten.rms_norm":
-        eps = n.arg("eps")
-        if eps is None:
-            if x.dtype is None or x.dtype is DType.BFLOAT16:
-                raise NotExpressible("its epsilon is that of a type numpy does not know")
-            eps = float(np.finfo(x.dtype.numpy).eps)
-        return g.b.rms_norm(x, n.optional("weight"), axes=axes, epsilon=eps)
-    n.skip("cudnn_enable")
-    return g.b.layer_norm(x, n.optional("weight"), n.optional("bias"), axes=axes, epsilon=n.number("eps"))
-
-
-@RULES.load("aten.instance_norm")
-def instance_norm(g: TorchContext, n: AtenNode) -> Value:
-    x, w, b = n.tensor("input"), n.optional("weight"), n.optional("bias")
-    n.skip("cudnn_enabled")
-    if n.number("use_input_stats"):
-        n.skip("running_mean", "running_var", "momentum")
-        return g.b.instance_norm(x, w, b, epsilon=n.number("eps"))
-    g.note(
-        f"{n.name}: an instance normalisation with running statistics is a batch normalisation here, the same in evaluation only"
-    )
-    momentum = 1 - n.number("momentum")
-    mean, var = n.tensor("running_mean"), n.tensor("running_var")
-    return g.b.batch_norm(x, w, b, mean, var, epsilon=n.number("eps"), momentum=momentum)
-
-
-@RULES.load("aten._weight_norm")
-def weight_norm(g: TorchContext, n: AtenNode) -> Value:
-    v, w = n.tensor("v"), n.tensor("g")
-    rank = n.rank("v")
-    dim = n.number("dim")
-    axes = tuple(a for a in range(rank) if dim == -1 or a != dim % rank)
-    return g.b.mul(v, g.b.div(w, g.b.l2_norm(v, axes=axes, keepdims=True)))
+    return g.b.squeeze(y, axes=(0,)) if lone else y
 
 
 # ---------------------------------------------------------------- activations
@@ -389,8 +237,10 @@ def softmax(g: TorchContext, n: AtenNode) -> Value:
 def dropout(g: TorchContext, n: AtenNode) -> Any:
     name = "input" if "input" in n.arguments else "self"  # the operators in place name it otherwise (torch 2.13)
     x, rate = n.tensor(name), float(n.number("p"))
-    if n.number("train"):
+    if n.number("train") and (rate not in (0.0, 1.0) or (rate == 1.0 and n.type == "aten.native_dropout")):
         raise NotExpressible("is in training mode", "training_mode")
+    if n.number("train") and rate == 1.0:
+        return g.b.mul(x, g.b.like(x, 0))
     base = n.type.split(".")[1]
     rank = n.rank(name)
     kind: Any = "alpha" if "alpha" in base else "bernoulli"

@@ -7,9 +7,9 @@ from typing import Any
 
 from convcore.plugin import Call, DType, NotExpressible, RuleSet, Value, isomorphism
 
-from ..context import AtenNode, TorchContext, conjugates, promoted
+from ..context import AtenNode, TorchContext, promoted
 
-__all__ = ["COMPLEX", "FLOAT", "NUMBER", "RULES", "alike", "aten", "fractions", "one_if_equal", "truth"]
+__all__ = ["COMPLEX", "FLOAT", "NUMBER", "RULES", "alike", "aten", "fractions", "one_if_equal", "truth", "unbatched"]
 
 RULES: RuleSet[TorchContext, AtenNode] = RuleSet("pytorch", "convcore-pytorch", "convcore_pytorch.emit_rules")
 
@@ -54,12 +54,6 @@ def _ordered(g: TorchContext, n: AtenNode, values: list[Any]) -> list[Value]:
     return [g.cast(v, DType.INT32) if v.dtype is DType.BOOL else v for v in made]
 
 
-def _conjugate(g: TorchContext, n: AtenNode, values: list[Any]) -> list[Value]:
-    for v in values:
-        conjugates(v, "multiplies by")
-    return values
-
-
 def truth(g: TorchContext, v: Value) -> Value:
     """Whether elements are not zero."""
     return v if v.dtype is DType.BOOL else g.b.not_equal(v, g.b.like(v, 0))
@@ -70,8 +64,15 @@ _step("alike", alike)  # in the type of the result, else the promoted one
 _step("fractions", fractions)  # the same, of floating point
 _step("compared", lambda g, n, vs: g.operands(promoted(vs), *vs))  # in the promoted type: the result is bool
 _step("ordered", _ordered)  # truth values as numbers besides
-_step("conjugate", _conjugate)  # complex numbers are refused
+_step("conjugate", lambda g, n, vs: [g.conjugate(vs[0]), *vs[1:]])  # of the first operand
 _step("truth", lambda g, n, vs: [truth(g, v) for v in vs])
+
+
+def unbatched(g: TorchContext, x: Value, n: int) -> tuple[Value, bool]:
+    """With a batch axis where there is none, and whether there was none."""
+    if x.rank is None:
+        raise NotExpressible("the number of axes is not known", "unknown_shape")
+    return (g.b.unsqueeze(x, axes=(0,)), True) if x.rank == n + 1 else (x, False)
 
 
 def one_if_equal(values: Any) -> Any:

@@ -24,6 +24,7 @@ def filled(g: TorchContext, n: AtenNode, shape: Any, value: Any, dtype: DType | 
     "aten.zeros", "aten.ones", "aten.full", "aten.zeros_like", "aten.ones_like", "aten.full_like", "aten.new_zeros",
     "aten.new_ones",
     "aten.new_full", "aten.scalar_tensor", "aten.empty.memory_format", "aten.empty_like", "aten.new_empty",
+    "aten.empty_strided", "aten.new_empty_strided", "aten.empty_permuted",
 )  # fmt: skip
 def fills(g: TorchContext, n: AtenNode) -> Value:
     """What is empty is filled with zeros: no program reads it before it is written (as an output it is refused)."""
@@ -38,7 +39,7 @@ def fills(g: TorchContext, n: AtenNode) -> Value:
     if dtype is None:
         own = n.tensor("self").dtype if "self" in n.arguments else None
         dtype = own or (promoted([value]) if "full" in base else DType.FLOAT32)
-    n.skip("self")
+    n.skip("self", "stride", "physical_layout")
     y = filled(g, n, shape, value, dtype)
     if "empty" in base:
         g.unwritten.add(y)
@@ -72,6 +73,35 @@ def linspace(g: TorchContext, n: AtenNode) -> Value:
     else:
         made = n.number("base") ** np.linspace(a, b, count)
     return g.b.const(np.asarray(made).astype(dtype.numpy), dtype)  # whole numbers are cut off
+
+
+_COSINES = {"hann": (0.5, 0.5), "hamming": (0.54, 0.46), "blackman": (0.42, 0.5, 0.08)}
+"""a - b cos t + c cos 2t (ATen/native/TensorFactories.cpp)."""
+
+
+@RULES.load(*(
+    f"aten.{k}_window{o}" for k in ("hann", "hamming", "blackman", "bartlett", "kaiser")
+    for o in ("", ".periodic", *((".periodic_alpha", ".periodic_alpha_beta") if k == "hamming" else ()),
+              *((".beta",) if k == "kaiser" else ()))
+))  # fmt: skip
+def window(g: TorchContext, n: AtenNode) -> Value:
+    """A periodic one is a symmetric one of one more element, without the last."""
+    count, kind = n.number("window_length"), n.type.split(".")[1].partition("_")[0]
+    periodic = bool(n.number("periodic")) if "periodic" in n.arguments else True
+    dtype = n.element("dtype") or n.dtype or DType.FLOAT32
+    more: dict[str, float] = {k: float(n.number(k)) for k in ("alpha", "beta") if k in n.arguments}
+    if count == 1:
+        return g.b.const(np.ones(1, dtype.numpy), dtype)
+    at = np.arange(count) / (count if periodic else count - 1)
+    if kind == "bartlett":
+        made = 1 - np.abs(2 * at - 1)
+    elif kind == "kaiser":
+        made = np.i0(more.get("beta", 12.0) * np.sqrt(1 - (2 * at - 1) ** 2)) / np.i0(more.get("beta", 12.0))
+    else:
+        a, b, *rest = _COSINES[kind]
+        given = (more.get("alpha", a), more.get("beta", b), *rest)
+        made = sum((-1) ** i * w * np.cos(2 * np.pi * i * at) for i, w in enumerate(given))
+    return g.b.const(np.asarray(made).astype(dtype.numpy), dtype)
 
 
 @RULES.load("aten.eye", "aten.eye.m")

@@ -1,12 +1,13 @@
-"""ATen's operators on diagonals and on sliding windows of one axis: as picks of known places along a flattened axis."""
+"""ATen's operators on diagonals, on windows of one axis, and by strides: picks of known places along a flattened axis."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from convcore.plugin import DType, NotExpressible, Value
+from convcore.plugin import DType, NotExpressible, Value, product
 
 from ..context import AtenNode, TorchContext, known
 from .base import RULES
@@ -106,3 +107,37 @@ def unfold(g: TorchContext, n: AtenNode) -> Value:
     made = g.b.gather(x, g.b.const(at, DType.INT64), axis=axis)
     rank = len(s) + 1
     return g.transpose(made, [*(a for a in range(rank) if a != axis + 1), axis + 1])
+
+
+# ---------------------------------------------------------------- memory seen otherwise
+def strided(n: AtenNode) -> Any:
+    """The places in memory that as_strided picks."""
+    if not n.row_major:
+        raise NotExpressible("sees the memory of a tensor that may be a part of another one, or in another order than its own")
+    shape, sizes, steps = n.shape("self"), n.ints("size"), n.ints("stride")
+    offset = 0 if n.arg("storage_offset") is None else int(n.number("storage_offset"))
+    (count,) = fixed([product(shape)], (0,), "sees")
+    at = np.full(sizes, offset, np.int64)
+    for i, (size, step) in enumerate(zip(sizes, steps)):
+        at += (np.arange(size) * step).reshape([size if k == i else 1 for k in range(len(sizes))])
+    if at.size and (at.min() < 0 or at.max() >= count):
+        raise NotExpressible("sees memory outside of the tensor", "invalid_shape")
+    return at
+
+
+@RULES.load("aten.as_strided", "aten.as_strided_copy")
+def as_strided(g: TorchContext, n: AtenNode) -> Value:
+    """Elements by their places in memory, of a tensor that is all of its memory in C order."""
+    at = strided(n)
+    return g.b.gather(g.reshape(n.tensor("self"), (-1,)), g.b.const(at, DType.INT64), axis=0)
+
+
+@RULES.load("aten.as_strided_scatter")
+def as_strided_scatter(g: TorchContext, n: AtenNode) -> Value:
+    at = strided(n)
+    if len(np.unique(at)) != at.size:
+        raise NotExpressible("writes to the same memory more than once: which value wins is not defined", "unsupported_mutation")
+    x, src = n.tensor("self"), g.cast(n.tensor("src"), n.tensor("self").dtype)
+    places = g.b.const(at.reshape(-1), DType.INT64)
+    made = g.b.scatter_elements(g.reshape(x, (-1,)), places, g.reshape(src, (-1,)), axis=0)
+    return g.reshape(made, known(x))

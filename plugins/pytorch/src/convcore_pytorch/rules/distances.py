@@ -9,7 +9,7 @@ import numpy as np
 from convcore.plugin import DType, Value
 
 from ..context import AtenNode, TorchContext, known
-from .base import RULES
+from .base import RULES, alike
 from .diagonals import fixed
 
 
@@ -45,3 +45,9 @@ def pdist(g: TorchContext, n: AtenNode) -> Value:
     i, j = np.triu_indices(rows, 1)
     a, b = (g.b.gather(x, g.b.const(k.astype(np.int64), DType.INT64), axis=0) for k in (i, j))
     return norm(g, g.b.sub(a, b), p)
+
+
+@RULES.load("aten.dist")
+def dist(g: TorchContext, n: AtenNode) -> Value:
+    a, b = alike(g, n, [n.tensor("self"), n.tensor("other")])
+    return norm(g, g.reshape(g.b.sub(a, b), (-1,)), float(n.number("p")))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from convcore.plugin import DimLike, DType, NotExpressible, Value, broadcast_shapes
 
@@ -69,6 +72,9 @@ def gather(g: TorchContext, n: AtenNode) -> Value:
     if not n.rank("self"):
         n.skip("dim")
         return g.b.identity(x) if i.rank == 0 else g.b.expand(x, shape=known(i))
+    if 0 in (i.shape or ()):
+        n.skip("dim")
+        return g.b.fill(shape=known(i), value=0, dtype=x.dtype)
     return g.b.take_along_axis(x, i, axis=n.axis("dim", n.rank("self")))
 
 
@@ -106,8 +112,6 @@ def indices_of(g: TorchContext, n: AtenNode) -> list[Value | None]:
         if i is not None and i.dtype in (DType.BOOL, DType.UINT8):
             if i.tensor is None:
                 raise NotExpressible("picks by a mask, whose result has a size that depends on the data", "unsupported_shape")
-            import numpy as np
-
             out += [g.b.const(a, DType.INT64) for a in np.nonzero(i.tensor.numpy())]
             continue
         out.append(i)
@@ -117,7 +121,10 @@ def indices_of(g: TorchContext, n: AtenNode) -> list[Value | None]:
 @RULES.load("aten.index.Tensor")
 def index(g: TorchContext, n: AtenNode) -> Value:
     """numpy's rules: indexed axes side by side are replaced where they are, else by axes in front."""
-    x, given = n.tensor("self"), indices_of(g, n)
+    x, mask = n.tensor("self"), leading_mask(n)
+    if mask is not None:
+        return g.b.gather_nd(x, g.b.transpose(g.b.nonzero(mask), perm=(1, 0)))
+    given = indices_of(g, n)
     at = [a for a, i in enumerate(given) if i is not None]
     if not at:
         return x
@@ -135,6 +142,18 @@ def index(g: TorchContext, n: AtenNode) -> Value:
     k, lead = len(shape), at[0]
     order = [*range(k, k + lead), *range(k), *range(k + lead, k + len(rest))]
     return g.transpose(y, order)
+
+
+def leading_mask(n: AtenNode) -> Value | None:
+    """The one index, where that is a mask of the first axes that is computed."""
+    given = n.arguments["indices"]
+    if not isinstance(given, (list, tuple)) or not given or any(i is not None for i in given[1:]):
+        return None
+    mask = given[0]
+    if not isinstance(mask, Value) or mask.dtype is not DType.BOOL or mask.tensor is not None or not mask.rank:
+        return None
+    n.skip("indices")
+    return mask
 
 
 def stacked(g: TorchContext, tensors: Sequence[Value]) -> Value:
@@ -159,6 +178,8 @@ def index_put(g: TorchContext, n: AtenNode) -> Value:
             if n.number("accumulate"):
                 raise NotExpressible("adds to the elements of a mask")
             return g.b.where(m, g.cast(g.reshape(values, ()), x.dtype), x)
+        if mask[0].tensor is None and mask[0].rank:
+            return put_by_mask(g, n, x, mask[0], values)
     given = indices_of(g, n)
     at = [a for a, i in enumerate(given) if i is not None]
     if not at:
@@ -186,6 +207,50 @@ def index_put(g: TorchContext, n: AtenNode) -> Value:
     return g.transpose(made, [[*at, *rest].index(a) for a in range(rank)])
 
 
+def put_by_mask(g: TorchContext, n: AtenNode, x: Value, mask: Value, values: Value) -> Value:
+    """Values in order where a mask of the first axes is true: as many as it picks, or one for all."""
+    n.skip("indices")
+    rest = n.shape("self")[mask.rank or 0 :]
+    shape = values.shape
+    whole = shape is not None and len(shape) == 1 + len(rest) and tuple(shape[1:]) == rest and shape[0] != 1
+    if not whole:  # the same for all that are picked
+        shape = known(values)
+        if len(shape) > len(rest) and any(d != 1 for d in shape[: len(shape) - len(rest)]):
+            raise NotExpressible("puts values of a shape that depends on the mask", "unsupported_shape")
+        v = g.reshape(values, shape[len(shape) - len(rest) :]) if len(shape) > len(rest) else values
+        v = g.cast(v, x.dtype)
+        put = g.b.add(x, v) if n.number("accumulate") else v
+        return g.b.where(g.reshape(mask, (*known(mask), *[1] * len(rest))), put, x)
+    at = g.b.transpose(g.b.nonzero(mask), perm=(1, 0))
+    how: Any = "add" if n.number("accumulate") else "none"
+    return g.b.scatter_nd(x, at, g.cast(values, x.dtype), reduction=how)
+
+
+@RULES.load("aten._unsafe_masked_index")
+def masked_index(g: TorchContext, n: AtenNode) -> Value:
+    """Elements where the mask is true, whose indices alone need to be inside; elsewhere ``fill``."""
+    x, mask, given = n.tensor("self"), n.tensor("mask"), indices_of(g, n)
+    tensors = [i for i in given if i is not None]
+    if len(tensors) != len(given) or len(tensors) != n.rank("self"):
+        raise NotExpressible("has no index for some axis")
+    inside = [g.b.minimum(g.b.maximum(t, g.b.like(t, 0)), g.scalar(s - 1, t.dtype)) for t, s in zip(tensors, known(x))]
+    y = g.b.gather_nd(x, stacked(g, inside))
+    return g.b.where(mask, y, g.scalar(n.arg("fill"), y.dtype))
+
+
+@RULES.load("aten._unsafe_masked_index_put_accumulate")
+def masked_index_put(g: TorchContext, n: AtenNode) -> Value:
+    """Values added where the mask is true."""
+    x, mask, given, values = n.tensor("self"), n.tensor("mask"), indices_of(g, n), n.tensor("values")
+    tensors = [i for i in given if i is not None]
+    if len(tensors) != len(given) or len(tensors) != n.rank("self"):
+        raise NotExpressible("has no index for some axis")
+    inside = [g.b.minimum(g.b.maximum(t, g.b.like(t, 0)), g.scalar(s - 1, t.dtype)) for t, s in zip(tensors, known(x))]
+    at = stacked(g, inside)
+    added = g.b.where(mask, g.cast(values, x.dtype), g.b.like(x, 0))
+    return g.b.scatter_nd(x, at, g.b.expand(added, shape=known(at)[:-1]), reduction="add")
+
+
 def _positive(g: TorchContext, t: Value, size: DimLike) -> Value:
     return g.b.where(g.b.less(t, g.b.like(t, 0)), g.b.add(t, g.scalar(size, t.dtype)), t)
 
@@ -194,8 +259,6 @@ def _distinct(tensors: Sequence[Value]) -> bool:
     """Whether index vectors that are constants are all different; those that are computed are taken to be, as torch does."""
     if any(t.tensor is None for t in tensors):
         return True
-    import numpy as np
-
     flat = np.stack([a.ravel() for a in np.broadcast_arrays(*(t.tensor.numpy() for t in tensors if t.tensor is not None))], 1)
     return len(np.unique(flat, axis=0)) == len(flat)
 
@@ -275,9 +338,16 @@ def triangle(g: TorchContext, n: AtenNode) -> Value:
     return g.b.not_equal(y, g.b.like(y, 0)) if x.dtype is DType.BOOL else y
 
 
-@RULES.load("aten.masked_select", "aten.nonzero", "aten.nonzero_numpy")
-def by_data(g: TorchContext, n: AtenNode) -> Value:
-    raise NotExpressible("gives a result whose size depends on the data", "unsupported_shape")
+@RULES.load("aten.combinations")
+def combinations(g: TorchContext, n: AtenNode) -> Value:
+    """Rows of ``r`` elements, as itertools has them."""
+    x, r = n.tensor("self"), int(n.number("r"))
+    (count,) = n.shape("self")
+    if not isinstance(count, int):
+        raise NotExpressible(f"of {count} elements, a symbolic size", "unsupported_shape")
+    pick = itertools.combinations_with_replacement if n.number("with_replacement") else itertools.combinations
+    rows = np.asarray(list(pick(range(count), r)), np.int64).reshape(-1, r)
+    return g.b.gather(x, g.b.const(rows, DType.INT64), axis=0)
 
 
 @RULES.load("aten.one_hot")

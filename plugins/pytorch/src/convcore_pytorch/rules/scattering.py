@@ -86,8 +86,10 @@ def put(g: TorchContext, n: AtenNode) -> Value:
     flat = g.reshape(at, (-1,))
     flat = g.b.where(g.b.less(flat, g.b.like(flat, 0)), g.b.add(flat, g.scalar(size, flat.dtype)), flat)
     how: Any = "add" if n.number("accumulate") else "none"
-    if how == "add" and x.dtype is DType.BOOL:
-        raise NotExpressible("adds truth values")
+    if how == "add" and x.dtype is DType.BOOL:  # one of them is true
+        numbers = [g.reshape(g.cast(v, DType.INT32), (-1,)) for v in (x, src)]
+        made = g.b.scatter_elements(numbers[0], flat, numbers[1], axis=0, reduction=how)
+        return g.reshape(g.b.greater(made, g.b.like(made, 0)), known(x))
     made = g.b.scatter_elements(g.reshape(x, (-1,)), flat, g.reshape(src, (-1,)), axis=0, reduction=how)
     return g.reshape(made, known(x))
 

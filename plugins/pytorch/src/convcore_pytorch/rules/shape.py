@@ -7,7 +7,7 @@ from typing import Any
 
 from convcore.plugin import A, DimLike, NotExpressible, Value, product
 
-from ..context import AtenNode, TorchContext, conjugates, known, promoted
+from ..context import AtenNode, TorchContext, known, promoted
 from ..views import permutation
 from .base import RULES, aten
 
@@ -65,7 +65,10 @@ def squeeze(g: TorchContext, n: AtenNode) -> Value:
     x, s = n.tensor("self"), n.tensor("self").shape
     if s is None:
         raise NotExpressible("the number of axes is not known", "unknown_shape")
-    axes = range(len(s)) if n.type == "aten.squeeze" else n.axes("dim", len(s)) if s else ()
+    if not s:
+        n.skip("dim")
+        return x
+    axes = range(len(s)) if n.type == "aten.squeeze" else n.axes("dim", len(s))
     out = []
     for a in axes:
         if s[a] is None or not isinstance(s[a], int):
@@ -102,7 +105,7 @@ def moved(g: TorchContext, n: AtenNode) -> Value:
     node.type = n.type.replace("moveaxis", "movedim").replace("_copy", "")
     n.skip(*n.arguments)
     if n.type == "aten.adjoint":
-        conjugates(x, "gives")
+        x = g.conjugate(x)
     perm = permutation(node, rank)
     if perm is None:
         raise NotExpressible("an order of axes that is not known")

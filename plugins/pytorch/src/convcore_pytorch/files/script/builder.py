@@ -33,6 +33,7 @@ class Builder:
         self.constants: dict[str, Any] = {}
         self.state: dict[str, Any] = {}
         self.first: dict[str, Any] = {}  # what each of them was before anything was set
+        self.fixed: dict[str, Any] = {}  # attributes that the caller fixes, by path
         self.held: dict[str, Sym] = {}
         self.names: dict[str, int] = {}
         self.scopes: list[Scope] = []
@@ -83,7 +84,9 @@ class Builder:
         """The current value of an attribute that some method sets: at first an input of the program."""
         if path not in self.state:
             kind = kind_of_value(initial)
-            if isinstance(initial, StoredTensor):
+            if path in self.fixed:
+                self.state[path] = self.fixed[path]
+            elif isinstance(initial, StoredTensor):
                 self.state[path] = self.weight(path, initial, "attribute")
             elif kind in ("int", "float", "bool", "str"):
                 found = self.sym(path.replace(".", "_"), kind)

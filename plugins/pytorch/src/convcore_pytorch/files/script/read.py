@@ -28,10 +28,11 @@ def read_torchscript(
 ) -> Program:
     """The program of a TorchScript file, by one of its methods. Nothing is executed.
 
-    ``arguments`` fixes some of the method's arguments to plain values (a sample rate, a flag); those left out that have a
-    plain default (None, a number, a text) are fixed to it. The rest are the program's inputs, in the method's order; a tuple
-    argument is one input per part. Attributes that the method sets are inputs of kind ``attribute`` and outputs of kind
-    ``attribute_mutation``. BadFileError: unreadable; UnsupportedError: what has no form here; UsageError: no such method.
+    ``arguments`` fixes some of the method's arguments to plain values (a sample rate, a flag), and attributes, by their dotted
+    paths, that it sets; arguments left out that have a plain default (None, a number, a text) are fixed to it. The rest are the
+    program's inputs, in the method's order; a tuple argument is one input per part. Attributes that the method sets are inputs of
+    kind ``attribute`` and outputs of kind ``attribute_mutation``; fixed ones are outputs, too.
+    BadFileError: unreadable; UnsupportedError: what has no form here; UsageError: no such method.
     """
     name = os.fsdecode(path)
     region = Region.of(name)
@@ -60,8 +61,7 @@ def _program(reader: Statements, module: Any, method: str, given: dict[str, Any]
         raise UsageError(f"{reader.where}: no method {method!r}; there are: {', '.join(known) or 'none'}")
     found = module.cls.methods[method]
     parameters = found.args.args[1:]
-    if set(given) - {p.arg for p in parameters}:
-        raise UsageError(f"{reader.where}: {method} has no argument {sorted(set(given) - {p.arg for p in parameters})}")
+    reader.fixed = {k: v for k, v in given.items() if k not in {p.arg for p in parameters}}
     defaults = dict(zip([p.arg for p in reversed(parameters)], reversed(found.args.defaults)))
     users: list[Input] = []
     values: list[Any] = []
@@ -76,6 +76,10 @@ def _program(reader: Statements, module: Any, method: str, given: dict[str, Any]
         else:
             values.append(_input(reader, p.arg, p.annotation, users))
     result = reader.method(module, method, values, {})
+    if reader.fixed.keys() - reader.first.keys():
+        strange = sorted(reader.fixed.keys() - reader.first.keys())
+        there = ", ".join([*(p.arg for p in parameters), *reader.first]) or "none"
+        raise UsageError(f"{reader.where}: {method} has no argument and sets no attribute {strange}; there are: {there}")
     outputs = [Output("user", as_argument(v)) for v in _flat(result)]
     outputs += [Output("attribute_mutation", as_argument(v), path) for path, v in reader.changed().items()]
     names = [i.name for i in users if i.name] + list(reader.inputs)
@@ -90,7 +94,7 @@ def _program(reader: Statements, module: Any, method: str, given: dict[str, Any]
     return Program(
         "torchscript",
         graph,
-        [*users, *reader.inputs.values()],
+        [*users, *(Input("literal", "", path, value=v) for path, v in reader.fixed.items()), *reader.inputs.values()],
         outputs,
         reader.weights,
         reader.constants,

@@ -1,0 +1,168 @@
+"""ATen's complex numbers and Fourier transforms: torch's functions are composites of three operators that this file reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from convcore.plugin import A, DType, NotExpressible, Value
+
+from ..context import AtenNode, TorchContext, known
+from .base import RULES, aten, fractions
+from .diagonals import fixed
+
+_COMPLEX = (DType.COMPLEX64, DType.COMPLEX128)
+_FLOATS = {"x": ("float32", "float64", "complex64", "complex128")}
+
+
+# ---------------------------------------------------------------- parts
+RULES.op("torch.complex", "complex", "real=re, imag=im", types={"re": ("float32", "float64")}, also=aten("complex", "real, imag"))
+RULES.op("torch.fft.fft", "dft", "input=x", axis=A("dim", -1), inverse=False, types=_FLOATS)
+RULES.op("torch.fft.ifft", "dft", "input=x", when={"norm": "forward"}, axis=A("dim", -1), inverse=True, types=_FLOATS)
+for _op in ("real", "imag"):
+    RULES.op(f"torch.{_op}", _op, "input=x", also=aten(_op, "self:input"))
+for _call in aten("real", "self:x"):
+    RULES.op(_call, "identity", "x", types={"x": ("float", "int", "bool")})
+
+
+@RULES.load("aten.polar")
+def polar(g: TorchContext, n: AtenNode) -> Value:
+    size, angle = n.tensor("abs"), n.tensor("angle")
+    return g.b.complex(g.b.mul(size, g.b.cos(angle)), g.b.mul(size, g.b.sin(angle)))
+
+
+@RULES.load("aten.view_as_complex", "aten.view_as_complex_copy")
+def as_complex(g: TorchContext, n: AtenNode) -> Value:
+    """The last axis, of two elements, is real and imaginary part."""
+    x, last = n.tensor("self"), n.rank("self") - 1
+    parts = g.b.op("unstack", x, axis=last, num=2)
+    return g.b.complex(*parts)
+
+
+@RULES.load("aten.view_as_real", "aten.view_as_real_copy")
+def as_real(g: TorchContext, n: AtenNode) -> Value:
+    x = n.tensor("self")
+    return g.b.stack(g.b.real(x), g.b.imag(x), axis=n.rank("self"))
+
+
+@RULES.load("aten.conj", "aten._conj", "aten.conj_physical", "aten._conj_physical", "aten._conj_copy", "aten.mH", "aten.matrix_H")
+def conj(g: TorchContext, n: AtenNode) -> Value:
+    x = n.tensor("self")
+    if n.type in ("aten.mH", "aten.matrix_H"):
+        rank = n.rank("self")
+        x = g.transpose(x, [*range(rank - 2), rank - 1, rank - 2]) if rank > 1 else x
+    return g.conjugate(x)
+
+
+@RULES.load("aten.angle")
+def angle(g: TorchContext, n: AtenNode) -> Value:
+    """0 or pi of real numbers, and nan of nan (ATen/native/cpu/zmath.h, angle_impl)."""
+    x = n.tensor("self")
+    if x.dtype in _COMPLEX:
+        return g.b.atan2(g.b.imag(x), g.b.real(x))
+    (x,) = fractions(g, n, [x])
+    turned = g.b.where(g.b.less(x, g.b.like(x, 0)), g.b.like(x, math.pi), g.b.like(x, 0))
+    return g.b.where(g.b.isnan(x), x, turned)
+
+
+# ---------------------------------------------------------------- transforms
+def _scaled(g: TorchContext, n: AtenNode, y: Value, sizes: Sequence[int]) -> Value:
+    """By fft_norm_mode (ATen/native/SpectralOpsUtils.h): none, by the root of n, by n."""
+    mode, count = n.number("normalization"), math.prod(sizes)
+    if mode not in (0, 1, 2):
+        raise NotExpressible(f"normalization={mode} is not known")
+    return y if mode == 0 else g.b.mul(y, g.b.like(y, count**-0.5 if mode == 1 else 1 / count))
+
+
+def _axes(n: AtenNode) -> tuple[list[int], list[int]]:
+    rank = n.rank("self")
+    axes = list(n.axes("dim", rank))
+    return axes, fixed(n.shape("self"), axes, "transforms")
+
+
+def _to(g: TorchContext, x: Value, axis: int, stop: int, start: int = 0) -> Value:
+    rank = len(known(x))
+    return g.b.slice(
+        x, starts=[start if a == axis else 0 for a in range(rank)], stops=[stop if a == axis else None for a in range(rank)],
+        steps=[1] * rank,
+    )  # fmt: skip
+
+
+@RULES.load("aten._fft_c2c")
+def c2c(g: TorchContext, n: AtenNode) -> Value:
+    x, (axes, sizes) = n.tensor("self"), _axes(n)
+    forward = bool(n.number("forward"))
+    for a in axes:
+        x = g.b.dft(x, axis=a, inverse=not forward)
+    return _scaled(g, n, x if axes else g.b.identity(x), sizes)
+
+
+@RULES.load("aten._fft_r2c")
+def r2c(g: TorchContext, n: AtenNode) -> Value:
+    """One-sided: along the last of the axes only the frequencies up to the middle."""
+    x, (axes, sizes) = n.tensor("self"), _axes(n)
+    y = g.b.dft(x, axis=axes[-1])
+    if n.number("onesided"):
+        y = _to(g, y, axes[-1], sizes[-1] // 2 + 1)
+    for a in axes[:-1]:
+        y = g.b.dft(y, axis=a)
+    return _scaled(g, n, y, sizes)
+
+
+@RULES.load("aten._fft_c2r")
+def c2r(g: TorchContext, n: AtenNode) -> Value:
+    """The inverse of a one-sided spectrum: along the last axis what is beyond the middle is the conjugate of what is before."""
+    x, (axes, sizes) = n.tensor("self"), _axes(n)
+    last, count = axes[-1], n.size("last_dim_size")
+    if not isinstance(count, int) or count < 1:
+        raise NotExpressible(f"gives {count} elements", "unsupported_shape")
+    half = count // 2 + 1
+    if sizes[-1] < half:
+        raise NotExpressible(f"{sizes[-1]} frequencies for {count} elements", "invalid_shape")
+    for a in axes[:-1]:
+        x = g.b.dft(x, axis=a, inverse=True)
+    x = _to(g, x, last, half)
+    mirrored = (count - 1) // 2
+    if mirrored:
+        tail = g.conjugate(g.b.flip(_to(g, x, last, mirrored + 1, 1), axes=(last,)))
+        x = g.b.concat(x, tail, axis=last)
+    return _scaled(g, n, g.b.real(g.b.dft(x, axis=last, inverse=True)), [*sizes[:-1], count])
+
+
+@RULES.load("aten.stft")
+def stft(g: TorchContext, n: AtenNode) -> Value:
+    """Transforms of windows of ``n_fft`` elements every ``hop_length`` (ATen/native/SpectralOps.cpp); the window in their middle.
+    ``torch.stft`` pads before it."""
+    n.skip("align_to_window")  # needs center, which this overload has not
+    x, count = n.tensor("self"), int(n.number("n_fft"))
+    hop = count // 4 if n.arg("hop_length") is None else int(n.number("hop_length"))
+    wide = count if n.arg("win_length") is None else int(n.number("win_length"))
+    lone = n.rank("self") == 1
+    x = g.b.unsqueeze(x, axes=(0,)) if lone else x
+    (length,) = fixed(known(x), (1,), "slides over")
+    if x.dtype in _COMPLEX and n.arg("onesided"):
+        raise NotExpressible("one-sided, of complex numbers")
+    at = hop * np.arange((length - count) // hop + 1)[:, None] + np.arange(count)
+    y = g.b.gather(x, g.b.const(at, DType.INT64), axis=1)
+    left = (count - wide) // 2
+    window = n.optional("window")
+    if window is None:
+        window = g.b.const(np.ones(wide, (_real(x.dtype) or DType.FLOAT32).numpy), _real(x.dtype))
+    if wide < count:
+        window = g.b.pad(window, pads=((left, count - wide - left),))
+    y = g.b.dft(g.b.mul(y, g.cast(window, y.dtype)), axis=2)
+    if x.dtype not in _COMPLEX and n.arg("onesided") in (None, True):
+        y = _to(g, y, 2, count // 2 + 1)
+    if n.number("normalized"):
+        y = g.b.mul(y, g.b.like(y, count**-0.5))
+    y = g.transpose(y, [0, 2, 1])
+    y = g.b.squeeze(y, axes=(0,)) if lone else y
+    if n.arg("return_complex") is False or (n.arg("return_complex") is None and x.dtype not in _COMPLEX):
+        y = g.b.stack(g.b.real(y), g.b.imag(y), axis=len(known(y)))
+    return y
+
+
+def _real(dtype: DType | None) -> DType | None:
+    return {DType.COMPLEX64: DType.FLOAT32, DType.COMPLEX128: DType.FLOAT64}.get(dtype, dtype) if dtype is not None else None
