@@ -12,6 +12,7 @@ from ..opset.axes import Axis, Broadcast, Elementwise
 from ..opset.declare import Attr, AxisAttr, OpSet, Sample
 from ..opset.infer import InferContext, Inferred
 from ..opset.shapes import broadcast_shapes
+from ..opset.traits import Trait
 
 FOURIER = OpSet("fourier")
 
@@ -41,7 +42,7 @@ def _complex(re: Array, im: Array) -> Array:
 FOURIER.op(
     "complex", "re:float, im:float", "re + i im, of float32 or float64.", axes=Broadcast(),
     infer=lambda c: [(_complex_dtype(c, "re"), broadcast_shapes(c.shape("re"), c.shape("im")))],
-    reference=_complex,
+    reference=_complex, traits=Trait.POINTWISE,
     samples=[Sample((2, 3, 5), (2, 3, 5)), Sample((2, 3, 5), (3, 1))],
 )  # fmt: skip
 
@@ -55,6 +56,7 @@ for _name, _word in (("real", "real"), ("imag", "imaginary")):
     FOURIER.op(
         _name, "x:complex", f"The {_word} part.", axes=Elementwise(), infer=_part,
         reference=lambda x, _name=_name: np.array(getattr(x, _name)), samples=[Sample(_Z)],
+        traits=Trait.POINTWISE,
     )  # fmt: skip
 
 

@@ -43,5 +43,5 @@ def test_rms_norm_is_one_file_for_the_op_and_each_framework_and_direction() -> N
         "plugins/keras/src/convcore_keras/ops/nn.py",
         "plugins/onnx/src/convcore_onnx/rules/norm.py",
         "plugins/pytorch/src/convcore_pytorch/emit_rules/norm.py",
-        "plugins/pytorch/src/convcore_pytorch/rules/aten_layers.py",
+        "plugins/pytorch/src/convcore_pytorch/rules/aten_norm.py",
     ]

@@ -116,7 +116,6 @@ WHY = {
 NOT_EXPORTED = {
     "aten._convolution.deprecated": "of old TorchScript files",
     "aten.cpu": "of TorchScript files",
-    "aten.to.prim_Device": "of TorchScript files",
     "aten.lift_fresh": "torch.export leaves it out",
     "aten.native_dropout": "of programs that are taken apart",
     "aten.rnn_relu_cell": "torch.export takes it apart",
