@@ -6,7 +6,8 @@ All derive from :class:`ConvcoreError`; the command line maps the classes to exi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,7 +31,14 @@ __all__ = [
     "UnsupportedError",
     "UsageError",
     "VerifyError",
+    "meant",
 ]
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """`` (did you mean ...?)`` where a word is near one or two known ones, else ""."""
+    close = difflib.get_close_matches(word, list(known), 2, 0.6)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 class ConvcoreError(Exception):

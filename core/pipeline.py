@@ -13,7 +13,7 @@ from . import arranging
 from .build.opaque import opaque_problems
 from .collector import without_collector
 from .discovery import KNOWN
-from .errors import MismatchError, Problem, UnsupportedError, UsageError
+from .errors import MismatchError, Problem, UnsupportedError, UsageError, meant
 from .files import reading
 from .host import STAGES, host
 from .ir.graph import Graph
@@ -120,8 +120,10 @@ def _target(to: str | None, out: Path | None) -> str:
             can = ", ".join(f"{f.name} ({' '.join(f.suffixes)})" for f in able) or "nothing"
             missing = sorted(set(KNOWN) - set(h.frameworks))
             hint = f"; plugins not installed: {', '.join(missing)}" if missing else ""
+            near = meant(out.suffix, (s for f in able for s in f.suffixes))
             raise UsageError(
-                f"cannot tell the target format from {out.name!r}; installed plugins write {can}{hint}; name it with to=/--to"
+                f"cannot tell the target format from {out.name!r}{near}; installed plugins write {can}{hint}; "
+                "name it with to=/--to"
             )
         name = fits[0].name
     h.refuse_unable(name, "emit")

@@ -47,6 +47,15 @@ def _options(args: Namespace) -> dict[str, Any]:
     return {k[7:]: v for k, v in vars(args).items() if k.startswith("plugin_") and v is not None}
 
 
+def _given(args: Namespace) -> dict[str, Any]:
+    """Options of plugins, and the functions that --override names."""
+    if not args.override:
+        return _options(args)
+    from .code import overrides
+
+    return {**_options(args), "overrides": overrides(args.override)}
+
+
 class _Progress:
     """One status line on a terminal's stderr; nothing otherwise."""
 
@@ -133,11 +142,14 @@ def convert(args: Namespace) -> int:
     how, page = printed[0] if printed else "text", pages[0] if pages else None
     example = None
     model: Any = source
-    options = _options(args)
+    options = _given(args)
+    replaced = options.pop("overrides", {})
     loading = {"weights": args.weights, "format": args.format, "input_shapes": args.input_shape}
     if args.input:
         ours = _load_options(args)
-        model = load_model(source, **loading, fuse=False, **ours)
+        written = {k: replaced.pop(k) for k in ("emit",) if k in replaced}
+        model = load_model(source, **loading, overrides=replaced, fuse=False, **ours)
+        replaced = written
         loading, options = {}, {k: v for k, v in options.items() if k not in ours}
         example = _arrays(args.input, [t.name for t in model.inputs])
     try:
@@ -146,7 +158,7 @@ def convert(args: Namespace) -> int:
             check=False if args.no_check else "native" if args.check == "native" else True,
             rtol=args.rtol, atol=ATOL if args.atol is None else args.atol,
             io_layout=args.io_layout, keep=args.keep, progress=progress, fuse=args.fuse,
-            simplify=args.simplify, page=page, **options,
+            simplify=args.simplify, page=page, overrides=replaced, **options,
         )  # fmt: skip
     except UnsupportedError as e:
         progress.clear()
@@ -193,7 +205,7 @@ def check(args: Namespace) -> int:
         format=args.format,
         input_shapes=args.input_shape,
         fuse=args.fuse,
-        **_options(args),
+        **_given(args),
     )
     if args.report == "json":
         say(json.dumps({"ok": not found, "problems": [p.to_dict() for p in found]}, indent=1))
@@ -209,7 +221,7 @@ def check(args: Namespace) -> int:
 def inspect(args: Namespace) -> int:
     """``convcore inspect``."""
     model = load_model(
-        args.source, args.weights, format=args.format, input_shapes=args.input_shape, fuse=args.fuse, **_options(args)
+        args.source, args.weights, format=args.format, input_shapes=args.input_shape, fuse=args.fuse, **_given(args)
     )  # fmt: skip
     if args.ir:
         say(str(model.graph).rstrip("\n"))
@@ -253,7 +265,7 @@ def _tensor(t: Any) -> dict[str, Any]:
 def run(args: Namespace) -> int:
     """``convcore run``."""
     model = load_model(
-        args.source, args.weights, format=args.format, input_shapes=args.input_shape, fuse=args.fuse, **_options(args)
+        args.source, args.weights, format=args.format, input_shapes=args.input_shape, fuse=args.fuse, **_given(args)
     )  # fmt: skip
     if args.output is not None:
         out = Path(args.output)
@@ -309,7 +321,7 @@ def view(args: Namespace) -> int:
     """``convcore view``."""
     from .view import view as write
 
-    return write(args, _options(args))
+    return write(args, _given(args))
 
 
 def diff(args: Namespace) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from .. import __version__
+from ..errors import meant
 
 __all__ = ["parse", "plugin_options"]
 
@@ -22,11 +23,21 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with our defaults."""
+    """argparse with our defaults, and with what may have been meant by a word it does not know."""
 
     def __init__(self, **kw: Any) -> None:
         kw.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **kw)
+
+    def error(self, message: str) -> NoReturn:
+        """One line: the usage of some commands fills a screen, and would hide what is wrong."""
+        self.exit(2, f"{self.prog}: error: {message} ({self.prog} --help)\n")
+
+    def unknown(self, words: Sequence[str]) -> NoReturn:
+        """Refuse words that the command does not know, with the flags that look like them."""
+        flags = [s for a in self._actions for s in a.option_strings]
+        said = [w + meant(w.partition("=")[0], flags) if w.startswith("-") else w for w in words]
+        self.error(f"unrecognized arguments: {' '.join(said)}")
 
 
 def parse(args: Sequence[str]) -> argparse.Namespace:
@@ -34,12 +45,26 @@ def parse(args: Sequence[str]) -> argparse.Namespace:
     top = _Parser(prog="convcore", description="Convert trained deep-learning models between frameworks.", epilog=_EPILOG)
     top.add_argument("-V", "--version", action="version", version=f"convcore {__version__}")
     sub = top.add_subparsers(title="commands", dest="command", required=True, parser_class=_Parser)
+    if any(a == "--plugin" or a.startswith("--plugin=") for a in args):
+        from .code import named_plugins, use_plugins
+
+        use_plugins(named_plugins(args))
     chosen = next((a for a in args if not a.startswith("-")), "")
+    if chosen and chosen not in _COMMANDS:
+        top.error(f"there is no command {chosen!r}{meant(chosen, _COMMANDS)}")
+    parsers = {}
     for name, (make, text) in _COMMANDS.items():
         p = sub.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        parsers[name] = p
         if name == chosen or not chosen:
             make(p)
-    parsed = top.parse_args(args)
+    parsed, unknown = top.parse_known_args(args)
+    if unknown:
+        parsers[parsed.command].unknown(unknown)
+    if getattr(parsed, "output", None) == "-":
+        parsers[parsed.command].error(
+            "-o -: results are files that belong together and are moved into place when they are whole: name one"
+        )
     from . import commands
 
     parsed.run = getattr(commands, parsed.command.replace("-", "_"))
@@ -74,6 +99,7 @@ def plugin_options(p: argparse.ArgumentParser, *stages: str) -> None:
 
 
 def _source(p: argparse.ArgumentParser, name: str = "source") -> None:
+    _meanings(p)
     p.add_argument(name, metavar="IN", help="model file")
     p.add_argument("-w", "--weights", help="weights file, when the architecture is in another")
     p.add_argument("--from", dest="format", metavar="FORMAT", help="source format, when content and suffix do not tell")
@@ -91,6 +117,18 @@ def _fusing(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--no-fuse", dest="fuse", action="store_false", help="leave primitives as they are: find no gelu, layer_norm..."
     )
+
+
+def _meanings(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--override", action="append", default=[], metavar="NAME=FILE.py:FUNCTION",
+        help="let this function say what a layer (its name or type) computes: FUNCTION(g, node) builds it with g.b and returns "
+        "its output; imports and runs FILE.py; emit:OP=... says how an op is written; may be repeated",
+    )  # fmt: skip
+    p.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE.py",
+        help="a plugin that is not installed: a module with hooks, which is imported and run; may be repeated",
+    )  # fmt: skip
 
 
 def _report(p: argparse.ArgumentParser) -> None:

@@ -79,7 +79,14 @@ def overridden(g: LoadContext, node: ForeignNode, key: str, fn: LoadFn) -> tuple
     try:
         with g.b.attempt():
             made = fn(g, node)
-            return (made,) if isinstance(made, Value) else tuple(made)
+            values = (made,) if isinstance(made, Value) else made
+            if not isinstance(values, (tuple, list)) or not all(isinstance(v, Value) for v in values):
+                given = type(made).__name__ if made is not None else "None"
+                raise UsageError(
+                    f"the override for {key!r} returned {given} at layer {node!r}: it must return what the layer gives, a value "
+                    "made with g.b, or several in a tuple"
+                )
+            return tuple(values)
     except (ConvcoreError, NotExpressible):
         raise
     except Exception as e:  # the user's code

