@@ -15,7 +15,6 @@ from .ir.graph import Graph
 from .job import Job
 from .report import Report
 from .rewrite import find_composites, told
-from .rewrite import simplify as simplify_graph
 
 __all__ = ["arrange", "fuse", "lay_out", "missing"]
 
@@ -26,9 +25,11 @@ def fuse(job: Job) -> None:
     Where a format is written as itself, layers stay their author's; operators are nobody's.
     """
     if job.simplify:
+        from .rewrite.simplify import simplify
+
         job.tell("simplifying", 0.25)
         with without_collector():
-            found, lines = simplify_graph(job.graph, job.fuse, _writable(job))
+            found, lines = simplify(job.graph, job.fuse, _writable(job))
         job.report.add("simplified", lines)
         job.report.add("fused", told(found), [{"op": f.op, "name": f.name, "nodes": list(f.nodes)} for f in found])
         return

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["one_command", "without_collector"]
+__all__ = ["let_go", "one_command", "without_collector"]
 
 
 @contextmanager
@@ -25,11 +25,14 @@ def without_collector() -> Iterator[None]:
 @contextmanager
 def one_command() -> Iterator[None]:
     """For a process that runs one command and ends: its modules and graphs stay to its end, so they are hardly searched while it
-    runs. At its end what died is collected, while the modules it needs still live (h5py's objects crash later than that); the
-    rest is left, where Python would search it several times more."""
+    runs, and at its end not at all, where Python would search them several times."""
     gc.set_threshold(500_000, 50, 50)
     try:
         yield
     finally:
-        gc.collect()
         gc.freeze()
+
+
+def let_go() -> None:
+    """Free what died: after a failure, while the libraries whose objects its traceback holds still live."""
+    gc.collect()

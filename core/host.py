@@ -239,7 +239,8 @@ class Host(Registry):
             self.framework(f.name)  # its own plugin may be the one that is left out
             if not sets:
                 raise UsageError(f"{f.distribution} has no mapping rules")
-            self._rules[f.name] = RuleSet.merged(list(sets.values()))
+            found = list(sets.values())
+            self._rules[f.name] = found[0] if len(found) == 1 else RuleSet.merged(found)
         return self._rules[f.name]
 
     def options(self, framework: str) -> list[Option]:

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
-from ..collector import one_command
+from ..collector import let_go, one_command
 from ..errors import ConvcoreError, PluginBugError
 from .console import Terminated, complain, finish, prepare, say, terminable
 
@@ -22,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     with one_command() if argv is None else nullcontext(), terminable():
         code = _guarded(lambda: _run(args))
+        if code:
+            let_go()
     return _guarded(lambda: _finished(code))
 
 

@@ -7,6 +7,8 @@ share the storage; nothing is read before :meth:`Tensor.numpy` or :meth:`Tensor.
 from __future__ import annotations
 
 import math
+import mmap
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +24,7 @@ __all__ = ["ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", 
 
 Array = NDArray[Any]
 _CHUNK = 1 << 22
+_FEW = 1 << 16
 
 
 class Tensor:
@@ -61,7 +64,8 @@ class Tensor:
             else:
                 rows = max(1, a.shape[0] * _CHUNK // a.nbytes)
                 for start in range(0, a.shape[0], rows):
-                    file.write(np.ascontiguousarray(a[start : start + rows]).reshape(-1).view(np.uint8).data)
+                    part = a[start : start + rows].copy("K")  # read in the order it lies in, then turned where it is near
+                    file.write(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
                 return
         file.write(a.reshape(-1).view(np.uint8).data)
 
@@ -129,11 +133,11 @@ class MappedTensor(Tensor):
             return np.zeros(self.shape, nd)
         unchanged(self.stamp)
         try:
-            raw = np.memmap(self.path, np.uint8, "r", self.offset, (self.nbytes,))
+            raw = _bytes_of(self.path, self.offset, self.nbytes)
         except (OSError, ValueError) as e:
             raise BadFileError(f"{self.path}: cannot read {self.nbytes} bytes at offset {self.offset}: {e}") from e
         unchanged(self.stamp)  # nor was another file put in its place before it was opened
-        a = np.asarray(raw).view(nd.newbyteorder(">") if self.big_endian else nd).reshape(self.shape)
+        a = raw.view(nd.newbyteorder(">") if self.big_endian else nd).reshape(self.shape)
         return a.astype(nd) if self.big_endian else a
 
     def write_to(self, file: BinaryIO) -> None:
@@ -158,6 +162,23 @@ class MappedTensor(Tensor):
                     yield block
         except OSError as e:
             raise BadFileError(f"{self.path}: cannot be read: {e}") from e
+
+
+def _bytes_of(path: str, offset: int, size: int) -> Array:
+    """Bytes of a file, read-only: mapped, or read where they are few and a map would cost more. OSError or ValueError where the
+    file has not as many."""
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        if size > _FEW or not hasattr(os, "pread"):
+            start = offset - offset % mmap.ALLOCATIONGRANULARITY
+            mapped = mmap.mmap(fd, size + offset - start, access=mmap.ACCESS_READ, offset=start)
+            return np.frombuffer(mapped, np.uint8, size, offset - start)
+        found = os.pread(fd, size, offset)
+    finally:
+        os.close(fd)
+    if len(found) < size:
+        raise ValueError(f"the file has {len(found)} there")
+    return np.frombuffer(found, np.uint8)
 
 
 class LazyTensor(Tensor):
@@ -198,6 +219,12 @@ class ViewTensor(Tensor):
 
     def reshape(self, shape: Sequence[int]) -> Tensor:
         return self.base.reshape(shape) if self.kind == "reshape" else super().reshape(shape)
+
+    def write_to(self, file: BinaryIO) -> None:
+        if self.kind == "reshape":  # the same elements in the same order: never a copy of them all
+            self.base.write_to(file)
+        else:
+            super().write_to(file)
 
     def numpy(self) -> Array:
         a = self.base.numpy()

@@ -1,7 +1,5 @@
-"""Composites found in primitives, one IR graph to another."""
+"""Composites found in primitives, one IR graph to another; simplification is the module ``simplify``."""
 
 from .fuse import find_composites, told
-from .region import Fusion
-from .simplify import simplify
 
-__all__ = ["Fusion", "find_composites", "simplify", "told"]
+__all__ = ["find_composites", "told"]

@@ -6,46 +6,55 @@ costs one look at each node.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..ir.graph import Graph, Node
-from ..opset import Trait, all_ops
-from . import attention, blocks, groups, layers, linear, norms, pointwise, rotary
-from .region import Fusion, Rewriter
-from .view import View
+from ..opset import Trait, traits_of
+from .pointwise import ANCHORS
+from .view import ROOTS, View
+
+if TYPE_CHECKING:
+    from .region import Fusion
 
 __all__ = ["find_composites", "told"]
 
-Rule = Callable[[Rewriter, Node], bool]
 
-STAGES: tuple[tuple[frozenset[str] | Trait, Rule], ...] = (
-    (pointwise.ANCHORS, pointwise.find),
-    (norms.ANCHORS, norms.find),
-    (frozenset({"matmul"}), linear.linear),
-    (frozenset({"linear"}), linear.unflatten),
-    (frozenset({"einsum"}), linear.einsum),
-    (frozenset({"gather"}), linear.embedding),
-    (frozenset({"exp"}), blocks.softmax),
-    (frozenset({"add"}), rotary.find),
-    (frozenset({"concat"}), rotary.in_parts),
-    (frozenset({"softmax"}), attention.find),
-    (frozenset({"attention"}), layers.find),
-    (frozenset({"transpose"}), blocks.moved),
-    (frozenset({"tile", "expand"}), blocks.repeated),
-    (frozenset({"sub"}), norms.constant_statistics),
-    (frozenset({"layer_norm", "instance_norm"}), groups.grouped),
-    (Trait.SCALED, groups.absorb),
+class Stage(NamedTuple):
+    """A rule, "module:function", of (rewriter, node), the ops it is asked at, or the trait of these, and an op without which it
+    finds nothing."""
+
+    at: frozenset[str] | Trait
+    rule: str
+    needs: str = ""
+
+    def ops(self, there: Collection[str]) -> list[str]:
+        """Those of the ops that are there at which it is asked."""
+        return sorted(op for op in there if (self.at in traits_of(op) if isinstance(self.at, Trait) else op in self.at))
+
+
+STAGES = (
+    Stage(ANCHORS, "pointwise:find"),
+    Stage(frozenset(ROOTS), "norms:find"),
+    Stage(frozenset({"matmul"}), "linear:linear"),
+    Stage(frozenset({"linear"}), "linear:unflatten"),
+    Stage(frozenset({"einsum"}), "linear:einsum"),
+    Stage(frozenset({"gather"}), "linear:embedding"),
+    Stage(frozenset({"exp"}), "blocks:softmax"),
+    Stage(frozenset({"add"}), "rotary:find", "mul"),
+    Stage(frozenset({"concat"}), "rotary:in_parts", "mul"),
+    Stage(frozenset({"softmax"}), "attention:find", "matmul"),
+    Stage(frozenset({"attention"}), "layers:find"),
+    Stage(frozenset({"transpose"}), "blocks:moved"),
+    Stage(frozenset({"tile", "expand"}), "blocks:repeated"),
+    Stage(frozenset({"sub"}), "norms:constant_statistics"),
+    Stage(frozenset({"layer_norm", "instance_norm"}), "groups:grouped"),
+    Stage(Trait.SCALED, "groups:absorb"),
 )
-"""The rules in order, each with the ops it is asked at, or the trait of these: what is found first is an op for those that
-follow."""
+"""The rules in order: what is found first is an op for those that follow. A module is imported where its rule is asked."""
 
 _MADE_OF = {"multi_head_attention": ("attention", "linear"), "group_norm": ("layer_norm", "instance_norm")}
-
-
-def _stages() -> list[tuple[frozenset[str], Rule]]:
-    """The rules, each with the names of its ops."""
-    declared = all_ops().items()
-    return [(frozenset(n for n, o in declared if at in o.traits) if isinstance(at, Trait) else at, rule) for at, rule in STAGES]
 
 
 def find_composites(graph: Graph, across: bool = False, only: Collection[str] | None = None) -> list[Fusion]:
@@ -55,22 +64,25 @@ def find_composites(graph: Graph, across: bool = False, only: Collection[str] | 
     ``across``: also what is two layers in the source and one elsewhere (Caffe's BatchNorm and Scale). ``only``: the ops that are
     of use, and what these are made of: a target that would spell the others out again gets the source's own nodes.
     """
-    stages = _stages()
-    wanted = frozenset().union(*(ops for ops, _ in stages))
     at: dict[str, list[Node]] = {}
     for node in graph:
-        if node.op in wanted:
-            at.setdefault(node.op, []).append(node)
-    if not at:
+        at.setdefault(node.op, []).append(node)
+    if not any(stage.ops(at) for stage in STAGES):
         return []
+    from .region import Rewriter
+
     r = Rewriter(graph, View(graph), across, None if only is None else {*only, *(p for op in only for p in _MADE_OF.get(op, ()))})
-    for ops, rule in stages:
-        for node in [n for op in sorted(ops) for n in at.get(op, ())]:
+    for stage in STAGES:
+        nodes = [n for op in stage.ops(at) for n in at[op]]
+        if not nodes or (stage.needs and stage.needs not in at):
+            continue
+        module, _, function = stage.rule.partition(":")
+        rule = getattr(import_module(f".{module}", __package__), function)
+        for node in nodes:
             if node.graph is graph:
                 rule(r, node)
         for node in r.made:
-            if node.op in wanted:
-                at.setdefault(node.op, []).append(node)
+            at.setdefault(node.op, []).append(node)
         r.made.clear()
     if r.found:
         r.finish()

@@ -17,11 +17,9 @@ from .groups import in_groups, over
 from .kinds import step
 from .numbers import shortest, varies
 from .region import Rewriter
-from .view import ROOTS, View
+from .view import View
 
-__all__ = ["ANCHORS", "find"]
-
-ANCHORS = frozenset(ROOTS)
+__all__ = ["constant_statistics", "find"]
 
 
 @dataclass(frozen=True)

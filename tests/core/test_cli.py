@@ -195,6 +195,17 @@ def test_the_collector_rests_in_a_process_of_its_own(capsys: pytest.CaptureFixtu
     assert done.stdout.splitlines()[-1] == "500000 True"
 
 
+def test_a_conversion_imports_what_it_uses(tmp_path: Path):
+    """A plain model without a check: no random numbers, no rules that look for attention."""
+    code = (
+        "import sys, convcore; convcore.convert(sys.argv[1], out=sys.argv[2], check=False)\n"
+        "print(*(m for m in sys.modules if m == 'numpy.random' or m.startswith('convcore.rewrite.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, SEQ, tmp_path / "m.onnx"], capture_output=True, text=True, check=True)
+    found = set(done.stdout.split())
+    assert not found & {"numpy.random", *(f"convcore.rewrite.{m}" for m in ("attention", "layers", "norms", "simplify"))}, found
+
+
 def test_identifying_a_file_imports_no_other_reader():
     """What the frameworks look at a file with is small: their readers, rules and writers stay where they are."""
     code = f"import sys; from convcore.host import host; print(host().identify({SEQ!r}), *sys.modules)"

@@ -200,13 +200,11 @@ class H5File:
         if not isinstance(dataset, h5py.h5d.DatasetID):
             raise BadFileError(f"{where} is not a dataset")
         with self._guard(f"read the header of dataset {path[:160]!r}"):
-            plist = dataset.get_create_plist()
-            layout = plist.get_layout()
+            layout, external, filters = _storage(dataset)
             if layout == h5py.h5d.VIRTUAL:
                 raise BadFileError(f"{where} is virtual (its data is in other files), which is not allowed")
-            if plist.get_external_count() > 0:
+            if external:
                 raise BadFileError(f"{where} keeps its data in an external file, which is not allowed")
-            filters = {plist.get_filter(i)[0] for i in range(plist.get_nfilters())}
             if filters - _FILTERS:
                 raise BadFileError(f"{where} uses HDF5 filter {sorted(filters - _FILTERS)}, which is not allowed")
             if dataset.get_space().get_simple_extent_type() == h5py.h5s.NULL:
@@ -250,6 +248,16 @@ def _read(source: ByteSource, path: str, dtype: DType) -> np.ndarray[Any, np.dty
     if dtype is DType.BFLOAT16:
         return a.view(dtype.numpy)
     return a.astype(dtype.numpy, copy=False)
+
+
+def _storage(dataset: Any) -> tuple[int, int, set[int]]:
+    """Layout, number of external files and filters of a dataset. Its property list is closed at once: one of a virtual dataset
+    that is still open when the process ends (in a traceback) brings libhdf5 (2.0.0) down."""
+    plist = dataset.get_create_plist()
+    try:
+        return plist.get_layout(), plist.get_external_count(), {plist.get_filter(i)[0] for i in range(plist.get_nfilters())}
+    finally:
+        del plist
 
 
 def _text(v: Any) -> Any:
