@@ -143,8 +143,10 @@ class Builder(OpMethods):
         output_names: Sequence[str] = (),
         regions: Sequence[Graph] = (),
         n_outputs: int | None = None,
+        exact: bool = False,
     ) -> Node:
-        """Like :meth:`op` but returns the node."""
+        """Like :meth:`op` but returns the node. ``exact``: the outputs' names are taken as they are, as the node's always is;
+        that no other value has them is the caller's business."""
         decl = op(name)
         ins = list(inputs)
         while ins and ins[-1] is None:
@@ -173,7 +175,9 @@ class Builder(OpMethods):
         outs = []
         for i, (dtype, shape) in enumerate(results):
             if i < len(output_names) and output_names[i]:
-                oname = self.graph.fresh_name(output_names[i])
+                oname = output_names[i] if exact else self.graph.fresh_name(output_names[i])
+                if exact:
+                    self.graph.claim_name(oname)
             elif len(results) == 1:
                 oname = self.graph.fresh_name(f"{nname}:0")
             else:

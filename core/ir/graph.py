@@ -51,7 +51,7 @@ class Graph:
         key = ((*inside.path, name), call)
         found = self._scopes.get(key)
         if found is None:
-            found = self._scopes[key] = Scope(inside, name, type, config, call)
+            found = self._scopes[key] = Scope(inside, name, type, config, call, key[0])
             self.note("scope", key, None)
         elif found.parent is not inside:
             raise VerifyError(f"use {call} of scope {found.text!r} is asked for in two uses of its parent")
@@ -130,8 +130,11 @@ class Graph:
         VerifyError if another weight has the name. That no other value has it is the caller's business, as :meth:`fresh_name`
         sees to it.
         """
+        if item.name == name:
+            self.claim_name(name)
+            return
         self.note("rename", item, item.name)
-        if item.name != name and isinstance(item, Value) and self.weights.get(item.name) is item:
+        if isinstance(item, Value) and self.weights.get(item.name) is item:
             if name in self.weights:
                 raise VerifyError(f"weight %{item.name} cannot be renamed to %{name}: that is another weight")
             del self.weights[item.name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from ..errors import VerifyError
 from .dims import Shape, shape_text
@@ -22,10 +22,15 @@ PARAMETER, BUFFER, CONSTANT = "parameter", "buffer", "constant"
 NOWHERE = Scope(None, "")
 """The scope of a node that is in no graph yet."""
 
+_FEW = 8
+
+Use: TypeAlias = "tuple[Node, int]"
+"""A node and the position of the value among its inputs."""
+
 AttrValue = Any  # int | float | bool | str | None | DType | Dim | Tensor | dict/tuple of these
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Origin:
     """Where a node comes from: quoted by errors and reports, extended by passes."""
 
@@ -67,10 +72,26 @@ class Value:
         self.producer: Node | None = None
         self.index = 0
         self.graph: Graph | None = None
-        self._uses: dict[tuple[Node, int], None] = {}
+        self._uses: tuple[Use, ...] | dict[Use, None] = ()
+
+    def _used(self, by: Use) -> None:
+        """Add a use: to a tuple while there are few, as nearly always, which takes far less than a dict."""
+        uses = self._uses
+        if isinstance(uses, dict):
+            uses[by] = None
+        elif by not in uses:
+            self._uses = (*uses, by) if len(uses) < _FEW else dict.fromkeys((*uses, by))
+
+    def _unused(self, by: Use) -> None:
+        """Take a use away, if it is there."""
+        uses = self._uses
+        if isinstance(uses, dict):
+            uses.pop(by, None)
+        else:
+            self._uses = tuple(u for u in uses if u != by)
 
     @property
-    def uses(self) -> tuple[tuple[Node, int], ...]:
+    def uses(self) -> tuple[Use, ...]:
         """``(node, input position)`` of every use, in order of insertion (graph outputs not counted)."""
         return tuple(self._uses)
 
@@ -207,21 +228,21 @@ class Node:
             self.graph.note("inputs", self, self._inputs)
         for i, v in enumerate(self._inputs):
             if v is not None:
-                v._uses.pop((self, i), None)
+                v._unused((self, i))
         self._inputs = tuple(inputs)
         for i, v in enumerate(self._inputs):
             if v is not None:
-                v._uses[(self, i)] = None
+                v._used((self, i))
 
     def set_input(self, i: int, v: Value | None) -> None:
         if self.graph is not None:
             self.graph.note("inputs", self, self._inputs)
         old = self._inputs[i]
         if old is not None:
-            old._uses.pop((self, i), None)
+            old._unused((self, i))
         self._inputs = (*self._inputs[:i], v, *self._inputs[i + 1 :])
         if v is not None:
-            v._uses[(self, i)] = None
+            v._used((self, i))
 
     def __repr__(self) -> str:
         return f"{self.op} {self.name!r} from {self.origin}"

@@ -22,6 +22,9 @@ __all__ = ["Layer", "Path", "Scope", "count_layers", "derive_layers", "layer_sco
 
 Path = tuple[str, ...]
 
+_NO_CONFIG: Mapping[str, Any] = {}
+"""What scopes without a configuration share."""
+
 
 class Scope:
     """One use of a layer, module or block of the source; never changed once it is made.
@@ -34,11 +37,12 @@ class Scope:
     __slots__ = ("call", "config", "name", "parent", "path", "type")
 
     def __init__(
-        self, parent: Scope | None, name: str, type: str = "", config: Mapping[str, Any] | None = None, call: int = 0
-    ) -> None:
+        self, parent: Scope | None, name: str, type: str = "", config: Mapping[str, Any] | None = None, call: int = 0,
+        path: Path | None = None,
+    ) -> None:  # fmt: skip
         self.parent, self.name, self.type, self.call = parent, name, type, call
-        self.config: Mapping[str, Any] = {} if config is None else config
-        self.path: Path = () if parent is None else (*parent.path, name)
+        self.config: Mapping[str, Any] = _NO_CONFIG if config is None else config
+        self.path: Path = () if parent is None else (*parent.path, name) if path is None else path
 
     @property
     def text(self) -> str:

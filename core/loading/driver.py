@@ -154,8 +154,10 @@ class Driver:
 
     def name(self, v: Value, name: str) -> None:
         """Give a value its name in the source: exactly that, unless a value of the source has it already."""
-        if v.name != name:
-            self.graph.rename(v, self.graph.fresh_name(name) if name in self._taken else name)
+        if name in self._taken:
+            self.graph.rename(v, self.graph.fresh_name(name))
+        elif v.name != name:
+            self.graph.rename(v, name)
         self._taken.add(v.name)
         self.named.add(v)
 
@@ -166,5 +168,5 @@ class Driver:
     def name_node(self, values: Sequence[Value], layer: str) -> None:
         """The node that makes a layer's first result carries the layer's name."""
         node = values[0].producer if values else None
-        if node is not None and node.origin.layer == layer and node.graph is self.graph:
+        if node is not None and node.name != layer and node.origin.layer == layer and node.graph is self.graph:
             self.graph.rename(node, layer)

@@ -30,8 +30,11 @@ class ForeignNode:
     """One node or layer of a source model, in neutral form.
 
     ``inputs`` are IR values (None where omitted), ``weights`` arrays the layer owns by name, ``attrs`` its attributes as
-    plain Python. Reading an attribute through :meth:`attr` marks it as consumed; what nobody consumed is an error.
+    plain Python. Reading an attribute through :meth:`attr` marks it as consumed; what nobody consumed is an error. ``alone``
+    says that its layer is nothing but this node: what a row makes of it has the names of the layer and its outputs at once.
     """
+
+    alone = False
 
     def __init__(
         self,

@@ -71,7 +71,10 @@ class LoadRow(RowFields):
             node.ignore(*wiring.ignored)
         if self.call is not None:
             self._check_arguments(asked, node)
-        outputs = g.b.node(self.op_name, full, attrs).outputs
+        if node.alone and wiring.outputs == (0,) and not self.then:
+            outputs = g.b.node(self.op_name, full, attrs, node_name=node.name, output_names=node.outputs[:1], exact=True).outputs
+        else:
+            outputs = g.b.node(self.op_name, full, attrs).outputs
         if wiring.outputs is None:
             if node.outputs and len(node.outputs) != len(outputs):
                 raise NotExpressible(f"has {len(node.outputs)} outputs, {len(outputs)} are made", "unsupported_output")

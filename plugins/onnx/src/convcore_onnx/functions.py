@@ -39,9 +39,9 @@ class Functions:
             for n in nodes:
                 total += 1
                 bounded_results(max(len(n.input), len(n.output)), f"node {n.name!r} ({n.op_type})")
-                key = (_domain(n.domain), n.op_type, getattr(n, "overload", ""))
-                f = self.table.get(key)
+                f = self.find(n, _domain(n.domain))
                 if f is not None:
+                    key = (_domain(n.domain), n.op_type, getattr(n, "overload", ""))
                     if key not in counted:
                         counted[key] = nodes_of(f.node, depth + 1)
                     total += counted[key]

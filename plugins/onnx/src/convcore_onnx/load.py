@@ -203,9 +203,9 @@ class Loader:
     def nodes(self, scope: Scope, proto: Any, where: Where) -> None:
         """All nodes of a graph."""
         scope.outputs = frozenset(v.name for v in proto.output)
-        for n in proto.node:
-            for o in n.output:
-                scope.graph.claim_name(o)
+        scope.made = {o: o for n in proto.node for o in n.output}
+        for o in scope.made:
+            scope.graph.claim_name(o)
         for n in ordered(proto.node, scope.known, f"graph {proto.name!r}"):
             self.node(scope, n, where)
 
@@ -214,7 +214,7 @@ class Loader:
         p, domain, op_type, given, name = where.prefix, n.domain, n.op_type, list(n.input), n.name
         domain = "" if domain == "ai.onnx" else domain
         type_ = f"{domain}.{op_type}" if domain else op_type
-        outs = list(n.output)
+        outs = [scope.made.get(o, o) for o in n.output]  # the string that is claimed, not another like it
         if p:
             given, outs = [p + i if i else "" for i in given], [p + o if o else "" for o in outs]
         driver: OnnxDriver = scope.driver
@@ -223,9 +223,10 @@ class Loader:
         who = f"node {name!r} ({type_})"
         inputs = [self.find(scope, i, who) if i else None for i in given]
         origin = Origin("onnx", name, type_)
-        config: dict[str, Any] = {}  # filled when the attributes are read
+        config: dict[str, Any] | None = {} if n.attribute else None  # filled when the attributes are read
         call = Call(n, domain, where, config, bad)
         node = ForeignNode(type_, name, inputs, {}, outputs=outs, version=where.opsets.get(domain), origin=origin, extra=call)
+        node.alone = True
         layer = scope.graph.scope(name.removeprefix(p), type_, config, parent=driver.b.scope)
         with driver.b.at(origin, layer):
             used = len(outs) if all(outs) else max((i + 1 for i, o in enumerate(outs) if o), default=0)
@@ -259,7 +260,9 @@ class Loader:
             t = t.reshape(v.shape)  # type: ignore[arg-type]
         else:
             return v
-        return scope.graph.add_weight(v.name, t, like=x)
+        name = v.name
+        scope.graph.rename(v, scope.graph.fresh_name(name))  # nothing uses it any more, and the weight has its name
+        return scope.graph.add_weight(name, t, like=x)
 
     def declared(self, scope: Scope, name: str) -> tuple[DType | None, Shape | None]:
         """What the file says about a value; names of sizes count only where the inputs define them."""
@@ -293,7 +296,7 @@ class Call:
     proto: Any
     domain: str
     where: Where
-    config: dict[str, Any]
+    config: dict[str, Any] | None
     bad: str = ""
 
 
@@ -311,8 +314,9 @@ class OnnxDriver(Driver):
         if why:
             raise node.refuse(why, code="malformed_node")
         node.attrs = attributes(n, call.where, self.g.scope, loader.source.folder)
-        for k, v in node.attrs.items():
-            call.config[k] = plain(v)
+        if call.config is not None:
+            for k, v in node.attrs.items():
+                call.config[k] = plain(v)
         why = "" if domain else odd_flag(node.attrs)
         if why:
             raise node.refuse(why)

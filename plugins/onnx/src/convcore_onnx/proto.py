@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -134,9 +134,16 @@ def _parse(data: Any, size: int, path: str) -> Source:
 
 def _refuse_bytes(message: Any, path: str) -> None:
     """BadFileError for a name or text that is not UTF-8, anywhere: protobuf hands those out as bytes."""
+    from onnx import NodeProto
+
+    others = [f.name for f in NodeProto.DESCRIPTOR.fields if f.name not in _OF_NODES]
     stack = [message]
     while stack:
-        for f, value in stack.pop().ListFields():
+        m = stack.pop()
+        if isinstance(m, NodeProto) and _plain(m, others):
+            stack += m.attribute
+            continue
+        for f, value in m.ListFields():
             if f.type == f.TYPE_STRING:
                 for text in [value] if isinstance(value, (str, bytes)) else value:
                     if len(text) > TEXT and f.name != "doc_string":
@@ -145,6 +152,18 @@ def _refuse_bytes(message: Any, path: str) -> None:
                         raise BadFileError(f"{path}: the {f.name} {text[:60]!r} is not UTF-8")
             elif f.type == f.TYPE_MESSAGE:
                 stack += [value] if hasattr(value, "ListFields") else value
+
+
+_OF_NODES = frozenset({"name", "op_type", "domain", "doc_string", "input", "output", "attribute"})
+
+
+def _plain(node: Any, others: Sequence[str]) -> bool:
+    """Whether a node, as nearly all do, has short texts and attributes and none of the ``others``: few calls tell."""
+    try:
+        texts = "".join((node.name, node.op_type, node.domain, node.doc_string, *node.input, *node.output))
+    except TypeError:
+        return False
+    return len(texts) <= TEXT and not any(getattr(node, name) for name in others)
 
 
 def _raw_data(data: Any, start: int, end: int, path: str) -> tuple[int, int, int] | None:

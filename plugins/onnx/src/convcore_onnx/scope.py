@@ -34,6 +34,7 @@ class Scope:
         self.bad: dict[str, str] = {}
         self.declared: dict[str, Any] = {}
         self.outputs: frozenset[str] = frozenset()
+        self.made: dict[str, str] = {}
         self.depth = depth
         self.context: OnnxContext
         self.driver: OnnxDriver

@@ -36,27 +36,27 @@ def ordered(nodes: Sequence[Any], known: Callable[[str], bool], what: str) -> li
             if o in maker or known(o):
                 raise BadFileError(f"{what}: the value {o!r} is made twice (node {n.name!r}, {n.op_type})")
             maker[o] = i
-    needs: list[set[int]] = []
+    needs: list[list[int]] = []
     in_order = True
     for i, n in enumerate(nodes):
-        mine: set[int] = set()
-        for name in (*n.input, *_inner(n)):
-            if not name:
-                continue
+        mine = []
+        names = n.input
+        if n.attribute and (inner := _inner(n)):
+            names = [*names, *inner]
+        for name in names:
             j = maker.get(name)
-            if j is None:
-                if not known(name):
-                    raise BadFileError(f"{what}: node {n.name!r} ({n.op_type}) needs {name!r}, which nothing makes")
-                continue
-            mine.add(j)
-            in_order = in_order and j < i
+            if j is not None:
+                mine.append(j)
+                in_order = in_order and j < i
+            elif name and not known(name):
+                raise BadFileError(f"{what}: node {n.name!r} ({n.op_type}) needs {name!r}, which nothing makes")
         needs.append(mine)
     if in_order:
         return list(nodes)
     users: list[list[int]] = [[] for _ in nodes]
-    left = [len(m) for m in needs]
+    left = [len(set(m)) for m in needs]
     for i, m in enumerate(needs):
-        for j in m:
+        for j in set(m):
             users[j].append(i)
     heap = [i for i, n in enumerate(left) if not n]
     order: list[int] = []
@@ -73,7 +73,7 @@ def ordered(nodes: Sequence[Any], known: Callable[[str], bool], what: str) -> li
     return [nodes[i] for i in order]
 
 
-def _inner(node: Any) -> Iterable[str]:
+def _inner(node: Any) -> Sequence[str]:
     """Names that the node's subgraphs use from outside."""
     graphs: list[Any] = []
     for a in node.attribute:

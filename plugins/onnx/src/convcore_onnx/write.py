@@ -35,13 +35,14 @@ SMALL = 1024
 ALIGNMENT = 4096
 """External tensors start at multiples of a memory page, so that runtimes can map them."""
 
-GRAPH_TAG, INITIALIZER_TAG, RAW_DATA_TAG = b"\x3a", b"\x2a", b"\x4a"  # field << 3 | 2 of fields 7, 5 and 9
+GRAPH_TAG, NODE_TAG, INITIALIZER_TAG, RAW_DATA_TAG = b"\x3a", b"\x0a", b"\x2a", b"\x4a"  # field << 3 | 2 of fields 7, 1, 5 and 9
 
 
 class ModelParts:
-    """A model in pieces: ``head`` (ModelProto without graph), ``body`` (GraphProto without initializers), the tensors."""
+    """A model in pieces: ``head`` (ModelProto without graph), ``body`` (GraphProto without initializers, serialised: messages of
+    many nodes take ten times as much), the tensors."""
 
-    def __init__(self, head: Any, body: Any, tensors: Sequence[tuple[str, Tensor]]) -> None:
+    def __init__(self, head: Any, body: bytes, tensors: Sequence[tuple[str, Tensor]]) -> None:
         self.head, self.body = head, body
         self.tensors = list(tensors)
 
@@ -51,7 +52,7 @@ class ModelParts:
             raise UsageError("the model exceeds the 2 GiB a ModelProto may have; write it to a file")
         model = type(self.head)()
         model.CopyFrom(self.head)
-        model.graph.CopyFrom(self.body)
+        model.graph.MergeFromString(self.body)
         for name, t in self.tensors:
             proto = _header(name, t)
             if t.dtype is not DType.STRING:
@@ -61,7 +62,7 @@ class ModelParts:
 
     def write(self, out: Path, external: str) -> tuple[str, ...]:
         """Write the model, and its external data when asked for or needed; returns the files, the model first."""
-        body = self.body.SerializeToString()
+        body = self.body
         total = len(body) + sum(t.nbytes + 256 for _, t in self.tensors)
         if external == "always" or (external == "auto" and total >= LIMIT):
             data = out.with_name(out.name + ".data")
@@ -159,7 +160,7 @@ def _header(name: str, t: Tensor) -> Any:
 # ---- messages
 def model_parts(plan: Plan, onnx: OnnxDialect, name: str) -> ModelParts:
     """The plan as messages."""
-    from onnx import GraphProto, ModelProto
+    from onnx import GraphProto, ModelProto, NodeProto
 
     head = ModelProto(ir_version=onnx.ir, producer_name="convcore", producer_version=__version__)
     for domain, version in {"": onnx.opset, **onnx.domains}.items():
@@ -167,15 +168,20 @@ def model_parts(plan: Plan, onnx: OnnxDialect, name: str) -> ModelParts:
             continue
         entry = head.opset_import.add()
         entry.domain, entry.version = domain, version
-    body = GraphProto(name=name or "main")
+    body = bytearray()
     for call in plan.root.calls:
-        _node(body.node.add(), call)
+        node = NodeProto()
+        _node(node, call)
+        data = node.SerializeToString()
+        body += NODE_TAG + _varint(len(data)) + data
+    rest = GraphProto(name=name or "main")
     for ref in plan.root.inputs:
-        _info(body.input.add(), ref)
+        _info(rest.input.add(), ref)
     for ref in plan.root.outputs:
-        _info(body.output.add(), ref)
+        _info(rest.output.add(), ref)
+    body += rest.SerializeToString()
     used = {a for call in plan.root.all_calls() for a in call.args}
-    return ModelParts(head, body, [(s.name, s.tensor) for s in plan.states if s in used])
+    return ModelParts(head, bytes(body), [(s.name, s.tensor) for s in plan.states if s in used])
 
 
 def _node(proto: Any, call: PlanCall) -> None:
