@@ -227,6 +227,51 @@ def graph(args: argparse.Namespace, folder: Path) -> None:
         row(f"{nodes:,}", f"{load:.1f}", f"{load / first[0]:.2f}", f"{emit:.1f}", f"{emit / first[1]:.2f}")
 
 
+APPLICATION = """
+import os, sys
+os.environ["KERAS_BACKEND"] = "torch"
+import keras
+keras.utils.set_random_seed(0)
+getattr(keras.applications, sys.argv[1])(weights=None).save(sys.argv[2])
+"""
+
+
+def _cases(folder: Path) -> dict[str, list[object]]:
+    """What another tree is compared in: by name, the arguments of the command line without the output."""
+    cases: dict[str, list[object]] = {}
+    for name in ("MobileNetV2", "ResNet50"):
+        keras, onnx = folder / f"{name}.keras", folder / f"{name}.onnx"
+        subprocess.run([sys.executable, "-c", APPLICATION, name, str(keras)], check=True, capture_output=True)
+        once([*CONVCORE, "convert", keras, "-o", onnx, "--no-check", "--report", "none"])
+        cases |= {f"{name}, Keras, checked": [keras], f"{name}, ONNX, checked": [onnx]}
+        cases[f"{name}, Keras"] = [keras, "--no-check"]
+    mlp = made(folder / "mlp.keras", "KERAS['mlp 10 k']")
+    cases |= {"10 k parameters, Keras, checked": [mlp], "10 k parameters, Keras": [mlp, "--no-check"]}
+    for name in KERAS[1:]:
+        source = made(folder / f"{name.replace(' ', '_')}.keras", f"KERAS[{name!r}]")
+        cases[f"{name}, Keras"] = [source, "--no-check"]
+    net = made(folder / "vgg16.prototxt", "caffe_vgg16")
+    cases["VGG16, caffemodel"] = [net, "-w", net.with_suffix(".caffemodel"), "--no-check"]
+    for nodes in (1_000, 10_000, 100_000):
+        cases[f"{nodes:,} nodes, ONNX"] = [made(folder / f"g{nodes}.onnx", "onnx_graph", nodes), "--no-check"]
+    return cases
+
+
+def against(args: argparse.Namespace, folder: Path) -> None:
+    """Whole conversions by this tree and another one, in turn: the least CPU and the least peak of either."""
+    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    print(f"{'to ONNX, from':<34}{'CPU s':>8}{'now':>8}{'ratio':>7}{'peak MB':>9}{'now':>6}{'ratio':>7}")
+    for name, given in _cases(folder).items():
+        best: list[list[Cost]] = [[], []]
+        for _ in range(args.runs):
+            for python, costs in zip((args.base, sys.executable), best):
+                command = [python, "-m", "convcore", "convert", *given, "-o", folder / "out.onnx", "--report", "none"]
+                costs.append(once(command))
+        (a, p), (b, q) = ((min(c.cpu for c in costs), min(c.peak for c in costs)) for costs in best)
+        print(f"{name:<34}{a:>8.2f}{b:>8.2f}{b / a:>7.2f}{p:>9.0f}{q:>6.0f}{q / p:>7.2f}", flush=True)
+
+
 def start(args: argparse.Namespace, folder: Path) -> None:
     """Start-up of the command line."""
     numpy = measure([sys.executable, "-c", "import numpy"], args.runs)
@@ -237,14 +282,17 @@ def start(args: argparse.Namespace, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", choices=["convert", "caffe", "graph", "start", []], default=[])
+    parser.add_argument("what", nargs="*", choices=["convert", "caffe", "graph", "start", "against", []], default=[])
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--base", help="python of another tree's environment, for `against`")
     parser.add_argument("--peers", action="store_true", help="also measure tf2onnx and Keras's own export")
     args = parser.parse_args()
+    if "against" in args.what and not args.base:
+        parser.error("against what? --base names the python of the other tree's environment")
     with tempfile.TemporaryDirectory() as tmp:
         for name in args.what or ["start", "graph", "convert", "caffe"]:
             print(f"== {name}")
-            {"convert": convert, "caffe": caffe, "graph": graph, "start": start}[name](args, Path(tmp))
+            {"convert": convert, "caffe": caffe, "graph": graph, "start": start, "against": against}[name](args, Path(tmp))
             print()
 
 

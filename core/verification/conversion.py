@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..report import OutputDifference, compare_outputs
 from ..report.compare import distance
 from ..samples import SampleError, candidates
 from ..sources import load_graph
-from .layers import NOISE, Layers, Tolerance, Watched, flowing, noise_of
+from .layers import NOISE, Layers, Settled, Tolerance, Watched, flowing, noise_of
 from .sides import given_inputs, native, precision, read_back_order, read_back_runtime
 
 __all__ = ["by_rounding", "check_conversion", "of_set", "say_strength"]
@@ -75,7 +75,18 @@ def _check(job: Job) -> None:
             report.notes.append(f"{job.framework} did not run the source: its side was run by the interpreter")
         if source is not None:
             run, ours = source.run, source.name
+
+    def attempts() -> Iterator[tuple[Sets, Sets]]:
+        if job.example_inputs is None:
+            return candidates(reference, run, fixed=job.emitted.sizes)
+        given = given_inputs(reference, job.example_inputs)
+        return iter([([given], [run(given)])])
+
     written = None if handed_on else job.emitted.runtime
+    early = None
+    if back is not None and written is None:
+        run = _settling(job, layers) if run == layers.reference_run else run
+        early = _settled(job, layers, attempts())
     runtime = (
         written()
         if written is not None
@@ -94,11 +105,7 @@ def _check(job: Job) -> None:
         runtime = read_back_runtime(
             back, layers.other_run, [v.name for v in reference.inputs], list(job.emitted.outputs) or names
         )
-    if job.example_inputs is not None:
-        given = given_inputs(reference, job.example_inputs)
-        tries: Iterator[tuple[Sets, Sets]] = iter([([given], [run(given)])])
-    else:
-        tries = candidates(reference, run, fixed=job.emitted.sizes)
+    tries = attempts() if early is None else early
     try:
         inputs, expected, found, runtime = _first_that_runs(job, tries, runtime, limit)
     except SampleError as e:
@@ -118,10 +125,47 @@ def _check(job: Job) -> None:
     elif handed_on:
         report.weak.append(f"what it would have noticed could not be measured: only {job.framework} runs {handed_on[0]!r}")
     else:
-        first = layers.run(inputs[0], _theirs(job, layers.other, moved[0]))
-        if job.page is not None:
-            report.values = layers.errors()
-        say_strength(report, layers, first, [d.name for d in found[0][0] if not d.note])
+        agreeing = [d.name for d in found[0][0] if not d.note]
+        if not layers.is_settled(inputs[0], agreeing):
+            _settle(job, layers, inputs[0], agreeing)
+        assert layers.settled is not None
+        report.values = layers.settled.errors if job.page is not None else report.values
+        say_strength(report, layers.settled)
+
+
+def _settling(job: Job, layers: Layers) -> Callable[[list[Array]], list[Array]]:
+    """Runs the reference; the values between of its first run are compared before it is run again, and let go."""
+
+    def run(inputs: list[Array]) -> list[Array]:
+        if layers.kept_of is not None:
+            _settle(job, layers, layers.kept_of)
+        return layers.reference_run(inputs)
+
+    return run
+
+
+def _settle(job: Job, layers: Layers, inputs: Sequence[Array], agreeing: Sequence[str] | None = None) -> None:
+    theirs = _theirs(job, layers.other, _moved(job, inputs))
+    layers.settle(inputs, theirs, [v.name for v in job.reference.outputs] if agreeing is None else agreeing, job.page is not None)
+
+
+def _settled(job: Job, layers: Layers, tries: Iterator[tuple[Sets, Sets]]) -> Iterator[tuple[Sets, Sets]]:
+    """The tries, of which the first is made and its values between are compared at once: before a runtime of the result takes
+    its memory beside theirs."""
+    try:
+        first = next(tries, None)
+    except SampleError as e:
+        error = e
+
+        def fail(_: None) -> tuple[Sets, Sets]:
+            raise error
+
+        return map(fail, (None,))
+    if first is None:
+        return tries
+    if not layers.is_settled(first[0][0], [v.name for v in job.reference.outputs]):
+        _settle(job, layers, first[0][0])
+    return chain([first], tries)
 
 
 def _result(job: Job) -> tuple[Path | None, Any]:
@@ -228,27 +272,30 @@ def of_set(i: int, found: list[OutputDifference]) -> list[OutputDifference]:
     return [replace(d, name=f"{d.name} (inputs {i + 1})") for d in found] if i else found
 
 
-def say_strength(report: Any, layers: Layers, first: str, agreeing: Sequence[str]) -> None:
+def say_strength(report: Any, found: Settled) -> None:
     """What the comparison of layers found, into the report."""
-    if first:
-        report.first_divergence = first
+    if found.first:
+        report.first_divergence = found.first
         report.differences.append(
-            OutputDifference("a layer inside", (), float("inf"), float("inf"), False, f"the outputs hardly show it: {first}")
+            OutputDifference(
+                "a layer inside", (), float("inf"), float("inf"), False, f"the outputs hardly show it: {found.first}"
+            )
         )
         return
-    power, values = layers.measure(agreeing), layers.compared
+    power = found.power
+    assert power is not None
     report.layers = {
-        "compared": len(values), "weights": power.weights, "covered": power.covered, "uncovered": power.weights - power.covered,
-        "together": power.together,
+        "compared": found.compared, "weights": power.weights, "covered": power.covered,
+        "uncovered": power.weights - power.covered, "together": power.together,
     }  # fmt: skip
     if power.weights and not power.covered:
         report.weak.append("no value compared changes noticeably when a weight is disturbed by 1 %")
     elif power.weak:
         shown = ", ".join(power.weak[:5]) + (f" and {len(power.weak) - 5} more" if len(power.weak) > 5 else "")
         report.weak.append(f"weights that hardly reach anything compared: {shown}")
-    elif not power.weights and values and not any(np.ptp(a) for a in values):
+    elif not power.weights and found.flat:
         report.weak.append("every value compared is a constant")
-    report.weak += [f"tensor {n!r} has another value there, and nothing after it differs" for n in layers.odd[:5]]
+    report.weak += [f"tensor {n!r} has another value there, and nothing after it differs" for n in found.odd[:5]]
 
 
 def _blame(job: Job, xs: list[Array], moved: list[Array], other: Graph | Watched | None, limit: Tolerance) -> str:

@@ -137,6 +137,25 @@ def _keep(into: dict[str, Array], wanted: Mapping[str, Any]) -> Callable[[Node, 
     return watch
 
 
+def _same(a: Array, b: Array) -> bool:
+    return a is b or (a.dtype == b.dtype and np.array_equal(a, b))
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What one comparison found: the first layer that differs ("" for none), what would have been noticed, how many values were
+    compared, whether each is a constant, what is odd without consequence, and (where asked for) :meth:`Layers.errors`."""
+
+    inputs: Sequence[Array]
+    agreeing: tuple[str, ...]
+    first: str
+    power: Power | None
+    compared: int
+    flat: bool
+    odd: list[str]
+    errors: list[tuple[str, str, float]]
+
+
 @dataclass
 class Layers:
     """The values between of one comparison on one set of inputs.
@@ -151,6 +170,14 @@ class Layers:
     odd: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.settled: Settled | None = None
+        self._by_name = {v.name: v for node in self.reference for v in node.outputs}
+        self._gave: tuple[Sequence[Array], list[Array]] | None = None  # what the other side was run on, and its results
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of all values, and of what was found with them."""
+        self.odd = []
         self.inputs: Sequence[Array] = []
         self._ran: Sequence[Array] | None = None  # the inputs that _kept is of
         self._kept: dict[str, Array] = {}
@@ -159,12 +186,11 @@ class Layers:
         self._limits: dict[str, float] = {}
         self._excused: dict[str, float] = {}
         self._tried = self._met = False  # whether the other side was run on the same inputs, and to its end
-        self._by_name = {v.name: v for node in self.reference for v in node.outputs}
 
     # ---- runs
     def reference_run(self, inputs: Sequence[Array]) -> list[Array]:
         """Run the reference; the first run that succeeds is kept for :meth:`run` on the same inputs."""
-        if self._ran is not None:
+        if self._ran is not None or self.settled is not None:
             return Interpreter(self.reference).run(list(inputs))
         self._kept.clear()
         self._limits.clear()
@@ -191,14 +217,40 @@ class Layers:
         if self.other is not None and not self._met:
             self._off.clear()
             try:
-                self._run_other(list(theirs))
+                self._gave = theirs, self._run_other(list(theirs))
             except (InputError, ShapeError) as e:
                 return f"not where it ran: the result read back cannot be run ({e})"
         return self._first()
 
+    def settle(
+        self, inputs: Sequence[Array], theirs: Sequence[Array], agreeing: Sequence[str], errors: bool = False
+    ) -> Settled:  # fmt: skip
+        """Do what :meth:`run` and :meth:`measure` do, as if the outputs ``agreeing`` were found right, and keep what they found
+        (:attr:`settled`) instead of the values: these need not be in memory beside a runtime of the result."""
+        self.settled = None
+        first = self.run(inputs, theirs)
+        told = self.errors() if errors else []
+        power = None if first else self.measure(agreeing)
+        compared = self.compared
+        flat = bool(compared) and not any(np.ptp(a) for a in compared)
+        self.settled = Settled(inputs, tuple(agreeing), first, power, len(compared), flat, list(self.odd), told)
+        self._forget()
+        return self.settled
+
+    @property
+    def kept_of(self) -> Sequence[Array] | None:
+        """The inputs whose values are kept, if any are."""
+        return self._ran
+
+    def is_settled(self, inputs: Sequence[Array], agreeing: Sequence[str]) -> bool:
+        """Whether :attr:`settled` is for these inputs and outputs."""
+        return self.settled is not None and self.settled.inputs is inputs and self.settled.agreeing == tuple(agreeing)
+
     def other_run(self, inputs: Sequence[Array]) -> list[Array]:
         """Run the other side; the first run after the one of the reference that was kept is compared with it."""
         assert isinstance(self.other, Graph)
+        if self._gave is not None and all(map(_same, self._gave[0], inputs)):
+            return self._gave[1]
         if self._tried or self._ran is None:
             return Interpreter(self.other).run(list(inputs))
         self._tried = True
@@ -306,6 +358,7 @@ class Layers:
                 self._off.setdefault(n, 0.0)
         power = Power(self.reference, self.inputs, self._kept, self._off.keys(), self._unnoticed)
         power.measure()
+        power.let_go()
         return power
 
     def errors(self) -> list[tuple[str, str, float]]:

@@ -133,11 +133,10 @@ def verify(
     if not can_run:
         report.weak.append(f"what it would have noticed could not be measured: {why}")
     else:
-        first = layers.run(sets[0], feeds[0])
         if report.ok:
-            say_strength(report, layers, first, [d.name for d in report.differences if not d.note])
+            say_strength(report, layers.settle(sets[0], feeds[0], [d.name for d in report.differences if not d.note]))
         else:
-            report.first_divergence = first
+            report.first_divergence = layers.run(sets[0], feeds[0])
     for side in (left, right):
         side.files.check()
     return report

@@ -144,6 +144,10 @@ class Power:
         self._env = bind_shapes(self.graph.inputs, self.inputs)
         self._known = {**self.known, **{v.name: a for v, a in zip(self.graph.inputs, self.inputs)}}
 
+    def let_go(self) -> None:
+        """Keep what was measured without the values."""
+        self.inputs, self.known, self.compared, self._known = (), {}, (), {}
+
     def measure(self) -> None:
         """Disturb every weight that reaches an output: kernels alone, the vectors of one layer at once."""
         with few_threads():
