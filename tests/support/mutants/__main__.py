@@ -26,7 +26,7 @@ import pytest
 from tests.support.mutants.choose import tests_for
 from tests.support.mutants.equivalent import EQUIVALENT
 from tests.support.mutants.reach import PLACE, Reach, watch
-from tests.support.mutants.runs import InPlace, Runs, anew, judge, preload
+from tests.support.mutants.runs import OPTIONS, InPlace, Runs, anew, judge, preload
 from tests.support.mutants.sites import KINDS, PARTS, Mutant, mutants_of, part_of, refuses, sample, texts
 
 
@@ -69,7 +69,9 @@ def run_all(chosen: list[Mutant], results: Path, jobs: int, budget: float) -> No
     """Judges what has no verdict yet, a line of ``results`` each: in place, then anew what runs while modules are imported."""
     done = known(results)
     reach, text = Reach(), texts()
-    plans = {key_of(m): (m, tests_for(m, reach, budget)) for m in sorted(chosen, key=lambda m: m.path) if key_of(m) not in done}
+    todo = [m for m in chosen if key_of(m) not in done]
+    tests = {key_of(m): tests_for(m, reach, budget) for m in sorted(todo, key=lambda m: m.path)}  # a file after the other
+    plans = {key_of(m): (m, tests[key_of(m)]) for m in todo}
     outside = {k for k, (m, _) in plans.items() if not m.inside or reach.ran_while_imported(m.path, m.first, m.last)}
     here = {k for k, (m, _) in plans.items() if m.inside}
     missed: set[str] = set()
@@ -83,13 +85,13 @@ def run_all(chosen: list[Mutant], results: Path, jobs: int, budget: float) -> No
             while keys or running:
                 while keys and len(running) < jobs:
                     key = keys.pop(0)
-                    m, tests = plans[key]
+                    m, given = plans[key]
                     if pid := os.fork():
                         running[pid] = key
                         continue
                     status = 1
                     try:
-                        given = [t for t in tests if known is None or t in known]
+                        given = [t for t in given if known is None or t in known]
                         verdict = _one(m, text[m.path], given, reach, runs, folder)
                         if verdict[0] == "missed" and known is not None and key in outside:
                             status = 2
@@ -110,19 +112,8 @@ def run_all(chosen: list[Mutant], results: Path, jobs: int, budget: float) -> No
             try:
                 files = sorted({t.split("::")[0] for k in here for t in plans[k][1]})
                 then = partial(_in_place, each, [k for k in plans if k in here])
-                options = [
-                    "-q",
-                    "--no-header",
-                    "-p",
-                    "no:cacheprovider",
-                    "-p",
-                    "no:xdist",
-                    "-m",
-                    "not slow",
-                    "--disable-warnings",
-                ]
                 if files:
-                    pytest.main([*options, *files], plugins=[InPlace(folder, then)])
+                    pytest.main([*OPTIONS, *files], plugins=[InPlace(folder, then)])
                 (folder / "missed").write_text(json.dumps(sorted(missed)), encoding="utf-8")
             finally:
                 os._exit(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.plugin import DType, Node, NotExpressible
+from convcore.plugin import Node, NotExpressible
 
 from ..rules.base import RULES
 from .base import E, given, operand
@@ -17,20 +17,15 @@ OPERATORS = {
 def operator(e: E, node: Node) -> None:
     """Two operands of one type: Python's operators are exact."""
     a, b = node.need("x"), node.need("y")
-    if a.dtype is not b.dtype:
-        raise NotExpressible(f"operands of {a.dtype} and {b.dtype}")
-    sign = OPERATORS[node.op]
-    if a.dtype is DType.BOOL and sign in "+-*//%**":
-        raise NotExpressible("arithmetic on truth values")
-    e.call(sign, [operand(e, a, b), operand(e, b, a)], outputs=node.outputs)
+    e.call(OPERATORS[node.op], [operand(e, a, b), operand(e, b, a)], outputs=node.outputs)
 
 
 @RULES.emit("div")
 def div(e: E, node: Node) -> None:
     """Integers are divided towards zero."""
     a, b = node.need("x"), node.need("y")
-    if a.dtype is not b.dtype or a.dtype is None:
-        raise NotExpressible(f"operands of {a.dtype} and {b.dtype}")
+    if a.dtype is None:
+        raise NotExpressible("elements of a type that is not known")
     args = [operand(e, a, b), operand(e, b, a)]
     if a.dtype.is_float:
         e.call("/", args, outputs=node.outputs)
@@ -44,8 +39,8 @@ def div(e: E, node: Node) -> None:
 def sign(e: E, node: Node) -> None:
     """torch gives 0 for NaN, the IR NaN: added back."""
     x = node.need("x")
-    if x.dtype is None or x.dtype is DType.BOOL:
-        raise NotExpressible(f"sign of {x.dtype}")
+    if x.dtype is None:
+        raise NotExpressible("elements of a type that is not known")
     h = e.value(x)
     if not x.dtype.is_float:
         e.call("torch.sign", [h], outputs=node.outputs)
@@ -63,8 +58,6 @@ def clip(e: E, node: Node) -> None:
     if low is None and high is None:
         e.alias(node.output, e.value(x))
         return
-    if x.dtype is not None and not x.dtype.is_float and any(isinstance(n, float) and not n.is_integer() for n in (low, high)):
-        raise NotExpressible(f"bounds {low}, {high} of {x.dtype}")
     as_number = (lambda n: n) if x.dtype is not None and x.dtype.is_float else (lambda n: None if n is None else int(n))
     if low == 0 and high == 6:
         e.call("F.relu6", [e.value(x)], outputs=node.outputs)
@@ -89,6 +82,4 @@ def identity(e: E, node: Node) -> None:
 def where(e: E, node: Node) -> None:
     """A choice between two values."""
     c, a, b = (given(v) for v in node.inputs)
-    if a.dtype is not b.dtype:
-        raise NotExpressible(f"a choice between {a.dtype} and {b.dtype}")
     e.call("torch.where", [e.value(c), operand(e, a, b), operand(e, b, a)], outputs=node.outputs)

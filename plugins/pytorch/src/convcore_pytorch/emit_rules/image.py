@@ -83,9 +83,6 @@ def resize_by_axis(e: E, node: Node) -> None:
 def affine_grid(e: E, node: Node) -> None:
     """F.affine_grid takes the size of the whole target."""
     theta, a = node.need("theta"), node.attrs
-    d = len(a["size"])
-    if d not in (2, 3):
-        raise NotExpressible(f"{d} spatial axes")
     n = sizes(e, [shape_of(theta)[0]], theta)
     whole = (*n, 1, *sizes(e, a["size"], theta))
     e.call("F.affine_grid", [e.value(theta), whole], {"align_corners": a["align_corners"]}, outputs=node.outputs)

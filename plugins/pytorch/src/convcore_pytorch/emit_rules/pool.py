@@ -137,8 +137,8 @@ def avg_pool(e: E, node: Node) -> None:
     """nn.AvgPool where it counts as the source does; else the sums of windows over how many elements they hold."""
     x, d = _spatial(node)
     a, pads, counted = node.attrs, pads_of(x, node, node.attrs["kernel"]), node.attrs["count_include_pad"]
-    if x.dtype is None or not x.dtype.is_float:
-        raise NotExpressible(f"an average of {x.dtype}")
+    if x.dtype is None:
+        raise NotExpressible("elements of a type that is not known")
     dilated = any(n != 1 for n in a["dilations"])
     if _own_padding(node, pads) and not dilated:
         config = _config(node)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import DType, Node, NotExpressible
+from convcore.plugin import Node, NotExpressible
 
 from ..rules.base import RULES
 from .base import E, shape_of
@@ -30,8 +30,6 @@ def reduce(e: E, node: Node) -> None:
         return
     if x.dtype is None or (node.op in ("mean", "logsumexp") and not x.dtype.is_float):
         raise NotExpressible(f"{node.op} of {x.dtype}")
-    if x.dtype is DType.BOOL and node.op in ("sum", "max", "min"):
-        raise NotExpressible(f"{node.op} of truth values")
     config: dict[str, Any] = {"dim": dims[0] if len(dims) == 1 else dims, "keepdim": node.attrs["keepdims"] or None}
     if node.op == "sum" and not x.dtype.is_float:
         config["dtype"] = x.dtype
@@ -44,8 +42,8 @@ def prod(e: E, node: Node) -> None:
     x = node.need("x")
     rank, axes = len(shape_of(x)), node.attrs["axes"]
     dims = sorted((range(rank) if axes is None else (a % rank for a in axes)), reverse=True) if rank else []
-    if x.dtype is None or x.dtype is DType.BOOL:
-        raise NotExpressible(f"a product of {x.dtype}")
+    if x.dtype is None:
+        raise NotExpressible("elements of a type that is not known")
     if not dims:
         e.alias(node.output, e.value(x))
     y = e.value(x)

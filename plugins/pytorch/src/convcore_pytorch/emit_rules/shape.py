@@ -77,8 +77,6 @@ def unsqueeze(e: E, node: Node) -> None:
 @RULES.emit("concat")
 def concat(e: E, node: Node) -> None:
     """Of one type."""
-    if len({v.dtype for v in node.inputs if v is not None}) != 1:
-        raise NotExpressible("operands of several types")
     parts = tuple(e.value(given(v), carry=True) for v in node.inputs)
     e.call("torch.cat", [parts], {"dim": node.attrs["axis"]}, outputs=node.outputs, carry=True)
 
@@ -86,8 +84,6 @@ def concat(e: E, node: Node) -> None:
 @RULES.emit("stack")
 def stack(e: E, node: Node) -> None:
     """Of one type."""
-    if len({v.dtype for v in node.inputs if v is not None}) != 1:
-        raise NotExpressible("operands of several types")
     parts = tuple(e.value(given(v), carry=True) for v in node.inputs)
     e.call("torch.stack", [parts], {"dim": node.attrs["axis"]}, outputs=node.outputs, carry=True)
 
@@ -113,8 +109,9 @@ def tile(e: E, node: Node) -> None:
     """Repeats per axis."""
     x = node.need("x")
     repeats = node.attrs["repeats"]
-    if len(repeats) != len(shape_of(x)) or not repeats:
-        raise NotExpressible("not one repeat per axis")
+    if not repeats:
+        e.alias(node.output, e.value(x, carry=True))
+        return
     e.call(".repeat", [e.value(x, carry=True), *sizes(e, repeats, x)], outputs=node.outputs, carry=True)
 
 

@@ -14,8 +14,6 @@ from .base import E, picked, shape_of, sizes
 def argmax(e: E, node: Node) -> None:
     """The first of equal elements; the last is the first of the axis turned round."""
     x, a = node.need("x"), node.attrs
-    if x.dtype is DType.BOOL:
-        raise NotExpressible("truth values have no order")
     h, wide = e.value(x), a["dtype"] is DType.INT64
     config = {"dim": a["axis"], "keepdim": a["keepdims"] or None}
     if a["last"]:
@@ -34,8 +32,6 @@ def argmax(e: E, node: Node) -> None:
 def sort(e: E, node: Node) -> None:
     """Stable: equal elements keep their order, which torch's descending order does too."""
     x, a = node.need("x"), node.attrs
-    if x.dtype is DType.BOOL or not shape_of(x):
-        raise NotExpressible("truth values have no order")
     config: dict[str, Any] = {"stable": True, "dim": a["axis"], "descending": a["descending"] or None}
     e.call("torch.sort", [e.value(x)], config, outputs=(node.output, None))
 
@@ -44,8 +40,6 @@ def sort(e: E, node: Node) -> None:
 def topk(e: E, node: Node) -> None:
     """torch.topk where only the elements are asked for: it takes any of equal ones. Their places come from a stable sort."""
     x, a = node.need("x"), node.attrs
-    if x.dtype is DType.BOOL or not shape_of(x):
-        raise NotExpressible("truth values have no order")
     values, at = node.outputs
     (k,) = sizes(e, [a["k"]])
     config: dict[str, Any] = {"dim": a["axis"]}
@@ -63,8 +57,8 @@ def topk(e: E, node: Node) -> None:
 def cumulative(e: E, node: Node) -> None:
     """From the end: turned round before and after. Without the element itself: moved by one place."""
     x, a = node.need("x"), node.attrs
-    if x.dtype is None or x.dtype is DType.BOOL:
-        raise NotExpressible("truth values are not summed")
+    if x.dtype is None:
+        raise NotExpressible("elements of a type that is not known")
     rank, axis = len(shape_of(x)), a["axis"] % len(shape_of(x))
     h = e.value(x)
     if a["reverse"]:
