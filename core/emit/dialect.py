@@ -118,6 +118,10 @@ class Dialect:
         """What a state that a block owns is called, before :meth:`member_name`; ``path`` are the scopes of the block."""
         return state.value.name.rpartition("/")[2] if state.value is not None else state.name or "constant"
 
+    def beside(self, state: State, path: Sequence[str]) -> bool:
+        """Whether a state that a call reads belongs to the scope of the call, which then has to be a block."""
+        return state.role != "constant"
+
     def class_name(self, wanted: str) -> str:
         """The name of a block's class."""
         return "".join(p[:1].upper() + p[1:] for p in identifier(wanted).split("_")) or "Block"

@@ -9,12 +9,15 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .names import Names
 from .plan import Arg, Block, Call, Plan, Ref, State, Unit, leaves, reads
 from .scopes import Path, place
 from .scribe import frozen
+
+if TYPE_CHECKING:
+    from .dialect import Dialect
 
 __all__ = ["nest"]
 
@@ -36,7 +39,7 @@ def nest(plan: Plan, max_depth: int | None = None) -> None:
     regions = {v: list(v.outputs) for c in before for v in c.kwargs.values() if isinstance(v, Block)}
     opened: set[Place] = set()
     while True:
-        tree = _Tree(flat, opened, max_depth)
+        tree = _Tree(flat, opened, max_depth, plan.dialect)
         items = tree.items(flat, 0)
         _Build(flat, outputs, tree).fill(root, items, {})
         differing = _share(root)
@@ -69,8 +72,8 @@ Item = Call | _Group
 class _Tree:
     """The scopes that can be blocks, as a tree over the calls."""
 
-    def __init__(self, flat: Sequence[Call], opened: set[Place], max_depth: int | None) -> None:
-        self.opened, self.max_depth = opened, max_depth
+    def __init__(self, flat: Sequence[Call], opened: set[Place], max_depth: int | None, dialect: Dialect) -> None:
+        self.opened, self.max_depth, self.dialect = opened, max_depth, dialect
         self.at = {c: i for i, c in enumerate(flat)}
 
     def items(self, calls: Sequence[Call], level: int, depth: int = 0) -> list[Item]:
@@ -103,17 +106,16 @@ class _Tree:
                 group = groups[path[:n]] = _Group(path[:n], [], [])
                 items.append(group)
             group.calls.append(call)
-        return [part for g in items for part in (g.calls if isinstance(g, _Group) and _is_layer(g) else [g])]
+        return [part for g in items for part in (g.calls if isinstance(g, _Group) and self._is_layer(g) else [g])]
 
-
-def _is_layer(g: _Group) -> bool:
-    """Whether the scope is a layer of the target with what goes with it (Dense and its activation), which needs no block: one
-    unit, or one call, and no weights beside it."""
-    if any(len(c.path or ()) != len(g.path) for c in g.calls):
-        return False
-    units = {c.target for c in g.calls if isinstance(c.target, Unit)}
-    weights = any(isinstance(a, State) and a.role != "constant" for c in g.calls for a in leaves(c.args))
-    return not weights and (len(units) == 1 or len(g.calls) == 1)
+    def _is_layer(self, g: _Group) -> bool:
+        """Whether the scope is a layer of the target with what goes with it (Dense and its activation), which needs no block: one
+        unit, or one call, and no weights beside it."""
+        if any(len(c.path or ()) != len(g.path) for c in g.calls):
+            return False
+        units = {c.target for c in g.calls if isinstance(c.target, Unit)}
+        states = (a for c in g.calls for a in leaves(c.args) if isinstance(a, State))
+        return (len(units) == 1 or len(g.calls) == 1) and not any(self.dialect.beside(s, place(g.path)) for s in states)
 
 
 def _ordered(items: Sequence[Item], at: dict[Call, int]) -> tuple[list[Item], list[_Group]]:

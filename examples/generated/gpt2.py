@@ -16,7 +16,9 @@ from torch import Tensor, nn
 WEIGHTS = Path(__file__).with_name("gpt2.safetensors")
 DTYPES = {"F32": torch.float32, "I64": torch.int64}
 # Parameters that are one: each is the other.
-TIED = {"transformer_wte.weight": "transformer.wte.weight"}
+TIED = {"lm_head.weight": "transformer.wte.weight"}
+# Buffers that are in the file of weights, but not in the state_dict.
+UNSAVED = ("transformer.const", "transformer.const_1", "transformer.const_2")
 
 
 def read_safetensors(path: str | Path) -> dict[str, Tensor]:
@@ -32,6 +34,13 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
             part = data[start + first : start + last].view(DTYPES[info["dtype"]])
             tensors[name] = part.reshape(info["shape"])
     return tensors
+
+
+def set_buffers(model: nn.Module, values: dict[str, Tensor]) -> None:
+    """Buffers that the state_dict does not have."""
+    for name, value in values.items():
+        owner, _, last = name.rpartition(".")
+        model.get_submodule(owner).register_buffer(last, value, persistent=False)
 
 
 class Conv1D(nn.Module):
@@ -107,8 +116,6 @@ class GPT2Attention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.c_attn = Conv1D()
-        self.register_buffer("const_1", torch.empty(()))
-        self.register_buffer("const_2", torch.empty(()))
         self.c_proj = Conv1D2()
         self.resid_dropout = nn.Dropout(0.1)
 
@@ -124,9 +131,9 @@ class GPT2Attention(nn.Module):
         split = split.permute(0, 1, 3, 2)
         x = torch.matmul(x, split)
         x = x * 0.28867513
-        x = torch.where(x2, x, self.const_1)
+        x = torch.where(x2, x, float("-inf"))
         x = F.softmax(x, dim=3)
-        x2 = torch.where(x2, x, self.const_2)
+        x2 = torch.where(x2, x, 0.0)
         x2 = torch.matmul(x2, split2)
         x2 = x2.permute(0, 2, 1, 3)
         x2 = x2.reshape(-1, 12, 48)
@@ -187,20 +194,23 @@ class Transformer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.wte = nn.Embedding(211, 48)
-        self.register_buffer("const", torch.empty(12, dtype=torch.int64))
-        self.register_buffer("const_1", torch.empty((), dtype=torch.int64))
+        self.register_buffer(
+            "const", torch.empty(12, dtype=torch.int64), persistent=False
+        )
         self.wpe = nn.Embedding(64, 48)
-        self.register_buffer("const_2", torch.empty(12, dtype=torch.int64))
-        self.register_buffer("const_3", torch.empty((), dtype=torch.int64))
-        self.register_buffer("const_4", torch.empty(12, dtype=torch.int64))
-        self.register_buffer("const_5", torch.empty((), dtype=torch.int64))
+        self.register_buffer(
+            "const_1", torch.empty(12, dtype=torch.int64), persistent=False
+        )
+        self.register_buffer(
+            "const_2", torch.empty(12, dtype=torch.int64), persistent=False
+        )
         self.drop = nn.Dropout(0.1)
         self.h = H()
         self.ln_f = nn.LayerNorm(48)
 
     def forward(self, x: Tensor) -> Tensor:
         wte = self.wte(x)
-        add = self.const + self.const_1
+        add = self.const + 0
         add = add.unsqueeze(0)
         wpe = self.wpe(add)
         wte = wte + wpe
@@ -217,8 +227,8 @@ class Transformer(nn.Module):
         diff = torch.cumsum(diff, dim=1, dtype=torch.int64)
         add = add.expand(x, 12)
         arange = torch.arange(x, dtype=torch.int64, device=wte.device)
-        add2 = self.const_2 + self.const_3
-        add3 = self.const_4 + self.const_5
+        add2 = self.const_1 + 0
+        add3 = self.const_2 + 0
         arange = arange.unsqueeze(1)
         arange = arange.unsqueeze(2)
         arange = arange.unsqueeze(3)
@@ -267,17 +277,17 @@ class GPT2LMHeadModel(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.transformer = Transformer()
-        self.transformer_wte = nn.Linear(48, 211, bias=False)
+        self.lm_head = nn.Linear(48, 211, bias=False)
         self.tie_weights()
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.transformer(x)
-        x = self.transformer_wte(x)
+        x = self.lm_head(x)
         return x
 
     def tie_weights(self) -> None:
         """Let parameters that are one in the source be one."""
-        self.transformer_wte.weight = self.transformer.wte.weight
+        self.lm_head.weight = self.transformer.wte.weight
 
     @classmethod
     def from_pretrained(cls, weights: str | Path = WEIGHTS) -> GPT2LMHeadModel:
@@ -286,7 +296,9 @@ class GPT2LMHeadModel(nn.Module):
             model = cls()
         state = read_safetensors(weights)
         state.update((name, state[first]) for name, first in TIED.items())
+        unsaved = {name: state.pop(name) for name in UNSAVED}
         model.load_state_dict(state, assign=True)
+        set_buffers(model, unsaved)
         model.tie_weights()
         return model.eval()
 

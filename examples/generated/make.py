@@ -50,9 +50,13 @@ def resnet50_onnx() -> tuple[Any, dict[str, Any]]:
     import torch
     import torchvision
 
+    model = torchvision.models.resnet50().eval()
+    for name, buffer in model.named_buffers():  # with statistics of its own no bias is equal to another
+        if "running" in name:
+            buffer.uniform_(0.5, 1.5)
     file = Path(tempfile.mkdtemp()) / "resnet50.onnx"
     axes = {"x": {0: "batch"}}
-    torch.onnx.export(torchvision.models.resnet50().eval(), (torch.randn(2, 3, 224, 224),), str(file), dynamo=False,
+    torch.onnx.export(model, (torch.randn(2, 3, 224, 224),), str(file), dynamo=False,
                       input_names=["x"], output_names=["y"], dynamic_axes=axes)  # fmt: skip
     return onnx.load(file), {"class_name": "ResNet50"}
 
@@ -68,7 +72,8 @@ def gpt2() -> tuple[Any, dict[str, Any]]:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    config = GPT2Config(vocab_size=211, n_positions=64, n_embd=48, n_layer=3, n_head=4, use_cache=False, attn_implementation="sdpa")
+    size = {"vocab_size": 211, "n_positions": 64, "n_embd": 48, "n_layer": 3, "n_head": 4}
+    config = GPT2Config(**size, use_cache=False, attn_implementation="sdpa")
     return GPT2LMHeadModel(config).eval(), {"example_inputs": torch.randint(0, 211, (2, 12))}
 
 

@@ -25,56 +25,6 @@ SOURCE_NAMES = {
     "layer4": "/layer4",
     "fc": "/fc",
 }
-# Parameters that are one: each is the other.
-TIED = {
-    "layer1.0.conv1.bias": "conv1.bias",
-    "layer1.0.conv2.bias": "conv1.bias",
-    "layer1.0.downsample.0.bias": "layer1.0.conv3.bias",
-    "layer1.1.conv1.bias": "conv1.bias",
-    "layer1.1.conv2.bias": "conv1.bias",
-    "layer1.1.conv3.bias": "layer1.0.conv3.bias",
-    "layer1.2.conv1.bias": "conv1.bias",
-    "layer1.2.conv2.bias": "conv1.bias",
-    "layer1.2.conv3.bias": "layer1.0.conv3.bias",
-    "layer2.0.conv2.bias": "layer2.0.conv1.bias",
-    "layer2.0.downsample.0.bias": "layer2.0.conv3.bias",
-    "layer2.1.conv1.bias": "layer2.0.conv1.bias",
-    "layer2.1.conv2.bias": "layer2.0.conv1.bias",
-    "layer2.1.conv3.bias": "layer2.0.conv3.bias",
-    "layer2.2.conv1.bias": "layer2.0.conv1.bias",
-    "layer2.2.conv2.bias": "layer2.0.conv1.bias",
-    "layer2.2.conv3.bias": "layer2.0.conv3.bias",
-    "layer2.3.conv1.bias": "layer2.0.conv1.bias",
-    "layer2.3.conv2.bias": "layer2.0.conv1.bias",
-    "layer2.3.conv3.bias": "layer2.0.conv3.bias",
-    "layer3.0.conv1.bias": "layer1.0.conv3.bias",
-    "layer3.0.conv2.bias": "layer1.0.conv3.bias",
-    "layer3.0.downsample.0.bias": "layer3.0.conv3.bias",
-    "layer3.1.conv1.bias": "layer1.0.conv3.bias",
-    "layer3.1.conv2.bias": "layer1.0.conv3.bias",
-    "layer3.1.conv3.bias": "layer3.0.conv3.bias",
-    "layer3.2.conv1.bias": "layer1.0.conv3.bias",
-    "layer3.2.conv2.bias": "layer1.0.conv3.bias",
-    "layer3.2.conv3.bias": "layer3.0.conv3.bias",
-    "layer3.3.conv1.bias": "layer1.0.conv3.bias",
-    "layer3.3.conv2.bias": "layer1.0.conv3.bias",
-    "layer3.3.conv3.bias": "layer3.0.conv3.bias",
-    "layer3.4.conv1.bias": "layer1.0.conv3.bias",
-    "layer3.4.conv2.bias": "layer1.0.conv3.bias",
-    "layer3.4.conv3.bias": "layer3.0.conv3.bias",
-    "layer3.5.conv1.bias": "layer1.0.conv3.bias",
-    "layer3.5.conv2.bias": "layer1.0.conv3.bias",
-    "layer3.5.conv3.bias": "layer3.0.conv3.bias",
-    "layer4.0.conv1.bias": "layer2.0.conv3.bias",
-    "layer4.0.conv2.bias": "layer2.0.conv3.bias",
-    "layer4.0.downsample.0.bias": "layer4.0.conv3.bias",
-    "layer4.1.conv1.bias": "layer2.0.conv3.bias",
-    "layer4.1.conv2.bias": "layer2.0.conv3.bias",
-    "layer4.1.conv3.bias": "layer4.0.conv3.bias",
-    "layer4.2.conv1.bias": "layer2.0.conv3.bias",
-    "layer4.2.conv2.bias": "layer2.0.conv3.bias",
-    "layer4.2.conv3.bias": "layer4.0.conv3.bias",
-}
 
 
 def read_safetensors(path: str | Path) -> dict[str, Tensor]:
@@ -187,7 +137,6 @@ class ResNet50(nn.Module):
             Block2(1024, 512, 2048), Block(2048, 512), Block(2048, 512)
         )
         self.fc = nn.Linear(2048, 1000)
-        self.tie_weights()
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv1(x)
@@ -202,65 +151,13 @@ class ResNet50(nn.Module):
         x = self.fc(x)
         return x
 
-    def tie_weights(self) -> None:
-        """Let parameters that are one in the source be one."""
-        self.get_submodule("layer1.0.conv1").bias = self.conv1.bias
-        self.get_submodule("layer1.0.conv2").bias = self.conv1.bias
-        self.get_submodule("layer1.0.downsample.0").bias = self.get_submodule("layer1.0.conv3").bias
-        self.get_submodule("layer1.1.conv1").bias = self.conv1.bias
-        self.get_submodule("layer1.1.conv2").bias = self.conv1.bias
-        self.get_submodule("layer1.1.conv3").bias = self.get_submodule("layer1.0.conv3").bias
-        self.get_submodule("layer1.2.conv1").bias = self.conv1.bias
-        self.get_submodule("layer1.2.conv2").bias = self.conv1.bias
-        self.get_submodule("layer1.2.conv3").bias = self.get_submodule("layer1.0.conv3").bias
-        self.get_submodule("layer2.0.conv2").bias = self.get_submodule("layer2.0.conv1").bias
-        self.get_submodule("layer2.0.downsample.0").bias = self.get_submodule("layer2.0.conv3").bias
-        self.get_submodule("layer2.1.conv1").bias = self.get_submodule("layer2.0.conv1").bias
-        self.get_submodule("layer2.1.conv2").bias = self.get_submodule("layer2.0.conv1").bias
-        self.get_submodule("layer2.1.conv3").bias = self.get_submodule("layer2.0.conv3").bias
-        self.get_submodule("layer2.2.conv1").bias = self.get_submodule("layer2.0.conv1").bias
-        self.get_submodule("layer2.2.conv2").bias = self.get_submodule("layer2.0.conv1").bias
-        self.get_submodule("layer2.2.conv3").bias = self.get_submodule("layer2.0.conv3").bias
-        self.get_submodule("layer2.3.conv1").bias = self.get_submodule("layer2.0.conv1").bias
-        self.get_submodule("layer2.3.conv2").bias = self.get_submodule("layer2.0.conv1").bias
-        self.get_submodule("layer2.3.conv3").bias = self.get_submodule("layer2.0.conv3").bias
-        self.get_submodule("layer3.0.conv1").bias = self.get_submodule("layer1.0.conv3").bias
-        self.get_submodule("layer3.0.conv2").bias = self.get_submodule("layer1.0.conv3").bias
-        self.get_submodule("layer3.0.downsample.0").bias = self.get_submodule("layer3.0.conv3").bias
-        self.get_submodule("layer3.1.conv1").bias = self.get_submodule("layer1.0.conv3").bias
-        self.get_submodule("layer3.1.conv2").bias = self.get_submodule("layer1.0.conv3").bias
-        self.get_submodule("layer3.1.conv3").bias = self.get_submodule("layer3.0.conv3").bias
-        self.get_submodule("layer3.2.conv1").bias = self.get_submodule("layer1.0.conv3").bias
-        self.get_submodule("layer3.2.conv2").bias = self.get_submodule("layer1.0.conv3").bias
-        self.get_submodule("layer3.2.conv3").bias = self.get_submodule("layer3.0.conv3").bias
-        self.get_submodule("layer3.3.conv1").bias = self.get_submodule("layer1.0.conv3").bias
-        self.get_submodule("layer3.3.conv2").bias = self.get_submodule("layer1.0.conv3").bias
-        self.get_submodule("layer3.3.conv3").bias = self.get_submodule("layer3.0.conv3").bias
-        self.get_submodule("layer3.4.conv1").bias = self.get_submodule("layer1.0.conv3").bias
-        self.get_submodule("layer3.4.conv2").bias = self.get_submodule("layer1.0.conv3").bias
-        self.get_submodule("layer3.4.conv3").bias = self.get_submodule("layer3.0.conv3").bias
-        self.get_submodule("layer3.5.conv1").bias = self.get_submodule("layer1.0.conv3").bias
-        self.get_submodule("layer3.5.conv2").bias = self.get_submodule("layer1.0.conv3").bias
-        self.get_submodule("layer3.5.conv3").bias = self.get_submodule("layer3.0.conv3").bias
-        self.get_submodule("layer4.0.conv1").bias = self.get_submodule("layer2.0.conv3").bias
-        self.get_submodule("layer4.0.conv2").bias = self.get_submodule("layer2.0.conv3").bias
-        self.get_submodule("layer4.0.downsample.0").bias = self.get_submodule("layer4.0.conv3").bias
-        self.get_submodule("layer4.1.conv1").bias = self.get_submodule("layer2.0.conv3").bias
-        self.get_submodule("layer4.1.conv2").bias = self.get_submodule("layer2.0.conv3").bias
-        self.get_submodule("layer4.1.conv3").bias = self.get_submodule("layer4.0.conv3").bias
-        self.get_submodule("layer4.2.conv1").bias = self.get_submodule("layer2.0.conv3").bias
-        self.get_submodule("layer4.2.conv2").bias = self.get_submodule("layer2.0.conv3").bias
-        self.get_submodule("layer4.2.conv3").bias = self.get_submodule("layer4.0.conv3").bias
-
     @classmethod
     def from_pretrained(cls, weights: str | Path = WEIGHTS) -> ResNet50:
         """The model with weights from a .safetensors file, in evaluation mode."""
         with torch.device("meta"):
             model = cls()
         state = read_safetensors(weights)
-        state.update((name, state[first]) for name, first in TIED.items())
         model.load_state_dict(state, assign=True)
-        model.tie_weights()
         return model.eval()
 
 

@@ -12,7 +12,8 @@ from convcore.host import host
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(p.name for p in EXAMPLES.glob("*.py"))
-NEEDS = {"caffe_to_keras.py": {"caffe", "keras"}, "caffe_to_onnx.py": {"caffe", "onnx"}, "keras_to_caffe.py": {"keras", "caffe"}}
+NEEDS = {"caffe_to_keras.py": {"caffe", "keras"}, "caffe_to_onnx.py": {"caffe", "onnx"}, "keras_to_caffe.py": {"keras", "caffe"},
+         "pytorch_both_ways.py": {"pytorch", "onnx"}}  # fmt: skip
 SAYS = {
     "convert_keras.py": "written: emotion.onnx",
     "caffe_to_keras.py": "inputs: input: float32[1, 240, 320, 3]",
@@ -21,6 +22,7 @@ SAYS = {
     "inspect_ir.py": "loads back to the same graph",
     "keras_to_caffe.py": "num_output: 8",
     "override_a_layer.py": "refused: 'attention' (AttentionWeightedAverage)",
+    "pytorch_both_ways.py": "the keys are the same",
     "run_part_of_a_model.py": "up to max_pooling2d_1: (1, 30, 30, 16)",
 }
 
@@ -30,6 +32,8 @@ def test_example(name: str, tmp_path: Path):
     missing = NEEDS.get(name, {"keras", "onnx"}) - set(host().frameworks)
     if missing:
         pytest.skip(f"plugins not installed: {', '.join(sorted(missing))}")
+    if "pytorch" in NEEDS.get(name, ()):
+        pytest.importorskip("torch")
     done = subprocess.run([sys.executable, EXAMPLES / name, tmp_path], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert SAYS[name] in done.stdout

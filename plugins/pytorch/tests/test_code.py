@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import convcore
 from convcore.build.builder import Builder
 from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
@@ -218,3 +219,55 @@ def test_what_torch_cannot_export_is_refused_with_its_reason(tmp_path: Path) -> 
     with pytest.raises(UnsupportedError, match=r"torch\.export cannot export it"):
         emit_model(g, tmp_path / "net.pt2")
     assert not list(tmp_path.iterdir())
+
+
+EXAMPLES = Path(__file__).parents[3] / "examples" / "generated"
+
+
+@pytest.mark.parametrize(
+    "command", [["ruff", "check", "--isolated"], ["ruff", "format", "--isolated", "--check"], ["black", "--check"]]
+)
+def test_examples_are_formatted_as_they_are_written(command: list[str]) -> None:
+    pytest.importorskip(command[0])
+    files = sorted(p for p in EXAMPLES.glob("*.py") if "converted by convcore" in p.read_text(encoding="utf-8"))
+    assert len(files) == 7
+    done = subprocess.run([sys.executable, "-m", *command, *files], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_sizes_of_an_unknown_image(tmp_path: Path) -> None:
+    """Keras's padding at stride 2: sizes that are long to write are variables."""
+    keras = pytest.importorskip("keras")
+    pytest.importorskip("convcore_keras")
+    x = keras.Input((None, None, 3))
+    net = keras.Model(x, keras.layers.Conv2D(5, 3, strides=2, padding="same")(x))
+    out = tmp_path / "net.py"
+    model = convcore.convert(net, "pytorch", out).model
+    for h, w in ((7, 11), (8, 11), (8, 4)):
+        image = np.random.default_rng(0).random((2, h, w, 3), np.float32)
+        want = keras.ops.convert_to_numpy(net(image)).transpose(0, 3, 1, 2)
+        got = model(torch.from_numpy(image.transpose(0, 3, 1, 2).copy())).detach().numpy()
+        assert got.shape == want.shape and np.abs(got - want).max() < 1e-5
+    assert max(map(len, out.read_text().splitlines())) <= 88
+
+
+def test_layers_between_those_of_a_block_are_in_it(tmp_path: Path) -> None:
+    """Activations that Keras numbers through the model, between layers that are named after their block."""
+    keras = pytest.importorskip("keras")
+    pytest.importorskip("convcore_keras")
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    x = y = keras.Input((5,))
+    for i in (1, 2, 3):
+        z = layers.Dense(7, name=f"block_{i}_expand")(y)
+        z = layers.LayerNormalization(name=f"block_{i}_norm")(layers.Activation("silu")(z))
+        z = layers.Dense(5, name=f"block_{i}_project")(layers.Activation("silu")(z))
+        y = layers.Activation("relu")(z)
+    net = keras.Model(x, y)
+    out = tmp_path / "net.py"
+    model = convcore.convert(net, "pytorch", out).model
+    text = out.read_text()
+    assert text.count("nn.SiLU()") == 1 and "self.block_3 = " in text and text.count("class ") == 2
+    a = np.random.default_rng(0).random((3, 5), np.float32)
+    want = keras.ops.convert_to_numpy(net(a))
+    assert np.abs(model(torch.from_numpy(a)).detach().numpy() - want).max() < 1e-5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from typing import Any
 
@@ -231,3 +232,142 @@ def test_a_parameter_in_two_orders_is_told() -> None:
         net = nn.Sequential(rnn(7, 5, bidirectional=True))
         assert not told(net, torch.randn(3, 2, 7))
     assert not told(Tied(), torch.tensor([[0, 3]]))
+
+
+class Unsaved(nn.Module):
+    """Tables that a checkpoint does not hold: of a module, of a module around it, and a constant of the code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.places = nn.Embedding(11, 7), nn.Embedding(5, 7)
+        self.register_buffer("at", torch.tensor([[4, 0, 3]]), persistent=False)
+        self.register_buffer("kept", torch.rand(7))
+
+    def forward(self, x: Any) -> Any:
+        return (self.words(x) + self.places(self.at)) * self.kept + torch.tensor([0.5, 1.5, 2.5])[:, None]
+
+
+def test_buffers_that_are_not_saved(tmp_path: Any) -> None:
+    from safetensors.torch import load_file
+
+    torch.manual_seed(0)
+    net, x = Unsaved().eval(), torch.tensor([[1, 10, 2], [0, 3, 4]])
+    out = tmp_path / "unsaved_net.py"
+    made = convcore.convert(net, "pytorch", out, example_inputs=x)
+    assert list(made.model.state_dict()) == list(net.state_dict())
+    assert torch.equal(made.model(x), net(x))
+    spec = importlib.util.spec_from_file_location("unsaved_net", out)
+    code = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(code)
+    assert torch.equal(code.load()(x), net(x)) and list(code.load().state_dict()) == list(net.state_dict())
+    convcore.convert(net, "pytorch", tmp_path / "alone.safetensors", example_inputs=x)
+    assert set(load_file(tmp_path / "alone.safetensors")) == set(net.state_dict())
+
+
+@pytest.mark.parametrize("cell", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
+@pytest.mark.parametrize("inside", [False, True])
+def test_weights_that_a_module_uses_itself(cell: Any, inside: bool) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(cell(3, 5)).eval() if inside else cell(3, 5).eval()
+    x = torch.randn(2, 3)
+    model = convcore.convert(net, "pytorch", example_inputs=x).model
+    assert list(model.state_dict()) == list(net.state_dict())
+    for got, want in zip(torch.utils._pytree.tree_leaves(model(x)), torch.utils._pytree.tree_leaves(net(x))):
+        assert torch.allclose(got, want, atol=1e-6)
+
+
+class NormAct(nn.BatchNorm2d):
+    """A normalisation that calls its activation, as timm has them."""
+
+    def __init__(self, channels: int, act: type[nn.Module]) -> None:
+        super().__init__(channels)
+        self.act = act()
+
+    def forward(self, x: Any) -> Any:
+        stats = self.running_mean, self.running_var
+        return self.act(F.batch_norm(x, *stats, self.weight, self.bias, self.training, self.momentum, self.eps))
+
+
+@pytest.mark.parametrize("act", [nn.SiLU, nn.ReLU6])
+def test_a_layer_with_another_inside(act: Any) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 5, 1), NormAct(5, act), NormAct(5, act), nn.Conv2d(5, 2, 1)).eval()
+    for n, b in net.named_buffers():
+        if "running" in n:
+            b.uniform_(0.5, 1.5)
+    x = torch.randn(2, 3, 7, 11)
+    model = convcore.convert(net, "pytorch", example_inputs=x).model
+    assert list(model.state_dict()) == list(net.state_dict())
+    assert all(torch.equal(model.state_dict()[k], v) for k, v in net.state_dict().items())
+    assert torch.equal(model(x), net(x))
+
+
+class Lengths(nn.Module):
+    """The second block makes a tensor as long as the first one's input, whose size it is given."""
+
+    class First(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(7, 7)
+
+        def forward(self, x: Any) -> Any:
+            return self.fc(x), x.size(1)
+
+    class Second(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(5, 7)
+
+        def forward(self, n: int, x: Any) -> Any:
+            return self.fc(x)[:, None] + torch.arange(n)[None, :, None]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = self.First(), self.Second()
+
+    def forward(self, x: Any, y: Any) -> Any:
+        made, n = self.first(x)
+        return made + self.second(n, y)
+
+
+def test_sizes_between_blocks() -> None:
+    torch.manual_seed(0)
+    net, x, y = Lengths().eval(), torch.randn(2, 3, 7), torch.randn(2, 5)
+    shapes = {"x": ("batch", "time", 7), "y": ("batch", 5)}
+    model = convcore.convert(net, "pytorch", example_inputs=(x, y), input_shapes=shapes).model
+    for t in (3, 4):
+        x = torch.randn(2, t, 7)
+        assert torch.equal(model(x, y), net(x, y))
+
+
+@pytest.mark.parametrize("x", [torch.finfo(torch.float32).min, torch.finfo(torch.float32).max, 0.1])
+def test_numbers_at_the_end_of_their_type(x: float) -> None:
+    class Masked(nn.Module):
+        def forward(self, a: Any) -> Any:
+            return torch.where(a > 0, a, torch.tensor(x))
+
+    a = torch.randn(2, 7)
+    assert torch.equal(convcore.convert(Masked(), "pytorch", example_inputs=a, training=True).model(a), Masked()(a))
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("both", [False, True])
+def test_recurrent_layers_keep_both_biases(kind: str, both: bool, tmp_path: Any) -> None:
+    class Rnn(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = getattr(nn, kind)(3, 5, bidirectional=both, batch_first=True)
+
+        def forward(self, x: Any) -> Any:
+            return self.rnn(x)
+
+    torch.manual_seed(0)
+    net, x = Rnn().eval(), torch.randn(2, 7, 3)
+    model = convcore.convert(net, "pytorch", tmp_path / "net.py", example_inputs=x).model
+    assert list(model.state_dict()) == list(net.state_dict())
+    assert all(torch.equal(model.state_dict()[k], v) for k, v in net.state_dict().items())
+    for m in (net, model):
+        m(x)[0].square().sum().backward()
+    mine = dict(model.named_parameters())
+    for name, p in net.named_parameters():
+        assert torch.allclose(mine[name].grad, p.grad, rtol=1e-4, atol=1e-6), name

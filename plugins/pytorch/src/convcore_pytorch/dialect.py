@@ -106,6 +106,11 @@ class TorchDialect(Dialect):
         around = "".join(f"{p}." for p in path)
         return name.removeprefix(around) if name.startswith(around) else name.rpartition(".")[2]
 
+    def beside(self, state: State, path: Sequence[str]) -> bool:
+        """Of a source in PyTorch its key says whether a weight belongs to a module."""
+        known = self.of_torch and state.value is not None
+        return super().beside(state, path) and (not known or state.value.name.startswith("".join(f"{p}." for p in path)))
+
     def class_name(self, wanted: str) -> str:
         parts = identifier(wanted.rpartition(".")[2] or wanted).split("_")
         name = "".join(p[:1].upper() + p[1:] for p in parts) or "Block"

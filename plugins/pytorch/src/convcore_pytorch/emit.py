@@ -50,7 +50,7 @@ def emit(request: EmitRequest) -> Emitted:
     metadata = {"format": "pt", "class": name}
     notes = list(made.remarks())
     if torch.of_torch:
-        notes += _parted(code)
+        notes += _parted(code, frozenset(request.graph.metadata.get("keys") or ()))
     if request.moved:
         names = ", ".join(map(repr, request.moved))
         notes.append(f"channels come first in {names}, as in torch; --io-layout source keeps the source's order of axes")
@@ -60,13 +60,14 @@ def emit(request: EmitRequest) -> Emitted:
         return _into(into, code, request, notes)
     if out is not None and out.suffix == ".pt2":
         return _program(code, request.graph, out, notes)
+    saved = {k: s for k, s in code.states.items() if k not in code.unsaved}  # the state_dict alone
     if out is not None and out.suffix == ".pth":
         with writing(out) as (file,):
-            write_pth(file, code.states, code.tied)
+            write_pth(file, saved, code.tied)
         paths = (str(out),)
     elif out is not None and out.suffix == ".safetensors":
         with writing(out) as (file,):
-            write_safetensors(file, code.states, metadata)
+            write_safetensors(file, saved, metadata)
         paths = (str(out),)
     elif out is not None:
         code_written = True
@@ -83,7 +84,7 @@ def emit(request: EmitRequest) -> Emitted:
     return Emitted(paths, made_live, tuple(notes), runtime=runs)
 
 
-def _parted(code: Code) -> list[str]:
+def _parted(code: Code, of_source: frozenset[str]) -> list[str]:
     """Parameters of the source that several parameters stand for: its elements in different orders or types."""
     found: dict[str, list[str]] = {}
     for key, s in code.states.items():
@@ -93,7 +94,7 @@ def _parted(code: Code) -> list[str]:
         f"{source!r} is one parameter in the source, but {', '.join(keys)} here (its elements are needed in several orders): "
         "training changes each by itself"
         for source, keys in found.items()
-        if len({k.rpartition(".")[0] for k in keys}) > 1 and len({code.states[k].tensor.size for k in keys}) == 1
+        if len(keys) > 1 and not of_source.issuperset(keys) and len({code.states[k].tensor.size for k in keys}) == 1
     ]
 
 

@@ -31,6 +31,8 @@ class Groups:
             for i, name in enumerate(names):
                 self.inside.setdefault(names[:i], {})[name] = None
         self.blocks = {place: repeated(found) for place, found in self.inside.items()}
+        if not self.of_torch and self.blocks.get(()):
+            _between(graph, self.blocks[()])
 
     def path(self, node: Node) -> Path:
         """The scopes around a node, blocks found in names among them."""
@@ -57,13 +59,49 @@ class Groups:
                 break  # /conv1/Conv: the module has but this operator
             prefix = self.blocks[at].get(s.name, "") if at in self.blocks else ""
             if prefix:
-                out += [Step(prefix), Step(s.name[len(prefix) + 1 :], s.type, s.call)]
+                inner = s.name.startswith(prefix)  # else a layer between: its number is one of the whole model
+                own = s.name[len(prefix) + 1 :] if inner else re.sub(r"_\d+$", "", s.name)
+                out += [Step(prefix), Step(own, s.type, s.call)]
             else:
                 around = f"{at[-1].lstrip('/')}." if self.of_onnx and at else ""
                 name = s.name[len(around) :] if around and s.name.startswith(around) else s.name  # /layer1/layer1.0
                 out.append(Step(name, s.type, s.call))
             at = (*at, s.name)
         return tuple(out)
+
+
+def _between(graph: Graph, prefix: dict[str, str]) -> None:
+    """Layers whose own names say no block are in the one that they stand in the middle of: all that reads them is in it, and
+    something that they read."""
+
+    def name_of(node: Node) -> str:
+        own = _own_path(node)
+        return own[0].name if own else ""
+
+    members: dict[str, list[Node]] = {}
+    for node in graph:
+        members.setdefault(name_of(node), []).append(node)
+    reached: dict[str, str] = {}  # the one block that everything after a layer is in; "" for several, or an end
+    for node in reversed(list(graph)):
+        name = name_of(node)
+        if name in prefix or not name:
+            continue
+        after = {
+            prefix.get(n) or reached.get(n, "") for v in node.outputs for user, _ in v.uses for n in (name_of(user),) if n != name
+        }
+        ends = any(v in graph.outputs for v in node.outputs)
+        if ends or len(after) > 1:
+            after = {""}
+        if after:
+            (block,) = after
+            reached[name] = block if reached.get(name, block) == block else ""
+    for name, nodes in members.items():
+        block = reached.get(name)
+        if not block:
+            continue
+        before = {prefix.get(name_of(v.producer)) for n in nodes for v in n.inputs if v is not None and v.producer is not None}
+        if block in before:
+            prefix[name] = block
 
 
 def _nodes(graph: Graph) -> Iterator[Node]:

@@ -58,13 +58,17 @@ def live(code: Code) -> Any:
     host().require(REQUIRES, "making a PyTorch module")
     import torch
 
+    from .written import set_buffers
+
     module = _execute(code.text, Path(f"{code.class_name}.py"))
     sys.modules[module.__name__] = module  # where torch.compile and pickle look for what classes are of
     with torch.device("meta"):
         model = getattr(module, code.class_name)()
     state = {k: _tensor(s.tensor.numpy()) for k, s in code.states.items()}
     state.update({k: state[first] for k, first in code.tied.items()})
+    unsaved = {k: state.pop(k) for k in code.unsaved}
     model.load_state_dict(state, assign=True)
+    set_buffers(model, unsaved)
     if code.tied:
         model.tie_weights()
     return model.eval()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from convcore.plugin import Plan, PlanCall, Ref, Step, Unit, leaves, reads
+from convcore.plugin import Plan, PlanCall, Ref, State, Step, Unit, leaves, reads
 
 from .dialect import TorchDialect
 
@@ -38,6 +38,7 @@ def functions(plan: Plan, dialect: TorchDialect) -> None:
             call.path = dialect.path(call.node)
     if dialect.of_torch:
         _at_home(calls, dialect.keys)
+        _with_own_weights(calls)
     units = {c.target: c.path for c in calls if isinstance(c.target, Unit)}
     count = Counter(units.values())
     for call in calls:
@@ -52,6 +53,38 @@ def functions(plan: Plan, dialect: TorchDialect) -> None:
             call.path = dialect.around(call.node) if call.node is not None else ()
 
 
+def _with_own_weights(calls: Sequence[PlanCall]) -> None:
+    """A module of the source that has weights itself and calls others without any, such as a normalisation with its activation:
+    it is the layer, and what else it calls stands beside it."""
+    under: dict[tuple[str, ...], list[PlanCall]] = {}
+    for call in calls:
+        names = tuple(s.name for s in call.path or ())
+        for i in range(1, len(names) + 1):
+            under.setdefault(names[:i], []).append(call)
+    for call in calls:
+        t, path = call.target, call.path or ()
+        if not isinstance(t, Unit) or not t.states or not path:
+            continue
+        own = ".".join(s.name for s in path)
+        beside = [c for c in under[tuple(s.name for s in path)] if c.target is not t]
+        if any(s.value is not None and s.value.name != f"{own}.{k}" for k, s in t.states.items()):
+            continue
+        if any((isinstance(c.target, Unit) and c.target.states) or _has_states(c) for c in beside):
+            continue
+        for c in beside:
+            around, inner = (c.path or ())[: len(path)], c.target
+            name = FUNCTIONS.get(inner.type.rpartition(".")[2]) if isinstance(inner, Unit) else None
+            if isinstance(inner, Unit) and name is None:
+                c.path = inner.path = (*around[:-1], Step(f"{around[-1].name}_{(c.path or ())[-1].name}"))
+            elif isinstance(inner, Unit) and name is not None:
+                c.become(name, inner.config)
+            c.path = c.path if name is None and isinstance(inner, Unit) else around
+
+
+def _has_states(call: PlanCall) -> bool:
+    return any(isinstance(a, State) and a.role != "constant" for a in leaves((*call.args, *call.kwargs.values())))
+
+
 def _at_home(calls: Sequence[PlanCall], keys: frozenset[str]) -> None:
     """Modules of a source in PyTorch stand where its keys say, though another module calls them; those that share another's
     weights under keys of their own stay. Weights under other names than the module of torch has for them are parameters beside a
@@ -59,7 +92,7 @@ def _at_home(calls: Sequence[PlanCall], keys: frozenset[str]) -> None:
     for call in calls:
         t = call.target
         names = {k: s.value.name for k, s in t.states.items() if s.value is not None} if isinstance(t, Unit) else {}
-        if not isinstance(t, Unit) or not names or any("." not in n for n in names.values()):
+        if not isinstance(t, Unit) or not names:
             continue
         if all(n.endswith(f".{k}") for k, n in names.items()):
             owners = {n[: -len(k) - 1] for k, n in names.items()}
@@ -72,6 +105,10 @@ def _at_home(calls: Sequence[PlanCall], keys: frozenset[str]) -> None:
         if t.type == "torch.nn.Linear":
             states = (t.states["weight"], *([t.states["bias"]] if "bias" in t.states else []))
             call.target, call.args, call.kwargs = "F.linear", (*call.args, *states), {}
+            owner = names["weight"].rpartition(".")[0]
+            steps = owner.split(".") if owner else []
+            if [s.name for s in call.path or ()][: len(steps)] == steps:
+                call.path = (call.path or ())[: len(steps)]
 
 
 def _unbound(plan: Plan) -> None:

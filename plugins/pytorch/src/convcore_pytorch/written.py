@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 DTYPES: dict[str, torch.dtype] = {}
 
@@ -27,6 +27,13 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
             part = data[start + first : start + last].view(DTYPES[info["dtype"]])
             tensors[name] = part.reshape(info["shape"])
     return tensors
+
+
+def set_buffers(model: nn.Module, values: dict[str, Tensor]) -> None:
+    """Buffers that the state_dict does not have."""
+    for name, value in values.items():
+        owner, _, last = name.rpartition(".")
+        model.get_submodule(owner).register_buffer(last, value, persistent=False)
 
 
 def fresh(made: Any) -> Any:

@@ -44,7 +44,8 @@ def number(v: Value) -> Any:
         return None
     x = v.tensor.numpy().reshape(-1)[0]
     if v.dtype.is_float:
-        return float(str(x)) if x.dtype == np.float32 else float(x)
+        short = float(str(x))
+        return short if x.dtype == np.float32 and (not np.isfinite(x) or abs(short) <= float(np.finfo(x.dtype).max)) else float(x)
     return int(x)
 
 

@@ -1,7 +1,7 @@
 """Recurrent layers as torch.nn.LSTM, GRU and RNN, where equation and activations are torch's.
 
 Gates of an LSTM lie as torch's (i, f, g, o); a GRU's are z, r, n here and r, z, n there. torch adds two biases: where the source
-has one, the other is zeros that do not train.
+has one, the other is zeros that do not train; a source in PyTorch has both.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 
 from convcore.plugin import Node, NotExpressible, State, Value, as_tensor, op
 
+from ..biases import Biases
 from ..rules.base import RULES
 from .base import E, given, picked, shape_of, sizes
 
@@ -58,6 +59,10 @@ def _states(e: E, node: Node, i: int, end: str) -> dict[str, Any]:
     rb = node.arg("rb") if node.op == "gru" else None
     states: dict[str, Any] = {f"weight_ih_{end}": _part(e, w, i, node), f"weight_hh_{end}": _part(e, r, i, node)}
     if b is not None or rb is not None:
+        if b is not None and isinstance(b.tensor, Biases):  # of a source in PyTorch, whose other gates lie as they are
+            both = {"ih": b.tensor.input, "hh": b.tensor.hidden}
+            made = {k: as_tensor(np.ascontiguousarray(a[i])) for k, a in both.items()}
+            return states | {f"bias_{k}_{end}": e.state(b, f"torch {k} {i}", lambda _, t=t: t) for k, t in made.items()}
         for name, v in (("ih", b), ("hh", rb)):
             zeros = as_tensor(np.zeros(w.tensor.shape[1], w.tensor.dtype.numpy)) if w.tensor is not None else None
             states[f"bias_{name}_{end}"] = zeros if v is None else _part(e, v, i, node)

@@ -80,8 +80,8 @@ def is_sequence(block: Block) -> bool:
 class Classes:
     """The classes of a plan whose scopes are blocks, inner ones first; the last is the model."""
 
-    def __init__(self, plan: Plan, dialect: Dialect, inputs: list[str], name: str) -> None:
-        self.dialect = dialect
+    def __init__(self, plan: Plan, dialect: Dialect, inputs: list[str], name: str, unsaved: frozenset[int] = frozenset()) -> None:
+        self.dialect, self.unsaved = dialect, unsaved
         self.root = plan.root
         states = [s for s in plan.paths().values() if _trains(s)]
         self.all_frozen = bool(states) and not any(s.trainable for s in states)
@@ -118,7 +118,7 @@ class Classes:
 
     def _form(self, m: Any) -> Any:
         if isinstance(m, State):
-            return ("state", m.role, str(m.dtype), m.trainable, len(m.shape or ()))
+            return ("state", m.role, str(m.dtype), m.trainable, len(m.shape or ()), id(m) in self.unsaved)
         if isinstance(m, Block):
             if m in self.of:
                 return ("block", id(self.of[m]))
@@ -217,7 +217,7 @@ class Classes:
         out.append("        super().__init__()")
         lists = lists_of(block.members)
         docs = {name: self.constructed(m, texts) for name, m in block.members.items()}
-        out += statements(block.members, docs)
+        out += statements(block.members, docs, self.unsaved)
         for name, m in block.members.items():
             if not self.all_frozen:
                 out += [f"        {attribute(name, lists=lists)}{p}.requires_grad_(False)" for p in _partly(m)]

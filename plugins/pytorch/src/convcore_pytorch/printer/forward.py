@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from ..types import TORCH_TYPES
 from .members import attribute, lists_of
 from .text import Bracket, Doc, flat, lay, literal, tuple_doc
 
-__all__ = ["TAKEN", "Forward"]
+__all__ = ["TAKEN", "Forward", "is_tensor"]
 
 _OPERATORS = frozenset(["+", "-", "*", "/", "//", "%", "**", "==", "!=", "<", "<=", ">", ">=", "&", "|"])
 _RECURRENT = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN")
@@ -38,7 +39,8 @@ class Forward:
         self.around = frozenset(self.names.values())
         self.names.update(zip(block.inputs, inputs))
         self.inputs = list(inputs)
-        self.tensors: dict[str, bool] = dict.fromkeys(inputs, True) if outer is None else dict(outer.tensors)
+        self.tensors: dict[str, bool] = {} if outer is None else dict(outer.tensors)
+        self.tensors.update((name, is_tensor(r)) for name, r in zip(inputs, block.inputs))
         self.last: dict[Ref, int] = {}
         for i, call in enumerate(block.calls):
             self.last.update((r, i) for r in reads(call))
@@ -46,6 +48,8 @@ class Forward:
             if isinstance(a, Ref):
                 self.last[a] = len(block.calls)
         self.lines: list[str] = []
+        self.sizes: dict[str, str] = {}
+        """Sizes that are variables, for the statement under way."""
         for i, call in enumerate(block.calls):
             self._statement(i, call)
         if outer is None:
@@ -65,6 +69,7 @@ class Forward:
 
     # ---- statements
     def _statement(self, i: int, call: PlanCall) -> None:
+        self.sizes = {}
         if any(isinstance(v, Block) for v in call.kwargs.values()):
             value = self._controlled(call)
         else:
@@ -72,7 +77,7 @@ class Forward:
         targets = self._targets(i, call)
         for r in call.results:
             if r in self.names:
-                self.tensors[self.names[r]] = r.shape is not None or r.value is not None
+                self.tensors[self.names[r]] = is_tensor(r)
         self.lines += _assigned(targets, value, self.indent)
 
     def _controlled(self, call: PlanCall) -> Doc:
@@ -217,25 +222,41 @@ class Forward:
         if d.is_name:
             raise NotExpressible(f"the size {d} is not known here")
         out = ""
-        for factor, mono in d.terms:
-            parts = [p for atom, power in mono for p in [self._atom(atom, near)] * power]
+        for factor, mono in sorted(d.terms, key=lambda t: t[0] < 0):  # a sum does not begin with a minus
+            atoms = [atom for atom, power in mono for _ in range(power)]
+            alone = len(atoms) == 1 and (factor == 1 or (factor == -1 and bool(out)))
+            parts = [self._atom(atom, near, tight=not alone) for atom in atoms]
             if abs(factor) != 1 or not parts:
                 parts.insert(0, str(abs(factor)))
             term = " * ".join(parts)
             out = (f"-{term}" if factor < 0 else term) if not out else f"{out} {'-' if factor < 0 else '+'} {term}"
         return f"({out})" if tight and " " in out else out
 
-    def _atom(self, atom: Any, near: Sequence[Any]) -> str:
+    def _atom(self, atom: Any, near: Sequence[Any], tight: bool) -> str:
         if isinstance(atom, str):
             return self.size(Dim(atom), near)
         fn, args = atom
         parts = [self.size(a, near, tight=fn in ("//", "%")) for a in args]
         if fn in ("//", "%"):
-            return f"({parts[0]} {fn} {parts[1]})"
-        out = parts[0]
+            return f"({parts[0]} {fn} {parts[1]})" if tight else f"{parts[0]} {fn} {parts[1]}"
+        out: Doc = parts[0]
         for p in parts[1:]:
-            out = f"torch.sym_{fn}({out}, {p})"
-        return out
+            out = Bracket(f"torch.sym_{fn}", [out, p])
+        return self._named(out) if len(flat(out)) > 24 else flat(out)
+
+    def _named(self, size: Doc) -> str:
+        """A long size as a variable of its own, made before the statement that needs it."""
+        text = flat(size)
+        if text not in self.sizes:
+            taken = {*self.names.values(), *self.sizes.values(), *TAKEN}
+            self.sizes[text] = next(n for n in (f"size{i}" if i else "size" for i in itertools.count()) if n not in taken)
+            self.lines += _assigned(self.sizes[text], size, self.indent)
+        return self.sizes[text]
+
+
+def is_tensor(a: Any) -> bool:
+    """Whether what is passed is a tensor, not a size."""
+    return isinstance(a, State) or (isinstance(a, Ref) and (a.shape is not None or a.value is not None))
 
 
 def _short(wanted: str | Ref) -> str:

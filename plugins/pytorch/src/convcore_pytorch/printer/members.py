@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from convcore.plugin import Block, State, Unit
@@ -67,8 +67,9 @@ def has(members: Mapping[str, Any], path: str) -> bool:
     return False
 
 
-def statements(members: Mapping[str, Any], docs: Mapping[str, Doc]) -> list[str]:
-    """The statements of ``__init__`` that make the members, 8 columns in: what is inside another one after it, a list at once."""
+def statements(members: Mapping[str, Any], docs: Mapping[str, Doc], unsaved: Container[int] = ()) -> list[str]:
+    """The statements of ``__init__`` that make the members, 8 columns in: what is inside another one after it, a list at once.
+    ``unsaved`` are buffers (by id) that the state_dict does not have."""
     lists = lists_of(members)
     out: list[str] = []
     made: set[str] = set()
@@ -86,7 +87,7 @@ def statements(members: Mapping[str, Any], docs: Mapping[str, Doc]) -> list[str]
         if m is None:
             put(owner, last, container(path), "add_module")
         elif isinstance(m, State) and not is_parameter(m):
-            put(owner, last, docs[path], "register_buffer", always=True)
+            put(owner, last, docs[path], "register_buffer", *(["persistent=False"] if id(m) in unsaved else []))
         else:
             put(owner, last, docs[path], "register_parameter" if isinstance(m, State) else "add_module")
 
@@ -101,10 +102,10 @@ def statements(members: Mapping[str, Any], docs: Mapping[str, Doc]) -> list[str]
         items = [docs[n] for n in sorted(inside, key=lambda n: int(n.rpartition(".")[2]))]
         return Bracket(f"nn.{kind}", [Bracket("", items, "[", "]", display=True)])
 
-    def put(owner: str, last: str, doc: Doc, method: str, always: bool = False) -> None:
+    def put(owner: str, last: str, doc: Doc, method: str, *more: str) -> None:
         at = _owner(owner, lists)
-        if always or last.isdigit():
-            out.extend(lay(Bracket(f"{at}.{method}", [f'"{last}"', doc]), 8))
+        if method == "register_buffer" or last.isdigit():
+            out.extend(lay(Bracket(f"{at}.{method}", [f'"{last}"', doc, *more]), 8))
         else:
             out.extend(lay(doc, 8, f"{at}.{last} = "))
 

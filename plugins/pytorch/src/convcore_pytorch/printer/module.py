@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from convcore.plugin import (
@@ -26,9 +26,9 @@ from convcore.plugin import (
 from ..functions import helpers_of, imports_of
 from ..inside import Inside, values_inside
 from .classes import Classes, Template, is_sequence
-from .forward import TAKEN
-from .members import attribute
-from .text import Bracket, Doc, lay, quoted
+from .forward import TAKEN, is_tensor
+from .members import attribute, is_parameter
+from .text import Bracket, Doc, lay, quoted, tuple_doc
 
 __all__ = ["Code", "print_module"]
 
@@ -36,12 +36,14 @@ __all__ = ["Code", "print_module"]
 @dataclass
 class Code:
     """A module as text, the name of its class, and its state_dict in order: dtype, shape and tensor by key. ``tied`` are keys
-    that are another key's tensor, ``inside`` what its layers give."""
+    that are another key's tensor, ``unsaved`` those of buffers that the source's state_dict does not have, ``inside`` what its
+    layers give."""
 
     text: str
     class_name: str
     states: dict[str, State] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
+    unsaved: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     source_names: dict[str, str] = field(default_factory=dict)
     inside: Inside = field(default_factory=dict)
@@ -56,12 +58,15 @@ def print_module(
     if graph.metadata.get("keys"):
         _ordered(plan.root, "", {k: i for i, k in reversed(list(enumerate(graph.metadata["keys"])))}, set())
     inputs = _inputs([v.name for v in graph.inputs])
-    classes = Classes(plan, dialect, inputs, class_name)
     states, tied = _states(plan, graph.metadata.get("counts") or {})
+    keys = frozenset(graph.metadata.get("keys") or states)
+    beside = {id(m) for block in blocks_of(plan.root) for m in block.members.values() if isinstance(m, State)}
+    unsaved = {k: s for k, s in states.items() if k not in keys and id(s) in beside and not is_parameter(s)}
+    classes = Classes(plan, dialect, inputs, class_name, frozenset(map(id, unsaved.values())))
     body: list[str] = []
     for t in classes.templates:
         root = plan.root in t.blocks
-        body += ["", "", *_class(classes, t, root, states, tied)]
+        body += ["", "", *_class(classes, t, root, states, tied, bool(unsaved))]
     used = "\n".join(body)
     dtypes = dict.fromkeys(s.dtype for s in states.values())
     head = [f'"""{class_name}, converted by convcore{_from(graph)}.', ""]
@@ -79,12 +84,23 @@ def print_module(
                  *lay(_dict(source_names), 0, "SOURCE_NAMES = ")]  # fmt: skip
     if tied:
         head += ["# Parameters that are one: each is the other.", *lay(_dict(tied), 0, "TIED = ")]
+    if unsaved:
+        head += ["# Buffers that are in the file of weights, but not in the state_dict.",
+                 *lay(tuple_doc([quoted(k) for k in unsaved]), 0, "UNSAVED = ")]  # fmt: skip
     tail = ["", "", f"def load(weights: str | Path = WEIGHTS) -> {class_name}:",
             f'    """A {class_name} with its weights, in evaluation mode."""',
             f"    return {class_name}.from_pretrained(weights)"]  # fmt: skip
     given = [line for source in helpers for line in ("", "", *source.splitlines())]
     text = "\n".join([*head, *given, *body, *tail]) + "\n"
-    return Code(text, class_name, states, tied, tuple(inputs), source_names, values_inside(plan.root))
+    return Code(text, class_name, states, tied, tuple(unsaved), tuple(inputs), source_names, values_inside(plan.root))
+
+
+def blocks_of(block: Block) -> Iterator[Block]:
+    """A block and all those in it."""
+    yield block
+    for m in block.members.values():
+        if isinstance(m, Block):
+            yield from blocks_of(m)
 
 
 def _order(v: Value, moved: Mapping[str, Sequence[int]] | None) -> str:
@@ -97,7 +113,9 @@ def _order(v: Value, moved: Mapping[str, Sequence[int]] | None) -> str:
     return f", {here} ({letters} in the source)" if letters else f", {here}"
 
 
-def _class(classes: Classes, t: Template, root: bool, states: dict[str, State], tied: dict[str, str]) -> list[str]:
+def _class(
+    classes: Classes, t: Template, root: bool, states: dict[str, State], tied: dict[str, str], unsaved: bool
+) -> list[str]:  # fmt: skip
     f = t.forward
     assert f is not None
     out = [f"class {t.name}(nn.Module):"]
@@ -108,8 +126,10 @@ def _class(classes: Classes, t: Template, root: bool, states: dict[str, State], 
         init.append("        self.tie_weights()")
     if t.blocks[0].members or root:
         out += [*init, ""]
-    returned = "Tensor" if len(f.block.outputs) == 1 else f"tuple[{', '.join(['Tensor'] * len(f.block.outputs))}]"
-    out += lay(Bracket("def forward", ["self", *(f"{n}: Tensor" for n in f.inputs)]), 4, "", f" -> {returned}:")
+    kinds = ["Tensor" if is_tensor(a) else "int" for a in f.block.outputs]
+    returned = kinds[0] if len(kinds) == 1 else f"tuple[{', '.join(kinds)}]"
+    given = [f"{n}: {'Tensor' if is_tensor(a) else 'int'}" for n, a in zip(f.inputs, f.block.inputs)]
+    out += lay(Bracket("def forward", ["self", *given]), 4, "", f" -> {returned}:")
     out += f.lines
     if not root:
         return out
@@ -133,7 +153,11 @@ def _class(classes: Classes, t: Template, root: bool, states: dict[str, State], 
     ]
     if tied:
         out.append("        state.update((name, state[first]) for name, first in TIED.items())")
+    if unsaved:
+        out.append("        unsaved = {name: state.pop(name) for name in UNSAVED}")
     out.append("        model.load_state_dict(state, assign=True)")
+    if unsaved:
+        out.append("        set_buffers(model, unsaved)")
     if tied:
         out.append("        model.tie_weights()")
     out.append("        return model.eval()")

@@ -12,6 +12,7 @@ import numpy as np
 
 from convcore.plugin import NotExpressible, Tensor, Value, as_tensor
 
+from ..biases import Biases
 from ..context import AtenNode, TorchContext
 from .base import RULES
 
@@ -73,26 +74,26 @@ def one(
     order = reordered if kind == "gru" else (lambda a: a)
     hidden = constant(groups[0][1]).shape[1]
 
-    def weight(name: str, make: Any) -> Value:
+    def stacked(i: int) -> Any:
+        return np.stack([order(constant(gr[i])) for gr in groups])
+
+    def weight(name: str, make: int | tuple[int, int]) -> Value:
         def made() -> Value:
             first = groups[0][0]
             owner, _, own = (first.source or first.name).rpartition(".")
-            t: Tensor = as_tensor(np.stack([make(gr) for gr in groups]))
+            t: Tensor = as_tensor(stacked(make)) if isinstance(make, int) else Biases(*map(stacked, make))
             label = f"{owner}.{name}_{own.rpartition('_')[2]}" if owner else name
             return g.b.weight(t, label, trainable=any(p.trainable for p in params),
-                              source=f"{owner}.{name}" if owner else name, role=first.role)  # fmt: skip
+                              source=label, role=first.role)  # fmt: skip
 
         return g.derived((kind, name), made, of=groups[0][0])
 
-    w = weight("weight_ih", lambda gr: order(constant(gr[0])))
-    r = weight("weight_hh", lambda gr: order(constant(gr[1])))
+    w, r = weight("weight_ih", 0), weight("weight_hh", 1)
     attrs: dict[str, Any] = {"hidden": hidden, "direction": "bidirectional" if d == 2 else "forward", "layout": layout}
     if kind == "gru":
-        b, rb = (
-            weight(k, lambda gr, i=i: order(constant(gr[i]))) if per == 4 else None for k, i in (("bias_ih", 2), ("bias_hh", 3))
-        )
+        b, rb = (weight("bias_ih", 2), weight("bias_hh", 3)) if per == 4 else (None, None)
         return tuple(g.b.op("gru", x, w, r, b, rb, states[0], reset_after=True, **attrs))
-    bias = weight("bias", lambda gr: order(constant(gr[2])) + order(constant(gr[3]))) if per == 4 else None
+    bias = weight("bias", (2, 3)) if per == 4 else None
     if kind == "lstm":
         return tuple(g.b.op("lstm", x, w, r, bias, *states, **attrs))
     return tuple(g.b.op("rnn", x, w, r, bias, states[0], activation=kind.removeprefix("rnn_"), **attrs))

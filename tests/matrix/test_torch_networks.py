@@ -1,0 +1,90 @@
+"""25 of the networks of ``sweep_torch.py``, that its processes end, and the page that its record makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("convcore_pytorch")
+
+import sweep_torch as sweep
+import torch_judge as judge
+from torch_networks import Network, modules, noise
+
+NETWORKS = {n.name: n for n in modules()}
+STEPS = ("ir", "onnx", "torch", "script17")
+NAMES = [
+    "LSTM", "LSTM, bidirectional, states given", "LSTM, 2 layers, time first, no bias", "LSTM, time first, no bias, states given",
+    "GRU, bidirectional", "GRU, 2 layers, states given", "GRU, time first, no bias", "RNN, bidirectional, time first",
+    "RNN, nonlinearity=relu, states given", "LSTMCell", "GRUCell", "RNNCell, no bias", "MultiheadAttention",
+    "MultiheadAttention, weights: each, kdim, vdim", "MultiheadAttention, time first, weights: mean", "MultiheadAttention, add_bias_kv",
+    "MultiheadAttention, no bias, weights: mean, add_zero_attn", "MultiheadAttention, mask: bool and padding",
+    "MultiheadAttention, mask: float, weights", "TransformerEncoderLayer, gelu", "TransformerEncoderLayer, time first, norm first",
+    "TransformerEncoder, norm first", "TransformerDecoderLayer, no bias", "TransformerDecoder, gelu", "Transformer",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_agrees(name: str, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's exporters have many
+        rows = dict(judge.judged(NETWORKS[name], STEPS, tmp_path))
+    assert not {s: r for s, r in rows.items() if not sweep.good(r)}
+    assert rows["torch"]["gradients"] == "same" or "2 layers" in name
+    assert rows["torch"]["keys"] == "same" or "2 layers" in name  # one module for each
+    assert rows["torch"]["weights"] == "same" or rows["torch"]["keys"] != "same"
+
+
+def test_what_is_wrong_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that computes something else after the judge has seen it."""
+
+    class Turned(judge.Judge):
+        def computed(self, sizes: Any) -> Any:
+            return [(fed, [want * 1.001 for want in made]) for fed, made in super().computed(sizes)]
+
+    monkeypatch.setattr(judge, "Judge", Turned)
+    rows = dict(judge.judged(NETWORKS["LSTMCell"], ("ir", "onnx", "torch"), tmp_path))
+    assert all("wrong" in r and not sweep.good(r) for r in rows.values())
+    assert "**WRONG**" in sweep.page({"modules": {"LSTMCell": rows}})
+
+
+def test_refusals_have_names(tmp_path: Path) -> None:
+    rows = dict(judge.judged(NETWORKS["LSTM, proj_size=3"], ("ir", "onnx", "torch"), tmp_path))
+    assert all("projections" in r["refused"] for r in rows.values())
+
+
+def made(make: Any) -> Network:
+    return Network("made", make, lambda n, _: (noise(n, 3),), ({0: "batch"},))
+
+
+@pytest.mark.parametrize(
+    "make, why",
+    [
+        (lambda: time.sleep(60), "no result after 1 s"),
+        (lambda: os._exit(3), "the process ended"),
+        (lambda: torch.nn.Linear(2, "x"), "TypeError"),
+    ],
+)
+def test_a_process_that_does_not_end_well(make: Any, why: str) -> None:
+    rows = sweep.run(made(make), ("ir", "onnx"), limit=1, memory=64)
+    assert why in rows["ir"]["failed"] and "onnx" not in rows
+
+
+def test_a_process_gives_its_rows() -> None:
+    rows = sweep.run(made(lambda: torch.nn.Linear(3, 5)), ("ir", "onnx"), limit=60, memory=64)
+    assert all(map(sweep.good, rows.values())) and list(rows) == ["ir", "onnx"]
+
+
+def test_the_page_is_the_record() -> None:
+    record = json.loads(sweep.RECORD.read_text(encoding="utf-8"))
+    assert sweep.PAGE.read_text(encoding="utf-8") == sweep.page(record)
+    wrong = [(n, s) for rows in record.values() for n, row in rows.items() for s, r in row.items() if "wrong" in r]
+    assert not wrong
