@@ -22,14 +22,40 @@ from torch_networks import Network, modules, noise
 NETWORKS = {n.name: n for n in modules()}
 STEPS = ("ir", "onnx", "torch", "script17")
 NAMES = [
-    "LSTM", "LSTM, bidirectional, states given", "LSTM, 2 layers, time first, no bias", "LSTM, time first, no bias, states given",
-    "GRU, bidirectional", "GRU, 2 layers, states given", "GRU, time first, no bias", "RNN, bidirectional, time first",
-    "RNN, nonlinearity=relu, states given", "LSTMCell", "GRUCell", "RNNCell, no bias", "MultiheadAttention",
-    "MultiheadAttention, weights: each, kdim, vdim", "MultiheadAttention, time first, weights: mean", "MultiheadAttention, add_bias_kv",
-    "MultiheadAttention, no bias, weights: mean, add_zero_attn", "MultiheadAttention, mask: bool and padding",
-    "MultiheadAttention, mask: float, weights", "TransformerEncoderLayer, gelu", "TransformerEncoderLayer, time first, norm first",
-    "TransformerEncoder, norm first", "TransformerDecoderLayer, no bias", "TransformerDecoder, gelu", "Transformer",
-]  # fmt: skip
+    "LSTM",
+    "LSTM, bidirectional, states given",
+    "LSTM, 2 layers, time first, no bias",
+    "LSTM, time first, no bias, states given",
+    "GRU, bidirectional",
+    "GRU, 2 layers, states given",
+    "GRU, time first, no bias",
+    "RNN, bidirectional, time first",
+    "RNN, nonlinearity=relu, states given",
+    "LSTMCell",
+    "GRUCell",
+    "RNNCell, no bias",
+    "MultiheadAttention",
+    "MultiheadAttention, weights: each, kdim, vdim",
+    "MultiheadAttention, time first, weights: mean",
+    "MultiheadAttention, add_bias_kv",
+    "MultiheadAttention, no bias, weights: mean, add_zero_attn",
+    "MultiheadAttention, mask: bool and padding",
+    "MultiheadAttention, mask: float, weights",
+    "TransformerEncoderLayer, gelu",
+    "TransformerEncoderLayer, time first, norm first",
+    "TransformerEncoder, norm first",
+    "TransformerDecoderLayer, no bias",
+    "TransformerDecoder, gelu",
+    "Transformer",
+]
+
+
+NOT_EXPORTED = {
+    "TransformerEncoderLayer, gelu",
+    "TransformerEncoderLayer, time first, norm first",
+    "TransformerEncoder, norm first",
+}
+"""Those that torch's own exporter by TorchScript cannot write, or not with both axes free."""
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -37,7 +63,8 @@ def test_agrees(name: str, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's exporters have many
         rows = dict(judge.judged(NETWORKS[name], STEPS, tmp_path))
-    assert not {s: r for s, r in rows.items() if not sweep.good(r)}
+    assert ("not exported" in rows["script17"]) == (name in NOT_EXPORTED)
+    assert not {s: r for s, r in rows.items() if not sweep.good(r) and "not exported" not in r}
     assert rows["torch"]["gradients"] == "same" or "2 layers" in name
     assert rows["torch"]["keys"] == "same" or "2 layers" in name  # one module for each
     assert rows["torch"]["weights"] == "same" or rows["torch"]["keys"] != "same"
