@@ -138,7 +138,7 @@ def cell(row: dict[str, Any] | None) -> str:
 def told(row: Row) -> str:
     """What the module is, beside its numbers; nothing where all is as it should be."""
     found = {**row.get("torch", {}), **row.get("program", {})}
-    bad = [f"{k}: {found[k]}" for k in SAID if found.get(k, "yes") not in ("yes", "same")]
+    bad = [f"{k}: {found[k]}" for k in SAID if not found.get(k, "yes").startswith(("yes", "same", "nor"))]
     if good(row.get("torch", {})):
         bad += [f"program {k}: {found[k]}" for k in ("refused", "failed") if k in found]
     return "; ".join(bad).replace("|", "/").replace("<", "&lt;").replace("*", "\\*")
@@ -158,7 +158,7 @@ def page(rows: Rows) -> str:
         "`torch.onnx.export` writes, as PyTorch modules; *not exported* is torch's or onnxruntime's own limit (a length that",
         "torch.export fixes, as that of recurrent layers, is fixed there). *module*: what of the module is not as in the source;",
         "empty: the `state_dict` has the same keys in the same order with the same weights, every gradient agrees,",
-        "`torch.export` keeps the axes symbolic and `torch.compile(fullgraph=True)` passes.", "",
+        "`torch.export` keeps the axes symbolic and `torch.compile(fullgraph=True)` passes, where the source does, too.", "",
     ]  # fmt: skip
     out += ["| | networks | " + " | ".join(COLUMNS.values()) + " |", "|---|---|" + "---|" * len(COLUMNS)]
     for group, found in rows.items():

@@ -108,8 +108,8 @@ class TorchDialect(Dialect):
 
     def beside(self, state: State, path: Sequence[str]) -> bool:
         """Of a source in PyTorch its key says whether a weight belongs to a module."""
-        known = self.of_torch and state.value is not None
-        return super().beside(state, path) and (not known or state.value.name.startswith("".join(f"{p}." for p in path)))
+        key = state.value.name if self.of_torch and state.value is not None else None
+        return super().beside(state, path) and (key is None or key.startswith("".join(f"{p}." for p in path)))
 
     def class_name(self, wanted: str) -> str:
         parts = identifier(wanted.rpartition(".")[2] or wanted).split("_")

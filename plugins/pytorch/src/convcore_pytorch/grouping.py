@@ -96,12 +96,12 @@ def _between(graph: Graph, prefix: dict[str, str]) -> None:
             (block,) = after
             reached[name] = block if reached.get(name, block) == block else ""
     for name, nodes in members.items():
-        block = reached.get(name)
-        if not block:
+        around = reached.get(name)
+        if not around:
             continue
         before = {prefix.get(name_of(v.producer)) for n in nodes for v in n.inputs if v is not None and v.producer is not None}
-        if block in before:
-            prefix[name] = block
+        if around in before:
+            prefix[name] = around
 
 
 def _nodes(graph: Graph) -> Iterator[Node]:

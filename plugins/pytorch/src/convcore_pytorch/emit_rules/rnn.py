@@ -6,11 +6,12 @@ has one, the other is zeros that do not train; a source in PyTorch has both.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Node, NotExpressible, State, Value, as_tensor, op
+from convcore.plugin import Node, NotExpressible, State, Tensor, Value, as_tensor, op
 
 from ..biases import Biases
 from ..rules.base import RULES
@@ -60,13 +61,18 @@ def _states(e: E, node: Node, i: int, end: str) -> dict[str, Any]:
     states: dict[str, Any] = {f"weight_ih_{end}": _part(e, w, i, node), f"weight_hh_{end}": _part(e, r, i, node)}
     if b is not None or rb is not None:
         if b is not None and isinstance(b.tensor, Biases):  # of a source in PyTorch, whose other gates lie as they are
-            both = {"ih": b.tensor.input, "hh": b.tensor.hidden}
-            made = {k: as_tensor(np.ascontiguousarray(a[i])) for k, a in both.items()}
-            return states | {f"bias_{k}_{end}": e.state(b, f"torch {k} {i}", lambda _, t=t: t) for k, t in made.items()}
+            for name, part in (("ih", b.tensor.input), ("hh", b.tensor.hidden)):
+                made = as_tensor(np.ascontiguousarray(part[i]))
+                states[f"bias_{name}_{end}"] = e.state(b, f"torch {name} {i}", partial(_instead, made))
+            return states
         for name, v in (("ih", b), ("hh", rb)):
             zeros = as_tensor(np.zeros(w.tensor.shape[1], w.tensor.dtype.numpy)) if w.tensor is not None else None
             states[f"bias_{name}_{end}"] = zeros if v is None else _part(e, v, i, node)
     return states
+
+
+def _instead(made: Tensor, _: Tensor) -> Tensor:
+    return made
 
 
 def _config(node: Node, first: bool) -> dict[str, Any]:
