@@ -6,7 +6,6 @@ Boxes are (x1, y1, x2, y2). The semantics are those of the layers that introduce
 
 from __future__ import annotations
 
-import math
 from random import Random
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from ..ir.dims import product
 from ..ir.dtypes import DType
 from ..opset.axes import CHANNELS, Opaque
-from ..opset.declare import Attr, OpSet, Sample
+from ..opset.declare import Attr, OpSet, Sample, uniform
 from ..opset.infer import InferContext, Inferred
 from ..opset.shapes import axis_sizes, is_static
 from .boxes import detections, nms, prior_boxes, prior_count, psroi_pool, roi_pool
@@ -116,17 +115,12 @@ def _nms_shape(c: InferContext) -> Inferred:
     return [(DType.INT64, (None, 3))]
 
 
-def _uniform(rng: Random, low: float, high: float, *shape: int) -> Array:
-    """Random numbers without numpy.random, which takes longer to import than all ops: samples are made with the declarations."""
-    return np.array([rng.uniform(low, high) for _ in range(math.prod(shape))]).reshape(shape)
-
-
 def _nms_samples() -> list[Sample]:
     rng = Random(7)
-    low = _uniform(rng, 0, 5, 2, 11, 2)
-    boxes = np.concatenate([low, low + _uniform(rng, 1, 4, 2, 11, 2)], 2).astype(np.float32)
+    low = uniform(rng, 0, 5, 2, 11, 2)
+    boxes = np.concatenate([low, low + uniform(rng, 1, 4, 2, 11, 2)], 2).astype(np.float32)
     boxes[0, 3] = boxes[0, 3, [2, 3, 0, 1]]
-    scores = np.round(_uniform(rng, 0, 1, 2, 3, 11), 1).astype(np.float32)
+    scores = np.round(uniform(rng, 0, 1, 2, 3, 11), 1).astype(np.float32)
     return [
         Sample(boxes, scores, max_per_class=5, iou_threshold=0.3, score_threshold=0.2),
         Sample(boxes, scores, max_per_class=11, iou_threshold=0.6, centre_form=True),
@@ -173,12 +167,12 @@ def _detection_output(loc: Array, conf: Array, priors: Array, **attrs: Any) -> A
 def _detection_sample(**attrs: Any) -> Sample:
     rng = Random(3)
     n, classes = 7, 3
-    low = _uniform(rng, 0, 0.5, n, 2)
-    boxes = np.concatenate([low, low + _uniform(rng, 0.2, 0.5, n, 2)], 1).reshape(-1)
+    low = uniform(rng, 0, 0.5, n, 2)
+    boxes = np.concatenate([low, low + uniform(rng, 0.2, 0.5, n, 2)], 1).reshape(-1)
     priors = np.stack([boxes, np.tile([0.1, 0.1, 0.2, 0.2], n)])[None].astype(np.float32)
     locations = 1 if attrs.get("share_location", True) else classes
-    loc = _uniform(rng, -1, 1, 2, n * 4 * locations).astype(np.float32)
-    scores = _uniform(rng, 0, 1, 2, n, classes)
+    loc = uniform(rng, -1, 1, 2, n * 4 * locations).astype(np.float32)
+    scores = uniform(rng, 0, 1, 2, n, classes)
     conf = (scores / scores.sum(-1, keepdims=True)).reshape(2, -1).astype(np.float32)
     return Sample(loc, conf, priors, num_classes=classes, **attrs)
 

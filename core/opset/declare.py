@@ -17,10 +17,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -47,6 +49,7 @@ __all__ = [
     "Role",
     "Sample",
     "Trait",
+    "uniform",
 ]
 
 Array = NDArray[Any]
@@ -105,6 +108,11 @@ class Sample:
             else:
                 out.append(rng.standard_normal(shape).astype(nd))
         return out
+
+
+def uniform(rng: Random, low: float, high: float, *shape: int) -> Array:
+    """Random numbers for samples, which are made with the declarations: numpy.random takes longer to import than all ops."""
+    return np.array([rng.uniform(low, high) for _ in range(math.prod(shape))]).reshape(shape)
 
 
 _TYPES: dict[str, Callable[[DType], bool]] = {
