@@ -7,7 +7,7 @@ EDITABLE := -e . $(foreach p,$(PROJECTS),-e $(patsubst %/,%,$(dir $(p))))
 MODEL  := tests/data/zoo/keras2-fer-minixception/emotion_model.hdf5
 JOBS   ?= 2
 
-.PHONY: demo test test-all view fuzz lint types docs bench watch mutants refusals clean
+.PHONY: demo test test-all view site fuzz lint types docs bench watch mutants refusals clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +49,10 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+
+# the documentation as a site, in out/site
+site: $(VENV)/.dev
+	$(BIN)/python -m mkdocs build
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
