@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from convcore.plugin import BadFileError, Problem, UnsupportedError, Value, bounded_results, spend_nodes
+from convcore.plugin import RESULTS, BadFileError, Problem, UnsupportedError, Value, bounded_results, spend_nodes
 
 from .attributes import value as attribute_value
 from .dtypes import dtype_code
@@ -38,8 +38,10 @@ class Functions:
             total = 0
             for n in nodes:
                 total += 1
-                bounded_results(max(len(n.input), len(n.output)), f"node {n.name!r} ({n.op_type})")
-                f = self.find(n, _domain(n.domain))
+                most = max(len(n.input), len(n.output))
+                if most > RESULTS:  # asked here, or the words would be made for every node
+                    bounded_results(most, f"node {n.name!r} ({n.op_type})")
+                f = self.find(n, _domain(n.domain)) if self.table else None
                 if f is not None:
                     key = (_domain(n.domain), n.op_type, getattr(n, "overload", ""))
                     if key not in counted:
