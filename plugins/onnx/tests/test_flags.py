@@ -14,7 +14,7 @@ from onnx_kit import load_model
 from convcore.build.opaque import opaque_problems
 from convcore.errors import PluginBugError, UsageError
 from convcore.rules import RuleSet
-from convcore_onnx.schemas import FLAGS
+from convcore_onnx.schemas import FLAGS, _history
 
 NUMBERS = {
     "axis", "batch_dims", "block_size", "blocksize", "chunk_size", "dtype", "end", "group", "hidden_size", "ignore_index", "k",
@@ -37,6 +37,15 @@ def test_every_integer_attribute_of_the_standard_is_known_as_flag_or_number() ->
     assert not every - FLAGS - NUMBERS, "attributes of a newer standard: say which are 0 or 1"
     assert not FLAGS & NUMBERS
     assert not FLAGS - every
+
+
+def test_the_history_of_an_operator_is_that_of_the_standard() -> None:
+    every: dict[str, set[int]] = {}
+    for schema in onnx.defs.get_all_schemas_with_history():
+        if schema.domain == "":
+            every.setdefault(schema.name, set()).add(schema.since_version)
+    assert {name: [s.since_version for s in _history(name)] for name in every} == {k: sorted(v) for k, v in every.items()}
+    assert _history("NoSuchOperator") == []
 
 
 def model(op: str, version: int, attrs: dict[str, Any], inputs: int = 1, shape: tuple[int, ...] = (1, 3, 5, 7)) -> Any:

@@ -33,22 +33,26 @@ class _Form:
         self.needed_attributes = tuple(k for k, a in schema.attributes.items() if a.required)
 
 
-@lru_cache(maxsize=1)
-def _history() -> Mapping[str, list[Any]]:
-    """Every schema of the standard's operators by name, oldest first."""
+def _history(type: str) -> list[Any]:
+    """Every schema of one of the standard's operators, oldest first. (All of all operators are 12 MB.)"""
     import onnx.defs
 
-    found: dict[str, list[Any]] = {}
-    for schema in onnx.defs.get_all_schemas_with_history():
-        if schema.domain == "":
-            found.setdefault(schema.name, []).append(schema)
-    return {name: sorted(schemas, key=lambda s: s.since_version) for name, schemas in found.items()}
+    found: list[Any] = []
+    version = (1 << 31) - 1
+    while version > 0:
+        try:
+            schema = onnx.defs.get_schema(type, version, "")
+        except onnx.defs.SchemaError:
+            break
+        found.insert(0, schema)
+        version = schema.since_version - 1
+    return found
 
 
 @lru_cache(maxsize=4096)
 def _form(type: str, version: int) -> _Form | None:
     """The form in an opset; where the opset is older than the operator, that of its first version."""
-    schemas = _history().get(type, ())
+    schemas = _history(type)
     if not schemas:
         return None
     return _Form(next((s for s in reversed(schemas) if s.since_version <= version), schemas[0]), schemas)
