@@ -16,6 +16,7 @@ import os
 import re
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -338,6 +339,7 @@ def source_page() -> str:
             "([details](composites/SOURCE.md))",
             made,
         ],
+        ["`pytorch/`", "files of torch as published ([details](pytorch/SOURCE.md))", "per file, there"],
         ["`zoo/`", "trained public models, as published ([layout](zoo/SOURCE.md))", "per model, below"],
     ]
     out = [
@@ -363,6 +365,63 @@ def source_page() -> str:
     return "\n".join([*out, *table(["model", "task", "source", "licence", "size"], rows)]) + "\n"
 
 
+# ---------------------------------------------------------------- torch's table of functions
+OPINFO = ROOT / "plugins/pytorch/tests/opinfo.json"
+
+
+def opinfo_page() -> str:
+    """What became of torch's own samples of its functions, from the record that ``--table`` writes."""
+    held: dict[str, dict[str, Any]] = json.loads(OPINFO.read_text(encoding="utf-8"))
+    out = [MADE, "# PyTorch's functions, by torch's own samples", ""]
+    out += [
+        "`torch.testing._internal.common_methods_invocations.op_db` is torch's table of public functions with samples of their",
+        "arguments: for each up to 3 samples of float32 (one, to ONNX), one of int64 and one of bool, spread over all of them.",
+        "A sample is exported by `torch.export.export(strict=False)`, read, and its results compared with the function's, in",
+        "number, type, shape and value (1e-4 of the range). An op agrees where every sample of it does. Outside of the question",
+        "are samples that torch does not run, does not export or exports as something else, and those that draw random numbers",
+        "or give memory that nobody has written (in the function, or in the program that is exported). Written by",
+        "",
+    ]
+    for target, each in (("interpreter", ""), ("onnx", " --each 1")):
+        command = f"python -m convcore.testing opinfo --to {target}{each} --table plugins/pytorch/tests/opinfo.json"
+        out.append(f"    {command}")
+    out += [
+        "",
+        "| to | ops that count | agree | some samples refused | refused | wrong | samples outside |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for target, ops in sorted(held.items()):
+        told = [_verdict(e) for e in ops.values()]
+        n = {k: told.count(k) for k in ("agree", "partly", "refused", "wrong")}
+        total = sum(n.values())
+        share = f"{n['agree']} ({n['agree'] / max(total, 1):.1%})"
+        beside = sum(e.get("outside", 0) for e in ops.values())
+        out.append(f"| {target} | {total} | {share} | {n['partly']} | {n['refused']} | {n['wrong']} | {beside} |")
+    out += ["", "What does not agree:", "", "| op | interpreter | onnx | why |", "|---|---|---|---|"]
+    for op in sorted(set().union(*held.values())):
+        entries = {t: held.get(t, {}).get(op, {}) for t in ("interpreter", "onnx")}
+        told = {t: _verdict(e) for t, e in entries.items()}
+        if set(told.values()) <= {"agree", ""}:
+            continue
+        whys = dict.fromkeys(w for e in entries.values() for k, v in e.get("why", {}).items() if k != "outside" for w in v)
+        reason = "; ".join(whys)[:240].replace("|", "\\|")
+        out.append(f"| `{op}` | {told['interpreter']} | {told['onnx']} | {reason} |")
+    beside = Counter(
+        "does not run in torch" if w.startswith("does not run") else w
+        for e in held.get("interpreter", {}).values() for w in e.get("why", {}).get("outside", ())
+    )  # fmt: skip
+    out += ["", "Why samples are outside (reasons by the ops that have one):", "", "| reason | ops |", "|---|---|"]
+    out += [f"| {w} | {n} |" for w, n in beside.most_common()]
+    return "\n".join(out) + "\n"
+
+
+def _verdict(entry: Mapping[str, Any]) -> str:
+    agree, refused = entry.get("agree", 0), entry.get("refused", 0)
+    if entry.get("wrong") or entry.get("failed"):
+        return "wrong"
+    return ("partly" if refused else "agree") if agree else "refused" if refused else ""
+
+
 def pages() -> Mapping[str, Callable[[], str]]:
     """Every generated page by its path in the repository; the support pages are those of installed plugins."""
     support = {f"docs/support/{n}.md": (lambda n=n: support_page(n)) for n in our_frameworks()}
@@ -371,6 +430,7 @@ def pages() -> Mapping[str, Callable[[], str]]:
         "docs/cli.md": cli_page,
         "docs/ops.md": ops_page,
         "docs/python.md": python_page,
+        "docs/support/pytorch_opinfo.md": opinfo_page,
         "docs/surface.txt": surface,
         "tests/data/SOURCE.md": source_page,
         **support,

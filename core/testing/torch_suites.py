@@ -8,6 +8,7 @@ agree, or be refused by name. The two tables need ``expecttest`` beside torch.
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 import warnings
@@ -92,14 +93,17 @@ class Suite:
             f"in every sample); samples: {samples}, {c[OUTSIDE]} random or not exported by torch"
         )
 
-    def page(self) -> str:
-        """A table per op as Markdown: samples by outcome, and why what is refused is."""
-        lines = ["| op | agree | refused | wrong | why |", "|---|---|---|---|---|"]
-        for op, n in sorted(self.ops().items()):
-            whys = dict.fromkeys(f.why for f in self.found if f.op == op and f.what in (REFUSED, WRONG, FAILED))
-            text = "; ".join(w.replace("|", "\\|") for w in whys)
-            lines.append(f"| `{op}` | {n[AGREE] or ''} | {n[REFUSED] or ''} | {n[WRONG] + n[FAILED] or ''} | {text} |")
-        return "\n".join(lines)
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """What became of every op, as data: numbers of samples by outcome, and why what does not agree does not."""
+        out: dict[str, dict[str, Any]] = {}
+        for f in self.found:
+            entry = out.setdefault(f.op, {})
+            entry[f.what] = entry.get(f.what, 0) + 1
+            if f.what != AGREE:
+                entry.setdefault("why", {}).setdefault(f.what, {})[f.why] = None
+        for entry in out.values():
+            entry["why"] = {k: [*v] for k, v in entry.get("why", {}).items()}
+        return out
 
     def blocking(self) -> list[tuple[int, str]]:
         """Reasons of refusals by the number of ops they keep from agreeing, most first."""
@@ -289,7 +293,7 @@ def command(table: str, argv: Sequence[str]) -> int:
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="only N samples, chosen by --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verbose", action="store_true", help="every sample on a line")
-    parser.add_argument("--page", metavar="FILE", help="write the table per op")
+    parser.add_argument("--table", metavar="FILE", help="put what became of these ops into a record, as JSON")
     parser.add_argument("--record", metavar="FOLDER", help="records of what rules make, see convcore.testing.record")
     asked = parser.parse_args(argv)
     cases = TABLES[table]([o for o in asked.ops.split(",") if o], asked.each)
@@ -306,8 +310,9 @@ def command(table: str, argv: Sequence[str]) -> int:
     for n, why in suite.blocking() if asked.verbose else []:
         sys.stdout.write(f"{n} ops: {why}\n")
     sys.stdout.write(f"{suite}\n")
-    if asked.page:
-        head = f"<!-- Written by `python -m convcore.testing {table} --to {asked.to} --page {asked.page}`; do not edit. -->\n\n"
-        text = f"{head}# PyTorch's {table} to {asked.to}\n\n{__doc__.split(chr(10) * 2, 1)[1]}\n{suite}\n\n{suite.page()}\n"
-        Path(asked.page).write_text(text, encoding="utf-8")
+    if asked.table:
+        path = Path(asked.table)
+        held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        held[asked.to] = dict(sorted({**held.get(asked.to, {}), **suite.entries()}.items()))
+        path.write_text(json.dumps(held, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return 1 if suite.counts[WRONG] or suite.counts[FAILED] else 0

@@ -210,3 +210,43 @@ def test_a_new_plugin_made_by_the_wheels(venv: Path, kind: str, name: str, tmp_p
     _run(*install, cwd=tmp_path, env=_clean_env())
     out = _run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pyproject.toml", cwd=folder, env=_clean_env())
     assert "2 passed" in out or "1 passed, 1 skipped" in out
+
+
+TORCHLESS = """
+import sys, importlib.util, pathlib
+import numpy as np
+import convcore
+assert importlib.util.find_spec("torch") is None
+folder = pathlib.Path(sys.argv[1])
+x = np.load(folder / "x.npy")
+for name in ("exported.pt2", "traced.pt"):
+    shapes = {"input": ("batch", 3, 11, 13)} if name == "traced.pt" else {}
+    model = convcore.load(folder / name, input_shapes=shapes)
+    np.save(folder / (name + ".npy"), model(x))
+    made = convcore.convert(folder / name, to="onnx", out=folder / (name + ".onnx"), input_shapes=shapes)
+    assert made.report.verdict in ("ok", "weak"), str(made.report)
+from convcore_pytorch.files.checkpoint import read_checkpoint
+for name in ("weights.pth", "legacy.pth"):
+    np.save(folder / (name + ".npy"), read_checkpoint(folder / name).tensors["0.weight"].numpy())
+"""
+
+
+def test_files_of_torch_where_torch_is_not_installed(venv: Path, tmp_path: Path):
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(495, 7)).eval()
+    x, example = torch.randn(4, 3, 11, 13), torch.randn(2, 3, 11, 13)
+    batch = torch.export.Dim("batch")
+    torch.export.save(torch.export.export(model, (example,), dynamic_shapes=({0: batch},)), tmp_path / "exported.pt2")
+    torch.jit.trace(model, example).save(str(tmp_path / "traced.pt"))
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    torch.save(model.state_dict(), tmp_path / "legacy.pth", _use_new_zipfile_serialization=False)
+    np.save(tmp_path / "x.npy", x.numpy())
+    (tmp_path / "run.py").write_text(TORCHLESS)
+    _run(venv / "bin/python", tmp_path / "run.py", tmp_path, cwd=tmp_path, env=_clean_env())
+    with torch.no_grad():
+        want = model(x).numpy()
+    for name in ("exported.pt2", "traced.pt"):
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), want, rtol=1e-4, atol=1e-5)
+        assert (tmp_path / f"{name}.onnx").stat().st_size > 4 * 495 * 7
+    for name in ("weights.pth", "legacy.pth"):
+        np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), model[0].weight.detach().numpy())

@@ -80,9 +80,9 @@ pickle.load = pickle.loads = pickle.Unpickler = pickle._Unpickler = never
 """
 
 
-def without_torch(code: str, *args: str) -> str:
-    """What the code prints in a process where importing torch, pickle and marshal fails."""
-    script = BLOCK + textwrap.dedent(code)
+def without_torch(code: str, *args: str, onnx: bool = False) -> str:
+    """What the code prints in a process where importing torch, safetensors and (but with ``onnx``) onnx fails, and unpickling."""
+    script = (BLOCK.replace(', "onnx"', "") if onnx else BLOCK) + textwrap.dedent(code)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         [sys.executable, "-c", script, *args], capture_output=True, text=True, env=env, timeout=120, check=False

@@ -6,10 +6,13 @@ import io
 import json
 import os
 import pickle
+import random
 import struct
 import sys
+import time
 import zipfile
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import convcore
+from convcore.errors import PluginBugError
 from convcore.plugin import BadFileError, ConvcoreError
 from convcore_pytorch.files.checkpoint import read_checkpoint
 from convcore_pytorch.files.pickles import Pickle
@@ -235,10 +240,98 @@ def test_damaged_checkpoints(container, tmp_path):
     assert seen.get("BadFileError", 0) > 100, seen
 
 
+class Looping(torch.nn.Module):
+    """A branch, a loop and a state besides."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner, self.kept = inner, torch.zeros(2, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.inner(x)
+        if bool(y.sum() > 0):
+            y = y * 2
+        for i in range(x.size(0)):
+            y = y + i
+        self.kept = self.kept + y
+        return y
+
+
+def programs(folder: Path) -> dict[str, tuple[bytes, str]]:
+    """An exported program and a TorchScript archive."""
+    parts = torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(18, 5)
+    model, example = torch.nn.Sequential(*parts).eval(), torch.randn(2, 2, 4, 5)
+    torch.export.save(torch.export.export(model, (example,)), folder / "seed.pt2")
+    torch.jit.script(Looping(model).eval()).save(str(folder / "seed.pt"))
+    return {"pt2": ((folder / "seed.pt2").read_bytes(), ".pt2"), "script": ((folder / "seed.pt").read_bytes(), ".pt")}
+
+
+def inside(raw: bytes, count: int, seed: int) -> Iterator[bytes]:
+    """Damage of the archive, or, three times in four, of one of its texts or pickles with the archive whole around it."""
+    chance = random.Random(seed)
+    with zipfile.ZipFile(io.BytesIO(raw)) as z:
+        members = {n: z.read(n) for n in z.namelist()}
+    soft = [n for n in members if n.endswith((".pkl", ".json", ".py")) and "debug" not in n]
+    for _ in range(count):
+        name = chance.choice(soft)
+        if chance.random() < 0.25:
+            yield from mutants(raw, 1, chance.randrange(1 << 30))
+            continue
+        (spoiled,) = mutants(members[name], 1, chance.randrange(1 << 30))
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as z:
+            for n, data in members.items():
+                z.writestr(n, spoiled if n == name else data)
+        yield out.getvalue()
+
+
+def loaded(path: Path) -> str:
+    """What becomes of a program: a graph, or the class of the refusal, which is no bug of ours."""
+    shapes = {"x": (2, 2, 4, 5)} if path.suffix == ".pt" else {}
+    start = time.process_time()
+    try:
+        convcore.load(path, input_shapes=shapes)
+        return "read"
+    except ConvcoreError as e:
+        assert str(e) and not isinstance(e, PluginBugError), e
+        return type(e).__name__
+    finally:
+        assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize("kind", ["pt2", "script"])
+@pytest.mark.parametrize("count", [60, pytest.param(5000, marks=pytest.mark.slow)])
+def test_damaged_programs(kind, count, tmp_path):
+    raw, suffix = programs(tmp_path)[kind]
+    path, seen = tmp_path / ("mutant" + suffix), dict.fromkeys(["BadFileError"], 0)
+    for mutant in inside(raw, count, 17):
+        path.write_bytes(mutant)
+        found = loaded(path)
+        seen[found] = seen.get(found, 0) + 1
+    assert seen["BadFileError"] > count / 2, seen
+
+
+def test_an_operator_of_no_namespace(tmp_path):
+    """A damaged name of a target: a refusal of the operator, no bug."""
+    raw, _ = programs(tmp_path)["pt2"]
+    with zipfile.ZipFile(io.BytesIO(raw)) as z:
+        members = {n: z.read(n) for n in z.namelist()}
+    (name,) = [n for n in members if n.endswith("models/model.json")]
+    members[name] = (
+        members[name].replace(b"torch.ops.aten.relu.default", b"relu").replace(b"torch.ops.aten.relu_.default", b"relu")
+    )
+    with zipfile.ZipFile(tmp_path / "a.pt2", "w") as z:
+        for n, data in members.items():
+            z.writestr(n, data)
+    (problem,) = [p for p in convcore.load(tmp_path / "a.pt2").problems if p.type == "relu"]
+    assert problem.code == "unsupported_layer"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("container", ["zip", "zip4", "legacy", "legacy5"])
+@pytest.mark.parametrize("container", ["zip", "zip4", "legacy", "legacy5", "safetensors"])
 def test_many_damaged_checkpoints(container, tmp_path):
-    raw, suffix = seeds()[container]
+    save_file({"a": torch.randn(3, 5), "b": torch.ones(7, dtype=torch.bfloat16)}, tmp_path / "a")
+    raw, suffix = {**seeds(), "safetensors": ((tmp_path / "a").read_bytes(), ".safetensors")}[container]
     damaged(raw, suffix, 5000, tmp_path)
 
 

@@ -16,7 +16,7 @@ __all__ = ["handles", "run"]
 
 _KINDS = frozenset({
     "higher_order.cond", "higher_order.while_loop", "higher_order.wrap_with_set_grad_enabled", "higher_order.wrap_with_autocast",
-    "prim.If", "prim.RaiseIf", "prim.Loop",
+    "higher_order.scan", "higher_order.map_impl", "prim.If", "prim.RaiseIf", "prim.Loop",
 })  # fmt: skip
 
 
@@ -47,6 +47,8 @@ def run(frame: Any, n: Node, kind: str, origin: Origin) -> None:
         raises(frame, n, refuse)
     elif kind == "prim.Loop":
         script_loop(frame, n, refuse)
+    elif kind in ("higher_order.scan", "higher_order.map_impl"):
+        scan(frame, n, kind, refuse)
     else:
         loop(frame, n, refuse)
 
@@ -240,6 +242,43 @@ def _loop_body(frame: Any, bodies: tuple[Body, Body], states: Sequence[Any], oth
         graph.outputs.append(inner.b.identity(out) if out.producer is None or out in graph.outputs else out)
     inner.finish()
     return graph
+
+
+def scan(frame: Any, n: Node, kind: str, refuse: Any) -> None:
+    """``scan(body, states, scanned, extra)`` and ``map_impl(body, scanned, extra)``: over axis 0 of what is scanned. The body
+    gives the next states, which keep their types and shapes, and what is stacked."""
+    body, *rest = [a.value for a in n.arguments]
+    lists = [[frame.resolve(v) for v in (r if isinstance(r, (list, tuple)) else [r])] for r in rest]
+    states, scanned, extra = ([[], *lists, []] if kind.endswith("map_impl") else [*lists, []])[:3]
+    if not scanned or not all(isinstance(h, Handle) for h in (*states, *scanned)):
+        raise refuse("goes over something that is no tensor")
+    graph = Graph(body.name)
+    inner = type(frame)(frame.loader, graph, body, frame)
+    inner.base_path = frame.path
+    names = iter(body.inputs)
+    outside: dict[Memory, Handle] = {}
+    for h, part in [*((h, False) for h in states), *((h, True) for h in scanned)]:
+        v, name = h.read(), next(names)
+        twin = graph.add_input(name, v.dtype, v.shape if v.shape is None or not part else v.shape[1:])
+        inner.driver.named.add(twin)
+        outside[memory := Memory(twin, "captured", name)] = h
+        inner.bind(name, Handle(memory))
+    captured = _captures(frame, inner, list(zip(names, extra)), outside)
+    inner.nodes()
+    results = list(inner.flat(list(body.outputs)))
+    for h, r in zip(states, results):
+        old, new = h.read(), _value(inner, r, None)
+        if (old.dtype, old.shape) != (new.dtype, new.shape):
+            raise refuse(f"carries {old.dtype}{_sizes(old)} into a step and {new.dtype}{_sizes(new)} out of it")
+    for r in results:
+        v = _value(inner, r, None)
+        graph.outputs.append(inner.b.identity(v) if v.producer is None or v in graph.outputs else v)
+    inner.finish()
+    values = [h.read() for h in (*states, *scanned)]
+    attrs = {"n_states": len(states), "n_scanned": len(scanned)}
+    outs = frame.b.node("scan", [*values, *captured], attrs, regions=[graph]).outputs
+    for name, v in zip(n.made(), outs):
+        frame.bind(name, Handle(Memory(v)))
 
 
 # ---------------------------------------------------------------- TorchScript

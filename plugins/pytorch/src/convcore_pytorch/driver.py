@@ -15,6 +15,13 @@ SETTLED = frozenset({"random", "training_mode", "undefined"})
 """Codes of refusals of what an operator means, which its parts mean too."""
 
 
+TORCHS = frozenset({"aten", "prim", "prims", "higher_order", "_operator", "math", "torch", "convcore"})
+CUSTOM = (
+    "an operator of torch.library, whose meaning the program does not hold: a rule for {0!r} says it (docs/adding-a-rule.md; in "
+    "one call overrides={{{0!r}: function}}), or export the module with its plain PyTorch form"
+)
+
+
 class AtenDriver(Driver):
     """ATen calls by their rules. ``lacking``: what became opaque, and why; ``parts``: what kept the call at work from being
     written as its parts."""
@@ -31,7 +38,8 @@ class AtenDriver(Driver):
         self.settled = p.code in SETTLED
         self.lacking.append(f"{node.type} {p.why}")
         why, self.parts = (f"{p.why} (of its parts: {self.parts})" if self.parts else p.why), ""
-        return Problem(p.layer, p.type, why, p.hint, p.code)
+        own = p.code == "unsupported_layer" and node.type.partition(".")[0] not in TORCHS
+        return Problem(p.layer, p.type, why, CUSTOM.format(node.type) if own else p.hint, p.code)
 
     def kept(self, node: ForeignNode) -> Mapping[str, Any]:
         given = node.given if isinstance(node, AtenNode) else {}

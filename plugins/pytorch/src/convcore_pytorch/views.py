@@ -64,7 +64,12 @@ def is_view(node: AtenNode, before: TensorValue | None, after: TensorValue | Non
 
 
 def base_name(node: AtenNode) -> str:
-    return node.type.split(".")[1]
+    """``conv2d`` of ``aten.conv2d.padding``."""
+    return _base(node.type)
+
+
+def _base(kind: str) -> str:
+    return kind.split(".")[1] if "." in kind else kind  # a damaged file names anything
 
 
 def _ordered(memory_format: Any) -> bool:
@@ -98,7 +103,7 @@ def row_major(t: TensorValue) -> bool:
 
 def whole(steps: Iterable[str]) -> bool:
     """Whether views by these operators, one of another, are of all the memory from its begin on, in the order it is in."""
-    return all(op.split(".")[1] in SAME_ELEMENTS or op.split(".")[1] in ("alias", "detach") for op in steps)
+    return all(_base(op) in SAME_ELEMENTS or _base(op) in ("alias", "detach") for op in steps)
 
 
 def scatter_of(g: TorchContext, node: AtenNode, index: int) -> Scatter | None:
