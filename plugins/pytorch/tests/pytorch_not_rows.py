@@ -105,10 +105,8 @@ WHY = {
     "emit emit_rules.norm.rms_norm": "over any number of last axes",
     "emit emit_rules.reduce.reduce": "axes are all of them where none are named; integers keep their type",
     "emit emit_rules.shape.concat": _LIST,
-    "emit emit_rules.shape.reshape": _LIST,
     "emit emit_rules.shape.split": _LIST,
     "emit emit_rules.shape.stack": _LIST,
-    "emit emit_rules.shape.tile": _LIST,
     "emit emit_rules.shape.transpose": _LIST,
     "emit emit_rules.sorting.sort": "its places are a second result that nobody reads",
 }
@@ -121,7 +119,6 @@ NOT_EXPORTED = {
     "aten.rnn_relu_cell": "torch.export takes it apart",
     "aten.rnn_tanh.input": "read as convcore.rnn_tanh",
     "aten.to.prim_dtype": "of TorchScript files",
-    "convcore.rnn_tanh": "the same function as convcore.rnn_relu",
     "prims.convert_element_type": "of programs that are taken apart",
 }
 """Types whose function is reached for others only: today's torch.export, in any test, gives none of these."""
