@@ -79,6 +79,18 @@ class Dialect:
         """What stands for a weight that is used as an operand: the state itself, or the result of a call that gives it."""
         return state
 
+    def several(self, handles: Sequence[Arg]) -> Arg:
+        """Operands that are one argument."""
+        return tuple(handles)
+
+    def operand(self, s: Scribe[Any], v: Value, other: Value) -> Arg:
+        """How an operand is written whose type ``other`` tells: as it is."""
+        return s.value(v)
+
+    def argument(self, s: Scribe[Any], value: Any, near: Sequence[Value]) -> Arg:
+        """Sizes, some of them symbolic, as an argument. NotExpressible: the target takes numbers only."""
+        raise NotExpressible("a size is symbolic")
+
     def opaque(self, s: Scribe[Any], node: Node) -> None:
         """Write an opaque node of the target's own framework back as it was; UnsupportedError when that is not exact."""
         raise UnsupportedError(problem_of(node))

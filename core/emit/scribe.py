@@ -153,6 +153,18 @@ class Scribe(Generic[D]):
             raise NotExpressible(f"the value {v.name!r} has not been emitted")
         return self.bind(v, self.dialect.hold(self, self.state(v), v, ""))
 
+    def several(self, handles: Sequence[Arg]) -> Arg:
+        """Operands that are one argument."""
+        return self.dialect.several(handles)
+
+    def operand(self, v: Value, other: Value) -> Arg:
+        """The handle of an operand, or a number that is the same where ``other`` tells its type."""
+        return self.dialect.operand(self, v, other)
+
+    def argument(self, value: Any, near: Sequence[Value]) -> Arg:
+        """A size, or a tuple of them, as an argument, where some are symbolic. NotExpressible where the target takes none."""
+        return self.dialect.argument(self, value, near)
+
     def _computes(self, v: Value, allowed: frozenset[DType]) -> None:
         if v.dtype is not None and v.dtype not in allowed:
             names = " or ".join(sorted(d.value for d in allowed))
@@ -247,12 +259,19 @@ class Scribe(Generic[D]):
         self, type: str, args: Sequence[Arg] = (), config: Mapping[str, Any] | None = None,
         states: Mapping[str, State | Tensor] | Sequence[State | Tensor] = (), *, outputs: Sequence[Output] = (),
         n_outputs: int = 1, name: str = "", shapes: Sequence[Sequence[DimLike | None]] = (), carry: bool = False,
+        places: Sequence[tuple[int, str, bool]] = (),
     ) -> tuple[Ref, ...]:  # fmt: skip
-        """Call a layer: configuration and states, by the target's names (a sequence: by position).
+        """Call a layer: configuration and states, by the target's names (a sequence: by position). ``places``: configuration
+        that stands among the arguments, in order (the place, its name, whether its elements are arguments each).
 
         Two calls in one place with the same configuration and states are calls of one unit. Where the dialect has no units,
         and for a type without states that is no layer object, this is a plain call.
         """
+        if places:
+            args, config = list(args), dict(config or {})
+            for at, key, each in places:
+                value = config.pop(key)
+                args[at:at] = value if each else (value,)
         held: dict[str, State] | None = {}
         if states:
             items = states.items() if isinstance(states, Mapping) else ((str(i), t) for i, t in enumerate(states))

@@ -38,7 +38,10 @@ def _relu(x: Array) -> Array:
     return np.clip(x, 0, np.inf) if x.dtype.kind == "f" and x.dtype.itemsize > 2 else np.maximum(x, 0)
 
 
-ACTIVATION.unary("relu", _relu, "max(x, 0).", types="number", traits=Trait.NONNEGATIVE)
+ACTIVATION.unary(
+    "relu", _relu, "max(x, 0).", types="number", traits=Trait.NONNEGATIVE,
+    samples=[Sample((2, 3, 5)), Sample(("int32", (2, 3), -9, 9))],
+)  # fmt: skip
 ACTIVATION.unary("sigmoid", sigmoid, "1 / (1 + exp(-x)).", traits=Trait.NONNEGATIVE)
 ACTIVATION.unary("softplus", _softplus, "log(1 + exp(x)).", traits=Trait.NONNEGATIVE)
 ACTIVATION.unary(

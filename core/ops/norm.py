@@ -172,6 +172,8 @@ NORM.op(
     samples=[
         Sample((2, 3, 5), (5,), (5,), axes=(-1,), epsilon=1e-3), Sample((2, 3, 5, 7), (7, 3), (7, 3), axes=(3, 1), epsilon=1e-5),
         Sample((2, 3, 5), None, (3,), axes=(1,), epsilon=1e-5), Sample((2, 3, 5), (3, 5), axes=(1, 2), epsilon=1e-5),
+        Sample((2, 3, 5, 7), (7, 5), (7, 5), axes=(3, 2), epsilon=1e-5),
+        Sample((2, 3, 5, 5), (5, 5), (5, 5), axes=(3, 2), epsilon=1e-5),  # a square: only the order tells its parameters apart
     ],
     roles={"parameter": "scale bias"}, traits=Trait.SCALED, wide=True,
 )  # fmt: skip
@@ -193,7 +195,7 @@ NORM.op(
     attrs={"axes": AxesAttr(), "epsilon": EPSILON}, infer=_over_axes, reference=_rms_norm, body=_rms_norm_body,
     axes=Axes("axes", keepdims=True, fixed=("scale",)),
     samples=[Sample((2, 3, 5), (5,), axes=(-1,), epsilon=1e-3), Sample((2, 3, 5, 7), (7, 3), axes=(3, 1), epsilon=1e-5),
-    Sample((2, 3), axes=(1,), epsilon=0.1)],
+    Sample((2, 3), axes=(1,), epsilon=0.1), Sample((2, 3, 5, 5), (5, 5), axes=(3, 2), epsilon=1e-5)],
     roles={"parameter": "scale"}, traits=Trait.SCALED, wide=True,
 )  # fmt: skip
 

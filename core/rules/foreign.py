@@ -213,6 +213,16 @@ class EmitContext(Protocol):
     def value(self, v: Value, *, carry: bool = False) -> Any:
         """The handle of an IR value; ``carry``: its elements are only moved, of whatever type they are."""
 
+    def several(self, handles: Sequence[Any]) -> Any:
+        """Operands that are one argument, as the target writes a list of them."""
+
+    def operand(self, v: Value, other: Value) -> Any:
+        """The handle of an operand, or a number that is the same where ``other`` tells its type."""
+
+    def argument(self, value: Any, near: Sequence[Value]) -> Any:
+        """A size, or a tuple of them, as an argument, where some are symbolic: expressions of the sizes of ``near``, which are
+        operands of the same call, or computed. NotExpressible where the target takes no such arguments."""
+
     def state(self, v: Value, key: str = "", make: Callable[[Tensor], Tensor] | None = None) -> Any:
         """What the target holds of a weight, changed by ``make``: once per weight and ``key``."""
 
@@ -248,5 +258,7 @@ class EmitContext(Protocol):
         n_outputs: int = 1,
         name: str = "",
         carry: bool = False,
+        places: Sequence[tuple[int, str, bool]] = (),
     ) -> Sequence[Any]:
-        """Call a foreign layer that owns ``states``; ``carry``: it only moves elements."""
+        """Call a foreign layer that owns ``states``; ``carry``: it only moves elements. ``places``: configuration of a function
+        that stands among its arguments (the place, its name, whether its elements are arguments each)."""

@@ -17,7 +17,7 @@ from .foreign import MISSING, ForeignNode
 from .isomorphisms import NotExpressible
 from .values import jsonable
 from .wiring import Wiring, wire
-from .words import A, Given, I, Rank, Rest, Size, W
+from .words import A, Given, I, Last, Rank, Rest, Size, W
 
 __all__ = ["RowFields", "pairs"]
 
@@ -57,6 +57,9 @@ class RowFields:
     one_of: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     fills: Mapping[str, float] = field(default_factory=dict)
+    numbers: Mapping[str, str] = field(default_factory=dict)
+    listed: bool = False
+    spans: tuple[str, ...] = ()
 
     @property
     def operands(self) -> tuple[str, ...]:
@@ -99,9 +102,19 @@ class RowFields:
                 raise bad(f"the op has neither an input nor an attribute {key!r}")
             elif isinstance(src, W):
                 raise bad(f"{key} is an attribute, not an input")
+            elif isinstance(src, Last) and decl.attrs[key].kind != "axes":
+                raise bad(f"{key} are no axes, as Last says")
             elif isinstance(src, I) and src.name not in {t.rstrip("*?") for t, _ in self.inputs}:
                 raise bad(f"input {src.name!r} of I is not in the input list")
-        for of in (*self.types, *self.needs, *self.fills, *(r.of for r in self.rank if r.of)):
+        for of in (
+            *self.types,
+            *self.needs,
+            *self.fills,
+            *self.spans,
+            *self.numbers,
+            *self.numbers.values(),
+            *(r.of for r in self.rank if r.of),
+        ):
             if of not in names:
                 raise bad(f"the op has no input {of!r}")
         for key in (*self.unless, *self.one_of):
@@ -122,7 +135,7 @@ class RowFields:
             if attr.default is REQUIRED and name not in self.mapping and name not in sized:
                 raise bad(f"the op's attribute {name!r} has no default and is not mapped")
         for _, ours in self.outputs:
-            if ours.rstrip("*") not in decl.outputs:
+            if ours != "_" and ours.rstrip("*") not in decl.outputs:
                 raise bad(f"the op has no output {ours!r}")
 
     # ---- conditions
@@ -160,6 +173,18 @@ class RowFields:
                 if v is not None and not _is_of(v.dtype, allowed):
                     raise NotExpressible(f"{name} is {v.dtype}, the rule is for {', '.join(allowed)}", "unsupported_dtype")
 
+    def _check_spans(self, by_name: Mapping[str, Value | None], axes: Sequence[int], x: Value | None, *, emitting: bool) -> None:
+        """Parameters along all axes, in order; NotExpressible for one that is broadcast (or, emitting, of unknown sizes)."""
+        for name in self.spans:
+            v = by_name.get(name)
+            if v is None:
+                continue
+            if v.rank != len(axes):
+                raise NotExpressible(f"its {name} has {v.rank} axes, {len(axes)} are normalised", "unsupported_input")
+            shape = None if x is None or x.shape is None else [x.shape[a] for a in axes]
+            if emitting and (shape is None or list(v.shape or ()) != shape or list(axes) != sorted(axes)):
+                raise NotExpressible(f"its {name} does not span axes {tuple(axes)}, in order")
+
     # ---- as data
     def to_json(self) -> dict[str, Any]:
         """The row as plain data; every function in it is a name."""
@@ -182,6 +207,12 @@ class RowFields:
             out["needs"] = list(self.needs)
         if self.fills:
             out["fills"] = dict(self.fills)
+        if self.numbers:
+            out["numbers"] = dict(self.numbers)
+        if self.spans:
+            out["spans"] = list(self.spans)
+        if self.listed:
+            out["listed"] = True
         if self.alike:
             out["alike"] = list(self.alike)
         if self.types:
@@ -211,7 +242,7 @@ def _is_of(dtype: DType | None, allowed: Sequence[str]) -> bool:
 
 
 def _source_json(v: Any) -> Any:
-    if isinstance(v, (A, I, W, Size, Given, Rest)):
+    if isinstance(v, (A, I, W, Size, Given, Rest, Last)):
         return v.to_json()
     if isinstance(v, tuple) and any(isinstance(p, A) for p in v):
         return [_source_json(p) for p in v]

@@ -14,7 +14,7 @@ from .foreign import MISSING, ForeignNode, LoadContext
 from .isomorphisms import NotExpressible
 from .row_fields import RowFields
 from .values import equal, text
-from .words import A, Given, I, Rest, Size, W
+from .words import A, Given, I, Last, Rest, Size, W
 
 __all__ = ["LoadRow"]
 
@@ -55,6 +55,9 @@ class LoadRow(RowFields):
                 first = ins.get(self.decl.inputs[0].name)
                 start = self._attribute(node, src.start) if isinstance(src.start, A) else src.start
                 attrs[key] = src.load(start, None if first is None else first.rank)
+            elif isinstance(src, Last):
+                first = ins.get(self.decl.inputs[0].name)
+                attrs[key] = src.load(node.attr(src.name), None if first is None else first.shape)
             elif isinstance(src, I):
                 v = self._constant(g, node, src, wiring.constants)
                 attrs[key] = v if v is None else src.iso.load(v)
@@ -65,6 +68,8 @@ class LoadRow(RowFields):
             full += given[wiring.rest :]
         if self.rank or self.needs or self.alike or self.types:
             self._check_inputs(ins, full, emitting=False)
+        if self.spans:
+            self._check_spans(ins, attrs["axes"], full[0], emitting=False)
         if wiring.restated:
             self._check_restated(node, ins, attrs)
         if wiring.ignored:
@@ -81,7 +86,7 @@ class LoadRow(RowFields):
             return outputs
         if len(node.outputs) > len(wiring.outputs) and any(node.outputs[len(wiring.outputs) :]):
             raise NotExpressible(f"has {len(node.outputs)} outputs, the rule knows {len(wiring.outputs)}", "unsupported_output")
-        return tuple(outputs[i] for i in wiring.outputs)
+        return tuple(outputs[i] for i in wiring.outputs if i is not None)
 
     @staticmethod
     def _attribute(node: ForeignNode, src: A) -> Any:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,9 @@ from .foreign import MISSING, EmitContext
 from .isomorphisms import NotExpressible
 from .row_load import LoadRow
 from .values import equal, symbolic, text
-from .words import A, Given, I, Rank, Rest, Size, W, permutation_of
+from .words import A, Given, I, Last, Rank, Rest, Size, W, permutation_of
 
-__all__ = ["A", "Given", "I", "Rank", "Rest", "Row", "Size", "W", "permutation_of"]
+__all__ = ["A", "Given", "I", "Last", "Rank", "Rest", "Row", "Size", "W", "permutation_of"]
 
 
 class Row(LoadRow):
@@ -49,6 +50,8 @@ class Row(LoadRow):
         wiring = self._wiring
         if self.rank or self.needs or self.alike or self.types:
             self._check_inputs(by_name, node.inputs, emitting=True)
+        if self.spans:
+            self._check_spans(by_name, node.attrs["axes"], node.inputs[0], emitting=True)
         for key, value in self.unless.items():
             if equal(node.attrs[key], value):
                 raise NotExpressible(f"{self.foreign} is not written for {key}={text(value)}")
@@ -85,18 +88,22 @@ class Row(LoadRow):
                 continue
             value = node.attrs[key]
             if isinstance(src, tuple) and any(isinstance(p, A) for p in src):
-                self._split(src, key, value, attrs)
+                self._split(e, src, key, value, attrs, node)
                 continue
             if isinstance(src, Rest):
                 x = node.inputs[0]
                 start = src.emit(key, value, None if x is None else x.rank)
                 if isinstance(src.start, A):
-                    self._write(src.start, key, start, attrs)
+                    self._write(e, src.start, key, start, attrs, node)
+                continue
+            if isinstance(src, Last):
+                x = node.inputs[0]
+                attrs[src.name] = src.emit(key, value, None if x is None else x.shape)
                 continue
             if isinstance(src, A):
                 training = decl.attrs[key].training  # what is not known of it is left to the format's default
                 if not training or (value is not None and e.keeps(key, node)):
-                    self._write(src, key, value, attrs)
+                    self._write(e, src, key, value, attrs, node)
             elif isinstance(src, I):
                 out = None if value is None else src.iso.emit(value)
                 if (out is None and src.default is None) or (src.default is not MISSING and equal(out, src.default)):
@@ -121,7 +128,8 @@ class Row(LoadRow):
         moves = Trait.MOVES in decl.traits
         for theirs, ours in self.inputs:
             if ours.endswith("*"):
-                handles += [None if v is None else e.value(v, carry=moves) for v in rest]
+                held = [None if v is None else e.value(v, carry=moves) for v in rest]
+                handles += [e.several(held)] if self.listed else held
             elif ours == "_":
                 c = const_inputs.get(theirs.rstrip("?"))
                 handles.append(None if c is None else self._emit_const(e, *c))
@@ -130,18 +138,26 @@ class Row(LoadRow):
                 if v is None and ours in self.fills:
                     handles.append(e.const(self._fill(ours, by_name, node)))
                 else:
-                    handles.append(None if v is None else e.value(v, carry=moves))
+                    other = by_name.get(self.numbers.get(ours, ""))
+                    one = v is not None and other is not None
+                    handles.append(e.operand(v, other) if one else None if v is None else e.value(v, carry=moves))  # type: ignore[arg-type]
         while handles and handles[-1] is None:
             handles.pop()
         made = node.outputs
-        outs = made if wiring.outputs is None else [made[i] for i in wiring.outputs]
+        outs = made if wiring.outputs is None else [None if i is None else made[i] for i in wiring.outputs]
         for v in made:
             if v not in outs and (v.uses or v.is_output):
                 raise NotExpressible(f"{self.foreign} has no counterpart of an output that is used")
-        e.unit(self.foreign, handles, attrs, states, outputs=outs, name=node.name, carry=moves)
+        e.unit(self.foreign, handles, attrs, states, outputs=outs, name=node.name, carry=moves, places=self.places)
+
+    @cached_property
+    def places(self) -> tuple[tuple[int, str, bool], ...]:
+        """Attributes that are arguments by position: where, which, and whether what they list are so many arguments."""
+        found = [(v.at, v.name, v.each) for v in self.mapping.values() if isinstance(v, (A, Last)) and v.at is not None]
+        return tuple(sorted(found))
 
     @staticmethod
-    def _write(src: A, key: str, value: Any, attrs: dict[str, Any]) -> None:
+    def _write(e: EmitContext, src: A, key: str, value: Any, attrs: dict[str, Any], node: Node) -> None:
         """One foreign attribute from the op's value; nothing where it is the default."""
         out = None if value is None else src.iso.emit(value)
         if out is None and src.default is not None:
@@ -149,16 +165,20 @@ class Row(LoadRow):
         if out is None or (not src.write_default and src.default is not MISSING and equal(out, src.default)):
             return
         if symbolic(out):
-            raise NotExpressible(f"{key}={text(value)} is symbolic")
+            if not src.sizes:
+                raise NotExpressible(f"{key}={text(value)} is symbolic")
+            out = e.argument(out, [v for v in node.inputs if v is not None])
         attrs[src.name] = out
 
-    def _split(self, src: tuple[Any, ...], key: str, value: Any, attrs: dict[str, Any]) -> None:
+    def _split(
+        self, e: EmitContext, src: tuple[Any, ...], key: str, value: Any, attrs: dict[str, Any], node: Node
+    ) -> None:  # fmt: skip
         if not isinstance(value, (list, tuple)) or len(value) != len(src):
             raise NotExpressible(f"{key}={text(value)} is not {len(src)} values")
         for part, v in zip(src, value):
             if isinstance(part, A):
                 made: dict[str, Any] = {}
-                self._write(part, key, v, made)
+                self._write(e, part, key, v, made, node)
                 if any(k in attrs and not equal(attrs[k], x) for k, x in made.items()):
                     raise NotExpressible(f"{key}={text(value)}, {self.foreign} has one {part.name} for both")
                 attrs |= made

@@ -46,6 +46,8 @@ else:
 UNKNOWN = frozenset({"unknown_shape", "unknown_dtype", "requires_constant_input"})
 """Codes of problems that come from too little being known of an input."""
 
+_BRACKETS = str.maketrans("", "", "[]")
+
 R = TypeVar("R")
 """What a load function returns: a value or a sequence of them."""
 
@@ -103,23 +105,28 @@ class RuleSet(Generic[G, N]):
         one_of: Sequence[str] = (),
         needs: Sequence[str] = (),
         fills: Mapping[str, float] | None = None,
+        numbers: Mapping[str, str] | None = None,
+        spans: Sequence[str] = (),
         **mapping: Any,
     ) -> Row:
         """Add a row.
 
         ``inputs`` pairs foreign inputs, in order, with the op's: ``"X=x, W=w"``; ``"shape=_"`` is a constant input read by
-        ``I("shape")``, ``"inputs=xs*"`` takes all the rest. ``outputs`` likewise (default: the op's first). ``when`` are
-        conditions on foreign attributes (a value, a set of values, None for unset). ``ignore`` names foreign attributes
-        without meaning for inference. ``since``/``until`` bound the format's version (an opset). ``direction`` is both, load
-        or emit. ``then`` names post steps of the rule set (e.g. a fused activation) run on the first output. ``rank`` is the
-        number of axes of the first input where a foreign type takes only one (Keras's UpSampling2D), or a ``Rank``, or several.
-        ``alike`` ("rank", "dtype") says in what all inputs must agree, ``types`` of which element types an input of the op must
-        be (``{"x": "float"}``), ``needs`` which inputs the op may do without and the foreign type may not. A ``Call`` as
-        ``foreign`` gives the signature of a function; ``also`` names functions that mean the same as the layer, with its weights
-        as arguments. ``unless`` are values of the op's attributes for which the row does not emit; of the ``one_of`` attributes
-        it emits only one that is not all ones. ``fills`` are inputs that the op may do without and the foreign
-        type may not, with the number that stands for a missing one: a vector along the op's ``axis`` (or its ``axes``). The key
-        of a ``Size`` or ``Given`` may end in ``_`` where the op has an input of the foreign attribute's name.
+        ``I("shape")``, ``"inputs=xs*"`` takes all the rest, ``"[inputs]=xs*"`` as one argument that is a list. ``outputs``
+        likewise (default: the op's first); ``"indices=_"`` is a result that nobody reads. ``when`` are conditions on foreign
+        attributes (a value, a set of values, None for unset). ``ignore`` names foreign attributes without meaning for
+        inference. ``since``/``until`` bound the format's version (an opset). ``direction`` is both, load or emit. ``then``
+        names post steps of the rule set (e.g. a fused activation) run on the first output. ``rank`` is the number of axes of
+        the first input where a foreign type takes only one (Keras's UpSampling2D), or a ``Rank``, or several. ``alike``
+        ("rank", "dtype") says in what all inputs must agree, ``types`` of which element types an input of the op must be
+        (``{"x": "float"}``), ``needs`` which inputs the op may do without and the foreign type may not. A ``Call`` as
+        ``foreign`` gives the signature of a function; ``also`` names functions that mean the same as the layer, with its
+        weights as arguments. ``unless`` are values of the op's attributes for which the row does not emit; of the ``one_of``
+        attributes it emits only one that is not all ones. ``fills`` are inputs that the op may do without and the foreign type
+        may not, with the number that stands for a missing one: a vector along the op's ``axis`` (or its ``axes``). ``numbers``
+        are inputs that, where they are constants of one element, may be written as numbers, since the other input named tells
+        their type (``{"y": "x"}``). ``spans`` are parameters that lie along all of the op's ``axes``, in order, none broadcast.
+        The key of a ``Size`` or ``Given`` may end in ``_`` where the op has an input of the foreign attribute's name.
         """
         decl = find_op(op_name)
         ranks = (Rank(rank),) if isinstance(rank, int) else (rank,) if isinstance(rank, Rank) else tuple(rank)
@@ -135,10 +142,12 @@ class RuleSet(Generic[G, N]):
             if t not in self.pres:
                 raise DeclarationError(f"row {foreign}: unknown step before {t!r}")
         row = Row(
-            foreign, op_name, pairs(inputs), outs, dict(mapping), dict(when or {}), tuple(ignore), since, until, priority,
+            foreign, op_name, pairs(inputs.translate(_BRACKETS)), outs, dict(mapping), dict(when or {}), tuple(ignore),
+            since, until, priority,
             direction if call is None or call.direction == "both" else call.direction, tuple(then), self.distribution, doc, ranks,
             tuple(alike), {k: (v,) if isinstance(v, str) else tuple(v) for k, v in (types or {}).items()}, call,
-            dict(unless or {}), tuple(one_of), tuple(needs), dict(fills or {}),
+            dict(unless or {}), tuple(one_of), tuple(needs), dict(fills or {}), dict(numbers or {}), "[" in inputs,
+            tuple(spans),
         )  # fmt: skip
         for r in (row, *row.faces(calls)):
             r.validate()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..opset import Attr, Op
-from .words import A, Given, I, Rest, Size, W
+from .words import A, Given, I, Last, Rest, Size, W
 
 __all__ = ["Wiring", "wire"]
 
@@ -20,7 +20,8 @@ class Wiring:
 
     ``fixed`` are attributes that the row states, ``read`` what it reads, ``ignored`` foreign ones without meaning, ``restated``
     whether it checks what a file says twice; ``order`` are the op's inputs but the variadic one, ``outputs`` positions of the
-    op's outputs (None: all); ``used`` the inputs that the row speaks of, ``silent`` the op's attributes that it does not.
+    op's outputs (None: all; one that is None is a result nobody reads); ``used`` the inputs that the row speaks of, ``silent``
+    the op's attributes that it does not.
     """
 
     named: tuple[tuple[str, int], ...]
@@ -33,7 +34,7 @@ class Wiring:
     ignored: tuple[str, ...]
     restated: bool
     order: tuple[str, ...]
-    outputs: tuple[int, ...] | None
+    outputs: tuple[int | None, ...] | None
     used: frozenset[str]
     silent: tuple[tuple[str, Attr], ...]
 
@@ -52,6 +53,7 @@ def wire(
     must = {a.name for a in decl.inputs if not (a.optional or a.variadic)}
     sized = {attr for src in mapping.values() if isinstance(src, W) for _, attr in src.sizes}
     fixed = {k: v for k, v in mapping.items() if not _is_read(v) and not isinstance(v, (Size, Given))}
+    taken = None if decl.variadic_outputs else tuple(_place(decl, ours) for _, ours in outputs)
     return Wiring(
         named,
         tuple((ours, theirs[ours]) for ours, _ in named if ours in must),
@@ -63,12 +65,17 @@ def wire(
         ignored,
         any(isinstance(v, (Size, Given)) for v in mapping.values()),
         tuple(a.name for a in decl.inputs if not a.variadic),
-        None if decl.variadic_outputs else tuple(decl.outputs.index(ours.rstrip("*")) for _, ours in outputs),
+        taken,
         frozenset({ours.rstrip("*") for _, ours in inputs} | {k for k, v in mapping.items() if isinstance(v, W)}),
         tuple((k, a) for k, a in decl.attrs.items() if not (k in mapping or k in sized or a.training)),
     )
 
 
+def _place(decl: Op, name: str) -> int | None:
+    """The position of an output of the op; None for a result that it has not (``_``)."""
+    return None if name == "_" else decl.outputs.index(name.rstrip("*"))
+
+
 def _is_read(src: Any) -> bool:
     """Whether a word of a mapping is read from each node."""
-    return isinstance(src, (W, A, I, Rest)) or (isinstance(src, tuple) and any(isinstance(p, A) for p in src))
+    return isinstance(src, (W, A, I, Rest, Last)) or (isinstance(src, tuple) and any(isinstance(p, A) for p in src))

@@ -4,7 +4,7 @@
 constant input; their key in a row is the op's. ``Size`` and ``Given`` are attributes of the *foreign* node that say again what
 an input says already (``units`` is an axis of the kernel, ``use_bias`` whether there is a bias): they are written on emission
 and checked on loading, and their key in a row is the foreign one. ``Rank`` is the number of axes of an input, ``Rest`` the axes
-of the first input from one on.
+of the first input from one on, ``Last`` its last axes, told by their sizes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import DeclarationError, ShapeError
 from ..ir.tensors import Tensor
@@ -20,7 +20,7 @@ from .foreign import MISSING
 from .isomorphisms import Iso, NotExpressible, find_iso
 from .values import jsonable
 
-__all__ = ["A", "Given", "I", "Rank", "Rest", "Size", "W", "permutation_of", "reorder"]
+__all__ = ["A", "Given", "I", "Last", "Rank", "Rest", "Size", "W", "permutation_of", "reorder"]
 
 
 def _iso_json(iso: Iso, default: Any) -> dict[str, Any]:
@@ -38,24 +38,41 @@ class A:
 
     ``default`` is the foreign format's own default (MISSING: required); on emission an attribute equal to it is left out
     unless ``write_default``. ``iso`` names a conversion, or a tuple of its name and arguments. Where the op has one attribute
-    for several of the foreign node's, a tuple of ``A`` stands for it: ``sizes=(A("height"), A("width"))``.
+    for several of the foreign node's, a tuple of ``A`` stands for it: ``sizes=(A("height"), A("width"))``. Of a function, ``at``
+    is its place among the arguments, where it is written by position; ``each`` writes what it lists as arguments one after the
+    other (``x.permute(0, 2, 1)``). ``sizes`` may be symbolic: the target computes them.
     """
 
     name: str
     default: Any
     iso: Iso
     write_default: bool
+    at: int | None
+    each: bool
+    sizes: bool
 
     def __init__(
-        self, name: str, default: Any = MISSING, iso: str | tuple[Any, ...] = "same", *, write_default: bool = False
+        self,
+        name: str,
+        default: Any = MISSING,
+        iso: str | tuple[Any, ...] = "same",
+        *,
+        write_default: bool = False,
+        at: int | None = None,
+        each: bool = False,
+        sizes: bool = False,
     ) -> None:
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "default", default)
         object.__setattr__(self, "iso", find_iso(iso))
         object.__setattr__(self, "write_default", write_default)
+        object.__setattr__(self, "at", at)
+        object.__setattr__(self, "each", each)
+        object.__setattr__(self, "sizes", sizes)
 
     def to_json(self) -> dict[str, Any]:
-        return {"attribute": self.name, **_iso_json(self.iso, self.default)}
+        place: dict[str, Any] = {} if self.at is None else {"at": self.at, **({"each": True} if self.each else {})}
+        return {"attribute": self.name, **_iso_json(self.iso, self.default), **place, **({"sizes": True} if self.sizes else {})}
 
 
 @dataclass(frozen=True, init=False)
@@ -189,6 +206,44 @@ class Size:
 
 
 @dataclass(frozen=True)
+class Last:
+    """Axes of the op's first input that are its last ones, as a foreign attribute that holds their sizes, in order: torch's
+    ``normalized_shape``. ``single``: one size alone is written as a number. ``at`` is its place among the arguments of a
+    function."""
+
+    name: str
+    single: bool = True
+    at: int | None = None
+    each: ClassVar[bool] = False
+
+    def load(self, sizes: Any, shape: Sequence[Any] | None) -> tuple[int, ...]:
+        """The axes; NotExpressible where their number is not known or the sizes are others."""
+        if shape is None:
+            raise NotExpressible("the number of axes of its input is not known", "unknown_shape")
+        told = tuple(sizes) if isinstance(sizes, (list, tuple)) else (sizes,)
+        first = len(shape) - len(told)
+        if first < 0 or any(isinstance(n, int) and isinstance(m, int) and n != m for n, m in zip(told, shape[max(first, 0) :])):
+            raise NotExpressible(f"{self.name}={list(told)} are not the last sizes of {tuple(shape)}", "invalid_shape")
+        return tuple(range(first, len(shape)))
+
+    def emit(self, key: str, axes: Sequence[int], shape: Sequence[Any] | None) -> Any:
+        """Their sizes; NotExpressible for other axes, and sizes that are no numbers."""
+        if shape is None:
+            raise NotExpressible("the number of axes of its input is not known", "unknown_shape")
+        rank = len(shape)
+        found = [a % rank for a in axes] if rank else []
+        if not found or sorted(found) != list(range(rank - len(found), rank)):
+            raise NotExpressible(f"{key}={tuple(axes)} are not the last of {rank} axes")
+        sizes = list(shape[min(found) :])
+        if any(not isinstance(n, int) for n in sizes):
+            raise NotExpressible(f"a size along {key}={tuple(axes)} is not a known number", "unknown_shape")
+        return sizes[0] if self.single and len(sizes) == 1 else sizes
+
+    def to_json(self) -> dict[str, Any]:
+        return {"sizes_of_last_axes": self.name, **({} if self.at is None else {"at": self.at})}
+
+
+@dataclass(frozen=True)
 class Given:
     """A foreign attribute that is true where the op's input ``of`` is given, false where it is left out.
 
@@ -221,10 +276,11 @@ class Rest:
     """Axes of the op's first input from ``start`` on, to the last: a number, or an attribute of the foreign node that names it.
 
     ``axes=Rest(2)`` are the spatial axes of what ONNX calls global pooling, ``axes=Rest(A("axis", 0))`` those that Caffe's
-    Reduction is over.
+    Reduction is over. ``from_end``: it is written as a negative number.
     """
 
     start: int | A
+    from_end: bool = False
 
     def load(self, start: int, rank: int | None) -> tuple[int, ...]:
         """The axes from ``start`` (negative: from the end) on; ShapeError when there is no such axis."""
@@ -243,7 +299,7 @@ class Rest:
             raise NotExpressible(f"{key}={axes} are not the last of {rank} axes")
         if not isinstance(self.start, A) and found[0] != self.start:
             raise NotExpressible(f"{key}={axes} do not begin with axis {self.start}")
-        return found[0]
+        return found[0] - rank if self.from_end else found[0]
 
     def to_json(self) -> dict[str, Any]:
         return {"axes_from": self.start.to_json() if isinstance(self.start, A) else self.start}

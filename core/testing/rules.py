@@ -30,7 +30,7 @@ from ..ir.tensors import Tensor, as_tensor
 from ..opset.declare import REQUIRED, Attr, Sample
 from ..rules.foreign import MISSING, ForeignNode, LoadContext
 from ..rules.isomorphisms import NotExpressible
-from ..rules.rows import A, Given, I, Rest, Row, Size, W
+from ..rules.rows import A, Given, I, Last, Rest, Row, Size, W
 from ..rules.values import equal
 from .ops import CheckFailed
 
@@ -85,6 +85,16 @@ class RecordingContext:
     def value(self, v: Value, *, carry: bool = False) -> Value:
         return v
 
+    def several(self, handles: Sequence[Any]) -> Any:
+        return tuple(handles)
+
+    def operand(self, v: Value, other: Value) -> Value:
+        return v
+
+    def argument(self, value: Any, near: Sequence[Value]) -> Any:
+        """A symbolic size is none here."""
+        raise NotExpressible("a size is symbolic")
+
     def state(self, v: Value, key: str = "", make: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """The tensor itself."""
         if v.tensor is None:
@@ -128,8 +138,10 @@ class RecordingContext:
         n_outputs: int = 1,
         name: str = "",
         carry: bool = False,
+        places: Sequence[tuple[int, str, bool]] = (),
     ) -> Sequence[Any]:
-        """Keep the node with its weights."""
+        """Keep the node with its weights, and its configuration by name wherever it is written."""
+        args = [x for a in args for x in (a if isinstance(a, tuple) else (a,))]
         made = list(outputs) or [Value(f"{name or type}:{i}", None, None) for i in range(n_outputs)]
         weights = dict(states) if isinstance(states, Mapping) else {str(i): t for i, t in enumerate(states)}
         self.nodes.append(ForeignNode(type, name or type, args, config or {}, weights=weights, version=self.version))
@@ -247,7 +259,7 @@ def _compare(where: str, row: Row, node: Node, outputs: Sequence[Value]) -> None
             raise CheckFailed(f"{where}: input {i} {a!r} came back as {b!r}")
         if not np.array_equal(a.tensor.numpy(), b.tensor.numpy()):
             raise CheckFailed(f"{where}: weight {i} came back changed")
-    n = len(again.outputs) if row.decl.variadic_outputs else len(row.outputs)
+    n = len(again.outputs) if row.decl.variadic_outputs else sum(ours != "_" for _, ours in row.outputs)
     if len(outputs) != n or len(again.outputs) != len(node.outputs):
         raise CheckFailed(f"{where}: {len(node.outputs)} outputs came back as {len(outputs)}")
 
@@ -275,6 +287,8 @@ def sample_nodes(row: Row) -> Iterator[tuple[Graph, Node]]:
             elif isinstance(source, (A, I)) or (isinstance(source, tuple) and any(isinstance(p, A) for p in source)):
                 if key in sample.attrs:
                     base[key] = sample.attrs[key]
+            elif isinstance(source, Last):
+                base[key] = sample.attrs.get(key, ())
             elif isinstance(source, Rest):
                 base[key] = tuple(range(0 if isinstance(source.start, A) else source.start, _rank(sample)))
             else:

@@ -30,7 +30,7 @@ def test_a_caffe_layer_is_read_by_one_file(name: str, family: str) -> None:
     assert _named(name, f"{caffe}/files/schema") == []
 
 
-def test_rms_norm_is_one_file_for_the_op_and_each_framework_and_direction() -> None:
+def test_rms_norm_is_one_file_for_the_op_and_each_framework() -> None:
     """Caffe writes the body; Keras layers and orders of axes follow from the row and the axis rule; keras.ops has one more.
 
     Finding it in primitives (core/rewrite) is another matter than having it.
@@ -42,6 +42,5 @@ def test_rms_norm_is_one_file_for_the_op_and_each_framework_and_direction() -> N
         "plugins/keras/src/convcore_keras/layers/norm.py",
         "plugins/keras/src/convcore_keras/ops/nn.py",
         "plugins/onnx/src/convcore_onnx/rules/norm.py",
-        "plugins/pytorch/src/convcore_pytorch/emit_rules/norm.py",
-        "plugins/pytorch/src/convcore_pytorch/rules/aten_norm.py",
+        "plugins/pytorch/src/convcore_pytorch/rules/norm.py",
     ]

@@ -1,7 +1,6 @@
 """Keras's rule functions that only ever make a single thing of a type, and why no row says it
 (``convcore.testing.record.likely_rows``)."""
 
-_CONSTANT = "a constant among its operands becomes a number, or one that descends from an input"
 _BROADCAST = "a shape is completed by the input's own"
 _AXIS = "without an axis it is of all elements as one line"
 _RANK = "which axes it is about depends on the number of axes and on data_format"
@@ -15,6 +14,7 @@ WHY = {
     "load layers.embedding.reversible_embedding": "a call may ask for the product with its own table instead",
     "load layers.linear.dot": "axes are one or two, and which are batch follows from both inputs; normalize makes several",
     "load layers.norm.layer_norm_unordered": "axes in any order are sorted, and the weights moved with them",
+    "load layers.norm.rms_norm_unordered": "axes in any order are sorted; others than the last are refused",
     "load layers.pool.pool_theano": _SIZES,
     "load layers.regularization.dropout": "noise_shape is right-aligned, so the axes depend on the input's rank",
     "load layers.regularization.spatial_dropout": "the axes that share a draw depend on data_format",
@@ -64,22 +64,18 @@ WHY = {
     "emit emit_rules.activation.prelu": "shared_axes are the axes along which the slope has size 1",
     "emit emit_rules.arithmetic.cast": "nothing is written where the type is that already",
     "emit emit_rules.arithmetic.clip": "an open bound is a Maximum or Minimum, bounds of integers are integers",
-    "emit emit_rules.arithmetic.where": _CONSTANT,
     "emit emit_rules.attention.multi_head_attention": "weights are split into heads, and biases with them",
     "emit emit_rules.conv.separable": "kernels of the axes without size are merged",
     "emit emit_rules.image.shuffle_channels": "its kernel is made for it",
     "emit emit_rules.indexing.gather": "indices of batch axes are counted",
-    "emit emit_rules.joining.stack": "the operation takes a list of tensors",
     "emit emit_rules.joining.split": "sizes become places, of an axis of known size",
     "emit emit_rules.linear.einsum": "the notation is spelt out",
     "emit emit_rules.linear.linear": "a weight that is computed is no layer's",
-    "emit emit_rules.linear.matmul": _CONSTANT,
+    "emit emit_rules.linear.matmul": "a product with a weight is a Dense layer, where its input has two axes",
     "emit emit_rules.norm._over_last_axes.<locals>.norm": "written from its load row, for any number of last axes",
     "emit emit_rules.norm.instance_norm": "GroupNormalization with as many groups as the input has channels",
     "emit emit_rules.pool.adaptive_pool": "the class is named after the number of axes",
-    "emit emit_rules.pool.global_pool": "the class is named after the number of axes; only over all of space",
     "emit emit_rules.reduce.reduce": "Keras gives integers other types: only those whose type stays",
     "emit emit_rules.shape.flip": "axes in any order",
     "emit emit_rules.shape.transpose": "where only axes of size 1 move it is a Reshape, where the batch stays a Permute",
-    "emit emit_rules.training.gaussian_noise": "left out where its amount is not known",
 }

@@ -37,7 +37,7 @@ class KerasSchema:
         for key, value in written.attrs.items():
             if key not in config or not equal(_plain(config[key]), value):
                 raise CheckFailed(f"{written}: {key}={value!r} came back from Keras as {config.get(key)!r}")
-        read = self._operation(written, config) if written.type.startswith("ops.") else self._layer(written, config)
+        read = self._operation(row, written, config) if written.type.startswith("ops.") else self._layer(written, config)
         for key in {*RULES.ignored, *row.then} & read.attrs.keys() - written.attrs.keys():
             del read.attrs[key]  # initialisers, and the activation: the rule set handles them beside the row
         return read
@@ -74,9 +74,9 @@ class KerasSchema:
         out = ForeignNode(written.type, written.name, written.inputs, read, weights=written.weights)
         return out
 
-    def _operation(self, written: ForeignNode, config: dict[str, Any]) -> ForeignNode:
+    def _operation(self, row: Row, written: ForeignNode, config: dict[str, Any]) -> ForeignNode:
         kept = {k: _plain(v) for k, v in config.items() if k not in ("name", "dtype") or k in written.attrs}
-        args = [list(written.inputs)] if written.type == "ops.Concatenate" else list(written.inputs)
+        args = [list(written.inputs)] if any(o.endswith("*") for _, o in row.inputs) else list(written.inputs)
         return ForeignNode(written.type, written.name, [], {**kept, "args": args, "kwargs": {}})
 
 

@@ -204,3 +204,18 @@ def test_axes_over_all_stay(op: str, tmp_path: Path) -> None:
     made = emit(EmitRequest(graph, tmp_path / "s.keras", {}, {}, host().rules("keras")))
     runtime = made.runtime() if made.runtime is not None else None
     assert runtime is not None and not same(np.asarray(runtime.run([x])[0]), want[0])
+
+
+@pytest.mark.parametrize("stddev, layers, notes", [(0.25, ["GaussianNoise"], 0), (None, [], 0), (1.5, [], 1)])
+def test_noise_as_keras_takes_it(stddev: float | None, layers: list[str], notes: int, tmp_path: Path) -> None:
+    """Keras 3.15.1 takes deviations from 0 to 1; noise of others, or of none that is known, is left out, and that is said."""
+    import convcore
+
+    graph = Graph("g")
+    b = Builder(graph)
+    graph.outputs = [b.relu(b.gaussian_noise(b.input("x", "float32", (2, 5)), stddev=stddev))]
+    made = convcore.convert(convcore.Model(graph, "", None, None), out=tmp_path / "m.keras")
+    assert made.report.ok
+    found = [x for x in keras.models.load_model(tmp_path / "m.keras").layers if type(x).__name__ == "GaussianNoise"]
+    assert [type(x).__name__ for x in found] == layers and all(x.stddev == stddev for x in found)
+    assert sum("gaussian_noise" in n for n in made.report.notes) == notes

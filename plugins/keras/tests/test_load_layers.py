@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from keras_helpers import error_of_range, load_graph, randomise, run, saved_forms
+from keras_helpers import error_of_range, load_graph, problems, randomise, run, saved_forms
 
 keras = pytest.importorskip("keras")
 from sweeps import layers_cases
@@ -162,6 +162,7 @@ case("groupnorm", lambda: L.GroupNormalization(3), (5, 7, 6))
 case("groupnorm-first", lambda: L.GroupNormalization(2, axis=1, scale=False), (6, 5, 7))
 case("groupnorm-instance", lambda: L.GroupNormalization(-1), (5, 7, 6))
 case("rmsnorm", lambda: L.RMSNormalization(epsilon=0.01), (5, 7))
+case("rmsnorm-2", lambda: L.RMSNormalization(axis=[1, 2], epsilon=0.01), (5, 7))
 case("unitnorm", lambda: L.UnitNormalization(axis=[1, 2]), (5, 7))
 case("unitnorm-1", lambda: L.UnitNormalization(), (5, 7))
 
@@ -324,6 +325,32 @@ def test_layer_norm_over_any_axes(axis: Any, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "m.weights.h5", "w") as f:
         f["layers/layer_normalization/vars/0"], f["layers/layer_normalization/vars/1"] = gamma, beta
     assert error_of_range(run(load_graph(tmp_path / "m.json", tmp_path / "m.weights.h5"), [x]), [want]) < 1e-5
+
+
+@pytest.mark.parametrize("axis", [[-1, -2], [2, 1]])
+def test_rms_norm_whose_axes_are_listed_in_another_order(axis: Any, tmp_path: Path) -> None:
+    """Keras sorts them before it makes the scale: of a square, its shape does not tell."""
+    model = keras.Sequential([keras.Input((5, 5), name="x"), L.RMSNormalization(axis=axis, epsilon=0.01)])
+    randomise(model)
+    x = np.random.default_rng(4).normal(0, 2, (2, 5, 5)).astype(np.float32)
+    want = np.asarray(model(x).detach().numpy())
+    model.save_weights(tmp_path / "m.weights.h5")
+    config = json.loads(model.to_json())
+    (layer,) = [c for c in config["config"]["layers"] if c["class_name"] == "RMSNormalization"]
+    assert layer["config"]["axis"] == sorted(axis)
+    layer["config"]["axis"] = axis
+    (tmp_path / "m.json").write_text(json.dumps(config))
+    assert error_of_range(run(load_graph(tmp_path / "m.json", tmp_path / "m.weights.h5"), [x]), [want]) < 1e-5
+
+
+@pytest.mark.parametrize("axis", [1, [1], [0, 1], -2])
+def test_rms_norm_over_axes_that_are_not_the_last(axis: Any, tmp_path: Path) -> None:
+    """TensorFlow and JAX multiply the scale along the last axis, torch normalises over that (Keras 3.15.1): no one meaning."""
+    x = keras.Input(batch_shape=(5, 5, 5), name="x")
+    layer = L.RMSNormalization(axis=axis)
+    keras.Model(x, layer(x), name="m").save(tmp_path / "m.keras")
+    (p,) = problems(load_graph(tmp_path / "m.keras"))
+    assert "Keras's backends differ" in p.why and p.layer == layer.name
 
 
 def test_the_table_covers_every_stateless_and_stateful_class_with_a_rule() -> None:

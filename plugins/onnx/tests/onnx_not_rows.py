@@ -42,8 +42,6 @@ WHY = {
     "emit rules.general.emit_gaussian_noise": "left out, but for outputs, which keep their names",
     "emit rules.image.emit_upsample": "scales are for batch and channels too",
     "emit rules.indexing.emit_trilu_by_mask": "its mask is made for it",
-    "emit rules.norm.emit_layer_norm": "scale and bias must span all axes that are normalised",
-    "emit rules.norm.emit_rms_norm": "the scale must span all axes that are normalised",
     "emit rules.pool.emit_global_pool": "whether it is a pool depends on the layer it comes from",
     "emit rules.pool.emit_lp_pool": "the last windows and padding of other formats become pads, which depend on sizes",
     "emit rules.pool.emit_max_pool": "the last windows and padding of other formats become pads, which depend on sizes",

@@ -4,9 +4,7 @@
 _ZERO = "a tensor without axes has none to name"
 _BATCH = "an input without a batch gets one; one number stands for all axes"
 _SHAPE = "the shape is that of another tensor, or completed by it"
-_LIST = "tensors, or sizes, are a list, or arguments one after the other"
 _WRITTEN = "a function of our own, copied into the code"
-_NUMBER = "a constant operand becomes a number where the other one tells the type"
 _TRACED = "the result's type is the traced one"
 _ORDER = "the order of axes follows from their number, and a weight stays one"
 
@@ -35,7 +33,6 @@ WHY = {
     "load rules.aten_layers.elu": "it has two factors more",
     "load rules.aten_layers.inner": "of tensors with several axes it is another product",
     "load rules.aten_norm.instance_norm": "with running statistics it is a batch normalisation",
-    "load rules.aten_norm.layer_norm": "axes are counted by the sizes that are given; an epsilon left out is that of the type",
     "load rules.aten_pool.max_pool": _BATCH,
     "load rules.aten_layers.prelu": "the slope is a vector, moved to the channels",
     "load rules.aten_layers.rrelu": "the slope is the mean of two",
@@ -85,11 +82,6 @@ WHY = {
     "load rules.sorting.topk": _ZERO,
     # written
     "emit emit_rules.activation.prelu": "a slope for each channel, of any shape that broadcasts so",
-    "emit emit_rules.activation.relu": "a module of floats, a function of integers",
-    "emit emit_rules.arithmetic.cast": "a method, its type by position",
-    "emit emit_rules.arithmetic.div": _NUMBER,
-    "emit emit_rules.arithmetic.operator": _NUMBER,
-    "emit emit_rules.arithmetic.where": _NUMBER,
     "emit emit_rules.attention.layer": "three weights are one",
     "emit emit_rules.control.loop": "it has a region",
     "emit emit_rules.detection.nms": _WRITTEN,
@@ -98,17 +90,8 @@ WHY = {
     "emit emit_rules.image.affine_grid": "its size holds batch and channels too",
     "emit emit_rules.image.resize": "which of torch's ways it is follows from several attributes and sizes",
     "emit emit_rules.indexing.gather": "an index, written in brackets",
-    "emit emit_rules.indexing.trilu": "a diagonal that is a size is an expression; booleans",
     "emit emit_rules.indexing.unique": _WRITTEN,
-    "emit emit_rules.linear.einsum": "the notation comes before the tensors",
-    "emit emit_rules.norm.layer_norm": "over any number of last axes; a bias without a scale has one filled in",
-    "emit emit_rules.norm.rms_norm": "over any number of last axes",
     "emit emit_rules.reduce.reduce": "axes are all of them where none are named; integers keep their type",
-    "emit emit_rules.shape.concat": _LIST,
-    "emit emit_rules.shape.split": _LIST,
-    "emit emit_rules.shape.stack": _LIST,
-    "emit emit_rules.shape.transpose": _LIST,
-    "emit emit_rules.sorting.sort": "its places are a second result that nobody reads",
 }
 
 NOT_EXPORTED = {

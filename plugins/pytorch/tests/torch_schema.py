@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator as operators
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from convcore.errors import UnsupportedError
+from convcore.ir.dtypes import DType
 from convcore.ir.graph import Node, Origin
 from convcore.rules import ForeignNode, NotExpressible
 from convcore.rules.rows import A, Row
@@ -27,6 +29,13 @@ def operator(name: str) -> Any:
     return getattr(getattr(torch.ops.aten, base), overload[0] if overload else "default")
 
 
+_SIGNS: dict[str, Any] = {
+    "+": operators.add, "-": operators.sub, "*": operators.mul, "/": operators.truediv, "//": operators.floordiv,
+    "%": operators.mod, "**": operators.pow, "==": operators.eq, "!=": operators.ne, "<": operators.lt, "<=": operators.le,
+    ">": operators.gt, ">=": operators.ge,
+}  # fmt: skip
+
+
 class TorchSchema:
     """A module takes what a row writes, keeps it and has weights of those names and shapes; a function takes it by these names;
     an operator's schema has the parameters of the row's call, in order, of those defaults. What each of them computes is compared
@@ -37,13 +46,18 @@ class TorchSchema:
             raise NotExpressible("an input of unknown type")
         given = [v for v in written.inputs if v is not None]  # in the order of the row; the op's own is that of their names
         self.order = [sorted(given, key=lambda v: v.name).index(v) for v in given]
+        self.missing = [i for i, v in enumerate(written.inputs) if v is None]
         self.many = any(ours.endswith("*") for _, ours in row.inputs)
         if row.call is not None:
             return self._operator(row, written, node)
         if written.type.startswith("torch.nn."):
             return self._module(row, written)
-        self.made: Any = eval(written.type, {"torch": torch, "F": torch.nn.functional})
-        self.config = written.attrs
+        name = written.type
+        if name.startswith("."):
+            self.made: Any = getattr(torch.Tensor, name[1:])
+        else:
+            self.made = _SIGNS.get(name) or eval(name, {"torch": torch, "F": torch.nn.functional})
+        self.config = {k: getattr(torch, v.value) if isinstance(v, DType) else v for k, v in written.attrs.items()}
         return written
 
     def compute(self, row: Row, written: ForeignNode, inputs: Sequence[np.ndarray]) -> Sequence[np.ndarray] | None:
@@ -59,8 +73,15 @@ class TorchSchema:
             args = [next(held) if isinstance(v, _Tensor) else [*held] if isinstance(v, _Tensors) else v for v in self.args]
             y = self.made(*args, **self.config)
         else:
-            y = self.made(*([tensors] if self.many else tensors), **self.config)
-        return [np.asarray(v.detach().resolve_conj()) for v in (y if isinstance(y, (list, tuple)) else [y])]
+            given: list[Any] = [tensors] if row.listed else tensors
+            config = dict(self.config)
+            for i in self.missing:
+                given.insert(i, None)
+            for at, key, each in row.places:
+                given[at:at] = config.pop(key) if each else [config.pop(key)]
+            y = self.made(*given, **config)
+        made = [np.asarray(v.detach().resolve_conj()) for v in (y if isinstance(y, (list, tuple)) else [y])]
+        return [a for a, (_, ours) in zip(made, row.outputs)] if len(made) > len(row.outputs) else made
 
     def _module(self, row: Row, written: ForeignNode) -> ForeignNode:
         kind = getattr(torch.nn, written.type.removeprefix("torch.nn."))

@@ -90,6 +90,9 @@ class KerasDialect(Dialect):
             s.block.outputs.append(handle)
         return []
 
+    def several(self, handles: Sequence[Any]) -> Any:
+        return list(handles)
+
     # ---- calls
     def is_unit(self, type: str) -> bool:
         return not type.startswith("ops.") and is_known(type)

@@ -43,6 +43,7 @@ def emit(request: EmitRequest) -> Emitted:
     prune(made)
     nest(made)
     model, notes = model_of(made, request.graph)
+    notes = [*made.remarks(), *notes]
     paths: tuple[str, ...] = ()
     if request.out is not None and write is not None:
         paths = write(model, Path(request.out))

@@ -151,7 +151,7 @@ class AtenNode(ForeignNode):
             raise self.refuse(f"its argument {odd[0]}={_text(given[odd[0]])} is not known", code="unsupported_call")
         return []
 
-    def replaced(self, name: str, value: Value | list[Value]) -> AtenNode:
+    def replaced(self, name: str, value: Value | list[Value] | float) -> AtenNode:
         """The same call with another tensor, or list of them."""
         out = AtenNode(
             self.type, self.name, {**self.arguments, name: value}, self.signature, self.origin, self.results, self.outputs

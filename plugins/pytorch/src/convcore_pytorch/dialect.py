@@ -6,13 +6,28 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from convcore.plugin import Dialect, DType, Graph, Node, NotExpressible, Scribe, State, fold_constants, identifier
+import numpy as np
+
+from convcore.plugin import (
+    CONSTANT,
+    Dialect,
+    Dim,
+    DType,
+    Graph,
+    Node,
+    NotExpressible,
+    Scribe,
+    State,
+    Value,
+    fold_constants,
+    identifier,
+)  # fmt: skip
 
 from .functions import HELPERS
 from .grouping import Groups
 from .types import TORCH_TYPES
 
-__all__ = ["TorchDialect"]
+__all__ = ["TorchDialect", "number"]
 
 _RESERVED = (
     "Any Callable Path Sequence Tensor WEIGHTS SOURCE_NAMES TIED DTYPES load torch nn F json math cls self l O I x _ "
@@ -81,6 +96,27 @@ class TorchDialect(Dialect):
             return value[0] if len(value) == 1 else tuple(value)
         return None
 
+    def operand(self, s: Scribe[Any], v: Value, other: Value) -> Any:
+        """A number where ``other`` decides type and shape, else the handle."""
+        if number(other) is None and v.dtype is other.dtype and v.shape is not None and other.shape is not None:
+            x = number(v)
+            if x is not None and len(v.shape) <= len(other.shape):
+                return x
+        return s.value(v)
+
+    def argument(self, s: Scribe[Any], value: Any, near: Sequence[Value]) -> Any:
+        """Symbolic sizes stay expressions where the shapes of ``near`` say all their names, else they are computed from the
+        inputs."""
+        if isinstance(value, (list, tuple)):
+            return tuple(self.argument(s, d, near) for d in value)
+        if value is None:
+            raise NotExpressible("a size is not known")
+        known: set[str] = set()
+        for v in near:
+            if v.tensor is None:
+                known.update(n for d in v.shape or () if isinstance(d, Dim) and d.is_name for n in d.names)
+        return value if not isinstance(value, Dim) or set(value.names) <= known else s.size(value)
+
     # ---- names
     def member_name(self, wanted: str) -> str:
         """An attribute of a module that is not one of ``nn.Module``'s own; a number stays one (the place in a Sequential). Of a
@@ -115,6 +151,17 @@ class TorchDialect(Dialect):
         parts = identifier(wanted.rpartition(".")[2] or wanted).split("_")
         name = "".join(p[:1].upper() + p[1:] for p in parts) or "Block"
         return f"Block{name}" if name[0].isdigit() or name in RESERVED_CLASSES else name
+
+
+def number(v: Value) -> Any:
+    """A constant of one element as a Python number that means the same in its type; None for anything else."""
+    if v.tensor is None or v.role != CONSTANT or v.tensor.size != 1 or v.dtype is None or str(v.dtype) == "bool":
+        return None
+    x = v.tensor.numpy().reshape(-1)[0]
+    if v.dtype.is_float:
+        short = float(str(x))
+        return short if x.dtype == np.float32 and (not np.isfinite(x) or abs(short) <= float(np.finfo(x.dtype).max)) else float(x)
+    return int(x)
 
 
 def _fold(graph: Graph) -> None:

@@ -117,12 +117,3 @@ def clip(s: KerasScribe, node: Node) -> None:
             w.end(w.op("Maximum" if low is not None else "Minimum", x, bound))
     else:
         w.end(x)
-
-
-@RULES.emit("where")
-def where(s: KerasScribe, node: Node) -> None:
-    w = Writer(s, node)
-    parts = [w.x(i) for i in range(3)]
-    if not any(isinstance(p, Ref) for p in parts):
-        raise NotExpressible("all its operands are constants")
-    w.end(w.op("Where", *parts, shape=known(node.outputs[0]), dtype=w.dtype(1)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from convcore.plugin import Node, NotExpressible, Ref
+from convcore.plugin import Node, NotExpressible
 
 from ..dialect import KerasScribe
 from .base import RULES, Writer, known
@@ -44,13 +44,3 @@ def unstack(s: KerasScribe, node: Node) -> None:
         key = tuple(i if a == axis else slice(None) for a in range(len(known(w.input(0)))))
         made.append(w.op("GetItem", x, key, shape=known(v)))
     w.end(*made)
-
-
-@RULES.emit("stack")
-def stack(s: KerasScribe, node: Node) -> None:
-    """The operation takes a list (joins along an axis that is there are rows)."""
-    w = Writer(s, node)
-    xs = [s.value(v) for v in node.inputs if v is not None]
-    if not any(isinstance(x, Ref) for x in xs):
-        raise NotExpressible("all its inputs are constants")
-    w.end(w.op("Stack", xs, shape=known(node.outputs[0]), axis=node.attrs["axis"]))

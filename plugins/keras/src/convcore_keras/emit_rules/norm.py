@@ -43,6 +43,8 @@ def _over_last_axes(row: Row, axes_word: A, epsilon: A) -> None:
         x, shape, axes = w.ref(), known(w.input(0)), sorted(node.attrs["axes"])
         if axes != list(range(len(shape) - len(axes), len(shape))) or not axes or axes[0] == 0:
             raise NotExpressible(f"Keras normalises over the last axes on every backend, here over {axes} of {len(shape)}")
+        if axes != list(node.attrs["axes"]) and any(w.optional(position[key]) is not None for key in weights):
+            raise NotExpressible(f"its parameters lie along axes {tuple(node.attrs['axes'])} in that order")
         for key, src in weights.items():
             if not src.optional and w.optional(position[key]) is None:
                 raise NotExpressible(f"Keras's {row.foreign} has a {src.name}")

@@ -178,19 +178,6 @@ def lp_pool(s: KerasScribe, node: Node) -> None:
     w.end(w.op("Sqrt", y) if a["p"] == 2 else y)
 
 
-@RULES.emit("mean", "max", priority=1)
-def global_pool(s: KerasScribe, node: Node) -> None:
-    """A reduction over all spatial axes of an image."""
-    w = Writer(s, node)
-    x, shape, axes = w.ref(), known(w.input(0)), node.attrs["axes"]
-    d = len(shape) - 2
-    if d not in (1, 2, 3) or tuple(axes or ()) != tuple(range(1, 1 + d)) or not w.dtype().is_float:
-        raise NotExpressible("no global pooling")
-    kind = "Average" if node.op == "mean" else "Max"
-    config = {"data_format": "channels_last", "keepdims": bool(node.attrs["keepdims"])}
-    w.end(w.layer(f"Global{kind}Pooling{d}D", x, config, shape=known(node.outputs[0])))
-
-
 @RULES.emit("adaptive_avg_pool", "adaptive_max_pool")
 def adaptive_pool(s: KerasScribe, node: Node) -> None:
     """The layer, for sizes that are known (TensorFlow has no others in a graph)."""

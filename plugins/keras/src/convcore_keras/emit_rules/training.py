@@ -41,11 +41,8 @@ def dropout(s: KerasScribe, node: Node) -> None:
 
 @RULES.emit("gaussian_noise", priority=1)
 def gaussian_noise(s: KerasScribe, node: Node) -> None:
-    w, a = Writer(s, node), node.attrs
-    if a["stddev"] is None:
-        w.end(w.x(carry=True))
-        return
-    config: dict[str, Any] = {"stddev": float(a["stddev"])}
-    if a["seed"] is not None:
-        config["seed"] = a["seed"]
-    w.end(w.layer("GaussianNoise", w.ref(), config, shape=known(w.input(0))))
+    """Left out where its amount is not known, or is more than Keras takes."""
+    if node.attrs["stddev"] is not None:
+        s.leave_out("stddev", node)
+    w = Writer(s, node)
+    w.end(w.x(carry=True))

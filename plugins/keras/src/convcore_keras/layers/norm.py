@@ -140,6 +140,28 @@ def layer_norm_unordered(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.layer_norm(x, parameter("gamma"), parameter("beta"), axes=tuple(axes), epsilon=node.real("epsilon", 0.001))
 
 
+def last_axes(node: ForeignNode, rank: int) -> list[int]:
+    """The axes of an RMS normalisation with a scale, which Keras sorts as they are listed; refused where they are not the last
+    ones (``ops.rms_normalization``, 3.15.1): TensorFlow and JAX then multiply the scale along the last axes, torch normalises
+    over these."""
+    axis = node.attr("axis", -1)
+    axes = node.axes_in(sorted(axis) if isinstance(axis, (list, tuple)) else axis, rank)
+    if list(axes) != list(range(rank - len(axes), rank)):
+        raise node.refuse(f"axis={axis}: with a scale, Keras's backends differ over axes that are not the last of {rank}")
+    return list(axes)
+
+
+@RULES.load("RMSNormalization", priority=1)
+def rms_norm_unordered(g: KerasContext, node: ForeignNode) -> Value:
+    """Axes listed in any order, whose scale has their sizes in ascending order."""
+    x, axis = node.need(0), node.attr("axis", -1)
+    axes = last_axes(node, len(known_shape(x)))
+    if isinstance(axis, int) or list(axis) == sorted(axis):
+        raise NotExpressible("its axes are in order")
+    scale = g.weight(node, "scale", node.weights["scale"])
+    return g.b.rms_norm(x, scale, axes=tuple(axes), epsilon=node.real("epsilon", 1e-6))
+
+
 @RULES.load("LayerNormalization", priority=1, when={"rms_scaling": True})
 def rms_scaled(g: KerasContext, node: ForeignNode) -> Value:
     """``rms_scaling`` of Keras 3.0-3.9: ``gamma * x / sqrt(variance(x) + epsilon)``, the mean only enters the variance."""

@@ -57,6 +57,10 @@ for _d in (1, 2, 3):
                 keepdims=A("keepdims", False),
                 direction="load",
             )
+        RULES.op(
+            f"Global{_name}Pooling{_d}D", _op, "inputs=x", rank=_d + 2, when={"data_format": "channels_last"}, priority=1,
+            axes=tuple(range(1, 1 + _d)), keepdims=A("keepdims", False), types={"x": "float"}, direction="emit",
+        )  # fmt: skip
 
 
 @RULES.load(*(f"{kind}Pooling{d}D" for kind in _OPS for d in (1, 2, 3)), priority=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from convcore.plugin import A, ForeignNode, Value, isomorphism
+from convcore.plugin import A, ForeignNode, NotExpressible, Value, isomorphism
 
 from ..layer_spec import layer
 from ..load_context import KerasContext
@@ -41,6 +41,12 @@ def _number(x: Any) -> float | None:
     return float(x) if isinstance(x, (int, float)) and not isinstance(x, bool) else None
 
 
+def _stddev(v: float) -> float:
+    if not 0 <= v <= 1:
+        raise NotExpressible(f"Keras takes deviations from 0 to 1, it is {v}")
+    return v
+
+
 def _whole(seed: Any) -> int | None:
     return seed if isinstance(seed, int) and not isinstance(seed, bool) else None
 
@@ -50,6 +56,7 @@ def _seed(node: ForeignNode) -> int | None:
 
 
 isomorphism("keras_amount", _number, lambda v: v, "how much a layer does in training; what is no number is not known")
+isomorphism("keras_stddev", lambda v: v, _stddev, "a deviation as Keras 3.15.1 takes it, from 0 to 1")
 isomorphism("keras_seed", _whole, lambda v: v, "a seed; a generator of seeds is none")
 
 
@@ -82,4 +89,8 @@ def spatial_dropout(g: KerasContext, node: ForeignNode) -> Value:
 
 _NOISE: dict[str, Any] = {"seed": A("seed", None, "keras_seed"), "direction": "load"}  # written where its amount is known
 RULES.op("GaussianNoise", "gaussian_noise", "inputs=x", stddev=A("stddev", None, "keras_amount"), **_NOISE)
+RULES.op(
+    "GaussianNoise", "gaussian_noise", "inputs=x", stddev=A("stddev", iso="keras_stddev"), seed=A("seed", None),
+    unless={"stddev": None}, priority=2, direction="emit",
+)  # fmt: skip
 RULES.op("GaussianDropout", "dropout", "inputs=x", kind="gaussian", rate=A("rate", None, "keras_amount"), **_NOISE)

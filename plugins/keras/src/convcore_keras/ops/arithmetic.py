@@ -49,7 +49,7 @@ operations("Fmax Fmin", "x1, x2", "join")
 for _class in ("Isclose", "AllClose"):
     operation(_class, "x1, x2, rtol=1e-05, atol=1e-08", "join", tensors="x1 x2")
 RULES.op(operation("Where", "condition, x1?, x2?", "join", joined="x1 x2"), "where", "condition=condition, x1=x, x2=y",
-         types={"condition": "bool"}, alike=(), direction="load")  # fmt: skip
+         types={"condition": "bool"}, alike=())  # fmt: skip
 operation("Select", "condlist, choicelist, default=0", tensors="")
 
 

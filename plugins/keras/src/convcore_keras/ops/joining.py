@@ -24,10 +24,9 @@ operations("Hstack Vstack Dstack", "xs", "join", tensors="xs*", joined="xs")
 RULES.op(
     operation("Stack", "x", "join", tensors="x*", joined="x"),
     "stack",
-    "x=xs*",
-    axis=A("axis", 0),
+    "[x]=xs*",
+    axis=A("axis", 0, write_default=True),
     alike=("dtype",),
-    direction="load",
 )
 operation("Append", "x1, x2", "join")
 operation("Meshgrid", "x", tensors="*x")

@@ -9,6 +9,7 @@ import numpy as np
 
 from convcore.plugin import A, DType, ForeignNode, Value, known_shape, product
 
+from ..layers.norm import last_axes
 from ..load_context import KerasContext
 from ..ruleset import RULES
 from .arithmetic import truth
@@ -86,6 +87,8 @@ def layer_norm(g: KerasContext, node: ForeignNode) -> Value:
     axis = node.attr("axis", -1)
     rank = len(known_shape(x))
     axes = tuple(sorted(node.axes_in(axis, rank)))
+    if node.type == "ops.RMSNorm" and node.input(1) is not None:
+        last_axes(node, rank)
     half = kind is not None and kind.itemsize < 4
     wide = [None if v is None else b.cast(v, to="float32") if half else v for v in (node.input(i) for i in range(3))]
     first = wide[0] if wide[0] is not None else x

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, overload
 
-from convcore.plugin import MISSING, A, DType, ForeignNode, Node, NotExpressible, Rank, Value, known_shape
+from convcore.plugin import MISSING, A, DType, ForeignNode, NotExpressible, Rest, Value, known_shape
 
 from ..context import OnnxContext
-from ..dialect import OnnxScribe
 from .base import RULES, axis_size
 
 _NOT_TRAINED = "export the model in evaluation mode"
@@ -105,21 +104,11 @@ def _stash(node: ForeignNode, x: Value | None) -> None:
     raise node.refuse(f"stash_type={code}: statistics are computed in float32 here")
 
 
-def _last_axes(node: Node, x: Value) -> int:
-    """The axis from which on a norm goes to the end, in order; NotExpressible otherwise."""
-    rank, axes = len(known_shape(x)), tuple(node.attrs["axes"])
-    if axes != tuple(range(rank - len(axes), rank)) or not axes:
-        raise NotExpressible(f"axes={axes} are not the last ones of {rank}, in order")
-    return -len(axes)
-
-
 _LAST: dict[str, Any] = {
-    "when": {"axis": {MISSING, -1}, **_STASH}, "needs": ("scale",), "axes": (-1,), "epsilon": A("epsilon", 1e-5),
+    "when": _STASH, "axes": Rest(A("axis", -1), from_end=True), "epsilon": A("epsilon", 1e-5), "fills": {"scale": 1},
 }  # fmt: skip
-RULES.op(
-    "LayerNormalization", "layer_norm", "X=x, Scale=scale, B=bias", since=17, rank=(Rank(1, "scale"), Rank(1, "bias")), **_LAST
-)  # fmt: skip
-RULES.op("RMSNormalization", "rms_norm", "X=x, scale=scale", since=23, rank=Rank(1, "scale"), **_LAST)
+RULES.op("LayerNormalization", "layer_norm", "X=x, Scale=scale, B=bias", since=17, spans=("scale", "bias"), **_LAST)
+RULES.op("RMSNormalization", "rms_norm", "X=x, scale=scale", since=23, spans=("scale",), **_LAST)
 
 
 @RULES.load("LayerNormalization")
@@ -158,38 +147,6 @@ def load_rms_norm(g: OnnxContext, node: ForeignNode) -> Any:
     axis, epsilon = node.attr("axis", -1), node.attr("epsilon", 1e-5)
     _stash(node, x)
     return _with_axes(g, node, "rms_norm", x, (scale,), tuple(range(node.axis_in(axis, rank), rank)), epsilon)
-
-
-@RULES.emit("layer_norm", since=17)
-def emit_layer_norm(e: OnnxScribe, node: Node) -> None:
-    _emit_last(e, node, "LayerNormalization")
-
-
-@RULES.emit("rms_norm", since=23)
-def emit_rms_norm(e: OnnxScribe, node: Node) -> None:
-    _emit_last(e, node, "RMSNormalization")
-
-
-def _emit_last(e: OnnxScribe, node: Node, type: str) -> None:
-    """A norm over the last axes. The scale is required; without one it is ones."""
-    import numpy as np
-
-    x = node.need("x")
-    axis = _last_axes(node, x)
-    params = list(node.inputs[1:])
-    for p in params:
-        if p is not None and any(a != b for a, b in zip(known_shape(p), known_shape(x)[axis:])):
-            raise NotExpressible("its scale or bias is broadcast")
-    if not params or params[0] is None:
-        sizes = known_shape(x)[axis:]
-        if any(not isinstance(n, int) for n in sizes) or x.dtype is None:
-            raise NotExpressible("without a scale the sizes of the normalised axes must be known")
-        scale = e.const(np.ones(sizes, x.dtype.numpy))
-    else:
-        scale = e.value(params[0])
-    rest = [None if p is None else e.value(p) for p in params[1:]]
-    attrs = {"axis": axis, "epsilon": node.attrs["epsilon"]}
-    e.call(type, [e.value(x), scale, *rest], attrs, outputs=node.outputs, name=node.name)
 
 
 _LRN: dict[str, Any] = {

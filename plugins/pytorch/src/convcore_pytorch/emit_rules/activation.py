@@ -8,12 +8,6 @@ from ..rules.base import RULES
 from .base import E, shape_of
 
 
-@RULES.emit("relu")
-def relu(e: E, node: Node) -> None:
-    """Of integers too."""
-    e.call("F.relu", [e.value(node.need("x"))], outputs=node.outputs)
-
-
 @RULES.emit("softplus")
 def softplus(e: E, node: Node) -> None:
     """torch's turns linear beyond a threshold; this is exact: log(exp(x) + 1)."""

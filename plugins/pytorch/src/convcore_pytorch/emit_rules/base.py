@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import CONSTANT, Dim, Node, NotExpressible, Scribe, Value
+from convcore.plugin import Node, NotExpressible, Scribe, Value
 
-from ..dialect import TorchDialect
+from ..dialect import TorchDialect, number
 
 __all__ = [
-    "ALL", "E", "given", "items", "number", "operand", "pad_list", "pads_of", "picked", "places", "scalar", "shape_of", "sizes",
+    "ALL", "E", "given", "items", "number", "pad_list", "pads_of", "picked", "places", "scalar", "shape_of", "sizes",
     "static",
 ]  # fmt: skip
 
@@ -38,27 +38,6 @@ def shape_of(v: Value | None) -> tuple[Any, ...]:
     return v.shape
 
 
-def number(v: Value) -> Any:
-    """A constant of one element as a Python number that means the same in its type; None for anything else."""
-    if v.tensor is None or v.role != CONSTANT or v.tensor.size != 1 or v.dtype is None or str(v.dtype) == "bool":
-        return None
-    x = v.tensor.numpy().reshape(-1)[0]
-    if v.dtype.is_float:
-        short = float(str(x))
-        return short if x.dtype == np.float32 and (not np.isfinite(x) or abs(short) <= float(np.finfo(x.dtype).max)) else float(x)
-    return int(x)
-
-
-def operand(e: E, v: Value | None, other: Value | None) -> Any:
-    """An operand of an operator: a number where ``other`` decides type and shape, else its handle."""
-    v, other = given(v), given(other)
-    if number(other) is None and v.dtype is other.dtype and v.shape is not None and other.shape is not None:
-        x = number(v)
-        if x is not None and len(v.shape) <= len(other.shape):
-            return x
-    return e.value(v)
-
-
 def static(values: Sequence[Any], what: str) -> tuple[int, ...]:
     """Sizes that must be numbers."""
     if any(not isinstance(n, int) or isinstance(n, bool) for n in values):
@@ -69,16 +48,7 @@ def static(values: Sequence[Any], what: str) -> tuple[int, ...]:
 def sizes(e: E, dims: Sequence[Any], *near: Value | None) -> list[Any]:
     """Sizes as arguments: symbolic ones stay expressions where the shapes of ``near`` (operands of the same call) say all their
     names, else they are computed from the inputs."""
-    known: set[str] = set()
-    for v in near:
-        if v is not None and v.tensor is None:
-            known.update(n for d in v.shape or () if isinstance(d, Dim) and d.is_name for n in d.names)
-    out = []
-    for d in dims:
-        if d is None:
-            raise NotExpressible("a size is not known")
-        out.append(d if not isinstance(d, Dim) or set(d.names) <= known else e.size(d))
-    return out
+    return [e.argument(d, [v for v in near if v is not None]) for d in dims]
 
 
 def pads_of(x: Value | None, node: Node, kernel: Sequence[int], first: int = 2) -> tuple[tuple[Any, Any], ...]:

@@ -163,12 +163,3 @@ def unique(e: E, node: Node) -> None:
         raise NotExpressible("distinct truth values")
     config = {"dim": a["axis"], "in_order": None if a["sorted"] else True}
     e.call("unique", [e.value(x)], config, outputs=node.outputs)
-
-
-@RULES.emit("trilu")
-def trilu(e: E, node: Node) -> None:
-    """torch.triu and torch.tril."""
-    x = node.need("x")
-    (k,) = sizes(e, [node.attrs["k"]], x)
-    name = "torch.triu" if node.attrs["upper"] else "torch.tril"
-    e.call(name, [e.value(x, carry=True)], {"diagonal": k or None}, outputs=node.outputs, carry=True)

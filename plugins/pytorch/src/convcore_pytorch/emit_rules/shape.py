@@ -10,7 +10,7 @@ import numpy as np
 from convcore.plugin import Dim, DType, Node, NotExpressible, Value
 
 from ..rules.base import RULES
-from .base import E, given, items, pad_list, shape_of, sizes, static
+from .base import E, items, pad_list, shape_of, sizes, static
 
 
 @RULES.emit("reshape")
@@ -27,12 +27,6 @@ def reshape(e: E, node: Node) -> None:
     if len(free) == 1 and all(d != 0 for i, d in enumerate(target) if i != free[0]):
         target = tuple(-1 if i == free[0] else d for i, d in enumerate(target))
     e.call(".reshape", [h, *(sizes(e, target, x) or [()])], outputs=node.outputs, carry=True)
-
-
-@RULES.emit("transpose")
-def transpose(e: E, node: Node) -> None:
-    """Axes in another order."""
-    e.call(".permute", [e.value(node.need("x"), carry=True), *node.attrs["perm"]], outputs=node.outputs, carry=True)
 
 
 def _axes(x: Value, axes: Sequence[int], more: int = 0) -> tuple[int, ...]:
@@ -74,28 +68,6 @@ def unsqueeze(e: E, node: Node) -> None:
         (h,) = e.call(".unsqueeze", [h, a], outputs=node.outputs if a == axes[-1] else (), carry=True)
 
 
-@RULES.emit("concat")
-def concat(e: E, node: Node) -> None:
-    """Of one type."""
-    parts = tuple(e.value(given(v), carry=True) for v in node.inputs)
-    e.call("torch.cat", [parts], {"dim": node.attrs["axis"]}, outputs=node.outputs, carry=True)
-
-
-@RULES.emit("stack")
-def stack(e: E, node: Node) -> None:
-    """Of one type."""
-    parts = tuple(e.value(given(v), carry=True) for v in node.inputs)
-    e.call("torch.stack", [parts], {"dim": node.attrs["axis"]}, outputs=node.outputs, carry=True)
-
-
-@RULES.emit("split")
-def split(e: E, node: Node) -> None:
-    """Into given sizes."""
-    x = node.need("x")
-    parts = static(node.attrs["sizes"] or (None,), "sizes")
-    e.call("torch.split", [e.value(x, carry=True), parts], {"dim": node.attrs["axis"]}, outputs=node.outputs, carry=True)
-
-
 @RULES.emit("expand")
 def expand(e: E, node: Node) -> None:
     """Broadcast to a shape. Sizes of the other side may be larger, as in numpy."""
@@ -106,13 +78,10 @@ def expand(e: E, node: Node) -> None:
 
 @RULES.emit("tile")
 def tile(e: E, node: Node) -> None:
-    """Repeats per axis."""
-    x = node.need("x")
-    repeats = node.attrs["repeats"]
-    if not repeats:
-        e.alias(node.output, e.value(x, carry=True))
-        return
-    e.call(".repeat", [e.value(x, carry=True), *sizes(e, repeats, x)], outputs=node.outputs, carry=True)
+    """Of a tensor without axes: itself. Any other is a row."""
+    if node.attrs["repeats"]:
+        raise NotExpressible("it has axes")
+    e.alias(node.output, e.value(node.need("x"), carry=True))
 
 
 MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}

@@ -28,14 +28,6 @@ def argmax(e: E, node: Node) -> None:
         e.call(".to", [y, a["dtype"]], outputs=node.outputs)
 
 
-@RULES.emit("sort")
-def sort(e: E, node: Node) -> None:
-    """Stable: equal elements keep their order, which torch's descending order does too."""
-    x, a = node.need("x"), node.attrs
-    config: dict[str, Any] = {"stable": True, "dim": a["axis"], "descending": a["descending"] or None}
-    e.call("torch.sort", [e.value(x)], config, outputs=(node.output, None))
-
-
 @RULES.emit("topk")
 def topk(e: E, node: Node) -> None:
     """torch.topk where only the elements are asked for: it takes any of equal ones. Their places come from a stable sort."""

@@ -17,6 +17,7 @@ for _module, _op, _function in (
         f"torch.nn.{_module}", _op, "input=x", types=FLOAT, also=aten(_function, "self:input", "float" if _op in _ANY else ""),
     )  # fmt: skip
 
+RULES.op("F.relu", "relu", "input=x", types={"x": "int"}, direction="emit")
 RULES.op("torch.nn.ELU", "elu", "input=x", alpha=A("alpha", 1.0), types=FLOAT)
 RULES.op("torch.nn.CELU", "celu", "input=x", alpha=A("alpha", 1.0), types=FLOAT, also=aten("celu", "self:input, alpha=1.0"))
 RULES.op("torch.nn.SELU", "selu", "input=x", types=FLOAT, also=aten("selu", "self:input"))

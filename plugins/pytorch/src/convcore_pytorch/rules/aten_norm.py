@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from convcore.plugin import DType, NotExpressible, Value, product
+from convcore.plugin import NotExpressible, Value, product
 
 from ..context import AtenNode, TorchContext, known
 from .base import RULES
@@ -76,21 +74,6 @@ def native_norm(g: TorchContext, n: AtenNode) -> Any:
     for v, op in ((w, "mul"), (b, "add")):
         y = y if v is None else g.b.op(op, y, g.reshape(v, (*known(v), *[1] * (len(shape) - 2))))
     return y, g.b.squeeze(mean, axes=(2,)), g.b.squeeze(scale, axes=(2,))
-
-
-@RULES.load("aten.layer_norm", "aten.rms_norm")
-def layer_norm(g: TorchContext, n: AtenNode) -> Value:
-    x, rank = n.tensor("input"), n.rank("input")
-    axes = tuple(range(rank - len(n.sizes("normalized_shape")), rank))
-    if n.type == "aten.rms_norm":
-        eps = n.arg("eps")
-        if eps is None:
-            if x.dtype is None or x.dtype is DType.BFLOAT16:
-                raise NotExpressible("its epsilon is that of a type numpy does not know")
-            eps = float(np.finfo(x.dtype.numpy).eps)
-        return g.b.rms_norm(x, n.optional("weight"), axes=axes, epsilon=eps)
-    n.skip("cudnn_enable")
-    return g.b.layer_norm(x, n.optional("weight"), n.optional("bias"), axes=axes, epsilon=n.number("eps"))
 
 
 @RULES.load("aten.instance_norm")

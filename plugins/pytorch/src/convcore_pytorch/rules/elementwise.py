@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from convcore.plugin import A
+
 from .base import COMPLEX, FLOAT, NUMBER, RULES, aten
 
 # ---- fractions: ATen turns integers into them
@@ -56,7 +60,24 @@ RULES.op(
     "torch.fmod", "fmod", _BOTH, alike=("dtype",), types=NUMBER, also=aten("fmod.Tensor fmod.Scalar", _TWO, "alike"),
 )  # fmt: skip
 
-# ---- read only: operators of Python are written (``emit_rules/arithmetic.py``)
+# ---- Python's operators are written, of operands of one type: these are exact
+_SIGNS = {
+    "add": "+", "sub": "-", "mul": "*", "pow": "**", "floor_div": "//", "floor_mod": "%", "equal": "==", "not_equal": "!=",
+    "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
+}  # fmt: skip
+_EITHER: dict[str, Any] = {"numbers": {"x": "y", "y": "x"}, "direction": "emit"}
+_FRACTION = ("float", "complex64", "complex128")
+for _op, _sign in _SIGNS.items():
+    RULES.op(_sign, _op, "x, y", alike=("dtype",), types=COMPLEX if _sign[0] in "+-*/%" else {}, **_EITHER)
+RULES.op("/", "div", "x, y", alike=("dtype",), types={"x": _FRACTION}, **_EITHER)
+RULES.op(
+    "torch.div", "div", _BOTH, alike=("dtype",), types={"x": "int"}, when={"rounding_mode": "trunc"}, numbers={"y": "x"},
+    direction="emit",
+)  # fmt: skip
+RULES.op("torch.where", "where", "condition, input=x, other=y", **_EITHER)
+RULES.op(".to", "cast", "input=x", to=A("dtype", at=1), direction="emit")
+
+# ---- read only
 _COMPARED = {
     "equal": "eq", "not_equal": "ne not_equal", "less": "lt less", "less_equal": "le less_equal", "greater": "gt greater",
     "greater_equal": "ge greater_equal",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.plugin import Given, Rank, Size, W
+from convcore.plugin import A, Given, Rank, Size, W
 
 from .base import RULES, aten
 
@@ -11,6 +11,7 @@ RULES.op(
     out_features=Size("w", 0), bias=Given("b"), also=aten("linear", "input, weight, bias?"),
 )  # fmt: skip
 RULES.op("F.linear", "linear", "input=x, weight=w, bias=b", direction="emit")
+RULES.op("torch.einsum", "einsum", "operands=xs*", equation=A("equation", at=0), alike=("dtype",), direction="emit")
 RULES.op("torch.matmul", "matmul", "input=a, other=b", alike=("dtype",))
 for _call in aten("matmul linalg_matmul", "self:a, other:b"):
     RULES.op(_call, "matmul", "a, b")

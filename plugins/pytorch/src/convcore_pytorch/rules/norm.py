@@ -1,12 +1,15 @@
-"""Normalisations over channels as modules; those over the last axes are in ``emit_rules/norm.py``, ATen's calls in
-``aten_layers.py``: they say in their arguments whether they are in training."""
+"""Normalisations: modules, and ATen's calls but for those in ``aten_layers.py``, which say in their arguments whether they are in
+training."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import A, Rank, Size, W
+import numpy as np
 
+from convcore.plugin import A, DType, Last, NotExpressible, Rank, Size, W
+
+from ..context import AtenNode, TorchContext
 from .base import RULES, aten
 
 _AFFINE: dict[str, Any] = {
@@ -38,3 +41,35 @@ for _call in aten("group_norm", "input, num_groups, weight?, bias?, eps=1e-05, c
         _call, "group_norm", "input=x, weight=scale, bias=bias", groups=A("num_groups"), epsilon=A("eps", 1e-5),
         ignore=("cudnn_enabled",),
     )  # fmt: skip
+
+
+# ---- over the last axes
+@RULES.before("epsilon")
+def epsilon(g: TorchContext, n: AtenNode, operands: Any) -> AtenNode:
+    """One that is left out is that of the type (``torch.nn.functional.rms_norm``, torch 2.6)."""
+    if n.arguments.get("eps") is not None:
+        return n
+    x = n.tensor("input")
+    if x.dtype is None or x.dtype is DType.BFLOAT16:
+        raise NotExpressible("its epsilon is that of a type numpy does not know")
+    return n.replaced("eps", float(np.finfo(x.dtype.numpy).eps))
+
+
+def _last(*spans: str, single: bool = True, at: int | None = None) -> dict[str, Any]:
+    return {"axes": Last("normalized_shape", single, at), "epsilon": A("eps", write_default=True), "spans": spans}
+
+
+_WEIGHTS, _BARE, _BOTH = "input=x, weight=scale, bias=bias", {"elementwise_affine": False}, ("scale", "bias")
+RULES.op("torch.nn.LayerNorm", "layer_norm", "input=x", when=_BARE, **_last())
+RULES.op(
+    "torch.nn.LayerNorm", "layer_norm", "input=x", scale=W("weight", optional=True), bias=W("bias"), fills={"scale": 1},
+    **_last(*_BOTH),
+)  # fmt: skip
+RULES.op("torch.nn.LayerNorm", "layer_norm", "input=x", scale=W("weight"), when={"bias": False}, **_last("scale"))
+RULES.op("F.layer_norm", "layer_norm", _WEIGHTS, direction="emit", **_last(*_BOTH, single=False, at=1))
+for _call in aten("layer_norm", "input, normalized_shape, weight?, bias?, eps=1e-05, cudnn_enable=True"):
+    RULES.op(_call, "layer_norm", _WEIGHTS, ignore=("cudnn_enable",), **_last(*_BOTH, single=False))
+RULES.op("torch.nn.RMSNorm", "rms_norm", "input=x", when=_BARE, **_last())
+RULES.op("torch.nn.RMSNorm", "rms_norm", "input=x", scale=W("weight"), **_last("scale"))
+for _call in aten("rms_norm", "input, normalized_shape, weight?, eps=None", "epsilon"):
+    RULES.op(_call, "rms_norm", "input=x, weight=scale", **_last("scale", single=False))

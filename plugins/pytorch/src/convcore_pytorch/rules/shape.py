@@ -89,6 +89,18 @@ def squeeze(g: TorchContext, n: AtenNode) -> Value:
 RULES.op("torch.squeeze", "squeeze_ones", "input=x")
 RULES.op("torch.flip", "flip", "input=x", axes=A("dims"))
 RULES.op("torch.roll", "roll", "input=x", shifts=A("shifts"), axes=A("dims"))
+RULES.op("torch.cat", "concat", "[tensors]=xs*", axis=A("dim"), alike=("dtype",), direction="emit")
+RULES.op("torch.stack", "stack", "[tensors]=xs*", axis=A("dim"), alike=("dtype",), direction="emit")
+RULES.op(
+    "torch.split", "split", "tensor=x", axis=A("dim"), sizes=A("split_size_or_sections", iso="tuple", at=1), unless={"sizes": ()},
+    direction="emit",
+)  # fmt: skip
+RULES.op(".permute", "transpose", "input=x", perm=A("dims", at=1, each=True), direction="emit")
+RULES.op(
+    ".repeat", "tile", "input=x", repeats=A("repeats", at=1, each=True, sizes=True), unless={"repeats": ()}, direction="emit"
+)
+for _name, _upper in (("triu", True), ("tril", False)):
+    RULES.op(f"torch.{_name}", "trilu", "input=x", upper=_upper, k=A("diagonal", 0, sizes=True), direction="emit")
 for _call in aten("unsqueeze", "self:x, dim"):
     RULES.op(_call, "unsqueeze", "x", axes=A("dim", iso="one_item"))
 

@@ -13,6 +13,10 @@ RULES.op(
     "torch.argsort", "argsort", "input=x", when={"stable": True}, axis=A("dim", -1, write_default=True),
     descending=A("descending", False), types=NUMBER,
 )  # fmt: skip
+RULES.op(
+    "torch.sort", "sort", "input=x", outputs="values=y, indices=_", when={"stable": True}, axis=A("dim"),
+    descending=A("descending", False), types=NUMBER, direction="emit",
+)  # fmt: skip
 
 
 @RULES.load("aten.topk")
