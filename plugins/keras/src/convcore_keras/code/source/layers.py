@@ -18,6 +18,7 @@ from ..tensors import GraphOps, TensorShape
 from ..values import CodeRefused, Invocable, Name, what_is
 from . import calls
 from .base_layer import ATTRIBUTES, LAYERS, METHODS, MODELS
+from .call_masks import masks_of, set_masks, some
 from .classes import Bound, Foreign, SourceClass, SourceObject
 from .keras_layer import Chain, KerasLayer, keras_class
 from .weights import LayerState, Variable, Weights, is_layer
@@ -292,23 +293,23 @@ class Host:
                 args = [*args[:i], *args[i + 1 :]]
         tensors = {k: v for k, v in bound.items() if self._tensors(v)}
         first = next(iter(bound.values()), None)
-        previous = self._masks(first)
+        previous = masks_of(self.g, first)
         if "mask" in (*names, *p.keyword) and bound.get("mask") is None and (len(tensors) == 1 or self.g.era != "keras3"):
-            found = self._masks(next(iter(tensors.values())) if self.g.era == "keras3" else first)
+            found = masks_of(self.g, next(iter(tensors.values())) if self.g.era == "keras3" else first)
             if len(args) <= (names.index("mask") if "mask" in names else len(args)):
                 given["mask"] = found
             elif found is not None:
                 raise CodeRefused("passes None for a mask that the input has")
         elif len(tensors) > 1 and self.g.era == "keras3":
             for k, v in tensors.items():
-                if f"{k}_mask" in (*names, *p.keyword) and bound.get(f"{k}_mask") is None and self._some(self._masks(v)):
-                    given[f"{k}_mask"] = self._masks(v)
+                if f"{k}_mask" in (*names, *p.keyword) and bound.get(f"{k}_mask") is None and some(masks_of(self.g, v)):
+                    given[f"{k}_mask"] = masks_of(self.g, v)
         explicit = given.get("mask", bound.get("mask"))
         with self.g.b.within(self._scope(x)):
             y = d.call(Bound(x, call), args, given)
         if self.g.era != "keras3":  # what is passed through gets a tensor of its own (``base_layer``, 2.15)
             y = self._own_tensors(y, _leaves([first, dict(kwargs), list(args)]))
-        self._set_masks(d, x, first, y, explicit if explicit is not None else previous)
+        set_masks(self.g, d, x, first, y, explicit if explicit is not None else previous)
         return y
 
     def _scope(self, x: SourceObject) -> Scope:
@@ -332,42 +333,6 @@ class Host:
         if isinstance(x, dict):
             return bool(x) and all(self._tensors(v) for v in x.values())
         return self.ops.is_tensor(x)
-
-    def _masks(self, x: Any) -> Any:
-        if isinstance(x, (list, tuple)):
-            found = [self._masks(v) for v in x]
-            return found if self._some(found) or self.g.era == "keras3" else None
-        return self.g.mask(x) if isinstance(x, Value) else None
-
-    def _some(self, x: Any) -> bool:
-        return any(self._some(v) for v in x) if isinstance(x, (list, tuple)) else x is not None
-
-    def _set_masks(self, d: SourceDomain, x: SourceObject, first: Any, y: Any, previous: Any) -> None:
-        """What ``compute_mask`` and ``supports_masking`` say of the mask of the results."""
-        own = x.cls.find("compute_mask")
-        supports = x.state.supports_masking if x.state.supports_masking is not None else own is not None
-        outs = [v for v in (y if isinstance(y, (list, tuple)) else [y]) if isinstance(v, Value)]
-        if all(self.g.mask(v) is not None for v in outs):
-            return  # computed already, by a layer inside
-        if not supports and own is None:
-            if self.g.era != "keras3":
-                for v in outs:
-                    self.g.set_mask(v, None)
-            return
-        found = previous if own is None else d.call(Bound(x, own), [first, previous], {})
-        if not self._some(found):
-            if self.g.era != "keras3":
-                for v in outs:
-                    self.g.set_mask(v, None)
-            return
-        listed = found if isinstance(found, (list, tuple)) else [found]
-        if len(listed) != len(outs):
-            raise CodeRefused(f"gives {len(listed)} masks for {len(outs)} results")
-        for v, m in zip(outs, listed):
-            if m is not None and not isinstance(m, Value):
-                raise CodeRefused("computes a mask that is no tensor")
-            if self.g.mask(v) is None or self.g.era != "keras3":
-                self.g.set_mask(v, m)
 
     def build(
         self,
