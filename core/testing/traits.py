@@ -25,6 +25,8 @@ def check_declared(decl: Op) -> None:
     traits, data = decl.traits, [a for a in decl.inputs if a.role is Role.DATA]
     if Trait.VIEW in traits and (len(decl.inputs) != 1 or len(data) != 1 or len(decl.outputs) != 1 or data[0].variadic):
         raise CheckFailed(f"op {decl.name}: a view has one input, which is data, and one output")
+    if Trait.POINTWISE in traits and len(decl.outputs) != 1:
+        raise CheckFailed(f"op {decl.name}: what is pointwise has one result")
     if Trait.COMMUTES in traits and len(decl.inputs) != 2:
         raise CheckFailed(f"op {decl.name}: only two inputs commute, it has {len(decl.inputs)}")
     if Trait.SCALED in traits and (
@@ -157,8 +159,6 @@ def _broadcast(x: Array, y: Array) -> bool:
 def _check_pointwise(decl: Op, label: str, arrays: Sequence[Array | None], attrs: dict[str, Any], truth: Sequence[Array]) -> None:
     """With other elements at some places of one input, no other places of the result are others."""
     assert decl.reference is not None
-    if len(truth) != 1:
-        raise CheckFailed(f"{label}: what is pointwise has one result")
     whole = np.broadcast_shapes(*(a.shape for a in arrays if a is not None))
     if truth[0].shape != whole:
         raise CheckFailed(f"{label}: is no pointwise op: its result has the shape {truth[0].shape}, its inputs {whole}")

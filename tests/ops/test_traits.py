@@ -81,7 +81,6 @@ def _declared(signature="x:float", axes=None, infer=None, samples=None, referenc
         (Trait.COMMUTES, lambda x: x, "only two inputs commute"),
         (Trait.SAME, lambda x: np.abs(x), "its result is not its input"),
         (Trait.POINTWISE, lambda x: np.cumsum(x, 0, dtype=x.dtype), "elements of x reach other places"),
-        (Trait.POINTWISE, lambda x: (x, x), "what is pointwise has one result"),
         (Trait.BROADCASTS, lambda x: x[:, ::-1].copy(), "not its input broadcast"),
         (Trait.OF_SHAPES, lambda x: np.full(x.shape, x.max()), "depend on elements of its inputs"),
         (Trait.SCALED, lambda x: x, "an optional parameter scale"),
@@ -91,6 +90,12 @@ def _declared(signature="x:float", axes=None, infer=None, samples=None, referenc
 def test_false_traits_are_found(traits, reference, why):
     with pytest.raises(CheckFailed, match=why):
         check_op(_declared(traits=traits, reference=reference))
+
+
+def test_what_is_pointwise_has_one_result():
+    twice = lambda c: [(c.dtype("x"), c.shape("x"))] * 2  # noqa: E731
+    with pytest.raises(CheckFailed, match="what is pointwise has one result"):
+        check_op(_declared(traits=Trait.POINTWISE, reference=lambda x: (x, x), infer=twice, outputs="y, z"))
 
 
 def test_false_traits_of_another_shape():
