@@ -69,7 +69,10 @@ def test_pytorch_has_a_class_of_the_layer(tmp_path: Path) -> None:
 HEAD = "import keras\nfrom keras import layers, ops\nimport tensorflow as tf\nimport numpy as np\n"
 BODIES = {
     "raises ValueError": "raise ValueError('no')",
-    "handles exceptions": "try:\n    y = x\nexcept KeyError:\n    y = x\nreturn y",
+    "tries to import": "try:\n    import numpy as np\nexcept ImportError:\n    pass\nreturn x",
+    "raises ValueError for": "try:\n    raise ValueError('no')\nexcept KeyError:\n    pass\nreturn x",
+    "handles exceptions that are not Python's": "try:\n    raise ValueError()\nexcept tf.errors.OpError:\n    pass\nreturn x",
+    "calls keras.ops.frobnicate_too": "try:\n    y = ops.frobnicate_too(x)\nexcept Exception:\n    y = x\nreturn y",
     "sets a global variable": "global z\nz = 1\nreturn x",
     "uses a with block": "with open('f') as f:\n    return x",
     "is a generator": "yield x",
@@ -431,3 +434,26 @@ def test_a_class_of_that_name_that_is_no_layer_is_refused(tmp_path: Path) -> Non
     (found,) = problems(load_graph(folder / "m.h5", options={"custom": [str(source)]}))
     assert found.layer == "attention" and "is no layer: AdditiveAttention does not extend" in found.why
     assert not problems(load_graph(folder / "m.h5"))
+
+
+TRIED = {
+    "try:\n    y = {'a': 2}['b']\nexcept (KeyError, IndexError):\n    y = 3\nreturn x * y": 3,
+    "class P:\n    pass\ntry:\n    y = P().q\nexcept AttributeError as e:\n    y = 4\nreturn x * y": 4,
+    "y = 1\ntry:\n    y = 5\nexcept Exception:\n    y = 6\nelse:\n    y += 2\nfinally:\n    y += 10\nreturn x * y": 17,
+    "for i in (0, 5):\n    try:\n        y = (1, 2)[i]\n    except IndexError:\n        y = 8\n        break\nreturn x * y": 8,
+    "def f():\n    try:\n        return 2\n    finally:\n        pass\nreturn x * f()": 2,
+    "def f():\n    raise NotImplementedError('no')\ntry:\n    y = f()\nexcept RuntimeError:\n    y = 9\nreturn x * y": 9,
+}
+
+
+@pytest.mark.parametrize("body", TRIED)
+def test_exceptions_that_python_certainly_raises_are_handled(tmp_path: Path, body: str) -> None:
+    source = GOOD.replace("return x * self.w", "return self.tried(x * self.w)") + textwrap.indent(
+        f"def tried(self, x):\n{textwrap.indent(body, '    ')}\n", "    "
+    )
+    (tmp_path / "mine.py").write_text(source)
+    graph = load_graph(_model(tmp_path), options={"custom": [str(tmp_path / "mine.py")]})
+    assert not problems(graph), problems(graph)
+    weight = next(v for v in graph.weights.values() if v.tensor is not None and v.shape == (4,))
+    want = A * weight.tensor.numpy() * TRIED[body]
+    np.testing.assert_allclose(Interpreter(graph).run([A])[0], want, rtol=1e-6)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from convcore.plugin import BadFileError, Graph, LoadRequest
 
+from .custom_objects import rules_of_objects, source_of_objects
+from .files.config import UserNames
 from .files.model import KerasModel
 from .files.reader import read
 from .files.variables import own_variables
@@ -27,7 +28,8 @@ def load(request: LoadRequest) -> Graph:
     weights where the architecture needs them; UsageError for input shapes that do not fit the model's inputs.
     """
     custom = _custom(request)
-    model = _read(request, {} if custom is None else custom.library.classes)
+    model = _read(request, UserNames() if custom is None else UserNames(custom.library.classes, custom.library.functions))
+    rules_of_objects(model, request)
     if not model.has_weights:
         needy = [path for path, layer in model.walk() if own_variables(layer)]
         if needy:
@@ -40,14 +42,16 @@ def load(request: LoadRequest) -> Graph:
 
 def _custom(request: LoadRequest) -> CustomCode | None:
     """The source that the user gives, if any; the machine that reads it is loaded only then."""
-    if not request.options.get("custom"):
+    paths, objects = request.options.get("custom"), request.options.get("custom_objects")
+    named = source_of_objects(objects) if objects else []
+    if not paths and not named:
         return None
     from .code.source.custom import custom_code
 
-    return custom_code(request.options["custom"])
+    return custom_code(paths, named)
 
 
-def _read(request: LoadRequest, custom: Mapping[str, str]) -> KerasModel:
+def _read(request: LoadRequest, custom: UserNames) -> KerasModel:
     source: Any = request.source
     if is_live(source):
         return read_live(source, request.input_shapes, custom)

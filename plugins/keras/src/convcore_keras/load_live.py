@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from convcore.plugin import ArrayTensor, Tensor, passing
 
+from .files.config import NO_NAMES, UserNames
 from .files.model import KerasModel
 from .files.reader import read
 from .trace import is_subclassed, traced
@@ -18,7 +18,7 @@ from .trace import is_subclassed, traced
 __all__ = ["read_live"]
 
 
-def read_live(model: Any, shapes: Any = None, custom: Mapping[str, str] | None = None) -> KerasModel:
+def read_live(model: Any, shapes: Any = None, custom: UserNames = NO_NAMES) -> KerasModel:
     """Save ``model`` to a temporary ``.keras`` file, read it with all weights in memory, and delete the file. A
     subclassed model is traced before (``trace.py``); ``shapes`` are its input shapes where it was never built; ``custom``
     is what :func:`read` takes.

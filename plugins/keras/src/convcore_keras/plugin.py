@@ -149,6 +149,15 @@ def convcore_options(framework: str) -> list[Option]:
             "Python file or folder with the source of custom layers, which is read and never run; may be repeated",
         ),
         Option(
+            "custom_objects",
+            "keras",
+            "load",
+            object,
+            None,
+            "classes and functions by the file's names for them, as load_model takes them: their source is read, they are not "
+            "called; or functions (g, node) as in overrides",
+        ),
+        Option(
             "lambdas",
             "keras",
             "load",

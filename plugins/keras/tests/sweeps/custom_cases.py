@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
+from keras import layers
 
 from .judge import Case
 
@@ -121,7 +123,37 @@ def cases() -> list[Case]:
         n = found[name] = found.get(name, 0) + 1
         label = name if n == 1 else f"{name} {n}"
         out.append(Case(label, lambda m=module, c=name, k=config, s=shape: _model(m, c, k, s), custom=str(ROOT / "keras3")))
-    return out
+    return [*out, *_wrapped()]
+
+
+def _wrapped() -> list[Case]:
+    """Custom layers and cells inside layers of Keras."""
+    from keras3 import extended, sequence
+
+    kept = keras.saving.get_custom_objects()
+    kept.update({c.__name__: c for c in (sequence.MinimalCell, sequence.PeepholeCell, sequence.RMSNorm, extended.MaskedDense)})
+    cell, hole, dense, each = sequence.MinimalCell, sequence.PeepholeCell, extended.MaskedDense, layers.TimeDistributed
+    made: dict[str, Callable[[Any], Any]] = {
+        "TimeDistributed(MaskedDense)": lambda x: each(dense(5))(x),
+        "TimeDistributed(MaskedDense) masked": lambda x: layers.GRU(3)(each(dense(5))(layers.Masking()(x))),
+        "RNN([MinimalCell, PeepholeCell])": lambda x: layers.RNN([cell(units=5), hole(units=3)], return_sequences=True)(x),
+        "RNN(PeepholeCell) masked": lambda x: layers.RNN(hole(units=5), return_sequences=True)(layers.Masking()(x)),
+        "RNN(PeepholeCell) states": lambda x: layers.RNN(hole(units=5), return_state=True, go_backwards=True)(x),
+        "Bidirectional(RNN(MinimalCell))": lambda x: layers.Bidirectional(layers.RNN(cell(units=5), return_sequences=True))(x),
+        "Bidirectional(RNN(MinimalCell)) masked": lambda x: layers.Bidirectional(
+            layers.RNN(cell(units=5), return_sequences=True)
+        )(layers.Masking()(x)),
+        "Bidirectional(RNN(PeepholeCell)) sum": lambda x: layers.Bidirectional(layers.RNN(hole(units=5)), merge_mode="sum")(x),
+        "Sequential with RMSNorm": lambda x: keras.Sequential([layers.Dense(6), sequence.RMSNorm(), dense(5)])(x),
+    }
+
+    def model(f: Callable[[Any], Any]) -> Any:
+        x = keras.Input((7, 4), name="x")
+        return keras.Model(x, f(x))
+
+    source = str(ROOT / "keras3")
+    alone = {"RNN([MinimalCell, PeepholeCell])", "Sequential with RMSNorm"}  # HDF5 does not tell whose their weights are
+    return [Case(n, lambda f=f: model(f), custom=source, hdf5=n not in alone) for n, f in made.items()]
 
 
 def _model(module: str, name: str, config: dict[str, Any], shape: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
@@ -33,7 +34,8 @@ class Case:
     why: str = ""
     reference: Callable[..., Any] | None = None
     custom: str = ""
-    """The folder of the source of its custom layers; they are read from ``.keras`` and from HDF5."""
+    """The folder of the source of its custom layers; they are read from ``.keras`` and, with ``hdf5``, from HDF5."""
+    hdf5: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,10 @@ def _judge(case: Case, folder: Path, targets: Sequence[str], seed: int) -> Verdi
     except Exception as e:  # noqa: BLE001 - whatever Keras raises
         return Verdict(case.name, "unmade", f"{type(e).__name__}: {str(e)[:150]}")
     forms = [path]
-    if case.custom:
-        forms.append(folder / "m.h5")
-        model.save(forms[-1])
+    if case.custom and case.hdf5:
+        with contextlib.suppress(ValueError):  # Keras writes no HDF5 of two variables of one name
+            model.save(folder / "m.h5")
+            forms.append(folder / "m.h5")
     for form in forms:
         verdict = _interpreted(case, form, feeds, wants)
         if verdict is not None:

@@ -1,4 +1,5 @@
-"""Custom layers of tf.keras (``custom_layers/tf2``) against what TensorFlow computed (``data/custom_tf2``, ``record_tf2.py``)."""
+"""Custom layers against what their own Keras computed: tf.keras (``custom_layers/tf2``, ``data/custom_tf2``, ``record_tf2.py``),
+Keras 2.2.5 and Keras 1.2.2 (``custom_layers/keras2`` and ``keras1``, ``record_old.py``)."""
 
 from __future__ import annotations
 
@@ -18,24 +19,30 @@ from .judge import Verdict, differs
 __all__ = ["labels", "recorded"]
 
 HERE = Path(__file__).resolve().parents[1]
+ERAS = ("tf2", "keras2", "keras1")
 DATA = HERE / "data" / "custom_tf2"
 SOURCE = HERE / "custom_layers" / "tf2"
 
 
 def labels() -> list[str]:
-    """Every recorded layer."""
-    return sorted(p.stem for p in DATA.glob("*.npz"))
+    """Every recorded layer, as ``era/Name``; those of tf.keras by their name alone."""
+    found = [f"{era}/{p.stem}" for era in ERAS for p in sorted((HERE / "data" / f"custom_{era}").glob("*.npz"))]
+    return [x.removeprefix("tf2/") for x in found]
 
 
 def recorded(label: str, targets: Sequence[str] = ()) -> Verdict:
-    """What becomes of a recorded model, in both of its forms, and in targets."""
-    arrays = np.load(DATA / f"{label}.npz")
+    """What becomes of a recorded model, in the forms that its Keras writes, and in targets."""
+    era, _, name = label.rpartition("/")
+    source = [str(HERE / "custom_layers" / (era or "tf2"))]
+    data = HERE / "data" / f"custom_{era or 'tf2'}"
+    forms = [f for f in (".keras", ".h5") if (data / f"{name}{f}").exists()]
+    arrays = np.load(data / f"{name}.npz")
     feed = [arrays[k] for k in sorted(arrays.files) if k.startswith("x")]
     want = [arrays[k] for k in sorted(arrays.files) if k.startswith("y")]
-    for form in (".keras", ".h5"):
-        path = DATA / f"{label}{form}"
+    for form in forms:
+        path = data / f"{name}{form}"
         try:
-            graph = load_graph(path, options={"custom": [str(SOURCE)]})
+            graph = load_graph(path, options={"custom": source})
         except convcore.UnsupportedError as e:
             return Verdict(label, "refused", f"{form}: " + "; ".join(p.why for p in e.problems))
         found = problems(graph)
@@ -47,9 +54,7 @@ def recorded(label: str, targets: Sequence[str] = ()) -> Verdict:
     for target in targets:
         with tempfile.TemporaryDirectory() as folder:
             try:
-                done = convcore.convert(
-                    str(DATA / f"{label}.keras"), target, f"{folder}/m{_SUFFIX[target]}", custom=[str(SOURCE)]
-                )
+                done = convcore.convert(str(data / f"{name}{forms[0]}"), target, f"{folder}/m{_SUFFIX[target]}", custom=source)
             except convcore.UnsupportedError as e:
                 return Verdict(label, target, "; ".join(p.why for p in e.problems))
             except convcore.MismatchError as e:

@@ -210,7 +210,7 @@ class Domain:
             try:
                 return x[key]
             except (LookupError, TypeError, ValueError) as e:
-                raise CodeRefused(f"takes an item that is not there: {e}") from e
+                raise CodeRefused(f"takes an item that is not there: {e}", raised=type(e).__name__) from e
         raise CodeRefused(f"takes an item of {what_is(x)}")
 
     def attribute(self, x: Any, name: str) -> Any:

@@ -27,11 +27,12 @@ COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 
 class CodeRefused(ValueError):
     """What the code does has no meaning as a graph, or none that convcore knows; the text says which construct, ``place`` the
-    file and line (and function) where it is, "" where the code has none."""
+    file and line (and function) where it is, "" where the code has none. ``raised`` is the exception that Python would raise
+    there, where it certainly would: code may handle it."""
 
-    def __init__(self, why: str, place: str = "") -> None:
+    def __init__(self, why: str, place: str = "", raised: str = "") -> None:
         super().__init__(why)
-        self.why, self.place = why, place
+        self.why, self.place, self.raised = why, place, raised
 
     def __str__(self) -> str:
         return f"{self.why} ({self.place})" if self.place else self.why

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from convcore.plugin import BadFileError, Problem, UnsupportedError, spend_nodes
 
+from ..activations import name_of
 from ..layer_spec import canonical, is_known, spec_of
 from . import keras1
 from .model import Call, LayerConfig, ModelConfig, OpaqueObject, TensorRef
@@ -29,17 +30,27 @@ _OPS = re.compile(r"^keras(\.src)?\.ops(\.|$)")
 MODEL_CLASSES = {"Sequential", "Functional", "Model", "Container", "Network"}
 
 
+class UserNames(NamedTuple):
+    """The classes and functions of the user's source, with the files that define them."""
+
+    classes: Mapping[str, str] = {}
+    functions: Mapping[str, str] = {}
+
+
+NO_NAMES = UserNames()
+
+
 @dataclass
 class Context:
-    """What holds for a whole file: era, version, which backend computed it, the axis order Keras 1 leaves out; ``custom`` are the
-    user's own classes, with the files that define them."""
+    """What holds for a whole file: era, version, which backend computed it, the axis order Keras 1 leaves out; ``custom`` is
+    what the user's source defines."""
 
     era: str
     version: tuple[int, ...]
     theano: bool = False
     image_format: str | None = None
     notes: list[str] = field(default_factory=list)
-    custom: Mapping[str, str] = field(default_factory=dict)
+    custom: UserNames = NO_NAMES
 
 
 def parse_root(obj: Any, ctx: Context, what: str, image_format: str | None = None) -> ModelConfig:
@@ -220,7 +231,7 @@ def _layer(entry: dict[str, Any], ctx: Context, what: str, depth: int, fallback:
         raise BadFileError(f"{what}: a layer's name is not a string")
     module, registered = _text(entry.get("module")), _text(entry.get("registered_name"))
     cls, custom = _class(source, module, registered, "module" in entry)
-    users = "module" not in entry and cls != "InputLayer" and source in ctx.custom
+    users = "module" not in entry and cls != "InputLayer" and source in ctx.custom.classes
     if users:  # as ``custom_objects`` come before Keras's own (keras.legacy.saving.serialization, Keras 3.15.1)
         cls, custom = f"custom>{source}" if _is_keras(cls) else source, True
     elif ctx.era == "keras3" and not custom and "module" not in entry and spec_of(cls).extinct:
@@ -266,6 +277,8 @@ def _fill(layer: LayerConfig, config: dict[str, Any], ctx: Context, what: str, d
     elif spec_of(cls).plain:
         config |= spec_of(cls).defaults
         layer.class_name = cls = spec_of(cls).plain
+    if ctx.era != "keras3":
+        config |= {k: _users_function(config[k], ctx) for k in ("activation", "recurrent_activation") if k in config}
     keep = {k: v for k, v in config.items() if isinstance(v, (LayerConfig, OpaqueObject)) or k == "cells"}
     plain = {k: decode(v, f"layer {layer.name[:80]!r}") for k, v in config.items() if k not in keep}
     layer.config = {**normalise(cls, {"name": layer.name, **plain}, ctx.era, ctx.version, layer.name), **keep}
@@ -274,6 +287,18 @@ def _fill(layer: LayerConfig, config: dict[str, Any], ctx: Context, what: str, d
         _backward(layer)
     if ctx.theano:
         mark_theano_padding(layer)
+
+
+def _users_function(value: Any, ctx: Context) -> Any:
+    """An activation by its name: before Keras 3 a function of the user's came before Keras's own (``custom_objects`` in
+    ``deserialize_keras_object``, tf.keras 2.15, and ``get_from_module``, Keras 1.2.2); Keras 3 looks for its own first."""
+    if not isinstance(value, str) or value not in ctx.custom.functions:
+        return value
+    if name_of(value) is not None:
+        note = f"the activation {value!r} is the function of {ctx.custom.functions[value]} (--custom), not Keras's"
+        if note not in ctx.notes:
+            ctx.notes.append(note)
+    return OpaqueObject("function", value)
 
 
 def _opaque_lambda(config: dict[str, Any]) -> dict[str, Any]:
@@ -336,7 +361,9 @@ def _class(source: str, module: str | None, registered: str | None, has_module: 
 
 def _note_users(source: str, ctx: Context) -> None:
     """Where Keras has a class of that name too, which of them is meant is worth telling."""
-    note = f"{source!r} is the class of {ctx.custom.get(source)} (--custom), not Keras's: the model's file names no module"
+    note = (
+        f"{source!r} is the class of {ctx.custom.classes.get(source)} (--custom), not Keras's: the model's file names no module"
+    )
     if note not in ctx.notes and (_is_keras(canonical(source)) or source in _operation_classes()):
         ctx.notes.append(note)
 

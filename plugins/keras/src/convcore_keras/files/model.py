@@ -5,13 +5,23 @@ Everything here is filled by :func:`convcore_keras.files.read`; nothing depends 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from convcore.plugin import Tensor
 
-__all__ = ["Call", "KerasModel", "LayerConfig", "LayerDType", "ModelConfig", "OpaqueObject", "TensorRef", "iter_refs"]
+__all__ = [
+    "Call",
+    "KerasModel",
+    "LayerConfig",
+    "LayerDType",
+    "ModelConfig",
+    "OpaqueObject",
+    "named_function",
+    "TensorRef",
+    "iter_refs",
+]
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,16 @@ class OpaqueObject:
             if self.kind != "lambda" and isinstance(named, str):
                 return f"{self.kind} {named[:80]!r}"
         return "Python bytecode" if self.kind == "lambda" else self.kind
+
+
+def named_function(stored: Any) -> tuple[str, str] | None:
+    """Name and module of a function that a Lambda or an activation names; None where it holds its code."""
+    if not isinstance(stored, OpaqueObject) or stored.kind != "function":
+        return None
+    if isinstance(stored.payload, Mapping):
+        name, module = stored.payload.get("config"), stored.payload.get("module")
+        return (name, module if isinstance(module, str) else "") if isinstance(name, str) else None
+    return (stored.payload, "") if isinstance(stored.payload, str) else None
 
 
 @dataclass(frozen=True)

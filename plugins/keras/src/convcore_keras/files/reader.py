@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from convcore.plugin import BadFileError, Problem, UnsupportedError, UsageError,
 
 from . import weights_legacy, weights_v3
 from .archive import Archive
-from .config import Context, parse_root
+from .config import NO_NAMES, Context, UserNames, parse_root
 from .hdf5 import H5File
 from .model import KerasModel, ModelConfig
 from .safe_json import MAX_JSON_BYTES, loads
@@ -39,7 +39,7 @@ def read(
     weights: Path | None = None,
     *,
     kernels: str | None = None,
-    custom: Mapping[str, str] | None = None,
+    custom: UserNames = NO_NAMES,
 ) -> KerasModel:
     """Read a Keras model.
 
@@ -73,7 +73,7 @@ def read(
         if extra is not None and extra_kind is not None:
             place = _Weights(extra, extra_kind)
         legacy = place.open(stack) if place is not None else None
-        return _build(main, extra, kind, arch, place, legacy, kernels, custom or {})
+        return _build(main, extra, kind, arch, place, legacy, kernels, custom)
 
 
 def architecture(path: Path) -> tuple[str, str, Any]:
@@ -95,7 +95,7 @@ def _build(
     place: _Weights | None,
     legacy: tuple[str, str | None] | None,
     kernels: str | None,
-    custom: Mapping[str, str],
+    custom: UserNames,
 ) -> KerasModel:
     version, backend = arch.version, arch.backend
     ctx = Context(_era(version, arch.config), _version(version))

@@ -11,7 +11,7 @@ from typing import Any
 from convcore.plugin import A, ForeignNode, NotExpressible, Value, W, known_shape
 
 from ..activations import ACTIVATIONS, HARD_SIGMOID_KERAS2
-from ..files.model import LayerConfig, OpaqueObject
+from ..files.model import LayerConfig, OpaqueObject, named_function
 from ..layer_spec import V, layer
 from ..load_context import KerasContext
 from ..ruleset import RULES
@@ -73,7 +73,13 @@ def activate(g: KerasContext, node: ForeignNode, x: Value, activation: Any) -> V
         cls, config = activation["class_name"], activation.get("config") or {}
         inner = LayerConfig(node.name, cls, cls, dict(config))
         return g.rules.apply_load(g, g.node(inner, [x], node.name))[0]
-    raise node.refuse(f"its activation {_text(activation)} is not one of Keras's", code="unsupported_activation")
+    named = named_function(activation)
+    if named is not None and g.custom is not None and g.custom.defines(named[0]):
+        return g.custom.activation(g, node, *named, x)
+    raise node.refuse(f"its activation {_text(activation)} is not one of Keras's", _HINT, "unsupported_activation")
+
+
+_HINT = "give the file of the function: --custom PATH (custom=)"
 
 
 def _text(activation: Any) -> str:

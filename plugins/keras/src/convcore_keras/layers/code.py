@@ -7,7 +7,7 @@ from typing import Any
 
 from convcore.plugin import ForeignNode, Value
 
-from ..files.model import OpaqueObject
+from ..files.model import OpaqueObject, named_function
 from ..layer_spec import layer
 from ..load_context import KerasContext
 from ..ruleset import RULES
@@ -43,7 +43,7 @@ def lambda_(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
         raise node.refuse("makes a mask of its own by code", code="code_in_model")
     for key in _FORM:
         node.attr(key, None)
-    named = _named(stored)
+    named = named_function(stored)
     if named is not None and g.custom is not None and isinstance(given, Mapping):
         values = node.needed()
         args = [values[0] if len(values) == 1 else list(values)]
@@ -75,16 +75,6 @@ def tensorflow_function(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
         key = args[1] if len(args) > 1 else kwargs.get("slice_spec")
         path, args, kwargs = "keras.ops.get_item", [args[0], tuple(key) if isinstance(key, list) else key], {}
     return _understood(node, lambda: call_function(g, node, path, args, kwargs), f"tf.{name}")
-
-
-def _named(stored: Any) -> tuple[str, str] | None:
-    """Name and module of a function that a Lambda names; None where it holds its code."""
-    if not isinstance(stored, OpaqueObject) or stored.kind != "function":
-        return None
-    if isinstance(stored.payload, Mapping):
-        name, module = stored.payload.get("config"), stored.payload.get("module")
-        return (name, module if isinstance(module, str) else "") if isinstance(name, str) else None
-    return (stored.payload, "") if isinstance(stored.payload, str) else None
 
 
 def _understood(node: ForeignNode, work: Callable[[], Sequence[Value]], what: str) -> Sequence[Value]:

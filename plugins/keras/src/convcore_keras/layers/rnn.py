@@ -7,7 +7,6 @@ from typing import Any
 
 from convcore.plugin import ForeignNode, Value
 
-from ..files.model import LayerConfig
 from ..layer_spec import Part, V, layer
 from ..load_context import KerasContext
 from ..recurrence import LAYERS, initial_states, main_input, recurrence, run, sequence_mask
@@ -71,12 +70,12 @@ layer("StackedRNNCells", required=("cells",), parts=(Part("cells", "cells"),))
 @RULES.load(*LAYERS, "RNN")
 def recurrent(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     """The output, then the states if ``return_state``. The output's mask is the input's, unreversed even if ``go_backwards``."""
-    cell = node.attrs.get("cell")
-    code = g.source_of(cell) if isinstance(cell, LayerConfig) else None
-    if code is not None and isinstance(cell, LayerConfig):
-        from ..code.source.cells import run_cell  # only for models with source beside them
+    if g.custom is not None:
+        from ..code.source.cells import run_cells, source_cells  # only for models with source beside them
 
-        return run_cell(g, node, cell, code)
+        cells = source_cells(g, node.attrs.get("cell"))
+        if cells:
+            return run_cells(g, node, cells)
     r = recurrence(g, node)
     given = initial_states(g, node, r.n_states)
     mask = sequence_mask(g, node, bool(given))

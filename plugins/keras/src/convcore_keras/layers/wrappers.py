@@ -64,7 +64,8 @@ def bidirectional(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     merge = node.attr("merge_mode", "concat")
     if merge is not None and not (isinstance(merge, str) and (merge == "concat" or merge in _MERGES)):
         raise node.refuse(f"merge_mode={merge!r} is not concat, sum, mul, ave or None")
-    if isinstance(node.attr("layer"), LayerConfig) and spec_of(foreign_type(node.attr("layer"))).spatial:
+    inner = node.attr("layer")
+    if isinstance(inner, LayerConfig) and (spec_of(foreign_type(inner)).spatial or _own_cells(g, inner)):
         return _both_ways(g, node, merge)
     parts = [_part(g, node, "layer", "forward_layer"), _part(g, node, "backward_layer", "backward_layer")]
     first, second = parts
@@ -96,22 +97,45 @@ def bidirectional(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
 
 
 def _both_ways(g: KerasContext, node: ForeignNode, merge: str | None) -> Sequence[Value]:
-    """Layers that are no recurrence of vectors (ConvLSTM): each by its own rule, the second's sequence turned round."""
+    """Layers that are no recurrence of vectors (ConvLSTM) or whose cells are the source's: each by its own rule, the second's
+    sequence turned round."""
     layers = [node.attr("layer"), node.attr("backward_layer", None)]
     if not all(isinstance(x, LayerConfig) and not x.custom for x in layers) or len(node.inputs) != 1:
         raise node.refuse("wraps a layer that is not known, or gives it initial states", code="unsupported_layer")
-    if g.input_mask(node) is not None:
+    mask = g.input_mask(node)
+    if mask is not None and spec_of(foreign_type(layers[0])).spatial:
         raise node.refuse(f"wraps {layers[0].class_name}, and its input has a mask")
     flags = [{k: bool(x.config.get(k, False)) for k in ("return_sequences", "return_state", "go_backwards")} for x in layers]
     first, second = flags
     if first["go_backwards"] or not second["go_backwards"] or first["return_sequences"] != second["return_sequences"]:
         raise node.refuse("its layers do not run forwards and backwards alike")
-    done = [g.sublayer(node, x, p, node.inputs) for x, p in zip(layers, ("forward_layer", "backward_layer"), strict=True)]
+    said = {} if mask is None else {"mask": mask, "zero_output_for_mask": _zeroes(g, first["return_sequences"])}
+    done = [g.sublayer(node, x, p, node.inputs, **said) for x, p in zip(layers, _PREFIXES, strict=True)]
     outs = [d[0] for d in done]
     if first["return_sequences"]:
         outs[1] = g.b.flip(outs[1], axes=(1,))
     merged = _merge(g, merge, outs)
+    if mask is not None and first["return_sequences"]:
+        for y in merged:
+            g.set_mask(y, g.previous_mask(node))
     return [*merged, *(s for d in done for s in d[1:])] if first["return_state"] else merged
+
+
+_PREFIXES = ("forward_layer", "backward_layer")
+
+
+def _zeroes(g: KerasContext, sequences: bool) -> bool:
+    """Whether Bidirectional has its layers give zeros at masked steps."""
+    return sequences and (g.era == "keras3" or (g.era == "tf.keras" and g.version >= (2, 2)))
+
+
+def _own_cells(g: KerasContext, layer: LayerConfig) -> bool:
+    """Whether a layer is an RNN over cells of the user's source."""
+    if g.custom is None or layer.class_name != "RNN":
+        return False
+    from ..code.source.cells import source_cells
+
+    return bool(source_cells(g, layer.config.get("cell")))
 
 
 def _part(g: KerasContext, node: ForeignNode, key: str, prefix: str) -> Recurrence:
@@ -127,7 +151,7 @@ def _part(g: KerasContext, node: ForeignNode, key: str, prefix: str) -> Recurren
     if inner.unread():
         shown = ", ".join(f"{k}={inner.attrs[k]!r}" for k in inner.unread())
         raise node.refuse(f"attributes of its layer {layer.name!r} with unknown meaning: {shown}", code="unknown_attribute")
-    zero = r.return_sequences and (g.era == "keras3" or (g.era == "tf.keras" and g.version >= (2, 2)))
+    zero = _zeroes(g, r.return_sequences)
     return Recurrence(
         node, r.cells, r.return_sequences, r.return_state, r.go_backwards, zero, r.unroll, r.time_major, r.reverse_states
     )

@@ -12,17 +12,18 @@ from convcore.plugin import Value
 from ...activations import name_of
 from ..names import canonical_path
 from ..tensors import TensorShape
-from ..values import CodeRefused, Invocable, what_is
+from ..values import CodeRefused, Invocable, Name, what_is
 from . import arrays
+from .classes import Bound, SourceClass, SourceObject, Static
 from .keras_layer import Chain, KerasLayer, as_activation, keras_class
-from .training import Initial, Partial, Training
+from .training import Initial, Partial, Specification, Training
 from .weights import Variable
 
 if TYPE_CHECKING:
     from .domain import SourceDomain
     from .layers import Host
 
-__all__ = ["call"]
+__all__ = ["call", "made_of"]
 
 Work = Callable[["Host", "SourceDomain", list[Any], dict[str, Any]], Any]
 _CALLS: dict[str, Work] = {}
@@ -56,10 +57,12 @@ def call(h: Host, d: SourceDomain, path: str, args: list[Any], kwargs: dict[str,
     if parts[0] == "tensorflow" and (last.endswith("_initializer") or parts[1] in ("initializers", "random_normal_initializer")):
         return Training("an initialiser")
     if last == "InputSpec" and parts[0] == "keras":
-        return Training("an input specification")
+        return Specification({**dict(zip(("dtype", "shape", "ndim", "max_ndim", "min_ndim", "axes"), args)), **kwargs})
     if last == "Sequential" and parts[0] == "keras":
         layers = args[0] if args else kwargs.get("layers") or []
         return Chain(h, [x for x in d.iterate(layers) if not (isinstance(x, KerasLayer) and x.class_name == "InputLayer")])
+    if keras_class(name) == "Lambda":
+        return _lambda({**dict(zip(("function", "output_shape", "mask", "arguments"), args)), **kwargs})
     if keras_class(name):
         return KerasLayer(h, keras_class(name), args, kwargs)
     if parts[:2] == ["keras", "layers"] and last in _MERGES:
@@ -87,6 +90,14 @@ def call(h: Host, d: SourceDomain, path: str, args: list[Any], kwargs: dict[str,
     if parts[0] == "numpy" and len(parts) == 2 and tensors:
         raise CodeRefused(f"calls {name} with a tensor")
     return h.ops.call(path, [_array(h, a) for a in args], {k: _array(h, v) for k, v in kwargs.items()})
+
+
+def _lambda(given: dict[str, Any]) -> Any:
+    """A Lambda that the source makes: its function, with the arguments it states."""
+    f = given.get("function")
+    if given.get("mask") is not None or not isinstance(f, (Invocable, Name)):
+        raise CodeRefused("makes a Lambda with a mask of its own, or without a function")
+    return Partial(f, [], dict(given.get("arguments") or {}))
 
 
 def _numbers(args: list[Any]) -> bool:
@@ -176,26 +187,6 @@ def _is_sparse(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]
 @_means("keras.backend.learning_phase")
 def _phase(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
     return False
-
-
-@_means("keras.backend.in_train_phase", "keras.backend.in_test_phase")
-def _in_phase(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    raise CodeRefused("is handled by its name")
-
-
-def _train_phase(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    given = {**dict(zip(("x", "alt", "training"), args)), **kwargs}
-    chosen = given["x"] if given.get("training") in (True, 1) else given["alt"]
-    return d.call(chosen, [], {}) if isinstance(chosen, Invocable) else chosen
-
-
-def _test_phase(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    given = {**dict(zip(("x", "alt", "training"), args)), **kwargs}
-    chosen = given["alt"] if given.get("training") in (True, 1) else given["x"]
-    return d.call(chosen, [], {}) if isinstance(chosen, Invocable) else chosen
-
-
-_CALLS["keras.backend.in_train_phase"], _CALLS["keras.backend.in_test_phase"] = _train_phase, _test_phase
 
 
 @_means("tensorflow.cond", "keras.ops.cond", "keras.backend.switch", "tensorflow.case")
@@ -289,16 +280,34 @@ def _padding(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) 
 
 @_means("keras.utils.deserialize_keras_object", "keras.saving.deserialize_keras_object", "keras.layers.deserialize",
         "keras.saving.serialize_keras_object", "keras.layers.serialize")  # fmt: skip
-def _deserialize(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    entry = args[0]
+def deserialized(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """A layer by its configuration: of the source where it has the class, else of Keras."""
+    entry = args[0] if args else next(iter(kwargs.values()), None)
     if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str) or not isinstance(entry.get("config"), dict):
-        if isinstance(entry, (KerasLayer, Chain)) or entry is None:
+        if isinstance(entry, (KerasLayer, Chain, SourceObject)) or entry is None:
             return entry
         raise CodeRefused("makes a layer of a configuration that is none")
+    registered = entry.get("registered_name")
+    for wanted in (registered if isinstance(registered, str) else "", entry["class_name"]):
+        definition = d.library.define(wanted, str(entry.get("module") or "")) if wanted else None
+        if definition is not None and definition.is_class:
+            return made_of(d, d.module_of(definition.file).read(definition.name), dict(entry["config"]))
     name = keras_class(f"keras.layers.{entry['class_name']}")
     if not name:
         raise CodeRefused(f"makes a {entry['class_name']} of its configuration, which is no layer of Keras")
     return KerasLayer(h, name, [], dict(entry["config"]))
+
+
+def made_of(d: SourceDomain, cls: Any, config: dict[str, Any]) -> Any:
+    """What ``cls.from_config(config)`` gives: the class's own, ``Wrapper``'s, or ``cls(**config)``."""
+    if not isinstance(cls, SourceClass):
+        raise CodeRefused("makes a layer of something that is no class")
+    own = cls.find("from_config")
+    if isinstance(own, Static):
+        return d.call(Bound(cls, own.function), [config], {})
+    if any(f.rpartition(".")[2] == "Wrapper" for f in cls.foreign) and isinstance(config.get("layer"), dict):
+        config["layer"] = deserialized(d.host, d, [config["layer"]], {})
+    return cls.invoke(d, [], config)
 
 
 @_means("keras.random.SeedGenerator", "keras.backend.random.SeedGenerator")

@@ -15,47 +15,74 @@ from ...files.model import LayerConfig
 from ...load_context import KerasContext, LayerCall
 from ...recurrence import initial_states, main_input, sequence_mask, to_flags
 from ..values import CodeRefused
-from .custom import CustomCode, refusal
+from .custom import refusal
 from .domain import SourceDomain
 
-__all__ = ["run_cell"]
+__all__ = ["run_cells", "source_cells"]
 
 
-def run_cell(g: KerasContext, node: ForeignNode, cell: LayerConfig, code: CustomCode) -> Sequence[Value]:
-    """The results of an RNN over a cell of the source. Raises UnsupportedError."""
+def source_cells(g: KerasContext, cell: Any) -> list[tuple[LayerConfig, str]]:
+    """The cells of an RNN with the prefixes of their variables, where the source defines all of them; else nothing."""
+    stacked = isinstance(cell, LayerConfig) and cell.class_name == "StackedRNNCells" and not cell.custom
+    found = cell.config.get("cells") if stacked else [cell]
+    cells = [c for c in found or () if isinstance(c, LayerConfig) and g.source_of(c) is not None]
+    if not found or len(cells) != len(found):
+        return []
+    return [(c, f"cell/cells/{i}/" if stacked else "cell/") for i, c in enumerate(cells)]
+
+
+def run_cells(g: KerasContext, node: ForeignNode, cells: Sequence[tuple[LayerConfig, str]]) -> Sequence[Value]:
+    """The results of an RNN over cells of the source, each given the output of the one before. Raises UnsupportedError."""
     try:
         with g.b.attempt():
-            return _run(g, node, cell, code)
+            return _run(g, node, cells)
     except CodeRefused as e:
         raise refusal(node, e) from e
 
 
-def _run(g: KerasContext, node: ForeignNode, cell: LayerConfig, code: CustomCode) -> Sequence[Value]:
+class _Cell:
+    """One cell as an object of its source, with the sizes of its states."""
+
+    def __init__(self, g: KerasContext, node: ForeignNode, cell: LayerConfig, prefix: str) -> None:
+        code = g.source_of(cell)
+        assert code is not None
+        weights = {k.removeprefix(prefix): t for k, t in node.weights.items() if k.startswith(prefix)}
+        place = f"{node.name}/{cell.name}"
+        inner = ForeignNode(node.type, place, [], {}, weights=weights, origin=node.origin, extra=LayerCall(cell))
+        self.d, self.object = code.made(g, inner, cell)
+        self.sizes = _sizes(self.d, self.object, "state_size")
+
+    def start(self, x: Value, n: Any) -> list[Value]:
+        """The states before the first step."""
+        if self.object.cls.defines("get_initial_state"):
+            return _initial(self.d, self.object, x, n)
+        return [self.d.host.g.b.fill(shape=(n, *s), value=0.0, dtype=x.dtype) for s in self.sizes]
+
+
+def _run(g: KerasContext, node: ForeignNode, given_cells: Sequence[tuple[LayerConfig, str]]) -> Sequence[Value]:
     flags = to_flags(node)
-    node.attr("cell")
+    stacked = node.attr("cell")
     if flags["time_major"]:
         raise CodeRefused("runs over sequences with the time first")
+    if len(given_cells) > 1 and (g.era not in ("tf.keras", "keras3") or stacked.config.get("reverse_state_order")):
+        raise CodeRefused("is one of stacked cells, whose states Keras before 2.3 has in another order")
     x, b = main_input(node), g.b
-    weights = {k[5:]: t for k, t in node.weights.items() if k.startswith("cell/")}
-    inner = ForeignNode(node.type, f"{node.name}/{cell.name}", [], {}, weights=weights, origin=node.origin, extra=LayerCall(cell))
-    d, obj = code.made(g, inner, cell)
+    cells = [_Cell(g, node, c, prefix) for c, prefix in given_cells]
     n, steps = known_shape(x, sizes=True)[:2]
-    sizes = _sizes(d, obj, "state_size")
+    sizes = [s for c in cells for s in c.sizes]
     given = initial_states(g, node, len(sizes))
     mask = sequence_mask(g, node, bool(given))
     if mask is not None and g.era in ("keras1", "keras2"):
         raise CodeRefused("is given a mask, which Keras 2 treats otherwise in each backend")
-    d.settling = True
-    if given:
-        start = list(given)
-    elif obj.cls.defines("get_initial_state"):
-        start = _initial(d, obj, x, n)
-    else:
-        start = [b.fill(shape=(n, *s), value=0.0, dtype=x.dtype) for s in sizes]
+    for c in cells:
+        c.d.settling = True
+    starts = _parts(given, [len(c.sizes) for c in cells]) if given else [c.start(x, n) for c in cells]
+    start = [v for part in starts for v in part]
     count = len(start)
     scanned = [x]
     if mask is not None:
-        out = _sizes(d, obj, "output_size")[0] if obj.has(d, "output_size") else sizes[0]
+        last = cells[-1]
+        out = _sizes(last.d, last.object, "output_size")[0] if last.object.has(last.d, "output_size") else last.sizes[0]
         start.append(b.fill(shape=(n, *out), value=0.0, dtype=x.dtype))
         scanned.append(b.unsqueeze(mask, axes=(2,)))
     region = Graph("step")
@@ -65,11 +92,13 @@ def _run(g: KerasContext, node: ForeignNode, cell: LayerConfig, code: CustomCode
     valid = [r.input("valid", "bool", (n, 1)) for _ in scanned[1:]]
     g.b = r
     try:
-        result = d.call(obj, [x_t, now[:count]], {})
-        d.host.weights.finish()
+        y, new = x_t, []
+        for c, states in zip(cells, _parts(now[:count], [len(p) for p in starts]), strict=True):
+            y, after = _stepped(c.d.call(c.object, [y, states], {}), len(states))
+            new += after
+            c.d.host.weights.finish()
     finally:
         g.b = b
-    y, new = _stepped(result, count)
     if valid:
         y = r.where(valid[0], y, r.like(y, 0) if flags["zero_output"] else now[count])
         new = [*(r.where(valid[0], a, s) for a, s in zip(new, now)), y]
@@ -94,6 +123,11 @@ def _last(g: KerasContext, y: Value, steps: Any, rank: int) -> Value:
     part = g.b.slice(y, starts=tuple(starts), stops=tuple(stops), steps=(1,) * rank)
     out: Value = g.b.squeeze(part, axes=(1,))
     return out
+
+
+def _parts(items: Sequence[Value], sizes: Sequence[int]) -> list[list[Value]]:
+    rest = iter(items)
+    return [[next(rest) for _ in range(n)] for n in sizes]
 
 
 def _sizes(d: SourceDomain, obj: Any, name: str) -> list[tuple[int, ...]]:

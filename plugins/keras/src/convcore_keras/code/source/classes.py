@@ -162,7 +162,7 @@ class SourceObject(Invocable):
             return self.find(d, name)
         if self.cls.foreign:
             return d.host.foreign_attribute(d, self, name)
-        raise CodeRefused(f"reads the attribute {name!r} of {self.cls.name}, which has none")
+        raise CodeRefused(f"reads the attribute {name!r} of {self.cls.name}, which has none", raised="AttributeError")
 
     def assign(self, d: SourceDomain, name: str, value: Any) -> None:
         """``object.name = value``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations, islice
+from pathlib import Path
 from typing import Any
 
 from convcore.plugin import ForeignNode, UnsupportedError, Value
@@ -11,7 +12,8 @@ from convcore.plugin import ForeignNode, UnsupportedError, Value
 from ...files.model import LayerConfig, OpaqueObject
 from ...load_context import KerasContext, LayerCall
 from ..values import CodeRefused
-from .classes import Bound, SourceClass, SourceObject, Static
+from .calls import made_of
+from .classes import SourceClass, SourceObject
 from .domain import SourceDomain
 from .layers import Host
 from .library import Library, library
@@ -111,8 +113,7 @@ class CustomCode:
         if not isinstance(cls, SourceClass):
             raise CodeRefused(f"is defined as something else than a class in {self.library.roots or ''}")
         config = {"name": layer.name, "trainable": layer.trainable, **{k: _config(v) for k, v in layer.config.items()}}
-        own = cls.find("from_config")
-        made = d.call(Bound(cls, own.function), [config], {}) if isinstance(own, Static) else cls.invoke(d, [], config)
+        made = made_of(d, cls, config)
         if not isinstance(made, SourceObject) or made.state is None:
             raise CodeRefused(f"is no layer: {cls.name} does not extend keras.layers.Layer")
         if not made.state.ready:
@@ -136,6 +137,18 @@ class CustomCode:
             given |= {k: v for k, v in (("mask", g.input_mask(node)), ("training", False)) if k in names and k not in given}
         with g.b.attempt():
             return results_of(d.call(f, args, given))
+
+    def defines(self, name: str) -> bool:
+        """Whether a file defines a function (or class) of that name, or registered name."""
+        return name in self.library.index or name.rpartition(">")[2] in self.library.index
+
+    def activation(self, g: KerasContext, node: ForeignNode, name: str, module: str, x: Value) -> Value:
+        """A function of the source as the activation of a layer. Raises UnsupportedError."""
+        try:
+            (y,) = self.function(g, node, name, module, [x], {})
+        except CodeRefused as e:
+            raise refusal(node, e) from e
+        return y
 
     def find(self, d: SourceDomain, layer: LayerConfig) -> Any:
         """What the library has under the name of a layer's class. Raises CodeRefused."""
@@ -199,8 +212,7 @@ def refusal(node: ForeignNode, e: CodeRefused) -> UnsupportedError:
     )
 
 
-def custom_code(value: Any) -> CustomCode | None:
-    """From the option ``custom``: a path or several. Raises UsageError."""
-    if not value:
-        return None
-    return CustomCode(library([value] if isinstance(value, str) or hasattr(value, "__fspath__") else list(value)))
+def custom_code(value: Any, named: Sequence[tuple[str, str, Path]] = ()) -> CustomCode:
+    """From the option ``custom`` (a path, several or None) and what ``custom_objects`` names. Raises UsageError."""
+    paths = [] if not value else [value] if isinstance(value, str) or hasattr(value, "__fspath__") else list(value)
+    return CustomCode(library(paths, named))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from convcore.plugin import ShapeError
 
-from ..values import CodeRefused
+from ..values import CodeRefused, Invocable, Name
 from .module import Env
 
 if TYPE_CHECKING:
@@ -227,8 +227,26 @@ def _call(d: SourceDomain, node: ast.Call, env: Env) -> Any:
     if isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args:
         return d.super_of(env)
     f = evaluate(d, node.func, env)
+    if isinstance(f, Name) and d.host.canonical(f.path) in _PHASES and not any(isinstance(a, ast.Starred) for a in node.args):
+        return _phase(d, node, env, d.host.canonical(f.path))
     args, kwargs = arguments(d, node, env)
     return d.settled(d.call(f, args, kwargs))
+
+
+_PHASES = {"keras.backend.in_train_phase": ("x", "alt"), "keras.backend.in_test_phase": ("alt", "x")}
+"""What is taken in training, and otherwise."""
+
+
+def _phase(d: SourceDomain, node: ast.Call, env: Env, path: str) -> Any:
+    """``K.in_train_phase(x, alt, training)``: only what is taken is worked through, the other may draw random numbers."""
+    given = {**dict(zip(("x", "alt", "training"), node.args)), **{k.arg: k.value for k in node.keywords if k.arg}}
+    if not {"x", "alt"} <= given.keys() or len(given) != len(node.args) + len(node.keywords):
+        raise CodeRefused(f"calls {path} without its arguments")
+    training = evaluate(d, given["training"], env) if "training" in given else None
+    if d.symbolic(training):
+        raise CodeRefused("chooses what to compute by the value of a tensor")
+    chosen = evaluate(d, given[_PHASES[path][0 if training in (True, 1) else 1]], env)
+    return d.settled(d.call(chosen, [], {})) if isinstance(chosen, Invocable) else chosen
 
 
 def arguments(d: SourceDomain, node: ast.Call, env: Env) -> tuple[list[Any], dict[str, Any]]:

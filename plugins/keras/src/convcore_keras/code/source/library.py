@@ -65,6 +65,8 @@ class Definition:
     name: str
     registered: str = ""
     is_class: bool = False
+    called: str = ""
+    """The name that ``custom_objects`` has it under."""
 
 
 @dataclass(eq=False)
@@ -73,6 +75,8 @@ class Library:
 
     files: dict[Path, SourceFile] = field(default_factory=dict)
     roots: list[Path] = field(default_factory=list)
+    open: set[Path] = field(default_factory=set)
+    """Folders whose files are found when an import names them."""
 
     def add(self, path: Path) -> None:
         """A file or a folder. Raises UsageError where there is none."""
@@ -115,19 +119,41 @@ class Library:
     @cached_property
     def classes(self) -> dict[str, str]:
         """The classes by their own names, each with the files that define it."""
+        return self._defined(True)
+
+    @cached_property
+    def functions(self) -> dict[str, str]:
+        """The functions at the top of files, likewise."""
+        return self._defined(False)
+
+    def _defined(self, classes: bool) -> dict[str, str]:
         found: dict[str, list[str]] = {}
         for name, definitions in self.index.items():
-            files = [str(d.file.path) for d in definitions if d.is_class and d.name == name]
+            files = [str(d.file.path) for d in definitions if d.is_class == classes and name in (d.name, d.called)]
             if files:
                 found[name] = list(dict.fromkeys(files))
         return {name: ", ".join(files[:4]) for name, files in found.items()}
+
+    def call(self, name: str, own: str, path: Path) -> None:
+        """Let ``own`` in a file, which is added, stand for ``name``; the file's imports are followed where they lead to files
+        beside it or in its package."""
+        top = path.parent
+        while (top / "__init__.py").is_file() and top.parent != top:
+            top = top.parent
+        file = self.files.setdefault(path, SourceFile(path, top))
+        self.open.add(top)
+        self.index.setdefault(name, []).append(Definition(file, own, "", self._is_class(file, own), name))
+
+    @staticmethod
+    def _is_class(file: SourceFile, own: str) -> bool:
+        return any(m[2].decode() == own and m[1] == b"class" for m in _DEFINED.finditer(file.path.read_bytes()))
 
     def define(self, name: str, module: str = "") -> Definition | None:
         """The definition of a class or function, by its name or registered name (``"package>Name"``); ``module`` tells which
         where several files have one. None if there is none; CodeRefused if several are left."""
         bare = name.rpartition(">")[2]
         found = list(dict.fromkeys([*self.index.get(name, ()), *self.index.get(bare, ())]))
-        exact = [d for d in found if d.registered == name]
+        exact = [d for d in found if d.called in (name, bare)] or [d for d in found if d.registered == name]
         found = exact or found
         if len(found) > 1 and module:
             wanted = tuple(module.split("."))
@@ -150,7 +176,7 @@ class Library:
             return None
         folders = [by.path.parent, *by.path.parent.parents]
         inside = [f for f in folders if f == by.root or by.root in f.parents]
-        for folder in (*inside, *self.roots, *(r.parent for r in self.roots if r.name == parts[0])):
+        for folder in (*inside, *self.roots, *sorted(self.open), *(r.parent for r in self.roots if r.name == parts[0])):
             found = self._file(folder, parts)
             if found is not None:
                 return found
@@ -159,7 +185,13 @@ class Library:
     def _file(self, folder: Path, parts: Sequence[str]) -> SourceFile | None:
         at = folder.joinpath(*parts)
         options = (at.parent / f"{at.name}.py", at / "__init__.py") if parts else (at / "__init__.py",)
-        return next((self.files[p] for p in options if p in self.files), None)
+        for p in options:
+            root = next((r for r in self.open if r in p.parents), None)
+            if p in self.files:
+                return self.files[p]
+            if root is not None and p.is_file():
+                return self.files.setdefault(p, SourceFile(p, root))
+        return None
 
 
 def _python_files(folder: Path) -> Iterator[Path]:
@@ -183,9 +215,11 @@ def _registered(data: bytes) -> Iterator[tuple[str, str]]:
         yield name, f"{words.get('package', 'Custom')}>{words.get('name', name)}"
 
 
-def library(paths: Sequence[str | os.PathLike[str]]) -> Library:
-    """The files of several paths. Raises UsageError."""
+def library(paths: Sequence[str | os.PathLike[str]], named: Sequence[tuple[str, str, Path]] = ()) -> Library:
+    """The files of several paths, and what stands for names: (name, name in its file, file). Raises UsageError."""
     made = Library()
     for p in paths:
         made.add(Path(p))
+    for name, own, path in named:
+        made.call(name, own, Path(os.path.abspath(path)))
     return made

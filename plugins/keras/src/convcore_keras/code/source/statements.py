@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -126,7 +127,7 @@ def _is_generator(node: ast.FunctionDef) -> bool:
 Statement = Callable[["SourceDomain", Any, Env], None]
 _STATEMENTS: dict[type[ast.stmt], Statement] = {}
 _UNSUPPORTED: dict[type[ast.AST], str] = {
-    ast.Try: "handles exceptions", ast.Raise: "raises an exception", ast.Global: "sets a global variable",
+    ast.Raise: "raises an exception", ast.Global: "sets a global variable",
     ast.AsyncFunctionDef: "defines a coroutine", ast.AsyncFor: "loops over a coroutine", ast.AsyncWith: "uses a coroutine",
     ast.Match: "matches patterns",
 }  # fmt: skip
@@ -172,7 +173,46 @@ def _return(d: SourceDomain, node: ast.Return, env: Env) -> None:
 def _raise(d: SourceDomain, node: ast.Raise, env: Env) -> None:
     what = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
     name = what.id if isinstance(what, ast.Name) else "an exception"
-    raise CodeRefused(f"raises {name} for this configuration or input")
+    raise CodeRefused(f"raises {name} for this configuration or input", raised=name)
+
+
+@_on(ast.Try)
+def _try(d: SourceDomain, node: ast.Try, env: Env) -> None:
+    """What is tried, or the handler of what Python certainly raises in it; other refusals are refusals."""
+    if any(isinstance(s, (ast.Import, ast.ImportFrom)) for s in node.body):
+        raise CodeRefused("tries to import: whether it can is not known")
+    try:
+        try:
+            run(d, node.body, env)
+        except CodeRefused as e:
+            handler = _handler(d, node, e.raised, env) if e.raised else None
+            if handler is None:
+                raise
+            if handler.name:
+                env.write(handler.name, Name(f"global.{handler.name}"))
+            run(d, handler.body, env)
+        else:
+            run(d, node.orelse, env)
+    finally:
+        run(d, node.finalbody, env)
+
+
+def _handler(d: SourceDomain, node: ast.Try, raised: str, env: Env) -> ast.ExceptHandler | None:
+    """The first handler of an exception of Python's own; None where there is none. Raises CodeRefused for others."""
+    kind = getattr(builtins, raised, None)
+    for h in node.handlers:
+        if h.type is None:
+            return h
+        found = evaluate(d, h.type, env)
+        for k in found if isinstance(found, tuple) else (found,):
+            cls = (
+                getattr(builtins, k.path.removeprefix("builtins.").removeprefix("global."), None) if isinstance(k, Name) else None
+            )
+            if not isinstance(kind, type) or not isinstance(cls, type):
+                raise CodeRefused("handles exceptions that are not Python's own")
+            if issubclass(kind, cls):
+                return h
+    return None
 
 
 @_on(ast.Assert)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..values import CodeRefused, Invocable
+from .weights import Variable
 
-__all__ = ["Initial", "Partial", "Training"]
+__all__ = ["Initial", "Partial", "Specification", "Training"]
 
 
 @dataclass(eq=False)
@@ -20,7 +21,10 @@ class Training(Invocable):
 
     def invoke(self, domain: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         if self.what.startswith("an initialiser"):
-            return Initial(args[0] if args else kwargs.get("shape"))
+            shape = args[0] if args else kwargs.get("shape")
+            if domain.host.g.era == "keras1" and isinstance(shape, (list, tuple)):  # gives a variable there
+                return Variable(str(kwargs.get("name") or "variable"), tuple(shape))
+            return Initial(shape)
         return Training(self.what)
 
     def attribute(self, domain: Any, name: str) -> Any:
@@ -28,6 +32,22 @@ class Training(Invocable):
 
     def assign_attribute(self, domain: Any, name: str, value: Any) -> None:
         pass
+
+
+@dataclass(eq=False)
+class Specification(Training):
+    """``InputSpec``: what a layer expects of its input. Only what it was made with is read."""
+
+    given: Mapping[str, Any]
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        super().__init__("an input specification")
+        self.given = given
+
+    def attribute(self, domain: Any, name: str) -> Any:
+        if name in self.given:
+            return self.given[name]
+        raise CodeRefused(f"reads {name!r} of an input specification that does not state it")
 
 
 @dataclass(eq=False)
