@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ..errors import Problem
 from ..ir.graph import Graph, Node
 
-__all__ = ["damaged", "opaque_problems", "problem_of"]
+__all__ = ["damaged", "opaque_nodes", "opaque_problems", "problem_of"]
 
 
 _KEPT: dict[str, type] = {"framework": str, "type": str, "attributes": Mapping, "why": str, "hint": str, "code": str}
@@ -24,12 +24,18 @@ def damaged(node: Node) -> list[str]:
 def opaque_problems(graph: Graph) -> list[Problem]:
     """The problems of all opaque nodes, regions included, in order; empty for those unknown only through a predecessor."""
     out: list[Problem] = []
+    for node in opaque_nodes(graph):
+        out += [p for p in problem_of(node) if p not in out]
+    return out
+
+
+def opaque_nodes(graph: Graph) -> Iterator[Node]:
+    """All opaque nodes, regions included, in order."""
     for node in graph:
         if node.op == "opaque":
-            out += [p for p in problem_of(node) if p not in out]
+            yield node
         for r in node.regions:
-            out += [p for p in opaque_problems(r) if p not in out]
-    return out
+            yield from opaque_nodes(r)
 
 
 def problem_of(node: Node) -> list[Problem]:

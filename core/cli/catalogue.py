@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
+from ..errors import UsageError
 from ..host import host
 from ..registry import resolve
 from .console import say
 
-__all__ = ["show"]
+__all__ = ["is_source", "show"]
+
+
+def is_source(path: str) -> bool:
+    """Whether a path is Python source and no model: a ``.py`` file, or a folder that no framework knows."""
+    p = Path(path)
+    if p.is_dir():
+        try:
+            host().identify(p)
+        except UsageError:
+            return True
+        return False
+    return p.suffix == ".py" or not p.exists()
 
 
 def show(paths: Sequence[str], as_json: bool) -> int:

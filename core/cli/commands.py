@@ -352,9 +352,23 @@ def new_plugin(args: Namespace) -> int:
 
 def custom(args: Namespace) -> int:
     """``convcore custom``."""
-    from .catalogue import show
+    from .catalogue import is_source, show
 
-    return show(args.paths, args.json)
+    if all(is_source(p) for p in args.paths) and not args.stub:
+        return show(args.paths, args.json)
+    from .unknown import show_unknown, unknown_layers, write_stub
+
+    if len(args.paths) != 1 or is_source(args.paths[0]):
+        raise UsageError("give one model file, or files and folders of Python source")
+    (source,) = args.paths
+    found = unknown_layers(load_model(source, args.weights, format=args.format, fuse=False, **_options(args)).graph)
+    if not args.stub:
+        return show_unknown(found, source, args.json)
+    folder = Path(args.output or f"convcore-{Path(source).stem}")
+    for path in write_stub(found, folder):
+        say(str(path))
+    say(f"\nnext: cd {folder} && pip install -e . pytest && python -m pytest")
+    return 0
 
 
 def batch(args: Namespace) -> int:

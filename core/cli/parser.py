@@ -295,8 +295,13 @@ def _view(p: argparse.ArgumentParser) -> None:
 
 
 def _custom(p: argparse.ArgumentParser) -> None:
-    p.add_argument("paths", nargs="+", metavar="PATH", help="Python file or folder, which is read and never run")
+    p.add_argument("paths", nargs="+", metavar="PATH", help="Python file or folder, which is read and never run; or a model file")
     p.add_argument("--json", action="store_true", help="print JSON")
+    p.add_argument("--stub", action="store_true", help="of a model: write a plugin with a rule to fill in for each unknown type")
+    p.add_argument("-o", "--output", metavar="DIR", help="folder of the plugin (default: convcore-NAME of the model here)")
+    p.add_argument("--weights", metavar="FILE", help="weights of the model, where they are in a file of their own")
+    p.add_argument("--format", metavar="F", help="format of the model")
+    plugin_options(p, "load")
 
 
 _COMMANDS: dict[str, tuple[Any, str]] = {
@@ -311,6 +316,6 @@ _COMMANDS: dict[str, tuple[Any, str]] = {
     "plugins": (_plugins, "list the plugins found and their options"),
     "ops": (_ops, "list the op set"),
     "rules": (_rules, "list the mapping rules (the support table)"),
-    "custom": (_custom, "list the custom layers that files of source define, for --custom"),
+    "custom": (_custom, "list the custom layers of source files, or the layers of a model that nothing maps"),
     "new-plugin": (_new_plugin, "write a plugin that works, with tests, to be changed into one's own"),
 }

@@ -57,7 +57,8 @@ class Driver:
         return Problem(node.name, node.type, "; ".join(dict.fromkeys(p.why for p in error.problems)), first.hint, first.code)
 
     def kept(self, node: ForeignNode) -> Mapping[str, Any]:
-        """What an opaque node keeps of the source, as JSON-like data."""
+        """What an opaque node keeps of the source, as JSON-like data; ``given`` the attributes as a rule reads them, where what
+        is kept is something else."""
         return node.attrs
 
     def held(self, node: ForeignNode) -> Sequence[Value]:

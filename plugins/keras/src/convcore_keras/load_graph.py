@@ -253,6 +253,9 @@ class KerasDriver(Driver):
 
     g: KerasContext
 
+    def held(self, node: ForeignNode) -> Sequence[Value]:
+        return [self.g.weight(node, name, t) for name, t in node.weights.items()]
+
     def apply(self, node: ForeignNode) -> Sequence[Value]:
         given = list(node.inputs)
         if node.extra.layer.is_op and not self.overridden(node):

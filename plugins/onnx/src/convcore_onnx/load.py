@@ -346,10 +346,18 @@ class OnnxDriver(Driver):
     def kept(self, node: ForeignNode) -> Mapping[str, Any]:
         proto, domain = node.extra.proto, node.extra.domain
         function = self.g.loader.functions.find(proto, domain) is not None
-        return {"proto": proto.SerializeToString(), "opset": node.version, "function": function}
+        given = {k: _plain(v) for k, v in node.attrs.items()}
+        return {"proto": proto.SerializeToString(), "opset": node.version, "function": function, "given": given}
 
     def declared(self, node: ForeignNode) -> Sequence[tuple[DType | None, Shape | None]]:
         return [self.g.loader.declared(self.g.scope, o) for o in node.outputs]
+
+
+def _plain(v: Any) -> Any:
+    """An attribute as JSON-like data; what is no number, text or list of them by its kind."""
+    if isinstance(v, (list, tuple)):
+        return [_plain(x) for x in v]
+    return v if v is None or isinstance(v, (bool, int, float, str)) else type(v).__name__
 
 
 def _named(name: str) -> Callable[[int], Dim]:

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from convcore.plugin import Builder, Dim, DimLike, DType, ForeignNode, LoadContext, NotExpressible, Origin, Shape, Value, product
+from convcore.plugin import (
+    MISSING,
+    Builder,
+    Dim,
+    DimLike,
+    DType,
+    ForeignNode,
+    LoadContext,
+    NotExpressible,
+    Origin,
+    Shape,
+    Value,
+    product,
+)  # fmt: skip
 
 from .files.program import ElementType
 from .signatures import REQUIRED, Signature
@@ -41,6 +54,17 @@ class AtenNode(ForeignNode):
         """Whether the first tensor is certain to be all of its memory, in C order."""
 
     # ---- reading
+    def attr(self, name: str, default: Any = MISSING) -> Any:
+        """As for nodes of other formats: an argument that is no tensor, by its name in the schema."""
+        return self.arg(name) if name in self.arguments and name not in self.attrs else super().attr(name, default)
+
+    def input(self, i: int) -> Value | None:
+        """As for nodes of other formats: the i-th tensor among the arguments."""
+        found = super().input(i)
+        self.ignore("args", "kwargs")
+        self._seen.update(k for k, a in self.arguments.items() if found is not None and any(v is found for v in _values(a)))
+        return found
+
     def arg(self, name: str) -> Any:
         """An argument, by its name in the schema."""
         self.ignore("args", "kwargs")
