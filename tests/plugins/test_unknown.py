@@ -1,4 +1,4 @@
-"""``convcore custom MODEL``: what nothing maps is listed with a rule to fill in, and ``--stub`` writes a plugin whose tests run."""
+"""``convcore custom MODEL`` lists what nothing maps, with rules to fill in; ``--stub`` writes a plugin whose tests run."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def _onnx_model(path: Path) -> Path:
     ]
     w = onnx.numpy_helper.from_array(np.linspace(1, 2, 5, dtype="f4"), "w")
     shape = ["n", 5]
-    graph = h.make_graph(nodes, "g", [h.make_tensor_value_info("x", T.FLOAT, shape)], [h.make_tensor_value_info("r", T.FLOAT, shape)],
-                         [w])  # fmt: skip
+    x, r = (h.make_tensor_value_info(n, T.FLOAT, shape) for n in "xr")
+    graph = h.make_graph(nodes, "g", [x], [r], [w])
     opsets = [h.make_opsetid("", 18), h.make_opsetid("my.domain", 1)]
     onnx.save(h.make_model(graph, opset_imports=opsets, ir_version=9), path)
     return path
