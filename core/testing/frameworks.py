@@ -53,11 +53,12 @@ def check_framework(name: str, wrong: Tell, *, models: int = 40, sources: Sequen
 
     Of the ops the rules cover: one alone, two in a row, one called twice. What was written is compared with the reference
     interpreter by the framework's runtime, else as it is read back. A file cut in half must be refused. ``sources`` are files
-    (or pairs) of the framework to read.
+    (or pairs) of the framework to read; of one that is not read, models of others to write, such as whole networks where
+    single ops are none.
     """
     h, report = host(), FrameworkReport(name)
     for source in sources:
-        _read(name, source, wrong, report)
+        (_read if h.can(name, "load") else _written)(name, source, wrong, report)
     if not h.can(name, "emit"):
         return report
     taken: list[SampleModel] = []
@@ -84,6 +85,21 @@ def check_framework(name: str, wrong: Tell, *, models: int = 40, sources: Sequen
         if why:
             report.refused[alternatives[0].name] = why
     return report
+
+
+def _written(name: str, source: Any, wrong: Tell, report: FrameworkReport) -> None:
+    """A model of another framework is written."""
+    report.asked += 1
+    with TemporaryDirectory(prefix="convcore-check-") as folder:
+        suffix = host().framework(name).default_suffix
+        try:
+            made = convert(source, name, Path(folder) / f"model{suffix}" if suffix else None)
+        except Exception as e:  # noqa: BLE001 - whatever a plugin's code raises is a finding
+            wrong(f"{name} cannot write {source}: {_short(e)}")
+            return
+        report.written += 1
+        if made.report.unverified:
+            report.unverified[made.report.unverified] += 1
 
 
 def _models(name: str, taken: list[SampleModel]) -> Iterator[list[SampleModel]]:

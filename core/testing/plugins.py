@@ -67,7 +67,8 @@ def check_plugin(plugin: str | ModuleType, *, models: int = 40, sources: Sequenc
     """Check an installed plugin by its name (that of the entry point), or a module of hooks that is not installed.
 
     ``models`` bounds the sample models each of its frameworks is asked to write; ``sources`` are files (or pairs, or live
-    objects) for a framework that is only read. Raises CheckFailed with the whole report where anything is wrong.
+    objects) for a framework that is read, and models to write for one that is not. Raises
+    CheckFailed with the whole report where anything is wrong.
     """
     with _registered(plugin) as info:
         report = PluginReport(info.name)
