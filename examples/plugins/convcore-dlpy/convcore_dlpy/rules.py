@@ -25,9 +25,9 @@ RULES.op("convolution", "conv", "x", w=W("kernel"), **_BIAS, **_WINDOW, groups=1
 RULES.op("fullconnect", "linear", "x", w=W("kernel"), **_BIAS, n=Size("w", 0))
 RULES.op("batchnorm", "batch_norm", "x", scale=W("gamma", optional=True), bias=W("beta", optional=True), mean=W("mean"),
          var=W("variance"), epsilon=A("epsilon"), axis=1)  # fmt: skip
-RULES.op("pooling", "max_pool", "x", when={"pool": "MAX"}, kernel=A("kernel"), **_WINDOW, ceil_mode="floor",
+RULES.op("pooling", "max_pool", "x", when={"pool": "MAX"}, kernel=A("kernel"), **_WINDOW, ceil_mode=A("ceil_mode", "floor"),
          dilations=A("dilations"))  # fmt: skip
-RULES.op("pooling", "avg_pool", "x", when={"pool": "AVERAGE"}, kernel=A("kernel"), **_WINDOW, ceil_mode="floor",
+RULES.op("pooling", "avg_pool", "x", when={"pool": "AVERAGE"}, kernel=A("kernel"), **_WINDOW, ceil_mode=A("ceil_mode", "floor"),
          dilations=A("dilations"), count_include_pad=A("count_include_pad"))  # fmt: skip
 RULES.op("residual", "add", "x, y")
 for _op, _act in ACTIVATIONS.items():
@@ -84,6 +84,11 @@ def pads_of(config: Mapping[str, Any], shape: Sequence[Any]) -> list[tuple[int, 
     return found
 
 
+def _overhangs(config: Mapping[str, Any], shape: Sequence[Any], pads: Sequence[tuple[int, int]]) -> bool:
+    strides = config.get("strides") or (1, 1)
+    return any((n + a + b - k) % s for n, (a, b), k, s in zip(shape[2:], pads, config["kernel"], strides))
+
+
 class ViyaDialect(Dialect):
     """Fixed sizes but for the batch, float32, windows padded alike on both sides."""
 
@@ -104,6 +109,8 @@ class ViyaDialect(Dialect):
             pads = pads_of(config, args[0].shape)
             if any(a != b for a, b in pads):
                 raise NotExpressible("Viya pads both sides of an image alike")
+            if config.get("ceil_mode", "floor") != "floor" and _overhangs(config, args[0].shape, pads):
+                raise NotExpressible("Viya's last window does not hang over the edge (ceil_mode)")
             if config.get("pool") == "AVERAGE" and any(a for a, _ in pads):
                 raise NotExpressible("whether Viya counts padding in a mean is not published: it is refused")
         if type == "residual" and args[0].shape != args[1].shape:
