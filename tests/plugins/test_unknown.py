@@ -113,7 +113,7 @@ def test_what_is_unknown_is_listed_with_what_to_write(name: str, tmp_path: Path,
     assert convcore.convert(path, target, out, overrides={TYPES[name]: rule}).report.ok
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ["m.keras", *(pytest.param(n, marks=pytest.mark.slow) for n in ("m.onnx", "m.pt2"))])
 def test_the_stub_is_a_plugin_whose_tests_run(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = MODELS[name](tmp_path / name)
     folder = tmp_path / "convcore-bends"

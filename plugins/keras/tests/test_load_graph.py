@@ -376,9 +376,9 @@ def test_identify(tmp_path: Path) -> None:
 
 
 def test_options_and_framework() -> None:
-    _, option, custom, objects, lambdas = plugin.convcore_options("keras")
+    _, option, custom, run, objects, lambdas = plugin.convcore_options("keras")
     assert option.name == "kernels" and set(option.choices) == {"theano", "tensorflow"}
-    assert [(o.name, o.type) for o in (custom, lambdas)] == [("custom", list), ("lambdas", list)]
+    assert [(o.name, o.type) for o in (custom, run, lambdas)] == [(n, list) for n in ("custom", "run_custom_code", "lambdas")]
     assert (objects.name, objects.type) == ("custom_objects", object)
     assert plugin.convcore_options("onnx") == []
     (framework,) = plugin.convcore_frameworks()

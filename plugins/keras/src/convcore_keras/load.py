@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from convcore.plugin import BadFileError, Graph, LoadRequest
+from convcore.plugin import BadFileError, Graph, LoadRequest, passing
 
 from .custom_objects import rules_of_objects, source_of_objects
 from .files.config import UserNames
@@ -12,7 +12,7 @@ from .files.model import KerasModel
 from .files.reader import read
 from .files.variables import own_variables
 from .load_graph import GraphLoader
-from .load_live import read_live
+from .load_live import read_copied, read_live
 from .plugin import is_live
 
 if TYPE_CHECKING:
@@ -53,6 +53,18 @@ def _custom(request: LoadRequest) -> CustomCode | None:
 
 def _read(request: LoadRequest, custom: UserNames) -> KerasModel:
     source: Any = request.source
+    given = request.options.get("run_custom_code")
+    if given:
+        from .run_code import ran
+
+        run = [given] if isinstance(given, str) or hasattr(given, "__fspath__") else list(given)
+        with passing(), ran(source, request.weights, run) as path:
+            model = read_copied(path, custom)
+        model.paths = (str(source),)
+        model.notes.append(
+            f"custom layers are what their code computed when it was run (--run-custom-code {', '.join(map(str, run))})"
+        )
+        return model
     if is_live(source):
         return read_live(source, request.input_shapes, custom)
     return read(source, request.weights, kernels=request.options.get("kernels"), custom=custom)

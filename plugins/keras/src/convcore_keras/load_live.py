@@ -15,7 +15,7 @@ from .files.model import KerasModel
 from .files.reader import read
 from .trace import is_subclassed, traced
 
-__all__ = ["read_live"]
+__all__ = ["read_copied", "read_live"]
 
 
 def read_live(model: Any, shapes: Any = None, custom: UserNames = NO_NAMES) -> KerasModel:
@@ -31,13 +31,19 @@ def read_live(model: Any, shapes: Any = None, custom: UserNames = NO_NAMES) -> K
     with passing(), tempfile.TemporaryDirectory(prefix="convcore-keras-") as folder:
         path = Path(folder) / "model.keras"
         model.save(str(path))
-        result = read(path, custom=custom)
-        copies: dict[int, tuple[Tensor, Tensor]] = {}  # the original is kept, so that its id stays its own
-        for _, layer in result.walk():
-            for name, tensor in layer.weights.items():
-                if id(tensor) not in copies:
-                    copies[id(tensor)] = (tensor, ArrayTensor(np.array(tensor.numpy())))
-                layer.weights[name] = copies[id(tensor)][1]
-        result.paths = (f"<live {name}>",)
-        result.container = "live"
+        result = read_copied(path, custom)
+    result.paths = (f"<live {name}>",)
+    result.container = "live"
+    return result
+
+
+def read_copied(path: Path, custom: UserNames = NO_NAMES) -> KerasModel:
+    """A file that will not be there for long: read with all weights in memory."""
+    result = read(path, custom=custom)
+    copies: dict[int, tuple[Tensor, Tensor]] = {}  # the original is kept, so that its id stays its own
+    for _, layer in result.walk():
+        for name, tensor in layer.weights.items():
+            if id(tensor) not in copies:
+                copies[id(tensor)] = (tensor, ArrayTensor(np.array(tensor.numpy())))
+            layer.weights[name] = copies[id(tensor)][1]
     return result

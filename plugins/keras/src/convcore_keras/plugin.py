@@ -149,6 +149,15 @@ def convcore_options(framework: str) -> list[Option]:
             "Python file or folder with the source of custom layers, which is read and never run; may be repeated",
         ),
         Option(
+            "run_custom_code",
+            "keras",
+            "load",
+            list,
+            None,
+            "like --custom, but the source is RUN, by Keras in a child process with limits, on symbolic tensors: for layers that "
+            "reading does not understand; may be repeated",
+        ),
+        Option(
             "custom_objects",
             "keras",
             "load",

@@ -14,7 +14,7 @@ from typing import Any
 
 from convcore.plugin import Problem, UnsupportedError, UsageError
 
-__all__ = ["is_subclassed", "traced"]
+__all__ = ["entered", "is_subclassed", "traced"]
 
 
 def is_subclassed(model: Any) -> bool:
@@ -38,6 +38,22 @@ def traced(model: Any, shapes: Mapping[str, Any] | None = None) -> Any:
     except Exception as e:
         why = f"is a subclassed model whose call does not run on symbolic tensors: {type(e).__name__}: {str(e)[:300]}"
         hint = "write it with keras.ops and Keras layers, or as a functional model"
+        raise UnsupportedError(Problem(model.name, type(model).__name__, why, hint, "unsupported_model"), "cannot be read") from e
+
+
+def entered(model: Any) -> Any:
+    """A functional model with its custom layers entered: what they compute on symbolic tensors is there in their place, their
+    own weights as constants. UnsupportedError where their code needs values."""
+    keras = sys.modules["keras"]
+    given = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in model.inputs]
+    structured = keras.tree.pack_sequence_as(model._inputs_struct, given) if hasattr(model, "_inputs_struct") else given[0]
+    try:
+        with _entered(keras, constants=True):
+            outputs = model.call(structured)
+        return keras.Model(structured, outputs, name=model.name)
+    except Exception as e:
+        why = f"has a custom layer whose call does not run on symbolic tensors: {type(e).__name__}: {str(e)[:300]}"
+        hint = "write it with keras.ops and Keras layers"
         raise UnsupportedError(Problem(model.name, type(model).__name__, why, hint, "unsupported_model"), "cannot be read") from e
 
 
@@ -80,19 +96,27 @@ def _inference(layer: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _entered(keras: Any) -> Iterator[None]:
+def _entered(keras: Any, constants: bool = False) -> Iterator[None]:
     """Inside, calling a layer that is not Keras's own on symbolic tensors is calling its ``call``: as a nested model of its name
-    where it takes one tensor, so that what is inside keeps its place."""
+    where it takes one tensor, so that what is inside keeps its place. ``constants``: weights that such a layer itself has are
+    given to its ``call`` as arrays, which a file can hold, and functional models that hold such layers are entered too."""
     base = keras.Layer
     usual = base.__call__
     models: dict[int, Any] = {}  # of layers, which live as long as the model
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         symbolic = any(isinstance(x, keras.KerasTensor) for x in keras.tree.flatten((args, kwargs)))
-        if not symbolic or type(self).__module__.split(".")[0] == "keras" or is_functional(self):
+        keras_own = type(self).__module__.split(".")[0] == "keras" and not (constants and isinstance(self, keras.Model))
+        if not symbolic or keras_own or is_functional(self):
             return usual(self, *args, **kwargs)
         if not self.built:
             usual(self, *args, **kwargs)
+        if constants:
+            with _as_arrays(keras, self):
+                return inside(self, args, kwargs)
+        return inside(self, args, kwargs)
+
+    def inside(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if len(args) != 1 or not isinstance(args[0], keras.KerasTensor) or set(kwargs) - {"training"}:
             return self.call(*args, **{**_inference(self), **kwargs})
         found = models.get(id(self))
@@ -102,10 +126,33 @@ def _entered(keras: Any) -> Iterator[None]:
         return usual(found, args[0])
 
     def is_functional(layer: Any) -> bool:
-        return isinstance(layer, keras.Model) and not is_subclassed(layer)
+        if not isinstance(layer, keras.Model) or is_subclassed(layer):
+            return False
+        own = "keras"
+        return not (constants and any(type(x).__module__.split(".")[0] != own for x in layer._flatten_layers(include_self=False)))
 
     base.__call__ = call
     try:
         yield
     finally:
         base.__call__ = usual
+
+
+@contextmanager
+def _as_arrays(keras: Any, layer: Any) -> Iterator[None]:
+    """Inside, the variables among the attributes of a layer are tensors of their values."""
+    kept = dict(layer.__dict__)
+    variable = keras.Variable
+
+    def plain(x: Any) -> Any:
+        return keras.ops.convert_to_tensor(x) if isinstance(x, variable) else x
+
+    try:
+        for name, value in kept.items():
+            if isinstance(value, variable):
+                layer.__dict__[name] = plain(value)
+            elif isinstance(value, (list, tuple)) and not name.startswith("_") and any(isinstance(x, variable) for x in value):
+                layer.__dict__[name] = [plain(x) for x in value]
+        yield
+    finally:
+        layer.__dict__.update(kept)
