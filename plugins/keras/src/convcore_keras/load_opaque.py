@@ -16,7 +16,6 @@ _CODE = {
     "Lambda": "runs a Python function that the file stores as bytecode or by name; nothing in a file is executed",
     "TFOpLambda": "calls a TensorFlow function that convcore does not map",
     "SlicingOpLambda": "slices a tensor through TensorFlow, which convcore does not map",
-    "TensorFlowOpLayer": "is a raw TensorFlow operation, which convcore does not map",
     "TorchModuleWrapper": "wraps a pickled torch module; nothing in a file is executed",
     "TFSMLayer": "runs a TensorFlow SavedModel, which is not in the file",
     "JaxLayer": "runs a JAX function, which is not in the file",

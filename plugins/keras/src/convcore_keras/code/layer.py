@@ -16,7 +16,7 @@ from .machine import CodeFunction
 from .names import MODULES, ROOTS, canonical_path, elementwise, operator_of
 from .tensors import GraphOps, TensorShape
 
-__all__ = ["call_function", "call_operator", "run_stored"]
+__all__ = ["call_function", "call_operator", "results", "run_stored", "with_sizes"]
 
 OPTIONS = Options(ROOTS, MODULES)
 
@@ -77,7 +77,10 @@ def _size_value(g: KerasContext, x: Any) -> Value:
     """Sizes as TensorFlow's int32, which the functions after it take for what they are."""
     b = g.b
     if isinstance(x, TensorShape):
-        parts = [b.unsqueeze(b.cast(b.dim_value(value=n), to="int32"), axes=(0,)) for n in x]
+        parts = [
+            b.const([n], DType.INT32) if isinstance(n, int) else b.unsqueeze(b.cast(b.dim_value(value=n), to="int32"), axes=(0,))
+            for n in x
+        ]  # fmt: skip
         y: Value = b.concat(*parts, axis=0) if parts else b.const(np.zeros(0, np.int32), DType.INT32)
     else:
         y = b.cast(b.dim_value(value=x), to="int32")
@@ -85,7 +88,7 @@ def _size_value(g: KerasContext, x: Any) -> Value:
     return y
 
 
-def _with_sizes(g: KerasContext, x: Any) -> Any:
+def with_sizes(g: KerasContext, x: Any) -> Any:
     """Arguments with sizes in the place of the values that hold them."""
     if isinstance(x, Value):
         found = g.shape_values.get(id(x))
@@ -93,10 +96,10 @@ def _with_sizes(g: KerasContext, x: Any) -> Any:
     if isinstance(x, TensorShape):
         return x
     if isinstance(x, (list, tuple)):
-        return type(x)(_with_sizes(g, v) for v in x)
+        return type(x)(with_sizes(g, v) for v in x)
     if isinstance(x, slice):
-        return slice(*(_with_sizes(g, v) for v in (x.start, x.stop, x.step)))
-    return {k: _with_sizes(g, v) for k, v in x.items()} if isinstance(x, dict) else x
+        return slice(*(with_sizes(g, v) for v in (x.start, x.stop, x.step)))
+    return {k: with_sizes(g, v) for k, v in x.items()} if isinstance(x, dict) else x
 
 
 def _described(g: KerasContext, before: int, outs: Sequence[Value]) -> Any:
@@ -118,7 +121,7 @@ def _described(g: KerasContext, before: int, outs: Sequence[Value]) -> Any:
 def call_function(g: KerasContext, node: ForeignNode, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Value]:
     """A function by its dotted name, applied to values. Raises CodeRefused."""
     domain = Domain(GraphOps(g, node), OPTIONS)
-    args, kwargs = _with_sizes(g, list(args)), _with_sizes(g, dict(kwargs))
+    args, kwargs = with_sizes(g, list(args)), with_sizes(g, dict(kwargs))
     if path == "keras.ops.get_item" and len(args) == 2 and not isinstance(args[0], Value):
         return results(g, domain.item(args[0], args[1][0] if isinstance(args[1], tuple) and len(args[1]) == 1 else args[1]))
     operator = operator_of(canonical_path(path))
@@ -133,5 +136,5 @@ def call_operator(g: KerasContext, node: ForeignNode, op: str, pair: Sequence[An
     """``x op y``, or ``y op x``. Raises CodeRefused."""
     if len(pair) != 2:
         raise CodeRefused(f"calls an operator with {len(pair)} arguments")
-    x, y = _with_sizes(g, list(reversed(pair) if turned else pair))
+    x, y = with_sizes(g, list(reversed(pair) if turned else pair))
     return results(g, Domain(GraphOps(g, node), OPTIONS).binary(op, x, y))

@@ -14,7 +14,8 @@ from ..ruleset import RULES
 
 __all__: list[str] = []
 
-layer("ClassMethod", "InstanceMethod", "InstanceProperty", "TensorFlowOpLayer", extinct=True)
+layer("ClassMethod", "InstanceMethod", "InstanceProperty", extinct=True)
+layer("TensorFlowOpLayer", required=("node_def",), defaults={"constants": {}}, extinct=True, any_dtype=True)
 layer("SlicingOpLambda", "TFOpLambda", required=("function",), extinct=True, function=True, any_dtype=True)
 layer("FlaxLayer", "TorchModuleWrapper", required=("module",), variables=None)
 layer("InputLayer", any_dtype=True)
@@ -75,6 +76,15 @@ def tensorflow_function(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
         key = args[1] if len(args) > 1 else kwargs.get("slice_spec")
         path, args, kwargs = "keras.ops.get_item", [args[0], tuple(key) if isinstance(key, list) else key], {}
     return _understood(node, lambda: call_function(g, node, path, args, kwargs), f"tf.{name}")
+
+
+@RULES.load("TensorFlowOpLayer")
+def tensorflow_operation(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
+    """A raw operation of TensorFlow."""
+    from ..code.node_def import run_node_def
+
+    stored, constants = node.attr("node_def"), node.attr("constants", None)
+    return _understood(node, lambda: run_node_def(g, node, stored, constants), "what it stands for")
 
 
 def _understood(node: ForeignNode, work: Callable[[], Sequence[Value]], what: str) -> Sequence[Value]:

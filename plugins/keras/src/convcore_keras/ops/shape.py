@@ -60,6 +60,8 @@ def reshape(g: KerasContext, node: ForeignNode) -> Value:
     target = node.attr("shape", None) if target is None else target
     if target is None:
         raise node.refuse("its shape is missing", code="missing_attribute")
+    if isinstance(target, Value):
+        raise NotExpressible("its shape is computed", "unsupported_call")
     return reshaped(g, node, x, [target] if isinstance(target, int) else target)
 
 
