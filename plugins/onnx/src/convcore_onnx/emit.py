@@ -31,7 +31,7 @@ def emit(request: EmitRequest) -> Emitted:
 
         rules = RULES
     made = plan(request.graph, rules, onnx.opset, onnx, request.overrides)
-    parts = model_parts(made, onnx, request.graph.name)
+    parts = model_parts(made, onnx, request.graph.name, options.get("onnx_functions") or ())
     paths: tuple[str, ...] = ()
     if request.out is not None:
         paths = parts.write(Path(request.out), options.get("external_data") or "auto")

@@ -154,4 +154,8 @@ def convcore_options(framework: str) -> Sequence[Option]:
             "keep_training", "onnx", "emit", bool, False,
             "write Dropout (in evaluation mode) and the momentum of BatchNormalization, which act in training only",
         ),
+        Option(
+            "onnx_functions", "onnx", "emit", list, None,
+            "type of layers (MyLayer) to write as functions of the model, one node each; may be repeated",
+        ),
     ]  # fmt: skip

@@ -158,8 +158,8 @@ def _header(name: str, t: Tensor) -> Any:
 
 
 # ---- messages
-def model_parts(plan: Plan, onnx: OnnxDialect, name: str) -> ModelParts:
-    """The plan as messages."""
+def model_parts(plan: Plan, onnx: OnnxDialect, name: str, functions: Sequence[str] = ()) -> ModelParts:
+    """The plan as messages; ``functions`` are the types of layers that are written as functions of the model."""
     from onnx import GraphProto, ModelProto, NodeProto
 
     head = ModelProto(ir_version=onnx.ir, producer_name="convcore", producer_version=__version__)
@@ -169,12 +169,17 @@ def model_parts(plan: Plan, onnx: OnnxDialect, name: str) -> ModelParts:
         entry = head.opset_import.add()
         entry.domain, entry.version = domain, version
     body = bytearray()
-    for call in plan.root.calls:
+    rest = GraphProto(name=name or "main")
+    if functions:
+        from .local_functions import grouped, write_functions
+
+        parts = grouped(plan.root.calls, functions, plan.root.outputs, onnx.ir)
+        write_functions(head, rest, parts, plan.root.outputs, _node, {"": onnx.opset, **onnx.domains})
+    for call in plan.root.calls if not functions else ():
         node = NodeProto()
         _node(node, call)
         data = node.SerializeToString()
         body += NODE_TAG + _varint(len(data)) + data
-    rest = GraphProto(name=name or "main")
     for ref in plan.root.inputs:
         _info(rest.input.add(), ref)
     for ref in plan.root.outputs:
