@@ -426,3 +426,34 @@ def test_a_list_changed_in_place_is_changed_under_all_its_names(body: str, times
     ]
     data = base64.b64encode(marshal.dumps(code)).decode()
     assert understood(stored_function([data, None, None]), Text("x")) == f"(x * {times})"
+
+
+def _readings(data: bytes) -> None:
+    StoredFunction(data, (), ()).readings()
+
+
+HOSTILE: dict[str, Any] = {
+    **{text: lambda text=text: understood(compiled(text), Text("x")) for text, why in ATTACKS.items() if why != "^$"},
+    **{text: lambda text=text: understood(defined(text), Text("x")) for text in STATEMENTS},
+    **{name: lambda data=data: _readings(data) for name, data in BYTES.items()},
+}
+
+
+@pytest.mark.filterwarnings("ignore::SyntaxWarning")
+def test_hostile_code_is_refused_in_a_tenth_of_a_second_and_a_hundred_megabytes() -> None:
+    import tracemalloc
+
+    for name, work in HOSTILE.items():
+        with pytest.raises(CodeRefused):  # what is loaded late is loaded
+            work()
+        start = time.process_time()
+        with pytest.raises(CodeRefused):
+            work()
+        assert time.process_time() - start < 0.1, name
+        tracemalloc.start()
+        try:
+            with pytest.raises(CodeRefused):
+                work()
+            assert tracemalloc.get_traced_memory()[1] < 100 << 20, name
+        finally:
+            tracemalloc.stop()

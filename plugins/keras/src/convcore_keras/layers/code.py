@@ -97,4 +97,6 @@ def _understood(node: ForeignNode, work: Callable[[], Sequence[Value]], what: st
 
 
 def _hint(node: ForeignNode) -> str:
+    if node.type == "Lambda":
+        return f"say what it computes: --lambda '{node.name}=tf.abs(x)' (lambdas=), or overrides={{{node.name!r}: function}}"
     return f"say what it computes: overrides={{{node.name!r}: function}}, or replace it by Keras layers and save the model again"

@@ -1,6 +1,6 @@
 """What a user says a layer computes, as text: ``x / 127.5 - 1``, worked through as a line of source is.
 
-``x`` is the input, ``x0``, ``x1``, ... are the inputs where there are several; or the text is a ``lambda`` of them. ``tf``,
+``x`` is the input, ``x0``, ``x1``, ... are the inputs where there are several; or the text is a ``lambda``, or ``tf.abs``. ``tf``,
 ``K``, ``keras``, ``ops`` and ``np`` are what they are in nearly all published code.
 """
 
@@ -16,13 +16,12 @@ from convcore.plugin import ForeignNode, UsageError, Value
 from ...load_context import KerasContext, LayerCall
 from ..domain import Options
 from ..names import MODULES, ROOTS
-from ..values import CodeRefused
+from ..values import CodeRefused, Invocable, Name
 from .custom import refusal, results_of
 from .domain import SourceDomain
 from .layers import Host
 from .library import Library, SourceFile
 from .module import Env, SourceModule
-from .statements import SourceFunction
 
 __all__ = ["parsed_texts", "run_text"]
 
@@ -62,7 +61,7 @@ def run_text(g: KerasContext, node: ForeignNode, text: ast.Expression) -> Sequen
     try:
         with g.b.attempt():
             y = d.evaluate(text.body, env)
-            if isinstance(y, SourceFunction):
+            if isinstance(y, (Invocable, Name)):  # a lambda, or the function itself: tf.abs
                 y = d.call(y, inputs, {})
             return results_of(y)
     except CodeRefused as e:
