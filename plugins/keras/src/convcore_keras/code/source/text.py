@@ -1,6 +1,6 @@
 """What a user says a layer computes, as text: ``x / 127.5 - 1``, worked through as a line of source is.
 
-``x`` is the input, ``x0``, ``x1``, ... are the inputs where there are several; or the text is a ``lambda``, or ``tf.abs``. ``tf``,
+``x`` is the input; ``x0``, ``x1``, ... are several inputs; or the text is a ``lambda``, or ``tf.abs``. ``tf``,
 ``K``, ``keras``, ``ops`` and ``np`` are what they are in nearly all published code.
 """
 
