@@ -90,6 +90,16 @@ def test_bags(mode, last):
     agrees(lambda t: F.embedding_bag(ids.reshape(2, 4), t, mode=mode), table)
 
 
+@pytest.mark.parametrize("how", ["none", "mean", "sum"])
+def test_labels_end_at_minus_one(how):
+    """What stands behind the -1 does not count, which torch's own decomposition gets wrong."""
+    labels = torch.tensor([[1, 3, -1, 0, 2, 5, 6], [-1, 0, 0, 0, 0, 0, 0], [6, 5, 4, 3, 2, 1, 0], [2, -1, 2, 4, -1, 0, 0]])
+    x = X.reshape(15, 7)[:4]
+    agrees(lambda v: F.multilabel_margin_loss(v, labels, reduction=how), x)
+    if how != "none":
+        agrees(lambda v: F.multilabel_margin_loss(v[0], labels[0], reduction=how), x)
+
+
 def test_batch_norm_without_running_statistics():
     net = torch.nn.BatchNorm2d(4, track_running_stats=False)
     torch.nn.init.uniform_(net.weight), torch.nn.init.uniform_(net.bias)
@@ -102,6 +112,7 @@ def test_batch_norm_without_running_statistics():
         (lambda x: torch.unique(x, dim=0), "every nan is distinct"),
         (lambda x: F.batch_norm(x, x[0, :, 0], x[1, :, 0].abs(), training=True), "training|writes into"),
         (lambda x: torch.frexp(x.half()), "of float16"), (lambda x: torch.nextafter(x, x), "nextafter"),
+        (lambda x: F.multilabel_margin_loss(x[0, 0], torch.tensor([1, 3, -1, 0, 0, 0, 0]), reduction="none"), "a vector of one"),
     ],
 )  # fmt: skip
 def test_refused_by_name(fn, why):

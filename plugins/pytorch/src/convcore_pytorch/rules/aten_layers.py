@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from convcore.plugin import DType, NotExpressible, Value
 
 from ..context import AtenNode, TorchContext, known, promoted
@@ -247,3 +249,27 @@ def dropout(g: TorchContext, n: AtenNode) -> Any:
     shared = tuple(range(2, rank)) if base.startswith("feature") else ()
     y = g.b.dropout(x, rate=rate, kind=kind, shared=shared)
     return (y, g.b.fill(shape=n.shape("input"), value=True, dtype=DType.BOOL)) if base == "native_dropout" else y
+
+
+# ---------------------------------------------------------------- losses
+@RULES.load("aten.multilabel_margin_loss")
+def multilabel_margin_loss(g: TorchContext, n: AtenNode) -> Value:
+    """sum max(0, 1 - (x[label] - x[i])) / C over the labels before the first -1 and over the i that are none of them
+    (ATen/native/LossMultiLabelMargin.cpp). torch 2.13's decomposition also counts what stands behind the -1."""
+    x, labels, how = n.tensor("self"), n.tensor("target"), n.number("reduction")
+    lone = n.rank("self") < 2
+    if lone and how == 0:
+        raise NotExpressible("gives a number where torch's own trace of it has a vector of one", "undefined")
+    (count,) = fixed(known(x)[-1:], (0,), "compares") if known(x) else (1,)
+    x, labels = (g.reshape(v, (1, count)) if lone else v for v in (x, labels))
+    ended = g.cast(g.b.equal(labels, g.b.like(labels, -1)), DType.INT64)
+    counted = g.b.equal(g.b.cumsum(ended, axis=1), g.b.like(ended, 0))
+    at = g.b.where(counted, labels, g.b.like(labels, 0))
+    mine = g.b.unsqueeze(g.b.take_along_axis(x, at, axis=1), axes=(2,))
+    here = g.b.equal(g.b.unsqueeze(at, axes=(2,)), g.b.const(np.arange(count), at.dtype))
+    taken = g.b.any(g.b.and_(here, g.b.unsqueeze(counted, axes=(2,))), axes=(1,), keepdims=True)
+    gap = g.b.sub(g.b.like(x, 1), g.b.sub(mine, g.b.unsqueeze(x, axes=(1,))))
+    valid = g.b.and_(g.b.unsqueeze(counted, axes=(2,)), g.b.not_(taken))
+    loss = g.b.where(valid, g.b.maximum(gap, g.b.like(gap, 0)), g.b.like(gap, 0))
+    loss = g.b.div(g.b.sum(loss, axes=(1, 2)), g.b.like(x, count))
+    return loss if how == 0 else g.b.mean(loss, axes=(0,)) if how == 1 else g.b.sum(loss, axes=(0,))
