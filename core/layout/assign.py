@@ -78,6 +78,8 @@ class _Assignment:
             rewrite(plan, self.report)
         else:
             rewrite(Plan(self.graph, {}, {}, {}, {}, {}, {}, {}, self.policy, {}), self.report)
+        rules = (node_rule(n.op) for n in self.graph)
+        self.report.transposes = sum(r is not None and isinstance(r.rule, Perm) for r in rules)
         return self.report
 
     # ---- 1. seeds

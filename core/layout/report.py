@@ -76,6 +76,7 @@ class LayoutReport:
     folded_weights: int = 0  # constants permuted
     duplicated: list[str] = field(default_factory=list)  # trained weights needed in two orders: now two weights
     removed: int = 0  # transposes of the source model that became unnecessary
+    transposes: int = 0  # those that are in the graph now: the source's that are left, and those put in
     regions: list[LayoutReport] = field(default_factory=list)
 
     @property
@@ -112,6 +113,7 @@ class LayoutReport:
 
         out: dict[str, Any] = plain({k: [asdict(x) for x in getattr(self, k)] for k in ("io", "remaining", "unresolved")})
         out.update(changed_nodes=self.changed_nodes, folded_weights=self.folded_weights, removed=self.removed)
+        out["transposes"] = self.transposes
         out["duplicated"] = list(self.duplicated)
         out["regions"] = [r.to_dict() for r in self.regions]
         return out

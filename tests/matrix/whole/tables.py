@@ -1,0 +1,83 @@
+"""What each table runs, model by model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from . import models, sources
+from .judge import SUFFIX, Row, judged, moved
+from .sources import Case, Source
+
+FORMATS = tuple(SUFFIX)
+Jobs = Iterator[tuple[str, Iterator[tuple[str, Callable[[Path], Row]]]]]
+
+
+def _made(make: Callable[[], Source]) -> Source | Row:
+    try:
+        return make()
+    except Exception as e:  # noqa: BLE001 - a model that its own framework cannot build or export is no finding here
+        return {"result": "not made", "why": f"{type(e).__name__}: {e}".splitlines()[0][:160]}
+
+
+# ---- from every format to every format
+def crossed(make: Callable[[], Source], folder: Path) -> Row:
+    """A row for each cell, ``from>to``: the model is written into the other three formats, and that is the source there."""
+    source = _made(make)
+    if isinstance(source, dict):
+        return source
+    cells: dict[str, Row] = {}
+    from_format: dict[str, Source] = {source.framework: source}
+    own = source.framework
+    for start in (own, *(f for f in FORMATS if f != own)):
+        for target in FORMATS:
+            cell = f"{start}>{target}"
+            if start not in from_format:
+                cells[cell] = {"result": "no source"}
+                continue
+            out = folder / f"{start}-{target}"
+            out.mkdir()
+            try:
+                cells[cell], written = judged(from_format[start], target, out)
+            except Exception as e:  # noqa: BLE001 - told in its cell
+                cells[cell], written = {"result": "failed", "why": f"{type(e).__name__}: {e}".splitlines()[0][:200]}, None
+            if start == own and target != own and written is not None and cells[cell]["result"] == "agrees":
+                from_format[target] = written.source()
+    return {"framework": own, "cells": cells}
+
+
+def matrix(groups: Sequence[str]) -> Jobs:
+    kinds = {"trained": models.TRAINED, "architectures": models.ARCHITECTURES}
+    for kind, names in kinds.items():
+        if not groups or kind in groups:
+            yield kind, ((n, lambda folder, n=n: crossed(models.MODELS[n], folder)) for n in names)
+
+
+# ---- one source to some targets
+def through(make: Callable[[], Source], targets: Sequence[str], folder: Path) -> Row:
+    source = _made(make)
+    if isinstance(source, dict):
+        return source
+    rows: dict[str, Row] = {}
+    for target in targets:
+        rows[target], written = judged(source, target, folder)
+        if target == "keras" and written is not None:
+            rows[target] |= moved(written)
+    return rows if len(targets) > 1 else rows[targets[0]]
+
+
+def _cases(cases: Iterator[Case], targets: Sequence[str]) -> Iterator[tuple[str, Callable[[Path], Row]]]:
+    for name, make in cases:
+        yield name, lambda folder, m=make: through(m, targets, folder)
+
+
+def applications(groups: Sequence[str]) -> Jobs:
+    yield "applications", _cases(sources.applications(), ("onnx", "pytorch", "keras"))
+
+
+def written(groups: Sequence[str]) -> Jobs:
+    for group in groups or [g for g in sources.GROUPS if g != "applications"]:
+        yield group, _cases(sources.GROUPS[group](), ("keras",))
+
+
+TABLES: dict[str, Callable[[Sequence[str]], Jobs]] = {"matrix": matrix, "applications": applications, "written": written}
