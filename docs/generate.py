@@ -1,7 +1,7 @@
 """Write the generated pages from what is installed and from the test data's manifests. Run it as ``make docs``.
 
-docs/support/<framework>.md, docs/ops.md, docs/cli.md, docs/python.md, docs/surface.txt, core/build/methods.pyi and
-tests/data/SOURCE.md.
+docs/support/<framework>.md, docs/ops.md, docs/cli.md, docs/python.md, docs/surface.txt, core/build/methods.pyi,
+tests/data/SOURCE.md, and of the records of the whole sweeps (``sweep_pages.py``) their pages and README's table.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from convcore.testing.record import read_record
 
 sys.path.insert(0, str(Path(__file__).parent))
 from interfaces import builder_stub, surface
+from sweep_pages import PAGES as SWEEP_PAGES
 
 ROOT = Path(__file__).parents[1]
 MADE = "<!-- Written by docs/generate.py (`make docs`); do not edit. -->\n"
@@ -434,6 +435,7 @@ def pages() -> Mapping[str, Callable[[], str]]:
         "docs/surface.txt": surface,
         "tests/data/SOURCE.md": source_page,
         **support,
+        **SWEEP_PAGES,
     }
 
 

@@ -14,6 +14,8 @@ the source's own framework (1e-4 of its range); for models without one, convcore
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import multiprocessing
 import os
 import sys
@@ -71,6 +73,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1200, help="time for one model")
     args = parser.parse_args()
     now = commit()
+    for module in ("torch", "keras", "onnx"):  # once for all children
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
     for group, cases in TABLES[args.table](args.groups):
         for name, job in cases:
             held = read(args.table).get(group, {}).get(name)

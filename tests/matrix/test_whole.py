@@ -1,0 +1,65 @@
+"""A sample of the whole sweeps (``python -m whole``), run again and compared with their records; and what the records must show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+for plugin in ("convcore_keras", "convcore_onnx", "convcore_caffe", "convcore_pytorch", "keras", "onnxruntime"):
+    pytest.importorskip(plugin)
+
+from whole import models, sources
+from whole.names import entries, without_transposes
+from whole.record import read
+from whole.tables import FORMATS, crossed, through
+
+MATRIX = read("matrix")
+SAMPLE = ("keras2-kdef-tiny", "onnx-cntk-mnist", "caffe-mtcnn-det2", "torch-facenet-pnet", "torch LSTM", "torch UNet")
+
+
+def test_twenty_trained_models_and_twenty_architectures_in_every_cell() -> None:
+    assert list(MATRIX) == ["trained", "architectures"]
+    assert set(MATRIX["trained"]) == set(models.TRAINED) and len(models.TRAINED) == 20
+    assert set(MATRIX["architectures"]) == set(models.ARCHITECTURES) and len(models.ARCHITECTURES) == 20
+    for found in MATRIX.values():
+        for name, row in found.items():
+            assert list(row["cells"]).sort() == [f"{a}>{b}" for a in FORMATS for b in FORMATS].sort(), name
+            results = {c["result"] for c in row["cells"].values()}
+            assert results <= {"agrees", "refused", "no source"}, (name, row)
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_sample_of_the_matrix(name: str, tmp_path: Path) -> None:
+    kind = "trained" if name in models.TRAINED else "architectures"
+    found = crossed(models.MODELS[name], tmp_path)
+    want = {c: r["result"] for c, r in MATRIX[kind][name]["cells"].items()}
+    assert {c: r["result"] for c, r in found["cells"].items()} == want, found
+
+
+def test_all_of_keras_applications() -> None:
+    found = read("applications")["applications"]
+    assert set(found) == {name for name, _ in entries("applications")} and len(found) == 40
+    for name, row in found.items():
+        if "result" in row:
+            assert row["result"] == "not made" and name.startswith("NASNet"), (name, row)
+        else:
+            assert all(row[t]["result"] == "agrees" for t in ("onnx", "pytorch", "keras")), (name, row)
+            assert row["keras"]["transposes"] == 0, name
+
+
+def test_every_model_is_in_the_record_of_keras_files() -> None:
+    written = read("written")
+    for group in ("torchvision", "timm"):
+        assert {n for n, _ in entries(group)} <= set(written[group])
+    for group, found in written.items():
+        for name, row in found.items():
+            assert row["result"] in ("agrees", "refused"), (group, name, row)
+            if group in ("torchvision", "timm", "segmentation") and without_transposes(name) and row["result"] == "agrees":
+                assert row["transposes"] == 0, name
+
+
+def test_unet_has_no_transposes(tmp_path: Path) -> None:
+    row: dict[str, Any] = through(dict(sources.segmentation())["unet"], ["keras"], tmp_path)
+    assert (row["result"], row["transposes"], row["minimum"]) == ("agrees", 0, 0), row
