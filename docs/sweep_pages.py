@@ -12,8 +12,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests/matrix"))
 
-from whole.names import without_transposes
-from whole.record import Rows, read
+from whole.names import without_transposes  # noqa: E402
+from whole.record import Rows, read  # noqa: E402
 
 TITLES = {"keras": "Keras", "onnx": "ONNX", "caffe": "Caffe", "pytorch": "PyTorch"}
 MADE = "<!-- Written by docs/generate.py of tests/matrix/whole/record; do not edit. -->\n"
@@ -77,11 +77,12 @@ def matrix_page() -> str:
     rows = read("matrix")
     out = [
         MADE, "# Every format to every format", "",
-        "Twenty trained models, as published (`tests/data/zoo`), and twenty architectures with random weights, each from its own",
-        "format to all four; what was written into the three others is the source of the other rows. Each result runs in its own",
-        "framework (onnxruntime, torch, Keras 3 on torch; Caffe's nets are read back and interpreted) and is compared with what the",
-        "model's own framework computed: recorded outputs for the trained ones. A cell is the largest difference as a part of the",
-        "output's range, at most 1e-4 where it agrees. *no source*: that format could not be written in the first place.", "",
+        "Twenty trained models, as published (`tests/data/zoo`), and twenty architectures with random weights, each from its",
+        "own format to all four; what was written into the three others is the source of the other rows. Each result runs in",
+        "its own framework (onnxruntime, torch, Keras 3 on torch; Caffe's nets are read back and interpreted) and is compared",
+        "with what the model's own framework computed: recorded outputs for the trained ones. A cell is the largest difference",
+        "as a part of the output's range, at most 1e-4 where it agrees. *no source*: that format could not be written in the",
+        "first place.", "",
         f"`{RAN.format('matrix')}`. {_commits(rows)}", "",
     ]  # fmt: skip
     for kind, found in rows.items():
@@ -112,8 +113,8 @@ def applications_page() -> str:
     out = [
         MADE, "# keras.applications", "",
         "Every architecture of keras.applications 3.15 with random weights (scales, biases and statistics off their initial",
-        "values), built by Keras and converted in memory; the result runs in onnxruntime, torch and Keras (`load_model`), against",
-        "Keras on torch. A cell is the largest difference as a part of the output's range.", "",
+        "values), built by Keras and converted in memory; the result runs in onnxruntime, torch and Keras (`load_model`),",
+        "against Keras on torch. A cell is the largest difference as a part of the output's range.", "",
         f"`{RAN.format('applications')}`. {_commits(rows)}", "",
     ]  # fmt: skip
     lines = []

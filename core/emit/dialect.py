@@ -99,9 +99,12 @@ class Dialect:
         """The scopes a node belongs to."""
         return path_of(node)
 
-    def home(self, node: Node) -> Path:
+    def home(self, node: Node, states: Mapping[str, State]) -> Path:
         """Where a unit made for a node lives: two calls with equal configuration and states share one unit only there."""
         return self.path(node)
+
+    def holds(self, type: str, states: Mapping[str, State]) -> None:
+        """NotExpressible where no unit of the target can hold these states together."""
 
     # ---- sizes as data
     def size_of(self, s: Scribe[Any], x: Arg, axis: int, name: str) -> Arg:

@@ -338,10 +338,11 @@ class Scribe(Generic[D]):
         return call.results
 
     def _unit(self, type: str, config: dict[str, Any], states: dict[str, State]) -> Unit:
+        self.dialect.holds(type, states)
         path = self.dialect.path(self.node) if self.node is not None else ()
         if not self.dialect.shares_units:
             return Unit(type, config, states, path)
-        home = self.dialect.home(self.node) if self.node is not None else ()
+        home = self.dialect.home(self.node, states) if self.node is not None else ()
         key = (place(home), type, frozen(config), tuple((k, id(s)) for k, s in states.items()))
         found = self._shared.units.get(key)
         if found is None:

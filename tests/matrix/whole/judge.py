@@ -77,20 +77,34 @@ def orders(report: Any) -> tuple[list[Any], list[Any]]:
     return tuple([None if p == tuple(range(len(p))) else p for p in of[k]] for k in of)  # type: ignore[return-value]
 
 
+def _converted(source: Source, target: str, out: Path) -> Any:
+    """Caffe's nets have fixed sizes, and SSD's Permute. A module that cannot be traced for any batch is traced for this one."""
+    options, fixed = dict(source.options or {}), target == "caffe" and source.inputs is not None
+    if target == "caffe":
+        options |= {"io_layout": "target", "caffe_flavor": "ssd"}
+    live = source.framework == "pytorch" and source.inputs is not None and not hasattr(source.model, "graph_module")
+    if live:
+        import torch
+
+        options["example_inputs"] = tuple(torch.from_numpy(np.array(a, order="C")) for a in source.inputs or ())
+        if fixed:
+            options["dynamic_shapes"] = {}
+    elif fixed:
+        names = [v.name for v in convcore.load(source.model, **(source.options or {})).inputs]
+        options["input_shapes"] = {n: a.shape for n, a in zip(names, source.inputs or (), strict=True)}
+    try:
+        return convcore.convert(source.model, target, out, check=source.outputs is None, **options)
+    except ConvcoreError as e:
+        if not live or fixed or "torch.export cannot trace it" not in str(e):
+            raise
+        return convcore.convert(source.model, target, out, check=source.outputs is None, **options, dynamic_shapes={})
+
+
 def judged(source: Source, target: str, folder: Path) -> tuple[Row, Written | None]:
     """What became of a model: its error as a part of the range, or why it is refused; and what was written."""
     start = time.perf_counter()
-    options = dict(source.options or {})
-    if target == "caffe":
-        options["io_layout"] = "target"
-        if source.inputs:
-            options["batch"] = len(source.inputs[0])
-    if source.framework == "pytorch" and source.inputs is not None and not hasattr(source.model, "graph_module"):
-        import torch
-
-        options["example_inputs"] = tuple(torch.from_numpy(np.array(a, order="C")) for a in source.inputs)
     try:
-        made = convcore.convert(source.model, target, folder / f"model{SUFFIX[target]}", check=source.outputs is None, **options)
+        made = _converted(source, target, folder / f"model{SUFFIX[target]}")
     except ConvcoreError as e:
         problems = [f"{p.type}: {p.why}" for p in getattr(e, "problems", ())] or [str(e).splitlines()[0]]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 from pathlib import Path
@@ -23,18 +24,26 @@ def commit() -> str:
 
 def read(table: str) -> Rows:
     path = RECORDS / f"{table}.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    if not path.exists():
+        return {}
+    with open(path) as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        found: Rows = json.load(file)
+    return found
 
 
 def write(table: str, group: str, name: str, row: dict[str, Any]) -> None:
-    """Put a row in, a line each, in the order they were first made in."""
-    rows = read(table)
-    rows.setdefault(group, {})[name] = row
-    groups = [
-        f" {json.dumps(g)}: {{\n" + ",\n".join(f"  {json.dumps(n)}: {json.dumps(r)}" for n, r in found.items()) + "\n }"
-        for g, found in rows.items()
-    ]
+    """Put a row in, a line each, in the order they were first made in. Several runs may write at once."""
     RECORDS.mkdir(exist_ok=True)
     path = RECORDS / f"{table}.json"
-    path.with_suffix(".new").write_text("{\n" + ",\n".join(groups) + "\n}\n")
-    path.with_suffix(".new").replace(path)
+    with open(path, "a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        rows: Rows = json.loads(file.read() or "{}")
+        rows.setdefault(group, {})[name] = row
+        groups = [
+            f" {json.dumps(g)}: {{\n" + ",\n".join(f"  {json.dumps(n)}: {json.dumps(r)}" for n, r in found.items()) + "\n }"
+            for g, found in rows.items()
+        ]
+        file.truncate(0)
+        file.write("{\n" + ",\n".join(groups) + "\n}\n")

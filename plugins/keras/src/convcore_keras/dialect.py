@@ -28,6 +28,7 @@ from convcore.plugin import (
 from .emit_prepare import prepare
 from .layer_spec import is_known
 from .operations import ARITHMETIC, BOOLEAN, HALVED, OPERATIONS
+from .ties import homes, reversible
 
 __all__ = ["MERGES", "MOST_CONSTANTS", "Inner", "KerasDialect", "KerasScribe", "anchor", "ones", "parameter"]
 
@@ -61,6 +62,8 @@ class KerasDialect(Dialect):
     def __init__(self, nested: bool = True) -> None:
         self.nested = nested
         self.containers: set[Any] = set()
+        self.depth: dict[Node, int] = {}
+        self.reversible: dict[Value, list[Node]] = {}
 
     # ---- the graph
     def enter(self, s: KerasScribe) -> list[Problem]:
@@ -69,6 +72,10 @@ class KerasDialect(Dialect):
             outer = list(node.scope.ancestors())[1:]
             self.containers.update(p.path for p in outer if p.parent is not None and p.type)
         prepare(s.graph)
+        if s.outer is None:
+            self.depth = {}
+            self.depth = homes(s.graph, {n: self.path(n) for n in s.graph})
+            self.reversible = reversible(s.graph)
         problems = super().enter(s)
         for v in s.graph.inputs:
             if v.dtype is None or v.shape is None or v.dtype not in self.dtypes:
@@ -154,11 +161,18 @@ class KerasDialect(Dialect):
         names = tuple(p.name for p in path)
         while path and names[: len(path)] not in self.containers:
             path = path[:-1]
-        return path
+        return path[: self.depth.get(node, len(path))]
 
-    def home(self, node: Node) -> Path:
-        """The source's own layer: equal ones elsewhere are layers of their own."""
-        return super().path(node)
+    def home(self, node: Node, states: Mapping[str, State]) -> Path:
+        """The source's own layer: equal ones elsewhere are layers of their own, unless they are tied: a layer of the same trained
+        weights is one layer, called again, within one model."""
+        tied = any(t.role == "parameter" and t.value is not None for t in states.values())
+        return self.path(node) if tied else super().path(node)
+
+    def holds(self, type: str, states: Mapping[str, State]) -> None:
+        """A layer is frozen as a whole."""
+        if len({t.trainable for t in states.values() if t.role == "parameter"}) > 1:
+            raise NotExpressible("a part of its weights is frozen, and Keras freezes whole layers", "unsupported_frozen")
 
     def member_name(self, wanted: str) -> str:
         return wanted

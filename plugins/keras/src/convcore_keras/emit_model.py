@@ -152,8 +152,6 @@ class _Maker:
         trained = [s.trainable for s in unit.states.values() if s.role == "parameter"]
         constants = [s for s in unit.states.values() if s.role == "constant"]
         layer.trainable = any(trained) or (not trained and not constants)
-        if any(trained) and not all(trained):
-            self.notes.append(f"{name}: a part of its weights was frozen; Keras freezes whole layers, all of it is trainable")
         for s in unit.states.values():
             key = id(s.value.tensor) if s.value is not None and s.role == "parameter" else 0
             other = self.owners.setdefault(key, name) if key and s.value is not None else name

@@ -65,8 +65,14 @@ class Writer:
         self, type: str, x: Any, config: Mapping[str, Any] | None = None, states: Mapping[str, State | Tensor] | None = None,
         *, shape: Sequence[Any] | None, dtype: DType | None = None,
     ) -> Ref:  # fmt: skip
-        """The result of a layer."""
+        """The result of a layer. A bias that is frozen where the rest is not, or the other way round, is added behind it."""
         args = list(x) if isinstance(x, tuple) else [x]
+        bias = (states or {}).get("bias")
+        if states and isinstance(bias, State) and isinstance(bias.value, Value):
+            rest = {k: t for k, t in states.items() if k != "bias"}
+            if any(isinstance(t, State) and t.role == "parameter" and t.trainable != bias.trainable for t in rest.values()):
+                y = self.layer(type, x, config, rest, shape=shape, dtype=dtype)
+                return self.op("Add", y, self.s.value(bias.value), shape=shape)
         (y,) = self.s.unit(type, args, config or {}, states or {}, shapes=[shape or ()], name=self.name, carry=True)
         if shape is None:
             self.s.journal.set(y, "shape", None)

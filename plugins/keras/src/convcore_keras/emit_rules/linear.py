@@ -12,9 +12,13 @@ __all__: list[str] = []
 
 @RULES.emit("linear")
 def linear(s: KerasScribe, node: Node) -> None:
-    """Dense, kernel transposed."""
+    """Dense, kernel transposed; a table that other nodes look ids up in is a ReversibleEmbedding, the other way round."""
     w = Writer(s, node)
     x = w.ref()
+    if w.input(1) in s.dialect.reversible:
+        y = w.layer("ReversibleEmbedding", (x, True), {}, {"embeddings": s.state(w.input(1))}, shape=known(node.outputs[0]))
+        w.end(y if w.optional(2) is None else w.op("Add", y, w.x(2), shape=known(node.outputs[0])))
+        return
     if len(known(w.input(0))) < 2:
         raise NotExpressible("Dense takes at least 2 axes")
     w.tensor(1, "the kernel")
@@ -64,5 +68,6 @@ def embedding(s: KerasScribe, node: Node) -> None:
     """Rows of a weight."""
     w = Writer(s, node)
     w.tensor(1, "the table")
-    y = w.layer("Embedding", w.ref(), {}, {"embeddings": s.state(w.input(1))}, shape=known(node.outputs[0]))
+    kind = "ReversibleEmbedding" if w.input(1) in s.dialect.reversible else "Embedding"
+    y = w.layer(kind, w.ref(), {}, {"embeddings": s.state(w.input(1))}, shape=known(node.outputs[0]))
     w.end(y)

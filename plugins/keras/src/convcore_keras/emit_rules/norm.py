@@ -60,6 +60,25 @@ for _row in RULES.rows():  # LayerNormalization, RMSNormalization: layers whose 
         _over_last_axes(_row, _axes, _epsilon)
 
 
+@RULES.emit("batch_norm")
+def partly_frozen(s: KerasScribe, node: Node) -> None:
+    """BatchNormalization without its offset, which is added behind it: of the two only one is trained."""
+    w, a = Writer(s, node), node.attrs
+    x, shape, scale, bias = w.ref(), known(w.input(0)), w.optional(1), w.optional(2)
+    if scale is None or bias is None or scale.trainable == bias.trainable:
+        raise NotExpressible("its scale and offset are trained alike")
+    axis = a["axis"] % len(shape)
+    config = {"axis": -1 if axis == len(shape) - 1 else axis, "epsilon": a["epsilon"]} | (
+        {} if a.get("momentum") is None else {"momentum": a["momentum"]}
+    )
+    states = _states(s, w, {"gamma": 1, "moving_mean": 3, "moving_variance": 4})
+    y, offset = w.layer("BatchNormalization", x, config, states, shape=shape), w.x(2)
+    if config["axis"] != -1:
+        along = (bias.shape or ())[:1] + (1,) * (len(shape) - 1 - axis)
+        offset = w.op("Reshape", offset, shape=along, newshape=along)
+    w.end(w.op("Add", y, offset, shape=shape))
+
+
 @RULES.emit("instance_norm")
 def instance_norm(s: KerasScribe, node: Node) -> None:
     """GroupNormalization with a group per channel."""

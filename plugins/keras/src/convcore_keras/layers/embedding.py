@@ -33,6 +33,7 @@ layer(
         V("embeddings", ("input_dim", "output_dim")),
         V("reverse_embeddings", ("output_dim", "input_dim"), when="!tie_weights"),
     ),
+    call=("reverse",),
     masks="own",
 )
 
@@ -49,6 +50,7 @@ RULES.op(
     input_dim=Size("table", 0),
     output_dim=Size("table", 1),
     ignore=("input_length", "sparse"),
+    direction="load",
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from convcore.plugin import ForeignNode, Given, Size, Value, W, known_shape
 
 from ..layer_spec import V, layer
@@ -77,14 +79,33 @@ def dot(g: KerasContext, node: ForeignNode) -> Value:
     return g.b.batch_dot(*node.needed(), axes=pair, normalize=normalize, epsilon=epsilon)
 
 
+_DENSE = re.compile(r"([a-z.]+)([a-z]),\2([a-z])->\1\3")
+_HELD = re.compile(r"([a-z])([a-z]),\2([a-z]*)->\1\3")
+
+
 @RULES.load("EinsumDense", then=("activation",))
 def einsum_dense(g: KerasContext, node: ForeignNode) -> Value:
-    """An Einstein sum of input and kernel, plus a bias that broadcasts (``EinsumDense.call``)."""
+    """An Einstein sum of input and kernel, plus a bias that broadcasts (``EinsumDense.call``).
+
+    A product over the last axis is ``linear``; a layer that is called on a one is how a parameter of no layer is held (``1 * w``,
+    ``dialect.parameter``): the parameter itself.
+    """
     node.ignore("output_shape", "bias_axes", "use_bias", "gptq_unpacked_column_size")
     equation = str(node.attr("equation")).replace(" ", "")
-    y = g.b.einsum(node.need(0), g.variable(node, "kernel"), equation=equation)
-    bias = g.variable(node, "bias", optional=True)
+    x, bias = node.need(0), g.variable(node, "bias", optional=True)
+    letters = len(set(equation) - set("->,."))
+    if bias is None and _is_one(x) and (held := _HELD.fullmatch(equation)) and letters == 2 + len(held[3]):
+        return g.variable(node, "kernel")
+    if (dense := _DENSE.fullmatch(equation)) and letters == len(dense[1].replace(".", "")) + 2:
+        if bias is None or len(known_shape(bias)) == 1:
+            return g.b.linear(x, g.variable(node, "kernel", "IO->OI"), bias)
+    y = g.b.einsum(x, g.variable(node, "kernel"), equation=equation)
     return y if bias is None else g.b.add(y, bias)
+
+
+def _is_one(x: Value) -> bool:
+    """Whether it is a single one, (1, 1)."""
+    return x.shape == (1, 1) and x.producer is not None and x.producer.op == "fill" and x.producer.attrs["value"] == 1
 
 
 @RULES.load("MaxoutDense", then=())

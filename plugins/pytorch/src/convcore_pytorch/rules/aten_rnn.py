@@ -23,6 +23,11 @@ def constant(v: Value) -> Any:
     return v.tensor.numpy()
 
 
+def is_zero(v: Value) -> bool:
+    """Whether it is made of zeros, of whatever size."""
+    return v.producer is not None and v.producer.op == "fill" and v.producer.attrs["value"] == 0
+
+
 def reordered(a: Any) -> Any:
     """GRU's gates r, z, n as z, r, n."""
     r, z, n = np.split(a, 3)
@@ -36,6 +41,8 @@ def recurrent(g: TorchContext, n: AtenNode) -> Any:
     x = n.tensor("input")
     hx = n.arg("hx")
     hx = [hx] if isinstance(hx, Value) else n.tensors("hx")
+    if all(is_zero(h) for h in hx):
+        hx = []  # what a module without an initial state is traced with
     params, biases = n.tensors("params"), bool(n.number("has_biases"))
     layers, both = n.number("num_layers"), bool(n.number("bidirectional"))
     rate, train = float(n.number("dropout")), bool(n.number("train"))
@@ -78,13 +85,18 @@ def one(
         return np.stack([order(constant(gr[i])) for gr in groups])
 
     def weight(name: str, make: int | tuple[int, int]) -> Value:
+        parts = (make,) if isinstance(make, int) else make
+
         def made() -> Value:
+            trainable = {gr[i].trainable for gr in groups for i in parts}
+            if len(trainable) > 1:
+                where = n.origin.layer or n.name
+                g.note(f"{where}: a part of its {name} is frozen; here it is one weight, which is trained as a whole")
             first = groups[0][0]
             owner, _, own = (first.source or first.name).rpartition(".")
             t: Tensor = as_tensor(stacked(make)) if isinstance(make, int) else Biases(*map(stacked, make))
             label = f"{owner}.{name}_{own.rpartition('_')[2]}" if owner else name
-            return g.b.weight(t, label, trainable=any(p.trainable for p in params),
-                              source=label, role=first.role)  # fmt: skip
+            return g.b.weight(t, label, trainable=any(trainable), source=label, role=first.role)
 
         return g.derived((kind, name), made, of=groups[0][0])
 
@@ -92,11 +104,11 @@ def one(
     attrs: dict[str, Any] = {"hidden": hidden, "direction": "bidirectional" if d == 2 else "forward", "layout": layout}
     if kind == "gru":
         b, rb = (weight("bias_ih", 2), weight("bias_hh", 3)) if per == 4 else (None, None)
-        return tuple(g.b.op("gru", x, w, r, b, rb, states[0], reset_after=True, **attrs))
+        return tuple(g.b.op("gru", x, w, r, b, rb, *states, reset_after=True, **attrs))
     bias = weight("bias", (2, 3)) if per == 4 else None
     if kind == "lstm":
         return tuple(g.b.op("lstm", x, w, r, bias, *states, **attrs))
-    return tuple(g.b.op("rnn", x, w, r, bias, states[0], activation=kind.removeprefix("rnn_"), **attrs))
+    return tuple(g.b.op("rnn", x, w, r, bias, *states, activation=kind.removeprefix("rnn_"), **attrs))
 
 
 @RULES.load("aten.lstm_cell", "aten.gru_cell", "aten.rnn_tanh_cell", "aten.rnn_relu_cell")

@@ -1,0 +1,138 @@
+"""Weights that layers share stay shared, and what is frozen stays frozen, in what Keras trains of the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convcore
+from convcore.errors import UnsupportedError
+
+keras = pytest.importorskip("keras")
+torch = pytest.importorskip("torch")
+pytest.importorskip("convcore_pytorch")
+from torch import nn
+
+
+def written(module: Any, x: Any, out: Path, **options: Any) -> Any:
+    """The module as Keras loads it from the file; both give the same."""
+    torch.manual_seed(5)
+    for p in module.parameters():
+        p.data += 0.1 * torch.randn(p.shape)
+    made = convcore.convert(module.eval(), "keras", out / "n.keras", example_inputs=(x,), io_layout="source", **options)
+    assert made.report.ok and not [n for n in made.report.notes if "copy" in n or "frozen" in n]
+    model = keras.models.load_model(out / "n.keras")
+    want = module(x).detach().numpy()
+    got = keras.ops.convert_to_numpy(model(x.numpy(), training=False))
+    assert np.abs(got - want).max() < 1e-5 * np.ptp(want)
+    return model
+
+
+def trained(model: Any) -> int:
+    return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+
+
+def numbers(module: Any) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def kinds(model: Any) -> list[str]:
+    return sorted(type(x).__name__ for x in model.layers if x.weights)
+
+
+class Twice(nn.Module):
+    """Two modules of one weight and bias."""
+
+    def __init__(self, both: bool) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(5, 5), nn.Linear(5, 5)
+        self.b.weight = self.a.weight
+        if both:
+            self.b.bias = self.a.bias
+
+    def forward(self, x: Any) -> Any:
+        return self.b(torch.tanh(self.a(x)))
+
+
+def test_modules_of_the_same_weights_are_one_layer(tmp_path: Path) -> None:
+    module = Twice(True)
+    model = written(module, torch.randn(2, 5), tmp_path)
+    assert kinds(model) == ["Dense"] and trained(model) == numbers(module) == 30
+
+
+def test_a_part_that_is_shared_is_a_copy_and_said(tmp_path: Path) -> None:
+    made = convcore.convert(Twice(False).eval(), "keras", tmp_path / "n.keras", example_inputs=(torch.randn(2, 5),))
+    assert [n for n in made.report.notes if "a.weight is shared by a and b: each has a copy of its own" in n]
+
+
+class Language(nn.Module):
+    """A language model whose output is its table, in a module of its own, with or without an offset."""
+
+    def __init__(self, bias: bool) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Embedding(13, 7), nn.Linear(7, 7), nn.Tanh())
+        self.head = nn.Linear(7, 13, bias=bias)
+        self.head.weight = self.body[0].weight
+
+    def forward(self, ids: Any) -> Any:
+        return self.head(self.body(ids))
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_table_that_is_the_output_too(tmp_path: Path, bias: bool, flat: bool) -> None:
+    module = Language(bias)
+    ids = torch.randint(0, 13, (2, 5), generator=torch.Generator().manual_seed(1))
+    model = written(module, ids, tmp_path, flat=flat)
+    (table,) = [x for x in model._flatten_layers() if type(x).__name__ == "ReversibleEmbedding"]
+    assert len(table._inbound_nodes) == 2 and trained(model) == numbers(module)
+    again = convcore.convert(tmp_path / "n.keras", "pytorch", tmp_path / "n.py")
+    assert again.report.ok and numbers(again.model) == numbers(module)
+
+
+def test_a_table_that_is_computed_with_otherwise_is_no_reversible_one(tmp_path: Path) -> None:
+    class Also(Language):
+        def forward(self, ids: Any) -> Any:
+            return super().forward(ids) + self.head.weight.sum()
+
+    module = Also(False).eval()
+    made = convcore.convert(module, "keras", tmp_path / "n.keras", example_inputs=(torch.zeros(2, 5, dtype=torch.int64),))
+    assert made.report.ok and any("is shared by" in n for n in made.report.notes)
+
+
+@pytest.mark.parametrize("frozen", ["weight", "bias"])
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (lambda: nn.Linear(5, 7), (2, 5)),
+        (lambda: nn.Conv2d(5, 7, 3, padding=1), (2, 5, 6, 4)),
+        (lambda: nn.Conv1d(5, 10, 3, groups=5), (2, 5, 6)),
+        (lambda: nn.ConvTranspose2d(5, 7, 2, 2), (2, 5, 6, 4)),
+        (lambda: nn.BatchNorm2d(5), (2, 5, 6, 4)),
+        (lambda: nn.LayerNorm(5), (2, 3, 5)),
+        (lambda: nn.GroupNorm(5, 5), (2, 5, 6, 4)),
+    ],
+)
+def test_what_is_frozen_in_part(tmp_path: Path, layer: Any, shape: tuple[int, ...], frozen: str) -> None:
+    module = nn.Sequential(layer())
+    getattr(module[0], frozen).requires_grad_(False)
+    model = written(module, torch.randn(shape, generator=torch.Generator().manual_seed(2)), tmp_path)
+    assert trained(model) == numbers(module) > 0
+    if isinstance(module[0], nn.BatchNorm2d):
+        assert "BatchNormalization" in kinds(model)
+
+
+def test_what_cannot_be_frozen_in_part_is_refused(tmp_path: Path) -> None:
+    """Steps of a known number are written out, which any freezing survives; of any number they would be a loop."""
+    module = nn.LSTM(5, 7, batch_first=True).eval()
+    module.weight_hh_l0.requires_grad_(False)
+    any_length = {"example_inputs": (torch.randn(2, 3, 5),), "input_shapes": {"input": ("N", "T", 5)}}
+    with pytest.raises(UnsupportedError, match="a part of its weights is frozen, and Keras freezes whole layers") as e:
+        convcore.convert(module, "keras", tmp_path / "n.keras", **any_length)
+    assert len(e.value.problems) == 1 and not list(tmp_path.iterdir())
+    module.weight_hh_l0.requires_grad_(True)
+    convcore.convert(module, "keras", tmp_path / "n.keras", **any_length)
+    assert kinds(keras.models.load_model(tmp_path / "n.keras")) == ["LSTM"]
