@@ -52,14 +52,14 @@ def _writable(job: Job) -> set[str]:
 def arrange(job: Job) -> None:
     """Bring the graph into the target's layout and run the plugins' last passes."""
     job.tell("laying out", 0.3)
-    job.layout = lay_out(job.graph, job.target, job.io_layout, job.report)
+    job.layout = lay_out(job.graph, job.target, job.io_layout, job.report, job.emit_options)
     for spec in host().passes("laid_out", job.target):
         resolve(spec.run)(job.graph)
     job.graph.remove_unused()
 
 
-def lay_out(graph: Graph, target: str, io_layout: Any, report: Report) -> Any:
-    convention = host().convention(target)
+def lay_out(graph: Graph, target: str, io_layout: Any, report: Report, options: Mapping[str, Any]) -> Any:
+    convention = host().convention(target, options)
     if convention is None:
         return None
     from .layout import assign
@@ -91,7 +91,7 @@ def missing(
     rules = host().rules(target)
     request = EmitRequest(work, None, options, overrides, rules)
     try:
-        convention = host().convention(target)
+        convention = host().convention(target, options)
         if convention is not None:
             from .layout import assign
 

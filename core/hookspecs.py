@@ -65,8 +65,9 @@ class Framework:
     ``convcore_emit`` and ``convcore_runtime``.
 
     The strings ``"module:attribute"`` are data, imported when needed: ``rules`` is the framework's own RuleSet,
-    ``convention`` a :class:`convcore.layout.Convention`, the layout its ops want on emission, ``dialect`` a function that makes
-    the :class:`convcore.emit.dialect.Dialect` of an EmitRequest: with it ``check`` need not write anything.
+    ``convention`` a :class:`convcore.layout.Convention`, the layout its ops want on emission, or a function that gives one for
+    the options, ``dialect`` a function that makes the :class:`convcore.emit.dialect.Dialect` of an EmitRequest: with it
+    ``check`` need not write anything.
     """
 
     name: str

@@ -8,7 +8,7 @@ the wrappers of all plugins.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,13 +146,14 @@ class Host(Registry):
         runtime: Runtime | None = self._work(framework, "runtime", (Runtime, type(None)), source=source, weights=weights)
         return runtime
 
-    def convention(self, framework: str) -> Convention | None:
-        """The layout a framework's ops want on emission; None where it takes every layout."""
+    def convention(self, framework: str, options: Mapping[str, Any] | None = None) -> Convention | None:
+        """The layout a framework's ops want on emission, by its options; None where it takes every layout."""
         f = self.framework(framework)
         if not f.convention:
             return None
         try:
-            convention: Convention = resolve(f.convention)
+            found: Any = resolve(f.convention)
+            convention: Convention = found(options or {}) if callable(found) else found
         except (ImportError, AttributeError) as e:
             raise self._cannot_import(f, f.convention, e) from e
         return convention

@@ -53,7 +53,7 @@ def convcore_frameworks() -> list[Framework]:
             suffixes=(".keras", ".h5", ".hdf5", ".json", ".weights.h5"),
             pairs=((".json", ".weights.h5"),),
             rules="convcore_keras.rules:RULES",
-            convention="convcore_keras.layout:CONVENTION",
+            convention="convcore_keras.layout:convention",
             dialect="convcore_keras.emit:dialect",
             live=LIVE,
             catalogue="convcore_keras.code.source.catalogue:catalogue",
@@ -130,6 +130,16 @@ def convcore_options(framework: str) -> list[Option]:
             bool,
             None,
             "write one flat model; by default what is nested in the source is a model of its own",
+        ),
+        Option(
+            "data_format",
+            "keras",
+            "emit",
+            str,
+            None,
+            "where images have their channels; layers that have channels first need a backend that computes so (TensorFlow on a "
+            "CPU does not)",
+            ("channels_last", "channels_first"),
         ),
         Option(
             "kernels",

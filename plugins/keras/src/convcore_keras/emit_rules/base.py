@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from convcore.plugin import DType, Node, NotExpressible, Ref, Shape, State, Tensor, Value, broadcast_shapes
@@ -10,7 +11,33 @@ from convcore.plugin import DType, Node, NotExpressible, Ref, Shape, State, Tens
 from ..dialect import KerasScribe, ones
 from ..ruleset import RULES
 
-__all__ = ["RULES", "Writer", "channels_last", "known", "static"]
+__all__ = ["RULES", "Image", "Writer", "channels_last", "known", "static"]
+
+
+@dataclass(frozen=True)
+class Image:
+    """Where an image has its channels, and where its spatial axes are."""
+
+    first: bool
+
+    @property
+    def format(self) -> str:
+        return "channels_first" if self.first else "channels_last"
+
+    @property
+    def channels(self) -> int:
+        return 1 if self.first else -1
+
+    def axis(self, i: int) -> int:
+        """The place of a spatial axis."""
+        return i + (2 if self.first else 1)
+
+    def spatial(self, shape: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(shape[2:] if self.first else shape[1:-1])
+
+    def around(self, batch: Any, spatial: Iterable[Any], channels: Any) -> tuple[Any, ...]:
+        """One entry per axis, in order."""
+        return (batch, channels, *spatial) if self.first else (batch, *spatial, channels)
 
 
 class Writer:
@@ -19,6 +46,7 @@ class Writer:
     def __init__(self, s: KerasScribe, node: Node) -> None:
         self.s, self.node, self.attrs = s, node, node.attrs
         self.name = node.origin.layer or node.name
+        self.image = Image(node.attrs.get("layout") == "channels_first")
 
     def input(self, i: int) -> Value:
         v = self.optional(i)
@@ -144,6 +172,6 @@ def static(shape: Shape | None, what: str = "its input") -> tuple[int, ...]:
 
 
 def channels_last(node: Node) -> None:
-    """NotExpressible where images have their channels first, which TensorFlow on a CPU only computes by transposing."""
+    """NotExpressible where images have their channels first: what Keras has no layer for is written for channels last."""
     if node.attrs.get("layout", "channels_last") != "channels_last":
         raise NotExpressible("its layout is channels_first")

@@ -10,7 +10,7 @@ import numpy as np
 from convcore.plugin import DType, Node, NotExpressible, Ref, State, Tensor, window_pads
 
 from ..dialect import KerasScribe
-from .base import RULES, Writer, channels_last, known, static
+from .base import RULES, Writer, known, static
 from .shape import padded
 
 __all__ = ["pad_spatial", "spatial_pads"]
@@ -53,7 +53,7 @@ def _named(
 def pad_spatial(w: Writer, x: Ref, pads: Sequence[tuple[int, int]], value: float = 0.0) -> Ref:
     """``x`` with padding, or cropping where it is negative, around its spatial axes."""
     if any(b < 0 or e < 0 for b, e in pads):
-        for i, (b, e) in enumerate(pads, 1):
+        for i, (b, e) in enumerate(pads, w.image.axis(0)):
             if b < 0 or e < 0:
                 n = (x.shape or ())[i]
                 x = w.cut(x, i, -min(b, 0) or None, min(e, 0) or None, size=None if n is None else n + min(b, 0) + min(e, 0))
@@ -61,10 +61,10 @@ def pad_spatial(w: Writer, x: Ref, pads: Sequence[tuple[int, int]], value: float
     if not any(b or e for b, e in pads):
         return x
     shape = list(x.shape or ())
-    for i, (b, e) in enumerate(pads, 1):
+    for i, (b, e) in enumerate(pads, w.image.axis(0)):
         n = shape[i]
         shape[i] = None if n is None else n + b + e
-    return padded(w, x, [(0, 0), *pads, (0, 0)], value, shape)
+    return padded(w, x, w.image.around((0, 0), pads, (0, 0)), value, shape, w.image)
 
 
 def _kernel(s: KerasScribe, w: Writer, i: int, key: str, make: Any) -> State:
@@ -95,39 +95,46 @@ def _bias(s: KerasScribe, w: Writer, i: int) -> dict[str, State]:
     return {"bias": s.state(v)}
 
 
-def _layer_config(strides: Sequence[int], padding: str, dilations: Sequence[int]) -> dict[str, Any]:
-    return {"strides": list(strides), "padding": padding, "data_format": "channels_last", "dilation_rate": list(dilations)}
+def _layer_config(w: Writer, strides: Sequence[int], padding: str, dilations: Sequence[int]) -> dict[str, Any]:
+    return {"strides": list(strides), "padding": padding, "data_format": w.image.format, "dilation_rate": list(dilations)}
 
 
 @RULES.emit("conv")
 def conv(s: KerasScribe, node: Node) -> None:
     """Conv, or DepthwiseConv with a group per channel. A computed kernel: the operation."""
-    channels_last(node)
     w, a = Writer(s, node), node.attrs
+    image = w.image
     x, shape, kernel_shape = w.ref(), known(w.input(0)), static(known(w.input(1)), "the kernel")
     d = len(shape) - 2
     if d not in (1, 2, 3):
         raise NotExpressible(f"Keras convolves over 1 to 3 axes, here are {d}")
     kernel, strides, dilations, groups = kernel_shape[2:], list(a["strides"]), list(a["dilations"]), a["groups"]
-    pads = spatial_pads(node, kernel, shape[1:-1])
-    depthwise = groups > 1 and kernel_shape[1] == 1 and groups == shape[-1] and d < 3
+    pads = spatial_pads(node, kernel, image.spatial(shape))
+    depthwise = groups > 1 and kernel_shape[1] == 1 and groups == shape[image.channels] and d < 3
     step = [1] * d
     if any(n > 1 for n in strides) and any(n > 1 for n in dilations) and not (depthwise and d == 2 and len(set(strides)) == 1):
         if pads == "same":
-            sizes = shape[1:-1]
+            sizes = image.spatial(shape)
             if any(not isinstance(n, int) and st > 1 for n, st in zip(sizes, strides)):
                 raise NotExpressible("a stride with a dilation and padding same, of a size that is not known before it runs")
             pads = [tuple(window_pads(n if isinstance(n, int) else 0, k, st, di, "same_upper"))  # type: ignore[misc]
                     for n, k, st, di in zip(sizes, kernel, strides, dilations)]  # fmt: skip
         step, strides = strides, [1] * d
     padding = "valid" if not isinstance(pads, str) else pads
-    if d == 1 and not isinstance(pads, str) and pads[0] == ((kernel[0] - 1) * dilations[0], 0) and pads[0][0] and not depthwise:
+    if (
+        d == 1
+        and not image.first
+        and not isinstance(pads, str)
+        and pads[0] == ((kernel[0] - 1) * dilations[0], 0)
+        and pads[0][0]
+        and not depthwise
+    ):
         padding = "causal"
     elif not isinstance(pads, str):
         x = pad_spatial(w, x, pads)
-    config = _layer_config(strides, padding, dilations)
+    config = _layer_config(w, strides, padding, dilations)
     out = known(node.outputs[0])
-    wide = out if step == [1] * d else (out[0], *[None] * d, out[-1])
+    wide = out if step == [1] * d else image.around(out[0], [None] * d, out[image.channels])
     if w.input(1).tensor is None:
         y = _computed_kernel(w, x, config, wide)
     elif depthwise:
@@ -139,13 +146,14 @@ def conv(s: KerasScribe, node: Node) -> None:
             config["groups"] = groups
         y = w.layer(f"Conv{d}D", x, config, {"kernel": state, **_bias(s, w, 2)}, shape=wide)
     if step != [1] * d:
-        y = w.op("GetItem", y, (slice(None), *(slice(None, None, n if n > 1 else None) for n in step), slice(None)), shape=out)
+        key = image.around(slice(None), (slice(None, None, n if n > 1 else None) for n in step), slice(None))
+        y = w.op("GetItem", y, key, shape=out)
     w.end(y)
 
 
 def _computed_kernel(w: Writer, x: Ref, config: dict[str, Any], out: Any) -> Ref:
-    if config["padding"] == "causal" or w.attrs["groups"] > 1:
-        raise NotExpressible("its kernel is computed, and has groups or causal padding")
+    if config["padding"] == "causal" or w.attrs["groups"] > 1 or w.image.first:
+        raise NotExpressible("its kernel is computed, and has groups, causal padding or channels first")
     k = w.x(1)
     d = len(k.shape) - 2
     kernel = w.op("Transpose", k, shape=(*k.shape[2:], k.shape[1], k.shape[0]), axes=[*range(2, 2 + d), 1, 0])
@@ -157,19 +165,19 @@ def _computed_kernel(w: Writer, x: Ref, config: dict[str, Any], out: Any) -> Ref
 @RULES.emit("separable_conv")
 def separable(s: KerasScribe, node: Node) -> None:
     """SeparableConv."""
-    channels_last(node)
     w, a = Writer(s, node), node.attrs
+    image = w.image
     x, shape = w.ref(), known(w.input(0))
     kernel = static(known(w.input(1)), "the kernel")[2:]
-    d, channels = len(kernel), shape[-1]
-    pads = spatial_pads(node, kernel, shape[1:-1])
+    d, channels = len(kernel), shape[image.channels]
+    pads = spatial_pads(node, kernel, image.spatial(shape))
     if d not in (1, 2) or not isinstance(channels, int) or len(set(a["strides"])) > 1 or (
         max(a["strides"]) > 1 and max(a["dilations"]) > 1
     ):  # fmt: skip
         raise NotExpressible("Keras's SeparableConv is for 1 or 2 axes, one stride, and not both stride and dilation")
     if not isinstance(pads, str):
         x = pad_spatial(w, x, pads)
-    config = _layer_config(a["strides"], pads if isinstance(pads, str) else "valid", a["dilations"])
+    config = _layer_config(w, a["strides"], pads if isinstance(pads, str) else "valid", a["dilations"])
     states = {
         "depthwise_kernel": _kernel(s, w, 1, f"depthwise {channels}", _depthwise(channels)),
         "pointwise_kernel": _kernel(s, w, 2, "conv", _turned),
@@ -202,8 +210,8 @@ def _filled(dilations: Sequence[int]) -> Any:
 def conv_transpose(s: KerasScribe, node: Node) -> None:
     """Conv*Transpose with padding valid, which is (n - 1) * stride + max(reach, stride) long, and cropped at both ends. Groups
     are layers of their own."""
-    channels_last(node)
     w, a = Writer(s, node), node.attrs
+    image = w.image
     x, shape = w.ref(), known(w.input(0))
     t = w.tensor(1, "the kernel")
     d, out, groups = t.ndim - 2, known(node.outputs[0]), a["groups"]
@@ -213,12 +221,12 @@ def conv_transpose(s: KerasScribe, node: Node) -> None:
     reach = [n * (k - 1) + 1 for n, k in zip(dilations, t.shape[2:])]
     begins, ends, extra = [], [], []
     for i, (f, st) in enumerate(zip(reach, strides)):
-        b, total = _begin(node, i, shape[1 + i], f, st)
+        b, total = _begin(node, i, shape[image.axis(i)], f, st)
         end = max(f, st) - f + total - b
         begins.append(b)
         ends.append(end)
         extra.append(end < 0)
-    config: dict[str, Any] = {"strides": strides, "padding": "valid", "data_format": "channels_last"}
+    config: dict[str, Any] = {"strides": strides, "padding": "valid", "data_format": image.format}
     if any(extra):
         grow = [max(0, -e) for e in ends]
         if any(g >= st for g, st in zip(grow, strides)) or any(f < st for f, st in zip(reach, strides)):
@@ -227,15 +235,16 @@ def conv_transpose(s: KerasScribe, node: Node) -> None:
         ends = [e + g for e, g in zip(ends, grow)]
     if any(b < 0 for b in begins):
         raise NotExpressible("its padding is negative")
-    full = (out[0], *(None if n is None else n + b + e for n, b, e in zip(out[1:-1], begins, ends)), out[-1])
+    cut = zip(image.spatial(out), begins, ends)
+    full = image.around(out[0], (None if n is None else n + b + e for n, b, e in cut), out[image.channels])
     if groups == 1:
         kernel = s.state(w.input(1), f"transposed {dilations}", _filled(dilations))
         y = w.layer(f"Conv{d}DTranspose", x, config, {"kernel": kernel, **_bias(s, w, 2)}, shape=full)
     else:
         y = _grouped(w, x, config, dilations, full)
     if any(begins) or any(ends):
-        key = tuple(slice(b or None, -e if e else None) for b, e in zip(begins, ends))
-        y = w.op("GetItem", y, (slice(None), *key, slice(None)), shape=out)
+        key = image.around(slice(None), (slice(b or None, -e if e else None) for b, e in zip(begins, ends)), slice(None))
+        y = w.op("GetItem", y, key, shape=out)
     w.end(y)
 
 
@@ -263,9 +272,10 @@ def _grouped(w: Writer, x: Ref, config: dict[str, Any], dilations: Sequence[int]
     s, groups, t = w.s, w.attrs["groups"], w.tensor(1, "the kernel")
     each, d = t.shape[0] // groups, t.ndim - 2
     m = t.shape[1]
+    one = w.image.around(out[0], w.image.spatial(out), m)
     parts = []
     for g in range(groups):
-        part = w.cut(x, -1, g * each, (g + 1) * each)
+        part = w.cut(x, w.image.channels, g * each, (g + 1) * each)
 
         def rows(t: Tensor, g: int = g) -> Tensor:
             mine = t.map(lambda a: a[g * each : (g + 1) * each], (each, *t.shape[1:]))
@@ -279,5 +289,5 @@ def _grouped(w: Writer, x: Ref, config: dict[str, Any], dilations: Sequence[int]
         if w.optional(2) is not None:
             w.tensor(2, "the bias")
             states["bias"] = s.state(w.input(2), f"group {g} of {groups}", part_of)
-        parts.append(w.layer(f"Conv{d}DTranspose", part, config, states, shape=(*out[:-1], t.shape[1])))
-    return w.op("Concatenate", parts, shape=out, dtype=x.dtype or DType.FLOAT32, axis=-1)
+        parts.append(w.layer(f"Conv{d}DTranspose", part, config, states, shape=one))
+    return w.op("Concatenate", parts, shape=out, dtype=x.dtype or DType.FLOAT32, axis=w.image.channels)

@@ -11,7 +11,7 @@ import numpy as np
 from convcore.plugin import Node, NotExpressible, Ref, window_pads
 
 from ..dialect import KerasScribe
-from .base import RULES, Writer, channels_last, known, static
+from .base import RULES, Image, Writer, known, static
 from .conv import pad_spatial
 
 __all__ = ["padded_windows", "taps"]
@@ -59,12 +59,12 @@ def _pads(node: Node, sizes: Sequence[Any]) -> list[tuple[int, int, int]]:
 
 def _config(node: Node) -> dict[str, Any]:
     a = node.attrs
-    return {"pool_size": list(a["kernel"]), "strides": list(a["strides"]), "padding": "valid", "data_format": "channels_last"}
+    layout = Image(a["layout"] == "channels_first").format
+    return {"pool_size": list(a["kernel"]), "strides": list(a["strides"]), "padding": "valid", "data_format": layout}
 
 
 def _dims(node: Node, shape: Sequence[Any]) -> int:
     d = len(shape) - 2
-    channels_last(node)
     if d not in (1, 2, 3):
         raise NotExpressible(f"Keras pools over 1 to 3 axes, here are {d}")
     return d
@@ -79,7 +79,7 @@ def padded_windows(w: Writer, x: Ref) -> tuple[Ref, list[tuple[int, int]]]:
         raise NotExpressible(f"Keras pools floats, here are {w.dtype()}")
     if a["ceil_mode"] == "ceil_full" and any(k < st for k, st in zip(a["kernel"], a["strides"])):
         raise NotExpressible("windows that may be empty")
-    pads = [(b, e + over) for b, e, over in _pads(node, shape[1:-1])]
+    pads = [(b, e + over) for b, e, over in _pads(node, w.image.spatial(shape))]
     return pad_spatial(w, x, pads, -np.inf), pads
 
 
@@ -87,13 +87,13 @@ def taps(w: Writer, x: Ref, out: Sequence[Any]) -> list[tuple[tuple[int, ...], R
     """For each place of a window, in order, the elements that all windows have there."""
     a, found = w.attrs, []
     for tap in itertools.product(*(range(k) for k in a["kernel"])):
-        key: list[Any] = [slice(None)]
+        key: list[Any] = []
         for i, (t, k, st, di) in enumerate(zip(tap, a["kernel"], a["strides"], a["dilations"])):
-            n, m = (x.shape or ())[1 + i], out[1 + i]
+            n, m = (x.shape or ())[w.image.axis(i)], out[w.image.axis(i)]
             left = (k - 1 - t) * di
             stop = t * di + (m - 1) * st + 1 if isinstance(n, int) and isinstance(m, int) else -left if left else None
             key.append(slice(t * di or None, None if stop == n else stop, st if st > 1 else None))
-        found.append((tap, w.op("GetItem", x, (*key, slice(None)), shape=out)))
+        found.append((tap, w.op("GetItem", x, w.image.around(slice(None), key, slice(None)), shape=out)))
     return found
 
 
@@ -126,7 +126,7 @@ def avg_pool(s: KerasScribe, node: Node) -> None:
     if a["ceil_mode"] == "ceil_full" and any(k < st for k, st in zip(a["kernel"], a["strides"])):
         raise NotExpressible("windows that may be empty")
     try:
-        pads = _pads(node, shape[1:-1])
+        pads = _pads(node, w.image.spatial(shape))
     except NotExpressible:
         if a["pads"] == "same_upper" and not a["count_include_pad"]:
             pads = []
@@ -140,15 +140,14 @@ def avg_pool(s: KerasScribe, node: Node) -> None:
     y = _averaged(w, pad_spatial(w, x, [(b, e + o) for b, e, o in pads]), out)
     counted = a["count_include_pad"]
     if any(o for _, o in over) or (not counted and any(b or e for b, e in inside)):
-        mask = w.op(
-            "OnesLike", w.op("GetItem", x, (*[slice(None, 1), *[slice(None)] * d], slice(None, 1)), shape=(1, *shape[1:-1], 1))
-        )
+        key = w.image.around(slice(None, 1), [slice(None)] * d, slice(None, 1))
+        mask = w.op("OnesLike", w.op("GetItem", x, key, shape=w.image.around(1, w.image.spatial(shape), 1)))
         if counted:
             mask = pad_spatial(w, mask, inside, 1.0)
             mask = pad_spatial(w, mask, over)
         else:
             mask = pad_spatial(w, mask, [(b, e + o) for b, e, o in pads])
-        y = w.op("Divide", y, _averaged(w, mask, (1, *out[1:-1], 1)), shape=out)
+        y = w.op("Divide", y, _averaged(w, mask, w.image.around(1, w.image.spatial(out), 1)), shape=out)
     w.end(y)
 
 
@@ -171,7 +170,7 @@ def lp_pool(s: KerasScribe, node: Node) -> None:
     _dims(node, shape)
     if a["p"] not in (1, 2) or a["ceil_mode"] == "ceil_full":
         raise NotExpressible("its exponent or windows")
-    pads = [(b, e + over) for b, e, over in _pads(node, shape[1:-1])]
+    pads = [(b, e + over) for b, e, over in _pads(node, w.image.spatial(shape))]
     y = pad_spatial(w, w.op("Square" if a["p"] == 2 else "Absolute", x), pads)
     y = _averaged(w, y, out)
     y = w.op("Multiply", y, float(np.prod(a["kernel"])))
@@ -184,8 +183,8 @@ def adaptive_pool(s: KerasScribe, node: Node) -> None:
     w = Writer(s, node)
     x, shape, out = w.ref(), known(w.input(0)), known(node.outputs[0])
     d = _dims(node, shape)
-    static(shape[1:-1])
-    size = [int(n) for n in static(out[1:-1])]
+    static(w.image.spatial(shape))
+    size = [int(n) for n in static(w.image.spatial(out))]
     kind = "Average" if node.op == "adaptive_avg_pool" else "Max"
-    config = {"output_size": size[0] if d == 1 else size, "data_format": "channels_last"}
+    config = {"output_size": size[0] if d == 1 else size, "data_format": w.image.format}
     w.end(w.layer(f"Adaptive{kind}Pooling{d}D", x, config, shape=out))

@@ -10,7 +10,7 @@ import numpy as np
 from convcore.plugin import Dim, DType, Node, NotExpressible, Ref
 
 from ..dialect import KerasScribe, ones
-from .base import RULES, Writer, known
+from .base import RULES, Image, Writer, known
 
 __all__ = ["around", "padded", "reshaped"]
 
@@ -249,13 +249,16 @@ def pad(s: KerasScribe, node: Node) -> None:
         w.end(x)
 
 
-def padded(w: Writer, x: Ref, pads: Sequence[tuple[int, int]], value: Any, out: Sequence[Any] | None) -> Ref:
+def padded(
+    w: Writer, x: Ref, pads: Sequence[tuple[int, int]], value: Any, out: Sequence[Any] | None, image: Image | None = None
+) -> Ref:
     """``x`` with a constant around it."""
+    image = image or Image(False)
     dtype = x.dtype or w.dtype()
-    middle = pads[1:-1]
-    if value == 0 and len(pads) in (3, 4, 5) and pads[0] == pads[-1] == (0, 0) and dtype.is_float:
+    middle = image.spatial(pads)
+    if value == 0 and len(pads) in (3, 4, 5) and pads[0] == pads[image.channels] == (0, 0) and dtype.is_float:
         d = len(pads) - 2
-        config = {"padding": list(middle[0]) if d == 1 else [list(p) for p in middle], "data_format": "channels_last"}
+        config = {"padding": list(middle[0]) if d == 1 else [list(p) for p in middle], "data_format": image.format}
         return w.layer(f"ZeroPadding{d}D", x, config, shape=out, dtype=dtype)
     if dtype is DType.BOOL or (dtype.is_float and value == np.finfo(np.float32).min):
         raise NotExpressible(f"pads {dtype} with {value}, which the torch backend does not")
