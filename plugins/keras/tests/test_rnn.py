@@ -11,6 +11,8 @@ import pytest
 from keras_helpers import error_of_range, load_graph, problems, run
 from rnn_helpers import FLOAT32, I, N, T, agree, graph_of, ids, inputs, mask_patterns
 
+import convcore
+
 keras = pytest.importorskip("keras")
 L = keras.layers
 
@@ -138,6 +140,52 @@ def test_half_precision(kind: str, tmp_path: Path) -> None:
     model = keras.Model([x, h], layer(x, initial_state=[h] * n if n > 1 else h))
     graph = agree(model, tmp_path, inputs((N, T, I), (N, 2)), 4 * np.finfo(np.float16).eps)
     assert str(graph.outputs[0].dtype) == "float16"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: L.LSTM(3, stateful=True, return_sequences=True, name="kept"),
+        lambda: L.GRU(3, stateful=True, return_state=True, go_backwards=True, name="kept"),
+        lambda: L.SimpleRNN(3, stateful=True, name="kept"),
+        lambda: L.RNN([L.LSTMCell(3), L.GRUCell(2)], stateful=True, return_sequences=True, name="kept"),
+    ],
+)
+def test_states_are_inputs_and_outputs_on_request(make: Any, tmp_path: Path) -> None:
+    """Three calls in a row, each begun with what the one before gave, are what Keras's three calls give."""
+    x = keras.Input((T, I), batch_size=N, name="x")
+    model = keras.Model(x, make()(x))
+    for v in model.weights:
+        v.assign(np.random.default_rng(len(v.shape)).normal(0, 0.5, v.shape))
+    made = convcore.convert(model, "onnx", tmp_path / "n.onnx", explicit_states=True)
+    assert made.report.ok
+    loaded = convcore.load(tmp_path / "n.onnx")
+    states = [np.zeros(v.shape, np.float32) for v in loaded.inputs[1:]]
+    names = [f"kept_state_{i}" for i in range(len(states))]
+    assert [v.name for v in loaded.inputs] == ["x", *names]
+    assert [v.name for v in loaded.outputs[-len(states) :]] == [f"{n}_out" for n in names]
+    for step in range(3):
+        data = np.random.default_rng(step).normal(size=(N, T, I)).astype(np.float32)
+        want = [keras.ops.convert_to_numpy(t) for t in keras.tree.flatten(model(data))]
+        (*got,) = loaded(data, *states)
+        got, states = got[: -len(states)], got[-len(states) :]
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_states_that_cannot_be_carried_are_refused(tmp_path: Path) -> None:
+    x = keras.Input((T, I), batch_size=N, name="x")
+    twice = L.GRU(I, stateful=True, return_sequences=True, name="kept")
+    begun = L.GRU(3, stateful=True, name="kept")
+    models = {
+        "called several times": keras.Model(x, twice(twice(x))),
+        "with an initial state": keras.Model([x, h := keras.Input((3,), batch_size=N)], begun(x, initial_state=h)),
+    }
+    for why, model in models.items():
+        (p,) = [p for p in convcore.load(model, explicit_states=True).problems if p.code == "unsupported_stateful"]
+        assert p.layer.startswith("kept") and why in p.why
+    model = keras.Model(x, L.Bidirectional(L.GRU(2, stateful=True), name="both")(x))
+    assert [p.code for p in convcore.load(model, explicit_states=True).problems] == ["unsupported_stateful"]
 
 
 def test_stateful_is_refused(tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ class KerasContext(LoadContext):
         self.custom: CustomCode | None = None  # the source of layers that the user gives
         self.texts: dict[str, Any] = {}  # what layers compute, as the user says it, by their names
         self.texts_used: set[str] = set()
+        self.explicit_states = False  # whether the states of stateful layers are inputs and outputs
+        self.carried: list[tuple[str, Value]] = []  # the last states of stateful layers, by their names
         self.keeps_paths = model.container.endswith(("keras-zip", "keras-folder", "weights.h5", "shards", "live"))
         """Whether the file names the sublayer of each variable of a custom layer (``.keras``), or only orders them."""
 

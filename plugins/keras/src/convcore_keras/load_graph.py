@@ -46,6 +46,7 @@ class GraphLoader:
         self.g = KerasContext(self.b, model, request.ruleset, request.overrides)
         self.g.inline = self._inline
         self.g.custom = custom
+        self.g.explicit_states = bool(request.options.get("explicit_states"))
         if request.options.get("lambdas"):
             from .code.source.text import parsed_texts
 
@@ -68,7 +69,7 @@ class GraphLoader:
         unused = sorted(set(self.g.texts) - self.g.texts_used)
         if unused:
             raise UsageError(f"--lambda {unused[0]}: the model has no layer of that name")
-        graph.outputs = self._outputs(root, outs)
+        graph.outputs = [*self._outputs(root, outs), *self._carried()]
         graph.prune_weights()
         graph.metadata.update(
             framework="keras",
@@ -119,6 +120,16 @@ class GraphLoader:
                 self.driver.name(v, name)
             out.append(v)
         return out
+
+    def _carried(self) -> Iterator[Value]:
+        """The last states of stateful layers, an identity each: they may be outputs of the layers as well."""
+        numbers: dict[str, int] = {}
+        for layer, v in self.g.carried:
+            i = numbers[layer] = numbers.get(layer, -1) + 1
+            with self.b.at(Origin("keras", layer, "")):
+                out = self.b.identity(v)
+            self.driver.name(out, f"{layer}_state_{i}_out")
+            yield out
 
     # ---- calls
     def _calls(self, model: ModelConfig, prefix: str, bound: dict[TensorRef, Value]) -> list[Value]:

@@ -151,6 +151,14 @@ def convcore_options(framework: str) -> list[Option]:
             ("tensorflow", "theano"),
         ),
         Option(
+            "explicit_states",
+            "keras",
+            "load",
+            bool,
+            None,
+            "let the states of stateful recurrent layers be inputs and outputs of the model (NAME_state_0, NAME_state_0_out)",
+        ),
+        Option(
             "custom",
             "keras",
             "load",

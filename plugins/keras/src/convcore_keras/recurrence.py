@@ -18,7 +18,7 @@ from .load_context import KerasContext, LayerCall
 
 __all__ = [
     "CELLS", "IGNORED", "LAYERS", "Cell", "Recurrence", "Sequences", "activation_name", "apply_cells",
-    "initial_states", "main_input", "outputs_of", "recurrence", "run", "sequence_mask", "to_flags",
+    "carry", "initial_states", "main_input", "outputs_of", "recurrence", "run", "sequence_mask", "state_inputs", "to_flags",
 ]  # fmt: skip
 
 LAYERS = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
@@ -78,14 +78,16 @@ class Sequences:
 
 
 # ---- configuration
-def to_flags(node: ForeignNode) -> dict[str, Any]:
-    """The configuration every recurrent layer shares; refuses ``stateful`` and constants."""
+def to_flags(node: ForeignNode, carried: bool = False) -> dict[str, Any]:
+    """The configuration every recurrent layer shares; refuses constants, and ``stateful`` unless its states are ``carried`` by
+    the caller."""
     if node.attr("num_constants", None):
         raise node.refuse("its cell takes constants beside the steps", code="unsupported_call")
-    if node.attr("stateful", False):
+    if node.attr("stateful", False) and not carried:
         raise node.refuse(
             "is stateful: Keras carries its state from one call to the next, the converted model could only start each call anew",
-            "build the model with stateful=False and the same weights (and initial_state as an input, if it must be carried on)",
+            "explicit_states=True (--explicit-states) makes the states of LSTM, GRU, SimpleRNN and RNN inputs and outputs; else "
+            "build the model with stateful=False and the same weights",
             "unsupported_stateful",
         )  # fmt: skip
     return {
@@ -95,9 +97,9 @@ def to_flags(node: ForeignNode) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def recurrence(g: KerasContext, node: ForeignNode, prefix: str = "") -> Recurrence:
+def recurrence(g: KerasContext, node: ForeignNode, prefix: str = "", carried: bool = False) -> Recurrence:
     """Read a node of a recurrent layer; ``prefix`` of its variables when a wrapper owns them."""
-    flags = to_flags(node)
+    flags = to_flags(node, carried)
     if node.type in LAYERS:
         return Recurrence(node, (_cell(g, node, LAYERS[node.type], prefix, node),), **flags)
     cell = node.attr("cell")
@@ -251,6 +253,26 @@ def initial_states(g: KerasContext, node: ForeignNode, count: int) -> list[Value
         if v.dtype is DType.BOOL:
             raise node.refuse("an initial state is a boolean tensor", code="unsupported_call")
     return [v if v.dtype is x.dtype else g.b.cast(v, to=x.dtype) for v in flat]
+
+
+def state_inputs(g: KerasContext, r: Recurrence) -> list[Value]:
+    """The states of a stateful layer as inputs of the model, in Keras's order: ``<layer>_state_0``, ... (N, H)."""
+    x = main_input(r.node)
+    batch = (x.shape or (None,))[1 if r.time_major else 0]
+    order = r.cells[::-1] if r.reverse_states else r.cells
+    sizes = [dict(c.attrs)["hidden"] for c in order for _ in range(c.n_states)]
+    return [g.b.input(f"{r.node.name}_state_{i}", x.dtype, (batch, n)) for i, n in enumerate(sizes)]
+
+
+def carry(g: KerasContext, r: Recurrence, states: Sequence[Value]) -> None:
+    """Let the last states be outputs of the model, behind its own: ``<layer>_state_0_out``, ... A second call would begin with
+    them: refused."""
+    if any(layer == r.node.name for layer, _ in g.carried):
+        raise r.node.refuse("is stateful and called several times: each call begins with the states of the one before it",
+                            code="unsupported_stateful")  # fmt: skip
+    made = [(r.node.name, v) for v in states]
+    g.carried.extend(made)
+    g.b.graph.on_undo(lambda: g.carried.__delitem__(slice(-len(made), None)))
 
 
 def cell_states(r: Recurrence, states: Sequence[Value]) -> list[list[Value]]:

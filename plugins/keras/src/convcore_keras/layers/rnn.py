@@ -9,7 +9,7 @@ from convcore.plugin import ForeignNode, Value
 
 from ..layer_spec import Part, V, layer
 from ..load_context import KerasContext
-from ..recurrence import LAYERS, initial_states, main_input, recurrence, run, sequence_mask
+from ..recurrence import LAYERS, carry, initial_states, main_input, recurrence, run, sequence_mask, state_inputs
 from ..ruleset import RULES
 
 __all__: list[str] = []
@@ -76,10 +76,15 @@ def recurrent(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
         cells = source_cells(g, node.attrs.get("cell"))
         if cells:
             return run_cells(g, node, cells)
-    r = recurrence(g, node)
+    stateful = g.explicit_states and bool(node.attr("stateful", False))
+    r = recurrence(g, node, carried=stateful)
     given = initial_states(g, node, r.n_states)
+    if stateful and given:
+        raise node.refuse("is stateful and called with an initial state, which sets what it carries", code="unsupported_stateful")
     mask = sequence_mask(g, node, bool(given))
-    done = run(g, r, main_input(node), mask, given)
+    done = run(g, r, main_input(node), mask, state_inputs(g, r) if stateful else given)
+    if stateful:
+        carry(g, r, done.states)
     if r.return_sequences:
         y: Value = g.b.flip(done.y, axes=(r.time,)) if r.go_backwards else done.y
         g.set_mask(y, g.previous_mask(node))
