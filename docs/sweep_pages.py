@@ -77,8 +77,9 @@ def matrix_page() -> str:
     rows = read("matrix")
     out = [
         MADE, "# Every format to every format", "",
-        "Twenty trained models, as published (`tests/data/zoo`), and twenty architectures with random weights, each from its",
-        "own format to all four; what was written into the three others is the source of the other rows. Each result runs in",
+        "Twenty trained models, as published (`tests/data/zoo`), and architectures with random weights (those of the twenty in",
+        "`whole/models.py` that have been run), each from its own format to all four; what was written into the three others is",
+        "the source of the other rows. Each result runs in",
         "its own framework (onnxruntime, torch, Keras 3 on torch; Caffe's nets are read back and interpreted) and is compared",
         "with what the model's own framework computed: recorded outputs for the trained ones. A cell is the largest difference",
         "as a part of the output's range, at most 1e-4 where it agrees. *no source*: that format could not be written in the",
@@ -167,6 +168,5 @@ def readme_page() -> str:
 PAGES = {
     "README.md": readme_page,
     "docs/support/matrix.md": matrix_page,
-    "docs/support/keras-applications.md": applications_page,
     "docs/support/keras-written.md": written_page,
-}
+} | ({"docs/support/keras-applications.md": applications_page} if read("applications") else {})

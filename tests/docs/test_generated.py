@@ -59,7 +59,6 @@ def _needs_all_plugins(name: str) -> None:
         "tests/data/SOURCE.md",
         "README.md",
         "docs/support/matrix.md",
-        "docs/support/keras-applications.md",
         "docs/support/keras-written.md",
         *(f"docs/support/{p}.md" for p in PLUGINS),
     ],

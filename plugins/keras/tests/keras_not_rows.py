@@ -70,7 +70,7 @@ WHY = {
     "emit emit_rules.indexing.gather": "indices of batch axes are counted",
     "emit emit_rules.joining.split": "sizes become places, of an axis of known size",
     "emit emit_rules.linear.einsum": "the notation is spelt out",
-    "emit emit_rules.linear.linear": "a weight that is computed is no layer's",
+    "emit emit_rules.linear.embedding": "which layer it is depends on what else uses the table",
     "emit emit_rules.linear.matmul": "a product with a weight is a Dense layer, where its input has two axes",
     "emit emit_rules.norm._over_last_axes.<locals>.norm": "written from its load row, for any number of last axes",
     "emit emit_rules.norm.instance_norm": "GroupNormalization with as many groups as the input has channels",

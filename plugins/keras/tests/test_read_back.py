@@ -16,7 +16,7 @@ from convcore.layout import assign
 from convcore.opset import all_ops
 from convcore.testing.samples import sample_graph
 from convcore_keras.emit import emit
-from convcore_keras.layout import CONVENTION
+from convcore_keras.layout import CHANNELS_LAST as CONVENTION
 
 
 @pytest.mark.parametrize("family", sorted({d.family for d in all_ops().values() if d.samples and not d.regions}))

@@ -110,7 +110,9 @@ def _torchvision(name: str, size: int = 64, **options: Any) -> Source:
         importlib.import_module("tvshim")
     import torchvision as tv
 
-    return _torch(lambda: getattr(tv.models, name)(weights=None, num_classes=13, **options), images(size))
+    if name[0].islower():
+        options["weights"] = None
+    return _torch(lambda: getattr(tv.models, name)(num_classes=13, **options), images(size))
 
 
 def _timm(name: str, size: int = 64) -> Source:
@@ -137,6 +139,21 @@ def _lstm() -> Source:
     return _torch(Tagger, torch.randn(3, 7, 5, generator=torch.Generator().manual_seed(3)))
 
 
+def _gru() -> Source:
+    import torch
+    from torch import nn
+
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.gru, self.head = nn.Embedding(19, 5), nn.GRU(5, 7, batch_first=True), nn.Linear(7, 3)
+
+        def forward(self, ids: Any) -> Any:
+            return self.head(self.gru(self.embed(ids))[1][-1])
+
+    return _torch(Last, torch.randint(0, 19, (3, 7), generator=torch.Generator().manual_seed(3)))
+
+
 def _encoder() -> Source:
     import torch
     from torch import nn
@@ -148,25 +165,27 @@ def _encoder() -> Source:
 
 
 ARCHITECTURES: dict[str, Callable[[], Source]] = {
+    "Keras MobileNet": lambda: application("MobileNet", 64, alpha=0.25),
     "Keras MobileNetV2": lambda: application("MobileNetV2", 64, alpha=0.35),
     "Keras MobileNetV3Small": lambda: application("MobileNetV3Small", 64),
     "Keras EfficientNetB0": lambda: application("EfficientNetB0", 64),
     "Keras ResNet50": lambda: application("ResNet50", 64),
     "Keras DenseNet121": lambda: application("DenseNet121", 64),
     "Keras Xception": lambda: application("Xception", 96),
-    "Keras InceptionV3": lambda: application("InceptionV3", 96),
-    "Keras VGG16": lambda: application("VGG16", 32),
-    "Keras ConvNeXtTiny": lambda: application("ConvNeXtTiny", 64),
     "torchvision resnet18": lambda: _torchvision("resnet18"),
     "torchvision shufflenet_v2_x0_5": lambda: _torchvision("shufflenet_v2_x0_5"),
     "torchvision squeezenet1_1": lambda: _torchvision("squeezenet1_1"),
     "torchvision regnet_y_400mf": lambda: _torchvision("regnet_y_400mf"),
     "torchvision mnasnet0_5": lambda: _torchvision("mnasnet0_5"),
-    "torchvision vit_b_32": lambda: _torchvision("vit_b_32", image_size=64),
-    "timm res2net50_26w_4s": lambda: _timm("res2net50_26w_4s"),
-    "timm hrnet_w18_small": lambda: _timm("hrnet_w18_small"),
+    "torchvision VisionTransformer, 2 layers": lambda: _torchvision(
+        "VisionTransformer", image_size=64, patch_size=16, num_layers=2, num_heads=3, hidden_dim=48, mlp_dim=96
+    ),
+    "timm convnext_atto": lambda: _timm("convnext_atto"),
+    "timm ghostnet_050": lambda: _timm("ghostnet_050"),
+    "timm resnest14d": lambda: _timm("resnest14d"),
     "torch UNet": lambda: _torch(sources.unet, images(48)),
     "torch LSTM": _lstm,
+    "torch GRU": _gru,
     "torch TransformerEncoder": _encoder,
 }
 

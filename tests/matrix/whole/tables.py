@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+
+import numpy as np
+from matrix_kit import LIMIT, error_of_range
 
 from . import models, sources
 from .judge import SUFFIX, Row, judged, moved
@@ -80,4 +87,45 @@ def written(groups: Sequence[str]) -> Jobs:
         yield group, _cases(sources.GROUPS[group](), ("keras",))
 
 
-TABLES: dict[str, Callable[[Sequence[str]], Jobs]] = {"matrix": matrix, "applications": applications, "written": written}
+# ---- one Keras file, other backends
+def on_backends(make: Callable[[], Source], names: Sequence[str], folder: Path) -> Row:
+    """The Keras file of a model, opened and run by each backend in a process of its own: error as a part of the range."""
+    source = _made(make)
+    if isinstance(source, dict):
+        return source
+    row, written = judged(source, "keras", folder)
+    rows: dict[str, Row] = {"torch": row}
+    if written is None or written.inputs is None or written.outputs is None:
+        return rows
+    given, made = folder / "inputs.npz", folder / "outputs.npz"
+    np.savez(given, *written.inputs)
+    for name in names:
+        made.unlink(missing_ok=True)
+        command = [
+            sys.executable,
+            str(Path(__file__).parent / "backend_run.py"),
+            str(written.made.paths[0]),
+            str(given),
+            str(made),
+        ]
+        done = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": name}, capture_output=True, text=True)
+        if done.returncode:
+            rows[name] = {"result": "failed", "why": (done.stderr.strip().splitlines() or ["?"])[-1][:200]}
+            continue
+        with np.load(made) as z:
+            error = error_of_range([z[k] for k in z.files], written.outputs)
+        rows[name] = {"result": "agrees" if error < LIMIT else "WRONG", "error": float(f"{error:.2g}")}
+    return rows
+
+
+def backends(groups: Sequence[str]) -> Jobs:
+    names = groups or [n for n in ("jax", "tensorflow") if find_spec(n) is not None]
+    yield "backends", ((n, lambda folder, m=m: on_backends(m, names, folder)) for n, m in models.MODELS.items())
+
+
+TABLES: dict[str, Callable[[Sequence[str]], Jobs]] = {
+    "matrix": matrix,
+    "applications": applications,
+    "written": written,
+    "backends": backends,
+}

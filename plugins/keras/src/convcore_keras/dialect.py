@@ -74,7 +74,7 @@ class KerasDialect(Dialect):
         prepare(s.graph)
         if s.outer is None:
             self.depth = {}
-            self.depth = homes(s.graph, {n: self.path(n) for n in s.graph})
+            self.depth = homes(s.graph, {n: tuple(step.name for step in self.path(n)) for n in s.graph})
             self.reversible = reversible(s.graph)
         problems = super().enter(s)
         for v in s.graph.inputs:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from convcore.plugin import Graph, Node, Value
+from convcore.plugin import Graph, Node, Value, op
 
 __all__ = ["reversible", "tied"]
 
 
 def _trained(node: Node) -> list[Value]:
-    return [v for v in node.inputs if v is not None and v.tensor is not None and v.role == "parameter"]
+    """The parameters that a layer holds: what its op has them for, and no operand that happens to be one."""
+    held = (v for v, a in zip(node.inputs, op(node.op).inputs) if a.role == "parameter")
+    return [v for v in held if v is not None and v.tensor is not None and v.role == "parameter"]
 
 
 def reversible(graph: Graph) -> dict[Value, list[Node]]:
@@ -39,7 +41,7 @@ def tied(graph: Graph) -> Sequence[Sequence[Node]]:
     return [*reversible(graph).values(), *(nodes for nodes in same.values() if len(nodes) > 1)]
 
 
-def common(paths: Sequence[tuple[object, ...]]) -> int:
+def common(paths: Sequence[tuple[str, ...]]) -> int:
     """How many steps all paths begin with."""
     n = 0
     while all(len(p) > n for p in paths) and len({p[n] for p in paths}) == 1:
@@ -47,8 +49,9 @@ def common(paths: Sequence[tuple[object, ...]]) -> int:
     return n
 
 
-def homes(graph: Graph, path: Mapping[Node, tuple[object, ...]]) -> dict[Node, int]:
-    """For nodes that are one layer in different models: how deep the model is that holds them all."""
+def homes(graph: Graph, path: Mapping[Node, tuple[str, ...]]) -> dict[Node, int]:
+    """For nodes that are one layer in different models (by their names: two calls of one model are one): how deep the model is
+    that holds them all."""
     out: dict[Node, int] = {}
     for nodes in tied(graph):
         paths = [path[n] for n in nodes]
