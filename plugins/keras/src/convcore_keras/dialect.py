@@ -54,13 +54,13 @@ class Inner:
 
 
 class KerasDialect(Dialect):
-    """Keras 3. ``nested``: scopes that hold layers become nested models; ``channels_first``: so are images laid out."""
+    """Keras 3. ``nested``: whether scopes that hold layers become nested models."""
 
     title = "Keras"
     dtypes = frozenset(d for d in DType if (d.is_float or d.is_int or d is DType.BOOL) and d is not DType.UINT64)
 
-    def __init__(self, nested: bool = True, channels_first: bool = False) -> None:
-        self.nested, self.channels_first = nested, channels_first
+    def __init__(self, nested: bool = True) -> None:
+        self.nested = nested
         self.containers: set[Any] = set()
         self.depth: dict[Node, int] = {}
         self.reversible: dict[Value, list[Node]] = {}

@@ -22,7 +22,7 @@ __all__ = ["dialect", "emit"]
 
 def dialect(request: EmitRequest) -> KerasDialect:
     """Keras as the options ask for it."""
-    return KerasDialect(not request.options.get("flat"), request.options.get("data_format") == "channels_first")
+    return KerasDialect(not request.options.get("flat"))
 
 
 def emit(request: EmitRequest) -> Emitted:
