@@ -39,7 +39,7 @@ def main() -> int:
     p.add_argument("--kind", default="", help=f"one of {', '.join(KINDS)}")
     p.add_argument("--jobs", type=int, default=2)
     p.add_argument("--budget", type=float, default=40, help="seconds of tests for each change, by their recorded time")
-    args = p.parse_args()
+    args = p.parse_intermixed_args()
     if args.do == "watch":
         return watch(args.names, args.jobs)
     if not (PLACE / "tests.json").exists() and args.do != "report" and (code := watch([], args.jobs)) > 1:
@@ -62,7 +62,8 @@ def key_of(m: Mutant) -> str:
 def known(results: Path) -> dict[str, tuple[str, str, int]]:
     """Verdict, reason and number of tests by change."""
     lines = results.read_text("utf-8").splitlines() if results.exists() else []
-    return {d["key"]: (d["verdict"], d["by"], d["tests"]) for d in map(json.loads, lines)}
+    found = {d["key"]: (d["verdict"], d["by"], d["tests"]) for d in map(json.loads, lines)}
+    return {k: v for k, v in found.items() if v[0] != "unknown"}
 
 
 def run_all(chosen: list[Mutant], results: Path, jobs: int, budget: float) -> None:
@@ -136,7 +137,7 @@ def _one(m: Mutant, text: bytes, tests: list[str], reach: Reach, runs: Runs, fol
     files = list(dict.fromkeys(t.split("::")[0] for t in tests))
     early = [t for f in files[:3] for t in tests if t.split("::")[0] == f][:40]
     late = [t for f in files for t in tests if t.split("::")[0] == f and t not in set(early)]
-    stages = [(group, 60 + 8 * sum(reach.seconds.get(t, 1.0) for t in group)) for group in (early, late) if group]
+    stages = [(group, 30 + 5 * sum(reach.seconds.get(t, 1.0) for t in group)) for group in (early, late) if group]
     found = judge(m, text, stages, runs, broken)
     if broken != before:
         noted.write_text(json.dumps(sorted(broken)), encoding="utf-8")
@@ -182,6 +183,8 @@ def refusals(folders: list[str]) -> int:
             if ran.isdisjoint(range(node.lineno, (node.end_lineno or node.lineno) + 1)):
                 missed[part_of(path)] += 1
                 print(f"{path}:{node.lineno} {' '.join(ast.unparse(node).split())[:150]}")
+    if changed := [path for path in texts(folders) if reach.changed(path)]:
+        print(f"changed since the tests were watched, so not certain: {', '.join(changed)}")
     for part in PARTS:
         if found[part]:
             print(f"{part}: {found[part] - missed[part]} of {found[part]} reached")

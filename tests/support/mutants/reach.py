@@ -94,8 +94,10 @@ def gather(fresh: Path, whole: bool) -> None:
     seconds = dict(json.loads(line) for p in fresh.glob("seconds-*.jsonl") for line in p.read_text("utf-8").splitlines())
     PLACE.mkdir(exist_ok=True)
     lines = coverage.CoverageData(str(PLACE / "lines"))
+    sources = {p: hashlib.sha1(text).hexdigest() for p, text in texts().items()}
     if not whole and (PLACE / "tests.json").exists():
-        seconds = {**json.loads((PLACE / "tests.json").read_text("utf-8"))["seconds"], **seconds}
+        told = json.loads((PLACE / "tests.json").read_text("utf-8"))
+        seconds, sources = {**told["seconds"], **seconds}, told["sources"]
         lines.read()
     else:
         lines.erase()
@@ -104,7 +106,6 @@ def gather(fresh: Path, whole: bool) -> None:
         part.read()
         lines.update(part)
     lines.write()
-    sources = {p: hashlib.sha1(text).hexdigest() for p, text in texts().items()}
     (PLACE / "tests.json").write_text(json.dumps({"seconds": seconds, "sources": sources}), encoding="utf-8")
 
 
@@ -115,8 +116,6 @@ class Reach:
         with sqlite3.connect(PLACE / "lines") as db:
             self.contexts: dict[int, str] = dict(db.execute("select id, context from context"))
             self.files = {str(Path(p).relative_to(ROOT)): i for i, p in db.execute("select id, path from file")}
-            sizes = db.execute("select context_id, sum(length(numbits)) from line_bits group by context_id")
-            self.size = {self.contexts[c]: float(n) for c, n in sizes}
         told = json.loads((PLACE / "tests.json").read_text("utf-8"))
         self.seconds: dict[str, float] = told["seconds"]
         self.sources: dict[str, str] = told["sources"]
@@ -130,6 +129,13 @@ class Reach:
                 self.kept = {path: {self.contexts[c]: _bits(bits) for c, bits in rows}}
         return self.kept[path]
 
+    @cached_property
+    def size(self) -> dict[str, float]:
+        """How much each test runs."""
+        with sqlite3.connect(PLACE / "lines") as db:
+            sizes = db.execute("select context_id, sum(length(numbits)) from line_bits group by context_id")
+            return {self.contexts[c]: float(n) for c, n in sizes}
+
     def tests_of(self, path: str, first: int, last: int) -> set[str]:
         """The tests that ran a line from ``first`` to ``last``."""
         if self.changed(path):
@@ -142,7 +148,9 @@ class Reach:
 
     def ran(self, path: str) -> set[int]:
         """Every line that ran."""
-        return set().union(*self.lines(path).values())
+        with sqlite3.connect(PLACE / "lines") as db:
+            rows = db.execute("select distinct numbits from line_bits where file_id = ?", [self.files.get(path, -1)])
+            return {line for (bits,) in rows for line in _bits(bits)}
 
     def ran_while_imported(self, path: str, first: int, last: int) -> bool:
         return not self.lines(path).get("", set()).isdisjoint(range(first, last + 1))

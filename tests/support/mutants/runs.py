@@ -82,7 +82,7 @@ class First:
 
 
 def child(folder: Path, seconds: float, work: Callable[[First], int]) -> Outcome:
-    """What ``work`` does in a fork; code 124 where it took too long, negative where it died."""
+    """What ``work`` does in a fork; negative where it died, as of ``seconds`` of its own time; 124 where it stood still."""
     pid = os.fork()
     if pid == 0:
         code = 70
@@ -90,14 +90,14 @@ def child(folder: Path, seconds: float, work: Callable[[First], int]) -> Outcome
             os.setpgid(0, 0)
             told = folder / f"outcome-{os.getpid()}.json"
             _silent()
-            resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 60, int(seconds) + 70))
+            resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 5))
             resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
             first = First()
             code = work(first)
             told.write_text(json.dumps([first.failed, first.why]), encoding="utf-8")
         finally:
             os._exit(code)
-    end, told = time.monotonic() + seconds, folder / f"outcome-{pid}.json"
+    end, told = time.monotonic() + 60 * seconds, folder / f"outcome-{pid}.json"
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
@@ -105,7 +105,7 @@ def child(folder: Path, seconds: float, work: Callable[[First], int]) -> Outcome
         if time.monotonic() > end:
             os.killpg(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            return Outcome(124, why="took too long")
+            return Outcome(124, why="stood still")
         time.sleep(0.02)
     code = os.waitstatus_to_exitcode(status)
     return Outcome(code, *json.loads(told.read_text("utf-8"))) if told.exists() else Outcome(code, why=f"died ({code})")
