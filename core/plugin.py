@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from .ops.pooling import pooled
     from .ops.resampling import axis_weights, coordinates, nearest_index, resized
     from .ops.rnn_activations import activation
+    from .ops.sequences import as_sequence
     from .opset import Attr, AxesAttr, AxisAttr, InferContext, Op, OpSet, Role, Sample, Trait, find_op, op, traits_of
     from .opset.axes import Axis, AxisRule, Broadcast, Elementwise, Opaque
     from .opset.shapes import broadcast_shapes, same, window_pads
@@ -184,6 +185,7 @@ __all__ = [
     "ViewTensor",
     "W",
     "activation",
+    "as_sequence",
     "as_tensor",
     "axis_weights",
     "bounded_results",
@@ -282,6 +284,7 @@ _FROM = {
     "ops.pooling": ("pooled",),
     "ops.resampling": ("axis_weights", "coordinates", "nearest_index", "resized"),
     "ops.rnn_activations": ("activation",),
+    "ops.sequences": ("as_sequence",),
     "opset": (
         "Attr",
         "AxesAttr",

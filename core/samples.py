@@ -123,7 +123,7 @@ _FIXED = {
 def _integers(v: Value, shape: tuple[int, ...], sizes: Sizes, rng: np.random.Generator, plain: bool) -> Array:
     """Integers that fit all uses of an input; ``plain`` takes 1 where nothing says what it is."""
     dtype = np.int64 if v.dtype is None else v.dtype.numpy
-    most = int(np.iinfo(dtype).max)
+    most = int((v.dtype or DType.INT64).limits[1])
     bound: int | None = None
     for node, arg in _uses(v):
         if (steps := _steps(node, arg, sizes)) is not None:

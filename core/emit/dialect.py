@@ -34,6 +34,8 @@ class Dialect:
     """Names that members of blocks may not have."""
     dtypes: ClassVar[frozenset[DType] | None] = None
     """The element types that calls compute with (``carry=True``: calls that only move elements take any); None: all."""
+    has_containers: ClassVar[bool] = False
+    """Whether there are sequences of tensors and values that may be absent."""
     eager_names: ClassVar[bool] = False
     """Whether results, calls and states are named as they are made (ONNX), or all at the end."""
     states_are_inputs: ClassVar[bool] = False

@@ -48,6 +48,10 @@ def legalise(
 
 def _whole(s: Scribe[Any]) -> list[Problem]:
     problems: list[Problem] = s.dialect.enter(s)
+    if not s.dialect.has_containers:
+        held = [v for v in s.graph.inputs if v.dtype is not None and v.dtype.is_container]
+        why = f"{s.rules.framework} has no sequences and no values that may be absent"
+        problems += [Problem(v.name, str(v.dtype), why, code="unsupported_input") for v in held]
     problems += [p for p in _write(s) if p not in problems]
     if not problems:
         problems = s.dialect.leave(s)

@@ -97,7 +97,7 @@ def affording(graph: Graph) -> Iterator[None]:
 
 
 def _bytes(v: Value, env: Mapping[str, int]) -> int:
-    size = 1 if v.dtype is None else int(v.dtype.numpy.itemsize)
+    size = 1 if v.dtype is None else v.dtype.itemsize or 8
     for d in v.shape or ():
         size *= (d.evaluate(env) if d.names <= env.keys() else 1) if isinstance(d, Dim) else 1 if d is None else d
     return size
@@ -317,7 +317,7 @@ class Interpreter:
 
 
 def _narrow(dtype: DType | None) -> bool:
-    return dtype is not None and dtype.is_float and dtype is not DType.FLOAT64
+    return dtype is not None and dtype.is_float and dtype is not DType.FLOAT64 and not dtype.is_small
 
 
 def _widened(a: Array) -> Array:

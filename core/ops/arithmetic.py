@@ -28,7 +28,7 @@ Function = Callable[..., Any]
 _ANY, _POS, _KEEP, _SWAP = Trait.NONE, Trait.NONNEGATIVE, Trait.KEEPS_SIGN, Trait.COMMUTES
 
 _UNARY: list[tuple[str, Function, str, str, Trait]] = [
-    ("identity", lambda x: x, "The input itself.", "any", Trait.SAME),
+    ("identity", lambda x: x, "The input itself.", "value", Trait.SAME),
     ("abs", np.abs, "Absolute value.", "number", _POS),
     ("neg", np.negative, "-x.", "number", _ANY),
     ("sign", np.sign, "-1, 0 or 1; NaN stays (PyTorch gives 0).", "number", _KEEP),
@@ -262,15 +262,62 @@ def _cast_shape(c: InferContext) -> list[tuple[DType | None, Shape | None]]:
     return [(c["to"], c.shape("x"))]
 
 
-def _cast(x: Array, to: DType) -> Array:
+_SATURATING = (DType.FLOAT8_E4M3FN, DType.FLOAT8_E4M3FNUZ, DType.FLOAT8_E5M2, DType.FLOAT8_E5M2FNUZ)
+
+
+def converted(x: Array, to: DType, saturate: bool = True, rounding: str = "up") -> Array:
+    """An array cast to another dtype, as the op ``cast`` does it."""
     with np.errstate(all="ignore"):
+        if to is DType.FLOAT8_E8M0FNU:
+            return _powers_of_two(np.asarray(x, np.float32), saturate, rounding).view(to.numpy)
+        if to in _SATURATING and saturate:
+            low, high = to.limits
+            x = np.clip(np.asarray(x, np.float64 if x.dtype == np.float64 else np.float32), low, high)
+        elif x.dtype.kind == "O" and to.is_float:
+            return x.astype(np.float64).astype(to.numpy)
         return x.astype(to.numpy)
 
 
+def _powers_of_two(x: Array, saturate: bool, rounding: str) -> Array:
+    """The biased exponents of float32 numbers (E8M0): the sign is dropped, infinities are NaN as NaN is."""
+    bits = x.view(np.uint32)
+    exponent, rest = ((bits >> 23) & 0xFF).astype(np.uint16), bits & 0x7FFFFF
+    if rounding == "up":
+        more = rest > 0
+    elif rounding == "nearest":  # halves away from zero, to 0 below the smallest
+        more = ((bits & 0x400000) > 0) & (((bits & 0x3FFFFF) > 0) | (exponent > 0))
+    else:
+        more = np.zeros(x.shape, bool)
+    finite = exponent < 0xFF
+    more &= finite & ~((exponent == 0xFE) & saturate)
+    return np.asarray(np.where(finite, exponent + more, 0xFF), np.uint8)
+
+
 ARITHMETIC.op(
-    "cast", "x", "Converted to another dtype; floats to integers truncate towards zero, to bool is x != 0.",
-    attrs={"to": Attr("dtype")}, infer=_cast_shape, reference=_cast, axes=Elementwise(),
+    "cast", "x",
+    "Converted to another dtype; floats to integers truncate towards zero, to bool is x != 0. Of float8 types: with saturate "
+    "what "
+    "is too large, infinities too, becomes the largest number, without it infinity or NaN; rounding says how numbers become "
+    "powers "
+    "of two (float8_e8m0fnu). Strings are read as numbers; numbers are not written as strings.",
+    attrs={"to": Attr("dtype"), "saturate": Attr("bool", True), "rounding": Attr("str", "up", ("up", "down", "nearest"))},
+    infer=_cast_shape, reference=converted, axes=Elementwise(),
     samples=[Sample((2, 3, 5), to="int32"), Sample(("int32", (2, 3, 5)), to="float32"),
         Sample(("int32", (2, 3, 5)), to="bool")],
     traits=Trait.POINTWISE,
+)  # fmt: skip
+
+
+def _bitcast_shape(c: InferContext) -> list[tuple[DType | None, Shape | None]]:
+    x, to = c.dtype("x"), c["to"]
+    if DType.STRING in (x, to) or (x is not None and x.bits != to.bits):
+        c.fail(f"{x} and {to} do not have the same number of bits")
+    return [(to, c.shape("x"))]
+
+
+ARITHMETIC.op(
+    "bitcast", "x", "The bits of every element read as another dtype of as many bits (ONNX BitCast).",
+    attrs={"to": Attr("dtype")}, infer=_bitcast_shape, axes=Elementwise(),
+    reference=lambda x, to: np.ascontiguousarray(x).view(to.numpy).reshape(x.shape),
+    samples=[Sample((2, 3, 5), to="int32"), Sample(("int8", (2, 3), -128, 128), to="uint8")], traits=Trait.POINTWISE,
 )  # fmt: skip

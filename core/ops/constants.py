@@ -69,8 +69,8 @@ def number(v: Any, dtype: DType) -> bool | int | float | complex:
     if dtype.is_int:
         if isinstance(v, complex) or not math.isfinite(v) or int(v) != v:
             raise ShapeError(f"value={v!r} is not an integer, but dtype is {dtype}")
-        limits = np.iinfo(dtype.numpy)
-        if not limits.min <= v <= limits.max:
+        lowest, highest = dtype.limits
+        if not lowest <= v <= highest:
             raise ShapeError(f"value={v!r} does not fit {dtype}")
         return int(v)
     if not dtype.is_float and dtype is not DType.BOOL:

@@ -159,7 +159,7 @@ def _stack(rows: list[list[Array]], body: Any, skip: int, axes: Any = None, reve
 
 
 CONTROL.op(
-    "scan", "values*",
+    "scan", "values:value*",
     "values = states, scanned, captures. For t over the scanned axis: body(states, slices at t, captures) gives the new states "
     "and "
     "one slice per stacked output. Results: final states, then the stacked outputs. ``reverse`` (0 or 1 per scanned input) takes "
@@ -201,8 +201,8 @@ def _if(cond: Array, *captures: Array, run: Any) -> Any:
 
 
 CONTROL.op(
-    "if", "cond:bool, captures*", "The outputs of the first region where cond (a scalar) holds, else of the second; both take "
-    "the captures.",
+    "if", "cond:bool, captures:value*",
+    "The outputs of the first region where cond (a scalar) holds, else of the second; both take the captures.",
     outputs="ys*", regions=2, infer=_if_shape, reference=_if, body=if_body,
     traits=Trait.NO_FOLD,
 )  # fmt: skip
@@ -245,7 +245,7 @@ def _loop(trip_count: Array | None, cond: Array | None, *values: Array, n_states
 
 
 CONTROL.op(
-    "loop", "trip_count:int?, cond:bool?, values*",
+    "loop", "trip_count:int?, cond:bool?, values:value*",
     "values = states, captures. While the condition holds (and fewer than trip_count steps are done): body(step, condition, "
     "states, "
     "captures) gives the next condition, the new states and slices. Results: final states, then the slices stacked along axis 0 "

@@ -10,9 +10,11 @@ from .constants import CONSTANTS
 from .control import CONTROL
 from .conv import CONV
 from .detection import DETECTION
+from .dynamic import DYNAMIC
 from .fourier import FOURIER
 from .image import IMAGE
 from .indexing import INDEXING
+from .integer import INTEGER
 from .joining import JOINING
 from .linear import LINEAR
 from .lrn import LRN
@@ -21,11 +23,15 @@ from .pool import POOL
 from .quant import QUANT
 from .reduce import REDUCE
 from .rnn import RNN
+from .sampling import SAMPLING
 from .scatter import SCATTER
+from .sequences import SEQUENCES
 from .shape import SHAPE
+from .signal import SIGNAL
 from .softmax import SOFTMAX
 from .sorting import SORTING
 from .special_functions import SPECIAL
+from .text import TEXT
 from .training import TRAINING
 
 __all__ = ["FAMILIES"]
@@ -56,4 +62,10 @@ FAMILIES = (
     TRAINING,
     SPECIAL,
     FOURIER,
+    INTEGER,
+    SAMPLING,
+    SIGNAL,
+    TEXT,
+    SEQUENCES,
+    DYNAMIC,
 )

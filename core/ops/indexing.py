@@ -112,17 +112,25 @@ INDEXING.op(
 
 def _dynamic_slice_shape(c: InferContext) -> Shapes:
     x, axes = c.shape("x"), c["axes"]
+    if (axes is None) != c.has("on"):
+        c.fail("needs its axes, once")
     for name in ("starts", "stops", "steps"):
         if c.has(name):
             c.rank(name, 1)
             n = c.shape(name)
-            c.same(n[0] if n else None, len(axes), f"{name} and axes")
-    return [(c.dtype("x"), None if x is None else tuple(None if i in axes else d for i, d in enumerate(x)))]
+            if axes is not None:
+                c.same(n[0] if n else None, len(axes), f"{name} and axes")
+    return [(c.dtype("x"), None if x is None else tuple(None if axes is None or i in axes else d for i, d in enumerate(x)))]
 
 
-def _dynamic_slice(x: Array, starts: Array, stops: Array, steps: Array | None = None, *, axes: tuple[int, ...]) -> Array:
+def _dynamic_slice(
+    x: Array, starts: Array, stops: Array, steps: Array | None = None, on: Array | None = None, *, axes: tuple[int, ...] | None
+) -> Array:
     index: list[Any] = [slice(None)] * x.ndim
-    for i, a in enumerate(axes):
+    at = axes if axes is not None else tuple(int(a) for a in on) if on is not None else ()
+    if len({a % x.ndim for a in at}) != len(at) or not len(at) == len(starts) == len(stops):
+        raise ValueError(f"{len(starts)} starts and {len(stops)} stops for the axes {at}")
+    for i, a in enumerate(at):
         n, start, stop, step = x.shape[a], int(starts[i]), int(stops[i]), 1 if steps is None else int(steps[i])
         start, stop = (p + n if p < 0 else p for p in (start, stop))
         if step < 0:
@@ -135,16 +143,17 @@ def _dynamic_slice(x: Array, starts: Array, stops: Array, steps: Array | None = 
 
 
 INDEXING.op(
-    "dynamic_slice", "x, starts:int, stops:int, steps:int?",
-    "slice on the named axes with bounds computed at run time; bounds past the ends are limited to them. With a "
-    "negative step a start before "
-    "the beginning is the first element (ONNX Slice), where Python has none.",
-    attrs={"axes": Attr("axes")}, infer=_dynamic_slice_shape, reference=_dynamic_slice, axes=Opaque(),
+    "dynamic_slice", "x, starts:int, stops:int, steps:int?, on:int?",
+    "slice with bounds computed at run time, on the axes of the attribute or of the input ``on``; bounds past the ends are "
+    "limited to "
+    "them. With a negative step a start before the beginning is the first element (ONNX Slice), where Python has none.",
+    attrs={"axes": Attr("axes", None, optional=True)}, infer=_dynamic_slice_shape, reference=_dynamic_slice, axes=Opaque(),
     samples=[
         Sample((2, 7, 5), np.array([1, -3]), np.array([5, 99]), axes=(1, 2)),
         Sample((2, 7, 5), np.array([5]), np.array([-99]), np.array([-2]), axes=(1,)),
+        Sample((2, 7, 5), np.array([1, 5]), np.array([5, -99]), np.array([1, -2]), np.array([-1, 1])),
     ],
-    traits=Trait.MOVES, roles={"index": "starts stops steps"},
+    traits=Trait.MOVES, roles={"index": "starts stops steps on"},
 )  # fmt: skip
 
 

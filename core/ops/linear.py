@@ -274,3 +274,20 @@ LINEAR.op(
     ],
     traits=Trait.HEAVY,
 )  # fmt: skip
+
+
+def _det_shape(c: InferContext) -> Shapes:
+    x = c.shape("x")
+    if x is None:
+        return [(c.dtype("x"), None)]
+    if len(x) < 2:
+        c.fail("x needs at least two axes")
+    c.same(x[-2], x[-1], "the sides of the matrices")
+    return [(c.dtype("x"), x[:-2])]
+
+
+LINEAR.op(
+    "det", "x:float", "The determinants of the matrices of the last two axes (numpy.linalg.det).", infer=_det_shape,
+    reference=lambda x: np.asarray(np.linalg.det(x.astype(np.float64)), x.dtype), axes=LastAxes(2),
+    samples=[Sample((2, 3, 5, 5)), Sample((3, 3))],
+)  # fmt: skip

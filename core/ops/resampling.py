@@ -11,7 +11,7 @@ import numpy as np
 
 from .windows import Array, spatial_axes
 
-__all__ = ["coordinates", "grid_sample", "resize", "resized"]
+__all__ = ["coordinates", "grid_sample", "resize", "resize_axes", "resized"]
 
 
 def resized(n: int, scale: float) -> int:
@@ -118,6 +118,69 @@ def resize(
 
 
 _positions = coordinates
+
+
+def resize_axes(
+    x: Array, sizes: Array | None = None, scales: Array | None = None, roi: Array | None = None, *, mode: str, coordinates: str,
+    nearest: str, cubic_a: float, exclude_outside: bool, antialias: bool, axes: Any, policy: str, outside: float,
+) -> Array:  # fmt: skip
+    """Any axes of x, to sizes or by scales (:func:`resize` is of the spatial ones)."""
+    chosen = tuple(range(x.ndim)) if axes is None else axes
+    given = [int(n) for n in sizes] if sizes is not None else [float(s) for s in scales if scales is not None]  # type: ignore
+    if len(given) != len(chosen) or (roi is not None and coordinates == "tf_crop_and_resize" and len(roi) != 2 * len(chosen)):
+        raise ValueError(f"{len(given)} sizes or scales for {len(chosen)} axes")
+    if any(not n > 0 for n in given):
+        raise ValueError(f"sizes or scales {given}")
+    now = [x.shape[a] for a in chosen]
+    by: list[float | None] = [None] * len(chosen) if sizes is not None else list(map(float, given))
+    to = list(map(int, given)) if sizes is not None else [resized(n, s) for n, s in zip(now, given)]
+    if sizes is not None and policy != "stretch":
+        one = (min if policy == "not_larger" else max)(m / n for n, m in zip(now, to))
+        to, by = [math.floor(n * one + 0.5) for n in now], [one] * len(chosen)
+    if coordinates == "align_corners" and any(s is not None and (n * s) % 1 for n, s in zip(now, by)):
+        raise ValueError(f"scales {given} of {now} elements are not whole: runtimes disagree where align_corners reads then")
+    how: dict[str, Any] = {
+        "mode": mode,
+        "nearest": nearest,
+        "cubic_a": cubic_a,
+        "exclude_outside": exclude_outside,
+        "antialias": antialias,
+    }
+    if coordinates == "tf_crop_and_resize":
+        assert roi is not None
+        return _cropped(x, chosen, to, by, roi, outside, how)
+    full_sizes: list[int] = list(x.shape)
+    full_scales: list[float | None] = [None] * x.ndim
+    for a, n, s in zip(chosen, to, by):
+        full_sizes[a], full_scales[a] = n, s
+    y = resize(x[None, None], sizes=full_sizes, scales=full_scales, coordinates=coordinates, layout="channels_first", **how)
+    return np.asarray(y[0, 0])
+
+
+def _cropped(
+    x: Array, axes: Any, sizes: list[int], scales: list[float | None], roi: Array, outside: float, how: dict[str, Any]
+) -> Array:
+    """TensorFlow's crop_and_resize, axis by axis."""
+    y, beyond = x, np.zeros((1,) * x.ndim, bool)
+    for i, (axis, out) in enumerate(zip(axes, sizes)):
+        n, start, end = x.shape[axis], float(roi[i]), float(roi[len(axes) + i])
+        steps = np.arange(out, dtype=np.float64)
+        at = (
+            start * (n - 1) + steps * (end - start) * (n - 1) / (out - 1)
+            if out > 1
+            else np.full(1, 0.5 * (start + end) * (n - 1))
+        )
+        if how["mode"] == "nearest":
+            y = np.take(y, np.clip(nearest_index(at, how["nearest"]), 0, n - 1), axis)
+        else:
+            scale = scales[i]
+            ratio = n / out if scale is None else 1 / scale
+            taps, weights = axis_weights(at, n, ratio, how["mode"], how["cubic_a"], how["exclude_outside"], how["antialias"])
+            y = _mix(y, axis, taps, weights.astype(y.dtype))
+        shape = [1] * x.ndim
+        shape[axis] = out
+        beyond = beyond | ((at < 0) | (at > n - 1)).reshape(shape)
+    return np.where(beyond, np.asarray(outside, x.dtype), y)
 
 
 def grid_sample(x: Array, grid: Array, *, mode: str, padding: str, align_corners: bool, layout: str = "channels_first") -> Array:

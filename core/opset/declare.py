@@ -5,7 +5,7 @@
                              axes=Axis(), samples=[Sample((2, 3, 5), axis=1)])
 
 * The signature lists inputs in order: ``name[:types]``, ``?`` after it for optional, ``*`` for any number (last).
-  ``types`` is one of float, int, number, bool, any (default any).
+  ``types`` is one of float, int, number, bool, any (default any), or of values that are no tensors: sequence, value (anything).
 * ``reference(*arrays, **attrs)`` takes numpy arrays in that order (None for an omitted one) and every attribute with sizes
   evaluated, and returns an array or a tuple. It is the op's meaning. Half-precision floats reach it as float32, and its float32
   results are rounded to half precision; ops that only move elements (Trait.MOVES) get them as they are.
@@ -116,7 +116,9 @@ def uniform(rng: Random, low: float, high: float, *shape: int) -> Array:
 
 
 _TYPES: dict[str, Callable[[DType], bool]] = {
-    "any": lambda d: True,
+    "any": lambda d: not d.is_container,
+    "value": lambda d: True,
+    "sequence": lambda d: d.is_sequence,
     "float": lambda d: d.is_float,
     "int": lambda d: d.is_int,
     "number": lambda d: d.is_float or d.is_int or d.value.startswith("complex"),
@@ -125,7 +127,7 @@ _TYPES: dict[str, Callable[[DType], bool]] = {
 }
 
 
-_SAMPLE_DTYPES = {"float": "float32", "number": "float32", "any": "float32", "int": "int32", "bool": "bool"}
+_SAMPLE_DTYPES = {"float": "float32", "number": "float32", "any": "float32", "value": "float32", "int": "int32", "bool": "bool"}
 
 
 @dataclass(frozen=True, eq=False)

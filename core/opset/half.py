@@ -34,7 +34,7 @@ def in_float32(reference: Callable[..., Any]) -> Callable[..., Any]:
     def wide(*arrays: Array | None, **attrs: Any) -> Any:
         if not any(map(_half, arrays)):
             return reference(*arrays, **attrs)
-        to = next(a.dtype for a in arrays if a is not None and (a.dtype.kind == "f" or _half(a)))
+        to = next(a.dtype for a in arrays if a is not None and ((a.dtype.kind == "f" and a.dtype.itemsize > 1) or _half(a)))
         out = reference(*(a.astype(np.float32) if a is not None and _half(a) else a for a in arrays), **attrs)
         outs = out if isinstance(out, tuple) else (out,)
         with np.errstate(all="ignore"):

@@ -136,8 +136,8 @@ def _fit(v: Value, a: Array) -> Array | None:
         return _map(lambda x: fraction(float(kind(float(x)))) if isinstance(x, (int, Fraction)) else x, a)
     if v.dtype is None or not v.dtype.is_int:
         return a
-    limits = np.iinfo(v.dtype.numpy)
-    return _map(lambda x: x if not isinstance(x, int) or limits.min <= x <= limits.max else None, a)
+    lowest, highest = v.dtype.limits
+    return _map(lambda x: x if not isinstance(x, int) or lowest <= x <= highest else None, a)
 
 
 def _constant(v: Value) -> Array | None:

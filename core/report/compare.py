@@ -72,10 +72,11 @@ def compare_one(name: str, a: NDArray[Any], b: NDArray[Any], rtol: float, atol: 
 
 
 def _real(a: NDArray[Any]) -> NDArray[Any]:
-    """An array as real numbers that numpy compares: bfloat16 as float32, a complex number as two along an axis of its own."""
+    """An array as real numbers that numpy compares: types that numpy lacks as float32 or int32, a complex number as two along an
+    axis of its own."""
     a = np.asarray(a)
-    if a.dtype.name == "bfloat16":
-        return a.astype(np.float32)
+    if a.dtype.kind == "V" or (a.dtype.kind == "f" and a.dtype.itemsize == 1):
+        return a.astype(np.float32 if "float" in a.dtype.name else np.int32)
     return np.stack([a.real, a.imag], -1) if a.dtype.kind == "c" else a
 
 

@@ -23,7 +23,7 @@ from ..build.builder import Builder
 from ..errors import ConvcoreError, ShapeError
 from ..interpreter.execute import Interpreter
 from ..ir.dims import Dim, Shape, evaluate, shape_text
-from ..ir.dtypes import DType
+from ..ir.dtypes import DType, type_of
 from ..ir.graph import Graph, Node, Value
 from ..opset import find_op, op
 from ..opset.axes import Axes, Axis, Insert, Layout, Letters, PerAxis, Perm, Pick, Remove, Reshape
@@ -116,6 +116,11 @@ def compare(label: str, got: Sequence[Array], truth: Sequence[Array], tolerance:
     if len(got) != len(truth):
         raise CheckFailed(f"{label}: {len(got)} results instead of {len(truth)}")
     for i, (a, b) in enumerate(zip(got, truth)):
+        if b.dtype == object and any(isinstance(x, np.ndarray) for x in b.reshape(-1)):
+            if len(a) != len(b):
+                raise CheckFailed(f"{label}: result {i} has {len(a)} elements instead of {len(b)}")
+            compare(f"{label}: result {i}", list(a), list(b), tolerance)
+            continue
         if a.shape != b.shape or a.dtype != b.dtype:
             raise CheckFailed(f"{label}: result {i} is {a.dtype}{list(a.shape)} instead of {b.dtype}{list(b.shape)}")
         if b.dtype.kind in "biuO":
@@ -188,7 +193,9 @@ def _build(decl: Op, sample: Sample, arrays: Sequence[Array | None], shapes: Seq
     b = Builder(g)
     ins: list[Value | None] = []
     for i, (a, s) in enumerate(zip(arrays, shapes)):
-        ins.append(None if a is None else b.input(decl.inputs[min(i, len(decl.inputs) - 1)].name, DType.of(a.dtype), s))
+        arg = decl.inputs[min(i, len(decl.inputs) - 1)]
+        t = None if a is None else type_of(a)
+        ins.append(None if t is None else b.input(arg.name, t, None if t.is_container else s))
     node = b.node(decl.name, ins, sample.attrs)
     g.outputs = list(node.outputs)
     return node
@@ -245,6 +252,10 @@ def _run_body(label: str, decl: Op, node: Node, feed: Sequence[Array]) -> list[A
 
 
 def _check_inferred(label: str, v: Value, a: Array, env: Mapping[str, int]) -> None:
+    if v.dtype is not None and v.dtype.is_container:
+        if a.dtype != object or (v.dtype.is_sequence and any(DType.of(x.dtype) is not v.dtype.element for x in a)):
+            raise CheckFailed(f"{label}: inferred {v.dtype}, computed something else")
+        return
     if v.dtype is not None and DType.of(a.dtype) != v.dtype:
         raise CheckFailed(f"{label}: inferred {v.dtype}, computed {a.dtype}")
     if v.shape is None:
@@ -264,7 +275,7 @@ def _named_sizes(arrays: Sequence[Array | None]) -> Iterator[tuple[str, list[Sha
     plain: list[Shape | None] = [None if a is None else a.shape for a in arrays]
     sizes: dict[int, int] = {}
     for i, a in enumerate(arrays):
-        for axis, n in enumerate(() if a is None else a.shape):
+        for axis, n in enumerate(() if a is None or type_of(a).is_container else a.shape):
             sizes[n] = sizes.get(n, 0) + 1
             shapes = list(plain)
             shapes[i] = (*a.shape[:axis], Dim("S"), *a.shape[axis + 1 :]) if a is not None else None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..build.builder import Builder
 from ..ir.dims import Dim
-from ..ir.dtypes import DType
+from ..ir.dtypes import type_of
 from ..ir.graph import Graph, Origin
 from ..opset import Op, Sample
 
@@ -38,7 +38,8 @@ def sample_graph(decl: Op, sample: Sample, batch: bool) -> tuple[Graph, list[NDA
         shape: list[Any] = list(a.shape)
         if batch and shape and i == 0:
             shape[0] = Dim("N")
-        values.append(b.input(f"in{i}", DType.of(a.dtype), tuple(shape)))
+        dtype = type_of(a)
+        values.append(b.input(f"in{i}", dtype, None if dtype.is_container else tuple(shape)))
         feeds.append(a)
     out = b.op(decl.name, *values, **sample.attrs)
     g.outputs = list(out) if isinstance(out, tuple) else [out]
@@ -60,8 +61,26 @@ class Summary:
         return ", ".join(f"{n} {k}" for k, n in sorted(self.counts.items()))
 
 
+def _holds(a: NDArray[Any]) -> bool:
+    """Whether it is a sequence of tensors."""
+    return any(isinstance(x, np.ndarray) for x in a)
+
+
 def same(got: Any, want: Any, rtol: float, atol: float) -> str:
     """Why two arrays differ; "" when they agree in dtype, shape and value."""
+    if isinstance(want, list) or (isinstance(want, np.ndarray) and want.dtype == object and want.ndim == 1 and _holds(want)):
+        if len(got) != len(want):
+            return f"{len(got)} elements, not {len(want)}"
+        return next((w for w in (same(np.asarray(a), b, rtol, atol) for a, b in zip(got, want)) if w), "")
+    if isinstance(want, np.ndarray) and want.dtype == object and want.ndim == 0 and not isinstance(want.item(), str):
+        held = got.item() if isinstance(got, np.ndarray) and got.dtype == object else got
+        return (
+            same(held, want.item(), rtol, atol)
+            if held is not None and want.item() is not None
+            else ""
+            if held is want.item()
+            else "absent"
+        )
     want = np.asarray(want)
     if got.dtype != want.dtype and not (want.dtype.kind in "OSU" and got.dtype.kind in "OSU"):
         return f"dtype {got.dtype}, not {want.dtype}"
@@ -69,6 +88,8 @@ def same(got: Any, want: Any, rtol: float, atol: float) -> str:
         return f"shape {got.shape}, not {want.shape}"
     if want.dtype.kind in "OSU":
         return "" if (got == want).all() else "strings differ"
+    if want.dtype.kind == "V" and want.dtype.itemsize == 1:  # types that numpy lacks: exactly
+        return "" if np.array_equal(got.astype(np.float64), want.astype(np.float64), equal_nan=True) else "values differ"
     if want.dtype.kind not in "fc" and want.dtype.name != "bfloat16":
         return "" if (got == want).all() else f"values differ in {int((got != want).sum())} of {want.size} places"
     a, b = (x.astype(np.complex128 if want.dtype.kind == "c" else np.float64) for x in (got, want))

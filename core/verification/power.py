@@ -44,7 +44,7 @@ _EFFORT = 6
 
 
 def floats(a: Array) -> bool:
-    return a.size > 0 and (a.dtype.kind == "f" or a.dtype.name == "bfloat16")
+    return a.size > 0 and (a.dtype.kind == "f" or (a.dtype.kind == "V" and "float" in a.dtype.name))
 
 
 def _array(v: Value) -> Array:

@@ -9,7 +9,9 @@ import pytest
 
 from convcore.build.builder import Builder
 from convcore.errors import ShapeError
+from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph
+from convcore.ops.sequences import as_optional, as_sequence
 from convcore.opset import op
 
 ANY = "any"  # an input of which not even the number of axes is known
@@ -18,6 +20,8 @@ INT = ("int64", (2, 3, 5))
 
 WINDOW = {"kernel": (2, 3), "strides": (1, 1), "pads": ((0, 0), (0, 0))}
 POOL = {**WINDOW, "dilations": (1, 1)}
+RESIZE = {"mode": "nearest", "coordinates": "asymmetric", "nearest": "floor", "cubic_a": -0.75, "exclude_outside": False,
+          "antialias": False, "axes": None, "policy": "stretch", "outside": 0.0}  # fmt: skip
 CONV = {"strides": (1, 1), "pads": ((0, 0), (0, 0)), "dilations": (1, 1)}
 GROUPS = {"epsilon": 1e-3, "axis": 1}
 
@@ -91,6 +95,50 @@ SHAPE_RULES: list[tuple[str, str, Inputs, dict[str, Any]]] = [
     ("axis 3 is out of range for 3 axes", "one_hot", (("int64", (2, 3)),), {"depth": 5, "axis": 3}),
     ("must be a pair", "batch_dot", ((2, 3, 5), (2, 5, 7)), {"axes": (2,)}),
     ("axis 0 is the batch", "batch_dot", ((2, 3, 5), (2, 5, 7)), {"axes": (0, 1)}),
+    ("3 axes of 2", "dynamic_sum", ((2, 3), ("int64", (3,))), {}),
+    ("axes has 2 axes, must have at most one", "dynamic_sum", ((2, 3), ("int64", (1, 1))), {}),
+    ("2 sizes for 3 parts", "dynamic_split", ((2, 6), ("int64", (2,))), {"axis": 1, "count": 3}),
+    ("pads has 3 entries", "dynamic_pad", ((2, 3), ("int64", (3,))), {}),
+    ("value is float64, x float32", "dynamic_pad", ((2, 3), ("int64", (4,)), ("float64", ())), {}),
+    ("size has 3 entries", "dynamic_affine_grid", ((2, 2, 3), ("int64", (3,))), {}),
+    ("needs either sizes or scales", "dynamic_resize", ((2, 3),), {}),
+    ("sizes has 3 entries for 2 axes", "dynamic_resize", ((2, 3), ("int64", (3,))), {}),
+    ("tf_crop_and_resize needs roi", "dynamic_resize", ((2, 3), ("int64", (2,))), {"coordinates": "tf_crop_and_resize"}),
+    ("mode linear of int64", "dynamic_resize", (("int64", (2, 3)), ("int64", (2,))), {"mode": "linear"}),
+    ("needs its axes, once", "dynamic_slice", ((2, 3), ("int64", (1,)), ("int64", (1,))), {}),
+    ("same number of bits", "bitcast", ((2, 3),), {"to": "int64"}),
+    ("block_size=0", "quantize_blocks", ((2, 6), (2, 3)), {"axis": 1, "block_size": 0, "dtype": "int8"}),
+    ("scale has 1 axes, x 2", "quantize_blocks", ((2, 6), (3,)), {"axis": 1, "block_size": 2, "dtype": "int8"}),
+    ("zero_point is uint8, must be int8", "quantize_blocks", ((2, 6), (2, 3), ("uint8", (2, 3))),
+     {"axis": 1, "block_size": 2, "dtype": "int8"}),
+    ("zero_point is uint8, must be int8", "dequantize_blocks", (("int8", (2, 6)), (2, 3), ("uint8", (2, 3))),
+     {"axis": 1, "block_size": 2}),
+    ("x is int64, must be one of", "dequantize_blocks", (("int64", (2, 6)), (2, 3)), {"axis": 1, "block_size": 2}),
+    ("a is int32, must be int8 or uint8", "matmul_integer", (("int32", (2, 3)), ("int8", (3, 5))), {}),
+    ("a_zero is int8, must be uint8", "matmul_integer", (("uint8", (2, 3)), ("int8", (3, 5)), ("int8", ())), {}),
+    ("a matrix product needs axes", "matmul_integer", (("uint8", ()), ("int8", (3, 5))), {}),
+    ("y_zero is int32, must be int8 or uint8", "qlinear_matmul",
+     (("uint8", (2, 3)), (), None, ("int8", (3, 5)), (), None, (), ("int32", ())), {}),
+    ("b is int64, must be int32", "qlinear_conv",
+     (("uint8", (2, 3, 5, 5)), (), None, ("int8", (7, 3, 2, 2)), (), None, (), None, ("int64", (7,))), {}),
+    ("holds real and imaginary parts", "dft_pairs", ((2, 5, 1),), {"axis": 2}),
+    ("the last axis has size 3", "dft_pairs", ((2, 5, 3),), {"axis": 1}),
+    ("a transform of length 0", "dft_pairs", ((2, 0, 1),), {"axis": 1}),
+    ("step=0", "stft", ((2, 5, 1),), {"step": 0}),
+    ("frames of 7 of 5 elements", "stft", ((2, 5, 1),), {"step": 1, "size": 7}),
+    ("x is float32, must be string", "string_concat", ((2,), ("string", (2,))), {}),
+    ("must have one row", "string_normalize", (("string", (2, 3)),), {}),
+    ("x is int64 and its keys are string", "label_encode", (("int64", (2,)), ("string", (3,)), (3,), (1,)), {}),
+    ("values are float32 and the default is int64", "label_encode",
+     (("int64", (2,)), ("int64", (3,)), (3,), ("int64", (1,))), {}),
+    ("x needs at least two axes", "det", ((3,),), {}),
+    ("8 channels do not divide into patches of 6", "col2im", ((2, 8, 5),), {"image": (3, 3), "kernel": (2, 3)}),
+    ("must have 2 entries, as kernel", "col2im", ((2, 6, 5),), {"image": (3,), "kernel": (2, 3)}),
+    ("strides=.1,. must have two entries", "deform_conv", ((1, 1, 3, 3), (1, 1, 2, 2), (1, 8, 2, 2)), {"strides": (1,)}),
+    ("different dtypes", "sequence_construct", ((2,), ("int64", (2,))), {}),
+    ("int64 does not go into sequence_float32", "sequence_insert", (("sequence_float32", None), ("int64", (2,))), {}),
+    ("s is float32, must be sequence", "sequence_length", ((2,),), {}),
+    ("x is sequence_float32, must be any", "reshape", (("sequence_float32", None),), {"shape": (2,)}),
 ]  # fmt: skip
 
 
@@ -268,6 +316,36 @@ REFERENCES: list[tuple[str, str, Inputs, dict[str, Any]]] = [
     ("k=4 of 3 elements", "topk", (np.zeros((2, 3)),), {"k": 4, "axis": 1, "largest": True, "sorted": True}),
     ("delta is 0", "range", (np.array(0), np.array(3), np.array(0)), {}),
     ("ids span 0..5, the table has rows 0..4", "embedding", (np.array([0, 5]), np.zeros((5, 3))), {}),
+    ("is not one integer", "dynamic_topk", (np.zeros((2, 3)), np.array([1, 2])), {"axis": 1, "largest": True, "sorted": True}),
+    ("of another number of parts", "dynamic_split", (np.zeros((2, 6)), np.array([2, 4])), {"axis": 1, "count": 3}),
+    ("3 pads for the axes", "dynamic_pad", (np.zeros((2, 3)), np.array([1, 2, 3])), {"mode": "constant"}),
+    ("2 pads for the axes", "dynamic_pad", (np.zeros((2, 3)), np.array([1, 2]), None, np.array([5])), {"mode": "constant"}),
+    ("1 starts and 1 stops for the axes", "dynamic_slice",
+     (np.zeros((2, 3)), np.array([1]), np.array([2]), None, np.array([0, 1])), {"axes": None}),
+    ("3 sizes or scales for 2 axes", "dynamic_resize", (np.zeros((2, 3)), np.array([1, 2, 3])), RESIZE),
+    ("sizes or scales .0, 3.", "dynamic_resize", (np.zeros((2, 3)), np.array([0, 3])), RESIZE),
+    ("are not whole", "dynamic_resize", (np.zeros((2, 3)), None, np.array([1, 0.5])), {**RESIZE, "coordinates": "align_corners"}),
+    ("a transform of length 0", "dft_pairs", (np.zeros((2, 0, 1)),),
+     {"axis": 1, "length": None, "inverse": False, "onesided": False}),
+    ("frames of 5 elements", "stft", (np.zeros((2, 3, 1)),), {"step": 1, "size": 5, "onesided": False}),
+    ("0 bins", "mel_weight_matrix", tuple(map(np.array, (0, 8, 100, 0.0, 50.0))), {"dtype": None}),
+    ("white space at the end", "string_split", (np.array(["a b "], object),), {"delimiter": "", "maxsplit": 1}),
+    ("beyond ASCII", "string_normalize", (np.array(["\xe4"], object),),
+     {"case": "upper", "case_sensitive": True, "stopwords": ()}),
+    ("a region of image 2 of 1", "roi_align", (np.zeros((1, 1, 3, 3)), np.zeros((1, 4)), np.array([2])),
+     {"output_size": (1, 1), "scale": 1.0, "samples": 1, "mode": "mean", "half_pixel": True}),
+    ("offsets of shape", "deform_conv", (np.zeros((1, 1, 3, 3)), np.zeros((1, 1, 2, 2)), np.zeros((1, 8, 3, 3))),
+     {"strides": (1, 1), "dilations": (1, 1), "pads": ((0, 0), (0, 0)), "groups": 1, "offset_groups": 1}),
+    ("patches of shape", "col2im", (np.zeros((1, 4, 5)),),
+     {"image": (3, 3), "kernel": (2, 2), "strides": (1, 1), "dilations": (1, 1), "pads": ((0, 0), (0, 0))}),
+    ("position 3 of a sequence of 2", "sequence_at", (as_sequence([np.ones(2), np.ones(3)]), np.array(3)), {}),
+    ("an empty sequence", "sequence_erase", (as_sequence([]),), {}),
+    ("an empty sequence", "sequence_concat", (as_sequence([]),), {"axis": 0, "stack": False}),
+    ("parts of 0 elements", "split_to_sequence", (np.zeros((2, 3)), np.array(0)), {"axis": 0, "keepdims": True}),
+    ("do not divide 2 elements", "split_to_sequence", (np.zeros((2, 3)), np.array([1, 2])), {"axis": 0, "keepdims": True}),
+    ("the value is absent", "optional_get_element", (as_optional(None),), {}),
+    ("NaN cannot be quantised", "quantize_blocks", (np.full((2, 2), np.nan), np.ones((2, 1)), None),
+     {"axis": 1, "block_size": 2, "dtype": DType.INT8, "saturate": True}),
 ]  # fmt: skip
 
 

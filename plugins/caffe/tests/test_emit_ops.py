@@ -11,6 +11,7 @@ import pytest
 import convcore
 from convcore.build.builder import Builder
 from convcore.errors import UnsupportedError
+from convcore.ir.dtypes import type_of
 from convcore.ir.graph import Graph
 from convcore.opset import all_ops
 
@@ -38,9 +39,9 @@ def _model(name: str, sample: Any, constants: bool) -> tuple[convcore.Model, dic
         if a is None:
             values.append(None)
         elif constants and given:
-            values.append(b.const(a, a.dtype.name))
+            values.append(b.const(a, type_of(a)))
         else:
-            values.append(b.input(f"in{i}", a.dtype.name, a.shape))
+            values.append(b.input(f"in{i}", type_of(a), None if type_of(a).is_container else a.shape))
             given[f"in{i}"] = a
     graph.outputs = list(b.node(name, values, dict(sample.attrs)).outputs)
     return convcore.Model(graph, "sample"), given

@@ -21,8 +21,14 @@ REFUSED = {
     *_PADDED, *(f"{k} batch" for k in _PADDED),
     "prior_box[0] batch", "prior_box[1] batch",  # of an image whose size is not known
     "pad[2] batch", "pad[3] batch",  # edges of an axis whose size is not known
+    "dynamic_slice[2]", "dynamic_slice[2] batch",  # of axes that are only known when it runs
+    *(f"{op}[{i}]{batch}" for op in ("bitcast", "det") for i in (0, 1) for batch in ("", " batch")),
+    "mel_weight_matrix[0]", "mel_weight_matrix[0] batch",  # of a size that is only known when it runs
 }  # fmt: skip
 """Samples that are refused; all others are not, and none of these is written."""
+WITHOUT = {"dynamic", "sampling", "sequences", "text"}
+"""Families none of whose ops is written: arguments that only running tells, what torch itself has not (but torchvision), strings,
+and values that are no tensors."""
 FAMILIES = sorted({op.family for op in all_ops().values()})
 
 
@@ -49,6 +55,9 @@ def test_samples_are_written_right(family: str) -> None:
                 why = next((w for w in (same(a, np.asarray(b), 1e-4, 1e-5) for a, b in zip(got, want)) if w), "")
                 summary.add("wrong" if why else "right", key, why)
     assert not summary.detail.get("wrong"), summary.detail["wrong"]
+    if family in WITHOUT:
+        assert set(summary.counts) == {"unsupported"}, str(summary.detail)
+        return
     assert summary.counts["right"] or not summary.counts, str(summary.detail)
     refused = {key for key, _ in summary.detail.get("unsupported", [])}
     assert refused == {k for k in REFUSED if all_ops()[k.partition("[")[0]].family == family}, summary.detail["unsupported"]

@@ -26,6 +26,10 @@ def newest_opset() -> int:
 _SIZE_OPS = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "mod": "Mod", "max": "Max", "min": "Min"}
 
 
+DOMAINS = {"ai.onnx.ml": 4}
+"""Versions of other operator sets that rules write for."""
+
+
 class OnnxDialect(Dialect):
     """``version`` is the opset written; ``keep_training`` writes what acts in training only, switched off. Types outside the
     standard are written ``domain.Type``.
@@ -34,6 +38,7 @@ class OnnxDialect(Dialect):
     """
 
     title = "ONNX"
+    has_containers = True
     eager_names = True
     states_are_inputs = True
 
@@ -85,7 +90,7 @@ class OnnxDialect(Dialect):
         """Against the operator's schema in this opset; another domain's is taken as it is."""
         domain, _, _ = type.rpartition(".")
         if domain:
-            s.journal.put(self.domains, domain, 1)
+            s.journal.put(self.domains, domain, DOMAINS.get(domain, 1))
             return ()
         return result_types(type, self.opset, [None if a is None else a.dtype for a in args], config)
 

@@ -9,7 +9,7 @@ from convcore.plugin import RESULTS, BadFileError, Problem, UnsupportedError, Va
 
 from .attributes import value as attribute_value
 from .dtypes import dtype_code
-from .structure import MAX_DEPTH, opsets_of, ordered
+from .structure import MAX_DEPTH, declare_container, opsets_of, ordered
 
 __all__ = ["Functions"]
 
@@ -163,7 +163,7 @@ def _types(inputs: Sequence[Value | None]) -> list[bytes] | None:
         if v is not None:
             if v.dtype is None:
                 return None
-            t.tensor_type.elem_type = dtype_code(v.dtype)
+            declare_container(t, v.dtype, dtype_code)
             if v.shape is not None:
                 t.tensor_type.shape.SetInParent()
                 for d in v.shape:

@@ -39,7 +39,7 @@ from .proto import Source, read_model
 from .regions import Regions
 from .schemas import malformed, odd_flag
 from .scope import Scope, Where
-from .structure import declared_type, opsets_of, ordered, read_dim
+from .structure import declared_type, opsets_of, ordered, read_dim, used_names
 from .tensors import sparse_to_tensor, to_tensor
 
 __all__ = ["load"]
@@ -203,6 +203,7 @@ class Loader:
     def nodes(self, scope: Scope, proto: Any, where: Where) -> None:
         """All nodes of a graph."""
         scope.outputs = frozenset(v.name for v in proto.output)
+        scope.used |= used_names(proto.node) | scope.outputs
         scope.made = {o: o for n in proto.node for o in n.output}
         for o in scope.made:
             scope.graph.claim_name(o)
@@ -214,7 +215,8 @@ class Loader:
         p, domain, op_type, given, name = where.prefix, n.domain, n.op_type, list(n.input), n.name
         domain = "" if domain == "ai.onnx" else domain
         type_ = f"{domain}.{op_type}" if domain else op_type
-        outs = [scope.made.get(o, o) for o in n.output]  # the string that is claimed, not another like it
+        many = len(n.output) > 1
+        outs = [scope.made.get(o, o) if not many or p or o in scope.used else "" for o in n.output]  # the string that is claimed
         if p:
             given, outs = [p + i if i else "" for i in given], [p + o if o else "" for o in outs]
         driver: OnnxDriver = scope.driver

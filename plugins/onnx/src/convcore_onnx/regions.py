@@ -9,7 +9,7 @@ from convcore.plugin import BadFileError, DType, Graph, NotExpressible, Shape, V
 
 from .attributes import Subgraph
 from .scope import Scope, Where
-from .structure import MAX_DEPTH, free_names, ordered
+from .structure import MAX_DEPTH, free_names, ordered, used_names
 from .tensors import sparse_to_tensor, to_tensor
 
 __all__ = ["Regions"]
@@ -98,6 +98,7 @@ class Regions:
             self.loader.initializer(inner, p + s.values.name, lambda s=s: sparse_to_tensor(s, folder))
         for info in (*proto.value_info, *proto.output):
             inner.declared[p + info.name] = info
+        inner.used |= used_names(proto.node) | {v.name for v in proto.output}
         for n in ordered(proto.node, lambda name: inner.known(p + name), f"subgraph {proto.name!r}"):
             self.loader.node(inner, n, where)
         inner.graph.outputs = [self.loader.find(inner, p + v.name, f"subgraph {proto.name!r}") for v in proto.output]
@@ -116,6 +117,7 @@ class Regions:
             scope.graph.claim_name(name)
         for t in proto.initializer:
             self.loader.initializer(scope, p + t.name, lambda t=t: to_tensor(t, self.loader.source.folder))
+        scope.used |= used_names(proto.node) | {v.name for v in proto.output}
         for n in ordered(proto.node, lambda name: scope.known(p + name), f"subgraph {proto.name!r}"):
             self.loader.node(scope, n, where)
         results = tuple(self.loader.find(scope, p + v.name, f"subgraph {proto.name!r}") for v in proto.output)

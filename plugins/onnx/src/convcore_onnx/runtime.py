@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import BadFileError, InputError, Problem, Runtime, UnsupportedError, host
+from convcore.plugin import BadFileError, DType, InputError, Problem, Runtime, UnsupportedError, as_sequence, host
+
+from .typecheck import text_type
 
 __all__ = ["REQUIRES", "open_runtime"]
 
@@ -46,18 +48,36 @@ def open_runtime(source: Any, weights: Any = None, *, optimise: bool = True) -> 
         raise BadFileError(f"onnxruntime {ort.__version__} refuses the model: {e}") from e
     names = [i.name for i in session.get_inputs()]
     outputs = [o.name for o in session.get_outputs()]
+    types = [text_type(o.type) for o in session.get_outputs()]
 
     def run(arrays: Any) -> list[Any]:
         if len(arrays) != len(names):
             raise InputError(f"{len(names)} inputs expected ({', '.join(names)}), got {len(arrays)}")
         try:
-            return list(session.run(outputs, dict(zip(names, arrays))))
+            made = session.run(outputs, {n: _given(a) for n, a in zip(names, arrays)})
+            return [_value(y, t) for y, t in zip(made, types)]
         except _errors(ort) as e:
             raise InputError(f"onnxruntime: {e}") from e
 
     name = f"onnxruntime {ort.__version__}" + ("" if optimise else " without optimisations")
     plain = (lambda: open_runtime(source, weights, optimise=False)) if optimise else None
     return Runtime(name, run, tuple(names), tuple(outputs), plain)
+
+
+def _given(a: Any) -> Any:
+    """A value as onnxruntime takes it: sequences as lists, what may be absent as itself or None."""
+    if not getattr(getattr(a, "dtype", None), "hasobject", False):
+        return a
+    if a.ndim == 0 and not isinstance(a.item(), str):
+        return None if a.item() is None else _given(a.item())
+    return list(a) if a.ndim == 1 and any(hasattr(x, "dtype") for x in a) else a
+
+
+def _value(y: Any, dtype: DType | None) -> Any:
+    """A result in our types: lists as sequences; bytes that stand for float8."""
+    if isinstance(y, list):
+        return as_sequence(y)
+    return y.view(dtype.numpy) if dtype is not None and dtype.is_small and y.dtype == "uint8" else y
 
 
 def _path_or_bytes(source: str | os.PathLike[str]) -> str | bytes:

@@ -35,6 +35,7 @@ class Scope:
         self.declared: dict[str, Any] = {}
         self.outputs: frozenset[str] = frozenset()
         self.made: dict[str, str] = {}
+        self.used: frozenset[str] = frozenset()
         self.depth = depth
         self.context: OnnxContext
         self.driver: OnnxDriver

@@ -12,7 +12,7 @@ from convcore.plugin import BadFileError, Dim, DimLike, DType, Shape, ShapeError
 from .attributes import attribute_kind
 from .dtypes import DTYPES
 
-__all__ = ["declared_type", "free_names", "opsets_of", "ordered"]
+__all__ = ["container", "declare_container", "declared_type", "free_names", "opsets_of", "ordered", "used_names"]
 
 MAX_DEPTH = 64
 
@@ -85,6 +85,11 @@ def _inner(node: Any) -> Sequence[str]:
     return [n for g in graphs for n in free_names(g)] if graphs else ()
 
 
+def used_names(nodes: Iterable[Any]) -> frozenset[str]:
+    """The names that nodes read, those inside their subgraphs too."""
+    return frozenset(name for n in nodes for name in (*n.input, *_inner(n)) if name)
+
+
 def free_names(graph: Any, depth: int = 0) -> list[str]:
     """Names a subgraph uses from the scopes around it, in order of first use."""
     if depth > MAX_DEPTH:
@@ -123,7 +128,8 @@ def declared_type(
     if kind is None:
         return None, None, ""
     if kind != "tensor_type":
-        return None, None, f"it is a {kind.removesuffix('_type')}, not a tensor"
+        held = container(info.type)
+        return held, None, "" if held is not None else f"it is a {kind.removesuffix('_type')} of a kind that is not supported"
     t = info.type.tensor_type
     dtype = DTYPES.get(t.elem_type)
     why = "" if dtype is not None or not t.elem_type else f"its element type {t.elem_type} is not supported"
@@ -138,6 +144,30 @@ def declared_type(
         else:
             shape.append(unknown(i))
     return dtype, tuple(shape), why
+
+
+def container(t: Any) -> DType | None:
+    """The type of a sequence of tensors, or of an optional value, by its TypeProto; None for another."""
+    kind = t.WhichOneof("value")
+    if kind == "tensor_type":
+        return DTYPES.get(t.tensor_type.elem_type)
+    inner = (
+        t.sequence_type.elem_type if kind == "sequence_type" else t.optional_type.elem_type if kind == "optional_type" else None
+    )
+    held = None if inner is None else container(inner)
+    if held is None or (held.is_container and (kind == "sequence_type" or held.is_optional)):
+        return None
+    return held.sequence if kind == "sequence_type" else held.optional
+
+
+def declare_container(t: Any, dtype: DType, code: Callable[[DType], int]) -> None:
+    """Fill a TypeProto in: the other way round."""
+    if dtype.is_optional:
+        declare_container(t.optional_type.elem_type, dtype.held, code)
+    elif dtype.element is not None:
+        declare_container(t.sequence_type.elem_type, dtype.element, code)
+    else:
+        t.tensor_type.elem_type = code(dtype)
 
 
 def read_dim(text: str, ours: bool) -> DimLike:

@@ -13,7 +13,7 @@ from convcore.plugin import BYTES, ArrayTensor, BadFileError, DType, MappedTenso
 
 from .dtypes import dtype_of
 
-__all__ = ["external_file", "sparse_to_tensor", "to_tensor"]
+__all__ = ["external_file", "packed", "sparse_to_tensor", "to_tensor"]
 
 EXTERNAL_KEYS = {"location", "offset", "length", "checksum"}
 
@@ -32,17 +32,61 @@ def to_tensor(proto: Any, folder: str = "", run: tuple[int, int] | None = None, 
     count = math.prod(shape)
     if dtype is DType.STRING:
         return _strings(proto, shape, count)
-    nbytes = count * dtype.itemsize
+    nbytes = (count * dtype.bits + 7) // 8
+    if dtype.bits == 6:
+        raise NotExpressible(f"tensors of {dtype} are not read: the standard does not say how they are packed")
     if run is not None:
         _check_bytes(proto, run[1], nbytes, shape, dtype)
-        return MappedTensor(path, run[0], dtype, shape)
+        return _mapped(path, run[0], dtype, shape, nbytes)
     if proto.data_location == 1:
         return _external(proto, folder, dtype, shape, nbytes, path)
     if proto.HasField("raw_data"):
         _check_bytes(proto, len(proto.raw_data), nbytes, shape, dtype)
-        a = np.frombuffer(proto.raw_data, np.uint8).view(dtype.numpy.newbyteorder("<"))
+        raw = np.frombuffer(proto.raw_data, np.uint8)
+        if dtype.bits < 8:
+            return ArrayTensor(_unpacked(raw, dtype, shape))
+        a = raw.view(dtype.numpy.newbyteorder("<"))
         return ArrayTensor(a.astype(dtype.numpy, copy=False).reshape(shape))
     return ArrayTensor(_typed(proto, dtype, count).reshape(shape))
+
+
+def _mapped(path: str, offset: int, dtype: DType, shape: tuple[int, ...], nbytes: int) -> Tensor:
+    if dtype.bits >= 8:
+        return MappedTensor(path, offset, dtype, shape)
+    return MappedTensor(path, offset, DType.UINT8, (nbytes,)).map(lambda a: _unpacked(a, dtype, shape), shape, dtype)
+
+
+def _unpacked(raw: np.ndarray[Any, Any], dtype: DType, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Elements of fewer than 8 bits, the first in the lowest bits of a byte (onnx.proto, ``raw_data``)."""
+    bits = dtype.bits
+    parts = [(raw >> at) & ((1 << bits) - 1) for at in range(0, 8, bits)]
+    a = np.stack(parts, -1).reshape(-1)[: math.prod(shape)]
+    if dtype.is_float:
+        return a.view(dtype.numpy).reshape(shape)
+    if dtype.value.startswith("int"):
+        a = ((a ^ (1 << bits - 1)).astype(np.int8)) - np.int8(1 << bits - 1)
+    return a.astype(dtype.numpy).reshape(shape)
+
+
+def packed(t: Tensor) -> Tensor:
+    """A tensor as its bytes lie in a file: types of fewer than 8 bits as a vector of packed bytes, others as they are."""
+    bits = t.dtype.bits
+    if bits >= 8 or t.dtype is DType.STRING:
+        return t
+    if bits == 6:
+        raise NotExpressible(f"tensors of {t.dtype} are not written: the standard does not say how they are packed")
+    per = 8 // bits
+
+    def pack(a: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        flat = a.reshape(-1)
+        codes = flat.view(np.uint8) if t.dtype.is_float else flat.astype(np.int8).view(np.uint8)
+        rows = np.concatenate([codes & ((1 << bits) - 1), np.zeros(-codes.size % per, np.uint8)]).reshape(-1, per)
+        out = np.zeros(len(rows), np.uint8)
+        for i in range(per):
+            out |= rows[:, i] << (i * bits)
+        return out
+
+    return t.map(pack, ((t.size + per - 1) // per,), DType.UINT8)
 
 
 def _check_bytes(proto: Any, got: int, want: int, shape: tuple[int, ...], dtype: DType) -> None:
@@ -63,6 +107,10 @@ def _typed(proto: Any, dtype: DType, count: int) -> np.ndarray[Any, Any]:
         values, held = proto.uint64_data, np.dtype(np.uint64)
     else:
         values, held = proto.int32_data, np.dtype(np.int32)
+    if dtype.bits < 8:  # as many packed bytes, each in an int32
+        raw = np.fromiter(values, np.int32, len(values)).astype(np.uint8)
+        _check_bytes(proto, raw.size, (count * dtype.bits + 7) // 8, tuple(proto.dims), dtype)
+        return _unpacked(raw, dtype, (count,))
     per = 2 if dtype.value.startswith("complex") else 1
     if len(values) != count * per:
         raise BadFileError(f"tensor {proto.name!r} is {dtype}{list(proto.dims)} but holds {len(values) // per} elements")
@@ -71,6 +119,8 @@ def _typed(proto: Any, dtype: DType, count: int) -> np.ndarray[Any, Any]:
         return a.view(dtype.numpy)
     if dtype in (DType.FLOAT16, DType.BFLOAT16):
         return a.astype(np.uint16).view(dtype.numpy)
+    if dtype.is_small:
+        return a.astype(np.uint8).view(dtype.numpy)
     return a.astype(dtype.numpy)
 
 
@@ -106,7 +156,7 @@ def _external(proto: Any, folder: str, dtype: DType, shape: tuple[int, ...], nby
         raise BadFileError(f"{where} in the model file itself")
     if offset < 0 or offset + length > size:
         raise BadFileError(f"{where}: bytes {offset} to {offset + length} lie outside {path}, which has {size}")
-    return MappedTensor(path, offset, dtype, shape)
+    return _mapped(path, offset, dtype, shape, nbytes)
 
 
 def external_file(folder: str, location: str, where: str) -> tuple[str, int]:

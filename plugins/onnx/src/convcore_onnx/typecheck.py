@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from convcore.plugin import DType, NotExpressible
 
-from .dtypes import DTYPES
+from .dtypes import DTYPE_NAMES, DTYPES
 
-__all__ = ["before", "result_types", "same_operator"]
+__all__ = ["before", "result_types", "same_operator", "text_type"]
 
-_NAMES = {DType.FLOAT32: "float", DType.FLOAT64: "double"}
-_TEXT = {d: f"tensor({_NAMES.get(d, d.value)})" for d in DTYPES.values()}
+_TEXT = {d: f"tensor({DTYPE_NAMES.get(d, d.value)})" for d in DTYPES.values()}
+for _d in DTYPES.values():
+    _TEXT[_d.sequence] = f"seq({_TEXT[_d]})"
+    _TEXT[_d.optional], _TEXT[_d.sequence.optional] = f"optional({_TEXT[_d]})", f"optional(seq({_TEXT[_d]}))"
 _DTYPES = {text: d for d, text in _TEXT.items()}
+
+
+def text_type(text: str) -> DType | None:
+    """The type that the standard writes so: ``tensor(float8e4m3fn)``."""
+    return _DTYPES.get(text)
 
 
 class _Signature:
@@ -56,6 +63,23 @@ def before(since: int) -> str:
     return f" before opset {since} (opset={since}, --opset {since})"
 
 
+def _sequence_of(types: Sequence[DType | None], attrs: Mapping[str, Any]) -> DType | None:
+    return None if not types or types[0] is None else types[0].sequence
+
+
+def _element_of(types: Sequence[DType | None], attrs: Mapping[str, Any]) -> DType | None:
+    return None if not types or types[0] is None else types[0].element
+
+
+_HOLDING: dict[str, Callable[[Sequence[DType | None], Mapping[str, Any]], DType | None]] = {
+    "SequenceConstruct": _sequence_of, "SplitToSequence": _sequence_of, "SequenceAt": _element_of,
+    "ConcatFromSequence": _element_of, "SequenceEmpty": lambda types, attrs: DTYPES[int(attrs.get("dtype", 1))].sequence,
+    "Optional": lambda types, attrs: attrs["type"].dtype.optional if "type" in attrs else types[0] and types[0].optional,
+    "OptionalGetElement": lambda types, attrs: types[0] and types[0].held,
+}  # fmt: skip
+"""Operators whose result is a container of what goes in, or what a container holds: schemas do not tie one to the other."""
+
+
 def result_types(type: str, version: int, types: Sequence[DType | None], attrs: Mapping[str, Any]) -> list[DType | None]:
     """The element types of the outputs (None: not told by the schema).
 
@@ -75,9 +99,15 @@ def result_types(type: str, version: int, types: Sequence[DType | None], attrs: 
             since = _newer(type, version, i, text)
             raise NotExpressible(f"{type} takes no {d} as {name}" + (before(since) if since else ""))
         bound.setdefault(kind, d)
+    if type in _HOLDING:
+        return [_HOLDING[type](types, attrs)]
     to = attrs.get("to") if type in ("Cast", "BitCast") else None
     if to is not None:
-        return [to if isinstance(to, DType) else DTYPES.get(int(to))]
+        wanted = to if isinstance(to, DType) else DTYPES.get(int(to))
+        allowed = s.allowed.get(s.outputs[0])
+        if wanted is not None and allowed is not None and _TEXT[wanted] not in allowed:
+            raise NotExpressible(f"{type} gives no {wanted} in opset {version}")
+        return [wanted]
     return [bound.get(kind, s.fixed.get(kind, _DTYPES.get(kind))) for kind in s.outputs]
 
 

@@ -24,7 +24,9 @@ from convcore.plugin import (
 )
 
 from .dialect import OnnxDialect
-from .dtypes import dtype_code
+from .dtypes import TypeOf, dtype_code
+from .structure import declare_container
+from .tensors import packed
 
 __all__ = ["ModelParts", "model_parts"]
 
@@ -48,7 +50,7 @@ class ModelParts:
 
     def build(self) -> Any:
         """The ModelProto, weights included. UsageError when it would exceed protobuf's 2 GiB."""
-        if sum(t.nbytes for _, t in self.tensors) >= LIMIT:
+        if sum(packed(t).nbytes for _, t in self.tensors) >= LIMIT:
             raise UsageError("the model exceeds the 2 GiB a ModelProto may have; write it to a file")
         model = type(self.head)()
         model.CopyFrom(self.head)
@@ -63,7 +65,7 @@ class ModelParts:
     def write(self, out: Path, external: str) -> tuple[str, ...]:
         """Write the model, and its external data when asked for or needed; returns the files, the model first."""
         body = self.body
-        total = len(body) + sum(t.nbytes + 256 for _, t in self.tensors)
+        total = len(body) + sum(packed(t).nbytes + 256 for _, t in self.tensors)
         if external == "always" or (external == "auto" and total >= LIMIT):
             data = out.with_name(out.name + ".data")
             if not data.name.isprintable():
@@ -84,13 +86,13 @@ class ModelParts:
     def _external(self, path: Path, location: str) -> dict[int, list[tuple[str, str]]]:
         """Write the large tensors one after the other; where each of them is, by position."""
         entries: dict[int, list[tuple[str, str]]] = {}
-        large = [i for i, (_, t) in enumerate(self.tensors) if t.nbytes >= SMALL and t.dtype is not DType.STRING]
+        large = [i for i, (_, t) in enumerate(self.tensors) if packed(t).nbytes >= SMALL and t.dtype is not DType.STRING]
         if not large:
             return entries
         at = 0
         with open(path, "wb") as f:
             for i in large:
-                t = self.tensors[i][1]
+                t = packed(self.tensors[i][1])
                 gap = -at % ALIGNMENT
                 f.write(b"\0" * gap)
                 at += gap
@@ -108,6 +110,7 @@ class ModelParts:
                 entry = proto.external_data.add()
                 entry.key, entry.value = key, value
             raw = i not in external and t.dtype is not DType.STRING
+            t = packed(t)
             if i in external:
                 proto.data_location = proto.EXTERNAL
             head = proto.SerializeToString() + (RAW_DATA_TAG + _varint(t.nbytes) if raw else b"")
@@ -132,7 +135,7 @@ def _write_tensor(f: BinaryIO, t: Tensor) -> None:
 
 
 def _bytes(t: Tensor) -> bytes:
-    a = t.numpy()
+    a = packed(t).numpy()
     if a.dtype.byteorder == ">" or (a.dtype.byteorder == "=" and not np.little_endian):
         a = a.astype(a.dtype.newbyteorder("<"))
     return a.tobytes()
@@ -219,6 +222,9 @@ def _attribute(a: Any, v: Any, n: PlanCall) -> None:
         a.t.CopyFrom(_header("", v))
         if v.dtype is not DType.STRING:
             a.t.raw_data = _bytes(v)
+    elif isinstance(v, TypeOf):
+        a.type = a.TYPE_PROTO
+        declare_container(a.tp, v.dtype, dtype_code)
     elif isinstance(v, Block):
         a.type = a.GRAPH
         _region(a.g, v)
@@ -248,6 +254,9 @@ def _region(g: Any, region: Block) -> None:
 def _info(info: Any, v: Ref, *, shape: bool = True) -> None:
     """Name, element type and shape. A region's outputs need no shape: runtimes infer it, and branches may differ."""
     info.name = v.name
+    if v.dtype is not None and v.dtype.is_container:
+        declare_container(info.type, v.dtype, dtype_code)
+        return
     t = info.type.tensor_type
     if v.dtype is not None:
         t.elem_type = dtype_code(v.dtype)

@@ -25,6 +25,9 @@ REFUSED = {
     "bitwise_or": (18, "from version 18"),
     "bitwise_xor": (18, "from version 18"),
     "bitwise_not": (18, "from version 18"),
+    "bitcast": (26, "from version 26"),
+    "quantize_blocks": (21, "from version 21"),
+    "dequantize_blocks": (21, "from version 21"),
     "trilu": (14, "before opset 14 needs fixed sizes"),
 }
 SOMETIMES = {

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from convcore.build.opaque import opaque_problems
 from convcore.errors import ConvcoreError, UnsupportedError
@@ -33,10 +34,8 @@ FAMILIES = {
 OPSETS = (13, 18, 26)
 
 REFUSED = [
-    r"element type \S+ is not supported",  # float8, int4 and the like
-    r"integer \(quantised\) arithmetic is not supported yet",
-    r"quantisation in blocks is not supported",
     r"to string is not supported",
+    r"regular expressions of RE2",
 ]
 REFUSED_OUT = [
     r"takes no \S+ as \S+( before opset \d+)?",
@@ -44,6 +43,7 @@ REFUSED_OUT = [
     r"no counterpart of reduction=\w+",
     r"a size of 0 needs opset 14",
     r"zero_copies is False",
+    r"(Cast|BitCast) gives no \S+ in opset \d+",
     r"needs the size of its axis",
 ]
 
@@ -118,10 +118,16 @@ def results(node_cases):
 def differs(got, want, case):
     for g, w in zip(got, want):
         g = np.asarray(g)
+        g = (
+            g.view(w.dtype) if w.dtype.kind == "V" and w.dtype.itemsize == 1 and g.dtype == np.uint8 else g
+        )  # float8 of onnxruntime
         if g.shape != w.shape or (g.dtype != w.dtype and w.dtype.kind not in "OSU"):
             return f"{g.dtype}{g.shape}, not {w.dtype}{w.shape}"
         if w.dtype.kind in "fc" or w.dtype.name == "bfloat16":
             if not np.allclose(g.astype(np.float64), w.astype(np.float64), rtol=max(case.rtol, 1e-3), atol=1e-5, equal_nan=True):
+                return "values differ"
+        elif w.dtype.kind == "V":  # types below 8 bits: exactly
+            if not np.array_equal(g.astype(np.float64), w.astype(np.float64), equal_nan=True):
                 return "values differ"
         elif not (g == w).all():
             return "values differ"
@@ -152,8 +158,10 @@ def test_written_again_they_agree(kit, results, opset):
         try:
             got = kit.native(made, feed)
         except (RuntimeError, TypeError) as e:
-            wrong.append(f"{case.name}: {str(e)[:200]}")
-            continue
+            if not re.search("Numpy.type", str(e), re.IGNORECASE):
+                wrong.append(f"{case.name}: {str(e)[:200]}")
+                continue
+            got = ReferenceEvaluator(made).run(None, feed)  # onnxruntime has no way in or out for float8 and 4 bits
         why = differs(got, outs, case)
         if why:
             wrong.append(f"{case.name}: {why}: {[n.op_type for n in made.graph.node]}")

@@ -171,14 +171,17 @@ def _named(name: str) -> DType:
 
 
 isomorphism("onnx_cast", _cast_to, dtype_code, "a TensorProto.DataType code, or its name before opset 6, as a DType")
-_FLOAT8 = ("saturate", "round_mode")  # speak of float8 only
-RULES.op("Cast", "cast", "input=x", to=A("to", iso="onnx_cast"), ignore=_FLOAT8)
+RULES.op(
+    "Cast", "cast", "input=x", to=A("to", iso="onnx_cast"), saturate=A("saturate", 1, "bool_int"), rounding=A("round_mode", "up")
+)
+RULES.op("BitCast", "bitcast", "input=x", since=26, to=A("to", iso="onnx_dtype"))
 
 
 @RULES.load("CastLike")
 def cast_like(g: OnnxContext, node: ForeignNode) -> Any:
-    node.ignore(*_FLOAT8)
-    return g.b.cast(node.need(0), to=dtype_known(node.need(1)))
+    saturate, rounding = node.attr("saturate", 1), node.attr("round_mode", "up")
+    to = dtype_known(node.need(1))
+    return g.b.cast(node.need(0), to=to, saturate=bool(saturate), rounding=rounding)
 
 
 # ---- remainders and floor division

@@ -17,6 +17,7 @@ __all__ = ["DTYPES", "RULES", "axis_size", "dtype_code", "dtype_of", "int_list"]
 RULES: RuleSet[OnnxContext, ForeignNode] = RuleSet("onnx", distribution="convcore-onnx")
 
 isomorphism("onnx_dtype", dtype_of, dtype_code, "a TensorProto.DataType code as a DType")
+isomorphism("zero_if", lambda v: not v, lambda v: int(not v), "0 as True, 1 as False")
 
 
 def axis_size(v: Value | None, axis: int) -> Any:

@@ -110,6 +110,23 @@ def range_of_halves(g: OnnxContext, node: ForeignNode) -> Any:
 # ---- one_hot
 
 
+@RULES.load("OneHot", since=9, priority=-1)
+def one_hot_to_a_depth(g: OnnxContext, node: ForeignNode) -> Any:
+    ids, depth, values = node.needed()
+    if not dtype_known(ids).is_int:
+        ids = g.b.cast(ids, to=DType.INT64)
+    return g.b.dynamic_one_hot(ids, values, depth, axis=node.attr("axis", -1), wrap_negative=True)
+
+
+@RULES.emit("dynamic_one_hot", since=9)
+def emit_one_hot_to_a_depth(e: OnnxScribe, node: Node) -> None:
+    s, a, values = Steps(e, node), node.attrs, node.arg("values")
+    if not a["wrap_negative"]:
+        raise NotExpressible("ids below 0 count from the end in ONNX")
+    both = s.handle(values) if values is not None else s.const([a["off_value"], a["on_value"]], a["dtype"])
+    s.last("OneHot", node.need("ids"), node.need("depth"), both, axis=a["axis"])
+
+
 @RULES.load("OneHot", since=9)
 def one_hot(g: OnnxContext, node: ForeignNode) -> Any:
     """The two values as numbers where they are constant floats, else as the tensor they come in."""

@@ -17,3 +17,9 @@ RULES.op(
     max_per_class=I("max_output_boxes_per_class", 0, "scalar"), iou_threshold=I("iou_threshold", 0.0, "scalar", dtype="float32"),
     score_threshold=I("score_threshold", None, "scalar", dtype="float32"), centre_form=A("center_point_box", 0, "bool_int"),
 )  # fmt: skip
+RULES.op(
+    "NonMaxSuppression", "dynamic_nms",
+    "boxes=boxes, scores=scores, max_output_boxes_per_class=max_per_class, iou_threshold=iou_threshold, "
+    "score_threshold=score_threshold",
+    priority=-1, centre_form=A("center_point_box", 0, "bool_int"),
+)  # fmt: skip

@@ -11,6 +11,7 @@ from convcore.plugin import A, DType, ForeignNode, Node, NotExpressible, Value, 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
 from .base import RULES
+from .steps import Steps
 from .windows import channels_first
 
 _OLD = {"coordinates": "asymmetric", "nearest": "floor", "layout": "channels_first"}
@@ -22,6 +23,12 @@ def _resize(
     """A resize with one scale or size per axis of x; where batch or channels change too, two axes are put before them."""
     shape, b = known_shape(x), g.b
     n = len(scales if scales is not None else sizes or ())
+    if scales is not None and attrs["coordinates"] == "align_corners":
+        if any(isinstance(d, int) and (d * s) % 1 for d, s in zip(shape, scales)):
+            raise node.refuse(
+                f"scales {list(scales)} of {list(map(str, shape))} elements are not whole: with align_corners the "
+                "standard's evaluator (onnx 1.23) reads other places than onnxruntime 1.31"
+            )
     if n != len(shape):
         raise node.refuse(f"{n} scales or sizes for {len(shape)} axes")
     if scales is not None:
@@ -45,7 +52,7 @@ def _scales(g: OnnxContext, node: ForeignNode, i: int) -> tuple[float, ...] | No
         return None
     a = g.known(v)
     if a is None:
-        raise node.refuse("its scales must be constant", code="requires_constant_input")
+        raise NotExpressible("its scales depend on the data", "requires_constant_input")
     return tuple(float(s) for s in a.ravel())
 
 
@@ -86,7 +93,7 @@ def load_resize(g: OnnxContext, node: ForeignNode) -> Any:
     how = node.attr("coordinate_transformation_mode", "half_pixel")
     node.attr("extrapolation_value", 0.0)
     if how == "tf_crop_and_resize":
-        raise node.refuse("coordinate_transformation_mode=tf_crop_and_resize")
+        raise NotExpressible("coordinate_transformation_mode=tf_crop_and_resize")
     attrs: dict[str, Any] = {"mode": mode, "coordinates": how, "layout": "channels_first"}
     nearest, cubic = node.attr("nearest_mode", "round_prefer_floor"), node.attr("cubic_coeff_a", -0.75)
     exclude, antialias = bool(node.attr("exclude_outside", 0)), bool(node.attr("antialias", 0))
@@ -100,7 +107,7 @@ def load_resize(g: OnnxContext, node: ForeignNode) -> Any:
     given = node.input(3)
     sizes = None if given is None or given.shape == (0,) else g.sizes(given)
     if scales is None and (sizes is None or any(n is None for n in sizes)):
-        raise node.refuse("its sizes must be known", code="requires_constant_input")
+        raise NotExpressible("its sizes depend on the data", "requires_constant_input")
     if scales is not None and sizes:
         raise node.refuse("both scales and sizes are given")
     axes = node.attr("axes", None)
@@ -146,6 +153,64 @@ def _both(
     for a, n in zip(axes, sizes):
         full_sizes[a - 2], full_scales[a - 2] = n, scale
     return g.b.resize(x, sizes=tuple(full_sizes), scales=tuple(full_scales), **attrs)
+
+
+@RULES.load("Resize", since=11, priority=-1)
+def load_resize_by_data(g: OnnxContext, node: ForeignNode) -> Any:
+    """Sizes or scales that the data tell, and crops."""
+    x, roi, scales, sizes = node.need(0), node.input(1), node.input(2), node.input(3)
+    scales, sizes = (None if v is None or v.shape == (0,) else v for v in (scales, sizes))
+    how, mode = node.attr("coordinate_transformation_mode", "half_pixel"), _mode(node)
+    axes = node.attr("axes", None)
+    rank = len(known_shape(x))
+    attrs: dict[str, Any] = {
+        "mode": mode, "coordinates": how, "nearest": node.attr("nearest_mode", "round_prefer_floor"),
+        "cubic_a": node.attr("cubic_coeff_a", -0.75), "exclude_outside": bool(node.attr("exclude_outside", 0)),
+        "antialias": bool(node.attr("antialias", 0)), "outside": node.attr("extrapolation_value", 0.0),
+        "policy": node.attr("keep_aspect_ratio_policy", "stretch") if sizes is not None else "stretch",
+        "axes": None if axes is None else tuple(node.axes_in(axes, rank)),
+    }  # fmt: skip
+    if mode == "nearest":
+        attrs |= {"exclude_outside": False, "antialias": False}
+    node.ignore("keep_aspect_ratio_policy")
+    return g.b.dynamic_resize(x, sizes, scales, roi if how == "tf_crop_and_resize" else None, **attrs)
+
+
+@RULES.load("Upsample", since=9, priority=-1)
+def load_upsample_by_data(g: OnnxContext, node: ForeignNode) -> Any:
+    how: dict[str, Any] = {"mode": _mode(node), "coordinates": "asymmetric", "nearest": "floor"}
+    return g.b.dynamic_resize(node.need(0), None, node.need(1), **how)
+
+
+@RULES.emit("dynamic_resize", since=11)
+def emit_dynamic_resize(e: OnnxScribe, node: Node) -> None:
+    s, a, opset = Steps(e, node), node.attrs, e.dialect.opset
+    how, sizes = a["coordinates"], node.arg("sizes")
+    since = {"half_pixel_symmetric": 19, "tf_half_pixel_for_nn": 99}.get(how, 11)
+    if how == "tf_half_pixel_for_nn" or opset < since:
+        raise NotExpressible(f"coordinates {how} " + ("exist in opset 11 only" if since == 99 else f"need opset {since}"))
+    if opset < 18 and (a["antialias"] or a["axes"] is not None or a["policy"] != "stretch"):
+        raise NotExpressible("antialias, axes and keep_aspect_ratio_policy need opset 18")
+    attrs: dict[str, Any] = {"mode": a["mode"], "coordinate_transformation_mode": how}
+    if a["mode"] == "nearest":
+        attrs["nearest_mode"] = a["nearest"]
+    else:
+        attrs |= {"exclude_outside": int(a["exclude_outside"]) or None, "antialias": int(a["antialias"]) or None}
+    if a["mode"] == "cubic":
+        attrs["cubic_coeff_a"] = a["cubic_a"]
+    if how == "tf_crop_and_resize":
+        attrs["extrapolation_value"] = a["outside"]
+    if a["axes"] is not None:
+        attrs["axes"] = list(a["axes"])
+    if a["policy"] != "stretch":
+        attrs["keep_aspect_ratio_policy"] = a["policy"]
+    if sizes is not None and sizes.dtype is not DType.INT64:
+        sizes = s.Cast(sizes, to=DType.INT64)
+    elif sizes is not None:
+        sizes = e.value(sizes)
+    roi, scales = (None if v is None else e.value(v) for v in (node.arg("roi"), node.arg("scales")))
+    ins = [e.value(node.need("x")), roi, scales, *([] if sizes is None else [sizes])]
+    e.call("Resize", ins, attrs, outputs=node.outputs, name=node.name)
 
 
 @RULES.emit("upsample_nearest")
@@ -209,8 +274,14 @@ def load_affine_grid(g: OnnxContext, node: ForeignNode) -> Any:
     """``size`` holds batch, channels and the spatial sizes."""
     sizes = g.sizes(node.input(1))
     if sizes is None or any(n is None for n in sizes):
-        raise node.refuse("its size must be known", code="requires_constant_input")
+        raise NotExpressible("its size depends on the data", "requires_constant_input")
     return g.b.affine_grid(node.need(0), size=tuple(sizes[2:]), align_corners=bool(node.attr("align_corners", 0)))
+
+
+RULES.op(
+    "AffineGrid", "dynamic_affine_grid", "theta=theta, size=size", since=20, priority=-1,
+    align_corners=A("align_corners", 0, "bool_int"),
+)  # fmt: skip
 
 
 @RULES.emit("affine_grid", since=20)

@@ -72,7 +72,10 @@ def slice_by_other_bounds(g: OnnxContext, node: ForeignNode) -> Any:
     x, bounds = node.need(0), [node.need(1), node.need(2), node.input(4)]
     starts, ends, steps = (v if v is None or v.dtype is DType.INT64 else g.b.cast(v, to="int64") for v in bounds)
     assert starts is not None and ends is not None
-    if node.input(3) is not None:
+    given = node.input(3)
+    if given is not None and g.known(given) is None:
+        return g.b.dynamic_slice(x, starts, ends, steps, given if given.dtype is DType.INT64 else g.b.cast(given, to="int64"))
+    if given is not None:
         return g.b.dynamic_slice(x, starts, ends, steps, axes=known_ints(g, node, 3, "axes") or ())
     n = starts.shape[0] if starts.shape else None
     if not isinstance(n, int):
@@ -87,9 +90,12 @@ def slice_by_other_bounds(g: OnnxContext, node: ForeignNode) -> Any:
 def emit_slice_by_other_bounds(e: OnnxScribe, node: Node) -> None:
     """Bounds of another integer type as int64."""
     s = Steps(e, node)
-    bounds = [node.need("starts"), node.need("stops"), node.arg("steps")]
-    ins = [v if v is None or v.dtype is DType.INT64 else s.add("Cast", v, to=DType.INT64) for v in bounds]
-    s.last("Slice", node.need("x"), *ins[:2], s.ints(*node.attrs["axes"]), *ins[2:])
+    bounds = [node.need("starts"), node.need("stops"), node.arg("steps"), node.arg("on")]
+    starts, stops, steps, axes = (
+        v if v is None or v.dtype is DType.INT64 else s.add("Cast", v, to=DType.INT64) for v in bounds
+    )  # fmt: skip
+    at = axes if node.attrs["axes"] is None else s.ints(*node.attrs["axes"])
+    s.last("Slice", node.need("x"), starts, stops, at, *([] if steps is None else [steps]))
 
 
 @RULES.emit("slice")
@@ -136,6 +142,9 @@ RULES.op("Trilu", "trilu", "input=x, k=_", since=14, upper=A("upper", 1, "bool_i
 @RULES.load("Trilu", since=14)
 def trilu_of_a_size(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.trilu(node.need(0), upper=bool(node.attr("upper", 1)), k=scalar_size(g, node, 1, "k"))
+
+
+RULES.op("Trilu", "dynamic_trilu", "input=x, k=k", since=14, priority=-1, upper=A("upper", 1, "bool_int"))
 
 
 @RULES.emit("trilu", since=14)

@@ -60,6 +60,28 @@ for _type, _op, _since, _more in _KINDS:  # dilations are a later version's, and
     RULES.op(_type, _op, "X=x", since=_since, when=_PLAIN, dilations=_WINDOW["dilations"], **_more, **_FIXED)
 
 
+@RULES.load("MaxPool", when={"storage_order": 1}, priority=-2)
+def load_max_pool_by_columns(g: OnnxContext, node: ForeignNode) -> Any:
+    """Indices that count down the columns of a plane first: those of rows, turned."""
+    if len(known_shape(node.need(0))) != 4:
+        raise node.refuse("storage_order=1 of other than two spatial axes")
+    node.attr("storage_order")
+    rows, columns = known_shape(node.need(0))[2:]
+    d, flat = 2, node.attr("pads", None)
+    if node.attr("auto_pad", "NOTSET") not in ("NOTSET", "") or node.attr("ceil_mode", 0) or rows is None or columns is None:
+        raise node.refuse("storage_order=1 with auto_pad, ceil_mode or unknown sizes")
+    b = g.b
+    y, at = b.max_pool_with_indices(
+        node.need(0), kernel=tuple(node.attr("kernel_shape")), strides=node.attr("strides", None),
+        dilations=node.attr("dilations", None), pads=None if flat is None else tuple((flat[i], flat[d + i]) for i in range(d)),
+        index_order="flat_nchw", layout="channels_first",
+    )  # fmt: skip
+    high, wide, plane = (b.dim_value(value=n) for n in (rows, columns, rows * columns))
+    inside = b.floor_mod(at, plane)
+    turned = b.add(b.mul(b.floor_mod(inside, wide), high), b.floor_div(inside, wide))
+    return y, b.add(b.sub(at, inside), turned)
+
+
 @RULES.load("MaxUnpool")
 def load_max_unpool(g: OnnxContext, node: ForeignNode) -> Any:
     """Indices count in the default output; a larger output_shape is that with zeros after it (the standard's test case)."""
@@ -76,7 +98,9 @@ def load_max_unpool(g: OnnxContext, node: ForeignNode) -> Any:
         return y
     want = g.sizes(node.input(2))
     if want is None or any(not isinstance(n, int) for n in want) or y.shape is None:
-        raise node.refuse("its output_shape must be a constant", code="requires_constant_input")
+        b, rank = g.b, len(known_shape(x))
+        more = b.sub(node.need(2), b.shape_of(y))
+        return b.dynamic_pad(y, b.concat(b.const([0] * rank, DType.INT64), more, axis=0))
     ends = []
     for n, size in zip(want[2:], y.shape[2:]):
         if not isinstance(size, int) or n < size:

@@ -53,7 +53,7 @@ def _no_axes(op_name: str) -> Any:
         given = node.input(1)
         axes = () if given is None else g.constant(given)
         if axes is None:
-            raise node.refuse("its axes must be a constant", code="requires_constant_input")
+            raise NotExpressible("its axes depend on the data", "requires_constant_input")
         keep = bool(node.attr("keepdims", 1))
         return g.b.op(op_name, node.need(0), axes=_axes_load(axes) or (), keepdims=keep)
 
@@ -63,6 +63,10 @@ def _no_axes(op_name: str) -> Any:
 for _type, _op in _REDUCTIONS.items():
     RULES.load(_type, since=_SINCE[_type], when={"noop_with_empty_axes": 1})(_no_axes(_op))
 
+
+_EMPTY: dict[str, Any] = {"keepdims": A("keepdims", 1, "bool_int"), "none_is_all": A("noop_with_empty_axes", 0, "zero_if")}
+for _type, _op in _REDUCTIONS.items():
+    RULES.op(_type, f"dynamic_{_op}", "data=x, axes=axes", since=_SINCE[_type], priority=-1, **_EMPTY)
 
 for _op in ("sum", "mean", "max", "min", "prod", "any", "all"):
     for _keep_or_not in (False, True):
@@ -75,6 +79,7 @@ for _type, _op in {"ReduceMax": "any", "ReduceMin": "all"}.items():
         _type, _op, "data=x, axes=_", since=20, priority=1, when={"noop_with_empty_axes": frozenset({0, MISSING})},
         types={"x": "bool"}, axes=I("axes", None, "onnx_axes"), keepdims=_keep,
     )  # fmt: skip
+    RULES.op(_type, f"dynamic_{_op}", "data=x, axes=axes", since=20, types={"x": "bool"}, **_EMPTY)
 
 
 def _of_booleans(op_name: str) -> Any:

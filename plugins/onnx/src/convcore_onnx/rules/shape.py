@@ -31,7 +31,6 @@ from .steps import Steps, dtype_known
 isomorphism(
     "onnx_ints", lambda v: (v,) if isinstance(v, int) else tuple(int(i) for i in v), list, "a list of integers, or one alone"
 )
-isomorphism("zero_if", lambda v: not v, lambda v: int(not v), "0 as True, 1 as False")
 
 # ---- reshape
 
@@ -142,6 +141,7 @@ def reverse_axes(g: OnnxContext, node: ForeignNode) -> Any:
 for _type, _op in {"Squeeze": "squeeze", "Unsqueeze": "unsqueeze"}.items():
     RULES.op(_type, _op, "data=x", until=12, direction="load", axes=A("axes", iso="onnx_ints"))
     RULES.op(_type, _op, "data=x, axes=_", since=13, axes=I("axes", iso="onnx_ints"))
+    RULES.op(_type, f"dynamic_{_op}", "data=x, axes=axes", since=13, priority=-1)
 
 
 def _squeeze_all(g: OnnxContext, node: ForeignNode) -> Any:
@@ -209,6 +209,7 @@ def scalar_size_of_any(g: OnnxContext, node: ForeignNode, i: int, what: str) -> 
 
 
 RULES.op("Tile", "tile", "input=x, repeats=_", since=6, repeats=I("repeats", iso="tuple", dtype="size"))
+RULES.op("Tile", "dynamic_tile", "input=x, repeats=repeats", since=6, priority=-1)
 
 
 # ---- concat, split
@@ -234,7 +235,7 @@ def split(g: OnnxContext, node: ForeignNode) -> Any:
         if sizes is None:
             raise node.refuse("its input 'split' must be a constant", code="requires_constant_input")
     if sizes is not None:
-        parts = tuple(d if isinstance(d, Dim) else int(d) for d in sizes)
+        parts: tuple[DimLike, ...] = tuple(d if isinstance(d, Dim) else int(d) for d in sizes)
     else:
         size = axis_size(x, axis)
         if size is None:
@@ -248,6 +249,16 @@ def split(g: OnnxContext, node: ForeignNode) -> Any:
     if len(parts) != n:
         raise node.refuse(f"{len(parts)} sizes for {n} outputs")
     return g.b.split(x, axis=axis, sizes=parts)
+
+
+@RULES.load("Split", since=13, priority=-1)
+def split_by_data(g: OnnxContext, node: ForeignNode) -> Any:
+    return g.b.dynamic_split(node.need(0), node.need(1), axis=node.attr("axis", 0), count=len(node.outputs))
+
+
+@RULES.emit("dynamic_split", since=13)
+def emit_dynamic_split(e: OnnxScribe, node: Node) -> None:
+    Steps(e, node).last("Split", *node.inputs, axis=node.attrs["axis"])
 
 
 # ---- pad
@@ -277,9 +288,17 @@ def pad(g: OnnxContext, node: ForeignNode) -> Any:
     if given is not None and node.attr("mode", "constant") == "constant":
         a = g.known(given)
         if a is None or a.size != 1:
-            raise node.refuse("its constant_value must be a constant", code="requires_constant_input")
+            raise NotExpressible("its constant_value depends on the data", "requires_constant_input")
         value = a.item()
     return _padded(g, node, size_list(g, node, 1, "pads"), known_ints(g, node, 3, "axes"), value)
+
+
+RULES.op(
+    "Pad", "dynamic_pad", "data=x, pads=pads, constant_value=value", since=13, until=17, priority=-1, mode=A("mode", "constant")
+)
+RULES.op(
+    "Pad", "dynamic_pad", "data=x, pads=pads, constant_value=value, axes=axes", since=18, priority=-1, mode=A("mode", "constant")
+)
 
 
 @RULES.emit("pad")

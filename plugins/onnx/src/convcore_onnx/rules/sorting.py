@@ -31,6 +31,10 @@ for _type, _op, _since in [("CumSum", "cumsum", 11), ("CumProd", "cumprod", 26)]
         _type, _op, "x=x, axis=_", since=_since, axis=I("axis", iso="scalar"),
         exclusive=A("exclusive", 0, "bool_int"), reverse=A("reverse", 0, "bool_int"),
     )  # fmt: skip
+    RULES.op(
+        _type, f"dynamic_{_op}", "x=x, axis=axis", since=_since, priority=-1,
+        exclusive=A("exclusive", 0, "bool_int"), reverse=A("reverse", 0, "bool_int"),
+    )  # fmt: skip
 
 
 @RULES.emit("cumprod", until=25)
@@ -66,3 +70,19 @@ RULES.op(
     "TopK", "topk", "X=x, K=_", outputs=_TOPK, since=10, k=I("K", iso="item", dtype="size"), axis=A("axis", -1),
     largest=A("largest", 1, "bool_int"), sorted=A("sorted", 1, "bool_int"),
 )  # fmt: skip
+RULES.op(
+    "TopK", "dynamic_topk", "X=x, K=k", outputs=_TOPK, since=10, priority=-1, direction="load", axis=A("axis", -1),
+    largest=A("largest", 1, "bool_int"), sorted=A("sorted", 1, "bool_int"),
+)  # fmt: skip
+
+
+@RULES.emit("dynamic_topk", since=10)
+def emit_topk_of_data(e: OnnxScribe, node: Node) -> None:
+    """How many, as a vector of int64."""
+    s, a, k = Steps(e, node), node.attrs, node.need("k")
+    count = s.handle(k) if k.dtype is DType.INT64 else s.Cast(k, to=DType.INT64)
+    count = count if k.rank == 1 else s.Reshape(count, s.ints(1))
+    more = {} if e.dialect.opset < 11 else {"largest": int(a["largest"]), "sorted": int(a["sorted"])}
+    if e.dialect.opset < 11 and not (a["largest"] and a["sorted"]):
+        raise NotExpressible("the smallest elements, or any order, before opset 11")
+    s.last("TopK", node.need("x"), count, axis=a["axis"], **more)

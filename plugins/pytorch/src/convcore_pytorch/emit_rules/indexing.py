@@ -44,6 +44,8 @@ def dynamic_slice(e: E, node: Node) -> None:
     """One axis after the other, bounds read from the tensors: see ``narrow`` in ``written.py``."""
     x, starts, stops = (given(v) for v in node.inputs[:3])
     steps = node.arg("steps")
+    if node.attrs["axes"] is None:
+        raise NotExpressible("which axes it slices is only known when it runs")
     axes = [a % len(shape_of(x)) for a in node.attrs["axes"]]
     bounds = [items(e, v) for v in (starts, stops)] + ([items(e, steps)] if steps is not None else [])
     h = e.value(x, carry=True)
