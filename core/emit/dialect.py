@@ -34,6 +34,8 @@ class Dialect:
     """Names that members of blocks may not have."""
     dtypes: ClassVar[frozenset[DType] | None] = None
     """The element types that calls compute with (``carry=True``: calls that only move elements take any); None: all."""
+    has_small_types: ClassVar[bool] = True
+    """Whether there are element types of at most 8 bits that numpy lacks (float8, int4), or calls refuse them (``dtypes``)."""
     has_containers: ClassVar[bool] = False
     """Whether there are sequences of tensors and values that may be absent."""
     eager_names: ClassVar[bool] = False

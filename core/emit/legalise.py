@@ -48,6 +48,16 @@ def legalise(
 
 def _whole(s: Scribe[Any]) -> list[Problem]:
     problems: list[Problem] = s.dialect.enter(s)
+    if not s.dialect.has_small_types:
+        every = [(v.name, v) for v in s.graph.inputs] + [
+            (n.origin.layer or n.name, v)
+            for n in s.graph
+            for v in (*n.inputs, *n.outputs)
+            if v is not None and v not in s.graph.inputs
+        ]
+        small = {name: v.dtype for name, v in every if v.dtype is not None and v.dtype.is_small}
+        why = f"{s.rules.framework} has no tensors of "
+        problems += [Problem(name, str(d), why + str(d), code="unsupported_dtype") for name, d in small.items()]
     if not s.dialect.has_containers:
         held = [v for v in s.graph.inputs if v.dtype is not None and v.dtype.is_container]
         why = f"{s.rules.framework} has no sequences and no values that may be absent"

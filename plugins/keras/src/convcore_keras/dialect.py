@@ -57,6 +57,7 @@ class KerasDialect(Dialect):
     """Keras 3. ``nested``: whether scopes that hold layers become nested models."""
 
     title = "Keras"
+    has_small_types = False
     dtypes = frozenset(d for d in DType if (d.is_float or d.is_int or d is DType.BOOL) and d is not DType.UINT64)
 
     def __init__(self, nested: bool = True) -> None:
