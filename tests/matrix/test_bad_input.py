@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -93,9 +94,12 @@ def test_weights_of_another_model(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_missing_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    alone = tmp_path / "alone"  # without the weights that stand beside it
+    alone.mkdir()
+    shutil.copy(TF / "seq_cnn.json", alone)
     out = ["-o", tmp_path / "m.onnx"]
     for args in (
-        [TF / "seq_cnn.json"],
+        [alone / "seq_cnn.json"],
         [TF / "seq_cnn.json", "-w", tmp_path / "none.weights.h5"],
         [TF / "seq_cnn.weights.h5"],
         [ZOO / "keras2-meso4_df/Meso4_DF.h5"],
@@ -106,7 +110,7 @@ def test_missing_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
             code = int(e.code or 0)
         err = capsys.readouterr().err
         assert code in (USAGE, BAD) and "weight" in err and "Traceback" not in err
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [alone]
 
 
 @pytest.mark.parametrize("gone", ["model.weights.h5", "config.json", "metadata.json"])
@@ -463,7 +467,7 @@ def test_disk_that_fills_up(size: int, tmp_path: Path) -> None:
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
     )
     assert done.returncode == USAGE and "Traceback" not in done.stderr and "write" in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [alone]
 
 
 # ---- HDF5
