@@ -31,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line: the usage of some commands fills a screen, and would hide what is wrong."""
-        self.exit(2, f"{self.prog}: error: {message} ({self.prog} --help)\n")
+        self.exit(2, f"convcore: {message} ({self.prog} --help)\n")
 
     def unknown(self, words: Sequence[str]) -> NoReturn:
         """Refuse words that the command does not know, with the flags that look like them."""
