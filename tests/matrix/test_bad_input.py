@@ -29,7 +29,7 @@ from onnx import TensorProto, helper, numpy_helper
 TF = ERAS / "tf215"
 SHARED = Path("/work/shared/attacks/gen_attacks.py")
 USAGE, BAD, UNSUPPORTED = 2, 3, 4
-SECRET = b"SECRET-ER-0123456789abcdef!!"
+SECRET = b"SECRET-MARKER-0123456789abcdef!!"
 
 
 def refused(capsys: pytest.CaptureFixture[str], folder: Path, code: int, *args: object, says: str = "") -> str:
