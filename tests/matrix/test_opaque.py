@@ -54,6 +54,19 @@ NODES = {
 }
 
 
+@pytest.mark.parametrize("target", ["caffe", "keras", "pytorch"])
+@pytest.mark.parametrize("name", NODES)
+def test_every_other_target_refuses_it_by_name(name: str, target: str, tmp_path: Path) -> None:
+    """Whatever the plan of a target looks for, it looks past what is only handed on."""
+    if target not in convcore.formats():
+        pytest.skip(f"convcore-{target} is not installed")
+    source = write(tmp_path / "a.onnx", NODES[name])
+    layer = next(n.name for n in NODES[name] if n.domain == MS)
+    with pytest.raises(UnsupportedError) as e:
+        convcore.convert(source, target, io_layout="target")
+    assert layer in {p.layer for p in e.value.problems} and layer in {p.layer for p in check(source, target)}
+
+
 @pytest.mark.parametrize("name", NODES)
 @pytest.mark.parametrize("opset", [None, 13, 21])
 def test_round_trip(name: str, opset: int | None, tmp_path: Path) -> None:

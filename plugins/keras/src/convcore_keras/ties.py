@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from convcore.plugin import Graph, Node, Value, op
+from convcore.plugin import Graph, Node, Value, find_op
 
 __all__ = ["reversible", "tied"]
 
 
 def _trained(node: Node) -> list[Value]:
     """The parameters that a layer holds: what its op has them for, and no operand that happens to be one."""
-    held = (v for v, a in zip(node.inputs, op(node.op).inputs) if a.role == "parameter")
+    decl = find_op(node.op)  # None of what is only handed on, which the plan refuses
+    held = (v for v, a in zip(node.inputs, decl.inputs if decl is not None else ()) if a.role == "parameter")
     return [v for v in held if v is not None and v.tensor is not None and v.role == "parameter"]
 
 
