@@ -213,25 +213,96 @@ def test_facts_of_training_that_are_not_kept_are_told(make: Any, why: str) -> No
     assert any(re.search(why, n) for n in notes), notes
 
 
-def test_a_parameter_in_two_orders_is_told() -> None:
-    class Mirrored(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.enc = nn.Linear(7, 5)
+class Conv1D(nn.Module):
+    """That of transformers (``pytorch_utils.Conv1D``): its weight is (in, out)."""
 
-        def forward(self, x: Any) -> Any:
-            return F.linear(torch.relu(self.enc(x)), self.enc.weight.t())
+    def __init__(self, out: int, size: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(size, out)), nn.Parameter(torch.randn(out))
 
-    def told(net: Any, x: Any) -> bool:
-        return any(
-            "is one parameter in the source" in n for n in convcore.convert(net.eval(), "pytorch", example_inputs=x).report.notes
-        )
+    def forward(self, x: Any) -> Any:
+        shape = (*x.size()[:-1], self.bias.shape[0])
+        return torch.addmm(self.bias, x.view(-1, x.size(-1)), self.weight).view(shape)
 
-    assert told(Mirrored(), torch.randn(3, 7))
-    for rnn in (nn.GRU, nn.LSTM):
-        net = nn.Sequential(rnn(7, 5, bidirectional=True))
-        assert not told(net, torch.randn(3, 2, 7))
-    assert not told(Tied(), torch.tensor([[0, 3]]))
+
+class Turned(nn.Module):
+    """Products with matrices as they are stored and transposed, and one in both orders; not square, square."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.square, self.narrow = Conv1D(11, 7), Conv1D(11, 11), Conv1D(7, 11)
+        self.enc = nn.Linear(7, 5)
+        self.both = nn.Parameter(torch.randn(7, 7))
+        self.only = nn.Parameter(torch.randn(3, 7))
+
+    def forward(self, x: Any) -> Any:
+        x = self.narrow(torch.relu(self.square(torch.tanh(self.wide(x)))))
+        x = F.linear(torch.relu(self.enc(x)), self.enc.weight.t())
+        return torch.tanh(x @ self.both) @ self.both.t() @ self.only.t()
+
+
+class Shaped(nn.Module):
+    """Weights in other shapes than the layers take; a slope that is a module's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel, self.turned = nn.Parameter(torch.randn(5, 3)), nn.Parameter(torch.randn(5, 5, 1, 1))
+        self.scale, self.shift = nn.Parameter(torch.rand(1, 5, 1, 1) + 0.5), nn.Parameter(torch.rand(5, 1, 1))
+        self.slope, self.act = nn.Parameter(torch.rand(5, 1, 1)), nn.PReLU(5)
+
+    def forward(self, x: Any) -> Any:
+        x = F.conv2d(F.conv2d(x, self.kernel.view(5, 3, 1, 1)), self.turned.transpose(0, 1))
+        x = F.group_norm(x, 5, self.scale.view(5), self.shift.view(5))
+        return self.act(F.prelu(x - 1, self.slope.view(5)) + 0.1)
+
+
+@pytest.mark.parametrize("how", ["live", "loaded", "pt2"])
+@pytest.mark.parametrize("make", [Turned, Shaped])
+def test_weights_lie_as_the_source_has_them(make: Any, how: str, tmp_path: Any) -> None:
+    """However they are used. A checkpoint of each is one of the other."""
+    torch.manual_seed(0)
+    net, other = make().eval(), make().eval()
+    x = torch.randn(2, 3, 7) if make is Turned else torch.randn(2, 3, 7, 11)
+    source: Any = convcore.load(net, example_inputs=x) if how == "loaded" else net
+    if how == "pt2":
+        torch.export.save(torch.export.export(net, (x,), strict=False), tmp_path / "m.pt2")
+        source = convcore.load(tmp_path / "m.pt2")
+    made = convcore.convert(source, "pytorch", **({"example_inputs": x} if how == "live" else {}))
+    model, theirs = made.model, net.state_dict()
+    ours = model.state_dict()
+    if how != "pt2":  # whose parameters come first
+        assert list(ours) == list(theirs)
+    assert [n for n, _ in model.named_parameters()] == [n for n, _ in net.named_parameters()]
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[k], v) for k, v in theirs.items())
+    for m in (net, model):
+        m(x).square().sum().backward()
+    mine = dict(model.named_parameters())
+    for name, p in net.named_parameters():
+        assert torch.allclose(mine[name].grad, p.grad, rtol=1e-3, atol=1e-4), name
+    model.load_state_dict(other.state_dict())
+    assert torch.allclose(model(x), other(x), rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.25)
+    net.load_state_dict(model.state_dict())
+    assert torch.allclose(net(x), model(x), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(net(x), other(x), rtol=1e-2)
+
+
+def test_modules_that_take_their_weights_as_they_are_stay() -> None:
+    """``nn.PReLU``'s slope is used in another shape than it has."""
+    made = convcore.convert(nn.Sequential(nn.Conv2d(3, 5, 1), nn.PReLU(5)).eval(), "pytorch", example_inputs=torch.randn(2, 3, 7, 7))
+    assert [type(m) for m in made.model.modules()][1:] == [nn.Conv2d, nn.PReLU]
+
+
+def test_keys_of_other_values_are_told() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 5, 1), nn.BatchNorm2d(5)).eval()
+    net[1].running_mean.uniform_(0.5, 1)
+    for simplify in (False, True):
+        made = convcore.convert(net, "pytorch", example_inputs=torch.randn(2, 3, 7, 11), simplify=simplify)
+        same = torch.equal(made.model.state_dict()["0.weight"], net[0].weight)
+        assert same is not simplify
+        assert any("not the source's own, but computed of its weights: 0.weight" in n for n in made.report.notes) is simplify
 
 
 class Unsaved(nn.Module):

@@ -25,6 +25,7 @@ from convcore.plugin import (
 
 from .functions import HELPERS
 from .grouping import Groups
+from .held import hold
 from .types import TORCH_TYPES
 
 __all__ = ["TorchDialect", "number"]
@@ -56,6 +57,8 @@ class TorchDialect(Dialect):
         if not self.of_torch:  # whose keys stay what they are
             _fold(s.graph)
             self.groups = Groups(s.graph)
+        elif self.keys:
+            hold(s.graph, self.keys)
         return super().enter(s)
 
     # ---- calls

@@ -8,7 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import EmitRequest, Emitted, Graph, State, UsageError, nest, plan, prune, writing
+from convcore.plugin import EmitRequest, Emitted, Graph, State, UsageError, ViewTensor, nest, plan, prune, writing
 
 from .dialect import TorchDialect
 from .printer import Code, print_module
@@ -50,7 +50,7 @@ def emit(request: EmitRequest) -> Emitted:
     metadata = {"format": "pt", "class": name}
     notes = list(made.remarks())
     if torch.of_torch:
-        notes += _parted(code, frozenset(request.graph.metadata.get("keys") or ()))
+        notes += _changed(code, frozenset(request.graph.metadata.get("keys") or ()))
     if request.moved:
         names = ", ".join(map(repr, request.moved))
         notes.append(f"channels come first in {names}, as in torch; --io-layout source keeps the source's order of axes")
@@ -84,18 +84,17 @@ def emit(request: EmitRequest) -> Emitted:
     return Emitted(paths, made_live, tuple(notes), runtime=runs)
 
 
-def _parted(code: Code, of_source: frozenset[str]) -> list[str]:
-    """Parameters of the source that several parameters stand for: its elements in different orders or types."""
-    found: dict[str, list[str]] = {}
-    for key, s in code.states.items():
-        if s.value is not None and s.value.source and s.trainable and s.role == "parameter":
-            found.setdefault(s.value.source, []).append(key)
-    return [
-        f"{source!r} is one parameter in the source, but {', '.join(keys)} here (its elements are needed in several orders): "
-        "training changes each by itself"
-        for source, keys in found.items()
-        if len(keys) > 1 and not of_source.issuperset(keys) and len({code.states[k].tensor.size for k in keys}) == 1
+def _changed(code: Code, of_source: frozenset[str]) -> list[str]:
+    """Keys of the source under which lies something else: what was computed of its weights (a normalisation merged into a layer)."""
+    found = [
+        k
+        for k, s in code.states.items()
+        if k in of_source and s.value is not None and not s.key and (not s.value.source or isinstance(s.tensor, ViewTensor))
     ]
+    if not found:
+        return []
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return [f"not the source's own, but computed of its weights: {', '.join(found[:3])}{more}; no state_dict of the source fits"]
 
 
 def _program(code: Code, graph: Graph, out: Path, notes: list[str]) -> Emitted:
