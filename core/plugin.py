@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from .ir.graph import BUFFER, CONSTANT, PARAMETER, Graph, Node, Origin, Scope, Value
     from .ir.parse_dims import parse_dim
     from .ir.scopes import Layer
-    from .ir.tensors import ArrayTensor, LazyTensor, MappedTensor, Tensor, ViewTensor, as_tensor
+    from .ir.tensors import ArrayTensor, LazyTensor, MappedTensor, Tensor, ViewTensor, as_tensor, moves_of
     from .layout import Convention
     from .loading import Driver, Head, InputShapes, check_heaps, load_flat, read_head
     from .ops.pooling import pooled
@@ -206,6 +206,7 @@ __all__ = [
     "leaves",
     "legalise",
     "load_flat",
+    "moves_of",
     "nearest_index",
     "nest",
     "op",
@@ -278,7 +279,7 @@ _FROM = {
     "ir.flat": ("FlatValue", "FlatLayer", "FlatModel"),
     "ir.graph": ("BUFFER", "CONSTANT", "PARAMETER", "Graph", "Node", "Origin", "Scope", "Value"),
     "ir.scopes": ("Layer",),
-    "ir.tensors": ("ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor"),
+    "ir.tensors": ("ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor", "moves_of"),
     "layout": ("Convention",),
     "loading": ("Driver", "Head", "InputShapes", "check_heaps", "load_flat", "read_head"),
     "ops.pooling": ("pooled",),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .dims import Dim, Shape
 from .dtypes import DType
-from .tensors import Tensor
+from .tensors import Tensor, moves_of
 
 if TYPE_CHECKING:
     from .graph import Graph, Value
@@ -87,7 +87,9 @@ def _print(g: Graph, out: list[str], pad: str, tensors: list[Tensor] | None) -> 
     for v in g.weights.values():
         role = "" if v.role == "constant" else f" {v.role}"
         tail = role + (" trainable" if v.trainable else "") + (f" {json.dumps(v.source)}" if v.source else "")
-        out.append(f"{p}weight {_name(v)}: {v.dtype}{_shape(v.shape)}{tail}")
+        base, steps = moves_of(v.tensor) if v.source and v.tensor is not None and not pad else (None, ())
+        moved = f" of {json.dumps([base.shape, [[t.kind, t.arg] for t in steps]])}" if base is not None and steps else ""
+        out.append(f"{p}weight {_name(v)}: {v.dtype}{_shape(v.shape)}{tail}{moved}")
     for node in g:
         ins = ", ".join(_name(v) for v in node.inputs)
         attrs = " {" + ", ".join(f"{k}={_attr(v, tensors)}" for k, v in node.attrs.items()) + "}" if node.attrs else ""

@@ -18,7 +18,7 @@ from ..files import watched
 from ..output import writing
 from .dtypes import DType
 from .graph import Graph
-from .tensors import MappedTensor, Tensor
+from .tensors import MappedTensor, Tensor, moves_of
 from .text import parse_text, to_text
 
 __all__ = ["load", "read_safetensors", "save", "write_safetensors"]
@@ -102,7 +102,7 @@ def save(graph: Graph, path: str | os.PathLike[str]) -> None:
 def _collect(graph: Graph, prefix: str, out: dict[str, Tensor]) -> None:
     for name, v in graph.weights.items():
         if v.tensor is not None:
-            out[f"{prefix}{name}"] = v.tensor
+            out[f"{prefix}{name}"] = moves_of(v.tensor)[0] if v.source and not prefix else v.tensor
     for node in graph:
         for i, r in enumerate(node.regions):
             _collect(r, f"{prefix}{node.name}#{i}#", out)

@@ -20,7 +20,7 @@ from ..errors import BadFileError, ShapeError
 from ..files import absolute, stamp_of, unchanged
 from .dtypes import DType
 
-__all__ = ["ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor"]
+__all__ = ["ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor", "moves_of"]
 
 Array = NDArray[Any]
 _CHUNK = 1 << 22
@@ -247,3 +247,15 @@ def as_tensor(x: Tensor | Array | Sequence[Any] | float | int | bool, dtype: DTy
         return x if dtype is None else x.cast(dtype)
     a = np.asarray(x, dtype=None if dtype is None else dtype.numpy)
     return ArrayTensor(a)
+
+
+def moves_of(t: Tensor) -> tuple[Tensor, tuple[ViewTensor, ...]]:
+    """The tensor that ``t`` is a view of, and the transposes and reshapes that make it of that one, the first one first; ``t``
+    itself and none where more was done."""
+    base, steps = t, []  # type: Tensor, list[ViewTensor]
+    while isinstance(base, ViewTensor):
+        if base.kind not in ("transpose", "reshape"):
+            return t, ()
+        steps.append(base)
+        base = base.base
+    return base, tuple(steps[::-1])

@@ -11,7 +11,8 @@
     }
 
 A scope inside another says ``in N``, a later use of the same path ``call K``; ``result N I`` names the I-th result of scope N.
-Weights appear with dtype and shape only; their values travel beside the text (:mod:`convcore.ir.serialize`).
+Weights appear with dtype and shape only, and where the source has them otherwise with that shape and what was done
+(``"fc.weight" of [[5, 3], [["transpose", [1, 0]]]]``); their values travel beside the text (:mod:`convcore.ir.serialize`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from .dtypes import DType
 from .graph import BUFFER, CONSTANT, PARAMETER, Graph, Node, Origin, Scope, Value
 from .parse_dims import parse_dim
 from .printing import to_text
-from .tensors import LazyTensor, Tensor
+from .tensors import LazyTensor, Tensor, moves_of
 
 __all__ = ["parse_text", "to_text"]
 
@@ -126,6 +127,16 @@ class _Line:
         if body == "...":
             return dtype, None
         return dtype, tuple(None if d == "?" else parse_dim(d) for d in _split_commas(body))
+
+
+def _moves(line: _Line) -> tuple[list[int], list[tuple[str, list[int]]]]:
+    """The shape of the source's own weight, and the transposes and reshapes that make this one of it."""
+    made = json.loads(line.rest())
+    parts = [made[0], *(arg for _, arg in made[1])]
+    numbers = all(isinstance(p, list) and all(type(n) is int and n >= 0 for n in p) for p in parts)
+    if len(made) != 2 or not numbers or any(kind not in ("transpose", "reshape") for kind, _ in made[1]):
+        raise line.fail("expected a shape, and transposes and reshapes of it")
+    return made[0], [(kind, arg) for kind, arg in made[1]]
 
 
 def _split_commas(text: str) -> list[str]:
@@ -231,14 +242,21 @@ class _Parser:
         if dtype is None or shape is None or not all(isinstance(d, int) for d in shape):
             raise line.fail("a weight needs a dtype and integer sizes")
         sizes = [d for d in shape if isinstance(d, int)]
-        tensor = self.weights.get(name)
-        if tensor is None:
-            tensor = LazyTensor(_absent(name), dtype, sizes)
-        elif tensor.dtype != dtype or tensor.shape != tuple(sizes):
-            raise BadFileError(f"weight {name!r} is {tensor.dtype}{list(tensor.shape)}, the graph says {dtype}{sizes}")
         role = next((r for r in (PARAMETER, BUFFER) if line.take(r)), CONSTANT)
         trainable = line.take("trainable")
-        v = g.add_weight(name, tensor, trainable=trainable, source=line.string() if line.rest() else "", role=role)
+        source = line.string() if line.rest() else ""
+        held, steps = _moves(line) if line.take("of") else (sizes, [])
+        given = self.weights.get(name)
+        tensor = given if given is None or not steps else moves_of(given)[0]
+        if tensor is None:
+            tensor = LazyTensor(_absent(name), dtype, held)
+        elif tensor.dtype != dtype or tensor.shape != tuple(held):
+            raise BadFileError(f"weight {name!r} is {tensor.dtype}{list(tensor.shape)}, the graph says {dtype}{held}")
+        for kind, arg in steps:
+            tensor = tensor.transpose(arg) if kind == "transpose" else tensor.reshape(arg)
+        if tensor.shape != tuple(sizes):
+            raise line.fail(f"the weight is {sizes}, and what it is made of gives {list(tensor.shape)}")
+        v = g.add_weight(name, tensor, trainable=trainable, source=source, role=role)
         define(name, v)
 
     def _node(
@@ -358,7 +376,8 @@ def _absent(name: str) -> Callable[[], Any]:
 
 
 def parse_text(text: str, weights: Mapping[str, Tensor] | None = None, attr_tensors: Sequence[Tensor] = ()) -> Graph:
-    """Read what :func:`to_text` printed. Weights not given have no values (reading them raises BadFileError)."""
+    """Read what :func:`to_text` printed. Weights not given have no values (reading them raises BadFileError);
+    those that say what they are made of are given as that, or as views of it."""
     parser = _Parser(text, weights or {}, attr_tensors)
     try:
         g = parser.graph()

@@ -12,9 +12,10 @@ from convcore.build.verify import problems, verify
 from convcore.errors import BadFileError, OutputError
 from convcore.interpreter import run
 from convcore.ir.dims import Dim
-from convcore.ir.dtypes import type_of
+from convcore.ir.dtypes import DType, type_of
 from convcore.ir.graph import Graph, Origin
 from convcore.ir.serialize import load, save
+from convcore.ir.tensors import as_tensor, moves_of
 from convcore.ir.text import parse_text, to_text
 from convcore.opset import all_ops
 
@@ -155,3 +156,29 @@ def test_numpy_numbers_among_attributes_are_numbers(value: object):
     back = parse_text(text)
     assert back.nodes[0].attrs["extra"] == value
     assert to_text(back) == text
+
+
+def test_weights_that_lie_otherwise_than_in_the_source(tmp_path: Path) -> None:
+    """A file keeps what the source has and what was done to it; of a weight that was computed it keeps the result."""
+    w = np.arange(15, dtype=np.float32).reshape(5, 3)
+    g = Graph("turned")
+    x = g.add_input("x", DType.FLOAT32, (2, 5))
+    turned = g.add_weight("fc/w", as_tensor(w).transpose((1, 0)), trainable=True, source="fc.weight")
+    added = g.add_weight("add/b", as_tensor(w[0]).map(lambda a: a * 2).reshape((1, 3)), source="b")
+    b = Builder(g)
+    g.outputs.append(b.add(b.linear(x, turned), added))
+    text = str(g)
+    assert '"fc.weight" of [[5, 3], [["transpose", [1, 0]]]]' in text and str(parse_text(text)) == text
+    save(g, tmp_path / "g.ccir")
+    back = load(tmp_path / "g.ccir")
+    assert str(back) == text
+    for v in (turned, added):
+        assert v.tensor is not None
+        np.testing.assert_array_equal(back.weights[v.name].tensor.numpy(), v.tensor.numpy())
+    base, steps = moves_of(back.weights["fc/w"].tensor)
+    np.testing.assert_array_equal(base.numpy(), w)
+    assert [(t.kind, tuple(t.arg)) for t in steps] == [("transpose", (1, 0))]
+    bad = "[[5, 3], []]", '[[5, 3], [["map", [1, 0]]]]', "[[-5, 3], []]", '[[5, 3], [["transpose", [1, 1]]]]', "[5]", "7"
+    for wrong in bad:
+        with pytest.raises(BadFileError):
+            parse_text(text.replace('[[5, 3], [["transpose", [1, 0]]]]', wrong))

@@ -256,14 +256,17 @@ class Shaped(nn.Module):
         return self.act(F.prelu(x - 1, self.slope.view(5)) + 0.1)
 
 
-@pytest.mark.parametrize("how", ["live", "loaded", "pt2"])
+@pytest.mark.parametrize("how", ["live", "loaded", "saved", "pt2"])
 @pytest.mark.parametrize("make", [Turned, Shaped])
 def test_weights_lie_as_the_source_has_them(make: Any, how: str, tmp_path: Any) -> None:
     """However they are used. A checkpoint of each is one of the other."""
     torch.manual_seed(0)
     net, other = make().eval(), make().eval()
     x = torch.randn(2, 3, 7) if make is Turned else torch.randn(2, 3, 7, 11)
-    source: Any = convcore.load(net, example_inputs=x) if how == "loaded" else net
+    source: Any = convcore.load(net, example_inputs=x) if how in ("loaded", "saved") else net
+    if how == "saved":
+        source.save(tmp_path / "m.ccir")
+        source = convcore.load(tmp_path / "m.ccir")
     if how == "pt2":
         torch.export.save(torch.export.export(net, (x,), strict=False), tmp_path / "m.pt2")
         source = convcore.load(tmp_path / "m.pt2")
@@ -291,7 +294,9 @@ def test_weights_lie_as_the_source_has_them(make: Any, how: str, tmp_path: Any) 
 
 def test_modules_that_take_their_weights_as_they_are_stay() -> None:
     """``nn.PReLU``'s slope is used in another shape than it has."""
-    made = convcore.convert(nn.Sequential(nn.Conv2d(3, 5, 1), nn.PReLU(5)).eval(), "pytorch", example_inputs=torch.randn(2, 3, 7, 7))
+    made = convcore.convert(
+        nn.Sequential(nn.Conv2d(3, 5, 1), nn.PReLU(5)).eval(), "pytorch", example_inputs=torch.randn(2, 3, 7, 7)
+    )
     assert [type(m) for m in made.model.modules()][1:] == [nn.Conv2d, nn.PReLU]
 
 

@@ -85,7 +85,7 @@ def emit(request: EmitRequest) -> Emitted:
 
 
 def _changed(code: Code, of_source: frozenset[str]) -> list[str]:
-    """Keys of the source under which lies something else: what was computed of its weights (a normalisation merged into a layer)."""
+    """Keys of the source under which lies something computed of its weights (a normalisation merged into a layer)."""
     found = [
         k
         for k, s in code.states.items()

@@ -7,8 +7,9 @@ key of the state_dict there must be the source's tensor, so the weight is that o
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
-from convcore.plugin import CONSTANT, Builder, Graph, Node, Tensor, Value, ViewTensor
+from convcore.plugin import CONSTANT, Builder, Graph, Node, Value, ViewTensor, moves_of
 
 __all__ = ["hold"]
 
@@ -16,7 +17,8 @@ __all__ = ["hold"]
 def hold(graph: Graph, keys: Collection[str]) -> None:
     """Weights that are views of what a key of the source's state_dict holds become nodes that make them of it, in front of each
     node that reads them. The graph is changed; regions included."""
-    held = {v: _steps(v) for v in graph.weights.values() if v.source in keys and v.role != CONSTANT and not v.is_output}
+    own = [v for v in graph.weights.values() if v.source in keys and v.role != CONSTANT and not v.is_output]
+    held = {v: moves_of(v.tensor) for v in own if v.tensor is not None}
     moved = [v for v, (_, steps) in held.items() if steps]
     for v in moved:
         if v.name in keys:  # which is to be the source's own again
@@ -24,7 +26,7 @@ def hold(graph: Graph, keys: Collection[str]) -> None:
     taken = {v.name for v in graph.values()}
     whole: dict[str, Value] = {}
     for v, (tensor, steps) in held.items():
-        if not steps and tensor is v.tensor and not isinstance(tensor, ViewTensor):
+        if not steps and not isinstance(tensor, ViewTensor):
             whole.setdefault(v.source, v)
             if v.source not in taken:  # moved twice, and so back
                 graph.rename(v, v.source)
@@ -46,26 +48,12 @@ def hold(graph: Graph, keys: Collection[str]) -> None:
             hold(region, keys)
 
 
-def _steps(v: Value) -> tuple[Tensor, list[ViewTensor]]:
-    """The tensor that a weight is a view of, and the transposes and reshapes that make it, the first one first; none for what
-    is more than moved."""
-    assert v.tensor is not None
-    tensor, steps = v.tensor, []  # type: Tensor, list[ViewTensor]
-    while isinstance(tensor, ViewTensor):
-        if tensor.kind not in ("transpose", "reshape"):
-            return v.tensor, []
-        steps.append(tensor)
-        tensor = tensor.base
-    return tensor, steps[::-1]
-
-
 def _made(node: Node, v: Value, steps: Collection[ViewTensor]) -> Value:
     """The steps as nodes in front of a node."""
     assert node.graph is not None
-    b = Builder(node.graph, before=node, origin=node.origin.by("hold"))
+    origin = replace(node.origin.by("hold"), layer=v.source.rpartition(".")[2])
+    b = Builder(node.graph, before=node, origin=origin)
     b.prefix, b.scope = node.name, node.scope
-    last = v.source.rpartition(".")[2]
     for t in steps:
         v = b.transpose(v, perm=t.arg) if t.kind == "transpose" else b.reshape(v, shape=t.shape)
-        node.graph.rename(v, node.graph.fresh_name(last))
     return v
