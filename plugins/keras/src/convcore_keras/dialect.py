@@ -41,6 +41,9 @@ MERGES = frozenset(["Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum"
 _UNSIGNED = (DType.UINT16, DType.UINT32, DType.UINT64)
 """Unsigned integers beyond a byte: the torch backend computes with them as signed ones, and has no uint64."""
 
+_COMPLEX = (DType.COMPLEX64, DType.COMPLEX128)
+"""Keras 3.15.1 names them, declares the parts of one to be complex, and transforms pairs of real tensors."""
+
 Path: TypeAlias = tuple[Any, ...]
 
 
@@ -58,7 +61,7 @@ class KerasDialect(Dialect):
 
     title = "Keras"
     has_small_types = False
-    dtypes = frozenset(d for d in DType if (d.is_float or d.is_int or d is DType.BOOL) and d is not DType.UINT64)
+    dtypes = frozenset(d for d in DType if (d.is_float or d.is_int or d is DType.BOOL) and not (d.is_small or d is DType.UINT64))
 
     def __init__(self, nested: bool = True) -> None:
         self.nested = nested
@@ -81,13 +84,17 @@ class KerasDialect(Dialect):
         for v in s.graph.inputs:
             if v.dtype is None or v.shape is None or v.dtype not in self.dtypes:
                 what = "number of axes" if v.dtype is not None and v.dtype in self.dtypes else f"element type {v.dtype}"
-                problems.append(Problem(v.name, "input", f"its {what} is not one Keras has", code="unsupported_input"))
+                why = _lacks(v.dtype) if v.dtype in _COMPLEX else f"its {what} is not one Keras has"
+                problems.append(Problem(v.name, "input", why, code="unsupported_input"))
         if not s.graph.inputs:
             problems.append(Problem(s.graph.name or "model", "graph", "a Keras model needs an input", code="unsupported_input"))
         return problems
 
     def leave(self, s: KerasScribe) -> list[Problem]:
         """Bind the outputs; a constant is added to zeros that descend from an input."""
+        lacking = [v for v in s.graph.outputs if v.dtype is not None and (v.dtype in _UNSIGNED or v.dtype not in self.dtypes)]
+        if lacking:
+            return [Problem(v.name, "output", _lacks(v.dtype), code="unsupported_dtype") for v in lacking]
         for v in s.graph.outputs:
             handle = s.value(v)
             if isinstance(handle, State):
@@ -106,7 +113,7 @@ class KerasDialect(Dialect):
         return not type.startswith("ops.") and is_known(type)
 
     def check(self, s: KerasScribe, type: str, args: Sequence[Any], config: Mapping[str, Any]) -> Sequence[DType | None]:
-        """The element type of the result: that of the first operand, but for comparisons, casts and indices."""
+        """The element type of the result; NotExpressible for one that no tensor has on every backend."""
         name = type.removeprefix("ops.")
         wide = next((a.dtype for a in leaves(args) if a.dtype in _UNSIGNED), None)
         if wide is not None and (name in ARITHMETIC or wide is DType.UINT64):
@@ -115,24 +122,33 @@ class KerasDialect(Dialect):
         if long is not None and name in HALVED and not (name in ("Max", "Min") and long is DType.INT64):
             why = f"Keras computes {name} of {long} in 32 bits on the torch backend"
             raise NotExpressible(why, "unsupported_dtype")
+        made = self._result(type, name, args, config)
+        given = [made] if type.startswith("ops.") else [v.dtype for v in s.node.outputs] if s.node is not None else []
+        wide = next((d for d in given if d in _UNSIGNED), None)
+        if wide is not None:
+            raise NotExpressible(_lacks(wide), "unsupported_dtype")
+        return [made]
+
+    def _result(self, type: str, name: str, args: Sequence[Any], config: Mapping[str, Any]) -> DType | None:
+        """The element type of a result: that of the first operand, but for comparisons, casts and indices."""
         if type.startswith("ops."):
             if name not in OPERATIONS:
                 raise NotExpressible(f"Keras has no operation {name}")
             if not any(isinstance(a, Ref) for a in leaves(args)):
                 raise NotExpressible("all its operands are constants")  # evaluated when it is built, and no part of the model
             if name in BOOLEAN:
-                return [DType.BOOL]
+                return DType.BOOL
             if config.get("dtype"):
-                return [DType(config["dtype"])]
+                return DType(config["dtype"])
             if name in ("Argmax", "Argmin", "Argsort"):
-                return [DType.INT32]
+                return DType.INT32
             if name == "Where":
                 args = args[1:]
             if name == "ScatterUpdate":
                 args = args[:1]
         else:
             _check_layer(type, args)
-        return [next((a.dtype for a in leaves(args)), None)]
+        return next((a.dtype for a in leaves(args)), None)
 
     def hold(self, s: KerasScribe, state: State, value: Value | None, name: str) -> Any:
         """A constant argument; what is trained, or is too large for one, is a variable of a layer."""
@@ -201,6 +217,13 @@ class KerasDialect(Dialect):
             raise NotExpressible("a vector of constant sizes")
         held = [s.const(_number(p), DType.INT64) if isinstance(p, State) else p for p in parts]
         return s.call("ops.Stack", [held], {"axis": 0}, shapes=[(len(parts),)], name="sizes")[0]
+
+
+def _lacks(dtype: DType | None) -> str:
+    if dtype in _COMPLEX:
+        return f"Keras computes with complex numbers as pairs of tensors, here is one of {dtype}"
+    more = ": the torch backend holds them as signed integers, or not at all" if dtype in _UNSIGNED else ""
+    return f"Keras has no tensors of {dtype} on every backend{more}"
 
 
 def _check_layer(type: str, args: Sequence[Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from convcore.plugin import EmitRequest, Emitted, FrameworkMissingError, UsageError, nest, plan, prune, tidy
 
 from .dialect import KerasDialect
+from .emit_depth import check_depth
 from .emit_model import model_of
 from .emit_tidy import peepholes
 from .files.model import KerasModel
@@ -42,6 +43,7 @@ def emit(request: EmitRequest) -> Emitted:
     tidy(made, peepholes(made, request.graph.metadata.get("framework") == "keras"))
     prune(made)
     nest(made)
+    check_depth(made.root)
     model, notes = model_of(made, request.graph)
     notes = [*made.remarks(), *notes]
     paths: tuple[str, ...] = ()

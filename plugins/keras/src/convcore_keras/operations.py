@@ -1,7 +1,7 @@
 """The operations of ``keras.ops`` that convcore writes: class name -> module below ``keras.src.ops`` (Keras 3.12 to 3.15).
 
-Only those that were saved, loaded and computed the same again on the torch, TensorFlow and JAX backends. How many positional
-tensors each takes is the writer's business; arguments that are not tensors are configuration.
+Only those that were saved, loaded and computed the same again on the torch, TensorFlow and JAX backends (FFT:
+on torch alone). How many positional tensors each takes is the writer's business; other arguments are configuration.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ __all__ = ["ARITHMETIC", "BOOLEAN", "HALVED", "OPERATIONS"]
 _BY_MODULE = {
     "core": "Cast ScatterUpdate SliceUpdate Unstack",
     "image": "ExtractPatches Resize",
-    "math": "Erf Logsumexp Rsqrt",
+    "math": "Erf FFT Logsumexp Rsqrt",
     "nn": "Celu Conv DepthToSpace DotProductAttention Elu Gelu "
     "Glu HardShrink HardSigmoid HardSilu HardTanh LeakyRelu LogSigmoid LogSoftmax Normalize "
     "Relu Relu6 Selu Sigmoid Silu SoftShrink Softmax Softplus Softsign SpaceToDepth SparsePlus SparseSigmoid Squareplus "

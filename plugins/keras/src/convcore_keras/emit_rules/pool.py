@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -97,6 +98,34 @@ def taps(w: Writer, x: Ref, out: Sequence[Any]) -> list[tuple[tuple[int, ...], R
     return found
 
 
+def _reduced(w: Writer, x: Ref, op: str, out: Sequence[Any]) -> Ref:
+    """What an operation makes of every window: along each axis of windows of 1, 2, 4... elements, so that there are as many
+    calls as a kernel has binary digits (one call a tap is more than Keras can follow, and it recurses through a chain)."""
+    a = w.attrs
+    for i, (k, step, d) in enumerate(zip(a["kernel"], a["strides"], a["dilations"])):
+        axis, n = w.image.axis(i), (x.shape or ())[w.image.axis(i)]
+
+        def part(y: Ref, start: int, rest: int, of: int, axis: int = axis, n: Any = n, d: int = d) -> Ref:
+            """``y``, windows of ``of`` elements, without the first and last ones."""
+            size = n - (of - 1 + start + rest) * d if isinstance(n, int) else None
+            return w.cut(y, axis, start * d or None, -rest * d or None, size=size) if start or rest else y
+
+        total: Ref | None = None
+        wide, length, done = x, 1, 0
+        while True:
+            if k & length:
+                piece = part(wide, done, k - length - done, length)
+                total = piece if total is None else w.op(op, total, piece, shape=piece.shape)
+                done += length
+            if done == k:
+                break
+            half = part(wide, 0, length, length)
+            wide, length = w.op(op, half, part(wide, length, 0, length), shape=half.shape), 2 * length
+        assert total is not None
+        x = w.cut(total, axis, None, None, step, size=out[axis]) if step > 1 else total
+    return x
+
+
 @RULES.emit("max_pool")
 def max_pool(s: KerasScribe, node: Node) -> None:
     """MaxPooling over windows padded with the lowest number."""
@@ -111,10 +140,7 @@ def max_pool(s: KerasScribe, node: Node) -> None:
     if plain:
         w.end(w.layer(f"MaxPooling{d}D", x, _config(node), shape=out))
         return
-    best: Ref | None = None
-    for _, part in taps(w, x, out):
-        best = part if best is None else w.op("Maximum", best, part)
-    w.end(best)
+    w.end(_reduced(w, x, "Maximum", out))
 
 
 @RULES.emit("avg_pool")
@@ -152,14 +178,10 @@ def avg_pool(s: KerasScribe, node: Node) -> None:
 
 
 def _averaged(w: Writer, x: Ref, out: Sequence[Any]) -> Ref:
-    """Means of whole windows: the layer, or the taps of dilated ones."""
+    """Means of whole windows: the layer, or sums of dilated ones."""
     if all(n == 1 for n in w.attrs["dilations"]):
         return w.layer(f"AveragePooling{len(out) - 2}D", x, _config(w.node), shape=out)
-    parts = [part for _, part in taps(w, x, out)]
-    total = parts[0]
-    for part in parts[1:]:
-        total = w.op("Add", total, part)
-    return w.op("Multiply", total, 1.0 / len(parts))
+    return w.op("Multiply", _reduced(w, x, "Add", out), 1.0 / math.prod(w.attrs["kernel"]))
 
 
 @RULES.emit("lp_pool")

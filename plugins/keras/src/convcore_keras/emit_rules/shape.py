@@ -12,7 +12,7 @@ from convcore.plugin import Dim, DType, Node, NotExpressible, Ref
 from ..dialect import KerasScribe, ones
 from .base import RULES, Image, Writer, known
 
-__all__ = ["around", "padded", "reshaped"]
+__all__ = ["around", "broadcast", "padded", "reshaped"]
 
 
 # ---- shapes
@@ -180,7 +180,7 @@ def expand(s: KerasScribe, node: Node) -> None:
 def expanded(w: Writer, x: Ref, old: Sequence[Any], out: Sequence[Any], dtype: DType) -> Ref:
     """``x`` of shape ``old`` broadcast to a shape, whose sizes may be those of other tensors."""
     if all(isinstance(d, int) for d in out):
-        return _broadcast(w, x, out)
+        return broadcast(w, x, out)
     rank, given = len(out), tuple(old)
     old = (1,) * (rank - len(given)) + given
     if old == tuple(out):
@@ -209,7 +209,7 @@ def _line_of(w: Writer, d: Any) -> Ref:
     return w.op("GetItem", source, key, shape=(d,)) if len(key) > 1 else source
 
 
-def _broadcast(w: Writer, x: Ref, out: Sequence[Any]) -> Ref:
+def broadcast(w: Writer, x: Ref, out: Sequence[Any]) -> Ref:
     return w.s.call("ops.BroadcastTo", [x], {"shape": tuple(out)}, shapes=[tuple(out)], name=w.name, carry=True)[0]
 
 
