@@ -95,15 +95,13 @@ class KerasDialect(Dialect):
         lacking = [v for v in s.graph.outputs if v.dtype is not None and (v.dtype in _UNSIGNED or v.dtype not in self.dtypes)]
         if lacking:
             return [Problem(v.name, "output", _lacks(v.dtype), code="unsupported_dtype") for v in lacking]
+        problems = []
         for v in s.graph.outputs:
-            handle = s.value(v)
-            if isinstance(handle, State):
-                zero = s.call("ops.ZerosLike", [anchor(s)], {"dtype": str(v.dtype)}, shapes=[(1, 1)], name=v.name)[0]
-                zero = s.call("ops.Reshape", [zero], {"newshape": ()}, shapes=[()], name=v.name)[0]
-                op = "ops.LogicalOr" if v.dtype is DType.BOOL else "ops.Add"
-                (handle,) = s.call(op, [zero, handle], shapes=[handle.tensor.shape], name=v.name)
-            s.block.outputs.append(handle)
-        return []
+            try:
+                s.block.outputs.append(_output(s, v))
+            except NotExpressible as e:
+                problems.append(Problem(v.name, "output", str(e), code=e.code))
+        return problems
 
     def several(self, handles: Sequence[Any]) -> Any:
         return list(handles)
@@ -217,6 +215,16 @@ class KerasDialect(Dialect):
             raise NotExpressible("a vector of constant sizes")
         held = [s.const(_number(p), DType.INT64) if isinstance(p, State) else p for p in parts]
         return s.call("ops.Stack", [held], {"axis": 0}, shapes=[(len(parts),)], name="sizes")[0]
+
+
+def _output(s: KerasScribe, v: Value) -> Any:
+    handle = s.value(v)
+    if not isinstance(handle, State):
+        return handle
+    zero = s.call("ops.ZerosLike", [anchor(s)], {"dtype": str(v.dtype)}, shapes=[(1, 1)], name=v.name)[0]
+    zero = s.call("ops.Reshape", [zero], {"newshape": ()}, shapes=[()], name=v.name)[0]
+    op = "ops.LogicalOr" if v.dtype is DType.BOOL else "ops.Add"
+    return s.call(op, [zero, handle], shapes=[handle.tensor.shape], name=v.name)[0]
 
 
 def _lacks(dtype: DType | None) -> str:

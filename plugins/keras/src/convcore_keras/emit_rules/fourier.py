@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from convcore.plugin import DType, Node, NotExpressible, Ref
+from convcore.plugin import Node, NotExpressible, Ref
 
 from ..dialect import KerasScribe
 from .base import RULES, Writer, known
@@ -56,12 +56,9 @@ def dft(s: KerasScribe, node: Node) -> None:
     axis = node.attrs["axis"] % len(shape)
     if not isinstance(shape[axis], int):
         raise NotExpressible("Keras transforms along axes of known size", "unknown_shape")
-    d = w.dtype()
-    if d in (DType.FLOAT32, DType.FLOAT64):
+    if w.dtype().is_float:
         x = w.ref()
         pair = _Pair(x, w.op("ZerosLike", x))
-    elif d.is_float or d.is_int:
-        raise NotExpressible(f"Keras transforms float32 and float64, here are {d}", "unsupported_dtype")
     else:
         pair = _pair(w)
     order = [*(i for i in range(len(shape)) if i != axis), axis]
