@@ -14,6 +14,7 @@ from convcore.errors import InputError, ShapeError, UnsupportedError
 from convcore.hookspecs import EmitRequest, Emitted
 from convcore.host import host
 from convcore.interpreter import Interpreter
+from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph, Origin
 from convcore.layout import assign
@@ -152,7 +153,7 @@ def test_dilated_windows_take_as_many_calls_as_a_kernel_has_digits(
     import torch
 
     g, b = graph()
-    x = b.input("x", "float32", ("n", 31, 37, 3))
+    x = b.input("x", "float32", ("n", Dim("h"), 37, 3))
     more = {"pads": ((0, 0), (0, 0)), "layout": "channels_last"}
     g.outputs = [b.op(op, x, kernel=kernel, strides=strides, dilations=dilations, **more)]
     a = np.random.default_rng(5).standard_normal((2, 31, 37, 3)).astype(np.float32)
