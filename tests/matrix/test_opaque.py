@@ -169,6 +169,15 @@ def test_another_version_of_a_standard_operator(tmp_path: Path) -> None:
         convcore.convert(model, "onnx", opset=22)
 
 
+def test_a_function_of_the_standard_with_unknown_parts_is_kept_whole(tmp_path: Path) -> None:
+    """Bernoulli's body draws numbers, which has no rule: in parts it could not be written back."""
+    x, y = (helper.make_tensor_value_info(n, 1, ["batch", 3]) for n in "xy")
+    graph = helper.make_graph([N("Neg", ["x"], ["z"]), N("Bernoulli", ["z"], ["y"], "drawn")], "g", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    assert [(p.layer, p.type) for p in convcore.load(model).problems] == [("drawn", "Bernoulli")]
+    assert [n.op_type for n in convcore.convert(model, "onnx", opset=17).model.graph.node] == ["Neg", "Bernoulli"]
+
+
 def test_other_formats_name_the_node(tmp_path: Path) -> None:
     caffe = convcore.formats().get("caffe", {})
     if not caffe.get("emit"):

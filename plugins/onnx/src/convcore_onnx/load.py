@@ -330,12 +330,24 @@ class OnnxDriver(Driver):
             raise node.refuse(why, code="unsupported_layer")
         try:
             return super().apply(node)
-        except UnsupportedError:
+        except UnsupportedError as refused:
             known = self.has_rule(node)
             body = None if known else loader.functions.standard(n, domain, version, node.inputs, node.attrs)
             if body is None:
                 raise
-            return self.inlined(node, *body)
+            before = self.opaque_nodes()
+            try:
+                with self.g.b.attempt():
+                    values = self.inlined(node, *body)
+                    if self.opaque_nodes() > before:  # whole it can be written back, in parts it cannot
+                        raise NotExpressible("its body has operators without a rule")
+            except NotExpressible:
+                raise refused from None
+            return values
+
+    def opaque_nodes(self) -> int:
+        """How many nodes of the graph are only handed on."""
+        return sum(node.op == "opaque" for node in self.g.b.graph)
 
     def inlined(self, node: ForeignNode, function: Any, *standard: Any) -> Sequence[Value]:
         """The nodes of a function in place of its call."""
