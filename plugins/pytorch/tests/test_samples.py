@@ -21,14 +21,12 @@ REFUSED = {
     *_PADDED, *(f"{k} batch" for k in _PADDED),
     "prior_box[0] batch", "prior_box[1] batch",  # of an image whose size is not known
     "pad[2] batch", "pad[3] batch",  # edges of an axis whose size is not known
-    "dynamic_slice[2]", "dynamic_slice[2] batch",  # of axes that are only known when it runs
-    *(f"{op}[{i}]{batch}" for op in ("bitcast", "det") for i in (0, 1) for batch in ("", " batch")),
+    *(f"{op}[{i}]{batch}" for op in ("roi_align", "deform_conv") for i in (0, 1) for batch in ("", " batch")),  # torchvision's
     "mel_weight_matrix[0]", "mel_weight_matrix[0] batch",  # of a size that is only known when it runs
 }  # fmt: skip
 """Samples that are refused; all others are not, and none of these is written."""
-WITHOUT = {"dynamic", "sampling", "sequences", "text"}
-"""Families none of whose ops is written: arguments that only running tells, what torch itself has not (but torchvision), strings,
-and values that are no tensors."""
+WITHOUT = {"sequences", "text"}
+"""Families none of whose ops is written: strings, and values that are no tensors."""
 FAMILIES = sorted({op.family for op in all_ops().values()})
 
 

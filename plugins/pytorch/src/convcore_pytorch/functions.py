@@ -1,4 +1,4 @@
-"""The functions of ``written.py`` as text, for the code that calls them, and what that text imports."""
+"""The functions of ``written.py`` and ``written_late.py`` as text, for the code that calls them, and what that text imports."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ __all__ = ["HELPERS", "helpers_of", "imports_of"]
 
 @functools.cache
 def _sources() -> dict[str, str]:
-    text = (files(__package__) / "written.py").read_text(encoding="utf-8")
     found = {}
-    for part in ast.parse(text).body:
-        if isinstance(part, ast.FunctionDef):
-            found[part.name] = ast.get_source_segment(text, part) or ""
+    for name in ("written.py", "written_late.py"):
+        text = (files(__package__) / name).read_text(encoding="utf-8")
+        for part in ast.parse(text).body:
+            if isinstance(part, ast.FunctionDef):
+                found[part.name] = ast.get_source_segment(text, part) or ""
     return found
 
 
@@ -25,7 +26,7 @@ HELPERS = frozenset(_sources())
 
 
 def helpers_of(code: str) -> list[str]:
-    """The functions that ``code`` calls, and those these call, in the order of ``written.py``."""
+    """The functions that ``code`` calls, and those these call, in the order of the files."""
     wanted: set[str] = set()
     left = [code]
     while left:

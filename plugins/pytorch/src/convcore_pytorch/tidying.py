@@ -122,7 +122,7 @@ def _unbound(plan: Plan) -> None:
             readers.setdefault(result, []).append(None)
     gone: set[int] = set()
     for call in plan.root.calls:
-        if call.type != "torch.split" or any(n != 1 for n in call.args[1]):
+        if call.type != "torch.split" or not isinstance(call.args[1], tuple) or any(n != 1 for n in call.args[1]):
             continue
         users = [readers.get(r, []) for r in call.results]
         axis = call.kwargs["dim"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.plugin import Node, NotExpressible
+from convcore.plugin import DType, Node, NotExpressible
 
 from ..rules.base import RULES
 from .base import E
@@ -42,3 +42,21 @@ def clip(e: E, node: Node) -> None:
 def identity(e: E, node: Node) -> None:
     """Nothing to do."""
     e.alias(node.output, e.value(node.need("x"), carry=True))
+
+
+@RULES.emit("bitcast")
+def bitcast(e: E, node: Node) -> None:
+    """The bits as they are. As a truth value torch would have others than 0 and 1."""
+    x, to = node.need("x"), node.attrs["to"]
+    if to is DType.BOOL:
+        raise NotExpressible("bits read as truth values")
+    e.call(".view", [e.value(x), to], outputs=node.outputs)
+
+
+@RULES.emit("det")
+def det(e: E, node: Node) -> None:
+    """Of single and double precision."""
+    x = node.need("x")
+    if x.dtype not in (DType.FLOAT32, DType.FLOAT64):
+        raise NotExpressible(f"a determinant of {x.dtype}")
+    e.call("torch.linalg.det", [e.value(x)], outputs=node.outputs)

@@ -87,10 +87,13 @@ def scalar(e: E, v: Value, read: bool = True) -> Any:
 
 
 def items(e: E, v: Value) -> Any:
-    """A vector of integers as a list (a tuple of numbers where it is a constant)."""
+    """A vector of numbers, or one, as a list (a tuple of numbers where it is a constant)."""
     if v.tensor is not None:
-        return tuple(int(n) for n in v.tensor.numpy().reshape(-1))
-    return e.call(".tolist", [e.value(v)])[0]
+        return tuple(v.tensor.numpy().reshape(-1).tolist())
+    h = e.value(v)
+    if v.shape is None or len(v.shape) != 1:
+        (h,) = e.call(".flatten", [h])
+    return e.call(".tolist", [h])[0]
 
 
 def places(e: E, at: Value, n: Any) -> Any:

@@ -69,9 +69,13 @@ def range_(e: E, node: Node) -> None:
 @RULES.emit("one_hot")
 def one_hot(e: E, node: Node) -> None:
     """ids beside every place: F.one_hot has no place for ids outside."""
+    placed(e, node, sizes(e, [node.attrs["depth"]])[0])
+
+
+def placed(e: E, node: Node, depth: Any) -> None:
+    """One-hot rows of ``depth`` elements."""
     ids, values, a = node.need("ids"), node.arg("values"), node.attrs
     axis, rank = a["axis"], len(shape_of(ids))
-    (depth,) = sizes(e, [a["depth"]])
     h = e.value(ids)
     if a["wrap_negative"]:
         (below,) = e.call("<", [h, 0])

@@ -41,11 +41,14 @@ def slice_(e: E, node: Node) -> None:
 
 @RULES.emit("dynamic_slice")
 def dynamic_slice(e: E, node: Node) -> None:
-    """One axis after the other, bounds read from the tensors: see ``narrow`` in ``written.py``."""
+    """One axis after the other, bounds read from the tensors: see ``narrow`` in ``written.py``, and ``sliced`` where the axes are
+    read, too."""
     x, starts, stops = (given(v) for v in node.inputs[:3])
     steps = node.arg("steps")
     if node.attrs["axes"] is None:
-        raise NotExpressible("which axes it slices is only known when it runs")
+        late = [items(e, v) for v in (node.need("on"), starts, stops, *([steps] if steps is not None else []))]
+        e.call("sliced", [e.value(x, carry=True), *late], outputs=node.outputs, carry=True)
+        return
     axes = [a % len(shape_of(x)) for a in node.attrs["axes"]]
     bounds = [items(e, v) for v in (starts, stops)] + ([items(e, steps)] if steps is not None else [])
     h = e.value(x, carry=True)

@@ -132,7 +132,7 @@ def pad(e: E, node: Node) -> None:
         e.alias(node.output, h)
     for i in todo:
         (n,) = static(shape_of(x)[i : i + 1], "sizes")
-        where = np.pad(np.arange(n), [max(p, 0) for p in pads[i]], mode=mode)
-        where = where[max(-pads[i][0], 0) : len(where) - max(-pads[i][1], 0)]
+        where = np.arange(max(-pads[i][0], 0), n - max(-pads[i][1], 0))  # cropped before it grows
+        where = np.pad(where, [max(p, 0) for p in pads[i]], mode=mode)
         out = node.outputs if i == todo[-1] else ()
         (h,) = e.call("torch.index_select", [h, i, e.const(where.astype(np.int64))], outputs=out, carry=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from convcore.plugin import DType, Node, NotExpressible
@@ -31,36 +32,47 @@ def argmax(e: E, node: Node) -> None:
 @RULES.emit("topk")
 def topk(e: E, node: Node) -> None:
     """torch.topk where only the elements are asked for: it takes any of equal ones. Their places come from a stable sort."""
+    ordered(e, node, sizes(e, [node.attrs["k"]])[0])
+
+
+def ordered(e: E, node: Node, k: Any) -> None:
+    """The ``k`` largest or smallest."""
     x, a = node.need("x"), node.attrs
     values, at = node.outputs
-    (k,) = sizes(e, [a["k"]])
     config: dict[str, Any] = {"dim": a["axis"]}
     if not at.uses and at not in e.graph.outputs:
         e.call("torch.topk", [e.value(x), k], {**config, "largest": None if a["largest"] else False}, outputs=(values, None))
         return
     config = {"stable": True, **config, "descending": a["largest"] or None}
-    ordered, order = e.call("torch.sort", [e.value(x)], config, n_outputs=2)
+    line, order = e.call("torch.sort", [e.value(x)], config, n_outputs=2)
     axis = a["axis"] % len(shape_of(x))
-    picked(e, ordered, axis, None, k, outputs=(values,))
+    picked(e, line, axis, None, k, outputs=(values,))
     picked(e, order, axis, None, k, outputs=(at,))
 
 
 @RULES.emit("cumsum", "cumprod")
 def cumulative(e: E, node: Node) -> None:
-    """From the end: turned round before and after. Without the element itself: moved by one place."""
-    x, a = node.need("x"), node.attrs
-    if x.dtype is None:
+    """Along a named axis."""
+    x, axis = node.need("x"), node.attrs["axis"]
+    rank = len(shape_of(x))
+    running(e, node, node.op, e.value(x), axis, rank - 1 - axis % rank, node.outputs)
+
+
+def running(e: E, node: Node, op: str, h: Any, axis: int, behind: int, outputs: Sequence[Any]) -> Any:
+    """Along an axis with ``behind`` others after it. From the end: turned round before and after. Without the element itself:
+    moved by one place."""
+    a, dtype = node.attrs, node.need("x").dtype
+    if dtype is None:
         raise NotExpressible("elements of a type that is not known")
-    rank, axis = len(shape_of(x)), a["axis"] % len(shape_of(x))
-    h = e.value(x)
     if a["reverse"]:
         (h,) = e.call("torch.flip", [h, (axis,)])
-    config = {"dim": a["axis"], "dtype": None if x.dtype.is_float else x.dtype}
+    config = {"dim": axis, "dtype": None if dtype.is_float else dtype}
     last = not a["exclusive"] and not a["reverse"]
-    (h,) = e.call(f"torch.{node.op}", [h], config, outputs=node.outputs if last else ())
+    (h,) = e.call(f"torch.{op}", [h], config, outputs=outputs if last else ())
     if a["exclusive"]:
-        pads = (*(0, 0) * (rank - 1 - axis), 1, -1)
-        first = {} if node.op == "cumsum" else {"value": 1}
-        (h,) = e.call("F.pad", [h, pads], first, outputs=() if a["reverse"] else node.outputs)
+        pads = (*(0, 0) * behind, 1, -1)
+        first = {} if op == "cumsum" else {"value": 1}
+        (h,) = e.call("F.pad", [h, pads], first, outputs=() if a["reverse"] else outputs)
     if a["reverse"]:
-        e.call("torch.flip", [h, (axis,)], outputs=node.outputs)
+        (h,) = e.call("torch.flip", [h, (axis,)], outputs=outputs)
+    return h
