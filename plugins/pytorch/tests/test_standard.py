@@ -17,6 +17,7 @@ pytest.importorskip("torch")
 OUTSIDE = re.compile(
     r"op (sequence|string|optional)_\w+: pytorch|op (split_to_sequence|optional|label_encode|count_ngrams): pytorch"
     r"|op (roi_align|deform_conv|mel_weight_matrix): pytorch|is (u?int[24]|uint(16|32|64)|float[48]_\w+|string)|has no sequences"
+    r"|counterpart of saturate=False"  # of eight bits
 )
 """Why PyTorch refuses what the IR has for ONNX: strings and sequences, what torchvision has, types it does not compute in."""
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "support" / "onnx_node_pytorch.md"
@@ -33,8 +34,8 @@ def test_a_sample_of_the_standard(cases: list[standard.Case]) -> None:
     result = standard.run_cases("pytorch", chosen)
     assert not result.of("wrong") and not result.of("failed"), result.of("wrong") + result.of("failed")
     whole = [o for o in result.outcomes if o.what == "right" or (o.what == "refused" and not OUTSIDE.search(o.why))]
-    assert len(result.of("right")) / len(whole) >= 0.9, str(result)
-    assert len(result.of("right")) >= 0.68 * len(chosen), str(result)
+    assert len(result.of("right")) / len(whole) >= 0.98, str(result)
+    assert len(result.of("right")) >= 0.84 * len(chosen), str(result)
     reasons = Counter(o.why for o in result.of("refused"))
     assert all(reasons) and not any("body" in why for why in reasons)
 

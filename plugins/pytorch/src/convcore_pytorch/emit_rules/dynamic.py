@@ -145,8 +145,6 @@ def affine_grid(e: E, node: Node) -> None:
 def resize(e: E, node: Node) -> None:
     """``resize_axes``."""
     x, a = node.need("x"), node.attrs
-    if x.dtype is DType.BOOL:
-        raise NotExpressible("truth values")
     late = [None if v is None else items(e, v) for v in (node.arg(name) for name in ("sizes", "scales", "roi"))]
     axes = None if a["axes"] is None else tuple(i % len(shape_of(x)) for i in a["axes"])
     config = {"axes": axes, "sizes": late[0], "scales": late[1],

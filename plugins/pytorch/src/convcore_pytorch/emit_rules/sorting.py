@@ -36,7 +36,7 @@ def topk(e: E, node: Node) -> None:
 
 
 def ordered(e: E, node: Node, k: Any) -> None:
-    """The ``k`` largest or smallest."""
+    """The ``k`` largest or smallest. A ``k`` that is read must not be more than there are: a slice would be shorter."""
     x, a = node.need("x"), node.attrs
     values, at = node.outputs
     config: dict[str, Any] = {"dim": a["axis"]}
@@ -46,8 +46,11 @@ def ordered(e: E, node: Node, k: Any) -> None:
     config = {"stable": True, **config, "descending": a["largest"] or None}
     line, order = e.call("torch.sort", [e.value(x)], config, n_outputs=2)
     axis = a["axis"] % len(shape_of(x))
-    picked(e, line, axis, None, k, outputs=(values,))
-    picked(e, order, axis, None, k, outputs=(at,))
+    for h, out in ((line, values), (order, at)):
+        if node.op == "topk":
+            picked(e, h, axis, None, k, outputs=(out,))
+        else:
+            e.call(".narrow", [h, axis, 0, k], outputs=(out,))
 
 
 @RULES.emit("cumsum", "cumprod")
