@@ -81,7 +81,6 @@ WHY = {
     "load rules.sorting.argsort": "booleans are ordered as numbers, where that is defined",
     "load rules.sorting.topk": _ZERO,
     # written
-    "emit emit_rules.activation.prelu": "a slope for each channel, of any shape that broadcasts so",
     "emit emit_rules.arithmetic.bitcast": "its type is no keyword, and truth values are refused",
     "emit emit_rules.arithmetic.det": "of half precision it is refused",
     "emit emit_rules.attention.layer": "three weights are one",
