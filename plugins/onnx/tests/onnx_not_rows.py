@@ -3,6 +3,10 @@
 
 _OLD = "versions whose attributes are inputs later, with defaults that follow from the input"
 _REGION = "it has regions"
+_RUNTIME = "what onnxruntime has no kernel of is refused"
+_SCALARS = "lengths are sizes, which may be symbolic, in tensors without axes; a row has them in lists"
+_HELD = "the type of a value that is absent may be that of a sequence, which no word of a row writes"
+_ML = "of the domain ai.onnx.ml, whose schemas no prover of rows has; "
 
 WHY = {
     # read
@@ -15,13 +19,16 @@ WHY = {
     "load rules.image.load_affine_grid": "its size holds batch and channels too",
     "load rules.image.load_resize": "scales or sizes over any axes become those of space; a kept aspect ratio makes several",
     "load rules.image.load_resize_10": "scales are over all axes where the op has those of space",
+    "load rules.image.load_resize_by_data": "an empty tensor is an absent one; modes have attributes of their own",
     "load rules.image.load_upsample": "scales are attributes or an input by version, and over all axes",
+    "load rules.image.load_upsample_by_data": "a mode has two names, in capitals or not",
     "load rules.indexing.slice_by_attributes": _OLD,
     "load rules.indexing.slice_of_sizes": "bounds are for the axes that a fourth input names; the op has one for each axis",
     "load rules.norm.load_old_mvn": "experimental: no schema that could prove a row is left",
-    "load rules.quant.dequantize": "the axis means nothing where the scale is one number, whatever its default says",
     "load rules.reduce._no_axes.<locals>.load": "an empty list of axes means all of them, or none, by another attribute",
     "load rules.reduce._of_booleans.<locals>.load": "an empty list of axes means all of them, or none, by another attribute",
+    "load rules.sampling.roi_align": "before opset 16 regions are not moved, which no attribute says there",
+    "load rules.sequences.optional": _HELD,
     "load rules.shape._squeeze_all": "the axes are those of size 1, by the input's shape",
     "load rules.shape.expand": "the shape is broadcast with the input's own",
     "load rules.shape.flatten": "the op's shape follows from the input's",
@@ -31,22 +38,43 @@ WHY = {
     "load rules.shape.reshape_to_sizes": "a 0 stands for the input's own size, a -1 for what is left",
     "load rules.shape.reverse_axes": "the order is that of all axes, backwards",
     "load rules.shape.split": "sizes follow from the number of outputs where none are given",
+    "load rules.shape.split_by_data": "the number of parts is that of the outputs",
     "load rules.shape.tile_one_axis": _OLD,
+    "load rules.signal.dft": _SCALARS,
+    "load rules.signal.dft_along_an_attribute": _SCALARS,
+    "load rules.signal.dft_of_a_length": "the axis is an attribute there, and an input of the op",
+    "load rules.signal.stft": _SCALARS,
+    "load rules.text.binarizer": _ML + "its input must be of floats, as its threshold is",
+    "load rules.text.count_ngrams": "pool and weights are lists in attributes, and inputs of the op",
+    "load rules.text.feature_extractor": _ML + "a vector is a matrix of one row",
+    "load rules.text.label_encoder": "keys, values and default are in attributes of many types, and inputs of the op",
     # written
     "emit rules.constants.emit_dynamic_fill": "value and dtype are one tensor there",
+    "emit rules.constants.emit_one_hot_to_a_depth": "two numbers are one tensor there",
     "emit rules.control.emit_if": _REGION,
     "emit rules.control.emit_loop": _REGION,
     "emit rules.control.emit_scan": _REGION,
     "emit rules.conv.emit_conv_transpose": 'padding "same" is written out where it is no attribute of the version',
     "emit rules.conv.emit_same_conv": 'padding "same" is written out where the sizes are known',
     "emit rules.general.emit_gaussian_noise": "left out, but for outputs, which keep their names",
+    "emit rules.image.emit_dynamic_resize": "modes have attributes of their own, and versions coordinates",
     "emit rules.image.emit_upsample": "scales are for batch and channels too",
     "emit rules.indexing.emit_trilu_by_mask": "its mask is made for it",
+    "emit rules.integer.emit_conv_integer": _RUNTIME,
+    "emit rules.integer.emit_matmul_integer": _RUNTIME,
+    "emit rules.integer.emit_qlinear_conv": _RUNTIME + "; a missing zero point is filled in",
+    "emit rules.integer.emit_qlinear_matmul": _RUNTIME + "; a missing zero point is filled in",
     "emit rules.pool.emit_global_pool": "whether it is a pool depends on the layer it comes from",
     "emit rules.pool.emit_lp_pool": "the last windows and padding of other formats become pads, which depend on sizes",
     "emit rules.pool.emit_max_pool": "the last windows and padding of other formats become pads, which depend on sizes",
     "emit rules.pool.emit_max_unpool": "only where the output's size is the default, which follows from the input's",
     "emit rules.quant.emit_dequantize": "the axis means nothing where the scale is one number, whatever its default says",
     "emit rules.quant.emit_quantize": "a missing zero point is filled in: it alone tells the type",
+    "emit rules.quant.emit_quantize_blocks": "a missing zero point is filled in: it alone tells the type",
+    "emit rules.sampling.emit_roi_align": "before opset 16 regions are not moved, which no attribute says there",
+    "emit rules.sequences.emit_optional": _HELD,
+    "emit rules.shape.emit_dynamic_split": "the number of parts is that of the outputs",
     "emit rules.shape.emit_flatten": "only where the op's shape is that of the flattened input",
+    "emit rules.signal.emit_dft": _SCALARS,
+    "emit rules.signal.emit_stft": _SCALARS,
 }

@@ -82,3 +82,24 @@ def test_truths_over_no_axis_are_themselves(kit: Any, op: str) -> None:
     model = kit.model(op, {"x": x}, {"noop_with_empty_axes": 1}, opset=20)
     graph = kit.load(model)
     kit.agree(kit.run(graph, {"x": x}), [x])
+
+
+def test_a_fourier_transform_of_a_length_that_the_data_tell(kit: Any) -> None:
+    """Opset 17, where the axis is an attribute; a later one has it as an input. Of powers of two onnxruntime is exact enough."""
+    x = X[..., :1]
+    model = kit.model("DFT", {"x": x, "n": np.array(8)}, {"axis": 2, "onesided": 1}, opset=17)
+    y = np.fft.rfft(x[..., 0].astype(np.float64), 8, axis=2)
+    graph = kit.both_ways(model, {"x": x, "n": np.array(8)}, [np.stack([y.real, y.imag], -1).astype(np.float32)], opsets=(20,))
+    assert [n.op for n in graph] == ["dynamic_dft_pairs"]
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32"])
+def test_batch_normalisation_with_parameters_of_another_type(kit: Any, kind: str) -> None:
+    """Statistics are of another type than the data (opset 15)."""
+    x, (scale, bias, mean) = X.astype(kind), rng.uniform(0.5, 1.5, (3, 6)).astype(kind)
+    feed = {"x": x, "s": scale, "b": bias, "m": mean.astype(np.float64), "v": np.array([2, 3, 5, 7, 11, 13], np.float64)}
+    axis = (slice(None), None, None)
+    want = (x.astype(np.float64) - feed["m"][axis]) / np.sqrt(feed["v"][axis] + 1e-5) * scale[axis] + bias[axis]
+    graph = kit.load(kit.model("BatchNormalization", feed, opset=15, constants=("s", "b", "m", "v")))
+    kit.agree(kit.run(graph, {"x": x}), [want.astype(kind)], rtol=1e-4, atol=1e-5)
+    assert [n.op for n in graph if n.op == "batch_norm"] == ["batch_norm"]

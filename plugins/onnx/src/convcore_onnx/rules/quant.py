@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import DType, ForeignNode, Node, known_shape
+from convcore.plugin import A, DType, ForeignNode, Node, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
@@ -82,9 +82,8 @@ def emit_dequantize(e: OnnxScribe, node: Node) -> None:
     Steps(e, node).last("DequantizeLinear", *node.inputs, **_written(node))
 
 
-@RULES.emit("dequantize_blocks", since=21)
-def emit_dequantize_blocks(e: OnnxScribe, node: Node) -> None:
-    Steps(e, node).last("DequantizeLinear", *node.inputs, **_written(node, "block_size"))
-
-
+RULES.op(
+    "DequantizeLinear", "dequantize_blocks", "x=x, x_scale=scale, x_zero_point=zero_point", since=21, direction="emit",
+    axis=A("axis", 1), block_size=A("block_size"), ignore=("output_dtype",),
+)  # fmt: skip
 RULES.op("DynamicQuantizeLinear", "dynamic_quantize", "x=x", outputs="y, scale, zero_point", since=11)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import A, DType, ForeignNode, Node, NotExpressible, Size, known_shape
+from convcore.plugin import A, DType, ForeignNode, I, Node, NotExpressible, Size, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
 from .base import RULES
-from .shapes_in import known_ints
 from .steps import Steps
 from .windows import EXPLICIT
 
@@ -61,29 +60,13 @@ _COLUMNS: dict[str, Any] = {
 }  # fmt: skip
 
 
-@RULES.load("Col2Im", since=18)
-def col2im(g: OnnxContext, node: ForeignNode) -> Any:
-    image, kernel = known_ints(g, node, 1, "image_shape") or (), known_ints(g, node, 2, "block_shape") or ()
-    d, flat = len(kernel), node.attr("pads", None)
-    pads = None if flat is None else tuple((flat[i], flat[len(flat) // 2 + i]) for i in range(len(flat) // 2))
-    given = {k: node.attr(k, None) for k in ("strides", "dilations")}
-    if len(image) != d:
-        raise node.refuse(f"{len(image)} sizes of the image for {d} of its patches")
-    return g.b.col2im(node.need(0), image=image, kernel=kernel, pads=pads, **given)
-
-
+RULES.op(
+    "Col2Im", "col2im", "input=x, image_shape=_, block_shape=_", since=18, image=I("image_shape", iso="tuple"),
+    kernel=I("block_shape", iso="tuple"), **_COLUMNS,
+)  # fmt: skip
 RULES.op(
     "Col2Im", "dynamic_col2im", "input=x, image_shape=image, block_shape=kernel", since=18, priority=-1, **_COLUMNS,
 )  # fmt: skip
-
-
-@RULES.emit("col2im", since=18)
-def emit_col2im(e: OnnxScribe, node: Node) -> None:
-    s, a = Steps(e, node), node.attrs
-    pads = [b for b, _ in a["pads"]] + [c for _, c in a["pads"]]
-    attrs = {"strides": list(a["strides"]), "dilations": list(a["dilations"]), "pads": pads}
-    s.last("Col2Im", node.need("x"), s.ints(*a["image"]), s.ints(*a["kernel"]), **attrs)
-
 
 RULES.op("Det", "det", "X=x", since=11)
 
