@@ -50,7 +50,6 @@ UNFINISHED = {
 }
 """Files whose Keras stopped with an error while it wrote them."""
 NOT_YET = {
-    "TensorFlowOpLayer",
     "TextVectorization",
     "AttentionWeightedAverage",
 }

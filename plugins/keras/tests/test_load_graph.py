@@ -376,7 +376,13 @@ def test_identify(tmp_path: Path) -> None:
 
 
 def test_options_and_framework() -> None:
-    _, option, custom, run, objects, lambdas = plugin.convcore_options("keras")
+    options = {o.name: o for o in plugin.convcore_options("keras")}
+    assert [*options] == [
+        "flat", "data_format", "kernels", "explicit_states", "custom", "run_custom_code", "custom_objects", "lambdas",
+    ]  # fmt: skip
+    option, custom, run, objects, lambdas = (
+        options[n] for n in ("kernels", "custom", "run_custom_code", "custom_objects", "lambdas")
+    )
     assert option.name == "kernels" and set(option.choices) == {"theano", "tensorflow"}
     assert [(o.name, o.type) for o in (custom, run, lambdas)] == [(n, list) for n in ("custom", "run_custom_code", "lambdas")]
     assert (objects.name, objects.type) == ("custom_objects", object)

@@ -32,7 +32,13 @@ def test_everything_named_exists() -> None:
     for path in (f.rules, f.convention):
         assert resolve(path) is not None
     assert all(host().can("onnx", stage) for stage in ("load", "emit", "runtime"))
-    assert {o.name for o in convcore_options("onnx")} == {"opset", "ir_version", "external_data", "keep_training"}
+    assert {o.name for o in convcore_options("onnx")} == {
+        "opset",
+        "ir_version",
+        "external_data",
+        "keep_training",
+        "onnx_functions",
+    }
     assert not convcore_options("keras")
 
 

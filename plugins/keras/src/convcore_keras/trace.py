@@ -25,6 +25,19 @@ def is_subclassed(model: Any) -> bool:
     return not names & {"keras.src.models.functional.Functional", "keras.src.models.sequential.Sequential"}
 
 
+def _inside(layer: Any, kind: type) -> Iterator[Any]:
+    """The layers in a layer, at any depth: those it lists, and those its attributes hold, alone or in lists and dicts."""
+    stack, seen = [layer], {id(layer)}
+    while stack:
+        x = stack.pop()
+        for v in (*getattr(x, "layers", ()), *vars(x).values()):
+            for y in v.values() if isinstance(v, dict) else v if isinstance(v, (list, tuple)) else (v,):
+                if isinstance(y, kind) and id(y) not in seen:
+                    seen.add(id(y))
+                    stack.append(y)
+                    yield y
+
+
 def traced(model: Any, shapes: Mapping[str, Any] | None = None) -> Any:
     """The functional model. UsageError where no input shape is known, UnsupportedError where its code needs values."""
     keras = sys.modules["keras"]
@@ -129,7 +142,7 @@ def _entered(keras: Any, constants: bool = False) -> Iterator[None]:
         if not isinstance(layer, keras.Model) or is_subclassed(layer):
             return False
         own = "keras"
-        return not (constants and any(type(x).__module__.split(".")[0] != own for x in layer._flatten_layers(include_self=False)))
+        return not (constants and any(type(x).__module__.split(".")[0] != own for x in _inside(layer, keras.Layer)))
 
     base.__call__ = call
     try:

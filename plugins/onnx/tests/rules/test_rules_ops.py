@@ -31,6 +31,8 @@ REFUSED = {
     "trilu": (14, "before opset 14 needs fixed sizes"),
 }
 SOMETIMES = {
+    "quantize_blocks": "the scale has a size that is not known",
+    "relu": "Relu takes no int32",  # before opset 14
     "shift_left": "BitShift takes no int32",
     "shift_right": "BitShift takes no int32",
     "scatter_nd": "no counterpart of reduction",

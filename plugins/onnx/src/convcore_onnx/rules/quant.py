@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import A, DType, ForeignNode, Node, known_shape
+from convcore.plugin import A, DType, ForeignNode, Node, NotExpressible, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
@@ -61,6 +61,8 @@ def _emit_quantize(e: OnnxScribe, node: Node, attrs: dict[str, Any]) -> None:
     s, ins, dtype = Steps(e, node), list(node.inputs), node.attrs["dtype"]
     if len(ins) < 3 or ins[2] is None:
         shape = known_shape(ins[1])
+        if not all(isinstance(n, int) for n in shape):  # the zero point, which says the type, has the scale's shape
+            raise NotExpressible("the scale has a size that is not known, and there is no zero point of its shape")
         ins = [*ins[:2], s.const(np.zeros(shape, dtype.numpy), dtype)]
     if dtype.is_float and not node.attrs["saturate"]:
         attrs["saturate"] = 0
