@@ -42,6 +42,22 @@ def write_code(model: KerasModel, path: Path, weights: str) -> Path | None:
     return held
 
 
+_GUARD = [
+    '    if keras.config.image_data_format() != "channels_last":',
+    "        raise RuntimeError(\"channels come last here: keras.config.set_image_data_format('channels_last') first\")",
+]
+
+
+def _asks_for_channels(model: ModelConfig) -> bool:
+    """Whether anything in a model means its channels by Keras's default."""
+    return any(
+        "data_format" in x.config
+        or any("data_format" in c.kwargs for c in x.calls)
+        or (x.model is not None and _asks_for_channels(x.model))
+        for x in model.layers
+    )
+
+
 class _Code:
     def __init__(self, name: str) -> None:
         self.name = name
@@ -52,6 +68,8 @@ class _Code:
 
     def module(self, root: ModelConfig, weights: str) -> list[str]:
         body = self._function(root, "build_model")
+        if _asks_for_channels(root):  # a default that the user's configuration of Keras may have changed
+            body[1:1] = _GUARD
         lines = [
             f'"""{_plain(root.name)}, written by convcore. Weights: {weights}."""',
             "",
