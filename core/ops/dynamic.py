@@ -346,7 +346,14 @@ DYNAMIC.op(
 
 
 def _transformed(c: InferContext) -> Inferred:
-    real, rank = c["inverse"] and c["onesided"], c.rank("x")
+    """One-sided transforms are of real signals, inverse ones of complex frequencies, as ONNX's DFT has it."""
+    real, rank, x = c["inverse"] and c["onesided"], c.rank("x"), c.shape("x")
+    last = x[-1] if x else None
+    if isinstance(last, int) and last not in ((2 if real else 1,) if c["onesided"] else (1, 2)):
+        c.fail(
+            f"the last axis has size {last}, must be "
+            + ("1 (real) or 2 (complex)" if not c["onesided"] else "2" if real else "1")
+        )
     return [(c.dtype("x"), None if rank is None else (*(None,) * (rank - 1), 1 if real else 2))]
 
 
@@ -364,6 +371,13 @@ _late(
 
 def _folded(c: InferContext) -> Inferred:
     n, x = _count(c, "image"), c.shape("x")
+    c.rank("x", 3)
+    for what, k in (
+        ("kernel", _count(c, "kernel")),
+        *((a, len(c[a])) for a in ("strides", "dilations", "pads") if c[a] is not None),
+    ):
+        if n is not None and k not in (None, n):
+            c.fail(f"{what} has {k} entries, image {n}")
     return [(c.dtype("x"), None if n is None else (None if x is None else x[0], *(None,) * (n + 1)))]
 
 

@@ -121,7 +121,12 @@ def _deform_shape(c: InferContext) -> Shapes:
         c.rank(name, 4)
     if x is not None and w is not None and w[1] is not None:
         c.same(x[1], w[1] * c["groups"], "channels of x and w (in / groups) * groups")
-    space = (None, None) if offset is None else offset[2:]
+    space: list[DimLike | None] = [None, None] if offset is None else list(offset[2:])
+    if x is not None and w is not None:
+        for i, (n, k, pad, d, step) in enumerate(zip(x[2:], w[2:], c["pads"], c["dilations"], c["strides"])):
+            if n is not None and k is not None:
+                size = (n + sum(pad) - (k - 1) * d - 1) // step + 1
+                space[i] = c.same(space[i], size, "sizes of offset and of the output")
     return [(c.dtype("x"), (None if x is None else x[0], None if w is None else w[0], *space))]
 
 

@@ -159,6 +159,13 @@ SIGNAL.op(
 )  # fmt: skip
 
 
+_MEL = (
+    DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.BFLOAT16, DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.UINT8,
+    DType.UINT16, DType.UINT32, DType.UINT64,
+)  # fmt: skip
+"""T3 of the standard's schema."""
+
+
 def _mel(bins: Array, length: Array, rate: Array, low: Array, high: Array, *, dtype: DType) -> Array:
     n, size = int(bins), int(length)
     if n < 1 or size < 1 or int(rate) < 1:
@@ -185,7 +192,8 @@ SIGNAL.op(
     "mel_weight_matrix", "bins:int, length:int, rate:int, low:float, high:float",
     "The matrix that turns length // 2 + 1 frequencies, of a signal of a sample rate, into bins on the mel scale between two "
     "frequencies, all given as scalars (ONNX MelWeightMatrix, whose steps are (high - low) / (bins + 2)).",
-    attrs={"dtype": Attr("dtype", DType.FLOAT32)}, infer=lambda c: [(c["dtype"], (None, None))], reference=_mel, axes=Opaque(),
+    attrs={"dtype": Attr("dtype", DType.FLOAT32, choices=_MEL)}, infer=lambda c: [(c["dtype"], (None, None))], reference=_mel,
+    axes=Opaque(),
     samples=[Sample(np.array(8), np.array(16), np.array(8192), np.float32(0), np.float32(4096))],
     roles={"index": "bins length rate"},
 )  # fmt: skip

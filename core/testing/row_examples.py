@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..build.builder import Builder
 from ..errors import DeclarationError, ShapeError
-from ..ir.dtypes import DType
+from ..ir.dtypes import DType, type_of
 from ..ir.graph import Graph, Node, Value
 from ..ir.tensors import as_tensor
 from ..opset.declare import REQUIRED, Attr, Sample
@@ -93,10 +94,10 @@ _SIZES = (2, 3, 11, 13, 7)
 def _other_ranks(row: Row, sample: Sample) -> Iterator[Sample]:
     """A sample with one to five axes of its first input, where all others are vectors along one of the first two; per-axis and
     per-spatial-axis attributes grow or shrink with them."""
-    first, *others = sample.arrays()
-    if first is None or not first.ndim or any(a is not None and a.ndim > 1 for a in others):
+    first, *others = sample.arrays() or [None]
+    if first is None or not first.ndim or any(a is not None and a.ndim > 1 for a in others) or type_of(first).is_container:
         return
-    old, dtype = first.ndim, str(DType.of(first.dtype))
+    old, dtype = first.ndim, type_of(first)
     for rank in range(min(2, old) if others else 1, 6):
         if rank == old:
             continue
@@ -107,7 +108,7 @@ def _other_ranks(row: Row, sample: Sample) -> Iterator[Sample]:
                 n = max(1, rank - (old - len(v)))
                 v = tuple(v[i % len(v)] for i in range(n)) if v else v
             attrs[key] = v
-        yield Sample((dtype, shape), *others, **attrs)
+        yield Sample(np.resize(first, shape) if dtype is DType.STRING else (str(dtype), shape), *others, **attrs)
 
 
 def _table(source: A | I) -> list[Any]:
@@ -155,7 +156,8 @@ def _build(row: Row, sample: Sample, attrs: Attrs, drop: bool) -> tuple[Graph, N
         elif isinstance(weight, W):
             ins.append(b.weight(as_tensor(a), arg.name))
         else:
-            ins.append(b.input(f"x{i}", DType.of(a.dtype), a.shape))
+            dtype = type_of(a)
+            ins.append(b.input(f"x{i}", dtype, None if dtype.is_container else a.shape))
             if a.dtype.kind != "f":
                 own[f"x{i}"] = a
     try:

@@ -16,7 +16,7 @@ from convcore.opset import op
 
 ANY = "any"  # an input of which not even the number of axes is known
 Inputs = tuple[Any, ...]
-INT = ("int64", (2, 3, 5))
+INT, INT2 = ("int64", (2, 3, 5)), ("int64", (2,))
 
 WINDOW = {"kernel": (2, 3), "strides": (1, 1), "pads": ((0, 0), (0, 0))}
 POOL = {**WINDOW, "dilations": (1, 1)}
@@ -134,6 +134,13 @@ SHAPE_RULES: list[tuple[str, str, Inputs, dict[str, Any]]] = [
     ("x needs at least two axes", "det", ((3,),), {}),
     ("8 channels do not divide into patches of 6", "col2im", ((2, 8, 5),), {"image": (3, 3), "kernel": (2, 3)}),
     ("must have 2 entries, as kernel", "col2im", ((2, 6, 5),), {"image": (3,), "kernel": (2, 3)}),
+    ("entries, image 2", "dynamic_col2im", ((2, 6, 5), INT2, INT2), {"pads": ((0, 0),)}),
+    ("kernel has 3 entries, image 2", "dynamic_col2im", ((2, 6, 5), INT2, ("int64", (3,))), {}),
+    ("x has 2 axes, must have 3", "dynamic_col2im", ((2, 6), INT2, INT2), {}),
+    ("must be 1 .real. or 2", "dynamic_dft_pairs", ((2, 7, 3),), {}),
+    ("has size 2, must be 1", "dynamic_dft_pairs", ((2, 7, 2),), {"onesided": True}),
+    ("has size 1, must be 2", "dynamic_dft_pairs", ((2, 7, 1),), {"onesided": True, "inverse": True}),
+    ("sizes of offset and of the output: 3 != 2", "deform_conv", ((1, 1, 3, 3), (1, 1, 2, 2), (1, 8, 3, 3)), {}),
     ("strides=.1,. must have two entries", "deform_conv", ((1, 1, 3, 3), (1, 1, 2, 2), (1, 8, 2, 2)), {"strides": (1,)}),
     ("different dtypes", "sequence_construct", ((2,), ("int64", (2,))), {}),
     ("int64 does not go into sequence_float32", "sequence_insert", (("sequence_float32", None), ("int64", (2,))), {}),
