@@ -30,7 +30,7 @@ WRONG = {
 def _samples() -> list[tuple[str, int]]:
     found = []
     for name, decl in sorted(all_ops().items()):
-        for i, sample in enumerate(decl.samples):
+        for i, sample in enumerate(decl.samples if decl.distribution != "tests" else ()):  # not those of other tests
             arrays = sample.arrays()
             if arrays and arrays[0] is not None and arrays[0].dtype == np.float32 and arrays[0].ndim > 1:
                 found.append((name, i))

@@ -21,6 +21,18 @@ pytest.importorskip("onnxruntime")
 from sweeps import layers_cases, networks_cases, ops_cases
 from sweeps.judge import Case, judge
 
+
+@pytest.fixture(autouse=True)
+def only_keras():
+    """Without the classes that other tests have registered: Keras looks up its own by the same short names (RMSNorm)."""
+    known = keras.saving.get_custom_objects()
+    others = dict(known)
+    known.clear()
+    yield
+    known.clear()
+    known.update(others)
+
+
 SAMPLE = random.Random(8)
 LAYERS = layers_cases.cases()
 FIRST = {re.split(r"[ (]", c.name)[0]: c for c in reversed(LAYERS)}
