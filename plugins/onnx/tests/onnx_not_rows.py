@@ -71,6 +71,8 @@ WHY = {
     "emit rules.quant.emit_dequantize": "the axis means nothing where the scale is one number, whatever its default says",
     "emit rules.quant.emit_quantize": "a missing zero point is filled in: it alone tells the type",
     "emit rules.quant.emit_quantize_blocks": "a missing zero point is filled in: it alone tells the type",
+    "emit rules.text.emit_count_ngrams": "pool and weights are lists in attributes, and inputs of the op",
+    "emit rules.text.emit_label_encoder": "keys, values and default are in attributes of many types, and inputs of the op",
     "emit rules.sampling.emit_roi_align": "before opset 16 regions are not moved, which no attribute says there",
     "emit rules.sequences.emit_optional": _HELD,
     "emit rules.shape.emit_dynamic_split": "the number of parts is that of the outputs",
