@@ -57,7 +57,6 @@ WHY = {
     "emit rules.conv.emit_conv_transpose": 'padding "same" is written out where it is no attribute of the version',
     "emit rules.conv.emit_same_conv": 'padding "same" is written out where the sizes are known',
     "emit rules.general.emit_gaussian_noise": "left out, but for outputs, which keep their names",
-    "emit rules.image.emit_dynamic_resize": "modes have attributes of their own, and versions coordinates",
     "emit rules.image.emit_upsample": "scales are for batch and channels too",
     "emit rules.indexing.emit_trilu_by_mask": "its mask is made for it",
     "emit rules.integer.emit_conv_integer": _RUNTIME,
