@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath, PurePosixPath
 from typing import Any
@@ -50,12 +51,13 @@ def _models(files: Iterable[str]) -> list[str]:
 
 
 def _pairs(files: Iterable[str]) -> dict[str, str]:
-    """Of the files those that are architectures, each with the weights beside it."""
+    """Of the files those that are architectures, each with the weights beside it, which no pattern need mean."""
     there = dict.fromkeys(files)
     out = {}
     for f in host().frameworks.values():
         for file in there:
-            beside = next((w for w in f.weights_beside(file) if w in there), None)
+            names = f.weights_beside(file)
+            beside = next((w for w in names if w in there or (not places.is_url(w) and os.path.isfile(w))), None)
             if beside is not None:
                 out[file] = beside
     return out

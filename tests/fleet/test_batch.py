@@ -178,6 +178,16 @@ def test_names_of_results(models, tmp_path):
         plan([str(models / "good.h5"), str(models / "deep/good.h5")], "onnx", "out", {})
 
 
+def test_weights_that_no_pattern_means_count_too(models):
+    """They are read with their architecture: where they change, it is another task."""
+    from convcore.fleet.plan import plan
+
+    one = plan([str(models / "deep/*.json")], "onnx", "out", {})
+    assert Path(one[0].weights).name == "custom.weights.h5" and len(one) == 1
+    os.utime(models / "deep/custom.weights.h5", ns=(1, 1))
+    assert plan([str(models / "deep/*.json")], "onnx", "out", {})[0].key != one[0].key
+
+
 def test_sizes():
     assert [size(t) for t in ("512M", "4G", "2GiB", "1.5k", "100")] == [512 * 10**6, 4 * 10**9, 2 << 30, 1500, 100]
     for bad in ("", "4X", "-1", "0", "M"):
