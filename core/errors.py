@@ -7,7 +7,9 @@ All derive from :class:`ConvcoreError`; the command line maps the classes to exi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,6 +33,9 @@ __all__ = [
     "UnsupportedError",
     "UsageError",
     "VerifyError",
+    "ask",
+    "asked_by_flags",
+    "by_flags",
     "meant",
 ]
 
@@ -39,6 +44,29 @@ def meant(word: str, known: Iterable[str]) -> str:
     """`` (did you mean ...?)`` where a word is near one or two known ones, else ""."""
     close = difflib.get_close_matches(word, list(known), 2, 0.6)
     return f" (did you mean {' or '.join(close)}?)" if close else ""
+
+
+_FLAGS: ContextVar[bool] = ContextVar("flags", default=False)
+
+
+def ask(flag: str, argument: str) -> str:
+    """What to give, as the one who is told would say it: a flag of the command line, or an argument in Python."""
+    return flag if _FLAGS.get() else argument
+
+
+def asked_by_flags() -> bool:
+    """Whether messages are for a person at a command line."""
+    return _FLAGS.get()
+
+
+@contextmanager
+def by_flags(on: bool = True) -> Iterator[None]:
+    """Inside, messages tell a person at a command line what to give (:func:`ask`)."""
+    token = _FLAGS.set(on)
+    try:
+        yield
+    finally:
+        _FLAGS.reset(token)
 
 
 class ConvcoreError(Exception):

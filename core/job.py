@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,7 @@ class Job:
     atol: float
     io_layout: str | Mapping[str, Any] | None
     keep: bool
+    overwrite: bool | None
     fuse: bool
     simplify: bool
     page: Path | None
@@ -50,6 +52,11 @@ class Job:
     emitted: Emitted = None  # type: ignore[assignment]
     report: Report = field(default_factory=lambda: Report(""))
     staging: Path | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    def clock(self) -> None:
+        """Note in the report how long it has taken so far."""
+        self.report.seconds = time.monotonic() - self.started
 
     @property
     def cannot(self) -> str:

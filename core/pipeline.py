@@ -143,8 +143,8 @@ def convert(
     format: str | None = None, example_inputs: Any = None, check: bool | str = True,
     rtol: float | None = None, atol: float = ATOL,
     io_layout: str | Mapping[str, Any] | None = None, overrides: Mapping[str, Any] | None = None, input_shapes: Any = None,
-    keep: bool = False, progress: Progress | None = None, fuse: bool = True, simplify: bool = False,
-    page: str | os.PathLike[str] | None = None, **options: Any,
+    keep: bool = False, overwrite: bool | None = None, progress: Progress | None = None, fuse: bool = True,
+    simplify: bool = False, page: str | os.PathLike[str] | None = None, **options: Any,
 ) -> Conversion:  # fmt: skip
     """Convert a model.
 
@@ -161,6 +161,10 @@ def convert(
         else "source"); a dict gives it per tensor name.
     overrides: ``{layer name or type: function}`` to load, ``{"emit": {...}}`` to emit.
     keep: keep the files even when the check fails.
+    overwrite: None writes over whatever has the name. False, as the command line does, keeps files that are not an earlier result
+        of the same source (OutputError before the check); True writes over them and, as False, notes for the next time what was
+        written from what (docs/reports-and-errors.md says where).
+    progress: called with what is being done and how much of the whole is, from 0 to 1.
     fuse: find composites in primitives (see :func:`load`); the check compares with the source as it was.
     simplify: also compute what is constant, leave out what has no effect, compute once what is computed twice, and put batch
         normalisation into the convolution before it.
@@ -174,8 +178,8 @@ def convert(
         with without_collector():  # nearly all that is made lives to the end
             job, load_given = _prepare(
                 source, to, out, weights, format, overrides, input_shapes, progress, options, check=check,
-                example_inputs=example_inputs, rtol=rtol, atol=atol, io_layout=io_layout, keep=keep, fuse=fuse,
-                simplify=simplify, page=page,
+                example_inputs=example_inputs, rtol=rtol, atol=atol, io_layout=io_layout, keep=keep, overwrite=overwrite,
+                fuse=fuse, simplify=simplify, page=page,
             )  # fmt: skip
             _read(job, source, load_given)
         with _page_of(job):
@@ -187,6 +191,7 @@ def convert(
                 emit(job, stack)
             _verify(job)
         paths = publish_files(job)
+        job.clock()
         if job.page is not None:
             from .paging import write_page
 
@@ -307,12 +312,15 @@ def _describe_job(job: Job) -> None:
 def _verify(job: Job) -> None:
     """Compare the result with the source; MismatchError where they differ, unless the files are to be kept all the same."""
     if job.check:
-        from .verification import check_conversion
+        from .verification.conversion import CHECKING, check_conversion
 
-        job.tell("checking", 0.7)
+        job.tell("checking", CHECKING)
         with reading():
             check_conversion(job)
+    else:
+        job.report.skipped = True
     job.report.notes += list(host().report_lines(job.report))
+    job.clock()
     if not job.report.ok and not job.keep:
         raise MismatchError(str(job.report), job.report)
 

@@ -13,6 +13,7 @@ from .hookspecs import EmitRequest
 from .host import host
 from .job import Job
 from .output import check_output, publish, staging, when_full
+from .provenance import guard, remember, sources_of
 
 __all__ = ["emit", "publish_files"]
 
@@ -45,12 +46,16 @@ def emit(job: Job, stack: ExitStack) -> None:
             raise OutputError(f"{job.path} cannot be written: {why}") from e
         raise
     job.emit_overrides.refuse_unused()
+    over: list[str] = []
     if job.path is not None and job.staging is not None:
-        for written in job.emitted.paths:
-            job.files.protect(check_output(job.path.parent / Path(written).relative_to(job.staging)))
+        files = [(Path(f), job.path.parent / Path(f).relative_to(job.staging)) for f in job.emitted.paths]
+        for _, final in files:
+            job.files.protect(check_output(final))
+        if job.overwrite is not None:
+            over = guard(files, sources_of(job.source, job.weights), job.overwrite)
     size = sum(os.path.getsize(p) for p in job.emitted.paths)
     job.report.target = {"framework": job.target, "nodes": len(job.graph), "bytes": size}
-    job.report.notes += list(job.emitted.notes)
+    job.report.notes += [*job.emitted.notes, *over]
 
 
 def moved_axes(layout: Any) -> dict[str, tuple[int, ...]]:
@@ -78,5 +83,7 @@ def publish_files(job: Job) -> tuple[Path, ...]:
             raise OutputError(f"{final} cannot be written: {e.strerror or e}") from e
         done.append(final)
     paths = tuple(sorted(done, key=lambda f: f.name != job.path.name))  # type: ignore[union-attr]
+    if job.overwrite is not None:
+        remember(paths, sources_of(job.source, job.weights))
     job.report.target["files"] = [str(p) for p in paths]
     return paths

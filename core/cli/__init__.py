@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from ..collector import let_go, one_command
-from ..errors import ConvcoreError, PluginBugError
-from .console import Terminated, complain, finish, prepare, say, terminable
+from ..errors import ConvcoreError, PluginBugError, by_flags
+from .console import Terminated, complain, finish, peak, prepare, say, terminable
 
 __all__ = ["main"]
 
@@ -33,11 +34,21 @@ def _run(args: list[str]) -> int:
 
         say(f"convcore {__version__}")
         return 0
+    if "_ARGCOMPLETE" in os.environ:
+        from .completion import complete
+
+        return complete()
     from .parser import parse
 
+    start = time.monotonic()
     parsed = parse(args)
-    code: int = parsed.run(parsed)
-    return code
+    try:
+        with by_flags():
+            code: int = parsed.run(parsed)
+        return code
+    finally:
+        if getattr(parsed, "verbose", False):
+            complain(f"took {time.monotonic() - start:.1f} s{peak()}")
 
 
 def _finished(code: int) -> int:

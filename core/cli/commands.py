@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -24,6 +23,7 @@ from ..pipeline import load as load_model
 from ..report.compare import ATOL
 from .console import complain, say
 from .listings import ops, plugins, rules
+from .progress import Progress
 
 __all__ = [
     "batch",
@@ -54,27 +54,6 @@ def _given(args: Namespace) -> dict[str, Any]:
     from .code import overrides
 
     return {**_options(args), "overrides": overrides(args.override)}
-
-
-class _Progress:
-    """One status line on a terminal's stderr; nothing otherwise."""
-
-    def __init__(self) -> None:
-        self.on = sys.stderr.isatty()
-        self.start = time.monotonic()
-
-    def __call__(self, what: str, part: float) -> None:
-        if self.on:
-            bar = "#" * int(20 * part)
-            sys.stderr.write(f"\r\x1b[K[{bar:<20}] {what} {time.monotonic() - self.start:.1f} s")
-            if part >= 1:
-                sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-
-    def clear(self) -> None:
-        if self.on:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
 
 
 def _arrays(specs: list[str], names: list[str]) -> dict[str, Any]:
@@ -127,7 +106,7 @@ def enumerate_names(items: dict[str, Any], free: list[str]) -> list[tuple[str, A
 def convert(args: Namespace) -> int:
     """``convcore convert``."""
     source = Path(args.source)
-    progress = _Progress()
+    progress = Progress(args)
     out = args.output
     if out is None:
         if args.to is None:
@@ -139,7 +118,7 @@ def convert(args: Namespace) -> int:
     pages = [r for r in args.report if r not in printed]
     if len(printed) > 1 or len(pages) > 1:
         raise UsageError(f"--report is given twice: {' and '.join(printed if len(printed) > 1 else pages)}")
-    how, page = printed[0] if printed else "text", pages[0] if pages else None
+    how, page = printed[0] if printed else "none" if args.quiet else "text", pages[0] if pages else None
     example = None
     model: Any = source
     options = _given(args)
@@ -157,7 +136,7 @@ def convert(args: Namespace) -> int:
             model, args.to, out, example_inputs=example, **loading,
             check=False if args.no_check else "native" if args.check == "native" else True,
             rtol=args.rtol, atol=ATOL if args.atol is None else args.atol,
-            io_layout=args.io_layout, keep=args.keep, progress=progress, fuse=args.fuse,
+            io_layout=args.io_layout, keep=args.keep, overwrite=args.force, progress=progress, fuse=args.fuse,
             simplify=args.simplify, page=page, overrides=replaced, **options,
         )  # fmt: skip
     except UnsupportedError as e:
@@ -193,7 +172,7 @@ def _print_report(report: Any, how: str) -> None:
     if how == "json":
         say(report.to_json())
     elif how == "text":
-        say(str(report))
+        say(str(report), colour=True)
 
 
 def check(args: Namespace) -> int:
@@ -213,7 +192,7 @@ def check(args: Namespace) -> int:
         say(f"{len(found)} problem{'s' if len(found) != 1 else ''} on the way to {args.to}:")
         for p in found:
             say(f"  {p}")
-    else:
+    elif not args.quiet:
         say(f"nothing stands in the way of converting {args.source} to {args.to}")
     return UnsupportedError.exit_code if found else 0
 
@@ -300,7 +279,7 @@ def verify(args: Namespace) -> int:
     """``convcore verify``."""
     from ..verification import verify as verify_models
 
-    inputs = None
+    start, inputs = time.monotonic(), None
     a: Any = args.a
     if args.input:
         model = load_model(args.a, args.weights_a, format=args.from_a, **_options(args))
@@ -311,7 +290,8 @@ def verify(args: Namespace) -> int:
         format_b=args.from_b,
         rtol=args.rtol, atol=ATOL if args.atol is None else args.atol, native=not args.interpreter, **_options(args),
     )  # fmt: skip
-    _print_report(report, args.report)
+    report.seconds = time.monotonic() - start
+    _print_report(report, args.report or ("none" if args.quiet else "text"))
     if not report.ok:
         complain("convcore: the outputs differ")
     return _code(report)

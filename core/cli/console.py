@@ -17,8 +17,9 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from ..errors import OutputError
+from .colour import painted
 
-__all__ = ["Terminated", "complain", "finish", "prepare", "printable", "say", "terminable"]
+__all__ = ["Terminated", "complain", "finish", "peak", "prepare", "printable", "say", "terminable"]
 
 # controls, directions, halves of characters
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -29,10 +30,11 @@ def printable(text: str) -> str:
     return _OBEYED.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
 
 
-def say(text: str) -> None:
-    """One result, on stdout. OutputError where it cannot be written."""
+def say(text: str, *, colour: bool = False) -> None:
+    """One result, on stdout; ``colour`` for what is a report for people. OutputError where it cannot be written."""
+    shown = printable(text)
     try:
-        sys.stdout.write(printable(text) + "\n")
+        sys.stdout.write((painted(shown, sys.stdout) if colour else shown) + "\n")
     except BrokenPipeError:
         raise
     except OSError as e:
@@ -42,7 +44,7 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """One message, on stderr, where there is one."""
     with suppress(OSError):
-        sys.stderr.write(printable(text) + "\n")
+        sys.stderr.write(painted(printable(text), sys.stderr) + "\n")
         sys.stderr.flush()
 
 
@@ -57,6 +59,16 @@ def prepare() -> None:
             setattr(sys, name, open(os.devnull, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115 - it stays open
         elif number and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def peak() -> str:
+    """`, peak memory 71 MB``, where the system tells."""
+    try:
+        import resource
+    except ImportError:
+        return ""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return f", peak memory {most / 1e6:.0f} MB"
 
 
 def finish() -> None:

@@ -7,6 +7,7 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,12 @@ def batch(args: Namespace, options: Mapping[str, Any]) -> int:
     done = convert_all(
         args.sources, args.to, args.out, workers=args.workers, timeout=args.timeout or None,
         memory=None if args.memory is None else size(args.memory), scheduler=args.scheduler, again=args.again,
-        reports=args.reports, progress=_tell, check=not args.no_check, simplify=args.simplify, io_layout=args.io_layout,
-        fuse=args.fuse, **options,
+        reports=args.reports, progress=partial(_tell, args), check=not args.no_check, simplify=args.simplify,
+        io_layout=args.io_layout, fuse=args.fuse, **options,
     )  # fmt: skip
     if args.report == "json":
         say(json.dumps(done.to_dict(), indent=1))
-    elif args.report == "text":
+    elif (args.report or ("none" if args.quiet else "text")) == "text":
         say(str(done))
         folder = args.reports or ("." if "://" in args.out else args.out)
         say(f"report: {Path(folder) / 'report.html'}, .json and .csv beside it")
@@ -47,10 +48,13 @@ def size(text: str) -> int:
     return int(float(found[1]) * (1024 ** (len(str(unit)) // 3) if found[3] else unit))
 
 
-def _tell(row: Row, done: int, of: int) -> None:
-    """A line for each model: rewritten on a terminal where it is well, kept where it is not or where nobody looks."""
+def _tell(args: Namespace, row: Row, done: int, of: int) -> None:
+    """A line for each model: rewritten on a terminal where it is well, kept where it is not, where nobody looks or with -v; with
+    -q only what is not well has one."""
+    if args.quiet and row.ok:
+        return
     line = f"[{done}/{of}] {row.status}: {row.source}" + (f": {row.message}" if row.message else "") + f" ({row.seconds:.1f} s)"
-    if not sys.stderr.isatty():
+    if args.quiet or args.verbose or not sys.stderr.isatty():
         complain(line)
         return
     sys.stderr.write("\r\x1b[K" + printable(line) + ("" if row.ok and done < of else "\n"))

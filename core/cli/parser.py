@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from .. import __version__
 from ..errors import meant
 
-__all__ = ["parse", "plugin_options"]
+__all__ = ["parse", "plugin_options", "whole"]
 
 _EPILOG = """exit codes: 0 done, 2 wrong usage, 3 bad file, 4 something has no exact counterpart, 5 outputs differ,
             6 written but not verified, 70 a bug, 1 other
@@ -33,6 +33,10 @@ class _Parser(argparse.ArgumentParser):
         """One line: the usage of some commands fills a screen, and would hide what is wrong."""
         self.exit(2, f"convcore: {message} ({self.prog} --help)\n")
 
+    @property
+    def arguments(self) -> list[argparse.Action]:
+        return list(self._actions)
+
     def unknown(self, words: Sequence[str]) -> NoReturn:
         """Refuse words that the command does not know, with the flags that look like them."""
         flags = [s for a in self._actions for s in a.option_strings]
@@ -42,22 +46,16 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(args: Sequence[str]) -> argparse.Namespace:
     """Parse a command line; wrong usage exits with code 2 as argparse does."""
-    top = _Parser(prog="convcore", description="Convert trained deep-learning models between frameworks.", epilog=_EPILOG)
-    top.add_argument("-V", "--version", action="version", version=f"convcore {__version__}")
-    sub = top.add_subparsers(title="commands", dest="command", required=True, parser_class=_Parser)
     if any(a == "--plugin" or a.startswith("--plugin=") for a in args):
         from .code import named_plugins, use_plugins
 
         use_plugins(named_plugins(args))
     chosen = next((a for a in args if not a.startswith("-")), "")
+    top, parsers = _made(chosen)
+    if not args:
+        top.error(f"name a command: {', '.join(_COMMANDS)}")
     if chosen and chosen not in _COMMANDS:
         top.error(f"there is no command {chosen!r}{meant(chosen, _COMMANDS)}")
-    parsers = {}
-    for name, (make, text) in _COMMANDS.items():
-        p = sub.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        parsers[name] = p
-        if name == chosen or not chosen:
-            make(p)
     parsed, unknown = top.parse_known_args(args)
     if unknown:
         parsers[parsed.command].unknown(unknown)
@@ -69,6 +67,25 @@ def parse(args: Sequence[str]) -> argparse.Namespace:
 
     parsed.run = getattr(commands, parsed.command.replace("-", "_"))
     return parsed
+
+
+def whole() -> tuple[argparse.ArgumentParser, dict[str, list[argparse.Action]]]:
+    """The parser with every command's arguments, and these by command."""
+    top, parsers = _made("")
+    return top, {name: p.arguments for name, p in parsers.items()}
+
+
+def _made(chosen: str) -> tuple[_Parser, dict[str, _Parser]]:
+    """The parser and those of its commands; of these only the chosen one has its arguments, all where none is chosen."""
+    top = _Parser(prog="convcore", description="Convert trained deep-learning models between frameworks.", epilog=_EPILOG)
+    top.add_argument("-V", "--version", action="version", version=f"convcore {__version__}")
+    sub = top.add_subparsers(title="commands", dest="command", required=True, parser_class=_Parser)
+    parsers = {}
+    for name, (make, text) in _COMMANDS.items():
+        parsers[name] = sub.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        if name == chosen or not chosen:
+            make(parsers[name])
+    return top, parsers
 
 
 def plugin_options(p: argparse.ArgumentParser, *stages: str) -> None:
@@ -131,8 +148,20 @@ def _meanings(p: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _loudness(p: argparse.ArgumentParser, quiet: str = "") -> None:
+    """-v, and -q where a command says anything that need not be."""
+    group = p.add_mutually_exclusive_group()
+    group.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done, how long it took, peak memory")
+    if quiet:
+        group.add_argument("-q", "--quiet", action="store_true", help=quiet)
+
+
+_QUIET = "print no report and no progress, only what is wrong"
+
+
 def _report(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--report", choices=("text", "json", "none"), default="text", help="what to print (default text)")
+    p.add_argument("--report", choices=("text", "json", "none"), default=None, help="what to print (default text)")
+    _loudness(p, _QUIET)
 
 
 def _tolerance(p: argparse.ArgumentParser) -> None:
@@ -154,11 +183,15 @@ def _convert(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--check", choices=("native", "interpreter"), default="interpreter", help="what runs the source side of the check"
     )
-    p.add_argument("--no-check", action="store_true", help="do not compare source and result")
+    p.add_argument("--no-check", action="store_true", help="do not compare source and result: the report says NOT VERIFIED")
     p.add_argument(
         "--input", action="append", default=[], metavar="[NAME=]FILE", help=".npy or .npz to check with, instead of seeded data"
     )
     p.add_argument("--keep", action="store_true", help="keep the output even when the check fails")
+    p.add_argument(
+        "--force", action="store_true",
+        help="write over files that are there already and are no earlier result of the same source; without it they are kept",
+    )  # fmt: skip
     _fusing(p)
     p.add_argument(
         "--simplify", action="store_true",
@@ -169,6 +202,7 @@ def _convert(p: argparse.ArgumentParser) -> None:
         "--report", type=_report_kind, action="append", default=[], metavar="{text,json,none,FILE.html}",
         help="what to print (default text); FILE.html: also write a page with both graphs, errors by layer and problems",
     )  # fmt: skip
+    _loudness(p, _QUIET)
     plugin_options(p, "load", "emit")
 
 
@@ -184,6 +218,7 @@ def _check(p: argparse.ArgumentParser) -> None:
     p.add_argument("--to", metavar="FORMAT", required=True, help="target format")
     _fusing(p)
     p.add_argument("--report", choices=("text", "json"), default="text", help="what to print (default text)")
+    _loudness(p, "print nothing when nothing is in the way")
     plugin_options(p, "load", "emit")
 
 
@@ -192,6 +227,7 @@ def _inspect(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", action="store_true", help="print JSON")
     p.add_argument("--ir", action="store_true", help="print the intermediate representation instead")
     _fusing(p)
+    _loudness(p)
     plugin_options(p, "load")
 
 
@@ -208,6 +244,7 @@ def _run(p: argparse.ArgumentParser) -> None:
     p.add_argument("--until", metavar="LAYER", help="stop after this layer and give its output")
     p.add_argument("-o", "--output", metavar="FILE", help=".npy (one output) or .npz to write; otherwise a summary is printed")
     _fusing(p)
+    _loudness(p)
     plugin_options(p, "load")
 
 
@@ -246,7 +283,7 @@ def _plugins(p: argparse.ArgumentParser) -> None:
 
 
 def _ops(p: argparse.ArgumentParser) -> None:
-    p.add_argument("name", nargs="?", help="show one op in full")
+    p.add_argument("name", metavar="OP", nargs="?", help="show one op in full")
     p.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -282,7 +319,7 @@ def _batch(p: argparse.ArgumentParser) -> None:
     p.add_argument("--simplify", action="store_true", help="as for convert")
     p.add_argument("--io-layout", choices=("source", "target"), default=None, help="as for convert")
     _fusing(p)
-    p.add_argument("--report", choices=("text", "json", "none"), default="text", help="what to print (default text)")
+    _report(p)
     plugin_options(p, "load", "emit")
 
 
@@ -291,6 +328,7 @@ def _view(p: argparse.ArgumentParser) -> None:
     p.add_argument("-o", "--output", metavar="FILE.html", help="page to write (default: the model's name with .html, here)")
     p.add_argument("--open", action="store_true", help="open it in the browser")
     _fusing(p)
+    _loudness(p)
     plugin_options(p, "load")
 
 

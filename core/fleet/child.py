@@ -24,12 +24,15 @@ resource: Any = importlib.import_module("resource") if os.name == "posix" else N
 
 
 def main(argv: list[str]) -> int:
-    """Do the job ``argv[0]`` (JSON with source, weights, to, out, options, memory, row)."""
+    """Do the job ``argv[0]`` (JSON with source, weights, to, out, options, memory, flags, row)."""
     job = json.loads(argv[0])
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if job["memory"] and resource is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (job["memory"], job["memory"]))
-    row = _row(job)
+    from ..errors import by_flags
+
+    with by_flags(job["flags"]):
+        row = _row(job)
     if resource is not None:
         used = resource.getrusage(resource.RUSAGE_SELF)
         row["cpu"] = used.ru_utime + used.ru_stime
@@ -78,10 +81,9 @@ def _row(job: dict[str, Any]) -> dict[str, Any]:
     except Exception as e:  # noqa: BLE001 - the last resort: what nobody foresaw is a row, and said as a bug
         return {"status": "bug", "message": f"{type(e).__name__}: {e}"}
     report = done.report
-    checked = job["options"].get("check", True)
     status = {"not verified": "unverified"}.get(report.verdict, report.verdict)
     return {
-        "status": status, "message": report.unverified or "; ".join(report.weak[:1]) or ("" if checked else "not checked"),
+        "status": status, "message": report.reason or "; ".join(report.weak[:1]),
         "framework": str(report.source.get("framework", "")), "files": [str(p) for p in done.paths],
         "max_rel": _number(report.max_rel) if report.verified else None,
         "parameters": int(str(report.source.get("parameters") or "0").replace(",", "")),

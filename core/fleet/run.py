@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from ..errors import FrameworkMissingError, UsageError
+from ..errors import FrameworkMissingError, UsageError, asked_by_flags
 from . import places
 from .ledger import opened
 from .plan import plan
@@ -57,7 +57,7 @@ def batch(
     places.make_folder(os.fspath(out))
     folder = Path(reports if reports is not None else "." if places.is_url(os.fspath(out)) else out)
     places.make_folder(str(folder))
-    limits = Limits(timeout, memory if memory is not None or scheduler else _share(workers))
+    limits = Limits(timeout, memory if memory is not None or scheduler else _share(workers), asked_by_flags())
     with opened(folder / "convcore-batch.jsonl") as ledger:
         left = [t for t in tasks if not _finished(ledger.rows.get(t.key), again)]
         done = len(tasks) - len(left)

@@ -32,10 +32,12 @@ DONE = frozenset({"ok", "weak", "unverified"})
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one model's process: seconds of wall time, bytes of memory of its own (mapped files do not count); None: none."""
+    """Bounds of one model's process: seconds of wall time, bytes of memory of its own (mapped files do not count); None: none.
+    ``flags``: messages are for a person at a command line."""
 
     seconds: float | None = 600.0
     memory: int | None = None
+    flags: bool = False
 
 
 @dataclass(frozen=True)

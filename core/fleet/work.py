@@ -45,7 +45,7 @@ def _in_a_process(task: Task, limits: Limits, folder: Path) -> Row:
     answer, log = folder / "row.json", folder / "log.txt"
     job = {
         "source": task.source, "weights": task.weights, "to": task.to, "out": task.out, "options": dict(task.options),
-        "memory": limits.memory, "row": str(answer),
+        "memory": limits.memory, "flags": limits.flags, "row": str(answer),
     }  # fmt: skip
     command = [sys.executable, "-m", "convcore.fleet.child", json.dumps(job)]
     with log.open("wb") as f:

@@ -22,7 +22,7 @@ from ..ir.graph import Graph, Node, Value
 from ..opset import find_op
 from ..opset.declare import Op
 
-__all__ = ["Interpreter", "affording", "bind_shapes", "few_threads", "run"]
+__all__ = ["Interpreter", "affording", "bind_shapes", "few_threads", "run", "ticking"]
 
 Array = NDArray[Any]
 
@@ -94,6 +94,19 @@ def affording(graph: Graph) -> Iterator[None]:
         yield
     finally:
         _LIMIT.reset(token)
+
+
+_TICK: ContextVar[Callable[[Node], None] | None] = ContextVar("tick", default=None)
+
+
+@contextmanager
+def ticking(tick: Callable[[Node], None]) -> Iterator[None]:
+    """Inside, ``tick`` is called with every node that is run: a bar can move while a model is computed."""
+    token = _TICK.set(tick)
+    try:
+        yield
+    finally:
+        _TICK.reset(token)
 
 
 def _bytes(v: Value, env: Mapping[str, int]) -> int:
@@ -212,7 +225,10 @@ class Interpreter:
                 a = live[id(v)] = _widened(a) if self.precise else a
             return a
 
+        tick = _TICK.get()
         for node in needed:
+            if tick is not None:
+                tick(node)
             args = [None if v is None else get(v) for v in node.inputs]
             results = None if self.known is None else self.known(node, args)
             if results is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from ..errors import Problem
+from ..errors import Problem, ask
 from .compare import OutputDifference
 
 __all__ = ["Report", "Section"]
@@ -29,7 +29,7 @@ class Report:
     ``ok`` is False when a comparison failed or problems remain, and no more: ``verdict`` tells a proof from the lack of one, and
     stands beside ``ok`` in the data, with the number of reasons in ``weak``. ``verified`` says whether anything was compared.
     ``verdict`` is "ok", "weak" (nothing differs, and ``weak`` says what the comparison could not have noticed), "mismatch" or
-    "not verified" (``unverified`` says why, where a check was asked for).
+    "not verified" (``unverified`` says why, where a check was asked for; ``skipped``: it was not).
     """
 
     title: str
@@ -46,6 +46,10 @@ class Report:
     """Layer, tensor and error relative to range of the values compared between, where a page was asked for."""
     weak: list[str] = field(default_factory=list)
     unverified: str = ""
+    skipped: bool = False
+    """Whether the check was left out because that was asked for."""
+    seconds: float = 0.0
+    """What the whole took, 0 where nobody measured."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -61,6 +65,13 @@ class Report:
         if not self.ok:
             return "mismatch"
         return "not verified" if not self.verified else "weak" if self.weak else "ok"
+
+    @property
+    def reason(self) -> str:
+        """Why nothing was compared: what stood in the way, or that the check was left out; "" where something was."""
+        if self.verified or not (self.unverified or self.skipped):
+            return ""
+        return self.unverified or f"the check was left out ({ask('--no-check', 'check=False')})"
 
     @property
     def max_abs(self) -> float:
@@ -84,6 +95,7 @@ class Report:
             "ok": self.ok,
             "verdict": self.verdict,
             "weak": len(self.weak),
+            "seconds": round(self.seconds, 3),
             "source": self.source,
             "target": self.target,
             "sections": {s.title: s.data if s.data is not None else s.lines for s in self.sections},
@@ -93,6 +105,7 @@ class Report:
                 "verdict": self.verdict,
                 "weak": self.weak,
                 "unverified": self.unverified,
+                "skipped": self.skipped,
                 "layers": self.layers,
                 "runtimes": list(self.runtimes),
                 "rtol": self.tolerance[0],
@@ -116,6 +129,9 @@ class Report:
             return x if isinstance(x, (str, int, float, bool)) or x is None else str(x)
 
         return json.dumps(clean(self.to_dict()), indent=1)
+
+    def __repr__(self) -> str:
+        return f"<convcore.Report {self.title!r}: {self.verdict}>"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the verdict and the outputs' errors, the whole text below."""
@@ -154,7 +170,9 @@ class Report:
                 )
             out.append("  verdict: " + {"mismatch": "MISMATCH"}.get(self.verdict, self.verdict))
             out += [f"    weak: {w}" for w in self.weak]
-        elif self.unverified:
-            out.append(f"  not verified: {self.unverified}")
+        elif self.reason:
+            out.append(f"  verdict: NOT VERIFIED: {self.reason}")
+        if self.seconds:
+            out.append(f"  took: {self.seconds:.1f} s")
         out += [f"  note: {n}" for n in self.notes]
         return "\n".join(out)

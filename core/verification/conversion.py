@@ -16,8 +16,8 @@ from ..errors import BadFileError, InputError, UsageError
 from ..hookspecs import Runtime
 from ..host import host
 from ..interpreter import Interpreter
-from ..interpreter.execute import affording
-from ..ir.graph import Graph
+from ..interpreter.execute import affording, ticking
+from ..ir.graph import Graph, Node
 from ..job import Job
 from ..report import OutputDifference, compare_outputs
 from ..report.compare import distance
@@ -26,13 +26,15 @@ from ..sources import load_graph
 from .layers import NOISE, Layers, Settled, Tolerance, Watched, flowing, noise_of
 from .sides import given_inputs, native, precision, read_back_order, read_back_runtime
 
-__all__ = ["by_rounding", "check_conversion", "of_set", "say_strength"]
+__all__ = ["CHECKING", "by_rounding", "check_conversion", "of_set", "say_strength"]
 
 Array = NDArray[Any]
 Sets = list[list[Array]]
 
 MADE_UP = "the inputs were made up: give some (--input, example_inputs=), or leave the check out (--no-check, check=False)"
 _TRIES = 4
+CHECKING = 0.5
+"""The part of a conversion that is done when its check begins."""
 
 
 def check_conversion(job: Job) -> None:
@@ -42,8 +44,23 @@ def check_conversion(job: Job) -> None:
     that convcore only hands on is compared in its own framework when that is asked for (``check="native"``), in a process of its
     own; what cannot be compared is reported as not verified.
     """
-    with affording(job.reference):
+    with affording(job.reference), ticking(_Ticks(job)):
         _check(job)
+
+
+class _Ticks:
+    """Tells how far a check is by the nodes that were run. How often each will be is not known before, so the part that is told
+    grows towards, and never to, the end: it is half-way when every node was run twice."""
+
+    def __init__(self, job: Job) -> None:
+        self._tell, self._half, self._ran, self._told = job.tell, 2 * max(len(job.reference), 1), 0, CHECKING
+
+    def __call__(self, node: Node) -> None:
+        self._ran += 1
+        part = CHECKING + (0.99 - CHECKING) * self._ran / (self._ran + self._half)
+        if part - self._told >= 0.002:
+            self._told = part
+            self._tell(f"checking {node.origin.layer or node.name}".rstrip(), part)
 
 
 def _check(job: Job) -> None:

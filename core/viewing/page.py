@@ -47,7 +47,8 @@ def conversion_page(
     """
     problems = problems or report.problems
     data = {
-        "title": report.title, "verdict": "not converted" if problems else report.verdict, "unverified": report.unverified,
+        "title": report.title, "verdict": "not converted" if problems else report.verdict,
+        "unverified": "" if problems else report.reason,
         "facts": {"source": _plain(report.source), "target": _plain(report.target)},
         "runtimes": list(report.runtimes), "tolerance": list(report.tolerance),
         "outputs": [_plain(d.to_dict()) for d in report.differences],

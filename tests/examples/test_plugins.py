@@ -82,7 +82,7 @@ def test_a_target_without_runtime_is_not_verified(env: dict[str, str], tmp_path:
     x, want = _mlp(tmp_path / "net.mlp.json")
     args = ("-m", "convcore", "convert", "net.mlp.json", "-o", "net.h")
     done = run(env, tmp_path, *args, "--input-shape", "x:2,3", code=6)
-    assert "not verified" in done.stdout and "c_header cannot be read back" in done.stdout
+    assert "NOT VERIFIED" in done.stdout and "c_header cannot be read back" in done.stdout
     done = run(env, tmp_path, *args, "-o", "other.h", code=4)
     assert "C arrays have fixed sizes" in done.stderr and "--input-shape" in done.stderr
     compiler = shutil.which("cc")

@@ -331,7 +331,7 @@ class Picture {
 }
 
 /* ---------------------------------------------------------------- the page */
-const CHIP = {ok: ["ok", "good"], weak: ["weak", "warn"], mismatch: ["MISMATCH", "bad"], "not verified": ["not verified", "warn"], "not converted": ["not converted", "bad"]};
+const CHIP = {ok: ["ok", "good"], weak: ["weak", "warn"], mismatch: ["MISMATCH", "bad"], "not verified": ["NOT VERIFIED", "warn"], "not converted": ["not converted", "bad"]};
 const chip = data.verdict && (CHIP[data.verdict] || [data.verdict, ""]);
 page.append(el("h1", {}, data.title, chip ? el("span", {class: "chip " + chip[1], id: "verdict"}, chip[0]) : null));
 if (data.unverified) page.append(el("p", {class: "warn"}, "Not verified: " + data.unverified));
