@@ -15,11 +15,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from keras_helpers import load_graph, problems
 
+from convcore.build.builder import Builder
+from convcore.interpreter.execute import Interpreter
+from convcore.ir.graph import Graph
 from convcore_keras.code.bytecode import versions
 from convcore_keras.code.domain import CodeRefused, Domain, Method, Misread, Options
 from convcore_keras.code.lambdas import StoredFunction, one_meaning, stored_function
+from convcore_keras.code.layer import told_apart
 from convcore_keras.code.names import MODULES, ROOTS
 from convcore_keras.code.tensors import TensorShape
 
@@ -44,6 +50,9 @@ class Texts:
 
     def is_tensor(self, x: Any) -> bool:
         return isinstance(x, Text)
+
+    def higher(self, path: str) -> None:
+        return None
 
     def is_size(self, x: Any) -> bool:
         return False
@@ -457,3 +466,30 @@ def test_hostile_code_is_refused_in_a_tenth_of_a_second_and_a_hundred_megabytes(
             assert tracemalloc.get_traced_memory()[1] < 100 << 20, name
         finally:
             tracemalloc.stop()
+
+
+def test_functions_of_functions_in_bytecode_are_loops_of_the_graph(tmp_path: Path) -> None:
+    """A Lambda that maps; readings whose loops have other bodies are other meanings."""
+    import keras
+
+    x = keras.Input((3, 5), name="x")
+    f = eval("lambda x: K.map_fn(lambda r: K.cumsum(r, axis=0) * 2, x)", {"K": keras.backend})
+    path = tmp_path / "m.keras"
+    keras.Model(x, keras.layers.Lambda(f, output_shape=(3, 5), name="maps")(x)).save(path)
+    graph = load_graph(path)
+    assert not problems(graph), problems(graph)
+    assert [n.op for n in graph if n.op == "scan"]
+    a = np.arange(30, dtype=np.float32).reshape(2, 3, 5)
+    np.testing.assert_array_equal(Interpreter(graph).run([a])[0], np.cumsum(a, 1) * 2)
+
+    def described(op: str) -> Any:
+        made = Graph("g")
+        outer = Builder(made)
+        v = outer.input("v", "float32", (4,))
+        body = Graph("step")
+        b = Builder(body)
+        body.outputs = [b.op(op, b.input("s", "float32", ()))]
+        (y,) = outer.op("scan", v, regions=[body], n_states=0, n_scanned=1)
+        return told_apart(made.nodes, [y])
+
+    assert described("abs") != described("neg") and described("abs") == described("abs")

@@ -75,7 +75,7 @@ BODIES = {
     "calls keras.ops.frobnicate_too": "try:\n    y = ops.frobnicate_too(x)\nexcept Exception:\n    y = x\nreturn y",
     "sets a global variable": "global z\nz = 1\nreturn x",
     "uses a with block": "with open('f') as f:\n    return x",
-    "is a generator": "yield x",
+    "yields inside an expression": "def f():\n    y = yield x\n    return y\nreturn list(f())[0]",
     "branches on the value of a tensor": "if ops.max(x) > 1:\n    return x\nreturn x * 2",
     "calls keras.ops.frobnicate": "return ops.frobnicate(x)",
     "calls the unknown name 'frobnicate'": "return frobnicate(x)",

@@ -21,6 +21,7 @@ from convcore.plugin import (
     permutation_of,
 )
 
+from .body import Body
 from .files.model import KerasModel, LayerConfig
 from .files.variables import own_variables
 from .layer_spec import spec_of
@@ -116,6 +117,17 @@ class KerasContext(LoadContext):
         return self.input_mask(node, i) or self.mask(node.input(i))
 
     # ---- weights
+    def derived(self, key: Any, make: Callable[[], Value], *, of: Any = None) -> Value:
+        """In the body of a loop, too: made for the graph around it, and copied."""
+        if not isinstance(self.b, Body):
+            return super().derived(key, make, of=of)
+        inner, self.b = self.b, self.b.outer
+        try:
+            made = self.derived(key, make, of=of)
+        finally:
+            self.b = inner
+        return inner.bring(made)
+
     def weight(
         self, node: ForeignNode, name: str, tensor: Tensor, *, trainable: bool = True, role: str = PARAMETER, of: str = ""
     ) -> Value:

@@ -108,6 +108,13 @@ TABLE: list[tuple[str, str, dict[str, Any], Any]] = [
     ("extended", "SameMaxPool", {}, IMAGE),
     ("extended", "ShiftedNorm", {"epsilon": 1e-5}, ROW),
     ("extended", "MeanBidirectional", {"layer": "GRU"}, ROW),
+    ("loops", "WindowMeans", {}, ROW),
+    ("loops", "PairwiseProducts", {}, (5, 3)),
+    ("loops", "ExponentialAverage", {}, ROW),
+    ("loops", "Viterbi", {}, (7, 5)),
+    ("loops", "PowerIteration", {"units": 5}, ROW),
+    ("loops", "FixedPoint", {}, (5,)),
+    ("loops", "SlotwiseNorm", {}, (3, 7)),
     ("sequence", "MinimalCell", {"units": 5}, "cell"),
     ("sequence", "PeepholeCell", {"units": 5}, "cell"),
 ]  # fmt: skip

@@ -57,6 +57,7 @@ class TensorOps(Protocol):
     def attribute(self, x: Any, name: str) -> Any: ...
     def method(self, x: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any: ...
     def call(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any: ...
+    def higher(self, path: str) -> Callable[..., Any] | None: ...
 
 
 class Domain:
@@ -290,7 +291,12 @@ class Domain:
 
     def named_call(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A function by its dotted name."""
-        return self.ops.call(path, args, kwargs)
+        higher = self.ops.higher(path)
+        return self.ops.call(path, args, kwargs) if higher is None else higher(self, list(args), dict(kwargs))
+
+    def settled(self, x: Any) -> Any:
+        """What a name or a call gave, as what is computed with."""
+        return x
 
     def builtin(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """One of the functions that Python itself has."""

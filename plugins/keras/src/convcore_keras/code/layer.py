@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Dim, DType, ForeignNode, Value
+from convcore.plugin import Dim, DType, ForeignNode, Node, Value
 
 from ..load_context import KerasContext
 from .domain import CodeRefused, Domain, Name, Options
@@ -16,7 +16,7 @@ from .machine import CodeFunction
 from .names import MODULES, ROOTS, canonical_path, elementwise, operator_of
 from .tensors import GraphOps, TensorShape
 
-__all__ = ["call_function", "call_operator", "results", "run_stored", "with_sizes"]
+__all__ = ["call_function", "call_operator", "results", "run_stored", "told_apart", "with_sizes"]
 
 OPTIONS = Options(ROOTS, MODULES)
 
@@ -41,7 +41,7 @@ def run_stored(g: KerasContext, node: ForeignNode, stored: Any, args: Sequence[A
             with g.b.attempt():
                 before = len(g.b.graph.nodes)
                 outs = _apply(g, node, reading, args, kwargs)
-                key = _described(g, before, outs)
+                key = told_apart(g.b.graph.nodes[before:], outs)
                 raise _Undone
         except _Undone:
             pass
@@ -102,17 +102,18 @@ def with_sizes(g: KerasContext, x: Any) -> Any:
     return {k: with_sizes(g, v) for k, v in x.items()} if isinstance(x, dict) else x
 
 
-def _described(g: KerasContext, before: int, outs: Sequence[Value]) -> Any:
-    """The nodes made since, and the results, in a form that is equal for equal meanings."""
+def told_apart(nodes: Sequence[Node], outs: Sequence[Value]) -> Any:
+    """Nodes and their results, in a form that is equal for equal meanings."""
     names: dict[int, int] = {}
     found: list[Any] = []
-    for n in g.b.graph.nodes[before:]:
+    for n in nodes:
         for v in n.inputs:
             if v is not None and v.tensor is not None and id(v) not in names:
                 names[id(v)] = -len(names) - 1
                 found.append(("const", names[id(v)], str(v.dtype), v.tensor.numpy().tobytes(), v.tensor.shape))
         inputs = tuple(None if v is None else names.get(id(v), v.name) for v in n.inputs)
-        found.append((n.op, inputs, repr(sorted(n.attrs.items()))))
+        bodies = tuple((tuple(map(str, r.inputs)), told_apart(r.nodes, r.outputs)) for r in n.regions)
+        found.append((n.op, inputs, repr(sorted(n.attrs.items())), bodies))
         for v in n.outputs:
             names[id(v)] = len(found)
     return tuple(found), tuple(names.get(id(v), v.name) for v in outs)

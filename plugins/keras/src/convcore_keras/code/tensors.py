@@ -123,12 +123,35 @@ class GraphOps:
         """A tensor of booleans."""
         return self.operation(_COMPARISONS[op], x, y)
 
+    def higher(self, path: str) -> Callable[..., Any] | None:
+        """The function of that dotted name that calls what it is given, if it is one: it is called with the domain first."""
+        from .loops import HIGHER
+
+        return HIGHER.get(canonical_path(path))
+
     def item(self, x: Any, key: Any) -> Any:
         """``x[key]``."""
+        x, key = self._computed(x, key)
         keys = key if isinstance(key, tuple) else (key,)
         if isinstance(key, list) or any(isinstance(k, (list, str, float, bool, Value, np.ndarray)) for k in keys):
             raise CodeRefused("takes items of a tensor by a list, a tensor or a truth value")
         return self.operation("GetItem", x, key)
+
+    def _computed(self, x: Any, key: Any) -> tuple[Any, Any]:
+        """Integer tensors without axes among the keys: a constant is its number, another is gathered by."""
+        keys = list(key) if isinstance(key, tuple) else [key]
+        for i, k in enumerate(keys):
+            if not (isinstance(k, Value) and k.rank == 0 and k.dtype is not None and k.dtype.is_int):
+                continue
+            if k.tensor is not None:
+                keys[i] = int(k.tensor.numpy().reshape(()))
+                continue
+            after = [v for v in keys[i + 1 :] if v is not None and v is not Ellipsis]
+            before = [v for v in keys[:i] if v is not None]
+            axis = -1 - len(after) if Ellipsis in keys[:i] else len(before)
+            x = self.g.b.gather(x, self.g.b.unsqueeze(k, axes=(0,)), axis=axis)
+            keys[i] = 0
+        return x, tuple(keys) if isinstance(key, tuple) else keys[0]
 
     def unstack(self, x: Any) -> list[Any]:
         """The slices along the first axis, where its size is known."""

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..domain import Domain
-from ..values import MAX_ITEMS, CodeRefused, Invocable, Method, Name, what_is
+from ..values import CodeRefused, Invocable, Method, Name, what_is
 from .classes import SourceClass, SourceObject, Super
+from .iterators import Iterated
 from .module import SourceModule
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _callable(d: SourceDomain, args: list[Any], kwargs: Mapping[str, Any]) -> An
         if d.host.is_function(x.path):
             return True
         raise CodeRefused(f"asks whether {what_is(x)} can be called")
-    return isinstance(x, (Invocable, Method)) and not d.ops.is_tensor(x)
+    return isinstance(x, (Invocable, Method)) and not isinstance(x, Iterated) and not d.ops.is_tensor(x)
 
 
 def _type(d: SourceDomain, args: list[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -87,18 +88,6 @@ def _set(d: SourceDomain, args: list[Any], kwargs: Mapping[str, Any]) -> Any:
     if not all(x is None or isinstance(x, (str, int, float)) for x in items):
         raise CodeRefused("makes a set of something else than names and numbers")
     return frozenset(items)
-
-
-def _filter(d: SourceDomain, args: list[Any], kwargs: Mapping[str, Any]) -> Any:
-    f, items = args[0], d.iterate(args[1])
-    return [x for x in items if d.truth(x if f is None else d.call(f, [x], {}))]
-
-
-def _map(d: SourceDomain, args: list[Any], kwargs: Mapping[str, Any]) -> Any:
-    columns = [d.iterate(a) for a in args[1:]]
-    if sum(map(len, columns)) > MAX_ITEMS:
-        raise CodeRefused("maps over too many items")
-    return [d.call(args[0], list(row), {}) for row in zip(*columns, strict=False)]
 
 
 def _sorted(d: SourceDomain, args: list[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -119,7 +108,7 @@ def _no_object(d: SourceDomain, args: list[Any], kwargs: Mapping[str, Any]) -> A
 
 BUILTINS: dict[str, Any] = {
     "super": _super, "isinstance": _isinstance, "getattr": _getattr, "hasattr": _hasattr, "setattr": _setattr,
-    "callable": _callable, "type": _type, "set": _set, "frozenset": _set, "filter": _filter, "map": _map, "object": _no_object,
+    "callable": _callable, "type": _type, "set": _set, "frozenset": _set, "object": _no_object,
     "sorted": _sorted, "property": _no_object, "staticmethod": _no_object, "classmethod": _no_object,
     "ValueError": _no_object, "TypeError": _no_object,
 }  # fmt: skip

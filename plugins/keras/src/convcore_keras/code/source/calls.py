@@ -15,6 +15,7 @@ from ..tensors import TensorShape
 from ..values import CodeRefused, Invocable, Name, what_is
 from . import arrays
 from .classes import Bound, SourceClass, SourceObject, Static
+from .iterators import ITERTOOLS, Iterated
 from .keras_layer import Chain, KerasLayer, as_activation, keras_class
 from .training import Initial, Partial, Specification, Training
 from .weights import Variable
@@ -76,6 +77,14 @@ def call(h: Host, d: SourceDomain, path: str, args: list[Any], kwargs: dict[str,
         ("tensorflow.print", "tensorflow.debugging.assert", "tensorflow.logging")
     ):
         return None
+    if parts[0] == "itertools":
+        work = ITERTOOLS.get(name.partition(".")[2])
+        if work is None:
+            raise CodeRefused(f"calls {name}, which convcore does not know")
+        return work(d, args, kwargs)
+    lazy = next((a for a in (*args, *kwargs.values()) if isinstance(a, Iterated)), None)
+    if lazy is not None:
+        raise CodeRefused(f"hands {lazy.what} to {name}")
     tensors = d.symbolic([args, kwargs])
     if parts[0] == "numpy" and not tensors:
         if last in ("float32", "float64", "int32", "int64") and args and isinstance(args[0], (int, float)):
@@ -218,15 +227,12 @@ def _partial(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) 
 @_means("functools.reduce")
 def _reduce(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
     items = d.iterate(args[1])
+    if not items and len(args) < 3:
+        raise CodeRefused("reduces no items without a first one", raised="TypeError")
     total, rest = (args[2], items) if len(args) > 2 else (items[0], items[1:])
     for x in rest:
         total = d.call(args[0], [total, x], {})
     return total
-
-
-@_means("itertools.product", "itertools.chain", "itertools.combinations", "itertools.permutations", "itertools.accumulate")
-def _itertools(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    raise CodeRefused("uses itertools")
 
 
 @_means("copy.copy", "copy.deepcopy")

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import Builder, ForeignNode, Graph, Value, known_shape
+from convcore.plugin import ForeignNode, Value, known_shape
 
 from ...files.model import LayerConfig
 from ...load_context import KerasContext, LayerCall
 from ...recurrence import initial_states, main_input, sequence_mask, to_flags
+from ..loops import recur
 from ..values import CodeRefused
 from .custom import refusal
 from .domain import SourceDomain
@@ -61,12 +62,12 @@ class _Cell:
 
 def _run(g: KerasContext, node: ForeignNode, given_cells: Sequence[tuple[LayerConfig, str]]) -> Sequence[Value]:
     flags = to_flags(node)
-    stacked = node.attr("cell")
+    stack = node.attr("cell")
     if flags["time_major"]:
         raise CodeRefused("runs over sequences with the time first")
-    if len(given_cells) > 1 and (g.era not in ("tf.keras", "keras3") or stacked.config.get("reverse_state_order")):
+    if len(given_cells) > 1 and (g.era not in ("tf.keras", "keras3") or stack.config.get("reverse_state_order")):
         raise CodeRefused("is one of stacked cells, whose states Keras before 2.3 has in another order")
-    x, b = main_input(node), g.b
+    x = main_input(node)
     cells = [_Cell(g, node, c, prefix) for c, prefix in given_cells]
     n, steps = known_shape(x, sizes=True)[:2]
     sizes = [s for c in cells for s in c.sizes]
@@ -78,43 +79,23 @@ def _run(g: KerasContext, node: ForeignNode, given_cells: Sequence[tuple[LayerCo
         c.d.settling = True
     starts = _parts(given, [len(c.sizes) for c in cells]) if given else [c.start(x, n) for c in cells]
     start = [v for part in starts for v in part]
-    count = len(start)
-    scanned = [x]
-    if mask is not None:
-        last = cells[-1]
-        out = _sizes(last.d, last.object, "output_size")[0] if last.object.has(last.d, "output_size") else last.sizes[0]
-        start.append(b.fill(shape=(n, *out), value=0.0, dtype=x.dtype))
-        scanned.append(b.unsqueeze(mask, axes=(2,)))
-    region = Graph("step")
-    r = Builder(region, origin=node.origin)
-    now = [r.input(f"state{i}", v.dtype, v.shape) for i, v in enumerate(start)]
-    x_t = r.input("x", x.dtype, (n, *known_shape(x, sizes=True)[2:]))
-    valid = [r.input("valid", "bool", (n, 1)) for _ in scanned[1:]]
-    g.b = r
-    try:
-        y, new = x_t, []
-        for c, states in zip(cells, _parts(now[:count], [len(p) for p in starts]), strict=True):
+
+    def step(now: list[Value], parts: list[Value]) -> tuple[Sequence[Value], Sequence[Value]]:
+        y, new = parts[0], []
+        for c, states in zip(cells, _parts(now, [len(p) for p in starts]), strict=True):
             y, after = _stepped(c.d.call(c.object, [y, states], {}), len(states))
             new += after
             c.d.host.weights.finish()
-    finally:
-        g.b = b
-    if valid:
-        y = r.where(valid[0], y, r.like(y, 0) if flags["zero_output"] else now[count])
-        new = [*(r.where(valid[0], a, s) for a, s in zip(new, now)), y]
-    region.outputs = [*new, r.identity(y)]
-    *ends, stacked = b.scan(
-        *start, *scanned, regions=[region], n_states=len(start), n_scanned=len(scanned), scan_axis=(1,) * len(scanned),
-        reverse=(int(flags["go_backwards"]),) * len(scanned), out_axes=(1,),
-    )  # fmt: skip
+        return new, [y]
+
+    ends, stacked = recur(g, x, start, step, mask=mask, zero=flags["zero_output"], reverse=flags["go_backwards"])
     if flags["return_sequences"]:
         out_value = stacked
         g.set_mask(out_value, g.previous_mask(node))
     else:
         at = [slice(None)] * (stacked.rank or 3)
         out_value = _last(g, stacked, steps, len(at))
-    states = ends[:count]
-    return [out_value, *states] if flags["return_state"] else [out_value]
+    return [out_value, *ends] if flags["return_state"] else [out_value]
 
 
 def _last(g: KerasContext, y: Value, steps: Any, rank: int) -> Value:

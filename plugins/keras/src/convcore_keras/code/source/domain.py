@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from . import arrays
 from .builtin import BUILTINS
 from .classes import SourceClass, SourceObject, Super, defined_class
 from .expressions import evaluate
+from .iterators import ITERATORS, Iterated
 from .library import Library, SourceFile
 from .module import Env, SourceModule
 from .statements import SourceFunction, assign
@@ -69,7 +70,7 @@ class SourceDomain(Domain):
         return Name("." * level + name)
 
     def globally(self, name: str) -> Any:
-        if name in BUILTINS:
+        if name in BUILTINS or name in ITERATORS:
             return Name(f"builtins.{name}")
         return super().globally(name)
 
@@ -258,7 +259,29 @@ class SourceDomain(Domain):
             return [arrays.item(x, i) for i in range(len(x))] if x.ndim else super().iterate(x)
         if isinstance(x, frozenset):
             raise CodeRefused("iterates over a set, which has no order")
+        if isinstance(x, Iterated):
+            items: list[Any] = []
+            for v in self.lazily(x):
+                items.append(v)
+                self.bounded(items)
+            return items
         return [self.settled(v) for v in super().iterate(x)]
+
+    def lazily(self, x: Any) -> Iterator[Any]:
+        """The items of a sequence, those of an iterator as they are asked for; of a list also what is added while it is gone
+        over."""
+        if isinstance(x, Iterated):
+            for v in x.items:
+                self.spend()
+                yield self.settled(v)
+        elif isinstance(x, list):
+            i = 0
+            while i < len(x):
+                self.spend()
+                yield self.settled(x[i])
+                i += 1
+        else:
+            yield from self.iterate(x)
 
     def text(self, x: Any, spec: str = "") -> str:
         if isinstance(x, (list, tuple)) and not self.symbolic(x) and not spec:
@@ -294,11 +317,15 @@ class SourceDomain(Domain):
         if isinstance(f, Method) and isinstance(f.owner, (list, dict)):
             if f.name not in ("items", "keys", "values", "get", "copy", "index", "count", "as_list"):
                 self.changed(f.owner)
+            if f.name in ("extend", "update"):
+                args = self._listed(args)
             result = super().call(f, args, kwargs)
             self.host.track_again(f.owner)
             return result
         if isinstance(f, Method) and isinstance(f.owner, str) and f.name == "format":
             return self.bounded(_format(f.owner, args, kwargs))
+        if isinstance(f, Method) and isinstance(f.owner, str):
+            args = self._listed(args)
         if isinstance(f, str) and f in _TYPES and len(args) == 1 and isinstance(args[0], (bool, int, float, np.ndarray)):
             a = np.asarray(args[0]).astype(f)  # np.float32(x)
             return int(a) if a.dtype.kind in "iu" and a.ndim == 0 else a
@@ -307,12 +334,19 @@ class SourceDomain(Domain):
         return super().call(f, args, kwargs)
 
     def named_call(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        if self.ops.higher(path) is not None:
+            return super().named_call(path, args, kwargs)
         return self.host.call_name(self, path, list(args), dict(kwargs))
 
+    def _listed(self, args: Sequence[Any]) -> list[Any]:
+        """Arguments with iterators gone over."""
+        return [self.iterate(a) if isinstance(a, Iterated) else a for a in args]
+
     def builtin(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        own = BUILTINS.get(name)
+        own = ITERATORS.get(name) or BUILTINS.get(name)
         if own is not None:
             return own(self, args, kwargs)
+        args = self._listed(args) if name in ("dict", "min", "max", "sum", "sorted") else args
         if any(isinstance(a, np.ndarray) for a in args) and name in arrays.BUILTIN:
             return arrays.BUILTIN[name](*args, **kwargs)
         return super().builtin(name, args, kwargs)

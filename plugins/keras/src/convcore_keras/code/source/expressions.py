@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from convcore.plugin import ShapeError
 
 from ..values import CodeRefused, Invocable, Name
+from .iterators import Iterated
 from .module import Env
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ OPERATORS: dict[type[ast.AST], str] = {
     ast.In: "in", ast.NotIn: "not in",
 }  # fmt: skip
 _UNSUPPORTED: dict[type[ast.AST], str] = {
-    ast.Await: "waits for a coroutine", ast.Yield: "is a generator", ast.YieldFrom: "is a generator",
+    ast.Await: "waits for a coroutine", ast.Yield: "yields inside an expression", ast.YieldFrom: "yields inside an expression",
 }  # fmt: skip
 
 
@@ -192,9 +193,16 @@ def _named(d: SourceDomain, node: ast.NamedExpr, env: Env) -> Any:
     return value
 
 
-@_on(ast.ListComp, ast.GeneratorExp)
-def _comprehension(d: SourceDomain, node: ast.ListComp | ast.GeneratorExp, env: Env) -> Any:
+@_on(ast.ListComp)
+def _comprehension(d: SourceDomain, node: ast.ListComp, env: Env) -> Any:
     return list(d.bounded([evaluate(d, node.elt, inner) for inner in _over(d, node.generators, env)]))
+
+
+@_on(ast.GeneratorExp)
+def _generator(d: SourceDomain, node: ast.GeneratorExp, env: Env) -> Any:
+    """What it goes over first is read at once, the rest when it is asked for."""
+    first = d.lazily(evaluate(d, node.generators[0].iter, env))
+    return Iterated((evaluate(d, node.elt, inner) for inner in _over(d, node.generators, env, first)), "a generator expression")
 
 
 @_on(ast.SetComp)
@@ -208,11 +216,11 @@ def _dict_comprehension(d: SourceDomain, node: ast.DictComp, env: Env) -> Any:
     return {_key(evaluate(d, node.key, inner)): evaluate(d, node.value, inner) for inner in _over(d, node.generators, env)}
 
 
-def _over(d: SourceDomain, generators: list[ast.comprehension], env: Env) -> Iterator[Env]:
+def _over(d: SourceDomain, generators: list[ast.comprehension], env: Env, items: Iterator[Any] | None = None) -> Iterator[Env]:
     first, *rest = generators
     if first.is_async:
         raise CodeRefused("loops over a coroutine")
-    for x in d.iterate(evaluate(d, first.iter, env)):
+    for x in d.lazily(evaluate(d, first.iter, env)) if items is None else items:
         inner = Env(env.module, env, owner=env.owner)
         d.assign(first.target, x, inner)
         if all(d.truth(evaluate(d, test, inner)) for test in first.ifs):

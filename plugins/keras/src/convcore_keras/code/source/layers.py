@@ -20,6 +20,7 @@ from . import calls
 from .base_layer import ATTRIBUTES, LAYERS, METHODS, MODELS
 from .call_masks import masks_of, set_masks, some
 from .classes import Bound, Foreign, SourceClass, SourceObject
+from .iterators import Iterated
 from .keras_layer import Chain, KerasLayer, keras_class
 from .weights import LayerState, Variable, Weights, is_layer
 
@@ -260,6 +261,8 @@ class Host:
                 return isinstance(x, Chain)
             if name == "numpy.ndarray":
                 return isinstance(x, np.ndarray)
+            if isinstance(x, Iterated) and last in ("Iterable", "Iterator"):
+                return True
             if last in ("Iterable", "Sequence", "Mapping") and not self.ops.is_tensor(x):
                 return isinstance(x, (list, tuple, *((dict,) if last != "Sequence" else ())))
             return None

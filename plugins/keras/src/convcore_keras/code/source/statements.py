@@ -13,6 +13,7 @@ from ..domain import Domain
 from ..function import Parameters
 from ..values import CodeRefused, Invocable, Name
 from .expressions import OPERATORS, evaluate
+from .iterators import generated, yields
 from .module import Env
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ class SourceFunction(Invocable):
         try:
             if isinstance(self.node, ast.Lambda):
                 return evaluate(d, self.node.body, env)
-            if _is_generator(self.node):
-                raise CodeRefused("is a generator", env.module.place(self.node, d.inside))
+            if yields(self.node):
+                return generated(d, self.node.body, env, d.inside)
             run(d, self.node.body, env)
         except Return as r:
             return r.value
@@ -109,18 +110,6 @@ def _assigned(node: ast.FunctionDef | ast.Lambda) -> frozenset[str]:
             free.update(n.names)
         stack.extend(ast.iter_child_nodes(n))
     return frozenset(found - free)
-
-
-@lru_cache(4096)
-def _is_generator(node: ast.FunctionDef) -> bool:
-    stack: list[ast.AST] = list(node.body)
-    while stack:
-        n = stack.pop()
-        if isinstance(n, (ast.Yield, ast.YieldFrom)):
-            return True
-        if not isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.Lambda)):
-            stack.extend(ast.iter_child_nodes(n))
-    return False
 
 
 # ---- statements
@@ -306,7 +295,7 @@ def _if(d: SourceDomain, node: ast.If, env: Env) -> None:
 
 @_on(ast.For)
 def _for(d: SourceDomain, node: ast.For, env: Env) -> None:
-    for x in d.iterate(evaluate(d, node.iter, env)):
+    for x in d.lazily(evaluate(d, node.iter, env)):
         assign(d, node.target, d.settled(x), env)
         try:
             run(d, node.body, env)

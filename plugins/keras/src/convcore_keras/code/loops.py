@@ -1,0 +1,444 @@
+"""Functions of functions: maps, folds, scans and loops over tensors, as regions of the graph; also ``K.rnn``.
+
+Signatures and results are those of TensorFlow 2.15 (``ops/functional_ops.py``, ``map_fn.py``, ``while_loop.py``),
+``keras.backend`` of Keras 1.2 to 2.15, and ``keras.ops`` of 3.15.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convcore.plugin import DType, ShapeError, Value, known_shape
+
+from ..body import Body, building
+from .meanings import argument_values
+from .values import CodeRefused, what_is
+
+if TYPE_CHECKING:
+    from ..load_context import KerasContext
+    from .domain import Domain
+
+__all__ = ["HIGHER", "Higher", "recur", "scanned"]
+
+Higher = Callable[["Domain", list[Any], dict[str, Any]], Any]
+HIGHER: dict[str, Higher] = {}
+"""Functions that call what they are given, by canonical path."""
+
+MOST_WRITTEN_OUT = 1024
+"""Steps of a loop over no tensor, which is written out."""
+_RUNNING = "parallel_iterations?, back_prop?, swap_memory?"
+
+
+def _means(*paths: str) -> Callable[[Higher], Higher]:
+    def register(f: Higher) -> Higher:
+        def work(d: Domain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+            try:
+                with d.ops.g.b.attempt():  # type: ignore[attr-defined]
+                    return f(d, args, kwargs)
+            except ShapeError as e:
+                raise CodeRefused(str(e).partition(": ")[2] or str(e)) from e
+
+        HIGHER.update(dict.fromkeys(paths, work))
+        return work
+
+    return register
+
+
+# ---- structures
+def _flat(x: Any) -> list[Any]:
+    """The leaves of lists, tuples and dicts, in the order of ``tf.nest`` and ``keras.tree``."""
+    if isinstance(x, Mapping):
+        return [v for k in sorted(x) for v in _flat(x[k])]
+    return [v for item in x for v in _flat(item)] if isinstance(x, (list, tuple)) else [x]
+
+
+def _packed(like: Any, values: Sequence[Any]) -> Any:
+    rest = iter(values)
+
+    def made(x: Any) -> Any:
+        if isinstance(x, Mapping):
+            found = {k: made(x[k]) for k in sorted(x)}
+            return {k: found[k] for k in x}
+        return type(x)(made(v) for v in x) if type(x) in (list, tuple) else next(rest)
+
+    return made(like)
+
+
+def _tensors(d: Domain, x: Any, what: str) -> list[Value]:
+    return [_tensor(d, v, what) for v in _flat(x)]
+
+
+def _tensor(d: Domain, x: Any, what: str) -> Value:
+    """A value, or a number or array as the tensor that TensorFlow and Keras make of it."""
+    g: KerasContext = d.ops.g  # type: ignore[attr-defined]
+    x = d.settled(x)
+    if isinstance(x, Value):
+        return x
+    if isinstance(x, (bool, int, float)):
+        return g.b.const(x, DType.BOOL if isinstance(x, bool) else DType.INT32 if isinstance(x, int) else DType.FLOAT32)
+    if isinstance(x, np.ndarray) and x.dtype in (np.float32, np.int32, np.bool_):
+        return g.b.const(x, DType(str(x.dtype)))
+    raise CodeRefused(f"{what} {what_is(x)}, which is no tensor")
+
+
+def _same_kind(before: Sequence[Value], after: Sequence[Value]) -> None:
+    """A state keeps its type and shape. Raises CodeRefused."""
+    if len(before) != len(after):
+        raise CodeRefused(f"has a loop of {len(before)} states whose step gives {len(after)}")
+    for old, new in zip(before, after, strict=True):
+        if old.dtype is not new.dtype:
+            raise CodeRefused(f"has a loop whose state is {old.dtype} and becomes {new.dtype}")
+        if old.shape is not None and new.shape is not None and tuple(old.shape) != tuple(new.shape):
+            raise CodeRefused(f"has a loop whose state has the shape {_dims(old)} and gets {_dims(new)}")
+
+
+def _dims(v: Value) -> str:
+    return "(" + ", ".join(map(str, v.shape or ())) + ")"
+
+
+# ---- scans
+Step = Callable[[list[Value], list[Value]], tuple[Sequence[Value], Sequence[Value]]]
+
+
+def scanned(
+    g: KerasContext, states: Sequence[Value], over: Sequence[Value], step: Step, *, axis: int = 0, reverse: bool = False,
+    turned: bool = False,
+) -> tuple[list[Value], list[Value]]:  # fmt: skip
+    """``step(states, slices)`` for each slice of ``over`` along ``axis``: the last states, and the results stacked along it.
+
+    ``reverse`` begins with the last slice; ``turned`` puts the first step's result last.
+    """
+    with building(g, "step") as body:
+        now = [body.input(f"state{i}", v.dtype, v.shape) for i, v in enumerate(states)]
+        parts = []
+        for i, v in enumerate(over):
+            shape = list(known_shape(v, sizes=True))
+            del shape[axis]
+            parts.append(body.input(f"x{i}", v.dtype, tuple(shape)))
+        new, rows = step(now, parts)
+        _same_kind(states, new)
+        outputs = body.results([*new, *rows])
+    body.graph.outputs = outputs
+    n, many = len(over), len(rows)
+    found = g.b.op(
+        "scan", *states, *over, *body.captured, regions=[body.graph], n_states=len(states), n_scanned=n, scan_axis=(axis,) * n,
+        reverse=(int(reverse),) * n, out_axes=(axis,) * many, out_reverse=(int(turned),) * many, n_outputs=len(outputs),
+    )  # fmt: skip
+    ends = list(found) if isinstance(found, (list, tuple)) else [found]
+    return ends[: len(states)], ends[len(states) :]
+
+
+def recur(
+    g: KerasContext,
+    x: Value,
+    start: Sequence[Value],
+    step: Step,
+    *,
+    mask: Value | None = None,
+    zero: bool = False,
+    reverse: bool = False,
+) -> tuple[list[Value], Value]:
+    """``K.rnn``: ``step([states], [slice])`` along axis 1 of ``x``; the last states, and the outputs of all steps in the order of
+    their steps.
+
+    ``mask`` (batch, time): a step that is masked keeps the states and repeats the output before it, zeros before the first one,
+    or gives zeros (``zero``).
+    """
+    over = [x] if mask is None else [x, g.b.unsqueeze(mask, axes=(2,))]
+    states = list(start)
+    count = len(states)
+    if mask is not None:
+        states.append(_zeros_of_output(g, x, start, step))
+
+    def masked(now: list[Value], parts: list[Value]) -> tuple[Sequence[Value], Sequence[Value]]:
+        new, (y,) = step(now[:count], parts[:1])
+        if mask is None:
+            return new, [y]
+        _same_kind(now[:count], new)
+        keep = [_fitting(g, parts[1], v) for v in (y, *new)]
+        y = g.b.where(keep[0], y, g.b.like(y, 0) if zero else now[count])
+        return [*(g.b.where(k, a, s) for k, a, s in zip(keep[1:], new, now)), y], [y]
+
+    ends, (ys,) = scanned(g, states, over, masked, axis=1, reverse=reverse)
+    return ends[:count], ys
+
+
+def _zeros_of_output(g: KerasContext, x: Value, start: Sequence[Value], step: Step) -> Value:
+    """Zeros of the type and shape of what a step gives: one is worked through for them."""
+    with building(g, "first") as body:
+        now = [body.input("state", v.dtype, v.shape) for v in start]
+        sizes = list(known_shape(x, sizes=True))
+        _, (y,) = step(now, [body.input("x", x.dtype, (sizes[0], *sizes[2:]))])
+    return g.b.fill(shape=known_shape(y, sizes=True), value=0.0, dtype=y.dtype)
+
+
+def _fitting(g: KerasContext, keep: Value, v: Value) -> Value:
+    """A mask (batch, 1) with an axis of size 1 for each further one of ``v``."""
+    more = (v.rank or 2) - 2
+    return g.b.unsqueeze(keep, axes=tuple(range(2, 2 + more))) if more > 0 else keep
+
+
+# ---- maps
+@_means("tensorflow.map_fn", "keras.backend.map_fn", "keras.ops.map", "keras.ops.vectorized_map", "tensorflow.vectorized_map")
+def _map(d: Domain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    names = {"f": "fn", "function": "fn", "xs": "elems", "elements": "elems"}
+    given = {names.get(k, k): v for k, v in kwargs.items()}
+    told = f"fn, elems, dtype=None, {_RUNNING}, infer_shape=True, name?, fn_output_signature=None, fallback_to_while_loop?, warn?"
+    if len(args) > 2 and not isinstance(args[2], str):
+        raise CodeRefused("maps a function with more than two arguments by position")
+    b = argument_values(told, args, given)
+    elems = _tensors(d, b["elems"], "maps a function over")
+    result: list[Any] = []
+
+    def step(_: list[Value], parts: list[Value]) -> tuple[Sequence[Value], Sequence[Value]]:
+        y = d.call(b["fn"], [_packed(b["elems"], parts)], {})
+        result.append(y)
+        return [], _tensors(d, y, "maps a function that gives")
+
+    if not elems:
+        raise CodeRefused("maps a function over nothing")
+    _, ys = scanned(d.ops.g, [], elems, step)  # type: ignore[attr-defined]
+    signature = b["fn_output_signature"] if b["fn_output_signature"] is not None else b["dtype"]
+    _told(d, signature, elems, ys)
+    return _packed(result[0], ys)
+
+
+def _told(d: Domain, signature: Any, elems: Sequence[Value], ys: Sequence[Value]) -> None:
+    """The types a map says that its function gives. Raises CodeRefused where it gives others, as TensorFlow does."""
+    if signature is None:
+        return
+    wanted = [str(s) for s in _flat(signature)]
+    wanted = wanted * len(ys) if len(wanted) == 1 and not isinstance(signature, (list, tuple, dict)) else wanted
+    have = [str(y.dtype) for y in ys]
+    if wanted != have:
+        raise CodeRefused(f"maps a function that gives {', '.join(have)} where {', '.join(wanted)} is stated")
+
+
+# ---- folds and scans of TensorFlow
+def _starts(d: Domain, b: Mapping[str, Any], last: bool) -> tuple[Any, list[Value], list[Value], bool]:
+    """The structure of the state, the first state, what is gone over, and whether the first element is the first state."""
+    elems = _tensors(d, b["elems"], "goes over")
+    if b["initializer"] is not None:
+        return b["initializer"], _tensors(d, b["initializer"], "starts with"), elems, False
+    t, pick = d.ops, -1 if last else 0
+    rest = slice(None, -1) if last else slice(1, None)
+    return b["elems"], [t.item(v, pick) for v in elems], [t.item(v, rest) for v in elems], True
+
+
+def _stepping(d: Domain, b: Mapping[str, Any], like: Any) -> Step:
+    def step(now: list[Value], parts: list[Value]) -> tuple[Sequence[Value], Sequence[Value]]:
+        y = d.call(b["fn"], [_packed(like, now), _packed(b["elems"], parts)], {})
+        new = _tensors(d, y, "folds with a function that gives")
+        return new, new
+
+    return step
+
+
+def _fold(d: Domain, args: list[Any], kwargs: dict[str, Any], right: bool) -> Any:
+    b = argument_values(f"fn, elems, initializer=None, {_RUNNING}, name?", args, kwargs)
+    like, start, elems, _ = _starts(d, b, right)
+    step = _stepping(d, b, like)
+    ends, _ = scanned(d.ops.g, start, elems, lambda s, p: (step(s, p)[0], []), reverse=right)  # type: ignore[attr-defined]
+    return _packed(like, ends)
+
+
+@_means("tensorflow.foldl", "keras.backend.foldl")
+def _foldl(d: Domain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    return _fold(d, args, kwargs, False)
+
+
+@_means("tensorflow.foldr", "keras.backend.foldr")
+def _foldr(d: Domain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    return _fold(d, args, kwargs, True)
+
+
+@_means("tensorflow.scan")
+def _scan(d: Domain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """Every state; without a first one that is the first element, which is a result too."""
+    b = argument_values(f"fn, elems, initializer=None, {_RUNNING}, infer_shape=True, reverse=False, name?", args, kwargs)
+    back = d.truth(b["reverse"])
+    like, start, elems, own = _starts(d, b, back)
+    g: KerasContext = d.ops.g  # type: ignore[attr-defined]
+    _, ys = scanned(g, start, elems, _stepping(d, b, like), reverse=back, turned=back)
+    if own:
+        firsts = [g.b.unsqueeze(s, axes=(0,)) for s in start]
+        ys = [g.b.concat(*((y, s) if back else (s, y)), axis=0) for s, y in zip(firsts, ys, strict=True)]
+    return _packed(like, ys)
+
+
+@_means("keras.ops.scan")
+def _carried(d: Domain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """``f(carry, x)`` gives a carry and a result; the last carry, and the results stacked."""
+    b = argument_values("f, init, xs=None, length=None, reverse=False, unroll?", args, kwargs)
+    start, over, back = _tensors(d, b["init"], "starts with"), _tensors(d, b["xs"], "scans") if b["xs"] is not None else [], False
+    back = d.truth(b["reverse"])
+    shapes: list[Any] = []
+
+    def step(now: list[Value], parts: list[Value]) -> tuple[Sequence[Value], Sequence[Value]]:
+        given = None if b["xs"] is None else _packed(b["xs"], parts)
+        made = d.call(b["f"], [_packed(b["init"], now), given], {})
+        if not isinstance(made, (list, tuple)) or len(made) != 2:
+            raise CodeRefused("scans with a function that does not give a carry and a result")
+        shapes.append(made[1])
+        rows = [] if made[1] is None else _tensors(d, made[1], "scans with a function that gives")
+        return _tensors(d, made[0], "scans with a function that gives"), rows
+
+    g: KerasContext = d.ops.g  # type: ignore[attr-defined]
+    if over:
+        ends, ys = scanned(g, start, over, step, reverse=back, turned=back)
+    else:
+        ends, rows = start, []
+        for _ in range(_steps(b["length"])):
+            new, row = step(ends, [])
+            _same_kind(ends, list(new))
+            ends = list(new)
+            rows.append(list(row))
+        ys = [g.b.stack(*(column[::-1] if back else column), axis=0) for column in zip(*rows, strict=True)]
+    return _packed(b["init"], ends), None if shapes[0] is None else _packed(shapes[0], ys)
+
+
+def _steps(n: Any) -> int:
+    if not isinstance(n, int) or isinstance(n, bool) or not 0 < n <= MOST_WRITTEN_OUT:
+        raise CodeRefused(f"loops over no tensor for a number of steps that is not known, or not 1 to {MOST_WRITTEN_OUT}")
+    return n
+
+
+# ---- loops
+@_means("tensorflow.while_loop", "keras.ops.while_loop")
+def _while(d: Domain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    b = argument_values(
+        f"cond, body, loop_vars, shape_invariants=None, {_RUNNING}, maximum_iterations=None, name?", *_loop(args, kwargs)
+    )
+    if b["shape_invariants"] is not None:
+        raise CodeRefused("loops with states of shapes that change")
+    loose = not isinstance(b["loop_vars"], (list, tuple))
+    like = [b["loop_vars"]] if loose else b["loop_vars"]
+    start = _tensors(d, like, "loops with")
+    limit = b["maximum_iterations"]
+    if limit is not None and not isinstance(limit, int):
+        raise CodeRefused("loops at most a number of times that is not known")
+
+    def test(values: Sequence[Value]) -> Value:
+        found = _tensor(d, d.call(b["cond"], list(_packed(like, values)), {}), "loops while")
+        if found.dtype is not DType.BOOL or (found.rank or 0) > 0:
+            raise CodeRefused("loops while something that is no truth value holds")
+        return found
+
+    def step(values: Sequence[Value]) -> list[Value]:
+        made = d.call(b["body"], list(_packed(like, values)), {})
+        return _tensors(d, made, "loops with a body that gives")
+
+    ends = looped(d.ops.g, start, test, step, limit)  # type: ignore[attr-defined]
+    found = _packed(like, ends)
+    return found[0] if loose else found
+
+
+def _loop(args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """``keras.ops.while_loop`` has the limit as its fourth argument."""
+    if len(args) > 4 or (len(args) == 4 and not (args[3] is None or isinstance(args[3], int))):
+        raise CodeRefused("loops with more than three arguments by position")
+    return args[:3], {**kwargs, **({"maximum_iterations": args[3]} if len(args) == 4 else {})}
+
+
+def looped(
+    g: KerasContext, start: Sequence[Value], test: Callable[[Sequence[Value]], Value],
+    step: Callable[[Sequence[Value]], list[Value]], limit: int | None,
+) -> list[Value]:  # fmt: skip
+    """While ``test`` holds, ``step``; at most ``limit`` times. A loop that counts to a number has its number of steps stated."""
+    before = test(start)
+    with building(g, "loop") as body:
+        body.input("step", DType.INT64, ())
+        body.input("go", DType.BOOL, ())
+        now = [body.input(f"state{i}", v.dtype, v.shape) for i, v in enumerate(start)]
+        new = step(now)
+        _same_kind(start, new)
+        new = [body.bring(v) for v in new]
+        count = _count(body, test(new), now, new, start)
+        go = body.bring(test(new)) if count is None else body.const(True, DType.BOOL)
+        body.graph.outputs = body.results([go, *new])
+    if count is not None and limit is not None:
+        count = min(count, limit)
+    trips = count if count is not None else limit
+    found = g.b.op(
+        "loop", None if trips is None else g.b.const(trips, DType.INT64), before if count is None else None, *start,
+        *body.captured, n_states=len(start), regions=[body.graph], n_outputs=len(start),
+    )  # fmt: skip
+    return list(found) if isinstance(found, (list, tuple)) else [found]
+
+
+def _count(body: Body, go: Value, now: Sequence[Value], new: Sequence[Value], start: Sequence[Value]) -> int | None:
+    """How often a loop steps that goes on while a state which grows by a constant is less than another; None otherwise."""
+    node = go.producer
+    if node is None or node.op not in ("less", "less_equal"):
+        return None
+    x, bound = node.inputs
+    if x is None or bound is None or x not in new or bound.tensor is None:
+        return None
+    i = list(new).index(x)
+    first, adds = start[i].tensor, x.producer
+    if first is None or adds is None or adds.op != "add" or now[i] not in adds.inputs:
+        return None
+    other = next((v for v in adds.inputs if v is not now[i]), None)
+    if other is None or other.tensor is None or not all(v.dtype is not None and v.dtype.is_int for v in (x, bound)):
+        return None
+    a, n, by = (int(t.numpy().reshape(())) for t in (first, bound.tensor, other.tensor))
+    if by < 1:
+        return None
+    return max(0, -(-(n + (node.op == "less_equal") - a) // by))
+
+
+@_means("keras.ops.fori_loop")
+def _for(d: Domain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    b = argument_values("lower, upper, body_fun, init_val", args, kwargs)
+    if not isinstance(b["lower"], int) or not isinstance(b["upper"], int):
+        raise CodeRefused("loops over a range that is not known")
+    start = _tensors(d, b["init_val"], "loops with")
+    g: KerasContext = d.ops.g  # type: ignore[attr-defined]
+    state = [g.b.const(b["lower"], DType.INT32), *start]
+
+    def step(values: Sequence[Value]) -> list[Value]:
+        made = d.call(b["body_fun"], [values[0], _packed(b["init_val"], values[1:])], {})
+        return [d.binary("+", values[0], 1), *_tensors(d, made, "loops with a body that gives")]
+
+    ends = looped(g, state, lambda values: d.compare("<", values[0], b["upper"]), step, None)
+    return _packed(b["init_val"], ends[1:])
+
+
+# ---- recurrence
+@_means("keras.backend.rnn")
+def _rnn(d: Domain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """The last output, all outputs and the last states of a step function over axis 1."""
+    b = argument_values(
+        "step_function, inputs, initial_states, go_backwards=False, mask=None, constants=None, unroll?, input_length?, "
+        "time_major=False, zero_output_for_mask=False, return_all_outputs=True",
+        args, kwargs,
+    )  # fmt: skip
+    g: KerasContext = d.ops.g  # type: ignore[attr-defined]
+    x, mask = b["inputs"], b["mask"]
+    if d.truth(b["time_major"]) or not d.truth(b["return_all_outputs"]):
+        raise CodeRefused("calls K.rnn with the time first, or for its last output alone")
+    if not isinstance(x, Value) or (x.rank or 0) < 2:
+        raise CodeRefused("calls K.rnn with something else than one tensor of a batch and of time")
+    if mask is not None and g.era in ("keras1", "keras2"):
+        raise CodeRefused("calls K.rnn with a mask, which Keras 2 treats otherwise in each backend")
+    if mask is not None and (not isinstance(mask, Value) or mask.rank != 2):
+        raise CodeRefused("calls K.rnn with a mask that is not (batch, time)")
+    start = _tensors(d, list(b["initial_states"] or []), "calls K.rnn with")
+    more = list(b["constants"] or [])
+
+    def step(now: list[Value], parts: list[Value]) -> tuple[Sequence[Value], Sequence[Value]]:
+        made = d.call(b["step_function"], [parts[0], (*now, *more)], {})
+        if not isinstance(made, (list, tuple)) or len(made) != 2:
+            raise CodeRefused("calls K.rnn with a step that does not give an output and states")
+        y = _tensor(d, made[0], "calls K.rnn with a step that gives")
+        return _tensors(d, list(made[1]), "calls K.rnn with a step that gives"), [y]
+
+    back = d.truth(b["go_backwards"])
+    if mask is not None and mask.dtype is not DType.BOOL:
+        raise CodeRefused("calls K.rnn with a mask that is no truth values")
+    ends, ys = recur(g, x, start, step, mask=mask, zero=d.truth(b["zero_output_for_mask"]), reverse=back)
+    y: Any = d.ops.item(ys, (slice(None), -1))
+    return y, ys, ends
