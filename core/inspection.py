@@ -46,7 +46,8 @@ class Branch:
 def layer_tree(graph: Graph) -> list[Branch]:
     """The outermost branches, in the source's order; later uses of a path come right after the first.
 
-    What has neither nodes nor results is left out.
+    What has neither nodes nor results is left out. Branches and bodies of loops that hold layers or weights are branches where
+    their node is, of the op's name as their type.
     """
     branches: dict[Scope, Branch] = {graph.root: Branch(graph.root)}
     uses: dict[Path, int] = {}
@@ -63,6 +64,7 @@ def layer_tree(graph: Graph) -> list[Branch]:
         if facts:
             branches[node.scope].training.append({"op": node.op, **facts})
         weights = [v for v in node.inputs if v is not None and v.tensor is not None and v.source]
+        weights += node.inner_weights()
         for s in node.scope.ancestors() if weights else ():
             branches[s].weights.update(dict.fromkeys(weights))
     for s in graph.scopes():
@@ -76,6 +78,12 @@ def layer_tree(graph: Graph) -> list[Branch]:
             grouped.setdefault((s.parent, s.name), []).append(b)
     for (parent, _), same in grouped.items():
         branches[parent].children += sorted(same, key=lambda b: b.scope.call)
+    for node in graph:
+        for n, region in enumerate(node.regions):
+            inside = Branch(Scope(node.scope, region.name or f"{node.op} {n + 1}", node.op), children=layer_tree(region))
+            inside.weights.update(dict.fromkeys(region.source_weights()))
+            if inside.children or inside.weights:
+                branches[node.scope].children.append(inside)
     return branches[graph.root].children
 
 

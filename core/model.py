@@ -100,8 +100,8 @@ class Model:
 
     @property
     def num_params(self) -> int:
-        """Number of elements of all weights that came from the source."""
-        return sum(v.tensor.size for v in self.graph.weights.values() if v.tensor is not None and v.source)
+        """Number of elements of all weights that came from the source, branches and loops included."""
+        return self.graph.num_params
 
     @property
     def metadata(self) -> dict[str, Any]:

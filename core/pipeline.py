@@ -334,10 +334,9 @@ def _only_for_sources(**given: Any) -> None:
 
 def _describe(graph: Graph, framework: str, source: Any) -> dict[str, Any]:
     meta = graph.metadata
-    params = sum(v.tensor.size for v in graph.weights.values() if v.tensor is not None and v.source)
     return {
         "framework": framework, "kind": meta.get("kind", ""), "version": meta.get("version", ""), "layers": graph.layer_count,
-        "parameters": f"{params:,}", "file": str(source) if isinstance(source, Path) else "",
+        "parameters": f"{graph.num_params:,}", "file": str(source) if isinstance(source, Path) else "",
     }  # fmt: skip
 
 

@@ -217,7 +217,7 @@ def inspect(args: Namespace) -> int:
             ],
             "tree": [b.to_dict() for b in layer_tree(model.graph)],
             "weights": [
-                {**_tensor(v), "role": v.role, "trainable": v.trainable} for v in model.graph.weights.values() if v.source
+                {**_tensor(v), "role": v.role, "trainable": v.trainable} for v in model.graph.source_weights()
             ],
             "metadata": meta, "problems": [p.to_dict() for p in model.problems],
         }  # fmt: skip

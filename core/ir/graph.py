@@ -15,7 +15,7 @@ from ..errors import VerifyError
 from .attempts import Attempt
 from .dims import Shape
 from .dtypes import DType
-from .nodes import BUFFER, CONSTANT, NOWHERE, PARAMETER, Node, Origin, Value
+from .nodes import BUFFER, CONSTANT, NOWHERE, PARAMETER, Node, Origin, Value, place_of
 from .scopes import Layer, Path, Scope, count_layers, derive_layers
 from .tensors import Tensor
 
@@ -103,6 +103,21 @@ class Graph:
     def layer_count(self) -> int:
         """The length of :attr:`layers`, for less."""
         return count_layers(self)
+
+    def source_weights(self) -> Iterator[Value]:
+        """The weights that came from the source, once each; those of branches and loops come last."""
+        own = [v for v in self.weights.values() if v.tensor is not None and v.source]
+        seen = {place_of(v) for v in own}
+        yield from own
+        for node in self:
+            for v in node.inner_weights():
+                if place_of(v) not in seen:
+                    yield v
+
+    @property
+    def num_params(self) -> int:
+        """Number of elements of :meth:`source_weights`."""
+        return sum(v.tensor.size for v in self.source_weights() if v.tensor is not None)
 
     # ---- attempts
     def attempt(self) -> Attempt:

@@ -10,12 +10,12 @@ from ..errors import VerifyError
 from .dims import Shape, shape_text
 from .dtypes import DType
 from .scopes import Scope
-from .tensors import Tensor
+from .tensors import Tensor, moves_of
 
 if TYPE_CHECKING:
     from .graph import Graph
 
-__all__ = ["BUFFER", "CONSTANT", "NOWHERE", "PARAMETER", "Node", "Origin", "Value"]
+__all__ = ["BUFFER", "CONSTANT", "NOWHERE", "PARAMETER", "Node", "Origin", "Value", "place_of"]
 
 PARAMETER, BUFFER, CONSTANT = "parameter", "buffer", "constant"
 
@@ -135,6 +135,11 @@ class Value:
         return f"%{self.name}: {self.dtype}{shape_text(self.shape)}"
 
 
+def place_of(v: Value) -> int:
+    """What tells one stored weight from another: graphs that use the same hold a value, and perhaps a view, of it each."""
+    return 0 if v.tensor is None else id(moves_of(v.tensor)[0])
+
+
 class Node:
     """One application of an op. ``inputs`` may hold None for an omitted optional input.
 
@@ -222,6 +227,11 @@ class Node:
         if len(self._outputs) != 1:
             raise VerifyError(f"{self} has {len(self._outputs)} outputs")
         return self._outputs[0]
+
+    def inner_weights(self) -> list[Value]:
+        """The source's weights that its regions use, however deep, once each."""
+        found = {place_of(v): v for region in self.regions for v in region.source_weights()}
+        return list(found.values())
 
     def set_inputs(self, inputs: Sequence[Value | None]) -> None:
         if self.graph is not None:

@@ -131,6 +131,7 @@ class _Takes:
     def node(self, node: Node, outer: Scope, found: Mapping[Scope, Scope | None]) -> None:
         if self.first is None:
             self.first = outer
+        self.weights.update(dict.fromkeys(node.inner_weights()))
         for v in node.inputs:
             if v is None:
                 continue

@@ -29,8 +29,7 @@ def model_page(graph: Graph, title: str, problems: Sequence[Problem] = ()) -> st
     """One model: its facts, what convcore cannot convert in it, and its graph. HTML text."""
     meta = graph.metadata
     shown = {k: meta[k] for k in ("framework", "kind", "version") if meta.get(k)}
-    params = sum(v.tensor.size for v in graph.weights.values() if v.tensor is not None and v.source)
-    facts = {"model": {**shown, "layers": graph.layer_count, "parameters": f"{params:,}"}}
+    facts = {"model": {**shown, "layers": graph.layer_count, "parameters": f"{graph.num_params:,}"}}
     data = {"title": title, "facts": facts, "problems": [p.to_dict() for p in problems], "notes": list(meta.get("notes", ()))}
     if meta.get("labels"):
         data["facts"]["model"]["labels"] = f"{len(meta['labels'])}: {', '.join(map(str, meta['labels'][:8]))}"  # type: ignore[index]

@@ -215,3 +215,81 @@ def test_training_facts_of_a_caffe_net(tmp_path: Path, capsys: pytest.CaptureFix
         "c/weight": ("parameter", False), "c/bias": ("parameter", True),
         "n/mean": ("buffer", False), "n/variance": ("buffer", False),
     }  # fmt: skip
+
+
+def test_what_is_inside_branches_and_loops_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Weights of a branch, of a loop in a branch, and a weight that branches take from outside, once each."""
+    onnx = pytest.importorskip("onnx")
+    from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+
+    def weight(name: str, *shape: int) -> Any:
+        return onnx.numpy_helper.from_array(np.ones(shape, np.float32), name)
+
+    y = make_tensor_value_info("h", 1, [2, 5])
+    step = make_graph(
+        [make_node("MatMul", ["s", "inner"], ["t"], name="turn"), make_node("Identity", ["c"], ["d"])],
+        "body",
+        [make_tensor_value_info("i", 7, []), make_tensor_value_info("c", 9, []), make_tensor_value_info("s", 1, [2, 5])],
+        [make_tensor_value_info("d", 9, []), make_tensor_value_info("t", 1, [2, 5])],
+        [weight("inner", 5, 5)],
+    )
+    loop = [make_node("Add", ["x", "shared"], ["a"]), make_node("Loop", ["n", "", "a"], ["h"], name="loop", body=step)]
+    then = make_graph(loop, "then", [], [y])
+    other = make_graph(
+        [make_node("Mul", ["x", "own"], ["b"], name="scale"), make_node("Add", ["b", "shared"], ["h"])], "else", [], [y],
+        [weight("own", 2, 5)],
+    )  # fmt: skip
+    graph = make_graph(
+        [make_node("If", ["p"], ["y"], name="choose", then_branch=then, else_branch=other)], "g",
+        [make_tensor_value_info("p", 9, []), make_tensor_value_info("x", 1, [2, 5]), make_tensor_value_info("n", 7, [])],
+        [make_tensor_value_info("y", 1, [2, 5])], [weight("shared", 5)],
+    )  # fmt: skip
+    model = make_model(graph, opset_imports=[make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.save(model, tmp_path / "m.onnx")
+    found = convcore.load(tmp_path / "m.onnx")
+    assert found.num_params == 25 + 10 + 5 and [(x.name, x.params) for x in found.layers] == [("choose", 40)]
+    tree = {b.scope.name: (d, b.params) for d, b in walk(layer_tree(found.graph))}
+    assert tree["choose"] == (0, 40) and tree["then"] == (1, 30) and tree["else"] == (1, 15)
+    assert tree["loop"] == (2, 25) and tree["turn"] == (4, 25) and tree["scale"] == (2, 10)
+    data = facts(capsys, tmp_path / "m.onnx")
+    assert data["parameters"] == 40 and {w["name"] for w in data["weights"]} == {"shared", "own", "inner"}
+    done = convcore.convert(tmp_path / "m.onnx", "onnx", tmp_path / "n.onnx")
+    assert done.report.source["parameters"] == "40" and convcore.load(tmp_path / "n.onnx").num_params == 40
+
+
+def test_a_module_that_two_branches_use_is_counted_once(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+
+    class Choice(torch.nn.Module):  # type: ignore[name-defined,misc,unused-ignore]
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = torch.nn.Linear(3, 5), torch.nn.Linear(3, 5)
+
+        def forward(self, x: Any) -> Any:
+            return torch.cond(x.sum() > 0, lambda x: self.a(x), lambda x: self.b(x) * self.a(x), (x,))
+
+    torch.export.save(torch.export.export(Choice(), (torch.randn(2, 3),)), tmp_path / "m.pt2")
+    found = convcore.load(tmp_path / "m.pt2")
+    assert found.num_params == 2 * (3 * 5 + 5)
+    assert [b.params for _, b in walk(layer_tree(found.graph))] == [20, 40]
+
+
+def test_weights_of_a_custom_layer_are_counted(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+
+    class Own(keras.layers.Layer):  # type: ignore[name-defined,misc,unused-ignore]
+        def build(self, shape: Any) -> None:
+            self.w = self.add_weight(shape=(shape[-1], 5), name="w")
+            self.inner = keras.layers.Dense(3)
+            self.inner.build((None, 5))
+
+        def call(self, x: Any) -> Any:
+            return self.inner(keras.ops.matmul(x, self.w))
+
+    i = keras.Input((7,))
+    model = keras.Model(i, keras.layers.Dense(2)(Own(name="own")(i)))
+    for suffix in (".keras", ".h5"):
+        model.save(tmp_path / f"m{suffix}")
+        found = convcore.load(tmp_path / f"m{suffix}")
+        assert found.num_params == model.count_params() == 61 and {x.name: x.params for x in found.layers}["own"] == 53

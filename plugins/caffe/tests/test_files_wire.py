@@ -462,3 +462,12 @@ except KeyError:
     path = os.pathsep.join(p for p in sys.path if p)
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
     assert out.stdout.strip() == "private", out.stderr
+
+
+def test_a_net_of_no_layers_is_a_caffemodel(tmp_path: Path) -> None:
+    """What is left of a net without weights once a tool has stripped its layers: beside a prototxt it is found and read."""
+    (tmp_path / "m.caffemodel").write_bytes(field(1, 2, b"net"))
+    assert read_weights(tmp_path / "m.caffemodel") == []
+    (tmp_path / "n.caffemodel").write_bytes(field(3, 2, b"data"))  # an input, and nothing else
+    with pytest.raises(BadFileError, match="no layers: not a caffemodel"):
+        read_weights(tmp_path / "n.caffemodel")

@@ -49,7 +49,7 @@ def _read_weights(path: str | Path) -> list[LayerWeights]:
     net = read_message_file(path, "NetParameter")
     if net.has("layer") and net.has("layers"):
         raise BadFileError(f"{path}: both current and V1 layers; Caffe reads only one of them")
-    if not net.has("layer") and not net.has("layers"):
+    if not any(net.has(field) for field in ("layer", "layers", "name")):  # Caffe saves a net of no weights with its name
         raise BadFileError(f"{path}: no layers: not a caffemodel")
     found = []
     for layer in [*net.get("layer"), *net.get("layers")]:
