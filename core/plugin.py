@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from .ir.scopes import Layer
     from .ir.tensors import ArrayTensor, LazyTensor, MappedTensor, Tensor, ViewTensor, as_tensor, moves_of
     from .layout import Convention
-    from .loading import Driver, Head, InputShapes, check_heaps, load_flat, read_head
+    from .loading import Driver, Head, InputShapes, check_heaps, let_go, load_flat, read_head
     from .ops.pooling import pooled
     from .ops.resampling import axis_weights, coordinates, nearest_index, resized
     from .ops.rnn_activations import activation
@@ -205,6 +205,7 @@ __all__ = [
     "known_shape",
     "leaves",
     "legalise",
+    "let_go",
     "load_flat",
     "moves_of",
     "nearest_index",
@@ -281,7 +282,7 @@ _FROM = {
     "ir.scopes": ("Layer",),
     "ir.tensors": ("ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor", "moves_of"),
     "layout": ("Convention",),
-    "loading": ("Driver", "Head", "InputShapes", "check_heaps", "load_flat", "read_head"),
+    "loading": ("Driver", "Head", "InputShapes", "check_heaps", "let_go", "load_flat", "read_head"),
     "ops.pooling": ("pooled",),
     "ops.resampling": ("axis_weights", "coordinates", "nearest_index", "resized"),
     "ops.rnn_activations": ("activation",),

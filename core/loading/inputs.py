@@ -16,6 +16,8 @@ class InputShapes:
     """``input_shapes`` of a request: each is taken once, and one that fits no input is an error."""
 
     def __init__(self, given: Mapping[str, Iterable[Any]]) -> None:
+        self.freed: dict[str, dict[int, tuple[int, DimLike]]] = {}
+        """Sizes that the file fixes and the caller changed: by input and axis, the old and the new one."""
         self._left = {name: tuple(parse_dim(d) if isinstance(d, str) else d for d in shape) for name, shape in given.items()}
 
     def __contains__(self, name: str) -> bool:
@@ -25,7 +27,7 @@ class InputShapes:
         """The shape of the input ``name``: the caller's, whose None sizes are as the file ``stated`` them; else the stated one.
 
         ``only`` says that it is the only input, which may also be named "". UsageError where the numbers of axes differ, or,
-        with ``fixed``, where a number the file states is changed.
+        with ``fixed``, where a number the file states is changed; without, :attr:`freed` says which.
         """
         given = self._left.pop("", None) if only and name not in self._left else self._left.pop(name, None)
         if given is None:
@@ -37,9 +39,11 @@ class InputShapes:
                 f"input {name!r} has {len(stated)} axes {shape_text(stated)}, "
                 f"the shape given has {len(given)}: {shape_text(given)}"
             )
-        for old, new in zip(stated, given):
-            if fixed and isinstance(old, int) and new is not None and new != old:
-                raise UsageError(f"input {name!r} has the fixed size {old} where input_shapes gives {new}")
+        for i, (old, new) in enumerate(zip(stated, given)):
+            if isinstance(old, int) and new is not None and new != old:
+                if fixed:
+                    raise UsageError(f"input {name!r} has the fixed size {old} where input_shapes gives {new}")
+                self.freed.setdefault(name, {})[i] = (old, new)
         merged: list[DimLike | None] = [old if new is None else new for old, new in zip(stated, given)]
         return tuple(merged)
 

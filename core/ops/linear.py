@@ -80,7 +80,8 @@ def _matmul_shape(c: InferContext) -> Shapes:
 
 LINEAR.op(
     "matmul", "a:number, b:number", "numpy.matmul: matrix product over the last two axes, leading axes broadcast.",
-    infer=_matmul_shape, reference=lambda a, b: np.asarray(np.matmul(a, b), a.dtype), axes=LastAxes(2),
+    infer=_matmul_shape, reference=lambda a, b: np.asarray(np.matmul(a, b), a.dtype),
+    axes=LastAxes(2, rows=True),
     samples=[Sample((2, 3, 5), (2, 5, 7)), Sample((3, 5), (5, 7)), Sample((2, 3, 5), (5,)),
         Sample((2, 1, 3, 5), (7, 5, 2)), Sample((3, 5), (5,)), Sample((5,), (5,))],
     traits=Trait.KEEPS_SIGN | Trait.HEAVY, roles={"parameter": "a b"},

@@ -135,12 +135,14 @@ class LastAxes(AxisRule):
 
     ``absorbs_in`` maps fixed inputs to the axis of theirs that meets the last axis of the only main input (linear:
     ``{"w": 1}``), ``absorbs_out`` to the axis that becomes the last axis of the output (``{"w": 0, "b": 0}``): elements of
-    the last axis may be permuted when those inputs are constants and are permuted with them.
+    the last axis may be permuted when those inputs are constants and are permuted with them. ``rows``: the last axis but one of
+    the first main input, and the last of the second, are the output's, each element by itself (matmul).
     """
 
     k: int = 1
     absorbs_in: Mapping[str, int] = field(default_factory=dict, hash=False)
     absorbs_out: Mapping[str, int] = field(default_factory=dict, hash=False)
+    rows: bool = False
 
 
 @dataclass(frozen=True)

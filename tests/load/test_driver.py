@@ -158,6 +158,8 @@ def test_shapes_for_no_input_and_changed_numbers_are_the_callers_mistakes() -> N
     shapes = InputShapes({"x": (2, 5), "z": (1,)})
     with pytest.raises(UsageError, match="fixed size 3 where input_shapes gives 5"):
         shapes.take("x", (Dim("n"), 3), fixed=True)
+    free = InputShapes({"x": (2, 5)})
+    assert free.take("x", (Dim("n"), 3)) == (2, 5) and free.freed == {"x": {1: (3, 5)}}
     with pytest.raises(UsageError, match="no input is named 'z'; the model's inputs are: x"):
         shapes.refuse_unused(["x"])
     assert InputShapes({"": (4, None)}).take("x", (2, 3), only=True) == (4, 3)

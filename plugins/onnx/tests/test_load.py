@@ -187,6 +187,7 @@ def test_nested_ifs_take_linear_time() -> None:
 def test_input_shapes_are_fixed_or_named() -> None:
     m = model([node("Relu", ["x"], ["y"])], [X], [Y])
     assert load_model(m, input_shapes={"x": (7, 3)}).inputs[0].shape == (7, 3)
+    m = model([node("Softmax", ["x"], ["y"])], [X], [Y])
     for bad in ({"x": (7, 5)}, {"x": (7,)}, {"z": (7, 3)}):
         with pytest.raises(UsageError):
             load_model(m, input_shapes=bad)

@@ -28,6 +28,7 @@ from convcore.plugin import (
     UsageError,
     Value,
     find_op,
+    let_go,
     traits_of,
 )
 
@@ -56,7 +57,11 @@ def load(request: LoadRequest) -> Graph:
     source = read_model(request.source)
     if request.weights is not None:
         raise UsageError("an ONNX model holds its weights or names their files; give the model alone")
-    return Loader(source, request).run()
+    loader = Loader(source, request)
+    graph = loader.run()
+    if loader.freed:
+        loader.notes.append(let_go(graph, loader.freed, lambda s: Loader(source, replace(request, input_shapes=s)).run()))
+    return graph
 
 
 class Loader:
@@ -71,6 +76,8 @@ class Loader:
         self.ours = self.model.producer_name == "convcore"
         self.notes: list[str] = []
         self.input_names: frozenset[str] = frozenset()
+        self.freed: Mapping[str, Mapping[int, tuple[int, DimLike]]] = {}
+        """Sizes of inputs that the caller changed, which the file fixes: see :class:`InputShapes`."""
 
     # ---- the main graph
     def run(self) -> Graph:
@@ -154,12 +161,13 @@ class Loader:
                     raise BadFileError(f"the input {info.name!r} is there twice")
                 continue
             dtype, shape, why = declared_type(info, lambda t: read_dim(t, self.ours), _named(info.name))
-            shape = given.take(info.name, shape, only=len(proto.input) - len(default) == 1, fixed=True)
+            shape = given.take(info.name, shape, only=len(proto.input) - len(default) == 1)
             v = scope.graph.add_input(info.name, dtype, shape)
             self.bind(scope, info.name, v)
             if why:
                 scope.bad[info.name] = f"input {info.name!r}: {why}"
         given.refuse_unused(v.name for v in scope.graph.inputs)
+        self.freed = given.freed
         for info in proto.value_info:
             scope.declared[info.name] = info
         for info in proto.output:
@@ -271,6 +279,8 @@ class Loader:
         info = scope.declared.get(name)
         if info is None:
             return None, None
+        if self.freed:  # what it says holds for the sizes that it fixes
+            return declared_type(info, lambda t: None, lambda i: None)[0], None
 
         def dim(text: str) -> DimLike | None:
             d = read_dim(text, self.ours)
