@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from .rules import RuleSet
 
 __all__ = [
-    "CONVCORE_API", "EmitRequest", "Emitted", "Framework", "Identified", "LoadRequest", "Option", "PassSpec", "Runtime",
-    "hookimpl", "hookspec",
+    "CONVCORE_API", "EmitRequest", "Emitted", "Framework", "HubFolder", "Identified", "LoadRequest", "Option", "PassSpec",
+    "Runtime", "hookimpl", "hookspec",
 ]  # fmt: skip
 
 CONVCORE_API = (2, 0)
@@ -57,6 +57,19 @@ must be equal, the minor number not larger. 2.0: loading, emitting and running a
 
 hookspec = pluggy.HookspecMarker("convcore")
 hookimpl = pluggy.HookimplMarker("convcore")
+
+
+@dataclass(frozen=True)
+class HubFolder:
+    """How users of Hugging Face's hub find models of a framework in a folder (``convert(..., hub=True)``): ``file`` is the one
+    that is written, others lie beside it; ``library`` the card's ``library_name``; ``usage`` Python that loads the model, run in
+    the folder. ``config``: a ``config.json`` of ours says labels, inputs and outputs; False where the framework has its own of
+    that name."""
+
+    file: str
+    library: str
+    usage: str
+    config: bool = True
 
 
 @dataclass(frozen=True)
@@ -98,6 +111,8 @@ class Framework:
     runs_when_asked: bool = False
     """A file is opened in the framework's runtime only where that is asked for (``--check native``), not by ``verify``: to start
     it costs much, and it may import what files name."""
+    hub: HubFolder | None = None
+    """Names of files in a folder for the hub; None where there is no habit."""
 
     def __post_init__(self) -> None:
         if not self.default_suffix and self.suffixes:
@@ -224,6 +239,8 @@ class Emitted:
     runtime: Callable[[], Runtime | None] | None = None
     """Runs what was written, where the format's runtime does not open anybody's files (Keras imports what a file names); None
     where that is not installed."""
+    architecture: str = ""
+    """Name of the class that was written, where it has one."""
 
 
 @hookspec

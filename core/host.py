@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from .report import Report
     from .rules import RuleSet
 
-__all__ = ["STAGES", "Host", "host", "resolve"]
+__all__ = ["EVERY", "STAGES", "Host", "host", "resolve"]
+
+EVERY = {"labels": "text file with one class name per line, which every result is given (default: what the source has)"}
+"""Options that the loader of every framework has, with their help."""
 
 
 class Host(Registry):
@@ -247,7 +250,8 @@ class Host(Registry):
     def options(self, framework: str) -> list[Option]:
         """Options of a framework's loader and emitter."""
         found = self._each("convcore_options", self._leave_out, framework=framework)
-        return [o for _, options in found for o in options if o.framework == framework]
+        own = [o for _, options in found for o in options if o.framework == framework]
+        return [*own, *(Option(n, framework, "load", str, None, text) for n, text in EVERY.items())]
 
     def passes(self, stage: str, target: str = "") -> list[PassSpec]:
         """Passes of all plugins for a stage, in order. BrokenPluginError where a plugin cannot say: what passes do is part of

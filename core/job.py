@@ -24,7 +24,8 @@ class Job:
     """The record the stages of :func:`convcore.convert` pass on; each fills in what is its own.
 
     ``reference`` is the graph as loaded, ``graph`` the one that is laid out and written, ``layout`` says how inputs and outputs
-    moved. ``staging`` is the folder the files are written to before they are moved beside ``path``.
+    moved. ``hub``: the folder of ``path`` is the model's own, with a card. ``staging`` is the folder the files are written to
+    before they are moved beside ``path``.
     """
 
     source: Any
@@ -41,6 +42,7 @@ class Job:
     fuse: bool
     simplify: bool
     page: Path | None
+    hub: bool
     tell: Progress
     emit_options: dict[str, Any]
     emit_overrides: Overrides

@@ -144,7 +144,7 @@ def convert(
     rtol: float | None = None, atol: float = ATOL,
     io_layout: str | Mapping[str, Any] | None = None, overrides: Mapping[str, Any] | None = None, input_shapes: Any = None,
     keep: bool = False, overwrite: bool | None = None, progress: Progress | None = None, fuse: bool = True,
-    simplify: bool = False, page: str | os.PathLike[str] | None = None, **options: Any,
+    simplify: bool = False, page: str | os.PathLike[str] | None = None, hub: bool = False, **options: Any,
 ) -> Conversion:  # fmt: skip
     """Convert a model.
 
@@ -169,6 +169,8 @@ def convert(
     simplify: also compute what is constant, leave out what has no effect, compute once what is computed twice, and put batch
         normalisation into the convolution before it.
     page: an HTML file to write besides: verdict, errors by layer, both graphs and what stands for what, or what is in the way.
+    hub: ``out`` is a folder to write as Hugging Face's hub has models: the files under the names that are usual there,
+        ``config.json`` and a model card ``README.md`` with where it comes from, licence, labels and the verification.
 
     Raises
     ------
@@ -179,7 +181,7 @@ def convert(
             job, load_given = _prepare(
                 source, to, out, weights, format, overrides, input_shapes, progress, options, check=check,
                 example_inputs=example_inputs, rtol=rtol, atol=atol, io_layout=io_layout, keep=keep, overwrite=overwrite,
-                fuse=fuse, simplify=simplify, page=page,
+                fuse=fuse, simplify=simplify, page=page, hub=hub, stack=stack,
             )  # fmt: skip
             _read(job, source, load_given)
         with _page_of(job):
@@ -225,7 +227,8 @@ def load_into(
 # ---------------------------------------------------------------- the stages of a conversion
 def _prepare(
     source: Any, to: str | None, out: str | os.PathLike[str] | None, weights: Any, format: str | None,
-    overrides: Mapping[str, Any] | None, input_shapes: Any, progress: Progress | None, options: Mapping[str, Any], **asked: Any,
+    overrides: Mapping[str, Any] | None, input_shapes: Any, progress: Progress | None, options: Mapping[str, Any], *,
+    stack: ExitStack, **asked: Any,
 ) -> tuple[Job, dict[str, Any]]:  # fmt: skip
     """The job, and what its loader is given: everything that can be refused before anything is read is refused here."""
     loading = dict(overrides or {})
@@ -236,7 +239,11 @@ def _prepare(
     else:
         source, weights = split_source(source, weights)
     path = None if out is None else Path(out)
-    target = _target(to, path)
+    target = _target(to, None if asked["hub"] else path)
+    if asked["hub"]:
+        from .hub import hub_target
+
+        path = hub_target(target, path, stack, force=asked["overwrite"] is True)
     if path is not None:
         check_output(path)
     if asked["page"] is not None:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         EmitRequest,
         Emitted,
         Framework,
+        HubFolder,
         Identified,
         LoadRequest,
         Option,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         hookimpl,
     )
     from .host import host
+    from .ir.about import about, about_text, take_about, take_text
     from .ir.dims import Dim, DimLike, Shape, ceil_div, dim_max, product, shape_text
     from .ir.dtypes import DType
     from .ir.flat import FlatLayer, FlatModel, FlatValue
@@ -128,6 +130,7 @@ __all__ = [
     "Given",
     "Graph",
     "Head",
+    "HubFolder",
     "I",
     "Last",
     "Identified",
@@ -184,6 +187,8 @@ __all__ = [
     "Value",
     "ViewTensor",
     "W",
+    "about",
+    "about_text",
     "activation",
     "as_sequence",
     "as_tensor",
@@ -226,6 +231,8 @@ __all__ = [
     "shape_text",
     "spend_bytes",
     "spend_nodes",
+    "take_about",
+    "take_text",
     "tidy",
     "traits_of",
     "unsupported",
@@ -266,6 +273,7 @@ _FROM = {
         "EmitRequest",
         "Emitted",
         "Framework",
+        "HubFolder",
         "Identified",
         "LoadRequest",
         "Option",
@@ -274,6 +282,7 @@ _FROM = {
         "hookimpl",
     ),
     "host": ("host",),
+    "ir.about": ("about", "about_text", "take_about", "take_text"),
     "ir.dims": ("Dim", "DimLike", "Shape", "ceil_div", "dim_max", "product", "shape_text"),
     "ir.parse_dims": ("parse_dim",),
     "ir.dtypes": ("DType",),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .beside import tell_beside
 from .budget import spending
 from .collector import without_collector
 from .errors import ConvcoreError, UsageError
@@ -234,6 +235,7 @@ def _load(
         own = [layer.name for layer in graph.layers if layer.name in replaced or layer.type in replaced]
         graph.metadata["user_meaning"] = own or sorted(replaced)
     graph.metadata.setdefault("framework", framework)
+    tell_beside(graph, source, weights, request.options.get("labels"))
     if beside is not None:
         notes = [*graph.metadata.get("notes", ()), f"the weights were found beside it: {beside.name}"]
         graph.metadata["notes"] = notes

@@ -70,8 +70,9 @@ def publish_files(job: Job) -> tuple[Path, ...]:
     job.files.check()
     if job.staging is None or job.path is None:
         return ()
+    written = [*map(Path, job.emitted.paths), *(_beside(job) if job.hub else ())]
     done: list[Path] = []
-    for f in sorted(map(Path, job.emitted.paths), key=lambda f: f.name == job.path.name):  # type: ignore[union-attr]
+    for f in sorted(written, key=lambda f: f.name == job.path.name):  # type: ignore[union-attr]
         final = job.path.parent / f.relative_to(job.staging)
         final.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -87,3 +88,9 @@ def publish_files(job: Job) -> tuple[Path, ...]:
         remember(paths, sources_of(job.source, job.weights))
     job.report.target["files"] = [str(p) for p in paths]
     return paths
+
+
+def _beside(job: Job) -> list[Path]:
+    from .hub import extra_files
+
+    return extra_files(job)

@@ -109,6 +109,8 @@ def convert(args: Namespace) -> int:
     progress = Progress(args)
     out = args.output
     if out is None:
+        if args.hub:
+            raise UsageError("--hub: name the folder to write (-o)")
         if args.to is None:
             raise UsageError("name the output file (-o) or the target format (--to)")
         out = default_out(source, args.to)
@@ -137,7 +139,7 @@ def convert(args: Namespace) -> int:
             check=False if args.no_check else "native" if args.check == "native" else True,
             rtol=args.rtol, atol=ATOL if args.atol is None else args.atol,
             io_layout=args.io_layout, keep=args.keep, overwrite=args.force, progress=progress, fuse=args.fuse,
-            simplify=args.simplify, page=page, overrides=replaced, **options,
+            simplify=args.simplify, page=page, hub=args.hub, overrides=replaced, **options,
         )  # fmt: skip
     except UnsupportedError as e:
         progress.clear()

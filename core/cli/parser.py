@@ -90,7 +90,7 @@ def _made(chosen: str) -> tuple[_Parser, dict[str, _Parser]]:
 
 def plugin_options(p: argparse.ArgumentParser, *stages: str) -> None:
     """Add the options of all plugins for the given stages; values arrive in ``args.plugin_<name>``."""
-    from ..host import host
+    from ..host import EVERY, host
 
     group = None
     seen: dict[str, str] = {}
@@ -103,7 +103,8 @@ def plugin_options(p: argparse.ArgumentParser, *stages: str) -> None:
             seen[o.name] = framework
             group = group or p.add_argument_group("options of plugins")
             flags = ["--" + n.replace("_", "-") for n in (o.name, *o.aliases)]
-            text = f"{framework}: {o.help}" + (f" (default {o.default})" if o.default not in (None, "") else "")
+            whose = "any source" if o.name in EVERY else framework
+            text = f"{whose}: {o.help}" + (f" (default {o.default})" if o.default not in (None, "") else "")
             kw: dict[str, Any] = {"dest": f"plugin_{o.name}", "default": None, "help": text.replace("%", "%%")}
             if o.type is bool:
                 group.add_argument(*flags, action=argparse.BooleanOptionalAction, **kw)
@@ -191,6 +192,11 @@ def _convert(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--force", action="store_true",
         help="write over files that are there already and are no earlier result of the same source; without it they are kept",
+    )  # fmt: skip
+    p.add_argument(
+        "--hub", action="store_true",
+        help="OUT is a folder, written as Hugging Face's hub has models: files under the usual names, config.json, and a "
+        "model card README.md with provenance, licence, labels and the check",
     )  # fmt: skip
     _fusing(p)
     p.add_argument(

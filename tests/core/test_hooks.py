@@ -19,7 +19,7 @@ import convcore
 from convcore.build.builder import Builder
 from convcore.errors import BadFileError, BrokenPluginError, PluginNotInstalledError, UnknownFrameworkError, UsageError
 from convcore.hookspecs import CONVCORE_API, EmitRequest, Emitted, Framework, Identified, LoadRequest, Option, Runtime, hookimpl
-from convcore.host import Host, host, set_host
+from convcore.host import EVERY, Host, host, set_host
 from convcore.ir.graph import Graph
 
 
@@ -211,7 +211,7 @@ def test_a_description_that_fails_taints_no_other(hook: str):
     z = _brings("z", rules="convcore_onnx.rules:RULES")
     h = Host(entry_points=[_plugin("b", _raises(hook)), _plugin("z", z, convcore_load, convcore_identify, convcore_options)])
     assert h.identify("m.z") == "z"
-    assert [o.name for o in h.options("z")] == ["speed"]
+    assert [o.name for o in h.options("z")] == ["speed", *EVERY]
     assert h.rules("z").load_rules
     lines = h.report_lines(None)  # type: ignore[arg-type]
     assert ("out of order" in "".join(lines)) == (hook == "convcore_report")

@@ -40,4 +40,4 @@ def test_page(page: Path, tmp_path: Path):
 
 
 def test_every_format_has_its_page():
-    assert {p.stem for p in PAGES} == {*convcore.formats(), "custom"}
+    assert {p.stem for p in PAGES} == {*convcore.formats(), "custom", "hub"}

@@ -19,6 +19,7 @@ from convcore.plugin import (
     UnsupportedError,
     UsageError,
     ViewTensor,
+    about_text,
     plan,
     tidy,
 )
@@ -117,7 +118,7 @@ def _net(made: Plan, graph: Graph) -> Net:
 
     tidy(made, PEEPHOLES)
     name_everything(made, in_place(made))
-    net = Net(name=graph.name or "net")
+    net = Net(name=graph.name or "net", about=about_text(graph.metadata))
     for call in made.root.calls:
         layer = Layer(call.name, call.type, [a.name for a in call.args], [r.name for r in call.results])
         if call.kept:

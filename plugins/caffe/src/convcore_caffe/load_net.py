@@ -23,13 +23,14 @@ from convcore.plugin import (
     UsageError,
     Value,
     known_shape,
+    take_text,
 )
 
 from .context import CaffeContext, CaffeNode, OwnBlobs, too_large
 from .deploy import Deploy
 from .files import Layer, Message, Net
 from .keep import SourceConfig
-from .preprocessing import apply_preprocessing, read_labels, read_preprocessing
+from .preprocessing import apply_preprocessing, read_preprocessing
 from .reasons import why_opaque
 
 __all__ = ["NetLoader"]
@@ -75,13 +76,12 @@ class NetLoader:
         g.notes += self.deploy.notes
         blobs = {b: v.name for b, v in self.blobs.items() if v.name != b}
         graph.metadata.update(framework="caffe", kind="net", version="", phase=net.phase, notes=g.notes)
+        take_text(graph.metadata, self.net.about)
         if blobs:
             graph.metadata["blobs"] = blobs
         facts = self.preprocessing.facts(g)
         if facts:
             graph.metadata["preprocessing"] = facts
-        if self.request.options.get("labels"):
-            graph.metadata["labels"] = read_labels(self.request.options["labels"])
         return graph
 
     # ---- one layer

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from convcore.plugin import EmitRequest, Emitted, Framework, Identified, LoadRequest, Option, hookimpl
+from convcore.plugin import EmitRequest, Emitted, Framework, HubFolder, Identified, LoadRequest, Option, hookimpl
 
 if TYPE_CHECKING:
     from convcore.plugin import Graph
@@ -28,6 +28,11 @@ def convcore_frameworks() -> Sequence[Framework]:
             dialect="convcore_caffe.emit:dialect",
             rules="convcore_caffe.rules:RULES",
             default_suffix=".prototxt",
+            hub=HubFolder(
+                "deploy.prototxt",
+                "caffe",
+                'import caffe\n\nnet = caffe.Net("deploy.prototxt", "deploy.caffemodel", caffe.TEST)',
+            ),
         )
     ]
 
@@ -108,7 +113,6 @@ def convcore_options(framework: str) -> Sequence[Option]:
         Option("mean_file", "caffe", "load", str, None, "mean image (.binaryproto) subtracted from the input"),
         Option("mean_values", "caffe", "load", str, None, "mean per channel subtracted from the input, e.g. 104,117,123"),
         Option("input_scale", "caffe", "load", float, None, "factor the input is multiplied by after the mean is subtracted"),
-        Option("labels", "caffe", "load", str, None, "text file with one class name per line, kept as metadata"),
         Option(
             "caffe_flavor", "caffe", "emit", str, "bvlc",
             "which layer types may be written: bvlc (BVLC's master of 2018 and later), ssd (weiliu89's branch: Permute, "

@@ -7,19 +7,16 @@ layer, so the user names a mean file, mean values and a scale.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from convcore.plugin import BadFileError, UsageError, Value, watched
+from convcore.plugin import UsageError, Value
 
 from .context import CaffeContext, CaffeNode
 from .files import Net, read_mean
 
-__all__ = ["Preprocessing", "apply_preprocessing", "read_labels", "read_preprocessing"]
-
-_MAX_LABELS = 1 << 24
+__all__ = ["Preprocessing", "apply_preprocessing", "read_preprocessing"]
 
 
 @dataclass
@@ -133,17 +130,3 @@ def _cropped(mean: tuple[int, ...], shape: Any) -> Any:
         return np.ascontiguousarray(image[:1])
 
     return crop
-
-
-def read_labels(path: Any) -> list[str]:
-    """Class names, one a line (a leading WordNet id, ``n01440764 tench``, stays part of it)."""
-    try:
-        raw = Path(watched(path)).read_bytes()[: _MAX_LABELS + 1]
-    except OSError as e:
-        raise UsageError(f"{path}: cannot be read: {e.strerror or e}") from e
-    if len(raw) > _MAX_LABELS:
-        raise BadFileError(f"{path}: a labels file of more than {_MAX_LABELS} bytes")
-    try:
-        return [line.strip() for line in raw.decode("utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError as e:
-        raise BadFileError(f"{path}: the labels are not UTF-8 ({e.reason})") from e

@@ -1,4 +1,5 @@
-"""Laid-out graphs as Keras 3 models: ``.keras``, ``.h5``, or ``.json`` or ``.py`` with ``.weights.h5`` beside it."""
+"""Laid-out graphs as Keras 3 models: ``.keras``, ``.h5``, or ``.json`` or ``.py`` with ``.weights.h5`` beside it; ``config.json``
+is the folder that Keras saves for the hub, an unpacked ``.keras``."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from .emit_depth import check_depth
 from .emit_model import model_of
 from .emit_tidy import peepholes
 from .files.model import KerasModel
-from .files.write import write_h5, write_json, write_keras, write_weights
+from .files.write import metadata_json, write_h5, write_json, write_keras, write_weights
 from .files.write_code import write_code
 from .runtime import keras3, load_written, run_written
 
@@ -62,6 +63,8 @@ def _writer(out: Path) -> Callable[[KerasModel, Path], tuple[str, ...]]:
     name = Path(out).name.lower()
     if name.endswith(".weights.h5"):
         raise UsageError(f"{Path(out).name}: name the architecture (.json), the weights are written beside it")
+    if name == "config.json":
+        return _folder
     for suffix, write in ((".keras", _keras), (".h5", _h5), (".hdf5", _h5), (".json", _json), (".py", _py)):
         if name.endswith(suffix):
             return write
@@ -76,6 +79,14 @@ def _keras(model: KerasModel, out: Path) -> tuple[str, ...]:
 def _h5(model: KerasModel, out: Path) -> tuple[str, ...]:
     write_h5(model, out)
     return (str(out),)
+
+
+def _folder(model: KerasModel, out: Path) -> tuple[str, ...]:
+    weights, metadata = out.with_name("model.weights.h5"), out.with_name("metadata.json")
+    write_json(model, out)
+    write_weights(model, weights)
+    metadata.write_text(metadata_json(), encoding="utf-8")
+    return (str(out), str(weights), str(metadata))
 
 
 def _json(model: KerasModel, out: Path) -> tuple[str, ...]:

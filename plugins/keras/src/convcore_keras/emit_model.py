@@ -7,7 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Block, DType, Graph, Names, Plan, PlanCall, Problem, Ref, Shape, State, Unit, UnsupportedError
+from convcore.plugin import (
+    Block,
+    DType,
+    Graph,
+    Names,
+    Plan,
+    PlanCall,
+    Problem,
+    Ref,
+    Shape,
+    State,
+    Unit,
+    UnsupportedError,
+    about_text,
+)
 
 from .dialect import MERGES, Inner
 from .files.model import Call, KerasModel, LayerConfig, LayerDType, ModelConfig, TensorRef
@@ -24,7 +38,7 @@ def model_of(plan: Plan, graph: Graph) -> tuple[KerasModel, list[str]]:
     root = maker.model(plan.root, maker.legal(graph.name or "model"), [v.name for v in graph.inputs])
     if maker.problems:
         raise UnsupportedError(maker.problems)
-    model = KerasModel(root, KERAS_VERSION, "keras3", None, "keras", None, (), True)
+    model = KerasModel(root, KERAS_VERSION, "keras3", None, "keras", None, (), True, about=about_text(graph.metadata))
     return model, maker.notes
 
 

@@ -19,6 +19,7 @@ from convcore.plugin import (
     UnsupportedError,
     UsageError,
     Value,
+    take_text,
 )
 
 from . import masks
@@ -80,6 +81,7 @@ class GraphLoader:
             container=self.model.container,
             notes=[*self.model.notes, *self._precision_notes()],
         )
+        take_text(graph.metadata, self.model.about)
         return graph
 
     def _precision_notes(self) -> Iterator[str]:

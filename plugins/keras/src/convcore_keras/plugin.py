@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from convcore.plugin import EmitRequest, Emitted, Framework, Identified, LoadRequest, Option, Runtime, hookimpl
+from convcore.plugin import EmitRequest, Emitted, Framework, HubFolder, Identified, LoadRequest, Option, Runtime, hookimpl
 
 if TYPE_CHECKING:
     from convcore.plugin import Graph
@@ -58,6 +58,7 @@ def convcore_frameworks() -> list[Framework]:
             live=LIVE,
             catalogue="convcore_keras.code.source.catalogue:catalogue",
             runs_when_asked=True,
+            hub=HubFolder("config.json", "keras", 'import keras\n\nmodel = keras.saving.load_model(".")', config=False),
         )
     ]
 

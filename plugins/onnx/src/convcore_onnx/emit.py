@@ -7,6 +7,7 @@ from typing import Any
 
 from convcore.plugin import EmitRequest, Emitted, Graph, RuleSet, UsageError, plan
 
+from .about import write_about
 from .dialect import DEFAULT_OPSET, OLDEST_OPSET, OnnxDialect, newest_opset
 from .write import model_parts
 
@@ -32,6 +33,7 @@ def emit(request: EmitRequest) -> Emitted:
         rules = RULES
     made = plan(request.graph, rules, onnx.opset, onnx, request.overrides)
     parts = model_parts(made, onnx, request.graph.name, options.get("onnx_functions") or ())
+    write_about(parts.head, request.graph.metadata)
     paths: tuple[str, ...] = ()
     if request.out is not None:
         paths = parts.write(Path(request.out), options.get("external_data") or "auto")

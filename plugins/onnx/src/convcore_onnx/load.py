@@ -32,6 +32,7 @@ from convcore.plugin import (
     traits_of,
 )
 
+from .about import read_about
 from .attributes import attributes, plain
 from .context import OnnxContext
 from .functions import Functions
@@ -109,6 +110,7 @@ class Loader:
             framework="onnx", kind="graph", version=f"{writer}, IR {m.ir_version}, opset {opsets}", notes=self.notes,
             opsets=dict(self.where.opsets),
         )  # fmt: skip
+        read_about(graph.metadata, m)
 
     def size_names(self, scope: Scope, proto: Any) -> dict[str, list[str]]:
         """The names that the file gives to sizes of outputs which inference leaves open (how many boxes a NonMaxSuppression

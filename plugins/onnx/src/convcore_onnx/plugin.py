@@ -10,6 +10,7 @@ from convcore.plugin import (
     EmitRequest,
     Emitted,
     Framework,
+    HubFolder,
     Identified,
     LoadRequest,
     Option,
@@ -40,6 +41,7 @@ def convcore_frameworks() -> Sequence[Framework]:
             default_suffix=".onnx",
             requires=("onnx>=1.15",),
             live=("onnx.onnx_ml_pb2.ModelProto",),
+            hub=HubFolder("model.onnx", "onnx", 'import onnxruntime\n\nsession = onnxruntime.InferenceSession("model.onnx")'),
         )
     ]
 

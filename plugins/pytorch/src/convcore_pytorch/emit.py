@@ -8,7 +8,20 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import EmitRequest, Emitted, Graph, State, UsageError, ViewTensor, nest, plan, prune, writing
+from convcore.plugin import (
+    EmitRequest,
+    Emitted,
+    Graph,
+    State,
+    UsageError,
+    ViewTensor,
+    about,
+    about_text,
+    nest,
+    plan,
+    prune,
+    writing,
+)
 
 from .dialect import TorchDialect
 from .printer import Code, print_module
@@ -47,7 +60,8 @@ def emit(request: EmitRequest) -> Emitted:
     if into is not None and out is not None and out.suffix not in (".safetensors", ".pth"):
         raise UsageError(f"{out.name}: the code of the module is yours; its weights go to a .safetensors or .pth file")
     code = print_module(made, request.graph, torch, name, weights.name, request.moved)
-    metadata = {"format": "pt", "class": name}
+    told = about_text(request.graph.metadata)
+    metadata = {"format": "pt", "class": name, **({"convcore": told} if told else {})}
     notes = list(made.remarks())
     if torch.of_torch:
         notes += _changed(code, frozenset(request.graph.metadata.get("keys") or ()))
@@ -65,6 +79,8 @@ def emit(request: EmitRequest) -> Emitted:
         with writing(out) as (file,):
             write_pth(file, saved, code.tied)
         paths = (str(out),)
+        if told:
+            notes.append(f"a .pth has no place for {', '.join(about(request.graph.metadata))}; .safetensors and .py have")
     elif out is not None and out.suffix == ".safetensors":
         with writing(out) as (file,):
             write_safetensors(file, saved, metadata)
@@ -81,7 +97,7 @@ def emit(request: EmitRequest) -> Emitted:
     if out is None:
         made_live = cache(made_live)  # what is checked is what is handed over
     runs = (lambda: _runtime(out, code)) if code_written else (lambda: _runtime(made_live(), code))
-    return Emitted(paths, made_live, tuple(notes), runtime=runs)
+    return Emitted(paths, made_live, tuple(notes), runtime=runs, architecture=name)
 
 
 def _changed(code: Code, of_source: frozenset[str]) -> list[str]:
@@ -105,7 +121,7 @@ def _program(code: Code, graph: Graph, out: Path, notes: list[str]) -> Emitted:
     model = _live(code)
     program = exported(model, graph)
     with writing(out) as (file,):
-        write_program(file, program)
+        write_program(file, program, about_text(graph.metadata))
     return Emitted((str(out),), lambda: model, tuple(notes), runtime=lambda: program_runtime(program, code.inputs))
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from convcore.plugin import Dim, FrameworkMissingError, LoadRequest, UsageError
 
+from .about import about_module
 from .axes import PRIMES, Axes
 from .files.program import Program
 from .fx import program_of
@@ -57,6 +59,7 @@ def export(module: Any, request: LoadRequest) -> tuple[Program, dict[str, Any]]:
 
     notes = [*marks.report(program), *_told_nowhere(module)]
     facts = {"name": type(module).__name__, "names": marks.symbols(program), "notes": notes, "check": check}
+    facts["about"] = partial(about_module, module)
     facts["keys"] = list(module.state_dict())  # in the order of definition, which an export does not keep
     return program, facts
 

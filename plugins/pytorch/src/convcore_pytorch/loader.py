@@ -20,6 +20,8 @@ from convcore.plugin import (
     UnsupportedError,
     UsageError,
     Value,
+    take_about,
+    take_text,
 )
 
 from .arguments import used
@@ -70,6 +72,9 @@ class Loader:
         self._outputs(frame)
         frame.finish()
         graph.metadata.update(framework="pytorch", kind=p.container, version=self._version(), notes=self.notes)
+        take_text(graph.metadata, p.about)
+        if "about" in self.facts:
+            take_about(graph.metadata, self.facts["about"]([v.name for v in graph.inputs if v.shape and len(v.shape) == 4]))
         counts = {k: int(t.numpy()) for k, t in p.weights.items() if k.endswith(".num_batches_tracked") and t.size == 1}
         if any(counts.values()):
             graph.metadata["counts"] = counts  # of batches: what an average of all of them goes on from

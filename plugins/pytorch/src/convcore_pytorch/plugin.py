@@ -11,6 +11,7 @@ from convcore.plugin import (
     EmitRequest,
     Emitted,
     Framework,
+    HubFolder,
     Identified,
     LoadRequest,
     Option,
@@ -41,6 +42,7 @@ def convcore_frameworks() -> Sequence[Framework]:
             default_suffix=".py",
             unread=(".py",),
             requires=("torch>=2.6",),
+            hub=HubFolder("model.py", "pytorch", "from model import load\n\nmodel = load()"),
             live=("torch.nn.modules.module.Module", "torch.export.exported_program.ExportedProgram"),
         )
     ]

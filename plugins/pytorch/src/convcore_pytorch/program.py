@@ -9,6 +9,7 @@ from typing import Any
 
 from convcore.plugin import Dim, Graph, Problem, UnsupportedError, host
 
+from .files.exported import ABOUT
 from .runtime import REQUIRES
 
 __all__ = ["exported", "write_program"]
@@ -46,10 +47,10 @@ def exported(model: Any, graph: Graph) -> Any:
         raise UnsupportedError(Problem(type(model).__name__, "module", f"torch.export cannot export it: {why}", hint)) from e
 
 
-def write_program(path: Path, program: Any) -> None:
-    """``torch.export.save``."""
+def write_program(path: Path, program: Any, about: str = "") -> None:
+    """``torch.export.save``, with labels and the like as an extra file where there are any."""
     import torch
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.export.save(program, path)
+        torch.export.save(program, path, extra_files={ABOUT: about} if about else None)

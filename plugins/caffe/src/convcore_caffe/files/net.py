@@ -14,7 +14,10 @@ from .blobs import fit_shape
 from .message import Message
 from .schema import message_type
 
-__all__ = ["Layer", "Net", "NetInput", "Owner", "ParamSpec", "pooling_rounding"]
+__all__ = ["ABOUT", "Layer", "Net", "NetInput", "Owner", "ParamSpec", "pooling_rounding"]
+
+ABOUT = "# convcore "
+"""What a comment begins with that says what a net has no fields for."""
 
 
 @dataclass
@@ -121,7 +124,8 @@ class Net:
     """Layers in execution order. ``outputs``: blobs no layer consumes, in Caffe's (byte-wise alphabetical) order.
 
     ``missing``: layers that hold weights but got none; ``extra``: weight layers the net does not have; ``notes``:
-    what was dropped or repaired on reading, for the report.
+    what was dropped or repaired on reading, for the report; ``about``: labels, preprocessing and the like as one line
+    (``convcore.plugin.about_text``), the comment a prototxt of ours begins with.
     """
 
     name: str = ""
@@ -134,6 +138,7 @@ class Net:
     extra: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     path: str = ""
+    about: str = ""
 
     @property
     def inputs(self) -> list[NetInput]:

@@ -11,7 +11,7 @@ from convcore.plugin import BadFileError, UsageError, spend_nodes, watched
 from .blobs import Blob, blob_of_message
 from .checks import Refusals, check_fields, check_layers, wire
 from .message import Message
-from .net import Layer, Net, ParamSpec
+from .net import ABOUT, Layer, Net, ParamSpec
 from .sniff import sniff
 from .text import MAX_BYTES, parse_text
 from .upgrade import upgrade
@@ -34,6 +34,13 @@ def read_prototxt(path: str | Path) -> Message:
     except OSError as e:
         raise BadFileError(f"{path}: cannot be read: {e.strerror or e}") from e
     return parse_text(data, name=str(path))
+
+
+def _about(path: str) -> str:
+    """What follows :data:`ABOUT` on the first line; "" where a prototxt begins otherwise."""
+    with open(watched(path), "rb") as f:
+        line = f.readline(MAX_BYTES)
+    return line[len(ABOUT) :].decode("utf-8", "replace").strip() if line.startswith(ABOUT.encode()) else ""
 
 
 def read_net(
@@ -65,6 +72,7 @@ def read_net(
     spend_nodes(len(message.get("layer")), f"{path}: its layers come")
     state = message.get("state")
     net = Net(message.get("name") or "", [], phase, level, (*state.get("stage"), *stages), notes=notes, path=path)
+    net.about = "" if binary else _about(path)
     out = Refusals(path)
     check_fields(_top_level(message), "", "", out)
     for m in message.get("layer"):

@@ -8,7 +8,7 @@ from convcore.plugin import writing
 
 from .blobs import Blob
 from .message import Message
-from .net import Layer, Net
+from .net import ABOUT, Layer, Net
 from .printer import print_text
 from .wire_write import encode, write_pieces
 
@@ -65,8 +65,10 @@ def message_of_net(net: Net, *, blobs: bool = False) -> Message:
 
 
 def write_prototxt(net: Net, path: str | Path) -> None:
-    """Write the net's definition (no weights). Raises OutputError."""
+    """Write the net's definition (no weights), what it says about itself as a comment. Raises OutputError."""
     with writing(path) as (temporary,), temporary.open("wb") as f:
+        if net.about:
+            f.write(f"{ABOUT}{net.about}\n".encode())
         f.write(print_text(message_of_net(net)).encode("utf-8"))
 
 

@@ -159,7 +159,8 @@ class KerasModel:
     """A whole file (or pair of files).
 
     ``keras_version`` is ``""`` when the file does not say; ``backend`` is what the file says, else None; ``kernels`` is
-    ``"theano"`` when convolution kernels were flipped while reading. ``notes`` are things worth telling the user.
+    ``"theano"`` when convolution kernels were flipped while reading. ``notes`` are things worth telling the user. ``about`` is
+    the text of labels, preprocessing and the like (``convcore.plugin.about_text``): the attribute ``convcore`` of the HDF5 file.
     """
 
     root: ModelConfig
@@ -172,6 +173,7 @@ class KerasModel:
     has_weights: bool
     kernels: str = "tensorflow"
     notes: list[str] = field(default_factory=list)
+    about: str = ""
 
     def walk(self) -> Iterator[tuple[str, LayerConfig]]:
         """Every layer with its path, nested models and wrapped layers included.

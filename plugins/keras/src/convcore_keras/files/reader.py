@@ -119,6 +119,7 @@ def _build(
     return KerasModel(
         root, version, ctx.era, weights_backend or backend, container, arch.training,
         (main,) if extra is None else (main, extra), place is not None, "theano" if theano else "tensorflow", ctx.notes,
+        "" if place is None else place.about,
     )  # fmt: skip
 
 
@@ -263,7 +264,7 @@ class _Weights:
     """Where the weights are; ``open`` must come before ``assign``."""
 
     def __init__(self, path: str, kind: FileKind) -> None:
-        self.path, self.kind = path, kind
+        self.path, self.kind, self.about = path, kind, ""
 
     def open(self, stack: ExitStack) -> tuple[str, str | None] | None:
         """For legacy HDF5: (version, backend) that wrote the weights, version "" when not stated; None for Keras 3
@@ -275,6 +276,7 @@ class _Weights:
             self.root = self.h5.group(self.h5.root, "model_weights") if self.prefix else self.h5.root
             if self.root is None:
                 raise BadFileError(f"{self.path}: has no group model_weights")
+            self._tell(self.h5)
             says = [
                 self.h5.attr(g, k) or self.h5.attr(self.h5.root, k) for k in ("keras_version", "backend") for g in [self.root]
             ]
@@ -292,8 +294,14 @@ class _Weights:
                 )
                 raise UnsupportedError(problem, "cannot be read")
             source = archive.source("model.weights.h5")
-        self.store = weights_v3.SingleFile(stack.enter_context(H5File(source)))
+        h5 = stack.enter_context(H5File(source))
+        self._tell(h5)
+        self.store = weights_v3.SingleFile(h5)
         return None
+
+    def _tell(self, h5: H5File) -> None:
+        said = h5.attr(h5.root, "convcore")
+        self.about = said if isinstance(said, str) else ""
 
     def assign(self, root: ModelConfig, *, keras1: bool, theano: bool, one_file: bool, notes: list[str]) -> None:
         if self.kind.kind in ("hdf5-model", "hdf5-weights"):

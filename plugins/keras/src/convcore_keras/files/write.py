@@ -26,7 +26,7 @@ from .variables import children, own_variables, snake
 from .weights_v3 import PYTHON_NAMES
 from .write_config import KERAS_VERSION, model_json
 
-__all__ = ["write_h5", "write_json", "write_keras", "write_weights"]
+__all__ = ["metadata_json", "write_h5", "write_json", "write_keras", "write_weights"]
 
 _HEADER_LIMIT = 64_512
 """Bytes an HDF5 attribute may have; longer lists are split (``legacy_h5_format.HDF5_OBJECT_HEADER_LIMIT``)."""
@@ -36,19 +36,23 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 # ---- .keras and .weights.h5
 def write_keras(model: KerasModel, path: Path) -> None:
     """One ``.keras`` archive: ``metadata.json``, ``config.json``, ``model.weights.h5``, all stored as they are."""
-    metadata = {"keras_version": KERAS_VERSION, "date_saved": "1980-01-01@00:00:00"}
     with (
         tempfile.NamedTemporaryFile(dir=path.parent, prefix=".convcore-", suffix=".h5") as held,
         zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive,
     ):
         write_weights(model, Path(held.name))
-        archive.writestr(zipfile.ZipInfo("metadata.json", _DATE), json.dumps(metadata))
+        archive.writestr(zipfile.ZipInfo("metadata.json", _DATE), metadata_json())
         archive.writestr(zipfile.ZipInfo("config.json", _DATE), json.dumps(model_json(model)))
         with (
             open(held.name, "rb") as source,
             archive.open(zipfile.ZipInfo("model.weights.h5", _DATE), "w", force_zip64=True) as to,
         ):
             shutil.copyfileobj(source, to, 1 << 20)
+
+
+def metadata_json() -> str:
+    """``metadata.json``: the version, and a date that is always the same."""
+    return json.dumps({"keras_version": KERAS_VERSION, "date_saved": "1980-01-01@00:00:00"})
 
 
 def write_json(model: KerasModel, path: Path) -> None:
@@ -59,7 +63,14 @@ def write_json(model: KerasModel, path: Path) -> None:
 def write_weights(model: KerasModel, path: Path) -> None:
     """A ``.weights.h5`` for ``model.load_weights``."""
     with h5py.File(path, "w", libver=("earliest", "v110")) as f:
+        _about(f, model)
         _model_variables(f, model.root, "")
+
+
+def _about(f: h5py.File, model: KerasModel) -> None:
+    """What Keras has no place for and ignores there."""
+    if model.about:
+        f.attrs["convcore"] = model.about.encode()  # of variable length: no limit
 
 
 def _model_variables(f: h5py.File, model: ModelConfig, path: str) -> None:
@@ -126,6 +137,7 @@ def write_h5(model: KerasModel, path: Path) -> None:
     with h5py.File(path, "w", libver=("earliest", "v110")) as f:
         f.attrs["keras_version"] = KERAS_VERSION
         f.attrs["backend"] = "tensorflow"
+        _about(f, model)
         f.attrs["model_config"] = json.dumps(model_json(model)).encode()  # of variable length: no limit
         root = f.create_group("model_weights")
         root.attrs["backend"] = b"tensorflow"

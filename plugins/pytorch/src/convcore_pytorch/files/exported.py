@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from convcore.plugin import BadFileError, Problem, Tensor, UnsupportedError, UsageError
@@ -25,7 +26,10 @@ from .jsons import field, parse
 from .program import Input, Output, Program, TensorValue
 from .storage import Region, Storage, tensor
 
-__all__ = ["SCHEMA_MAJOR", "read_exported"]
+__all__ = ["ABOUT", "SCHEMA_MAJOR", "read_exported"]
+
+ABOUT = "convcore.json"
+"""The extra file of an archive of ours that holds what a program has no place for."""
 
 SCHEMA_MAJOR = 8  # minor versions are additions, by torch's own rule (schema.py: SCHEMA_VERSION)
 
@@ -48,7 +52,9 @@ def read_exported(path: str | os.PathLike[str], model: str | None = None) -> Pro
     which = _choose(archive, kind.top, model)
     text = archive.read(f"{kind.top}models/{which}.json", limits.JSON)
     weights = _payload(archive, kind.top, "weights", which)
-    return _program(parse(text, name), weights, _payload(archive, kind.top, "constants", which), "pt2", name)
+    program = _program(parse(text, name), weights, _payload(archive, kind.top, "constants", which), "pt2", name)
+    extra = f"{kind.top}extra/{ABOUT}"
+    return replace(program, about=archive.text(extra, limits.JSON)) if extra in archive else program
 
 
 def _choose(archive: Archive, top: str, model: str | None) -> str:

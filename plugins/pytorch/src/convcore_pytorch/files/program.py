@@ -238,7 +238,8 @@ class Program:
 
     ``weights``: parameters and persistent buffers by dotted name, tied ones with one storage, in the file's order; ``constants``:
     other tensors by name. ``ranges``: symbol -> (least, most), None for open. ``structure``: how the arguments and results of the
-    call nest (torch's tree specs as plain data), when known. ``versions``: of the format, the operators, torch.
+    call nest (torch's tree specs as plain data), when known. ``versions``: of the format, the operators, torch. ``about``: labels
+    and the like, as ``convcore.plugin.about_text`` has them, in files of ours.
     """
 
     container: str
@@ -251,3 +252,4 @@ class Program:
     structure: Mapping[str, Any] = field(default_factory=dict)
     modules: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
+    about: str = ""

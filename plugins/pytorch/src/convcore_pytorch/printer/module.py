@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from convcore.plugin import (
     Block,
@@ -18,6 +18,7 @@ from convcore.plugin import (
     Unit,
     UnsupportedError,
     Value,
+    about,
     as_tensor,
     identifier,
     shape_text,
@@ -28,7 +29,7 @@ from ..inside import Inside, values_inside
 from .classes import Classes, Template, is_sequence
 from .forward import TAKEN, is_tensor
 from .members import attribute, is_parameter
-from .text import Bracket, Doc, lay, quoted, tuple_doc
+from .text import Bracket, Doc, lay, literal, quoted, tuple_doc
 
 __all__ = ["Code", "print_module"]
 
@@ -87,12 +88,38 @@ def print_module(
     if unsaved:
         head += ["# Buffers that are in the file of weights, but not in the state_dict.",
                  *lay(tuple_doc([quoted(k) for k in unsaved]), 0, "UNSAVED = ")]  # fmt: skip
+    head += _told(graph)
     tail = ["", "", f"def load(weights: str | Path = WEIGHTS) -> {class_name}:",
             f'    """A {class_name} with its weights, in evaluation mode."""',
             f"    return {class_name}.from_pretrained(weights)"]  # fmt: skip
     given = [line for source in helpers for line in ("", "", *source.splitlines())]
     text = "\n".join([*head, *given, *body, *tail]) + "\n"
     return Code(text, class_name, states, tied, tuple(unsaved), tuple(inputs), source_names, values_inside(plan.root))
+
+
+def _told(graph: Graph) -> list[str]:
+    """Labels and preprocessing as constants of the module."""
+    said, out = about(graph.metadata), []
+    if labels := said.get("labels"):
+        out += ["# Names of the classes, by number.", *lay(tuple_doc([quoted(x) for x in labels]), 0, "LABELS = ")]
+    if steps := said.get("preprocessing"):
+        out += ["# What the source says of how its inputs are made; nothing of it is applied here unless it says so.",
+                *lay(_plain(steps), 0, "PREPROCESSING = ")]  # fmt: skip
+    return out
+
+
+def _plain(x: object) -> Doc:
+    """Plain data as Python writes it."""
+    if isinstance(x, Mapping):
+        items = [_keyed(quoted(str(k)), _plain(v)) for k, v in x.items()]
+        return Bracket("", items, "{", "}", display=True) if items else "{}"
+    if isinstance(x, (list, tuple)):
+        return Bracket("", [_plain(v) for v in x], "[", "]", display=True) if x else "[]"
+    return literal(x) if x is None or isinstance(x, (bool, int, float, str)) else quoted(str(x))
+
+
+def _keyed(key: str, value: Doc) -> Doc:
+    return f"{key}: {value}" if isinstance(value, str) else replace(value, head=f"{key}: {value.head}")
 
 
 def blocks_of(block: Block) -> Iterator[Block]:
