@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .errors import OutputError
+from .errors import OutputError, ask
 
 fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 """Locks that end with their process; where there are none, left-overs of killed runs stay."""
@@ -41,7 +41,7 @@ def check_output(path: Any) -> Path:
         why = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
         raise OutputError(f"cannot write {p}: {why[:1].lower()}{why[1:]}") from None
     if p.is_dir():
-        raise OutputError(f"{p} is a folder; give the name of a file in it (or --hub, to make it the model's own)")
+        raise OutputError(f"{p} is a folder; give the name of a file in it (or {ask('--hub', 'hub=True')}, to make it the model's own)")
     for folder in dict.fromkeys((p.parent, _real(p).parent)):
         if not folder.exists():
             raise OutputError(f"cannot write {p}: the folder {folder} does not exist")
