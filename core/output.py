@@ -41,7 +41,8 @@ def check_output(path: Any) -> Path:
         why = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
         raise OutputError(f"cannot write {p}: {why[:1].lower()}{why[1:]}") from None
     if p.is_dir():
-        raise OutputError(f"{p} is a folder; give the name of a file in it (or {ask('--hub', 'hub=True')}, to make it the model's own)")
+        own = ask("--hub", "hub=True")
+        raise OutputError(f"{p} is a folder; give the name of a file in it (or {own}, to make it the model's own)")
     for folder in dict.fromkeys((p.parent, _real(p).parent)):
         if not folder.exists():
             raise OutputError(f"cannot write {p}: the folder {folder} does not exist")
