@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ class Conversion:
         return f"<convcore.Conversion to {self.framework}, {self.report.verdict}" + (f": {files}>" if files else ">")
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: that of the report."""
+        """What a notebook shows: that of the report, with the picture of what was converted."""
         return self.report._repr_html_()
 
     @property
@@ -309,11 +310,18 @@ def _refuse_opaque(job: Job) -> None:
 def _describe_job(job: Job) -> None:
     name = job.source.name if isinstance(job.source, Path) else type(job.source).__name__
     report = job.report = Report(f"{name}: {job.framework} -> {job.target}", _describe(job.graph, job.framework, job.source))
+    report.picture = partial(_picture, job.reference)
     report.notes += [str(n) for n in job.graph.metadata.get("notes", [])]
     for layer in job.graph.metadata.get("user_meaning", ()):
         report.notes.append(
             f"layer {layer!r} computes what its override says: both sides of the check share that meaning, which it cannot prove"
         )
+
+
+def _picture(graph: Graph) -> str:
+    from .viewing.notebook import picture
+
+    return picture(graph)
 
 
 def _verify(job: Job) -> None:

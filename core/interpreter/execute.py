@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..budget import GROWTH, STEPS
 from ..build.builder import Builder
 from ..errors import ConvcoreError, InputError, Problem, ShapeError, UnsupportedError
-from ..ir.dims import Dim, evaluate
+from ..ir.dims import Dim, evaluate, other_order, shape_text
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Node, Value
 from ..opset import find_op
@@ -58,7 +58,11 @@ def bind_shapes(inputs: Sequence[Value], arrays: Sequence[Array]) -> dict[str, i
                 else:
                     later.append((v, i, d, n))
             elif d is not None and d != n:
-                raise InputError(f"input {v.name!r}: axis {i} must be {d}, got {n} (shape {list(a.shape)})")
+                turned = other_order(v.shape, a.shape)
+                raise InputError(
+                    f"input {v.name!r}: axis {i} must be {d}, got {n} (shape {list(a.shape)})"
+                    + (f"; it looks {turned}, the model takes {shape_text(v.shape)}" if turned else "")
+                )
     for v, i, d, n in later:
         if d.names <= env.keys() and d.evaluate(env) != n:
             raise InputError(f"input {v.name!r}: axis {i} must be {d} = {d.evaluate(env)}, got {n}")

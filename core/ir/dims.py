@@ -30,6 +30,7 @@ __all__ = [
     "dim_max",
     "dim_min",
     "evaluate",
+    "other_order",
     "product",
     "shape_text",
 ]
@@ -358,6 +359,23 @@ def product(dims: Sequence[DimLike | None]) -> DimLike | None:
 def evaluate(x: DimLike, env: Mapping[str, int]) -> int:
     """The integer value of a size."""
     return x.evaluate(env) if isinstance(x, Dim) else x
+
+
+def other_order(stated: Shape, given: Sequence[DimLike | None]) -> str:
+    """Whether a shape looks like a stated one in the other order of axes: ``channels-first`` or ``channels-last`` (what the given
+    one is), else "". The stated number of channels is not where it should be, but at the other end, and with the channels
+    moved no number contradicts a stated one."""
+
+    def fits(shape: Sequence[DimLike | None]) -> bool:
+        return all(a == b for a, b in zip(stated, shape) if isinstance(a, int) and isinstance(b, int))
+
+    if len(stated) != len(given) or len(given) < 3:
+        return ""
+    for here, there, name in ((-1, 1, "channels-first"), (1, -1, "channels-last")):
+        moved = (given[0], *given[2:], given[1]) if here == -1 else (given[0], given[-1], *given[1:-1])
+        if isinstance(stated[here], int) and given[there] == stated[here] and not fits(given) and fits(moved):
+            return name
+    return ""
 
 
 def shape_text(shape: Shape | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -11,6 +12,16 @@ from ..errors import Problem, ask
 from .compare import OutputDifference
 
 __all__ = ["Report", "Section"]
+
+
+_COLOUR = {"ok": "#2e8b57", "weak": "#b8860b", "not verified": "#b8860b", "mismatch": "#c0392b"}
+
+
+def _facts(source: dict[str, Any], target: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What is worth a row of what was read and written."""
+    rows = [("from", source.get("framework")), ("layers", source.get("layers")), ("parameters", source.get("parameters"))]
+    rows += [("to", target.get("framework")), ("nodes", target.get("nodes")), ("files", target.get("files"))]
+    return [(k, v) for k, v in rows if v not in (None, "", [])]
 
 
 @dataclass
@@ -51,6 +62,8 @@ class Report:
     seconds: float = 0.0
     """What the whole took, 0 where nobody measured."""
     notes: list[str] = field(default_factory=list)
+    picture: Callable[[], str] | None = None
+    """Makes the picture that a notebook shows: of what was converted, as inline SVG."""
 
     @property
     def verified(self) -> bool:
@@ -134,11 +147,18 @@ class Report:
         return f"<convcore.Report {self.title!r}: {self.verdict}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the verdict and the outputs' errors, the whole text below."""
-        rows = "".join(f"<tr><td>{escape(str(d))}</td></tr>" for d in self.differences)
+        """What a notebook shows: the verdict, what became what, the outputs' errors, a picture; the whole text below."""
+        said = {"mismatch": "MISMATCH", "not verified": "NOT VERIFIED"}.get(self.verdict, self.verdict)
+        facts = [("verdict", f"{said}: {self.reason}" if self.reason else said)]
+        facts += [(k, ", ".join(map(str, v)) if isinstance(v, list) else str(v)) for k, v in _facts(self.source, self.target)]
+        facts += [(d.name, str(d).partition(": ")[2]) for d in self.differences]
+        facts += [("took", f"{self.seconds:.1f} s")] if self.seconds else []
+        rows = "".join(f'<tr><td style="text-align:left;opacity:.7">{escape(k)}</td>'
+                       f'<td style="text-align:left">{escape(v)}</td></tr>' for k, v in facts)  # fmt: skip
+        drawn = f"<details><summary>layers</summary>{self.picture()}</details>" if self.picture is not None else ""
         return (
-            f"<div><b>{escape(self.title)}</b>: {escape(self.verdict)}<table>{rows}</table>"
-            f"<details><summary>all of it</summary><pre>{escape(str(self))}</pre></details></div>"
+            f'<div><b>{escape(self.title)}</b> <span style="color:{_COLOUR[self.verdict]}">{escape(said)}</span>'
+            f"<table>{rows}</table>{drawn}<details><summary>all of it</summary><pre>{escape(str(self))}</pre></details></div>"
         )
 
     def __str__(self) -> str:

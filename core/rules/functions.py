@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConvcoreError, PluginConflictError, UsageError
+from ..errors import ConvcoreError, PluginConflictError, UnsupportedError, UsageError
 from ..ir.graph import Node, Value
 from .foreign import EmitContext, ForeignNode, LoadContext
 from .isomorphisms import NotExpressible
@@ -84,13 +84,13 @@ def overridden(g: LoadContext, node: ForeignNode, key: str, fn: LoadFn) -> tuple
                 given = type(made).__name__ if made is not None else "None"
                 raise UsageError(
                     f"the override for {key!r} returned {given} at layer {node!r}: it must return what the layer gives, a value "
-                    "made with g.b, or several in a tuple"
+                    f"made with g.b, or several in a tuple{_place(fn)}"
                 )
             return tuple(values)
-    except (ConvcoreError, NotExpressible):
+    except (UsageError, UnsupportedError, NotExpressible):
         raise
-    except Exception as e:  # the user's code
-        raise UsageError(f"the override for {key!r} failed at layer {node!r}: {type(e).__name__}: {e}") from e
+    except Exception as e:  # the user's code, and shapes that do not fit in it
+        raise UsageError(f"the override for {key!r} failed at layer {node!r}: {type(e).__name__}: {e}{_place(fn, e)}") from e
 
 
 def written(e: EmitContext, node: Node, key: str, fn: EmitFn) -> str:
@@ -98,13 +98,42 @@ def written(e: EmitContext, node: Node, key: str, fn: EmitFn) -> str:
     try:
         with e.attempt():
             fn(e, node)
+            _whole(e, node, key, fn)
     except NotExpressible as err:
         return str(err)
     except ConvcoreError:
         raise
     except Exception as err:  # the user's code
-        raise UsageError(f"the override for {key!r} failed at layer {node.origin}: {type(err).__name__}: {err}") from err
+        raise UsageError(
+            f"the override for {key!r} failed at layer {node.origin}: {type(err).__name__}: {err}{_place(fn, err)}"
+        ) from err
     return ""
+
+
+def _whole(e: EmitContext, node: Node, key: str, fn: EmitFn) -> None:
+    """UsageError where a function has not written what others use of its node."""
+    for v in node.outputs:
+        if v.users or v.is_output:
+            try:
+                e.value(v, carry=True)
+            except NotExpressible:
+                raise UsageError(
+                    f"the override for {key!r} wrote nothing for {v.name!r} at layer {node.origin}: it must write what the op "
+                    f"gives, by e.call or e.alias{_place(fn)}"
+                ) from None
+
+
+def _place(fn: Any, error: BaseException | None = None) -> str:
+    """`` (layers.py, line 3)``: the last line of the function's own file that an error came through, else where it begins."""
+    code = getattr(getattr(fn, "__func__", fn), "__code__", None)
+    if code is None:
+        return ""
+    line, trace = code.co_firstlineno, None if error is None else error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == code.co_filename:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f" ({code.co_filename.replace(chr(92), '/').rpartition('/')[2]}, line {line})"
 
 
 def described(rule: LoadRule | EmitRule) -> str:

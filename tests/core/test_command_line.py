@@ -56,6 +56,12 @@ def raises(g, node):
 def dense(e, node):
     raise ValueError("not this way")
 
+def nothing(e, node):
+    pass
+
+def shapes(g, node):
+    return g.b.matmul(node.input(0), g.b.const([[1.0]]))
+
 constant = 3
 '''
 
@@ -79,10 +85,16 @@ def test_an_override_by_file(code, tmp_path, capsys):
 
 @pytest.mark.parametrize("spec, said", [
     ("attention={}:none", "returned None at layer 'attention' (AttentionWeightedAverage): it must return what the layer gives"),
+    ("attention={}:none", "several in a tuple (my_layers.py, line 6)"),
     ("attention={}:number", "returned int at layer"),
     ("attention={}:short", "failed at layer 'attention' (AttentionWeightedAverage): TypeError"),
-    ("attention={}:raises", "ValueError: no idea"),
-    ("emit:linear={}:dense", "ValueError: not this way"),
+    ("attention={}:short", "takes 1 positional argument but 2 were given (my_layers.py, line 12)"),
+    ("attention={}:raises", "ValueError: no idea (my_layers.py, line 16)"),
+    ("attention={}:shapes", "failed at layer 'attention' (AttentionWeightedAverage): ShapeError: layer 'att"),
+    ("attention={}:shapes", "inner sizes: 356 != 1 (my_layers.py, line 25)"),
+    ("emit:linear={}:dense", "ValueError: not this way (my_layers.py, line 19)"),
+    ("emit:linear={}:nothing", "override for 'linear' wrote nothing for 'output/linear:0' at layer 'output' (Dense)"),
+    ("emit:linear={}:short", "failed at layer 'output' (Dense): TypeError"),
     ("attention={}:meen", "no function 'meen' (did you mean mean?)"),
     ("attention={}:constant", "no function 'constant'"),
     ("attention={}", "write NAME=FILE.py:FUNCTION"), ("{}:mean", "write NAME=FILE.py:FUNCTION"),

@@ -15,7 +15,7 @@ from convcore.build.opaque import opaque_problems
 from convcore.build.verify import verify
 from convcore.errors import BadFileError, PluginBugError, ShapeError, UsageError
 from convcore.hookspecs import LoadRequest
-from convcore.ir.dims import Dim
+from convcore.ir.dims import Dim, other_order
 from convcore.ir.flat import FlatLayer, FlatModel, FlatValue
 from convcore.ir.graph import Graph, Origin, Value
 from convcore.loading import Driver, InputShapes, read_head
@@ -148,15 +148,19 @@ def test_given_shapes_replace_what_they_say(given_sizes: list[Any], stated: list
         with pytest.raises(UsageError, match="axes"):
             shapes.take("x", known)
         return
-    got = shapes.take("x", known)
     want = [Dim(d) if isinstance(d, str) else d for d in given_sizes]
+    if known is not None and other_order(known, want):
+        with pytest.raises(UsageError, match="looks channels-"):
+            shapes.take("x", known)
+        return
+    got = shapes.take("x", known)
     assert got == tuple(d if d is not None or known is None else known[i] for i, d in enumerate(want))
     shapes.refuse_unused(["x"])
 
 
 def test_shapes_for_no_input_and_changed_numbers_are_the_callers_mistakes() -> None:
     shapes = InputShapes({"x": (2, 5), "z": (1,)})
-    with pytest.raises(UsageError, match="fixed size 3 where input_shapes gives 5"):
+    with pytest.raises(UsageError, match="fixed size 3 where the shape given has 5"):
         shapes.take("x", (Dim("n"), 3), fixed=True)
     free = InputShapes({"x": (2, 5)})
     assert free.take("x", (Dim("n"), 3)) == (2, 5) and free.freed == {"x": {1: (3, 5)}}

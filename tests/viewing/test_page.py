@@ -200,7 +200,14 @@ def test_what_a_notebook_shows(tmp_path):
     text = model._repr_html_()
     assert "conv2d_3" in text and "<svg" in text and "58,423" in text and "<script" not in text
     done = convcore.convert(model, "onnx")
-    assert "ok" in done._repr_html_() and repr(done) == "<convcore.Conversion to onnx, ok>"
+    shown = done._repr_html_()
+    assert "ok" in shown and repr(done) == "<convcore.Conversion to onnx, ok>"
+    assert shown == done.report._repr_html_() and "<svg" in shown and "conv2d_3" in shown and "<table>" in shown
+    assert "predictions" in shown and "max abs error" in shown and "58,423" in shown and "<script" not in shown
+    assert repr(done.report) == "<convcore.Report 'model_1: keras -> onnx': ok>" or len(repr(done.report)) < 80
+    unchecked = convcore.convert(model, "onnx", check=False)
+    assert "NOT VERIFIED: the check was left out" in unchecked._repr_html_()
+    assert "<svg" not in (alone := convcore.Report("a <b>")._repr_html_()) and "a &lt;b&gt;" in alone
     g = Graph("many <layers>")
     assert "many &lt;layers&gt;" in picture(g)
     big = convcore.load(FER).graph
