@@ -195,7 +195,7 @@ def test_the_command_line_names_the_plugin(
 
     @hookimpl
     def convcore_load(framework: str, request: LoadRequest) -> Graph:
-        return Graph(str(1 // len(request.options)))
+        return Graph(str(1 // len(request.overrides)))
 
     module.__dict__.update(convcore_frameworks=convcore_frameworks, convcore_load=convcore_load, CONVCORE_API=CONVCORE_API)
     module.__dict__["RULES"] = RuleSet("toy")
