@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convcore.plugin import Builder, Graph, Node, Shape, Value, fold_constants
+from convcore.plugin import ArrayTensor, Builder, DType, Graph, Node, Shape, ShapeTracker, Value, fold_constants
 
 __all__ = ["prepare"]
 
 
 def prepare(graph: Graph) -> None:
-    """Fold what constants alone give (what is trained stays), and write channel shuffles as gathers of channels."""
+    """Fold what constants and sizes alone give (what is trained stays), and write channel shuffles as gathers of channels."""
+    _fold_sizes(graph)
     fold_constants(graph, nodes=(n for n in graph if not any(v is not None and v.trainable for v in n.inputs)))
     for node in graph:
         if node.op == "transpose":
@@ -22,6 +23,28 @@ def prepare(graph: Graph) -> None:
             x = node.inputs[0]  # over all axes, the torch backend of Keras 3.15 keeps none
             if x is not None and x.rank is not None:
                 node.attrs = {**node.attrs, "axes": tuple(range(x.rank))}
+
+
+def _fold_sizes(graph: Graph) -> None:
+    """Integers that follow from shapes are constants: an operation of constants alone is no part of a functional model."""
+    tracker = ShapeTracker()
+    gone: list[Node] = []
+    for node in list(graph):
+        for v in node.outputs:
+            if v.is_output or v.tensor is not None or v.dtype is None or not (v.dtype.is_int or v.dtype is DType.BOOL):
+                continue
+            a = tracker.get(v)
+            if a is None or not all(isinstance(n, int) for n in a.flat) or tuple(a.shape) != v.shape:
+                continue
+            name = v.name
+            v.name = f"{name} (known)"
+            weight = graph.add_weight(name, ArrayTensor(a.astype(v.dtype.numpy)))
+            graph.rename(weight, name)
+            v.replace_uses(weight)
+            gone.append(node)
+    for node in reversed(gone):
+        if node.graph is not None and not any(v.uses or v.is_output for v in node.outputs):
+            graph.remove(node)
 
 
 def _shuffle(graph: Graph, node: Node) -> None:

@@ -107,6 +107,25 @@ def range_of_halves(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.cast(g.b.range(*ends), to=dtype)
 
 
+@RULES.load("Range", since=11, priority=1)
+def range_of_sizes(g: OnnxContext, node: ForeignNode) -> Any:
+    """Bounds that shape arithmetic gives are numbers and sizes: the size of the result follows from them."""
+    given = node.needed()
+    ends = [_size_given(g, v) for v in given]
+    if all(e is v for e, v in zip(ends, given)):
+        raise NotExpressible("no bound is a size")
+    return g.b.range(*ends)
+
+
+def _size_given(g: OnnxContext, v: Value) -> Value:
+    """A scalar that is computed from sizes, as a constant or as that size."""
+    a = None if v.tensor is not None or v.dtype is not DType.INT64 else g.symbolic(v)
+    n = None if a is None or a.size != 1 else a.reshape(-1)[0]
+    if n is None:
+        return v
+    return g.b.const(np.asarray(n, np.int64)) if isinstance(n, int) else g.b.dim_value(value=n)
+
+
 # ---- one_hot
 
 
