@@ -120,6 +120,8 @@ class KerasDialect(Dialect):
         if long is not None and name in HALVED and not (name in ("Max", "Min") and long is DType.INT64):
             why = f"Keras computes {name} of {long} in 32 bits on the torch backend"
             raise NotExpressible(why, "unsupported_dtype")
+        if name.startswith(("Max", "Min", "GlobalMax")) and any(0 in (a.shape or ()) for a in leaves(args) if isinstance(a, Ref)):
+            raise NotExpressible(f"{name} of an empty tensor, which the torch backend refuses", "unsupported_shape")
         made = self._result(type, name, args, config)
         given = [made] if type.startswith("ops.") else [v.dtype for v in s.node.outputs] if s.node is not None else []
         wide = next((d for d in given if d in _UNSIGNED), None)

@@ -9,12 +9,16 @@ import numpy as np
 
 from convcore.plugin import ArrayTensor, Builder, DType, Graph, Node, Shape, ShapeTracker, Value, fold_constants
 
+from .late import settle
+
 __all__ = ["prepare"]
 
 
 def prepare(graph: Graph) -> None:
-    """Fold what constants and sizes alone give (what is trained stays), and write channel shuffles as gathers of channels."""
+    """Fold what constants and sizes alone give (what is trained stays), settle arguments that are data, and
+    write channel shuffles as gathers of channels."""
     _fold_sizes(graph)
+    settle(graph)
     fold_constants(graph, nodes=(n for n in graph if not any(v is not None and v.trainable for v in n.inputs)))
     for node in graph:
         if node.op == "transpose":

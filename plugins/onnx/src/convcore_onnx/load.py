@@ -292,14 +292,31 @@ class Loader:
         return dtype, shape
 
     def declare(self, scope: Scope, outs: Sequence[str]) -> None:
-        """Fill in what inference left open from the file's own declarations."""
+        """Fill in what inference left open from the file's own declarations. Single sizes are not believed: they are noted
+        (``metadata["declared"]``, by node) for targets that can hold a result to them."""
         for o in outs:
             v = scope.values.get(o) if o in scope.declared else None
-            if v is not None and v.shape is None and v.tensor is None:
+            if v is None or v.tensor is not None:
+                continue
+            if v.shape is not None and None in v.shape:
+                self.note_sizes(scope, o, v)
+            if v.shape is None:
                 dtype, shape = self.declared(scope, o)
                 if shape is not None and (v.dtype is None or dtype is None or v.dtype == dtype):
                     v.shape = shape
                     v.dtype = v.dtype or dtype
+
+    def note_sizes(self, scope: Scope, name: str, v: Value) -> None:
+        """The sizes that a file declares of a value, where inference has none."""
+        while v.producer is not None and v.producer.op == "identity":
+            v = v.producer.need("x")
+        node, (_, stated) = v.producer, self.declared(scope, name)
+        if node is None or v.shape is None or stated is None or len(stated) != len(v.shape):
+            return
+        if not any(n is None and isinstance(m, int) for n, m in zip(v.shape, stated)):
+            return
+        shapes = scope.graph.metadata.setdefault("declared", {}).setdefault(node.name, [None] * len(node.outputs))
+        shapes[node.outputs.index(v)] = [m if isinstance(m, int) else None for m in stated]
 
 
 @dataclass

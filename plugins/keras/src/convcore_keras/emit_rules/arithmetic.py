@@ -105,15 +105,17 @@ def clip(s: KerasScribe, node: Node) -> None:
     x, low, high = w.ref(), node.attrs["min"], node.attrs["max"]
     if not w.dtype().is_float:
         low, high = (None if v is None else int(v) for v in (low, high))
-    if low is not None and high is not None:
-        if low > high:
-            raise NotExpressible(f"its bounds {low} and {high} are in no order, backends differ")
+    if low is not None and high is not None and low > high:
+        raise NotExpressible(f"its bounds {low} and {high} are in no order, backends differ")
+    if w.dtype() in (DType.INT64, DType.FLOAT64):  # Clip, Maximum and Minimum compute in 32 bits
+        for bound, over in ((low, "Less"), (high, "Greater")):
+            if bound is not None:
+                edge = s.const(np.asarray(bound, w.dtype().numpy))
+                x = w.op("Where", w.op(over, x, edge), edge, x, dtype=w.dtype())
+        w.end(x)
+    elif low is not None and high is not None:
         w.end(w.op("Clip", x, x_min=low, x_max=high))
     elif low is not None or high is not None:
-        bound, over = (low, "Less") if low is not None else (high, "Greater")
-        if w.dtype() in (DType.INT64, DType.FLOAT64):  # Maximum and Minimum compute in 32 bits
-            w.end(w.op("Where", w.op(over, x, bound), s.const(np.asarray(bound, w.dtype().numpy)), x, dtype=w.dtype()))
-        else:
-            w.end(w.op("Maximum" if low is not None else "Minimum", x, bound))
+        w.end(w.op("Maximum" if low is not None else "Minimum", x, low if low is not None else high))
     else:
         w.end(x)

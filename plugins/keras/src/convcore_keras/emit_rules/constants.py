@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import DType, Node, NotExpressible, Ref, product
+from convcore.plugin import Dim, DType, Node, NotExpressible, Ref, product
 
 from ..dialect import KerasScribe, anchor
 from .base import RULES, Writer, known, static
-from .shape import expanded
+from .shape import counted, expanded
 
 __all__: list[str] = []
 
@@ -33,6 +33,21 @@ def constants(s: KerasScribe, node: Node) -> None:
     one = w.op("Reshape", one, shape=(1,) * len(shape), newshape=(1,) * len(shape))
     x = one if dtype is DType.BOOL or a["value"] == 1 else w.op("Multiply", one, a["value"], dtype=dtype)
     w.end(expanded(w, x, (1,) * len(shape), shape, dtype))
+
+
+@RULES.emit("range", priority=1)
+def ranges(s: KerasScribe, node: Node) -> None:
+    """As many as an axis of some tensor has elements: the running sum of ones along it."""
+    w = Writer(s, node)
+    start, delta = w.constant(w.input(0)), w.constant(w.input(2))
+    (n,) = known(node.outputs[0])
+    to = node.outputs[0].dtype
+    if start is None or delta is None or not isinstance(n, Dim) or to not in (DType.INT32, DType.INT64):
+        raise NotExpressible("it counts as far as values say, or does not count integers", "unknown_shape")
+    steps, _ = counted(w, n)
+    y = w.cast(steps, to)
+    y = y if delta == 1 else w.op("Multiply", y, int(delta), shape=(n,), dtype=to)
+    w.end(y if start == 0 else w.op("Add", y, int(start), shape=(n,), dtype=to))
 
 
 @RULES.emit("shape_of")

@@ -10,7 +10,7 @@ import numpy as np
 from convcore.plugin import DType, Node, NotExpressible, Ref, State, Tensor, window_pads
 
 from ..dialect import KerasScribe
-from .base import RULES, Writer, known, static
+from .base import RULES, Writer, channels_last, known, static
 from .shape import padded
 
 __all__ = ["pad_spatial", "spatial_pads"]
@@ -48,6 +48,21 @@ def _named(
         s == 1 and b + e == d * (k - 1) and b == (b + e) // 2 for (b, e), k, s, d in zip(pads, kernel, strides, dilations)
     )
     return "same" if centred and any(b or e for b, e in pads) else pads
+
+
+def _explicit(
+    pads: list[tuple[int, int]] | str, sizes: Sequence[Any], kernel: Sequence[int], strides: Sequence[int],
+    dilations: Sequence[int],
+) -> list[tuple[int, int]]:  # fmt: skip
+    """Padding "same" as numbers."""
+    if not isinstance(pads, str):
+        return pads
+    if any(not isinstance(n, int) and st > 1 for n, st in zip(sizes, strides)):
+        raise NotExpressible(
+            "strides with padding same, which Keras has no layer for here, of a size that is not known before it runs"
+        )
+    return [tuple(window_pads(n if isinstance(n, int) else 0, k, st, di, "same_upper"))  # type: ignore[misc]
+            for n, k, st, di in zip(sizes, kernel, strides, dilations)]  # fmt: skip
 
 
 def pad_spatial(w: Writer, x: Ref, pads: Sequence[tuple[int, int]], value: float = 0.0) -> Ref:
@@ -113,13 +128,10 @@ def conv(s: KerasScribe, node: Node) -> None:
     depthwise = groups > 1 and kernel_shape[1] == 1 and groups == shape[image.channels] and d < 3
     step = [1] * d
     if any(n > 1 for n in strides) and any(n > 1 for n in dilations) and not (depthwise and d == 2 and len(set(strides)) == 1):
-        if pads == "same":
-            sizes = image.spatial(shape)
-            if any(not isinstance(n, int) and st > 1 for n, st in zip(sizes, strides)):
-                raise NotExpressible("a stride with a dilation and padding same, of a size that is not known before it runs")
-            pads = [tuple(window_pads(n if isinstance(n, int) else 0, k, st, di, "same_upper"))  # type: ignore[misc]
-                    for n, k, st, di in zip(sizes, kernel, strides, dilations)]  # fmt: skip
+        pads = _explicit(pads, image.spatial(shape), kernel, strides, dilations)
         step, strides = strides, [1] * d
+    if w.input(1).tensor is None and groups > 1:
+        pads = _explicit(pads, image.spatial(shape), kernel, strides, dilations)
     padding = "valid" if not isinstance(pads, str) else pads
     if (
         d == 1
@@ -128,6 +140,7 @@ def conv(s: KerasScribe, node: Node) -> None:
         and pads[0] == ((kernel[0] - 1) * dilations[0], 0)
         and pads[0][0]
         and not depthwise
+        and w.input(1).tensor is not None
     ):
         padding = "causal"
     elif not isinstance(pads, str):
@@ -152,12 +165,50 @@ def conv(s: KerasScribe, node: Node) -> None:
 
 
 def _computed_kernel(w: Writer, x: Ref, config: dict[str, Any], out: Any) -> Ref:
-    if config["padding"] == "causal" or w.attrs["groups"] > 1 or w.image.first:
-        raise NotExpressible("its kernel is computed, and has groups, causal padding or channels first")
-    k = w.x(1)
-    d = len(k.shape) - 2
-    kernel = w.op("Transpose", k, shape=(*k.shape[2:], k.shape[1], k.shape[0]), axes=[*range(2, 2 + d), 1, 0])
-    y = w.op("Conv", x, kernel, shape=out, **config)
+    """The operation. It takes no groups: those are convolutions of their own, or, where each channel is one, sums of what the
+    kernel's elements stand over, times them."""
+    channels_last(w.node)
+    k, groups, strides, dilations = w.x(1), w.attrs["groups"], config["strides"], config["dilation_rate"]
+    filters, each, *space = k.shape
+    d = len(space)
+    if groups > 1 and each == 1 and filters == groups:
+        total: Ref | None = None
+        for at in np.ndindex(*space):
+            begins = [t * n for t, n in zip(at, dilations)]
+            spans = [slice(b, b + (int(m) - 1) * st + 1 if isinstance(m, int) else _end(b, n, f), st)
+                     for b, m, st, n, f in zip(begins, out[1:-1], strides, dilations, space)]  # fmt: skip
+            part = w.op("GetItem", x, (slice(None), *spans, slice(None)), shape=out)
+            weight = w.op("GetItem", k, (slice(None), 0, *at), shape=(filters,))
+            part = w.op("Multiply", part, weight, shape=out)
+            total = part if total is None else w.op("Add", total, part, shape=out)
+        assert total is not None
+        return _biased(w, total, out)
+    kernel = w.op("Transpose", k, shape=(*space, each, filters), axes=[*range(2, 2 + d), 1, 0])
+    if groups == 1:
+        return _biased(w, w.op("Conv", x, kernel, shape=out, **config), out)
+    return _biased(w, _by_groups(w, x, kernel, config, out), out)
+
+
+def _by_groups(w: Writer, x: Ref, kernel: Ref, config: dict[str, Any], out: Any) -> Ref:
+    """A convolution per group, of a computed kernel (*kernel, in / groups, out)."""
+    *_, each, filters = static(kernel.shape, "the kernel")
+    groups = w.attrs["groups"]
+    many = filters // groups
+    parts = [
+        w.op("Conv", w.cut(x, -1, g * each, (g + 1) * each), w.cut(kernel, -1, g * many, (g + 1) * many), shape=(*out[:-1], many),
+             **config)
+        for g in range(groups)
+    ]  # fmt: skip
+    return w.op("Concatenate", parts, shape=out, dtype=x.dtype, axis=-1)
+
+
+def _end(begin: int, dilation: int, taps: int) -> int | None:
+    """Where the elements under one of a kernel's end, counted from the end of an axis of unknown size (stride 1 or more)."""
+    left = dilation * (taps - 1) - begin
+    return -left if left else None
+
+
+def _biased(w: Writer, y: Ref, out: Any) -> Ref:
     b = w.optional(2)
     return y if b is None else w.op("Add", y, w.s.value(b), shape=out)
 
@@ -213,12 +264,15 @@ def conv_transpose(s: KerasScribe, node: Node) -> None:
     w, a = Writer(s, node), node.attrs
     image = w.image
     x, shape = w.ref(), known(w.input(0))
-    t = w.tensor(1, "the kernel")
-    d, out, groups = t.ndim - 2, known(node.outputs[0]), a["groups"]
+    kernel_shape = static(known(w.input(1)), "the kernel")
+    d, out, groups = len(kernel_shape) - 2, known(node.outputs[0]), a["groups"]
     if d not in (1, 2, 3):
         raise NotExpressible(f"Keras convolves over 1 to 3 axes, here are {d}")
     strides, dilations = list(a["strides"]), list(a["dilations"])
-    reach = [n * (k - 1) + 1 for n, k in zip(dilations, t.shape[2:])]
+    reach = [n * (k - 1) + 1 for n, k in zip(dilations, kernel_shape[2:])]
+    if w.input(1).tensor is None:
+        w.end(_spread(w, x, kernel_shape, reach))
+        return
     begins, ends, extra = [], [], []
     for i, (f, st) in enumerate(zip(reach, strides)):
         b, total = _begin(node, i, shape[image.axis(i)], f, st)
@@ -246,6 +300,43 @@ def conv_transpose(s: KerasScribe, node: Node) -> None:
         key = image.around(slice(None), (slice(b or None, -e if e else None) for b, e in zip(begins, ends)), slice(None))
         y = w.op("GetItem", y, key, shape=out)
     w.end(y)
+
+
+def _spread(w: Writer, x: Ref, kernel: Sequence[int], reach: Sequence[int]) -> Ref:
+    """A transposed convolution whose kernel is computed, as the convolution that it is: zeros between the elements, the kernel
+    turned round, channels of a group exchanged. (``keras.ops.conv_transpose`` of a functional model is given its padding as its
+    output padding and the other way round: class ConvTranspose, Keras 3.12 to 3.15.)"""
+    channels_last(w.node)
+    a, d, groups = w.attrs, len(reach), w.attrs["groups"]
+    shape, out = known(w.input(0)), known(w.node.outputs[0])
+    sizes, wanted = static(shape[1:-1]), static(out[1:-1], "its result")
+    pads, now = [], list(shape)
+    for i, (n, m, f, st) in enumerate(zip(sizes, wanted, reach, a["strides"])):
+        begin = f - 1 - _begin(w.node, i, n, f, st)[0]
+        long = (n - 1) * st + 1
+        pads.append((begin, m - 1 + f - long - begin))
+        if st > 1:
+            at = i + 1
+            wide = [*now[: at + 1], 1, *now[at + 1 :]]
+            x = w.op("Reshape", x, shape=wide, newshape=tuple(k if isinstance(k, int) else -1 for k in wide))
+            wide[at + 1] = st
+            between = [[0, st - 1] if k == at + 1 else [0, 0] for k in range(len(wide))]
+            (x,) = w.s.call("ops.Pad", [x, 0.0], {"pad_width": between, "mode": "constant"}, shapes=[tuple(wide)], name=w.name,
+                            carry=True)  # fmt: skip
+            now[at] = n * st
+            x = w.op("Reshape", x, shape=now, newshape=tuple(k if isinstance(k, int) else -1 for k in now))
+            x = w.cut(x, at, None, long, size=long)
+            now[at] = long
+    x = pad_spatial(w, x, pads)
+    k = w.op("Flip", w.x(1), axis=tuple(range(2, 2 + d)))
+    each, many = kernel[0] // groups, kernel[1]
+    space = kernel[2:]
+    k = w.op("Reshape", k, shape=(groups, each, many, *space), newshape=(groups, each, many, *space))
+    k = w.op("Transpose", k, shape=(*space, each, groups, many), axes=[*range(3, 3 + d), 1, 0, 2])
+    k = w.op("Reshape", k, shape=(*space, each, groups * many), newshape=(*space, each, groups * many))
+    config = _layer_config(w, [1] * d, "valid", a["dilations"])
+    y = w.op("Conv", x, k, shape=out, **config) if groups == 1 else _by_groups(w, x, k, config, out)
+    return _biased(w, y, out)
 
 
 def _begin(node: Node, i: int, n: Any, f: int, st: int) -> tuple[int, int]:

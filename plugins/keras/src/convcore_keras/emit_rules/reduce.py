@@ -49,9 +49,20 @@ def norms(s: KerasScribe, node: Node) -> None:
     if not w.dtype().is_float:
         raise NotExpressible(f"its input is {w.dtype()}")
     inner = {"l1_norm": "Absolute", "l2_norm": "Square", "sum_square": "Square"}.get(node.op)
-    y = w.op("Sum", w.op(inner, x) if inner else x, shape=known(node.outputs[0]), **config(w))
+    y = w.op(inner, x) if inner else x
+    if axes_of(w) != []:  # no axes are all of them to the torch backend
+        y = w.op("Sum", y, shape=known(node.outputs[0]), **config(w))
     outer = {"l2_norm": "Sqrt", "log_sum": "Log"}.get(node.op)
     w.end(w.op(outer, y) if outer else y)
+
+
+@RULES.emit("logsumexp", priority=1)
+def of_no_axes(s: KerasScribe, node: Node) -> None:
+    """The logarithm of one exponential (a row of ``ops/reduce.py`` says the rest)."""
+    w = Writer(s, node)
+    if axes_of(w) != []:
+        raise NotExpressible("it has axes")
+    w.end(w.ref())
 
 
 @RULES.emit("argmax", "argmin")

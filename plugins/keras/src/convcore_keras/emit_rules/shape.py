@@ -12,7 +12,7 @@ from convcore.plugin import Dim, DType, Node, NotExpressible, Ref
 from ..dialect import KerasScribe, ones
 from .base import RULES, Image, Writer, known
 
-__all__ = ["around", "broadcast", "padded", "reshaped"]
+__all__ = ["around", "broadcast", "counted", "padded", "reshaped"]
 
 
 # ---- shapes
@@ -62,7 +62,7 @@ def _split_first(w: Writer, x: Ref, old: Sequence[Any], new: Sequence[Any]) -> R
     tail = tuple(int(d) for d in new[len(new) - keep :])
     lead = list(new[: len(new) - keep])
     rows = w.op("Reshape", x, shape=(None, *tail), newshape=(-1, *tail))
-    parts = [_counted(w, d) for d in lead]
+    parts = [counted(w, d) for d in lead]
     index: Ref | None = None
     for i, (steps, size) in enumerate(parts):
         shape = tuple(lead[i] if j == i else 1 for j in range(len(lead)))
@@ -73,7 +73,7 @@ def _split_first(w: Writer, x: Ref, old: Sequence[Any], new: Sequence[Any]) -> R
     return w.op("Take", rows, index, shape=tuple(new), dtype=x.dtype, axis=0)
 
 
-def _counted(w: Writer, d: Any) -> tuple[Any, Any]:
+def counted(w: Writer, d: Any) -> tuple[Any, Any]:
     """0, 1, ... up to a size, and the size, both int32."""
     if isinstance(d, int):
         return _constant_range(w, d), d
