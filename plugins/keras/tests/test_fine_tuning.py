@@ -49,9 +49,26 @@ class ResNet(nn.Module):
         return self.fc(torch.flatten(self.avgpool(self.layer2(self.layer1(x))), 1))
 
 
-def network() -> Any:
+class ResNet18(nn.Module):
+    """ResNet18 as it is (He et al. 2016, torchvision's names): 11,689,512 parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1, self.relu = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        for i, (c, d) in enumerate(((64, 64), (64, 128), (128, 256), (256, 512)), 1):
+            setattr(self, f"layer{i}", nn.Sequential(Block(c, d, 1 if i == 1 else 2), Block(d, d, 1)))
+        self.avgpool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(512, 1000)
+
+    def forward(self, x: Any) -> Any:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(torch.flatten(self.avgpool(x), 1))
+
+
+def network(kind: type[Any] = ResNet) -> Any:
     torch.manual_seed(3)
-    model = ResNet()
+    model = kind()
     for p in model.parameters():
         if p.ndim == 1:
             p.data += 0.1 * torch.randn(p.shape)
@@ -119,6 +136,34 @@ def test_one_step_changes_the_same_weights_by_the_same_amounts(tmp_path: Path) -
         assert np.abs(theirs_moved - ours_moved).max() <= 1e-4 * np.abs(theirs_moved).max(), n
         checked += 1
     assert checked == len(trained) > 20
+
+
+def test_a_step_of_fine_tuning_resnet18(tmp_path: Path) -> None:
+    """Keras's SGD in the converted model and torch's in the source change the same weights by the same amounts; a frozen layer
+    stays as it is. (The step is taken on the statistics of the batch, as either trains.)"""
+    model, x = network(ResNet18), torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(5))
+    assert sum(p.numel() for p in model.parameters()) == 11_689_512
+    labels = torch.tensor([3, 141, 59, 926])
+    convcore.convert(exported(model, x), "keras", tmp_path / "net.keras", check=False)
+    made = keras.models.load_model(tmp_path / "net.keras")
+    theirs, ours = {n.replace(".", "_"): p for n, p in model.named_parameters()}, by_torch_name(made)
+    trained = {n for n, p in theirs.items() if p.requires_grad}
+    assert trained == {n for n, v in ours.items() if v.trainable} and len(trained) == 61
+    assert sum(int(np.prod(v.shape)) for v in made.trainable_variables) == sum(theirs[n].numel() for n in trained)
+    start = {n: p.detach().clone().numpy() for n, p in theirs.items()}
+
+    model.train()
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    nn.functional.cross_entropy(model(x), labels).backward()
+    optimizer.step()
+    made.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    made.train_on_batch(x.permute(0, 2, 3, 1).contiguous().numpy(), labels.numpy())
+
+    for n, p in theirs.items():
+        moved = p.detach().numpy() - start[n]
+        mine = as_torch(keras.ops.convert_to_numpy(ours[n])) - start[n]
+        assert np.abs(moved - mine).max() <= 1e-4 * np.abs(moved).max(), n
+        assert bool(np.abs(moved).max()) == (n in trained), n
 
 
 def test_torch_to_keras_to_torch(tmp_path: Path) -> None:
