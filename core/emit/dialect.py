@@ -137,6 +137,10 @@ class Dialect:
         """What a state that a block owns is called, before :meth:`member_name`; ``path`` are the scopes of the block."""
         return state.value.name.rpartition("/")[2] if state.value is not None else state.name or "constant"
 
+    def elsewhere(self, state: State, path: Sequence[str]) -> bool:
+        """Whether a weight that a function reads in a block belongs to another one, which hands it over."""
+        return False
+
     def beside(self, state: State, path: Sequence[str]) -> bool:
         """Whether a state that a call reads belongs to the scope of the call, which then has to be a block."""
         return state.role != "constant"

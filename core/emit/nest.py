@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["nest"]
 
 Place = tuple[str, ...]
+Env = dict[Ref | State, Ref]
 
 
 def nest(plan: Plan, max_depth: int | None = None) -> None:
@@ -180,9 +181,11 @@ class _Build:
             if isinstance(a, Ref):
                 self.readers.setdefault(a, []).append(None)
         self.free = {c: list(dict.fromkeys(reads(c))) for c in flat}
+        self.states = {c: list(dict.fromkeys(_states(c))) for c in flat}
+        self.dialect = tree.dialect
         self.wanted: dict[tuple[Place, int], set[tuple[int, int]]] = {}
 
-    def fill(self, block: Block, items: Sequence[Item], env: dict[Ref, Ref]) -> None:
+    def fill(self, block: Block, items: Sequence[Item], env: Env) -> None:
         for g in items:
             if isinstance(g, _Group):
                 self.want(g)
@@ -201,10 +204,11 @@ class _Build:
             if any(user is None or user not in inside for user in self.readers.get(r, ()))
         )
 
-    def block(self, g: _Group, env: dict[Ref, Ref]) -> Call:
+    def block(self, g: _Group, env: Env) -> Call:
         step = g.path[-1]
         inside = {r for c in g.calls for r in c.results}
-        read = dict.fromkeys(r for c in g.calls for r in self.free[c] if r not in inside)
+        read: dict[Ref | State, None] = dict.fromkeys(r for c in g.calls for r in self.free[c] if r not in inside)
+        read.update((s, None) for c in g.calls for s in self.states[c] if self.dialect.elsewhere(s, place(g.path)))
         inner = {r: Ref(None, i, r.dtype, r.shape, r.value, r.name) for i, r in enumerate(read)}
         results = [g.calls[i].results[j] for i, j in sorted(self.wanted[place(g.path), len(g.calls)])]
         made = Block(step.name, list(inner.values()), type=step.type, path=g.path)
@@ -217,14 +221,24 @@ class _Build:
         return call
 
 
-def _put(call: Call, env: dict[Ref, Ref]) -> Call:
+def _states(call: Call) -> Iterator[State]:
+    """The weights that a call of a function reads, its regions included."""
+    yield from (a for a in leaves((*call.args, *call.kwargs.values())) if isinstance(a, State))
+    for region in call.kwargs.values():
+        if isinstance(region, Block):
+            for c in region.calls:
+                yield from _states(c)
+            yield from (a for a in leaves(region.outputs) if isinstance(a, State))
+
+
+def _put(call: Call, env: Env) -> Call:
     call.args = tuple(_swap(a, env) for a in call.args)
     call.kwargs = {k: _swap(v, env) for k, v in call.kwargs.items()}
     return call
 
 
-def _swap(a: Arg, env: dict[Ref, Ref]) -> Arg:
-    if isinstance(a, Ref):
+def _swap(a: Arg, env: Env) -> Arg:
+    if isinstance(a, (Ref, State)):
         return env.get(a, a)
     if isinstance(a, Block):
         for call in a.calls:

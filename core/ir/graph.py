@@ -212,9 +212,10 @@ class Graph:
         v.graph = None
 
     def prune_weights(self) -> None:
-        """Drop weights that nothing uses."""
+        """Drop weights that nothing uses, but for those that the source has unused, too: ``metadata["unread"]`` names them."""
         kept = {id(v) for v in self.outputs}
-        self.weights = {k: v for k, v in self.weights.items() if v._uses or id(v) in kept}
+        unread = frozenset(self.metadata.get("unread") or ())
+        self.weights = {k: v for k, v in self.weights.items() if v._uses or id(v) in kept or v.source in unread}
 
     # ---- nodes
     def __len__(self) -> int:

@@ -56,11 +56,11 @@ class Bidirectional(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.lstm = nn.LSTM(64, 64, batch_first=True)
-        self.lstm.bias_hh_l0.requires_grad_(False)
         self.lstm_1 = nn.LSTM(64, 64, batch_first=True)
+        self.lstm.bias_hh_l0.requires_grad_(False)
         self.lstm_1.bias_hh_l0.requires_grad_(False)
 
-    def forward(self, x: Tensor, x2: Tensor) -> Tensor:
+    def forward(self, x: Tensor, x2: Tensor) -> int:
         y = gathered(x, x2)
         y, _ = self.lstm(y)
         y, _ = spread(y, x2, False)

@@ -38,7 +38,7 @@ class ExpandedConv1(nn.Module):
         super().__init__()
         self.expand = nn.Conv2d(16, 72, kernel_size=1, bias=False)
         self.expand_bn = nn.BatchNorm2d(72, eps=0.001, momentum=0.001)
-        self.re_lu = nn.ReLU()
+        self.re_lu = nn.ReLU(inplace=True)
         self.depthwise = nn.Conv2d(
             72, 72, kernel_size=3, bias=False, stride=2, groups=72
         )
@@ -64,7 +64,7 @@ class ExpandedConv2(nn.Module):
         super().__init__()
         self.expand = nn.Conv2d(24, 88, kernel_size=1, bias=False)
         self.expand_bn = nn.BatchNorm2d(88, eps=0.001, momentum=0.001)
-        self.re_lu = nn.ReLU()
+        self.re_lu = nn.ReLU(inplace=True)
         self.depthwise = nn.Conv2d(
             88, 88, kernel_size=3, groups=88, padding=1, bias=False
         )
@@ -96,7 +96,7 @@ class ExpandedConv(nn.Module):
         super().__init__()
         self.expand = nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False)
         self.expand_bn = nn.BatchNorm2d(out_channels, eps=0.001, momentum=0.001)
-        self.activation = nn.Hardswish()
+        self.activation = nn.Hardswish(inplace=True)
         self.depthwise = nn.Conv2d(
             out_channels,
             out_channels,
@@ -109,7 +109,7 @@ class ExpandedConv(nn.Module):
         self.squeeze_excite_conv = nn.Conv2d(
             out_channels, out_channels_1, kernel_size=1
         )
-        self.squeeze_excite_relu = nn.ReLU()
+        self.squeeze_excite_relu = nn.ReLU(inplace=True)
         self.squeeze_excite_conv_1 = nn.Conv2d(
             out_channels_1, out_channels, kernel_size=1
         )
@@ -146,7 +146,7 @@ class ExpandedConv3(nn.Module):
         super().__init__()
         self.expand = nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False)
         self.expand_bn = nn.BatchNorm2d(out_channels, eps=0.001, momentum=0.001)
-        self.activation = nn.Hardswish()
+        self.activation = nn.Hardswish(inplace=True)
         self.depthwise = nn.Conv2d(
             out_channels,
             out_channels,
@@ -159,7 +159,7 @@ class ExpandedConv3(nn.Module):
         self.squeeze_excite_conv = nn.Conv2d(
             out_channels, out_channels_1, kernel_size=1
         )
-        self.squeeze_excite_relu = nn.ReLU()
+        self.squeeze_excite_relu = nn.ReLU(inplace=True)
         self.squeeze_excite_conv_1 = nn.Conv2d(
             out_channels_1, out_channels, kernel_size=1
         )
@@ -192,13 +192,13 @@ class ExpandedConv6(nn.Module):
         super().__init__()
         self.expand = nn.Conv2d(40, 120, kernel_size=1, bias=False)
         self.expand_bn = nn.BatchNorm2d(120, eps=0.001, momentum=0.001)
-        self.activation = nn.Hardswish()
+        self.activation = nn.Hardswish(inplace=True)
         self.depthwise = nn.Conv2d(
             120, 120, kernel_size=5, groups=120, padding=2, bias=False
         )
         self.depthwise_bn = nn.BatchNorm2d(120, eps=0.001, momentum=0.001)
         self.squeeze_excite_conv = nn.Conv2d(120, 32, kernel_size=1)
-        self.squeeze_excite_relu = nn.ReLU()
+        self.squeeze_excite_relu = nn.ReLU(inplace=True)
         self.squeeze_excite_conv_1 = nn.Conv2d(32, 120, kernel_size=1)
         self.project = nn.Conv2d(120, 48, kernel_size=1, bias=False)
         self.project_bn = nn.BatchNorm2d(48, eps=0.001, momentum=0.001)
@@ -228,14 +228,14 @@ class MobileNetV3Small(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(3, 16, kernel_size=3, stride=2, bias=False)
         self.conv_bn = nn.BatchNorm2d(16, eps=0.001, momentum=0.001)
-        self.activation = nn.Hardswish()
+        self.activation = nn.Hardswish(inplace=True)
         self.expanded_conv_depthwise = nn.Conv2d(
             16, 16, kernel_size=3, bias=False, stride=2, groups=16
         )
         self.expanded_conv_depthwise_bn = nn.BatchNorm2d(16, eps=0.001, momentum=0.001)
-        self.re_lu = nn.ReLU()
+        self.re_lu = nn.ReLU(inplace=True)
         self.expanded_conv_squeeze_excite_conv = nn.Conv2d(16, 8, kernel_size=1)
-        self.expanded_conv_squeeze_excite_relu = nn.ReLU()
+        self.expanded_conv_squeeze_excite_relu = nn.ReLU(inplace=True)
         self.expanded_conv_squeeze_excite_conv_1 = nn.Conv2d(8, 16, kernel_size=1)
         self.expanded_conv_project = nn.Conv2d(16, 16, kernel_size=1, bias=False)
         self.expanded_conv_project_bn = nn.BatchNorm2d(16, eps=0.001, momentum=0.001)
@@ -251,9 +251,9 @@ class MobileNetV3Small(nn.Module):
         self.expanded_conv_10 = ExpandedConv3(96, 576, 144)
         self.conv_1 = nn.Conv2d(96, 576, kernel_size=1, bias=False)
         self.conv_1_bn = nn.BatchNorm2d(576, eps=0.001, momentum=0.001)
-        self.activation_17 = nn.Hardswish()
+        self.activation_17 = nn.Hardswish(inplace=True)
         self.conv_2 = nn.Conv2d(576, 1024, kernel_size=1)
-        self.activation_18 = nn.Hardswish()
+        self.activation_18 = nn.Hardswish(inplace=True)
         self.dropout = nn.Dropout(0.2)
         self.logits = nn.Conv2d(1024, 1000, kernel_size=1)
         self.predictions = nn.Softmax(dim=1)

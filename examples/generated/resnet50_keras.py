@@ -54,17 +54,17 @@ class ConvBlock(nn.Module):
             in_channels, out_channels, kernel_size=1, stride=stride
         )
         self._1_bn = nn.BatchNorm2d(out_channels, eps=1.001e-05, momentum=0.01)
-        self._1_relu = nn.ReLU()
+        self._1_relu = nn.ReLU(inplace=True)
         self._2_conv = nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1)
         self._2_bn = nn.BatchNorm2d(out_channels, eps=1.001e-05, momentum=0.01)
-        self._2_relu = nn.ReLU()
+        self._2_relu = nn.ReLU(inplace=True)
         self._0_conv = nn.Conv2d(
             in_channels, out_channels_1, kernel_size=1, stride=stride
         )
         self._3_conv = nn.Conv2d(out_channels, out_channels_1, kernel_size=1)
         self._0_bn = nn.BatchNorm2d(out_channels_1, eps=1.001e-05, momentum=0.01)
         self._3_bn = nn.BatchNorm2d(out_channels_1, eps=1.001e-05, momentum=0.01)
-        self.out = nn.ReLU()
+        self.out = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         conv = self._1_conv(x)
@@ -87,13 +87,13 @@ class ConvBlock2(nn.Module):
         super().__init__()
         self._1_conv = nn.Conv2d(in_channels, out_channels, kernel_size=1)
         self._1_bn = nn.BatchNorm2d(out_channels, eps=1.001e-05, momentum=0.01)
-        self._1_relu = nn.ReLU()
+        self._1_relu = nn.ReLU(inplace=True)
         self._2_conv = nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1)
         self._2_bn = nn.BatchNorm2d(out_channels, eps=1.001e-05, momentum=0.01)
-        self._2_relu = nn.ReLU()
+        self._2_relu = nn.ReLU(inplace=True)
         self._3_conv = nn.Conv2d(out_channels, in_channels, kernel_size=1)
         self._3_bn = nn.BatchNorm2d(in_channels, eps=1.001e-05, momentum=0.01)
-        self.out = nn.ReLU()
+        self.out = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         conv = self._1_conv(x)
@@ -114,7 +114,7 @@ class Resnet50(nn.Module):
         super().__init__()
         self.conv1_conv = nn.Conv2d(3, 64, kernel_size=7, stride=2)
         self.conv1_bn = nn.BatchNorm2d(64, eps=1.001e-05, momentum=0.01)
-        self.conv1_relu = nn.ReLU()
+        self.conv1_relu = nn.ReLU(inplace=True)
         self.pool1_pool = nn.MaxPool2d(3, stride=2)
         self.conv2_block1 = ConvBlock(64, 64, 1, 256)
         self.conv2_block2 = ConvBlock2(256, 64)

@@ -46,11 +46,11 @@ class Block(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, out_channels, kernel_size=1)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1)
-        self.relu_1 = nn.ReLU()
+        self.relu_1 = nn.ReLU(inplace=True)
         self.conv3 = nn.Conv2d(out_channels, in_channels, kernel_size=1)
-        self.relu_2 = nn.ReLU()
+        self.relu_2 = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         conv1 = self.conv1(x)
@@ -67,12 +67,12 @@ class Block0(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(64, 64, kernel_size=1)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(64, 64, kernel_size=3, padding=1)
-        self.relu_1 = nn.ReLU()
+        self.relu_1 = nn.ReLU(inplace=True)
         self.conv3 = nn.Conv2d(64, 256, kernel_size=1)
         self.downsample = nn.Sequential(nn.Conv2d(64, 256, kernel_size=1))
-        self.relu_2 = nn.ReLU()
+        self.relu_2 = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         conv1 = self.conv1(x)
@@ -92,16 +92,16 @@ class Block2(nn.Module):
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, out_channels, kernel_size=1)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(
             out_channels, out_channels, kernel_size=3, stride=2, padding=1
         )
-        self.relu_1 = nn.ReLU()
+        self.relu_1 = nn.ReLU(inplace=True)
         self.conv3 = nn.Conv2d(out_channels, out_channels_1, kernel_size=1)
         self.downsample = nn.Sequential(
             nn.Conv2d(in_channels, out_channels_1, kernel_size=1, stride=2)
         )
-        self.relu_2 = nn.ReLU()
+        self.relu_2 = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         conv1 = self.conv1(x)
@@ -119,7 +119,7 @@ class ResNet50(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self.layer1 = nn.Sequential(Block0(), Block(256, 64), Block(256, 64))
         self.layer2 = nn.Sequential(

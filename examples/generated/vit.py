@@ -55,7 +55,10 @@ class Attention(nn.Module):
         x = self.qkv(x)
         x = x.reshape(-1, 197, 3, 3, 64)
         x = x.permute(2, 0, 3, 1, 4)
-        x, unbind, unbind2 = x.unbind(0)
+        x, unbind, unbind2 = torch.split(x, (1, 1, 1), dim=0)
+        x = x.squeeze(0)
+        unbind = unbind.squeeze(0)
+        unbind2 = unbind2.squeeze(0)
         unbind = unbind.permute(0, 1, 3, 2)
         x = torch.matmul(x, unbind)
         x = x * 0.125

@@ -271,3 +271,49 @@ def test_layers_between_those_of_a_block_are_in_it(tmp_path: Path) -> None:
     a = np.random.default_rng(0).random((3, 5), np.float32)
     want = keras.ops.convert_to_numpy(net(a))
     assert np.abs(model(torch.from_numpy(a)).detach().numpy() - want).max() < 1e-5
+
+
+class InPlace(torch.nn.Module):
+    """Activations whose input is nobody else's, and those whose input is."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.conv, self.norm = torch.nn.Conv2d(3, 5, 1), torch.nn.BatchNorm2d(5)
+        self.act, self.kind = torch.nn.SiLU(), kind
+
+    def forward(self, x: Any) -> Any:
+        if self.kind == "input":
+            return self.act(x)
+        y = self.norm(self.conv(x))
+        if self.kind == "alone":
+            return self.act(y)
+        if self.kind == "read again":
+            return self.act(y) + y
+        if self.kind == "result":
+            return self.act(y), y
+        if self.kind == "called twice":  # the second time of what is read again
+            z = self.conv(x)
+            return self.act(y) + self.act(z) * z
+        if self.kind == "of a sigmoid":  # whose gradient needs its result
+            return self.act(y.sigmoid())
+        return torch.nn.functional.relu(y + y)
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [("alone", 1), ("of a sum", 1), ("input", 0), ("read again", 0), ("result", 0), ("called twice", 0), ("of a sigmoid", 0)],
+)
+def test_activations_in_place(kind: str, count: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net, x = InPlace(kind).eval(), torch.randn(2, 3, 7, 11)
+    made = convcore.convert(net, "pytorch", tmp_path / "net.py", example_inputs=x)
+    assert (tmp_path / "net.py").read_text().count("inplace=True") == count
+    given = x.clone().requires_grad_()
+    for model in (net, made.model):
+        model.train()
+        out = model(given)
+        sum(t.square().sum() for t in (out if isinstance(out, tuple) else (out,))).backward()
+    assert torch.equal(given.detach(), x)
+    for name, p in net.named_parameters():
+        if p.grad is not None:
+            assert torch.allclose(dict(made.model.named_parameters())[name].grad, p.grad, rtol=1e-4, atol=1e-5), name

@@ -447,3 +447,168 @@ def test_recurrent_layers_keep_both_biases(kind: str, both: bool, tmp_path: Any)
     mine = dict(model.named_parameters())
     for name, p in net.named_parameters():
         assert torch.allclose(mine[name].grad, p.grad, rtol=1e-4, atol=1e-6), name
+
+
+class _Borrows(nn.Linear):
+    """Uses another module's weight beside its own of that name."""
+
+    other: Any = ()
+
+    def forward(self, x: Any) -> Any:
+        return F.linear(x, self.other[0].weight, self.bias) + F.linear(x, self.weight)
+
+
+class _Mixes(nn.Module):
+    """A normalisation by a weight of its own and a bias of another's."""
+
+    def __init__(self, other: nn.Module) -> None:
+        super().__init__()
+        self.weight, self.other = nn.Parameter(torch.randn(5)), [other]
+
+    def forward(self, x: Any) -> Any:
+        return F.layer_norm(x, (5,), self.weight, self.other[0].bias)
+
+
+class Borrowed(nn.Module):
+    """Weights used by other modules than theirs, by the root, by one that is nested, and by one that is called twice."""
+
+    def __init__(self, called: bool) -> None:
+        super().__init__()
+        self.a, self.b, self.called = nn.Linear(5, 5), _Borrows(5, 5), called
+        self.c = nn.Sequential(nn.Linear(5, 5), _Borrows(5, 5), _Mixes(self.a))
+        self.b.other, self.c[1].other = [self.a], [self.b]
+
+    def forward(self, x: Any) -> Any:
+        y = self.b(self.a(x)) if self.called else self.b(x)
+        return self.b(self.c(y)) + F.linear(x, self.c[0].weight)
+
+
+class NotItsOwn(nn.Linear):
+    """A layer that uses another's weight instead of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(5, 5)
+        self.inner = nn.Linear(5, 5, bias=False)
+
+    def forward(self, x: Any) -> Any:
+        return F.linear(x, self.inner.weight, self.bias)
+
+
+class PartlyUsed(nn.Linear):
+    """A layer whose bias goes elsewhere, or nowhere."""
+
+    used = True
+
+    def forward(self, x: Any) -> Any:
+        y = F.linear(x, self.weight).relu()
+        return y + self.bias if self.used else y
+
+
+class Unread(nn.Module):
+    """Heads and tokens that the forward does not use, one of them in a block that repeats; a table with two names."""
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.token, self.fc = nn.Parameter(torch.randn(3), requires_grad=False), nn.Linear(5, 5)
+            self.aux = nn.Sequential(nn.Linear(5, 2), nn.BatchNorm1d(2))
+
+        def forward(self, x: Any) -> Any:
+            return self.fc(x).relu() * 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared, self.words = nn.Embedding(11, 5), nn.Embedding(11, 5)
+        self.words.weight = self.shared.weight
+        self.blocks = nn.Sequential(self.Block(), self.Block())
+        self.last = PartlyUsed(5, 5)
+        self.last.used = False
+
+    def forward(self, x: Any) -> Any:
+        return self.last(self.blocks(self.words(x)))
+
+
+class Odd(nn.Module):
+    """Names that Python has no place for behind a dot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_module("a-b", nn.Linear(5, 5))
+        self.add_module("c d", nn.Sequential(nn.Linear(5, 5), nn.ReLU()))
+        self.register_parameter("p+q", nn.Parameter(torch.randn(5)))
+        self.register_buffer("r-s", torch.randn(5))
+
+    def forward(self, x: Any) -> Any:
+        y = getattr(self, "c d")(getattr(self, "a-b")(x))
+        return y * getattr(self, "p+q") + getattr(self, "r-s")
+
+
+class Stacked(nn.Module):
+    """Several layers in one recurrent module: states given or not, final states read whole or of one layer."""
+
+    def __init__(self, kind: str, read: str, **options: Any) -> None:
+        super().__init__()
+        self.rnn, self.read = getattr(nn, kind)(5, 7, 3, **options), read
+
+    def forward(self, x: Any, *states: Any) -> Any:
+        y, last = self.rnn(x, *((states if len(states) > 1 else states[0],) if states else ()))
+        h = last[0] if isinstance(last, tuple) else last
+        return y if self.read == "none" else (y, h) if self.read == "whole" else (y, h[1], h)
+
+
+def _states(directions: int, n: int) -> tuple[torch.Tensor, ...]:
+    return tuple(torch.randn(3 * directions, 2, 7) for _ in range(n))
+
+
+KEPT: dict[str, Any] = {
+    "borrowed": lambda: (Borrowed(True), (torch.randn(3, 5),)),
+    "borrowed, never called": lambda: (Borrowed(False), (torch.randn(3, 5),)),
+    "bias elsewhere": lambda: (PartlyUsed(5, 5), (torch.randn(3, 5),)),
+    "another's weight": lambda: (nn.Sequential(NotItsOwn(), nn.Linear(5, 3)), (torch.randn(3, 5),)),
+    "unread": lambda: (Unread(), (torch.randint(0, 11, (3, 2)),)),
+    "odd names": lambda: (Odd(), (torch.randn(3, 5),)),
+    "LSTM": lambda: (Stacked("LSTM", "none", dropout=0.3), (torch.randn(4, 2, 5),)),
+    "LSTM, states": lambda: (Stacked("LSTM", "whole"), (torch.randn(4, 2, 5), *_states(1, 2))),
+    "GRU, both ways": lambda: (Stacked("GRU", "one", bidirectional=True), (torch.randn(4, 2, 5), *_states(2, 1))),
+    "RNN, no bias": lambda: (Stacked("RNN", "one", bias=False, batch_first=True), (torch.randn(2, 4, 5),)),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_the_state_dict_is_the_sources(name: str, tmp_path: Any) -> None:
+    from safetensors.torch import load_file
+
+    torch.manual_seed(0)
+    net, given = KEPT[name]()
+    net.eval()
+    want = torch.utils._pytree.tree_leaves(net(*given))
+    out = tmp_path / "kept_net.py"
+    model = convcore.convert(net, "pytorch", out, example_inputs=given).model
+    spec = importlib.util.spec_from_file_location("kept_net", out)
+    code = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(code)
+    for made in (model, code.load()):
+        assert list(made.state_dict()) == list(net.state_dict())
+        assert all(torch.equal(v, made.state_dict()[k]) for k, v in net.state_dict().items())
+        made.load_state_dict({k: v * 1 for k, v in net.state_dict().items()})
+        for a, b in zip(torch.utils._pytree.tree_leaves(made(*given)), want):
+            assert torch.allclose(a, b, atol=1e-6)
+        frozen = {n for n, p in net.named_parameters() if not p.requires_grad}
+        assert {n for n, p in made.named_parameters() if not p.requires_grad} == frozen
+    convcore.convert(net, "pytorch", tmp_path / "alone.safetensors", example_inputs=given)
+    tied = {"words.weight"} if name == "unread" else set()
+    assert set(load_file(tmp_path / "alone.safetensors")) | tied == set(net.state_dict()) | tied
+
+
+def test_weights_that_nothing_reads_stay_out_of_other_formats(tmp_path: Any) -> None:
+    import onnx
+
+    torch.manual_seed(0)
+    net = Unread().eval()
+    made = convcore.convert(net, "onnx", tmp_path / "net.onnx", example_inputs=torch.randint(0, 11, (3, 2)))
+    assert made.report.ok
+    assert not any("aux" in i.name or "token" in i.name for i in onnx.load(tmp_path / "net.onnx").graph.initializer)
+    model = convcore.load(net, example_inputs=torch.randint(0, 11, (3, 2)))
+    model.save(tmp_path / "net.ccir")
+    again = convcore.convert(tmp_path / "net.ccir", "pytorch").model
+    assert list(again.state_dict()) == list(net.state_dict())

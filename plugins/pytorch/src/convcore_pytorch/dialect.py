@@ -50,10 +50,13 @@ class TorchDialect(Dialect):
         self.members = members
         self.keys: frozenset[str] = frozenset()
         """Those of the state_dict of a source in PyTorch."""
+        self.tied: dict[str, str] = {}
+        """Keys that are other names of what another key holds."""
 
     def enter(self, s: Scribe[Any]) -> list[Any]:
         self.groups = Groups(s.graph)
         self.keys = frozenset(s.graph.metadata.get("keys") or ())
+        self.tied = dict(s.graph.metadata.get("tied") or {})
         if not self.of_torch:  # whose keys stay what they are
             _fold(s.graph)
             self.groups = Groups(s.graph)
@@ -126,7 +129,7 @@ class TorchDialect(Dialect):
         source in PyTorch also a path: a member of a list or of a module that is never called."""
         if self.of_torch and "." in wanted:
             return ".".join(map(self.member_name, wanted.split(".")))
-        if re.fullmatch(r"0|[1-9][0-9]*", wanted):
+        if re.fullmatch(r"0|[1-9][0-9]*", wanted) or (self.of_torch and wanted and not wanted.isidentifier()):
             return wanted
         name = identifier(wanted)
         if name.startswith("__"):
@@ -149,6 +152,13 @@ class TorchDialect(Dialect):
         """Of a source in PyTorch its key says whether a weight belongs to a module."""
         key = state.value.name if self.of_torch and state.value is not None else None
         return super().beside(state, path) and (key is None or key.startswith("".join(f"{p}." for p in path)))
+
+    def elsewhere(self, state: State, path: Sequence[str]) -> bool:
+        """Of a source in PyTorch what has its key under another module, and not under this one, too."""
+        if not self.of_torch or state.value is None or state.value.name not in self.keys:
+            return False
+        around, key = "".join(f"{p}." for p in path), state.value.name
+        return not key.startswith(around) and self.tied.get(around + key.rpartition(".")[2]) != key
 
     def class_name(self, wanted: str) -> str:
         parts = identifier(wanted.rpartition(".")[2] or wanted).split("_")

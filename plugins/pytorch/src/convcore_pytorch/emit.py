@@ -24,7 +24,10 @@ from convcore.plugin import (
 )
 
 from .dialect import TorchDialect
+from .in_place import in_place
+from .kept import keep
 from .printer import Code, print_module
+from .stacked import stack
 from .tidying import functions
 from .weights import write_pth, write_safetensors
 
@@ -50,13 +53,19 @@ def emit(request: EmitRequest) -> Emitted:
         rules = RULES
     made = plan(request.graph, rules, None, torch, request.overrides)
     prune(made)
+    if torch.of_torch:
+        stack(made, torch.keys)
+        prune(made)  # the parts of states that were whole before
     functions(made, torch)
+    in_place(made)
     nest(made, request.options.get("max_depth"))
     wanted = request.options.get("class_name") or request.graph.name or "Model"
     name = torch.class_name(wanted)
     out = None if request.out is None else Path(request.out)
     weights = out.with_suffix(".safetensors") if out is not None else Path("model.safetensors")
     into = request.options.get("into") or request.options.get("into_module")
+    if torch.of_torch and into is None:
+        keep(made, request.graph)
     if into is not None and out is not None and out.suffix not in (".safetensors", ".pth"):
         raise UsageError(f"{out.name}: the code of the module is yours; its weights go to a .safetensors or .pth file")
     code = print_module(made, request.graph, torch, name, weights.name, request.moved)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from convcore.plugin import (
@@ -49,6 +49,8 @@ class Loader:
         self._scopes: dict[tuple[Scope, str, int], Scope] = {}
         self._tied: dict[Any, list[str]] = {}
         self._weights: dict[Any, Handle] = {}
+        self._read = set[str]()
+        """Names of weights that were made because something uses them."""
         self.states: dict[str, Value] = {}
         """Inputs that are attributes which the program sets, by path."""
 
@@ -78,9 +80,9 @@ class Loader:
         counts = {k: int(t.numpy()) for k, t in p.weights.items() if k.endswith(".num_batches_tracked") and t.size == 1}
         if any(counts.values()):
             graph.metadata["counts"] = counts  # of batches: what an average of all of them goes on from
-        graph.metadata["keys"] = self.facts.get("keys") or list(
-            p.weights
-        )  # files: parameters in order of definition, then buffers
+        keys = self.facts.get("keys") or list(p.weights)  # files: parameters in order of definition, then buffers
+        graph.metadata["keys"] = keys
+        self._unread(graph, keys)
         return graph
 
     def _version(self) -> str:
@@ -210,7 +212,32 @@ class Loader:
             trainable = role == PARAMETER and bool(getattr(t, "requires_grad", True))
             v = frame.graph.add_weight(name, t, trainable=trainable, source=name, role=role)
             self._weights[key] = Handle(Memory(v, i.kind, name))
+            self._read.add(name)
         return self._weights[key]
+
+    def _unread(self, graph: Graph, keys: Sequence[str]) -> None:
+        """Weights that nothing reads stay in the graph; other names of one that is read are noted."""
+        kinds = {i.target: i.kind for i in self.program.inputs}
+        read = {identity(self.program.weights[n]): n for n in self._read if n in self.program.weights}
+        tied: dict[str, str] = {}
+        unread: list[str] = []
+        for key in keys:
+            t = self.program.weights.get(key)
+            owner, _, last = key.rpartition(".")
+            if t is None or (last == "num_batches_tracked" and f"{owner}.running_var" in self._read):
+                continue
+            if identity(t) not in read:
+                role = PARAMETER if kinds.get(key) == "parameter" else BUFFER
+                trainable = role == PARAMETER and bool(getattr(t, "requires_grad", True))
+                graph.add_weight(key, t, trainable=trainable, source=key, role=role)
+                read[identity(t)] = key
+                unread.append(key)
+            elif key not in self._read:
+                tied[key] = read[identity(t)]
+        if unread:
+            graph.metadata["unread"] = unread
+        if tied:
+            graph.metadata["tied"] = tied
 
     # ---- outputs
     def _outputs(self, frame: Frame) -> None:

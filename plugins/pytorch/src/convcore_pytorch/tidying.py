@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from convcore.plugin import Plan, PlanCall, Ref, State, Step, Unit, leaves, reads
 
@@ -23,6 +23,19 @@ FUNCTIONS = {
         ("AdaptiveMaxPool", "adaptive_max_pool"))},
 }  # fmt: skip
 
+"""Modules without weights."""
+_WINDOW = ("stride", "padding", "dilation", "groups")
+STATEFUL: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "Linear": ("F.linear", ("weight", "bias"), ()),
+    "Embedding": ("F.embedding", ("weight",), ("padding_idx",)),
+    "PReLU": ("F.prelu", ("weight",), ()),
+    "LayerNorm": ("F.layer_norm", ("weight", "bias"), ("normalized_shape", "eps")),
+    "GroupNorm": ("F.group_norm", ("weight", "bias"), ("num_groups", "eps")),
+    **{f"Conv{n}d": (f"F.conv{n}d", ("weight", "bias"), _WINDOW) for n in (1, 2, 3)},
+    **{f"ConvTranspose{n}d": (f"F.conv_transpose{n}d", ("weight", "bias"), (*_WINDOW, "output_padding")) for n in (1, 2, 3)},
+}
+"""Modules with weights: the function, the weights it takes after its input, and what else it takes (torch.nn.functional)."""
+
 
 def functions(plan: Plan, dialect: TorchDialect) -> None:
     """To be run before nesting: what shares its scope with another module, or has none, becomes a function; of a source in
@@ -37,8 +50,12 @@ def functions(plan: Plan, dialect: TorchDialect) -> None:
         else:
             call.path = dialect.path(call.node)
     if dialect.of_torch:
-        _at_home(calls, dialect.keys)
+        _at_home(calls, dialect)
+        for call in calls:
+            if isinstance(call.target, Unit):
+                call.path = call.target.path
         _with_own_weights(calls)
+        _as_functions(calls, dialect)
     units = {c.target: c.path for c in calls if isinstance(c.target, Unit)}
     count = Counter(units.values())
     for call in calls:
@@ -85,30 +102,86 @@ def _has_states(call: PlanCall) -> bool:
     return any(isinstance(a, State) and a.role != "constant" for a in leaves((*call.args, *call.kwargs.values())))
 
 
-def _at_home(calls: Sequence[PlanCall], keys: frozenset[str]) -> None:
+def _at_home(calls: Sequence[PlanCall], dialect: TorchDialect) -> None:
     """Modules of a source in PyTorch stand where its keys say, though another module calls them; those that share another's
-    weights under keys of their own stay. Weights under other names than the module of torch has for them are parameters beside a
-    function."""
+    weights under keys of their own stay. Of several that a key's owner could be, it is the one that has all its keys."""
+    keys = _by_owner(dialect.keys)
+    claims: dict[str, dict[Unit, None]] = {}
+    for t in dict.fromkeys(c.target for c in calls if isinstance(c.target, Unit)):
+        names = _keys(t)
+        owners = {n[: -len(k) - 1] for k, n in names.items() if n.endswith(f".{k}")}
+        if names and len(owners) == 1 and all(n.endswith(f".{k}") for k, n in names.items()):
+            claims.setdefault(owners.pop(), {})[t] = None
+    for owner, units in claims.items():
+        t = max(units, key=lambda u: (_place(u.path) == owner, _is_whole(u, owner, keys)))
+        own = _place(t.path)
+        if owner != own and _is_whole(t, owner, keys) and not _has_its_keys(t, dialect):
+            t.path = tuple(Step(n) for n in owner.split("."))
+
+
+def _as_functions(calls: Sequence[PlanCall], dialect: TorchDialect) -> None:
+    """Of a source in PyTorch what is no module with its weights under its keys is a function of them: one that uses a weight of
+    another module, or a part of its own, or that stands in its module beside something else."""
+    keys = _by_owner(dialect.keys)
+    inside: dict[str, set[object]] = {}
+    for call in calls:
+        steps = [s.name for s in call.path or ()]
+        for i in range(1, len(steps) + 1):
+            inside.setdefault(".".join(steps[:i]), set()).add(call.target if isinstance(call.target, Unit) else call)
     for call in calls:
         t = call.target
-        names = {k: s.value.name for k, s in t.states.items() if s.value is not None} if isinstance(t, Unit) else {}
-        if not isinstance(t, Unit) or not names:
+        if not isinstance(t, Unit) or t.type.rpartition(".")[2] not in STATEFUL:
             continue
-        if all(n.endswith(f".{k}") for k, n in names.items()):
-            owners = {n[: -len(k) - 1] for k, n in names.items()}
-            if len(owners) == 1:
-                (owner,) = owners
-                own = ".".join(s.name for s in t.path)
-                if owner != own and not all(f"{own}.{k}" in keys for k in names):
-                    t.path = tuple(Step(n) for n in owner.split("."))
-                continue
-        if t.type == "torch.nn.Linear":
-            states = (t.states["weight"], *([t.states["bias"]] if "bias" in t.states else []))
-            call.target, call.args, call.kwargs = "F.linear", (*call.args, *states), {}
-            owner = names["weight"].rpartition(".")[0]
-            steps = owner.split(".") if owner else []
-            if [s.name for s in call.path or ()][: len(steps)] == steps:
-                call.path = (call.path or ())[: len(steps)]
+        names, own = _keys(t), _place(t.path)
+        if dialect.keys.isdisjoint(names.values()):
+            continue
+        if _has_its_keys(t, dialect) and _is_whole(t, own, keys) and inside.get(own, {t}) <= {t}:
+            continue
+        name, operands, config = STATEFUL[t.type.rpartition(".")[2]]
+        held = [t.states.get(k) for k in operands]
+        while held and held[-1] is None:
+            held.pop()
+        more = {k: t.config[k] for k in config if t.config.get(k) is not None}
+        args = [call.args[0], *held]
+        if name == "F.layer_norm":
+            shape = more.pop("normalized_shape")
+            args[1:1] = [shape if isinstance(shape, tuple) else (shape,)]
+        elif name == "F.group_norm":
+            args[1:1] = [more.pop("num_groups")]
+        call.target, call.args, call.kwargs = name, tuple(args), more
+        steps = names["weight"].rpartition(".")[0].split(".") if "." in names["weight"] else []
+        around = dialect.around(call.node) if call.node is not None else ()
+        call.path = around[: len(steps)] if [s.name for s in around[: len(steps)]] == steps else around
+
+
+def _keys(t: Unit) -> dict[str, str]:
+    """The keys of a unit's weights by torch's names for them."""
+    return {k: s.value.name for k, s in t.states.items() if s.value is not None}
+
+
+def _has_its_keys(t: Unit, dialect: TorchDialect) -> bool:
+    """Whether the source has a unit's weights under the keys that they would have where it stands, or under them, too."""
+    keys = {f"{_place(t.path)}.{k}": n for k, n in _keys(t).items()}
+    return all(n in (key, dialect.tied.get(key)) for key, n in keys.items())
+
+
+def _is_whole(t: Unit, owner: str, keys: Mapping[str, set[str]]) -> bool:
+    """Whether a unit has all that has keys under a module of the source."""
+    return keys.get(owner, set()) <= t.states.keys()
+
+
+def _by_owner(keys: Collection[str]) -> dict[str, set[str]]:
+    """The last parts of keys by what is before them, counts of batches left out."""
+    found: dict[str, set[str]] = {}
+    for key in keys:
+        owner, _, last = key.rpartition(".")
+        if last != "num_batches_tracked":
+            found.setdefault(owner, set()).add(last)
+    return found
+
+
+def _place(path: Sequence[Step]) -> str:
+    return ".".join(s.name for s in path)
 
 
 def _unbound(plan: Plan) -> None:

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Container, Mapping
 from typing import Any
 
 from convcore.plugin import Block, State, Unit
 
-from .text import Bracket, Doc, lay
+from .text import Bracket, Doc, lay, quoted
 
-__all__ = ["attribute", "is_parameter", "lists_of", "statements"]
+__all__ = ["attribute", "is_parameter", "is_plain", "lists_of", "statements"]
 
 
 def attribute(name: str, state: State | None = None, lists: frozenset[str] = frozenset()) -> str:
-    """A member as an expression, or a parameter or buffer (``state``): a number is no name of Python. ``lists`` are those that
-    can be indexed."""
+    """A member as an expression, or a parameter or buffer (``state``): a number and ``a-b`` are no names of Python.
+    ``lists`` are those that can be indexed."""
     owner, _, last = name.rpartition(".")
-    if not last.isdigit():
+    if is_plain(last):
         return f"{_owner(owner, lists)}.{last}"
     if owner in lists:
         return f"{_owner(owner, lists)}[{last}]"
     kind = "submodule" if state is None else "parameter" if is_parameter(state) else "buffer"
-    return f'{_owner(owner, lists)}.get_{kind}("{last}")'
+    return f"{_owner(owner, lists)}.get_{kind}({quoted(last)})"
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name of one part can stand behind a dot in Python as it is."""
+    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
 
 
 def _owner(path: str, lists: frozenset[str]) -> str:
     if not path:
         return "self"
     parts = path.split(".")
-    plain = all(not p.isdigit() or ".".join(parts[:i]) in lists for i, p in enumerate(parts))
-    return attribute(path, lists=lists) if plain else f'self.get_submodule("{path}")'
+    plain = all(is_plain(p) or ".".join(parts[:i]) in lists for i, p in enumerate(parts))
+    return attribute(path, lists=lists) if plain else f"self.get_submodule({quoted(path)})"
 
 
 def is_parameter(state: State) -> bool:
@@ -104,8 +110,8 @@ def statements(members: Mapping[str, Any], docs: Mapping[str, Doc], unsaved: Con
 
     def put(owner: str, last: str, doc: Doc, method: str, *more: str) -> None:
         at = _owner(owner, lists)
-        if method == "register_buffer" or last.isdigit():
-            out.extend(lay(Bracket(f"{at}.{method}", [f'"{last}"', doc, *more]), 8))
+        if method == "register_buffer" or not is_plain(last):
+            out.extend(lay(Bracket(f"{at}.{method}", [quoted(last), doc, *more]), 8))
         else:
             out.extend(lay(doc, 8, f"{at}.{last} = "))
 

@@ -28,7 +28,7 @@ from ..functions import helpers_of, imports_of
 from ..inside import Inside, values_inside
 from .classes import Classes, Template, is_sequence
 from .forward import TAKEN, is_tensor
-from .members import attribute, is_parameter
+from .members import attribute, is_parameter, is_plain
 from .text import Bracket, Doc, lay, literal, quoted, tuple_doc
 
 __all__ = ["Code", "print_module"]
@@ -165,8 +165,9 @@ def _class(
         for other, first in tied.items():
             owner, _, last = other.rpartition(".")
             value = attribute(first, states[first])
-            if last.isdigit():
-                out.append(f'        {attribute(owner)}.register_parameter("{last}", {value})')
+            if not is_plain(last):
+                at = attribute(owner) if owner else "self"
+                out.append(f"        {at}.register_parameter({quoted(last)}, {value})")
             else:
                 out.append(f"        {attribute(other)} = {value}")
     out += [
