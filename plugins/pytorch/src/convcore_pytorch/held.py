@@ -20,13 +20,15 @@ def hold(graph: Graph, keys: Collection[str]) -> None:
     own = [v for v in graph.weights.values() if v.source in keys and v.role != CONSTANT and not v.is_output]
     held = {v: moves_of(v.tensor) for v in own if v.tensor is not None}
     moved = [v for v, (_, steps) in held.items() if steps]
+    merged = {v.source for v, (tensor, steps) in held.items() if isinstance(tensor, ViewTensor) and not steps}
     for v in moved:
         if v.name in keys:  # which is to be the source's own again
             graph.rename(v, graph.fresh_name(f"{v.name}/moved"))
     taken = {v.name for v in graph.values()}
     whole: dict[str, Value] = {}
     for v, (tensor, steps) in held.items():
-        if not steps and not isinstance(tensor, ViewTensor):
+        computed = v.name != v.source and v.source in merged
+        if not steps and not isinstance(tensor, ViewTensor) and not computed:
             whole.setdefault(v.source, v)
             if v.source not in taken:  # moved twice, and so back
                 graph.rename(v, v.source)

@@ -133,8 +133,8 @@ def _as_functions(calls: Sequence[PlanCall], dialect: TorchDialect) -> None:
         if not isinstance(t, Unit) or t.type.rpartition(".")[2] not in STATEFUL:
             continue
         names, own = _keys(t), _place(t.path)
-        if dialect.keys.isdisjoint(names.values()):
-            continue
+        if not names or not dialect.keys.issuperset(names.values()):
+            continue  # what a pass has computed is nobody's
         if _has_its_keys(t, dialect) and _is_whole(t, own, keys) and inside.get(own, {t}) <= {t}:
             continue
         name, operands, config = STATEFUL[t.type.rpartition(".")[2]]
