@@ -22,9 +22,11 @@ __all__ = ["arrange", "fuse", "lay_out", "missing"]
 def fuse(job: Job) -> None:
     """Find composites in the graph that is written. The reference stays as it was read: the check proves what was found.
 
-    Where a format is written as itself, layers stay their author's; operators are nobody's.
+    Where a format is written as itself, layers stay their author's; operators are nobody's, so there the graph is simplified
+    unless that is not wanted.
     """
-    if job.simplify:
+    again, operators = job.framework == job.target, job.graph.metadata.get("kind") == "graph"
+    if job.simplify or (job.simplify is None and job.fuse and again and operators):
         from .rewrite.simplify import simplify
 
         job.tell("simplifying", 0.25)
@@ -33,11 +35,11 @@ def fuse(job: Job) -> None:
         job.report.add("simplified", lines)
         job.report.add("fused", told(found), [{"op": f.op, "name": f.name, "nodes": list(f.nodes)} for f in found])
         return
-    if not job.fuse or (job.framework == job.target and job.graph.metadata.get("kind") != "graph"):
+    if not job.fuse or (again and not operators):
         return
     job.tell("fusing", 0.25)
     with without_collector():
-        found = find_composites(job.graph, job.framework != job.target, _writable(job))
+        found = find_composites(job.graph, not again, _writable(job))
     job.report.add("fused", told(found), [{"op": f.op, "name": f.name, "nodes": list(f.nodes)} for f in found])
 
 

@@ -40,7 +40,7 @@ class Job:
     keep: bool
     overwrite: bool | None
     fuse: bool
-    simplify: bool
+    simplify: bool | None
     page: Path | None
     hub: bool
     tell: Progress

@@ -145,7 +145,7 @@ def convert(
     rtol: float | None = None, atol: float = ATOL,
     io_layout: str | Mapping[str, Any] | None = None, overrides: Mapping[str, Any] | None = None, input_shapes: Any = None,
     keep: bool = False, overwrite: bool | None = None, progress: Progress | None = None, fuse: bool = True,
-    simplify: bool = False, page: str | os.PathLike[str] | None = None, hub: bool = False, **options: Any,
+    simplify: bool | None = None, page: str | os.PathLike[str] | None = None, hub: bool = False, **options: Any,
 ) -> Conversion:  # fmt: skip
     """Convert a model.
 
@@ -168,7 +168,8 @@ def convert(
     progress: called with what is being done and how much of the whole is, from 0 to 1.
     fuse: find composites in primitives (see :func:`load`); the check compares with the source as it was.
     simplify: also compute what is constant, leave out what has no effect, compute once what is computed twice, and put batch
-        normalisation into the convolution before it.
+        normalisation into the convolution before it. By default where a graph of operators is written as one again (ONNX to
+        ONNX): operators are nobody's layers.
     page: an HTML file to write besides: verdict, errors by layer, both graphs and what stands for what, or what is in the way.
     hub: ``out`` is a folder to write as Hugging Face's hub has models: the files under the names that are usual there,
         ``config.json`` and a model card ``README.md`` with where it comes from, licence, labels and the verification.

@@ -200,8 +200,9 @@ def _convert(p: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     _fusing(p)
     p.add_argument(
-        "--simplify", action="store_true",
-        help="fewer nodes of the same meaning: constants computed, what has no effect left out, batch norm put into convolutions",
+        "--simplify", action=argparse.BooleanOptionalAction,
+        help="fewer nodes of the same meaning: constants computed, what has no effect left out, batch norm put into convolutions "
+        "(default: where operators are written as operators of the same format, ONNX to ONNX)",
     )  # fmt: skip
     _tolerance(p)
     p.add_argument(
@@ -322,7 +323,7 @@ def _batch(p: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     p.add_argument("--reports", metavar="DIR", help="folder of report.html, .json and .csv (default: that of --out)")
     p.add_argument("--no-check", action="store_true", help="do not compare sources and results")
-    p.add_argument("--simplify", action="store_true", help="as for convert")
+    p.add_argument("--simplify", action=argparse.BooleanOptionalAction, help="as for convert")
     p.add_argument("--io-layout", choices=("source", "target"), default=None, help="as for convert")
     _fusing(p)
     _report(p)

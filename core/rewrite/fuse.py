@@ -46,6 +46,8 @@ STAGES = (
     Stage(frozenset({"concat"}), "rotary:in_parts", "mul"),
     Stage(frozenset({"softmax"}), "attention:find", "matmul"),
     Stage(frozenset({"attention"}), "layers:find"),
+    Stage(frozenset({"lstm", "gru", "rnn"}), "recurrent:states"),
+    Stage(frozenset({"concat"}), "parts:find"),
     Stage(frozenset({"transpose"}), "blocks:moved"),
     Stage(frozenset({"tile", "expand"}), "blocks:repeated"),
     Stage(frozenset({"sub"}), "norms:constant_statistics"),
@@ -72,6 +74,7 @@ def find_composites(graph: Graph, across: bool = False, only: Collection[str] | 
     from .region import Rewriter
 
     r = Rewriter(graph, View(graph), across, None if only is None else {*only, *(p for op in only for p in _MADE_OF.get(op, ()))})
+    changed = False
     for stage in STAGES:
         nodes = [n for op in stage.ops(at) for n in at[op]]
         if not nodes or (stage.needs and stage.needs not in at):
@@ -79,12 +82,12 @@ def find_composites(graph: Graph, across: bool = False, only: Collection[str] | 
         module, _, function = stage.rule.partition(":")
         rule = getattr(import_module(f".{module}", __package__), function)
         for node in nodes:
-            if node.graph is graph:
-                rule(r, node)
+            if node.graph is graph and rule(r, node):
+                changed = True
         for node in r.made:
             at.setdefault(node.op, []).append(node)
         r.made.clear()
-    if r.found:
+    if changed:
         r.finish()
     return r.found
 

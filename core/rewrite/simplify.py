@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from ..build.builder import Builder
-from ..ir.graph import Graph, Node, Value
-from ..opset import Role, Trait, op, traits_of
+from ..ir.dtypes import DType
+from ..ir.graph import CONSTANT, Graph, Node, Value
+from ..opset import Trait, traits_of
 from ..passes.constants import fold_constants
 from .fuse import find_composites
 from .kinds import broadcasts, regroups, same
-from .linear import sole
-from .region import Fusion, Rewriter
-from .view import View
+from .moves import join_moves, take_place
+from .region import Fusion
+from .weights import into_weights
 
 __all__ = ["simplify"]
 
@@ -24,30 +25,33 @@ __all__ = ["simplify"]
 def simplify(graph: Graph, fuse: bool = True, only: Collection[str] | None = None) -> tuple[list[Fusion], list[str]]:
     """Simplify a graph in place; returns the composites that were found and a line for everything else that was done."""
     before = len(graph)
-    done = {
-        "of constants, computed": fold_constants(graph),
-        "without effect, left out": _without_effect(graph),
-        "computed twice, once": _twice(graph),
-    }
+    computed, gone, twice = fold_constants(graph), _without_effect(graph), _twice(graph)
     found = find_composites(graph, only=only) if fuse else []
-    done["of a normalisation, in the weights before it"] = _into_weights(graph)
-    done["of constants, computed"] += fold_constants(graph)
-    done["computed twice, once"] += _twice(graph)
-    done["that nothing uses, left out"] = graph.remove_unused()
+    normal, arithmetic, pads = into_weights(graph)
+    factors = _one_factor(graph)
+    moves = join_moves(graph) + _one_concat(graph)
+    done = {
+        "of constants, computed": computed + fold_constants(graph),
+        "without effect, left out": gone + _without_effect(graph),
+        "computed twice, once": twice + _twice(graph),
+        "of a normalisation, in the weights before it": normal,
+        "of arithmetic with constants, in the weights before it": arithmetic,
+        "of products with constants, one behind the other": factors,
+        "of zeros around a convolution's input, in its pads": pads,
+        "that only regroup or move elements, joined": moves,
+        "that nothing uses, left out": graph.remove_unused(),
+    }
     lines = [f"{n} node{'s' if n > 1 else ''} {what}" for what, n in done.items() if n]
     return found, [f"nodes: {before} before, {len(graph)} after", *lines]
 
 
 def _without_effect(graph: Graph) -> int:
     """Nodes that give their input: casts to its type, identities, what only training needs, moves that move nothing, times 1."""
-    gone, outputs = 0, set(graph.outputs)
+    gone = 0
     for node in graph:
         x = node.inputs[0] if node.inputs else None
-        if len(node.outputs) != 1 or node.outputs[0] in outputs or x is None or not _same(node, x):
-            continue
-        node.outputs[0].replace_uses(x)
-        graph.remove(node)
-        gone += 1
+        if len(node.outputs) == 1 and x is not None and _same(node, x):
+            gone += take_place(graph, node, x)
     return gone
 
 
@@ -73,13 +77,17 @@ def _same(node: Node, x: Value) -> bool:
 
 def _twice(graph: Graph) -> int:
     """Nodes that compute what an earlier one has: the same op, inputs and attributes."""
+    _one_constant(graph)
     known: dict[Any, Node] = {}
     gone, outputs = 0, set(graph.outputs)
     for node in graph:
         if node.regions or node.op == "opaque" or Trait.NO_FOLD in traits_of(node.op):
             continue
         try:
-            key = (node.op, tuple(id(v) for v in node.inputs), tuple(sorted(node.attrs.items())))
+            ins = [id(v) for v in node.inputs]
+            if Trait.COMMUTES in traits_of(node.op):
+                ins.sort()
+            key = (node.op, tuple(ins), tuple(sorted(node.attrs.items())))
             first = known.setdefault(key, node)
         except TypeError:  # attributes that are no key
             continue
@@ -92,43 +100,90 @@ def _twice(graph: Graph) -> int:
     return gone
 
 
-# ---- batch_norm into what is before it
-def _into_weights(graph: Graph) -> int:
-    """batch_norm of constants behind a conv or linear of constants that nothing else reads."""
-    nodes = [n for n in graph if n.op == "batch_norm"]
-    r = Rewriter(graph, View(graph)) if nodes else None
-    return sum(_merged(r, node) for node in nodes) if r is not None else 0
+_SMALL = 64
+"""Elements of constants that are looked at."""
 
 
-def _merged(r: Rewriter, node: Node) -> bool:
-    x = node.need("x")
-    layer = x.producer
-    if layer is None or Trait.AFFINE not in traits_of(layer.op) or sole(r, x) is not node or x.rank is None:
-        return False
-    channels = 1 if layer.attrs.get("layout") == "channels_first" else x.rank - 1
-    constants = [*layer.inputs[1:], *node.inputs[1:]]
-    if node.attrs["axis"] != channels or any(v is not None and v.tensor is None for v in constants):
-        return False
-    parameters = [a.name for a in op(layer.op).inputs if a.role is Role.PARAMETER]
-    w, bias = (layer.arg(n) for n in parameters)
-    scale, shift, mean, var = (None if v is None or v.tensor is None else v.tensor for v in node.inputs[1:5])
-    assert w is not None and w.tensor is not None and mean is not None and var is not None
-    tensor, dtype, epsilon = w.tensor, w.tensor.dtype.numpy, node.attrs["epsilon"]
+def _one_constant(graph: Graph) -> None:
+    """Small constants (no parameters) of the same elements are one."""
+    known: dict[Any, Value] = {}
+    for w in list(graph.weights.values()):
+        if w.tensor is None or w.role != CONSTANT or w.tensor.size > _SMALL or w.is_output:
+            continue
+        a = w.tensor.numpy()
+        if a.dtype.kind == "O":
+            continue
+        first = known.setdefault((w.tensor.dtype, a.shape, a.tobytes()), w)
+        if first is not w:
+            w.replace_uses(first)
+            graph.remove_weight(w)
 
-    def factor() -> Any:
-        f = 1 / np.sqrt(var.numpy().astype(np.float64) + epsilon)
-        return f if scale is None else f * scale.numpy().astype(np.float64)
 
-    def weight(a: Any) -> Any:
-        return (a.astype(np.float64) * factor().reshape(-1, *(1,) * (a.ndim - 1))).astype(dtype)
+def _reader(v: Value) -> Node | None:
+    """The only reader of a value that is no result."""
+    return v.users[0] if len(v.uses) == 1 and not v.is_output else None
 
-    old = 0 if bias is None or bias.tensor is None else bias.tensor.numpy().astype(np.float64)
-    added = (old - mean.numpy().astype(np.float64)) * factor() + (0 if shift is None else shift.numpy().astype(np.float64))
 
-    def make(b: Builder) -> Value:
-        new = r.graph.add_weight(f"{w.name}/merged", tensor.map(weight), like=w)
-        c = b.weight(added.astype(dtype), f"{x.name}/merged", trainable=w.trainable, source=w.source)
-        y: Value = b.op(layer.op, layer.inputs[0], new, c, *layer.inputs[3:], **layer.attrs)
-        return y
+def _one_factor(graph: Graph) -> int:
+    """x * a * b of constants a and b, of one shape with their product, as x * (a b): one rounding less."""
+    gone = 0
+    for node in graph:
+        x, a = _scaled(node)
+        after = None if x is None else _reader(node.outputs[0])
+        y, b = (None, None) if after is None else _scaled(after)
+        if x is None or a is None or after is None or b is None or y is not node.outputs[0] or y.dtype is None:
+            continue
+        with np.errstate(all="ignore"):
+            both = a * b
+            stored = both.astype(y.dtype.numpy)
+        if both.size > max(a.size, b.size) or both.size > _SMALL << 10:
+            continue
+        if not np.array_equal(np.isfinite(both) & (both != 0), np.isfinite(a) & (a != 0) & np.isfinite(b) & (b != 0)):
+            continue
+        tiny = np.finfo(stored.dtype).tiny
+        if not np.all(np.isfinite(stored)) or np.any((np.abs(stored) < tiny) & (both != 0)):
+            continue
+        build = Builder(graph, before=after, origin=after.origin.by("simplify"))
+        build.prefix, build.scope = after.name, after.scope
+        new = build.mul(x, build.weight(stored, f"{after.name}/factor"))
+        if new.shape == after.outputs[0].shape and new.producer is not None:
+            gone += take_place(graph, after, new)
+    return gone
 
-    return r.put(node.output, [node, layer], make, like=layer)
+
+def _scaled(node: Node) -> tuple[Value | None, Any]:
+    """(x, a) of x times a constant, a in float64; (None, None) of any other node."""
+    if node.op not in ("mul", "div") or len(node.inputs) != 2:
+        return None, None
+    for i in (1, 0) if node.op == "mul" else (1,):
+        x, c = node.inputs[1 - i], node.inputs[i]
+        if x is None or x.tensor is not None or c is None or c.tensor is None:
+            continue
+        if c.dtype not in _FLOATS or c.tensor.size > _SMALL << 10:
+            continue
+        a = c.tensor.numpy().astype(np.float64)
+        if node.op == "mul":
+            return x, a
+        if np.all(np.frexp(a)[0] == 0.5):  # 1 / a is exact
+            return x, 1 / a
+    return None, None
+
+
+_FLOATS = (DType.FLOAT32, DType.FLOAT64)
+
+
+def _one_concat(graph: Graph) -> int:
+    """A concat of what only it reads, concats along the same axis, takes their inputs."""
+    gone = 0
+    for node in graph:
+        if node.op != "concat":
+            continue
+        parts: list[Value | None] = []
+        for v in node.inputs:
+            p = None if v is None else v.producer
+            inner = v is not None and p is not None and p.op == "concat" and p.attrs["axis"] == node.attrs["axis"]
+            parts += p.inputs if inner and p is not None and v is not None and _reader(v) is node else [v]
+        if len(parts) != len(node.inputs):
+            gone += len({id(v) for v in node.inputs} - {id(v) for v in parts})
+            node.set_inputs(parts)
+    return gone

@@ -66,6 +66,54 @@ CASES: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any], list[str]]] = 
         [N("MatMul", ["x", "w"], ["p"]), N("Add", ["p", "b"], ["y"])],
         {"x": ["n", 4]}, {"w": normal(4, 3), "b": normal(3)}, ["Gemm"],
     ),
+    "addend after a conv": (
+        [N("Conv", ["x", "w"], ["c"]), N("Add", ["c", "t"], ["y"])],
+        {"x": ["n", 3, 7, 5]}, {"w": normal(4, 3, 3, 3), "t": normal(4, 1, 1)}, ["Conv"],
+    ),
+    "factor and addend after a conv with a bias": (
+        [N("Conv", ["x", "w", "c0"], ["c"]), N("Mul", ["k", "c"], ["m"]), N("Sub", ["t", "m"], ["y"])],
+        {"x": ["n", 3, 7, 5]}, {"w": normal(4, 3, 3, 3), "c0": normal(4), "k": normal(1, 4, 1, 1), "t": normal(4, 1, 1)},
+        ["Conv"],
+    ),
+    "zeros around a conv with pads": (
+        [N("Pad", ["x", "p"], ["z"]), N("Conv", ["z", "w"], ["y"], pads=[1, 0, 0, 2])],
+        {"x": ["n", 3, 7, 5]}, {"w": normal(4, 3, 3, 3), "p": np.array([0, 0, 2, 0, 0, 0, 1, 3])}, ["Conv"],
+    ),
+    "reshapes one behind the other": (
+        [N("Unsqueeze", ["x", "two"], ["u"]), N("Reshape", ["u", "s"], ["r"]), N("Transpose", ["r"], ["t"], perm=[0, 2, 1]),
+         N("Reshape", ["t", "q"], ["v"]), N("Sin", ["v"], ["y"])],
+        {"x": ["n", 6, 5]}, {"two": np.array([2]), "s": np.array([-1, 1, 30]), "q": np.array([0, 10, 3])}, ["Reshape", "Sin"],
+    ),
+    "transposes that cancel": (
+        [N("Transpose", ["x"], ["t"], perm=[1, 2, 0]), N("Transpose", ["t"], ["u"], perm=[2, 0, 1]), N("Sin", ["u"], ["y"])],
+        {"x": ["n", 3, 5]}, {}, ["Sin"],
+    ),
+    "transposes one behind the other": (
+        [N("Transpose", ["x"], ["t"], perm=[1, 2, 0]), N("Transpose", ["t"], ["y"], perm=[1, 0, 2])],
+        {"x": ["n", 3, 5]}, {}, ["Transpose"],
+    ),
+    "constants of equal elements, operands exchanged": (
+        [N("Add", ["x", "h"], ["p"]), N("Add", ["g", "x"], ["q"]), N("Mul", ["p", "q"], ["y"])],
+        {"x": ["n", 4]}, {"h": np.float32(2), "g": np.float32(2)}, ["Add", "Mul"],
+    ),
+    "products with constants": (
+        [N("Mul", ["x", "a"], ["p"]), N("Div", ["p", "h"], ["q"]), N("Mul", ["b", "q"], ["y"])],
+        {"x": ["n", 4]}, {"a": np.float32(0.1), "h": np.float32(4), "b": normal(4)}, ["Mul"],
+    ),
+    "concats of concats": (
+        [N("Concat", ["x", "z"], ["c"], axis=1), N("Concat", ["z", "c", "x"], ["y"], axis=1)],
+        {"x": ["n", 4], "z": ["n", 3]}, {}, ["Concat"],
+    ),
+    "two directions taken apart and joined": (
+        [N("Shape", ["x"], ["s"], start=1, end=2), N("Concat", ["d", "s", "hid"], ["hs"], axis=0),
+         N("ConstantOfShape", ["hs"], ["h"]), N("LSTM", ["x", "w", "r", "b", "", "h", "h"], ["l"], direction="bidirectional",
+         hidden_size=3), N("Slice", ["l", "i0", "i1", "one"], ["f"]), N("Slice", ["l", "i1", "i2", "one"], ["g"]),
+         N("Squeeze", ["f", "one"], ["f1"]), N("Squeeze", ["g", "one"], ["g1"]), N("Concat", ["f1", "g1"], ["m"], axis=2),
+         N("Sin", ["m"], ["y"])],
+        {"x": ["n", "m", 5]}, {"w": normal(2, 12, 5), "r": normal(2, 12, 3), "b": normal(2, 24), "d": np.array([2]),
+         "hid": np.array([3]), "i0": np.array([0]), "i1": np.array([1]), "i2": np.array([2]), "one": np.array([1])},
+        ["LSTM", "Transpose", "Reshape", "Sin"],
+    ),
     "casts to the own type, computed twice": (
         [N("Cast", ["x"], ["c"], to=1), N("Sin", ["c"], ["p"]), N("Sin", ["x"], ["q"]), N("Add", ["p", "q"], ["y"])],
         {"x": ["n", 4]}, {}, ["Sin", "Add"],
@@ -93,6 +141,93 @@ def test_what_others_read_stays(tmp_path: Path) -> None:
     path = model(tmp_path / "a.onnx", nodes, {"x": ["n", 3, 7, 5]}, ["y", "c"], {"w": normal(4, 3, 3, 3), **BN})
     convcore.convert(path, "onnx", tmp_path / "b.onnx", simplify=True)
     assert ops(tmp_path / "b.onnx") == ["Conv", "BatchNormalization"]
+
+
+R3 = {"w": normal(4, 3, 3, 3)}
+STAYS: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any]]] = {
+    "another number around a conv": (
+        [N("Pad", ["x", "p", "v"], ["z"]), N("Conv", ["z", "w"], ["y"])],
+        {"x": ["n", 3, 7, 5]}, {**R3, "p": np.array([0, 0, 2, 0, 0, 0, 1, 3]), "v": np.float32(1)},
+    ),
+    "channels put around a conv": (
+        [N("Pad", ["x", "p"], ["z"]), N("Conv", ["z", "w"], ["y"])],
+        {"x": ["n", 2, 7, 5]}, {**R3, "p": np.array([0, 1, *[0] * 6])},
+    ),
+    "a conv's input cropped": (
+        [N("Pad", ["x", "p"], ["z"]), N("Conv", ["z", "w"], ["y"])],
+        {"x": ["n", 3, 7, 5]}, {**R3, "p": np.array([0, 0, -1, *[0] * 5])},
+    ),
+    "an addend that is not per channel": (
+        [N("Conv", ["x", "w"], ["c"]), N("Add", ["c", "t"], ["y"])], {"x": ["n", 3, 7, 6]}, {**R3, "t": normal(4)},
+    ),
+    "a factor that is not finite": (
+        [N("Conv", ["x", "w"], ["c"]), N("Mul", ["c", "t"], ["y"])], {"x": ["n", 3, 7, 5]}, {**R3, "t": np.float32(np.inf)},
+    ),
+    "a number divided by a conv": (
+        [N("Conv", ["x", "w"], ["c"]), N("Div", ["t", "c"], ["y"])], {"x": ["n", 3, 7, 5]}, {**R3, "t": normal(4, 1, 1)},
+    ),
+    "a factor after one of two layers of a weight": (
+        [N("Conv", ["x", "w"], ["c"]), N("Mul", ["c", "t"], ["p"]), N("Conv", ["x", "w"], ["d"], pads=[1, 1, 1, 1]),
+         N("GlobalAveragePool", ["d"], ["q"]), N("Add", ["p", "q"], ["y"])],
+        {"x": ["n", 3, 7, 5]}, {**R3, "t": normal(4, 1, 1)},
+    ),
+    "factors whose product is too large": (
+        [N("Mul", ["x", "a"], ["p"]), N("Mul", ["p", "a"], ["y"])], {"x": ["n", 4]}, {"a": np.float32(1e30)},
+    ),
+    "a division that is not exact": (
+        [N("Mul", ["x", "a"], ["p"]), N("Div", ["p", "a"], ["y"])], {"x": ["n", 4]}, {"a": np.float32(3)},
+    ),
+    "directions in another order": (
+        [N("LSTM", ["x", "w", "r"], ["l"], direction="bidirectional", hidden_size=3),
+         N("Gather", ["l", "i1"], ["f"], axis=1), N("Gather", ["l", "i0"], ["g"], axis=1),
+         N("Concat", ["f", "g"], ["y"], axis=2)],
+        {"x": [7, "n", 5]}, {"w": normal(2, 12, 5), "r": normal(2, 12, 3), "i0": np.int64(0), "i1": np.int64(1)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STAYS)
+def test_what_is_not_the_same_stays(name: str, tmp_path: Path) -> None:
+    nodes, inputs, weights = STAYS[name]
+    path = model(tmp_path / "a.onnx", nodes, inputs, ["y"], weights)
+    convcore.convert(path, "onnx", tmp_path / "b.onnx", simplify=True, check=False)
+    left = ops(tmp_path / "b.onnx")
+    assert [op for op in left if op in ("Pad", "Conv", "Mul", "Add", "Div", "LSTM", "Concat")] == [
+        n.op_type for n in nodes if n.op_type not in ("GlobalAveragePool", "Gather")
+    ]
+    feed = {k: normal(*[2 if isinstance(n, str) else n for n in s]) for k, s in inputs.items()}
+    for a, b in zip(ran(tmp_path / "b.onnx", feed), ran(path, feed), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_operators_are_simplified_where_they_are_written_again(tmp_path: Path) -> None:
+    """ONNX to ONNX, unless that is not wanted; what is another format's keeps its layers."""
+    nodes, inputs, weights, left = CASES["batch norm after conv"]
+    path = model(tmp_path / "a.onnx", nodes, inputs, ["y"], weights)
+    for given, wanted in (({}, left), ({"simplify": False}, ["Conv", "BatchNormalization"]), ({"fuse": False}, None)):
+        convcore.convert(path, "onnx", tmp_path / "b.onnx", check=False, **given)
+        assert ops(tmp_path / "b.onnx") == (wanted or ["Conv", "BatchNormalization"])
+    assert main(["convert", str(path), "-o", str(tmp_path / "c.onnx"), "--no-simplify", "--report", "none"]) == 0
+    assert ops(tmp_path / "c.onnx") == ["Conv", "BatchNormalization"]
+
+
+def test_a_result_keeps_its_name_where_a_node_without_effect_gives_it(tmp_path: Path) -> None:
+    nodes = [N("Sin", ["x"], ["s"]), N("Identity", ["s"], ["y"]), N("Identity", ["x"], ["z"])]
+    path = model(tmp_path / "a.onnx", nodes, {"x": ["n", 4]}, ["y", "z"], {})
+    convcore.convert(path, "onnx", tmp_path / "b.onnx")
+    made = onnx.load(tmp_path / "b.onnx")
+    assert ops(tmp_path / "b.onnx") == ["Sin", "Identity"] and [o.name for o in made.graph.output] == ["y", "z"]
+
+
+def test_a_condition_of_one_element_is_not_reshaped(tmp_path: Path) -> None:
+    branch = [
+        helper.make_graph([N(op, ["x"], [op])], op, [], [helper.make_tensor_value_info(op, 1, None)]) for op in ("Sin", "Cos")
+    ]
+    nodes = [N("ReduceMax", ["x"], ["m"], keepdims=1), N("Greater", ["m", "k"], ["c"]),
+             N("If", ["c"], ["y"], then_branch=branch[0], else_branch=branch[1])]  # fmt: skip
+    path = model(tmp_path / "a.onnx", nodes, {"x": ["n", 4]}, ["y"], {"k": np.float32(0)})
+    convcore.convert(path, "onnx", tmp_path / "b.onnx")
+    assert "Reshape" not in ops(tmp_path / "b.onnx")
 
 
 def test_a_shared_weight_is_written_once(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import EmitRequest, Emitted, Graph, RuleSet, UsageError, plan
+from convcore.plugin import EmitRequest, Emitted, Graph, RuleSet, UsageError, plan, prune
 
 from .about import write_about
 from .dialect import DEFAULT_OPSET, OLDEST_OPSET, OnnxDialect, newest_opset
@@ -32,6 +32,7 @@ def emit(request: EmitRequest) -> Emitted:
 
         rules = RULES
     made = plan(request.graph, rules, onnx.opset, onnx, request.overrides)
+    prune(made)
     parts = model_parts(made, onnx, request.graph.name, options.get("onnx_functions") or ())
     write_about(parts.head, request.graph.metadata)
     paths: tuple[str, ...] = ()

@@ -106,7 +106,12 @@ def _regions(e: OnnxScribe, node: Node, bound: Sequence[Value | None], formal: i
 def emit_if(e: OnnxScribe, node: Node) -> None:
     then, other = _regions(e, node, node.inputs[1:], 0)
     attrs = {"then_branch": then, "else_branch": other}
-    e.call("If", [e.value(node.need("cond"))], attrs, outputs=node.outputs, name=node.name)
+    cond = node.need("cond")
+    up = cond.producer
+    if up is not None and up.op == "reshape":  # "The tensor must contain a single element", of whatever axes (If of onnx.defs)
+        before = up.need("x")
+        cond = before if before.shape is not None and all(n == 1 for n in before.shape) else cond
+    e.call("If", [e.value(cond)], attrs, outputs=node.outputs, name=node.name)
 
 
 @RULES.emit("loop")

@@ -1,0 +1,139 @@
+"""What follows or precedes a layer of constants and can be part of these: normalisations of given statistics, factors and addends
+per channel behind it, zeros put around its input before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..build.builder import Builder
+from ..ir.graph import Graph, Node, Value
+from ..opset import Role, Trait, op, traits_of
+from .linear import sole
+from .numbers import varies
+from .region import Rewriter
+from .view import View
+
+__all__ = ["into_weights"]
+
+Vector = NDArray[np.float64]
+
+
+def into_weights(graph: Graph) -> tuple[int, int, int]:
+    """Put batch_norm, mul, div, add and sub of constants behind a layer of constants that nothing else reads into its weights,
+    and pad before a conv into its pads; returns how many of the three kinds (normalisations, arithmetic, pads) went."""
+    there = {n.op for n in graph}
+    if not any(Trait.AFFINE in traits_of(o) for o in there):
+        return 0, 0, 0
+    r = Rewriter(graph, View(graph))
+    counts = [0, 0, 0]
+    for node in graph:
+        if node.op == "batch_norm":
+            counts[0] += _merged(r, node, _of_norm)
+        elif node.op in ("mul", "div", "add", "sub"):
+            counts[1] += _merged(r, node, _of_arithmetic)
+        elif node.op == "conv":
+            counts[2] += _padded(r, node)
+    return counts[0], counts[1], counts[2]
+
+
+def _merged(r: Rewriter, node: Node, read: Callable[[Node, Value, int, int], tuple[Vector, Vector] | None]) -> bool:
+    """A node that multiplies each channel by a number and adds one, into the layer before it."""
+    for x in dict.fromkeys(node.inputs[:2]):
+        layer = None if x is None else x.producer
+        if x is None or layer is None or Trait.AFFINE not in traits_of(layer.op) or sole(r, x) is not node or x.rank is None:
+            continue
+        if any(v is not None and v.tensor is None for v in layer.inputs[1:]) or node.output.shape != x.shape:
+            return False
+        channels = 1 if layer.attrs.get("layout") == "channels_first" else x.rank - 1
+        w = layer.inputs[1]
+        if w is None or w.tensor is None:
+            return False
+        found = read(node, x, channels, w.tensor.shape[0])
+        return found is not None and _put(r, node, layer, *found)
+    return False
+
+
+def _of_norm(node: Node, x: Value, channels: int, n: int) -> tuple[Vector, Vector] | None:
+    if node.attrs["axis"] != channels or any(v is not None and v.tensor is None for v in node.inputs[1:]):
+        return None
+    scale, shift, mean, var = (None if v is None else _vector(v) for v in node.inputs[1:5])
+    if mean is None or var is None or node.inputs[0] is not x:
+        return None
+    with np.errstate(all="ignore"):
+        f = 1 / np.sqrt(var + node.attrs["epsilon"])
+    f = f if scale is None else f * scale
+    return f, (0 if shift is None else shift) - mean * f
+
+
+def _of_arithmetic(node: Node, x: Value, channels: int, n: int) -> tuple[Vector, Vector] | None:
+    first = node.inputs[0] is x
+    c = node.inputs[1 if first else 0]
+    if c is None or c.tensor is None or c.tensor.size not in (1, n) or (node.op == "div" and not first):
+        return None
+    places = varies(c, x.rank or 0)
+    if places is None or not set(places) <= {channels}:
+        return None
+    v = np.broadcast_to(_vector(c), (n,))
+    one, zero = np.ones(n), np.zeros(n)
+    if node.op in ("mul", "div"):
+        return (v if node.op == "mul" else one / np.where(v == 0, np.nan, v)), zero
+    if node.op == "add":
+        return one, v
+    return (one, -v) if first else (-one, v)
+
+
+def _vector(v: Value) -> Vector:
+    assert v.tensor is not None
+    return v.tensor.numpy().astype(np.float64).reshape(-1)
+
+
+def _put(r: Rewriter, node: Node, layer: Node, factor: Vector, added: Vector) -> bool:
+    if not (np.all(np.isfinite(factor)) and np.all(np.isfinite(added))):
+        return False
+    parameters = [a.name for a in op(layer.op).inputs if a.role is Role.PARAMETER]
+    w, bias = (layer.arg(n) for n in parameters)
+    assert w is not None and w.tensor is not None
+    tensor, dtype = w.tensor, w.tensor.dtype.numpy
+    plain = bool(np.all(factor == 1))
+    if not plain and len(w.uses) > 1:  # another layer's, too: it would be held twice
+        return False
+
+    def weight(a: Any) -> Any:
+        return (a.astype(np.float64) * factor.reshape(-1, *(1,) * (a.ndim - 1))).astype(dtype)
+
+    new_bias = (0 if bias is None else _vector(bias) * factor) + added
+    x = layer.output
+
+    def make(b: Builder) -> Value:
+        kernel = w if plain else r.graph.add_weight(f"{w.name}/merged", tensor.map(weight), like=w)
+        c = b.weight(new_bias.astype(dtype), f"{x.name}/merged", trainable=w.trainable, source=w.source)
+        y: Value = b.op(layer.op, layer.inputs[0], kernel, c, *layer.inputs[3:], **layer.attrs)
+        return y
+
+    return r.put(node.output, [node, layer], make, like=layer)
+
+
+def _padded(r: Rewriter, node: Node) -> bool:
+    """Zeros around the input of a convolution, as its own pads."""
+    x = node.need("x")
+    pad, pads = x.producer, node.attrs["pads"]
+    if pad is None or pad.op != "pad" or isinstance(pads, str) or sole(r, x) is not node or not r.one_layer([node, pad]):
+        return False
+    at = pad.attrs
+    if at["mode"] != "constant" or at["value"] != 0 or any(n < 0 for pair in at["pads"] for n in pair):
+        return False
+    axes = range(2, len(at["pads"])) if node.attrs["layout"] == "channels_first" else range(1, len(at["pads"]) - 1)
+    space = [at["pads"][i] for i in axes]
+    if any(n for i, pair in enumerate(at["pads"]) if i not in axes for n in pair) or len(space) != len(pads):
+        return False
+    whole = tuple((a + c, b + d) for (a, b), (c, d) in zip(pads, space))
+
+    def make(b: Builder) -> Value:
+        y: Value = b.op("conv", pad.inputs[0], *node.inputs[1:], **{**node.attrs, "pads": whole})
+        return y
+
+    return r.put(node.output, [node, pad], make)
