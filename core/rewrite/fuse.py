@@ -28,6 +28,7 @@ class Stage(NamedTuple):
     at: frozenset[str] | Trait
     rule: str
     needs: str = ""
+    together: bool = False  # asked once, of (rewriter, all nodes of these ops in order)
 
     def ops(self, there: Collection[str]) -> list[str]:
         """Those of the ops that are there at which it is asked."""
@@ -35,6 +36,9 @@ class Stage(NamedTuple):
 
 
 STAGES = (
+    Stage(frozenset({"loop"}), "loops:to_scan"),
+    Stage(frozenset({"scan"}), "loops:recurrent"),
+    Stage(frozenset({"tanh"}), "unrolled:find", together=True),
     Stage(ANCHORS, "pointwise:find"),
     Stage(frozenset(ROOTS), "norms:find"),
     Stage(frozenset({"matmul"}), "linear:linear"),
@@ -81,7 +85,9 @@ def find_composites(graph: Graph, across: bool = False, only: Collection[str] | 
             continue
         module, _, function = stage.rule.partition(":")
         rule = getattr(import_module(f".{module}", __package__), function)
-        for node in nodes:
+        if stage.together:
+            changed |= rule(r, nodes)
+        for node in () if stage.together else nodes:
             if node.graph is graph and rule(r, node):
                 changed = True
         for node in r.made:

@@ -17,7 +17,7 @@ def find(r: Rewriter, node: Node) -> bool:
     """Let the value whose parts along an axis a concat puts one behind the other, all of them in order, take its place (two
     directions of a recurrence taken apart and joined, steps of a sequence)."""
     y, parts = node.output, list[Axes]()
-    if y.is_output or y.shape is None or None in y.shape or len(node.inputs) < 2 or not r.one_layer([node]):
+    if y.shape is None or None in y.shape or len(node.inputs) < 2 or not r.one_layer([node]):
         return False
     for v in node.inputs:
         a = None if v is None or v.tensor is not None else axes_of(r, v, select=True)
@@ -38,12 +38,19 @@ def find(r: Rewriter, node: Node) -> bool:
     try:
         with r.graph.attempt():
             new = materialise(b, a, groups)
-            if new.shape != y.shape or new.dtype is not y.dtype:
+            taken_name = y.is_output and (new.producer is None or new.is_output or new.tensor is not None)
+            if new.shape != y.shape or new.dtype is not y.dtype or taken_name:
                 raise ShapeError(f"{new} in place of {y}")
     except ShapeError:
         return False
+    name, result = y.name, y.is_output
     y.replace_uses(new)
     r.view.replaced(y, new)
+    if result:
+        r.outputs.discard(y)
+        r.outputs.add(new)
+        y.name = f"{name} (parts)"
+        r.graph.rename(new, name)
     if new.producer is not None and new not in r.view.forms:
         r.view.know(new, r.view.leaf(new))
     r.drop([node])

@@ -19,7 +19,7 @@ from .forms import Form
 from .kinds import free
 from .view import View
 
-__all__ = ["Fusion", "Rewriter", "fits"]
+__all__ = ["Fusion", "Rewriter", "fits", "refresh"]
 
 MOST = 400
 """Nodes of the largest composite (an unrolled recurrence aside, which says its own)."""
@@ -133,12 +133,13 @@ class Rewriter:
     # ---- the exchange
     def put(
         self, root: Value, nodes: Sequence[Node], make: Callable[[Builder], Value | Sequence[Value]], roots: Sequence[Value] = (),
-        like: Node | None = None,
+        like: Node | None = None, what: str = "",
     ) -> bool:  # fmt: skip
         """Let what ``make`` builds before the producer of ``root`` take the place of ``root`` (or of all ``roots``).
 
         Nothing is changed, and False the answer, where the shape or dtype would be another, or an op refuses its inputs. The
-        new node has the name, scope and origin of the old one (or of ``like``), its value the name of the old value.
+        new node has the name, scope and origin of the old one (or of ``like``), its value the name of the old value. ``what`` is
+        the composite, where more than views of it are made.
         """
         last = root.producer
         olds = list(roots) or [root]
@@ -154,7 +155,7 @@ class Rewriter:
                 for old, new in zip(olds, news, strict=True):
                     if new.dtype is not old.dtype or not fits(new.shape, old.shape):
                         raise ShapeError(f"{new} in place of {old}")
-                composite = next((n.op for n in _before(last, before) if not free(n)), "")
+                composite = what or next((n.op for n in _before(last, before) if not free(n)), "")
                 if self.only is not None and composite not in self.only:
                     raise ShapeError(f"{composite} is of no use")
                 if all(_constant(v, list(_before(last, before))) for v in news):
@@ -173,7 +174,7 @@ class Rewriter:
             name = old.name
             old.replace_uses(new)
             if new.shape != old.shape:
-                _refresh(new)
+                refresh(new)
             self.view.replaced(old, new)
             if old in self.outputs:
                 self.outputs.discard(old)
@@ -181,7 +182,7 @@ class Rewriter:
             old.name = f"{name} (fused)"
             if new.producer is not None and new.tensor is None:
                 self.graph.rename(new, name)
-        main = news[0].producer
+        main = next((n for n in between if n.op == what), news[0].producer)
         assert main is not None
         old_name, named.name = named.name, f"{named.name} (fused)"
         self.graph.rename(main, old_name)
@@ -256,7 +257,7 @@ def _limits(d: Dim) -> list[int]:
     return found
 
 
-def _refresh(v: Value) -> None:
+def refresh(v: Value) -> None:
     """Work out the shapes again of what follows a value whose shape has become another."""
     todo = list(v.users)
     while todo:

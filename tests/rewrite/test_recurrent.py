@@ -1,0 +1,265 @@
+"""Recurrences from loops, scans and unrolled steps, in each spelling; what is not one stays and computes the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convcore.build.builder import Builder
+from convcore.build.verify import verify
+from convcore.emit.legalise import expand
+from convcore.interpreter import Interpreter
+from convcore.ir.graph import Graph
+from convcore.ir.tensors import as_tensor
+from convcore.rewrite import find_composites
+
+R = np.random.default_rng(0)
+N, T, I, H = 3, 5, 7, 2
+COUNTS = {"lstm": 4, "gru": 3, "rnn": 1}
+
+
+def graph_of(make: Callable[[Any], Any]) -> Graph:
+    graph = Graph("g")
+    graph.metadata["kind"] = "graph"
+    b = Builder(graph)
+    made = make(b)
+    graph.outputs = list(made) if isinstance(made, (list, tuple)) else [made]
+    return graph
+
+
+def normal(*shape: int) -> Any:
+    return R.normal(size=shape).astype("f4")
+
+
+def compared(graph: Graph, ops: list[str]) -> None:
+    """Outputs and their names as before, and those recurrent ops found."""
+    inputs = [normal(*v.shape) for v in graph.inputs]  # type: ignore[misc]
+    before, names = Interpreter(graph).run(inputs), [v.name for v in graph.outputs]
+    find_composites(graph)
+    verify(graph, "recurrent")
+    assert [n.op for n in graph if n.op in ("lstm", "gru", "rnn", "scan", "loop")] == ops
+    assert [v.name for v in graph.outputs] == names
+    for a, b in zip(Interpreter(graph).run(inputs), before, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=2e-6)
+
+
+def layer(b: Any, op: str, layout: str, direction: str, stated: bool, **more: Any) -> tuple[Any, ...]:
+    g = COUNTS[op]
+    x = b.input("x", "float32", (N, T, I) if layout == "batch_major" else (T, N, I))
+    w, r = b.weight(normal(1, g * H, I), "w", trainable=True), b.weight(normal(1, g * H, H), "r", trainable=True)
+    biases = [b.weight(normal(1, g * H), "b", trainable=True)]
+    if op == "gru":
+        rb = np.zeros((1, g * H), "f4")
+        rb[:, 2 * H :] = normal(1, H)
+        biases.append(b.weight(rb, "rb", trainable=True))
+    states = [b.input(f"s{i}", "float32", (1, N, H)) for i in range(2 if op == "lstm" else 1)] if stated else []
+    result: tuple[Any, ...] = b.op(op, x, w, r, *biases, *states, hidden=H, layout=layout, direction=direction, **more)
+    return result
+
+
+KINDS = [
+    ("lstm", {}),
+    ("gru", {"reset_after": True}),
+    ("gru", {"reset_after": False}),
+    ("rnn", {}),
+    ("rnn", {"activation": "relu"}),
+]
+
+
+@pytest.mark.parametrize(("op", "more"), KINDS, ids=lambda p: str(p))
+@pytest.mark.parametrize("layout", ["batch_major", "time_major"])
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+@pytest.mark.parametrize("stated", [False, True])
+def test_its_own_body_is_told(op: str, more: dict[str, Any], layout: str, direction: str, stated: bool) -> None:
+    graph = graph_of(lambda b: layer(b, op, layout, direction, stated, **more))
+    expand(graph, next(n for n in graph if n.op == op))
+    assert [n.op for n in graph if n.regions] == ["scan"]
+    compared(graph, [op])
+
+
+@pytest.mark.parametrize(("op", "more"), KINDS[:4], ids=lambda p: str(p))
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+@pytest.mark.parametrize("last", [False, True])
+def test_unrolled_steps_are_told(op: str, more: dict[str, Any], direction: str, last: bool) -> None:
+    """The body of the body: all steps of the scan, one after the other; all outputs, or the last states only."""
+    graph = graph_of(lambda b: layer(b, op, "time_major", direction, True, **more)[1 if last else 0 :])
+    for name in (op, "scan"):
+        expand(graph, next(n for n in graph if n.op == name))
+    compared(graph, [op])
+
+
+# ---- cells as people write them
+def lstm_cell(b: Any, x: Any, h: Any, c: Any, joined: bool, w: Any, r: Any, k: Any) -> tuple[Any, Any]:
+    """Gates in TensorFlow's and in torch's way: of [x, h] at once, or of two dense layers."""
+    if joined:
+        z = b.add(b.matmul(b.concat(x, h, axis=1), b.weight(np.concatenate([w, r]), "kernel")), b.weight(k, "bias"))
+    else:
+        z = b.add(b.linear(h, b.weight(r.T.copy(), "r"), b.weight(k, "k")), b.linear(x, b.weight(w.T.copy(), "w")))
+    i, f, g, o = b.split(z, axis=1, sizes=(H,) * 4)
+    c = b.add(b.mul(b.sigmoid(i), b.tanh(g)), b.mul(c, b.sigmoid(f)))
+    return b.mul(b.tanh(c), b.sigmoid(o)), c
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("how", ["gather", "slice", "split"])
+def test_a_loop_of_cells(joined: bool, how: str) -> None:
+    w, r, k = normal(I, 4 * H), normal(H, 4 * H), normal(4 * H)
+
+    def make(b: Any) -> Any:
+        x = b.input("x", "float32", (N, T, I))
+        h = c = b.fill(shape=(N, H), value=0.0, dtype="float32")
+        parts = b.split(x, axis=1, sizes=(1,) * T) if how == "split" else ()
+        out = []
+        for t in range(T):
+            if how == "gather":
+                step = b.gather(x, b.const(np.int64(t)), axis=1)
+            else:
+                part = parts[t] if parts else b.slice(x, starts=(0, t, 0), stops=(None, t + 1, None), steps=(1, 1, 1))
+                step = b.squeeze(part, axes=(1,))
+            h, c = lstm_cell(b, step, h, c, joined, w, r, k)
+            out.append(b.unsqueeze(h, axes=(1,)))
+        return b.concat(*out, axis=1), c
+
+    graph = graph_of(make)
+    compared(graph, ["lstm"])
+    assert "concat" not in [n.op for n in graph] and "gather" not in [n.op for n in graph]
+
+
+def gru_cell(b: Any, x: Any, h: Any, w: Any, r: Any, k: Any, rk: Any) -> Any:
+    """torch's GRUCell: h = n + z (h - n)."""
+    a, g = b.linear(x, b.weight(w.T.copy(), "w"), b.weight(k, "k")), b.linear(h, b.weight(r.T.copy(), "r"), b.weight(rk, "rk"))
+    (ar, az, an), (gr, gz, gn) = b.split(a, axis=1, sizes=(H,) * 3), b.split(g, axis=1, sizes=(H,) * 3)
+    z, s = b.sigmoid(b.add(az, gz)), b.sigmoid(b.add(gr, ar))
+    n = b.tanh(b.add(an, b.mul(s, gn)))
+    return b.add(n, b.mul(z, b.sub(h, n)))
+
+
+def steps_of(b: Any, cell: Callable[..., Any], order: range = range(T)) -> Any:
+    x = b.input("x", "float32", (T, N, I))
+    h, out = b.input("h", "float32", (N, H)), []
+    for t in order:
+        h = cell(t, b.gather(x, b.const(np.int64(t)), axis=0), h)
+        out.append(h)
+    return out
+
+
+def test_a_gru_of_torchs_cells() -> None:
+    given = normal(I, 3 * H), normal(H, 3 * H), normal(3 * H), normal(3 * H)
+    compared(graph_of(lambda b: steps_of(b, lambda t, x, h: gru_cell(b, x, h, *given))[-1]), ["gru"])
+
+
+def test_a_loop_that_counts_becomes_a_scan_and_a_condition_may_end_it() -> None:
+    """x[i] of a counter kept as a state; the condition holds for 3 steps of the 9 allowed. The state's rule is no cell."""
+
+    def make(b: Any) -> Any:
+        x, s = b.input("x", "float32", (3, N)), b.input("s", "float32", (N,))
+        body = Graph("body")
+        c = Builder(body)
+        _, _, i, state, whole, limit = (
+            c.input(n, d, shape)
+            for n, d, shape in (
+                ("t", "int64", ()), ("go", "bool", ()), ("i", "int32", ()), ("state", "float32", (N,)),
+                ("whole", "float32", (3, N)), ("limit", "int32", ()),
+            )
+        )  # fmt: skip
+        new = c.add(c.sin(state), c.gather(whole, i, axis=0))
+        i = c.add(i, c.const(1, "int32"))
+        body.outputs = [c.less(i, limit), i, new, c.neg(new)]
+        counter, limit = b.const(0, "int32"), b.const(3, "int32")
+        return b.op("loop", b.const(9, "int64"), b.const(True), counter, s, x, limit, n_states=2, regions=(body,))[:3]
+
+    compared(graph_of(make), ["scan"])
+
+
+@pytest.mark.parametrize("wrong", ["order", "offset", "counter read", "trips of the data"])
+def test_a_loop_that_is_no_scan_stays(wrong: str) -> None:
+    def make(b: Any) -> Any:
+        x, s = b.input("x", "float32", (3, N)), b.input("s", "float32", (N,))
+        body = Graph("body")
+        c = Builder(body)
+        t, _, state, whole = (
+            c.input(n, d, shape)
+            for n, d, shape in (("t", "int64", ()), ("go", "bool", ()), ("state", "float32", (N,)), ("whole", "float32", (3, N)))
+        )
+        at = {k: c.gather(c.const(np.array(order)), t, axis=0) for k, order in (("order", [0, 2, 1]), ("offset", [0, 1, 1]))}
+        new = c.add(state, c.gather(whole, at.get(wrong, t), axis=0))
+        if wrong == "counter read":
+            new = c.mul(new, c.cast(t, to="float32"))
+        body.outputs = [c.const(True), new]
+        trips = b.const(3, "int64")
+        if wrong == "trips of the data":
+            trips = b.add(trips, b.cast(b.less(b.max(x, axes=(0, 1), keepdims=False), b.const(-99.0)), to="int64"))
+        return b.op("loop", trips, None, s, x, n_states=1, regions=(body,))[0]
+
+    compared(graph_of(make), ["loop"])
+
+
+# ---- what is no chain
+def test_steps_with_other_weights_stay() -> None:
+    given = [(normal(I, 3 * H), normal(H, 3 * H), normal(3 * H), normal(3 * H)) for _ in range(T)]
+    compared(graph_of(lambda b: steps_of(b, lambda t, x, h: gru_cell(b, x, h, *given[t]))[-1]), [])
+
+
+@pytest.mark.parametrize("order", [range(0, T, 2), range(1, T), range(T - 1)])
+def test_steps_over_part_of_a_sequence_stay(order: range) -> None:
+    given = normal(I, 3 * H), normal(H, 3 * H), normal(3 * H), normal(3 * H)
+    compared(graph_of(lambda b: steps_of(b, lambda t, x, h: gru_cell(b, x, h, *given), order)[-1]), [])
+
+
+def test_a_gate_that_is_read_stays() -> None:
+    w, r, k = normal(I, H), normal(H, H), normal(H)
+
+    def make(b: Any) -> Any:
+        seen = []
+
+        def cell(t: int, x: Any, h: Any) -> Any:
+            z = b.add(b.matmul(x, b.weight(w, "w")), b.linear(h, b.weight(r, "r"), b.weight(k, "k")))
+            seen.append(z)
+            return b.tanh(z)
+
+        return [steps_of(b, cell)[-1], seen[1]]
+
+    compared(graph_of(make), [])
+
+
+def test_another_state_mixed_in_is_no_gru() -> None:
+    given = normal(I, 3 * H), normal(H, 3 * H), normal(3 * H), normal(3 * H)
+
+    def make(b: Any) -> Any:
+        other = b.input("other", "float32", (N, H))
+
+        def cell(t: int, x: Any, h: Any) -> Any:
+            w, r, k, rk = given
+            a, g = (
+                b.linear(x, b.weight(w.T.copy(), "w"), b.weight(k, "k")),
+                b.linear(h, b.weight(r.T.copy(), "r"), b.weight(rk, "rk")),
+            )
+            (ar, az, an), (gr, gz, gn) = b.split(a, axis=1, sizes=(H,) * 3), b.split(g, axis=1, sizes=(H,) * 3)
+            z, s = b.sigmoid(b.add(az, gz)), b.sigmoid(b.add(gr, ar))
+            n = b.tanh(b.add(an, b.mul(s, gn)))
+            return b.add(n, b.mul(z, b.sub(other, n)))
+
+        return steps_of(b, cell)[-1]
+
+    compared(graph_of(make), [])
+
+
+@pytest.mark.parametrize("wrong", ["1", "scale"])
+def test_a_body_that_is_nearly_a_cell_stays(wrong: str) -> None:
+    """(0.999 - z) for (1 - z); a state scaled before the gates."""
+    graph = graph_of(lambda b: layer(b, "gru", "time_major", "forward", True, reset_after=True))
+    expand(graph, next(n for n in graph if n.op == "gru"))
+    scan = next(n for n in graph if n.op == "scan")
+    body = scan.regions[0]
+    if wrong == "1":
+        ones = [w for w in body.weights.values() if w.tensor is not None and w.tensor.size == 1 and float(w.tensor.numpy()) == 1]
+        assert ones
+        ones[0].tensor = as_tensor(np.float32(0.999))
+    else:
+        node = next(n for n in body if n.op in ("matmul", "linear") and n.inputs[0] is body.inputs[0])
+        b = Builder(body, before=node)
+        node.set_input(0, b.mul(body.inputs[0], b.const(1.5)))
+    compared(graph, ["scan"])
