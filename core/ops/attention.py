@@ -35,6 +35,12 @@ _COMMON = {
     "scale": Attr("float", None, doc="factor of the scores; None: 1 / sqrt(width of a query)", optional=True),
     "causal": Attr("bool", False, doc="query i looks at keys 0..i only (aligned at the first key and query)"),
     "empty": EMPTY,
+    "guard": Attr(
+        "bool",
+        False,
+        doc="whether weights that are NaN, whatever made them so, are taken as 0: where(isnan(p), 0, p) "
+        "of torch's exporters; else NaN in the data stays NaN",
+    ),
     "weights": Attr("bool", False, doc="whether the weights (batch, heads, queries, keys) are a second result"),
 }
 
@@ -83,18 +89,19 @@ def _attention_shape(c: InferContext) -> Shapes:
     return results[:count]
 
 
-def _softmaxed(s: Array, empty: str) -> Array:
-    """Softmax over the last axis; rows of nothing but -inf as ``empty`` says."""
+def _softmaxed(s: Array, empty: str, guard: bool) -> Array:
+    """Softmax over the last axis; rows of nothing but -inf as ``empty`` says, NaN as 0 where ``guard``."""
     top = s.max(-1, keepdims=True, initial=-np.inf)
     dead = np.isneginf(top)
     e = np.exp(np.where(dead, 0, s - np.where(dead, 0, top)))
     p: Array = e / e.sum(-1, keepdims=True)
-    return p if empty == "mean" else np.where(dead, np.nan if empty == "nan" else 0, p)
+    p = p if empty == "mean" else np.where(dead, np.nan if empty == "nan" else 0, p)
+    return np.where(np.isnan(p), 0, p) if guard else p
 
 
 def _attention(
-    q: Array, k: Array, v: Array, mask: Array | None = None, *, scale: float | None, causal: bool, empty: str, weights: bool,
-    softcap: float, layout: str,
+    q: Array, k: Array, v: Array, mask: Array | None = None, *, scale: float | None, causal: bool, empty: str, guard: bool,
+    weights: bool, softcap: float, layout: str,
 ) -> Any:  # fmt: skip
     dtype = q.dtype
     if layout == "heads_last":
@@ -111,7 +118,7 @@ def _attention(
             s = np.where(mask, s, -np.inf)
         if causal:
             s = np.where(np.tri(*s.shape[-2:], dtype=np.bool_), s, -np.inf)
-        p = _softmaxed(s, empty).astype(dtype, copy=False)
+        p = _softmaxed(s, empty, guard).astype(dtype, copy=False)
         y = p @ v
     y = y.transpose(0, 2, 1, 3) if layout == "heads_last" else y
     return (y, p) if weights else y
@@ -135,8 +142,8 @@ def _lower(b: Any, s: Any) -> Any:
 
 
 def _attention_body(
-    b: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float | None, causal: bool, empty: str, weights: bool,
-    softcap: float, layout: str,
+    b: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float | None, causal: bool, empty: str, guard: bool,
+    weights: bool, softcap: float, layout: str,
 ) -> Any:  # fmt: skip
     if layout == "heads_last":
         q, k, v = (b.transpose(x, perm=(0, 2, 1, 3)) for x in (q, k, v))
@@ -159,6 +166,7 @@ def _attention_body(
         dead = b.equal(b.max(s, axes=(3,), keepdims=True), b.like(s, float("-inf")))
         p = b.softmax(b.where(dead, b.like(s, 0), s), axis=-1)
         p = p if empty == "mean" else b.where(dead, b.like(s, 0), p)
+    p = b.where(b.isnan(p), b.like(p, 0), p) if guard else p
     y = b.matmul(p, v)
     y = b.transpose(y, perm=(0, 2, 1, 3)) if layout == "heads_last" else y
     return (y, p) if weights else y
@@ -180,6 +188,7 @@ ATTENTION.op(
         Sample((2, 3, 5, 7), (2, 3, 3, 7), (2, 3, 3, 2), _KEEP, weights=True),
         Sample((2, 3, 5, 7), (2, 3, 3, 7), (2, 3, 3, 2), _NINF, empty="mean"),
         Sample((2, 3, 5, 7), (2, 3, 3, 7), (2, 3, 3, 2), _NINF, empty="nan", weights=True),
+        Sample((2, 3, 5, 7), (2, 3, 3, 7), (2, 3, 3, 2), _NINF, empty="nan", guard=True, weights=True),
         Sample((2, 5, 6, 7), (2, 3, 2, 7), (2, 3, 2, 11), ("bool", (2, 1, 5, 3)), layout="heads_last", causal=True),
         Sample((2, 5, 3, 7), (2, 11, 3, 7), (2, 11, 3, 7), (11,), layout="heads_last", softcap=0.5),
     ],
@@ -234,8 +243,8 @@ def _layer_shape(c: InferContext) -> Shapes:
 
 def _layer_body(
     b: Any, query: Any, key: Any, value: Any, wq: Any, wk: Any, wv: Any, wo: Any, bq: Any = None, bk: Any = None, bv: Any = None,
-    bo: Any = None, mask: Any = None, *, heads: int, kv_heads: int, scale: float | None, causal: bool, empty: str, weights: bool,
-    layout: str,
+    bo: Any = None, mask: Any = None, *, heads: int, kv_heads: int, scale: float | None, causal: bool, empty: str, guard: bool,
+    weights: bool, layout: str,
 ) -> Any:  # fmt: skip
     def split(x: Any, w: Any, bias: Any, n: int) -> Any:
         x = b.linear(x, w, bias)
@@ -248,7 +257,7 @@ def _layer_body(
         query, key, value = (same[id(x)] for x in (query, key, value))
     shared = kv_heads or heads
     q, k, v = split(query, wq, bq, heads), split(key, wk, bk, shared), split(value, wv, bv, shared)
-    rest = {"scale": scale, "causal": causal, "empty": empty, "weights": weights, "layout": "heads_last"}
+    rest = {"scale": scale, "causal": causal, "empty": empty, "guard": guard, "weights": weights, "layout": "heads_last"}
     results = b.attention(q, k, v, mask, **rest)
     y = results[0]
     y = b.reshape(y, shape=(y.shape[0], y.shape[1], y.shape[2] * y.shape[3]))

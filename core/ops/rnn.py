@@ -122,7 +122,7 @@ RNN.op(
         ),
         Sample((3, 5, 7), (1, 8, 7), (1, 8, 2), (1, 8), None, None, None, None, (1, 6), hidden=2),
     ],
-    traits=Trait.NO_FOLD | Trait.HEAVY, roles={"parameter": "w r b peephole", "index": "lengths"},
+    traits=Trait.NO_FOLD | Trait.HEAVY | Trait.RECURRENT, roles={"parameter": "w r b peephole", "index": "lengths"},
 )  # fmt: skip
 
 RNN.op(
@@ -140,7 +140,7 @@ RNN.op(
         Sample((3, 5, 7), (1, 6, 7), (1, 6, 2), (1, 6), (1, 6), hidden=2, reset_after=False, activation="affine(0.5, 0.1)"),
         Sample((3, 5, 7), (1, 6, 7), (1, 6, 2), (1, 6), (1, 6), hidden=2, reset_after=True, recurrent_activation="softmax"),
     ],
-    traits=Trait.NO_FOLD | Trait.HEAVY, roles={"parameter": "w r b rb", "index": "lengths"},
+    traits=Trait.NO_FOLD | Trait.HEAVY | Trait.RECURRENT, roles={"parameter": "w r b rb", "index": "lengths"},
 )  # fmt: skip
 
 RNN.op(
@@ -151,5 +151,5 @@ RNN.op(
     attrs={**_COMMON, "activation": _ACTIVATION, "clip": _CLIP},
     axes=TIME(x="NTC", y="NTC", mask="NT"),
     samples=[*_samples(1, 1, 0), *_samples(1, 1, 0, activation="scaled_tanh(0.8, 0.5)", clip=2.0)[:1]],
-    traits=Trait.NO_FOLD | Trait.HEAVY, roles={"parameter": "w r b", "index": "lengths"},
+    traits=Trait.NO_FOLD | Trait.HEAVY | Trait.RECURRENT, roles={"parameter": "w r b", "index": "lengths"},
 )  # fmt: skip

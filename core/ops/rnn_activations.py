@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import ShapeError
 from .windows import Array
 
-__all__ = ["Activation", "activation"]
+__all__ = ["Activation", "activation", "name_of"]
 
 # name: (op, its fixed attributes, {parameter of the name: default}); a parameter becomes the attribute of that name
 _OPS: dict[str, tuple[str, dict[str, Any], dict[str, float | None]]] = {
@@ -106,3 +106,12 @@ def activation(text: str) -> Activation:
             raise ShapeError(f"activation {text!r} needs its parameter {key}")
         attrs[key] = value
     return Activation(text, ((op_name, tuple(attrs.items()), None),))
+
+
+def name_of(op: str, attrs: Mapping[str, Any]) -> str | None:
+    """The name of an activation that is an op with these attributes; None where it has none."""
+    for name, (own, fixed, params) in _OPS.items():
+        if own == op and set(attrs) == {*fixed, *params} and all(attrs[k] == v for k, v in fixed.items()):
+            given = ", ".join(str(attrs[k]) for k in params)
+            return name if all(attrs[k] == d for k, d in params.items()) else f"{name}({given})"
+    return None

@@ -50,6 +50,9 @@ class Trait(Flag):
     AFFINE = auto()
     """A product of the first input with the first parameter, linear in it, to which the parameter ``b`` is added. The first axis
     of both parameters is the axis of channels of the result: the last one, or that of the attribute ``layout``."""
+    RECURRENT = auto()
+    """Goes over a sequence with states. The first ones are the optional inputs h0 and, if the op has it, c0, zeros where they are
+    left out; the results behind the first are the last ones."""
 
     @property
     def complete(self) -> Trait:

@@ -36,7 +36,7 @@ class _Core:
     weights: Value | None
     scale: float
     masks: Masks
-    guard: bool  # rows that are NaN (or, where ``told``, that have no key) become 0
+    guard: str  # "isnan": rows that are NaN become 0; "dead": those that have no key, which is ``told`` beforehand
     told: bool  # rows without a key are found beforehand, and their scores made 0
     rank: int  # of the softmax
     stops: list[Value]
@@ -94,9 +94,9 @@ def _without_dead_rows(r: Rewriter, x: Value) -> tuple[Value | None, Value]:
     return None, x
 
 
-def _product_below(r: Rewriter, p: Value, dead: Value | None) -> tuple[Node, bool, list[Value]] | None:
-    """The product of the weights with the values, whether a guard stands before it, and the values on the way to it."""
-    guarded, at, way = False, p, [p]
+def _product_below(r: Rewriter, p: Value, dead: Value | None) -> tuple[Node, str, list[Value]] | None:
+    """The product of the weights with the values, which guard stands before it, and the values on the way to it."""
+    guarded, at, way = "", p, [p]
     for _ in range(8):
         readers = _readers(r, at)
         products = [(n, i) for n, i in readers if n.op == "matmul" and i == 0]
@@ -109,7 +109,7 @@ def _product_below(r: Rewriter, p: Value, dead: Value | None) -> tuple[Node, boo
             c, zero, _ = choices[0].inputs
             if c is None or zero is None or not (c is dead or c.producer in guards) or not always(zero, 0):
                 return None
-            guarded, at = True, choices[0].output
+            guarded, at = "dead" if c is dead else "isnan", choices[0].output
         elif len(views) >= 1 and not products:
             leads = [n for n in views if _leads(r, n)]
             if len(leads) != 1:
@@ -173,10 +173,8 @@ def _around(r: Rewriter, node: Node) -> _Core | None:
     if v is None or v.tensor is not None or not _kept_axes(r, x, at) or not _kept_axes(r, last.inputs[0], p):
         return None
     own = {last, *(n for w in way for n, _ in _readers(r, w) if n.op in (("isnan", "where") if guard else ()) or _leads(r, n))}
-    p = way[-1] if dead is not None and guard else p
+    p = way[-1] if guard else p
     read = p in r.outputs or any(n not in own for n, _ in _readers(r, p))
-    if read and guard and dead is None:
-        return None
     stops += [*masks.added, *(c.value for c in masks.keep)]
     return _Core(q, kt, v, last.output, p if read else None, scale, masks, guard, dead is not None, len(x.shape), stops, softcap)
 
@@ -301,7 +299,7 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
     if len(fills) > 1:
         return False  # a query that sees no key gets the mean over those with the largest
     if core.told and (not keep or infinite):
-        empty = "zero" if core.guard else "mean"
+        empty = "zero" if core.guard == "dead" else "mean"
     elif keep and not added:
         empty = "mean" if not infinite else "zero" if core.guard else "nan"
     else:
@@ -338,6 +336,7 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
             scale=told,
             causal=causal,
             empty=empty,
+            guard=core.guard == "isnan",
             weights=core.weights is not None,
             softcap=shortest(core.softcap, dtype),
         )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..interpreter.execute import FAILURES
 from ..ir.graph import Node, Value
+from ..ops.rnn_activations import name_of
 from ..opset import Trait, find_op, traits_of
 from .axes import axes_of, cells
 from .kinds import same
@@ -27,8 +28,6 @@ Array = NDArray[Any]
 
 _LARGEST = 1 << 26
 """Elements of constants that are computed."""
-
-_NAMES = {n: n for n in ("sigmoid", "tanh", "relu", "softsign", "softplus", "elu", "hard_sigmoid")}
 
 
 def through(v: Value) -> Value:
@@ -421,13 +420,9 @@ def _pairs(node: Node) -> Iterator[tuple[Value | None, Value | None]]:
 def _activation(v: Value | None) -> tuple[str, Value | None]:
     """The name that recurrent layers have for an activation, and its argument."""
     node = None if v is None else through(v).producer
-    if node is None or node.op not in _NAMES or len(node.inputs) != 1:
+    if node is None or len(node.inputs) != 1:
         return "", None
-    if node.op == "hard_sigmoid":
-        return f"hard_sigmoid({node.attrs['alpha']}, {node.attrs['beta']})", node.inputs[0]
-    if node.op == "elu":
-        return f"elu({node.attrs['alpha']})", node.inputs[0]
-    return _NAMES[node.op], node.inputs[0]
+    return name_of(node.op, node.attrs) or "", node.inputs[0]
 
 
 def _last_part(node: Node, v: Value) -> slice | None:

@@ -50,7 +50,7 @@ STAGES = (
     Stage(frozenset({"concat"}), "rotary:in_parts", "mul"),
     Stage(frozenset({"softmax"}), "attention:find", "matmul"),
     Stage(frozenset({"attention"}), "layers:find"),
-    Stage(frozenset({"lstm", "gru", "rnn"}), "recurrent:states"),
+    Stage(Trait.RECURRENT, "recurrent:states"),
     Stage(frozenset({"concat"}), "parts:find"),
     Stage(frozenset({"transpose"}), "blocks:moved"),
     Stage(frozenset({"tile", "expand"}), "blocks:repeated"),

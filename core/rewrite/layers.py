@@ -62,7 +62,8 @@ def find(r: Rewriter, node: Node) -> bool:
         return b.op(
             "multi_head_attention", *inputs, *weights, last.need("w"), *biases, last.arg("b"), mask,
             heads=q.heads, kv_heads=0 if k.heads == q.heads else k.heads, scale=at["scale"], causal=at["causal"],
-            empty=at["empty"], weights=at["weights"], layout="batch_major" if batch_major else "time_major",
+            empty=at["empty"], guard=at["guard"], weights=at["weights"],
+            layout="batch_major" if batch_major else "time_major",
         )  # fmt: skip
 
     return r.put(root, nodes, make, roots=roots)

@@ -12,7 +12,7 @@ from ..build.builder import Builder
 from ..ir.graph import Node, Value
 from ..ir.tensors import as_tensor
 from .cells import Cell, Cells, Source, Weights, through
-from .kinds import free
+from .kinds import free, moved
 from .masks import always
 from .region import Rewriter
 
@@ -146,7 +146,7 @@ def _put(r: Rewriter, chain: Sequence[_Step]) -> bool:
             if v in r.outputs or any(user not in inside for user, _ in v.uses):
                 if through(v) in states or through(v) in ends:
                     roots.append(v)
-                elif not (free(node) or node.op in ("gather", "slice", "split")):
+                elif not (free(node) or moved(node) is not None):
                     return False
     order = {v: i for i, v in enumerate(v for n in r.graph for v in n.outputs)}
     roots.sort(key=lambda v: order[v])

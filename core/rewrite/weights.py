@@ -3,7 +3,7 @@ per channel behind it, zeros put around its input before it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..build.builder import Builder
 from ..ir.graph import Graph, Node, Value
 from ..opset import Role, Trait, op, traits_of
 from .linear import sole
-from .numbers import varies
+from .numbers import filled, varies
 from .region import Rewriter
 from .view import View
 
@@ -31,29 +31,46 @@ def into_weights(graph: Graph) -> tuple[int, int, int]:
     r = Rewriter(graph, View(graph))
     counts = [0, 0, 0]
     for node in graph:
+        if Trait.AFFINE in traits_of(node.op):
+            _without_zeros(node)
         if node.op == "batch_norm":
             counts[0] += _merged(r, node, _of_norm)
-        elif node.op in ("mul", "div", "add", "sub"):
+        elif node.op in _ARITHMETIC:
             counts[1] += _merged(r, node, _of_arithmetic)
         elif node.op == "conv":
             counts[2] += _padded(r, node)
     return counts[0], counts[1], counts[2]
 
 
+def _without_zeros(node: Node) -> None:
+    """Leave out a constant bias of nothing but zeros: the sums are the same (a sum of -0 alone aside, whose sign it turns)."""
+    b = node.arg("b")
+    if b is not None and len(node.inputs) == 3 and filled(b, 0):
+        node.set_inputs(node.inputs[:2])
+
+
 def _merged(r: Rewriter, node: Node, read: Callable[[Node, Value, int, int], tuple[Vector, Vector] | None]) -> bool:
-    """A node that multiplies each channel by a number and adds one, into the layer before it."""
+    """A node that multiplies each channel by a number and adds one, into the layer before it, which transposes may follow."""
     for x in dict.fromkeys(node.inputs[:2]):
-        layer = None if x is None else x.producer
-        if x is None or layer is None or Trait.AFFINE not in traits_of(layer.op) or sole(r, x) is not node or x.rank is None:
+        if x is None or x.rank is None or node.output.shape != x.shape:
             continue
-        if any(v is not None and v.tensor is None for v in layer.inputs[1:]) or node.output.shape != x.shape:
+        at, turns = x, list[Node]()
+        while at.producer is not None and at.producer.op == "transpose" and sole(r, at) in (node, *turns):
+            turns.append(at.producer)
+            at = at.producer.need("x")
+        layer = at.producer
+        if layer is None or Trait.AFFINE not in traits_of(layer.op) or sole(r, at) not in (node, *turns):
+            continue
+        if any(v is not None and v.tensor is None for v in layer.inputs[1:]):
             return False
         channels = 1 if layer.attrs.get("layout") == "channels_first" else x.rank - 1
+        for turn in reversed(turns):
+            channels = turn.attrs["perm"].index(channels)
         w = layer.inputs[1]
         if w is None or w.tensor is None:
             return False
         found = read(node, x, channels, w.tensor.shape[0])
-        return found is not None and _put(r, node, layer, *found)
+        return found is not None and _put(r, node, layer, turns[::-1], *found)
     return False
 
 
@@ -78,12 +95,16 @@ def _of_arithmetic(node: Node, x: Value, channels: int, n: int) -> tuple[Vector,
     if places is None or not set(places) <= {channels}:
         return None
     v = np.broadcast_to(_vector(c), (n,))
-    one, zero = np.ones(n), np.zeros(n)
-    if node.op in ("mul", "div"):
-        return (v if node.op == "mul" else one / np.where(v == 0, np.nan, v)), zero
-    if node.op == "add":
-        return one, v
-    return (one, -v) if first else (-one, v)
+    return _ARITHMETIC[node.op](v, np.ones(n), np.zeros(n), first)
+
+
+_ARITHMETIC: dict[str, Callable[[Vector, Vector, Vector, bool], tuple[Vector, Vector]]] = {
+    "mul": lambda v, one, zero, first: (v, zero),
+    "div": lambda v, one, zero, first: (one / np.where(v == 0, np.nan, v), zero),
+    "add": lambda v, one, zero, first: (one, v),
+    "sub": lambda v, one, zero, first: (one, -v) if first else (-one, v),
+}
+"""(factor, addend) of x * v, x / v, x + v, and x - v or v - x, ``first`` where x comes first."""
 
 
 def _vector(v: Value) -> Vector:
@@ -91,7 +112,7 @@ def _vector(v: Value) -> Vector:
     return v.tensor.numpy().astype(np.float64).reshape(-1)
 
 
-def _put(r: Rewriter, node: Node, layer: Node, factor: Vector, added: Vector) -> bool:
+def _put(r: Rewriter, node: Node, layer: Node, turns: Sequence[Node], factor: Vector, added: Vector) -> bool:
     if not (np.all(np.isfinite(factor)) and np.all(np.isfinite(added))):
         return False
     parameters = [a.name for a in op(layer.op).inputs if a.role is Role.PARAMETER]
@@ -112,9 +133,11 @@ def _put(r: Rewriter, node: Node, layer: Node, factor: Vector, added: Vector) ->
         kernel = w if plain else r.graph.add_weight(f"{w.name}/merged", tensor.map(weight), like=w)
         c = b.weight(new_bias.astype(dtype), f"{x.name}/merged", trainable=w.trainable, source=w.source)
         y: Value = b.op(layer.op, layer.inputs[0], kernel, c, *layer.inputs[3:], **layer.attrs)
+        for turn in turns:
+            y = b.transpose(y, perm=turn.attrs["perm"])
         return y
 
-    return r.put(node.output, [node, layer], make, like=layer)
+    return r.put(node.output, [node, *turns, layer], make, like=layer, what=layer.op)
 
 
 def _padded(r: Rewriter, node: Node) -> bool:

@@ -41,6 +41,8 @@ def check_declared(decl: Op) -> None:
     parameters = [a.name for a in decl.inputs if a.role is Role.PARAMETER]
     if Trait.AFFINE in traits and (len(parameters) != 2 or parameters[1] != "b" or len(decl.outputs) != 1):
         raise CheckFailed(f"op {decl.name}: an affine op has one output and two parameters, the second of which is b")
+    if Trait.RECURRENT in traits and (not any(a.name == "h0" and a.optional for a in decl.inputs) or len(decl.outputs) < 2):
+        raise CheckFailed(f"op {decl.name}: a recurrent op has an optional input h0, and its last state as second result")
     for a in decl.inputs:
         if a.role is Role.INDEX and a.types != "int":
             raise CheckFailed(f"op {decl.name}: {a.name} is an index, so its type must be int")
@@ -79,6 +81,15 @@ def check_traits(decl: Op, sample: Sample, *, label: str = "") -> None:
         raise CheckFailed(f"{label}: is declared nonnegative and gives {min(float(t.min()) for t in truth if t.size):.6g}")
     if Trait.AFFINE in traits:
         _check_affine(decl, label, arrays, attrs, truth[0])
+    if Trait.RECURRENT in traits:
+        states = [i for i, a in enumerate(decl.inputs) if a.name in ("h0", "c0")]
+        given = [*arrays, *[None] * (len(decl.inputs) - len(arrays))]
+        none, zeros = (
+            _outputs(reference(*(new if i in states else a for i, a in enumerate(given)), **attrs))
+            for new in (None, np.zeros_like(truth[1]))
+        )
+        if not _same(none, zeros):
+            raise CheckFailed(f"{label}: a first state that is left out is not zeros")
     if Trait.KEEPS_SIGN in traits:
         results = _outputs(reference(*(_absolute(decl, i, a) for i, a in enumerate(arrays)), **attrs))
         if _negative(results):

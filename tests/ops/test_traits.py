@@ -85,6 +85,7 @@ def _declared(signature="x:float", axes=None, infer=None, samples=None, referenc
         (Trait.OF_SHAPES, lambda x: np.full(x.shape, x.max()), "depend on elements of its inputs"),
         (Trait.SCALED, lambda x: x, "an optional parameter scale"),
         (Trait.WINDOW, lambda x: x, "a window needs strides, pads, dilations, layout"),
+        (Trait.RECURRENT, lambda x: x, "an optional input h0"),
     ],
 )
 def test_false_traits_are_found(traits, reference, why):
@@ -281,6 +282,23 @@ def test_what_is_its_input_says_so(name):
     results = [decl.reference(a, **decl.complete(s.attrs, [Value("x", None, a.shape)])) for a, s in zip(given, decl.samples)]
     always = all(a.shape == np.shape(r) and np.array_equal(a, r) for a, r in zip(given, results))
     assert (Trait.SAME in decl.traits) is always
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_a_first_state_that_is_left_out_is_zeros(start):
+    def reference(x, h0=None):
+        y = np.cumsum(x, 0) + (np.float32(start) if h0 is None else h0)
+        return y, y[-1]
+
+    decl = _declared(
+        "x:float, h0:float?", outputs="y, h_n", samples=[Sample((2, 3)), Sample((2, 3), (3,))], reference=reference,
+        infer=lambda c: [(c.dtype("x"), c.shape("x")), (c.dtype("x"), c.shape("x")[1:])], traits=Trait.RECURRENT,
+    )  # fmt: skip
+    if not start:
+        check_op(decl)
+        return
+    with pytest.raises(CheckFailed, match="left out is not zeros"):
+        check_op(decl)
 
 
 def _scaled(reference, axis=1, **more):

@@ -335,10 +335,11 @@ def masked(b: Any, kinds_: tuple[str, ...], guard: bool, where: str) -> Any:
 
 @settings(max_examples=80, deadline=None)
 @given(
-    st.lists(st.sampled_from(MASKS), max_size=3), st.booleans(), st.sampled_from(["", "q", "both", "s", "d"]), st.integers(0, 99)
-)
-def test_masks_mean_what_they_meant(kinds_: list[str], guard: bool, where: str, seed: int) -> None:
-    """Found or not, the result is the same: NaN, 0 or a mean where a query may look at no key."""
+    st.lists(st.sampled_from(MASKS), max_size=3), st.booleans(), st.sampled_from(["", "q", "both", "s", "d"]), st.integers(0, 99),
+    st.booleans(),
+)  # fmt: skip
+def test_masks_mean_what_they_meant(kinds_: list[str], guard: bool, where: str, seed: int, spoiled: bool) -> None:
+    """Found or not, the result is the same: NaN, 0 or a mean where a query sees no key, or is NaN itself."""
     graph = _graph(lambda b: masked(b, tuple(kinds_), guard, where))
     rng = np.random.default_rng(seed)
     inputs: list[Any] = []
@@ -349,6 +350,8 @@ def test_masks_mean_what_they_meant(kinds_: list[str], guard: bool, where: str, 
             a = np.where(rng.random(shape) < 0.3, -np.inf, a).astype("f4") if v.name[0] == "a" else a
             if v.name[1:]:
                 a[0, 0, 2] = -np.inf if v.name[0] == "a" else False  # a query without a key
+        if v.name == "q" and spoiled:
+            a[0, 1, 3, 2] = np.nan
         inputs.append(a)
     with np.errstate(all="ignore"):
         before = run(graph, inputs)

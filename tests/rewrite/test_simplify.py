@@ -75,6 +75,16 @@ CASES: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any], list[str]]] = 
         {"x": ["n", 3, 7, 5]}, {"w": normal(4, 3, 3, 3), "c0": normal(4), "k": normal(1, 4, 1, 1), "t": normal(4, 1, 1)},
         ["Conv"],
     ),
+    "factor and addend behind transposes, a bias of zeros": (
+        [N("Conv", ["x", "w", "zero"], ["c"]), N("Transpose", ["c"], ["t1"], perm=[0, 2, 3, 1]), N("Mul", ["t1", "k"], ["m"]),
+         N("Transpose", ["m"], ["t2"], perm=[2, 1, 0, 3]), N("Add", ["t2", "t"], ["y"])],
+        {"x": ["n", 3, 7, 5]}, {"w": normal(4, 3, 3, 3), "k": normal(4), "t": normal(1, 1, 4), "zero": np.zeros(4, "f4")},
+        ["Conv", "Transpose"],
+    ),
+    "a dense layer whose bias is zeros": (
+        [N("MatMul", ["x", "w"], ["p"]), N("Add", ["p", "b"], ["y"])],
+        {"x": ["n", 5, 4]}, {"w": normal(4, 3), "b": np.zeros(3, "f4")}, ["MatMul"],
+    ),
     "zeros around a conv with pads": (
         [N("Pad", ["x", "p"], ["z"]), N("Conv", ["z", "w"], ["y"], pads=[1, 0, 0, 2])],
         {"x": ["n", 3, 7, 5]}, {"w": normal(4, 3, 3, 3), "p": np.array([0, 0, 2, 0, 0, 0, 1, 3])}, ["Conv"],

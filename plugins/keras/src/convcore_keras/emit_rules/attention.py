@@ -22,6 +22,8 @@ def _usual_scale(scale: float | None, width: Any) -> bool:
 def multi_head_attention(s: KerasScribe, node: Node) -> None:
     """MultiHeadAttention, or GroupQueryAttention where queries share heads of keys; kernels are (in, heads, width)."""
     w, a = Writer(s, node), node.attrs
+    if a["guard"]:
+        raise NotExpressible("its weights that are NaN count as 0, in Keras they stay")
     if a["layout"] != "batch_major":
         raise NotExpressible("its time is the first axis")
     given = {n: node.arg(n) for n in ("wq", "wk", "wv", "wo", "bq", "bk", "bv", "bo")}
@@ -94,6 +96,8 @@ def _joined(heads: int, width: int) -> Any:
 def attention(s: KerasScribe, node: Node) -> None:
     """The operation where there is no mask; else scores, softmax and sum as products over named axes, in whatever layout."""
     w, a = Writer(s, node), node.attrs
+    if a["guard"]:
+        raise NotExpressible("its weights that are NaN count as 0, in Keras they stay")
     q, k, v = (w.ref(i) for i in range(3))
     first = a["layout"] == "heads_first"
     shape, keys = known(w.input(0)), known(w.input(1))

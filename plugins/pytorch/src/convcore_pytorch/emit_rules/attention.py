@@ -24,6 +24,8 @@ def attention(e: E, node: Node) -> None:
     q, k, v, mask, a = *(given(x) for x in node.inputs[:3]), node.arg("mask"), node.attrs
     if a["layout"] != "heads_first" or a["softcap"]:
         raise NotExpressible(f"layout={a['layout']}, softcap={a['softcap']}")
+    if a["guard"]:
+        raise NotExpressible("weights that are NaN count as 0")
     if a["weights"] and not _unused(e, node.outputs[1]):
         raise NotExpressible("its weights are read")
     if mask is not None and a["causal"]:
@@ -61,6 +63,8 @@ def layer(e: E, node: Node) -> None:
     query, key, value = (given(node.arg(n)) for n in ("query", "key", "value"))
     weights = [given(node.arg(n)) for n in ("wq", "wk", "wv", "wo")]
     biases = [node.arg(n) for n in ("bq", "bk", "bv", "bo")]
+    if a["guard"]:
+        raise NotExpressible("weights that are NaN count as 0")
     if node.arg("mask") is not None or a["causal"] or a["kv_heads"] not in (0, a["heads"]):
         raise NotExpressible("a mask, or fewer heads of keys")
     if any(v is not None and v.tensor is None for v in (*weights, *biases)) or len({v is None for v in biases}) != 1:
