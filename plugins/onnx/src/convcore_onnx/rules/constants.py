@@ -31,7 +31,11 @@ def emit_part_of_shape(e: OnnxScribe, node: Node) -> None:
 
 @RULES.emit("dim_value")
 def emit_dim_value(e: OnnxScribe, node: Node) -> None:
-    Steps(e, node).last("Identity", size_scalar(e, node.attrs["value"]))
+    size = size_scalar(e, node.attrs["value"])
+    if node.output.is_output:
+        Steps(e, node).last("Identity", size)
+    else:
+        e.alias(node.output, size)
 
 
 # ---- filled tensors
