@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1] / "custom_layers"
 
 IMAGE = (8, 12, 6)
 ROW = (7, 12)
+GRAPH: Any = [[(7, 6), (7, 7)]]
 TABLE: list[tuple[str, str, dict[str, Any], Any]] = [
     ("attention", "SelfAttention", {"units": 5}, ROW),
     ("attention", "MultiHead", {"dim": 6, "heads": 2}, ROW),
@@ -115,6 +116,38 @@ TABLE: list[tuple[str, str, dict[str, Any], Any]] = [
     ("loops", "PowerIteration", {"units": 5}, ROW),
     ("loops", "FixedPoint", {}, (5,)),
     ("loops", "SlotwiseNorm", {}, (3, 7)),
+    ("zoo_graphs", "GCN", {"channels": 5, "activation": "relu"}, GRAPH),
+    ("zoo_graphs", "GAT", {"channels": 5, "heads": 3}, GRAPH),
+    ("zoo_graphs", "GAT", {"channels": 5, "concat_heads": False, "activation": "tanh"}, GRAPH),
+    ("zoo_graphs", "Cheb", {"channels": 5, "K": 4}, GRAPH),
+    ("zoo_graphs", "DiffPool", {"k": 3, "channels": 5}, GRAPH),
+    ("zoo_graphs", "NodeReadout", {}, ROW),
+    ("zoo_graphs", "NodeReadout", {"kind": "mean"}, ROW),
+    ("zoo_graphs", "DeepInterest", {}, "interest"),
+    ("zoo_graphs", "DeepInterest", {"normalise": True, "activation": "relu"}, "interest"),
+    ("zoo_graphs", "Interacting", {"scaling": True}, (7, 5)),
+    ("zoo_graphs", "Time2Vec", {}, (7,)),
+    ("zoo_graphs", "Beats", {}, (7,)),
+    ("zoo_graphs", "TemporalBlock", {"filters": 5}, ROW),
+    ("zoo_graphs", "RevIN", {}, (7, 5)),
+    ("zoo_graphs", "FastRecurrence", {"units": 5}, ROW),
+    ("zoo_vision", "WindowAttention", {"window_size": [2, 3], "num_heads": 2}, (6, 8)),
+    ("zoo_vision", "SwinBlock", {"num_heads": 2, "shift_size": 2, "drop_path": 0.1}, (8, 12, 6)),
+    ("zoo_vision", "SwinBlock", {"num_heads": 3}, (8, 12, 6)),
+    ("zoo_vision", "DropPath", {"rate": 0.3}, IMAGE),
+    ("zoo_vision", "AugmentedConv", {"filters": 7}, (3, 5, 6)),
+    ("zoo_vision", "SpatialTransformer", {"output_size": [3, 5]}, (7, 5, 3)),
+    ("zoo_vision", "Correlation", {}, [[(5, 7, 3), (5, 7, 3)]]),
+    ("zoo_vision", "AdaptivePool", {"reduce_function": "max", "output_size": [2, 3]}, IMAGE),
+    ("zoo_vision", "Sparsemax", {}, (7, 5)),
+    ("zoo_vision", "Maxout", {"num_units": 3}, IMAGE),
+    ("zoo_vision", "FilterResponse", {"learned_epsilon": True}, IMAGE),
+    ("zoo_vision", "Poincare", {}, (7, 5)),
+    ("zoo_vision", "VectorQuantizer", {"num_embeddings": 11, "embedding_dim": 5}, (7, 5)),
+    ("zoo_vision", "TinyDecoder", {"vocab": 13, "dim": 6}, "ids"),
+    ("zoo_vision", "FourierMix", {}, (7, 6)),
+    ("zoo_vision", "MaskedHead", {"vocab": 11}, "places"),
+    ("zoo_vision", "Retention", {"dim": 6}, ROW),
     ("sequence", "MinimalCell", {"units": 5}, "cell"),
     ("sequence", "PeepholeCell", {"units": 5}, "cell"),
 ]  # fmt: skip
@@ -170,6 +203,12 @@ def _model(module: str, name: str, config: dict[str, Any], shape: Any) -> Any:
     if shape == "ids":
         x = keras.Input((7,), dtype="int32", name="x")
         return keras.Model(x, cls(**config)(x))
+    if shape == "places":
+        x, at = keras.Input((7, 6), name="x"), keras.Input((3,), dtype="int32", name="at")
+        return keras.Model([x, at], cls(**config)(x, mask_positions=at))
+    if shape == "interest":
+        query, keys, n = keras.Input((5,), name="q"), keras.Input((7, 5), name="k"), keras.Input((1,), dtype="int32", name="n")
+        return keras.Model([query, keys, n], cls(**config)([query, keys, n]))
     if shape == "masked":
         x = keras.Input((7,), dtype="int32", name="x")
         return keras.Model(x, cls(**config)(keras.layers.Embedding(9, 5, mask_zero=True)(x)))

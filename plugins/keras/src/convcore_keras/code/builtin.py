@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,7 @@ CONCRETE: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 BUILTINS = frozenset({*ITERATING, *CONCRETE})
 NAMED_CONSTANTS: dict[str, Any] = {
+    **{f"string.{n}": getattr(string, n) for n in ("ascii_letters", "ascii_lowercase", "ascii_uppercase", "digits")},
     "math.pi": 3.141592653589793, "math.e": 2.718281828459045, "numpy.pi": 3.141592653589793, "math.inf": float("inf"),
     "numpy.inf": float("inf"), "tensorflow.newaxis": None, "numpy.newaxis": None, "numpy.e": 2.718281828459045,
 }  # fmt: skip

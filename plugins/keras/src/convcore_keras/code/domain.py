@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .builtin import BUILTINS, CONCRETE, DTYPES, ITERATING, METHODS, NAMED_CONSTANTS, concrete_method
-from .values import BINARY, COMPARE, MAX_ITEMS, CodeRefused, Invocable, Method, Misread, Name, Stored, what_is
+from .values import BINARY, COMPARE, MAX_ITEMS, AsksNone, CodeRefused, Invocable, Method, Misread, Name, Stored, what_is
 
 __all__ = [
     "CodeRefused",
@@ -66,6 +66,8 @@ class Domain:
     def __init__(self, ops: TensorOps, options: Options, steps: int = MAX_STEPS) -> None:
         self.ops, self.options, self.steps = ops, options, steps
         self.depth, self.max_calls = 0, MAX_CALLS
+        self.unknown_is_none: bool | None = None
+        """What ``size is None`` gives for a size that is not known; None: it is refused."""
 
     # ---- bounds
     def spend(self, n: int = 1) -> None:
@@ -107,7 +109,9 @@ class Domain:
     def same(self, x: Any, y: Any) -> bool:
         """``x is y``."""
         if self.ops.is_size(x) or self.ops.is_size(y):
-            raise CodeRefused("asks whether a size that is not known is None")
+            if self.unknown_is_none is None or (x is not None and y is not None):
+                raise AsksNone("asks whether a size that is not known is None")
+            return self.unknown_is_none
         if x is None or y is None or isinstance(x, bool) or isinstance(y, bool):
             return x is y
         if isinstance(x, Name) and isinstance(y, Name):

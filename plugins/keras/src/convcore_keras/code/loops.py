@@ -52,6 +52,8 @@ def _flat(x: Any) -> list[Any]:
     """The leaves of lists, tuples and dicts, in the order of ``tf.nest`` and ``keras.tree``."""
     if isinstance(x, Mapping):
         return [v for k in sorted(x) for v in _flat(x[k])]
+    if isinstance(x, (list, tuple)) and type(x) not in (list, tuple):
+        raise CodeRefused("has a loop over named tuples or sizes")
     return [v for item in x for v in _flat(item)] if isinstance(x, (list, tuple)) else [x]
 
 

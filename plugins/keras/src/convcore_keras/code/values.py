@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .domain import Domain
 
-__all__ = ["BINARY", "COMPARE", "MAX_ITEMS", "CodeRefused", "Invocable", "Method", "Misread", "Name", "Stored", "what_is"]
+__all__ = [
+    "BINARY",
+    "COMPARE",
+    "MAX_ITEMS",
+    "AsksNone",
+    "CodeRefused",
+    "Invocable",
+    "Method",
+    "Misread",
+    "Name",
+    "Stored",
+    "what_is",
+]
 
 MAX_ITEMS = 4096
 
@@ -41,6 +53,11 @@ class CodeRefused(ValueError):
         """Itself, with the place if it has none yet: the innermost is told first."""
         self.place = self.place or place
         return self
+
+
+class AsksNone(CodeRefused):
+    """The code asks whether a size that is not known is None: so it is where Keras builds a model, and not always where the model
+    runs. ``Domain.unknown_is_none`` answers."""
 
 
 class Misread(CodeRefused):

@@ -15,8 +15,10 @@ from ..tensors import TensorShape
 from ..values import CodeRefused, Invocable, Name, what_is
 from . import arrays
 from .classes import Bound, SourceClass, SourceObject, Static
+from .dataclass import dataclass_function
 from .iterators import ITERTOOLS, Iterated
 from .keras_layer import Chain, KerasLayer, as_activation, keras_class
+from .records import named_tuple
 from .training import Initial, Partial, Specification, Training
 from .weights import Variable
 
@@ -77,6 +79,12 @@ def call(h: Host, d: SourceDomain, path: str, args: list[Any], kwargs: dict[str,
         ("tensorflow.print", "tensorflow.debugging.assert", "tensorflow.logging")
     ):
         return None
+    if parts[0] == "dataclasses":
+        return dataclass_function(d, last, args, kwargs)
+    if name in ("collections.namedtuple", "typing.NamedTuple"):
+        return named_tuple(d, args, kwargs)
+    if name == "enum.auto" and not args:
+        return Name("enum.auto()")
     if parts[0] == "itertools":
         work = ITERTOOLS.get(name.partition(".")[2])
         if work is None:

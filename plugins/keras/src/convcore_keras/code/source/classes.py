@@ -215,8 +215,10 @@ class Super(Invocable):
         return Foreign(self.owner, name)
 
 
-def defined_class(d: SourceDomain, node: ast.ClassDef, env: Env) -> SourceClass:
+def defined_class(d: SourceDomain, node: ast.ClassDef, env: Env) -> Any:
     """The class of a ``class`` statement. Raises CodeRefused."""
+    from .records import special_class
+
     bases: list[Any] = []
     for b in node.bases:
         base = d.evaluate(b, env)
@@ -225,6 +227,9 @@ def defined_class(d: SourceDomain, node: ast.ClassDef, env: Env) -> SourceClass:
         if not isinstance(base, (SourceClass, Name)):
             raise CodeRefused(f"inherits from {what_is(base)}", env.module.place(b))
         bases.append(base)
+    special = special_class(d, node, env, bases)
+    if special is not None:
+        return special
     cls = SourceClass(node.name, node, env, tuple(bases))
     cls.mro = _mro(cls)
     names = [b.path for c in cls.mro for b in c.bases if isinstance(b, Name)]

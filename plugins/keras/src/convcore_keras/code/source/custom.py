@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,24 @@ from convcore.plugin import ForeignNode, UnsupportedError, Value
 
 from ...files.model import LayerConfig, OpaqueObject
 from ...load_context import KerasContext, LayerCall
-from ..values import CodeRefused
+from ..layer import told_apart
+from ..values import AsksNone, CodeRefused
 from .calls import made_of
 from .classes import SourceClass, SourceObject
 from .domain import SourceDomain
-from .layers import Host
+from .layers import PLAIN, Host, Run
 from .library import Library, library
 from .statements import SourceFunction
-from .weights import LeftOut, OtherNumber
+from .weights import Key, LeftOut, OtherNumber, Weights
 
 __all__ = ["CustomCode", "custom_code", "refusal", "results_of"]
 
 
 _MOST_TRIED = 64
+
+
+class _Undone(Exception):
+    """Leaves an attempt that only looked."""
 
 
 class CustomCode:
@@ -51,13 +57,74 @@ class CustomCode:
 
     def _apply(self, g: KerasContext, node: ForeignNode, layer: LayerConfig, call: LayerCall) -> Sequence[Value]:
         try:
+            return self._run(g, node, layer, call, PLAIN)
+        except AsksNone as e:
+            return self._either_way(g, node, layer, call, e)
+
+    def _either_way(
+        self, g: KerasContext, node: ForeignNode, layer: LayerConfig, call: LayerCall, e: AsksNone
+    ) -> Sequence[Value]:
+        """Where the code asks whether an unknown size is None: both answers must mean the same. In graphs of TensorFlow it is
+        None, and the other answer may be refused."""
+        found: dict[bool, Any] = {}
+        for answer in (True, False):
+            try:
+                with g.b.attempt():
+                    before = len(g.b.graph.nodes)
+                    outs = self._run(g, node, layer, call, replace(PLAIN, unknown_is_none=answer))
+                    found[answer] = told_apart(g.b.graph.nodes[before:], outs)
+                    raise _Undone
+            except _Undone:
+                continue
+            except CodeRefused as refused:
+                if answer or g.era == "keras3":
+                    raise refused from e
+        if len(found) == 2 and found[True] != found[False]:
+            raise CodeRefused("computes one thing where a size is None and another where it is not", e.place)
+        return self._run(g, node, layer, call, replace(PLAIN, unknown_is_none=True))
+
+    def _run(self, g: KerasContext, node: ForeignNode, layer: LayerConfig, call: LayerCall, run: Run) -> Sequence[Value]:
+        try:
             with g.b.attempt():
-                return self._once(g, node, layer, call, frozenset())
+                return self._once(g, node, layer, call, run)
         except OtherNumber as e:
-            return self._without(g, node, layer, call, e)
+            return self._in_order(g, node, layer, call, run, e)
+
+    def _in_order(
+        self, g: KerasContext, node: ForeignNode, layer: LayerConfig, call: LayerCall, run: Run, e: OtherNumber
+    ) -> Sequence[Value]:
+        """Where a file only orders the weights, and layers of the source inside are built when they are called: what is built is
+        seen first."""
+        order: tuple[Key, ...] | None = None
+        sizes = e.sizes
+        try:
+            with g.b.attempt():
+                _, weights = self._worked(g, node, layer, call, replace(run, surveying=True))
+                order, sizes = tuple(weights.surveyed()), weights.sizes
+                raise _Undone
+        except AsksNone:
+            raise
+        except (_Undone, CodeRefused):
+            pass
+        if order is None or len(order) > len(node.weights):
+            more = e.more if order is None else len(order) - len(node.weights)
+            return self._without(
+                g, node, layer, call, run, OtherNumber(more + len(node.weights), len(node.weights), sizes), order
+            )
+        if len(order) < len(node.weights):
+            raise OtherNumber(len(order), len(node.weights), sizes)
+        with g.b.attempt():
+            return self._once(g, node, layer, call, replace(run, order=order))
 
     def _without(
-        self, g: KerasContext, node: ForeignNode, layer: LayerConfig, call: LayerCall, e: OtherNumber
+        self,
+        g: KerasContext,
+        node: ForeignNode,
+        layer: LayerConfig,
+        call: LayerCall,
+        run: Run,
+        e: OtherNumber,
+        order: tuple[Key, ...] | None,
     ) -> Sequence[Value]:
         """Where a file only orders the weights: layers that are made and never called have none in it. Which those are the call
         tells; sets of layers that make up the difference are tried, and one is right where exactly the others are called."""
@@ -70,42 +137,43 @@ class CustomCode:
             if chosen is None:
                 break
             tried.add(chosen)
+            left = None if order is None else tuple(k for k in order if k[1] not in chosen)
             try:
                 with g.b.attempt():
-                    return self._once(g, node, layer, call, chosen)
+                    return self._once(g, node, layer, call, replace(run, left_out=chosen, order=left))
             except LeftOut as found:
                 called.add(found.label)
             except CodeRefused:
                 continue
         raise e
 
-    def _once(
-        self, g: KerasContext, node: ForeignNode, layer: LayerConfig, call: LayerCall, left_out: frozenset[str]
-    ) -> Sequence[Value]:
-        d, x = self.made(g, node, layer, left_out)
+    def _once(self, g: KerasContext, node: ForeignNode, layer: LayerConfig, call: LayerCall, run: Run) -> Sequence[Value]:
+        return results_of(self._worked(g, node, layer, call, run)[0])
+
+    def _worked(self, g: KerasContext, node: ForeignNode, layer: LayerConfig, call: LayerCall, run: Run) -> tuple[Any, Weights]:
+        """What the call gives, and its weights."""
+        d, x = self.made(g, node, layer, run)
         args, kwargs = _arguments(node, call)
         if call.mask is not None:
             kwargs["mask"] = call.mask
         d.settling = True
         y = d.call(x, args, kwargs)
         d.host.weights.finish()
-        return results_of(y)
+        return y, d.host.weights
 
-    def made(
-        self, g: KerasContext, node: ForeignNode, layer: LayerConfig, left_out: frozenset[str] = frozenset()
-    ) -> tuple[SourceDomain, SourceObject]:
+    def made(self, g: KerasContext, node: ForeignNode, layer: LayerConfig, run: Run = PLAIN) -> tuple[SourceDomain, SourceObject]:
         """The layer as an object of its source, not built yet. Raises CodeRefused."""
-        d = self._domain(g, node, layer, left_out)
+        d = self._domain(g, node, layer, run)
         x = self._object(d, layer)
         d.host.start(x)
         return d, x
 
-    def _domain(
-        self, g: KerasContext, node: ForeignNode, layer: LayerConfig, left_out: frozenset[str] = frozenset()
-    ) -> SourceDomain:
-        kept = self._kept.setdefault(id(layer), (layer, {}))[1].setdefault(left_out, {})
-        h = Host(g, node, layer, g.keeps_paths, kept, left_out)
-        return SourceDomain(h.ops, self.library, h)
+    def _domain(self, g: KerasContext, node: ForeignNode, layer: LayerConfig, run: Run = PLAIN) -> SourceDomain:
+        kept = {} if run.surveying else self._kept.setdefault(id(layer), (layer, {}))[1].setdefault(run.left_out, {})
+        h = Host(g, node, layer, g.keeps_paths, kept, run)
+        d = SourceDomain(h.ops, self.library, h)
+        d.unknown_is_none = run.unknown_is_none
+        return d
 
     def _object(self, d: SourceDomain, layer: LayerConfig) -> SourceObject:
         """The layer as ``from_config`` makes it."""

@@ -19,6 +19,7 @@ from .expressions import evaluate
 from .iterators import ITERATORS, Iterated
 from .library import Library, SourceFile
 from .module import Env, SourceModule
+from .records import EnumClass, Member, Tuple_
 from .statements import SourceFunction, assign
 
 if TYPE_CHECKING:
@@ -233,6 +234,8 @@ class SourceDomain(Domain):
                 x, y = (self.host.from_array(v) if isinstance(v, np.ndarray) else v for v in (x, y))
             else:
                 return arrays.binary(op, x, y)
+        if op in ("==", "!=") and (isinstance(x, Member) or isinstance(y, Member)):
+            return _equal_members(x, y) == (op == "==")
         if op in ("==", "!=") and (isinstance(x, (Name, Invocable)) or isinstance(y, (Name, Invocable))):
             if isinstance(x, Name) and isinstance(y, Name):
                 return (self.host.canonical(x.path) == self.host.canonical(y.path)) == (op == "==")
@@ -252,6 +255,8 @@ class SourceDomain(Domain):
                 return self.call(method, [key], {})
         if isinstance(x, Name) and x.path.startswith("typing."):
             return x
+        if isinstance(x, EnumClass):
+            return x.item(key)
         return self.settled(super().item(x, key))
 
     def iterate(self, x: Any) -> list[Any]:
@@ -259,6 +264,8 @@ class SourceDomain(Domain):
             return [arrays.item(x, i) for i in range(len(x))] if x.ndim else super().iterate(x)
         if isinstance(x, frozenset):
             raise CodeRefused("iterates over a set, which has no order")
+        if isinstance(x, EnumClass):
+            return x.all()
         if isinstance(x, Iterated):
             items: list[Any] = []
             for v in self.lazily(x):
@@ -301,10 +308,14 @@ class SourceDomain(Domain):
     def attribute(self, x: Any, name: str) -> Any:
         if isinstance(x, SourceModule):
             return self.settled(x.read(name))
-        if name in ("__class__", "__name__", "__init__", "__call__", "__dict__") and isinstance(x, (Invocable, Super)):
+        if name in ("__class__", "__name__", "__init__", "__call__", "__dict__", "__members__") and isinstance(
+            x, (Invocable, Super)
+        ):
             return x.attribute(self, name)
         if isinstance(x, np.ndarray):
             return arrays.attribute(x, name)
+        if isinstance(x, Tuple_) and name not in ("index", "count"):
+            return self.settled(x.named(name))
         if isinstance(x, str) and name in ("name", "base_dtype", "as_numpy_dtype") and x in _TYPES:
             return x
         if isinstance(x, Name) and x.path.startswith("."):
@@ -350,6 +361,14 @@ class SourceDomain(Domain):
         if any(isinstance(a, np.ndarray) for a in args) and name in arrays.BUILTIN:
             return arrays.BUILTIN[name](*args, **kwargs)
         return super().builtin(name, args, kwargs)
+
+
+def _equal_members(x: Any, y: Any) -> bool:
+    """Whether members of enumerations are equal: to themselves, those that are numbers or texts also to those."""
+    if isinstance(x, Member) and isinstance(y, Member):
+        return x is y
+    member, other = (x, y) if isinstance(x, Member) else (y, x)
+    return bool(member.cls.plain and type(other) is type(member.value) and other == member.value)
 
 
 _TYPES = frozenset(

@@ -11,6 +11,7 @@ from convcore.plugin import ShapeError
 from ..values import CodeRefused, Invocable, Name
 from .iterators import Iterated
 from .module import Env
+from .records import Member
 
 if TYPE_CHECKING:
     from .domain import SourceDomain
@@ -164,7 +165,7 @@ def _dict(d: SourceDomain, node: ast.Dict, env: Env) -> Any:
 
 def _key(x: Any) -> Any:
     parts = x if isinstance(x, tuple) else (x,)
-    if not all(p is None or isinstance(p, (str, int, float)) for p in parts):
+    if not all(p is None or isinstance(p, (str, int, float, Member)) for p in parts):
         raise CodeRefused("makes a dict whose keys are not names or numbers")
     return x
 

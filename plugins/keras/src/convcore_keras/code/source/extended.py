@@ -69,7 +69,7 @@ class Extended:
             return
         self.built = True
         for v in () if self.inner else self.own:
-            made = Variable(v.name, None, v.trainable, owner=self.owner)
+            made = Variable(v.name, None, v.trainable, owner=self.owner, sizes=v.shape)
             self.owner.state.variables.append(made)
             self.variables[v.name] = made
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from convcore.plugin import NotExpressible, UnsupportedError, Value
+from convcore.plugin import ForeignNode, NotExpressible, ShapeError, UnsupportedError, Value
 
 from ...activations import name_of
 from ...files.config import layer_of_entry
@@ -141,11 +141,10 @@ class KerasLayer(Invocable):
         call = positional(Call(tuple(ref(a) for a in given), {k: ref(v) for k, v in named.items()}))
         attrs, mask = call_attributes(config, call, refs)
         inputs: list[Value | None] = [refs[r] for r in Call(call.args).refs()]
-        weights = self.host.weights.of_layer(self) if holds_weights(config) else {}
-        node = g.node(config, inputs, f"{self.host.node.name}/{label}", weights=weights, attrs=attrs, mask=mask)
+        name = f"{self.host.node.name}/{label}"
+        options = self.host.weights.options_of(self) if holds_weights(config) else iter([{}])
         try:
-            with g.b.within(g.enter(config)):
-                outs = self.host.apply(node)
+            outs = self._applied(lambda weights: g.node(config, inputs, name, weights=weights, attrs=attrs, mask=mask), options)
         except UnsupportedError as e:
             if any(p.code == UNKNOWN_SHAPE for p in e.problems):
                 raise
@@ -157,6 +156,18 @@ class KerasLayer(Invocable):
             return domain.call(self.after, [outs[0]], {})
         return outs[0] if len(outs) == 1 else list(outs)
 
+    def _applied(self, node: Callable[[Any], ForeignNode], options: Iterator[Any]) -> Sequence[Value]:
+        """The results with the first arrays that fit: there is a choice only where it is surveyed what the layer builds."""
+        g = self.host.g
+        for weights in options:
+            try:
+                with g.b.attempt(), g.b.within(g.enter(self.config)):
+                    return self.host.apply(node(weights))
+            except (UnsupportedError, NotExpressible, ShapeError):
+                if not self.host.weights.surveying:
+                    raise
+        raise CodeRefused(f"has the layer {layer_label(self)}, whose weights no arrays of the file fit")
+
     def attribute(self, domain: Any, name: str) -> Any:
         """A variable of it, or an argument it was made with."""
         if name in _LATE:
@@ -167,7 +178,7 @@ class KerasLayer(Invocable):
             return self.given.get("name") or self.label or self.class_name.lower()
         if name in ("call", "__call__"):
             return self
-        weights = self.host.weights.of_layer(self) if domain.settling else {}
+        weights = next(self.host.weights.options_of(self)) if domain.settling and holds_weights(self.config) else {}
         if name in weights:
             g = self.host.g
             node = g.node(self.config, [], f"{self.host.node.name}/{self.host.label_of(self)}", weights=weights)

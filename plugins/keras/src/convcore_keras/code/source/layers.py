@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,14 +23,28 @@ from .call_masks import masks_of, set_masks, some
 from .classes import Bound, Foreign, SourceClass, SourceObject
 from .iterators import Iterated
 from .keras_layer import Chain, KerasLayer, keras_class
-from .weights import LayerState, Variable, Weights, is_layer
+from .records import EnumClass, Member, Tuple_, TupleClass
+from .weights import Key, LayerState, Variable, Weights, is_layer
 
 if TYPE_CHECKING:
     from .domain import SourceDomain
 
-__all__ = ["Host"]
+__all__ = ["PLAIN", "Host", "Run"]
 
 _TRAINING = {"Initializer", "Regularizer", "Constraint", "Callback", "Loss", "Metric", "LearningRateSchedule", "Optimizer"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one working through of a layer takes for granted: see :class:`Weights`."""
+
+    left_out: frozenset[str] = frozenset()
+    order: tuple[Key, ...] | None = None
+    surveying: bool = False
+    unknown_is_none: bool | None = None
+
+
+PLAIN = Run()
 
 
 class Host:
@@ -44,9 +59,9 @@ class Host:
         layer: LayerConfig,
         by_path: bool,
         kept: dict[str, Any],
-        left_out: frozenset[str] = frozenset(),
+        run: Run = PLAIN,
     ) -> None:
-        self.left_out = left_out
+        self.run = run
         self.g, self.node, self.layer = g, node, layer
         self.ops = GraphOps(g, node)
         self.by_path, self.kept = by_path, kept
@@ -59,7 +74,15 @@ class Host:
     def start(self, root: SourceObject) -> None:
         """Say which object is the model's layer."""
         self.weights = Weights(
-            self.node.weights, self.by_path, root, self.kept, self.left_out, self.label_of, self.g.era != "keras3"
+            self.node.weights,
+            self.by_path,
+            root,
+            self.kept,
+            self.run.left_out,
+            self.label_of,
+            self.g.era != "keras3",
+            self.run.order,
+            self.run.surveying,
         )
 
     def context(self) -> Context:
@@ -248,6 +271,10 @@ class Host:
 
     def is_a(self, x: Any, kind: Any) -> bool | None:
         """Whether ``isinstance(x, kind)``; None where Python's own types decide."""
+        if isinstance(kind, (EnumClass, TupleClass)):
+            return isinstance(x, (Member, Tuple_)) and x.cls is kind
+        if isinstance(x, Tuple_) and kind == Name("builtins.tuple"):
+            return True
         if isinstance(kind, SourceClass):
             return isinstance(x, SourceObject) and kind in x.cls.mro
         if isinstance(kind, Name) and not kind.path.startswith("builtins."):

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from convcore.plugin import Tensor
+import numpy as np
+
+from convcore.plugin import DType, Tensor, as_tensor
 
 from ...files.variables import snake
 from ...files.weights_legacy import fill_in_order, ordered_slots
@@ -21,7 +23,12 @@ from ..values import CodeRefused, Invocable
 if TYPE_CHECKING:
     from .keras_layer import KerasLayer
 
-__all__ = ["LayerState", "LeftOut", "OtherNumber", "Variable", "Weights"]
+_MOST_TRIED = 64
+
+Key = tuple[str, str, int]
+"""A weight of a layer of the source by the layer's label and its number there, or an array of a layer of Keras."""
+
+__all__ = ["Key", "LayerState", "LeftOut", "OtherNumber", "Variable", "Weights"]
 
 
 @dataclass(eq=False)
@@ -34,8 +41,8 @@ class Variable(Invocable):
     dtype: str = "float32"
     initial: Any = None
     owner: Any = None
-    index: int = -1
-    """Its place in its layer, -1 while it is nobody's."""
+    sizes: tuple[int | None, ...] | None = None
+    """What is known of the shape of a weight that a layer of Keras makes, as far as its configuration tells."""
 
     def invoke(self, domain: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         raise CodeRefused(f"calls the weight {self.name!r}")
@@ -108,7 +115,12 @@ class LeftOut(CodeRefused):
 
 class Weights:
     """The arrays of one custom layer of the model. ``by_path``: keys are ``"dense/0"``; otherwise ``"0"``, ``"1"``, ... in order.
-    ``left_out`` are layers, by their labels, whose weights the file does not hold."""
+    ``left_out`` are layers, by their labels, whose weights the file does not hold.
+
+    The order is known when everything is built, and layers of the source inside the layer are built when they are called. So
+    where a read comes before that, the layer is gone through once to see what it builds (``surveying``: arrays are stand-ins of
+    the right shapes), and then again with the ``order`` found.
+    """
 
     def __init__(
         self,
@@ -119,13 +131,19 @@ class Weights:
         left_out: frozenset[str] = frozenset(),
         label: Callable[[Any], str] = str,
         tf_keras: bool = False,
+        order: Sequence[Key] | None = None,
+        surveying: bool = False,
     ) -> None:
         self.tensors, self.by_path, self.root = tensors, by_path, root
+        self.order, self.surveying = order, surveying and not by_path
         self._kept = kept
         self._paths: dict[int, str] | None = None
+        self._of_keras: set[str] = set()
+        """The paths of layers of Keras."""
         self.used: set[str] = set()
         self.left_out, self.label, self.tf_keras = left_out, label, tf_keras
         self.asked: set[str] = set()
+        self.sizes: dict[str, int] = {}
 
     # ---- paths
     def path_of(self, owner: Any) -> str:
@@ -146,6 +164,9 @@ class Weights:
         if id(at) in found:
             return
         found[id(at)] = path
+        base = getattr(getattr(at, "state", None), "base", None)
+        if (path and (getattr(at, "is_keras_layer", False) and not hasattr(at, "layers"))) or getattr(base, "inner", False):
+            self._of_keras.add(path)
         for name, child in _attributes(at, self.tf_keras):
             self._walk_item(child, _join(path, name), found)
 
@@ -167,8 +188,10 @@ class Weights:
         if self.by_path:
             path = self.path_of(variable.owner)
             key = _join(path, str(state.own().index(variable)))
+        elif self.surveying:
+            return self._stand_in(variable)
         else:
-            key = str(self._order().index(variable))
+            key = str(self._place(variable))
         tensor = self.tensors.get(key)
         if tensor is None:
             raise CodeRefused(f"makes the weight {variable.name!r}, which the file does not hold")
@@ -202,8 +225,7 @@ class Weights:
                 problems = fill_by_path(config, inside)
                 self._mark(layer, [_join(label, k) for k in inside])
             else:
-                slots = self._order()
-                mine = [i for i, s in enumerate(slots) if isinstance(s, tuple) and s[0] is layer]
+                mine = [self._place((layer, i)) for i in range(sum(ordered_slots(config)))]
                 missing = [i for i in mine if str(i) not in self.tensors]
                 problems = [f"{len(missing)} of its {len(mine)} weights are not in the file"] if missing else fill_in_order(
                     config, [self.tensors[str(i)] for i in mine]
@@ -217,6 +239,37 @@ class Weights:
         found: dict[str, Tensor] = self._kept[label]
         return found
 
+    def options_of(self, layer: KerasLayer) -> Iterator[dict[str, Tensor]]:
+        """:meth:`of_layer`; in a survey the arrays of the file that it could have by their shapes, one of which will do."""
+        if not self.surveying or (layer.extends is not None and layer.extends.inner):
+            yield self.of_layer(layer)
+            return
+        self.asked.add(self.label(layer))
+        t, f = ordered_slots(layer.config)
+        arrays = [self.tensors[str(i)] for i in range(len(self.tensors))]
+        seen: set[Any] = set()
+        for i in range(len(arrays) - t + 1):
+            for j in range(len(arrays) - f + 1) if f else (0,):
+                chosen = [*arrays[i : i + t], *arrays[j : j + f]]
+                shapes = tuple(tuple(a.shape) for a in chosen)
+                if shapes in seen or len(seen) > _MOST_TRIED:
+                    continue
+                seen.add(shapes)
+                layer.config.weights = {}
+                if not fill_in_order(layer.config, chosen):
+                    yield dict(layer.config.weights)
+        raise CodeRefused(f"has the layer {layer_label(layer)}, whose weights no arrays of the file fit")
+
+    def _stand_in(self, variable: Variable) -> Tensor:
+        if variable.shape is None:
+            told = variable.sizes
+            found = (t for t in self.tensors.values() if told is not None and len(told) == len(t.shape))
+            fits = next((t for t in found if all(a in (None, b) for a, b in zip(told or (), t.shape))), None)
+            if fits is None:
+                raise CodeRefused(f"makes the weight {variable.name!r} of a shape that is not known")
+            return fits
+        return as_tensor(np.broadcast_to(np.zeros((), DType(variable.dtype).numpy), tuple(variable.shape)))
+
     def _without_own(self, owner: Any, inside: dict[str, Tensor]) -> dict[str, Tensor]:
         """The arrays of Keras's part of an object that extends one of its layers, without those of the source's own."""
         others = {name for name, _ in _attributes(owner, self.tf_keras)}
@@ -226,9 +279,33 @@ class Weights:
         layer.keys = keys
         self.used.update(keys)
 
+    def _place(self, slot: Any) -> int:
+        """The place of a Variable, or of (layer of Keras, place in it), among the arrays of the file."""
+        if self.order is None:
+            return self._order().index(slot)
+        key = self._key(slot)
+        if key not in self.order:
+            raise CodeRefused(f"makes weights of {key[1] or 'its own'} that it did not make before")
+        return self.order.index(key)
+
+    def _key(self, slot: Any) -> Key:
+        """What stands for a slot in each run of the same source."""
+        if isinstance(slot, tuple):
+            return "layer", self.label(slot[0]), slot[1]
+        return "weight", self.label(slot.owner), slot.owner.state.variables.index(slot)
+
+    def surveyed(self) -> list[Key]:
+        """The order of what is built now. Raises CodeRefused where it cannot be said in words."""
+        self.sizes = {}
+        trainable, fixed = self._slots(self.root)
+        keys = [self._key(s) for s in (*trainable, *fixed)]
+        if len(set(keys)) != len(keys):
+            raise CodeRefused("has two layers under one name, so that the order of the weights is not certain")
+        return keys
+
     def _order(self) -> list[Any]:
         """What each array in turn is: a Variable, or (layer of Keras, place in it)."""
-        self.sizes: dict[str, int] = {}
+        self.sizes = {}
         trainable, fixed = self._slots(self.root)
         slots = [*trainable, *fixed]
         if len(slots) != len(self.tensors):
@@ -259,6 +336,10 @@ class Weights:
 
     def finish(self) -> None:
         """Raises CodeRefused for arrays that the source makes no weight of, or where it is not certain which are whose."""
+        if self.surveying:
+            return
+        if self.order is not None and self.surveyed() != [*self.order]:
+            raise CodeRefused("makes its weights in another order each time")
         if self.left_out and not self.by_path and {n for n, size in self.sizes.items() if size} - self.asked:
             raise CodeRefused("has layers that it does not call, so that the order of the weights is not certain")
         for v in _variables(self.root, set()):  # what is made and not used is no problem of the file's
@@ -266,6 +347,9 @@ class Weights:
                 self.of(v)
             except CodeRefused as e:
                 raise CodeRefused(e.why) from e
+        if self.by_path:
+            self._paths = {}
+            self._walk(self.root, "", self._paths)
         left = [k for k in self.tensors if k not in self.used and not self._unused_layer(k)]
         if left:
             raise CodeRefused(f"makes no weight of {len(left)} arrays of the file ({', '.join(left[:4])})")
@@ -274,9 +358,10 @@ class Weights:
         """Whether an array is that of a layer of Keras which the call did not need."""
         if self.by_path:
             owner = key.rpartition("/")[0]
-            return any(owner == p or owner.startswith(f"{p}/") for p in (self._paths or {}).values() if p)
-        slots = self._order()
-        return isinstance(slots[int(key)], tuple)
+            return any(owner == p or owner.startswith(f"{p}/") for p in self._of_keras)
+        if self.order is not None:
+            return self.order[int(key)][0] == "layer"
+        return isinstance(self._order()[int(key)], tuple)
 
 
 def _variables(at: Any, seen: set[int]) -> Iterator[Variable]:
