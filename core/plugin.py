@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from .layout import Convention
     from .loading import Driver, Head, InputShapes, check_heaps, let_go, load_flat, read_head
     from .ops.pooling import pooled
-    from .ops.resampling import axis_weights, coordinates, nearest_index, resized
+    from .ops.resampling import axis_matrix, coordinates, nearest_index, resized
     from .ops.rnn_activations import activation
     from .ops.sequences import as_sequence
     from .opset import Attr, AxesAttr, AxisAttr, InferContext, Op, OpSet, Role, Sample, Trait, find_op, op, traits_of
@@ -192,7 +192,7 @@ __all__ = [
     "activation",
     "as_sequence",
     "as_tensor",
-    "axis_weights",
+    "axis_matrix",
     "bounded_results",
     "broadcast_shapes",
     "ceil_div",
@@ -293,7 +293,7 @@ _FROM = {
     "layout": ("Convention",),
     "loading": ("Driver", "Head", "InputShapes", "check_heaps", "let_go", "load_flat", "read_head"),
     "ops.pooling": ("pooled",),
-    "ops.resampling": ("axis_weights", "coordinates", "nearest_index", "resized"),
+    "ops.resampling": ("axis_matrix", "coordinates", "nearest_index", "resized"),
     "ops.rnn_activations": ("activation",),
     "ops.sequences": ("as_sequence",),
     "opset": (

@@ -18,8 +18,7 @@ from ..opset.infer import InferContext
 from ..opset.shapes import axis_sizes
 from ..opset.traits import Trait
 from .conv import LAYOUT
-from .resampling import axis_weights, grid_sample, nearest_index, resize, resized
-from .resampling import coordinates as positions
+from .resampling import axis_matrix, grid_sample, resize, resized, resized_axes
 from .windows import Array
 
 IMAGE = OpSet("image")
@@ -89,25 +88,16 @@ def _resize_body(
 ) -> Any:  # fmt: skip
     """Each axis by itself: the nearest elements gathered, or a product with the matrix of weights. Sizes must be known."""
     b.require(x.shape is not None, "resize: the number of axes must be known")
-    for i, axis in enumerate(range(2, x.rank) if layout == "channels_first" else range(1, x.rank - 1)):
-        n, scale, out = x.shape[axis], None if scales is None else scales[i], None if sizes is None else sizes[i]
-        if out is None:
-            if scale is None:
-                continue
-            b.require(isinstance(n, int), "resize: the sizes must be known")
-            out = resized(n, scale)
-        if out == n and scale in (None, 1.0):
-            continue
+    for axis, n, out, scale in resized_axes(x.shape, sizes, scales, layout):
         b.require(isinstance(n, int) and isinstance(out, int), "resize: the sizes must be known")
         b.require(n * out <= _SPELLED, f"resize: {n} elements to {out} are too many to be spelled out")
-        at = positions(n, out, scale, coordinates)
+        matrix = axis_matrix(
+            n, out, scale, mode=mode, coordinates=coordinates, nearest=nearest, cubic_a=cubic_a, exclude_outside=exclude_outside,
+            antialias=antialias,
+        )  # fmt: skip
         if mode == "nearest":
-            x = b.gather(x, b.const(np.clip(nearest_index(at, nearest), 0, n - 1), "int64"), axis=axis)
+            x = b.gather(x, b.const(matrix.argmax(axis=0), "int64"), axis=axis)
             continue
-        ratio = n / out if scale is None else 1 / scale
-        taps, weights = axis_weights(at, n, ratio, mode, cubic_a, exclude_outside, antialias)
-        matrix = np.zeros((n, out))
-        np.add.at(matrix, (taps, np.arange(out)[:, None]), weights)
         last = x.rank - 1
         perm = list(range(x.rank))
         perm[axis], perm[last] = perm[last], perm[axis]

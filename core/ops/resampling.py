@@ -9,42 +9,76 @@ from typing import Any
 
 import numpy as np
 
-from .windows import Array, spatial_axes
+from .windows import Array
 
-__all__ = ["coordinates", "grid_sample", "resize", "resize_axes", "resized"]
+__all__ = ["axis_matrix", "coordinates", "grid_sample", "resize", "resize_axes", "resized", "resized_axes"]
 
 
 def resized(n: int, scale: float) -> int:
-    """floor(n * scale)."""
-    return math.floor(n * scale)
+    """floor(n * scale), in float32 as onnxruntime works it out (upsamplebase.h): 10 * 0.7 is 7, where doubles of float32's 0.7
+    give 6 (onnx.reference)."""
+    return math.floor(float(np.float32(n) * np.float32(scale)))
 
 
 def coordinates(n: int, out: int, scale: float | None, how: str) -> Array:
     """The position in the input (float64, in elements) of every output element; formulas of ONNX Resize, scale default out / n.
 
-    Without a scale the ratio is one division of integers, so positions that are whole numbers come out whole.
+    Without a scale the ratio is one division of integers, so positions that are whole numbers come out whole. With one, all is
+    float32, as in onnxruntime (``GetOriginalCoordinate``), which rounds other positions to a half or a whole than doubles do.
     """
+    if scale is not None:
+        return _by_scale(n, out, np.float32(scale), how).astype(np.float64)
     i = np.arange(out, dtype=np.float64)
     if how == "align_corners":
         return i * (n - 1) / (out - 1) if out > 1 else np.zeros(1)
     if how == "asymmetric":
-        return i * n / out if scale is None else i / scale
+        return i * n / out
     if how == "tf_half_pixel_for_nn":
-        return (2 * i + 1) * n / (2 * out) if scale is None else (i + 0.5) / scale
+        return (2 * i + 1) * n / (2 * out)
     if how == "pytorch_half_pixel" and out <= 1:
         return np.zeros(out)
-    half = ((2 * i + 1) * n - out) / (2 * out) if scale is None else (i + 0.5) / scale - 0.5
-    if how == "half_pixel_symmetric" and scale is not None:
-        return n / 2 * (1 - out / (n * scale)) + half
-    return half
+    return ((2 * i + 1) * n - out) / (2 * out)
+
+
+def _by_scale(n: int, out: int, scale: np.float32, how: str) -> Array:
+    i: Array = np.arange(out, dtype=np.float32)
+    half = np.float32(0.5)
+    size, wanted = np.float32(n), np.float32(out)
+    if how == "align_corners":
+        return np.asarray(i * (size - 1) / (wanted - 1)) if out > 1 else np.zeros(1, np.float32)
+    if how == "asymmetric":
+        return np.asarray(i / scale)
+    if how == "tf_half_pixel_for_nn":
+        return np.asarray((i + half) / scale)
+    if how == "pytorch_half_pixel" and out <= 1:
+        return np.zeros(out, np.float32)
+    if how == "half_pixel_symmetric":
+        offset = size / 2 * (1 - wanted / (scale * size))  # only what is added to it is double
+        return (float(offset) + (i.astype(np.float64) + 0.5) / float(scale) - 0.5).astype(np.float32)
+    return np.asarray((i + half) / scale - half)
+
+
+def resized_axes(shape: Any, sizes: Any, scales: Any, layout: str) -> list[tuple[int, Any, Any, float | None]]:
+    """Axis, size, new size (None: unknown) and scale of the axes that change: none where every size stays (onnxruntime copies
+    then, whatever the scales are), else those of another size or of a scale that is not 1."""
+    found: list[tuple[int, Any, Any, float | None]] = []
+    for i, n in enumerate(shape[2:] if layout == "channels_first" else shape[1:-1]):
+        scale, out = None if scales is None else scales[i], None if sizes is None else sizes[i]
+        if out is None:
+            out = n if scale is None else resized(n, scale) if isinstance(n, int) else None
+        found.append((i + (2 if layout == "channels_first" else 1), n, out, scale))
+    if all(n == out for _, n, out, _ in found):
+        return []
+    return [(axis, n, out, scale) for axis, n, out, scale in found if n != out or scale not in (None, 1.0)]
 
 
 def nearest_index(at: Array, how: str) -> Array:
-    """Whole positions; halves go down for round_prefer_floor, up for round_prefer_ceil."""
-    if how == "round_prefer_floor":
-        at = np.ceil(at - 0.5)
-    elif how == "round_prefer_ceil":
-        at = np.floor(at + 0.5)
+    """Whole positions; halves go down for round_prefer_floor, up for round_prefer_ceil. What is within 1e-6 of a half is one:
+    so onnxruntime 1.31 takes them (measured; its public source of before compares exactly)."""
+    if how in ("round_prefer_floor", "round_prefer_ceil"):
+        low = np.floor(at)
+        half = np.abs(at - low - 0.5) < 1e-6
+        at = np.where(half, low + (how == "round_prefer_ceil"), np.floor(at + 0.5))
     else:
         at = np.floor(at) if how == "floor" else np.ceil(at)
     return at.astype(np.int64)
@@ -85,6 +119,21 @@ def axis_weights(
     return np.clip(taps, 0, n - 1), weights
 
 
+def axis_matrix(
+    n: int, out: int, scale: float | None, *, mode: str, coordinates: str, nearest: str, cubic_a: float, exclude_outside: bool,
+    antialias: bool,
+) -> Array:  # fmt: skip
+    """(n, out), float64: how one axis of a resize mixes its elements; one 1 in each column for nearest."""
+    at, columns, matrix = _positions(n, out, scale, coordinates), np.arange(out), np.zeros((n, out))
+    if mode == "nearest":
+        matrix[np.clip(nearest_index(at, nearest), 0, n - 1), columns] = 1
+        return matrix
+    ratio = n / out if scale is None else 1 / scale
+    taps, weights = axis_weights(at, n, ratio, mode, cubic_a, exclude_outside, antialias)
+    np.add.at(matrix, (taps, columns[:, None]), weights)
+    return matrix
+
+
 def _mix(x: Array, axis: int, taps: Array, weights: Array) -> Array:
     shape = [1] * x.ndim
     shape[axis] = len(taps)
@@ -100,13 +149,7 @@ def resize(
     antialias: bool, layout: str,
 ) -> Array:  # fmt: skip
     y = x
-    for i, axis in enumerate(spatial_axes(x, layout)):
-        n, scale = x.shape[axis], None if scales is None else scales[i]
-        out = None if sizes is None else sizes[i]
-        if out is None:
-            out = n if scale is None else resized(n, scale)
-        if out == n and scale in (None, 1.0):
-            continue
+    for axis, n, out, scale in resized_axes(x.shape, sizes, scales, layout):
         at = _positions(n, out, scale, coordinates)
         if mode == "nearest":
             y = np.take(y, np.clip(nearest_index(at, nearest), 0, n - 1), axis)

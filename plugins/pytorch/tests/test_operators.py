@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from convcore import load
+from convcore import convert, load
 
 torch = pytest.importorskip("torch")
 
@@ -307,3 +308,28 @@ def test_what_the_record_says():
         entries = [e for e in held[target].values() if e.keys() - {"outside", "why"}]
         assert not any(e.get("wrong") or e.get("failed") for e in entries)
         assert sum("refused" not in e for e in entries) / len(entries) >= least and len(entries) > 640
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+@pytest.mark.parametrize("scale", [0.3, 0.7, 1.1, 1.6, None])
+def test_nearest_takes_the_elements_that_torch_takes(scale: float | None, mode: str, tmp_path: Path) -> None:
+    """torch multiplies by a float32 factor: at some sizes that is another element than division gives (n=41 by 0.3)."""
+    import torch
+
+    class Sized(torch.nn.Module):
+        def __init__(self, size: int) -> None:
+            super().__init__()
+            self.size = size
+
+        def forward(self, x: Any) -> Any:
+            if scale is None:
+                return torch.nn.functional.interpolate(x, size=self.size, mode=mode)
+            return torch.nn.functional.interpolate(x, scale_factor=scale, mode=mode)
+
+    for n in (11, 14, 20, 27, 40, 41, 50):
+        for size in (7, 16, 22) if scale is None else (0,):
+            module, x = Sized(size), torch.arange(n, dtype=torch.float32).reshape(1, 1, n)
+            model = load(torch.export.export(module, (x,)))
+            np.testing.assert_array_equal(model(x.numpy()), module(x).numpy(), err_msg=f"{n} {size}")
+            if n in (14, 41):
+                assert convert(model, "pytorch", tmp_path / f"m{n}_{size}.py").report.ok

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Node, NotExpressible, Ref, op
+from convcore.plugin import Node, NotExpressible, Ref, axis_matrix
 
 from ..dialect import KerasScribe
 from .base import RULES, Writer, channels_last, known, static
@@ -81,7 +81,7 @@ def resize(s: KerasScribe, node: Node) -> None:
     y: Ref = x
     for i, (n, m) in enumerate(zip(static(shape[1:-1]), static(out[1:-1])), 1):
         scale = None if a["scales"] is None else (a["scales"][i - 1],)
-        if n == m and scale in (None, (1.0,)):
+        if all(n == m for n, m in sizes) or (n == m and scale in (None, (1.0,))):
             continue
         matrix = _matrix(a, i - 1, n, m)
         now = list(y.shape or ())
@@ -140,11 +140,6 @@ def _upsampled(w: Writer, x: Ref, factors: tuple[int, ...], out: Any) -> Ref:
 
 
 def _matrix(a: Mapping[str, Any], i: int, n: int, m: int) -> Any:
-    """(m, n): how one axis of a resize mixes its elements, by the op itself on an identity matrix."""
+    """(m, n): how one axis of a resize mixes its elements, by the op itself."""
     rest = {k: a[k] for k in ("mode", "coordinates", "nearest", "cubic_a", "exclude_outside", "antialias")}
-    eye = np.eye(n, dtype=np.float32)[None]
-    scales = None if a["scales"] is None else (a["scales"][i],)
-    sizes = None if scales is not None and a["sizes"] is None else (m,)
-    reference = op("resize").reference
-    assert reference is not None
-    return reference(eye, sizes=sizes, scales=scales, layout="channels_last", **rest)[0]
+    return axis_matrix(n, m, None if a["scales"] is None else a["scales"][i], **rest).astype(np.float32).T

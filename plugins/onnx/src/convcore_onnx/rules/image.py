@@ -6,7 +6,20 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import A, DType, ForeignNode, Node, NotExpressible, Value, known_shape, resized
+import numpy as np
+
+from convcore.plugin import (
+    A,
+    DType,
+    ForeignNode,
+    Node,
+    NotExpressible,
+    Value,
+    coordinates,
+    known_shape,
+    nearest_index,
+    resized,
+)
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
@@ -36,6 +49,8 @@ def _resize(
     else:
         fixed = len(shape) > 2 and sizes is not None and all(a == c for a, c in zip(sizes[:2], shape[:2]))
     skip = 2 if fixed else 0
+    if scales is None and attrs["mode"] == "nearest" and not _agree(shape, sizes, attrs["coordinates"], attrs["nearest"]):
+        scales = [1.0 if n == m else float(np.float32(m) / np.float32(n)) for n, m in zip(shape, sizes or ())]
     spatial: dict[str, Any] = {
         "scales": None if scales is None else tuple(scales[skip:]),
         "sizes": None if sizes is None else tuple(sizes[skip:]),
@@ -43,6 +58,18 @@ def _resize(
     if fixed:
         return b.resize(x, **spatial, **attrs)
     return b.squeeze(b.resize(b.unsqueeze(x, axes=(0, 1)), **spatial, **attrs), axes=(0, 1))
+
+
+def _agree(shape: Sequence[Any], sizes: Sequence[Any] | None, how: str, rounding: str) -> bool:
+    """Whether onnxruntime, which makes a float32 scale of sizes (ParseScalesDataAndAdjustOutputSize), takes the elements that
+    exact arithmetic does; for sizes that are known."""
+    for n, m in zip(shape, sizes or ()):
+        if isinstance(n, int) and isinstance(m, int) and n != m and n and m:
+            theirs = coordinates(n, m, float(np.float32(m) / np.float32(n)), how)
+            exact = nearest_index(coordinates(n, m, None, how), rounding)
+            if not np.array_equal(np.clip(nearest_index(theirs, rounding), 0, n - 1), np.clip(exact, 0, n - 1)):
+                return False
+    return True
 
 
 def _scales(g: OnnxContext, node: ForeignNode, i: int) -> tuple[float, ...] | None:
@@ -81,7 +108,15 @@ def load_upsample(g: OnnxContext, node: ForeignNode) -> Any:
 
 @RULES.load("Resize", until=10)
 def load_resize_10(g: OnnxContext, node: ForeignNode) -> Any:
-    return _resize(g, node, node.need(0), _scales(g, node, 1), None, mode=_mode(node), **_OLD)
+    """The nearest element is the next one along an axis that shrinks, the one before along one that grows (onnxruntime's
+    ``ResizeNearestMode::SIMPLE``; the standard's own example of version 10 has [[1, 3]] for 2 x 4 by 0.6)."""
+    scales, mode, x = _scales(g, node, 1), _mode(node), node.need(0)
+    shrinks = mode == "nearest" and scales is not None and any(s < 1 for s in scales)
+    if scales is None or not shrinks:
+        return _resize(g, node, x, scales, None, mode=mode, **_OLD)
+    y = _resize(g, node, x, [min(s, 1.0) for s in scales], None, mode=mode, **{**_OLD, "nearest": "ceil"})
+    grows = [max(s, 1.0) for s in scales]
+    return y if all(s == 1 for s in grows) else _resize(g, node, y, grows, None, mode=mode, **_OLD)
 
 
 @RULES.load("Resize", since=11)
@@ -243,10 +278,16 @@ def emit_resize(e: OnnxScribe, node: Node) -> None:
     space = known_shape(x)[2:]
     scales, sizes = a["scales"], a["sizes"]
     if scales is not None and sizes is not None:
-        for n, want, s in zip(space, sizes, scales):
-            if want is not None and not (isinstance(n, int) and resized(n, s) == want):
-                raise NotExpressible("both sizes and scales are given and differ")
-        sizes = None
+        ints = [(n, n if m is None else m, s) for n, m, s in zip(space, sizes, scales)]
+        known = all(isinstance(n, int) and isinstance(m, int) for n, m, _ in ints)
+        if known and all(np.float32(m) / np.float32(n) == np.float32(s) for n, m, s in ints):
+            scales = None  # onnxruntime makes the same of the sizes
+        elif known and all(resized(n, s) == m for n, m, s in ints):
+            sizes = None
+        else:
+            raise NotExpressible("both sizes and scales are given and differ")
+    elif sizes is not None and a["mode"] == "nearest" and not _agree(space, sizes, how, a["nearest"]):
+        raise NotExpressible("onnxruntime's float32 takes other elements")
     if scales is not None:
         handle = e.const([1.0, 1.0, *scales], DType.FLOAT32)
         e.call("Resize", [e.value(x), None, handle], attrs, outputs=node.outputs, name=node.name)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from convcore.plugin import Node, NotExpressible, axis_weights, coordinates, nearest_index
+from convcore.plugin import Node, NotExpressible, axis_matrix
 
 from ..rules.base import RULES, one_if_equal
+from ..rules.image import other_picks
 from .base import E, shape_of, sizes, static
 
 
@@ -32,6 +31,9 @@ def resize(e: E, node: Node) -> None:
     config: dict[str, Any] = {}
     if all(isinstance(n, int) for n in (*space, *wanted)):
         config["size"] = tuple(wanted)
+        if a["mode"] == "nearest":
+            if any(other_picks(n, m, None, how, a["nearest"]) is not None for n, m in zip(space, wanted)):
+                raise NotExpressible("torch's float32 takes other elements")
     elif factors is not None:
         config["scale_factor"] = one_if_equal(factors)
     else:
@@ -51,26 +53,24 @@ def resize_by_axis(e: E, node: Node) -> None:
     if x.dtype is None or (a["mode"] != "nearest" and not x.dtype.is_float):
         raise NotExpressible(f"{a['mode']} over {x.dtype}")
     first = 2 if a["layout"] == "channels_first" else 1
+    spatial = slice(first, first + len(shape) - 2)
+    same = [n == m for n, m in zip(shape[spatial], out[spatial])]
+    given = [s in (None, 1.0) for s in a["scales"] or [None] * len(same)]
     todo: list[tuple[int, int, int, float | None]] = []
-    for i, (n, m) in enumerate(zip(shape[first:], out[first:])):
-        scale = None if a["scales"] is None else a["scales"][i]
-        if i < len(shape) - 2 and (n != m or scale not in (None, 1.0)):
+    for i, (n, m) in enumerate(zip(shape[spatial], out[spatial])):
+        if not (all(same) or (same[i] and given[i])):
             size, wanted = static((n, m), "sizes")
-            todo.append((first + i, size, wanted, scale))
+            todo.append((first + i, size, wanted, None if a["scales"] is None else a["scales"][i]))
     h = e.value(x)
     if not todo:
         e.alias(node.output, h)
     for axis, n, m, scale in todo:
         last = axis == todo[-1][0]
-        at = coordinates(n, m, scale, a["coordinates"])
+        matrix = axis_matrix(n, m, scale, **{k: v for k, v in a.items() if k not in ("sizes", "scales", "layout")})
         if a["mode"] == "nearest":
-            where = np.clip(nearest_index(at, a["nearest"]), 0, n - 1)
+            where = matrix.argmax(axis=0)
             (h,) = e.call("torch.index_select", [h, axis, e.const(where)], outputs=node.outputs if last else ())
             continue
-        ratio = n / m if scale is None else 1 / scale
-        taps, weights = axis_weights(at, n, ratio, a["mode"], a["cubic_a"], a["exclude_outside"], a["antialias"])
-        matrix = np.zeros((n, m))
-        np.add.at(matrix, (taps, np.arange(m)[:, None]), weights)
         end = axis == len(shape) - 1
         if not end:
             (h,) = e.call(".transpose", [h, axis, -1])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import A, NotExpressible, Rank, Value
+import numpy as np
+
+from convcore.plugin import A, NotExpressible, Rank, Value, coordinates, nearest_index
 
 from ..context import AtenNode, TorchContext
 from .base import FLOAT, RULES
@@ -69,12 +71,51 @@ def upsample(g: TorchContext, n: AtenNode) -> Value:
             attrs["scales"] = scales
     else:
         raise NotExpressible("has neither a size nor scales")
+    if nearest and x.shape is not None:
+        out = traced[2:] if (traced := _traced(n)) is not None else attrs.get("sizes", [None] * (len(x.shape) - 2))
+        picks = [
+            other_picks(size, want, None if scales is None else scales[i], attrs["coordinates"], nearest)
+            for i, (size, want) in enumerate(zip(x.shape[2:], out))
+        ]
+        if any(p is not None for p in picks):
+            return _picked(g, x, [(p, size, want) for p, size, want in zip(picks, x.shape[2:], out)], name, scales)
     return g.b.resize(x, **attrs)
 
 
+def torch_picks(n: int, m: int, scale: float | None, exact: bool) -> Any:
+    """The elements that torch takes of n for m (UpSample.h, ``nearest_neighbor_compute_source_index`` and its exact kind): a
+    float32 factor, 1 / scale where a scale is given."""
+    by = np.float32(n) / np.float32(m) if scale is None else np.float32(1.0 / scale)
+    at = (np.arange(m, dtype=np.float32) + np.float32(0.5 if exact else 0)) * by
+    return np.minimum(np.floor(at).astype(np.int64), n - 1)
+
+
+def other_picks(n: Any, m: Any, scale: float | None, how: str, rounding: str) -> Any:
+    """torch's elements where they are not those of ``resize``; None where they are, or the sizes are not known."""
+    if not (isinstance(n, int) and isinstance(m, int) and n and m):
+        return None
+    theirs = torch_picks(n, m, scale, how != "asymmetric")
+    ours = np.clip(nearest_index(coordinates(n, m, scale, how), rounding), 0, n - 1)
+    return None if np.array_equal(theirs, ours) else theirs
+
+
+def _picked(g: TorchContext, x: Value, axes: Any, name: str, scales: Any) -> Value:
+    """Axis by axis, by number."""
+    for i, (_, n, m) in enumerate(axes):
+        if not (isinstance(n, int) and isinstance(m, int)):
+            raise NotExpressible("which elements it takes depends on how a size that is not known is rounded", "unknown_shape")
+        picks = torch_picks(n, m, None if scales is None else scales[i], "exact" in name)
+        x = g.b.gather(x, g.b.const(picks, "int64"), axis=i + 2)
+    return x
+
+
+def _traced(n: AtenNode) -> Any:
+    shape = n.results[0][1] if n.results else None
+    return None if shape is None or None in shape else shape
+
+
 def _sizes(n: AtenNode, x: Value, scales: Any) -> Any:
-    traced = n.results[0][1] if n.results else None
-    if traced is not None and None not in traced:
+    if (traced := _traced(n)) is not None:
         return traced[2:]
     shape = x.shape
     if shape is None or not all(isinstance(d, int) for d in shape[2:]):
