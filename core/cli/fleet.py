@@ -26,7 +26,7 @@ def batch(args: Namespace, options: Mapping[str, Any]) -> int:
     """Convert, print the summary; 0 when every model was written, else 1."""
     done = convert_all(
         args.sources, args.to, args.out, workers=args.workers, timeout=args.timeout or None,
-        memory=None if args.memory is None else size(args.memory), scheduler=args.scheduler, again=args.again,
+        memory=None if args.memory is None else size(args.memory), scheduler=args.scheduler, again=args.again, each=args.each,
         reports=args.reports, progress=partial(_tell, args), check=not args.no_check, simplify=args.simplify,
         io_layout=args.io_layout, fuse=args.fuse, **options,
     )  # fmt: skip

@@ -321,6 +321,10 @@ def _batch(p: argparse.ArgumentParser) -> None:
         "--again", action="append", default=[], metavar="STATUS",
         help="do finished models of this status again (timeout, crashed, unsupported..., or all); may be repeated",
     )  # fmt: skip
+    p.add_argument(
+        "--report-each", action="append", default=[], choices=("json", "html"), dest="each",
+        help="also write a report of each model beside its result: NAME.report.json, or the page NAME.html; may be repeated",
+    )  # fmt: skip
     p.add_argument("--reports", metavar="DIR", help="folder of report.html, .json and .csv (default: that of --out)")
     p.add_argument("--no-check", action="store_true", help="do not compare sources and results")
     p.add_argument("--simplify", action=argparse.BooleanOptionalAction, help="as for convert")

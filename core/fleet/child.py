@@ -32,7 +32,9 @@ def main(argv: list[str]) -> int:
     from ..errors import by_flags
 
     with by_flags(job["flags"]):
-        row = _row(job)
+        told: dict[str, Any] = {}
+    row = _row(job, told)
+    row["reports"] = _reports(job, told or {"ok": False, "status": row["status"], "message": row["message"]})
     if resource is not None:
         used = resource.getrusage(resource.RUSAGE_SELF)
         row["cpu"] = used.ru_utime + used.ru_stime
@@ -50,8 +52,19 @@ def _die_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)  # nothing handles it here: the process ends at once
 
 
-def _row(job: dict[str, Any]) -> dict[str, Any]:
-    """Convert; what came of it as fields of a Row."""
+def _reports(job: dict[str, Any], told: dict[str, Any]) -> list[str]:
+    """Write the report of this model as JSON where that was asked for; the files of its own reports that there are."""
+    from ..output import writing
+
+    page, data = Path(job["out"] + ".html"), Path(job["out"] + ".report.json")
+    if "json" in job["each"]:
+        with writing(data) as (unfinished,):
+            unfinished.write_text(json.dumps(told, indent=1, default=str) + "\n", encoding="utf-8")
+    return [str(p) for kind, p in (("html", page), ("json", data)) if kind in job["each"] and p.is_file()]
+
+
+def _row(job: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    """Convert; what came of it as fields of a Row, and in ``told`` the report as data where there is one."""
     from ..errors import BadFileError, ConvcoreError, MismatchError, PluginBugError, ShapeError, UnsupportedError, UsageError
     from ..host import host
     from ..pipeline import convert
@@ -61,12 +74,15 @@ def _row(job: dict[str, Any]) -> dict[str, Any]:
             host().identify(job["source"])
     except UsageError as e:
         return {"status": "bad file", "message": str(e)}
+    page = {"page": job["out"] + ".html"} if "html" in job["each"] else {}
     try:
-        done = convert(job["source"], job["to"], job["out"], weights=job["weights"] or None, **job["options"])
+        done = convert(job["source"], job["to"], job["out"], weights=job["weights"] or None, **page, **job["options"])
     except UnsupportedError as e:
         problems = [p.to_dict() for p in e.problems]
+        told.update(ok=False, problems=problems)
         return {"status": "unsupported", "problems": problems, "message": f"{len(problems)} problems"}
     except MismatchError as e:
+        told.update(json.loads(e.report.to_json()))
         return {"status": "mismatch", "message": _differs(e.report), "max_rel": _number(e.report.max_rel)}
     except UsageError as e:
         return {"status": "usage", "message": str(e)}
@@ -81,6 +97,7 @@ def _row(job: dict[str, Any]) -> dict[str, Any]:
     except Exception as e:  # noqa: BLE001 - the last resort: what nobody foresaw is a row, and said as a bug
         return {"status": "bug", "message": f"{type(e).__name__}: {e}"}
     report = done.report
+    told.update(json.loads(report.to_json()))
     status = {"not verified": "unverified"}.get(report.verdict, report.verdict)
     return {
         "status": status, "message": report.reason or "; ".join(report.weak[:1]),

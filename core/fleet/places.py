@@ -6,7 +6,7 @@ import glob
 import importlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import FrameworkMissingError, UsageError
 from .task import Task
 
-__all__ = ["fetched", "is_url", "join", "make_folder", "matches", "sent", "stamp"]
+__all__ = ["fetched", "is_url", "join", "make_folder", "matches", "named_in", "sent", "stamp"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _MAGIC = re.compile(r"[*?\[]")
@@ -67,7 +67,16 @@ def _matches_url(pattern: str) -> tuple[str, list[str]]:
             raise UsageError(f"{pattern}: no such file")
     root = _MAGIC.split(path)[0]
     root = root if fs.isdir(path) else os.path.dirname(root)
-    return fs.unstrip_protocol(root), sorted(fs.unstrip_protocol(p) for p in found)
+    named = _namer(pattern, fs, path)
+    return named(root), sorted(map(named, found))
+
+
+def _namer(url: str, fs: Any, path: str) -> Callable[[str], str]:
+    """From paths on the server of a URL to URLs. The paths of some (FTP, SSH) are without the server and its user, which
+    ``unstrip_protocol`` would lose."""
+    url = url.rstrip("/")
+    head = url[: -len(path)] if path and url.endswith(path) else None
+    return (lambda p: head + p) if head is not None else fs.unstrip_protocol
 
 
 def join(folder: str, name: str) -> str:
@@ -93,6 +102,18 @@ def stamp(place: str) -> str:
         return str(fs.ukey(path))
     s = os.stat(place)
     return f"{s.st_size}-{s.st_mtime_ns}"
+
+
+def named_in(options: Mapping[str, Any]) -> list[str]:
+    """Stamps of the files that options name (labels, the source of custom layers, a mean image), and of all in folders that they
+    name: what is read of them is part of what is asked. A text that is no path there is none."""
+    found = {}
+    for value in options.values():
+        for x in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(x, (str, os.PathLike)) and (text := os.fspath(x)) and os.path.exists(text):
+                inside = [os.path.join(d, f) for d, _, files in os.walk(text) for f in files if not f.endswith(".pyc")]
+                found[text] = " ".join(f"{f} {stamp(f)}" for f in sorted(inside)) if os.path.isdir(text) else stamp(text)
+    return [f"{k}: {v}" for k, v in sorted(found.items())]
 
 
 def fetched(task: Task, folder: Path) -> Task:
@@ -127,4 +148,5 @@ def sent(task: Task, files: Sequence[str]) -> list[str]:
     places = [(f, f"{os.path.dirname(path)}/{os.path.basename(f)}") for f in files]
     for local, remote in reversed(places):
         fs.put_file(local, remote)
-    return [fs.unstrip_protocol(remote) for _, remote in places]
+    named = _namer(task.out, fs, path)
+    return [named(remote) for _, remote in places]

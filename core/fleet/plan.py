@@ -15,7 +15,9 @@ from .task import Task
 __all__ = ["plan"]
 
 
-def plan(patterns: Sequence[str], to: str, out: str, options: Mapping[str, Any]) -> list[Task]:
+def plan(
+    patterns: Sequence[str], to: str, out: str, options: Mapping[str, Any], each: Sequence[str] = ()
+) -> list[Task]:  # fmt: skip
     """One task for each model that the patterns mean, in the order of the patterns and of names.
 
     A folder means every file in it that an installed plugin reads, by its suffix. The weights that stand beside an architecture
@@ -34,10 +36,11 @@ def plan(patterns: Sequence[str], to: str, out: str, options: Mapping[str, Any])
     weights = _pairs(found)
     sources = [f for f in found if f not in weights.values()]
     names = _names(sources, found, target.default_suffix)
+    named = places.named_in(options)
     return [
         Task(
             source, places.join(out, name), target.name, weights.get(source, ""),
-            " ".join(places.stamp(f) for f in (source, weights.get(source)) if f), options,
+            " ".join([*(places.stamp(f) for f in (source, weights.get(source)) if f), *named]), options, tuple(each),
         )
         for source, name in zip(sources, names)
     ]  # fmt: skip

@@ -25,7 +25,8 @@ Tell = Callable[[Row, int, int], None]
 def batch(
     sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], to: str, out: str | os.PathLike[str], *,
     workers: int | None = None, timeout: float | None = 600.0, memory: int | None = None, scheduler: str | None = None,
-    again: Sequence[str] = (), reports: str | os.PathLike[str] | None = None, progress: Tell | None = None, **options: Any,
+    again: Sequence[str] = (), each: Sequence[str] = (), reports: str | os.PathLike[str] | None = None,
+    progress: Tell | None = None, **options: Any,
 ) -> Batch:  # fmt: skip
     """Convert many models, each in a process of its own: a crash, a hang or a bad file is a row, and the rest goes on.
 
@@ -40,6 +41,8 @@ def batch(
         sources and results by the same paths or URLs.
     again: statuses whose finished rows are done again (``"all"``: every one). What is finished is else not done twice, also
         after the run was killed, as long as source, options and target are the same.
+    each: reports of each model, beside its result: ``"json"`` (``NAME.report.json``, what ``convert --report json`` prints) and
+        ``"html"`` (``NAME.html``, the page of :func:`convcore.convert`), also of one that is refused or differs.
     reports: folder of ``report.html``, ``.json``, ``.csv`` and of the ledger (default: ``out``, or here where that is a URL).
     progress: called after each model with its row, how many are finished, and of how many.
     options: those of :func:`convcore.convert` and of plugins, for every model.
@@ -49,11 +52,13 @@ def batch(
         raise UsageError(f"workers={workers}: at least one")
     if timeout is not None and timeout <= 0:
         raise UsageError(f"timeout={timeout:g} is no time")
+    if odd := sorted(set(each) - {"json", "html"}):
+        raise UsageError(f"each={', '.join(odd)}: reports are json and html")
     unknown = sorted(set(again) - {*STATUSES, "all"})
     if unknown:
         raise UsageError(f"again={', '.join(unknown)}: statuses are {', '.join(STATUSES)}, or all")
     workers = workers or os.cpu_count() or 1
-    tasks = plan([os.fspath(s) for s in listed], to, os.fspath(out), options)
+    tasks = plan([os.fspath(s) for s in listed], to, os.fspath(out), options, sorted(set(each)))
     places.make_folder(os.fspath(out))
     folder = Path(reports if reports is not None else "." if places.is_url(os.fspath(out)) else out)
     places.make_folder(str(folder))
@@ -76,7 +81,7 @@ def _finished(row: Row | None, again: Sequence[str]) -> bool:
     """Whether a model need not be done: it was, it is not asked for again, and what it gave is still there."""
     if row is None or "all" in again or row.status in again:
         return False
-    return all(places.is_url(f) or os.path.exists(f) for f in row.files)
+    return all(places.is_url(f) or os.path.exists(f) for f in (*row.files, *row.reports))
 
 
 def _share(workers: int) -> int | None:

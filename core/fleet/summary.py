@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ..output import writing
+from .places import is_url
 from .task import STATUSES, Row
 
 __all__ = ["Batch", "Missing"]
@@ -80,14 +83,15 @@ class Batch:
             )
         return text.getvalue()
 
-    def to_html(self) -> str:
-        """One page without scripts or anything from elsewhere."""
+    def to_html(self, folder: Path | None = None) -> str:
+        """One page without scripts or anything from elsewhere; links to reports of models start in ``folder`` (default: here)."""
         title = f"{len(self.rows)} models to {escape(self.to)}"
         body = f"<h1>{title}</h1><ul>{''.join(f'<li><b>{n}</b> {escape(s)}</li>' for s, n in self.counts.items())}</ul>"
         if self.missing:
             lines = [[str(m.models), str(m.alone), escape(m.type), escape(m.why)] for m in self.missing]
             body += "<h2>What is missing</h2>" + _table(["models", "nothing else", "type", "why"], lines)
-        body += "<h2>Models</h2>" + _table(["model", "status", "error of range", "seconds", "memory", ""], map(_cells, self.rows))
+        head = ["model", "status", "error of range", "seconds", "memory", ""]
+        body += "<h2>Models</h2>" + _table(head, (_cells(r, folder) for r in self.rows))
         return (
             '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
             f"<title>{title}</title><style>{_STYLE}</style>{body}</html>\n"
@@ -95,7 +99,7 @@ class Batch:
 
     def write(self, folder: Path) -> list[Path]:
         """Write ``report.html``, ``report.json`` and ``report.csv`` into a folder."""
-        texts = {"html": self.to_html(), "json": json.dumps(self.to_dict(), indent=1) + "\n", "csv": self.to_csv()}
+        texts = {"html": self.to_html(folder), "json": json.dumps(self.to_dict(), indent=1) + "\n", "csv": self.to_csv()}
         paths = [folder / f"report.{kind}" for kind in texts]
         with writing(*paths) as unfinished:
             for path, text in zip(unfinished, texts.values()):
@@ -134,12 +138,20 @@ def _table(names: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
     )
 
 
-def _cells(r: Row) -> list[str]:
+def _cells(r: Row, folder: Path | None) -> list[str]:
     text = escape(r.message)
     if r.problems:
         more = "<br>".join(escape(f"{p['layer']!r} ({p['type']}): {p['why']}") for p in r.problems)
         text = f"<details><summary>{text}</summary>{more}</details>"
+    links = "".join(f' <a href="{escape(_link(p, folder))}">{escape(p.rpartition(".")[2])}</a>' for p in r.reports)
     return [
-        escape(r.source), f'<span class="{"good" if r.ok else "bad"}">{escape(r.status)}</span>',
+        escape(r.source) + links, f'<span class="{"good" if r.ok else "bad"}">{escape(r.status)}</span>',
         "" if r.max_rel is None else f"{r.max_rel:.1e}", f"{r.seconds:.1f}", f"{r.peak / 1e6:.0f} MB" if r.peak else "", text,
     ]  # fmt: skip
+
+
+def _link(place: str, folder: Path | None) -> str:
+    """Where a report is, seen from the page: a URL as it is, a path as one of URLs."""
+    if is_url(place):
+        return place
+    return quote(Path(os.path.relpath(place, folder or ".")).as_posix())

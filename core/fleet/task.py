@@ -42,7 +42,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Task:
-    """One model: paths or fsspec URLs of the source, its weights and the result; ``stamp`` changes when a source file does."""
+    """One model: paths or fsspec URLs of the source, its weights and the result; ``stamp`` changes when a source file does,
+    or one that an option names. ``each``: kinds of reports of its own ("json", "html"), written beside the result."""
 
     source: str
     out: str
@@ -50,6 +51,7 @@ class Task:
     weights: str = ""
     stamp: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    each: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -59,8 +61,9 @@ class Task:
 
 @dataclass
 class Row:
-    """What came of one model. ``files`` are what was written; ``problems`` what stands in the way (:class:`convcore.Problem` as
-    dicts); ``seconds`` wall time, ``cpu`` user and system seconds, ``peak`` bytes of resident memory, 0 where it died."""
+    """What came of one model. ``files`` are what was written, ``reports`` those of its own; ``problems`` what stands in the way
+    (:class:`convcore.Problem` as dicts); ``seconds`` wall time, ``cpu`` user and system seconds, ``peak`` bytes of resident
+    memory, 0 where it died."""
 
     source: str
     status: str
@@ -75,6 +78,7 @@ class Row:
     seconds: float = 0.0
     cpu: float = 0.0
     peak: int = 0
+    reports: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:

@@ -33,11 +33,11 @@ def convert_one(task: Task, limits: Limits) -> Row:
             return Row(task.source, "error", task.out, task.key, message=f"cannot be fetched: {e}")
         row = _in_a_process(near, limits, Path(folder))
         row = replace(row, source=task.source, out=task.out, key=task.key)
-        if row.ok:
-            try:
-                row.files = places.sent(task, row.files)
-            except OSError as e:
-                row = replace(row, status="error", message=f"the result cannot be sent: {e}", files=[])
+        try:
+            row.reports = places.sent(task, row.reports)
+            row.files = places.sent(task, row.files)
+        except OSError as e:
+            row = replace(row, status="error", message=f"the result cannot be sent: {e}", files=[], reports=[])
     return replace(row, seconds=time.monotonic() - start)
 
 
@@ -45,7 +45,7 @@ def _in_a_process(task: Task, limits: Limits, folder: Path) -> Row:
     answer, log = folder / "row.json", folder / "log.txt"
     job = {
         "source": task.source, "weights": task.weights, "to": task.to, "out": task.out, "options": dict(task.options),
-        "memory": limits.memory, "flags": limits.flags, "row": str(answer),
+        "each": list(task.each), "memory": limits.memory, "flags": limits.flags, "row": str(answer),
     }  # fmt: skip
     command = [sys.executable, "-m", "convcore.fleet.child", json.dumps(job)]
     with log.open("wb") as f:

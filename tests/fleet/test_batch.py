@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from convcore import fleet
 from convcore.cli import main
 from convcore.cli.fleet import size
 from convcore.errors import FrameworkMissingError, UsageError
+from convcore.fleet import places
 from convcore.fleet.ledger import opened
 from convcore.fleet.task import Limits, Row, Task
 from convcore.fleet.work import convert_one
@@ -188,6 +192,57 @@ def test_weights_that_no_pattern_means_count_too(models):
     assert plan([str(models / "deep/*.json")], "onnx", "out", {})[0].key != one[0].key
 
 
+def test_files_that_options_name_count_too(models):
+    """Labels, the source of custom layers: where one changes, or a file in a folder of them, it is another task."""
+    from convcore.fleet.plan import plan
+
+    labels, code = models / "labels.txt", models / "code"
+    labels.write_text("a\n")
+    (code / "deep").mkdir(parents=True)
+    (code / "deep/layer.py").write_text("x = 1\n")
+    keys = []
+
+    def key() -> str:
+        options = {"labels": str(labels), "custom": [str(code), "no such file"], "opset": 17, "flat": None}
+        keys.append(plan([str(models / "good.hdf5")], "onnx", "out", options)[0].key)
+        return keys[-1]
+
+    assert key() == key()
+    os.utime(labels, ns=(1, 1))
+    assert key() not in keys[:-1]
+    (code / "deep/layer.py").write_text("x = 22\n")
+    assert key() not in keys[:-1]
+    (code / "other.py").write_text("")
+    assert key() not in keys[:-1]
+    (code / "other.pyc").write_text("")  # that running made, which reading does not look at
+    assert key() == keys[-2] and len(set(keys)) == 4
+
+
+def test_a_report_of_each_model(models, tmp_path):
+    """Beside the result, also of one that is refused or no model; a page where the model was read; links on the batch's page."""
+    out = tmp_path / "out"
+    patterns = [models / "good.hdf5", models / "deep/custom.json", models / "damaged.keras"]
+    done = convcore.batch(patterns, "onnx", out, each=["json", "html"], reports=tmp_path / "r")
+    told = {Path(r.source).name: [Path(p).name for p in r.reports] for r in done.rows}
+    assert told == {
+        "good.hdf5": ["good.onnx.html", "good.onnx.report.json"], "custom.json": ["custom.onnx.html", "custom.onnx.report.json"],
+        "damaged.keras": ["damaged.onnx.report.json"],
+    }  # fmt: skip
+    assert json.loads((out / "good.onnx.report.json").read_text())["verdict"] == "ok"
+    refused = json.loads((out / "custom.onnx.report.json").read_text())
+    assert refused["ok"] is False and refused["problems"][0]["code"] == "custom_layer"
+    assert json.loads((out / "damaged.onnx.report.json").read_text())["status"] == "bad file"
+    assert "custom.onnx.html" not in [Path(f).name for r in done.rows for f in r.files]
+    page = (tmp_path / "r/report.html").read_text()
+    links = re.findall(r'href="([^"]+)"', page)
+    assert len(links) == 5 and all((tmp_path / "r" / x).is_file() for x in links)
+    assert convcore.batch(patterns, "onnx", out, each=["html", "json"], reports=tmp_path / "r").converted_now == 0
+    (out / "good.onnx.html").unlink()
+    assert convcore.batch(patterns, "onnx", out, each=["json", "html"], reports=tmp_path / "r").converted_now == 1
+    with pytest.raises(UsageError, match="each=csv: reports are json and html"):
+        convcore.batch(patterns, "onnx", out, each=["csv"])
+
+
 def test_sizes():
     assert [size(t) for t in ("512M", "4G", "2GiB", "1.5k", "100")] == [512 * 10**6, 4 * 10**9, 2 << 30, 1500, 100]
     for bad in ("", "4X", "-1", "0", "M"):
@@ -216,6 +271,53 @@ def test_a_url_fetched_and_sent(models, tmp_path):
     (row,) = done.rows
     assert row.status == "ok" and [f.rsplit("/", 1)[1] for f in row.files] == ["good.prototxt", "good.caffemodel"], row
     assert convcore.load(tmp_path / "far/good.prototxt").num_params == 58_423  # its weights are found beside it
+
+
+@pytest.fixture
+def server(tmp_path):
+    """An FTP server of this machine: its folder, and its URL."""
+    pytest.importorskip("pyftpdlib")
+    pytest.importorskip("fsspec")
+    from pyftpdlib.authorizers import DummyAuthorizer
+    from pyftpdlib.handlers import FTPHandler
+    from pyftpdlib.servers import ThreadedFTPServer
+
+    far = tmp_path / "far"
+    far.mkdir()
+    users = DummyAuthorizer()
+    users.add_user("someone", "secret", str(far), perm="elradfmwMT")
+    handler = type("Handler", (FTPHandler,), {"authorizer": users})
+    with ThreadedFTPServer(("127.0.0.1", 0), handler) as ftp:
+        thread = threading.Thread(target=ftp.serve_forever, kwargs={"timeout": 0.05}, daemon=True)
+        thread.start()
+        yield far, f"ftp://someone:secret@127.0.0.1:{ftp.address[1]}"
+        ftp.close_all()
+        thread.join(10)
+
+
+def test_a_real_server(models, tmp_path, server):
+    """Sources are found by a pattern and fetched, weights beside them too; results and reports are sent; nothing is done twice,
+    what changed there is done again; a server that is gone is a row."""
+    far, url = server
+    shutil.copytree(models / "deep", far / "models/deep")
+    shutil.copy(models / "good.hdf5", far / "models/deep/good.hdf5")
+    run = {"reports": tmp_path / "r", "each": ["json"], "workers": 1, "io_layout": "target"}
+    done = convcore.batch(f"{url}/models/deep/*", "caffe", f"{url}/results/new", **run)
+    assert {r.source.rpartition("/")[2]: r.status for r in done.rows} == {"custom.json": "unsupported", "good.hdf5": "ok"}
+    (good,) = (r for r in done.rows if r.ok)
+    assert sorted(p.name for p in (far / "results/new").iterdir()) == [
+        "custom.prototxt.report.json", "good.caffemodel", "good.prototxt", "good.prototxt.report.json",
+    ]  # fmt: skip
+    assert all(f.startswith("ftp://") for f in (*good.files, *good.reports))
+    assert convcore.load(far / "results/new/good.prototxt").num_params == 58_423
+    assert places.matches(f"{url}/models/") == (f"{url}/models", [f"{url}/models/deep/{n}" for n in (
+        "custom.json", "custom.weights.h5", "good.hdf5")])  # fmt: skip
+    assert convcore.batch(f"{url}/models/deep/*", "caffe", f"{url}/results/new", **run).converted_now == 0
+    with (far / "models/deep/good.hdf5").open("ab") as f:
+        f.write(b"x")
+    assert convcore.batch(f"{url}/models/deep/*", "caffe", f"{url}/results/new", **run).converted_now == 1
+    with pytest.raises(UsageError, match="no such file"):
+        convcore.batch(f"{url}/models/none.onnx", "caffe", tmp_path / "x")
 
 
 def test_one_by_itself(models, tmp_path):
