@@ -1,10 +1,12 @@
 """convcore: convert trained deep-learning models between frameworks.
 
-import convcore
-model = convcore.load("model.keras")            # any installed framework's file, or a live object
-y = model(x)                                    # run it, or model[:5](x), or model["conv1"](x)
-done = convcore.convert("model.keras", "onnx", "model.onnx")
-print(done.report)
+In a few lines:
+
+    import convcore
+    model = convcore.load("model.keras")            # any installed framework's file, or a live object
+    y = model(x)                                    # run it, or model[:5](x), or model["conv1"](x)
+    done = convcore.convert("model.keras", "onnx", "model.onnx")
+    print(done.report)
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .errors import BadFileError
 
-__all__ = ["refuse_no_model"]
+__all__ = ["formats_not_read", "refuse_no_model"]
 
 _TFLITE = "TensorFlow Lite models are not read; convert the Keras or ONNX model that it was made of"
 _FOLDERS = {
@@ -21,6 +21,11 @@ _SUFFIXES = {
     ".pb": "TensorFlow's frozen graphs are not read; load the model in Keras and save it as .keras, or export it as ONNX",
     ".index": "a TensorFlow checkpoint holds weights only; load it in Keras and save the model as .keras",
 }
+
+
+def formats_not_read() -> dict[str, str]:
+    """What is taken for a model and is none that is read, by the suffix or the file that tells it, and what to do."""
+    return {**_SUFFIXES, **_FOLDERS}
 
 
 def refuse_no_model(path: Path, known: bool) -> None:

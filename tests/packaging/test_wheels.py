@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+import convcore
 
 ROOT = Path(__file__).parents[2]
 PROJECTS = {"convcore": ROOT, **{f"convcore_{p.parent.name}": p.parent for p in sorted(ROOT.glob("plugins/*/pyproject.toml"))}}
@@ -120,6 +125,31 @@ def test_works_from_the_wheels_alone(venv: Path, tmp_path: Path):
     _run(venv / "bin/convcore", "run", tmp_path / "m.onnx", "--input", "x.npy", "-o", "y.npy", cwd=tmp_path, env=_clean_env())
     ref = np.load(MODEL / "ref_old.npz")
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), ref[ref.files[0]], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_everything_by_its_extra_runs_the_readme(dist: Path, tmp_path: Path):
+    """``pip install "convcore[all]"`` in an empty environment: README's first command converts and checks, in less than a minute,
+    and its page is there."""
+    _run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    pip = [tmp_path / "venv/bin/python", "-m", "pip"]
+    where = ["--quiet", "--disable-pip-version-check", "--find-links", dist]
+    _run(*pip, "install", *where, f"convcore[all]=={convcore.__version__}", cwd=tmp_path, env=_clean_env())
+    held = {d["name"] for d in json.loads(_run(*pip, "list", "--format", "json", cwd=tmp_path, env=_clean_env()))}
+    ours = {n.replace("_", "-") for n in PROJECTS}
+    assert ours | {"onnxruntime"} <= held and not held & {"torch", "keras", "tensorflow"}
+    _run(*pip, "check", cwd=tmp_path, env=_clean_env())
+    found = re.search(r"<!-- run -->\n```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    env = {**_clean_env(), "PATH": f"{tmp_path / 'venv/bin'}{os.pathsep}{os.environ['PATH']}"}
+    start = time.monotonic()
+    said = _run("sh", "-ec", found[1].strip() + " --report report.html --report text", cwd=tmp_path, env=env)
+    assert time.monotonic() - start < 60
+    assert "verdict: ok" in said and (tmp_path / "emotion.onnx").stat().st_size > 200_000
+    assert "</html>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    formats = _run("sh", "-ec", "convcore plugins --json", cwd=tmp_path, env=env)
+    assert {n for n in ("keras", "onnx", "caffe", "pytorch") if f'"{n}"' in formats} == {"keras", "onnx", "caffe", "pytorch"}
 
 
 def test_python_m(venv: Path, tmp_path: Path):
