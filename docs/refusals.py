@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Iterable
 from types import FunctionType
@@ -65,9 +66,8 @@ def _text(node: ast.AST) -> str:
 
 
 def _cell(text: str) -> str:
-    return (
-        " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("`", "'").replace("*", "\\*").replace("[", "\\[")
-    )
+    text = " ".join(text.split()).replace("<", "&lt;").replace("`", "'")
+    return re.sub(r"([|*\[])", r"\\\1", text)
 
 
 def _table(head: str, rows: dict[str, dict[str, None]]) -> list[str]:
@@ -84,9 +84,10 @@ def page(frameworks: Iterable[str]) -> str:
     """The page "What is not supported, and why"."""
     out = [
         "# What is not supported, and why", "",
-        "Made from the code when these pages are built: what each rule may refuse, as the message says it (`...` is what is only known of a layer).",
-        "A type that is in no [support table](keras.md) has no rule at all: it is named, can be inspected, and stops a conversion. Everything that",
-        "stands in the way is listed at once (`convcore check`). What the codes of problems mean: [reports and errors](../reports-and-errors.md#problems).",
+        "Made from the code when these pages are built: what each rule may refuse, as the message says it (`...` is what is only",
+        "known of a layer). A type that is in no [support table](keras.md) has no rule at all: it is named, can be inspected,",
+        "and stops a conversion. Everything that stands in the way is listed at once (`convcore check`). What the codes of",
+        "problems mean: [reports and errors](../reports-and-errors.md#problems).",
         "", "## Files that are not read", "", "| file | |", "|---|---|",
         *(f"| `{name}` | {_cell(why)} |" for name, why in formats_not_read().items()), "",
     ]  # fmt: skip
@@ -112,9 +113,9 @@ def rows_page(frameworks: Iterable[str]) -> str:
     """The page of all rows: which op a type is, and which of its parts are what."""
     out = [
         "# Rules", "",
-        "Made from the code when these pages are built: rules that are rows, which work in both directions. Those that are functions are in the",
-        "[support tables](../support/keras.md). What the parts of a row mean: [adding a rule](../adding-a-rule.md); `convcore rules --json` has all of",
-        "it as data.", "",
+        "Made from the code when these pages are built: rules that are rows, which work in both directions. Those that are",
+        "functions are in the [support tables](../support/keras.md). What the parts of a row mean:",
+        "[adding a rule](../adding-a-rule.md); `convcore rules --json` has all of it as data.", "",
     ]  # fmt: skip
     for name in frameworks:
         rules = host().rules(name)

@@ -52,7 +52,7 @@ def test_no_dead_link(site: Path):
             to = to / "index.html" if to.is_dir() else to
             if not to.exists() or (place and to in places and unquote(place) not in places[to]):
                 dead.append(f"{page.relative_to(site)}: {link}")
-    assert not dead and count > 5000, (dead[:20], count)
+    assert not dead and count > 3000, (dead[:20], count)
 
 
 def test_what_is_made_of_the_code(site: Path):
