@@ -102,13 +102,14 @@ def on_backends(make: Callable[[], Source], names: Sequence[str], folder: Path) 
     for name in names:
         made.unlink(missing_ok=True)
         command = [
-            sys.executable,
+            os.environ.get(f"PYTHON_{name.upper()}", sys.executable),
             str(Path(__file__).parent / "backend_run.py"),
             str(written.made.paths[0]),
             str(given),
             str(made),
         ]
-        done = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": name}, capture_output=True, text=True)
+        env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH" or command[0] == sys.executable}
+        done = subprocess.run(command, env={**env, "KERAS_BACKEND": name}, capture_output=True, text=True)
         if done.returncode:
             rows[name] = {"result": "failed", "why": (done.stderr.strip().splitlines() or ["?"])[-1][:200]}
             continue
@@ -119,7 +120,7 @@ def on_backends(make: Callable[[], Source], names: Sequence[str], folder: Path) 
 
 
 def backends(groups: Sequence[str]) -> Jobs:
-    names = groups or [n for n in ("jax", "tensorflow") if find_spec(n) is not None]
+    names = groups or [n for n in ("jax", "tensorflow") if find_spec(n) is not None or f"PYTHON_{n.upper()}" in os.environ]
     yield "backends", ((n, lambda folder, m=m: on_backends(m, names, folder)) for n, m in models.MODELS.items())
 
 

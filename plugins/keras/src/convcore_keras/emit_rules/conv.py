@@ -13,7 +13,7 @@ from ..dialect import KerasScribe
 from .base import RULES, Writer, channels_last, known, static
 from .shape import padded
 
-__all__ = ["pad_spatial", "spatial_pads"]
+__all__ = ["pad_spatial", "spatial_pads", "turned"]
 
 
 def spatial_pads(node: Node, kernel: Sequence[int], sizes: Sequence[Any]) -> list[tuple[int, int]] | str:
@@ -87,7 +87,7 @@ def _kernel(s: KerasScribe, w: Writer, i: int, key: str, make: Any) -> State:
     return s.state(w.input(i), key, make)
 
 
-def _turned(t: Tensor) -> Tensor:
+def turned(t: Tensor) -> Tensor:
     """(out, in, *kernel) as (*kernel, in, out)."""
     d = t.ndim - 2
     return t.transpose((*range(2, 2 + d), 1, 0))
@@ -154,7 +154,7 @@ def conv(s: KerasScribe, node: Node) -> None:
         state = _kernel(s, w, 1, f"depthwise {groups}", _depthwise(groups))
         y = w.layer(f"DepthwiseConv{d}D", x, config, {"kernel": state, **_bias(s, w, 2)}, shape=wide)
     else:
-        state = _kernel(s, w, 1, "conv", _turned)
+        state = _kernel(s, w, 1, "conv", turned)
         if groups > 1:
             config["groups"] = groups
         y = w.layer(f"Conv{d}D", x, config, {"kernel": state, **_bias(s, w, 2)}, shape=wide)
@@ -231,7 +231,7 @@ def separable(s: KerasScribe, node: Node) -> None:
     config = _layer_config(w, a["strides"], pads if isinstance(pads, str) else "valid", a["dilations"])
     states = {
         "depthwise_kernel": _kernel(s, w, 1, f"depthwise {channels}", _depthwise(channels)),
-        "pointwise_kernel": _kernel(s, w, 2, "conv", _turned),
+        "pointwise_kernel": _kernel(s, w, 2, "conv", turned),
         **_bias(s, w, 3),
     }
     config["filters"] = static(known(w.input(2)))[0]

@@ -12,18 +12,18 @@ from ..activations import ACTIVATIONS
 from ..dialect import Inner, KerasScribe
 from .base import RULES, Writer, known
 
-__all__: list[str] = []
+__all__ = ["NAMES", "bind"]
 
 _LAYERS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
 _STATES = {"lstm": 2, "gru": 1, "rnn": 1}
 _OPTIONAL = {"lstm": ("b", "h0", "c0", "mask", "lengths", "peephole"), "gru": ("b", "rb", "h0", "mask", "lengths"),
              "rnn": ("b", "h0", "mask", "lengths")}  # fmt: skip
-_NAMES = {a.inside: name for name, a in ACTIVATIONS.items() if a.inside is not None and name != "hard_sigmoid_keras2"}
+NAMES = {a.inside: name for name, a in ACTIVATIONS.items() if a.inside is not None and name != "hard_sigmoid_keras2"}
 
 
 def _activation(name: str) -> Any:
     """Keras's name of an activation inside a cell."""
-    found = _NAMES.get(name)
+    found = NAMES.get(name)
     if found is None:
         raise NotExpressible(f"Keras has no activation {name} by name")
     return found
@@ -88,7 +88,7 @@ def recurrent(s: KerasScribe, node: Node) -> None:
     if wanted[0]:
         w.end(y)
     for v, e in zip(node.outputs[1:], ends):
-        _bind(w, v, e)
+        bind(w, v, e)
     s.given(*(v for v, use in zip(node.outputs, wanted) if not use))
 
 
@@ -116,14 +116,14 @@ def _bidirectional(
     for r in made:
         w.s.journal.set(r, "dtype", x.dtype)
     if wanted[0]:
-        _bind(w, w.node.outputs[0], made[0])
+        bind(w, w.node.outputs[0], made[0])
     for i in range(states if n else 0):
         v = w.node.outputs[1 + i]
         pair = [made[1 + i], made[1 + states + i]]
-        _bind(w, v, w.op("Stack", pair, shape=known(v), dtype=x.dtype, axis=0))
+        bind(w, v, w.op("Stack", pair, shape=known(v), dtype=x.dtype, axis=0))
 
 
-def _bind(w: Writer, v: Any, y: Ref) -> None:
+def bind(w: Writer, v: Any, y: Ref) -> None:
     w.s.journal.set(y, "value", v)
     w.s.alias(v, y)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import Builder, ForeignNode, Graph, Value, activation, known_shape
+from convcore.plugin import ForeignNode, Value, activation, known_shape
 
+from ..conv_lstm import step
 from ..layer_spec import V, layer
 from ..load_context import UNKNOWN_SHAPE, KerasContext
 from ..recurrence import IGNORED, activation_name, initial_states, main_input, sequence_mask, to_flags
@@ -94,21 +95,10 @@ def conv_lstm(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     if mask is not None:
         scanned.append(b.unsqueeze(mask, axes=tuple(range(2, len(size) + 2))))
         start = [*start, b.fill(shape=(n, *state), value=0.0, dtype=x.dtype)]
-    region = Graph("step")
-    r = Builder(region, origin=node.origin)
-    now = [r.input(f"state{i}", kind, (n, *state)) for i in range(len(start))]
-    x_t = r.input("x", kind, (n, *size))
-    valid = [r.input("valid", "bool", (n, *[1] * len(size))) for _ in scanned[1:]]
-    w = r.input("recurrent_kernel", kind, recurrent.shape)
-    both = r.add(x_t, r.conv(now[0], w, None, pads="same_upper", layout=layout))
-    i, f, c, o = r.split(both, axis=channel + 1, sizes=(filters,) * 4)
-    carry = r.add(r.mul(gate.body(r, f), now[1]), r.mul(gate.body(r, i), act.body(r, c)))
-    out = r.mul(gate.body(r, o), act.body(r, carry))
-    new = [out, carry]
-    if valid:
-        out = r.where(valid[0], out, r.like(out, 0) if flags["zero_output"] else now[2])
-        new = [*(r.where(valid[0], a, s) for a, s in zip(new, now)), out]
-    region.outputs = [*new, out]
+    region = step(
+        kind, n, state, recurrent.shape or (), channel, gate, act, layout, node.origin, states=len(start),
+        masked=mask is not None, zero_output=flags["zero_output"],
+    )  # fmt: skip
     reverse = (int(flags["go_backwards"]),) * len(scanned)
     *ends, stacked = b.scan(
         *start, *scanned, recurrent, regions=[region], n_states=len(start), n_scanned=len(scanned),
