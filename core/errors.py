@@ -7,7 +7,8 @@ All derive from :class:`ConvcoreError`; the command line maps the classes to exi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -34,8 +35,10 @@ __all__ = [
     "UsageError",
     "VerifyError",
     "ask",
-    "asked_by_flags",
+    "ask_option",
+    "ask_override",
     "by_flags",
+    "flags_asked",
     "meant",
 ]
 
@@ -46,23 +49,48 @@ def meant(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
-_FLAGS: ContextVar[bool] = ContextVar("flags", default=False)
+_FLAGS: ContextVar[Collection[str] | None] = ContextVar("flags", default=None)
 
 
 def ask(flag: str, argument: str) -> str:
-    """What to give, as the one who is told would say it: a flag of the command line, or an argument in Python."""
-    return flag if _FLAGS.get() else argument
+    """What to give, as the one who is told would say it: an argument in Python, or a flag at a command line; a flag that the
+    command lacks with the command that has it."""
+    known = _FLAGS.get()
+    if known is None:
+        return argument
+    name, space, value = flag.partition(" ")
+    if name in known:
+        return flag
+    either = [f"{name}-{side}" for side in "ab" if f"{name}-{side}" in known]  # of commands that take two models
+    return f"{' or '.join(either)}{space}{value}" if either else f"convcore convert {flag}"
 
 
-def asked_by_flags() -> bool:
-    """Whether messages are for a person at a command line."""
+def ask_option(name: str, value: object = None) -> str:
+    """An option of a plugin or command by its name in Python, with the value to give, if one is to be said."""
+    flag = "--" + name.replace("_", "-")
+    if value is None or value is True:
+        return ask(flag, f"{name}={'' if value is None else value}")
+    return ask(f"{flag} {value}", f"{name}={value!r}")
+
+
+def ask_override(name: str) -> str:
+    """How a function of the user's own is given for a layer's name or type, or for an op (``emit:``)."""
+    if name.startswith("emit:"):
+        argument = f"overrides={{'emit': {{{name.removeprefix('emit:')!r}: function}}}}"
+    else:
+        argument = f"overrides={{{name!r}: function}}"
+    return ask(f"--override {shlex.quote(name)}=FILE.py:FUNCTION", argument)
+
+
+def flags_asked() -> Collection[str] | None:
+    """The flags of the command that messages are for, None in Python."""
     return _FLAGS.get()
 
 
 @contextmanager
-def by_flags(on: bool = True) -> Iterator[None]:
-    """Inside, messages tell a person at a command line what to give (:func:`ask`)."""
-    token = _FLAGS.set(on)
+def by_flags(known: Collection[str] | None) -> Iterator[None]:
+    """Inside, messages tell a person whose command has these flags what to give (:func:`ask`); None: someone in Python."""
+    token = _FLAGS.set(known)
     try:
         yield
     finally:

@@ -23,6 +23,7 @@ from .errors import (
     PluginNotInstalledError,
     UnknownFrameworkError,
     UsageError,
+    ask,
 )
 from .hookspecs import EmitRequest, Emitted, Framework, Identified, LoadRequest, Option, PassSpec, Runtime
 from .registry import STAGES, Registry, is_wrapper, resolve
@@ -276,11 +277,13 @@ class Host(Registry):
                 self._refuse_contents(source)
             broken = "".join(failed) + self._broken_third_parties()
             names = ", ".join(self.frameworks) or "no plugin is installed (pip install convcore-keras convcore-onnx)"
-            raise UsageError(f"cannot tell what {_describe(source)} is; tried: {names}{broken}. Name it with format=/--from")
+            raise UsageError(
+                f"cannot tell what {_describe(source)} is; tried: {names}{broken}. Name it with {ask('--from', 'format=')}"
+            )
         if len(claims) > 1 and claims[0].score == claims[1].score and claims[0].framework != claims[1].framework:
             raise UsageError(
                 f"{_describe(source)} could be {claims[0].framework} ({claims[0].why}) or {claims[1].framework} "
-                f"({claims[1].why}); name it with format=/--from"
+                f"({claims[1].why}); name it with {ask('--from', 'format=')}"
             )
         return claims[0].framework
 

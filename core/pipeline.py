@@ -14,7 +14,7 @@ from . import arranging
 from .build.opaque import opaque_problems
 from .collector import without_collector
 from .discovery import KNOWN
-from .errors import MismatchError, Problem, UnsupportedError, UsageError, meant
+from .errors import MismatchError, Problem, UnsupportedError, UsageError, ask_option, meant
 from .files import reading
 from .host import STAGES, host
 from .ir.graph import Graph
@@ -111,7 +111,7 @@ def _target(to: str | None, out: Path | None) -> str:
     if to is not None:
         name = h.framework(to).name
     elif out is None:
-        raise UsageError("name the target: to='onnx' or an output path with a known suffix")
+        raise UsageError(f"name the target: {ask_option('to', 'onnx')}, or an output path with a known suffix")
     else:
         able = [f for f in h.frameworks.values() if h.can(f.name, "emit")]
         fits = [f for f in able if any(out.name.lower().endswith(s) for s in f.suffixes)]
@@ -124,7 +124,7 @@ def _target(to: str | None, out: Path | None) -> str:
             near = meant(out.suffix, (s for f in able for s in f.suffixes))
             raise UsageError(
                 f"cannot tell the target format from {out.name!r}{near}; installed plugins write {can}{hint}; "
-                "name it with to=/--to"
+                f"name it with {ask_option('to')}"
             )
         name = fits[0].name
     h.refuse_unable(name, "emit")
@@ -256,7 +256,7 @@ def _prepare(
         raise UsageError(f"check={asked['check']!r} is neither True, False nor 'native'")
     for name in ("rtol", "atol"):
         if asked[name] is not None and not asked[name] >= 0:
-            raise UsageError(f"{name}={asked[name]!r} is no tolerance: a number of 0 or more")
+            raise UsageError(f"{ask_option(name, asked[name])} is no tolerance: a number of 0 or more")
     io_layout = asked["io_layout"]
     if io_layout is not None and not isinstance(io_layout, Mapping) and io_layout not in ("source", "target"):
         raise UsageError(f"io_layout={io_layout!r} is neither 'source' nor 'target'")

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
         ShapeError,
         UnsupportedError,
         UsageError,
+        ask,
+        ask_option,
+        ask_override,
     )
     from .files import passing, reading, watched
     from .hookspecs import (
@@ -192,6 +195,9 @@ __all__ = [
     "activation",
     "as_sequence",
     "as_tensor",
+    "ask",
+    "ask_option",
+    "ask_override",
     "axis_matrix",
     "bounded_results",
     "broadcast_shapes",
@@ -266,6 +272,9 @@ _FROM = {
         "ShapeError",
         "UnsupportedError",
         "UsageError",
+        "ask",
+        "ask_option",
+        "ask_override",
     ),
     "files": ("reading", "watched", "passing"),
     "hookspecs": (

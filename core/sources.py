@@ -13,7 +13,7 @@ import numpy as np
 from .beside import tell_beside
 from .budget import spending
 from .collector import without_collector
-from .errors import ConvcoreError, UsageError
+from .errors import ConvcoreError, UsageError, ask
 from .files import Watch, absolute, watched, watching
 from .hookspecs import LoadRequest, Option
 from .host import host, resolve
@@ -50,8 +50,9 @@ class Overrides(dict[str, Any]):
         """UsageError naming the keys that no layer had as its name or type."""
         left = sorted(self.keys() - self.used)
         if left:
+            what = ask("--override", self.what)
             near = "".join(f"; the file calls it {self.near[k]!r}" for k in left if k in self.near)
-            raise UsageError(f"{self.what} for {', '.join(map(repr, left))}: nothing in the model has that name or type{near}")
+            raise UsageError(f"{what} for {', '.join(map(repr, left))}: nothing in the model has that name or type{near}")
 
 
 def split_source(source: Any, weights: Any) -> tuple[Any, Any]:
@@ -124,8 +125,13 @@ def refuse_unknown_options(given: Mapping[str, Any], used: set[str], frameworks:
     if left:
         known = sorted({o.name for f in frameworks for o in host().options(f)})
         raise UsageError(
-            f"unknown option{'s' if len(left) > 1 else ''} {', '.join(left)}; options here: {', '.join(known) or 'none'}"
+            f"unknown option{'s' if len(left) > 1 else ''} {', '.join(map(_named, left))} for {' to '.join(frameworks) or 'this'}"
+            f"; options here: {', '.join(map(_named, known)) or 'none'}"
         )
+
+
+def _named(option: str) -> str:
+    return ask("--" + option.replace("_", "-"), option)
 
 
 def parse_input_shapes(spec: Mapping[str, Any] | Sequence[str] | None) -> dict[str, tuple[Any, ...]]:

@@ -43,7 +43,7 @@ def _run(args: list[str]) -> int:
     start = time.monotonic()
     parsed = parse(args)
     try:
-        with by_flags():
+        with by_flags(parsed.flags):
             code: int = parsed.run(parsed)
         return code
     finally:

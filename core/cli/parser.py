@@ -63,6 +63,7 @@ def parse(args: Sequence[str]) -> argparse.Namespace:
         parsers[parsed.command].error(
             "-o -: results are files that belong together and are moved into place when they are whole: name one"
         )
+    parsed.flags = frozenset(s for a in parsers[parsed.command].arguments for s in a.option_strings)
     from . import commands
 
     parsed.run = getattr(commands, parsed.command.replace("-", "_"))

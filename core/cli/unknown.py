@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import keyword
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,7 +159,7 @@ def show_unknown(found: Sequence[Unknown], source: str, as_json: bool) -> int:
         say(f"  {u.why}")
         say("  what to write:\n")
         say("\n".join(f"    {line}" for line in u.rule().replace("(g: Any, node: ForeignNode) -> Any", "(g, node)").splitlines()))
-        say(f"\n    convcore.convert({source!r}, ..., overrides={{{u.type!r}: {u.function}}})\n")
+        say(f"\n    convcore convert {shlex.quote(source)} ... --override {shlex.quote(u.type)}=FILE.py:{u.function}\n")
     say(
         f"{len(found)} type{'s' if len(found) != 1 else ''} that nothing maps"
         + ("" if not found else "; as a plugin: --stub -o DIR")

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from ..errors import FrameworkMissingError, UsageError, asked_by_flags
+from ..errors import FrameworkMissingError, UsageError, ask, ask_option, flags_asked
 from . import places
 from .ledger import opened
 from .plan import plan
@@ -49,20 +49,24 @@ def batch(
     """
     listed = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
     if workers is not None and workers < 1:
-        raise UsageError(f"workers={workers}: at least one")
+        raise UsageError(f"{ask_option('workers', workers)}: at least one")
     if timeout is not None and timeout <= 0:
-        raise UsageError(f"timeout={timeout:g} is no time")
+        raise UsageError(f"{ask(f'--timeout {timeout:g}', f'timeout={timeout:g}')} is no time")
     if odd := sorted(set(each) - {"json", "html"}):
-        raise UsageError(f"each={', '.join(odd)}: reports are json and html")
+        raise UsageError(f"{ask_option('each', ', '.join(odd))}: reports are json and html")
     unknown = sorted(set(again) - {*STATUSES, "all"})
     if unknown:
-        raise UsageError(f"again={', '.join(unknown)}: statuses are {', '.join(STATUSES)}, or all")
+        raise UsageError(f"{ask_option('again', ', '.join(unknown))}: statuses are {', '.join(STATUSES)}, or all")
     workers = workers or os.cpu_count() or 1
     tasks = plan([os.fspath(s) for s in listed], to, os.fspath(out), options, sorted(set(each)))
     places.make_folder(os.fspath(out))
     folder = Path(reports if reports is not None else "." if places.is_url(os.fspath(out)) else out)
     places.make_folder(str(folder))
-    limits = Limits(timeout, memory if memory is not None or scheduler else _share(workers), asked_by_flags())
+    limits = Limits(
+        timeout,
+        memory if memory is not None or scheduler else _share(workers),
+        (None if (known := flags_asked()) is None else tuple(sorted(known))),
+    )
     with opened(folder / "convcore-batch.jsonl") as ledger:
         left = [t for t in tasks if not _finished(ledger.rows.get(t.key), again)]
         done = len(tasks) - len(left)

@@ -33,11 +33,11 @@ DONE = frozenset({"ok", "weak", "unverified"})
 @dataclass(frozen=True)
 class Limits:
     """Bounds of one model's process: seconds of wall time, bytes of memory of its own (mapped files do not count); None: none.
-    ``flags``: messages are for a person at a command line."""
+    ``flags`` are those of the command line that messages are for, None in Python."""
 
     seconds: float | None = 600.0
     memory: int | None = None
-    flags: bool = False
+    flags: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

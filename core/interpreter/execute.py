@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..budget import GROWTH, STEPS
 from ..build.builder import Builder
-from ..errors import ConvcoreError, InputError, Problem, ShapeError, UnsupportedError
+from ..errors import ConvcoreError, InputError, Problem, ShapeError, UnsupportedError, ask
 from ..ir.dims import Dim, evaluate, other_order, shape_text
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Node, Value
@@ -131,8 +131,8 @@ def _afford(node: Node, env: Mapping[str, int]) -> None:
         shape = [str(d.evaluate(env) if isinstance(d, Dim) and d.names <= env.keys() else d) for d in v.shape]
         kind = TooLargeError if _bytes(v, dict.fromkeys(env, 1)) > most else InputError
         why = "more than this machine has" if most == _memory() else (
-            f"over {GROWTH:,} times what the model's inputs and weights take; leave the check out (--no-check, check=False), or "
-            "set CONVCORE_BUDGET=2 in the environment"
+            f"over {GROWTH:,} times what the model's inputs and weights take; leave the check out "
+            f"({ask('--no-check', 'check=False')}), or set CONVCORE_BUDGET=2 in the environment"
         )  # fmt: skip
         raise kind(f"layer {node.origin}: its result [{', '.join(shape)}] needs {size >> 20:,} MiB, {why}")
 

@@ -60,6 +60,6 @@ def _refuse_mixing(graph: Graph, freed: Freed) -> None:
                 why = what_mixes(graph, dict(starts), size)
             if why:
                 raise UsageError(
-                    f"input {name!r} has the fixed size {old} along axis {axis} where input_shapes gives {new}, and something "
+                    f"input {name!r} has the fixed size {old} along axis {axis} where the shape given has {new}, and something "
                     f"depends on it: {why}"
                 )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConvcoreError, PluginConflictError, UnsupportedError, UsageError
+from ..errors import ConvcoreError, PluginConflictError, UnsupportedError, UsageError, ask_override
 from ..ir.graph import Node, Value
 from .foreign import EmitContext, ForeignNode, LoadContext
 from .isomorphisms import NotExpressible
@@ -159,7 +159,7 @@ def no_conflict(framework: str, key: str, old: Sequence[Any], new: Sequence[Any]
             if a.distribution != b.distribution and a.priority == b.priority and dict(a.when or {}) == dict(b.when or {}):
                 raise PluginConflictError(
                     f"{framework}: {a.distribution} and {b.distribution} both have a rule for {key!r} with priority "
-                    f"{a.priority}; give one of them a higher priority or pass overrides"
+                    f"{a.priority}; give one of them a higher priority, or {ask_override(key)}"
                 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic
 
-from ..errors import ConvcoreError, DeclarationError, PluginBugError, UnsupportedError
+from ..errors import ConvcoreError, DeclarationError, PluginBugError, UnsupportedError, ask_override
 from ..ir.graph import Node, Value
 from ..opset import find_op
 from .calls import Call
@@ -263,8 +263,8 @@ class RuleSet(Generic[G, N]):
                     code, hint = e.code, e.hint
         rules = self.load_rules.get(node.type, [])
         if not rules and not reasons:
-            raise node.refuse("no rule maps this type", f"`convcore rules --framework {self.framework}` lists what is supported; "
-                              "a plugin or overrides={...} can add it", "unsupported_layer")  # fmt: skip
+            raise node.refuse("no rule maps this type", f"`convcore rules` lists what is supported; a plugin or "
+                              f"{ask_override(node.type)} can add it", "unsupported_layer")  # fmt: skip
         for rule in self._tried("load", node.type, rules, node.version):
             why = rule.mismatch(node)
             if why:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal, overload
 
+from ..errors import ask
 from ..ir.dims import DimLike
 from ..ir.graph import Value
 from .isomorphisms import NotExpressible
 
 __all__ = ["known_shape"]
 
-_HINT = "give input_shapes"
 _CODE = "unknown_shape"
 
 
@@ -26,7 +26,13 @@ def known_shape(v: Value | None, *, sizes: bool = False) -> tuple[Any, ...]:
     if v is None:
         raise NotExpressible("an input is missing", "missing_input")
     if v.shape is None:
-        raise NotExpressible(f"the number of axes of {v.name!r} is not known", _CODE, _HINT)
+        raise NotExpressible(
+            f"the number of axes of {v.name!r} is not known", _CODE, f"give {ask('--input-shape', 'input_shapes=')}"
+        )
     if sizes and None in v.shape:
-        raise NotExpressible(f"the size of axis {v.shape.index(None)} of {v.name!r} is not known", _CODE, _HINT)
+        raise NotExpressible(
+            f"the size of axis {v.shape.index(None)} of {v.name!r} is not known",
+            _CODE,
+            f"give {ask('--input-shape', 'input_shapes=')}",
+        )
     return v.shape

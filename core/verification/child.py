@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from ..errors import ConvcoreError, NativeCrashError, Problem, UnsupportedError
+from ..errors import ConvcoreError, NativeCrashError, Problem, UnsupportedError, ask
 from ..hookspecs import Runtime
 from ..ir.dtypes import DType
 
@@ -89,7 +89,8 @@ class Child:
 def _died(what: tuple[str, Path], code: int) -> str:
     how = f"of {signal.Signals(-code).name}" if code < 0 and -code in set(signal.Signals) else f"with exit code {code}"
     framework, source = what
-    return f"the native runtime of {framework} died {how} while it had {source}; check without it, or not at all (--no-check)"
+    left_out = ask("--no-check", "check=False")
+    return f"the native runtime of {framework} died {how} while it had {source}; check without it, or not at all ({left_out})"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

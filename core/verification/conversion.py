@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..build.opaque import opaque_problems
-from ..errors import BadFileError, InputError, UsageError
+from ..errors import BadFileError, InputError, UsageError, ask, ask_option
 from ..hookspecs import Runtime
 from ..host import host
 from ..interpreter import Interpreter
@@ -31,7 +31,6 @@ __all__ = ["CHECKING", "by_rounding", "check_conversion", "of_set", "say_strengt
 Array = NDArray[Any]
 Sets = list[list[Array]]
 
-MADE_UP = "the inputs were made up: give some (--input, example_inputs=), or leave the check out (--no-check, check=False)"
 _TRIES = 4
 CHECKING = 0.5
 """The part of a conversion that is done when its check begins."""
@@ -63,6 +62,11 @@ class _Ticks:
             self._tell(f"checking {node.origin.layer or node.name}".rstrip(), part)
 
 
+def _give_some() -> str:
+    """What helps where no inputs could be made up."""
+    return f"give some ({ask('--input', 'example_inputs=')}), or leave the check out ({ask('--no-check', 'check=False')})"
+
+
 def _check(job: Job) -> None:
     report, reference = job.report, job.reference
     standard, eps = precision(reference)
@@ -71,7 +75,7 @@ def _check(job: Job) -> None:
     if handed_on and job.check != "native" and isinstance(job.source, Path):
         report.unverified = (
             f"only {job.framework} can run {', '.join(map(repr, handed_on))}, and a file is given to it only when that is "
-            "asked for (--check native, check='native')"
+            f"asked for ({ask_option('check', 'native')})"
         )
         return
     names = [v.name for v in reference.outputs]
@@ -126,7 +130,7 @@ def _check(job: Job) -> None:
     try:
         inputs, expected, found, runtime = _first_that_runs(job, tries, runtime, limit)
     except SampleError as e:
-        report.unverified = f"no inputs could be made up on which it runs ({e}): give --input, or example_inputs="
+        report.unverified = f"no inputs could be made up on which it runs ({e}): give {ask('--input', 'example_inputs=')}"
         return
     report.runtimes, report.tolerance = (ours, runtime.name), (limit.rtol, limit.atol)
     if not handed_on:
@@ -262,7 +266,9 @@ def _first_that_runs(
         return inputs, expected, found, runtime
     if refused is None:
         raise SampleError("no example inputs could be made up")
-    raise InputError(str(refused) if job.example_inputs is not None else f"{refused}; {MADE_UP}") from refused
+    raise InputError(
+        str(refused) if job.example_inputs is not None else f"{refused}; the inputs were made up: {_give_some()}"
+    ) from refused
 
 
 def by_rounding(graph: Graph, xs: Sequence[Array], ys: Sequence[Array], found: Found, limit: Tolerance) -> Found:

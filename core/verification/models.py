@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..build.opaque import opaque_problems
-from ..errors import InputError, ShapeError, UnsupportedError, UsageError
+from ..errors import InputError, ShapeError, UnsupportedError, UsageError, ask
 from ..files import Watch
 from ..host import host
 from ..interpreter import Interpreter
@@ -101,7 +101,7 @@ def verify(
         try:
             sets, expected = next(candidates(ga, left.run))
         except SampleError as e:
-            report.unverified = f"no inputs could be made up on which it runs ({e}): give --input, or inputs="
+            report.unverified = f"no inputs could be made up on which it runs ({e}): give {ask('--input', 'inputs=')}"
             return report
     names = [v.name for v in ga.outputs]
     limit = Tolerance(rtol, atol, eps)

@@ -30,7 +30,7 @@ def bomb(n: int) -> Any:
 
 
 def test_a_value_out_of_all_proportion_is_not_computed_in_the_check() -> None:
-    with pytest.raises(execute.TooLargeError, match=r"'bomb'.*1,000 times.*--no-check.*CONVCORE_BUDGET"):
+    with pytest.raises(execute.TooLargeError, match=r"'bomb'.*1,000 times.*check=False.*CONVCORE_BUDGET"):
         convcore.convert(bomb(10**8), "onnx")
     assert convcore.convert(bomb(10**8), "onnx", check=False).model.graph.node  # what the message says
     assert convcore.convert(bomb(10**5), "onnx").report.ok

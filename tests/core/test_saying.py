@@ -16,7 +16,7 @@ import convcore
 from convcore.cli import main
 from convcore.cli.colour import painted
 from convcore.cli.parser import _COMMANDS, whole
-from convcore.errors import MismatchError, ask, by_flags
+from convcore.errors import MismatchError, ask, ask_override, by_flags, flags_asked
 from convcore.report import OutputDifference
 
 pytest.importorskip("convcore_keras")
@@ -186,12 +186,21 @@ def test_every_argument_has_its_help():
 
 
 def test_who_is_told_what():
-    assert ask("--x", "x=") == "x="
-    with by_flags():
-        assert ask("--x", "x=") == "--x"
-        with by_flags(False):
+    assert ask("--x", "x=") == "x=" and flags_asked() is None
+    with by_flags({"--x", "--y-a", "--y-b"}):
+        assert ask("--x 3", "x=3") == "--x 3"
+        assert ask("--y 3", "y=3") == "--y-a or --y-b 3"
+        assert ask("--z 3", "z=3") == "convcore convert --z 3"  # the command that has it
+        with by_flags(None):
             assert ask("--x", "x=") == "x="
     assert ask("--x", "x=") == "x="
+
+
+def test_how_an_override_is_asked_for():
+    assert ask_override("my>Square") == "overrides={'my>Square': function}"
+    assert ask_override("emit:conv") == "overrides={'emit': {'conv': function}}"
+    with by_flags({"--override"}):
+        assert ask_override("my>Square") == "--override 'my>Square'=FILE.py:FUNCTION"
 
 
 @pytest.mark.parametrize("args", [[], ["convert"], ["convert", FER, "x"], ["verify", FER]])

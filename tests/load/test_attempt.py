@@ -209,7 +209,7 @@ def test_the_command_line_names_the_plugin(
         set_host(None)
     err = capsys.readouterr().err
     assert "a bug in acme-toy: convcore_load" in err and "ZeroDivisionError" in err and "test_attempt.py, line" in err
-    assert ("Traceback" in err and "1 // len(request.options)" in err) == bool(debug)
+    assert ("Traceback" in err and "1 // len(request.overrides)" in err) == bool(debug)
 
 
 def test_what_a_loader_notes_beside_the_graph_is_undone_too() -> None:

@@ -103,7 +103,11 @@ def test_what_is_unknown_is_listed_with_what_to_write(name: str, tmp_path: Path,
     assert len(found["layers"]) == (2 if name == "m.onnx" else 1)
     assert main(["custom", str(path)]) == 0
     said = capsys.readouterr().out
-    assert f"overrides={{{TYPES[name]!r}: " in said and "alpha = node.attr('alpha')  # 0.25" in said
+    assert (
+        f"--override {shlex.quote(TYPES[name])}=FILE.py:" in said
+        and "convcore.convert" not in said
+        and "alpha = node.attr('alpha')  # 0.25" in said
+    )
     space: dict[str, Any] = {"Any": Any, "ForeignNode": Any}
     rest = "" if name != "m.onnx" else "    modes = node.attr('modes')\n"
     exec(found["rule"].split("    return")[0] + rest + WRITTEN, space)  # what is printed, with the formula, is the override

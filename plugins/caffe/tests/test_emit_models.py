@@ -97,7 +97,7 @@ def test_keras_applications_and_the_same_as_onnx(source: tuple[str, Path]) -> No
 
 def test_without_a_target_layout_the_way_out_is_named(source: tuple[str, Path]) -> None:
     _, path = source
-    with pytest.raises(UnsupportedError, match="--io-layout target") as caught:
+    with pytest.raises(UnsupportedError, match="io_layout='target'") as caught:
         convcore.convert(path, "caffe", path.with_name("none.prototxt"))
     assert len(caught.value.problems) == 1
     assert not list(path.parent.glob("none*"))
@@ -143,6 +143,6 @@ def test_ultraface_from_onnx(tmp_path: Path) -> None:
     net = read_net(*result.paths)
     counts = _counts(net)
     assert counts["Permute"] == 8 and counts["BatchNorm"] == 35 and counts["Convolution"] == 52
-    with pytest.raises(UnsupportedError, match="--caffe-flavor ssd has Permute") as caught:
+    with pytest.raises(UnsupportedError, match="caffe_flavor='ssd' has Permute") as caught:
         convcore.convert(found[0], "caffe", tmp_path / "none.prototxt")
     assert [p.type for p in caught.value.problems] == ["Transpose"] * 8

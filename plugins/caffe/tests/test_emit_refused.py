@@ -38,7 +38,7 @@ def test_everything_that_is_missing_is_listed_at_once(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError) as caught:
         _convert(graph, t, out=tmp_path / "n.prototxt")
     assert [(p.layer, p.type) for p in caught.value.problems] == [("wave", "Sin"), ("back", "CumSum"), ("turn", "Transpose")]
-    assert "--io-layout target" in caught.value.problems[2].hint and "--caffe-flavor ssd" in caught.value.problems[2].hint
+    assert "io_layout='target'" in caught.value.problems[2].hint and "caffe_flavor='ssd'" in caught.value.problems[2].hint
     assert not list(tmp_path.iterdir())
 
 
@@ -66,7 +66,7 @@ def test_whole_numbers_are_carried_but_not_computed_with(tmp_path: Path) -> None
 def test_sizes_other_than_the_batch_must_be_given(tmp_path: Path) -> None:
     graph, b = _graph()
     y = b.relu(b.input("image", "float32", (Dim("N"), 3, Dim("H"), None)))
-    with pytest.raises(UnsupportedError, match=r"'image' \(input\): its sizes H, \? are open.*--input-shape image"):
+    with pytest.raises(UnsupportedError, match=r"'image' \(input\): its sizes H, \? are open.*give input_shapes=\{'image': "):
         _convert(graph, y, out=tmp_path / "n.prototxt")
 
 

@@ -212,7 +212,7 @@ def test_reorg_is_darknet_s_where_that_is_said(stride: int, reverse: bool, tmp_p
 
 def test_reorg_is_refused_where_its_fork_is_not_named(tmp_path: Path) -> None:
     m = net(tmp_path, given("d", 1, 4, 4, 4), layer("r", "Reorg", "d", "r", "reorg_param { stride: 2 }"))
-    assert "differs between forks" in m.problems[0].why and "--reorg darknet" in m.problems[0].hint
+    assert "differs between forks" in m.problems[0].why and "reorg='darknet'" in m.problems[0].hint
     for shape, why in (((1, 3, 4, 4), "multiple of 4 channels"), ((1, 4, 5, 4), "does not divide 5 x 4")):
         with pytest.raises(BadFileError, match=why):
             net(tmp_path, given("d", *shape), layer("r", "Reorg", "d", "r", "reorg_param { stride: 2 }"), reorg="darknet")

@@ -195,7 +195,7 @@ def test_two_files_with_the_class_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["missing.py", "empty"])
 def test_a_path_without_source_is_an_error(tmp_path: Path, what: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(convcore.UsageError, match="--custom"):
+    with pytest.raises(convcore.UsageError, match="custom="):
         library([tmp_path / what])
 
 
@@ -275,7 +275,7 @@ def test_a_function_whose_name_the_file_lost_is_said_by_hand(text: str) -> None:
     """``Lambda(tf.abs)`` of TensorFlow 2.5 and newer; the refusal says how."""
     folder = HERE.parents[2] / "tests" / "data" / "keras_eras" / "tf213"
     (problem,) = problems(load_graph(folder / "lambda.h5"))
-    assert "whose name the file does not hold" in problem.why and f"--lambda '{problem.layer}=" in problem.hint
+    assert "whose name the file does not hold" in problem.why and f"lambdas={{'{problem.layer}': " in problem.hint
     graph = load_graph(folder / "lambda.h5", options={"lambdas": [f"{problem.layer}={text}"]})
     assert not problems(graph)
     io = np.load(folder / "lambda.io.npz")
@@ -422,7 +422,7 @@ def test_the_users_class_comes_before_keras_of_the_same_name(tmp_path: Path) -> 
     notes = [n for n in graph.metadata["notes"] if "not Keras's" in n]
     assert len(notes) == 2
     assert all(
-        any(f"'{name}' is the class of {source} (--custom)" in n for n in notes) for name in ("AdditiveAttention", "Negative")
+        any(f"'{name}' is the class of {source} (custom=)" in n for n in notes) for name in ("AdditiveAttention", "Negative")
     )
     assert not any("Dense" in n for n in notes)  # a function of that name is no class
 

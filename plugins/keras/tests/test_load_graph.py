@@ -150,7 +150,7 @@ def test_sequential_without_input_shape_asks_for_it(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "m.weights.h5", "w") as f:
         f["layers/dense/vars/0"], f["layers/dense/vars/1"] = kernel, bias
     source = tmp_path / "m.json", tmp_path / "m.weights.h5"
-    with pytest.raises(UsageError, match="--input-shape d_input:batch"):
+    with pytest.raises(UsageError, match=r"input_shapes=\{'d_input': \('batch'"):
         load_graph(*source)
     for name in ("d_input", ""):
         graph = load_graph(*source, input_shapes={name: ("batch", 7)})

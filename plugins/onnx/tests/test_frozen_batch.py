@@ -151,7 +151,7 @@ def test_what_depends_on_it_is_named(case: str, tmp_path: Path) -> None:
     path = file(tmp_path / "m.onnx", nodes, weights, {"x": shape})
     for size in ("n", 4):
         with pytest.raises(
-            UsageError, match=rf"'x' has the fixed size 1 along axis 0 where input_shapes gives {size}, .*({why})"
+            UsageError, match=rf"'x' has the fixed size 1 along axis 0 where the shape given has {size}, .*({why})"
         ):
             convcore.load(path, input_shapes={"x": (size, *shape[1:])})
 

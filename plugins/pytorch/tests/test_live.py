@@ -213,7 +213,7 @@ def test_exported_program() -> None:
 def test_torchscript_needs_shapes(tmp_path: Path) -> None:
     module, shape = built("resnet")
     torch.jit.trace(module, torch.randn(2, *shape)).save(tmp_path / "m.pt")
-    with pytest.raises(UsageError, match="--input-shape x:batch"):
+    with pytest.raises(UsageError, match=r"input_shapes=\{'x': \('batch'"):
         convcore.load(tmp_path / "m.pt")
 
 

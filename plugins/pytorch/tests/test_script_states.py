@@ -128,7 +128,7 @@ def test_states_go_to_onnx(tmp_path):
 def test_a_state_that_does_not_keep_its_form(tmp_path):
     """Every one is named, with what to give."""
     saved(Growing(), tmp_path / "a.pt")
-    with pytest.raises(UnsupportedError, match=r"'name' .*a text that the model sets between calls - fix it: --fixed name="):
+    with pytest.raises(UnsupportedError, match=r"'name' .*a text that the model sets between calls - fix it: fixed='name="):
         convcore.load(tmp_path / "a.pt", input_shapes={"x": (2, 3)})
     with pytest.raises(UnsupportedError) as e:
         convcore.load(tmp_path / "a.pt", input_shapes={"x": (2, 3)}, fixed="name=first")
@@ -142,7 +142,7 @@ def test_a_state_that_does_not_keep_its_form(tmp_path):
 
 def test_numbers_that_are_arguments_are_fixed(tmp_path):
     saved(Memory(), tmp_path / "a.pt")
-    with pytest.raises(UnsupportedError, match=r"'gain' .*only tensors can be inputs - fix it: --fixed gain="):
+    with pytest.raises(UnsupportedError, match=r"'gain' .*only tensors can be inputs - fix it: fixed='gain="):
         convcore.load(tmp_path / "a.pt", input_shapes={"x": (1, 5)})
     path = tmp_path / "b.pt2"
     torch.export.save(torch.export.export(torch.nn.Linear(3, 2).eval(), (torch.ones(1, 3),)), path)

@@ -19,6 +19,7 @@ from convcore.plugin import (
     Tensor,
     UnsupportedError,
     Value,
+    ask,
     known_shape,
 )
 
@@ -155,7 +156,11 @@ class CaffeNode(ForeignNode):
         out = []
         for d in sizes:
             if not isinstance(d, int):
-                raise self.refuse(f"{what} must be fixed numbers, not {d}", "give input_shapes with numbers", UNKNOWN_SHAPE)
+                raise self.refuse(
+                    f"{what} must be fixed numbers, not {d}",
+                    f"give {ask('--input-shape', 'input_shapes=')} with numbers",
+                    UNKNOWN_SHAPE,
+                )
             out.append(d)
         return tuple(out)
 

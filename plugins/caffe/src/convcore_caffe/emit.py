@@ -20,6 +20,7 @@ from convcore.plugin import (
     UsageError,
     ViewTensor,
     about_text,
+    ask_option,
     plan,
     tidy,
 )
@@ -45,12 +46,15 @@ def dialect(request: EmitRequest) -> CaffeDialect:
     options = request.options
     batch = int(options.get("batch") or 1)
     if batch < 1:
-        raise UsageError(f"batch={batch} must be positive")
+        raise UsageError(f"{ask_option('batch', batch)} must be positive")
     flavor, rounding = options.get("caffe_flavor") or DEFAULT_FLAVOR, options.get("pool_rounding") or ROUNDINGS[0]
     if flavor == "ssd" and rounding == "round_mode":
-        raise UsageError("weiliu89's Caffe (caffe_flavor='ssd') cannot parse round_mode: choose pool_rounding='crop'")
+        raise UsageError(
+            f"weiliu89's Caffe ({ask_option('caffe_flavor', 'ssd')}) cannot parse round_mode: choose "
+            + ask_option("pool_rounding", "crop")
+        )
     if flavor == "opencv" and rounding != "crop":
-        raise UsageError(f"OpenCV misreads {rounding}: choose pool_rounding='crop'")
+        raise UsageError(f"OpenCV misreads {rounding}: choose {ask_option('pool_rounding', 'crop')}")
     return CaffeDialect(flavor, rounding, batch)
 
 
@@ -98,7 +102,7 @@ def _paths(out: Path, weights: Any) -> tuple[Path, Path]:
     if weights:
         name = str(weights)
         if Path(name).name != name or name in (".", ".."):
-            raise UsageError(f"caffe_model={name!r} must be a file name: the weights lie beside the prototxt")
+            raise UsageError(f"{ask_option('caffe_model', name)} must be a file name: the weights lie beside the prototxt")
         held = out.with_name(name)
     if held == definition:
         raise UsageError(f"{held.name} cannot be both the definition and the weights")

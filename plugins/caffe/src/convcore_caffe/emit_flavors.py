@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.plugin import NotExpressible
+from convcore.plugin import NotExpressible, ask_option
 
 from .files import Layer
 from .layer_spec import FLAVORS, spec_of
@@ -17,7 +17,7 @@ def check_type(type_: str, flavor: str) -> None:
     """NotExpressible when the flavor has no such layer."""
     where = spec_of(type_).flavors
     if flavor not in where:
-        elsewhere = f" (--caffe-flavor {where[0]} has it)" if where else ""
+        elsewhere = f" ({ask_option('caffe_flavor', where[0])} has it)" if where else ""
         raise NotExpressible(f"the Caffe flavor {flavor} has no layer type {type_}{elsewhere}")
 
 

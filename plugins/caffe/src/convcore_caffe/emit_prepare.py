@@ -17,6 +17,7 @@ from convcore.plugin import (
     Trait,
     UnsupportedError,
     Value,
+    ask,
     find_op,
     infer_outputs,
     op,
@@ -48,7 +49,7 @@ def fix_sizes(graph: Graph, batch: int) -> dict[str, int]:
         ]  # fmt: skip
         if left is None or left:
             what = "its number of axes is unknown" if left is None else f"its sizes {', '.join(left)} are open"
-            hint = f"give input_shapes={{{v.name!r}: (...)}} (--input-shape {v.name}:...)"
+            hint = f"give {ask(f'--input-shape {v.name}:...', f'input_shapes={{{v.name!r}: (...)}}')}"
             problems.append(Problem(v.name, "input", f"{what}, Caffe's Input layer has a fixed shape", hint, "unknown_shape"))
             continue
         v.shape = tuple(batch if d is None else d for d in v.shape or ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import BadFileError, Graph, LoadRequest, UsageError
+from convcore.plugin import BadFileError, Graph, LoadRequest, UsageError, ask_option
 
 from .files import Net, read_net, sniff
 from .load_net import NetLoader
@@ -36,7 +36,7 @@ def load(request: LoadRequest) -> Graph:
         )
         what = "holds no weights" if weights is None else f"{weights} holds no weights"
         raise BadFileError(
-            f"{source}: {what} for {named}: give the caffemodel (weights=, --weights), or init_weights to fill them as training "
-            "starts"
+            f"{source}: {what} for {named}: give the caffemodel ({ask_option('weights')}), or "
+            f"{ask_option('init_weights', True)} to fill them as training starts"
         )
     return NetLoader(net, request).run()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import UsageError, Value
+from convcore.plugin import UsageError, Value, ask_option
 
 from .context import CaffeContext, CaffeNode
 from .files import Net, read_mean
@@ -65,7 +65,7 @@ def read_preprocessing(net: Net, options: Any) -> Preprocessing:
         try:
             values = tuple(float(v) for v in str(text).replace(",", " ").split())
         except ValueError:
-            raise UsageError(f"mean_values={text!r} is not a list of numbers such as 104,117,123") from None
+            raise UsageError(f"{ask_option('mean_values', text)} is not a list of numbers such as 104,117,123") from None
     mean = read_mean(path) if path else None
     p = Preprocessing(options.get("preprocessing") == "apply", mean, str(path or ""), values, options.get("input_scale"))
     transforms = any(layer.has_param("transform_param") for layer in net.data_layers)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from convcore.plugin import ask_override
+
 from .context import CaffeNode
 from .layer_spec import spec_of
 
@@ -14,9 +16,9 @@ def why_opaque(node: CaffeNode) -> tuple[str, str, str]:
     if node.type == "Python":
         p = node.layer.param("python_param")
         where = f"{p.get('module') or '?'}.{p.get('layer') or '?'}"
-        hint = f"overrides={{{name!r}: function}} can give it a meaning"
+        hint = f"{ask_override(name)} can give it a meaning"
         return f"runs the user's Python code ({where}), which is not part of the model and never executed", hint, "custom_layer"
-    hint = f"overrides={{{name!r}: function}}, or a plugin with a rule for {node.type!r}, can map it"
+    hint = f"{ask_override(name)}, or a plugin with a rule for {node.type!r}, can map it"
     spec = spec_of(node.type)
     if spec.why:
         return spec.why, hint, "ambiguous_layer"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from convcore.plugin import BadFileError, Graph, LoadRequest, passing
+from convcore.plugin import BadFileError, Graph, LoadRequest, ask_option, passing
 
 from .custom_objects import rules_of_objects, source_of_objects
 from .files.config import UserNames
@@ -35,7 +35,7 @@ def load(request: LoadRequest) -> Graph:
         if needy:
             raise BadFileError(
                 f"{model.paths[0]}: holds only the architecture, and {len(needy)} layers ({', '.join(needy[:3])}"
-                f"{', ...' if len(needy) > 3 else ''}) have weights: give the weights file too (weights=, --weights)"
+                f"{', ...' if len(needy) > 3 else ''}) have weights: give the weights file too ({ask_option('weights')})"
             )
     return GraphLoader(model, request, custom).run()
 
@@ -62,7 +62,8 @@ def _read(request: LoadRequest, custom: UserNames) -> KerasModel:
             model = read_copied(path, custom)
         model.paths = (str(source),)
         model.notes.append(
-            f"custom layers are what their code computed when it was run (--run-custom-code {', '.join(map(str, run))})"
+            "custom layers are what their code computed when it was run "
+            f"({ask_option('run_custom_code', ', '.join(map(str, run)))})"
         )
         return model
     if is_live(source):

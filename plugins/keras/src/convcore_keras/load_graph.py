@@ -19,6 +19,7 @@ from convcore.plugin import (
     UnsupportedError,
     UsageError,
     Value,
+    ask,
     take_text,
 )
 
@@ -69,7 +70,7 @@ class GraphLoader:
         outs = self._calls(root, "", inputs)
         unused = sorted(set(self.g.texts) - self.g.texts_used)
         if unused:
-            raise UsageError(f"--lambda {unused[0]}: the model has no layer of that name")
+            raise UsageError(f"{ask('--lambda', 'lambdas=')} {unused[0]}: the model has no layer of that name")
         graph.outputs = [*self._outputs(root, outs), *self._carried()]
         graph.prune_weights()
         graph.metadata.update(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import ForeignNode, Problem, UnsupportedError, Value
+from convcore.plugin import ForeignNode, Problem, UnsupportedError, Value, ask, ask_override
 
 from .files.model import LayerConfig, OpaqueObject
 
@@ -29,11 +29,13 @@ def problem_of(layer: LayerConfig, node: ForeignNode, error: UnsupportedError, k
         first = error.problems[0]
         whys = "; ".join(dict.fromkeys(p.why for p in error.problems))
         return Problem(node.name, node.type, whys, first.hint, first.code)
-    by_name = f"overrides={{{node.name!r}: function}}, or a plugin with a rule for {node.type!r}, can map it"
+    by_name = f"{ask_override(node.name)}, or a plugin with a rule for {node.type!r}, can map it"
     if layer.custom:
         module = f" of package {layer.module!r}" if layer.module else ""
         why = f"is a custom layer{module}: the file holds its configuration and weights, but not what it computes"
-        return Problem(node.name, node.type, why, f"give its source: --custom PATH (custom=); or {by_name}", "custom_layer")
+        return Problem(
+            node.name, node.type, why, f"give its source: {ask('--custom PATH', 'custom=PATH')}; or {by_name}", "custom_layer"
+        )
     if not layer.is_op and node.type in _CODE:
         return Problem(node.name, node.type, _CODE[node.type], f"replace it by Keras layers; or {by_name}", "code_in_model")
     what = "operation" if layer.is_op else "layer"

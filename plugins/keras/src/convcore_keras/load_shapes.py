@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convcore.plugin import Dim, DimLike, InputShapes, Shape, UsageError
+from convcore.plugin import Dim, DimLike, InputShapes, Shape, UsageError, ask
 
 from .files.model import LayerConfig
 
@@ -20,8 +20,8 @@ def input_shape(layer: LayerConfig, given: InputShapes, *, only: bool) -> Shape:
     shape = given.take(layer.name, None if stated is None else tuple(stated), only=only)
     if shape is None:
         raise UsageError(
-            f"the model was saved without an input shape: give it, e.g. --input-shape {layer.name}:batch,28,28,1 "
-            f"(input_shapes={{{layer.name!r}: ('batch', 28, 28, 1)}})"
+            "the model was saved without an input shape: give it, e.g. "
+            + ask(f"--input-shape {layer.name}:batch,28,28,1", f"input_shapes={{{layer.name!r}: ('batch', 28, 28, 1)}}")
         )
     return tuple(_size(layer.name, i, n) for i, n in enumerate(shape))
 

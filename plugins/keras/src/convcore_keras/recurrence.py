@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from convcore.plugin import DType, ForeignNode, Tensor, Value
+from convcore.plugin import DType, ForeignNode, Tensor, Value, ask_option
 
 from .activations import ACTIVATIONS
 from .files.model import LayerConfig, OpaqueObject
@@ -86,7 +86,7 @@ def to_flags(node: ForeignNode, carried: bool = False) -> dict[str, Any]:
     if node.attr("stateful", False) and not carried:
         raise node.refuse(
             "is stateful: Keras carries its state from one call to the next, the converted model could only start each call anew",
-            "explicit_states=True (--explicit-states) makes the states of LSTM, GRU, SimpleRNN and RNN inputs and outputs; else "
+            f"{ask_option('explicit_states', True)} makes the states of LSTM, GRU, SimpleRNN and RNN inputs and outputs; else "
             "build the model with stateful=False and the same weights",
             "unsupported_stateful",
         )  # fmt: skip

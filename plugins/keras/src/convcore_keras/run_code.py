@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import BadFileError, Problem, UnsupportedError, UsageError, host
+from convcore.plugin import BadFileError, Problem, UnsupportedError, UsageError, ask_option, host
 
 __all__ = ["limits", "ran", "serve"]
 
@@ -38,7 +38,7 @@ def ran(source: Any, weights: Any, paths: Sequence[str]) -> Iterator[Path]:
     from .code.source.library import library
 
     if not isinstance(source, (str, os.PathLike)):
-        raise UsageError("--run-custom-code is for files: the classes of a live model are there already")
+        raise UsageError(f"{ask_option('run_custom_code')} is for files: the classes of a live model are there already")
     host().require(REQUIRES, "running custom code")
     files = library(paths)
     defined = [
@@ -56,7 +56,9 @@ def ran(source: Any, weights: Any, paths: Sequence[str]) -> Iterator[Path]:
         if said.get("unsupported"):
             raise UnsupportedError(Problem(**said["unsupported"]), "cannot be read")
         if said.get("failed") or not out.is_file():
-            raise BadFileError(f"{source}: --run-custom-code: {said.get('failed') or 'the child process wrote nothing'}")
+            raise BadFileError(
+                f"{source}: {ask_option('run_custom_code')}: {said.get('failed') or 'the child process wrote nothing'}"
+            )
         yield out
 
 

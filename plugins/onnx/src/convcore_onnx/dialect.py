@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from convcore.plugin import LEFT_OUT, Dialect, Dim, DType, Node, Problem, Ref, Scribe, State, Value, unsupported
+from convcore.plugin import LEFT_OUT, Dialect, Dim, DType, Node, Problem, Ref, Scribe, State, Value, ask_option, unsupported
 
 from .typecheck import result_types, same_operator
 
@@ -114,7 +114,7 @@ class OnnxDialect(Dialect):
             hint = why
             if version:
                 able = OLDEST_OPSET <= version <= newest_opset()
-                hint += f"; choose opset={version}, that of its source" if able else (
+                hint += f"; choose {ask_option('opset', version)}, that of its source" if able else (
                     f"; its source's opset {version} cannot be written, only {OLDEST_OPSET} to {newest_opset()}"
                 )  # fmt: skip
             raise unsupported(node, f"opset {self.opset} has another {proto.op_type} than its source", hint)

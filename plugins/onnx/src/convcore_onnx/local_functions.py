@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from convcore.plugin import Block, PlanCall, Problem, Ref, Scope, UnsupportedError, UsageError
+from convcore.plugin import Block, PlanCall, Problem, Ref, Scope, UnsupportedError, UsageError, ask_option
 
 __all__ = ["DOMAIN", "grouped", "write_functions"]
 
@@ -30,7 +30,8 @@ def grouped(calls: Sequence[PlanCall], types: Sequence[str], outputs: Sequence[A
     an IR version without functions, UnsupportedError for a layer whose operators have others between them."""
     if ir < _OLDEST_IR:
         raise UsageError(
-            f"--onnx-functions: files of IR version {ir} have no functions, {_OLDEST_IR} and newer do (--ir-version)"
+            f"{ask_option('onnx_functions')}: files of IR version {ir} have no functions, {_OLDEST_IR} and newer do "
+            f"({ask_option('ir_version', _OLDEST_IR)})"
         )
     groups: dict[int, Group] = {}
     member: list[Group | None] = []
@@ -43,13 +44,15 @@ def grouped(calls: Sequence[PlanCall], types: Sequence[str], outputs: Sequence[A
         member.append(group)
     left = [t for t in types if not any(_is(g.scope, t) for g in groups.values())]
     if left:
-        raise UsageError(f"--onnx-functions {left[0]}: no layer of that type has operators of its own")
+        raise UsageError(f"{ask_option('onnx_functions', left[0])}: no layer of that type has operators of its own")
     made: dict[Ref, Group] = {}
     for call, group in zip(calls, member):
         for before in [made[r] for r in _reads(call) if r in made and made[r] is not group]:
             if before.last > calls.index(call):
                 why = "its operators have others between them that need its results: it cannot be one node"
-                raise UnsupportedError(Problem(before.scope.name, before.scope.type, why, "leave it out of --onnx-functions"))
+                raise UnsupportedError(
+                    Problem(before.scope.name, before.scope.type, why, f"leave it out of {ask_option('onnx_functions')}")
+                )
         if group is not None:
             made.update((r, group) for r in call.results)
     return [g if g is not None else c for i, (c, g) in enumerate(zip(calls, member)) if g is None or g.last == i]

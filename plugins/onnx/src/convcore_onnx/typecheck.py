@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from convcore.plugin import DType, NotExpressible
+from convcore.plugin import DType, NotExpressible, ask_option
 
 from .dtypes import DTYPE_NAMES, DTYPES
 
@@ -60,7 +60,7 @@ def _newer(type: str, version: int, i: int, text: str) -> int | None:
 
 def before(since: int) -> str:
     """That a later opset has what is missing, and how to ask for it."""
-    return f" before opset {since} (opset={since}, --opset {since})"
+    return f" before opset {since} ({ask_option('opset', since)})"
 
 
 def _sequence_of(types: Sequence[DType | None], attrs: Mapping[str, Any]) -> DType | None:

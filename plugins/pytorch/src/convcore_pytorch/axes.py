@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from convcore.plugin import Dim, LoadRequest, Problem, UnsupportedError, UsageError
+from convcore.plugin import Dim, LoadRequest, Problem, UnsupportedError, UsageError, ask
 
 from .files.program import Program, TensorValue
 from .files.symbols import Expr
@@ -110,7 +110,8 @@ class Axes:
                     type(module).__name__,
                     "module",
                     f"torch.export cannot trace it: {type(e).__name__}: {text}",
-                    "see the message; fixed sizes help where an axis cannot be symbolic (input_shapes={...})",
+                    "see the message; fixed sizes help where an axis cannot be symbolic: "
+                    + ask("--input-shape NAME:...", "input_shapes={...}"),
                     "not_exportable",
                 )
             ) from e
@@ -166,7 +167,8 @@ class Axes:
             Problem(
                 type(module).__name__, "module",
                 f"the program torch.export makes of it {why}, at {what}: its code depends on the size",
-                "fix the batch (input_shapes={...}), or write the module so that it does not", "not_exportable",
+                f"fix the batch ({ask('--input-shape NAME:...', 'input_shapes={...}')}), or write the module so that it does not",
+                "not_exportable",
             )
         )  # fmt: skip
 

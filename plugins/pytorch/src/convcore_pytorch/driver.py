@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from convcore.plugin import Driver, DType, ForeignNode, Problem, Shape, UnsupportedError, Value
+from convcore.plugin import Driver, DType, ForeignNode, Problem, Shape, UnsupportedError, Value, ask_override
 
 from .context import AtenNode
 
@@ -18,7 +18,7 @@ SETTLED = frozenset({"random", "training_mode", "undefined"})
 TORCHS = frozenset({"aten", "prim", "prims", "higher_order", "_operator", "math", "torch", "convcore"})
 CUSTOM = (
     "an operator of torch.library, whose meaning the program does not hold: a rule for {0!r} says it (docs/adding-a-rule.md; in "
-    "one call overrides={{{0!r}: function}}), or export the module with its plain PyTorch form"
+    "one call {1}), or export the module with its plain PyTorch form"
 )
 
 
@@ -39,7 +39,7 @@ class AtenDriver(Driver):
         self.lacking.append(f"{node.type} {p.why}")
         why, self.parts = (f"{p.why} (of its parts: {self.parts})" if self.parts else p.why), ""
         own = p.code == "unsupported_layer" and node.type.partition(".")[0] not in TORCHS
-        return Problem(p.layer, p.type, why, CUSTOM.format(node.type) if own else p.hint, p.code)
+        return Problem(p.layer, p.type, why, CUSTOM.format(node.type, ask_override(node.type)) if own else p.hint, p.code)
 
     def kept(self, node: ForeignNode) -> Mapping[str, Any]:
         given = node.given if isinstance(node, AtenNode) else {}

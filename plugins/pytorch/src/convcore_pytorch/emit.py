@@ -17,6 +17,7 @@ from convcore.plugin import (
     ViewTensor,
     about,
     about_text,
+    ask_option,
     nest,
     plan,
     prune,
@@ -76,7 +77,9 @@ def emit(request: EmitRequest) -> Emitted:
         notes += _changed(code, frozenset(request.graph.metadata.get("keys") or ()))
     if request.moved:
         names = ", ".join(map(repr, request.moved))
-        notes.append(f"channels come first in {names}, as in torch; --io-layout source keeps the source's order of axes")
+        notes.append(
+            f"channels come first in {names}, as in torch; {ask_option('io_layout', 'source')} keeps the source's order of axes"
+        )
     paths: tuple[str, ...] = ()
     code_written = False
     if into is not None:

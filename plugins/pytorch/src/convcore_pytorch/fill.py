@@ -14,7 +14,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from convcore.plugin import Dim, Graph, LoadRequest, Node, Problem, Trait, UnsupportedError, UsageError, Value, host, traits_of
+from convcore.plugin import (
+    Dim,
+    Graph,
+    LoadRequest,
+    Node,
+    Problem,
+    Trait,
+    UnsupportedError,
+    UsageError,
+    Value,
+    ask,
+    host,
+    traits_of,
+)
 
 from .types import TORCH_TYPES
 
@@ -81,7 +94,7 @@ def examples(graph: Graph) -> list[Any]:
     out = []
     for v in graph.inputs:
         if v.shape is None or None in v.shape or v.dtype is None:
-            raise UsageError(f"the sizes of input {v.name!r} are not known: give them (--input-shape)")
+            raise UsageError(f"the sizes of input {v.name!r} are not known: give them ({ask('--input-shape', 'input_shapes=')})")
         names = [n for d in v.shape if isinstance(d, Dim) for n in sorted(d.names)]
         free.update((n, next(primes)) for n in dict.fromkeys(names) if n not in free)
         shape = [d.evaluate(free) if isinstance(d, Dim) else int(d) for d in v.shape if d is not None]

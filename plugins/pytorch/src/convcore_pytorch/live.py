@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from convcore.plugin import Dim, FrameworkMissingError, LoadRequest, UsageError
+from convcore.plugin import Dim, FrameworkMissingError, LoadRequest, UsageError, ask, ask_option
 
 from .about import about_module
 from .axes import PRIMES, Axes
@@ -41,7 +41,8 @@ def export(module: Any, request: LoadRequest) -> tuple[Program, dict[str, Any]]:
         raise UsageError("a ScriptModule cannot be traced; save it (module.save) and give the file")
     if module.training and not options.get("training"):
         raise UsageError(
-            "the module is in training mode; call module.eval(), or say training=True to convert it as it is after eval()"
+            "the module is in training mode; call module.eval(), or say "
+            f"{ask_option('training', True)} to convert it as it is after eval()"
         )
     given = options.get("example_inputs")
     if given is None:
@@ -95,8 +96,12 @@ def _made_up(torch: Any, request: LoadRequest) -> dict[str, Any]:
     """Examples of the shapes that are given: normal numbers, integers all 0."""
     if not request.input_shapes or "" in request.input_shapes:
         raise UsageError(
-            "a module says nothing of its inputs: give example_inputs= (a tensor, a tuple of positional arguments or a dict of "
-            "named ones), or the shape of each by the name forward() gives it (--input-shape x:batch,3,224,224)"
+            "a module says nothing of its inputs: give the shape of each by the name forward() gives it, "
+            + ask(
+                "--input-shape x:batch,3,224,224",
+                "input_shapes={'x': ('batch', 3, 224, 224)}; or example_inputs= (a tensor, a tuple of positional arguments or a "
+                "dict of named ones)",
+            )
         )
     types = dict(p.rpartition(":")[::2] for p in str(request.options.get("input_dtypes") or "").split(",") if p)
     sizes = dict(zip(sorted({d.text for s in request.input_shapes.values() for d in map(_Named, s) if d.text}), PRIMES))
@@ -145,11 +150,11 @@ def module_of(spec: str, weights: Any = None) -> Any:
     """``package.module:factory`` imported and called: the user's code, at the user's word. ``weights``: a file that fills it."""
     path, sep, name = spec.partition(":")
     if not sep or not path or not name:
-        raise UsageError(f"module={spec!r}: write package.module:factory")
+        raise UsageError(f"{ask_option('module', spec)}: write package.module:factory")
     try:
         made = getattr(importlib.import_module(path), name)
     except (ImportError, AttributeError) as e:
-        raise UsageError(f"module={spec!r}: {e}") from e
+        raise UsageError(f"{ask_option('module', spec)}: {e}") from e
     module = made() if not hasattr(made, "state_dict") or isinstance(made, type) else made
     if weights is not None:
         _fill(module, weights)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from convcore.plugin import BadFileError, Graph, LoadRequest, UsageError, opaque_problems, watched
+from convcore.plugin import BadFileError, Graph, LoadRequest, UsageError, ask, ask_option, opaque_problems, watched
 
 from .files.exported import read_exported
 from .files.identify import kind_of
@@ -77,5 +77,6 @@ def _read(path: str, fixed: Mapping[str, Any]) -> Program:
         return read_torchscript(path, arguments=fixed)
     raise UsageError(
         f"{path}: a {kind.name} file holds weights alone, no architecture; give the module it belongs to "
-        "(--module package.module:factory --weights FILE)"
+        f"({ask_option('module', 'package.module:factory')}), and the file as its weights "
+        f"({ask('--weights FILE', 'weights=FILE')})"
     )

@@ -20,6 +20,8 @@ from convcore.plugin import (
     UnsupportedError,
     UsageError,
     Value,
+    ask,
+    ask_option,
     take_about,
     take_text,
 )
@@ -59,8 +61,8 @@ class Loader:
         p = self.program
         if p.versions.get("training") is True and not self.training:
             raise UsageError(
-                "the module is in training mode; call module.eval() before it is saved, or say --training to convert it as "
-                "it would behave after eval()"
+                "the module is in training mode; call module.eval() before it is saved, or say "
+                f"{ask_option('training', True)} to convert it as it would behave after eval()"
             )
         graph = Graph(str(self.facts.get("name", "")))
         frame = Frame(self, graph, p.graph)
@@ -98,14 +100,14 @@ class Loader:
         if i.kind == "user" and i.name:
             told = frame.known(i.name)
             if not isinstance(told, TensorValue) and not (self.script and told is None):
-                hint = f"fix it: --fixed {i.name}=..." if self.script else "fix it to a value"
+                hint = f"fix it: {ask_option('fixed', f'{i.name}=...')}" if self.script else "fix it to a value"
                 why = "is a number; only tensors can be inputs"
                 raise UnsupportedError(Problem(i.name, "input", why, hint, "unsupported_input"))
             shape = self.symbols.shapes.get(i.name)
             if shape is None and self.script:
                 raise UsageError(
                     f"a TorchScript file does not say the shapes of its inputs; give that of {i.name!r}: "
-                    f"--input-shape {i.name}:batch,3,224,224 (in Python: input_shapes={{{i.name!r}: (...)}})"
+                    + ask(f"--input-shape {i.name}:batch,3,224,224", f"input_shapes={{{i.name!r}: ('batch', 3, 224, 224)}}")
                 )
             dtype = dtype_of(told.dtype) if isinstance(told, TensorValue) else self._input_type(i.name)
             v = frame.graph.add_input(i.name, dtype, shape)
@@ -129,7 +131,9 @@ class Loader:
             kind = told.kind if told is not None else "text"
             if kind not in NUMBERS:
                 why = "is a text that the model sets between calls"
-                raise UnsupportedError(Problem(i.target, "attribute", why, f"fix it: --fixed {i.target}=...", "stateful"))
+                raise UnsupportedError(
+                    Problem(i.target, "attribute", why, f"fix it: {ask_option('fixed', f'{i.target}=...')}", "stateful")
+                )
             dtype, shape = NUMBERS[kind], ()
         v = frame.graph.add_input(i.target, dtype, shape)
         frame.driver.named.add(v)
@@ -164,7 +168,9 @@ class Loader:
         v = value.read() if isinstance(value, Handle) else frame.g.scalar(value, state.dtype)
         if (v.dtype, v.shape) != (state.dtype, state.shape):
             why = f"is {_type(state)} before a call and {_type(v)} after it"
-            hint = f"give the shape it keeps: --input-shape {o.target}:" + ",".join(map(str, v.shape or ("...",)))
+            keeps = ",".join(map(str, v.shape or ("...",)))
+            given = ask(f"--input-shape {o.target}:{keeps}", f"input_shapes={{{o.target!r}: ({keeps})}}")
+            hint = f"give the shape it keeps: {given}"
             return Problem(o.target, "attribute", why, hint, "stateful")
         graph, name = frame.graph, f"{o.target}_next"
         if not frame.driver.fresh(v) or v in graph.outputs:

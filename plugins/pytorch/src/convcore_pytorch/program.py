@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import Dim, Graph, Problem, UnsupportedError, host
+from convcore.plugin import Dim, Graph, Problem, UnsupportedError, ask, host
 
 from .files.exported import ABOUT
 from .runtime import REQUIRES
@@ -43,7 +43,7 @@ def exported(model: Any, graph: Graph) -> Any:
             return torch.export.export(model, tuple(examples(graph)), dynamic_shapes=tuple(shapes), strict=False)
     except Exception as e:  # torch has no base class for what an export may raise
         why = " ".join(str(e).split())[:400]
-        hint = "give the sizes that need not be free (--input-shape)" if any(shapes) else ""
+        hint = f"give the sizes that need not be free ({ask('--input-shape', 'input_shapes=')})" if any(shapes) else ""
         raise UnsupportedError(Problem(type(model).__name__, "module", f"torch.export cannot export it: {why}", hint)) from e
 
 

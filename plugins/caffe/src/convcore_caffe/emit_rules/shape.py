@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import DType, Node, NotExpressible, Ref, Value, unsupported
+from convcore.plugin import DType, Node, NotExpressible, Ref, Value, ask_option, unsupported
 
 from ..dialect import CaffeScribe, label
 from .arithmetic import power
@@ -41,10 +41,11 @@ def transpose(e: CaffeScribe, node: Node) -> None:
         return
     v = first(node)
     edge = v in e.graph.inputs or node.output.is_output or "layout" in " ".join(node.origin.passes)
-    hint = "--io-layout target takes inputs and outputs in Caffe's order (N, C, H, W and T, N, ...); " if edge else ""
+    order = ask_option("io_layout", "target")
+    hint = f"{order} takes inputs and outputs in Caffe's order (N, C, H, W and T, N, ...); " if edge else ""
     raise unsupported(
         node, f"BVLC's Caffe has no layer that moves axes, and {v.name!r} {list(x.shape)} is transposed by {perm}",
-        f"{hint}--caffe-flavor ssd has Permute", "unsupported_op",
+        f"{hint}{ask_option('caffe_flavor', 'ssd')} has Permute", "unsupported_op",
     )  # fmt: skip
 
 

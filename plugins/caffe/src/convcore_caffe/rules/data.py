@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import UsageError, Value
+from convcore.plugin import UsageError, Value, ask
 
 from ..context import CaffeContext, CaffeNode
 from ..files import layer_checks as checks
@@ -150,7 +150,8 @@ def input_(g: CaffeContext, node: CaffeNode) -> list[Value]:
         shape = None if not shapes else shapes[0] if len(shapes) == 1 else shapes[i]
         if shape is None and not g.is_given(top):
             raise UsageError(
-                f"layer {node.name!r} (Input) gives no shape for {top!r}: give input_shapes={{{top!r}: (1, 3, 224, 224)}}"
+                f"layer {node.name!r} (Input) gives no shape for {top!r}: give "
+                + ask(f"--input-shape {top}:1,3,224,224", f"input_shapes={{{top!r}: (1, 3, 224, 224)}}")
             )
         results.append(g.input(top, shape))
     return results
@@ -181,7 +182,7 @@ def data(g: CaffeContext, node: CaffeNode) -> list[Value]:
             if shape is None:
                 raise UsageError(
                     f"layer {node.name!r} ({node.type}) reads {top!r} from files and the prototxt does not tell its shape: give "
-                    f"input_shapes={{{top!r}: (1, 3, 224, 224)}} or --input-shape {top}:1,3,224,224"
+                    + ask(f"--input-shape {top}:1,3,224,224", f"input_shapes={{{top!r}: (1, 3, 224, 224)}}")
                 )
         results.append(g.input(top, shape))
     return results
@@ -265,7 +266,8 @@ def dummy_data(g: CaffeContext, node: CaffeNode) -> list[Value]:
     for top, shape, filler in zip(node.outputs, shapes, fillers, strict=True):
         if not g.is_given(top) and (filler is None or filler.get("type") == "constant"):
             value = 0.0 if filler is None else filler.get("value")
-            g.note(f"blob {top!r} (DummyData) is the constant {value:g}; with input_shapes={{{top!r}: {shape}}} it is an input")
+            given = ask(f"--input-shape {top}:{','.join(map(str, shape))}", f"input_shapes={{{top!r}: {shape}}}")
+            g.note(f"blob {top!r} (DummyData) is the constant {value:g}; with {given} it is an input")
             results.append(g.b.fill(shape=shape, value=value, dtype="float32"))
         else:
             results.append(g.input(top, shape))

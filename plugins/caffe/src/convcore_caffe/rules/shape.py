@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from convcore.plugin import A, Dim, DimLike, Value, product
+from convcore.plugin import A, Dim, DimLike, Value, ask, ask_option, product
 
 from ..context import CaffeContext, CaffeNode, canonical
 from ..files import layer_checks as checks
@@ -124,7 +124,10 @@ def slice_(g: CaffeContext, node: CaffeNode) -> list[Value]:
         if isinstance(size, int) and size % parts:
             raise node.invalid(f"{parts} tops do not divide the {size} elements of axis {axis} evenly")
         if isinstance(size, Dim) and size % parts != 0:
-            raise node.refuse(f"{parts} tops may not divide axis {axis} of size {size} evenly", "give input_shapes with numbers")
+            raise node.refuse(
+                f"{parts} tops may not divide axis {axis} of size {size} evenly",
+                f"give {ask('--input-shape', 'input_shapes=')} with numbers",
+            )
         sizes = [size // parts] * parts
     return list(g.b.split(node.x, axis=axis, sizes=tuple(sizes)))
 
@@ -259,7 +262,7 @@ def reorg(g: CaffeContext, node: CaffeNode) -> Value:
     if g.options.get("reorg") != "darknet":
         raise node.refuse(
             "its meaning differs between forks of Caffe, and the prototxt does not say which one it is from",
-            "reorg='darknet' (--reorg darknet) if it is from one that has it from Darknet (caffe-yolov2)", "ambiguous_layer",
+            f"{ask_option('reorg', 'darknet')} if it is from one that has it from Darknet (caffe-yolov2)", "ambiguous_layer",
         )  # fmt: skip
     n, c, h, w = node.sizes(0, 4)[:4] if len(node.shape()) == 4 else (0, 0, 0, 0)
     s = node.number("stride", 1)

@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from convcore.plugin import BadFileError, Problem, UnsupportedError, spend_nodes
+from convcore.plugin import BadFileError, Problem, UnsupportedError, ask_option, spend_nodes
 
 from ..activations import name_of
 from ..layer_spec import canonical, is_known, spec_of
@@ -295,7 +295,7 @@ def _users_function(value: Any, ctx: Context) -> Any:
     if not isinstance(value, str) or value not in ctx.custom.functions:
         return value
     if name_of(value) is not None:
-        note = f"the activation {value!r} is the function of {ctx.custom.functions[value]} (--custom), not Keras's"
+        note = f"the activation {value!r} is the function of {ctx.custom.functions[value]} ({ask_option('custom')}), not Keras's"
         if note not in ctx.notes:
             ctx.notes.append(note)
     return OpaqueObject("function", value)
@@ -362,7 +362,8 @@ def _class(source: str, module: str | None, registered: str | None, has_module: 
 def _note_users(source: str, ctx: Context) -> None:
     """Where Keras has a class of that name too, which of them is meant is worth telling."""
     note = (
-        f"{source!r} is the class of {ctx.custom.classes.get(source)} (--custom), not Keras's: the model's file names no module"
+        f"{source!r} is the class of {ctx.custom.classes.get(source)} ({ask_option('custom')}), not Keras's: the model's file "
+        "names no module"
     )
     if note not in ctx.notes and (_is_keras(canonical(source)) or source in _operation_classes()):
         ctx.notes.append(note)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import Problem, UnsupportedError
+from convcore.plugin import Problem, UnsupportedError, ask_option
 
 __all__ = ["MERGE_MODES", "modernise"]
 
@@ -86,7 +86,8 @@ def _data_format(cls: str, layer: str, ordering: str | None, image_format: str |
                 layer,
                 cls,
                 "Keras 1 did not store the axis order of this layer, and no other layer of the model states one",
-                'pass kernels="tensorflow" (channels last) or kernels="theano" (channels first)',
+                f"pass {ask_option('kernels', 'tensorflow')} (channels last) or "
+                f"{ask_option('kernels', 'theano')} (channels first)",
             )
         )
     return image_format

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from convcore.plugin import BadFileError, Problem, UnsupportedError, UsageError, watched
+from convcore.plugin import BadFileError, Problem, UnsupportedError, UsageError, ask_option, watched
 
 from . import weights_legacy, weights_v3
 from .archive import Archive
@@ -102,11 +102,12 @@ def _build(
     weights_version, weights_backend = legacy or (version, backend)
     theano = (kernels or weights_backend or backend) == "theano"
     if ctx.era == "keras3" and kernels == "theano":
-        raise UsageError("kernels='theano' does not apply to Keras 3 files")
+        raise UsageError(f"{ask_option('kernels', 'theano')} does not apply to Keras 3 files")
     ctx.theano, ctx.custom = theano, custom
     if ctx.era == "keras1" and kernels is None and backend is None:
         ctx.notes.append(
-            "Keras 1 files do not say which backend computed them; TensorFlow is assumed (kernels='theano' reads Theano's)"
+            "Keras 1 files do not say which backend computed them; TensorFlow is assumed "
+            f"({ask_option('kernels', 'theano')} reads Theano's)"
         )
     root = parse_root(arch.config, ctx, main, {"theano": "channels_first", "tensorflow": "channels_last"}.get(kernels or ""))
     if place is not None:

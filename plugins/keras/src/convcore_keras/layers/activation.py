@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from convcore.plugin import A, ForeignNode, NotExpressible, Value, W, known_shape
+from convcore.plugin import A, ForeignNode, NotExpressible, Value, W, ask, known_shape
 
 from ..activations import ACTIVATIONS, HARD_SIGMOID_KERAS2
 from ..files.model import LayerConfig, OpaqueObject, named_function
@@ -76,10 +76,11 @@ def activate(g: KerasContext, node: ForeignNode, x: Value, activation: Any) -> V
     named = named_function(activation)
     if named is not None and g.custom is not None and g.custom.defines(named[0]):
         return g.custom.activation(g, node, *named, x)
-    raise node.refuse(f"its activation {_text(activation)} is not one of Keras's", _HINT, "unsupported_activation")
-
-
-_HINT = "give the file of the function: --custom PATH (custom=)"
+    raise node.refuse(
+        f"its activation {_text(activation)} is not one of Keras's",
+        f"give the file of the function: {ask('--custom PATH', 'custom=PATH')}",
+        "unsupported_activation",
+    )
 
 
 def _text(activation: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import ForeignNode, Value, known_shape
+from convcore.plugin import ForeignNode, Value, ask_override, known_shape
 
 from ..layer_spec import layer
 from ..load_context import KerasContext
@@ -145,4 +145,6 @@ def solarization(g: KerasContext, node: ForeignNode) -> Any:
 )  # fmt: skip
 def preprocessing(g: KerasContext, node: ForeignNode) -> Any:
     """Refused by name."""
-    raise node.refuse("is preprocessing that convcore does not map", "do it before the model, or map the layer with overrides")
+    raise node.refuse(
+        "is preprocessing that convcore does not map", f"do it before the model, or map the layer: {ask_override(node.name)}"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from convcore.plugin import ForeignNode, Value
+from convcore.plugin import ForeignNode, Value, ask, ask_override
 
 from ..files.model import OpaqueObject, named_function
 from ..layer_spec import layer
@@ -98,5 +98,6 @@ def _understood(node: ForeignNode, work: Callable[[], Sequence[Value]], what: st
 
 def _hint(node: ForeignNode) -> str:
     if node.type == "Lambda":
-        return f"say what it computes: --lambda '{node.name}=tf.abs(x)' (lambdas=), or overrides={{{node.name!r}: function}}"
-    return f"say what it computes: overrides={{{node.name!r}: function}}, or replace it by Keras layers and save the model again"
+        text = ask(f"--lambda '{node.name}=tf.abs(x)'", f"lambdas={{{node.name!r}: 'tf.abs(x)'}}")
+        return f"say what it computes: {text}, or {ask_override(node.name)}"
+    return f"say what it computes: {ask_override(node.name)}, or replace it by Keras layers and save the model again"

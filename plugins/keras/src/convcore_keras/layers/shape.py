@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from convcore.plugin import A, ForeignNode, Value, known_shape, product
+from convcore.plugin import A, ForeignNode, Value, ask_override, known_shape, product
 
 from ..layer_spec import layer
 from ..load_context import KerasContext
@@ -151,7 +151,7 @@ def upsample_bilinear(g: KerasContext, node: ForeignNode) -> Value:
     if g.era == "tf.keras" and g.version == (2, 2):
         raise node.refuse(
             "bilinear upsampling differs between TensorFlow 1.13 and 1.14, whose files both state version 2.2.4-tf",
-            "save the model again with TensorFlow 2.2 or later, or map the layer with overrides",
+            f"save the model again with TensorFlow 2.2 or later, or map the layer: {ask_override(node.name)}",
             "ambiguous_version",
         )
     old = g.era == "keras2" or (g.era == "tf.keras" and g.version < (2, 2))

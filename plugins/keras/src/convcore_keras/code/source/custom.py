@@ -8,7 +8,7 @@ from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import ForeignNode, UnsupportedError, Value
+from convcore.plugin import ForeignNode, UnsupportedError, Value, ask_option, ask_override
 
 from ...files.model import LayerConfig, OpaqueObject
 from ...load_context import KerasContext, LayerCall
@@ -195,7 +195,7 @@ class CustomCode:
         """The results of a function that a Lambda layer names. Raises CodeRefused."""
         definition = self.library.define(name, module)
         if definition is None:
-            raise CodeRefused(f"calls the function {name!r}, which is not defined in the files of --custom")
+            raise CodeRefused(f"calls the function {name!r}, which is not defined in the files of {ask_option('custom')}")
         d = self._domain(g, node, node.extra.layer)
         d.settling = True
         f = d.module_of(definition.file).read(definition.name)
@@ -224,7 +224,7 @@ class CustomCode:
             definition = self.library.define(name, layer.module or "") if name else None
             if definition is not None:
                 return d.module_of(definition.file).read(definition.name)
-        raise CodeRefused("is not defined in the files of --custom")
+        raise CodeRefused(f"is not defined in the files of {ask_option('custom')}")
 
 
 def _config(x: Any) -> Any:
@@ -275,7 +275,7 @@ def refusal(node: ForeignNode, e: CodeRefused) -> UnsupportedError:
     place = f"{e.place}: " if e.place else ""
     return node.refuse(
         f"{place}its source {e.why}",
-        f"change that line, or say what the layer computes: overrides={{{node.name!r}: function}}",
+        f"change that line, or say what the layer computes: {ask_override(node.name)}",
         "custom_layer",
     )
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convcore.plugin import ask_option
+
 from ..domain import Domain, Options, TensorOps
 from ..names import MODULES
 from ..values import CodeRefused, Invocable, Method, Name, what_is
@@ -319,7 +321,7 @@ class SourceDomain(Domain):
         if isinstance(x, str) and name in ("name", "base_dtype", "as_numpy_dtype") and x in _TYPES:
             return x
         if isinstance(x, Name) and x.path.startswith("."):
-            raise CodeRefused(f"reads {name!r} of the module {x.path!r}, which is not among the files of --custom")
+            raise CodeRefused(f"reads {name!r} of the module {x.path!r}, which is not among the files of {ask_option('custom')}")
         return self.settled(super().attribute(x, name))
 
     def call(self, f: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -341,7 +343,7 @@ class SourceDomain(Domain):
             a = np.asarray(args[0]).astype(f)  # np.float32(x)
             return int(a) if a.dtype.kind in "iu" and a.ndim == 0 else a
         if isinstance(f, Name) and f.path.startswith("."):
-            raise CodeRefused(f"calls {f.path}, which is not among the files of --custom")
+            raise CodeRefused(f"calls {f.path}, which is not among the files of {ask_option('custom')}")
         return super().call(f, args, kwargs)
 
     def named_call(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from convcore.plugin import UsageError, watched
+from convcore.plugin import UsageError, ask_option, watched
 
 from ..values import CodeRefused
 
@@ -85,16 +85,18 @@ class Library:
             self.files.setdefault(path, SourceFile(path, path.parent))
             return
         if not path.is_dir():
-            raise UsageError(f"--custom {path}: no such file or folder")
+            raise UsageError(f"{ask_option('custom', str(path))}: no such file or folder")
         self.roots.append(path)
         found = 0
         for file in _python_files(path):
             self.files.setdefault(file, SourceFile(file, path))
             found += 1
             if found > MAX_FILES:
-                raise UsageError(f"--custom {path}: holds more than {MAX_FILES} Python files; name the folder of the layers")
+                raise UsageError(
+                    f"{ask_option('custom', str(path))}: holds more than {MAX_FILES} Python files; name the folder of the layers"
+                )
         if not found:
-            raise UsageError(f"--custom {path}: holds no Python file")
+            raise UsageError(f"{ask_option('custom', str(path))}: holds no Python file")
 
     @cached_property
     def index(self) -> dict[str, list[Definition]]:
@@ -161,7 +163,7 @@ class Library:
             found = same or found
         if len({d.file.path for d in found}) > 1:
             places = ", ".join(str(d.file.path) for d in found[:4])
-            raise CodeRefused(f"is defined in several files ({places}); give --custom the one that is meant")
+            raise CodeRefused(f"is defined in several files ({places}); give {ask_option('custom')} the one that is meant")
         return found[-1] if found else None
 
     def imported(self, by: SourceFile, module: str, level: int) -> SourceFile | None:

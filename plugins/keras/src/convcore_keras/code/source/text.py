@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import ForeignNode, UsageError, Value
+from convcore.plugin import ForeignNode, UsageError, Value, ask
 
 from ...load_context import KerasContext, LayerCall
 from ..domain import Options
@@ -32,18 +32,20 @@ def parsed_texts(given: Any) -> dict[str, ast.Expression]:
     found: dict[str, ast.Expression] = {}
     for name, text in pairs:
         if name in found:
-            raise UsageError(f"--lambda {name} is given twice")
+            raise UsageError(f"{ask('--lambda', 'lambdas=')} {name} is given twice")
         try:
-            found[str(name)] = ast.parse(str(text).strip(), f"--lambda {name}", "eval")
+            found[str(name)] = ast.parse(str(text).strip(), f"lambda {name}", "eval")
         except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
-            raise UsageError(f"--lambda {name}: {str(text)[:80]!r} is no expression of Python: {e}") from None
+            raise UsageError(
+                f"{ask('--lambda', 'lambdas=')} {name}: {str(text)[:80]!r} is no expression of Python: {e}"
+            ) from None
     return found
 
 
 def _pair(text: Any) -> tuple[str, str]:
     name, sep, rest = str(text).partition("=")
     if not sep or not name.strip():
-        raise UsageError(f"--lambda {str(text)[:80]!r}: say NAME=EXPRESSION")
+        raise UsageError(f"{ask('--lambda', 'lambdas=')} {str(text)[:80]!r}: say NAME=EXPRESSION")
     return name.strip(), rest
 
 
@@ -53,7 +55,7 @@ def run_text(g: KerasContext, node: ForeignNode, text: ast.Expression) -> Sequen
     h = Host(g, node, call.layer, True, {})
     d = SourceDomain(h.ops, Library(), h)
     d.options, d.settling = Options(ROOTS, MODULES), True
-    file = SourceFile(Path(f"--lambda {node.name}"), Path())
+    file = SourceFile(Path(f"lambda {node.name}"), Path())
     file.__dict__["tree"] = ast.Module([], [])
     inputs: list[Any] = list(node.needed())
     env = Env(SourceModule(file, d), values={"x": inputs[0], **{f"x{i}": v for i, v in enumerate(inputs)}})
