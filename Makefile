@@ -25,7 +25,7 @@ $(VENV)/.dev: $(VENV)/.run requirements-dev.txt
 
 demo: $(VENV)/.run
 	mkdir -p out
-	$(BIN)/convcore convert $(MODEL) -o out/emotion.onnx
+	$(BIN)/convcore convert $(MODEL) -o out/emotion.onnx --force --report out/emotion.html
 
 test: $(VENV)/.dev lint types
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" -q --disable-warnings

@@ -150,7 +150,7 @@ def convert(args: Namespace) -> int:
         progress.clear()
     _print_report(done.report, how)
     if page is not None and how == "text":
-        say(f"  page: {page}")
+        say(f"  page: {page} ({Path(page).absolute().as_uri()})")
     if done.report.unverified:
         complain(f"convcore: written, but not verified: {done.report.unverified}")
     return _code(done.report)
@@ -277,20 +277,24 @@ def _save(out: Path, write: Any) -> None:
         write(f)
 
 
+def _side(args: Namespace, side: str, **how: Any) -> Any:
+    """One of the two models of a command, loaded as was said of it."""
+    path, weights, format = (getattr(args, name) for name in (side, f"weights_{side}", f"from_{side}"))
+    return load_model(path, weights, format=format, input_shapes=args.input_shape, **how, **_options(args))
+
+
 def verify(args: Namespace) -> int:
     """``convcore verify``."""
     from ..verification import verify as verify_models
 
     start, inputs = time.monotonic(), None
-    a: Any = args.a
     if args.input:
-        model = load_model(args.a, args.weights_a, format=args.from_a, **_options(args))
-        inputs = _arrays(args.input, [t.name for t in model.inputs])
+        inputs = _arrays(args.input, [t.name for t in _side(args, "a").inputs])
     pairs = {left: right or left for left, _, right in (o.partition("=") for o in args.output)}
     report = verify_models(
-        a, args.b, inputs=inputs, outputs=pairs or None, weights_a=args.weights_a, weights_b=args.weights_b, format_a=args.from_a,
-        format_b=args.from_b,
-        rtol=args.rtol, atol=ATOL if args.atol is None else args.atol, native=not args.interpreter, **_options(args),
+        args.a, args.b, inputs=inputs, outputs=pairs or None, weights_a=args.weights_a, weights_b=args.weights_b,
+        format_a=args.from_a, format_b=args.from_b, input_shapes=args.input_shape, rtol=args.rtol,
+        atol=ATOL if args.atol is None else args.atol, native=not args.interpreter, **_options(args),
     )  # fmt: skip
     report.seconds = time.monotonic() - start
     _print_report(report, args.report or ("none" if args.quiet else "text"))
@@ -310,7 +314,7 @@ def diff(args: Namespace) -> int:
     """``convcore diff``."""
     from ..diff import diff as differences
 
-    a, b = (load_model(path, fuse=False, **_options(args)) for path in (args.a, args.b))
+    a, b = (_side(args, side, fuse=False) for side in "ab")
     found = differences(a.graph, b.graph)
     if args.json:
         say(json.dumps([{"kind": c.kind, "what": c.what, "why": c.why} for c in found], indent=1))
@@ -343,7 +347,9 @@ def custom(args: Namespace) -> int:
     if len(args.paths) != 1 or is_source(args.paths[0]):
         raise UsageError("give one model file, or files and folders of Python source")
     (source,) = args.paths
-    found = unknown_layers(load_model(source, args.weights, format=args.format, fuse=False, **_options(args)).graph)
+    found = unknown_layers(
+        load_model(source, args.weights, format=args.format, input_shapes=args.input_shape, fuse=False, **_options(args)).graph
+    )
     if not args.stub:
         return show_unknown(found, source, args.json)
     folder = Path(args.output or f"convcore-{Path(source).stem}")

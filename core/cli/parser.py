@@ -120,7 +120,7 @@ def plugin_options(p: argparse.ArgumentParser, *stages: str) -> None:
 def _source(p: argparse.ArgumentParser, name: str = "source") -> None:
     _meanings(p)
     p.add_argument(name, metavar="IN", help="model file")
-    p.add_argument("-w", "--weights", help="weights file, when the architecture is in another")
+    p.add_argument("-w", "--weights", metavar="FILE", help="weights file, when the architecture is in another")
     p.add_argument("--from", dest="format", metavar="FORMAT", help="source format, when content and suffix do not tell")
     _shapes(p)
 
@@ -144,10 +144,24 @@ def _meanings(p: argparse.ArgumentParser) -> None:
         help="let this function say what a layer (its name or type) computes: FUNCTION(g, node) builds it with g.b and returns "
         "its output; imports and runs FILE.py; emit:OP=... says how an op is written; may be repeated",
     )  # fmt: skip
+    _plugin(p)
+
+
+def _plugin(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--plugin", action="append", default=[], metavar="FILE.py",
         help="a plugin that is not installed: a module with hooks, which is imported and run; may be repeated",
     )  # fmt: skip
+
+
+def _two(p: argparse.ArgumentParser) -> None:
+    """What is said of how each of two models is read."""
+    for side in "ab":
+        p.add_argument(f"--weights-{side}", metavar="FILE", help=f"weights file of {side.upper()}")
+    for side in "ab":
+        p.add_argument(f"--from-{side}", metavar="FORMAT", help=f"format of {side.upper()}, when content and suffix do not tell")
+    _shapes(p)
+    _plugin(p)
 
 
 def _loudness(p: argparse.ArgumentParser, quiet: str = "") -> None:
@@ -259,10 +273,7 @@ def _run(p: argparse.ArgumentParser) -> None:
 def _verify(p: argparse.ArgumentParser) -> None:
     p.add_argument("a", metavar="A", help="reference model file")
     p.add_argument("b", metavar="B", help="model file to compare with it")
-    p.add_argument("--weights-a", metavar="FILE", help="weights file of A")
-    p.add_argument("--weights-b", metavar="FILE", help="weights file of B")
-    p.add_argument("--from-a", metavar="FORMAT", help="format of A")
-    p.add_argument("--from-b", metavar="FORMAT", help="format of B")
+    _two(p)
     p.add_argument(
         "--input", action="append", default=[], metavar="[NAME=]FILE", help=".npy or .npz to run on, instead of seeded data"
     )
@@ -282,7 +293,9 @@ def _verify(p: argparse.ArgumentParser) -> None:
 def _diff(p: argparse.ArgumentParser) -> None:
     p.add_argument("a", metavar="A", help="model file")
     p.add_argument("b", metavar="B", help="model file to compare with it, node by node")
+    _two(p)
     p.add_argument("--json", action="store_true", help="print JSON")
+    _loudness(p)
     plugin_options(p, "load")
 
 
@@ -349,8 +362,12 @@ def _custom(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", action="store_true", help="print JSON")
     p.add_argument("--stub", action="store_true", help="of a model: write a plugin with a rule to fill in for each unknown type")
     p.add_argument("-o", "--output", metavar="DIR", help="folder of the plugin (default: convcore-NAME of the model here)")
-    p.add_argument("--weights", metavar="FILE", help="weights of the model, where they are in a file of their own")
-    p.add_argument("--format", metavar="F", help="format of the model")
+    _plugin(p)
+    p.add_argument("-w", "--weights", metavar="FILE", help="weights of the model, where they are in a file of their own")
+    p.add_argument(
+        "--from", "--format", dest="format", metavar="FORMAT", help="format of the model, when content and suffix do not tell"
+    )
+    _shapes(p)
     plugin_options(p, "load")
 
 

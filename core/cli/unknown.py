@@ -160,10 +160,10 @@ def show_unknown(found: Sequence[Unknown], source: str, as_json: bool) -> int:
         say("  what to write:\n")
         say("\n".join(f"    {line}" for line in u.rule().replace("(g: Any, node: ForeignNode) -> Any", "(g, node)").splitlines()))
         say(f"\n    convcore convert {shlex.quote(source)} ... --override {shlex.quote(u.type)}=FILE.py:{u.function}\n")
-    say(
-        f"{len(found)} type{'s' if len(found) != 1 else ''} that nothing maps"
-        + ("" if not found else "; as a plugin: --stub -o DIR")
-    )
+    if not found:
+        say("every layer is mapped")
+        return 0
+    say(f"{len(found)} type{'s' if len(found) != 1 else ''} that nothing maps; as a plugin: --stub -o DIR")
     return 0
 
 

@@ -44,12 +44,12 @@ class _Side:
 
 def _side(
     source: Any, weights: Any, format: str | None, options: Mapping[str, Any], used: set[str], native: bool, notes: list[str],
-    children: dict[str, Child],
+    children: dict[str, Child], input_shapes: Any = None,
 ) -> _Side:  # fmt: skip
     if isinstance(source, Model):
         return _Side("convcore interpreter", source.graph, Interpreter(source.graph).run, source.files)
     source, weights = split_source(source, weights)
-    graph, framework, files, weights = load_graph(source, weights, format, options, used)
+    graph, framework, files, weights = load_graph(source, weights, format, options, used, input_shapes=input_shapes)
     asked = not (isinstance(source, Path) and framework and host().framework(framework).runs_when_asked)
     runtime = own_runtime(framework, source, weights, notes, apart=True, children=children) if native and asked else None
     if runtime is not None:
@@ -63,7 +63,7 @@ def _side(
 def verify(
     a: Any, b: Any, *, inputs: Any = None, outputs: Mapping[str, str] | Sequence[str] | None = None, weights_a: Any = None,
     weights_b: Any = None, format_a: str | None = None, format_b: str | None = None, rtol: float | None = None,
-    atol: float = ATOL, native: bool = True, **options: Any,
+    atol: float = ATOL, native: bool = True, input_shapes: Any = None, **options: Any,
 ) -> Report:  # fmt: skip
     """Run two models of any formats on the same inputs and compare their outputs.
 
@@ -71,7 +71,8 @@ def verify(
     the channels-first (or -last) form of that in ``a`` is permuted, and the report says so. ``outputs`` compares other tensors:
     names of layers or tensors that both models have, or ``{name in a: name in b}``; the interpreter computes them. A file runs in
     its own framework in a process apart, which may die of it.
-    ``options`` are those of the loaders of either model. ``report.ok`` tells the result.
+    ``input_shapes`` fixes or names sizes of inputs that both have; ``options`` are those of the loaders of either model.
+    ``report.ok`` tells the result.
     """
     report = Report(f"{_name(a)} against {_name(b)}")
     used: set[str] = set()
@@ -81,12 +82,12 @@ def verify(
         if not pairs:
             raise UsageError("outputs names nothing to compare")
         left, right = (
-            _side(_model(m, w, f, options, used)[tuple(names)], None, None, {}, used, False, report.notes, children)
+            _side(_model(m, w, f, options, used, input_shapes)[tuple(names)], None, None, {}, used, False, report.notes, children)
             for m, w, f, names in ((a, weights_a, format_a, pairs), (b, weights_b, format_b, pairs.values()))
         )
     else:
-        left = _side(a, weights_a, format_a, options, used, native, report.notes, children)
-        right = _side(b, weights_b, format_b, options, used, native, report.notes, children)
+        left = _side(a, weights_a, format_a, options, used, native, report.notes, children, input_shapes)
+        right = _side(b, weights_b, format_b, options, used, native, report.notes, children, input_shapes)
     refuse_unknown_options(options, used, list(host().frameworks))
     ga, gb = left.graph, right.graph
     standard, eps = precision(ga, gb)
@@ -142,11 +143,13 @@ def verify(
     return report
 
 
-def _model(source: Any, weights: Any, format: str | None, options: Mapping[str, Any], used: set[str]) -> Model:
+def _model(
+    source: Any, weights: Any, format: str | None, options: Mapping[str, Any], used: set[str], input_shapes: Any
+) -> Model:  # fmt: skip
     if isinstance(source, Model):
         return source
     source, weights = split_source(source, weights)
-    graph, framework, files, weights = load_graph(source, weights, format, options, used)
+    graph, framework, files, weights = load_graph(source, weights, format, options, used, input_shapes=input_shapes)
     return Model(graph, framework, source, weights, files)
 
 

@@ -210,3 +210,25 @@ def test_usage_of_the_right_command(args, capsys):
     assert err.count("\n") == 1 and f"(convcore{' ' + args[0] if args else ''} --help)" in err
     if not args:
         assert all(c in err for c in _COMMANDS)
+
+
+def test_two_models_are_read_as_one_is(tmp_path, capsys):
+    """verify and diff: weights, format and shapes of inputs of either side."""
+    meso = [str(ZOO / "keras2-meso4_df/architecture.json"), str(ZOO / "keras2-meso4_df/Meso4_DF.h5")]
+    out = str(tmp_path / "m.onnx")
+    assert main(["convert", meso[0], "-w", meso[1], "-o", out, "--no-check", "-q"]) == 0
+    shaped = ["--weights-a", meso[1], "--from-b", "onnx", "--input-shape", "input_1:3,256,256,3"]
+    name = convcore.load(*meso).inputs[0].name
+    shaped[-1] = f"{name}:3,256,256,3"
+    assert main(["verify", meso[0], out, *shaped]) == 0
+    assert "[3, 1]" in capsys.readouterr().out
+    assert main(["diff", meso[0], out, *shaped]) == 0
+    assert "differences; " in capsys.readouterr().out
+    assert main(["verify", meso[0], out]) == 3
+    assert "(--weights-a or --weights-b)" in capsys.readouterr().err  # of this command, not of convert
+
+
+def test_where_the_page_is(tmp_path, capsys):
+    page = tmp_path / "a b.html"
+    assert main(["convert", FER, "-o", str(tmp_path / "m.onnx"), "--no-check", "--report", str(page)]) == 0
+    assert f"page: {page} ({page.as_uri()})" in capsys.readouterr().out and page.is_file()
