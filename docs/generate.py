@@ -43,19 +43,20 @@ MADE = "<!-- Written by docs/generate.py (`make docs`); do not edit. -->\n"
 Rule = Row | LoadFunction | EmitFunction
 
 
-CLI = """`convcore` and `python -m convcore` are the same. Results go to standard output, progress and messages to standard error. A command that is told
-something wrong says so in one line, with what may have been meant; what is in the way of a model is listed whole.
+CLI = """`convcore` and `python -m convcore` are the same. Results go to standard output, progress and messages to standard
+error. A command that is told something wrong says so in one line, with what may have been meant; what is in the way of a model
+is listed whole.
 
 * `-v` says what is done, with times and the peak memory; `-q` nothing but what is wrong. `--report json` is for programs.
 * On a terminal a bar moves and verdicts are coloured: `NO_COLOR=1` switches colour off, `FORCE_COLOR=1` on.
 * Files that are there already are kept, unless they are earlier results of the same source, or `--force` is given
   ([reports and errors](reports-and-errors.md#files-that-are-there-already)).
-* Commands, flags, formats and files are completed by the shell after `pip install "convcore[completion]"` and, for bash and zsh, this in its start-up file
-  (argcomplete's manual has the lines for fish and PowerShell):
+* Commands, flags, formats and files are completed by the shell after `pip install "convcore[completion]"` and, for bash and
+  zsh, this in its start-up file (argcomplete's manual has the lines for fish and PowerShell):
 
   ```sh
   eval "$(register-python-argcomplete convcore)"
-  ```""".split("\n")
+  ```"""
 
 
 # ---------------------------------------------------------------- text
@@ -287,7 +288,7 @@ def cli_page() -> str:
     top = help_of()
     found = re.search(r"\{([\w,-]+)\}", top)
     commands = found[1].split(",") if found else []
-    out = [MADE, "# The command line", "", *CLI, "", "```text", top, "```", ""]
+    out = [MADE, "# The command line", "", CLI, "", "```text", top, "```", ""]
     for name in commands:
         out += [f"## convcore {name}", "", "```text", help_of(name), "```", ""]
     return "\n".join(out).rstrip() + "\n"

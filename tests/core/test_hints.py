@@ -21,7 +21,7 @@ from convcore.errors import UnsupportedError, UsageError, ask, ask_option, by_fl
 from convcore.host import host
 
 ROOT = Path(__file__).parents[2]
-FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]\b(?!-)")
 FER = ROOT / "tests/data/zoo/keras2-fer-minixception/emotion_model.hdf5"
 
 OTHERS = {"rtol", "atol", "training", "data_format", "memory", "input_scale", "inputs", "outputs", "keep"}
