@@ -31,10 +31,10 @@ def main(argv: list[str]) -> int:
         resource.setrlimit(resource.RLIMIT_DATA, (job["memory"], job["memory"]))
     from ..errors import by_flags
 
+    told: dict[str, Any] = {}
     with by_flags(job["flags"]):
-        told: dict[str, Any] = {}
-    row = _row(job, told)
-    row["reports"] = _reports(job, told or {"ok": False, "status": row["status"], "message": row["message"]})
+        row = _row(job, told)
+        row["reports"] = _reports(job, told or {"ok": False, "status": row["status"], "message": row["message"]})
     if resource is not None:
         used = resource.getrusage(resource.RUSAGE_SELF)
         row["cpu"] = used.ru_utime + used.ru_stime
