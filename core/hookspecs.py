@@ -241,6 +241,8 @@ class Emitted:
     where that is not installed."""
     architecture: str = ""
     """Name of the class that was written, where it has one."""
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    """Options without which the loader does not read what was written (the source of layers that were kept)."""
 
 
 @hookspec

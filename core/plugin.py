@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .build.opaque import opaque_problems
     from .emit.dialect import Dialect
     from .emit.flat import flatten
+    from .emit.kept import KeptConfig, keep_layers
     from .emit.legalise import legalise, plan
     from .emit.names import Names, identifier
     from .emit.nest import nest
@@ -140,6 +141,7 @@ __all__ = [
     "InferContext",
     "InputError",
     "InputShapes",
+    "KeptConfig",
     "LEFT_OUT",
     "Layer",
     "LazyTensor",
@@ -213,6 +215,7 @@ __all__ = [
     "identifier",
     "infer_outputs",
     "isomorphism",
+    "keep_layers",
     "known_shape",
     "leaves",
     "legalise",
@@ -254,6 +257,7 @@ _FROM = {
     "build.opaque": ("opaque_problems",),
     "emit.dialect": ("Dialect",),
     "emit.flat": ("flatten",),
+    "emit.kept": ("KeptConfig", "keep_layers"),
     "emit.legalise": ("legalise", "plan"),
     "emit.names": ("Names", "identifier"),
     "emit.nest": ("nest",),

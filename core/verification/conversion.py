@@ -202,7 +202,7 @@ def _read_back(job: Job) -> tuple[Graph | None, Path | None, Any]:
     if result is None or not host().can(job.target, "load"):
         return None, held, result
     try:
-        back = load_graph(result, held, job.target, {}, set()).graph
+        back = load_graph(result, held, job.target, dict(job.emitted.reading), set()).graph
     except (BadFileError, UsageError):  # weights alone, or a live object that says nothing of its inputs
         if job.emitted.runtime is None and not host().can(job.target, "runtime"):
             raise

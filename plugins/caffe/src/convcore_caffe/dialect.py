@@ -16,6 +16,7 @@ from convcore.plugin import (
     State,
     UnsupportedError,
     Value,
+    keep_layers,
     leaves,
     prune,
 )
@@ -24,7 +25,7 @@ from .emit_flavors import check_type
 from .emit_params import params_message
 from .emit_prepare import explicit_pads, find_shuffles, fix_sizes, fold_pads
 from .files import Layer, Message
-from .keep import SourceConfig, keep_layers
+from .keep import SourceConfig
 from .layer_spec import spec_of
 from .opencv import faults
 
@@ -49,7 +50,9 @@ class CaffeDialect(Dialect):
     # ---- the graph
     def enter(self, s: CaffeScribe) -> list[Problem]:
         """Keep what Caffe's own layers were, fix sizes, write paddings out, and an Input layer per input."""
-        keep_layers(s.graph, self.flavor, s.overrides or {})
+        keep_layers(
+            s.graph, "caffe", s.overrides or {}, lambda config: isinstance(config, SourceConfig) and config.fits(self.flavor)
+        )
         self.sizes = fix_sizes(s.graph, self.batch)
         find_shuffles(s.graph)
         explicit_pads(s.graph)

@@ -1,150 +1,45 @@
 """Layers of a Caffe net that go back to Caffe: written as they were, with their blobs' names and all that they say.
 
-While it is loaded every layer is noted beside its scope's configuration (:class:`SourceConfig`), with the nodes it became. Before
-a plan is made, the layers whose nodes are still exactly those become one opaque node each, which the dialect writes back.
 What a pass, an override or the user has changed, and what the flavor cannot parse, goes through the rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from convcore.plugin import Graph, Node, Scope, Tensor, Value
+from convcore.plugin import KeptConfig, Node, Tensor, Value
 
 from .emit_flavors import has_layer
 from .files import Layer
 
-__all__ = ["Place", "Region", "SourceConfig", "keep_layers"]
+__all__ = ["SourceConfig"]
 
 _PARSED_BY_BVLC = {"round_mode"}
 """Fields without a number of their own (forks use it otherwise) that BVLC's Caffe has."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """A value by what does not change when a graph is copied: its name and the scope that makes it (None: an input)."""
-
-    name: str
-    scope: Scope | None
-
-    @classmethod
-    def of(cls, v: Value) -> Place:
-        return cls(v.name, None if v.producer is None else v.producer.scope)
-
-
-@dataclass(frozen=True)
-class Region:
-    """The nodes of a layer: op, attributes and operands of each (a bottom, a node's output, a weight or None)."""
-
-    rows: tuple[tuple[str, Mapping[str, Any], tuple[Any, ...], int], ...]
-    results: tuple[Any, ...]
-
-    @classmethod
-    def of(cls, nodes: Sequence[Node], bottoms: Sequence[Value], results: Sequence[Value]) -> Region | None:
-        """Of the nodes that the results need. None where something else is read than bottoms, weights and
-        the layer's own, and for a layer without a rule."""
-        needed = set(results)
-        for node in reversed(nodes):
-            if needed.intersection(node.outputs):
-                needed.update(v for v in node.inputs if v is not None)
-        nodes = [node for node in nodes if needed.intersection(node.outputs)]
-        at: dict[Value, Any] = {}
-        for i, v in enumerate(bottoms):
-            at.setdefault(v, ("bottom", i))
-        rows = []
-        for n, node in enumerate(nodes):
-            operands = [_operand(v, at) for v in node.inputs]
-            if node.op == "opaque" or any(o is _UNKNOWN for o in operands):
-                return None
-            inner = tuple(Region.of(list(r), r.inputs, r.outputs) for r in node.regions)
-            if None in inner:
-                return None
-            rows.append((node.op, {**node.attrs, "regions": inner}, tuple(operands), len(node.outputs)))
-            at.update({v: ("node", n, i) for i, v in enumerate(node.outputs)})
-        found = tuple(_operand(v, at) for v in results)
-        return None if any(o is _UNKNOWN for o in found) else cls(tuple(rows), found)
-
-
-_UNKNOWN = object()
-
-
-def _operand(v: Value | None, at: Mapping[Value, Any]) -> Any:
-    if v is None:
-        return None
-    if v.tensor is not None:
-        return v.tensor, v.trainable
-    return at.get(v, _UNKNOWN)
-
-
-class SourceConfig(dict[str, Any]):
-    """The parameters of a layer as JSON-like data; with it, for as long as the graph is in memory, the layer itself."""
+class SourceConfig(KeptConfig):
+    """The parameters of a layer, with the layer and its blobs."""
 
     def __init__(self, data: Mapping[str, Any], layer: Layer) -> None:
         super().__init__(data)
-        self.layer = layer
+        self.layer, self.type = layer, layer.type
         self.blobs: list[Tensor] = []
-        self.bottoms: tuple[tuple[Place, Any], ...] = ()
-        self.region: Region | None = None
 
     def note(
         self, nodes: Sequence[Node], bottoms: Sequence[Value | None], results: Sequence[Value], fitted: Mapping[int, Tensor]
     ) -> None:
         """Remember what the layer became; ``fitted`` are its blobs in the shapes it wants, for as many as were asked for."""
-        given, held = [v for v in bottoms if v is not None], self.layer.blobs
+        held = self.layer.blobs
         old = {i for i, legacy in enumerate(self.layer.legacy) if legacy} - fitted.keys()
         if not old:
             self.blobs = [fitted[i] if i in fitted else held[i] for i in range(max(len(held), len(fitted)))]
-            self.bottoms = tuple((Place.of(v), v.shape) for v in given)
-            self.region = Region.of(nodes, given, results)
+            self.remember(nodes, bottoms, results)
 
-
-def keep_layers(graph: Graph, flavor: str, overrides: Container[str]) -> None:
-    """Make every layer that is as it was loaded, and that the flavor has, one opaque node which holds it."""
-    nodes: dict[Scope, list[Node]] = {}
-    order: dict[Node, int] = {}
-    for i, node in enumerate(graph):
-        order[node] = i
-        nodes.setdefault(node.scope, []).append(node)
-    named = {v.name: v for v in graph.values() if v.tensor is None}
-    results: dict[Scope, list[tuple[int, Value]]] = {}
-    for v in named.values():
-        for scope, i in v.results:
-            results.setdefault(scope, []).append((i, v))
-    found = []
-    for scope, own in nodes.items():
-        config = scope.config
-        if not isinstance(config, SourceConfig) or config.region is None or not _parsed(config.layer, flavor):
-            continue
-        if any(key in overrides for node in own for key in (node.name, node.op)):
-            continue
-        bottoms = [_at(named, place, shape) for place, shape in config.bottoms]
-        made = [v for _, v in sorted(results.get(scope, ()), key=lambda item: item[0])]
-        given = [v for v in bottoms if v is not None]
-        first = order[own[0]]
-        if len(given) < len(bottoms) or any(v.producer is not None and order[v.producer] >= first for v in given):
-            continue
-        if len(made) == len(config.layer.tops) and Region.of(own, given, made) == config.region and _closed(own, made):
-            found.append((own, given, made, config))
-    now: dict[Value, Value] = {}
-    for own, given, made, config in found:
-        tops = _replace(graph, own, [now.get(v, v) for v in given], made, config)
-        now.update(zip(made, tops, strict=True))
-
-
-def _at(named: Mapping[str, Value], place: Place, shape: Any) -> Value | None:
-    v = named.get(place.name)
-    return v if v is not None and Place.of(v) == place and v.shape == shape else None
-
-
-def _closed(nodes: Sequence[Node], results: Sequence[Value]) -> bool:
-    """Whether the results are the nodes' own, each once, and nothing else of theirs is used outside."""
-    own, tops = set(nodes), set(results)
-    made = [v for node in nodes for v in node.outputs]
-    if len(tops) < len(results) or not tops <= set(made):
-        return False
-    return all(v in tops or (not v.is_output and own.issuperset(v.users)) for v in made)
+    def fits(self, flavor: str) -> bool:
+        """Whether a Caffe of this flavor parses the layer, and has as many tops of it."""
+        return self.tops == len(self.layer.tops) and _parsed(self.layer, flavor)
 
 
 def _parsed(layer: Layer, flavor: str) -> bool:
@@ -161,25 +56,3 @@ def _parsed(layer: Layer, flavor: str) -> bool:
         if odd and (flavor != "bvlc" or not odd <= _PARSED_BY_BVLC):
             return False
     return True
-
-
-def _replace(
-    graph: Graph, nodes: Sequence[Node], bottoms: Sequence[Value], results: Sequence[Value], config: SourceConfig
-) -> list[Value]:
-    first = nodes[0]
-    tops = [Value(v.name, v.dtype, v.shape) for v in results]
-    attrs = {
-        "framework": "caffe",
-        "type": config.layer.type,
-        "attributes": {},
-        "why": "",
-        "hint": "",
-        "code": "",
-        "layer": config,
-    }
-    graph.insert(Node("opaque", bottoms, tops, attrs, name=first.name, origin=first.origin, scope=first.scope), before=first)
-    for old, new in zip(results, tops, strict=True):
-        old.replace_uses(new)
-    for node in reversed(nodes):
-        graph.remove(node)
-    return tops

@@ -26,6 +26,7 @@ from convcore.plugin import (
 )
 
 from .emit_prepare import prepare
+from .keep import Kept, SourceLayer, keep_custom
 from .layer_spec import is_known
 from .operations import ARITHMETIC, BOOLEAN, HALVED, OPERATIONS
 from .ties import homes, reversible
@@ -63,8 +64,9 @@ class KerasDialect(Dialect):
     has_small_types = False
     dtypes = frozenset(d for d in DType if (d.is_float or d.is_int or d is DType.BOOL) and not (d.is_small or d is DType.UINT64))
 
-    def __init__(self, nested: bool = True) -> None:
-        self.nested = nested
+    def __init__(self, nested: bool = True, keeps: bool = False) -> None:
+        self.nested, self.keeps = nested, keeps
+        self.kept = Kept()
         self.containers: set[Any] = set()
         self.depth: dict[Node, int] = {}
         self.reversible: dict[Value, list[Node]] = {}
@@ -72,6 +74,8 @@ class KerasDialect(Dialect):
     # ---- the graph
     def enter(self, s: KerasScribe) -> list[Problem]:
         """Bind the inputs, and note which scopes hold others: a layer is no block, nor is what is only part of a name."""
+        if self.keeps and s.outer is None:
+            self.kept = keep_custom(s.graph, s.overrides or {})
         for node in s.graph:
             outer = list(node.scope.ancestors())[1:]
             self.containers.update(p.path for p in outer if p.parent is not None and p.type)
@@ -164,7 +168,15 @@ class KerasDialect(Dialect):
         return parameter(s, state, name or (value.name if value is not None else "constant"))
 
     def opaque(self, s: KerasScribe, node: Node) -> None:
-        """Refused: what an opaque layer computes is not known, and its code is not in the file."""
+        """A custom layer as it was. Any other is refused: what it computes is not known, and its code is not in the file."""
+        kept = node.attrs.get("layer")
+        if isinstance(kept, SourceLayer):
+            args = [s.value(v, carry=True) for v in node.inputs if v is not None]
+            if not all(isinstance(a, Ref) for a in args):
+                raise NotExpressible(f"{kept.type} is called on a constant")
+            shapes = [tuple(v.shape or ()) for v in node.outputs]
+            s.call(kept.type, args, outputs=node.outputs, name=node.scope.name, shapes=shapes, carry=True, kept=(kept,))
+            return
         why = str(node.attrs["why"]) or "convcore has no op for it"
         o, hint = node.origin, str(node.attrs.get("hint") or "")
         problem = Problem(o.layer or node.name, str(node.attrs["type"]), why, hint, str(node.attrs["code"]))

@@ -17,6 +17,7 @@ from .emit_tidy import peepholes
 from .files.model import KerasModel
 from .files.write import metadata_json, write_h5, write_json, write_keras, write_weights
 from .files.write_code import write_code
+from .keep import Kept
 from .runtime import keras3, load_written, run_written
 
 __all__ = ["dialect", "emit"]
@@ -24,7 +25,7 @@ __all__ = ["dialect", "emit"]
 
 def dialect(request: EmitRequest) -> KerasDialect:
     """Keras as the options ask for it."""
-    return KerasDialect(not request.options.get("flat"))
+    return KerasDialect(not request.options.get("flat"), bool(request.options.get("keep_custom")))
 
 
 def emit(request: EmitRequest) -> Emitted:
@@ -46,7 +47,10 @@ def emit(request: EmitRequest) -> Emitted:
     nest(made)
     check_depth(made.root)
     model, notes = model_of(made, request.graph)
-    notes = [*made.remarks(), *notes]
+    kept = keras.kept
+    if kept.layers:
+        _keepable(request.out, kept)
+    notes = [*made.remarks(), *notes, *kept.notes()]
     paths: tuple[str, ...] = ()
     if request.out is not None and write is not None:
         paths = write(model, Path(request.out))
@@ -55,8 +59,19 @@ def emit(request: EmitRequest) -> Emitted:
                          f"{Path(paths[0]).name} describes")  # fmt: skip
     outputs = tuple(v.name for v in request.graph.outputs)
     weights = paths[1] if len(paths) > 1 else None
+    if kept.layers:  # whose classes Keras would import; convcore reads them from their source
+        return Emitted(paths, None, tuple(notes), outputs, weights=weights, reading=kept.reading())
     run = (lambda: run_written(paths[0], weights)) if paths else None
     return Emitted(paths, lambda: live(model), tuple(notes), outputs, weights=weights, runtime=run)
+
+
+def _keepable(out: Any, kept: Kept) -> None:
+    """Raises UsageError for a form that does not hold custom layers."""
+    if out is None or Path(out).suffix == ".py":
+        raise UsageError("--keep-custom: name a .keras, .h5 or .json file; a live model, or code, would need the classes")
+    rest = [k for k, layer in kept.layers.items() if not layer.ordered]
+    if rest and Path(out).suffix in (".h5", ".hdf5"):
+        raise UsageError(f"--keep-custom: the order of the weights of {rest[0]} in HDF5 is not known; write a .keras file")
 
 
 def _writer(out: Path) -> Callable[[KerasModel, Path], tuple[str, ...]]:

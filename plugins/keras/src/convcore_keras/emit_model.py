@@ -26,6 +26,7 @@ from convcore.plugin import (
 from .dialect import MERGES, Inner
 from .files.model import Call, KerasModel, LayerConfig, LayerDType, ModelConfig, TensorRef
 from .files.write_config import KERAS_VERSION
+from .keep import call_of, layer_of
 from .layer_spec import completed, spec_of
 from .operations import OPERATIONS
 
@@ -73,8 +74,7 @@ class _Maker:
         known: dict[Any, LayerConfig] = {}
         label_of = self._labels(block, names)
         for call in block.calls:
-            target = call.target
-            key = call if isinstance(target, str) else target
+            key = _shared(call) or call
             if key not in known:
                 known[key] = self._layer(call, label_of[call])
                 layers.append(known[key])
@@ -102,18 +102,18 @@ class _Maker:
         shared: dict[Any, str] = {}
         calls: dict[Any, list[PlanCall]] = {}
         for c in block.calls:
-            if not isinstance(c.target, str):
-                calls.setdefault(c.target, []).append(c)
+            if _shared(c) is not None:
+                calls.setdefault(_shared(c), []).append(c)
 
         def name(call: PlanCall) -> None:
             if call in found:
                 return
-            if not isinstance(call.target, str) and call.target in shared:
-                found[call] = shared[call.target]
+            if _shared(call) is not None and _shared(call) in shared:
+                found[call] = shared[_shared(call)]
                 return
-            found[call] = names.fresh(*self._wanted(call, block, calls.get(call.target, [call])))
-            if not isinstance(call.target, str):
-                shared[call.target] = found[call]
+            found[call] = names.fresh(*self._wanted(call, block, calls.get(_shared(call), [call])))
+            if _shared(call) is not None:
+                shared[_shared(call)] = found[call]
 
         for call in reversed(block.calls):
             if isinstance(call.target, Block) or any(r.value is not None for r in call.results):
@@ -136,12 +136,14 @@ class _Maker:
         if base in self.values and base not in own:
             base += "_" + call.type.rpartition(".")[2].lower()  # a tensor of that name is another one
         kind = call.type.rpartition(".")[2].lower()
-        main = not isinstance(call.target, str) or any(r.value is not None for r in call.results)
+        main = bool(call.kept) or not isinstance(call.target, str) or any(r.value is not None for r in call.results)
         return [base, f"{base}_{kind}"] if main else [f"{base}_{kind}"]
 
     # ---- a layer
     def _layer(self, call: PlanCall, name: str) -> LayerConfig:
         target = call.target
+        if call.kept:
+            return layer_of(call.kept[0], name)
         if isinstance(target, Block):
             model = self.model(target, name)
             return LayerConfig(name, "Functional", "Functional", {}, model=model)
@@ -185,6 +187,8 @@ class _Maker:
 
     # ---- a call
     def _call(self, call: PlanCall, at: Mapping[Ref, TensorRef]) -> Call:
+        if call.kept:
+            return call_of(call.kept[0], [at[a] for a in call.args if isinstance(a, Ref)])
         args = [self._arg(a, at) for a in call.args]
         listed = call.type in MERGES or call.type in ("ops.Concatenate", "ops.Stack")
         if (isinstance(call.target, Block) and len(args) > 1) or (listed and not isinstance(args[0], list)):
@@ -203,6 +207,11 @@ class _Maker:
         if isinstance(a, (list, tuple)):
             return type(a)(self._arg(x, at) for x in a)
         return a
+
+
+def _shared(call: PlanCall) -> Any:
+    """What calls of one layer have in common; None for an operation."""
+    return ("kept", id(call.kept[0].layer)) if call.kept else None if isinstance(call.target, str) else call.target
 
 
 def _one_or_many(refs: list[TensorRef]) -> Any:

@@ -24,6 +24,7 @@ from convcore.plugin import (
 from .body import Body
 from .files.model import KerasModel, LayerConfig
 from .files.variables import own_variables
+from .keep import SourceLayer
 from .layer_spec import spec_of
 from .load_opaque import plain
 
@@ -168,6 +169,9 @@ class KerasContext(LoadContext):
 
     def _scope(self, layer: LayerConfig, call: int) -> Scope:
         """The scope of a use of a layer in the current one, with its configuration."""
+        if layer.custom:
+            config = SourceLayer({**plain(layer.config), "trainable": layer.trainable}, layer)
+            return self.b.graph.scope(layer.name, layer.class_name, config, parent=self.b.scope, call=call)
         first = self._configs.get(id(layer))
         if first is None:
             first = self._configs[id(layer)] = (layer, {**plain(layer.config), "trainable": layer.trainable})

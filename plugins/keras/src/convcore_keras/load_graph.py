@@ -14,6 +14,7 @@ from convcore.plugin import (
     Graph,
     InputShapes,
     LoadRequest,
+    Node,
     Origin,
     Problem,
     UnsupportedError,
@@ -26,8 +27,9 @@ from convcore.plugin import (
 from . import masks
 from .files.model import Call, KerasModel, LayerConfig, ModelConfig, TensorRef
 from .files.order import ordered_layers
+from .keep import SourceLayer
 from .load_calls import Key, call_attributes, execution_order, is_function, leaves, positional, tensors_of
-from .load_context import KerasContext, LayerCall, compute_dtype
+from .load_context import KerasContext, LayerCall, compute_dtype, foreign_type
 from .load_opaque import plain, problem_of
 from .load_shapes import input_shape
 from .ops.spec import prepare
@@ -164,7 +166,7 @@ class GraphLoader:
             if r not in values:
                 raise BadFileError(f"layer {path[:80]!r} uses output {r.tensor} of layer {r.layer[:80]!r}, which does not exist")
         inputs: list[Value] = [values[r] for r in Call(call.args).refs()]
-        scope = self.g.enter(layer)
+        scope, before = self.g.enter(layer), self.graph.last
         with self.b.within(scope):
             if layer.model is not None:
                 outs = self._nested(layer, call, path, inputs, values, count)
@@ -173,7 +175,36 @@ class GraphLoader:
                 outs = self._named(path, k, outs)
         if not layer.is_op:  # an operation is no layer
             self.graph.set_results(scope, outs)
+        if isinstance(scope.config, SourceLayer):
+            self._note(scope.config, path, call, before, [values[r] for r in call.refs()], outs)
         return outs
+
+    def _note(
+        self, config: SourceLayer, path: str, call: Call, before: Node | None, inputs: Sequence[Value], outs: Sequence[Value]
+    ) -> None:
+        """Remember a custom layer for :mod:`.keep`."""
+        nodes, node = [], self.graph.first if before is None else before.next
+        while node is not None:
+            nodes.append(node)
+            node = node.next
+        config.call = call
+        config.remember(nodes, inputs, outs)
+        layer, code = config.layer, self.g.source_of(config.layer)
+        if code is not None:
+            config.reading = {k: v for k in ("custom", "custom_objects") if (v := self.request.options.get(k))}
+            config.why = self._why_not_kept(layer, path, outs)
+            config.hold(code.arrays(layer), self.g.keeps_paths)
+
+    def _why_not_kept(self, layer: LayerConfig, path: str, outs: Sequence[Value]) -> str:
+        if {path, layer.name, layer.class_name, foreign_type(layer)} & {*self.request.overrides, *self.g.texts}:
+            return "what it computes was said by hand"
+        if self.model.era != "keras3":
+            return "it is a layer of Keras before 3, and what is written is of Keras 3"
+        if layer.dtype.compute != layer.dtype.variable or layer.dtype.quantization is not None:
+            return "it computes in another element type than its variables have"
+        if any(self.g.mask(v) is not None for v in outs):
+            return "it gives a mask on, which is written as operations"
+        return ""
 
     def _nested(
         self, layer: LayerConfig, call: Call, path: str, inputs: list[Value], values: dict[TensorRef, Value], count: int

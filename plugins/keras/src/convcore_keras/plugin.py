@@ -133,6 +133,15 @@ def convcore_options(framework: str) -> list[Option]:
             "write one flat model; by default what is nested in the source is a model of its own",
         ),
         Option(
+            "keep_custom",
+            "keras",
+            "emit",
+            bool,
+            None,
+            "write the custom layers of a Keras 3 source, read with --custom, under their own classes; the file then needs "
+            "custom_objects",
+        ),
+        Option(
             "data_format",
             "keras",
             "emit",

@@ -257,6 +257,7 @@ def _layer(entry: dict[str, Any], ctx: Context, what: str, depth: int, fallback:
         layer.class_name, layer.custom = source, False
     layer.dtype = dtype_policy(config.get("dtype"))
     if layer.custom or layer.is_op:
+        layer.stated = layer.stated & config.keys()
         kept = {k: v for k, v in config.items() if k not in ("name", "trainable")}
         layer.config = {k: decode(v, f"layer {name[:80]!r}") for k, v in kept.items()}
         return layer

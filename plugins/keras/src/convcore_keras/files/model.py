@@ -118,6 +118,10 @@ class LayerConfig:
     weights: dict[str, Tensor] = field(default_factory=dict)
     shared_object_id: int | None = None
     build_config: dict[str, Any] | None = None
+    stated: frozenset[str] = frozenset({"name", "trainable"})
+    """Which of these the configuration of a custom layer has."""
+    order: tuple[tuple[str, bool], ...] = ()
+    """Of a custom layer that is written: the keys of its arrays in the order of HDF5, and whether each is trained."""
 
 
 @dataclass

@@ -92,6 +92,14 @@ def _layer_variables(f: h5py.File, layer: LayerConfig, path: str) -> None:
     if layer.model is not None:
         _model_variables(f, layer.model, path)
         return
+    if layer.custom:
+        for key, tensor in layer.weights.items():
+            folder, _, number = key.rpartition("/")
+            group = f.require_group(_join(path, folder, "vars"))
+            if not folder:
+                group.attrs["name"] = layer.name
+            _dataset(group, number, tensor)
+        return
     counts: dict[str, int] = {}
     for variable in _own(layer):
         folder = _join(path, variable.folders[0], "vars")
@@ -102,6 +110,18 @@ def _layer_variables(f: h5py.File, layer: LayerConfig, path: str) -> None:
         _dataset(group, str(i), layer.weights[variable.name])
     for _, folder, child in children(layer):
         _layer_variables(f, child, f"{path}/{folder}")
+
+
+def placed(layer: LayerConfig, path: str = "", prefix: str = "", trainable: bool = True) -> Iterator[tuple[str, str, bool]]:
+    """(name, path below the layer's folder, whether it is trained) of each variable, in order of creation."""
+    counts: dict[str, int] = {}
+    trainable = trainable and layer.trainable
+    for variable in _own(layer):
+        folder = _join(path, variable.folders[0])
+        i = counts[folder] = counts.get(folder, -1) + 1
+        yield _join(prefix, variable.name), _join(folder, str(i)), trainable and variable.trainable
+    for part, folder, child in children(layer):
+        yield from placed(child, _join(path, folder), _join(prefix, part), trainable)
 
 
 def _own(layer: LayerConfig) -> list[Any]:
@@ -174,6 +194,10 @@ def _slots(layer: LayerConfig, prefix: str, trainable: bool) -> Iterator[tuple[s
         for inner in ordered_layers(layer.model):
             if not inner.is_op:
                 yield from _slots(inner, f"{prefix}/{inner.name}", trainable and inner.trainable)
+        return
+    if layer.custom:
+        for key, trained in layer.order:
+            yield f"{prefix}/{key}", layer.weights[key], trainable and trained
         return
     for variable in _own(layer):
         yield f"{prefix}/{variable.name}", layer.weights[variable.name], trainable and variable.trainable

@@ -74,9 +74,11 @@ def _layer(layer: LayerConfig) -> dict[str, Any]:
     """A layer or operation without its calls."""
     if layer.model is not None:
         return _model(layer.model)
+    if layer.custom:
+        return _custom(layer)
     config: dict[str, Any] = {"name": layer.name}
     if not layer.is_op:
-        if layer.custom or spec_of(layer.class_name).variables != () or spec_of(layer.class_name).parts:
+        if spec_of(layer.class_name).variables != () or spec_of(layer.class_name).parts:
             config["trainable"] = layer.trainable  # SpatialDropout and others take no such argument
         config["dtype"] = _dtype(layer)
     config.update({k: _value(v) for k, v in layer.config.items() if k not in config})
@@ -84,13 +86,34 @@ def _layer(layer: LayerConfig) -> dict[str, Any]:
         "module": layer.module or _LAYERS,
         "class_name": layer.class_name,
         "config": config,
-        "registered_name": layer.registered_name if layer.custom or layer.is_op else None,
+        "registered_name": layer.registered_name if layer.is_op else None,
     }
     if layer.build_config is not None:
         out["build_config"] = layer.build_config
     if layer.shared_object_id is not None:
         out["shared_object_id"] = layer.shared_object_id
     return out
+
+
+def _custom(layer: LayerConfig) -> dict[str, Any]:
+    """A layer of another package: what the file had of it, its name but where there was none."""
+    said = {"name": layer.name, "trainable": layer.trainable}
+    config = {k: v for k, v in said.items() if k in layer.stated} | {k: _item(v) for k, v in layer.config.items()}
+    registered = layer.registered_name or layer.source_class  # all that HDF5 has of a class
+    found = {"module": layer.module, "class_name": layer.source_class.rpartition(">")[2], "config": config}
+    found["registered_name"] = registered
+    if layer.build_config is not None:
+        found["build_config"] = layer.build_config
+    return found
+
+
+def _item(v: Any) -> Any:
+    """A value of such a configuration: a tuple stays one."""
+    if isinstance(v, tuple):
+        return {"class_name": "__tuple__", "items": [_item(x) for x in v]}
+    if isinstance(v, dict):
+        return {str(k): _item(x) for k, x in v.items()}
+    return [_item(x) for x in v] if isinstance(v, list) else _value(v)
 
 
 def _dtype(layer: LayerConfig) -> Any:

@@ -8,7 +8,7 @@ from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import ForeignNode, UnsupportedError, Value, ask_option, ask_override
+from convcore.plugin import ForeignNode, Tensor, UnsupportedError, Value, ask_option, ask_override
 
 from ...files.model import LayerConfig, OpaqueObject
 from ...load_context import KerasContext, LayerCall
@@ -37,7 +37,13 @@ class CustomCode:
 
     def __init__(self, files: Library) -> None:
         self.library = files
+        self._arrays: dict[int, list[tuple[str, bool, Tensor]] | None] = {}
         self._kept: dict[int, tuple[LayerConfig, dict[Any, Any]]] = {}
+
+    def arrays(self, layer: LayerConfig) -> list[tuple[str, bool, Tensor]] | None:
+        """Path in the layer's folder, whether it is trained, and array of each weight of a layer that was called, in the order of
+        HDF5; None where that is not known."""
+        return self._arrays.get(id(layer))
 
     def has(self, layer: LayerConfig) -> bool:
         """Whether a file defines the class of a layer."""
@@ -148,7 +154,9 @@ class CustomCode:
         raise e
 
     def _once(self, g: KerasContext, node: ForeignNode, layer: LayerConfig, call: LayerCall, run: Run) -> Sequence[Value]:
-        return results_of(self._worked(g, node, layer, call, run)[0])
+        y, weights = self._worked(g, node, layer, call, run)
+        self._arrays[id(layer)] = weights.listed()
+        return results_of(y)
 
     def _worked(self, g: KerasContext, node: ForeignNode, layer: LayerConfig, call: LayerCall, run: Run) -> tuple[Any, Weights]:
         """What the call gives, and its weights."""
@@ -180,7 +188,8 @@ class CustomCode:
         cls = self.find(d, layer)
         if not isinstance(cls, SourceClass):
             raise CodeRefused(f"is defined as something else than a class in {self.library.roots or ''}")
-        config = {"name": layer.name, "trainable": layer.trainable, **{k: _config(v) for k, v in layer.config.items()}}
+        said = {"name": layer.name, "trainable": layer.trainable}
+        config = {k: v for k, v in said.items() if k in layer.stated} | {k: _config(v) for k, v in layer.config.items()}
         made = made_of(d, cls, config)
         if not isinstance(made, SourceObject) or made.state is None:
             raise CodeRefused(f"is no layer: {cls.name} does not extend keras.layers.Layer")

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcore.plugin import DType, Tensor, as_tensor
+from convcore.plugin import DType, Tensor, UsageError, as_tensor
 
 from ...files.variables import snake
 from ...files.weights_legacy import fill_in_order, ordered_slots
 from ...files.weights_v3 import fill_by_path
+from ...files.write import placed
 from ..values import CodeRefused, Invocable
 
 if TYPE_CHECKING:
@@ -333,6 +334,28 @@ class Weights:
         if not state.trainable:
             return [], [*own[0], *own[1], *(s for t, f in parts for s in (*t, *f))]
         return [*own[0], *(s for t, _ in parts for s in t)], [*own[1], *(s for _, f in parts for s in f)]
+
+    def listed(self) -> list[tuple[str, bool, Tensor]] | None:
+        """Path, whether it is trained, and array of each weight in the order of HDF5; None where a layer was not called, or is
+        nobody's attribute."""
+        found: list[tuple[str, bool, Tensor]] = []
+        trainable, fixed = self._slots(self.root)
+        try:
+            for trained, part in ((True, trainable), (False, fixed)):
+                for slot in part:
+                    if isinstance(slot, tuple):
+                        layer, i = slot
+                        places = list(placed(layer.config))
+                        name, path, _ = [*(p for p in places if p[2]), *(p for p in places if not p[2])][i]
+                        found.append((_join(self.path_of(layer), path), trained, layer.config.weights[name]))
+                    elif not isinstance(slot, Variable):
+                        return None
+                    else:
+                        path = _join(self.path_of(slot.owner), str(slot.owner.state.own().index(slot)))
+                        found.append((path, trained, self.of(slot)))
+        except (CodeRefused, UsageError, LookupError):
+            return None
+        return found
 
     def finish(self) -> None:
         """Raises CodeRefused for arrays that the source makes no weight of, or where it is not certain which are whose."""
