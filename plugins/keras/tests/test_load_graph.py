@@ -378,7 +378,8 @@ def test_identify(tmp_path: Path) -> None:
 def test_options_and_framework() -> None:
     options = {o.name: o for o in plugin.convcore_options("keras")}
     assert [*options] == [
-        "flat", "keep_custom", "data_format", "kernels", "explicit_states", "custom", "run_custom_code", "custom_objects", "lambdas",
+        "flat", "keep_custom", "data_format", "kernels", "explicit_states", "custom",
+        "run_custom_code", "custom_objects", "lambdas",
     ]  # fmt: skip
     option, custom, run, objects, lambdas = (
         options[n] for n in ("kernels", "custom", "run_custom_code", "custom_objects", "lambdas")
