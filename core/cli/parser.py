@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..errors import meant
+from .console import printable
 
 __all__ = ["parse", "plugin_options", "whole"]
 
@@ -31,7 +32,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line: the usage of some commands fills a screen, and would hide what is wrong."""
-        self.exit(2, f"convcore: {message} ({self.prog} --help)\n")
+        self.exit(2, printable(f"convcore: {message} ({self.prog} --help)") + "\n")
 
     @property
     def arguments(self) -> list[argparse.Action]:

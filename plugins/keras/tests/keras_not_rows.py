@@ -62,7 +62,6 @@ WHY = {
     "load ops.signal.extract_sequences": "places follow from the axis's size",
     # written
     "emit emit_rules.activation.prelu": "shared_axes are the axes along which the slope has size 1",
-    "emit emit_rules.arithmetic.clip": "an open bound is a Maximum or Minimum, bounds of integers are integers",
     "emit emit_rules.attention.multi_head_attention": "weights are split into heads, and biases with them",
     "emit emit_rules.conv.separable": "kernels of the axes without size are merged",
     "emit emit_rules.image.shuffle_channels": "its kernel is made for it",

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from keras_helpers import error_of_range, load_graph, problems, run
@@ -197,3 +198,48 @@ def test_an_architecture_as_json_inside_json(tmp_path: Path) -> None:
     (tmp_path / "n.json").write_text(json.dumps(json.dumps(source.read_text())))
     with pytest.raises(convcore.BadFileError):
         convcore.load(tmp_path / "n.json", weights=weights)
+
+
+@pytest.mark.parametrize(
+    ("axis", "shape", "more"),
+    [
+        ([1, 2], (1, 3, 5), {}), ([1, 3], (1, 3, 1, 7), {}), ([3], (1, 1, 1, 5), {"virtual_batch_size": 2}),
+        ([2], (1, 1, 3, 1), {"virtual_batch_size": 2}), ([2, 3], (1, 1, 3, 5), {"virtual_batch_size": 2}),
+        ([-1], (5,), {"virtual_batch_size": None}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("cls", ["BatchNormalization", "SyncBatchNormalization"])
+def test_batch_normalization_over_several_axes_and_virtual_batches(
+    cls: str, axis: list[int], shape: tuple[int, ...], more: dict[str, Any], tmp_path: Path
+) -> None:
+    """Files of tf.keras: sound ones are read (by the layer's own formula), and others are refused by what their axes say."""
+    rng = np.random.default_rng(3)
+    names = ("gamma", "beta", "moving_mean", "moving_variance")
+    values = {n: rng.uniform(0.5, 2, shape).astype(np.float32) for n in names}
+    config = {"name": "bn", "dtype": "float32", "axis": axis, "momentum": 0.99, "epsilon": 0.001, "scale": True, "center": True}
+    sizes = (3, 5, 7) if len(shape) == 4 and not more.get("virtual_batch_size") else (3, 5)
+
+    def write(values: dict[str, Any], axis: list[int]) -> Path:
+        path = tmp_path / "m.h5"
+        x = {"class_name": "InputLayer", "config": {"batch_input_shape": [None, *sizes], "dtype": "float32", "name": "x"}}
+        layers = [x, {"class_name": cls, "config": {**config, **more, "axis": axis}}]
+        with h5py.File(path, "w") as f:
+            f.attrs["keras_version"], f.attrs["backend"] = "2.10.0", "tensorflow"
+            f.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {"name": "m", "layers": layers}})
+            group = f.create_group("model_weights")
+            group.attrs["layer_names"] = np.array([b"x", b"bn"])
+            group.create_group("x").attrs["weight_names"] = np.array([], "S1")
+            group.create_group("bn").attrs["weight_names"] = np.array([f"bn/{n}:0".encode() for n in values])
+            for n, v in values.items():
+                group[f"bn/bn/{n}:0"] = v
+        return path
+
+    x = rng.normal(size=(2, *sizes)).astype(np.float32)
+    gamma, beta, mean, variance = (v if v.ndim == 1 else v.reshape((1, *v.shape[-len(sizes) :])) for v in values.values())
+    want = (x - mean) / np.sqrt(variance + 0.001) * gamma + beta
+    np.testing.assert_allclose(convcore.load(write(values, axis))(x), want, rtol=1e-5, atol=1e-5)
+    assert convcore.convert(tmp_path / "m.h5", "onnx", tmp_path / "m.onnx").report.ok
+    if len(shape) > 1:
+        wrong = {n: v.repeat(2, axis=v.shape.index(1, 1) if 1 in v.shape[1:] else 1) for n, v in values.items()}
+        assert "fits its axes" in convcore.load(write(wrong, axis)).problems[0].why
+        assert "axes" in convcore.load(write(values, [*axis, 9])).problems[0].why

@@ -82,6 +82,8 @@ def emit(request: EmitRequest) -> Emitted:
     whole = [v.name for v in dict.fromkeys((*graph.inputs, *graph.outputs)) if v.dtype not in (None, DType.FLOAT32)]
     if whole:
         notes.append(f"whole numbers are float32 in Caffe, exact up to {1 << 24}: {', '.join(whole)}")
+    if list(outputs) != net.outputs:
+        notes.append(f"Caffe gives its outputs in the order of their names ({', '.join(net.outputs)}): take them by name")
     paths: tuple[str, ...] = ()
     if request.out is not None:
         definition, weights = _paths(Path(request.out), options.get("caffe_model"))

@@ -22,7 +22,8 @@ class V:
     ``.keras`` and of ``weight_names`` in HDF5.
 
     ``shape``: ints, config keys, ``"4*units"``, ``"*kernel_size"`` (one per axis), None for what only the input shape tells;
-    None for a shape that is not known at all. ``when``: a config key that must be true, ``"!key"`` for false or None,
+    ``"~axis"`` is that for one axis, and nothing where the key is a list; None for a shape that is not known at all.
+    ``when``: a config key that must be true, ``"!key"`` for false or None,
     ``"key=value"``, several joined with ``&``. ``folders``: alternative sub-folders of the layer's folder that hold its
     ``vars`` (Keras 3.15.1; ``_query_dense`` from 2.12-2.15).
     """

@@ -36,7 +36,7 @@ _OURS = {"keras", "tf_keras", "tensorflow", "builtins"}
 
 # Keys that say how a model is trained or how Keras runs it, never what it computes at inference.
 _DROP = {
-    "batch_input_shape", "input_dtype", "input_shape", "fused", "virtual_batch_size", "implementation",
+    "batch_input_shape", "input_dtype", "input_shape", "fused", "implementation",
     "activity_regularizer",
     "shared_object_id", "build_input_shape",
 }  # fmt: skip
@@ -61,7 +61,10 @@ def normalise(cls: str, config: dict[str, Any], era: str, version: tuple[int, ..
         new.pop("filters", None)
     if new.get("groups") == 1 and "groups" not in spec_of(cls).defaults:
         del new["groups"]
-    if cls in ("BatchNormalization", "LayerNormalization") and isinstance(new.get("axis"), list) and len(new["axis"]) == 1:
+    if new.get("virtual_batch_size", 0) is None:
+        del new["virtual_batch_size"]  # tf.keras's: one that is given says how the variables lie
+    one = isinstance(new.get("axis"), list) and len(new["axis"]) == 1 and "virtual_batch_size" not in new
+    if cls in ("BatchNormalization", "LayerNormalization") and one:
         new["axis"] = new["axis"][0]
     _defaults(cls, new, era, version)
     if "data_format" in new and new["data_format"] is None:

@@ -95,7 +95,11 @@ def _shape(shape: _Shape, layer: LayerConfig) -> tuple[int | None, ...] | None:
     config = layer.config
     out: list[int | None] = []
     for part in shape:
-        if isinstance(part, str) and part[0] == "*":
+        if isinstance(part, str) and part[0] == "~":
+            if isinstance(config.get(part[1:]), (list, tuple)):
+                return None
+            out.append(None)
+        elif isinstance(part, str) and part[0] == "*":
             sizes = config.get(part[1:])
             if not isinstance(sizes, tuple):
                 return None

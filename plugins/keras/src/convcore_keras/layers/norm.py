@@ -27,13 +27,13 @@ layer(
         "synchronized": False,
     },
     variables=(
-        V("gamma", (None,), when="scale"),
-        V("beta", (None,), when="center"),
-        V("moving_mean", (None,), trainable=False),
-        V("moving_variance", (None,), trainable=False),
-        V("moving_stddev", (None,), when="renorm", trainable=False),
-        V("renorm_mean", (None,), when="renorm", trainable=False),
-        V("renorm_stddev", (None,), when="renorm", trainable=False),
+        V("gamma", ("~axis",), when="scale"),
+        V("beta", ("~axis",), when="center"),
+        V("moving_mean", ("~axis",), trainable=False),
+        V("moving_variance", ("~axis",), trainable=False),
+        V("moving_stddev", ("~axis",), when="renorm", trainable=False),
+        V("renorm_mean", ("~axis",), when="renorm", trainable=False),
+        V("renorm_stddev", ("~axis",), when="renorm", trainable=False),
     ),
     masks="pass",
     float32=True,
@@ -78,6 +78,37 @@ RULES.op(
     momentum=A("momentum", 0.99),
     ignore=_TRAINING,
 )
+
+
+@RULES.load("BatchNormalization", priority=1)
+def batch_norm_over_several_axes(g: KerasContext, node: ForeignNode) -> Value:
+    """tf.keras (``BatchNormalizationBase.build``, 2.15): over several axes, or with ``virtual_batch_size``, the variables have
+    all axes of the input, of size 1 where it does not normalise; with the latter one more at place 1, which ``axis`` counts."""
+    x, b = node.need(0), g.b
+    axes = node.attr("axis", -1)
+    if not isinstance(axes, (list, tuple)):
+        raise NotExpressible("over one axis: a row")
+    shape = known_shape(x)
+    virtual = node.attr("virtual_batch_size", None) is not None
+    node.ignore(*_TRAINING, "momentum", "scale", "center")
+    rank = len(shape) + virtual
+    if not axes or not all(type(a) is int and -rank <= a < rank for a in axes) or any(a % rank <= virtual for a in axes):
+        raise node.refuse(f"axis={list(axes)} of {len(shape)} axes", code="unsupported_attribute")
+    chosen = {a % rank for a in axes}
+    want = [(1, *shape[1:])[i - virtual] if i in chosen else 1 for i in range(rank)]
+
+    def held(name: str) -> Value:
+        t = node.weights[name]
+        if len(t.shape) != rank or any(isinstance(n, int) and n != m for n, m in zip(want, t.shape)):
+            raise node.refuse(f"{name} has shape {tuple(t.shape)}, {tuple(map(str, want))} fits its axes", code="weight_shape")
+        return g.weight(node, name, t.reshape((1, *t.shape[1 + virtual :])))
+
+    y = b.sub(x, held("moving_mean"))
+    y = b.div(y, b.sqrt(b.add(held("moving_variance"), b.like(x, float(node.attr("epsilon", 0.001))))))
+    y = b.mul(y, held("gamma")) if "gamma" in node.weights else y
+    return b.add(y, held("beta")) if "beta" in node.weights else y
+
+
 RULES.op(
     "LayerNormalization",
     "layer_norm",
