@@ -84,3 +84,19 @@ def test_ultraface_in_caffe_and_in_onnx_are_one_model() -> None:
         assert report.ok, str(report)
     whole = convcore.verify((prototxt, prototxt.with_suffix(".caffemodel")), onnx)
     assert {d.name.split()[0]: d.ok for d in whole.differences} == {"boxes": False, "scores": True}
+
+
+def test_outputs_whose_order_is_not_that_of_their_names_are_noted(tmp_path: Path) -> None:
+    """Caffe's net.cpp collects what no layer reads in a set of names: the source's order is said to be lost."""
+    from onnx import TensorProto, helper, save
+
+    def convert(*outs: str) -> str:
+        info = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [2, 3]) for n in ("x", *outs)]
+        nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Sigmoid", ["x"], ["b"])]
+        model = helper.make_model(helper.make_graph(nodes, "g", info[:1], info[1:]), opset_imports=[helper.make_opsetid("", 17)])
+        model.ir_version = 8
+        save(model, tmp_path / "m.onnx")
+        return str(convcore.convert(tmp_path / "m.onnx", "caffe", tmp_path / "m.prototxt", overwrite=True).report)
+
+    assert "in the order of their names (a, b)" in convert("b", "a")
+    assert "in the order of their names" not in convert("a", "b")
