@@ -59,7 +59,9 @@ def call(node: Node, env: dict[str, Any]) -> Any:
     if node.target in PRIM:
         return PRIM[node.target](*args, **keywords)
     name, _, overload = rest.partition(".")
-    return getattr(getattr(getattr(torch.ops, space), name), overload)(*args, **keywords)
+    given = [value_of(a.value, env) for a in node.arguments if not a.name]  # torch before 2.8 does not say which are keywords
+    named = {a.name: value_of(a.value, env) for a in node.arguments if a.name}
+    return getattr(getattr(getattr(torch.ops, space), name), overload)(*given, **named)
 
 
 def run_graph(graph: Graph, inputs: Any, outer: dict[str, Any] | None = None) -> list[Any]:

@@ -50,14 +50,33 @@ def export() -> tuple[torch.nn.Module, Any, tuple[Any, ...]]:
     return model, torch.export.export(model, args, dynamic_shapes=shapes, strict=False), args
 
 
+LATER = {"is_hop_single_tensor_return", "kind", "treespec_namedtuple_fields", "guards_code", "sym_float_values"}
+"""Fields of the schema (torch/_export/serde/schema.py) that torch 2.6, whose schema is 8.2, does not write."""
+
+
+def of_torch_2_6(value: Any) -> Any:
+    """A program's JSON as the oldest torch that is read writes it: nodes have no names, modules no metadata."""
+    if isinstance(value, list):
+        return [of_torch_2_6(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    gone = set(LATER)
+    gone |= {"name"} if "target" in value and "outputs" in value else set()
+    gone |= {"metadata"} if "module_call_graph" in value else set()
+    found = {k: of_torch_2_6(v) for k, v in value.items() if k not in gone}
+    if "schema_version" in found:
+        found |= {"schema_version": {"major": 8, "minor": 2}, "torch_version": "2.6.0"}
+    return found
+
+
 def old_layout(program: Any, path: Path) -> None:
-    """What torch 2.7 and before wrote (torch/export/__init__.py, save)."""
+    """What torch 2.6 and 2.7 write (torch/export/__init__.py, save): made here, with the fields of 2.6."""
     from torch._export.serde.serialize import serialize
 
     artifact = serialize(program)
     with zipfile.ZipFile(path, "w") as z:
-        z.writestr("version", "8.5")
-        z.writestr("serialized_exported_program.json", artifact.exported_program)
+        z.writestr("version", "8.2")
+        z.writestr("serialized_exported_program.json", json.dumps(of_torch_2_6(json.loads(artifact.exported_program))))
         for name in ("state_dict", "constants", "example_inputs"):
             z.writestr(f"serialized_{name}.pt", getattr(artifact, name))
 

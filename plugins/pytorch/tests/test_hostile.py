@@ -456,3 +456,111 @@ def test_readers_never_name_pickle():
     for path in source.glob("*.py"):
         text = path.read_text()
         assert "import pickle" not in text and "eval(" not in text and "exec(" not in text, path
+
+
+# ---- opcodes that call, in every container
+def _text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+_ARGS = _text(f"touch {MARK}") + b"\x85"  # a tuple of one
+CALLING = {
+    "GLOBAL REDUCE": b"cposix\nsystem\n" + _ARGS + b"R",
+    "STACK_GLOBAL REDUCE": _text("posix") + _text("system") + b"\x93" + _ARGS + b"R",
+    "INST": b"(" + _text(f"touch {MARK}") + b"iposix\nsystem\n",
+    "OBJ": b"(cposix\nsystem\n" + _text(f"touch {MARK}") + b"o",
+    "NEWOBJ": b"cposix\nsystem\n" + _ARGS + b"\x81",
+    "NEWOBJ_EX": b"cposix\nsystem\n" + _ARGS + b"}\x92",
+    "memoised": b"cposix\nsystem\nq\x07" + b"0h\x07" + _ARGS + b"R",
+    "copyreg": b"ccopyreg\n_reconstructor\n(cposix\nsystem\ncbuiltins\nobject\nNtR",
+    "BUILD": b"cposix\nsystem\n" + _ARGS + b"R}" + _text("a") + b"K\x01sb",
+    "in the arguments of a tensor": b"ctorch._utils\n_rebuild_tensor_v2\n(cposix\nsystem\n" + _ARGS + b"RtR",
+    "as a persistent id": b"cposix\nsystem\n" + _ARGS + b"RQ",
+    "as a key": b"}cposix\nsystem\n" + _ARGS + b"RK\x01s",
+}
+"""What ends in a call of posix.system where pickle reads it."""
+
+
+def containers(raw: bytes) -> dict[str, bytes]:
+    """Every file of torch's with a pickle in it, the pickle being ``raw``."""
+    code = {"code/__torch__.py": b"class Plain(Module):\n  def forward(self, x: Tensor) -> Tensor:\n    return x\n"}
+    plain = b"\x80\x02c__torch__\nPlain\n)\x81}b."
+    found = {
+        "legacy": legacy(raw),
+        "zip": zipped(raw),
+        "script": zipped(raw, **{"constants.pkl": pickle.dumps((), 2), **code}),
+        "constants": zipped(plain, **{"constants.pkl": raw, **code}),
+    }
+    exported = io.BytesIO()
+    torch.export.save(torch.export.export(torch.nn.Linear(3, 5), (torch.ones(2, 3),), strict=False), exported)
+    source = zipfile.ZipFile(exported)
+    names = source.namelist()
+    top = next(n for n in names if n.endswith("models/model.json"))[: -len("models/model.json")]
+    for kind, member in (("weights", "weights"), ("constants", "constants"), ("samples", "sample_inputs")):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as z:
+            for name in names:
+                if not name.startswith(f"{top}data/{member}/"):
+                    z.writestr(name, source.read(name))
+            z.writestr(f"{top}data/{member}/model.pt", raw if kind == "samples" else zipped(raw))
+        found[f"pt2, {kind}"] = out.getvalue()
+    from .test_exported import of_torch_2_6
+
+    old = json.dumps(of_torch_2_6(json.loads(source.read(f"{top}models/model.json"))))
+    for kind in ("state_dict", "constants", "example_inputs"):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as z:
+            z.writestr("serialized_exported_program.json", old)
+            z.writestr(f"serialized_{kind}.pt", raw if kind == "example_inputs" else zipped(raw))
+        found[f"old pt2, {kind}"] = out.getvalue()
+    return found
+
+
+SILENT = ("pt2, samples", "old pt2, example_inputs")
+"""Pickles that are never opened: the file loads, or is refused for another reason."""
+
+
+def test_no_opcode_calls_in_any_container(tmp_path, monkeypatch):
+    """Every way to call, in every pickle of every container, through the front door, in a process without torch: nothing runs,
+    and the refusal names what was to be called."""
+    monkeypatch.chdir(tmp_path)
+    paths = []
+    for i, (how, body) in enumerate(CALLING.items()):
+        for name, data in containers(b"\x80\x04" + body + b".").items():
+            path = tmp_path / f"{i} {name}.{'pt2' if 'pt2' in name else 'pt'}"
+            path.write_bytes(data)
+            paths.append(str(path))
+        assert how
+    out = without_torch(
+        AUDIT.replace('"compile", ', "")
+        + """
+import convcore
+silent, wrong = sys.argv[1].split(";"), []
+def run(path):
+    try:
+        if any(s in path for s in silent):
+            return convcore.load(path).num_params
+        for read in (convcore.load, read_checkpoint):
+            try:
+                read(path)
+            except ConvcoreError as e:
+                if "asks to call posix.system" in str(e):
+                    return
+                said = str(e)
+        wrong.append((path, said))
+    except ConvcoreError as e:
+        if "has no values in the archive" not in str(e):
+            wrong.append((path, str(e)))
+run(sys.argv[2]); [run(p) for p in sys.argv[2:40]]
+del wrong[:]
+on = True
+for path in sys.argv[2:]:
+    run(path)
+on = False
+print(len(sys.argv) - 2, bad[:5], wrong[:5])
+""",
+        ";".join(SILENT),
+        *paths,
+    )
+    assert out.strip() == f"{len(paths)} [] []"
+    assert not (tmp_path / MARK).exists()
