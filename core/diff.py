@@ -11,8 +11,9 @@ import numpy as np
 
 from .ir.dims import shape_text
 from .ir.graph import Graph, Node, Value
+from .ir.tensors import Tensor
 
-__all__ = ["Change", "diff"]
+__all__ = ["Change", "diff", "differing_values"]
 
 
 @dataclass(frozen=True)
@@ -129,12 +130,18 @@ def _equal(a: Any, b: Any) -> bool:
 
 def _weights(v: Value, w: Value) -> list[str]:
     assert v.tensor is not None and w.tensor is not None
-    if (v.tensor.dtype, v.tensor.shape) != (w.tensor.dtype, w.tensor.shape):
-        return [f"weight {v.name} {_typed(v)}, now {_typed(w)}"]
-    a, b = v.tensor.numpy(), w.tensor.numpy()
+    why = differing_values(v.tensor, w.tensor)
+    return [] if why is None else [f"weight {v.name} {why}"]
+
+
+def differing_values(x: Tensor, y: Tensor) -> str | None:
+    """How two tensors differ: in type or shape, or by how much; None where they are the same."""
+    if (x.dtype, x.shape) != (y.dtype, y.shape):
+        return f"{x.dtype}{shape_text(x.shape)}, now {y.dtype}{shape_text(y.shape)}"
+    a, b = x.numpy(), y.numpy()
     if np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"):
-        return []
+        return None
     if a.dtype.kind not in "fiu":
-        return [f"weight {v.name} has other values"]
+        return "has other values"
     most = float(np.max(np.abs(a.astype(np.float64) - b.astype(np.float64))))
-    return [f"weight {v.name} differs by up to {most:.3g}"]
+    return f"differs by up to {most:.3g}"

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from .ir.dims import Shape
     from .ir.graph import Graph
+    from .ir.tensors import Tensor
     from .report import Report
     from .rules import RuleSet
 
@@ -105,6 +106,9 @@ class Framework:
     catalogue: str = ""
     """A function ``(paths) -> [dict]``, by ``"module:name"``, that says what custom layers files of source define
     (``convcore custom``): each with ``name``, ``file`` and ``line``, or ``file`` and ``problem``."""
+    checkpoints: str = ""
+    """A function ``(path, entry) -> Checkpoint | None``, by ``"module:name"``, that reads files which hold weights alone
+    (``convcore inspect``, ``convcore diff``); None for any other file. ``entry`` says which of several it is to be."""
     pairs: tuple[tuple[str, str], ...] = ()
     """Suffixes of an architecture and of the weights that are taken with it where they stand beside it under the same name, as
     the framework's emitter writes them: ``((".prototxt", ".caffemodel"),)``."""
@@ -121,6 +125,19 @@ class Framework:
     def weights_beside(self, source: str) -> list[str]:
         """The names that weights of the architecture ``source`` would have beside it; none where its suffix has no pair."""
         return [source[: -len(own)] + theirs for own, theirs in self.pairs if source.lower().endswith(own)]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file of weights alone holds: ``tensors`` by name, in the file's order. ``entry``: the keys under which the file has
+    them (``state_dict``); ``prefix``: what was taken away from every name; ``beside``: plain values that are in the file, too;
+    ``kind``: what file it is."""
+
+    kind: str
+    tensors: Mapping[str, Tensor]
+    entry: str = ""
+    prefix: str = ""
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .files import passing, reading, watched
     from .hookspecs import (
         CONVCORE_API,
+        Checkpoint,
         EmitRequest,
         Emitted,
         Framework,
@@ -114,6 +115,7 @@ __all__ = [
     "CONVCORE_API",
     "Call",
     "ConvcoreError",
+    "Checkpoint",
     "Convention",
     "DType",
     "DeclarationError",
@@ -282,6 +284,7 @@ _FROM = {
     ),
     "files": ("reading", "watched", "passing"),
     "hookspecs": (
+        "Checkpoint",
         "CONVCORE_API",
         "EmitRequest",
         "Emitted",

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..checkpoints import differences as weight_changes
+from ..checkpoints import read_checkpoint, to_dict, to_text
+from ..diff import Change
 from ..errors import OutputError, UnsupportedError, UsageError
+from ..hookspecs import Checkpoint
 from ..host import host
 from ..inspection import layer_tree
 from ..ir.dims import shape_text
@@ -201,6 +206,12 @@ def check(args: Namespace) -> int:
 
 def inspect(args: Namespace) -> int:
     """``convcore inspect``."""
+    if args.weights is None and not _options(args):
+        held = read_checkpoint(args.source, args.entry, args.format)
+        if held is not None:
+            say(json.dumps(to_dict(held), indent=1, default=str) if args.json else to_text(held))
+            return 0
+    _refuse_entry(args)
     model = load_model(
         args.source, args.weights, format=args.format, input_shapes=args.input_shape, fuse=args.fuse, **_given(args)
     )  # fmt: skip
@@ -314,15 +325,37 @@ def diff(args: Namespace) -> int:
     """``convcore diff``."""
     from ..diff import diff as differences
 
+    held = [_weights_of(args, side) for side in "ab"]
+    if held[0] is not None and held[1] is not None:
+        sizes = f"{len(held[0].tensors)} tensors and {len(held[1].tensors)}"
+        return _say_changes(weight_changes(held[0], held[1]), args.json, sizes)
+    if any(held):
+        path = args.a if held[0] is not None else args.b
+        raise UsageError(f"{path} holds weights alone; compare it with another file of weights")
+    _refuse_entry(args)
     a, b = (_side(args, side, fuse=False) for side in "ab")
-    found = differences(a.graph, b.graph)
-    if args.json:
+    return _say_changes(differences(a.graph, b.graph), args.json, f"{len(a.graph)} nodes and {len(b.graph)}")
+
+
+def _weights_of(args: Namespace, side: str) -> Checkpoint | None:
+    """What one of two files holds, where that is weights alone and nothing was said of an architecture."""
+    path, weights, format = (getattr(args, name) for name in (side, f"weights_{side}", f"from_{side}"))
+    return None if weights is not None or _options(args) else read_checkpoint(path, args.entry, format)
+
+
+def _say_changes(found: Sequence[Change], as_json: bool, sizes: str) -> int:
+    if as_json:
         say(json.dumps([{"kind": c.kind, "what": c.what, "why": c.why} for c in found], indent=1))
         return 0
     for c in found:
         say(str(c))
-    say(f"{len(found)} difference{'s' if len(found) != 1 else ''}; {len(a.graph)} nodes and {len(b.graph)}")
+    say(f"{len(found)} difference{'s' if len(found) != 1 else ''}; {sizes}")
     return 0
+
+
+def _refuse_entry(args: Namespace) -> None:
+    if args.entry is not None:
+        raise UsageError("--entry is for files that hold weights alone")
 
 
 def new_plugin(args: Namespace) -> int:

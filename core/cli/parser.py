@@ -133,6 +133,14 @@ def _shapes(p: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _entry(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--entry",
+        metavar="KEYS",
+        help="of a file of weights alone: which of several state dicts in it, e.g. ema or model.state_dict",
+    )
+
+
 def _fusing(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--no-fuse", dest="fuse", action="store_false", help="leave primitives as they are: find no gelu, layer_norm..."
@@ -249,6 +257,7 @@ def _inspect(p: argparse.ArgumentParser) -> None:
     _source(p)
     p.add_argument("--json", action="store_true", help="print JSON")
     p.add_argument("--ir", action="store_true", help="print the intermediate representation instead")
+    _entry(p)
     _fusing(p)
     _loudness(p)
     plugin_options(p, "load")
@@ -293,7 +302,8 @@ def _verify(p: argparse.ArgumentParser) -> None:
 
 def _diff(p: argparse.ArgumentParser) -> None:
     p.add_argument("a", metavar="A", help="model file")
-    p.add_argument("b", metavar="B", help="model file to compare with it, node by node")
+    p.add_argument("b", metavar="B", help="model file to compare with it, node by node, or weights with weights")
+    _entry(p)
     _two(p)
     p.add_argument("--json", action="store_true", help="print JSON")
     _loudness(p)

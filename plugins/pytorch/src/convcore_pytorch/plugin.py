@@ -42,6 +42,7 @@ def convcore_frameworks() -> Sequence[Framework]:
             default_suffix=".py",
             unread=(".py",),
             requires=("torch>=2.6",),
+            checkpoints="convcore_pytorch.listing:weights_alone",
             hub=HubFolder("model.py", "pytorch", "from model import load\n\nmodel = load()"),
             live=("torch.nn.modules.module.Module", "torch.export.exported_program.ExportedProgram"),
         )
@@ -69,7 +70,9 @@ def convcore_identify(source: Any) -> Identified | None:
             else None
         )
     path = os.fsdecode(source)
-    named = path.lower().endswith((".pt2", ".pt", ".pth", ".ts", ".jit", ".torchscript"))
+    named = path.lower().endswith(
+        (".pt2", ".pt", ".pth", ".ts", ".jit", ".torchscript", ".safetensors.index.json", ".bin.index.json")
+    )
     try:
         head = read_head(watched(path))
     except OSError:
