@@ -41,9 +41,9 @@ def to_text(held: Checkpoint) -> str:
 
 def read_checkpoint(path: str | os.PathLike[str], entry: str | None = None, format: str | None = None) -> Checkpoint | None:
     """What a file of weights alone holds, by the framework that knows such files; None for any other source."""
-    if not os.path.isfile(path):  # which no name makes raise
+    if format == "ccir" or not os.path.isfile(path):  # which no name makes raise
         return None
-    named = None if format is None or format == "ccir" else host().framework(format).name
+    named = None if format is None else host().framework(format).name
     known = [f for f in host().frameworks.values() if f.checkpoints and named in (None, f.name)]
     for f in known:
         found: Checkpoint | None = resolve(f.checkpoints)(path, entry)
