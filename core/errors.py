@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -43,10 +43,10 @@ __all__ = [
 ]
 
 
-def meant(word: str, known: Iterable[str]) -> str:
-    """`` (did you mean ...?)`` where a word is near one or two known ones, else ""."""
+def meant(word: str, known: Iterable[str], shown: Callable[[str], str] = str) -> str:
+    """`` (did you mean ...?)`` where a word is near one or two known ones, which are shown as ``shown`` gives them, else ""."""
     close = difflib.get_close_matches(word, list(known), 2, 0.6)
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
+    return f" (did you mean {' or '.join(map(shown, close))}?)" if close else ""
 
 
 _FLAGS: ContextVar[Collection[str] | None] = ContextVar("flags", default=None)

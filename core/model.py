@@ -284,8 +284,9 @@ class Model:
         return f"{table(self.name or 'model', facts)}<details><summary>layers</summary>{picture(self.graph)}</details>"
 
     def __repr__(self) -> str:
-        ins = ", ".join(map(str, self.inputs))
-        outs = ", ".join(map(str, self.outputs))
+        ins, outs = (
+            ", ".join([*map(str, x[:4]), *([f"{len(x) - 4} more"] if len(x) > 4 else [])]) for x in (self.inputs, self.outputs)
+        )
         return f"<convcore.Model {self.name!r}: {self.kind} {self.framework}, ({ins}) -> ({outs})>"
 
 

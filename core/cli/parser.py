@@ -40,8 +40,8 @@ class _Parser(argparse.ArgumentParser):
 
     def unknown(self, words: Sequence[str]) -> NoReturn:
         """Refuse words that the command does not know, with the flags that look like them."""
-        flags = [s for a in self._actions for s in a.option_strings]
-        said = [w + meant(w.partition("=")[0], flags) if w.startswith("-") else w for w in words]
+        flags = {s.strip("-"): s for a in self._actions for s in a.option_strings}  # dashes make all flags alike
+        said = [w + meant(w.partition("=")[0].strip("-"), flags, flags.__getitem__) if w.startswith("-") else w for w in words]
         self.error(f"unrecognized arguments: {' '.join(said)}")
 
 
@@ -60,10 +60,11 @@ def parse(args: Sequence[str]) -> argparse.Namespace:
     parsed, unknown = top.parse_known_args(args)
     if unknown:
         parsers[parsed.command].unknown(unknown)
-    if getattr(parsed, "output", None) == "-":
-        parsers[parsed.command].error(
-            "-o -: results are files that belong together and are moved into place when they are whole: name one"
-        )
+    for flag, name in (("-o", "output"), ("--out", "out")):
+        if getattr(parsed, name, None) == "-":
+            parsers[parsed.command].error(
+                f"{flag} -: results are files that belong together and are moved into place when they are whole: name one"
+            )
     parsed.flags = frozenset(s for a in parsers[parsed.command].arguments for s in a.option_strings)
     from . import commands
 

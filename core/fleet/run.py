@@ -53,7 +53,8 @@ def batch(
     if timeout is not None and timeout <= 0:
         raise UsageError(f"{ask(f'--timeout {timeout:g}', f'timeout={timeout:g}')} is no time")
     if odd := sorted(set(each) - {"json", "html"}):
-        raise UsageError(f"{ask('--report-each', 'each=')} {', '.join(odd)}: reports are json and html")
+        wrong = ", ".join(odd)
+        raise UsageError(f"{ask(f'--report-each {wrong}', f'each={wrong}')}: reports are json and html")
     unknown = sorted(set(again) - {*STATUSES, "all"})
     if unknown:
         raise UsageError(f"{ask_option('again', ', '.join(unknown))}: statuses are {', '.join(STATUSES)}, or all")

@@ -232,3 +232,14 @@ def test_where_the_page_is(tmp_path, capsys):
     page = tmp_path / "a b.html"
     assert main(["convert", FER, "-o", str(tmp_path / "m.onnx"), "--no-check", "--report", str(page)]) == 0
     assert f"page: {page} ({page.as_uri()})" in capsys.readouterr().out and page.is_file()
+
+
+def test_a_long_model_has_a_short_repr():
+    from convcore.plugin import Builder, Graph
+
+    g = Graph("wide")
+    b = Builder(g)
+    g.outputs = [b.input(f"x{i}", "float32", (2, 3)) for i in range(9)]
+    text = repr(convcore.Model(g, "test"))
+    assert "x3: float32[2, 3], 5 more) -> (x0: " in text and "x4" not in text
+    assert repr(convcore.Report("t")) == "<convcore.Report 't': not verified>"

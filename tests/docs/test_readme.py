@@ -85,6 +85,8 @@ def test_the_two_commands_exist():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     model = re.search(r"^MODEL\s*:=\s*(\S+)", makefile, re.MULTILINE)
     assert model is not None and model[1] in README  # the demo is the tour's first command
+    demo = re.search(r"^demo:.*\n(?:\t.*\n)+", makefile, re.MULTILINE)
+    assert demo is not None and "--report out/emotion.html" in demo[0]  # a page, and the line that says where it is
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -92,7 +92,7 @@ def test_code_runs_where_it_is_asked_for_and_nowhere_else(
     x = np.random.default_rng(3).normal(size=(3, 5)).astype("float32")
     want = keras.ops.convert_to_numpy(model(x))
     np.testing.assert_allclose(Interpreter(graph).run([x])[0], want, rtol=1e-4, atol=1e-6)
-    assert any("--run-custom-code" in n for n in graph.metadata["notes"])
+    assert any("run_custom_code=" in n for n in graph.metadata["notes"])
     from convcore.cli import main
 
     args = ["convert", str(path), "-o", str(tmp_path / "m.onnx"), "--run-custom-code", str(tmp_path / "odd.py")]
