@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]\b(?!-)")
 FER = ROOT / "tests/data/zoo/keras2-fer-minixception/emotion_model.hdf5"
 
-OTHERS = {"rtol", "atol", "training", "data_format", "memory", "input_scale", "inputs", "outputs", "keep"}
+OTHERS = {"rtol", "atol", "training", "data_format", "memory", "input_scale", "inputs", "outputs", "keep", "custom_objects"}
 """Arguments of ours that are words of the formats and of operators too: messages that name them mean those."""
 
 PYTHON = {

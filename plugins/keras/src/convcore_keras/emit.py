@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import EmitRequest, Emitted, FrameworkMissingError, UsageError, nest, plan, prune, tidy
+from convcore.plugin import EmitRequest, Emitted, FrameworkMissingError, UsageError, ask_option, nest, plan, prune, tidy
 
 from .dialect import KerasDialect
 from .emit_depth import check_depth
@@ -68,10 +68,14 @@ def emit(request: EmitRequest) -> Emitted:
 def _keepable(out: Any, kept: Kept) -> None:
     """Raises UsageError for a form that does not hold custom layers."""
     if out is None or Path(out).suffix == ".py":
-        raise UsageError("--keep-custom: name a .keras, .h5 or .json file; a live model, or code, would need the classes")
+        raise UsageError(
+            f"{ask_option('keep_custom', True)}: name a .keras, .h5 or .json file; a live model, or code, would need the classes"
+        )
     rest = [k for k, layer in kept.layers.items() if not layer.ordered]
     if rest and Path(out).suffix in (".h5", ".hdf5"):
-        raise UsageError(f"--keep-custom: the order of the weights of {rest[0]} in HDF5 is not known; write a .keras file")
+        raise UsageError(
+            f"{ask_option('keep_custom', True)}: the order of the weights of {rest[0]} in HDF5 is not known; write a .keras file"
+        )
 
 
 def _writer(out: Path) -> Callable[[KerasModel, Path], tuple[str, ...]]:

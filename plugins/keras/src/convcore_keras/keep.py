@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from convcore.plugin import BadFileError, Graph, KeptConfig, Tensor, UsageError, keep_layers
+from convcore.plugin import BadFileError, Graph, KeptConfig, Tensor, UsageError, ask, ask_option, keep_layers
 
 from .files.model import Call, LayerConfig, TensorRef
 
@@ -25,7 +25,7 @@ class SourceLayer(KeptConfig):
         self.call = Call()
         self.arrays: Arrays = ()
         self.reading: Mapping[str, Any] = {}
-        self.why = "its source is not given (--custom)"
+        self.why = f"its source is not given ({ask_option('custom')})"
         self.ordered = False
         """Whether the order of its arrays in HDF5 is known."""
 
@@ -72,7 +72,7 @@ def keep_custom(graph: Graph, overrides: Mapping[str, Any]) -> Kept:
     """Make the custom layers of a graph opaque nodes, where they are as they were loaded. Raises UsageError where none is."""
     every = [s for s in graph.scopes() if isinstance(s.config, SourceLayer)]
     if not every:
-        raise UsageError("--keep-custom: the source has no custom layer of Keras")
+        raise UsageError(f"{ask_option('keep_custom', True)}: the source has no custom layer of Keras")
     done = keep_layers(graph, "keras", overrides, lambda config: isinstance(config, SourceLayer) and not config.why)
     kept = Kept()
     for scope in every:
@@ -81,13 +81,19 @@ def keep_custom(graph: Graph, overrides: Mapping[str, Any]) -> Kept:
         if id(config) in done:
             kept.layers[config.name] = config
         else:
-            kept.spelled[scope.text] = config.why or _CHANGED
+            kept.spelled[scope.text] = config.why or _changed()
     if not kept.layers:
-        raise UsageError("--keep-custom: no custom layer can be kept: " + "; ".join(f"{k}: {v}" for k, v in kept.spelled.items()))
+        why = "; ".join(f"{k}: {v}" for k, v in kept.spelled.items())
+        raise UsageError(f"{ask_option('keep_custom', True)}: no custom layer can be kept: {why}")
     return kept
 
 
-_CHANGED = "it was changed (loading with fuse=True does so), or it takes or gives more than its arguments and results (a mask)"
+def _changed() -> str:
+    whole = ask("--no-fuse", "fuse=False")
+    return (
+        f"it was changed (a composite found in it does so: {whole}), or it takes or gives more than its "
+        "arguments and results (a mask)"
+    )
 
 
 def layer_of(kept: SourceLayer, name: str) -> LayerConfig:
