@@ -157,13 +157,10 @@ class Builder(OpMethods):
                     raise ShapeError(f"{name}: input {v} belongs to another graph")
             if len(regions) != decl.regions:
                 raise ShapeError(f"{name} takes {decl.regions} regions, got {len(regions)}")
+            decl.check_types(ins)
             full = decl.complete(attrs or {}, ins)
-            if decl.regions:
-                full_with = dict(full)
-                full_with["regions"] = tuple(regions)
-                results = infer_outputs(decl, ins, full_with)
-            else:
-                results = infer_outputs(decl, ins, full)
+            seen = {**full, "regions": tuple(regions)} if decl.regions else full
+            results = list(decl.infer(InferContext(decl, ins, seen)))
         except ShapeError as e:
             if self.origin.layer and str(self.origin) not in str(e):
                 raise ShapeError(f"layer {self.origin}: {e}") from e

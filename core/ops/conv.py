@@ -103,6 +103,8 @@ def _transpose_attrs(attrs: dict[str, Any], inputs: Sequence[Value | None]) -> N
     want = attrs["output_shape"]
     if x is not None and x.rank is not None and want is not None and len(want) != x.rank - 2:
         raise ShapeError(f"output_shape={want} must have one entry for each of {x.rank - 2} spatial axes")
+    if any(isinstance(n, int) and n < 0 for n in want or ()):
+        raise ShapeError(f"output_shape={want} has a negative entry")
 
 
 def _transpose_shape(c: InferContext) -> Shapes:

@@ -52,6 +52,8 @@ def _prior_shape(c: InferContext) -> Inferred:
         c.fail(f"max_sizes={c['max_sizes']} must have one entry per min_size")
     if any(b <= a for a, b in zip(c["min_sizes"], c["max_sizes"])):
         c.fail("every max_size must exceed its min_size")
+    if not all(r > 0 for r in c["aspect_ratios"]):
+        c.fail(f"aspect_ratios={c['aspect_ratios']} must be positive")
     if len(c["variances"]) not in (1, 4):
         c.fail(f"variances={c['variances']} must have 1 or 4 entries")
     for name in ("image_size", "step"):
@@ -201,11 +203,12 @@ DETECTION.op(
 
 
 def _roi_shape(c: InferContext) -> Inferred:
-    x, rois, (h, w) = c.shape("x"), c.shape("rois"), c["output_size"]
+    x, rois, size = c.shape("x"), c.shape("rois"), c["output_size"]
     c.rank("x", 4)
     c.rank("rois", 2)
-    if h < 1 or w < 1:
-        c.fail(f"output_size={c['output_size']} must be positive")
+    if len(size) != 2 or min(size) < 1:
+        c.fail(f"output_size={size} must be positive: (height, width)")
+    h, w = size
     if rois is not None:
         c.same(rois[1], 5, "columns of rois (batch index, x1, y1, x2, y2)")
     channels = None if x is None else axis_sizes(x, c["layout"])[1]

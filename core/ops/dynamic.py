@@ -17,6 +17,7 @@ from ..ir.dtypes import DType
 from ..opset.axes import Opaque
 from ..opset.declare import Attr, Op, OpSet, Sample
 from ..opset.infer import InferContext, Inferred
+from ..opset.shapes import common_dtype
 from ..opset.traits import Trait
 from .boxes import nms
 from .constants import CONSTANTS
@@ -152,7 +153,7 @@ for _name in ("cumsum", "cumprod"):
         [Sample((2, 3, 5), np.array(1)), Sample((2, 3, 5), np.array([-1]), exclusive=True, reverse=True)],
     )  # fmt: skip
 _late(
-    INDEXING.ops["trilu"], {"k": ("int", _one)}, _like_x,
+    INDEXING.ops["trilu"], {"k": ("int", _one)}, INDEXING.ops["trilu"].infer,
     [Sample((2, 3, 5), np.array(1), upper=True), Sample((2, 5, 3), np.array(-1), upper=False)],
 )  # fmt: skip
 
@@ -184,10 +185,17 @@ def _unsqueezed(c: InferContext) -> Inferred:
     return [(c.dtype("x"), None if x is None or n is None else _unknown(len(x) + n))]
 
 
+def _tiled(c: InferContext) -> Inferred:
+    rank, n = c.rank("x"), _count(c, "repeats")
+    if rank is not None and n is not None and n != rank:
+        c.fail(f"repeats has {n} entries for {rank} axes")
+    return [(c.dtype("x"), _unknown(rank))]
+
+
 _late(SHAPE.ops["squeeze"], {"axes": ("int", _ints)}, _squeezed, [Sample((2, 1, 3, 1), np.array([1, -1]))])
 _late(SHAPE.ops["unsqueeze"], {"axes": ("int", _ints)}, _unsqueezed, [Sample((2, 3), np.array([0, -1]))])
 _late(
-    SHAPE.ops["tile"], {"repeats": ("int", _ints)}, lambda c: [(c.dtype("x"), _unknown(c.rank("x")))],
+    SHAPE.ops["tile"], {"repeats": ("int", _ints)}, _tiled,
     [Sample((2, 3, 5), np.array([1, 2, 3]))],
 )  # fmt: skip
 
@@ -214,6 +222,7 @@ _late(
 
 def _one_hot(c: InferContext) -> Inferred:
     ids, axis = c.shape("ids"), c["axis"]
+    c.not_half("depth")
     dtype = c.dtype("values") if c.has("values") else c["dtype"]
     return [(dtype, None if ids is None else (*ids[:axis], None, *ids[axis:]))]
 
@@ -291,6 +300,7 @@ DYNAMIC.op(
 
 def _grid(c: InferContext) -> Inferred:
     theta, n = c.shape("theta"), _count(c, "size")
+    c.rank("theta", 3)
     if n not in (None, 4, 5):
         c.fail(f"size has {n} entries")
     return [(c.dtype("theta"), None if n is None else (None if theta is None else theta[0], *(None,) * (n - 2), n - 2))]
@@ -362,9 +372,19 @@ _late(
     [Sample((2, 7, 3, 1), np.array(5), np.array(1)), Sample((2, 7, 2), None, np.array([1]), inverse=True),
         Sample((2, 7, 1), np.array(9), onesided=True)],
 )  # fmt: skip
+
+
+def _framed(c: InferContext) -> Inferred:
+    x = c.shape("x")
+    c.rank("x", 3)
+    c.rank("window", 1)
+    common_dtype(c, "x", "window")
+    return [(c.dtype("x"), (None if x is None else x[0], None, None, 2))]
+
+
 _late(
     SIGNAL.ops["stft"], {"step": ("int", _one), "size": ("int?", _one)},
-    lambda c: [(c.dtype("x"), (c.shape("x")[0] if c.shape("x") else None, None, None, 2))],  # type: ignore[index]
+    _framed,
     [Sample((2, 23, 1), (7,), np.array(3)), Sample((2, 23, 2), None, np.array(5), np.array(11), onesided=False)],
 )  # fmt: skip
 

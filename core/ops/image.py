@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -42,7 +43,7 @@ def _resize_attrs(attrs: dict[str, Any], inputs: Sequence[Value | None]) -> None
         v = attrs[name]
         if v is not None and x is not None and x.rank is not None and len(v) != x.rank - 2:
             raise ShapeError(f"resize: {name}={v} must have one entry for each of {x.rank - 2} spatial axes")
-    if attrs["scales"] is not None and any(not s > 0 for s in attrs["scales"]):
+    if attrs["scales"] is not None and any(not 0 < s < math.inf for s in attrs["scales"]):
         raise ShapeError(f"resize: scales={attrs['scales']} must be positive")
     if attrs["sizes"] is not None and any(isinstance(n, int) and n < 1 for n in attrs["sizes"]):
         raise ShapeError(f"resize: sizes={attrs['sizes']} must be positive")
@@ -215,6 +216,8 @@ def _affine_shape(c: InferContext) -> Shapes:
     theta, d = c.shape("theta"), len(c["size"])
     if d not in (2, 3):
         c.fail(f"size={c['size']} must have 2 or 3 entries")
+    if any(isinstance(n, int) and n < 0 for n in c["size"]):
+        c.fail(f"size={c['size']} has a negative entry")
     if theta is not None:
         if len(theta) != 3:
             c.fail("theta must have shape (N, d, d + 1)")

@@ -123,6 +123,8 @@ def _unstack_shape(c: InferContext) -> Shapes:
     n = c["num"] if x is None or not isinstance(x[axis], int) else x[axis]
     if n is None:
         c.fail("the size of the axis is not known; give num")
+    if n == 0:
+        c.fail("an axis of 0 elements has no parts")
     if c["num"] is not None:
         c.same(n, c["num"], "the size of the axis and num")
     return [(c.dtype("x"), None if x is None else (*x[:axis], *x[axis + 1 :]))] * int(n)

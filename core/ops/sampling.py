@@ -112,6 +112,8 @@ def _deform_attrs(attrs: dict[str, Any], inputs: Sequence[Value | None]) -> None
         attrs[name] = attrs[name] if attrs[name] is not None else (one, one)
         if len(attrs[name]) != 2:
             raise ShapeError(f"deform_conv: {name}={attrs[name]} must have two entries")
+        if name != "pads" and min(attrs[name]) < 1:
+            raise ShapeError(f"deform_conv: {name}={attrs[name]} must be positive")
 
 
 def _deform_shape(c: InferContext) -> Shapes:

@@ -12,6 +12,7 @@ from ..ir.dtypes import DType
 from ..opset.axes import Opaque
 from ..opset.declare import Attr, OpSet, Sample
 from ..opset.infer import InferContext
+from ..opset.shapes import common_dtype
 from ..opset.traits import Trait
 
 SIGNAL = OpSet("signal")
@@ -125,6 +126,7 @@ def _stft_shape(c: InferContext) -> Shapes:
     x, window = c.shape("x"), c.shape("window")
     c.rank("x", 3)
     c.rank("window", 1)
+    common_dtype(c, "x", "window")
     if c["step"] < 1:
         c.fail(f"step={c['step']}")
     n = c["size"] if c["size"] is not None else window[0] if window is not None else None if x is None else x[1]
@@ -166,6 +168,11 @@ _MEL = (
 """T3 of the standard's schema."""
 
 
+def _mel_shape(c: InferContext) -> Shapes:
+    c.not_half("low", "high")
+    return [(c["dtype"], (None, None))]
+
+
 def _mel(bins: Array, length: Array, rate: Array, low: Array, high: Array, *, dtype: DType) -> Array:
     n, size = int(bins), int(length)
     if n < 1 or size < 1 or int(rate) < 1:
@@ -192,7 +199,7 @@ SIGNAL.op(
     "mel_weight_matrix", "bins:int, length:int, rate:int, low:float, high:float",
     "The matrix that turns length // 2 + 1 frequencies, of a signal of a sample rate, into bins on the mel scale between two "
     "frequencies, all given as scalars (ONNX MelWeightMatrix, whose steps are (high - low) / (bins + 2)).",
-    attrs={"dtype": Attr("dtype", DType.FLOAT32, choices=_MEL)}, infer=lambda c: [(c["dtype"], (None, None))], reference=_mel,
+    attrs={"dtype": Attr("dtype", DType.FLOAT32, choices=_MEL)}, infer=_mel_shape, reference=_mel,
     axes=Opaque(),
     samples=[Sample(np.array(8), np.array(16), np.array(8192), np.float32(0), np.float32(4096))],
     roles={"index": "bins length rate"},

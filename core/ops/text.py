@@ -153,6 +153,7 @@ TEXT.op(
 def _counted_shape(c: InferContext) -> Shapes:
     x = c.shape("x")
     c.rank("x", 0, 1, 2)
+    c.not_half("x", "pool", "weights")
     size = max(c["indexes"], default=-1) + 1
     return [(DType.FLOAT32, None if x is None else (*x[:-1], size))]
 

@@ -73,6 +73,12 @@ class InferContext:
             self.fail(f"{what}: {a} != {b}")
         return a
 
+    def not_half(self, *names: str) -> None:
+        """Fails where an input is of half precision: of those the result would be rounded as if it had their dtype."""
+        for name in names:
+            if (d := self.dtype(name)) in (DType.FLOAT16, DType.BFLOAT16):
+                self.fail(f"{name} is {d}, which decides nothing about the result: cast it to float32")
+
     def fail(self, why: str) -> None:
         shapes = ", ".join("-" if v is None else repr(v) for v in self.inputs)
         raise ShapeError(f"{self.op.name}({shapes}): {why}")

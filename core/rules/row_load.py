@@ -141,4 +141,6 @@ class LoadRow(RowFields):
             raise NotExpressible(f"its input {src.name!r} must be a constant", "requires_constant_input")
         if a.size > MOST_NUMBERS:
             raise NotExpressible(f"its input {src.name!r} has {a.size} numbers, too many for an attribute", "unsupported_input")
+        if np.ndim(a) > 1:
+            raise NotExpressible(f"its input {src.name!r} has {np.ndim(a)} axes, must be a list of numbers", "unsupported_input")
         return a.item() if np.ndim(a) == 0 else tuple(a.tolist())

@@ -38,10 +38,11 @@ def main() -> int:
     p.add_argument("--count", type=int, default=200)
     p.add_argument("--kind", default="", help=f"one of {', '.join(KINDS)}")
     p.add_argument("--jobs", type=int, default=2)
+    p.add_argument("--anew", action="store_true", help="forget what was seen of tests that have run before")
     p.add_argument("--budget", type=float, default=40, help="seconds of tests for each change, by their recorded time")
     args = p.parse_intermixed_args()
     if args.do == "watch":
-        return watch(args.names, args.jobs)
+        return watch(args.names, args.jobs, args.anew)
     if not (PLACE / "tests.json").exists() and args.do != "report" and (code := watch([], args.jobs)) > 1:
         return code
     if args.do == "refusals":
@@ -183,8 +184,6 @@ def refusals(folders: list[str]) -> int:
             if ran.isdisjoint(range(node.lineno, (node.end_lineno or node.lineno) + 1)):
                 missed[part_of(path)] += 1
                 print(f"{path}:{node.lineno} {' '.join(ast.unparse(node).split())[:150]}")
-    if changed := [path for path in texts(folders) if reach.changed(path)]:
-        print(f"changed since the tests were watched, so not certain: {', '.join(changed)}")
     for part in PARTS:
         if found[part]:
             print(f"{part}: {found[part] - missed[part]} of {found[part]} reached")

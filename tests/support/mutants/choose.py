@@ -7,11 +7,8 @@ import re
 from collections import defaultdict
 from functools import lru_cache
 
-from tests.support.mutants.reach import Reach
+from tests.support.mutants.reach import FRESHNESS, Reach
 from tests.support.mutants.sites import PARTS, ROOT, Mutant, part_of
-
-FRESHNESS = ("tests/docs/", "tests/packaging/", "tests/core/test_interfaces.py")
-"""Tests that a generated page is up to date do not count: who changes the source by mistake makes the page anew as well."""
 
 
 def tests_for(m: Mutant, reach: Reach, seconds: float) -> list[str]:

@@ -6,7 +6,7 @@ only run while a module is imported belong to no test, and what a test runs in a
 
 from __future__ import annotations
 
-import hashlib
+import difflib
 import json
 import os
 import re
@@ -24,6 +24,12 @@ import pytest
 from tests.support.mutants.sites import ROOT, texts
 
 PLACE = ROOT / ".mutants"
+CHUNK = 600
+FRESHNESS = ("tests/docs/", "tests/packaging/", "tests/viewing/", "tests/core/test_interfaces.py")
+"""Tests that a generated page is up to date do not count: who changes the source by mistake makes the page anew as well."""
+
+FAST = ("-q", "--disable-warnings", "-p", "no:cacheprovider", "-m", "not slow")
+ENV = {**os.environ, "KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
 
 
 class Watch:
@@ -63,62 +69,96 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Watch(folder), "reach")
 
 
-def watch(tests: list[str], jobs: int) -> int:
-    """Runs tests (all fast ones where none are named, and then forgets what was seen before); the exit code of pytest."""
-    fresh = PLACE / "seen"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    env = {**os.environ, "CONVCORE_REACH": str(fresh), "KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "tests.support.mutants.reach",
-        "-p",
-        "no:cacheprovider",
-        "-n",
-        str(jobs),
-        "-m",
-        "not slow",
-    ]
-    code = subprocess.run([*command, "-q", "--disable-warnings", *tests], cwd=ROOT, env=env).returncode
-    gather(fresh, whole=not tests)
-    return code
+def watch(tests: list[str], jobs: int, anew: bool = False) -> int:
+    """Runs tests, all fast ones not seen yet where none are named, some hundred at a time; the worst exit code of pytest.
+
+    What was seen stays, at the lines where the text of that time stands now; ``anew`` forgets it.
+    """
+    if anew:
+        shutil.rmtree(PLACE, ignore_errors=True)
+    fresh, worst = PLACE / "seen", 0
+    todo = tests or unseen()
+    for part in [todo] if tests else [todo[i : i + CHUNK] for i in range(0, len(todo), CHUNK)]:
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        named = fresh / "tests.txt"
+        named.write_text("\n".join(part), encoding="utf-8")
+        env = {**ENV, "CONVCORE_REACH": str(fresh)}
+        command = [sys.executable, "-m", "pytest", "-p", "tests.support.mutants.reach", *FAST]
+        command += ["-n", str(jobs)] if jobs > 1 else ["-p", "no:xdist"]
+        code = subprocess.run([*command, f"@{named}"], cwd=ROOT, env=env).returncode
+        worst = max(worst, code)
+        gather(fresh)
+    return worst
 
 
-def gather(fresh: Path, whole: bool) -> None:
-    """What the processes of a run saw, added to what is known or in its place."""
+def unseen() -> list[str]:
+    """The fast tests that ``watch`` has not seen, one of each function before a second of any."""
+    command = [sys.executable, "-m", "pytest", *FAST, "-p", "no:xdist", "--collect-only"]
+    said = subprocess.run(command, cwd=ROOT, env=ENV, capture_output=True, text=True).stdout
+    seen = Reach().seconds.keys() if (PLACE / "tests.json").exists() else set()
+    turn, before = dict[str, int](), Counter[str]()
+    for test in (line for line in said.splitlines() if "::" in line and not line.startswith(FRESHNESS)):
+        function = test.split("[", 1)[0]
+        turn[test] = before[function]
+        before[function] += 1
+    return sorted(turn.keys() - seen, key=lambda t: (turn[t], t))
+
+
+def gather(fresh: Path) -> None:
+    """Adds what the processes of a run saw to what is known."""
     import coverage
 
     seconds = dict(json.loads(line) for p in fresh.glob("seconds-*.jsonl") for line in p.read_text("utf-8").splitlines())
-    PLACE.mkdir(exist_ok=True)
+    carry()
     lines = coverage.CoverageData(str(PLACE / "lines"))
-    sources = {p: hashlib.sha1(text).hexdigest() for p, text in texts().items()}
-    if not whole and (PLACE / "tests.json").exists():
-        told = json.loads((PLACE / "tests.json").read_text("utf-8"))
-        seconds, sources = {**told["seconds"], **seconds}, told["sources"]
-        lines.read()
-    else:
-        lines.erase()
+    lines.read()
+    told = json.loads((PLACE / "tests.json").read_text("utf-8"))["seconds"] if (PLACE / "tests.json").exists() else {}
     for p in fresh.glob("lines.*"):
         part = coverage.CoverageData(str(p))
         part.read()
         lines.update(part)
     lines.write()
-    (PLACE / "tests.json").write_text(json.dumps({"seconds": seconds, "sources": sources}), encoding="utf-8")
+    (PLACE / "tests.json").write_text(json.dumps({"seconds": {**told, **seconds}}), encoding="utf-8")
+    for path, text in texts().items():
+        (PLACE / "texts" / path).parent.mkdir(parents=True, exist_ok=True)
+        (PLACE / "texts" / path).write_bytes(text)
+
+
+def carry() -> None:
+    """Moves what was seen of a file that has changed since to where the same lines stand now, and forgets the others."""
+    from coverage.numbits import numbits_to_nums, nums_to_numbits
+
+    if not (PLACE / "lines").exists():
+        return
+    with sqlite3.connect(PLACE / "lines") as db:
+        for i, file in db.execute("select id, path from file").fetchall():
+            old, now = PLACE / "texts" / Path(file).relative_to(ROOT), Path(file)
+            if not old.exists() or (now.exists() and now.read_bytes() == old.read_bytes()):
+                continue
+            text = now.read_bytes() if now.exists() else b""
+            at = moved(old.read_bytes(), text)
+            for context, bits in db.execute("select context_id, numbits from line_bits where file_id = ?", [i]).fetchall():
+                new = nums_to_numbits({at[n] for n in numbits_to_nums(bits) if n in at})
+                db.execute("update line_bits set numbits = ? where file_id = ? and context_id = ?", [new, i, context])
+            old.write_bytes(text)
+
+
+def moved(old: bytes, new: bytes) -> dict[int, int]:
+    """The lines of one text that stand in another, by their numbers."""
+    match = difflib.SequenceMatcher(None, old.splitlines(), new.splitlines(), autojunk=False)
+    return {a + i + 1: b + i + 1 for a, b, n in match.get_matching_blocks() for i in range(n)}
 
 
 class Reach:
-    """What ``watch`` saw. Of a file that has changed since, every test that ran any of its lines counts for each of them."""
+    """What ``watch`` saw, at the lines where they stand now."""
 
     def __init__(self) -> None:
+        carry()
         with sqlite3.connect(PLACE / "lines") as db:
             self.contexts: dict[int, str] = dict(db.execute("select id, context from context"))
             self.files = {str(Path(p).relative_to(ROOT)): i for i, p in db.execute("select id, path from file")}
-        told = json.loads((PLACE / "tests.json").read_text("utf-8"))
-        self.seconds: dict[str, float] = told["seconds"]
-        self.sources: dict[str, str] = told["sources"]
+        self.seconds: dict[str, float] = json.loads((PLACE / "tests.json").read_text("utf-8"))["seconds"]
         self.kept: dict[str, dict[str, set[int]]] = {}
 
     def lines(self, path: str) -> dict[str, set[int]]:
@@ -138,8 +178,6 @@ class Reach:
 
     def tests_of(self, path: str, first: int, last: int) -> set[str]:
         """The tests that ran a line from ``first`` to ``last``."""
-        if self.changed(path):
-            return self.tests_of_file(path)
         span = range(first, last + 1)
         return {t for t, seen in self.lines(path).items() if t and not seen.isdisjoint(span)}
 
@@ -154,9 +192,6 @@ class Reach:
 
     def ran_while_imported(self, path: str, first: int, last: int) -> bool:
         return not self.lines(path).get("", set()).isdisjoint(range(first, last + 1))
-
-    def changed(self, path: str) -> bool:
-        return self.sources.get(path) != hashlib.sha1((ROOT / path).read_bytes()).hexdigest()
 
     def in_folders(self, folders: tuple[str, ...]) -> set[str]:
         return {t for t in self.seconds if t.startswith(folders)}

@@ -341,7 +341,7 @@ class OnnxDriver(Driver):
         loader, n, domain, version = self.g.loader, call.proto, call.domain, node.version
         if call.bad:
             raise node.refuse(call.bad, code="unsupported_dtype")
-        why = malformed(n, version) if version is not None and not domain else ""
+        why = malformed(n, version, domain) if version is not None and domain in ("", "ai.onnx.ml") else ""
         if why:
             raise node.refuse(why, code="malformed_node")
         node.attrs = attributes(n, call.where, self.g.scope, loader.source.folder)

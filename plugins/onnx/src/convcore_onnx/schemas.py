@@ -33,7 +33,7 @@ class _Form:
         self.needed_attributes = tuple(k for k, a in schema.attributes.items() if a.required)
 
 
-def _history(type: str) -> list[Any]:
+def _history(type: str, domain: str) -> list[Any]:
     """Every schema of one of the standard's operators, oldest first. (All of all operators are 12 MB.)"""
     import onnx.defs
 
@@ -41,7 +41,7 @@ def _history(type: str) -> list[Any]:
     version = (1 << 31) - 1
     while version > 0:
         try:
-            schema = onnx.defs.get_schema(type, version, "")
+            schema = onnx.defs.get_schema(type, version, domain)
         except onnx.defs.SchemaError:
             break
         found.insert(0, schema)
@@ -50,9 +50,9 @@ def _history(type: str) -> list[Any]:
 
 
 @lru_cache(maxsize=4096)
-def _form(type: str, version: int) -> _Form | None:
+def _form(type: str, domain: str, version: int) -> _Form | None:
     """The form in an opset; where the opset is older than the operator, that of its first version."""
-    schemas = _history(type)
+    schemas = _history(type, domain)
     if not schemas:
         return None
     return _Form(next((s for s in reversed(schemas) if s.since_version <= version), schemas[0]), schemas)
@@ -80,9 +80,9 @@ def odd_flag(attrs: Mapping[str, Any]) -> str:
 _KINDS = {1: "a float", 2: "an integer", 3: "a string", 4: "a tensor", 5: "a graph", 6: "floats", 7: "integers", 8: "strings"}
 
 
-def malformed(node: Any, version: int) -> str:
+def malformed(node: Any, version: int, domain: str = "") -> str:
     """Why a node of the standard's operators is malformed in this opset; "" when it is not, or is none of them."""
-    form = _form(node.op_type, version)
+    form = _form(node.op_type, domain, version)
     if form is None:
         return ""
     n = len(node.input)

@@ -61,8 +61,8 @@ _COLUMNS: dict[str, Any] = {
 
 
 RULES.op(
-    "Col2Im", "col2im", "input=x, image_shape=_, block_shape=_", since=18, image=I("image_shape", iso="tuple"),
-    kernel=I("block_shape", iso="tuple"), **_COLUMNS,
+    "Col2Im", "col2im", "input=x, image_shape=_, block_shape=_", since=18, image=I("image_shape", iso="onnx_ints"),
+    kernel=I("block_shape", iso="onnx_ints"), **_COLUMNS,
 )  # fmt: skip
 RULES.op(
     "Col2Im", "dynamic_col2im", "input=x, image_shape=image, block_shape=kernel", since=18, priority=-1, **_COLUMNS,
@@ -77,9 +77,9 @@ def tensor_scatter(g: OnnxContext, node: ForeignNode) -> Any:
     b, cache, update, start = g.b, node.need(0), node.need(1), node.input(2)
     mode, axis, rank = node.attr("mode", "linear"), node.attr("axis", -2), len(known_shape(cache))
     axis += rank if axis < 0 else 0
+    if mode not in ("linear", "circular") or not 0 < axis < rank or len(known_shape(update)) != rank:
+        raise node.refuse(f"mode={mode!r} along axis {axis} of {rank} axes, the update has {len(known_shape(update))}")
     size, steps = known_shape(cache)[axis], known_shape(update)[axis]
-    if mode not in ("linear", "circular") or not 0 < axis < rank:
-        raise node.refuse(f"mode={mode!r} along axis {axis}")
     if size is None or steps is None:
         raise node.refuse(f"the size of axis {axis} is not known", code="unknown_shape")
     at = b.range(b.const(0, DType.INT64), b.dim_value(value=steps), b.const(1, DType.INT64))
