@@ -44,8 +44,8 @@ def test_the_history_of_an_operator_is_that_of_the_standard() -> None:
     for schema in onnx.defs.get_all_schemas_with_history():
         if schema.domain == "":
             every.setdefault(schema.name, set()).add(schema.since_version)
-    assert {name: [s.since_version for s in _history(name)] for name in every} == {k: sorted(v) for k, v in every.items()}
-    assert _history("NoSuchOperator") == []
+    assert {name: [s.since_version for s in _history(name, "")] for name in every} == {k: sorted(v) for k, v in every.items()}
+    assert _history("NoSuchOperator", "") == []
 
 
 def model(op: str, version: int, attrs: dict[str, Any], inputs: int = 1, shape: tuple[int, ...] = (1, 3, 5, 7)) -> Any:

@@ -18,6 +18,9 @@ RULES: RuleSet[OnnxContext, ForeignNode] = RuleSet("onnx", distribution="convcor
 
 isomorphism("onnx_dtype", dtype_of, dtype_code, "a TensorProto.DataType code as a DType")
 isomorphism("zero_if", lambda v: not v, lambda v: int(not v), "0 as True, 1 as False")
+isomorphism(
+    "onnx_ints", lambda v: (v,) if isinstance(v, int) else tuple(int(i) for i in v), list, "a list of integers, or one alone"
+)
 
 
 def axis_size(v: Value | None, axis: int) -> Any:

@@ -16,7 +16,6 @@ from convcore.plugin import (
     Value,
     broadcast_shapes,
     ceil_div,
-    isomorphism,
     known_shape,
     product,
 )
@@ -27,10 +26,6 @@ from ..typecheck import before
 from .base import RULES, axis_size
 from .shapes_in import known_ints, scalar_size, size_list, spread
 from .steps import Steps, dtype_known
-
-isomorphism(
-    "onnx_ints", lambda v: (v,) if isinstance(v, int) else tuple(int(i) for i in v), list, "a list of integers, or one alone"
-)
 
 # ---- reshape
 
