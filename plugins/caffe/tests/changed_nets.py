@@ -1,4 +1,4 @@
-"""Nets of one layer each, recorded in the real Caffe, changed in one place: a field's value, a bottom or a top, an input's sizes."""
+"""Nets of one layer each, recorded in the real Caffe, changed in one place: a field, a bottom or a top, the sizes of an input."""
 
 from __future__ import annotations
 
