@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from .ir.tensors import ArrayTensor, LazyTensor, MappedTensor, Tensor, ViewTensor, as_tensor, moves_of
     from .layout import Convention
     from .loading import Driver, Head, InputShapes, check_heaps, let_go, load_flat, read_head
+    from .ops.detection_bodies import rows_or_none
     from .ops.pooling import pooled
     from .ops.resampling import axis_matrix, coordinates, nearest_index, resized
     from .ops.rnn_activations import activation
@@ -238,6 +239,7 @@ __all__ = [
     "reading",
     "reads",
     "resized",
+    "rows_or_none",
     "same",
     "shape_text",
     "spend_bytes",
@@ -308,6 +310,7 @@ _FROM = {
     "ir.tensors": ("ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor", "moves_of"),
     "layout": ("Convention",),
     "loading": ("Driver", "Head", "InputShapes", "check_heaps", "let_go", "load_flat", "read_head"),
+    "ops.detection_bodies": ("rows_or_none",),
     "ops.pooling": ("pooled",),
     "ops.resampling": ("axis_matrix", "coordinates", "nearest_index", "resized"),
     "ops.rnn_activations": ("activation",),

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..ir.dims import Dim
 
-__all__ = ["detection_output_body"]
+__all__ = ["detection_output_body", "rows_or_none"]
 
 
 def _decoded(b: Any, loc: Any, priors: Any, n: int, locations: int, code_type: str, in_target: bool) -> Any:
@@ -80,7 +80,7 @@ def detection_output_body(
     found = b.concat(image, label, score, b.gather_nd(flat, row), axis=1)
     if keep_top_k > -1:
         found = b.compress(found, _among_best(b, image, score, keep_top_k), axis=0)
-    return b.unsqueeze(_or_none(b, found, batch), axes=(0, 1))
+    return b.unsqueeze(rows_or_none(b, found, batch), axes=(0, 1))
 
 
 def _among_best(b: Any, image: Any, score: Any, keep: int) -> Any:
@@ -94,8 +94,8 @@ def _among_best(b: Any, image: Any, score: Any, keep: int) -> Any:
     return b.less(rank, b.const(keep, "int64"))
 
 
-def _or_none(b: Any, found: Any, batch: Any) -> Any:
-    """The rows, or one (image, -1, ...) per image where there is none."""
+def rows_or_none(b: Any, found: Any, batch: Any) -> Any:
+    """The rows (image, ...) of 7, or one (image, -1, ...) per image where there is none."""
     images = b.dim_value(value=batch) if isinstance(batch, Dim) else b.const(batch, "int64")
     number = b.unsqueeze(b.range(b.const(0, "int64"), images, b.const(1, "int64")), axes=(1,))
     nothing = b.fill(shape=(batch, 6), value=-1.0, dtype=found.dtype)

@@ -216,3 +216,80 @@ def test_reorg_is_refused_where_its_fork_is_not_named(tmp_path: Path) -> None:
     for shape, why in (((1, 3, 4, 4), "multiple of 4 channels"), ((1, 4, 5, 4), "does not divide 5 x 4")):
         with pytest.raises(BadFileError, match=why):
             net(tmp_path, given("d", *shape), layer("r", "Reorg", "d", "r", "reorg_param { stride: 2 }"), reorg="darknet")
+
+
+YOLO = (
+    "yolov3_detection_output_param {{ num_classes: 3 num_box: 2 confidence_threshold: {} nms_threshold: 0.4 mask_group_num: 2 "
+    "biases: 10 biases: 14 biases: 23 biases: 27 biases: 37 biases: 58 biases: 81 biases: 82 mask: 2 mask: 3 mask: 0 mask: 1 "
+    "anchors_scale: 32 anchors_scale: 16 }}"
+)
+
+
+def _yolo(maps: list[Any], threshold: float) -> Any:
+    """What eric612/MobileNet-YOLO's layer computes for one image, box by box."""
+    anchors, masks, scales, classes = [(10, 14), (23, 27), (37, 58), (81, 82)], [(2, 3), (0, 1)], (32, 16), 3
+    sigmoid = lambda v: 1 / (1 + np.exp(-v.astype(np.float64)))  # noqa: E731
+    found = []
+    for x, mask, scale in zip(maps, masks, scales):
+        side = x.shape[-1]
+        for row in range(side):
+            for column in range(side):
+                for n, which in enumerate(mask):
+                    v = x[0, n * 8 : (n + 1) * 8, row, column]
+                    cx, cy = (column + sigmoid(v[0])) / side, (row + sigmoid(v[1])) / side
+                    w, h = (np.exp(float(v[2 + i])) * anchors[which][i] / (side * scale) for i in (0, 1))
+                    for k in range(classes):
+                        score = float(sigmoid(v[5 + k]) * sigmoid(v[4]))
+                        if score > threshold:
+                            found.append((score, k + 1, cx, cy, w, h))
+    kept: list[Any] = []
+    for one in sorted(found, reverse=True):
+        over = []
+        for other in kept:
+            sides = [
+                min(one[2 + i] + one[4 + i] / 2, other[2 + i] + other[4 + i] / 2)
+                - max(one[2 + i] - one[4 + i] / 2, other[2 + i] - other[4 + i] / 2)
+                for i in (0, 1)
+            ]
+            shared = 0 if min(sides) < 0 else sides[0] * sides[1]
+            over.append(shared / (one[4] * one[5] + other[4] * other[5] - shared))
+        if not over or max(over) < 0.4:
+            kept.append(one)
+    rows = [(0, k, s, cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2) for s, k, cx, cy, w, h in kept]
+    return np.array(rows or [(0, -1, -1, -1, -1, -1, -1)], np.float32)[None, None]
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.55, 0.999])
+def test_yolo_v3_of_one_image_and_square_maps(threshold: float, tmp_path: Path) -> None:
+    """Where all public sources of the layer agree."""
+    pytest.importorskip("onnxruntime")
+    import convcore
+
+    x, y = rand(1, 16, 3, 3) * 2, rand(1, 16, 5, 5) * 2
+    text = given("x", *x.shape) + given("y", *y.shape) + layer("o", "Yolov3DetectionOutput", "x y", "o", YOLO.format(threshold))
+    m = net(tmp_path, text)
+    want = _yolo([x, y], threshold)
+    assert (want[0, 0, 0, 1] == -1) == (threshold > 0.9) and (threshold > 0.9 or want.shape[2] > 3)
+    np.testing.assert_allclose(m({"x": x, "y": y}), want, atol=1e-5)
+    assert convcore.convert(m, "onnx", tmp_path / "net.onnx", example_inputs=[x, y]).report.ok
+
+
+def test_yolo_layers_are_refused_where_their_sources_differ(tmp_path: Path) -> None:
+    three = YOLO.format(0.3)
+    for shape, params, why in (
+        ((1, 16, 3, 4), three, "square maps only"), ((2, 16, 3, 3), three, "square maps only"),
+        ((1, 16, 3, 3), three.replace("nms_threshold: 0.4", ""), "different defaults"),
+    ):  # fmt: skip
+        text = given("x", *shape) + given("y", *shape) + layer("o", "Yolov3DetectionOutput", "x y", "o", params)
+        assert why in net(tmp_path, text).problems[0].why
+    for shape, params, why in (
+        ((1, 15, 3, 3), three, "15 channels of bottom 0"),
+        ((1, 16, 3, 3), three.replace("mask: 3", "mask: 9"), "a mask names no pair"),
+        ((1, 16, 3, 3), three.replace("mask: 3", ""), "3 masks for 2 bottoms"),
+    ):  # fmt: skip
+        text = given("x", *shape) + given("y", *shape) + layer("o", "Yolov3DetectionOutput", "x y", "o", params)
+        with pytest.raises(BadFileError, match=why):
+            net(tmp_path, text)
+    two = "yolo_detection_output_param { num_classes: 3 }"
+    found = net(tmp_path, given("x", 1, 40, 13, 13) + layer("o", "YoloDetectionOutput", "x", "o", two)).problems[0].why
+    assert "MobileNet-YOLO" in found and "OpenCL" in found

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from convcore.plugin import A, Rank, Value, product
+import numpy as np
+
+from convcore.plugin import A, Rank, Value, product, rows_or_none
 
 from ..context import CaffeContext, CaffeNode
 from ..layer_spec import layer
@@ -71,7 +73,8 @@ layer(
         side 1 uint32=13; num_classes 2 uint32=20; num_box 3 uint32=5; coords 4 uint32=4
         confidence_threshold 5 float=0.01; nms_threshold 6 float=0.45; biases 7 float*; label_map_file 8 string
     """,
-    why="its meaning differs between forks of Caffe, and the prototxt does not say which one it is from",
+    why="two public sources differ, and the prototxt does not say which it is from: eric612/MobileNet-YOLO writes corners and "
+    "labels from 1, by the thresholds given; Caffe's OpenCL branch centres and sizes and labels from 0, by 0.3 and 0.05",
 )
 layer(
     "Yolov3DetectionOutput",
@@ -79,7 +82,6 @@ layer(
         num_classes 1 uint32=20; num_box 2 uint32=3; confidence_threshold 3 float=?; nms_threshold 4 float=?
         biases 5 float*; anchors_scale 6 uint32*; mask_group_num 7 uint32=?; mask 8 uint32*
     """,
-    why="its meaning differs between forks of Caffe, and the prototxt does not say which one it is from",
 )
 
 # ---- rules
@@ -194,3 +196,51 @@ def psroi_pooling(g: CaffeContext, node: CaffeNode) -> Value:
     if channels != out * group * group:
         raise node.invalid(f"{channels} input channels, output_dim {out} * group_size {group}^2 are needed")
     return g.b.psroi_pool(node.x, _regions(g, node), group=group, spatial_scale=node.attr("spatial_scale"))
+
+
+@RULES.load("Yolov3DetectionOutput")
+def yolov3_detection_output(g: CaffeContext, node: CaffeNode) -> Value:
+    """YOLO v3's boxes of several feature maps, the best first, without those that overlap a better one, of whatever class.
+
+    eric612/MobileNet-YOLO and what is made of it (Caffe-YOLOv3-Windows, PerfXLab, caffe_train) agree for one image and square
+    maps: earlier versions take the width for the height, all number every image 0. Rows (0, label from 1, score, x1, y1, x2,
+    y2)."""
+    b, classes, boxes = g.b, node.number("num_classes", 1), node.number("num_box", 1)
+    scales, masks, anchors = (list(node.attr(k)) for k in ("anchors_scale", "mask", "biases"))
+    score, overlap, maps = node.attr("confidence_threshold"), node.attr("nms_threshold"), len(node.inputs)  # given, or refused
+    if int(node.attr("mask_group_num")) != maps or len(scales) != maps or len(masks) != boxes * maps:
+        raise node.invalid(f"{len(scales)} anchors_scale and {len(masks)} masks for {maps} bottoms and {boxes} boxes")
+    if any(2 * int(m) + 1 >= len(anchors) for m in masks) or not all(s > 0 for s in scales):
+        raise node.invalid("a mask names no pair of biases, or an anchors_scale is 0")
+    corners, scores = [], []
+    for t in range(maps):
+        n, depth, height, width = node.integers(node.shape(t), "sizes")
+        if depth != boxes * (5 + classes):
+            raise node.invalid(f"{depth} channels of bottom {t}, {boxes} * (5 + {classes}) are needed")
+        if n != 1 or height != width:
+            raise node.refuse(
+                f"of {n} images of {height} x {width}: its public sources agree for one image and square maps only (earlier ones "
+                "take the width for the height, all give every image the number 0)", code="ambiguous_layer",
+            )  # fmt: skip
+        x = b.reshape(node.bottom(t), shape=(boxes, 5 + classes, height * width))
+        xy, wh, sure, kinds = b.split(b.transpose(x, perm=(2, 0, 1)), axis=2, sizes=(2, 2, 1, classes))
+        cell = np.stack([np.tile(np.arange(width), height), np.repeat(np.arange(height), width)], 1)[:, None]
+        pair = np.array([[anchors[2 * int(m)], anchors[2 * int(m) + 1]] for m in masks[t * boxes : (t + 1) * boxes]])
+        centre = b.mul(b.add(b.sigmoid(xy), b.const(cell, x.dtype)), b.like(x, 1 / width))
+        reach = b.mul(b.exp(wh), b.const(pair[None] / (width * scales[t]) / 2, x.dtype))
+        box = b.concat(b.sub(centre, reach), b.add(centre, reach), axis=2)
+        each = b.expand(b.unsqueeze(box, axes=(2,)), shape=(height * width, boxes, classes, 4))
+        corners.append(b.reshape(each, shape=(height * width * boxes * classes, 4)))
+        scores.append(b.reshape(b.mul(b.sigmoid(kinds), b.sigmoid(sure)), shape=(height * width * boxes * classes,)))
+    every, value = b.concat(*corners, axis=0), b.concat(*scores, axis=0)
+    (count,) = node.integers(value.shape or (None,), "boxes")
+    limit = float(np.nextafter(np.float32(overlap), np.float32(-1)))  # which goes where it overlaps as much, in nms by more
+    chosen = b.nms(
+        b.unsqueeze(every, axes=(0,)), b.unsqueeze(value, axes=(0, 1)), max_per_class=count, iou_threshold=limit,
+        score_threshold=float(score),
+    )  # fmt: skip
+    at = b.split(chosen, axis=1, sizes=(2, 1))[1]
+    label = b.add(b.floor_mod(at, b.const(classes, "int64")), b.const(1, "int64"))
+    best = b.unsqueeze(b.gather_nd(value, at), axes=(1,))
+    found = b.concat(b.mul(best, b.like(best, 0.0)), b.cast(label, to=best.dtype), best, b.gather_nd(every, at), axis=1)
+    return b.unsqueeze(rows_or_none(b, found, 1), axes=(0, 1))
