@@ -89,6 +89,7 @@ class _Artist:
     def __init__(self, drawing: Drawing) -> None:
         self.d = drawing
         self.top = True
+        self.around: dict[Scope, Scope] = {}
 
     def add(self, item: Item) -> int:
         self.d.items.append(item)
@@ -102,10 +103,11 @@ class _Artist:
             if v not in made:
                 made[v] = self.add(Item(v.name, "input", "input", parent, shapes=[_value(v)]))
         alone = _alone(graph)
+        self.around.update(_dotted(graph, alone))
         scopes: dict[Scope, int] = {graph.root: parent}
         for node in graph:
             own = [s for s in node.scope.ancestors() if s in alone]  # scopes that hold this node only: it stands for them
-            at = self._scope(own[-1].parent if own else node.scope, scopes, top)
+            at = self._scope(self._outer(own[-1]) if own else node.scope, scopes, top)
             i = self._node(node, at, own)
             for s in own if top else ():
                 self.d.by_scope[s.path, s.call] = i
@@ -124,12 +126,15 @@ class _Artist:
             if v in made:
                 self.d.edges.append((made[v], o))
 
+    def _outer(self, s: Scope) -> Scope | None:
+        return self.around.get(s, s.parent)
+
     def _scope(self, inner: Scope | None, scopes: dict[Scope, int], top: bool) -> int:
         """The item of a scope, made with those around it."""
         missing = []
         while inner is not None and inner not in scopes:
             missing.append(inner)
-            inner = inner.parent
+            inner = self._outer(inner)
         at = -1 if inner is None else scopes[inner]
         for s in reversed(missing):
             at = scopes[s] = self.add(Item(_called(s), s.type or "block", "scope", at, facts=_facts(s.config)))
@@ -159,6 +164,21 @@ def _alone(graph: Graph) -> set[Scope]:
         for s in node.scope.ancestors():
             count[s] = count.get(s, 0) + 1
     return {s for s, n in count.items() if n == 1 and s.parent is not None}
+
+
+def _dotted(graph: Graph, alone: set[Scope]) -> dict[Scope, Scope]:
+    """For outermost scopes whose names continue another's after a dot (``layers.0.norm`` of ``layers.0``), as in files that know
+    no nesting: that other one, where it is a box."""
+    outermost = {(s.name, s.call): s for s in graph.scopes() if s.parent is graph.root}
+    found = {}
+    for (name, call), s in outermost.items():
+        while "." in name:
+            name = name.rpartition(".")[0]
+            around = outermost.get((name, call))
+            if around is not None and around not in alone:
+                found[s] = around
+                break
+    return found
 
 
 def _called(scope: Scope) -> str:

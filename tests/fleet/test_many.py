@@ -1,6 +1,7 @@
 """Three hundred small models with two workers and through a dask cluster of two processes; killed half-way and gone on with.
 
-``pytest -m slow tests/fleet/test_many.py`` (some minutes); ``CONVCORE_MODELS=60`` for fewer.
+``pytest -m slow tests/fleet/test_many.py`` (some minutes); ``CONVCORE_MODELS=60`` for fewer,
+``CONVCORE_LIMIT=600`` for seconds a model may take where the machine is busy.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ import convcore
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("convcore_onnx")
-pytest.importorskip("convcore_keras")
+pytest.importorskip("convcore_caffe")
 from onnx import TensorProto, helper, numpy_helper
 
 pytestmark = pytest.mark.slow
 COUNT = int(os.environ.get("CONVCORE_MODELS", "300"))
+LIMIT = float(os.environ.get("CONVCORE_LIMIT", "30"))  # seconds for each model; more on a machine that is busy with other things
 
 
 def fate(n: int) -> str:
@@ -70,14 +72,16 @@ def check_rows(rows: list[dict]) -> None:
 
 
 def command(many: Path, out: Path, *more: object) -> list[str]:
-    return [sys.executable, "-m", "convcore", "batch", f"{many}/*", "--to", "keras", "--out", str(out), *map(str, more)]
+    return [sys.executable, "-m", "convcore", "batch", f"{many}/*", "--to", "caffe", "--out", str(out), *map(str, more)]
 
 
 def test_two_workers_killed_half_way(many, tmp_path, boom):
     """Every row is right, and what was finished when the run was killed is not done twice."""
     out = tmp_path / "out"
     ledger = out / "convcore-batch.jsonl"
-    run = subprocess.Popen(command(many, out, "--workers", 2, "--timeout", 60), env=boom, stderr=subprocess.DEVNULL, text=True)
+    run = subprocess.Popen(
+        command(many, out, "--workers", 2, "--timeout", 2 * LIMIT), env=boom, stderr=subprocess.DEVNULL, text=True
+    )
     until = time.monotonic() + 3600
     while not (ledger.is_file() and ledger.read_bytes().count(b"\n") >= COUNT // 2):
         assert run.poll() is None and time.monotonic() < until
@@ -85,7 +89,7 @@ def test_two_workers_killed_half_way(many, tmp_path, boom):
     run.send_signal(signal.SIGKILL)
     run.wait()
     before = {json.loads(x)["source"] for x in ledger.read_text().splitlines() if x.endswith("}")}
-    args = command(many, out, "--workers", 2, "--timeout", 30, "--report", "json")
+    args = command(many, out, "--workers", 2, "--timeout", LIMIT, "--report", "json")
     done = subprocess.run(args, env=boom, capture_output=True, text=True, timeout=3600)
     assert done.returncode == 1, done.stderr[-2000:]
     data = json.loads(done.stdout)
@@ -95,14 +99,14 @@ def test_two_workers_killed_half_way(many, tmp_path, boom):
     assert data["missing"] == [
         {**data["missing"][0], "type": "com.nobody.Fancy", "models": sum(fate(n) == "unsupported" for n in range(COUNT))}
     ]
-    assert {p.suffix for p in out.iterdir()} == {".keras", ".jsonl", ".html", ".json", ".csv"}
+    assert {p.suffix for p in out.iterdir()} == {".prototxt", ".caffemodel", ".jsonl", ".html", ".json", ".csv"}
 
 
 def test_a_cluster(many, tmp_path, boom, monkeypatch):
     distributed = pytest.importorskip("distributed")
     monkeypatch.setenv("PYTHONPATH", boom["PYTHONPATH"])
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as c:
-        done = convcore.batch(f"{many}/*", "keras", tmp_path / "out", scheduler=c.scheduler_address, timeout=30)
+        done = convcore.batch(f"{many}/*", "caffe", tmp_path / "out", scheduler=c.scheduler_address, timeout=LIMIT)
     check_rows([{"source": r.source, "status": r.status} for r in done.rows])
     assert done.converted_now == COUNT
 

@@ -49,11 +49,16 @@ def browser():
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
-    data = ROOT / "tests/data"
-    convcore.convert(
-        data / "zoo/keras2-fer-minixception/emotion_model.hdf5", "onnx", folder / "cnn.onnx", page=folder / "cnn.html"
-    )
-    convcore.view(_blocks(folder / "vit.onnx", 8), folder / "vit.html")
+    (folder / "tests").symlink_to(ROOT / "tests")
+    here = Path.cwd()
+    os.chdir(folder)  # so that the page shows paths as README has them
+    try:
+        convcore.convert("tests/data/zoo/keras2-fer-minixception/emotion_model.hdf5", "onnx", "emotion.onnx", page="cnn.html")
+    finally:
+        os.chdir(here)
+    vit, x = _vit()
+    convcore.convert(vit, "onnx", folder / "vit.onnx", example_inputs=[x], page=folder / "vit.html")
+    convcore.view(_blocks(folder / "blocks.onnx", 8), folder / "blocks.html")
     convcore.view(_chain(folder / "big.onnx", 500), folder / "big.html", fuse=False)
     ssd = _ssd(folder)
     convcore.convert(ssd, "onnx", folder / "ssd.onnx", page=folder / "ssd.html")
@@ -91,6 +96,31 @@ def _blocks(path: Path, n: int) -> Path:
         ]
         at = f"y_{i}"
     return _save(path, nodes, at, weights)
+
+
+def _vit():
+    """A vision transformer of three blocks, as a module with an image."""
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class ViT(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 24, 4, stride=4)
+            self.cls = nn.Parameter(torch.randn(1, 1, 24) * 0.2)
+            self.places = nn.Parameter(torch.randn(1, 17, 24) * 0.2)
+            layer = nn.TransformerEncoderLayer(24, 3, 56, activation="gelu", batch_first=True, norm_first=True)
+            self.blocks = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+            self.norm = nn.LayerNorm(24)
+            self.head = nn.Linear(24, 10)
+
+        def forward(self, image):
+            x = self.patches(image).flatten(2).transpose(1, 2)
+            x = torch.cat([self.cls.expand(x.shape[0], -1, -1), x], 1) + self.places
+            return self.head(self.norm(self.blocks(x))[:, 0])
+
+    torch.manual_seed(0)
+    return ViT().eval(), torch.randn(2, 3, 16, 16)
 
 
 def _save(path: Path, nodes: list, out: str, weights: list) -> Path:
@@ -150,7 +180,7 @@ def opened(browser, pages):
 
 
 @pytest.mark.parametrize("width", [1280, 400])
-@pytest.mark.parametrize("name", ["cnn", "vit", "ssd", "big"])
+@pytest.mark.parametrize("name", ["cnn", "vit", "ssd", "big", "blocks"])
 def test_every_page_is_drawn(name, width, opened):
     page = opened(name, width)
     paint = page.evaluate("performance.getEntriesByType('paint').find(e => e.name === 'first-contentful-paint').startTime")
@@ -176,14 +206,38 @@ def test_a_counterpart_is_shown(opened):
     page.wait_for_selector("#graph-result .item.pair")
     assert "conv2d_2" in page.locator("#graph-result .item.pair").first.text_content()
     assert "in the result:" in page.locator("#graph-source .detail").text_content()
+    assert "in the source: conv2d_2" in page.locator("#graph-result .detail").text_content()
     assert page.locator("#verdict").text_content() == "ok" and page.locator("#errors button").count() == 15
 
 
+def test_values_that_do_not_differ_are_no_chart(opened):
+    page = opened("ssd", 1280)
+    assert (
+        page.locator("#errors").count() == 0
+        and page.get_by_text("All 14 values between are the same to the last bit").count() == 1
+    )
+
+
+def test_pictures_for_the_readme(opened):
+    """The part of a page that README shows: kept where CONVCORE_SHOTS names a folder, no larger than a page may be."""
+    page = opened("cnn", 1280)
+    page.locator("#graph-source svg .item", has_text="conv2d_2").first.click()
+    page.wait_for_selector("#graph-result .item.pair")
+    page.evaluate("document.activeElement.blur()")
+    page.wait_for_timeout(300)
+    box = page.locator(".graphs").bounding_box()
+    image = page.screenshot(clip={"x": 0, "y": 0, "width": 1280, "height": box["y"] + box["height"] + 12}, full_page=True)
+    assert 20_000 < len(image) < 150_000
+    if SHOTS:
+        (Path(SHOTS) / "report.png").write_bytes(image)
+
+
 def test_boxes_open_and_close(opened):
-    page = opened("vit", 1280)
+    page = opened("blocks", 1280)
     count = "convcore.pictures.source.flat.boxes.length"
     before = page.evaluate(count)
-    page.locator("#graph-source [data-toggle]").first.click()
+    assert before > 10  # the one box that holds all is open
+    page.locator("#graph-source [data-toggle]").nth(1).click()
     page.wait_for_function(f"{count} > {before}")
     page.get_by_label("open every box").click()
     page.wait_for_function(f"{count} > 60")

@@ -235,3 +235,18 @@ def test_the_script_is_javascript():
         pytest.skip("node is not here; test_browser runs the script")
     script = ROOT / "core/viewing/assets/page.js"
     assert subprocess.run([node, "--check", str(script)], capture_output=True, timeout=60).returncode == 0
+
+
+def test_names_that_continue_another_lie_in_it(tmp_path: Path):
+    """A file without nesting: `a.0.norm` is drawn in `a.0`, what is around it before it; a box of one operation holds nothing."""
+    names = ["a.0.norm/x", "a.0/x", "a.0.fc.in/x", "a.0.fc.in/y", "a.0/y", "a.1.norm/x", "a.1/x", "b.2/x", "b.2/y"]
+    nodes = [helper.make_node("Tanh", [f"v{i}"], [f"v{i + 1}"], name=n) for i, n in enumerate(names)]
+    path = save(
+        tmp_path / "dots.onnx", nodes, {"v0": (TensorProto.FLOAT, [2, 3])}, (f"v{len(names)}", TensorProto.FLOAT, [2, 3]), {}
+    )
+    d = draw(convcore.load(path).graph)
+    around = {i.name: d.items[i.parent].name if i.parent >= 0 else "" for i in d.items}
+    assert {n: around[n] for n in ("a.0.norm", "a.0", "a.0.fc.in", "a.1.norm", "a.1", "b.2")} == {
+        "a.0.norm": "a.0", "a.0": "", "a.0.fc.in": "a.0", "a.1.norm": "", "a.1": "", "b.2": "",
+    }  # fmt: skip
+    assert all(i.parent < n for n, i in enumerate(d.items))

@@ -65,9 +65,17 @@ class Graph {
     this.items.forEach((it, i) => { it.i = i; it.open = false; (this.children.get(it.p) || this.children.set(it.p, []).get(it.p)).push(i); });
     this.edges = g.edges;
     this.levels = new Map();
-    if (this.children.get(-1).length === 1 && this.holds(this.children.get(-1)[0])) this.items[this.children.get(-1)[0]].open = true;
+    this.unwrap();
   }
   holds(i) { return this.children.has(i); }
+  /* Open a box that is nearly all there is to see, and so on in it. */
+  unwrap() {
+    for (let at = -1; ;) {
+      const kids = (this.children.get(at) || []).filter(k => this.items[k].k === "op" || this.items[k].k === "scope"), boxes = kids.filter(k => this.holds(k));
+      if (kids.length > 4 || boxes.length !== 1 || this.children.get(boxes[0]).length > 100) return;
+      this.items[at = boxes[0]].open = true;
+    }
+  }
   chain(i) { const out = []; for (let at = i; at !== -1; at = this.items[at].p) out.push(at); out.push(-1); return out; }
   /* For each level: the edges between what stands in it, and what comes from or goes to outside. */
   project() {
@@ -128,7 +136,8 @@ class Picture {
     this.near = this.world.appendChild(svg("g"));
     this.wait = el("div", {class: "wait"}, "placing " + graph.items.length + " boxes...");
     this.find = el("input", {type: "search", placeholder: "find a layer", "aria-label": "find a layer", onkeydown: e => { if (e.key === "Enter") this.search(e.target.value); }});
-    this.detail = el("div", {class: "detail soft"}, "Click a box to see what it is; + opens it. Drag to move, wheel or pinch to zoom.");
+    this.detail = el("div", {class: "detail"});
+    this.hint();
     const button = (text, label, act) => el("button", {title: label, "aria-label": label, onclick: act}, text);
     this.element = el("section", {class: "graph", id: "graph-" + graph.which},
       el("div", {class: "bar"}, el("b", {}, (data.graphs.result ? graph.which + ": " : "") + graph.name), this.find, button("+", "closer", () => this.zoom(1.4)), button("−", "further", () => this.zoom(1 / 1.4)),
@@ -312,13 +321,20 @@ class Picture {
     const other = this.other, mates = new Set(other ? this.mates(i) : []);
     this.mark(i, new Set());
     if (centre) await this.show(i);
-    const it = this.g.items[i];
+    this.describe(i, mates);
+    if (!other) return;
+    const first = mates.size ? Math.min(...mates) : -1;
+    other.mark(-1, mates);
+    if (first >= 0) { other.describe(first, other.mates(first)); await other.show(first); } else other.hint();
+  }
+  hint() { this.detail.className = "detail soft"; this.detail.textContent = "Click a box to see what it is; + opens it. Drag to move, wheel or pinch to zoom."; }
+  describe(i, mates) {
+    const it = this.g.items[i], other = this.other;
     const line = (what, xs) => xs && xs.length ? el("div", {}, el("span", {class: "soft"}, what + " "), el("code", {}, xs.join("; "))) : null;
     this.detail.className = "detail";
     this.detail.replaceChildren(el("b", {}, it.n), " ", el("span", {class: "soft"}, it.t || it.k), ...[
       it.y ? el("div", {class: "bad"}, it.y) : null, line("", it.a), line("gives", it.o), line("weights", it.w), it.q ? line("parameters", [it.q.toLocaleString("en")]) : null,
-      other ? line("in the " + other.g.which + ":", mates.size ? [...mates].map(m => other.g.items[m].n) : ["no counterpart of its own"]) : null].filter(Boolean));
-    if (other) { other.mark(-1, mates); if (mates.size) await other.show(Math.min(...mates)); }
+      other ? line("in the " + other.g.which + ":", [...mates].length ? [...mates].map(m => other.g.items[m].n) : ["no counterpart of its own"]) : null].filter(Boolean));
   }
   /* Counterparts of an item, or of what is in it. */
   mates(i) {
@@ -354,7 +370,10 @@ page.append(el("h2", {}, pictures.result ? "Both graphs: click a layer to see it
 if (data.errors && data.errors.length) {
   const limit = data.tolerance[0] || 1e-4, worst = [...data.errors].sort((a, b) => (b[2] === "inf" ? Infinity : b[2]) - (a[2] === "inf" ? Infinity : a[2])).slice(0, 15);
   const share = e => e === "inf" ? 100 : e <= 0 ? 0 : Math.max(1, Math.min(100, 100 * (Math.log10(e) + 10) / (Math.log10(limit) + 11)));
-  page.append(el("h2", {}, "Error by layer: the largest " + worst.length + " of " + data.errors.length + ", relative to the range of its values (logarithmic; the limit is " + num(limit) + ")"), el("div", {class: "chart", id: "errors"}, ...worst.flatMap(([layer, tensor, e]) => [
+  const off = worst.filter(x => x[2] !== 0), same = data.errors.filter(x => x[2] === 0).length;
+  page.append(el("h2", {}, off.length ? "Error by layer: the largest " + off.length + " of " + data.errors.length + ", relative to the range of its values (logarithmic; the limit is " + num(limit) + ")" : "Error by layer"));
+  if (same) page.append(el("p", {class: "good"}, (off.length ? same + " of " : "All ") + data.errors.length + " values between are the same to the last bit."));
+  if (off.length) page.append(el("div", {class: "chart", id: "errors"}, ...off.flatMap(([layer, tensor, e]) => [
     el("button", {title: tensor, onclick: () => { const at = pictures.source.g.items.find(it => it.n === layer || (it.o || []).some(o => o.startsWith(tensor + ":"))); if (at) pictures.source.pick(at.i, true); }}, layer || tensor),
     el("div", {class: "meter"}, el("i", {class: e === "inf" || e > limit ? "over" : "", style: `width:${share(e)}%`})), el("span", {}, num(e))])));
 }
