@@ -118,6 +118,41 @@ def test_what_is_unknown_is_listed_with_what_to_write(name: str, tmp_path: Path,
     assert convcore.convert(path, target, out, overrides={TYPES[name]: rule}).report.ok
 
 
+def test_a_function_of_the_model_with_an_unknown_operator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The operator is listed by its name; a rule for it, or for the whole function, is the same flow; ONNX hands it on."""
+    from onnx import TensorProto as T
+    from onnx import helper as h
+
+    opsets = [h.make_opsetid("", 17), h.make_opsetid("local", 1), h.make_opsetid("my.domain", 1)]
+    body = [h.make_node("Add", ["a", "a"], ["t"]), h.make_node("Secret", ["t"], ["b"], domain="my.domain", depth=3)]
+    function = h.make_function("local", "Twice", ["a"], ["b"], body, opsets)
+    x, z = (h.make_tensor_value_info(n, T.FLOAT, ["n", 5]) for n in "xz")
+    graph = h.make_graph([h.make_node("Twice", ["x"], ["z"], domain="local")], "g", [x], [z])
+    path = tmp_path / "m.onnx"
+    onnx.save(h.make_model(graph, functions=[function], opset_imports=opsets, ir_version=9), path)
+    assert main(["custom", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "my.domain.Secret (onnx), 1 layer: z/b" in said and "--override my.domain.Secret=FILE.py:secret" in said
+    assert "depth = node.attr('depth')  # 3" in said
+    (problem,) = convcore.check(str(path), "pytorch")
+    assert (problem.type, problem.code) == ("my.domain.Secret", "unsupported_layer")
+    array = np.linspace(-1, 1, 10, dtype=np.float32).reshape(2, 5)
+
+    def secret(g: Any, node: Any) -> Any:
+        assert node.attr("depth") == 3
+        return g.b.tanh(node.input(0))
+
+    for type, rule, want in (
+        ("my.domain.Secret", secret, np.tanh(array * 2)),
+        ("local.Twice", lambda g, node: g.b.abs(node.input(0)), np.abs(array)),
+    ):
+        model = convcore.load(path, overrides={type: rule})
+        np.testing.assert_allclose(model(array), want, rtol=1e-6)
+    back = tmp_path / "back.onnx"
+    convcore.convert(path, "onnx", back)
+    assert {n.op_type for n in onnx.load(back).graph.node} >= {"Add", "Secret"}
+
+
 @pytest.mark.parametrize("name", ["m.keras", *(pytest.param(n, marks=pytest.mark.slow) for n in ("m.onnx", "m.pt2"))])
 def test_the_stub_is_a_plugin_whose_tests_run(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = MODELS[name](tmp_path / name)

@@ -213,25 +213,61 @@ def test_the_command_line_takes_several_paths(tmp_path: Path, capsys: pytest.Cap
 
 # ---- nothing runs, little is read
 AUDIT = """
-import sys, pathlib
+import sys, os, contextlib, io, tempfile
 sys.path.insert(0, {tests!r})
+import convcore
+from convcore.cli import main
 from keras_helpers import load_graph, problems
-custom, model = {custom!r}, {model!r}
-assert not problems(load_graph(model, options={{"custom": [custom]}}))  # what is lazy is loaded
+custom, model, h5, lambdas, out = {custom!r}, {model!r}, {h5!r}, {lambdas!r}, {out!r}
+
+
+def quietly(*args):
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main(list(args)) == 0
+
+
+def work(n):
+    {work}
+
+
+work(0)  # what is lazy is loaded
 seen = []
+skeletons = os.path.join(os.path.dirname(convcore.__file__), "cli", "skeletons")
+allowed = (custom, model, h5, lambdas, out, skeletons, tempfile.gettempdir())
+RUNS = ("exec", "import", "marshal.loads", "marshal.load", "pickle.find_class", "subprocess.Popen", "os.system", "os.exec",
+        "os.posix_spawn", "os.fork", "ctypes.dlopen", "socket.connect")
 def hook(event, args):
-    if event in ("exec", "import", "marshal.loads", "marshal.load", "subprocess.Popen", "os.system", "os.exec"):
+    if event in RUNS:
         seen.append((event, str(args)[:200]))
-    if event == "open" and isinstance(args[0], (str, bytes)) and not str(args[0]).startswith((custom, model)):
+    if event == "open" and isinstance(args[0], (str, bytes)) and not str(args[0]).startswith(allowed):
         seen.append((event, args[0]))
 sys.addaudithook(hook)
-assert not problems(load_graph(model, options={{"custom": [custom]}}))
+work(1)
 print("SEEN", [s for s in seen if "linecache" not in s[1]])
 """
+WORK = {
+    "custom": "assert not problems(load_graph(model, options={'custom': [custom]}))",
+    "custom hdf5": "assert not problems(load_graph(h5, options={'custom': [custom]}))",
+    "lambda bytecode": "assert not problems(load_graph(lambdas))",
+    "lambda text": "assert not problems(load_graph(lambdas, options={'lambdas': [NAME + '=x * 2 + tf.reduce_sum(x)']}))",
+    "no source": "assert problems(load_graph(model))",
+    "convcore custom": "quietly('custom', custom)",
+    "convcore custom MODEL": "quietly('custom', model)",
+    "stub": "quietly('custom', model, '--stub', '-o', out + f'/stub{n}')",
+    "convert": "quietly('convert', model, '-o', out + f'/m{n}.onnx', '--custom', custom, '--no-check')",
+}
 
 
-def test_nothing_is_run_imported_or_opened_elsewhere() -> None:
-    script = AUDIT.format(tests=str(HERE), custom=str(recorded.SOURCE), model=str(recorded.DATA / "EncoderLayer.keras"))
+@pytest.mark.parametrize("what", WORK)
+def test_nothing_is_run_imported_or_opened_elsewhere(what: str, tmp_path: Path) -> None:
+    """Each path of code in and beside models, under an audit hook: no exec, import, unmarshalling, process or foreign file."""
+    eras = HERE.parents[2] / "tests" / "data" / "keras_eras" / "tf24" / "lambda.h5"
+    name = next("/".join(layer.path) for layer in load_graph(eras).layers if layer.type == "Lambda")
+    script = AUDIT.format(
+        tests=str(HERE), custom=str(recorded.SOURCE), model=str(recorded.DATA / "EncoderLayer.keras"),
+        h5=str(recorded.DATA / "EncoderLayer.h5"), lambdas=str(eras), out=str(tmp_path),
+        work=WORK[what].replace("NAME", repr(name)),
+    )  # fmt: skip
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "SEEN []" in done.stdout, done.stdout + done.stderr[-2000:]
 

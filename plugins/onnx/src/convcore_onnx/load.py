@@ -305,6 +305,9 @@ class Loader:
                 if shape is not None and (v.dtype is None or dtype is None or v.dtype == dtype):
                     v.shape = shape
                     v.dtype = v.dtype or dtype
+                    while v.producer is not None and v.producer.op == "identity":  # the result of a function's node
+                        v, stated = v.producer.need("x"), v
+                        v.dtype, v.shape = v.dtype or stated.dtype, stated.shape if v.shape is None else v.shape
 
     def note_sizes(self, scope: Scope, name: str, v: Value) -> None:
         """The sizes that a file declares of a value, where inference has none."""
