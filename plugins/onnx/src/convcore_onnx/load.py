@@ -39,6 +39,7 @@ from .functions import Functions
 from .nesting import nest_by_names
 from .proto import Source, read_model
 from .regions import Regions
+from .rules.base import BY_DEFINITION
 from .schemas import malformed, odd_flag
 from .scope import Scope, Where
 from .structure import declared_type, opsets_of, ordered, read_dim, used_names
@@ -363,7 +364,7 @@ class OnnxDriver(Driver):
         try:
             return super().apply(node)
         except UnsupportedError as refused:
-            known = self.has_rule(node)
+            known = self.has_rule(node) and refused.problems[0].code != BY_DEFINITION
             body = None if known else loader.functions.standard(n, domain, version, node.inputs, node.attrs)
             if body is None:
                 raise

@@ -12,7 +12,10 @@ from ..dtypes import DTYPES, dtype_code, dtype_of
 if TYPE_CHECKING:
     from ..context import OnnxContext
 
-__all__ = ["DTYPES", "RULES", "axis_size", "dtype_code", "dtype_of", "int_list"]
+__all__ = ["BY_DEFINITION", "DTYPES", "RULES", "axis_size", "dtype_code", "dtype_of", "int_list"]
+
+BY_DEFINITION = "by_definition"
+"""Code of what a rule leaves to the standard's own definition of an operator: no problem's, unless that is not there either."""
 
 RULES: RuleSet[OnnxContext, ForeignNode] = RuleSet("onnx", distribution="convcore-onnx")
 
