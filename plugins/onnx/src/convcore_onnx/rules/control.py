@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import DType, ForeignNode, Graph, Node, NotExpressible, Problem, Shape, UnsupportedError, Value
+from convcore.plugin import Builder, DType, ForeignNode, Graph, Node, NotExpressible, Problem, Shape, UnsupportedError, Value
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
@@ -87,6 +87,30 @@ def load_scan(g: OnnxContext, node: ForeignNode) -> Any:
         reverse=node.attr("scan_input_directions", None) or None, out_axes=node.attr("scan_output_axes", None) or None,
         out_reverse=node.attr("scan_output_directions", None) or None, regions=(region,),
     )  # fmt: skip
+
+
+@RULES.load("Scan", until=8)
+def load_scan_of_batches(g: OnnxContext, node: ForeignNode) -> Any:
+    """The first version goes over the second axis, for each element of the first by itself: a scan within a scan."""
+    body, count, back = node.attr("body"), node.attr("num_scan_inputs"), node.attr("directions", None) or None
+    if node.input(0) is not None:
+        raise node.refuse("sequences of different lengths (sequence_lens)")
+    values = node.needed(1)
+    n_states = len(values) - count
+    if n_states < 0 or count < 1:
+        raise node.refuse(f"num_scan_inputs={count} does not fit {len(values)} inputs")
+    if g.scope.depth > 8:
+        raise node.refuse("loops are nested more than 8 deep")
+    if any(v.shape is None or len(v.shape) < (1 if i < n_states else 2) for i, v in enumerate(values)):
+        raise NotExpressible("the shapes of what it goes over are not known", "unknown_shape")
+    one = [Value(v.name, v.dtype, (v.shape or ())[1:]) for v in values]
+    captured = g.captures([body])
+    step = _stable(g, body, [], one[:n_states], [(v.dtype, (v.shape or ())[1:]) for v in one[n_states:]], captured, 0)
+    each = Graph(f"{node.name}/each")
+    b = Builder(each, origin=g.b.origin)
+    inside = [b.input(v.name, v.dtype, v.shape) for v in (*one, *captured[1])]
+    each.outputs = list(b.op("scan", *inside, n_states=n_states, n_scanned=count, reverse=back, regions=(step,)))
+    return g.b.op("scan", *values, *captured[1], n_states=0, n_scanned=len(values), regions=(each,))
 
 
 def _regions(e: OnnxScribe, node: Node, bound: Sequence[Value | None], formal: int) -> list[Any]:

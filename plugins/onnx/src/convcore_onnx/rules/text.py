@@ -26,14 +26,6 @@ RULES.op("StringNormalizer", "string_normalize", "X=x", since=10, direction="loa
 RULES.op("StringNormalizer", "string_normalize", "X=x", since=10, direction="emit", when={"locale": "C"}, **_NORMALIZE)
 
 
-@RULES.load("RegexFullMatch", since=20)
-def regex(g: OnnxContext, node: ForeignNode) -> Any:
-    raise node.refuse(
-        "regular expressions of RE2 are not matched: Python's take other ones, and some of them without end",
-        code="unsupported_layer",
-    )
-
-
 # ---- labels
 
 _KINDS = {"tensor": None, "strings": object, "int64s": np.int64, "floats": np.float32}

@@ -1,0 +1,52 @@
+"""Operators of the standard that are refused, each with its reason. ONNX gets them back as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcore.plugin import ForeignNode
+
+from ..context import OnnxContext
+from .base import RULES
+
+__all__ = ["FIRST", "REFUSED"]
+
+_MAPS = ("takes or gives maps, which no other format has", "unsupported_layer")
+_TREES = ("trees and support vectors are no parts of a neural network", "unsupported_layer")
+_RANDOM = ("draws random numbers, so that no two runs are the same", "random")
+_TRAINING = ("is a step of training, not of inference", "training_mode")
+
+REFUSED: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike"), _RANDOM),
+    **dict.fromkeys(("RandomUniform", "RandomUniformLike"), _RANDOM),
+    "RegexFullMatch": (
+        "regular expressions of RE2 are not matched: Python's take other ones, and some of them without end", "unsupported_layer",
+    ),
+    "ImageDecoder": ("decodes files of images, which decoders do not do alike", "unsupported_layer"),
+    **{f"ai.onnx.ml.{n}": _MAPS for n in ("CastMap", "DictVectorizer", "ZipMap")},
+    **{f"ai.onnx.ml.{n}": _TREES for n in ("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor", "SVMClassifier")},
+    "ai.onnx.ml.SVMRegressor": _TREES,
+    "ai.onnx.ml.LinearClassifier": ("how it takes two classes and labels is not said by the standard", "unsupported_layer"),
+    "ai.onnx.ml.Normalizer": ("onnxruntime takes absolute values in the sums where the standard has none", "unsupported_layer"),
+    "ai.onnx.ml.CategoryMapper": ("what it does with categories it does not know depends on the runtime", "unsupported_layer"),
+    "ai.onnx.ml.OneHotEncoder": ("what it does with categories it does not know depends on the runtime", "unsupported_layer"),
+    **{f"ai.onnx.preview.training.{n}": _TRAINING for n in ("Adagrad", "Adam", "Gradient", "Momentum")},
+}  # fmt: skip
+"""(why, code of the problem) by type."""
+
+
+FIRST: dict[str, str] = {
+    "ai.onnx.ml.LabelEncoder": "its first version tells by the input's type which way it goes, between strings and positions",
+}
+"""Why the first version of an operator is refused whose later ones are read."""
+
+
+@RULES.load(*REFUSED)
+def refused(g: OnnxContext, node: ForeignNode) -> Any:
+    why, code = REFUSED[node.type]
+    raise node.refuse(why, code=code)
+
+
+@RULES.load(*FIRST, until=1)
+def refused_at_first(g: OnnxContext, node: ForeignNode) -> Any:
+    raise node.refuse(FIRST[node.type])
