@@ -14,7 +14,6 @@ WHY = {
     "load rules.arithmetic.cast_like": "the type is that of another input",
     "load rules.constants.constant_of_shape": "its value is a tensor that tells the type too",
     "load rules.constants.constant_of_sizes": "its value is a tensor that tells the type too",
-    "load rules.constants.range_of_sizes": "its bounds are sizes, which may be symbolic",
     "load rules.scaling.feature_vectorizer": _ML + "and its inputs are cast one by one",
     "load rules.scaling.linear_regressor": _ML + "and its weights are attributes",
     "load rules.control.load_scan_of_batches": "a scan within a scan",
