@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         ask,
         ask_option,
         ask_override,
+        flags_asked,
     )
     from .files import passing, reading, watched
     from .hookspecs import (
@@ -203,6 +204,7 @@ __all__ = [
     "ask",
     "ask_option",
     "ask_override",
+    "flags_asked",
     "axis_matrix",
     "bounded_results",
     "broadcast_shapes",
@@ -283,6 +285,7 @@ _FROM = {
         "ask",
         "ask_option",
         "ask_override",
+        "flags_asked",
     ),
     "files": ("reading", "watched", "passing"),
     "hookspecs": (

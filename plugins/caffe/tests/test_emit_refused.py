@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import convcore
 from convcore.build.builder import Builder
 from convcore.errors import OutputError, UnsupportedError, UsageError
 from convcore.ir.dims import Dim
+from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph, Origin
 from convcore_caffe.files import read_net, sniff
 
@@ -160,3 +163,19 @@ def test_a_batch_of_any_name_is_fixed(tmp_path: Path) -> None:
     x = b.input("serving:0", "float32", (Dim("serving:0_dim0"), 4))
     result = _convert(graph, b.reshape(x, shape=(Dim("serving:0_dim0"), 2, 2)), out=tmp_path / "n.prototxt", batch=3)
     assert result.report.ok and read_net(*result.paths).inputs[0].shape == (3, 4)
+
+
+def test_the_hint_for_a_recurrence_over_batches_first_can_be_followed(tmp_path: Path) -> None:
+    """Caffe's LSTM runs over (T, N, C); without Permute the input must come so, which only its own permutation says."""
+    graph, b = _graph()
+    x = graph.add_input("x", DType.FLOAT32, (2, 5, 3))
+    w, r = (b.const(np.random.default_rng(0).normal(size=s).astype(np.float32)) for s in ((1, 16, 3), (1, 16, 4)))
+    y = b.lstm(x, w, r, hidden=4, layout="batch_major")[0]
+    graph.rename(y, "y")
+    for asked in ({}, {"io_layout": "target"}):
+        with pytest.raises(UnsupportedError) as e:
+            _convert(graph, y, out=tmp_path / "n.prototxt", **asked)
+        said = re.search(r"io_layout=(\{'x': \(1, 0, 2\)\})", e.value.problems[0].hint)
+        assert said and "io_layout='target'" not in e.value.problems[0].hint
+    order = {**ast.literal_eval(said[1]), "y": (1, 0, 2)}
+    assert _convert(graph, y, out=tmp_path / "n.prototxt", io_layout=order).report.ok

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import DType, Node, NotExpressible, Ref, Value, ask_option, unsupported
+from convcore.plugin import DType, Node, NotExpressible, Ref, Value, ask_option, flags_asked, unsupported
 
 from ..dialect import CaffeScribe, label
 from .arithmetic import power
@@ -42,7 +42,10 @@ def transpose(e: CaffeScribe, node: Node) -> None:
     v = first(node)
     edge = v in e.graph.inputs or node.output.is_output or "layout" in " ".join(node.origin.passes)
     order = ask_option("io_layout", "target")
-    hint = f"{order} takes inputs and outputs in Caffe's order (N, C, H, W and T, N, ...); " if edge else ""
+    hint = f"{order} takes inputs and outputs in Caffe's order (N, C, H, W); " if edge else ""
+    if edge and perm[0] != 0:  # that keeps the batch first; a permutation by name is for Python alone
+        own = ask_option("io_layout", {v.name: perm}) if v in e.graph.inputs and flags_asked() is None else ""
+        hint = f"{own} takes it in Caffe's order (T, N, ...); " if own else ""
     raise unsupported(
         node, f"BVLC's Caffe has no layer that moves axes, and {v.name!r} {list(x.shape)} is transposed by {perm}",
         f"{hint}{ask_option('caffe_flavor', 'ssd')} has Permute", "unsupported_op",
