@@ -48,7 +48,6 @@ WHY = {
     "load rules.signal.stft": _SCALARS,
     "load rules.text.binarizer": _ML + "its input must be of floats, as its threshold is",
     "load rules.text.count_ngrams": "pool and weights are lists in attributes, and inputs of the op",
-    "load rules.text.feature_extractor": _ML + "a vector is a matrix of one row",
     "load rules.text.label_encoder": "keys, values and default are in attributes of many types, and inputs of the op",
     # written
     "emit rules.constants.emit_dynamic_fill": "value and dtype are one tensor there",

@@ -23,6 +23,8 @@ def _whole(v: Value, what: str) -> tuple[Any, ...]:
 
 def _heads(g: OnnxContext, v: Value, count: int, what: str) -> Value:
     """(batch, length, heads * width) as (batch, length, heads, width)."""
+    if len(_whole(v, what)) != 3:
+        raise NotExpressible(f"{what} has {v.rank} axes, not 3", "invalid_shape")
     n, t, width = _whole(v, what)
     if count < 1 or not isinstance(width, int) or width % count:
         raise NotExpressible(f"{what} of {width} features has {count} heads", "invalid_shape")
@@ -74,10 +76,12 @@ def load_rotary(g: OnnxContext, node: ForeignNode) -> Any:
     x, cos, sin, ids = node.need(0), node.need(1), node.need(2), node.input(3)
     dim, heads, b = node.attr("rotary_embedding_dim", 0), node.attr("num_heads", 0), g.b
     interleaved, shape = bool(node.attr("interleaved", 0)), _whole(x, "X")
+    if len(shape) not in (3, 4) or len(_whole(cos, "cos_cache")) != len(_whole(sin, "sin_cache")) or not cos.rank:
+        raise NotExpressible(f"X has {x.rank} axes, cos_cache {cos.rank} and sin_cache {sin.rank}", "invalid_shape")
     last = len(shape) == 3
     turned = _heads(g, x, heads, "X") if last else x
     width, half = _whole(turned, "X")[-1], _whole(cos, "cos_cache")[-1]
-    if len(shape) not in (3, 4) or not isinstance(half, int) or 2 * half != (dim or width):
+    if not isinstance(half, int) or 2 * half != (dim or width):
         raise NotExpressible(f"caches of {half} angles for {dim or width} features", "invalid_shape")
     if ids is not None:
         cos, sin = (b.gather(c, ids, axis=0) for c in (cos, sin))
