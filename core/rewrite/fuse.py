@@ -41,6 +41,7 @@ STAGES = (
     Stage(frozenset({"tanh"}), "unrolled:find", together=True),
     Stage(ANCHORS, "pointwise:find"),
     Stage(frozenset(ROOTS), "norms:find"),
+    Stage(frozenset({"avg_pool"}), "windows:find", "pad"),
     Stage(frozenset({"matmul"}), "linear:linear"),
     Stage(frozenset({"linear"}), "linear:unflatten"),
     Stage(frozenset({"einsum"}), "linear:einsum"),

@@ -318,3 +318,18 @@ def test_activations_in_place(kind: str, count: int, tmp_path: Path) -> None:
     for name, p in net.named_parameters():
         if p.grad is not None:
             assert torch.allclose(dict(made.model.named_parameters())[name].grad, p.grad, rtol=1e-4, atol=1e-5), name
+
+
+@pytest.mark.parametrize("size", [5, 4])
+def test_normalisation_across_channels(size: int, tmp_path: Path) -> None:
+    """Odd sizes are one operator in ONNX, and the module again; even ones look at other channels there."""
+    import onnx
+
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 7, 1), torch.nn.LocalResponseNorm(size, 0.1, 0.6, 2.0)).eval()
+    x = torch.randn(2, 3, 5, 11) * 3
+    assert convcore.convert(net, "onnx", tmp_path / "net.onnx", example_inputs=x).report.ok
+    assert ("LRN" in [n.op_type for n in onnx.load(tmp_path / "net.onnx").graph.node]) is (size == 5)
+    made = convcore.convert(tmp_path / "net.onnx", "pytorch", tmp_path / "net.py")
+    assert ("nn.LocalResponseNorm(5, alpha=0.1, beta=0.6, k=2.0)" in (tmp_path / "net.py").read_text()) is (size == 5)
+    assert torch.allclose(made.model(x), net(x), atol=1e-6)

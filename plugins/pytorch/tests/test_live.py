@@ -549,11 +549,23 @@ def test_squeeze_over_a_symbolic_axis_is_refused() -> None:
     assert "squeeze" in problem.type and "symbolic" in problem.why
 
 
-def test_random_numbers_are_refused() -> None:
-    model = convcore.load(
-        Code(lambda s, x: x + torch.randn_like(x)).eval(), example_inputs=torch.randn(3, 7), input_shapes={"x": (3, 7)}
-    )
-    assert [p.code for p in model.problems] == ["random"]
+@pytest.mark.parametrize(
+    "fn",
+    [
+        torch.randn_like, torch.bernoulli, lambda x: torch.normal(x, x), lambda x: torch.normal(x, 2.0), torch.poisson,
+        lambda x: torch.normal(2.0, x), lambda x: torch.empty(7).normal_(), lambda x: torch.empty(7).uniform_(),
+        lambda x: torch.empty(7).exponential_(), lambda x: torch.empty(7).cauchy_(), lambda x: torch.empty(7).geometric_(0.5),
+        lambda x: torch.empty(7).log_normal_(), lambda x: torch.empty(7).bernoulli_(0.5), lambda x: torch.empty(7).random_(3),
+        lambda x: torch.empty(7).random_(), lambda x: torch.binomial(x, x),
+        lambda x: torch.normal(0.0, 1.0, (7,)), torch._standard_gamma, torch._sample_dirichlet,
+        lambda x: torch.nn.functional.gumbel_softmax(x), lambda x: torch.rand(7), lambda x: torch.randint(3, (7,)),
+        lambda x: torch.randperm(7), lambda x: torch.multinomial(x, 7), lambda x: torch.rrelu(x, training=True),
+    ],
+)  # fmt: skip
+def test_random_numbers_are_refused(fn: Any) -> None:
+    model = convcore.load(Code(lambda s, x: x + fn(x.abs())).eval(), example_inputs=torch.rand(3, 7), input_shapes={"x": (3, 7)})
+    assert {p.code for p in model.problems} <= {"random", "training_mode"} and model.problems
+    assert any("random" in str(p) or "training mode" in str(p) for p in model.problems)
 
 
 def test_a_module_without_examples() -> None:

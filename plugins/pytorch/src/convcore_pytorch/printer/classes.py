@@ -38,7 +38,7 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
     "LayerNorm": ("normalized_shape",), "RMSNorm": ("normalized_shape",), "GroupNorm": ("num_groups", "num_channels"),
     "Dropout": ("p",), "Dropout1d": ("p",), "Dropout2d": ("p",), "Dropout3d": ("p",), "AlphaDropout": ("p",),
     "PReLU": ("num_parameters",), "PixelShuffle": ("upscale_factor",), "PixelUnshuffle": ("downscale_factor",),
-    "LeakyReLU": ("negative_slope",), "MultiheadAttention": ("embed_dim", "num_heads"),
+    "LeakyReLU": ("negative_slope",), "LocalResponseNorm": ("size",), "MultiheadAttention": ("embed_dim", "num_heads"),
 }  # fmt: skip
 for _n in (1, 2, 3):
     POSITIONAL |= {
