@@ -124,9 +124,9 @@ def triangle_indices(g: TorchContext, n: AtenNode) -> Value:
     "aten.rand", "aten.randn", "aten.rand_like", "aten.randn_like", "aten.randint", "aten.randperm", "aten.bernoulli",
     "aten.bernoulli.p", "aten.multinomial", "aten.normal.Tensor_Tensor", "aten.randint.low", "aten.randint_like",
     "aten.bernoulli.Tensor", "aten.bernoulli.float", "aten.normal", "aten.normal.Tensor_float", "aten.normal.float_Tensor",
-    "aten.normal.float_float", "aten.normal_functional", "aten.uniform", "aten.exponential", "aten.cauchy", "aten.geometric",
+    "aten.normal.float_float", "aten.uniform", "aten.exponential", "aten.cauchy", "aten.geometric",
     "aten.log_normal", "aten.poisson", "aten.binomial", "aten._standard_gamma", "aten._sample_dirichlet", "aten.random",
-    "aten.random.from", "aten.random.to",
+    "aten.random.to",
 )  # fmt: skip
 def random(g: TorchContext, n: AtenNode) -> Value:
     raise NotExpressible("draws random numbers, so that no two runs are the same", "random")
