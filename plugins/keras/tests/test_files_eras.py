@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -116,8 +118,59 @@ def test_npz_weights_are_refused() -> None:
         read(ERAS / "misc3" / "n.keras")
 
 
-def test_yaml_is_refused_clearly() -> None:
-    with pytest.raises(UnsupportedError, match="YAML"):
+def test_yaml_is_read_as_json_is(tmp_path: Path) -> None:
+    """The architecture of Keras 1 as ``to_yaml`` wrote it, and every JSON architecture of the eras as YAML with tuples."""
+    yaml = pytest.importorskip("yaml")
+    old = read(ERAS / "k122" / "cnn_tf.yaml").root
+    assert [x.class_name for x in old.layers] == [x.class_name for x in read(ERAS / "k122" / "cnn_tf.json").root.layers]
+    assert [type(x.config["units"]) for x in old.layers if "units" in x.config]
+    for path in ("k231/lambda.json", "tf115/lambda.json", "tf213/lambda.json", "tf28/seq_cnn.json"):
+        obj = json.loads((ERAS / path).read_text())
+        obj = json.loads(obj) if isinstance(obj, str) else obj
+        for layer in obj["config"]["layers"]:
+            for key in ("batch_input_shape", "function"):
+                if isinstance(layer["config"].get(key), list):
+                    layer["config"][key] = tuple(layer["config"][key])
+        (tmp_path / "m.yaml").write_text(yaml.dump(obj))
+        assert "!!python/tuple" in (tmp_path / "m.yaml").read_text()
+        a, b = read(ERAS / path), read(tmp_path / "m.yaml")
+        assert [(x.name, x.class_name, sorted(x.config), x.calls) for x in a.root.layers] == [
+            (x.name, x.class_name, sorted(x.config), x.calls) for x in b.root.layers
+        ]
+
+
+HEAD = "class_name: Sequential\nconfig:\n"
+HOSTILE = {
+    "Python object 'object/apply:os.system'": HEAD + "- !!python/object/apply:os.system ['true']\n",
+    "Python object 'name:os.system'": HEAD + "- !!python/name:os.system ''\n",
+    "Python object 'tuple'": HEAD + "  a: !!python/tuple x\n",
+    "is given twice": HEAD + "  a: 1\n  a: 2\n",
+    "is no text": HEAD + "  1: 2\n",
+    "not valid YAML": HEAD + "  a: [1\n",
+    "constant NaN": HEAD + "  a: .nan\n",
+    "holds a timestamp": HEAD + "  a: 2001-01-01\n",
+    "for the tag '!other'": HEAD + "  a: !other x\n",
+    "number of numpy that is none": HEAD + "  a: !!python/object/apply:numpy.core.multiarray.scalar [1, 2]\n",
+    "Python object 'object/apply:builtins.dict'": HEAD + "  a: !!python/object/apply:builtins.dict [1, 2]\n",
+    "deep": HEAD + "  a: " + "[" * 300 + "]" * 300 + "\n",
+    "items": HEAD + "  a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+    + "".join(f"  a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]\n" for i in range(8)),
+    "itself": HEAD + "  a: &x [*x]\n",
+    "bytes of YAML": HEAD + "# " + "x" * (4 << 20) + "\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("why", HOSTILE)
+def test_yaml_that_is_no_plain_data_is_refused(why: str, tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    (tmp_path / "m.yaml").write_text(HOSTILE[why])
+    with pytest.raises(BadFileError, match="deep" if why == "itself" else why):
+        read(tmp_path / "m.yaml")
+
+
+def test_yaml_without_pyyaml_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(UnsupportedError, match="PyYAML, which is not installed"):
         read(ERAS / "k122" / "cnn_tf.yaml")
 
 

@@ -17,6 +17,7 @@ from .config import NO_NAMES, Context, UserNames, parse_root
 from .hdf5 import H5File
 from .model import KerasModel, ModelConfig
 from .safe_json import MAX_JSON_BYTES, loads
+from .safe_yaml import MAX_YAML_BYTES, loads_yaml
 from .shards import Shards
 from .sniff import FileKind, sniff
 from .source import ByteSource
@@ -136,9 +137,6 @@ def _kind(path: str) -> FileKind:
     kind = sniff(path)
     if kind is None:
         raise BadFileError(_why_not(path))
-    if kind.kind == "yaml-model":
-        problem = Problem(path, "YAML", "YAML architectures are not read", "use model.to_json()", "unsupported_format")
-        raise UnsupportedError(problem, "cannot be read")
     if kind.kind == "saved-model":
         why = "is a TensorFlow SavedModel: its graph is TensorFlow's, not Keras's layers"
         hint = "load it where it was made and save it again: tf.keras.models.load_model(folder).save('model.keras')"
@@ -189,7 +187,7 @@ def _architecture(path: str, kind: FileKind, stack: ExitStack) -> _Architecture:
     if kind.kind == "hdf5-model":
         h5 = stack.enter_context(H5File(ByteSource.of_file(path)))
         return _legacy_h5(path, h5)
-    obj = _load_file(path)
+    obj = _load_yaml(path) if kind.kind == "yaml-model" else _load_file(path)
     version = obj.get("keras_version") if isinstance(obj, dict) else None
     backend = obj.get("backend") if isinstance(obj, dict) else None
     return _Architecture(obj, version if isinstance(version, str) else "", backend if isinstance(backend, str) else None)
@@ -202,6 +200,14 @@ def _load_file(path: str) -> Any:
     with open(watched(path), "rb") as f:
         found = loads(f.read(MAX_JSON_BYTES + 1), path)
     return loads(found, path) if isinstance(found, str) else found  # json.dump(model.to_json(), file)
+
+
+def _load_yaml(path: str) -> Any:
+    source = ByteSource.of_file(path)
+    if source.size > MAX_YAML_BYTES:
+        raise BadFileError(f"{path}: {source.size} bytes of YAML, more than the {MAX_YAML_BYTES} allowed")
+    with open(watched(path), "rb") as f:
+        return loads_yaml(f.read(MAX_YAML_BYTES + 1), path)
 
 
 def _v3(config: Any, meta: Any) -> _Architecture:
