@@ -47,8 +47,10 @@ def run_node_def(g: KerasContext, node: ForeignNode, stored: Any, constants: Any
             raise CodeRefused("is an operation whose definition is no JSON") from e
     if not isinstance(stored, Mapping) or not isinstance(stored.get("op"), str):
         raise CodeRefused("is an operation without a definition")
-    op, given = stored["op"], stored.get("attr") or {}
-    names, held = stored.get("input") or [], {str(k): v for k, v in dict(constants or {}).items()}
+    op, given, names, constants = stored["op"], stored.get("attr") or {}, stored.get("input") or [], constants or {}
+    if not isinstance(names, list) or not isinstance(constants, Mapping):
+        raise CodeRefused(f"is the operation {op} whose operands are no list, or whose constants are none by number")
+    held = {str(k): v for k, v in constants.items()}
     tensors = iter(node.needed())
     operands: list[Any] = []
     for i in range(len(names)):

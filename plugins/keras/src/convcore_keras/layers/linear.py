@@ -66,7 +66,7 @@ def dot(g: KerasContext, node: ForeignNode) -> Value:
     if len(node.inputs) != 2:
         raise node.refuse(f"takes 2 inputs, has {len(node.inputs)}")
     axes = node.attr("axes")
-    pair = (axes, axes) if isinstance(axes, int) else tuple(axes)
+    pair = (axes, axes) if isinstance(axes, int) else tuple(axes) if isinstance(axes, (list, tuple)) else ()
     normalize = bool(node.attr("normalize", False))
     if len(pair) != 2 or not all(isinstance(a, int) for a in pair):
         raise node.refuse(f"axes={axes!r} are not one axis per input")

@@ -43,8 +43,10 @@ def flatten(g: KerasContext, node: ForeignNode) -> Value:
 @RULES.load("Reshape")
 def reshape(g: KerasContext, node: ForeignNode) -> Value:
     """The axes after the batch under another shape; one size may be -1."""
-    x, target = node.need(0), list(node.attr("target_shape"))
-    shape = known_shape(x, sizes=True)
+    x, given = node.need(0), node.attr("target_shape")
+    if not isinstance(given, (list, tuple)) or any(isinstance(n, bool) or not isinstance(n, int) for n in given):
+        raise node.refuse(f"target_shape={given!r} is not a list of sizes")
+    target, shape = list(given), known_shape(x, sizes=True)
     if target.count(-1) > 1 or any(n < -1 for n in target):
         raise node.refuse(f"target_shape={tuple(target)} has more than one unknown size")
     have = product(shape[1:])
