@@ -272,6 +272,50 @@ def against(args: argparse.Namespace, folder: Path) -> None:
         print(f"{name:<34}{a:>8.2f}{b:>8.2f}{b / a:>7.2f}{p:>9.0f}{q:>6.0f}{q / p:>7.2f}", flush=True)
 
 
+LATENCY = """
+import os, sys, time
+os.environ["KERAS_BACKEND"] = "torch"
+import keras, numpy as np, torch
+torch.set_num_threads(1)
+x = torch.from_numpy(np.random.default_rng(0).random((2, 224, 224, 3)).astype("float32"))
+best, models = [1e9, 1e9], [keras.models.load_model(p) for p in sys.argv[2:]]
+for i in range(int(sys.argv[1]) * 2):
+    start = time.process_time()
+    with torch.no_grad():
+        models[i % 2](x, training=False)
+    best[i % 2] = min(best[i % 2], time.process_time() - start)
+print(*best)
+"""
+
+
+def to_keras(args: argparse.Namespace, folder: Path) -> None:
+    """ResNet50, ONNX to Keras, without the check; beside onnx2tf, and the result's time beside that of Keras's own ResNet50."""
+    own, source, out = folder / "ResNet50.keras", folder / "ResNet50.onnx", folder / "out.keras"
+    subprocess.run([sys.executable, "-c", APPLICATION, "ResNet50", str(own)], check=True, capture_output=True)
+    once([*CONVCORE, "convert", own, "-o", source, "--io-layout", "target", "--no-check", "--report", "none"])
+    size = source.stat().st_size / 2**20
+    command = ["convert", source, "-o", out, "--no-check", "--report", "none"]
+    cost = measure([*CONVCORE, *command, "--force"], args.runs)
+    print(f"ResNet50 ({size:.0f} MB): {cost.cpu:.2f} s CPU, {cost.peak:.0f} MB peak")
+    print(f"peak / (1.2 x the model + 150 MB): {cost.peak / (1.2 * size + 150):.2f}")
+    code = "import sys; from convcore.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+    code += "print('keras' in sys.modules, 'tensorflow' in sys.modules, 'torch' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code, *map(str, command), "--force"], capture_output=True, text=True, check=True)
+    print(f"keras, tensorflow, torch imported: {told.stdout.splitlines()[-1]}")
+    times = subprocess.run(
+        [sys.executable, "-c", LATENCY, str(4 * args.runs), str(own), str(out)], capture_output=True, text=True, check=True
+    )
+    theirs, ours = (float(t) * 1e3 for t in times.stdout.split()[-2:])
+    print(f"2 images of 224 on torch, one thread: {ours:.0f} ms CPU, Keras's own {theirs:.0f} ms")
+    print(f"ratio {ours / theirs:.2f} (limit 1.05)")
+    if args.onnx2tf:
+        code = "import sys, onnx2tf; onnx2tf.convert(input_onnx_file_path=sys.argv[1], output_folder_path=sys.argv[2], "
+        code += "output_keras_v3=True, non_verbose=True)"
+        peer = once([args.onnx2tf, "-c", code, source, folder / "peer"])
+        print(f"onnx2tf: {peer.cpu:.1f} s CPU, {peer.peak:.0f} MB: {peer.cpu / cost.cpu:.1f} x the CPU (at least 15), "
+              f"{peer.peak / cost.peak:.1f} x the memory of convcore")  # fmt: skip
+
+
 def start(args: argparse.Namespace, folder: Path) -> None:
     """Start-up of the command line."""
     numpy = measure([sys.executable, "-c", "import numpy"], args.runs)
@@ -282,9 +326,10 @@ def start(args: argparse.Namespace, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", choices=["convert", "caffe", "graph", "start", "against", []], default=[])
+    parser.add_argument("what", nargs="*", choices=["convert", "caffe", "graph", "start", "against", "to_keras", []], default=[])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--base", help="python of another tree's environment, for `against`")
+    parser.add_argument("--onnx2tf", metavar="PY", help="python of an environment that has onnx2tf, for `to_keras`")
     parser.add_argument("--peers", action="store_true", help="also measure tf2onnx and Keras's own export")
     args = parser.parse_args()
     if "against" in args.what and not args.base:
@@ -292,7 +337,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as tmp:
         for name in args.what or ["start", "graph", "convert", "caffe"]:
             print(f"== {name}")
-            {"convert": convert, "caffe": caffe, "graph": graph, "start": start, "against": against}[name](args, Path(tmp))
+            {"convert": convert, "caffe": caffe, "graph": graph, "start": start, "against": against, "to_keras": to_keras}[name](
+                args, Path(tmp)
+            )
             print()
 
 

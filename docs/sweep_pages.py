@@ -152,7 +152,25 @@ def written_page() -> str:
             error = f"{r['error']:.0e}" if "error" in r else ""
             lines.append([title, r["result"] + why, error, *(str(r.get(k, "")) for k in ("layers", "transposes", "minimum"))])
         out += _table(["model", "result", "error", "layers", "transposes", "minimum"], lines)
-    return "\n".join(out)
+    return "\n".join([*out, *_backends()])
+
+
+def _backends() -> list[str]:
+    """The same files on other backends, as far as they were run."""
+    rows = read("backends")
+    found = {n: r for n, r in rows.get("backends", {}).items() if "result" not in r}
+    if not found:
+        return []
+    names = [n for n in ("torch", "jax", "tensorflow") if any(n in r for r in found.values())]
+    out = [
+        "## Other backends", "",
+        "Models of the matrix as one Keras file each, in a process per backend; on TensorFlow in a graph of the model's own input",
+        "sizes, on JAX in `jax.jit`, both beside a run that is not compiled.",
+        f"`{RAN.format('backends')}`. {_commits(rows)}", "",
+    ]  # fmt: skip
+    lines = [[n, *((_result(r[b]) + (f": {_why(r[b])}" if "why" in r[b] else "")) if b in r else "" for b in names)]
+             for n, r in found.items()]  # fmt: skip
+    return [*out, *_table(["model", *names], lines)]
 
 
 # ---------------------------------------------------------------- README

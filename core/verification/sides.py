@@ -23,7 +23,8 @@ Array = NDArray[Any]
 Run = Callable[[list[Array]], list[Array]]
 
 HALF = {DType.FLOAT16: (5e-3, 2.0**-10), DType.BFLOAT16: (4e-2, 2.0**-7)}
-"""Default tolerance and unit in the last place of models that compute in half precision."""
+"""Default tolerance and unit in the last place of models that compute in half precision. Either is 5 units: frameworks round
+partial sums differently (TensorFlow's CPU kernels every product), and bfloat16 rounds 8 times as coarsely as float16."""
 
 
 def precision(*graphs: Graph) -> tuple[float, float]:

@@ -57,6 +57,10 @@ def foreign_type(layer: LayerConfig) -> str:
     return f"ops.{layer.class_name}" if layer.is_op else layer.class_name
 
 
+_QUANTISED = {"Dense": ("int8", "int4", "float8"), "EinsumDense": ("int8",), "Embedding": ("int8",)}
+"""The modes of quantisation that ``layers/quantised.py`` reads, by layer."""
+
+
 class KerasContext(LoadContext):
     """``g`` in Keras rules. ``era`` is "keras1", "keras2", "tf.keras" or "keras3"; ``version`` a tuple, () when unknown;
     ``backend`` what the file says, "" if nothing."""
@@ -292,7 +296,7 @@ class KerasContext(LoadContext):
                 "unsupported_call",
             )
         mode = layer.dtype.quantization
-        if mode is not None and not (mode == "int8" and layer.class_name in ("Dense", "Embedding")):
+        if mode is not None and mode not in _QUANTISED.get(layer.class_name, ()):
             raise node.refuse(
                 f"its weights are quantised ({mode})",
                 "save the model before model.quantize(...)",

@@ -200,6 +200,7 @@ def differs(got: Sequence[np.ndarray], want: Sequence[np.ndarray]) -> str:
         if not b.size:
             continue
         scale = float(np.ptp(b)) or float(np.abs(b).max()) or 1.0
+        # units in the last place are 2^-10 and 2^-7 of a number: 5 of float16, and 2.5 of bfloat16, of the range
         tolerance = {"float16": 5e-3, "bfloat16": 2e-2}.get(str(want[i].dtype), TOLERANCE)
         worst = float(np.abs(a - b).max()) / scale
         if worst > tolerance:
