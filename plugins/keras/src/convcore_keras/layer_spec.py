@@ -146,7 +146,7 @@ def completed(name: str, config: Mapping[str, Any], shapes: Mapping[str, tuple[i
     are (``use_bias``). ValueError where a required argument is still missing."""
     spec, out = spec_of(name), dict(config)
     for v in spec.variables or ():
-        if isinstance(spec.defaults.get(v.when), bool):
+        if isinstance(spec.defaults.get(v.when), bool) and (v.name in shapes or spec.defaults[v.when]):
             out[v.when] = v.name in shapes
         if v.name in shapes and v.shape is not None:
             out |= {k: n for k, n in _sizes(v.shape, shapes[v.name]).items() if k not in out}
@@ -168,7 +168,7 @@ def _sizes(words: tuple[int | str | None, ...], shape: tuple[int, ...]) -> dict[
             found[word[1:]] = list(shape[at : at + many])
             at += many
             continue
-        if isinstance(word, str):
+        if isinstance(word, str) and not word.startswith("~"):  # the size of an axis says nothing of the configuration
             factor, _, key = word.rpartition("*")
             found[key] = shape[at] // int(factor or 1)
         at += 1
