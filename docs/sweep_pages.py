@@ -168,8 +168,9 @@ def _backends() -> list[str]:
         "sizes, on JAX in `jax.jit`, both beside a run that is not compiled.",
         f"`{RAN.format('backends')}`. {_commits(rows)}", "",
     ]  # fmt: skip
-    lines = [[n, *((_result(r[b]) + (f": {_why(r[b])}" if "why" in r[b] else "")) if b in r else "" for b in names)]
-             for n, r in found.items()]  # fmt: skip
+    lines = []
+    for n, r in found.items():
+        lines.append([n, *(_result(r[b]) + (f": {_why(r[b])}" if "why" in r[b] else "") if b in r else "" for b in names)])
     return [*out, *_table(["model", *names], lines)]
 
 
