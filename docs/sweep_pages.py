@@ -164,8 +164,8 @@ def _backends() -> list[str]:
     names = [n for n in ("torch", "jax", "tensorflow") if any(n in r for r in found.values())]
     out = [
         "## Other backends", "",
-        "Models of the matrix as one Keras file each, in a process per backend; on TensorFlow in a graph of the model's own input",
-        "sizes, on JAX in `jax.jit`, both beside a run that is not compiled.",
+        "Models of the matrix as one Keras file each, in a process per backend; on TensorFlow in a graph of the model's own",
+        "input sizes, on JAX in `jax.jit`, both beside a run that is not compiled.",
         f"`{RAN.format('backends')}`. {_commits(rows)}", "",
     ]  # fmt: skip
     lines = []
