@@ -51,3 +51,19 @@ def test_overloads():
     assert signature("aten.nothing.default") is None and signature("prim.If.default") is None
     relu = signature("aten.relu_.default")
     assert relu is not None and relu.parameters[0].mutated and relu.parameters[0].type == "Tensor"
+
+
+def test_functions_that_are_copied_are_those_of_the_files() -> None:
+    import ast
+    from importlib.resources import files
+
+    from convcore_pytorch.functions import HELPERS, helpers_of
+
+    said: dict[str, str] = {}
+    for name in ("written.py", "written_late.py"):
+        text = (files("convcore_pytorch") / name).read_text(encoding="utf-8")
+        parts = [part for part in ast.parse(text).body if isinstance(part, ast.FunctionDef)]
+        assert not any(part.decorator_list for part in parts)
+        said |= {part.name: ast.get_source_segment(text, part) or "" for part in parts}
+    assert set(said) == HELPERS
+    assert all(said[name] in helpers_of(f"{name}(x)") for name in said)
