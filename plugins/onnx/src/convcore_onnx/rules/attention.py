@@ -54,6 +54,8 @@ def load_attention(g: OnnxContext, node: ForeignNode) -> Any:
         raise NotExpressible("a softmax of another precision", BY_DEFINITION)
     if softcap < 0:
         raise node.refuse(f"softcap={softcap}")
+    if {len(_whole(x, n)) for x, n in ((q, "Q"), (k, "K"), (v, "V"))} not in ({3}, {4}):
+        raise NotExpressible(f"Q, K and V have {q.rank}, {k.rank} and {v.rank} axes, not 3 or 4 each", "invalid_shape")
     last = q.rank == 3
     if last:
         q, k, v = (_heads(g, x, n, w) for x, n, w in ((q, heads, "Q"), (k, shared, "K"), (v, shared, "V")))
