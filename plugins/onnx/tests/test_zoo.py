@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 from onnx_kit import emit_model, load_model
 
+import convcore
 from convcore.build.opaque import opaque_problems
 from convcore.build.verify import problems as broken
 from convcore.interpreter import Interpreter
@@ -67,3 +69,48 @@ def test_written_again_onnxruntime_agrees(name: str, opset: int, tmp_path: Path)
     own = {t.name for t in source.graph.initializer}
     assert list(runtime.inputs) == [i.name for i in source.graph.input if i.name not in own]
     assert list(runtime.outputs) == [o.name for o in source.graph.output]
+
+
+# ---- whole conversions
+def own_opset(path: str) -> int:
+    return max(o.version for o in onnx.load(path).opset_import if o.domain in ("", "ai.onnx"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("which", ["own", "13", "newest"])
+def test_converted_at_each_opset(name: str, which: str, tmp_path: Path) -> None:
+    """At its own opset where that is written (13 and newer), at 13 and at the newest; simplified, checked by convcore itself and
+    run by onnxruntime, or by the standard's evaluator where the opset is newer than onnxruntime's."""
+    ort = pytest.importorskip("onnxruntime")
+    path, given, want = material(name)
+    newest = onnx.defs.onnx_opset_version()
+    opset = {"own": own_opset(path), "13": 13, "newest": newest}[which]
+    out = tmp_path / "again.onnx"
+    done = convcore.convert(path, "onnx", out, opset=max(opset, 13))
+    assert done.report.ok and own_opset(str(out)) == max(opset, 13)
+    names = [i.name for i in onnx.load(out).graph.input]
+    feed = dict(zip(names, feeds(names, given)))
+    try:
+        session = ort.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    except Exception as e:  # noqa: BLE001 - onnxruntime says it is too new
+        assert which == "newest" and "opset" in str(e).lower(), e
+        got = ReferenceEvaluator(str(out)).run(None, feed)
+    else:
+        got = session.run(None, feed)
+    for a, b in zip(got, want, strict=True):
+        close(np.asarray(a), b)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_converted_to_pytorch(name: str) -> None:
+    """As a module that gives the recorded outputs, or refused with what is in the way."""
+    torch = pytest.importorskip("torch")
+    path, given, want = material(name)
+    module = convcore.convert(path, "pytorch", io_layout="source").model
+    names = [v.name for v in convcore.load(path).graph.inputs]
+    with torch.no_grad():
+        got = module(*(torch.from_numpy(a) for a in feeds(names, given)))
+    for a, b in zip(got if isinstance(got, (list, tuple)) else [got], want, strict=True):
+        close(a.numpy(), b)
