@@ -26,7 +26,7 @@ def fuse(job: Job) -> None:
     unless that is not wanted.
     """
     again, operators = job.framework == job.target, job.graph.metadata.get("kind") == "graph"
-    if job.simplify or (job.simplify is None and job.fuse and again and operators):
+    if job.simplify or (job.simplify is None and job.fuse and again and operators and _free(job)):
         from .rewrite.simplify import simplify
 
         job.tell("simplifying", 0.25)
@@ -43,12 +43,21 @@ def fuse(job: Job) -> None:
     job.report.add("fused", told(found), [{"op": f.op, "name": f.name, "nodes": list(f.nodes)} for f in found])
 
 
+def _dialect(job: Job) -> Any:
+    h = host()
+    return h.dialect(job.target, EmitRequest(job.graph, None, job.emit_options, job.emit_overrides, h.rules(job.target)))
+
+
 def _writable(job: Job) -> set[str]:
     """The ops the target has a rule for in the version that is written."""
-    h = host()
-    rules = h.rules(job.target)
-    dialect = h.dialect(job.target, EmitRequest(job.graph, None, job.emit_options, job.emit_overrides, rules))
-    return rules.writable(None if dialect is None else dialect.version)
+    dialect = _dialect(job)
+    return host().rules(job.target).writable(None if dialect is None else dialect.version)
+
+
+def _free(job: Job) -> bool:
+    """Whether nobody asked for nodes by name, or for those that only training needs."""
+    dialect = _dialect(job)
+    return not job.emit_overrides and not (dialect is not None and dialect.keep_training)
 
 
 def arrange(job: Job) -> None:

@@ -128,6 +128,10 @@ def _put(r: Rewriter, node: Node, layer: Node, turns: Sequence[Node], factor: Ve
 
     new_bias = (0 if bias is None else _vector(bias) * factor) + added
     x = layer.output
+    if dtype.itemsize < 4:  # numbers of half precision overflow
+        with np.errstate(all="ignore"):
+            if not (np.all(np.isfinite(new_bias.astype(dtype))) and np.all(np.isfinite(weight(tensor.numpy())))):
+                return False
 
     def make(b: Builder) -> Value:
         kernel = w if plain else r.graph.add_weight(f"{w.name}/merged", tensor.map(weight), like=w)

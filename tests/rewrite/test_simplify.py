@@ -298,3 +298,32 @@ def test_diff_tells_what_changed(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "weight v differs" in told[3]["why"]
     gone = diff(convcore.load(b, fuse=False).graph, convcore.load(a, fuse=False).graph)
     assert [c.kind for c in gone] == ["~", "~", "-", "~"]
+
+
+def test_what_is_asked_for_by_name_or_for_training_is_not_simplified_away(tmp_path: Path) -> None:
+    nodes = [N("Dropout", ["x"], ["d"], name="drop"), N("Sin", ["d"], ["y"], name="sin")]
+    path = model(tmp_path / "a.onnx", nodes, {"x": ["n", 4]}, ["y"], {})
+    convcore.convert(path, "onnx", tmp_path / "b.onnx", check=False)
+    assert ops(tmp_path / "b.onnx") == ["Sin"]
+    convcore.convert(path, "onnx", tmp_path / "c.onnx", check=False, keep_training=True)
+    assert ops(tmp_path / "c.onnx") == ["Dropout", "Sin"]
+    seen = []
+
+    def drop(e: Any, node: Any) -> None:
+        seen.append(node.name)
+        e.call("Identity", [e.value(node.inputs[0])], {}, outputs=node.outputs, name=node.name)
+
+    convcore.convert(path, "onnx", tmp_path / "d.onnx", check=False, overrides={"emit": {"drop": drop}})
+    assert set(seen) == {"drop"}
+
+
+def test_half_weights_that_would_overflow_stay(tmp_path: Path) -> None:
+    w = {"w": normal(4, 3, 3, 3).astype("f2"), "k": np.float16(6e4)}
+    graph = helper.make_graph(
+        [N("Conv", ["x", "w"], ["c"]), N("Mul", ["c", "k"], ["y"])], "g",
+        [helper.make_tensor_value_info("x", 10, ["n", 3, 7, 5])], [helper.make_tensor_value_info("y", 10, None)],
+        [numpy_helper.from_array(np.asarray(a), k) for k, a in w.items()],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "a.onnx")
+    convcore.convert(tmp_path / "a.onnx", "onnx", tmp_path / "b.onnx", check=False)
+    assert ops(tmp_path / "b.onnx") == ["Conv", "Mul"]
