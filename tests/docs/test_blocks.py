@@ -83,7 +83,8 @@ torch.jit.trace(module, x).save("traced.pt")
 """What the Python blocks of a page take for granted, before each."""
 
 AFTER = {
-    "docs/adding-an-op.md": "from convcore.testing import check_op\ncheck_op(ACTIVATION.ops['scaled_tanh'])",
+    "docs/adding-an-op.md": "from convcore.opset.registry import register\nfrom convcore.testing import check_op\n"
+    "register(ACTIVATION)\ncheck_op(ACTIVATION.ops['scaled_tanh'])",
     "docs/adding-a-rule.md": "assert [r.foreign for r in RULES.rows()] == ['Elu'] and 'hard_swish' in RULES.emit_rules",
     "docs/architecture.md": "assert [r.foreign for r in RULES.rows()] == ['LeakyRelu', 'Dense']",
     "docs/pypi.md": "assert done.report.verdict == 'ok'",
