@@ -27,8 +27,8 @@ def batch(args: Namespace, options: Mapping[str, Any]) -> int:
     done = convert_all(
         args.sources, args.to, args.out, workers=args.workers, timeout=args.timeout or None,
         memory=None if args.memory is None else size(args.memory), scheduler=args.scheduler, again=args.again, each=args.each,
-        reports=args.reports, progress=partial(_tell, args), check=not args.no_check, simplify=args.simplify,
-        io_layout=args.io_layout, fuse=args.fuse, **options,
+        reports=args.reports, progress=partial(_tell, args), overwrite=args.force, check=not args.no_check,
+        simplify=args.simplify, io_layout=args.io_layout, fuse=args.fuse, **options,
     )  # fmt: skip
     if args.report == "json":
         say(json.dumps(done.to_dict(), indent=1))

@@ -214,10 +214,7 @@ def _convert(p: argparse.ArgumentParser) -> None:
         "--input", action="append", default=[], metavar="[NAME=]FILE", help=".npy or .npz to check with, instead of seeded data"
     )
     p.add_argument("--keep", action="store_true", help="keep the output even when the check fails")
-    p.add_argument(
-        "--force", action="store_true",
-        help="write over files that are there already and are no earlier result of the same source; without it they are kept",
-    )  # fmt: skip
+    _force(p)
     p.add_argument(
         "--hub", action="store_true",
         help="OUT is a folder, written as Hugging Face's hub has models: files under the usual names, config.json, and a "
@@ -236,6 +233,13 @@ def _convert(p: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     _loudness(p, _QUIET)
     plugin_options(p, "load", "emit")
+
+
+def _force(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--force", action="store_true",
+        help="write over files that are there already and are no earlier result of the same source; without it they are kept",
+    )  # fmt: skip
 
 
 def _report_kind(text: str) -> str:
@@ -353,6 +357,7 @@ def _batch(p: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     p.add_argument("--reports", metavar="DIR", help="folder of report.html, .json and .csv (default: that of --out)")
     p.add_argument("--no-check", action="store_true", help="do not compare sources and results")
+    _force(p)
     p.add_argument("--simplify", action=argparse.BooleanOptionalAction, help="as for convert")
     p.add_argument("--io-layout", choices=("source", "target"), default=None, help="as for convert")
     _fusing(p)

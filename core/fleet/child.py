@@ -24,7 +24,7 @@ resource: Any = importlib.import_module("resource") if os.name == "posix" else N
 
 
 def main(argv: list[str]) -> int:
-    """Do the job ``argv[0]`` (JSON with source, weights, to, out, options, memory, flags, row)."""
+    """Do the job ``argv[0]`` (JSON with source, weights, to, out, options, memory, flags, overwrite, row)."""
     job = json.loads(argv[0])
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if job["memory"] and resource is not None:
@@ -76,7 +76,15 @@ def _row(job: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
         return {"status": "bad file", "message": str(e)}
     page = {"page": job["out"] + ".html"} if "html" in job["each"] else {}
     try:
-        done = convert(job["source"], job["to"], job["out"], weights=job["weights"] or None, **page, **job["options"])
+        done = convert(
+            job["source"],
+            job["to"],
+            job["out"],
+            weights=job["weights"] or None,
+            overwrite=job["overwrite"],
+            **page,
+            **job["options"],
+        )
     except UnsupportedError as e:
         problems = [p.to_dict() for p in e.problems]
         told.update(ok=False, problems=problems)

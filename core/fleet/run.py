@@ -26,7 +26,7 @@ def batch(
     sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], to: str, out: str | os.PathLike[str], *,
     workers: int | None = None, timeout: float | None = 600.0, memory: int | None = None, scheduler: str | None = None,
     again: Sequence[str] = (), each: Sequence[str] = (), reports: str | os.PathLike[str] | None = None,
-    progress: Tell | None = None, **options: Any,
+    progress: Tell | None = None, overwrite: bool | None = None, **options: Any,
 ) -> Batch:  # fmt: skip
     """Convert many models, each in a process of its own: a crash, a hang or a bad file is a row, and the rest goes on.
 
@@ -45,6 +45,7 @@ def batch(
         ``"html"`` (``NAME.html``, the page of :func:`convcore.convert`), also of one that is refused or differs.
     reports: folder of ``report.html``, ``.json``, ``.csv`` and of the ledger (default: ``out``, or here where that is a URL).
     progress: called after each model with its row, how many are finished, and of how many.
+    overwrite: as for :func:`convcore.convert`, of files that are there and are no earlier results of the same sources.
     options: those of :func:`convcore.convert` and of plugins, for every model.
     """
     listed = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
@@ -67,6 +68,7 @@ def batch(
         timeout,
         memory if memory is not None or scheduler else _share(workers),
         (None if (known := flags_asked()) is None else tuple(sorted(known))),
+        overwrite,
     )
     with opened(folder / "convcore-batch.jsonl") as ledger:
         left = [t for t in tasks if not _finished(ledger.rows.get(t.key), again)]

@@ -33,11 +33,13 @@ DONE = frozenset({"ok", "weak", "unverified"})
 @dataclass(frozen=True)
 class Limits:
     """Bounds of one model's process: seconds of wall time, bytes of memory of its own (mapped files do not count); None: none.
-    ``flags`` are those of the command line that messages are for, None in Python."""
+    ``flags`` are those of the command line that messages are for, None in Python; ``overwrite`` is that of
+    :func:`convcore.convert`: how a model is converted, and no part of what it becomes."""
 
     seconds: float | None = 600.0
     memory: int | None = None
     flags: tuple[str, ...] | None = None
+    overwrite: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ def convert_one(task: Task, limits: Limits) -> Row:
             places.make_folder(os.path.dirname(near.out))
         except (OSError, UsageError) as e:
             return Row(task.source, "error", task.out, task.key, message=f"cannot be fetched: {e}")
+        if near.source != task.source:  # a copy, of which nothing is known
+            limits = replace(limits, overwrite=None)
         row = _in_a_process(near, limits, Path(folder))
         row = replace(row, source=task.source, out=task.out, key=task.key)
         try:
@@ -45,7 +47,8 @@ def _in_a_process(task: Task, limits: Limits, folder: Path) -> Row:
     answer, log = folder / "row.json", folder / "log.txt"
     job = {
         "source": task.source, "weights": task.weights, "to": task.to, "out": task.out, "options": dict(task.options),
-        "each": list(task.each), "memory": limits.memory, "flags": limits.flags, "row": str(answer),
+        "each": list(task.each), "memory": limits.memory, "flags": limits.flags, "overwrite": limits.overwrite,
+        "row": str(answer),
     }  # fmt: skip
     command = [sys.executable, "-m", "convcore.fleet.child", json.dumps(job)]
     with log.open("wb") as f:

@@ -141,3 +141,19 @@ def test_where_it_is(name, value, tmp_path, monkeypatch):
     monkeypatch.setenv(name, str(tmp_path / value))
     found = provenance.folder_of("nt" if name == "LOCALAPPDATA" else "posix")
     assert found == tmp_path / value / "convcore"
+
+
+def test_a_batch_keeps_them_too(tmp_path, capsys):
+    """A file in its folder that it did not write is a row that says so; its own results are written anew."""
+    shutil.copy(FER, tmp_path / "m.hdf5")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/m.onnx").write_bytes(b"mine")
+    args = ["batch", "m.hdf5", "--to", "onnx", "--out", "out", "--no-check", "--again", "all", "--report", "json"]
+    assert main(args) == 1
+    (row,) = json.loads(capsys.readouterr().out)["models"]
+    assert row["status"] == "usage" and "m.onnx is there already" in row["message"] and "--force" in row["message"]
+    assert (tmp_path / "out/m.onnx").read_bytes() == b"mine"
+    assert main([*args, "--force"]) == 0 and (tmp_path / "out/m.onnx").stat().st_size > 1000
+    assert main([*args, "--opset", "17"]) == 0
+    (tmp_path / "out/m.onnx").write_bytes(b"mine")
+    assert convcore.batch("m.hdf5", "onnx", "out", again=["all"], check=False).ok
