@@ -6,7 +6,6 @@ Nothing here is needed to convert: what cannot be read or does not fit the model
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -125,11 +124,11 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _text(path: Path) -> str:
-    """The text of a file that is watched from here; "" where there is none to read."""
+    """The text of a file; "" where there is none to read. It is not watched: that it changes later changes no number."""
     try:
         if not path.is_file() or path.stat().st_size > _MOST:
             return ""
-        return Path(watched(os.fspath(path))).read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, ValueError):
         return ""
 

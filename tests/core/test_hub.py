@@ -15,7 +15,7 @@ import pytest
 
 import convcore
 from convcore.cli import main
-from convcore.errors import BadFileError, MismatchError, OutputError, UsageError
+from convcore.errors import BadFileError, MismatchError, OutputError, SourceChangedError, UsageError
 from convcore.ir.about import ABOUT, about, about_text, take_about, take_text
 
 for _name in ("convcore_keras", "convcore_onnx", "convcore_caffe", "convcore_pytorch", "onnxruntime"):
@@ -186,6 +186,19 @@ def test_a_folder_of_the_hub_is_the_source(tmp_path: Path):
         "labels: from config.json beside the source", "preprocessing: from preprocessor_config.json beside the source",
         "license: from README.md beside the source",
     ]  # fmt: skip
+
+
+def test_a_file_beside_may_change_meanwhile(tmp_path: Path):
+    """The model is what is watched; a labels file that the user names is, too."""
+    net(tmp_path / "model.onnx")
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
+    (tmp_path / "labels.txt").write_text("a\nb\nc\n")
+    model = convcore.load(tmp_path / "model.onnx", labels=str(tmp_path / "labels.txt"))
+    (tmp_path / "README.md").write_text("something else")
+    assert convcore.convert(model, "keras", tmp_path / "a.keras", check=False).paths
+    (tmp_path / "labels.txt").write_text("d\ne\nf\ng\n")
+    with pytest.raises(SourceChangedError, match=r"labels\.txt"):
+        convcore.convert(model, "keras", tmp_path / "b.keras", check=False)
 
 
 @pytest.mark.parametrize("config", [
