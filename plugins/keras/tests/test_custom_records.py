@@ -260,3 +260,54 @@ def test_three_levels_of_layers_with_weights_of_one_shape(tmp_path: Path, form: 
                       .replace(" + self.count", ""))  # fmt: skip
     (found,) = problems(load_graph(tmp_path / f"m{form}", options={"custom": [str(source)]}))
     assert "weights as far as it is built, the file holds" in found.why or "makes no weight of" in found.why
+
+
+# ---- Python's library, match, and layers of Keras by their weights
+LIBRARY = [
+    "import operator\nreturn x * operator.mul(3, operator.sub(9, 2))",
+    "import logging\nlog = logging.getLogger('a')\nlog.info('x %s', 3)\n"
+    "return x * (2 if log and not log.isEnabledFor(10) else 3)",
+    "import collections\nd = collections.OrderedDict([('a', 2)], b=3)\nreturn x * sum(d.values())",
+    "import math\nreturn x * math.prod(k for k in (2, 3, 4))",
+    "import numpy as np\nr = np.random.RandomState(3)\nreturn x * float(r.uniform(0.0, 2.0)) * int(r.randint(1, 9))",
+    "import numpy as np\nreturn x * np.random.RandomState(5).randn(4).astype('float32')",
+    "def f(v):\n    match v:\n        case 1 | 2:\n            return 10\n        case (a, 5) if a > 3:\n            return a\n"
+    "        case (_, b):\n            return b\n        case None:\n            return 7\n        case 'a' as name:\n"
+    "            return len(name)\n        case _:\n            return 99\n    return 0\n"
+    "return x * (f(1) + 3 * f((4, 5)) + 5 * f((1, 6)) + 7 * f(None) + 11 * f('a') + 13 * f(8))",
+    "import functools\nclass C:\n    n = []\n    @functools.cached_property\n    def v(self):\n"
+    "        return len(str(self.k)) * 3\nc = C()\nc.k = 12345\na = c.v\nc.k = 1\nreturn x * (a * 100 + c.v)",
+]
+UNREAD = {
+    "draws random numbers without a seed": "import numpy as np\nreturn x * np.random.RandomState().uniform()",
+    "calls the method 'shuffle' of a random state": "import numpy as np\nnp.random.RandomState(3).shuffle([1])\nreturn x",
+    "of a size that is not known, or more than": "import numpy as np\nreturn x * np.random.RandomState(3).rand(9999, 9999)",
+    "draws random numbers, which fails": "import numpy as np\nreturn x * np.random.RandomState(3).randint(5, 2)",
+    "matches by the pattern {'a': 1}": "match {'a': 1}:\n    case {'a': 1}:\n        return x\nreturn x",
+    "matches by the pattern [_, *_]": "match (1, 2):\n    case [_, *_]:\n        return x\nreturn x",
+    "calls operator.xor, which": "import operator\nreturn x * operator.xor(1, 2)",
+    "asks whether the layer 'LSTM' has 'cell'": "d = keras.layers.LSTM(3)\nreturn x if hasattr(d, 'cell') else x",
+}
+
+
+@pytest.mark.parametrize("body", LIBRARY)
+def test_the_library_gives_what_python_gives(model: Path, tmp_path: Path, body: str) -> None:
+    graph = _load(model, tmp_path, body)
+    assert not problems(graph), problems(graph)
+    names: dict[str, Any] = {}
+    exec("def f(x):\n" + textwrap.indent(body, "    "), names)
+    np.testing.assert_allclose(Interpreter(graph).run([A])[0], names["f"](A), rtol=1e-6)
+
+
+@pytest.mark.parametrize("why", UNREAD)
+def test_the_library_that_is_not_followed(model: Path, tmp_path: Path, why: str) -> None:
+    (found,) = problems(_load(model, tmp_path, UNREAD[why]))
+    assert why in found.why and "mine.py:" in found.why
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in cases() if c.name in ("WeightNorm", "Encoder", "Lazy", "ByDict")], ids=lambda c: c.name
+)
+def test_layers_of_python(case: Any) -> None:
+    verdict = judge(case, ())
+    assert verdict.what == "agree", verdict.why

@@ -148,6 +148,16 @@ TABLE: list[tuple[str, str, dict[str, Any], Any]] = [
     ("zoo_vision", "FourierMix", {}, (7, 6)),
     ("zoo_vision", "MaskedHead", {"vocab": 11}, "places"),
     ("zoo_vision", "Retention", {"dim": 6}, ROW),
+    ("zoo_python", "MixedIn", {}, ROW),
+    ("zoo_python", "WeightNorm", {"layer": "Dense"}, ROW),
+    ("zoo_python", "Encoder", {}, (7,)),
+    ("zoo_python", "Pooled", {}, [(7,), (7,), (7,)]),
+    ("zoo_python", "Pooled", {"mode": "max"}, [(7,), (7,)]),
+    ("zoo_python", "Switched", {}, (6,)),
+    ("zoo_python", "Switched", {"mode": "last"}, (6,)),
+    ("zoo_python", "ByDict", {}, "dict"),
+    ("zoo_python", "Patchwork", {}, IMAGE),
+    ("zoo_python", "Lazy", {}, (7,)),
     ("sequence", "MinimalCell", {"units": 5}, "cell"),
     ("sequence", "PeepholeCell", {"units": 5}, "cell"),
 ]  # fmt: skip
@@ -203,6 +213,9 @@ def _model(module: str, name: str, config: dict[str, Any], shape: Any) -> Any:
     if shape == "ids":
         x = keras.Input((7,), dtype="int32", name="x")
         return keras.Model(x, cls(**config)(x))
+    if shape == "dict":
+        a, b = keras.Input((7,), name="a"), keras.Input((5,), name="b")
+        return keras.Model([a, b], cls(**config)({"a": a, "b": b}))
     if shape == "places":
         x, at = keras.Input((7, 6), name="x"), keras.Input((3,), dtype="int32", name="at")
         return keras.Model([x, at], cls(**config)(x, mask_positions=at))
@@ -216,7 +229,8 @@ def _model(module: str, name: str, config: dict[str, Any], shape: Any) -> Any:
         x = keras.Input((7, 4), name="x")
         return keras.Model(x, keras.layers.RNN(cls(**config), return_sequences=True)(x))
     if "layer" in config:
-        config = {**config, "layer": getattr(keras.layers, config["layer"])(5, return_sequences=True)}
+        made = getattr(keras.layers, config["layer"])
+        config = {**config, "layer": made(5, activation="tanh") if made is layers.Dense else made(5, return_sequences=True)}
     inputs: list[Any] = []
     args = [_made(s, inputs) for s in (shape if isinstance(shape, list) else [shape])]
     return keras.Model(inputs, cls(**config)(*args))

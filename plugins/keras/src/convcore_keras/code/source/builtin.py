@@ -9,6 +9,7 @@ from ..domain import Domain
 from ..values import CodeRefused, Invocable, Method, Name, what_is
 from .classes import SourceClass, SourceObject, Super
 from .iterators import Iterated
+from .keras_layer import KerasLayer
 from .module import SourceModule
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def _hasattr(d: SourceDomain, args: list[Any], kwargs: Mapping[str, Any]) -> Any
     if isinstance(x, SourceObject):
         return x.has(d, name)
     if isinstance(x, SourceModule):
+        return x.has(name)
+    if isinstance(x, KerasLayer):
         return x.has(name)
     if isinstance(x, (str, int, float, list, tuple, dict)) or x is None:
         return hasattr(x, name)

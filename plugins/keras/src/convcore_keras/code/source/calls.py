@@ -18,6 +18,7 @@ from .classes import Bound, SourceClass, SourceObject, Static
 from .dataclass import dataclass_function
 from .iterators import ITERTOOLS, Iterated
 from .keras_layer import Chain, KerasLayer, as_activation, keras_class
+from .python import Random, Silent
 from .records import named_tuple
 from .training import Initial, Partial, Specification, Training
 from .weights import Variable
@@ -35,6 +36,11 @@ _MERGES = {
     "multiply": "Multiply", "subtract": "Subtract",
 }  # fmt: skip
 """Functions that make a layer and call it."""
+_OPERATORS = {
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "matmul": "@", "and_": "&",
+    "or_": "|", "concat": "+",
+}  # fmt: skip
+"""Functions of ``operator``."""
 _KINDS = {"initializers": "an initialiser", "initializations": "an initialiser", "regularizers": "a regulariser",
           "constraints": "a constraint", "losses": "a loss", "metrics": "a metric", "optimizers": "an optimiser"}  # fmt: skip
 
@@ -75,10 +81,12 @@ def call(h: Host, d: SourceDomain, path: str, args: list[Any], kwargs: dict[str,
         return as_activation(args[0] if args else kwargs.get("identifier"))
     if parts[:2] == ["keras", "activations"] and name_of(last) is None and last[:1].isupper():
         raise CodeRefused(f"calls {name}, which convcore does not know")
-    if parts[0] in ("logging", "warnings") or name.startswith(
-        ("tensorflow.print", "tensorflow.debugging.assert", "tensorflow.logging")
+    if (
+        parts[0] in ("logging", "warnings")
+        or parts[:2] == ["absl", "logging"]
+        or name.startswith(("tensorflow.print", "tensorflow.debugging.assert", "tensorflow.logging"))
     ):
-        return None
+        return Silent() if last == "getLogger" else None
     if parts[0] == "dataclasses":
         return dataclass_function(d, last, args, kwargs)
     if name in ("collections.namedtuple", "typing.NamedTuple"):
@@ -90,6 +98,14 @@ def call(h: Host, d: SourceDomain, path: str, args: list[Any], kwargs: dict[str,
         if work is None:
             raise CodeRefused(f"calls {name}, which convcore does not know")
         return work(d, args, kwargs)
+    if name in ("math.prod", "math.fsum") and not d.symbolic(args):
+        args = [d.iterate(a) if isinstance(a, Iterated) else a for a in args]
+    if name == "collections.OrderedDict":
+        return d.builtin("dict", args, kwargs)
+    if parts[0] == "operator" and last in _OPERATORS and len(args) == 2 and not kwargs:
+        return d.binary(_OPERATORS[last], *args)
+    if name == "numpy.random.RandomState":
+        return Random(args, kwargs)
     lazy = next((a for a in (*args, *kwargs.values()) if isinstance(a, Iterated)), None)
     if lazy is not None:
         raise CodeRefused(f"hands {lazy.what} to {name}")

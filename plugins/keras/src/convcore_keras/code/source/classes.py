@@ -27,6 +27,10 @@ class Property:
     setter: SourceFunction | None = None
 
 
+class Cached(Property):
+    """A ``cached_property``: what it gives is kept as an attribute."""
+
+
 @dataclass(eq=False)
 class Static:
     """A static method, or a class method (``bound``)."""
@@ -140,6 +144,10 @@ class SourceObject(Invocable):
     def find(self, d: SourceDomain, name: str, after: SourceClass | None = None) -> Any:
         """A member of the class, bound to the object; None if there is none."""
         member = self.cls.find(name, after)
+        if isinstance(member, Cached):
+            if name not in self.values:
+                self.assign(d, name, d.call(Bound(self, member.getter), [], {}))
+            return self.values[name]
         if isinstance(member, Property):
             return d.call(Bound(self, member.getter), [], {})
         if isinstance(member, Static):
@@ -167,7 +175,7 @@ class SourceObject(Invocable):
     def assign(self, d: SourceDomain, name: str, value: Any) -> None:
         """``object.name = value``."""
         member = self.cls.find(name)
-        if isinstance(member, Property):
+        if isinstance(member, Property) and not isinstance(member, Cached):
             if member.setter is None:
                 raise CodeRefused(f"sets the property {name!r}, which has no setter")
             d.call(Bound(self, member.setter), [value], {})
@@ -263,6 +271,8 @@ def _method(d: SourceDomain, cls: SourceClass, node: ast.FunctionDef, inside: En
     for decorator in reversed(node.decorator_list):
         if isinstance(decorator, ast.Name) and decorator.id in ("staticmethod", "classmethod", "property"):
             made = Property(f) if decorator.id == "property" else Static(f, decorator.id == "classmethod")
+        elif isinstance(decorator, (ast.Name, ast.Attribute)) and _last(decorator) == "cached_property":
+            made = Cached(f)
         elif isinstance(decorator, ast.Attribute) and decorator.attr in ("setter", "getter") and decorator.attr == "setter":
             old = cls.members.get(node.name)
             if not isinstance(old, Property):
@@ -273,6 +283,10 @@ def _method(d: SourceDomain, cls: SourceClass, node: ast.FunctionDef, inside: En
             only.decorator_list = [decorator]
             made = d.decorated(only, made, inside)
     cls.members[node.name] = made
+
+
+def _last(node: ast.Name | ast.Attribute) -> str:
+    return node.id if isinstance(node, ast.Name) else node.attr
 
 
 def _mro(cls: SourceClass) -> tuple[SourceClass, ...]:

@@ -173,7 +173,7 @@ class CustomCode:
         """The layer as an object of its source, not built yet. Raises CodeRefused."""
         d = self._domain(g, node, layer, run)
         x = self._object(d, layer)
-        d.host.start(x)
+        d.host.start(d, x)
         return d, x
 
     def _domain(self, g: KerasContext, node: ForeignNode, layer: LayerConfig, run: Run = PLAIN) -> SourceDomain:

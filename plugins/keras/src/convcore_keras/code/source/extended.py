@@ -3,10 +3,7 @@ does. Its variables are the object's own, between those that the source adds; ``
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from convcore.plugin import Tensor
@@ -16,7 +13,7 @@ from ...files.weights_legacy import fill_in_order
 from ...layer_spec import spec_of
 from ..values import CodeRefused, Invocable, Name
 from .classes import Property, SourceObject
-from .keras_layer import KerasLayer
+from .keras_layer import KerasLayer, layer_members
 from .statements import SourceFunction
 from .training import Training
 from .weights import Variable, Weights
@@ -34,12 +31,6 @@ _OWN = {
 }  # fmt: skip
 """Methods that a class may have in place of Keras's without changing what Keras's ``call`` computes: ``build`` and
 ``compute_mask`` are followed, the others are for training and files."""
-
-
-@cache
-def _members() -> frozenset[str]:
-    """Names that any layer of Keras has (3.15.1, tf_keras 2.21, 2.2.5, 1.2.2), so that a class may stand in for them."""
-    return frozenset(json.loads(files(__package__).joinpath("layer_members.json").read_text("utf-8")))
 
 
 class Extended:
@@ -114,7 +105,7 @@ class Extended:
         """The source sets an attribute that Keras's class may use."""
         if any(v.name == name for v in self.own) and not self.inner and isinstance(value, Variable):
             self.variables[name] = value
-        elif name in _members() or self.has(name):
+        elif name in layer_members() or self.has(name):
             self.changed[name] = value
 
     # ---- calling
@@ -122,7 +113,7 @@ class Extended:
         """``super().call(...)``. Raises CodeRefused where the class changes what Keras's ``call`` would use."""
         for c in self.owner.cls.mro:
             for name, member in c.members.items():
-                if isinstance(member, (SourceFunction, Property)) and name not in _OWN and name in _members():
+                if isinstance(member, (SourceFunction, Property)) and name not in _OWN and name in layer_members():
                     raise CodeRefused(f"defines {name!r}, which {self.layer.class_name}.call may use: that is not followed")
         for name, value in self.changed.items():
             if not self._same(d, name, value):

@@ -25,9 +25,14 @@ if TYPE_CHECKING:
     from .extended import Extended
     from .layers import Host
 
-__all__ = ["Chain", "KerasLayer", "as_activation", "holds_weights", "keras_class"]
+__all__ = ["Chain", "Held", "KerasLayer", "as_activation", "holds_weights", "keras_class", "layer_members"]
 
 _WINDOWS = ("kernel_size", "strides", "dilation_rate", "pool_size", "size", "output_padding")
+_WEIGHTS = {
+    "kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance", "embeddings", "recurrent_kernel", "depthwise_kernel",
+    "pointwise_kernel",
+}  # fmt: skip
+"""Names that only weights have."""
 _LATE = ("build", "build_from_config", "add_loss", "add_metric")
 
 
@@ -183,6 +188,8 @@ class KerasLayer(Invocable):
             g = self.host.g
             node = g.node(self.config, [], f"{self.host.node.name}/{self.host.label_of(self)}", weights=weights)
             return g.weight(node, name, weights[name])
+        if not domain.settling and any(v.name == name for v in own_variables(self.config) or ()):
+            return Held(self, name)
         if name.endswith("activation") and (name in self.given or name in self.config.config):
             return self.after if self.after is not None and name == "activation" else as_activation(self._said(name))
         if name in self.given or self.config.config.get(name).__class__ in (int, float, str, bool, tuple):
@@ -192,6 +199,15 @@ class KerasLayer(Invocable):
         if name == "supports_masking":
             raise CodeRefused(f"asks the layer {layer_label(self)} for its masks")
         raise CodeRefused(f"reads the attribute {name!r} of the layer {layer_label(self)}")
+
+    def has(self, name: str) -> bool:
+        """Whether it has an attribute. Raises CodeRefused for one that is no weight's name and none of its arguments'."""
+        known = {v.name for v in own_variables(self.config) or ()} | self.given.keys() | self.config.config.keys()
+        if name in known or name in ("built", "trainable", "name", "call", "build", "weights", "variables", "get_config"):
+            return True
+        if name not in _WEIGHTS:
+            raise CodeRefused(f"asks whether the layer {layer_label(self)} has {name!r}")
+        return False
 
     def _said(self, name: str) -> Any:
         """An argument as the layer keeps it: windows as one number an axis."""
@@ -207,6 +223,31 @@ class KerasLayer(Invocable):
                 self.given["trainable"] = bool(value)
             return
         raise CodeRefused(f"sets the attribute {name!r} of the layer {layer_label(self)}")
+
+
+class Held(Invocable):
+    """A weight of a layer of Keras, before it is read: its shape is known, its values are taken in ``call``."""
+
+    always_true = True
+
+    def __init__(self, layer: KerasLayer, name: str) -> None:
+        self.layer, self.name = layer, name
+
+    def invoke(self, domain: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        raise CodeRefused(f"calls the weight {self.name!r}")
+
+    def attribute(self, domain: Any, name: str) -> Any:
+        if name in ("shape", "_keras_shape", "dtype"):
+            tensor = next(self.layer.host.weights.options_of(self.layer)).get(self.name)
+            if tensor is not None:
+                return str(tensor.dtype) if name == "dtype" else tuple(tensor.shape)
+        raise CodeRefused(f"reads the attribute {name!r} of the weight {self.name!r} of {layer_label(self.layer)}")
+
+
+@cache
+def layer_members() -> frozenset[str]:
+    """Names that any layer of Keras has (3.15.1, tf_keras 2.21, 2.2.5, 1.2.2), so that a class may stand in for them."""
+    return frozenset(json.loads(files(__package__).joinpath("layer_members.json").read_text("utf-8")))
 
 
 class _Nothing(Invocable):

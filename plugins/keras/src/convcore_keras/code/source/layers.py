@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,9 @@ from ..values import CodeRefused, Invocable, Name, what_is
 from . import calls
 from .base_layer import ATTRIBUTES, LAYERS, METHODS, MODELS
 from .call_masks import masks_of, set_masks, some
-from .classes import Bound, Foreign, SourceClass, SourceObject
+from .classes import Bound, Foreign, Property, SourceClass, SourceObject
 from .iterators import Iterated
-from .keras_layer import Chain, KerasLayer, keras_class
+from .keras_layer import Chain, Held, KerasLayer, keras_class
 from .records import EnumClass, Member, Tuple_, TupleClass
 from .weights import Key, LayerState, Variable, Weights, is_layer
 
@@ -45,6 +46,13 @@ class Run:
 
 
 PLAIN = Run()
+
+
+class _Settling:
+    settling = True
+
+
+_SETTLING = _Settling()
 
 
 class Host:
@@ -71,7 +79,7 @@ class Host:
         """Layers, what they are an attribute of, and its name."""
         self.made: dict[str, int] = {}
 
-    def start(self, root: SourceObject) -> None:
+    def start(self, d: SourceDomain, root: SourceObject) -> None:
         """Say which object is the model's layer."""
         self.weights = Weights(
             self.node.weights,
@@ -83,7 +91,20 @@ class Host:
             self.g.era != "keras3",
             self.run.order,
             self.run.surveying,
+            lambda owner: self._properties(d, owner),
         )
+
+    @staticmethod
+    def _properties(d: SourceDomain, owner: Any) -> dict[str, Any]:
+        """The layers that properties of an object give; those that fail now give none, as in Keras."""
+        found: dict[str, Any] = {}
+        if isinstance(owner, SourceObject):
+            for name in {n for c in owner.cls.mro for n, m in c.members.items() if isinstance(m, Property)}:
+                with suppress(CodeRefused):
+                    value = owner.find(d, name)
+                    if is_layer(value) or isinstance(value, (list, tuple, dict)):
+                        found[name] = value
+        return found
 
     def context(self) -> Context:
         """What holds for the file, for configurations made by the source."""
@@ -118,6 +139,8 @@ class Host:
     # ---- weights and names
     def settled(self, x: Any) -> Any:
         """A weight as its value in the graph."""
+        if isinstance(x, Held):
+            return x.layer.attribute(_SETTLING, x.name)
         if not isinstance(x, Variable):
             return x
         if x.owner is None:

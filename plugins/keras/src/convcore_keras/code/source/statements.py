@@ -104,6 +104,8 @@ def _assigned(node: ast.FunctionDef | ast.Lambda) -> frozenset[str]:
             continue
         if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store):
             found.add(n.id)
+        elif isinstance(n, ast.MatchAs) and n.name is not None:
+            found.add(n.name)
         elif isinstance(n, (ast.Import, ast.ImportFrom)):
             found.update(a.asname or a.name.split(".")[0] for a in n.names)
         elif isinstance(n, (ast.Nonlocal, ast.Global)):
@@ -118,7 +120,6 @@ _STATEMENTS: dict[type[ast.stmt], Statement] = {}
 _UNSUPPORTED: dict[type[ast.AST], str] = {
     ast.Raise: "raises an exception", ast.Global: "sets a global variable",
     ast.AsyncFunctionDef: "defines a coroutine", ast.AsyncFor: "loops over a coroutine", ast.AsyncWith: "uses a coroutine",
-    ast.Match: "matches patterns",
 }  # fmt: skip
 
 
@@ -291,6 +292,36 @@ def _delete(d: SourceDomain, node: ast.Delete, env: Env) -> None:
 @_on(ast.If)
 def _if(d: SourceDomain, node: ast.If, env: Env) -> None:
     run(d, node.body if d.truth(evaluate(d, node.test, env)) else node.orelse, env)
+
+
+@_on(ast.Match)
+def _match(d: SourceDomain, node: ast.Match, env: Env) -> None:
+    """Values, names, alternatives and sequences of them; other patterns are refused."""
+    subject = evaluate(d, node.subject, env)
+    for case in node.cases:
+        if _fits(d, case.pattern, subject, env) and (case.guard is None or d.truth(evaluate(d, case.guard, env))):
+            run(d, case.body, env)
+            return
+
+
+def _fits(d: SourceDomain, pattern: ast.pattern, x: Any, env: Env) -> bool:
+    if isinstance(pattern, ast.MatchValue):
+        return d.truth(d.compare("==", x, evaluate(d, pattern.value, env)))
+    if isinstance(pattern, ast.MatchSingleton):
+        return d.same(x, pattern.value)
+    if isinstance(pattern, ast.MatchOr):
+        return any(_fits(d, p, x, env) for p in pattern.patterns)
+    if isinstance(pattern, ast.MatchAs):
+        if pattern.pattern is not None and not _fits(d, pattern.pattern, x, env):
+            return False
+        if pattern.name is not None:
+            assign(d, ast.Name(pattern.name, ast.Store()), x, env)
+        return True
+    if isinstance(pattern, ast.MatchSequence) and not any(isinstance(p, ast.MatchStar) for p in pattern.patterns):
+        if not isinstance(x, (list, tuple)):
+            return False
+        return len(x) == len(pattern.patterns) and all(_fits(d, p, v, env) for p, v in zip(pattern.patterns, x, strict=True))
+    raise CodeRefused(f"matches by the pattern {ast.unparse(pattern)[:60]}")
 
 
 @_on(ast.For)

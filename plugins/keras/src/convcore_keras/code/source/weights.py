@@ -134,7 +134,10 @@ class Weights:
         tf_keras: bool = False,
         order: Sequence[Key] | None = None,
         surveying: bool = False,
+        given: Callable[[Any], Mapping[str, Any]] = lambda owner: {},
     ) -> None:
+        self.given = given
+        """What the properties of an object give, by name: ``dir()`` has them beside its attributes."""
         self.tensors, self.by_path, self.root = tensors, by_path, root
         self.order, self.surveying = order, surveying and not by_path
         self._kept = kept
@@ -168,7 +171,7 @@ class Weights:
         base = getattr(getattr(at, "state", None), "base", None)
         if (path and (getattr(at, "is_keras_layer", False) and not hasattr(at, "layers"))) or getattr(base, "inner", False):
             self._of_keras.add(path)
-        for name, child in _attributes(at, self.tf_keras):
+        for name, child in _attributes(at, self.tf_keras, self.given(at)):
             self._walk_item(child, _join(path, name), found)
 
     def _walk_item(self, x: Any, path: str, found: dict[int, str]) -> None:
@@ -273,7 +276,7 @@ class Weights:
 
     def _without_own(self, owner: Any, inside: dict[str, Tensor]) -> dict[str, Tensor]:
         """The arrays of Keras's part of an object that extends one of its layers, without those of the source's own."""
-        others = {name for name, _ in _attributes(owner, self.tf_keras)}
+        others = {name for name, _ in _attributes(owner, self.tf_keras, {})}
         return {k: t for k, t in inside.items() if "/" in k and k.partition("/")[0] not in others}
 
     def _mark(self, layer: KerasLayer, keys: list[str]) -> None:
@@ -412,22 +415,19 @@ def layer_label(x: Any) -> str:
     return f"{getattr(x, 'label', '') or class_of(x)!r}"
 
 
-def _attributes(at: Any, tf_keras: bool) -> Iterator[tuple[str, Any]]:
-    """What a layer holds, by name: Keras 3 goes through private ones last, tf.keras from the last name to the first, with
-    ``layers`` of a model among them (``saving_lib``, 3.15.1 and tf_keras 2.21)."""
+def _attributes(at: Any, tf_keras: bool, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What a layer holds, by name: Keras 3 goes through private ones last, tf.keras from the last name to the first, both with
+    ``layers`` of a model and what properties give among them (``saving_lib``, 3.15.1 and tf_keras 2.21)."""
     layers = getattr(at, "layers", None)
     if layers is not None and getattr(at, "is_keras_layer", False):
         yield "layers", layers
         return
     values = getattr(at, "values", None)
     if isinstance(values, dict):
-        if not tf_keras:
-            for name in sorted(values, key=lambda n: f"~{n}" if n.startswith("_") else n):
-                yield name, values[name]
-            return
-        listed = {"layers": list(at.state.children)} if at.is_model else {}
-        for name in sorted({*values, *listed}, reverse=True):
-            yield name, listed.get(name, values.get(name))
+        values = {**given, **values, **({"layers": list(at.state.children)} if at.is_model else {})}
+        names = sorted(values, reverse=True) if tf_keras else sorted(values, key=lambda n: f"~{n}" if n.startswith("_") else n)
+        for name in names:
+            yield name, values[name]
 
 
 def _unique(name: str, used: dict[str, int]) -> str:
