@@ -1,10 +1,13 @@
-"""Damage to files, made again from a seed: bytes anywhere, values of JSON, pieces of text."""
+"""Damage to files, made again from a seed: bytes anywhere, values of JSON, pieces of text, members of archives."""
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import re
+import struct
+import zipfile
 from typing import Any
 
 __all__ = ["mutant"]
@@ -18,7 +21,13 @@ _WORD = re.compile(r"[A-Za-z_]+|-?\d+(?:\.\d+)?|[{}\[\]:,\"]")
 
 
 def mutant(rng: random.Random, data: bytes, text: bool) -> bytes:
-    """The file with one to four places changed."""
+    """The file with one to four places changed, of four archives three inside one member, of four safetensors three in the
+    header."""
+    if zipfile.is_zipfile(io.BytesIO(data)) and rng.random() < 0.75:
+        return _member(rng, data)
+    if (size := _header(data)) and rng.random() < 0.75:
+        head = mutant(rng, data[8 : 8 + size], True)
+        return struct.pack("<Q", len(head)) + head + data[8 + size :]
     try:
         tree = json.loads(data) if text and rng.random() < 0.8 else None
     except ValueError:
@@ -33,6 +42,25 @@ def mutant(rng: random.Random, data: bytes, text: bool) -> bytes:
     for _ in range(rng.randint(1, 4)):
         _bytes(rng, out)
     return bytes(out)
+
+
+def _member(rng: random.Random, data: bytes) -> bytes:
+    """An archive whole around one damaged member; text, JSON and pickles before numbers."""
+    with zipfile.ZipFile(io.BytesIO(data)) as old:
+        held = {i: old.read(i) for i in old.infolist()}
+    names = [i for i in held if "data/" not in i.filename and "/weights/" not in i.filename] or list(held)
+    chosen, out = rng.choice(names), io.BytesIO()
+    with zipfile.ZipFile(out, "w") as new:
+        for i, content in held.items():
+            changed = mutant(rng, content, i.filename.endswith((".json", ".py"))) if i is chosen else content
+            new.writestr(i.filename, changed, zipfile.ZIP_STORED)
+    return out.getvalue()
+
+
+def _header(data: bytes) -> int:
+    """The length of the header of a safetensors file; 0 where it is none."""
+    size = struct.unpack("<Q", data[:8])[0] if len(data) > 9 and data[8:9] == b"{" else 0
+    return size if size < len(data) - 8 else 0
 
 
 def _json(rng: random.Random, tree: Any) -> None:

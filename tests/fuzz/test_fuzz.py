@@ -16,6 +16,11 @@ from pathlib import Path
 import pytest
 from mutate import mutant
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 import convcore
 from convcore.errors import ConvcoreError, PluginBugError
 
@@ -41,7 +46,18 @@ READERS: dict[str, tuple[str, str, Callable[[], list[Path]]]] = {
     "pth": ("convcore_pytorch", ".pth", lambda: []),
     "safetensors": ("convcore_pytorch", ".safetensors", lambda: []),
     "ccir": ("convcore_onnx", ".ccir", lambda: []),
+    "pair": ("convcore_keras", ".json", lambda: [p for p in _stored(".json")() if _weights(p)]),
+    "pt2": ("convcore_pytorch", ".pt2", lambda: []),
+    "legacy": ("convcore_pytorch", ".pth", lambda: []),
 }
+GROWTH = 1 << 20
+"""What the process may grow by in one load, in KiB."""
+
+
+def _weights(path: Path) -> Path | None:
+    """The weights that lie beside an architecture."""
+    beside = path.with_suffix(".weights.h5")
+    return beside if beside.exists() and beside.stat().st_size < LARGEST else None
 
 
 def _made(reader: str, folder: Path) -> list[Path]:
@@ -54,11 +70,18 @@ def _made(reader: str, folder: Path) -> list[Path]:
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(18, 5)).eval()
     if reader == "pt":
         torch.jit.save(torch.jit.trace(net, torch.zeros(1, 3, 5, 5)), folder / "seed.pt")
-    elif reader == "pth":
-        torch.save(net.state_dict(), folder / "seed.pth")
+    elif reader == "pt2":
+        torch.export.save(torch.export.export(net, (torch.zeros(1, 3, 5, 5),)), folder / "seed.pt2")
+    elif reader in ("pth", "legacy"):
+        torch.save(net.state_dict(), folder / f"seed.{reader}", _use_new_zipfile_serialization=reader == "pth")
     else:
         convcore.convert(net, "pytorch", folder / "seed.safetensors", example_inputs=(torch.zeros(1, 3, 5, 5),), check=False)
     return [folder / f"seed.{reader}"]
+
+
+def _peak() -> int:
+    """The most memory that this process has taken, in KiB; 0 where nobody tells."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if resource is not None else 0
 
 
 class _LateError(Exception):
@@ -82,11 +105,18 @@ def test_damaged_files(reader: str, tmp_path: Path) -> None:
         for i in range(COUNT):
             rng = random.Random(f"{reader}:{SEED}:{i}")
             seed = rng.choice(seeds)
-            target.write_bytes(mutant(rng, seed.read_bytes(), suffix in TEXT))
+            weights, damaged = (_weights(seed), target) if reader == "pair" else (None, target)
+            if weights is not None:
+                target.write_bytes(seed.read_bytes())
+                (tmp_path / "m.weights.h5").write_bytes(weights.read_bytes())
+                weights = tmp_path / "m.weights.h5"
+                damaged = rng.choice([target, weights])
+            damaged.write_bytes(mutant(rng, damaged.read_bytes() if weights else seed.read_bytes(), damaged.suffix in TEXT))
+            before_load = _peak()
             if alarm:
                 signal.alarm(10)
             try:
-                convcore.load(target)
+                convcore.load(target, weights)
             except PluginBugError as e:
                 faults.append(f"{reader}, {seed.name}, seed {SEED}, number {i}: {e}")
             except ConvcoreError:
@@ -96,6 +126,8 @@ def test_damaged_files(reader: str, tmp_path: Path) -> None:
             finally:
                 if alarm:
                     signal.alarm(0)
+                if _peak() - before_load > GROWTH:
+                    faults.append(f"{reader}, {seed.name}, seed {SEED}, number {i}: {_peak() - before_load} KiB more")
     finally:
         if alarm:
             signal.signal(signal.SIGALRM, before)
