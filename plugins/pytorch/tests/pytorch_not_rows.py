@@ -91,7 +91,6 @@ WHY = {
     "emit emit_rules.dynamic.col2im": _WRITTEN,
     "emit emit_rules.image.affine_grid": "its size holds batch and channels too",
     "emit emit_rules.image.resize": "which of torch's ways it is follows from several attributes and sizes",
-    "emit emit_rules.indexing.gather": "an index, written in brackets",
     "emit emit_rules.indexing.unique": _WRITTEN,
     "emit emit_rules.lrn.lrn": "even sizes are refused, which look at other channels in torch",
     "emit emit_rules.reduce.reduce": "axes are all of them where none are named; integers keep their type",
