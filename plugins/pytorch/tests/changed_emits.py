@@ -17,7 +17,7 @@ from convcore_pytorch.rules import RULES
 
 
 def reason(decl: Op, c: Changed) -> str:
-    """Why no rule writes the node, its parameters and indices as weights; "" where one does. ShapeError: there is no such node."""
+    """Why no rule writes the node, its parameters and indices as weights; "" where one does. ShapeError: no such node."""
     g = Graph(decl.name)
     b = Builder(g)
     ins: list[Value | None] = []
