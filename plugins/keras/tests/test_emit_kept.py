@@ -151,3 +151,25 @@ def test_layers(make: Any, shapes: Any, kind: Any, tmp_path: Path) -> None:
     wrong in TensorFlow's graphs)."""
     layer = make()
     assert type(kept(layer, shapes, tmp_path)) is (kind or type(layer))
+
+
+RECURRENT: list[tuple[Any, Any]] = [
+    (lambda d: L.LSTM(3, return_sequences=True, dtype=d), (5, 4)),
+    (lambda d: L.Bidirectional(L.GRU(3, dtype=d), dtype=d), (5, 4)),
+    (lambda d: L.SimpleRNN(3, dtype=d), (5, 4)),
+    (lambda d: L.ConvLSTM2D(3, 2, dtype=d), (5, 7, 6, 2)),
+]
+
+
+@pytest.mark.parametrize("policy, limit", [("mixed_float16", 5e-3), ("mixed_bfloat16", 4e-2)])
+@pytest.mark.parametrize("make, shape", RECURRENT, ids=["lstm", "gru", "rnn", "conv_lstm"])
+def test_recurrent_layers_of_half_precision_load(policy: str, limit: float, make: Any, shape: Any, tmp_path: Path) -> None:
+    """Orthogonal matrices, from which Keras starts them, are not computed in half precision on a CPU."""
+    x = keras.Input(shape)
+    model = keras.Model(x, make(policy)(x))
+    randomise(model)
+    made = convcore.convert(model, "keras", tmp_path / "m.keras", check=False)
+    again = keras.models.load_model(made.paths[0])
+    data = np.random.default_rng(3).normal(size=(3, *shape)).astype(np.float32)
+    got, want = (keras.ops.convert_to_numpy(keras.ops.cast(m(data), "float32")) for m in (again, model))
+    assert again.layers[-1].compute_dtype == policy.removeprefix("mixed_") and error_of_range([got], [want]) < limit

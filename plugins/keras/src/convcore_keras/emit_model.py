@@ -158,10 +158,12 @@ class _Maker:
         config = completed(unit.type, unit.config, {k: tuple(t.shape) for k, t in weights.items()})
         layer = LayerConfig(name, unit.type, unit.type, config, weights=weights)
         layer.dtype = self._dtype(call, unit)
+        _startable(unit.type, config, layer.dtype)
         for part in spec_of(unit.type).parts:
             if isinstance(inner := config.get(part.key), Inner):
                 own = {k.removeprefix(f"{part.prefix}/"): t for k, t in weights.items() if k.startswith(f"{part.prefix}/")}
                 whole = completed(inner.type, dict(inner.config), {k: tuple(t.shape) for k, t in own.items()})
+                _startable(inner.type, whole, layer.dtype)
                 config[part.key] = LayerConfig(
                     self.legal(inner.name), inner.type, inner.type, whole, weights=own, dtype=layer.dtype
                 )
@@ -224,6 +226,16 @@ def _refs(args: Any) -> Iterator[Ref]:
             yield a
         elif isinstance(a, (list, tuple)):
             yield from _refs(a)
+
+
+_ORTHOGONAL = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
+
+
+def _startable(type: str, config: dict[str, Any], dtype: LayerDType) -> None:
+    """Recurrent kernels of half precision start from another initializer than an orthogonal one, which torch does not compute on
+    a CPU: a file would not load, whose weights replace what it gives."""
+    if type in _ORTHOGONAL and dtype.variable in ("float16", "bfloat16"):
+        config.setdefault("recurrent_initializer", "glorot_uniform")
 
 
 def _sizes(shape: Shape | None) -> tuple[int | None, ...]:
