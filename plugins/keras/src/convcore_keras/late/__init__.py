@@ -3,7 +3,7 @@
 A functional Keras model has static axes and no shapes that depend on values. Where the shape of a result is known all the same
 (it follows, or the source's file declares it), what the data may say is known up to a few cases: those are computed and chosen
 between, or the data enters the arithmetic of indices. Data that would give another shape is an index out of range when the model
-runs: an error on the torch and TensorFlow backends, NaN on JAX, never another result in silence.
+runs: an error on the torch and TensorFlow backends; JAX has none, and gives NaN, or the least integer, throughout.
 """
 
 from __future__ import annotations

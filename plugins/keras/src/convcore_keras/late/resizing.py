@@ -112,13 +112,15 @@ def _between(b: Builder, start: Value, end: Value, n: int, m: int) -> Value:
 
 
 def _nearest(b: Builder, where: Value, how: str, n: int) -> Value:
-    """Whole positions inside."""
+    """Whole positions inside. What is a whole or a half but for rounding counts as one: compiled, a quotient is not that of a
+    division to the last bit (JAX)."""
+    least = (n + 4) * 2.0**-22
     if how == "round_prefer_floor":
-        where = b.ceil(b.sub(where, _real(b, 0.5)))
+        where = b.ceil(b.sub(where, _real(b, 0.5 + least)))
     elif how == "round_prefer_ceil":
-        where = b.floor(b.add(where, _real(b, 0.5)))
+        where = b.floor(b.add(where, _real(b, 0.5 + least)))
     else:
-        where = b.floor(where) if how == "floor" else b.ceil(where)
+        where = b.floor(b.add(where, _real(b, least))) if how == "floor" else b.ceil(b.sub(where, _real(b, least)))
     return b.cast(b.maximum(b.minimum(where, _real(b, n - 1)), _real(b, 0)), to=DType.INT32)
 
 
