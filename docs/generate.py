@@ -389,43 +389,60 @@ def source_page() -> str:
 OPINFO = ROOT / "plugins/pytorch/tests/opinfo.json"
 
 
+MODULES = ROOT / "plugins/pytorch/tests/nn_modules.json"
+
+_OUTSIDE = """Outside of the question
+are samples that torch does not run, does not export or exports as something else, and those that draw random numbers
+or give memory that nobody has written (in the function, or in the program that is exported). Written by
+"""
+
+
 def opinfo_page() -> str:
     """What became of torch's own samples of its functions, from the record that ``--table`` writes."""
-    held: dict[str, dict[str, Any]] = json.loads(OPINFO.read_text(encoding="utf-8"))
-    out = [MADE, "# PyTorch's functions, by torch's own samples", ""]
-    out += [
-        "`torch.testing._internal.common_methods_invocations.op_db` is torch's table of public functions with samples of their",
-        "arguments: for each up to 3 samples of float32 (one, to ONNX), one of int64 and one of bool, spread over all of them.",
-        "A sample is exported by `torch.export.export(strict=False)`, read, and its results compared with the function's, in",
-        "number, type, shape and value (1e-4 of the range). An op agrees where every sample of it does. Outside of the question",
-        "are samples that torch does not run, does not export or exports as something else, and those that draw random numbers",
-        "or give memory that nobody has written (in the function, or in the program that is exported). Written by",
-        "",
-    ]
-    for target, each in (("interpreter", ""), ("onnx", " --each 1")):
-        command = f"python -m convcore.testing opinfo --to {target}{each} --table plugins/pytorch/tests/opinfo.json"
-        out.append(f"    {command}")
+    told = f"""`torch.testing._internal.common_methods_invocations.op_db` is torch's table of public functions with samples of
+their arguments: for each up to 3 samples of float32 (one, to ONNX), one of int64 and one of bool, spread over all of them.
+A sample is exported by `torch.export.export(strict=False)`, read, and its results compared with the function's, in
+number, type, shape and value (1e-4 of the range). An op agrees where every sample of it does. {_OUTSIDE}"""
+    ways = {"interpreter": "opinfo --to interpreter", "onnx": "opinfo --to onnx --each 1"}
+    return _torch_table(OPINFO, "PyTorch's functions, by torch's own samples", told, ways)
+
+
+def modules_page() -> str:
+    """The same of torch's table of modules."""
+    told = f"""`torch.testing._internal.common_modules.module_db` is torch's table of `torch.nn`'s modules with samples of their
+arguments and inputs: for each up to 4, in evaluation mode, float32. A module is exported by
+`torch.export.export(strict=False)`, read, and its results compared with its own, in number, type, shape and value (1e-4 of
+the range). A module agrees where every sample of it does. {_OUTSIDE}"""
+    ways = {target: f"nn-modules --to {target}" for target in ("interpreter", "onnx", "pytorch")}
+    return _torch_table(MODULES, "PyTorch's modules, by torch's own samples", told, ways)
+
+
+def _torch_table(record: Path, title: str, told: str, ways: Mapping[str, str]) -> str:
+    """A page of a record; ``ways`` are the arguments of the command by target."""
+    held: dict[str, dict[str, Any]] = json.loads(record.read_text(encoding="utf-8"))
+    out = [MADE, f"# {title}", "", told]
+    out += [f"    python -m convcore.testing {way} --table {record.relative_to(ROOT)}" for way in ways.values()]
     out += [
         "",
         "| to | ops that count | agree | some samples refused | refused | wrong | samples outside |",
         "|---|---|---|---|---|---|---|",
     ]
     for target, ops in sorted(held.items()):
-        told = [_verdict(e) for e in ops.values()]
-        n = {k: told.count(k) for k in ("agree", "partly", "refused", "wrong")}
+        verdicts = [_verdict(e) for e in ops.values()]
+        n = {k: verdicts.count(k) for k in ("agree", "partly", "refused", "wrong")}
         total = sum(n.values())
         share = f"{n['agree']} ({n['agree'] / max(total, 1):.1%})"
         beside = sum(e.get("outside", 0) for e in ops.values())
         out.append(f"| {target} | {total} | {share} | {n['partly']} | {n['refused']} | {n['wrong']} | {beside} |")
-    out += ["", "What does not agree:", "", "| op | interpreter | onnx | why |", "|---|---|---|---|"]
+    out += ["", "What does not agree:", "", f"| op | {' | '.join(ways)} | why |", f"|---|{'---|' * len(ways)}---|"]
     for op in sorted(set().union(*held.values())):
-        entries = {t: held.get(t, {}).get(op, {}) for t in ("interpreter", "onnx")}
-        told = {t: _verdict(e) for t, e in entries.items()}
-        if set(told.values()) <= {"agree", ""}:
+        entries = {t: held.get(t, {}).get(op, {}) for t in ways}
+        said = {t: _verdict(e) for t, e in entries.items()}
+        if set(said.values()) <= {"agree", ""}:
             continue
         whys = dict.fromkeys(w for e in entries.values() for k, v in e.get("why", {}).items() if k != "outside" for w in v)
         reason = "; ".join(whys)[:240].replace("|", "\\|")
-        out.append(f"| `{op}` | {told['interpreter']} | {told['onnx']} | {reason} |")
+        out.append(f"| `{op}` | {' | '.join(said.values())} | {reason} |")
     beside = Counter(
         "does not run in torch" if w.startswith("does not run") else w
         for e in held.get("interpreter", {}).values() for w in e.get("why", {}).get("outside", ())
@@ -450,6 +467,7 @@ def pages() -> Mapping[str, Callable[[], str]]:
         "docs/cli.md": cli_page,
         "docs/ops.md": ops_page,
         "docs/python.md": python_page,
+        "docs/support/pytorch_modules.md": modules_page,
         "docs/support/pytorch_opinfo.md": opinfo_page,
         "docs/surface.txt": surface,
         "tests/data/SOURCE.md": source_page,

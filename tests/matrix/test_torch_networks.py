@@ -77,13 +77,18 @@ def test_what_is_wrong_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "**WRONG**" in sweep.page({"modules": {"LSTMCell": rows}})
 
 
-def test_refusals_have_names(tmp_path: Path) -> None:
-    rows = dict(judge.judged(NETWORKS["LSTM, proj_size=3"], ("ir", "onnx", "torch"), tmp_path))
-    assert all("projections" in r["refused"] for r in rows.values())
-
-
 def made(make: Any) -> Network:
     return Network("made", make, lambda n, _: (noise(n, 3),), ({0: "batch"},))
+
+
+class Singular(torch.nn.Module):
+    def forward(self, x: Any) -> Any:
+        return torch.linalg.svdvals(x)
+
+
+def test_refusals_have_names(tmp_path: Path) -> None:
+    rows = dict(judge.judged(made(lambda: Singular().eval()), ("ir", "onnx", "torch"), tmp_path))
+    assert all("linalg_svd" in r["refused"] for r in rows.values())
 
 
 @pytest.mark.parametrize(

@@ -570,6 +570,7 @@ KEPT: dict[str, Any] = {
     "LSTM": lambda: (Stacked("LSTM", "none", dropout=0.3), (torch.randn(4, 2, 5),)),
     "LSTM, states": lambda: (Stacked("LSTM", "whole"), (torch.randn(4, 2, 5), *_states(1, 2))),
     "GRU, both ways": lambda: (Stacked("GRU", "one", bidirectional=True), (torch.randn(4, 2, 5), *_states(2, 1))),
+    "LSTM, projections": lambda: (Stacked("LSTM", "whole", proj_size=3, bidirectional=True), (torch.randn(4, 2, 5),)),
     "RNN, no bias": lambda: (Stacked("RNN", "one", bias=False, batch_first=True), (torch.randn(2, 4, 5),)),
 }
 
@@ -612,3 +613,43 @@ def test_weights_that_nothing_reads_stay_out_of_other_formats(tmp_path: Any) -> 
     model.save(tmp_path / "net.ccir")
     again = convcore.convert(tmp_path / "net.ccir", "pytorch").model
     assert list(again.state_dict()) == list(net.state_dict())
+
+
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"bidirectional": True, "num_layers": 2, "batch_first": True}])
+@pytest.mark.parametrize("stated", [False, True])
+def test_projections(options: Any, stated: bool, tmp_path: Any) -> None:
+    """In onnxruntime, of another batch and length than were traced, and the gradients of the module."""
+    import onnxruntime
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = nn.LSTM(5, 7, proj_size=3, **options)
+
+        def forward(self, x: Any, *states: Any) -> Any:
+            return self.rnn(x, states or None)
+
+    torch.manual_seed(0)
+    net, n = Net().eval(), options.get("num_layers", 1) * (2 if options.get("bidirectional") else 1)
+
+    def inputs(batch: int, time: int) -> tuple[Any, ...]:
+        x = torch.randn(batch, time, 5) if options.get("batch_first") else torch.randn(time, batch, 5)
+        return (x, torch.randn(n, batch, 3), torch.randn(n, batch, 7)) if stated else (x,)
+
+    given = inputs(2, 4)
+    order = ("batch", "time", 5) if options.get("batch_first") else ("time", "batch", 5)
+    free = torch.export.Dim.DYNAMIC
+    shapes: dict[str, Any] = {"x": {0: free, 1: free}, "states": tuple({1: free} for _ in given[1:])}
+    how = {"dynamic_shapes": shapes} if stated else {"input_shapes": {"x": order}}
+    assert convcore.convert(net, "onnx", tmp_path / "net.onnx", example_inputs=given, **how).report.ok
+    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
+    for size in ((2, 4), (3, 6)):
+        arrays = inputs(*size)
+        got = session.run(None, {i.name: a.numpy() for i, a in zip(session.get_inputs(), arrays)})
+        for a, b in zip(got, torch.utils._pytree.tree_leaves(net(*arrays))):
+            assert torch.allclose(torch.from_numpy(a), b, atol=1e-6)
+    model = convcore.convert(net, "pytorch", example_inputs=given, **how).model
+    for m in (net, model):
+        m(*given)[0].square().sum().backward()
+    mine = dict(model.named_parameters())
+    assert all(torch.allclose(mine[k].grad, p.grad, rtol=1e-4, atol=1e-6) for k, p in net.named_parameters())

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import NotExpressible, Tensor, Value, as_tensor
+from convcore.plugin import Builder, Graph, NotExpressible, Tensor, Value, as_tensor
 
 from ..biases import Biases
 from ..context import AtenNode, TorchContext
@@ -53,8 +53,10 @@ def recurrent(g: TorchContext, n: AtenNode) -> Any:
         raise NotExpressible(f"of {x.rank} axes, 3 are known")
     d = 2 if both else 1
     per = 4 if biases else 2
+    if len(params) == layers * d * (per + 1) and kind == "lstm":
+        return projected(g, n, x, params, layers, d, rate)
     if len(params) != layers * d * per:
-        raise NotExpressible("has projections (proj_size)")
+        raise NotExpressible(f"has {len(params)} weights, {layers * d * per} are known")
     finals: list[list[Value]] = [[], []]
     for layer in range(layers):
         group = params[layer * d * per : (layer + 1) * d * per]
@@ -109,6 +111,57 @@ def one(
     if kind == "lstm":
         return tuple(g.b.op("lstm", x, w, r, bias, *states, **attrs))
     return tuple(g.b.op("rnn", x, w, r, bias, *states, activation=kind.removeprefix("rnn_"), **attrs))
+
+
+def projected(g: TorchContext, n: AtenNode, x: Value, params: list[Value], layers: int, d: int, rate: float) -> tuple[Value, ...]:
+    """An LSTM whose output is a product with one more matrix (proj_size), step by step: h = (o tanh(c)) W_hr^T."""
+    axis = 1 if n.number("batch_first") else 0
+    per = len(params) // (layers * d)
+    ends: tuple[list[Value], list[Value]] = ([], [])
+    for layer in range(layers):
+        outs = []
+        for i in range(d):
+            at = layer * d + i
+            w, r, *biases, turn = params[at * per : (at + 1) * per]
+            first = [g.b.squeeze(_places(g, v, at), axes=[0]) for v in n.tensors("hx")]
+            h, c, y = _steps(g, g.b.linear(x, w, biases[0] if biases else None), r, biases[1:], turn, first, axis, i)
+            outs.append(y)
+            for found, v in zip(ends, (h, c)):
+                found.append(g.b.unsqueeze(v, axes=[0]))
+        x = g.b.concat(*outs, axis=2) if d == 2 else outs[0]
+        if rate and layer < layers - 1:
+            x = g.b.dropout(x, rate=rate)
+    return (x, *(g.b.concat(*found, axis=0) if len(found) > 1 else found[0] for found in ends))
+
+
+def _places(g: TorchContext, v: Value, i: int) -> Value:
+    return g.b.slice(v, starts=[i, 0, 0], stops=[i + 1, None, None], steps=[1, 1, 1])
+
+
+def _steps(
+    g: TorchContext, given: Value, r: Value, bias: list[Value], turn: Value, first: list[Value], axis: int, back: int
+) -> tuple[Value, ...]:
+    """The last states and the outputs of one direction; ``given`` is the input's part of the gates."""
+    graph = Graph("step")
+    inner = Builder(graph, origin=g.b.origin)
+    slice_shape = None if given.shape is None else tuple(s for i, s in enumerate(given.shape) if i != axis)
+    h, c = (graph.add_input(name, v.dtype, v.shape) for name, v in zip(("h", "c"), first))
+    part_of = graph.add_input("gates", given.dtype, slice_shape)
+    own = [graph.add_weight(w.name, w.tensor, like=w) for w in (r, turn, *bias) if w.tensor is not None]
+    if len(own) != 2 + len(bias):
+        raise NotExpressible("its weights are computed", "requires_constant_input")
+    size = constant(r).shape[0] // 4
+    gates = inner.add(part_of, inner.linear(h, own[0], own[2] if bias else None))
+    i, f, new, o = inner.op("split", gates, axis=1, sizes=(size,) * 4)
+    state = inner.add(inner.mul(inner.sigmoid(f), c), inner.mul(inner.sigmoid(i), inner.tanh(new)))
+    y = inner.linear(inner.mul(inner.sigmoid(o), inner.tanh(state)), own[1])
+    graph.outputs += [y, state, inner.identity(y)]
+    return tuple(
+        g.b.scan(
+            *first, given, n_states=2, n_scanned=1, scan_axis=[axis], reverse=[back], out_axes=[axis], out_reverse=[back],
+            regions=[graph],
+        )
+    )  # fmt: skip
 
 
 @RULES.load("aten.lstm_cell", "aten.gru_cell", "aten.rnn_tanh_cell", "aten.rnn_relu_cell")
