@@ -101,7 +101,7 @@ def batch_norm_over_several_axes(g: KerasContext, node: ForeignNode) -> Value:
         t = node.weights[name]
         if len(t.shape) != rank or any(isinstance(n, int) and n != m for n, m in zip(want, t.shape)):
             why = f"{name} has shape {tuple(t.shape)}, {tuple(map(str, want))} fits its axes"
-            raise node.refuse(why, code="unsupported_attribute")
+            raise node.refuse(why, code="weight_shape")
         return g.weight(node, name, t.reshape((1, *t.shape[1 + virtual :])))
 
     y = b.sub(x, held("moving_mean"))
