@@ -51,6 +51,8 @@ def batch(
     listed = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
     if workers is not None and workers < 1:
         raise UsageError(f"{ask_option('workers', workers)}: at least one")
+    if options.get("hub"):
+        raise UsageError("hub: a batch writes files of one folder; folders for the hub are written by convert, one by one")
     if timeout is not None and timeout <= 0:
         raise UsageError(f"{ask(f'--timeout {timeout:g}', f'timeout={timeout:g}')} is no time")
     if odd := sorted(set(each) - {"json", "html"}):
