@@ -150,7 +150,8 @@ def test_a_line_cut_off_is_no_row(tmp_path):
 
 
 @pytest.mark.parametrize("given, why", [
-    ({"hub": True}, "one by one"), ({"workers": 0}, "at least one"), ({"timeout": -1}, "no time"), ({"again": ["slow"]}, "statuses are"),
+    ({"hub": True}, "one by one"),
+    ({"workers": 0}, "at least one"), ({"timeout": -1}, "no time"), ({"again": ["slow"]}, "statuses are"),
     ({"to": "tflite"}, "unknown"),
     ({"sources": "nothing/*.h5"}, "no file has such a name"), ({"sources": "nothing.h5"}, "no such file"),
 ])  # fmt: skip
