@@ -33,14 +33,15 @@ from .tensors import LazyTensor, Tensor, moves_of
 __all__ = ["parse_text", "to_text"]
 
 # ---------------------------------------------------------------- parsing
+_QUOTED = r'"[^"\\]*(?:\\.[^"\\]*){0,500000}"'  # a pattern keeps a place for each repetition, so many it may
 _TOKEN = re.compile(
-    r"""\s*(?:
-      (?P<string>"(?:[^"\\]|\\.)*")
-    | (?P<dim>\{(?:[^{}=]|\{[^{}]*\})*\})
-    | (?P<value>%(?:"(?:[^"\\]|\\.)*"|[\w./:\#+-]+))
+    rf"""\s*(?:
+      (?P<string>{_QUOTED})
+    | (?P<dim>\{{[^{{}}=]*(?:\{{[^{{}}]*\}}[^{{}}=]*){{0,10000}}\}})
+    | (?P<value>%(?:{_QUOTED}|[\w./:\#+-]+))
     | (?P<number>-?(?:inf\b|nan\b|\d+\.?\d*(?:e[+-]?\d+)?))
     | (?P<word>!?[A-Za-z_]\w*)
-    | (?P<punct>\.\.\.|[][(){}<>=,:@?_])
+    | (?P<punct>\.\.\.|[][(){{}}<>=,:@?_])
     )""",
     re.VERBOSE | re.ASCII,
 )

@@ -105,6 +105,27 @@ def an_unclosed_string_of_escapes(folder: Path) -> Path:
     return folder / "unclosed.prototxt"
 
 
+def json_escapes(folder: Path) -> Path:
+    """20 MB of them in a name, in 20 kB."""
+    config = b'{"class_name": "Sequential", "config": {"name": "' + b"\\\\" * 10_000_000 + b'", "layers": []}}'
+    return _archive(folder / "escapes.keras", config, b"")
+
+
+def a_name_in_a_ccir(folder: Path) -> Path:
+    """10 million characters, every second an escape."""
+    from convcore.ir.serialize import FORMAT
+
+    text = 'graph "' + "a\\\\" * 3_000_000 + '" {\n}\n'
+    header = json.dumps({"__metadata__": {"convcore_ir": text, "convcore_format": FORMAT}}).encode()
+    (folder / "name.ccir").write_bytes(len(header).to_bytes(8, "little") + header)
+    return folder / "name.ccir"
+
+
+def comments_of_a_prototxt(folder: Path) -> Path:
+    (folder / "comments.prototxt").write_text(DATA + "#\n" * 5_000_000)
+    return folder / "comments.prototxt"
+
+
 def a_fifo(folder: Path) -> Path:
     os.mkfifo(folder / "fifo.onnx")
     return folder / "fifo.onnx"
@@ -127,7 +148,8 @@ def functions_that_call_each_other_twice(folder: Path) -> Path:
 
 MADE: dict[Callable[[Path], Path], tuple[int, ...]] = {
     slice_with_100_000_tops: (3,), sixty_megabytes_of_brackets: (3,), inflated_weights: (3,), prototxt_escapes: (3,),
-    an_unclosed_string_of_escapes: (3,), a_fifo: (2,), functions_that_call_each_other_twice: (3,),
+    an_unclosed_string_of_escapes: (3,), json_escapes: (2, 3), comments_of_a_prototxt: (0, 3), a_name_in_a_ccir: (3,),
+    a_fifo: (2,), functions_that_call_each_other_twice: (3,),
     equal_names_in_a_prototxt: (0, 3), equal_names_in_onnx: (0, 3), equal_names_in_keras: (0, 3),
 }  # fmt: skip
 """What makes a file, and the exit codes it may have."""
