@@ -306,10 +306,10 @@ def test_textgenrnn_of_the_zoo(weights: str) -> None:
     assert not convcore.check(str(folder / "architecture.json"), "onnx", weights=str(folder / weights), custom=source)
 
 
-@pytest.mark.parametrize("text", ["tf.abs(x)", "tf.abs"])
-def test_a_function_whose_name_the_file_lost_is_said_by_hand(text: str) -> None:
+@pytest.mark.parametrize(("era", "text"), [("tf213", "tf.abs(x)"), ("tf213", "tf.abs"), ("tf28", "tf.abs")])
+def test_a_function_whose_name_the_file_lost_is_said_by_hand(era: str, text: str) -> None:
     """``Lambda(tf.abs)`` of TensorFlow 2.5 and newer; the refusal says how."""
-    folder = HERE.parents[2] / "tests" / "data" / "keras_eras" / "tf213"
+    folder = HERE.parents[2] / "tests" / "data" / "keras_eras" / era
     (problem,) = problems(load_graph(folder / "lambda.h5"))
     assert "whose name the file does not hold" in problem.why and f"lambdas={{'{problem.layer}': " in problem.hint
     graph = load_graph(folder / "lambda.h5", options={"lambdas": [f"{problem.layer}={text}"]})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..values import CodeRefused
 from .classes import SourceObject
 from .extended import Extended
-from .weights import LayerState, Variable
+from .state import LayerState, Variable
 
 if TYPE_CHECKING:
     from .domain import SourceDomain

@@ -20,8 +20,8 @@ from .iterators import ITERTOOLS, Iterated
 from .keras_layer import Chain, KerasLayer, as_activation, keras_class
 from .python import Random, Silent
 from .records import named_tuple
+from .state import Variable
 from .training import Initial, Partial, Specification, Training
-from .weights import Variable
 
 if TYPE_CHECKING:
     from .domain import SourceDomain

@@ -14,7 +14,7 @@ from convcore.plugin import ForeignNode, Value, known_shape
 from ...files.model import LayerConfig
 from ...load_context import KerasContext, LayerCall
 from ...recurrence import initial_states, main_input, sequence_mask, to_flags
-from ..loops import recur
+from ..scans import recur
 from ..values import CodeRefused
 from .custom import refusal
 from .domain import SourceDomain

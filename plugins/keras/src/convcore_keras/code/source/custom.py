@@ -17,10 +17,11 @@ from ..values import AsksNone, CodeRefused
 from .calls import made_of
 from .classes import SourceClass, SourceObject
 from .domain import SourceDomain
-from .layers import PLAIN, Host, Run
+from .layers import Host
 from .library import Library, library
+from .state import PLAIN, Key, Run
 from .statements import SourceFunction
-from .weights import Key, LeftOut, OtherNumber, Weights
+from .weights import LeftOut, OtherNumber, Weights
 
 __all__ = ["CustomCode", "custom_code", "refusal", "results_of"]
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from convcore.plugin import ask_option
 
+from ..builtin import DTYPES
 from ..domain import Domain, Options, TensorOps
 from ..names import MODULES
 from ..values import CodeRefused, Invocable, Method, Name, what_is
@@ -18,6 +19,7 @@ from . import arrays
 from .builtin import BUILTINS
 from .classes import SourceClass, SourceObject, Super, defined_class
 from .expressions import evaluate
+from .formatting import formatted, percent
 from .iterators import ITERATORS, Iterated
 from .library import Library, SourceFile
 from .module import Env, SourceModule
@@ -208,7 +210,7 @@ class SourceDomain(Domain):
                 self.spend()
                 return arrays.binary(op, x, y)
         if isinstance(x, str) and op == "%":
-            return self.bounded(_percent(x, y))
+            return self.bounded(percent(x, y))
         if isinstance(x, frozenset) and isinstance(y, frozenset) and op in "|&-^":
             return {"|": x | y, "&": x & y, "-": x - y, "^": x ^ y}[op]
         return super().binary(op, x, y)
@@ -318,7 +320,7 @@ class SourceDomain(Domain):
             return arrays.attribute(x, name)
         if isinstance(x, Tuple_) and name not in ("index", "count"):
             return self.settled(x.named(name))
-        if isinstance(x, str) and name in ("name", "base_dtype", "as_numpy_dtype") and x in _TYPES:
+        if isinstance(x, str) and name in ("name", "base_dtype", "as_numpy_dtype") and x in DTYPES:
             return x
         if isinstance(x, Name) and x.path.startswith("."):
             raise CodeRefused(f"reads {name!r} of the module {x.path!r}, which is not among the files of {ask_option('custom')}")
@@ -336,10 +338,10 @@ class SourceDomain(Domain):
             self.host.track_again(f.owner)
             return result
         if isinstance(f, Method) and isinstance(f.owner, str) and f.name == "format":
-            return self.bounded(_format(f.owner, args, kwargs))
+            return self.bounded(formatted(f.owner, args, kwargs))
         if isinstance(f, Method) and isinstance(f.owner, str):
             args = self._listed(args)
-        if isinstance(f, str) and f in _TYPES and len(args) == 1 and isinstance(args[0], (bool, int, float, np.ndarray)):
+        if isinstance(f, str) and f in DTYPES and len(args) == 1 and isinstance(args[0], (bool, int, float, np.ndarray)):
             a = np.asarray(args[0]).astype(f)  # np.float32(x)
             return int(a) if a.dtype.kind in "iu" and a.ndim == 0 else a
         if isinstance(f, Name) and f.path.startswith("."):
@@ -371,47 +373,3 @@ def _equal_members(x: Any, y: Any) -> bool:
         return x is y
     member, other = (x, y) if isinstance(x, Member) else (y, x)
     return bool(member.cls.plain and type(other) is type(member.value) and other == member.value)
-
-
-_TYPES = frozenset(
-    [
-        "float16",
-        "float32",
-        "float64",
-        "bfloat16",
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "uint8",
-        "uint16",
-        "uint32",
-        "uint64",
-        "bool",
-    ]
-)
-
-
-def _percent(text: str, values: Any) -> str:
-    """``text % values`` of plain values."""
-    items = values if isinstance(values, tuple) else (values,)
-    if re.search(r"\d{3}|\*", text) and "%" in text:
-        raise CodeRefused("formats text with a wide field")
-    if not all(isinstance(v, (str, int, float)) or v is None for v in items):
-        raise CodeRefused("formats something else than names and numbers with %")
-    try:
-        return text % items
-    except (TypeError, ValueError) as e:
-        raise CodeRefused(f"formats text with %, which fails: {e}") from e
-
-
-def _format(text: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """``text.format(...)`` of plain values by position or name, without attributes, items or wide fields."""
-    if not all(isinstance(v, (str, int, float)) or v is None for v in (*args, *kwargs.values())):
-        raise CodeRefused("formats something else than names and numbers")
-    if re.search(r"\{[^}]*[.\[][^}]*\}|\{[^}]*\d{3}[^}]*\}|\{[^}:]*:[^}]*\{", text):
-        raise CodeRefused("formats text in a way that is not followed")
-    try:
-        return text.format(*args, **kwargs)
-    except (TypeError, ValueError, LookupError) as e:
-        raise CodeRefused(f"formats text, which fails: {e}") from e

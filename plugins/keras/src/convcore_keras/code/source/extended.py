@@ -14,9 +14,10 @@ from ...layer_spec import spec_of
 from ..values import CodeRefused, Invocable, Name
 from .classes import Property, SourceObject
 from .keras_layer import KerasLayer, layer_members
+from .state import Variable
 from .statements import SourceFunction
 from .training import Training
-from .weights import Variable, Weights
+from .weights import Weights
 
 if TYPE_CHECKING:
     from .domain import SourceDomain

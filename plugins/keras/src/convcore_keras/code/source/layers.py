@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,27 +24,15 @@ from .classes import Bound, Foreign, Property, SourceClass, SourceObject
 from .iterators import Iterated
 from .keras_layer import Chain, Held, KerasLayer, keras_class
 from .records import EnumClass, Member, Tuple_, TupleClass
-from .weights import Key, LayerState, Variable, Weights, is_layer
+from .state import PLAIN, LayerState, Run, Variable
+from .weights import Weights, is_layer
 
 if TYPE_CHECKING:
     from .domain import SourceDomain
 
-__all__ = ["PLAIN", "Host", "Run"]
+__all__ = ["Host"]
 
 _TRAINING = {"Initializer", "Regularizer", "Constraint", "Callback", "Loss", "Metric", "LearningRateSchedule", "Optimizer"}
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one working through of a layer takes for granted: see :class:`Weights`."""
-
-    left_out: frozenset[str] = frozenset()
-    order: tuple[Key, ...] | None = None
-    surveying: bool = False
-    unknown_is_none: bool | None = None
-
-
-PLAIN = Run()
 
 
 class _Settling:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..values import CodeRefused, Invocable
-from .weights import Variable
+from .state import Variable
 
 __all__ = ["Initial", "Partial", "Specification", "Training"]
 
