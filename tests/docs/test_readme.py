@@ -95,3 +95,14 @@ def test_links(page: Path):
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if not target.startswith(("http://", "https://", "#")):
             assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target}"
+
+
+def test_what_a_project_says_of_itself():
+    """How something is deprecated, whom to tell of a security fault, and what is new in the version that is built."""
+    version = re.search(r'^version = "([^"]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert version is not None and version[1] == convcore.__version__
+    assert f"({version[1]})" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("## ")[1]
+    security = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    assert "**Reporting.**" in security and "**Supported versions.**" in security
+    policy = (ROOT / "docs/stability.md").read_text(encoding="utf-8")
+    assert "## How something goes" in policy and "DeprecationWarning" in policy
