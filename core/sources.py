@@ -205,6 +205,17 @@ def _beside(source: Any, framework: str) -> Path | None:
     return found
 
 
+def _in_folder(source: Any) -> Path | None:
+    """The model in a folder as the hub has them, by the name that a framework's models have there; None where there is no one
+    such file that is read."""
+    if not isinstance(source, Path) or not source.is_dir():
+        return None
+    read = [f for f in host().frameworks.values() if f.hub is not None and host().can(f.name, "load")]
+    named = [source / f.hub.file for f in read if f.hub is not None and not f.hub.file.endswith(f.unread or ("/",))]
+    found = [p for p in named if p.is_file() and p.name != "config.json"]
+    return found[0] if len(found) == 1 else None
+
+
 def _load(
     source: Any, weights: Any, format: str | None, options: Mapping[str, Any], used: set[str],
     overrides: Mapping[str, Any] | None, input_shapes: Any, progress: Progress | None,
@@ -225,9 +236,12 @@ def _load(
     try:
         framework = h.framework(format).name if format else h.identify(source)
     except UsageError:
-        if isinstance(source, Path):
-            refuse_no_model(source, known=False)
-        raise
+        inside = _in_folder(source)
+        if inside is None:
+            if isinstance(source, Path):
+                refuse_no_model(source, known=False)
+            raise
+        source, framework = inside, h.identify(inside)
     beside = _beside(source, framework) if weights is None else None
     weights = beside if weights is None else weights
     replaced = Overrides(overrides)

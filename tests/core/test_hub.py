@@ -280,6 +280,8 @@ def test_the_folder(told: Path, tmp_path: Path, to: str):
         assert config["id2label"] == dict(enumerate_text(LABELS)) and config["label2id"]["cat"] == 0
         assert config["architectures"] == ["Pets" if to == "pytorch" else "pets"]
         assert config["outputs"][0]["shape"][-1] == 3 and config["preprocessing"] == SAID["preprocessing"]
+    if to != "pytorch":  # whose code is not read
+        assert about(convcore.load(out).metadata) == SAID
     if to == "caffe":  # which is nowhere to be installed
         return
     (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
@@ -323,6 +325,16 @@ def test_folders_that_are_not_ours_stay(told: Path, tmp_path: Path):
         convcore.convert(told, None, tmp_path / "x.onnx", hub=True)
     with pytest.raises(OutputError, match="hub=True"):
         convcore.convert(told, "onnx", tmp_path / "mine")
+
+
+def test_a_folder_without_a_model_is_none(told: Path, tmp_path: Path):
+    convcore.convert(told, "pytorch", tmp_path / "code", hub=True, check=False)
+    (tmp_path / "both").mkdir()
+    for name in ("model.onnx", "deploy.prototxt"):
+        (tmp_path / "both" / name).write_bytes(told.read_bytes())
+    for name in ("code", "both"):
+        with pytest.raises(UsageError, match="cannot tell what"):
+            convcore.load(tmp_path / name)
 
 
 def test_nothing_is_left_where_it_fails(told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
