@@ -207,9 +207,10 @@ def evil(folder: Path) -> list[Path]:
 
 COMMANDS = [
     ["inspect", "{}"], ["inspect", "{}", "--ir"], ["inspect", "{}", "--json"], ["check", "{}", "--to", "caffe"],
-    ["check", "{}", "--to", "keras"], ["convert", "{}", "-o", "o.onnx", "--force"], ["convert", "{}", "-o", "o.keras", "--force"],
-    ["convert", "{}", "-o", "o.prototxt", "--force"], ["convert", "{}", "-o", "o.py", "--force"],
-    ["convert", "{}", "-o", "o.onnx", "-v", "--force"],
+    ["check", "{}", "--to", "keras"], ["convert", "{}", "-o", "o.onnx", "--force"],
+    ["convert", "{}", "-o", "o.keras", "--force", "--no-check"],
+    ["convert", "{}", "-o", "o.prototxt", "--force", "--no-check"], ["convert", "{}", "-o", "o.py", "--force", "--no-check"],
+    ["convert", "{}", "-o", "o.onnx", "-v", "--force", "--no-check"],
     ["convert", "{}", "-o", "o.onnx", "--override", f"n{EVIL}=x"],
     ["run", "{}", "-o", "o.npz"], ["run", "{}", "--until", f"q{EVIL}"],
     ["verify", "{}", "plain.onnx"], ["diff", "{}", "plain.onnx"], ["view", "{}", "-o", "o.html"], ["custom", "{}"],
