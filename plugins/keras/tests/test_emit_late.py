@@ -203,6 +203,13 @@ def test_scales(how: str, mode: str, scales: Any, antialias: bool, exclude: bool
     agree("dynamic_resize", [[x, None, scales], *([[x, None, near]] if same else [])], [[x, None, scales + 1]], **attrs)
 
 
+@pytest.mark.parametrize("how", ["tf_half_pixel_for_nn", "asymmetric", "half_pixel_symmetric"])
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_a_scale_of_one_leaves_an_axis_as_it_is(how: str, mode: str) -> None:
+    x = np.random.default_rng(1).normal(size=(2, 3, 5, 7)).astype(np.float32)
+    agree("dynamic_resize", [[x, None, f32(1, 1.5)], [x, None, f32(1.0625, 1.5)]], [], mode=mode, coordinates=how, axes=(2, 3))
+
+
 def test_sizes() -> None:
     x = np.random.default_rng(1).normal(size=(2, 3, 5, 7)).astype(np.float32)
     agree("dynamic_resize", [[x, i64(2, 3, 11, 4)]], [[x, i64(2, 3, 4, 11)]], mode="linear", coordinates="align_corners")
@@ -270,3 +277,19 @@ def test_ranges_of_sizes(tmp_path: Path) -> None:
             for got, want in zip(results(net, [feeds["x"], feeds["ids"]]), ReferenceEvaluator(model).run(None, feeds)):
                 assert got.dtype == want.dtype
                 np.testing.assert_array_equal(got, want)
+
+
+def test_windows() -> None:
+    """What is computed of a range element by element has the declared size, and the range is held to it."""
+    onnx = pytest.importorskip("onnx")
+    from onnx.reference import ReferenceEvaluator
+
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (int32 n) => (float[11] y) { y = BlackmanWindow (n) }'
+    model = onnx.parser.parse_model(text)
+    net = loaded(convcore.load(model).graph)
+    (want,) = ReferenceEvaluator(model).run(None, {"n": np.array(11, np.int32)})
+    (got,) = results(net, [np.array(11, np.int32)])
+    np.testing.assert_allclose(got, want, atol=1e-6)
+    for n in (1, 10, 12):
+        with pytest.raises((IndexError, RuntimeError, ValueError)):
+            results(net, [np.array(n, np.int32)])

@@ -22,7 +22,7 @@ _RULES: dict[str, Late] = {**axes.RULES, **bounds.RULES, **resizing.RULES}
 
 def settle(graph: Graph) -> None:
     """Replace every op of a late argument whose result has a known shape; the others stay, to be refused."""
-    tell(graph)
+    tell(graph, _RULES)
     for node in list(graph):
         rule = _RULES.get(node.op)
         if rule is None:

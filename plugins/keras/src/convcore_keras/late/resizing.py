@@ -42,6 +42,9 @@ def _resize(b: Builder, node: Node) -> Sequence[Value]:
             continue
         else:
             where = _positions(b, a["coordinates"], n, m, scale)
+            if n == m and scale is not None:  # a scale of 1 leaves the axis as it is, whatever its coordinates
+                own = b.const(np.arange(n, dtype=np.float32))
+                where = b.where(b.equal(scale, _real(b, 1)), own, where)
         if a["mode"] == "nearest":
             y = b.gather(y, _nearest(b, where, a["nearest"], n), axis=axis)
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -16,20 +16,28 @@ Late: TypeAlias = Callable[[Builder, Node], Sequence[Value]]
 _MOST = 1 << 30
 
 
-def tell(graph: Graph) -> None:
-    """Sizes that inference left open, from the declarations of the source's file; through what is computed element by element."""
+def tell(graph: Graph, late: Collection[str]) -> None:
+    """Sizes that inference left open, from the declarations of the source's file, where a ``late`` op can be held to them;
+    through what is computed element by element."""
     stated = graph.metadata.get("declared", {})
     for node in graph:
+        if node.op not in late and not _each(node):
+            continue
         for v, shape in zip(node.outputs, stated.get(node.name, ())):
             if shape is not None and v.shape is not None and len(shape) == len(v.shape):
                 v.shape = tuple(m if n is None else n for n, m in zip(v.shape, shape))
     for node in reversed(list(graph)):
-        if len(node.outputs) != 1 or not (Trait.POINTWISE in traits_of(node.op) or node.op in ("cast", "identity")):
+        if len(node.outputs) != 1 or not _each(node):
             continue
         wide = [v for v in node.inputs if v is not None and v.shape != () and (v.tensor is None or v.tensor.size != 1)]
         y = node.output
-        if len(wide) == 1 and wide[0].shape is not None and y.shape is not None and len(wide[0].shape) == len(y.shape):
-            wide[0].shape = tuple(m if n is None else n for n, m in zip(wide[0].shape, y.shape))
+        for v in wide:  # of several, one of a single element would be told by what holds it to the shape given here
+            if v.tensor is None and v.shape is not None and y.shape is not None and len(v.shape) == len(y.shape):
+                v.shape = tuple(m if n is None and (len(wide) == 1 or m != 1) else n for n, m in zip(v.shape, y.shape))
+
+
+def _each(node: Node) -> bool:
+    return Trait.POINTWISE in traits_of(node.op)
 
 
 def known_sizes(v: Value, what: str = "its result") -> tuple[int, ...]:
