@@ -278,6 +278,15 @@ LIBRARY = [
     "import functools\nclass C:\n    n = []\n    @functools.cached_property\n    def v(self):\n"
     "        return len(str(self.k)) * 3\nc = C()\nc.k = 12345\na = c.v\nc.k = 1\nreturn x * (a * 100 + c.v)",
 ]
+
+
+def test_a_weight_that_a_layer_does_without_is_none(model: Path, tmp_path: Path) -> None:
+    body = "d = keras.layers.Dense(3, use_bias=False)\nn = 2 if hasattr(d, 'bias') and d.bias is None else 3\n"
+    graph = _load(model, tmp_path, body + "n += 10 if hasattr(d, 'gamma') else 20\nreturn x * n")
+    assert not problems(graph), problems(graph)
+    np.testing.assert_array_equal(Interpreter(graph).run([A])[0], A * 22)
+
+
 UNREAD = {
     "draws random numbers without a seed": "import numpy as np\nreturn x * np.random.RandomState().uniform()",
     "calls the method 'shuffle' of a random state": "import numpy as np\nnp.random.RandomState(3).shuffle([1])\nreturn x",

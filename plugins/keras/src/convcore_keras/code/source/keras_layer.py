@@ -183,12 +183,14 @@ class KerasLayer(Invocable):
             return self.given.get("name") or self.label or self.class_name.lower()
         if name in ("call", "__call__"):
             return self
+        if name in self._weights() and not any(v.name == name for v in own_variables(self.config) or ()):
+            return None
         weights = next(self.host.weights.options_of(self)) if domain.settling and holds_weights(self.config) else {}
         if name in weights:
             g = self.host.g
             node = g.node(self.config, [], f"{self.host.node.name}/{self.host.label_of(self)}", weights=weights)
             return g.weight(node, name, weights[name])
-        if not domain.settling and any(v.name == name for v in own_variables(self.config) or ()):
+        if not domain.settling and name in self._weights():
             return Held(self, name)
         if name.endswith("activation") and (name in self.given or name in self.config.config):
             return self.after if self.after is not None and name == "activation" else as_activation(self._said(name))
@@ -202,12 +204,16 @@ class KerasLayer(Invocable):
 
     def has(self, name: str) -> bool:
         """Whether it has an attribute. Raises CodeRefused for one that is no weight's name and none of its arguments'."""
-        known = {v.name for v in own_variables(self.config) or ()} | self.given.keys() | self.config.config.keys()
+        known = self._weights() | self.given.keys() | self.config.config.keys()
         if name in known or name in ("built", "trainable", "name", "call", "build", "weights", "variables", "get_config"):
             return True
         if name not in _WEIGHTS:
             raise CodeRefused(f"asks whether the layer {layer_label(self)} has {name!r}")
         return False
+
+    def _weights(self) -> set[str]:
+        """Names of its weights, those it does without (use_bias=False) too: they are None."""
+        return {v.name for v in spec_of(self.config.class_name).variables or ()}
 
     def _said(self, name: str) -> Any:
         """An argument as the layer keeps it: windows as one number an axis."""
