@@ -51,7 +51,8 @@ def load(
     graph, framework, files, weights = loaded
     refuse_unknown_options(options, used, [framework] if framework else [])
     if fuse and not _as_it_is(source):
-        find_composites(graph)
+        with without_collector():
+            find_composites(graph)
     return Model(graph, framework, source, weights, files)
 
 
