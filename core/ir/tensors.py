@@ -6,6 +6,7 @@ share the storage; nothing is read before :meth:`Tensor.numpy` or :meth:`Tensor.
 
 from __future__ import annotations
 
+import errno
 import math
 import mmap
 import os
@@ -98,6 +99,10 @@ class Tensor:
 
 
 _LITTLE = np.little_endian
+_WHOLE = 1 << 20
+"""Bytes from which on the system is asked to copy them."""
+_NOT_COPIED = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM, errno.ENOENT, errno.EACCES)
+"""What it says where it cannot copy between two files: they are read and written."""
 
 
 class ArrayTensor(Tensor):
@@ -145,15 +150,41 @@ class MappedTensor(Tensor):
             super().write_to(file)
             return
         unchanged(self.stamp)
-        for block in self._blocks():
+        done = self._copied(file) if self.nbytes >= _WHOLE else 0
+        for block in self._blocks(done):
             file.write(block)  # what fails here is the target's fault, not the source's
         unchanged(self.stamp)
 
-    def _blocks(self) -> Iterator[bytes]:
-        left = self.nbytes
+    def _copied(self, file: BinaryIO) -> int:
+        """How many of the bytes the system copied from file to file by itself, which costs a fraction of reading and writing
+        them; 0 where it does not."""
+        copy = getattr(os, "copy_file_range", None)
+        try:
+            target = file.fileno() if copy is not None else -1
+        except OSError:  # no file of the system's
+            target = -1
+        if copy is None or target < 0:
+            return 0
+        file.flush()
+        start, done = file.tell(), 0
         try:
             with open(self.path, "rb") as src:
-                src.seek(self.offset)
+                while done < self.nbytes:
+                    n = copy(src.fileno(), target, min(self.nbytes - done, _CHUNK << 4), self.offset + done, start + done)
+                    if not n:
+                        break  # reading says what is the matter
+                    done += n
+        except OSError as e:
+            if e.errno not in _NOT_COPIED:
+                raise
+        file.seek(start + done)
+        return done
+
+    def _blocks(self, done: int = 0) -> Iterator[bytes]:
+        left = self.nbytes - done
+        try:
+            with open(self.path, "rb") as src:
+                src.seek(self.offset + done)
                 while left:
                     block = src.read(min(left, _CHUNK))
                     if not block:
