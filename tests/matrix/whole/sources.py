@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from matrix_kit import DATA, ZOO
+from torch_networks import perturbed
 
 from .names import entries
 
@@ -30,22 +31,6 @@ Case = tuple[str, Callable[[], Source]]
 
 
 # ---- torch
-def perturbed(model: Any) -> Any:
-    """Statistics and biases that are not zero."""
-    import torch
-
-    g = torch.Generator().manual_seed(1)
-    for p in model.parameters():
-        if p.ndim == 1 or not p.data.any():
-            p.data += 0.1 * torch.randn(p.shape, generator=g)
-    for n, b in model.named_buffers():
-        if n.endswith("running_mean"):
-            b.add_(0.1 * torch.randn(b.shape, generator=g))
-        if n.endswith("running_var"):
-            b.copy_(0.7 + 0.6 * torch.rand(b.shape, generator=g))
-    return model.eval()
-
-
 def arrays_of(out: Any) -> list[np.ndarray]:
     """Tensors of a module's result, in order, as arrays."""
     if isinstance(out, dict):
