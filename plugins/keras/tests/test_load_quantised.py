@@ -95,6 +95,31 @@ def test_quantised_models_in_other_formats(mode: str, tmp_path: Path) -> None:
         assert error_of_range(run(convcore.load(made.paths[0]).graph, [x]), [want]) < 1e-5
 
 
+@pytest.mark.parametrize("change", ["units", "blocks"])
+def test_tables_of_another_shape_are_refused(change: str, tmp_path: Path) -> None:
+    """More units than the table has halves of bytes, and blocks that are not one after the other."""
+    import zipfile
+
+    import h5py
+
+    config = keras.quantizers.Int4QuantizationConfig(block_size=4)
+    quantised("int4", keras.Input((13,)), L.Dense(7), config=config).save(tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as old:
+        parts = {n: old.read(n) for n in old.namelist()}
+    if change == "units":
+        parts["config.json"] = parts["config.json"].replace(b'"units": 7', b'"units": 9')
+    else:
+        (tmp_path / "w.h5").write_bytes(parts["model.weights.h5"])
+        with h5py.File(tmp_path / "w.h5", "r+") as f:
+            f["layers/dense/vars/4"][...] = np.arange(13) % 4
+        parts["model.weights.h5"] = (tmp_path / "w.h5").read_bytes()
+    with zipfile.ZipFile(tmp_path / "bad.keras", "w") as new:
+        for n, data in parts.items():
+            new.writestr(n, data)
+    (p,) = problems(load_graph(tmp_path / "bad.keras"))
+    assert ("table" if change == "units" else "one after the other") in p.why
+
+
 @pytest.mark.parametrize(
     ("mode", "layer"),
     [("int4", L.EinsumDense("ab,bc->ac", 4)), ("float8", L.EinsumDense("ab,bc->ac", 4)), ("int4", L.Embedding(6, 4))],

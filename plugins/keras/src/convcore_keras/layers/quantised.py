@@ -69,6 +69,8 @@ def _fours(g: KerasContext, node: ForeignNode, units: int) -> Value:
     """The dequantised table of int4, (units, in): by the scale of each unit, or of each block of inputs."""
     blocks = sum(t.dtype is DType.INT8 for t in node.weights.values()) == 2
     tables, floats = _names(node, 2 if blocks else 1)
+    if node.weights[tables[0]].shape[1:] != ((units + 1) // 2,):
+        raise node.refuse(f"its table has shape {node.weights[tables[0]].shape}, for {units} units", code="weight_shape")
     table = g.variant(node, tables[0], "fours", _unpacked(units))
     if not blocks:
         return g.b.dequantize(table, g.variant(node, floats[-1], "step", _inverse, label="scale"), axis=0)
@@ -143,6 +145,8 @@ def _float8(g: KerasContext, node: ForeignNode, x: Value, biased: bool) -> Value
     names = list(node.weights)
     if len(names) != 7 + biased:
         raise node.refuse(f"it has {len(names)} variables, must have {7 + biased}", code="unsupported_quantization")
+    if len(node.weights[names[0]].shape) != 2:
+        raise node.refuse(f"its kernel has shape {node.weights[names[0]].shape}", code="weight_shape")
     b, first = g.b, 1 + biased
     given, own = g.variable(node, names[first]), g.variable(node, names[first + 2])
     w = g.variant(node, names[0], "turned", lambda t: t.transpose((1, 0)))
