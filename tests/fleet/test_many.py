@@ -111,15 +111,32 @@ def test_a_cluster(many, tmp_path, boom, monkeypatch):
     assert done.converted_now == COUNT
 
 
-def test_two_workers_do_more_than_one(many, tmp_path):
-    """Throughput on what is converted, on a machine with two idle cores."""
-    if (os.cpu_count() or 1) < 2 or os.getloadavg()[0] > 1.5:
+def test_two_workers_do_more_than_one(tmp_path):
+    """Throughput of models that compute, in turns, on a machine with two idle cores; ``CONVCORE_BUSY=1`` measures on a busy one,
+    where what else runs takes its share of both."""
+    if (os.cpu_count() or 1) < 2 or (os.getloadavg()[0] > 1.5 and not os.environ.get("CONVCORE_BUSY")):
         pytest.skip("needs two idle cores")
-    sources = [many / name_of(n) for n in range(min(COUNT, 60)) if fate(n) == "ok"]
-    seconds = {}
-    for workers in (1, 2):
-        start = time.monotonic()
-        done = convcore.batch(sources, "keras", tmp_path / str(workers), workers=workers)
-        seconds[workers] = time.monotonic() - start
-        assert done.ok
+    sources = [_chain(tmp_path / f"m{n}.onnx", n) for n in range(10)]
+    seconds = {1: 0.0, 2: 0.0}
+    for turn in range(3):
+        for workers in (1, 2) if turn % 2 else (2, 1):
+            start = time.monotonic()
+            done = convcore.batch(sources, "caffe", tmp_path / f"{turn}-{workers}", workers=workers)
+            seconds[workers] += time.monotonic() - start
+            assert done.ok
+    print(f"load {os.getloadavg()[0]:.1f}, seconds {seconds}, ratio {seconds[1] / seconds[2]:.2f}")
     assert seconds[1] / seconds[2] >= 1.7, seconds
+
+
+def _chain(path: Path, seed: int) -> Path:
+    """40 products of 256 x 256."""
+    rng = np.random.default_rng(seed)
+    nodes, weights, at = [], [], "x"
+    for i in range(40):
+        weights.append(numpy_helper.from_array((rng.standard_normal((256, 256)) * 0.08).astype(np.float32), f"w{i}"))
+        nodes += [helper.make_node("MatMul", [at, f"w{i}"], [f"m{i}"]), helper.make_node("Tanh", [f"m{i}"], [f"r{i}"])]
+        at = f"r{i}"
+    io = [helper.make_tensor_value_info(v, TensorProto.FLOAT, ["n", 256]) for v in ("x", at)]
+    g = helper.make_graph(nodes, "chain", io[:1], io[1:], weights)
+    onnx.save(helper.make_model(g, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
