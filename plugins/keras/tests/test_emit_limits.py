@@ -216,3 +216,20 @@ def test_complex_tensors_are_refused_by_name(tmp_path: Path) -> None:
     assert "Keras computes with complex numbers as pairs of tensors, here is one of complex64" in whys(build("output"), tmp_path)
     assert "op reshape" in (why := whys(build("moved"), tmp_path)) and "is complex64" in why
     assert "there: op dft: Keras transforms along axes of known size" in whys(build("size"), tmp_path)
+
+
+def test_what_rounding_decides_is_disputed() -> None:
+    """A case of the standard whose outputs single precision does not give: neither right nor wrong of what is written."""
+    onnx = pytest.importorskip("onnx")
+    from convcore.testing import standard
+
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[3] x) => (float[3] y) {
+      one = Constant <value_float = 1.0> ()
+      more = Add (x, one)
+      y = Sub (more, x)
+    }"""
+    x = np.full(3, 1e8, np.float32)
+    for want, what in ((1.0, "disputed"), (0.0, "right"), (2.0, "wrong")):
+        case = standard.Case("test_rounding", onnx.parser.parse_model(text), [([x], [np.full(3, want, np.float32)])])
+        (outcome,) = standard.run_cases("keras", [case]).outcomes
+        assert outcome.what == what, outcome
