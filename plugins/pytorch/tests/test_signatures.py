@@ -54,7 +54,10 @@ def test_overloads():
 
 
 def test_functions_that_are_copied_are_those_of_the_files() -> None:
+    """Found without parsing, and formatted as the code is that they are copied into."""
     import ast
+    import subprocess
+    import sys
     from importlib.resources import files
 
     from convcore_pytorch.functions import HELPERS, helpers_of
@@ -67,3 +70,9 @@ def test_functions_that_are_copied_are_those_of_the_files() -> None:
         said |= {part.name: ast.get_source_segment(text, part) or "" for part in parts}
     assert set(said) == HELPERS
     assert all(said[name] in helpers_of(f"{name}(x)") for name in said)
+    pytest.importorskip("ruff")
+    names = [str(files("convcore_pytorch") / name) for name in ("written.py", "written_late.py")]
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--isolated", "--check", *names], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout

@@ -91,7 +91,9 @@ def while_loop(
     return traced(more, once, start)[2:]
 
 
-def scan(step: Callable[..., Any], states: tuple[Tensor, ...], inputs: tuple[Tensor, ...]) -> Any:
+def scan(
+    step: Callable[..., Any], states: tuple[Tensor, ...], inputs: tuple[Tensor, ...]
+) -> Any:
     """States after a step for each slice along axis 0, and the outputs stacked."""
     if torch.compiler.is_compiling() and not isinstance(inputs[0].shape[0], int):
         from torch._higher_order_ops import scan as traced
@@ -171,9 +173,13 @@ def scatter_nd(x: Tensor, index: Tensor, updates: Tensor, reduce: str = "") -> T
     return x.index_put(tuple(index.unbind(-1)), rows)
 
 
-def unique(x: Tensor, dim: int | None = None, in_order: bool = False) -> tuple[Tensor, ...]:
+def unique(
+    x: Tensor, dim: int | None = None, in_order: bool = False
+) -> tuple[Tensor, ...]:
     """Distinct values, the first index, the inverse map and counts; NaN is one value."""
-    values, inverse, counts = torch.unique(x, return_inverse=True, return_counts=True, dim=dim)
+    values, inverse, counts = torch.unique(
+        x, return_inverse=True, return_counts=True, dim=dim
+    )
     if dim is None and x.is_floating_point():
         first_nan = int((~values.isnan()).sum())
         rest = counts[first_nan:].sum(0, keepdim=True)
@@ -253,7 +259,15 @@ def roi_pool(x: Tensor, rois: Tensor, size: tuple[int, int], scale: float) -> Te
             span = float(torch.tensor(max(high - low + 1, 1)) / size[i])
             limit = image.shape[i + 1]
             parts = bins(0.0, span, size[i], 1 << 30)
-            spans.append([(min(max(p.start + low, 0), limit), min(max(p.stop + low, 0), limit)) for p in parts])
+            spans.append(
+                [
+                    (
+                        min(max(p.start + low, 0), limit),
+                        min(max(p.stop + low, 0), limit),
+                    )
+                    for p in parts
+                ]
+            )
         for i, (top, bottom) in enumerate(spans[0]):
             for j, (left, right) in enumerate(spans[1]):
                 if bottom > top and right > left:

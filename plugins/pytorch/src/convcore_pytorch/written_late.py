@@ -93,7 +93,11 @@ def padded(
         length = x.shape[a] - max(-before, 0) - max(-after, 0)
         if length < 0:
             raise ValueError(f"pads {(before, after)} of {x.shape[a]} elements")
-        x, before, after = x.narrow(a, max(-before, 0), length), max(before, 0), max(after, 0)
+        x, before, after = (
+            x.narrow(a, max(-before, 0), length),
+            max(before, 0),
+            max(after, 0),
+        )
         if mode == "constant":
             x = F.pad(x, [0, 0] * (x.ndim - 1 - a) + [before, after], value=value)
         elif before or after:
@@ -105,7 +109,9 @@ def padded(
             else:
                 turn = 2 * length if mode == "symmetric" else max(2 * length - 2, 1)
                 at = at % turn
-                at = torch.where(at < length, at, (turn - 1 if mode == "symmetric" else turn) - at)
+                at = torch.where(
+                    at < length, at, (turn - 1 if mode == "symmetric" else turn) - at
+                )
             x = x.index_select(a, at)
     return x
 
@@ -158,7 +164,9 @@ def col2im(
     """Patches (N, C * elements of one, places) added up where they lie in images (N, C, *image)."""
     d = len(kernel)
     if not d == len(image) == len(strides) == len(dilations) == len(pads):
-        raise ValueError(f"a kernel {kernel}, strides {strides} and pads {pads} for an image {image}")
+        raise ValueError(
+            f"a kernel {kernel}, strides {strides} and pads {pads} for an image {image}"
+        )
     full = [n + a + b for n, (a, b) in zip(image, pads)]
     at, places = torch.zeros((1,) * (2 * d), dtype=torch.int64, device=x.device), 1
     for i in range(d):
@@ -167,7 +175,10 @@ def col2im(
         starts = torch.arange(count, device=x.device) * strides[i]
         shape = [1] * (2 * d)
         shape[i], shape[d + i] = kernel[i], count
-        at, places = at * full[i] + (taps[:, None] + starts).reshape(shape), places * count
+        at, places = (
+            at * full[i] + (taps[:, None] + starts).reshape(shape),
+            places * count,
+        )
     channels, left = divmod(x.shape[1], math.prod(kernel))
     if left or x.shape[2] != places:
         raise ValueError(f"patches {tuple(x.shape)} of {kernel} for {places} places")
@@ -190,7 +201,11 @@ def positions(n: int, out: int, scale: float | None, how: str) -> Tensor:
         return (2 * i + 1) * n / (2 * out) if scale is None else (i + 0.5) / scale
     if how == "pytorch_half_pixel" and out <= 1:
         return i * 0
-    half = ((2 * i + 1) * n - out) / (2 * out) if scale is None else (i + 0.5) / scale - 0.5
+    half = (
+        ((2 * i + 1) * n - out) / (2 * out)
+        if scale is None
+        else (i + 0.5) / scale - 0.5
+    )
     if how == "half_pixel_symmetric" and scale is not None:
         return n / 2 * (1 - out / (n * scale)) + half
     return half
@@ -211,7 +226,11 @@ def read_at(
     n = x.shape[axis]
     if mode == "nearest":
         if nearest.startswith("round"):
-            at = (at - 0.5).ceil() if nearest == "round_prefer_floor" else (at + 0.5).floor()
+            at = (
+                (at - 0.5).ceil()
+                if nearest == "round_prefer_floor"
+                else (at + 0.5).floor()
+            )
         else:
             at = at.floor() if nearest == "floor" else at.ceil()
         return x.index_select(axis, at.long().clamp(0, n - 1).to(x.device))
@@ -222,7 +241,10 @@ def read_at(
     if mode == "linear":
         weights = (1 - t).clamp(min=0)
     else:
-        inner, outer = ((a + 2) * t - (a + 3)) * t * t + 1, a * (((t - 5) * t + 8) * t - 4)
+        inner, outer = (
+            ((a + 2) * t - (a + 3)) * t * t + 1,
+            a * (((t - 5) * t + 8) * t - 4),
+        )
         weights = torch.where(t <= 1, inner, torch.where(t < 2, outer, 0.0))
     if exclude_outside:
         weights = torch.where((taps >= 0) & (taps < n), weights, 0.0)
@@ -232,7 +254,9 @@ def read_at(
     shape = [1] * x.ndim
     shape[axis] = len(taps)
     parts = zip(taps.unbind(1), weights.unbind(1))
-    return torch.stack([x.index_select(axis, p) * w.reshape(shape) for p, w in parts]).sum(0)
+    return torch.stack(
+        [x.index_select(axis, p) * w.reshape(shape) for p, w in parts]
+    ).sum(0)
 
 
 def resize_axes(
@@ -252,16 +276,22 @@ def resize_axes(
 ) -> Tensor:
     """Axes of x to sizes or by scales, as ONNX Resize does it."""
     chosen = list(range(x.ndim)) if axes is None else distinct(axes, x.ndim)
-    given: Sequence[float] = sizes if sizes is not None else scales if scales is not None else ()
+    given: Sequence[float] = (
+        sizes if sizes is not None else scales if scales is not None else ()
+    )
     if len(given) != len(chosen) or any(n <= 0 for n in given):
         raise ValueError(f"sizes or scales {given} for the axes {chosen}")
     now = [x.shape[a] for a in chosen]
     by: list[float | None] = [None] * len(now) if sizes is not None else list(given)
-    to = [int(m) if sizes is not None else math.floor(n * m) for n, m in zip(now, given)]
+    to = [
+        int(m) if sizes is not None else math.floor(n * m) for n, m in zip(now, given)
+    ]
     if sizes is not None and policy != "stretch":
         one = (min if policy == "not_larger" else max)(m / n for n, m in zip(now, to))
         to, by = [math.floor(n * one + 0.5) for n in now], [one] * len(now)
-    if coordinates == "align_corners" and any(s is not None and n * s % 1 for n, s in zip(now, by)):
+    if coordinates == "align_corners" and any(
+        s is not None and n * s % 1 for n, s in zip(now, by)
+    ):
         raise ValueError(f"scales {by} of {now} elements are not whole")
     beyond = torch.zeros((1,) * x.ndim, dtype=torch.bool)
     cropped = roi if coordinates == "tf_crop_and_resize" else None
@@ -283,5 +313,7 @@ def resize_axes(
         else:
             at = positions(n, out, scale, coordinates)
         ratio = n / out if scale is None else 1 / scale
-        x = read_at(x, axis, at, ratio, mode, nearest, cubic_a, exclude_outside, antialias)
+        x = read_at(
+            x, axis, at, ratio, mode, nearest, cubic_a, exclude_outside, antialias
+        )
     return x if cropped is None else x.masked_fill(beyond.to(x.device), outside)
