@@ -333,3 +333,36 @@ def test_normalisation_across_channels(size: int, tmp_path: Path) -> None:
     made = convcore.convert(tmp_path / "net.onnx", "pytorch", tmp_path / "net.py")
     assert ("nn.LocalResponseNorm(5, alpha=0.1, beta=0.6, k=2.0)" in (tmp_path / "net.py").read_text()) is (size == 5)
     assert torch.allclose(made.model(x), net(x), atol=1e-6)
+
+
+def test_what_hardly_fits_is_formatted(tmp_path: Path) -> None:
+    """Parameters under long paths, ties that no line takes, numbers with an exponent, loops that are copied."""
+    pytest.importorskip("ruff")
+
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.some_name_of_a_block = torch.nn.ModuleList([torch.nn.Module(), torch.nn.Module()])
+            for part in self.some_name_of_a_block:
+                part.relative_position_bias_table_of_it = torch.nn.Parameter(torch.randn(5))
+            self.rnn = torch.nn.LSTM(5, 7, proj_size=5, batch_first=True)
+            self.a_name_that_is_so_long_that_no_line_takes_two_of_them = torch.nn.Linear(5, 5)
+            self.another_name_that_is_so_long_that_no_line_takes_two = torch.nn.Linear(5, 5)
+            self.another_name_that_is_so_long_that_no_line_takes_two.weight = (
+                self.a_name_that_is_so_long_that_no_line_takes_two_of_them.weight
+            )
+
+        def forward(self, x: Any) -> Any:
+            y = self.another_name_that_is_so_long_that_no_line_takes_two(x)
+            y = self.a_name_that_is_so_long_that_no_line_takes_two_of_them(self.rnn(y)[0])
+            for part in self.some_name_of_a_block:
+                y = y * part.relative_position_bias_table_of_it
+            return torch.where(y > 0, y, torch.full_like(y, -3e38))
+
+    out = tmp_path / "net.py"
+    convcore.convert(Net().eval(), "pytorch", out, example_inputs=torch.randn(2, 3, 5))
+    text = out.read_text()
+    assert "for other, first in TIED.items()" in text and "def scan(" in text and "e38" in text and "nn.Parameter(\n" in text
+    for command in (["format", "--check"], ["check"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *command, "--isolated", str(out)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -178,7 +178,7 @@ class Classes:
             made = f"torch.empty({shape or '()'}{_dtype(m.dtype)})"
             if not is_parameter(m):
                 return made
-            return f"nn.Parameter({made})" if m.trainable or self.all_frozen else f"nn.Parameter({made}, requires_grad=False)"
+            return Bracket("nn.Parameter", [made] if m.trainable or self.all_frozen else [made, "requires_grad=False"])
         if isinstance(m, Block):
             if m in self.of:
                 t = self.of[m]

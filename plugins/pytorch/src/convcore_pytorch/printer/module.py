@@ -162,14 +162,7 @@ def _class(
         return out
     if tied:
         out += ["", "    def tie_weights(self) -> None:", '        """Let parameters that are one in the source be one."""']
-        for other, first in tied.items():
-            owner, _, last = other.rpartition(".")
-            value = attribute(first, states[first])
-            if not is_plain(last):
-                at = attribute(owner) if owner else "self"
-                out.append(f"        {at}.register_parameter({quoted(last)}, {value})")
-            else:
-                out.append(f"        {attribute(other)} = {value}")
+        out += _ties(tied, states)
     out += [
         "",
         "    @classmethod",
@@ -190,6 +183,28 @@ def _class(
         out.append("        model.tie_weights()")
     out.append("        return model.eval()")
     return out
+
+
+def _ties(tied: Mapping[str, str], states: Mapping[str, State]) -> list[str]:
+    """Statements that tie parameters: one each, a loop where one would not fit into a line."""
+    lines = []
+    for other, first in tied.items():
+        owner, _, last = other.rpartition(".")
+        value = attribute(first, states[first])
+        if not is_plain(last):
+            at = attribute(owner) if owner else "self"
+            lines.append(f"        {at}.register_parameter({quoted(last)}, {value})")
+        else:
+            lines.append(f"        {attribute(other)} = {value}")
+    if all(len(line) <= 88 for line in lines):
+        return lines
+    return [
+        "        for other, first in TIED.items():",
+        '            owner, _, last = first.rpartition(".")',
+        "            tensor = getattr(self.get_submodule(owner), last)",
+        '            owner, _, last = other.rpartition(".")',
+        "            setattr(self.get_submodule(owner), last, tensor)",
+    ]
 
 
 def _states(plan: Plan, counts: Mapping[str, int]) -> tuple[dict[str, State], dict[str, str]]:

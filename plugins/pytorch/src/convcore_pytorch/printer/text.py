@@ -64,7 +64,7 @@ def literal(x: object) -> str:
     if isinstance(x, float):
         if math.isinf(x) or math.isnan(x):
             return f'float("{x}")'
-        return repr(x)
+        return repr(x).replace("e+", "e")  # as formatters write it
     return quoted(x) if isinstance(x, str) else repr(x)
 
 
