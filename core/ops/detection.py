@@ -6,6 +6,7 @@ Boxes are (x1, y1, x2, y2). The semantics are those of the layers that introduce
 
 from __future__ import annotations
 
+import math
 from random import Random
 from typing import Any
 
@@ -52,8 +53,9 @@ def _prior_shape(c: InferContext) -> Inferred:
         c.fail(f"max_sizes={c['max_sizes']} must have one entry per min_size")
     if any(b <= a for a, b in zip(c["min_sizes"], c["max_sizes"])):
         c.fail("every max_size must exceed its min_size")
-    if not all(r > 0 for r in c["aspect_ratios"]):
-        c.fail(f"aspect_ratios={c['aspect_ratios']} must be positive")
+    for name in ("min_sizes", "max_sizes", "aspect_ratios"):
+        if not all(0 < r < math.inf for r in c[name]):
+            c.fail(f"{name}={c[name]} must be positive")
     if len(c["variances"]) not in (1, 4):
         c.fail(f"variances={c['variances']} must have 1 or 4 entries")
     for name in ("image_size", "step"):

@@ -87,6 +87,13 @@ def _late(
     roles = {k: " ".join(v) for k, v in base.roles.items()}
     roles["index"] = " ".join([*base.roles.get("index", ()), *(n for n in names if given[n][0] != "number")])
 
+    def inferred(c: InferContext) -> Inferred:
+        for n in names:
+            s = c.shape(n) or ()
+            if given[n][1] is _one and (len(s) > 1 or any(isinstance(d, int) and d != 1 for d in s)):
+                c.fail(f"{n} must be one number")
+        return infer(c)
+
     def run(*arrays: Array | None, **kw: Any) -> Any:
         first, late = arrays[: len(own)], arrays[len(own) :]
         for i, n in enumerate(names):
@@ -98,7 +105,7 @@ def _late(
         f"dynamic_{base.name}", ", ".join([*own, *(f"{n}:{given[n][0]}" for n in names)]),
         f"{base.name} with {' and '.join(names)} known when the model runs.",
         outputs=outputs or ", ".join(f"{o}*" if base.variadic_outputs else o for o in base.outputs),
-        attrs={**{k: a for k, a in base.attrs.items() if k not in given}, **(attrs or {})}, infer=infer, reference=run,
+        attrs={**{k: a for k, a in base.attrs.items() if k not in given}, **(attrs or {})}, infer=inferred, reference=run,
         axes=Opaque(), samples=samples, normalize=base.normalize if normalized else None,
         traits=base.traits & (Trait.MOVES | Trait.NONNEGATIVE),
         roles={k: v for k, v in roles.items() if v},

@@ -7,6 +7,7 @@ number, average: NaN).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -121,6 +122,12 @@ POOL.op(
 )  # fmt: skip
 
 
+def _lp_shape(c: InferContext) -> Shapes:
+    if not 0 < c["p"] < math.inf:
+        c.fail(f"p={c['p']} must be positive")
+    return _pool_shape(c)
+
+
 def _lp_body(b: Any, x: Any, *, p: float, layout: str, **attrs: Any) -> Any:
     b.require(x.shape is not None, "lp_pool: the number of axes of x must be known")
     first = layout == "channels_first"
@@ -139,7 +146,7 @@ def _lp_body(b: Any, x: Any, *, p: float, layout: str, **attrs: Any) -> Any:
 
 POOL.op(
     "lp_pool", "x:float", "p-norm of each window: (sum |x|^p)^(1/p); padding counts as zero.",
-    attrs={**POOL_ATTRS, "p": Attr("float", 2.0)}, infer=_pool_shape, reference=lp_pool, body=_lp_body,
+    attrs={**POOL_ATTRS, "p": Attr("float", 2.0)}, infer=_lp_shape, reference=lp_pool, body=_lp_body,
     normalize=_pool_attrs, axes=CHANNELS("x", "y"), samples=[*_samples(p=2.0)[:4], *_samples(p=3.0)[:1]],
     traits=Trait.KEEPS_SIGN | Trait.WINDOW, wide=True,
 )  # fmt: skip

@@ -34,6 +34,8 @@ def _roi_shape(c: InferContext) -> Shapes:
     c.rank("x", 4)
     c.rank("rois", 2)
     c.rank("images", 1)
+    if len(c["output_size"]) != 2 or min(c["output_size"]) < 1:
+        c.fail(f"output_size={c['output_size']} must be positive: (height, width)")
     channels, count = (None if x is None else x[1]), (None if rois is None else rois[0])
     return [(c.dtype("x"), (count, channels, *c["output_size"]))]
 

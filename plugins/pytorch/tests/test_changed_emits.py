@@ -7,22 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from changed_emits import reason
+from tests.support.changed_emits import reason
 from tests.support.changed_samples import change, changes
 
-from convcore.errors import PluginBugError, ShapeError, UnsupportedError
+from convcore.errors import PluginBugError, ShapeError
 from convcore.ops.families import FAMILIES
 from convcore.opset.declare import Op
+from convcore_pytorch.dialect import TorchDialect
+from convcore_pytorch.rules import RULES
 
 OPS: dict[str, Op] = {name: decl for family in FAMILIES for name, decl in family.ops.items() if decl.samples}
 REFUSALS: dict[str, list[tuple[int, list[Any], str]]] = json.loads(Path(__file__).with_name("refusals.json").read_text("utf-8"))
 
 
 def why(decl: Op, number: int, what: Any) -> str:
-    try:
-        return reason(decl, change(decl, decl.samples[number], what))
-    except UnsupportedError as e:
-        return str(e)
+    return reason(decl, change(decl, decl.samples[number], what), RULES, TorchDialect())
 
 
 @pytest.mark.parametrize("name", OPS)

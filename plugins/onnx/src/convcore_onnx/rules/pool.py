@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from .windows import EXPLICIT, PADDINGS, channels_first, emit_pads, spelled_out
 
 
 def _whole(v: float) -> int:
-    if v != int(v):
+    if not math.isfinite(v) or v != int(v):
         raise NotExpressible(f"{v} is not an integer")
     return int(v)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import A, ForeignNode, Node
+from convcore.plugin import A, ForeignNode, Node, NotExpressible
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
@@ -39,6 +39,8 @@ def optional(g: OnnxContext, node: ForeignNode) -> Any:
 @RULES.emit("optional", since=15)
 def emit_optional(e: OnnxScribe, node: Node) -> None:
     x, dtype = node.arg("x"), node.attrs["dtype"]
+    if x is None and dtype is None:
+        raise NotExpressible("an empty optional of no type")
     attrs = {} if x is not None or dtype is None else {"type": TypeOf(dtype)}
     e.call("Optional", [] if x is None else [e.value(x)], attrs, outputs=node.outputs, name=node.name)
 

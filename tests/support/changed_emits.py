@@ -1,4 +1,4 @@
-"""Nodes of changed samples (``tests/support/changed_samples.py``), as the rules that write PyTorch take or refuse them."""
+"""Nodes of changed samples (``changed_samples.py``), as the rules that write a format take or refuse them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Any
 from tests.support.changed_samples import Changed
 
 from convcore.build.builder import Builder
+from convcore.emit.dialect import Dialect
 from convcore.emit.scribe import Scribe
+from convcore.errors import UnsupportedError
 from convcore.ir.dtypes import type_of
 from convcore.ir.graph import Graph, Value
 from convcore.opset.declare import Op
 from convcore.opset.traits import Role
-from convcore_pytorch.dialect import TorchDialect
-from convcore_pytorch.rules import RULES
+from convcore.rules.ruleset import RuleSet
 
 
-def reason(decl: Op, c: Changed) -> str:
+def reason(decl: Op, c: Changed, rules: RuleSet[Any, Any], dialect: Dialect, version: int | None = None) -> str:
     """Why no rule writes the node, its parameters and indices as weights; "" where one does. ShapeError: no such node."""
     g = Graph(decl.name)
     b = Builder(g)
@@ -32,6 +33,10 @@ def reason(decl: Op, c: Changed) -> str:
             ins.append(b.input(f"x{i}", t, None if t.is_container else a.shape))
     node = b.node(decl.name, ins, c.attrs)
     g.outputs = list(node.outputs)
-    scribe = Scribe(g, RULES, None, TorchDialect(), {}, lambda s: [])
-    scribe.dialect.enter(scribe)
-    return RULES.apply_emit(scribe, node)
+    scribe = Scribe(g, rules, version, dialect, {}, lambda s: [])
+    try:
+        if problems := scribe.dialect.enter(scribe):
+            return "; ".join(p.why for p in problems)
+        return rules.apply_emit(scribe, node)
+    except UnsupportedError as e:
+        return str(e)
