@@ -366,3 +366,15 @@ def test_what_hardly_fits_is_formatted(tmp_path: Path) -> None:
     for command in (["format", "--check"], ["check"]):
         done = subprocess.run([sys.executable, "-m", "ruff", *command, "--isolated", str(out)], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_tensors_without_axes(tmp_path: Path) -> None:
+    class Net(torch.nn.Module):
+        def forward(self, x: Any, y: Any) -> Any:
+            a, b = torch.broadcast_tensors(x, y)
+            return a * x.expand(()), x.reshape(()) + b, x.permute(()) - y
+
+    net, given = Net().eval(), (torch.tensor(1.5), torch.tensor(2.5))
+    made = convcore.convert(net, "pytorch", tmp_path / "net.py", example_inputs=given)
+    for a, b in zip(made.model(*given), net(*given)):
+        assert torch.equal(a, b)

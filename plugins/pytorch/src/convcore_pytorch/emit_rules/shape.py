@@ -73,7 +73,7 @@ def expand(e: E, node: Node) -> None:
     """Broadcast to a shape. Sizes of the other side may be larger, as in numpy."""
     x = node.need("x")
     out = shape_of(node.output)
-    e.call(".expand", [e.value(x, carry=True), *sizes(e, out, x)], outputs=node.outputs, carry=True)
+    e.call(".expand", [e.value(x, carry=True), *(sizes(e, out, x) or [()])], outputs=node.outputs, carry=True)
 
 
 @RULES.emit("tile")
