@@ -255,7 +255,10 @@ def test_a_loop_that_counts_is_written_out_where_a_target_has_none(model: Path, 
     assert convcore.convert(str(model), "onnx", str(tmp_path / "o.onnx"), custom=source).report.ok
 
 
-@pytest.mark.parametrize("case", [c for c in cases() if c.name in ("Viterbi", "PairwiseProducts", "SlotwiseNorm")], ids=lambda c: c.name)
+BESIDE = [c for c in cases() if c.name in ("Viterbi", "PairwiseProducts", "SlotwiseNorm")]
+
+
+@pytest.mark.parametrize("case", BESIDE, ids=lambda c: c.name)
 def test_layers_beside_keras(case: Any) -> None:
     verdict = judge(case, ("onnx",))
     assert verdict.what == "agree", verdict.why
