@@ -30,7 +30,7 @@ KINDS = ("refusal", "comparison", "constant", "swap", "not", "default", "and/or"
 ANY_ORDER = {
     "isinstance", "issubclass", "hasattr",
     "max", "min", "maximum", "minimum", "add", "mul", "gcd", "lcm", "isclose", "broadcast_shapes",
-    "logical_and", "logical_or",
+    "logical_and", "logical_or", "and_", "or_",
 }  # fmt: skip
 """Functions whose arguments may stand in any order, or that raise at once when they do not."""
 
