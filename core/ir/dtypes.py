@@ -148,15 +148,21 @@ class DType(str, Enum):
     @property
     def limits(self) -> tuple[float, float]:
         """The lowest and the highest finite value of a float or integer type."""
+        known, kind = self._info(), int if self.is_int else float
+        return kind(known.min), kind(known.max)
+
+    @property
+    def tiny(self) -> float:
+        """The smallest positive normal number of a float type: those below it have fewer digits."""
+        return float(self._info().smallest_normal)
+
+    def _info(self) -> Any:
+        """numpy's (or ml_dtypes's) iinfo or finfo."""
         if self in _FOREIGN:
             import ml_dtypes
 
-            of: Any = ml_dtypes.iinfo if self.is_int else ml_dtypes.finfo
-            known = of(self.numpy)
-        else:
-            known = np.iinfo(self.numpy) if self.is_int else np.finfo(self.numpy)
-        kind = int if self.is_int else float
-        return kind(known.min), kind(known.max)
+            return (ml_dtypes.iinfo if self.is_int else ml_dtypes.finfo)(self.numpy)
+        return np.iinfo(self.numpy) if self.is_int else np.finfo(self.numpy)
 
     @property
     def is_float(self) -> bool:

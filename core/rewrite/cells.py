@@ -129,8 +129,8 @@ class Cell:
             dtype = g.bias.dtype
             if self.inner is not None and i == 2 and (h in g.parts or x in self.inner.parts):
                 return None
-            if self.reset is not None and i == 2 and h in g.parts:
-                return None
+            if self.reset is not None and (h if i == 2 else self.reset) in g.parts:
+                return None  # a gate of r * h, or a new state of h alone
             ws.append(g.parts.get(x, np.zeros((width, hidden), dtype)).T)
             r = None if key is None else other.parts.get(key)
             rs.append(np.zeros((hidden, hidden), dtype) if r is None else r.T)

@@ -140,8 +140,7 @@ def _one_factor(graph: Graph) -> int:
             continue
         if not np.array_equal(np.isfinite(both) & (both != 0), np.isfinite(a) & (a != 0) & np.isfinite(b) & (b != 0)):
             continue
-        tiny = np.finfo(stored.dtype).tiny
-        if not np.all(np.isfinite(stored)) or np.any((np.abs(stored) < tiny) & (both != 0)):
+        if not np.all(np.isfinite(stored)) or np.any((np.abs(stored) < y.dtype.tiny) & (both != 0)):
             continue
         build = Builder(graph, before=after, origin=after.origin.by("simplify"))
         build.prefix, build.scope = after.name, after.scope

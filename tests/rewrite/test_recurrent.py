@@ -247,6 +247,24 @@ def test_another_state_mixed_in_is_no_gru() -> None:
     compared(graph_of(make), [])
 
 
+@pytest.mark.parametrize("update_of", ["h", "r * h"])
+def test_only_the_new_state_of_a_gru_may_read_the_state_behind_the_reset_gate(update_of: str) -> None:
+    w, r, k = normal(3, I, H), normal(3, H, H), normal(3, H)
+
+    def make(b: Any) -> Any:
+        def cell(t: int, x: Any, h: Any) -> Any:
+            def gate(i: int, of: Any) -> Any:
+                return b.add(b.linear(x, b.weight(w[i].T.copy(), "w"), b.weight(k[i], "k")), b.matmul(of, b.weight(r[i], "r")))
+
+            kept = b.mul(b.sigmoid(gate(0, h)), h)
+            z = b.sigmoid(gate(1, h if update_of == "h" else kept))
+            return b.add(b.mul(z, h), b.mul(b.sub(b.const(np.float32(1)), z), b.tanh(gate(2, kept))))
+
+        return steps_of(b, cell)[-1]
+
+    compared(graph_of(make), ["gru"] if update_of == "h" else [])
+
+
 @pytest.mark.parametrize("wrong", ["1", "scale"])
 def test_a_body_that_is_nearly_a_cell_stays(wrong: str) -> None:
     """(0.999 - z) for (1 - z); a state scaled before the gates."""

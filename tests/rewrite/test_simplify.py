@@ -317,13 +317,47 @@ def test_what_is_asked_for_by_name_or_for_training_is_not_simplified_away(tmp_pa
     assert set(seen) == {"drop"}
 
 
-def test_half_weights_that_would_overflow_stay(tmp_path: Path) -> None:
-    w = {"w": normal(4, 3, 3, 3).astype("f2"), "k": np.float16(6e4)}
+LARGE, SMALL = normal(7, 4), normal(7, 4) * 2e-3
+
+
+@pytest.mark.parametrize(
+    ("dtype", "x", "w", "k", "left"),
+    [
+        ("f2", 1, LARGE, 3e4, True),
+        ("f2", 1, SMALL, 1e-4, True),
+        ("f2", 1, SMALL * 1e-3, 2.0, False),  # subnormal as they are
+        ("f2", 1, LARGE, 0, False),
+        ("f4", 1e-20, LARGE * 1e15, 1e30, True),
+        ("f4", 1e30, LARGE * 1e-20, 1e-30, True),
+        ("f4", 1e-20, LARGE, 1e30, False),
+        ("f4", 1, LARGE * 1e-9, 1e-9, False),
+    ],
+)
+def test_factors_that_the_type_of_the_weights_does_not_hold_stay(
+    dtype: str, x: float, w: Any, k: float, left: bool, tmp_path: Path
+) -> None:
+    code = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    weights = {"w": w.astype(dtype), "k": np.asarray(k, dtype)}
     graph = helper.make_graph(
-        [N("Conv", ["x", "w"], ["c"]), N("Mul", ["c", "k"], ["y"])], "g",
-        [helper.make_tensor_value_info("x", 10, ["n", 3, 7, 5])], [helper.make_tensor_value_info("y", 10, None)],
-        [numpy_helper.from_array(np.asarray(a), k) for k, a in w.items()],
+        [N("MatMul", ["x", "w"], ["c"]), N("Mul", ["c", "k"], ["y"])], "g",
+        [helper.make_tensor_value_info("x", code, ["n", 7])], [helper.make_tensor_value_info("y", code, None)],
+        [numpy_helper.from_array(a, name) for name, a in weights.items()],
     )  # fmt: skip
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "a.onnx")
     convcore.convert(tmp_path / "a.onnx", "onnx", tmp_path / "b.onnx", check=False)
-    assert ops(tmp_path / "b.onnx") == ["Conv", "Mul"]
+    assert ("Mul" in ops(tmp_path / "b.onnx")) is left
+    given = (normal(5, 7) * x).astype(dtype)
+    (before,), (after,) = (ran(tmp_path / name, {"x": given}) for name in ("a.onnx", "b.onnx"))
+    rounding, finite = np.finfo(dtype).eps * 8, np.isfinite(before)
+    span = np.max(np.abs(before), where=finite, initial=0)
+    np.testing.assert_allclose(after, before, rtol=rounding, atol=rounding * span)
+
+
+def test_an_addend_that_the_type_of_the_weights_does_not_hold_stays(tmp_path: Path) -> None:
+    """3e38 x + 3e38 and 3e38 added once more may be finite, the sum of both is not."""
+    nodes = [N("MatMul", ["x", "w"], ["c"]), N("Add", ["c", "k"], ["d"]), N("Add", ["d", "k"], ["y"])]
+    weights = {"w": np.float32([[3e38, 1], [2, 3]]), "k": np.float32([3e38, 1])}
+    path = model(tmp_path / "a.onnx", nodes, {"x": ["n", 2]}, ["y"], weights)
+    convcore.convert(path, "onnx", tmp_path / "b.onnx", check=False)
+    x = {"x": np.float32([[-1, 0]])}
+    np.testing.assert_array_equal(ran(tmp_path / "b.onnx", x)[0], ran(path, x)[0])
