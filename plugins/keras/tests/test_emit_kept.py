@@ -60,10 +60,11 @@ def test_conv_lstms_given_states(tmp_path: Path) -> None:
     assert type(again) is L.ConvLSTM2D
 
 
-@pytest.mark.parametrize("change", ["gates", "stride", "mixed"])
+@pytest.mark.parametrize("change", ["gates", "stride", "mixed", "turned"])
 def test_what_is_nearly_a_conv_lstm_is_written_out(change: str, tmp_path: Path) -> None:
-    """Another order of gates, a stride of the state's convolution, or states that change places: no layer, and right."""
-    model = keras.Sequential([keras.Input((3, 5, 7, 2)), L.ConvLSTM2D(3, 3, padding="same")])
+    """Another order of gates, a stride of the state's convolution, states that change places, or results in the other order:
+    no layer, and right."""
+    model = keras.Sequential([keras.Input((3, 5, 7, 2)), L.ConvLSTM2D(3, 3, padding="same", return_sequences=True)])
     randomise(model)
     graph = convcore.load(model).graph
     (region,) = [r for n in graph for r in n.regions]
@@ -77,8 +78,11 @@ def test_what_is_nearly_a_conv_lstm_is_written_out(change: str, tmp_path: Path) 
             n.set_inputs(ins)
     elif change == "stride":
         first.attrs = {**first.attrs, "dilations": (2, 2)}
-    else:
+    elif change == "mixed":
         first.set_inputs([first.inputs[0], region.inputs[0]])
+    else:
+        (scan,) = (n for n in graph if n.op == "scan")
+        scan.attrs = {**scan.attrs, "reverse": (1,), "out_reverse": (1,)}
     from convcore.interpreter import Interpreter
 
     x = np.random.default_rng(3).normal(size=(2, 3, 5, 7, 2)).astype(np.float32)

@@ -280,13 +280,13 @@ class InPlace(torch.nn.Module):
     def __init__(self, kind: str) -> None:
         super().__init__()
         self.conv, self.norm = torch.nn.Conv2d(3, 5, 1), torch.nn.BatchNorm2d(5)
-        self.act, self.kind = torch.nn.SiLU(), kind
+        self.act, self.kind = torch.nn.LeakyReLU(-0.2) if kind == "below 0" else torch.nn.SiLU(), kind
 
     def forward(self, x: Any) -> Any:
         if self.kind == "input":
             return self.act(x)
         y = self.norm(self.conv(x))
-        if self.kind == "alone":
+        if self.kind in ("alone", "below 0"):
             return self.act(y)
         if self.kind == "read again":
             return self.act(y) + y
@@ -297,12 +297,24 @@ class InPlace(torch.nn.Module):
             return self.act(y) + self.act(z) * z
         if self.kind == "of a sigmoid":  # whose gradient needs its result
             return self.act(y.sigmoid())
+        if self.kind == "alpha below 0":
+            return torch.nn.functional.elu(y + y, alpha=-0.5)
         return torch.nn.functional.relu(y + y)
 
 
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [("alone", 1), ("of a sum", 1), ("input", 0), ("read again", 0), ("result", 0), ("called twice", 0), ("of a sigmoid", 0)],
+    [
+        ("alone", 1),
+        ("of a sum", 1),
+        ("input", 0),
+        ("read again", 0),
+        ("result", 0),
+        ("called twice", 0),
+        ("of a sigmoid", 0),
+        ("below 0", 0),
+        ("alpha below 0", 0),
+    ],
 )
 def test_activations_in_place(kind: str, count: int, tmp_path: Path) -> None:
     torch.manual_seed(0)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convcore import convert, load
+from convcore import Model, UnsupportedError, convert, load
+from convcore.plugin import Builder, DType, Graph
 
 torch = pytest.importorskip("torch")
 
@@ -333,3 +334,23 @@ def test_nearest_takes_the_elements_that_torch_takes(scale: float | None, mode: 
             np.testing.assert_array_equal(model(x.numpy()), module(x).numpy(), err_msg=f"{n} {size}")
             if n in (14, 41):
                 assert convert(model, "pytorch", tmp_path / f"m{n}_{size}.py").report.ok
+
+
+def test_nearest_of_float64_is_refused_where_memory_decides(tmp_path: Path) -> None:
+    """Kernels of torch differ in the type of the factor: of 1335 elements for 300 they take other ones."""
+    import torch
+
+    module = torch.nn.Upsample(size=300, mode="nearest")
+    narrow, wide = (torch.arange(1335, dtype=t).reshape(1, 1, -1) for t in (torch.float32, torch.float64))
+    assert not torch.equal(module(narrow).double(), module(wide))
+    np.testing.assert_array_equal(load(torch.export.export(module, (narrow,)))(narrow.numpy()), module(narrow).numpy())
+    with pytest.raises(UnsupportedError, match="300 of 1335 elements of float64: which ones depends on"):
+        convert(torch.export.export(module, (wide,)), "onnx", tmp_path / "m.onnx")
+    few = wide[:, :, :41]
+    np.testing.assert_array_equal(load(torch.export.export(module, (few,)))(few.numpy()), module(few).numpy())
+    graph = Graph("m")
+    b = Builder(graph)
+    x = b.input("x", DType.FLOAT64, (1, 1, 1335))
+    graph.outputs.append(b.resize(x, sizes=[300], mode="nearest", coordinates="asymmetric", nearest="floor"))
+    assert convert(Model(graph), "pytorch", tmp_path / "m.py").report.ok  # picked by number
+    assert "index_select" in (tmp_path / "m.py").read_text()

@@ -13,13 +13,17 @@ from convcore.plugin import Plan, PlanCall, Ref, Unit, leaves, reads
 __all__ = ["in_place"]
 
 _ACTIVATIONS = frozenset(
-    ("ReLU", "ReLU6", "SiLU", "Mish", "Hardswish", "Hardsigmoid", "LeakyReLU", "ELU", "CELU", "SELU", "Hardtanh", "Threshold")
-)
+    f"torch.nn.{name}"
+    for name in ("ReLU", "ReLU6", "SiLU", "Mish", "Hardswish", "Hardsigmoid", "LeakyReLU", "ELU", "CELU", "SELU", "Hardtanh",
+                 "Threshold")
+)  # fmt: skip
 _FUNCTIONS = frozenset(
     f"F.{name}"
     for name in ("relu", "relu6", "silu", "mish", "hardswish", "hardsigmoid", "leaky_relu", "elu", "celu", "selu", "hardtanh")
 )
 """Those of torch 2.6 to 2.14 that take ``inplace``."""
+_SLOPES = ("negative_slope", "alpha")
+"""Below 0 there is no gradient in place: torch raises (elu_backward, leaky_relu_backward)."""
 _MAKERS = frozenset(
     (*(f"torch.nn.{kind}{n}d" for kind in ("Conv", "ConvTranspose", "BatchNorm", "InstanceNorm") for n in (1, 2, 3)),
      "torch.nn.GroupNorm", "+")
@@ -35,7 +39,7 @@ def in_place(plan: Plan) -> None:
     outside = set(plan.root.calls)
     for call in plan.root.all_calls():
         t, fits = call.target, call in outside and _alone(call, count)
-        if isinstance(t, Unit) and t.type.rpartition(".")[2] in _ACTIVATIONS:
+        if isinstance(t, Unit) and t.type in _ACTIVATIONS:
             found.setdefault(t, []).append(fits)
         elif t in _FUNCTIONS and fits:
             call.kwargs = {**call.kwargs, "inplace": True}
@@ -46,6 +50,8 @@ def in_place(plan: Plan) -> None:
 
 def _alone(call: PlanCall, count: Counter[Ref]) -> bool:
     x = call.args[0]
+    if any(call.config.get(k, 0) < 0 for k in _SLOPES):
+        return False
     if not isinstance(x, Ref) or x.call is None or x.call.type not in _MAKERS or count[x] != 1:
         return False
     around = (call.path or ())[: -1 if isinstance(call.target, Unit) else None]

@@ -23,6 +23,8 @@ def conv_lstm(s: KerasScribe, node: Node) -> None:
     a = node.attrs
     if (a["n_states"], a["n_scanned"], len(node.inputs)) != (2, 1, 4) or a["scan_axis"] != (1,) or a["out_axes"] != (1,):
         raise NotExpressible("it is no ConvLSTM")
+    if any(a["out_reverse"] or ()):
+        raise NotExpressible("its results are in the other order than its steps")
     h0, c0, steps, r = _values(node)
     frames = _frames(steps)
     x = frames.need("x").producer

@@ -32,7 +32,7 @@ def resize(e: E, node: Node) -> None:
     if all(isinstance(n, int) for n in (*space, *wanted)):
         config["size"] = tuple(wanted)
         if a["mode"] == "nearest":
-            if any(other_picks(n, m, None, how, a["nearest"]) is not None for n, m in zip(space, wanted)):
+            if any(other_picks(n, m, None, how, a["nearest"], x.dtype) is not None for n, m in zip(space, wanted)):
                 raise NotExpressible("torch's float32 takes other elements")
     elif factors is not None:
         config["scale_factor"] = one_if_equal(factors)

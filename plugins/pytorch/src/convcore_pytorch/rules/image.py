@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import A, NotExpressible, Rank, Value, coordinates, nearest_index
+from convcore.plugin import A, DType, NotExpressible, Rank, Value, coordinates, nearest_index
 
 from ..context import AtenNode, TorchContext
 from .base import FLOAT, RULES
@@ -74,7 +74,7 @@ def upsample(g: TorchContext, n: AtenNode) -> Value:
     if nearest and x.shape is not None:
         out = traced[2:] if (traced := _traced(n)) is not None else attrs.get("sizes", [None] * (len(x.shape) - 2))
         picks = [
-            other_picks(size, want, None if scales is None else scales[i], attrs["coordinates"], nearest)
+            other_picks(size, want, None if scales is None else scales[i], attrs["coordinates"], nearest, x.dtype)
             for i, (size, want) in enumerate(zip(x.shape[2:], out))
         ]
         if any(p is not None for p in picks):
@@ -82,19 +82,26 @@ def upsample(g: TorchContext, n: AtenNode) -> Value:
     return g.b.resize(x, **attrs)
 
 
-def torch_picks(n: int, m: int, scale: float | None, exact: bool) -> Any:
+def torch_picks(n: int, m: int, scale: float | None, exact: bool, real: Any = np.float32) -> Any:
     """The elements that torch takes of n for m (UpSample.h, ``nearest_neighbor_compute_source_index`` and its exact kind): a
     float32 factor, 1 / scale where a scale is given."""
-    by = np.float32(n) / np.float32(m) if scale is None else np.float32(1.0 / scale)
-    at = (np.arange(m, dtype=np.float32) + np.float32(0.5 if exact else 0)) * by
-    return np.minimum(np.floor(at).astype(np.int64), n - 1)
+    by = real(n) / real(m) if scale is None else real(1.0 / scale)
+    at = (np.arange(m, dtype=real) + real(0.5 if exact else 0)) * by
+    return np.minimum(np.floor(at.astype(np.float32)).astype(np.int64), n - 1)
 
 
-def other_picks(n: Any, m: Any, scale: float | None, how: str, rounding: str) -> Any:
-    """torch's elements where they are not those of ``resize``; None where they are, or the sizes are not known."""
+def other_picks(n: Any, m: Any, scale: float | None, how: str, rounding: str, dtype: DType | None) -> Any:
+    """torch's elements where they are not those of ``resize``; None where they are, or the sizes are not known.
+
+    Of float64 some of torch's kernels have a float64 factor (UpSampleKernel.cpp, torch 2.14: ``HelperInterpNearest``), others
+    not, by size and memory format: NotExpressible where that takes other elements.
+    """
     if not (isinstance(n, int) and isinstance(m, int) and n and m):
         return None
     theirs = torch_picks(n, m, scale, how != "asymmetric")
+    if dtype is DType.FLOAT64 and not np.array_equal(theirs, torch_picks(n, m, scale, how != "asymmetric", np.float64)):
+        why = f"{m} of {n} elements of float64: which ones depends on how they lie in memory; convert the model in float32"
+        raise NotExpressible(why, "undefined")
     ours = np.clip(nearest_index(coordinates(n, m, scale, how), rounding), 0, n - 1)
     return None if np.array_equal(theirs, ours) else theirs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from ..values import CodeRefused, Invocable, Name, what_is
 from . import arrays
 from .classes import Bound, SourceClass, SourceObject, Static
 from .dataclass import dataclass_function
+from .formatting import is_plain
 from .iterators import ITERTOOLS, Iterated
 from .keras_layer import Chain, KerasLayer, as_activation, keras_class
 from .python import Random, Silent
@@ -222,7 +224,7 @@ def _phase(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) ->
     return False
 
 
-@_means("tensorflow.cond", "keras.ops.cond", "keras.backend.switch", "tensorflow.case")
+@_means("tensorflow.cond", "keras.ops.cond", "keras.backend.switch")
 def _cond(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
     names = ("pred", "true_fn", "false_fn")
     given = dict(zip(names, args))
@@ -259,17 +261,24 @@ def _reduce(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -
     return total
 
 
-@_means("copy.copy", "copy.deepcopy")
+@_means("copy.copy")
 def _copy(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """What a list or dict holds is not copied with it."""
     x = args[0]
-    if x is None or isinstance(x, (bool, int, float, str)):
+    if x is None or isinstance(x, (bool, int, float, str, tuple)):
         return x
-    if (
-        isinstance(x, (list, tuple, dict))
-        and not d.symbolic(x)
-        and not any(isinstance(v, Invocable) for v in (x.values() if isinstance(x, dict) else x))
-    ):
+    if type(x) in (list, dict):
         return type(x)(x)
+    raise CodeRefused(f"copies {what_is(x)}")
+
+
+@_means("copy.deepcopy")
+def _deep_copy(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    x = args[0]
+    if isinstance(x, tuple) and all(map(is_plain, x)) and not any(isinstance(v, (list, dict)) for v in x):
+        return x
+    if is_plain(x):
+        return copy.deepcopy(x)
     raise CodeRefused(f"copies {what_is(x)}")
 
 

@@ -130,6 +130,18 @@ class SourceObject(Invocable):
         self.state: Any = None
         self.is_model = False
 
+    def __eq__(self, other: object) -> bool:
+        """Identity. Raises CodeRefused where a class says itself what is equal, as dataclasses do."""
+        if self is other:
+            return True
+        objects = [x for x in (self, other) if isinstance(x, SourceObject)]
+        for x in objects:
+            if x.cls.defines("__eq__") or (x.cls.defines("__fields__") and len(objects) > 1):
+                raise CodeRefused(f"compares objects of {x.cls.name}, which says itself what is equal")
+        return False
+
+    __hash__ = object.__hash__
+
     def initialise(self, d: SourceDomain, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Call ``__init__``."""
         init = self.cls.find("__init__")
@@ -158,6 +170,8 @@ class SourceObject(Invocable):
         """Whether it has an attribute."""
         if name in self.values or self.cls.defines(name):
             return True
+        if self.cls.defines("__getattr__"):
+            raise CodeRefused(f"asks an object of {self.cls.name}, which has __getattr__, whether it has {name!r}")
         return bool(self.cls.foreign) and d.host.has_foreign(self, name)
 
     def attribute(self, domain: Domain, name: str) -> Any:
@@ -243,7 +257,11 @@ def defined_class(d: SourceDomain, node: ast.ClassDef, env: Env) -> Any:
     names = [b.path for c in cls.mro for b in c.bases if isinstance(b, Name)]
     cls.foreign = tuple(dict.fromkeys(n for n in names if n.rpartition(".")[2] not in _NO_BEHAVIOUR))
     inside = Env(env.module, env, values=cls.members, owner=cls)
+    if any(k.arg != "metaclass" or not ast.unparse(k.value).endswith("ABCMeta") for k in node.keywords):
+        raise CodeRefused("makes a class with a metaclass or other keywords", env.module.place(node, cls.name))
     for s in node.body:
+        if isinstance(s, ast.FunctionDef) and s.name in _MAKES_OTHERWISE:
+            raise CodeRefused(f"defines {s.name}, which changes how objects are made or kept", env.module.place(s, cls.name))
         if isinstance(s, ast.FunctionDef):
             _method(d, cls, s, inside)
         elif isinstance(s, (ast.Assign, ast.AnnAssign)):
@@ -263,6 +281,7 @@ def defined_class(d: SourceDomain, node: ast.ClassDef, env: Env) -> Any:
 
 
 _NO_BEHAVIOUR = {"object", "ABC", "Generic", "Protocol"}
+_MAKES_OTHERWISE = {"__new__", "__init_subclass__", "__setattr__", "__delattr__", "__getattribute__", "__set_name__"}
 
 
 def _method(d: SourceDomain, cls: SourceClass, node: ast.FunctionDef, inside: Env) -> None:

@@ -29,7 +29,7 @@ def dataclass(d: SourceDomain, cls: Any, options: Mapping[str, Any]) -> Any:
         raise CodeRefused(f"makes a dataclass of {what_is(cls)}")
     if not {*options} <= {"frozen", "eq", "order", "repr", "slots", "kw_only", "unsafe_hash"}:
         raise CodeRefused(f"makes a dataclass with {', '.join(options)}")
-    if not cls.defines("__init__") or "__fields__" in _members(cls):
+    if "__init__" not in cls.members:
         cls.members["__init__"] = _Init(cls, bool(options.get("kw_only")))
     fields: dict[str, Any] = {}
     for c in reversed(cls.mro):
@@ -42,10 +42,6 @@ def dataclass(d: SourceDomain, cls: Any, options: Mapping[str, Any]) -> Any:
                 cls.members.pop(s.target.id)
     cls.members["__fields__"] = fields
     return cls
-
-
-def _members(cls: SourceClass) -> set[str]:
-    return {name for c in cls.mro for name in c.members}
 
 
 _MISSING = object()
@@ -98,20 +94,20 @@ def dataclass_function(d: SourceDomain, name: str, args: list[Any], kwargs: dict
         raise CodeRefused(f"calls dataclasses.{name} of {what_is(x)}, which is no dataclass")
     values = {n: d.attribute(x, n) for n in fields}
     if name == "asdict":
-        return {n: _deep(d, v) for n, v in values.items()}
+        return {n: _deep(d, v, name) for n, v in values.items()}
     if name == "astuple":
-        return tuple(_deep(d, v) for v in values.values())
+        return tuple(_deep(d, v, name) for v in values.values())
     if name == "replace":
         return x.cls.invoke(d, [], {**values, **kwargs})
     raise CodeRefused(f"calls dataclasses.{name}, which convcore does not know")
 
 
-def _deep(d: SourceDomain, v: Any) -> Any:
+def _deep(d: SourceDomain, v: Any, name: str) -> Any:
     if isinstance(v, SourceObject) and v.cls.find("__fields__") is not None:
-        return dataclass_function(d, "asdict", [v], {})
+        return dataclass_function(d, name, [v], {})
     if isinstance(v, dict):
-        return {k: _deep(d, x) for k, x in v.items()}
-    return type(v)(_deep(d, x) for x in v) if type(v) in (list, tuple) else v
+        return {k: _deep(d, x, name) for k, x in v.items()}
+    return type(v)(_deep(d, x, name) for x in v) if type(v) in (list, tuple) else v
 
 
 class _Decorates(Invocable):

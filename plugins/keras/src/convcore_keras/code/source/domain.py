@@ -19,7 +19,7 @@ from . import arrays
 from .builtin import BUILTINS
 from .classes import SourceClass, SourceObject, Super, defined_class
 from .expressions import evaluate
-from .formatting import formatted, percent
+from .formatting import formatted, percent, shown
 from .iterators import ITERATORS, Iterated
 from .library import Library, SourceFile
 from .module import Env, SourceModule
@@ -183,7 +183,10 @@ class SourceDomain(Domain):
 
     # ---- Python's operations
     def truth(self, x: Any) -> bool:
-        if isinstance(x, (SourceObject, SourceFunction, SourceClass, SourceModule)):
+        if isinstance(x, SourceObject):
+            asked = x.find(self, "__bool__") or x.find(self, "__len__")
+            return asked is None or self.truth(self.call(asked, [], {}))
+        if isinstance(x, (SourceFunction, SourceClass, SourceModule)):
             return True
         if isinstance(x, np.ndarray):
             if x.size != 1:
@@ -239,16 +242,25 @@ class SourceDomain(Domain):
             else:
                 return arrays.binary(op, x, y)
         if op in ("==", "!=") and (isinstance(x, Member) or isinstance(y, Member)):
-            return _equal_members(x, y) == (op == "==")
+            return bool(x == y) == (op == "==")
+        if op in ("==", "!=") and (isinstance(x, SourceObject) or isinstance(y, SourceObject)):
+            equal = bool(x == y)  # refused where a class says what is equal
+            if isinstance(x, SourceObject) and isinstance(y, SourceObject):
+                return equal == (op == "==")
         if op in ("==", "!=") and (isinstance(x, (Name, Invocable)) or isinstance(y, (Name, Invocable))):
             if isinstance(x, Name) and isinstance(y, Name):
                 return (self.host.canonical(x.path) == self.host.canonical(y.path)) == (op == "==")
             if x is None or y is None or isinstance(x, str) or isinstance(y, str):
                 return op == "!="
         if op in ("in", "not in") and isinstance(y, (list, tuple)) and any(isinstance(v, (Name, Invocable)) for v in y):
-            found = any(self.truth(self.compare("==", x, v)) if not isinstance(v, Invocable) else x is v for v in y)
-            return found == (op == "in")
+            return any(self._is_item(x, v) for v in y) == (op == "in")
         return super().compare(op, x, y)
+
+    def _is_item(self, x: Any, v: Any) -> bool:
+        """Whether an item of a sequence is what is looked for."""
+        if x is v or (isinstance(v, Invocable) and not isinstance(v, Member)):
+            return bool(x == v)
+        return self.truth(self.compare("==", x, v))
 
     def item(self, x: Any, key: Any) -> Any:
         if isinstance(x, np.ndarray):
@@ -295,8 +307,8 @@ class SourceDomain(Domain):
             yield from self.iterate(x)
 
     def text(self, x: Any, spec: str = "") -> str:
-        if isinstance(x, (list, tuple)) and not self.symbolic(x) and not spec:
-            return str(x)
+        if isinstance(x, (list, tuple)) and not spec:
+            return shown(x)
         if isinstance(x, SourceClass):
             return str(x.name)
         if not spec:
@@ -364,12 +376,6 @@ class SourceDomain(Domain):
         args = self._listed(args) if name in ("dict", "min", "max", "sum", "sorted") else args
         if any(isinstance(a, np.ndarray) for a in args) and name in arrays.BUILTIN:
             return arrays.BUILTIN[name](*args, **kwargs)
+        if name in ("str", "repr") and args and isinstance(args[0], (list, tuple, dict)):
+            shown(args[0])
         return super().builtin(name, args, kwargs)
-
-
-def _equal_members(x: Any, y: Any) -> bool:
-    """Whether members of enumerations are equal: to themselves, those that are numbers or texts also to those."""
-    if isinstance(x, Member) and isinstance(y, Member):
-        return x is y
-    member, other = (x, y) if isinstance(x, Member) else (y, x)
-    return bool(member.cls.plain and type(other) is type(member.value) and other == member.value)

@@ -217,16 +217,19 @@ def _dict_comprehension(d: SourceDomain, node: ast.DictComp, env: Env) -> Any:
     return {_key(evaluate(d, node.key, inner)): evaluate(d, node.value, inner) for inner in _over(d, node.generators, env)}
 
 
-def _over(d: SourceDomain, generators: list[ast.comprehension], env: Env, items: Iterator[Any] | None = None) -> Iterator[Env]:
+def _over(
+    d: SourceDomain, generators: list[ast.comprehension], env: Env, items: Iterator[Any] | None = None, within: bool = False
+) -> Iterator[Env]:  # fmt: skip
+    """The names of a comprehension, which are its own (``within``: already), for each of its items."""
     first, *rest = generators
     if first.is_async:
         raise CodeRefused("loops over a coroutine")
+    inner = env if within else Env(env.module, env, owner=env.owner)
     for x in d.lazily(evaluate(d, first.iter, env)) if items is None else items:
-        inner = Env(env.module, env, owner=env.owner)
         d.assign(first.target, x, inner)
         if all(d.truth(evaluate(d, test, inner)) for test in first.ifs):
             if rest:
-                yield from _over(d, rest, inner)
+                yield from _over(d, rest, inner, within=True)
             else:
                 yield inner
 

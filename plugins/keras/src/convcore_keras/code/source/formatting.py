@@ -1,4 +1,4 @@
-"""Text made by ``%`` and ``format`` of plain values, bounded."""
+"""Text made by ``%``, ``format`` and ``str`` of plain values, bounded."""
 
 from __future__ import annotations
 
@@ -6,9 +6,26 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..values import CodeRefused
+from ..values import CodeRefused, what_is
 
-__all__ = ["formatted", "percent"]
+
+def is_plain(x: Any) -> bool:
+    """Whether it is a name, number or None, or a list, tuple or dict of such."""
+    stack = [x]
+    while stack:
+        v = stack.pop()
+        if type(v) in (list, tuple, dict):
+            stack += [*v, *v.values()] if isinstance(v, dict) else v
+        elif v is not None and type(v) not in (str, int, float, bool):
+            return False
+    return True
+
+
+def shown(x: Any) -> str:
+    """``str`` of lists, tuples and dicts of plain values."""
+    if not is_plain(x):
+        raise CodeRefused(f"formats {what_is(x)} that holds more than names and numbers as text")
+    return str(x)
 
 
 def percent(text: str, values: Any) -> str:

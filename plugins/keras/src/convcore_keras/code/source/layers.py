@@ -285,6 +285,8 @@ class Host:
             return isinstance(x, (Member, Tuple_)) and x.cls is kind
         if isinstance(x, Tuple_) and kind == Name("builtins.tuple"):
             return True
+        if isinstance(x, Member) and x.cls.kind is not None and kind == Name(f"builtins.{x.cls.kind.__name__}"):
+            return True
         if isinstance(kind, SourceClass):
             return isinstance(x, SourceObject) and kind in x.cls.mro
         if isinstance(kind, Name) and not kind.path.startswith("builtins."):

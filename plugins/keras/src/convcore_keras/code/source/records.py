@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["EnumClass", "Member", "TupleClass", "Tuple_", "named_tuple", "special_class"]
 
 ENUMS = {"Enum", "IntEnum", "StrEnum"}
+_KINDS: dict[str, type] = {"IntEnum": int, "int": int, "StrEnum": str, "str": str}
 
 
 # ---- enumerations
@@ -26,6 +27,16 @@ class Member(Invocable):
 
     def __init__(self, cls: EnumClass, name: str, value: Any) -> None:
         self.cls, self.name, self.value = cls, name, value
+
+    def __eq__(self, other: object) -> bool:
+        """Python's, also inside of lists and dicts: those that are numbers or texts are equal to their values."""
+        if self.cls.kind is None:
+            return self is other
+        theirs = other.value if isinstance(other, Member) and other.cls.kind is not None else other
+        return isinstance(theirs, (str, int, float)) and bool(self.value == theirs)
+
+    def __hash__(self) -> int:
+        return id(self) if self.cls.kind is None else hash(self.value)
 
     def invoke(self, domain: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         raise CodeRefused(f"calls {self.cls.name}.{self.name}")
@@ -49,12 +60,13 @@ class Member(Invocable):
 
 
 class EnumClass(Invocable):
-    """An enumeration: its members in order, those of one value once. ``plain``: they are equal to their values."""
+    """An enumeration: its members in order, those of one value once. ``kind``: the type whose values they are (``IntEnum``,
+    ``StrEnum``, ``str, Enum``), None for those that are equal to themselves only; ``lower``: ``auto()`` gives their names."""
 
     always_true = True
 
-    def __init__(self, d: SourceDomain, node: ast.ClassDef, env: Env, plain: bool) -> None:
-        self.name, self.env, self.plain = node.name, env, plain
+    def __init__(self, d: SourceDomain, node: ast.ClassDef, env: Env, kind: type | None, lower: bool) -> None:
+        self.name, self.env, self.kind = node.name, env, kind
         self.members: dict[str, Member] = {}
         self.methods: dict[str, ast.FunctionDef] = {}
         inside = Env(env.module, env)
@@ -67,11 +79,13 @@ class EnumClass(Invocable):
             elif isinstance(s, ast.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], ast.Name):
                 name, value = s.targets[0].id, d.evaluate(s.value, inside)
                 if isinstance(value, Name) and value.path == "enum.auto()":
-                    value = max((v for v in values if isinstance(v, int)), default=0) + 1
+                    value = name.lower() if lower else max((v for v in values if isinstance(v, int)), default=0) + 1
                 if name.startswith("_") or not _plain(value):
                     raise CodeRefused("has a member that is no name, number or text", env.module.place(s, node.name))
+                if kind is not None and not isinstance(value, kind):
+                    raise CodeRefused(f"has a member that is no {kind.__name__}", env.module.place(s, node.name))
                 values.append(value)
-                same = next((m for m in self.members.values() if type(m.value) is type(value) and m.value == value), None)
+                same = next((m for m in self.members.values() if m.value == value), None)
                 self.members[name] = same or Member(self, name, value)
                 inside.write(name, value)
             elif not isinstance(s, (ast.Pass, ast.Expr)):
@@ -198,7 +212,9 @@ def special_class(d: SourceDomain, node: ast.ClassDef, env: Env, bases: Sequence
     """An enumeration or named tuple; None for any other class."""
     names = [b.path.rpartition(".")[2] for b in bases if isinstance(b, Name)]
     if any(n in ENUMS for n in names) and any(isinstance(b, Name) and b.path.startswith("enum.") for b in bases):
-        return EnumClass(d, node, env, any(n in ("IntEnum", "StrEnum", "int", "str") for n in names))
+        if len(names) != len(bases) or not {*names} <= {*ENUMS, *_KINDS}:
+            raise CodeRefused("makes an enumeration with more bases than Enum, int and str", env.module.place(node, node.name))
+        return EnumClass(d, node, env, next((_KINDS[n] for n in names if n in _KINDS), None), "StrEnum" in names)
     if names == ["NamedTuple"]:
         inside = Env(env.module, env)
         fields = [s for s in node.body if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)]
