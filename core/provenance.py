@@ -10,6 +10,7 @@ import filecmp
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from .errors import OutputError, ask
 
-__all__ = ["folder", "guard", "remember", "sources_of"]
+__all__ = ["fetched", "folder", "guard", "remember", "sources_of"]
 
 _MANY = 1000  # entries from which those of files that are gone are removed
 
@@ -34,9 +35,20 @@ def folder_of(system: str) -> Path:
     return Path(home or Path.home() / ".local" / "state") / "convcore"
 
 
+_FETCHED: dict[str, str] = {}
+_LIVE = "a live "
+
+
+def fetched(path: str, place: str) -> None:
+    """Say that a file is a copy of what is at a place: that is the source (without the user and password of a URL)."""
+    _FETCHED[os.path.realpath(path)] = re.sub(r"(?<=://)[^/]*@", "", place)
+
+
 def sources_of(*given: Any) -> list[str]:
-    """A source and its weights by their real paths; what is no path by its type."""
-    return [os.path.realpath(x) if isinstance(x, Path) else type(x).__name__ for x in given if x is not None]
+    """A source and its weights by their real paths (or the places these were fetched from); what is no path by its type, which
+    does not tell one from another."""
+    real = (os.path.realpath(x) if isinstance(x, Path) else _LIVE + type(x).__name__ for x in given if x is not None)
+    return [_FETCHED.get(x, x) for x in real]
 
 
 def _entry(path: Path) -> Path:
@@ -63,7 +75,7 @@ def _foreign(path: Path, sources: Sequence[str]) -> str:
     known = _known(path)
     if known is None:
         return "convcore does not know what it was written from"
-    if known["source"] != list(sources):
+    if known["source"] != list(sources) or any(x.startswith(_LIVE) for x in sources):
         return f"it was written from {' and '.join(map(str, known['source']))}"
     return "" if known.get("stamp") == _stamp(path) else "it was changed after convcore wrote it"
 

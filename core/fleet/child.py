@@ -24,13 +24,16 @@ resource: Any = importlib.import_module("resource") if os.name == "posix" else N
 
 
 def main(argv: list[str]) -> int:
-    """Do the job ``argv[0]`` (JSON with source, weights, to, out, options, memory, flags, overwrite, row)."""
+    """Do the job ``argv[0]`` (JSON with source, weights, to, out, options, memory, flags, overwrite, fetched, row)."""
     job = json.loads(argv[0])
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if job["memory"] and resource is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (job["memory"], job["memory"]))
     from ..errors import by_flags
+    from ..provenance import fetched
 
+    for path, place in job["fetched"].items():
+        fetched(path, place)
     told: dict[str, Any] = {}
     with by_flags(job["flags"]):
         row = _row(job, told)

@@ -31,9 +31,7 @@ def convert_one(task: Task, limits: Limits) -> Row:
             places.make_folder(os.path.dirname(near.out))
         except (OSError, UsageError) as e:
             return Row(task.source, "error", task.out, task.key, message=f"cannot be fetched: {e}")
-        if near.source != task.source:  # a copy, of which nothing is known
-            limits = replace(limits, overwrite=None)
-        row = _in_a_process(near, limits, Path(folder))
+        row = _in_a_process(near, task, limits, Path(folder))
         row = replace(row, source=task.source, out=task.out, key=task.key)
         try:
             row.reports = places.sent(task, row.reports)
@@ -43,12 +41,13 @@ def convert_one(task: Task, limits: Limits) -> Row:
     return replace(row, seconds=time.monotonic() - start)
 
 
-def _in_a_process(task: Task, limits: Limits, folder: Path) -> Row:
+def _in_a_process(task: Task, asked: Task, limits: Limits, folder: Path) -> Row:
+    """The row of a task whose files are here; ``asked`` is what it was before they were fetched."""
     answer, log = folder / "row.json", folder / "log.txt"
     job = {
         "source": task.source, "weights": task.weights, "to": task.to, "out": task.out, "options": dict(task.options),
         "each": list(task.each), "memory": limits.memory, "flags": limits.flags, "overwrite": limits.overwrite,
-        "row": str(answer),
+        "fetched": {a: b for a, b in ((task.source, asked.source), (task.weights, asked.weights)) if a != b}, "row": str(answer),
     }  # fmt: skip
     command = [sys.executable, "-m", "convcore.fleet.child", json.dumps(job)]
     with log.open("wb") as f:

@@ -122,6 +122,18 @@ def test_from_python(tmp_path, state):
     assert convcore.convert(FER, out="m.onnx", check=False, overwrite=True).paths and len(list(state.iterdir())) == 1
 
 
+def test_no_two_live_models_are_known_to_be_the_same(tmp_path):
+    """Of which only the type could be told."""
+    model = convcore.convert(FER, "onnx", check=False).model
+    other = convcore.convert(FER, "onnx", check=False, opset=17).model
+    convcore.convert(model, out="m.onnx", check=False, overwrite=False)
+    before = (tmp_path / "m.onnx").read_bytes()
+    with pytest.raises(OutputError, match="it was written from a live ModelProto"):
+        convcore.convert(other, out="m.onnx", check=False, overwrite=False, opset=17)
+    assert (tmp_path / "m.onnx").read_bytes() == before
+    assert convcore.convert(other, out="m.onnx", check=False, overwrite=True, opset=17).paths
+
+
 def test_entries_of_files_that_are_gone_are_removed(tmp_path, state, monkeypatch):
     monkeypatch.setattr(provenance, "_MANY", 1)
     for n in range(4):

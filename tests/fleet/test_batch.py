@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import convcore
-from convcore import fleet
+from convcore import fleet, provenance
 from convcore.cli import main
 from convcore.cli.fleet import size
 from convcore.errors import FrameworkMissingError, UsageError
@@ -272,6 +272,26 @@ def test_a_url_fetched_and_sent(models, tmp_path):
     (row,) = done.rows
     assert row.status == "ok" and [f.rsplit("/", 1)[1] for f in row.files] == ["good.prototxt", "good.caffemodel"], row
     assert convcore.load(tmp_path / "far/good.prototxt").num_params == 58_423  # its weights are found beside it
+
+
+def test_what_is_here_is_kept_though_the_source_was_fetched(models, tmp_path, monkeypatch):
+    """A copy is no source: its URL is, without a password."""
+    pytest.importorskip("fsspec")
+    monkeypatch.setenv("CONVCORE_STATE", str(tmp_path / "state"))
+    run = {"to": "onnx", "out": tmp_path / "o", "again": ["all"], "check": False, "overwrite": False}
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o/good.onnx").write_bytes(b"mine")
+    (row,) = convcore.batch(f"file://{models}/good.hdf5", **run).rows
+    assert row.status == "usage" and "good.onnx is there already" in row.message, row
+    assert (tmp_path / "o/good.onnx").read_bytes() == b"mine"
+    (tmp_path / "o/good.onnx").unlink()
+    for opset in (18, 17):
+        (row,) = convcore.batch(f"file://{models}/good.hdf5", **run, opset=opset).rows
+        assert row.status == "unverified", row
+    (entry,) = (tmp_path / "state").iterdir()
+    assert json.loads(entry.read_text())["source"] == [f"file://{models}/good.hdf5"]
+    provenance.fetched("/copy", "ftp://someone:secret@host/a@b.onnx")
+    assert provenance.sources_of(Path(os.path.realpath("/copy"))) == ["ftp://host/a@b.onnx"]
 
 
 @pytest.fixture
