@@ -240,7 +240,7 @@ def test_a_report_of_each_model(models, tmp_path):
     assert convcore.batch(patterns, "onnx", out, each=["html", "json"], reports=tmp_path / "r").converted_now == 0
     (out / "good.onnx.html").unlink()
     assert convcore.batch(patterns, "onnx", out, each=["json", "html"], reports=tmp_path / "r").converted_now == 1
-    with pytest.raises(UsageError, match="each= csv: reports are json and html"):
+    with pytest.raises(UsageError, match="each=csv: reports are json and html"):
         convcore.batch(patterns, "onnx", out, each=["csv"])
 
 
