@@ -41,7 +41,7 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
         if name != "__metadata__":
             first, last = info["data_offsets"]
             part = data[start + first : start + last].view(DTYPES[info["dtype"]])
-            tensors[name] = part.reshape(info["shape"])
+            tensors[name] = part.reshape(info["shape"]).data  # changed by itself
     return tensors
 
 

@@ -559,6 +559,21 @@ class Odd(nn.Module):
         return y * getattr(self, "p+q") + getattr(self, "r-s")
 
 
+class HalfNorms(nn.Module):
+    """Normalisations that use one of two weights, beside one that uses the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.groups, self.alone = nn.LayerNorm(5), nn.GroupNorm(3, 3), nn.LayerNorm(5)
+        for p in self.parameters():
+            nn.init.normal_(p)
+
+    def forward(self, x: Any) -> Any:
+        y = F.layer_norm(x, (5,), self.norm.weight, None, 1e-3) + F.layer_norm(x, (5,), None, self.norm.bias)
+        y = F.group_norm(y, 3, None, self.groups.bias) + F.group_norm(y, 3, self.groups.weight)
+        return F.layer_norm(y, (5,), None, self.alone.bias)
+
+
 class Stacked(nn.Module):
     """Several layers in one recurrent module: states given or not, final states read whole or of one layer."""
 
@@ -588,6 +603,7 @@ KEPT: dict[str, Any] = {
     "LSTM, states": lambda: (Stacked("LSTM", "whole"), (torch.randn(4, 2, 5), *_states(1, 2))),
     "GRU, both ways": lambda: (Stacked("GRU", "one", bidirectional=True), (torch.randn(4, 2, 5), *_states(2, 1))),
     "LSTM, projections": lambda: (Stacked("LSTM", "whole", proj_size=3, bidirectional=True), (torch.randn(4, 2, 5),)),
+    "halves of norms": lambda: (HalfNorms(), (torch.randn(2, 3, 5),)),
     "RNN, no bias": lambda: (Stacked("RNN", "one", bias=False, batch_first=True), (torch.randn(2, 4, 5),)),
 }
 
@@ -616,6 +632,27 @@ def test_the_state_dict_is_the_sources(name: str, tmp_path: Any) -> None:
     convcore.convert(net, "pytorch", tmp_path / "alone.safetensors", example_inputs=given)
     tied = len(net.state_dict()) - len({t.data_ptr() for t in net.state_dict().values()})
     assert len(load_file(tmp_path / "alone.safetensors")) == len(net.state_dict()) - tied
+
+
+def test_what_is_loaded_from_its_file_can_be_trained(tmp_path: Any) -> None:
+    """Weights that are mapped from one file are changed one at a time: statistics too, before the gradient of a weight."""
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 7, 1)), torch.randn(2, 3, 7, 11)
+    out = tmp_path / "trained_net.py"
+    convcore.convert(net.eval(), "pytorch", out, example_inputs=x)
+    spec = importlib.util.spec_from_file_location("trained_net", out)
+    code = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(code)
+    before, made = out.with_suffix(".safetensors").read_bytes(), code.load()
+    for model in (net, made):
+        steps = torch.optim.SGD(model.train().parameters(), 0.1)
+        for _ in range(2):
+            steps.zero_grad()
+            model(x).square().sum().backward()
+            steps.step()
+    for k, v in net.state_dict().items():
+        assert torch.allclose(made.state_dict()[k], v, rtol=1e-4, atol=1e-5), k
+    assert out.with_suffix(".safetensors").read_bytes() == before
 
 
 def test_weights_that_nothing_reads_stay_out_of_other_formats(tmp_path: Any) -> None:

@@ -138,7 +138,7 @@ def _as_functions(calls: Sequence[PlanCall], dialect: TorchDialect) -> None:
         if _has_its_keys(t, dialect) and _is_whole(t, own, keys) and inside.get(own, {t}) <= {t}:
             continue
         name, operands, config = STATEFUL[t.type.rpartition(".")[2]]
-        held = [t.states.get(k) for k in operands]
+        held = [_given(t.states.get(k), k) for k in operands]
         while held and held[-1] is None:
             held.pop()
         more = {k: t.config[k] for k in config if t.config.get(k) is not None}
@@ -149,9 +149,17 @@ def _as_functions(calls: Sequence[PlanCall], dialect: TorchDialect) -> None:
         elif name == "F.group_norm":
             args[1:1] = [more.pop("num_groups")]
         call.target, call.args, call.kwargs = name, tuple(args), more
-        steps = names["weight"].rpartition(".")[0].split(".") if "." in names["weight"] else []
+        owner = next(iter(names.values())).rpartition(".")[0]
+        steps = owner.split(".") if owner else []
         around = dialect.around(call.node) if call.node is not None else ()
         call.path = around[: len(steps)] if [s.name for s in around[: len(steps)]] == steps else around
+
+
+def _given(state: State | None, name: str) -> State | None:
+    """What a function is given for a weight: nothing for ones or zeros that only a module needs."""
+    if state is None or state.value is not None:
+        return state
+    return None if (state.tensor.numpy() == (1 if name == "weight" else 0)).all() else state
 
 
 def _keys(t: Unit) -> dict[str, str]:
@@ -166,8 +174,9 @@ def _has_its_keys(t: Unit, dialect: TorchDialect) -> bool:
 
 
 def _is_whole(t: Unit, owner: str, keys: Mapping[str, set[str]]) -> bool:
-    """Whether a unit has all that has keys under a module of the source."""
-    return keys.get(owner, set()) <= t.states.keys()
+    """Whether a unit has all that has keys under a module of the source; ones that stand in for a weight are not it."""
+    own = _keys(t) if t.type.rpartition(".")[2] in STATEFUL else t.states
+    return keys.get(owner, set()) <= own.keys()
 
 
 def _by_owner(keys: Collection[str]) -> dict[str, set[str]]:
