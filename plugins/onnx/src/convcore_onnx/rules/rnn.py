@@ -178,6 +178,8 @@ def _emit(
         raise NotExpressible("ONNX runtimes take sequences time_major")
     if mask is not None:
         raise NotExpressible("ONNX has no masks, only lengths")
+    if x.dtype is DType.FLOAT64:
+        raise NotExpressible("onnxruntime 1.32 has no recurrent layers of float64")
     hidden, d = a["hidden"], DIRECTIONS[a["direction"]]
     attrs = {"hidden_size": hidden, "direction": a["direction"], **emit_activations(node, d), **extra}
     if a["clip"] is not None:
