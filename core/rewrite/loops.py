@@ -12,7 +12,8 @@ from ..errors import ShapeError
 from ..interpreter.execute import FAILURES
 from ..ir.graph import Graph, Node, Value
 from ..opset import Trait, find_op
-from .cells import Affine, Cell, Cells, Source, Weights, through
+from .affine import Affine, Source, through
+from .cells import Cell, Cells, Weights
 from .region import Fusion, Rewriter, refresh
 from .unrolled import parameters
 from .view import View

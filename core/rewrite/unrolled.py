@@ -11,7 +11,8 @@ import numpy as np
 from ..build.builder import Builder
 from ..ir.graph import Node, Value
 from ..ir.tensors import as_tensor
-from .cells import Cell, Cells, Source, Weights, through
+from .affine import Source, through
+from .cells import Cell, Cells, Weights
 from .kinds import free, moved
 from .masks import always
 from .region import Rewriter
