@@ -205,7 +205,11 @@ class Branch(layers.Layer):
         super().__init__(**kw)
         self.norm = layers.BatchNormalization()
         self.first, self.second = Leaf(), Leaf()
+        self.units = units
         self.dense = layers.Dense(units)
+
+    def build(self, shape):
+        self.second.build((*shape[:-1], self.units))
 
     def call(self, x):
         return self.second(self.dense(self.first(self.norm(x))))

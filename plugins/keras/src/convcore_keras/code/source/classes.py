@@ -55,6 +55,22 @@ class Bound(Invocable):
 
 
 @dataclass(eq=False)
+class Build(Bound):
+    """``layer.build`` of Keras 3, after which the layer is built (``build_wrapper`` of ``Layer.__new__``, 3.15.1). ``super()``
+    gives the method alone."""
+
+    def invoke(self, domain: Domain, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        d: SourceDomain = domain  # type: ignore[assignment]
+        old, d.settling = d.settling, False
+        try:
+            made = super().invoke(d, args, kwargs)
+        finally:
+            d.settling = old
+        self.owner.state.built = True
+        return made
+
+
+@dataclass(eq=False)
 class Foreign(Invocable):
     """A method that a class of the source inherits from Keras: ``host.foreign`` knows what it does."""
 
@@ -181,7 +197,9 @@ class SourceObject(Invocable):
         if name in self.values and not isinstance(self.cls.find(name), Property):
             return self.values[name]
         if self.cls.defines(name):
-            return self.find(d, name)
+            found = self.find(d, name)
+            built = name == "build" and self.state is not None and isinstance(found, Bound) and d.host.g.era == "keras3"
+            return Build(found.owner, found.function) if built else found
         if self.cls.foreign:
             return d.host.foreign_attribute(d, self, name)
         raise CodeRefused(f"reads the attribute {name!r} of {self.cls.name}, which has none", raised="AttributeError")
