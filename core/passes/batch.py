@@ -12,7 +12,7 @@ from typing import Any
 
 from ..ir.dims import Dim, DimLike, product, shape_text
 from ..ir.graph import Graph, Node, Value
-from ..opset import Op, find_op
+from ..opset import Op, Trait, find_op
 from ..opset.axes import (
     Append,
     Axes,
@@ -302,6 +302,8 @@ def _layout(node: Node, decl: Op, rule: Any, found: _Places, name: Dim) -> list[
     form = rule.forms[node.attrs[rule.attr]]
     if node.attrs.get("index_order", "plane") != "plane":
         raise _MixesError("counts positions through all of it")
+    if Trait.RECURRENT in decl.traits:
+        _own_states(node, found)
     outer: list[DimLike] = []
     for arg, v, p in found:
         if arg in form and p.axis != _letter(form[arg], len(_shape(v))):
@@ -321,6 +323,15 @@ def _layout(node: Node, decl: Op, rule: Any, found: _Places, name: Dim) -> list[
             raise _MixesError(f"makes {shape_text(y.shape)}, in which it is not left whole")
         out.append(_Place(at[0]))
     return out
+
+
+def _own_states(node: Node, found: _Places) -> None:
+    """States and lengths are one for each element of the batch; zeros may be left out."""
+    for i, v in enumerate(node.inputs):
+        if v is None or _name(node, i) not in ("h0", "c0", "lengths") or any(v is w for _, w, _ in found):
+            continue
+        if v.tensor is None or v.tensor.numpy().any() or _name(node, i) == "lengths":
+            raise _MixesError(f"joins it with {v.name!r}, which has none")
 
 
 def _letter(form: str, rank: int) -> int:

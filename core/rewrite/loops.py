@@ -15,7 +15,7 @@ from ..opset import Trait, find_op
 from .affine import Affine, Source, through
 from .cells import Cell, Cells, Weights
 from .region import Fusion, Rewriter, refresh
-from .unrolled import parameters
+from .unrolled import of_its_batch, parameters
 from .view import View
 
 __all__ = ["recurrent", "to_scan"]
@@ -44,6 +44,8 @@ def to_scan(r: Rewriter, node: Node) -> bool:
     n = node.attrs["n_states"]
     values = node.inputs[2:]
     kept = [j for j in range(n) if j not in plan.counted and j not in plan.invariant]
+    if not all(_stays(values[j], plan.body.inputs[2 + j], plan.body.outputs[1 + j]) for j in kept):
+        return False
     b = Builder(r.graph, before=node, origin=node.origin.by("fuse"))
     b.prefix, b.scope = node.name, node.scope
     try:
@@ -86,6 +88,12 @@ def to_scan(r: Rewriter, node: Node) -> bool:
     r.made.append(scan)
     r.found.append(Fusion("scan", name, (node.origin.layer or name,)))
     return True
+
+
+def _stays(first: Value | None, inside: Value, after: Value) -> bool:
+    """Whether a state has one shape all the way: a loop's may change, a scan's not."""
+    shape = None if first is None else first.shape
+    return shape is not None and None not in shape and shape == inside.shape == after.shape
 
 
 class _Plan:
@@ -280,15 +288,15 @@ def _placed(r: Rewriter, node: Node, cell: Cell, w: Weights, j: int, x: Value) -
     n, stacked = at["n_states"], len(node.outputs) - at["n_states"]
     backwards = bool(at["reverse"][0])
     axes, turned = at["out_axes"] or (0,) * stacked, at["out_reverse"] or (0,) * stacked
-    if any(bool(t) is not backwards for t in turned):
-        return False
     layout = at["scan_axis"][0]
+    begin = [v for v in ([node.inputs[j]] if n == 1 else [node.inputs[j], node.inputs[1 - j]]) if v is not None]
+    if any(bool(t) is not backwards for t in turned) or not of_its_batch(begin, None if x.shape is None else x.shape[1 - layout]):
+        return False
     olds = [v for v in node.outputs if v.uses or v in r.outputs]
     if not olds:
         return False
 
     def make(b: Builder) -> list[Value]:
-        begin = [v for v in ([node.inputs[j]] if n == 1 else [node.inputs[j], node.inputs[1 - j]]) if v is not None]
         y, *final = b.op(
             cell.op, x, *parameters(b, cell, w, b.prefix), *(b.unsqueeze(v, axes=(0,)) for v in begin),
             hidden=w.hidden, direction="reverse" if backwards else "forward",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..build.builder import Builder
+from ..ir.dims import DimLike
 from ..ir.graph import Node, Value
 from ..ir.tensors import as_tensor
 from .affine import Source, through
@@ -17,7 +18,7 @@ from .kinds import free, moved
 from .masks import always
 from .region import Rewriter
 
-__all__ = ["find", "parameters"]
+__all__ = ["find", "of_its_batch", "parameters"]
 
 _PER_STEP = 120
 """Nodes of one step at most."""
@@ -122,6 +123,11 @@ def parameters(b: Builder, cell: Cell, w: Weights, name: str) -> list[Value | No
     return made
 
 
+def of_its_batch(states: Sequence[Value], batch: DimLike | None) -> bool:
+    """Whether first states have rows for each element of the batch: sums repeat a single one, lstm, gru and rnn do not."""
+    return batch is not None and all(v.shape is not None and len(v.shape) == 2 and v.shape[0] == batch for v in states)
+
+
 def _put(r: Rewriter, chain: Sequence[_Step]) -> bool:
     first, last = chain[0], chain[-1]
     x, axis = last.x.base, last.x.axis
@@ -134,7 +140,7 @@ def _put(r: Rewriter, chain: Sequence[_Step]) -> bool:
     h0 = None if first.h is None or always(first.h.base, 0) else first.h.base
     c0 = None if first.cell.before is None or always(first.cell.before, 0) else first.cell.before
     given = [v for v in (h0, c0) if v is not None]
-    if any(v.rank != 2 or (v.tensor is not None) for v in given):
+    if any(v.tensor is not None for v in given) or not of_its_batch(given, x.shape[1 - axis]):
         return False
     nodes = r.region([last.cell.h], [x, *given], _PER_STEP * len(chain))
     if nodes is None or not r.one_layer(nodes):

@@ -12,6 +12,7 @@ from convcore.build.builder import Builder
 from convcore.build.verify import verify
 from convcore.emit.legalise import expand
 from convcore.interpreter import Interpreter
+from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph
 from convcore.ir.tensors import as_tensor
 from convcore.rewrite import find_composites
@@ -245,6 +246,45 @@ def test_another_state_mixed_in_is_no_gru() -> None:
         return steps_of(b, cell)[-1]
 
     compared(graph_of(make), [])
+
+
+@pytest.mark.parametrize("states", [("n", "n"), (1, "n"), ("n", 1), ("m", "n")])
+def test_first_states_that_sums_repeat_for_the_batch_stay_in_sums(states: tuple[Any, Any]) -> None:
+    """Recurrent layers take a row for each element of the batch."""
+    w, r, k = normal(I, 4 * H), normal(H, 4 * H), normal(4 * H)
+    batch = [Dim(d) if isinstance(d, str) else d for d in states]
+
+    def make(b: Any) -> Any:
+        x = b.input("x", "float32", (T, Dim("n"), I))
+        h, c = (b.input(name, "float32", (d, H)) for name, d in zip("hc", batch))
+        for t in range(T):
+            h, c = lstm_cell(b, b.gather(x, b.const(np.int64(t)), axis=0), h, c, False, w, r, k)
+        return [h, c]
+
+    graph = graph_of(make)
+    find_composites(graph)
+    assert ("lstm" in [n.op for n in graph]) is (states == ("n", "n"))
+
+
+@pytest.mark.parametrize("first", [Dim("n"), 1])
+def test_a_loop_whose_state_changes_its_shape_is_no_scan(first: Any) -> None:
+    def make(b: Any) -> Any:
+        x, s = b.input("x", "float32", (T, Dim("n"), I)), b.input("s", "float32", (first, I))
+        body = Graph("body")
+        c = Builder(body)
+        t, _, state, whole = (
+            c.input(n, d, shape)
+            for n, d, shape in (
+                ("t", "int64", ()), ("go", "bool", ()), ("state", "float32", (first if first != 1 else None, I)),
+                ("whole", "float32", (T, Dim("n"), I)),
+            )
+        )  # fmt: skip
+        body.outputs = [c.const(True), c.sin(c.add(state, c.gather(whole, t, axis=0)))]
+        return b.op("loop", b.const(T, "int64"), None, s, x, n_states=1, regions=(body,))[0]
+
+    graph = graph_of(make)
+    find_composites(graph)
+    assert [n.op for n in graph if n.op in ("loop", "scan")] == ["loop" if first == 1 else "scan"]
 
 
 @pytest.mark.parametrize("update_of", ["h", "r * h"])

@@ -100,6 +100,16 @@ def test_what_the_file_declares_of_values_between_and_of_outputs_does_not_hold_a
     assert str(model.outputs[0]) == "y: float32[n, 7]"
 
 
+def test_a_first_state_of_zeros_is_none(tmp_path: Path) -> None:
+    """Any other is for the batch it has."""
+    nodes = [SEQUENCE[0], N("GRU", ["t", "w", "r", "", "", "h"], ["g"], hidden_size=3), *SEQUENCE[2:]]
+    weights = {"w": R(1, 9, 4), "r": R(1, 9, 3), "one": np.array([1]), "h": np.zeros((1, 1, 3), np.float32)}
+    path, x = file(tmp_path / "m.onnx", nodes, weights, {"x": (1, 5, 4)}), R(4, 5, 4)
+    convcore.convert(path, "onnx", tmp_path / "n.onnx", input_shapes={"x": ("n", 5, 4)})
+    want = np.concatenate([run(path, {"x": x[i : i + 1]}) for i in range(4)])
+    np.testing.assert_allclose(run(tmp_path / "n.onnx", {"x": x}), want, rtol=1e-4, atol=1e-5)
+
+
 def test_a_batch_of_two_inputs(tmp_path: Path) -> None:
     path = file(tmp_path / "m.onnx", [N("Add", ["a", "b"], ["y"])], {}, {"a": (2, 3), "b": (2, 3)})
     for size in ("n", 5):
@@ -140,6 +150,14 @@ MIXES: dict[str, tuple[list[Any], dict[str, Any], tuple[int, ...], str]] = {
     "its turn in time": (
         [N("GRU", ["x", "w", "r"], ["y"], hidden_size=3)],
         {"w": R(1, 9, 4), "r": R(1, 9, 3)}, (1, 5, 4), "GRU.* works along it",
+    ),
+    "a first state of one": (
+        [N("Transpose", ["x"], ["t"], perm=[1, 0, 2]), N("GRU", ["t", "w", "r", "", "", "h"], ["y"], hidden_size=3)],
+        {"w": R(1, 9, 4), "r": R(1, 9, 3), "h": R(1, 1, 3)}, (1, 5, 4), "GRU.* joins it with 'h'",
+    ),
+    "a length of one": (
+        [N("Transpose", ["x"], ["t"], perm=[1, 0, 2]), N("GRU", ["t", "w", "r", "", "l"], ["y"], hidden_size=3)],
+        {"w": R(1, 9, 4), "r": R(1, 9, 3), "l": np.array([3], np.int32)}, (1, 5, 4), "GRU.* joins it with 'l'",
     ),
     "not followed": ([N("NonZero", ["x"], ["i"]), N("Cast", ["i"], ["y"], to=1)], {}, (1, 5), "NonZero.* is not known"),
 }  # fmt: skip
