@@ -92,6 +92,25 @@ def test_attention_is_one_op_and_is_written_as_one(shape: str, mask: str | None)
     close(ran(again, arrays), wanted)
 
 
+@pytest.mark.parametrize("scale", [-0.3, 0.0, 0.3])
+def test_a_scale_that_has_no_root_is_written_as_products(scale: float) -> None:
+    graph = Graph("attention")
+    b = Builder(graph)
+    arrays = [normal(2, 3, 5, 4) for _ in range(3)]
+    graph.outputs = [b.op("attention", *(b.input(n, "float32", a.shape) for n, a in zip("qkv", arrays)), scale=scale)[0]]
+    wanted = Interpreter(graph).run(arrays)
+    made = convcore.convert(convcore.Model(graph, "ccir"), "onnx", opset=23, check=False).model
+    assert ("Attention" in [n.op_type for n in made.graph.node]) is (scale > 0)
+    close(ran(made, arrays), wanted)
+
+
+@pytest.mark.parametrize("attrs", [{"scale": -0.3}, {"softcap": -2.0}], ids=str)
+def test_an_attention_that_has_no_meaning_is_refused(attrs: dict[str, Any]) -> None:
+    given = {n: normal(2, 3, 5, 4) for n in "qkv"}
+    source = model(helper.make_node("Attention", list(given), ["y"], **attrs), given)
+    assert [next(iter(attrs)) in str(p) for p in convcore.load(source).problems] == [True]
+
+
 @pytest.mark.parametrize("ids", [True, False])
 @pytest.mark.parametrize("shape", ["3d", "4d"])
 @pytest.mark.parametrize("attrs", [{}, {"interleaved": 1}, {"rotary_embedding_dim": 4}])

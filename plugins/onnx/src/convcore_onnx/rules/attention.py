@@ -52,8 +52,8 @@ def load_attention(g: OnnxContext, node: ForeignNode) -> Any:
         raise NotExpressible("the scores are a result", BY_DEFINITION)
     if precision is not None and q.dtype is not None and precision != dtype_code(q.dtype):
         raise NotExpressible("a softmax of another precision", BY_DEFINITION)
-    if softcap < 0:
-        raise node.refuse(f"softcap={softcap}")
+    if softcap < 0 or (scale is not None and not scale >= 0):  # the definition takes the root of the scale
+        raise node.refuse(f"softcap={softcap}, scale={scale}")
     if {len(_whole(x, n)) for x, n in ((q, "Q"), (k, "K"), (v, "V"))} not in ({3}, {4}):
         raise NotExpressible(f"Q, K and V have {q.rank}, {k.rank} and {v.rank} axes, not 3 or 4 each", "invalid_shape")
     last = q.rank == 3
@@ -142,6 +142,8 @@ def emit_attention(e: OnnxScribe, node: Node) -> None:
         raise NotExpressible("weights that are NaN count as 0")
     if mask is not None and a["empty"] != "zero":
         raise NotExpressible(f"empty={a['empty']}")
+    if a["scale"] is not None and not a["scale"] > 0:
+        raise NotExpressible(f"scale={a['scale']}, of which ONNX takes the root, onnxruntime not even of 0")
     last = a["layout"] == "heads_last"
     parts = [node.need(n) for n in "qkv"]
     shapes = [_whole(p, n) for p, n in zip(parts, "QKV")]
