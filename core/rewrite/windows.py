@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..ir.graph import Node, Value
+from .kinds import regroups
 from .numbers import shortest
 from .region import Rewriter
 
 __all__ = ["find"]
-
-_MOVES = ("reshape", "squeeze", "unsqueeze")
 
 
 def find(r: Rewriter, pool: Node) -> bool:
@@ -38,12 +37,12 @@ def find(r: Rewriter, pool: Node) -> bool:
     if wide[:3] != (before.shape[0], 1, channels) or len(wide) != len(pads):
         return False
     after = pool.output
-    while len(after.uses) == 1 and after.users[0].op in _MOVES:
+    while len(after.uses) == 1 and regroups(after.users[0]):
         after = after.users[0].output
     numbers: list[float] = []
-    at: Value | None = after if after.shape == before.shape else None
-    for op in ("mul", "add", "pow"):
-        at = None if at is None else _number(at, op, numbers)
+    scaled = _number(after, "mul", numbers) if after.shape == before.shape else None
+    shifted = None if scaled is None else _number(scaled, "add", numbers)
+    at = None if shifted is None else _number(shifted, "pow", numbers)
     last = at.users[0] if at is not None and len(at.uses) == 1 else None
     if at is None or last is None or last.op != "div" or (last.inputs[0], last.inputs[1]) != (before, at):
         return False
@@ -62,7 +61,7 @@ def find(r: Rewriter, pool: Node) -> bool:
 def _squared(v: Value) -> tuple[Value | None, bool]:
     """What a value is the square of, and whether its axes were moved since."""
     moved = False
-    while v.producer is not None and v.producer.op in _MOVES:
+    while v.producer is not None and regroups(v.producer):
         v, moved = v.producer.need("x"), True
     n = v.producer
     if n is not None and n.op == "square":

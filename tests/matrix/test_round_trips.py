@@ -68,8 +68,11 @@ def test_through_onnx(name: str, opset: Any, tmp_path: Path) -> None:
         assert error_of_range(as_list(back(*given)), want) < 1e-4
     if version <= runtime_newest():
         assert error_of_range(run_ort(ort_session(tmp_path / "m.onnx"), given), direct) < 1e-4
-    again, _ = convert(tmp_path / "m.onnx", tmp_path / "n.onnx", opset=version)
+    again, _ = convert(tmp_path / "m.onnx", tmp_path / "n.onnx", opset=version, simplify=False)
     assert error_of_range(precisely(tmp_path / "n.onnx", given), exact) < EXACT
+    simple, _ = convert(tmp_path / "m.onnx", tmp_path / "s.onnx", opset=version)
+    assert error_of_range(precisely(tmp_path / "s.onnx", given), exact) < 1e-6  # weights that are merged are rounded once more
+    assert len(simple.graph.node) <= len(again.graph.node)
     if not any(n.op_type in ("LSTM", "GRU", "RNN") for n in proto.graph.node):  # their outputs' squeezing is written once more
         assert len(again.graph.node) <= len(proto.graph.node)
 

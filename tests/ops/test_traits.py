@@ -171,6 +171,8 @@ FOREIGN = {
     "plugins/keras/src/convcore_keras/code/tensors.py": "methods of TensorFlow's tensors",
     "plugins/keras/src/convcore_keras/code/source/arrays.py": "methods of numpy's arrays",
     "plugins/keras/src/convcore_keras/code/source/calls.py": "functions of Python's math",
+    "plugins/keras/src/convcore_keras/code/source/domain.py": "Python's own functions",
+    "plugins/pytorch/src/convcore_pytorch/in_place.py": "functions of torch.nn.functional that can work in place",
     "/dialect.py": "the operations of sizes (Dim), as the target's operators",
     "plugins/pytorch/src/convcore_pytorch/files/script/expressions.py": "Python's own functions in TorchScript source",
     "plugins/onnx/src/convcore_onnx/rules/rnn_activations.py": "activations in recurrent layers, by ONNX's names",

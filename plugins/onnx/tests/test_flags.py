@@ -112,10 +112,17 @@ def test_a_bug_of_our_rule_is_not_a_malformed_node() -> None:
         load_model(model("Dropout", 12, {}), rules=rules)
 
 
-@pytest.mark.parametrize("given", [{"y": (1, 3, 5, 7)}, {"x0": (1, 3)}, {"x0": (2, 3, 5, 7)}])
+@pytest.mark.parametrize("given", [{"y": (1, 3, 5, 7)}, {"x0": (1, 3)}])
 def test_wrong_input_shapes_are_the_callers_mistake(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         load_model(model("Relu", 13, {}), input_shapes=given)
+
+
+def test_a_size_that_a_model_declares_may_change_where_nothing_depends_on_it() -> None:
+    graph = load_model(model("Relu", 13, {}), input_shapes={"x0": (2, 3, 5, 7)})
+    assert [v.shape for v in graph.outputs] == [(2, 3, 5, 7)]
+    with pytest.raises(UsageError, match="Softmax"):
+        load_model(model("Softmax", 13, {"axis": 0}), input_shapes={"x0": (2, 3, 5, 7)})
 
 
 def test_weights_beside_a_model_are_the_callers_mistake() -> None:

@@ -190,8 +190,9 @@ def _affine_grid(b: Builder, node: Node) -> Sequence[Value]:
 
 
 RULES: dict[str, Late] = {
-    **dict.fromkeys((f"dynamic_{n}" for n in ("sum", "mean", "max", "min", "prod", "all", "any", "l1_norm", "l2_norm", "log_sum",
-                                              "logsumexp", "sum_square")), _reduced),
+    "dynamic_sum": _reduced, "dynamic_mean": _reduced, "dynamic_max": _reduced, "dynamic_min": _reduced,
+    "dynamic_prod": _reduced, "dynamic_all": _reduced, "dynamic_any": _reduced, "dynamic_l1_norm": _reduced,
+    "dynamic_l2_norm": _reduced, "dynamic_log_sum": _reduced, "dynamic_logsumexp": _reduced, "dynamic_sum_square": _reduced,
     "dynamic_cumsum": _running, "dynamic_cumprod": _running, "dynamic_trilu": _triangle, "dynamic_squeeze": _regrouped,
     "dynamic_unsqueeze": _regrouped, "dynamic_topk": _largest, "dynamic_one_hot": _one_hot, "dynamic_split": _split,
     "dynamic_tile": _tile, "dynamic_fill": _fill, "dynamic_expand": _expand, "dynamic_reshape": _reshape,
