@@ -169,7 +169,9 @@ def _padded(r: Rewriter, node: Node) -> bool:
     if pad is None or pad.op != "pad" or isinstance(pads, str) or sole(r, x) is not node or not r.one_layer([node, pad]):
         return False
     at = pad.attrs
-    if at["mode"] != "constant" or at["value"] != 0 or any(n < 0 for pair in at["pads"] for n in pair):
+    if at["mode"] != "constant" or at["value"] != 0:
+        return False
+    if any(not isinstance(n, int) or n < 0 for pair in at["pads"] for n in pair):  # sizes decide, or elements go
         return False
     axes = range(2, len(at["pads"])) if node.attrs["layout"] == "channels_first" else range(1, len(at["pads"]) - 1)
     space = [at["pads"][i] for i in axes]

@@ -317,6 +317,20 @@ def test_what_is_asked_for_by_name_or_for_training_is_not_simplified_away(tmp_pa
     assert set(seen) == {"drop"}
 
 
+def test_zeros_up_to_a_multiple_of_a_size_stay_before_the_convolution(tmp_path: Path) -> None:
+    """How many there are is decided when the model runs."""
+    nodes = [
+        N("Shape", ["x"], ["s"], start=2, end=3), N("Mod", ["s", "four"], ["r"]), N("Sub", ["four", "r"], ["d"]),
+        N("Concat", ["none", "d", "zero"], ["p"], axis=0), N("Pad", ["x", "p"], ["g"]), N("Conv", ["g", "w"], ["y"]),
+    ]  # fmt: skip
+    weights = {"four": np.array([4]), "none": np.zeros(6, np.int64), "zero": np.array([0]), "w": normal(4, 3, 3, 3)}
+    path = model(tmp_path / "a.onnx", nodes, {"x": ["n", 3, "h", "w"]}, ["y"], weights)
+    convcore.convert(path, "onnx", tmp_path / "b.onnx", check=False)
+    for size in (5, 7):
+        x = {"x": normal(2, 3, size, 5)}
+        np.testing.assert_allclose(ran(tmp_path / "b.onnx", x)[0], ran(path, x)[0], rtol=1e-5, atol=1e-5)
+
+
 LARGE, SMALL = normal(7, 4), normal(7, 4) * 2e-3
 
 
