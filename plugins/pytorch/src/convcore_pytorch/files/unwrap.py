@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from convcore.plugin import ArrayTensor, BadFileError, Tensor, UsageError, ask
+from convcore.plugin import ArrayTensor, BadFileError, Tensor, UsageError
 
 from . import limits
 from .objects import Array, Instance
@@ -110,8 +110,7 @@ def choose(root: Any, where: str, entry: str | None) -> tuple[tuple[str, ...], A
         what = f"an object of class {root.cls.path}" if isinstance(root, Instance) else f"a {type(root).__name__}"
         raise BadFileError(f"{where}: holds {what} and no mapping of names to tensors")
     if len(found) > 1:
-        hint = f"say which ({ask('--entry KEYS of convcore inspect and diff', 'entry=')}), or, to fill a module, save it alone"
-        raise UsageError(f"{where}: holds {len(found)} state dicts: {_listed(found)}; {hint}")
+        raise UsageError(f"{where}: holds {len(found)} state dicts: {_listed(found)}; name the entry, or save it alone")
     return found[0]
 
 
