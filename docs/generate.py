@@ -35,7 +35,7 @@ from convcore.testing.record import read_record
 
 sys.path.insert(0, str(Path(__file__).parent))
 from interfaces import builder_stub, surface
-from onnx_operators import operators_section
+from onnx_operators import older_section, operators_section
 from sweep_pages import PAGES as SWEEP_PAGES
 
 ROOT = Path(__file__).parents[1]
@@ -192,7 +192,7 @@ def support_page(name: str) -> str:
             *without_rule(ours),
         ]
     if name == "onnx":
-        out += ["", *operators_section(ROOT)]
+        out += ["", *older_section(), *operators_section(ROOT)]
     return "\n".join(out) + "\n"
 
 

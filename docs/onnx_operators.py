@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["operators_section"]
+__all__ = ["older_section", "operators_section"]
 
 _ROW = re.compile(r"^\| `([^`]+)` \| (.*) \|$")
 _RECORDS = {"interpreter": "read and run", "onnx": "written again", "pytorch": "to PyTorch", "keras": "to Keras"}
@@ -45,6 +45,35 @@ def operators_section(root: Path) -> list[str]:
         "| operator | versions | " + " | ".join(_RECORDS.values()) + " |",
         "|---|---|" + "---|" * len(_RECORDS),
         *rows,
+    ]
+
+
+def older_section() -> list[str]:
+    """How operators are written for opsets before 13, from the tables of the plugin."""
+    from convcore_onnx.dialect import OLDEST_OPSET
+    from convcore_onnx.older import MOVED, WRITTEN
+    from convcore_onnx.older_forms import OTHER
+
+    told: dict[str, list[str]] = {}
+    for name, (since, attrs) in MOVED.items():
+        told.setdefault(name, []).append(f"before {since}: {', '.join(f'`{a}`' for a in attrs.values())} as attributes")
+    for name, forms in OTHER.items():
+        for until, form in forms:
+            told.setdefault(name, []).append(f"up to {until}: {' '.join((form.__doc__ or '').split())}")
+    return [
+        f"## Writing opsets {OLDEST_OPSET} to {WRITTEN - 1}",
+        "",
+        f"Rules write for opset {WRITTEN} and newer; for an older one each call is put into that opset's words",
+        "(`older.py`). The schemas tell most of it: attributes that an old version lacks are left out where they say what it does",
+        "anyway, defaults that have changed are written, axes count from the front before opset 11. The rest is the table below.",
+        "What an opset cannot say (an operator or element type it has not, an attribute in place of which a value is computed) is",
+        "made of simpler ops where there are some, else refused with `needs opset N`. How many samples that leaves:",
+        "[formats](../formats.md).",
+        "",
+        "| operator | as |",
+        "|---|---|",
+        *(f"| `{name}` | {'; '.join(ways)} |" for name, ways in sorted(told.items())),
+        "",
     ]
 
 

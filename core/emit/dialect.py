@@ -49,6 +49,8 @@ class Dialect:
     """Whether attributes that only training needs are written."""
 
     version: int | None = None
+    respells: bool = False
+    """Whether the version written has calls in other words than rules ask for (:meth:`spelled`)."""
 
     # ---- the graph
     def enter(self, s: Scribe[Any]) -> list[Problem]:
@@ -66,6 +68,13 @@ class Dialect:
     def is_unit(self, type: str) -> bool:
         """Whether a type without states is a layer object all the same (a Keras layer, ``nn.ReLU``)."""
         return False
+
+    def spelled(
+        self, s: Scribe[Any], type: str, args: Sequence[Arg], config: Mapping[str, Any], results: int
+    ) -> tuple[str, Sequence[Arg], Mapping[str, Any]]:
+        """(type, args, config) of a call as the version written has it; steps before it are calls of their own. NotExpressible
+        when that version cannot say it."""
+        return type, args, config
 
     def check(self, s: Scribe[Any], type: str, args: Sequence[Arg], config: Mapping[str, Any]) -> Sequence[DType | None]:
         """The element types of the results, as far as the target tells; NotExpressible when it has no such call."""

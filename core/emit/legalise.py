@@ -178,6 +178,9 @@ class _Walk:
             return
         why = f"op {root.node.op}: {root.why}"
         if len(root.lacking) > 1 or (len(root.tried) == 1 and not any(root.lacking.values())):
+            told = {part: reason for part, reason in root.lacking.items() if reason and self.s.version is not None}
+            if told:  # a version of the format has them
+                why += "; made of simpler ops it lacks " + ", ".join(f"{part} ({reason})" for part, reason in told.items())
             self.problems.append(_problem(root.node, why))
             return
         ((part, reason),) = root.lacking.items()

@@ -298,12 +298,15 @@ class Scribe(Generic[D]):
         if outputs and self._given and all(v in self._given for v in outputs):
             return tuple(self.bound[v] for v in outputs if v is not None)
         ins = tuple(args)
+        dialect, node = self.dialect, self.node
+        n = max(len(outputs), len(shapes), n_outputs)
+        if kept is None and dialect.respells:
+            type, spelled, config = dialect.spelled(self, type, ins, config, n)
+            ins = tuple(spelled)
         while ins and ins[-1] is None and kept is None:
             ins = ins[:-1]
-        dialect, node = self.dialect, self.node
         dtypes = dialect.check(self, type, ins, config) if kept is None else ()
         call = Call("", ins, {}, (), "", "", node, None, kept or ())
-        n = max(len(outputs), len(shapes), n_outputs)
         refs: list[Ref] = []
         source = name
         for i in range(n):

@@ -85,6 +85,8 @@ def recording(framework: str) -> Iterator[Record]:
         block = getattr(e, "block", None)
         if self.framework != framework or block is None or (overrides and (node.name in overrides or node.op in overrides)):
             return emit(self, e, node, overrides)
+        if e.dialect.respells:  # in other words than rules say
+            return emit(self, e, node, overrides)
         before = len(block.calls)
         known = record.written.setdefault(node.op, set()) if node.op in self.emit_rules else set()
         blocks.append(block)

@@ -38,14 +38,14 @@ def start(shape: Any = BATCH_5) -> tuple[Graph, Builder, Any]:
 
 def test_every_opset_is_written_and_others_are_refused() -> None:
     newest = onnx.defs.onnx_opset_version()
-    for opset in range(13, newest + 1):
+    for opset in range(7, newest + 1):
         g, b, x = start()
         g.outputs = [b.relu(x)]
         m = emit_model(g, opset)
         assert m.opset_import[0].version == opset
         assert m.ir_version == onnx.helper.OP_SET_ID_VERSION_MAP["ai.onnx", opset]
         onnx.checker.check_model(m, full_check=True)
-    for opset in (0, 12, newest + 1):
+    for opset in (0, 6, newest + 1):
         g, b, x = start()
         g.outputs = [b.relu(x)]
         with pytest.raises(UsageError, match=f"opset {opset}"):

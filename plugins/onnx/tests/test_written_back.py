@@ -157,15 +157,22 @@ def test_means_that_are_pooling_and_others(rank: int, type: str, written: str) -
 
 @pytest.mark.parametrize("opset, mask", [(10, None), (12, True), (17, True)])
 def test_the_mask_of_a_dropout(opset: int, mask: bool | None) -> None:
-    """All ones at inference since opset 12; before, onnxruntime gives zeros and the standard nothing: refused, with a hint that
-    names no opset which cannot be written."""
+    """All ones at inference since opset 12; before, onnxruntime gives zeros and the standard nothing: refused but in its
+    own opset, which the hint names."""
     graph = helper.make_graph(
         [N("Dropout", ["x"], ["y", "m"])], "g", [helper.make_tensor_value_info("x", 1, ["n", 3])],
         [helper.make_tensor_value_info("y", 1, ["n", 3]), helper.make_tensor_value_info("m", TensorProto.BOOL, ["n", 3])],
     )  # fmt: skip
     source = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=5)
     if mask is None:
-        with pytest.raises(convcore.UnsupportedError, match="its source's opset 10 cannot be written, only 13 to"):
+        with pytest.raises(convcore.UnsupportedError, match="choose opset=10, that of its source"):
+            convcore.convert(source, "onnx")
+        made = convcore.convert(source, "onnx", opset=10).model
+        ours, theirs = made.graph.node[0], source.graph.node[0]
+        assert made.opset_import[0].version == 10 and ours.op_type == "Dropout"
+        assert (ours.input, ours.output, list(ours.attribute)) == (theirs.input, theirs.output, list(theirs.attribute))
+        source.opset_import[0].version = 6
+        with pytest.raises(convcore.UnsupportedError, match="its source's opset 6 cannot be written, only 7 to"):
             convcore.convert(source, "onnx")
         return
     got = both(convcore.convert(source, "onnx").model, f32(2, 3))[1]

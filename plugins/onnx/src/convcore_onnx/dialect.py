@@ -7,11 +7,12 @@ from typing import Any, TypeAlias
 
 from convcore.plugin import LEFT_OUT, Dialect, Dim, DType, Node, Problem, Ref, Scribe, State, Value, ask_option, unsupported
 
+from .older import WRITTEN, spelled
 from .typecheck import result_types, same_operator
 
 __all__ = ["DEFAULT_OPSET", "OLDEST_OPSET", "OnnxDialect", "OnnxScribe", "newest_opset"]
 
-OLDEST_OPSET = 13
+OLDEST_OPSET = 7
 DEFAULT_OPSET = 18
 """The default of torch.onnx.export(dynamo=True), which every runtime of the last years reads; ONNX models keep their own."""
 
@@ -44,6 +45,7 @@ class OnnxDialect(Dialect):
 
     def __init__(self, opset: int, ir: int, keep_training: bool = False) -> None:
         self.version = self.opset = opset
+        self.respells = opset < WRITTEN
         self.keep_training = keep_training
         self.ir = ir
         self.domains: dict[str, int | None] = {}
@@ -86,6 +88,14 @@ class OnnxDialect(Dialect):
         return copy
 
     # ---- calls
+    def spelled(
+        self, s: OnnxScribe, type: str, args: Sequence[Any], config: Mapping[str, Any], results: int
+    ) -> tuple[str, Sequence[Any], Mapping[str, Any]]:
+        """Rules write for opset 13 and newer; before it, in older words."""
+        if "." in type:
+            return type, args, config
+        return spelled(s, self.opset, type, args, config, results)
+
     def check(self, s: OnnxScribe, type: str, args: Sequence[Any], config: Mapping[str, Any]) -> Sequence[DType | None]:
         """Against the operator's schema in this opset; another domain's is taken as it is."""
         domain, _, _ = type.rpartition(".")

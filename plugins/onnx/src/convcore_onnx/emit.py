@@ -9,6 +9,7 @@ from convcore.plugin import EmitRequest, Emitted, Graph, RuleSet, UsageError, pl
 
 from .about import write_about
 from .dialect import DEFAULT_OPSET, OLDEST_OPSET, OnnxDialect, newest_opset
+from .older import WRITTEN
 from .write import model_parts
 
 __all__ = ["DEFAULT_OPSET", "OLDEST_OPSET", "dialect", "emit"]
@@ -31,7 +32,7 @@ def emit(request: EmitRequest) -> Emitted:
         from .rules import RULES
 
         rules = RULES
-    made = plan(request.graph, rules, onnx.opset, onnx, request.overrides)
+    made = plan(request.graph, rules, max(onnx.opset, WRITTEN), onnx, request.overrides)
     prune(made)
     parts = model_parts(made, onnx, request.graph.name, options.get("onnx_functions") or ())
     write_about(parts.head, request.graph.metadata)
@@ -54,7 +55,7 @@ def _versions(options: Any, graph: Graph) -> tuple[int, int]:
     if opset is None:
         known = graph.metadata.get("opsets") if graph.metadata.get("framework") == "onnx" else None
         source = known.get("") if isinstance(known, dict) else None
-        opset = source if isinstance(source, int) and OLDEST_OPSET <= source <= newest else min(DEFAULT_OPSET, newest)
+        opset = source if isinstance(source, int) and WRITTEN <= source <= newest else min(DEFAULT_OPSET, newest)
     if not OLDEST_OPSET <= opset <= newest:
         raise UsageError(
             f"opset {opset} cannot be written: convcore writes {OLDEST_OPSET} to {newest}, "

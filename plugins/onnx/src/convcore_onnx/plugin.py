@@ -143,7 +143,7 @@ def convcore_options(framework: str) -> Sequence[Option]:
         return []
     return [
         Option(
-            "opset", "onnx", "emit", int, None, "operator set to write, 13 or newer (default: 18, or that of an ONNX source)",
+            "opset", "onnx", "emit", int, None, "operator set to write, 7 or newer (default: 18, or an ONNX source's from 13 on)",
             aliases=("opset_version",),
         ),
         Option("ir_version", "onnx", "emit", int, None, "file format version (default: the oldest that has the opset)"),

@@ -10,7 +10,7 @@ from convcore.plugin import DType, NotExpressible, ask_option
 
 from .dtypes import DTYPE_NAMES, DTYPES
 
-__all__ = ["before", "result_types", "same_operator", "text_type"]
+__all__ = ["before", "needs", "result_types", "same_operator", "text_type"]
 
 _TEXT = {d: f"tensor({DTYPE_NAMES.get(d, d.value)})" for d in DTYPES.values()}
 for _d in DTYPES.values():
@@ -63,6 +63,18 @@ def before(since: int) -> str:
     return f" before opset {since} ({ask_option('opset', since)})"
 
 
+def needs(what: str, since: int) -> str:
+    """That something is there from a later opset on, and how to ask for it."""
+    return f"{what} needs opset {since} ({ask_option('opset', since)})"
+
+
+def _first(type: str, version: int) -> int | None:
+    """The first opset after one that has the operator."""
+    import onnx.defs
+
+    return next((v for v in range(version + 1, onnx.defs.onnx_opset_version() + 1) if _signature(type, v) is not None), None)
+
+
 def _sequence_of(types: Sequence[DType | None], attrs: Mapping[str, Any]) -> DType | None:
     return None if not types or types[0] is None else types[0].sequence
 
@@ -87,7 +99,8 @@ def result_types(type: str, version: int, types: Sequence[DType | None], attrs: 
     """
     s = _signature(type, version)
     if s is None:
-        raise NotExpressible(f"{type} does not exist in opset {version}")
+        since = _first(type, version)
+        raise NotExpressible(needs(type, since) if since else f"{type} does not exist in opset {version}")
     bound: dict[str, DType] = {}
     for k, d in enumerate(types):
         i = min(k, len(s.inputs) - 1) if s.variadic else k

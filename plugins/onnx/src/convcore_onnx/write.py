@@ -187,8 +187,11 @@ def model_parts(plan: Plan, onnx: OnnxDialect, name: str, functions: Sequence[st
         _info(rest.input.add(), ref)
     for ref in plan.root.outputs:
         _info(rest.output.add(), ref)
-    body += rest.SerializeToString()
     used = {a for call in plan.root.all_calls() for a in call.args}
+    for s in plan.states if onnx.ir < 4 else ():
+        if s in used:  # before IR version 4 every initializer is an input too: its default
+            _info(rest.input.add(), Ref(None, 0, s.dtype, s.shape, None, s.name))
+    body += rest.SerializeToString()
     return ModelParts(head, bytes(body), [(s.name, s.tensor) for s in plan.states if s in used])
 
 

@@ -82,7 +82,5 @@ def emit_topk_of_data(e: OnnxScribe, node: Node) -> None:
     s, a, k = Steps(e, node), node.attrs, node.need("k")
     count = s.handle(k) if k.dtype is DType.INT64 else s.Cast(k, to=DType.INT64)
     count = count if k.rank == 1 else s.Reshape(count, s.ints(1))
-    more = {} if e.dialect.opset < 11 else {"largest": int(a["largest"]), "sorted": int(a["sorted"])}
-    if e.dialect.opset < 11 and not (a["largest"] and a["sorted"]):
-        raise NotExpressible("the smallest elements, or any order, before opset 11")
+    more = {"largest": int(a["largest"]), "sorted": int(a["sorted"])}
     s.last("TopK", node.need("x"), count, axis=a["axis"], **more)
