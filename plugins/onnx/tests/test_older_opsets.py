@@ -177,6 +177,8 @@ SAME: list[tuple[int, str, list[Any], dict[int, Any], dict[str, Any]]] = [
     (11, "Resize", [IMAGE], {2: np.asarray([1, 1, 0.6, 2], F)}, {"mode": "cubic"}),
     (9, "OneHot", [np.asarray([0, -1, 3, -4, -5, 4, 9, -9])], {1: np.int64(4), 2: np.asarray([2, 5], F)}, {}),
     (9, "ScatterElements", [CUBE[0]], {1: [[0, 2]], 2: np.asarray([[8, 9]], F)}, {"axis": 1}),
+    (7, "Resize", [IMAGE], {2: np.asarray([1, 1, 1.5, 2], F)},
+     {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}),
     (10, "QuantizeLinear", [CUBE], {1: F(0.5), 2: np.uint8(3)}, {}),
     (10, "QuantizeLinear", [CUBE / 3], {1: np.asarray([0.5, 1, 2], F), 2: np.asarray([3, 0, 7], np.uint8)}, {}),
     (7, "DepthToSpace", [np.arange(48, dtype=F).reshape(1, 8, 2, 3)], {}, {"blocksize": 2, "mode": "CRD"}),
@@ -331,6 +333,31 @@ def test_a_call_that_an_opset_lacks(case: int) -> None:
     scribe: Any = Scribe(g, RULES, WRITTEN, OnnxDialect(opset, 3), None, lambda s: [])
     with pytest.raises(NotExpressible, match=f"{type} .*needs opset {since} "):
         scribe.call(type, args, attrs)
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_no_axes_are_not_all_axes(opset: int) -> None:
+    g = Graph("g")
+    b = Builder(g)
+    x = b.input("x", "float32", (1, 3, 1))
+    g.outputs = [b.op("squeeze", x, axes=()), b.op("unsqueeze", x, axes=()), b.op("sum", x, axes=()), b.op("sum", x, axes=None)]
+    v = CUBE[:1, :, :1].copy()
+    want = Interpreter(g).run([v])
+    made = emit_model(g, opset)
+    got = ort.InferenceSession(made.SerializeToString()).run(None, {"x": v})
+    for a, w in zip(got, want, strict=True):
+        np.testing.assert_array_equal(a, w)
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_a_dropout_that_is_kept(opset: int) -> None:
+    g = Graph("g")
+    b = Builder(g)
+    g.outputs = [b.op("dropout", b.input("x", "float32", (2, 5)), rate=0.25)]
+    (made,) = emit_model(g, opset, keep_training=True).graph.node
+    assert made.op_type == "Dropout"
+    assert {a.name: a.f for a in made.attribute} == ({"ratio": 0.25} if opset < 12 else {})
+    assert len(made.input) == (1 if opset < 12 else 3)
 
 
 def test_an_old_source_is_written_in_its_opset_only_when_asked() -> None:

@@ -162,13 +162,10 @@ def _as_attributes(
                 raise NotExpressible(needs(f"{type} with {key}={value!r}, which is no float32,", since))
             value = single.astype(float).tolist()
         more[key] = value
-    if type in ("Squeeze", "Unsqueeze", "ReduceSum") and "axes" in more:
-        if not more["axes"] and attrs.get("noop_with_empty_axes"):
-            raise NotExpressible(needs(f"{type} over no axis", since))
-        if not more["axes"]:
-            del more["axes"]
-        else:
-            attrs = {k: v for k, v in attrs.items() if k != "noop_with_empty_axes"}
+    if type == "ReduceSum" and not more.get("axes"):  # no axes: all of them, or with noop_with_empty_axes, which is refused, none
+        more = {}
+    elif type == "ReduceSum":
+        attrs = {k: v for k, v in attrs.items() if k != "noop_with_empty_axes"}
     return [x for i, x in enumerate(ins) if i not in moved], {**attrs, **more}
 
 

@@ -120,6 +120,12 @@ def _isnan(s: Any, type: str, ins: list[Any], attrs: dict[str, Any]) -> Call:
     return "Not", [_is_number(s, s.call("Abs", ins)[0], ins[0].dtype)], {}
 
 
+def _no_axes(s: Any, type: str, ins: list[Any], attrs: dict[str, Any]) -> Call:
+    """As Identity where there are no axes: an attribute without any is all of them to runtimes."""
+    none = len(ins) > 1 and isinstance(ins[1], State) and not ins[1].tensor.shape[0]
+    return ("Identity", ins[:1], {}) if none else (type, ins, attrs)
+
+
 def _scatter(s: Any, type: str, ins: list[Any], attrs: dict[str, Any]) -> Call:
     """Under its old name."""
     return "Scatter", ins, attrs
@@ -136,7 +142,7 @@ def _gemm(s: Any, type: str, ins: list[Any], attrs: dict[str, Any]) -> Call:
 def _gather(s: Any, type: str, ins: list[Any], attrs: dict[str, Any]) -> Call:
     """Constant indices below 0, which count from the end from opset 11 on, count from the front."""
     x, at = ins
-    if isinstance(at, State) and at.tensor.nbytes <= 1 << 20:
+    if isinstance(at, State):
         values = at.tensor.numpy()
         if (values < 0).any():
             n = (getattr(x, "shape", None) or ())[attrs.get("axis", 0) : None][:1]
@@ -207,9 +213,7 @@ def _resize_10(s: Any, type: str, ins: list[Any], attrs: dict[str, Any]) -> Call
     x, _, scales, sizes = [*ins, None, None][:4]
     a = _ratios(type, x, sizes) if scales is None else constant_of(scales, f"{type} by scales that depend on the data", 11)
     rounding = attrs.get("nearest_mode", "round_prefer_floor")
-    plain = (rounding == "floor" and (a >= 1).all()) or (rounding == "ceil" and (a <= 1).all()) or ((a == np.round(a)).all() and (
-        rounding == "floor"
-    ))  # fmt: skip
+    plain = (rounding == "floor" and (a >= 1).all()) or (rounding == "ceil" and (a <= 1).all())
     if mode == "nearest" and not plain:
         raise NotExpressible(needs(f"{type} by {a.tolist()} with nearest_mode={rounding}", 11))
     factors = s.const(a.astype(np.float32))
@@ -339,6 +343,7 @@ def _stepped(s: Any, type: str, ins: list[Any], attrs: dict[str, Any]) -> Call:
 
 OTHER: dict[str, Sequence[tuple[int, Respell]]] = {
     "Softmax": [(12, _softmax)], "LogSoftmax": [(12, _softmax)], "Hardmax": [(12, _softmax)],
+    "Squeeze": [(12, _no_axes)], "Unsqueeze": [(12, _no_axes)],
     "Clip": [(10, _clip)], "Max": [(7, _equal_shapes), (11, _largest_of_ints)],
     "Min": [(7, _equal_shapes), (11, _largest_of_ints)],
     "Sum": [(7, _equal_shapes)], "Mean": [(7, _equal_shapes)], "Less": [(8, _ordered)], "Greater": [(8, _ordered)],
