@@ -134,7 +134,9 @@ def _put(r: Rewriter, node: Node, layer: Node, turns: Sequence[Node], factor: Ve
 
     def make(b: Builder) -> Value:
         kernel = w if plain else r.graph.add_weight(f"{w.name}/merged", tensor.map(weight), like=w)
-        c = b.weight(new_bias.astype(dtype), f"{x.name}/merged", trainable=w.trainable, source=w.source)
+        c = None if bias is None and not np.any(new_bias) else b.weight(
+            new_bias.astype(dtype), f"{x.name}/merged", trainable=w.trainable, source=w.source
+        )  # fmt: skip
         y: Value = b.op(layer.op, layer.inputs[0], kernel, c, *layer.inputs[3:], **layer.attrs)
         for turn in turns:
             y = b.transpose(y, perm=turn.attrs["perm"])

@@ -331,6 +331,15 @@ def test_zeros_up_to_a_multiple_of_a_size_stay_before_the_convolution(tmp_path: 
         np.testing.assert_allclose(ran(tmp_path / "b.onnx", x)[0], ran(path, x)[0], rtol=1e-5, atol=1e-5)
 
 
+def test_a_factor_brings_no_addend(tmp_path: Path) -> None:
+    nodes = [N("MatMul", ["x", "w"], ["c"]), N("Mul", ["c", "k"], ["y"])]
+    path = model(tmp_path / "a.onnx", nodes, {"x": ["n", 5, 3]}, ["y"], {"w": normal(3, 7), "k": normal(7)})
+    convcore.convert(path, "onnx", tmp_path / "b.onnx", check=False)
+    assert ops(tmp_path / "b.onnx") == ["MatMul"]
+    x = {"x": normal(2, 5, 3)}
+    np.testing.assert_allclose(ran(tmp_path / "b.onnx", x)[0], ran(path, x)[0], rtol=1e-5, atol=1e-5)
+
+
 LARGE, SMALL = normal(7, 4), normal(7, 4) * 2e-3
 
 
