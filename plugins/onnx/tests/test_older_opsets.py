@@ -360,6 +360,11 @@ def test_a_dropout_that_is_kept(opset: int) -> None:
     assert len(made.input) == (1 if opset < 12 else 3)
 
 
+def test_an_op_whose_parts_lack_several_operators_names_each() -> None:
+    how, why = written("detection_output", 0, False, 9)
+    assert how == "refused" and len(set(NEEDS.findall(why))) >= 2, why
+
+
 def test_an_old_source_is_written_in_its_opset_only_when_asked() -> None:
     """Newer runtimes know more of opset 18, and not all that is read can be said in old words."""
     source = node("Relu", [CUBE])
