@@ -38,6 +38,8 @@ class Dialect:
     """Whether there are element types of at most 8 bits that numpy lacks (float8, int4), or calls refuse them (``dtypes``)."""
     has_containers: ClassVar[bool] = False
     """Whether there are sequences of tensors and values that may be absent."""
+    keeps_trained: bool = False
+    """Whether what a decomposition computes from trained weights stays computed, so that gradients reach these."""
     eager_names: ClassVar[bool] = False
     """Whether results, calls and states are named as they are made (ONNX), or all at the end."""
     states_are_inputs: ClassVar[bool] = False

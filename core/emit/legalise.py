@@ -10,7 +10,7 @@ from ..build.builder import Builder
 from ..build.opaque import problem_of
 from ..errors import Problem, ShapeError, UnsupportedError
 from ..ir.graph import Graph, Node, Value
-from ..opset import find_op
+from ..opset import Trait, find_op, traits_of
 from ..passes.constants import fold_constants
 from ..rules import RuleSet
 from .dialect import Dialect
@@ -125,7 +125,7 @@ class _Walk:
             for name in decl.training_facts(node.attrs):
                 s.leave_out(f"{name} ({node.op})", node)
             try:
-                parts = _parts(s.graph, node)
+                parts = _parts(s.graph, node, keeps_trained=s.dialect.keeps_trained)
             except ShapeError as err:  # the body needs to know more about its inputs
                 why = f"{why}; made of simpler ops: {err}"
             else:
@@ -217,7 +217,7 @@ def expand(graph: Graph, node: Node, by: str = "decompose") -> Node | None:
     return before.next if before is not None else graph.first
 
 
-def _parts(graph: Graph, node: Node, by: str = "decompose") -> list[Node]:
+def _parts(graph: Graph, node: Node, by: str = "decompose", keeps_trained: bool = False) -> list[Node]:
     """Replace a composite by its body; returns the nodes made (some of which may be folded away)."""
     decl = find_op(node.op)
     if decl is None or decl.body is None:
@@ -242,5 +242,10 @@ def _parts(graph: Graph, node: Node, by: str = "decompose") -> list[Node]:
         made.append(part)
         part = part.next
     graph.remove(node)
-    fold_constants(graph, nodes=made)
+    fold_constants(graph, nodes=(n for n in made if not (keeps_trained and _computes_trained(n))))
     return made
+
+
+def _computes_trained(node: Node) -> bool:
+    """Whether it computes from a trained weight; a weight that is only moved is the same one."""
+    return Trait.VIEW not in traits_of(node.op) and any(v is not None and v.trainable for v in node.inputs)

@@ -604,6 +604,7 @@ KEPT: dict[str, Any] = {
     "GRU, both ways": lambda: (Stacked("GRU", "one", bidirectional=True), (torch.randn(4, 2, 5), *_states(2, 1))),
     "LSTM, projections": lambda: (Stacked("LSTM", "whole", proj_size=3, bidirectional=True), (torch.randn(4, 2, 5),)),
     "halves of norms": lambda: (HalfNorms(), (torch.randn(2, 3, 5),)),
+    "weight norm": lambda: (nn.utils.parametrizations.weight_norm(nn.Linear(5, 3)), (torch.randn(2, 5),)),
     "RNN, no bias": lambda: (Stacked("RNN", "one", bias=False, batch_first=True), (torch.randn(2, 4, 5),)),
 }
 
@@ -632,6 +633,18 @@ def test_the_state_dict_is_the_sources(name: str, tmp_path: Any) -> None:
     convcore.convert(net, "pytorch", tmp_path / "alone.safetensors", example_inputs=given)
     tied = len(net.state_dict()) - len({t.data_ptr() for t in net.state_dict().values()})
     assert len(load_file(tmp_path / "alone.safetensors")) == len(net.state_dict()) - tied
+
+
+def test_gradients_reach_what_a_weight_is_computed_from() -> None:
+    """Of weight norm's direction too, whose length is computed by an operation that is written as others."""
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 3))).eval(), torch.randn(2, 5)
+    model = convcore.convert(net, "pytorch", example_inputs=x).model
+    for m in (net, model):
+        m(x).square().sum().backward()
+    mine = dict(model.named_parameters())
+    for name, p in net.named_parameters():
+        assert torch.allclose(mine[name].grad, p.grad, rtol=1e-4, atol=1e-6), name
 
 
 def test_what_is_loaded_from_its_file_can_be_trained(tmp_path: Any) -> None:

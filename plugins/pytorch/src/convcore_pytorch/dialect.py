@@ -57,6 +57,7 @@ class TorchDialect(Dialect):
         self.groups = Groups(s.graph)
         self.keys = frozenset(s.graph.metadata.get("keys") or ())
         self.tied = dict(s.graph.metadata.get("tied") or {})
+        self.keeps_trained = self.of_torch
         if not self.of_torch:  # whose keys stay what they are
             _fold(s.graph)
             self.groups = Groups(s.graph)
