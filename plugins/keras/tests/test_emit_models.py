@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -469,3 +470,16 @@ def test_keras_is_not_imported_to_write(tmp_path: Path) -> None:
         "assert not {'keras', 'tensorflow', 'torch', 'jax'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_layers_have_names_that_tensorflow_takes(tmp_path: Path) -> None:
+    """ONNX nodes without a name are called by their operator and place, as ``Conv@0``: no scope of a TensorFlow graph."""
+    onnx = pytest.importorskip("onnx")
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 0, 0, 1])
+    info = onnx.helper.make_tensor_value_info
+    w = onnx.numpy_helper.from_array(np.ones((5, 3, 2, 2), np.float32), "w")
+    graph = onnx.helper.make_graph([node], "g", [info("x", 1, ["n", 3, 7, 11])], [info("y", 1, None)], [w])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8), tmp_path / "m.onnx")
+    convcore.convert(tmp_path / "m.onnx", "keras", tmp_path / "m.keras")
+    names = [layer.name for layer in keras.models.load_model(tmp_path / "m.keras").layers]
+    assert len(names) > 2 and all(re.fullmatch("[A-Za-z0-9_>-]+", n) for n in names), names

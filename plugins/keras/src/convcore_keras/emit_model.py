@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,10 @@ from .layer_spec import completed, spec_of
 from .operations import OPERATIONS
 
 __all__ = ["model_of"]
+
+
+_OUTSIDE_SCOPES = re.compile(r"[^A-Za-z0-9_>-]")
+"""TensorFlow 2.21 refuses a layer's name with such a character when it makes a graph (``tf.Graph.name_scope``)."""
 
 
 def model_of(plan: Plan, graph: Graph) -> tuple[KerasModel, list[str]]:
@@ -131,7 +136,7 @@ class _Maker:
             if len(inside) > 1 and inside[-1] == call.origin.type:  # an ONNX node in the folder of its module
                 inside = inside[:-1]
             source = "_".join(inside) or source.rpartition("/")[2] or source
-        base = self.legal(source)
+        base = _OUTSIDE_SCOPES.sub("_", self.legal(source))
         own = {self.legal(r.value.name) for c in same for r in c.results if r.value is not None}
         if base in self.values and base not in own:
             base += "_" + call.type.rpartition(".")[2].lower()  # a tensor of that name is another one
