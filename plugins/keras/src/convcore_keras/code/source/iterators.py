@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,7 @@ def generated(d: SourceDomain, body: Sequence[ast.stmt], env: Env, inside: str) 
 
 def _run(d: SourceDomain, body: Sequence[ast.stmt], env: Env, inside: str) -> Iterator[Any]:
     """Statements, with what they yield. Raises as :func:`.statements.run` does."""
-    from .statements import Leave, run
+    from .statements import run
 
     for node in body:
         if not yields(node):
@@ -84,26 +84,31 @@ def _run(d: SourceDomain, body: Sequence[ast.stmt], env: Env, inside: str) -> It
                     over = d.lazily(d.evaluate(node.iter, env))
                 for x in over:
                     d.assign(node.target, d.settled(x), env)
-                    try:
-                        yield from _run(d, node.body, env, inside)
-                    except Leave as leave:
-                        if not leave.goes_on:
-                            break
+                    if not (yield from _turn(d, node.body, env, inside)):
+                        break
                 else:
                     yield from _run(d, node.orelse, env, inside)
             elif isinstance(node, ast.While):
                 while d.truth(d.evaluate(node.test, env)):
-                    try:
-                        yield from _run(d, node.body, env, inside)
-                    except Leave as leave:
-                        if not leave.goes_on:
-                            break
+                    if not (yield from _turn(d, node.body, env, inside)):
+                        break
                 else:
                     yield from _run(d, node.orelse, env, inside)
             else:
                 raise CodeRefused(f"yields inside {_WHERE.get(type(node), 'an expression')}")
         except CodeRefused as e:
             raise e.at(env.module.place(node, inside)) from e.__cause__
+
+
+def _turn(d: SourceDomain, body: Sequence[ast.stmt], env: Env, inside: str) -> Generator[Any, None, bool]:
+    """One turn of a loop, with what it yields; whether the loop goes on."""
+    from .statements import Leave
+
+    try:
+        yield from _run(d, body, env, inside)
+    except Leave as leave:
+        return leave.goes_on
+    return True
 
 
 _WHERE: dict[type[ast.stmt], str] = {ast.With: "a with block", ast.Try: "a try statement"}
