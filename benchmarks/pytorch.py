@@ -63,7 +63,8 @@ def quietly(run):
 EXPORT = """
 import convcore, tempfile, pathlib
 model, given = net(sys.argv[1])
-out = pathlib.Path(tempfile.mkdtemp()) / "net.onnx"
+folder = tempfile.TemporaryDirectory()
+out = pathlib.Path(folder.name) / "net.onnx"
 axes = tuple({0: torch.export.Dim.DYNAMIC} for _ in given)
 runs = {
     "ours": lambda: convcore.convert(model, "onnx", out, example_inputs=given, check=False),
@@ -98,7 +99,8 @@ model, given = net(sys.argv[1])
 size = sum(t.nbytes for t in model.state_dict().values())
 if sys.argv[2] == "convert":
     import convcore, tempfile, pathlib
-    out = pathlib.Path(tempfile.mkdtemp()) / "net.onnx"
+    folder = tempfile.TemporaryDirectory()
+    out = pathlib.Path(folder.name) / "net.onnx"
     quietly(lambda: convcore.convert(model, "onnx", out, example_inputs=given, check=False))
 elif sys.argv[2] == "module":
     import convcore

@@ -41,7 +41,7 @@ Rows = dict[str, dict[str, dict[str, dict[str, Any]]]]
 
 
 # ---------------------------------------------------------------- running
-def child(network: Network, steps: tuple[str, ...], memory: int, pipe: Any) -> None:
+def child(network: Network, steps: tuple[str, ...], memory: int, folder: Path, pipe: Any) -> None:
     """What the process of one network does."""
     warnings.filterwarnings("ignore")
     resource.setrlimit(resource.RLIMIT_DATA, (memory << 30, memory << 30))
@@ -53,9 +53,8 @@ def child(network: Network, steps: tuple[str, ...], memory: int, pipe: Any) -> N
 
     torch.set_num_threads(1)
     try:
-        with tempfile.TemporaryDirectory(prefix="convcore-sweep-") as folder:
-            for step, row in judged(network, steps, Path(folder)):
-                pipe.send((step, row))
+        for step, row in judged(network, steps, folder):
+            pipe.send((step, row))
     except Exception as e:  # noqa: BLE001 - the sweep goes on; what is no ConvcoreError is a finding
         import traceback
 
@@ -69,9 +68,18 @@ def run(network: Network, steps: tuple[str, ...], limit: float, memory: int) -> 
     """The rows of the steps; the one that was under way at the end of the time says so."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=child, args=(network, steps, memory, theirs))
-    process.start()
-    theirs.close()
+    with tempfile.TemporaryDirectory(prefix="convcore-sweep-") as folder:  # here: a process that is killed takes nothing away
+        process = context.Process(target=child, args=(network, steps, memory, Path(folder), theirs))
+        process.start()
+        theirs.close()
+        rows = received(ours, steps, limit)
+        process.kill()
+        process.join()
+    return rows
+
+
+def received(ours: Any, steps: tuple[str, ...], limit: float) -> dict[str, dict[str, Any]]:
+    """What the process of a network sends, a row a step."""
     rows: dict[str, dict[str, Any]] = {}
     until, left, last = time.monotonic() + limit, list(steps), time.monotonic()
     why = f"no result after {limit:.0f} s"
@@ -95,8 +103,6 @@ def run(network: Network, steps: tuple[str, ...], limit: float, memory: int) -> 
         why = ""
     if left and not any("failed" in r for r in rows.values()):
         rows[left[0]] = {"failed": why}
-    process.kill()
-    process.join()
     return rows
 
 

@@ -39,15 +39,19 @@ Job = Callable[[Path], Any]
 
 def in_child(job: Job, seconds: float) -> Any:
     """What a job gives, computed in a process of its own: what it holds is freed, and a crash is told as one."""
+    with tempfile.TemporaryDirectory(prefix="convcore-whole-") as folder:  # here: a child that is killed takes nothing away
+        return _found(job, Path(folder), seconds)
+
+
+def _found(job: Job, folder: Path, seconds: float) -> Any:
     here, there = multiprocessing.get_context("fork").Pipe(duplex=False)
 
     def run() -> None:
-        with tempfile.TemporaryDirectory(prefix="convcore-whole-") as folder:
-            try:
-                there.send(job(Path(folder)))
-            except Exception as e:  # noqa: BLE001 - the row says it, and the sweep goes on
-                text = (f"{type(e).__name__}: {e}".splitlines() or [""])[0][:200]
-                there.send({"result": "failed", "why": text})
+        try:
+            there.send(job(folder))
+        except Exception as e:  # noqa: BLE001 - the row says it, and the sweep goes on
+            text = (f"{type(e).__name__}: {e}".splitlines() or [""])[0][:200]
+            there.send({"result": "failed", "why": text})
 
     child = multiprocessing.get_context("fork").Process(target=run)
     child.start()
