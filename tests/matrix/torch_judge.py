@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import io
 import re
@@ -164,21 +165,32 @@ class Judge:
         return {"error": self.error(of_module(done.model, done.report), pairs)}
 
     def gradients(self, made: Any) -> str:
-        """The same as the source's, parameter by parameter."""
-        for m in (self.module, made):
+        """The same as the source's, parameter by parameter; what differs in float32 is looked at in float64, which tells rounding
+        (of sums in another order, that cancel) from a fault."""
+        bad = self.differing_gradients(made, self.module, self.example, 1e-3, 1e-5)
+        if bad:
+            wide = [copy.deepcopy(m).double() for m in (made, self.module)]
+            example = torch.utils._pytree.tree_map(lambda t: t.double() if t.is_floating_point() else t, self.example)
+            bad = self.differing_gradients(*wide, example, 1e-7, 1e-9)
+        return "same" if not bad else f"{len(bad)} differ: {bad[0]}"
+
+    @staticmethod
+    def differing_gradients(made: Any, source: Any, example: Any, relative: float, absolute: float) -> list[str]:
+        """Parameters whose gradients are further from the source's than that part of their largest, and of the largest of all."""
+        for m in (source, made):
             m.zero_grad()
-            leaves = [t for t in torch.utils._pytree.tree_leaves(m(*self.example)) if t.is_floating_point()]
+            leaves = [t for t in torch.utils._pytree.tree_leaves(m(*example)) if t.is_floating_point()]
             sum((t - 0.1).square().mean() for t in leaves).backward()
         mine, bad = dict(made.named_parameters()), []
-        whole = max((float(p.grad.abs().max()) for p in self.module.parameters() if p.grad is not None), default=0.0)
-        for name, p in self.module.named_parameters():
+        whole = max((float(p.grad.abs().max()) for p in source.parameters() if p.grad is not None), default=0.0)
+        for name, p in source.named_parameters():
             if p.grad is None or name not in mine:
                 continue
             got = mine[name].grad
             off = float("inf") if got is None else float((got - p.grad).abs().max())
-            if not off <= 1e-3 * float(p.grad.abs().max()) + 1e-5 * whole:
+            if not off <= relative * float(p.grad.abs().max()) + absolute * whole:
                 bad.append(f"{name} ({off:.1e})")
-        return "same" if not bad else f"{len(bad)} differ: {bad[0]}"
+        return bad
 
     def exports(self, made: Any) -> str:
         """With its axes symbolic, or with the batch alone where the source's length is fixed, too."""

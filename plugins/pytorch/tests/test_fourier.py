@@ -52,6 +52,30 @@ def test_short_time_of_a_free_batch():
     torch.testing.assert_close(torch.from_numpy(model(x.numpy())), Spectrum()(x), rtol=1e-4, atol=1e-4)
 
 
+def test_transforms_over_a_free_length():
+    """Of FNet's kind; a scale by the number of elements needs that number."""
+    from convcore import convert, load
+
+    class Mixed(torch.nn.Module):
+        def __init__(self, norm):
+            super().__init__()
+            self.norm = norm
+
+        def forward(self, x):
+            return torch.fft.fftn(x, dim=(1, 2), norm=self.norm).real
+
+    shapes = {"x": ("batch", "time", 7)}
+    source, net = load(Mixed("backward").eval(), example_inputs=X, input_shapes=shapes), Mixed("backward")
+    made = convert(source, "pytorch").model
+    for size in ((2, 3, 7), (5, 11, 7)):
+        x = torch.randn(size)
+        for got in (source(x.numpy()), made(x).numpy()):
+            torch.testing.assert_close(torch.from_numpy(got), net(x), rtol=1e-4, atol=1e-4)
+    for norm in ("ortho", "forward"):
+        (problem,) = load(Mixed(norm).eval(), example_inputs=X, input_shapes=shapes).problems
+        assert "transforms axis 1, whose size time is symbolic" in problem.why
+
+
 def test_refused_by_name():
     with pytest.raises(Exception, match="a part of another one, or in another order"):
         run(lambda x: torch.as_strided(x.transpose(0, 1), (2, 2), (1, 2)), X)

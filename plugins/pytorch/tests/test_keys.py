@@ -647,6 +647,27 @@ def test_gradients_reach_what_a_weight_is_computed_from() -> None:
         assert torch.allclose(mine[name].grad, p.grad, rtol=1e-4, atol=1e-6), name
 
 
+@pytest.mark.parametrize("p", [1, 2])
+def test_gradients_of_norms_at_zero(p: int) -> None:
+    """As torch has them: 0, where those of the root of a sum are nan (swin_v2, whose padded windows have keys of zeros)."""
+
+    class Unit(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 5, bias=False)
+
+        def forward(self, x: Any) -> Any:
+            return F.normalize(self.fc(x), p=p, dim=-1)
+
+    torch.manual_seed(0)
+    net, x = Unit().eval(), torch.cat([torch.zeros(1, 3), torch.randn(2, 3)])
+    model = convcore.convert(net, "pytorch", example_inputs=x).model
+    for m in (net, model):
+        (m(x) - 0.1).square().sum().backward()
+    assert torch.allclose(model.fc.weight.grad, net.fc.weight.grad, rtol=1e-5, atol=1e-6)
+    assert torch.equal(model(x), net(x))
+
+
 def test_what_is_loaded_from_its_file_can_be_trained(tmp_path: Any) -> None:
     """Weights that are mapped from one file are changed one at a time: statistics too, before the gradient of a weight."""
     torch.manual_seed(0)

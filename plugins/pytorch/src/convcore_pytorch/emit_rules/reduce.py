@@ -10,12 +10,16 @@ from ..rules.base import RULES
 from .base import E, shape_of
 
 FUNCTIONS = {"sum": "torch.sum", "mean": "torch.mean", "max": "torch.amax", "min": "torch.amin", "all": "torch.all",
-             "any": "torch.any", "logsumexp": "torch.logsumexp"}  # fmt: skip
+             "any": "torch.any", "logsumexp": "torch.logsumexp", "l1_norm": "torch.linalg.vector_norm",
+             "l2_norm": "torch.linalg.vector_norm"}  # fmt: skip
 
 
 @RULES.emit(*FUNCTIONS)
 def reduce(e: E, node: Node) -> None:
-    """Over axes, which torch takes as a tuple (all and any one by one in older versions, in any order)."""
+    """Over axes, which torch takes as a tuple (all and any one by one in older versions, in any order).
+
+    A norm is torch's own: its gradient at 0 is 0 (``torch.linalg.vector_norm``), that of the root of a sum is nan.
+    """
     x = node.need("x")
     axes = node.attrs["axes"]
     if x.shape is None and axes and all(a >= 0 for a in axes):
@@ -24,15 +28,17 @@ def reduce(e: E, node: Node) -> None:
         rank = len(shape_of(x))
         dims = tuple(range(rank)) if axes is None else tuple(sorted(a % rank for a in axes)) if rank else ()
     if not dims:
-        if node.op == "logsumexp":
+        if node.op in ("logsumexp", "l1_norm", "l2_norm"):
             raise NotExpressible("no axes")
         e.alias(node.output, e.value(x))
         return
-    if x.dtype is None or (node.op in ("mean", "logsumexp") and not x.dtype.is_float):
+    if x.dtype is None or (node.op in ("mean", "logsumexp", "l1_norm", "l2_norm") and not x.dtype.is_float):
         raise NotExpressible(f"{node.op} of {x.dtype}")
     config: dict[str, Any] = {"dim": dims[0] if len(dims) == 1 else dims, "keepdim": node.attrs["keepdims"] or None}
     if node.op == "sum" and not x.dtype.is_float:
         config["dtype"] = x.dtype
+    if node.op == "l1_norm":
+        config["ord"] = 1
     e.call(FUNCTIONS[node.op], [e.value(x)], config, outputs=node.outputs)
 
 

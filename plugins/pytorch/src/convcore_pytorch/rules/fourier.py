@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -68,18 +69,22 @@ def angle(g: TorchContext, n: AtenNode) -> Value:
 
 
 # ---------------------------------------------------------------- transforms
-def _scaled(g: TorchContext, n: AtenNode, y: Value, sizes: Sequence[int]) -> Value:
-    """By fft_norm_mode (ATen/native/SpectralOpsUtils.h): none, by the root of n, by n."""
-    mode, count = n.number("normalization"), math.prod(sizes)
+def _scaled(
+    g: TorchContext, n: AtenNode, y: Value, axes: Sequence[int], sizes: Mapping[int, int] = MappingProxyType({})
+) -> Value:
+    """By fft_norm_mode (ATen/native/SpectralOpsUtils.h): none, by the root of n, by n. ``sizes``: of axes that are no longer what
+    they are in the input."""
+    mode = n.number("normalization")
     if mode not in (0, 1, 2):
         raise NotExpressible(f"normalization={mode} is not known")
-    return y if mode == 0 else g.b.mul(y, g.b.like(y, count**-0.5 if mode == 1 else 1 / count))
+    if mode == 0:
+        return y
+    count = math.prod(sizes[a] if a in sizes else fixed(n.shape("self"), (a,), "transforms")[0] for a in axes)
+    return g.b.mul(y, g.b.like(y, count**-0.5 if mode == 1 else 1 / count))
 
 
-def _axes(n: AtenNode) -> tuple[list[int], list[int]]:
-    rank = n.rank("self")
-    axes = list(n.axes("dim", rank))
-    return axes, fixed(n.shape("self"), axes, "transforms")
+def _axes(n: AtenNode) -> list[int]:
+    return list(n.axes("dim", n.rank("self")))
 
 
 def _to(g: TorchContext, x: Value, axis: int, stop: int, start: int = 0) -> Value:
@@ -92,35 +97,37 @@ def _to(g: TorchContext, x: Value, axis: int, stop: int, start: int = 0) -> Valu
 
 @RULES.load("aten._fft_c2c")
 def c2c(g: TorchContext, n: AtenNode) -> Value:
-    x, (axes, sizes) = n.tensor("self"), _axes(n)
+    x, axes = n.tensor("self"), _axes(n)
     forward = bool(n.number("forward"))
     for a in axes:
         x = g.b.dft(x, axis=a, inverse=not forward)
-    return _scaled(g, n, x if axes else g.b.identity(x), sizes)
+    return _scaled(g, n, x if axes else g.b.identity(x), axes)
 
 
 @RULES.load("aten._fft_r2c")
 def r2c(g: TorchContext, n: AtenNode) -> Value:
     """One-sided: along the last of the axes only the frequencies up to the middle."""
-    x, (axes, sizes) = n.tensor("self"), _axes(n)
+    x, axes = n.tensor("self"), _axes(n)
     y = g.b.dft(x, axis=axes[-1])
     if n.number("onesided"):
-        y = _to(g, y, axes[-1], sizes[-1] // 2 + 1)
+        (size,) = fixed(n.shape("self"), axes[-1:], "transforms")
+        y = _to(g, y, axes[-1], size // 2 + 1)
     for a in axes[:-1]:
         y = g.b.dft(y, axis=a)
-    return _scaled(g, n, y, sizes)
+    return _scaled(g, n, y, axes)
 
 
 @RULES.load("aten._fft_c2r")
 def c2r(g: TorchContext, n: AtenNode) -> Value:
     """The inverse of a one-sided spectrum: along the last axis what is beyond the middle is the conjugate of what is before."""
-    x, (axes, sizes) = n.tensor("self"), _axes(n)
+    x, axes = n.tensor("self"), _axes(n)
     last, count = axes[-1], n.size("last_dim_size")
     if not isinstance(count, int) or count < 1:
         raise NotExpressible(f"gives {count} elements", "unsupported_shape")
     half = count // 2 + 1
-    if sizes[-1] < half:
-        raise NotExpressible(f"{sizes[-1]} frequencies for {count} elements", "invalid_shape")
+    (given,) = fixed(n.shape("self"), (last,), "transforms")
+    if given < half:
+        raise NotExpressible(f"{given} frequencies for {count} elements", "invalid_shape")
     for a in axes[:-1]:
         x = g.b.dft(x, axis=a, inverse=True)
     x = _to(g, x, last, half)
@@ -128,7 +135,7 @@ def c2r(g: TorchContext, n: AtenNode) -> Value:
     if mirrored:
         tail = g.conjugate(g.b.flip(_to(g, x, last, mirrored + 1, 1), axes=(last,)))
         x = g.b.concat(x, tail, axis=last)
-    return _scaled(g, n, g.b.real(g.b.dft(x, axis=last, inverse=True)), [*sizes[:-1], count])
+    return _scaled(g, n, g.b.real(g.b.dft(x, axis=last, inverse=True)), axes, {last: count})
 
 
 @RULES.load("aten.stft")
