@@ -1,6 +1,6 @@
 """Whether the tests notice changes to the source.
 
-    python -m tests.support.mutants watch [TESTS ...]     which test runs which line (all fast tests: takes two `make test`)
+    python -m tests.support.mutants watch [TESTS ...]     which test runs which line (all fast tests, or those named; goes on)
     python -m tests.support.mutants run --seed 7          200 changes, each against some tests; goes on where it stopped
     python -m tests.support.mutants report --seed 7       what was noticed and what was not
     python -m tests.support.mutants refusals [core ...]   refusals that no test reaches

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -24,7 +24,7 @@ import pytest
 from tests.support.mutants.sites import ROOT, texts
 
 PLACE = ROOT / ".mutants"
-CHUNK = 600
+CHUNK = 1500
 FRESHNESS = ("tests/docs/", "tests/packaging/", "tests/viewing/", "tests/core/test_interfaces.py")
 """Tests that a generated page is up to date do not count: who changes the source by mistake makes the page anew as well."""
 
@@ -46,6 +46,7 @@ class Watch:
             config_file=False,
             messages=False,
         )
+        self.coverage.set_option("run:relative_files", True)
         self.coverage.start()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -70,15 +71,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def watch(tests: list[str], jobs: int, anew: bool = False) -> int:
-    """Runs tests, all fast ones not seen yet where none are named, some hundred at a time; the worst exit code of pytest.
+    """Runs the fast tests, or those named, that it has not seen yet, some hundred at a time; the worst exit code of pytest.
 
     What was seen stays, at the lines where the text of that time stands now; ``anew`` forgets it.
     """
     if anew:
         shutil.rmtree(PLACE, ignore_errors=True)
     fresh, worst = PLACE / "seen", 0
-    todo = tests or unseen()
-    for part in [todo] if tests else [todo[i : i + CHUNK] for i in range(0, len(todo), CHUNK)]:
+    todo = unseen(tests)
+    for part in [todo[i : i + CHUNK] for i in range(0, len(todo), CHUNK)]:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
         named = fresh / "tests.txt"
@@ -86,15 +87,16 @@ def watch(tests: list[str], jobs: int, anew: bool = False) -> int:
         env = {**ENV, "CONVCORE_REACH": str(fresh)}
         command = [sys.executable, "-m", "pytest", "-p", "tests.support.mutants.reach", *FAST]
         command += ["-n", str(jobs)] if jobs > 1 else ["-p", "no:xdist"]
+        before = texts()
         code = subprocess.run([*command, f"@{named}"], cwd=ROOT, env=env).returncode
         worst = max(worst, code)
-        gather(fresh)
+        gather(fresh, before)
     return worst
 
 
-def unseen() -> list[str]:
-    """The fast tests that ``watch`` has not seen, one of each function before a second of any."""
-    command = [sys.executable, "-m", "pytest", *FAST, "-p", "no:xdist", "--collect-only"]
+def unseen(tests: Sequence[str]) -> list[str]:
+    """The fast tests, of those named, that ``watch`` has not seen, one of each function before a second of any."""
+    command = [sys.executable, "-m", "pytest", *FAST, "-p", "no:xdist", "--collect-only", *tests]
     said = subprocess.run(command, cwd=ROOT, env=ENV, capture_output=True, text=True).stdout
     seen = Reach().seconds.keys() if (PLACE / "tests.json").exists() else set()
     turn, before = dict[str, int](), Counter[str]()
@@ -105,12 +107,12 @@ def unseen() -> list[str]:
     return sorted(turn.keys() - seen, key=lambda t: (turn[t], t))
 
 
-def gather(fresh: Path) -> None:
-    """Adds what the processes of a run saw to what is known."""
+def gather(fresh: Path, now: dict[str, bytes]) -> None:
+    """Adds what the processes of a run saw, when the sources were ``now``, to what is known."""
     import coverage
 
     seconds = dict(json.loads(line) for p in fresh.glob("seconds-*.jsonl") for line in p.read_text("utf-8").splitlines())
-    carry()
+    carry(now)
     lines = coverage.CoverageData(str(PLACE / "lines"))
     lines.read()
     told = json.loads((PLACE / "tests.json").read_text("utf-8"))["seconds"] if (PLACE / "tests.json").exists() else {}
@@ -120,23 +122,22 @@ def gather(fresh: Path) -> None:
         lines.update(part)
     lines.write()
     (PLACE / "tests.json").write_text(json.dumps({"seconds": {**told, **seconds}}), encoding="utf-8")
-    for path, text in texts().items():
+    for path, text in now.items():
         (PLACE / "texts" / path).parent.mkdir(parents=True, exist_ok=True)
         (PLACE / "texts" / path).write_bytes(text)
 
 
-def carry() -> None:
-    """Moves what was seen of a file that has changed since to where the same lines stand now, and forgets the others."""
+def carry(texts: dict[str, bytes]) -> None:
+    """Moves what was seen of a file that has changed since to where the same lines stand in ``texts``, and forgets the others."""
     from coverage.numbits import numbits_to_nums, nums_to_numbits
 
     if not (PLACE / "lines").exists():
         return
     with sqlite3.connect(PLACE / "lines") as db:
         for i, file in db.execute("select id, path from file").fetchall():
-            old, now = PLACE / "texts" / Path(file).relative_to(ROOT), Path(file)
-            if not old.exists() or (now.exists() and now.read_bytes() == old.read_bytes()):
+            old, text = PLACE / "texts" / file, texts.get(file, b"")
+            if not old.exists() or text == old.read_bytes():
                 continue
-            text = now.read_bytes() if now.exists() else b""
             at = moved(old.read_bytes(), text)
             for context, bits in db.execute("select context_id, numbits from line_bits where file_id = ?", [i]).fetchall():
                 new = nums_to_numbits({at[n] for n in numbits_to_nums(bits) if n in at})
@@ -154,10 +155,10 @@ class Reach:
     """What ``watch`` saw, at the lines where they stand now."""
 
     def __init__(self) -> None:
-        carry()
+        carry(texts())
         with sqlite3.connect(PLACE / "lines") as db:
             self.contexts: dict[int, str] = dict(db.execute("select id, context from context"))
-            self.files = {str(Path(p).relative_to(ROOT)): i for i, p in db.execute("select id, path from file")}
+            self.files = {p: i for i, p in db.execute("select id, path from file")}
         self.seconds: dict[str, float] = json.loads((PLACE / "tests.json").read_text("utf-8"))["seconds"]
         self.kept: dict[str, dict[str, set[int]]] = {}
 

@@ -2,14 +2,14 @@
 
 A change inside a function is made to the functions of a process that has imported and collected everything (``InPlace``): a run
 costs what its tests cost. What runs while modules are imported is changed as they are imported anew, by a child of a process that
-has imported the frameworks only (``anew``). Nothing on disk is changed, so tests that use other processes notice nothing.
+has imported the frameworks only (``anew``). Nothing on disk is changed; processes that a test starts import the changed text too
+(``hook``).
 """
 
 from __future__ import annotations
 
 import gc
 import importlib
-import importlib.machinery
 import json
 import os
 import resource
@@ -23,7 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.support.mutants.hook.sitecustomize import CHANGED, import_changed
 from tests.support.mutants.sites import ROOT, Mutant
+
+HOOK = Path(__file__).parent / "hook"
 
 PRELOADED = (
     "numpy", "torch", "torch.export", "torch.fx", "onnx", "onnx.reference", "onnxruntime", "h5py", "keras", "cv2", "hypothesis",
@@ -117,17 +120,13 @@ def _silent() -> None:
         os.dup2(null, n)
 
 
-def import_changed(path: str, text: bytes) -> None:
-    """Has this process import ``text`` in place of the file."""
-    file, loader = str((ROOT / path).resolve()), importlib.machinery.SourceFileLoader
-    real = loader.get_code
-
-    def get_code(self: importlib.machinery.SourceFileLoader, fullname: str) -> types.CodeType | None:
-        if os.path.realpath(self.path) == file:
-            return compile(text, self.path, "exec", dont_inherit=True)
-        return real(self, fullname)
-
-    loader.get_code = get_code  # type: ignore[method-assign,assignment]
+def changed(folder: Path, path: str, text: bytes) -> None:
+    """Has this process, and those it starts, import ``text`` in place of the file."""
+    file, held = str((ROOT / path).resolve()), folder / f"changed-{os.getpid()}"
+    held.write_bytes(text)
+    paths = [str(HOOK), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ.update({"PYTHONPATH": os.pathsep.join(paths), CHANGED: f"{file}{os.pathsep}{held}"})
+    import_changed(file, text)
 
 
 def anew(folder: Path) -> Runs:
@@ -137,7 +136,7 @@ def anew(folder: Path) -> Runs:
         def work(first: First) -> int:
             os.chdir(ROOT)
             if change is not None:
-                import_changed(change[0], change[2])
+                changed(folder, change[0], change[2])
             options = [
                 "-x",
                 "-q",
@@ -185,7 +184,7 @@ class InPlace:
         def work(first: First) -> int:
             if change is not None:
                 self.make(*change)
-                import_changed(change[0], change[2])
+                changed(self.folder, change[0], change[2])
             items = [self.items[t] for t in tests if t in self.items]
             config = items[0].config
             capture = config.pluginmanager.getplugin("capturemanager")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import operator
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -30,9 +33,14 @@ KINDS = ("refusal", "comparison", "constant", "swap", "not", "default", "and/or"
 ANY_ORDER = {
     "isinstance", "issubclass", "hasattr",
     "max", "min", "maximum", "minimum", "add", "mul", "gcd", "lcm", "isclose", "broadcast_shapes",
-    "logical_and", "logical_or", "and_", "or_",
+    "logical_and", "logical_or", "and_", "or_", "equal", "not_equal", "array_equal", "allclose",
 }  # fmt: skip
 """Functions whose arguments may stand in any order, or that raise at once when they do not."""
+
+OUTCOMES: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,8 +111,28 @@ def sample(every: Iterable[Mutant], seed: int, count: int) -> list[Mutant]:
     return out
 
 
+def _called(node: ast.Call) -> str:
+    return getattr(node.func, "attr", getattr(node.func, "id", ""))
+
+
+def making_samples(tree: ast.Module) -> set[str]:
+    """The functions of a module that make the inputs of samples and nothing else: all that name them are calls of ``Sample``,
+    what is given as ``samples``, and each other."""
+    functions = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
+    told = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    given = [n for n in told if _called(n) == "Sample"] + [k.value for n in told for k in n.keywords if k.arg == "samples"]
+    named = {name: {id(n) for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == name} for name in functions}
+    inside, found = {id(n) for g in given for n in ast.walk(g)}, set[str]()
+    while new := {name for name in functions.keys() - found if named[name] and named[name] <= inside}:
+        found |= new
+        inside |= {id(n) for name in new for n in ast.walk(functions[name])}
+    return found
+
+
 class Sites(ast.NodeVisitor):
-    """Every change to one file."""
+    """Every change to one file, but for those that change nothing by rule: words of messages, a test's own numbers (samples and
+    what makes them), what mypy reads, ``strict=True`` of ``zip`` (an assertion), and a fallback (``default=0``) that a comparison
+    with a number decides alike."""
 
     def __init__(self, path: str, text: bytes) -> None:
         self.path, self.text, self.found = path, text, list[Mutant]()
@@ -112,6 +140,9 @@ class Sites(ast.NodeVisitor):
         for line in text.splitlines(keepends=True):
             self.starts.append(self.starts[-1] + len(line))
         self.depth, self.statement = 0, ast.stmt()
+        self.alike: dict[int, Callable[[Any], bool]] = {}
+        """By number that another number is compared with through ``min``, ``max`` or ``get``: what the comparison says of it."""
+        self.samples: set[str] = set()
 
     def span(self, node: ast.AST) -> tuple[int, int]:
         n = node
@@ -150,7 +181,13 @@ class Sites(ast.NodeVisitor):
         elif not isinstance(node, ast.JoinedStr):  # words of a message
             super().visit(node)
 
+    def visit_Module(self, node: ast.Module) -> None:
+        self.samples = making_samples(node)
+        self.generic_visit(node)
+
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        if not self.depth and node.name in self.samples:
+            return
         for d in (*node.args.defaults, *node.args.kw_defaults):
             if d is not None:
                 self.constant(d, "default")
@@ -175,6 +212,10 @@ class Sites(ast.NodeVisitor):
     def visit_Compare(self, node: ast.Compare) -> None:
         for left, op, right in zip([node.left, *node.comparators], node.ops, node.comparators):
             self.between(left, right, *TURNED[type(op)], "comparison")
+        if len(node.ops) == 1 and (says := OUTCOMES.get(type(node.ops[0]))):
+            left, right = node.left, node.comparators[0]
+            if isinstance(right, ast.Constant) and (fallback := _fallback(left)):
+                self.alike[id(fallback)] = partial(_says, says, right.value)
         self.generic_visit(node)
 
     def visit_BoolOp(self, node: ast.BoolOp) -> None:
@@ -190,7 +231,7 @@ class Sites(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
-        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        name = _called(node)
         if name in ("Sample", "cast", "TypeVar"):
             return  # a test's own numbers, words for mypy
         self.visit(node.func)
@@ -208,6 +249,8 @@ class Sites(ast.NodeVisitor):
             if not (i and name in ("get", "getattr", "pop") and self.constant(arg, "default")):
                 self.visit(arg)
         for k in node.keywords:
+            if k.arg == "strict" and name == "zip" and getattr(k.value, "value", None) is True:
+                continue
             if not (k.arg == "default" and self.constant(k.value, "default")):
                 self.visit(k.value)
 
@@ -220,9 +263,23 @@ class Sites(ast.NodeVisitor):
         if not isinstance(v, (bool, int, float)):
             return False
         new = (not v) if isinstance(v, bool) else v + 1 if isinstance(v, int) else v * 1.5 + 0.1
+        if (says := self.alike.get(id(node))) and says(v) == says(new):
+            return True
         before = self.text[max(0, self.span(node)[0] - 25) : self.span(node)[0]].decode(errors="ignore").split("\n")[-1]
         self.add(*self.span(node), repr(new), kind, f"{before}{self.source(node)} -> {new!r}")
         return True
+
+
+def _fallback(node: ast.AST) -> ast.Constant | None:
+    """The number that ``max(..., default=0)`` or ``x.get(k, 0)`` falls back to."""
+    if not isinstance(node, ast.Call):
+        return None
+    given = [k.value for k in node.keywords if k.arg == "default"] if _called(node) in ("min", "max") else node.args[1:2]
+    return given[0] if given and isinstance(given[0], ast.Constant) else None
+
+
+def _says(outcome: Callable[[Any, Any], bool], right: Any, left: Any) -> bool:
+    return outcome(left, right)
 
 
 def mutants_of(path: str, text: bytes) -> Iterator[Mutant]:
