@@ -67,6 +67,12 @@ _NUMBERS: dict[str, Callable[..., Any]] = {
     "log2": math.log2, "log10": math.log10, "sin": math.sin, "cos": math.cos, "tan": math.tan, "prod": math.prod,
     "fabs": math.fabs,
 }  # fmt: skip
+_NUMPY_NUMBERS: dict[str, Callable[..., Any]] = {
+    **{k: f for k, f in _NUMBERS.items() if k != "pow"},
+    "floor": lambda x: float(math.floor(x)),
+    "ceil": lambda x: float(math.ceil(x)),
+}
+"""numpy's round to floats, and its ``pow`` of whole numbers is whole."""
 
 
 def meaning(*paths: str) -> Callable[[Meaning], Meaning]:
@@ -217,9 +223,10 @@ class GraphOps:
         module, _, last = name.rpartition(".")
         if module == "keras.activations":
             return self.activation(last, args, kwargs)
-        if module in ("math", "numpy", "builtins") and last in _NUMBERS and not any(isinstance(a, Value) for a in args):
+        numbers = {"math": _NUMBERS, "builtins": _NUMBERS, "numpy": _NUMPY_NUMBERS}.get(module, {})
+        if last in numbers and not any(isinstance(a, Value) for a in args):
             try:
-                return _NUMBERS[last](*args, **kwargs)
+                return numbers[last](*args, **kwargs)
             except (TypeError, ValueError, ArithmeticError) as e:
                 raise CodeRefused(f"{name}() fails: {e}") from e
         raise CodeRefused(f"calls {name}, which convcore does not know")

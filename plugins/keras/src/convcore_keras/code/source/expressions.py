@@ -252,7 +252,7 @@ _PHASES = {"keras.backend.in_train_phase": ("x", "alt"), "keras.backend.in_test_
 def _phase(d: SourceDomain, node: ast.Call, env: Env, path: str) -> Any:
     """``K.in_train_phase(x, alt, training)``: only what is taken is worked through, the other may draw random numbers."""
     given = {**dict(zip(("x", "alt", "training"), node.args)), **{k.arg: k.value for k in node.keywords if k.arg}}
-    if not {"x", "alt"} <= given.keys() or len(given) != len(node.args) + len(node.keywords):
+    if not {"x", "alt"} <= given.keys() <= {"x", "alt", "training"} or len(given) != len(node.args) + len(node.keywords):
         raise CodeRefused(f"calls {path} without its arguments")
     training = evaluate(d, given["training"], env) if "training" in given else None
     if d.symbolic(training):

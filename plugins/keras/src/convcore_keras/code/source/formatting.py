@@ -45,7 +45,7 @@ def formatted(text: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """``text.format(...)`` of plain values by position or name, without attributes, items or wide fields."""
     if not all(isinstance(v, (str, int, float)) or v is None for v in (*args, *kwargs.values())):
         raise CodeRefused("formats something else than names and numbers")
-    if re.search(r"\{[^}]*[.\[][^}]*\}|\{[^}]*\d{3}[^}]*\}|\{[^}:]*:[^}]*\{", text):
+    if re.search(r"\{[^}:]*[.\[][^}]*\}|\{[^}]*\d{3}[^}]*\}|\{[^}:]*:[^}]*\{", text):
         raise CodeRefused("formats text in a way that is not followed")
     try:
         return text.format(*args, **kwargs)
