@@ -13,7 +13,8 @@ from .host import host
 from .ir.graph import Graph
 from .job import Job
 from .output import check_output, writing
-from .sources import load_graph
+from .provenance import claim, remember, sources_of
+from .sources import load_graph, split_source
 from .viewing import conversion_page, model_page, origins
 
 __all__ = ["check_page", "told_on_page", "view", "write_page"]
@@ -21,20 +22,25 @@ __all__ = ["check_page", "told_on_page", "view", "write_page"]
 
 def view(
     source: Any, out: str | os.PathLike[str] | None = None, *, weights: Any = None, format: str | None = None,
-    input_shapes: Any = None, fuse: bool = True, **options: Any,
+    input_shapes: Any = None, fuse: bool = True, overwrite: bool | None = None, **options: Any,
 ) -> Path:  # fmt: skip
     """Write a page with a picture of a model, and return its path.
 
     ``source`` and the other parameters are those of :func:`convcore.load`, or a loaded Model. ``out`` ends in ``.html``; by
-    default it is the source's name with ``.html`` after it, in the current folder. The page needs no network.
+    default it is the source's name with ``.html`` after it, in the current folder. ``overwrite=False`` keeps a file that is there
+    and is no earlier page of this source (OutputError). The page needs no network.
     """
     from .pipeline import load
 
     name = Path(source).name if isinstance(source, (str, os.PathLike)) else type(source).__name__
     page = check_page(f"{name}.html" if out is None else out)
+    asked = sources_of(*split_source(source, weights)) if overwrite is not None else []
+    claim(page, asked, overwrite)
     model = load(source, weights, format=format, input_shapes=input_shapes, fuse=fuse, **options)
     model.files.protect(page)
     _put(page, model_page(model.graph, name if isinstance(source, (str, os.PathLike)) else model.name, model.problems))
+    if overwrite is not None:
+        remember([page], asked)
     return page
 
 
@@ -73,6 +79,8 @@ def write_page(job: Job, problems: Sequence[Problem] = (), paths: Sequence[Path]
         result, came_from = _result(job, paths), origins(job.graph)
     text = conversion_page(job.report, job.reference, result, came_from, problems)
     _put(job.page, text)
+    if job.overwrite is not None:
+        remember([job.page], sources_of(job.source, job.weights))
 
 
 def _result(job: Job, paths: Sequence[Path]) -> Graph:

@@ -21,6 +21,7 @@ from .ir.graph import Graph
 from .job import Job
 from .model import Model
 from .output import check_output
+from .provenance import claim, sources_of
 from .report import Report
 from .report.compare import ATOL
 from .rewrite import find_composites
@@ -77,15 +78,16 @@ def formats() -> dict[str, dict[str, Any]]:
 class Conversion:
     """The result of :func:`convert`.
 
-    ``paths`` are the files written, ``weights`` the one of them that loading takes beside the first; ``report`` says what was
-    done and how well it agrees; ``model`` is the live target object (ModelProto, nn.Module, ...), built when it is first asked
-    for.
+    ``paths`` are the files written, ``weights`` the one of them that loading takes beside the first, ``read`` the files that the
+    source was read from; ``report`` says what was done and how well it agrees; ``model`` is the live target object (ModelProto,
+    nn.Module, ...), built when it is first asked for.
     """
 
     paths: tuple[Path, ...]
     report: Report
     framework: str
     weights: Path | None = None
+    read: tuple[Path, ...] = ()
     _build: Callable[[], Any] | None = field(default=None, repr=False)
     _model: Any = field(default=None, repr=False)
 
@@ -204,7 +206,8 @@ def convert(
     job.tell("done", 1.0)
     held = None if job.emitted.weights is None else Path(job.emitted.weights).name
     weights = next((p for p in paths if p.name == held), None)
-    return Conversion(paths, job.report, job.target, weights, job.emitted.model)
+    read = tuple(Path(f.path) for f in job.files.files)
+    return Conversion(paths, job.report, job.target, weights, read, job.emitted.model)
 
 
 def load_into(
@@ -253,6 +256,7 @@ def _prepare(
         from .paging import check_page
 
         asked["page"] = check_page(asked["page"])
+        claim(asked["page"], sources_of(source, weights), asked["overwrite"])
     if asked["check"] not in (True, False, "native"):
         raise UsageError(f"check={asked['check']!r} is neither True, False nor 'native'")
     for name in ("rtol", "atol"):

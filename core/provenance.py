@@ -18,7 +18,7 @@ from typing import Any
 
 from .errors import OutputError, ask
 
-__all__ = ["fetched", "folder", "guard", "remember", "sources_of"]
+__all__ = ["claim", "fetched", "folder", "guard", "remember", "sources_of"]
 
 _MANY = 1000  # entries from which those of files that are gone are removed
 
@@ -97,8 +97,19 @@ def guard(files: Iterable[tuple[Path, Path]], sources: Sequence[str], force: boo
         else:
             notes.append(f"written over {final.name}, which came from the same source")
     if kept and not force:
-        raise OutputError(f"{'; '.join(kept)}. Name another output, or {ask('--force', 'overwrite=True')} to write over it")
+        raise _kept(kept)
     return notes
+
+
+def claim(path: Path, sources: Sequence[str], force: bool | None) -> None:
+    """Before anything is computed: OutputError where a file is there that is no earlier result of the same source, unless
+    ``force``; None asks for no such thing."""
+    if force is False and path.is_file() and (why := _foreign(path, sources)):
+        raise _kept([f"{path} is there already: {why}"])
+
+
+def _kept(why: Sequence[str]) -> OutputError:
+    return OutputError(f"{'; '.join(why)}. Name another output, or {ask('--force', 'overwrite=True')} to write over it")
 
 
 def remember(paths: Iterable[Path], sources: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from ..host import Host, set_host
 __all__ = ["named_plugins", "overrides", "use_plugins"]
 
 
-def overrides(specs: Sequence[str]) -> dict[str, Any]:
+def overrides(specs: Sequence[str], flag: str = "--override") -> dict[str, Any]:
     """``NAME=FILE.py:FUNCTION`` as the overrides of :func:`convcore.convert`; ``emit:OP=`` those of writing. UsageError for what
     names no function."""
     out: dict[str, Any] = {}
@@ -23,12 +23,12 @@ def overrides(specs: Sequence[str]) -> dict[str, Any]:
         name, sep, place = spec.partition("=")
         file, colon, function = place.rpartition(":")
         if not (name and sep and colon and function and file.endswith(".py")):
-            raise UsageError(f"--override {spec}: write NAME=FILE.py:FUNCTION")
-        module = _module(file, "--override")
+            raise UsageError(f"{flag} {spec}: write NAME=FILE.py:FUNCTION")
+        module = _module(file, flag)
         found = getattr(module, function, None)
         if not callable(found):
             near = meant(function, [n for n, f in vars(module).items() if callable(f)])
-            raise UsageError(f"--override {spec}: {file} has no function {function!r}{near}")
+            raise UsageError(f"{flag} {spec}: {file} has no function {function!r}{near}")
         into = out.setdefault("emit", {}) if name.startswith("emit:") else out
         into[name.removeprefix("emit:")] = found
     return out

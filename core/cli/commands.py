@@ -25,7 +25,9 @@ from ..pipeline import check as find_problems
 from ..pipeline import convert as convert_model
 from ..pipeline import default_out
 from ..pipeline import load as load_model
+from ..provenance import claim, remember, sources_of
 from ..report.compare import ATOL
+from ..sources import split_source
 from .console import complain, say
 from .listings import ops, plugins, rules
 from .progress import Progress
@@ -54,11 +56,15 @@ def _options(args: Namespace) -> dict[str, Any]:
 
 def _given(args: Namespace) -> dict[str, Any]:
     """Options of plugins, and the functions that --override names."""
-    if not args.override:
-        return _options(args)
+    return {**_options(args), **({"overrides": _overrides(args.override)} if args.override else {})}
+
+
+def _overrides(specs: Sequence[str], flag: str = "--override") -> dict[str, Any]:
+    if not specs:
+        return {}
     from .code import overrides
 
-    return {**_options(args), "overrides": overrides(args.override)}
+    return overrides(specs, flag)
 
 
 def _arrays(specs: list[str], names: list[str]) -> dict[str, Any]:
@@ -256,14 +262,15 @@ def _tensor(t: Any) -> dict[str, Any]:
 
 def run(args: Namespace) -> int:
     """``convcore run``."""
-    model = load_model(
-        args.source, args.weights, format=args.format, input_shapes=args.input_shape, fuse=args.fuse, **_given(args)
-    )  # fmt: skip
+    sources = sources_of(*split_source(args.source, args.weights))
     if args.output is not None:
         out = Path(args.output)
         if out.suffix not in (".npy", ".npz"):
             raise OutputError(f"{out}: write .npy or .npz")
-        check_output(out)
+        claim(check_output(out), sources, args.force)
+    model = load_model(
+        args.source, args.weights, format=args.format, input_shapes=args.input_shape, fuse=args.fuse, **_given(args)
+    )  # fmt: skip
     inputs = _arrays(args.input, [t.name for t in model.inputs])
     part = model if args.until is None else model[args.until]
     wanted = {t.name for t in part.inputs}
@@ -280,6 +287,7 @@ def run(args: Namespace) -> int:
         _save(out, lambda f: np.save(f, arrays[0], allow_pickle=False))
     else:
         _save(out, lambda f: np.savez(f, allow_pickle=False, **named))
+    remember([out], sources)
     return 0
 
 
@@ -291,7 +299,18 @@ def _save(out: Path, write: Any) -> None:
 def _side(args: Namespace, side: str, **how: Any) -> Any:
     """One of the two models of a command, loaded as was said of it."""
     path, weights, format = (getattr(args, name) for name in (side, f"weights_{side}", f"from_{side}"))
-    return load_model(path, weights, format=format, input_shapes=args.input_shape, **how, **_options(args))
+    return load_model(
+        path, weights, format=format, input_shapes=args.input_shape, overrides=_of_side(args, side), **how, **_options(args)
+    )
+
+
+def _of_side(args: Namespace, side: str) -> dict[str, Any]:
+    """The functions that are named for one of two models, which are read and not written."""
+    flag = f"--override-{side}"
+    found = _overrides(getattr(args, f"override_{side}"), flag)
+    if "emit" in found:
+        raise UsageError(f"{flag} emit:...: the two models are read, and none is written")
+    return found
 
 
 def verify(args: Namespace) -> int:
@@ -305,7 +324,8 @@ def verify(args: Namespace) -> int:
     report = verify_models(
         args.a, args.b, inputs=inputs, outputs=pairs or None, weights_a=args.weights_a, weights_b=args.weights_b,
         format_a=args.from_a, format_b=args.from_b, input_shapes=args.input_shape, rtol=args.rtol,
-        atol=ATOL if args.atol is None else args.atol, native=not args.interpreter, **_options(args),
+        atol=ATOL if args.atol is None else args.atol, native=not args.interpreter, overrides_a=_of_side(args, "a"),
+        overrides_b=_of_side(args, "b"), **_options(args),
     )  # fmt: skip
     report.seconds = time.monotonic() - start
     _print_report(report, args.report or ("none" if args.quiet else "text"))
@@ -340,7 +360,8 @@ def diff(args: Namespace) -> int:
 def _weights_of(args: Namespace, side: str) -> Checkpoint | None:
     """What one of two files holds, where that is weights alone and nothing was said of an architecture."""
     path, weights, format = (getattr(args, name) for name in (side, f"weights_{side}", f"from_{side}"))
-    return None if weights is not None or _options(args) else read_checkpoint(path, args.entry, format)
+    more = weights is not None or getattr(args, f"override_{side}") or _options(args)
+    return None if more else read_checkpoint(path, args.entry, format)
 
 
 def _say_changes(found: Sequence[Change], as_json: bool, sizes: str) -> int:
@@ -381,7 +402,7 @@ def custom(args: Namespace) -> int:
         raise UsageError("give one model file, or files and folders of Python source")
     (source,) = args.paths
     found = unknown_layers(
-        load_model(source, args.weights, format=args.format, input_shapes=args.input_shape, fuse=False, **_options(args)).graph
+        load_model(source, args.weights, format=args.format, input_shapes=args.input_shape, fuse=False, **_given(args)).graph
     )
     if not args.stub:
         return show_unknown(found, source, args.json)

@@ -148,9 +148,12 @@ def _fusing(p: argparse.ArgumentParser) -> None:
     )
 
 
+_OVERRIDE: dict[str, Any] = {"action": "append", "default": [], "metavar": "NAME=FILE.py:FUNCTION"}
+
+
 def _meanings(p: argparse.ArgumentParser) -> None:
     p.add_argument(
-        "--override", action="append", default=[], metavar="NAME=FILE.py:FUNCTION",
+        "--override", **_OVERRIDE,
         help="let this function say what a layer (its name or type) computes: FUNCTION(g, node) builds it with g.b and returns "
         "its output; imports and runs FILE.py; emit:OP=... says how an op is written; may be repeated",
     )  # fmt: skip
@@ -170,6 +173,12 @@ def _two(p: argparse.ArgumentParser) -> None:
         p.add_argument(f"--weights-{side}", metavar="FILE", help=f"weights file of {side.upper()}")
     for side in "ab":
         p.add_argument(f"--from-{side}", metavar="FORMAT", help=f"format of {side.upper()}, when content and suffix do not tell")
+    for side in "ab":
+        p.add_argument(
+            f"--override-{side}",
+            **_OVERRIDE,
+            help=f"what a layer of {side.upper()} computes: as --override of convert",
+        )
     _shapes(p)
     _plugin(p)
 
@@ -280,6 +289,7 @@ def _run(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--until", metavar="LAYER", help="stop after this layer and give its output")
     p.add_argument("-o", "--output", metavar="FILE", help=".npy (one output) or .npz to write; otherwise a summary is printed")
+    _force(p)
     _fusing(p)
     _loudness(p)
     plugin_options(p, "load")
@@ -368,6 +378,7 @@ def _batch(p: argparse.ArgumentParser) -> None:
 def _view(p: argparse.ArgumentParser) -> None:
     _source(p)
     p.add_argument("-o", "--output", metavar="FILE.html", help="page to write (default: the model's name with .html, here)")
+    _force(p)
     p.add_argument("--open", action="store_true", help="open it in the browser")
     _fusing(p)
     _loudness(p)
@@ -379,7 +390,7 @@ def _custom(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", action="store_true", help="print JSON")
     p.add_argument("--stub", action="store_true", help="of a model: write a plugin with a rule to fill in for each unknown type")
     p.add_argument("-o", "--output", metavar="DIR", help="folder of the plugin (default: convcore-NAME of the model here)")
-    _plugin(p)
+    _meanings(p)
     p.add_argument("-w", "--weights", metavar="FILE", help="weights of the model, where they are in a file of their own")
     p.add_argument(
         "--from", "--format", dest="format", metavar="FORMAT", help="format of the model, when content and suffix do not tell"

@@ -17,7 +17,7 @@ def view(args: Namespace, options: Mapping[str, Any]) -> int:
     """Write the page, say where, open it if asked to."""
     page = write(
         args.source, args.output, weights=args.weights, format=args.format, input_shapes=args.input_shape, fuse=args.fuse,
-        **options,
+        overwrite=args.force, **options,
     )  # fmt: skip
     say(str(page))
     if args.open and not webbrowser.open(page.absolute().as_uri()):

@@ -71,6 +71,7 @@ def _row(job: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
     from ..errors import BadFileError, ConvcoreError, MismatchError, PluginBugError, ShapeError, UnsupportedError, UsageError
     from ..host import host
     from ..pipeline import convert
+    from .places import stamp
 
     try:
         if "format" not in job["options"] and not job["source"].endswith(".ccir"):
@@ -115,6 +116,7 @@ def _row(job: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
         "framework": str(report.source.get("framework", "")), "files": [str(p) for p in done.paths],
         "max_rel": _number(report.max_rel) if report.verified else None,
         "parameters": int(str(report.source.get("parameters") or "0").replace(",", "")),
+        "read": {} if job["fetched"] else {str(p): stamp(str(p)) for p in done.read},
     }  # fmt: skip
 
 

@@ -99,7 +99,7 @@ def stamp(place: str) -> str:
     """What changes when a file does: size and time, or what its server says in their stead."""
     if is_url(place):
         fs, path = _filesystem(place)
-        return str(fs.ukey(path))
+        return " ".join(str(fs.ukey(f)) for f in _with_parts(fs, path))
     s = os.stat(place)
     return f"{s.st_size}-{s.st_mtime_ns}"
 

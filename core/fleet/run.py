@@ -87,8 +87,11 @@ def batch(
 
 
 def _finished(row: Row | None, again: Sequence[str]) -> bool:
-    """Whether a model need not be done: it was, it is not asked for again, and what it gave is still there."""
+    """Whether a model need not be done: it was, it is not asked for again, what it was read from is the same and what it gave
+    still there."""
     if row is None or "all" in again or row.status in again:
+        return False
+    if any(not os.path.exists(f) or places.stamp(f) != was for f, was in row.read.items()):
         return False
     return all(places.is_url(f) or os.path.exists(f) for f in (*row.files, *row.reports))
 

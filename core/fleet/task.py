@@ -65,7 +65,8 @@ class Task:
 class Row:
     """What came of one model. ``files`` are what was written, ``reports`` those of its own; ``problems`` what stands in the way
     (:class:`convcore.Problem` as dicts); ``seconds`` wall time, ``cpu`` user and system seconds, ``peak`` bytes of resident
-    memory, 0 where it died."""
+    memory, 0 where it died. ``read``: files here that the source was read from (parts of it, such as the external data of an ONNX
+    file, have names that only its reader knows), with what :func:`convcore.fleet.places.stamp` gave."""
 
     source: str
     status: str
@@ -81,6 +82,7 @@ class Row:
     cpu: float = 0.0
     peak: int = 0
     reports: list[str] = field(default_factory=list)
+    read: dict[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:

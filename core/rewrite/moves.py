@@ -56,8 +56,8 @@ def _regroups(node: Node) -> bool:
     """Whether the elements stay in their order."""
     if regroups(node):
         return True
-    perm, x = _perm(node), node.inputs[0]
-    if perm is None or x is None or x.shape is None:
+    perm = _perm(node)
+    if perm is None or node.inputs[0] is None or (x := node.inputs[0]).shape is None:
         return False
     kept = [p for p in perm if x.shape[p] != 1]
     return kept == sorted(kept)
@@ -66,8 +66,10 @@ def _regroups(node: Node) -> bool:
 def _regrouped(graph: Graph, node: Node) -> int:
     x, y = node.inputs[0], node.outputs[0]
     base = x
-    while base is not None and base.producer is not None and len(base.producer.outputs) == 1 and base.tensor is None:
+    while base is not None and base.tensor is None:
         p = base.producer
+        if p is None or len(p.outputs) != 1 or not p.inputs:  # what makes a tensor of nothing may feed a reshape
+            break
         if not (_regroups(p) or same(p) or (broadcasts(p) and p.inputs[0] is not None and p.inputs[0].shape == base.shape)):
             break
         base = p.inputs[0]

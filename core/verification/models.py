@@ -42,52 +42,72 @@ class _Side:
     files: Watch
 
 
-def _side(
-    source: Any, weights: Any, format: str | None, options: Mapping[str, Any], used: set[str], native: bool, notes: list[str],
-    children: dict[str, Child], input_shapes: Any = None,
-) -> _Side:  # fmt: skip
-    if isinstance(source, Model):
-        return _Side("convcore interpreter", source.graph, Interpreter(source.graph).run, source.files)
-    source, weights = split_source(source, weights)
-    graph, framework, files, weights = load_graph(source, weights, format, options, used, input_shapes=input_shapes)
-    asked = not (isinstance(source, Path) and framework and host().framework(framework).runs_when_asked)
-    runtime = own_runtime(framework, source, weights, notes, apart=True, children=children) if native and asked else None
-    if runtime is not None:
-        return _Side(runtime.name, graph, runtime.run, files)
+@dataclass
+class _Asked:
+    """How one of the two models is to be read."""
+
+    source: Any
+    weights: Any
+    format: str | None
+    overrides: Mapping[str, Any] | None
+    input_shapes: Any
+
+    def read(self, options: Mapping[str, Any], used: set[str]) -> Model:
+        if isinstance(self.source, Model):
+            if self.overrides:
+                raise UsageError("overrides are for sources, not for a loaded Model")
+            return self.source
+        source, weights = split_source(self.source, self.weights)
+        graph, framework, files, weights = load_graph(
+            source, weights, self.format, options, used, overrides=self.overrides, input_shapes=self.input_shapes
+        )
+        return Model(graph, framework, source, weights, files)
+
+
+def _side(model: Model, asked: _Asked, native: bool, notes: list[str], children: dict[str, Child]) -> _Side:
+    """A model and what runs it: its own framework, where that knows the same model (it knows nothing of overrides)."""
+    source, framework, graph = model.source, model.framework, model.graph
+    own = native and not isinstance(asked.source, Model) and not asked.overrides
+    if own and not (isinstance(source, Path) and framework and host().framework(framework).runs_when_asked):
+        runtime = own_runtime(framework, source, model.weights_source, notes, apart=True, children=children)
+        if runtime is not None:
+            return _Side(runtime.name, graph, runtime.run, model.files)
     problems = opaque_problems(graph)
     if problems:
         raise UnsupportedError(problems, f"{source} cannot be run")
-    return _Side("convcore interpreter", graph, Interpreter(graph).run, files)
+    return _Side("convcore interpreter", graph, Interpreter(graph).run, model.files)
 
 
 def verify(
     a: Any, b: Any, *, inputs: Any = None, outputs: Mapping[str, str] | Sequence[str] | None = None, weights_a: Any = None,
     weights_b: Any = None, format_a: str | None = None, format_b: str | None = None, rtol: float | None = None,
-    atol: float = ATOL, native: bool = True, input_shapes: Any = None, **options: Any,
+    atol: float = ATOL, native: bool = True, input_shapes: Any = None, overrides_a: Mapping[str, Any] | None = None,
+    overrides_b: Mapping[str, Any] | None = None, **options: Any,
 ) -> Report:  # fmt: skip
     """Run two models of any formats on the same inputs and compare their outputs.
 
     Inputs and outputs are matched by name when the names agree, else by position; an input or output whose shape in ``b`` is
     the channels-first (or -last) form of that in ``a`` is permuted, and the report says so. ``outputs`` compares other tensors:
     names of layers or tensors that both models have, or ``{name in a: name in b}``; the interpreter computes them. A file runs in
-    its own framework in a process apart, which may die of it.
+    its own framework in a process apart, which may die of it; one with ``overrides_a`` or ``overrides_b`` (``{layer name or type:
+    function}``, as for :func:`convcore.load`) in the interpreter.
     ``input_shapes`` fixes or names sizes of inputs that both have; ``options`` are those of the loaders of either model.
     ``report.ok`` tells the result.
     """
     report = Report(f"{_name(a)} against {_name(b)}")
     used: set[str] = set()
     children: dict[str, Child] = {}
+    asked = (
+        _Asked(a, weights_a, format_a, overrides_a, input_shapes),
+        _Asked(b, weights_b, format_b, overrides_b, input_shapes),
+    )
+    models = [x.read(options, used) for x in asked]
     if outputs is not None:
         pairs = dict(outputs) if isinstance(outputs, Mapping) else {n: n for n in outputs}
         if not pairs:
             raise UsageError("outputs names nothing to compare")
-        left, right = (
-            _side(_model(m, w, f, options, used, input_shapes)[tuple(names)], None, None, {}, used, False, report.notes, children)
-            for m, w, f, names in ((a, weights_a, format_a, pairs), (b, weights_b, format_b, pairs.values()))
-        )
-    else:
-        left = _side(a, weights_a, format_a, options, used, native, report.notes, children, input_shapes)
-        right = _side(b, weights_b, format_b, options, used, native, report.notes, children, input_shapes)
+        models, native = [m[tuple(names)] for m, names in zip(models, (pairs, pairs.values()))], False
+    left, right = (_side(m, x, native, report.notes, children) for m, x in zip(models, asked))
     refuse_unknown_options(options, used, list(host().frameworks))
     ga, gb = left.graph, right.graph
     standard, eps = precision(ga, gb)
@@ -141,16 +161,6 @@ def verify(
     for side in (left, right):
         side.files.check()
     return report
-
-
-def _model(
-    source: Any, weights: Any, format: str | None, options: Mapping[str, Any], used: set[str], input_shapes: Any
-) -> Model:  # fmt: skip
-    if isinstance(source, Model):
-        return source
-    source, weights = split_source(source, weights)
-    graph, framework, files, weights = load_graph(source, weights, format, options, used, input_shapes=input_shapes)
-    return Model(graph, framework, source, weights, files)
 
 
 def _name(x: Any) -> str:

@@ -68,6 +68,9 @@ def nothing(e, node):
 def shapes(g, node):
     return g.b.matmul(node.input(0), g.b.const([[1.0]]))
 
+def most(g, node):
+    return g.b.max(node.input(0), axes=(1,), keepdims=False)
+
 constant = 3
 '''
 
@@ -87,6 +90,41 @@ def test_an_override_by_file(code, tmp_path, capsys):
     assert main(["check", *CUSTOM, "--to", "onnx", "--override", f"attention={code}:mean"]) == 0
     assert main(["inspect", *CUSTOM, "--override", f"attention={code}:mean"]) == 0
     assert "cannot convert" not in capsys.readouterr().out
+
+
+def test_overrides_of_two_models(code, tmp_path, capsys):
+    """Of verify and diff, for either side; a side with one runs in the interpreter, and what it computes counts."""
+    mean, made = f"attention={code}:mean", str(tmp_path / "m.onnx")
+    assert main(["convert", *CUSTOM, "-o", made, "--override", mean, "--no-check"]) == 0
+    source = [CUSTOM[0], made, "--weights-a", CUSTOM[2]]
+    assert main(["verify", *source, "--override-a", mean]) == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert "convcore interpreter" in said and "ok" in said
+    assert main(["verify", *source, "--override-a", f"attention={code}:most"]) == 5
+    assert main(["diff", *source, "--override-a", mean]) == 0
+    capsys.readouterr()
+    for command in ("verify", "diff"):
+        assert main([command, *source, "--override-a", mean, "--override-b", mean]) == 2
+        assert "nothing in the model has that name or type" in capsys.readouterr().err
+        assert main([command, *source, "--override-a", f"emit:linear={code}:mean"]) == 2
+        assert "--override-a emit:...: the two models are read, and none is written" in capsys.readouterr().err
+        assert main([command, *source, "--override-b", f"attention={code}:none_such"]) == 2
+        assert f"--override-b attention={code}:none_such" in capsys.readouterr().err
+    assert main(["verify", *source]) == 4
+    assert "--override-a or --override-b" in capsys.readouterr().err
+
+
+def test_verify_refuses_overrides_of_a_loaded_model(code):
+    model = convcore.load(FER)
+    with pytest.raises(UsageError, match="overrides are for sources, not for a loaded Model"):
+        convcore.verify(model, FER, overrides_a={"Dense": lambda g, node: None})
+
+
+def test_custom_takes_what_is_said_by_override(code, capsys):
+    assert main(["custom", *CUSTOM]) == 0
+    assert "AttentionWeightedAverage" in capsys.readouterr().out
+    assert main(["custom", *CUSTOM, "--override", f"attention={code}:mean"]) == 0
+    assert "AttentionWeightedAverage" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("spec, said", [

@@ -241,7 +241,7 @@ def test_live_modules_of_transformers_and_timm():
     assert about_of(config=Config()) == {}
     cfg = {"mean": (0.5, 0.4), "std": (0.1, 0.2), "input_size": (2, 7, 11), "license": "mit", "url": "x", "crop_pct": None}
     said = about_of(pretrained_cfg=cfg)
-    assert said["license"] == "mit" and "labels" not in said
+    assert set(said) == {"preprocessing"}  # the licence is of timm's own weights: these may be others
     ((_, facts),) = said["preprocessing"].items()
     assert facts == {
         "mean": [0.5, 0.4], "std": [0.1, 0.2], "input_size": [2, 7, 11], "order": "RGB", "formula": "(x / 255 - mean) / std",

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import convcore
@@ -54,6 +55,31 @@ def test_another_model_is_kept(tmp_path, capsys):
     assert f"written over m.onnx as asked: it was written from {FER}" in capsys.readouterr().out
     assert (tmp_path / "m.onnx").read_bytes() != before
     assert convert(*MESO, "-o", "m.onnx") == 0  # what --force wrote is known, too
+
+
+def test_pages_and_arrays_of_another_model_are_kept(tmp_path, capsys):
+    """What ``view``, ``--report FILE.html`` and ``run -o`` write is kept like a model, and looked at before anything is done."""
+    np.save(tmp_path / "x.npy", np.zeros((1, 64, 64, 1), "f4"))
+    np.save(tmp_path / "meso.npy", np.zeros((1, 256, 256, 3), "f4"))
+    for file, first, other in (
+        ("v.html", ["view", str(FER), "-o", "v.html"], ["view", *MESO, "-o", "v.html"]),
+        ("y.npy", ["run", str(FER), "--input", "x.npy", "-o", "y.npy"], ["run", *MESO, "--input", "meso.npy", "-o", "y.npy"]),
+        ("r.html", ["convert", str(FER), "-o", "a.onnx", "--report", "r.html", "--no-check"],
+         ["convert", *MESO, "-o", "b.onnx", "--report", "r.html", "--no-check"]),
+    ):  # fmt: skip
+        assert main(first) == 0 and main(first) == 0  # the same source: written anew
+        before = (tmp_path / file).read_bytes()
+        capsys.readouterr()
+        assert main(other) == 2, file
+        said = capsys.readouterr().err
+        assert f"{file} is there already: it was written from {FER}" in said and "--force" in said, file
+        assert (tmp_path / file).read_bytes() == before and not (tmp_path / "b.onnx").exists()
+        assert main([*other, "--force"]) == 0 and (tmp_path / file).read_bytes() != before, file
+        (tmp_path / file).write_bytes(b"mine")
+        assert main(other) == 2 and (tmp_path / file).read_bytes() == b"mine", file
+    with pytest.raises(OutputError, match=r"v\.html is there already.*overwrite=True"):
+        convcore.view(MESO[0], "v.html", weights=MESO[2], overwrite=False)
+    assert convcore.view(MESO[0], "v.html", weights=MESO[2]) == Path("v.html")  # in Python, unless it is asked for
 
 
 def test_other_weights_are_another_model(tmp_path, capsys):

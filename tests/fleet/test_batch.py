@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import convcore
@@ -96,6 +97,30 @@ def test_what_is_finished_is_not_done_again(models, tmp_path):
     os.utime(source, ns=(1, 1))
     assert convcore.batch(source, "onnx", out).converted_now == 1  # the source is another
     assert convcore.batch(source, "onnx", out, again=["all"]).converted_now == 1
+
+
+def test_a_part_of_a_source_is_another(tmp_path):
+    """External data has a name that only the ONNX file knows: when it changes or goes, the model is done again."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import helper, numpy_helper
+
+    weight = numpy_helper.from_array(np.arange(770, dtype="f4").reshape(7, 110), "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], "g",
+        [helper.make_tensor_value_info("x", 1, ["n", 7])], [helper.make_tensor_value_info("y", 1, ["n", 110])], [weight],
+    )  # fmt: skip
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(made, tmp_path / "m.onnx", save_as_external_data=True, location="elsewhere.bin", size_threshold=0)
+    run = {"to": "caffe", "out": tmp_path / "o", "workers": 1}
+    (row,) = convcore.batch(tmp_path / "m.onnx", **run).rows
+    assert row.ok and {Path(p).name for p in row.read} == {"m.onnx", "elsewhere.bin"}
+    assert convcore.batch(tmp_path / "m.onnx", **run).converted_now == 0
+    data = tmp_path / "elsewhere.bin"
+    data.write_bytes(data.read_bytes()[::-1])
+    assert convcore.batch(tmp_path / "m.onnx", **run).converted_now == 1
+    data.unlink()
+    (row,) = convcore.batch(tmp_path / "m.onnx", **run).rows
+    assert row.status == "bad file" and "elsewhere.bin" in row.message
 
 
 def test_a_killed_run_goes_on(models, tmp_path, boom):

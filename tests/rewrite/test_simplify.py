@@ -57,6 +57,15 @@ CASES: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any], list[str]]] = 
         [N("Conv", ["x", "w", "c0"], ["c"]), N("BatchNormalization", ["c", "s", "b", "m", "v"], ["y"], epsilon=0.1)],
         {"x": ["n", 3, 7, 5]}, {"w": normal(4, 3, 3, 3), "c0": normal(4), **BN}, ["Conv"],
     ),
+    "a reshape of what is made of nothing": (
+        [
+            N("ConstantOfShape", ["size"], ["f"], value=numpy_helper.from_array(np.float32([1.5]))),
+            N("Reshape", ["f", "to"], ["r"]), N("Transpose", ["r"], ["t"], perm=[1, 0]), N("Add", ["x", "t"], ["y"]),
+        ],
+        {"x": ["n", 1, 701, 503]},
+        {"size": np.int64([503, 701, 1]), "to": np.int64([503, 701])},
+        ["ConstantOfShape", "Flatten", "Transpose", "Add"],
+    ),
     "what depends on no input": (
         [N("Mul", ["t", "k"], ["a"]), N("Cast", ["a"], ["d"], to=11), N("Sin", ["d"], ["e"]), N("Cast", ["e"], ["f"], to=1),
          N("Mul", ["x", "f"], ["y"])],

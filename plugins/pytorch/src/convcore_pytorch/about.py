@@ -12,11 +12,11 @@ _TIMM = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
 
 
 def about_module(module: Any, images: Sequence[str]) -> dict[str, Any]:
-    """Labels, preprocessing and licence under the keys of ``convcore.plugin.about``; ``images`` are the names of inputs with four
-    axes.
+    """Labels and preprocessing under the keys of ``convcore.plugin.about``; ``images`` are the names of inputs with four axes.
 
     transformers: ``config.id2label``, whose default ``LABEL_0``, ``LABEL_1`` ... names nothing; timm: ``pretrained_cfg``
-    (``timm.models._builder``), whose ``mean`` and ``std`` are of images of 0..1.
+    (``timm.models._builder``), whose ``mean`` and ``std`` are of images of 0..1. Its ``license`` is that of the weights timm has
+    for the architecture; the module does not say whether it holds these, so none is told.
     """
     out: dict[str, Any] = {}
     by_number = getattr(getattr(module, "config", None), "id2label", None)
@@ -30,8 +30,6 @@ def about_module(module: Any, images: Sequence[str]) -> dict[str, Any]:
         return out
     if isinstance(timm.get("label_names"), (list, tuple)) and timm["label_names"]:
         out["labels"] = [str(x) for x in timm["label_names"]]
-    if isinstance(timm.get("license"), str):
-        out["license"] = timm["license"]
     if len(images) == 1 and timm.get("mean"):
         facts = {k: _plain(timm[k]) for k in _TIMM if timm.get(k) is not None}
         out["preprocessing"] = {images[0]: {**facts, "order": "RGB", "formula": "(x / 255 - mean) / std"}}
