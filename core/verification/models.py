@@ -55,7 +55,7 @@ class _Asked:
     def read(self, options: Mapping[str, Any], used: set[str]) -> Model:
         if isinstance(self.source, Model):
             if self.overrides:
-                raise UsageError("overrides are for sources, not for a loaded Model")
+                raise UsageError(f"{ask('--override', 'overrides')}: a loaded Model takes none, its source does")
             return self.source
         source, weights = split_source(self.source, self.weights)
         graph, framework, files, weights = load_graph(

@@ -116,7 +116,7 @@ def test_overrides_of_two_models(code, tmp_path, capsys):
 
 def test_verify_refuses_overrides_of_a_loaded_model(code):
     model = convcore.load(FER)
-    with pytest.raises(UsageError, match="overrides are for sources, not for a loaded Model"):
+    with pytest.raises(UsageError, match="overrides: a loaded Model takes none"):
         convcore.verify(model, FER, overrides_a={"Dense": lambda g, node: None})
 
 
