@@ -20,7 +20,7 @@ from .card import MARK, card
 __all__ = ["extra_files", "hub_target"]
 
 
-def hub_target(target: str, out: Path | None, stack: ExitStack, force: bool = False) -> Path:
+def hub_target(target: str, out: Path | None, stack: ExitStack, force: bool) -> Path:
     """The file to write in the folder ``out``, which is made, and removed again where the stack ends with nothing in it.
 
     UsageError where no folder is named or the framework has no names for one, OutputError where it holds

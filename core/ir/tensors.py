@@ -180,7 +180,7 @@ class MappedTensor(Tensor):
         file.seek(start + done)
         return done
 
-    def _blocks(self, done: int = 0) -> Iterator[bytes]:
+    def _blocks(self, done: int) -> Iterator[bytes]:
         left = self.nbytes - done
         try:
             with open(self.path, "rb") as src:

@@ -131,7 +131,7 @@ _SORT_ATTRS = {"axis": AxisAttr(-1), "descending": Attr("bool", False)}
 _SORT_SAMPLES = [Sample((2, 3, 5), axis=1), Sample((2, 3, 5), descending=True), Sample(_TIES, descending=True), Sample(_TIES)]
 
 
-def _sort_body(b: Any, x: Any, *, axis: int, descending: bool, part: int = 0) -> Any:
+def _sort_body(b: Any, x: Any, *, axis: int, descending: bool, part: int) -> Any:
     n = None if x.shape is None else x.shape[axis]
     b.require(n is not None, "sorting needs the size of its axis")
     return b.topk(x, k=n, axis=axis, largest=descending, sorted=True)[part]
@@ -140,7 +140,7 @@ def _sort_body(b: Any, x: Any, *, axis: int, descending: bool, part: int = 0) ->
 SORTING.op(
     "sort", "x:number", "Sorted along an axis; NaN counts as largest.", attrs=_SORT_ATTRS, reference=_sort,
     axes=Axis("axis"),
-    body=_sort_body, samples=_SORT_SAMPLES,
+    body=lambda b, x, **kw: _sort_body(b, x, part=0, **kw), samples=_SORT_SAMPLES,
 )  # fmt: skip
 SORTING.op(
     "argsort", "x:number", "Indices that sort x along an axis, equal elements in their order.", attrs=_SORT_ATTRS,

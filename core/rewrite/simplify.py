@@ -22,7 +22,7 @@ from .weights import into_weights
 __all__ = ["simplify"]
 
 
-def simplify(graph: Graph, fuse: bool = True, only: Collection[str] | None = None) -> tuple[list[Fusion], list[str]]:
+def simplify(graph: Graph, fuse: bool, only: Collection[str] | None = None) -> tuple[list[Fusion], list[str]]:
     """Simplify a graph in place; returns the composites that were found and a line for everything else that was done."""
     before = len(graph)
     computed, gone, twice = fold_constants(graph), _without_effect(graph), _twice(graph)

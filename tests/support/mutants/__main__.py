@@ -5,8 +5,9 @@
     python -m tests.support.mutants report --seed 7       what was noticed and what was not
     python -m tests.support.mutants refusals [core ...]   refusals that no test reaches
 
-The sample takes as many of each kind from core and each plugin (``sites.py``); the tests of a change are those that run its
-line, the likeliest first, up to ``--budget`` seconds (``choose.py``). Noticed is what a test fails with and passes without.
+The sample takes as many of each kind from core and each plugin (``sites.py``). mypy looks first, as in ``make test``
+(``typed.py``); the tests of a change are those that run its line, the likeliest first, then its neighbours', up to ``--budget``
+seconds (``choose.py``). Noticed is what a test fails with and passes without.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from tests.support.mutants.equivalent import EQUIVALENT
 from tests.support.mutants.reach import PLACE, Reach, watch
 from tests.support.mutants.runs import OPTIONS, InPlace, Runs, anew, judge, preload
 from tests.support.mutants.sites import KINDS, PARTS, Mutant, mutants_of, part_of, refuses, sample, texts
+from tests.support.mutants.typed import Types
 
 
 def main() -> int:
@@ -75,10 +77,14 @@ def run_all(chosen: list[Mutant], results: Path, jobs: int, budget: float) -> No
     tests = {key_of(m): tests_for(m, reach, budget) for m in sorted(todo, key=lambda m: m.path)}  # a file after the other
     plans = {key_of(m): (m, tests[key_of(m)]) for m in todo}
     outside = {k for k, (m, _) in plans.items() if not m.inside or reach.ran_while_imported(m.path, m.first, m.last)}
-    here = {k for k, (m, _) in plans.items() if m.inside}
     missed: set[str] = set()
     with tempfile.TemporaryDirectory(prefix="convcore-mutants-") as f:
         folder = Path(f)
+        with Types(folder) as types:
+            for key, (m, _) in list(plans.items()):
+                if why := _refused(m, text[m.path], types):
+                    _note(results, m, "noticed", why, 0)
+                    del plans[key]
         preload(folder)
 
         def each(keys: list[str], runs: Runs, known: set[str] | None) -> None:
@@ -109,6 +115,7 @@ def run_all(chosen: list[Mutant], results: Path, jobs: int, budget: float) -> No
                 elif status:
                     print(f"a process ended with {status}: {plans[key][0]}", file=sys.stderr)
 
+        here = {k for k, (m, _) in plans.items() if m.inside}
         pid = os.fork()
         if pid == 0:
             try:
@@ -126,6 +133,17 @@ def run_all(chosen: list[Mutant], results: Path, jobs: int, budget: float) -> No
 
 def _in_place(each: Callable[[list[str], Runs, set[str]], None], keys: list[str], runs: Runs, known: set[str]) -> None:
     each(keys, runs, known)
+
+
+def _refused(m: Mutant, text: bytes, types: Types) -> str:
+    """Why the change is not even run: it does not compile, or ``make test`` ends before its tests, with mypy."""
+    changed = m.apply(text)
+    try:
+        compile(changed, m.path, "exec")
+    except SyntaxError:
+        return "it does not compile"
+    said = types.told(m.path, changed)
+    return f"types: {said}" if said else ""
 
 
 def _one(m: Mutant, text: bytes, tests: list[str], reach: Reach, runs: Runs, folder: Path) -> tuple[str, str]:
@@ -159,6 +177,8 @@ def report(chosen: list[Mutant], results: Path) -> int:
         if verdict == "missed" and m.key in EQUIVALENT:
             verdict, by = "equivalent", EQUIVALENT[m.key]
         counts.update([(verdict, "all"), (verdict, part_of(m.path)), (verdict, m.kind)])
+        if verdict == "noticed" and not tests:
+            counts.update([("typed", "all"), ("typed", part_of(m.path)), ("typed", m.kind)])
         if verdict in ("missed", "unknown", "equivalent"):
             print(f"{verdict}: {m} ({by or f'{tests} tests'})\n    {m.statement[:150]}")
     for group in ("all", *PARTS, *KINDS):
@@ -166,9 +186,9 @@ def report(chosen: list[Mutant], results: Path) -> int:
         if total := noticed + missed:
             same = f", {counts['equivalent', group]} change nothing" if counts["equivalent", group] else ""
             left = sum(counts[v, group] for v in ("open", "unknown"))
-            print(
-                f"{group}: {noticed} of {total} noticed ({100 * noticed / total:.0f} %){same}{f', {left} open' if left else ''}"
-            )
+            typed = f", {counts['typed', group]} of them by mypy" if counts["typed", group] else ""
+            share = f"{group}: {noticed} of {total} noticed ({100 * noticed / total:.0f} %)"
+            print(f"{share}{typed}{same}{f', {left} open' if left else ''}")
     return 0
 
 

@@ -224,10 +224,6 @@ def _differing(old: types.CodeType, new: types.CodeType) -> Iterator[tuple[types
 def judge(m: Mutant, text: bytes, stages: list[tuple[list[str], float]], runs: Runs, broken: set[str]) -> tuple[str, str]:
     """("noticed", by what), ("missed", "") or ("unknown", why); ``broken`` are tests that fail here without any change."""
     change = m.path, text, m.apply(text)
-    try:
-        compile(change[2], m.path, "exec")
-    except SyntaxError:
-        return "noticed", "it does not compile"
     for tests, seconds in stages:
         for _ in range(12):
             left = [t for t in tests if t not in broken]

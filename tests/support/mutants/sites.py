@@ -131,8 +131,9 @@ def making_samples(tree: ast.Module) -> set[str]:
 
 class Sites(ast.NodeVisitor):
     """Every change to one file, but for those that change nothing by rule: words of messages, a test's own numbers (samples and
-    what makes them), what mypy reads, ``strict=True`` of ``zip`` (an assertion), and a fallback (``default=0``) that a comparison
-    with a number decides alike."""
+    what makes them), what only mypy reads (protocols, overloads), ``strict=True`` of ``zip`` (an assertion), and a fallback
+    (``default=0``) that a comparison with a number decides alike.
+    """
 
     def __init__(self, path: str, text: bytes) -> None:
         self.path, self.text, self.found = path, text, list[Mutant]()
@@ -186,7 +187,8 @@ class Sites(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        if not self.depth and node.name in self.samples:
+        overload = any(getattr(d, "id", getattr(d, "attr", "")) == "overload" for d in node.decorator_list)
+        if overload or (not self.depth and node.name in self.samples):
             return
         for d in (*node.args.defaults, *node.args.kw_defaults):
             if d is not None:
@@ -206,6 +208,8 @@ class Sites(ast.NodeVisitor):
             self.visit(node.value)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        if any(getattr(b, "id", getattr(b, "attr", "")) == "Protocol" for b in node.bases):
+            return
         for child in node.body:
             self.visit(child)
 

@@ -28,7 +28,7 @@ class Where:
 class Scope:
     """The values of one graph by their ONNX names."""
 
-    def __init__(self, graph: Graph, depth: int = 0) -> None:
+    def __init__(self, graph: Graph, depth: int) -> None:
         self.graph = graph
         self.values: dict[str, Value] = {}
         self.bad: dict[str, str] = {}

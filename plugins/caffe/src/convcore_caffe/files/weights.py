@@ -92,7 +92,7 @@ def find_owners(layers: list[Layer]) -> None:
                 owners[spec.name] = Owner(i, layer.name, j)
 
 
-def attach(net: Net, source: list[LayerWeights], path: str, *, hdf5: bool = False) -> None:
+def attach(net: Net, source: list[LayerWeights], path: str, *, hdf5: bool) -> None:
     """Give the net's layers their weights as Net::ShareWeights and Net::CopyTrainedLayersFrom do.
 
     A weight layer goes to the first layer of its name (HDF5: the last); unknown names are listed in ``net.extra``. A

@@ -15,7 +15,7 @@ from .wire_write import encode, write_pieces
 __all__ = ["message_of_layer", "message_of_net", "write_caffemodel", "write_prototxt"]
 
 
-def message_of_layer(layer: Layer, *, blobs: bool = False) -> Message:
+def message_of_layer(layer: Layer, *, blobs: bool) -> Message:
     """The LayerParameter of a layer, with its weights if ``blobs``."""
     m = Message("LayerParameter", name=layer.name, type=layer.type)
     for name, values in (("bottom", layer.bottoms), ("top", layer.tops), ("loss_weight", layer.loss_weight)):

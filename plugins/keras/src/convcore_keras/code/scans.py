@@ -69,8 +69,8 @@ def recur(
     step: Step,
     *,
     mask: Value | None = None,
-    zero: bool = False,
-    reverse: bool = False,
+    zero: bool,
+    reverse: bool,
 ) -> tuple[list[Value], Value]:
     """``K.rnn``: ``step([states], [slice])`` along axis 1 of ``x``; the last states, and the outputs of all steps in the order of
     their steps.

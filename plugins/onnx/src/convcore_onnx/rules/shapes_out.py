@@ -19,7 +19,7 @@ def size_scalar(e: OnnxScribe, size: DimLike) -> Any:
     return e.call("Squeeze", [e.size(size), e.const([0], DType.INT64)], {})[0]
 
 
-def shape_vector(s: Steps, x: Any, start: int = 0, end: int | None = None) -> Any:
+def shape_vector(s: Steps, x: Any, start: int, end: int | None = None) -> Any:
     """The sizes of axes ``start`` to ``end`` (not negative) of a tensor."""
     if start == 0 and end is None:
         return s.Shape(x)

@@ -86,12 +86,12 @@ def unpickle_member(archive: Archive, name: str, folder: str, *, big: bool, fore
     return Pickle(raw, 0, _persistent(find, where), where, foreign=foreign).load()[0]
 
 
-def load_zip(archive: Archive, top: str, *, foreign: bool = False) -> Any:
+def load_zip(archive: Archive, top: str, *, foreign: bool) -> Any:
     """The object of a zip checkpoint whose folder is ``top``."""
     return unpickle_member(archive, top + "data.pkl", top + "data/", big=big_endian(archive, top), foreign=foreign)
 
 
-def load_stream(region: Region, *, foreign: bool = False) -> Any:
+def load_stream(region: Region, *, foreign: bool) -> Any:
     """The object of a legacy stream."""
     where = region.path
     with _mapped(region) as data:
