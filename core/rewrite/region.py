@@ -139,11 +139,13 @@ class Rewriter:
 
         Nothing is changed, and False the answer, where the shape or dtype would be another, or an op refuses its inputs. The
         new node has the name, scope and origin of the old one (or of ``like``), its value the name of the old value. ``what`` is
-        the composite, where more than views of it are made.
+        the composite, where more than views of it are made. What needs another of the ``roots`` and stood before the producer
+        of ``root`` stands behind the new node afterwards.
         """
         last = root.producer
         olds = list(roots) or [root]
         assert last is not None
+        early = _early(last, olds, nodes)
         named = like or last
         b = Builder(self.graph, before=last, origin=named.origin.by("fuse"))
         b.prefix, b.scope = named.name, named.scope
@@ -156,6 +158,8 @@ class Rewriter:
                     if new.dtype is not old.dtype or not fits(new.shape, old.shape):
                         raise ShapeError(f"{new} in place of {old}")
                 composite = what or next((n.op for n in _before(last, before) if not free(n)), "")
+                if early and any(v is not None and v.producer in early for n in _before(last, before) for v in n.inputs):
+                    raise ShapeError("what it is made of needs one of its results")
                 if self.only is not None and composite not in self.only:
                     raise ShapeError(f"{composite} is of no use")
                 if all(_constant(v, list(_before(last, before))) for v in news):
@@ -182,6 +186,9 @@ class Rewriter:
             old.name = f"{name} (fused)"
             if new.producer is not None and new.tensor is None:
                 self.graph.rename(new, name)
+        for node in early:
+            self.graph.detach(node)
+            self.graph.insert(node, before=last)
         main = next((n for n in between if n.op == what), news[0].producer)
         assert main is not None
         old_name, named.name = named.name, f"{named.name} (fused)"
@@ -229,6 +236,21 @@ def _before(node: Node, first: Node | None) -> Iterator[Node]:
     while at is not None and at is not first:
         yield at
         at = at.previous
+
+
+def _early(last: Node, olds: Sequence[Value], nodes: Collection[Node]) -> list[Node]:
+    """What is not of ``nodes``, stands before ``last`` and needs one of the values, in order."""
+    left, span, at = {v.producer for v in olds} - {last}, list[Node](), last.previous
+    while left and at is not None:
+        span.append(at)
+        left.discard(at)
+        at = at.previous
+    needed, inside, found = set(olds), set(nodes), list[Node]()
+    for node in reversed(span):
+        if node not in inside and any(v in needed for v in node.inputs):
+            found.append(node)
+            needed.update(node.outputs)
+    return found
 
 
 def fits(new: Shape | None, old: Shape | None) -> bool:

@@ -1,0 +1,147 @@
+"""Bodies of composites changed in one place: whatever is found in them computes what the changed primitives did.
+
+Another op of the same kind, another attribute, operands exchanged, another value of the same shape, another number in a constant:
+what is still the composite may be found, what is no longer must stay, and the interpreter over the primitives is the judge.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.rewrite.test_recovered import BLOCKS, CASES, run, same, written
+from tests.rewrite.test_recurrent import KINDS, graph_of, layer
+
+from convcore.build.builder import Builder
+from convcore.build.verify import verify
+from convcore.emit.legalise import expand
+from convcore.errors import ConvcoreError
+from convcore.ir.graph import Graph, Node, Value
+from convcore.ir.tensors import as_tensor
+from convcore.opset import Trait, op, traits_of
+from convcore.rewrite import find_composites
+
+ALIKE = [
+    ("add", "sub", "mul", "div", "maximum", "minimum"), ("tanh", "sigmoid", "exp", "neg", "abs", "square", "relu", "erf"),
+    ("reduce_mean", "reduce_sum", "reduce_max"), ("sqrt", "square", "reciprocal", "rsqrt"), ("greater", "less", "greater_equal"),
+]  # fmt: skip
+SHARE = 2
+"""Of what can be changed one in so many is, told by its description; all with ``-m slow``."""
+
+
+def _other(value: Any) -> list[Any]:
+    """Other attributes of the same type."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value + 1, value - 1]
+    if isinstance(value, float):
+        return [value * 1.25 + 0.125]
+    if isinstance(value, tuple) and value and all(isinstance(v, int) for v in value):
+        turned = [value[::-1]] if value[::-1] != value else []
+        return turned + [(*value[:i], v + 1, *value[i + 1 :]) for i, v in enumerate(value)]
+    return []
+
+
+def changes(graph: Graph) -> Iterator[tuple[Any, ...]]:
+    """Every change: the number of a node, or the name of a constant, and what becomes of it."""
+    values = list(graph.inputs)
+    for n, node in enumerate(graph):
+        for group in ALIKE:
+            yield from ((n, "op", other) for other in group if node.op in group and other != node.op)
+        yield from ((n, "attr", name, v) for name, now in node.attrs.items() for v in _other(now))
+        if len(node.inputs) == 2 and Trait.COMMUTES not in traits_of(node.op):
+            yield n, "exchanged"
+        for i, v in enumerate(node.inputs):
+            like = [w for w in values if v is not None and w is not v and (w.shape, w.dtype) == (v.shape, v.dtype)]
+            yield from ((n, "input", i, w.name) for w in like[:1] + like[1:][-1:])
+        values += node.outputs
+    for name, w in graph.weights.items():
+        if w.tensor is not None and w.tensor.size and w.tensor.numpy().dtype.kind == "f":
+            yield name, "number"
+
+
+def change(graph: Graph, what: Sequence[Any]) -> bool:
+    """Makes one change; False where the result is of another shape or type, or there is none."""
+    at, how = what[:2]
+    if how == "number":
+        w = graph.weights[at]
+        assert w.tensor is not None
+        a = w.tensor.numpy().copy()
+        a.reshape(-1)[-1] = a.reshape(-1)[-1] * 1.25 + 0.125
+        w.tensor = as_tensor(a)
+        return True
+    node: Node = list(graph)[at]
+    name, attrs, inputs = node.op, dict(node.attrs), list[Value | None](node.inputs)
+    if how == "op":
+        name = what[2]
+    elif how == "attr":
+        attrs[what[2]] = what[3]
+    elif how == "exchanged":
+        inputs.reverse()
+    else:
+        inputs[what[2]] = next(v for v in graph.values() if v.name == what[3])
+    try:
+        new = Builder(graph, before=node).node(name, inputs, {k: v for k, v in attrs.items() if k in op(name).attrs})
+    except ConvcoreError:
+        return False
+    if [(v.shape, v.dtype) for v in new.outputs] != [(v.shape, v.dtype) for v in node.outputs]:
+        return False
+    for old, v in zip(node.outputs, new.outputs):
+        old.replace_uses(v)
+    graph.remove(node)
+    return True
+
+
+def examined(graph: Graph, arrays: list[Any], name: str, share: int) -> int:
+    """Makes the changes and compares; how many there were."""
+    made = 0
+    for what in changes(graph):
+        if zlib.crc32(f"{name} {what}".encode()) % share:
+            continue
+        changed = graph.clone()
+        if not change(changed, what):
+            continue
+        with np.errstate(all="ignore"):
+            before = run(changed, arrays)
+            find_composites(changed)
+            verify(changed, name)
+            try:
+                same(run(changed, arrays), before)
+            except AssertionError as e:
+                raise AssertionError(f"{name}, {what}: {e}") from e
+        made += 1
+    return made
+
+
+@pytest.mark.parametrize("share", [SHARE, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("name", "i"), CASES, ids=[f"{n}-{i}" for n, i in CASES])
+def test_what_is_found_computes_the_same(name: str, i: int, share: int) -> None:
+    graph, arrays = written(name, op(name).samples[i])
+    assert examined(graph, arrays, f"{name} {i}", share) or share > 1 or name in BLOCKS
+
+
+def test_what_reads_a_second_result_early_stands_behind_it() -> None:
+    """The weights of an attention are read before its result is computed."""
+    graph, arrays = written("attention", op("attention").samples[5])
+    product, guard = next(n for n in list(graph)[::-1] if n.op == "matmul"), next(n for n in graph if n.op == "where")
+    product.set_inputs([guard.inputs[2], product.inputs[1]])
+    before = run(graph, arrays)
+    assert [f.op for f in find_composites(graph)][-1] == "attention"
+    verify(graph, "attention")
+    same(run(graph, arrays), before)
+
+
+@pytest.mark.parametrize("share", [5 * SHARE, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("name", "more"), KINDS, ids=lambda p: str(p))
+@pytest.mark.parametrize("unrolled", [False, True])
+def test_what_is_found_in_steps_computes_the_same(name: str, more: dict[str, Any], unrolled: bool, share: int) -> None:
+    graph = graph_of(lambda b: layer(b, name, "time_major", "forward", True, **more))
+    for inner in (name, "scan") if unrolled else (name,):
+        expand(graph, next(n for n in graph if n.op == inner))
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=[d if isinstance(d, int) else 2 for d in v.shape or ()]).astype("f4") for v in graph.inputs]
+    assert examined(graph, arrays, f"{name} {more} {unrolled}", share) or share > 1
