@@ -304,6 +304,9 @@ def _layout(node: Node, decl: Op, rule: Any, found: _Places, name: Dim) -> list[
         raise _MixesError("counts positions through all of it")
     if Trait.RECURRENT in decl.traits:
         _own_states(node, found)
+    for i, x in enumerate(node.inputs):
+        if x is not None and _name(node, i) in form and all(x is not w for _, w, _ in found):
+            raise _MixesError(f"joins it with {x.name!r}, which has none")
     outer: list[DimLike] = []
     for arg, v, p in found:
         if arg in form and p.axis != _letter(form[arg], len(_shape(v))):

@@ -217,9 +217,9 @@ class Sites(ast.NodeVisitor):
         for left, op, right in zip([node.left, *node.comparators], node.ops, node.comparators):
             self.between(left, right, *TURNED[type(op)], "comparison")
         if len(node.ops) == 1 and (says := OUTCOMES.get(type(node.ops[0]))):
-            left, right = node.left, node.comparators[0]
-            if isinstance(right, ast.Constant) and (fallback := _fallback(left)):
-                self.alike[id(fallback)] = partial(_says, says, right.value)
+            right = node.comparators[0].operand if isinstance(node.comparators[0], ast.UnaryOp) else node.comparators[0]
+            if isinstance(right, ast.Constant) and (fallback := _fallback(node.left)):
+                self.alike[id(fallback)] = partial(_says, says, ast.literal_eval(node.comparators[0]))
         self.generic_visit(node)
 
     def visit_BoolOp(self, node: ast.BoolOp) -> None:
