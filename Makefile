@@ -40,7 +40,7 @@ view: $(VENV)/.dev
 
 # damaged files of every reader, other ones each time
 fuzz: $(VENV)/.dev
-	CONVCORE_FUZZ=$(or $(COUNT),5000) $(BIN)/python -m pytest -n $(JOBS) -q --disable-warnings tests/fuzz
+	KERAS_BACKEND=torch $(BIN)/python -m tests.fuzz --count $(or $(COUNT),5000) $(if $(SEED),--seed $(SEED)) $(READERS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,0 +1,161 @@
+"""Many mutants in one forked child of a process that has imported everything: bounded in memory and time, replaced when it dies.
+
+The child says which mutant it is at and at what stage; a child that dies or stays silent is blamed on that mutant, and the next
+child goes on behind it. Death inside onnxruntime is onnxruntime's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import select
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.fuzz.judge import LateError, Verdict, judge, read
+from tests.fuzz.readers import Seed, make
+
+import convcore
+from convcore.errors import ConvcoreError
+
+try:
+    import resource
+except ImportError:  # Windows, where there is no fork either
+    resource = None  # type: ignore[assignment]
+
+__all__ = ["LATE", "batch", "preload"]
+
+LATE = 10
+"""Seconds that a mutant may take, reading and converting; onnxruntime has as long again."""
+SILENT = 40
+"""Seconds after which a child that no signal reaches is ended."""
+GROWTH = 1 << 20
+"""What the process may grow by for one mutant, in KiB."""
+LIMIT = 4 << 30
+"""What a child may take at all, in bytes beyond what it starts with."""
+
+
+def preload(seeds: list[Seed]) -> None:
+    """Import all that a mutant needs, so that children start ready, by converting some seeds. Sessions of onnxruntime and their
+    threads are made in children only."""
+    importlib.import_module("onnxruntime")
+    with tempfile.TemporaryDirectory(prefix="convcore-fuzz-") as folder:
+        for seed in seeds[:: max(1, len(seeds) // 8)]:
+            try:
+                model = read(seed.files, seed.shapes)
+                if model is not None:
+                    convcore.convert(model, "onnx", Path(folder) / "ready.onnx", check=False)
+            except ConvcoreError:
+                continue
+
+
+def batch(seeds: list[Seed], names: list[tuple[int, str]], compare: bool = True) -> Iterator[dict[str, Any]]:
+    """A row for each mutant of those names (number, what it is made of): number, verdict, seconds, KiB."""
+    todo = list(names)
+    while todo:
+        done = 0
+        for row in _child(seeds, todo, compare):
+            done += 1
+            yield row
+        todo = todo[done:]
+
+
+def _child(seeds: list[Seed], todo: list[tuple[int, str]], compare: bool) -> Iterator[dict[str, Any]]:
+    """Rows as a child gives them, the last about what killed it."""
+    with tempfile.TemporaryDirectory(prefix="convcore-fuzz-") as folder:
+        r, w = os.pipe()
+        sys.stdout.flush()
+        pid = os.fork()
+        if not pid:
+            os.close(r)
+            _work(seeds, todo, compare, Path(folder), w)
+        os.close(w)
+        at, why = (todo[0][0], "read"), ""
+        text = b""
+        while True:
+            if not select.select([r], [], [], SILENT)[0]:
+                os.kill(pid, signal.SIGKILL)
+                why = f"silent for {SILENT} s"
+            data = os.read(r, 1 << 16)
+            if not data:
+                break
+            *lines, text = (text + data).split(b"\n")
+            for line in lines:
+                row = json.loads(line)
+                if "stage" in row:
+                    at = row["i"], row["stage"]
+                    continue
+                at = (row["i"] + 1, "")
+                yield row
+        os.close(r)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if code or why:
+            i, stage = at
+            native = Verdict("read", "onnxruntime died of it or of the result")
+            v = native if stage == "native" else Verdict("late" if why else "died", why or f"exit code {code} at {stage}", stage)
+            yield {"i": i, "s": SILENT if why else 0.0, "kb": 0, "seed": "", "hash": f"died {i}", **v.row()}
+
+
+def _work(seeds: list[Seed], todo: list[tuple[int, str]], compare: bool, folder: Path, w: int) -> None:
+    """The child."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1), os.dup2(null, 2)
+    held = _kib("VmData") << 10
+    resource.setrlimit(resource.RLIMIT_DATA, (held + LIMIT, held + LIMIT))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGALRM, _late)
+    out = os.fdopen(w, "w")
+
+    def say(row: dict[str, Any]) -> None:
+        out.write(json.dumps(row) + "\n")
+        out.flush()
+
+    for i, name in todo:
+        seed, files = make(seeds, name, folder)
+
+        def stage(at: str, i: int = i) -> None:
+            say({"i": i, "stage": at})
+            if at == "native":
+                signal.setitimer(signal.ITIMER_REAL, 2 * LATE)
+
+        say(_row(i, seed, files, stage, compare))
+    os._exit(0)
+
+
+def _row(i: int, seed: Seed, files: list[Path], stage: Any, compare: bool) -> dict[str, Any]:
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak counts from here
+    before, began = _kib("VmHWM"), time.monotonic()
+    signal.setitimer(signal.ITIMER_REAL, LATE)
+    try:
+        v = judge(files, stage, seed.shapes, compare)
+    except LateError:
+        v = Verdict("late", "between two stages")
+    except Exception as e:  # noqa: BLE001 - the judge's own, or a native library's while it is asked
+        v = Verdict("judge", f"{type(e).__name__}: {e}")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    grown = _kib("VmHWM") - before
+    digest = hashlib.blake2b(files[seed.damaged].read_bytes(), digest_size=8).hexdigest()
+    if grown > GROWTH:
+        v = Verdict("large", f"{grown >> 10} MiB; else {v.word}: {v.why[:100]}")
+    took = round(time.monotonic() - began, 3)
+    return {"i": i, "s": took, "kb": max(grown, 0), "seed": seed.files[0].name, "hash": digest, **v.row()}
+
+
+def _kib(what: str) -> int:
+    """A line of /proc/self/status."""
+    for line in Path("/proc/self/status").read_text("ascii").splitlines():
+        if line.startswith(what):
+            return int(line.split()[1])
+    return 0
+
+
+def _late(*_: object) -> None:
+    raise LateError
