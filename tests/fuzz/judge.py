@@ -158,21 +158,22 @@ def _compared(ours: dict[str, Array] | None, theirs: list[Array] | str | None, m
             )
         return _known(Verdict("unloadable", made[:400], re.sub(r"\(.*?\)|'[^']*'|m?\d+", "", made)[:120]), graph)
     ran = list(ours.values()) if ours is not None else None
+    half = any(v.dtype is not None and v.dtype.is_float and v.dtype.numpy.itemsize <= 2 for v in graph.values())
     if isinstance(theirs, list):
-        if ran is not None and (why := _different(ran, theirs)):
+        if ran is not None and (why := _different(ran, theirs, half)):
             return _known(Verdict("wrong", f"read: {why}"), graph)
-        if why := _different(made, theirs):
+        if why := _different(made, theirs, half):
             return _known(Verdict("wrong", f"written: {why}"), graph)
         return Verdict("agrees")
     if ran is None:
         return Verdict("read", "does not run")
-    if why := _different(made, ran):
+    if why := _different(made, ran, half):
         return _known(Verdict("wrong", f"written: {why}"), graph)
     return Verdict("agrees", "with the interpreter")
 
 
-def _different(a: Sequence[Any], b: Sequence[Any]) -> str:
-    """How two lists of results differ; "" where they agree."""
+def _different(a: Sequence[Any], b: Sequence[Any], half: bool = False) -> str:
+    """How two lists of results differ; "" where they agree. ``half``: numbers of 16 bits or fewer are computed with."""
     if len(a) != len(b):
         return f"{len(a)} results and {len(b)}"
     for i, (x, y) in enumerate(zip(a, b)):
@@ -185,13 +186,12 @@ def _different(a: Sequence[Any], b: Sequence[Any]) -> str:
             return f"result {i} is {x.dtype} and {y.dtype}"
         if x.dtype.kind not in "fiub" or y.dtype.kind not in "fiub" or not x.size:
             continue
-        if why := _values(x, y):
+        if why := _values(x, y, half):
             return f"result {i} {why}"
     return ""
 
 
-def _values(x: Array, y: Array) -> str:
-    half = x.dtype.itemsize <= 2 and x.dtype.kind == "f"
+def _values(x: Array, y: Array, half: bool) -> str:
     x, y = x.astype(np.float64), y.astype(np.float64)
     with np.errstate(all="ignore"):
         if (np.isnan(x) != np.isnan(y)).any():

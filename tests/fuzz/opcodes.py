@@ -9,7 +9,7 @@ __all__ = ["mutant"]
 
 
 def mutant(rng: random.Random, data: bytes) -> bytes | None:
-    """The stream with one or two opcodes of one of its pickles changed (what follows the last stays); None where there is none."""
+    """The stream with one or two opcodes of one of its pickles changed, the rest as it is; None where there is none."""
     pickles = _pickles(data)
     if not pickles:
         return None
