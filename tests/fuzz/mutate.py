@@ -33,7 +33,7 @@ def mutant(rng: random.Random, data: bytes, suffix: str) -> bytes:
     out = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 3, 4))):
         _bytes(rng, out)
-    if out == data:
+    if out and out == data:
         out[rng.randrange(len(out))] ^= 1 << rng.randrange(8)
     return bytes(out)
 

@@ -101,6 +101,16 @@ def test_a_child_that_dies_or_is_silent_is_replaced(seeds: list[Seed], monkeypat
 
 
 @forks
+@pytest.mark.parametrize("raised", [ValueError, SystemExit, KeyboardInterrupt])
+def test_a_child_never_comes_back(seeds: list[Seed], raised: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(worker, "make", broken)
+    assert [(r["word"], r["why"]) for r in _rows(seeds, 2)] == [("died", "exit code 70 at make")] * 2
+
+
+@forks
 def test_other_people_s_crashes_are_theirs(seeds: list[Seed], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.fuzz.readers.mutant", lambda _rng, data, _suffix: data)
     monkeypatch.setattr(judge, "_native", lambda *_: os.kill(os.getpid(), signal.SIGFPE))

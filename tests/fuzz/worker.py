@@ -6,6 +6,7 @@ child goes on behind it. Death inside onnxruntime is onnxruntime's.
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import importlib
 import json
@@ -15,7 +16,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,45 +105,57 @@ def _child(seeds: list[Seed], todo: list[tuple[int, str]], compare: bool) -> Ite
 
 
 def _work(seeds: list[Seed], todo: list[tuple[int, str]], compare: bool, folder: Path, w: int) -> None:
-    """The child."""
+    """The child, which never comes back: whatever it raises ends it, and is told as its death."""
+    code = 70
+    try:
+        _bounded()
+        out = os.fdopen(w, "w")
+
+        def say(row: dict[str, Any]) -> None:
+            out.write(json.dumps(row) + "\n")
+            out.flush()
+
+        for i, name in todo:
+            say(_row(i, name, seeds, folder, say, compare))
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _bounded() -> None:
+    """Nothing is printed, memory and the time of a mutant have limits, no core is dumped."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1), os.dup2(null, 2)
+    faulthandler.disable()
     held = _kib("VmData") << 10
     resource.setrlimit(resource.RLIMIT_DATA, (held + LIMIT, held + LIMIT))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, _late)
-    out = os.fdopen(w, "w")
-
-    def say(row: dict[str, Any]) -> None:
-        out.write(json.dumps(row) + "\n")
-        out.flush()
-
-    for i, name in todo:
-        seed, files = make(seeds, name, folder)
-
-        def stage(at: str, i: int = i) -> None:
-            say({"i": i, "stage": at})
-            if at == "native":
-                signal.setitimer(signal.ITIMER_REAL, 2 * LATE)
-
-        say(_row(i, seed, files, stage, compare))
-    os._exit(0)
 
 
-def _row(i: int, seed: Seed, files: list[Path], stage: Any, compare: bool) -> dict[str, Any]:
+def _row(
+    i: int, name: str, seeds: list[Seed], folder: Path, say: Callable[[dict[str, Any]], None], compare: bool
+) -> dict[str, Any]:
+    """One mutant, made and judged."""
+
+    def stage(at: str) -> None:
+        say({"i": i, "stage": at})
+        if at == "native":
+            signal.setitimer(signal.ITIMER_REAL, 2 * LATE)
+
+    stage("make")
+    seed, files = make(seeds, name, folder)
+    digest = hashlib.blake2b(files[seed.damaged].read_bytes(), digest_size=8).hexdigest()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak counts from here
     before, began = _kib("VmHWM"), time.monotonic()
-    signal.setitimer(signal.ITIMER_REAL, LATE)
     try:
+        signal.setitimer(signal.ITIMER_REAL, LATE)
         v = judge(files, stage, seed.shapes, compare)
     except LateError:
         v = Verdict("late", "between two stages")
-    except Exception as e:  # noqa: BLE001 - the judge's own, or a native library's while it is asked
-        v = Verdict("judge", f"{type(e).__name__}: {e}")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     grown = _kib("VmHWM") - before
-    digest = hashlib.blake2b(files[seed.damaged].read_bytes(), digest_size=8).hexdigest()
     if grown > GROWTH:
         v = Verdict("large", f"{grown >> 10} MiB; else {v.word}: {v.why[:100]}")
     took = round(time.monotonic() - began, 3)
