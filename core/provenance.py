@@ -6,7 +6,6 @@ each user in :func:`folder`: a small file for each result, with the paths of its
 
 from __future__ import annotations
 
-import filecmp
 import hashlib
 import json
 import os
@@ -21,6 +20,9 @@ from .errors import OutputError, ask
 __all__ = ["claim", "fetched", "folder", "guard", "remember", "sources_of"]
 
 _MANY = 1000  # entries from which those of files that are gone are removed
+_LARGE = 1 << 26
+"""Bytes from which on a file is compared with the one in its place only where that decides whether it may be written."""
+_BLOCK = 1 << 17
 
 
 def folder() -> Path:
@@ -80,6 +82,17 @@ def _foreign(path: Path, sources: Sequence[str]) -> str:
     return "" if known.get("stamp") == _stamp(path) else "it was changed after convcore wrote it"
 
 
+def _same(a: Path, b: Path) -> bool:
+    """Whether two files hold the same bytes."""
+    if a.stat().st_size != b.stat().st_size:
+        return False
+    with open(a, "rb") as f, open(b, "rb") as g:
+        while block := f.read(_BLOCK):
+            if block != g.read(len(block)):
+                return False
+    return True
+
+
 def guard(files: Iterable[tuple[Path, Path]], sources: Sequence[str], force: bool) -> list[str]:
     """Notes on the files that will be written over: pairs of (unfinished file, where it goes).
 
@@ -89,9 +102,11 @@ def guard(files: Iterable[tuple[Path, Path]], sources: Sequence[str], force: boo
     for fresh, final in files:
         if not final.is_file():
             continue
-        if filecmp.cmp(final, fresh, shallow=False):
+        why = _foreign(final, sources)
+        decides = bool(why) and not force
+        if (decides or fresh.stat().st_size < _LARGE) and _same(final, fresh):
             notes.append(f"{final.name} was there already, and is the same")
-        elif why := _foreign(final, sources):
+        elif why:
             notes.append(f"written over {final.name} as asked: {why}")
             kept.append(f"{final} is there already: {why}")
         else:

@@ -131,6 +131,29 @@ def test_without_what_is_remembered(tmp_path, state):
     assert convert(str(FER), "-o", "m.onnx", "--opset", "17") == 2
 
 
+def test_large_files_are_compared_only_where_that_decides(tmp_path, state, capsys, monkeypatch):
+    """Reading a result of gigabytes twice over costs more than writing it."""
+    monkeypatch.setattr(provenance, "_LARGE", 1)
+    own, compared = provenance._same, []
+    monkeypatch.setattr(provenance, "_same", lambda *a: compared.append(a) or own(*a))
+    assert convert(str(FER), "-o", "m.onnx") == 0
+    assert convert(str(FER), "-o", "m.onnx") == 0
+    assert "written over m.onnx, which came from the same source" in capsys.readouterr().out
+    for entry in state.iterdir():
+        entry.unlink()
+    assert convert(str(FER), "-o", "m.onnx", "--force") == 0
+    assert "written over m.onnx as asked" in capsys.readouterr().out and not compared
+    for entry in state.iterdir():
+        entry.unlink()
+    assert convert(str(FER), "-o", "m.onnx") == 0  # nobody knows of it, and it is the same
+    assert "m.onnx was there already, and is the same" in capsys.readouterr().out and len(compared) == 1
+    data = bytearray((tmp_path / "m.onnx").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "m.onnx").write_bytes(data)
+    assert convert(str(FER), "-o", "m.onnx") == 2
+    assert (tmp_path / "m.onnx").read_bytes() == data and len(compared) == 2
+
+
 def test_where_nothing_can_be_kept(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CONVCORE_STATE", str(tmp_path / "file"))
