@@ -1,8 +1,10 @@
 """`convcore convert --simplify` beside onnxsim and onnxslim, over a folder of ONNX files (`exports.py` makes one).
 
-    PYTHONPATH=<folder with onnxsim, onnxslim> python benchmarks/simplify.py FOLDER [--json FILE] [--tools ...]
+    PYTHONPATH=<folder with onnxsim, onnxslim> python benchmarks/simplify.py FOLDER [--commands [--checked]] [--json FILE]
 
-One process a tool goes through all files, with one thread and its own checks off; for each file: nodes left (Constants not
+One process a tool goes through all files, with one thread and its own checks off (onnxsim runs onnx's checker in any case);
+``--commands`` runs the tool's command line once for each file instead, as users do, ``--checked`` with its numerical check (ours
+compares all values between, theirs the outputs of one random input). For each file: nodes left (Constants not
 counted, subgraphs included), CPU seconds, latency in onnxruntime (the least of several runs, in turn with the source's), and
 whether onnxruntime computes what it does of the source (1e-4 of the range). What a tool fails at counts as the source.
 """
@@ -19,12 +21,23 @@ import time
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent))
+from run import once
+
 TOOLS = {
     "convcore": "import convcore\nfrom convcore.pipeline import convert\n"
     "def run(a, b): convert(a, 'onnx', b, check=False, simplify=True)\n",
     "onnxsim": "import onnx, onnxsim\ndef run(a, b): onnx.save(onnxsim.simplify(onnx.load(a))[0], b)\n",
     "onnxslim": "import onnx, onnxslim\ndef run(a, b): onnxslim.slim(a, b)\n",
 }
+COMMANDS = {
+    "convcore": lambda a, b, checked: [
+        *("-m", "convcore", "convert", a, "-o", b, "--simplify", "--force", "--report", "none"),
+        *([] if checked else ["--no-check"]),
+    ],
+    "onnxsim": lambda a, b, checked: ["-m", "onnxsim", a, b, *(["1"] if checked else [])],
+    "onnxslim": lambda a, b, checked: ["-m", "onnxslim", a, b, *(["--model-check"] if checked else [])],
+}  # fmt: skip
 LOOP = """
 import contextlib, io, json, os, sys, time
 base = time.process_time()
@@ -54,6 +67,20 @@ def simplified(tool: str, files: list[Path], folder: Path) -> tuple[dict[str, fl
         raise SystemExit(f"{tool}: {done.stderr[-2000:]}")
     took: dict[str, float | None] = json.loads(found[0])
     return took, done.stderr
+
+
+def commanded(tool: str, files: list[Path], folder: Path, checked: bool) -> tuple[dict[str, float | None], str]:
+    """The same of one process for each file; importing is part of each."""
+    took: dict[str, float | None] = {"": 0.0}
+    said = []
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    for f in files:
+        try:
+            took[str(f)] = once([sys.executable, *COMMANDS[tool](f, folder / f.name, checked)]).cpu
+        except SystemExit as e:
+            took[str(f)] = None
+            said.append(f"{f.name}: {str(e).strip().splitlines()[-1][:200]}")
+    return took, "\n".join(said)
 
 
 def nodes(path: Path) -> int:
@@ -154,6 +181,8 @@ def main() -> None:
     parser.add_argument("--tools", nargs="*", choices=TOOLS, default=list(TOOLS))
     parser.add_argument("--only", default="", help="files whose names hold this")
     parser.add_argument("--runs", type=int, default=40, help="runs of each result (0: no latency)")
+    parser.add_argument("--commands", action="store_true", help="each tool's command line, once for each file")
+    parser.add_argument("--checked", action="store_true", help="with the tools' numerical checks (--commands)")
     parser.add_argument("--keep", type=Path, help="keep the results in this folder")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -163,7 +192,10 @@ def main() -> None:
         took, said = {}, {}
         for tool in args.tools:
             (work / tool).mkdir(parents=True, exist_ok=True)
-            took[tool], said[tool] = simplified(tool, files, work / tool)
+            if args.commands:
+                took[tool], said[tool] = commanded(tool, files, work / tool, args.checked)
+            else:
+                took[tool], said[tool] = simplified(tool, files, work / tool)
         width = max(len(f.stem) for f in files)
         print(f"{'file':<{width}}  {'source':>6}  " + "  ".join(f"{t + ': nodes, ms, latency':>30}" for t in args.tools))
         rows: list[dict[str, Any]] = []

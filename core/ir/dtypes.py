@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,8 @@ class DType(str, Enum):
     def __str__(self) -> str:
         return str(self.value)
 
+    __hash__ = str.__hash__  # Enum's own is Python, and types are looked up for every node
+
     @classmethod
     def of(cls, dtype: Any) -> DType:
         """The DType of a numpy dtype (or anything ``numpy.dtype`` accepts); raises UsageError for others."""
@@ -59,6 +62,9 @@ class DType(str, Enum):
             return dtype
         if isinstance(dtype, str) and dtype in cls._value2member_map_:
             return cls(dtype)
+        known = _OF.get(dtype) if isinstance(dtype, np.dtype) else None
+        if known is not None:
+            return known
         try:
             nd = np.dtype(dtype)
         except (TypeError, ValueError):
@@ -66,19 +72,20 @@ class DType(str, Enum):
         if nd.kind in "OSU":
             return cls.STRING
         if nd.name in cls._value2member_map_:
-            return cls(nd.name)
+            found = _OF[nd] = cls(nd.name)
+            return found
         raise UsageError(f"dtype {nd.name!r} has no counterpart in convcore")
 
     # ---- sequences of tensors, and values that may be absent
-    @property
+    @cached_property
     def is_sequence(self) -> bool:
         return str(self.value).startswith("sequence_")
 
-    @property
+    @cached_property
     def is_optional(self) -> bool:
         return str(self.value).startswith("optional_")
 
-    @property
+    @cached_property
     def is_container(self) -> bool:
         """Whether it is no type of the elements of a tensor."""
         return str(self.value).startswith(("sequence_", "optional_"))
@@ -105,42 +112,47 @@ class DType(str, Enum):
         """The type of such a value that may be absent."""
         return self if self.is_optional else DType(f"optional_{self.value}")
 
+    @cached_property
+    def _native(self) -> np.dtype[Any] | None:
+        """numpy's own dtype that holds it; None where that is none of numpy's."""
+        if self in _FOREIGN:
+            return None
+        return np.dtype("O") if self is DType.STRING or self.is_container else np.dtype(str(self.value))
+
     @property
     def numpy(self) -> np.dtype[Any]:
         """The numpy dtype that holds it, of whole bytes. What numpy lacks (bfloat16 and the types below 16 bits that are no int8)
         needs the package ml_dtypes (onnx and jax bring it)."""
-        if self in _FOREIGN:
-            try:
-                import ml_dtypes
-            except ImportError as e:
-                raise UsageError(f"{self} tensors need the package ml_dtypes (pip install ml_dtypes)") from e
-            held = getattr(ml_dtypes, self.value, None)
-            if held is None:
-                raise UsageError(f"{self} tensors need a newer version of the package ml_dtypes (pip install -U ml_dtypes)")
-            foreign: np.dtype[Any] = np.dtype(held)
-            return foreign
-        if self is DType.STRING or self.is_container:
-            return np.dtype("O")
-        return np.dtype(str(self.value))
+        if self._native is not None:
+            return self._native
+        try:
+            import ml_dtypes
+        except ImportError as e:
+            raise UsageError(f"{self} tensors need the package ml_dtypes (pip install ml_dtypes)") from e
+        held = getattr(ml_dtypes, self.value, None)
+        if held is None:
+            raise UsageError(f"{self} tensors need a newer version of the package ml_dtypes (pip install -U ml_dtypes)")
+        foreign: np.dtype[Any] = np.dtype(held)
+        return foreign
 
-    @property
+    @cached_property
     def itemsize(self) -> int:
         """Bytes per element in memory (0 for strings and for what holds tensors); types of fewer than 8 bits take a byte each."""
         if self in _FOREIGN:
             return _FOREIGN[self] // 8 or 1
-        return 0 if self is DType.STRING or self.is_container else self.numpy.itemsize
+        return 0 if self is DType.STRING or self.is_container else int(self.numpy.itemsize)
 
-    @property
+    @cached_property
     def bits(self) -> int:
         """Bits per element (0 for strings): what files pack types of fewer than 8 bits to."""
         return _FOREIGN.get(self, 8 * self.itemsize)
 
-    @property
+    @cached_property
     def is_foreign(self) -> bool:
         """Whether numpy has no such type."""
         return self in _FOREIGN
 
-    @property
+    @cached_property
     def is_small(self) -> bool:
         """Whether it is a type of at most 8 bits that numpy lacks: values are stored in it, hardly anything computes in it."""
         return self.bits <= 8 and self in _FOREIGN
@@ -164,11 +176,11 @@ class DType(str, Enum):
             return (ml_dtypes.iinfo if self.is_int else ml_dtypes.finfo)(self.numpy)
         return np.iinfo(self.numpy) if self.is_int else np.finfo(self.numpy)
 
-    @property
+    @cached_property
     def is_float(self) -> bool:
         return str(self.value).startswith(("float", "bfloat"))
 
-    @property
+    @cached_property
     def is_int(self) -> bool:
         return str(self.value).startswith(("int", "uint"))
 
@@ -178,6 +190,8 @@ _FOREIGN: dict[DType, int] = {DType.BFLOAT16: 16} | {
     for d in list(DType)[list(DType).index(DType.STRING) + 1 : list(DType).index(DType.UINT2) + 1]
 }
 """The types that numpy lacks, with their bits."""
+_OF: dict[np.dtype[Any], DType] = {}
+"""What :meth:`DType.of` has found."""
 
 
 def type_of(a: np.ndarray[Any, Any]) -> DType:

@@ -125,12 +125,16 @@ def _axes(a: Attr, v: Any, x: Value | None) -> Any:
 
 
 def _int(v: Any) -> int:
+    if type(v) is int:
+        return v
     if isinstance(v, (bool, np.bool_)) or (isinstance(v, float) and not math.isfinite(v)) or int(v) != v:
         raise TypeError(f"{v!r} is not an integer")
     return int(v)
 
 
 def _float(v: Any) -> float:
+    if type(v) is float:
+        return v
     if isinstance(v, (bool, np.bool_, str, bytes)):
         raise TypeError(f"{v!r} is not a number")
     return float(v)

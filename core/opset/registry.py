@@ -47,7 +47,7 @@ def _load() -> dict[str, Op]:
 
 def op(name: str) -> Op:
     """The declaration of an op; UsageError with close matches if there is none."""
-    found = _load().get(name)
+    found = find_op(name)
     if found is None:
         close = difflib.get_close_matches(name, _registry.ops, 3)
         raise UsageError(f"unknown op {name!r}" + (f"; did you mean {', '.join(close)}?" if close else ""))
@@ -56,7 +56,7 @@ def op(name: str) -> Op:
 
 def find_op(name: str) -> Op | None:
     """The declaration of an op, or None (opaque nodes have none)."""
-    return _load().get(name)
+    return (_registry.ops if _loaded else _load()).get(name)
 
 
 def traits_of(name: str) -> Trait:

@@ -68,6 +68,7 @@ class _Calls:
         self.parts, self.weights = parts, weights
         self.of: dict[Scope, list[int]] = {s: [] for s in parts}
         self.count: dict[tuple[str, ...], int] = {}
+        self.plain = {p[-1]: _NUMBER.sub("", p[-1]) for p in parts.values()}
 
     def group(self, layers: Sequence[Scope], depth: int) -> None:
         """Number the blocks at ``depth`` among layers that share everything above it."""
@@ -99,4 +100,4 @@ class _Calls:
 
     def _kind(self, s: Scope, depth: int) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
         inner = self.parts[s][depth + 1 :]
-        return (*inner[:-1], _NUMBER.sub("", inner[-1])), s.type, self.weights.get(s, ())
+        return (*inner[:-1], self.plain[inner[-1]]), s.type, self.weights.get(s, ())

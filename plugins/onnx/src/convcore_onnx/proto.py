@@ -137,6 +137,7 @@ def _refuse_bytes(message: Any, path: str) -> None:
     from onnx import NodeProto
 
     others = [f.name for f in NodeProto.DESCRIPTOR.fields if f.name not in _OF_NODES]
+    kinds: dict[Any, int] = {}  # of fields: descriptors answer slowly
     stack = [message]
     while stack:
         m = stack.pop()
@@ -144,16 +145,20 @@ def _refuse_bytes(message: Any, path: str) -> None:
             stack += m.attribute
             continue
         for f, value in m.ListFields():
-            if f.type == f.TYPE_STRING:
+            kind = kinds.get(f)
+            if kind is None:
+                kind = kinds[f] = f.type
+            if kind == _STRING:
                 for text in [value] if isinstance(value, (str, bytes)) else value:
                     if len(text) > TEXT and f.name != "doc_string":
                         raise BadFileError(f"{path}: a {f.name} of {len(text):,} characters")
                     if isinstance(text, bytes):
                         raise BadFileError(f"{path}: the {f.name} {text[:60]!r} is not UTF-8")
-            elif f.type == f.TYPE_MESSAGE:
+            elif kind == _MESSAGE:
                 stack += [value] if hasattr(value, "ListFields") else value
 
 
+_STRING, _MESSAGE = 9, 11  # FieldDescriptor.TYPE_STRING, TYPE_MESSAGE (descriptor.proto)
 _OF_NODES = frozenset({"name", "op_type", "domain", "doc_string", "input", "output", "attribute"})
 
 
