@@ -11,7 +11,9 @@ from module_tree import RULES, TreeDialect
 
 import convcore
 from convcore.build.builder import Builder
+from convcore.emit.legalise import expand
 from convcore.ir.graph import Graph, Origin, Value
+from convcore.opset import OpSet, Sample, register
 from convcore.plugin import Problem, RuleSet, UnsupportedError, legalise, plan, unsupported
 
 
@@ -127,3 +129,20 @@ def test_check_names_layers_and_writes_nothing(tmp_path: Path, monkeypatch: pyte
     assert problems[0].why.startswith("op gelu: ") and problems[1].why.startswith("op sin: ")
     assert len({p.layer for p in problems}) == len(problems)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.onnx"]
+
+
+def test_a_body_that_gives_its_input_leaves_the_name_of_what_was_there() -> None:
+    """The name of a result goes to what the body made, never to a value from before it, a weight or an input."""
+    family = OpSet("own_names", "tests")
+    decl = family.op("own_pass_through", "x, y", body=lambda b, x, y: x, samples=[Sample((2, 3), (2, 3))])
+    register(family)
+    for of in ("input", "node", "weight"):
+        g = Graph("g")
+        b = Builder(g)
+        x = b.input("x", "float32", (2, 3))
+        v = x if of == "input" else b.tanh(x) if of == "node" else b.weight(np.ones((2, 3), "f4"), "w")
+        v.name = f"own_{of}"
+        y = b.op(decl.name, v, x)
+        g.outputs = [b.relu(y), b.neg(v)]
+        expand(g, y.producer)
+        assert g.outputs[0].producer.inputs[0] is v and v.name == f"own_{of}"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from convcore.ir.dims import Dim
-from convcore.opset import find_op
-from convcore.opset.axes import Axes, Axis, Elementwise, PerAxis, Perm, Reshape
+from convcore.opset import AxisAttr, Trait, find_op
+from convcore.opset.axes import Axes, Axis, Elementwise, Layout, Opaque, PerAxis, Perm, Pick, Reshape
 from convcore.opset.declare import Attr, OpSet, Sample
 from convcore.opset.registry import _registry, register
 from convcore.testing.ops import CheckFailed, check_op, compare
@@ -63,6 +63,15 @@ SPOILED: list[tuple[str, Mapping[str, Any]]] = [
     ("its axis rule rewrites the attribute 'k', that is of kind bool, needs pairs",
      {"axes": PerAxis(("k",)), "attrs": {"k": Attr("bool", default=False)}, "reference": lambda x, k: x * 2}),
     ("its axis rule names the input 'w', which it lacks", {"axes": Elementwise(fixed=("w",))}),
+    ("its axis rule picks by 'x', which is not fixed",
+     {"axes": Pick("k", index="x"), "attrs": {"k": AxisAttr(0)}, "reference": lambda x, k: x * 2}),
+    (r"layout first names \['w'\], neither inputs nor outputs",
+     {"axes": Layout("k", forms={"first": {"w": "NC"}}), "attrs": {"k": Attr("str", "first", ("first",))},
+      "reference": lambda x, k: x * 2}),
+    (r"knows the layouts \['first'\], the attribute \['last'\]",
+     {"axes": Layout("k", forms={"first": {"x": "NC"}}), "attrs": {"k": Attr("str", "last", ("last",))},
+      "reference": lambda x, k: x * 2}),
+    ("the body fails", {"body": lambda b, x: b.reshape(x, shape=(7,))}),
 ]  # fmt: skip
 
 
@@ -116,3 +125,65 @@ def test_results_that_differ(got: Any, truth: Any, why: str) -> None:
 def test_results_that_agree() -> None:
     for a, b in [(np.array([NAN, INF, 1], F), np.array([NAN, INF, 1 + 1e-6], F)), (np.array([3]), np.array([3]))]:
         compare("case", [a], [b], 1e-5)
+
+
+@pytest.mark.parametrize("off", [1, -1])
+def test_the_tolerance_is_of_the_range(off: int) -> None:
+    """The difference may be the tolerance times the largest number, and no more; 0 counts as the smallest normal one."""
+    truth = np.array([1024, 1], F)
+    compare("case", [truth + np.array([0, off], F) * F(2**-10)], [truth], 2.0**-20)
+    with pytest.raises(CheckFailed, match="differs by"):
+        compare("case", [truth + np.array([0, off], F) * F(2**-9)], [truth], 2.0**-20)
+    compare("case", [np.array([1e-44], F)], [np.zeros(1, F)], 1e-5)
+
+
+def test_sequences_differ_by_their_number_and_elements() -> None:
+    two, one = np.empty(2, object), np.empty(1, object)
+    two[:], one[:] = [np.zeros(3, F), np.ones(2, F)], [np.zeros(3, F)]
+    compare("case", [two], [two.copy()], 1e-5)
+    with pytest.raises(CheckFailed, match="result 0 has 1 elements instead of 2"):
+        compare("case", [one], [two], 1e-5)
+    other = two.copy()
+    other[1] = np.zeros(2, F)
+    with pytest.raises(CheckFailed, match="result 0: result 1 differs"):
+        compare("case", [other], [two], 1e-5)
+
+
+same = lambda c: [(c.dtype("x"), c.shape("x"))]  # noqa: E731
+AXIS = {"axis": AxisAttr(1)}
+TRAITS: list[tuple[str, str, Mapping[str, Any]]] = [
+    ("a view has one input", "x, y", {"traits": Trait.VIEW, "reference": lambda x, y: x, "samples": [Sample((2, 3), (2, 3))]}),
+    ("a view has one input", "x*", {"traits": Trait.VIEW, "reference": lambda *x: x[0]}),
+    ("what is pointwise has one result", "x",
+     {"traits": Trait.POINTWISE, "outputs": "y, z", "infer": lambda c: same(c) * 2, "reference": lambda x: (x, x)}),
+    ("only two inputs commute, it has 1", "x", {"traits": Trait.COMMUTES}),
+    ("a scaled op has an optional parameter scale", "x:float", {"traits": Trait.SCALED, "attrs": AXIS}),
+    ("a scaled op has an optional parameter scale", "x:float, scale:float?",
+     {"traits": Trait.SCALED, "roles": {"parameter": "scale"}, "reference": lambda x, scale=None: x}),
+    ("a window needs strides, pads, dilations, layout", "x", {"traits": Trait.WINDOW}),
+    ("an affine op has one output and two parameters", "x", {"traits": Trait.AFFINE}),
+    ("a recurrent op has an optional input h0", "x", {"traits": Trait.RECURRENT}),
+    ("x is an index, so its type must be int", "x", {"roles": {"index": "x"}}),
+    ("its result is not its input", "x", {"traits": Trait.SAME}),
+    ("is no pointwise op: its result has the shape", "x:float",
+     {"traits": Trait.POINTWISE, "reference": lambda x: x[:1], "axes": Opaque(), "infer": lambda c: [(c.dtype("x"), (1, 3))]}),
+    ("is no pointwise op: elements of x reach other places", "x:float",
+     {"traits": Trait.POINTWISE, "reference": lambda x: np.cumsum(x[:, ::-1], 1, dtype=x.dtype)[:, ::-1], "axes": Opaque()}),
+    ("its result is not its input broadcast", "x:float",
+     {"traits": Trait.BROADCASTS, "reference": lambda x: x[:1], "axes": Opaque(), "infer": lambda c: [(c.dtype("x"), (1, 3))]}),
+    ("its results depend on elements of its inputs", "x:float", {"traits": Trait.OF_SHAPES}),
+    ("does not commute", "x:float, y:float",
+     {"traits": Trait.COMMUTES, "reference": lambda x, y: x - y, "samples": [Sample((2, 3), (2, 3))]}),
+    ("is declared nonnegative and gives", "x:float", {"traits": Trait.NONNEGATIVE, "reference": lambda x: -np.abs(x)}),
+    ("keeps no sign", "x:float", {"traits": Trait.KEEPS_SIGN, "reference": lambda x: -x}),
+    ("is not multiplied by its scale", "x:float, scale:float?",
+     {"traits": Trait.SCALED, "attrs": AXIS, "roles": {"parameter": "scale"}, "samples": [Sample((2, 3), (3,))], "infer": same,
+      "axes": Axis("axis", fixed=("scale",), along=("scale",)),
+      "reference": lambda x, scale=None, *, axis: x if scale is None else (x * 2 * scale).astype(x.dtype)}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "signature", "changed"), TRAITS, ids=[f"{w} {s}" for w, s, _ in TRAITS])
+def test_a_trait_that_it_has_not(why: str, signature: str, changed: Mapping[str, Any], judge: Callable[..., Any]) -> None:
+    with pytest.raises(CheckFailed, match=why):
+        judge(signature, **changed)

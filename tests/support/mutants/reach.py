@@ -77,7 +77,7 @@ def watch(tests: list[str], jobs: int, anew: bool = False) -> int:
     """
     if anew:
         shutil.rmtree(PLACE, ignore_errors=True)
-    fresh, worst = PLACE / "seen", 0
+    fresh, worst = PLACE / f"seen-{os.getpid()}", 0
     todo = unseen(tests)
     for part in [todo[i : i + CHUNK] for i in range(0, len(todo), CHUNK)]:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -91,6 +91,7 @@ def watch(tests: list[str], jobs: int, anew: bool = False) -> int:
         code = subprocess.run([*command, f"@{named}"], cwd=ROOT, env=env).returncode
         worst = max(worst, code)
         gather(fresh, before)
+    shutil.rmtree(fresh, ignore_errors=True)
     return worst
 
 

@@ -1,0 +1,165 @@
+"""What is left out means what is said: the same as its documented value given, and something else than another value."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convcore
+from convcore.build.builder import Builder
+from convcore.cli import commands, main
+from convcore.cli.parser import parse
+from convcore.errors import UsageError
+from convcore.ir.dims import Dim
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Graph
+from convcore.ir.tensors import as_tensor
+from convcore.layout.mincut import SOURCE, TARGET, Choice
+from convcore.layout.moves import perm_through
+from convcore.layout.orders import order_of
+from convcore.ops.arithmetic import converted
+from convcore.opset import Attr, OpSet, Sample
+from convcore.opset.attributes import AxesAttr
+from convcore.opset.shapes import window_size
+from convcore.rules.isomorphisms import NotExpressible
+from convcore.rules.shapes import known_shape
+from convcore.samples import example_inputs
+from convcore.verification.power import disturbed_array
+
+SEQ = str(Path(__file__).parents[1] / "data/keras_eras/tf213/seq_cnn.keras")
+
+
+NESTED = str(Path(SEQ).with_name("shared_nested.keras"))
+
+
+# ---- the command line and the functions of Python say the same
+def test_the_command_line_gives_what_python_has_by_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    called: dict[str, Any] = {}
+
+    def caught(*_: Any, **given: Any) -> Any:
+        called.update(given)
+        raise UsageError("caught")
+
+    monkeypatch.setattr(commands, "convert_model", caught)
+    assert main(["convert", SEQ, "-o", str(tmp_path / "a.onnx")]) == 2
+    own = {n: p.default for n, p in inspect.signature(convcore.convert).parameters.items() if p.default is not p.empty}
+    apart = {"progress", "overrides", "input_shapes", "overwrite"}
+    given = {n: v for n, v in called.items() if n in own.keys() - apart}
+    assert {"check", "rtol", "atol", "keep", "fuse", "simplify", "page", "hub", "io_layout"} <= given.keys()
+    assert given == {n: own[n] for n in given}
+
+
+def test_a_batch_of_the_command_line_has_as_much_time_as_one_of_python() -> None:
+    asked = parse(["batch", SEQ, "--to", "onnx", "--out", "out"])
+    own = inspect.signature(convcore.batch).parameters
+    assert asked.timeout == own["timeout"].default == 600
+    assert not asked.again and not asked.each and own["again"].default == own["each"].default == ()
+
+
+# ---- one by one
+def _graph() -> tuple[Graph, Builder]:
+    g = Graph("g")
+    return g, Builder(g)
+
+
+def _weight(**kw: Any) -> bool:
+    _, b = _graph()
+    return b.weight(np.ones(3, "f4"), "w", **kw).trainable
+
+
+def _added(**kw: Any) -> bool:
+    g, _ = _graph()
+    return g.add_weight("w", as_tensor(np.ones(3, "f4")), **kw).trainable
+
+
+def _opaque(**kw: Any) -> bool:
+    _, b = _graph()
+    x = b.input("x", "float32", (2, 3))
+    made = b.opaque("keras", "Mine", [x], 1, {}, **kw)
+    node = (made[0] if isinstance(made, (list, tuple)) else made).producer
+    return bool(node.attrs.get("follows", False))
+
+
+def _uses(**kw: Any) -> bool:
+    g, b = _graph()
+    x = b.input("x", "float32", (2, 3))
+    y, z = b.relu(x), b.tanh(x)
+    g.outputs = [y]
+    y.replace_uses(z, **kw)
+    return g.outputs == [z]
+
+
+def _shape(**kw: Any) -> bool:
+    _, b = _graph()
+    v = b.nonzero(b.input("x", "float32", (2, 3)))
+    assert None in v.shape
+    try:
+        return bool(known_shape(v, **kw))
+    except NotExpressible:
+        return False
+
+
+def _nested(**kw: Any) -> str:
+    return convcore.load(NESTED).summary(**kw)
+
+
+def _made(**kw: Any) -> list[Any]:
+    g, b = _graph()
+    g.outputs = [b.relu(b.input("x", "float32", (Dim("n"), 3))), b.neg(b.input("i", "int64", (5,)))]
+    return [a.tolist() for a in example_inputs(g, {"n": 2}, **kw)]
+
+
+def _cut(**kw: Any) -> tuple[int, int]:
+    costs = []
+    for pin in (SOURCE, TARGET):
+        c = Choice()
+        c.unary(c.variable(pin), **kw)
+        costs.append(c.base)
+    return costs[0], costs[1]
+
+
+def _op(name: str) -> Callable[..., Any]:
+    return lambda **kw: getattr(OpSet("d", "tests").op("one", "x:float", reference=lambda x: x, **kw), name)
+
+
+def _wide(**kw: Any) -> bool:
+    def body(b: Any, x: Any) -> Any:
+        return b.mul(x, x)
+
+    return OpSet("d", "tests").op("one", "x:float", body=body, **kw).body is body
+
+
+TURN = order_of((1, 2, 0))
+CASES: list[tuple[Callable[..., Any], str, Any, Any]] = [
+    (_weight, "trainable", False, True),
+    (_added, "trainable", False, True),
+    (_opaque, "follows", False, True),
+    (_uses, "outputs", True, False),
+    (_shape, "sizes", False, True),
+    (_nested, "nested", False, True),
+    (_made, "seed", 0, 1),
+    (_made, "low", 0.0, 0.5),
+    (_cut, "source", 0, 1),
+    (_cut, "target", 0, 1),
+    (_op("regions"), "regions", 0, 1),
+    (_wide, "wide", False, True),
+    (lambda **kw: window_size(7, 2, 2, 1, (0, 0), **kw), "ceil", False, True),
+    (lambda **kw: AxesAttr(**kw).optional, "optional", False, True),
+    (lambda **kw: Attr("int", 0, **kw).optional, "optional", False, True),
+    (lambda **kw: str(converted(np.array([1e6], "f4"), DType.FLOAT8_E4M3FN, **kw)), "saturate", True, False),
+    (lambda **kw: [a.tolist() for a in Sample((2, 3)).arrays(**kw) if a is not None], "seed", 0, 1),
+    (lambda **kw: perm_through((2, 0, 1), TURN, **kw), "forward", True, False),
+    (lambda **kw: disturbed_array(np.zeros(5, "f4"), 0.5, "w", **kw).tolist(), "least", 0.0, 0.1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "name", "default", "other"), CASES, ids=[f"{i} {c[1]}" for i, c in enumerate(CASES)])
+def test_what_is_left_out(call: Callable[..., Any], name: str, default: Any, other: Any) -> None:
+    left, given = call(), call(**{name: default})
+    assert str(left) == str(given)
+    assert str(left) != str(call(**{name: other}))
