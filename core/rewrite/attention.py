@@ -271,6 +271,9 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
     masks = core.masks
     if not all(placed(m, at, (_size(q[0]), _size(q[1]), rows, columns)) for m, at in masks.places):
         return False
+    ranks = _ranks(masks)
+    if ranks is None:
+        return False
     added: list[Value] = []
     keep: list[Condition] = []
     lows: list[tuple[Value | Condition, float]] = []
@@ -314,18 +317,18 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
     allowed = {core.y} | ({core.weights} if core.weights is not None else set())
     if nodes is None or not r.closed(nodes, allowed):
         return False
-    if added and _heads_unknown(added, core.rank, q):
+    if any(_heads_unknown(m, ranks[m], q) for m in (*added, *(c.value for c in keep))):
         return False
 
     def make(b: Any) -> list[Value]:
         operands = [materialise(b, a, g) for a, g in zip(plan.parts, plan.groups)]
         mask = None
         for m in added:
-            m = _four(b, m, core.rank, q)
+            m = _four(b, m, ranks[m], q)
             mask = m if mask is None else b.add(mask, m)
         kept = None
         for condition in keep:
-            c = _four(b, condition.made(b), core.rank, q)
+            c = _four(b, condition.made(b), ranks[condition.value], q)
             kept = c if kept is None else b.and_(kept, c)
         if kept is not None:
             mask = kept if mask is None else b.where(kept, mask, b.like(mask, max(fills)))
@@ -348,14 +351,23 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
     return r.put(core.y, nodes, make, roots=roots)
 
 
-def _heads_unknown(masks: Sequence[Value], rank: int, q: Sequence[tuple[Atom, ...]]) -> bool:
+def _ranks(masks: Masks) -> dict[Value, int] | None:
+    """Of how many axes the scores are that each mask, and each part of one, is put on; None where that is not one number."""
+    ranks: dict[Value, int] = {}
+    found = [(m, len(at or ())) for m, at in masks.places]
+    whole = dict(found)
+    found += [(part.value, whole[c.value]) for c in masks.keep for part in c.parts()]
+    return ranks if all(ranks.setdefault(m, n) == n for m, n in found) else None
+
+
+def _heads_unknown(m: Value, rank: int, q: Sequence[tuple[Atom, ...]]) -> bool:
     """Whether a mask of the joined axis of batch and heads cannot be taken apart."""
-    return rank == 3 and bool(cells(tuple(q[1]))) and any(m.shape is None or None in m.shape for m in masks)
+    return rank == 3 and bool(cells(tuple(q[1]))) and (m.shape is None or None in m.shape)
 
 
 def _four(b: Any, m: Value, rank: int, q: Sequence[tuple[Atom, ...]]) -> Value:
-    """A mask of the scores as they are as one of (batch, heads, queries, keys)."""
-    if rank == 4 or m.rank is None or m.rank < 3 or m.shape is None:
+    """A mask of scores of so many axes as one of (batch, heads, queries, keys)."""
+    if rank != 3 or m.rank is None or m.rank < 3 or m.shape is None:
         return m
     if m.shape[0] == 1:
         return b.unsqueeze(m, axes=(1,))  # type: ignore[no-any-return]

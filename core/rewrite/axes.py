@@ -297,7 +297,7 @@ def _select(a: Axes, node: Node, out: Value) -> bool:
         start = start + total if isinstance(total, int) else -1
     lead = whole[0]
     total = product([x.size for x in whole])
-    if start < 0 or not isinstance(total, int) or total % size or start % size:
+    if start < 0 or size < 1 or not isinstance(total, int) or total % size or start % size:
         return False
     parts = total // size
     if lead.size != parts:

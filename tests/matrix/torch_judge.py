@@ -153,6 +153,8 @@ class Judge:
         try:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), torch.no_grad():
                 export()
+        except ImportError:  # of onnxscript: a fault of the run
+            raise
         except Exception as e:  # noqa: BLE001 - a network that torch's exporter cannot write is no finding here
             return {"not exported": first_line(e)}
         try:

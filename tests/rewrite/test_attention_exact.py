@@ -125,6 +125,25 @@ def _joined(b: Any) -> Any:
     return b.matmul(b.reshape(b.softmax(s, axis=-1), shape=(2, 3, 5, 5)), v)
 
 
+def _joined_then_apart(condition: bool) -> Callable[[Any], Any]:
+    """One mask where batch and heads are joined (of Bloom's distances), one where they are not."""
+
+    def make(b: Any) -> Any:
+        s, v = scores(b)
+        s = b.reshape(s, shape=(6, 5, 5))
+        s = b.where(b.input("m", "bool", (6, 5, 5)), s, b.const(-np.inf, "float32")) if condition else b.add(
+            s, b.input("m", "float32", (6, 1, 5))
+        )  # fmt: skip
+        s = b.reshape(s, shape=(2, 3, 5, 5))
+        if condition:
+            s = b.where(b.input("n", "bool", (2, 1, 5, 5)), s, b.const(-np.inf, "float32"))
+        else:
+            s = b.add(s, b.input("n", "float32", (2, 1, 5, 5)))
+        return weighed(b, s, v)
+
+    return make
+
+
 def _heads_in_the_middle(b: Any) -> Any:
     q, k, v = (b.transpose(b.input(n, "float32", (5, 3, 2, w)), perm=(2, 1, 0, 3)) for n, w in zip("qkv", (7, 7, 11)))
     return weighed(b, b.add(b.matmul(q, b.transpose(k, perm=(0, 1, 3, 2))), b.input("m", "float32", (3, 1, 5))), v)
@@ -145,6 +164,8 @@ FOUND = {
     "added twice": _added_twice,
     "one for all over five axes": _one_for_all_over_five_axes,
     "joined": _joined,
+    "joined, then apart": _joined_then_apart(False),
+    "conditions, joined, then apart": _joined_then_apart(True),
     "heads in the middle": _heads_in_the_middle,
     "keys turned twice": _keys_turned_twice,
 }
@@ -160,7 +181,7 @@ def made(make: Callable[[Any], Any]) -> tuple[Graph, list[Any], list[Any]]:
         shape = tuple(int(n) for n in x.shape or ())  # type: ignore[arg-type]
         inputs.append(rng.normal(size=shape).astype("f4") if x.dtype is DType.FLOAT32 else rng.random(shape) < 0.5)
         if x.dtype is DType.BOOL:
-            inputs[-1][0, 0, 0, :3] = False
+            inputs[-1][..., 0, :3] = False
             inputs[-1][..., 1, :] = False  # a query without a key
     with np.errstate(all="ignore"):
         return graph, inputs, Interpreter(graph).run(inputs)

@@ -66,3 +66,16 @@ def test_what_is_nearly_that_stays(spoilt: dict[str, Any]) -> None:
     assert "lrn" not in [n.op for n in graph]
     for a, b in zip(Interpreter(graph).run([x]), want):
         assert np.array_equal(a, b)
+
+
+def test_a_part_without_elements_is_no_part() -> None:
+    """What is joined of an empty slice and the rest (a size by a list of none, as TorchScript writes it) stays as it is."""
+    graph = Graph("joined")
+    graph.metadata["kind"] = "graph"
+    b = Builder(graph)
+    x = graph.add_input("x", DType.FLOAT32, (5,))
+    none, rest = (b.slice(x, starts=[i], stops=[j], steps=[1]) for i, j in ((0, 0), (1, 5)))
+    graph.outputs.append(b.concat(none, rest, axis=0))
+    find_composites(graph)
+    given = np.arange(5, dtype=np.float32)
+    assert np.array_equal(Interpreter(graph).run([given])[0], given[1:])

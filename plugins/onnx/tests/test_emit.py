@@ -247,3 +247,26 @@ def test_slice_by_computed_bounds_of_either_type(dtype: type) -> None:
     feeds = {"x": x, "s": np.array([1, 2], dtype), "e": np.array([4, 7], dtype)}
     (y,) = ort.InferenceSession(back.SerializeToString()).run(None, feeds)
     np.testing.assert_array_equal(y, x[1:4, 2:7:2])
+
+
+def test_a_start_that_may_be_before_or_behind_the_first_element() -> None:
+    """``y[7 - len(x):]``, of Mpt's distances: where x is longer it counts from the end."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[time] x, float[7] y) => (float[k] z) {
+            size = Shape(x)
+            n = Constant<value = int64[1] {7}>()
+            start = Sub(n, size)
+            end = Constant<value = int64[1] {9223372036854775807}>()
+            axis = Constant<value = int64[1] {0}>()
+            part = Slice(y, start, end, axis)
+            z = Neg(part)
+        }"""
+    )
+    source = convcore.load(model)
+    sessions = [ort.InferenceSession(m.SerializeToString()) for m in (model, convcore.convert(source, "onnx").model)]
+    for time in (3, 7, 11, 20):
+        feeds = {"x": np.zeros(time, np.float32), "y": np.arange(7, dtype=np.float32)}
+        want, got = (s.run(None, feeds)[0] for s in sessions)
+        np.testing.assert_array_equal(got, want)
+        np.testing.assert_array_equal(source(*feeds.values()), want)

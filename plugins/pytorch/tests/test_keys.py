@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 import convcore
+from convcore.plugin import Builder, DType, Graph
+
+from .torch_kit import emit_model
 
 torch = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional
@@ -340,6 +343,47 @@ def test_buffers_that_are_not_saved(tmp_path: Any) -> None:
     assert set(load_file(tmp_path / "alone.safetensors")) == set(net.state_dict())
 
 
+class Blurred(nn.Module):
+    """A filter that is not saved (timm's BlurPool2d), alone in its module and beside a weight, one of a module's own name."""
+
+    class Blur(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("filt", torch.rand(5, 1, 3, 3), persistent=False)
+
+        def forward(self, x: Any) -> Any:
+            return F.conv2d(x, self.filt, stride=2, groups=5)
+
+    class Fixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("weight", torch.rand(5, 5, 1, 1), persistent=False)
+            self.bias = nn.Parameter(torch.rand(5))
+
+        def forward(self, x: Any) -> Any:
+            return F.conv2d(x, self.weight, self.bias)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.blur, self.last = nn.Conv2d(3, 5, 1), self.Blur(), self.Fixed()
+
+    def forward(self, x: Any) -> Any:
+        return self.last(self.blur(self.conv(x)))
+
+
+class ScaledOnly(nn.Module):
+    """A normalisation of groups without a bias (timm's GroupNorm1NoBias)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, 5)
+        self.norm.bias = None
+        nn.init.normal_(self.norm.weight)
+
+    def forward(self, x: Any) -> Any:
+        return self.norm(x)
+
+
 @pytest.mark.parametrize("cell", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
 @pytest.mark.parametrize("inside", [False, True])
 def test_weights_that_a_module_uses_itself(cell: Any, inside: bool) -> None:
@@ -603,6 +647,8 @@ KEPT: dict[str, Any] = {
     "LSTM, states": lambda: (Stacked("LSTM", "whole"), (torch.randn(4, 2, 5), *_states(1, 2))),
     "GRU, both ways": lambda: (Stacked("GRU", "one", bidirectional=True), (torch.randn(4, 2, 5), *_states(2, 1))),
     "LSTM, projections": lambda: (Stacked("LSTM", "whole", proj_size=3, bidirectional=True), (torch.randn(4, 2, 5),)),
+    "filters that are not saved": lambda: (Blurred(), (torch.randn(2, 3, 7, 11),)),
+    "a scale without a bias": lambda: (ScaledOnly(), (torch.randn(2, 5, 7, 3),)),
     "halves of norms": lambda: (HalfNorms(), (torch.randn(2, 3, 5),)),
     "weight norm": lambda: (nn.utils.parametrizations.weight_norm(nn.Linear(5, 3)), (torch.randn(2, 5),)),
     "RNN, no bias": lambda: (Stacked("RNN", "one", bias=False, batch_first=True), (torch.randn(2, 4, 5),)),
@@ -666,6 +712,20 @@ def test_gradients_of_norms_at_zero(p: int) -> None:
         (m(x) - 0.1).square().sum().backward()
     assert torch.allclose(model.fc.weight.grad, net.fc.weight.grad, rtol=1e-5, atol=1e-6)
     assert torch.equal(model(x), net(x))
+
+
+@pytest.mark.parametrize("axes", [(1,), (1, 0)])
+def test_gradients_of_unit_lengths_at_zero(axes: tuple[int, ...]) -> None:
+    """Where the norm has been found as a whole."""
+    graph = Graph("unit")
+    x = graph.add_input("x", DType.FLOAT32, (3, 5))
+    graph.outputs.append(Builder(graph).l2_normalize(x, axes=axes, epsilon=1e-3, mode="max_norm"))
+    model = emit_model(graph).model()
+    mine, own = (torch.zeros(3, 5, requires_grad=True) for _ in range(2))
+    for y, leaf in ((model(mine), mine), (F.normalize(own, dim=axes, eps=1e-3), own)):
+        (y - 0.1).square().sum().backward()
+        assert not leaf.grad.isnan().any()
+    assert torch.equal(mine.grad, own.grad)
 
 
 def test_what_is_loaded_from_its_file_can_be_trained(tmp_path: Any) -> None:

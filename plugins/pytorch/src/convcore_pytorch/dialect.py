@@ -50,12 +50,15 @@ class TorchDialect(Dialect):
         self.members = members
         self.keys: frozenset[str] = frozenset()
         """Those of the state_dict of a source in PyTorch."""
+        self.unsaved: frozenset[str] = frozenset()
+        """Buffers of such a source that its state_dict does not have."""
         self.tied: dict[str, str] = {}
         """Keys that are other names of what another key holds."""
 
     def enter(self, s: Scribe[Any]) -> list[Any]:
         self.groups = Groups(s.graph)
         self.keys = frozenset(s.graph.metadata.get("keys") or ())
+        self.unsaved = frozenset(s.graph.metadata.get("unsaved") or ())
         self.tied = dict(s.graph.metadata.get("tied") or {})
         self.keeps_trained = self.of_torch
         if not self.of_torch:  # whose keys stay what they are

@@ -51,7 +51,7 @@ class Loader:
         self._scopes: dict[tuple[Scope, str, int], Scope] = {}
         self._tied: dict[Any, list[str]] = {}
         self._weights: dict[Any, Handle] = {}
-        self._read = set[str]()
+        self._read, self._unsaved = set[str](), set[str]()
         """Names of weights that were made because something uses them."""
         self.states: dict[str, Value] = {}
         """Inputs that are attributes which the program sets, by path."""
@@ -84,6 +84,8 @@ class Loader:
             graph.metadata["counts"] = counts  # of batches: what an average of all of them goes on from
         keys = self.facts.get("keys") or list(p.weights)  # files: parameters in order of definition, then buffers
         graph.metadata["keys"] = keys
+        if self._unsaved:
+            graph.metadata["unsaved"] = sorted(self._unsaved)
         self._unread(graph, keys)
         return graph
 
@@ -218,7 +220,7 @@ class Loader:
             trainable = role == PARAMETER and bool(getattr(t, "requires_grad", True))
             v = frame.graph.add_weight(name, t, trainable=trainable, source=name, role=role)
             self._weights[key] = Handle(Memory(v, i.kind, name))
-            self._read.add(name)
+            (self._read if i.persistent else self._unsaved).add(name)
         return self._weights[key]
 
     def _unread(self, graph: Graph, keys: Sequence[str]) -> None:

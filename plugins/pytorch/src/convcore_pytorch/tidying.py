@@ -121,7 +121,7 @@ def _at_home(calls: Sequence[PlanCall], dialect: TorchDialect) -> None:
 
 def _as_functions(calls: Sequence[PlanCall], dialect: TorchDialect) -> None:
     """Of a source in PyTorch what is no module with its weights under its keys is a function of them: one that uses a weight of
-    another module, or a part of its own, or that stands in its module beside something else."""
+    another module, a part of its own, or one that is not saved, or that stands in its module beside something else."""
     keys = _by_owner(dialect.keys)
     inside: dict[str, set[object]] = {}
     for call in calls:
@@ -133,9 +133,10 @@ def _as_functions(calls: Sequence[PlanCall], dialect: TorchDialect) -> None:
         if not isinstance(t, Unit) or t.type.rpartition(".")[2] not in STATEFUL:
             continue
         names, own = _keys(t), _place(t.path)
-        if not names or not dialect.keys.issuperset(names.values()):
+        if not names or not (dialect.keys | dialect.unsaved).issuperset(names.values()):
             continue  # what a pass has computed is nobody's
-        if _has_its_keys(t, dialect) and _is_whole(t, own, keys) and inside.get(own, {t}) <= {t}:
+        kept = dialect.unsaved.isdisjoint(names.values())
+        if kept and _has_its_keys(t, dialect) and _is_whole(t, own, keys) and inside.get(own, {t}) <= {t}:
             continue
         name, operands, config = STATEFUL[t.type.rpartition(".")[2]]
         held = [_given(t.states.get(k), k) for k in operands]

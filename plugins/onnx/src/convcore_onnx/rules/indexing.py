@@ -19,8 +19,9 @@ from .steps import Steps, dtype_known
 
 
 def _bound(n: Any, v: DimLike) -> DimLike:
-    """A position; a symbolic one that is negative by its signs counts from the end of an axis of size ``n``."""
-    if not isinstance(v, Dim) or any(c > 0 for c, factors in v.terms if factors):
+    """A position; a symbolic one that is negative by its signs counts from the end of an axis of size ``n``. What may be either
+    (64 - time) stays: where it is run, it counts as it does in ONNX."""
+    if not isinstance(v, Dim) or any(c > 0 for c, _ in v.terms):
         return v
     if n is None:
         raise NotExpressible(f"the position {v} counts from the end of an axis of unknown size", "unknown_shape")

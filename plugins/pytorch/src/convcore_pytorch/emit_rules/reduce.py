@@ -34,11 +34,10 @@ def reduce(e: E, node: Node) -> None:
         return
     if x.dtype is None or (node.op in ("mean", "logsumexp", "l1_norm", "l2_norm") and not x.dtype.is_float):
         raise NotExpressible(f"{node.op} of {x.dtype}")
-    config: dict[str, Any] = {"dim": dims[0] if len(dims) == 1 else dims, "keepdim": node.attrs["keepdims"] or None}
+    config: dict[str, Any] = {"ord": 1} if node.op == "l1_norm" else {}
+    config |= {"dim": dims[0] if len(dims) == 1 else dims, "keepdim": node.attrs["keepdims"] or None}
     if node.op == "sum" and not x.dtype.is_float:
         config["dtype"] = x.dtype
-    if node.op == "l1_norm":
-        config["ord"] = 1
     e.call(FUNCTIONS[node.op], [e.value(x)], config, outputs=node.outputs)
 
 

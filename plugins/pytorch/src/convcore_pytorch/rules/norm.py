@@ -29,7 +29,15 @@ for _n, _rank in ((1, 2), (1, 3), (2, 4), (3, 5)):
         f"torch.nn.BatchNorm{_n}d", "batch_norm", rank=Rank(_rank), mean=W("running_mean"), var=W("running_var"),
         num_features=Size("mean", 0), momentum=A("momentum", 0.1, "one_minus"),
     )  # fmt: skip
-_both("torch.nn.GroupNorm", "group_norm", groups=A("num_groups"), num_channels=Size("x", 1))
+for _form in (_PLAIN, {"scale": W("weight"), "bias": W("bias"), "axis": 1}):
+    RULES.op(
+        "torch.nn.GroupNorm", "group_norm", "input=x", groups=A("num_groups"), num_channels=Size("x", 1),
+        epsilon=A("eps", 1e-5, write_default=True), **_form,
+    )  # fmt: skip
+RULES.op(  # one weight without the other: a module of torch 2.6 has both
+    "F.group_norm", "group_norm", "input=x, weight=scale, bias=bias", groups=A("num_groups", at=1), epsilon=A("eps", 1e-5),
+    axis=1, direction="emit",
+)  # fmt: skip
 for _n in (1, 2, 3):
     for _affine, _form in ((False, _PLAIN), (True, _AFFINE)):
         RULES.op(
@@ -73,3 +81,10 @@ RULES.op("torch.nn.RMSNorm", "rms_norm", "input=x", when=_BARE, **_last())
 RULES.op("torch.nn.RMSNorm", "rms_norm", "input=x", scale=W("weight"), **_last("scale"))
 for _call in aten("rms_norm", "input, normalized_shape, weight?, eps=None", "epsilon"):
     RULES.op(_call, "rms_norm", "input=x, weight=scale", **_last("scale", single=False))
+
+
+# ---- to a length of 1: the gradient is 0 where the vector is (that of the root in the body is nan)
+RULES.op(
+    "F.normalize", "l2_normalize", "input=x", axes=A("dim", 1, iso=("torch_ints", 1)), epsilon=A("eps", 1e-12), mode="max_norm",
+    direction="emit",
+)  # fmt: skip
