@@ -12,11 +12,12 @@ from ..storage import StoredTensor
 from .builder import Builder, resolve, result_types
 from .fold import FOLDED, fold
 from .source import Class, plain_name, type_text
-from .values import Function, Module, Sym, Tagged, Unset, as_argument, equal, fixed, kind_of_value, typed_argument
+from .values import Function, Module, NoGrad, Sym, Tagged, Unset, as_argument, equal, fixed, kind_of_value, typed_argument
 
 __all__ = ["Expressions"]
 
 Env = dict[str, Any]
+_NO_GRAD = "torch.autograd.grad_mode.no_grad"
 _FACTS = {"device": "Device", "dtype": "int", "layout": "int", "data": "Tensor", "NumToTensor": "Tensor", "is_cuda": "bool"}
 
 
@@ -149,8 +150,12 @@ class Expressions(Builder):
         if space == "ops" and name.count(".") == 1:
             return self.operator(name, *self.arguments(node, env))
         if space == "__torch__":
-            return self.function(Function(dotted), *self.arguments(node, env))
+            if plain_name(dotted) == f"{_NO_GRAD}.__new__":
+                return NoGrad()
+            return self.function(Function(dotted.removesuffix(".__new__")), *self.arguments(node, env))
         held = self.value(function.value, env)
+        if isinstance(held, NoGrad) and function.attr == "__init__":
+            return None
         if not isinstance(held, Module):
             self.refuse(f"method {function.attr!r}", f"of a {kind_of_value(held)} is not read")
         return self.method(held, function.attr, *self.arguments(node, env))
@@ -282,6 +287,10 @@ class Expressions(Builder):
             return None
         if name in ("unchecked_unwrap_optional", "unchecked_cast") and args:
             return args[0]
+        if (
+            name in ("min", "max") and len(args) == 1 and isinstance(args[0], list) and all(map(fixed, args[0]))
+        ):  # of zip's lengths
+            args = args[0]
         if name in ("min", "max", "abs") and all(isinstance(a, (int, float)) for a in args) and len(args) > (name != "abs"):
             return min(args) if name == "min" else max(args) if name == "max" else abs(args[0])
         if name in ("min", "max") and all(kind_of_value(a) in ("int", "float") for a in args) and len(args) == 2:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..program import Argument, Graph, Node
 from .expressions import Env, Expressions
-from .values import Module, Sym, Unset, as_argument, equal, kind_of_value
+from .values import Module, NoGrad, Sym, Unset, as_argument, equal, kind_of_value
 
 __all__ = ["Statements"]
 
@@ -108,7 +108,7 @@ class Statements(Expressions):
             held = item.context_expr
             name = ast.unparse(held)
             value = env.get(held.id) if isinstance(held, ast.Name) else None
-            if "no_grad" not in name and not (isinstance(value, Module) and value.cls.name.endswith("no_grad")):
+            if not isinstance(value, NoGrad):
                 self.refuse(f"with {name}", "is no context that is read")
         self.block(node.body, env)
 

@@ -13,7 +13,19 @@ from ..program import Constant, Device, ElementType, Ref
 from ..storage import StoredTensor
 from .source import Class
 
-__all__ = ["Function", "Module", "Sym", "Tagged", "Unset", "as_argument", "equal", "fixed", "kind_of_value", "typed_argument"]
+__all__ = [
+    "Function",
+    "Module",
+    "NoGrad",
+    "Sym",
+    "Tagged",
+    "Unset",
+    "as_argument",
+    "equal",
+    "fixed",
+    "kind_of_value",
+    "typed_argument",
+]
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,11 @@ class Function:
     """A function or class of the archive, by its qualified name."""
 
     name: str
+
+
+@dataclass(frozen=True)
+class NoGrad:
+    """``torch.no_grad()`` made in the code, for ``with``."""
 
 
 @dataclass(frozen=True)
