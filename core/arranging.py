@@ -26,6 +26,9 @@ def fuse(job: Job) -> None:
     unless that is not wanted.
     """
     again, operators = job.framework == job.target, job.graph.metadata.get("kind") == "graph"
+    own = _dialect(job) if again else None
+    if own is not None:
+        own.keep(job.graph, job.emit_overrides)
     if job.simplify or (job.simplify is None and job.fuse and again and operators and _free(job)):
         from .rewrite.simplify import simplify
 
@@ -97,10 +100,12 @@ def missing(
     """What else the target lacks: the known part of the graph is laid out and legalised (written into nowhere by a target
     without a dialect)."""
     work = graph.clone()
-    if fuse:
-        find_composites(work, across=True)
     rules = host().rules(target)
     request = EmitRequest(work, None, options, overrides, rules)
+    if graph.metadata.get("framework") == target and (own := host().dialect(target, request)) is not None:
+        own.keep(work, overrides)
+    if fuse:
+        find_composites(work, across=True)
     try:
         convention = host().convention(target, options)
         if convention is not None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..build.opaque import problem_of
 from ..errors import Problem, UnsupportedError
 from ..ir.dims import Shape
 from ..ir.dtypes import DType
-from ..ir.graph import Node, Value
+from ..ir.graph import Graph, Node, Value
 from ..rules import NotExpressible
 from .names import identifier
 from .plan import Arg, State
@@ -55,6 +55,9 @@ class Dialect:
     """Whether the version written has calls in other words than rules ask for (:meth:`spelled`)."""
 
     # ---- the graph
+    def keep(self, graph: Graph, overrides: Container[str]) -> None:
+        """Before anything is done to a graph of the target's own framework: mark what goes back as it was (:mod:`.kept`)."""
+
     def enter(self, s: Scribe[Any]) -> list[Problem]:
         """Prepare the graph and bind its inputs; problems do not stop the walk, so that all come at once."""
         for v in s.graph.inputs:

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from convcore.plugin import LEFT_OUT, Dialect, Dim, DType, Node, Problem, Ref, Scribe, State, Value, ask_option, unsupported
+from convcore.plugin import (
+    LEFT_OUT,
+    Dialect,
+    Dim,
+    DType,
+    Graph,
+    Node,
+    Problem,
+    Ref,
+    Scribe,
+    State,
+    Value,
+    ask_option,
+    unsupported,
+)
 
+from .keep import KeptNode, keep_nodes
 from .older import WRITTEN, spelled
 from .typecheck import result_types, same_operator
 
@@ -32,8 +47,8 @@ DOMAINS = {"ai.onnx.ml": 4}
 
 
 class OnnxDialect(Dialect):
-    """``version`` is the opset written; ``keep_training`` writes what acts in training only, switched off. Types outside the
-    standard are written ``domain.Type``.
+    """``version`` is the opset written; ``keep_training`` writes what acts in training only, switched off; ``keep_contrib``
+    keeps nodes of com.microsoft. Types outside the standard are written ``domain.Type``.
 
     Weights of regions are initializers of the main graph, which subgraphs may refer to.
     """
@@ -43,14 +58,19 @@ class OnnxDialect(Dialect):
     eager_names = True
     states_are_inputs = True
 
-    def __init__(self, opset: int, ir: int, keep_training: bool = False) -> None:
+    def __init__(self, opset: int, ir: int, keep_training: bool = False, keep_contrib: bool = True) -> None:
         self.version = self.opset = opset
         self.respells = opset < WRITTEN
         self.keep_training = keep_training
+        self.keep_contrib = keep_contrib
         self.ir = ir
         self.domains: dict[str, int | None] = {}
 
     # ---- the graph
+    def keep(self, graph: Graph, overrides: Container[str]) -> None:
+        if self.keep_contrib:
+            keep_nodes(graph, overrides)
+
     def enter(self, s: OnnxScribe) -> list[Problem]:
         s.reserve_names()
         return super().enter(s)
@@ -106,6 +126,10 @@ class OnnxDialect(Dialect):
 
     def opaque(self, s: OnnxScribe, node: Node) -> None:
         """Where the opset written gives it the meaning it had."""
+        layer = node.attrs.get("layer")
+        if isinstance(layer, KeptNode):
+            layer.write(s, node)
+            return
         kept = node.attrs["attributes"]
         if "proto" not in kept or node.attrs["code"] in ("malformed_node", "invalid_shape"):  # wrong in its source already
             raise unsupported(node, str(node.attrs["why"]), code=str(node.attrs["code"]))

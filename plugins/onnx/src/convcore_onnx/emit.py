@@ -17,7 +17,9 @@ __all__ = ["DEFAULT_OPSET", "OLDEST_OPSET", "dialect", "emit"]
 
 def dialect(request: EmitRequest) -> OnnxDialect:
     """ONNX in the versions asked for; UsageError for an opset that is not known."""
-    return OnnxDialect(*_versions(request.options, request.graph), bool(request.options.get("keep_training")))
+    options = request.options
+    versions = _versions(options, request.graph)
+    return OnnxDialect(*versions, bool(options.get("keep_training")), options.get("contrib") != "standard")
 
 
 def emit(request: EmitRequest) -> Emitted:

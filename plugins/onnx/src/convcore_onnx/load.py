@@ -35,7 +35,9 @@ from convcore.plugin import (
 from .about import read_about
 from .attributes import attributes, plain
 from .context import OnnxContext
+from .contrib import DOMAIN
 from .functions import Functions
+from .keep import Seen
 from .nesting import nest_by_names
 from .proto import Source, read_model
 from .regions import Regions
@@ -47,6 +49,8 @@ from .tensors import sparse_to_tensor, to_tensor
 
 __all__ = ["load"]
 
+_CHECKED = ("", "ai.onnx.ml", DOMAIN)
+"""Operator sets whose nodes are checked against their schemas."""
 FLOATS = {DType.FLOAT16, DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64}
 
 
@@ -77,6 +81,7 @@ class Loader:
         self.where = Where(opsets_of(self.model.opset_import, "the model"))
         self.ours = self.model.producer_name == "convcore"
         self.notes: list[str] = []
+        self.seen = Seen()
         self.input_names: frozenset[str] = frozenset()
         self.freed: Mapping[str, Mapping[int, tuple[int, DimLike]]] = {}
         """Sizes of inputs that the caller changed, which the file fixes: see :class:`InputShapes`."""
@@ -105,6 +110,7 @@ class Loader:
         graph.remove_unused()
         _mark_parameters(graph)
         nest_by_names(graph)
+        self.seen.remember(graph)
         writer = f"{m.producer_name} {m.producer_version}".strip() or "unknown writer"
         opsets = ", ".join(f"{d or 'ai.onnx'} {v}" for d, v in self.where.opsets.items())
         graph.metadata.update(
@@ -236,9 +242,11 @@ class Loader:
         who = f"node {name!r} ({type_})"
         inputs = [self.find(scope, i, who) if i else None for i in given]
         origin = Origin("onnx", name, type_)
-        config: dict[str, Any] | None = {} if n.attribute else None  # filled when the attributes are read
+        version = where.opsets.get(domain)
+        kept = self.seen.config(n, domain, version) if domain == DOMAIN and version is not None else None
+        config: dict[str, Any] | None = {} if n.attribute and kept is None else kept  # filled when the attributes are read
         call = Call(n, domain, where, config, bad)
-        node = ForeignNode(type_, name, inputs, {}, outputs=outs, version=where.opsets.get(domain), origin=origin, extra=call)
+        node = ForeignNode(type_, name, inputs, {}, outputs=outs, version=version, origin=origin, extra=call)
         node.alone = True
         layer = scope.graph.scope(name.removeprefix(p), type_, config, parent=driver.b.scope)
         with driver.b.at(origin, layer):
@@ -252,6 +260,8 @@ class Loader:
         layer_outs = tuple(scope.values[o] for o in outs if o)
         if any(v.tensor is None for v in layer_outs):
             scope.graph.set_results(layer, layer_outs)
+        if kept is not None:
+            self.seen.note(kept, inputs, [(i, scope.values[o]) for i, o in enumerate(outs) if o])
 
     @staticmethod
     def view(scope: Scope, v: Value) -> Value:
@@ -345,14 +355,14 @@ class OnnxDriver(Driver):
         loader, n, domain, version = self.g.loader, call.proto, call.domain, node.version
         if call.bad:
             raise node.refuse(call.bad, code="unsupported_dtype")
-        why = malformed(n, version, domain) if version is not None and domain in ("", "ai.onnx.ml") else ""
+        why = malformed(n, version, domain) if version is not None and domain in _CHECKED else ""
         if why:
             raise node.refuse(why, code="malformed_node")
         node.attrs = attributes(n, call.where, self.g.scope, loader.source.folder)
         if call.config is not None:
             for k, v in node.attrs.items():
                 call.config[k] = plain(v)
-        why = "" if domain else odd_flag(node.attrs)
+        why = odd_flag(node.attrs) if not domain or (domain == DOMAIN and node.type in self.rules.load_rules) else ""
         if why:
             raise node.refuse(why)
         function = None if self.has_rule(node) else loader.functions.find(n, domain)

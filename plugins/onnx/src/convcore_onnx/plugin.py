@@ -157,6 +157,11 @@ def convcore_options(framework: str) -> Sequence[Option]:
             "write Dropout (in evaluation mode) and the momentum of BatchNormalization, which act in training only",
         ),
         Option(
+            "contrib", "onnx", "emit", str, "keep",
+            "nodes of com.microsoft of an ONNX source: keep (where nothing changed them) or standard (operators of the standard)",
+            choices=("keep", "standard"),
+        ),
+        Option(
             "onnx_functions", "onnx", "emit", list, None,
             "type of layers (MyLayer) to write as functions of the model, one node each; may be repeated",
         ),

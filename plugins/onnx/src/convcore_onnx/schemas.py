@@ -10,6 +10,8 @@ from functools import lru_cache
 from typing import Any
 
 from .attributes import attribute_kind
+from .contrib import DOMAIN, ContribForm
+from .contrib import form as contrib_form
 
 __all__ = ["FLAGS", "malformed", "odd_flag"]
 
@@ -50,8 +52,10 @@ def _history(type: str, domain: str) -> list[Any]:
 
 
 @lru_cache(maxsize=4096)
-def _form(type: str, domain: str, version: int) -> _Form | None:
+def _form(type: str, domain: str, version: int) -> _Form | ContribForm | None:
     """The form in an opset; where the opset is older than the operator, that of its first version."""
+    if domain == DOMAIN:
+        return contrib_form(type)
     schemas = _history(type, domain)
     if not schemas:
         return None
@@ -59,11 +63,11 @@ def _form(type: str, domain: str, version: int) -> _Form | None:
 
 
 FLAGS = frozenset({
-    "align_corners", "allowzero", "antialias", "batch_axis", "broadcast", "ceil_mode", "center_point_box", "count_include_pad",
-    "detect_negative", "detect_positive", "exclude_outside", "exclusive", "fmod", "input_forget", "interleaved", "inverse",
-    "is_case_sensitive", "is_causal", "is_test", "keepdims", "largest", "layout", "linear_before_reset", "new_axis",
+    "align_corners", "allowzero", "antialias", "batch_axis", "broadcast", "ceil_mode", "center_point_box", "channels_last",
+    "count_include_pad", "detect_negative", "detect_positive", "do_rotary", "exclude_outside", "exclusive", "fmod",
+    "input_forget", "interleaved", "inverse", "is_case_sensitive", "is_causal", "is_test", "keepdims", "largest", "layout", "linear_before_reset", "new_axis",
     "noop_with_empty_axes", "onesided", "output_sequence", "periodic", "reverse", "saturate", "select_last_index", "sorted",
-    "spatial", "storage_order", "time_axis", "training_mode", "transA", "transB", "upper",
+    "spatial", "storage_order", "time_axis", "training_mode", "transA", "transB", "unidirectional", "upper",
 })  # fmt: skip
 """Integer attributes of the standard's operators, in any opset, that are 0 or 1. Runtimes differ in what they make of another
 number (onnxruntime reads ``keepdims=2`` as false), so it is refused."""

@@ -13,6 +13,7 @@ __all__ = ["FIRST", "REFUSED"]
 
 _MAPS = ("takes or gives maps, which no other format has", "unsupported_layer")
 _TREES = ("trees and support vectors are no parts of a neural network", "unsupported_layer")
+_ORDERED = ("holds matrices tile by tile, in the orders of one maker's library", "unsupported_layer")
 _RANDOM = ("draws random numbers, so that no two runs are the same", "random")
 _TRAINING = ("is a step of training, not of inference", "training_mode")
 
@@ -30,6 +31,9 @@ REFUSED: dict[str, tuple[str, str]] = {
     "ai.onnx.ml.Normalizer": ("onnxruntime takes absolute values in the sums where the standard has none", "unsupported_layer"),
     "ai.onnx.ml.CategoryMapper": ("what it does with categories it does not know depends on the runtime", "unsupported_layer"),
     "ai.onnx.ml.OneHotEncoder": ("what it does with categories it does not know depends on the runtime", "unsupported_layer"),
+    **{f"com.microsoft.QOrdered{n}": _ORDERED for n in ("Attention", "Gelu", "LayerNormalization", "MatMul")},
+    "com.microsoft.QOrderedLongformerAttention": _ORDERED,
+    **{f"com.microsoft.{n}WithOrder": _ORDERED for n in ("Quantize", "Dequantize")},
     **{f"ai.onnx.preview.training.{n}": _TRAINING for n in ("Adagrad", "Adam", "Gradient", "Momentum")},
 }  # fmt: skip
 """(why, code of the problem) by type."""

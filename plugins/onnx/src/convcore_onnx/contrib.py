@@ -1,0 +1,91 @@
+"""Operators of com.microsoft that are read: what their contrib documentation asks of a node (onnxruntime 1.32, ContribOperators).
+
+onnx has no schemas of them, so they are data here: damaged nodes are told apart before rules see them, as the standard's are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+__all__ = ["DOMAIN", "FORMS", "ContribForm", "form"]
+
+DOMAIN = "com.microsoft"
+
+_KIND = {"float": 1, "int": 2, "text": 3, "floats": 6, "ints": 7, "texts": 8}
+_LSTM = (
+    "activation_alpha:floats activation_beta:floats activations:texts clip:float direction:text hidden_size:int input_forget:int"
+)
+_WINDOW = "auto_pad:text kernel_shape:ints pads:ints strides:ints"
+_CONV = f"{_WINDOW} dilations:ints group:int"
+
+FORMS: dict[str, tuple[str, int, str]] = {
+    # on stored integers: an operand is stored, scale, zero point
+    "QuantizeLinear": ("x y_scale y_zero_point?", 1, "axis:int"),
+    "DequantizeLinear": ("x x_scale x_zero_point?", 1, "axis:int"),
+    **dict.fromkeys(
+        ("QLinearAdd", "QLinearMul"), ("A A_scale A_zero_point? B B_scale B_zero_point? C_scale C_zero_point?", 1, "")
+    ),
+    "QLinearSigmoid": ("X X_scale X_zero_point? Y_scale Y_zero_point?", 1, ""),
+    "QLinearLeakyRelu": ("X X_scale X_zero_point? Y_scale Y_zero_point?", 1, "alpha:float"),
+    "QLinearSoftmax": ("X X_scale x_zero_point? y_scale y_zero_point", 1, "axis:int opset:int!"),
+    "QLinearReduceMean": (
+        "data data_scale data_zero_point? reduced_scale reduced_zero_point?", 1, "axes:ints! keepdims:int!",
+    ),
+    "QLinearGlobalAveragePool": ("X x_scale x_zero_point y_scale y_zero_point", 1, "channels_last:int"),
+    "QLinearAveragePool": (
+        "X x_scale x_zero_point? y_scale y_zero_point?", 1,
+        "auto_pad:text ceil_mode:int channels_last:int count_include_pad:int kernel_shape:ints! pads:ints strides:ints",
+    ),
+    "QLinearConcat": ("Y_scale Y_zero_point inputs*", 1, "axis:int!"),
+    "QLinearWhere": ("condition X x_scale x_zero_point Y y_scale y_zero_point z_scale z_zero_point", 1, ""),
+    "QLinearConv": (
+        "x x_scale x_zero_point w w_scale w_zero_point y_scale y_zero_point B?", 1, f"{_CONV} channels_last:int",
+    ),
+    # products
+    "QGemm": (
+        "A a_scale a_zero_point B b_scale b_zero_point C? y_scale? y_zero_point?", 1, "alpha:float transA:int transB:int",
+    ),
+    "MatMulIntegerToFloat": ("A B a_scale b_scale a_zero_point? b_zero_point? bias?", 1, ""),
+    "DynamicQuantizeMatMul": ("A B b_scale b_zero_point? bias?", 1, ""),
+    "MatMulNBits": (
+        "A B scales zero_points? g_idx? bias?", 1,
+        "K:int! N:int! accuracy_level:int bits:int block_size:int! weight_prepacked:int",
+    ),
+    "DynamicQuantizeLSTM": (
+        "X W R B? sequence_lens? initial_h? initial_c? P? W_scale W_zero_point R_scale R_zero_point", 3, _LSTM,
+    ),
+    "QAttention": (
+        "input weight bias input_scale weight_scale mask_index? input_zero_point? weight_zero_point? past?", 2,
+        "do_rotary:int mask_filter_value:float num_heads:int! past_present_share_buffer:int scale:float unidirectional:int",
+    ),
+}  # fmt: skip
+"""By type: inputs (``?`` may be left out, ``*`` any number), the number of results, attributes by kind (``!`` must be given)."""
+
+
+@dataclass(frozen=True)
+class ContribForm:
+    """What a node of a type has; the fields are those of the standard's own forms (schemas.py)."""
+
+    least: int
+    most: int
+    outputs: int
+    needed: tuple[tuple[int, str], ...]
+    attributes: dict[str, frozenset[int]]
+    needed_attributes: tuple[str, ...]
+
+
+@cache
+def form(type: str) -> ContribForm | None:
+    """The form of a type of com.microsoft; None of one that is not read."""
+    if type not in FORMS:
+        return None
+    ins, outs, attrs = FORMS[type]
+    names = ins.split()
+    needed = tuple((i, n) for i, n in enumerate(names) if n[-1] not in "?*")
+    kinds = dict(a.rstrip("!").split(":") for a in attrs.split())
+    return ContribForm(
+        needed[-1][0] + 1, 1 << 31 if names[-1].endswith("*") else len(names), outs, needed,
+        {k: frozenset({_KIND[v]}) for k, v in kinds.items()},
+        tuple(a.partition(":")[0] for a in attrs.split() if a.endswith("!")),
+    )  # fmt: skip

@@ -1,0 +1,265 @@
+"""com.microsoft: operators on stored integers as onnxruntime computes them, kept as they were, or in the standard's operators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from contrib_cases import CASES, MS, case, f4, i8, s, u8
+from onnx import helper, numpy_helper
+from onnx_kit import load_model
+
+import convcore
+from convcore.build.opaque import opaque_problems
+from convcore.errors import UnsupportedError
+from convcore.interpreter import Interpreter
+from convcore_onnx.contrib import FORMS, form
+
+ort = pytest.importorskip("onnxruntime")
+
+
+def run(model: Any, feeds: Any) -> list[Any]:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return list(session.run(None, feeds))
+
+
+def near(got: Any, want: Any) -> None:
+    """Integers within one step, floats within 1e-6 of the range."""
+    assert len(got) == len(want)
+    for a, b in zip(got, want):
+        a = np.asarray(a)
+        assert a.shape == b.shape and a.dtype == b.dtype
+        off = np.abs(a.astype(np.float64) - b.astype(np.float64))
+        assert off.max() <= (1 if b.dtype.kind in "iu" else 1e-6 * np.abs(b).max())
+        assert b.dtype.kind == "f" or np.mean(off > 0) <= 0.1, "halves only"
+
+
+def test_every_operator_has_a_case() -> None:
+    assert {m.graph.node[0].op_type for m, _ in CASES.values()} | {"QLinearReduceMean"} == FORMS.keys()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_interpreter_agrees_with_onnxruntime(name: str) -> None:
+    model, feeds = CASES[name]
+    g = load_model(model)
+    assert not opaque_problems(g)
+    near(Interpreter(g).run([feeds[v.name] for v in g.inputs]), run(model, feeds))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kept_as_it_was(name: str) -> None:
+    model, feeds = CASES[name]
+    done = convcore.convert(model, "onnx")
+    assert done.report.ok and done.report.verified
+    (before,), (after,) = model.graph.node, done.model.graph.node
+    assert (after.domain, after.op_type, after.name) == (MS, before.op_type, before.name)
+    assert [a.SerializeToString() for a in after.attribute] == [a.SerializeToString() for a in before.attribute]
+    assert [bool(i) for i in after.input] == [bool(i) for i in before.input] and after.output == before.output
+    assert {o.domain: o.version for o in done.model.opset_import} == {"": 17, MS: 1}
+    near(run(done.model, feeds), run(model, feeds))
+
+
+@pytest.mark.parametrize("opset", [13, 21])
+@pytest.mark.parametrize("name", CASES)
+def test_in_operators_of_the_standard(name: str, opset: int) -> None:
+    model, feeds = CASES[name]
+    made = convcore.convert(model, "onnx", contrib="standard", opset=opset, check=False).model
+    assert {n.domain for n in made.graph.node} == {""} and [o.domain for o in made.opset_import] == [""]
+    near(run(made, feeds), run(model, feeds))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_to_pytorch(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    model, feeds = CASES[name]
+    done = convcore.convert(model, "pytorch", io_layout="source")
+    assert done.report.ok
+    with torch.no_grad():
+        got = done.model(*(torch.from_numpy(np.array(a)) for a in feeds.values()))
+    near([a.numpy() for a in (got if isinstance(got, (tuple, list)) else [got])], run(model, feeds))
+
+
+@pytest.mark.parametrize("name", ["add", "softmax", "average pool, channels last", "concat", "conv", "gemm", "dynamic", "8 bits"])
+def test_to_keras(name: str) -> None:
+    pytest.importorskip("keras")
+    assert convcore.convert(CASES[name][0], "keras", io_layout="source").report.ok
+
+
+def test_mean_is_that_of_the_documentation() -> None:
+    """onnxruntime has no kernel of QLinearReduceMean: "Dequantize(Input) -> ReduceMean on fp32 data -> Quantize(output)"."""
+    model, feeds = case("QLinearReduceMean", [u8(2, 3, 5), s(0.04), np.uint8(99), s(0.03), np.uint8(120)], axes=[1], keepdims=0)
+    g = load_model(model)
+    x = (feeds["i0"].astype(np.float32) - 99) * np.float32(0.04)
+    want = np.clip(np.rint(x.mean(1) / np.float32(0.03)) + 120, 0, 255).astype(np.uint8)
+    near(Interpreter(g).run([feeds["i0"]]), [want])
+
+
+# ---- kept
+def chain(*nodes: Any, branch: bool = False) -> Any:
+    """x -> stored -> QLinearSigmoid -> floats, with what more is given."""
+    N, F = helper.make_node, onnx.TensorProto.FLOAT
+    held = {"sc": np.float32(0.03), "z": np.uint8(120), "sy": np.float32(1 / 256), "zy": np.uint8(0)}
+    inner = [
+        N("QLinearSigmoid", ["q", "sc", "z", "sy", "zy"], ["t"], "curve", domain=MS),
+        N("DequantizeLinear", ["t", "sy", "zy"], ["u"], "floats"),
+    ]
+    body = [N("QuantizeLinear", ["x", "sc", "z"], ["q"], "stored")]
+    if branch:
+        out = [helper.make_tensor_value_info("u", F, None)]
+        then = helper.make_graph(inner, "then", [], out)
+        other = helper.make_graph([N("DequantizeLinear", ["q", "sc", "z"], ["u"], "other")], "else", [], out)
+        inits = {**held, "half": np.float32(0.5)}
+        body += [N("ReduceMax", ["x"], ["m"], "max", keepdims=0), N("Greater", ["m", "half"], ["c"], "greater"),
+                 N("If", ["c"], ["y"], "if", then_branch=then, else_branch=other)]  # fmt: skip
+    else:
+        inits = held
+        body += [*inner[:1], N("DequantizeLinear", ["t", "sy", "zy"], ["y"], "floats"), *nodes]
+    graph = helper.make_graph(
+        body, "g", [helper.make_tensor_value_info("x", F, ["n", 3])], [helper.make_tensor_value_info("y", F, None)],
+        [numpy_helper.from_array(np.asarray(a), k) for k, a in inits.items()],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid(MS, 1)], ir_version=8)
+
+
+def test_inside_a_branch() -> None:
+    source = chain(branch=True)
+    made = convcore.convert(source, "onnx").model
+    (inner,) = [n for n in next(n for n in made.graph.node if n.op_type == "If").attribute[0].g.node if n.domain]
+    assert inner.op_type == "QLinearSigmoid" and {i.name for i in made.graph.initializer} >= {"sc", "z", "sy", "zy"}
+    for x in (np.ones((2, 3), np.float32), -np.ones((2, 3), np.float32)):
+        near(run(made, {"x": x}), run(source, {"x": x}))
+
+
+def test_what_an_override_or_the_user_changed_is_not_kept() -> None:
+    source, x = chain(), {"x": f4(2, 3)}
+    assert [n.op_type for n in convcore.convert(source, "onnx").model.graph.node if n.domain] == ["QLinearSigmoid"]
+    loaded = convcore.load(source)
+    assert any(n.domain for n in convcore.convert(loaded, "onnx").model.graph.node)
+    next(n for n in loaded.graph if n.op == "sigmoid").op = "relu"
+    made = convcore.convert(loaded, "onnx").model
+    assert not any(n.domain for n in made.graph.node) and any(n.op_type == "Relu" for n in made.graph.node)
+    seen: list[str] = []
+
+    def mine(e: Any, n: Any) -> None:
+        seen.append(n.op)
+        e.call("Sigmoid", [e.value(n.inputs[0])], {}, outputs=n.outputs, name=n.name)
+
+    made = convcore.convert(source, "onnx", overrides={"emit": {"sigmoid": mine}}).model
+    assert seen and not any(n.domain for n in made.graph.node)
+    near(run(made, x), run(source, x))
+
+
+def test_results_that_nothing_reads_are_left_out() -> None:
+    model, feeds = CASES["lstm"]
+    few = onnx.ModelProto()
+    few.CopyFrom(model)
+    del few.graph.output[1:]
+    made = convcore.convert(few, "onnx").model
+    (node,) = made.graph.node
+    assert node.op_type == "DynamicQuantizeLSTM" and [bool(o) for o in node.output][:1] == [True] and not any(node.output[1:])
+    near(run(made, feeds), run(model, feeds)[:1])
+
+
+def test_a_last_zero_point_that_is_left_out_gets_no_name() -> None:
+    """onnxruntime 1.32 aborts where the input is not there at all."""
+    model, _ = case("QLinearSigmoid", [i8(2, 3), s(0.04), None, s(1 / 128)])
+    (node,) = convcore.convert(model, "onnx").model.graph.node
+    assert list(node.input)[4:] == [""]
+
+
+def test_options() -> None:
+    from convcore.pipeline import check
+
+    assert check(chain(), "onnx") == [] and check(chain(), "onnx", contrib="standard") == []
+    assert any("QuantizeLinear" in str(p) or "opset" in str(p) for p in check(chain(), "onnx", opset=8)), (
+        "QuantizeLinear is of 10"
+    )
+
+
+# ---- refused
+_GEMM = [u8(3, 5), s(0.02), np.uint8(101), i8(5, 7), s(0.03), np.int8(3)]
+_BITS: dict[str, Any] = {"K": 32, "N": 3, "block_size": 16}
+_BLOB = [f4(2, 32), u8(3, 2, 8), f4(3, 2)]
+_LSTM = [
+    f4(5, 3, 7),
+    i8(1, 7, 16),
+    i8(1, 4, 16),
+    None,
+    None,
+    None,
+    None,
+    None,
+    f4(1),
+    np.zeros(1, np.int8),
+    f4(1),
+    np.zeros(1, np.int8),
+]
+_ATTENTION = [u8(2, 5, 7), i8(7, 24), f4(24), s(0.02), s(0.01)]
+_TWO = f4(2, low=0.01, high=0.02)
+REFUSED: dict[str, tuple[Any, str]] = {
+    "types": (case("QLinearAdd", [u8(3), s(1), None, i8(3), s(1), None, s(1)], fed=(0, 3)), "its operands are uint8 and int8"),
+    "scales": (case("QLinearSigmoid", [u8(2, 3), _TWO, None, s(1)]), "its scale is more than one number"),
+    "zero points": (case("QLinearSigmoid", [u8(2, 3), s(1), u8(2), s(1)]), "its zero point is more than one number"),
+    "scale of the result": (case("QLinearSigmoid", [u8(2, 3), s(1), None, _TWO]), "its scale is more than one number"),
+    "opset": (case("QLinearSoftmax", [u8(2, 3), s(1), None, s(1), np.uint8(0)], opset=0), "opset=0"),
+    "axis": (case("QLinearSoftmax", [u8(2, 3), s(1), None, s(1), np.uint8(0)], opset=13, axis=2), "axis"),
+    "flag": (
+        case("QLinearGlobalAveragePool", [u8(2, 3, 5), s(1), np.uint8(0), s(1), np.uint8(0)], channels_last=2),
+        "neither 0 nor 1",
+    ),
+    "channels": (case("QLinearGlobalAveragePool", [u8(2, 3), s(1), np.uint8(0), s(1), np.uint8(0)], channels_last=1), "2 axes"),
+    "concat": (case("QLinearConcat", [s(1), np.uint8(0), u8(2, 3), s(1)], fed=(2,), axis=0), "not stored integers, scale"),
+    "axis of scales": (case("QuantizeLinear", [f4(2, 2), _TWO, u8(2)]), "without axis its scale must be one number"),
+    "stored": (case("DequantizeLinear", [np.zeros((2, 2), np.int64), s(1)]), "x is int64"),
+    "columns": (case("QGemm", [*_GEMM[:4], _TWO, np.int8(3)]), "scale of B is neither one number"),
+    "zero columns": (case("QGemm", [*_GEMM[:5], i8(2)]), "zero point of B is neither one number"),
+    "half of it": (case("QGemm", [*_GEMM, None, s(1)]), "only one is given"),
+    "axes": (case("QGemm", [u8(2, 3, 5), *_GEMM[1:]]), "3 and 2 axes"),
+    "rows": (case("MatMulIntegerToFloat", [u8(3, 5), i8(5, 7), _TWO, s(1)]), "scale of A is more than one number"),
+    "bias": (case("DynamicQuantizeMatMul", [f4(3, 5), i8(5, 7), s(1), None, f4(3)]), "bias is neither one number"),
+    "level": (case("MatMulNBits", _BLOB, accuracy_level=4, **_BITS), "accuracy_level=4 lets a runtime round A"),
+    "packed": (case("MatMulNBits", _BLOB, weight_prepacked=1, **_BITS), "packed for one kind of hardware"),
+    "g_idx": (case("MatMulNBits", [*_BLOB, None, np.zeros(32, np.int32)], **_BITS), "g_idx"),
+    "bits": (case("MatMulNBits", _BLOB, bits=3, **_BITS), "3 bits"),
+    "block": (case("MatMulNBits", _BLOB, **{**_BITS, "block_size": 24}), "block_size=24"),
+    "blob": (case("MatMulNBits", _BLOB, **{**_BITS, "N": 4}), "must be uint8 of"),
+    "scales of blocks": (case("MatMulNBits", [*_BLOB[:2], f4(3, 3)], **_BITS), "its scales have the shape"),
+    "computed scales": (case("MatMulNBits", _BLOB, fed=(0, 2), **_BITS), "its scales are computed"),
+    "lengths": (case("DynamicQuantizeLSTM", [*_LSTM[:4], np.full(3, 5, np.int32), *_LSTM[5:]], 3), "sequence_lens"),
+    "direction": (case("DynamicQuantizeLSTM", _LSTM, 3, direction="sideways"), "direction='sideways'"),
+    "directions": (case("DynamicQuantizeLSTM", _LSTM, 3, direction="bidirectional"), "W and R have the shapes"),
+    "hidden": (case("DynamicQuantizeLSTM", _LSTM, 3, hidden_size=5), "hidden_size=5, but R has 4"),
+    "heads": (case("QAttention", _ATTENTION, num_heads=5), "24 features are not queries, keys and values of 5 heads"),
+    "cache": (case("QAttention", [*_ATTENTION, None, np.uint8(0), np.int8(0), f4(2, 2, 2, 3, 4)], num_heads=2), "a cache"),
+    "rotary": (case("QAttention", _ATTENTION, num_heads=2, do_rotary=1), "do_rotary=1"),
+    "mask": (case("QAttention", [*_ATTENTION, np.zeros(4, np.int32)], num_heads=2), "a mask of shape ['4']"),
+    "mask and causal": (
+        case("QAttention", [*_ATTENTION, np.zeros(2, np.int32)], num_heads=2, unidirectional=1),
+        "both a mask and unidirectional",
+    ),
+    "ordered": (case("QOrderedGelu", [i8(2, 3), s(1), s(1)]), "tile by tile"),
+    "few inputs": (case("QLinearAdd", [u8(3), s(1), None]), "has 3 inputs, QLinearAdd takes 7 to 8"),
+    "missing input": (case("QLinearAdd", [u8(3), None, None, u8(3), s(1), None, s(1)], fed=(0, 3)), "input 'A_scale' is missing"),
+    "missing attribute": (case("QLinearSoftmax", [u8(2, 3), s(1), None, s(1), np.uint8(0)]), "attribute 'opset' is missing"),
+    "kind": (case("QLinearLeakyRelu", [u8(2, 3), s(1), None, s(1)], alpha="x"), "'alpha' must be a float"),
+    "unknown attribute": (case("QLinearSigmoid", [u8(2, 3), s(1), None, s(1)], mode=1), "mode"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str) -> None:
+    (model, _), why = REFUSED[name]
+    (problem,) = convcore.load(model).problems
+    assert why in problem.why and problem.layer == "node" and problem.type == f"{MS}.{model.graph.node[0].op_type}"
+    with pytest.raises(UnsupportedError, match="node"):
+        convcore.convert(model, "pytorch")
+
+
+def test_forms() -> None:
+    made = form("QLinearConcat")
+    assert made is not None and made.least == 2 and made.most > 1000 and made.needed_attributes == ("axis",)
+    assert form("Nothing") is None
