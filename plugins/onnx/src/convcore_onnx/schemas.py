@@ -65,8 +65,9 @@ def _form(type: str, domain: str, version: int) -> _Form | ContribForm | None:
 FLAGS = frozenset({
     "align_corners", "allowzero", "antialias", "batch_axis", "broadcast", "ceil_mode", "center_point_box", "channels_last",
     "count_include_pad", "detect_negative", "detect_positive", "do_rotary", "exclude_outside", "exclusive", "fmod",
-    "input_forget", "interleaved", "inverse", "is_case_sensitive", "is_causal", "is_test", "keepdims", "largest", "layout", "linear_before_reset", "new_axis",
-    "noop_with_empty_axes", "onesided", "output_sequence", "periodic", "reverse", "saturate", "select_last_index", "sorted",
+    "input_forget", "interleaved", "inverse", "is_case_sensitive", "is_causal", "is_test", "keepdims", "largest", "layout",
+    "linear_before_reset", "new_axis", "noop_with_empty_axes", "onesided", "output_sequence", "periodic", "reverse",
+    "saturate", "select_last_index", "sorted",
     "spatial", "storage_order", "time_axis", "training_mode", "transA", "transB", "unidirectional", "upper",
 })  # fmt: skip
 """Integer attributes of the standard's operators, in any opset, that are 0 or 1. Runtimes differ in what they make of another
