@@ -8,8 +8,12 @@ _SCALARS = "lengths are sizes, which may be symbolic, in tensors without axes; a
 _HELD = "the type of a value that is absent may be that of a sequence, which no word of a row writes"
 _ML = "of the domain ai.onnx.ml, whose schemas no prover of rows has; "
 
+_MS = "of the domain com.microsoft, whose schemas no prover of rows has; without axis its scale must be one number"
+
 WHY = {
     # read
+    "load rules.contrib_stored.quantize_linear": _MS,
+    "load rules.contrib_stored.dequantize_linear": _MS,
     "load rules.arithmetic._before_7.<locals>.load": "the second operand is moved to an axis that an attribute names",
     "load rules.arithmetic.cast_like": "the type is that of another input",
     "load rules.constants.constant_of_shape": "its value is a tensor that tells the type too",

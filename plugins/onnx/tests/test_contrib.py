@@ -16,6 +16,7 @@ from convcore.build.opaque import opaque_problems
 from convcore.errors import UnsupportedError
 from convcore.interpreter import Interpreter
 from convcore_onnx.contrib import FORMS, form
+from convcore_onnx.rules.refused import REFUSED as _UNREAD
 
 ort = pytest.importorskip("onnxruntime")
 
@@ -200,6 +201,7 @@ _LSTM = [
 ]
 _ATTENTION = [u8(2, 5, 7), i8(7, 24), f4(24), s(0.02), s(0.01)]
 _TWO = f4(2, low=0.01, high=0.02)
+_ORDERED = [t.rpartition(".")[2] for t, (why, _) in _UNREAD.items() if t.startswith(MS) and "tile by tile" in why]
 REFUSED: dict[str, tuple[Any, str]] = {
     "types": (case("QLinearAdd", [u8(3), s(1), None, i8(3), s(1), None, s(1)], fed=(0, 3)), "its operands are uint8 and int8"),
     "scales": (case("QLinearSigmoid", [u8(2, 3), _TWO, None, s(1)]), "its scale is more than one number"),
@@ -241,7 +243,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
         case("QAttention", [*_ATTENTION, np.zeros(2, np.int32)], num_heads=2, unidirectional=1),
         "both a mask and unidirectional",
     ),
-    "ordered": (case("QOrderedGelu", [i8(2, 3), s(1), s(1)]), "tile by tile"),
+    **{t: (case(t, [i8(2, 3), s(1), s(1)]), "tile by tile") for t in _ORDERED},
     "few inputs": (case("QLinearAdd", [u8(3), s(1), None]), "has 3 inputs, QLinearAdd takes 7 to 8"),
     "missing input": (case("QLinearAdd", [u8(3), None, None, u8(3), s(1), None, s(1)], fed=(0, 3)), "input 'A_scale' is missing"),
     "missing attribute": (case("QLinearSoftmax", [u8(2, 3), s(1), None, s(1), np.uint8(0)]), "attribute 'opset' is missing"),
@@ -257,6 +259,10 @@ def test_refused(name: str) -> None:
     assert why in problem.why and problem.layer == "node" and problem.type == f"{MS}.{model.graph.node[0].op_type}"
     with pytest.raises(UnsupportedError, match="node"):
         convcore.convert(model, "pytorch")
+
+
+def test_ordered_ones_are_seven() -> None:
+    assert len(_ORDERED) == 7
 
 
 def test_forms() -> None:
