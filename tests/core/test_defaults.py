@@ -23,9 +23,10 @@ from convcore.layout.mincut import SOURCE, TARGET, Choice
 from convcore.layout.moves import perm_through
 from convcore.layout.orders import order_of
 from convcore.ops.arithmetic import converted
-from convcore.opset import Attr, OpSet, Sample
+from convcore.opset import Attr, OpSet, Sample, op
 from convcore.opset.attributes import AxesAttr
 from convcore.opset.shapes import window_size
+from convcore.report import Report
 from convcore.rules.isomorphisms import NotExpressible
 from convcore.rules.shapes import known_shape
 from convcore.samples import example_inputs
@@ -163,3 +164,27 @@ def test_what_is_left_out(call: Callable[..., Any], name: str, default: Any, oth
     left, given = call(), call(**{name: default})
     assert str(left) == str(given)
     assert str(left) != str(call(**{name: other}))
+
+
+# ---- of nothing
+def test_the_parts_of_no_strings() -> None:
+    parts, counts = op("string_split").reference(np.empty((0,), object), delimiter=",", maxsplit=None)  # type: ignore[misc]
+    assert parts.shape == (0, 0) and counts.shape == (0,)
+
+
+def test_patches_without_an_axis_are_refused() -> None:
+    x = np.zeros((2, 3, 1), "f4")
+    with pytest.raises(ValueError, match="patches of shape"):
+        op("col2im").reference(x, image=(), kernel=(), strides=(), dilations=(), pads=())  # type: ignore[misc]
+
+
+def test_only_who_asks_is_told_the_time(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins"]) == 0
+    assert "took" not in capsys.readouterr().err
+    assert main(["inspect", SEQ]) == 0
+    assert "took" not in capsys.readouterr().err
+
+
+def test_a_report_of_nothing_compared_has_no_difference() -> None:
+    report = Report("")
+    assert (report.max_abs, report.max_rel) == (0.0, 0.0)
