@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from ..interpreter.execute import FAILURES, evaluate_attr
 from ..ir.dims import Dim, evaluate
 from ..ir.dtypes import DType
@@ -48,7 +49,7 @@ def _run(v: Value, env: Mapping[str, int]) -> Array | None:
             stack += [i for i in node.inputs if i is not None]
     try:
         return _value(v, env, known)
-    except (*FAILURES, KeyError):
+    except (*FAILURES, KeyError, InputError):  # InputError: an attribute is a size that the shapes do not name
         return None
 
 

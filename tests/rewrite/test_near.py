@@ -178,6 +178,18 @@ def test_what_is_found_in_exports_computes_the_same(file: str, share: int) -> No
     examined(graph, [inputs[v.name] for v in graph.inputs], file, share, judge=close)
 
 
+def test_a_mask_that_counts_the_batch_is_not_known() -> None:
+    """Its numbers are sums with a size that no shape of it names."""
+    graph = convcore.load(test_fixtures.DATA / "t5-encoder__torch-ts_17.onnx", fuse=False).graph
+    inputs, _ = test_fixtures.recorded("t5-encoder__torch-ts_17")
+    size = next(v for v in graph.values() if v.name.endswith("Range/dim_value:0"))
+    added = next(n for n in graph if n.name.endswith("SelfAttention/Add_1"))
+    added.set_inputs([added.inputs[0], size])
+    find_composites(graph)
+    verify(graph, "t5")
+    assert run(graph, [inputs[v.name] for v in graph.inputs])
+
+
 @pytest.mark.parametrize("share", [2 * SHARE, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", [*test_simplify.CASES, *test_simplify.STAYS])
 def test_what_is_simplified_computes_the_same(name: str, share: int, tmp_path: Path) -> None:

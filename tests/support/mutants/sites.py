@@ -115,13 +115,22 @@ def _called(node: ast.Call) -> str:
     return getattr(node.func, "attr", getattr(node.func, "id", ""))
 
 
+def _assigned(node: ast.AST) -> list[str]:
+    """The one name that a statement assigns."""
+    return (
+        [t.id for t in node.targets if isinstance(t, ast.Name)] if isinstance(node, ast.Assign) and len(node.targets) == 1 else []
+    )
+
+
 def making_samples(tree: ast.Module) -> set[str]:
-    """The functions of a module that make the inputs of samples and nothing else: all that name them are calls of ``Sample``,
-    what is given as ``samples``, and each other."""
-    functions = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
+    """The functions and values of a module that make the inputs of samples and nothing else: all that name them are calls of
+    ``Sample``, what is given as ``samples``, and each other."""
+    functions: dict[str, ast.AST] = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
+    functions |= {name: n for n in tree.body for name in _assigned(n)}
     told = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
     given = [n for n in told if _called(n) == "Sample"] + [k.value for n in told for k in n.keywords if k.arg == "samples"]
-    named = {name: {id(n) for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == name} for name in functions}
+    read = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
+    named = {name: {id(n) for n in read if n.id == name} for name in functions}
     inside, found = {id(n) for g in given for n in ast.walk(g)}, set[str]()
     while new := {name for name in functions.keys() - found if named[name] and named[name] <= inside}:
         found |= new
@@ -172,6 +181,8 @@ class Sites(ast.NodeVisitor):
             self.add(at, at + len(old), new, kind, f"{self.source(left)[-30:]} {old.strip()} -> {new.strip()}")
 
     def visit(self, node: ast.AST) -> None:
+        if not self.depth and not self.samples.isdisjoint(_assigned(node)):
+            return
         if isinstance(node, ast.stmt):
             before, self.statement = self.statement, node
             if refuses(node):

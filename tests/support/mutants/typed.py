@@ -24,29 +24,37 @@ class Types:
         self.paths = os.pathsep.join(str(self.top / p) for p in (".dev", *(p for p in PARTS.values() if p != "core")))
 
     def __enter__(self) -> Types:
-        if told := self._ask("run", "--timeout", "3600", "--", "--config-file", "pyproject.toml"):
+        if told := self._command("run", "--timeout", "3600", "--", "--config-file", "pyproject.toml"):
             raise RuntimeError(f"mypy, without a change: {told}")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ask("stop")
+        self._command("stop")
         shutil.rmtree(self.top)
 
-    def _ask(self, *words: str) -> str:
-        """The first error that mypy tells, else nothing."""
+    def _command(self, *words: str) -> str:
         command = [sys.executable, "-m", "mypy.dmypy", "--status-file", str(self.status), *words]
         done = subprocess.run(command, cwd=self.top, env={**os.environ, "MYPYPATH": self.paths}, capture_output=True, text=True)
-        said = (done.stdout + done.stderr).strip()
-        if done.returncode not in (0, 1):
-            raise RuntimeError(f"mypy ended with {done.returncode}: {said[-500:]}")
-        return said.split("\n", 1)[0] if done.returncode else ""
+        return _first_error(done.returncode, (done.stdout + done.stderr).strip())
 
     def told(self, path: str, changed: bytes) -> str:
         """What mypy says first of the file with another text."""
+        from mypy.dmypy.client import request
+
         held = self.top / path
         before = held.read_bytes()
         held.write_bytes(changed)
         try:
-            return self._ask("recheck")
+            said = request(str(self.status), "recheck", timeout=600, is_tty=False, terminal_width=200, export_types=False)
         finally:
             held.write_bytes(before)
+        if "error" in said:
+            raise RuntimeError(f"mypy: {said['error']}")
+        return _first_error(said["status"], (said["out"] + said["err"]).strip())
+
+
+def _first_error(status: int, said: str) -> str:
+    """The first error that mypy tells, else nothing."""
+    if status not in (0, 1):
+        raise RuntimeError(f"mypy ended with {status}: {said[-500:]}")
+    return said.split("\n", 1)[0] if status else ""
