@@ -23,12 +23,11 @@ class InputShapes:
     def __contains__(self, name: str) -> bool:
         return name in self._left
 
-    def take(self, name: str, stated: Shape | None, *, only: bool = False, fixed: bool = False) -> Shape | None:
+    def take(self, name: str, stated: Shape | None, *, only: bool = False) -> Shape | None:
         """The shape of the input ``name``: the caller's, whose None sizes are as the file ``stated`` them; else the stated one.
 
-        ``only`` says that it is the only input, which may also be named "". UsageError where the numbers of axes differ, where
-        the shape given is the stated one in the other order of axes, or, with ``fixed``, where a number the file states is
-        changed; without, :attr:`freed` says which.
+        ``only`` says that it is the only input, which may also be named "". UsageError where the numbers of axes differ, or where
+        the shape given is the stated one in the other order of axes. :attr:`freed` says which numbers of the file are changed.
         """
         given = self._left.pop("", None) if only and name not in self._left else self._left.pop(name, None)
         if given is None:
@@ -50,8 +49,6 @@ class InputShapes:
             )
         for i, (old, new) in enumerate(zip(stated, given)):
             if isinstance(old, int) and new is not None and new != old:
-                if fixed:
-                    raise UsageError(f"input {name!r} has the fixed size {old} where the shape given has {new}")
                 self.freed.setdefault(name, {})[i] = (old, new)
         merged: list[DimLike | None] = [old if new is None else new for old, new in zip(stated, given)]
         return tuple(merged)

@@ -251,11 +251,13 @@ class Frame:
         return sig is not None and len(sig.returns) == 1 and sig.returns[0].endswith("[]")
 
     def told(self, n: Node) -> list[tuple[DType | None, Shape | None]]:
+        """Types and shapes that were traced; shapes hold for the sizes that the program fixes only."""
         out: list[tuple[DType | None, Shape | None]] = []
+        freed = self.loader.given.freed
         for name in n.made():
             t = self.known(name)
             if isinstance(t, TensorValue):
-                out.append((known_dtype(t.dtype), self.loader.symbols.shape(t.shape)))
+                out.append((known_dtype(t.dtype), None if freed else self.loader.symbols.shape(t.shape)))
             else:
                 out.append((None, None))
         return out

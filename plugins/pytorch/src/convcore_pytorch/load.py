@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from convcore.plugin import BadFileError, Graph, LoadRequest, UsageError, ask, ask_option, opaque_problems, watched
+from convcore.plugin import BadFileError, Graph, LoadRequest, UsageError, ask, ask_option, let_go, opaque_problems, watched
 
 from .files.exported import read_exported
 from .files.identify import kind_of
@@ -35,7 +36,10 @@ def load(request: LoadRequest) -> Graph:
         from .live import read_live
 
         program, facts = read_live(source, request)
-    graph = Loader(program, request, facts).run()
+    loader = Loader(program, request, facts)
+    graph = loader.run()
+    if freed := loader.given.freed:
+        loader.notes.append(let_go(graph, freed, lambda s: Loader(program, replace(request, input_shapes=s), facts).run()))
     check = facts.get("check")
     if check is not None and not opaque_problems(graph):  # the export against the module itself
         graph.metadata["notes"] = [*graph.metadata["notes"], *check()]

@@ -38,7 +38,7 @@ class Symbols:
             if i.kind == "attribute":  # of the first call; the caller knows of which later ones
                 merged = given.take(i.target, None if i.target in given else plain)
             else:
-                merged = given.take(i.name, plain, only=alone, fixed=True)
+                merged = given.take(i.name, plain, only=alone)
             self.shapes[i.name] = merged
             for d, m in zip(shape or (), merged or ()):
                 if isinstance(d, Expr) and d.op == "symbol" and m is not None:
