@@ -95,12 +95,12 @@ def _parse(data: Any, size: int, path: str) -> Source:
     rest: list[bytes] = []
     graph: list[bytes] = []
     large: list[tuple[int, bytes, tuple[int, int]]] = []
-    count = 0
+    count, has_graph = 0, False
     for number, begin, payload, end in fields(data, 0, size, path):
         if number != GRAPH:
             rest.append(data[begin:end])
             continue
-        kept = payload
+        kept, has_graph = payload, True
         for inner, ibegin, ipayload, iend in fields(data, payload, end, f"{path}: graph"):
             if inner != INITIALIZER:
                 continue
@@ -115,7 +115,7 @@ def _parse(data: Any, size: int, path: str) -> Source:
     model = _message(ModelProto, b"".join(rest), path)
     _message(model.graph, b"".join(graph), path)
     _refuse_bytes(model, path)
-    if not model.HasField("graph") or not (model.ir_version or model.opset_import):
+    if not has_graph or not (model.ir_version or model.opset_import):
         raise BadFileError(f"{path}: not an ONNX model (it has no graph, IR version or opset)")
     out = Source(model, path)
     if large:
