@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from .ops.pooling import pooled
     from .ops.resampling import axis_matrix, coordinates, nearest_index, resized
     from .ops.rnn_activations import activation
-    from .ops.sequences import as_sequence
+    from .ops.sequences import as_optional, as_sequence
     from .opset import Attr, AxesAttr, AxisAttr, InferContext, Op, OpSet, Role, Sample, Trait, find_op, op, traits_of
     from .opset.axes import Axis, AxisRule, Broadcast, Elementwise, Opaque
     from .opset.shapes import broadcast_shapes, same, window_pads
@@ -199,6 +199,7 @@ __all__ = [
     "about",
     "about_text",
     "activation",
+    "as_optional",
     "as_sequence",
     "as_tensor",
     "ask",
@@ -317,7 +318,7 @@ _FROM = {
     "ops.pooling": ("pooled",),
     "ops.resampling": ("axis_matrix", "coordinates", "nearest_index", "resized"),
     "ops.rnn_activations": ("activation",),
-    "ops.sequences": ("as_sequence",),
+    "ops.sequences": ("as_optional", "as_sequence"),
     "opset": (
         "Attr",
         "AxesAttr",

@@ -34,6 +34,9 @@ class Dialect:
     """Names that members of blocks may not have."""
     dtypes: ClassVar[frozenset[DType] | None] = None
     """The element types that calls compute with (``carry=True``: calls that only move elements take any); None: all."""
+    wider: ClassVar[Mapping[DType, DType]] = {}
+    """For unsigned integers that calls do not compute with, signed ones that hold all of their numbers: what no rule writes is
+    computed in these."""
     has_small_types: ClassVar[bool] = True
     """Whether there are element types of at most 8 bits that numpy lacks (float8, int4), or calls refuse them (``dtypes``)."""
     has_containers: ClassVar[bool] = False

@@ -14,6 +14,7 @@ from ..opset import Trait, find_op, traits_of
 from ..passes.constants import fold_constants
 from ..rules import RuleSet
 from .dialect import Dialect
+from .parts import replaced, widen
 from .plan import Plan
 from .scribe import Scribe
 
@@ -119,23 +120,24 @@ class _Walk:
             return
         if not why:
             return
-        decl = find_op(node.op)
+        decl, parts, root = find_op(node.op), list[Node](), of or _Composite(node, why)
         if decl is not None and decl.body is not None:
-            root = of or _Composite(node, why)
             for name in decl.training_facts(node.attrs):
                 s.leave_out(f"{name} ({node.op})", node)
             try:
                 parts = _parts(s.graph, node, keeps_trained=s.dialect.keeps_trained)
             except ShapeError as err:  # the body needs to know more about its inputs
                 why = f"{why}; made of simpler ops: {err}"
-            else:
-                root.tried.discard(node.op)
-                for part in parts:
-                    if part.graph is s.graph:
-                        self.node(part, root)
-                if of is None:
-                    self._report(root)
-                return
+        if node.graph is s.graph and s.dialect.wider:
+            parts = widen(s.graph, node, s.dialect.wider)
+        if node.graph is not s.graph:
+            root.tried.discard(node.op)
+            for part in parts:
+                if part.graph is s.graph:
+                    self.node(part, root)
+            if of is None:
+                self._report(root)
+            return
         self._skip(node)
         if of is not None:
             of.lacking.setdefault(node.op, "" if why == self.plain else why)
@@ -231,17 +233,7 @@ def _parts(graph: Graph, node: Node, by: str = "decompose", keeps_trained: bool 
     regions = {"regions": node.regions} if decl.regions else {}
     result = decl.body(b, *ins, **node.attrs, **regions)
     outs = list(result) if isinstance(result, tuple) else [result]
-    for old, new in zip(node.outputs, outs):
-        name = old.name
-        old.replace_uses(new)
-        if new.producer is not None and new.tensor is None and new.producer.origin.passes[-1:] == (by,):
-            old.name, new.name = new.name, name
-    made = []
-    part = before.next if before is not None else graph.first
-    while part is not None and part is not node:
-        made.append(part)
-        part = part.next
-    graph.remove(node)
+    made = replaced(graph, node, before, outs, by)
     fold_constants(graph, nodes=(n for n in made if not (keeps_trained and _computes_trained(n))))
     return made
 

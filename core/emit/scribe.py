@@ -360,7 +360,7 @@ class Scribe(Generic[D]):
             inner.input(v)
         for v, ours in zip(graph.inputs[formal:], bound):
             if ours is not None:
-                inner.bind(v, self.value(ours))
+                inner.bind(v, self.value(ours, carry=True))
         graph.remove_unused()
         problems = self._write(inner) or self.dialect.leave(inner)
         if problems:

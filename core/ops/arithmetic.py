@@ -275,6 +275,8 @@ def converted(x: Array, to: DType, saturate: bool = True, rounding: str = "up") 
             x = np.clip(np.asarray(x, np.float64 if x.dtype == np.float64 else np.float32), low, high)
         elif x.dtype.kind == "O" and to.is_float:
             return x.astype(np.float64).astype(to.numpy)
+        elif to.is_small and (held := DType.of(x.dtype)).is_small and held.is_int:
+            x = x.astype(np.int32)  # ml_dtypes has no casts between its own integers
         return x.astype(to.numpy)
 
 

@@ -93,6 +93,9 @@ WHY = {
     "emit emit_rules.image.resize": "which of torch's ways it is follows from several attributes and sizes",
     "emit emit_rules.indexing.unique": _WRITTEN,
     "emit emit_rules.lrn.lrn": "even sizes are refused, which look at other channels in torch",
+    "emit emit_rules.sequences.concat": "rows ask that torch computes in the types of operands, sequences are of none",
+    "emit emit_rules.sequences.has": "what cannot be absent is a constant",
+    "emit emit_rules.sequences.listed": "a list is no call",
     "emit emit_rules.reduce.reduce": "axes are all of them where none are named; integers keep their type",
 }
 

@@ -222,7 +222,7 @@ def test_what_is_refused_says_why() -> None:
     for text, made in {
         "with positions, which would be counted": refusal("max_pool_with_indices", (FLOAT, (1, 2, 5, 7)), **pooled),
         "a maximum of int64": refusal("max_pool", (DType.INT64, (1, 2, 5, 7)), kernel=(2, 2)),
-        "'x0' is uint16": refusal("add", (DType.UINT16, (3,)), (DType.UINT16, (3,))),
+        "'x0' is uint64": refusal("cumsum", (DType.UINT64, (3,)), axis=0),
         "without trip count and condition": refusal_of_loop(),
         "sizes=(N) is not made of numbers": refusal("pad", (FLOAT, (N, 3)), pads=((1, 1), (0, 0)), mode="edge"),
     }.items():

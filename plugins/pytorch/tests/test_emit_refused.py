@@ -36,6 +36,7 @@ def reason(op: str, *inputs: Any, **attrs: Any) -> str:
     g.outputs = list(node.outputs)
     scribe = Scribe(g, RULES, None, TorchDialect(), {}, lambda s: [])
     scribe.dialect.enter(scribe)
+    scribe.node = node
     return RULES.apply_emit(scribe, node)
 
 

@@ -25,8 +25,8 @@ REFUSED = {
     "mel_weight_matrix[0]", "mel_weight_matrix[0] batch",  # of a size that is only known when it runs
 }  # fmt: skip
 """Samples that are refused; all others are not, and none of these is written."""
-WITHOUT = {"sequences", "text"}
-"""Families none of whose ops is written: strings, and values that are no tensors."""
+WITHOUT = {"text"}
+"""Families none of whose ops is written: strings."""
 FAMILIES = sorted({op.family for op in all_ops().values()})
 
 

@@ -15,11 +15,10 @@ from convcore.testing import standard
 
 pytest.importorskip("torch")
 OUTSIDE = re.compile(
-    r"op (sequence|string|optional)_\w+: pytorch|op (split_to_sequence|optional|label_encode|count_ngrams): pytorch"
-    r"|op (roi_align|deform_conv|mel_weight_matrix): pytorch|is (u?int[24]|uint(16|32|64)|float[48]_\w+|string)|has no sequences"
-    r"|counterpart of saturate=False"  # of eight bits
+    r"op string_\w+: pytorch|op (label_encode|count_ngrams): pytorch"
+    r"|op (roi_align|deform_conv|mel_weight_matrix): pytorch|is (uint64|string)"
 )
-"""Why PyTorch refuses what the IR has for ONNX: strings and sequences, what torchvision has, types it does not compute in."""
+"""Why PyTorch refuses what the IR has for ONNX: strings, what torchvision has, the one type it cannot sort."""
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "support" / "onnx_node_pytorch.md"
 
 
@@ -35,7 +34,7 @@ def test_a_sample_of_the_standard(cases: list[standard.Case]) -> None:
     assert not result.of("wrong") and not result.of("failed"), result.of("wrong") + result.of("failed")
     whole = [o for o in result.outcomes if o.what == "right" or (o.what == "refused" and not OUTSIDE.search(o.why))]
     assert len(result.of("right")) / len(whole) >= 0.98, str(result)
-    assert len(result.of("right")) >= 0.84 * len(chosen), str(result)
+    assert len(result.of("right")) >= 0.91 * len(chosen), str(result)
     reasons = Counter(o.why for o in result.of("refused"))
     assert all(reasons) and not any("body" in why for why in reasons)
 
@@ -53,10 +52,10 @@ def test_the_runner_tells_right_from_wrong(cases: list[standard.Case]) -> None:
     other = [np.asarray(outs[0]) + 1]
     made = standard.run_cases("interpreter", [relu, replace(relu, sets=[(ins, other)])])
     assert [o.what for o in made.outcomes] == ["right", "wrong"] and made.share == 0.5
-    (refused,) = standard.run_cases("pytorch", [next(c for c in cases if c.name == "test_add_uint16")]).outcomes
-    assert refused.what == "refused" and "uint16" in refused.why
-    (held,) = standard.run_cases("pytorch", [next(c for c in cases if c.name == "test_identity_sequence")]).outcomes
-    assert held.what == "refused" and "has no sequences" in held.why
+    (refused,) = standard.run_cases("pytorch", [next(c for c in cases if c.name == "test_top_k_uint64")]).outcomes
+    assert refused.what == "refused" and "uint64" in refused.why
+    (text,) = standard.run_cases("pytorch", [next(c for c in cases if c.name == "test_string_concat")]).outcomes
+    assert text.what == "refused" and "string_concat" in text.why
     (lacking,) = standard.run_cases("pytorch", [next(c for c in cases if c.name == "test_image_decoder_decode_png_rgb")]).outcomes
     assert lacking.what == "lacking" and lacking.why
 

@@ -19,6 +19,7 @@ from convcore.plugin import (
     Scribe,
     State,
     Value,
+    as_tensor,
     fold_constants,
     identifier,
 )  # fmt: skip
@@ -26,7 +27,7 @@ from convcore.plugin import (
 from .functions import HELPERS
 from .grouping import Groups
 from .held import hold
-from .types import TORCH_TYPES
+from .types import COMPUTES, HELD, TORCH_TYPES
 
 __all__ = ["TorchDialect", "number"]
 
@@ -34,6 +35,12 @@ _RESERVED = (
     "Any Callable Path Sequence Tensor WEIGHTS SOURCE_NAMES TIED DTYPES load torch nn F json math cls self l O I x _ "
     "states slices step then other"
 )
+
+_STORED = TORCH_TYPES.keys() - COMPUTES - HELD.keys()
+_FEWER = """torch.flip torch.gather torch.scatter torch.scatter_reduce torch.index_put torch.nn.PixelShuffle
+torch.nn.PixelUnshuffle F.max_unpool1d F.max_unpool2d F.max_unpool3d scatter scatter_nd narrow sliced padded"""
+_OF_FEWER = frozenset(_FEWER.split())
+"""Functions that move elements, but not of types that torch only stores (2.13)."""
 
 
 class TorchDialect(Dialect):
@@ -43,7 +50,9 @@ class TorchDialect(Dialect):
     title = "PyTorch"
     reserved: ClassVar[frozenset[str]] = frozenset(_RESERVED.split()) | HELPERS
     reserved_members: ClassVar[frozenset[str]] = frozenset()
-    dtypes = frozenset(TORCH_TYPES)
+    dtypes = COMPUTES
+    has_containers = True
+    wider: ClassVar[Mapping[DType, DType]] = {DType.UINT16: DType.INT32, DType.UINT32: DType.INT64}
 
     def __init__(self, members: frozenset[str] = frozenset()) -> None:
         self.groups: Groups | None = None
@@ -75,6 +84,10 @@ class TorchDialect(Dialect):
     def check(self, s: Scribe[Any], type: str, args: Sequence[Any], config: Mapping[str, Any]) -> Sequence[DType | None]:
         if type.startswith("aten."):  # the other face of a row: what programs are read by
             raise NotExpressible(f"{type} is no function of Python")
+        if type in _OF_FEWER and s.node is not None:
+            used = (v.dtype for v in (*s.node.inputs, *s.node.outputs) if v is not None)
+            if odd := next((d for d in used if d in _STORED), None):
+                raise NotExpressible(f"{type} takes no {odd}")
         return ()
 
     def path(self, node: Node) -> Any:
@@ -88,6 +101,13 @@ class TorchDialect(Dialect):
     def of_torch(self) -> bool:
         """Whether the source's own modules are known."""
         return self.groups is not None and self.groups.of_torch
+
+    def hold(self, s: Scribe[Any], state: State, value: Value | None, name: str) -> Any:
+        """A weight of a type that torch has no tensors of is held as what its numbers are held as."""
+        held = None if value is None or state.dtype is None else HELD.get(state.dtype)
+        if value is None or held is None:
+            return state
+        return s.state(value, str(held), lambda t: as_tensor(t.numpy().astype(held.numpy)))
 
     # ---- sizes as data
     def size_of(self, s: Scribe[Any], x: Any, axis: int, name: str) -> Any:

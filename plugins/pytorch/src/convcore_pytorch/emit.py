@@ -134,7 +134,7 @@ def _program(code: Code, graph: Graph, out: Path, notes: list[str]) -> Emitted:
     program = exported(model, graph)
     with writing(out) as (file,):
         write_program(file, program, about_text(graph.metadata))
-    return Emitted((str(out),), lambda: model, tuple(notes), runtime=lambda: program_runtime(program, code.inputs))
+    return Emitted((str(out),), lambda: model, tuple(notes), runtime=lambda: program_runtime(program, code))
 
 
 def _into(into: Any, code: Code, request: EmitRequest, notes: list[str]) -> Emitted:
@@ -170,7 +170,7 @@ def _into(into: Any, code: Code, request: EmitRequest, notes: list[str]) -> Emit
 def _runtime(module: Any, code: Code | None = None) -> Any:
     from .runtime import open_runtime
 
-    return open_runtime(module, inside=None if code is None else code.inside)
+    return open_runtime(module) if code is None else open_runtime(module, None, code.inside, code.results)
 
 
 def written_here(path: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""The functions of ``written.py`` and ``written_late.py`` as text, for the code that calls them, and what that text imports."""
+"""The functions of ``written.py`` and its likes as text, for the code that calls them, and what that text imports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _sources() -> dict[str, str]:
     """By name. The files are formatted: two empty lines stand in front of a function and nowhere else. Parsing them would take a
     fifth of what a ResNet50 takes from file to file."""
     found = {}
-    for name in ("written.py", "written_late.py"):
+    for name in ("written.py", "written_late.py", "written_types.py", "written_lists.py"):
         text = (files(__package__) / name).read_text(encoding="utf-8")
         for part in re.split(r"\n\n\n(?=def )", text)[1:]:
             found[part[4 : part.index("(")]] = part.rstrip()

@@ -49,7 +49,7 @@ def in_place(plan: Plan) -> None:
 
 
 def _alone(call: PlanCall, count: Counter[Ref]) -> bool:
-    x = call.args[0]
+    x = call.args[0] if call.args else None
     if any(call.config.get(k, 0) < 0 for k in _SLOPES):
         return False
     if not isinstance(x, Ref) or x.call is None or x.call.type not in _MAKERS or count[x] != 1:

@@ -10,25 +10,31 @@ import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from convcore.plugin import InputError, Runtime, host
+from convcore.plugin import DType, InputError, Runtime, as_optional, as_sequence, host
 
 from .inside import Inside, hooked
 from .live import evaluating
 from .printer import Code
+from .types import BY_TORCH, HELD, TORCH_TYPES
 
 __all__ = ["REQUIRES", "live", "open_runtime", "program_runtime"]
 
 REQUIRES = ("torch>=2.6",)
 THREADS = 4
 _COUNT = itertools.count()
+_RESULTS: WeakKeyDictionary[Any, tuple[DType | None, ...]] = WeakKeyDictionary()
+"""Of modules made here, what their results are of: torch holds some types as others."""
 
 
-def open_runtime(source: Any, weights: Any = None, inside: Inside | None = None) -> Runtime | None:
+def open_runtime(
+    source: Any, weights: Any = None, inside: Inside | None = None, results: Sequence[DType | None] = ()
+) -> Runtime | None:  # fmt: skip
     """A live module, or code that this process has written with its weights; None for any other file: code is not executed
-    because it is handed in. ``inside`` names what its layers give."""
+    because it is handed in. ``inside`` names what its layers give, ``results`` says of what it returns which types they are."""
     if isinstance(source, (str, os.PathLike)):
         from .emit import written_here
 
@@ -38,11 +44,11 @@ def open_runtime(source: Any, weights: Any = None, inside: Inside | None = None)
             return None
         host().require(REQUIRES, "running PyTorch models")
         module = _execute(text, path)
-        return _runtime(module.load(path.with_suffix(".safetensors")), inside=inside)
+        return _runtime(module.load(path.with_suffix(".safetensors")), inside=inside, results=results)
     host().require(REQUIRES, "running PyTorch models")
     import torch
 
-    return _runtime(source, inside=inside) if isinstance(source, torch.nn.Module) else None
+    return _runtime(source, inside=inside, results=results) if isinstance(source, torch.nn.Module) else None
 
 
 def _execute(text: str, path: Path) -> Any:
@@ -71,27 +77,41 @@ def live(code: Code) -> Any:
     set_buffers(model, unsaved)
     if code.tied:
         model.tie_weights()
+    _RESULTS[model] = code.results
     return model.eval()
 
 
 def _tensor(array: Any) -> Any:
-    """A tensor with memory of its own."""
+    """A tensor with memory of its own; of a type that torch lacks, what its numbers are held as."""
     import torch
 
     a = np.array(array, order="C", copy=True)
-    return torch.from_numpy(a.view(np.int16)).view(torch.bfloat16) if a.dtype.name == "bfloat16" else torch.from_numpy(a)
+    if a.dtype.hasobject and a.dtype.kind == "O":  # a sequence, or what may be absent
+        return [_tensor(x) for x in a] if a.ndim else None if a[()] is None else _tensor(a[()])
+    dtype = DType.of(a.dtype)
+    if dtype in HELD:
+        return torch.from_numpy(a.astype(HELD[dtype].numpy))
+    if dtype.is_foreign:
+        return torch.from_numpy(a.view(_RAW[a.itemsize])).view(getattr(torch, TORCH_TYPES[dtype]))
+    return torch.from_numpy(a)
 
 
-def program_runtime(program: Any, names: Sequence[str]) -> Runtime:
-    """An ExportedProgram."""
-    return _runtime(program.module(), names)
+_RAW = {1: np.uint8, 2: np.int16}
 
 
-def _runtime(model: Any, inputs: Sequence[str] = (), inside: Inside | None = None) -> Runtime:
+def program_runtime(program: Any, code: Code) -> Runtime:
+    """An ExportedProgram of generated code."""
+    return _runtime(program.module(), code.inputs, results=code.results)
+
+
+def _runtime(
+    model: Any, inputs: Sequence[str] = (), inside: Inside | None = None, results: Sequence[DType | None] = ()
+) -> Runtime:  # fmt: skip
     import inspect
 
     import torch
 
+    kinds = tuple(results) or _RESULTS.get(model, ())
     names = tuple(inputs) or tuple(inspect.signature(model.forward).parameters)
 
     def run(arrays: Any) -> list[Any]:
@@ -107,8 +127,9 @@ def _runtime(model: Any, inputs: Sequence[str] = (), inside: Inside | None = Non
             raise InputError(f"torch {torch.__version__}: {e}") from e
         finally:
             torch.set_num_threads(threads)
-        outs = out if isinstance(out, (tuple, list)) else (out,)
-        return [_numpy(torch, t) for t in outs]
+        one = not isinstance(out, (tuple, list)) or _holds(*kinds)
+        outs = (out,) if one else out
+        return [_numpy(torch, t, d) for t, d in itertools.zip_longest(outs, kinds[: len(outs)])]
 
     def watched(arrays: Any, see: Callable[[str, Any], None]) -> list[Any]:
         assert inside is not None
@@ -118,11 +139,21 @@ def _runtime(model: Any, inputs: Sequence[str] = (), inside: Inside | None = Non
     return Runtime(f"torch {torch.__version__}", run, names, watched=watched if inside else None)
 
 
-def _numpy(torch: Any, t: Any) -> Any:
+def _holds(*kinds: DType | None) -> bool:
+    """Whether the one result is a sequence."""
+    return len(kinds) == 1 and kinds[0] is not None and kinds[0].is_container
+
+
+def _numpy(torch: Any, t: Any, dtype: DType | None = None) -> Any:
+    """What torch gives as an array, of the type ``dtype`` where torch holds that as another."""
+    if dtype is not None and dtype.is_optional:
+        return as_optional(None if t is None else _numpy(torch, t, dtype.held))
+    if dtype is not None and dtype.is_sequence:
+        return as_sequence([_numpy(torch, x, dtype.element) for x in t])
     if not isinstance(t, torch.Tensor):
         return np.asarray(t, np.int64)
-    if t.dtype is torch.bfloat16:
-        import ml_dtypes
-
-        return t.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-    return t.detach().resolve_conj().resolve_neg().numpy()
+    own = BY_TORCH.get(str(t.dtype))
+    if own is not None and own.is_foreign:
+        return t.contiguous().view(torch.int16 if own.itemsize == 2 else torch.uint8).numpy().view(own.numpy)
+    a = t.detach().resolve_conj().resolve_neg().numpy()
+    return a if dtype is None or HELD.get(dtype) is not own else a.astype(dtype.numpy)

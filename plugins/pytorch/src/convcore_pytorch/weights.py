@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from convcore.plugin import State, UsageError
+from convcore.plugin import Problem, State, UnsupportedError, UsageError
 
 from .types import SAFETENSORS, STORAGE
 
@@ -43,9 +43,13 @@ def write_pth(path: Path, states: Mapping[str, State], tied: Mapping[str, str]) 
     """A stored zip of ``archive/data.pkl`` (protocol 2, opcodes written by hand), one member per tensor, ``byteorder`` and
     ``version``, data aligned to 64 bytes. Tied keys share a storage.
 
-    UsageError for more than 4 GB, which a plain zip does not hold.
+    UsageError for more than 4 GB, which a plain zip does not hold; UnsupportedError for types that torch pickles otherwise.
     """
     keys = {name: str(i) for i, name in enumerate(states)}
+    why = ", which has no storage class of its own: a .pth with it is not written"
+    if odd := [Problem(k, "tensor", f"is {s.dtype}{why}", "write .safetensors", "unsupported_dtype")
+               for k, s in states.items() if s.dtype not in STORAGE]:  # fmt: skip
+        raise UnsupportedError(odd)
     if sum(s.tensor.nbytes for s in states.values()) >= 1 << 32:
         raise UsageError(f"{path}: a .pth of more than 4 GB is not written; write .safetensors")
     with open(path, "wb") as f:

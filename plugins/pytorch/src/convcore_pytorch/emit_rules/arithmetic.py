@@ -5,6 +5,7 @@ from __future__ import annotations
 from convcore.plugin import DType, Node, NotExpressible
 
 from ..rules.base import RULES
+from ..types import HELD, TORCH_TYPES
 from .base import E
 
 
@@ -50,7 +51,9 @@ def bitcast(e: E, node: Node) -> None:
     x, to = node.need("x"), node.attrs["to"]
     if to is DType.BOOL:
         raise NotExpressible("bits read as truth values")
-    e.call(".view", [e.value(x), to], outputs=node.outputs)
+    if not {x.dtype, to} <= TORCH_TYPES.keys() - HELD.keys():
+        raise NotExpressible(f"bits of {x.dtype} read as {to}")
+    e.call(".view", [e.value(x, carry=True), to], outputs=node.outputs, carry=True)
 
 
 @RULES.emit("det")

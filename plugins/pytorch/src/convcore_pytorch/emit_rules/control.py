@@ -62,7 +62,7 @@ def if_(e: E, node: Node) -> None:
     then, other = _regions(e, node, node.inputs[1:], 0)
     if not node.outputs:
         return
-    e.call("branch", [h], {"then": then, "other": other}, outputs=node.outputs)
+    e.call("branch", [h], {"then": then, "other": other}, outputs=node.outputs, carry=True)
 
 
 @RULES.emit("loop")
@@ -75,7 +75,7 @@ def loop(e: E, node: Node) -> None:
     count = None if trips is None else scalar(e, trips, read=False)
     known = None if cond is None or cond.tensor is None else bool(cond.tensor.numpy().reshape(-1)[0])
     go = True if cond is None else e.value(cond) if known is None else known
-    states = tuple(e.value(given(v)) for v in values[:n])
+    states = tuple(e.value(given(v), carry=True) for v in values[:n])
     (body,) = _regions(e, node, values[n:], 2 + n)
     args: list[Any] = [count, go, states]
     stacked = node.regions[0].outputs[1 + n :]
@@ -86,7 +86,7 @@ def loop(e: E, node: Node) -> None:
                 raise NotExpressible(f"the number of axes of {v.name!r} is not known")
             rows.append((tuple(d if isinstance(d, int) else 0 for d in v.shape), v.dtype))
         args.append(tuple(rows))
-    e.call("repeat", args, {"step": body, "states": n}, outputs=node.outputs)
+    e.call("repeat", args, {"step": body, "states": n}, outputs=node.outputs, carry=True)
 
 
 @RULES.emit("scan")

@@ -45,9 +45,10 @@ def scatter_nd(e: E, node: Node) -> None:
     h = e.value(at)
     if at.dtype is not DType.INT64:
         (h,) = e.call(".long", [h])
-    operands = [e.value(x, carry=True), h, e.value(updates, carry=True)]
+    moves = how == "none"
+    operands = [e.value(x, carry=moves), h, e.value(updates, carry=moves)]
     if how != "add":
-        e.call("scatter_nd", operands, {"reduce": REDUCE.get(how)}, outputs=node.outputs, carry=True)
+        e.call("scatter_nd", operands, {"reduce": REDUCE.get(how)}, outputs=node.outputs, carry=moves)
         return
     index = tuple(e.call("[]", [h], {"index": ("...", i)})[0] for i in range(depth))
     e.call("torch.index_put", [operands[0], index, operands[2]], {"accumulate": True}, outputs=node.outputs)

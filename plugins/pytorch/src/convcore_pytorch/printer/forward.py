@@ -14,9 +14,9 @@ from ..types import TORCH_TYPES
 from .members import attribute, lists_of
 from .text import Bracket, Doc, flat, lay, literal, tuple_doc
 
-__all__ = ["TAKEN", "Forward", "is_tensor"]
+__all__ = ["TAKEN", "Forward", "annotation"]
 
-_OPERATORS = frozenset(["+", "-", "*", "/", "//", "%", "**", "==", "!=", "<", "<=", ">", ">=", "&", "|"])
+_OPERATORS = frozenset(["+", "-", "*", "/", "//", "%", "**", "==", "!=", "<", "<=", ">", ">=", "&", "|", "<<", ">>"])
 _RECURRENT = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN")
 _LISTS = ("torch.split", "torch.unbind", ".unbind")
 _FACTORIES = frozenset(["torch.full", "torch.arange", "torch.eye", "torch.tensor", "torch.ones", "torch.zeros"])
@@ -102,7 +102,12 @@ class Forward:
             self.lines.append(f"{pad}def {name}() -> Any:")
             inner.returns(outs)
         elif kind == "repeat":
-            self.lines += lay(Bracket(f"def {name}", [f"{p}: Tensor" for p in params]), self.indent, "", " -> Any:")
+            self.lines += lay(
+                Bracket(f"def {name}", [f"{p}: {annotation(r)}" for p, r in zip(params, region.inputs)]),
+                self.indent,
+                "",
+                " -> Any:",
+            )
             inner.returns([outs[0], tuple_doc(outs[1 : n + 1]), tuple_doc(outs[n + 1 :])])
         else:
             self.lines.append(f"{pad}def {name}(states: Any, slices: Any) -> Any:")
@@ -132,7 +137,9 @@ class Forward:
             if all(s == "_" for s in states):
                 return f"{y}, _"
             return f"{y}, ({', '.join(states)})" if len(states) > 1 else f"{y}, {states[0]}"
-        if len(found) == 1 and (call.type in _LISTS or call.type in ("repeat", "scan")):
+        kind = call.results[0].dtype if call.results else None
+        whole = kind is not None and kind.is_container and call.type in _LISTS
+        if len(found) == 1 and (call.type in _LISTS or call.type in ("repeat", "scan")) and not whole:
             return _unpacked(found)
         return ", ".join(found)
 
@@ -167,6 +174,10 @@ class Forward:
             if t == "+" and b.startswith("-") and isinstance(call.args[1], (int, float)):
                 t, b = "-", b[1:]
             return f"{a} {t} {b}"
+        if t in ("list", "[*]"):
+            return Bracket("", [f"*{flat(args[0])}", *args[1:]] if t == "[*]" else args, "[", "]", display=True)
+        if t == "None":
+            return t
         if t == "[]":
             return f"{flat(args[0])}[{', '.join(self._index(ix, call) for ix in call.kwargs['index'])}]"
         named: list[Doc] = []
@@ -256,7 +267,15 @@ class Forward:
 
 def is_tensor(a: Any) -> bool:
     """Whether what is passed is a tensor, not a size."""
-    return isinstance(a, State) or (isinstance(a, Ref) and (a.shape is not None or a.value is not None))
+    return annotation(a) == "Tensor"
+
+
+def annotation(a: Any) -> str:
+    """The type of what is passed."""
+    d = a.dtype if isinstance(a, Ref) else None
+    if d is not None and d.is_container:
+        return ("Sequence[Tensor]" if d.held.is_sequence else "Tensor") + (" | None" if d.is_optional else "")
+    return "Tensor" if isinstance(a, State) or (isinstance(a, Ref) and (a.shape is not None or a.value is not None)) else "int"
 
 
 def _short(wanted: str | Ref) -> str:

@@ -26,8 +26,9 @@ from convcore.plugin import (
 
 from ..functions import helpers_of, imports_of
 from ..inside import Inside, values_inside
+from ..types import HELD, SAFETENSORS, TORCH_TYPES
 from .classes import Classes, Template, is_sequence
-from .forward import TAKEN, is_tensor
+from .forward import TAKEN, annotation
 from .members import attribute, is_parameter, is_plain
 from .text import Bracket, Doc, lay, literal, quoted, tuple_doc
 
@@ -38,7 +39,7 @@ __all__ = ["Code", "print_module"]
 class Code:
     """A module as text, the name of its class, and its state_dict in order: dtype, shape and tensor by key. ``tied`` are keys
     that are another key's tensor, ``unsaved`` those of buffers that the source's state_dict does not have, ``inside`` what its
-    layers give."""
+    layers give, ``results`` the types of what it returns."""
 
     text: str
     class_name: str
@@ -48,6 +49,7 @@ class Code:
     inputs: tuple[str, ...] = ()
     source_names: dict[str, str] = field(default_factory=dict)
     inside: Inside = field(default_factory=dict)
+    results: tuple[DType | None, ...] = ()
 
 
 def print_module(
@@ -73,9 +75,9 @@ def print_module(
     head = [f'"""{class_name}, converted by convcore{_from(graph)}.', ""]
     for v, name in zip(graph.inputs, inputs):
         said = "" if name == v.name else f" ({v.name})"
-        head += _wrapped(f"Input {name}{said}: {v.dtype} {shape_text(v.shape)}{_order(v, moved)}.")
+        head += _wrapped(f"Input {name}{said}: {_type(v)} {shape_text(v.shape)}{_order(v, moved)}.")
     for v in graph.outputs:
-        head += _wrapped(f"Output {v.name}: {v.dtype} {shape_text(v.shape)}{_order(v, moved)}.")
+        head += _wrapped(f"Output {v.name}: {_type(v)} {shape_text(v.shape)}{_order(v, moved)}.")
     helpers = helpers_of(used)
     head += ['"""', "", *imports_of("\n".join((*helpers, used))), ""]
     head += lay(f"WEIGHTS = Path(__file__).with_name({quoted(weights)})", 0)
@@ -94,7 +96,8 @@ def print_module(
             f"    return {class_name}.from_pretrained(weights)"]  # fmt: skip
     given = [line for source in helpers for line in ("", "", *source.splitlines())]
     text = "\n".join([*head, *given, *body, *tail]) + "\n"
-    return Code(text, class_name, states, tied, tuple(unsaved), tuple(inputs), source_names, values_inside(plan.root))
+    return Code(text, class_name, states, tied, tuple(unsaved), tuple(inputs), source_names, values_inside(plan.root),
+                tuple(v.dtype for v in graph.outputs))  # fmt: skip
 
 
 def _told(graph: Graph) -> list[str]:
@@ -106,6 +109,11 @@ def _told(graph: Graph) -> list[str]:
         out += ["# What the source says of how its inputs are made; nothing of it is applied here unless it says so.",
                 *lay(_plain(steps), 0, "PREPROCESSING = ")]  # fmt: skip
     return out
+
+
+def _type(v: Value) -> str:
+    """The element type, and what tensors are of where torch has no such ones."""
+    return f"{v.dtype} as {HELD[v.dtype]}" if v.dtype in HELD else str(v.dtype)
 
 
 def _plain(x: object) -> Doc:
@@ -153,9 +161,9 @@ def _class(
         init.append("        self.tie_weights()")
     if t.blocks[0].members or root:
         out += [*init, ""]
-    kinds = ["Tensor" if is_tensor(a) else "int" for a in f.block.outputs]
+    kinds = [annotation(a) for a in f.block.outputs]
     returned = kinds[0] if len(kinds) == 1 else f"tuple[{', '.join(kinds)}]"
-    given = [f"{n}: {'Tensor' if is_tensor(a) else 'int'}" for n, a in zip(f.inputs, f.block.inputs)]
+    given = [f"{n}: {annotation(a)}" for n, a in zip(f.inputs, f.block.inputs)]
     out += lay(Bracket("def forward", ["self", *given]), 4, "", f" -> {returned}:")
     out += f.lines
     if not root:
@@ -302,8 +310,6 @@ def _dict(items: dict[str, str], values_are_code: bool = False) -> Doc:
 
 
 def _tag(dtype: DType | None) -> str:
-    from ..types import SAFETENSORS
-
     if dtype not in SAFETENSORS:
         why = f"is {dtype}, which .safetensors files have no tag for"
         raise UnsupportedError(Problem("weights", "tensor", why, "write .pth", "unsupported_dtype"))
@@ -311,7 +317,5 @@ def _tag(dtype: DType | None) -> str:
 
 
 def _torch(dtype: DType | None) -> str:
-    from ..types import TORCH_TYPES
-
     assert dtype is not None
     return TORCH_TYPES[dtype]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from convcore.plugin import DType, NotExpressible, Value
 
@@ -361,7 +361,12 @@ def to_other(g: TorchContext, n: AtenNode) -> Value:
 def convert(g: TorchContext, x: Value, dtype: DType | None) -> Value:
     if dtype is DType.BOOL and x.dtype is not DType.BOOL:
         return truth(g, x)
-    return g.cast(x, dtype)
+    if dtype is None or x.dtype is dtype or not dtype.is_small:
+        return g.cast(x, dtype)
+    if dtype is DType.FLOAT8_E4M3FN:  # held to the range by torch 2.13; NaN before
+        g.note("casts to float8_e4m3fn limit what is too large, as torch 2.13 does; torch 2.6 makes NaN of it")
+    rounding: Literal["nearest", "up"] = "nearest" if dtype is DType.FLOAT8_E8M0FNU else "up"
+    return g.b.cast(x, to=dtype, saturate=dtype is DType.FLOAT8_E4M3FN, rounding=rounding)
 
 
 @RULES.load("aten.copy")
