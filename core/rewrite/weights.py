@@ -51,28 +51,35 @@ def _without_zeros(node: Node) -> None:
 
 
 def _merged(r: Rewriter, node: Node, read: Callable[[Node, Value, int, int], tuple[Vector, Vector] | None]) -> bool:
-    """A node that multiplies each channel by a number and adds one, into the layer before it, which transposes may follow."""
+    """A node that multiplies each channel by a number and adds one, into the layer before it, which transposes may follow; where
+    it is one number for all, reshapes too."""
     for x in dict.fromkeys(node.inputs[:2]):
         if x is None or x.rank is None or node.output.shape != x.shape:
             continue
-        at, turns = x, list[Node]()
-        while at.producer is not None and at.producer.op == "transpose" and sole(r, at) in (node, *turns):
-            turns.append(at.producer)
+        at, moves = x, list[Node]()
+        while at.producer is not None and at.producer.op in ("transpose", "reshape") and sole(r, at) in (node, *moves):
+            moves.append(at.producer)
             at = at.producer.need("x")
         layer = at.producer
-        if layer is None or Trait.AFFINE not in traits_of(layer.op) or sole(r, at) not in (node, *turns):
+        if layer is None or Trait.AFFINE not in traits_of(layer.op) or sole(r, at) not in (node, *moves):
             continue
         if any(v is not None and v.tensor is None for v in layer.inputs[1:]):
             return False
-        channels = 1 if layer.attrs.get("layout") == "channels_first" else x.rank - 1
-        for turn in reversed(turns):
-            channels = turn.attrs["perm"].index(channels)
+        if layer.output.rank is None:
+            return False
+        channels = 1 if layer.attrs.get("layout") == "channels_first" else layer.output.rank - 1
+        for move in reversed(moves):
+            channels = move.attrs["perm"].index(channels) if move.op == "transpose" and channels >= 0 else _NOWHERE
         w = layer.inputs[1]
         if w is None or w.tensor is None:
             return False
         found = read(node, x, channels, w.tensor.shape[0])
-        return found is not None and _put(r, node, layer, turns[::-1], *found)
+        return found is not None and _put(r, node, layer, moves[::-1], *found)
     return False
+
+
+_NOWHERE = -1
+"""The axis of channels behind a reshape, which may have joined or split it."""
 
 
 def _of_norm(node: Node, x: Value, channels: int, n: int) -> tuple[Vector, Vector] | None:
@@ -113,7 +120,7 @@ def _vector(v: Value) -> Vector:
     return v.tensor.numpy().astype(np.float64).reshape(-1)
 
 
-def _put(r: Rewriter, node: Node, layer: Node, turns: Sequence[Node], factor: Vector, added: Vector) -> bool:
+def _put(r: Rewriter, node: Node, layer: Node, moves: Sequence[Node], factor: Vector, added: Vector) -> bool:
     if not (np.all(np.isfinite(factor)) and np.all(np.isfinite(added))):
         return False
     parameters = [a.name for a in op(layer.op).inputs if a.role is Role.PARAMETER]
@@ -138,11 +145,11 @@ def _put(r: Rewriter, node: Node, layer: Node, turns: Sequence[Node], factor: Ve
             new_bias.astype(dtype), f"{x.name}/merged", trainable=w.trainable, source=w.source
         )  # fmt: skip
         y: Value = b.op(layer.op, layer.inputs[0], kernel, c, *layer.inputs[3:], **layer.attrs)
-        for turn in turns:
-            y = b.transpose(y, perm=turn.attrs["perm"])
+        for move in moves:
+            y = b.op(move.op, y, **move.attrs)
         return y
 
-    return r.put(node.output, [node, *turns, layer], make, like=layer, what=layer.op)
+    return r.put(node.output, [node, *moves, layer], make, like=layer, what=layer.op)
 
 
 _SURE = 2.0**20

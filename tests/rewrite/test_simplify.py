@@ -90,6 +90,13 @@ CASES: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any], list[str]]] = 
         {"x": ["n", 3, 7, 5]}, {"w": normal(4, 3, 3, 3), "k": normal(4), "t": normal(1, 1, 4), "zero": np.zeros(4, "f4")},
         ["Conv", "Transpose"],
     ),
+    "a factor for all behind heads split off": (
+        [N("MatMul", ["x", "w"], ["p"]), N("Add", ["p", "b"], ["q"]), N("Reshape", ["q", "s"], ["r"]),
+         N("Transpose", ["r"], ["t"], perm=[0, 2, 1, 3]), N("Div", ["t", "k"], ["y"])],
+        {"x": ["n", 5, 4]}, {"w": np.arange(24, dtype="f4").reshape(4, 6), "b": np.arange(6, dtype="f4"),
+                             "s": np.array([0, 5, 2, 3]), "k": np.full((1, 1, 1), 3, "f4")},
+        ["MatMul", "Add", "Reshape", "Transpose"],
+    ),
     "a dense layer whose bias is zeros": (
         [N("MatMul", ["x", "w"], ["p"]), N("Add", ["p", "b"], ["y"])],
         {"x": ["n", 5, 4]}, {"w": normal(4, 3), "b": np.zeros(3, "f4")}, ["MatMul"],
@@ -217,6 +224,17 @@ def test_what_is_not_the_same_stays(name: str, tmp_path: Path) -> None:
     feed = {k: normal(*[2 if isinstance(n, str) else n for n in s]) for k, s in inputs.items()}
     for a, b in zip(ran(tmp_path / "b.onnx", feed), ran(path, feed), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_factors_behind_a_reshape_that_are_not_one_stay(tmp_path: Path) -> None:
+    """Where the channels were is another axis of the same size."""
+    nodes = [N("MatMul", ["x", "w"], ["p"]), N("Reshape", ["p", "s"], ["r"]), N("Mul", ["r", "k"], ["y"])]
+    weights = {"w": normal(4, 6), "s": np.array([-1, 1, 6, 6]), "k": normal(6, 1)}
+    path = model(tmp_path / "a.onnx", nodes, {"x": ["n", 6, 4]}, ["y"], weights)
+    convcore.convert(path, "onnx", tmp_path / "b.onnx", simplify=True, check=False)
+    assert sorted(ops(tmp_path / "b.onnx")) == ["MatMul", "Mul", "Reshape"]
+    feed = {"x": normal(2, 6, 4)}
+    np.testing.assert_allclose(ran(tmp_path / "b.onnx", feed)[0], ran(path, feed)[0], rtol=1e-5, atol=1e-5)
 
 
 def test_operators_are_simplified_where_they_are_written_again(tmp_path: Path) -> None:
