@@ -69,7 +69,7 @@ def changes(layer: dict[str, Any]) -> Iterator[What]:
         if name in ("name", "layers", "dtype", "module"):
             continue
         yield ("drop", name)
-        for new in _values(v):
+        for new in values(v):
             yield ("set", name, new)
     yield ("set", "strange", 1)
 
@@ -87,7 +87,7 @@ def change(text: str, at: Sequence[Any], what: What) -> str:
     return json.dumps(tree)
 
 
-def _values(v: Any) -> list[Any]:
+def values(v: Any) -> list[Any]:
     if isinstance(v, bool):
         return [not v, None, "x", 2]
     if isinstance(v, int):
@@ -99,7 +99,7 @@ def _values(v: Any) -> list[Any]:
     if isinstance(v, list):
         out: list[Any] = [[], [*v, *v[-1:]], v[::-1], None, "x", 1]
         for i, x in enumerate(v[:3]):
-            out += [[*v[:i], n, *v[i + 1 :]] for n in _values(x)[:6]]
+            out += [[*v[:i], n, *v[i + 1 :]] for n in values(x)[:6]]
         return [o for o in out if o != v]
     if isinstance(v, dict):
         return [None, {}, "x", {"class_name": "Strange", "config": {}}, [v]]
