@@ -27,7 +27,7 @@ import pytest
 from tests.support.mutants.choose import tests_for
 from tests.support.mutants.equivalent import EQUIVALENT
 from tests.support.mutants.reach import PLACE, Reach, watch
-from tests.support.mutants.runs import OPTIONS, InPlace, Runs, anew, judge, preload
+from tests.support.mutants.runs import OPTIONS, InPlace, Runs, anew, die_with_parent, judge, preload
 from tests.support.mutants.sites import KINDS, PARTS, Mutant, mutants_of, part_of, refuses, sample, texts
 from tests.support.mutants.typed import Types
 
@@ -99,6 +99,7 @@ def run_all(chosen: list[Mutant], results: Path, jobs: int, budget: float) -> No
                         continue
                     status = 1
                     try:
+                        die_with_parent()
                         given = [t for t in given if known is None or t in known]
                         verdict = _one(m, text[m.path], given, reach, runs, folder)
                         if verdict[0] == "missed" and known is not None and key in outside:
@@ -119,6 +120,7 @@ def run_all(chosen: list[Mutant], results: Path, jobs: int, budget: float) -> No
         pid = os.fork()
         if pid == 0:
             try:
+                die_with_parent()
                 files = sorted({t.split("::")[0] for k in here for t in plans[k][1]})
                 then = partial(_in_place, each, [k for k in plans if k in here])
                 if files:

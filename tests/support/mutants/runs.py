@@ -8,6 +8,7 @@ has imported the frameworks only (``anew``). Nothing on disk is changed; process
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import json
@@ -84,12 +85,19 @@ class First:
             self.failed, self.why = report.nodeid, str(getattr(crash, "message", report.longrepr))[:200]
 
 
+def die_with_parent() -> None:
+    """Has this process end when the one that forked it does (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def child(folder: Path, seconds: float, work: Callable[[First], int]) -> Outcome:
     """What ``work`` does in a fork; negative where it died, as of ``seconds`` of its own time; 124 where it stood still."""
     pid = os.fork()
     if pid == 0:
         code = 70
         try:
+            die_with_parent()
             os.setpgid(0, 0)
             told = folder / f"outcome-{os.getpid()}.json"
             _silent()
