@@ -10,7 +10,7 @@ import json
 import math
 import re
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -80,10 +80,10 @@ def _tried(what: Callable[[], Any]) -> tuple[Any, Verdict | None]:
         return None, Verdict("foreign", f"{type(e).__name__}: {str(e)[:400]}", _where(e))
 
 
-def read(files: Sequence[Path], shapes: Any) -> Any:
+def read(files: Sequence[Path], options: Mapping[str, Any]) -> Any:
     """The model, or for weights alone None, with every weight's values read."""
     held = read_checkpoint(files[0]) if files[0].suffix in CHECKPOINTS else None
-    model = convcore.load(*files, input_shapes=shapes) if held is None else None
+    model = convcore.load(*files, **options) if held is None else None
     tensors = held.tensors.values() if held is not None else (v.tensor for v in model.graph.values())
     for tensor in tensors:
         if tensor is not None and tensor.size <= _HELD:
@@ -91,10 +91,10 @@ def read(files: Sequence[Path], shapes: Any) -> Any:
     return model
 
 
-def judge(files: Sequence[Path], stage: Callable[[str], None], shapes: Any = None, compare: bool = True) -> Verdict:
+def judge(files: Sequence[Path], stage: Callable[[str], None], options: Mapping[str, Any], compare: bool = True) -> Verdict:
     """The verdict on the mutant. ``stage`` is told what begins: ``read``, ``convert``, ``native`` (not our code), ``run``."""
     stage("read")
-    model, failed = _tried(lambda: read(files, shapes))
+    model, failed = _tried(lambda: read(files, options))
     if failed is not None or model is None or not compare:
         return failed or Verdict("read", "weights")
     stage("convert")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,15 @@ __all__ = ["READERS", "Reader", "Seed", "make"]
 
 DATA = Path(__file__).parents[1] / "data"
 LARGEST = 100 << 10
-Shapes = Mapping[str, tuple[str | int, ...]] | None
 
 
 @dataclass(frozen=True)
 class Seed:
-    """A model of one file or two, which of them is damaged, and the shapes of inputs where the format does not say them."""
+    """A model of one file or two, which of them is damaged, and what it must be loaded with."""
 
     files: tuple[Path, ...]
     damaged: int = 0
-    shapes: Shapes = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def _pairs(_: Path) -> list[Seed]:
 def _prototxt(_: Path) -> list[Seed]:
     """Nets, with their weights where they have any."""
     found = [(p, p.with_name("weights.caffemodel")) for p in _stored(".prototxt", b"layer")]
-    return [Seed(f if f[1].exists() else f[:1]) for f in found]
+    return [Seed(f) if f[1].exists() else Seed(f[:1], options={"init_weights": True}) for f in found]
 
 
 def _caffemodel(_: Path) -> list[Seed]:
@@ -129,9 +128,12 @@ def _nets() -> dict[str, tuple[Any, tuple[Any, ...]]]:
     }
 
 
-_TRACED: Mapping[str, Shapes] = {
-    "conv": {"input": ("batch", 3, 5, 5)}, "lstm": {"input": ("batch", 5, 3)}, "attends": {"ids": ("batch", 5)},
-}  # fmt: skip
+_TRACED: Mapping[str, Mapping[str, tuple[str | int, ...]]] = {
+    "pnet": {"x": ("batch", 3, 12, 12)},
+    "conv": {"input": ("batch", 3, 5, 5)},
+    "lstm": {"input": ("batch", 5, 3)},
+    "attends": {"ids": ("batch", 5)},
+}
 
 
 def _torch(suffix: str) -> Callable[[Path], list[Seed]]:
@@ -160,8 +162,8 @@ def _torch(suffix: str) -> Callable[[Path], list[Seed]]:
                         torch.save(what, folder / f"{name}{i}{suffix}", _use_new_zipfile_serialization=suffix == ".pth")
         if suffix != ".pt":
             return [Seed((p,)) for p in sorted(folder.glob(f"*{suffix}"))]
-        stored = [Seed((p,), shapes={"x": ("batch", 3, 12, 12)}) for p in _stored(".pt")]
-        return [*stored, *(Seed((p,), shapes=_TRACED[p.stem]) for p in sorted(folder.glob("*.pt")))]
+        paths = [*_stored(".pt"), *sorted(folder.glob("*.pt"))]
+        return [Seed((p,), options={"input_shapes": _TRACED[p.stem]}) for p in paths]
 
     return seeds
 

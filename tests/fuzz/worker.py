@@ -50,7 +50,7 @@ def preload(seeds: list[Seed]) -> None:
     with tempfile.TemporaryDirectory(prefix="convcore-fuzz-") as folder:
         for seed in seeds[:: max(1, len(seeds) // 8)]:
             try:
-                model = read(seed.files, seed.shapes)
+                model = read(seed.files, seed.options)
                 if model is not None:
                     convcore.convert(model, "onnx", Path(folder) / "ready.onnx", check=False)
             except ConvcoreError:
@@ -153,12 +153,13 @@ def _row(
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak counts from here
     before, began = _kib("VmHWM"), time.process_time()
     try:
-        signal.setitimer(signal.ITIMER_PROF, LATE)
-        v = judge(files, stage, seed.shapes, compare)
-    except LateError:
+        try:
+            signal.setitimer(signal.ITIMER_PROF, LATE)
+            v = judge(files, stage, seed.options, compare)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+    except LateError:  # also where the time was over just when the timer was stopped
         v = Verdict("late", "between two stages")
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
     grown = _kib("VmHWM") - before
     if grown > GROWTH:
         v = Verdict("large", f"{grown >> 10} MiB; else {v.word}: {v.why[:100]}")

@@ -152,7 +152,12 @@ class H5File:
         if kind.get_class() != h5py.h5t.STRING or not kind.is_variable_str():
             return
         found = text_lengths(self._bytes, h5py.h5o.get_info(obj).addr)
-        long = sum(length for own, length in found if own == name.encode())
+        if name.encode() not in found:
+            raise BadFileError(
+                f"{self.label}: attribute {name!r} is text of variable length in a fractal heap, whose length nobody can check "
+                "before libhdf5 makes room for it; load the model in Keras and save it again, without libver='latest'"
+            )
+        long = sum(found[name.encode()])
         if long > self.source.size:
             raise BadFileError(
                 f"{self.label}: attribute {name!r} is damaged: texts of {long} bytes in a file of {self.source.size}"

@@ -16,13 +16,14 @@ _MAX_BLOCKS = 4096
 _VARIABLE, _ELEMENT = 9, 16
 
 
-def text_lengths(read: Callable[[int, int], bytes], address: int) -> Iterator[tuple[bytes, int]]:
-    """``(attribute, length)`` of every text of variable length among the attributes that the object header at ``address``
-    holds; ``read(at, size)`` gives bytes of the file.
+def text_lengths(read: Callable[[int, int], bytes], address: int) -> dict[bytes, list[int]]:
+    """The lengths of the texts of variable length in the attributes that the object header at ``address`` holds, by attribute;
+    ``read(at, size)`` gives bytes of the file.
 
-    Raises struct.error or IndexError where the header is cut off. Not seen are attributes in a fractal heap (more than 8 or over
-    64 kB, only in files of HDF5's newer layout, which Keras does not write).
+    Attributes in a fractal heap (HDF5's newer layout from the ninth of an object on, or over 64 kB) are not among them. Raises
+    struct.error or IndexError where the header is cut off.
     """
+    found: dict[bytes, list[int]] = {}
     for body in _attributes(read, address):
         version, flags, name_size, type_size, space_size = struct.unpack_from("<BBHHH", body)
         at = 8 if version < 3 else 9
@@ -31,8 +32,9 @@ def text_lengths(read: Callable[[int, int], bytes], address: int) -> Iterator[tu
         if (flags & 1 and version > 1) or not kind or kind[0] & 15 != _VARIABLE:
             continue
         name, data = body[at : at + name_size].rstrip(b"\0"), body[at + sum(sizes) :]
-        for i in range(0, len(data) - _ELEMENT + 1, _ELEMENT):
-            yield name, struct.unpack_from("<I", data, i)[0]
+        lengths = [struct.unpack_from("<I", data, i)[0] for i in range(0, len(data) - _ELEMENT + 1, _ELEMENT)]
+        found.setdefault(name, []).extend(lengths)
+    return found
 
 
 def _attributes(read: Callable[[int, int], bytes], address: int) -> Iterator[bytes]:
