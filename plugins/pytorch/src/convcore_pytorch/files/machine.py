@@ -60,12 +60,15 @@ class Machine:
         return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
     def line(self) -> str:
+        return self.decoded(self.line_bytes())
+
+    def line_bytes(self) -> bytes:
         stop = self.data.find(b"\n", self.pos, min(self.end, self.pos + limits.TEXT_LINE))
         if stop < 0:
             raise self.bad("the pickle has a line without an end")
         text = self.take(stop - self.pos)
         self.pos += 1
-        return self.decoded(text)
+        return text
 
     def decoded(self, raw: bytes) -> str:
         try:
@@ -271,9 +274,10 @@ class Machine:
             raise self.bad("text that is damaged") from e
 
     def unicode_line(self) -> str:
+        """UNICODE of protocol 0: characters up to U+00FF are bytes, others and line ends are escapes."""
         try:
-            return self.line().encode("latin1").decode("raw_unicode_escape")
-        except (UnicodeDecodeError, UnicodeEncodeError) as e:
+            return self.line_bytes().decode("raw_unicode_escape")
+        except UnicodeDecodeError as e:
             raise self.bad("text that is damaged") from e
 
     def int_line(self) -> int | bool:
