@@ -27,6 +27,12 @@ def layer(kind: str, more: str = "", bottoms: str = "d", tops: str = "y") -> str
     return f'layer {{ name: "l" type: "{kind}" {ends} {more} }}'
 
 
+def second(shape: str) -> str:
+    """Another input, k."""
+    dims = " ".join(f"dim: {n}" for n in shape.split())
+    return layer("Input", f"input_param {{ shape {{ {dims} }} }}", "", "k").replace('"l"', '"o"')
+
+
 CASES: list[tuple[str, str, str, str]] = [
     # why, shape of the bottom, what is refused, what is not
     ("kernel_size is given 3 times for 2 spatial axes", "1 3 5 7", CONV % "kernel_size: 3 kernel_size: 3 kernel_size: 3",
@@ -83,6 +89,54 @@ CASES: list[tuple[str, str, str, str]] = [
      layer("Scale", "scale_param { axis: 2 num_axes: 2 }")),
     ("axis 5 is out of range for 4 a", "1 3 5 7", layer("Reduction", "reduction_param { axis: 5 }"),
      layer("Reduction", "reduction_param { axis: 3 }")),
+    ("pad_beg 1 and pad_end 0 must not be", "1 3 5 7", layer("Interp", "interp_param { height: 9 width: 9 pad_beg: 1 }"),
+     layer("Interp", "interp_param { height: 9 width: 9 pad_beg: -1 }")),
+    ("pad_beg 0 and pad_end 1 must not be", "1 3 5 7", layer("Interp", "interp_param { height: 9 width: 9 pad_end: 1 }"),
+     layer("Interp", "interp_param { height: 9 width: 9 pad_end: -1 }")),
+    ("shrink_factor and zoom_factor must", "1 3 5 7", layer("Interp", "interp_param { shrink_factor: 0 }"),
+     layer("Interp", "interp_param { shrink_factor: 1 }")),
+    ("and zoom_factor must be positive", "1 3 5 7", layer("Interp", "interp_param { zoom_factor: 0 }"),
+     layer("Interp", "interp_param { zoom_factor: 1 }")),
+    ("no size is given: height and width", "1 3 5 7", layer("Interp", "interp_param { height: 9 }"),
+     layer("Interp", "interp_param { height: 9 width: 1 }")),
+    ("takes 3 bottoms, 2 given", "1 3 5 7", layer("Axpy", "", "d d"),
+     layer("Pooling", "pooling_param { global_pooling: true }", "d", "a") + layer("Axpy", "", "a d d").replace('"l"', '"n"')),
+    ("must be one number per sample and cha", "1 3 5 7", layer("Axpy", "", "d d d"),
+     layer("Pooling", "pooling_param { global_pooling: true }", "d", "a") + layer("Axpy", "", "a d d").replace('"l"', '"n"')),
+    ("extend past the first's 4", "1 3 5 7", layer("Scale", "scale_param { axis: 1 }", "d d"),
+     layer("Scale", "scale_param { axis: 0 }", "d d")),
+    ("axis 1 of the first bottom has 3 elements, axis 0 of the second 2", "1 3 5 7",
+     second("2") + layer("Scale", "scale_param { axis: 1 }", "d k"),
+     second("3") + layer("Scale", "scale_param { axis: 1 }", "d k")),
+    ("takes a feature map with 4 axes and", "1 3 5 7", layer("ROIPooling", "roi_pooling_param { pooled_h: 2 pooled_w: 2 }"),
+     second("2 5") + layer("ROIPooling", "roi_pooling_param { pooled_h: 2 pooled_w: 2 }", "d k")),
+    ("columns of ro", "1 3 5 7", second("2 4") + layer("ROIPooling", "roi_pooling_param { pooled_h: 2 pooled_w: 2 }", "d k"),
+     second("2 5 1") + layer("ROIPooling", "roi_pooling_param { pooled_h: 2 pooled_w: 2 }", "d k")),
+    ("pooled_h and pooled_w must be posi", "1 3 5 7",
+     second("2 5") + layer("ROIPooling", "roi_pooling_param { pooled_h: 2 }", "d k"),
+     second("2 5") + layer("ROIPooling", "roi_pooling_param { pooled_h: 1 pooled_w: 1 }", "d k")),
+    (r"output_dim 2 \* group_size 2\^2 are needed", "1 9 5 7",
+     second("2 5") + layer("PSROIPooling", "psroi_pooling_param { spatial_scale: 1 output_dim: 2 group_size: 2 }", "d k"),
+     second("2 5") + layer("PSROIPooling", "psroi_pooling_param { spatial_scale: 1 output_dim: 1 group_size: 3 }", "d k")),
+    ("leaves nothing of 3 elements for the", "1 3 5 7", layer("Slice", "slice_param { axis: 1 slice_point: 3 }", tops="y z"),
+     layer("Slice", "slice_param { axis: 1 slice_point: 2 }", tops="y z")),
+    ("2 tops do not divide the 5 elements of axis 2", "1 3 5 7", layer("Slice", "slice_param { axis: 2 }", tops="y z"),
+     layer("Slice", "slice_param { axis: 1 }", tops="y z u")),
+    ("axis 5 is out of range for a bottom", "1 3 5 7", layer("Reshape", "reshape_param { axis: 5 shape { dim: 1 } }"),
+     layer("Reshape", "reshape_param { axis: 4 shape { dim: 1 } }")),
+    ("axis -6 is out of range for a bottom", "1 3 5 7",
+     layer("Reshape", "reshape_param { axis: -6 num_axes: 0 shape { dim: 1 } }"),
+     layer("Reshape", "reshape_param { axis: -5 num_axes: 0 shape { dim: 1 } }")),
+    ("num_axes 2 from axis 3 on goes past", "1 3 5 7", layer("Reshape", "reshape_param { axis: 3 num_axes: 2 shape { dim: 7 } }"),
+     layer("Reshape", "reshape_param { axis: 3 num_axes: 1 shape { dim: 7 } }")),
+    ("dim 4 of shape copies axis 4", "1 3 5 7",
+     layer("Reshape", "reshape_param { shape { dim: 0 dim: 0 dim: 0 dim: 0 dim: 0 } }"),
+     layer("Reshape", "reshape_param { shape { dim: 0 dim: 0 dim: 0 dim: 0 dim: 1 } }")),
+    ("2 crop_size for 1 axes", "9", layer("CropCenter", "crop_center_param { crop_size: 1 crop_size: 1 }"),
+     layer("CropCenter", "crop_center_param { crop_size: 4 }")),
+    ("cropping 2 off both ends leaves noth", "1 3 4 7",
+     layer("CropCenter", "crop_center_param { crop_size: 0 crop_size: 0 crop_size: 2 }"),
+     layer("CropCenter", "crop_center_param { crop_size: 0 crop_size: 0 crop_size: 1 }")),
 ]  # fmt: skip
 
 
@@ -91,6 +145,24 @@ def test_refused_and_its_neighbour(why: str, shape: str, bad: str, good: str, tm
     with pytest.raises(ConvcoreError, match=why):
         load(tmp_path, bad, shape)
     load(tmp_path, good, shape)
+
+
+@pytest.mark.parametrize(
+    ("why", "bad", "good"),
+    [
+        ("takes its size from a second bottom, which only some forks do",
+         layer("Interp", "interp_param { height: 9 width: 9 }", "d d"),
+         layer("Interp", "interp_param { height: 9 width: 9 }")),
+        ("drops at random: its phase is TRAIN", layer("Dropout", "phase: TRAIN"), layer("Dropout")),
+        ("drops at random when testing", layer("Dropout", "dropout_param { sample_weights_test: true }"),
+         layer("Dropout", "dropout_param { sample_weights_test: false }")),
+    ],
+    ids=["interp", "phase", "testing"],
+)  # fmt: skip
+def test_what_only_some_caffes_do(why: str, bad: str, good: str, tmp_path: Path) -> None:
+    phase = {"phase": "TRAIN"} if "phase" in why else {}
+    assert why in str(load(tmp_path, bad, **phase).problems)
+    assert not load(tmp_path, good).problems
 
 
 def test_fillers_that_caffe_lacks(tmp_path: Path) -> None:
