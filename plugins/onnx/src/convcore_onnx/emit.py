@@ -8,6 +8,7 @@ from typing import Any
 from convcore.plugin import EmitRequest, Emitted, Graph, RuleSet, UsageError, plan, prune
 
 from .about import write_about
+from .casts import casts_first
 from .dialect import DEFAULT_OPSET, OLDEST_OPSET, OnnxDialect, newest_opset
 from .older import WRITTEN
 from .write import model_parts
@@ -35,6 +36,7 @@ def emit(request: EmitRequest) -> Emitted:
 
         rules = RULES
     made = plan(request.graph, rules, max(onnx.opset, WRITTEN), onnx, request.overrides)
+    casts_first(made)
     prune(made)
     parts = model_parts(made, onnx, request.graph.name, options.get("onnx_functions") or ())
     write_about(parts.head, request.graph.metadata)
