@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from .ir.graph import BUFFER, CONSTANT, PARAMETER, Graph, Node, Origin, Scope, Value
     from .ir.parse_dims import parse_dim
     from .ir.scopes import Layer
-    from .ir.tensors import ArrayTensor, LazyTensor, MappedTensor, Tensor, ViewTensor, as_tensor, moves_of
+    from .ir.tensors import ArrayTensor, LazyTensor, MappedTensor, Tensor, ViewTensor, as_tensor, moves_of, uncast
     from .layout import Convention
     from .loading import Driver, Head, InputShapes, check_heaps, let_go, load_flat, read_head
     from .ops.detection_bodies import rows_or_none
@@ -251,6 +251,7 @@ __all__ = [
     "take_text",
     "tidy",
     "traits_of",
+    "uncast",
     "unsupported",
     "watched",
     "passing",
@@ -311,7 +312,7 @@ _FROM = {
     "ir.flat": ("FlatValue", "FlatLayer", "FlatModel"),
     "ir.graph": ("BUFFER", "CONSTANT", "PARAMETER", "Graph", "Node", "Origin", "Scope", "Value"),
     "ir.scopes": ("Layer",),
-    "ir.tensors": ("ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor", "moves_of"),
+    "ir.tensors": ("ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor", "moves_of", "uncast"),
     "layout": ("Convention",),
     "loading": ("Driver", "Head", "InputShapes", "check_heaps", "let_go", "load_flat", "read_head"),
     "ops.detection_bodies": ("rows_or_none",),

@@ -21,7 +21,7 @@ from ..errors import BadFileError, ShapeError
 from ..files import absolute, stamp_of, unchanged
 from .dtypes import DType
 
-__all__ = ["ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor", "moves_of"]
+__all__ = ["ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", "as_tensor", "moves_of", "uncast"]
 
 Array = NDArray[Any]
 _CHUNK = 1 << 22
@@ -298,3 +298,23 @@ def moves_of(t: Tensor) -> tuple[Tensor, tuple[ViewTensor, ...]]:
         steps.append(base)
         base = base.base
     return base, tuple(steps[::-1])
+
+
+def uncast(t: Tensor) -> Tensor | None:
+    """``t`` without the cast to half precision that is between it and its float32 tensor, moved alike; None where there is none,
+    or more was done."""
+    base, steps = t, []  # type: Tensor, list[ViewTensor]
+    while isinstance(base, ViewTensor) and base.kind in ("transpose", "reshape"):
+        steps.append(base)
+        base = base.base
+    if (
+        not isinstance(base, ViewTensor)
+        or base.kind != "cast"
+        or base.base.dtype is not DType.FLOAT32
+        or base.dtype.itemsize != 2
+    ):
+        return None
+    wide = base.base
+    for step in reversed(steps):
+        wide = wide.transpose(step.arg) if step.kind == "transpose" else wide.reshape(step.arg)
+    return wide

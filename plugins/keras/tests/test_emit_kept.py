@@ -177,3 +177,47 @@ def test_recurrent_layers_of_half_precision_load(policy: str, limit: float, make
     data = np.random.default_rng(3).normal(size=(3, *shape)).astype(np.float32)
     got, want = (keras.ops.convert_to_numpy(keras.ops.cast(m(data), "float32")) for m in (again, model))
     assert again.layers[-1].compute_dtype == policy.removeprefix("mixed_") and error_of_range([got], [want]) < limit
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (lambda d: L.Dense(3, dtype=d), (5,)),
+        (lambda d: L.Conv2D(6, 2, groups=2, dtype=d), (5, 7, 4)),
+        (lambda d: L.SeparableConv2D(3, 2, dtype=d), (5, 7, 4)),
+        (lambda d: L.EinsumDense("abc,cd->abd", (None, 7), bias_axes="d", dtype=d), (5, 4)),
+    ],
+)
+def test_mixed_precision_keeps_weights_of_float32(policy: str, make: Any, shape: Any, tmp_path: Path) -> None:
+    """What training goes on from: the layer's policy, and every bit of its weights."""
+    x = keras.Input(shape)
+    model = keras.Model(x, make(policy)(x))
+    randomise(model)
+    made = convcore.convert(model, "keras", tmp_path / "m.keras", check=False)
+    (layer,) = [v for v in keras.models.load_model(made.paths[0]).layers if v.weights]
+    assert layer.dtype_policy.name == policy and not any("float32 weights" in n for n in made.report.notes)
+    for got, want in zip(layer.weights, model.layers[-1].weights, strict=True):
+        assert got.dtype == "float32" and np.array_equal(*(keras.ops.convert_to_numpy(w) for w in (got, want)))
+
+
+def test_mixed_precision_of_gates_is_said(tmp_path: Path) -> None:
+    """Gates are put in order and biases added in the type the layer computes in."""
+    x = keras.Input((5, 4))
+    made = convcore.convert(
+        keras.Model(x, L.GRU(3, dtype="mixed_float16", name="g")(x)), "keras", tmp_path / "m.keras", check=False
+    )
+    assert "float32 weights of g are written as float16, in which they compute" in made.report.notes
+
+
+@pytest.mark.parametrize("make", [L.LayerNormalization, L.BatchNormalization, lambda **d: L.GroupNormalization(2, **d)])
+def test_norms_of_half_precision_compute_in_float32(make: Any, tmp_path: Path) -> None:
+    """As Keras does in the policy float16: the layer has weights of float32, and its result is cast."""
+    x = keras.Input((5, 4))
+    model = keras.Model(x, make(dtype="float16")(x))
+    randomise(model)
+    again = keras.models.load_model(convcore.convert(model, "keras", tmp_path / "m.keras", check=False).paths[0])
+    data = np.random.default_rng(3).normal(size=(3, 5, 4)).astype(np.float32)
+    got, want = (keras.ops.convert_to_numpy(m(data)) for m in (again, model))
+    assert got.dtype == want.dtype == np.float16 and error_of_range([got], [want]) < 1e-3
+    assert {w.dtype for w in again.weights} == {"float32"}

@@ -8,9 +8,11 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from onnx.reference import ReferenceEvaluator
 from onnx_kit import emit_model
 
 from convcore.build.builder import Builder
+from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph, Origin
 
@@ -69,3 +71,32 @@ def test_other_casts_stay_where_they_are() -> None:
         t = b.cast(b.transpose(b.input("x", "float32" if read else "float16", (2, 3, 5)), perm=(1, 0, 2)), to=DType(dtype))
         g.outputs = [b.matmul(t, b.const(W.astype(dtype)))] if read else [t]
         assert [n.op_type for n in emit_model(g, 18).graph.node][:2] == ["Transpose", "Cast"]
+
+
+def test_weights_of_another_type_than_the_input_are_cast() -> None:
+    """``T`` of a schema is one type: a LayerNormalization of float32 with a float16 scale is no ONNX model."""
+    g = Graph("net")
+    b = Builder(g, origin=Origin("test", "layer", "Test"))
+    x, scale = b.input("x", "float32", (2, 3, 5)), b.weight(W[:, 0].astype(np.float16), "scale")
+    g.outputs = [b.op("layer_norm", x, scale, axes=(2,), epsilon=1e-3)]
+    m = emit_model(g, 18)
+    onnx.checker.check_model(m, full_check=True)
+    given = X.astype(np.float32)
+    (got,) = ort.InferenceSession(m.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"x": given})
+    d = given - given.mean(-1, keepdims=True)
+    want = d / np.sqrt((d * d).mean(-1, keepdims=True) + 1e-3) * W[:, 0].astype(np.float16).astype(np.float32)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("opset", "kind"), [(18, "Expand"), (20, "ConstantOfShape")])
+def test_fill_of_bfloat16(opset: int, kind: str) -> None:
+    """ConstantOfShape gives it from opset 20 on."""
+    g = Graph("net")
+    b = Builder(g, origin=Origin("test", "layer", "Test"))
+    x = b.input("x", "float32", (Dim("batch"), 5))
+    g.outputs = [b.op("fill", shape=(Dim("batch"), 3), value=0.5, dtype=DType.BFLOAT16), b.neg(x)]
+    m = emit_model(g, opset)
+    onnx.checker.check_model(m, full_check=True)
+    assert kind in {n.op_type for n in m.graph.node}
+    filled, _ = ReferenceEvaluator(m).run(None, {"x": np.zeros((2, 5), np.float32)})
+    assert str(filled.dtype) == "bfloat16" and filled.astype(np.float32).tolist() == [[0.5] * 3] * 2

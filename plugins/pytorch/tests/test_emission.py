@@ -314,3 +314,22 @@ def test_channels_come_first_in_what_keras_had_last(tmp_path: Path) -> None:
         assert made.model(torch.ones(shape)).shape[0] == 2
         said = any("channels come first in 'image'" in n for n in made.report.notes)
         assert said == (asked is None) == ("NCHW (NHWC in the source)" in text)
+
+
+@pytest.mark.parametrize(("x", "weights", "module"), [("float32", "float16", False), ("float16", "float32", True)])
+@pytest.mark.parametrize("op", ["batch_norm", "group_norm", "layer_norm", "instance_norm"])
+def test_norms_whose_weights_are_of_another_type(op: str, x: str, weights: str, module: bool) -> None:
+    """torch has those of half precision with weights of float32; others are written as their parts."""
+    g, b = built()
+    data = b.input("x", DType(x), (2, 6, 5))
+    n = 5 if op == "layer_norm" else 6
+    held = [
+        b.weight((NUMBERS.random(n) + 0.5).astype(weights), f"w{i}", role="buffer" if i > 1 else "parameter") for i in range(4)
+    ]
+    given = {"layer_norm": {"axes": (2,)}, "group_norm": {"groups": 2, "axis": 1}}.get(op, {"axis": 1})
+    g.outputs = [b.op(op, data, *held[: 4 if op == "batch_norm" else 2], epsilon=1e-3, **given)]
+    feed = NUMBERS.normal(size=(2, 6, 5)).astype(x)
+    want = Interpreter(g).run([feed])[0]
+    model = emit_model(g.clone(), None).model()
+    assert any("Norm" in type(m).__name__ for m in model.modules()) == module
+    np.testing.assert_allclose(model(torch.from_numpy(feed)).numpy(), want, rtol=5e-3, atol=5e-3)

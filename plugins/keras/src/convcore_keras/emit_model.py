@@ -19,9 +19,12 @@ from convcore.plugin import (
     Ref,
     Shape,
     State,
+    Tensor,
     Unit,
     UnsupportedError,
+    ViewTensor,
     about_text,
+    uncast,
 )
 
 from .dialect import MERGES, Inner
@@ -38,10 +41,16 @@ _OUTSIDE_SCOPES = re.compile(r"[^A-Za-z0-9_>-]")
 """TensorFlow 2.21 refuses a layer's name with such a character when it makes a graph (``tf.Graph.name_scope``)."""
 
 
+_HALF = (DType.FLOAT16, DType.BFLOAT16)
+
+
 def model_of(plan: Plan, graph: Graph) -> tuple[KerasModel, list[str]]:
     """The model, and what is worth telling of it. UnsupportedError names every layer no Keras layer can be."""
     maker = _Maker(plan, graph)
     root = maker.model(plan.root, maker.legal(graph.name or "model"), [v.name for v in graph.inputs])
+    if maker.narrowed:
+        kinds = " and ".join(sorted(set(maker.narrowed.values())))
+        maker.notes.append(f"float32 weights of {', '.join(maker.narrowed)} are written as {kinds}, in which they compute")
     if maker.problems:
         raise UnsupportedError(maker.problems)
     model = KerasModel(root, KERAS_VERSION, "keras3", None, "keras", None, (), True, about=about_text(graph.metadata))
@@ -54,6 +63,7 @@ class _Maker:
         self.notes: list[str] = []
         self.problems: list[Problem] = []
         self.owners: dict[int, str] = {}
+        self.narrowed: dict[str, str] = {}
         self.values = {self.legal(v.name) for v in graph.values() if v.tensor is None}
 
     @staticmethod
@@ -159,10 +169,9 @@ class _Maker:
         return LayerConfig(name, kind, kind, config, module=f"keras.src.ops.{OPERATIONS[kind]}", registered_name=kind, is_op=True)
 
     def _unit(self, call: PlanCall, unit: Unit, name: str) -> LayerConfig:
-        weights = {k: s.tensor for k, s in unit.states.items()}
+        weights, dtype = self._weights(call, unit)
         config = completed(unit.type, unit.config, {k: tuple(t.shape) for k, t in weights.items()})
-        layer = LayerConfig(name, unit.type, unit.type, config, weights=weights)
-        layer.dtype = self._dtype(call, unit)
+        layer = LayerConfig(name, unit.type, unit.type, config, weights=weights, dtype=dtype)
         _startable(unit.type, config, layer.dtype)
         for part in spec_of(unit.type).parts:
             if isinstance(inner := config.get(part.key), Inner):
@@ -182,15 +191,27 @@ class _Maker:
                 self.notes.append(f"{s.value.name} is shared by {other} and {name}: each has a copy of its own")
         return layer
 
-    def _dtype(self, call: PlanCall, unit: Unit) -> LayerDType:
-        """What the layer computes in: the type of its floating operand, which its variables must have too."""
-        kinds = [str(s.dtype) for s in unit.states.values()]
-        kinds += [str(r.dtype) for r in (*call.results, *_refs(call.args)) if r.dtype is not None and r.dtype.is_float]
-        compute = kinds[0] if kinds else "float32"
-        if any(k != compute for k in kinds):
-            why = f"its tensors are {', '.join(sorted(set(kinds)))}, a Keras layer has one element type"
+    def _weights(self, call: PlanCall, unit: Unit) -> tuple[dict[str, Tensor], LayerDType]:
+        """The weights as the layer has them, and its policy: it computes in the type of its floating operand. Weights that a
+        mixed policy cast to half precision are the float32 ones before it again, and those of half precision of a layer that
+        computes in float32 all the same are widened."""
+        weights = {k: s.tensor for k, s in unit.states.items()}
+        held = {s.dtype for s in unit.states.values()}
+        seen = {r.dtype for r in (*call.results, *_refs(call.args)) if r.dtype is not None and r.dtype.is_float}
+        kinds = held | seen
+        compute = next(iter(sorted(map(str, held or seen))), "float32")
+        if len(kinds) > 1 and held <= set(_HALF) and seen == {DType.FLOAT32} and spec_of(unit.type).float32:
+            return {k: t.cast(DType.FLOAT32) for k, t in weights.items()}, LayerDType()
+        if len(kinds) > 1:
+            why = f"its tensors are {', '.join(sorted(map(str, kinds)))}, a Keras layer has one element type"
             self.problems.append(Problem(call.origin.layer or call.source, unit.type, why, code="unsupported_dtype"))
-        return LayerDType(compute, compute)
+        if held and held <= set(_HALF):
+            masters = {k: wide for k, t in weights.items() if (wide := uncast(t)) is not None}
+            if len(masters) == len(weights):
+                return masters, LayerDType(compute, "float32")
+            if any(_source(t).dtype is DType.FLOAT32 for t in weights.values()):
+                self.narrowed[call.origin.layer or call.source] = compute
+        return weights, LayerDType(compute, compute)
 
     # ---- a call
     def _call(self, call: PlanCall, at: Mapping[Ref, TensorRef]) -> Call:
@@ -241,6 +262,11 @@ def _startable(type: str, config: dict[str, Any], dtype: LayerDType) -> None:
     a CPU: a file would not load, whose weights replace what it gives."""
     if type in _ORTHOGONAL and dtype.variable in ("float16", "bfloat16"):
         config.setdefault("recurrent_initializer", "glorot_uniform")
+
+
+def _source(t: Tensor) -> Tensor:
+    """The tensor that others are made of."""
+    return _source(t.base) if isinstance(t, ViewTensor) else t
 
 
 def _sizes(shape: Shape | None) -> tuple[int | None, ...]:

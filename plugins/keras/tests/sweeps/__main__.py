@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import collections
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -46,21 +46,30 @@ def main(argv: list[str]) -> int:
     sys.stdout.write(f"{len(cases)} cases: {dict(counts)}\n")
     if "--page" in argv:
         page = Path(__file__).resolve().parents[4] / "docs" / "support" / f"keras-{kind}.md"
-        page.write_text(_page(kind, len(cases), counts, rows), encoding="utf-8")
+        page.write_text(_page(kind, targets, len(cases), counts, rows), encoding="utf-8")
     return counts["wrong"]
 
 
-def _page(kind: str, total: int, counts: Mapping[str, int], rows: list[str]) -> str:
+_TITLES = {"onnx": "ONNX", "pytorch": "PyTorch", "keras": "Keras"}
+_RUN_BY = {"onnx": "onnxruntime", "pytorch": "torch", "keras": "Keras (plain `load_model`)"}
+
+
+def _page(kind: str, targets: Sequence[str], total: int, counts: Mapping[str, int], rows: list[str]) -> str:
     told = ", ".join(f"{n} {what}" for what, n in sorted(counts.items(), key=lambda kv: -kv[1]))
+    right = 100 * (counts["agree"] + counts["reference"]) / max(total, 1)
+    flags = " ".join(f"--{t}" for t in targets)
     lines = [
-        f"# Keras: {kind} that Keras itself made, read and written to ONNX",
+        f"# Keras: {kind} that Keras itself made, read and written to {', '.join(_TITLES[t] for t in targets)}",
         "",
-        f"Written by `python -m sweeps {kind} --page` in `plugins/keras/tests` (KERAS_BACKEND=torch).",
-        f"{total} cases: {told}.",
+        f"Written by `python -m sweeps {kind} {flags} --page` in `plugins/keras/tests` (KERAS_BACKEND=torch).",
+        f"{total} cases: {told}; {right:.1f} % agree.",
         "",
-        "*agree*: the interpreter, and the ONNX model in onnxruntime, compute what Keras does, with two batch sizes. *onnx*:",
-        "the interpreter does, and ONNX or onnxruntime has no counterpart. *refused*: with the reason given. *unmade*: Keras (on",
-        "torch) can not run or read the model itself.",
+        f"*agree*: the interpreter, and what is written to {', '.join(_TITLES[t] for t in targets)} and run by "
+        f"{', '.join(_RUN_BY[t] for t in targets)},",
+        "compute what Keras does, with two batch sizes. *reference*: so they do, but `onnx.reference` ran the ONNX model, as",
+        "onnxruntime has no kernel for its element types. *onnx*, *pytorch*, *keras*: the interpreter does, and the target",
+        "refuses, or its framework cannot run it. *refused*: with the reason given. *unmade*: Keras (on torch) can not run or",
+        "read the model itself.",
         "",
         "| case | | why |",
         "|---|---|---|",

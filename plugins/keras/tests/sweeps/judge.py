@@ -40,7 +40,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``what``: agree, a target (which refuses what the interpreter has right), refused, wrong, unmade (Keras cannot run it)."""
+    """``what``: agree, reference (agree, but ONNX's own evaluator ran the ONNX model: onnxruntime lacks what ``why`` says), a
+    target (which refuses what the interpreter has right), refused, wrong, unmade (Keras cannot run it)."""
 
     name: str
     what: str
@@ -75,11 +76,13 @@ def _judge(case: Case, folder: Path, targets: Sequence[str], seed: int) -> Verdi
         verdict = _interpreted(case, form, feeds, wants)
         if verdict is not None:
             return verdict
+    lacks = ""
     for target in targets:
         verdict = _through(case, target, path, feeds, wants)
-        if verdict is not None:
+        if verdict is not None and verdict.what != "reference":
             return verdict
-    return Verdict(case.name, "agree")
+        lacks = verdict.why if verdict is not None else lacks
+    return Verdict(case.name, "reference" if lacks else "agree", lacks)
 
 
 def _interpreted(case: Case, path: Path, feeds: Sequence[Any], wants: Sequence[Any]) -> Verdict | None:
@@ -102,7 +105,8 @@ def _interpreted(case: Case, path: Path, feeds: Sequence[Any], wants: Sequence[A
 
 
 def _through(case: Case, target: str, path: Path, feeds: Sequence[Any], wants: Sequence[Any]) -> Verdict | None:
-    """What is wrong with what a target's own framework makes of the converted file; None if nothing is."""
+    """What is wrong with what a target's own framework makes of the converted file; None if nothing is. An ONNX model for which
+    onnxruntime has no kernel is run by ``onnx.reference``."""
     out = path.with_name(f"out{_SUFFIX[target]}")
     try:
         convcore.convert(
@@ -110,19 +114,26 @@ def _through(case: Case, target: str, path: Path, feeds: Sequence[Any], wants: S
         )
     except convcore.UnsupportedError as e:
         return Verdict(case.name, target, "; ".join(p.why for p in e.problems))
-    try:
-        run = _RUN[target](out)
-        for feed, want in zip(feeds, wants, strict=True):
-            why = differs(run(feed), want)
-            if why:
-                return Verdict(case.name, "wrong", f"{target}: {why}")
-    except Exception as e:  # noqa: BLE001 - the framework's own classes
-        return Verdict(case.name, target, f"{type(e).__name__}: {str(e)[:200]}")
-    return None
+    lacks = ""
+    for runner in _RUN[target]:
+        try:
+            run = runner(out)
+            for feed, want in zip(feeds, wants, strict=True):
+                why = differs(run(feed), want)
+                if why:
+                    return Verdict(case.name, "wrong", f"{target}: {why}")
+            return Verdict(case.name, "reference", lacks) if runner is _reference else None
+        except Exception as e:  # noqa: BLE001 - the framework's own classes
+            lacks = f"{type(e).__name__}: {str(e)[:200]}"
+            if not any(told in lacks for told in _NO_KERNEL):
+                break
+    return Verdict(case.name, target, lacks)
 
 
 Run = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 _SUFFIX = {"onnx": ".onnx", "pytorch": ".py", "keras": ".keras"}
+_NO_KERNEL = ("NOT_IMPLEMENTED : Could not find an implementation", "No corresponding Numpy type for Tensor Type")
+"""What onnxruntime says of element types that it has no kernel for, or that it cannot hand out."""
 
 
 def _onnx(path: Path) -> Run:
@@ -135,7 +146,17 @@ def _onnx(path: Path) -> Run:
     return lambda feed: session.run(None, {i.name: a for i, a in zip(session.get_inputs(), feed, strict=True)})
 
 
+def _reference(path: Path) -> Run:
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    onnx.checker.check_model(str(path), full_check=True)
+    evaluator = ReferenceEvaluator(str(path))
+    return lambda feed: evaluator.run(None, dict(zip(evaluator.input_names, feed, strict=True)))
+
+
 def _pytorch(path: Path) -> Run:
+    import ml_dtypes
     import torch
 
     names: dict[str, Any] = {"__name__": "converted", "__file__": str(path)}
@@ -145,7 +166,8 @@ def _pytorch(path: Path) -> Run:
     def run(feed: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         with torch.no_grad():
             y = model(*(torch.from_numpy(a) for a in feed))
-        return [v.numpy() for v in (y if isinstance(y, (list, tuple)) else [y])]
+        given = y if isinstance(y, (list, tuple)) else [y]
+        return [v.float().numpy().astype(ml_dtypes.bfloat16) if v.dtype is torch.bfloat16 else v.numpy() for v in given]
 
     return run
 
@@ -155,7 +177,7 @@ def _keras(path: Path) -> Run:
     return lambda feed: _flat(model(_nested(model, feed), training=False))
 
 
-_RUN: dict[str, Callable[[Path], Run]] = {"onnx": _onnx, "pytorch": _pytorch, "keras": _keras}
+_RUN: dict[str, tuple[Callable[[Path], Run], ...]] = {"onnx": (_onnx, _reference), "pytorch": (_pytorch,), "keras": (_keras,)}
 
 
 def _feed(case: Case, model: Any, batch: int, seed: int) -> list[np.ndarray]:

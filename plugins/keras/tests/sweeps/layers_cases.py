@@ -289,6 +289,8 @@ def _expressions() -> Iterator[str]:
             f"L.Conv2D(4, 3, dtype='{policy}') @ 6,8,3",
             f"L.LayerNormalization(dtype='{policy}') @ 4,5",
             f"L.BatchNormalization(dtype='{policy}') @ 4,5",
+            f"L.GroupNormalization(2, dtype='{policy}') @ 5,4",
+            f"L.RMSNormalization(dtype='{policy}') @ 4,5",
             f"L.LSTM(4, dtype='{policy}') @ 5,3",
         ]
 

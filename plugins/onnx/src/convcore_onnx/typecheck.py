@@ -10,7 +10,7 @@ from convcore.plugin import DType, NotExpressible, ask_option
 
 from .dtypes import DTYPE_NAMES, DTYPES
 
-__all__ = ["before", "needs", "result_types", "same_operator", "text_type"]
+__all__ = ["before", "gives", "needs", "result_types", "same_operator", "text_type"]
 
 _TEXT = {d: f"tensor({DTYPE_NAMES.get(d, d.value)})" for d in DTYPES.values()}
 for _d in DTYPES.values():
@@ -25,13 +25,14 @@ def text_type(text: str) -> DType | None:
 
 
 class _Signature:
-    """Types of inputs and outputs: a name of a constraint, or a type; what each constraint allows."""
+    """Types of inputs and outputs: a name of a constraint, or a type; what each constraint allows, and which may be mixed."""
 
-    __slots__ = ("allowed", "fixed", "inputs", "outputs", "variadic")
+    __slots__ = ("allowed", "fixed", "inputs", "mixed", "outputs", "variadic")
 
     def __init__(self, schema: Any) -> None:
         self.inputs = tuple((i.type_str, i.name) for i in schema.inputs)
         self.variadic = bool(schema.inputs) and "Variadic" in str(schema.inputs[-1].option)
+        self.mixed = {i.type_str for i in schema.inputs if not i.is_homogeneous}
         self.outputs = tuple(o.type_str for o in schema.outputs)
         self.allowed = {c.type_param_str: frozenset(c.allowed_type_strs) for c in schema.type_constraints}
         self.fixed = {k: _DTYPES.get(next(iter(v))) for k, v in self.allowed.items() if len(v) == 1}
@@ -95,7 +96,8 @@ _HOLDING: dict[str, Callable[[Sequence[DType | None], Mapping[str, Any]], DType 
 def result_types(type: str, version: int, types: Sequence[DType | None], attrs: Mapping[str, Any]) -> list[DType | None]:
     """The element types of the outputs (None: not told by the schema).
 
-    NotExpressible when the operator does not exist in this opset or does not take one of the inputs' types.
+    NotExpressible when the operator does not exist in this opset, does not take one of the inputs' types, or not two of them
+    together.
     """
     s = _signature(type, version)
     if s is None:
@@ -111,7 +113,8 @@ def result_types(type: str, version: int, types: Sequence[DType | None], attrs: 
         if text not in (allowed if allowed is not None else (kind,)):
             since = _newer(type, version, i, text)
             raise NotExpressible(f"{type} takes no {d} as {name}" + (before(since) if since else ""))
-        bound.setdefault(kind, d)
+        if bound.setdefault(kind, d) is not d and allowed is not None and kind not in s.mixed:
+            raise NotExpressible(f"{type} takes no {d} as {name} beside {bound[kind]}")
     if type in _HOLDING:
         return [_HOLDING[type](types, attrs)]
     to = attrs.get("to") if type in ("Cast", "BitCast") else None
@@ -122,6 +125,12 @@ def result_types(type: str, version: int, types: Sequence[DType | None], attrs: 
             raise NotExpressible(f"{type} gives no {wanted} in opset {version}")
         return [wanted]
     return [bound.get(kind, s.fixed.get(kind, _DTYPES.get(kind))) for kind in s.outputs]
+
+
+def gives(type: str, version: int, dtype: DType) -> bool:
+    """Whether the first result of an operator can be of a type."""
+    s = _signature(type, version)
+    return s is not None and _TEXT.get(dtype) in s.allowed.get(s.outputs[0], (s.outputs[0],))
 
 
 def same_operator(type: str, a: int | None, b: int) -> bool:

@@ -18,10 +18,12 @@ from convcore.plugin import (
     NotExpressible,
     Scribe,
     State,
+    Trait,
     Value,
     as_tensor,
     fold_constants,
     identifier,
+    traits_of,
 )  # fmt: skip
 
 from .functions import HELPERS
@@ -41,6 +43,17 @@ _FEWER = """torch.flip torch.gather torch.scatter torch.scatter_reduce torch.ind
 torch.nn.PixelUnshuffle F.max_unpool1d F.max_unpool2d F.max_unpool3d scatter scatter_nd narrow sliced padded"""
 _OF_FEWER = frozenset(_FEWER.split())
 """Functions that move elements, but not of types that torch only stores (2.13)."""
+
+
+_HALF = (DType.FLOAT16, DType.BFLOAT16)
+
+
+def _of_one_type(types: Sequence[DType | None]) -> None:
+    """A norm's weights are of its input's type, or float32 where this is of half precision (run with torch 2.13: all but rms_norm
+    raise for others)."""
+    x, *weights = types
+    if any(w is not x for w in weights) and not (x in _HALF and all(w is DType.FLOAT32 for w in weights)):
+        raise NotExpressible(f"torch has no norm of {x} whose weights are {', '.join(str(w) for w in dict.fromkeys(weights))}")
 
 
 class TorchDialect(Dialect):
@@ -88,6 +101,8 @@ class TorchDialect(Dialect):
             used = (v.dtype for v in (*s.node.inputs, *s.node.outputs) if v is not None)
             if odd := next((d for d in used if d in _STORED), None):
                 raise NotExpressible(f"{type} takes no {odd}")
+        if s.node is not None and Trait.SCALED in traits_of(s.node.op):
+            _of_one_type([v.dtype for v in s.node.inputs if v is not None])
         return ()
 
     def path(self, node: Node) -> Any:

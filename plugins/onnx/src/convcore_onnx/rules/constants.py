@@ -10,6 +10,7 @@ from convcore.plugin import A, ArrayTensor, DType, ForeignNode, Node, NotExpress
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
+from ..typecheck import gives
 from .base import RULES, dtype_code
 from .shapes_in import scalar_size, size_list
 from .shapes_out import shape_vector, size_scalar
@@ -65,10 +66,11 @@ def constant_of_shape(g: OnnxContext, node: ForeignNode) -> Any:
 
 
 def _filled(s: Steps, shape: Any, value: Any, dtype: DType, last: bool) -> Any:
-    tensor = ArrayTensor(np.array([value]).astype(dtype.numpy))
-    if last:
-        return s.last("ConstantOfShape", shape, value=tensor)
-    return s.ConstantOfShape(shape, value=tensor)
+    """ConstantOfShape, or one element that is spread, of types that it does not give (bfloat16 before opset 20)."""
+    write = s.last if last else s.add
+    if not gives("ConstantOfShape", s.e.dialect.opset, dtype):
+        return write("Expand", s.const(value, dtype), shape)
+    return write("ConstantOfShape", shape, value=ArrayTensor(np.array([value]).astype(dtype.numpy)))
 
 
 @RULES.emit("fill")
