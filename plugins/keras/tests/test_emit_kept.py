@@ -221,3 +221,56 @@ def test_norms_of_half_precision_compute_in_float32(make: Any, tmp_path: Path) -
     got, want = (keras.ops.convert_to_numpy(m(data)) for m in (again, model))
     assert got.dtype == want.dtype == np.float16 and error_of_range([got], [want]) < 1e-3
     assert {w.dtype for w in again.weights} == {"float32"}
+
+
+def adapted() -> Any:
+    layer = L.Normalization(axis=-1)
+    layer.adapt(np.random.default_rng(5).normal(2, 3, (20, 4)))
+    return layer
+
+
+WHOLE: list[tuple[Any, Any]] = [
+    (lambda: L.Rescaling(0.3, 0.1), (5, 4)),
+    (lambda: L.Rescaling([1.0, 2.0, 3.0, 4.0]), (5, 4)),
+    (lambda: L.Normalization(mean=[1.0, 2.0, 3.0, 4.0], variance=[2.0] * 4, invert=True), (5, 4)),
+    (adapted, (5, 4)),
+    (lambda: L.Bidirectional(L.ConvLSTM2D(3, 2, return_sequences=True)), (4, 7, 6, 2)),
+    (lambda: L.TimeDistributed(L.Conv2D(3, 2, dtype="mixed_float16"), dtype="mixed_float16"), (4, 7, 6, 2)),
+    (lambda: L.TimeDistributed(L.BatchNormalization()), (4, 5)),
+]
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize(("make", "shape"), WHOLE)
+def test_layers_that_are_several_operations_come_back_as_they_were(make: Any, shape: Any, suffix: str, tmp_path: Path) -> None:
+    """Called twice, in a nested model too: one layer."""
+    layer, x = make(), keras.Input(shape)
+    inside = keras.Input(shape)
+    inner = keras.Model(inside, L.Dense(3)(L.Dense(2)(make()(inside))), name="inner")
+    model = keras.Model(x, [layer(x), layer(keras.ops.negative(x)), inner(x)])
+    layer.trainable = False
+    if isinstance(layer, (L.Bidirectional, L.TimeDistributed)):
+        randomise(model)
+    made = convcore.convert(model, "keras", tmp_path / f"m{suffix}")
+    again = keras.models.load_model(made.paths[0], compile=False)
+    (one,) = [v for v in again.layers if type(v) is type(layer)]
+    assert made.report.ok and one.trainable == (not one.weights) and one.dtype_policy.name == layer.dtype_policy.name
+    assert type(again.get_layer("inner").layers[1]) is type(layer)
+    assert len(again.weights) == len(model.weights)
+    data = np.random.default_rng(3).normal(size=(3, *shape)).astype(np.float32)
+    for a, b in zip(again(data), model(data), strict=True):
+        assert np.array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b))
+
+
+def test_layers_that_do_not_come_back_whole(tmp_path: Path) -> None:
+    """Steps whose number is not known (TensorFlow's graphs are wrong), a mask, what is said by hand."""
+    steps, masked = keras.Input((None, 7, 6, 2)), keras.Input((4, 5))
+    cases: list[tuple[Any, dict[str, Any]]] = [
+        (keras.Model(steps, L.TimeDistributed(L.Conv2D(3, 2))(steps)), {}),
+        (keras.Model(masked, L.LSTM(3)(L.Rescaling(0.5)(L.Masking()(masked)))), {}),
+        (keras.Model(masked, L.Rescaling(0.5, name="r")(masked)), {"overrides": {"r": lambda g, node: g.b.neg(node.need(0))}}),
+    ]
+    for model, options in cases:
+        made = convcore.convert(model, "keras", tmp_path / "m.keras", check=False, **options)
+        kinds = {type(v).__name__ for v in keras.models.load_model(made.paths[0]).layers}
+        assert not kinds & {"TimeDistributed", "Rescaling"}, kinds

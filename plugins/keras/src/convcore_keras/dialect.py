@@ -26,7 +26,7 @@ from convcore.plugin import (
 )
 
 from .emit_prepare import prepare
-from .keep import Kept, SourceLayer, keep_custom
+from .keep import Kept, SourceLayer, keep_custom, keep_whole
 from .layer_spec import is_known
 from .operations import ARITHMETIC, BOOLEAN, HALVED, OPERATIONS
 from .ties import homes, reversible
@@ -74,6 +74,8 @@ class KerasDialect(Dialect):
     # ---- the graph
     def enter(self, s: KerasScribe) -> list[Problem]:
         """Bind the inputs, and note which scopes hold others: a layer is no block, nor is what is only part of a name."""
+        if s.outer is None:
+            keep_whole(s.graph, s.overrides or {})
         if self.keeps and s.outer is None:
             self.kept = keep_custom(s.graph, s.overrides or {})
         for node in s.graph:
@@ -168,7 +170,7 @@ class KerasDialect(Dialect):
         return parameter(s, state, name or (value.name if value is not None else "constant"))
 
     def opaque(self, s: KerasScribe, node: Node) -> None:
-        """A custom layer as it was. Any other is refused: what it computes is not known, and its code is not in the file."""
+        """A kept layer as it was. Any other is refused: what it computes is not known, and its code is not in the file."""
         kept = node.attrs.get("layer")
         if isinstance(kept, SourceLayer):
             args = [s.value(v, carry=True) for v in node.inputs if v is not None]

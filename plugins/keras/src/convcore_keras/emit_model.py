@@ -22,6 +22,7 @@ from convcore.plugin import (
     Tensor,
     Unit,
     UnsupportedError,
+    Value,
     ViewTensor,
     about_text,
     uncast,
@@ -65,6 +66,12 @@ class _Maker:
         self.owners: dict[int, str] = {}
         self.narrowed: dict[str, str] = {}
         self.values = {self.legal(v.name) for v in graph.values() if v.tensor is None}
+        self.same: dict[Value, set[str]] = {}
+        """Names of a value and of its identities."""
+        for node in graph:
+            if node.op == "identity" and (x := node.inputs[0]) is not None:
+                self.same[node.output] = self.same.setdefault(x, {self.legal(x.name)})
+                self.same[x].add(self.legal(node.output.name))
 
     @staticmethod
     def legal(name: str) -> str:
@@ -147,7 +154,9 @@ class _Maker:
                 inside = inside[:-1]
             source = "_".join(inside) or source.rpartition("/")[2] or source
         base = _OUTSIDE_SCOPES.sub("_", self.legal(source))
-        own = {self.legal(r.value.name) for c in same for r in c.results if r.value is not None}
+        own: set[str] = set()
+        for v in (r.value for c in same for r in c.results if r.value is not None):
+            own |= {self.legal(v.name)} | self.same.get(v, set())
         if base in self.values and base not in own:
             base += "_" + call.type.rpartition(".")[2].lower()  # a tensor of that name is another one
         kind = call.type.rpartition(".")[2].lower()

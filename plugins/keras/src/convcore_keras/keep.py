@@ -1,4 +1,5 @@
-"""Custom layers of a Keras source that go back to Keras under their own class, their configuration and arrays as they were."""
+"""Layers of a Keras source that go back to Keras under their own class, their configuration and arrays as they were: custom ones
+where that is asked for, and those of Keras that are no layer in the representation."""
 
 from __future__ import annotations
 
@@ -9,15 +10,16 @@ from typing import Any
 from convcore.plugin import BadFileError, Graph, KeptConfig, Tensor, UsageError, ask, ask_option, keep_layers
 
 from .files.model import Call, LayerConfig, TensorRef
+from .layer_spec import spec_of
 
-__all__ = ["Arrays", "Kept", "SourceLayer", "call_of", "keep_custom", "layer_of"]
+__all__ = ["Arrays", "Kept", "SourceLayer", "call_of", "goes_back", "keep_custom", "keep_whole", "layer_of"]
 
 Arrays = Sequence[tuple[str, bool, Tensor]]
 """Path in the layer's folder, whether it is trained, and the array, in the order of HDF5."""
 
 
 class SourceLayer(KeptConfig):
-    """A use of a custom layer. ``call`` is how it was called, ``reading`` what reads its class, ``why`` why it cannot be kept."""
+    """A use of a layer. ``call`` is how it was called, ``reading`` what reads its class, ``why`` why it cannot be kept."""
 
     def __init__(self, data: Mapping[str, Any], layer: LayerConfig) -> None:
         super().__init__(data)
@@ -25,7 +27,7 @@ class SourceLayer(KeptConfig):
         self.call = Call()
         self.arrays: Arrays = ()
         self.reading: Mapping[str, Any] = {}
-        self.why = f"its source is not given ({ask_option('custom')})"
+        self.why = f"its source is not given ({ask_option('custom')})" if layer.custom else ""
         self.ordered = False
         """Whether the order of its arrays in HDF5 is known."""
 
@@ -68,12 +70,28 @@ class Kept:
         return {k: v for layer in self.layers.values() for k, v in layer.reading.items()}
 
 
+def goes_back(layer: LayerConfig) -> bool:
+    """Whether a layer of Keras is kept as a whole: by its record, or by the layer inside it."""
+    if layer.custom or layer.model is not None:
+        return False
+    inner = layer.config.get("layer")
+    if isinstance(inner, LayerConfig):
+        plain = not inner.custom and inner.model is None and not spec_of(inner.class_name).parts
+        return plain and (spec_of(layer.class_name).whole or inner.class_name.startswith("ConvLSTM"))
+    return spec_of(layer.class_name).whole
+
+
+def keep_whole(graph: Graph, overrides: Mapping[str, Any]) -> None:
+    """Make those layers opaque nodes, where they are as they were loaded."""
+    keep_layers(graph, "keras", overrides, lambda c: isinstance(c, SourceLayer) and not c.layer.custom and not c.why)
+
+
 def keep_custom(graph: Graph, overrides: Mapping[str, Any]) -> Kept:
     """Make the custom layers of a graph opaque nodes, where they are as they were loaded. Raises UsageError where none is."""
-    every = [s for s in graph.scopes() if isinstance(s.config, SourceLayer)]
+    every = [s for s in graph.scopes() if isinstance(s.config, SourceLayer) and s.config.layer.custom]
     if not every:
         raise UsageError(f"{ask_option('keep_custom', True)}: the source has no custom layer of Keras")
-    done = keep_layers(graph, "keras", overrides, lambda config: isinstance(config, SourceLayer) and not config.why)
+    done = keep_layers(graph, "keras", overrides, lambda c: isinstance(c, SourceLayer) and c.layer.custom and not c.why)
     kept = Kept()
     for scope in every:
         config = scope.config
@@ -98,6 +116,8 @@ def _changed() -> str:
 
 def layer_of(kept: SourceLayer, name: str) -> LayerConfig:
     """The layer as it is written."""
+    if not kept.layer.custom:
+        return replace(kept.layer, name=name, calls=[], shared_object_id=None)
     order = tuple((path, trained) for path, trained, _ in kept.arrays)
     return replace(kept.layer, name=name, calls=[], weights={path: t for path, _, t in kept.arrays}, order=order)
 

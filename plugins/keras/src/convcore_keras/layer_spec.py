@@ -71,6 +71,7 @@ class LayerSpec:
         activation: may be named by its class where other layers take an activation.
         extinct: left Keras before version 3.
         function: is called with the arguments of a function, in any order and place, not with tensors first.
+        whole: goes back to Keras as it was: what it becomes is told by other operations than one.
     """
 
     name: str
@@ -99,6 +100,7 @@ class LayerSpec:
     activation: bool = False
     extinct: bool = False
     function: bool = False
+    whole: bool = False
 
     def config(self, era: str, version: tuple[int, ...] = ()) -> dict[str, Any]:
         """The arguments a configuration of an era means where it does not say."""

@@ -24,7 +24,7 @@ from convcore.plugin import (
 from .body import Body
 from .files.model import KerasModel, LayerConfig
 from .files.variables import own_variables
-from .keep import SourceLayer
+from .keep import SourceLayer, goes_back
 from .layer_spec import spec_of
 from .load_opaque import plain
 
@@ -173,7 +173,7 @@ class KerasContext(LoadContext):
 
     def _scope(self, layer: LayerConfig, call: int) -> Scope:
         """The scope of a use of a layer in the current one, with its configuration."""
-        if layer.custom:
+        if layer.custom or goes_back(layer):
             config = SourceLayer({**plain(layer.config), "trainable": layer.trainable}, layer)
             return self.b.graph.scope(layer.name, layer.class_name, config, parent=self.b.scope, call=call)
         first = self._configs.get(id(layer))

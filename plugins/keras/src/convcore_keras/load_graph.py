@@ -182,18 +182,33 @@ class GraphLoader:
     def _note(
         self, config: SourceLayer, path: str, call: Call, before: Node | None, inputs: Sequence[Value], outs: Sequence[Value]
     ) -> None:
-        """Remember a custom layer for :mod:`.keep`."""
+        """Remember a layer for :mod:`.keep`."""
         nodes, node = [], self.graph.first if before is None else before.next
         while node is not None:
             nodes.append(node)
             node = node.next
         config.call = call
         config.remember(nodes, inputs, outs)
-        layer, code = config.layer, self.g.source_of(config.layer)
+        layer = config.layer
+        if not layer.custom:
+            config.why = self._why_not_whole(layer, path, call, inputs, outs)
+            return
+        code = self.g.source_of(layer)
         if code is not None:
             config.reading = {k: v for k in ("custom", "custom_objects") if (v := self.request.options.get(k))}
             config.why = self._why_not_kept(layer, path, outs)
             config.hold(code.arrays(layer), self.g.keeps_paths)
+
+    def _why_not_whole(self, layer: LayerConfig, path: str, call: Call, inputs: Sequence[Value], outs: Sequence[Value]) -> str:
+        if {path, layer.name, layer.class_name} & {*self.request.overrides, *self.g.texts}:
+            return "what it computes was said by hand"
+        if layer.dtype.quantization is not None or call.kwargs.get("training") not in (None, False, 0):
+            return "its weights are quantised, or it is in training"
+        if any(self.g.mask(v) is not None for v in (*inputs, *outs)):
+            return "it takes or gives on a mask"
+        if layer.class_name == "TimeDistributed" and not all(isinstance((v.shape or (None, None))[1], int) for v in inputs):
+            return "TensorFlow's graphs are wrong where the number of steps is not known"
+        return ""
 
     def _why_not_kept(self, layer: LayerConfig, path: str, outs: Sequence[Value]) -> str:
         if {path, layer.name, layer.class_name, foreign_type(layer)} & {*self.request.overrides, *self.g.texts}:

@@ -28,6 +28,7 @@ layer(
     masks="pass",
     masks_since="keras3",
     casts_integers=True,
+    whole=True,
 )
 layer(
     "Rescaling",
@@ -37,6 +38,7 @@ layer(
     masks_since="keras3",
     casts_integers=True,
     stepwise=True,
+    whole=True,
 )
 layer(
     "Resizing",

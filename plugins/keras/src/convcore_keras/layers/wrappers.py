@@ -45,7 +45,15 @@ layer(
     variables=(V("kernel"), V("vector_u", trainable=False)),
     parts=(Part("layer", "layer"),),
 )
-layer("TimeDistributed", required=("layer",), parts=(Part("layer", "layer"),), masks="own", takes_mask=True, training=True)
+layer(
+    "TimeDistributed",
+    required=("layer",),
+    parts=(Part("layer", "layer"),),
+    masks="own",
+    takes_mask=True,
+    training=True,
+    whole=True,
+)
 
 # ---- rules
 
