@@ -483,3 +483,15 @@ def test_layers_have_names_that_tensorflow_takes(tmp_path: Path) -> None:
     convcore.convert(tmp_path / "m.onnx", "keras", tmp_path / "m.keras")
     names = [layer.name for layer in keras.models.load_model(tmp_path / "m.keras").layers]
     assert len(names) > 2 and all(re.fullmatch("[A-Za-z0-9_>-]+", n) for n in names), names
+
+
+def test_names_that_not_every_backend_takes_are_said(tmp_path: Path) -> None:
+    """What TensorFlow 2.21 refused as a scope: every character but letters, digits, "_" and "-"; at the front of a model's name
+    these two."""
+    x = keras.Input((3,), name="the input")
+    model = keras.Model(x, keras.layers.Dense(2, name="a:b")(keras.layers.Dense(4, name="c>")(x)), name="_net")
+    made = convcore.convert(model, "keras", tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    assert [v.name for v in again.layers] == ["the_input", "c_", "a_b"] and again.name == "net"
+    (note,) = [n for n in made.report.notes if "not every backend" in n]
+    assert note.endswith("are others: '_net' is 'net', 'the input' is 'the_input', 'a:b' is 'a_b' and 1 more")

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import convcore
 from convcore.build.builder import Builder
 from convcore.errors import InputError, ShapeError, UnsupportedError
 from convcore.hookspecs import EmitRequest
 from convcore.host import host
 from convcore.interpreter import Interpreter
+from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph, Origin
 from convcore.layout import assign
@@ -36,6 +38,7 @@ REFUSED = {
     # patches, values that are no tensors, strings
     *(n for n, d in all_ops().items() if d.family in ("dynamic", "sampling", "sequences", "text")),
 } - {
+    "col2im",
     # the result has a known shape: of no axes, or whatever the data is
     *(f"dynamic_{n}" for n in ("sum", "mean", "max", "min", "prod", "all", "any", "l1_norm", "l2_norm", "log_sum", "logsumexp",
                                "sum_square", "cumsum", "cumprod", "trilu")),
@@ -228,3 +231,22 @@ def test_noise_as_keras_takes_it(stddev: float | None, layers: list[str], notes:
     found = [x for x in keras.models.load_model(tmp_path / "m.keras").layers if type(x).__name__ == "GaussianNoise"]
     assert [type(x).__name__ for x in found] == layers and all(x.stddev == stddev for x in found)
     assert sum("gaussian_noise" in n for n in made.report.notes) == notes
+
+
+def test_repeats_of_the_batch_are_a_broadcast(tmp_path: Path) -> None:
+    """A position embedding as long as the batch, and two times along another axis; of an axis that is not 1 it is refused."""
+    n = Dim("batch")
+    for shape, ok in (((1, 3, 5), True), ((2, 3, 5), False)):
+        g = Graph("net")
+        b = Builder(g, origin=Origin("test", "repeat", "Repeat"))
+        x = b.input("x", "float32", (n, 6, 5))
+        y = b.tile(b.const(np.arange(np.prod(shape), dtype=np.float32).reshape(shape)), repeats=(n, 2, 1))
+        g.outputs = [b.add(x, y) if ok else y, b.neg(x)]
+        if not ok:
+            with pytest.raises(UnsupportedError, match="are not all of axes of size 1"):
+                convcore.convert(convcore.Model(g), "keras", tmp_path / "m.keras", check=False)
+            continue
+        convcore.convert(convcore.Model(g.clone()), "keras", tmp_path / "m.keras", check=False)
+        data = np.random.default_rng(3).normal(size=(4, 6, 5)).astype(np.float32)
+        got = keras.models.load_model(tmp_path / "m.keras")(data)[0]
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(got), Interpreter(g).run([data])[0], rtol=1e-6)

@@ -66,6 +66,9 @@ I = torch.tensor([[0, 2, 1, 0, 2]])
         lambda x: torch.special.spherical_bessel_j0(x / torch.where(x > 0.5, 0.0, 1.0)),  # infinities among them
         lambda x: torch.einsum("aB,Bc", x[0, :, :3], x[:, :, 0]),  # capital letters of an implicit output: by its parts
         lambda x: torch.special.hermite_polynomial_h(x, torch.tensor(4.0)),
+        lambda x: torch.nn.functional.fold(x[:, :4, :6], (3, 4), 2),
+        lambda x: torch.nn.functional.fold(x, (7, 4), (1, 5), padding=(0, 1), stride=(1, 2)),
+        lambda x: torch.nn.functional.fold(x[0, :4, :6], (5, 5), 2, dilation=(3, 2), padding=(1, 0), stride=(2, 1)),
     ],
 )  # fmt: skip
 def test_floats(fn):

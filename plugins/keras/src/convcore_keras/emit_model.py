@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +28,7 @@ from convcore.plugin import (
 )
 
 from .dialect import MERGES, Inner
+from .emit_names import Renamed, legal
 from .files.model import Call, KerasModel, LayerConfig, LayerDType, ModelConfig, TensorRef
 from .files.write_config import KERAS_VERSION
 from .keep import call_of, layer_of
@@ -38,20 +38,20 @@ from .operations import OPERATIONS
 __all__ = ["model_of"]
 
 
-_OUTSIDE_SCOPES = re.compile(r"[^A-Za-z0-9_>-]")
-"""TensorFlow 2.21 refuses a layer's name with such a character when it makes a graph (``tf.Graph.name_scope``)."""
-
-
 _HALF = (DType.FLOAT16, DType.BFLOAT16)
 
 
 def model_of(plan: Plan, graph: Graph) -> tuple[KerasModel, list[str]]:
     """The model, and what is worth telling of it. UnsupportedError names every layer no Keras layer can be."""
     maker = _Maker(plan, graph)
-    root = maker.model(plan.root, maker.legal(graph.name or "model"), [v.name for v in graph.inputs])
+    name = legal(graph.name or "model", model=True)
+    if maker.renamed.of_keras and name != graph.name:
+        maker.renamed.found[graph.name] = name
+    root = maker.model(plan.root, name, [v.name for v in graph.inputs])
     if maker.narrowed:
         kinds = " and ".join(sorted(set(maker.narrowed.values())))
         maker.notes.append(f"float32 weights of {', '.join(maker.narrowed)} are written as {kinds}, in which they compute")
+    maker.notes += maker.renamed.note()
     if maker.problems:
         raise UnsupportedError(maker.problems)
     model = KerasModel(root, KERAS_VERSION, "keras3", None, "keras", None, (), True, about=about_text(graph.metadata))
@@ -65,18 +65,14 @@ class _Maker:
         self.problems: list[Problem] = []
         self.owners: dict[int, str] = {}
         self.narrowed: dict[str, str] = {}
-        self.values = {self.legal(v.name) for v in graph.values() if v.tensor is None}
+        self.renamed = Renamed(graph.metadata.get("framework") == "keras")
+        self.values = {legal(v.name) for v in graph.values() if v.tensor is None}
         self.same: dict[Value, set[str]] = {}
         """Names of a value and of its identities."""
         for node in graph:
             if node.op == "identity" and (x := node.inputs[0]) is not None:
-                self.same[node.output] = self.same.setdefault(x, {self.legal(x.name)})
-                self.same[x].add(self.legal(node.output.name))
-
-    @staticmethod
-    def legal(name: str) -> str:
-        """Keras refuses "/" in names, and torch "." in those of layers with weights."""
-        return name.strip("/").replace("/", "_").replace(".", "_") or "layer"
+                self.same[node.output] = self.same.setdefault(x, {legal(x.name)})
+                self.same[x].add(legal(node.output.name))
 
     # ---- a block
     def model(self, block: Block, name: str, inputs: Sequence[str] = ()) -> ModelConfig:
@@ -87,7 +83,8 @@ class _Maker:
         config = ModelConfig(name, "functional", "Functional", layers, [], [])
         for i, ref in enumerate(block.inputs):
             label = inputs[i] if i < len(inputs) else self._input_name(ref, i)
-            layer = LayerConfig(names.fresh(self.legal(label)), "InputLayer", "InputLayer", {})
+            layer = LayerConfig(names.fresh(legal(label)), "InputLayer", "InputLayer", {})
+            self.renamed.see(label, layer.name)
             layer.config = {"batch_shape": list(_sizes(ref.shape)), "dtype": str(ref.dtype), "sparse": False, "ragged": False}
             layer.dtype = LayerDType(str(ref.dtype), str(ref.dtype))
             layer.calls.append(Call())
@@ -133,7 +130,9 @@ class _Maker:
             if _shared(call) is not None and _shared(call) in shared:
                 found[call] = shared[_shared(call)]
                 return
-            found[call] = names.fresh(*self._wanted(call, block, calls.get(_shared(call), [call])))
+            source = self._source_name(call, block)
+            found[call] = names.fresh(*self._wanted(source, call, calls.get(_shared(call), [call])))
+            self.renamed.see(source, found[call])
             if _shared(call) is not None:
                 shared[_shared(call)] = found[call]
 
@@ -144,19 +143,24 @@ class _Maker:
             name(call)
         return found
 
-    def _wanted(self, call: PlanCall, block: Block, same: Sequence[PlanCall]) -> list[str]:
-        """Names for a call, best first; ``same`` are all calls of its layer."""
+    @staticmethod
+    def _source_name(call: PlanCall, block: Block) -> str:
+        """What the layer of a call is called inside the scope of a block."""
         source = call.source or call.type
-        if call.node is not None:
-            scope = list(call.node.scope.path)
-            inside = scope[len(block.path) :] if not isinstance(call.target, Block) else [call.target.name]
-            if len(inside) > 1 and inside[-1] == call.origin.type:  # an ONNX node in the folder of its module
-                inside = inside[:-1]
-            source = "_".join(inside) or source.rpartition("/")[2] or source
-        base = _OUTSIDE_SCOPES.sub("_", self.legal(source))
+        if call.node is None:
+            return source
+        scope = list(call.node.scope.path)
+        inside = scope[len(block.path) :] if not isinstance(call.target, Block) else [call.target.name]
+        if len(inside) > 1 and inside[-1] == call.origin.type:  # an ONNX node in the folder of its module
+            inside = inside[:-1]
+        return "_".join(inside) or source.rpartition("/")[2] or source
+
+    def _wanted(self, source: str, call: PlanCall, same: Sequence[PlanCall]) -> list[str]:
+        """Names for a call of a layer of the source, best first; ``same`` are all calls of it."""
+        base = legal(source)
         own: set[str] = set()
         for v in (r.value for c in same for r in c.results if r.value is not None):
-            own |= {self.legal(v.name)} | self.same.get(v, set())
+            own |= {legal(v.name)} | self.same.get(v, set())
         if base in self.values and base not in own:
             base += "_" + call.type.rpartition(".")[2].lower()  # a tensor of that name is another one
         kind = call.type.rpartition(".")[2].lower()
@@ -187,9 +191,7 @@ class _Maker:
                 own = {k.removeprefix(f"{part.prefix}/"): t for k, t in weights.items() if k.startswith(f"{part.prefix}/")}
                 whole = completed(inner.type, dict(inner.config), {k: tuple(t.shape) for k, t in own.items()})
                 _startable(inner.type, whole, layer.dtype)
-                config[part.key] = LayerConfig(
-                    self.legal(inner.name), inner.type, inner.type, whole, weights=own, dtype=layer.dtype
-                )
+                config[part.key] = LayerConfig(legal(inner.name), inner.type, inner.type, whole, weights=own, dtype=layer.dtype)
         trained = [s.trainable for s in unit.states.values() if s.role == "parameter"]
         constants = [s for s in unit.states.values() if s.role == "constant"]
         layer.trainable = any(trained) or (not trained and not constants)

@@ -49,8 +49,8 @@ _HALF = (DType.FLOAT16, DType.BFLOAT16)
 
 
 def _of_one_type(types: Sequence[DType | None]) -> None:
-    """A norm's weights are of its input's type, or float32 where this is of half precision (run with torch 2.13: all but one
-    raise for others)."""
+    """A norm's weights are of its input's type, or float32 where this is of half precision (torch 2.13: only RMSNorm takes
+    others)."""
     x, *weights = types
     if any(w is not x for w in weights) and not (x in _HALF and all(w is DType.FLOAT32 for w in weights)):
         raise NotExpressible(f"torch has no norm of {x} whose weights are {', '.join(str(w) for w in dict.fromkeys(weights))}")

@@ -1,14 +1,15 @@
-"""Images read at computed places, and windows that tell where their largest element is."""
+"""Images read at computed places, patches put back, and windows that tell where their largest element is."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from convcore.plugin import DType, Node, NotExpressible, Ref, op
+from convcore.plugin import DType, Node, NotExpressible, Ref, as_tensor, op
 
 from ..dialect import KerasScribe
 from .base import RULES, Writer, channels_last, known, static
@@ -164,3 +165,35 @@ def max_pool_with_indices(s: KerasScribe, node: Node) -> None:
         step = p.do("Multiply", p.axis(which, 1 + i)[0], a["strides"][i])
         parts.append((p.do("Add", step, off), p.size(x, 1 + i)))
     w.end(best, w.cast(p.line(parts), DType.INT64))
+
+
+@RULES.emit("col2im")
+def col2im(s: KerasScribe, node: Node) -> None:
+    """Each channel's patches through a transposed convolution whose kernel has a one for each element of a patch."""
+    w, a = Writer(s, node), node.attrs
+    x, dtype, kernel, image = w.ref(), w.dtype(), a["kernel"], static(tuple(a["image"]), "the image")
+    d, count, channels = len(kernel), math.prod(kernel), known(node.outputs[0])[1]
+    if not dtype.is_float or d not in (1, 2, 3) or not isinstance(channels, int):
+        raise NotExpressible(f"patches of {dtype} over {d} axes, of {channels} channels")
+    pads = [static(tuple(p), "its padding") for p in a["pads"]]
+    reach = [e * (k - 1) + 1 for k, e in zip(kernel, a["dilations"])]
+    places = [(n + sum(p) - r) // st + 1 for n, p, r, st in zip(image, pads, reach, a["strides"])]
+    ones_at = np.zeros((*reach, 1, count), dtype.numpy)
+    for t, tap in enumerate(itertools.product(*(range(k) for k in kernel))):
+        ones_at[(*(i * e for i, e in zip(tap, a["dilations"])), 0, t)] = 1
+    x = w.op("Reshape", x, shape=(None, count, *places), newshape=(-1, count, *places))
+    x = w.op("Transpose", x, shape=(None, *places, count), axes=(0, *range(2, d + 2), 1))
+    full = [(n - 1) * st + max(r, st) for n, r, st in zip(places, reach, a["strides"])]
+    config = {"strides": list(a["strides"]), "padding": "valid"}
+    y = w.layer(f"Conv{d}DTranspose", x, config, {"kernel": as_tensor(ones_at)}, shape=(None, *full, 1), dtype=dtype)
+    beyond = [max(0, p[0] + n - f) for n, p, f in zip(image, pads, full)]
+    if any(beyond):
+        full = [f + b for f, b in zip(full, beyond)]
+        wide = [[0, 0], *([0, b] for b in beyond), [0, 0]]
+        (y,) = s.call(
+            "ops.Pad", [y, 0.0], {"pad_width": wide, "mode": "constant"}, shapes=[(None, *full, 1)], name=w.name, carry=True
+        )
+    if any(p[0] or f > p[0] + n for n, p, f in zip(image, pads, full)):
+        key = (slice(None), *(slice(p[0], p[0] + n) for n, p in zip(image, pads)), slice(None))
+        y = w.op("GetItem", y, key, shape=(None, *image, 1))
+    w.end(w.op("Reshape", y, shape=known(node.outputs[0]), newshape=(-1, channels, *image)))

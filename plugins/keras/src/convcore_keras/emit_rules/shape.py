@@ -177,6 +177,20 @@ def expand(s: KerasScribe, node: Node) -> None:
     w.end(expanded(w, w.ref(), known(w.input(0)), known(node.outputs[0]), w.dtype()))
 
 
+@RULES.emit("tile")
+def tiled(s: KerasScribe, node: Node) -> None:
+    """Axes of size 1 repeated as often as another tensor is long: a broadcast."""
+    w, repeats, shape = Writer(s, node), node.attrs["repeats"], known(node.need("x"))
+    late = [i for i, n in enumerate(repeats) if not isinstance(n, int)]
+    if not late or any(shape[i] != 1 for i in late):
+        raise NotExpressible(f"repeats={tuple(map(str, repeats))} of {tuple(map(str, shape))} are not all of axes of size 1")
+    counts = tuple(1 if i in late else n for i, n in enumerate(repeats))
+    out = known(node.outputs[0])
+    between = tuple(1 if i in late else d for i, d in enumerate(out))
+    x = w.ref() if set(counts) == {1} else w.op("Tile", w.ref(), shape=between, repeats=counts)
+    w.end(expanded(w, x, between, out, w.dtype()))
+
+
 def expanded(w: Writer, x: Ref, old: Sequence[Any], out: Sequence[Any], dtype: DType) -> Ref:
     """``x`` of shape ``old`` broadcast to a shape, whose sizes may be those of other tensors."""
     if all(isinstance(d, int) for d in out):

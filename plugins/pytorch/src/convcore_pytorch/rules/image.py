@@ -171,6 +171,18 @@ def im2col(g: TorchContext, n: AtenNode) -> Value:
     return columns(g, x, kernel, n.ints("stride", 2), n.ints("dilation", 2), pads)
 
 
+@RULES.load("aten.col2im")
+def col2im(g: TorchContext, n: AtenNode) -> Value:
+    """``F.fold``: its padding is the same at both ends."""
+    pads = [(p, p) for p in n.ints("padding", 2)]
+    if n.rank("self") != 3:
+        raise NotExpressible(f"of {n.rank('self')} axes, 3 are known")
+    return g.b.col2im(
+        n.tensor("self"), image=n.ints("output_size", 2), kernel=n.ints("kernel_size", 2), strides=n.ints("stride", 2),
+        dilations=n.ints("dilation", 2), pads=pads,
+    )  # fmt: skip
+
+
 def columns(g: TorchContext, x: Value, kernel: Any, stride: Any, dilation: Any, pads: Any) -> Value:
     y = g.b.im2col(x, kernel=kernel, strides=stride, dilations=dilation, pads=[(p, p) for p in pads])
     s = y.shape
