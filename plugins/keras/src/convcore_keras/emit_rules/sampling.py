@@ -180,7 +180,8 @@ def col2im(s: KerasScribe, node: Node) -> None:
     places = [(n + sum(p) - r) // st + 1 for n, p, r, st in zip(image, pads, reach, a["strides"])]
     ones_at = np.zeros((*reach, 1, count), dtype.numpy)
     for t, tap in enumerate(itertools.product(*(range(k) for k in kernel))):
-        ones_at[(*(i * e for i, e in zip(tap, a["dilations"])), 0, t)] = 1
+        at = tuple(i * e for i, e in zip(tap, a["dilations"]))
+        ones_at[at + (0, t)] = 1
     x = w.op("Reshape", x, shape=(None, count, *places), newshape=(-1, count, *places))
     x = w.op("Transpose", x, shape=(None, *places, count), axes=(0, *range(2, d + 2), 1))
     full = [(n - 1) * st + max(r, st) for n, r, st in zip(places, reach, a["strides"])]
