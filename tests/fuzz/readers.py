@@ -81,26 +81,41 @@ def _caffemodel(_: Path) -> list[Seed]:
 
 
 # ---------------------------------------------------------------- made
+def _once(folder: Path, suffix: str, make: Callable[[Path], None]) -> list[Path]:
+    """The files of a folder, made the first time."""
+    done = folder / "made"
+    if not done.exists():
+        make(folder)
+        done.touch()
+    return [p for p in sorted(folder.glob(f"*{suffix}")) if p.stat().st_size < LARGEST]
+
+
 def _node_cases(folder: Path) -> list[Seed]:
-    """The standard's node cases, their first inputs as they are."""
-    from onnx.backend.test.case.node import collect_testcases
+    """The standard's node cases."""
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for case in collect_testcases(None):
-            (folder / f"{case.name}.onnx").write_bytes(case.model.SerializeToString())
-    return [Seed((p,)) for p in sorted(folder.glob("*.onnx"))]
+    def write(folder: Path) -> None:
+        from onnx.backend.test.case.node import collect_testcases
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for case in collect_testcases(None):
+                (folder / f"{case.name}.onnx").write_bytes(case.model.SerializeToString())
+
+    return [Seed((p,)) for p in _once(folder, ".onnx", write)]
 
 
-def _ccir(folder: Path, count: int = 60) -> list[Seed]:
+def _ccir(folder: Path) -> list[Seed]:
     """Graphs of stored ONNX, Keras and Caffe models."""
-    sources = [*_stored(".onnx")[::2], *_stored(".caffemodel")[::8], *_stored(".h5", b"model_config")[::6]]
-    for i, p in enumerate(sources[:count]):
-        try:
-            convcore.load(p).save(folder / f"{i}.ccir")
-        except ConvcoreError:
-            continue
-    return [Seed((p,)) for p in sorted(folder.glob("*.ccir")) if p.stat().st_size < LARGEST]
+
+    def write(folder: Path) -> None:
+        sources = [*_stored(".onnx")[::2], *_stored(".caffemodel")[::8], *_stored(".h5", b"model_config")[::6]]
+        for i, p in enumerate(sources):
+            try:
+                convcore.load(p).save(folder / f"{i}.ccir")
+            except ConvcoreError:
+                continue
+
+    return [Seed((p,)) for p in _once(folder, ".ccir", write)]
 
 
 def _nets() -> dict[str, tuple[Any, tuple[Any, ...]]]:
@@ -139,7 +154,7 @@ _TRACED: Mapping[str, Mapping[str, tuple[str | int, ...]]] = {
 def _torch(suffix: str) -> Callable[[Path], list[Seed]]:
     """What torch (for safetensors: convcore) writes of the small modules; of checkpoints also with more around the weights."""
 
-    def seeds(folder: Path) -> list[Seed]:
+    def write(folder: Path) -> None:
         import torch
 
         torch.manual_seed(0)
@@ -160,10 +175,12 @@ def _torch(suffix: str) -> Callable[[Path], list[Seed]]:
                     more = {"model": held, "epoch": 3, "args": {"lr": 0.1, "names": ["a", "b"]}, "half": torch.zeros(3, 2).half()}
                     for i, what in enumerate((held, more)):
                         torch.save(what, folder / f"{name}{i}{suffix}", _use_new_zipfile_serialization=suffix == ".pth")
+
+    def seeds(folder: Path) -> list[Seed]:
+        made = _once(folder, suffix, write)
         if suffix != ".pt":
-            return [Seed((p,)) for p in sorted(folder.glob(f"*{suffix}"))]
-        paths = [*_stored(".pt"), *sorted(folder.glob("*.pt"))]
-        return [Seed((p,), options={"input_shapes": _TRACED[p.stem]}) for p in paths]
+            return [Seed((p,)) for p in made]
+        return [Seed((p,), options={"input_shapes": _TRACED[p.stem]}) for p in (*_stored(".pt"), *made)]
 
     return seeds
 
