@@ -287,6 +287,12 @@ def test_what_is_no_input_shape_as_text(text: str):
         parse_input_shapes([text])
 
 
+@pytest.mark.parametrize("spec", [[("batch", 3)], ("batch", 3), "x:2,3", 3])
+def test_what_is_no_list_of_input_shapes(spec: object):
+    with pytest.raises(UsageError, match=r"input_shapes: .* is neither"):
+        parse_input_shapes(spec)
+
+
 def test_input_shapes():
     want = {"x": (Dim("b"), None, None, None, 3, Dim("b") + 1)}
     assert parse_input_shapes({"x": ("b", None, -1, "?", np.int64(3), Dim("b") + 1)}) == want
