@@ -174,6 +174,41 @@ def _backends() -> list[str]:
     return [*out, *_table(["model", *names], lines)]
 
 
+# ---------------------------------------------------------------- ONNX models in three opsets
+_CELLS = {"own": "own opset", "13": "13", "newest": "newest", "standard": "standard operators", "pytorch": "PyTorch"}
+
+
+def onnx_page() -> str:
+    rows = read("onnx")
+    out = [
+        MADE, "# Whole ONNX models", "",
+        "Each model converted by default (simplified, checked by convcore) at its own opset (7 at least), at 13 and at the",
+        "newest, and to PyTorch; onnxruntime on one thread without its own rewriting runs the result (the standard's evaluator",
+        "where that lacks the opset), or torch. *Published*: models as they were published, judged by their recorded outputs",
+        "(1e-4 of the range). *Quantised*: these quantised by onnxruntime's own tool (`quantize_dynamic`, subgraphs too;",
+        "`quantize_static` in both forms), judged by onnxruntime on the quantised file: within one step, 1/255 of the range.",
+        "Nodes of com.microsoft are kept, but for the newest opset; *standard operators*: with `--contrib standard`. A cell is the",
+        "largest difference as a part of the output's range. *not made*: what onnxruntime could not quantise, or not run.", "",
+        f"`ONNX_ZOO=<folder of models> {RAN.format('onnx')}`. {_commits(rows)}", "",
+    ]  # fmt: skip
+    for group, found in rows.items():
+        tried = {n: r for n, r in found.items() if "result" not in r}
+        right = {c: Counter(r[c]["result"] for r in tried.values() if c in r) for c in _CELLS}
+        counts = ", ".join(f"{t} {n['agrees']} of {sum(n.values())}" for (c, t) in _CELLS.items() if (n := right[c]))
+        out += [f"## {group.capitalize()}: {len(tried)} models", "", f"Right: {counts}.", ""]
+        lines = []
+        for name, r in found.items():
+            if "result" in r:
+                lines.append([name, "", *[""] * len(_CELLS), f"{r['result']}: {_why(r)}"])
+                continue
+            cells = [_result(r[c]) if c in r else "" for c in _CELLS]
+            lines.append([name, str(r["opset"]), *cells, ", ".join(f"`{t}`" for t in r.get("types", ()))])
+        out += _table(["model", "opset", *_CELLS.values(), "quantised operators"], lines)
+        why = [(f"{n} to {_CELLS[c]}", r[c]) for n, r in tried.items() for c in _CELLS if c in r]
+        out += ["### Why not", "", *_reasons(iter(why))] if any("why" in r for _, r in why) else []
+    return "\n".join(out)
+
+
 # ---------------------------------------------------------------- README
 MARKED = re.compile(r"(<!-- matrix: written by docs/generate.py -->\n).*?(<!-- /matrix -->)", re.DOTALL)
 
@@ -188,4 +223,5 @@ PAGES = {
     "README.md": readme_page,
     "docs/support/matrix.md": matrix_page,
     "docs/support/keras-written.md": written_page,
+    "docs/support/onnx-models.md": onnx_page,
 } | ({"docs/support/keras-applications.md": applications_page} if read("applications") else {})

@@ -60,6 +60,7 @@ def _needs_all_plugins(name: str) -> None:
         "README.md",
         "docs/support/matrix.md",
         "docs/support/keras-written.md",
+        "docs/support/onnx-models.md",
         *(f"docs/support/{p}.md" for p in PLUGINS),
     ],
 )

@@ -200,6 +200,10 @@ _LSTM = [
     np.zeros(1, np.int8),
 ]
 _ATTENTION = [u8(2, 5, 7), i8(7, 24), f4(24), s(0.02), s(0.01)]
+_FLOATS = [f4(2, 5, 7), f4(7, 24), f4(24)]
+_HEADS = [f4(2, 5, 8), f4(2, 3, 8), f4(2, 3, 8)]
+_CONV = [f4(2, 3, 7), f4(5, 3, 3)]
+_SKIP = [f4(2, 3, 5), f4(2, 3, 5), f4(5)]
 _TWO = f4(2, low=0.01, high=0.02)
 _ORDERED = [t.rpartition(".")[2] for t, (why, _) in _UNREAD.items() if t.startswith(MS) and "tile by tile" in why]
 REFUSED: dict[str, tuple[Any, str]] = {
@@ -224,7 +228,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "rows": (case("MatMulIntegerToFloat", [u8(3, 5), i8(5, 7), _TWO, s(1)]), "scale of A is more than one number"),
     "bias": (case("DynamicQuantizeMatMul", [f4(3, 5), i8(5, 7), s(1), None, f4(3)]), "bias is neither one number"),
     "level": (case("MatMulNBits", _BLOB, accuracy_level=4, **_BITS), "accuracy_level=4 lets a runtime round A"),
-    "packed": (case("MatMulNBits", _BLOB, weight_prepacked=1, **_BITS), "packed for one kind of hardware"),
+    "prepacked": (case("MatMulNBits", _BLOB, weight_prepacked=1, **_BITS), "packed for one kind of hardware"),
     "g_idx": (case("MatMulNBits", [*_BLOB, None, np.zeros(32, np.int32)], **_BITS), "g_idx"),
     "bits": (case("MatMulNBits", _BLOB, bits=3, **_BITS), "3 bits"),
     "block": (case("MatMulNBits", _BLOB, **{**_BITS, "block_size": 24}), "block_size=24"),
@@ -235,14 +239,27 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "direction": (case("DynamicQuantizeLSTM", _LSTM, 3, direction="sideways"), "direction='sideways'"),
     "directions": (case("DynamicQuantizeLSTM", _LSTM, 3, direction="bidirectional"), "W and R have the shapes"),
     "hidden": (case("DynamicQuantizeLSTM", _LSTM, 3, hidden_size=5), "hidden_size=5, but R has 4"),
-    "heads": (case("QAttention", _ATTENTION, num_heads=5), "24 features are not queries, keys and values of 5 heads"),
+    "heads": (case("QAttention", _ATTENTION, num_heads=5), "8, 8, 8 features have 5 heads"),
     "cache": (case("QAttention", [*_ATTENTION, None, np.uint8(0), np.int8(0), f4(2, 2, 2, 3, 4)], num_heads=2), "a cache"),
     "rotary": (case("QAttention", _ATTENTION, num_heads=2, do_rotary=1), "do_rotary=1"),
     "mask": (case("QAttention", [*_ATTENTION, np.zeros(4, np.int32)], num_heads=2), "a mask of shape ['4']"),
     "mask and causal": (
         case("QAttention", [*_ATTENTION, np.zeros(2, np.int32)], num_heads=2, unidirectional=1),
-        "both a mask and unidirectional",
+        "unidirectional with a mask",
     ),
+    "thirds": (case("Attention", [f4(2, 5, 7), f4(7, 25)], num_heads=1), "25 features are not queries, keys and values"),
+    "widths": (case("Attention", _FLOATS, num_heads=2, qkv_hidden_sizes=[8, 8, 4]), "qkv_hidden_sizes=[8, 8, 4]"),
+    "past": (case("Attention", [*_FLOATS, None, f4(2, 2, 2, 3, 4)], num_heads=2), "a cache"),
+    "present": (case("Attention", _FLOATS, 2, num_heads=2), "a cache"),
+    "past key": (case("MultiHeadAttention", [*_HEADS, None, None, None, f4(2, 2, 3, 4)], num_heads=2), "a cache"),
+    "packed": (case("MultiHeadAttention", [f4(2, 5, 2, 3, 4)], num_heads=2), "its input 1 is missing"),
+    "other keys": (case("MultiHeadAttention", _HEADS, num_heads=2, unidirectional=1), "other keys than queries"),
+    "five axes": (case("MultiHeadAttention", [f4(2, 5, 8), f4(2, 3, 2, 2, 4), f4(2, 3, 8)], num_heads=2), "has 5 axes"),
+    "activation": (case("FusedConv", _CONV, activation="Swish"), "activation='Swish'"),
+    "parameters": (case("FusedConv", _CONV, activation="Relu", activation_params=[1.0]), "with 1 parameters, it has 0"),
+    "no activation": (case("FusedConv", _CONV, activation_params=[1.0]), "without an activation"),
+    "batches": (case("FusedMatMul", [f4(2, 3, 5), f4(5, 7)], transBatchA=1), "transBatchA=1"),
+    "mean": (case("SkipLayerNormalization", _SKIP, 2), "its mean or deviation is a result"),
     **{t: (case(t, [i8(2, 3), s(1), s(1)]), "tile by tile") for t in _ORDERED},
     "few inputs": (case("QLinearAdd", [u8(3), s(1), None]), "has 3 inputs, QLinearAdd takes 7 to 8"),
     "missing input": (case("QLinearAdd", [u8(3), None, None, u8(3), s(1), None, s(1)], fed=(0, 3)), "input 'A_scale' is missing"),

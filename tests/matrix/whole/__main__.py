@@ -6,7 +6,9 @@ TABLE: ``matrix`` (20 trained models and 20 architectures, each from every forma
 keras.applications to ONNX, PyTorch and Keras), ``written`` (models of every source to Keras; groups: torchvision, timm,
 segmentation, recurrent, transformers, zoo, caffe), ``backends`` (the matrix's models as Keras files on JAX and TensorFlow;
 groups: jax, tensorflow, as far as they are installed; ``PYTHON_TENSORFLOW`` is the Python of an environment that has it, with
-Keras of the same version). Each model runs in a process of its own and is written into
+Keras of the same version), ``onnx`` (the ONNX models of the folder ``ONNX_ZOO``, by default those of ``tests/data/zoo``, at their
+own opset, at 13 and at the newest, and to PyTorch; groups: published, quantised, by onnxruntime in three ways). Each model runs
+in a process of its own and is written into
 ``record/TABLE.json`` when it is done, so a run can be stopped and go on: ``--left`` takes what is not in the record yet,
 ``--stale`` what is of another commit, ``--only NAME`` a single one. ``docs/generate.py`` makes the pages of the records. The
 recorded or computed output of the source's own framework judges (1e-4 of its range), of models without one convcore's own check.

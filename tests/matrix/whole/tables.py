@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from matrix_kit import LIMIT, error_of_range
 
-from . import models, sources
+from . import models, onnx_models, sources
 from .judge import SUFFIX, Row, judged, moved
 from .sources import Case, Source
 
@@ -124,9 +124,16 @@ def backends(groups: Sequence[str]) -> Jobs:
     yield "backends", ((n, lambda folder, m=m: on_backends(m, names, folder)) for n, m in models.MODELS.items())
 
 
+# ---- ONNX models in three opsets
+def onnx(groups: Sequence[str]) -> Jobs:
+    for group in groups or onnx_models.GROUPS:
+        yield group, onnx_models.GROUPS[group]()
+
+
 TABLES: dict[str, Callable[[Sequence[str]], Jobs]] = {
     "matrix": matrix,
     "applications": applications,
     "written": written,
     "backends": backends,
+    "onnx": onnx,
 }

@@ -59,6 +59,25 @@ FORMS: dict[str, tuple[str, int, str]] = {
         "input weight bias input_scale weight_scale mask_index? input_zero_point? weight_zero_point? past?", 2,
         "do_rotary:int mask_filter_value:float num_heads:int! past_present_share_buffer:int scale:float unidirectional:int",
     ),
+    # what onnxruntime's optimisers write
+    "FusedConv": ("X W B? Z?", 1, f"{_CONV} activation:text activation_params:floats"),
+    **dict.fromkeys(("FusedMatMul", "TransposeMatMul"), (
+        "A B", 1, "alpha:float transA:int transB:int transBatchA:int transBatchB:int",
+    )),
+    "Gelu": ("X", 1, ""),
+    "FastGelu": ("X bias?", 1, ""),
+    "SkipLayerNormalization": ("input skip gamma beta? bias?", 4, "epsilon:float"),
+    "SkipSimplifiedLayerNormalization": ("input skip gamma bias?", 4, "epsilon:float"),
+    "Attention": (
+        "input weights bias? mask_index? past? attention_bias? past_sequence_length?", 2,
+        "do_rotary:int mask_filter_value:float num_heads:int! past_present_share_buffer:int qkv_hidden_sizes:ints "
+        "rotary_embedding_dim:int scale:float unidirectional:int",
+    ),
+    "MultiHeadAttention": (
+        "query key? value? bias? key_padding_mask? attention_bias? past_key? past_value? past_sequence_length? "
+        "cache_indirection?", 4,
+        "mask_filter_value:float num_heads:int! scale:float unidirectional:int",
+    ),
 }  # fmt: skip
 """By type: inputs (``?`` may be left out, ``*`` any number), the number of results, attributes by kind (``!`` must be given)."""
 

@@ -1,4 +1,4 @@
-"""com.microsoft.QAttention: self-attention whose projection is a product of stored integers; the rest of it is of floats."""
+"""com.microsoft: attention, of floats or with a projection of stored integers; without a cache of keys and values."""
 
 from __future__ import annotations
 
@@ -18,31 +18,83 @@ _FILTER = -10000.0
 
 @contrib("QAttention")
 def q_attention(g: OnnxContext, node: ForeignNode) -> Any:
+    """The projection is a product of stored integers."""
+    if node.input(8) is not None:
+        raise node.refuse(*_CACHE)
+    qkv = integer_product(
+        g, node, node.need(0), node.need(1), node.need(3), node.need(4), node.input(6), node.input(7), node.need(2)
+    )
+    return _self_attention(g, node, qkv, node.input(5), None)
+
+
+@contrib("Attention")
+def attention(g: OnnxContext, node: ForeignNode) -> Any:
+    if any(node.input(i) is not None for i in (4, 6)):
+        raise node.refuse(*_CACHE)
+    sizes = node.attr("qkv_hidden_sizes", None)
+    if sizes and len(set(sizes)) != 1:
+        raise node.refuse(f"qkv_hidden_sizes={list(sizes)}")
+    node.ignore("rotary_embedding_dim")  # do_rotary, without which it means nothing, is refused
+    qkv, bias = g.b.matmul(node.need(0), node.need(1)), node.input(2)
+    qkv = qkv if bias is None else g.b.add(qkv, bias)
+    return _self_attention(g, node, qkv, node.input(3), node.input(5))
+
+
+def _self_attention(g: OnnxContext, node: ForeignNode, qkv: Value, masked: Value | None, added: Value | None) -> Value:
     """Without a cache. Masks are counts of keys (batch) or 0 and 1 for each key (batch, length)."""
-    b, x, w = g.b, node.need(0), node.need(1)
-    heads, scale, causal = node.whole("num_heads"), node.attr("scale", 0.0), bool(node.attr("unidirectional", 0))
-    outs = [*node.outputs, ""]
-    if node.input(8) is not None or outs[1]:
-        raise node.refuse("a cache of keys and values", code="unsupported_input")
     for name in ("do_rotary", "past_present_share_buffer"):
         if node.attr(name, 0):
             raise node.refuse(f"{name}={node.attr(name)}")
-    qkv = integer_product(g, node, x, w, node.need(3), node.need(4), node.input(6), node.input(7), node.need(2))
-    shape = known_shape(qkv)
+    width = _three(qkv, "its input")[2]
+    if not isinstance(width, int) or width % 3:
+        raise node.refuse(f"{width} features are not queries, keys and values")
+    parts = g.b.split(qkv, axis=2, sizes=(width // 3,) * 3)
+    return _attended(g, node, parts, masked, added)
+
+
+@contrib("MultiHeadAttention")
+def multi_head_attention(g: OnnxContext, node: ForeignNode) -> Any:
+    """Queries, keys and values as (batch, length, features) each."""
+    if any(node.input(i) is not None for i in range(6, 10)):
+        raise node.refuse(*_CACHE)
+    parts, bias = [node.need(i) for i in range(3)], node.input(3)
+    widths = [_three(p, "an input")[2] for p in parts]
+    if bias is not None:
+        pieces = g.b.split(bias, axis=0, sizes=widths)
+        parts = [g.b.add(p, c) for p, c in zip(parts, pieces)]
+    return _attended(g, node, parts, node.input(4), node.input(5))
+
+
+_CACHE = ("a cache of keys and values", "", "unsupported_input")
+
+
+def _three(v: Value, what: str) -> tuple[Any, ...]:
+    shape = known_shape(v)
     if len(shape) != 3 or any(n is None for n in shape):
-        raise NotExpressible(f"its input has {len(shape)} axes, or a size that is not known", "unknown_shape")
-    n, t, width = shape
-    if heads < 1 or not isinstance(width, int) or width % (3 * heads):
-        raise node.refuse(f"{width} features are not queries, keys and values of {heads} heads")
-    hidden = width // 3
-    parts = [b.reshape(p, shape=(n, t, heads, hidden // heads)) for p in b.split(qkv, axis=2, sizes=(hidden,) * 3)]
-    masked, value = node.input(5), node.attr("mask_filter_value", _FILTER)
-    if masked is not None and causal:
-        raise node.refuse("both a mask and unidirectional", code="unsupported_input")
-    mask = None if masked is None else _added(g, node, masked, n, t, parts[0], value)
-    y = b.op("attention", *parts, mask, scale=scale or None, causal=causal, layout="heads_last")
+        raise NotExpressible(f"{what} has {len(shape)} axes, or a size that is not known", "unknown_shape")
+    return shape
+
+
+def _attended(g: OnnxContext, node: ForeignNode, parts: Any, masked: Value | None, added: Value | None) -> Value:
+    """Attention of heads beside each other in (batch, length, features)."""
+    b, heads = g.b, node.whole("num_heads")
+    scale, causal, value = node.attr("scale", 0.0), bool(node.attr("unidirectional", 0)), node.attr("mask_filter_value", _FILTER)
+    if any([*node.outputs, "", "", ""][1:]):
+        raise node.refuse(*_CACHE)
+    shapes = [_three(p, "an input") for p in parts]
+    if heads < 1 or any(not isinstance(s[2], int) or s[2] % heads for s in shapes):
+        raise node.refuse(f"{', '.join(str(s[2]) for s in shapes)} features have {heads} heads")
+    if causal and (masked is not None or added is not None or shapes[0][1] != shapes[1][1]):
+        raise node.refuse("unidirectional with a mask, or with other keys than queries", code="unsupported_input")
+    split = [b.reshape(p, shape=(s[0], s[1], heads, s[2] // heads)) for p, s in zip(parts, shapes)]
+    mask = None if masked is None else _added(g, node, masked, shapes[1][0], shapes[1][1], parts[0], value)
+    if added is not None:
+        mask = added if mask is None else b.add(added, mask)
+    y = b.op("attention", *split, mask, scale=scale or None, causal=causal, layout="heads_last")
     first = y[0] if isinstance(y, (tuple, list)) else y
-    return b.reshape(first, shape=(n, t, hidden))
+    n, t, _ = shapes[0]
+    joined: Value = b.reshape(first, shape=(n, t, shapes[2][2]))
+    return joined
 
 
 def _added(g: OnnxContext, node: ForeignNode, given: Value, n: Any, t: Any, like: Value, value: float) -> Value:

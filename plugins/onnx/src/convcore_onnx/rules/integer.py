@@ -83,8 +83,6 @@ def _window(node: Node) -> dict[str, Any]:
     channels_first(node)
     spelled_out(node)
     kernel = known_shape(node.need("w"))[2:]
-    if len(kernel) != 2:
-        raise NotExpressible("onnxruntime has convolutions of stored integers over two axes")
     a = node.attrs
     return {
         "kernel_shape": int_list(kernel, "kernel_shape"), "strides": list(a["strides"]), "dilations": list(a["dilations"]),
