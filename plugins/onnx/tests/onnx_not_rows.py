@@ -12,6 +12,7 @@ _MS = "of the domain com.microsoft, whose schemas no prover of rows has; without
 
 WHY = {
     # read
+    "load rules.contrib_fused.gelu": "of the domain com.microsoft, whose schemas no prover of rows has; a bias is added first",
     "load rules.contrib_stored.quantize_linear": _MS,
     "load rules.contrib_stored.dequantize_linear": _MS,
     "load rules.arithmetic._before_7.<locals>.load": "the second operand is moved to an axis that an attribute names",

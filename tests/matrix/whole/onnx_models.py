@@ -64,7 +64,8 @@ def cells(path: Path, inputs: Sequence[Any], want: Sequence[Any], limit: float, 
 
     own, newest = max(opset_of(path), 7), onnx.defs.onnx_opset_version()
     asked: dict[str, tuple[str, dict[str, Any]]] = {
-        "own": ("onnx", {"opset": own}), "13": ("onnx", {"opset": 13}), "newest": ("onnx", {"opset": newest, "contrib": "standard"}),
+        "own": ("onnx", {"opset": own}), "13": ("onnx", {"opset": 13}),
+        "newest": ("onnx", {"opset": newest, "contrib": "standard"}),
         "standard": ("onnx", {"opset": max(own, 13), "contrib": "standard"}), "pytorch": ("pytorch", {"io_layout": "source"}),
     }  # fmt: skip
     if not any(o.domain == "com.microsoft" for o in onnx.load(path, load_external_data=False).opset_import):
@@ -135,9 +136,8 @@ def _quantised(path: Path, inputs: Sequence[Any], kind: str, folder: Path) -> Ro
         want = _run(made, inputs)
     except Exception as e:  # noqa: BLE001 - what onnxruntime cannot quantise or run is no finding here
         return {"result": "not made", "why": f"{type(e).__name__}: {e}".splitlines()[0][:160]}
-    kinds = sorted(
-        {n.op_type for n in _nodes(onnx.load(made).graph) if "Q" in n.op_type or "uantize" in n.op_type or "Integer" in n.op_type}
-    )
+    found = {n.op_type for n in _nodes(onnx.load(made).graph)}
+    stored = sorted(k for k in found if any(part in k for part in ("Q", "uantize", "Integer")))
     return {"types": stored, **cells(made, inputs, want, STEP, folder)}
 
 
