@@ -183,12 +183,13 @@ def onnx_page() -> str:
     out = [
         MADE, "# Whole ONNX models", "",
         "Each model converted by default (simplified, checked by convcore) at its own opset (7 at least), at 13 and at the",
-        "newest, and to PyTorch; onnxruntime on one thread without its own rewriting runs the result (the standard's evaluator",
-        "where that lacks the opset), or torch. *Published*: models as they were published, judged by their recorded outputs",
-        "(1e-4 of the range). *Quantised*: these quantised by onnxruntime's own tool (`quantize_dynamic`, subgraphs too;",
-        "`quantize_static` in both forms), judged by onnxruntime on the quantised file: within one step, 1/255 of the range.",
-        "Nodes of com.microsoft are kept, but for the newest opset; *standard operators*: with `--contrib standard`. A cell is",
-        "the largest difference as a part of the output's range. *not made*: what onnxruntime could not quantise or run.", "",
+        "newest, and to PyTorch; onnxruntime on one thread without its own rewriting runs the result, or torch. Where it lacks a",
+        "kernel of the newest opset, the standard's evaluator compares that file with the one that onnxruntime has judged.",
+        "*Published*: models as they were published, judged by their recorded outputs (1e-4 of the range). *Quantised*: these",
+        "quantised by onnxruntime's own tool (`quantize_dynamic`, subgraphs too; `quantize_static` in both forms), judged by",
+        "onnxruntime on the quantised file: within one step, 1/255 of the range. Nodes of com.microsoft are kept, but for the",
+        "newest opset; *standard operators*: with `--contrib standard`. A cell is the largest difference as a part of the output's",
+        "range. *not made*: what onnxruntime could not quantise or run.", "",
         f"`ONNX_ZOO=<folder of models> {RAN.format('onnx')}`. {_commits(rows)}", "",
     ]  # fmt: skip
     for group, found in rows.items():

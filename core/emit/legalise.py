@@ -17,6 +17,7 @@ from .dialect import Dialect
 from .parts import replaced, widen
 from .plan import Plan
 from .scribe import Scribe
+from .small import widen_constants
 
 __all__ = ["expand", "legalise", "plan"]
 
@@ -50,6 +51,7 @@ def legalise(
 def _whole(s: Scribe[Any]) -> list[Problem]:
     problems: list[Problem] = s.dialect.enter(s)
     if not s.dialect.has_small_types:
+        widen_constants(s.graph)
         every = [(v.name, v) for v in s.graph.inputs] + [
             (n.origin.layer or n.name, v)
             for n in s.graph

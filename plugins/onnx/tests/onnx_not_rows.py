@@ -25,7 +25,6 @@ WHY = {
     "load rules.control.load_scan": "it has a region, and its inputs are told apart by a count",
     "load rules.conv.conv_transpose_to_a_shape": "its size of output may hold batch and channels too",
     "load rules.image.load_affine_grid": "its size holds batch and channels too",
-    "load rules.image.load_resize": "scales or sizes over any axes become those of space; a kept aspect ratio makes several",
     "load rules.image.load_resize_by_data": "an empty tensor is an absent one; modes have attributes of their own",
     "load rules.image.load_upsample": "scales are attributes or an input by version, and over all axes",
     "load rules.image.load_upsample_by_data": "a mode has two names, in capitals or not",

@@ -21,13 +21,16 @@ def reduce(e: E, node: Node) -> None:
     A norm is torch's own: its gradient at 0 is 0 (``torch.linalg.vector_norm``), that of the root of a sum is nan.
     """
     x = node.need("x")
-    axes = node.attrs["axes"]
-    if x.shape is None and axes and all(a >= 0 for a in axes):
+    axes, dims = node.attrs["axes"], tuple[int, ...]()
+    every = x.shape is None and axes is None and not node.attrs["keepdims"] and node.op != "logsumexp"  # which wants axes
+    if every:
+        pass
+    elif x.shape is None and axes and all(a >= 0 for a in axes):
         dims = tuple(sorted(axes))
     else:
         rank = len(shape_of(x))
         dims = tuple(range(rank)) if axes is None else tuple(sorted(a % rank for a in axes)) if rank else ()
-    if not dims:
+    if not dims and not every:
         if node.op in ("logsumexp", "l1_norm", "l2_norm"):
             raise NotExpressible("no axes")
         e.alias(node.output, e.value(x))
@@ -35,7 +38,7 @@ def reduce(e: E, node: Node) -> None:
     if x.dtype is None or (node.op in ("mean", "logsumexp", "l1_norm", "l2_norm") and not x.dtype.is_float):
         raise NotExpressible(f"{node.op} of {x.dtype}")
     config: dict[str, Any] = {"ord": 1} if node.op == "l1_norm" else {}
-    config |= {"dim": dims[0] if len(dims) == 1 else dims, "keepdim": node.attrs["keepdims"] or None}
+    config |= {} if every else {"dim": dims[0] if len(dims) == 1 else dims, "keepdim": node.attrs["keepdims"] or None}
     if node.op == "sum" and not x.dtype.is_float:
         config["dtype"] = x.dtype
     e.call(FUNCTIONS[node.op], [e.value(x)], config, outputs=node.outputs)
