@@ -175,7 +175,7 @@ def _backends() -> list[str]:
 
 
 # ---------------------------------------------------------------- ONNX models in three opsets
-_CELLS = {"own": "own opset", "13": "13", "newest": "newest", "standard": "standard operators", "pytorch": "PyTorch"}
+_CELLS = {"own": "own opset", "13": "13", "newest": "newest", "standard": "21, standard operators", "pytorch": "PyTorch"}
 
 
 def onnx_page() -> str:
@@ -188,8 +188,8 @@ def onnx_page() -> str:
         "*Published*: models as they were published, judged by their recorded outputs (1e-4 of the range). *Quantised*: these",
         "quantised by onnxruntime's own tool (`quantize_dynamic`, subgraphs too; `quantize_static` in both forms), judged by",
         "onnxruntime on the quantised file: within one step, 1/255 of the range. Nodes of com.microsoft are kept, but for the",
-        "newest opset; *standard operators*: with `--contrib standard`. A cell is the largest difference as a part of the output's",
-        "range. *not made*: what onnxruntime could not quantise or run.", "",
+        "newest opset; *standard operators*: with `--contrib standard`. A cell is the largest difference as a part of the",
+        "output's range. *not made*: what onnxruntime could not quantise or run.", "",
         f"`ONNX_ZOO=<folder of models> {RAN.format('onnx')}`. {_commits(rows)}", "",
     ]  # fmt: skip
     for group, found in rows.items():

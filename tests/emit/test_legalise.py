@@ -146,3 +146,27 @@ def test_a_body_that_gives_its_input_leaves_the_name_of_what_was_there() -> None
         g.outputs = [b.relu(y), b.neg(v)]
         expand(g, y.producer)
         assert g.outputs[0].producer.inputs[0] is v and v.name == f"own_{of}"
+
+
+def test_constants_of_few_bits_are_held_in_8_where_a_reader_makes_the_same_of_them() -> None:
+    """A target without them: what is dequantised may be of 8 bits, what keeps the type of its input may not."""
+
+    class Wide(TreeDialect):
+        has_small_types = False
+
+    def made(b: Builder, x: Value) -> Value:
+        rows = b.const(np.arange(6).reshape(2, 3), "uint4", "rows")
+        return b.add(x, b.dequantize(rows, b.const(np.float32(0.5)), b.const(3, "uint4"), axis=None))
+
+    g = graph(made)
+    rules = RuleSet("small")
+    rules.op("add", "add", "x, y")
+    rules.op("dequantize", "dequantize", "x, scale, zero_point", axis=None)
+    assert legalise(g, rules, None, Wide()) == []
+    node = next(n for n in g if n.op == "dequantize")
+    assert [str(v.dtype) for v in node.inputs if v is not None] == ["uint8", "float32", "uint8"]
+    (x,) = (w for w in g.weights.values() if w.shape == (2, 3))
+    assert x.tensor is not None and x.tensor.numpy().tolist() == [[0, 1, 2], [3, 4, 5]]
+    g = graph(lambda b, x: b.add(x, b.cast(b.flip(b.const(np.full((2, 3), -7), "int4"), axes=(0,)), to="float32")))
+    rules.op("flip", "flip", "x", axes=None)
+    assert any("small has no tensors of int4" in str(p) for p in legalise(g, rules, None, Wide()))

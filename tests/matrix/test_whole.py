@@ -10,7 +10,7 @@ import pytest
 for plugin in ("convcore_keras", "convcore_onnx", "convcore_caffe", "convcore_pytorch", "keras", "onnxruntime"):
     pytest.importorskip(plugin)
 
-from whole import models, sources
+from whole import models, onnx_models, sources
 from whole.names import without_transposes
 from whole.record import read
 from whole.tables import FORMATS, crossed, through
@@ -54,3 +54,28 @@ def test_what_the_record_of_keras_files_shows() -> None:
 def test_unet_has_no_transposes(tmp_path: Path) -> None:
     row: dict[str, Any] = through(dict(sources.segmentation())["unet"], ["keras"], tmp_path)
     assert (row["result"], row["transposes"], row["minimum"]) == ("agrees", 0, 0), row
+
+
+ONNX = read("onnx")
+
+
+def test_what_the_record_of_onnx_models_shows() -> None:
+    """Published models agree everywhere; of quantised ones nothing is wrong."""
+    assert len(ONNX["published"]) >= 13
+    for name, row in ONNX["published"].items():
+        assert {row[c]["result"] for c in ("own", "13", "newest", "pytorch")} == {"agrees"}, (name, row)
+    for name, row in ONNX["quantised"].items():
+        if "result" in row:
+            assert row["result"] == "not made", (name, row)
+            continue
+        found = {c: row[c]["result"] for c in ("own", "13", "standard", "newest", "pytorch")}
+        assert set(found.values()) <= {"agrees", "refused", "not run"}, (name, row)
+
+
+@pytest.mark.parametrize("name", ["onnx-pytorch03, QOperator", "onnx-cntk-mnist, QDQ"])
+def test_sample_of_the_quantised(name: str, tmp_path: Path) -> None:
+    found = dict(onnx_models.quantised())[name](tmp_path)
+    want = ONNX["quantised"][name]
+    cells = ("own", "13", "standard", "newest", "pytorch")
+    assert found["types"] == want["types"]
+    assert [found[c]["result"] for c in cells] == [want[c]["result"] for c in cells] == ["agrees"] * 5, found

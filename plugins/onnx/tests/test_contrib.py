@@ -84,7 +84,10 @@ def test_to_pytorch(name: str) -> None:
     near([a.numpy() for a in (got if isinstance(got, (tuple, list)) else [got])], run(model, feeds))
 
 
-@pytest.mark.parametrize("name", ["add", "softmax", "average pool, channels last", "concat", "conv", "gemm", "dynamic", "8 bits"])
+@pytest.mark.parametrize(
+    "name",
+    ["add", "softmax", "average pool, channels last", "concat", "conv", "gemm", "dynamic", "4 bits, zero points", "2 bits"],
+)
 def test_to_keras(name: str) -> None:
     pytest.importorskip("keras")
     assert convcore.convert(CASES[name][0], "keras", io_layout="source").report.ok

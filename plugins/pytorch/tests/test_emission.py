@@ -333,3 +333,16 @@ def test_norms_whose_weights_are_of_another_type(op: str, x: str, weights: str, 
     model = emit_model(g.clone(), None).model()
     assert any("Norm" in type(m).__name__ for m in model.modules()) == module
     np.testing.assert_allclose(model(torch.from_numpy(feed)).numpy(), want, rtol=5e-3, atol=5e-3)
+
+
+@pytest.mark.parametrize("op", ["sum", "mean", "max", "min", "l1_norm", "l2_norm"])
+def test_over_all_axes_of_an_unknown_number(op: str) -> None:
+    """torch takes no axes for all; what keeps them needs their number."""
+    g, b = built()
+    g.outputs = [b.op(op, b.input("x", FLOAT, None), axes=None)]
+    for shape in ((3,), (2, 3, 5)):
+        agrees(g, [NUMBERS.normal(size=shape).astype(np.float32)])
+    g, b = built()
+    g.outputs = [b.op(op, b.input("x", FLOAT, None), axes=None, keepdims=True)]
+    with pytest.raises(UnsupportedError, match="number of axes of 'x' is not known"):
+        emit_model(g)
