@@ -738,6 +738,85 @@ def test_branches_that_are_refused(kind: int, why: str, tmp_path: Path) -> None:
         convcore.convert(path, "onnx", tmp_path / "m.onnx", input_shapes={"x": (2, 5)})
 
 
+@pytest.mark.parametrize("spec", ["mine", ":make", "mine:", "mine:other", "nothing_of_that_name:make"])
+def test_a_factory_that_is_not_there(spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text("from torch import nn\ndef make():\n    return nn.Linear(5, 3)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    torch.save(nn.Linear(5, 3).state_dict(), tmp_path / "w.pth")
+    why = "write package.module:factory" if spec in ("mine", ":make", "mine:") else "no attribute 'other'|No module named"
+    with pytest.raises(UsageError, match=f"{spec}.: .*({why})"):
+        convcore.load(tmp_path / "w.pth", module=spec, input_shapes={"input": ("batch", 5)})
+
+
+def test_a_buffer_that_a_functional_program_changes() -> None:
+    """The program gives its next value as a result of its own (BUFFER_MUTATION)."""
+    exported = torch.export.export(Code(state).eval(), (torch.randn(3, 7),), strict=False).run_decompositions({})
+    assert any("MUTATION" in o.kind.name for o in exported.graph_signature.output_specs)
+    with pytest.raises(UnsupportedError, match="changes the buffer 'count'|the model changes 'count' between calls"):
+        convcore.load(exported)
+
+
+def test_autocast_that_is_switched_off_is_nothing() -> None:
+    """timm's EfficientViT has such a region; the other kind is refused below."""
+
+    def plain(s: Any, x: Any) -> Any:
+        with torch.autocast("cpu", enabled=False):
+            return s.lin(x) * 2
+
+    module = Code(plain).eval()
+    model = convcore.load(module, example_inputs=torch.randn(3, 7))
+    assert not model.problems
+    agree(module, model, arrays({"x": (4, 7)}))
+
+
+def test_a_rule_that_gives_another_shape_than_torch_recorded() -> None:
+    def cut(g: Any, n: Any) -> Any:
+        return g.b.slice(n.tensor("self"), starts=(0, 0), stops=(None, 3), steps=(1, 1))
+
+    exported = torch.export.export(Code(lambda s, x: torch.relu(x)).eval(), (torch.randn(3, 7),), strict=False)
+    with pytest.raises(UnsupportedError, match="gives 3x3, but torch recorded 3x7"):
+        convcore.convert(exported, "onnx", overrides={"aten.relu": cut})
+
+
+def test_while_loop_becomes_a_region(tmp_path: Path) -> None:
+    import onnxruntime
+    from torch._higher_order_ops import while_loop
+
+    class Doubling(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lin = nn.Linear(5, 5)
+
+        def forward(self, x: Any) -> Any:
+            return while_loop(lambda n, y: n < 3, lambda n, y: (n + 1, torch.tanh(self.lin(y)) * 2), (torch.tensor(0), x))
+
+    module = Doubling().eval()
+    convcore.convert(module, "onnx", tmp_path / "m.onnx", example_inputs=torch.randn(3, 5))
+    session, x = onnxruntime.InferenceSession(str(tmp_path / "m.onnx")), arrays({"x": (2, 5)})["x"]
+    n, y = torch.tensor(0), torch.from_numpy(x)
+    with torch.no_grad():
+        while n < 3:
+            n, y = n + 1, torch.tanh(module.lin(y)) * 2
+    got = session.run(None, {session.get_inputs()[0].name: x})
+    assert int(got[0]) == 3
+    np.testing.assert_allclose(got[1], y.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_ranges_that_the_code_narrows_are_told() -> None:
+    """What was asked for and what torch.export made of it: fixed, and narrower; two names for one size."""
+
+    class Narrow(nn.Module):
+        def forward(self, x: Any, y: Any) -> Any:
+            return (x + y) * 2 if x.shape[0] > 2 else x
+
+    model = convcore.load(
+        Narrow().eval(), example_inputs=(torch.randn(5, 3), torch.randn(5, 3)),
+        input_shapes={"x": ("rows", 3), "y": ("rows", 3)},
+    )  # fmt: skip
+    notes = model.graph.metadata["notes"]
+    assert any("rows" in n and "3" in n for n in notes), notes
+
+
 def test_mixed_precision_and_steps_over_the_batch_are_refused() -> None:
     def mixed(s: Any, x: Any) -> Any:
         with torch.autocast("cpu", dtype=torch.bfloat16):

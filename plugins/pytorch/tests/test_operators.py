@@ -158,11 +158,28 @@ def test_clamp_between_bounds_that_cross():
         (lambda x: torch.special.ndtri(torch.sigmoid(x)), "special_ndtri"),
         (lambda x: torch.cummax(x.reshape(-1).repeat(30), 0), "2048"),
         (lambda x: torch.polygamma(40, x), "order 40"),
+        (lambda x: x[0, 0, 0].scatter(0, torch.tensor(0), 2.0), "scatters into a number"),
     ],
 )
 def test_refused_by_name(fn, why):
     with pytest.raises(Exception, match=why):
         run(fn, X)
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: torch.ops.aten._safe_softmax(torch.where(x[:, :1] > 0, x, -torch.inf), -1),
+        lambda x: x[0, 0, 0].clone().index_fill(0, torch.tensor([0]), 2.0),
+        lambda x: torch.tensor_split(x, (4, 1), 2),
+        lambda x: torch.nn.functional.pixel_shuffle(x.reshape(1, 1, 1, 3, 35).expand(1, 1, 4, 3, 35), 2),
+        lambda x: torch.nn.functional.pixel_unshuffle(x[:, :4, :6], 2),
+        lambda x: torch.nn.functional.unfold(x, (2, 2)),
+        lambda x: torch.nn.functional.pad(x, (-1, 2), mode="reflect"),
+    ],
+)
+def test_what_a_rule_does_not_take_is_its_parts(fn):
+    agrees(fn, X)
 
 
 def test_memory_that_nobody_wrote_is_no_result():
