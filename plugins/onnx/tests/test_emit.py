@@ -270,3 +270,16 @@ def test_a_start_that_may_be_before_or_behind_the_first_element() -> None:
         want, got = (s.run(None, feeds)[0] for s in sessions)
         np.testing.assert_array_equal(got, want)
         np.testing.assert_array_equal(source(*feeds.values()), want)
+
+
+@pytest.mark.parametrize("shape", [(3, 1), ()])
+def test_truth_values_are_chosen_by_what_onnxruntime_runs(shape: tuple[int, ...]) -> None:
+    """It has no Where of them."""
+    graph = Graph("g")
+    b = Builder(graph)
+    c, x, y = (graph.add_input(n, DType.BOOL, s) for n, s in (("c", (3, 5)), ("x", shape), ("y", (5,))))
+    graph.outputs.append(b.where(c, x, y))
+    rng = np.random.default_rng(1)
+    feeds = {v.name: np.array(rng.random(v.shape) < 0.5) for v in graph.inputs}
+    (got,) = ort.InferenceSession(emit_model(graph, 18).SerializeToString()).run(None, feeds)
+    np.testing.assert_array_equal(got, np.where(*feeds.values()))

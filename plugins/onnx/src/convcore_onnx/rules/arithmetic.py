@@ -233,6 +233,15 @@ def emit_floor_div(e: OnnxScribe, node: Node) -> None:
     s.last("Where", s.Equal(y, s.const(0, dtype)), s.Div(x, y), finite)
 
 
+@RULES.emit("where", priority=1)
+def emit_where_of_bool(e: OnnxScribe, node: Node) -> None:
+    """onnxruntime 1.32 runs no Where of truth values."""
+    s, (condition, x, y) = Steps(e, node), node.inputs
+    if node.output.dtype is not DType.BOOL:
+        raise NotExpressible(f"a Where of {node.output.dtype} is one")
+    s.last("Or", s.And(condition, x), s.And(s.Not(condition), y))
+
+
 # ---- ops ONNX lacks
 
 
