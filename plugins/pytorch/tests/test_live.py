@@ -752,7 +752,7 @@ def test_a_buffer_that_a_functional_program_changes() -> None:
     """The program gives its next value as a result of its own (BUFFER_MUTATION)."""
     exported = torch.export.export(Code(state).eval(), (torch.randn(3, 7),), strict=False).run_decompositions({})
     assert any("MUTATION" in o.kind.name for o in exported.graph_signature.output_specs)
-    with pytest.raises(UnsupportedError, match="changes the buffer 'count'|the model changes 'count' between calls"):
+    with pytest.raises(UnsupportedError, match=r"changes the buffer 'count'|the model changes 'count' between calls"):
         convcore.load(exported)
 
 
