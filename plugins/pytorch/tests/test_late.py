@@ -114,3 +114,23 @@ def test_what_writing_refuses(op: str, inputs: list[Any], attrs: dict[str, Any],
     assign(g, CONVENTION, io="source")
     with pytest.raises(UnsupportedError, match=why):
         emit_model(g)
+
+
+@pytest.mark.parametrize("op", ["max", "min"])
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_extremes_of_nothing(op: str, dtype: str) -> None:
+    """What is below, or above, all numbers of the type; by axes that are inputs of floats only."""
+    x = np.zeros((2, 0, 3), dtype)
+    runtime, feeds, want = written(op, x, axes=(1,), keepdims=True)
+    (got,) = runtime.run(feeds)
+    assert got.dtype == want[0].dtype and np.array_equal(got, want[0])
+    if dtype == "float32":
+        runtime, feeds, want = written(f"dynamic_{op}", x, np.array([1]), keepdims=True, none_is_all=True)
+        assert np.array_equal(runtime.run(feeds)[0], want[0])
+
+
+@pytest.mark.parametrize("mask", [(), (11,), (5, 11)])
+def test_masks_of_few_axes(mask: tuple[int, ...]) -> None:
+    """torch takes two axes and more."""
+    runtime, feeds, want = written("attention", (2, 3, 5, 7), (2, 3, 11, 7), (2, 3, 11, 7), mask)
+    np.testing.assert_allclose(runtime.run(feeds)[0], want[0], rtol=1e-4, atol=1e-5)

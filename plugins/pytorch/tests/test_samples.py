@@ -21,7 +21,6 @@ REFUSED = {
     *_PADDED, *(f"{k} batch" for k in _PADDED),
     "prior_box[0] batch", "prior_box[1] batch",  # of an image whose size is not known
     "pad[2] batch", "pad[3] batch",  # edges of an axis whose size is not known
-    *(f"{op}[{i}]{batch}" for op in ("roi_align", "deform_conv") for i in (0, 1) for batch in ("", " batch")),  # torchvision's
     "mel_weight_matrix[0]", "mel_weight_matrix[0] batch",  # of a size that is only known when it runs
 }  # fmt: skip
 """Samples that are refused; all others are not, and none of these is written."""

@@ -35,7 +35,7 @@ def attention(e: E, node: Node) -> None:
     args = [e.value(q), e.value(k), e.value(v)]
     if mask is not None:
         h = e.value(mask)
-        if len(shape_of(mask)) < 2:
+        for _ in range(2 - len(shape_of(mask))):
             (h,) = e.call(".unsqueeze", [h, 0])
         args.append(h)
     width = shape_of(q)[-1]
@@ -52,7 +52,7 @@ def _sees(mask: Value) -> bool:
     """Whether a constant mask leaves every query a key."""
     if mask.tensor is None:
         return False
-    m = mask.tensor.numpy()
+    m = np.atleast_1d(mask.tensor.numpy())
     return bool((m if m.dtype == bool else ~np.isneginf(m)).any(-1).all())
 
 

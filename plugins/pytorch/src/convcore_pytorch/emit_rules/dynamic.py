@@ -4,6 +4,7 @@ whether torch.export can trace it depends on what is read."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from convcore.plugin import DType, Node, NotExpressible, Value
@@ -50,6 +51,8 @@ def reduce(e: E, node: Node) -> None:
     every = {} if a["none_is_all"] else {"every": False}
     whole_type = x.dtype if function in ("torch.sum", "torch.prod") and not x.dtype.is_float else None
     calls: list[tuple[str, list[Any], dict[str, Any]]] = [("lined", [axes], every)]
+    if op in ("max", "min") and x.dtype.is_float and not all(isinstance(d, int) and d > 0 for d in shape_of(x)):
+        calls.append(("F.pad", [(0, 1)], {"value": -math.inf if op == "max" else math.inf}))  # of no elements torch has none
     if inner:
         calls.append((inner, [], {}))
     calls.append((function, [], {"dim": -1, "dtype": whole_type}))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from convcore.plugin import Node, NotExpressible
 
 from ..rules.base import RULES
-from .base import E, shape_of
+from .base import E, shape_of, sizes
 
 FUNCTIONS = {"sum": "torch.sum", "mean": "torch.mean", "max": "torch.amax", "min": "torch.amin", "all": "torch.all",
              "any": "torch.any", "logsumexp": "torch.logsumexp", "l1_norm": "torch.linalg.vector_norm",
@@ -37,6 +38,13 @@ def reduce(e: E, node: Node) -> None:
         return
     if x.dtype is None or (node.op in ("mean", "logsumexp", "l1_norm", "l2_norm") and not x.dtype.is_float):
         raise NotExpressible(f"{node.op} of {x.dtype}")
+    if node.op in ("max", "min") and any(shape_of(x)[d] == 0 for d in dims):  # which torch refuses
+        highest = math.inf if x.dtype.is_float else x.dtype.limits[1]
+        lowest = -math.inf if x.dtype.is_float else x.dtype.limits[0]
+        shape = tuple(sizes(e, shape_of(node.outputs[0]), x))
+        operands = [shape, lowest if node.op == "max" else highest]
+        e.call("torch.full", operands, {"dtype": x.dtype}, outputs=node.outputs)
+        return
     config: dict[str, Any] = {"ord": 1} if node.op == "l1_norm" else {}
     config |= {} if every else {"dim": dims[0] if len(dims) == 1 else dims, "keepdim": node.attrs["keepdims"] or None}
     if node.op == "sum" and not x.dtype.is_float:
