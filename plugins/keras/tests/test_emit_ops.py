@@ -250,3 +250,21 @@ def test_repeats_of_the_batch_are_a_broadcast(tmp_path: Path) -> None:
         data = np.random.default_rng(3).normal(size=(4, 6, 5)).astype(np.float32)
         got = keras.models.load_model(tmp_path / "m.keras")(data)[0]
         np.testing.assert_allclose(keras.ops.convert_to_numpy(got), Interpreter(g).run([data])[0], rtol=1e-6)
+
+
+def test_as_many_positions_as_the_input_is_long(tmp_path: Path) -> None:
+    """A table of positions cut to a length that only running tells; past its end Keras raises."""
+    t = Dim("time")
+    table = np.random.default_rng(5).normal(size=(1, 9, 5)).astype(np.float32)
+    g = Graph("net")
+    b = Builder(g, origin=Origin("test", "positions", "Positions"))
+    x = b.input("x", "float32", (Dim("batch"), t, 5))
+    cut = b.slice(b.weight(table, "table"), starts=(0, 0, 1), stops=(1, t, 4), steps=(1, 1, 1))
+    g.outputs = [b.add(b.slice(x, starts=(0, 0, 1), stops=(Dim("batch"), t, 4), steps=(1, 1, 1)), cut)]
+    convcore.convert(convcore.Model(g), "keras", tmp_path / "m.keras", check=False)
+    net = keras.models.load_model(tmp_path / "m.keras")
+    for n in (4, 9):
+        data = np.random.default_rng(n).normal(size=(2, n, 5)).astype(np.float32)
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(net(data)), data[..., 1:4] + table[:, :n, 1:4], rtol=1e-6)
+    with pytest.raises((IndexError, RuntimeError, ValueError)):
+        net(np.zeros((2, 10, 5), np.float32))

@@ -42,6 +42,7 @@ WHY = {
     "load rules.constants.fills": _SHAPE,
     "load rules.image.affine_grid": "its size holds batch and channels too",
     "load rules.image.channel_shuffle": "any number of axes may follow the channels",
+    "load rules.image.col2im": "one padding is that of both ends",
     "load rules.image.grid_sampler": "modes are numbers",
     "load rules.image.pixel_shuffle": "any number of axes may come before",
     "load rules.image.upsample": "a size or factors, whichever is given; factors of 1, 2, 3... are another op",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch_networks
 from matrix_kit import DATA, ZOO
 from torch_networks import perturbed
 
@@ -142,9 +143,6 @@ def transformers() -> Iterator[Case]:
     import torch
     from torch import nn
 
-    with contextlib.suppress(ImportError):
-        import tvshim  # noqa: F401 - transformers imports torchvision
-
     x = torch.randn(3, 7, 16, generator=torch.Generator().manual_seed(3))
 
     def layer(**options: Any) -> Any:
@@ -155,25 +153,8 @@ def transformers() -> Iterator[Case]:
     yield "encoder of 2 layers", lambda: of_torch(lambda: nn.TransformerEncoder(layer(), 2, enable_nested_tensor=False), x)
     yield "decoder layer", lambda: of_torch(lambda: nn.TransformerDecoderLayer(16, 4, 32, batch_first=True), x, x.flip(1))
 
-    def hugging(kind: str, **config: Any) -> Source:
-        import transformers as t
-
-        class Hidden(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                config.update(vocab_size=97, attn_implementation="eager")
-                self.model = getattr(t, f"{kind}Model")(getattr(t, f"{kind}Config")(**config))
-
-            def forward(self, ids: Any) -> Any:
-                options = {} if kind == "Bert" else {"use_cache": False}
-                return self.model(ids, **options).last_hidden_state
-
-        return of_torch(Hidden, torch.randint(0, 90, (2, 7), generator=torch.Generator().manual_seed(3)))
-
-    common = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
-    yield "Bert, tiny", lambda: hugging("Bert", **common)
-    yield "GPT2, tiny", lambda: hugging("GPT2", n_embd=32, n_layer=2, n_head=4, n_positions=64)
-    yield "Llama, tiny", lambda: hugging("Llama", num_key_value_heads=2, **common)
+    for network in torch_networks.transformers():
+        yield f"{network.name}, tiny", lambda n=network: of_torch(n.make, *n.inputs(2, 7))
 
 
 # ---- Keras

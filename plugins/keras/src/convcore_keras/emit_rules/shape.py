@@ -133,12 +133,18 @@ def squeeze(s: KerasScribe, node: Node) -> None:
 # ---- parts
 @RULES.emit("slice")
 def slices(s: KerasScribe, node: Node) -> None:
-    """An index with slices; a negative step flips the axis first (torch has no negative steps)."""
+    """An index with slices; a negative step flips the axis first (torch has no negative steps). The first elements, as many as
+    another tensor has, are taken by their places, which is an error, or NaN on JAX, where there are fewer."""
     w = Writer(s, node)
     x, old = w.ref(), known(w.input(0))
     key: list[Any] = []
     flips: list[int] = []
     for i, (a, b, step) in enumerate(zip(node.attrs["starts"], node.attrs["stops"], node.attrs["steps"])):
+        if isinstance(b, Dim) and b.is_name and a in (None, 0) and step == 1:
+            if b != old[i]:
+                x = w.op("Take", x, counted(w, b)[0], shape=(*(x.shape or ())[:i], b, *(x.shape or ())[i + 1 :]), axis=i)
+            key.append(slice(None))
+            continue
         if any(v is not None and not isinstance(v, int) for v in (a, b, step)):
             raise NotExpressible("its bounds are symbolic")
         n = old[i]
