@@ -128,8 +128,8 @@ def test_other_people_s_crashes_are_theirs(seeds: list[Seed], monkeypatch: pytes
 def test_what_computes_something_else_is_a_fault(seeds: list[Seed], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.fuzz.readers.mutant", lambda _rng, data, _suffix: data)
     assert {r["word"] for r in _rows(seeds)} == {"agrees"}
-    run = convcore.Model.run
-    monkeypatch.setattr(convcore.Model, "run", lambda self, x: {k: v * 1.01 + 0.01 for k, v in run(self, x).items()})
+    run = convcore.Model.__call__
+    monkeypatch.setattr(convcore.Model, "__call__", lambda self, x: run(self, x) * 1.01 + 0.01)
     rows = _rows(seeds)
     assert {r["word"] for r in rows} == {"wrong"}
     known = {"verdict": "wrong", "op": ".*", "why": "read: result 0 differs", "reason": "for the test"}
@@ -152,7 +152,20 @@ def test_results_that_differ(a: list[object], b: list[object], why: str) -> None
 
 def test_known_differences_have_a_reason() -> None:
     for known in judge._differences():
-        assert set(known) == {"verdict", "op", "why", "reason"} and known["reason"].endswith(".")
+        assert set(known) - {"weights"} == {"verdict", "op", "why", "reason"} and known["reason"].endswith(".")
+
+
+def test_differences_of_huge_weights_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry that is for weights of a size says nothing of others."""
+    pytest.importorskip("convcore_onnx")
+    seed = next(s for s in READERS["onnx"].seeds(Path()) if s.files[0].name.startswith("linear"))
+    graph = convcore.load(*seed.files).graph
+    most = judge._largest(graph)
+    assert 0 < most < 100
+    for weights, word in ((most * 0.9, "known"), (most * 1.1, "wrong")):
+        entry = {"verdict": "wrong", "op": "linear", "why": "differs", "weights": weights, "reason": "for the test"}
+        monkeypatch.setattr(judge, "_differences", lambda entry=entry: (entry,))
+        assert judge._known(judge.Verdict("wrong", "result 0 differs by 1"), graph).word == word
 
 
 @forks
