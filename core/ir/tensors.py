@@ -26,7 +26,7 @@ __all__ = ["ArrayTensor", "LazyTensor", "MappedTensor", "Tensor", "ViewTensor", 
 Array = NDArray[Any]
 _CHUNK = 1 << 22
 _BLOCK = 1 << 18
-"""Bytes that are written at once: of a MB and more, each took three to five times as long (ext4, Linux 6.18)."""
+"""Bytes that are written at once: an array written by a MB or more took the system four times as long (ext4, Linux 6.18)."""
 _FEW = 1 << 16
 
 
