@@ -60,10 +60,10 @@ def test_functions_that_are_copied_are_those_of_the_files() -> None:
     import sys
     from importlib.resources import files
 
-    from convcore_pytorch.functions import HELPERS, helpers_of
+    from convcore_pytorch.functions import FILES, HELPERS, helpers_of
 
     said: dict[str, str] = {}
-    for name in ("written.py", "written_late.py"):
+    for name in FILES:
         text = (files("convcore_pytorch") / name).read_text(encoding="utf-8")
         parts = [part for part in ast.parse(text).body if isinstance(part, ast.FunctionDef)]
         assert not any(part.decorator_list for part in parts)
@@ -71,7 +71,7 @@ def test_functions_that_are_copied_are_those_of_the_files() -> None:
     assert set(said) == HELPERS
     assert all(said[name] in helpers_of(f"{name}(x)") for name in said)
     pytest.importorskip("ruff")
-    names = [str(files("convcore_pytorch") / name) for name in ("written.py", "written_late.py")]
+    names = [str(files("convcore_pytorch") / name) for name in FILES]
     done = subprocess.run(
         [sys.executable, "-m", "ruff", "format", "--isolated", "--check", *names], capture_output=True, text=True
     )

@@ -6,10 +6,11 @@ import functools
 import re
 from importlib.resources import files
 
-__all__ = ["HELPERS", "helpers_of", "imports_of"]
+__all__ = ["FILES", "HELPERS", "helpers_of", "imports_of"]
 
 
-_FILES = ("written.py", "written_late.py", "written_types.py", "written_lists.py", "written_sampling.py")
+FILES = ("written.py", "written_late.py", "written_types.py", "written_lists.py", "written_sampling.py")
+"""Where they are."""
 
 
 @functools.cache
@@ -17,7 +18,7 @@ def _sources() -> dict[str, str]:
     """By name. The files are formatted: two empty lines stand in front of a function and nowhere else. Parsing them would take a
     fifth of what a ResNet50 takes from file to file."""
     found = {}
-    for name in _FILES:
+    for name in FILES:
         text = (files(__package__) / name).read_text(encoding="utf-8")
         for part in re.split(r"\n\n\n(?=def )", text)[1:]:
             found[part[4 : part.index("(")]] = part.rstrip()
