@@ -189,7 +189,8 @@ def onnx_page() -> str:
         "quantised by onnxruntime's own tool (`quantize_dynamic`, subgraphs too; `quantize_static` in both forms), judged by",
         "onnxruntime on the quantised file: within one step, 1/255 of the range. Nodes of com.microsoft are kept, but for the",
         "newest opset; *standard operators*: with `--contrib standard`. A cell is the largest difference as a part of the",
-        "output's range. *not made*: what onnxruntime could not quantise or run.", "",
+        "output's range. *not made*: what onnxruntime could not quantise or run; *unsteady*: the quantised file's own results",
+        "move further when its inputs move by a unit in the last place; *over*: by two or three steps.", "",
         f"`ONNX_ZOO=<folder of models> {RAN.format('onnx')}`. {_commits(rows)}", "",
     ]  # fmt: skip
     for group, found in rows.items():
