@@ -24,7 +24,7 @@ class Types:
         self.paths = os.pathsep.join(str(self.top / p) for p in (".dev", *(p for p in PARTS.values() if p != "core")))
 
     def __enter__(self) -> Types:
-        if told := self._command("run", "--timeout", "3600", "--", "--config-file", "pyproject.toml"):
+        if told := self._command("run", "--timeout", "900", "--", "--config-file", "pyproject.toml"):
             raise RuntimeError(f"mypy, without a change: {told}")
         return self
 
