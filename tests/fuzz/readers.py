@@ -143,12 +143,12 @@ def _nets() -> dict[str, tuple[Any, tuple[Any, ...]]]:
     }
 
 
-_TRACED: Mapping[str, Mapping[str, tuple[str | int, ...]]] = {
-    "pnet": {"x": ("batch", 3, 12, 12)},
-    "conv": {"input": ("batch", 3, 5, 5)},
-    "lstm": {"input": ("batch", 5, 3)},
-    "attends": {"ids": ("batch", 5)},
+_TRACED: Mapping[str, Mapping[str, Any]] = {
+    "conv": {"input_shapes": {"input": ("batch", 3, 5, 5)}},
+    "lstm": {"input_shapes": {"input": ("batch", 5, 3)}},
+    "attends": {"input_shapes": {"ids": ("batch", 5)}, "input_dtypes": "ids:int64"},
 }
+"""What TorchScript does not say of its inputs."""
 
 
 def _torch(suffix: str) -> Callable[[Path], list[Seed]]:
@@ -172,15 +172,13 @@ def _torch(suffix: str) -> Callable[[Path], list[Seed]]:
                     convcore.convert(net, "pytorch", path, example_inputs=args, check=False)
                 else:
                     held = net.state_dict()
-                    more = {"model": held, "epoch": 3, "args": {"lr": 0.1, "names": ["a", "b"]}, "half": torch.zeros(3, 2).half()}
+                    more = {"model": held, "epoch": 3, "args": {"lr": 0.1, "names": ["a", "b"]}}
                     for i, what in enumerate((held, more)):
                         torch.save(what, folder / f"{name}{i}{suffix}", _use_new_zipfile_serialization=suffix == ".pth")
 
     def seeds(folder: Path) -> list[Seed]:
         made = _once(folder, suffix, write)
-        if suffix != ".pt":
-            return [Seed((p,)) for p in made]
-        return [Seed((p,), options={"input_shapes": _TRACED[p.stem]}) for p in (*_stored(".pt"), *made)]
+        return [Seed((p,), options=_TRACED[p.stem] if suffix == ".pt" else {}) for p in made]
 
     return seeds
 

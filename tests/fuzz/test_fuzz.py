@@ -44,6 +44,17 @@ def test_damaged_files(reader: str, tmp_path: Path) -> None:
     assert {r["word"] for r in rows} - {"refused"}  # some are read
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("reader", ["ccir", "pt", "pt2", "pth", "legacy", "safetensors"])
+def test_what_mutants_are_made_of_is_sound(reader: str, tmp_path: Path) -> None:
+    pytest.importorskip(READERS[reader].package)
+    if reader != "ccir":
+        pytest.importorskip("torch")
+    for seed in READERS[reader].seeds(tmp_path):
+        model = judge.read(seed.files, seed.options)
+        assert model is None or not model.problems
+
+
 # ---------------------------------------------------------------- the fuzzer notices
 @pytest.fixture
 def seeds() -> list[Seed]:

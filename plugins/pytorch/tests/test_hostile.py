@@ -149,6 +149,24 @@ print(len(sys.argv) - 1, bad)
     assert out.strip() == f"{len(paths)} []"
 
 
+def test_an_attribute_that_is_a_class_is_refused_by_name(tmp_path):
+    """Where a value is expected the pickle of an archive names a class or function: no tuple to be made anew."""
+    body = b"  scale : float\n  def forward(self: __torch__.Plain, x: Tensor) -> Tensor:\n    return torch.mul(x, self.scale)\n"
+    code = {"code/__torch__.py": b"class Plain(Module):\n" + body, "constants.pkl": pickle.dumps((), 2)}
+    for value, why in (
+        (b"G@\x04\0\0\0\0\0\0", ""),
+        (b"cmath\nsqrt\n", "attribute 'scale'.: is the class or function math.sqrt, which is no value"),
+    ):
+        raw = b"\x80\x02c__torch__\nPlain\n)\x81}X\x05\0\0\0scale" + value + b"sb."
+        (tmp_path / "m.pt").write_bytes(zipped(raw, **code))
+        if why:
+            with pytest.raises(ConvcoreError, match=why):
+                convcore.load(tmp_path / "m.pt", input_shapes={"x": (2, 3)})
+        else:
+            model = convcore.load(tmp_path / "m.pt", input_shapes={"x": (2, 3)})
+            assert model(np.ones((2, 3), np.float32)).tolist() == [[2.5] * 3] * 2
+
+
 def test_an_audit_hook_sees_nothing_in_programs(tmp_path, monkeypatch):
     """Payloads in TorchScript archives and both layouts of exported programs: in every pickle they have."""
     monkeypatch.chdir(tmp_path)

@@ -6,7 +6,7 @@ import ast
 from abc import abstractmethod
 from typing import Any
 
-from ..objects import Instance
+from ..objects import Global, Instance
 from ..program import Argument, Device
 from ..storage import StoredTensor
 from .builder import Builder, resolve, result_types
@@ -112,6 +112,8 @@ class Expressions(Builder):
 
     def known(self, path: str, value: Any) -> Any:
         """A constant attribute: plain values, tensors inside lists as weights."""
+        if isinstance(value, Global):
+            self.refuse(f"attribute {path!r}", f"is the class or function {value.path}, which is no value")
         if isinstance(value, (list, tuple)):
             return type(value)(self.known(f"{path}.{i}", v) for i, v in enumerate(value))
         if isinstance(value, dict):
