@@ -133,7 +133,7 @@ def _nets() -> dict[str, tuple[Any, tuple[Any, ...]]]:
             x = self.norm(self.table(ids))
             q, k, v = self.q(x).view(-1, 5, 2, 4), self.k(x).view(-1, 5, 2, 4), self.v(x).view(-1, 5, 2, 4)
             y = nn.functional.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-            return torch.cat([y.transpose(1, 2).reshape(-1, 5, 8), x[:, :, 1:3].clamp(min=0.1)], 2).mean(1)
+            return torch.cat([y.transpose(1, 2).reshape(-1, 5, 8), x[:, :, 1:3].relu()], 2).mean(1)
 
     conv = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2, 1), nn.Flatten(), nn.Linear(8, 5))
     return {
