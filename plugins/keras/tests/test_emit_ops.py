@@ -268,3 +268,20 @@ def test_as_many_positions_as_the_input_is_long(tmp_path: Path) -> None:
         np.testing.assert_allclose(keras.ops.convert_to_numpy(net(data)), data[..., 1:4] + table[:, :n, 1:4], rtol=1e-6)
     with pytest.raises((IndexError, RuntimeError, ValueError)):
         net(np.zeros((2, 10, 5), np.float32))
+
+
+def test_patches_put_back(tmp_path: Path) -> None:
+    """Of floats by a layer; of integers refused."""
+    for dtype in ("float32", "int32"):
+        g = Graph("net")
+        b = Builder(g, origin=Origin("test", "fold", "Fold"))
+        x = b.input("x", dtype, (Dim("batch"), 12, 12))
+        g.outputs = [b.col2im(x, image=(5, 8), kernel=(3, 2), strides=(2, 2), pads=((1, 1), (0, 1)), dilations=(1, 2))]
+        if dtype == "int32":
+            with pytest.raises(UnsupportedError, match="patches of int32 over 2 axes"):
+                convcore.convert(convcore.Model(g), "keras", tmp_path / "m.keras", check=False)
+            continue
+        convcore.convert(convcore.Model(g.clone()), "keras", tmp_path / "m.keras", check=False)
+        data = np.random.default_rng(3).normal(size=(4, 12, 12)).astype(np.float32)
+        got = keras.ops.convert_to_numpy(keras.models.load_model(tmp_path / "m.keras")(data))
+        np.testing.assert_allclose(got, Interpreter(g).run([data])[0], rtol=1e-5, atol=1e-6)
