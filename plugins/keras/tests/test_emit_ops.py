@@ -285,3 +285,22 @@ def test_patches_put_back(tmp_path: Path) -> None:
         data = np.random.default_rng(3).normal(size=(4, 12, 12)).astype(np.float32)
         got = keras.ops.convert_to_numpy(keras.models.load_model(tmp_path / "m.keras")(data))
         np.testing.assert_allclose(got, Interpreter(g).run([data])[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("how", [{}, {"reverse": True}, {"exclusive": True}])
+def test_what_is_true_is_counted(how: dict[str, Any], tmp_path: Path) -> None:
+    """In int64, which Keras sums in 32 bits on torch; other numbers of that type are refused."""
+    for counted in (True, False):
+        g = Graph("net")
+        b = Builder(g, origin=Origin("test", "count", "Count"))
+        x = b.input("x", "bool" if counted else "int64", (Dim("batch"), 6))
+        g.outputs = [b.cumsum(b.cast(x, to=DType.INT64) if counted else x, axis=1, **how)]
+        if not counted:
+            with pytest.raises(UnsupportedError, match="Cumsum of int64 in 32 bits"):
+                convcore.convert(convcore.Model(g), "keras", tmp_path / "m.keras", check=False)
+            continue
+        convcore.convert(convcore.Model(g.clone()), "keras", tmp_path / "m.keras", check=False)
+        data = np.random.default_rng(3).random((3, 6)) > 0.4
+        got = keras.ops.convert_to_numpy(keras.models.load_model(tmp_path / "m.keras")(data))
+        want = Interpreter(g).run([data])[0]
+        assert got.dtype == want.dtype and np.array_equal(got, want)

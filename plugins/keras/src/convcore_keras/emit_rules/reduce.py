@@ -83,8 +83,13 @@ def argmax(s: KerasScribe, node: Node) -> None:
 
 @RULES.emit("cumsum", "cumprod")
 def cumulate(s: KerasScribe, node: Node) -> None:
+    """Counts of what is true are no larger than an axis: they are made of int32, as the torch backend does anyhow."""
     w = Writer(s, node)
     x, axis = w.ref(), node.attrs["axis"]
+    made = w.input(0).producer
+    given = made.inputs[0] if made is not None and made.op == "cast" else None
+    counts = node.op == "cumsum" and w.dtype() is DType.INT64 and given is not None and given.dtype is DType.BOOL
+    x = w.cast(x, DType.INT32) if counts else x
     if not w.dtype().is_float and w.dtype() not in (DType.INT32, DType.INT64):
         raise NotExpressible(f"of {w.dtype()}")
     if node.attrs["reverse"]:
@@ -95,7 +100,8 @@ def cumulate(s: KerasScribe, node: Node) -> None:
         like = w.op("ZerosLike" if node.op == "cumsum" else "OnesLike", first)
         x = w.op("Concatenate", [like, w.cut(x, axis, None, -1)], shape=x.shape, axis=axis)
     y = w.op(kind, x, axis=axis)
-    w.end(w.op("Flip", y, axis=axis) if node.attrs["reverse"] else y)
+    y = w.op("Flip", y, axis=axis) if node.attrs["reverse"] else y
+    w.end(w.cast(y, DType.INT64) if counts else y)
 
 
 @RULES.emit("argsort", "sort")
