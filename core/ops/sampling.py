@@ -52,20 +52,23 @@ def _corners(at: Array, n: int) -> tuple[list[tuple[Array, Array]], Array]:
 def _roi_align(
     x: Array, rois: Array, images: Array, *, output_size: Sequence[int], scale: float, samples: int, mode: str, half_pixel: bool
 ) -> Array:
-    """As the standard and onnxruntime have it: ``max`` is over the weighted elements beside the points, not over their sums."""
+    """As the standard and onnxruntime have it: ``max`` is over the weighted elements beside the points, not over their sums, and
+    positions are of the regions' type (float32 at least): where a bin ends on an element, its rounding says how many points."""
     h, w = x.shape[2:]
     y = np.zeros((len(rois), x.shape[1], *output_size), x.dtype)
-    for i, (roi, image) in enumerate(zip(rois.astype(np.float64) * scale - (0.5 if half_pixel else 0), images)):
+    number = np.promote_types(rois.dtype, np.float32).type
+    for i, (roi, image) in enumerate(zip(rois.astype(number) * number(scale) - number(0.5 if half_pixel else 0), images)):
         if not 0 <= image < len(x):
             raise IndexError(f"a region of image {image} of {len(x)}")
         size = [roi[3] - roi[1], roi[2] - roi[0]]
         if not half_pixel:
-            size = [max(s, 1.0) for s in size]
-        grid = [samples if samples > 0 else max(0, math.ceil(s / n)) for s, n in zip(size, output_size)]
+            size = [max(s, number(1)) for s in size]
+        grid = [samples if samples > 0 else max(0, math.ceil(s / number(n))) for s, n in zip(size, output_size)]
         ends, inside = [], []
         for start, s, n, k, length in zip((roi[1], roi[0]), size, output_size, grid, (h, w)):
-            each = s / n
-            at = start + (np.arange(n)[:, None] + (np.arange(k) + 0.5) / max(k, 1)).reshape(-1) * each
+            each = s / number(n)
+            at = (start + np.arange(n, dtype=number)[:, None] * each + (np.arange(k, dtype=number) + number(0.5)) * each
+                  / number(max(k, 1))).reshape(-1)  # fmt: skip
             two, near = _corners(at, length)
             ends.append(two)
             inside.append(near)

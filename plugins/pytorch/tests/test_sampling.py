@@ -10,6 +10,7 @@ import pytest
 from convcore.build.builder import Builder
 from convcore.errors import InputError
 from convcore.interpreter import Interpreter
+from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph
 
 from .torch_kit import emit_model
@@ -50,6 +51,44 @@ def test_regions(mode: str, half_pixel: bool, samples: int) -> None:
     for images in (np.array([2, 0, 1, 0, 1]), np.array([-1, 0, 1, 0, 1])):
         with pytest.raises(InputError, match="a region of image"):
             open_runtime(module).run([x, ROIS, images])
+
+
+@pytest.mark.parametrize("half_pixel", [True, False])
+def test_regions_that_end_on_elements(half_pixel: bool) -> None:
+    """How many points a bin has is what float32 says, as in onnxruntime: 60 * 0.1 is 6, of the double of float32's 0.1 more."""
+    x = np.random.default_rng(3).normal(size=(2, 3, 17, 19)).astype(np.float32)
+    starts, sizes = np.arange(0, 60, 7, dtype=np.float32), np.arange(10, 100, 10, dtype=np.float32)
+    rois = np.stack([starts, starts, starts + sizes, starts + sizes], 1)
+    images = np.arange(len(rois)) % 2
+    scale = float(np.float32(0.1))
+    _, got, want = both("roi_align", x, rois, images, output_size=(3, 2), scale=scale, half_pixel=half_pixel)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+    helper = pytest.importorskip("onnx.helper")
+    made = helper.make_node(
+        "RoiAlign", ["x", "rois", "images"], ["y"], output_height=3, output_width=2, sampling_ratio=0, spatial_scale=scale,
+        coordinate_transformation_mode="half_pixel" if half_pixel else "output_half_pixel",
+    )  # fmt: skip
+    values = [
+        helper.make_tensor_value_info(n, t, s) for n, t, s in (("x", 1, x.shape), ("rois", 1, rois.shape), ("images", 7, [9]))
+    ]
+    graph = helper.make_graph([made], "g", values, [helper.make_tensor_value_info("y", 1, None)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)], ir_version=8)
+    session = pytest.importorskip("onnxruntime").InferenceSession(model.SerializeToString())
+    (judge,) = session.run(None, {"x": x, "rois": rois, "images": images})
+    np.testing.assert_allclose(got, judge, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_moved_kernels_of_half_precision(dtype: str) -> None:
+    """An image with more elements than half precision counts; offsets of 0 make it torch's own convolution."""
+    rng = np.random.default_rng(4)
+    x, weight = (rng.normal(size=s).astype(DType(dtype).numpy) for s in ((1, 4, 61, 67), (5, 4, 3, 3)))
+    offset = np.zeros((1, 18, 61, 67), x.dtype)
+    _, got, _ = both("deform_conv", x, weight, offset, None, None, pads=((1, 1), (1, 1)))
+    wide = [torch.from_numpy(a.astype(np.float64)) for a in (x, weight)]
+    want = torch.nn.functional.conv2d(*wide, padding=1).numpy()
+    assert got.dtype == x.dtype
+    np.testing.assert_allclose(got.astype(np.float64), want, rtol=0.02, atol=0.1 if dtype == "bfloat16" else 0.02)
 
 
 @pytest.mark.parametrize("masked", [True, False])

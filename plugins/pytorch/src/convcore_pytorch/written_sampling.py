@@ -29,17 +29,19 @@ def roi_align(
 ) -> Tensor:
     """The mean, or the largest element, of points read in each bin of regions (x1, y1, x2, y2)."""
     out = []
-    boxes = rois.double() * scale - (0.5 if half_pixel else 0.0)
-    for (x1, y1, x2, y2), number in zip(boxes.tolist(), images.tolist()):
+    dtype = torch.promote_types(rois.dtype, torch.float32)
+    boxes = rois.to(dtype) * scale - (0.5 if half_pixel else 0.0)
+    for (x1, y1, x2, y2), number in zip(boxes, images.tolist()):
         if not 0 <= number < len(x):
             raise IndexError(f"a region of image {number} of {len(x)}")
         ends, grid = [], []
         for low, high, bins, length in zip((y1, x1), (y2, x2), size, x.shape[2:]):
-            step = (high - low if half_pixel else max(high - low, 1.0)) / bins
+            whole = high - low if half_pixel else (high - low).clamp(min=1)
+            step = whole / bins
             count = samples if samples > 0 else max(0, math.ceil(step))
-            points = (torch.arange(count) + 0.5) / max(count, 1)
-            at = low + (torch.arange(bins)[:, None] + points).double().flatten() * step
-            ends.append(beside(at.to(x.device), length))
+            points = (torch.arange(count, device=x.device) + 0.5) * step / max(count, 1)
+            at = low + torch.arange(bins, device=x.device)[:, None] * step + points
+            ends.append(beside(at.flatten(), length))
             grid.append(count)
         if not grid[0] * grid[1]:
             out.append(x.new_zeros(x.shape[1], *size))
@@ -78,7 +80,8 @@ def deform_conv(
     steps = [
         torch.arange(k, device=x.device) * d for k, d in zip(weight.shape[2:], dilation)
     ]
-    shift = offset.reshape(n, offset_groups, *weight.shape[2:], 2, oh, ow)
+    shift = offset.to(torch.promote_types(offset.dtype, torch.float32))
+    shift = shift.reshape(n, offset_groups, *weight.shape[2:], 2, oh, ow)
     rows = (steps[0][:, None, None, None] + starts[0][:, None]) + shift[:, :, :, :, 0]
     columns = (steps[1][:, None, None] + starts[1]) + shift[:, :, :, :, 1]
     planes = x.reshape(n, offset_groups, -1, height * width)
@@ -88,12 +91,12 @@ def deform_conv(
             r, c = rows.floor() + i, columns.floor() + j
             part = (1 - (rows - r).abs()) * (1 - (columns - c).abs())
             part = part * ((r >= 0) & (r < height) & (c >= 0) & (c < width))
-            at = r.clamp(0, height - 1) * width + c.clamp(0, width - 1)
-            at = at.long().flatten(2)[:, :, None].expand(-1, -1, planes.shape[2], -1)
+            at = r.clamp(0, height - 1).long() * width + c.clamp(0, width - 1).long()
+            at = at.flatten(2)[:, :, None].expand(-1, -1, planes.shape[2], -1)
             read = read + planes.gather(3, at) * part.flatten(2)[:, :, None]
     if mask is not None:
         read = read * mask.reshape(n, offset_groups, 1, -1)
-    read = read.reshape(n, groups, channels // groups * taps, oh * ow)
+    read = read.to(x).reshape(n, groups, channels // groups * taps, oh * ow)
     y = weight.reshape(groups, -1, channels // groups * taps) @ read
     y = y.reshape(n, -1, oh, ow)
     return y if bias is None else y + bias[:, None, None]
