@@ -112,6 +112,7 @@ def test_integers_without_sign(dtype: str) -> None:
     by = (np.arange(len(x)) % (8 * x.itemsize)).astype(dtype)
     for op in ("shift_left", "shift_right"):
         assert all(map(equal, *ran(op, x, by))), op
+        assert all(map(equal, *ran(op, x, np.maximum(x, np.asarray(8 * x.itemsize, dtype))))), op
     for op in ("bitwise_not", "neg"):
         assert all(map(equal, *ran(op, x))), op
     if dtype != "uint64":

@@ -29,9 +29,9 @@ def to_powers_of_two(x: Tensor, rounding: str = "up", saturate: bool = True) -> 
 
 
 def shifted_right(x: Tensor, by: Tensor) -> Tensor:
-    """A shift of bits held as int64 that moves zeros in."""
+    """A shift of bits held as int64 that moves zeros in: all of them where by, of uint64 too, is 64 or more."""
     half = (x >> 1) & 0x7FFFFFFFFFFFFFFF
-    return torch.where(by == 0, x, half >> (by - 1).clamp(min=0))
+    return torch.where(by == 0, x, half >> (by - 1))
 
 
 def unsigned_divmod(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
