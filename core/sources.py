@@ -147,7 +147,9 @@ def parse_input_shapes(spec: Mapping[str, Any] | Sequence[str] | None) -> dict[s
             out[name] = tuple(_size(d, f"input_shapes of {name!r}") for d in shape)
         return out
     if isinstance(spec, str) or not isinstance(spec, Sequence) or not all(isinstance(text, str) for text in spec):
-        raise UsageError(f"input_shapes: {spec!r} is neither {{'name': (sizes)}} nor a list of texts ['name:sizes']")
+        raise UsageError(
+            f"{ask('--input-shape', 'input_shapes')} {spec!r} is neither {{'name': (sizes)}} nor a list of texts ['name:sizes']"
+        )
     for text in spec:
         name, sep, dims = text.rpartition(":")
         if not sep:

@@ -209,6 +209,11 @@ def _col_attrs(attrs: dict[str, Any], inputs: Sequence[Value | None]) -> None:
         attrs[name] = attrs[name] if attrs[name] is not None else (one,) * d
     if any(len(attrs[k]) != d for k in ("image", "strides", "dilations", "pads")):
         raise ShapeError(f"col2im: image, strides, dilations and pads must have {d} entries, as kernel")
+    numbers = {k: [n for n in attrs[k] if isinstance(n, int)] for k in ("image", "kernel", "strides", "dilations")}
+    wrong = [f"{k}={tuple(attrs[k])}" for k, found in numbers.items() if min(found, default=1) < 1]
+    wrong += [f"pads={attrs['pads']}"] if min((n for p in attrs["pads"] for n in p if isinstance(n, int)), default=0) < 0 else []
+    if wrong:
+        raise ShapeError(f"col2im: {', '.join(wrong)}: sizes must be positive, pads not negative")
 
 
 def _col_shape(c: InferContext) -> Shapes:

@@ -34,6 +34,7 @@ def test_everything_named_exists() -> None:
     assert all(host().can("onnx", stage) for stage in ("load", "emit", "runtime"))
     assert {o.name for o in convcore_options("onnx")} == {
         "opset",
+        "contrib",
         "ir_version",
         "external_data",
         "keep_training",
