@@ -618,6 +618,19 @@ class HalfNorms(nn.Module):
         return F.layer_norm(y, (5,), None, self.alone.bias)
 
 
+class OwnNorms(nn.Module):
+    """A module that normalises over two axes with weights of its own, beside something else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.gain = nn.Parameter(torch.randn(3, 5)), nn.Parameter(torch.randn(3, 5))
+        self.last, self.out = nn.Parameter(torch.randn(5)), nn.Linear(5, 2)
+
+    def forward(self, x: Any) -> Any:
+        y = F.layer_norm(x, (3, 5), self.scale, eps=1e-3) + F.rms_norm(x, (3, 5), self.gain)
+        return self.out(F.rms_norm(y, (5,), self.last, 1e-2))
+
+
 class Stacked(nn.Module):
     """Several layers in one recurrent module: states given or not, final states read whole or of one layer."""
 
@@ -650,6 +663,9 @@ KEPT: dict[str, Any] = {
     "filters that are not saved": lambda: (Blurred(), (torch.randn(2, 3, 7, 11),)),
     "a scale without a bias": lambda: (ScaledOnly(), (torch.randn(2, 5, 7, 3),)),
     "halves of norms": lambda: (HalfNorms(), (torch.randn(2, 3, 5),)),
+    "weights of two axes": lambda: (OwnNorms(), (torch.randn(2, 3, 5),)),
+    "one norm alone": lambda: (nn.RMSNorm((3, 5)), (torch.randn(2, 3, 5),)),
+    "one norm of two axes alone": lambda: (nn.LayerNorm((3, 5)), (torch.randn(2, 3, 5),)),
     "weight norm": lambda: (nn.utils.parametrizations.weight_norm(nn.Linear(5, 3)), (torch.randn(2, 5),)),
     "RNN, no bias": lambda: (Stacked("RNN", "one", bias=False, batch_first=True), (torch.randn(2, 4, 5),)),
 }

@@ -30,6 +30,7 @@ STATEFUL: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "Embedding": ("F.embedding", ("weight",), ("padding_idx",)),
     "PReLU": ("F.prelu", ("weight",), ()),
     "LayerNorm": ("F.layer_norm", ("weight", "bias"), ("normalized_shape", "eps")),
+    "RMSNorm": ("F.rms_norm", ("weight",), ("normalized_shape", "eps")),
     "GroupNorm": ("F.group_norm", ("weight", "bias"), ("num_groups", "eps")),
     **{f"Conv{n}d": (f"F.conv{n}d", ("weight", "bias"), _WINDOW) for n in (1, 2, 3)},
     **{f"ConvTranspose{n}d": (f"F.conv_transpose{n}d", ("weight", "bias"), (*_WINDOW, "output_padding")) for n in (1, 2, 3)},
@@ -144,9 +145,9 @@ def _as_functions(calls: Sequence[PlanCall], dialect: TorchDialect) -> None:
             held.pop()
         more = {k: t.config[k] for k in config if t.config.get(k) is not None}
         args = [call.args[0], *held]
-        if name == "F.layer_norm":
+        if "normalized_shape" in more:
             shape = more.pop("normalized_shape")
-            args[1:1] = [shape if isinstance(shape, tuple) else (shape,)]
+            args[1:1] = [(shape,) if isinstance(shape, int) else tuple(shape)]
         elif name == "F.group_norm":
             args[1:1] = [more.pop("num_groups")]
         call.target, call.args, call.kwargs = name, tuple(args), more
