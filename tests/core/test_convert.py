@@ -289,7 +289,7 @@ def test_what_is_no_input_shape_as_text(text: str):
 
 @pytest.mark.parametrize("spec", [[("batch", 3)], ("batch", 3), "x:2,3", 3])
 def test_what_is_no_list_of_input_shapes(spec: object):
-    with pytest.raises(UsageError, match=r"input_shapes: .* is neither"):
+    with pytest.raises(UsageError, match=r"input_shapes .* is neither"):
         parse_input_shapes(spec)
 
 
