@@ -25,7 +25,7 @@ from .provenance import claim, sources_of
 from .report import Report
 from .report.compare import ATOL
 from .rewrite import find_composites
-from .sources import Overrides, Progress, load_graph, refuse_unknown_options, split_source, stage_options
+from .sources import Overrides, Progress, load_graph, refuse_unknown_options, refuse_without_outputs, split_source, stage_options
 from .writing import emit, publish_files
 
 __all__ = ["Conversion", "Job", "check", "convert", "formats", "load", "load_into"]
@@ -299,6 +299,7 @@ def _read(job: Job, source: Any, given: dict[str, Any]) -> None:
         if path is not None:
             job.files.protect(path)
     refuse_unknown_options(given["options"], given["used"], list(dict.fromkeys(f for f in (job.framework, job.target) if f)))
+    refuse_without_outputs(job.reference, job.source)
     job.graph = job.reference
     if job.check or isinstance(source, Model):  # passes change the graph; a given model and the reference must stay
         job.graph = job.reference.clone()
@@ -379,5 +380,6 @@ def check(
         loaded = load_graph(source, weights, format, options, used, overrides=overrides, input_shapes=input_shapes)
         graph, framework = loaded.graph, loaded.framework
     refuse_unknown_options(options, used, [framework, target])
+    refuse_without_outputs(graph, source)
     problems = opaque_problems(graph) if framework != target else []  # a framework's own nodes may go back as they were
     return problems + [p for p in arranging.missing(graph, target, emit_options, emit_overrides, fuse) if p not in problems]

@@ -13,7 +13,7 @@ import numpy as np
 from .beside import tell_beside
 from .budget import spending
 from .collector import without_collector
-from .errors import ConvcoreError, UsageError, ask
+from .errors import BadFileError, ConvcoreError, UsageError, ask
 from .files import Watch, absolute, watched, watching
 from .hookspecs import LoadRequest, Option
 from .host import host, resolve
@@ -22,7 +22,16 @@ from .ir.graph import Graph
 from .ir.parse_dims import parse_dim
 from .nomodel import refuse_no_model
 
-__all__ = ["Loaded", "Overrides", "load_graph", "parse_input_shapes", "refuse_unknown_options", "split_source", "stage_options"]
+__all__ = [
+    "Loaded",
+    "Overrides",
+    "load_graph",
+    "parse_input_shapes",
+    "refuse_unknown_options",
+    "refuse_without_outputs",
+    "split_source",
+    "stage_options",
+]
 
 Progress = Callable[[str, float], None]
 
@@ -80,6 +89,13 @@ def _existing(path: str | os.PathLike[str]) -> Path:
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise UsageError(f"{p} is no regular file; copy what it gives into one")
     return p
+
+
+def refuse_without_outputs(graph: Graph, source: Any) -> None:
+    """BadFileError for what gives nothing: no target runs it, and nothing of it could be compared."""
+    if not graph.outputs:
+        what = source.name if isinstance(source, Path) else type(source).__name__
+        raise BadFileError(f"{what}: the model has no outputs, so there is nothing to compute")
 
 
 def stage_options(framework: str, stage: str, given: Mapping[str, Any], used: set[str]) -> dict[str, Any]:

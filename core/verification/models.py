@@ -22,7 +22,7 @@ from ..model import Model
 from ..report import Report, compare_outputs
 from ..report.compare import ATOL
 from ..samples import SampleError, candidates
-from ..sources import load_graph, refuse_unknown_options, split_source
+from ..sources import load_graph, refuse_unknown_options, refuse_without_outputs, split_source
 from .child import Child
 from .conversion import by_rounding, of_set, say_strength
 from .layers import Layers, Tolerance
@@ -67,6 +67,7 @@ class _Asked:
 def _side(model: Model, asked: _Asked, native: bool, notes: list[str], children: dict[str, Child]) -> _Side:
     """A model and what runs it: its own framework, where that knows the same model (it knows nothing of overrides)."""
     source, framework, graph = model.source, model.framework, model.graph
+    refuse_without_outputs(graph, source)
     own = native and not isinstance(asked.source, Model) and not asked.overrides
     if own and not (isinstance(source, Path) and framework and host().framework(framework).runs_when_asked):
         runtime = own_runtime(framework, source, model.weights_source, notes, apart=True, children=children)

@@ -314,3 +314,19 @@ def test_references(name: str, args: list[Any], attrs: dict[str, Any], why: str)
 def test_the_report_of_a_call_is_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", SEQ, "-o", str(tmp_path / "a.onnx"), "--no-check", "--report", "json"]) == 0
     assert json.loads(capsys.readouterr().out)
+
+
+def test_a_model_without_outputs_is_refused(tmp_path: Path) -> None:
+    """Everywhere but where it is only looked at: runtimes refuse a file of it, and two of them are equal in nothing."""
+    helper = pytest.importorskip("onnx.helper")
+    graph = helper.make_graph([], "g", [helper.make_tensor_value_info("x", 1, ["n", 3])], [])
+    path = tmp_path / "m.onnx"
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    assert [t.name for t in convcore.load(path).inputs] == ["x"]
+    for do in (
+        lambda: convcore.convert(path, "onnx", tmp_path / "n.onnx"), lambda: convcore.check(path, "onnx"),
+        lambda: convcore.convert(convcore.load(path), "onnx", tmp_path / "n.onnx"), lambda: convcore.verify(path, path),
+    ):  # fmt: skip
+        with pytest.raises(BadFileError, match=r"^m\.onnx: the model has no outputs"):
+            do()
+    assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]

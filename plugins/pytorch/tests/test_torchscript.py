@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+import convcore
 from convcore.plugin import BadFileError, ConvcoreError, UnsupportedError, UsageError
 from convcore_pytorch.files.script import read_torchscript
 
@@ -289,3 +290,45 @@ def test_without_torch(tmp_path):
     )
     program = read_torchscript(tmp_path / "a.pt")
     assert out.split() == [str(len(program.graph.nodes)), str(len(program.weights))]
+
+
+@pytest.mark.parametrize("proj", [0, 2])
+@pytest.mark.parametrize("both", [False, True])
+def test_weights_of_recurrent_layers_fit_together(proj: int, both: bool, tmp_path: Path) -> None:
+    """torch checks them when it runs; a file may hold any. What is right loads, each weight of another shape is refused."""
+
+    class Raw(torch.nn.Module):
+        def __init__(self, weights: list[torch.Tensor]) -> None:
+            super().__init__()
+            self.w = torch.nn.ParameterList([torch.nn.Parameter(w) for w in weights])
+            self.both, self.proj = both, proj or 3
+
+        def forward(self, x):
+            h = torch.zeros(4 if self.both else 2, x.shape[1], self.proj)
+            c = torch.zeros(4 if self.both else 2, x.shape[1], 3)
+            w = list(self.w)
+            return torch.lstm(x, [h, c], w, True, 2, 0.0, False, self.both, False)[0]
+
+    right = [p.detach() for p in torch.nn.LSTM(5, 3, 2, bidirectional=both, proj_size=proj).parameters()]
+    for i in (None, *range(len(right))):
+        weights = list(right)
+        if i is not None:
+            weights[i] = torch.zeros([n + (1 if k else 4) for k, n in enumerate(right[i].shape)])
+        path = tmp_path / f"{i}.pt"
+        net = Raw(right).eval()
+        made = torch.jit.trace(net, torch.randn(7, 2, 5), check_trace=False)
+        for name, w in zip([n for n, _ in net.named_parameters()], weights, strict=True):
+            owner = made
+            *places, last = name.split(".")
+            for p in places:
+                owner = getattr(owner, p)
+            owner.__setattr__(last, torch.nn.Parameter(w))
+        made.save(str(path))
+        model = convcore.load(path, input_shapes={"": (7, "n", 5)})
+        told = [str(p) for p in model.problems]
+        if i is None:
+            assert not told
+        elif i == 0 or (proj and i == 4):  # which say the sizes that the others are held to
+            assert "fits the others" in told[0] or "gates" in told[0], told
+        else:
+            assert f"its weight {i} has the shape" in told[0] and "fits the others" in told[0], told

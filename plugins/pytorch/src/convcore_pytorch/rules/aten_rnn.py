@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Builder, Graph, NotExpressible, Tensor, Value, as_tensor
+from convcore.plugin import Builder, Graph, NotExpressible, Tensor, Value, as_tensor, shape_text
 
 from ..biases import Biases
 from ..context import AtenNode, TorchContext
@@ -53,10 +53,12 @@ def recurrent(g: TorchContext, n: AtenNode) -> Any:
         raise NotExpressible(f"of {x.rank} axes, 3 are known")
     d = 2 if both else 1
     per = 4 if biases else 2
-    if len(params) == layers * d * (per + 1) and kind == "lstm":
-        return projected(g, n, x, params, layers, d, rate)
-    if len(params) != layers * d * per:
+    turned = len(params) == layers * d * (per + 1) and kind == "lstm"
+    if not turned and len(params) != layers * d * per:
         raise NotExpressible(f"has {len(params)} weights, {layers * d * per} are known")
+    sound(kind, x.shape[2] if x.shape else None, params, per + turned, d)
+    if turned:
+        return projected(g, n, x, params, layers, d, rate)
     finals: list[list[Value]] = [[], []]
     for layer in range(layers):
         group = params[layer * d * per : (layer + 1) * d * per]
@@ -67,6 +69,26 @@ def recurrent(g: TorchContext, n: AtenNode) -> Any:
         for f, v in zip(finals, last):
             f.append(v)
     return (x, *(g.b.concat(*f, axis=0) if len(f) > 1 else f[0] for f in finals if f))
+
+
+def sound(kind: str, size: Any, params: list[Value], per: int, d: int) -> None:
+    """The weights of every layer and direction fit together, as torch's own check wants them (``torch.nn.RNNBase``)."""
+    gates = {"lstm": 4, "gru": 3}.get(kind, 1)
+    hidden = None if not params[0].shape else params[0].shape[0]
+    if not isinstance(hidden, int) or hidden < gates or hidden % gates:
+        raise NotExpressible(f"its first weight has the shape {shape_text(params[0].shape)}, which is not of {gates} gates")
+    wide, hidden = hidden, hidden // gates
+    turn = params[per - 1].shape if per % 2 else None
+    out: Any = turn[0] if turn else hidden
+    for first in range(0, len(params), per):
+        size = d * out if first == per * d else size
+        wanted = [(wide, size), (wide, out), *[(wide,)] * (per // 2 * 2 - 2), *[(out, hidden)] * (per % 2)]
+        for i, (v, shape) in enumerate(zip(params[first : first + per], wanted)):
+            found = v.shape
+            if found is None or len(found) != len(shape) or any(isinstance(b, int) and a != b for a, b in zip(found, shape)):
+                raise NotExpressible(
+                    f"its weight {first + i} has the shape {shape_text(found)}, {shape_text(shape)} fits the others"
+                )
 
 
 def part(g: TorchContext, h: Value, layer: int, d: int, layers: int) -> Value:
