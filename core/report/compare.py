@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,10 @@ class OutputDifference:
 
 
 def compare_one(name: str, a: NDArray[Any], b: NDArray[Any], rtol: float, atol: float, eps: float = EPS) -> OutputDifference:
-    """Compare ``b`` with the reference ``a``."""
+    """Compare ``b`` with the reference ``a``; of sequences the worst of their tensors, whose count is the shape."""
+    held, other = _held(a), _held(b)
+    if held is not None or other is not None:
+        return _compare_held(name, held, other, rtol, atol, eps)
     shape, (a, b) = np.shape(b), map(_real, (a, b))
     if a.shape != b.shape:
         return OutputDifference(name, shape, float("inf"), float("inf"), False, f"reference has shape {list(a.shape)}")
@@ -69,6 +72,28 @@ def compare_one(name: str, a: NDArray[Any], b: NDArray[Any], rtol: float, atol: 
         ok = bool(np.array_equal(a, b)) if b.dtype.kind in "iub" else err <= 4 * eps * float(np.abs(x).max())
         return OutputDifference(name, shape, err, err / span, ok)
     return OutputDifference(name, shape, err, err / span, err <= tolerance(x, rtol, atol, eps))
+
+
+def _held(a: NDArray[Any]) -> list[Any] | None:
+    """The tensors of a sequence, or of what may be absent; None for a tensor."""
+    a = np.asarray(a)
+    if not a.dtype.hasobject:
+        return None
+    if a.ndim == 0:
+        x = a.item()
+        return None if isinstance(x, (str, bytes)) else [] if x is None else [x] if _held(x) is None else _held(x)
+    return list(a) if a.ndim == 1 and all(isinstance(x, np.ndarray) for x in a) else None
+
+
+def _compare_held(
+    name: str, a: list[Any] | None, b: list[Any] | None, rtol: float, atol: float, eps: float
+) -> OutputDifference:  # fmt: skip
+    if a is None or b is None or len(a) != len(b):
+        many = ["one tensor" if x is None else f"{len(x)} tensors" for x in (a, b)]
+        return OutputDifference(name, (), float("inf"), float("inf"), False, f"{many[1]}, the reference has {many[0]}")
+    found = [compare_one(name, x, y, rtol, atol, eps) for x, y in zip(a, b)]
+    worst = max(found, key=lambda d: (not d.ok, d.max_rel), default=OutputDifference(name, (), 0.0, 0.0, True))
+    return replace(worst, shape=(len(b),))
 
 
 def _real(a: NDArray[Any]) -> NDArray[Any]:

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import convcore
 from convcore.build.builder import Builder
 from convcore.errors import InputError, UnsupportedError
 from convcore.interpreter import Interpreter
 from convcore.ir.graph import Graph
+from convcore.model import Model
 from convcore.ops.sequences import as_optional, as_sequence
 
 from .torch_kit import emit_model
@@ -128,3 +130,15 @@ def test_how_lists_read(tmp_path: Path) -> None:
 def test_text_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="string_concat"):
         emit_model(graph("string_concat", ("string", (2,)), ("string", (2,))))
+
+
+def test_results_that_are_sequences_are_checked(tmp_path: Path) -> None:
+    """The check of a conversion compares their tensors, and what may be absent."""
+    g = Graph("net")
+    b = Builder(g)
+    x = b.input("x", "float32", (7, 3))
+    parts = b.split_to_sequence(x, b.const(np.int64(3)))
+    g.outputs = [parts, b.optional(b.sequence_length(parts)), b.relu(x)]
+    made = convcore.convert(Model(g), "pytorch", tmp_path / "net.py")
+    found = made.report.differences
+    assert made.report.ok and [d.shape for d in found[:3]] == [(3,), (1,), (7, 3)] and all(d.ok for d in found)
