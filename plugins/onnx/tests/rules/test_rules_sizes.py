@@ -134,6 +134,24 @@ def test_slices_with_steps(kit):
     check(kit, m, [data(2, 7, 11)], lambda x: [x[:, ::-2, 1::3]], ["slice"])
 
 
+def test_slice_backward_between_counted_places(kit):
+    """ONNX limits a start to the first element and an end to the place before it; a Python slice counts both from the end."""
+    nodes = [
+        *SIZE, node("Sub", ["three", "n"], "start"), node("Neg", ["n"], "end"),
+        node("Slice", ["x", "start", "low", "one", "back"], "a"), node("Slice", ["x", "last", "end", "one", "back"], "b"),
+    ]  # fmt: skip
+    consts = {"three": 3, "one": 1, "back": -1, "low": -(2**63), "last": 2**62}
+    m = model(kit, nodes, ["N", 5], [ZERO, *(const(k, [v]) for k, v in consts.items())], ["a", "b"])
+
+    def want(x):
+        n = len(x)
+        start = max(3 - n + (5 if n > 3 else 0), 0)
+        return [x[:, start::-1], x[:, ::-1] if n > 5 else x[:, : 5 - n : -1]]
+
+    ops = ["shape_of", "gather", "sub", "neg", "dynamic_slice", "dynamic_slice"]
+    check(kit, m, [data(n, 5) for n in (2, 4, 7, 11)], want, ops)
+
+
 def test_padding_to_a_multiple(kit):
     nodes = [
         node("Shape", ["x"], "s"), node("Gather", ["s", "one"], "m"), node("Neg", ["m"], "neg"),

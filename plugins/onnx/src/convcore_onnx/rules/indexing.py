@@ -39,6 +39,8 @@ def _sliced(g: OnnxContext, node: ForeignNode, starts: Any, ends: Any, axes: Any
     last: list[Any] = spread(node, ends, axes, rank, None)
     by = spread(node, steps, axes, rank, 1)
     for i in range(rank):
+        if by[i] < 0 and any(isinstance(v, Dim) for v in (first[i], last[i])):
+            raise NotExpressible("it goes backward from or to a counted position, which may be before the first", "unknown_shape")
         first[i] = _bound(shape[i], first[i])
         if by[i] < 0 and isinstance(first[i], int) and isinstance(shape[i], int) and first[i] < -shape[i]:
             first[i] = 0  # ONNX limits a backward start to the first element; Python's slice would be empty
