@@ -103,3 +103,35 @@ def test_batch_normalisation_with_parameters_of_another_type(kit: Any, kind: str
     graph = kit.load(kit.model("BatchNormalization", feed, opset=15, constants=("s", "b", "m", "v")))
     kit.agree(kit.run(graph, {"x": x}), [want.astype(kind)], rtol=1e-4, atol=1e-5)
     assert [n.op for n in graph if n.op == "batch_norm"] == ["batch_norm"]
+
+
+@pytest.mark.parametrize("stash", [1, 11])
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_statistics_of_a_layer_normalisation_are_of_the_type_they_are_computed_in(kit: Any, kind: str, stash: int) -> None:
+    """Of half precision, too: its squares would be infinite, and its mean another number."""
+    if stash == 11 and kind != "float64":
+        return
+    x = (300 * X).astype(kind)
+    feed = {"x": x, "s": np.ones(7, kind)}
+    model = kit.model("LayerNormalization", feed, {"stash_type": stash}, opset=17, constants=("s",), outputs=3)
+    graph = kit.load(model)
+    assert [v.dtype for v in graph.outputs] == [kind, *["float64" if stash == 11 else "float32"] * 2]
+    wide = x.astype(np.float64)
+    mean, deviation = wide.mean(-1, keepdims=True), wide.std(-1, keepdims=True)
+    got = kit.run(graph, {"x": x})
+    for a, b in zip(got[1:], (mean, 1 / np.sqrt(deviation**2 + 1e-5))):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4)
+    for opset in (13, 21):
+        kit.agree(kit.native(kit.emit(kit.load(model), opset), {"x": x}), got, rtol=1e-4, atol=1e-3)
+
+
+def test_a_scale_of_another_type_is_that_of_the_result(kit: Any) -> None:
+    """RMSNormalization gives V, the type of its scale; our op gives that of the data, and is written in parts then."""
+    x, scale = X.astype(np.float16), rng.uniform(0.5, 1.5, 7).astype(np.float32)
+    graph = kit.load(kit.model("RMSNormalization", {"x": x, "s": scale}, opset=23, constants=("s",)))
+    assert [v.dtype for v in graph.outputs] == ["float32"]
+    wide = x.astype(np.float64)
+    want = (wide / np.sqrt(np.square(wide).mean(-1, keepdims=True) + 1e-5)).astype(np.float16) * scale
+    np.testing.assert_allclose(kit.run(graph, {"x": x})[0], want, rtol=2e-3)
+    types = written(kit, lambda b, x: b.rms_norm(x, b.weight(scale, "s"), axes=(3,), epsilon=1e-5), {"x": x}, 23)
+    assert "RMSNormalization" not in types and types[-1] == "Cast"

@@ -22,6 +22,7 @@ def _to(g: OnnxContext, v: Value | None, dtype: DType | None) -> Value | None:
 
 
 _FILLS = {"scale": 1, "bias": 0}
+_HALF = (DType.FLOAT16, DType.BFLOAT16)
 _FORMS: tuple[dict[str, Any], ...] = (
     {"since": 9, "when": {"training_mode": {MISSING, 0}}},
     {"since": 7, "until": 8, "when": {"spatial": {MISSING, 1}}},
@@ -53,7 +54,7 @@ def load_batch_norm(g: OnnxContext, node: ForeignNode) -> Any:
         wide = {v.dtype for v in (scale, bias, mean, var) if v is not None} - {x.dtype}
         if not wide:
             return g.b.batch_norm(x, scale, bias, mean, var, epsilon=epsilon, axis=1, momentum=momentum)
-        dtype = DType.FLOAT32 if x.dtype in (DType.FLOAT16, DType.BFLOAT16) else x.dtype
+        dtype = DType.FLOAT32 if x.dtype in _HALF else x.dtype
         wide_x, wide_mean, wide_var = _to(g, x, dtype), _to(g, mean, dtype), _to(g, var, dtype)
         params = _to(g, scale, dtype), _to(g, bias, dtype)
         y = g.b.batch_norm(wide_x, *params, wide_mean, wide_var, epsilon=epsilon, axis=1, momentum=momentum)
@@ -108,7 +109,7 @@ _LAST: dict[str, Any] = {
     "when": _STASH, "axes": Rest(A("axis", -1), from_end=True), "epsilon": A("epsilon", 1e-5), "fills": {"scale": 1},
 }  # fmt: skip
 RULES.op("LayerNormalization", "layer_norm", "X=x, Scale=scale, B=bias", since=17, spans=("scale", "bias"), **_LAST)
-RULES.op("RMSNormalization", "rms_norm", "X=x, scale=scale", since=23, spans=("scale",), **_LAST)
+RULES.op("RMSNormalization", "rms_norm", "X=x, scale=scale", since=23, spans=("scale",), alike=("dtype",), **_LAST)
 
 
 @RULES.load("LayerNormalization")
@@ -121,9 +122,11 @@ def load_layer_norm(g: OnnxContext, node: ForeignNode) -> Any:
     y = _with_axes(g, node, "layer_norm", x, (scale, bias), axes, epsilon)
     if not any(node.outputs[1:]):
         return y
-    mean = b.mean(x, axes=axes, keepdims=True)
-    var = b.mean(b.square(b.sub(x, mean)), axes=axes, keepdims=True)
-    return y, mean, b.rsqrt(b.add(var, b.like(var, epsilon)))
+    stash = DType.FLOAT64 if node.attr("stash_type", 1) == 11 else DType.FLOAT32  # the type of the statistics, whatever x is
+    wide = _to(g, x, DType.FLOAT32) if x.dtype in _HALF else x
+    mean = b.mean(wide, axes=axes, keepdims=True)
+    var = b.mean(b.square(b.sub(wide, mean)), axes=axes, keepdims=True)
+    return y, _to(g, mean, stash), _to(g, b.rsqrt(b.add(var, b.like(var, epsilon))), stash)
 
 
 def _with_axes(
@@ -142,11 +145,15 @@ def _with_axes(
 
 @RULES.load("RMSNormalization")
 def load_rms_norm(g: OnnxContext, node: ForeignNode) -> Any:
+    """A scale of another type is multiplied in that type, which is the result's (V)."""
     x, scale = node.need(0), node.input(1)
     rank = len(known_shape(x))
     axis, epsilon = node.attr("axis", -1), node.attr("epsilon", 1e-5)
     _stash(node, x)
-    return _with_axes(g, node, "rms_norm", x, (scale,), tuple(range(node.axis_in(axis, rank), rank)), epsilon)
+    axes = tuple(range(node.axis_in(axis, rank), rank))
+    if scale is None or scale.dtype in (x.dtype, None):
+        return _with_axes(g, node, "rms_norm", x, (scale,), axes, epsilon)
+    return g.b.mul(_to(g, g.b.rms_norm(x, axes=axes, epsilon=epsilon), scale.dtype), scale)
 
 
 _LRN: dict[str, Any] = {
