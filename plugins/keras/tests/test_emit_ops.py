@@ -290,11 +290,13 @@ def test_patches_put_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", [{}, {"reverse": True}, {"exclusive": True}])
 def test_what_is_true_is_counted(how: dict[str, Any], tmp_path: Path) -> None:
     """In int64, which Keras sums in 32 bits on torch; other numbers of that type are refused."""
-    for counted in (True, False):
+    for counted in ((DType.INT64,), (DType.INT32, DType.INT64), ()):  # in two steps as of RoBERTa's places
         g = Graph("net")
         b = Builder(g, origin=Origin("test", "count", "Count"))
-        x = b.input("x", "bool" if counted else "int64", (Dim("batch"), 6))
-        g.outputs = [b.cumsum(b.cast(x, to=DType.INT64) if counted else x, axis=1, **how)]
+        y = b.input("x", "bool" if counted else "int64", (Dim("batch"), 6))
+        for to in counted:
+            y = b.cast(y, to=to)
+        g.outputs = [b.cumsum(y, axis=1, **how)]
         if not counted:
             with pytest.raises(UnsupportedError, match="Cumsum of int64 in 32 bits"):
                 convcore.convert(convcore.Model(g), "keras", tmp_path / "m.keras", check=False)

@@ -86,9 +86,10 @@ def cumulate(s: KerasScribe, node: Node) -> None:
     """Counts of what is true are no larger than an axis: they are made of int32, as the torch backend does anyhow."""
     w = Writer(s, node)
     x, axis = w.ref(), node.attrs["axis"]
-    made = w.input(0).producer
-    given = made.inputs[0] if made is not None and made.op == "cast" else None
-    counts = node.op == "cumsum" and w.dtype() is DType.INT64 and given is not None and given.dtype is DType.BOOL
+    given = w.input(0)
+    while given.dtype is not None and given.dtype.is_int and given.producer is not None and given.producer.op == "cast":
+        given = given.producer.need("x")
+    counts = node.op == "cumsum" and w.dtype() is DType.INT64 and given.dtype is DType.BOOL
     x = w.cast(x, DType.INT32) if counts else x
     if not w.dtype().is_float and w.dtype() not in (DType.INT32, DType.INT64):
         raise NotExpressible(f"of {w.dtype()}")
