@@ -22,7 +22,8 @@ def let_go(graph: Graph, freed: Freed, load: Callable[[Mapping[str, Shape]], Gra
     named = _named(graph, freed)
     _refuse_mixing(graph if named is None else load(named), freed)
     what = "; ".join(f"{v.name!r} {shape_text(v.shape)}" for v in graph.inputs if v.name in freed)
-    return f"sizes that the file fixes are as they were given, nothing depends on them: {what}"
+    seen = "nothing depends on them that can be seen (a number made of one when the file was, as x / x.shape[0], is a constant)"
+    return f"sizes that the file fixes are as they were given, {seen}: {what}"
 
 
 def _named(graph: Graph, freed: Freed) -> dict[str, Shape] | None:

@@ -10,6 +10,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 from tests.fuzz import hdf5, opcodes, wire
@@ -106,7 +107,7 @@ def _json(rng: random.Random, tree: Any) -> None:
         if kind == 0:
             del at[key]
         elif kind == 1:
-            at[key] = at[rng.choice(keys)]
+            at[key] = deepcopy(at[rng.choice(keys)])  # in itself, it would be without end
         elif isinstance(old, str) and len(old) > 40:
             at[key] = _change(rng, old)
         elif isinstance(old, int) and kind < 4:
@@ -114,7 +115,7 @@ def _json(rng: random.Random, tree: Any) -> None:
         elif isinstance(old, float) and kind < 4:
             at[key] = old * rng.choice((0.5, 2.0, -1.0)) + rng.choice((0.0, 0.1))
         else:
-            at[key] = rng.choice(_VALUES)
+            at[key] = deepcopy(rng.choice(_VALUES))
         return
 
 
