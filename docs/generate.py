@@ -402,9 +402,9 @@ def opinfo_page() -> str:
     told = f"""`torch.testing._internal.common_methods_invocations.op_db` is torch's table of public functions with samples of
 their arguments: for each up to 3 samples of float32, one of int64 and one of bool, spread over all of them.
 A sample is exported by `torch.export.export(strict=False)`, read, and its results compared with the function's, in
-number, type, shape and value (1e-4 of the range). An op agrees where every sample of it does. Where
-onnx.reference gives the right values for what was written and onnxruntime does not (a mean over nothing, silu near 0), the sample is
-disputed and counts as refused. {_OUTSIDE}"""
+number, type, shape and value (1e-4 of the range). An op agrees where every sample of it does.
+Where onnx.reference gives the right values for what was written and onnxruntime does not (a mean over nothing, silu near 0), the
+sample is disputed and counts as refused. {_OUTSIDE}"""
     ways = {"interpreter": "opinfo --to interpreter", "onnx": "opinfo --to onnx"}
     return _torch_table(OPINFO, "PyTorch's functions, by torch's own samples", told, ways)
 
