@@ -18,7 +18,7 @@ def commit() -> str:
     def git(*args: str) -> str:
         return subprocess.run(["git", *args], capture_output=True, text=True, check=True, cwd=RECORDS.parent).stdout.strip()
 
-    code = (":/core", ":/plugins/*/src")
+    code = (":/core", ":/plugins/*/src/*")
     return git("log", "-1", "--format=%h", "--", *code) + ("+" if git("status", "--porcelain", "--", *code) else "")
 
 
