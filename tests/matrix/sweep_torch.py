@@ -135,7 +135,7 @@ def cell(row: dict[str, Any] | None) -> str:
     if row is None:
         return ""
     if good(row):
-        return f"{row['error']:.0e}"
+        return f"{row['error']:.0e}" + (f" in float64 ({row['float32']:.0e} in float32)" if "float32" in row else "")
     kind = next((k for k in ("wrong", "refused", "not exported", "failed") if k in row), "?")
     text = str(row.get(kind, "")).replace("|", "/").replace("\n", " ").replace("<", "&lt;").replace("*", "\\*")
     return f"**WRONG**: {text}" if kind == "wrong" else f"{kind}: {text}"
