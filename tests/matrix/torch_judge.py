@@ -35,7 +35,7 @@ def flat(values: Any) -> list[np.ndarray]:
 
 
 EXACT = 1e-6
-"""Of the range, in float64: what is further off is no rounding (torch's exporters fold weights in float32, so it is not nothing)."""
+"""Of the range, in float64: what is further off is no rounding (exporters fold weights in float32)."""
 
 
 class Judge:
