@@ -222,7 +222,7 @@ def _limits(attrs: dict[str, Any], inputs: Sequence[Value | None]) -> None:
         v = attrs[name]
         if v is None:
             continue
-        if isinstance(v, (bool, np.bool_)) or not isinstance(v, (int, float, np.integer, np.floating)):
+        if isinstance(v, (bool, np.bool_)) or not isinstance(v, (int, float, np.integer, np.floating)) or v != v:
             raise ShapeError(f"clip: attribute {name}={v!r} is not a number")
         if not whole:
             attrs[name] = float(v)

@@ -165,6 +165,14 @@ def test_other_losses_deployed(type_: str, output: str, tmp_path: Path) -> None:
     assert [i.name for i in m.inputs] == ["x"]
 
 
+@pytest.mark.parametrize("type_", ["HingeLoss", "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss", "ContrastiveLoss"])
+def test_losses_of_data_without_axes_are_refused(type_: str, tmp_path: Path) -> None:
+    bottoms = "x l m" if type_ == "ContrastiveLoss" else "x l"
+    inputs = "".join(given(n) for n in bottoms.split())
+    with pytest.raises(BadFileError, match="bottom 0 has 0 axes, at least 1 are needed"):
+        net(tmp_path, inputs + layer("loss", type_, bottoms, "y"), losses="compute")
+
+
 def test_a_loss_behind_an_unknown_layer_hides_nothing(tmp_path: Path) -> None:
     m = net(tmp_path, train_val(layer("py", "Python", "ip", "y") + layer("loss", "SoftmaxWithLoss", "y l")))
     assert [o.name for o in m.outputs] == ["y"]

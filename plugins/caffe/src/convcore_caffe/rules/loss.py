@@ -217,7 +217,7 @@ def infogain_loss(g: CaffeContext, node: CaffeNode) -> list[Value]:
 def multinomial_logistic_loss(g: CaffeContext, node: CaffeNode) -> Value:
     """Mean over the batch of -log of the probability at the label."""
     node.ignore("normalization", "normalize", "ignore_label")
-    shape = node.sizes()
+    shape = node.sizes(axes=1)
     (k,) = node.integers((product(shape[1:]),), "classes")
     x = g.b.reshape(node.x, shape=(shape[0], k))
     ids = g.b.cast(g.b.reshape(node.bottom(1), shape=(shape[0],)), to="int64")
@@ -229,7 +229,7 @@ def multinomial_logistic_loss(g: CaffeContext, node: CaffeNode) -> Value:
 def hinge_loss(g: CaffeContext, node: CaffeNode) -> Value:
     """Mean over the batch of sum max(0, 1 - t x) or of its squares, t = 1 at the label and -1 elsewhere."""
     node.ignore("normalization", "normalize", "ignore_label")
-    shape = node.sizes()
+    shape = node.sizes(axes=1)
     (k,) = node.integers((product(shape[1:]),), "classes")
     x = g.b.reshape(node.x, shape=(shape[0], k))
     ids = g.b.cast(g.b.reshape(node.bottom(1), shape=(shape[0],)), to="int64")
@@ -254,7 +254,7 @@ def euclidean_loss(g: CaffeContext, node: CaffeNode) -> Value:
 def contrastive_loss(g: CaffeContext, node: CaffeNode) -> Value:
     """Over twice the batch: d^2 for similar pairs, max(margin - d, 0)^2 for others (legacy_version: max(margin - d^2, 0))."""
     node.ignore("normalization", "normalize", "ignore_label")
-    shape, margin = node.sizes(), node.attr("margin")
+    shape, margin = node.sizes(axes=1), node.attr("margin")
     d2 = g.b.sum(g.b.square(g.b.sub(node.x, node.bottom(1))), axes=tuple(range(1, len(shape))), keepdims=False)
     similar = g.b.not_equal(g.b.cast(g.b.reshape(node.bottom(2), shape=(shape[0],)), to="int64"), g.b.const(0, "int64"))
     limit = g.b.like(d2, margin)
@@ -268,7 +268,7 @@ def contrastive_loss(g: CaffeContext, node: CaffeNode) -> Value:
 @RULES.load("SigmoidCrossEntropyLoss")
 def sigmoid_cross_entropy_loss(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """log(1 + e^x) - t x summed, over the batch size unless normalization says otherwise."""
-    shape = node.sizes()
+    shape = node.sizes(axes=1)
     target = node.bottom(1)
     if _differ(product(shape), product(node.sizes(1))):
         raise node.invalid("both bottoms need the same number of elements")
