@@ -151,7 +151,7 @@ def load_rms_norm(g: OnnxContext, node: ForeignNode) -> Any:
     axis, epsilon = node.attr("axis", -1), node.attr("epsilon", 1e-5)
     _stash(node, x)
     axes = tuple(range(node.axis_in(axis, rank), rank))
-    if scale is None or scale.dtype in (x.dtype, None):
+    if scale is None or scale.dtype in (x.dtype, None) or not scale.dtype.is_float:
         return _with_axes(g, node, "rms_norm", x, (scale,), axes, epsilon)
     return g.b.mul(_to(g, g.b.rms_norm(x, axes=axes, epsilon=epsilon), scale.dtype), scale)
 
