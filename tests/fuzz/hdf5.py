@@ -42,8 +42,8 @@ def _change(rng: random.Random, file: Any, found: list[Any]) -> None:
         del file[name]
         file[name] = _dataset(rng, value)
     else:
-        other = rng.choice(found).name
-        if other != here.name:
+        other = rng.choice(found).name  # None: what an earlier change has replaced has no name any more
+        if other and here.name and other != here.name:
             file.move(here.name, here.name + "_" if rng.random() < 0.5 else f"{here.parent.name}/{other.rpartition('/')[2]}x")
 
 
