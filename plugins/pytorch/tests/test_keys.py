@@ -67,16 +67,21 @@ def test_every_key_in_its_place() -> None:
     assert [n for n, p in made.model.named_parameters() if p.requires_grad] == [n for n, _ in net.named_parameters()]
 
 
-def test_gradients_are_those_of_the_source() -> None:
-    torch.manual_seed(0)
-    net = Net().eval()
-    x = torch.randn(2, 2, 7)
-    model = convcore.convert(net, "pytorch", example_inputs=x).model
+def same_gradients(net: Any, model: Any, x: Any) -> None:
+    """Of a sum of squares, by the name of each parameter of the source."""
     for m in (net, model):
         m(x).square().sum().backward()
     mine = dict(model.named_parameters())
     for name, p in net.named_parameters():
         assert torch.allclose(mine[name].grad, p.grad, rtol=1e-4, atol=1e-6), name
+
+
+def test_gradients_are_those_of_the_source() -> None:
+    torch.manual_seed(0)
+    net = Net().eval()
+    x = torch.randn(2, 2, 7)
+    model = convcore.convert(net, "pytorch", example_inputs=x).model
+    same_gradients(net, model, x)
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-4)
     before = float(model(x).square().sum().detach())
     optimiser.step()
@@ -152,11 +157,7 @@ def test_keys_of_lists_and_of_tied_weights(make: Any, tmp_path: Any) -> None:
     assert all(torch.equal(model.state_dict()[k], v) for k, v in theirs.items())
     assert [n for n, _ in model.named_parameters()] == [n for n, _ in net.named_parameters()]
     model.load_state_dict(theirs)
-    for m in (net, model):
-        m(x).square().sum().backward()
-    mine = dict(model.named_parameters())
-    for name, p in net.named_parameters():
-        assert torch.allclose(mine[name].grad, p.grad, rtol=1e-4, atol=1e-6), name
+    same_gradients(net, model, x)
     torch.compile(model, fullgraph=True, backend="eager")(x)
     if make is Lists:
         assert isinstance(model.gates, nn.ModuleList) and isinstance(model.scales, nn.ParameterList)
@@ -702,11 +703,7 @@ def test_gradients_reach_what_a_weight_is_computed_from() -> None:
     torch.manual_seed(0)
     net, x = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 3))).eval(), torch.randn(2, 5)
     model = convcore.convert(net, "pytorch", example_inputs=x).model
-    for m in (net, model):
-        m(x).square().sum().backward()
-    mine = dict(model.named_parameters())
-    for name, p in net.named_parameters():
-        assert torch.allclose(mine[name].grad, p.grad, rtol=1e-4, atol=1e-6), name
+    same_gradients(net, model, x)
 
 
 @pytest.mark.parametrize("p", [1, 2])

@@ -374,3 +374,16 @@ def test_nearest_of_float64_is_refused_where_memory_decides(tmp_path: Path) -> N
     graph.outputs.append(b.resize(x, sizes=[300], mode="nearest", coordinates="asymmetric", nearest="floor"))
     assert convert(Model(graph), "pytorch", tmp_path / "m.py").report.ok  # picked by number
     assert "index_select" in (tmp_path / "m.py").read_text()
+
+
+def test_samples_that_onnxruntime_alone_gets_wrong_are_disputed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right by onnx.reference, and counted as no agreement; where that is off as well, or does not run, it stays wrong."""
+    from convcore.testing import torch_suites as suites
+
+    case = suites.Case("neg", "0", lambda: (torch.nn.Softsign().eval(), (torch.randn(3, 5),)))
+    monkeypatch.setattr(suites, "run_program", lambda program, inputs, target: [np.full((3, 5), 7, np.float32)])
+    suite = suites.run_suite("opinfo", "onnx", [case])
+    assert [f.what for f in suite.found] == ["disputed"] and suite.share == 0 and not suite.verdicts()["wrong"]
+    for other in ([], [np.zeros((3, 5), np.float32)]):
+        monkeypatch.setattr(suites, "by_reference", lambda program, inputs, found=other: found)
+        assert [f.what for f in suites.run_suite("opinfo", "onnx", [case]).found] == ["wrong"]
