@@ -299,6 +299,25 @@ def test_a_url_fetched_and_sent(models, tmp_path):
     assert convcore.load(tmp_path / "far/good.prototxt").num_params == 58_423  # its weights are found beside it
 
 
+def test_a_part_behind_a_url_is_another(models, tmp_path):
+    """What lies beside a source behind a URL under a name that begins with its own is part of it, and nothing else is."""
+    pytest.importorskip("fsspec")
+    source, far = models / "good.hdf5", f"file://{models}/good.hdf5"
+    before = places.stamp(far)
+    assert places.stamp(far) == before
+    (models / "goodness.txt").write_text("another file")
+    assert places.stamp(far) == before
+    part = models / "good.hdf5.data"
+    part.write_text("weights")
+    with_part = places.stamp(far)
+    part.write_text("other weights")
+    assert len({before, with_part, places.stamp(far)}) == 3
+    part.unlink()
+    assert places.stamp(far) == before
+    os.utime(source, ns=(1, 1))
+    assert places.stamp(far) != before
+
+
 def test_what_is_here_is_kept_though_the_source_was_fetched(models, tmp_path, monkeypatch):
     """A copy is no source: its URL is, without a password."""
     pytest.importorskip("fsspec")

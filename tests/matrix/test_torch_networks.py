@@ -104,6 +104,22 @@ def test_a_process_that_does_not_end_well(make: Any, why: str) -> None:
     assert why in rows["ir"]["failed"] and "onnx" not in rows
 
 
+def test_a_process_that_is_killed_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parent holds the folder: a child cannot clean up when it is killed."""
+    monkeypatch.setattr(sweep.tempfile, "tempdir", str(tmp_path))
+    seen = tmp_path / "seen"
+
+    def child(*given: Any) -> None:
+        folder = given[3]
+        (folder / "large.bin").write_bytes(b"x" * 10)
+        seen.write_text(str(folder))
+        time.sleep(60)
+
+    monkeypatch.setattr(sweep, "child", child)
+    assert sweep.run(made(lambda: None), ("ir",), limit=1, memory=64)["ir"]["failed"] == "no result after 1 s"
+    assert seen.read_text().startswith(str(tmp_path)) and [p.name for p in tmp_path.iterdir()] == ["seen"]
+
+
 def test_a_process_gives_its_rows() -> None:
     rows = sweep.run(made(lambda: torch.nn.Linear(3, 5)), ("ir", "onnx"), limit=60, memory=64)
     assert all(map(sweep.good, rows.values())) and list(rows) == ["ir", "onnx"]
