@@ -28,7 +28,7 @@ def test_each_error_is_told_of_its_own_file(types: Types, monkeypatch: pytest.Mo
 
     def said() -> str:
         types.used.mkdir(exist_ok=True)
-        planted = "planted:" in (types.top / "core/errors\.py").read_text()
+        planted = "planted:" in (types.top / "core/errors.py").read_text()
         return "core/errors.py:1: error" if planted or types.cache.exists() else ""
 
     monkeypatch.setattr(types, "_said", said)
@@ -47,13 +47,13 @@ def test_the_text_is_put_back_and_the_folders_go(types: Types, monkeypatch: pyte
 
     def said() -> str:
         types.used.mkdir(exist_ok=True)
-        texts.append((types.top / "core/errors\.py").read_text())
+        texts.append((types.top / "core/errors.py").read_text())
         return "said"
 
     types.cache.mkdir()
     monkeypatch.setattr(types, "_said", said)
-    before = (types.top / "core/errors\.py").read_text()
+    before = (types.top / "core/errors.py").read_text()
     assert types.told("core/errors.py", b"x = 1\n") == "said" and texts == ["x = 1\n"]
-    assert (types.top / "core/errors\.py").read_text() == before
+    assert (types.top / "core/errors.py").read_text() == before
     types.__exit__()
     assert not any(p.exists() for p in (types.top, types.cache, types.used))
