@@ -84,6 +84,8 @@ def one_if_equal(values: Any) -> Any:
 def _symmetric(pads: Any) -> Any:
     if isinstance(pads, str) or any(a != b for a, b in pads):
         raise NotExpressible(f"padding {pads} is not the same on both sides")
+    if any(not isinstance(a, int) or a < 0 for a, _ in pads):
+        raise NotExpressible(f"padding {pads} is not made of numbers from 0")
     return one_if_equal(a for a, _ in pads)
 
 
