@@ -20,7 +20,7 @@ from convcore_pytorch.files.exported import read_exported
 from convcore_pytorch.files.program import Constant, Device, ElementType, Graph, Program, Ref
 from convcore_pytorch.files.symbols import Expr, parse_expr
 
-from .kit import mutants, same, without_torch
+from .kit import DATA, mutants, same, without_torch
 from .runner import run
 
 
@@ -50,41 +50,13 @@ def export() -> tuple[torch.nn.Module, Any, tuple[Any, ...]]:
     return model, torch.export.export(model, args, dynamic_shapes=shapes, strict=False), args
 
 
-LATER = {"is_hop_single_tensor_return", "kind", "treespec_namedtuple_fields", "guards_code", "sym_float_values"}
-"""Fields of the schema (torch/_export/serde/schema.py) that torch 2.6, whose schema is 8.2, does not write."""
+OLD = DATA / "torch_2_6"
+"""Programs of the oldest torch that is read, in the layout it had (``tools/made_files.py``)."""
 
 
-def of_torch_2_6(value: Any) -> Any:
-    """A program's JSON as the oldest torch that is read writes it: nodes have no names, modules no metadata."""
-    if isinstance(value, list):
-        return [of_torch_2_6(v) for v in value]
-    if not isinstance(value, dict):
-        return value
-    gone = set(LATER)
-    gone |= {"name"} if "target" in value and "outputs" in value else set()
-    gone |= {"metadata"} if "module_call_graph" in value else set()
-    found = {k: of_torch_2_6(v) for k, v in value.items() if k not in gone}
-    if "schema_version" in found:
-        found |= {"schema_version": {"major": 8, "minor": 2}, "torch_version": "2.6.0"}
-    return found
-
-
-def old_layout(program: Any, path: Path) -> None:
-    """What torch 2.6 and 2.7 write (torch/export/__init__.py, save): made here, with the fields of 2.6."""
-    from torch._export.serde.serialize import serialize
-
-    artifact = serialize(program)
-    with zipfile.ZipFile(path, "w") as z:
-        z.writestr("version", "8.2")
-        z.writestr("serialized_exported_program.json", json.dumps(of_torch_2_6(json.loads(artifact.exported_program))))
-        for name in ("state_dict", "constants", "example_inputs"):
-            z.writestr(f"serialized_{name}.pt", getattr(artifact, name))
-
-
-def both(tmp_path: Path, program: Any) -> list[Path]:
+def saved(tmp_path: Path, program: Any) -> Path:
     torch.export.save(program, tmp_path / "new.pt2")
-    old_layout(program, tmp_path / "old.pt2")
-    return [tmp_path / "new.pt2", tmp_path / "old.pt2"]
+    return tmp_path / "new.pt2"
 
 
 def plain(value: Any) -> Any:
@@ -106,7 +78,7 @@ def plain(value: Any) -> Any:
 
 def test_the_graph_is_torchs(tmp_path):
     _, program, _ = export()
-    for path in both(tmp_path, program):
+    for path in (saved(tmp_path, program), *(OLD / f"{n}.pt2" for n in ("cnn", "mixed"))):
         theirs = torch.export.load(path)
         mine = read_exported(path)
         calls = [n for n in theirs.graph.nodes if n.op == "call_function" and "getitem" not in str(n.target)]
@@ -128,43 +100,40 @@ def test_the_graph_is_torchs(tmp_path):
 
 def test_weights_and_sharing(tmp_path):
     model, program, _ = export()
-    for path in both(tmp_path, program):
-        mine = read_exported(path)
-        for name, value in model.state_dict().items():
-            same(mine.weights[name], value)
-        assert mine.weights["fc.weight"].identity == mine.weights["tied.weight"].identity
-        same(mine.constants["passing"], model.passing)
-        same(mine.constants["plain"], model.plain)
-        assert next(i for i in mine.inputs if i.target == "passing").persistent is False
-        assert mine.weights["small"].requires_grad is False and mine.weights["fc.bias"].requires_grad is True
+    mine = read_exported(saved(tmp_path, program))
+    for name, value in model.state_dict().items():
+        same(mine.weights[name], value)
+    assert mine.weights["fc.weight"].identity == mine.weights["tied.weight"].identity
+    same(mine.constants["passing"], model.passing)
+    same(mine.constants["plain"], model.plain)
+    assert next(i for i in mine.inputs if i.target == "passing").persistent is False
+    assert mine.weights["small"].requires_grad is False and mine.weights["fc.bias"].requires_grad is True
 
 
 def test_numbers(tmp_path):
     model, program, _ = export()
-    for path in both(tmp_path, program):
-        mine = read_exported(path)
-        for batch in (2, 5):
-            x, k = torch.randn(batch, 4), torch.randn(batch, 3)
-            with torch.no_grad():
-                expected, b, n = model(x, {"k": k})
-            y, empty, a, again, size = run(mine, x, k)
-            torch.testing.assert_close(y, expected["y"], rtol=0, atol=0)
-            assert torch.equal(empty, expected["z"][0]) and torch.equal(a, expected["z"][1])
-            assert torch.equal(again, b) and size == n == batch
+    mine = read_exported(saved(tmp_path, program))
+    for batch in (2, 5):
+        x, k = torch.randn(batch, 4), torch.randn(batch, 3)
+        with torch.no_grad():
+            expected, b, n = model(x, {"k": k})
+        y, empty, a, again, size = run(mine, x, k)
+        torch.testing.assert_close(y, expected["y"], rtol=0, atol=0)
+        assert torch.equal(empty, expected["z"][0]) and torch.equal(a, expected["z"][1])
+        assert torch.equal(again, b) and size == n == batch
 
 
 def test_sizes_and_structure(tmp_path):
     _, program, _ = export()
-    for path in both(tmp_path, program):
-        mine = read_exported(path)
-        ((symbol, limits),) = mine.ranges.items()
-        assert limits == (2, 64)
-        assert mine.graph.values["x"].shape == (Expr("symbol", (symbol,)), 4)
-        assert mine.graph.values["zeros"].shape == (Expr("mul", (2, Expr("symbol", (symbol,)))), 3)
-        assert mine.graph.values["zeros"].dtype == "int32"
-        assert mine.structure["names"][:2] == ["x", "d"]
-        assert mine.structure["out_spec"][1]["children_spec"][0]["context"] == '["y", "z"]'
-        assert [s.call for n in mine.graph.nodes for s in n.scopes if s.path == "fc"] == [0, 1]
+    mine = read_exported(saved(tmp_path, program))
+    ((symbol, limits),) = mine.ranges.items()
+    assert limits == (2, 64)
+    assert mine.graph.values["x"].shape == (Expr("symbol", (symbol,)), 4)
+    assert mine.graph.values["zeros"].shape == (Expr("mul", (2, Expr("symbol", (symbol,)))), 3)
+    assert mine.graph.values["zeros"].dtype == "int32"
+    assert mine.structure["names"][:2] == ["x", "d"]
+    assert mine.structure["out_spec"][1]["children_spec"][0]["context"] == '["y", "z"]'
+    assert [s.call for n in mine.graph.nodes for s in n.scopes if s.path == "fc"] == [0, 1]
 
 
 def test_expressions():
@@ -216,7 +185,7 @@ def write(path: Path, files: dict[str, bytes]) -> Path:
 
 def test_pickles_in_the_archive_are_never_opened(tmp_path):
     _, program, _ = export()
-    new, _ = both(tmp_path, program)
+    new = saved(tmp_path, program)
     files = members(new)
     sample = next(n for n in files if "sample_inputs" in n)
     read_exported(write(tmp_path / "a.pt2", {**files, sample: b"\x80\x02cos\nsystem\nX\x01\0\0\0x\x85R."}))
@@ -231,7 +200,7 @@ def test_pickles_in_the_archive_are_never_opened(tmp_path):
 
 def test_what_is_refused(tmp_path):
     _, program, _ = export()
-    new, _ = both(tmp_path, program)
+    new = saved(tmp_path, program)
     files = members(new)
     name = next(n for n in files if n.endswith("models/model.json"))
     text = files[name].decode()
@@ -271,7 +240,7 @@ def test_damage(tmp_path):
             assert str(e)
             return None
 
-    for source in both(tmp_path, program):
+    for source in (saved(tmp_path, program), OLD / "mixed.pt2"):
         for raw in mutants(source.read_bytes(), 150, 3):
             path.write_bytes(raw)
             read()
@@ -288,15 +257,14 @@ def test_without_torch(tmp_path):
     out = without_torch(
         """
         from convcore_pytorch.files.exported import read_exported
-        for path in sys.argv[1:]:
-            found = read_exported(path)
-            values = [w.numpy().astype("f8").sum() for w in found.weights.values()]
-            print(len(found.graph.nodes), len(found.weights), sum(map(float, values)) < 1e9)
+        found = read_exported(sys.argv[1])
+        values = [w.numpy().astype("f8").sum() for w in found.weights.values()]
+        print(len(found.graph.nodes), len(found.weights), sum(map(float, values)) < 1e9)
         """,
-        *map(str, both(tmp_path, program)),
+        str(saved(tmp_path, program)),
     )
     nodes = len([n for n in program.graph.nodes if n.op == "call_function" and "getitem" not in str(n.target)])
-    assert out.splitlines() == [f"{nodes} {len(program.state_dict)} True"] * 2
+    assert out.splitlines() == [f"{nodes} {len(program.state_dict)} True"]
 
 
 def test_a_broken_buffer(tmp_path):

@@ -27,7 +27,7 @@ from convcore.plugin import BadFileError, ConvcoreError
 from convcore_pytorch.files.checkpoint import read_checkpoint
 from convcore_pytorch.files.pickles import Pickle
 
-from .kit import mutants, without_torch
+from .kit import DATA, mutants, without_torch
 
 MARK = "convcore-torch-payload"
 
@@ -522,9 +522,7 @@ def containers(raw: bytes) -> dict[str, bytes]:
                     z.writestr(name, source.read(name))
             z.writestr(f"{top}data/{member}/model.pt", raw if kind == "samples" else zipped(raw))
         found[f"pt2, {kind}"] = out.getvalue()
-    from .test_exported import of_torch_2_6
-
-    old = json.dumps(of_torch_2_6(json.loads(source.read(f"{top}models/model.json"))))
+    old = zipfile.ZipFile(DATA / "torch_2_6" / "cnn.pt2").read("serialized_exported_program.json")
     for kind in ("state_dict", "constants", "example_inputs"):
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w") as z:

@@ -135,24 +135,18 @@ def test_a_published_model_with_states(tmp_path: Path) -> None:
 
 
 def test_every_reader_is_asked_in_one_process(tmp_path: Path) -> Any:
-    """The old layout of ``.pt2``, a legacy checkpoint, safetensors: no torch, no pickle, the same numbers."""
+    """A legacy checkpoint and safetensors: no torch, no pickle, the same numbers (``.pt2``: ``test_torch_2_6.py``)."""
     from safetensors.torch import save_file
 
-    from .test_exported import old_layout
-
     model = Cnn().eval()
-    program = torch.export.export(model, (torch.randn(2, 3, 11, 13),))
-    old_layout(program, tmp_path / "old.pt2")
     torch.save(model.state_dict(), tmp_path / "legacy.pth", _use_new_zipfile_serialization=False)
     save_file(dict(model.state_dict()), tmp_path / "w.safetensors")
     out = without_torch(
         """
         import numpy, pathlib
         from convcore_pytorch.files.checkpoint import read_checkpoint
-        from convcore_pytorch.files.exported import read_exported
         folder = pathlib.Path(sys.argv[1])
-        for found in (read_exported(folder / "old.pt2").weights, read_checkpoint(folder / "legacy.pth").tensors,
-                      read_checkpoint(folder / "w.safetensors").tensors):
+        for found in (read_checkpoint(folder / "legacy.pth").tensors, read_checkpoint(folder / "w.safetensors").tensors):
             print(len(found), float(found["conv.weight"].numpy().sum(dtype="f8")))
         """,
         str(tmp_path),

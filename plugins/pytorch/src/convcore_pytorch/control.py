@@ -59,7 +59,7 @@ def raises(frame: Any, n: Node, refuse: Any) -> None:
     pred, when, message = [a.value for a in n.arguments][:3]
     value = frame.resolve(pred)
     if isinstance(value, Handle):
-        frame.loader.notes.append(f"a check that depends on the data is left out: {message}")
+        frame.loader.notes.append(f"a check that depends on data or on free sizes is left out{f': {message}' if message else ''}")
         return
     if bool(value) is bool(when):
         raise refuse(f"raises an exception for these inputs: {message}", "raises")
@@ -70,18 +70,7 @@ def inline(frame: Any, body: Body, operands: Sequence[Any], n: Node, scopes: tup
     values = [frame.resolve(o) for o in operands] if not body.captures else []
     if not body.captures:  # a closed body has names of its own
         body = renamed(body, f"{n.name}/{frame.serial()}:", scopes)
-    kept = frame.body
-    for name, v in zip(body.inputs, values):
-        frame.bind(name, v)
-    frame.body = _Both(body, kept)
-    last, at = _all_read(frame, body), frame.at
-    try:
-        for m in body.nodes:
-            frame.node(m)
-    finally:
-        frame.body = kept
-        frame.last, frame.at = last, at
-    results = [frame.resolve(o) for o in body.outputs]
+    results = _in_place(frame, body, values)
     flat = [v for r in results for v in (r if isinstance(r, list) and len(results) == 1 else [r])]
     for name, v in zip(n.made(), flat):
         frame.bind(name, v)
@@ -194,19 +183,23 @@ def _once(frame: Any, cond: Body, given: Sequence[Any], n: Node) -> Value:
 
 def _evaluated(frame: Any, body: Body, given: Sequence[Any]) -> Value:
     """The one result of a closed body, in the graph around it."""
-    body = renamed(body, f"{body.name}/{frame.serial()}:")
+    (out,) = frame.flat(_in_place(frame, renamed(body, f"{body.name}/{frame.serial()}:"), given))
+    made: Value = frame.g.scalar(out, None) if not isinstance(out, Handle) else out.read()
+    return made
+
+
+def _in_place(frame: Any, body: Body, given: Sequence[Any]) -> list[Any]:
+    """The results of a body, whose names nothing else has, in the graph around it."""
     for name, known in zip(body.inputs, given):
         frame.bind(name, known)
     kept, frame.body = frame.body, _Both(body, frame.body)
-    last = _all_read(frame, body)
+    last, at = _all_read(frame, body), frame.at
     try:
         for m in body.nodes:
             frame.node(m)
     finally:
-        frame.body, frame.last = kept, last
-    (out,) = frame.flat(list(body.outputs))
-    made: Value = frame.g.scalar(out, None) if not isinstance(out, Handle) else out.read()
-    return made
+        frame.body, frame.last, frame.at = kept, last, at
+    return [frame.resolve(o) for o in body.outputs]
 
 
 def _loop_body(frame: Any, bodies: tuple[Body, Body], states: Sequence[Any], others: Sequence[Any], refuse: Any) -> Graph:
@@ -286,7 +279,11 @@ def script_loop(frame: Any, n: Node, refuse: Any) -> None:
     """``prim.Loop(count, condition, carried, body)``: the body takes (index, carried...) and the names around it, and gives
     (go on, carried...). Types and shapes of what is carried have to stay what they are before the first step."""
     count, go, carried, body = [a.value for a in n.arguments][:4]
-    starts = [_held(frame, frame.resolve(c), refuse) for c in carried]
+    held = [frame.resolve(c) for c in carried]
+    if _counts_sizes(frame.resolve(count), frame.resolve(go), held, body):
+        _unroll(frame, n, frame.resolve(count), held, body)
+        return
+    starts = [_held(frame, h, refuse) for h in held]
     given = [(name, frame.resolve(Ref(name))) for name in free([body])]
     graph = Graph(body.name)
     inner = type(frame)(frame.loader, graph, body, frame)
@@ -320,6 +317,26 @@ def script_loop(frame: Any, n: Node, refuse: Any) -> None:
     outs = frame.b.node("loop", [steps, cond, *(h.read() for h in starts), *captured], {"n_states": len(starts)}, regions=[graph])
     for name, v, bases in zip(n.made(), outs.outputs, seen):
         frame.bind(name, perhaps(list(dict.fromkeys(bases)), n.target, v))
+
+
+UNROLLED = 64
+"""Steps of a loop over sizes that are written one after the other."""
+
+
+def _counts_sizes(count: Any, go: Any, carried: Sequence[Any], body: Body) -> bool:
+    """Whether a loop computes with symbolic sizes alone, a known number of times (``_verify_batch_size`` of
+    ``torch.nn.functional``): a size is no tensor that could be carried."""
+    plain = all(isinstance(c, (int, Dim)) for c in carried) and any(isinstance(c, Dim) for c in carried)
+    whole = not any(isinstance(a.value, Body) for m in body.nodes for a in m.arguments) and body.outputs[:1] == (True,)
+    return plain and whole and go is True and isinstance(count, int) and count <= UNROLLED
+
+
+def _unroll(frame: Any, n: Node, count: int, carried: Sequence[Any], body: Body) -> None:
+    """The steps one after the other."""
+    for step in range(count):
+        carried = _in_place(frame, renamed(body, f"{n.name}/{frame.serial()}:"), [step, *carried])[1:]
+    for name, v in zip(n.made(), carried):
+        frame.bind(name, v)
 
 
 def _held(frame: Any, value: Any, refuse: Any) -> Handle:

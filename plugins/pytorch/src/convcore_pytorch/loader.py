@@ -32,6 +32,7 @@ from .files.program import Input, Output, Program, TensorValue, refs
 from .files.program import Scope as ModuleUse
 from .frame import Frame
 from .memory import Handle, Memory
+from .recorded import believable
 from .scalars import NUMBERS
 from .sizes import Symbols
 
@@ -42,6 +43,7 @@ class Loader:
     """One program being read. ``facts`` are what a live source knows beside the program: ``names`` of symbols, ``notes``."""
 
     def __init__(self, program: Program, request: LoadRequest, facts: Mapping[str, Any] | None = None) -> None:
+        program = believable(program)
         self.program, self.request, self.facts = program, request, dict(facts or {})
         self.notes: list[str] = list(self.facts.get("notes", ()))
         self.given = InputShapes({} if "names" in self.facts else request.input_shapes)  # a live source has used them up

@@ -147,6 +147,39 @@ def _getitem(x: Any, i: Any) -> Any:
     return x[i] if isinstance(x, (list, tuple)) and isinstance(i, int) and -len(x) <= i < len(x) else NONE
 
 
+_OF_LISTS: dict[str, Callable[..., Any]] = {
+    "aten.list.t": list, "aten.slice.t": lambda x, start=None, stop=None, step=1: list(x)[start:stop:step],
+    "aten.add.t": lambda a, b: [*a, *b] if isinstance(b, (list, tuple)) else NONE,
+}  # fmt: skip
+"""Lists of what is known, or of sizes, made of others."""
+
+
+def _whole_numbers(fn: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    def compute(a: Any, b: Any, alpha: Any = 1) -> Any:
+        return fn(a, b) if all(type(v) is int or isinstance(v, Dim) for v in (a, b)) and alpha == 1 else NONE
+
+    return compute
+
+
+def _divided(a: Any, b: Any, rounding_mode: Any = None) -> Any:
+    """Down to a whole number; of what is not negative towards 0 is the same."""
+    positive = type(b) is int and b > 0 and ((type(a) is int and a >= 0) or (isinstance(a, Dim) and a.is_name))
+    return a // b if positive and rounding_mode in ("floor", "trunc") else NONE
+
+
+_TRACED: dict[str, Callable[..., Any]] = {
+    "aten.mul.Tensor": _whole_numbers(operator.mul), "aten.add.Tensor": _whole_numbers(operator.add),
+    "aten.sub.Tensor": _whole_numbers(operator.sub), "aten.div.Tensor_mode": _divided,
+    "aten.floor_divide": lambda a, b: _divided(a, b, "floor"),
+}  # fmt: skip
+"""Arithmetic of sizes, which tracing makes tensors of (``prim.NumToTensor``), with constants."""
+
+
+def _simple(a: Any) -> bool:
+    """What a list takes beside itself: another list, a known place in it, or none."""
+    return a is None or isinstance(a, (list, tuple)) or type(a) is int
+
+
 def compute(frame: Any, kind: str, arguments: Mapping[str, Any]) -> Any:
     """The number, list or passed-through value of a node, NONE where it has to be computed by a rule."""
     args = list(arguments.values())
@@ -166,6 +199,13 @@ def _computed(frame: Any, kind: str, args: list[Any]) -> Any:
         return NONE if python is None or unknown else python(*args)
     if kind in ("prim.ListConstruct", "prim.TupleConstruct"):
         return args
+    if kind in _OF_LISTS and isinstance(args[0], (list, tuple)) and all(_simple(a) for a in args[1:]):
+        return _OF_LISTS[kind](*args)
+    plain = kind in _TRACED and frame.loader.script and not all(isinstance(a, Handle) for a in args[:2])
+    if plain and all(a.read().shape == () for a in args if isinstance(a, Handle)):
+        found = _TRACED[kind](*(_item(a) for a in args))
+        if found is not NONE:
+            return found
     fn: Any = _OF_TENSORS.get(kind)
     if fn is None and not unknown:
         fn = _OF_NUMBERS.get(kind)
