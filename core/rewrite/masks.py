@@ -16,6 +16,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
 from ..opset import Trait, find_op, traits_of
 from .kinds import moved
+from .search import Parts, every
 
 __all__ = ["always", "finite_sum", "lower"]
 
@@ -158,17 +159,17 @@ def _limit(dtype: DType | None) -> float:
     return -6e4 if dtype is DType.FLOAT16 else _HUGE
 
 
-def always(v: Value, number: float, depth: int = 24) -> bool:
+def always(v: Value, number: float) -> bool:
     """Whether a value holds one number whatever the data are."""
-    if v.tensor is not None:
-        return v.tensor.size <= _MOST and bool(np.all(v.tensor.numpy() == number))
-    node = v.producer
-    if node is None or not depth:
-        return False
-    parts = moved(node)
-    if parts is not None:
-        return all(always(x, number, depth - 1) for x in parts)
-    return node.op == "fill" and bool(node.attrs["value"] == number)
+
+    def parts(v: Value) -> Parts:
+        node = v.producer
+        if v.tensor is not None or node is None:
+            return v.tensor is not None and v.tensor.size <= _MOST and bool(np.all(v.tensor.numpy() == number))
+        found = moved(node)
+        return found if found is not None else node.op == "fill" and bool(node.attrs["value"] == number)
+
+    return every(v, parts)
 
 
 def _parts(node: Node) -> list[Value] | None:
@@ -176,43 +177,39 @@ def _parts(node: Node) -> list[Value] | None:
     return [node.need("table")] if node.op == "embedding" else moved(node)
 
 
-def finite(v: Value, depth: int = 24) -> bool:
+def _finite(v: Value) -> Parts:
     """Whether no element can be infinite or NaN, whatever the data are: constants, choices between them, and sums of such."""
-    if v.tensor is not None:
-        return v.tensor.size <= _MOST and v.tensor.dtype.is_float and bool(np.all(np.isfinite(v.tensor.numpy())))
     node = v.producer
-    if node is None or not depth:
-        return False
-    ins = node.inputs
+    if v.tensor is not None or node is None:
+        return v.tensor is not None and v.tensor.size <= _MOST and v.tensor.dtype.is_float and _all_finite(v.tensor.numpy())
     if node.op == "where":
-        return all(x is not None and finite(x, depth - 1) for x in ins[1:])
+        return node.inputs[1:]
     if node.op == "cast":
         x = node.need("x")
-        return x.dtype is DType.BOOL or (node.attrs["to"] is not DType.FLOAT16 and finite(x, depth - 1))
-    parts = _parts(node)
-    if parts is not None:
-        return all(finite(x, depth - 1) for x in parts)
-    if node.op == "fill":
-        return bool(np.isfinite(node.attrs["value"]))
+        return x.dtype is DType.BOOL or (node.attrs["to"] is not DType.FLOAT16 and [x])
     if node.op == "add":
-        return all(x is not None and finite(x, depth - 1) for x in ins) and _small(ins)
-    return False
+        return _small(node.inputs) and node.inputs
+    parts = _parts(node)
+    return parts if parts is not None else node.op == "fill" and _all_finite(node.attrs["value"])
+
+
+def _all_finite(a: Any) -> bool:
+    return bool(np.all(np.isfinite(a)))
 
 
 def finite_sum(values: Sequence[Value]) -> bool:
     """Whether a sum of values can neither be infinite nor NaN (two of the lowest number are)."""
-    return all(finite(v) for v in values) and _small(values)
+    return all(every(v, _finite) for v in values) and _small(values)
 
 
 def _small(values: Any) -> bool:
     """Whether at most one addend may be near the end of the range: a second one does not carry it over, being small."""
-    return sum(not _bounded(v) for v in values if v is not None) <= 1
+    return sum(not every(v, _bounded) for v in values if v is not None) <= 1
 
 
-def _bounded(v: Value, depth: int = 24) -> bool:
+def _bounded(v: Value) -> Parts:
     """Whether its constants are below 1e4 in size (a sum with the largest number of the dtype rounds to that)."""
     if v.tensor is not None:
         return v.tensor.size <= _MOST and bool(np.all(np.abs(v.tensor.numpy()) < 1e4)) and v.dtype is DType.FLOAT32
-    node = v.producer
-    parts = None if node is None or not depth else _parts(node)
-    return parts is not None and all(_bounded(x, depth - 1) for x in parts)
+    parts = None if v.producer is None else _parts(v.producer)
+    return False if parts is None else parts

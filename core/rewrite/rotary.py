@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..ir.graph import Node, Value
+from ..ir.tensors import Tensor
 from .kinds import broadcasts, pointwise
 from .region import Rewriter
+from .search import Parts, every
 
 __all__ = ["find", "in_parts"]
 
@@ -134,34 +136,36 @@ def _part(v: Value) -> tuple[Value, int, int] | None:
     return x, start, min(stop, size)
 
 
-def _halves(r: Rewriter, v: Value, width: int, depth: int = 16) -> bool:
+def _halves(r: Rewriter, v: Value, width: int) -> bool:
     """Whether the two halves of the last axis are the same: of a constant, of something doubled, of what is made of such."""
-    if v.tensor is not None:
-        if v.tensor.size > _MOST or not v.tensor.ndim:
-            return False
-        a = v.tensor.numpy()
-        return a.shape[-1] == width and bool(np.array_equal(a[..., : width // 2], a[..., width // 2 :]))
-    node = v.producer
-    if node is None or not depth or v.rank is None:
+
+    def parts(v: Value) -> Parts:
+        node, ins = v.producer, v.producer.inputs if v.producer is not None else []
+        if v.tensor is not None or node is None or v.rank is None:
+            return v.tensor is not None and _doubled(v.tensor, width)
+        if node.op == "concat":
+            a, b = ins if len(ins) == 2 else (None, None)
+            return node.attrs["axis"] == v.rank - 1 and a is not None and b is not None and r.view.form(a) is r.view.form(b)
+        if pointwise(node) or broadcasts(node):
+            return [x for x in ins if x is None or not _alike(x)]
+        if node.op == "unsqueeze":
+            return v.rank - 1 not in node.attrs["axes"] and ins
+        if node.op == "squeeze":
+            x = node.need("x")
+            return x.rank is not None and x.rank - 1 not in node.attrs["axes"] and ins
+        if node.op == "embedding" or (node.op == "gather" and node.attrs["axis"] == 0):
+            table = node.need("table" if node.op == "embedding" else "x")
+            return table.rank == 2 and [table]
+        return node.op == "slice" and [node.attrs[k][-1] for k in ("starts", "stops", "steps")] == [0, None, 1] and ins
+
+    return every(v, parts)
+
+
+def _doubled(t: Tensor, width: int) -> bool:
+    if t.size > _MOST or not t.ndim or t.shape[-1] != width:
         return False
-    ins = node.inputs
-    if node.op == "concat":
-        same = len(ins) == 2 and all(x is not None for x in ins) and r.view.form(ins[0]) is r.view.form(ins[1])  # type: ignore[arg-type]
-        return node.attrs["axis"] == v.rank - 1 and same
-    if pointwise(node) or broadcasts(node):
-        return all(x is not None and (_alike(x) or _halves(r, x, width, depth - 1)) for x in ins)
-    if node.op == "unsqueeze":
-        return v.rank - 1 not in node.attrs["axes"] and ins[0] is not None and _halves(r, ins[0], width, depth - 1)
-    if node.op == "squeeze":
-        x = ins[0]
-        return x is not None and x.rank is not None and x.rank - 1 not in node.attrs["axes"] and _halves(r, x, width, depth - 1)
-    if node.op in ("gather", "embedding"):
-        table = ins[0] if node.op == "gather" else ins[1]
-        return table is not None and table.rank == 2 and node.attrs.get("axis", 0) == 0 and _halves(r, table, width, depth - 1)
-    if node.op == "slice":
-        x, last = ins[0], (node.attrs["starts"][-1], node.attrs["stops"][-1], node.attrs["steps"][-1])
-        return x is not None and last == (0, None, 1) and _halves(r, x, width, depth - 1)
-    return False
+    a = t.numpy()
+    return bool(np.array_equal(a[..., : width // 2], a[..., width // 2 :]))
 
 
 def _alike(v: Value) -> bool:

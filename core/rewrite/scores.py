@@ -12,6 +12,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
 from .kinds import regroups, same
 from .region import Rewriter, fits
+from .search import Parts, some
 
 __all__ = ["Condition", "Masks", "above", "causal_is_apart", "is_product", "least", "number_of", "placed"]
 
@@ -61,18 +62,22 @@ class Condition:
         return kept
 
 
-def is_product(v: Value | None, depth: int = 12) -> bool:
+def is_product(v: Value | None) -> bool:
     """Whether a value is a product of two computed matrices, but for numbers, masks and reshapes."""
-    if v is None or v.producer is None or not depth:
+    return some(v, _product)
+
+
+def _product(v: Value) -> Parts:
+    node = v.producer
+    if node is None:
         return False
-    node, ins = v.producer, v.producer.inputs
     if node.op == "matmul":
-        return all(x is not None and x.tensor is None for x in ins)
-    if node.op == "cast" or same(node) or regroups(node) or node.op in ("div", "tanh"):
-        return is_product(ins[0], depth - 1)
+        return all(x is not None and x.tensor is None for x in node.inputs)
     if node.op in ("mul", "add"):
-        return any(is_product(x, depth - 1) for x in ins)
-    return node.op == "where" and any(is_product(x, depth - 1) for x in ins[1:])
+        return node.inputs
+    if node.op == "where":
+        return node.inputs[1:]
+    return (node.op in ("cast", "div", "tanh") or same(node) or regroups(node)) and node.inputs[:1]
 
 
 def number_of(r: Rewriter, v: Value | None) -> float | None:

@@ -330,7 +330,7 @@ HIDDEN: list[tuple[int, int, str, list[Any], dict[str, Any]]] = [
 def test_a_call_that_an_opset_lacks(case: int) -> None:
     opset, since, type, args, attrs = HIDDEN[case]
     g = Graph("g")
-    scribe: Any = Scribe(g, RULES, WRITTEN, OnnxDialect(opset, 3), None, lambda s: [])
+    scribe: Any = Scribe(g, RULES, WRITTEN, OnnxDialect(opset, 3, False, True), None, lambda s: [])
     with pytest.raises(NotExpressible, match=f"{type} .*needs opset {since} "):
         scribe.call(type, args, attrs)
 

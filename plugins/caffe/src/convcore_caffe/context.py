@@ -277,11 +277,10 @@ class CaffeContext(LoadContext):
 
     def weight_of(
         self, node: CaffeNode, i: int, name: str, shape: Sequence[int], *, filler: str = "", constant: float = 0.0,
-        key: Any = None, make: Callable[[Tensor], Tensor] | None = None, trainable: bool = True,
+        key: Any = None, make: Callable[[Tensor], Tensor] | None = None,
     ) -> Value:  # fmt: skip
         """Blob ``i`` as a graph weight, once per parameter, shape and ``key``; ``make`` changes its form (reshape, transpose)."""
-        tensor = self.tensor(node, i, shape, filler, constant)
-        trainable = trainable and self.learns(node, i)
+        tensor, trainable = self.tensor(node, i, shape, filler, constant), self.learns(node, i)
         return self.parameter(node, (self.home(node, i), tuple(shape), key), name, make(tensor) if make else tensor, trainable)
 
     def weight(self, node: ForeignNode, name: str, tensor: Tensor, *, trainable: bool = True, role: str = PARAMETER) -> Value:

@@ -43,7 +43,7 @@ class CaffeDialect(Dialect):
     dtypes = frozenset([DType.FLOAT32])
     shares_units = False
 
-    def __init__(self, flavor: str, rounding: str, batch: int = 1) -> None:
+    def __init__(self, flavor: str, rounding: str, batch: int) -> None:
         self.flavor, self.rounding, self.batch = flavor, rounding, batch
         self.sizes: dict[str, int] = {}
 

@@ -7,14 +7,16 @@ InnerProduct. Nothing is merged whose blob something else reads.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from convcore.plugin import Plan, PlanCall, Ref, State, Tidy, as_tensor
 
+from .files.schema import message_type
 from .layer_spec import spec_of
 
-__all__ = ["PEEPHOLES", "in_place", "power_param"]
+__all__ = ["PEEPHOLES", "field", "in_place", "power_param"]
 
 
 def _power(t: Tidy, layer: PlanCall) -> bool:
@@ -40,19 +42,28 @@ def _power(t: Tidy, layer: PlanCall) -> bool:
     else:
         return False
     t.absorb(layer, before)
-    layer.become("Power", power_param(*merged))
+    layer.become("Power", power_param(**dict(zip(("scale", "shift", "power"), merged))))
     return True
 
 
 def _coefficients(layer: PlanCall) -> tuple[float, float, float]:
-    p = layer.config
-    return p.get("scale", 1.0), p.get("shift", 0.0), p.get("power", 1.0)
+    return field(layer, "scale"), field(layer, "shift"), field(layer, "power")
 
 
-def power_param(scale: float = 1.0, shift: float = 0.0, power: float = 1.0) -> dict[str, float]:
-    """The fields of a power_param that differ from the defaults."""
-    given = {"power": (power, 1.0), "scale": (scale, 1.0), "shift": (shift, 0.0)}
-    return {k: v for k, (v, default) in given.items() if v != default}
+def field(layer: PlanCall, name: str) -> Any:
+    """A field of a layer's own message, or Caffe's default."""
+    return layer.config[name] if name in layer.config else _default(layer.type, name)
+
+
+def _default(type_: str, name: str) -> Any:
+    own = spec_of(type_).param
+    assert own is not None
+    return message_type(own.message).by_name[name].default
+
+
+def power_param(**fields: float) -> dict[str, float]:
+    """The fields of a power_param that differ from the defaults, in the order of Caffe's file."""
+    return {k: fields[k] for k in ("power", "scale", "shift") if k in fields and fields[k] != _default("Power", k)}
 
 
 def _bias(t: Tidy, layer: PlanCall) -> bool:
@@ -72,11 +83,10 @@ def _bias(t: Tidy, layer: PlanCall) -> bool:
 def _inner_product_bias(t: Tidy, layer: PlanCall) -> bool:
     """InnerProduct or Embed without a bias, then Bias of its outputs: one layer."""
     before = t.only(layer.args[0], "InnerProduct", "Embed")
-    if before is None or len(layer.args) != 1 or before.config.get("bias_term", True):
+    if before is None or len(layer.args) != 1 or field(before, "bias_term"):
         return False
-    axis, outputs = before.config.get("axis", 1), before.config["num_output"]
-    if before.type == "Embed":
-        axis = len(layer.args[0].dims) - 1
+    axis = field(before, "axis") if before.type == "InnerProduct" else len(layer.args[0].dims) - 1
+    outputs = before.config["num_output"]
     if _span(layer) != (axis, 1) or len(layer.args[0].dims) != axis + 1 or layer.states[0].shape != (outputs,):
         return False
     t.absorb(layer, before)
@@ -85,7 +95,7 @@ def _inner_product_bias(t: Tidy, layer: PlanCall) -> bool:
 
 
 def _span(layer: PlanCall) -> tuple[int, int]:
-    return layer.config.get("axis", 1), layer.config.get("num_axes", 1)
+    return field(layer, "axis"), field(layer, "num_axes")
 
 
 def _normalize(t: Tidy, layer: PlanCall) -> bool:
@@ -111,9 +121,9 @@ def _normalize(t: Tidy, layer: PlanCall) -> bool:
 
 def _eltwise(t: Tidy, layer: PlanCall) -> bool:
     """Factors of a sum's blobs as its coefficients; a sum (product, maximum) of a sum as one."""
-    operation = layer.config.get("operation", "SUM")
+    operation = field(layer, "operation")
     first = t.only(layer.args[0], "Eltwise")
-    if first is not None and first.config.get("operation", "SUM") == operation and _coeffs(layer)[0] == 1:
+    if first is not None and field(first, "operation") == operation and _coeffs(layer)[0] == 1:
         coeffs = _coeffs(first) + _coeffs(layer)[1:]
         t.reads[layer.args[0]] -= 1
         layer.args = (*first.args, *layer.args[1:])
@@ -152,7 +162,7 @@ def _set_coeffs(layer: PlanCall, coeffs: list[float]) -> None:
 def _inner_product(t: Tidy, layer: PlanCall) -> bool:
     """InnerProduct flattens what it reads itself."""
     before = t.only(layer.args[0], "Flatten", "Reshape")
-    if before is None or layer.config.get("axis", 1) != 1 or len(layer.args[0].shape) != 2:
+    if before is None or field(layer, "axis") != 1 or len(layer.args[0].shape) != 2:
         return False
     old, new = before.args[0].shape, layer.args[0].shape
     if len(old) < 2 or old[0] != new[0]:

@@ -58,7 +58,7 @@ class OnnxDialect(Dialect):
     eager_names = True
     states_are_inputs = True
 
-    def __init__(self, opset: int, ir: int, keep_training: bool = False, keep_contrib: bool = True) -> None:
+    def __init__(self, opset: int, ir: int, keep_training: bool, keep_contrib: bool) -> None:
         self.version = self.opset = opset
         self.respells = opset < WRITTEN
         self.keep_training = keep_training

@@ -107,7 +107,7 @@ class Functions:
         prefix = f"{name}/"
         opsets = opsets_of(f.opset_import, f"function {f.name!r}") or dict(where.opsets)
         if opset is not None:
-            opsets = {**where.opsets, "": max(where.opsets.get("", 0), opset), **opsets}
+            opsets = {**where.opsets, "": max(where.opsets.get("", opset), opset), **opsets}
         inner = type(where)(opsets, bound, prefix, where.depth + 1)
         missing: set[str] = set()
         for i, formal in enumerate(f.input):

@@ -246,7 +246,7 @@ def _isinf(s: Any, type: str, ins: list[Any], attrs: dict[str, Any]) -> Call:
     if d not in (DType.FLOAT16, DType.FLOAT32, DType.FLOAT64):
         raise NotExpressible(needs(f"{type} of {d}", 10))
     most = float(np.finfo(d.numpy).max)
-    above, below = attrs.get("detect_positive", 1), attrs.get("detect_negative", 1)
+    above, below = (attrs.get(name) != 0 for name in ("detect_positive", "detect_negative"))
     if not above and not below:
         raise NotExpressible(needs(f"{type} of neither sign", 10))
     if above and below:

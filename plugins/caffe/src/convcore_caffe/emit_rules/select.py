@@ -11,6 +11,7 @@ import numpy as np
 from convcore.plugin import Node, NotExpressible, Ref, Value
 
 from ..dialect import CaffeScribe, label
+from ..emit_tidy import field
 from .base import RULES, constant, crop, first, static
 
 __all__ = ["reversal_of", "select"]
@@ -97,10 +98,10 @@ def _matrix(
 def reversal_of(top: Ref, axis: int) -> Ref | None:
     """The blob of which this is the opposite order along an axis, where it was made so."""
     call = top.call
-    if call is None or call.type != "Concat" or call.config.get("axis", 1) != axis or not isinstance(call.args[0], Ref):
+    if call is None or call.type != "Concat" or field(call, "axis") != axis or not isinstance(call.args[0], Ref):
         return None
     cut = call.args[0].call
-    if cut is None or cut.type != "Slice" or cut.config.get("axis", 1) != axis or len(cut.results) != top.dims[axis]:
+    if cut is None or cut.type != "Slice" or field(cut, "axis") != axis or len(cut.results) != top.dims[axis]:
         return None
     source = cut.args[0]
     return source if call.args == cut.results[::-1] and isinstance(source, Ref) else None

@@ -217,13 +217,20 @@ def load_upsample_by_data(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.dynamic_resize(node.need(0), None, node.need(1), **how)
 
 
+def _coordinates(node: Node, opset: int) -> str:
+    """How a resize counts, where the opset has that word."""
+    how: str = node.attrs["coordinates"]
+    if how == "tf_half_pixel_for_nn":
+        raise NotExpressible(f"coordinates {how} exist in opset 11 only")
+    if how == "half_pixel_symmetric" and opset < 19:
+        raise NotExpressible(f"coordinates {how} need opset 19")
+    return how
+
+
 @RULES.emit("dynamic_resize", since=11)
 def emit_dynamic_resize(e: OnnxScribe, node: Node) -> None:
     s, a, opset = Steps(e, node), node.attrs, e.dialect.opset
-    how, sizes = a["coordinates"], node.arg("sizes")
-    since = {"half_pixel_symmetric": 19, "tf_half_pixel_for_nn": 99}.get(how, 11)
-    if how == "tf_half_pixel_for_nn" or opset < since:
-        raise NotExpressible(f"coordinates {how} " + ("exist in opset 11 only" if since == 99 else f"need opset {since}"))
+    how, sizes = _coordinates(node, opset), node.arg("sizes")
     if opset < 18 and (a["antialias"] or a["axes"] is not None or a["policy"] != "stretch"):
         raise NotExpressible("antialias, axes and keep_aspect_ratio_policy need opset 18")
     attrs: dict[str, Any] = {"mode": a["mode"], "coordinate_transformation_mode": how}
@@ -261,10 +268,7 @@ def emit_upsample(e: OnnxScribe, node: Node) -> None:
 def emit_resize(e: OnnxScribe, node: Node) -> None:
     channels_first(node)
     a, x = node.attrs, node.need("x")
-    how = a["coordinates"]
-    since = {"half_pixel_symmetric": 19, "tf_half_pixel_for_nn": 99}.get(how, 11)
-    if e.dialect.opset < since:
-        raise NotExpressible(f"coordinates {how} " + ("exist in opset 11 only" if since == 99 else f"need opset {since}"))
+    how = _coordinates(node, e.dialect.opset)
     if a["antialias"] and e.dialect.opset < 18:
         raise NotExpressible("antialias needs opset 18")
     attrs: dict[str, Any] = {"mode": a["mode"], "coordinate_transformation_mode": how}

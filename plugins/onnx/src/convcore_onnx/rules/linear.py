@@ -118,16 +118,14 @@ def emit_embedding(e: OnnxScribe, node: Node) -> None:
 def emit_einsum(e: OnnxScribe, node: Node) -> None:
     """The axes an ellipsis stands for must be equally many in all operands: missing ones are put in front of them."""
     terms = node.attrs["equation"].split("->")[0].split(",")
-    extra, operands = [], node.args("xs")
-    for term, v in zip(terms, operands):
-        extra.append(len(known_shape(v)) - len(term.replace("...", "")) if "..." in term else None)
-    most = max((n for n in extra if n is not None), default=0)
+    operands = node.args("xs")
+    extra = {v: len(known_shape(v)) - len(term.replace("...", "")) for term, v in zip(terms, operands) if "..." in term}
     handles = []
-    for term, v, n in zip(terms, operands, extra):
+    for term, v in zip(terms, operands):
         handle = e.value(v)
-        if n is not None and n < most:
+        if v in extra and (missing := max(extra.values()) - extra[v]):
             start = term.index("...")
-            axes = e.const(list(range(start, start + most - n)), DType.INT64)
+            axes = e.const(list(range(start, start + missing)), DType.INT64)
             (handle,) = e.call("Unsqueeze", [handle, axes], {}, name=f"{node.name}/{v.name}")
         handles.append(handle)
     e.call("Einsum", handles, {"equation": node.attrs["equation"]}, outputs=node.outputs, name=node.name)
