@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,20 @@ from convcore.ir.text import to_text
 keras = pytest.importorskip("keras")
 from test_load_layers import CASES
 
-CASE = {type(make()).__name__: (make, shapes) for _, make, shapes in reversed(CASES)}
+L = keras.layers
+MORE: dict[str, tuple[Callable[[], Any], list[tuple[int | None, ...]]]] = {
+    "AdditiveAttention": (lambda: L.AdditiveAttention(), [(5, 3), (7, 3)]),
+    "Attention": (lambda: L.Attention(), [(5, 3), (7, 3)]),
+    "Bidirectional": (lambda: L.Bidirectional(L.LSTM(3)), [(5, 2)]),
+    "ConvLSTM1D": (lambda: L.ConvLSTM1D(3, 2), [(5, 7, 2)]),
+    "ConvLSTM2D": (lambda: L.ConvLSTM2D(3, 2), [(3, 5, 7, 2)]),
+    "ConvLSTM3D": (lambda: L.ConvLSTM3D(3, 2), [(2, 3, 5, 7, 2)]),
+    "GRU": (lambda: L.GRU(3), [(5, 2)]),
+    "LSTM": (lambda: L.LSTM(3), [(5, 2)]),
+    "MultiHeadAttention": (lambda: L.MultiHeadAttention(2, 3), [(5, 7), (3, 7)]),
+    "SimpleRNN": (lambda: L.SimpleRNN(3), [(5, 2)]),
+}
+CASE = {type(make()).__name__: (make, shapes) for _, make, shapes in reversed(CASES)} | MORE
 """One layer of each class with a rule."""
 
 
@@ -35,7 +49,10 @@ def saved(folder: Path, name: str) -> tuple[Path, tuple[Any, ...]]:
     make, shapes = CASE[name]
     inputs = [keras.Input(shape) for shape in shapes]
     path = folder / f"{name}.keras"
-    keras.Model(inputs, make()(inputs[0] if len(inputs) == 1 else inputs)).save(path)
+    made = make()
+    keras.Model(inputs, made(*inputs) if name == "MultiHeadAttention" else made(inputs[0] if len(inputs) == 1 else inputs)).save(
+        path
+    )
     return path, next(at for at, layer in layers(json.loads(config_of(path))) if layer["class_name"] == name)
 
 
@@ -88,12 +105,15 @@ def test_what_is_left_out_means_the_constructors_default(name: str, folder: Path
     assert not told and not whole.startswith("refused")
 
 
-TRAINING = ("initializer", "regularizer", "constraint", "trainable")
+TRAINING = ("initializer", "regularizer", "constraint", "trainable", "dropout", "seed")
 IGNORED = {
     "ActivityRegularization.l1", "ActivityRegularization.l2", "AlphaDropout.noise_shape", "Dropout.noise_shape",
     "BatchNormalization.renorm_clipping", "BatchNormalization.renorm_momentum", "BatchNormalization.synchronized",
-    "Dense.quantization_config", "Flatten.data_format", "PReLU.shared_axes", "Resizing.fill_mode", "Resizing.fill_value",
-    "SpatialDropout2D.data_format",
+    "Dense.quantization_config", "PReLU.shared_axes", "Resizing.fill_value",
+    "MultiHeadAttention.value_dim", "MultiHeadAttention.output_shape",
+    *(f"ConvLSTM{d}D.{key}" for d in (1, 2, 3) for key in ("unroll", "unit_forget_bias", "zero_output_for_mask")),
+    *(f"{name}.{key}" for name in ("GRU", "LSTM", "SimpleRNN") for key in ("unroll", "zero_output_for_mask")),
+    "LSTM.unit_forget_bias",
 }  # fmt: skip
 """What only training needs, and what has no meaning beside the other arguments of the case."""
 

@@ -70,6 +70,7 @@ class LayerSpec:
         call: the names of what ``call`` takes after its first argument, which is then given by name.
         activation: may be named by its class where other layers take an activation.
         extinct: left Keras before version 3.
+        choices: the values of arguments that take only these; those of :data:`CHOICES` need no mention.
         function: is called with the arguments of a function, in any order and place, not with tensors first.
         whole: goes back to Keras as it was: what it becomes is told by other operations than one.
     """
@@ -99,6 +100,7 @@ class LayerSpec:
     call: tuple[str, ...] = ()
     activation: bool = False
     extinct: bool = False
+    choices: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     function: bool = False
     whole: bool = False
 
@@ -107,6 +109,31 @@ class LayerSpec:
         older = self.older.get("keras2.3" if era == "keras2" and version >= (2, 3) else era, {})
         return {**self.defaults, **older}
 
+    def invalid(self, config: Mapping[str, Any]) -> list[str]:
+        """What a configuration gives arguments of few values that is none of them, one sentence each."""
+        words = {k: [", ".join(map(str, v[:-1])), str(v[-1])] for k, v in self.choices.items()}
+        return [
+            f"{key}={str(config[key])[:60]!r} is not {' or '.join(filter(None, words[key]))}"
+            for key, values in self.choices.items()
+            if key in config and not any(type(config[key]) is type(v) and config[key] == v for v in values)
+        ]
+
+
+CHOICES: dict[str, tuple[object, ...]] = {
+    "data_format": ("channels_last", "channels_first"),
+    "fill_mode": ("constant", "nearest", "reflect", "wrap"),
+    "interpolation": ("bilinear", "nearest"),
+    "oov_method": ("floormod", "farmhash"),
+    "output_mode": ("int", "one_hot", "multi_hot", "count"),
+    "padding": ("valid", "same"),
+    "score_mode": ("dot", "concat"),
+    "use_cudnn": ("auto", True, False),
+}
+"""The values of an argument by its name, where a layer's default for it is a text (constructors, Keras 3.15.1)."""
+RESIZED = ("bilinear", "nearest", "bicubic", "lanczos3", "lanczos5", "area", "gaussian", "mitchellcubic")
+"""How images are resized; the last three are tf.keras's."""
+OPEN = ("activation", "encoding", "oov_token", "recurrent_activation", "split", "standardize", "vocabulary_dtype", "window")
+"""Arguments that are texts, but not only few of them."""
 
 _SPECS: dict[str, LayerSpec] = {}
 _ALIASES: dict[str, str] = {}
@@ -115,11 +142,18 @@ _MASKS = ("stop", "pass", "merge", "concat", "own")
 
 
 def layer(*names: str, **facts: Any) -> None:
-    """Declare layers with the same record. Raises ValueError for a name that is taken or an unknown word in ``masks``."""
+    """Declare layers with the same record.
+
+    Raises ValueError for a name that is taken, an unknown word in ``masks``, or a text for an argument of which nothing tells
+    whether other texts are as good."""
     if facts.get("masks", "stop") not in _MASKS:
         raise ValueError(f"masks={facts['masks']!r} is not one of {', '.join(_MASKS)}")
+    texts = [k for k, v in facts.get("defaults", {}).items() if isinstance(v, str) and k not in OPEN]
+    choices = {**{k: CHOICES[k] for k in texts if k in CHOICES}, **facts.pop("choices", {})}
+    if untold := [k for k in texts if k not in choices]:
+        raise ValueError(f"{', '.join(names)}: choices= must tell the values of {', '.join(untold)}")
     for name in names:
-        found = LayerSpec(name, **facts)
+        found = LayerSpec(name, choices=choices, **facts)
         for taken in (name, *found.aliases):
             if taken in _SPECS or taken in _ALIASES:
                 raise ValueError(f"layer {taken!r} is declared twice")

@@ -295,6 +295,9 @@ class KerasContext(LoadContext):
                 "call it without training=",
                 "unsupported_call",
             )
+        told_by_hand = node.name in self.overrides or node.type in self.overrides
+        if (invalid := spec_of(layer.class_name).invalid(node.attrs)) and not layer.custom and not told_by_hand:
+            raise node.refuse("; ".join(invalid), "correct its configuration", "unsupported_attribute")
         mode = layer.dtype.quantization
         if mode is not None and mode not in _QUANTISED.get(layer.class_name, ()):
             raise node.refuse(

@@ -48,6 +48,8 @@ class OpaqueObject:
     @property
     def description(self) -> str:
         """A few words for messages; never the payload itself."""
+        if isinstance(self.payload, str) and self.kind == "function":
+            return f"function {self.payload[:80]!r}"
         if isinstance(self.payload, dict):
             named = self.payload.get("registered_name") or self.payload.get("config") or self.payload.get("class_name")
             if self.kind != "lambda" and isinstance(named, str):

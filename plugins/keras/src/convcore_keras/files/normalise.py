@@ -69,6 +69,9 @@ def normalise(cls: str, config: dict[str, Any], era: str, version: tuple[int, ..
     _defaults(cls, new, era, version)
     if "data_format" in new and new["data_format"] is None:
         new["data_format"] = "channels_last"
+    for key in ("data_format", "padding"):  # in any case (standardize_data_format, standardize_padding; Keras 3.15.1)
+        if isinstance(new.get(key), str):
+            new[key] = new[key].lower()
     rank = spec_of(cls).spatial
     if rank:
         _per_axis(cls, new, rank, layer)

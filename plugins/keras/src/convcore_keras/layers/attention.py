@@ -42,14 +42,14 @@ layer(
     defaults={"dropout": 0.0, "use_bias": True, "sliding_window": None, "use_gate": False},
     required=("head_dim", "num_query_heads", "num_key_value_heads"),
     variables=(
-        V("query/kernel", folders=("_query_dense",)),
-        V("query/bias", when="use_bias", folders=("_query_dense",)),
-        V("key/kernel", folders=("_key_dense",)),
-        V("key/bias", when="use_bias", folders=("_key_dense",)),
+        V("query/kernel", (None, "num_query_heads", "head_dim"), folders=("_query_dense",)),
+        V("query/bias", ("num_query_heads", "head_dim"), when="use_bias", folders=("_query_dense",)),
+        V("key/kernel", (None, "num_key_value_heads", "head_dim"), folders=("_key_dense",)),
+        V("key/bias", ("num_key_value_heads", "head_dim"), when="use_bias", folders=("_key_dense",)),
         V("gate/kernel", when="use_gate", folders=("_gate_dense",)),
         V("gate/bias", when="use_gate&use_bias", folders=("_gate_dense",)),
-        V("value/kernel", folders=("_value_dense",)),
-        V("value/bias", when="use_bias", folders=("_value_dense",)),
+        V("value/kernel", (None, "num_key_value_heads", "head_dim"), folders=("_value_dense",)),
+        V("value/bias", ("num_key_value_heads", "head_dim"), when="use_bias", folders=("_value_dense",)),
         V("output/kernel", folders=("_output_dense",)),
         V("output/bias", when="use_bias", folders=("_output_dense",)),
     ),
@@ -71,14 +71,14 @@ layer(
     },
     required=("num_heads", "key_dim"),
     variables=(
-        V("query/kernel", folders=("query_dense", "_query_dense")),
-        V("query/bias", when="use_bias", folders=("query_dense", "_query_dense")),
-        V("key/kernel", folders=("key_dense", "_key_dense")),
-        V("key/bias", when="use_bias", folders=("key_dense", "_key_dense")),
+        V("query/kernel", (None, "num_heads", "key_dim"), folders=("query_dense", "_query_dense")),
+        V("query/bias", ("num_heads", "key_dim"), when="use_bias", folders=("query_dense", "_query_dense")),
+        V("key/kernel", (None, "num_heads", "key_dim"), folders=("key_dense", "_key_dense")),
+        V("key/bias", ("num_heads", "key_dim"), when="use_bias", folders=("key_dense", "_key_dense")),
         V("gate/kernel", when="use_gate", folders=("_gate_dense",)),
         V("gate/bias", when="use_gate&use_bias", folders=("_gate_dense",)),
-        V("value/kernel", folders=("value_dense", "_value_dense")),
-        V("value/bias", when="use_bias", folders=("value_dense", "_value_dense")),
+        V("value/kernel", (None, "num_heads", None), folders=("value_dense", "_value_dense")),
+        V("value/bias", ("num_heads", None), when="use_bias", folders=("value_dense", "_value_dense")),
         V("output/kernel", folders=("output_dense", "_output_dense")),
         V("output/bias", when="use_bias", folders=("output_dense", "_output_dense")),
     ),
@@ -152,8 +152,6 @@ def attention(g: KerasContext, node: ForeignNode) -> Any:
     else:
         together = b.add(b.unsqueeze(q, axes=(2,)), b.unsqueeze(k, axes=(1,)))
         if node.type == "Attention":
-            if node.attr("score_mode") != "concat":
-                raise node.refuse(f"score_mode={node.attr('score_mode')!r}")
             together = together if scale is None else b.mul(together, scale)
             scores = b.mul(g.variable(node, "concat_score_weight"), b.sum(b.tanh(together), axes=(-1,), keepdims=False))
         else:

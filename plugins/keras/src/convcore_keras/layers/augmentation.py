@@ -6,7 +6,7 @@ from typing import Any
 
 from convcore.plugin import ForeignNode, Value, ask_override, known_shape
 
-from ..layer_spec import layer
+from ..layer_spec import CHOICES, layer
 from ..load_context import KerasContext
 from ..ops.image import resized_images
 from ..ops.shape import cut
@@ -49,9 +49,14 @@ _RANDOM: dict[str, tuple[str, str, dict[str, Any]]] = {
     "RandomZoom": ("height_factor", "fill_mode interpolation fill_value data_format", {"width_factor": None}),
 }  # fmt: skip
 """Layers that are their input unless they train: what must be given, defaults that several share, and their own."""
+_CHOICES: dict[str, dict[str, tuple[object, ...]]] = {
+    "RandomElasticTransform": {"fill_mode": (*CHOICES["fill_mode"], "mirror")},
+    "RandomFlip": {"mode": ("horizontal", "vertical", "horizontal_and_vertical")},
+}
 for _name, (_required, _shared, _own) in _RANDOM.items():
     _defaults = {**_own, **{k: _SHARED[k] for k in _shared.split()}}
-    layer(_name, defaults=_defaults, required=tuple(_required.split()), training=True, augments=True)
+    _choices = _CHOICES.get(_name, {})
+    layer(_name, defaults=_defaults, required=tuple(_required.split()), choices=_choices, training=True, augments=True)
 layer("RandomHeight", "RandomWidth", required=("factor",), training=True, augments=True, extinct=True)
 layer("AutoContrast", defaults={"value_range": (0, 255)})
 layer("CenterCrop", defaults={"data_format": "channels_last"}, required=("height", "width"))
@@ -93,6 +98,10 @@ layer(
         "padding": "valid",
         "expand_dims": False,
         "data_format": "channels_last",
+    },
+    choices={
+        "mode": ("log", "magnitude", "psd", "real", "imag", "angle", "stft"),
+        "scaling": ("density", "spectrum", None),
     },
     variables=None,
 )

@@ -15,6 +15,7 @@ __all__ = ["explicit_pads", "per_axis", "spatial_sizes"]
 
 # ---- what the layers are
 _BIAS = V("bias", ("filters",), when="use_bias")
+_CAUSAL = {"padding": ("valid", "same", "causal")}
 
 
 def per_axis(n: int, value: int) -> int | tuple[int, ...]:
@@ -35,6 +36,7 @@ for _n in (1, 2, 3):
         spatial=_n,
         flipped=True,
         keras1_kernel="conv1d" if _n == 1 else "conv",
+        choices=_CAUSAL if _n == 1 else {},
         aliases=(f"Convolution{_n}D", *((f"AtrousConvolution{_n}D", f"AtrousConv{_n}D") if _n < 3 else ())),
     )
     layer(
@@ -65,6 +67,7 @@ for _n in (1, 2, 3):
         variables=(V("depthwise_kernel", ("*kernel_size", None, "depth_multiplier")), V("pointwise_kernel"), _BIAS),
         spatial=_n,
         keras1_kernel="conv" if _n == 2 else "",
+        choices=_CAUSAL if _n == 1 else {},  # tf.keras's; Keras 3 knows no causal one
         aliases=(f"SeparableConvolution{_n}D",),
     )
 
@@ -90,11 +93,7 @@ def explicit_pads(node: ForeignNode, x: Value | None, reach: Sequence[int]) -> A
     if padding == "valid":
         return None
     if padding == "causal":
-        if node.attr("data_format", "channels_last") not in ("channels_last", "channels_first") or len(reach) != 1:
-            raise node.refuse("padding='causal' is for one spatial axis")
         return ((reach[0] - 1, 0),)
-    if padding != "same":
-        raise node.refuse(f"padding={padding!r} is not valid, same or causal")
     if front is None:
         return "same_upper"
     sizes = spatial_sizes(node, x, node.attr("data_format"))
@@ -201,8 +200,6 @@ def conv_transpose(g: KerasContext, node: ForeignNode) -> Value:
     x, layout = node.need(0), node.attr("data_format")
     strides, reach, padding = node.attr("strides"), _reach(node), node.attr("padding", "valid")
     extra, legacy = node.attr("output_padding", None), node.attr("legacy_output_shape", None)
-    if padding not in ("valid", "same"):
-        raise node.refuse(f"padding={padding!r} is not valid or same")
     crops: list[int] = []
     for i, (k, s) in enumerate(zip(reach, strides, strict=True)):
         p = None if extra is None else extra[i]

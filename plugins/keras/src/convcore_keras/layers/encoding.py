@@ -8,18 +8,28 @@ import numpy as np
 
 from convcore.plugin import DType, ForeignNode, Value, known_shape
 
-from ..layer_spec import layer
+from ..layer_spec import CHOICES, layer
 from ..load_context import KerasContext
 from ..ruleset import RULES
 
 __all__: list[str] = []
 
 # ---- what the layers are
-layer("CategoryEncoding", defaults={"num_tokens": None, "output_mode": "multi_hot", "sparse": False})
+_WEIGHED = {"output_mode": (*CHOICES["output_mode"], "tf_idf", "binary", "tf-idf")}  # the last two from before Keras 2.7
+layer(
+    "CategoryEncoding",
+    defaults={"num_tokens": None, "output_mode": "multi_hot", "sparse": False},
+    choices={"output_mode": ("one_hot", "multi_hot", "count")},
+)
 layer(
     "Discretization", defaults={"bin_boundaries": None, "num_bins": None, "epsilon": 0.01, "output_mode": "int", "sparse": False}
 )
-layer("HashedCrossing", defaults={"output_mode": "int", "sparse": False}, required=("num_bins",))
+layer(
+    "HashedCrossing",
+    defaults={"output_mode": "int", "sparse": False},
+    required=("num_bins",),
+    choices={"output_mode": ("int", "one_hot")},
+)
 layer("Hashing", defaults={"mask_value": None, "salt": None, "output_mode": "int", "sparse": False}, required=("num_bins",))
 layer(
     "IntegerLookup",
@@ -38,6 +48,7 @@ layer(
         "oov_method": "floormod",
         "salt": None,
     },
+    choices=_WEIGHED,
     variables=None,
 )
 layer(
@@ -56,6 +67,7 @@ layer(
         "encoding": "utf-8",
         "salt": None,
     },
+    choices=_WEIGHED,
     variables=None,
 )
 layer(
@@ -74,6 +86,7 @@ layer(
         "ragged": False,
         "encoding": "utf-8",
     },
+    choices=_WEIGHED,
     variables=None,
 )
 
@@ -101,8 +114,6 @@ def encoded(g: KerasContext, node: ForeignNode, ids: Value, depth: int, dtype: s
     rows = b.one_hot(ids, depth=depth, axis=-1, dtype=kind)
     if mode == "multi_hot":
         return b.max(rows, axes=(1 if rank > 1 else 0,), keepdims=False)
-    if mode != "count":
-        raise node.refuse(f"output_mode={mode!r}")
     if weights is not None:
         rows = b.mul(rows, b.unsqueeze(b.cast(weights, to=kind), axes=(rank,)))
     return b.sum(rows, axes=(1 if rank > 1 else 0,), keepdims=False)

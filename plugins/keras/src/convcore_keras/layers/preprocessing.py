@@ -9,7 +9,7 @@ import numpy as np
 
 from convcore.plugin import MISSING, A, DType, ForeignNode, Tensor, Value, as_tensor, known_shape
 
-from ..layer_spec import V, layer
+from ..layer_spec import RESIZED, V, layer
 from ..load_context import KerasContext
 from ..ops.image import resized_images
 from ..ruleset import RULES
@@ -52,6 +52,7 @@ layer(
         "data_format": "channels_last",
     },
     required=("height", "width"),
+    choices={"interpolation": RESIZED, "fill_mode": ("constant",)},
     floats_only=True,
 )
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from convcore.plugin import A, ForeignNode, Value, ask_override, known_shape, product
 
-from ..layer_spec import layer
+from ..layer_spec import RESIZED, layer
 from ..load_context import KerasContext
 from ..ruleset import RULES
 
@@ -21,7 +21,12 @@ layer("Permute", required=("dims",))
 layer("RepeatVector", required=("n",))
 layer("Reshape", required=("target_shape",), any_dtype=True)
 layer("UpSampling1D", defaults={"size": 2}, spatial=1)
-layer("UpSampling2D", defaults={"size": (2, 2), "data_format": "channels_last", "interpolation": "nearest"}, spatial=2)
+layer(
+    "UpSampling2D",
+    defaults={"size": (2, 2), "data_format": "channels_last", "interpolation": "nearest"},
+    choices={"interpolation": (*RESIZED, None)},
+    spatial=2,
+)
 layer("UpSampling3D", defaults={"size": (2, 2, 2), "data_format": "channels_last"}, spatial=3)
 layer("ZeroPadding1D", defaults={"padding": 1, "data_format": "channels_last"}, spatial=1)
 layer("ZeroPadding2D", defaults={"padding": (1, 1), "data_format": "channels_last"}, spatial=2)

@@ -31,6 +31,7 @@ layer(
     "Bidirectional",
     call=("initial_state", "mask"),
     defaults={"merge_mode": "concat", "backward_layer": None},
+    choices={"merge_mode": ("concat", "sum", "mul", "ave", None)},
     required=("layer",),
     parts=(Part("layer", "forward_layer"), Part("backward_layer", "backward_layer")),
     masks="own",
@@ -70,8 +71,6 @@ def bidirectional(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     if node.attr("num_constants", None):
         raise node.refuse("its layers take constants beside the steps", code="unsupported_call")
     merge = node.attr("merge_mode", "concat")
-    if merge is not None and not (isinstance(merge, str) and (merge == "concat" or merge in _MERGES)):
-        raise node.refuse(f"merge_mode={merge!r} is not concat, sum, mul, ave or None")
     inner = node.attr("layer")
     if isinstance(inner, LayerConfig) and (spec_of(foreign_type(inner)).spatial or _own_cells(g, inner)):
         return _both_ways(g, node, merge)

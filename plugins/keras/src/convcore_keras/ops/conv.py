@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from convcore.plugin import ForeignNode, Value, known_shape
 
 from ..load_context import KerasContext
 from ..ruleset import RULES
-from .spec import operation
+from .spec import operation, order_of, padding_of
 
 __all__: list[str] = []
 
@@ -21,8 +21,6 @@ operation("AveragePool", "inputs", "float")
 operation("AdaptiveMaxPool", "inputs")
 operation("AdaptiveAveragePool", "inputs", "float")
 
-Order = Literal["channels_first", "channels_last"]
-
 
 def _each(node: ForeignNode, name: str, default: Any, n: int) -> tuple[int, ...]:
     """One whole number for each of n axes, where the attribute gives one or n; refused where it is anything else."""
@@ -31,18 +29,6 @@ def _each(node: ForeignNode, name: str, default: Any, n: int) -> tuple[int, ...]
     if len(found) not in (1, n) or any(isinstance(k, bool) or not isinstance(k, int) for k in found):
         raise node.refuse(f"{name}={str(v)[:60]} is not one whole number, or one for each of {n} axes")
     return found * n if len(found) == 1 else found
-
-
-def _order(node: ForeignNode) -> Order:
-    found: Order = "channels_first" if node.attr("data_format", None) == "channels_first" else "channels_last"
-    return found
-
-
-def _padding(node: ForeignNode) -> str | None:
-    padding = str(node.attr("padding", "valid")).lower()
-    if padding not in ("valid", "same"):
-        raise node.refuse(f"padding={padding!r} is neither valid nor same")
-    return "same_upper" if padding == "same" else None
 
 
 def _kernel(g: KerasContext, w: Value, kind: str) -> Value:
@@ -60,12 +46,12 @@ def _kernel(g: KerasContext, w: Value, kind: str) -> Value:
 def conv(g: KerasContext, node: ForeignNode) -> Value:
     """A convolution, its groups by the channels that the kernel takes; depthwise; depthwise, then pointwise."""
     x, w = node.need(0), node.need(1)
-    shape, order = known_shape(x), _order(node)
+    shape, order = known_shape(x), order_of(node)
     d = len(shape) - 2
     common: Any = {
         "strides": _each(node, "strides", 1, d),
         "dilations": _each(node, "dilation_rate", 1, d),
-        "pads": _padding(node),
+        "pads": padding_of(node),
         "layout": order,
     }
     channels = shape[1 if order == "channels_first" else -1]
@@ -85,7 +71,7 @@ def conv_transpose(g: KerasContext, node: ForeignNode) -> Value:
     x, w = node.need(0), node.need(1)
     d = len(known_shape(x)) - 2
     strides, dilations = _each(node, "strides", 1, d), _each(node, "dilation_rate", 1, d)
-    same = _padding(node) is not None
+    same = padding_of(node) is not None
     added = (None,) * d if node.attr("output_padding", None) is None else _each(node, "output_padding", None, d)
     pads, grow = [], []
     for k, s, r, p in zip(known_shape(w)[:d], strides, dilations, added, strict=True):
@@ -101,7 +87,7 @@ def conv_transpose(g: KerasContext, node: ForeignNode) -> Value:
         grow.append(max(begin - crop, 0))
     return g.b.conv_transpose(
         x, _kernel(g, w, "transpose"), strides=strides, dilations=dilations, pads=tuple(pads), output_padding=tuple(grow),
-        layout=_order(node),
+        layout=order_of(node),
     )  # fmt: skip
 
 
@@ -113,7 +99,7 @@ def pool(g: KerasContext, node: ForeignNode) -> Value:
     kernel = _each(node, "pool_size", None, d)
     strides = kernel if node.attr("strides", None) is None else _each(node, "strides", None, d)
     op = "max_pool" if node.type == "ops.MaxPool" else "avg_pool"
-    y: Value = g.b.op(op, x, kernel=kernel, strides=strides, pads=_padding(node), layout=_order(node))
+    y: Value = g.b.op(op, x, kernel=kernel, strides=strides, pads=padding_of(node), layout=order_of(node))
     return y
 
 
@@ -123,5 +109,5 @@ def adaptive_pool(g: KerasContext, node: ForeignNode) -> Value:
     x = node.need(0)
     size = _each(node, "output_size", None, len(known_shape(x)) - 2)
     op = "adaptive_max_pool" if node.type == "ops.AdaptiveMaxPool" else "adaptive_avg_pool"
-    y: Value = g.b.op(op, x, output_size=size, layout=_order(node))
+    y: Value = g.b.op(op, x, output_size=size, layout=order_of(node))
     return y

@@ -12,19 +12,12 @@ from ..load_context import KerasContext
 from ..ruleset import RULES
 from .elementwise import is_float
 from .shape import cut
-from .spec import operation, operations
+from .spec import operation, operations, order_of, padding_of
 
 __all__ = ["resized_images"]
 
 operations("Resize CropImages PadImages ExtractPatches RGBToGrayscale RGBToHSV HSVToRGB GaussianBlur SobelEdges", "images")
 operation("MapCoordinates", "inputs, coordinates", "join", joined="coordinates")
-
-Order = Literal["channels_first", "channels_last"]
-
-
-def _order(node: ForeignNode) -> Order:
-    found: Order = "channels_first" if node.attr("data_format", None) == "channels_first" else "channels_last"
-    return found
 
 
 def _plane(x: Value, order: str) -> tuple[int, int]:
@@ -43,12 +36,14 @@ def _sizes(node: ForeignNode, x: Value, order: str) -> tuple[int, int]:
 
 def resized_images(g: KerasContext, node: ForeignNode, x: Value, size: tuple[int, int]) -> Value:
     """Images of another size, by pixel centres as TensorFlow and JAX; of the crop or of the padded image of its aspect ratio."""
-    order, b, method = _order(node), g.b, node.attr("interpolation", "bilinear")
+    order, b, method = order_of(node), g.b, node.attr("interpolation", "bilinear")
     crop, pad = bool(node.attr("crop_to_aspect_ratio", False)), bool(node.attr("pad_to_aspect_ratio", False))
     fill, mode = node.attr("fill_value", 0.0), node.attr("fill_mode", "constant")
     smooth = bool(node.attr("antialias", False))
     if method not in ("bilinear", "nearest"):
         raise node.refuse(f"interpolation={method!r} differs between Keras's backends", "use bilinear or nearest")
+    if mode != "constant":
+        raise node.refuse(f"fill_mode={mode!r} is not constant")
     if not is_float(x):
         raise node.refuse("of integers backends round differently", code="unsupported_dtype")
     rank = len(known_shape(x))
@@ -66,8 +61,6 @@ def resized_images(g: KerasContext, node: ForeignNode, x: Value, size: tuple[int
         for axis, s, n in zip((top, left), start, inner, strict=True):
             x = cut(g, x, axis, s, s + n)
     elif pad:
-        if mode != "constant":
-            raise node.refuse(f"fill_mode={mode!r}")
         outer = max(h, int(float(w * th) / tw)), max(w, int(float(h * tw) / th))
         around = int(float(outer[0] - h) / 2), int(float(outer[1] - w) / 2)
         pads = [(0, 0)] * 4
@@ -92,7 +85,7 @@ def resize(g: KerasContext, node: ForeignNode) -> Value:
 @RULES.load("ops.CropImages", "ops.PadImages")
 def crop_or_pad(g: KerasContext, node: ForeignNode) -> Value:
     """Rows and columns taken off, or zeros around; two of begin, end and target of each axis say the third."""
-    x, order, pads = node.need(0), _order(node), node.type == "ops.PadImages"
+    x, order, pads = node.need(0), order_of(node), node.type == "ops.PadImages"
     word = "padding" if pads else "cropping"
     sizes, axes = _sizes(node, x, order), _plane(x, order)
     amounts: list[tuple[int, int]] = []
@@ -121,7 +114,7 @@ def crop_or_pad(g: KerasContext, node: ForeignNode) -> Value:
 @RULES.load("ops.ExtractPatches")
 def extract_patches(g: KerasContext, node: ForeignNode) -> Value:
     """Every patch as channels (row, column, channel): a convolution with the identity as its kernel."""
-    x, b, order = node.need(0), g.b, _order(node)
+    x, b, order = node.need(0), g.b, order_of(node)
     size = node.attr("size")
     d = 2 if isinstance(size, int) else len(size)
     size = (size,) * d if isinstance(size, int) else tuple(size)
@@ -138,10 +131,9 @@ def extract_patches(g: KerasContext, node: ForeignNode) -> Value:
         raise node.refuse("the number of channels is not known", code="unknown_shape")
     depth = channels * int(np.prod(size))
     kernel = np.eye(depth).reshape(*size, channels, depth).transpose(d + 1, d, *range(d))
-    padding = str(node.attr("padding", "valid")).lower()
     y = b.conv(
         x, b.const(kernel, x.dtype or DType.FLOAT32), strides=strides, dilations=dilation,
-        pads="same_upper" if padding == "same" else None, layout=order,
+        pads=padding_of(node), layout=order,
     )  # fmt: skip
     return b.squeeze(y, axes=(0,)) if single else y
 
@@ -149,7 +141,7 @@ def extract_patches(g: KerasContext, node: ForeignNode) -> Value:
 # ---- colours
 def _planes(g: KerasContext, node: ForeignNode, x: Value) -> tuple[list[Value], int]:
     """Red, green, blue (or hue, saturation, value), and the axis they were."""
-    axis = len(known_shape(x)) - (3 if _order(node) == "channels_first" else 1)
+    axis = len(known_shape(x)) - (3 if order_of(node) == "channels_first" else 1)
     if known_shape(x)[axis] != 3:
         raise node.refuse("its images have no three channels")
     return list(g.b.unstack(x, axis=axis, num=3)), axis
@@ -159,7 +151,7 @@ def _planes(g: KerasContext, node: ForeignNode, x: Value) -> tuple[list[Value], 
 def grayscale(g: KerasContext, node: ForeignNode) -> Value:
     """0.2989 R + 0.587 G + 0.114 B; one channel stays."""
     x, b = node.need(0), g.b
-    axis = len(known_shape(x)) - (3 if _order(node) == "channels_first" else 1)
+    axis = len(known_shape(x)) - (3 if order_of(node) == "channels_first" else 1)
     if known_shape(x)[axis] == 1:
         return b.identity(x)
     if not is_float(x):
@@ -209,7 +201,7 @@ def hsv_to_rgb(g: KerasContext, node: ForeignNode) -> Value:
 
 
 # ---- filters
-def _filtered(g: KerasContext, x: Value, kernel: np.ndarray, order: Order) -> Value:
+def _filtered(g: KerasContext, x: Value, kernel: np.ndarray, order: Literal["channels_first", "channels_last"]) -> Value:
     """Every channel by one kernel, zeros around."""
     channels = known_shape(x)[1 if order == "channels_first" else -1]
     k, m = kernel.shape
@@ -220,7 +212,7 @@ def _filtered(g: KerasContext, x: Value, kernel: np.ndarray, order: Order) -> Va
 @RULES.load("ops.GaussianBlur")
 def gaussian_blur(g: KerasContext, node: ForeignNode) -> Value:
     """A Gaussian of ``sigma`` over a square of odd size (over others, backends differ)."""
-    x, order = node.need(0), _order(node)
+    x, order = node.need(0), order_of(node)
     size, sigma = [int(n) for n in node.attr("kernel_size", (3, 3))], [float(s) for s in node.attr("sigma", (1.0, 1.0))]
     if size[0] != size[1] or size[0] % 2 == 0:
         raise node.refuse(f"kernel_size={size}: backends differ where it is no odd square")
@@ -234,7 +226,7 @@ def gaussian_blur(g: KerasContext, node: ForeignNode) -> Value:
 @RULES.load("ops.SobelEdges")
 def sobel_edges(g: KerasContext, node: ForeignNode) -> Value:
     """Gradients down and across as a last axis of 2, zeros around."""
-    x, order = node.need(0), _order(node)
+    x, order = node.need(0), order_of(node)
     if len(known_shape(x)) != 4 or not isinstance(known_shape(x)[1 if order == "channels_first" else -1], int):
         raise node.refuse("is known for batches of images with known channels")
     across = np.array([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])

@@ -251,6 +251,8 @@ def search_sorted(g: KerasContext, node: ForeignNode) -> Value:
         line, values, side = values, line, "right"
     else:
         side = node.attr("side", "left")
+    if side not in ("left", "right"):
+        raise node.refuse(f"side={side!r} is not left or right")
     if len(known_shape(line)) != 1:
         raise node.refuse("its sorted sequence is no vector")
     b = g.b

@@ -19,7 +19,7 @@ from convcore.plugin import Call, DType, ForeignNode, NotExpressible, Value
 
 from ..load_context import KerasContext
 
-__all__ = ["OPERATIONS", "Operation", "joined", "operation", "operations", "prepare", "to_dtype"]
+__all__ = ["OPERATIONS", "Operation", "joined", "operation", "operations", "order_of", "padding_of", "prepare", "to_dtype"]
 
 Promotion: TypeAlias = Literal["keep", "join", "float"]
 
@@ -157,6 +157,24 @@ def _integers(ints: set[DType]) -> DType:
     if widest > 8:
         raise NotExpressible("joins uint64 with signed integers", "unsupported_dtype")
     return DType(f"{'int' if signed else 'uint'}{widest * 8}")
+
+
+def order_of(node: ForeignNode) -> Literal["channels_first", "channels_last"]:
+    """``data_format`` in any case (``standardize_data_format``); None is Keras's own default."""
+    given = node.attr("data_format", None)
+    word = "channels_last" if given is None else str(given).lower()
+    if word not in ("channels_first", "channels_last"):
+        raise node.refuse(f"data_format={given!r} is not channels_last or channels_first", code="unsupported_attribute")
+    return "channels_first" if word == "channels_first" else "channels_last"
+
+
+def padding_of(node: ForeignNode) -> str | None:
+    """``padding`` in any case, as pads of an op."""
+    given = node.attr("padding", "valid")
+    word = str(given).lower()
+    if word not in ("valid", "same"):
+        raise node.refuse(f"padding={given!r} is neither valid nor same", code="unsupported_attribute")
+    return "same_upper" if word == "same" else None
 
 
 def to_dtype(g: KerasContext, v: Any, to: DType | None) -> Value:
