@@ -68,6 +68,7 @@ WHY = {
     "emit rules.integer.emit_matmul_integer": _RUNTIME,
     "emit rules.integer.emit_qlinear_conv": _RUNTIME + "; a missing zero point is filled in",
     "emit rules.integer.emit_qlinear_matmul": _RUNTIME + "; a missing zero point is filled in",
+    "emit rules.norm.emit_mvn": "whether it is that operator depends on the layer it comes from",
     "emit rules.pool.emit_global_pool": "whether it is a pool depends on the layer it comes from",
     "emit rules.pool.emit_lp_pool": "the last windows and padding of other formats become pads, which depend on sizes",
     "emit rules.pool.emit_max_pool": "the last windows and padding of other formats become pads, which depend on sizes",

@@ -18,6 +18,9 @@ __all__ = ["KeptNode", "Seen", "keep_nodes"]
 _NAMED_ALL = ("QLinearLeakyRelu", "QLinearSigmoid")
 """Whose inputs are all named, with no name where one is left out: onnxruntime 1.32 aborts where the last is not there."""
 
+_RESULTS = ("EmbedLayerNormalization", "QEmbedLayerNormalization")
+"""Whose results are all named as they were: onnxruntime 1.32 refuses a node that lacks one."""
+
 
 class KeptNode(KeptConfig):
     """The attributes of a node, with the node and what it reads."""
@@ -34,7 +37,8 @@ class KeptNode(KeptConfig):
     def write(self, s: Any, node: Node) -> None:
         """The node as it was; results that nothing reads have no name."""
         s.journal.put(s.dialect.domains, self.domain, self.version)
-        outs: list[Any] = [LEFT_OUT] * (max(self.places) + 1)
+        named = self.proto.op_type in _RESULTS
+        outs: list[Any] = [None] * len(self.proto.output) if named else [LEFT_OUT] * (max(self.places) + 1)
         for i, v in zip(self.places, node.outputs, strict=True):
             outs[i] = v
         ins = [None if v is None else s.value(v) for v in node.inputs]

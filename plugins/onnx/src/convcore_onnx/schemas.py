@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from .attributes import attribute_kind
-from .contrib import DOMAIN, ContribForm
+from .contrib import DOMAIN, NAMELESS, ContribForm
 from .contrib import form as contrib_form
 
 __all__ = ["FLAGS", "malformed", "odd_flag"]
@@ -54,7 +54,7 @@ def _history(type: str, domain: str) -> list[Any]:
 @lru_cache(maxsize=4096)
 def _form(type: str, domain: str, version: int) -> _Form | ContribForm | None:
     """The form in an opset; where the opset is older than the operator, that of its first version."""
-    if domain == DOMAIN:
+    if domain == DOMAIN or (not domain and type in NAMELESS):
         return contrib_form(type)
     schemas = _history(type, domain)
     if not schemas:

@@ -11,7 +11,7 @@ from ..context import OnnxContext
 from ..contrib import DOMAIN
 from .base import RULES
 
-__all__ = ["channels_first", "contrib", "number", "quantized", "real", "standard"]
+__all__ = ["channels_first", "contrib", "counted", "number", "quantized", "real", "standard"]
 
 Rule = Callable[[OnnxContext, ForeignNode], Any]
 
@@ -60,13 +60,22 @@ def quantized(g: OnnxContext, node: ForeignNode, y: Value, scale: Value, zero: V
     return made
 
 
-def channels_first(g: OnnxContext, node: ForeignNode, x: Value, compute: Callable[[Value], Value]) -> Value:
-    """``compute`` of an image, whose channels come last where ``channels_last`` says so."""
-    if not node.attr("channels_last", 0):
+def counted(g: OnnxContext, length: Any) -> Value:
+    """0, 1, ... as (1, length), int64."""
+    b = g.b
+    made: Value = b.unsqueeze(b.range(b.const(0, "int64"), b.dim_value(value=length), b.const(1, "int64")), axes=(0,))
+    return made
+
+
+def channels_first(
+    g: OnnxContext, node: ForeignNode, x: Value, compute: Callable[[Value], Value], last: bool | None = None
+) -> Value:
+    """``compute`` of an image, whose channels come last where ``last``, or else the attribute ``channels_last``, says so."""
+    if not (node.attr("channels_last", 0) if last is None else last):
         return compute(x)
     rank = len(known_shape(x))
     if rank < 3:
-        raise node.refuse(f"channels_last of an input with {rank} axes")
+        raise node.refuse(f"channels last of an input with {rank} axes")
     y = compute(g.b.transpose(x, perm=(0, rank - 1, *range(1, rank - 1))))
     turned: Value = g.b.transpose(y, perm=(0, *range(2, rank), 1))
     return turned

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from convcore.plugin import DType, ForeignNode, NotExpressible, Value, known_shape
 
 from ..context import OnnxContext
-from .contrib import contrib
+from .contrib import contrib, counted
 from .contrib_products import integer_product
 
 __all__: list[str] = []
@@ -103,9 +105,113 @@ def _added(g: OnnxContext, node: ForeignNode, given: Value, n: Any, t: Any, like
     if shape == (n, t):
         counts = b.greater(given, b.like(given, 0))
     elif shape == (n,):
-        steps = b.range(b.const(0, "int64"), b.dim_value(value=t), b.const(1, "int64"))
-        counts = b.less(b.unsqueeze(steps, axes=(0,)), b.unsqueeze(b.cast(given, to=DType.INT64), axes=(1,)))
+        counts = b.less(counted(g, t), b.unsqueeze(b.cast(given, to=DType.INT64), axes=(1,)))
     else:
         raise node.refuse(f"a mask of shape {list(map(str, shape))}", code="unsupported_input")
     added: Value = b.where(b.unsqueeze(counts, axes=(1, 2)), b.like(like, 0.0), b.like(like, value))
     return added
+
+
+# ---- heads that share keys and values, and angles
+@contrib("GroupQueryAttention")
+def group_query_attention(g: OnnxContext, node: ForeignNode) -> Any:
+    """A whole prompt: without a cache, all sequences as long as the queries. The rotated keys and the values are results."""
+    b, heads, shared = g.b, node.whole("num_heads"), node.whole("kv_num_heads")
+    query, key, value, *_ = given = [node.input(i) for i in range(17)]
+    if any(v is not None for v in (*given[3:5], given[12], given[13], given[16])) or node.attr("sliding_window_cache", 0):
+        raise node.refuse(*_CACHE)
+    for name, default in (("smooth_softmax", (-1, 0)), ("qk_output", (0,)), ("kv_cache_bit_width", (0,))):
+        if node.attr(name, default[0]) not in default:
+            raise node.refuse(f"{name}={node.attr(name)}")
+    for name in ("k_quant_type", "v_quant_type"):
+        if node.attr(name, "NONE") != "NONE":
+            raise node.refuse(f"{name}={node.attr(name)!r}")
+    node.ignore("q_norm_epsilon", "k_norm_epsilon", "qk_norm_epsilon")  # without the weights, which are refused, they say nothing
+    if any(given[i] is not None for i in (11, 14, 15)):
+        raise node.refuse("a sink, or norms of queries and keys", code="unsupported_input")
+    causal, window, turned = node.attr("causal", 1), node.whole("local_window_size", -1), node.attr("do_rotary", 0)
+    if (
+        causal not in (0, 1)
+        or heads < 1
+        or shared < 1
+        or heads % shared
+        or window == 0
+        or window < -1
+        or (window > 0 and not causal)
+    ):
+        raise node.refuse(f"causal={causal}, num_heads={heads}, kv_num_heads={shared}, local_window_size={window}")
+    if query is None or (key is None) != (value is None):
+        raise node.refuse("of key and value only one is given", code="missing_input")
+    n, t, width = _three(query, "its query")
+    if key is None or value is None:
+        size = width // (heads + 2 * shared) if isinstance(width, int) else 0
+        if not size or size * (heads + 2 * shared) != width:
+            raise node.refuse(f"{width} features are not {heads} queries, {shared} keys and values")
+        query, key, value = b.split(query, axis=2, sizes=(heads * size, shared * size, shared * size))
+    _whole_prompt(g, node, n, t)
+    parts = []
+    for v, count in ((query, heads), (key, shared), (value, shared)):
+        shape = _three(v, "an input")
+        if not isinstance(shape[2], int) or shape[2] % count or shape[1] != t:
+            raise node.refuse(f"{shape[2]} features of {shape[1]} steps have {count} heads")
+        parts.append(b.reshape(v, shape=(n, t, count, shape[2] // count)))
+    if turned:
+        if given[9] is not None:
+            raise node.refuse("position_ids, of which the kernel uses only the first", code="unsupported_input")
+        cos, sin = (b.unsqueeze(b.gather(node.need(i), counted(g, t), axis=0), axes=(2,)) for i in (7, 8))
+        inner = bool(node.attr("rotary_interleaved", 0))
+        parts[:2] = [b.rotary_embedding(v, cos, sin, interleaved=inner) for v in parts[:2]]
+    node.ignore("rotary_interleaved")  # without do_rotary it says nothing
+    mask = given[10]
+    if window > 0:
+        steps = counted(g, t)
+        near = b.less(b.sub(b.transpose(steps, perm=(1, 0)), steps), b.const(window, "int64"))
+        added = b.where(near, b.like(query, 0.0), b.like(query, -float("inf")))
+        mask = added if mask is None else b.add(mask, added)
+    y = b.op(
+        "attention", *parts, mask, scale=node.real("scale", 0.0) or None, causal=bool(causal), softcap=node.real("softcap", 0.0),
+        layout="heads_last",
+    )  # fmt: skip
+    first = y[0] if isinstance(y, (tuple, list)) else y
+    out = b.reshape(first, shape=(n, t, heads * known_shape(parts[2])[3]))
+    return (out, *(b.transpose(v, perm=(0, 2, 1, 3)) for v in parts[1:])) if any(node.outputs[1:]) else out
+
+
+def _whole_prompt(g: OnnxContext, node: ForeignNode, n: Any, length: Any) -> None:
+    """What the last rows of a shorter sequence hold is said nowhere, so all must be known to be as long as the queries."""
+    ends, total = g.constant(node.input(5)), g.constant(node.input(6))
+    if ends is None or total is None or not isinstance(length, int):
+        raise node.refuse("how long its sequences are is not known: a shorter one's last rows hold anything")
+    if known_shape(node.need(5)) != (n,) or np.any(np.asarray(ends) != length - 1) or np.any(np.asarray(total) != length):
+        raise node.refuse(f"its sequences are not {n} of {length} steps each: the last rows of a shorter one hold anything")
+
+
+@contrib("RotaryEmbedding")
+def rotary(g: OnnxContext, node: ForeignNode) -> Any:
+    """As the standard's (opset 23), but 4 axes are (batch, heads, length, width), and one place is where the first step is."""
+    b, (x, ids, cos, sin) = g.b, (node.need(i) for i in range(4))
+    if node.real("scale", 1.0) != 1 or node.attr("is_packed_batching", 0):
+        raise node.refuse(f"scale={node.attr('scale', 1.0)}, which onnxruntime does not use, or batches that are packed")
+    shape, angles, heads, dim = (
+        known_shape(x),
+        known_shape(cos),
+        node.whole("num_heads", 0),
+        node.whole("rotary_embedding_dim", 0),
+    )
+    if len(shape) not in (3, 4) or len(angles) != 2 or known_shape(sin) != angles or not isinstance(angles[1], int):
+        raise node.refuse(f"an input of {len(shape)} axes, tables of {len(angles)} and {sin.rank}")
+    if (heads == 0) != (dim == 0) or (dim and 2 * angles[1] != dim):
+        raise node.refuse(f"num_heads={heads}, rotary_embedding_dim={dim} with tables of {angles[1]} angles")
+    last = len(shape) == 3
+    if last:
+        if not isinstance(shape[2], int) or shape[2] % (heads or 2 * angles[1]):
+            raise node.refuse(f"{shape[2]} features have heads of {2 * angles[1]}")
+        count = heads or shape[2] // (2 * angles[1])
+        x = b.reshape(x, shape=(*shape[:2], count, shape[2] // count))
+    elif (heads and shape[1] != heads) or (not dim and shape[3] != 2 * angles[1]):
+        raise node.refuse(f"{shape[1]} heads of {shape[3]} features, num_heads={heads} with tables of {angles[1]} angles")
+    if known_shape(ids) in ((), (1,)):
+        ids = b.add(counted(g, shape[1 if last else 2]), b.reshape(ids, shape=(1, 1)))
+    cos, sin = (b.unsqueeze(b.gather(v, ids, axis=0), axes=(2 if last else 1,)) for v in (cos, sin))
+    y = b.rotary_embedding(x, cos, sin, interleaved=bool(node.attr("interleaved", 0)))
+    return b.reshape(y, shape=shape) if last else y

@@ -11,7 +11,7 @@ from convcore.plugin import DType, ForeignNode, NotExpressible, Value, known_sha
 from ..context import OnnxContext
 from .contrib import contrib, number
 
-__all__ = ["integer_product"]
+__all__ = ["few_bits", "half_way", "integer_product"]
 
 
 def _columns(node: ForeignNode, v: Value, width: Any, what: str) -> Value:
@@ -90,6 +90,30 @@ def _unpacked(packed: Any, bits: int, count: int) -> Any:
     return np.stack(parts, axis=-1).reshape(*packed.shape[:-1], -1)[..., :count]
 
 
+def few_bits(g: OnnxContext, node: ForeignNode, packed: Value, bits: int, shape: tuple[int, ...], wide: bool = False) -> Value:
+    """A constant of bytes as the numbers of 2, 4 or 8 bits in them, of that type or ``wide`` of uint8, row by row; refused
+    where a row has too few bytes."""
+    if bits not in _TYPES:
+        raise node.refuse(f"{bits} bits: 2, 4 and 8 are read")
+    type_, rows = DType.UINT8 if wide else _TYPES[bits], int(np.prod(shape[:-1]))
+    size = None if packed.tensor is None else packed.tensor.size
+    if size is not None and (size % max(rows, 1) or size < rows * -(-shape[-1] * bits // 8)):
+        raise node.refuse(f"its {size} bytes do not hold {list(shape)} numbers of {bits} bits", code="invalid_shape")
+    made: Value = g.view(
+        packed,
+        ("unpacked", bits, shape, wide),
+        lambda t: t.map(lambda p: _unpacked(p.reshape(*shape[:-1], -1), bits, shape[-1]).astype(type_.numpy), shape, type_),
+    )
+    return made
+
+
+def half_way(g: OnnxContext, bits: int, shape: tuple[int, ...], wide: bool = False) -> Value:
+    """The zero points of numbers of few bits where none are given."""
+    type_ = DType.UINT8 if wide else _TYPES[bits]
+    made: Value = g.derived(("half", bits, shape, wide), lambda: g.b.const(np.full(shape, 1 << (bits - 1), type_.numpy), type_))
+    return made
+
+
 @contrib("MatMulNBits")
 def matmul_nbits(g: OnnxContext, node: ForeignNode) -> Any:
     """A @ W', W stored by rows (N, K) in blocks along K."""
@@ -114,28 +138,15 @@ def matmul_nbits(g: OnnxContext, node: ForeignNode) -> Any:
     want = (n, blocks, size * bits // 8)
     if known_shape(packed) != want or packed.dtype is not DType.UINT8:
         raise node.refuse(f"B is {packed.dtype} of shape {list(map(str, known_shape(packed)))}, must be uint8 of {list(want)}")
-    stored = g.view(
-        packed,
-        "unpacked",
-        lambda t: t.map(lambda p: _unpacked(p.reshape(n, -1), bits, k).astype(_TYPES[bits].numpy), (n, k), _TYPES[bits]),
-    )
+    stored = few_bits(g, node, packed, bits, (n, k))
     scale = _shaped(g, node, scales, (n, blocks), "scales")
     if zeros is not None and zeros.dtype is not DType.UINT8:
         w = _by_floats(g, stored, scale, _shaped(g, node, zeros, (n, blocks), "zero_points"), k, size)
     else:
         if zeros is None:
-            zero = g.derived(
-                ("half", bits, n, blocks),
-                lambda: g.b.const(np.full((n, blocks), 1 << (bits - 1), _TYPES[bits].numpy), _TYPES[bits]),
-            )
+            zero = half_way(g, bits, (n, blocks))
         else:
-            row = -(-blocks * bits // 8)
-            flat = _shaped(g, node, zeros, (n, row), "zero_points")
-            zero = g.view(
-                flat,
-                "unpacked",
-                lambda t: t.map(lambda p: _unpacked(p, bits, blocks).astype(_TYPES[bits].numpy), (n, blocks), _TYPES[bits]),
-            )
+            zero = few_bits(g, node, _shaped(g, node, zeros, (n, -(-blocks * bits // 8)), "zero_points"), bits, (n, blocks))
         w = g.b.dequantize_blocks(stored, scale, zero, axis=1, block_size=size)
     return g.b.linear(a, w, bias)
 
@@ -156,3 +167,47 @@ def _by_floats(g: OnnxContext, stored: Value, scale: Value, zero: Value, k: int,
     less = b.sub(b.cast(stored, to=scale.dtype), b.gather(zero, at, axis=1))
     made: Value = b.mul(less, b.gather(scale, at, axis=1))
     return made
+
+
+_FP4 = (0, 1 / 192, 2 / 3, 1, 1 / 3, 0.5, 1 / 6, 0.25)
+_NF4 = (
+    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+    -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+    0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
+)  # fmt: skip
+_TABLES = np.asarray([[*_FP4, *(-v for v in _FP4)], _NF4], np.float32)
+"""What the codes of FP4 (whose last bit but three is the sign) and NF4 mean (arXiv 2305.14314 and bitsandbytes; onnxruntime 1.32
+multiplies an identity to the same)."""
+
+
+@contrib("MatMulBnb4")
+def matmul_bnb4(g: OnnxContext, node: ForeignNode) -> Any:
+    """A @ W', W (N, K) stored flat, the high half of a byte first, in blocks of one scale each."""
+    a, packed, absmax = (node.need(i) for i in range(3))
+    k, n, size, kind = (node.whole(name) for name in ("K", "N", "block_size", "quant_type"))
+    node.ignore("training_mode")  # where gradients go
+    if not node.attr("transB", 1):
+        raise node.refuse("transB=0, which onnxruntime 1.32 takes as 1 on processors")
+    if kind not in (0, 1) or k < 1 or n < 1 or size < 16 or size & (size - 1):
+        raise node.refuse(f"K={k}, N={n}, block_size={size}, quant_type={kind}")
+    blocks = -(-n * k // size)
+    for v, what, count in ((packed, "B", -(-n * k // 2)), (absmax, "absmax", blocks)):
+        if v.tensor is None:
+            raise NotExpressible(f"its {what} is computed", "requires_constant_input")
+        if v.tensor.size != count:
+            raise node.refuse(f"its {what} has {v.tensor.size} elements, must have {count}")
+    if packed.dtype is not DType.UINT8 or absmax.dtype is None or not absmax.dtype.is_float:
+        raise node.refuse(f"B is {packed.dtype} and absmax {absmax.dtype}")
+    dtype, table = absmax.dtype, _TABLES[kind]
+
+    def means(p: Any) -> Any:
+        codes = np.stack([p.reshape(-1) >> 4, p.reshape(-1) & 15], axis=-1).reshape(-1)[: n * k]
+        return np.pad(table[codes], (0, blocks * size - n * k)).reshape(blocks, size).astype(dtype.numpy)
+
+    stored = g.view(packed, ("means", kind, k, n, size, dtype), lambda t: t.map(means, (blocks, size), dtype))
+    scale = g.view(absmax, "column", lambda t: t.reshape((blocks, 1)))
+    w = g.b.reshape(g.b.mul(stored, scale), shape=(blocks * size,))
+    if blocks * size != n * k:
+        w = g.b.split(w, axis=0, sizes=(n * k, blocks * size - n * k))[0]
+    w = g.b.reshape(w, shape=(n, k))
+    return g.b.linear(a, w, None)

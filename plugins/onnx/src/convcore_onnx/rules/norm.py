@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, overload
 
-from convcore.plugin import MISSING, A, DType, ForeignNode, NotExpressible, Rest, Value, known_shape
+from convcore.plugin import MISSING, A, DType, ForeignNode, Node, NotExpressible, Rest, Value, known_shape
 
 from ..context import OnnxContext
+from ..dialect import OnnxScribe
 from .base import RULES, axis_size
 
 _NOT_TRAINED = "export the model in evaluation mode"
@@ -143,9 +144,12 @@ def _with_axes(
     return out
 
 
-@RULES.load("RMSNormalization")
+@RULES.load("RMSNormalization", "SimplifiedLayerNormalization")
 def load_rms_norm(g: OnnxContext, node: ForeignNode) -> Any:
-    """A scale of another type is multiplied in that type, which is the result's (V)."""
+    """A scale of another type is multiplied in that type, which is the result's (V). SimplifiedLayerNormalization is what
+    onnxruntime's optimisers write of it, among the standard's operators (its schema, onnxruntime 1.32)."""
+    if any(node.outputs[1:]):
+        raise node.refuse("its deviation is a result", code="unsupported_output")
     x, scale = node.need(0), node.input(1)
     rank = len(known_shape(x))
     axis, epsilon = node.attr("axis", -1), node.attr("epsilon", 1e-5)
@@ -165,9 +169,12 @@ RULES.op("LRN", "lrn", "X=x", direction="load", **_LRN)  # runtimes take four ax
 
 
 RULES.op("LpNormalization", "lp_normalize", "input=x", axis=A("axis", -1, write_default=True), p=A("p", 2, write_default=True))
+
+
+_MVN_EPSILON = 1e-9
 RULES.op(
-    "MeanVarianceNormalization", "mean_variance_norm", "X=x", since=9, axes=A("axes", (0, 2, 3), "int_tuple", write_default=True),
-    epsilon=1e-9, epsilon_on="std", normalize_variance=True,
+    "MeanVarianceNormalization", "mean_variance_norm", "X=x", since=9, axes=A("axes", (0, 2, 3), "int_tuple"),
+    epsilon=_MVN_EPSILON, epsilon_on="std", normalize_variance=True, direction="load",
 )  # fmt: skip
 
 
@@ -177,4 +184,20 @@ def load_old_mvn(g: OnnxContext, node: ForeignNode) -> Any:
     across, variance = node.attr("across_channels", 0), node.attr("normalize_variance", 1)
     rank = len(known_shape(node.need(0)))
     axes = tuple(range(1, rank)) if across else tuple(range(2, rank))
-    return g.b.mean_variance_norm(node.need(0), axes=axes, epsilon=1e-9, epsilon_on="std", normalize_variance=bool(variance))
+    return g.b.mean_variance_norm(
+        node.need(0), axes=axes, epsilon=_MVN_EPSILON, epsilon_on="std", normalize_variance=bool(variance)
+    )
+
+
+@RULES.emit("mean_variance_norm", since=9)
+def emit_mvn(e: OnnxScribe, node: Node) -> None:
+    """Only what was that operator: onnxruntime 1.32 computes E[x^2] - E[x]^2, which is NaN of equal numbers and wrong in half
+    precision. Of other sources its parts are written, which are exact."""
+    a, origin = node.attrs, node.origin
+    if (origin.framework, origin.type) != ("onnx", "MeanVarianceNormalization"):
+        raise NotExpressible("runtimes compute MeanVarianceNormalization as E[x^2] - E[x]^2")
+    if (a["epsilon"], a["epsilon_on"], a["normalize_variance"]) != (_MVN_EPSILON, "std", True):
+        raise NotExpressible("MeanVarianceNormalization adds 1e-09 to the deviation")
+    e.call(
+        "MeanVarianceNormalization", [e.value(node.need("x"))], {"axes": list(a["axes"])}, outputs=node.outputs, name=node.name
+    )

@@ -16,6 +16,25 @@ _TREES = ("trees and support vectors are no parts of a neural network", "unsuppo
 _ORDERED = ("holds matrices tile by tile, in the orders of one maker's library", "unsupported_layer")
 _RANDOM = ("draws random numbers, so that no two runs are the same", "random")
 _TRAINING = ("is a step of training, not of inference", "training_mode")
+_UNREAD = (
+    (("works on a cache of keys and values that its caller holds", "unsupported_input"), (
+        "DecoderAttention", "DecoderMaskedMultiHeadAttention", "DecoderMaskedSelfAttention", "PagedAttention", "SparseAttention",
+    )),
+    (("holds sequences of several lengths one after the other, without padding", "unsupported_layer"), (
+        "PackedAttention", "PackedMultiHeadAttention", "RemovePadding", "RestorePadding",
+    )),
+    (("runs a model of its own over and over to write a text", "unsupported_layer"), (
+        "BeamSearch", "GreedySearch", "Sampling", "WhisperBeamSearch",
+    )),
+    (("its documentation does not say along which axes its bias is repeated", "unsupported_layer"), ("BiasSoftmax",)),
+    (("its documentation does not say how distances become places of its table", "unsupported_layer"), (
+        "RelativePositionBias", "GatedRelativePositionBias",
+    )),
+    (("its documentation has channels first, its name last", "unsupported_layer"), ("NhwcConv",)),
+    (("its documentation does not say how experts are chosen and joined exactly", "unsupported_layer"), ("MoE", "QMoE")),
+    (("its documentation does not say how its windows and global tokens meet", "unsupported_layer"), ("LongformerAttention",)),
+)  # fmt: skip
+"""Of com.microsoft, what onnxruntime's optimisers write and its documentation (1.32) does not settle."""
 
 REFUSED: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike"), _RANDOM),
@@ -34,6 +53,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     **{f"com.microsoft.QOrdered{n}": _ORDERED for n in ("Attention", "Gelu", "LayerNormalization", "MatMul")},
     "com.microsoft.QOrderedLongformerAttention": _ORDERED,
     **{f"com.microsoft.{n}WithOrder": _ORDERED for n in ("Quantize", "Dequantize")},
+    **{f"com.microsoft.{n}": why for why, types in _UNREAD for n in types},
     **{f"ai.onnx.preview.training.{n}": _TRAINING for n in ("Adagrad", "Adam", "Gradient", "Momentum")},
 }  # fmt: skip
 """(why, code of the problem) by type."""
