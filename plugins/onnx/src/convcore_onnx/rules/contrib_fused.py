@@ -63,8 +63,8 @@ def nhwc_max_pool(g: OnnxContext, node: ForeignNode) -> Any:
 
 @contrib("FusedMatMul", "TransposeMatMul")
 def fused_matmul(g: OnnxContext, node: ForeignNode) -> Any:
-    """alpha * A' B', the last two axes turned where transA or transB says so, and before it the first axis put behind those of the
-    batch where transBatchA or transBatchB does."""
+    """alpha * A' B', the last two axes turned where transA or transB says so; before it the first axis is put behind those
+    of the batch where transBatchA or transBatchB does."""
     alpha, parts = node.real("alpha", 1.0), []
     for i, name in enumerate("AB"):
         v = node.need(i)
