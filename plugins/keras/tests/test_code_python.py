@@ -32,8 +32,8 @@ from convcore_keras.rules import RULES
 TABLE = json.loads((Path(__file__).parent / "data" / "code_python.json").read_text("utf-8"))
 """Bodies of functions: that give what Python gives, and that are refused, with the reason."""
 
-HEAD = "import math, itertools, functools, operator\nimport numpy as np\n"
-MORE = HEAD + "import collections, copy, dataclasses, enum, keras\nimport tensorflow as tf\nfrom keras import backend as K, ops\n"
+HEAD = "import math, itertools, functools, operator, collections, copy, dataclasses, enum, typing\nimport numpy as np\n"
+MORE = HEAD + "import keras\nimport tensorflow as tf\nfrom keras import backend as K, ops\n"
 
 
 def _domain() -> tuple[Host, SourceDomain, list[Any]]:
@@ -71,7 +71,7 @@ def by_bytecode(text: str, names: str = "") -> Any:
 
 def by_python(text: str) -> Any:
     scope: dict[str, Any] = {}
-    exec(HEAD + text, scope)
+    exec(compile(HEAD + text, "f.py", "exec", dont_inherit=True), scope)
     return scope["f"]()
 
 

@@ -129,6 +129,8 @@ class H5File:
             if not h5py.h5a.exists(obj, raw):
                 return None
             a = h5py.h5a.open(obj, raw)
+            if a.shape is None:  # h5py.Empty
+                return None
             count = math.prod(a.shape)
             if count == 0 and a.get_space().get_simple_extent_type() == h5py.h5s.SIMPLE:
                 return []
@@ -136,8 +138,6 @@ class H5File:
                 raise BadFileError(f"{self.label}: attribute {name!r} is too large")
             self._check_type(obj, a, name)
             value = h5py.Group(obj).attrs[name] if isinstance(obj, h5py.h5g.GroupID) else h5py.Dataset(obj).attrs[name]
-            if isinstance(value, h5py.Empty):
-                return None
             if isinstance(value, np.ndarray):
                 return [_text(v) for v in value.ravel().tolist()]
             return _text(value)

@@ -67,7 +67,7 @@ def _run(d: SourceDomain, body: Sequence[ast.stmt], env: Env, inside: str) -> It
     from .statements import run
 
     for node in body:
-        if not yields(node):
+        if isinstance(node, ast.FunctionDef) or not yields(node):
             with _Named(d, inside):
                 run(d, [node], env)
             continue
