@@ -18,6 +18,7 @@ import json
 import os
 import sys
 import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -51,8 +52,9 @@ def main() -> int:
         return refusals(args.names)
     every = [m for path, text in texts(args.names).items() for m in mutants_of(path, text) if args.kind in ("", m.kind)]
     chosen = sample(every, args.seed, args.count)
-    results = PLACE / "-".join(["seed", str(args.seed), *(n.replace("/", ".") for n in args.names), *filter(None, [args.kind])])
-    results = results.with_name(f"{results.name}.jsonl")
+    words = "-".join(["seed", str(args.seed), *(n.replace("/", ".") for n in args.names), *filter(None, [args.kind])])
+    short = words if len(words) < 200 else f"{words[:150]}-{zlib.crc32(words.encode()):08x}"
+    results = PLACE / f"{short}.jsonl"
     if args.do == "run":
         run_all(chosen, results, args.jobs, args.budget)
     return report(chosen, results)
