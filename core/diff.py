@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from .ir.dims import shape_text
 from .ir.graph import Graph, Node, Value
 from .ir.tensors import Tensor
+from .records import dataclass
 
 __all__ = ["Change", "diff", "differing_values"]
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from . import installed
 from .errors import PluginConflictError
+from .installed import Point
+from .records import dataclass
 
 __all__ = ["ALIASES", "KNOWN", "SUFFIXES", "PluginInfo", "discover"]
 
@@ -54,15 +57,11 @@ def discover(entry_points: Iterable[Any] | None, blocked: Collection[str] = ()) 
 
     PluginConflictError where two distributions claim one name.
     """
-    if entry_points is None:
-        import importlib_metadata
-
-        entry_points = importlib_metadata.entry_points(group="convcore")
+    points = installed.entry_points("convcore") if entry_points is None else [Point.of(ep) for ep in entry_points]
     found: dict[tuple[str, str], PluginInfo] = {}
-    for ep in entry_points:
-        dist = getattr(ep, "dist", None)
-        name = re.sub(r"[-_.]+", "-", dist.metadata["Name"]).lower() if dist is not None else "?"
-        found[ep.name, name] = PluginInfo(ep.name, ep.value, name, dist.version if dist is not None else "?")
+    for p in points:
+        name = re.sub(r"[-_.]+", "-", p.distribution).lower()
+        found[p.name, name] = PluginInfo(p.name, p.value, name, p.version)
     infos = [found[k] for k in sorted(found)]
     for a, b in zip(infos, infos[1:]):
         if a.name == b.name:

@@ -11,10 +11,10 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import OutputError, SourceChangedError
+from .records import dataclass
 
 __all__ = ["FileStamp", "Watch", "absolute", "passing", "reading", "stamp_of", "unchanged", "watched", "watching"]
 

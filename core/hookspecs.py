@@ -30,13 +30,14 @@ decrypt, to cache, to log.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from .errors import UsageError
+from .records import dataclass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from .ir.graph import Graph, Value
 from .ir.scopes import Path, Scope
 from .opset import find_op
+from .records import dataclass
 
 __all__ = ["Branch", "layer_tree", "walk"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from .ir.dims import Shape, shape_text
 from .ir.dtypes import DType
 from .ir.graph import Graph, Layer, Node, Value, copy_graph
 from .ir.scopes import layer_scope
+from .records import dataclass
 
 if TYPE_CHECKING:
     from .interpreter import Interpreter

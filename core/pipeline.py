@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from .job import Job
 from .model import Model
 from .output import check_output
 from .provenance import claim, sources_of
+from .records import dataclass
 from .report import Report
 from .report.compare import ATOL
 from .rewrite import find_composites

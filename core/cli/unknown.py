@@ -8,7 +8,7 @@ import keyword
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..build.opaque import opaque_nodes
 from ..errors import OutputError, UsageError
 from ..host import host
 from ..ir.graph import Graph, Node, Value
+from ..records import dataclass
 from .console import say
 
 __all__ = ["Unknown", "show_unknown", "unknown_layers", "write_stub"]

@@ -8,10 +8,10 @@ pass, an override or the user has changed goes through the rules.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..ir.graph import Graph, Node, Scope, Value
+from ..records import dataclass
 
 __all__ = ["KeptConfig", "Region", "keep_layers"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ..build.builder import Builder
@@ -12,6 +12,7 @@ from ..errors import Problem, ShapeError, UnsupportedError
 from ..ir.graph import Graph, Node, Value
 from ..opset import Trait, find_op, traits_of
 from ..passes.constants import fold_constants
+from ..records import dataclass
 from ..rules import RuleSet
 from .dialect import Dialect
 from .parts import replaced, widen

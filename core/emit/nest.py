@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..records import dataclass
 from .names import Names
 from .plan import Arg, Block, Call, Plan, Ref, State, Unit, leaves, reads
 from .scopes import Path, place

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..ir.dims import Shape
 from ..ir.dtypes import DType
 from ..ir.graph import Node, Origin, Value
 from ..ir.tensors import Tensor
+from ..records import dataclass
 from ..rules import NotExpressible
 from .names import Names
 from .scopes import Path

@@ -8,13 +8,14 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from ..output import writing
+from ..records import dataclass
 from .places import is_url
 from .task import STATUSES, Row
 

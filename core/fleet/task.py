@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any
+
+from ..records import dataclass
 
 __all__ = ["DONE", "STATUSES", "Limits", "Row", "Task"]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from ..errors import VerifyError
+from ..records import dataclass
 from .dims import Shape, shape_text
 from .dtypes import DType
 from .scopes import Scope

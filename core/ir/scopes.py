@@ -12,8 +12,10 @@ moves, replaces or removes values has nothing else to keep right.
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
+
+from ..records import dataclass
 
 if TYPE_CHECKING:
     from .graph import Graph, Node, Value

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any
 
 from ..ir.dims import Shape, shape_text
+from ..records import dataclass
 
 __all__ = ["IOLayout", "LayoutReport", "Remaining", "Unresolved"]
 

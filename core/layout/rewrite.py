@@ -6,11 +6,12 @@ Whatever orders meet at an edge are converted, so the result is exact for any ch
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..build.builder import Builder
 from ..ir.graph import Graph, Node, Value
 from ..opset.axes import Layout, Perm
+from ..records import dataclass
 from .fold import convert, lay_out
 from .mincut import TARGET
 from .orders import Block, Order, identity, moved_elements

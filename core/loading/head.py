@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+
+from ..records import dataclass
 
 __all__ = ["Head", "read_head"]
 

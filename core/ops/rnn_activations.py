@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError
+from ..records import dataclass
 from .windows import Array
 
 __all__ = ["Activation", "activation", "name_of"]

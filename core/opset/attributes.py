@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from ..ir.dims import Dim, DimLike
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..ir.tensors import Tensor
+from ..records import dataclass
 
 __all__ = ["REQUIRED", "Attr", "AxesAttr", "AxisAttr", "coerce"]
 

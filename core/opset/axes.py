@@ -8,7 +8,9 @@ order of axes. "The main inputs" are those not named in ``fixed``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from ..records import dataclass
 
 __all__ = [
     "CHANNELS",

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from random import Random
 from typing import Any
@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from ..errors import DeclarationError, ShapeError
 from ..ir.dtypes import DType
 from ..ir.graph import Value
+from ..records import dataclass
 from .attributes import REQUIRED, Attr, AxesAttr, AxisAttr, coerce
 from .axes import AxisRule, Elementwise, Opaque
 from .half import body_in_float32, in_float32

@@ -7,7 +7,6 @@ inference has already been through all sizes. What is not followed exactly is re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..ir.dims import Dim, DimLike, product, shape_text
@@ -30,6 +29,7 @@ from ..opset.axes import (
     Remove,
     Reshape,
 )
+from ..records import dataclass
 
 __all__ = ["what_mixes"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from ..ir.graph import BUFFER, CONSTANT, PARAMETER, Graph, Node, Value
 from ..ir.tensors import ArrayTensor, LazyTensor, Tensor
 from ..opset import Trait, find_op, op, traits_of
 from ..opset.axes import Perm
+from ..records import dataclass
 
 __all__ = ["fold_constants"]
 

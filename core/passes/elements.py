@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from ..ir.dims import Dim, DimLike, bounds, ceil_div, dim_max, dim_min
+from ..records import dataclass
 
 __all__ = ["EACH", "Element", "Ratio", "fraction", "int_div", "pick", "rational", "to_bool", "true_div", "trunc"]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..records import dataclass
 
 __all__ = ["ATOL", "EPS", "RTOL", "OutputDifference", "compare_outputs", "distance", "tolerance"]
 

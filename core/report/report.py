@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from html import escape
 from typing import Any
 
 from ..errors import Problem, ask
+from ..records import dataclass
 from .compare import OutputDifference
 
 __all__ = ["Report", "Section"]

@@ -7,7 +7,7 @@ part computed for all steps at once), these are the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..interpreter.execute import FAILURES
 from ..ir.graph import Node, Value
 from ..opset import Trait, find_op
+from ..records import dataclass
 from .axes import axes_of, cells
 from .kinds import same
 from .region import Rewriter

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..ir.dims import product
 from ..ir.graph import Node, Value
+from ..records import dataclass
 from .axes import Atom, Axes, axes_of, cells, materialise
 from .forms import ulp
 from .kinds import regroups, same

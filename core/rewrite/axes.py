@@ -8,7 +8,7 @@ value with other axes can be made of the base in at most three nodes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ..errors import ShapeError
@@ -16,6 +16,7 @@ from ..ir.dims import DimLike, product
 from ..ir.graph import Node, Value
 from ..opset import op
 from ..opset.axes import Insert, Perm, Remove
+from ..records import dataclass
 from .kinds import is_view, same
 
 __all__ = ["COPIES", "Atom", "Axes", "axes_of", "cells", "materialise"]

@@ -6,7 +6,6 @@ A gate is an activation of an affine function (:mod:`convcore.rewrite.affine`) o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from ..ir.graph import Node, Value
 from ..ops.rnn_activations import name_of
 from ..opset import Trait, traits_of
+from ..records import dataclass
 from .affine import Affine, Affines, Source, through
 
 __all__ = ["Cell", "Cells", "Weights"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 from ..ir.graph import Node, Value
 from ..opset import Op, Role, Trait, find_op
 from ..opset.axes import Perm
+from ..records import dataclass
 
 __all__ = ["broadcasts", "free", "is_view", "moved", "pointwise", "regroups", "same", "step"]
 

@@ -7,13 +7,13 @@ which of its rows are whose is read off the axes. What stands between (a rotatio
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..ir.dims import product
 from ..ir.graph import Node, Value
+from ..records import dataclass
 from .axes import Axes, axes_of, cells
 from .kinds import is_view
 from .linear import sole

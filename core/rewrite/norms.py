@@ -8,10 +8,10 @@ E[x^2] - E[x]^2 are other functions and stay what they are.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from ..ir.graph import Node, Value
+from ..records import dataclass
 from .forms import HALF, INVERSE, INVERSE_HALF, ONE, Factor, Form, ulp
 from .groups import in_groups, over
 from .kinds import step

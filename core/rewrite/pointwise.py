@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ..ir.graph import Node, Value
+from ..records import dataclass
 from .forms import ONE, Form, ulp
 from .kinds import pointwise
 from .numbers import shortest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..ir.graph import Graph, Node, Value
 from ..ir.tensors import Tensor
 from ..opset import op
 from ..passes.constants import fold_constants
+from ..records import dataclass
 from .forms import Form
 from .kinds import free
 from .view import View

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ..ir.dims import Shape
 from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
+from ..records import dataclass
 from .kinds import regroups, same
 from .region import Rewriter, fits
 from .search import Parts, some

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from ..build.builder import Builder
 from ..ir.dims import DimLike
 from ..ir.graph import Node, Value
 from ..ir.tensors import as_tensor
+from ..records import dataclass
 from .affine import Source, through
 from .cells import Cell, Cells, Weights
 from .kinds import free, moved

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DeclarationError
 from ..ir.graph import Value
+from ..records import dataclass
 from .foreign import MISSING, ForeignNode
 from .isomorphisms import NotExpressible
 from .values import jsonable

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConvcoreError, PluginConflictError, UnsupportedError, UsageError, ask_override
 from ..ir.graph import Node, Value
+from ..records import dataclass
 from .foreign import EmitContext, ForeignNode, LoadContext
 from .isomorphisms import NotExpressible
 from .rows import Row

@@ -7,10 +7,10 @@ serialise and truly reverse. A plugin adds its own with :func:`isomorphism`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DeclarationError
+from ..records import dataclass
 
 __all__ = ["Iso", "NotExpressible", "find_iso", "isomorphism", "known_isos"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..opset import Op, op
 from ..opset.declare import REQUIRED
+from ..records import dataclass
 from .calls import Call
 from .foreign import MISSING, ForeignNode
 from .isomorphisms import NotExpressible

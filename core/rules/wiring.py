@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..opset import Attr, Op
+from ..records import dataclass
 from .words import A, Given, I, Last, Rest, Size, W
 
 __all__ = ["Wiring", "wire"]

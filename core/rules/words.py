@@ -10,12 +10,12 @@ of the first input from one on, ``Last`` its last axes, told by their sizes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
 from ..errors import DeclarationError, ShapeError
 from ..ir.tensors import Tensor
+from ..records import dataclass
 from .foreign import MISSING
 from .isomorphisms import Iso, NotExpressible, find_iso
 from .values import jsonable

@@ -13,7 +13,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from ..layout.fold import lay_out
 from ..layout.orders import Block, Order, block_indices, order_of
 from ..layout.rules import Carried, NodeRule, carry
 from ..opset.declare import Op, Sample
+from ..records import dataclass
 
 __all__ = ["AxisRuleReport", "check_axis_rule"]
 

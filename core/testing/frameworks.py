@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,7 @@ from ..interpreter import Interpreter
 from ..model import Model
 from ..opset import Op, find_op
 from ..pipeline import Conversion, convert, load
+from ..records import dataclass
 from ..samples import SampleError, candidates
 from ..verification import verify
 from .models import SampleModel, called_twice, chained, constants_of, sample_models, single

@@ -6,7 +6,6 @@ One op alone, two in a row, and one layer called twice, each with arrays to run 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from ..errors import ShapeError
 from ..ir.dtypes import DType
 from ..ir.graph import BUFFER, CONSTANT, PARAMETER, Graph, Origin, Value
 from ..opset import Op, Role, Sample, find_op
+from ..records import dataclass
 from ..rules import RuleSet
 from ..rules.rows import Row, W
 

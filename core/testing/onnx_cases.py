@@ -6,11 +6,12 @@ import math
 import random
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ..records import dataclass
 
 __all__ = ["Case", "all_cases", "node_cases", "sample", "stored_cases"]
 

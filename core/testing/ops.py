@@ -13,7 +13,7 @@ rule names attributes of a fitting kind; whether the axis rule is *true* is the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from ..ir.graph import Graph, Node, Value
 from ..opset import find_op, op
 from ..opset.axes import Axes, Axis, Insert, Layout, Letters, PerAxis, Perm, Pick, Remove, Reshape
 from ..opset.declare import Op, Sample
+from ..records import dataclass
 from .failed import CheckFailed
 from .traits import check_declared, check_traits
 

@@ -15,7 +15,7 @@ import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType, SimpleNamespace
@@ -29,6 +29,7 @@ from ..errors import DeclarationError, PluginConflictError, UsageError
 from ..host import Host, host, resolve, set_host
 from ..opset import Op, OpSet, find_op
 from ..opset.axes import LastAxes, Layout, Opaque
+from ..records import dataclass
 from ..rules import RuleSet
 from .axes import check_axis_rule
 from .failed import CheckFailed

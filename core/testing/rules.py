@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +27,7 @@ from ..interpreter.execute import Interpreter
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Node, Value
 from ..ir.tensors import Tensor
+from ..records import dataclass
 from ..rules.foreign import ForeignNode, LoadContext
 from ..rules.isomorphisms import NotExpressible
 from ..rules.rows import Row

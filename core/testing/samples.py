@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..ir.dims import Dim
 from ..ir.dtypes import type_of
 from ..ir.graph import Graph, Origin
 from ..opset import Op, Sample
+from ..records import dataclass
 
 __all__ = ["Summary", "same", "sample_graph"]
 

@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,6 +27,7 @@ from ..ir.dtypes import DType
 from ..model import Model
 from ..ops.sequences import as_optional, as_sequence
 from ..pipeline import convert, load
+from ..records import dataclass
 from ..verification.sides import HALF, read_back_runtime
 from .onnx_cases import Case, all_cases, node_cases, sample, stored_cases
 

@@ -15,7 +15,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..errors import ConvcoreError, PluginBugError
+from ..records import dataclass
 from .record import record_rules
 from .torch_runs import array, by_reference, differs, exported, filled, leaves, run_program, run_strictly, run_torch, untied
 

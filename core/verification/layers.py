@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from ..errors import InputError, ShapeError
 from ..interpreter import Interpreter
 from ..ir.graph import Graph, Node, Value
 from ..opset import Trait, traits_of
+from ..records import dataclass
 from ..report.compare import distance, tolerance
 from .power import DISTURBANCE, Power, counts, disturbed, floats
 from .reuse import reusing

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from ..interpreter import Interpreter
 from ..ir.dims import shape_text
 from ..ir.graph import Graph, Value
 from ..model import Model
+from ..records import dataclass
 from ..report import Report, compare_outputs
 from ..report.compare import ATOL
 from ..samples import SampleError, candidates

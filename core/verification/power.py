@@ -11,7 +11,7 @@ import functools
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from ..interpreter import Interpreter
 from ..interpreter.execute import bind_shapes, few_threads
 from ..ir.graph import Graph, Node, Value
 from ..opset import Role, Trait, op, traits_of
+from ..records import dataclass
 from ..report.compare import distance
 
 __all__ = ["DISTURBANCE", "Power", "counts", "disturbed", "floats"]

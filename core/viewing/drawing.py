@@ -7,12 +7,13 @@ regions (branches, bodies of loops), these are boxes in it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ..ir.dims import shape_text
 from ..ir.graph import Graph, Node, Scope, Value
 from ..opset import find_op
+from ..records import dataclass
 
 __all__ = ["Drawing", "Item", "Key", "draw", "marked"]
 

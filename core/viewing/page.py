@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from typing import Any
 
 from ..errors import Problem
 from ..ir.graph import Graph
+from ..records import dataclass
 from ..report import Report
 from .drawing import Key, draw, marked
 from .pairs import pairs

@@ -79,6 +79,8 @@ def convcore_identify(source: Any) -> Identified | None:
         head = None
     if head is None:
         return Identified("pytorch", 20, "the suffix") if named else None
+    if not _starts_like_ours(head.data):
+        return None
     from .files.identify import kind_of
 
     try:
@@ -86,6 +88,11 @@ def convcore_identify(source: Any) -> Identified | None:
     except BadFileError:
         return Identified("pytorch", 60, "a damaged PyTorch file") if named else None
     return None if kind is None else Identified("pytorch", 95 if named else 80, f"a {kind.name} file")
+
+
+def _starts_like_ours(head: bytes) -> bool:
+    """Whether any kind of :mod:`.files.identify` starts like this: the readers are imported for such files only."""
+    return head[:1] in (b"\x80", b"{") or head[:4] == b"PK\3\4" or head[8:9] == b"{" or head[257:262] == b"ustar"
 
 
 @hookimpl

@@ -1,18 +1,16 @@
-"""Which kind of Keras file is it: by content, cheaply; the suffix is never trusted."""
+"""Which kind of Keras file is it: by content, cheaply; the suffix is never trusted.
+
+Readers are imported for a file that starts as theirs do: every file of another framework is looked at here, too.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
-import zipfile
 from dataclasses import dataclass
 
 from convcore.plugin import BadFileError, read_head, watched
-
-from .archive import Archive
-from .hdf5 import MAGIC, H5File
-from .source import ByteSource
 
 __all__ = ["FileKind", "sniff"]
 
@@ -62,7 +60,7 @@ def sniff(path: str | os.PathLike[str]) -> FileKind | None:
 
 
 def _of_head(path: str, head: bytes) -> str | None:
-    if head.startswith(MAGIC):
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
         return _hdf5(path)
     if head.startswith(b"PK\x03\x04"):
         return _zip(path)
@@ -80,6 +78,9 @@ def _of_head(path: str, head: bytes) -> str | None:
 
 
 def _hdf5(path: str) -> str | None:
+    from .hdf5 import H5File
+    from .source import ByteSource
+
     try:
         with H5File(ByteSource.of_file(path)) as f:
             names = f.attr_names(f.root)
@@ -94,6 +95,10 @@ def _hdf5(path: str) -> str | None:
 
 
 def _zip(path: str) -> str | None:
+    import zipfile
+
+    from .archive import Archive
+
     try:
         names = Archive(path).names if zipfile.is_zipfile(path) else ()
     except BadFileError:
