@@ -217,7 +217,7 @@ def test_what_torch_cannot_export_is_refused_with_its_reason(tmp_path: Path) -> 
     b = Builder(g, origin=Origin("test", "layer", "Nms"))
     boxes, scores = b.input("boxes", DType.FLOAT32, (1, 5, 4)), b.input("scores", DType.FLOAT32, (1, 1, 5))
     g.outputs = [b.op("nms", boxes, scores, max_per_class=3, iou_threshold=0.5)]
-    with pytest.raises(UnsupportedError, match=r"torch\.export cannot export it"):
+    with pytest.raises(UnsupportedError, match=r"cannot export it"):
         emit_model(g, tmp_path / "net.pt2")
     assert not list(tmp_path.iterdir())
 

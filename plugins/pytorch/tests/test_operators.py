@@ -107,7 +107,7 @@ def test_an_operator_without_a_rule_is_its_parts():
 
     def fn(x: Any) -> Any:
         y = torch.nn.functional.dropout(torch.nn.functional.conv1d(x, w), 0.5, False)
-        return torch.nn.functional.huber_loss(y, y * 2)
+        return torch.nn.functional.poisson_nll_loss(y, y * 2)
 
     agrees(fn, X)
     ops = [n.op for n in load(exported(fn, X)).graph]
@@ -242,13 +242,13 @@ def test_faults_of_ours_are_not_taken_for_missing_parts(monkeypatch):
     torchs = types.FunctionType(torchs.__code__, {**globals(), "__name__": "torch._decomp"})
     held = types.FunctionType(given_to_torch.__code__, {"__name__": "torch._decomp"}, closure=given_to_torch.__closure__)
     wrong = types.FunctionType(wrong.__code__, {"__name__": "convcore_pytorch.hook"})
-    program = exported(lambda x: torch.nn.functional.huber_loss(x, x * 2), X)
+    program = exported(lambda x: torch.nn.functional.poisson_nll_loss(x, x * 2), X)
     for fn in (broken, torchs):
-        monkeypatch.setattr(decompose, "_table", lambda fn=fn: {torch.ops.aten.huber_loss.default: fn})
-        with pytest.raises(UnsupportedError, match="huber_loss"):
+        monkeypatch.setattr(decompose, "_table", lambda fn=fn: {torch.ops.aten.poisson_nll_loss.default: fn})
+        with pytest.raises(UnsupportedError, match="poisson_nll_loss"):
             run_exported(program)
     for fn, why in ((wrong, "ours"), (held, "ours"), (lambda: 0, "arguments")):
-        monkeypatch.setattr(decompose, "_table", lambda fn=fn: {torch.ops.aten.huber_loss.default: fn})
+        monkeypatch.setattr(decompose, "_table", lambda fn=fn: {torch.ops.aten.poisson_nll_loss.default: fn})
         with pytest.raises(PluginBugError, match=why):
             run_exported(program)
     monkeypatch.undo()
@@ -271,14 +271,14 @@ def test_parts_that_fix_a_free_size(monkeypatch):
 
     class Loss(torch.nn.Module):
         def forward(self, x: Any) -> Any:
-            return torch.nn.functional.huber_loss(x, x * 2, reduction="none")
+            return torch.nn.functional.poisson_nll_loss(x, x * 2, reduction="none")
 
     def baked(x: Any, y: Any, *args: Any) -> Any:
         return (x - y) / int(x.shape[0])
 
-    monkeypatch.setattr(decompose, "_table", lambda: {torch.ops.aten.huber_loss.default: baked})
+    monkeypatch.setattr(decompose, "_table", lambda: {torch.ops.aten.poisson_nll_loss.default: baked})
     model = load(Loss().eval(), example_inputs=X)
-    assert [p.type for p in model.problems] == ["aten.huber_loss"]
+    assert [p.type for p in model.problems] == ["aten.poisson_nll_loss"]
     assert str(model.graph.inputs[0].shape[0]) == "batch"
     monkeypatch.undo()
     assert not load(Loss().eval(), example_inputs=X).problems

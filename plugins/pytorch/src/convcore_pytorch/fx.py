@@ -81,10 +81,28 @@ def program_of(exported: Any) -> Program:
     ]
     weights = {k: TorchTensor(v) for k, v in exported.state_dict.items() if _is_tensor(v)}
     constants = {k: TorchTensor(v) if _is_tensor(v) else v for k, v in exported.constants.items()}
-    ranges = {str(k): (_bound(v.lower), _bound(v.upper)) for k, v in exported.range_constraints.items()}
     import torch
 
-    return Program("program", body, inputs, outputs, weights, constants, ranges, {}, {}, {"torch": torch.__version__})
+    return Program("program", body, inputs, outputs, weights, constants, _ranges(exported), {}, {}, {"torch": torch.__version__})
+
+
+def _ranges(exported: Any) -> dict[str, tuple[int | None, int | None]]:
+    """Least and most of the free sizes. torch 2.6 leaves out of ``range_constraints`` what the code compares a size with, and has
+    it among the guards of the trace."""
+    found = {str(k): (_bound(v.lower), _bound(v.upper)) for k, v in exported.range_constraints.items()}
+    vals = (n.meta.get("val") for n in exported.graph_module.graph.nodes if n.op == "placeholder")
+    mode = next((v.fake_mode for v in vals if hasattr(v, "fake_mode")), None)
+    for guard in getattr(getattr(mode, "shape_env", None), "guards", ()):
+        expr = guard.expr
+        if not getattr(expr, "is_Relational", False) or str(expr.lhs) not in found or _bound(expr.rhs) is None:
+            continue
+        (least, most), at = found[str(expr.lhs)], int(expr.rhs)
+        if expr.rel_op in (">", ">="):
+            least = max(least or 0, at + (expr.rel_op == ">"))
+        elif expr.rel_op in ("<", "<="):
+            most = min(at - (expr.rel_op == "<"), at if most is None else most)
+        found[str(expr.lhs)] = least, most
+    return found
 
 
 def _bound(v: Any) -> int | None:

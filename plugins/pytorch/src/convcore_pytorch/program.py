@@ -7,10 +7,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from convcore.plugin import Dim, Graph, Problem, UnsupportedError, ask, host
+from convcore.plugin import Dim, Graph, host
 
 from .files.exported import ABOUT
-from .runtime import REQUIRES
+from .runtime import REQUIRES, not_taken
 
 __all__ = ["exported", "write_program"]
 
@@ -42,9 +42,7 @@ def exported(model: Any, graph: Graph) -> Any:
             warnings.simplefilter("ignore")
             return torch.export.export(model, tuple(examples(graph)), dynamic_shapes=tuple(shapes), strict=False)
     except Exception as e:  # torch has no base class for what an export may raise
-        why = " ".join(str(e).split())[:400]
-        hint = f"give the sizes that need not be free ({ask('--input-shape', 'input_shapes=')})" if any(shapes) else ""
-        raise UnsupportedError(Problem(type(model).__name__, "module", f"torch.export cannot export it: {why}", hint)) from e
+        raise not_taken(model, "cannot export it", e, any(shapes)) from e
 
 
 def write_program(path: Path, program: Any, about: str = "") -> None:
@@ -53,4 +51,9 @@ def write_program(path: Path, program: Any, about: str = "") -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.export.save(program, path, extra_files={ABOUT: about} if about else None)
+        try:
+            torch.export.save(program, path, extra_files={ABOUT: about} if about else None)
+        except OSError:
+            raise  # the disk's
+        except Exception as e:  # torch has no base class for what this may raise
+            raise not_taken(program, "cannot save the exported program", e, True) from e

@@ -14,14 +14,14 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from convcore.plugin import DType, InputError, Runtime, as_optional, as_sequence, host
+from convcore.plugin import DType, InputError, Problem, Runtime, UnsupportedError, as_optional, as_sequence, ask, host
 
 from .inside import Inside, hooked
 from .live import evaluating
 from .printer import Code
 from .types import BY_TORCH, HELD, TORCH_TYPES
 
-__all__ = ["REQUIRES", "live", "open_runtime", "program_runtime"]
+__all__ = ["REQUIRES", "live", "not_taken", "open_runtime", "program_runtime"]
 
 REQUIRES = ("torch>=2.6",)
 THREADS = 4
@@ -101,7 +101,22 @@ _RAW = {1: np.uint8, 2: np.int16}
 
 def program_runtime(program: Any, code: Code) -> Runtime:
     """An ExportedProgram of generated code."""
-    return _runtime(program.module(), code.inputs, results=code.results)
+    try:
+        module = program.module()
+    except Exception as e:  # torch has no base class for what this may raise
+        raise not_taken(program, "cannot make a module of its program", e, True) from e
+    return _runtime(module, code.inputs, results=code.results)
+
+
+def not_taken(what: Any, why: str, e: Exception, exported: bool = False) -> UnsupportedError:
+    """torch's own exception as a refusal of a module: of the program it was exported as, sizes may be the reason."""
+    import torch
+
+    hint = f"give the sizes that need not be free ({ask('--input-shape', 'input_shapes=')})" if exported else ""
+    said = f"torch {torch.__version__} {why}: {type(e).__name__}: {' '.join(str(e).split())[:400]}"
+    return UnsupportedError(
+        Problem(type(what).__name__, "module", said, hint, "not_exportable" if exported else "unsupported_op")
+    )
 
 
 def _runtime(
@@ -125,6 +140,8 @@ def _runtime(
                 out = model(*given)
         except (RuntimeError, ValueError, IndexError, NotImplementedError) as e:
             raise InputError(f"torch {torch.__version__}: {e}") from e
+        except Exception as e:  # a guard of an exported program, a type that this torch lacks: what else it raises has no base
+            raise not_taken(model, "cannot run it", e, bool(inputs)) from e
         finally:
             torch.set_num_threads(threads)
         one = not isinstance(out, (tuple, list)) or _holds(*kinds)

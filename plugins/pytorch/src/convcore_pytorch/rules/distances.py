@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from convcore.plugin import DType, Value
@@ -11,20 +9,12 @@ from convcore.plugin import DType, Value
 from ..context import AtenNode, TorchContext, known
 from .base import RULES, alike
 from .diagonals import fixed
+from .norms import p_norm
 
 
 def norm(g: TorchContext, x: Value, p: float) -> Value:
     """The p-norm along the last axis."""
-    a, axes = g.b.abs(x), (len(known(x)) - 1,)
-    if p == 0:
-        return g.b.sum(g.cast(g.b.not_equal(x, g.b.like(x, 0)), x.dtype), axes=axes)
-    if p == 1:
-        return g.b.sum(a, axes=axes)
-    if p == 2:
-        return g.b.sqrt(g.b.sum(g.b.square(x), axes=axes))
-    if math.isinf(p):
-        return g.b.max(a, axes=axes)
-    return g.b.pow(g.b.sum(g.b.pow(a, g.b.like(a, p)), axes=axes), g.b.like(a, 1 / p))
+    return p_norm(g, x, p, (len(known(x)) - 1,), False)
 
 
 @RULES.load("aten.cdist", "aten._cdist_forward")

@@ -87,7 +87,8 @@ def _axes(n: AtenNode) -> list[int]:
     return list(n.axes("dim", n.rank("self")))
 
 
-def _to(g: TorchContext, x: Value, axis: int, stop: int, start: int = 0) -> Value:
+def upto(g: TorchContext, x: Value, axis: int, stop: int, start: int = 0) -> Value:
+    """Elements of an axis up to a place, from another."""
     rank = len(known(x))
     return g.b.slice(
         x, starts=[start if a == axis else 0 for a in range(rank)], stops=[stop if a == axis else None for a in range(rank)],
@@ -111,7 +112,7 @@ def r2c(g: TorchContext, n: AtenNode) -> Value:
     y = g.b.dft(x, axis=axes[-1])
     if n.number("onesided"):
         (size,) = fixed(n.shape("self"), axes[-1:], "transforms")
-        y = _to(g, y, axes[-1], size // 2 + 1)
+        y = upto(g, y, axes[-1], size // 2 + 1)
     for a in axes[:-1]:
         y = g.b.dft(y, axis=a)
     return _scaled(g, n, y, axes)
@@ -119,23 +120,28 @@ def r2c(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load("aten._fft_c2r")
 def c2r(g: TorchContext, n: AtenNode) -> Value:
-    """The inverse of a one-sided spectrum: along the last axis what is beyond the middle is the conjugate of what is before."""
+    """The inverse of a one-sided spectrum."""
     x, axes = n.tensor("self"), _axes(n)
     last, count = axes[-1], n.size("last_dim_size")
     if not isinstance(count, int) or count < 1:
         raise NotExpressible(f"gives {count} elements", "unsupported_shape")
-    half = count // 2 + 1
     (given,) = fixed(n.shape("self"), (last,), "transforms")
-    if given < half:
+    if given < count // 2 + 1:
         raise NotExpressible(f"{given} frequencies for {count} elements", "invalid_shape")
     for a in axes[:-1]:
         x = g.b.dft(x, axis=a, inverse=True)
-    x = _to(g, x, last, half)
+    return _scaled(g, n, halved(g, x, last, count), axes, {last: count})
+
+
+def halved(g: TorchContext, x: Value, last: int, count: int) -> Value:
+    """The inverse, of ``count`` real elements, along an axis that has the frequencies up to the middle: beyond it are the
+    conjugates of those before."""
+    x = upto(g, x, last, count // 2 + 1)
     mirrored = (count - 1) // 2
     if mirrored:
-        tail = g.conjugate(g.b.flip(_to(g, x, last, mirrored + 1, 1), axes=(last,)))
+        tail = g.conjugate(g.b.flip(upto(g, x, last, mirrored + 1, 1), axes=(last,)))
         x = g.b.concat(x, tail, axis=last)
-    return _scaled(g, n, g.b.real(g.b.dft(x, axis=last, inverse=True)), axes, {last: count})
+    return g.b.real(g.b.dft(x, axis=last, inverse=True))
 
 
 @RULES.load("aten.stft")
@@ -161,7 +167,7 @@ def stft(g: TorchContext, n: AtenNode) -> Value:
         window = g.b.pad(window, pads=((left, count - wide - left),))
     y = g.b.dft(g.b.mul(y, g.cast(window, y.dtype)), axis=2)
     if x.dtype not in _COMPLEX and n.arg("onesided") in (None, True):
-        y = _to(g, y, 2, count // 2 + 1)
+        y = upto(g, y, 2, count // 2 + 1)
     if n.number("normalized"):
         y = g.b.mul(y, g.b.like(y, count**-0.5))
     y = g.transpose(y, [0, 2, 1])

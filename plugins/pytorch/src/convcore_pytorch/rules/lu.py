@@ -111,7 +111,7 @@ def sign_of(g: TorchContext, pivots: Value, dtype: DType | None) -> Value:
     return g.cast(g.b.sub(g.b.like(odd, 1), g.b.mul(odd, g.b.like(odd, 2))), dtype)
 
 
-@RULES.load("aten.linalg_lu_factor_ex", "aten.linalg_lu")
+@RULES.load("aten.linalg_lu_factor_ex", "aten.linalg_lu_factor", "aten.linalg_lu")
 def lu_factor(g: TorchContext, n: AtenNode) -> Any:
     rows, columns = size_of(n, "A", square=False)
     n.skip("check_errors")
@@ -121,26 +121,27 @@ def lu_factor(g: TorchContext, n: AtenNode) -> Any:
         if not n.number("pivot"):
             raise NotExpressible("without pivots")
         return permutation_matrix(g, order, rows, x.dtype), lower, upper
-    return x, whole(g, pivots), whole(g, info)
+    return (x, whole(g, pivots), whole(g, info))[: 2 if n.type == "aten.linalg_lu_factor" else 3]
 
 
-@RULES.load("aten._linalg_det", "aten._linalg_slogdet")
+@RULES.load("aten._linalg_det", "aten._linalg_slogdet", "aten.linalg_det", "aten.linalg_slogdet")
 def determinant(g: TorchContext, n: AtenNode) -> Any:
     rows, columns = size_of(n, "A")
     x, pivots, _, _ = factored(g, n.tensor("A"), rows, columns)
     d, axis = diagonal(g, x, rows), (len(known(x)) - 2,)
     sign = sign_of(g, pivots, x.dtype)
-    if n.type == "aten._linalg_det":
-        return g.b.mul(sign, g.b.prod(d, axes=axis)), x, whole(g, pivots)
-    size = g.b.sum(g.b.log(g.b.abs(d)), axes=axis)
-    return g.b.mul(sign, g.b.prod(g.b.sign(d), axes=axis)), size, x, whole(g, pivots)
+    if n.type.endswith("linalg_det"):
+        made: tuple[Value, ...] = (g.b.mul(sign, g.b.prod(d, axes=axis)),)
+    else:
+        made = (g.b.mul(sign, g.b.prod(g.b.sign(d), axes=axis)), g.b.sum(g.b.log(g.b.abs(d)), axes=axis))
+    return (*made, x, whole(g, pivots)) if n.type.startswith("aten._") else made
 
 
 def solved(g: TorchContext, x: Value, order: Value, b: Value) -> Value:
     return substituted(g, x, substituted(g, x, rearranged(g, b, order), False, True), True, False)
 
 
-@RULES.load("aten.linalg_inv_ex", "aten.inverse")
+@RULES.load("aten.linalg_inv_ex", "aten.linalg_inv", "aten.inverse")
 def inverse(g: TorchContext, n: AtenNode) -> Any:
     name = "A" if "A" in n.arguments else "self"
     rows, columns = size_of(n, name)
@@ -151,7 +152,7 @@ def inverse(g: TorchContext, n: AtenNode) -> Any:
     return (made, whole(g, info)) if n.type == "aten.linalg_inv_ex" else made
 
 
-@RULES.load("aten._linalg_solve_ex")
+@RULES.load("aten._linalg_solve_ex", "aten.linalg_solve_ex", "aten.linalg_solve")
 def solve(g: TorchContext, n: AtenNode) -> Any:
     """A B without a matrix's second axis is a vector where its shape is that of A less an axis (linalg_solve_is_vector_rhs)."""
     rows, columns = size_of(n, "A")
@@ -169,7 +170,9 @@ def solve(g: TorchContext, n: AtenNode) -> Any:
     else:
         made = solved(g, x, order, stretched(g, b, lead))
     made = g.b.squeeze(made, axes=(len(known(made)) - 1,)) if vector else made if left else swapped(g, made)
-    return made, x, whole(g, pivots), whole(g, info)
+    if n.type.startswith("aten._"):
+        return made, x, whole(g, pivots), whole(g, info)
+    return (made, whole(g, info)) if n.type.endswith("_ex") else made
 
 
 @RULES.load("aten.linalg_lu_solve")

@@ -117,26 +117,6 @@ def spread(g: TorchContext, n: AtenNode) -> Any:
     return (made, apply(g, "mean", x, axes, keep)) if base.endswith("mean") else made
 
 
-@RULES.load("aten.linalg_vector_norm", "aten.norm.ScalarOpt_dim", "aten.norm.Scalar", "aten.norm.ScalarOpt_dim_dtype")
-def vector_norm(g: TorchContext, n: AtenNode) -> Value:
-    key = "ord" if "ord" in n.arguments else "p"
-    p = 2 if n.arg(key) is None else n.number(key)
-    x = n.tensor("self")
-    if "dtype" in n.arguments:
-        x = g.cast(x, n.element("dtype"))
-    axes, keep = over(n), kept(n)
-    if p == 2:
-        return apply(g, "l2_norm", x, axes, keep)
-    if p == 1:
-        return apply(g, "l1_norm", x, axes, keep)
-    a = g.b.abs(x)
-    if p in (float("inf"), float("-inf")):
-        return apply(g, "max" if p > 0 else "min", a, axes, keep)
-    if p == 0:
-        return apply(g, "sum", g.cast(truth(g, x), x.dtype), axes, keep)
-    return g.b.pow(apply(g, "sum", g.b.pow(a, g.b.like(a, p)), axes, keep), g.b.like(a, 1.0 / p))
-
-
 @RULES.load("aten.cumsum", "aten.cumprod")
 def cumulative(g: TorchContext, n: AtenNode) -> Value:
     x = n.tensor("self")
