@@ -34,7 +34,7 @@ def to_text(held: Checkpoint) -> str:
     if held.prefix:
         lines.append(f"taken away from every name: {held.prefix}")
     lines += [f"beside: {k} = {v!r:.200}" for k, v in held.beside.items()]
-    wide = max((len(n) for n in held.tensors), default=0)
+    wide = len(max(held.tensors, key=len, default=""))
     lines += [f"  {n:<{wide}}  {t.dtype}{shape_text(t.shape)}" for n, t in held.tensors.items()]
     return "\n".join(lines)
 

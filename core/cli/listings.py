@@ -112,7 +112,7 @@ def rules(args: Namespace) -> int:
             made.add(r.get("op", "(by code)"))
             ways.update({"load", "emit"} if r["direction"] == "both" else {r["direction"]})
         say(f"{name}: {len(table)} types")
-        width = max((len(k) for k in table), default=0)
+        width = len(max(table, key=len, default=""))
         for f in sorted(table):
             made, ways = table[f]
             say(f"  {f:<{width}}  {'+'.join(sorted(ways, reverse=True)):<9}  {', '.join(sorted(made))}")

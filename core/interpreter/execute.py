@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -212,13 +213,8 @@ class Interpreter:
         wanted = list(g.outputs if targets is None else targets)
         needed = self._needed(wanted)
         live: dict[int, Array] = {id(v): a for v, a in zip(g.inputs, arrays)}
-        left: dict[int, int] = {}
-        for node in needed:
-            for v in node.inputs:
-                if v is not None:
-                    left[id(v)] = left.get(id(v), 0) + 1
-        for v in wanted:
-            left[id(v)] = left.get(id(v), 0) + 1
+        left = Counter(map(id, wanted))
+        left.update(id(x) for node in needed for x in node.inputs if x is not None)
 
         def get(v: Value) -> Array:
             a = live.get(id(v))
@@ -241,14 +237,12 @@ class Interpreter:
                 watch(node, results)
             for v, a in zip(node.outputs, results):
                 live[id(v)] = a
-            for v in (*node.inputs, *node.outputs):
-                if v is not None:
-                    n = left.get(id(v), 0)
-                    if v.producer is not node:
-                        n -= 1
-                        left[id(v)] = n
-                    if n <= 0:
-                        live.pop(id(v), None)
+            for x in (*node.inputs, *node.outputs):
+                if x is not None:
+                    if x.producer is not node:
+                        left[id(x)] -= 1
+                    if left[id(x)] <= 0:
+                        live.pop(id(x), None)
         return [get(v) for v in wanted]
 
     def _arrays(self, inputs: Sequence[Array] | Mapping[str, Array]) -> list[Array]:

@@ -16,6 +16,7 @@ cut, scipy's kernel holds capacities in int32. networkx is the judge in ``tests/
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 __all__ = ["SOURCE", "TARGET", "Choice"]
@@ -112,19 +113,19 @@ class Choice:
                 parent[other] = root
             for c in cs[1:]:
                 parent[find(c)] = root
-        wish: dict[int, int] = {}  # bit 1: something prefers SOURCE, bit 2: TARGET
+        wish = defaultdict[int, int](int)  # bit 1: something prefers SOURCE, bit 2: TARGET
         for v, (s, t) in unaries.items():
             root = find(v)
-            wish[root] = wish.get(root, 0) | (1 if t else 0) | (2 if s else 0)
+            wish[root] |= (1 if t else 0) | (2 if s else 0)
         for p, cs, _, kind in links:
             if pins[p] != FREE:
                 root = find(cs[0])
-                wish[root] = wish.get(root, 0) | (1 if kind == SOURCE else 2)
+                wish[root] |= 1 if kind == SOURCE else 2
         hard: dict[int, list[int]] = {}
         for v, pin in enumerate(pins):
             if pin == FREE:
                 root = find(v)
-                bits = wish.get(root, 0)
+                bits = wish[root]
                 if bits == 3:
                     hard.setdefault(root, []).append(v)
                 else:

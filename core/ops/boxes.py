@@ -93,7 +93,7 @@ def overlap(box: Array, others: Array) -> Array:
         return np.where(shared > 0, shared / (area(box) + area(others) - shared), 0)
 
 
-def suppress(boxes: Array, order: Sequence[int], threshold: float, eta: float = 1.0) -> list[int]:
+def suppress(boxes: Array, order: Sequence[int], threshold: float, eta: float | None = None) -> list[int]:
     """The indices of ``order`` (best first) that overlap no kept box by more than the threshold."""
     kept: list[int] = []
     limit = np.float32(threshold)
@@ -101,7 +101,7 @@ def suppress(boxes: Array, order: Sequence[int], threshold: float, eta: float = 
         if kept and (overlap(boxes[i], boxes[kept]) > limit).any():
             continue
         kept.append(int(i))
-        if eta < 1 and limit > 0.5:
+        if eta is not None and eta < 1 and limit > 0.5:
             limit = np.float32(limit * eta)
     return kept
 

@@ -152,10 +152,10 @@ def _pad_shape(c: InferContext) -> Shapes:
         n = None if d is None else d + begin + end
         if isinstance(n, int) and n < 0:
             c.fail(f"axis {i} of size {d} cannot be cropped by {(begin, end)}")
-        grown = max((p for p in (begin, end) if isinstance(p, int)), default=0)
-        if mode == "reflect" and isinstance(d, int) and grown >= max(d, 1):
+        grown = [p for p in (begin, end) if isinstance(p, int) and p > 0]
+        if mode == "reflect" and isinstance(d, int) and any(p >= d for p in grown):
             c.fail(f"reflecting {(begin, end)} elements needs more than the {d} of axis {i}")
-        if mode != "constant" and grown > 0 and n == sum(p for p in (begin, end) if isinstance(p, int) and p > 0):
+        if mode != "constant" and grown and n == sum(grown):
             c.fail(f"axis {i} keeps no element to repeat")
         out.append(n)
     return [(c.dtype("x"), tuple(out))]

@@ -46,7 +46,7 @@ def broadcast_shapes(*shapes: Shape | None) -> Shape | None:
     if any(s is None for s in shapes):
         return None
     known = [s for s in shapes if s is not None]
-    rank = max((len(s) for s in known), default=0)
+    rank = len(max(known, key=len, default=()))
     out: list[DimLike | None] = []
     for i in range(rank):
         best: DimLike | None = 1

@@ -188,7 +188,7 @@ def einsum(r: Rewriter, node: Node) -> bool:
         rank = len(out)
         places = None if c is None else varies(c, rank)
         fits = c is not None and c.tensor is not None and c.tensor.size == n_out
-        if fits and places is not None and min(places, default=0) >= len(lead):
+        if fits and places is not None and all(p >= len(lead) for p in places):
             bias, nodes, root = c, [after, *casts[::-1], node], after.output
     if n_in < 2 or n_out < 2:
         return False

@@ -51,7 +51,7 @@ def sample_models(rules: RuleSet[Any, Any]) -> Iterator[list[SampleModel]]:
     Each comes as alternatives that differ in which inputs are constants: a format that refuses the first may take the next.
     """
     decls = [d for d in map(find_op, sorted(rules.emit_rules)) if d is not None]
-    for i in range(max((len(d.samples) for d in decls), default=0)):
+    for i in range(max([len(d.samples) for d in decls] or [0])):
         for decl in decls:
             if i < len(decl.samples):
                 made = [single(decl, decl.samples[i], c, f"{decl.name}, sample {i}") for c in constants_of(decl, rules)]

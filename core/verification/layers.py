@@ -8,6 +8,7 @@ values after it moves noticeably when that weight alone is disturbed by one perc
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
@@ -183,9 +184,9 @@ class Layers:
         self._ran: Sequence[Array] | None = None  # the inputs that _kept is of
         self._kept: dict[str, Array] = {}
         self._off: dict[str, float] = {}  # distance of the other side, by name of value
-        self._moved: dict[str, float] = {}  # response to the disturbance
+        self._moved = defaultdict[str, float](float)  # response to the disturbance
         self._limits: dict[str, float] = {}
-        self._excused: dict[str, float] = {}
+        self._excused = defaultdict[str, float](float)
         self._tried = self._met = False  # whether the other side was run on the same inputs, and to its end
 
     # ---- runs
@@ -298,7 +299,7 @@ class Layers:
 
     def _first(self) -> str:
         """The first value, in the order of the reference, that differs by more than rounding explains."""
-        off = [n for n in self._kept if self._off.get(n, 0.0) > self._limit(n)]
+        off = [n for n in self._kept if n in self._off and self._off[n] > self._limit(n)]
         if off:
             noise = noise_of(self.reference, self.inputs, {n: self._kept[n] for n in off}, self.limit.eps)
             for n in list(off):
@@ -325,14 +326,14 @@ class Layers:
 
     def _would_show(self, name: str) -> bool:
         """Whether a difference here would have been seen in every compared value right after it, and was not."""
-        moved = self._moved.get(name, 0.0)
+        moved = self._moved[name]
         after = self._witnesses([self._by_name[name]])
         if not moved or not after:
             return False
         for w in after:
-            expected = self._off[name] / moved * self._moved.get(w, 0.0)
+            expected = self._off[name] / moved * self._moved[w]
             limit = self._limit(w)
-            if self._off.get(w, 0.0) > limit or expected <= 4 * limit:
+            if (w in self._off and self._off[w] > limit) or expected <= 4 * limit:
                 return False
         return True
 
@@ -347,10 +348,8 @@ class Layers:
                 if a is not None:
                     self._moved[v.name] = distance(a, b) if a.shape == b.shape else float("inf")
 
-        try:
+        with suppress(InputError, ShapeError):  # what was not reached did not move
             Interpreter(self.reference, read=disturbed(DISTURBANCE, counts)).run(list(self.inputs), watch=see)
-        except (InputError, ShapeError):
-            self._moved = {n: self._moved.get(n, 0.0) for n in self._kept}
 
     def measure(self, agreeing: Sequence[str]) -> Power:
         """Find what the comparison could not have noticed. ``agreeing``: outputs compared by themselves, and right."""
@@ -386,7 +385,7 @@ class Layers:
 
     def _unnoticed(self, name: str) -> float:
         """What a value may be off: the tolerance, and the rounding that one was excused for."""
-        return self._limit(name) + self._excused.get(name, 0.0)
+        return self._limit(name) + self._excused[name]
 
     def _witnesses(self, values: Sequence[Value], include: bool = False) -> list[str]:
         """The first compared values from these on (or after them)."""

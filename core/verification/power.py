@@ -175,7 +175,7 @@ class Power:
             tells = self._all_at_once()
             for group, users in left:
                 self.together += len(group)
-                if any(tells.get(o.name, False) for n in users for o in n.outputs):
+                if any(tells[o.name] for n in users for o in n.outputs):
                     self.covered += len(group)
                 else:
                     weak[str(users[0].origin)] = None
@@ -228,7 +228,8 @@ class Power:
 
     def _another(self, users: Sequence[Node]) -> float:
         spans = [float(np.ptp(self._known[o.name])) for n in users for o in n.outputs if o.name in self._known]
-        return ANOTHER * max([s for s in spans if np.isfinite(s)], default=0.0) or 1.0
+        wide = [s for s in spans if s and np.isfinite(s)]
+        return ANOTHER * max(wide) if wide else 1.0
 
     def _after(self, node: Node) -> tuple[list[Value], set[str]]:
         """The first compared values from the node's results on, and the names of all values up to them."""
@@ -326,7 +327,7 @@ class Power:
     # ---- where it would cost too much
     def _all_at_once(self) -> dict[str, bool]:
         """By name of value: whether one of the first compared values from it on moves when every weight is disturbed."""
-        moved: dict[str, bool] = {}
+        moved = dict.fromkeys(self.compared, False)
 
         def see(node: Node, results: Sequence[Array]) -> None:
             for v, b in zip(node.outputs, results):
@@ -339,5 +340,5 @@ class Power:
         for node in reversed(list(self.graph)):
             for v in node.outputs:
                 after = [o.name for n in v.users for o in n.outputs]
-                tells[v.name] = moved.get(v.name, False) if v.name in self.compared else any(tells.get(n, False) for n in after)
+                tells[v.name] = moved[v.name] if v.name in self.compared else any(tells[n] for n in after)
         return tells

@@ -34,7 +34,7 @@ def precision(*graphs: Graph) -> tuple[float, float]:
 
 
 def native(
-    framework: str, source: Any, weights: Any, notes: list[str], *, apart: bool = False, children: dict[str, Child] | None = None
+    framework: str, source: Any, weights: Any, notes: list[str], *, apart: bool, children: dict[str, Child] | None = None
 ) -> Runtime | None:  # fmt: skip
     """The framework's own runtime for a source, or None, with the reason among the notes where there is one to tell.
 

@@ -6,6 +6,7 @@ regions (branches, bodies of loops), these are boxes in it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import Any
@@ -160,10 +161,7 @@ class _Artist:
 
 def _alone(graph: Graph) -> set[Scope]:
     """The scopes that hold exactly one node."""
-    count: dict[Scope, int] = {}
-    for node in graph:
-        for s in node.scope.ancestors():
-            count[s] = count.get(s, 0) + 1
+    count = Counter(s for node in graph for s in node.scope.ancestors())
     return {s for s, n in count.items() if n == 1 and s.parent is not None}
 
 

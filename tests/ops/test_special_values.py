@@ -34,7 +34,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], Any, floa
     "j0": (lambda x: ours.bessel_j(0, x), special.bessel_j0, FINITE, 3e-7),
     "j1": (lambda x: ours.bessel_j(1, x), special.bessel_j1, FINITE, 3e-7),
     "y0": (lambda x: ours.bessel_y(0, x), special.bessel_y0, POSITIVE[np.inf > POSITIVE], 3e-7),
-    "y1": (lambda x: ours.bessel_y(1, x), special.bessel_y1, POSITIVE[np.inf > POSITIVE], 3e-7),
+    "y1": (lambda x: ours.bessel_y(1, x), special.bessel_y1, POSITIVE[np.inf > POSITIVE], 1e-6),
     "k0": (lambda x: ours.bessel_k(0, x, False), special.modified_bessel_k0, POSITIVE, 1e-10),
     "k1": (lambda x: ours.bessel_k(1, x, False), special.modified_bessel_k1, POSITIVE, 1e-10),
     "k0e": (lambda x: ours.bessel_k(0, x, True), special.scaled_modified_bessel_k0, POSITIVE, 1e-10),
