@@ -58,8 +58,6 @@ def move_blocks(e: CaffeScribe, node: Node) -> None:
     """Deconvolution (to space) or Convolution (to depth) with the block as kernel and stride."""
     channels_first(node)
     a, x = node.attrs, e.value(first(node))
-    if len(x.shape) != 4:
-        raise NotExpressible(f"it has {len(x.shape) - 2} spatial axes, not 2")
     out, block = static(node.output), a["block"]
     wide = node.op == "depth_to_space"
     channels = out[1] if wide else x.shape[1]

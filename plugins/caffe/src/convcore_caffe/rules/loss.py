@@ -173,9 +173,15 @@ def _normalizer(g: CaffeContext, node: CaffeNode, x: Value, outer: Any, inner: A
     return g.b.maximum(_total(g, keep), g.b.like(x, 1.0))
 
 
-def _mean_over_batch(g: CaffeContext, node: CaffeNode, x: Value, factor: float = 1.0) -> Value:
-    y = g.b.div(_total(g, x), _count(g, x, node.sizes()[0] if node.sizes() else 1))
-    return y if factor == 1 else g.b.mul(y, g.b.like(y, factor))
+def _mean_over_batch(g: CaffeContext, node: CaffeNode, x: Value) -> Value:
+    y: Value = g.b.div(_total(g, x), _count(g, x, node.sizes()[0] if node.sizes() else 1))
+    return y
+
+
+def _half_mean(g: CaffeContext, node: CaffeNode, x: Value) -> Value:
+    y = _mean_over_batch(g, node, x)
+    half: Value = g.b.mul(y, g.b.like(y, 0.5))
+    return half
 
 
 @RULES.load("SoftmaxWithLoss")
@@ -247,7 +253,7 @@ def euclidean_loss(g: CaffeContext, node: CaffeNode) -> Value:
     other = node.bottom(1)
     if node.sizes(0) != node.sizes(1):
         other = g.b.reshape(other, shape=node.sizes(0))
-    return _mean_over_batch(g, node, g.b.square(g.b.sub(node.x, other)), 0.5)
+    return _half_mean(g, node, g.b.square(g.b.sub(node.x, other)))
 
 
 @RULES.load("ContrastiveLoss")
@@ -262,7 +268,7 @@ def contrastive_loss(g: CaffeContext, node: CaffeNode) -> Value:
         apart = g.b.relu(g.b.sub(limit, d2))
     else:
         apart = g.b.square(g.b.relu(g.b.sub(limit, g.b.sqrt(d2))))
-    return _mean_over_batch(g, node, g.b.where(similar, d2, apart), 0.5)
+    return _half_mean(g, node, g.b.where(similar, d2, apart))
 
 
 @RULES.load("SigmoidCrossEntropyLoss")

@@ -174,8 +174,6 @@ def _beside(g: CaffeContext, node: CaffeNode) -> tuple[Value, tuple[DimLike | No
     shape, other = node.shape(0), node.shape(1)
     v = node.bottom(1)
     node.ignore("num_axes", "filler")
-    if v is None:
-        raise node.invalid("has no second bottom")
     if not other:
         node.ignore("axis")
         return v, (), 0

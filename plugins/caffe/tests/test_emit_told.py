@@ -1,0 +1,144 @@
+"""What is written as one layer and what is not, term by term, and the words of what Caffe cannot hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convcore
+from convcore.build.builder import Builder
+from convcore.errors import UnsupportedError
+from convcore.ir.graph import Graph, Value
+
+from .emit_kit import array, fields, types, written
+
+
+def affine(b: Builder, x: Value, a: float, c: float, p: float) -> Value:
+    """(a x + c)^p, of the parts that are not what they are by themselves."""
+    y = x if a == 1 else b.mul(x, b.like(x, a))
+    y = y if c == 0 else b.add(y, b.like(y, c))
+    return y if p == 1 else b.pow(y, b.like(y, p))
+
+
+POWERS: list[tuple[tuple[float, float, float], tuple[float, float, float], list[dict[str, float]]]] = [
+    # the first, the second, and the layers: one where no product or sum is done in another order
+    ((2, 3, 1), (1, 0, 2), [{"power": 2, "scale": 2, "shift": 3}]), ((2, 0, 1), (1, 5, 2),
+        [{"power": 2, "scale": 2, "shift": 5}]),
+    ((2, 3, 1), (-1, 0, 1), [{"scale": -2, "shift": -3}]), ((1, 0, 2), (-1, 0, 1), [{"power": 2}, {"scale": -1}]),
+    ((2, 3, 1), (5, 0, 1), [{"scale": 2, "shift": 3}, {"scale": 5}]), ((1, 0, 3), (1, 0, 2), [{"power": 3}, {"power": 2}]),
+    ((1, 3, 1), (5, 0, 1), [{"shift": 3}, {"scale": 5}]), ((1, 3, 1), (1, 7, 1), [{"shift": 3}, {"shift": 7}]),
+    ((2, 3, 2), (-1, 0, 1), [{"power": 2, "scale": 2, "shift": 3}, {"scale": -1}]),
+    ((2, 3, 1), (-1, 4, 1), [{"scale": -2, "shift": -3}, {"shift": 4}]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "second", "layers"), POWERS, ids=range(len(POWERS)))
+def test_powers(first: Any, second: Any, layers: list[dict[str, float]], tmp_path: Path) -> None:
+    net = written(tmp_path, (2, 3), lambda b, x: affine(b, affine(b, b.square(b.relu(x)), *first), *second))
+    assert [fields(la) for la in net if la.type == "Power"][-len(layers) :] == layers
+
+
+N = (2, 3, 5, 7)
+A, B, C3 = array(2, 3, 5, 7), array(3, 1, 1), array(3, 1, 1)
+
+
+def w(b: Builder, a: Any, name: str) -> Value:
+    return b.weight(a, name)
+
+
+TIDY: dict[str, tuple[Any, Callable[[Builder, Value], Any], list[str]]] = {
+    # shape, what is built, and the layers' types
+    "scale and bias": (N, lambda b, x: b.add(b.mul(x, w(b, B, "s")), w(b, C3, "c")), ["Scale"]),
+    "scale and another span": (N, lambda b, x: b.add(b.mul(x, w(b, B, "s")), w(b, array(5, 1), "c")), ["Scale", "Bias"]),
+    "scale that is read": (N, lambda b, x: [b.add(y := b.mul(x, w(b, B, "s")), w(b, C3, "c")), b.tanh(y)],
+        ["Scale", "Bias", "TanH"]),
+    "scale, bias, bias": (N, lambda b, x: b.add(b.add(b.mul(x, w(b, B, "s")), w(b, C3, "c")), w(b, C3 + 1, "d")),
+        ["Scale", "Bias"]),
+    "dense and bias": ((2, 3), lambda b, x: b.add(b.linear(x, w(b, array(5, 3), "k")), w(b, array(5), "c")), ["InnerProduct"]),
+    "dense with a bias, bias": ((2, 3), lambda b, x: b.add(b.linear(x, w(b, array(5, 3), "k"), w(b, array(5), "e")),
+        w(b, array(5), "c")), ["InnerProduct", "Bias"]),
+    "dense and a bias of the batch": ((2, 3), lambda b, x: b.add(b.linear(x, w(b, array(5, 3), "k")), w(b, array(2, 5), "c")),
+        ["InnerProduct", "Bias"]),
+    "sum of a sum": (N, lambda b, x: b.add(b.add(b.tanh(x), b.sigmoid(x)), b.relu(x)), ["TanH", "Sigmoid", "ReLU", "Eltwise"]),
+    "sum of a product": (N, lambda b, x: b.add(b.mul(b.tanh(x), b.sigmoid(x)), b.relu(x)),
+        ["TanH", "Sigmoid", "Eltwise", "ReLU", "Eltwise"]),
+    "product of a product": (N, lambda b, x: b.mul(b.mul(b.tanh(x), b.sigmoid(x)), b.relu(x)),
+        ["TanH", "Sigmoid", "ReLU", "Eltwise"]),
+    "sum of a sum that is read": (N, lambda b, x: [b.add(y := b.add(b.tanh(x), b.sigmoid(x)), b.relu(x)), b.abs(y)],
+        ["TanH", "Sigmoid", "Eltwise", "ReLU", "Eltwise", "AbsVal"]),
+    "difference of a sum": (N, lambda b, x: b.sub(b.tanh(x), b.add(b.sigmoid(x), b.relu(x))),
+        ["TanH", "Sigmoid", "ReLU", "Eltwise", "Eltwise"]),
+    "factors of a sum": (N, lambda b, x: b.add(b.mul(b.tanh(x), b.like(x, 2)), b.mul(b.sigmoid(x), b.like(x, 3))),
+        ["TanH", "Sigmoid", "Eltwise"]),
+    "factor and shift of a sum": (N, lambda b, x: b.add(b.add(b.mul(b.tanh(x), b.like(x, 2)), b.like(x, 1)), b.sigmoid(x)),
+        ["TanH", "Power", "Sigmoid", "Eltwise"]),
+    "factors of a product": (N, lambda b, x: b.mul(b.mul(b.tanh(x), b.like(x, 2)), b.sigmoid(x)),
+        ["TanH", "Power", "Sigmoid", "Eltwise"]),
+    "flattened": (N, lambda b, x: b.linear(b.reshape(x, shape=(2, 105)), w(b, array(5, 105), "k")), ["InnerProduct"]),
+    "flattened and read": (N, lambda b, x: [b.linear(y := b.reshape(x, shape=(2, 105)), w(b, array(5, 105), "k")), b.tanh(y)],
+        ["Flatten", "InnerProduct", "TanH"]),
+    "another batch": (N, lambda b, x: b.linear(b.reshape(x, shape=(6, 35)), w(b, array(5, 35), "k")),
+        ["Reshape", "InnerProduct"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TIDY)
+def test_neighbours_that_are_one_layer(name: str, tmp_path: Path) -> None:
+    shape, build, wanted = TIDY[name]
+    assert sorted(types(written(tmp_path, shape, build))) == sorted(wanted)
+
+
+NORMS: list[tuple[Callable[[Builder, Value], Any], list[str], dict[str, Any]]] = [
+    (lambda b, x: b.mul(norm(b, x), w(b, np.asarray(B), "s")), ["Normalize"], {"channel_shared": False}),
+    (lambda b, x: b.mul(norm(b, x), b.like(x, 20.0)), ["Normalize"], {"channel_shared": True}),
+    (lambda b, x: b.add(norm(b, x), b.like(x, 20.0)), ["Normalize", "Power"], {"channel_shared": True}),
+    (lambda b, x: b.square(norm(b, x)), ["Normalize", "Power"], {"channel_shared": True}),
+    (lambda b, x: b.add(b.mul(norm(b, x), w(b, B, "s")), w(b, C3, "c")), ["Normalize", "Bias"], {"channel_shared": False}),
+    (lambda b, x: b.mul(norm(b, x), w(b, array(5, 1), "s")), ["Normalize", "Scale"], {"channel_shared": True}),
+]  # fmt: skip
+
+
+def norm(b: Builder, x: Value) -> Value:
+    return b.l2_normalize(x, axes=(1,), epsilon=1e-10, mode="add_square")
+
+
+@pytest.mark.parametrize("i", range(len(NORMS)))
+def test_scales_of_a_norm(i: int, tmp_path: Path) -> None:
+    build, wanted, given = NORMS[i]
+    net = written(tmp_path, N, build, caffe_flavor="ssd")
+    found = types(net)
+    assert sorted(found) == sorted(wanted)
+    assert next(la for la in net if la.type == "Normalize").param("norm_param").get("channel_shared") is given["channel_shared"]
+
+
+# ---- words
+WINDOW = {"kernel": (2, 3), "strides": (1, 1), "pads": ((0, 0), (0, 0)), "dilations": (1, 1)}
+WORDS: list[tuple[str, Any, Callable[[Builder, Value], Any], Callable[[Builder, Value], Any]]] = [
+    ("Caffe's pooling has no dilation", N, lambda b, x: b.max_pool(x, **{**WINDOW, "dilations": (1, 2)}),
+     lambda b, x: b.max_pool(x, **{**WINDOW, "kernel": (2, 1), "dilations": (1, 2)})),
+    ("its result is empty", N, lambda b, x: b.tile(x, repeats=(1, 1, 1, 0)), lambda b, x: b.tile(x, repeats=(1, 1, 1, 2))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "shape", "bad", "good"), WORDS, ids=[x[0] for x in WORDS])
+def test_what_caffe_cannot_hold(why: str, shape: Any, bad: Any, good: Any, tmp_path: Path) -> None:
+    written(tmp_path, shape, good)
+    g = Graph("g")
+    b = Builder(g)
+    g.outputs = [bad(b, b.input("data", "float32", shape))]
+    with pytest.raises(UnsupportedError, match=why.replace("(", r"\(")):
+        convcore.convert(convcore.Model(g, "test"), "caffe", tmp_path / "bad.prototxt")
+
+
+@pytest.mark.parametrize(("rows", "known"), [(1 << 24, True), ((1 << 24) + 1, False)])
+def test_a_float_counts_to_two_to_the_24(rows: int, known: bool, tmp_path: Path) -> None:
+    g = Graph("g")
+    b = Builder(g)
+    table = np.lib.stride_tricks.as_strided(np.zeros(1, "f4"), (rows, 1), (0, 4))
+    g.outputs = [b.embedding(b.input("i", "int64", (2,)), b.weight(table, "t"))]
+    found = [p.why for p in convcore.check(convcore.Model(g, "test"), "caffe")]
+    assert found == [] if known else [f"{rows} rows: a float counts to 16777216 only" in why for why in found] == [True]
