@@ -15,6 +15,7 @@ import convcore
 from convcore.build.builder import Builder
 from convcore.build.stored import complete_attributes
 from convcore.cli import main
+from convcore.cli.commands import _arrays
 from convcore.discovery import discover
 from convcore.errors import (
     BadFileError,
@@ -124,6 +125,36 @@ def named(folder: Path, name: str, content: bytes) -> Any:
 
 
 X = np.zeros((2, 3), "f4")
+
+
+def given(folder: Path, *specs: str, names: tuple[str, ...] = ("x", "y")) -> dict[str, Any]:
+    """``--input`` of the command line: a.npy holds 1, p.npz 2 and 3 under other names, xy.npz 4 and 5 under theirs."""
+    np.save(folder / "a.npy", np.float32(1))
+    np.savez(folder / "p.npz", p=np.float32(2), q=np.float32(3))
+    np.savez(folder / "one.npz", p=np.float32(6))
+    np.savez(folder / "xy.npz", y=np.float32(5), x=np.float32(4))
+    (folder / "bad.npy").write_text("no")
+    made = [f"{s.rpartition('=')[0]}={folder / s.rpartition('=')[2]}" if "=" in s else str(folder / s) for s in specs]
+    return {k: float(v) for k, v in _arrays(made, list(names)).items()}
+
+
+@pytest.mark.parametrize(("specs", "found"), [
+    (["a.npy", "a.npy"], {"x": 1, "y": 1}), (["y=a.npy", "one.npz"], {"y": 1, "x": 6}), (["p.npz"], {"x": 2, "y": 3}),
+    (["xy.npz"], {"x": 4, "y": 5}), (["y=one.npz", "a.npy"], {"y": 6, "x": 1}),
+    (["a.npy", "p.npz"], "the file holds 2 arrays .p, q., inputs left: y"), (["a.npy"], "missing inputs: y"),
+    (["a.npy"] * 3, r"more inputs than the model has .x, y."), (["z=a.npy"], "no input 'z'; inputs are x, y"),
+    (["x=a.npy", "x=a.npy"], "input 'x' is given twice"), (["x=p.npz"], r"p.npz holds 2 arrays: drop x="),
+    (["bad.npy"], r"bad.npy: not a .npy or .npz file"), (["none.npy"], "none.npy: no such file"),
+    (["p.npz", "one.npz"], "the file holds 1 arrays .p., inputs left: none"),
+])  # fmt: skip
+def test_arrays_of_the_command_line(specs: list[str], found: Any, tmp_path: Path) -> None:
+    if isinstance(found, dict):
+        assert given(tmp_path, *specs) == found
+    else:
+        with pytest.raises(UsageError, match=found):
+            given(tmp_path, *specs)
+
+
 Case = tuple[Callable[[Any], Any], Any, Any, type[Exception], str]
 CASES: dict[str, Case] = {
     # what is asked, with what it takes, with what it refuses, by which error and words

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from convcore.ops import special_values as ours
+from convcore.ops.special import erf, erfc
 
 torch = pytest.importorskip("torch")
 special: Any = torch.special
@@ -22,6 +23,8 @@ POSITIVE = np.concatenate([np.abs(NEAR[NEAR != 0]), WIDE[WIDE > 0], np.asarray([
 
 FUNCTIONS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], Any, float]] = {
     # ours, torch's, where, and how near (a part of 1 + the value)
+    "erf": (erf, special.erf, np.concatenate([ALL, np.linspace(-0.6, 0.6, 31), np.linspace(3.5, 6.5, 31)]), 1e-15),
+    "erfc": (erfc, special.erfc, np.concatenate([ALL, np.linspace(-0.6, 0.6, 31), np.linspace(3.5, 6.5, 31)]), 1e-15),
     "lgamma": (ours.lgamma, special.gammaln, ALL, 1e-12),
     "digamma": (ours.digamma, special.digamma, np.concatenate([NEAR[NEAR != 0] + 1e-4, np.abs(WIDE), EDGE[:7]]), 1e-10),
     "erfinv": (ours.erfinv, special.erfinv, np.append(np.linspace(-0.999, 0.999, 61), [1 - 1e-9, 1, -1, 1.1, 0, np.nan]), 1e-9),
@@ -78,6 +81,12 @@ def test_bessel_functions_fulfil_their_wronskian(order: int) -> None:
     np.testing.assert_allclose(j[1] * y[0] - j[0] * y[1], 2 / (np.pi * x), rtol=1e-10)
     i, k = ([f(n, x, bool(order)) for n in (0, 1)] for f in (ours.bessel_i, ours.bessel_k))
     np.testing.assert_allclose(i[0] * k[1] + i[1] * k[0], 1 / x, rtol=1e-10)
+
+
+def test_the_tail_of_erfc() -> None:
+    """A part of the value, not of 1, as far as float64 goes."""
+    x = np.concatenate([np.linspace(0.4, 4.2, 77), np.linspace(4.3, 26.0, 50)])
+    np.testing.assert_allclose(erfc(x), special.erfc(torch.from_numpy(x)).numpy(), rtol=3e-14)
 
 
 def test_zeta() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from plugin_folders import installed, run
@@ -11,7 +12,7 @@ from plugin_folders import installed, run
 from convcore.cli.new_plugin import new_plugin
 from convcore.errors import UsageError
 from convcore.host import host
-from convcore.testing import check_plugin
+from convcore.testing import check_plugin, plugins
 
 CODE = "from convcore.testing import check_plugin\ntry:\n    check_plugin({0!r})\nexcept AssertionError as e:\n    print(e)"
 
@@ -177,6 +178,20 @@ def test_a_framework_that_is_not_installed_is_no_checked_plugin(bare: dict[str, 
     """Of the plugin itself nothing was shown: that is said once, not of every model."""
     out = run(bare, tmp_path, "-c", WITHOUT.replace("NAME", "pytorch")).stdout
     assert "WRONG" in out and out.count("PyTorch models needs torch>=") == 1, out
+
+
+@pytest.mark.parametrize("sources", [(), ("m.x",)])
+def test_what_is_only_read_is_not_checked_without_a_source(sources: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = SimpleNamespace(refused={"a": "b"}, unread={"c": "d"}, written={}, asked=3)
+    monkeypatch.setattr(plugins, "check_framework", lambda *a, **k: found)
+    monkeypatch.setattr(plugins, "host", lambda: SimpleNamespace(can=lambda name, stage: can))
+    for can in (False, True):
+        report = plugins.PluginReport("p")
+        plugins._check_framework("x", report, 1, sources)
+        told = [n for n in report.notes if "is only read, and no sources were given" in n]
+        assert len(told) == (not can and not sources)
+        assert [p for p in report.problems if "x writes none of 3 sample models: b" in p] == report.problems
+        assert len(report.problems) == can and report.notes[:2] == ["x refuses a: b", "x does not read back c: d"]
 
 
 def test_an_unknown_plugin() -> None:

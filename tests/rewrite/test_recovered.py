@@ -271,7 +271,39 @@ def _softmax_over_queries(b: Any) -> Any:
     return b.matmul(b.softmax(b.matmul(q, b.transpose(k, perm=(0, 1, 3, 2))), axis=2), v)
 
 
+def _slope(x: Any, b: Any, below: Callable[[Any], Any]) -> Any:
+    """max(x, 0) and something of min(x, 0)."""
+    zero = b.const(np.float32(0))
+    return b.add(b.maximum(x, zero), below(b.minimum(x, zero)))
+
+
+def _slope_squared(b: Any) -> Any:
+    x, w = b.input("x", "float32", (2, 5, 7)), b.weight(np.full((5, 1), 3, "f4"), "w")
+    return _slope(x, b, lambda y: b.mul(b.mul(y, w), w))
+
+
+def _slope_inverted(b: Any) -> Any:
+    x, w = b.input("x", "float32", (2, 5, 7)), b.weight(np.full((5, 1), 3, "f4"), "w")
+    return _slope(x, b, lambda y: b.div(y, w))
+
+
+def _slope_of_data(b: Any) -> Any:
+    x, w = b.input("x", "float32", (2, 5, 7)), b.input("w", "float32", (5, 1))
+    return _slope(x, b, lambda y: b.mul(y, w))
+
+
+def _slope_and_more(b: Any) -> Any:
+    x, w = b.input("x", "float32", (2, 5, 7)), b.weight(np.full((5, 1), 3, "f4"), "w")
+    return b.add(_slope(x, b, lambda y: b.mul(y, w)), b.const(np.float32(1)))
+
+
+def _slope_of_the_square(b: Any) -> Any:
+    x, w = b.input("x", "float32", (2, 5, 7)), b.weight(np.full((5, 1), 3, "f4"), "w")
+    return _slope(x, b, lambda y: b.mul(b.square(y), w))
+
+
 TRAPS = [
+    _slope_squared, _slope_inverted, _slope_of_data, _slope_of_the_square,
     _ddof, _outside, _another, _raw_moments, _log_of_sigmoid, _maximum_of_steep, _overflowing_softmax, _sigmoid_read_twice,
     _windows, _channel_affine, _scaled_mask, _softmax_over_queries,
 ]  # fmt: skip

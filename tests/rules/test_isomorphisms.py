@@ -74,6 +74,19 @@ def test_check_row_finds_a_conversion_that_does_not_reverse():
         check_row(row)
 
 
+def test_check_row_finds_what_is_written_and_not_read(monkeypatch):
+    row = RuleSet("toy").op("T", "leaky_relu", alpha=A("alpha"))
+    write = row.emit
+
+    def more(e, node):
+        write(e, node)
+        e.nodes[-1].attrs["beta"] = 1
+
+    monkeypatch.setattr(type(row), "emit", lambda self, e, node: more(e, node))
+    with pytest.raises(CheckFailed, match="written but not read: beta"):
+        check_row(row)
+
+
 def test_check_row_needs_an_example():
     row = RuleSet("toy").op("T", "gelu", approximate=A("mode", iso=("enum", {"x": "erf"})))
     with pytest.raises(CheckFailed, match="no example"):
