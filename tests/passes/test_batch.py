@@ -138,21 +138,12 @@ def test_what_is_none_is_named(name: str, sample: int, named: list[int], axis: i
     assert mixes(g, named, axis).endswith(f") {why}")
 
 
-def _made_for_the_batch(b: Any, x: Any) -> Any:
-    return b.add(x, b.cast(b.range(b.const(0), b.dim_value(value=B), b.const(1)), to="float32")) if 0 else b.dim_value(value=B)
-
-
 WAYS: list[tuple[str, Any, str]] = [
     ("counted", lambda b, x: [b.relu(x), b.dim_value(value=B)], "counts it"),
     ("squeezed", lambda b, x: b.squeeze(b.slice(x, starts=(0, 0), stops=(1, None), steps=(1, 1)), axes=(0,)), "works along it"),
     ("summed", lambda b, x: b.sum(x, axes=(0,), keepdims=False), "works along it"),
     ("picked by itself", lambda b, x: b.take_along_axis(x, b.cast(b.relu(x), to="int64"), axis=1), ""),
     ("of an unknown layer", lambda b, x: b.opaque("keras", "Mine", [x], 1, {}, why="nobody knows it"), "nobody knows it"),
-    (
-        "not even axes are known",
-        lambda b, x: b.relu(b.opaque("keras", "Mine", [x], 1, {}, follows=True)),
-        "has sizes that nobody knows",
-    ),
 ]
 
 
