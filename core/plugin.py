@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from .opset.shapes import broadcast_shapes, same, window_pads
     from .output import writing
     from .passes.shapes import ShapeTracker, fold_constants
+    from .passes.signs import never_negative
     from .rules import (
         MISSING,
         A,
@@ -230,6 +231,7 @@ __all__ = [
     "moves_of",
     "nearest_index",
     "nest",
+    "never_negative",
     "op",
     "opaque_problems",
     "parse_dim",
@@ -338,6 +340,7 @@ _FROM = {
     "opset.shapes": ("broadcast_shapes", "same", "window_pads"),
     "output": ("writing",),
     "passes.shapes": ("ShapeTracker", "fold_constants"),
+    "passes.signs": ("never_negative",),
     "rules": (
         "A",
         "Call",

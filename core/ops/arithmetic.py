@@ -210,7 +210,7 @@ ARITHMETIC.op(
     "where", "condition:bool, x, y", "x where the condition holds, else y; all three broadcast.",
     outputs="z", infer=_where_shape, reference=lambda c, x, y: np.where(c, x, y), axes=Broadcast(),
     samples=[Sample(("bool", (2, 3, 5)), (2, 3, 5), (3, 1)), Sample(("bool", (2, 1, 1)), (2, 3, 5), ())],
-    traits=Trait.POINTWISE,
+    traits=Trait.POINTWISE | Trait.KEEPS_SIGN,
 )  # fmt: skip
 
 
@@ -306,7 +306,7 @@ ARITHMETIC.op(
     infer=_cast_shape, reference=converted, axes=Elementwise(),
     samples=[Sample((2, 3, 5), to="int32"), Sample(("int32", (2, 3, 5)), to="float32"),
         Sample(("int32", (2, 3, 5)), to="bool")],
-    traits=Trait.POINTWISE,
+    traits=Trait.POINTWISE | Trait.KEEPS_SIGN,
 )  # fmt: skip
 
 

@@ -187,6 +187,7 @@ CONSTANTS.op(
         Sample(np.array(3), np.array(17), np.array(4)), Sample(np.array(7), np.array(-4), np.array(-3)),
         Sample(np.float32(0.5), np.float32(3), np.float32(0.75)),
     ],
+    traits=Trait.KEEPS_SIGN,
 )  # fmt: skip
 
 

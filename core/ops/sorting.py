@@ -14,6 +14,7 @@ from ..opset.axes import Axes, Axis
 from ..opset.declare import Attr, AxisAttr, OpSet, Sample
 from ..opset.infer import InferContext
 from ..opset.shapes import reduced
+from ..opset.traits import Trait
 
 SORTING = OpSet("sorting")
 
@@ -57,6 +58,7 @@ for _name, _fn, _word in _ARGS:
         infer=_arg_shape, reference=_arg(_fn), axes=Axes("axis"),
         samples=[Sample((2, 3, 5), axis=1), Sample((2, 3, 5), axis=-1, keepdims=True),
             Sample(_TIES, axis=1, last=True), Sample(_TIES, axis=1)],
+        traits=Trait.NONNEGATIVE,
     )  # fmt: skip
 
 
@@ -88,6 +90,7 @@ for _name, _fn, _neutral, _word in _RUNNING:
             Sample((2, 3, 5), axis=0, reverse=True),
             Sample((2, 3, 5), axis=2, exclusive=True, reverse=True),
         ],
+        traits=Trait.KEEPS_SIGN,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..ir.graph import Node, Value
 from ..passes.constants import fold_constants
+from ..passes.signs import never_negative
 from .numbers import varies
 from .region import Rewriter
 
@@ -207,10 +208,11 @@ def einsum(r: Rewriter, node: Node) -> bool:
 
 
 def embedding(r: Rewriter, node: Node) -> bool:
-    """Rows of a trained matrix by computed or given ids."""
+    """Rows of a trained matrix by ids that are given, or are never negative: a gather counts those from the end, an embedding
+    has no such rows."""
     table, ids = node.inputs
     if table is None or ids is None or table.tensor is None or ids.tensor is not None or node.attrs["axis"] != 0:
         return False
-    if table.rank != 2 or table.role != "parameter" or not ids.rank or not r.operators:
+    if table.rank != 2 or table.role != "parameter" or not ids.rank or not r.operators or not never_negative(ids):
         return False
     return r.put(node.output, [node], lambda b: b.embedding(ids, table))

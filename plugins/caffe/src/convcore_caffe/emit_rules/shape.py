@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import DType, Node, NotExpressible, Ref, Value, ask_option, flags_asked, unsupported
+from convcore.plugin import DType, Node, NotExpressible, Ref, Value, ask_option, flags_asked, never_negative, unsupported
 
 from ..dialect import CaffeScribe, label
 from .arithmetic import power
@@ -130,6 +130,8 @@ def gather(e: CaffeScribe, node: Node) -> None:
     axis, index = node.attrs["axis"], node.need("indices")
     table = first(node).tensor
     if index is not None and index.tensor is None and table is not None and table.ndim == 2 and axis == 0:
+        if not never_negative(index):
+            raise NotExpressible("its indices may be negative, which count from the end; Caffe's Embed takes none")
         embed(e, node, first(node), index)
         return
     if index is not None and index.tensor is None and table is None and axis == 0 and len(static(index)) == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from convcore.plugin import DType, Node, NotExpressible, Ref, State
+from convcore.plugin import DType, Node, NotExpressible, Ref, State, never_negative
 
 from ..dialect import KerasScribe
 from .base import RULES, Writer, known
@@ -18,7 +18,11 @@ def gather(s: KerasScribe, node: Node) -> None:
     w = Writer(s, node)
     v, i, axis, out = w.input(0), w.input(1), node.attrs["axis"], known(node.outputs[0])
     if v.tensor is not None and v.rank == 2 and axis == 0 and v.role == "parameter" and i.tensor is None:
-        w.end(w.layer("Embedding", w.ref(1), {}, {"embeddings": s.state(v)}, shape=out))
+        ids = w.ref(1)
+        if not never_negative(i):  # those count from the end, of which Embedding has nothing
+            shape, from_end = known(i), w.op("Add", ids, known(v)[0])
+            ids = w.op("Where", w.op("Less", ids, 0), from_end, ids, shape=shape, dtype=w.dtype(1))
+        w.end(w.layer("Embedding", ids, {}, {"embeddings": s.state(v)}, shape=out))
         return
     at = w.constant(i)
     x = w.x(0)
