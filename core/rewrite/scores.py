@@ -78,7 +78,8 @@ def _product(v: Value) -> Parts:
         return node.inputs
     if node.op == "where":
         return node.inputs[1:]
-    return (node.op in ("cast", "div", "tanh") or same(node) or regroups(node)) and node.inputs[:1]
+    capped = node.op in ("div", "tanh")  # a scale, a softcap
+    return (capped or node.op == "cast" or same(node) or regroups(node)) and node.inputs[:1]
 
 
 def number_of(r: Rewriter, v: Value | None) -> float | None:
