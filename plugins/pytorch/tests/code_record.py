@@ -74,3 +74,11 @@ def with_functions(model: Any) -> Any:
 
 def calls_functions(code: str) -> bool:
     return re.search(rf"(?<![.\w])({'|'.join(FUNCTIONS)})\(", code) is not None
+
+
+HERE = re.compile(r"^def (?!load\().*?(?=^(class|def) )", re.M | re.S)
+
+
+def without_functions(text: str) -> str:
+    """Without the functions that are copied into it, and without a version of torch."""
+    return re.sub(r"from pytorch torch \S+\.$", "from pytorch.", HERE.sub("", text), flags=re.M)

@@ -37,7 +37,6 @@ WHY = {
     "load rules.aten_layers.prelu": "the slope is a vector, moved to the channels",
     "load rules.aten_layers.rrelu": "the slope is the mean of two",
     "load rules.aten_layers.softmax": _ZERO,
-    "load rules.aten_rnn.recurrent": "weights are a list, which directions and biases tell apart",
     "load rules.constants.eye": "the second size is the first where it is left out",
     "load rules.constants.fills": _SHAPE,
     "load rules.image.affine_grid": "its size holds batch and channels too",

@@ -20,6 +20,7 @@ from convcore_pytorch.emit import written_here
 from convcore_pytorch.functions import HELPERS, helpers_of
 from convcore_pytorch.runtime import open_runtime
 
+from .code_record import with_functions
 from .torch_kit import emit_model
 
 torch = pytest.importorskip("torch")
@@ -38,7 +39,7 @@ def agrees(g: Graph, feeds: list[Any], out: Path | None = None) -> Any:
     want = Interpreter(g).run(feeds)
     made = emit_model(g.clone(), out)
     model = made.model()
-    got = open_runtime(model).run(feeds)
+    got = open_runtime(with_functions(model)).run(feeds)
     assert len(got) == len(want)
     for a, b in zip(got, want):
         assert not same(a, np.asarray(b), 1e-4, 1e-5), same(a, np.asarray(b), 1e-4, 1e-5)

@@ -22,18 +22,19 @@ LAST, EPS = {"layout": "channels_last"}, {"epsilon": 1e-3}
 
 
 def reason(op: str, *inputs: Any, **attrs: Any) -> str:
-    """Why no rule writes the node; "" where one does. An input is a shape, (dtype, shape), an array (a weight) or None."""
+    """Why no rule writes the node; "" where one does. An input is a shape, (dtype, shape), ("?" is a
+    dtype that is not known), an array (a weight) or None."""
     g = Graph("net")
     b = Builder(g)
     values = []
     for i, given in enumerate(inputs):
         if given is None or isinstance(given, np.ndarray):
-            values.append(None if given is None else b.weight(given, f"w{i}"))
+            values.append(None if given is None else b.weight(given, f"w{i}") if given.shape else b.const(given))
         else:
             dtype, shape = given if given and isinstance(given[0], str) else ("float32", given)
-            values.append(b.input(f"x{i}", dtype, shape))
+            values.append(b.input(f"x{i}", None if dtype == "?" else dtype, shape))
     node = b.node(op, values, attrs)
-    g.outputs = list(node.outputs)
+    g.outputs = list(node.outputs[:1])
     scribe = Scribe(g, RULES, None, TorchDialect(), {}, lambda s: [])
     scribe.dialect.enter(scribe)
     scribe.node = node
@@ -47,6 +48,7 @@ def f32(*shape: int) -> np.ndarray:
 IMAGE, INT, TRUE = (2, 3, 5, 7), ("int64", (2, 3)), ("bool", (2, 3))
 SMALL, QUERY, KEYS = {"kernel": (2, 2)}, (2, 3, 5, 7), (2, 3, 11, 7)
 SEEN = ("bool", (5, 11))
+HEADS = ((2, 5, 6), (2, 11, 6), (2, 11, 6), f32(6, 6), f32(6, 6), f32(6, 6), f32(6, 6))
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 STEPS: dict[str, tuple[Any, ...]] = {n: ((5, 2, 7), f32(1, g * 3, 7), f32(1, g * 3, 3)) for n, g in GATES.items()}
 CASES: list[tuple[str, str, tuple[Any, ...], dict[str, Any], tuple[Any, ...], dict[str, Any]]] = [
@@ -105,6 +107,70 @@ CASES: list[tuple[str, str, tuple[Any, ...], dict[str, Any], tuple[Any, ...], di
     ("a mask and causal at once", "attention", (QUERY, KEYS, KEYS, SEEN), {"causal": True},
      (QUERY, KEYS, KEYS), {"causal": True}),
     ("empty=nan", "attention", (QUERY, KEYS, KEYS, SEEN), {"empty": "nan"}, (QUERY, KEYS, KEYS, SEEN), {"empty": "zero"}),
+    ("weights that are NaN count as 0", "attention", (QUERY, KEYS, KEYS), {"guard": True}, (QUERY, KEYS, KEYS), {}),
+    ("weights that are NaN count as 0", "multi_head_attention", HEADS, {"heads": 3, "guard": True}, HEADS, {"heads": 3}),
+    ("a mask, or fewer heads of keys", "multi_head_attention", (*HEADS, *(None,) * 4, ("bool", (5, 11))), {"heads": 3},
+     (*HEADS, *(None,) * 5), {"heads": 3}),
+    ("a mask, or fewer heads of keys", "multi_head_attention", HEADS, {"heads": 3, "causal": True}, HEADS,
+     {"heads": 3, "kv_heads": 3}),
+    ("some biases only", "multi_head_attention", (*HEADS, f32(6)), {"heads": 3}, (*HEADS, *(f32(6),) * 4), {"heads": 3}),
+    ("weights that are computed", "multi_head_attention", (*HEADS[:3], (6, 6), *HEADS[4:]), {"heads": 3}, HEADS, {"heads": 3}),
+    ("to another width than that of the query", "multi_head_attention", (*HEADS[:6], f32(5, 6)), {"heads": 3}, HEADS,
+     {"heads": 3}),
+    ("scale=0.5", "multi_head_attention", HEADS, {"heads": 3, "scale": 0.5}, HEADS, {"heads": 3, "scale": 2**-0.5}),
+    ("float6_e2m3fn to int4", "cast", (("float6_e2m3fn", (2, 3)),), {"to": "int4"}, ((2, 3),), {"to": "int4"}),
+    ("would be rounded twice", "cast", (("float64", (2, 3)),), {"to": "float8_e5m2"}, ((2, 3),), {"to": "float8_e5m2"}),
+    ("bits of int4 read as", "bitcast", (("int4", (2, 3)),), {"to": "uint4"}, (("int8", (2, 3)),), {"to": "uint8"}),
+    ("bits read as truth values", "bitcast", (("int8", (2, 3)),), {"to": "bool"}, (("bool", (2, 3)),), {"to": "uint8"}),
+    ("a determinant of float16", "det", (("float16", (3, 3)),), {}, ((3, 3),), {}),
+    ("the number of axes of 'x0' is not known", "slice", (("float32", None),), {"starts": (0,), "stops": (1,), "steps": (1,)},
+     (), {}),
+    ("places of a type that is not known", "take_along_axis", ((2, 3), ("?", (2, 1))), {"axis": 1}, ((2, 3), ("uint8", (2, 1))),
+     {"axis": 1}),
+    ("index vectors of 2 None", "gather_nd", ((2, 3), ("?", (5, 2))), {}, ((2, 3), ("int64", (5, 2))), {}),
+    ("index vectors of 1 None", "scatter_nd", (INT, ("?", (5, 1)), ("int64", (5, 3))), {}, (INT, ("int64", (5, 1)), ("int64",
+     (5, 3))), {}),
+    *(("elements of a type that is not known", op, (("?", shape),), attrs, (shape,), attrs) for op, shape, attrs in (
+        ("sign", (2, 3), {}), ("prod", (2, 3), {"axes": (1,)}), ("cumsum", (2, 3), {"axis": 1}), ("avg_pool", IMAGE, SMALL),
+        ("resize", IMAGE, {"sizes": (5, 3), "mode": "linear", "coordinates": "asymmetric"}))),
+    ("a maximum of None with positions", "max_pool_with_indices", (("?", IMAGE),), SMALL, (IMAGE,), SMALL),
+    ("sum of None", "sum", (("?", (2, 3)),), {"axes": (1,)}, ((2, 3),), {"axes": (1,)}),
+    ("sum of None", "dynamic_sum", (("?", (2, 3)), ("int64", (1,))), {}, ((2, 3), ("int64", (1,))), {}),
+    ("None to int4", "cast", (("?", (2, 3)),), {"to": "int4"}, ((2, 3),), {"to": "int4"}),
+    ("bits of None", "bitcast", (("?", (2, 3)),), {"to": "int32"}, ((2, 3),), {"to": "int32"}),
+    ("4 axes of None", "resize", (("?", IMAGE),), {"sizes": (5, 3)}, (IMAGE,), {"sizes": (5, 3)}),
+    ("channels are last", "roi_pool", (IMAGE, (5, 5)), {"output_size": (2, 2), "spatial_scale": 1.0, **LAST}, (IMAGE, (5, 5)),
+     {"output_size": (2, 2), "spatial_scale": 1.0}),
+    ("channels are last", "psroi_pool", ((2, 5, 7, 8), (5, 5)), {"group": 2, "spatial_scale": 1.0, **LAST}, ((2, 8, 5, 7),
+     (5, 5)),
+     {"group": 2, "spatial_scale": 1.0}),
+    ("2.5 where a whole number must stand", "dynamic_one_hot", (INT, None, np.array(2.5, np.float32)), {},
+     (INT, None, np.array(2, np.float32)), {}),
+    ("mean of int64", "dynamic_mean", (INT, ("int64", (1,))), {}, ((2, 3), ("int64", (1,))), {}),
+    ("how many axes it repeats is not known", "dynamic_tile", ((2, 3), ("int64", (N,))), {}, ((2, 3), ("int64", (2,))), {}),
+    ("a Fourier transform of float16", "dynamic_dft_pairs", (("float16", (2, 5, 1)), ("int64", ())), {}, ((2, 5, 1), ("int64",
+     ())), {}),
+    ("how many axes its kernel has is not known", "dynamic_col2im", ((1, 4, 4), ("int64", (N,)), ("int64", (N,))), {},
+     ((1, 4, 4), ("int64", (2,)), ("int64", (2,))), {}),
+    ("sizes=(N, 5) is not made of numbers", "resize", ((2, 3, N),),
+     {"sizes": (5,), "mode": "linear", "coordinates": "asymmetric"},
+     ((2, 3, 7),), {"sizes": (5,), "mode": "linear", "coordinates": "asymmetric"}),
+    ("of integers", "max_pool", (("int32", IMAGE),), {"kernel": (1, 1), "strides": (3, 5), "ceil_mode": "ceil_full"},
+     (("int32", IMAGE),), {"kernel": (2, 2), "strides": (3, 5), "ceil_mode": "ceil_full"}),
+    ("the size of spatial axis 1 is not known", "max_pool", ((2, 3, 5, None),),
+     {"kernel": (3, 3), "strides": (2, 2), "ceil_mode": "ceil_full"},
+     (IMAGE,), {"kernel": (3, 3), "strides": (2, 2), "ceil_mode": "ceil_full"}),
+    ("index vectors of N int64", "scatter_nd", (INT, ("int64", (5, N)), ("int64", (5, 3))), {}, (INT, ("int64", (5, 1)),
+     ("int64", (5, 3))), {}),
+    ("its weights are computed", "lstm", ((5, 2, 7), f32(1, 12, 7), (1, 12, 3)), {"hidden": 3}, STEPS["lstm"], {"hidden": 3}),
+    ("it has peephole", "lstm", (*STEPS["lstm"], *(None,) * 5, f32(1, 9)), {"hidden": 3}, STEPS["lstm"], {"hidden": 3}),
+    ("from a cell state, under a mask", "lstm", (*STEPS["lstm"], None, None, (1, 5, 3), ("bool", (5, 2))), {"hidden": 3},
+     (*STEPS["lstm"], None, None, (1, 5, 3)), {"hidden": 3}),
+    ("size=2, axis=1", "lrn", (IMAGE,), {"size": 2, "axis": 1, "alpha": 0.1, "beta": 0.5, "bias": 1.0},
+     (IMAGE,), {"size": 3, "axis": 1, "alpha": 0.1, "beta": 0.5, "bias": 1.0}),
+    ("size=3, axis=2", "lrn", (IMAGE,), {"size": 3, "axis": 2, "alpha": 0.1, "beta": 0.5, "bias": 1.0}, (), {}),
+    ("of float16", "lrn", (("float16", IMAGE),), {"size": 3, "axis": 1, "alpha": 0.1, "beta": 0.5, "bias": 1.0}, (), {}),
+    ("2 axes", "lrn", ((2, 3),), {"size": 3, "axis": 1, "alpha": 0.1, "beta": 0.5, "bias": 1.0}, (), {}),
     ("is not the size of any input", "expand", ((2, 1),), {"shape": (2, N)}, ((N, 1),), {"shape": (N, 3)}),
 ]  # fmt: skip
 

@@ -15,6 +15,7 @@ from convcore.opset.declare import Sample
 from convcore.testing.samples import sample_graph
 from convcore_pytorch.layout import CONVENTION
 
+from .code_record import with_functions
 from .torch_kit import emit_model
 
 torch = pytest.importorskip("torch")
@@ -27,7 +28,7 @@ def written(op: str, *inputs: Any, **attrs: Any) -> tuple[Any, list[Any], list[A
     g, feeds = sample_graph(all_ops()[op], Sample(*inputs, **attrs), False)
     want = Interpreter(g).run(feeds)
     assign(g, CONVENTION, io="source")
-    return open_runtime(emit_model(g).model()), feeds, want
+    return open_runtime(with_functions(emit_model(g).model())), feeds, want
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect", "edge", "wrap", "symmetric"])

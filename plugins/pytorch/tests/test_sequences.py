@@ -16,6 +16,7 @@ from convcore.ir.graph import Graph
 from convcore.model import Model
 from convcore.ops.sequences import as_optional, as_sequence
 
+from .code_record import with_functions
 from .torch_kit import emit_model
 
 torch = pytest.importorskip("torch")
@@ -35,7 +36,7 @@ def graph(op: str, *inputs: Any, **attrs: Any) -> Graph:
 
 def run(g: Graph, *feeds: Any) -> tuple[Any, Any]:
     """What the module gives and what the interpreter gives, each an error where it fails."""
-    runtime = open_runtime(emit_model(g).model())
+    runtime = open_runtime(with_functions(emit_model(g).model()))
     assert runtime is not None
     found = []
     for function in (runtime.run, Interpreter(g).run):

@@ -19,6 +19,7 @@ from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph
 from convcore.model import Model
 
+from .code_record import with_functions
 from .test_emit_refused import reason
 from .torch_kit import emit_model
 
@@ -41,7 +42,7 @@ def ran(op: str, *inputs: np.ndarray, **attrs: Any) -> tuple[list[np.ndarray], l
     g.outputs = list(node.outputs)
     with np.errstate(all="ignore"):
         want = Interpreter(g).run(list(inputs))
-    runtime = open_runtime(emit_model(g).model())
+    runtime = open_runtime(with_functions(emit_model(g).model()))
     assert runtime is not None
     return runtime.run(list(inputs)), want
 

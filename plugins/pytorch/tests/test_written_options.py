@@ -283,7 +283,9 @@ CASES: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
         (((3, 5),), {"axes": ()}),
         (((3, 5, 7),), {"axes": (-1, 0), "keepdims": True}), (((),), {}),
     ],
-    "max": [(((3, 0),), {"axes": (0,)}), (((3, 5),), {"keepdims": True})],
+    "max": [(((3, 0),), {"axes": (1,)}), ((("int32", (N, 0)),), {"axes": (1,), "keepdims": True}), (((3, 5),),
+         {"keepdims": True})],
+    "min": [((("int32", (0, 3)),), {"axes": (0,)}), (((0, 3),), {"axes": (0, 1)})],
     "l1_norm": [(((3, 5),), {"axes": (1,)})],
     "l2_norm": [(((3, 5),), {"axes": (1,), "keepdims": True})],
     "prod": [

@@ -98,8 +98,8 @@ def items(e: E, v: Value) -> Any:
 
 def places(e: E, at: Value, n: Any) -> Any:
     """Indices along an axis of ``n`` elements, int64, negative ones counted from its end (what lies outside stays outside)."""
-    if at.dtype is None or not at.dtype.is_int:
-        raise NotExpressible(f"places of {at.dtype}")
+    if at.dtype is None:
+        raise NotExpressible("places of a type that is not known")
     if at.tensor is not None and (isinstance(n, int) or at.tensor.size == 0 or at.tensor.numpy().min() >= 0):
         a = at.tensor.numpy().astype(np.int64)
         if isinstance(n, int):

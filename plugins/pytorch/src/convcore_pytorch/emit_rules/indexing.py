@@ -17,10 +17,8 @@ def slice_(e: E, node: Node) -> None:
     index: list[Any] = []
     turned: list[int] = []
     steps = node.attrs["steps"]
-    near = () if any(isinstance(s, int) and s < 0 for s in steps) else (x,)
+    near = () if any(s < 0 for s in steps) else (x,)
     for i, (a, b, s, n) in enumerate(zip(node.attrs["starts"], node.attrs["stops"], steps, shape_of(x))):
-        if not isinstance(s, int):
-            raise NotExpressible(f"steps of {s}")
         if s < 0:
             turned.append(i)
             a, b, s = -1 - a, None if b is None else -1 - b, -s
@@ -84,7 +82,7 @@ def gather_nd(e: E, node: Node) -> None:
     """An index per axis; those of batch axes count up."""
     x, at, b = node.need("x"), node.need("indices"), node.attrs["batch_dims"]
     depth = shape_of(at)[-1]
-    if not isinstance(depth, int) or at.dtype is None or not at.dtype.is_int:
+    if not isinstance(depth, int) or at.dtype is None:
         raise NotExpressible(f"index vectors of {depth} {at.dtype}")
     h = e.value(at)
     if at.dtype is not DType.INT64:

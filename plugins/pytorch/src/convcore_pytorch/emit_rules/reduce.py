@@ -41,7 +41,7 @@ def reduce(e: E, node: Node) -> None:
     if node.op in ("max", "min") and any(shape_of(x)[d] == 0 for d in dims):  # which torch refuses
         highest = math.inf if x.dtype.is_float else x.dtype.limits[1]
         lowest = -math.inf if x.dtype.is_float else x.dtype.limits[0]
-        shape = tuple(sizes(e, shape_of(node.outputs[0]), x))
+        shape = tuple(sizes(e, shape_of(node.outputs[0])))
         operands = [shape, lowest if node.op == "max" else highest]
         e.call("torch.full", operands, {"dtype": x.dtype}, outputs=node.outputs)
         return

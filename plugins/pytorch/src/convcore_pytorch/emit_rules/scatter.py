@@ -38,7 +38,7 @@ def scatter_nd(e: E, node: Node) -> None:
     """Sums as index_put; the rest is ``scatter_nd`` in ``written.py``."""
     x, at, updates = (given(v) for v in node.inputs)
     how, depth = node.attrs["reduction"], shape_of(at)[-1]
-    if at.dtype is None or not at.dtype.is_int or not isinstance(depth, int) or depth < 1:
+    if at.dtype is None or not isinstance(depth, int):
         raise NotExpressible(f"index vectors of {depth} {at.dtype}")
     if x.dtype is DType.BOOL and how != "none":
         raise NotExpressible(f"{how} of truth values")

@@ -12,7 +12,7 @@ from convcore.plugin import Block, Dim, DType, Names, NotExpressible, PlanCall, 
 from ..functions import HELPERS
 from ..types import TORCH_TYPES
 from .members import attribute, lists_of
-from .text import Bracket, Doc, flat, lay, literal, tuple_doc
+from .text import WIDTH, Bracket, Doc, flat, lay, literal, tuple_doc
 
 __all__ = ["TAKEN", "Forward", "annotation"]
 
@@ -62,7 +62,7 @@ class Forward:
             self.lines += lay(outs[0], self.indent, "return ")
             return
         line = f"{pad}return {', '.join(map(flat, outs))}"
-        if len(line) <= 88:
+        if len(line) <= WIDTH:
             self.lines.append(line)
         else:
             self.lines += [f"{pad}return (", *(f"{pad}    {flat(o)}," for o in outs), f"{pad})"]
@@ -291,7 +291,10 @@ def _unpacked(names: Sequence[str]) -> str:
 
 def _assigned(target: str, value: Doc, indent: int) -> list[str]:
     pad = " " * indent
+    head = value if isinstance(value, str) else f"{value.head}{value.open}"
+    if ", " in target and len(f"{pad}{target} = {head}") > WIDTH:
+        return [f"{pad}(", *(f"{pad}    {name}," for name in target.split(", ")), *lay(value, indent, ") = ")]
     if isinstance(value, str):
         line = f"{pad}{target} = {value}"
-        return [line] if len(line) <= 88 or " " not in value else [f"{pad}{target} = (", f"{pad}    {value}", f"{pad})"]
+        return [line] if len(line) <= WIDTH or " " not in value else [f"{pad}{target} = (", f"{pad}    {value}", f"{pad})"]
     return lay(value, indent, f"{target} = ")

@@ -30,7 +30,7 @@ from ..types import HELD, SAFETENSORS, TORCH_TYPES
 from .classes import Classes, Template, is_sequence
 from .forward import TAKEN, annotation
 from .members import attribute, is_parameter, is_plain
-from .text import Bracket, Doc, lay, literal, quoted, tuple_doc
+from .text import WIDTH, Bracket, Doc, lay, literal, quoted, tuple_doc
 
 __all__ = ["Code", "print_module"]
 
@@ -106,7 +106,7 @@ def _told(graph: Graph) -> list[str]:
     if labels := said.get("labels"):
         out += ["# Names of the classes, by number.", *lay(tuple_doc([quoted(x) for x in labels]), 0, "LABELS = ")]
     if steps := said.get("preprocessing"):
-        out += ["# What the source says of how its inputs are made; nothing of it is applied here unless it says so.",
+        out += ["# How inputs are made, as the source says; nothing of it is applied unless it says so.",
                 *lay(_plain(steps), 0, "PREPROCESSING = ")]  # fmt: skip
     return out
 
@@ -164,7 +164,10 @@ def _class(
     kinds = [annotation(a) for a in f.block.outputs]
     returned = kinds[0] if len(kinds) == 1 else f"tuple[{', '.join(kinds)}]"
     given = [f"{n}: {annotation(a)}" for n, a in zip(f.inputs, f.block.inputs)]
-    out += lay(Bracket("def forward", ["self", *given]), 4, "", f" -> {returned}:")
+    head = lay(Bracket("def forward", ["self", *given]), 4, "", f" -> {returned}:")
+    if len(head[-1]) > WIDTH:
+        head[-1:] = lay(Bracket(") -> tuple", list(kinds), "[", "]"), 4, "", ":")
+    out += head
     out += f.lines
     if not root:
         return out
@@ -204,7 +207,7 @@ def _ties(tied: Mapping[str, str], states: Mapping[str, State]) -> list[str]:
             lines.append(f"        {at}.register_parameter({quoted(last)}, {value})")
         else:
             lines.append(f"        {attribute(other)} = {value}")
-    if all(len(line) <= 88 for line in lines):
+    if all(len(line) <= WIDTH for line in lines):
         return lines
     return [
         "        for other, first in TIED.items():",
