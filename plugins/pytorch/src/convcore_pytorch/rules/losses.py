@@ -109,7 +109,7 @@ def _classes(g: TorchContext, n: AtenNode, logs: Value, smoothing: float = 0.0) 
     return reduced(g, n, loss)
 
 
-@RULES.load("aten.nll_loss_nd", "aten.nll_loss", "aten.nll_loss2d")
+@RULES.load("aten.nll_loss_nd")
 def nll_loss(g: TorchContext, n: AtenNode) -> Value:
     return _classes(g, n, n.tensor("self"))
 
