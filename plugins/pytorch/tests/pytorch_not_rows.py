@@ -56,6 +56,7 @@ WHY = {
     "load rules.indexing.take_along_dim": "without an axis both are lines",
     "load rules.norms.matrix_norm": "the order is a text, or a number of sums and extremes",
     "load rules.norms.norm": "the order and the number of axes say which norm it is",
+    "load rules.norms.vector_norm": "which norm is a number, 1 and 2 are ops of their own",
     "load rules.small.infinite": "of integers all are false",
     "load rules.reduce.cumulative": _TRACED,
     "load rules.reduce.extremes": "of booleans OR and AND; without axes over all of them",
