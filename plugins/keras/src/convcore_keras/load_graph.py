@@ -206,7 +206,7 @@ class GraphLoader:
             return "its weights are quantised, or it is in training"
         if any(self.g.mask(v) is not None for v in (*inputs, *outs)):
             return "it takes or gives on a mask"
-        if layer.class_name == "TimeDistributed" and not all(isinstance((v.shape or (None, None))[1], int) for v in inputs):
+        if layer.class_name == "TimeDistributed" and not all(isinstance((*(v.shape or ()), None, None)[1], int) for v in inputs):
             return "TensorFlow's graphs are wrong where the number of steps is not known"
         return ""
 

@@ -1,7 +1,7 @@
 """The ``.keras`` zip: fixed member names, read in memory or mapped in place, never extracted.
 
-Limits: 4096 members, no duplicates, no encryption, no symlinks; 256 MiB for JSON; a member over 64 MiB may not be
-compressed more than 100 times.
+Limits: 4096 members, no duplicates, no encryption, no symlinks; 64 MiB for JSON; a member over 64 MiB may not be
+compressed more than 20 times, and none that is compressed may be over 1 GiB.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ The functions themselves are in ``activations.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from convcore.plugin import A, ForeignNode, NotExpressible, Value, W, ask, known_shape
@@ -38,27 +37,6 @@ layer("ThresholdedReLU", masks="pass", stepwise=True, activation=True, extinct=T
 # ---- rules
 
 
-def _sparsemax(g: KerasContext, node: ForeignNode, x: Value) -> Value:
-    """What ``keras.activations.sparsemax`` computes on every backend (3.15.1): the threshold is the SUM of the cumulative sums
-    over the support, less 1, by its size; Martins and Astudillo's sparsemax, the op, takes the last cumulative sum."""
-    n = known_shape(x)[-1]
-    if not isinstance(n, int):
-        raise node.refuse("sparsemax needs the size of the last axis", code="unknown_shape")
-    b = g.b
-    ordered = b.sort(x, axis=-1, descending=True)
-    total = b.cumsum(ordered, axis=-1)
-    rank = b.const([float(i) for i in range(1, n + 1)], x.dtype)
-    support = b.greater(b.sub(ordered, b.div(b.sub(total, b.like(x, 1)), rank)), b.like(x, 0))
-    size = b.sum(b.cast(support, to=x.dtype), axes=(-1,), keepdims=True)
-    tau = b.div(b.sub(b.sum(b.where(support, total, b.like(x, 0)), axes=(-1,), keepdims=True), b.like(x, 1)), size)
-    y: Value = b.relu(b.sub(x, tau))
-    return y
-
-
-COMPOSED: dict[str, Callable[[KerasContext, ForeignNode, Value], Value]] = {"sparsemax": _sparsemax}
-"""Activations that are several ops."""
-
-
 def activate(g: KerasContext, node: ForeignNode, x: Value, activation: Any) -> Value:
     """Apply an activation given as a name, as ``{"class_name", "config"}`` of a layer, or refuse it by name."""
     known = ACTIVATIONS.get(activation) if isinstance(activation, str) else None
@@ -67,8 +45,6 @@ def activate(g: KerasContext, node: ForeignNode, x: Value, activation: Any) -> V
             return x
         y: Value = g.b.op(known.op, x, **known.attrs)
         return y
-    if isinstance(activation, str) and activation in COMPOSED:
-        return COMPOSED[activation](g, node, x)
     if isinstance(activation, dict) and isinstance(activation.get("class_name"), str):
         cls, config = activation["class_name"], activation.get("config") or {}
         inner = LayerConfig(node.name, cls, cls, dict(config))

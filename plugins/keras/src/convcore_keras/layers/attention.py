@@ -178,13 +178,6 @@ def _matrix(t: Tensor) -> Tensor:
     return t.reshape((t.shape[0], n)).transpose((1, 0))
 
 
-def _heads(g: KerasContext, node: ForeignNode, name: str) -> None:
-    """Refuse a kernel without an axis for the heads."""
-    kernel = g.array(node, f"{name}/kernel")
-    if kernel.ndim < 3 or (name != "output" and kernel.ndim != 3):
-        raise node.refuse(f"its weight '{name}/kernel' has shape {list(kernel.shape)}, not that of heads", code="invalid_shape")
-
-
 def _output(t: Tensor) -> Tensor:
     """(heads, width, *out) as (out, heads * width)."""
     n = t.shape[0] * t.shape[1]
@@ -274,14 +267,14 @@ def multi_head_attention(g: KerasContext, node: ForeignNode) -> Any:
         raise node.refuse("attends over some axes only, with a mask or with scores asked for")
     lines = [_as_line(g, x, batches) for x in (first, second, third)]
     names = ("query", "key", "value")
-    for name in (*names, "output"):
-        _heads(g, node, name)
     heads, width = g.array(node, "query/kernel").shape[-2:]
     shared = g.array(node, "key/kernel").shape[-2]
     ws = [g.variant(node, f"{n}/kernel", "heads", _matrix) for n in names]
     bs = [_bias(g, node, n) for n in names]
     common: dict[str, Any] = {"scale": width**-0.5, "causal": causal, "empty": "zero" if zero else "mean", "weights": wanted}
     out = g.array(node, "output/kernel")
+    if out.ndim < 3:  # the other kernels' shapes are the record's
+        raise node.refuse(f"its weight 'output/kernel' has shape {list(out.shape)}, not that of heads", code="invalid_shape")
     wo = g.variant(node, "output/kernel", "heads", _output)
     bo = _bias(g, node, "output")
     if not node.attr("use_gate", False):
