@@ -5,6 +5,7 @@ A refusal here is not the end: the op's body or another layout may do. So rules 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,13 @@ import pytest
 
 from convcore.build.builder import Builder
 from convcore.emit.scribe import Scribe
+from convcore.errors import UnsupportedError
 from convcore.ir.dims import Dim
-from convcore.ir.graph import Graph
+from convcore.ir.graph import Graph, Origin
 from convcore_pytorch.dialect import TorchDialect
 from convcore_pytorch.rules import RULES
+
+from .torch_kit import emit_model
 
 N = Dim("N")
 LAST, EPS = {"layout": "channels_last"}, {"epsilon": 1e-3}
@@ -171,6 +175,18 @@ CASES: list[tuple[str, str, tuple[Any, ...], dict[str, Any], tuple[Any, ...], di
     ("size=3, axis=2", "lrn", (IMAGE,), {"size": 3, "axis": 2, "alpha": 0.1, "beta": 0.5, "bias": 1.0}, (), {}),
     ("of float16", "lrn", (("float16", IMAGE),), {"size": 3, "axis": 1, "alpha": 0.1, "beta": 0.5, "bias": 1.0}, (), {}),
     ("2 axes", "lrn", ((2, 3),), {"size": 3, "axis": 1, "alpha": 0.1, "beta": 0.5, "bias": 1.0}, (), {}),
+    ("pads=same_upper to 13 depends on a size", "conv_transpose", ((2, 3, N), f32(3, 5, 2)),
+     {"pads": "same_upper", "output_shape": (13,)}, ((2, 3, 7), f32(3, 5, 2)), {"pads": "same_upper", "output_shape": (7,)}),
+    ("a size is not known", "argmax", (("float32", (3, None)),), {"axis": 1, "last": True}, ((3, N),), {"axis": 1, "last": True}),
+    *((f"{why}; sizes=(N, 5) is not made of numbers", "resize", ((2, 3, N),), {"sizes": (5,), **more}, ((2, 3, 7),),
+       {"sizes": (5,), **more}) for why, more in (
+        ("antialias", {"mode": "linear", "antialias": True}), ("exclude_outside", {"mode": "cubic", "exclude_outside": True}),
+        ("nearest by align_corners, ceil", {"coordinates": "align_corners", "nearest": "ceil"}),
+        ("nearest by asymmetric, round_prefer_ceil", {"coordinates": "asymmetric", "nearest": "round_prefer_ceil"}),
+        ("cubic with a=-0.75 over 1 axes", {"mode": "cubic"}),
+        ("linear by asymmetric", {"mode": "linear", "coordinates": "asymmetric"}))),
+    ("cubic with a=-0.5 over 2 axes", "resize", ((2, 3, N, 7),), {"sizes": (5, 3), "mode": "cubic", "cubic_a": -0.5},
+     (IMAGE,), {"sizes": (5, 3), "mode": "cubic", "cubic_a": -0.5}),
     ("is not the size of any input", "expand", ((2, 1),), {"shape": (2, N)}, ((N, 1),), {"shape": (N, 3)}),
 ]  # fmt: skip
 
@@ -180,3 +196,55 @@ def test_refused_and_its_neighbour(why: str, op: str, inputs: Any, attrs: Any, f
     assert why in reason(op, *inputs, **attrs)
     if fine:
         assert reason(op, *fine, **others) == ""
+
+
+def graph_reason(make: Any) -> str:
+    g = Graph("net")
+    g.outputs = list(make(Builder(g, origin=Origin("test", "layer", "Layer"))))
+    with pytest.raises(UnsupportedError) as e:
+        emit_model(g)
+    return str(e.value)
+
+
+def parts_that_train(b: Any) -> Any:
+    q = b.input("q", "float32", (2, 5, 6))
+    ws = [b.weight(f32(6, 6), f"w{i}", trainable=i != 1, role="parameter") for i in range(4)]
+    yield b.node("multi_head_attention", [q, q, q, *ws], {"heads": 2}).outputs[0]
+
+
+def regions_that_are_not_written(b: Any) -> Any:
+    regions = []
+    for name in ("then", "other"):
+        r = Graph(name)
+        inner = Builder(r, origin=Origin("test", name, "Layer"))
+        r.outputs = list(inner.max_pool_with_indices(inner.input("v", "float32", IMAGE), kernel=(2, 2), pads=((1, 0), (0, 1))))[
+            :1
+        ]
+        regions.append(r)
+    made = b.op("if", b.input("c", "bool", ()), b.input("x", "float32", IMAGE), regions=regions)
+    yield from made if isinstance(made, tuple) else (made,)
+
+
+def test_what_several_nodes_are_refused_for() -> None:
+    said = graph_reason(regions_that_are_not_written)
+    assert "2 problems" in said and "'then'" in said and "'other'" in said and said.count("counted in the padded input") == 2
+
+
+def test_parts_of_a_parameter_that_do_not_all_train_stay_apart() -> None:
+    """Whole layers of attention are not written then, but what they are made of."""
+    g = Graph("net")
+    g.outputs = list(parts_that_train(Builder(g)))
+    model = emit_model(g).model()
+    assert sorted(p.requires_grad for p in model.parameters()) == [False, True, True, True]
+
+
+def test_types_without_a_tag(tmp_path: Path) -> None:
+    g = Graph("net")
+    b = Builder(g)
+    x = b.input("x", "complex128", (2, 3))
+    g.outputs = [b.add(x, b.weight(np.ones(3, np.complex128), "w"))]
+    with pytest.raises(
+        UnsupportedError, match=r"'weights' \(tensor\): is complex128, which \.safetensors files have no tag for"
+    ) as e:
+        emit_model(g, tmp_path / "net.py")
+    assert e.value.problems[0].hint == "write .pth" and not list(tmp_path.iterdir())
