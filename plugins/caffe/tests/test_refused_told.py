@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import convcore
 from convcore.build.builder import Builder
 from convcore.errors import BadFileError, ConvcoreError, UsageError
 from convcore.ir.graph import Graph
@@ -27,6 +28,7 @@ from convcore_caffe.fillers import fill
 from .emit_kit import array, fields, only, written
 from .test_load_refused import CONV, SQUARE, layer, load, second
 
+DEPTH = CONV.replace("Convolution", "ConvolutionDepthwise").replace("num_output: 2", "num_output: 3")
 ROI = "roi_pooling_param { pooled_h: 2 pooled_w: 2 }"
 PRIOR = "prior_box_param { min_size: 4 %s }"
 CASES: list[tuple[str, str, str, str]] = [
@@ -58,7 +60,26 @@ CASES: list[tuple[str, str, str, str]] = [
      second("5 3") + layer("LSTM", "recurrent_param { num_output: 2 }", "d k")),
     ("3 bottoms are given, expected 4 or one more", "5 3 7",
      second("5 3") + layer("LSTM", "recurrent_param { num_output: 2 expose_hidden: true }", "d k d"), ""),
-    (r"kernel_size.*not given|kernel", "1 3 5 7", CONV % "", CONV % SQUARE),
+    ("kernel_size is not given", "1 3 5 7", CONV % "", CONV % SQUARE),
+    ("kernel_size must be positive", "1 3 5 7", CONV % "kernel_size: 0", CONV % "kernel_size: 1"),
+    ("stride_h and stride_w must both be given and positive", "1 3 5 7", CONV % "kernel_size: 1 stride_h: 2 stride_w: 0",
+     CONV % "kernel_size: 1 stride_h: 2 stride_w: 1"),
+    (r"kernel_size must be positive: \[0, 0\]", "1 3 5 7", DEPTH % "kernel_size: 0", DEPTH % "kernel_size: 1"),
+    (r"stride must be positive: \[0, 0\]", "1 3 5 7", DEPTH % "kernel_size: 1 stride: 0", DEPTH % "kernel_size: 1"),
+    ("num_output 2 is no multiple of group 3", "1 3 5 7", CONV % (SQUARE + " group: 3"), CONV % (SQUARE + " group: 1")),
+    (r"all bottoms must have one shape, bottom 1 has \['1', '3', '5', '5'\]", "1 3 5 7",
+     second("1 3 5 5") + layer("Convolution", "convolution_param { num_output: 2 kernel_size: 3 }", "d k", "y z"),
+     second("2 3 5 7") + layer("Convolution", "convolution_param { num_output: 2 kernel_size: 3 }", "d k", "y z")),
+    ("takes 2 bottoms, 1 given", "1 3 5 7", layer("MaxUnPool", "max_unpool_param { dst_h: 9 dst_w: 9 }"),
+     second("1 3 5 7") + layer("MaxUnPool", "max_unpool_param { dst_h: 9 dst_w: 9 }", "d k")),
+    ("takes a bottom and its mask, both with 4 axes", "1 3 5 7",
+     second("1 3 5") + layer("MaxUnPool", "max_unpool_param { dst_h: 9 dst_w: 9 }", "d k"), ""),
+    ("takes 1 or 2 bottoms, 3 given", "1 3 5 7", layer("Upsample", "upsample_param { scale: 2 }", "d d d"), ""),
+    ("2 tops are given, expected 1", "5 3 7",
+     second("5 3") + layer("LSTM", "recurrent_param { num_output: 2 }", "d k", "y z"), ""),
+    (r"bottom 2 is an initial state and must be \(1, N, 2\), it is \('5', '3', '7'\)", "5 3 7",
+     second("5 3") + layer("LSTM", "recurrent_param { num_output: 2 expose_hidden: true }", "d k d d", "y h c"), ""),
+    ("the bottom has no axes", "", layer("ArgMax"), ""),
 ]  # fmt: skip
 
 
@@ -241,11 +262,70 @@ def test_hdf5_weights_of_each_kind(dtype: str, more: Any, tmp_path: Path) -> Non
     assert got.dtype == np.float32 and got.tolist() == [0, 1, 2, 3, 4]
 
 
+# ---- nets
+GIVEN = layer("Input", "input_param { shape { dim: 1 dim: 3 dim: 5 dim: 7 } }", "", "d").replace('"l"', '"in"')
+
+
+@pytest.mark.parametrize(("why", "text", "phase"), [
+    ("no layers .for phase TEST.", layer("ReLU", "include { phase: TRAIN }"), "TEST"),
+    ("gives no shape for 'd': give input_shapes", layer("Input", "", "", "d"), "TEST"),
+    (r"layer 'p' .conv.: a padding layer must have one bottom and one reader",
+     'input: "d" input_dim: 1 input_dim: 3 input_dim: 5 input_dim: 7 layers { layer { name: "a" type: "padding" pad: 1 }'
+     ' bottom: "d" top: "q" } layers { layer { name: "p" type: "conv" num_output: 2 kernelsize: 3 } bottom: "q"'
+     ' bottom: "q" top: "y" }',
+     "TEST"),
+])  # fmt: skip
+def test_nets_that_are_none(why: str, text: str, phase: str, tmp_path: Path) -> None:
+    with pytest.raises(ConvcoreError, match=why):
+        load(tmp_path, text.replace("layer {", " layer {", 1), phase=phase)
+
+
+def test_layers_of_forks_that_are_not_certain(tmp_path: Path) -> None:
+    (problem,) = load(tmp_path, layer("BN", "bn_param { }")).problems
+    assert problem.why == "BN is told apart by its weights, and it has none"
+    net = tmp_path / "n.prototxt"
+    net.write_text(GIVEN + layer("BN", "bn_param { }"))
+    for sizes, why in (([3, 3, 3, 3], ""), ([3, 2], r"its blobs must hold 3 values each: \[\[3\], \[2\]\]")):
+        blobs = b"".join(held(7, held(7, held(1, number(n))) + held(5, floats(*[1.0] * n))) for n in sizes)
+        (tmp_path / "n.caffemodel").write_bytes(held(1, b"net") + held(100, held(1, b"l") + held(2, b"BN") + blobs))
+        if not why:
+            assert not convcore.load((net, tmp_path / "n.caffemodel")).problems
+            continue
+        with pytest.raises(BadFileError, match=why):
+            convcore.load((net, tmp_path / "n.caffemodel"))
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_an_override_gives_each_top(n: int, tmp_path: Path) -> None:
+    how = {"l": lambda g, node: [g.b.relu(node.need(0))] * n}
+    if n == 1:
+        load(tmp_path, layer("ReLU"), overrides=how)
+        return
+    with pytest.raises(UsageError, match="the override for 'l' gives 2 values for 1 tops"):
+        load(tmp_path, layer("ReLU"), overrides=how)
+
+
 # ---- options
 def test_one_mean_is_given(tmp_path: Path) -> None:
     load(tmp_path, layer("ReLU"), mean_values="1,2,3")
     with pytest.raises(UsageError, match="give mean_file or mean_values, not both"):
         load(tmp_path, layer("ReLU"), mean_values="1,2,3", mean_file=str(tmp_path / "m"))
+    with pytest.raises(UsageError, match=r"mean_values='1,x' is not a list of numbers such as 104,117,123"):
+        load(tmp_path, layer("ReLU"), mean_values="1,x")
+    (tmp_path / "m.binaryproto").write_bytes(b"".join(raw(k, 0, b"\x00") for k in (1, 2, 3, 4)) + b"\x28\x00" * 0)
+    with pytest.raises(BadFileError, match=r"m.binaryproto: (the mean file is empty|not a mean file)"):
+        load(tmp_path, layer("ReLU"), mean_file=str(tmp_path / "m.binaryproto"))
+    apply = {"preprocessing": "apply"}
+    with pytest.raises(UsageError, match="2 mean values for 3 channels"):
+        load(tmp_path, layer("ReLU"), mean_values="1,2", **apply)
+    assert [n.op for n in load(tmp_path, layer("ReLU"), mean_values="1,2,3", **apply).graph] == ["sub", "relu"]
+    assert [n.op for n in load(tmp_path, layer("ReLU"), mean_values="1", input_scale=2.0, **apply).graph] == [
+        "sub",
+        "mul",
+        "relu",
+    ]
+    with pytest.raises(UsageError, match=r"preprocessing is for images .N, C, H, W.; input 'd' is"):
+        load(tmp_path, layer("ReLU"), "1 3 5", mean_values="1", **apply)
     with pytest.raises(UsageError, match="nothing to apply: the net has no transform_param; give mean_file, mean_values or"):
         load(tmp_path, layer("ReLU"), preprocessing="apply")
     (tmp_path / "n.prototxt").write_text(layer("ReLU"))
