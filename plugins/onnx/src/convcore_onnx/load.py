@@ -42,7 +42,7 @@ from .nesting import nest_by_names
 from .proto import Source, read_model
 from .regions import Regions
 from .rules.base import BY_DEFINITION
-from .schemas import malformed, odd_flag
+from .schemas import malformed, odd_choice, odd_flag
 from .scope import Scope, Where
 from .structure import declared_type, opsets_of, ordered, read_dim, used_names
 from .tensors import sparse_to_tensor, to_tensor
@@ -363,6 +363,7 @@ class OnnxDriver(Driver):
             for k, v in node.attrs.items():
                 call.config[k] = plain(v)
         why = odd_flag(node.attrs) if not domain or (domain == DOMAIN and node.type in self.rules.load_rules) else ""
+        why = why or ("" if domain else odd_choice(node.type, node.attrs))
         if why:
             raise node.refuse(why)
         function = None if self.has_rule(node) else loader.functions.find(n, domain)

@@ -13,7 +13,7 @@ from .attributes import attribute_kind
 from .contrib import DOMAIN, NAMELESS, ContribForm
 from .contrib import form as contrib_form
 
-__all__ = ["FLAGS", "malformed", "odd_flag"]
+__all__ = ["CHOICES", "FLAGS", "malformed", "odd_choice", "odd_flag"]
 
 
 class _Form:
@@ -79,6 +79,51 @@ def odd_flag(attrs: Mapping[str, Any]) -> str:
     for name in FLAGS.intersection(attrs):
         if attrs[name] not in (0, 1):
             return f"its attribute {name} is {attrs[name]!r}, neither 0 nor 1: runtimes differ in what they make of it"
+    return ""
+
+
+_PADDING = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID", "")
+_REDUCED = ("none", "add", "mul", "max", "min")
+_WAYS = ("forward", "reverse", "bidirectional")
+CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
+    **{(t, "auto_pad"): _PADDING for t in ("AveragePool", "LpPool", "MaxPool")},
+    **{(t, "auto_pad"): _PADDING for t in ("Conv", "ConvInteger", "ConvTranspose", "QLinearConv")},
+    **{(t, "direction"): _WAYS for t in ("GRU", "LSTM", "RNN")},
+    **{(t, "reduction"): ("none", "sum", "mean") for t in ("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss")},
+    **{(t, "reduction"): _REDUCED for t in ("ScatterElements", "ScatterND")},
+    **{(t, "mode"): ("DCR", "CRD") for t in ("DepthToSpace", "SpaceToDepth")},
+    **{(t, "round_mode"): ("up", "down", "nearest") for t in ("Cast", "CastLike")},
+    ("RoiAlign", "coordinate_transformation_mode"): ("half_pixel", "output_half_pixel"),
+    ("BitShift", "direction"): ("LEFT", "RIGHT"),
+    ("CausalConvWithState", "activation"): ("silu", "swish", "none"),
+    ("Gelu", "approximate"): ("none", "tanh"),
+    ("GridSample", "mode"): ("bilinear", "nearest", "bicubic", "linear", "cubic"),
+    ("GridSample", "padding_mode"): ("zeros", "border", "reflection"),
+    ("LinearAttention", "update_rule"): ("linear", "gated", "delta", "gated_delta"),
+    ("Pad", "mode"): ("constant", "reflect", "edge", "wrap"),
+    ("Resize", "coordinate_transformation_mode"): (
+        "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_half_pixel_for_nn",
+        "tf_crop_and_resize",
+    ),
+    ("Resize", "keep_aspect_ratio_policy"): ("stretch", "not_larger", "not_smaller"),
+    ("Resize", "mode"): ("nearest", "linear", "cubic"),
+    ("Resize", "nearest_mode"): ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"),
+    ("RoiAlign", "mode"): ("avg", "max"),
+    ("StringNormalizer", "case_change_action"): ("LOWER", "UPPER", "NONE"),
+    ("TensorScatter", "mode"): ("linear", "circular"),
+    ("TfIdfVectorizer", "mode"): ("TF", "IDF", "TFIDF"),
+    ("Upsample", "mode"): ("nearest", "linear", "bilinear"),
+}  # fmt: skip
+"""What string attributes of the standard's operators may be, in any opset (their descriptions, onnx 1.23). Where a node has no
+use of one, or its definition takes the last case for any other (losses), nobody would notice. Upsample's first version says
+bilinear; auto_pad is empty in files of old exporters."""
+
+
+def odd_choice(type: str, attrs: Mapping[str, Any]) -> str:
+    """Why a string attribute of one of the standard's operators is none of those it may be; "" when all are."""
+    for name, given in attrs.items():
+        if isinstance(given, str) and given not in CHOICES.get((type, name), (given,)):
+            return f"{name}={given!r} is not one of {', '.join(v for v in CHOICES[type, name] if v)}"
     return ""
 
 
