@@ -30,7 +30,7 @@ I3 = np.array([0, 2, 1])
         ("Concat", {"x": X, "y": X.astype(np.int32)}, {"axis": 0}, 13, "different dtypes"),
         ("Add", {"x": X, "y": np.ones(7, np.float32)}, {}, 13, "do not broadcast"),
         ("Mod", {"x": X, "y": X}, {"fmod": 2}, 13, "fmod is 2"),
-        ("BitShift", {"x": I3.astype(np.uint8), "y": I3.astype(np.uint8)}, {"direction": "UP"}, 11, "'UP' is not one of LEFT, RIGHT"),
+        ("BitShift", {"x": I3.astype(np.uint8), "y": I3.astype(np.uint8)}, {"direction": "UP"}, 11, "not one of LEFT, RIGHT"),
         ("Gelu", {"x": X}, {"approximate": "erf"}, 20, "'erf' is not one of none, tanh"),
         ("Flatten", {"x": X}, {"axis": 5}, 13, "axis=5 is out of range"),
         ("Reshape", {"x": X, "s": np.array([7, -1])}, {}, 13, "30 elements do not divide by 7"),
