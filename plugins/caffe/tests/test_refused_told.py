@@ -91,7 +91,13 @@ def test_refused_and_its_neighbour(why: str, shape: str, bad: str, good: str, tm
         load(tmp_path, good, shape)
 
 
+BOXES = "detection_output_param { num_classes: 2 %s }"
 OPAQUE: list[tuple[str, str, str]] = [
+    ("objectness_score belongs to a fork's five-bottom form",
+     layer("DetectionOutput", BOXES % "objectness_score: 0.1", "d d d"), ""),
+    ("has 2 bottoms; only loc, conf and prior boxes are known", layer("DetectionOutput", BOXES % "", "d d"), ""),
+    ("scale_factor 1.5 is not a whole number",
+     layer("BilinearInterpolate", "bilinear_interpolate_param { scale_factor: 1.5 }"), ""),
     ("has scale and bias of its own (NVCaffe, Intel Caffe)", layer("BatchNorm", "batch_norm_param { scale_bias: true }"),
      layer("BatchNorm")),
     ("has scale and bias of its own (NVCaffe, Intel Caffe)", layer("BatchNorm", "batch_norm_param { use_alpha_beta: true }"), ""),
