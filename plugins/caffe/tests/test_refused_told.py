@@ -286,6 +286,19 @@ def test_nets_that_are_none(why: str, text: str, phase: str, tmp_path: Path) -> 
         load(tmp_path, text.replace("layer {", " layer {", 1), phase=phase)
 
 
+OLD = 'input: "d" %s ' + layer("ReLU")
+
+
+@pytest.mark.parametrize(("inputs", "notes"), [
+    ("input_shape { dim: 1 dim: 3 dim: 5 dim: 7 }", []), ("input_dim: 1 input_dim: 3 input_dim: 5 input_dim: 7", []),
+    ("input_shape { dim: 1 dim: 3 dim: 5 dim: 7 } input_dim: 1", ["input_dim is ignored: input_shape is given"]),
+])  # fmt: skip
+def test_inputs_of_old_nets(inputs: str, notes: list[str], tmp_path: Path) -> None:
+    (tmp_path / "n.prototxt").write_text(OLD % inputs)
+    net = read_net(tmp_path / "n.prototxt")
+    assert net.notes == notes and [(i.name, tuple(i.shape or ())) for i in net.inputs] == [("d", (1, 3, 5, 7))]
+
+
 def test_layers_of_forks_that_are_not_certain(tmp_path: Path) -> None:
     (problem,) = load(tmp_path, layer("BN", "bn_param { }")).problems
     assert problem.why == "BN is told apart by its weights, and it has none"
