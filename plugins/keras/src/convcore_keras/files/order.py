@@ -6,6 +6,8 @@ of a depth-first search from the outputs. All iterative: chains of 20,000 layers
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from convcore.plugin import BadFileError
 
 from .model import LayerConfig, ModelConfig
@@ -23,13 +25,12 @@ def ordered_layers(model: ModelConfig) -> list[LayerConfig]:
     refs = [[[(index[r.layer], r.node) for r in c.refs()] for c in x.calls] for x in model.layers]
     outputs = [(index[r.layer], r.node) for r in model.output_refs()]
     finished, first_visit = _visit(refs, outputs, model)
-    depths: dict[_Node, int] = {}
-    layer_depth: dict[int, int] = {}
+    depths: defaultdict[_Node, int] = defaultdict(int)
+    layer_depth: defaultdict[int, int] = defaultdict(int)
     for node in reversed(finished):
-        depth = max(depths.setdefault(node, 0), layer_depth.get(node[0], 0))
-        layer_depth[node[0]] = depths[node] = depth
+        depth = layer_depth[node[0]] = depths[node] = max(depths[node], layer_depth[node[0]])
         for parent in refs[node[0]][node[1]]:
-            depths[parent] = max(depth + 1, depths.get(parent, 0))
+            depths[parent] = max(depth + 1, depths[parent])
     for r in model.input_refs():
         if index[r.layer] not in layer_depth:
             layer_depth[index[r.layer]], first_visit[index[r.layer]] = 0, -1
