@@ -246,6 +246,8 @@ def _text(v: Any) -> str:
 _ORDER = [DType.BOOL, DType.UINT8, DType.INT8, DType.INT16, DType.INT32, DType.INT64]
 _FLOATS = [DType.FLOAT16, DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64]
 _COMPLEX = [DType.COMPLEX64, DType.COMPLEX128]
+_COMPLEX_OF = {DType.BFLOAT16: DType.COMPLEX64, DType.FLOAT32: DType.COMPLEX64, DType.FLOAT64: DType.COMPLEX128}
+"""What complex numbers without axes make of floating point with axes; of float16 a type that convcore lacks."""
 _NUMBERS = [DType.BOOL, DType.INT64, DType.FLOAT32, DType.COMPLEX64]
 """What numbers of Python are, by kind."""
 
@@ -273,11 +275,19 @@ def promoted(operands: Sequence[Any]) -> DType | None:
         else:
             return None
         old = best[level]
-        best[level] = d if old is None else _wider(old, d)
-    out = best[0]
-    for d2 in best[1:]:
-        if d2 is not None:
-            out = d2 if out is None else d2 if _kind(d2) > _kind(out) else out
+        best[level] = wider = d if old is None else _wider(old, d)
+        if wider is None:
+            return None
+    out = best[2]
+    for higher in (best[1], best[0]):
+        if higher is None or out is None:
+            out = higher or out
+        elif (_kind(higher), _kind(out)) == (2, 3):
+            out = _COMPLEX_OF.get(higher)
+            if out is None:
+                return None
+        else:
+            out = out if _kind(out) > _kind(higher) else higher
     return out
 
 
@@ -294,6 +304,8 @@ def _wider(a: DType, b: DType) -> DType | None:
     if a == b:
         return a
     if _kind(a) != _kind(b):
+        if {a, b} == {DType.FLOAT64, DType.COMPLEX64}:
+            return DType.COMPLEX128
         return a if _kind(a) > _kind(b) else b
     if _kind(a) == 3:
         return DType.COMPLEX128

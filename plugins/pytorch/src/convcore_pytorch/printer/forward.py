@@ -85,12 +85,12 @@ class Forward:
         config = dict(call.kwargs)
         names = {name: region for name, region in config.items() if isinstance(region, Block)}
         for name, region in names.items():
-            self._function(call.type, name, region, config.get("states", 0))
+            self._function(call.type, name, region, config.get("states"))
         if call.type == "branch":
             return Bracket("branch", [self.text(call.args[0], ()), *names])
         return Bracket(call.type, [*names, *(self.text(a, call.args) for a in call.args)])
 
-    def _function(self, kind: str, name: str, region: Block, n: int) -> None:
+    def _function(self, kind: str, name: str, region: Block, n: Any) -> None:
         taken = Names(reserved=(*TAKEN, *self.names.values()))
         params = [taken.fresh(_short(r) or "x") for r in region.inputs]
         inner = Forward(region, params, self)
