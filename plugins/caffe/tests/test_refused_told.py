@@ -275,6 +275,8 @@ GIVEN = layer("Input", "input_param { shape { dim: 1 dim: 3 dim: 5 dim: 7 } }", 
 @pytest.mark.parametrize(("why", "text", "phase"), [
     ("no layers .for phase TEST.", layer("ReLU", "include { phase: TRAIN }"), "TEST"),
     ("gives no shape for 'd': give input_shapes", layer("Input", "", "", "d"), "TEST"),
+    *((f"{kind}. reads 'd' from files and the prototxt does not tell its shape: give input_shapes",
+       layer(kind, "", "", "d e"), "TEST") for kind in ("Data", "ImageData", "WindowData")),
     (r"layer 'p' .conv.: a padding layer must have one bottom and one reader",
      'input: "d" input_dim: 1 input_dim: 3 input_dim: 5 input_dim: 7 layers { layer { name: "a" type: "padding" pad: 1 }'
      ' bottom: "d" top: "q" } layers { layer { name: "p" type: "conv" num_output: 2 kernelsize: 3 } bottom: "q"'
