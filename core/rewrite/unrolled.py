@@ -34,7 +34,15 @@ class _Step:
 
 def find(r: Rewriter, nodes: Sequence[Node]) -> bool:
     """Find steps at their tanh, one reading the state that another gives, and put one node in place of each chain that reads all
-    of a sequence in order, forwards or backwards."""
+    of a sequence in order, forwards or backwards. What reads the states of such a chain one by one reads the steps of a sequence
+    then: layers above are looked for again."""
+    found = False
+    while _found(r, nodes):
+        found, nodes = True, [n for n in nodes if n.graph is r.graph]
+    return found
+
+
+def _found(r: Rewriter, nodes: Sequence[Node]) -> bool:
     cells = Cells(r)
     chains: dict[Value, list[_Step]] = {}
     for node in nodes:
@@ -102,7 +110,8 @@ def _linked(chains: dict[Value, list[_Step]], cell: Cell) -> bool:
         if x.index is None or len(states) > 1 or any(s.axis is not None for s in states):
             continue
         before = states[0] if states else None
-        if cell.op == "gru" and cell.mixed is not (None if before is None else before.base):
+        none = before is None and cell.mixed is not None and always(cell.mixed, 0)  # zeros among the file's constants
+        if cell.op == "gru" and not none and cell.mixed is not (None if before is None else before.base):
             continue
         w = cell.weights(x, before)
         if w is not None:

@@ -129,6 +129,75 @@ def test_a_loop_of_cells(joined: bool, how: str) -> None:
     assert "concat" not in [n.op for n in graph] and "gather" not in [n.op for n in graph]
 
 
+@pytest.mark.parametrize("how", ["each", "stacked", "stacked in time"])
+@pytest.mark.parametrize("layers", [2, 3])
+def test_layers_above_each_other(layers: int, how: str) -> None:
+    """The layer above reads the states below one by one, step by step or all steps of a layer at once, or of them stacked."""
+    sizes = [I, *[H] * (layers - 1)]
+    weights = [(normal(n, 4 * H), normal(H, 4 * H), normal(4 * H)) for n in sizes]
+
+    def make(b: Any) -> Any:
+        x = b.input("x", "float32", (T, N, I))
+        steps = [b.gather(x, b.const(np.int64(t)), axis=0) for t in range(T)]
+        for w, r, k in weights:
+            h = c = b.fill(shape=(N, H), value=0.0, dtype="float32")
+            out = []
+            for step in steps:
+                h, c = lstm_cell(b, step, h, c, False, w, r, k)
+                out.append(h)
+            axis = 1 if how == "stacked" else 0
+            whole = b.concat(*(b.unsqueeze(h, axes=(axis,)) for h in out), axis=axis)
+            steps = out if how == "each" else [b.gather(whole, b.const(np.int64(t)), axis=axis) for t in range(T)]
+        return whole, h
+
+    compared(graph_of(make), ["lstm"] * layers)
+
+
+def test_layers_above_two_directions() -> None:
+    """As Keras writes unrolled ones: both stacked, side by side, and read step by step."""
+
+    def make(b: Any) -> Any:
+        x = b.input("x", "float32", (T, N, I))
+        for size in (I, 2 * H):
+            sides = []
+            for order in (range(T), range(T)[::-1]):
+                w, r, k = normal(size, 4 * H), normal(H, 4 * H), normal(4 * H)
+                h = c = b.fill(shape=(N, H), value=0.0, dtype="float32")
+                out = {}
+                for t in order:
+                    h, c = lstm_cell(b, b.gather(x, b.const(np.int64(t)), axis=0), h, c, False, w, r, k)
+                    out[t] = b.unsqueeze(h, axes=(0,))
+                sides.append(b.concat(*(out[t] for t in range(T)), axis=0))
+            x = b.concat(*sides, axis=2)
+        return x
+
+    compared(graph_of(make), ["lstm"] * 4)
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("kinds", [("lstm", "gru"), ("gru", "lstm"), ("gru", "gru")])
+def test_layers_of_which_all_make_a_step_before_the_next(kinds: tuple[str, str], held: bool) -> None:
+    """As a loop over cells is written in torch, whose zeros in the beginning are made or, in its exports, held by the file."""
+    made = {k: [(normal(n, COUNTS[k] * H), normal(H, COUNTS[k] * H), normal(COUNTS[k] * H)) for n in (I, H)] for k in COUNTS}
+
+    def make(b: Any) -> Any:
+        x = b.input("x", "float32", (T, N, I))
+        zeros = b.const(np.zeros((N, H), "f4")) if held else b.fill(shape=(N, H), value=0.0, dtype="float32")
+        states = [[zeros] * 2 for _ in kinds]
+        out = []
+        for t in range(T):
+            v = b.gather(x, b.const(np.int64(t)), axis=0)
+            for i, kind in enumerate(kinds):
+                w, r, k = made[kind][i]
+                h, c = states[i]
+                states[i] = list(lstm_cell(b, v, h, c, True, w, r, k)) if kind == "lstm" else [gru_cell(b, v, h, w, r, k, k), c]
+                v = states[i][0]
+            out.append(b.unsqueeze(v, axes=(0,)))
+        return b.concat(*out, axis=0)
+
+    compared(graph_of(make), list(kinds))
+
+
 def gru_cell(b: Any, x: Any, h: Any, w: Any, r: Any, k: Any, rk: Any) -> Any:
     """torch's GRUCell: h = n + z (h - n)."""
     a, g = b.linear(x, b.weight(w.T.copy(), "w"), b.weight(k, "k")), b.linear(h, b.weight(r.T.copy(), "r"), b.weight(rk, "rk"))
