@@ -9,6 +9,7 @@ import pytest
 
 from convcore.ops.sequences import as_optional, as_sequence
 from convcore.report import OutputDifference, compare_outputs
+from convcore.report.compare import compare_one, distance, tolerance
 
 A, B = np.arange(6, dtype=np.float32).reshape(2, 3), np.arange(5, dtype=np.float32)
 
@@ -46,3 +47,69 @@ def test_what_may_be_absent() -> None:
 def test_text_is_no_sequence() -> None:
     a = np.asarray(["a", "b"], object)
     assert one(a, a.copy()).ok and not one(a, np.asarray(["a", "c"], object)).ok
+
+
+# ---- one output
+INF, NAN = np.inf, np.nan
+SAME = {"rtol": 0.0, "atol": 0.0, "eps": 0.0}
+JUDGED: list[tuple[Any, Any, dict[str, float], bool, float, float, str]] = [
+    # reference, result, tolerances, whether it passes, the largest error, relative to the range, and the note
+    ([1.0, 3.0], [1.0, 3.0], SAME, True, 0, 0, ""), ([1.0, 3.0], [1.0, 3.5], SAME, False, 0.5, 0.25, ""),
+    ([1.0, 3.0], [1.0, 2.5], {"rtol": 0.25, "atol": 0, "eps": 0}, True, 0.5, 0.25, ""),
+    ([1.0, 3.0], [1.0, 2.5], {"rtol": 0.2, "atol": 0, "eps": 0}, False, 0.5, 0.25, ""),
+    ([1.0, 3.0], [1.0, 2.5], {"rtol": 0, "atol": 0.5, "eps": 0}, True, 0.5, 0.25, ""),
+    ([1.0, 3.0], [1.0, 2.5], {"rtol": 0, "atol": 0.4, "eps": 0}, False, 0.5, 0.25, ""),
+    ([1.0, 4.0], [1.0, 4.5], {"rtol": 0, "atol": 0, "eps": 2.0**-5}, True, 0.5, 0.5 / 3, ""),
+    ([-4.0, 1.0], [-4.5, 1.0], {"rtol": 0, "atol": 0, "eps": 2.0**-5}, True, 0.5, 0.1, ""),
+    ([1.0, 4.0], [1.0, 4.5], {"rtol": 0, "atol": 0, "eps": 0.03}, False, 0.5, 0.5 / 3, ""),
+    ([1.0, 3.0], [1.0, 3.5], {"rtol": 0.125, "atol": 0.25, "eps": 0}, True, 0.5, 0.25, ""),
+    ([2.0, 2.0], [2.0, 2.5], {"rtol": 0.25, "atol": 0, "eps": 0}, True, 0.5, 0.25, ""),
+    ([0.0, 0.0], [0.0, 0.5], {"rtol": 9, "atol": 0, "eps": 9}, False, 0.5, 0.5, ""),
+    ([1.0, 3.0], [[1.0, 3.0]], SAME, False, INF, INF, "reference has shape [2]"),
+    ([], [], SAME, True, 0, 0, ""), ([NAN, INF, 1.0, 2.0], [NAN, INF, 1.0, 2.0], SAME, True, 0, 0, ""),
+    ([NAN, 1.0], [1.0, 1.0], SAME, False, INF, INF, "NaN or infinity at different places"),
+    ([1.0, 1.0], [INF, 1.0], SAME, False, INF, INF, "NaN or infinity at different places"),
+    ([INF, 1.0], [-INF, 1.0], SAME, False, INF, INF, "NaN or infinity at different places"),
+    ([NAN, 1.0], [INF, 1.0], SAME, False, INF, INF, "NaN or infinity at different places"),
+    ([NAN, INF], [NAN, INF], SAME, True, 0, 0, "no finite value to compare"),
+    ([INF, 1.0, 3.0], [INF, 1.0, 3.5], SAME, False, 0.5, 0.25, ""),
+    ([1, 3], [1, 3], SAME, True, 0, 0, ""), ([1, 3], [1, 4], {"rtol": 9, "atol": 9, "eps": 9}, False, 1, 0.5, ""),
+    ([1, 4], [1.0, 4.5], {"rtol": 0, "atol": 0, "eps": 2.0**-5}, True, 0.5, 0.5 / 3, ""),
+    ([1, 4], [1.0, 4.5], {"rtol": 9, "atol": 9, "eps": 0.03}, False, 0.5, 0.5 / 3, ""),
+    ([True, False], [True, True], SAME, False, 1, 1, ""), ([1 + 2j], [1 + 2j], SAME, True, 0, 0, ""),
+    ([1 + 2j, 3], [1 + 2.5j, 3], SAME, False, 0.5, 0.5 / 3, ""), (["a", "b"], ["a", "b"], SAME, True, 0, 0, ""),
+    (["a", "b"], ["a", "c"], SAME, False, INF, INF, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("i", range(len(JUDGED)))
+def test_one_output(i: int) -> None:
+    a, b, how, ok, off, part, note = JUDGED[i]
+    found = compare_one("y", np.asarray(a), np.asarray(b), **how)
+    assert (found.ok, found.note, found.shape) == (ok, note, np.shape(b))
+    assert found.max_abs == off and found.max_rel == pytest.approx(part)
+    assert (str(found).startswith(f"y {list(np.shape(b))}: ") and str(found).rstrip(f" ({note})").endswith("ok") is ok) or note
+
+
+def test_what_an_element_may_be_off() -> None:
+    x = np.asarray([-3.0, 1.0, 5.0], np.float32)
+    for dtype in (np.float16, np.float32, np.float64):
+        assert tolerance(x.astype(dtype), 0.5, 0.25, 2.0**-4) == 0.25 + 0.5 * 8 + 4 * 2.0**-4 * 5
+        holes = np.asarray([-3.0, np.nan, 5.0, np.inf, -np.inf], dtype)
+        assert tolerance(holes, 0.5, 0.25, 2.0**-4) == 0.25 + 0.5 * 8 + 4 * 2.0**-4 * 5
+        assert tolerance(np.asarray([np.nan], dtype), 0.5, 0.25, 1) == tolerance(np.zeros(0, dtype), 0.5, 0.25, 1) == 0.25
+        assert tolerance(np.asarray([-2.0, -2.0], dtype), 0.5, 0.25, 0) == 0.25 + 0.5 * 2
+        assert tolerance(np.asarray([-7.0, 1.0], dtype), 0, 0, 1) == 28
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i4"])
+def test_the_largest_difference(dtype: str) -> None:
+    a = np.asarray([1, 5, -3], dtype)
+    for b, off in (([1, 5, -3], 0), ([2, 5, -3], 1), ([1, 2, -3], 3), ([1, 5, 4], 7), ([1, 9, -4], 4)):
+        assert distance(a, np.asarray(b, dtype)) == off == distance(np.asarray(b, dtype), a)
+    assert distance(a[:0], a[:0]) == 0
+    if dtype != "i4":
+        b = np.asarray([NAN, INF, 2], dtype)
+        assert distance(b, b) == 0 and distance(b, np.asarray([NAN, INF, 4], dtype)) == 2
+        for c in ([0, INF, 2], [NAN, 1, 2], [NAN, -INF, 2], [NAN, INF, NAN]):
+            assert distance(b, np.asarray(c, dtype)) == INF

@@ -288,6 +288,14 @@ def test_nets_that_are_none(why: str, text: str, phase: str, tmp_path: Path) -> 
         load(tmp_path, text.replace("layer {", " layer {", 1), phase=phase)
 
 
+@pytest.mark.parametrize(("sizes", "left"), [
+    ([0, 0, 1], (1, 3, 3, 7)), ([0, 1], (1, 1, 5, 7)), ([0, 0, 2, 3], (1, 3, 1, 1)), ([], (1, 3, 5, 7)),
+])  # fmt: skip
+def test_axes_that_are_not_named_are_not_cropped(sizes: list[int], left: Any, tmp_path: Path) -> None:
+    said = " ".join(f"crop_size: {n}" for n in sizes)
+    assert load(tmp_path, layer("CropCenter", f"crop_center_param {{ {said} }}")).outputs[0].shape == left
+
+
 OLD = 'input: "d" %s ' + layer("ReLU")
 
 
