@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import numpy as np
 import pytest
 
 from convcore_keras.layer_spec import LayerSpec, V, canonical, is_known, layer, spec_of, specs
 from convcore_keras.rules import RULES
 
 keras = pytest.importorskip("keras")
+from test_config_defaults import CASE
 
 SPECS = {s.name: s for s in specs()}
 THERE = {n: getattr(keras.layers, n) for n, s in SPECS.items() if hasattr(keras.layers, n) and n not in ("InputLayer", "Lambda")}
@@ -87,3 +89,57 @@ def test_a_record_is_enough_for_a_new_layer() -> None:
     """What one file of a family needs: the record alone gives reader, masks and dtype handling their facts."""
     new = LayerSpec("Gain", {"axis": -1}, ("units",), variables=(V("gain", ("units",)),), masks="pass", stepwise=True)
     assert new.config("keras3") == {"axis": -1} and new.variables is not None and new.variables[0].trainable
+
+
+FACTS = {
+    "masks": {"GlobalAveragePooling1D": "its result has no steps", "Dot": "Merge has it, and its compute_mask gives None"},
+    "float32": {"BatchNormalization": "casts in its call, its autocast is on"},
+    "training": {"Resizing": "for all preprocessing of images", "Dense": "for float8"},
+    "takes_mask": {"BatchNormalization": "for the statistics of training"},
+}
+"""Where a class does not say what its record does, and why."""
+
+
+def test_facts_are_those_of_the_classes() -> None:
+    """One layer of each class with a rule: whether it supports masks, takes one, casts, has ``training``; the axes it wants."""
+    told: dict[str, set[str]] = {k: set() for k in FACTS}
+    for name, (make, _) in CASE.items():
+        spec, made = SPECS[name], make()
+        names = list(inspect.signature(type(made).call).parameters)[1:]
+        facts = {
+            "masks": ((spec.masks != "stop"), bool(made.supports_masking)),
+            "float32": (spec.float32, not made.autocast),
+            "training": (spec.training, "training" in names),
+            "takes_mask": (spec.takes_mask, any("mask" in n for n in names)),
+        }
+        for key, (said, real) in facts.items():
+            if said != real:
+                told[key].add(name)
+        assert spec.call == tuple(names[1 : 1 + len(spec.call)]), name
+        axes = getattr(made.input_spec, "ndim", None)
+        more = 1 if name.startswith("ConvLSTM") else 0
+        assert axes is None or not spec.spatial or axes == spec.spatial + 2 + more, name
+    assert told == {k: set(v) for k, v in FACTS.items()}
+
+
+def test_steps_are_treated_alike_where_the_record_says_so() -> None:
+    """On (batch, steps, features) what Keras computes of all steps is what it computes of each, and nothing is dropped."""
+    x = np.random.default_rng(3).normal(0, 2, (2, 5, 3)).astype("float32")
+    checked = set()
+    for name, (make, shapes) in CASE.items():
+        if not SPECS[name].stepwise or len(shapes) > 1:
+            continue
+        made = make()
+        try:
+            whole = np.asarray(keras.ops.convert_to_numpy(made(x)))
+        except ValueError:  # the case's own sizes
+            continue
+        steps = [np.asarray(keras.ops.convert_to_numpy(made(x[:, i]))) for i in range(5)]
+        assert np.allclose(whole, np.stack(steps, 1), atol=1e-6), name
+        checked.add(name)
+    assert {"Dense", "ReLU", "LeakyReLU", "ELU", "Activation", "Dropout", "Rescaling", "Identity"} <= checked
+    alike = {n for n in THERE if SPECS[n].stepwise}
+    assert alike == {
+        "Activation", "ActivityRegularization", "AlphaDropout", "Dense", "Dropout", "ELU", "GaussianDropout", "GaussianNoise",
+        "Identity", "LeakyReLU", "ReLU", "Rescaling",
+    }  # fmt: skip

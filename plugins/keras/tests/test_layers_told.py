@@ -282,6 +282,21 @@ def test_why_it_is_refused(name: str) -> None:
     assert why in p.why and p.layer == "layer" and p.code
 
 
+@pytest.mark.parametrize("drop", [0.0, 0.5])
+def test_layers_that_drop_are_refused_in_training_where_they_drop(drop: float) -> None:
+    """``training=True`` in the call itself: with a rate of 0 Keras computes the same."""
+    said = {"training": True}
+    attend = graph_of("MultiHeadAttention", {**MHA, "dropout": drop}, (None, 5, 3), (None, 5, 3), weights=HEADS, kwargs=said)
+    recur = graph_of("LSTM", {"units": 2, "recurrent_dropout": drop}, (None, 5, 3), weights=LSTM, kwargs=said)
+    plain = graph_of("Attention", {"dropout": drop}, (None, 5, 3), (None, 5, 3), kwargs=said)
+    for found in (attend, recur, plain):
+        whys = [p.why for p in problems(found)]
+        assert whys == (["is called with training=True, so it behaves at inference as in training"] if drop else [])
+    (p,) = problems(graph_of("BatchNormalization", {}, (None, 3), weights=zeros(gamma=(3,), beta=(3,), moving_mean=(3,),
+                                                                                moving_variance=(3,)), kwargs=said))  # fmt: skip
+    assert "is called with training=True" in p.why
+
+
 def test_near_what_is_refused() -> None:
     """The nearest that is taken, for those limits that have one."""
     x = np.arange(12, dtype=np.float32).reshape(2, 6)

@@ -59,7 +59,11 @@ def is_function(layer: LayerConfig) -> bool:
 
 
 def _sensitive(layer: LayerConfig) -> bool:
-    return layer.custom or not is_known(layer.class_name) or spec_of(layer.class_name).training
+    """Whether it behaves otherwise in training: always where what is dropped is no argument of it, else where it is not 0."""
+    if layer.custom or not is_known(layer.class_name):
+        return True
+    rates = [layer.config[k] for k in ("dropout", "recurrent_dropout") if k in layer.config]
+    return spec_of(layer.class_name).training and (not rates or any(r not in (None, 0) for r in rates))
 
 
 def tensors_of(x: Any, values: dict[TensorRef, Value]) -> Any:

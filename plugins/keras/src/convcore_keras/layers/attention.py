@@ -23,6 +23,7 @@ layer(
     variables=(V("scale", (None,), when="use_scale"),),
     masks="own",
     takes_mask=True,
+    training=True,
 )
 layer(
     "Attention",
@@ -30,6 +31,7 @@ layer(
     variables=(V("scale", (), when="use_scale"), V("concat_score_weight", (), when="score_mode=concat")),
     masks="own",
     takes_mask=True,
+    training=True,
 )
 _CALL = (
     "value", "key", "query_mask", "value_mask", "key_mask", "attention_mask", "return_attention_scores", "training",
@@ -56,6 +58,7 @@ layer(
     aliases=("GroupedQueryAttention",),
     masks="pass",
     takes_mask=True,
+    training=True,
 )
 layer(
     "MultiHeadAttention",
@@ -84,6 +87,7 @@ layer(
     ),
     masks="pass",
     takes_mask=True,
+    training=True,
 )
 
 # ---- rules

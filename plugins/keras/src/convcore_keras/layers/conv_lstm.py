@@ -42,6 +42,7 @@ _RECORD: dict[str, Any] = {
     ),
     "masks": "own",
     "takes_mask": True,
+    "training": True,
     "flipped": True,
 }
 _OLD = {"recurrent_activation": "hard_sigmoid"}
