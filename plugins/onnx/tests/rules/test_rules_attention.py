@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
+from onnx_kit import emit_model
 
 import convcore
 from convcore.build.builder import Builder
@@ -150,3 +152,25 @@ def test_what_is_more_than_attention_is_its_definition(inputs: list[str], output
     loaded = convcore.load(source, fuse=False)
     assert not loaded.problems and "attention" not in [n.op for n in loaded.graph]
     close(Interpreter(loaded.graph).run(list(given.values())), list(ReferenceEvaluator(source).run(None, given)))
+
+
+def test_a_query_whose_keys_all_have_the_lowest_number_looks_at_all_of_them() -> None:
+    """By Attention's definition and in the file of a transformer; onnxruntime 1.32 gives 0, unless the number is the next."""
+    source = Path(__file__).parents[4] / "tests" / "data" / "composites" / "llama__torch-ts_17.onnx"
+    ids, mask = np.asarray([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]]), np.asarray([[0, 0, 0, 1, 1], [0, 0, 0, 0, 0]])
+
+    made = convcore.convert(source, "onnx", opset=23).model
+    assert "Attention" in {n.op_type for n in made.graph.node}
+    close(ran(made, [ids, mask]), ran(onnx.load(source), [ids, mask]))
+
+
+@pytest.mark.parametrize(("lowest", "guarded"), [(True, True), (False, False)])
+def test_only_masks_that_may_hold_the_lowest_number_are_guarded(lowest: bool, guarded: bool) -> None:
+    graph = Graph("g")
+    b = Builder(graph)
+    q, k, v = (b.input(n, "float32", (1, 2, 3, 4)) for n in "qkv")
+    far = b.const(np.full((3, 3), np.finfo("f4").min if lowest else -1e9, np.float32))
+    mask = b.add(b.unsqueeze(b.where(b.input("c", "bool", (3, 3)), far, b.const(np.zeros((3, 3), "f4"))), axes=(0,)), far)
+    graph.outputs = list(b.op("attention", q, k, v, mask))
+    types = [n.op_type for n in emit_model(graph, 23).graph.node]
+    assert "Attention" in types and ("Equal" in types) is guarded

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import LEFT_OUT, DType, ForeignNode, Node, NotExpressible, Value
+import numpy as np
+
+from convcore.plugin import LEFT_OUT, DType, ForeignNode, Node, NotExpressible, Role, Trait, Value, op, traits_of
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
@@ -127,12 +129,43 @@ def _give(e: OnnxScribe, type: str, args: list[Any], config: dict[str, Any], nod
     e.call("Reshape", [raw, e.const([0, 0, h, width], DType.INT64)], {}, outputs=[y], name=node.name)
 
 
-def _mask(e: OnnxScribe, mask: Value, whole: tuple[Any, Any], name: str) -> Any:
-    """A mask over all queries and keys: one of fewer keys means that the others are not seen (onnxruntime 1.32 pads one of 1)."""
-    shape = _whole(mask, "the mask")
+def _far_from_lowest(v: Value | None, lowest: float, depth: int = 32) -> bool:
+    """Whether no element can be the lowest number of its type: sums and choices of constants that are far above it."""
+    if v is None or not depth:
+        return False
+    if v.tensor is not None:
+        return v.tensor.size <= 1 << 20 and not bool(np.any(v.tensor.numpy().astype(np.float64) < lowest / 64))
+    node = v.producer
+    if node is None:
+        return False
+    if node.op in ("add", "where"):
+        parts = list(node.inputs[-2:])
+    elif node.op == "embedding":
+        parts = [node.arg("table")]
+    elif Trait.MOVES in traits_of(node.op):
+        decl = op(node.op)
+        parts = [x for i, x in enumerate(node.inputs) if decl.role(i) is not Role.INDEX]
+    else:
+        return False
+    return all(_far_from_lowest(x, lowest, depth - 1) for x in parts)
+
+
+def _mask(e: OnnxScribe, node: Node, mask: Value, whole: tuple[Any, Any], name: str) -> Any:
+    """A mask over all queries and keys: one of fewer keys means that the others are not seen (onnxruntime 1.32 pads one of 1).
+
+    The lowest number in an added one becomes the next: onnxruntime 1.32 gives 0 to a query all of whose keys have it,
+    where by the definition they count alike (transformers' masks). What was ONNX's Attention stays as it was."""
+    shape, x, dtype = _whole(mask, "the mask"), e.value(mask), mask.dtype
+    theirs = (node.origin.framework, node.origin.type) == ("onnx", "Attention")
+    if dtype is not None and dtype.is_float and not theirs:
+        lowest = dtype.limits[0]
+        if not _far_from_lowest(mask, lowest):
+            after = e.const(np.nextafter(dtype.numpy.type(lowest), dtype.numpy.type(0)), dtype)
+            (least,) = e.call("Equal", [x, e.const(lowest, dtype)], {}, name=f"{name}/lowest")
+            (x,) = e.call("Where", [least, after, x], {}, name=f"{name}/finite")
     if shape[-2:] == whole:
-        return e.value(mask)
-    return e.call("Expand", [e.value(mask), e.sizes([*shape[:-2], *whole])], {}, name=name)[0]
+        return x
+    return e.call("Expand", [x, e.sizes([*shape[:-2], *whole])], {}, name=name)[0]
 
 
 @RULES.emit("attention", since=23)
@@ -159,7 +192,7 @@ def emit_attention(e: OnnxScribe, node: Node) -> None:
     if a["softcap"]:
         config["softcap"] = float(a["softcap"])
     if mask is not None:
-        args.append(_mask(e, mask, (shapes[0][1 if last else 2], shapes[1][1 if last else 2]), f"{node.name}/mask"))
+        args.append(_mask(e, node, mask, (shapes[0][1 if last else 2], shapes[1][1 if last else 2]), f"{node.name}/mask"))
     more: list[Any] = []
     if a["weights"]:
         config["qk_matmul_output_mode"] = 3
