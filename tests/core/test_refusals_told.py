@@ -16,6 +16,7 @@ from convcore.build.builder import Builder
 from convcore.build.stored import complete_attributes
 from convcore.cli import main
 from convcore.cli.commands import _arrays
+from convcore.cli.new_plugin import new_plugin
 from convcore.discovery import discover
 from convcore.errors import (
     BadFileError,
@@ -44,8 +45,9 @@ from convcore.requirements import unmet
 from convcore.rules.calls import Call
 from convcore.rules.isomorphisms import NotExpressible
 from convcore.rules.ruleset import RuleSet
-from convcore.rules.words import W, reorder
+from convcore.rules.words import A, W, reorder
 from convcore.sources import split_source
+from convcore.testing.rules import RecordingContext
 from convcore.verification.sides import given_inputs
 
 SEQ = Path(__file__).parents[1] / "data/keras_eras/tf213/seq_cnn.keras"
@@ -303,3 +305,71 @@ def test_a_url_of_an_unknown_scheme_is_refused() -> None:
     pytest.importorskip("fsspec")
     with pytest.raises((UsageError, FrameworkMissingError), match="odd://x: Protocol not known: odd"):
         matches("odd://x")
+
+
+# ---- rows that do not write a node
+def _emitted(row: Any, build: Callable[[Builder], Any]) -> Any:
+    b = Builder(Graph("g"))
+    made = build(b)
+    e = RecordingContext(b, None)
+    row.emit(e, (made[0] if isinstance(made, tuple) else made).producer)
+    return e.nodes[0]
+
+
+def _dense(b: Builder, *names: str, stored: bool = True) -> Any:
+    """A dense layer of a weight, stored or computed, and of a bias where it is named."""
+    w = b.weight(np.ones((5, 3), "f4"), "w") if stored else b.input("w", "float32", (5, 3))
+    return b.linear(b.input("x", "float32", (2, 3)), w, *(b.weight(np.ones(5, "f4"), n) for n in names))
+
+
+def _image(b: Builder) -> Any:
+    return b.input("x", "float32", (1, 2, 3, 5))
+
+
+ROWS: dict[str, tuple[Callable[[], Any], Callable[[Builder], Any], Callable[[Builder], Any], str]] = {
+    # the row, a node that it writes, one that it does not, and why
+    "a part that is fixed": (lambda: RuleSet("t").op("Twice", "upsample_nearest", "X=x", scales=(A("rows"), 2)),
+        lambda b: b.upsample_nearest(_image(b), scales=(3, 2)), lambda b: b.upsample_nearest(_image(b), scales=(3, 4)),
+        r"scales=\(3, 4\), Twice means 2 there"),
+    "two parts that are one": (lambda: RuleSet("t").op("Same", "upsample_nearest", "X=x", scales=(A("n"), A("n"))),
+        lambda b: b.upsample_nearest(_image(b), scales=(3, 3)), lambda b: b.upsample_nearest(_image(b), scales=(3, 4)),
+        r"scales=\(3, 4\), Same has one n for both"),
+    "another number of parts": (lambda: RuleSet("t").op("Three", "upsample_nearest", "X=x", scales=(A("a"), A("b"))),
+        lambda b: b.upsample_nearest(_image(b), scales=(3, 4)),
+        lambda b: b.upsample_nearest(b.input("x", "float32", (1, 2, 3)), scales=(3,)), r"scales=\(3\) is not 2 values"),
+    "a value that is meant": (lambda: RuleSet("t").op("Half", "leaky_relu", "X=x", alpha=0.5),
+        lambda b: b.leaky_relu(_image(b), alpha=0.5), lambda b: b.leaky_relu(_image(b), alpha=0.25),
+        r"alpha is 0.25, Half means 0.5"),
+    "a value that is not written": (lambda: RuleSet("t").op("No", "leaky_relu", "X=x", alpha=A("a"), unless={"alpha": 0.5}),
+        lambda b: b.leaky_relu(_image(b), alpha=0.25), lambda b: b.leaky_relu(_image(b), alpha=0.5),
+        "No is not written for alpha=0.5"),
+    "a weight that is none": (lambda: RuleSet("t").op("Dense", "linear", "X=x", w=W("w", "IO->OI"), b=W("b")),
+        lambda b: _dense(b, "b"), _dense, "Dense needs b"),
+    "a weight that is computed": (lambda: RuleSet("t").op("Dense", "linear", "X=x", w=W("w", "IO->OI")),
+        _dense, lambda b: _dense(b, stored=False), "Dense wants w as a constant weight"),
+    "an input that it has not": (lambda: RuleSet("t").op("Dense", "linear", "X=x", w=W("w", "IO->OI")),
+        _dense, lambda b: _dense(b, "b"), "Dense has no counterpart of the input 'b'"),
+    "one of two": (lambda: RuleSet("t").op("Conv", "conv", "X=x", w=W("w"), one_of=("strides", "dilations"), strides=A("s"),
+        dilations=A("d"), pads=A("p"), groups=1), lambda b: _conv(b, 2, 1), lambda b: _conv(b, 2, 2),
+        "Conv takes only one of strides and dilations other than 1"),
+}  # fmt: skip
+
+
+def _conv(b: Builder, s: int, d: int) -> Any:
+    w = b.weight(np.ones((7, 2, 2, 2), "f4"), "w")
+    return b.conv(b.input("x", "float32", (1, 2, 11, 13)), w, strides=(s, s), dilations=(d, d), pads=((0, 0), (0, 0)))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_what_a_row_does_not_write(name: str) -> None:
+    row, good, bad, why = ROWS[name]
+    _emitted(row(), good)
+    with pytest.raises(NotExpressible, match=why):
+        _emitted(row(), bad)
+
+
+def test_a_plugin_in_a_file_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("x")
+    with pytest.raises(OutputError, match=r"a cannot be written: Not a directory"):
+        new_plugin("layer", "mine", tmp_path / "f" / "a")
+    new_plugin("layer", "mine", tmp_path / "a")
