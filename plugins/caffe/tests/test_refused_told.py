@@ -23,7 +23,9 @@ from convcore_caffe.files.message import Message
 from convcore_caffe.files.net import quote_list
 from convcore_caffe.files.weights import read_weights
 from convcore_caffe.files.wire import MAX_RUNS
+from convcore_caffe.files.write import write_caffemodel
 from convcore_caffe.fillers import fill
+from convcore_caffe.layer_spec import spec_of
 
 from .emit_kit import array, fields, only, written
 from .test_load_refused import CONV, SQUARE, layer, load, second
@@ -458,3 +460,34 @@ def test_how_far_back_signs_are_followed(n: int, known: bool) -> None:
     for _ in range(n):
         x = b.flip(x, axes=(1,))
     assert nonnegative(x) is known
+
+
+# ---- what Caffe's headers declare (include/caffe/layers/*.hpp of BVLC's master: ExactNumBottomBlobs, MinTopBlobs and their like)
+DECLARED: dict[tuple[int, int | None, int, int | None], str] = {
+    (1, 1, 1, 1): "AbsVal ArgMax BNLL BatchNorm Clip Dropout ELU Embed Exp Flatten Im2col InnerProduct LRN Log MVN PReLU Power "
+    "ReLU Reduction Reshape SPP Sigmoid Softmax Swish TanH Threshold Tile",
+    (0, 0, 1, 1): "Parameter", (0, 0, 1, 2): "Data", (0, 0, 1, None): "DummyData HDF5Data",
+    (0, 0, 2, 2): "ImageData MemoryData WindowData",
+    (1, 1, 1, 2): "Pooling", (1, 1, 1, None): "Slice Split", (1, 2, 1, 1): "Bias Scale", (1, None, 0, 0): "Silence",
+    (1, None, 1, 1): "Concat", (1, None, 1, None): "Convolution Deconvolution", (2, 2, 0, 0): "HDF5Output",
+    (2, 2, 0, 1): "EuclideanLoss HingeLoss MultinomialLogisticLoss SigmoidCrossEntropyLoss", (2, 2, 0, 2): "SoftmaxWithLoss",
+    (2, 3, 0, 2): "InfogainLoss", (3, 3, 0, 1): "ContrastiveLoss", (2, 2, 1, 1): "BatchReindex Crop", (2, 2, 1, 2): "Accuracy",
+    (2, None, 1, 1): "Eltwise", (2, None, 1, None): "Filter",
+}  # fmt: skip
+"""A loss's top may be left out: it is made (AutoTopBlobs)."""
+
+
+@pytest.mark.parametrize(("counts", "name"), [(c, n) for c, names in DECLARED.items() for n in names.split()])
+def test_how_many_bottoms_and_tops_a_layer_has(counts: tuple[int, int | None, int, int | None], name: str) -> None:
+    assert spec_of(name).counts == counts and spec_of(name).loss is name.endswith(("Loss", "WithLoss"))
+
+
+def test_fields_of_the_text_form_are_not_in_binary_files(tmp_path: Path) -> None:
+    """Forks declare them without a number that this plugin knows."""
+    path = tmp_path / "n.prototxt"
+    path.write_text(GIVEN + layer("BilinearInterpolate", "bilinear_interpolate_param { dst_h: 9 dst_w: 9 }"))
+    net = read_net(path)
+    write_caffemodel(net, tmp_path / "n.caffemodel")
+    again = read_net(tmp_path / "n.caffemodel")
+    assert [la.type for la in again] == ["Input", "BilinearInterpolate"] and [la.unknown for la in again] == [{}, {}]
+    assert b"dst_h: 9" in path.read_bytes() and not again.layer("l").has_param("bilinear_interpolate_param")
