@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 from convcore.errors import InputError, UnsupportedError, UsageError
+from convcore.hookspecs import EmitRequest
 from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
-from convcore.ir.graph import Graph
+from convcore.ir.graph import Graph, Origin
 from convcore.ir.tensors import as_tensor
 from convcore.plugin import Builder, State
 from convcore_pytorch.dialect import TorchDialect, number
+from convcore_pytorch.emit import _changed, emit
 from convcore_pytorch.sizes import _apply
 from convcore_pytorch.weights import _int, _text, _Zip, write_pth, write_safetensors
 
@@ -291,3 +293,120 @@ def test_examples_of_inputs() -> None:
         Builder(other).input("x", dtype, shape)
         with pytest.raises(UsageError, match="the sizes of input 'x' are not known: give them"):
             examples(other)
+
+
+# ---- what is said of a result
+def told_model(**metadata: Any) -> Graph:
+    g = Graph("net")
+    g.metadata.update(metadata)
+    b = Builder(g)
+    x = b.input("x", DType.FLOAT32, (Dim("N"), 3))
+    g.outputs = [b.op("linear", x, b.weight(np.ones((5, 3), np.float32), "w", trainable=True, role="parameter"), None)]
+    return g
+
+
+@pytest.mark.parametrize(
+    ("rank", "said"),
+    [
+        (2, ", axes [0, 1] of the source's"),
+        (3, ", NCW (NWC in the source)"),
+        (4, ", NCHW (NHWC in the source)"),
+        (5, ", NCDHW (NDHWC in the source)"),
+        (6, ", axes [0, 5, 1, 2, 3, 4] of the source's"),
+    ],
+)
+def test_orders_of_axes_are_told(rank: int, said: str, tmp_path: Path) -> None:
+    g = Graph("net")
+    b = Builder(g)
+    shape = (2, 3, 5, 7, 11, 13)[:rank]
+    g.outputs = [b.relu(b.input("x", DType.FLOAT32, shape))]
+    perm = (0, rank - 1, *range(1, rank - 1))
+    made = emit(EmitRequest(g, tmp_path / "net.py", moved={"x": perm}))
+    text = (tmp_path / "net.py").read_text("utf-8").replace("\n    ", " ")
+    assert (
+        f"Input x: float32 [{', '.join(map(str, shape))}]{said}." in text
+        and text.count("in the source") + text.count("of the source") == 1
+    )
+    assert any(
+        n.startswith("channels come first in 'x', as in torch; ") and "keeps the source's order of axes" in n for n in made.notes
+    )
+    plain = emit(EmitRequest(told_model(), tmp_path / "plain.py"))
+    assert plain.notes == ("weights are in plain.safetensors, which belongs to the code",)
+
+
+@pytest.mark.parametrize("suffix", [".py", ".safetensors", ".pth", ".pt2"])
+def test_what_is_written_of_a_model(suffix: str, tmp_path: Path) -> None:
+    """Labels go where there is room; what is written is what is told."""
+    out = tmp_path / f"net{suffix}"
+    made = emit(EmitRequest(told_model(labels=["a", "b"]), out, {"class_name": "my net"}))
+    files = ["net.py", "net.safetensors"] if suffix == ".py" else [out.name]
+    assert sorted(p.name for p in tmp_path.iterdir()) == files and sorted(Path(p).name for p in made.paths) == files
+    notes = {
+        ".py": ("weights are in net.safetensors, which belongs to the code",),
+        ".pth": ("a .pth has no place for labels; .safetensors and .py have",),
+    }
+    assert made.notes == notes.get(suffix, ()) and made.architecture == ("" if suffix == ".pt2" else "MyNet")
+    assert made.model()(torch.ones(2, 3)).tolist() == [[3.0] * 5] * 2 and type(made.model()).__name__ == "MyNet"
+    if suffix in (".py", ".safetensors"):
+        head = (tmp_path / "net.safetensors").read_bytes()[8:]
+        assert head.startswith(b'{"__metadata__":{"format":"pt","class":"MyNet","convcore":"{')
+    runtime = made.runtime and made.runtime()
+    assert runtime is not None and np.array_equal(runtime.run([np.ones((4, 3), np.float32)])[0], np.full((4, 5), 3, np.float32))
+
+
+def test_without_a_file_what_is_checked_is_handed_over() -> None:
+    made = emit(EmitRequest(told_model()))
+    assert made.paths == () and made.model() is made.model()
+
+
+@pytest.mark.parametrize("suffix", [".py", ".pt2"])
+def test_code_of_a_module_that_is_there(suffix: str, tmp_path: Path) -> None:
+    options = {"into_module": nn.Sequential(nn.Linear(3, 5, bias=False))}
+    with pytest.raises(
+        UsageError, match=rf"net\{suffix}: the code of the module is yours; its weights go to a \.safetensors or \.pth"
+    ):
+        emit(EmitRequest(told_model(), tmp_path / f"net{suffix}", options))
+    assert not list(tmp_path.iterdir())
+    for fine in (".pth", ".safetensors"):
+        module = nn.Sequential(nn.Linear(3, 5, bias=False))
+        made = emit(EmitRequest(told_model(), tmp_path / f"net{fine}", {"into_module": module}))
+        assert made.model() is module and module(torch.ones(2, 3)).tolist() == [[3.0] * 5] * 2
+        assert any("0 has the weights of " in n for n in made.notes)
+    state = torch.load(tmp_path / "net.pth", weights_only=True)
+    assert list(state) == ["0.weight"] and torch.equal(state["0.weight"], torch.ones(5, 3))
+
+
+@pytest.mark.parametrize(("count", "more"), [(1, ""), (3, ""), (4, " and 1 more"), (6, " and 3 more")])
+def test_keys_that_are_computed_are_told(count: int, more: str) -> None:
+    values = [SimpleNamespace(value=SimpleNamespace(source=""), key="", tensor=None) for _ in range(count)]
+    code: Any = SimpleNamespace(states={f"k{i}": v for i, v in enumerate(values)})
+    code.states |= {"own": SimpleNamespace(value=SimpleNamespace(source="own"), key="", tensor=None)}
+    of_source = frozenset([*code.states, "other"])
+    first = ", ".join([f"k{i}" for i in range(count)][:3])
+    assert _changed(code, of_source) == [
+        f"not the source's own, but computed of its weights: {first}{more}; no state_dict of the source fits"
+    ]
+    assert _changed(code, frozenset(["own"])) == []
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        ("abcdefghijkl", "abcdefghijkl"),
+        ("abcdefghijklm", "y"),
+        ("My-Layer_3", "my_layer"),
+        ("12_of", "of"),
+        ("self", "self2"),
+        ("l", "l2"),
+    ],
+)
+def test_names_of_variables(layer: str, name: str) -> None:
+    """Of the layer where it is short and free."""
+    g = Graph("net")
+    b = Builder(g)
+    x = b.input("x", DType.FLOAT32, (2, 3))
+    with b.at(Origin("test", layer, "Op")):
+        h = b.op("exp", x)
+    g.outputs = [h, x]
+    made = emit(EmitRequest(g))
+    assert f"        {name} = torch.exp(x)\n" in made.model.__wrapped__.args[0].text  # type: ignore[attr-defined]
