@@ -28,8 +28,11 @@ from convcore_pytorch.weights import _int, _text, _Zip, write_pth, write_safeten
 torch = pytest.importorskip("torch")
 from torch import nn
 
+from convcore_pytorch import written
 from convcore_pytorch.fill import examples, fill
+from convcore_pytorch.fx import TorchTensor
 from convcore_pytorch.runtime import THREADS, open_runtime
+from convcore_pytorch.types import SAFETENSORS
 
 
 def state(*shape: int, dtype: str = "float32") -> State:
@@ -410,3 +413,52 @@ def test_names_of_variables(layer: str, name: str) -> None:
     g.outputs = [h, x]
     made = emit(EmitRequest(g))
     assert f"        {name} = torch.exp(x)\n" in made.model.__wrapped__.args[0].text  # type: ignore[attr-defined]
+
+
+# ---- reading what was written, and tensors of torch
+def test_files_of_weights_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function of generated code: every type by its tag, metadata left out, memory of the file."""
+    states = {f"of.{d}": state(3, 5, dtype=d) for d in ALL if not d.startswith("complex")} | {"one": state(), "none": state(0, 3)}
+    write_safetensors(tmp_path / "a.safetensors", states, {"format": "pt"})
+    tags = {SAFETENSORS[s.dtype]: getattr(torch, str(s.dtype)) for s in states.values() if s.dtype is not None}
+    monkeypatch.setattr(written, "DTYPES", tags)
+    for path in (tmp_path / "a.safetensors", str(tmp_path / "a.safetensors")):
+        got = written.read_safetensors(path)
+        assert got.keys() == states.keys()
+        for k, s in states.items():
+            assert tuple(got[k].shape) == s.shape and str(got[k].dtype) == f"torch.{s.dtype}" and not got[k].requires_grad
+            assert np.array_equal(got[k].double().numpy(), s.tensor.numpy().astype(np.float64)), k
+    got["of.float32"].add_(1)
+    assert float(written.read_safetensors(path)["of.float32"][0, 0]) == 0, "the file itself was changed"
+
+
+def test_buffers_that_are_not_saved() -> None:
+    model = nn.Sequential(nn.Sequential(nn.ReLU()), nn.ReLU())
+    written.set_buffers(model, {"0.a": torch.ones(2), "b": torch.zeros(3)})
+    assert {k: tuple(v.shape) for k, v in model.named_buffers()} == {"0.a": (2,), "b": (3,)} and not model.state_dict()
+
+
+def test_tensors_of_torch() -> None:
+    base = torch.arange(12.0).reshape(3, 4)
+    assert TorchTensor(base).identity == TorchTensor(base.view(3, 4)).identity != TorchTensor(base.t()).identity
+    assert TorchTensor(base[1:]).identity != TorchTensor(base[:2]).identity and not TorchTensor(base).requires_grad
+    assert TorchTensor(nn.Parameter(base)).requires_grad and TorchTensor(base.half()).identity != TorchTensor(base).identity
+    empty = torch.zeros(0)
+    assert TorchTensor(empty).identity == TorchTensor(empty).identity != TorchTensor(torch.zeros(0)).identity
+    for made, want in (
+        (base.t(), base.t().numpy()),
+        (base.bfloat16(), base.numpy().astype(DType.BFLOAT16.numpy)),
+        (torch.tensor([1 + 2j]).conj(), np.array([1 - 2j], np.complex64)),
+        (torch.tensor([1 + 2j]).imag.neg(), np.array([-2], np.float32)),
+        (base.to(torch.float8_e4m3fn), base.numpy()),
+    ):
+        got = TorchTensor(made).numpy()
+        assert got.dtype == want.dtype and np.array_equal(got, want)
+    with pytest.raises(
+        UnsupportedError, match=r"'weight' \(tensor\): is a float32 tensor with layout torch\.sparse_coo, which is not read"
+    ):
+        TorchTensor(base.to_sparse())
+    with pytest.raises(UnsupportedError, match=r"is a quint8 tensor with layout torch\.strided, which is not read"):
+        TorchTensor(torch.quantize_per_tensor(base, 0.1, 0, torch.quint8))
+    with pytest.raises(UnsupportedError, match="is on the meta device and has no values"):
+        TorchTensor(base.to("meta")).numpy()
