@@ -195,3 +195,39 @@ def test_casts_are_read_as_torch_computes_them(to: str) -> None:
         got, want = (np.where(np.abs(x) > 464, 0, a) for a in (got, want))
         assert any("float8_e4m3fn" in n for n in model.graph.metadata["notes"])
     assert equal(got, want)
+
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+@pytest.mark.parametrize("of_x", FLOATS)
+@pytest.mark.parametrize("of_w", FLOATS)
+def test_norms_whose_weights_are_of_another_type(of_x: str, of_w: str) -> None:
+    """Written where torch runs them."""
+    x, w = torch.zeros(2, 3, dtype=getattr(torch, of_x)), torch.ones(3, dtype=getattr(torch, of_w))
+    norms = torch.nn.functional
+    for run in (
+        lambda: norms.layer_norm(x, (3,), w, w),
+        lambda: norms.batch_norm(x, w, w, w, w),
+        lambda: norms.group_norm(x, 3, w, w),
+    ):
+        try:
+            run()
+            runs = True
+        except RuntimeError:
+            runs = False
+        weights = np.ones(3, DType(of_w).numpy)
+        why = reason("layer_norm", (of_x, (2, 3)), weights, weights, axes=(1,), epsilon=1e-3)
+        assert (f"torch has no norm of {of_x} whose weights are {of_w}" in why) is not runs and (why == "") is runs
+
+
+STORED = ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "uint16", "uint32", "uint64")
+
+
+@pytest.mark.parametrize("dtype", STORED)
+def test_functions_that_move_elements_of_fewer_types(dtype: str) -> None:
+    x, at = (dtype, (3, 5)), ("int64", (3, 1))
+    assert reason("take_along_axis", x, at, axis=1) == f"torch.gather takes no {dtype}"
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        torch.gather(torch.zeros(3, 5).to(getattr(torch, dtype)), 1, torch.zeros(3, 1, dtype=torch.int64))
+    assert reason("transpose", x, perm=(1, 0)) == "" and reason("take_along_axis", (3, 5), at, axis=1) == ""
