@@ -7,9 +7,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+import convcore
 from convcore.plugin import BadFileError, ConvcoreError, UnsupportedError
 from convcore_pytorch.files.script import read_torchscript
 
@@ -26,7 +28,7 @@ def _made(body: str, path: Path) -> Any:
             "def forward(self, x, n: int = 3, f: float = 2.5, b: bool = True):\n"
             + "".join(f"    {t}\n" for t in body.split("\n"))
         )
-        made.save(str(path))
+        made.eval().save(str(path))
     return made
 
 
@@ -198,3 +200,38 @@ def test_what_the_source_may_not_say_is_refused(line: str, archive: dict[str, by
             z.writestr(n, data)
     with pytest.raises(kind, match=why):
         read_torchscript(tmp_path / "b.pt")
+
+
+NOT_LOADED = {
+    "continue": r"carries 'y' as float32\[2, 3\] into a step and as float32 out of it", "y[0] = 5": r"aten\.tensor\.int",
+    "round(f)": r"aten\.round\.float",
+}  # fmt: skip
+"""Bodies that are read, and refused as a graph."""
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_body_is_loaded_as_what_torch_gives(body: str, tmp_path: Path) -> None:
+    """As a graph: sizes and numbers computed while it is loaded, branches and loops as regions."""
+    made = _made(body, tmp_path / "a.pt")
+    why = next((w for k, w in NOT_LOADED.items() if k in body), "")
+    if why:
+        with pytest.raises(UnsupportedError, match=why):
+            convcore.convert(tmp_path / "a.pt", "onnx", tmp_path / "a.onnx", input_shapes={"x": (2, 3)})
+        return
+    model = convcore.load(tmp_path / "a.pt", input_shapes={"x": (2, 3)})
+    assert not model.problems
+    for x in X:
+        got, want = list(model.run({"x": x.numpy()}).values()), list(_leaves(made(x.clone())))
+        assert [a.shape for a in got] == [np.shape(b) for b in want]
+        assert [a.dtype.kind for a in got] == [np.asarray(b).dtype.kind for b in want]
+        for a, b in zip(got, want):
+            np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def _leaves(value: Any) -> Any:
+    """The tensors and numbers of a result; None is none."""
+    if isinstance(value, (dict, list, tuple)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(part)
+    elif value is not None:
+        yield value

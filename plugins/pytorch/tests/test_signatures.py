@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from convcore_pytorch.rules import RULES
 from convcore_pytorch.signatures import REQUIRED, overloads, signature
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,8 +26,18 @@ def test_the_table_is_the_installed_torchs():
     assert table == tool.lines()
 
 
+def _named(kind: str) -> str:
+    """A type of a schema's text as torch names the type it makes of it."""
+    if kind.endswith("?"):
+        return f"Optional[{_named(kind[:-1])}]"
+    if kind.endswith("]"):
+        return f"List[{_named(kind[: kind.rindex('[')])}]"
+    return {"Scalar": "number", "SymInt": "int", "Storage": "Storage"}.get(kind, kind)
+
+
 def test_every_signature_parses_as_torch_has_it():
-    checked = 0
+    """Names, types, defaults, what is written into and what may share memory, of every schema that torch has registered."""
+    checked = defaults = 0
     for schema in torch._C._jit_get_all_schemas():
         name = schema.name.removeprefix("aten::")
         mine = signature(f"aten.{name}.{schema.overload_name or 'default'}") if schema.name.startswith("aten::") else None
@@ -37,11 +48,42 @@ def test_every_signature_parses_as_torch_has_it():
         assert [(p.name, p.keyword) for p in mine.parameters] == [(a.name, a.kwarg_only) for a in theirs], schema
         for p, a in zip(mine.parameters, theirs, strict=True):
             assert (p.default is not REQUIRED) == a.has_default_value(), schema
-            if a.has_default_value() and isinstance(a.default_value, (int, float, bool, str, type(None), list)):
-                assert p.default == a.default_value or str(a.default_value) in ("inf", "-inf"), (schema, p)
+            if a.has_default_value():
+                defaults += 1
+                if str(a.real_type) == "MemoryFormat":
+                    assert p.default in ("contiguous_format", a.default_value) and a.default_value == 0, schema
+                elif p.type == "int" and isinstance(p.default, str):  # at::Reduction::Mean
+                    assert (p.default, a.default_value) == ("Mean", 1), schema
+                else:
+                    assert type(p.default) is type(a.default_value) or p.type in ("Scalar", "Scalar?"), (schema, p)
+                    assert p.default == a.default_value or str(a.default_value) in ("inf", "-inf"), (schema, p)
             assert p.mutated == bool(a.alias_info and a.alias_info.is_write), schema
+            if "(" not in p.type:
+                assert _named(p.type).partition("[t]")[0] == str(a.real_type).partition("[t]")[0], (schema, p)
         assert len(mine.returns) == len(schema.returns), schema
-    assert checked > 1500
+        assert mine.variadic == ("..." in str(schema)), schema
+        if all("Tensor" in k for k in mine.returns):
+            shared = any(r.alias_info and not r.alias_info.is_write for r in schema.returns)
+            assert mine.views == shared or "(*)" in str(schema), schema
+    assert checked > 1500 and defaults > 1400
+
+
+def test_every_call_of_a_row_is_torchs() -> None:
+    """Names, order and defaults of the parameters that rows bind."""
+    calls = {row.foreign: row.call for row in RULES.rows() if row.call is not None}
+    for kind, call in calls.items():
+        mine = signature(kind if kind.count(".") > 1 else f"{kind}.default")
+        assert mine is not None, kind
+        theirs = {p.name: p for p in mine.parameters}
+        first = [p.name for p in call.parameters if not p.by_name_only]
+        assert first == [p.name for p in mine.parameters if not p.keyword][: len(first)], kind
+        for q in call.parameters:
+            p = theirs[q.name]
+            assert q.by_name_only is p.keyword and (repr(q.default) == "MISSING") is (p.default is REQUIRED), (kind, q)
+            assert p.default is REQUIRED or (q.default == p.default and type(q.default) is type(p.default)), (kind, q)
+        left = [p for p in mine.parameters if p.name not in {q.name for q in call.parameters}]
+        assert all(p.default is not REQUIRED for p in left), (kind, left)
+    assert len(calls) > 180
 
 
 def test_overloads():

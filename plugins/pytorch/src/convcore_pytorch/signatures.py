@@ -31,7 +31,7 @@ class Parameter:
 @dataclass(frozen=True)
 class Signature:
     """One overload. ``target`` is ``aten.conv2d.default``; ``returns`` are types; ``variadic``: any further arguments;
-    ``views``: a result may share the memory of an argument (``Tensor(a) self -> Tensor(a)``)."""
+    ``views``: a result may share the memory of an argument (``Tensor(a) self -> Tensor(a)``, ``-> Tensor(b|a)``)."""
 
     target: str
     parameters: tuple[Parameter, ...]
@@ -75,7 +75,7 @@ def _parse(line: str) -> Signature:
     text = returns.partition("->")[2].strip()
     kinds = _split(text[1:-1]) if text.startswith("(") else [text]
     returned = tuple(_plain(k).partition(" ")[0] for k in kinds if k)
-    views = re.search(r"\([a-z](?: -> \*)?\)", returns) is not None
+    views = re.search(r"\([a-z](?:\|[a-z])*(?: -> \*)?\)", returns) is not None
     return Signature(f"aten.{base}.{overload or 'default'}", tuple(parameters), returned, "..." in inside, views)
 
 

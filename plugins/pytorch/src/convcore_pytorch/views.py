@@ -216,6 +216,8 @@ def _strided(g: TorchContext, node: AtenNode, axis: int, old: Value, new: Value)
             f"a write to every {a['step']}-th element of an axis whose size is not fixed", code="unsupported_mutation"
         )
     at = list(range(*slice(start, stop, a["step"]).indices(n)))
+    if not at:
+        return old
     perm = [axis, *(i for i in range(len(shape)) if i != axis)]
     back = [perm.index(i) for i in range(len(shape))]
     made = g.b.scatter_nd(g.transpose(old, perm), g.b.const([[i] for i in at], DType.INT64), g.transpose(new, perm))

@@ -26,7 +26,10 @@ def nothing(g: TorchContext, n: AtenNode) -> Value:
 def unchanged(g: TorchContext, n: AtenNode) -> Value:
     """Whole numbers rounded, truth values, the size of complex numbers: beside the rows of ``elementwise.py``."""
     x = n.tensor("self")
-    if x.dtype is DType.BOOL or (x.dtype is not None and x.dtype.is_int and n.type not in ("aten.abs", "aten.square")):
+    if x.dtype is DType.BOOL and n.type == "aten.square":  # a power, which is of integers
+        return g.cast(x, DType.INT64)
+    rounds = n.type not in ("aten.abs", "aten.absolute", "aten.square")
+    if x.dtype is DType.BOOL or (x.dtype is not None and x.dtype.is_int and rounds):
         return x
     if n.type in ("aten.abs", "aten.absolute") and x.dtype in (DType.COMPLEX64, DType.COMPLEX128):
         return g.b.sqrt(g.b.add(g.b.square(g.b.real(x)), g.b.square(g.b.imag(x))))
@@ -182,6 +185,10 @@ def div_mode(g: TorchContext, n: AtenNode) -> Value:
 def power(g: TorchContext, n: AtenNode) -> Value:
     e = n.arg("exponent")
     a, b = pair(g, n, other="exponent")
+    if n.type.startswith("aten.float_power"):  # ATen/native/Pow.cpp
+        if a.dtype in (DType.COMPLEX64, DType.COMPLEX128):
+            raise NotExpressible(f"of {a.dtype}", "unsupported_dtype")
+        a, b = g.operands(DType.FLOAT64, n.arg("self"), e)
     if isinstance(e, (int, float)) and e == 2 and a.dtype is not None and a.dtype.is_float:
         return g.b.square(a)
     if isinstance(e, (int, float)) and e == 0.5:
@@ -290,7 +297,8 @@ def clamp(g: TorchContext, n: AtenNode) -> Value:
         (n.number(name) if name in n.arguments and n.arg(name) is not None else None)
         for name in (("min_val", "max_val") if n.type == "aten.hardtanh" else ("min", "max"))
     )
-    x = g.cast(x, n.dtype or promoted([x, *(v for v in (low, high) if v is not None)]))
+    if n.type != "aten.hardtanh":  # which keeps the type
+        x = g.cast(x, n.dtype or promoted([x, *(v for v in (low, high) if v is not None)]))
     if x.dtype is not None and x.dtype.is_int:  # bounds of hardtanh are cut off
         low, high = (None if v is None else int(v) for v in (low, high))
     if low is not None and high is not None and low > high:  # every element becomes the upper bound, nan stays

@@ -55,7 +55,8 @@ def einsum(g: TorchContext, n: AtenNode) -> Value:
     text = str(n.arg("equation"))
     if "->" not in text and any(c.isupper() for c in text):
         raise NotExpressible(f"{text!r}: torch orders capital letters of an implicit output its own way")
-    return g.b.einsum(*n.tensors("tensors"), equation=text)
+    tensors = n.tensors("tensors")
+    return g.b.einsum(*g.operands(n.dtype or promoted(tensors), *tensors), equation=text)
 
 
 @RULES.load("aten.bilinear")
@@ -88,6 +89,8 @@ def attention(g: TorchContext, n: AtenNode) -> Value:
     scores = g.b.matmul(q, g.transpose(k, [*range(rank - 2), rank - 1, rank - 2]))
     scores = g.b.mul(scores, g.scalar(scale, scores.dtype))
     if causal:
+        if mask is not None:
+            raise NotExpressible("has a mask beside is_causal, which torch's kernels take in different ways", "undefined")
         rows, columns = n.shape("query")[-2], n.shape("key")[-2]
         ones = g.b.fill(shape=(rows, columns), value=1, dtype=DType.INT32)
         mask = g.b.equal(g.b.trilu(ones, upper=False), g.b.const(1, DType.INT32))

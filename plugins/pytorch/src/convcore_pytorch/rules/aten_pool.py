@@ -52,6 +52,8 @@ def avg_pool(g: TorchContext, n: AtenNode) -> Value:
     d = int(n.type[-2])
     x, lone = unbatched(g, n.tensor("self"), d)
     divisor = n.arg("divisor_override") if "divisor_override" in n.arguments else None
+    if divisor == 0:
+        raise NotExpressible("divides by 0 (divisor_override)", "raises")
     shape = window(n, d)
     if is_whole(x) or (divisor is not None and shape["ceil_mode"] != "floor"):
         y = averaged(g, n, x, shape["kernel"], shape["strides"], shape["pads"], bool(n.number("count_include_pad")), divisor)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from convcore.plugin import DType, Value
+from convcore.plugin import DType, NotExpressible, Value
 
-from ..context import AtenNode, TorchContext, known
-from .base import RULES, alike
+from ..context import AtenNode, TorchContext, known, promoted
+from .base import RULES
 from .diagonals import fixed
 from .norms import p_norm
 
@@ -39,5 +39,8 @@ def pdist(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load("aten.dist")
 def dist(g: TorchContext, n: AtenNode) -> Value:
-    a, b = alike(g, n, [n.tensor("self"), n.tensor("other")])
+    given = [n.tensor("self"), n.tensor("other")]
+    a, b = g.operands(promoted(given), *given)
+    if a.dtype is None or not a.dtype.is_float:
+        raise NotExpressible(f"of {a.dtype}", "unsupported_dtype")
     return norm(g, g.reshape(g.b.sub(a, b), (-1,)), float(n.number("p")))

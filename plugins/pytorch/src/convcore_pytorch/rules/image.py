@@ -50,11 +50,16 @@ def upsample(g: TorchContext, n: AtenNode) -> Value:
         if mode == "cubic":
             attrs["cubic_a"] = -0.5
     if "align_corners" in n.arguments and n.number("align_corners"):
+        if name.endswith("_aa"):
+            raise NotExpressible("is antialiased with align_corners, whose windows are others than those of resize")
         attrs["coordinates"] = "align_corners"
     scales = n.arg("scale_factors") if "scale_factors" in n.arguments else None
     own = [n.arg(k) for k in ("scales", "scales_d", "scales_h", "scales_w") if k in n.arguments]
+    own = [s if s is None or s > 0 else None for s in own]  # UpSample.h, compute_scales_value
     if scales is None and own and all(s is not None for s in own):
         scales = own
+    elif any(s is not None for s in own) and not ("align_corners" in n.arguments and n.number("align_corners")):
+        raise NotExpressible("has factors of some axes and not of others")
     size = n.arg("output_size")
     if scales is not None:
         scales = [float(s) for s in scales]
@@ -150,8 +155,10 @@ def channel_shuffle(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load("aten.grid_sampler", "aten.grid_sampler_2d", "aten.grid_sampler_3d")
 def grid_sampler(g: TorchContext, n: AtenNode) -> Value:
-    mode: Any = ("linear", "nearest", "cubic")[n.number("interpolation_mode")]
-    padding: Any = ("zeros", "border", "reflection")[n.number("padding_mode")]
+    mode: Any = {0: "linear", 1: "nearest", 2: "cubic"}.get(n.number("interpolation_mode"))
+    padding: Any = {0: "zeros", 1: "border", 2: "reflection"}.get(n.number("padding_mode"))
+    if mode is None or padding is None:
+        raise NotExpressible(f"interpolation_mode={n.number('interpolation_mode')}, padding_mode={n.number('padding_mode')}")
     return g.b.grid_sample(
         n.tensor("input"), n.tensor("grid"), mode=mode, padding=padding, align_corners=bool(n.number("align_corners"))
     )

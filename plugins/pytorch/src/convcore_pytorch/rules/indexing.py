@@ -343,6 +343,8 @@ def combinations(g: TorchContext, n: AtenNode) -> Value:
     """Rows of ``r`` elements, as itertools has them."""
     x, r = n.tensor("self"), int(n.number("r"))
     (count,) = n.shape("self")
+    if r < 1:
+        raise NotExpressible(f"of {r} elements each", "unsupported_shape")
     if not isinstance(count, int):
         raise NotExpressible(f"of {count} elements, a symbolic size", "unsupported_shape")
     pick = itertools.combinations_with_replacement if n.number("with_replacement") else itertools.combinations

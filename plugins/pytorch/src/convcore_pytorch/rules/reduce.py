@@ -86,7 +86,15 @@ def arg_extreme(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load("aten.any", "aten.any.dim", "aten.any.dims", "aten.all", "aten.all.dim", "aten.all.dims")
 def truths(g: TorchContext, n: AtenNode) -> Value:
-    return apply(g, n.type.split(".")[1], truth(g, n.tensor("self")), over(n), kept(n))
+    """Of bytes they are bytes; an empty list of axes is no axis (ATen/native/ReduceOps.cpp)."""
+    x, name = n.tensor("self"), n.type.split(".")[1]
+    axes = over(n)
+    if n.type.endswith(".dims") and n.arg("dim") is not None and not n.arg("dim"):
+        n.number("keepdim")
+        made = truth(g, x)
+    else:
+        made = apply(g, name, truth(g, x), axes, kept(n))
+    return g.cast(made, DType.UINT8) if x.dtype is DType.UINT8 else made
 
 
 @RULES.load("aten.logsumexp", "aten.special_logsumexp")
