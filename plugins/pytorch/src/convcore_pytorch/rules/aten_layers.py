@@ -56,7 +56,10 @@ def einsum(g: TorchContext, n: AtenNode) -> Value:
     if "->" not in text and any(c.isupper() for c in text):
         raise NotExpressible(f"{text!r}: torch orders capital letters of an implicit output its own way")
     tensors = n.tensors("tensors")
-    return g.b.einsum(*g.operands(n.dtype or promoted(tensors), *tensors), equation=text)
+    dtype = n.dtype or promoted(tensors)
+    if n.dtype is None and dtype is not None and dtype.is_int and dtype is not DType.INT64:
+        raise NotExpressible(f"of {dtype}: whether sums are int64 depends on how torch computes them", "unsupported_dtype")
+    return g.b.einsum(*g.operands(dtype, *tensors), equation=text)
 
 
 @RULES.load("aten.bilinear")

@@ -62,5 +62,6 @@ def frexp(g: TorchContext, n: AtenNode) -> tuple[Value, Value]:
 @RULES.load("aten.ldexp.Tensor")
 def ldexp(g: TorchContext, n: AtenNode) -> Value:
     """x times 2 to the power of other (ATen/native/BinaryOps.cpp)."""
-    x, e = fractions(g, n, [n.tensor("self"), n.tensor("other")])
-    return g.b.mul(x, g.b.pow(g.b.like(e, 2), e))
+    e = g.float(n.tensor("other"))
+    x, power = fractions(g, n, [n.tensor("self"), g.b.pow(g.b.like(e, 2), e)])
+    return g.b.mul(x, power)
