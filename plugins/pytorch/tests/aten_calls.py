@@ -294,7 +294,7 @@ _UNCHECKED = {
     r"batch_norm|_weight_norm|lu_unpack .*pivots|_unsafe_masked_index": "=empty",
     r"aten\._weight_norm": "(v|g|dim)=", r"take_along_dim": "self=first of size 1", "topk": "sorted=False",
     "polygamma": "self=int", "searchsorted": "sorted_sequence=uint8", "(std|var).*correction 1": "self=empty",
-    r"aten\.unique_": "=",
+    r"aten\.unique_": "=", r"aten\.(new_)?empty": "",
 }  # fmt: skip
 """What torch takes without a look, and crashes or gives anything (2.13): sizes that do not fit, places outside, poles."""
 

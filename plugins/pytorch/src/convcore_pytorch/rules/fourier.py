@@ -148,7 +148,8 @@ def halved(g: TorchContext, x: Value, last: int, count: int) -> Value:
 def stft(g: TorchContext, n: AtenNode) -> Value:
     """Transforms of windows of ``n_fft`` elements every ``hop_length`` (ATen/native/SpectralOps.cpp); the window in their middle.
     ``torch.stft`` pads before it."""
-    n.skip("align_to_window")  # needs center, which this overload has not
+    if "align_to_window" in n.arguments and n.arg("align_to_window"):
+        raise NotExpressible("aligns windows of win_length (align_to_window)")
     x, count = n.tensor("self"), int(n.number("n_fft"))
     hop = count // 4 if n.arg("hop_length") is None else int(n.number("hop_length"))
     wide = count if n.arg("win_length") is None else int(n.number("win_length"))

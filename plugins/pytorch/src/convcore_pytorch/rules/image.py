@@ -63,7 +63,12 @@ def upsample(g: TorchContext, n: AtenNode) -> Value:
     size = n.arg("output_size")
     if scales is not None:
         scales = [float(s) for s in scales]
-    if coordinates == "asymmetric" and scales is not None and all(s == int(s) >= 1 for s in scales):
+    whole = scales is not None and all(s == int(s) >= 1 for s in scales)
+    if whole and size is not None:  # the size counts; the factors say which elements
+        whole = x.shape is not None and [*n.sizes("output_size")] == [
+            d if d is None else d * int(s) for d, s in zip(x.shape[2:], scales)
+        ]
+    if coordinates == "asymmetric" and scales is not None and whole:
         return g.b.upsample_nearest(x, scales=[int(s) for s in scales])
     if size is not None:
         attrs["sizes"] = n.sizes("output_size")
