@@ -1,8 +1,7 @@
-"""Numbers of programs, promotion of types and arguments of calls: Python and torch are the judges."""
+"""Numbers of programs and arguments of calls: Python and torch are the judges."""
 
 from __future__ import annotations
 
-import itertools
 import operator
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +14,7 @@ from convcore.errors import ConvcoreError, UnsupportedError
 from convcore.ir.graph import Origin
 from convcore.plugin import ArrayTensor, Builder, Dim, DType, Graph, InputShapes, NotExpressible
 from convcore_pytorch.arguments import agree, arguments
-from convcore_pytorch.context import AtenNode, TorchContext, promoted
+from convcore_pytorch.context import AtenNode, TorchContext
 from convcore_pytorch.files.program import Argument, Constant, Device, ElementType, Input, Node, Program, TensorValue
 from convcore_pytorch.files.program import Graph as Body
 from convcore_pytorch.files.symbols import Expr, parse_expr
@@ -142,27 +141,6 @@ def test_what_is_told_of_a_tensor() -> None:
     assert number("aten.sym_size.int", part, 1) is NONE and number("aten.sym_size.int", part, 0) == 2
     held = Handle(Memory(g.add_weight("w", ArrayTensor(np.array([2.5], np.float32)))))
     assert number("aten.item", held) == 2.5 and number("aten.Float.Tensor", held) == 2.5
-
-
-# ---- types
-NAMES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "complex64",
-         "complex128")  # fmt: skip
-
-
-def test_types_are_promoted_as_torch_promotes_them() -> None:
-    """Tensors with axes, without, and numbers: every two of them."""
-    g = Graph()
-    made: list[tuple[Any, Any]] = [(True, True), (3, 3), (2.5, 2.5), (N, 3)]
-    for name in NAMES:
-        for shape in ((), (2,)):
-            made.append((g.add_input(f"{name}{len(shape)}", DType(name), shape), torch.ones(shape, dtype=getattr(torch, name))))
-    for (a, x), (b, y) in itertools.product(made, repeat=2):
-        if isinstance(x, torch.Tensor) or isinstance(y, torch.Tensor):
-            want = str(torch.result_type(x, y)).removeprefix("torch.")
-            assert promoted([a, b]) is (None if want == "complex32" else DType(want)), (a, b, want)
-    assert promoted([N]) is DType.INT64 and promoted([True, 2]) is DType.INT64 and promoted([2, 0.5]) is DType.FLOAT32
-    assert promoted(["a"]) is None and promoted([g.add_input("q", None, (2,))]) is None
-    assert promoted([g.add_input("r", DType.INT32, None)]) is None and promoted([]) is None
 
 
 # ---- arguments of calls
