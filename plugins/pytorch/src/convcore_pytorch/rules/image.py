@@ -63,13 +63,14 @@ def upsample(g: TorchContext, n: AtenNode) -> Value:
     size = n.arg("output_size")
     if scales is not None:
         scales = [float(s) for s in scales]
-    whole = scales is not None and all(s == int(s) >= 1 for s in scales)
-    if whole and size is not None:  # the size counts; the factors say which elements
-        whole = x.shape is not None and [*n.sizes("output_size")] == [
-            d if d is None else d * int(s) for d, s in zip(x.shape[2:], scales)
+    whole = [int(s) for s in scales or () if s == int(s) >= 1]
+    if size is not None:  # the size counts; the factors say which elements
+        fits = x.shape is not None and [*n.sizes("output_size")] == [
+            d if d is None else d * s for d, s in zip(x.shape[2:], whole)
         ]
-    if coordinates == "asymmetric" and scales is not None and whole:
-        return g.b.upsample_nearest(x, scales=[int(s) for s in scales])
+        whole = whole if fits else []
+    if coordinates == "asymmetric" and scales is not None and len(whole) == len(scales):
+        return g.b.upsample_nearest(x, scales=whole)
     if size is not None:
         attrs["sizes"] = n.sizes("output_size")
         if scales is not None and attrs["coordinates"] != "align_corners":
