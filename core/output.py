@@ -24,6 +24,8 @@ fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 
 __all__ = ["check_output", "publish", "staging", "when_full", "writing"]
 
+_unfinished: set[Path] = set()
+"""The staging folders that are open: what is in them has no other name yet."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _PREFIX = ".convcore-"
 _OURS = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]{8}\Z")  # what mkdtemp makes of the prefix
@@ -67,9 +69,11 @@ def staging(folder: Path) -> Iterator[Path]:
     """A new hidden folder in ``folder``, gone when the block ends. Those of processes that are gone are removed first."""
     _sweep(folder)
     made, lock = _make(folder)
+    _unfinished.add(made)
     try:
         yield made
     finally:
+        _unfinished.discard(made)
         shutil.rmtree(made, ignore_errors=True)
         if lock is not None:
             os.close(lock)
@@ -148,10 +152,19 @@ def writing(path: Any, *more: Any) -> Iterator[tuple[Path, ...]]:
     """Unfinished files for ``path`` and ``more``, moved to the final names when the block ends without an error.
 
     The first is moved last, so that what it refers to is there when it appears. A file the block did not make is skipped. On any
-    error nothing is left; an OSError becomes an OutputError.
+    error nothing is left; an OSError becomes an OutputError. In a staging folder of this process everything is unfinished anyway:
+    there the files are written at once under their names.
     """
     finals = [check_output(p) for p in (path, *more)]
     try:
+        if _unfinished.issuperset(p.parent for p in finals):
+            try:
+                yield tuple(finals)
+            except BaseException:
+                for p in finals:
+                    p.unlink(missing_ok=True)
+                raise
+            return
         with ExitStack() as stack:
             folders = {f: stack.enter_context(staging(f)) for f in dict.fromkeys(p.parent for p in finals)}
             temps = tuple(folders[p.parent] / p.name for p in finals)

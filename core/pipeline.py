@@ -182,21 +182,21 @@ def convert(
     ------
     UnsupportedError listing every problem, MismatchError when the outputs differ; nothing is left behind then.
     """
-    with ExitStack() as stack:
-        with without_collector():  # nearly all that is made lives to the end
-            job, load_given = _prepare(
-                source, to, out, weights, format, overrides, input_shapes, progress, options, check=check,
-                example_inputs=example_inputs, rtol=rtol, atol=atol, io_layout=io_layout, keep=keep, overwrite=overwrite,
-                fuse=fuse, simplify=simplify, page=page, hub=hub, stack=stack,
-            )  # fmt: skip
-            _read(job, source, load_given)
+    with ExitStack() as stack, ExitStack() as building:
+        building.enter_context(without_collector())  # nearly all that is made lives to the end
+        job, load_given = _prepare(
+            source, to, out, weights, format, overrides, input_shapes, progress, options, check=check,
+            example_inputs=example_inputs, rtol=rtol, atol=atol, io_layout=io_layout, keep=keep, overwrite=overwrite,
+            fuse=fuse, simplify=simplify, page=page, hub=hub, stack=stack,
+        )  # fmt: skip
+        _read(job, source, load_given)
         with _page_of(job):
-            with without_collector():
-                _describe_job(job)
-                _refuse_opaque(job)
-                arranging.fuse(job)
-                arranging.arrange(job)
-                emit(job, stack)
+            _describe_job(job)
+            _refuse_opaque(job)
+            arranging.fuse(job)
+            arranging.arrange(job)
+            emit(job, stack)
+            building.close()
             _verify(job)
         paths = publish_files(job)
         job.clock()

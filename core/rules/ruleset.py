@@ -295,7 +295,7 @@ class RuleSet(Generic[G, N]):
 
     def writable(self, version: int | None) -> set[str]:
         """The ops that some rule of a version writes (it may still refuse a node)."""
-        return {op for op, rules in self.emit_rules.items() if ordered(rules, version)}
+        return {op for op, rules in self.emit_rules.items() if self._tried("emit", op, rules, version)}
 
     def _tried(self, direction: str, key: str, rules: list[Any], version: int | None) -> list[Any]:
         """The rules that a version has, in the order in which they are tried; kept for as long as the rules are the same."""

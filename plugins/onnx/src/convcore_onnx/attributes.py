@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,7 +13,7 @@ from convcore.plugin import BadFileError
 
 from .tensors import sparse_to_tensor, to_tensor
 
-__all__ = ["Subgraph", "attribute_kind", "attributes", "plain", "short_float"]
+__all__ = ["Subgraph", "attribute_kind", "attributes", "attributes_of", "plain", "short_float"]
 
 
 @dataclass
@@ -68,24 +68,28 @@ def _text(raw: bytes) -> str | bytes:
         return raw
 
 
-def attributes(node: Any, where: Any, scope: Any, folder: str) -> dict[str, Any]:
+def attributes_of(node: Any) -> list[tuple[str, int, str, Any]]:
+    """(name, type, name of the function's attribute that it refers to, message) of each attribute: protobuf answers slowly."""
+    return [(a.name, attribute_kind(a), a.ref_attr_name, a) for a in node.attribute]
+
+
+def attributes(node: Any, given: Sequence[tuple[str, int, str, Any]], where: Any, scope: Any, folder: str) -> dict[str, Any]:
     """The attributes of a node by name. Inside a function, references take the caller's value (absent ones are left out)."""
     out: dict[str, Any] = {}
     bound: Mapping[str, Any] = where.bound
-    for a in node.attribute:
-        if a.name in out:
-            raise BadFileError(f"node {node.name!r} ({node.op_type}) has the attribute {a.name!r} twice")
-        if a.ref_attr_name:
-            if a.ref_attr_name in bound:
-                out[a.name] = bound[a.ref_attr_name]
+    for name, kind, reference, a in given:
+        if name in out:
+            raise BadFileError(f"node {node.name!r} ({node.op_type}) has the attribute {name!r} twice")
+        if reference:
+            if reference in bound:
+                out[name] = bound[reference]
             continue
-        out[a.name] = value(a, where, scope, folder)
+        out[name] = value(a, kind, where, scope, folder)
     return out
 
 
-def value(a: Any, where: Any, scope: Any, folder: str) -> Any:
+def value(a: Any, kind: int, where: Any, scope: Any, folder: str) -> Any:
     """One attribute's value."""
-    kind = attribute_kind(a)
     if kind == 1:
         return short_float(a.f)
     if kind == 2:

@@ -9,7 +9,7 @@ from convcore.plugin import RESULTS, BadFileError, Problem, UnsupportedError, Va
 
 from .attributes import value as attribute_value
 from .dtypes import dtype_code
-from .structure import MAX_DEPTH, declare_container, opsets_of, ordered
+from .structure import MAX_DEPTH, declare_container, names_read, opsets_of, ordered
 
 __all__ = ["Functions"]
 
@@ -116,7 +116,7 @@ class Functions:
                 missing.add(formal)
             else:
                 scope.values[prefix + formal] = v
-        for n in ordered(f.node, lambda x: x in missing or scope.known(prefix + x), f"function {f.name!r}"):
+        for n in ordered(f.node, names_read(f.node), lambda x: x in missing or scope.known(prefix + x), f"function {f.name!r}"):
             if any(i in missing for i in n.input):
                 n = _without(n, missing)
             self.loader.node(scope, n, inner)

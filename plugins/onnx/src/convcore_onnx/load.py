@@ -33,7 +33,7 @@ from convcore.plugin import (
 )
 
 from .about import read_about
-from .attributes import attributes, plain
+from .attributes import attributes, attributes_of, plain
 from .context import OnnxContext
 from .contrib import DOMAIN
 from .functions import Functions
@@ -44,7 +44,7 @@ from .regions import Regions
 from .rules.base import BY_DEFINITION
 from .schemas import malformed, odd_choice, odd_flag
 from .scope import Scope, Where
-from .structure import declared_type, opsets_of, ordered, read_dim, used_names
+from .structure import declared_type, names_read, opsets_of, ordered, read_dim
 from .tensors import sparse_to_tensor, to_tensor
 
 __all__ = ["load"]
@@ -220,20 +220,21 @@ class Loader:
     def nodes(self, scope: Scope, proto: Any, where: Where) -> None:
         """All nodes of a graph."""
         scope.outputs = frozenset(v.name for v in proto.output)
-        scope.used |= used_names(proto.node) | scope.outputs
+        read = names_read(proto.node)
+        scope.used |= scope.outputs.union(*read)
         scope.made = {o: o for n in proto.node for o in n.output}
         for o in scope.made:
             scope.graph.claim_name(o)
-        for n in ordered(proto.node, scope.known, f"graph {proto.name!r}"):
+        for n in ordered(proto.node, read, scope.known, f"graph {proto.name!r}"):
             self.node(scope, n, where)
 
     def node(self, scope: Scope, n: Any, where: Where) -> None:
         """One node: by its rule, by the function it calls, or opaque."""
-        p, domain, op_type, given, name = where.prefix, n.domain, n.op_type, list(n.input), n.name
+        p, domain, op_type, given, made, name = where.prefix, n.domain, n.op_type, list(n.input), list(n.output), n.name
         domain = "" if domain == "ai.onnx" else domain
         type_ = f"{domain}.{op_type}" if domain else op_type
-        many = len(n.output) > 1
-        outs = [scope.made.get(o, o) if not many or p or o in scope.used else "" for o in n.output]  # the string that is claimed
+        many = len(made) > 1
+        outs = [scope.made.get(o, o) if not many or p or o in scope.used else "" for o in made]  # the string that is claimed
         if p:
             given, outs = [p + i if i else "" for i in given], [p + o if o else "" for o in outs]
         driver: OnnxDriver = scope.driver
@@ -355,10 +356,11 @@ class OnnxDriver(Driver):
         loader, n, domain, version = self.g.loader, call.proto, call.domain, node.version
         if call.bad:
             raise node.refuse(call.bad, code="unsupported_dtype")
-        why = malformed(n, version, domain) if version is not None and domain in _CHECKED else ""
+        given = attributes_of(n)
+        why = malformed(n, given, version, domain) if version is not None and domain in _CHECKED else ""
         if why:
             raise node.refuse(why, code="malformed_node")
-        node.attrs = attributes(n, call.where, self.g.scope, loader.source.folder)
+        node.attrs = attributes(n, given, call.where, self.g.scope, loader.source.folder)
         if call.config is not None:
             for k, v in node.attrs.items():
                 call.config[k] = plain(v)

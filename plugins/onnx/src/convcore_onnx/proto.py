@@ -134,8 +134,9 @@ def _parse(data: Any, size: int, path: str) -> Source:
 
 def _refuse_bytes(message: Any, path: str) -> None:
     """BadFileError for a name or text that is not UTF-8, anywhere: protobuf hands those out as bytes."""
-    from onnx import NodeProto
+    from onnx import NodeProto, TypeProto
 
+    seen: set[bytes] = set()  # types: files state the same few again and again
     others = [f.name for f in NodeProto.DESCRIPTOR.fields if f.name not in _OF_NODES]
     kinds: dict[Any, int] = {}  # of fields: descriptors answer slowly
     stack = [message]
@@ -144,6 +145,11 @@ def _refuse_bytes(message: Any, path: str) -> None:
         if isinstance(m, NodeProto) and _plain(m, others):
             stack += m.attribute
             continue
+        if isinstance(m, TypeProto):
+            raw = m.SerializeToString()
+            if raw in seen:
+                continue
+            seen.add(raw)
         for f, value in m.ListFields():
             kind = kinds.get(f)
             if kind is None:

@@ -9,7 +9,7 @@ from convcore.plugin import BadFileError, DType, Graph, NotExpressible, Shape, V
 
 from .attributes import Subgraph
 from .scope import Scope, Where
-from .structure import MAX_DEPTH, free_names, ordered, used_names
+from .structure import MAX_DEPTH, free_names, names_read, ordered
 from .tensors import sparse_to_tensor, to_tensor
 
 __all__ = ["Regions"]
@@ -98,8 +98,9 @@ class Regions:
             self.loader.initializer(inner, p + s.values.name, lambda s=s: sparse_to_tensor(s, folder))
         for info in (*proto.value_info, *proto.output):
             inner.declared[p + info.name] = info
-        inner.used |= used_names(proto.node) | {v.name for v in proto.output}
-        for n in ordered(proto.node, lambda name: inner.known(p + name), f"subgraph {proto.name!r}"):
+        read = names_read(proto.node)
+        inner.used |= {v.name for v in proto.output}.union(*read)
+        for n in ordered(proto.node, read, lambda name: inner.known(p + name), f"subgraph {proto.name!r}"):
             self.loader.node(inner, n, where)
         inner.graph.outputs = [self.loader.find(inner, p + v.name, f"subgraph {proto.name!r}") for v in proto.output]
         inner.graph.remove_unused()
@@ -117,8 +118,9 @@ class Regions:
             scope.graph.claim_name(name)
         for t in proto.initializer:
             self.loader.initializer(scope, p + t.name, lambda t=t: to_tensor(t, self.loader.source.folder))
-        scope.used |= used_names(proto.node) | {v.name for v in proto.output}
-        for n in ordered(proto.node, lambda name: scope.known(p + name), f"subgraph {proto.name!r}"):
+        read = names_read(proto.node)
+        scope.used |= {v.name for v in proto.output}.union(*read)
+        for n in ordered(proto.node, read, lambda name: scope.known(p + name), f"subgraph {proto.name!r}"):
             self.loader.node(scope, n, where)
         results = tuple(self.loader.find(scope, p + v.name, f"subgraph {proto.name!r}") for v in proto.output)
         for name in own:  # another subgraph may use the names again

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from .attributes import attribute_kind
 from .contrib import DOMAIN, NAMELESS, ContribForm
 from .contrib import form as contrib_form
 
@@ -130,26 +129,27 @@ def odd_choice(type: str, attrs: Mapping[str, Any]) -> str:
 _KINDS = {1: "a float", 2: "an integer", 3: "a string", 4: "a tensor", 5: "a graph", 6: "floats", 7: "integers", 8: "strings"}
 
 
-def malformed(node: Any, version: int, domain: str = "") -> str:
+def malformed(node: Any, attributes: Sequence[tuple[str, int, str, Any]], version: int, domain: str = "") -> str:
     """Why a node of the standard's operators is malformed in this opset; "" when it is not, or is none of them."""
     form = _form(node.op_type, domain, version)
     if form is None:
         return ""
-    n = len(node.input)
+    inputs = list(node.input)
+    n = len(inputs)
     if not form.least <= n <= form.most:
         return f"has {n} inputs, {node.op_type} takes {form.least}" + (f" to {form.most}" if form.most > form.least else "")
     for i, name in form.needed:
-        if not node.input[i]:
+        if not inputs[i]:
             return f"its input {name!r} is missing"
     if len(node.output) > form.outputs:
         return f"has {len(node.output)} outputs, {node.op_type} gives {form.outputs}"
-    given = set()
-    for a in node.attribute:
-        given.add(a.name)
-        want = form.attributes.get(a.name)
-        if want is not None and not a.ref_attr_name and attribute_kind(a) not in want:
-            return f"its attribute {a.name!r} must be " + " or ".join(_KINDS.get(k, f"of type {k}") for k in sorted(want))
-    for name in form.needed_attributes:
-        if name not in given:
-            return f"its attribute {name!r} is missing"
+    for name, kind, reference, _ in attributes:
+        want = form.attributes.get(name)
+        if want is not None and not reference and kind not in want:
+            return f"its attribute {name!r} must be " + " or ".join(_KINDS.get(k, f"of type {k}") for k in sorted(want))
+    if form.needed_attributes:
+        given = {name for name, *_ in attributes}
+        for name in form.needed_attributes:
+            if name not in given:
+                return f"its attribute {name!r} is missing"
     return ""

@@ -12,7 +12,7 @@ from convcore.plugin import BadFileError, Dim, DimLike, DType, Shape, ShapeError
 from .attributes import attribute_kind
 from .dtypes import DTYPES
 
-__all__ = ["container", "declare_container", "declared_type", "free_names", "opsets_of", "ordered", "used_names"]
+__all__ = ["container", "declare_container", "declared_type", "free_names", "names_read", "opsets_of", "ordered", "read_dim"]
 
 MAX_DEPTH = 64
 
@@ -26,8 +26,9 @@ def opsets_of(imports: Iterable[Any], what: str) -> dict[str, int]:
     return found
 
 
-def ordered(nodes: Sequence[Any], known: Callable[[str], bool], what: str) -> list[Any]:
-    """The nodes in execution order (stable). BadFileError: a cycle, a value made twice, a value nobody makes."""
+def ordered(nodes: Sequence[Any], read: Sequence[Sequence[str]], known: Callable[[str], bool], what: str) -> list[Any]:
+    """The nodes in execution order (stable), by what each reads. BadFileError: a cycle, a value made twice, a value nobody
+    makes."""
     maker: dict[str, int] = {}
     for i, n in enumerate(nodes):
         for o in n.output:
@@ -38,11 +39,8 @@ def ordered(nodes: Sequence[Any], known: Callable[[str], bool], what: str) -> li
             maker[o] = i
     needs: list[list[int]] = []
     in_order = True
-    for i, n in enumerate(nodes):
+    for i, (n, names) in enumerate(zip(nodes, read)):
         mine = []
-        names = n.input
-        if n.attribute and (inner := _inner(n)):
-            names = [*names, *inner]
         for name in names:
             j = maker.get(name)
             if j is not None:
@@ -85,9 +83,9 @@ def _inner(node: Any) -> Sequence[str]:
     return [n for g in graphs for n in free_names(g)] if graphs else ()
 
 
-def used_names(nodes: Iterable[Any]) -> frozenset[str]:
-    """The names that nodes read, those inside their subgraphs too."""
-    return frozenset(name for n in nodes for name in (*n.input, *_inner(n)) if name)
+def names_read(nodes: Iterable[Any]) -> list[list[str]]:
+    """The names that each of the nodes reads, those inside its subgraphs too; "" for an input that is left out."""
+    return [[*n.input, *_inner(n)] for n in nodes]
 
 
 def free_names(graph: Any, depth: int = 0) -> list[str]:
