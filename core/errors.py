@@ -6,7 +6,6 @@ All derive from :class:`ConvcoreError`; the command line maps the classes to exi
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -47,6 +46,8 @@ __all__ = [
 
 def meant(word: str, known: Iterable[str], shown: Callable[[str], str] = str) -> str:
     """`` (did you mean ...?)`` where a word is near one or two known ones, which are shown as ``shown`` gives them, else ""."""
+    import difflib
+
     close = difflib.get_close_matches(word, list(known), 2, 0.6)
     return f" (did you mean {' or '.join(map(shown, close))}?)" if close else ""
 

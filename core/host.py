@@ -7,7 +7,6 @@ the wrappers of all plugins.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,6 +95,8 @@ class Host(Registry):
         if name in KNOWN:
             raise PluginNotInstalledError(f"the plugin for {name} is not installed: pip install {KNOWN[name]}")
         names = sorted({*self.frameworks, *KNOWN})
+        import difflib
+
         close = difflib.get_close_matches(name, names, 3, 0.5)
         meant = f"; did you mean {' or '.join(close)}?" if close else f"; known: {', '.join(names)}"
         raise UnknownFrameworkError(f"unknown framework {name!r}{meant}{self._broken_third_parties()}")

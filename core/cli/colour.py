@@ -19,7 +19,6 @@ _RULES = [
     ("bad", r"(?<=[\dfn]  )DIFFERS(?=$| \()"),
     ("quiet", r"^ *note:"),
 ]
-_PAINTED = re.compile("|".join(f"({pattern})" for _, pattern in _RULES), re.MULTILINE)
 
 
 def _wanted(stream: TextIO) -> bool:
@@ -35,4 +34,5 @@ def painted(text: str, stream: TextIO) -> str:
     """The text with verdicts, titles and notes coloured, where that is wanted of the stream it goes to."""
     if not _wanted(stream):
         return text
-    return _PAINTED.sub(lambda m: f"\x1b[{_CODES[_RULES[(m.lastindex or 1) - 1][0]]}m{m[0]}\x1b[0m", text)
+    patterns = "|".join(f"({pattern})" for _, pattern in _RULES)  # compiled here, and kept by re: most output is not coloured
+    return re.sub(patterns, lambda m: f"\x1b[{_CODES[_RULES[(m.lastindex or 1) - 1][0]]}m{m[0]}\x1b[0m", text, flags=re.MULTILINE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Sequence
 
@@ -49,6 +48,8 @@ def op(name: str) -> Op:
     """The declaration of an op; UsageError with close matches if there is none."""
     found = find_op(name)
     if found is None:
+        import difflib
+
         close = difflib.get_close_matches(name, _registry.ops, 3)
         raise UsageError(f"unknown op {name!r}" + (f"; did you mean {', '.join(close)}?" if close else ""))
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import field
-from html import escape
 from typing import Any
 
 from ..errors import Problem, ask
@@ -149,6 +148,8 @@ class Report:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the verdict, what became what, the outputs' errors, a picture; the whole text below."""
+        from html import escape
+
         said = {"mismatch": "MISMATCH", "not verified": "NOT VERIFIED"}.get(self.verdict, self.verdict)
         facts = [("verdict", f"{said}: {self.reason}" if self.reason else said)]
         facts += [(k, ", ".join(map(str, v)) if isinstance(v, list) else str(v)) for k, v in _facts(self.source, self.target)]

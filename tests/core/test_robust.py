@@ -369,3 +369,23 @@ def test_arrays_between_the_processes(tmp_path: Path):
     head, got = _receive(stream)
     assert head == {"run": 0} and [g.shape for g in got] == [a.shape for a in given]
     assert all(np.array_equal(g, a) for g, a in zip(got, given))
+
+
+def test_in_a_staging_folder_files_are_written_at_once(tmp_path: Path) -> None:
+    """No second folder in it; what fails leaves nothing there, either."""
+    with staging(tmp_path) as folder:
+        with writing(folder / "a", folder / "b") as temps:
+            assert temps == (folder / "a", folder / "b")
+            temps[0].write_text("first")
+            assert [p.name for p in folder.iterdir()] == ["a"]
+        assert (folder / "a").read_text() == "first" and not (folder / "b").exists()
+        with pytest.raises(OutputError, match="No space left"), writing(folder / "c", folder / "d") as temps:
+            temps[1].write_text("half")
+            raise OSError(28, "No space left on device")
+        assert [p.name for p in folder.iterdir()] == ["a"]
+        with writing(tmp_path / "out", folder / "e") as temps:  # one of them outside
+            assert temps[0].parent not in (tmp_path, folder) and temps[1].parent != folder
+            temps[0].write_text("x")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
+    with writing(tmp_path / "later") as (temp,):  # a folder that is no staging folder any more
+        assert temp.parent != tmp_path

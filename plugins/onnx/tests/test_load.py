@@ -16,6 +16,8 @@ from convcore.build.verify import problems as broken
 from convcore.errors import BadFileError, UsageError
 from convcore.interpreter import Interpreter
 from convcore.ir.dims import Dim
+from convcore.rules import RuleSet
+from convcore_onnx.rules import RULES
 
 F, I64 = TensorProto.FLOAT, TensorProto.INT64
 info = helper.make_tensor_value_info
@@ -228,3 +230,49 @@ def test_cost_grows_linearly() -> None:
         small = min(cost(1000) for _ in range(3))
         ratios.append(cost(20000) / small)
     assert ratios[-1] < 2, ratios
+
+
+def constants(name: str = "c") -> onnx.ModelProto:
+    held = numpy_helper.from_array(np.float32([2, 3, 5]), "t")
+    return model([node("Constant", [], ["c"], name=name, value=held), node("Mul", ["x", "c"], ["y"], name="m")], [X], [Y])
+
+
+@pytest.mark.parametrize("name", ["", "held", "c"])
+def test_constants_are_weights_and_keep_their_layer(name: str) -> None:
+    g = load_model(constants(name))
+    assert [n.op for n in g] == ["mul"]
+    (w,) = g.weights.values()
+    assert (w.name, w.role, w.trainable, w.source) == ("c", "constant", False, "")
+    assert [(s.name, s.type, dict(s.config)) for s in g.scopes()] == [
+        (name or "c", "Constant", {"value": "ArrayTensor(float32, [3])"}), ("m", "Mul", {}),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["held", "Constant"])
+def test_an_override_has_a_say_in_constants(by: str) -> None:
+    g = load_model(constants("held"), overrides={by: lambda g, n: g.b.weight(n.attr("value").numpy() * 7, n.outputs[0])})
+    assert g.weights["c"].tensor.numpy().tolist() == [14, 21, 35]
+
+
+def test_a_rule_of_another_plugin_has_a_say_in_constants() -> None:
+    theirs: Any = RuleSet("onnx", "other")
+
+    @theirs.load("Constant", priority=1)
+    def doubled(g: Any, n: Any) -> Any:
+        return g.b.weight(n.attr("value").numpy() * 2, n.outputs[0])
+
+    g = load_model(constants(), rules=RuleSet.merged([RULES, theirs]))
+    assert g.weights["c"].tensor.numpy().tolist() == [4, 6, 10]
+
+
+@pytest.mark.parametrize("change, why", [
+    (lambda n: n.input.append("x"), "1 inputs"), (lambda n: n.output.append("d"), "2 outputs"),
+    (lambda n: n.attribute.add(name="value_int", i=3, type=2), "must hold one value"),
+    (lambda n: setattr(n.attribute[0], "name", "valu"), "is not a value"),
+    (lambda n: setattr(n.attribute[0].t, "data_type", 28), "6"),
+])  # fmt: skip
+def test_other_constants_are_looked_at_by_their_rule(change: Any, why: str) -> None:
+    m = constants()
+    change(m.graph.node[0])
+    g = load_model(m)
+    assert any(why in str(p) for p in opaque_problems(g)), [str(p) for p in opaque_problems(g)]

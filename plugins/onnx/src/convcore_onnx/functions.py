@@ -7,6 +7,7 @@ from typing import Any
 
 from convcore.plugin import RESULTS, BadFileError, Problem, UnsupportedError, Value, bounded_results, spend_nodes
 
+from .attributes import attribute_kind
 from .attributes import value as attribute_value
 from .dtypes import dtype_code
 from .structure import MAX_DEPTH, declare_container, names_read, opsets_of, ordered
@@ -98,7 +99,7 @@ class Functions:
         for a in (*f.attribute_proto, *(defaults or {}).values()):
             declared.add(a.name)
             if a.name not in bound:
-                bound[a.name] = attribute_value(a, where, scope, self.loader.source.folder)
+                bound[a.name] = attribute_value(a, attribute_kind(a), where, scope, self.loader.source.folder)
         unknown = sorted(attrs.keys() - declared)
         if unknown:
             raise UnsupportedError(

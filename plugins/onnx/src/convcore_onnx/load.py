@@ -23,6 +23,7 @@ from convcore.plugin import (
     Origin,
     Role,
     Shape,
+    Tensor,
     Trait,
     UnsupportedError,
     UsageError,
@@ -41,6 +42,7 @@ from .keep import Seen
 from .nesting import nest_by_names
 from .proto import Source, read_model
 from .regions import Regions
+from .rules import RULES as STANDARD
 from .rules.base import BY_DEFINITION
 from .schemas import malformed, odd_choice, odd_flag
 from .scope import Scope, Where
@@ -51,6 +53,8 @@ __all__ = ["load"]
 
 _CHECKED = ("", "ai.onnx.ml", DOMAIN)
 """Operator sets whose nodes are checked against their schemas."""
+TENSOR = 4
+"""AttributeProto.TENSOR."""
 FLOATS = {DType.FLOAT16, DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64}
 
 
@@ -245,6 +249,11 @@ class Loader:
         origin = Origin("onnx", name, type_)
         version = where.opsets.get(domain)
         kept = self.seen.config(n, domain, version) if domain == DOMAIN and version is not None else None
+        if op_type == "Constant" and type_ == op_type and version is not None and outs != [""] and not given:
+            if driver.plain_constants and name not in driver.overrides and (tensor := self.held(n)) is not None:
+                scope.graph.scope(name.removeprefix(p), type_, {"value": plain(tensor)}, parent=driver.b.scope)
+                self.bind(scope, outs[0], scope.graph.add_weight(outs[0], tensor))
+                return
         config: dict[str, Any] | None = {} if n.attribute and kept is None else kept  # filled when the attributes are read
         call = Call(n, domain, where, config, bad)
         node = ForeignNode(type_, name, inputs, {}, outputs=outs, version=version, origin=origin, extra=call)
@@ -263,6 +272,18 @@ class Loader:
             scope.graph.set_results(layer, layer_outs)
         if kept is not None:
             self.seen.note(kept, inputs, [(i, scope.values[o]) for i, o in enumerate(outs) if o])
+
+    def held(self, n: Any) -> Tensor | None:
+        """The tensor of a Constant as exporters write them by the thousand; None for any other, which its rule looks at."""
+        if len(n.attribute) != 1 or len(n.output) != 1:
+            return None
+        ((name, kind, reference, a),) = attributes_of(n)
+        if name != "value" or kind != TENSOR or reference:
+            return None
+        try:
+            return to_tensor(a.t, self.source.folder)
+        except NotExpressible:
+            return None
 
     @staticmethod
     def view(scope: Scope, v: Value) -> Value:
@@ -350,6 +371,12 @@ class OnnxDriver(Driver):
     """Nodes by their rules, else by the functions they call, of the model or of the standard."""
 
     g: OnnxContext
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        rules = self.rules.load_rules.get("Constant", [])
+        self.plain_constants = "Constant" not in self.overrides and rules == STANDARD.load_rules["Constant"]
+        """Whether nobody else has a say in what a Constant is."""
 
     def apply(self, node: ForeignNode) -> Sequence[Value]:
         call: Call = node.extra

@@ -142,6 +142,8 @@ def _bytes(t: Tensor) -> bytes:
 
 
 def _varint(n: int) -> bytes:
+    if n < 128:
+        return bytes((n,))
     out = bytearray()
     while n > 127:
         out.append(n & 127 | 128)
