@@ -89,6 +89,15 @@ READ: list[tuple[str, Any, Any]] = [
      made("Upsample", [(1, 2, 3, 5), np.asarray([1, 1, 2, 2], "f4")], 9, mode="bilinear")),
     ("its input 'tiles' must hold one integer", made("Tile", [(2, 3), np.float32(1.5), np.float32(1)], 5),
      made("Tile", [(2, 3), np.float32(2), np.float32(1)], 5)),
+    ("axis=4 is out of range for 3 axes", made("Softmax", [(2, 3, 5)], 12, axis=4), made("Softmax", [(2, 3, 5)], 12, axis=2)),
+    ("axis=4 is out of range for 3 axes", made("Flatten", [(2, 3, 5)], axis=4), made("Flatten", [(2, 3, 5)], axis=3)),
+    ("num_outputs is 3, but it has 2 outputs", made("Split", [(4, 3)], 18, 2, num_outputs=3), None),
+    ("axis 0 of size 5 does not divide by 2", made("Split", [(5, 3)], 13, 2), made("Split", [(4, 3)], 13, 2)),
+    ("3 sizes for 2 outputs", made("Split", [(6, 3), np.asarray([1, 2, 3])], 13, 2),
+     made("Split", [(6, 3), np.asarray([4, 2])], 13, 2)),
+    ("keep_aspect_ratio_policy=not_larger with unknown sizes",
+     made("Resize", [(1, 2, None, 6), None, None, np.asarray([7, 7])], 18, axes=[2, 3], keep_aspect_ratio_policy="not_larger"),
+     made("Resize", [(1, 2, 5, 6), None, None, np.asarray([7, 7])], 18, axes=[2, 3], keep_aspect_ratio_policy="not_larger")),
 ]  # fmt: skip
 
 
