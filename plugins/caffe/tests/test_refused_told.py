@@ -25,7 +25,8 @@ from convcore_caffe.files.weights import read_weights
 from convcore_caffe.files.wire import MAX_RUNS
 from convcore_caffe.files.write import write_caffemodel
 from convcore_caffe.fillers import fill
-from convcore_caffe.layer_spec import spec_of
+from convcore_caffe.layer_spec import Parameters, spec_of
+from convcore_caffe.layer_spec import layer as declare
 
 from .emit_kit import array, fields, only, written
 from .test_load_refused import CONV, SQUARE, layer, load, second
@@ -130,6 +131,7 @@ def test_both_names_of_a_rounding_must_agree(tmp_path: Path) -> None:
 
 # ---- text
 TEXTS = [
+    ("expected a number after '-', found 'abc'", "relu_param { mine: -abc }", "relu_param { negative_slope: -1 }"),
     ("malformed number '1x'", "relu_param { negative_slope: 1x }", "relu_param { negative_slope: 1f }"),
     (r"malformed number '1\._'", "relu_param { negative_slope: 1._ }", "relu_param { negative_slope: 1. }"),
     ("expected a value, found '}'", "relu_param { mine: }", "relu_param { negative_slope: 2 }"),
@@ -181,6 +183,7 @@ BLOBS: list[tuple[str, bytes, bytes]] = [
      held(7, held(1, number(MAX_RUNS))) + held(5, floats(1)) * MAX_RUNS),
     ("a blob with raw_data beside data", SHAPE + DATA + raw(10, 0, b"\x00") + held(12, floats(1, 2)), SHAPE + DATA),
     ("truncated: a value of 4 bytes where 3 are left", SHAPE + raw(6, 5, b"123"), SHAPE + DATA + raw(6, 5, b"1234")),
+    ("raw_data is cut inside a value", SHAPE + raw(10, 0, b"\x00") + held(12, b"1234567"), SHAPE + DATA),
     ("negative size in shape", held(7, held(1, b"\xff" * 9 + b"\x01")) + DATA, SHAPE + DATA),
     (f"a blob of more than {MAX_AXES} axes", held(7, held(1, number(1) * (MAX_AXES + 1))) + ONE,
      held(7, held(1, number(1) * MAX_AXES)) + ONE),
@@ -460,6 +463,40 @@ def test_how_far_back_signs_are_followed(n: int, known: bool) -> None:
     for _ in range(n):
         x = b.flip(x, axes=(1,))
     assert nonnegative(x) is known
+
+
+def test_records_that_are_none() -> None:
+    with pytest.raises(ValueError, match="memory='odd' is not one of ''"):
+        declare("Mine", memory="odd")
+    with pytest.raises(ValueError, match="layer 'ReLU' is declared twice"):
+        declare("ReLU")
+    for text in ("relu_param ReLUParameter", "relu_param x ReLUParameter: a 1 float", "a 1 B C: d 1 float"):
+        with pytest.raises(ValueError, match="is not 'field number Message: fields'"):
+            Parameters.parse(text)
+    assert Parameters.parse("relu_param 123 ReLUParameter: a 1 float") == Parameters(
+        "relu_param", 123, "ReLUParameter", "a 1 float"
+    )
+    assert Parameters.parse("relu_param 123 ReLUParameter").fields is None
+    with pytest.raises(KeyError, match=r"ReLUParameter.negative_slope is not repeated"):
+        Message("ReLUParameter").add("negative_slope", 1)
+
+
+def test_sizes_that_are_names(tmp_path: Path) -> None:
+    named = {"input_shapes": {"d": ("n", 3, 5, 7)}}
+    (problem,) = load(tmp_path, layer("Slice", "slice_param { axis: 0 }", tops="y z"), **named).problems
+    assert problem.why == "2 tops may not divide axis 0 of size n evenly" and "input_shapes=" in problem.hint
+    assert not load(tmp_path, layer("Slice", "slice_param { axis: 1 }", tops="y z u"), **named).problems
+    with pytest.raises(BadFileError, match="num_output 2 is no multiple of group 3"):
+        load(tmp_path, DEPTH.replace("num_output: 3", "num_output: 2") % "kernel_size: 1")
+    with pytest.raises(KeyError, match="nothing"):
+        read_net(tmp_path / "net.prototxt").layer("nothing")
+    mean = b"".join(raw(k, 0, number(n)) for k, n in ((1, 1), (2, 3), (3, 5), (4, 7))) + held(5, floats(*[1.0] * 105))
+    (tmp_path / "m.binaryproto").write_bytes(mean)
+    apply = {"preprocessing": "apply", "mean_file": str(tmp_path / "m.binaryproto")}
+    assert [n.op for n in load(tmp_path, layer("ReLU"), **apply).graph] == ["sub", "relu"]
+    assert [n.op for n in load(tmp_path, layer("ReLU"), input_shapes={"d": ("n", 3, 5, 7)}, **apply).graph] == ["sub", "relu"]
+    with pytest.raises(UsageError, match="a mean image needs an input of fixed size"):
+        load(tmp_path, layer("ReLU"), input_shapes={"d": (1, 3, "h", 7)}, **apply)
 
 
 # ---- what Caffe's headers declare (include/caffe/layers/*.hpp of BVLC's master: ExactNumBottomBlobs, MinTopBlobs and their like)

@@ -216,21 +216,16 @@ def pad(e: CaffeScribe, node: Node) -> None:
         e.alias(node.output, x)
 
 
-_MIRRORS = {"edge": "edge", "reflect": "reflect", "symmetric": "symmetric", "wrap": "wrap"}
-
-
 def _repeated(e: CaffeScribe, node: Node, x: Ref, pads: Sequence[tuple[int, int]]) -> None:
     """The blob's own elements around it (edge, reflect, symmetric, wrap): parts of a Slice joined on; negative padding crops."""
     mode, out = node.attrs["mode"], static(node.output)
-    if mode not in _MIRRORS:
-        raise NotExpressible(f"padding mode {mode!r} is unknown")
     if first(node).dtype not in (None, DType.FLOAT32):
         raise NotExpressible("Caffe computes in float32")
     axes = [i for i, pair in enumerate(pads) if any(pair)]
     for i in axes:
         begin, end = pads[i]
         n = x.dims[i]
-        grown = np.pad(np.arange(n), (max(0, begin), max(0, end)), mode=_MIRRORS[mode])  # type: ignore[call-overload]
+        grown = np.pad(np.arange(n), (max(0, begin), max(0, end)), mode=mode)
         index = grown[max(0, -begin) : len(grown) - max(0, -end)]
         x = select(e, x, i, index.tolist(), label(node), node.outputs if i == axes[-1] else ())
     if x.dims != out:
