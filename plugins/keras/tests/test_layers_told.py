@@ -264,6 +264,10 @@ TOLD: dict[str, tuple[Callable[[], Graph], str]] = {
     ),
     "distributed": (lambda: graph_of("TimeDistributed", {"layer": None}, (None, 5, 3)), "its layer is missing or unknown"),
     "no time": (lambda: graph_of("TimeDistributed", {"layer": lone("Flatten", {})}, (None,)), "its input has no time axis"),
+    "mask of samples": (
+        lambda: graph_of("TimeDistributed", {"layer": lone("Softmax", {})}, (None, 5, 3), masked=True),
+        "passes 'Softmax' one mask value per sample, which Keras cannot use",
+    ),
     "spectral": (lambda: graph_of("SpectralNormalization", {"layer": None}, (None, 5, 3)), "its layer is not in the file"),
     # ---- code
     "mask by code": (lambda: graph_of("Lambda", {"function": "f", "mask": 3}, (None, 3)), "makes a mask of its own by code"),
@@ -295,6 +299,19 @@ def test_layers_that_drop_are_refused_in_training_where_they_drop(drop: float) -
     (p,) = problems(graph_of("BatchNormalization", {}, (None, 3), weights=zeros(gamma=(3,), beta=(3,), moving_mean=(3,),
                                                                                 moving_variance=(3,)), kwargs=said))  # fmt: skip
     assert "is called with training=True" in p.why
+
+
+def test_a_layer_of_every_step_sees_the_mask_of_its_steps() -> None:
+    """Behind steps of zeros, which are masked, an LSTM gives what it gives without them (``TimeDistributed.call``, 3.15.1)."""
+    rng = np.random.default_rng(5)
+    weights = {f"layer/{k}": rng.normal(0, 1, v.shape).astype(np.float32) for k, v in LSTM.items()}
+    config = {"layer": lone("LSTM", {"units": 2})}
+    x = rng.normal(0, 1, (2, 5, 7, 3)).astype(np.float32)
+    x[:, :, 4:] = 0
+    (seen,) = run(graph_of("TimeDistributed", config, (None, 5, 7, 3), weights=weights, masked=True), [x])
+    (short,) = run(graph_of("TimeDistributed", config, (None, 5, 4, 3), weights=weights), [x[:, :, :4]])
+    (whole,) = run(graph_of("TimeDistributed", config, (None, 5, 7, 3), weights=weights), [x])
+    assert np.allclose(seen, short, atol=1e-6) and not np.allclose(seen, whole, atol=1e-3)
 
 
 def test_near_what_is_refused() -> None:

@@ -269,7 +269,7 @@ def _inner_mask(
     if mask is None or g.era == "keras1":
         return None
     inside = layer.model is not None
-    takes = spec_of(layer.class_name).takes_mask and not inside
+    takes = spec_of(layer.class_name).takes_mask  # models have no record
     if not takes and not inside and g.era == "keras3":
         return None
     if mask.shape is None:
