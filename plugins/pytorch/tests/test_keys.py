@@ -814,3 +814,34 @@ def test_projections(options: Any, stated: bool, tmp_path: Any) -> None:
         m(*given)[0].square().sum().backward()
     mine = dict(model.named_parameters())
     assert all(torch.allclose(mine[k].grad, p.grad, rtol=1e-4, atol=1e-6) for k, p in net.named_parameters())
+
+
+NORMS = {
+    "batch, bare": lambda: (torch.nn.BatchNorm1d(5, affine=False, momentum=0.3), torch.randn(7, 5)),
+    "batch": lambda: (torch.nn.BatchNorm2d(5), torch.randn(3, 5, 2, 7)),
+    "instance, bare": lambda: (torch.nn.InstanceNorm1d(5), torch.randn(3, 5, 7)),
+    "instance": lambda: (torch.nn.InstanceNorm2d(5, affine=True), torch.randn(3, 5, 2, 7)),
+    "instance, tracked": lambda: (torch.nn.InstanceNorm2d(5, track_running_stats=True), torch.randn(3, 5, 2, 7)),
+    "inside": lambda: (torch.nn.Sequential(torch.nn.Linear(7, 3), torch.nn.InstanceNorm1d(5)), torch.randn(3, 5, 7)),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_as_whole_models(name: str) -> None:
+    """The keys are the source's own, in its order: none are added, none are those of a module within; they train as it does."""
+    net, x = NORMS[name]()
+    for b in net.buffers():
+        if b.is_floating_point():
+            b.uniform_(0.5, 2)
+    made = convcore.convert(net.eval(), "pytorch", example_inputs=x).model
+    assert list(made.state_dict()) == list(net.state_dict())
+    made.load_state_dict({k: v.clone() for k, v in net.state_dict().items()})
+    torch.testing.assert_close(made(x), net(x), rtol=1e-5, atol=1e-5)
+    if "instance" in name:
+        return  # that with statistics trains as a batch normalisation, which is told
+    for module in (net, made):
+        module.train()
+        module(x)
+    for k, v in net.state_dict().items():
+        if not k.endswith("num_batches_tracked"):
+            torch.testing.assert_close(made.state_dict()[k], v, rtol=1e-5, atol=1e-5)

@@ -25,6 +25,7 @@ FUNCTIONS = {
 
 """Modules without weights."""
 _WINDOW = ("stride", "padding", "dilation", "groups")
+_STATISTICS = ("running_mean", "running_var")
 STATEFUL: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "Linear": ("F.linear", ("weight", "bias"), ()),
     "Embedding": ("F.embedding", ("weight",), ("padding_idx",)),
@@ -32,10 +33,22 @@ STATEFUL: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "LayerNorm": ("F.layer_norm", ("weight", "bias"), ("normalized_shape", "eps")),
     "RMSNorm": ("F.rms_norm", ("weight",), ("normalized_shape", "eps")),
     "GroupNorm": ("F.group_norm", ("weight", "bias"), ("num_groups", "eps")),
+    **{f"BatchNorm{n}d": ("F.batch_norm", (*_STATISTICS, "weight", "bias"), ("momentum", "eps")) for n in (1, 2, 3)},
+    **{f"InstanceNorm{n}d": ("F.instance_norm", ("", "", "weight", "bias"), ("eps",)) for n in (1, 2, 3)},
     **{f"Conv{n}d": (f"F.conv{n}d", ("weight", "bias"), _WINDOW) for n in (1, 2, 3)},
     **{f"ConvTranspose{n}d": (f"F.conv_transpose{n}d", ("weight", "bias"), (*_WINDOW, "output_padding")) for n in (1, 2, 3)},
 }
 """Modules with weights: the function, the weights it takes after its input, and what else it takes (torch.nn.functional)."""
+
+
+class _Training:
+    """Whether the module that a call stands in is being trained."""
+
+    def __repr__(self) -> str:
+        return "self.training"
+
+
+_TRAINING = _Training()
 
 
 def functions(plan: Plan, dialect: TorchDialect) -> None:
@@ -140,6 +153,8 @@ def _as_functions(calls: Sequence[PlanCall], dialect: TorchDialect) -> None:
         if kept and _has_its_keys(t, dialect) and _is_whole(t, own, keys) and inside.get(own, {t}) <= {t}:
             continue
         name, operands, config = STATEFUL[t.type.rpartition(".")[2]]
+        if name == "F.batch_norm" and (any("." in n for n in names.values()) or not t.config.get("momentum", 0.1)):
+            continue  # a module counts its batches, too: only one that is the whole model is no module in it
         held = [_given(t.states.get(k), k) for k in operands]
         while held and held[-1] is None:
             held.pop()
@@ -150,6 +165,8 @@ def _as_functions(calls: Sequence[PlanCall], dialect: TorchDialect) -> None:
             args[1:1] = [(shape,) if isinstance(shape, int) else tuple(shape)]
         elif name == "F.group_norm":
             args[1:1] = [more.pop("num_groups")]
+        if name == "F.batch_norm":
+            more = {"training": _TRAINING, **more}
         call.target, call.args, call.kwargs = name, tuple(args), more
         owner = next(iter(names.values())).rpartition(".")[0]
         steps = owner.split(".") if owner else []

@@ -26,6 +26,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     **{f"MaxPool{n}d": {"padding": 0, "dilation": 1} for n in (1, 2, 3)},
     **{f"AvgPool{n}d": {"padding": 0} for n in (1, 2, 3)},
     **{f"BatchNorm{n}d": {"eps": 1e-5, "momentum": 0.1} for n in (1, 2, 3)},
+    **{f"InstanceNorm{n}d": {"eps": 1e-5, "affine": False} for n in (1, 2, 3)},
     "Linear": {"bias": True}, "LayerNorm": {"eps": 1e-5}, "GroupNorm": {"eps": 1e-5},
     "LSTM": {"batch_first": False, "bidirectional": False}, "GRU": {"batch_first": False, "bidirectional": False},
     "RNN": {"batch_first": False, "bidirectional": False},

@@ -39,10 +39,10 @@ RULES.op(  # one weight without the other: a module of torch 2.6 has both
     axis=1, direction="emit",
 )  # fmt: skip
 for _n in (1, 2, 3):
-    for _affine, _form in ((False, _PLAIN), (True, _AFFINE)):
+    for _form in ({**_PLAIN, "priority": 1}, {**_AFFINE, "when": {"affine": True}}):  # none is not filled in
         RULES.op(
             f"torch.nn.InstanceNorm{_n}d", "instance_norm", "input=x", rank=Rank(_n + 2), num_features=Size("x", 1),
-            epsilon=A("eps", 1e-5, write_default=True), **{**_form, "when": {"affine": True}} if _affine else {"axis": 1},
+            epsilon=A("eps", 1e-5, write_default=True), **_form,
         )  # fmt: skip
 for _call in aten("group_norm", "input, num_groups, weight?, bias?, eps=1e-05, cudnn_enabled=True"):
     RULES.op(
