@@ -845,3 +845,46 @@ def test_norms_as_whole_models(name: str) -> None:
     for k, v in net.state_dict().items():
         if not k.endswith("num_batches_tracked"):
             torch.testing.assert_close(made.state_dict()[k], v, rtol=1e-5, atol=1e-5)
+
+
+SPREADS = [
+    lambda y: y.std(1), lambda y: y.std(1, correction=0, keepdim=True), lambda y: torch.std_mean(y, 1)[0], lambda y: y.std(),
+    lambda y: y.norm(3, dim=1), lambda y: torch.linalg.vector_norm(y, 1.5), lambda y: torch.cdist(y, torch.zeros(2, 5), p=3.0),
+    lambda y: y.var((0, 1), correction=2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("at", range(len(SPREADS)))
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_gradients_of_deviations_and_odd_norms_at_zero(at: int, scale: float) -> None:
+    """Of equal elements, or of zeros: torch's gradient is 0, that of a root of 0 is nan or infinite."""
+
+    class Spread(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 5, bias=False)
+            self.of = SPREADS[at]
+
+        def forward(self, x: Any) -> Any:
+            return self.of(self.fc(x))
+
+    torch.manual_seed(0)
+    net, x = Spread().eval(), torch.cat([torch.zeros(1, 3), scale * torch.randn(2, 3)])
+    model = convcore.convert(net, "pytorch", example_inputs=torch.randn(3, 3), input_shapes={"x": (3, 3)}).model
+    for m in (net, model):
+        m(x).sum().backward()
+    assert torch.isfinite(net.fc.weight.grad).all()
+    torch.testing.assert_close(model.fc.weight.grad, net.fc.weight.grad, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(model(x), net(x), rtol=1e-5, atol=1e-6)
+
+
+def test_divisors_of_nothing_and_no_axes() -> None:
+    """A divisor is at least 0, as the op has it; over no axes there is no function of torch's, and the formula stands."""
+    b = Builder(Graph("m"))
+    x = b.graph.add_input("x", DType.FLOAT32, (3, 2))
+    b.graph.outputs += [b.variance(x, axes=(1,), ddof=3), b.std(x, axes=(0,), ddof=3), b.variance(x, axes=())]
+    model = convcore.Model(b.graph)
+    given = torch.randn(3, 2)
+    made = convcore.convert(model, "pytorch").model(given)
+    for got, want in zip(made, model(given.numpy()), strict=True):
+        torch.testing.assert_close(got, torch.from_numpy(want), rtol=1e-5, atol=1e-6, equal_nan=True)

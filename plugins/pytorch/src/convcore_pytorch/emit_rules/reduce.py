@@ -52,6 +52,19 @@ def reduce(e: E, node: Node) -> None:
     e.call(FUNCTIONS[node.op], [e.value(x)], config, outputs=node.outputs)
 
 
+@RULES.emit("variance", "std")
+def spread(e: E, node: Node) -> None:
+    """torch's own, whose gradient of a deviation of 0 is 0."""
+    x, ddof = node.need("x"), node.attrs["ddof"]
+    rank, axes = len(shape_of(x)), node.attrs["axes"]
+    dims = tuple(range(rank)) if axes is None else tuple(sorted(a % rank for a in axes)) if rank else ()
+    if not dims:
+        raise NotExpressible("no axes")
+    config = {"dim": dims[0] if len(dims) == 1 else dims, "correction": ddof if ddof != 1 else None,
+              "keepdim": node.attrs["keepdims"] or None}  # fmt: skip
+    e.call("torch.var" if node.op == "variance" else "torch.std", [e.value(x)], config, outputs=node.outputs)
+
+
 @RULES.emit("prod")
 def prod(e: E, node: Node) -> None:
     """One axis at a time, the last first."""

@@ -24,7 +24,11 @@ def p_norm(g: TorchContext, x: Value, p: float, axes: tuple[int, ...], keep: boo
     a = g.b.abs(x)
     if math.isinf(p):
         return apply(g, "max" if p > 0 else "min", a, axes, keep)
-    return g.b.pow(apply(g, "sum", g.b.pow(a, g.b.like(a, p)), axes, keep), g.b.like(a, 1.0 / p))
+    total = apply(g, "sum", g.b.pow(a, g.b.like(a, p)), axes, keep)
+    if p < 1:
+        return g.b.pow(total, g.b.like(a, 1.0 / p))
+    none = g.b.equal(total, g.b.like(total, 0))  # where torch's gradient is 0, and that of the root nan
+    return g.b.where(none, g.b.like(total, 0), g.b.pow(g.b.where(none, g.b.like(total, 1), total), g.b.like(a, 1.0 / p)))
 
 
 def _real(g: TorchContext, n: AtenNode, name: str = "self") -> Value:
