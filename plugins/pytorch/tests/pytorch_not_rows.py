@@ -76,6 +76,7 @@ WHY = {
     "emit emit_rules.sequences.has": "what cannot be absent is a constant",
     "emit emit_rules.sequences.listed": "a list is no call",
     "emit emit_rules.reduce.reduce": "axes are all of them where none are named; integers keep their type",
+    "emit emit_rules.reduce.spread": "no axes are all of them; a tensor without axes has none to name",
 }
 
 NOT_EXPORTED = {
