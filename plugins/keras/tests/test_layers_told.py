@@ -264,6 +264,24 @@ TOLD: dict[str, tuple[Callable[[], Graph], str]] = {
     ),
     "distributed": (lambda: graph_of("TimeDistributed", {"layer": None}, (None, 5, 3)), "its layer is missing or unknown"),
     "no time": (lambda: graph_of("TimeDistributed", {"layer": lone("Flatten", {})}, (None,)), "its input has no time axis"),
+    "stateful": (
+        lambda: graph_of(
+            "ConvLSTM1D",
+            {"filters": 1, "kernel_size": 1, "stateful": True},
+            (None, 5, 3, 2),
+            weights=zeros(kernel=(1, 2, 4), recurrent_kernel=(1, 1, 4), bias=(4,)),
+        ),
+        "is stateful: Keras carries its state from one call to the next",
+    ),
+    "stateful inside": (
+        lambda: graph_of(
+            "Bidirectional",
+            {**both(go_backwards=True), "layer": lone("LSTM", {"units": 2, "stateful": True})},
+            (None, 5, 3),
+            weights=TWICE,
+        ),
+        "is stateful: Keras carries its state from one call to the next",
+    ),
     "mask of samples": (
         lambda: graph_of("TimeDistributed", {"layer": lone("Softmax", {})}, (None, 5, 3), masked=True),
         "passes 'Softmax' one mask value per sample, which Keras cannot use",
