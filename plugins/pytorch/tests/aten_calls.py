@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from convcore.errors import ConvcoreError, UnsupportedError
+from convcore.errors import ConvcoreError, PluginBugError, UnsupportedError
 from convcore.hookspecs import LoadRequest
 from convcore.interpreter import Interpreter
 from convcore.plugin import opaque_problems
@@ -38,6 +38,7 @@ from convcore_pytorch.files.program import (
     Ref,
     TensorValue,
 )
+from convcore_pytorch.files.symbols import Expr
 from convcore_pytorch.loader import Loader
 from convcore_pytorch.rules import RULES
 from convcore_pytorch.signatures import REQUIRED, Signature, signature
@@ -152,12 +153,21 @@ def _written(value: Any, names: Iterator[str]) -> Any:
     return value
 
 
-def program(kind: str, arguments: dict[str, Any], made: Any, told: bool) -> Program:
+def _free(t: TensorValue, size: Any) -> TensorValue:
+    """With a first axis of that size symbolic."""
+    if not t.shape or t.shape[0] != size:
+        return t
+    return TensorValue(t.dtype, (Expr("symbol", ("s0",)), *t.shape[1:]), t.strides)
+
+
+def program(kind: str, arguments: dict[str, Any], made: Any, told: bool, free: bool = False) -> Program:
     """One call as a program. ``told``: with types and shapes of results (torch.export has them, TorchScript not)."""
     sig = _sig(kind)
     tensors = list(_flat(list(arguments.values())))
     names = [f"x{i}" for i in range(len(tensors))]
     values: dict[str, Any] = {n: facts(t) for n, t in zip(names, tensors)}
+    if free and tensors and tensors[0].ndim:
+        values = {n: _free(v, tensors[0].shape[0]) for n, v in values.items()}
     held = iter(names)
     keyword = {p.name: p.keyword for p in sig.parameters}
     written = tuple(Argument(k, _written(v, held), keyword[k]) for k, v in arguments.items())
@@ -172,9 +182,9 @@ def program(kind: str, arguments: dict[str, Any], made: Any, told: bool) -> Prog
     return Program("program", graph, inputs, [Output("user", Ref(n)) for n in outs], {})
 
 
-def loaded(kind: str, arguments: dict[str, Any], made: Any, told: bool = True) -> list[np.ndarray]:
+def loaded(kind: str, arguments: dict[str, Any], made: Any, told: bool = True, free: bool = False) -> list[np.ndarray]:
     """What the loader makes of a call gives; UnsupportedError where it is refused."""
-    graph = Loader(program(kind, arguments, made, told), LoadRequest("", rules=RULES)).run()
+    graph = Loader(program(kind, arguments, made, told, free), LoadRequest("", rules=RULES)).run()
     problems = opaque_problems(graph)
     if problems:
         raise UnsupportedError(problems)
@@ -182,7 +192,7 @@ def loaded(kind: str, arguments: dict[str, Any], made: Any, told: bool = True) -
     return [np.asarray(a) for a in Interpreter(graph).run({v.name: held[v.name] for v in graph.inputs})]
 
 
-def outcome(kind: str, call: Call, told: bool = True) -> str:
+def outcome(kind: str, call: Call, told: bool = True, free: bool = False) -> str:
     """``""`` where the call gives what torch gives, else ``refused: why`` or ``wrong: how``; ``outside`` where torch itself
     refuses it, or gives something else each time."""
     arguments = given(call)
@@ -196,12 +206,12 @@ def outcome(kind: str, call: Call, told: bool = True) -> str:
         return "outside"
     arguments = copy.deepcopy(kept)
     try:
-        got = loaded(kind, kept, made, told)
+        got = loaded(kind, kept, made, told, free)
     except UnsupportedError as e:
         said = f"refused: {'; '.join(p.why for p in e.problems)}"
         return "outside" if differs([array(v) for v in leaves(eager(kind, arguments))], want, 0) else said
-    except ConvcoreError as e:
-        return f"wrong: {e}"
+    except ConvcoreError as e:  # arguments that hold for one size alone are told while the graph is built
+        return f"{'refused' if free and not isinstance(e, PluginBugError) else 'wrong'}: {e}"
     inputs = tuple(_flat(list(kept.values())))
     why = differs(untied(got, want, inputs), want, 2e-3 if any(w.dtype == np.float16 for w in want) else 4e-5)
     if why and differs([array(v) for v in leaves(eager(kind, arguments))], want, 0):
@@ -307,9 +317,9 @@ def _defined(where: str) -> bool:
 
 
 def reasons(kind: str, whole: bool = False) -> Iterator[tuple[str, str]]:
-    """The calls of an operator and those of their changes that ``"tried"`` names, or all: where (which call, which change,
-    whether types of results are told) and what it came to, "" where torch gives the same; what torch does not take is left
-    out."""
+    """The calls of an operator and those of their changes that ``"tried"`` names, or all; then each call with a first axis of
+    free size: where (which call, which change, whether types of results are told) and what it came to, "" where torch gives the
+    same; what torch does not take is left out."""
     for i, call in enumerate(CALLS[kind]):
         for j, (what, changed) in enumerate([("", call), *changes(kind, call)]):
             if not _defined(f"{kind} {i} {what}") or not (whole or not j or what in call.get("tried", ())):
@@ -318,6 +328,8 @@ def reasons(kind: str, whole: bool = False) -> Iterator[tuple[str, str]]:
             said = outcome(kind, changed, told)
             if said != "outside":
                 yield f"{i} {what}{'' if told else ' untold'}", said
+        if _defined(f"{kind} {i} ") and (said := outcome(kind, call, told=False, free=True)) != "outside":
+            yield f"{i} free", said
 
 
 def main() -> None:
@@ -337,11 +349,11 @@ def main() -> None:
             same = next((k for k in ("float", "int", "bool", "complex", "mixed") if value.lstrip("last '").startswith(k)), "")
             most = 1 if number != "0" else 3 if not same else 1
             seen[name + same, said] += 1
-            if what and seen[name + same, said] <= most:
+            if what not in ("", "free") and seen[name + same, said] <= most:
                 tried.setdefault(number, set()).add(what)
                 if said:
                     refused.setdefault(kind, {}).setdefault(said.removeprefix("refused: "), []).append(where)
-            elif said and not what:
+            elif said and what in ("", "free"):
                 refused.setdefault(kind, {}).setdefault(said.removeprefix("refused: "), []).append(where)
         made = [{"args": c["args"], "tried": sorted(tried.get(str(i), ()))} for i, c in enumerate(calls)]
         texts = ",\n".join(json.dumps(c, separators=(",", ":")) for c in made)
