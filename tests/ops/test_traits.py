@@ -175,6 +175,7 @@ FOREIGN = {
     "plugins/pytorch/src/convcore_pytorch/in_place.py": "functions of torch.nn.functional that can work in place",
     "/dialect.py": "the operations of sizes (Dim), as the target's operators",
     "plugins/pytorch/src/convcore_pytorch/files/script/expressions.py": "Python's own functions in TorchScript source",
+    "plugins/onnx/src/convcore_onnx/schemas.py": "words of string attributes: how ScatterElements combines",
     "plugins/onnx/src/convcore_onnx/rules/rnn_activations.py": "activations in recurrent layers, by ONNX's names",
 }
 """Lists of other things that share their names with ops."""

@@ -160,6 +160,20 @@ def test_what_caffe_cannot_hold(why: str, shape: Any, bad: Any, good: Any, tmp_p
         convcore.convert(convcore.Model(g, "test"), "caffe", tmp_path / "bad.prototxt")
 
 
+def test_whole_numbers_are_carried_by_what_only_moves(tmp_path: Path) -> None:
+    """Padding may also fill, so it takes none, where a slice of the same elements does."""
+
+    def kept(b: Builder, x: Value) -> Any:
+        return b.cast(b.slice(x, starts=(0, 1), stops=(None, None), steps=(1, 1)), to="float32")
+
+    assert types(written(tmp_path, (2, 6), kept, dtype="int64"))[0] == "Slice"
+    g = Graph("g")
+    b = Builder(g)
+    g.outputs = [b.cast(b.pad(b.input("data", "int64", (2, 6)), pads=((0, 0), (-1, 0))), to="float32")]
+    with pytest.raises(UnsupportedError, match="int64"):
+        convcore.convert(convcore.Model(g, "test"), "caffe", tmp_path / "bad.prototxt")
+
+
 @pytest.mark.parametrize(("rows", "known"), [(1 << 24, True), ((1 << 24) + 1, False)])
 def test_a_float_counts_to_two_to_the_24(rows: int, known: bool, tmp_path: Path) -> None:
     g = Graph("g")

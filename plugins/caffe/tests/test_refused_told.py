@@ -499,6 +499,12 @@ def test_sizes_that_are_names(tmp_path: Path) -> None:
         load(tmp_path, layer("ReLU"), input_shapes={"d": (1, 3, "h", 7)}, **apply)
 
 
+def test_a_loss_of_single_numbers(tmp_path: Path) -> None:
+    """A blob without axes is a batch of one."""
+    model = load(tmp_path, second("") + layer("EuclideanLoss", "", "d k"), "")
+    assert not model.problems and model(np.float32(5), np.float32(2)) == 4.5
+
+
 # ---- what Caffe's headers declare (include/caffe/layers/*.hpp of BVLC's master: ExactNumBottomBlobs, MinTopBlobs and their like)
 DECLARED: dict[tuple[int, int | None, int, int | None], str] = {
     (1, 1, 1, 1): "AbsVal ArgMax BNLL BatchNorm Clip Dropout ELU Embed Exp Flatten Im2col InnerProduct LRN Log MVN PReLU Power "
