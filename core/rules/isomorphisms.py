@@ -97,6 +97,12 @@ def _begin_end_emit(v: Any) -> Any:
     return [b for b, _ in v] + [e for _, e in v]
 
 
+def _window_pads_emit(v: Any) -> Any:
+    if not isinstance(v, str) and any(isinstance(n, int) and n < 0 for pair in v for n in pair):
+        raise NotExpressible(f"padding {v} takes elements away")
+    return _begin_end_emit(v)
+
+
 def _symmetric_load(v: Any) -> Any:
     return tuple((int(n), int(n)) for n in v)
 
@@ -136,6 +142,7 @@ isomorphism("tuple", tuple, list, "a list as a tuple")
 isomorphism("int_tuple", lambda v: tuple(int(i) for i in v), lambda v: [int(i) for i in v], "a list of integers as a tuple")
 isomorphism("enum", _enum_load, _enum_emit, "a foreign constant as one of ours, by a table {foreign: ours}")
 isomorphism("begin_end", _begin_end_load, _begin_end_emit, "[b1, b2, e1, e2] as ((b1, e1), (b2, e2))")
+isomorphism("window_pads", _begin_end_load, _window_pads_emit, "begin_end, written where none is below 0")
 isomorphism("pairs", lambda v: tuple((a, b) for a, b in v), lambda v: [list(p) for p in v], "[[b, e], ...] as ((b, e), ...)")
 isomorphism("symmetric_pads", _symmetric_load, _symmetric_emit, "[p1, p2] as ((p1, p1), (p2, p2))")
 isomorphism("one_item", lambda v: (v,), _scalar, "a scalar as a one-tuple")

@@ -200,7 +200,7 @@ class Row(LoadRow):
         """What stands for an input that is missing: its number along the axes that the op's parameters lie along, of the type of
         those that are given, else of the data."""
         x = node.inputs[0]
-        axes = node.attrs["axes"] if "axes" in node.attrs else (node.attrs["axis"],)
+        axes = sorted(node.attrs["axes"]) if "axes" in node.attrs else (node.attrs["axis"],)
         sizes = [None if x is None or x.shape is None else x.shape[a] for a in axes]
         kinds = [v.dtype for name, v in by_name.items() if name in self.fills and v is not None]
         dtype = kinds[0] if kinds else None if x is None else x.dtype

@@ -37,5 +37,4 @@ WHY = {
     "emit emit_rules.norm.l2_normalize": "its scale of ones is made for it",
     "emit emit_rules.rnn_scan.scan": "the weights are taken out of its region",
     "emit emit_rules.shape.emit_reshape": "a constant is folded, and a Reshape copies what stays",
-    "emit emit_rules.shape.transpose": "a constant is transposed itself, axes of size 1 are moved by a Reshape",
 }

@@ -25,7 +25,7 @@ keras = pytest.importorskip("keras")
 def write(graph: Graph, options: Mapping[str, Any], folder: Path) -> tuple[list[str], Callable[[list[Any]], list[Any]]]:
     """Inputs keep the order of axes of the graph."""
     assign(graph, convention(options), io="source")
-    made = emit(EmitRequest(graph, folder / "m.keras", {}, dict(options), host().rules("keras")))
+    made = emit(EmitRequest(graph, folder / "m.keras", dict(options), {}, host().rules("keras")))
 
     def give(feeds: list[Any]) -> list[Any]:
         runtime = made.runtime() if made.runtime is not None else None

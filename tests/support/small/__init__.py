@@ -27,7 +27,7 @@ __all__ = ["Case", "Held", "Small", "about", "case", "data", "fraction"]
 SIZES = {"N": 2, "T": 7, "H": 11, "W": 13, "?": 1}
 """What sizes by name are when the graphs run; "?" has no name."""
 
-LONGEST = 30
+LONGEST = 24
 """Lines of the longest text that is kept; of a longer one, how long it is and its checksum."""
 
 
@@ -165,6 +165,8 @@ class Held:
         if not run:
             return lines, "not run"
         for got, w in zip(give(feeds), want, strict=True):
+            if got is None:  # nobody can tell
+                continue
             got = np.asarray(got)
             assert (got.shape, got.dtype) == (w.shape, w.dtype), f"{name}: {got.dtype}{got.shape}, not {w.dtype}{w.shape}"
             a, b = got.astype(np.float64), w.astype(np.float64)

@@ -165,7 +165,7 @@ INDEXING: dict[str, Case] = {
     "gather": case(lambda g: g.gather(g.x("N", 7, 5), g.c(np.array([4, 0, -1])), axis=1)),
     "gather one": case(lambda g: g.gather(g.x("N", 7, 5), g.c(np.array(-2)), axis=1)),
     "gather by an input": case(lambda g: g.gather(g.x("N", 7, 5), g.x(3, kind="int64", high=7), axis=1)),
-    "gather of a constant": case(lambda g: g.gather(g.many(7, 5), g.x("N", kind="int64", low=-7, high=7), axis=0)),
+    "gather of a constant": case(lambda g: g.gather(g.many(7, 5), g.x("N", kind="int64", high=7), axis=0)),
     "gather of a table": case(lambda g: g.gather(g.w(7, 5), g.x("N", 3, kind="int32", high=7), axis=0)),
     "gather of a table's columns": case(lambda g: g.gather(g.w(7, 5), g.x("N", kind="int32", high=5), axis=1)),
     "gather of a table of three axes": case(lambda g: g.gather(g.w(7, 5, 2), g.x("N", kind="int32", high=7), axis=0)),

@@ -106,8 +106,10 @@ class CaffeDialect(Dialect):
         return self.flavor in spec_of(type).flavors
 
     def check(self, s: CaffeScribe, type: str, args: Sequence[Any], config: Mapping[str, Any]) -> Sequence[DType | None]:
-        """Whether the flavor has the type; OpenCV, whether it reads these fields as Caffe does."""
+        """Whether the flavor has the type, for blobs of so few axes; OpenCV, whether it reads these fields as Caffe does."""
         check_type(type, self.flavor)
+        if type == "PReLU" and len(args[0].shape) < 2:
+            raise NotExpressible("Caffe's PReLU takes blobs of at least 2 axes")
         if self.flavor == "opencv":
             layer = Layer(type, type, ["bottom"] * len(args), params=params_message(type, config))
             for why in faults(layer):

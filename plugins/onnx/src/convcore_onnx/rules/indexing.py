@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import A, Dim, DimLike, DType, ForeignNode, I, Node, NotExpressible, dim_max, known_shape
+from convcore.plugin import A, Dim, DimLike, DType, ForeignNode, I, Node, NotExpressible, dim_max, isomorphism, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
@@ -123,9 +123,18 @@ RULES.op("Gather", "gather", "data=x, indices=indices", axis=A("axis", 0))
 RULES.op("GatherElements", "take_along_axis", "data=x, indices=indices", since=11, axis=A("axis", 0))
 RULES.op("GatherND", "gather_nd", "data=x, indices=indices", since=11, until=11, direction="load")
 RULES.op("GatherND", "gather_nd", "data=x, indices=indices", since=12, batch_dims=A("batch_dims", 0))
+
+
+def _first_two(v: int) -> int:
+    if v not in (0, 1):
+        raise NotExpressible(f"ReverseSequence has its batch and time along the first two axes, here one is {v}")
+    return v
+
+
+isomorphism("onnx_first_two", lambda v: v, _first_two, "the same, written where it is 0 or 1")
 RULES.op(
     "ReverseSequence", "reverse_sequence", "input=x, sequence_lens=lengths", since=10,
-    batch_axis=A("batch_axis", 1), time_axis=A("time_axis", 0),
+    batch_axis=A("batch_axis", 1, "onnx_first_two"), time_axis=A("time_axis", 0, "onnx_first_two"),
 )  # fmt: skip
 
 # ---- results whose size depends on the data

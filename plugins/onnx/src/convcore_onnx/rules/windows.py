@@ -26,7 +26,7 @@ def _only(v: Any, means: str | None) -> tuple[int, ...]:
 
 isomorphism("onnx_auto_pad", _no_pads, _only, "no pads but zeros, since auto_pad gives them")
 
-EXPLICIT = A("pads", None, "begin_end")
+EXPLICIT = A("pads", None, "window_pads")
 PADDINGS: tuple[tuple[dict[str, Any], Any], ...] = (
     ({"auto_pad": frozenset({"NOTSET", "", MISSING})}, EXPLICIT),
     ({"auto_pad": frozenset({"SAME_UPPER"})}, A("pads", (), ("onnx_auto_pad", "same_upper"))),
