@@ -23,8 +23,9 @@ GRAPHS = {name: c for name, c in ALL.items() if not c.options}
 OPSET, OLD = 18, 8
 
 LACKS = (
-    "NOT_IMPLEMENTED", "is not a registered function", "Type Error", "Dilation not supported for AutoPadType", "Unsupported pooling",
-    "Unsupported kernel dimension", "ScalesValidation", "clip_internal", "No corresponding Numpy type", "bool data type", "nn/lrn.h",
+    "NOT_IMPLEMENTED", "is not a registered function", "Type Error", "Dilation not supported for AutoPadType",
+    "Unsupported pooling", "Unsupported kernel dimension", "ScalesValidation", "clip_internal", "No corresponding Numpy type",
+    "bool data type", "nn/lrn.h",
 )  # fmt: skip
 """What onnxruntime says of operators, types and numbers of axes that it has not, though the standard does."""
 
@@ -87,9 +88,7 @@ def _run(model: Any, feeds: list[Any]) -> list[Any]:
         if not any(why in str(e) for why in LACKS):
             raise
     if any(n.op_type == "LRN" or (n.op_type == "MaxPool" and len(n.output) > 1) for n in model.graph.node):
-        return [
-            None for _ in model.graph.output
-        ]  # the reference's LRN goes over the batch, its indices know three axes (onnx 1.23.2)
+        return [None for _ in model.graph.output]  # onnx 1.23.2: its LRN goes over the batch, its indices know three axes
     return [np.asarray(a) for a in ReferenceEvaluator(model).run(None, given)]
 
 
