@@ -72,10 +72,6 @@ def with_functions(model: Any) -> Any:
     return model
 
 
-def calls_functions(code: str) -> bool:
-    return re.search(rf"(?<![.\w])({'|'.join(FUNCTIONS)})\(", code) is not None
-
-
 HERE = re.compile(r"^def (?!load\().*?(?=^(class|def) )", re.M | re.S)
 
 

@@ -10,11 +10,14 @@ from convcore.interpreter import Interpreter
 from convcore.layout import assign
 from convcore.opset import all_ops
 from convcore.testing.samples import Summary, same, sample_graph
+from convcore_pytorch.functions import HELPERS
 from convcore_pytorch.layout import CONVENTION
 
+from .code_record import FUNCTIONS, check, classes_of, text_of, with_functions
 from .torch_kit import emit_model
 
 torch = pytest.importorskip("torch")
+from convcore_pytorch.runtime import open_runtime
 
 _PADDED = [f"max_pool_with_indices[{i}]" for i in (0, 1, 2, 3, 5, 6)]  # positions in an input that had to be padded in front
 REFUSED = {
@@ -26,35 +29,44 @@ REFUSED = {
 """Samples that are refused; all others are not, and none of these is written."""
 WITHOUT = {"text"}
 """Families none of whose ops is written: strings."""
-FAMILIES = sorted({op.family for op in all_ops().values()})
+OPS = {name: decl for name, decl in all_ops().items() if decl.samples}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_samples_are_written_right(family: str) -> None:
-    from convcore_pytorch.runtime import open_runtime
-
-    summary = Summary()
-    for name, decl in all_ops().items():
-        if decl.family != family:
-            continue
-        for i, sample in enumerate(decl.samples):
-            for batch in (False, True):
-                key = f"{name}[{i}]{' batch' if batch else ''}"
-                g, feeds = sample_graph(decl, sample, batch)
-                want = Interpreter(g).run(feeds)
-                assign(g, CONVENTION, io="source")
-                try:
-                    model = emit_model(g).model()
-                except UnsupportedError as e:
-                    summary.add("unsupported", key, str(e))
-                    continue
+@pytest.mark.parametrize("name", OPS)
+def test_samples_are_written_right(name: str) -> None:
+    """To the letter (``code_record.py``); those with a free batch run the functions of ``written.py`` themselves."""
+    summary, found, decl = Summary(), dict[str, str](), OPS[name]
+    for i, sample in enumerate(decl.samples):
+        for batch in (False, True):
+            key = f"{name}[{i}]{' batch' if batch else ''}"
+            g, feeds = sample_graph(decl, sample, batch)
+            want = Interpreter(g).run(feeds)
+            assign(g, CONVENTION, io="source")
+            try:
+                made = emit_model(g)
+                code = classes_of(text_of(made))
+            except UnsupportedError as e:
+                summary.add("unsupported", key, str(e))
+                code = "".join(f"# {p.why}\n" for p in e.problems)
+            else:
+                model = with_functions(made.model()) if batch else made.model()
                 got = open_runtime(model).run(feeds)
-                why = next((w for w in (same(a, np.asarray(b), 1e-4, 1e-5) for a, b in zip(got, want)) if w), "")
+                why = next((w for w in (same(a, np.asarray(b), 1e-4, 1e-5) for a, b in zip(got, want, strict=True)) if w), "")
                 summary.add("wrong" if why else "right", key, why)
+            if not batch or code != found[f"{name} {i}"]:
+                found[f"{name} {i}{' batch' if batch else ''}"] = code
     assert not summary.detail.get("wrong"), summary.detail["wrong"]
-    if family in WITHOUT:
+    if decl.family in WITHOUT:
         assert set(summary.counts) == {"unsupported"}, str(summary.detail)
         return
-    assert summary.counts["right"] or not summary.counts, str(summary.detail)
     refused = {key for key, _ in summary.detail.get("unsupported", [])}
-    assert refused == {k for k in REFUSED if all_ops()[k.partition("[")[0]].family == family}, summary.detail["unsupported"]
+    assert refused == {k for k in REFUSED if k.partition("[")[0] == name}, summary.detail["unsupported"]
+    check(decl.family, found, f"{name} ")
+
+
+def test_every_family_is_written() -> None:
+    told = {k.partition("[")[0] for k in REFUSED}
+    assert (
+        FUNCTIONS.keys() == HELPERS
+        and {d.family for n, d in OPS.items() if n not in told} >= {d.family for d in OPS.values()} - WITHOUT
+    )
