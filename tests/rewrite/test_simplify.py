@@ -310,8 +310,8 @@ def test_diff_tells_what_changed(tmp_path: Path, capsys: pytest.CaptureFixture[s
     a = model(tmp_path / "a.onnx", nodes, inputs, ["y"], weights)
     assert main(["diff", str(a), str(a)]) == 0
     assert capsys.readouterr().out.startswith("0 differences; 2 nodes and 2")
-    other = [N("Conv", ["x", "w"], ["c"], strides=[2, 1]), N("Relu", ["c"], ["r"]), *nodes[1:]]
-    other[2].input[0] = "r"
+    other = [N("Conv", ["x", "w"], ["c"], strides=[2, 1]), N("Relu", ["c"], ["r"]),
+             N("BatchNormalization", ["r", *nodes[1].input[1:]], ["y"])]  # fmt: skip
     b = model(tmp_path / "b.onnx", other, inputs, ["y"], {**weights, "w": weights["w"] + 1, "v": weights["v"] * 2})
     assert main(["diff", str(a), str(b), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
