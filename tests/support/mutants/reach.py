@@ -24,7 +24,7 @@ import pytest
 from tests.support.mutants.sites import ROOT, texts
 
 PLACE = ROOT / ".mutants"
-CHUNK = 150
+CHUNK = 900
 FRESHNESS = ("tests/docs/", "tests/packaging/", "tests/viewing/", "tests/core/test_interfaces.py")
 """Tests that a generated page is up to date do not count: who changes the source by mistake makes the page anew as well."""
 
