@@ -2,9 +2,10 @@
 
     python benchmarks/onnx_large.py [size] [nodes] [--mb 1024] [--runs 3]
 
-size: whole processes of `convcore convert A -o B --no-check`, with weights in the file and beside it; wall time against `cp`,
-peak resident memory (mapped pages count) against the size. nodes: blocks of a layer norm, a dense layer and a GELU in
-primitives, loaded in one process with composites found and without; the least of several runs.
+size: whole processes of `convcore convert A -o B --no-check`, with weights in the file and beside it, to a new name and over an
+earlier result, as `cp`; wall time against `cp`, peak resident memory (mapped pages count) against the size. nodes: blocks of a
+layer norm, a dense layer and a GELU in primitives, loaded in one process with composites found and without; the least of several
+runs.
 """
 
 from __future__ import annotations
@@ -54,18 +55,22 @@ def size(args: argparse.Namespace, folder: Path) -> None:
         subprocess.run([sys.executable, "-c", code + f"large(Path({str(source)!r}), {args.mb}, {external})"], check=True)
         held = source.with_name(f"{source.name}.data") if external else source
         mb = held.stat().st_size / 2**20
-        copies, costs = [], []
-        for i in range(args.runs + 1):
-            copies.append(once(["cp", held, folder / "copy"]))
-            out = folder / "out.onnx"
-            command = [*CONVCORE, "convert", source, "-o", out, "--no-check", "--report", "none", "--force"]
-            costs.append(once([*command, *(["--external-data", "always"] if external else [])]))
-            if not i:
-                copies, costs = [], []  # a warm-up
-        copy, wall = statistics.median(c.wall for c in copies), statistics.median(c.wall for c in costs)
-        peak, cpu = max(c.peak for c in costs), statistics.median(c.cpu for c in costs)
-        row("beside" if external else "inside", f"{mb:.0f}", f"{copy:.2f}", f"{wall:.2f}", f"{wall / copy:.2f}",
-            f"{statistics.median(c.cpu for c in copies):.2f}", f"{cpu:.2f}", f"{peak:.0f}", f"{peak / mb:.2f}")  # fmt: skip
+        for over in (False, True):
+            copies, costs = [], []
+            for i in range(args.runs + 1):
+                out, copied = folder / "out.onnx", folder / "copy"
+                for path in () if over else (out, out.with_name("out.onnx.data"), copied):
+                    path.unlink(missing_ok=True)
+                copies.append(once(["cp", held, copied]))
+                command = [*CONVCORE, "convert", source, "-o", out, "--no-check", "--report", "none", "--force"]
+                costs.append(once([*command, *(["--external-data", "always"] if external else [])]))
+                if not i:
+                    copies, costs = [], []  # a warm-up
+            copy, wall = statistics.median(c.wall for c in copies), statistics.median(c.wall for c in costs)
+            peak, cpu = max(c.peak for c in costs), statistics.median(c.cpu for c in costs)
+            row(f"{'beside' if external else 'inside'}{', over' if over else ''}", f"{mb:.0f}", f"{copy:.2f}", f"{wall:.2f}",
+                f"{wall / copy:.2f}", f"{statistics.median(c.cpu for c in copies):.2f}", f"{cpu:.2f}", f"{peak:.0f}",
+                f"{peak / mb:.2f}")  # fmt: skip
         for path in folder.iterdir():
             path.unlink()
 
