@@ -143,7 +143,7 @@ class Held:
         record = os.environ.get("CONVCORE_RECORD", "")
         lines, judged = self._made(name, folder, run or bool(record))
         lines = lines if len(lines) <= LONGEST else [f"{len(lines)} lines, {zlib.crc32(chr(10).join(lines).encode()):08x}"]
-        now, before = "\n".join(lines), self.sections.get(name, "")
+        now, before = "\n".join(line.rstrip() for line in lines).rstrip(), self.sections.get(name, "")
         if record and now != before:
             self.sections[name] = now
             heads = [n for n in self.cases if n in self.sections]

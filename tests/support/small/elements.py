@@ -94,6 +94,8 @@ def _pairs() -> dict[str, Case]:
 
 ARITHMETIC: dict[str, Case] = {
     **_pairs(),
+    "cast by way of int4": case(lambda g: g.cast(g.cast(g.x("N", 5), to="int4"), to="float32")),
+    "cast by way of float8": case(lambda g: g.cast(g.cast(g.x("N", 5), to="float8_e4m3fn"), to="float32")),
     "add layers": case(lambda g: g.add(g.relu(g.x("N", 5)), g.tanh(g.x("N", 5)))),
     "add of batches 1 and N": case(lambda g: g.add(g.x("N", 5), g.x(1, 5))),
     "add of batches 1 and 2": case(lambda g: g.add(g.x(2, 5), g.x(1, 5))),
