@@ -28,7 +28,15 @@ class Point(NamedTuple):
     def of(cls, ep: Any) -> Point:
         """One of importlib-metadata's."""
         dist = getattr(ep, "dist", None)
-        return cls(ep.name, ep.value, *(("?", "?") if dist is None else (dist.metadata["Name"], dist.version)))
+        return cls(ep.name, ep.value, *(("?", "?") if dist is None else (_said(dist, "Name"), _said(dist, "Version"))))
+
+
+def _said(dist: Any, field: str) -> str:
+    """A field of the metadata of a distribution; "?" where it has none, or none that can be read."""
+    try:
+        return str(dist.metadata[field] or "?")
+    except (OSError, KeyError, TypeError, ValueError):  # importlib-metadata 6 to 9: no file, no field, None for no file, no UTF-8
+        return "?"
 
 
 def entry_points(group: str) -> list[Point]:
@@ -81,9 +89,9 @@ def _listed(group: str, path: Iterable[object]) -> list[Point] | None:
 
 def _read(folder: str, name: str) -> str:
     try:
-        with open(os.path.join(folder, name), encoding="utf-8") as f:
+        with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as f:
             return f.read()
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         return ""
 
 

@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from .opset.axes import Axis, AxisRule, Broadcast, Elementwise, Opaque
     from .opset.shapes import broadcast_shapes, same, window_pads
     from .output import writing
+    from .passes.search import every
     from .passes.shapes import ShapeTracker, fold_constants
     from .passes.signs import never_negative
     from .rules import (
@@ -206,6 +207,7 @@ __all__ = [
     "ask",
     "ask_option",
     "ask_override",
+    "every",
     "flags_asked",
     "axis_matrix",
     "bounded_results",
@@ -340,6 +342,7 @@ _FROM = {
     "opset.shapes": ("broadcast_shapes", "same", "window_pads"),
     "output": ("writing",),
     "passes.shapes": ("ShapeTracker", "fold_constants"),
+    "passes.search": ("every",),
     "passes.signs": ("never_negative",),
     "rules": (
         "A",

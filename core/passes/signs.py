@@ -8,18 +8,23 @@ from ..ir.bounds import bounds
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..opset import Role, Trait, op, traits_of
+from .search import Parts, every
 
 __all__ = ["never_negative"]
 
 
 _MOST = 1 << 20
+_ENOUGH = 2**31 - 1
+"""A number that no id is above."""
 
 
-def never_negative(v: Value | None, depth: int = 64) -> bool:
+def never_negative(v: Value | None) -> bool:
     """Whether no element of a value can be below zero, by what the ops that make it declare. What the user gives counts as such:
     ids are those of a table."""
-    if v is None or depth == 0:
-        return v is None
+    return v is None or every(v, _parts)
+
+
+def _parts(v: Value) -> Parts:
     if v.dtype is DType.BOOL or (v.dtype is not None and v.dtype.value.startswith("uint")):
         return True
     if v.tensor is not None:
@@ -27,13 +32,23 @@ def never_negative(v: Value | None, depth: int = 64) -> bool:
     node = v.producer
     if node is None:
         return True
-    traits, low = traits_of(node.op), node.attrs.get("min")
-    if Trait.NONNEGATIVE in traits or (node.op == "clip" and low is not None and low >= 0):
+    traits, low, high = traits_of(node.op), node.attrs.get("min"), node.attrs.get("max")
+    if Trait.NONNEGATIVE in traits or (node.op == "clip" and low is not None and low >= 0 and (high is None or high >= 0)):
         return True
     if node.op == "dim_value":
         least = bounds(node.attrs["value"])[0]
         return least is not None and least >= 0
-    if Trait.KEEPS_SIGN not in traits:
+    if Trait.KEEPS_SIGN not in traits or (node.op == "cast" and not _holds(node.need("x").dtype, v.dtype)):
         return False
     decl = op(node.op)
-    return all(never_negative(x, depth - 1) for i, x in enumerate(node.inputs) if decl.role(i) is not Role.INDEX)
+    return [x for i, x in enumerate(node.inputs) if x is not None and decl.role(i) is not Role.INDEX]
+
+
+def _holds(old: DType | None, new: DType | None) -> bool:
+    """Whether numbers of a type that are not below zero stay so as another one: no highest ones mean -1 there. Signed integers of
+    4 bytes and more have room for the ids of any table."""
+    if old is None or new is None or old is DType.BOOL or not new.value.startswith("int"):
+        return True
+    if new.limits[1] >= _ENOUGH and not old.value.startswith("uint"):
+        return True
+    return not old.is_float and old.limits[1] <= new.limits[1]

@@ -15,8 +15,8 @@ from ..ir.dims import Dim, evaluate
 from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
 from ..opset import Trait, find_op, traits_of
+from ..passes.search import Parts, every
 from .kinds import moved
-from .search import Parts, every
 
 __all__ = ["always", "finite_sum", "lower"]
 

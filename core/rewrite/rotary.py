@@ -8,9 +8,9 @@ import numpy as np
 
 from ..ir.graph import Node, Value
 from ..ir.tensors import Tensor
+from ..passes.search import Parts, every
 from .kinds import broadcasts, pointwise
 from .region import Rewriter
-from .search import Parts, every
 
 __all__ = ["find", "in_parts"]
 

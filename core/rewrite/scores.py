@@ -10,10 +10,10 @@ from typing import Any
 from ..ir.dims import Shape
 from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
+from ..passes.search import Parts, some
 from ..records import dataclass
 from .kinds import regroups, same
 from .region import Rewriter, fits
-from .search import Parts, some
 
 __all__ = ["Condition", "Masks", "above", "causal_is_apart", "is_product", "least", "number_of", "placed"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..build.opaque import opaque_problems
-from ..errors import BadFileError, InputError, UsageError, ask, ask_option
+from ..errors import BadFileError, InputError, UnsupportedError, UsageError, ask, ask_option
 from ..hookspecs import Runtime
 from ..host import host
 from ..interpreter import Interpreter
@@ -333,7 +334,8 @@ def _theirs(job: Job, other: Graph | Watched | None, moved: list[Array]) -> list
 
 
 def _first_divergence(job: Job, xs: list[Array], moved: list[Array], limit: Tolerance) -> str:
-    """The first value, in order, on which the graph before and after the passes differ; "" if none does."""
+    """The first value, in order, on which the graph before and after the passes differ, up to the first layer that was kept as
+    the source has it; "" if none does."""
     seen: dict[str, Array] = {}
 
     def keep(node: Any, results: Sequence[Array]) -> None:
@@ -355,5 +357,6 @@ def _first_divergence(job: Job, xs: list[Array], moved: list[Array], limit: Tole
             if not d.ok:
                 found.append(f"layer {node.origin}, tensor {v.name!r}: relative error {d.max_rel:.3g}")
 
-    Interpreter(job.graph).run(moved, watch=compare)
+    with suppress(UnsupportedError):  # a kept layer, which only the written model's framework runs
+        Interpreter(job.graph).run(moved, watch=compare)
     return found[0] if found else ""

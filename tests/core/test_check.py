@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,11 @@ import pytest
 from spoil import scaled, shuffled, spoil, verdict
 
 import convcore
+from convcore.build.builder import Builder
 from convcore.interpreter import Interpreter, execute
+from convcore.ir.graph import Graph
+from convcore.verification.conversion import _first_divergence
+from convcore.verification.layers import Tolerance
 from convcore.verification.power import counts, disturbed
 
 onnx = pytest.importorskip("onnx")
@@ -198,3 +203,22 @@ def test_blas_gets_half_of_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(execute, "_blas", lambda: None)
     Interpreter(graph).run([normal(2, 5)])
     assert len(asked) == 2
+
+
+def test_a_kept_layer_hides_no_difference() -> None:
+    """What the interpreter cannot run (a layer written as it was) ends the search for the first difference, and says nothing
+    else: the mismatch is what is told."""
+
+    def graph(factor: float, kept: bool) -> Graph:
+        g = Graph("g")
+        b = Builder(g)
+        y = b.mul(b.input("x", "float32", (2, 3)), b.const(factor, "float32"))
+        z = b.opaque("own", "Own", [y], 1, {})[0] if kept else b.tanh(y)
+        g.outputs = [z]
+        return g
+
+    x = [np.ones((2, 3), np.float32)]
+    for factor, told in ((2.0, ""), (3.0, "relative error")):
+        job: Any = SimpleNamespace(reference=graph(2.0, False), graph=graph(factor, True))
+        found = _first_divergence(job, x, x, Tolerance(1e-3, 1e-5, 1e-7))
+        assert (told in found) if told else not found

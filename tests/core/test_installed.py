@@ -10,6 +10,7 @@ import importlib_metadata
 import pytest
 
 from convcore import installed
+from convcore.discovery import discover
 from convcore.installed import Point, entry_points
 
 POINTS = "[convcore]\n# a comment\nfirst = pack.mod\nsecond=pack.mod:thing [extra]\n\n[console_scripts]\nrun = pack:main\n"
@@ -64,6 +65,29 @@ def test_folders_on_the_path(tmp_path: Path) -> None:
 def test_odd_metadata_is_left_to_the_standard(tmp_path: Path, metadata: str | None) -> None:
     dist(tmp_path, "odd-1.0.dist-info", metadata=metadata)
     assert installed._listed("convcore", [str(tmp_path)]) is None
+
+
+@pytest.mark.parametrize(
+    ("metadata", "told"), [(None, ("?", "?")), ("Name: Odd\n", ("Odd", "?")), ("Version: 1\n", ("?", "1")), ("", ("?", "?"))]
+)
+def test_a_distribution_without_a_name_or_version_has_its_plugins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metadata: str | None, told: tuple[str, str]
+) -> None:
+    """What an interrupted pip leaves is no reason for a foreign error in every command."""
+    folder = dist(tmp_path, "odd-1.0.dist-info", metadata=None)
+    if metadata is not None:
+        (folder / "METADATA").write_text(metadata)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    assert Point("first", "pack.mod", *told) in entry_points("convcore")
+    assert ("first", *told) in {(i.name, i.distribution.title(), i.version) for i in discover(None)}
+
+
+def test_metadata_of_another_encoding(tmp_path: Path) -> None:
+    folder = dist(tmp_path, "latin-1.0.dist-info", metadata=None)
+    (folder / "METADATA").write_bytes(b"Name: latin\nVersion: 1\nAuthor: Ren\xe9\n")
+    assert installed._listed("convcore", [str(tmp_path)]) == [
+        Point("first", "pack.mod", "latin", "1"), Point("second", "pack.mod:thing [extra]", "latin", "1")
+    ]  # fmt: skip
 
 
 def test_zip_files_and_eggs_are_left_to_the_standard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

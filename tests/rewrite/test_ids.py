@@ -26,6 +26,17 @@ COMPUTED = {
     "given": ("k = Cast <to = 6> (i)", True),
     "more": ("t = Constant <value = int64[1] {2}> () k = Add (i, t)", True),
     "chosen": ("t = Constant <value = int64[5] {1, 0, 2, 4, 3}> () k = Where (c, t, i)", True),
+    "limited twice": (
+        "t = Constant <value = int64 {-3}> () z = Constant <value = int64 {0}> () k = Clip (i, z, t)", False  # the upper one wins
+    ),
+    "as signed bytes": ("u = Cast <to = 2> (i) s = Cast <to = 3> (u) k = Cast <to = 7> (s)", False),
+    "as narrow integers": ("s = Cast <to = 5> (i) k = Cast <to = 7> (s)", False),
+    "numbers as narrow integers": ("f = Cast <to = 1> (i) s = Cast <to = 3> (f) k = Cast <to = 7> (s)", False),
+    "bytes in wider integers": ("u = Cast <to = 2> (i) s = Cast <to = 5> (u) k = Cast <to = 7> (s)", True),
+    "without a sign": ("u = Cast <to = 13> (i) k = Cast <to = 7> (u)", False),
+    "without a sign in wider integers": ("u = Cast <to = 12> (i) k = Cast <to = 7> (u)", True),
+    "truth in small integers": ("s = Cast <to = 3> (c) k = Cast <to = 7> (s)", True),
+    "numbers": ("f = Cast <to = 1> (i) k = Cast <to = 7> (f)", True),
     "counted": (
         "z = Constant <value = int64 {0}> () o = Constant <value = int64 {1}> () s = Shape (i) n = Gather (s, o) "
         "k0 = Range (z, n, o) k = Expand (k0, s)", True,

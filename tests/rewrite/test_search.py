@@ -15,6 +15,8 @@ from convcore.build.builder import Builder
 from convcore.emit.legalise import expand
 from convcore.ir.graph import Graph, Value
 from convcore.opset import op
+from convcore.passes.search import MOST, every, some
+from convcore.passes.signs import never_negative
 from convcore.rewrite import find_composites
 from convcore.rewrite.affine import Affines
 from convcore.rewrite.forms import Form, Forms
@@ -24,7 +26,6 @@ from convcore.rewrite.masks import always, finite_sum
 from convcore.rewrite.region import Rewriter
 from convcore.rewrite.rotary import _halves
 from convcore.rewrite.scores import is_product
-from convcore.rewrite.search import MOST, every, some
 from convcore.rewrite.view import View
 
 
@@ -65,6 +66,7 @@ SEARCHES: list[tuple[str, Callable[[Value], bool], Any, Any, int]] = [
     ("finite", lambda v: finite_sum([v]), one, lambda b, v: b.flip(v, axes=(0,)), MOST),
     ("product", is_product, product, lambda b, v: b.tanh(v), MOST),
     ("halves", _halves_of, one, lambda b, v: b.neg(v), MOST),
+    ("signs", never_negative, lambda b: b.input("i", "int64", (2,)), lambda b, v: b.add(v, v), MOST),
     ("known", _known, one, lambda b, v: b.neg(v), 16),
     ("counters", lambda v: _evaluate(v, {}) is not None, one, lambda b, v: b.neg(v), 64),
 ]

@@ -108,6 +108,7 @@ CASES: list[tuple[str, dict[int, Any], dict[str, Any], int, str]] = [
     ("FusedGemm", {}, {"activation": "Clip"}, 0, "activation='Clip'"),
     ("FusedGemm", {}, {"activation": "Relu"}, 0, "activation='Relu' with activation_alpha, it has none"),
     ("FusedGemm", {}, {"activation_alpha": None}, 0, "with no parameters, it has activation_alpha"),
+    ("FusedMatMul", {0: (3, 2), 1: (3,)}, {"transA": 1}, 0, "transA=1 of a product with a vector, for which onnxruntime 1.32"),
     ("FusedMatMul", {0: (2, 3), 1: (3, 5)}, {"transBatchA": 1}, 0, "transBatchA=1 of an operand with 2 axes"),
     ("FusedMatMul", {1: (3, 5)}, {"transBatchB": 1}, 0, "transBatchB=1 of an operand with 2 axes"),
     ("BiasSplitGelu", {0: (2, 5, 7), 1: f4(7)}, {}, 0, "7 features have no two halves"),

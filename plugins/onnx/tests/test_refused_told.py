@@ -27,6 +27,7 @@ from convcore.ir.tensors import LazyTensor
 from convcore_onnx.dialect import OnnxDialect
 from convcore_onnx.older import WRITTEN
 from convcore_onnx.rules import RULES
+from convcore_onnx.rules.attention import _far_from_lowest
 from convcore_onnx.structure import MAX_DEPTH, free_names
 
 F = TensorProto.FLOAT
@@ -222,7 +223,40 @@ def test_ellipses_of_different_lengths(ranks: tuple[int, int]) -> None:
     np.testing.assert_allclose(Interpreter(load_model(emit_model(g))).run([z])[0], np.einsum("...i,i...->...", z, z))
 
 
+@pytest.mark.parametrize("equation", ["...i,...ij->...j", "...ij,...i->...j", "ijk,...k->...j", "...k,ijk,...->...j"])
+def test_one_value_for_operands_of_different_ellipses(equation: str) -> None:
+    """Each operand has its own ellipsis, or none, though they are one value."""
+    ort = pytest.importorskip("onnxruntime")
+    z = np.arange(27, dtype="f4").reshape(3, 3, 3)
+    names = "xxx"[: equation.count(",") + 1]
+    g = graph(lambda b: b.einsum(*[b.input("x", "float32", z.shape)] * len(names), equation=equation))
+    session = ort.InferenceSession(emit_model(g).SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"x": z})[0], np.einsum(equation, *[z] * len(names)), rtol=1e-5)
+
+
 # ---- depth, names, sizes
+def test_a_mask_of_many_sums_is_looked_at_once() -> None:
+    """A sum of twice the same, 40 times over, has 2^40 ways to its constant; beyond the limit of the search nothing is known."""
+    low = float(np.finfo("f4").min)
+
+    def far(times: int, number: float) -> bool:
+        b = Builder(Graph("g"))
+        v = b.weight(np.full((2, 2), number, "f4"), "w")
+        for _ in range(times):
+            v = b.add(v, v)
+        return _far_from_lowest(v, low)
+
+    assert far(40, -1e4) and not far(40, low) and not far(300, -1e4)
+
+
+def test_what_is_scattered_by_a_product_is_no_choice_of_constants() -> None:
+    b = Builder(Graph("g"))
+    x, i = b.weight(np.full(3, -1e30, "f4"), "x"), b.input("i", "int64", (2,))
+    low = float(np.finfo("f4").min)
+    assert _far_from_lowest(b.scatter_elements(x, i, b.weight(np.full(2, 1e20, "f4"), "u"), axis=0), low)
+    assert not _far_from_lowest(b.scatter_elements(x, i, b.weight(np.full(2, 1e20, "f4"), "t"), axis=0, reduction="mul"), low)
+
+
 def _nested(depth: int) -> Any:
     """As protobuf has them, which does not read that many itself."""
     empty: dict[str, Any] = {"input": (), "initializer": (), "sparse_initializer": (), "output": ()}

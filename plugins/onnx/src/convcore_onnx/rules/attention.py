@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import LEFT_OUT, DType, ForeignNode, Node, NotExpressible, Role, Trait, Value, op, traits_of
+from convcore.plugin import LEFT_OUT, DType, ForeignNode, Node, NotExpressible, Role, Trait, Value, every, op, traits_of
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
@@ -129,25 +129,23 @@ def _give(e: OnnxScribe, type: str, args: list[Any], config: dict[str, Any], nod
     e.call("Reshape", [raw, e.const([0, 0, h, width], DType.INT64)], {}, outputs=[y], name=node.name)
 
 
-def _far_from_lowest(v: Value | None, lowest: float, depth: int = 32) -> bool:
+def _far_from_lowest(v: Value, lowest: float) -> bool:
     """Whether no element can be the lowest number of its type: sums and choices of constants that are far above it."""
-    if v is None or not depth:
-        return False
-    if v.tensor is not None:
-        return v.tensor.size <= 1 << 20 and not bool(np.any(v.tensor.numpy().astype(np.float64) < lowest / 64))
-    node = v.producer
-    if node is None:
-        return False
-    if node.op in ("add", "where"):
-        parts = list(node.inputs[-2:])
-    elif node.op == "embedding":
-        parts = [node.arg("table")]
-    elif Trait.MOVES in traits_of(node.op):
-        decl = op(node.op)
-        parts = [x for i, x in enumerate(node.inputs) if decl.role(i) is not Role.INDEX]
-    else:
-        return False
-    return all(_far_from_lowest(x, lowest, depth - 1) for x in parts)
+
+    def parts(v: Value) -> Any:
+        node = v.producer
+        if v.tensor is not None or node is None:
+            few = v.tensor is not None and v.tensor.size <= 1 << 20
+            return few and v.tensor is not None and not bool(np.any(v.tensor.numpy().astype(np.float64) < lowest / 64))
+        if node.op in ("add", "where"):
+            return node.inputs[-2:]
+        if node.op == "embedding":
+            return [node.arg("table")]
+        if Trait.MOVES not in traits_of(node.op) or node.attrs.get("reduction", "none") != "none":
+            return False
+        return [x for i, x in enumerate(node.inputs) if op(node.op).role(i) is not Role.INDEX]
+
+    return every(v, parts)
 
 
 def _mask(e: OnnxScribe, node: Node, mask: Value, whole: tuple[Any, Any], name: str) -> Any:

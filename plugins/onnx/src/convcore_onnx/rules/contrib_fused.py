@@ -66,6 +66,8 @@ def fused_matmul(g: OnnxContext, node: ForeignNode) -> Any:
     """alpha * A' B', the last two axes turned where transA or transB says so; before it the first axis is put behind those
     of the batch where transBatchA or transBatchB does."""
     alpha, parts = node.real("alpha", 1.0), []
+    if node.attr("transA", 0) and len(known_shape(node.need(0))) > 1 == len(known_shape(node.need(1))):
+        raise node.refuse("transA=1 of a product with a vector, for which onnxruntime 1.32 does not turn A")
     for i, name in enumerate("AB"):
         v = node.need(i)
         rank = len(known_shape(v))

@@ -119,13 +119,15 @@ def emit_einsum(e: OnnxScribe, node: Node) -> None:
     """The axes an ellipsis stands for must be equally many in all operands: missing ones are put in front of them."""
     terms = node.attrs["equation"].split("->")[0].split(",")
     operands = node.args("xs")
-    extra = {v: len(known_shape(v)) - len(term.replace("...", "")) for term, v in zip(terms, operands) if "..." in term}
+    extra = [
+        len(known_shape(v)) - len(t.replace("...", "")) if "..." in t else -1 for t, v in zip(terms, operands)
+    ]  # -1: no "..."
     handles = []
-    for term, v in zip(terms, operands):
+    for term, v, n in zip(terms, operands, extra):
         handle = e.value(v)
-        if v in extra and (missing := max(extra.values()) - extra[v]):
+        if 0 <= n < max(extra):
             start = term.index("...")
-            axes = e.const(list(range(start, start + missing)), DType.INT64)
+            axes = e.const(list(range(start, start + max(extra) - n)), DType.INT64)
             (handle,) = e.call("Unsqueeze", [handle, axes], {}, name=f"{node.name}/{v.name}")
         handles.append(handle)
     e.call("Einsum", handles, {"equation": node.attrs["equation"]}, outputs=node.outputs, name=node.name)
