@@ -70,10 +70,24 @@ def test_group_normalisation_with_a_scale_for_each_group(kit: Any) -> None:
 
 
 @pytest.mark.parametrize("across", [0, 1])
-def test_mean_variance_normalisation_of_the_first_opsets(kit: Any, across: int) -> None:
-    axes = (1, 2, 3) if across else (2, 3)
-    want = (X - X.mean(axes, keepdims=True)) / (X.std(axes, keepdims=True) + 1e-9)
-    kit.both_ways(kit.model("MeanVarianceNormalization", {"x": X}, {"across_channels": across}, opset=1), {"x": X}, [want])
+@pytest.mark.parametrize("rank", [2, 3, 4])
+def test_mean_variance_normalisation_of_the_first_opsets(kit: Any, across: int, rank: int) -> None:
+    """Over the batch, too: by onnxruntime, and by opset 9, which names the axes."""
+    ort = pytest.importorskip("onnxruntime")
+    x = X.reshape(*X.shape[:1], -1, *X.shape[2:][: rank - 2]) if rank < 4 else X
+    axes = tuple(i for i in range(rank) if across or i != 1)
+    want = (x - x.mean(axes, keepdims=True)) / (x.std(axes, keepdims=True) + 1e-9)
+    model = kit.model("MeanVarianceNormalization", {"x": x}, {"across_channels": across}, opset=7)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"x": x})[0], want, rtol=1e-4, atol=1e-5)
+    for opset in (1, 7):
+        model = kit.model("MeanVarianceNormalization", {"x": x}, {"across_channels": across}, opset=opset)
+        kit.both_ways(model, {"x": x}, [want])
+
+
+def test_mean_variance_normalisation_of_five_axes_in_the_first_opsets(kit: Any) -> None:
+    model = kit.model("MeanVarianceNormalization", {"x": X[..., None]}, {}, opset=7)
+    assert "an input of 5 axes: opsets before 9 have it for images" in kit.refused(model)
 
 
 @pytest.mark.parametrize("op", ["ReduceMax", "ReduceMin"])

@@ -180,10 +180,13 @@ RULES.op(
 
 @RULES.load("MeanVarianceNormalization", until=8)
 def load_old_mvn(g: OnnxContext, node: ForeignNode) -> Any:
-    """The experimental form of the first versions."""
+    """The experimental form of the first versions: over the batch too, as opset 9 has it by default ("two variables with
+    the same C-coordinate are associated with the same mean and variance") and onnxruntime 1.32 for inputs of up to 4 axes."""
     across, variance = node.attr("across_channels", 0), node.attr("normalize_variance", 1)
     rank = len(known_shape(node.need(0)))
-    axes = tuple(range(1, rank)) if across else tuple(range(2, rank))
+    if rank > 4:
+        raise node.refuse(f"an input of {rank} axes: opsets before 9 have it for images")
+    axes = tuple(i for i in range(rank) if across or i != 1)
     return g.b.mean_variance_norm(
         node.need(0), axes=axes, epsilon=_MVN_EPSILON, epsilon_on="std", normalize_variance=bool(variance)
     )
