@@ -83,11 +83,21 @@ def disturbed_array(a: Array, step: float, name: str, least: float = 0.0) -> Arr
         stepped = a + signs * np.maximum(np.rint(np.abs(a.astype(np.float64)) * step), 1)
         return np.asarray(stepped.clip(limits.min, limits.max).astype(a.dtype))
     wide = a.astype(a.dtype if a.dtype.itemsize >= 4 else np.dtype(np.float32), copy=False)
-    if least:
-        off = wide + (signs * np.maximum(np.abs(wide) * step, least)).astype(wide.dtype, copy=False)
-    else:
-        off = wide * (1 + np.float32(step) * signs).astype(wide.dtype, copy=False)
-    return np.asarray(off.astype(a.dtype, copy=False))
+
+    def off() -> Array:
+        if least:
+            made = wide + (signs * np.maximum(np.abs(wide) * step, least)).astype(wide.dtype, copy=False)
+        else:
+            made = wide * (1 + np.float32(step) * signs).astype(wide.dtype, copy=False)
+        return np.asarray(made.astype(a.dtype, copy=False))
+
+    try:
+        with np.errstate(over="raise", invalid="raise"):
+            return off()
+    except FloatingPointError:  # the lowest number of a mask, or an infinite one: what would be none stays
+        with np.errstate(over="ignore", invalid="ignore"):
+            made = off()
+        return np.where(np.isfinite(made), made, a)
 
 
 def disturbed(step: float, chosen: Callable[[Value], bool], least: float = 0.0) -> Callable[[Value], Array]:

@@ -16,6 +16,7 @@ from spoil import disturbed, kernels, scaled, shuffled, spoil, verdict, zoo
 import convcore
 from convcore.interpreter import Interpreter
 from convcore.report.compare import compare_one
+from convcore.verification.power import disturbed_array
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -324,3 +325,18 @@ def test_padding_shows_nothing_that_no_window_sees(monkeypatch: pytest.MonkeyPat
 def test_zeros_are_not_counted() -> None:
     graph, x = _affine("linear", np.ones((23, 3), "f4"), np.zeros(23, "f4"))
     assert _power(graph, x, 1e-3).weights == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+@pytest.mark.parametrize("least", [0.0, 0.01])
+@pytest.mark.filterwarnings("error")
+def test_the_ends_of_a_range_are_disturbed_to_no_infinite_number(dtype: str, least: float) -> None:
+    """Masks hold the lowest number, or infinite ones: no warning is shown, and nothing is infinite or NaN that was not."""
+    ends = np.finfo(dtype)
+    a = np.asarray([ends.min, ends.max, 1, -2, -np.inf, np.inf, np.nan] * 20, dtype)
+    off = disturbed_array(a, 0.01, "mask", least)
+    assert off.dtype == a.dtype
+    np.testing.assert_array_equal(np.isfinite(off), np.isfinite(a))
+    usual = (a == 1) | (a == -2)
+    assert np.all(off[usual] != a[usual]) and np.any(off[np.abs(a) == ends.max] != a[np.abs(a) == ends.max])
+    np.testing.assert_array_equal(off[~np.isfinite(a)], a[~np.isfinite(a)])
