@@ -186,11 +186,16 @@ def _finite(v: Value) -> Parts:
         return node.inputs[1:]
     if node.op == "cast":
         x = node.need("x")
-        return x.dtype is DType.BOOL or (node.attrs["to"] is not DType.FLOAT16 and [x])
+        return x.dtype is DType.BOOL or (_holds(node.attrs["to"], x.dtype) and [x])
     if node.op == "add":
         return _small(node.inputs) and node.inputs
     parts = _parts(node)
     return parts if parts is not None else node.op == "fill" and _all_finite(node.attrs["value"])
+
+
+def _holds(new: DType, old: DType | None) -> bool:
+    """Whether every finite number of one type of numbers is finite in another (float32's lowest is none of bfloat16's)."""
+    return old is not None and old.is_float and new.is_float and new.limits[1] >= old.limits[1]
 
 
 def _all_finite(a: Any) -> bool:

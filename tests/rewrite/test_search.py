@@ -78,6 +78,18 @@ def test_how_far_a_search_goes(search: Callable[[Value], bool], start: Any, step
     assert not search(chain(start, step, most)[1])
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "finite"),
+    [("float32", "float64", True), ("float64", "float32", False), ("float32", "bfloat16", False), ("float32", "float16", False),
+     ("bfloat16", "float32", True), ("float16", "bfloat16", True), ("bool", "float16", True), ("float32", "float32", True)],
+)  # fmt: skip
+def test_casts_that_may_make_a_mask_infinite(old: str, new: str, finite: bool) -> None:
+    b = Builder(Graph("g"))
+    keep = b.input("keep", "bool", (2, 2))
+    x = keep if old == "bool" else b.where(keep, b.const(0, old), b.const(-1e4, old))
+    assert finite_sum([b.cast(x, to=new)]) is finite
+
+
 def test_how_deep_forms_are_compared() -> None:
     forms, limit = Forms(), 12
     x = forms.leaf(Value("x", None, None))
