@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import convcore
+from convcore.errors import UnsupportedError
 
 CAUSAL = torch.ones(5, 5).triu(1).bool()
 BATCH = torch.tensor([[False] * 5, [False, True, False, True, True], [True] * 5])  # the last one attends to nothing
@@ -131,6 +132,39 @@ def test_sizes_as_tensors(tmp_path: Path) -> None:
         x = torch.randn(n, 6, 4)
         for a, b in zip(model(x.numpy()), Sized()(x), strict=True):
             assert np.array_equal(a, b.numpy())
+
+
+class Padded(torch.nn.Module):
+    """Filled up to a multiple of a size; minus a size."""
+
+    def forward(self, x):
+        high, wide = x.shape[-2:]
+        return torch.nn.functional.pad(x, [0, (4 - wide % 4) % 4, 0, (4 - high % 4) % 4]), x.reshape(-1, wide)[:, -(wide // 2) :]
+
+
+def test_what_is_missing_to_a_multiple(tmp_path: Path) -> None:
+    for shape in ((3, 5, 6), (3, 8, 7)):
+        x = torch.randn(*shape)
+        model, want, code = loaded(Padded(), x, tmp_path / "a.pt")
+        assert "aten::remainder" in code and "aten::rsub" in code and "aten::neg" in code and not model.problems
+        for a, b in zip(model(x.numpy()), want, strict=True):
+            assert np.array_equal(a, b.numpy())
+
+
+class Viewed(torch.nn.Module):
+    """A write through a view of what a call without a rule is written into."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x * 1
+        y[torch.tensor([0, 2])] = 1
+        y.view(2, 2, 6)[:, 1].zero_()
+        return y
+
+
+def test_a_write_through_a_view_whose_shape_is_lost(tmp_path: Path) -> None:
+    torch.jit.script(Viewed().eval()).save(str(tmp_path / "a.pt"))
+    with pytest.raises(UnsupportedError, match=r"the shape of .* is not known - what comes before has no rule: aten\.tensor"):
+        convcore.load(tmp_path / "a.pt", input_shapes={"x": (4, 6)})
 
 
 class Listed(torch.nn.Module):

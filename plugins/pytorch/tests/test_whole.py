@@ -105,12 +105,14 @@ def losses() -> list[Callable[..., Any]]:
         lambda x, y: F.huber_loss(x, y, delta=0.7),
         lambda x, y: F.binary_cross_entropy(p(x), p(y), p(x + y)),
         lambda x, y: F.binary_cross_entropy((x > 0).float(), p(y)),
+        lambda x, y: F.binary_cross_entropy(1e-6 * p(x), p(y) * 0) * 1e6,
         lambda x, y: F.binary_cross_entropy_with_logits(x, p(y)),
         lambda x, y: F.binary_cross_entropy_with_logits(x, p(y), p(x), pos_weight=torch.arange(7.0), reduction="sum"),
         lambda x, y: F.kl_div(x, q(y, 1), reduction="sum"),
         lambda x, y: F.kl_div(x, y, log_target=True),
         lambda x, y: F.kl_div(x, (y > 0).float(), reduction="none"),
         lambda x, y: F.soft_margin_loss(x, y.sign()),
+        lambda x, y: F.soft_margin_loss(x * 60, y.sign(), reduction="none"),  # whose exponentials are infinite
         lambda x, y: F.nll_loss(x, (y[:, 0] * 2).long() % 5),
         lambda x, y: F.nll_loss(x[:, :, 0], AT % 5, W, reduction="none"),
         lambda x, y: F.nll_loss(x[0, :, 0], AT[0]),
@@ -126,6 +128,7 @@ def square(x: torch.Tensor) -> torch.Tensor:
     return x[:, :, :5] + 4 * torch.eye(5)
 
 
+LARGE = torch.tensor([16777217, -16777217, 5, 0])
 ODD = torch.tensor([INF, -INF, float("nan"), 0.0, 1.0, 1.0 + 1e-6, -2.0])
 SMALL = [
     lambda x, y: torch.addr(x[0], y[0, :, 0], y[1, 0], beta=2, alpha=0.5),
@@ -141,6 +144,9 @@ SMALL = [
     lambda x, y: torch.isclose(ODD, ODD + 0, equal_nan=True),
     lambda x, y: torch.isclose((x * 3).int(), (y * 3).int(), 0.5, 0),
     lambda x, y: torch.isclose(x > 0, y > 0),
+    lambda x, y: torch.isclose(x > 0, y > 0, 1.0, 2.0),
+    lambda x, y: torch.isclose(LARGE, LARGE - 1, 1e-8, 0),
+    lambda x, y: torch.isclose(LARGE, LARGE - 1, 0, 0),
     lambda x, y: torch.heaviside(ODD, x[0, 0]),
     lambda x, y: torch.heaviside(x > 0, y > 0),
     lambda x, y: torch.isposinf(ODD),

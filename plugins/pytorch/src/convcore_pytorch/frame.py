@@ -128,10 +128,15 @@ class Frame:
         with self.b.at(origin, self.loader.scope(self, n.scopes)):
             if self.number(n, kind):
                 return
-            if control.handles(kind):
-                control.run(self, n, kind, origin)
-                return
-            self.call(n, kind, sig, origin)
+            try:
+                if control.handles(kind):
+                    control.run(self, n, kind, origin)
+                else:
+                    self.call(n, kind, sig, origin)
+            except NotExpressible as e:  # of what is read and written, not of a rule: a view's shape may not be known
+                lacking = "; ".join(dict.fromkeys(self.driver.lacking))
+                hint = f"what comes before has no rule: {lacking}" if lacking else e.hint
+                raise UnsupportedError(Problem(name, kind, str(e), hint, e.code)) from e
 
     def number(self, n: Node, kind: str) -> bool:
         """Nodes whose results are numbers or lists of what is known already; False for any other."""

@@ -171,6 +171,9 @@ _TRACED: dict[str, Callable[..., Any]] = {
     "aten.mul.Tensor": _whole_numbers(operator.mul), "aten.add.Tensor": _whole_numbers(operator.add),
     "aten.sub.Tensor": _whole_numbers(operator.sub), "aten.div.Tensor_mode": _divided,
     "aten.floor_divide": lambda a, b: _divided(a, b, "floor"),
+    "aten.remainder.Scalar": _whole_numbers(lambda a, b: a % b if b else NONE),
+    "aten.rsub.Scalar": _whole_numbers(lambda a, b: b - a),
+    "aten.neg": lambda a: -a if type(a) is int or isinstance(a, Dim) else NONE,
 }  # fmt: skip
 """Arithmetic of sizes, which tracing makes tensors of (``prim.NumToTensor``), with constants."""
 

@@ -51,7 +51,7 @@ def _smooth(g: TorchContext, n: AtenNode, x: Value, y: Value) -> Value:
 def _bce(g: TorchContext, n: AtenNode, x: Value, y: Value) -> Value:
     """Logarithms are at least -100."""
     one, low = g.b.like(x, 1), g.b.like(x, -100)
-    of_x, of_rest = (g.b.maximum(g.b.log(v), low) for v in (x, g.b.sub(one, x)))
+    of_x, of_rest = (g.b.maximum(v, low) for v in (g.b.log(x), g.b.log1p(g.b.neg(x))))
     return g.b.neg(g.b.add(g.b.mul(y, of_x), g.b.mul(g.b.sub(one, y), of_rest)))
 
 
@@ -78,7 +78,7 @@ _of_pairs("huber_loss", _smooth)
 _of_pairs("binary_cross_entropy", _bce)
 _of_pairs("binary_cross_entropy_with_logits", _bce_logits)
 _of_pairs("kl_div", _kl)
-_of_pairs("soft_margin_loss", lambda g, n, x, y: g.b.softplus(g.b.neg(g.b.mul(x, y))))
+_of_pairs("soft_margin_loss", lambda g, n, x, y: g.b.log1p(g.b.exp(g.b.neg(g.b.mul(x, y)))))
 
 
 def _classes(g: TorchContext, n: AtenNode, logs: Value, smoothing: float = 0.0) -> Value:

@@ -55,16 +55,17 @@ def diag(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load("aten.isclose")
 def isclose(g: TorchContext, n: AtenNode) -> Value:
-    """Equal, or both finite and no further apart than atol + rtol |other|."""
+    """Equal, or both finite and no further apart than atol + rtol |other|; whole numbers and truth values as float32, but those
+    without tolerances have to be equal (ATen/native/TensorCompare.cpp)."""
     a, b = g.operands(promoted([n.tensor("self"), n.tensor("other")]), n.tensor("self"), n.tensor("other"))
     same = g.b.equal(a, b)
     if n.number("equal_nan") and a.dtype is not None and a.dtype.is_float:
         same = g.b.or_(same, g.b.and_(g.b.isnan(a), g.b.isnan(b)))
-    if a.dtype is DType.BOOL:
-        n.skip("rtol", "atol")
+    rtol, atol = float(n.number("rtol")), float(n.number("atol"))
+    if rtol == atol == 0:
         return same
-    a, b = (v if v.dtype is not None and v.dtype.is_float else g.cast(v, DType.FLOAT64) for v in (a, b))
-    limit = g.b.add(g.b.like(b, float(n.number("atol"))), g.b.abs(g.b.mul(g.b.like(b, float(n.number("rtol"))), b)))
+    a, b = (v if v.dtype is not None and v.dtype.is_float else g.cast(v, DType.FLOAT32) for v in (a, b))
+    limit = g.b.add(g.b.like(b, atol), g.b.abs(g.b.mul(g.b.like(b, rtol), b)))
     apart = g.b.abs(g.b.sub(a, b))
     return g.b.or_(same, g.b.and_(g.b.isfinite(apart), g.b.less_equal(apart, limit)))
 
