@@ -94,6 +94,13 @@ def test_data_format_and_padding_may_be_in_capitals(folder: Path) -> None:
     assert keras.layers.Conv2D(3, 2, padding="SAME").padding == "same"
 
 
+@pytest.mark.parametrize("name", ["UpSampling2D", "Resizing"])
+def test_interpolation_may_be_in_capitals(name: str, folder: Path) -> None:
+    """``UpSampling2D`` of Keras 3 and ``Resizing`` of tf.keras lower it."""
+    assert not whys(folder, name, "interpolation", "BILINEAR")
+    assert keras.layers.UpSampling2D(2, interpolation="BILINEAR").interpolation == "bilinear"
+
+
 # ---- operations
 O = keras.ops
 ORDER, PADS = "channels_last or channels_first", "valid nor same"

@@ -162,6 +162,8 @@ def test_transposed_convolution(stride: int, same: bool, tmp_path: Path) -> None
         ({"vocabulary": [10, 20, 30], "mask_token": 7}, [[1, 2], [4, 0]]),
         ({"vocabulary": [10, 20, 30], "num_oov_indices": 3}, [[2, 3], [5, 1]]),
         ({"vocabulary": [10, 20, 30], "output_mode": "multi_hot"}, [[1, 1, 0, 0], [1, 0, 0, 1]]),
+        ({"vocabulary": [10, 20], "output_mode": "binary"}, [[1, 1, 0], [1, 0, 0]]),  # multi_hot's name before Keras 2.6
+        ({"vocabulary": [10, 20], "output_mode": "count"}, [[1, 1, 0], [2, 0, 0]]),
     ],
 )
 def test_integer_lookup(config: dict[str, Any], right: Any, tmp_path: Path) -> None:
@@ -171,9 +173,19 @@ def test_integer_lookup(config: dict[str, Any], right: Any, tmp_path: Path) -> N
     assert np.array_equal(y, right)
 
 
+@pytest.mark.parametrize("config", [{"num_tokens": 3, "output_mode": "binary"}, {"max_tokens": 3, "output_mode": "multi_hot"}])
+def test_old_words_of_category_encoding(config: dict[str, Any], tmp_path: Path) -> None:
+    """``keras.layers.CategoryEncoding`` still takes "binary"; Keras 2.6 to 2.15 also ``max_tokens``."""
+    assert keras.layers.CategoryEncoding(3, output_mode="binary").output_mode == "multi_hot"
+    x = np.array([[1, 1], [2, 0]], np.int64)
+    (y,) = run(layer_written(tmp_path, "CategoryEncoding", config, "int64"), [x])
+    assert np.array_equal(y, keras.ops.convert_to_numpy(keras.layers.CategoryEncoding(3)(x)))
+
+
 @pytest.mark.parametrize(
     ("name", "config", "why"),
     [
+        ("IntegerLookup", {"vocabulary": [1], "output_mode": "tf-idf"}, "weighs by tf-idf"),
         ("Hashing", {"num_bins": 3}, "text"),
         ("HashedCrossing", {"num_bins": 3}, "text"),
         ("StringLookup", {"vocabulary": ["a"]}, "text"),

@@ -66,10 +66,13 @@ def normalise(cls: str, config: dict[str, Any], era: str, version: tuple[int, ..
     one = isinstance(new.get("axis"), list) and len(new["axis"]) == 1 and "virtual_batch_size" not in new
     if cls in ("BatchNormalization", "LayerNormalization") and one:
         new["axis"] = new["axis"][0]
+    if "Lookup" in cls or cls in ("TextVectorization", "CategoryEncoding"):
+        _output_mode(cls, new)
     _defaults(cls, new, era, version)
     if "data_format" in new and new["data_format"] is None:
         new["data_format"] = "channels_last"
-    for key in ("data_format", "padding"):  # in any case (standardize_data_format, standardize_padding; Keras 3.15.1)
+    # in any case (standardize_data_format, standardize_padding, UpSampling2D, Keras 3.15.1; get_interpolation, tf.keras 2.15)
+    for key in ("data_format", "padding", "interpolation"):
         if isinstance(new.get(key), str):
             new[key] = new[key].lower()
     rank = spec_of(cls).spatial
@@ -104,6 +107,14 @@ def check_shape(shape: Any, layer: str) -> tuple[int | None, ...]:
         if n is not None and (not isinstance(n, int) or isinstance(n, bool) or n < 0):
             raise BadFileError(f"layer {layer[:80]!r}: {str(shape)[:80]} is not a shape")
     return tuple(shape)
+
+
+def _output_mode(cls: str, new: dict[str, Any]) -> None:
+    """Words from before Keras 2.6, which it still takes (``IndexLookup``, ``CategoryEncoding``: "deprecated names")."""
+    if new.get("output_mode") in ("binary", "tf-idf"):
+        new["output_mode"] = "multi_hot" if new["output_mode"] == "binary" else "tf_idf"
+    if cls == "CategoryEncoding" and "max_tokens" in new:
+        new.setdefault("num_tokens", new.pop("max_tokens"))
 
 
 def _defaults(cls: str, new: dict[str, Any], era: str, version: tuple[int, ...]) -> None:

@@ -15,7 +15,7 @@ from ..ruleset import RULES
 __all__: list[str] = []
 
 # ---- what the layers are
-_WEIGHED = {"output_mode": (*CHOICES["output_mode"], "tf_idf", "binary", "tf-idf")}  # the last two from before Keras 2.7
+_WEIGHED = {"output_mode": (*CHOICES["output_mode"], "tf_idf")}
 layer(
     "CategoryEncoding",
     defaults={"num_tokens": None, "output_mode": "multi_hot", "sparse": False},
