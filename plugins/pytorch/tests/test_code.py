@@ -99,6 +99,37 @@ def test_tied_weights_are_one_parameter() -> None:
     assert model.first.weight is model.second.weight and len(list(model.parameters())) == 1
 
 
+@pytest.mark.parametrize("which", ["scale bias mean", "bias mean", "scale var", "mean var", "bias mean, added"])
+def test_a_parameter_and_a_buffer_are_not_one(which: str, tmp_path: Path) -> None:
+    """Files keep equal tensors once: zeros for the bias and the mean of a batch norm. torch ties no parameter to a buffer."""
+    g = Graph("bn")
+    b = Builder(g)
+    x = b.input("x", DType.FLOAT32, (2, 3, 5, 7))
+    values = {k: np.linspace(0.5, 1.5, 3, dtype=np.float32) + i for i, k in enumerate(("scale", "bias", "mean", "var"))}
+    made = {k: b.weight(v, k, trainable=True, role="parameter") for k, v in values.items()}
+    first, *others = which.partition(",")[0].split()
+    for k in others:
+        made[k], values[k] = made[first], values[first]
+    y = b.batch_norm(x, *made.values(), epsilon=1e-3, axis=1)
+    if which.endswith("added"):
+        y = b.add(y, b.reshape(made["bias"], shape=(1, 3, 1, 1)))
+    g.outputs = [y]
+    data = np.random.default_rng(3).normal(size=(2, 3, 5, 7)).astype(np.float32)
+    s, o, m, v = (a[None, :, None, None] for a in values.values())
+    want = (data - m) / np.sqrt(v + 1e-3) * s + o + (o if which.endswith("added") else 0)
+    emit_model(g, tmp_path / "net.py")
+    namespace: dict[str, Any] = {"__name__": "net", "__file__": str(tmp_path / "net.py")}
+    exec((tmp_path / "net.py").read_text(), namespace)
+    for model in (emit_model(g).model(), namespace["load"]()):
+        with torch.no_grad():
+            np.testing.assert_allclose(model.eval()(torch.from_numpy(data)).numpy(), want, rtol=1e-4, atol=1e-5)
+        before = {k: t.clone() for k, t in model.named_buffers()}
+        assert {k.rpartition(".")[2] for k in before} >= {"running_mean", "running_var"} or which == "mean var"
+        for p in model.parameters():
+            p.data.add_(1)  # training changes no statistics with it
+        assert all(torch.equal(t, before[k]) for k, t in model.named_buffers())
+
+
 def test_frozen_weights_do_not_train() -> None:
     g = chain(["a", "b"])
     w = next(iter(g)).inputs[1]

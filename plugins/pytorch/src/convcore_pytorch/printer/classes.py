@@ -15,7 +15,7 @@ from .forward import Forward
 from .members import attribute, is_parameter, lists_of, statements
 from .text import Bracket, Doc, flat, lay, literal, tuple_doc
 
-__all__ = ["Classes", "Template", "is_sequence"]
+__all__ = ["BUFFERS", "Classes", "Template", "is_sequence"]
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     **{f"Conv{n}d": {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True} for n in (1, 2, 3)},
@@ -48,7 +48,8 @@ for _n in (1, 2, 3):
         f"AvgPool{_n}d": ("kernel_size",), f"AdaptiveAvgPool{_n}d": ("output_size",), f"AdaptiveMaxPool{_n}d": ("output_size",),
     }  # fmt: skip
 
-_BUFFERS = frozenset(("running_mean", "running_var", "num_batches_tracked"))
+BUFFERS = frozenset(("running_mean", "running_var", "num_batches_tracked"))
+"""States of torch's modules that are no parameters."""
 Column = tuple[str, Any]
 
 
@@ -235,7 +236,7 @@ def _partly(m: Any) -> list[str]:
 
 
 def _frozen(m: Unit, whole: bool) -> list[str]:
-    own = [k for k in m.states if k not in _BUFFERS]
+    own = [k for k in m.states if k not in BUFFERS]
     names = [k for k in own if not m.states[k].trainable]
     return names if not whole or len(names) == len(own) else []
 

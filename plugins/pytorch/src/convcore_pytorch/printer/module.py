@@ -27,7 +27,7 @@ from convcore.plugin import (
 from ..functions import helpers_of, imports_of
 from ..inside import Inside, values_inside
 from ..types import HELD, SAFETENSORS, TORCH_TYPES
-from .classes import Classes, Template, is_sequence
+from .classes import BUFFERS, Classes, Template, is_sequence
 from .forward import TAKEN, annotation
 from .members import attribute, is_parameter, is_plain
 from .text import WIDTH, Bracket, Doc, lay, literal, quoted, tuple_doc
@@ -219,26 +219,31 @@ def _ties(tied: Mapping[str, str], states: Mapping[str, State]) -> list[str]:
 
 
 def _states(plan: Plan, counts: Mapping[str, int]) -> tuple[dict[str, State], dict[str, str]]:
-    """The state_dict, and keys that hold what an earlier one holds. ``counts`` of batches are known of sources in PyTorch."""
+    """The state_dict, and keys that hold what an earlier one of their kind, parameter or buffer, holds. ``counts`` of batches are
+    known of sources in PyTorch."""
     states: dict[str, State] = {}
     tied: dict[str, str] = {}
-    first: dict[int, str] = {}
+    first: dict[tuple[int, bool], str] = {}
     counted: set[str] = set()
+    buffers: set[str] = set()
 
     def enter(block: Block, prefix: str) -> None:
         for name, m in block.members.items():
             if isinstance(m, Unit) and m.type.startswith("torch.nn.BatchNorm"):
                 counted.add(f"{prefix}{name}.")
+                buffers.update(f"{prefix}{name}.{k}" for k in BUFFERS)
+            elif isinstance(m, State) and not is_parameter(m):
+                buffers.add(f"{prefix}{name}")
             if isinstance(m, Block):
                 enter(m, f"{prefix}{name}.")
 
     enter(plan.root, "")
     for key, s in plan.paths().items():
-        if id(s) in first:
-            tied[key] = first[id(s)]
-        else:
-            first[id(s)] = key
+        same = first.setdefault((id(s), key in buffers), key)
+        if same == key:
             states[key] = s
+        else:
+            tied[key] = same
         owner = key.rpartition(".")[0] + "."
         if owner in counted and key.endswith(".running_var"):
             count = f"{owner}num_batches_tracked"
