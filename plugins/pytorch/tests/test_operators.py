@@ -387,3 +387,30 @@ def test_samples_that_onnxruntime_alone_gets_wrong_are_disputed(monkeypatch: pyt
     for other in ([], [np.zeros((3, 5), np.float32)]):
         monkeypatch.setattr(suites, "by_reference", lambda program, inputs, found=other: found)
         assert [f.what for f in suites.run_suite("opinfo", "onnx", [case]).found] == ["wrong"]
+
+
+@pytest.mark.parametrize("kind", ["-inf given", "chosen", "of a wider type", "finite"])
+@pytest.mark.parametrize("fuse", [True, False])
+def test_a_query_all_of_whose_keys_are_added_minus_infinity_gets_zero(kind: str, fuse: bool) -> None:
+    """torch's _safe_softmax; NaN came of it. What is NaN in torch stays NaN."""
+
+    class Attends(torch.nn.Module):
+        def forward(self, q: Any, m: Any) -> Any:
+            if kind == "chosen":
+                m = torch.where(m == 0, 0.0, -torch.inf)
+            elif kind == "of a wider type":
+                m = torch.where(m == 0, torch.tensor(0.0, dtype=torch.float64), torch.tensor(-1e300, dtype=torch.float64)).float()
+            return torch.nn.functional.scaled_dot_product_attention(q, q + 1, q - 1, attn_mask=m)
+
+    low = torch.finfo(torch.float32).min if kind == "finite" else -torch.inf
+    mask = torch.zeros(3, 1, 5, 5)
+    mask[0, 0, 1], mask[1, 0, 2, 3:], mask[2, 0, :, 0] = low, low, low
+    q = torch.randn(3, 2, 5, 7, generator=torch.Generator().manual_seed(3))
+    spoiled = q.clone()
+    spoiled[0, 0, 3, 0] = torch.nan
+    module = Attends().eval()
+    model = load(torch.export.export(module, (q, mask)), fuse=fuse)
+    for x in (q, spoiled):
+        got = model.run([x.numpy(), mask.numpy()])
+        got = next(iter(got.values())) if isinstance(got, dict) else got[0]
+        np.testing.assert_allclose(got, module(x, mask).numpy(), rtol=1e-4, atol=1e-5)

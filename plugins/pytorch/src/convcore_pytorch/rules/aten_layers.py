@@ -72,7 +72,7 @@ def bilinear(g: TorchContext, n: AtenNode) -> Value:
 @RULES.load("aten.scaled_dot_product_attention")
 def attention(g: TorchContext, n: AtenNode) -> Value:
     """softmax(q k' scale + mask) v (torch.nn.functional.scaled_dot_product_attention, torch 2.14): a bool mask keeps where it is
-    True, and a row that keeps nothing gives 0."""
+    True, and a row that keeps nothing, or has nothing but -inf, gives 0 (its _safe_softmax)."""
     q, k, v = n.tensor("query"), n.tensor("key"), n.tensor("value")
     mask, causal = n.optional("attn_mask"), bool(n.number("is_causal"))
     if n.number("dropout_p"):  # torch.nn's own modules give 0 in evaluation
@@ -100,7 +100,12 @@ def attention(g: TorchContext, n: AtenNode) -> Value:
     if mask is None:
         return g.b.matmul(g.b.softmax(scores, axis=-1), v)
     if mask.dtype is not DType.BOOL:
-        return g.b.matmul(g.b.softmax(g.b.add(scores, g.cast(mask, scores.dtype)), axis=-1), v)
+        scores = g.b.add(scores, g.cast(mask, scores.dtype))
+        if mask.tensor is not None and mask.dtype is scores.dtype and np.isfinite(mask.tensor.numpy()).all():
+            return g.b.matmul(g.b.softmax(scores, axis=-1), v)
+        dead = g.b.equal(g.b.max(scores, axes=(-1,), keepdims=True), g.b.like(scores, float("-inf")))
+        weights = g.b.softmax(g.b.where(dead, g.b.like(scores, 0), scores), axis=-1)
+        return g.b.matmul(g.b.where(dead, g.b.like(weights, 0), weights), v)
     low = g.b.like(scores, float("-inf"))
     weights = g.b.softmax(g.b.where(mask, scores, low), axis=-1)
     if not causal:
