@@ -187,6 +187,40 @@ def test_loops_over_sizes(tmp_path: Path) -> None:
         assert np.array_equal(model(x.numpy()), Listed()(x).numpy())
 
 
+class Whole(torch.nn.Module):
+    """A loop that carries a whole number which becomes a size, and takes the size of each axis."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        count = 1
+        for i in range(x.dim() - 1):
+            count = count * x.size(i + 1)
+        return x.reshape(-1, count)
+
+
+def test_loops_from_a_whole_number_to_a_size(tmp_path: Path) -> None:
+    torch.jit.script(Whole().eval()).save(str(tmp_path / "a.pt"))
+    for shape in (("n", 5, 7), (4, 5, 7)):
+        model = convcore.load(tmp_path / "a.pt", input_shapes={"x": shape})
+        x = torch.randn(4, 5, 7)
+        assert np.array_equal(model(x.numpy()), Whole()(x).numpy())
+
+
+class Axes(torch.nn.Module):
+    """A loop that carries a tensor, and asks for the size of an axis by its step."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x
+        for i in range(x.dim()):
+            y = y * x.size(i)
+        return y
+
+
+def test_the_size_of_an_axis_by_the_step_of_a_loop_is_refused(tmp_path: Path) -> None:
+    torch.jit.script(Axes().eval()).save(str(tmp_path / "a.pt"))
+    with pytest.raises(UnsupportedError, match="carries 'y' as float32"):
+        convcore.load(tmp_path / "a.pt", input_shapes={"x": (4, 5)})
+
+
 class Long(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         count = x.size(0)

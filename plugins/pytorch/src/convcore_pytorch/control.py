@@ -324,9 +324,9 @@ UNROLLED = 64
 
 
 def _counts_sizes(count: Any, go: Any, carried: Sequence[Any], body: Body) -> bool:
-    """Whether a loop computes with symbolic sizes alone, a known number of times (``_verify_batch_size`` of
-    ``torch.nn.functional``): a size is no tensor that could be carried."""
-    plain = all(isinstance(c, (int, Dim)) for c in carried) and any(isinstance(c, Dim) for c in carried)
+    """Whether a loop computes with sizes or whole numbers alone, a known number of times (``_verify_batch_size`` of
+    ``torch.nn.functional``): a size is no tensor that could be carried, nor a tensor a size."""
+    plain = bool(carried) and all(isinstance(c, (int, Dim)) for c in carried)
     whole = not any(isinstance(a.value, Body) for m in body.nodes for a in m.arguments) and body.outputs[:1] == (True,)
     return plain and whole and go is True and isinstance(count, int) and count <= UNROLLED
 

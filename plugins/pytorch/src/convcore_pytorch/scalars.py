@@ -18,9 +18,11 @@ NONE: Any = object()
 """This is not one of ours."""
 
 
-def _size(x: Any, dim: int) -> Any:
-    v = x.read()
-    return NONE if v.shape is None or v.shape[dim] is None else v.shape[dim]
+def _size(x: Any, dim: Any) -> Any:
+    """Of an axis whose number is known; NONE for one that depends on the data, or that is none."""
+    shape = x.read().shape
+    known = shape is not None and type(dim) is int and -len(shape) <= dim < len(shape) and shape[dim] is not None
+    return shape[dim] if known else NONE
 
 
 def _sizes(x: Any) -> Any:
