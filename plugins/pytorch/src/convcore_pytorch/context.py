@@ -356,8 +356,10 @@ class TorchContext(LoadContext):
         """Tensors and numbers in one type."""
         return [self.cast(v, dtype) if isinstance(v, Value) else self.scalar(v, dtype) for v in values]
 
-    def float(self, v: Value, dtype: DType | None = None) -> Value:
-        """An integer or bool tensor in the default floating type (or the traced one), as torch's unary functions take it."""
+    def float(self, v: Value | int | Dim, dtype: DType | None = None) -> Value:
+        """An integer or bool tensor, or a size of a trace, in the default floating type (or the traced one), as torch's unary
+        functions take it."""
+        v = self.scalar(v, None) if isinstance(v, (int, Dim)) else v
         if v.dtype is None or v.dtype.is_float or v.dtype in _COMPLEX:
             return v
         return self.cast(v, dtype if dtype is not None and dtype.is_float else DType.FLOAT32)

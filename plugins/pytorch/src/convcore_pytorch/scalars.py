@@ -173,7 +173,7 @@ _TRACED: dict[str, Callable[..., Any]] = {
     "aten.mul.Tensor": _whole_numbers(operator.mul), "aten.add.Tensor": _whole_numbers(operator.add),
     "aten.sub.Tensor": _whole_numbers(operator.sub), "aten.div.Tensor_mode": _divided,
     "aten.floor_divide": lambda a, b: _divided(a, b, "floor"),
-    "aten.remainder.Scalar": _whole_numbers(lambda a, b: a % b if b else NONE),
+    "aten.remainder.Scalar": _whole_numbers(lambda a, b: a % b if type(b) is int and b > 0 else NONE),
     "aten.rsub.Scalar": _whole_numbers(lambda a, b: b - a),
     "aten.neg": lambda a: -a if type(a) is int or isinstance(a, Dim) else NONE,
 }  # fmt: skip
