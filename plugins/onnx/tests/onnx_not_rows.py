@@ -8,10 +8,16 @@ _SCALARS = "lengths are sizes, which may be symbolic, in tensors without axes; a
 _HELD = "the type of a value that is absent may be that of a sequence, which no word of a row writes"
 _ML = "of the domain ai.onnx.ml, whose schemas no prover of rows has; "
 
+_MSD = "of the domain com.microsoft, whose schemas no prover of rows has; "
 _MS = "of the domain com.microsoft, whose schemas no prover of rows has; without axis its scale must be one number"
 
 WHY = {
     # read
+    "load rules.contrib_exported.as_since": _MSD + "indices of 32 bits are cast, and numbers may have an axis",
+    "load rules.contrib_exported.expand_dims": _MSD + "its one axis is an input",
+    "load rules.contrib_fused.bias_dropout": _MSD + "a bias is added first, a residual last",
+    "load rules.contrib_fused.quick_gelu": _MSD + "its default is a number of float32",
+    "load rules.norm.load_rms_norm": "SimplifiedLayerNormalization has no schema among the standard's",
     "load rules.contrib_fused.gelu": "of the domain com.microsoft, whose schemas no prover of rows has; a bias is added first",
     "load rules.contrib_stored.quantize_linear": _MS,
     "load rules.contrib_stored.dequantize_linear": _MS,
