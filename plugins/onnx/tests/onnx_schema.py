@@ -25,6 +25,11 @@ __all__ = ["NEWEST", "OnnxSchema"]
 NEWEST = 26
 """The opset in which rows without an end are judged, unless they begin later: the newest that both runtimes know."""
 
+_FIRST: dict[str, int] = {}
+"""The first version of each type, of any domain."""
+for _s in onnx.defs.get_all_schemas_with_history():
+    _FIRST[_s.name] = min(_s.since_version, _FIRST.get(_s.name, _s.since_version))
+
 
 class OnnxSchema:
     """A written node becomes a model that ``onnx.checker`` checks in full, in the row's opset; its attributes are read back with
@@ -39,7 +44,7 @@ class OnnxSchema:
 
     def accept(self, row: Row, written: ForeignNode, node: Node) -> ForeignNode:
         version = row.until or max(row.since or 0, NEWEST)
-        if row.foreign not in {s.name for s in onnx.defs.get_all_schemas_with_history() if s.since_version <= version}:
+        if _FIRST.get(row.foreign, version + 1) > version:
             raise CheckFailed(f"{written}: not in opset {version}")
         schema = onnx.defs.get_schema(written.type, version, "")
         if schema.deprecated:  # it lives on in files: the last opset that has it
