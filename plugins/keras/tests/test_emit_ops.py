@@ -306,3 +306,19 @@ def test_what_is_true_is_counted(how: dict[str, Any], tmp_path: Path) -> None:
         got = keras.ops.convert_to_numpy(keras.models.load_model(tmp_path / "m.keras")(data))
         want = Interpreter(g).run([data])[0]
         assert got.dtype == want.dtype and np.array_equal(got, want)
+
+
+@pytest.mark.parametrize("rows", [127, 128, 211])
+def test_ids_of_few_bits_reach_the_last_rows_from_the_end(rows: int, tmp_path: Path) -> None:
+    """Keras's Embedding counts nothing from the end: the sum of an id and the rows has to fit the type it is made in."""
+    g = Graph("ids")
+    b = Builder(g)
+    array = np.arange(rows * 2, dtype=np.float32).reshape(rows, 2)
+    i = b.input("i", DType.INT8, (2, 3))
+    g.outputs.append(b.gather(b.weight(array, "t", trainable=True, role="parameter"), b.neg(i), axis=0))
+    assign(g, CONVENTION, io="source")
+    made = emit(EmitRequest(g, tmp_path / "m.keras", {}, {}, host().rules("keras")))
+    assert any(isinstance(x, keras.layers.Embedding) for x in made.model().layers)
+    ids = np.asarray([[1, 2, 3], [127, 0, 100]], np.int8)
+    (got,) = made.runtime().run([ids])
+    np.testing.assert_array_equal(got, array[-ids.astype(int)])

@@ -20,8 +20,12 @@ def gather(s: KerasScribe, node: Node) -> None:
     if v.tensor is not None and v.rank == 2 and axis == 0 and v.role == "parameter" and i.tensor is None:
         ids = w.ref(1)
         if not never_negative(i):  # those count from the end, of which Embedding has nothing
-            shape, from_end = known(i), w.op("Add", ids, known(v)[0])
-            ids = w.op("Where", w.op("Less", ids, 0), from_end, ids, shape=shape, dtype=w.dtype(1))
+            rows, kind = v.tensor.shape[0], w.dtype(1)
+            if rows > np.iinfo(kind.numpy).max:  # their sum would not fit
+                kind = DType.INT32
+                ids = w.cast(ids, kind)
+            shape, from_end = known(i), w.op("Add", ids, rows, dtype=kind)
+            ids = w.op("Where", w.op("Less", ids, 0), from_end, ids, shape=shape, dtype=kind)
         w.end(w.layer("Embedding", ids, {}, {"embeddings": s.state(v)}, shape=out))
         return
     at = w.constant(i)
