@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 __all__ = ["Point", "entry_points"]
@@ -28,13 +28,14 @@ class Point(NamedTuple):
     def of(cls, ep: Any) -> Point:
         """One of importlib-metadata's."""
         dist = getattr(ep, "dist", None)
-        return cls(ep.name, ep.value, *(("?", "?") if dist is None else (_said(dist, "Name"), _said(dist, "Version"))))
+        told = ("?", "?") if dist is None else (_said(lambda: dist.metadata["Name"]), _said(lambda: dist.version))
+        return cls(ep.name, ep.value, *told)
 
 
-def _said(dist: Any, field: str) -> str:
-    """A field of the metadata of a distribution; "?" where it has none, or none that can be read."""
+def _said(read: Callable[[], Any]) -> str:
+    """What the metadata of a distribution says; "?" where it does not, or cannot be read."""
     try:
-        return str(dist.metadata[field] or "?")
+        return str(read() or "?")
     except (OSError, KeyError, TypeError, ValueError):  # importlib-metadata 6 to 9: no file, no field, None for no file, no UTF-8
         return "?"
 
