@@ -149,7 +149,7 @@ LAYERS: list[tuple[Any, list[Any], type[Any] | None]] = [
 ]
 
 
-@pytest.mark.parametrize("make, shapes, kind", LAYERS, ids=[m().name for m, *_ in LAYERS])
+@pytest.mark.parametrize("make, shapes, kind", LAYERS, ids=[f"{i} {type(m()).__name__}" for i, (m, *_) in enumerate(LAYERS)])
 def test_layers(make: Any, shapes: Any, kind: Any, tmp_path: Path) -> None:
     """What is done for every step needs no wrapper: Dense, convolutions and pools do it (TimeDistributed of unknown lengths is
     wrong in TensorFlow's graphs)."""
