@@ -99,13 +99,16 @@ def unseen(tests: Sequence[str]) -> list[str]:
     """The fast tests, of those named, that ``watch`` has not seen, one of each function before a second of any."""
     command = [sys.executable, "-m", "pytest", *FAST, "-p", "no:xdist", "--collect-only", *tests]
     said = subprocess.run(command, cwd=ROOT, env=ENV, capture_output=True, text=True).stdout
-    seen = Reach().seconds.keys() if (PLACE / "tests.json").exists() else set()
     turn, before = dict[str, int](), Counter[str]()
     for test in (line for line in said.splitlines() if "::" in line and not line.startswith(FRESHNESS)):
         function = test.split("[", 1)[0]
         turn[test] = before[function]
         before[function] += 1
-    return sorted(turn.keys() - seen, key=lambda t: (turn[t], t))
+    seen = Reach().seconds if (PLACE / "tests.json").exists() else {}
+    if not tests and turn:  # all of them: what was seen of tests that are gone names nothing that runs
+        seen = {t: s for t, s in seen.items() if t in turn}
+        (PLACE / "tests.json").write_text(json.dumps({"seconds": seen}), encoding="utf-8")
+    return sorted(turn.keys() - seen.keys(), key=lambda t: (turn[t], t))
 
 
 def gather(fresh: Path, now: dict[str, bytes]) -> None:
@@ -168,7 +171,8 @@ class Reach:
         if path not in self.kept:
             with sqlite3.connect(PLACE / "lines") as db:
                 rows = db.execute("select context_id, numbits from line_bits where file_id = ?", [self.files.get(path, -1)])
-                self.kept = {path: {self.contexts[c]: _bits(bits) for c, bits in rows}}
+                seen = ((self.contexts[c], bits) for c, bits in rows)
+                self.kept = {path: {t: _bits(bits) for t, bits in seen if not t or t in self.seconds}}  # others are gone
         return self.kept[path]
 
     @cached_property
