@@ -176,9 +176,12 @@ class InPlace:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self.items = {i.nodeid: i for i in session.items}
+        gc.unfreeze()  # what is frozen is not among the objects
         for f in gc.get_objects():
             if isinstance(f, types.FunctionType) and f.__code__.co_filename.startswith(str(ROOT)):
                 self.functions[self.place(f.__code__)].append(f)
+        if not self.functions:
+            raise RuntimeError("no function of the sources is found: every change would be missed")
         gc.collect()
         gc.freeze()
         self.then(self.runs, set(self.items))
