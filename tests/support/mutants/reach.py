@@ -105,7 +105,7 @@ def unseen(tests: Sequence[str]) -> list[str]:
         turn[test] = before[function]
         before[function] += 1
     seen = Reach().seconds if (PLACE / "tests.json").exists() else {}
-    if not tests and turn:  # all of them: what was seen of tests that are gone names nothing that runs
+    if not tests and turn and seen:  # all of them: what was seen of tests that are gone names nothing that runs
         seen = {t: s for t, s in seen.items() if t in turn}
         (PLACE / "tests.json").write_text(json.dumps({"seconds": seen}), encoding="utf-8")
     return sorted(turn.keys() - seen.keys(), key=lambda t: (turn[t], t))
