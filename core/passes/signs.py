@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ..ir.bounds import bounds
@@ -18,27 +20,28 @@ _ENOUGH = 2**31 - 1
 """A number that no id is above."""
 
 
-def never_negative(v: Value | None) -> bool:
-    """Whether no element of a value can be below zero, by what the ops that make it declare. What the user gives counts as such:
-    ids are those of a table."""
-    return v is None or every(v, _parts)
+def never_negative(v: Value | None, inputs: bool) -> bool:
+    """Whether no element of a value can be below zero, by what the ops that make it declare; ``inputs``: whether what the user
+    gives counts as such (ids are those of a table)."""
+    return v is None or every(v, partial(_parts, inputs))
 
 
-def _parts(v: Value) -> Parts:
+def _parts(inputs: bool, v: Value) -> Parts:
     if v.dtype is DType.BOOL or (v.dtype is not None and v.dtype.value.startswith("uint")):
         return True
     if v.tensor is not None:
         return v.tensor.size <= _MOST and not bool(np.any(v.tensor.numpy() < 0))
     node = v.producer
     if node is None:
-        return True
+        return inputs
     traits, low, high = traits_of(node.op), node.attrs.get("min"), node.attrs.get("max")
     if Trait.NONNEGATIVE in traits or (node.op == "clip" and low is not None and low >= 0 and (high is None or high >= 0)):
         return True
     if node.op == "dim_value":
         least = bounds(node.attrs["value"])[0]
         return least is not None and least >= 0
-    if Trait.KEEPS_SIGN not in traits or (node.op == "cast" and not _holds(node.need("x").dtype, v.dtype)):
+    full = node.op == "max_pool" and node.attrs["ceil_mode"] != "ceil_full"  # no window is empty: its maximum is an element
+    if not (full or Trait.KEEPS_SIGN in traits) or (node.op == "cast" and not _holds(node.need("x").dtype, v.dtype)):
         return False
     decl = op(node.op)
     return [x for i, x in enumerate(node.inputs) if x is not None and decl.role(i) is not Role.INDEX]

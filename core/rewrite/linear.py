@@ -213,6 +213,6 @@ def embedding(r: Rewriter, node: Node) -> bool:
     table, ids = node.inputs
     if table is None or ids is None or table.tensor is None or ids.tensor is not None or node.attrs["axis"] != 0:
         return False
-    if table.rank != 2 or table.role != "parameter" or not ids.rank or not r.operators or not never_negative(ids):
+    if table.rank != 2 or table.role != "parameter" or not ids.rank or not r.operators or not never_negative(ids, inputs=True):
         return False
     return r.put(node.output, [node], lambda b: b.embedding(ids, table))

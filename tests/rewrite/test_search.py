@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -66,7 +67,7 @@ SEARCHES: list[tuple[str, Callable[[Value], bool], Any, Any, int]] = [
     ("finite", lambda v: finite_sum([v]), one, lambda b, v: b.flip(v, axes=(0,)), MOST),
     ("product", is_product, product, lambda b, v: b.tanh(v), MOST),
     ("halves", _halves_of, one, lambda b, v: b.neg(v), MOST),
-    ("signs", never_negative, lambda b: b.input("i", "int64", (2,)), lambda b, v: b.add(v, v), MOST),
+    ("signs", partial(never_negative, inputs=True), lambda b: b.input("i", "int64", (2,)), lambda b, v: b.add(v, v), MOST),
     ("known", _known, one, lambda b, v: b.neg(v), 16),
     ("counters", lambda v: _evaluate(v, {}) is not None, one, lambda b, v: b.neg(v), 64),
 ]

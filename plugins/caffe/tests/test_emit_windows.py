@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from convcore.build.builder import Builder
-from convcore.ir.graph import Graph, Value
-from convcore_caffe.emit_prepare import nonnegative
+from convcore.ir.graph import Value
 
 from .emit_kit import array as _array
 from .emit_kit import fields, only, types, written
@@ -156,19 +155,3 @@ def test_global_pooling(op: str, tmp_path: Path) -> None:
 def test_reductions_over_any_axes(op: str, axes: Any, keepdims: bool, tmp_path: Path) -> None:
     net = written(tmp_path, (2, 3, 5, 7), lambda b, x: b.op(op, x, axes=axes, keepdims=keepdims))
     assert set(types(net)) <= {"Pooling", "Reduction", "Reshape", "Flatten", "Power", "AbsVal"}
-
-
-@pytest.mark.parametrize("mode, holds", [("floor", True), ("ceil", True), ("ceil_full", False)])
-def test_maxima_of_empty_windows_are_not_nonnegative(mode: str, holds: bool) -> None:
-    """With ceil_full the last window may lie beyond the input: its maximum is the lowest number there is."""
-    b = Builder(Graph())
-    x = b.relu(b.input("x", "float32", (2, 3, 5, 7)))
-    y = b.max_pool(x, kernel=(1, 1), strides=(3, 4), ceil_mode=mode)
-    assert nonnegative(b.concat(y, y, axis=1)) is holds
-    assert not nonnegative(b.sub(x, x))
-
-
-def test_indices_do_not_matter_for_the_sign() -> None:
-    b = Builder(Graph())
-    x = b.relu(b.input("x", "float32", (2, 3)))
-    assert nonnegative(b.gather(x, b.input("i", "int64", (5,)), axis=0))

@@ -12,10 +12,7 @@ import numpy as np
 import pytest
 
 import convcore
-from convcore.build.builder import Builder
 from convcore.errors import BadFileError, ConvcoreError, UsageError
-from convcore.ir.graph import Graph
-from convcore_caffe.emit_prepare import nonnegative
 from convcore_caffe.emit_rules.arithmetic import block_of
 from convcore_caffe.files import read_net
 from convcore_caffe.files.blobs import MAX_AXES
@@ -454,15 +451,6 @@ def test_a_constant_lies_along_the_axes_it_has(tmp_path: Path) -> None:
     w = array(1, 3, 1, 1)
     scale = only(written(tmp_path, (1, 3, 5, 7), lambda b, x: b.mul(x, b.weight(w, "w"))))
     assert scale.type == "Scale" and fields(scale) == {} and scale.blobs[0].shape == (3,)
-
-
-@pytest.mark.parametrize(("n", "known"), [(198, True), (199, True), (200, False)])
-def test_how_far_back_signs_are_followed(n: int, known: bool) -> None:
-    b = Builder(Graph("g"))
-    x = b.relu(b.input("x", "float32", (2, 3)))
-    for _ in range(n):
-        x = b.flip(x, axes=(1,))
-    assert nonnegative(x) is known
 
 
 def test_records_that_are_none() -> None:

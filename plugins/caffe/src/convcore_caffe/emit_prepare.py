@@ -18,8 +18,8 @@ from convcore.plugin import (
     UnsupportedError,
     Value,
     ask,
-    find_op,
     infer_outputs,
+    never_negative,
     op,
     traits_of,
     window_pads,
@@ -162,30 +162,8 @@ def _foldable(node: Node, pad: Node) -> bool:
         return not own or bool(a["count_include_pad"])
     if node.op != "max_pool":
         return False
-    reach = [d * (k - 1) + 1 for k, d in zip(a["kernel"], a["dilations"])]
-    covered = a["ceil_mode"] == "floor" and all(max(pair) < r for pair, r in zip(pairs[2:], reach))
-    return not own and covered and all(d == 1 for d in a["dilations"]) and nonnegative(x)
-
-
-def nonnegative(v: Value, limit: int = 200) -> bool:
-    """Whether a value certainly holds no negative number."""
-    stack, seen = [v], set()
-    while stack:
-        x = stack.pop()
-        if id(x) in seen:
-            continue
-        seen.add(id(x))
-        node = x.producer
-        if node is None or len(seen) > limit:
-            return False
-        traits, decl = traits_of(node.op), find_op(node.op)
-        if Trait.NONNEGATIVE in traits or (node.op == "clip" and node.attrs["min"] is not None and node.attrs["min"] >= 0):
-            continue
-        full = node.op == "max_pool" and node.attrs["ceil_mode"] != "ceil_full"  # no window is empty: its maximum is an element
-        if decl is None or not (full or Trait.KEEPS_SIGN in traits):
-            return False
-        stack += [v for i, v in enumerate(node.inputs) if v is not None and decl.role(i) is not Role.INDEX]
-    return True
+    covered = a["ceil_mode"] == "floor" and all(max(pair) < k for pair, k in zip(pairs[2:], a["kernel"]))
+    return not own and covered and all(d == 1 for d in a["dilations"]) and never_negative(x, inputs=False)
 
 
 # ---- channel shuffles

@@ -10,7 +10,7 @@ from convcore.plugin import Graph, Value
 
 if TYPE_CHECKING:
     from .context import OnnxContext
-    from .load import OnnxDriver
+    from .driver import OnnxDriver
 
 __all__ = ["Scope", "Where"]
 

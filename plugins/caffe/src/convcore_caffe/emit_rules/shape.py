@@ -130,7 +130,7 @@ def gather(e: CaffeScribe, node: Node) -> None:
     axis, index = node.attrs["axis"], node.need("indices")
     table = first(node).tensor
     if index is not None and index.tensor is None and table is not None and table.ndim == 2 and axis == 0:
-        if not never_negative(index):
+        if not never_negative(index, inputs=True):
             raise NotExpressible("its indices may be negative, which count from the end; Caffe's Embed takes none")
         embed(e, node, first(node), index)
         return

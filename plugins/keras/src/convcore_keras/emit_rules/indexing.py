@@ -19,7 +19,7 @@ def gather(s: KerasScribe, node: Node) -> None:
     v, i, axis, out = w.input(0), w.input(1), node.attrs["axis"], known(node.outputs[0])
     if v.tensor is not None and v.rank == 2 and axis == 0 and v.role == "parameter" and i.tensor is None:
         ids = w.ref(1)
-        if not never_negative(i):  # those count from the end, of which Embedding has nothing
+        if not never_negative(i, inputs=True):  # those count from the end, of which Embedding has nothing
             rows, kind = v.tensor.shape[0], w.dtype(1)
             if rows > np.iinfo(kind.numpy).max:  # their sum would not fit
                 kind = DType.INT32
