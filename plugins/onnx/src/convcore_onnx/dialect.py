@@ -148,7 +148,7 @@ class OnnxDialect(Dialect):
             hint = why
             if version:
                 able = OLDEST_OPSET <= version <= newest_opset()
-                hint += f"; choose {ask_option('opset', version)}, that of its source" if able else (
+                hint += f"; {ask_option('opset', version)}, that of its source, keeps it" if able else (
                     f"; its source's opset {version} cannot be written, only {OLDEST_OPSET} to {newest_opset()}"
                 )  # fmt: skip
             raise unsupported(node, f"opset {self.opset} has another {proto.op_type} than its source", hint)
