@@ -36,27 +36,28 @@ HEAD = "import math, itertools, functools, operator, collections, copy, dataclas
 MORE = HEAD + "import keras\nimport tensorflow as tf\nfrom keras import backend as K, ops\n"
 
 
-def _domain() -> tuple[Host, SourceDomain, list[Any]]:
+def _domain(era: str = "keras3", version: str = "3.15.0") -> tuple[Host, SourceDomain, list[Any]]:
     """Tensors of a size that is not known, of a vector, of whole numbers and of an image, which ``f`` may take."""
     b = Builder(Graph())
     root = types.SimpleNamespace(trainable=True)
-    model: Any = types.SimpleNamespace(era="keras3", backend="", keras_version="3.15.0", root=root, container="keras-zip")
+    model: Any = types.SimpleNamespace(era=era, backend="", keras_version=version, root=root, container="keras-zip")
     g = KerasContext(b, model, RULES, {})
     node = ForeignNode("F", "f", [], {})
-    layer: Any = LayerConfig.__new__(LayerConfig)
+    layer = LayerConfig("f", "F", "F", {})
     h = Host(g, node, layer, True, {})
     shapes: dict[str, Any] = {"x": (Dim("N"), 3, 5), "v": (4,), "i": (2,), "m": (1, 8, 9, 3)}
     tensors = [b.input(n, "int32" if n == "i" else "float32", shape) for n, shape in shapes.items()]
     return h, SourceDomain(h.ops, Library(), h), tensors
 
 
-def by_source(text: str, names: str = "") -> Any:
-    """What the interpreter of source makes of ``f`` of a module, given the tensors named."""
-    _, d, tensors = _domain()
+def by_source(text: str, names: str = "", era: str = "keras3", version: str = "3.15.0", settling: bool = True) -> Any:
+    """What the interpreter of source makes of ``f`` of a module, given the tensors named, in a file of some Keras; while layers
+    are called, or (not ``settling``) made."""
+    _, d, tensors = _domain(era, version)
     file = SourceFile(Path("f.py"), Path())
     file.__dict__["tree"] = ast.parse(MORE + text)
     env = Env(SourceModule(file, d), values=dict(zip("xvim", tensors)))
-    d.settling = True
+    d.settling = settling
     return d.evaluate(ast.parse(f"f({names})", mode="eval").body, env)
 
 

@@ -152,7 +152,7 @@ def resize(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
         raise CodeRefused("resizes by the aspect ratio")
     if not t.modern:
         raise CodeRefused("resizes images by TensorFlow, whose version 1 places pixels otherwise than 2; the file tells neither")
-    method = str(b["method"]).lower().rpartition(".")[2].removesuffix("_neighbor").replace("nearest_neighbor", "nearest")
+    method = str(b["method"]).lower().rpartition(".")[2].removesuffix("_neighbor")
     x = floating_tensor(b["images"])
     return t.operation("Resize", x, size=tuple(b["size"]), interpolation=method, antialias=bool(b["antialias"]),
                        data_format="channels_last")  # fmt: skip

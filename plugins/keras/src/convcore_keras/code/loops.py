@@ -178,7 +178,7 @@ def _scan(d: Domain, args: list[Any], kwargs: dict[str, Any]) -> Any:
 def _carried(d: Domain, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """``f(carry, x)`` gives a carry and a result; the last carry, and the results stacked."""
     b = argument_values("f, init, xs=None, length=None, reverse=False, unroll?", args, kwargs)
-    start, over, back = _tensors(d, b["init"], "starts with"), _tensors(d, b["xs"], "scans") if b["xs"] is not None else [], False
+    start, over = _tensors(d, b["init"], "starts with"), _tensors(d, b["xs"], "scans") if b["xs"] is not None else []
     back = d.truth(b["reverse"])
     shapes: list[Any] = []
 

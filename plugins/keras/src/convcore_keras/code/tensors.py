@@ -243,7 +243,7 @@ class GraphOps:
             tensors = [v for v in _leaves(bound.values()) if isinstance(v, Value)]
             if spec.promote == "float" and not all(_floats(v) for v in tensors):
                 raise CodeRefused(f"calls {name} with integers")
-            small = any(v.dtype is not None and v.dtype.itemsize < 2 for v in tensors)
+            small = any(not _floats(v) and v.dtype is not None and v.dtype.itemsize < 4 for v in tensors)
             if entry.kind in ("Sum", "Prod", "Cumsum", "Cumprod") and small:
                 raise CodeRefused(f"calls {name} with small integers, whose sums wrap around")
             if bound.get("data_format") in ("NHWC", "NCHW"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any, Literal
 
 import numpy as np
@@ -261,16 +262,13 @@ def map_coordinates(g: KerasContext, node: ForeignNode) -> Value:
                 joined = part if weight is None else weight if part is None else b.mul(weight, part)
                 after.append(([*indices, safe], joined, within if inside is None else b.and_(inside, within)))
         corners = after
-    total: Value | None = None
+    values = []
     for indices, weight, inside in corners:
         value = b.gather_nd(x, b.stack(*indices, axis=-1))
         if mode == "constant" and inside is not None:
             value = b.where(inside, value, b.like(x, float(fill)))
-        value = value if weight is None else b.mul(value, b.cast(weight, to=x.dtype))
-        total = value if total is None else b.add(total, value)
-    if total is None:
-        raise node.refuse("is of a single number")
-    return total
+        values.append(value if weight is None else b.mul(value, b.cast(weight, to=x.dtype)))
+    return reduce(b.add, values)
 
 
 @RULES.load("ops.AffineTransform", "ops.PerspectiveTransform", "ops.ElasticTransform", "ops.ScaleAndTranslate", "ops.SSIM")

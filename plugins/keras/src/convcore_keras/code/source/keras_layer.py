@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Chain", "Held", "KerasLayer", "as_activation", "holds_weights", "keras_class", "layer_members"]
 
-_WINDOWS = ("kernel_size", "strides", "dilation_rate", "pool_size", "size", "output_padding")
+_WINDOWS = ("kernel_size", "strides", "dilation_rate", "pool_size", "size", "output_padding", "padding", "cropping")
 _WEIGHTS = {
     "kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance", "embeddings", "recurrent_kernel", "depthwise_kernel",
     "pointwise_kernel",
@@ -177,8 +176,10 @@ class KerasLayer(Invocable):
         """A variable of it, or an argument it was made with."""
         if name in _LATE:
             return _Nothing()
-        if name in ("built", "trainable"):
+        if name == "built":
             return True
+        if name == "trainable":
+            return self.given.get("trainable", True)
         if name == "name":
             return self.given.get("name") or self.label or self.class_name.lower()
         if name in ("call", "__call__"):
@@ -216,12 +217,11 @@ class KerasLayer(Invocable):
         return {v.name for v in spec_of(self.config.class_name).variables or ()}
 
     def _said(self, name: str) -> Any:
-        """An argument as the layer keeps it: windows as one number an axis."""
-        value = self.given[name] if name in self.given else self.config.config[name]
-        axes = re.search(r"([123])D", self.class_name)
-        if name in _WINDOWS and axes is not None and not isinstance(value, str):
-            return (value,) * int(axes[1]) if isinstance(value, int) else tuple(value)
-        return value
+        """An argument as the layer keeps it: windows as one number an axis, paddings as one pair (of one axis: the pair)."""
+        if name in self.given and name not in _WINDOWS:
+            return self.given[name]
+        value = self.config.config[name]
+        return value[0] if name in ("padding", "cropping") and len(value) == 1 else value
 
     def assign_attribute(self, domain: Any, name: str, value: Any) -> None:
         if name in ("trainable", "built", "name", "_name"):
