@@ -31,8 +31,10 @@ def lone(cls: str, config: dict[str, Any]) -> LayerConfig:
 def graph_of(
     cls: str, config: dict[str, Any], *shapes: Shape, weights: dict[str, np.ndarray] | None = None, dtype: str = "float32",
     version: str = "3.15.1", era: str = "keras3", kwargs: dict[str, Any] | None = None, masked: bool = False,
+    backend: str = "", behind: str = "",
 ) -> Graph:  # fmt: skip
-    """One layer, as the files hand it over, on inputs of these shapes (``masked``: the first behind a Masking)."""
+    """One layer, as the files hand it over, on inputs of these shapes (``masked``: the first behind a Masking; ``behind``: a
+    layer after it)."""
     number = tuple(int(n) for n in version.split(".")[:2])
     inputs = [
         LayerConfig(f"in{i}", "InputLayer", "InputLayer", {"batch_shape": s, "dtype": dtype}, calls=[Call()])
@@ -47,9 +49,15 @@ def graph_of(
         "layer", cls, cls, plain, calls=[Call((given[0] if len(given) == 1 else given,), kwargs or {})], weights=held
     )
     layers = [*inputs, *([front] if masked else []), layer]
-    model = ModelConfig("m", "functional", "Functional", layers, refs, TensorRef("layer", 0, 0))
+    if behind:
+        layers.append(
+            LayerConfig(
+                "behind", behind, behind, normalise(behind, {}, era, number, "behind"), calls=[Call((TensorRef("layer", 0, 0),))]
+            )
+        )
+    model = ModelConfig("m", "functional", "Functional", layers, refs, TensorRef(layers[-1].name, 0, 0))
     loader = GraphLoader(
-        KerasModel(model, version, era, None, "keras-zip", None, ("m.keras",), True),
+        KerasModel(model, version, era, backend or None, "keras-zip", None, ("m.keras",), True),
         LoadRequest(None, rules=host().rules("keras")),
     )
     return loader.run()

@@ -182,6 +182,10 @@ def cell_weights(g: KerasContext, node: ForeignNode, cells: Sequence[Cell]) -> l
     if not first.bias:
         return [_joined(g, node, cells, *w) for w in wanted]
     split = first.op == "gru" and dict(first.attrs)["reset_after"]
+    for c in cells:
+        shape = g.array(node, f"{c.prefix}bias").shape
+        if shape[:-1] != ((2,) if split else ()):
+            raise node.refuse(f"its bias has the shape {tuple(shape)}, with reset_after={split}", code="weight_shape")
     wanted.append(("bias", "bias", _one(0 if split else None)))
     if split:
         wanted.append(("bias", "recurrent_bias", _one(1)))
