@@ -6,6 +6,7 @@ Source: torch/_export/serde/schema.py, torch 2.13.
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 from convcore.plugin import BadFileError
@@ -76,8 +77,8 @@ def _real(value: Any, where: str) -> float:
         if value not in ("Infinity", "-Infinity", "NaN"):
             raise BadFileError(f"{where}: {value[:40]!r} is no number")
         return math.nan if value == "NaN" else math.copysign(math.inf, -1 if value[0] == "-" else 1)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1.8e308:
-        raise BadFileError(f"{where}: a number is due, not a {type(value).__name__}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
+        raise BadFileError(f"{where}: a finite number is due, not a {type(value).__name__}")
     return float(value)
 
 
