@@ -159,7 +159,7 @@ def leading_mask(n: AtenNode) -> Value | None:
 def stacked(g: TorchContext, tensors: Sequence[Value]) -> Value:
     """Index tensors, broadcast, as vectors along a last axis."""
     shape: Any = broadcast_shapes(*(known(t) for t in tensors))
-    if shape is None or None in shape:
+    if None in shape:
         raise NotExpressible("the shapes of its indices are not known", "unknown_shape")
     wide = [g.cast(t, DType.INT64) for t in tensors]
     wide = [t if t.shape == shape else g.b.expand(t, shape=shape) for t in wide]

@@ -116,9 +116,9 @@ def pairwise_distance(g: TorchContext, n: AtenNode) -> Value:
     """The norm of x1 - x2 + eps along the last axis."""
     a, b = alike(g, n, [n.tensor("x1"), n.tensor("x2")])
     x = g.b.sub(a, b)
-    x = g.b.add(x, g.b.like(x, float(n.number("eps"))))
     if not known(x) or x.dtype is None or not x.dtype.is_float:
         raise NotExpressible(f"of {x.dtype}, {len(known(x))} axes")
+    x = g.b.add(x, g.b.like(x, float(n.number("eps"))))
     return p_norm(g, x, float(n.number("p")), (len(known(x)) - 1,), kept(n))
 
 
