@@ -56,11 +56,82 @@ def test_there_are_prototxts() -> None:
         ("python_param { module: 'a' \"b\" 'c\"' }", "module", 'abc"'),
         (r'python_param { module: "\x41\102\n\t\"\\\u00e9" }', "module", 'AB\n\t"\\é'),
         ('python_param { module: "a#b" # comment "\n }', "module", "a#b"),
+        ("power_param { shift: 0 }", "shift", 0.0),
+        ("power_param { shift: -0.5F }", "shift", -0.5),
+        ("power_param { shift: -nAn }", "shift", pytest.approx(math.nan, nan_ok=True)),
+        ("convolution_param { engine: 0 }", "engine", "DEFAULT"),
+        ("convolution_param { engine: 0x2 }", "engine", "CUDNN"),
+        ("convolution_param { axis: 0 }", "axis", 0),
+        ("convolution_param { axis: -017 }", "axis", -15),
+        ("concat_param { axis: -2147483648 }", "axis", -(1 << 31)),
+        ("concat_param { axis: 2147483647 }", "axis", (1 << 31) - 1),
+        ("concat_param { axis: 0x7FFFFFFF }", "axis", (1 << 31) - 1),
+        ("concat_param { concat_dim: 0 }", "concat_dim", 0),
+        ("concat_param { concat_dim: 4294967295 }", "concat_dim", (1 << 32) - 1),
+        ('python_param { module: "\\303\\251\\7\\12" }', "module", "é\a\n"),
+        (r'python_param { module: "\uD7FF\uE000\U0010FFFF" }', "module", "\ud7ff\ue000\U0010ffff"),
+        ("python_param { module: \"\\\\\" '\\'' }", "module", "\\'"),
+        ('python_param { module: ""}', "module", ""),
     ],
 )
 def test_forms(text: str, name: str, value: object) -> None:
     ((_, message),) = layer(text).fields()
     assert message.get(name) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("-9223372036854775808", -(1 << 63)), ("9223372036854775807", (1 << 63) - 1), ("0x10", 16), ("-1", -1), ("010", 8),
+        ("9223372036854775808", None), ("-9223372036854775809", None), ("0xFFFFFFFFFFFFFFFF", None),
+    ],
+)  # fmt: skip
+def test_sizes_are_int64(text: str, value: int | None) -> None:
+    """BlobShape: ``repeated int64 dim = 1 [packed = true]``."""
+    if value is None:
+        with pytest.raises(BadFileError, match=r"<text>:1:12: dim: -?\d+ does not fit int64"):
+            parse_text(f"dim: [1,   {text}]".encode(), "BlobShape")
+    else:
+        assert parse_text(f"dim: {text}".encode(), "BlobShape")["dim"] == [value]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3), ("-3", -3), ("0x1F", 31), ("-017", -15), ("1.5f", 1.5), ("-.5", -0.5), ("2F", 2.0), ("1e3", 1000.0),
+        ("inf", math.inf), ("-inf", -math.inf), ("-Infinity", -math.inf), ("true", Identifier("true")), ("0", 0), ('"é"', "é"),
+        ("9223372036854775808", 1 << 63),
+    ],
+)  # fmt: skip
+def test_numbers_of_fields_that_no_schema_knows(text: str, value: object) -> None:
+    """In a message of an unknown type, which is printed as it was read."""
+    for said, want in ((text, value), (f"[{text}, 7]", [value, 7])):
+        m = parse_text(f"foo {{ x: {said} }}".encode())
+        (found,) = m.unknown["foo"][0]["x"] if want is value else [m.unknown["foo"][0]["x"]]
+        assert (found, type(found)) == (want, type(want))
+        assert parse_text(print_text(m).encode()) == m
+    nan = parse_text(b"foo { x: -nan }").unknown["foo"][0]["x"][0]
+    assert math.isnan(nan)
+
+
+def test_how_unknown_fields_are_printed() -> None:
+    text = 'name: "n"\nfoo {\n  a: -2\n  b: "é\\n"\n  c: FAST\n  d: 2.0\n  e {\n    f: 1\n    g {\n    }\n  }\n}\n'
+    assert print_text(parse_text(text.encode())) == text
+    known = 'layer {\n  name: "n"\n  relu_param {\n    negative_slope: 2\n    odd: 3\n  }\n  odd: "x"\n}\n'
+    assert print_text(parse_text(known.encode())) == known
+    m = Message("NetParameter")
+    m.unknown = {"a": [True, False]}
+    assert print_text(m) == "a: true\na: false\n"
+
+
+@pytest.mark.parametrize("value, shown", [(2.0, "2"), (-1234567.0, "-1234567"), (12345678.0, "12345678.0"), (0.5, "0.5")])
+def test_whole_floats_are_printed_short(value: float, shown: str) -> None:
+    assert print_text(Message("PowerParameter", shift=value)) == f"shift: {shown}\n"
+
+
+def test_floats_are_float32_and_doubles_are_not() -> None:
+    m = parse_text(b"data: 0.1234567890123 double_data: 0.1234567890123", "BlobProto")
+    assert (m["data"], m["double_data"]) == ([0.12345679], [0.1234567890123])
 
 
 def test_nan_is_read_and_comes_back() -> None:
@@ -128,9 +199,55 @@ def test_unknown_fields_are_kept_by_name_with_their_line() -> None:
         ("name: \0", "1:7", "unexpected character"),
         ("layers { type: FOO }", "1:16", "no value 'FOO'"),
         ("input_dim: " + "9" * 5000, "1:12", "integer"),
+        ("input_dim: " + "9" * 65, "1:12", "expected an integer, found '" + "9" * 40 + "'"),
+        ("input_dim: " + "9" * 64, "1:12", "input_dim: " + "9" * 40 + " does not fit int32"),
+        ("input_dim: 0x" + "0" * 62, "", ""),
+        ("input_dim: 1e3", "1:12", "input_dim is int32: expected an integer, found '1e3'"),
+        ("input_dim: TEN", "1:12", "input_dim is int32: expected an integer, found 'TEN'"),
+        ("input_dim: 12", "", ""),
+        ("layer", "1:6", "expected ':' or '{' after layer, found the end of the file"),
+        ("layer {", "1:8", "the file ends inside LayerParameter opened on line 1"),
+        ("\nodd {\nx: 1", "3:5", "the file ends inside a message opened on line 2"),
+        ("layer { 3 }", "1:9", "expected a field name or '}', found '3'"),
+        ("3", "1:1", "expected a field name, found '3'"),
+        ("layer: ;", "1:8", "layer is a message (LayerParameter): expected '{', found ';'"),
+        ("odd: ;", "1:6", "expected a value, found ';'"),
+        ("odd: ", "1:6", "expected a value, found the end of the file"),
+        ("odd: -'x'", "1:7", "expected a value, found \"'x'\""),
+        ("name: [ 'a' ]", "1:7", "name is a string: expected quotes, found '['"),
+        ("name: ", "1:7", "found the end of the file"),
+        ("layer { relu_param { negative_slope: 'a' } }", "1:38", "negative_slope is float: found \"'a'\""),
+        ("layer { concat_param { axis: ] } }", "1:30", "axis is int32: found ']'"),
+        ("layer { concat_param { axis: -2147483649 } }", "1:30", "axis: -2147483649 does not fit int32"),
+        ("layer { concat_param { concat_dim: 4294967296 } }", "1:36", "concat_dim: 4294967296 does not fit uint32"),
+        ("layer { phase: -TEST }", "1:17", "phase is Phase: found 'TEST'"),
+        ("layer { phase: 'TEST' }", "1:16", "phase is Phase: found"),
+        ("layer { phase: 7 }", "1:16", "phase: Phase has no value '7'; it has TRAIN, TEST"),
+        ("layer { phase: " + "X" * 50 + " }", "1:16", "no value '" + "X" * 40 + "'; it has"),
+        ("layer { propagate_down: -1 }", "1:26", "propagate_down is bool: found '1'"),
+        ("layer { propagate_down: 2 }", "1:25", "propagate_down is a bool: found '2'"),
+        ("layer { relu_param { negative_slope: 01 } }", "1:38", "expected a decimal number, found '01'"),
+        ("layer { relu_param { negative_slope: 0x1F } }", "1:38", "expected a decimal number, found '0x1F'"),
+        ("layer { relu_param { negative_slope: none } }", "1:38", "negative_slope is float: found 'none'"),
+        (r'name: "\400"', "1:7", "escape \\400 is more than a byte"),
+        (r'name: "\U00110000"', "1:7", "is not a character"),
+        (r'name: "\udfff"', "1:7", "escape \\udfff is not a character"),
+        (r'name: "\u12"', "1:7", "unknown escape '\\\\u'"),
+        ('name: "a\\', "1:7", "string is not closed on its line"),
+        ('name: "a\\\n"', "1:7", "string is not closed on its line"),
+        ('name: "a', "1:7", "string is not closed on its line"),
+        ("input_dim: 1\u00e9", "1:12", "malformed number '1é'"),
+        (r'name: "\303"', "1:7", "string is not UTF-8 (unexpected end of data at byte 0)"),
+        ('odd: "\\377"', "1:6", "string is not UTF-8"),
+        ("\n\n  layer { axis: }", "3:17", "expected a value"),
+        ("x: " + "1" * 50 + "z", "1:4", "malformed number '" + "1" * 40 + "'"),
     ],
 )
 def test_errors_say_where(text: str, where: str, why: str) -> None:
+    """ "" is no error."""
+    if not why:
+        assert parse_text(text.encode(), name="net.prototxt").names() == ["input_dim"]
+        return
     with pytest.raises(BadFileError) as e:
         parse_text(text.encode(), name="net.prototxt")
     assert str(e.value).startswith(f"net.prototxt:{where}: ")
@@ -143,14 +260,30 @@ def test_depth_and_size_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         parse_text(b"layer{" * 100_000)
     deep = b"x { " * 99 + b"}" * 99
     assert parse_text(deep).unknown["x"]
+    with pytest.raises(BadFileError, match="nested deeper than 100"):
+        parse_text(b"x { " * 100 + b"}" * 100)
     from convcore_caffe.files import text
 
-    monkeypatch.setattr(text, "MAX_TOKENS", 1000)
-    with pytest.raises(BadFileError, match="tokens"):
-        parse_text(b"input_dim:1 " * 1000)
+    limits = (text.MAX_BYTES, text.MAX_DEPTH, text.MAX_TOKENS, text.MAX_STRING)
+    assert limits == (16 * 1024 * 1024, 100, 2_000_000, 1024 * 1024)
+    monkeypatch.setattr(text, "MAX_STRING", 9)
+    assert parse_text(b"name: '123456789'")["name"] == "123456789" and parse_text(rb"name: '1\n345678'")
+    for longer in (b"name: '1234567890'", rb"name: '12345678\n'", b"name: '1234567890"):
+        with pytest.raises(BadFileError, match="1:7: a string of more than 9 characters"):
+            parse_text(longer)
+    monkeypatch.setattr(text, "MAX_TOKENS", 31)  # the end of the file is one
+    assert parse_text(b"input_dim:1 " * 10)["input_dim"] == [1] * 10
+    with pytest.raises(BadFileError, match="more than 31 tokens; weights of this size belong in a caffemodel"):
+        parse_text(b"input_dim:1 " * 10 + b";")
     monkeypatch.setattr(text, "MAX_BYTES", 10)
-    with pytest.raises(BadFileError, match="bytes"):
+    assert parse_text(b"          ").names() == []
+    with pytest.raises(BadFileError, match="11 bytes of prototxt, more than the 10 accepted"):
         parse_text(b"           ")
+    assert parse_text(b"#\n" * 5) == parse_text(b" \n" * 5)
+
+
+def test_comments_and_space_without_end() -> None:
+    assert parse_text(b"# c\n \t" * 30_001 + b"name: 'a'" + b"\n#" * 2001)["name"] == "a"
 
 
 def test_broken_bytes_in_a_comment_do_not_matter() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_right
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -52,6 +53,8 @@ _INT_RANGE = {"int32": (-(1 << 31), (1 << 31) - 1), "int64": (-(1 << 63), (1 << 
 _INT_RANGE |= {"uint32": (0, (1 << 32) - 1), "uint64": (0, (1 << 64) - 1)}
 _TRUE, _FALSE = ("true", "True", "t", "1"), ("false", "False", "f", "0")
 _SHOWN = 40
+_LONGEST = 64
+"""The most digits of a whole number: Python converts longer ones in quadratic time."""
 
 
 def parse_text(data: bytes, type_name: str = "NetParameter", *, name: str = "<text>") -> Message:
@@ -87,10 +90,8 @@ class _Parser:
 
     def advance(self) -> None:
         text = self.text
-        at = -1
-        while at < self.end:
-            skipped = _SKIP.match(text, self.end)
-            at, self.end = self.end, skipped.end() if skipped else self.end
+        while (skipped := _SKIP.match(text, self.end)) and skipped.end() > self.end:
+            self.end = skipped.end()
         self.start = self.end
         self.count += 1
         if self.count > MAX_TOKENS:
@@ -232,7 +233,7 @@ class _Parser:
         if of == "number":
             number = self.integer(token, of, f"{field.name} is {field.type}")
             for value, n in names.items():
-                if n == number >= 0:
+                if n == number:
                     return value
         self.fail(f"{field.name}: {field.type} has no value {token[:_SHOWN]!r}; it has {', '.join(names)}")
 
@@ -247,13 +248,9 @@ class _Parser:
         return float(word.rstrip("f"))
 
     def integer(self, token: str, of: str, what: str) -> int:
-        if of == "number" and len(token) <= 64:
-            if token[:2] in ("0x", "0X"):
-                return int(token, 16)
-            if token.isdigit():
-                octal = len(token) > 1 and token[0] == "0"
-                if not octal or not set(token) & {"8", "9"}:
-                    return int(token, 8 if octal else 10)
+        if of == "number" and len(token) <= _LONGEST:
+            with suppress(ValueError):
+                return int(token, 16 if token[:2] in ("0x", "0X") else 8 if token[0] == "0" else 10)
         self.fail(f"{what}: expected an integer, found {token[:_SHOWN]!r}")
 
     def untyped(self) -> Any:
