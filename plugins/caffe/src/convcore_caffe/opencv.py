@@ -42,10 +42,6 @@ def _other(param: str, field: str, usual: Any) -> _Condition:
     return lambda layer: bool(layer.param(param).get(field) != usual)
 
 
-def _two_bottoms(layer: Layer) -> bool:
-    return len(layer.bottoms) == 2
-
-
 def _scalar(param: str) -> _Condition:
     """Whether one number stands for all channels, as a blob without axes (old files give it four)."""
     return lambda layer: bool(layer.param(param).get("channel_shared")) and (not layer.blobs or not layer.blobs[0].shape)
@@ -82,7 +78,6 @@ _WRONG: tuple[tuple[str, _Condition, str], ...] = (
     ("*", lambda layer: bool(layer.include or layer.exclude), "ignores include and exclude rules"),
     ("*", lambda layer: layer.own_phase is not None, "ignores a layer's own phase"),
     ("BatchNorm", lambda layer: layer.param("batch_norm_param").get("use_global_stats") is False, "refuses batch statistics"),
-    ("Bias", _two_bottoms, "combines two bottoms otherwise"),
     ("Concat", _given("concat_param", "concat_dim"), "ignores concat_dim"),
     ("Convolution", _other("convolution_param", "axis", 1), "ignores axis"),
     ("Convolution", _rank(3, 4), "misreads convolutions that are not over one or two axes"),
@@ -111,7 +106,7 @@ _WRONG: tuple[tuple[str, _Condition, str], ...] = (
     ("Reshape", _other("reshape_param", "axis", 0), "misreads axis"),
     ("Reshape", _other("reshape_param", "num_axes", -1), "misreads num_axes"),
     ("Reshape", lambda layer: not layer.param("reshape_param").get("shape").get("dim"), "has no blobs without axes"),
-    ("Scale", _two_bottoms, "combines two bottoms otherwise"),
+    ("Scale", lambda layer: len(layer.bottoms) == 2, "combines two bottoms otherwise"),
     ("Scale", lambda layer: layer.param("scale_param").get("axis") < 0, "does not count axes from the end"),
     ("Slice", lambda layer: not layer.param("slice_param").get("slice_point"), "misreads a Slice without points"),
     ("Slice", _given("slice_param", "slice_dim"), "ignores slice_dim"),

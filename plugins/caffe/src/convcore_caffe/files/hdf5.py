@@ -14,8 +14,6 @@ import numpy as np
 
 from convcore.plugin import BadFileError, DType, FrameworkMissingError, LazyTensor, MappedTensor, Tensor, check_heaps, watched
 
-from .blobs import MAX_AXES
-
 __all__ = ["read_hdf5"]
 
 _MAX_LINKS = 100_000
@@ -81,8 +79,6 @@ def _tensor(dataset: Any, where: str, path: str | Path) -> Tensor:
         raise BadFileError(f"{path}: {where} keeps its values in another file, which is not opened")
     if dataset.dtype.kind != "f" or dataset.dtype.itemsize not in (2, 4, 8) or dataset.shape is None:
         raise BadFileError(f"{path}: {where} holds {dataset.dtype}, not float values")
-    if len(dataset.shape) > MAX_AXES:
-        raise BadFileError(f"{path}: {where} has {len(dataset.shape)} axes, more than Caffe's {MAX_AXES}")
     plist = dataset.id.get_create_plist()
     filters = {plist.get_filter(i)[0] for i in range(plist.get_nfilters())}
     if not filters <= _FILTERS:
