@@ -13,6 +13,7 @@ import pytest
 import convcore
 from convcore.build.builder import Builder
 from convcore.errors import UnsupportedError
+from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph, Value
 
 from .emit_kit import array, fields, types, written
@@ -82,6 +83,9 @@ TIDY: dict[str, tuple[Any, Callable[[Builder, Value], Any], list[str]]] = {
     "flattened": (N, lambda b, x: b.linear(b.reshape(x, shape=(2, 105)), w(b, array(5, 105), "k")), ["InnerProduct"]),
     "flattened and read": (N, lambda b, x: [b.linear(y := b.reshape(x, shape=(2, 105)), w(b, array(5, 105), "k")), b.tanh(y)],
         ["Flatten", "InnerProduct", "TanH"]),
+    "l1 over nothing": (N, lambda b, x: b.l1_norm(x, axes=()), ["AbsVal"]),
+    "squares over nothing": (N, lambda b, x: b.sum_square(x, axes=()), ["Power"]),
+    "a sum over nothing": (N, lambda b, x: b.tanh(b.sum(x, axes=())), ["TanH"]),
     "another batch": (N, lambda b, x: b.linear(b.reshape(x, shape=(6, 35)), w(b, array(5, 35), "k")),
         ["Reshape", "InnerProduct"]),
 }  # fmt: skip
@@ -146,10 +150,19 @@ WORDS: list[tuple[str, Any, Callable[[Builder, Value], Any], Callable[[Builder, 
     ("Caffe's mask holds h * W + w of 2 spatial axes without dilation", N, lambda b, x: mask(b, x, (1, 2)),
      lambda b, x: mask(b, x, (1, 1))),
     ("Caffe's padding must be smaller than the kernel", N, lambda b, x: padded(b, x, 2), lambda b, x: padded(b, x, 1)),
+    ("alpha is inf", N, lambda b, x: b.celu(x, alpha=float("inf")), lambda b, x: b.celu(x, alpha=2.5)),
+    ("alpha is -1.0", N, lambda b, x: b.celu(x, alpha=-1.0), lambda b, x: b.celu(x, alpha=0.5)),
+    ("its padding (-1, 0) is negative", N, lambda b, x: b.conv(x, w(b, array(5, 3, 2, 2), "w"), pads=((-1, 0), (0, 0))),
+     lambda b, x: b.conv(x, w(b, array(5, 3, 2, 2), "w"), pads=((1, 0), (0, 0)))),
+    ("its bounds are not fixed", N,
+     lambda b, x: b.slice(x, starts=(0, 0, Dim("u"), 0), stops=(None, None, Dim("u") + 3, None), steps=(1,) * 4),
+     lambda b, x: b.slice(x, starts=(0, 0, 1, 0), stops=(None, None, 4, None), steps=(1,) * 4)),
+    *(("is not fixed", N, lambda b, x, mode=mode: b.pad(x, pads=((0, 0), (0, 0), (Dim("u"), 0), (0, 0)), mode=mode),
+       lambda b, x, mode=mode: b.pad(x, pads=((0, 0), (0, 0), (2, 0), (0, 0)), mode=mode)) for mode in ("constant", "edge")),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("why", "shape", "bad", "good"), WORDS, ids=[x[0] for x in WORDS])
+@pytest.mark.parametrize(("why", "shape", "bad", "good"), WORDS, ids=range(len(WORDS)))
 def test_what_caffe_cannot_hold(why: str, shape: Any, bad: Any, good: Any, tmp_path: Path) -> None:
     written(tmp_path, shape, good)
     g = Graph("g")
