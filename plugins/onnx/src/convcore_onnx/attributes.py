@@ -84,12 +84,12 @@ def attributes(node: Any, given: Sequence[tuple[str, int, str, Any]], where: Any
             if reference in bound:
                 out[name] = bound[reference]
             continue
-        out[name] = value(a, kind, where, scope, folder)
+        out[name] = value(a, kind, where, scope, folder, f"of node {node.name or next(iter(node.output), '')!r} ({node.op_type})")
     return out
 
 
-def value(a: Any, kind: int, where: Any, scope: Any, folder: str) -> Any:
-    """One attribute's value."""
+def value(a: Any, kind: int, where: Any, scope: Any, folder: str, owner: str) -> Any:
+    """One attribute's value; ``owner`` says whose it is."""
     if kind == 1:
         return short_float(a.f)
     if kind == 2:
@@ -97,7 +97,7 @@ def value(a: Any, kind: int, where: Any, scope: Any, folder: str) -> Any:
     if kind == 3:
         return _text(a.s)
     if kind == 4:
-        return to_tensor(a.t, folder)
+        return to_tensor(a.t, f"the attribute {a.name!r} {owner}", folder)
     if kind == 5:
         return Subgraph(a.g, scope, where)
     if kind == 6:
@@ -107,18 +107,20 @@ def value(a: Any, kind: int, where: Any, scope: Any, folder: str) -> Any:
     if kind == 8:
         return tuple(_text(s) for s in a.strings)
     if kind == 9:
-        return tuple(to_tensor(t, folder) for t in a.tensors)
+        return tuple(to_tensor(t, f"the attribute {a.name!r} {owner}: tensor {i}", folder) for i, t in enumerate(a.tensors))
     if kind == 10:
         return tuple(Subgraph(g, scope, where) for g in a.graphs)
     if kind == 11:
-        return sparse_to_tensor(a.sparse_tensor, folder)
+        return sparse_to_tensor(a.sparse_tensor, f"the attribute {a.name!r} {owner}", folder)
     if kind == 13:
         return a.tp
     if kind == 12:
-        return tuple(sparse_to_tensor(t, folder) for t in a.sparse_tensors)
+        return tuple(
+            sparse_to_tensor(t, f"the attribute {a.name!r} {owner}: tensor {i}", folder) for i, t in enumerate(a.sparse_tensors)
+        )
     if kind == 14:
         return tuple(a.type_protos)
-    raise BadFileError(f"attribute {a.name!r} has the unknown type {kind}")
+    raise BadFileError(f"the attribute {a.name!r} {owner} has the unknown type {kind}")
 
 
 _PLAIN = {int, float, str, bool}

@@ -99,7 +99,9 @@ class Functions:
         for a in (*f.attribute_proto, *(defaults or {}).values()):
             declared.add(a.name)
             if a.name not in bound:
-                bound[a.name] = attribute_value(a, attribute_kind(a), where, scope, self.loader.source.folder)
+                bound[a.name] = attribute_value(
+                    a, attribute_kind(a), where, scope, self.loader.source.folder, f"of function {f.name!r}"
+                )
         unknown = sorted(attrs.keys() - declared)
         if unknown:
             raise UnsupportedError(

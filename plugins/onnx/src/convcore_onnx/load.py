@@ -93,7 +93,7 @@ class Loader:
             self.where = replace(self.where, opsets={"": 1})
         graph = Graph(proto.name)
         scope = self.scope(graph)
-        self.initializers(scope, proto, self.source.raw)
+        self.initializers(scope, proto, "", self.source.raw)
         self.inputs(scope, proto)
         self.nodes(scope, proto, self.where)
         for v in proto.output:
@@ -137,12 +137,15 @@ class Loader:
         scope.driver = OnnxDriver("onnx", scope.context, self.request.ruleset, self.request.overrides)
         return scope
 
-    def initializers(self, scope: Scope, proto: Any, raw: Mapping[int, tuple[int, int]]) -> None:
+    def initializers(self, scope: Scope, proto: Any, prefix: str, raw: Mapping[int, tuple[int, int]]) -> None:
+        """The weights of a graph; ``raw``: where the elements of some lie in the file."""
         folder, path = self.source.folder, self.source.path
         for i, t in enumerate(proto.initializer):
-            self.initializer(scope, t.name, lambda t=t, i=i: to_tensor(t, folder, raw.get(i), path))
+            what = f"tensor {t.name!r}"
+            self.initializer(scope, prefix + t.name, lambda t=t, i=i, what=what: to_tensor(t, what, folder, raw.get(i), path))
         for s in proto.sparse_initializer:
-            self.initializer(scope, s.values.name, lambda s=s: sparse_to_tensor(s, folder))
+            what = f"sparse tensor {s.values.name!r}"
+            self.initializer(scope, prefix + s.values.name, lambda s=s, what=what: sparse_to_tensor(s, what, folder))
 
     def initializer(self, scope: Scope, name: str, read: Any) -> None:
         if scope.known(name):
@@ -275,7 +278,7 @@ class Loader:
         if name != "value" or kind != TENSOR or reference:
             return None
         try:
-            return to_tensor(a.t, self.source.folder)
+            return to_tensor(a.t, f"the attribute {name!r} of node {n.name or n.output[0]!r} (Constant)", self.source.folder)
         except NotExpressible:
             return None
 

@@ -10,7 +10,6 @@ from convcore.plugin import BadFileError, DType, Graph, NotExpressible, Shape, V
 from .attributes import Subgraph
 from .scope import Scope, Where
 from .structure import MAX_DEPTH, free_names, names_read, ordered
-from .tensors import sparse_to_tensor, to_tensor
 
 __all__ = ["Regions"]
 
@@ -91,11 +90,7 @@ class Regions:
     def body(self, inner: Scope, proto: Any, where: Where) -> None:
         """Initializers, nodes and outputs of a subgraph."""
         p = where.prefix
-        folder = self.loader.source.folder
-        for t in proto.initializer:
-            self.loader.initializer(inner, p + t.name, lambda t=t: to_tensor(t, folder))
-        for s in proto.sparse_initializer:
-            self.loader.initializer(inner, p + s.values.name, lambda s=s: sparse_to_tensor(s, folder))
+        self.loader.initializers(inner, proto, p, {})
         for info in (*proto.value_info, *proto.output):
             inner.declared[p + info.name] = info
         read = names_read(proto.node)
@@ -111,13 +106,13 @@ class Regions:
         if len(proto.input):
             raise BadFileError(f"subgraph {proto.name!r} has inputs where none are allowed")
         where, p = sub.where, sub.where.prefix
-        own = [p + o for n in proto.node for o in n.output if o] + [p + t.name for t in proto.initializer]
+        own = [p + o for n in proto.node for o in n.output if o]
+        own += [p + t.name for t in (*proto.initializer, *(s.values for s in proto.sparse_initializer))]
         for name in own:
             if scope.known(name):
                 raise BadFileError(f"subgraph {proto.name!r} defines {name!r} again")
             scope.graph.claim_name(name)
-        for t in proto.initializer:
-            self.loader.initializer(scope, p + t.name, lambda t=t: to_tensor(t, self.loader.source.folder))
+        self.loader.initializers(scope, proto, p, {})
         read = names_read(proto.node)
         scope.used |= {v.name for v in proto.output}.union(*read)
         for n in ordered(proto.node, read, lambda name: scope.known(p + name), f"subgraph {proto.name!r}"):

@@ -18,8 +18,8 @@ __all__ = ["external_file", "packed", "sparse_to_tensor", "to_tensor"]
 EXTERNAL_KEYS = {"location", "offset", "length", "checksum"}
 
 
-def to_tensor(proto: Any, folder: str = "", run: tuple[int, int] | None = None, path: str = "") -> Tensor:
-    """The tensor of a TensorProto.
+def to_tensor(proto: Any, what: str, folder: str = "", run: tuple[int, int] | None = None, path: str = "") -> Tensor:
+    """The tensor of a TensorProto, which errors call ``what``.
 
     ``run`` is (offset, length) of its elements in the file ``path`` when the reader left them there; ``folder`` is the
     model's, to which external data is confined. NotExpressible for element types convcore lacks; BadFileError when sizes
@@ -28,26 +28,26 @@ def to_tensor(proto: Any, folder: str = "", run: tuple[int, int] | None = None, 
     dtype = dtype_of(proto.data_type)
     shape = tuple(proto.dims)
     if any(n < 0 for n in shape):
-        raise BadFileError(f"tensor {proto.name!r} has the shape {list(shape)}")
+        raise BadFileError(f"{what} has the shape {list(shape)}")
     count = math.prod(shape)
     if dtype is DType.STRING:
-        return _strings(proto, shape, count)
+        return _strings(proto, what, shape, count)
     nbytes = (count * dtype.bits + 7) // 8
     if dtype.bits == 6:
         raise NotExpressible(f"tensors of {dtype} are not read: the standard does not say how they are packed")
     if run is not None:
-        _check_bytes(proto, run[1], nbytes, shape, dtype)
+        _check_bytes(what, run[1], nbytes, shape, dtype)
         return _mapped(path, run[0], dtype, shape, nbytes)
     if proto.data_location == 1:
-        return _external(proto, folder, dtype, shape, nbytes, path)
+        return _external(proto, what, folder, dtype, shape, nbytes, path)
     if proto.HasField("raw_data"):
-        _check_bytes(proto, len(proto.raw_data), nbytes, shape, dtype)
+        _check_bytes(what, len(proto.raw_data), nbytes, shape, dtype)
         raw = np.frombuffer(proto.raw_data, np.uint8)
         if dtype.bits < 8:
             return ArrayTensor(_unpacked(raw, dtype, shape))
         a = raw.view(dtype.numpy.newbyteorder("<"))
         return ArrayTensor(a.astype(dtype.numpy, copy=False).reshape(shape))
-    return ArrayTensor(_typed(proto, dtype, count).reshape(shape))
+    return ArrayTensor(_typed(proto, what, dtype, count).reshape(shape))
 
 
 def _mapped(path: str, offset: int, dtype: DType, shape: tuple[int, ...], nbytes: int) -> Tensor:
@@ -89,12 +89,12 @@ def packed(t: Tensor) -> Tensor:
     return t.map(pack, ((t.size + per - 1) // per,), DType.UINT8)
 
 
-def _check_bytes(proto: Any, got: int, want: int, shape: tuple[int, ...], dtype: DType) -> None:
+def _check_bytes(what: str, got: int, want: int, shape: tuple[int, ...], dtype: DType) -> None:
     if got != want:
-        raise BadFileError(f"tensor {proto.name!r} is {dtype}{list(shape)} ({want} bytes) but holds {got} bytes")
+        raise BadFileError(f"{what} is {dtype}{list(shape)} ({want} bytes) but holds {got} bytes")
 
 
-def _typed(proto: Any, dtype: DType, count: int) -> np.ndarray[Any, Any]:
+def _typed(proto: Any, what: str, dtype: DType, count: int) -> np.ndarray[Any, Any]:
     """Elements of the field that belongs to the element type (onnx.proto documents which)."""
     held: np.dtype[Any]
     if dtype in (DType.FLOAT32, DType.COMPLEX64):
@@ -109,11 +109,11 @@ def _typed(proto: Any, dtype: DType, count: int) -> np.ndarray[Any, Any]:
         values, held = proto.int32_data, np.dtype(np.int32)
     if dtype.bits < 8:  # as many packed bytes, each in an int32
         raw = np.fromiter(values, np.int32, len(values)).astype(np.uint8)
-        _check_bytes(proto, raw.size, (count * dtype.bits + 7) // 8, tuple(proto.dims), dtype)
+        _check_bytes(what, raw.size, (count * dtype.bits + 7) // 8, tuple(proto.dims), dtype)
         return _unpacked(raw, dtype, (count,))
     per = 2 if dtype.value.startswith("complex") else 1
     if len(values) != count * per:
-        raise BadFileError(f"tensor {proto.name!r} is {dtype}{list(proto.dims)} but holds {len(values) // per} elements")
+        raise BadFileError(f"{what} is {dtype}{list(proto.dims)} but holds {len(values) // per} elements")
     a = np.fromiter(values, held, len(values))
     if per == 2:
         return a.view(dtype.numpy)
@@ -124,21 +124,21 @@ def _typed(proto: Any, dtype: DType, count: int) -> np.ndarray[Any, Any]:
     return a.astype(dtype.numpy)
 
 
-def _strings(proto: Any, shape: tuple[int, ...], count: int) -> Tensor:
+def _strings(proto: Any, what: str, shape: tuple[int, ...], count: int) -> Tensor:
     if len(proto.string_data) != count:
-        raise BadFileError(f"tensor {proto.name!r} is string{list(shape)} but holds {len(proto.string_data)} elements")
+        raise BadFileError(f"{what} is string{list(shape)} but holds {len(proto.string_data)} elements")
     a = np.empty(count, object)
     for i, s in enumerate(proto.string_data):
         try:
             a[i] = s.decode()
         except UnicodeDecodeError:
-            raise BadFileError(f"tensor {proto.name!r}: string {i} is not UTF-8") from None
+            raise BadFileError(f"{what}: string {i} is not UTF-8") from None
     return ArrayTensor(a.reshape(shape))
 
 
-def _external(proto: Any, folder: str, dtype: DType, shape: tuple[int, ...], nbytes: int, model: str) -> Tensor:
+def _external(proto: Any, what: str, folder: str, dtype: DType, shape: tuple[int, ...], nbytes: int, model: str) -> Tensor:
     entries = {e.key: e.value for e in proto.external_data}
-    where = f"tensor {proto.name!r}: external data"
+    where = f"{what}: external data"
     unknown = sorted(entries.keys() - EXTERNAL_KEYS)
     if unknown:
         raise BadFileError(f"{where} with the unknown key {unknown[0]!r}")
@@ -186,22 +186,24 @@ def external_file(folder: str, location: str, where: str) -> tuple[str, int]:
     return path, info.st_size
 
 
-def sparse_to_tensor(proto: Any, folder: str = "") -> Tensor:
-    """A SparseTensorProto as a dense tensor of at most 256 MiB."""
-    values, indices = to_tensor(proto.values, folder), to_tensor(proto.indices, folder)
-    shape, name = tuple(proto.dims), proto.values.name
+def sparse_to_tensor(proto: Any, what: str, folder: str = "") -> Tensor:
+    """A SparseTensorProto, which errors call ``what``, as a dense tensor of at most 256 MiB."""
+    values, indices = (
+        to_tensor(t, f"{what}: its {of}", folder) for t, of in ((proto.values, "values"), (proto.indices, "indices"))
+    )
+    shape = tuple(proto.dims)
     if any(n < 0 for n in shape) or math.prod(shape) * values.dtype.itemsize > BYTES:
-        raise NotExpressible(f"the sparse tensor {name!r} of shape {list(shape)} is too large to be made dense")
-    spend_bytes(math.prod(shape) * values.dtype.itemsize, f"the sparse tensor {name!r}")
+        raise NotExpressible(f"{what} of shape {list(shape)} is too large to be made dense")
+    spend_bytes(math.prod(shape) * values.dtype.itemsize, what)
     at = indices.numpy().astype(np.int64, copy=False)
     if at.ndim == 2:
         if at.shape != (values.size, len(shape)):
-            raise BadFileError(f"sparse tensor {name!r}: indices of shape {list(at.shape)} for {values.size} values")
+            raise BadFileError(f"{what}: indices of shape {list(at.shape)} for {values.size} values")
         if np.any(at < 0) or np.any(at >= np.asarray(shape)):
-            raise BadFileError(f"sparse tensor {name!r}: an index is outside {list(shape)}")
+            raise BadFileError(f"{what}: an index is outside {list(shape)}")
         at = np.ravel_multi_index(tuple(at.T), shape) if at.size else np.zeros(0, np.int64)
     if at.shape != (values.size,) or (at.size and (at.min() < 0 or at.max() >= math.prod(shape))):
-        raise BadFileError(f"sparse tensor {name!r}: indices do not fit {values.size} values of {list(shape)}")
+        raise BadFileError(f"{what}: indices do not fit {values.size} values of {list(shape)}")
     dense = np.zeros(math.prod(shape), values.dtype.numpy)
     dense[at] = values.numpy().reshape(-1)
     return ArrayTensor(dense.reshape(shape))
