@@ -74,6 +74,8 @@ def true_div(x: Element, y: Element) -> Element:
     (a, p), (b, q) = _parts(x), _parts(y)
     if isinstance(b, int):
         return None if b == 0 else _ratio(a * q, p * b)
+    if not _positive(b) and not _positive(-b):  # it may be 0
+        return None
     num, den = a * q, p * b
     exact = num // den
     return exact if exact * den == num else None

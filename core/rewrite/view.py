@@ -102,6 +102,8 @@ class View(Forms):
             f = rule(self, node, [self.form(v) for v in self._operands(node)])
             if f is not None:
                 return f
+        if rule is _reduction:  # its axes, or type, are not known
+            return self.leaf(out)
         return self.plain(node, [self.form(v) for v in node.inputs if v is not None])
 
     def plain(self, node: Node, args: Sequence[Form]) -> Form:
