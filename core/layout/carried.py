@@ -101,6 +101,10 @@ def carry(node: Node, rule: NodeRule, slot: int, order: Order, known: Known) -> 
     if rule.apply is None:
         return None
     done = rule.apply(node, rule, slot, order, known)
+    if done is not None and not order.plain:  # what is permuted inside an axis is reshaped where it is converted
+        for o, v in (*zip(done.ins, node.inputs), *zip(done.outs, node.outputs)):
+            if o is not None and not o.plain and v is not None and None in (v.shape or ()):
+                return None
     if done is not None and rule.rule.stay:
         for o in (*done.ins, *done.outs):
             if o is not None and any(a >= len(o.perm) or o.perm[a] != a or o.block(a) for a in rule.rule.stay):

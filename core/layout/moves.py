@@ -7,7 +7,7 @@ from typing import Any
 
 from ..ir.graph import Node
 from ..opset.axes import Append, Insert, Letters, Perm, Pick, Remove, Reshape
-from .carried import Carried, Known, NodeRule, applies, uniform
+from .carried import Carried, Known, NodeRule, applies, rank_of, uniform
 from .orders import Order, order_of, place_units, through_reshape
 
 __all__ = ["perm_through"]
@@ -160,6 +160,8 @@ def _perm(node: Node, rule: NodeRule, slot: int, order: Order, known: Known) -> 
     perm = node.attrs[spec.attr]
     other = perm_through(perm, order, slot >= 0)
     if other is None or rule.main_inputs(node) != [0] or len(node.outputs) != 1:
+        return None
+    if any(rank_of(v) != len(perm) for v in (node.inputs[0], node.outputs[0])):
         return None
     ins, outs = (order, other) if slot >= 0 else (other, order)
     return Carried((ins,), (outs,), {spec.attr: tuple(range(len(perm)))})

@@ -149,6 +149,8 @@ def _joined(node: Node, rule: NodeRule, slot: int, order: Order, known: Known, a
             v = node.inputs[i]
             assert v is not None and v.shape is not None
             size: Any = v.shape[a]
+            if size is None:
+                return None
             part = []
             while left and size != 0:
                 f, p = left.pop(0)

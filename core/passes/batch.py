@@ -344,9 +344,12 @@ def _letter(form: str, rank: int) -> int:
 
 def _reshape(node: Node, decl: Op, rule: Any, found: _Places, name: Dim) -> list[_Place]:
     ((_, x, place),) = found
-    before = product(_shape(x)[: place.axis]) * place.outer
+    sizes, made = _shape(x)[: place.axis], _shape(node.outputs[0])
+    if None in sizes or None in made:
+        raise _MixesError("has sizes that nobody knows")
+    before = product(sizes) * place.outer
     so_far: DimLike = 1
-    for j, d in enumerate(_shape(node.outputs[0])):
+    for j, d in enumerate(made):
         outer = _quotient(before, so_far)
         if outer is not None and _holds(d, outer * name):
             return [_Place(j, outer)]

@@ -13,7 +13,7 @@ from convcore.errors import ConvcoreError
 from convcore.interpreter.execute import Interpreter
 from convcore.ir.dims import Dim
 from convcore.ir.dtypes import type_of
-from convcore.ir.graph import Graph
+from convcore.ir.graph import Graph, Value
 from convcore.ops.families import FAMILIES
 from convcore.opset.declare import Op, Role, Sample
 from convcore.passes.batch import what_mixes
@@ -104,6 +104,19 @@ def test_what_is_a_batch_is_let_go(rule: str) -> None:
     assert sum(not mixes(g, named, axis) for _, g, _, named, axis in found) >= LET_GO[rule]
 
 
+@pytest.mark.parametrize("name", OPS)
+def test_what_nobody_knows_is_not_let_go(name: str) -> None:
+    """With the shape of one value, or its sizes, not told, no more is a batch than with all of them."""
+    for number, g, _, named, axis in cases(OPS[name]):
+        whole = number > 1 or mixes(g, named, axis)
+        for v in () if number > 1 else [v for v in g.values() if v.tensor is None]:
+            known = v.shape
+            for less in (None, (None,) * len(known or ())):
+                v.shape = less
+                assert mixes(g, named, axis) or not whole, f"{g}"
+            v.shape = known
+
+
 MIXES = [
     ("add", 0, [0], 0, "joins it with 'x1', which has none"),
     ("prelu", 0, [0], 1, "joins it with 'w1', which has none"),
@@ -138,11 +151,20 @@ def test_what_is_none_is_named(name: str, sample: int, named: list[int], axis: i
     assert mixes(g, named, axis).endswith(f") {why}")
 
 
+def less(v: Value, shape: Any = None) -> Value:
+    """A value whose shape is that from now on."""
+    v.shape = shape
+    return v
+
+
 WAYS: list[tuple[str, Any, str]] = [
     ("counted", lambda b, x: [b.relu(x), b.dim_value(value=B)], "counts it"),
     ("squeezed", lambda b, x: b.squeeze(b.slice(x, starts=(0, 0), stops=(1, None), steps=(1, 1)), axes=(0,)), "works along it"),
     ("summed", lambda b, x: b.sum(x, axes=(0,), keepdims=False), "works along it"),
     ("picked by itself", lambda b, x: b.take_along_axis(x, b.cast(b.relu(x), to="int64"), axis=1), ""),
+    ("of an unknown shape", lambda b, x: b.relu(less(b.relu(x))), "has sizes that nobody knows"),
+    ("of unknown sizes", lambda b, x: b.reshape(less(b.transpose(x, perm=(1, 0)), (None, B)), shape=(3, B)), "nobody knows"),
+    ("into unknown sizes", lambda b, x: less(b.reshape(b.relu(x), shape=(B, 3)), (B, None)), "has sizes that nobody knows"),
     ("of an unknown layer", lambda b, x: b.opaque("keras", "Mine", [x], 1, {}, why="nobody knows it"), "nobody knows it"),
 ]
 
