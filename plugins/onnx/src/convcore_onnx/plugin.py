@@ -77,9 +77,7 @@ def convcore_identify(source: Any) -> Identified | None:
         return Identified("onnx", 100, "a ModelProto")
     if not isinstance(source, (str, os.PathLike)):
         return None
-    path = os.fspath(source)
-    if isinstance(path, bytes):
-        path = os.fsdecode(path)
+    path = os.fsdecode(source)
     named = path.lower().endswith(".onnx")
     try:
         head = read_head(watched(path))
