@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import random
 import warnings
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx_kit import emit_model, load_model
 
 from convcore.build.builder import Builder
 from convcore.build.opaque import opaque_problems
-from convcore.errors import BadFileError, ConvcoreError, UnsupportedError
+from convcore.errors import BadFileError, ConvcoreError, UnsupportedError, UsageError
 from convcore.interpreter import Interpreter
+from convcore.ir.dims import Dim
+from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph
+from convcore.ir.tensors import ArrayTensor
+from convcore.plugin import NotExpressible
+from convcore_onnx import structure, typecheck, write
 
 
 def one(kind: str, inputs: list[str], *, opset: int = 18, functions: Any = (), domain: str = "", **attrs: Any) -> Any:
@@ -183,3 +191,221 @@ def test_a_norm_was_a_float_in_the_first_opset() -> None:
 def test_errors_of_models_are_of_files() -> None:
     with pytest.raises(BadFileError, match="node 'n'"):
         load_model(one("Constant", [], value=SHORT))
+
+
+# ---- what an operator takes and gives
+F32, F64, I64, BF16 = DType.FLOAT32, DType.FLOAT64, DType.INT64, DType.BFLOAT16
+TYPES: list[tuple[str, int, list[Any], dict[str, Any], Any]] = [
+    # operator, opset, types of its inputs, attributes, and the types of its results or why not
+    ("Add", 18, [F32, F32], {}, [F32]), ("Add", 18, [F32, F64], {}, "Add takes no float64 as B beside float32"),
+    ("Add", 18, [None, F64], {}, [F64]), ("Add", 18, [], {}, [None]),
+    ("Relu", 13, [DType.INT32], {}, r"Relu takes no int32 as X before opset 14 \(opset=14\)"),
+    ("Relu", 18, [DType.BOOL], {}, "Relu takes no bool as X$"), ("Relu", 14, [DType.INT32], {}, [DType.INT32]),
+    ("Gelu", 18, [F32], {}, r"Gelu needs opset 20 \(opset=20\)"), ("Gelu", 20, [F32], {}, [F32]),
+    ("NoSuch", 18, [F32], {}, "NoSuch does not exist in opset 18"),
+    ("Cast", 18, [F32], {"to": DType.INT4}, "Cast gives no int4 in opset 18"),
+    ("Cast", 21, [F32], {"to": DType.INT4}, [DType.INT4]),
+    ("Cast", 18, [F32], {"to": 7}, [I64]), ("Cast", 18, [F32], {"to": 99}, [None]),
+    ("Concat", 18, [F32, F32, F32], {}, [F32]), ("Concat", 18, [F32, F32, F64], {}, "Concat takes no float64 as inputs beside"),
+    ("Shape", 18, [F32], {}, [I64]), ("Greater", 18, [F32, F32], {}, [DType.BOOL]), ("TopK", 18, [F64, I64], {}, [F64, I64]),
+    ("TopK", 18, [F64, F64], {}, "TopK takes no float64 as K$"), ("Where", 18, [DType.BOOL, F32, F32], {}, [F32]),
+    ("Loop", 18, [I64, DType.BOOL, F32, F64], {}, [F32]), ("Relu", 18, [F32, F64], {}, [F32]),
+    ("SequenceConstruct", 18, [F32, F32], {}, [F32.sequence]), ("SequenceAt", 18, [F32.sequence, I64], {}, [F32]),
+    ("SequenceAt", 18, [None, I64], {}, [None]), ("SequenceConstruct", 18, [None], {}, [None]),
+    ("SequenceEmpty", 18, [], {}, [F32.sequence]), ("SequenceEmpty", 18, [], {"dtype": 7}, [I64.sequence]),
+    ("Optional", 18, [F32], {}, [F32.optional]), ("OptionalGetElement", 18, [F32.optional], {}, [F32]),
+    ("ConstantOfShape", 18, [I64], {}, [None]), ("BitCast", 26, [F32], {"to": DType.INT32}, [DType.INT32]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "opset", "given", "attrs", "want"), TYPES, ids=[f"{i} {t[0]}" for i, t in enumerate(TYPES)])
+def test_types_that_an_operator_takes(kind: str, opset: int, given: Any, attrs: Any, want: Any) -> None:
+    if opset > onnx.defs.onnx_opset_version():
+        pytest.skip("the installed onnx is older")
+    if isinstance(want, str):
+        with pytest.raises(NotExpressible, match=want):
+            typecheck.result_types(kind, opset, given, attrs)
+    else:
+        assert typecheck.result_types(kind, opset, given, attrs) == want
+
+
+def test_what_an_opset_can_give() -> None:
+    assert typecheck.gives("ConstantOfShape", 18, F32) and not typecheck.gives("ConstantOfShape", 18, BF16)
+    assert typecheck.gives("ConstantOfShape", 20, BF16) and not typecheck.gives("NoSuch", 18, F32)
+    assert typecheck.gives("Shape", 18, I64) and not typecheck.gives("Shape", 18, F32)
+    assert typecheck.same_operator("Relu", 14, 18) and not typecheck.same_operator("Relu", 13, 18)
+    assert not typecheck.same_operator("Relu", None, 18) and not typecheck.same_operator("NoSuch", 14, 18)
+    assert typecheck.text_type("tensor(float)") is F32 and typecheck.text_type("seq(tensor(int64))") is I64.sequence
+    assert typecheck.text_type("optional(seq(tensor(double)))") is F64.sequence.optional and typecheck.text_type("odd") is None
+
+
+# ---- what is written
+def number(n: int) -> bytes:
+    out = b""
+    while n > 127:
+        out, n = out + bytes([n & 127 | 128]), n >> 7
+    return out + bytes([n])
+
+
+@pytest.mark.parametrize("n", [0, 1, 127, 128, 129, 16383, 16384, 1 << 40])
+def test_numbers_of_seven_bits_each(n: int) -> None:
+    assert write._varint(n) == number(n)
+
+
+WEIGHT = ArrayTensor(np.arange(6, dtype="f4").reshape(2, 3))
+VALUES: list[tuple[Any, str, Any]] = [
+    (True, "INT", 1), (3, "INT", 3), (np.int64(4), "INT", 4), (DType.FLOAT64, "INT", 11), (2.5, "FLOAT", 2.5),
+    (np.float32(1.5), "FLOAT", 1.5), ("text", "STRING", b"text"), (b"\xff", "STRING", b"\xff"),
+    ([1, np.int64(2)], "INTS", [1, 2]),
+    ((), "INTS", []), ([1.5, 2, np.float32(3)], "FLOATS", [1.5, 2, 3]), (["a", b"b"], "STRINGS", [b"a", b"b"]),
+    (WEIGHT, "TENSOR", WEIGHT.numpy()), (ArrayTensor(np.array(["é"], object)), "TENSOR", np.array(["é"], object)),
+    (ArrayTensor(np.arange(3, dtype=">i2")), "TENSOR", np.arange(3)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "kind", "want"), VALUES, ids=range(len(VALUES)))
+def test_values_of_attributes(value: Any, kind: str, want: Any) -> None:
+    a = onnx.AttributeProto(name="k")
+    write._attribute(a, value, SimpleNamespace(name="n", type="T"))
+    assert onnx.AttributeProto.AttributeType.Name(a.type) == kind
+    got = helper.get_attribute_value(a)
+    if kind == "TENSOR":
+        held = numpy_helper.to_array(got)
+        np.testing.assert_array_equal(
+            np.asarray([s.decode() for s in got.string_data], object) if got.data_type == 8 else held, want
+        )
+    else:
+        assert (list(got) if isinstance(want, list) else got) == want
+
+
+def test_a_value_that_has_no_form() -> None:
+    with pytest.raises(NotExpressible, match=r"node 'n' \(T\): attribute k=\{\} has no ONNX form"):
+        write._attribute(onnx.AttributeProto(name="k"), {}, SimpleNamespace(name="n", type="T"))
+
+
+def weights(*sizes: int) -> Graph:
+    """The product of x by vectors of so many floats, joined."""
+    g = Graph("g")
+    b = Builder(g)
+    x = b.input("x", "float32", (1,))
+    g.outputs = [b.mul(x, b.weight(np.arange(n, dtype="f4"), f"w{i}")) for i, n in enumerate(sizes)]
+    return g
+
+
+def test_small_tensors_stay_in_the_model(tmp_path: Path) -> None:
+    """Below 1024 bytes; the others lie at whole pages, zeros between them."""
+    assert (write.LIMIT, write.SMALL, write.ALIGNMENT) == (2**31 - 2**20, 1024, 4096)
+    made = emit_model(weights(255, 256, 1025, 300), out=tmp_path / "m.onnx", external_data="always")
+    proto = onnx.load(tmp_path / "m.onnx", load_external_data=False)
+    held = {t.name: {e.key: e.value for e in t.external_data} for t in proto.graph.initializer}
+    at = {"w1": 0, "w2": 4096, "w3": 12288}
+    sizes = {"w1": 1024, "w2": 4100, "w3": 1200}
+    assert held == {
+        "w0": {},
+        **{k: {"location": "m.onnx.data", "offset": str(at[k]), "length": str(n)} for k, n in sizes.items()},
+    }
+    data = (tmp_path / "m.onnx.data").read_bytes()
+    assert len(data) == 12288 + 1200 and not any(data[1024:4096]) and not any(data[4096 + 4100 : 12288])
+    assert [Path(p).name for p in made.paths] == ["m.onnx", "m.onnx.data"]
+    alone = emit_model(weights(255), out=tmp_path / "s.onnx", external_data="always")
+    assert [Path(p).name for p in alone.paths] == ["s.onnx"] and not (tmp_path / "s.onnx.data").exists()
+
+
+def test_how_large_a_model_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """256 bytes are counted for what stands around each tensor."""
+    g = weights(500, 501)
+    model = emit_model(g.clone())
+    del model.graph.initializer[:]
+    whole = len(model.graph.SerializeToString()) + 4 * 1001 + 2 * 256
+    for limit, fits in ((whole + 1, True), (whole, False)):
+        monkeypatch.setattr(write, "LIMIT", limit)
+        assert len(emit_model(g.clone(), out=tmp_path / f"{limit}.onnx").paths) == (1 if fits else 2)
+        if fits:
+            emit_model(g.clone(), out=tmp_path / f"n{limit}.onnx", external_data="never")
+        else:
+            with pytest.raises(UsageError, match="the model exceeds the 2 GiB an ONNX file may have; allow external_data"):
+                emit_model(g.clone(), out=tmp_path / f"n{limit}.onnx", external_data="never")
+    for limit, fits in ((4 * 1001 + 1, True), (4 * 1001, False)):
+        monkeypatch.setattr(write, "LIMIT", limit)
+        if fits:
+            emit_model(g.clone())
+        else:
+            with pytest.raises(UsageError, match="2 GiB a ModelProto may have"):
+                emit_model(g.clone())
+
+
+def test_a_tensor_writes_what_it_declares() -> None:
+    file = io.BytesIO()
+    write._write_tensor(file, SimpleNamespace(nbytes=3, write_to=lambda f: f.write(b"123")))
+    with pytest.raises(UsageError, match="a tensor declared with 4 bytes wrote 3"):
+        write._write_tensor(file, SimpleNamespace(nbytes=4, write_to=lambda f: f.write(b"123")))
+
+
+# ---- wiring
+def info(**kind: Any) -> Any:
+    return helper.make_tensor_value_info("v", 1, [2]) if not kind else onnx.ValueInfoProto(name="v", type=onnx.TypeProto(**kind))
+
+
+def test_declared_types() -> None:
+    dim: Any = lambda text: f"<{text}>"  # noqa: E731
+    free: Any = lambda i: f"free{i}"  # noqa: E731
+    told = helper.make_tensor_value_info("v", 1, ["N", 3, None, "?", "unk__7", "-1", "unk__x", 0])
+    told.type.tensor_type.shape.dim[7].dim_value = -1
+    assert structure.declared_type(told, dim, free) == (
+        F32, ("<N>", 3, "free2", "free3", "free4", "free5", "<unk__x>", "free7"), ""
+    )  # fmt: skip
+    assert structure.declared_type(onnx.ValueInfoProto(name="v"), dim, free) == (None, None, "")
+    assert structure.declared_type(helper.make_tensor_value_info("v", 1, None), dim, free) == (F32, None, "")
+    odd = helper.make_tensor_value_info("v", 99, [1])
+    assert structure.declared_type(odd, dim, free) == (None, (1,), "its element type 99 is not supported")
+    none = helper.make_tensor_value_info("v", 0, [1])
+    assert structure.declared_type(none, dim, free) == (None, (1,), "")
+    tensor = helper.make_tensor_type_proto(1, [2])
+    seq, opt = helper.make_sequence_type_proto(tensor), helper.make_optional_type_proto(tensor)
+    for kind, want in ((seq, F32.sequence), (opt, F32.optional), (helper.make_optional_type_proto(seq), F32.sequence.optional)):
+        assert structure.declared_type(helper.make_value_info("v", kind), dim, free) == (want, None, "")
+    for kind in (
+        helper.make_sequence_type_proto(seq),
+        helper.make_sequence_type_proto(opt),
+        helper.make_optional_type_proto(opt),
+    ):
+        said = structure.declared_type(helper.make_value_info("v", kind), dim, free)
+        name = "sequence" if kind.HasField("sequence_type") else "optional"
+        assert said == (None, None, f"it is a {name} of a kind that is not supported")
+    sparse = helper.make_sparse_tensor_type_proto(1, [2])
+    assert structure.declared_type(helper.make_value_info("v", sparse), dim, free)[2].startswith(
+        "it is a sparse_tensor of a kind"
+    )
+
+
+@pytest.mark.parametrize("version, fits", [(0, True), (1, True), ((1 << 31) - 1, True), (1 << 31, False), (-1, False)])
+def test_versions_of_operator_sets(version: int, fits: bool) -> None:
+    imports = [helper.make_opsetid("own", version), helper.make_opsetid("ai.onnx", 18)]
+    if fits:
+        assert structure.opsets_of(imports, "the model") == {"own": version, "": 18}
+    else:
+        with pytest.raises(BadFileError, match=f"the model imports version {version} of the operator set 'own'"):
+            structure.opsets_of(imports, "the model")
+
+
+def test_names_of_sizes_are_expressions_in_files_of_ours_only() -> None:
+    assert structure.read_dim("a-b", False) == Dim("a-b") and structure.read_dim("a - b", True) == Dim("a") - Dim("b")
+    assert structure.read_dim("batch", True) == Dim("batch") == structure.read_dim("batch", False)
+    assert structure.read_dim("a b ??", True) == Dim("a b ??")
+
+
+def node(kind: str, ins: list[str], outs: list[str]) -> Any:
+    return helper.make_node(kind, ins, outs, f"n_{outs[0] if outs else ''}")
+
+
+def test_nodes_in_the_order_they_run() -> None:
+    nodes = [node("C", ["b"], ["c"]), node("D", ["x"], ["d", ""]), node("B", ["a", ""], ["b"]), node("A", ["x"], ["a"])]
+    read = structure.names_read(nodes)
+    assert [n.op_type for n in structure.ordered(nodes, read, lambda n: n == "x", "g")] == ["D", "A", "B", "C"]
+    nodes.append(node("E", ["c", "f"], ["e"]))
+    nodes.append(node("F", ["e"], ["f"]))
+    with pytest.raises(BadFileError, match=r"g: cycle through 'n_e' \(E\), 'n_f' \(F\)$"):
+        structure.ordered(nodes, structure.names_read(nodes), lambda n: n == "x", "g")
+    many = [node("R", [f"v{(i + 1) % 6}"], [f"v{i}"]) for i in range(6)]
+    with pytest.raises(BadFileError, match=r"'n_v0' \(R\), 'n_v1' \(R\), 'n_v2' \(R\), 'n_v3' \(R\)$"):
+        structure.ordered(many, structure.names_read(many), lambda n: False, "g")
