@@ -7,6 +7,7 @@ number. :func:`spending` starts an account for one load; the amounts of all read
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -38,13 +39,13 @@ AXES = 64
 """Axes of a tensor: numpy has no more."""
 
 _MORE = "CONVCORE_BUDGET=2 in the environment allows twice as much"
-_SPENT: ContextVar[dict[str, int] | None] = ContextVar("spent", default=None)
+_SPENT: ContextVar[Counter[str] | None] = ContextVar("spent", default=None)
 
 
 @contextmanager
 def spending() -> Iterator[None]:
     """A new account: amounts inside add up from nothing."""
-    token = _SPENT.set({})
+    token = _SPENT.set(Counter())
     try:
         yield
     finally:
@@ -53,10 +54,9 @@ def spending() -> Iterator[None]:
 
 def _spend(kind: str, amount: int, most: int, what: str) -> None:
     account = _SPENT.get()
-    total = amount + (account.get(kind, 0) if account is not None else 0)
-    if account is not None:
-        account[kind] = total
-    if total > most:
+    account = Counter() if account is None else account
+    account[kind] += amount
+    if account[kind] > most:
         raise BadFileError(what)
 
 

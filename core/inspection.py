@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import field
 from typing import Any
@@ -51,7 +52,7 @@ def layer_tree(graph: Graph) -> list[Branch]:
     their node is, of the op's name as their type.
     """
     branches: dict[Scope, Branch] = {graph.root: Branch(graph.root)}
-    uses: dict[Path, int] = {}
+    uses = Counter[Path]()
     for s in graph.scopes():
         branches[s] = Branch(s)
     for v in graph.values():
@@ -70,7 +71,7 @@ def layer_tree(graph: Graph) -> list[Branch]:
             branches[s].weights.update(dict.fromkeys(weights))
     for s in graph.scopes():
         if branches[s].used:
-            uses[s.path] = uses.get(s.path, 0) + 1
+            uses[s.path] += 1
     grouped: dict[tuple[Scope, str], list[Branch]] = {}
     for s in graph.scopes():
         b = branches[s]
@@ -95,7 +96,7 @@ def _mark(branches: dict[Scope, Branch], scope: Scope) -> None:
         branches[s].used = True
 
 
-def walk(branches: list[Branch], depth: int = 0) -> Iterator[tuple[int, Branch]]:
+def walk(branches: list[Branch], depth: int) -> Iterator[tuple[int, Branch]]:
     """Every branch with its depth, from the top."""
     for b in branches:
         yield depth, b

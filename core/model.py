@@ -242,7 +242,7 @@ class Model:
 
         rows = [("layer", "type", "output", "params")]
         if nested:
-            for depth, b in walk(layer_tree(self.graph)):
+            for depth, b in walk(layer_tree(self.graph), 0):
                 call = f" (call {b.scope.call + 1} of {b.calls})" if b.calls > 1 else ""
                 shapes = "; ".join(shape_text(v.shape) for v in b.outputs)
                 rows.append((f"{'  ' * depth}{b.scope.name}{call}", b.scope.type, shapes, f"{b.params:,}"))

@@ -16,7 +16,7 @@ _KEPT: dict[str, type] = {"framework": str, "type": str, "attributes": Mapping, 
 def damaged(node: Node) -> list[str]:
     """What is missing or of another kind among what an opaque node keeps: a file may say anything."""
     out = [f"{k} is {node.attrs.get(k)!r}" for k, kind in _KEPT.items() if not isinstance(node.attrs.get(k), kind)]
-    if not isinstance(node.attrs.get("follows", False), bool):
+    if "follows" in node.attrs and not isinstance(node.attrs["follows"], bool):
         out.append(f"follows is {node.attrs['follows']!r}")
     return out
 

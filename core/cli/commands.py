@@ -28,7 +28,7 @@ from ..pipeline import load as load_model
 from ..provenance import claim, remember, sources_of
 from ..report.compare import ATOL
 from ..sources import split_source
-from .console import complain, say
+from .console import complain, say, show
 from .listings import ops, plugins, rules
 from .progress import Progress
 
@@ -185,7 +185,7 @@ def _print_report(report: Any, how: str) -> None:
     if how == "json":
         say(report.to_json())
     elif how == "text":
-        say(str(report), colour=True)
+        show(str(report))
 
 
 def check(args: Namespace) -> int:

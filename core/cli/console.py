@@ -19,7 +19,7 @@ from types import FrameType
 from ..errors import OutputError
 from .colour import painted
 
-__all__ = ["Terminated", "complain", "finish", "peak", "prepare", "printable", "say", "terminable"]
+__all__ = ["Terminated", "complain", "finish", "peak", "prepare", "printable", "say", "show", "terminable"]
 
 # controls, directions, halves of characters
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -30,11 +30,19 @@ def printable(text: str) -> str:
     return _OBEYED.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
 
 
-def say(text: str, *, colour: bool = False) -> None:
-    """One result, on stdout; ``colour`` for what is a report for people. OutputError where it cannot be written."""
-    shown = printable(text)
+def say(text: str) -> None:
+    """One result, on stdout. OutputError where it cannot be written."""
+    _write(printable(text))
+
+
+def show(text: str) -> None:
+    """One report for people, coloured where that is shown. OutputError where it cannot be written."""
+    _write(painted(printable(text), sys.stdout))
+
+
+def _write(text: str) -> None:
     try:
-        sys.stdout.write((painted(shown, sys.stdout) if colour else shown) + "\n")
+        sys.stdout.write(f"{text}\n")
     except BrokenPipeError:
         raise
     except OSError as e:

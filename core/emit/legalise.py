@@ -128,7 +128,7 @@ class _Walk:
             for name in decl.training_facts(node.attrs):
                 s.leave_out(f"{name} ({node.op})", node)
             try:
-                parts = _parts(s.graph, node, keeps_trained=s.dialect.keeps_trained)
+                parts = _parts(s.graph, node, "decompose", keeps_trained=s.dialect.keeps_trained)
             except ShapeError as err:  # the body needs to know more about its inputs
                 why = f"{why}; made of simpler ops: {err}"
         if node.graph is s.graph and s.dialect.wider:
@@ -218,11 +218,11 @@ def _one_each(problems: list[Problem]) -> list[Problem]:
 def expand(graph: Graph, node: Node, by: str = "decompose") -> Node | None:
     """Replace a composite by its body, constants folded; returns the node after what was before it."""
     before = node.previous
-    _parts(graph, node, by)
+    _parts(graph, node, by, keeps_trained=False)
     return before.next if before is not None else graph.first
 
 
-def _parts(graph: Graph, node: Node, by: str = "decompose", keeps_trained: bool = False) -> list[Node]:
+def _parts(graph: Graph, node: Node, by: str, *, keeps_trained: bool) -> list[Node]:
     """Replace a composite by its body; returns the nodes made (some of which may be folded away)."""
     decl = find_op(node.op)
     if decl is None or decl.body is None:

@@ -41,7 +41,7 @@ def nest(plan: Plan, max_depth: int | None = None) -> None:
     opened: set[Place] = set()
     while True:
         tree = _Tree(flat, opened, max_depth, plan.dialect)
-        items = tree.items(flat, 0)
+        items = tree.items(flat, 0, 0)
         _Build(flat, outputs, tree).fill(root, items, {})
         differing = _share(root)
         if not differing:
@@ -77,7 +77,7 @@ class _Tree:
         self.opened, self.max_depth, self.dialect = opened, max_depth, dialect
         self.at = {c: i for i, c in enumerate(flat)}
 
-    def items(self, calls: Sequence[Call], level: int, depth: int = 0) -> list[Item]:
+    def items(self, calls: Sequence[Call], level: int, depth: int) -> list[Item]:
         """What a scope holds whose path has ``level`` steps: its calls, and groups for the scopes within."""
         opened: set[Path] = set()
         while True:

@@ -341,13 +341,18 @@ def _widened(a: Array) -> Array:
     return a.astype(np.float64)
 
 
-_DEEP = threading.local()
+class _Deep(threading.local):
+    on = False
+    """Whether the threads of this run are limited already."""
+
+
+_DEEP = _Deep()
 
 
 @contextmanager
 def few_threads() -> Iterator[None]:
     """BLAS on half of the cores this process may use, where threadpoolctl is installed: on shared cores more threads spin."""
-    controller = None if getattr(_DEEP, "on", False) else _blas()
+    controller = None if _DEEP.on else _blas()
     if controller is None:
         yield
         return

@@ -34,7 +34,7 @@ def take_about(metadata: MutableMapping[str, Any], found: Mapping[str, Any]) -> 
     """Put what is of a travelling key and its type into a graph's metadata; what is not is given back."""
     left = {}
     for key, value in found.items():
-        if not isinstance(value, ABOUT.get(key, type(None))) or _depth(value) > _DEEPEST:
+        if not isinstance(value, ABOUT.get(key, type(None))) or _depth(value, 0) > _DEEPEST:
             left[key] = value
         elif value:
             metadata[key] = [str(x) for x in value] if isinstance(value, list) else value
@@ -54,7 +54,7 @@ def take_text(metadata: MutableMapping[str, Any], text: Any) -> None:
 _DEEPEST = 6
 
 
-def _depth(x: Any, at: int = 0) -> int:
+def _depth(x: Any, at: int) -> int:
     """How deep lists and dicts are nested; no more than one beyond what is taken."""
     inner = x.values() if isinstance(x, dict) else x if isinstance(x, list) else ()
     return at if at > _DEEPEST else max((_depth(y, at + 1) for y in inner), default=at)

@@ -164,7 +164,7 @@ class _Parser:
         self.i += 1
         return self.lines[self.i - 1]
 
-    def graph(self, depth: int = 0) -> Graph:
+    def graph(self, depth: int) -> Graph:
         if depth > 64:
             raise BadFileError("IR text: regions are nested too deeply")
         head = self.line()
@@ -275,7 +275,7 @@ class _Parser:
             while not line.take("}"):
                 key = line.next("word")
                 line.expect("=")
-                attrs[key] = self._attr(line)
+                attrs[key] = self._attr(line, 0)
                 line.take(",")
         line.expect(":")
         types = []
@@ -316,7 +316,7 @@ class _Parser:
         g.claim_name(name)
         g.insert(Node(op, ins, made, attrs, name=name, regions=regions, origin=origin, scope=scope))
 
-    def _attr(self, line: _Line, depth: int = 0) -> Any:
+    def _attr(self, line: _Line, depth: int) -> Any:
         if depth > 64:
             raise line.fail("attribute is nested too deeply")
         m = _TOKEN.match(line.text, line.at)
@@ -381,7 +381,7 @@ def parse_text(text: str, weights: Mapping[str, Tensor] | None = None, attr_tens
     those that say what they are made of are given as that, or as views of it."""
     parser = _Parser(text, weights or {}, attr_tensors)
     try:
-        g = parser.graph()
+        g = parser.graph(0)
     except (ValueError, KeyError, IndexError, TypeError, ShapeError, RecursionError) as e:
         raise BadFileError(f"IR text, line {parser.i}: {e}") from e
     if parser.i != len(parser.lines):

@@ -30,11 +30,11 @@ def _insert_remove(node: Node, rule: NodeRule, slot: int, order: Order, known: K
     mains = rule.main_inputs(node)
     if axes is None or mains != list(range(len(node.inputs))) or not mains:
         return None
-    return _widened(node, slot, order, known, (axes,) if isinstance(axes, int) else axes, insert, spec.attr)
+    return _widened(node, slot, order, known, (axes,) if isinstance(axes, int) else axes, insert, spec.attr, fixed=0)
 
 
 def _widened(
-    node: Node, slot: int, order: Order, known: Known, axes: Sequence[int], insert: bool, attr: str, fixed: int = 0
+    node: Node, slot: int, order: Order, known: Known, axes: Sequence[int], insert: bool, attr: str, *, fixed: int
 ) -> Carried | None:  # fmt: skip
     """A node whose outputs (``insert``) or inputs, but for the last ``fixed``, have ``axes`` besides those of the others."""
     ins = node.inputs[: len(node.inputs) - fixed]

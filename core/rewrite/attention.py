@@ -278,7 +278,7 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
     keep: list[Condition] = []
     lows: list[tuple[Value | Condition, float]] = []
     for m in masks.added:
-        low = lower(m, rows, columns)
+        low = lower(m, rows, columns, False)
         if low is not None:
             lows.append((m, low))
         elif not always(m, 0):

@@ -11,13 +11,14 @@ Factors never cancel (x / x stays), roots of powers stay roots: what a form says
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 
-__all__ = ["HALF", "INVERSE", "INVERSE_HALF", "ONE", "Factor", "Form", "Forms", "ulp"]
+__all__ = ["HALF", "INVERSE", "INVERSE_HALF", "ONE", "Factor", "Form", "Forms", "less", "ulp"]
 
 MOST = 6
 """A sum or product of more parts than this stays nested, so that a chain of residual additions costs the same per node."""
@@ -37,24 +38,31 @@ def ulp(dtype: DType | None) -> float:
     return {DType.FLOAT16: 2.0**-10, DType.FLOAT64: 2.0**-52}.get(dtype, 2.0**-23)  # type: ignore[arg-type]
 
 
+def less(have: Mapping[Factor, int], gone: Mapping[Factor, int]) -> dict[Factor, int] | None:
+    """Factors without some of them; None where these are not all there."""
+    left = Counter(have)
+    left.subtract(gone)
+    return None if any(n < 0 for n in left.values()) else {f: n for f, n in left.items() if n}
+
+
 class Form:
     """What a value computes.
 
-    ``op`` is "leaf" (``key`` is the value), "number" (``key`` the number), "+" (``number`` + ``terms``), "*"
+    ``op`` is "leaf" (``key`` is the value), "number" (``key`` the number), "+" (``key``, the number, + ``terms``), "*"
     (``factors``) or the name of an op applied to ``args`` with attributes ``key``.
     """
 
-    __slots__ = ("args", "factors", "id", "key", "number", "op", "terms")
+    __slots__ = ("args", "factors", "id", "key", "op", "terms")
 
-    def __init__(self, n: int, op: str, args: tuple[Form, ...], key: Any, number: float, terms: Terms, factors: Factors) -> None:
+    def __init__(self, n: int, op: str, args: tuple[Form, ...], key: Any, terms: Terms, factors: Factors) -> None:
         self.id, self.op, self.args, self.key = n, op, args, key
-        self.number, self.terms, self.factors = number, terms, factors
+        self.terms, self.factors = terms, factors
 
     def __repr__(self) -> str:
         if self.op in ("leaf", "number"):
             return f"%{self.key.name}" if isinstance(self.key, Value) else f"{self.key:g}"
         if self.op == "+":
-            parts = [f"{c:g}*{t}" for t, c in self.terms] + ([f"{self.number:g}"] if self.number else [])
+            parts = [f"{c:g}*{t}" for t, c in self.terms] + ([f"{self.key:g}"] if self.key else [])
             return f"({' + '.join(parts)})"
         if self.op == "*":
             return "*".join(f"{f}{kind}" + (f"**{n}" if n > 1 else "") for (f, kind), n in self.factors)
@@ -68,13 +76,13 @@ class Forms:
         self._made: dict[Any, Form] = {}
 
     def _form(
-        self, op: str, args: tuple[Form, ...] = (), key: Any = None, number: float = 0.0, terms: Terms = (), factors: Factors = ()
+        self, op: str, args: tuple[Form, ...] = (), key: Any = None, terms: Terms = (), factors: Factors = ()
     ) -> Form:  # fmt: skip
-        k = (op, tuple(a.id for a in args), key, number, tuple((t.id, c) for t, c in terms),
+        k = (op, tuple(a.id for a in args), key, tuple((t.id, c) for t, c in terms),
              tuple((f.id, kind, n) for (f, kind), n in factors))  # fmt: skip
         found = self._made.get(k)
         if found is None:
-            found = self._made[k] = Form(len(self._made), op, args, key, number, terms, factors)
+            found = self._made[k] = Form(len(self._made), op, args, key, terms, factors)
         return found
 
     def leaf(self, v: Value) -> Form:
@@ -92,34 +100,32 @@ class Forms:
         """A form as number + terms."""
         if f.op == "number":
             return f.key, ()
-        return (f.number, f.terms) if f.op == "+" else (0.0, ((f, 1.0),))
+        return (f.key, f.terms) if f.op == "+" else (0.0, ((f, 1.0),))
 
     def add(self, *parts: Form, by: Sequence[float] = ()) -> Form:
         """The sum of forms, each times a number."""
-        number, terms = 0.0, dict[Form, float]()
+        number, terms = 0.0, defaultdict[Form, float](float)
         for f, k in zip(parts, by or (1.0,) * len(parts)):
             n, ts = self.split(f)
             number += n * k
             for t, c in ts:
-                terms[t] = terms.get(t, 0.0) + c * k
-        terms = {t: c for t, c in terms.items() if c != 0}
-        if len(terms) > MOST:
-            terms = {}
-            number = 0.0
+                terms[t] += c * k
+        if sum(c != 0 for c in terms.values()) > MOST:
+            number, terms = 0.0, defaultdict(float)
             for f, k in zip(parts, by or (1.0,) * len(parts)):
                 if f.op == "number":
                     number += f.key * k
                 else:
-                    terms[f] = terms.get(f, 0.0) + k
+                    terms[f] += k
         return self._sum(number, terms)
 
-    def _sum(self, number: float, terms: dict[Form, float]) -> Form:
+    def _sum(self, number: float, terms: Mapping[Form, float]) -> Form:
         kept = tuple(sorted(((t, c) for t, c in terms.items() if c != 0), key=lambda p: p[0].id))
         if not kept:
             return self.number(number)
         if number == 0 and len(kept) == 1 and kept[0][1] == 1:
             return kept[0][0]
-        return self._form("+", number=number, terms=kept)
+        return self._form("+", key=number, terms=kept)
 
     def scale(self, f: Form, k: float) -> Form:
         return self.add(f, by=(k,))
@@ -132,13 +138,13 @@ class Forms:
         if f.op == "*":
             return 1.0, dict(f.factors)
         if f.op == "+":
-            if f.number == 0 and len(f.terms) == 1:
+            if f.key == 0 and len(f.terms) == 1:
                 t, c = f.terms[0]
                 k, inner = self.factors(t)
                 return c * k, inner
             lead = f.terms[0][1]
             if lead != 1:
-                f = self._sum(f.number / lead, {t: c / lead for t, c in f.terms})
+                f = self._sum(f.key / lead, {t: c / lead for t, c in f.terms})
             return lead, {(f, ONE): 1}
         return 1.0, {(f, ONE): 1}
 
@@ -146,19 +152,19 @@ class Forms:
         if len(parts) == 2 and any(p.op == "number" for p in parts):
             a, b = parts if parts[1].op == "number" else parts[::-1]
             return self.scale(a, b.key)
-        number, together = 1.0, dict[Factor, int]()
+        number, together = 1.0, Counter[Factor]()
         for p in parts:
             k, fs = self.factors(p)
             number *= k
             for f, n in fs.items():
-                together[f] = together.get(f, 0) + n
+                together[f] += n
         if len(together) > MOST:
-            number, together = 1.0, {}
+            number, together = 1.0, Counter()
             for p in parts:
                 if p.op == "number":
                     number *= p.key
                 else:
-                    together[p, ONE] = together.get((p, ONE), 0) + 1
+                    together[p, ONE] += 1
         return self.product(number, together)
 
     def product(self, number: float, factors: dict[Factor, int]) -> Form:
@@ -219,7 +225,7 @@ class Forms:
         if a.op == "number":
             return close(a.key, b.key)
         if a.op == "+":
-            return close(a.number, b.number) and self._paired(
+            return close(a.key, b.key) and self._paired(
                 a.terms, b.terms, lambda x, y: close(x[1], y[1]) and self.near(x[0], y[0], tolerance, depth - 1)
             )
         if a.op == "*":

@@ -99,14 +99,14 @@ def find_composites(graph: Graph, across: bool = False, only: Collection[str] | 
     return r.found
 
 
-def told(found: Sequence[Fusion], names: int = 4) -> list[str]:
-    """A line per op: how many were found, and the first of them."""
+def told(found: Sequence[Fusion]) -> list[str]:
+    """A line per op: how many were found, and the first four of them."""
     by_op: dict[str, list[Fusion]] = {}
     for f in found:
         by_op.setdefault(f.op, []).append(f)
     lines = []
     for op, some in by_op.items():
-        shown = ", ".join(f"{f.name} ({len(f.nodes)} node{'s' if len(f.nodes) > 1 else ''})" for f in some[:names])
-        more = f" and {len(some) - names} more" if len(some) > names else ""
+        shown = ", ".join(f"{f.name} ({len(f.nodes)} node{'s' if len(f.nodes) > 1 else ''})" for f in some[:4])
+        more = f" and {len(some) - 4} more" if len(some) > 4 else ""
         lines.append(f"{op} x {len(some)}: {shown}{more}")
     return lines

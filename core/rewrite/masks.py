@@ -128,7 +128,7 @@ def _first(a: Array) -> Any:
     return flat[0] if np.array_equal(flat, np.broadcast_to(flat[0], flat.shape), equal_nan=True) else None
 
 
-def lower(v: Value, rows: Any, columns: Any, negated: bool = False) -> float | None:
+def lower(v: Value, rows: Any, columns: Any, negated: bool) -> float | None:
     """What keys that are not seen have (-inf for a condition) where a mask keeps keys 0..i for query i and no others, else None.
 
     It is bool, or added (0, and -inf or a number below -1e9);

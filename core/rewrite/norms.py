@@ -12,7 +12,7 @@ from typing import Any
 
 from ..ir.graph import Node, Value
 from ..records import dataclass
-from .forms import HALF, INVERSE, INVERSE_HALF, ONE, Factor, Form, ulp
+from .forms import HALF, INVERSE, INVERSE_HALF, ONE, Factor, Form, less, ulp
 from .groups import in_groups, over
 from .kinds import step
 from .numbers import shortest, varies
@@ -71,7 +71,7 @@ def _kept(view: View, f: Form) -> Form:
     if f.op == "squeeze":
         return f.args[0]
     if f.op == "+" and len(f.terms) == 1 and f.terms[0][0].op == "squeeze":
-        return view.add(view.scale(f.terms[0][0].args[0], f.terms[0][1]), view.number(f.number))
+        return view.add(view.scale(f.terms[0][0].args[0], f.terms[0][1]), view.number(f.key))
     return f
 
 
@@ -115,16 +115,6 @@ def _less_mean(f: Form, axes: tuple[int, ...]) -> bool:
     return inner.op == "+" and any(t.op == "mean" and t.key == axes and k < 0 for t, k in inner.terms)
 
 
-def _less(have: dict[Factor, int], gone: dict[Factor, int]) -> dict[Factor, int] | None:
-    """Factors without some of them; None where these are not all there."""
-    left = dict(have)
-    for f, n in gone.items():
-        if left.get(f, 0) < n:
-            return None
-        left[f] -= n
-    return {f: n for f, n in left.items() if n}
-
-
 def _weight(left: dict[Factor, int]) -> tuple[bool, Value | None]:
     """Whether factors are one constant, or none, and which."""
     if not left:
@@ -159,7 +149,7 @@ def _normalised(r: Rewriter, value: Value, g: Form, root: _Root, x: Value, toler
     for part in parts:
         k, wanted = view.factors(view.multiply(part, inverse))
         for have in core:
-            left = _less(have[1], wanted)
+            left = less(have[1], wanted)
             ok, scale = (False, None) if left is None else _weight(left)
             if ok and abs(have[0] - k) <= tolerance * abs(k):
                 core.remove(have)
@@ -259,7 +249,7 @@ def _l2(r: Rewriter, value: Value, g: Form, root: _Root, x: Value, tolerance: fl
     view = r.view
     k, factors = view.factors(g)
     kx, wanted = view.factors(root.x)
-    left = _less(factors, wanted)
+    left = less(factors, wanted)
     if left is None or len(left) != 1 or abs(k - kx) > tolerance * abs(kx):
         return False
     (((base, kind), n),) = left.items()

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..ir.graph import Node, Value
 from ..records import dataclass
-from .forms import ONE, Form, ulp
+from .forms import ONE, Form, less, ulp
 from .kinds import pointwise
 from .numbers import shortest
 from .region import Rewriter
@@ -74,7 +74,7 @@ def _factored(view: View, f: Form) -> Candidates:
     """tanh(a x (1 + b x^2)), as transformers' fast gelu has it."""
     _, factors = view.factors(f.args[0])
     for (base, kind), n in factors.items():
-        if base.op == "+" and kind == ONE and n == 1 and base.number and len(base.terms) == 1:
+        if base.op == "+" and kind == ONE and n == 1 and base.key and len(base.terms) == 1:
             yield view.product(1.0, {g: m for g, m in factors.items() if g != (base, kind)}), {}
 
 
@@ -132,10 +132,8 @@ def _of_part(view: View, y: Form, x: Form) -> Form:
     """slope * x as slope * min(x, 0), if it is that."""
     k, factors = view.factors(y)
     kx, own = view.factors(x)
-    left = {f: n - own.get(f, 0) for f, n in factors.items()}
-    if any(n < 0 for n in left.values()) or any(f not in factors for f in own):
-        return y
-    return view.scale(view.multiply(view.product(1.0, {f: n for f, n in left.items() if n}), view.clip(x, -math.inf, 0)), k / kx)
+    left = less(factors, own)
+    return y if left is None else view.scale(view.multiply(view.product(1.0, left), view.clip(x, -math.inf, 0)), k / kx)
 
 
 _WHOLE = ("clip", "minimum")
@@ -213,9 +211,10 @@ def _slope(r: Rewriter, root: Value, g: Form, x: Form) -> bool:
     if term is below:
         return _put(r, root, "leaky_relu", x, {"alpha": k})
     c, factors = view.factors(term)
-    if factors.pop((below, ONE), 0) != 1 or len(factors) != 1:
+    left = less(factors, {(below, ONE): 1})
+    if left is None or len(left) != 1:
         return False
-    (((base, kind), n),) = factors.items()
+    (((base, kind), n),) = left.items()
     v = view.value(x)
     if base.op != "leaf" or base.key.tensor is None or kind != ONE or n != 1 or v is None:
         return False

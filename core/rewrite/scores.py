@@ -36,10 +36,10 @@ class Condition:
 
     value: Value
     fill: float
-    negated: bool = False
+    negated: bool
 
     @staticmethod
-    def of(c: Value, fill: float, negated: bool = False) -> Condition:
+    def of(c: Value, fill: float, negated: bool) -> Condition:
         """Casts and negations taken off."""
         up = c.producer
         while up is not None and up.inputs and up.inputs[0] is not None and up.inputs[0].dtype is DType.BOOL:
@@ -105,7 +105,7 @@ def above(r: Rewriter, node: Node, masks: Masks) -> tuple[Value, float] | None:
     if node.op == "add":
         chosen = _by_arithmetic(r, node)
         if chosen is not None:
-            masks.keep.append(Condition.of(chosen[0], chosen[2]))
+            masks.keep.append(Condition.of(chosen[0], chosen[2], False))
             return chosen[1], 1.0
         found = [i for i in (0, 1) if is_product(ins[i])]
         if len(found) != 1:

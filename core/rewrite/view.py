@@ -218,7 +218,7 @@ def _kept(v: View, f: Form, ones: tuple[int, ...], rank: int, node: Node) -> For
             return f.args[0]
     if f.op == "+" and len(f.terms) == 1:
         inner = _kept(v, f.terms[0][0], ones, rank, node)
-        return None if inner is None else v.add(v.scale(inner, f.terms[0][1]), v.number(f.number))
+        return None if inner is None else v.add(v.scale(inner, f.terms[0][1]), v.number(f.key))
     if f.op == "*" and len(f.factors) == 1 and f.factors[0][1] == 1:
         (base, kind), _ = f.factors[0]
         inner = _kept(v, base, ones, rank, node)

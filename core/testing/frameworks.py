@@ -49,7 +49,7 @@ class FrameworkReport:
         return f"{self.name}: {', '.join(parts)}"
 
 
-def check_framework(name: str, wrong: Tell, *, models: int = 40, sources: Sequence[Any] = ()) -> FrameworkReport:
+def check_framework(name: str, wrong: Tell, *, models: int, sources: Sequence[Any] = ()) -> FrameworkReport:
     """Write up to ``models`` sample models, compare, read back; ``wrong`` is told of everything that is found.
 
     Of the ops the rules cover: one alone, two in a row, one called twice. What was written is compared with the reference

@@ -12,6 +12,7 @@ rule names attributes of a fitting kind; whether the axis rule is *true* is the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any
@@ -274,10 +275,10 @@ def _check_inferred(label: str, v: Value, a: Array, env: Mapping[str, int]) -> N
 def _named_sizes(arrays: Sequence[Array | None]) -> Iterator[tuple[str, list[Shape | None], dict[str, int]]]:
     """Shapes with one axis of one input named, then with all axes of one size named alike."""
     plain: list[Shape | None] = [None if a is None else a.shape for a in arrays]
-    sizes: dict[int, int] = {}
+    sizes = Counter[int]()
     for i, a in enumerate(arrays):
         for axis, n in enumerate(() if a is None or type_of(a).is_container else a.shape):
-            sizes[n] = sizes.get(n, 0) + 1
+            sizes[n] += 1
             shapes = list(plain)
             shapes[i] = (*a.shape[:axis], Dim("S"), *a.shape[axis + 1 :]) if a is not None else None
             yield f"axis {axis} of input {i} named", shapes, {"S": n}

@@ -197,7 +197,7 @@ def _prove_axes(decl: Op) -> None:
     needed = 2 + (decl.axes.k if isinstance(decl.axes, LastAxes) else 0) - isinstance(decl.axes, Layout)
     ranks = [a.ndim for s in decl.samples for a in s.arrays() if a is not None]
     rule = type(decl.axes).__name__
-    if max(ranks, default=0) < needed:
+    if not any(r >= needed for r in ranks):
         raise CheckFailed(f"op {decl.name}: its axis rule {rule} is not proven: no sample has {needed} axes")
     refused = ", ".join(proof.refused) or "there is none"
     raise CheckFailed(f"op {decl.name}: its axis rule {rule} carries no permutation of any sample ({refused}): say Opaque()")

@@ -82,7 +82,7 @@ class RecordingContext:
             del self.nodes[kept:]
             raise
 
-    def value(self, v: Value, *, carry: bool = False) -> Value:
+    def value(self, v: Value, *, carry: object = None) -> Value:
         return v
 
     def several(self, handles: Sequence[Any]) -> Any:
@@ -137,7 +137,7 @@ class RecordingContext:
         outputs: Sequence[Any] = (),
         n_outputs: int = 1,
         name: str = "",
-        carry: bool = False,
+        carry: object = None,
         places: Sequence[tuple[int, str, bool]] = (),
     ) -> Sequence[Any]:
         """Keep the node with its weights, and its configuration by name wherever it is written."""

@@ -89,10 +89,10 @@ class Standard:
         for op, n in sorted(ops.items()):
             cells = (n[RIGHT], n[REFUSED], n[WRONG] + n[FAILED], n[DISPUTED], n[LACKING])
             lines.append(f"| `{op}` | {' | '.join(str(c or '') for c in cells)} |")
-        whys: dict[tuple[str, str, str], int] = {}
+        whys = Counter[tuple[str, str, str]]()
         for o in self.outcomes:
             if o.what in (REFUSED, DISPUTED, LACKING):
-                whys[o.op, o.what, o.why] = whys.get((o.op, o.what, o.why), 0) + 1
+                whys[o.op, o.what, o.why] += 1
         lines += ["", "| operator | what | cases | why |", "|---|---|---|---|"]
         lines += [f"| `{op}` | {what} | {n} | {why.replace('|', chr(92) + '|')} |" for (op, what, why), n in sorted(whys.items())]
         return "\n".join(lines)
@@ -294,7 +294,7 @@ def command(argv: Sequence[str]) -> int:
 
     parser = argparse.ArgumentParser(prog="python -m convcore.testing onnx-backend", description=__doc__)
     parser.add_argument("--to", default=INTERPRETER, help="a framework, or interpreter (default)")
-    parser.add_argument("--sample", type=int, default=0, metavar="N", help="only N cases, of every operator in turn")
+    parser.add_argument("--sample", type=int, metavar="N", help="only N cases, of every operator in turn")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--case", action="append", default=[], help="only cases whose names contain this (repeatable)")
     parser.add_argument("--page", metavar="FILE", help="write the table per operator")

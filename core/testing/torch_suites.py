@@ -12,7 +12,7 @@ import json
 import random
 import sys
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import field
@@ -96,15 +96,13 @@ class Suite:
 
     def entries(self) -> dict[str, dict[str, Any]]:
         """What became of every op, as data: numbers of samples by outcome, and why what does not agree does not."""
-        out: dict[str, dict[str, Any]] = {}
+        counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        whys: defaultdict[str, dict[str, dict[str, None]]] = defaultdict(dict)
         for f in self.found:
-            entry = out.setdefault(f.op, {})
-            entry[f.what] = entry.get(f.what, 0) + 1
+            counts[f.op][f.what] += 1
             if f.what != AGREE:
-                entry.setdefault("why", {}).setdefault(f.what, {})[f.why] = None
-        for entry in out.values():
-            entry["why"] = {k: [*v] for k, v in entry.get("why", {}).items()}
-        return out
+                whys[f.op].setdefault(f.what, {})[f.why] = None
+        return {op: {**n, "why": {k: [*v] for k, v in whys[op].items()}} for op, n in counts.items()}
 
     def blocking(self) -> list[tuple[int, str]]:
         """Reasons of refusals by the number of ops they keep from agreeing, most first."""
@@ -121,7 +119,7 @@ def _verdict(n: Counter[str]) -> str:
     return REFUSED if not n[AGREE] else AGREE if not n[REFUSED] + n[DISPUTED] else "partly"
 
 
-def opinfo_cases(only: Sequence[str] = (), each: int = 3) -> list[Case]:
+def opinfo_cases(only: Sequence[str], each: int) -> list[Case]:
     """Samples of torch's table of functions: up to ``each`` float32 ones spread over what the table has, one of int64 and one of
     bool where the function takes them."""
     with warnings.catch_warnings():
@@ -168,7 +166,7 @@ class _Sampled:
         return Function().eval(), tuple(v for v in leaves(held) if isinstance(v, torch.Tensor))
 
 
-def module_cases(only: Sequence[str] = (), each: int = 4) -> list[Case]:
+def module_cases(only: Sequence[str], each: int) -> list[Case]:
     """Samples of torch's table of modules: up to ``each`` in evaluation mode, float32."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -293,7 +291,7 @@ def command(table: str, argv: Sequence[str]) -> int:
     parser.add_argument("--to", default="interpreter", help="a framework, or interpreter (default)")
     parser.add_argument("--ops", default="", metavar="NAME,...", help="only these")
     parser.add_argument("--each", type=int, default=3 if table == "opinfo" else 4, help="samples of one entry (float32)")
-    parser.add_argument("--sample", type=int, default=0, metavar="N", help="only N samples, chosen by --seed")
+    parser.add_argument("--sample", type=int, metavar="N", help="only N samples, chosen by --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verbose", action="store_true", help="every sample on a line")
     parser.add_argument("--table", metavar="FILE", help="put what became of these ops into a record, as JSON")

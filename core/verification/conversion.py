@@ -168,7 +168,8 @@ def _settling(job: Job, layers: Layers) -> Callable[[list[Array]], list[Array]]:
 
 def _settle(job: Job, layers: Layers, inputs: Sequence[Array], agreeing: Sequence[str] | None = None) -> None:
     theirs = _theirs(job, layers.other, _moved(job, inputs))
-    layers.settle(inputs, theirs, [v.name for v in job.reference.outputs] if agreeing is None else agreeing, job.page is not None)
+    agreed = [v.name for v in job.reference.outputs] if agreeing is None else agreeing
+    layers.settle(inputs, theirs, agreed, errors=job.page is not None)
 
 
 def _settled(job: Job, layers: Layers, tries: Iterator[tuple[Sets, Sets]]) -> Iterator[tuple[Sets, Sets]]:
@@ -211,7 +212,7 @@ def _read_back(job: Job) -> tuple[Graph | None, Path | None, Any]:
     return (None if opaque_problems(back) else back), held, result
 
 
-def _permute(x: Array, layout: Any, name: str, is_input: bool, inverse: bool = False) -> Array:
+def _permute(x: Array, layout: Any, name: str, is_input: bool, *, inverse: bool) -> Array:
     perm = None if layout is None else (layout.inputs if is_input else layout.outputs).get(name)
     if not perm:  # nothing to permute; numpy would make an array without axes contiguous with one
         return x
@@ -221,7 +222,7 @@ def _permute(x: Array, layout: Any, name: str, is_input: bool, inverse: bool = F
 
 
 def _moved(job: Job, xs: Sequence[Array]) -> list[Array]:
-    return [_permute(x, job.layout, v.name, True) for v, x in zip(job.reference.inputs, xs)]
+    return [_permute(x, job.layout, v.name, True, inverse=False) for v, x in zip(job.reference.inputs, xs)]
 
 
 Found = tuple[list[OutputDifference], list[Array]]
@@ -284,7 +285,7 @@ def by_rounding(graph: Graph, xs: Sequence[Array], ys: Sequence[Array], found: F
         if d.name in noise and not d.ok:
             exact, own = noise[d.name]
             off = distance(exact, z)
-            ulps = 0.0 if exact.dtype.kind in "iub" else 4 * limit.eps * max(float(np.abs(exact).max()), flow.get(d.name, 0.0))
+            ulps = 0.0 if exact.dtype.kind in "iub" else 4 * limit.eps * max(float(np.abs(exact).max()), flow[d.name])
             if off <= NOISE * own + ulps:
                 d = replace(d, ok=True, note=f"rounding: {off:.2g} from float64, the source's own run {own:.2g}")
         out.append(d)

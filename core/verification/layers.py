@@ -225,7 +225,7 @@ class Layers:
         return self._first()
 
     def settle(
-        self, inputs: Sequence[Array], theirs: Sequence[Array], agreeing: Sequence[str], errors: bool = False
+        self, inputs: Sequence[Array], theirs: Sequence[Array], agreeing: Sequence[str], *, errors: bool
     ) -> Settled:  # fmt: skip
         """Do what :meth:`run` and :meth:`measure` do, as if the outputs ``agreeing`` were found right, and keep what they found
         (:attr:`settled`) instead of the values: these need not be in memory beside a runtime of the result."""
@@ -387,11 +387,11 @@ class Layers:
         """What a value may be off: the tolerance, and the rounding that one was excused for."""
         return self._limit(name) + self._excused[name]
 
-    def _witnesses(self, values: Sequence[Value], include: bool = False) -> list[str]:
-        """The first compared values from these on (or after them)."""
+    def _witnesses(self, values: Sequence[Value]) -> list[str]:
+        """The first compared values after these."""
         out: list[str] = []
         seen: set[str] = set()
-        stack = list(values) if include else [o for v in values for n in v.users for o in n.outputs]
+        stack = [o for v in values for n in v.users for o in n.outputs]
         while stack:
             v = stack.pop()
             if v.name in seen:

@@ -171,7 +171,7 @@ class Power:
             vectors = all(map(_is_vector, group))
             if vectors and not any(_array(v).any() for v in group):
                 continue  # zeros: there is nothing to disturb, and whatever else stood there would be compared
-            found = self._shows(group, users)
+            found = self._shows(group, users, 0.0)
             if found is False and vectors:  # as good as zeros: would anything else that stood there show?
                 found = self._shows(group, users, self._another(users))
             self.weights += len(group)
@@ -220,7 +220,7 @@ class Power:
             yield group, list(dict.fromkeys(n for v in group for n in v.users if n in self._order and n in reaching)) or [node]
 
     # ---- what shows it
-    def _shows(self, group: Sequence[Value], users: Sequence[Node], least: float = 0.0) -> bool | None:
+    def _shows(self, group: Sequence[Value], users: Sequence[Node], least: float) -> bool | None:
         """Whether a compared value moves noticeably; None where finding out costs too much."""
         chosen = {id(v) for v in group}
         step = FORGOTTEN if all(map(_is_vector, group)) else DISTURBANCE

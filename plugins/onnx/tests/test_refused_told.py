@@ -268,9 +268,9 @@ def _nested(depth: int) -> Any:
 
 
 def test_how_deep_names_are_looked_for() -> None:
-    assert free_names(_nested(MAX_DEPTH)) == ["c", "outside"] and MAX_DEPTH == 64
+    assert free_names(_nested(MAX_DEPTH), 0) == ["c", "outside"] and MAX_DEPTH == 64
     with pytest.raises(BadFileError, match="subgraphs are nested more than 64 deep"):
-        free_names(_nested(MAX_DEPTH + 1))
+        free_names(_nested(MAX_DEPTH + 1), 0)
 
 
 def test_a_node_without_outputs_is_loaded() -> None:

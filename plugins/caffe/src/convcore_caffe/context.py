@@ -27,7 +27,7 @@ from .files import Layer, Net
 from .fillers import fill
 from .layer_spec import Blob, params_of, spec_of, types_with
 
-__all__ = ["UNKNOWN_SHAPE", "CaffeContext", "CaffeNode", "canonical", "too_large"]
+__all__ = ["UNKNOWN_SHAPE", "CaffeContext", "CaffeNode", "too_large"]
 
 UNKNOWN_SHAPE = "unknown_shape"
 _INT_MAX = 0x7FFFFFFF  # Blob::Reshape checks it
@@ -164,10 +164,16 @@ class CaffeNode(ForeignNode):
             out.append(d)
         return tuple(out)
 
-    def axis(self, name: str = "axis", i: int = 0, *, extra: int = 0) -> int:
-        """An axis field as 0..rank-1 (``Blob::CanonicalAxisIndex``); ``extra`` allows so many positions after the last."""
-        rank = len(self.shape(i))
-        return canonical(self, self.attr(name), rank, name, extra)
+    def axis(self, name: str = "axis") -> int:
+        """An axis of the first bottom as 0..rank-1 (``Blob::CanonicalAxisIndex``)."""
+        return self.place(self.attr(name), name, len(self.shape()))
+
+    def place(self, axis: int, name: str, end: int) -> int:
+        """An axis of the first bottom, or a place after it, as 0..end-1; what is negative counts from the end of the bottom."""
+        rank = len(self.shape())
+        if not -rank <= axis < end:
+            raise self.invalid(f"{name} {axis} is out of range for a bottom of {rank} axes")
+        return axis + rank if axis < 0 else axis
 
 
 def _pair(name: str) -> tuple[str, str]:
@@ -197,12 +203,6 @@ class OwnBlobs(Mapping[str, Tensor]):
             if b.name == name and b.shape is not None:
                 return self.g.tensor(self.node, i, b.shape(self.node), b.filler, b.constant)
         raise KeyError(name)
-
-
-def canonical(node: CaffeNode, axis: int, rank: int, what: str = "axis", extra: int = 0) -> int:
-    if not -rank <= axis < rank + extra:
-        raise node.invalid(f"{what} {axis} is out of range for a bottom of {rank} axes")
-    return axis + rank if axis < 0 else axis
 
 
 class CaffeContext(LoadContext):
@@ -245,10 +245,10 @@ class CaffeContext(LoadContext):
             raise node.invalid(f"has {held} weight blobs, the layer takes {' or '.join(map(str, allowed))}")
         return held
 
-    def tensor(self, node: CaffeNode, i: int, shape: Sequence[int], filler: str = "", constant: float = 0.0) -> Tensor:
+    def tensor(self, node: CaffeNode, i: int, shape: Sequence[int], filler: str, constant: float) -> Tensor:
         """Blob ``i`` in the shape the layer wants; with ``--init-weights`` and no weights what its filler makes.
 
-        ``filler`` is the field holding the FillerParameter, ``constant`` the value when it is not given.
+        ``filler`` is the field holding the FillerParameter ("": there is none), ``constant`` the value when it is not given.
         """
         made = node.fitted[i] = self._tensor(node, i, tuple(shape), filler, constant)
         return made
@@ -276,7 +276,7 @@ class CaffeContext(LoadContext):
         return (owner.layer_index, owner.blob_index) if owner else (node.index, i)
 
     def weight_of(
-        self, node: CaffeNode, i: int, name: str, shape: Sequence[int], *, filler: str = "", constant: float = 0.0,
+        self, node: CaffeNode, i: int, name: str, shape: Sequence[int], *, filler: str, constant: float,
         key: Any = None, make: Callable[[Tensor], Tensor] | None = None,
     ) -> Value:  # fmt: skip
         """Blob ``i`` as a graph weight, once per parameter, shape and ``key``; ``make`` changes its form (reshape, transpose)."""
@@ -301,9 +301,7 @@ class CaffeContext(LoadContext):
         specs = node.layer.param_specs
         return not (i < len(specs) and specs[i].lr_mult == 0)
 
-    def parameter(
-        self, node: CaffeNode, key: Any, name: str, tensor: Tensor, trainable: bool = True, role: str = PARAMETER
-    ) -> Value:
+    def parameter(self, node: CaffeNode, key: Any, name: str, tensor: Tensor, trainable: bool, role: str = PARAMETER) -> Value:
         """A graph weight named ``<layer>/<name>``, once per ``key``."""
         full = f"{node.name}/{name}"
         return self.derived(key, lambda: self.b.weight(tensor, full, trainable=trainable, source=full, role=role))

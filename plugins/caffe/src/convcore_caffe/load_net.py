@@ -242,7 +242,7 @@ class CaffeDriver(Driver):
         assert isinstance(node, CaffeNode)
         g = self.g
         return [
-            g.parameter(node, (g.home(node, j), tensor.shape, "opaque"), f"blob{j}", tensor)
+            g.parameter(node, (g.home(node, j), tensor.shape, "opaque"), f"blob{j}", tensor, True)
             for j, tensor in enumerate(node.layer.blobs)
         ]
 

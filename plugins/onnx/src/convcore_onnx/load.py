@@ -92,7 +92,7 @@ class Loader:
         if not self.where.opsets:
             self.where = replace(self.where, opsets={"": 1})
         graph = Graph(proto.name)
-        scope = self.scope(graph)
+        scope = self.scope(graph, 0)
         self.initializers(scope, proto, "", self.source.raw)
         self.inputs(scope, proto)
         self.nodes(scope, proto, self.where)
@@ -131,7 +131,7 @@ class Loader:
                 found[info.name] = names
         return found
 
-    def scope(self, graph: Graph, depth: int = 0) -> Scope:
+    def scope(self, graph: Graph, depth: int) -> Scope:
         scope = Scope(graph, depth)
         scope.context = OnnxContext(Builder(graph), self, scope)
         scope.driver = OnnxDriver("onnx", scope.context, self.request.ruleset, self.request.overrides)
@@ -257,7 +257,9 @@ class Loader:
         node.alone = True
         layer = scope.graph.scope(name.removeprefix(p), type_, config, parent=driver.b.scope)
         with driver.b.at(origin, layer):
-            used = len(outs) if all(outs) else max((i + 1 for i, o in enumerate(outs) if o), default=0)
+            used = len(outs)
+            while used and not outs[used - 1]:
+                used -= 1
             results = [self.view(scope, v) for v in driver.load(node, used)]
             driver.name_node(results, name)
             for o, v in zip(outs, results):

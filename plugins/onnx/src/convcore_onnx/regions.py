@@ -24,7 +24,7 @@ class Regions:
         """Names and values that graphs use from outside; constants are copied into the region instead."""
         names: dict[str, None] = {}
         for sub in graphs:
-            names.update(dict.fromkeys(sub.where.prefix + n for n in free_names(sub.proto)))
+            names.update(dict.fromkeys(sub.where.prefix + n for n in free_names(sub.proto, 0)))
         kept, values = [], []
         for name in names:
             v = self.loader.find(scope, name, "a subgraph's nodes")
@@ -69,7 +69,7 @@ class Regions:
             inner.driver.named.add(twin)
             if scope.driver.is_tainted(v):
                 inner.driver.taint([twin])
-        for free in free_names(sub.proto):
+        for free in free_names(sub.proto, 0):
             name = sub.where.prefix + free
             if name in inner.values:
                 continue

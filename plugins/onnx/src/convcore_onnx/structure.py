@@ -80,7 +80,7 @@ def _inner(node: Any) -> Sequence[str]:
             graphs.append(a.g)
         elif kind == 10:
             graphs += a.graphs
-    return [n for g in graphs for n in free_names(g)] if graphs else ()
+    return [n for g in graphs for n in free_names(g, 0)] if graphs else ()
 
 
 def names_read(nodes: Iterable[Any]) -> list[list[str]]:
@@ -88,7 +88,7 @@ def names_read(nodes: Iterable[Any]) -> list[list[str]]:
     return [[*n.input, *_inner(n)] for n in nodes]
 
 
-def free_names(graph: Any, depth: int = 0) -> list[str]:
+def free_names(graph: Any, depth: int) -> list[str]:
     """Names a subgraph uses from the scopes around it, in order of first use."""
     if depth > MAX_DEPTH:
         raise BadFileError(f"subgraphs are nested more than {MAX_DEPTH} deep")

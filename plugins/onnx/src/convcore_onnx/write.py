@@ -186,13 +186,13 @@ def model_parts(plan: Plan, onnx: OnnxDialect, name: str, functions: Sequence[st
         data = node.SerializeToString()
         body += NODE_TAG + _varint(len(data)) + data
     for ref in plan.root.inputs:
-        _info(rest.input.add(), ref)
+        _info(rest.input.add(), ref, shape=True)
     for ref in plan.root.outputs:
-        _info(rest.output.add(), ref)
+        _info(rest.output.add(), ref, shape=True)
     used = {a for call in plan.root.all_calls() for a in call.args}
     for s in plan.states if onnx.ir < 4 else ():
         if s in used:  # before IR version 4 every initializer is an input too: its default
-            _info(rest.input.add(), Ref(None, 0, s.dtype, s.shape, None, s.name))
+            _info(rest.input.add(), Ref(None, 0, s.dtype, s.shape, None, s.name), shape=True)
     body += rest.SerializeToString()
     return ModelParts(head, bytes(body), [(s.name, s.tensor) for s in plan.states if s in used])
 
@@ -251,12 +251,12 @@ def _region(g: Any, region: Block) -> None:
     for call in region.calls:
         _node(g.node.add(), call)
     for ref in region.inputs:
-        _info(g.input.add(), ref)
+        _info(g.input.add(), ref, shape=True)
     for ref in region.outputs:
         _info(g.output.add(), ref, shape=False)
 
 
-def _info(info: Any, v: Ref, *, shape: bool = True) -> None:
+def _info(info: Any, v: Ref, *, shape: bool) -> None:
     """Name, element type and shape. A region's outputs need no shape: runtimes infer it, and branches may differ."""
     info.name = v.name
     if v.dtype is not None and v.dtype.is_container:

@@ -77,9 +77,7 @@ def match(old: Sequence[int], new: Sequence[int]) -> list[int]:
     return dims
 
 
-def reshape(
-    e: CaffeScribe, top: Ref, shape: Sequence[int], name: str, outputs: Sequence[Value | None] = (), carry: bool = False
-) -> Ref:
+def reshape(e: CaffeScribe, top: Ref, shape: Sequence[int], name: str, outputs: Sequence[Value | None] = ()) -> Ref:
     """The blob in another shape: Flatten where that is one, else Reshape, nothing where it has it already."""
     shape = tuple(shape)
     if top.dims == shape:
@@ -90,10 +88,10 @@ def reshape(
     if 0 in shape:
         raise NotExpressible("it is empty, and Caffe's Reshape takes a size of 0 for a copy")
     if len(old) > 2 and len(shape) == 2 and old[0] == shape[0]:
-        (out,) = e.call("Flatten", [top], {}, outputs=outputs, shapes=[shape], name=name, carry=carry)
+        (out,) = e.call("Flatten", [top], {}, outputs=outputs, shapes=[shape], name=name, carry=True)
         return out
     dims = match(old, shape)
-    (out,) = e.call("Reshape", [top], {"shape": blob_shape(dims)}, outputs=outputs, shapes=[shape], name=name, carry=carry)
+    (out,) = e.call("Reshape", [top], {"shape": blob_shape(dims)}, outputs=outputs, shapes=[shape], name=name, carry=True)
     return out
 
 
@@ -102,16 +100,7 @@ def fold(shape: Sequence[int], axis: int, end: int) -> tuple[int, int, int]:
     return math.prod(shape[:axis]), math.prod(shape[axis:end]), math.prod(shape[end:])
 
 
-def crop(
-    e: CaffeScribe,
-    top: Ref,
-    axis: int,
-    begin: int,
-    size: int,
-    name: str,
-    outputs: Sequence[Value | None] = (),
-    carry: bool = False,
-) -> Ref:
+def crop(e: CaffeScribe, top: Ref, axis: int, begin: int, size: int, name: str, outputs: Sequence[Value | None] = ()) -> Ref:
     """``size`` elements of an axis from ``begin`` on: a part of a Slice, whose others are silenced if nothing else takes them."""
     n = top.dims[axis]
     points = [p for p in (begin, begin + size) if 0 < p < n]
@@ -126,16 +115,14 @@ def crop(
     shapes = [(*top.dims[:axis], b - a, *top.dims[axis + 1 :]) for a, b in pairwise(bounds)]
     param = {"slice_point": points} if axis == 1 else {"axis": axis, "slice_point": points}
     key = ("Slice", top, axis, tuple(points))
-    part: Ref = e.memo(key, lambda: e.call("Slice", [top], param, shapes=shapes, name=name, carry=carry))[at]
+    part: Ref = e.memo(key, lambda: e.call("Slice", [top], param, shapes=shapes, name=name))[at]
     if outputs and outputs[0] is not None:
         e.journal.set(part, "value", part.value or outputs[0])
         e.alias(outputs[0], part)
     return part
 
 
-def tile(
-    e: CaffeScribe, top: Ref, shape: Sequence[int], name: str, outputs: Sequence[Value | None] = (), carry: bool = False
-) -> Ref:
+def tile(e: CaffeScribe, top: Ref, shape: Sequence[int], name: str, outputs: Sequence[Value | None] = ()) -> Ref:
     """The blob repeated along its axes up to a shape that each of its sizes divides."""
     axes = [i for i, (a, b) in enumerate(zip(top.dims, shape)) if a != b]
     if any(not top.dims[i] for i in axes):
@@ -147,5 +134,5 @@ def tile(
         tiles, now[i] = shape[i] // now[i], shape[i]
         param = {"tiles": tiles} if i == 1 else {"axis": i, "tiles": tiles}
         last = i == axes[-1]
-        (top,) = e.call("Tile", [top], param, outputs=outputs if last else (), shapes=[now], name=name, carry=carry)
+        (top,) = e.call("Tile", [top], param, outputs=outputs if last else (), shapes=[now], name=name, carry=True)
     return top

@@ -122,7 +122,7 @@ def _bilinear(e: CaffeScribe, node: Node) -> None:
     for i, (_, _, _, before, after) in enumerate(lines):
         n = x.dims[i + 2]
         edge = [0] * before + list(range(n)) + [n - 1] * after
-        x = select(e, x, i + 2, edge, label(node))
+        x = select(e, x, i + 2, edge, label(node), carry=False)
     channels, kernel = x.dims[1], tuple(k for _, k, *_ in lines)
     strides, pads = [f for f, *_ in lines], [p for _, _, p, *_ in lines]
     param = {"num_output": channels, "bias_term": False, **spatial_param(kernel, strides, pads)}

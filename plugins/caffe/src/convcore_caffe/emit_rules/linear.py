@@ -36,7 +36,7 @@ def embed(e: CaffeScribe, node: Node, held: Value, ids: Value) -> None:
     param = {"num_output": out, "input_dim": rows, "bias_term": False}
     shape = static(node.output)
     if not x.shape:
-        x = reshape(e, x, (1,), label(node), carry=True)
+        x = reshape(e, x, (1,), label(node))
         (y,) = e.unit("Embed", [x], param, shapes=[(1, out)], name=label(node), states=[table])
         reshape(e, y, shape, label(node), node.outputs)
         return

@@ -167,7 +167,7 @@ def pool_mask(e: CaffeScribe, node: Node) -> None:
             for i, p in enumerate(axes):
                 last = i == len(axes) - 1 or all(q.made == q.out for q in axes[i + 1 :])
                 if p.made != p.out:
-                    y = crop(e, y, i + 2, p.shift, p.out, label(node), [v] if last else (), True)
+                    y = crop(e, y, i + 2, p.shift, p.out, label(node), [v] if last else ())
     e.given(*node.outputs, *results)
 
 

@@ -98,7 +98,7 @@ def argmax(e: CaffeScribe, node: Node) -> None:
         x = power(e, x, node, scale=-1.0)
     if not a["last"]:
         back = reversal_of(x, axis)
-        x = select(e, x, axis, range(n)[::-1], label(node)) if back is None else back
+        x = select(e, x, axis, range(n)[::-1], label(node), carry=False) if back is None else back
     kept = tuple(1 if i == axis else d for i, d in enumerate(x.shape))
     plain = a["last"] and kept == out
     outputs = node.outputs if plain else ()
@@ -111,4 +111,4 @@ def argmax(e: CaffeScribe, node: Node) -> None:
             name=label(node), carry=True,
         )  # fmt: skip
     if kept != out:
-        reshape(e, y, out, label(node), node.outputs, carry=True)
+        reshape(e, y, out, label(node), node.outputs)

@@ -78,7 +78,7 @@ class _Direction:
         zero = constant(lambda: np.zeros(4 * h), (4 * h,))
         bias = zero if given["b"] is None else _gates(weight(given["b"], "its bias"), i, h, (4 * h,))
         if reverse:
-            x = select(e, x, 0, range(steps)[::-1], source)
+            x = select(e, x, 0, range(steps)[::-1], source, carry=False)
         bottoms = [x, self._cont(steps, batch)]
         param: dict[str, Any] = {"num_output": h}
         shapes = [(steps, batch, h)]
@@ -92,7 +92,7 @@ class _Direction:
                 else:
                     bottoms.append(crop(e, e.value(v), 0, i, 1, source))
         tops: tuple[Ref, ...] = e.unit("LSTM", bottoms, param, outputs=outputs, shapes=shapes, name=source, states=[w, bias, r])
-        return (select(e, tops[0], 0, range(steps)[::-1], source), *tops[1:]) if reverse else tops
+        return (select(e, tops[0], 0, range(steps)[::-1], source, carry=False), *tops[1:]) if reverse else tops
 
     def _cont(self, steps: int, batch: int) -> Ref:
         """Once for both directions."""

@@ -29,22 +29,24 @@ def select(
     index: Sequence[int],
     name: str,
     outputs: Sequence[Value | None] = (),
-    carry: bool = False,
+    *,
+    carry: bool,
 ) -> Ref:
-    """Element i of the axis is element ``index[i]`` (not negative) of the blob's. NotExpressible: none, or too many parts."""
+    """Element i of the axis is element ``index[i]`` (not negative) of the blob's; ``carry``: also where it is no number that
+    Caffe computes with. NotExpressible: none, or too many parts."""
     if not len(index):
         raise NotExpressible("it is empty, and Caffe makes no empty blobs")
     runs = _runs(index)
     if len(runs) == 1:
         begin, end = runs[0]
-        return crop(e, top, axis, begin, end - begin, name, outputs, carry)
+        return crop(e, top, axis, begin, end - begin, name, outputs)
     shape = (*top.dims[:axis], len(index), *top.dims[axis + 1 :])
     if len(runs) > _PARTS and not carry and axis in (1, len(top.dims) - 1) and len(top.dims) > 1:
         return _matrix(e, top, axis, index, shape, name, outputs)
     if len(runs) > _MOST:
         raise NotExpressible(f"it picks {len(runs)} parts of axis {axis}, more than {_MOST}")
     param = {} if axis == 1 else {"axis": axis}
-    parts = _parts(e, top, axis, runs, name, carry)
+    parts = _parts(e, top, axis, runs, name)
     return e.call("Concat", parts, param, outputs=outputs, shapes=[shape], name=name, carry=carry)[0]
 
 
@@ -59,7 +61,7 @@ def _runs(index: Sequence[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _parts(e: CaffeScribe, top: Ref, axis: int, runs: Sequence[tuple[int, int]], name: str, carry: bool) -> list[Ref]:
+def _parts(e: CaffeScribe, top: Ref, axis: int, runs: Sequence[tuple[int, int]], name: str) -> list[Ref]:
     """The blobs of the runs, in order: tops of one Slice at every place where a run begins or ends."""
     n = top.dims[axis]
     bounds = sorted({0, n, *(p for run in runs for p in run)})
@@ -70,7 +72,7 @@ def _parts(e: CaffeScribe, top: Ref, axis: int, runs: Sequence[tuple[int, int]],
     points = bounds[1:-1]
     param = {"slice_point": points} if axis == 1 else {"axis": axis, "slice_point": points}
     key = ("Slice", top, axis, tuple(points))
-    tops = e.memo(key, lambda: e.call("Slice", [top], param, shapes=shapes, name=name, carry=carry))
+    tops = e.memo(key, lambda: e.call("Slice", [top], param, shapes=shapes, name=name))
     at = dict(zip(pieces, tops, strict=True))
     return [at[piece] for begin, end in runs for piece in pieces if begin <= piece[0] and piece[1] <= end]
 
@@ -133,7 +135,7 @@ def topk(e: CaffeScribe, node: Node) -> None:
         (x,) = e.call("Power", [x], {"scale": -1.0}, shapes=[x.dims], name=label(node))
     back = reversal_of(x, axis)
     if back is None:
-        back = select(e, x, axis, range(n)[::-1], label(node))
+        back = select(e, x, axis, range(n)[::-1], label(node), carry=False)
     param = {"axis": axis, **({"top_k": k} if k > 1 else {})}
     if values.uses or values.is_output:
         best = {**param, "out_max_val": True}

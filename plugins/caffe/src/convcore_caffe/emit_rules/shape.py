@@ -22,7 +22,7 @@ from .windows import crop_all
 def emit_reshape(e: CaffeScribe, node: Node) -> None:
     shape = static(node.output)
     if not folded(e, node, lambda t: t.reshape(shape)):
-        reshape(e, e.value(first(node), carry=True), shape, label(node), node.outputs, carry=True)
+        reshape(e, e.value(first(node), carry=True), shape, label(node), node.outputs)
 
 
 @RULES.emit("transpose")
@@ -34,7 +34,7 @@ def transpose(e: CaffeScribe, node: Node) -> None:
     x = e.value(first(node), carry=True)
     large = [i for i in perm if x.shape[i] != 1]
     if large == sorted(large):
-        reshape(e, x, static(node.output), label(node), node.outputs, carry=True)
+        reshape(e, x, static(node.output), label(node), node.outputs)
         return
     if e.dialect.has("Permute"):
         e.call("Permute", [x], {"order": list(perm)}, outputs=node.outputs, name=label(node), carry=True)
@@ -118,7 +118,7 @@ def _cut(e: CaffeScribe, node: Node, x: Ref, todo: list[tuple[int, int, int]], s
         return
     for i, begin, size in todo:
         last = i == todo[-1][0] and not strided
-        x = crop(e, x, i, begin, size, label(node), node.outputs if last else (), carry=True)
+        x = crop(e, x, i, begin, size, label(node), node.outputs if last else ())
     if strided:
         steps = [node.attrs["steps"][i] if i in strided else 1 for i in (2, 3)]
         pool_windows(e, x, "MAX", (1, 1), steps, (0, 0), out[2:], label(node), node.outputs)
@@ -154,7 +154,7 @@ def gather(e: CaffeScribe, node: Node) -> None:
     plain = index.tensor.ndim == 1
     y = select(e, x, axis, at, label(node), node.outputs if plain else (), carry=True)
     if not plain:
-        reshape(e, y, out, label(node), node.outputs, carry=True)
+        reshape(e, y, out, label(node), node.outputs)
 
 
 @RULES.emit("tile")
@@ -162,7 +162,7 @@ def emit_tile(e: CaffeScribe, node: Node) -> None:
     x = e.value(first(node), carry=True)
     if 0 in static(node.output):
         raise NotExpressible("its result is empty")
-    tile(e, x, static(node.output), label(node), node.outputs, carry=True)
+    tile(e, x, static(node.output), label(node), node.outputs)
 
 
 @RULES.emit("expand")
@@ -173,9 +173,9 @@ def expand(e: CaffeScribe, node: Node) -> None:
     if 0 in out:
         raise NotExpressible("its result is empty")
     same = wide == out
-    x = reshape(e, x, wide, label(node), node.outputs if same else (), carry=True)
+    x = reshape(e, x, wide, label(node), node.outputs if same else ())
     if not same:
-        tile(e, x, out, label(node), node.outputs, carry=True)
+        tile(e, x, out, label(node), node.outputs)
 
 
 @RULES.emit("pad")
@@ -225,7 +225,7 @@ def _repeated(e: CaffeScribe, node: Node, x: Ref, pads: Sequence[tuple[int, int]
         n = x.dims[i]
         grown = np.pad(np.arange(n), (max(0, begin), max(0, end)), mode=mode)
         index = grown[max(0, -begin) : len(grown) - max(0, -end)]
-        x = select(e, x, i, index.tolist(), label(node), node.outputs if i == axes[-1] else ())
+        x = select(e, x, i, index.tolist(), label(node), node.outputs if i == axes[-1] else (), carry=False)
     if x.value is not node.output:
         e.alias(node.output, x)
 

@@ -82,7 +82,7 @@ def holds_blobs(name: str) -> bool:
     return name == "BlobProto" or any(f.kind == "message" and holds_blobs(f.type) for f in message_type(name).by_name.values())
 
 
-def fill(into: Any, message: Message, name: str, value: Any, *, text: bool = False) -> None:
+def fill(into: Any, message: Message, name: str, value: Any, *, text: bool) -> None:
     """Set one field of a protobuf message to what ``message`` gives for it; what is text only is left out, or kept (``text``)."""
     field = message.schema.by_name[name]
     values = value if field.repeated else [value]

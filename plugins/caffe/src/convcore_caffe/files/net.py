@@ -184,7 +184,7 @@ def pooling_rounding(layer: Layer) -> str:
     return mode
 
 
-def quote_list(names: Iterable[str], most: int = 8) -> str:
-    """Names for a message: the first few, quoted."""
+def quote_list(names: Iterable[str]) -> str:
+    """Names for a message: the first eight, quoted."""
     shown = list(names)
-    return ", ".join(repr(name[:200]) for name in shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
+    return ", ".join(repr(name[:200]) for name in shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")

@@ -182,7 +182,7 @@ def _inputs(net: Message, path: str, notes: list[str]) -> None:
         if shapes and dims:
             notes.append("input_dim is ignored: input_shape is given")
         shapes = shapes or [Message("BlobShape", dim=dims[i : i + 4]) for i in range(0, len(dims), 4)]
-        layer = Message("LayerParameter", net.lines.get("input", 0), name="input", type="Input", top=names)
+        layer = Message("LayerParameter", net.lines.get("input", net.line), name="input", type="Input", top=names)
         layer.put("input_param", Message("InputParameter", layer.line, shape=shapes))
         net.put("layer", [layer, *net.get("layer")])
     elif names:

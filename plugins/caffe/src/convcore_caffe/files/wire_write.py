@@ -55,7 +55,7 @@ def _encode(message: Message) -> tuple[list[Piece], int]:
         if field.kind == "message" and holds_blobs(field.type):
             inner += [(field.number, item) for item in (value if field.repeated else [value])]
         else:
-            fill(skeleton, message, name, value)
+            fill(skeleton, message, name, value, text=False)
     head = skeleton.SerializeToString()
     pieces: list[Piece] = [head] if head else []
     size = len(head)

@@ -55,7 +55,7 @@ def message_of_layer(layer: Layer, *, blobs: bool) -> Message:
     return m
 
 
-def message_of_net(net: Net, *, blobs: bool = False) -> Message:
+def message_of_net(net: Net, *, blobs: bool) -> Message:
     """The NetParameter of a net in the current format."""
     m = Message("NetParameter")
     if net.name:
@@ -69,7 +69,7 @@ def write_prototxt(net: Net, path: str | Path) -> None:
     with writing(path) as (temporary,), temporary.open("wb") as f:
         if net.about:
             f.write(f"{ABOUT}{net.about}\n".encode())
-        f.write(print_text(message_of_net(net)).encode("utf-8"))
+        f.write(print_text(message_of_net(net, blobs=False)).encode("utf-8"))
 
 
 def write_caffemodel(net: Net, path: str | Path) -> None:

@@ -278,4 +278,5 @@ def dummy_data(g: CaffeContext, node: CaffeNode) -> list[Value]:
 def parameter(g: CaffeContext, node: CaffeNode) -> Value:
     """A learned blob."""
     g.count(node, 1)
-    return g.b.identity(g.weight_of(node, 0, "parameter", tuple(int(d) for d in node.attr("shape").get("dim"))))
+    shape = tuple(int(d) for d in node.attr("shape").get("dim"))
+    return g.b.identity(g.weight_of(node, 0, "parameter", shape, filler="", constant=0.0))

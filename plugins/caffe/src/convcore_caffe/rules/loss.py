@@ -11,7 +11,7 @@ from typing import Any
 
 from convcore.plugin import Dim, DimLike, Value, product
 
-from ..context import CaffeContext, CaffeNode, canonical
+from ..context import CaffeContext, CaffeNode
 from ..layer_spec import layer
 from .base import RULES
 
@@ -187,7 +187,7 @@ def _half_mean(g: CaffeContext, node: CaffeNode, x: Value) -> Value:
 @RULES.load("SoftmaxWithLoss")
 def softmax_with_loss(g: CaffeContext, node: CaffeNode) -> list[Value]:
     """Mean of -log of the label's probability. The top loss; a second top, the probabilities, cannot be set up in BVLC Caffe."""
-    axis = canonical(node, int(node.attr("axis")), len(node.shape()))
+    axis = node.axis()
     at = _Labelled(g, node, axis)
     p = g.b.softmax(at.x, axis=1)
     nll = g.b.neg(g.b.log(g.b.maximum(at.picked(g, p), g.b.like(p, _FLT_MIN))))
@@ -203,7 +203,7 @@ def infogain_loss(g: CaffeContext, node: CaffeNode) -> list[Value]:
     if len(node.inputs) != 3:
         raise node.refuse("reads its matrix from a file", "give it as the third bottom", "file_dependency")
     node.ignore("source")
-    axis = canonical(node, int(node.attr("axis")), len(node.shape()))
+    axis = node.axis()
     at = _Labelled(g, node, axis)
     k = at.classes
     if _differ(product(node.sizes(2)), k * k):
@@ -298,7 +298,7 @@ def accuracy(g: CaffeContext, node: CaffeNode) -> list[Value]:
 
     The second top is the share per class.
     """
-    axis, k = canonical(node, int(node.attr("axis")), len(node.shape())), int(node.attr("top_k"))
+    axis, k = node.axis(), int(node.attr("top_k"))
     at = _Labelled(g, node, axis)
     x, dtype = at.x, at.x.dtype
     true = g.b.unsqueeze(at.picked(g, x), axes=(1,))

@@ -126,14 +126,14 @@ def batch_norm(g: CaffeContext, node: CaffeNode) -> Value:
         return g.b.mean_variance_norm(node.x, axes=axes, epsilon=eps, epsilon_on="var")
     (channels,) = node.integers(shape[1:2], "channels")
     g.count(node, 3)
-    factor = g.tensor(node, 2, (1,))
+    factor = g.tensor(node, 2, (1,), "", 0.0)
     mean, var = (_statistic(g, node, i, name, channels, factor) for i, name in ((0, "mean"), (1, "variance")))
     kept = node.attr("moving_average_fraction")
     return g.b.batch_norm(node.x, None, None, mean, var, epsilon=eps, axis=1, momentum=kept)
 
 
 def _statistic(g: CaffeContext, node: CaffeNode, i: int, name: str, channels: int, factor: Tensor) -> Value:
-    stored = g.tensor(node, i, (channels,))
+    stored = g.tensor(node, i, (channels,), "", 0.0)
 
     def value() -> Any:
         f = np.float32(factor.numpy().reshape(-1)[0])

@@ -83,8 +83,8 @@ class _Sequence:
             )
 
     def blob(self, i: int, name: str, shape: tuple[int, ...]) -> Value:
-        bias = name.startswith("bias")
-        return self.g.weight_of(self.node, i, name, shape, filler="bias_filler" if bias else "weight_filler")
+        filler = "bias_filler" if name.startswith("bias") else "weight_filler"
+        return self.g.weight_of(self.node, i, name, shape, filler=filler, constant=0.0)
 
     def _static(self, gates: int) -> Value:
         sizes = self.node.sizes(2, 1)

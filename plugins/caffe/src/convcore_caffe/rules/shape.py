@@ -6,7 +6,7 @@ from typing import Literal
 
 from convcore.plugin import A, Dim, DimLike, Value, ask, ask_option, product
 
-from ..context import CaffeContext, CaffeNode, canonical
+from ..context import CaffeContext, CaffeNode
 from ..files import layer_checks as checks
 from ..layer_spec import EVERY, ONE, layer
 from .base import RULES
@@ -242,7 +242,7 @@ def pad(g: CaffeContext, node: CaffeNode) -> Value:
 @RULES.load("Unsqueeze")
 def unsqueeze(g: CaffeContext, node: CaffeNode) -> Value:
     """An axis of size 1 inserted at ``dim``."""
-    axis = canonical(node, node.number("dim"), len(node.shape()), "dim", 1)
+    axis = node.place(node.number("dim"), "dim", len(node.shape()) + 1)
     return g.b.unsqueeze(node.x, axes=(axis,))
 
 

@@ -90,7 +90,7 @@ def _unpacked(packed: Any, bits: int, count: int) -> Any:
     return np.stack(parts, axis=-1).reshape(*packed.shape[:-1], -1)[..., :count]
 
 
-def few_bits(g: OnnxContext, node: ForeignNode, packed: Value, bits: int, shape: tuple[int, ...], wide: bool = False) -> Value:
+def few_bits(g: OnnxContext, node: ForeignNode, packed: Value, bits: int, shape: tuple[int, ...], *, wide: bool) -> Value:
     """A constant of bytes as the numbers of 2, 4 or 8 bits in them, of that type or ``wide`` of uint8, row by row; refused
     where a row has too few bytes."""
     if bits not in _TYPES:
@@ -107,7 +107,7 @@ def few_bits(g: OnnxContext, node: ForeignNode, packed: Value, bits: int, shape:
     return made
 
 
-def half_way(g: OnnxContext, bits: int, shape: tuple[int, ...], wide: bool = False) -> Value:
+def half_way(g: OnnxContext, bits: int, shape: tuple[int, ...], *, wide: bool) -> Value:
     """The zero points of numbers of few bits where none are given."""
     type_ = DType.UINT8 if wide else _TYPES[bits]
     made: Value = g.derived(("half", bits, shape, wide), lambda: g.b.const(np.full(shape, 1 << (bits - 1), type_.numpy), type_))
@@ -138,15 +138,16 @@ def matmul_nbits(g: OnnxContext, node: ForeignNode) -> Any:
     want = (n, blocks, size * bits // 8)
     if known_shape(packed) != want or packed.dtype is not DType.UINT8:
         raise node.refuse(f"B is {packed.dtype} of shape {list(map(str, known_shape(packed)))}, must be uint8 of {list(want)}")
-    stored = few_bits(g, node, packed, bits, (n, k))
+    stored = few_bits(g, node, packed, bits, (n, k), wide=False)
     scale = _shaped(g, node, scales, (n, blocks), "scales")
     if zeros is not None and zeros.dtype is not DType.UINT8:
         w = _by_floats(g, stored, scale, _shaped(g, node, zeros, (n, blocks), "zero_points"), k, size)
     else:
         if zeros is None:
-            zero = half_way(g, bits, (n, blocks))
+            zero = half_way(g, bits, (n, blocks), wide=False)
         else:
-            zero = few_bits(g, node, _shaped(g, node, zeros, (n, -(-blocks * bits // 8)), "zero_points"), bits, (n, blocks))
+            packed_zeros = _shaped(g, node, zeros, (n, -(-blocks * bits // 8)), "zero_points")
+            zero = few_bits(g, node, packed_zeros, bits, (n, blocks), wide=False)
         w = g.b.dequantize_blocks(stored, scale, zero, axis=1, block_size=size)
     return g.b.linear(a, w, bias)
 
