@@ -67,7 +67,6 @@ def _uses(v: Value) -> Iterator[tuple[Node, str]]:
 def _indexed(node: Node, arg: str, sizes: Sizes) -> int | None:
     """How many positions an index into something chooses from; None for what is no index, or where it is not known."""
     x = node.inputs[0]
-    axis = node.attrs.get("axis", 0)
     if node.op == "embedding" and arg == "ids":
         return _size(node.inputs[1], 0, sizes)
     if node.op == "one_hot" and arg == "ids":
@@ -81,7 +80,7 @@ def _indexed(node: Node, arg: str, sizes: Sizes) -> int | None:
         found = [_size(x, a, sizes) for a in range(first, first + (depth or 0))]
         known = [n for n in found if n is not None]
         return min(known) if known else None
-    return _size(x, axis, sizes)
+    return _size(x, node.attrs["axis"], sizes)
 
 
 def _steps(node: Node, arg: str, sizes: Sizes) -> int | None:

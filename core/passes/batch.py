@@ -186,7 +186,7 @@ def _elementwise(node: Node, decl: Op, rule: Any, found: _Places, name: Dim) -> 
     return [place] * len(node.outputs)
 
 
-def _aligned(node: Node, found: _Places, k: int = 0, k_out: int = 0) -> list[_Place]:
+def _aligned(node: Node, found: _Places, k: int, k_out: int) -> list[_Place]:
     """Axes meet from the right, without the last ``k``."""
     places = []
     for _, v, p in found:
@@ -204,7 +204,7 @@ def _aligned(node: Node, found: _Places, k: int = 0, k_out: int = 0) -> list[_Pl
 
 
 def _broadcast(node: Node, decl: Op, rule: Any, found: _Places, name: Dim) -> list[_Place]:
-    return _aligned(node, found)
+    return _aligned(node, found, 0, 0)
 
 
 def _last(node: Node, decl: Op, rule: Any, found: _Places, name: Dim) -> list[_Place]:

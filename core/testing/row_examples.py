@@ -85,7 +85,7 @@ def _variations(row: Row, mapped: Mapping[str, Any], sample: Sample, base: Attrs
 
 
 def _rank(sample: Sample) -> int:
-    return max((a.ndim for a in sample.arrays() if a is not None), default=0)
+    return max([0, *(a.ndim for a in sample.arrays() if a is not None)])
 
 
 _SIZES = (2, 3, 11, 13, 7)

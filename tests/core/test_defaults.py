@@ -15,22 +15,34 @@ from convcore.build.builder import Builder
 from convcore.cli import commands, main
 from convcore.cli.parser import parse
 from convcore.errors import UsageError
+from convcore.interpreter import Interpreter
 from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph
+from convcore.ir.scopes import Scope
 from convcore.ir.tensors import as_tensor
 from convcore.layout.mincut import SOURCE, TARGET, Choice
 from convcore.layout.moves import perm_through
 from convcore.layout.orders import order_of
+from convcore.loading.inputs import InputShapes
 from convcore.ops.arithmetic import converted
 from convcore.opset import Attr, OpSet, Sample, op
 from convcore.opset.attributes import AxesAttr
 from convcore.opset.shapes import window_size
 from convcore.report import Report
+from convcore.rewrite import find_composites
+from convcore.rewrite.axes import axes_of
+from convcore.rewrite.region import Rewriter
+from convcore.rewrite.view import View
+from convcore.rules.foreign import ForeignNode, LoadContext
 from convcore.rules.isomorphisms import NotExpressible
 from convcore.rules.shapes import known_shape
 from convcore.samples import example_inputs
-from convcore.verification.power import disturbed_array
+from convcore.testing import plugins as plugins_kit
+from convcore.testing import standard, torch_suites
+from convcore.testing.rules import RecordingContext
+from convcore.verification.layers import flowing, noise_of
+from convcore.verification.power import disturbed, disturbed_array
 
 SEQ = str(Path(__file__).parents[1] / "data/keras_eras/tf213/seq_cnn.keras")
 
@@ -135,6 +147,69 @@ def _wide(**kw: Any) -> bool:
     return OpSet("d", "tests").op("one", "x:float", body=body, **kw).body is body
 
 
+def _run(**kw: Any) -> str:
+    g, b = _graph()
+    g.outputs = [b.relu(b.input("x", "float32", (2, 3)))]
+    return str(Interpreter(g, **kw).run([np.ones((2, 3), "f4")])[0].dtype)
+
+
+def _normed(**kw: Any) -> list[str]:
+    """Statistics are one layer, the scale behind them is another."""
+    g, b = _graph()
+    y = b.input("x", "float32", (2, 3, 5, 7))
+    mean, var = (b.weight(np.full(3, n, "f4"), str(n)) for n in (2, 3))
+    with b.within(g.scope("statistics", "BatchNorm")):
+        y = b.batch_norm(y, None, None, mean, var, epsilon=1e-3)
+    with b.within(g.scope("scale", "Scale")):
+        g.outputs = [b.mul(y, b.const(np.full((3, 1, 1), 5, "f4")))]
+    find_composites(g, **kw)
+    return [node.op for node in g]
+
+
+def _closed(**kw: Any) -> bool:
+    """What is read elsewhere too costs no arithmetic."""
+    g, b = _graph()
+    flat = b.reshape(b.input("x", "float32", (2, 3)), shape=(6,))
+    g.outputs = [b.relu(flat), flat]
+    return Rewriter(g, View(g)).closed(list(g), {g.outputs[0]}, **kw)
+
+
+def _base(make: Callable[[Builder, Any], Any]) -> Callable[..., Any]:
+    """How far back the axes of a value are followed."""
+
+    def call(**kw: Any) -> str:
+        g, b = _graph()
+        x = b.input("x", "float32", (2, 3))
+        g.outputs = [b.transpose(make(b, x), perm=(1, 0))]
+        return axes_of(Rewriter(g, View(g)), g.outputs[0], **kw).base.name
+
+    return call
+
+
+def _recorded(how: str) -> Callable[..., Any]:
+    return lambda **kw: len(getattr(RecordingContext(Builder(Graph("g"))), how)("Relu", [], **kw))
+
+
+def _foreign(**kw: Any) -> bool:
+    return (
+        LoadContext(Builder(Graph("g"))).weight(ForeignNode("T", "n", [], {}), "w", as_tensor(np.ones(3, "f4")), **kw).trainable
+    )
+
+
+def _weights(**kw: Any) -> list[Any]:
+    _, b = _graph()
+    w = b.weight(np.zeros(5, "f4"), "w")
+    return list(disturbed(0.5, lambda v: True, **kw)(w).tolist())
+
+
+def _alone(**kw: Any) -> Any:
+    return InputShapes({"": (4, None)}).take("x", (2, 3), **kw)
+
+
+def _root(**kw: Any) -> int:
+    return Scope(None, "a", **kw).call
+
+
 TURN = order_of((1, 2, 0))
 CASES: list[tuple[Callable[..., Any], str, Any, Any]] = [
     (_weight, "trainable", False, True),
@@ -155,6 +230,18 @@ CASES: list[tuple[Callable[..., Any], str, Any, Any]] = [
     (lambda **kw: str(converted(np.array([1e6], "f4"), DType.FLOAT8_E4M3FN, **kw)), "saturate", True, False),
     (lambda **kw: [a.tolist() for a in Sample((2, 3)).arrays(**kw) if a is not None], "seed", 0, 1),
     (lambda **kw: perm_through((2, 0, 1), TURN, **kw), "forward", True, False),
+    (_run, "precise", False, True),
+    (_normed, "across", False, True),
+    (_closed, "shared", True, False),
+    (_base(lambda b, x: b.mul(x, b.const(2.0))), "scales", False, True),
+    (_base(lambda b, x: b.slice(x, starts=(1, 0), stops=(2, None), steps=(1, 1))), "select", False, True),
+    (_base(lambda b, x: b.repeat(x, repeats=5, axis=0)), "copies", False, True),
+    (_recorded("call"), "n_outputs", 1, 2),
+    (_recorded("unit"), "n_outputs", 1, 2),
+    (_foreign, "trainable", True, False),
+    (_weights, "least", 0.0, 0.1),
+    (_alone, "only", False, True),
+    (_root, "call", 0, 1),
     (lambda **kw: disturbed_array(np.zeros(5, "f4"), 0.5, "w", **kw).tolist(), "least", 0.0, 0.1),
 ]  # fmt: skip
 
@@ -188,3 +275,57 @@ def test_only_who_asks_is_told_the_time(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_report_of_nothing_compared_has_no_difference() -> None:
     report = Report("")
     assert (report.max_abs, report.max_rel) == (0.0, 0.0)
+
+
+def test_what_is_compared_where_nothing_flows_and_nothing_is_finite() -> None:
+    """No float flows into what is made of integers; where every run overflows, rounding excuses nothing."""
+    g, b = _graph()
+    y = b.cast(b.input("i", "int64", (2, 3)), to="float32")
+    g.outputs = [y]
+    assert flowing(g, [np.ones((2, 3), "i8")], [y.name]) == {y.name: 0.0}
+    g, b = _graph()
+    y = b.square(b.input("x", "float32", (2,)))
+    g.outputs = [y]
+    with np.errstate(over="ignore"):
+        found = noise_of(g, [np.full(2, 1e30, "f4")], {y.name: np.full(2, np.inf, "f4")}, 1e-7)
+    exact, off = found[y.name]
+    assert exact == pytest.approx(1e60) and off == 0.0
+
+
+def test_a_plugin_is_asked_for_forty_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    for check in ("_check_imports", "_check_ops", "_check_rules", "_check_identify", "_check_named"):
+        monkeypatch.setattr(plugins_kit, check, lambda *given: None)
+    monkeypatch.setattr(plugins_kit, "_check_framework", lambda name, report, models, sources: asked.append(models))
+    for given in ({}, {"models": 3}):
+        plugins_kit.check_plugin("onnx", **given)  # type: ignore[arg-type]
+    assert asked == [40, 3]
+
+
+def test_suites_are_drawn_with_the_seed_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many samples of an op of torch as its table says, all of them, unless it is said otherwise."""
+    asked: list[Any] = []
+
+    class Caught(Exception):
+        pass
+
+    def caught(*given: Any, **_: Any) -> Any:
+        asked.append(given)
+        raise Caught
+
+    monkeypatch.setattr(standard, "all_cases", lambda: ["case"])
+    monkeypatch.setitem(torch_suites.TABLES, "opinfo", lambda only, each: [each])
+    monkeypatch.setitem(torch_suites.TABLES, "nn-modules", lambda only, each: [each])
+    for module, draw, run in ((standard, "sample", "run_cases"), (torch_suites, "sampled", "run_suite")):
+        monkeypatch.setattr(module, draw, caught)
+        monkeypatch.setattr(module, run, caught)
+    for more in (["--sample", "3"], ["--sample", "3", "--seed", "5"], []):
+        with pytest.raises(Caught):
+            standard.command(more)
+        for table in ("opinfo", "nn-modules"):
+            with pytest.raises(Caught):
+                torch_suites.command(table, more)
+    assert asked[:6] == [(["case"], 3, 0), ([3], 3, 0), ([4], 3, 0), (["case"], 3, 5), ([3], 3, 5), ([4], 3, 5)]
+    assert asked[6] == ("interpreter", ["case"]) and [g[:3] for g in asked[7:]] == [
+        ("opinfo", "interpreter", [3]), ("nn-modules", "interpreter", [4])
+    ]  # fmt: skip

@@ -191,6 +191,49 @@ def test_dtypes_the_target_does_not_compute_with() -> None:
         plan(g, RULES, None, Floats())
 
 
+def moved(rule: Any, dtype: str) -> int | str:
+    """How many calls a rule for relu makes of such a tensor in a target that computes in float32, or why none."""
+
+    class Floats(TreeDialect):
+        dtypes = frozenset([convcore_dtype("float32")])
+
+    g = Graph("net")
+    b = Builder(g)
+    g.outputs = [b.relu(b.input("x", dtype, (2, 3)))]
+    rules = RuleSet("one")
+    rules.emit("relu")(rule)
+    try:
+        return len(plan(g, rules, None, Floats()).root.calls)
+    except UnsupportedError as e:
+        return str(e)
+
+
+@pytest.mark.parametrize("way", ["value", "call", "unit"])
+def test_what_does_not_say_that_it_only_moves_computes(way: str) -> None:
+    def rule(e: Any, node: Node, said: dict[str, bool]) -> None:
+        x = e.value(node.inputs[0], **(said if way == "value" else {"carry": True}))
+        getattr(e, "unit" if way == "unit" else "call")(
+            "relu", [x], outputs=node.outputs, **({"carry": True} if way == "value" else said)
+        )
+
+    told: list[dict[str, bool]] = [{}, {"carry": False}, {"carry": True}]
+    left, no, yes = (moved(lambda e, node, said=said: rule(e, node, said), "float64") for said in told)
+    assert left == no and "Tree computes in float32" in str(no) and yes == 1
+    assert all(moved(lambda e, node, said=said: rule(e, node, said), "float32") == 1 for said in told)
+
+
+@pytest.mark.parametrize("way", ["call", "unit"])
+def test_a_call_has_one_result_unless_it_says_more(way: str) -> None:
+    def rule(e: Any, node: Node) -> None:
+        make = getattr(e, way)
+        counts.extend((len(make("a", [])), len(make("b", [], n_outputs=3))))
+        make("relu", [e.value(node.inputs[0])], outputs=node.outputs)
+
+    counts: list[int] = []
+    one(rule)
+    assert counts == [1, 3]
+
+
 def convcore_dtype(name: str) -> Any:
     from convcore.ir.dtypes import DType
 

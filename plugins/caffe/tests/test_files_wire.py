@@ -216,6 +216,10 @@ def test_legacy_axes(tmp_path: Path) -> None:
     blob = field(1, 0, varint(1)) + field(2, 0, varint(1)) + field(3, 0, varint(2)) + field(4, 0, varint(3))
     tensor, legacy, _ = read_blob(tmp_path, blob + field(5, 2, floats(*range(6))))
     assert (tensor.shape, legacy) == ((1, 1, 2, 3), True)
+    for left_out in range(1, 5):  # BlobProto: ``optional int32 num = 1 [default = 0]``, and so on
+        given = [b"" if i == left_out else field(i, 0, varint(2)) for i in range(1, 5)]
+        tensor, legacy, _ = read_blob(tmp_path, b"".join(given))
+        assert (tensor.shape, legacy) == (tuple(0 if i == left_out else 2 for i in range(1, 5)), True)
 
 
 def test_scalar_blob(tmp_path: Path) -> None:

@@ -317,6 +317,8 @@ def test_transform_param_is_kept_or_applied(tmp_path: Path) -> None:
     want = (x - np.array([104, 117, 123], np.float32).reshape(3, 1, 1)) * 0.5
     assert np.allclose(applied.run({"data": x, "l": labels})["r"], want)
     assert applied.metadata["preprocessing"]["data"]["applied"]
+    less = net(tmp_path, IMAGES.replace("scale: 0.5 ", ""), preprocessing="apply")  # TransformationParameter: scale is 1
+    assert np.allclose(less.run({"data": x, "l": labels})["r"], want * 2)
 
 
 def mean_file(path: Path, mean: Any) -> Path:
