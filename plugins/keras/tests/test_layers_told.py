@@ -108,7 +108,7 @@ TOLD: dict[str, tuple[Callable[[], Graph], str]] = {
         "padding='causal' is not valid or same",
     ),
     # ---- joining
-    "one": (lambda: graph_of("Subtract", {}, (None, 3)), "takes at least 2 inputs, has 1"),
+    "one": (lambda: graph_of("Subtract", {}, (None, 3)), "takes 2 inputs, has 1"),
     "three": (lambda: graph_of("Subtract", {}, (None, 3), (None, 3), (None, 3)), "takes 2 inputs, has 3"),
     "dot of one": (lambda: graph_of("Dot", {"axes": 1}, (None, 3)), "takes 2 inputs, has 1"),
     "axes of dot": (lambda: graph_of("Dot", {"axes": "a"}, (None, 3), (None, 3)), "axes='a' are not one axis per input"),

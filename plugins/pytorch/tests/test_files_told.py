@@ -29,7 +29,7 @@ def _no_id(_pid: Any) -> Any:
 
 
 def unpickled(raw: bytes) -> Any:
-    return Pickle(raw, 0, _no_id, "f").load()[0]
+    return Pickle(raw, 0, _no_id, "f", foreign=False).load()[0]
 
 
 # ---- pickles
@@ -251,7 +251,7 @@ def _node(name: str, *inputs: str, outputs: Any = None) -> dict[str, Any]:
 
 
 def test_a_graph_makes_names_once_before_they_are_used() -> None:
-    found = read_graph(_graph(_node("y", "x"), _node("z", "y"), outputs=[{"as_tensor": {"name": "z"}}]), "", "f")
+    found = read_graph(_graph(_node("y", "x"), _node("z", "y"), outputs=[{"as_tensor": {"name": "z"}}]), "", "f", 0)
     assert [(n.name, n.target) for n in found.nodes] == [("y", "aten.relu.default"), ("z", "aten.relu.default")]
     for entry, why in (
         (_graph(_node("y", "x"), _node("y", "x")), "value 'y' is made twice"), (_graph(_node("x", "x")),
@@ -262,7 +262,7 @@ def test_a_graph_makes_names_once_before_they_are_used() -> None:
         "x", outputs=[{"as_int": 3}])), "a result that is no value"),
     ):  # fmt: skip
         with pytest.raises(BadFileError) as error:
-            read_graph(entry, "", "f")
+            read_graph(entry, "", "f", 0)
         assert why in str(error.value)
     with pytest.raises(BadFileError, match=f"graphs nested more than {limits.DEPTH} deep"):
         read_graph(_graph(), "", "f", limits.DEPTH + 1)

@@ -359,7 +359,7 @@ def test_damaged_pickles():
     for protocol in range(6):
         for mutant in mutants(pickle.dumps(value, protocol), 700, protocol):
             try:
-                Pickle(mutant, 0, lambda pid: None, "x").load()
+                Pickle(mutant, 0, lambda pid: None, "x", foreign=False).load()
             except ConvcoreError as e:
                 assert str(e)
 
@@ -407,7 +407,7 @@ def test_bombs_end_quickly(name):
     resource = pytest.importorskip("resource")
     before = resource.getrusage(resource.RUSAGE_SELF)
     try:
-        found = Pickle(BOMBS[name], 0, lambda pid: None, "x").load()[0]
+        found = Pickle(BOMBS[name], 0, lambda pid: None, "x", foreign=False).load()[0]
     except BadFileError:
         found = None
     assert name == "deep lists" or found is None

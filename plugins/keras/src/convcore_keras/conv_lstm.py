@@ -12,7 +12,7 @@ __all__ = ["step"]
 
 def step(
     kind: DType, batch: Any, state: Sequence[Any], kernel: Sequence[Any], channel: int, gate: Any, act: Any, layout: Any,
-    origin: Origin, *, states: int = 2, masked: bool = False, zero_output: bool = False,
+    origin: Origin, *, states: int, masked: bool, zero_output: bool,
 ) -> Graph:  # fmt: skip
     """The region of a scan: states (N, *state), the input's convolution, (masked) whether the step counts, the recurrent kernel.
     The state's convolution has stride 1 and padding ``same``; gates i, f, c, o along ``channel`` (``keras.src.layers.rnn.

@@ -64,7 +64,7 @@ class KerasDialect(Dialect):
     has_small_types = False
     dtypes = frozenset(d for d in DType if (d.is_float or d.is_int or d is DType.BOOL) and not (d.is_small or d is DType.UINT64))
 
-    def __init__(self, nested: bool = True, keeps: bool = False) -> None:
+    def __init__(self, nested: bool, keeps: bool) -> None:
         self.nested, self.keeps = nested, keeps
         self.kept = Kept()
         self.containers: set[Any] = set()

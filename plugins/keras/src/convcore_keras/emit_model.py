@@ -28,7 +28,7 @@ from convcore.plugin import (
 )
 
 from .dialect import MERGES, Inner
-from .emit_names import Renamed, legal
+from .emit_names import Renamed, legal, legal_model
 from .files.model import Call, KerasModel, LayerConfig, LayerDType, ModelConfig, TensorRef
 from .files.write_config import KERAS_VERSION
 from .keep import call_of, layer_of
@@ -44,7 +44,7 @@ _HALF = (DType.FLOAT16, DType.BFLOAT16)
 def model_of(plan: Plan, graph: Graph) -> tuple[KerasModel, list[str]]:
     """The model, and what is worth telling of it. UnsupportedError names every layer no Keras layer can be."""
     maker = _Maker(plan, graph)
-    name = legal(graph.name or "model", model=True)
+    name = legal_model(graph.name or "model")
     if maker.renamed.of_keras and name != graph.name:
         maker.renamed.found[graph.name] = name
     root = maker.model(plan.root, name, [v.name for v in graph.inputs])

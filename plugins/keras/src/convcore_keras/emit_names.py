@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["Renamed", "legal"]
+__all__ = ["Renamed", "legal", "legal_model"]
 
 _OUTSIDE = re.compile(r"[^A-Za-z0-9_-]")
 _SEPARATORS = re.compile(r"[/.]")
 
 
-def legal(name: str, *, model: bool = False) -> str:
-    """The name of a layer, or of a whole ``model``.
+def legal(name: str) -> str:
+    """The name of a layer.
 
     Keras refuses "/", torch "." in the name of a layer with weights, and TensorFlow (2.21, ``tf.Graph.name_scope``), which makes
-    scopes of a graph of them, all but letters, digits, "_" and "-" (">" at an end); the outermost begins with a letter or digit.
+    scopes of a graph of them, all but letters, digits, "_" and "-" (">" at an end).
     """
-    clean = _OUTSIDE.sub("_", name.strip("/"))
-    return (clean.lstrip("_-") if model else clean) or ("model" if model else "layer")
+    return _OUTSIDE.sub("_", name.strip("/")) or "layer"
+
+
+def legal_model(name: str) -> str:
+    """The name of a whole model: the outermost scope, which begins with a letter or digit."""
+    return _OUTSIDE.sub("_", name.strip("/")).lstrip("_-") or "model"
 
 
 class Renamed:

@@ -47,8 +47,8 @@ def call_attributes(layer: LayerConfig, call: Call, values: dict[TensorRef, Valu
             continue
         attrs[f"call.{key}"] = tensors_of(value, values)
     constants = [x for x in leaves(call.args) if not isinstance(x, TensorRef) and x is not None]
-    last = max((i for i, x in enumerate(call.args) if any(isinstance(y, TensorRef) for y in leaves(x))), default=0)
-    if constants or any(x is None for x in call.args[:last]):  # an omitted argument before a tensor says which one that is
+    omitted = [x is None for x in call.args if x is None or any(isinstance(y, TensorRef) for y in leaves(x))]
+    if constants or omitted != sorted(omitted):  # an omitted argument before a tensor says which one that is
         attrs["call.args"] = tensors_of(call.args, values)
     return attrs, mask
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any
 
 from convcore.plugin import (
     BUFFER,
@@ -188,14 +188,12 @@ class KerasContext(LoadContext):
             raise node.refuse(f"its weight {name!r} is missing", code="missing_weight")
         return found
 
-    @overload
-    def variable(self, node: ForeignNode, name: str, order: str = "", *, optional: Literal[False] = False) -> Value: ...
-    @overload
-    def variable(self, node: ForeignNode, name: str, order: str = "", *, optional: bool) -> Value | None: ...
-    def variable(self, node: ForeignNode, name: str, order: str = "", *, optional: bool = False) -> Value | None:
-        """A variable as a graph weight with its axes in another order (``"*IO->OI*"``); None if optional and absent."""
-        if optional and name not in node.weights:
-            return None
+    def optional(self, node: ForeignNode, name: str) -> Value | None:
+        """A variable as a graph weight, None where the layer has none of the name."""
+        return self.variable(node, name) if name in node.weights else None
+
+    def variable(self, node: ForeignNode, name: str, order: str = "") -> Value:
+        """A variable as a graph weight with its axes in another order (``"*IO->OI*"``)."""
         tensor = self.array(node, name)
         if not order:
             return self.weight(node, name, tensor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -89,11 +90,11 @@ class GraphLoader:
 
     def _precision_notes(self) -> Iterator[str]:
         """Half-precision layers agree between machines only as far as their dtype is precise."""
-        layers: dict[str, int] = {}
+        layers: Counter[str] = Counter()
         for _, layer in self.model.walk():
             dtype = compute_dtype(layer)
             if dtype is not None and dtype.itemsize < 4 and layer.class_name != "InputLayer":
-                layers[str(dtype)] = layers.get(str(dtype), 0) + 1
+                layers[str(dtype)] += 1
         for name, count in layers.items():
             yield f"{count} layers compute in {name}: results depend on how the hardware rounds, in their last digits"
 
@@ -141,17 +142,13 @@ class GraphLoader:
         """Build every call that the outputs of ``model`` need; ``bound`` are the tensors of its inputs. Returns the outputs."""
         by_name = {layer.name: layer for layer in model.layers}
         values: dict[TensorRef, Value] = dict(bound)
-        wanted: dict[Key, int] = {}
-        for layer in model.layers:
-            for call in layer.calls:
-                for r in call.refs():
-                    wanted[r.layer, r.node] = max(wanted.get((r.layer, r.node), 0), r.tensor)
+        wanted: defaultdict[Key, int] = defaultdict(int)
         outputs = model.output_refs()
-        for r in outputs:
-            wanted[r.layer, r.node] = max(wanted.get((r.layer, r.node), 0), r.tensor)
+        for r in (*(r for layer in model.layers for call in layer.calls for r in call.refs()), *outputs):
+            wanted[r.layer, r.node] = max(wanted[r.layer, r.node], r.tensor)
         for name, k in execution_order(model, by_name, bound):
             layer = by_name[name]
-            outs = self._call(layer, k, f"{prefix}{name}", values, wanted.get((name, k), 0) + 1)
+            outs = self._call(layer, k, f"{prefix}{name}", values, wanted[name, k] + 1)
             for i, v in enumerate(outs):
                 values[TensorRef(name, k, i)] = v
         missing = [r for r in outputs if r not in values]

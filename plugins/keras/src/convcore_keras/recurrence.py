@@ -78,7 +78,7 @@ class Sequences:
 
 
 # ---- configuration
-def to_flags(node: ForeignNode, carried: bool = False) -> dict[str, Any]:
+def to_flags(node: ForeignNode, carried: bool) -> dict[str, Any]:
     """The configuration every recurrent layer shares; refuses constants, and ``stateful`` unless its states are ``carried`` by
     the caller."""
     if node.attr("num_constants", None):
@@ -97,7 +97,7 @@ def to_flags(node: ForeignNode, carried: bool = False) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def recurrence(g: KerasContext, node: ForeignNode, prefix: str = "", carried: bool = False) -> Recurrence:
+def recurrence(g: KerasContext, node: ForeignNode, prefix: str, carried: bool) -> Recurrence:
     """Read a node of a recurrent layer; ``prefix`` of its variables when a wrapper owns them."""
     flags = to_flags(node, carried)
     if node.type in LAYERS:
@@ -107,7 +107,7 @@ def recurrence(g: KerasContext, node: ForeignNode, prefix: str = "", carried: bo
         raise node.refuse("its cell is missing or unknown", code="unsupported_cell")
     stacked = cell.class_name == "StackedRNNCells"
     found = cell.config.get("cells") if stacked else [cell]
-    cells, reverse = [], bool(stacked and cell.config.get("reverse_state_order", False))
+    cells, reverse = [], bool(stacked and cell.config.get("reverse_state_order"))
     for i, c in enumerate(found or ()):
         if not isinstance(c, LayerConfig) or c.custom or c.class_name not in CELLS:
             name = c.class_name if isinstance(c, LayerConfig) else type(c).__name__

@@ -43,7 +43,7 @@ def traced(model: Any, shapes: Mapping[str, Any] | None = None) -> Any:
     keras = sys.modules["keras"]
     inputs = _inputs(keras, model, shapes)
     try:
-        with _entered(keras):
+        with _entered(keras, constants=False):
             outputs = model.call(*inputs.args, **_inference(model))
         return keras.Model(inputs.given, outputs, name=model.name)
     except (UsageError, UnsupportedError):
@@ -109,7 +109,7 @@ def _inference(layer: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _entered(keras: Any, constants: bool = False) -> Iterator[None]:
+def _entered(keras: Any, constants: bool) -> Iterator[None]:
     """Inside, calling a layer that is not Keras's own on symbolic tensors is calling its ``call``: as a nested model of its name
     where it takes one tensor, so that what is inside keeps its place. ``constants``: weights that such a layer itself has are
     given to its ``call`` as arrays, which a file can hold, and functional models that hold such layers are entered too."""

@@ -94,7 +94,7 @@ def _ranges(exported: Any) -> dict[str, tuple[int | None, int | None]]:
     mode = next((v.fake_mode for v in vals if hasattr(v, "fake_mode")), None)
     for guard in getattr(getattr(mode, "shape_env", None), "guards", ()):
         expr = guard.expr
-        if not getattr(expr, "is_Relational", False) or str(expr.lhs) not in found or _bound(expr.rhs) is None:
+        if not expr.is_Relational or str(expr.lhs) not in found or _bound(expr.rhs) is None:
             continue
         (least, most), at = found[str(expr.lhs)], int(expr.rhs)
         if expr.rel_op in (">", ">="):
@@ -128,7 +128,7 @@ def _input(spec: Any) -> Input:
     return Input(_KINDS[kind], spec.arg.name, spec.target or "", spec.persistent is not False)
 
 
-def _graph(module: Any, name: str, captures: bool = False) -> Graph:
+def _graph(module: Any, name: str) -> Graph:
     values: dict[str, TensorValue | SymValue] = {}
     nodes: list[Node] = []
     inputs: list[str] = []
@@ -146,7 +146,7 @@ def _graph(module: Any, name: str, captures: bool = False) -> Graph:
             outputs = tuple(_value(a) for a in (args if isinstance(args, (tuple, list)) else (args,)))
         elif n.target is not operator.getitem or n.users:
             nodes.append(_node(n, val, values, bodies))
-    return Graph(name, tuple(inputs), outputs, tuple(nodes), values, captures)
+    return Graph(name, tuple(inputs), outputs, tuple(nodes), values)
 
 
 def _node(n: Any, val: Any, values: dict[str, TensorValue | SymValue], bodies: Mapping[str, Any]) -> Node:
@@ -229,7 +229,7 @@ def _size(d: Any) -> Any:
     if isinstance(d, (bool, int, float)):
         return d
     expr = d.node.expr
-    if getattr(expr, "is_number", False):
+    if expr.is_number:
         return float(expr) if type(d).__name__ == "SymFloat" else int(expr)
     return _expr(expr)
 

@@ -219,7 +219,7 @@ class Loader:
             near = (n for n in names if n.startswith(f"{user}."))
             name = next((n for n in names if n.rpartition(".")[0] == user), None) or next(near, i.target)
             role = {"parameter": PARAMETER, "buffer": BUFFER}.get(i.kind, CONSTANT)
-            trainable = role == PARAMETER and bool(getattr(t, "requires_grad", True))
+            trainable = role == PARAMETER and getattr(t, "requires_grad", None) is not False
             v = frame.graph.add_weight(name, t, trainable=trainable, source=name, role=role)
             self._weights[key] = Handle(Memory(v, i.kind, name))
             (self._read if i.persistent else self._unsaved).add(name)
@@ -238,7 +238,7 @@ class Loader:
                 continue
             if identity(t) not in read:
                 role = PARAMETER if kinds.get(key) == "parameter" else BUFFER
-                trainable = role == PARAMETER and bool(getattr(t, "requires_grad", True))
+                trainable = role == PARAMETER and getattr(t, "requires_grad", None) is not False
                 graph.add_weight(key, t, trainable=trainable, source=key, role=role)
                 read[identity(t)] = key
                 unread.append(key)

@@ -108,7 +108,7 @@ def program_runtime(program: Any, code: Code) -> Runtime:
     return _runtime(module, code.inputs, results=code.results)
 
 
-def not_taken(what: Any, why: str, e: Exception, exported: bool = False) -> UnsupportedError:
+def not_taken(what: Any, why: str, e: Exception, exported: bool) -> UnsupportedError:
     """torch's own exception as a refusal of a module: of the program it was exported as, sizes may be the reason."""
     import torch
 

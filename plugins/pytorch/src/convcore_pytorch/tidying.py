@@ -153,7 +153,9 @@ def _as_functions(calls: Sequence[PlanCall], dialect: TorchDialect) -> None:
         if kept and _has_its_keys(t, dialect) and _is_whole(t, own, keys) and inside.get(own, {t}) <= {t}:
             continue
         name, operands, config = STATEFUL[t.type.rpartition(".")[2]]
-        if name == "F.batch_norm" and (any("." in n for n in names.values()) or not t.config.get("momentum", 0.1)):
+        if name == "F.batch_norm" and (
+            any("." in n for n in names.values()) or ("momentum" in t.config and not t.config["momentum"])
+        ):
             continue  # a module counts its batches, too: only one that is the whole model is no module in it
         held = [_given(t.states.get(k), k) for k in operands]
         while held and held[-1] is None:

@@ -41,7 +41,7 @@ def is_view(node: AtenNode, before: TensorValue | None, after: TensorValue | Non
     if base in HIDDEN:
         return None
     if base in PASSING:
-        return not node.arguments.get("train", False) or None
+        return not node.arguments.get("train") or None
     if node.signature is None or not node.signature.views:
         return False
     if base not in MAYBE:
@@ -157,7 +157,7 @@ def _part(g: TorchContext, node: AtenNode, rank: int, index: int) -> Scatter | N
     if not isinstance(axis, int) or not rank:
         return None
     axis %= rank
-    if base == "slice" and a.get("step", 1) != 1:
+    if base == "slice" and a.get("step") not in (None, 1):
         return lambda old, new: _strided(g, node, axis, old, new)
     if base not in ("select", "slice", "narrow"):
         return lambda old, new: _piece(g, node, axis, index, old, new)

@@ -125,7 +125,7 @@ class Frame:
         self.domain.bounded(found)
         return found
 
-    def binary(self, operator: str, inplace: bool = False) -> None:
+    def binary(self, operator: str, inplace: bool) -> None:
         x, y = self.popped(2)
         work = self.domain.inplace if inplace else self.domain.binary
         self.push(self.domain.item(x, y) if operator == "[]" else work(operator, x, y))

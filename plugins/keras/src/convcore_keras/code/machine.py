@@ -174,7 +174,7 @@ def _dup_two(f: Frame, arg: int, ins: Instruction) -> None:
 # ---- operations
 @handles("BINARY_SUBSCR")
 def _subscript(f: Frame, arg: int, ins: Instruction) -> None:
-    f.binary("[]")
+    f.binary("[]", False)
 
 
 @handles("BINARY_SLICE")

@@ -84,7 +84,7 @@ def _called(g: KerasContext, node: ForeignNode, op: str, operands: list[Any], at
     if _SAME.get(op):
         return call(_SAME[op], *operands)
     if op in _REDUCE:
-        return call(f"reduce_{_REDUCE[op]}", *operands, keepdims=bool(attr.get("keep_dims", False)))
+        return call(f"reduce_{_REDUCE[op]}", *operands, keepdims=bool(attr.get("keep_dims")))
     if op == "Pack" and not attr.get("axis"):
         parts = with_sizes(g, list(operands))
         if all(isinstance(n, (int, Dim)) for n in parts):
@@ -100,7 +100,7 @@ Call = Callable[..., Sequence[Value]]
 
 def _matmul(call: Call, x: list[Any], attr: Attr) -> Sequence[Value]:
     a, b = ("adj_x", "adj_y") if "adj_x" in attr else ("transpose_a", "transpose_b")
-    return call("matmul", *x, transpose_a=bool(attr.get(a, False)), transpose_b=bool(attr.get(b, False)))
+    return call("matmul", *x, transpose_a=bool(attr.get(a)), transpose_b=bool(attr.get(b)))
 
 
 def _strided(call: Call, x: list[Any], attr: Attr) -> Sequence[Value]:

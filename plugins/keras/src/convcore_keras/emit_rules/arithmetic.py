@@ -95,7 +95,7 @@ def cast(s: KerasScribe, node: Node) -> None:
 @RULES.emit("identity", priority=1)
 def identity(s: KerasScribe, node: Node) -> None:
     w = Writer(s, node)
-    w.end(w.x(carry=True))
+    w.end(w.carried())
 
 
 @RULES.emit("clip")

@@ -57,9 +57,13 @@ class Writer:
     def optional(self, i: int) -> Value | None:
         return self.node.inputs[i] if i < len(self.node.inputs) else None
 
-    def x(self, i: int = 0, *, carry: bool = False) -> Any:
+    def x(self, i: int) -> Any:
         """The handle of an input."""
-        return self.s.value(self.input(i), carry=carry)
+        return self.s.value(self.input(i))
+
+    def carried(self) -> Any:
+        """The handle of the first input, whose elements are only moved."""
+        return self.s.value(self.input(0), carry=True)
 
     def tensor(self, i: int, what: str) -> Tensor:
         """An input that must be a constant."""

@@ -113,7 +113,10 @@ def _activations(node: Node, layout: str) -> tuple[str, str]:
         raise NotExpressible("it is no ConvLSTM")
     text, ops = str(region), {n.op for n in region}
     for gate, act in _pairs():
-        wanted = step(kind, batch, state, known(r), channel, activation(gate), activation(act), layout, first.origin)
+        wanted = step(
+            kind, batch, state, known(r), channel, activation(gate), activation(act), layout, first.origin,
+            states=2, masked=False, zero_output=False,
+        )  # fmt: skip
         if {n.op for n in wanted} == ops and str(wanted) == text:
             return NAMES[gate], NAMES[act]
     raise NotExpressible("its step is no ConvLSTM's")

@@ -28,7 +28,7 @@ class _Pair:
 
 
 def _pair(w: Writer) -> _Pair:
-    x = w.x(carry=True)
+    x = w.carried()
     if not isinstance(x, _Pair):
         raise NotExpressible("Keras has no complex constants", "unsupported_dtype")
     return x

@@ -44,7 +44,7 @@ def recurrent(s: KerasScribe, node: Node) -> None:
     x, out = w.ref(), known(node.outputs[0])
     mask = _mask(w, x, given)
     hidden, states = a["hidden"], _STATES[node.op]
-    reset = bool(a.get("reset_after", False))
+    reset = bool(a.get("reset_after"))
     config: dict[str, Any] = {
         "units": hidden,
         "activation": _activation(a["activation"]),

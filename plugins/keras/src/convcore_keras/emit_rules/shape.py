@@ -237,7 +237,7 @@ def broadcast(w: Writer, x: Ref, out: Sequence[Any]) -> Ref:
 def flip(s: KerasScribe, node: Node) -> None:
     w = Writer(s, node)
     axes = tuple(node.attrs["axes"])
-    w.end(w.op("Flip", w.ref(), axis=axes[0] if len(axes) == 1 else axes) if axes else w.x())
+    w.end(w.op("Flip", w.ref(), axis=axes[0] if len(axes) == 1 else axes) if axes else w.x(0))
 
 
 # ---- padding

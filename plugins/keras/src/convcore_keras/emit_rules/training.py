@@ -18,7 +18,7 @@ _LAYERS = {"bernoulli": "Dropout", "alpha": "AlphaDropout", "gaussian": "Gaussia
 def dropout(s: KerasScribe, node: Node) -> None:
     """Dropout with its rate; nothing where the source does not say how much. Axes that share a draw are those of space."""
     w, a = Writer(s, node), node.attrs
-    x = w.x(carry=True)
+    x = w.carried()
     rate = a["rate"]
     if rate is None or not w.dtype().is_float:
         w.end(x)
@@ -45,4 +45,4 @@ def gaussian_noise(s: KerasScribe, node: Node) -> None:
     if node.attrs["stddev"] is not None:
         s.leave_out("stddev", node)
     w = Writer(s, node)
-    w.end(w.x(carry=True))
+    w.end(w.carried())

@@ -340,7 +340,7 @@ def _backward(layer: LayerConfig) -> None:
     ):
         back = copy.deepcopy(forward)
         back.name = f"backward_{forward.name}"
-        back.config["go_backwards"] = not forward.config.get("go_backwards", False)
+        back.config["go_backwards"] = not forward.config.get("go_backwards")
         layer.config["backward_layer"] = back
 
 

@@ -61,7 +61,7 @@ def normalise(cls: str, config: dict[str, Any], era: str, version: tuple[int, ..
         new.pop("filters", None)
     if new.get("groups") == 1 and "groups" not in spec_of(cls).defaults:
         del new["groups"]
-    if new.get("virtual_batch_size", 0) is None:
+    if "virtual_batch_size" in new and new["virtual_batch_size"] is None:
         del new["virtual_batch_size"]  # tf.keras's: one that is given says how the variables lie
     one = isinstance(new.get("axis"), list) and len(new["axis"]) == 1 and "virtual_batch_size" not in new
     if cls in ("BatchNormalization", "LayerNormalization") and one:

@@ -7,6 +7,7 @@ numbers.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -153,11 +154,11 @@ class _Walk:
                 self.layer(layer, _join(path, "layers/?"))
             return
         twice = root.endswith(_ROOTS[1])
-        used: dict[str, int] = {}
+        used: Counter[str] = Counter()
         folders: set[str] = set()
         for layer in layers:
             base = snake(PYTHON_NAMES.get(_bare(layer), _bare(layer)))
-            n = used.get(base, 0)
+            n = used[base]
             folder = f"{base}_{n}" if n else base
             folders.add(folder)
             used[base] = n + 1 + (twice and self._has_weights(layer))

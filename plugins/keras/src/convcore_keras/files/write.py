@@ -112,8 +112,9 @@ def _layer_variables(f: h5py.File, layer: LayerConfig, path: str) -> None:
         _layer_variables(f, child, f"{path}/{folder}")
 
 
-def placed(layer: LayerConfig, path: str = "", prefix: str = "", trainable: bool = True) -> Iterator[tuple[str, str, bool]]:
-    """(name, path below the layer's folder, whether it is trained) of each variable, in order of creation."""
+def placed(layer: LayerConfig, path: str, prefix: str, trainable: bool) -> Iterator[tuple[str, str, bool]]:
+    """(name, path below the layer's folder, whether it is trained) of each variable, in order of creation. The others are what
+    holds the layer: its path, its part's name, and whether it is trained."""
     counts: dict[str, int] = {}
     trainable = trainable and layer.trainable
     for variable in _own(layer):

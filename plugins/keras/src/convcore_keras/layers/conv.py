@@ -169,7 +169,7 @@ def conv_padded(g: KerasContext, node: ForeignNode) -> Value:
     if node.attr("padding") != "causal" and not node.has("same_pads_front"):
         raise NotExpressible("padding is valid or same")
     node.ignore(*_SIZES)
-    w, b = g.variable(node, "kernel", "*IO->OI*"), g.variable(node, "bias", optional=True)
+    w, b = g.variable(node, "kernel", "*IO->OI*"), g.optional(node, "bias")
     return g.b.conv(node.need(0), w, b, groups=node.attr("groups", 1), **_common(node))
 
 
@@ -185,7 +185,7 @@ def separable(g: KerasContext, node: ForeignNode) -> Value:
     node.ignore("depth_multiplier", *_SIZES)
     dw = g.variant(node, "depthwise_kernel", "depthwise", _depthwise)
     pw = g.variable(node, "pointwise_kernel", "*IO->OI*")
-    return g.b.separable_conv(node.need(0), dw, pw, g.variable(node, "bias", optional=True), **_common(node))
+    return g.b.separable_conv(node.need(0), dw, pw, g.optional(node, "bias"), **_common(node))
 
 
 @RULES.load("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", then=("activation",))
@@ -216,7 +216,7 @@ def conv_transpose(g: KerasContext, node: ForeignNode) -> Value:
         end = crop - begin
         pads.append((begin, max(end, 0)))
         grow.append(max(-end, 0))
-    w, b = g.variable(node, "kernel", "*OI->IO*"), g.variable(node, "bias", optional=True)
+    w, b = g.variable(node, "kernel", "*OI->IO*"), g.optional(node, "bias")
     return g.b.conv_transpose(
         x,
         w,

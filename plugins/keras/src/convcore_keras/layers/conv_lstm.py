@@ -63,7 +63,7 @@ layer("ConvLSTM3D", **_RECORD, older={"tf.keras": _OLD}, spatial=3)
 def conv_lstm(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     """``keras.src.layers.rnn.conv_lstm``: the input's convolution with the layer's strides and padding, the state's with stride 1
     and ``same``; gates i, f, c, o along the channels."""
-    flags = to_flags(node)
+    flags = to_flags(node, False)
     node.ignore(*IGNORED)
     x, b = main_input(node), g.b
     kind = x.dtype
@@ -77,7 +77,7 @@ def conv_lstm(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
     frames = b.reshape(x, shape=(n * t, *known_shape(x, sizes=True)[2:]))
     reach = [(k - 1) * d + 1 for k, d in zip(kernel_size, dilations, strict=True)]
     gates = b.conv(
-        frames, g.variable(node, "kernel", "*IO->OI*"), g.variable(node, "bias", optional=True), strides=strides,
+        frames, g.variable(node, "kernel", "*IO->OI*"), g.optional(node, "bias"), strides=strides,
         dilations=dilations, pads=explicit_pads(node, frames, reach), layout=layout,
     )  # fmt: skip
     size = known_shape(gates, sizes=True)[1:]

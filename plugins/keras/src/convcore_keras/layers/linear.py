@@ -92,7 +92,7 @@ def einsum_dense(g: KerasContext, node: ForeignNode) -> Value:
     """
     node.ignore("output_shape", "bias_axes", "use_bias", "gptq_unpacked_column_size")
     equation = str(node.attr("equation")).replace(" ", "")
-    x, bias = node.need(0), g.variable(node, "bias", optional=True)
+    x, bias = node.need(0), g.optional(node, "bias")
     letters = len(set(equation) - set("->,."))
     if bias is None and _is_one(x) and (held := _HELD.fullmatch(equation)) and letters == 2 + len(held[3]):
         return g.variable(node, "kernel")
@@ -127,7 +127,7 @@ def highway(g: KerasContext, node: ForeignNode) -> Value:
 
     node.ignore("use_bias", "input_dim", "transform_bias")
     x, b = node.need(0), g.b
-    gate = b.sigmoid(b.linear(x, g.variable(node, "carry_kernel", "IO->OI"), g.variable(node, "carry_bias", optional=True)))
-    y = b.linear(x, g.variable(node, "kernel", "IO->OI"), g.variable(node, "bias", optional=True))
+    gate = b.sigmoid(b.linear(x, g.variable(node, "carry_kernel", "IO->OI"), g.optional(node, "carry_bias")))
+    y = b.linear(x, g.variable(node, "kernel", "IO->OI"), g.optional(node, "bias"))
     y = activate(g, node, y, node.attr("activation", "linear"))
     return b.add(b.mul(y, gate), b.mul(b.sub(b.like(x, 1), gate), x))

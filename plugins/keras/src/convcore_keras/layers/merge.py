@@ -25,11 +25,11 @@ layer("Merge", extinct=True)
 _OPS = {"Add": "add", "Subtract": "sub", "Multiply": "mul", "Maximum": "maximum", "Minimum": "minimum"}
 
 
-def aligned(g: KerasContext, node: ForeignNode, at_least: int = 1) -> list[Value]:
+def aligned(g: KerasContext, node: ForeignNode) -> list[Value]:
     """The inputs with equal rank and dtype."""
     xs = [x for x in node.inputs if x is not None]
-    if len(xs) < at_least:
-        raise node.refuse(f"takes at least {at_least} inputs, has {len(xs)}")
+    if not xs:
+        raise node.refuse("takes at least 1 input, has none")
     ranks = [len(known_shape(x)) for x in xs]
     rank = max(ranks)
     out = [g.b.unsqueeze(x, axes=tuple(range(1, 1 + rank - r))) if r < rank else x for x, r in zip(xs, ranks, strict=True)]
@@ -64,7 +64,7 @@ def merge(g: KerasContext, node: ForeignNode) -> Value:
 @RULES.load("Subtract")
 def subtract(g: KerasContext, node: ForeignNode) -> Value:
     """The first input less the second."""
-    xs = aligned(g, node, 2)
+    xs = aligned(g, node)
     if len(xs) != 2:
         raise node.refuse(f"takes 2 inputs, has {len(xs)}")
     return g.b.sub(*xs)

@@ -30,7 +30,7 @@ def _mode(node: ForeignNode) -> str:
     return str(mode)
 
 
-def _names(node: ForeignNode, tables: int = 1) -> tuple[list[str], list[str]]:
+def _names(node: ForeignNode, tables: int) -> tuple[list[str], list[str]]:
     """The names of the tables of integers and of the floats, in their order: the bias, if there is one, and what the integers
     stand for. HDF5 files put what is trained (the bias) before everything else, ``.keras`` files the table."""
     held = [n for n, t in node.weights.items() if t.dtype is DType.INT8]
@@ -46,7 +46,7 @@ def _inverse(t: Tensor) -> Tensor:
 
 def _weights(g: KerasContext, node: ForeignNode, turned: bool) -> Value:
     """The dequantised table of int8, by the scale of each unit or row."""
-    (table_name,), floats = _names(node)
+    (table_name,), floats = _names(node, 1)
     table = g.variant(node, table_name, "rows", lambda t: t.transpose((1, 0)) if turned else t)
     return g.b.dequantize(table, g.variant(node, floats[-1], "step", _inverse, label="scale"), axis=0)
 
@@ -174,7 +174,7 @@ def einsum_dense(g: KerasContext, node: ForeignNode) -> Value:
     if found is None or x.dtype is not DType.FLOAT32:
         raise node.refuse("of this equation, or element type", code="unsupported_quantization")
     given, _, made = found.groups()
-    (table,), floats = _names(node)
+    (table,), floats = _names(node, 1)
     kernel = g.b.cast(g.variant(node, table, "table", lambda t: t), to=DType.FLOAT32)
     scale, steps, equation = g.variable(node, floats[-1]), _steps(node), found[0]
     if steps is None:

@@ -77,7 +77,7 @@ def recurrent(g: KerasContext, node: ForeignNode) -> Sequence[Value]:
         if cells:
             return run_cells(g, node, cells)
     stateful = g.explicit_states and bool(node.attr("stateful", False))
-    r = recurrence(g, node, carried=stateful)
+    r = recurrence(g, node, "", stateful)
     given = initial_states(g, node, r.n_states)
     if stateful and given:
         raise node.refuse("is stateful and called with an initial state, which sets what it carries", code="unsupported_stateful")

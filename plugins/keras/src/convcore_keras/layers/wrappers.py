@@ -112,7 +112,7 @@ def _both_ways(g: KerasContext, node: ForeignNode, merge: str | None) -> Sequenc
     mask = g.input_mask(node)
     if mask is not None and spec_of(foreign_type(layers[0])).spatial:
         raise node.refuse(f"wraps {layers[0].class_name}, and its input has a mask")
-    flags = [{k: bool(x.config.get(k, False)) for k in ("return_sequences", "return_state", "go_backwards")} for x in layers]
+    flags = [{k: bool(x.config.get(k)) for k in ("return_sequences", "return_state", "go_backwards")} for x in layers]
     first, second = flags
     if first["go_backwards"] or not second["go_backwards"] or first["return_sequences"] != second["return_sequences"]:
         raise node.refuse("its layers do not run forwards and backwards alike")
@@ -153,7 +153,7 @@ def _part(g: KerasContext, node: ForeignNode, key: str, prefix: str) -> Recurren
         raise node.refuse(f"wraps {name!r}, which is not LSTM, GRU, SimpleRNN or RNN", code="unsupported_layer")
     inner = g.node(layer, [], f"{node.name}/{layer.name}", weights=node.weights)
     inner.extra = node.extra
-    r = recurrence(g, inner, f"{prefix}/")
+    r = recurrence(g, inner, f"{prefix}/", False)
     inner.ignore(*g.rules.ignored)
     if inner.unread():
         shown = ", ".join(f"{k}={inner.attrs[k]!r}" for k in inner.unread())

@@ -196,7 +196,7 @@ def select(g: KerasContext, node: ForeignNode) -> Value:
     conditions, choices, default = node.attr("condlist"), node.attr("choicelist"), node.attr("default", 0)
     if not all(isinstance(v, Value) for v in (*conditions, *choices)) or len(conditions) != len(choices) or not choices:
         raise NotExpressible("its conditions and choices are not as many tensors", "unsupported_call")
-    to = joined([*choices, default])
+    to = joined([*choices, default], False)
     y = to_dtype(g, default, to)
     for condition, choice in zip(reversed(conditions), reversed(choices), strict=True):
         y = g.b.where(truth(g, condition), to_dtype(g, choice, to), y)

@@ -113,7 +113,7 @@ def _constant(v: Any, name: str) -> Any:
     raise NotExpressible(f"its argument {name!r} is neither a tensor nor numbers", "unsupported_call")
 
 
-def joined(items: Sequence[Any], floating: bool = False) -> DType | None:
+def joined(items: Sequence[Any], floating: bool) -> DType | None:
     """The element type of tensors, arrays and Python numbers together; None where one is not known.
 
     Numbers follow what they are combined with; integers follow floats; integers of different kind widen, as in JAX. int64 stays

@@ -51,7 +51,7 @@ def sizes(e: E, dims: Sequence[Any], *near: Value | None) -> list[Any]:
     return [e.argument(d, [v for v in near if v is not None]) for d in dims]
 
 
-def pads_of(x: Value | None, node: Node, kernel: Sequence[int], first: int = 2) -> tuple[tuple[Any, Any], ...]:
+def pads_of(x: Value | None, node: Node, kernel: Sequence[int]) -> tuple[tuple[Any, Any], ...]:
     """Padding per spatial axis, "same" counted out."""
     from convcore.plugin import window_pads
 
@@ -61,7 +61,7 @@ def pads_of(x: Value | None, node: Node, kernel: Sequence[int], first: int = 2) 
         if not isinstance(pads, str):
             out.append(pads[i])
             continue
-        n = 1 << 20 if strides[i] == 1 else shape_of(x)[first + i]  # with steps of 1 the size does not matter
+        n = 1 << 20 if strides[i] == 1 else shape_of(x)[2 + i]  # with steps of 1 the size does not matter
         if n is None:
             raise NotExpressible(f"padding {pads} depends on a size that is not known")
         out.append(window_pads(n, k, strides[i], dilations[i], pads))
@@ -76,14 +76,18 @@ def pad_list(pads: Sequence[tuple[Any, Any]]) -> tuple[Any, ...]:
     return tuple(flat)
 
 
-def scalar(e: E, v: Value, read: bool = True) -> Any:
-    """A tensor of one element as a Python number: a constant, a size, else what ``.item()`` gives (or the tensor)."""
+def told(e: E, v: Value) -> Any:
+    """A tensor of one element that is a constant or a size as a Python number; None where it is neither."""
     x = number(v)
-    if x is not None:
-        return x
-    if v.producer is not None and v.producer.op == "dim_value":
+    if x is None and v.producer is not None and v.producer.op == "dim_value":
         return sizes(e, [v.producer.attrs["value"]])[0]
-    return e.call(".item", [e.value(v)])[0] if read else e.value(v)
+    return x
+
+
+def scalar(e: E, v: Value) -> Any:
+    """A tensor of one element as a Python number: a constant, a size, else what ``.item()`` gives."""
+    x = told(e, v)
+    return e.call(".item", [e.value(v)])[0] if x is None else x
 
 
 def items(e: E, v: Value) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from convcore.plugin import DType, Node, NotExpressible, Problem, Trait, UnsupportedError, Value, traits_of
 
 from ..rules.base import RULES
-from .base import E, given, number, scalar
+from .base import E, given, number, told
 
 
 def _regions(e: E, node: Node, bound: Sequence[Value | None], formal: int) -> list[Any]:
@@ -72,7 +72,9 @@ def loop(e: E, node: Node) -> None:
     trips, cond, *values = node.inputs
     if trips is None and cond is None:
         raise NotExpressible("a loop without trip count and condition has no end")
-    count = None if trips is None else scalar(e, trips, read=False)
+    count = None if trips is None else told(e, trips)
+    if trips is not None and count is None:
+        count = e.value(trips)
     known = None if cond is None or cond.tensor is None else bool(cond.tensor.numpy().reshape(-1)[0])
     go = True if cond is None else e.value(cond) if known is None else known
     states = tuple(e.value(given(v), carry=True) for v in values[:n])

@@ -29,7 +29,7 @@ def reshape(e: E, node: Node) -> None:
     e.call(".reshape", [h, *(sizes(e, target, x) or [()])], outputs=node.outputs, carry=True)
 
 
-def _axes(x: Value, axes: Sequence[int], more: int = 0) -> tuple[int, ...]:
+def _axes(x: Value, axes: Sequence[int], more: int) -> tuple[int, ...]:
     """Axes counted from the front, in order; those of a tensor whose number of axes is not known must be that already."""
     if x.shape is None and all(a >= 0 for a in axes):
         return tuple(sorted(axes))
@@ -41,7 +41,7 @@ def _axes(x: Value, axes: Sequence[int], more: int = 0) -> tuple[int, ...]:
 def squeeze(e: E, node: Node) -> None:
     """Axes of size 1. torch keeps an axis of another size without a word: one that may have it is unpacked, which fails then."""
     x = node.need("x")
-    axes = _axes(x, node.attrs["axes"])
+    axes = _axes(x, node.attrs["axes"], 0)
     open_ = [a for a in axes if x.shape is None or x.shape[a] != 1]
     known = tuple(a - sum(o < a for o in open_) for a in axes if a not in open_)
     h = e.value(x, carry=True)

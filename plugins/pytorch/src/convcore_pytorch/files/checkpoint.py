@@ -66,7 +66,7 @@ def read_checkpoint(path: str | os.PathLike[str], entry: str | None = None, *, f
     return read_object(load_region(region, kind, foreign=foreign), kind.name, name, entry)
 
 
-def load_region(region: Region, kind: Kind, *, foreign: bool = False) -> Any:
+def load_region(region: Region, kind: Kind, *, foreign: bool) -> Any:
     """The object in a torch.save container."""
     if kind.name == "legacy":
         return load_stream(region, foreign=foreign)

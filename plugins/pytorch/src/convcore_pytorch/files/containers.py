@@ -69,7 +69,7 @@ def big_endian(archive: Archive, top: str) -> bool:
     return order == b"big"
 
 
-def unpickle_member(archive: Archive, name: str, folder: str, *, big: bool, foreign: bool = False) -> Any:
+def unpickle_member(archive: Archive, name: str, folder: str, *, big: bool, foreign: bool) -> Any:
     """The object of the pickle ``name``, storages taken from the members of ``folder``."""
     where = f"{archive.region.path}: {name}"
 
@@ -107,15 +107,15 @@ def _stream(region: Region, data: Any, where: str, foreign: bool) -> Any:
     def nothing(_pid: Any) -> Any:
         raise BadFileError(f"{where}: a persistent id where none belongs")
 
-    magic, pos = Pickle(data, 0, nothing, where).load()
+    magic, pos = Pickle(data, 0, nothing, where, foreign=False).load()
     if magic != LEGACY_MAGIC:
         raise BadFileError(f"{where}: a pickle, but no torch checkpoint (its first object is not torch's magic number)")
-    protocol, pos = Pickle(data, pos, nothing, where).load()
+    protocol, pos = Pickle(data, pos, nothing, where, foreign=False).load()
     if protocol != _PROTOCOL:
         raise BadFileError(f"{where}: torch's stream protocol {str(protocol)[:40]} is unknown; {_PROTOCOL} is read")
-    _, pos = Pickle(data, pos, nothing, where).load()
+    _, pos = Pickle(data, pos, nothing, where, foreign=False).load()
     root, pos = Pickle(data, pos, _persistent(find, where), where, foreign=foreign).load()
-    keys, pos = Pickle(data, pos, nothing, where).load()
+    keys, pos = Pickle(data, pos, nothing, where, foreign=False).load()
     if not isinstance(keys, list) or not all(isinstance(k, str) for k in keys) or len(set(keys)) != len(keys):
         raise BadFileError(f"{where}: the list of storages is no list of names")
     for key in keys:

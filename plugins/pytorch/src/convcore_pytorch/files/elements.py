@@ -27,7 +27,7 @@ class Element:
     width: int
     raw: str
 
-    def array(self, raw: NDArray[Any], big_endian: bool = False) -> NDArray[Any]:
+    def array(self, raw: NDArray[Any], big_endian: bool) -> NDArray[Any]:
         """Values of an array of ``raw`` elements (any strides, little- or big-endian), in native byte order."""
         if self.name == "complex32":
             halves = np.ascontiguousarray(raw).reshape(-1).view(">f2" if big_endian else "<f2")

@@ -83,7 +83,7 @@ def _saved(archive: Archive, member: str) -> dict[str, Any]:
     kind = kind_of(where, inner)
     if kind is None or kind.name not in ("checkpoint", "legacy"):
         raise BadFileError(f"{where}: no torch.save container")
-    root = load_region(inner, kind)
+    root = load_region(inner, kind, foreign=False)
     if not isinstance(root, dict):
         raise BadFileError(f"{where}: a mapping of names to tensors is due, not a {type(root).__name__}")
     odd = [str(k) for k, v in root.items() if not isinstance(v, Tensor) or not isinstance(k, str)]
@@ -142,7 +142,7 @@ def _program(root: Any, weights: Mapping[str, Tensor], constants: Mapping[str, A
         why = f"schema version {major}.{minor} is not read, {SCHEMA_MAJOR}.x is (torch 2.6 and newer)"
         raise UnsupportedError(Problem(where, "exported program", why, "export it again with torch >= 2.6", "unsupported_format"))
     module = field(root, "graph_module", dict, where)
-    graph = read_graph(field(module, "graph", dict, where), "", where)
+    graph = read_graph(field(module, "graph", dict, where), "", where, 0)
     signature = field(module, "signature", dict, where)
     inputs = [_input(e, where) for e in field(signature, "input_specs", list, where)]
     outputs = [_output(e, where) for e in field(signature, "output_specs", list, where)]

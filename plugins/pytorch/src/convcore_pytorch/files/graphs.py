@@ -23,7 +23,7 @@ _LAYOUTS = ["unknown", "sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "
 _FORMATS = ["unknown", "contiguous_format", "channels_last", "channels_last_3d", "preserve_format"]
 
 
-def read_graph(entry: Any, name: str, where: str, depth: int = 0) -> Graph:
+def read_graph(entry: Any, name: str, where: str, depth: int) -> Graph:
     """A graph, checked: names made once, before they are used."""
     if depth > limits.DEPTH:
         raise BadFileError(f"{where}: graphs nested more than {limits.DEPTH} deep")

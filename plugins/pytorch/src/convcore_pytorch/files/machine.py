@@ -31,7 +31,7 @@ class Machine:
     ``persistent`` resolves persistent ids. ``foreign`` keeps objects of unknown functions as data, too.
     """
 
-    def __init__(self, data: Source, pos: int, persistent: Callable[[Any], Any], where: str, *, foreign: bool = False) -> None:
+    def __init__(self, data: Source, pos: int, persistent: Callable[[Any], Any], where: str, *, foreign: bool) -> None:
         self.data, self.pos, self.end = data, pos, len(data)
         self.persistent, self.where, self.foreign = persistent, where, foreign
         self.stack: list[Any] = []
@@ -105,8 +105,8 @@ class Machine:
     def push(self, value: Any) -> None:
         self.stack.append(value)
 
-    def made(self, value: Any, n: int = 0) -> None:
-        self.charge(192 + 8 * n)
+    def made(self, value: Any) -> None:
+        self.charge(192)
         self.stack.append(value)
 
     def top(self) -> Any:
@@ -137,7 +137,7 @@ class Machine:
         self.stack.append(self.memo[key])
 
     # ---- containers
-    def key(self, key: Any, depth: int = 0) -> Any:
+    def key(self, key: Any, depth: int) -> Any:
         """A key of a dict: plain, or a tuple of plain values; integers small enough that no two collide by design."""
         if isinstance(key, tuple) and depth < limits.NESTED_KEY:
             self.charge(16 * len(key))
@@ -158,7 +158,7 @@ class Machine:
             if isinstance(target, Instance):
                 target.pairs.append((k, v))
             elif isinstance(target, dict):
-                target[self.key(k)] = v
+                target[self.key(k, 0)] = v
             else:
                 raise self.bad(f"items are set in a {type(target).__name__}")
 
@@ -261,7 +261,8 @@ class Machine:
 
     def tuple_of(self, n: int) -> None:
         values = [self.pop() for _ in range(n)]
-        self.made(tuple(reversed(values)), n)
+        self.charge(8 * n)
+        self.made(tuple(reversed(values)))
 
     def quoted(self) -> str:
         """STRING of protocol 0: a Python 2 literal in quotes, escapes by hand."""

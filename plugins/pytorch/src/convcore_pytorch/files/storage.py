@@ -211,7 +211,7 @@ def tensor(source: Storage | Slice, element: Element, shape: Any, strides: Any, 
     last = 0 if 0 in shape else 1 + offset + sum((n - 1) * s for n, s in zip(shape, strides))
     if last > have:
         raise BadFileError(f"a tensor of shape {list(shape)} reaches element {last} of storage {storage.key!r}, which has {have}")
-    if math.prod(shape) * element.width > max(storage.nbytes, limits.WIDEN) or max(shape, default=0) > 1 << 62:
+    if math.prod(shape) * element.width > max(storage.nbytes, limits.WIDEN):
         raise BadFileError(f"a tensor of shape {list(shape)} is expanded from a storage of {storage.nbytes} bytes")
     return StoredTensor(storage, element, shape, strides, shift + offset, **facts)
 

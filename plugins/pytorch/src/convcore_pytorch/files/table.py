@@ -121,7 +121,7 @@ def _mapping(*args: Any) -> dict[Any, Any]:
     return dict(found[0]) if found else {}
 
 
-def _complex(real: Any = 0.0, imag: Any = 0.0) -> complex:
+def _complex(real: Any, imag: Any) -> complex:
     if not isinstance(real, (int, float)) or not isinstance(imag, (int, float)) or abs(real) > 1e308 or abs(imag) > 1e308:
         raise BadFileError("a complex number of something that is no number")
     return complex(real, imag)

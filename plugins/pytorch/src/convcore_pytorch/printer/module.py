@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 from convcore.plugin import (
     Block,
-    Dialect,
     DType,
     Graph,
     Names,
@@ -24,6 +23,7 @@ from convcore.plugin import (
     shape_text,
 )
 
+from ..dialect import TorchDialect
 from ..functions import helpers_of, imports_of
 from ..inside import Inside, values_inside
 from ..types import HELD, SAFETENSORS, TORCH_TYPES
@@ -53,7 +53,8 @@ class Code:
 
 
 def print_module(
-    plan: Plan, graph: Graph, dialect: Dialect, class_name: str, weights: str, moved: Mapping[str, Sequence[int]] | None = None
+    plan: Plan, graph: Graph, dialect: TorchDialect, class_name: str, weights: str,
+    moved: Mapping[str, Sequence[int]] | None = None,
 ) -> Code:  # fmt: skip
     """The code of a plan whose scopes are blocks; ``weights`` is the name of the file beside it, ``moved`` says
     which inputs and outputs lie otherwise than in the source."""
@@ -81,12 +82,15 @@ def print_module(
     helpers = helpers_of(used)
     head += ['"""', "", *imports_of("\n".join((*helpers, used))), ""]
     head += lay(f"WEIGHTS = Path(__file__).with_name({quoted(weights)})", 0)
-    head += lay(_dict({_tag(d): f"torch.{_torch(d)}" for d in dtypes}, values_are_code=True), 0, "DTYPES = ")
+    head += lay(_dict({_tag(d): f"torch.{_torch(d)}" for d in dtypes}), 0, "DTYPES = ")
     if source_names:
         head += ["# What attributes are called in the source, where Python does not allow it.",
-                 *lay(_dict(source_names), 0, "SOURCE_NAMES = ")]  # fmt: skip
+                 *lay(_dict({k: quoted(v) for k, v in source_names.items()}), 0, "SOURCE_NAMES = ")]  # fmt: skip
     if tied:
-        head += ["# Parameters that are one: each is the other.", *lay(_dict(tied), 0, "TIED = ")]
+        head += [
+            "# Parameters that are one: each is the other.",
+            *lay(_dict({k: quoted(v) for k, v in tied.items()}), 0, "TIED = "),
+        ]
     if unsaved:
         head += ["# Buffers that are in the file of weights, but not in the state_dict.",
                  *lay(tuple_doc([quoted(k) for k in unsaved]), 0, "UNSAVED = ")]  # fmt: skip
@@ -251,7 +255,7 @@ def _states(plan: Plan, counts: Mapping[str, int]) -> tuple[dict[str, State], di
     return states, tied
 
 
-def _members(root: Block, dialect: Dialect) -> dict[str, str]:
+def _members(root: Block, dialect: TorchDialect) -> dict[str, str]:
     """Give members names that Python has; returns what those that changed are called in the source."""
     found: dict[str, set[str]] = {}
     seen: set[Block] = set()
@@ -262,7 +266,7 @@ def _members(root: Block, dialect: Dialect) -> dict[str, str]:
         seen.add(block)
         if block is root or not is_sequence(block):
             taken = Names(reserved=[n for n in block.members if not n.isdigit()])
-            kept = getattr(dialect, "of_torch", False)  # keys of the source's own state_dict
+            kept = dialect.of_torch  # keys of the source's own state_dict
             block.members = {(taken.fresh(f"_{n}") if n.isdigit() and not kept else n): m for n, m in block.members.items()}
         for name, m in block.members.items():
             if not isinstance(m, State):
@@ -312,8 +316,9 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, 86, subsequent_indent="    ", break_long_words=False) or [""]
 
 
-def _dict(items: dict[str, str], values_are_code: bool = False) -> Doc:
-    inner: list[Doc] = [f"{quoted(k)}: {v if values_are_code else quoted(v)}" for k, v in items.items()]
+def _dict(items: dict[str, str]) -> Doc:
+    """A dict of texts to expressions."""
+    inner: list[Doc] = [f"{quoted(k)}: {v}" for k, v in items.items()]
     return Bracket("", inner, "{", "}", display=True) if inner else "{}"
 
 

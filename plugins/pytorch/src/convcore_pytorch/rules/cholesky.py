@@ -15,7 +15,7 @@ from .matrices import (
     last,
     numbers,
     row,
-    size_of,
+    square_of,
     stretched,
     substituted,
     swapped,
@@ -49,7 +49,7 @@ def rooted(g: TorchContext, a: Value, count: int, upper: bool) -> tuple[Value, V
 @RULES.load("aten.cholesky", "aten.linalg_cholesky", "aten.linalg_cholesky_ex")
 def cholesky(g: TorchContext, n: AtenNode) -> Any:
     """torch raises an error where a matrix is not positive definite (``_ex``: says so in info); here the result is nan."""
-    count, _ = size_of(n, "self")
+    count, _ = square_of(n, "self")
     upper = bool(n.number("upper"))
     n.skip("check_errors")
     low, info = rooted(g, n.tensor("self"), count, upper)
@@ -60,7 +60,7 @@ def cholesky(g: TorchContext, n: AtenNode) -> Any:
 @RULES.load("aten.cholesky_solve", "aten.cholesky_inverse")
 def cholesky_solve(g: TorchContext, n: AtenNode) -> Value:
     name = "input2" if n.type == "aten.cholesky_solve" else "self"
-    count, _ = size_of(n, name)
+    count, _ = square_of(n, name)
     m = n.tensor(name)
     b = n.tensor("self") if name == "input2" else unit(g, known(m)[:-2], count, count, m.dtype)
     lead: Any = broadcast_shapes(known(m)[:-2], known(b)[:-2])

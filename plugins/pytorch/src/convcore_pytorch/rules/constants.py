@@ -96,7 +96,8 @@ def window(g: TorchContext, n: AtenNode) -> Value:
     if kind == "bartlett":
         made = 1 - np.abs(2 * at - 1)
     elif kind == "kaiser":
-        made = np.i0(more.get("beta", 12.0) * np.sqrt(1 - (2 * at - 1) ** 2)) / np.i0(more.get("beta", 12.0))
+        beta = more.get("beta", 12.0)
+        made = np.i0(beta * np.sqrt(1 - (2 * at - 1) ** 2)) / np.i0(beta)
     else:
         a, b, *rest = _COSINES[kind]
         given = (more.get("alpha", a), more.get("beta", b), *rest)

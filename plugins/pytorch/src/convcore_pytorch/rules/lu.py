@@ -22,6 +22,7 @@ from .matrices import (
     numbers,
     row,
     size_of,
+    square_of,
     stretched,
     substituted,
     swapped,
@@ -31,7 +32,7 @@ from .matrices import (
 )  # fmt: skip
 
 
-def factored(g: TorchContext, a: Value, rows: int, columns: int, pivot: bool = True) -> tuple[Value, Value, Value, Value]:
+def factored(g: TorchContext, a: Value, rows: int, columns: int, pivot: bool) -> tuple[Value, Value, Value, Value]:
     """L below and U on and above the diagonal, LAPACK's pivots (from 1), the order of rows, the first column without a pivot."""
     lead, many = known(a)[:-2], min(rows, columns)
 
@@ -113,7 +114,7 @@ def sign_of(g: TorchContext, pivots: Value, dtype: DType | None) -> Value:
 
 @RULES.load("aten.linalg_lu_factor_ex", "aten.linalg_lu_factor", "aten.linalg_lu")
 def lu_factor(g: TorchContext, n: AtenNode) -> Any:
-    rows, columns = size_of(n, "A", square=False)
+    rows, columns = size_of(n, "A")
     n.skip("check_errors")
     x, pivots, order, info = factored(g, n.tensor("A"), rows, columns, bool(n.number("pivot")))
     if n.type == "aten.linalg_lu":
@@ -126,8 +127,8 @@ def lu_factor(g: TorchContext, n: AtenNode) -> Any:
 
 @RULES.load("aten._linalg_det", "aten._linalg_slogdet", "aten.linalg_det", "aten.linalg_slogdet")
 def determinant(g: TorchContext, n: AtenNode) -> Any:
-    rows, columns = size_of(n, "A")
-    x, pivots, _, _ = factored(g, n.tensor("A"), rows, columns)
+    rows, columns = square_of(n, "A")
+    x, pivots, _, _ = factored(g, n.tensor("A"), rows, columns, True)
     d, axis = diagonal(g, x, rows), (len(known(x)) - 2,)
     sign = sign_of(g, pivots, x.dtype)
     if n.type.endswith("linalg_det"):
@@ -144,10 +145,10 @@ def solved(g: TorchContext, x: Value, order: Value, b: Value) -> Value:
 @RULES.load("aten.linalg_inv_ex", "aten.linalg_inv", "aten.inverse")
 def inverse(g: TorchContext, n: AtenNode) -> Any:
     name = "A" if "A" in n.arguments else "self"
-    rows, columns = size_of(n, name)
+    rows, columns = square_of(n, name)
     n.skip("check_errors")
     a = n.tensor(name)
-    x, _, order, info = factored(g, a, rows, columns)
+    x, _, order, info = factored(g, a, rows, columns, True)
     made = solved(g, x, order, unit(g, known(a)[:-2], rows, rows, a.dtype))
     return (made, whole(g, info)) if n.type == "aten.linalg_inv_ex" else made
 
@@ -155,7 +156,7 @@ def inverse(g: TorchContext, n: AtenNode) -> Any:
 @RULES.load("aten._linalg_solve_ex", "aten.linalg_solve_ex", "aten.linalg_solve")
 def solve(g: TorchContext, n: AtenNode) -> Any:
     """A B without a matrix's second axis is a vector where its shape is that of A less an axis (linalg_solve_is_vector_rhs)."""
-    rows, columns = size_of(n, "A")
+    rows, columns = square_of(n, "A")
     n.skip("check_errors")
     a, b, left = n.tensor("A"), n.tensor("B"), bool(n.number("left"))
     s, vector = known(a), len(known(b)) == 1 or known(b) == known(a)[:-1]
@@ -163,7 +164,7 @@ def solve(g: TorchContext, n: AtenNode) -> Any:
     if not left:
         a, b = swapped(g, a), b if vector else swapped(g, b)
     lead: Any = broadcast_shapes(s[:-2], known(b)[:-2])
-    x, pivots, order, info = factored(g, a, rows, columns)
+    x, pivots, order, info = factored(g, a, rows, columns, True)
     if lead != s[:-2]:
         wide = g.b.expand(order, shape=(*lead, rows))
         made = solved(g, stretched(g, x, lead), wide, stretched(g, b, lead))
@@ -177,7 +178,7 @@ def solve(g: TorchContext, n: AtenNode) -> Any:
 
 @RULES.load("aten.linalg_lu_solve")
 def lu_solve(g: TorchContext, n: AtenNode) -> Value:
-    rows, _ = size_of(n, "LU")
+    rows, _ = square_of(n, "LU")
     x, b, left, adjoint = n.tensor("LU"), n.tensor("B"), bool(n.number("left")), bool(n.number("adjoint"))
     lead: Any = broadcast_shapes(known(x)[:-2], known(b)[:-2])
     order = g.b.expand(order_of(g, n.tensor("pivots"), rows), shape=(*lead, rows))
@@ -195,7 +196,7 @@ def lu_solve(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load("aten.lu_unpack")
 def lu_unpack(g: TorchContext, n: AtenNode) -> Any:
-    rows, columns = size_of(n, "LU_data", square=False)
+    rows, columns = size_of(n, "LU_data")
     x, order = n.tensor("LU_data"), order_of(g, n.tensor("LU_pivots"), rows)
     none = zeros(g, (0,), x.dtype)
     p = permutation_matrix(g, order, rows, x.dtype) if n.number("unpack_pivots") else none

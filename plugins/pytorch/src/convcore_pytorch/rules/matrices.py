@@ -20,7 +20,15 @@ from .diagonals import fixed
 from .loops import repeat
 
 
-def size_of(n: AtenNode, name: str, square: bool = True) -> tuple[int, int]:
+def square_of(n: AtenNode, name: str) -> tuple[int, int]:
+    """Rows and columns of a square matrix argument of floating numbers."""
+    rows, columns = size_of(n, name)
+    if rows != columns:
+        raise NotExpressible(f"of {rows} x {columns} elements", "invalid_shape")
+    return rows, columns
+
+
+def size_of(n: AtenNode, name: str) -> tuple[int, int]:
     """Rows and columns of a matrix argument of floating numbers."""
     x, s = n.tensor(name), n.shape(name)
     if x.dtype not in (DType.FLOAT32, DType.FLOAT64):
@@ -28,8 +36,6 @@ def size_of(n: AtenNode, name: str, square: bool = True) -> tuple[int, int]:
     if len(s) < 2:
         raise NotExpressible("of a tensor with fewer than 2 axes", "invalid_shape")
     rows, columns = fixed(s, (len(s) - 2, len(s) - 1), "goes over")
-    if square and rows != columns:
-        raise NotExpressible(f"of {rows} x {columns} elements", "invalid_shape")
     return rows, columns
 
 
@@ -112,7 +118,7 @@ def whole(g: TorchContext, v: Value) -> Value:
 
 @RULES.load("aten.linalg_solve_triangular")
 def solve_triangular(g: TorchContext, n: AtenNode) -> Value:
-    size_of(n, "self")
+    square_of(n, "self")
     a, b, left, upper = n.tensor("self"), n.tensor("B"), bool(n.number("left")), bool(n.number("upper"))
     lead: Any = broadcast_shapes(known(a)[:-2], known(b)[:-2])
     a, b = stretched(g, a, lead), stretched(g, b, lead)
@@ -123,7 +129,7 @@ def solve_triangular(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load("aten.triangular_solve")
 def triangular_solve(g: TorchContext, n: AtenNode) -> Any:
-    size_of(n, "A")
+    square_of(n, "A")
     a, b, upper = n.tensor("A"), n.tensor("self"), bool(n.number("upper"))
     lead: Any = broadcast_shapes(known(a)[:-2], known(b)[:-2])
     a, b = stretched(g, a, lead), stretched(g, b, lead)

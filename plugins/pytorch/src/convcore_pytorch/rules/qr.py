@@ -18,6 +18,7 @@ from .matrices import (
     last,
     numbers,
     size_of,
+    square_of,
     swapped,
     unit,
     zeros,
@@ -71,13 +72,13 @@ def applied(g: TorchContext, x: Value, tau: Value, b: Value, rows: int, count: i
 
 @RULES.load("aten.geqrf")
 def geqrf(g: TorchContext, n: AtenNode) -> Any:
-    rows, columns = size_of(n, "self", square=False)
+    rows, columns = size_of(n, "self")
     return reflected(g, n.tensor("self"), rows, columns)
 
 
 @RULES.load("aten.linalg_qr")
 def qr(g: TorchContext, n: AtenNode) -> Any:
-    rows, columns = size_of(n, "A", square=False)
+    rows, columns = size_of(n, "A")
     mode, a = n.arg("mode"), n.tensor("A")
     if mode not in ("reduced", "complete", "r"):
         raise NotExpressible(f"mode={mode!r} is not known")
@@ -92,7 +93,7 @@ def qr(g: TorchContext, n: AtenNode) -> Any:
 
 @RULES.load("aten.linalg_householder_product")
 def householder_product(g: TorchContext, n: AtenNode) -> Value:
-    rows, columns = size_of(n, "input", square=False)
+    rows, columns = size_of(n, "input")
     x, tau = n.tensor("input"), n.tensor("tau")
     (count,) = fixed(known(tau)[-1:], (0,), "goes over")
     return applied(g, x, tau, unit(g, known(x)[:-2], rows, columns, x.dtype), rows, count, False)
@@ -100,7 +101,7 @@ def householder_product(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load("aten.ormqr")
 def ormqr(g: TorchContext, n: AtenNode) -> Value:
-    rows, _ = size_of(n, "self", square=False)
+    rows, _ = size_of(n, "self")
     x, tau, b = n.tensor("self"), n.tensor("input2"), n.tensor("input3")
     (count,) = fixed(known(tau)[-1:], (0,), "goes over")
     left, turned = bool(n.number("left")), bool(n.number("transpose"))
@@ -118,7 +119,7 @@ _MOST = 1.0
 @RULES.load("aten.linalg_matrix_exp", "aten.matrix_exp")
 def matrix_exp(g: TorchContext, n: AtenNode) -> Value:
     """Scaled by a power of two, by the series, and squared as often (ATen/native/LinearAlgebra.cpp takes the same way)."""
-    count, _ = size_of(n, "self")
+    count, _ = square_of(n, "self")
     x, lead = n.tensor("self"), n.shape("self")[:-2]
     if not count:
         return g.b.identity(x)

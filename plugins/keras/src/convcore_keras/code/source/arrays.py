@@ -209,9 +209,8 @@ def _created(name: str, args: list[Any], kwargs: Mapping[str, Any]) -> float:
         shape = args[0] if args else kwargs.get("shape", ())
         return float(math.prod(np.atleast_1d(np.asarray(shape, dtype=np.float64)).tolist()))
     if name in ("eye", "identity", "tri"):
-        n = args[0] if args else kwargs.get("N", kwargs.get("n", 1))
-        m = args[1] if len(args) > 1 and isinstance(args[1], int) else kwargs.get("M") or n
-        return float(n) * float(m)
+        sides = [float(n) for n in (*args[:2], *map(kwargs.get, ("N", "n", "M"))) if isinstance(n, (int, np.integer))]
+        return math.prod(sides * 2 if len(sides) == 1 else sides)
     if name in ("linspace", "logspace"):
         return float(args[2] if len(args) > 2 else kwargs.get("num", 50)) * np.size(args[0])
     numbers = [float(a) for a in args if isinstance(a, (int, float))]

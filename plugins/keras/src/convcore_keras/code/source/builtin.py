@@ -99,7 +99,7 @@ def _sorted(d: SourceDomain, args: list[Any], kwargs: Mapping[str, Any]) -> Any:
     if d.symbolic(keys):
         raise CodeRefused("sorts by something that is not known")
     try:
-        order = sorted(range(len(items)), key=lambda i: keys[i], reverse=bool(kwargs.get("reverse", False)))
+        order = sorted(range(len(items)), key=lambda i: keys[i], reverse=bool(kwargs.get("reverse")))
     except TypeError as e:
         raise CodeRefused(f"sorts what has no order: {e}") from e
     return [items[i] for i in order]

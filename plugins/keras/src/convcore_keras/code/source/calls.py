@@ -181,13 +181,12 @@ def _variable(h: Host, d: SourceDomain, args: list[Any], kwargs: dict[str, Any])
         raise CodeRefused(f"makes a variable of {what_is(value)}")
     if not isinstance(shape, (list, tuple)) or not all(isinstance(n, int) for n in shape):
         raise CodeRefused("makes a variable whose shape is not known")
-    trainable = given.get("trainable", True)
     dtype = given.get("dtype")
     initial = value if isinstance(value, (np.ndarray, Value)) else None
     return Variable(
         str(given.get("name") or "variable"),
         tuple(shape),
-        trainable is not False,
+        given.get("trainable") is not False,
         dtype if isinstance(dtype, str) else "float32",
         initial,
     )

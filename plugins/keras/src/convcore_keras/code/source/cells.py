@@ -61,7 +61,7 @@ class _Cell:
 
 
 def _run(g: KerasContext, node: ForeignNode, given_cells: Sequence[tuple[LayerConfig, str]]) -> Sequence[Value]:
-    flags = to_flags(node)
+    flags = to_flags(node, False)
     stack = node.attr("cell")
     if flags["time_major"]:
         raise CodeRefused("runs over sequences with the time first")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcore.plugin import Dim, DType, ForeignNode, Scope, Value
+from convcore.plugin import Dim, DType, ForeignNode, Scope, Tensor, Value
 
 from ... import masks
 from ...files.config import Context
@@ -60,7 +60,7 @@ class Host:
         self.g, self.node, self.layer = g, node, layer
         self.ops = GraphOps(g, node)
         self.by_path, self.kept = by_path, kept
-        self.weights: Weights = Weights({}, by_path, None, kept)
+        self.weights = self._weights({}, None, lambda owner: {})
         self.containers: dict[int, tuple[Any, SourceObject]] = {}
         self.labels: dict[int, tuple[Any, Any, str]] = {}
         """Layers, what they are an attribute of, and its name."""
@@ -68,17 +68,21 @@ class Host:
 
     def start(self, d: SourceDomain, root: SourceObject) -> None:
         """Say which object is the model's layer."""
-        self.weights = Weights(
-            self.node.weights,
+        self.weights = self._weights(self.node.weights, root, lambda owner: self._properties(d, owner))
+
+    def _weights(self, held: Mapping[str, Tensor], root: SourceObject | None, given: Callable[[Any], dict[str, Any]]) -> Weights:
+        run = self.run
+        return Weights(
+            held,
             self.by_path,
             root,
             self.kept,
-            self.run.left_out,
+            run.left_out,
             self.label_of,
             self.g.era != "keras3",
-            self.run.order,
-            self.run.surveying,
-            lambda owner: self._properties(d, owner),
+            run.order,
+            run.surveying,
+            given,
         )
 
     @staticmethod

@@ -102,10 +102,9 @@ class SourceModule:
         for name in names:
             self.bound.setdefault(name, []).append((node, guards))
 
-    def place(self, node: ast.AST, inside: str = "") -> str:
+    def place(self, node: ast.stmt | ast.expr, inside: str = "") -> str:
         """File and line, and the function."""
-        line = getattr(node, "lineno", 0)
-        return f"{self.file.path}:{line}" + (f", in {inside}" if inside else "")
+        return f"{self.file.path}:{node.lineno}" + (f", in {inside}" if inside else "")
 
     def read(self, name: str) -> Any:
         """What a global name stands for. Raises CodeRefused."""

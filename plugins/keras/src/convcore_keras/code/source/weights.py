@@ -63,12 +63,12 @@ class Weights:
         by_path: bool,
         root: Any,
         kept: dict[str, Any],
-        left_out: frozenset[str] = frozenset(),
-        label: Callable[[Any], str] = str,
-        tf_keras: bool = False,
-        order: Sequence[Key] | None = None,
-        surveying: bool = False,
-        given: Callable[[Any], Mapping[str, Any]] = lambda owner: {},
+        left_out: frozenset[str],
+        label: Callable[[Any], str],
+        tf_keras: bool,
+        order: Sequence[Key] | None,
+        surveying: bool,
+        given: Callable[[Any], Mapping[str, Any]],
     ) -> None:
         self.given = given
         """What the properties of an object give, by name: ``dir()`` has them beside its attributes."""
@@ -103,7 +103,7 @@ class Weights:
             return
         found[id(at)] = path
         base = getattr(getattr(at, "state", None), "base", None)
-        if (path and (getattr(at, "is_keras_layer", False) and not hasattr(at, "layers"))) or getattr(base, "inner", False):
+        if (path and of_keras(at) and not hasattr(at, "layers")) or (base is not None and base.inner):
             self._of_keras.add(path)
         for name, child in _attributes(at, self.tf_keras, self.given(at)):
             self._walk_item(child, _join(path, name), found)
@@ -282,7 +282,7 @@ class Weights:
                 for slot in part:
                     if isinstance(slot, tuple):
                         layer, i = slot
-                        places = list(placed(layer.config))
+                        places = list(placed(layer.config, "", "", True))
                         name, path, _ = [*(p for p in places if p[2]), *(p for p in places if not p[2])][i]
                         found.append((_join(self.path_of(layer), path), trained, layer.config.weights[name]))
                     elif not isinstance(slot, Variable):
@@ -336,7 +336,12 @@ def _variables(at: Any, seen: set[int]) -> Iterator[Variable]:
 
 def is_layer(x: Any) -> bool:
     """Whether Keras would save it as a layer."""
-    return getattr(x, "state", None) is not None or getattr(x, "is_keras_layer", False)
+    return getattr(x, "state", None) is not None or of_keras(x)
+
+
+def of_keras(x: Any) -> bool:
+    """Whether it is a layer of Keras in the source's."""
+    return getattr(x, "is_keras_layer", False)
 
 
 def class_of(x: Any) -> str:
@@ -353,7 +358,7 @@ def _attributes(at: Any, tf_keras: bool, given: Mapping[str, Any]) -> Iterator[t
     """What a layer holds, by name: Keras 3 goes through private ones last, tf.keras from the last name to the first, both with
     ``layers`` of a model and what properties give among them (``saving_lib``, 3.15.1 and tf_keras 2.21)."""
     layers = getattr(at, "layers", None)
-    if layers is not None and getattr(at, "is_keras_layer", False):
+    if layers is not None and of_keras(at):
         yield "layers", layers
         return
     values = getattr(at, "values", None)

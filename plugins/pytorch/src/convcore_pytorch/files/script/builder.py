@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -37,7 +38,7 @@ class Builder:
         self.held: dict[str, Sym] = {}
         self.names: dict[str, int] = {}
         self.scopes: list[Scope] = []
-        self.calls: dict[str, int] = {}
+        self.calls: Counter[str] = Counter()
         self.modules: dict[str, str] = {}
         self.steps = 0
 
@@ -134,8 +135,8 @@ class Builder:
         if here is not None and here.path == module.path and method != "forward":
             yield
             return
-        count = self.calls.get(module.path, 0)
-        self.calls[module.path] = count + 1
+        count = self.calls[module.path]
+        self.calls[module.path] += 1
         cls = plain_name(module.cls.name)
         self.modules[module.path] = cls
         self.scopes.append(Scope(module.path, cls, count))

@@ -41,10 +41,10 @@ def read_torchscript(
         raise BadFileError(f"{name}: no TorchScript archive ({'no PyTorch file' if kind is None else f'a {kind.name} file'})")
     archive = Archive(region)
     big = big_endian(archive, kind.top)
-    root = unpickle_member(archive, f"{kind.top}data.pkl", f"{kind.top}data/", big=big)
+    root = unpickle_member(archive, f"{kind.top}data.pkl", f"{kind.top}data/", big=big, foreign=False)
     literals: Any = ()
     if f"{kind.top}constants.pkl" in archive:
-        literals = unpickle_member(archive, f"{kind.top}constants.pkl", f"{kind.top}constants/", big=big)
+        literals = unpickle_member(archive, f"{kind.top}constants.pkl", f"{kind.top}constants/", big=big, foreign=False)
     if not isinstance(root, Instance) or not isinstance(literals, (tuple, list)):
         raise BadFileError(f"{name}: data.pkl holds no module")
     reader = Statements(Source(archive, kind.top), name)
