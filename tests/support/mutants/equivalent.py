@@ -5,4 +5,10 @@ A change is named by its file, the beginning of its statement and what is change
 
 from __future__ import annotations
 
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    (
+        "plugins/pytorch/src/convcore_pytorch/printer/classes.py",
+        "seen[block] = h = 1 + max(inner, default=0)",
+        "= 1 + max(inner, default=0 -> 1",
+    ): "every height grows by one, and only their order counts",
+}
