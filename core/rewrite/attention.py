@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ir.dims import product
+from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
 from ..records import dataclass
 from .axes import Atom, Axes, axes_of, cells, materialise
 from .forms import ulp
 from .kinds import regroups, same
-from .masks import always, finite_sum, lower
+from .masks import always, finite_sum, lower, narrows
 from .numbers import shortest
 from .region import Rewriter, fits
 from .scores import Condition, Masks, above, causal_is_apart, number_of, placed
@@ -170,6 +171,7 @@ def _around(r: Rewriter, node: Node) -> _Core | None:
         return None
     last, guard, way = below
     v = last.inputs[1]
+    v = None if v is None else _uncast(v)
     if v is None or v.tensor is not None or not _kept_axes(r, x, at) or not _kept_axes(r, last.inputs[0], p):
         return None
     own = {last, *(n for w in way for n, _ in _readers(r, w) if n.op in (("isnan", "where") if guard else ()) or _leads(r, n))}
@@ -293,8 +295,6 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
         causal = False  # what a query gets that sees no key would be another
         added += [m for m, _ in lows if isinstance(m, Value)]
         keep += [c for c, _ in lows if isinstance(c, Condition)]
-    if core.weights is not None and core.rank != 4:
-        return False
     fills = {c.fill for c in keep}
     infinite = [f for f in fills if f == -math.inf]
     if keep and added and len(infinite) != len(fills):
@@ -319,16 +319,20 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
         return False
     if any(_heads_unknown(m, ranks[m], q) for m in (*added, *(c.value for c in keep))):
         return False
+    wide = core.y.dtype  # of which the values are, where the scores were widened for the softmax and the weights stay so
+    if wide is None or not all(narrows(m, wide) for m in added):  # added to scores that were widened for it
+        return False
 
     def make(b: Any) -> list[Value]:
         operands = [materialise(b, a, g) for a, g in zip(plan.parts, plan.groups)]
+        operands = [x if x.dtype is wide else b.cast(x, to=wide) for x in operands]
         mask = None
         for m in added:
-            m = _four(b, m, ranks[m], q)
+            m = _four(r, b, m if m.dtype is wide else b.cast(m, to=wide), ranks[m], q)
             mask = m if mask is None else b.add(mask, m)
         kept = None
         for condition in keep:
-            c = _four(b, condition.made(b), ranks[condition.value], q)
+            c = _four(r, b, condition.made(b), ranks[condition.value], q)
             kept = c if kept is None else b.and_(kept, c)
         if kept is not None:
             mask = kept if mask is None else b.where(kept, mask, b.like(mask, max(fills)))
@@ -346,7 +350,9 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
         y = results[0]
         if core_rank(core) == 3:
             y = b.reshape(y, shape=core.y.shape)
-        return [y] if core.weights is None else [y, results[1]]
+        if core.weights is None:
+            return [y]
+        return [y, results[1] if core.rank == 4 else b.reshape(results[1], shape=core.weights.shape)]
 
     return r.put(core.y, nodes, make, roots=roots)
 
@@ -365,10 +371,29 @@ def _heads_unknown(m: Value, rank: int, q: Sequence[tuple[Atom, ...]]) -> bool:
     return rank == 3 and bool(cells(tuple(q[1]))) and (m.shape is None or None in m.shape)
 
 
-def _four(b: Any, m: Value, rank: int, q: Sequence[tuple[Atom, ...]]) -> Value:
-    """A mask of scores of so many axes as one of (batch, heads, queries, keys)."""
+def _four(r: Rewriter, b: Any, m: Value, rank: int, q: Sequence[tuple[Atom, ...]]) -> Value:
+    """A mask of scores of so many axes as one of (batch, heads, queries, keys), with one element for all heads where these are
+    copies."""
+    found = _once(r, m, q)
+    if found is not None:
+        return materialise(b, *found)
     if rank != 3 or m.rank is None or m.rank < 3 or m.shape is None:
         return m
     if m.shape[0] == 1:
         return b.unsqueeze(m, axes=(1,))  # type: ignore[no-any-return]
     return b.reshape(m, shape=(_size(q[0]), _size(q[1]), *m.shape[1:]))  # type: ignore[no-any-return]
+
+
+def _once(r: Rewriter, m: Value, q: Sequence[tuple[Atom, ...]]) -> tuple[Axes, list[tuple[Atom, ...]]] | None:
+    """What a mask repeats for each head, and its axes without that; None where it says something of heads, or nothing is repeated."""
+    a = axes_of(r, m, scales=m.dtype is not DType.BOOL, copies=True)
+    if a.scale != 1 or len(a.groups) not in (3, 4) or m.shape is None:
+        return None
+    lead = cells(a.groups[0]) if len(a.groups) == 3 else (*cells(a.groups[0]), *cells(a.groups[1]))
+    own = lead
+    while own and own[-1].copies:
+        own = own[:-1]
+    rest = [cells(g) for g in a.groups[-2:]]
+    if own == lead or _size(lead[len(own) :]) != _size(q[1]) or any(x.copies for g in (own, *rest) for x in g):
+        return None
+    return a, [own, (), *rest]

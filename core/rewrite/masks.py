@@ -18,7 +18,7 @@ from ..opset import Trait, find_op, traits_of
 from ..passes.search import Parts, every
 from .kinds import moved
 
-__all__ = ["always", "finite_sum", "lower"]
+__all__ = ["always", "finite_sum", "lower", "narrows"]
 
 Array = NDArray[Any]
 
@@ -196,6 +196,30 @@ def _finite(v: Value) -> Parts:
 def _holds(new: DType, old: DType | None) -> bool:
     """Whether every finite number of one type of numbers is finite in another (float32's lowest is none of bfloat16's)."""
     return old is not None and old.is_float and new.is_float and new.limits[1] >= old.limits[1]
+
+
+def narrows(v: Value, dtype: DType) -> bool:
+    """Whether all that a value may hold are numbers of a narrower type, too: choices between constants that are (0, -inf)."""
+
+    def parts(v: Value) -> Parts:
+        node = v.producer
+        if v.tensor is not None or node is None:
+            return v.tensor is not None and v.tensor.size <= _MOST and v.tensor.dtype.is_float and _kept(v.tensor.numpy(), dtype)
+        if node.op == "where":
+            return node.inputs[1:]
+        if node.op == "cast":
+            x = node.need("x")
+            return x.dtype is DType.BOOL or x.dtype is dtype
+        found = moved(node)
+        return found if found is not None else node.op == "fill" and _kept(np.float64(node.attrs["value"]), dtype)
+
+    return v.dtype is dtype or every(v, parts)
+
+
+def _kept(a: Any, dtype: DType) -> bool:
+    """Whether the numbers stay what they are in a type."""
+    with np.errstate(over="ignore"):
+        return np.array_equal(a.astype(dtype.numpy).astype(np.float64), a.astype(np.float64))
 
 
 def _all_finite(a: Any) -> bool:

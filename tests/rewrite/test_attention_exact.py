@@ -85,7 +85,31 @@ def _narrowed(before: DType) -> Callable[[Any], Any]:
     return make
 
 
+def halves(b: Any) -> tuple[Any, Any]:
+    """(q k^T, v) of half precision, the scores widened for the softmax."""
+    q, k, v = (b.cast(b.input(n, "float32", (2, 3, 5, w)), to=DType.FLOAT16) for n, w in zip("qkv", (7, 7, 2)))
+    return b.cast(b.matmul(q, b.transpose(k, perm=(0, 1, 3, 2))), to=DType.FLOAT32), v
+
+
+def _widened(low: float | None, kept: bool) -> Callable[[Any], Any]:
+    """A mask added to widened scores: of a condition (0 or ``low``) or of data; the weights ``kept`` so or narrowed again."""
+
+    def make(b: Any) -> Any:
+        s, v = halves(b)
+        if low is None:
+            m = b.input("m", "float32", (2, 1, 5, 5))
+        else:
+            m = b.where(b.input("m", "bool", (2, 1, 5, 5)), b.const(0.0), b.const(low))
+        p = b.softmax(b.add(s, m), axis=-1)
+        y = b.matmul(p, b.cast(v, to=DType.FLOAT32)) if kept else b.matmul(b.cast(p, to=DType.FLOAT16), v)
+        return b.cast(y, to=DType.FLOAT32)
+
+    return make
+
+
 STAY = {
+    "half, a mask of data": _widened(None, False),
+    "half, a mask that is infinite there": _widened(-1e9, False),
     "mask of heads over five axes": _mask_of_heads_over_five_axes,
     "condition of heads over five axes": _condition_of_heads_over_five_axes,
     "mask over other axes": _mask_over_other_axes,
@@ -156,7 +180,38 @@ def _keys_turned_twice(b: Any) -> Any:
     return weighed(b, b.matmul(q, k), v)
 
 
+def _repeated_for_heads(joined: bool, factor: float, condition: bool) -> Callable[[Any], Any]:
+    """One mask for each row of the batch, repeated for its heads, joined with them or not, times a number."""
+
+    def make(b: Any) -> Any:
+        s, v = scores(b)
+        m = b.input("m", "bool" if condition else "float32", (2, 5))
+        m = b.expand(b.reshape(m, shape=(2, 1, 1, 5)), shape=(2, 3, 1, 5))
+        m = b.reshape(m, shape=(6, 1, 5)) if joined else m
+        s = b.reshape(s, shape=(6, 5, 5)) if joined else s
+        m = m if condition else b.mul(m, b.const(factor))
+        s = b.where(m, s, b.const(-np.inf, "float32")) if condition else b.add(s, m)
+        p = b.softmax(s, axis=-1)
+        return weighed_by(b, b.reshape(p, shape=(2, 3, 5, 5)) if joined else p, v)
+
+    return make
+
+
+def weighed_by(b: Any, p: Any, v: Any) -> Any:
+    """The products with the values, and the weights, which are read too."""
+    return b.concat(b.matmul(p, v), p, axis=3)
+
+
 FOUND = {
+    "half, weights widened": _widened(-np.inf, True),
+    "half, weights widened, a number": _widened(-1e9, True),
+    "half, weights widened, data": _widened(None, True),
+    "half, weights narrowed": _widened(-np.inf, False),
+    "repeated for heads": _repeated_for_heads(False, 1.0, False),
+    "repeated for joined heads": _repeated_for_heads(True, 1.0, False),
+    "repeated for joined heads, scaled": _repeated_for_heads(True, 0.5, False),
+    "a condition repeated for heads": _repeated_for_heads(False, 1.0, True),
+    "a condition repeated for joined heads": _repeated_for_heads(True, 1.0, True),
     "mask of each head": _mask(3, 5, 5),
     "mask of each row": _mask(5, 1),
     "mask of keys": _mask(5),
@@ -194,5 +249,9 @@ def test_found_or_not_the_result_is_the_same(name: str) -> None:
     verify(graph, name)
     with np.errstate(all="ignore"):
         after = Interpreter(graph).run(inputs)
-    np.testing.assert_allclose(after[0], before[0], rtol=0, atol=4e-3 if name.startswith("narrowed") else 4e-6)
+    np.testing.assert_allclose(after[0], before[0], rtol=0, atol=4e-3 if name.startswith(("narrowed", "half")) else 4e-6)
     assert [f.op for f in found] == (["attention"] if name in FOUND else [])
+    for node in graph:
+        if node.op == "attention" and name.startswith(("repeated", "a condition")) and "scaled" not in name:
+            assert node.need("mask").shape == (2, 1, 1, 5), "one for all heads"
+

@@ -34,7 +34,6 @@ COMPOSITES = frozenset(
 OTHERWISE: dict[str, dict[str, int]] = {
     "layer_norm-fp16__torch-ts_13": {},  # the variance is computed in double: 5e-4 of the range away from layer_norm
     "group_norm__keras-torch_20": {},  # E[x^2] - E[x]^2: another function where the mean is large
-    "mha-module-padding__torch-ts_17": {"linear": 2, "softmax": 1},  # the weights over batch times heads are read, too
 }
 """What is found where the index calls it a decision, or where a composite is not recovered."""
 
