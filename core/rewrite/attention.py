@@ -8,20 +8,17 @@ repeated for groups of queries, are read as axes (:mod:`.axes`), in whatever ord
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
-from ..ir.dims import product
-from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
 from ..records import dataclass
-from .axes import Atom, Axes, axes_of, cells, materialise
+from .axes import Atom, Axes, axes_of, cells, materialise, size_of
 from .forms import ulp
 from .kinds import regroups, same
 from .masks import always, finite_sum, lower, narrows
 from .numbers import shortest
 from .region import Rewriter, fits
-from .scores import Condition, Masks, above, causal_is_apart, number_of, placed
+from .scores import Condition, Masks, above, causal_is_apart, heads_unknown, number_of, of_four_axes, placed, ranks_of
 
 __all__ = ["find"]
 
@@ -222,7 +219,7 @@ def _operands(r: Rewriter, core: _Core) -> _Plan | None:
         groups = [list(a.groups) for a in parts]
     elif rank == 3:
         heads = [cells(a.groups[0]) for a in parts]
-        split = all(len(h) > 1 for h in heads) and len({(_size(h[:-1]), h[-1].size) for h in heads}) == 1
+        split = all(len(h) > 1 for h in heads) and len({(size_of(h[:-1]), h[-1].size) for h in heads}) == 1
         groups = [[h[:-1] if split else h, h[-1:] if split else (), *a.groups[1:]]
                   for a, h in zip(parts, heads)]  # fmt: skip
     else:
@@ -239,9 +236,9 @@ def _operands(r: Rewriter, core: _Core) -> _Plan | None:
             else:
                 groups[i] = list(parts[i].groups)
     q, k, v = groups
-    if _size(k[1]) != _size(v[1]) or _size(k[0]) != _size(q[0]) or _size(v[0]) != _size(q[0]):
+    if size_of(k[1]) != size_of(v[1]) or size_of(k[0]) != size_of(q[0]) or size_of(v[0]) != size_of(q[0]):
         return None
-    hq, hk = _size(q[1]), _size(k[1])
+    hq, hk = size_of(q[1]), size_of(k[1])
     if hq != hk and (not isinstance(hq, int) or not isinstance(hk, int) or hq % hk):
         return None
     return _Plan(parts, groups, core.scale * qa.scale * parts[1].scale)
@@ -249,10 +246,6 @@ def _operands(r: Rewriter, core: _Core) -> _Plan | None:
 
 def core_rank(core: _Core) -> int:
     return len(core.y.shape or ())
-
-
-def _size(g: Sequence[Atom]) -> Any:
-    return product([a.size for a in cells(tuple(g))])
 
 
 def _without_copies(groups: list[tuple[Atom, ...]]) -> bool:
@@ -269,11 +262,11 @@ def _without_copies(groups: list[tuple[Atom, ...]]) -> bool:
 # ---- the masks
 def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
     q, k, _ = plan.groups
-    rows, columns, width = _size(q[2]), _size(k[2]), _size(q[3])
+    rows, columns, width = size_of(q[2]), size_of(k[2]), size_of(q[3])
     masks = core.masks
-    if not all(placed(m, at, (_size(q[0]), _size(q[1]), rows, columns)) for m, at in masks.places):
+    if not all(placed(m, at, (size_of(q[0]), size_of(q[1]), rows, columns)) for m, at in masks.places):
         return False
-    ranks = _ranks(masks)
+    ranks = ranks_of(masks)
     if ranks is None:
         return False
     added: list[Value] = []
@@ -317,7 +310,7 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
     allowed = {core.y} | ({core.weights} if core.weights is not None else set())
     if nodes is None or not r.closed(nodes, allowed):
         return False
-    if any(_heads_unknown(m, ranks[m], q) for m in (*added, *(c.value for c in keep))):
+    if any(heads_unknown(m, ranks[m], q) for m in (*added, *(c.value for c in keep))):
         return False
     wide = core.y.dtype  # of which the values are, where the scores were widened for the softmax and the weights stay so
     if wide is None or not all(narrows(m, wide) for m in added):  # added to scores that were widened for it
@@ -328,11 +321,11 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
         operands = [x if x.dtype is wide else b.cast(x, to=wide) for x in operands]
         mask = None
         for m in added:
-            m = _four(r, b, m if m.dtype is wide else b.cast(m, to=wide), ranks[m], q)
+            m = of_four_axes(r, b, m if m.dtype is wide else b.cast(m, to=wide), ranks[m], q)
             mask = m if mask is None else b.add(mask, m)
         kept = None
         for condition in keep:
-            c = _four(r, b, condition.made(b), ranks[condition.value], q)
+            c = of_four_axes(r, b, condition.made(b), ranks[condition.value], q)
             kept = c if kept is None else b.and_(kept, c)
         if kept is not None:
             mask = kept if mask is None else b.where(kept, mask, b.like(mask, max(fills)))
@@ -355,45 +348,3 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
         return [y, results[1] if core.rank == 4 else b.reshape(results[1], shape=core.weights.shape)]
 
     return r.put(core.y, nodes, make, roots=roots)
-
-
-def _ranks(masks: Masks) -> dict[Value, int] | None:
-    """Of how many axes the scores are that each mask, and each part of one, is put on; None where that is not one number."""
-    ranks: dict[Value, int] = {}
-    found = [(m, len(at or ())) for m, at in masks.places]
-    whole = dict(found)
-    found += [(part.value, whole[c.value]) for c in masks.keep for part in c.parts()]
-    return ranks if all(ranks.setdefault(m, n) == n for m, n in found) else None
-
-
-def _heads_unknown(m: Value, rank: int, q: Sequence[tuple[Atom, ...]]) -> bool:
-    """Whether a mask of the joined axis of batch and heads cannot be taken apart."""
-    return rank == 3 and bool(cells(tuple(q[1]))) and (m.shape is None or None in m.shape)
-
-
-def _four(r: Rewriter, b: Any, m: Value, rank: int, q: Sequence[tuple[Atom, ...]]) -> Value:
-    """A mask of scores of so many axes as one of (batch, heads, queries, keys), with one element for all heads where these are
-    copies."""
-    found = _once(r, m, q)
-    if found is not None:
-        return materialise(b, *found)
-    if rank != 3 or m.rank is None or m.rank < 3 or m.shape is None:
-        return m
-    if m.shape[0] == 1:
-        return b.unsqueeze(m, axes=(1,))  # type: ignore[no-any-return]
-    return b.reshape(m, shape=(_size(q[0]), _size(q[1]), *m.shape[1:]))  # type: ignore[no-any-return]
-
-
-def _once(r: Rewriter, m: Value, q: Sequence[tuple[Atom, ...]]) -> tuple[Axes, list[tuple[Atom, ...]]] | None:
-    """What a mask repeats for each head, and its axes without that; None where it says something of heads, or nothing is repeated."""
-    a = axes_of(r, m, scales=m.dtype is not DType.BOOL, copies=True)
-    if a.scale != 1 or len(a.groups) not in (3, 4) or m.shape is None:
-        return None
-    lead = cells(a.groups[0]) if len(a.groups) == 3 else (*cells(a.groups[0]), *cells(a.groups[1]))
-    own = lead
-    while own and own[-1].copies:
-        own = own[:-1]
-    rest = [cells(g) for g in a.groups[-2:]]
-    if own == lead or _size(lead[len(own) :]) != _size(q[1]) or any(x.copies for g in (own, *rest) for x in g):
-        return None
-    return a, [own, (), *rest]

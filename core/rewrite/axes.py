@@ -19,7 +19,7 @@ from ..opset.axes import Insert, Perm, Remove
 from ..records import dataclass
 from .kinds import is_view, same
 
-__all__ = ["COPIES", "Atom", "Axes", "axes_of", "cells", "materialise"]
+__all__ = ["COPIES", "Atom", "Axes", "axes_of", "cells", "materialise", "size_of"]
 
 
 @dataclass(eq=False)
@@ -60,6 +60,11 @@ class Axes:
 def cells(g: Group) -> Group:
     """Without what has one element."""
     return tuple(a for a in g if a.size != 1 and a.index is None)
+
+
+def size_of(g: Sequence[Atom]) -> Any:
+    """The size of an axis made of atoms."""
+    return product([a.size for a in cells(tuple(g))])
 
 
 def axes_of(r: Any, v: Value, *, scales: bool = False, select: bool = False, copies: bool = False) -> Axes:

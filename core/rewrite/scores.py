@@ -12,10 +12,23 @@ from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
 from ..passes.search import Parts, some
 from ..records import dataclass
+from .axes import Atom, Axes, axes_of, cells, materialise, size_of
 from .kinds import regroups, same
 from .region import Rewriter, fits
 
-__all__ = ["Condition", "Masks", "above", "causal_is_apart", "is_product", "least", "number_of", "placed"]
+__all__ = [
+    "Condition",
+    "Masks",
+    "above",
+    "causal_is_apart",
+    "heads_unknown",
+    "is_product",
+    "least",
+    "number_of",
+    "of_four_axes",
+    "placed",
+    "ranks_of",
+]
 
 NEVER = -1e9
 """A score of this or less is no score: after a softmax it is 0 beside any other."""
@@ -172,3 +185,45 @@ def placed(m: Value, at: Shape | None, whole: tuple[Any, ...]) -> bool:
     if fits(whole, at) or fits((whole[0] * whole[1], *whole[2:]), at):
         return True
     return m.shape is not None and all(n == 1 for n in m.shape[:-2]) and fits(whole[2:], at[-2:])
+
+
+def ranks_of(masks: Masks) -> dict[Value, int] | None:
+    """Of how many axes the scores are that each mask, and each part of one, is put on; None where that is not one number."""
+    ranks: dict[Value, int] = {}
+    found = [(m, len(at or ())) for m, at in masks.places]
+    whole = dict(found)
+    found += [(part.value, whole[c.value]) for c in masks.keep for part in c.parts()]
+    return ranks if all(ranks.setdefault(m, n) == n for m, n in found) else None
+
+
+def heads_unknown(m: Value, rank: int, q: Sequence[tuple[Atom, ...]]) -> bool:
+    """Whether a mask of the joined axis of batch and heads cannot be taken apart."""
+    return rank == 3 and bool(cells(tuple(q[1]))) and (m.shape is None or None in m.shape)
+
+
+def of_four_axes(r: Rewriter, b: Any, m: Value, rank: int, q: Sequence[tuple[Atom, ...]]) -> Value:
+    """A mask of scores of so many axes as one of (batch, heads, queries, keys), with one element for all heads where these are
+    copies."""
+    found = _once(r, m, q)
+    if found is not None:
+        return materialise(b, *found)
+    if rank != 3 or m.rank is None or m.rank < 3 or m.shape is None:
+        return m
+    if m.shape[0] == 1:
+        return b.unsqueeze(m, axes=(1,))  # type: ignore[no-any-return]
+    return b.reshape(m, shape=(size_of(q[0]), size_of(q[1]), *m.shape[1:]))  # type: ignore[no-any-return]
+
+
+def _once(r: Rewriter, m: Value, q: Sequence[tuple[Atom, ...]]) -> tuple[Axes, list[tuple[Atom, ...]]] | None:
+    """What a mask repeats for each head, and its axes without that; None where heads differ, or nothing is repeated."""
+    a = axes_of(r, m, scales=m.dtype is not DType.BOOL, copies=True)
+    if a.scale != 1 or len(a.groups) not in (3, 4) or m.shape is None:
+        return None
+    lead = cells(a.groups[0]) if len(a.groups) == 3 else (*cells(a.groups[0]), *cells(a.groups[1]))
+    own = lead
+    while own and own[-1].copies:
+        own = own[:-1]
+    rest = [cells(g) for g in a.groups[-2:]]
+    if own == lead or size_of(lead[len(own) :]) != size_of(q[1]) or any(x.copies for g in (own, *rest) for x in g):
+        return None
+    return a, [own, (), *rest]

@@ -254,4 +254,3 @@ def test_found_or_not_the_result_is_the_same(name: str) -> None:
     for node in graph:
         if node.op == "attention" and name.startswith(("repeated", "a condition")) and "scaled" not in name:
             assert node.need("mask").shape == (2, 1, 1, 5), "one for all heads"
-

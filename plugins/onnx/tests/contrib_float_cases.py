@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 from contrib_cases import case, f4, s, u8
 
-__all__ = ["DOCUMENTED", "FLOAT_CASES", "prompt"]
+__all__ = ["DOCUMENTED", "FLOAT_CASES", "cached", "prompt"]
 
 _R = np.random.default_rng(23)
 _IDS = np.asarray([[1, 2, 0], [3, 0, 1]], np.int32)
@@ -28,6 +28,32 @@ def prompt(
     fed = [i for i in range(3) if inputs[i] is not None] + ([5] if computed else [])
     model, feeds = case("GroupQueryAttention", inputs, outputs, fed=fed, **{"num_heads": 4, "kv_num_heads": 2, **attrs})
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2  # as many as have their lengths told
+    return model, feeds
+
+
+def cached(
+    ends: Any, total: int, steps: int = 1, held: int | None = 5, packed: bool = False, turned: bool = False, added: Any = None,
+    told: bool = False, half: bool = False, free: bool = False, causal: int = 1, interleaved: int = 0, **attrs: Any,
+) -> Any:  # fmt: skip
+    """GroupQueryAttention with ``held`` earlier keys and values of each sequence, 4 heads of 16 features of which 2 share one;
+    ``told``: lengths are constants, ``free``: the cache's size is a name, and that of the batch where there is one step."""
+    n, d = len(ends), 16
+    q, k, v = f4(n, steps, 4 * d), f4(n, steps, 2 * d), f4(n, steps, 2 * d)
+    heads: list[Any] = [np.concatenate([q, k, v], -1), None, None] if packed else [q, k, v]
+    past = [None, None] if held is None else [f4(n, 2, held, d), f4(n, 2, held, d)]
+    tables = [f4(23, d // 2), f4(23, d // 2)] if turned else [None, None]
+    inputs = [*heads, *past, np.asarray(ends, np.int32), np.asarray(total, np.int32), *tables, None, added]
+    inputs = [a.astype(np.float16) if half and a is not None and a.dtype == np.float32 else a for a in inputs]
+    fed = [i for i in (0, 1, 2, 3, 4, *(() if told else (5, 6)), 10) if inputs[i] is not None]
+    turn = {"do_rotary": 1, "rotary_interleaved": interleaved} if turned else {}
+    model, feeds = case("GroupQueryAttention", inputs, 3, fed=fed, num_heads=4, kv_num_heads=2, causal=causal, **turn, **attrs)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = n
+    for v in model.graph.input if free else ():
+        dims = v.type.tensor_type.shape.dim
+        if steps == 1 and len(dims) > 1 - (v.name == "i5"):
+            dims[0].dim_param = "n"
+        if v.name in ("i3", "i4"):
+            dims[2].dim_param = "h"
     return model, feeds
 
 
@@ -108,6 +134,16 @@ FLOAT_CASES: dict[str, Any] = {
     "prompt, packed": prompt(f4(9, 8), f4(9, 8), packed=True, outputs=3, do_rotary=1),
     "prompt, added": prompt(f4(9, 8), f4(9, 8), None, f4(2, 1, 5, 5), width=32, do_rotary=1, rotary_interleaved=1, scale=0.3),
     "prompt, both ways": prompt(causal=0),
+    "cache, one step": cached([5, 5], 6, told=True),
+    "cache, one step of other lengths": cached([5, 3], 6, told=True),
+    "cache, computed": cached([5, 3, 2], 6, free=True),
+    "cache, a longer buffer": cached([3, 1], 4, turned=True),
+    "cache, some steps": cached([7], 8, steps=3, local_window_size=2),
+    "cache, some steps of a longer buffer": cached([3], 4, steps=3, held=9, packed=True, turned=True, interleaved=1, softcap=0.7),
+    "cache, a prompt": cached([2, 2], 3, steps=3, held=9, turned=True, told=True),
+    "cache, added": cached([5], 6, steps=3, held=7, added=f4(1, 4, 3, 6), local_window_size=3, scale=0.3),
+    "cache, both ways": cached([3, 5], 6, causal=0),
+    "cache, none yet": cached([2], 3, steps=3, held=None, turned=True),
     "trilu": case("Trilu", [f4(2, 3, 5), np.asarray(1)], upper=0),
     "expanded": case("ExpandDims", [f4(2, 3), np.asarray([-1], np.int32)]),
     "range": case("Range", [np.asarray([2], np.int64), np.asarray([9], np.int64), np.asarray([3], np.int64)]),

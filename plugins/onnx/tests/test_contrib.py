@@ -9,7 +9,7 @@ import onnx
 import pytest
 from contrib_cases import CASES as STORED
 from contrib_cases import MS, case, f4, i8, s, u8
-from contrib_float_cases import DOCUMENTED, FLOAT_CASES, prompt
+from contrib_float_cases import DOCUMENTED, FLOAT_CASES, cached, prompt
 from onnx import helper, numpy_helper
 from onnx_kit import load_model
 
@@ -25,6 +25,8 @@ ort = pytest.importorskip("onnxruntime")
 CASES = {**STORED, **FLOAT_CASES}
 _LEAST = {"grid": 16, "rows of int4": 21, "rows of uint4": 21}
 """The first opset that can say what a case does."""
+GIVEN = {k for k, (_, feeds) in CASES.items() if "i5" in feeds and k.startswith("cache")}
+"""Lengths that fit each other are not made up."""
 
 
 def run(model: Any, feeds: Any) -> list[Any]:
@@ -61,7 +63,7 @@ def test_interpreter_agrees_with_onnxruntime(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_kept_as_it_was(name: str) -> None:
     model, feeds = CASES[name]
-    done = convcore.convert(model, "onnx")
+    done = convcore.convert(model, "onnx", example_inputs=feeds if name in GIVEN else None)
     assert done.report.ok and done.report.verified
     (before,), (after,) = model.graph.node, done.model.graph.node
     assert (after.domain, after.op_type, after.name) == (MS, before.op_type, before.name)
@@ -87,7 +89,7 @@ def test_in_operators_of_the_standard(name: str, opset: int) -> None:
 def test_to_pytorch(name: str) -> None:
     torch = pytest.importorskip("torch")
     model, feeds = CASES[name]
-    done = convcore.convert(model, "pytorch", io_layout="source")
+    done = convcore.convert(model, "pytorch", io_layout="source", example_inputs=feeds if name in GIVEN else None)
     assert done.report.ok
     with torch.no_grad():
         got = done.model(*(torch.from_numpy(np.array(a)) for a in feeds.values()))
@@ -407,9 +409,12 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "bnb4 scales": (case("MatMulBnb4", [f4(3, 16), u8(8), f4(2)], **_BNB), "its absmax has 2 elements, must have 1"),
     "bnb4 type": (case("MatMulBnb4", [f4(3, 16), i8(8), f4(1)], **_BNB), "B is int8"),
     "bnb4 computed": (case("MatMulBnb4", [f4(3, 16), u8(8), f4(1)], fed=(0, 2), **_BNB), "its absmax is computed"),
-    "past of a group": (prompt(cache=True), "a cache"),
+    "lengths of a cache": (cached([5, 3], 6, steps=3, held=3, told=True), "end at [5, 3] of 6: the last rows of a shorter one"),
+    "computed lengths of a cache": (cached([2, 2], 3, steps=3, held=3), "how long its sequences are is not known"),
+    "more than the cache": (cached([8, 8], 9, told=True), "its sequences of 5 and 1 steps end at [8, 8] of 9"),
+    "keys of what is added": (cached([5], 6, told=True, added=f4(1, 1, 1, 4)), "its attention_bias is of 4 keys"),
     "shorter sequences": (prompt(ends=3), "the last rows of a shorter one hold anything"),
-    "longer buffer": (prompt(total=7), "the last rows of a shorter one hold anything"),
+    "longer buffer": (prompt(total=7), "its total length is 7, and it has 5 steps and no cache"),
     "computed lengths": (prompt(computed=True), "how long its sequences are is not known"),
     "window of none": (prompt(local_window_size=0), "local_window_size=0"),
     "window both ways": (prompt(local_window_size=2, causal=0), "causal=0"),

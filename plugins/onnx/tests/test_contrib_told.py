@@ -48,6 +48,7 @@ def u1(*shape: int) -> Any:
 QKV = (2, 5, 8)
 IDS = np.zeros((2, 5), np.int64)
 TABLE = f4(7, 2)
+CACHE = (2, 2, 3, 4)
 BASES: dict[str, tuple[list[Any], int, dict[str, Any]]] = {
     "GroupQueryAttention": ([QKV, QKV, QKV, NO, NO, i4(4, 4), i4(5), *[NO] * 10], 1, {"num_heads": 2, "kv_num_heads": 2}),
     "RotaryEmbedding": ([QKV, IDS, TABLE, TABLE], 1, {}),
@@ -64,7 +65,11 @@ BASES: dict[str, tuple[list[Any], int, dict[str, Any]]] = {
 
 CASES: list[tuple[str, dict[int, Any], dict[str, Any], int, str]] = [
     # operator, other inputs, other attributes, more results, and why
-    *(("GroupQueryAttention", {i: (2, 2, 3, 4)}, {}, 0, "a cache of keys and values") for i in (3, 4, 12, 13, 16)),
+    *(("GroupQueryAttention", {i: (2, 2, 3, 4)}, {}, 0, "a cache of keys and values") for i in (12, 13, 16)),
+    *(("GroupQueryAttention", {i: CACHE}, {}, 0, "of past_key and past_value only one is given") for i in (3, 4)),
+    *(("GroupQueryAttention", {3: p, 4: p}, {}, 0, "its cache is (") for p in (
+        (3, 2, 3, 4), (2, 3, 3, 4), (2, 2, 3, 5), (2, 2, 4))),
+    ("GroupQueryAttention", {5: i4(4)}, {}, 0, "seqlens_k has the shape ['1'], not one number for each of 2 sequences"),
     ("GroupQueryAttention", {}, {"smooth_softmax": 1}, 0, "smooth_softmax=1"),
     ("GroupQueryAttention", {}, {"qk_output": 1}, 0, "qk_output=1"),
     ("GroupQueryAttention", {}, {"k_quant_type": "PER_TENSOR"}, 0, "k_quant_type='PER_TENSOR'"),
@@ -77,8 +82,12 @@ CASES: list[tuple[str, dict[int, Any], dict[str, Any], int, str]] = [
     ("GroupQueryAttention", {0: (2, 5, 7)}, {}, 0, "7 features of 5 steps have 2 heads"),
     ("GroupQueryAttention", {1: (2, 3, 8), 2: (2, 3, 8)}, {}, 0, "8 features of 3 steps have 2 heads"),
     ("GroupQueryAttention", {5: ("int32", (2,))}, {}, 0, "how long its sequences are is not known"),
-    ("GroupQueryAttention", {5: i4(3, 4)}, {}, 0, "its sequences are not 2 of 5 steps each"),
-    ("GroupQueryAttention", {6: i4(6)}, {}, 0, "its sequences are not 2 of 5 steps each"),
+    ("GroupQueryAttention", {5: i4(3, 4)}, {}, 0, "its sequences of 0 and 5 steps end at [3, 4] of 5"),
+    ("GroupQueryAttention", {5: i4(3, 3)}, {}, 0, "its sequences of 0 and 5 steps end at [3, 3] of 5"),
+    ("GroupQueryAttention", {6: i4(6)}, {}, 0, "its total length is 6, and it has 5 steps and no cache"),
+    ("GroupQueryAttention", {3: CACHE, 4: CACHE, 6: i4(6)}, {}, 0, "its sequences of 3 and 5 steps end at [4, 4] of 6"),
+    ("GroupQueryAttention", {3: CACHE, 4: (2, 2, 5, 4)}, {}, 0, "past_key of 3 and past_value of 5"),
+    ("GroupQueryAttention", {6: ("int32", ())}, {}, 0, "its sequences of 0 and 5 steps end at [4, 4] of None"),
     ("GroupQueryAttention", {7: TABLE, 8: TABLE, 9: IDS}, {"do_rotary": 1}, 0, "position_ids, of which the kernel uses only"),
     ("RotaryEmbedding", {}, {"scale": 2.0}, 0, "scale=2.0, which onnxruntime does not use"),
     ("RotaryEmbedding", {}, {"is_packed_batching": 1}, 0, "or batches that are packed"),

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from convcore.plugin import DType, ForeignNode, NotExpressible, Value, known_shape
 
 from ..context import OnnxContext
 from .contrib import contrib, counted
 from .contrib_products import integer_product
 
-__all__: list[str] = []
+__all__ = ["CACHE", "three"]
 
 _FILTER = -10000.0
 """What is added to the score of a key that is masked (``mask_filter_value``)."""
@@ -22,7 +20,7 @@ _FILTER = -10000.0
 def q_attention(g: OnnxContext, node: ForeignNode) -> Any:
     """The projection is a product of stored integers."""
     if node.input(8) is not None:
-        raise node.refuse(*_CACHE)
+        raise node.refuse(*CACHE)
     qkv = integer_product(
         g, node, node.need(0), node.need(1), node.need(3), node.need(4), node.input(6), node.input(7), node.need(2)
     )
@@ -32,7 +30,7 @@ def q_attention(g: OnnxContext, node: ForeignNode) -> Any:
 @contrib("Attention")
 def attention(g: OnnxContext, node: ForeignNode) -> Any:
     if any(node.input(i) is not None for i in (4, 6)):
-        raise node.refuse(*_CACHE)
+        raise node.refuse(*CACHE)
     sizes = node.attr("qkv_hidden_sizes", None)
     if sizes and len(set(sizes)) != 1:
         raise node.refuse(f"qkv_hidden_sizes={list(sizes)}")
@@ -47,7 +45,7 @@ def _self_attention(g: OnnxContext, node: ForeignNode, qkv: Value, masked: Value
     for name in ("do_rotary", "past_present_share_buffer"):
         if node.attr(name, 0):
             raise node.refuse(f"{name}={node.attr(name)}")
-    width = _three(qkv, "its input")[2]
+    width = three(qkv, "its input")[2]
     if not isinstance(width, int) or width % 3:
         raise node.refuse(f"{width} features are not queries, keys and values")
     parts = g.b.split(qkv, axis=2, sizes=(width // 3,) * 3)
@@ -58,19 +56,19 @@ def _self_attention(g: OnnxContext, node: ForeignNode, qkv: Value, masked: Value
 def multi_head_attention(g: OnnxContext, node: ForeignNode) -> Any:
     """Queries, keys and values as (batch, length, features) each."""
     if any(node.input(i) is not None for i in range(6, 10)):
-        raise node.refuse(*_CACHE)
+        raise node.refuse(*CACHE)
     parts, bias = [node.need(i) for i in range(3)], node.input(3)
-    widths = [_three(p, "an input")[2] for p in parts]
+    widths = [three(p, "an input")[2] for p in parts]
     if bias is not None:
         pieces = g.b.split(bias, axis=0, sizes=widths)
         parts = [g.b.add(p, c) for p, c in zip(parts, pieces)]
     return _attended(g, node, parts, node.input(4), node.input(5))
 
 
-_CACHE = ("a cache of keys and values", "", "unsupported_input")
+CACHE = ("a cache of keys and values", "", "unsupported_input")
 
 
-def _three(v: Value, what: str) -> tuple[Any, ...]:
+def three(v: Value, what: str) -> tuple[Any, ...]:
     shape = known_shape(v)
     if len(shape) != 3 or any(n is None for n in shape):
         raise NotExpressible(f"{what} has {len(shape)} axes, or a size that is not known", "unknown_shape")
@@ -82,8 +80,8 @@ def _attended(g: OnnxContext, node: ForeignNode, parts: Any, masked: Value | Non
     b, heads = g.b, node.whole("num_heads")
     scale, causal, value = node.attr("scale", 0.0), bool(node.attr("unidirectional", 0)), node.attr("mask_filter_value", _FILTER)
     if any([*node.outputs, "", "", ""][1:]):
-        raise node.refuse(*_CACHE)
-    shapes = [_three(p, "an input") for p in parts]
+        raise node.refuse(*CACHE)
+    shapes = [three(p, "an input") for p in parts]
     if heads < 1 or any(not isinstance(s[2], int) or s[2] % heads for s in shapes):
         raise node.refuse(f"{', '.join(str(s[2]) for s in shapes)} features have {heads} heads")
     if causal and (masked is not None or added is not None or shapes[0][1] != shapes[1][1]):
@@ -112,80 +110,7 @@ def _added(g: OnnxContext, node: ForeignNode, given: Value, n: Any, t: Any, like
     return added
 
 
-# ---- heads that share keys and values, and angles
-@contrib("GroupQueryAttention")
-def group_query_attention(g: OnnxContext, node: ForeignNode) -> Any:
-    """A whole prompt: without a cache, all sequences as long as the queries. The rotated keys and the values are results."""
-    b, heads, shared = g.b, node.whole("num_heads"), node.whole("kv_num_heads")
-    query, key, value, *_ = given = [node.input(i) for i in range(17)]
-    if any(v is not None for v in (*given[3:5], given[12], given[13], given[16])) or node.attr("sliding_window_cache", 0):
-        raise node.refuse(*_CACHE)
-    for name, default in (("smooth_softmax", (-1, 0)), ("qk_output", (0,)), ("kv_cache_bit_width", (0,))):
-        if node.attr(name, default[0]) not in default:
-            raise node.refuse(f"{name}={node.attr(name)}")
-    for name in ("k_quant_type", "v_quant_type"):
-        if node.attr(name, "NONE") != "NONE":
-            raise node.refuse(f"{name}={node.attr(name)!r}")
-    node.ignore("q_norm_epsilon", "k_norm_epsilon", "qk_norm_epsilon")  # without the weights, which are refused, they say nothing
-    if any(given[i] is not None for i in (11, 14, 15)):
-        raise node.refuse("a sink, or norms of queries and keys", code="unsupported_input")
-    causal, window, turned = node.attr("causal", 1), node.whole("local_window_size", -1), node.attr("do_rotary", 0)
-    if (
-        causal not in (0, 1)
-        or heads < 1
-        or shared < 1
-        or heads % shared
-        or window == 0
-        or window < -1
-        or (window > 0 and not causal)
-    ):
-        raise node.refuse(f"causal={causal}, num_heads={heads}, kv_num_heads={shared}, local_window_size={window}")
-    if query is None or (key is None) != (value is None):
-        raise node.refuse("of key and value only one is given", code="missing_input")
-    n, t, width = _three(query, "its query")
-    if key is None or value is None:
-        size = width // (heads + 2 * shared) if isinstance(width, int) else 0
-        if not size or size * (heads + 2 * shared) != width:
-            raise node.refuse(f"{width} features are not {heads} queries, {shared} keys and values")
-        query, key, value = b.split(query, axis=2, sizes=(heads * size, shared * size, shared * size))
-    _whole_prompt(g, node, n, t)
-    parts = []
-    for v, count in ((query, heads), (key, shared), (value, shared)):
-        shape = _three(v, "an input")
-        if not isinstance(shape[2], int) or shape[2] % count or shape[1] != t:
-            raise node.refuse(f"{shape[2]} features of {shape[1]} steps have {count} heads")
-        parts.append(b.reshape(v, shape=(n, t, count, shape[2] // count)))
-    if turned:
-        if given[9] is not None:
-            raise node.refuse("position_ids, of which the kernel uses only the first", code="unsupported_input")
-        cos, sin = (b.unsqueeze(b.gather(node.need(i), counted(g, t), axis=0), axes=(2,)) for i in (7, 8))
-        inner = bool(node.attr("rotary_interleaved", 0))
-        parts[:2] = [b.rotary_embedding(v, cos, sin, interleaved=inner) for v in parts[:2]]
-    node.ignore("rotary_interleaved")  # without do_rotary it says nothing
-    mask = given[10]
-    if window > 0:
-        steps = counted(g, t)
-        near = b.less(b.sub(b.transpose(steps, perm=(1, 0)), steps), b.const(window, "int64"))
-        added = b.where(near, b.like(query, 0.0), b.like(query, -float("inf")))
-        mask = added if mask is None else b.add(mask, added)
-    y = b.op(
-        "attention", *parts, mask, scale=node.real("scale", 0.0) or None, causal=bool(causal), softcap=node.real("softcap", 0.0),
-        layout="heads_last",
-    )  # fmt: skip
-    first = y[0] if isinstance(y, (tuple, list)) else y
-    out = b.reshape(first, shape=(n, t, heads * known_shape(parts[2])[3]))
-    return (out, *(b.transpose(v, perm=(0, 2, 1, 3)) for v in parts[1:])) if any(node.outputs[1:]) else out
-
-
-def _whole_prompt(g: OnnxContext, node: ForeignNode, n: Any, length: Any) -> None:
-    """What the last rows of a shorter sequence hold is said nowhere, so all must be known to be as long as the queries."""
-    ends, total = g.constant(node.input(5)), g.constant(node.input(6))
-    if ends is None or total is None or not isinstance(length, int):
-        raise node.refuse("how long its sequences are is not known: a shorter one's last rows hold anything")
-    if known_shape(node.need(5)) != (n,) or np.any(np.asarray(ends) != length - 1) or np.any(np.asarray(total) != length):
-        raise node.refuse(f"its sequences are not {n} of {length} steps each: the last rows of a shorter one hold anything")
-
-
+# ---- angles
 @contrib("RotaryEmbedding")
 def rotary(g: OnnxContext, node: ForeignNode) -> Any:
     """As the standard's (opset 23), but 4 axes are (batch, heads, length, width), and one place is where the first step is."""
