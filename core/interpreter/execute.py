@@ -308,6 +308,8 @@ class Interpreter:
             if decl.reference is None:
                 return self._run_body(node, decl, args, env)
             attrs = {k: evaluate_attr(v, env) for k, v in node.attrs.items()} | instead
+            if any(map(_unranked, node.inputs)):  # axes from the end, and attributes that are one for each axis
+                attrs = decl.complete(attrs, _as_given(node, args))
             if node.regions:
                 attrs["run"] = tuple(RegionRunner(region, env, self) for region in node.regions)
             result = decl.reference(*args, **attrs)
@@ -328,6 +330,17 @@ class Interpreter:
         if body is None:
             body = self._bodies[key] = build_body(decl, args, {k: evaluate_attr(v, env) for k, v in node.attrs.items()})
         return Interpreter(body, precise=self.precise).run([a for a in args if a is not None], env=env)
+
+
+def _unranked(v: Value | None) -> bool:
+    """Whether nobody knows how many axes a tensor has before it is there."""
+    return v is not None and v.shape is None and (v.dtype is None or not v.dtype.is_container)
+
+
+def _as_given(node: Node, args: Sequence[Array | None]) -> list[Value | None]:
+    """The inputs of a node with the shapes of the arrays."""
+    pairs = zip(node.inputs, args)
+    return [v if a is None or v is None or not _unranked(v) else Value(v.name, v.dtype, a.shape) for v, a in pairs]
 
 
 def _narrow(dtype: DType | None) -> bool:

@@ -192,9 +192,11 @@ def _separable_shape(c: InferContext) -> Shapes:
 def _separable_body(
     b: Any, x: Any, dw: Any, pw: Any, bias: Any = None, *, strides: Any, dilations: Any, pads: Any, layout: str
 ) -> Any:
+    b.require(x.shape is not None, "the number of channels of x must be known")
     channels = x.shape[1 if layout == "channels_first" else -1]
     y = b.conv(x, dw, strides=strides, dilations=dilations, pads=pads, groups=channels, layout=layout)
-    return b.conv(y, pw, bias, layout=layout)
+    one = (1,) * (len(x.shape) - 2)
+    return b.conv(y, pw, bias, strides=one, dilations=one, pads=((0, 0),) * len(one), layout=layout)
 
 
 def _separable(x: Any, dw: Any, pw: Any, b: Any = None, *, strides: Any, dilations: Any, pads: Any, layout: str) -> Any:

@@ -129,7 +129,7 @@ def _stored_body(b: Any, acc: Any, scale: Any, zero: Any, like: DType) -> Any:
     y = b.round(b.mul(b.cast(acc, to=DType.FLOAT32), scale))
     dtype = like if zero is None else zero.dtype
     if zero is not None:
-        y = b.add(y, b.cast(b.reshape(zero, shape=()) if zero.rank else zero, to=DType.FLOAT32))
+        y = b.add(y, b.cast(zero if zero.rank == 0 else b.reshape(zero, shape=()), to=DType.FLOAT32))
     low, high = dtype.limits
     return b.cast(b.clip(y, min=float(low), max=float(high)), to=dtype)
 
@@ -199,9 +199,9 @@ def _sums_body(b: Any, x: Any, w: Any, x_zero: Any = None, w_zero: Any = None, *
     taps = None if w.shape is None else product(w.shape[1:])
     exact = isinstance(taps, int) and taps * 255 * 255 < 1 << 24  # whole numbers that float32 holds
     wide = DType.FLOAT32 if exact else DType.FLOAT64
-    if x_zero is not None and x_zero.rank:
+    if x_zero is not None and x_zero.rank != 0:
         x_zero = b.reshape(x_zero, shape=())
-    if w_zero is not None and w_zero.rank:
+    if w_zero is not None and w_zero.rank != 0:
         b.require(w_zero.shape is not None and w.rank is not None, "the shape of the zero point of the filters must be known")
         w_zero = b.reshape(w_zero, shape=()) if w_zero.shape == (1,) else b.unsqueeze(w_zero, axes=tuple(range(1, w.rank)))
     return b.cast(b.conv(_wide(b, x, x_zero, wide), _wide(b, w, w_zero, wide), **attrs), to=DType.INT32)

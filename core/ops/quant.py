@@ -51,7 +51,7 @@ def _along(p: Array, rank: int, axis: int | None) -> Array:
 
 def _spread(b: Any, p: Any, x: Any, axis: int | None) -> Any:
     if axis is None:
-        return b.reshape(p, shape=()) if p.rank else p
+        return p if p.rank == 0 else b.reshape(p, shape=())
     b.require(x.rank is not None, "per-axis quantisation needs the number of axes of x")
     return b.unsqueeze(p, axes=tuple(range(1, x.rank - axis))) if x.rank - axis > 1 else p
 

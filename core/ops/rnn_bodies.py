@@ -43,7 +43,8 @@ def _one_direction(
     from ..ir.graph import Graph
 
     captured = {k: v for k, v in captures.items() if v is not None}
-    b.require(all(s.shape is not None for s in (*states, xw)), "the shape of the input and of the initial states must be known")
+    known = all(v.shape is not None for v in (*states, xw, *([] if valid is None else [valid])))
+    b.require(known, "the shape of the input, of the initial states and of the mask must be known")
     carry = valid is not None and not zero  # a masked step repeats the previous output
     start = list(states)
     if carry:

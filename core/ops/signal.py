@@ -129,7 +129,8 @@ def _stft_shape(c: InferContext) -> Shapes:
     common_dtype(c, "x", "window")
     if c["step"] < 1:
         c.fail(f"step={c['step']}")
-    n = c["size"] if c["size"] is not None else window[0] if window is not None else None if x is None else x[1]
+    whole = window if c.has("window") else None if x is None else x[1:]
+    n = c["size"] if c["size"] is not None else None if whole is None else whole[0]
     if c["size"] is not None and window is not None:
         c.same(window[0], c["size"], "window and size")
     if x is None:
@@ -141,7 +142,8 @@ def _stft_shape(c: InferContext) -> Shapes:
 
 
 def _stft_body(b: Any, x: Any, window: Any = None, *, step: int, size: Any, onesided: bool) -> Any:
-    n: Any = size if size is not None else None if x.shape is None else x.shape[1] if window is None else window.shape[0]
+    whole = (None if x.shape is None else x.shape[1:]) if window is None else window.shape
+    n: Any = size if size is not None else None if whole is None else whole[0]
     known = x.shape is not None and isinstance(x.shape[1], int) and isinstance(n, int)
     b.require(known, "stft: the length of the signal and of the frames must be known")
     framed = b.gather(x, b.const(_frames(x.shape[1], step, n), DType.INT64), axis=1)
