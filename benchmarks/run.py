@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+"""Children may keep their compiled modules: pip compiles what it installs, this tree's are compiled by the first run."""
 KERAS = ("mlp 10 k", "cnn 1 M", "cnn 25 M", "vgg16 138 M")
 CONVCORE = [sys.executable, "-m", "convcore"]
 

@@ -13,7 +13,7 @@ import pytest
 
 from convcore.errors import BadFileError
 from convcore.ir.dtypes import DType
-from convcore.ir.tensors import MappedTensor
+from convcore.ir.tensors import ArrayTensor, MappedTensor
 
 A = np.random.default_rng(0).integers(0, 1 << 30, (3, (1 << 18) + 41)).astype("i4")
 BYTES = A.nbytes
@@ -76,3 +76,40 @@ def test_a_file_that_ends_too_early_is_refused(tmp_path: Path) -> None:
     t = MappedTensor(path, 0, DType.INT32, A.shape)
     with pytest.raises(BadFileError, match="ends 5 bytes before"), open(tmp_path / "out.bin", "wb") as f:
         t.write_to(f)
+
+
+class Blocks(io.BytesIO):
+    """Notes where each write began."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[int] = []
+
+    def write(self, data: Any) -> int:
+        self.begun.append(self.tell())
+        return super().write(data)
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_blocks_begin_at_multiples_of_a_block(tmp_path: Path, mapped: bool) -> None:
+    out = Blocks()
+    out.write(b"head")
+    (source(tmp_path) if mapped else ArrayTensor(A)).write_to(out)
+    assert out.begun[:2] == [0, 4]
+    assert len(out.begun) > 10
+    assert [at % (1 << 18) for at in out.begun[2:]] == [0] * (len(out.begun) - 2)
+    assert out.getvalue() == b"head" + A.tobytes()
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_sink_that_does_not_tell_its_place(tmp_path: Path, mapped: bool) -> None:
+    class Sink:
+        parts: list[bytes] = []
+
+        def write(self, data: Any) -> int:
+            self.parts.append(bytes(data))
+            return len(data)
+
+    sink = Sink()
+    (source(tmp_path) if mapped else ArrayTensor(A)).write_to(sink)  # type: ignore[arg-type]
+    assert b"".join(sink.parts) == A.tobytes()
