@@ -9,12 +9,13 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from typing import NoReturn
 
 from ..collector import let_go, one_command
 from ..errors import ConvcoreError, PluginBugError, by_flags
-from .console import Terminated, complain, finish, peak, prepare, say, terminable
+from .console import Terminated, complain, finish, leave, peak, prepare, say, terminable
 
-__all__ = ["main"]
+__all__ = ["command", "main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +27,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if code:
             let_go()
     return _guarded(lambda: _finished(code))
+
+
+def command() -> NoReturn:
+    """The process ``convcore``: one command, and the process ends."""
+    leave(main())
 
 
 def _run(args: list[str]) -> int:

@@ -6,6 +6,7 @@ direction of text) is printed as an escape, never raw, and what the terminal's e
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import re
@@ -15,11 +16,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 from ..errors import OutputError
 from .colour import painted
 
-__all__ = ["Terminated", "complain", "finish", "peak", "prepare", "printable", "say", "show", "terminable"]
+__all__ = ["Terminated", "complain", "finish", "leave", "peak", "prepare", "printable", "say", "show", "terminable"]
 
 # controls, directions, halves of characters
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -90,6 +92,19 @@ def finish() -> None:
         if isinstance(e, BrokenPipeError):
             raise
         raise OutputError(f"standard output cannot be written: {e.strerror}") from None
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with this exit code. What asked to be called at its end is called and the streams are written, but objects
+    are not taken apart one by one, which takes a twentieth of a small conversion. Where other threads run, or somebody measures or
+    watches the process from inside, it ends as any does."""
+    if threading.active_count() > 1 or sys.getprofile() or sys.gettrace() or sys.flags.dev_mode:
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 class Terminated(BaseException):
