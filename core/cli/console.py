@@ -96,8 +96,8 @@ def finish() -> None:
 
 def leave(code: int) -> NoReturn:
     """End the process with this exit code. What asked to be called at its end is called and the streams are written, but objects
-    are not taken apart one by one, which takes a twentieth of a small conversion. Where other threads run, or somebody measures or
-    watches the process from inside, it ends as any does."""
+    are not taken apart one by one, which takes a twentieth of a small conversion. Where other threads run, or somebody measures
+    or watches the process from inside, it ends as any does."""
     if threading.active_count() > 1 or sys.getprofile() or sys.gettrace() or sys.flags.dev_mode:
         sys.exit(code)
     atexit._run_exitfuncs()
