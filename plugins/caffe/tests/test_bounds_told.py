@@ -12,10 +12,11 @@ import pytest
 import convcore
 from convcore.errors import BadFileError, ConvcoreError, FrameworkMissingError, UnsupportedError
 from convcore_caffe.context import too_large
-from convcore_caffe.files import Layer, Message, Net, hdf5, parse_text, read_weights, schema, wire
+from convcore_caffe.files import Layer, Message, Net, hdf5, parse_text, read_weights, schema, sniff, wire
 from convcore_caffe.files.blobs import check_shape
-from convcore_caffe.files.read import layer_of_message
+from convcore_caffe.files.read import layer_of_message, read_prototxt
 from convcore_caffe.files.wire import read_message_file
+from convcore_caffe.layer_spec import LayerSpec
 from convcore_caffe.opencv import faults, opencv_problems
 from convcore_caffe.runtime import open_runtime
 
@@ -477,3 +478,137 @@ def test_tables_that_are_none(rows: str, why: str, monkeypatch: pytest.MonkeyPat
     else:
         m = schema.message_type.__wrapped__("M")
         assert [f.default for f in m.by_name.values()] == [None, -1, 0.5] and list(m.by_number) == [3]
+
+
+# ---- which file it is
+NAME, DIM, NUM = held(1, b"net"), b"\x20\x05", b"\x08\x01"
+PACKED = held(5, b"1234")
+SNIFFED: list[tuple[bytes, str]] = [
+    (NAME + b"\x12\x00", "caffemodel"), (NAME, "caffemodel"), (NAME + b"\x1a\x00", "caffemodel"), (NAME + DIM, "caffemodel"),
+    (NAME + b"\x28\x01", "caffemodel"), (NAME + b"\x32\x00", "caffemodel"), (NAME + b"\x38\x01", "caffemodel"),
+    (NAME + b"\x42\x00", "caffemodel"), (NAME + b"\xa2\x06\x00", "caffemodel"), (NAME + b"\x0a\x00", "unknown"),
+    (NAME + b"\x2a\x00", "unknown"), (held(1, b"n\x01t") + b"\x12\x00", "unknown"), (held(2, b"\x01\x02"), "caffemodel"),
+    (held(3, b"\x01"), "caffemodel"), (held(4, b"\x01"), "unknown"), (held(100, b"\x01"), "caffemodel"),
+    (held(99, b"\x01"), "unknown"),
+    (b"\x0a\x09net", "unknown"), (b"\x12\x02\x01", "unknown"), (DIM * 3 + NAME, "caffemodel"), (NUM + NAME, "unknown"),
+    (NUM + PACKED, "binaryproto"), (PACKED, "binaryproto"), (DIM + PACKED, "binaryproto"), (b"\x2a\x05123", "unknown"),
+    (b"\x2d\0\0\0\0", "binaryproto"),
+    (b"\x3d\0\0\0\0", "binaryproto"), (b"\x35\0\0\0\0", "unknown"), (held(7, b"\x0a\x00"), "binaryproto"),
+    (held(6, b"1234"), "unknown"), (b"\x41" + bytes(8), "binaryproto"), (b"\x39" + bytes(8), "unknown"),
+    (held(8, b"12345678") + DIM, "caffemodel"), (held(8, b"12345678") + NUM + PACKED, "binaryproto"), (b"\x42\x09123", "unknown"),
+    (DIM * 300, "caffemodel"), (NUM * 300, "binaryproto"), (DIM, "caffemodel"), (NUM + b"\x10\x02", "binaryproto"),
+    (b"\x80", "unknown"),
+    (b"\x28\x01", "unknown"), (b"\x18\x01" + PACKED, "binaryproto"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "kind"), SNIFFED, ids=range(len(SNIFFED)))
+def test_binary_files_by_their_first_fields(data: bytes, kind: str, tmp_path: Path) -> None:
+    """NetParameter: name 1, layers 2, input 3, input_dim 4, force_backward 5, state 6, debug_info 7, input_shape 8, layer 100.
+    BlobProto: num 1 to width 4, data 5, shape 7, double_data 8. What may be either is so by its suffix."""
+    path = tmp_path / "f.bin"
+    path.write_bytes(data)
+    assert sniff(path) == kind
+    mean = tmp_path / "f.binaryproto"
+    mean.write_bytes(data)
+    assert sniff(mean) == ("binaryproto" if data in (DIM * 300, DIM, held(8, b"12345678") + DIM) else kind)
+    text = tmp_path / "f.PROTOTXT"
+    text.write_bytes(data)
+    assert sniff(text) == ("prototxt" if kind == "unknown" else kind)
+
+
+@pytest.mark.parametrize(("text", "net"), [
+    ("layer { }", True), ("layers { }", True), ("name: 'a' layer: < >", True), ("input: 'a' }layer{", True), ("name: 'a'", False),
+    ("# c\n\n force_backward: true ;layer {", True), ("a: 1 layer { }", False), ("state { } layer { }", True), ("layer", False),
+    ("debug_info: 1 mylayer { }", False), ("layer : [", False), ("\ufefflayer { }", True), ("layer { \x07 }", False),
+])  # fmt: skip
+def test_texts_by_their_first_field(text: str, net: bool, tmp_path: Path) -> None:
+    path = tmp_path / "f.txt"
+    path.write_text(text, "utf-8")
+    assert sniff(path) == ("prototxt" if net else "unknown")
+
+
+def test_only_the_beginning_of_a_file_is_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "f.txt"
+    for size, net in ((4096, True), (4097, False)):
+        path.write_text("name: 'a' #" + "x" * (size - 11 - 9) + "\n layer {", "utf-8")
+        assert path.stat().st_size == size and sniff(path) == ("prototxt" if net else "unknown")
+
+
+def test_paths_that_cannot_be_opened(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 300)
+    for read in (sniff, read_prototxt):
+        with pytest.raises(BadFileError, match="x: cannot be read: File name too long"):
+            read(long)
+    with pytest.raises(BadFileError, match="cannot be read: No such file"):
+        read_prototxt(tmp_path / "none")
+    with pytest.raises(BadFileError, match="cannot be read: no such file"):
+        sniff(tmp_path / "none")
+    with pytest.raises(BadFileError, match="cannot be read: not a regular file"):
+        sniff(tmp_path)
+
+
+def test_weights_that_are_gone_when_they_are_read(tmp_path: Path) -> None:
+    """Values one by one, or in pieces, are read when they are asked for."""
+    path = tmp_path / "w.caffemodel"
+    one = b"\x2d" + np.float32(1).tobytes()
+    blob = held(7, held(1, number(3))) + one * 3
+    path.write_bytes(held(1, b"net") + held(100, held(1, b"ip") + held(2, b"InnerProduct") + held(7, blob)))
+    (layer_weights,) = read_weights(path)
+    tensor = layer_weights.blobs[0]
+    assert tensor is not None and tensor.numpy().tolist() == [1, 1, 1]
+    (again,) = read_weights(path)
+    path.write_bytes(path.read_bytes()[:10])
+    with pytest.raises(BadFileError, match=r"w\.caffemodel: had \d+ bytes and has 10 after it was read"):
+        assert again.blobs[0] is not None
+        again.blobs[0].numpy()
+    h5py = pytest.importorskip("h5py")
+    packed = tmp_path / "w.h5"
+    with h5py.File(packed, "w") as f:
+        at = f.create_dataset("data/a/0", data=np.arange(400, dtype="f4"), chunks=(400,), compression="gzip").id
+        f.flush()
+        begin = at.get_chunk_info(0).byte_offset
+    data = packed.read_bytes()
+    packed.write_bytes(data[:begin] + b"\xff" * 64 + data[begin + 64 :])
+    (stored,) = read_weights(packed)
+    with pytest.raises(BadFileError, match=r"w\.h5: /data/a/0 cannot be read: "):
+        assert stored.blobs[0] is not None
+        stored.blobs[0].numpy()
+
+
+def test_a_record_that_is_there_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = [LayerSpec("A", messages={"M": "a 1 int32"}), LayerSpec("B", messages={"M": "a 1 int32"})]
+    monkeypatch.setattr(schema, "specs", lambda: iter(two))
+    with pytest.raises(KeyError, match="M is declared twice"):
+        schema._tables.__wrapped__()
+
+
+MORE: list[tuple[str, str, str, str]] = [
+    ("end_axis 1 comes before axis 2", IMAGE, layer("Flatten", "flatten_param { axis: 2 end_axis: 1 }"),
+     layer("Flatten", "flatten_param { axis: 2 end_axis: 2 }")),
+    ("both bottoms need the same number of elements", "2 3", second("2 4") + layer("SigmoidCrossEntropyLoss", "", "d k"),
+     second("2 3") + layer("SigmoidCrossEntropyLoss", "", "d k")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "shape", "bad", "good"), MORE, ids=range(len(MORE)))
+def test_more_bounds(why: str, shape: str, bad: str, good: str, tmp_path: Path) -> None:
+    options = {"losses": "compute"}
+    with pytest.raises(ConvcoreError, match=why):
+        load(tmp_path, bad, shape, **options)
+    assert not load(tmp_path, good, shape, **options).problems
+
+
+@pytest.mark.parametrize(
+    ("coeffs", "ops"),
+    [("", ["add", "add"]), ("1 1 -1", ["add", "sub"]), ("-1 1 1", ["neg", "add", "add"]),
+     ("2 1 -3", ["mul", "add", "mul", "add"]),
+     ("1 -1 2", ["sub", "mul", "add"])],
+)  # fmt: skip
+def test_sums_are_as_short_as_they_can_be(coeffs: str, ops: list[str], tmp_path: Path) -> None:
+    given = " ".join(f"coeff: {c}" for c in coeffs.split())
+    model = load(tmp_path, second("2 3") + layer("Eltwise", f"eltwise_param {{ {given} }}", "d k d"), "2 3")
+    assert [n.op for n in model.graph] == ops
+    x, k = np.array([[1, 2, 3], [4, 5, 6]], "f4"), np.array([[7, 9, 2], [3, 1, 5]], "f4")
+    a, b, c = map(float, coeffs.split() or "111")
+    np.testing.assert_array_equal(model.run({"d": x, "k": k})["y"], a * x + b * k + c * x)

@@ -14,7 +14,7 @@ import convcore
 from convcore.build.builder import Builder
 from convcore.errors import UnsupportedError
 from convcore.ir.dims import Dim
-from convcore.ir.graph import Graph, Value
+from convcore.ir.graph import Graph, Origin, Value
 
 from .emit_kit import array, fields, types, written
 
@@ -129,8 +129,8 @@ def padded(b: Builder, x: Value, n: int) -> Any:
     return b.avg_pool(x, count_include_pad=True, **at)
 
 
-def mask(b: Builder, x: Value, dilations: Any) -> Any:
-    at = {"kernel": (2, 2), "strides": (2, 2), "pads": ((0, 0), (0, 0)), "dilations": dilations, "index_order": "plane"}
+def mask(b: Builder, x: Value, dilations: Any, pads: Any = ((0, 0), (0, 0))) -> Any:
+    at = {"kernel": (2, 2), "strides": (2, 2), "pads": pads, "dilations": dilations, "index_order": "plane"}
     y, where = b.max_pool_with_indices(x, **at)
     return [y, b.cast(where, to="float32")]
 
@@ -154,6 +154,11 @@ WORDS: list[tuple[str, Any, Callable[[Builder, Value], Any], Callable[[Builder, 
     ("alpha is -1.0", N, lambda b, x: b.celu(x, alpha=-1.0), lambda b, x: b.celu(x, alpha=0.5)),
     ("its padding (-1, 0) is negative", N, lambda b, x: b.conv(x, w(b, array(5, 3, 2, 2), "w"), pads=((-1, 0), (0, 0))),
      lambda b, x: b.conv(x, w(b, array(5, 3, 2, 2), "w"), pads=((1, 0), (0, 0)))),
+    ("Caffe's padding must be smaller than the kernel", N, lambda b, x: mask(b, x, (1, 1), pads=((2, 0), (0, 0))),
+     lambda b, x: mask(b, x, (1, 1), pads=((1, 0), (0, 0)))),
+    ("it is empty, and Caffe makes no empty blobs", N,
+     lambda b, x: b.pad(x, pads=((0, 0), (0, 0), (0, 0), (-7, 0)), mode="edge"),
+     lambda b, x: b.pad(x, pads=((0, 0), (0, 0), (0, 0), (-6, 0)), mode="edge")),
     ("its bounds are not fixed", N,
      lambda b, x: b.slice(x, starts=(0, 0, Dim("u"), 0), stops=(None, None, Dim("u") + 3, None), steps=(1,) * 4),
      lambda b, x: b.slice(x, starts=(0, 0, 1, 0), stops=(None, None, 4, None), steps=(1,) * 4)),
@@ -195,3 +200,24 @@ def test_a_float_counts_to_two_to_the_24(rows: int, known: bool, tmp_path: Path)
     g.outputs = [b.embedding(b.input("i", "int64", (2,)), b.weight(table, "t"))]
     found = [p.why for p in convcore.check(convcore.Model(g, "test"), "caffe")]
     assert found == [] if known else [f"{rows} rows: a float counts to 16777216 only" in why for why in found] == [True]
+
+
+def test_sizes_that_no_batch_of_one_has(tmp_path: Path) -> None:
+    """What holds for other sizes of the batch is told of the layer that does not."""
+    g = Graph("g")
+    b = Builder(g)
+    n = Dim("n")
+    with b.at(Origin("test", "halves", "Split")):
+        g.outputs = list(b.split(b.input("data", "float32", (n, 3)), axis=0, sizes=(2, n - 2)))
+    with pytest.raises(UnsupportedError, match="halves") as caught:
+        convcore.convert(convcore.Model(g.clone(), "test"), "caffe", tmp_path / "bad.prototxt")
+    assert (caught.value.problems[0].layer, caught.value.problems[0].type) == ("halves", "Split")
+    assert convcore.convert(convcore.Model(g.clone(), "test"), "caffe", tmp_path / "good.prototxt", batch=5).report.ok
+
+
+def test_edges_of_whole_numbers(tmp_path: Path) -> None:
+    g = Graph("g")
+    b = Builder(g)
+    g.outputs = [b.cast(b.pad(b.input("data", "int64", (2, 6)), pads=((0, 0), (1, 2)), mode="edge"), to="float32")]
+    with pytest.raises(UnsupportedError, match=r"is int64|float32"):
+        convcore.convert(convcore.Model(g, "test"), "caffe", tmp_path / "bad.prototxt")

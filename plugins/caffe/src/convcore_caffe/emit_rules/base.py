@@ -21,10 +21,9 @@ __all__ = [
 
 
 def first(node: Node) -> Value:
-    """The first input."""
+    """The first input, which all these ops have."""
     v = node.inputs[0]
-    if v is None:
-        raise NotExpressible("its input is missing")
+    assert v is not None
     return v
 
 

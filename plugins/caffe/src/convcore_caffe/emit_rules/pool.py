@@ -66,9 +66,7 @@ def pool_windows(
     down = False
     if not up or any(a.made != a.out for a in axes):
         other = [_Axis(*row) for row in zip(top.dims[2:], out, kernel, strides, begins)]
-        down = (e.dialect.rounding != "crop" or not up) and _place(other, False)
-        if down and e.dialect.rounding == "crop":
-            raise NotExpressible("Caffe's pooling, which rounds up, has no such windows", "unsupported_padding")
+        down = e.dialect.rounding != "crop" and _place(other, False)
         if down:
             axes = other
         elif not up:

@@ -65,7 +65,7 @@ def _binary(head: bytes, total: int) -> str:
         elif (wire in (2, 5) and number in (5, 7)) or (wire == 1 and number == 8):
             return "binaryproto" if wire != 2 or _fits(head, at, total) else "unknown"
         elif wire == 2 and number in (1, 2, 3, 100) and not sizes and _fits(head, at, total):
-            return "caffemodel" if _plausible(head, at, number, wire) else "unknown"
+            return "caffemodel" if number != 1 or _plausible(head, at) else "unknown"
         elif wire == 2 and number == 8 and _fits(head, at, total):
             dims = True
             size, at = _varint(head, at)
@@ -80,15 +80,11 @@ def _fits(head: bytes, at: int, total: int) -> bool:
     return size is not None and at + size <= total
 
 
-def _plausible(head: bytes, at: int, number: int, wire: int) -> bool:
+def _plausible(head: bytes, at: int) -> bool:
     """A net's name must be text: other protobuf files also begin with a length-delimited field 1."""
-    if number != 1 or wire != 2:
-        return True
     size, at = _varint(head, at)
-    if size is None:
-        return False
-    text = head[at : at + size]
-    following = head[at + size : at + size + 1]
+    end = at + (size or 0)
+    text, following = head[at:end], head[end : end + 1]
     return not _CONTROL.search(text) and (not following or following[0] in (0x12, 0x1A, 0x20, 0x28, 0x32, 0x38, 0x42, 0xA2))
 
 

@@ -82,16 +82,14 @@ def eltwise(g: CaffeContext, node: CaffeNode) -> Value:
         for v in xs[1:]:
             y = g.b.maximum(y, v)
         return y
-    total: Value | None = None
-    for v, c in zip(xs, coeffs, strict=True):
-        if total is not None and c == -1:
-            total = g.b.sub(total, v)
-            continue
-        term = v if c == 1 else g.b.neg(v) if c == -1 else g.b.mul(v, g.scalar(v, c))
-        total = term if total is None else g.b.add(total, term)
-    if total is None:
-        raise node.invalid("has nothing to sum")
+    total = _times(g, xs[0], coeffs[0])
+    for v, c in zip(xs[1:], coeffs[1:], strict=True):
+        total = g.b.sub(total, v) if c == -1 else g.b.add(total, _times(g, v, c))
     return total
+
+
+def _times(g: CaffeContext, v: Value, c: float) -> Value:
+    return v if c == 1 else g.b.neg(v) if c == -1 else g.b.mul(v, g.scalar(v, c))
 
 
 @RULES.load("Axpy")
