@@ -16,17 +16,20 @@ import numpy as np
 import pytest
 from test_files_attacks import DENSE, dense_weights, functional, h5_bytes, keras_zip, layer, legacy, put, tensor
 
-from convcore.errors import BadFileError, UsageError
+from convcore.errors import BadFileError, UnsupportedError, UsageError
 from convcore_keras.files import archive, hdf5, safe_json, safe_yaml, shards
 from convcore_keras.files.archive import Archive
 from convcore_keras.files.convert import from_keras1
 from convcore_keras.files.hdf5 import H5File
-from convcore_keras.files.model import LayerConfig
+from convcore_keras.files.keras1 import modernise
+from convcore_keras.files.model import Call, KerasModel, LayerConfig, LayerDType, ModelConfig, TensorRef
 from convcore_keras.files.reader import read
 from convcore_keras.files.safe_json import loads
 from convcore_keras.files.safe_yaml import loads_yaml
 from convcore_keras.files.source import ByteSource
 from convcore_keras.files.theano import mark_theano_padding
+from convcore_keras.files.write import write_h5, write_keras
+from convcore_keras.files.write_code import write_code
 
 
 def dense(**changes: Any) -> dict[str, Any]:
@@ -415,3 +418,183 @@ def test_gates_that_do_not_fit() -> None:
     arrays[3] = as_tensor(np.zeros((5, 3), np.float32))
     with pytest.raises(BadFileError, match=r"gates of one recurrent layer have different shapes: \[\[2, 3\], \[2, 3\], \[5, 3\]"):
         from_keras1(lstm, arrays, ["kernel", "recurrent_kernel", "bias"])
+
+
+# ---- what else the archive, HDF5 and the configuration may not hold
+def test_two_members_of_one_name(tmp_path: Path) -> None:
+    (tmp_path / "a.keras").write_bytes(b"PK\3\4 nothing")
+    with pytest.raises(BadFileError, match=r"a.keras: "):
+        Archive(str(tmp_path / "a.keras"))
+    path = keras_zip(tmp_path / "b.keras")
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as z:
+        z.writestr("config.json", "{}")
+    with pytest.raises(BadFileError, match=r"b.keras: the archive holds 'config.json' twice"):
+        Archive(str(path))
+
+
+def test_what_a_dataset_may_not_be(tmp_path: Path) -> None:
+    def fill(h: h5py.File) -> None:
+        h["x"] = np.arange(6.0)
+        h["soft"], h["outside"] = h5py.SoftLink("/x"), h5py.ExternalLink("other.h5", "/x")
+        layout = h5py.VirtualLayout(shape=(6,), dtype="f8")
+        layout[:] = h5py.VirtualSource("other.h5", "x", shape=(6,))
+        h.create_virtual_dataset("virtual", layout)
+        h.create_dataset("external", shape=(6,), dtype="f4", external=[("other.raw", 0, 24)])
+        h.create_dataset("lzf", data=np.arange(6.0), compression="lzf")
+        h.create_dataset("gzip", data=np.arange(6.0), compression="gzip", shuffle=True, fletcher32=True)
+        h["text"], h["complex"], h["wide"] = "text", np.zeros(2, np.complex64), np.zeros(2, np.longdouble)
+        h["raw"] = np.zeros(2, "V2")
+        h["half"] = np.arange(2, dtype=np.float32).view(np.uint16).view("V2")[1::2]
+        h["half"].attrs["dtype"] = "bfloat16"
+
+    with _file(tmp_path / "a.h5", fill) as f:
+        for name in ("soft", "outside"):
+            with pytest.raises(BadFileError, match=f"a.h5: '{name}' is a soft or external link, which is not allowed"):
+                f.child(f.root, name)
+        for name, why in {
+            "virtual": "is virtual (its data is in other files), which is not allowed",
+            "external": "keeps its data in an external file, which is not allowed",
+            "lzf": "uses HDF5 filter [32000], which is not allowed",
+            "text": "has element type object, which is not a number type of a model",
+            "complex": "has element type complex64, which is not a number type of a model",
+            "raw": "has element type |V2, which is not a number type of a model",
+        }.items():
+            with pytest.raises(BadFileError) as e:
+                f.tensor(f.child(f.root, name), name)
+            assert f"a.h5: dataset '{name}' {why}" in str(e.value)
+        with pytest.raises(BadFileError, match=r"a.h5: dataset 'wide': .*(longdouble|float128)"):
+            f.tensor(f.child(f.root, "wide"), "wide")
+        assert f.tensor(f.child(f.root, "gzip"), "gzip").numpy().tolist() == [0, 1, 2, 3, 4, 5]
+        half = f.tensor(f.child(f.root, "half"), "half")
+        assert str(half.dtype) == "bfloat16" and half.shape == (2,)
+
+
+def test_subclassed_models_and_nesting(tmp_path: Path) -> None:
+    def nested(n: int) -> dict[str, Any]:
+        found = sequential(layer("Activation", "a", {"activation": "relu"}))
+        for i in range(n):
+            found = {**sequential(found), "config": {"name": f"s{i}", "layers": [{**found, "name": "x"}]}}
+        return found
+
+    def wrapped(n: int) -> dict[str, Any]:
+        found = layer("Activation", "a", {"activation": "relu"})
+        for i in range(n):
+            found = layer("TimeDistributed", f"t{i}", {"layer": found})
+        return sequential(found)
+
+    for make, what in ((nested, "models"), (wrapped, "layers")):
+        assert read(keras_zip(tmp_path / "deep.keras", make(63))).root.layers
+        with pytest.raises(BadFileError, match=f"{what} are nested more than 64 deep"):
+            read(keras_zip(tmp_path / "deeper.keras", make(66)))
+    with pytest.raises(UnsupportedError) as e:
+        read(keras_zip(tmp_path / "m.keras", {"module": "mine", "class_name": "Mine", "config": {"a": 1}}))
+    (p,) = e.value.problems
+    assert (p.layer, p.type) == ("Mine", "model") and "rebuild it as a Functional or Sequential model" in p.hint
+    assert p.why == "is a subclassed model: the file does not hold its graph, only Python code would give it one"
+
+
+def test_a_graph_that_goes_round(tmp_path: Path) -> None:
+    def add(name: str, *of: str) -> dict[str, Any]:
+        return layer("Add", name, {}, [[tensor(n) for n in of]])
+
+    with pytest.raises(BadFileError, match="model 'm': the graph has a cycle through 'b'|through 'a'"):
+        read(keras_zip(tmp_path / "m.keras", functional([add("a", "in", "b"), add("b", "in", "a")], "b")))
+
+
+def test_weights_alone_and_of_others(tmp_path: Path) -> None:
+    (tmp_path / "m.weights.h5").write_bytes(h5_bytes(dense_weights))
+    with pytest.raises(UsageError, match=r"m.weights.h5: holds only weights; give the architecture \(a .json"):
+        read(tmp_path / "m.weights.h5")
+    config = json.dumps(functional([DENSE, {**DENSE, "name": "more", "config": {"name": "more", "units": 2}}], "more"))
+    (tmp_path / "m.json").write_text(config)
+
+    def weights(h: h5py.File, *names: str, first: str = "kernel:0") -> None:
+        h.attrs["layer_names"], h.attrs["keras_version"], h.attrs["backend"] = (
+            [n.encode() for n in names],
+            b"2.3.1",
+            b"tensorflow",
+        )
+        for n in names:
+            g = h.create_group(n)
+            g.attrs["weight_names"] = [f"{n}/{first}".encode(), f"{n}/bias:0".encode()]
+            g[f"{n}/{first}"], g[f"{n}/bias:0"] = np.zeros((4, 2), "f4"), np.zeros(2, "f4")
+
+    def no_names(h: h5py.File) -> None:
+        put(legacy(h))
+        del h["model_weights"].attrs["layer_names"]
+
+    (tmp_path / "whole.h5").write_bytes(h5_bytes(no_names))
+    with pytest.raises(BadFileError, match=r"whole.h5: the weights have no attribute 'layer_names'"):
+        read(tmp_path / "whole.h5")
+    tries: list[tuple[Callable[[h5py.File], None], str]] = [
+        (lambda h: weights(h, "dense"), "it has 2 layers with weights, the file 1"),
+        (lambda h: weights(h, "dense", "more", first="gamma:0"), "kernel expected, found 'dense/gamma:0'"),
+    ]
+    for fill, why in tries:
+        (tmp_path / "w.h5").write_bytes(h5_bytes(fill))
+        with pytest.raises(BadFileError) as e:
+            read(tmp_path / "m.json", tmp_path / "w.h5")
+        assert why in str(e.value)
+    (tmp_path / "w.h5").write_bytes(h5_bytes(lambda h: weights(h, "dense", "more")))
+    assert all(x.weights.keys() == {"kernel", "bias"} for x in read(tmp_path / "m.json", tmp_path / "w.h5").root.layers[1:])
+
+
+def test_keras_1_without_an_order_of_axes() -> None:
+    kernel = LayerConfig("c", "Conv1D", "Conv1D", {"kernel_size": 3, "filters": 2})
+    from convcore.plugin import as_tensor
+
+    with pytest.raises(BadFileError, match=r"layer 'c': a Keras 1 Conv1D kernel has 4 axes, the file has \[3, 2\]"):
+        from_keras1(kernel, [as_tensor(np.zeros((3, 2), np.float32)), as_tensor(np.zeros(2, np.float32))], ["kernel", "bias"])
+    with pytest.raises(UnsupportedError) as e:
+        modernise("MaxPooling2D", {"pool_size": [2, 2]}, "p", None)
+    (p,) = e.value.problems
+    assert (p.layer, p.type) == ("p", "MaxPooling2D") and "Keras 1 did not store the axis order of this layer" in p.why
+    assert "kernels" in p.hint and modernise("MaxPooling2D", {}, "p", "channels_first")[1]["data_format"] == "channels_first"
+    assert modernise("MaxPooling2D", {"dim_ordering": "th"}, "p", None)[1]["data_format"] == "channels_first"
+    assert modernise("MaxPooling2D", {"dim_ordering": "tf"}, "p", None)[1]["data_format"] == "channels_last"
+
+
+# ---- what cannot be written
+def test_what_is_not_written(tmp_path: Path) -> None:
+    def model(*layers: LayerConfig) -> KerasModel:
+        first = LayerConfig("in", "InputLayer", "InputLayer", {"batch_shape": (None, 4), "dtype": "float32"}, calls=[Call()])
+        for x in layers:
+            x.calls = x.calls or [Call((TensorRef("in", 0, 0),))]
+        root = ModelConfig(
+            "m", "functional", "Functional", [first, *layers], [TensorRef("in", 0, 0)], TensorRef(layers[-1].name, 0, 0)
+        )
+        return KerasModel(root, "3.15.0", "keras3", None, "keras-zip", None, ("m.keras",), True)
+
+    def dense_layer(**more: Any) -> LayerConfig:
+        held = {"kernel": as_tensor(np.zeros((4, 2), np.float32)), "bias": as_tensor(np.zeros(2, np.float32))}
+        return LayerConfig("d", "Dense", "Dense", {"units": 2}, **{"weights": held, **more})
+
+    from convcore.plugin import as_tensor
+
+    strange = LayerConfig("s", "Strange", "Strange", {}, weights={"0": as_tensor(np.zeros(2, np.float32))}, custom=True)
+    unknown = LayerConfig("s", "Strange", "Strange", {})
+    with pytest.raises(UsageError, match="layer 's': the variables of Strange are not known, it cannot be written"):
+        write_keras(model(unknown), tmp_path / "a.keras")
+    with pytest.raises(UsageError, match=r"layer 'd' \(Dense\): no value for its variables kernel, bias"):
+        write_keras(model(dense_layer(weights={})), tmp_path / "a.keras")
+    policy = LayerDType("float32", "float32", "int8")
+    with pytest.raises(UsageError, match=r"layer 'd': a quantised dtype policy \(int8\) is not written"):
+        write_keras(
+            model(LayerConfig("d", "Activation", "Activation", {"activation": "relu"}, dtype=policy)), tmp_path / "a.keras"
+        )
+    with pytest.raises(UsageError, match="layer 'd': a Dense of its own code or quantised is not written as code"):
+        write_code(model(dense_layer(dtype=policy)), tmp_path / "a.py", "a.npz")
+    with pytest.raises(UsageError, match="layer 's': a Strange of its own code or quantised is not written as code"):
+        write_code(model(strange), tmp_path / "a.py", "a.npz")
+    long = LayerConfig("x" * 70_000, "Activation", "Activation", {"activation": "relu"})
+    with pytest.raises(UsageError, match=r"a name is longer than the \d+ bytes HDF5 takes"):
+        write_h5(model(long), tmp_path / "a.h5")
+    odd = LayerConfig("o", "Activation", "Activation", {"activation": {1, 2}})
+    with pytest.raises(UsageError, match=r"set '\{1, 2\}' is not written as code"):
+        write_code(model(odd), tmp_path / "a.py", "a.npz")
+    round_ = [
+        LayerConfig(n, "Activation", "Activation", {"activation": "relu"}, calls=[Call((TensorRef(m, 0, 0),))])
+        for n, m in ("ab", "ba")
+    ]
+    with pytest.raises(UsageError, match="the calls of the model depend on each other in a circle"):
+        write_code(model(*round_), tmp_path / "a.py", "a.npz")
