@@ -295,6 +295,123 @@ TOLD: dict[str, tuple[Callable[[], Graph], str]] = {
         "passes 'Softmax' one mask value per sample, which Keras cannot use",
     ),
     "spectral": (lambda: graph_of("SpectralNormalization", {"layer": None}, (None, 5, 3)), "its layer is not in the file"),
+    # ---- masks that do not fit
+    "heads of images masked": (
+        lambda: graph_of("MultiHeadAttention", MHA, IMAGE, IMAGE, weights=HEADS, masked=True),
+        "its inputs of more than 3 axes have masks",
+    ),
+    "mask of heads": (
+        lambda: graph_of(
+            "MultiHeadAttention",
+            MHA,
+            IMAGE,
+            IMAGE,
+            (None, 7, 5),
+            weights=HEADS,
+            kwargs={"attention_mask": TensorRef("in2", 0, 0)},
+        ),
+        "its mask does not have the axes of queries and keys",
+    ),
+    # ---- sizes
+    "output shape": (
+        lambda: graph_of(
+            "Conv2DTranspose",
+            {"filters": 2, "kernel_size": 3, "legacy_output_shape": [None, 9, 7, 2]},
+            (None, None, 5, 3),
+            weights=zeros(kernel=(3, 3, 2, 3), bias=(2,)),
+            era="keras1",
+            version="1.2.2",
+        ),
+        "its output_shape is fixed, so the input's sizes must be fixed too",
+    ),
+    "output does not follow": (
+        lambda: graph_of(
+            "Conv2DTranspose",
+            {"filters": 2, "kernel_size": 3, "legacy_output_shape": [None, 19, 7, 2]},
+            (None, 7, 5, 3),
+            weights=zeros(kernel=(3, 3, 2, 3), bias=(2,)),
+            era="keras1",
+            version="1.2.2",
+        ),
+        "an output of 19 does not follow from an input of 7, kernel 3 and stride 1",
+    ),
+    "rms of other axes": (
+        lambda: graph_of("RMSNormalization", {"axis": [1]}, (None, 5, 3), weights=zeros(scale=(5,))),
+        "axis=[1]: with a scale, Keras's backends differ over axes that are not the last of 3",
+    ),
+    # ---- recurrent layers
+    "no cell": (lambda: graph_of("RNN", {"cell": None}, (None, 5, 3)), "its cell is missing or unknown"),
+    "no cells": (lambda: graph_of("RNN", {"cell": lone("StackedRNNCells", {"cells": []})}, (None, 5, 3)), "it has no cells"),
+    "cell of another class": (
+        lambda: graph_of("RNN", {"cell": lone("Dense", {"units": 2})}, (None, 5, 3)),
+        "its cell 'Dense' is not LSTMCell, GRUCell or SimpleRNNCell",
+    ),
+    "constants of a cell": (
+        lambda: graph_of("LSTM", {"units": 2, "num_constants": 1}, (None, 5, 3), weights=LSTM),
+        "its cell takes constants beside the steps",
+    ),
+    "states of an lstm": (
+        lambda: graph_of("LSTM", {"units": 2}, (None, 5, 3), (None, 2), weights=LSTM),
+        "it is called with 1 initial states, it has 2",
+    ),
+    "activation of an lstm": (
+        lambda: graph_of("LSTM", {"units": 2, "activation": "sparsemax"}, (None, 5, 3), weights=LSTM),
+        "its activation 'sparsemax' has no counterpart inside a recurrent layer",
+    ),
+    "mask of images": (
+        lambda: graph_of(
+            "ConvLSTM1D",
+            {"filters": 1, "kernel_size": 1},
+            (None, 5, 3, 2),
+            masked=True,
+            weights=zeros(kernel=(1, 2, 4), recurrent_kernel=(1, 1, 4), bias=(4,)),
+        ),
+        "it is given a mask of 3 axes, Keras's recurrent layers take (samples, steps)",
+    ),
+    # ---- wrappers
+    "bidirectional of a dense": (
+        lambda: graph_of("Bidirectional", {"layer": None, "backward_layer": None}, (None, 5, 3)),
+        "which is not LSTM, GRU, SimpleRNN or RNN",
+    ),
+    "merge mode": (
+        lambda: graph_of("Bidirectional", {**both(go_backwards=True), "merge_mode": "odd"}, (None, 5, 3), weights=TWICE),
+        "merge_mode",
+    ),
+    "unknown inside": (
+        lambda: graph_of(
+            "Bidirectional",
+            {
+                "layer": lone("LSTM", {"units": 2, "strange": 1}),
+                "backward_layer": lone("LSTM", {"units": 2, "go_backwards": True}),
+            },
+            (None, 5, 3),
+            weights=TWICE,
+        ),
+        "attributes of its layer 'inner' with unknown meaning: strange=1",
+    ),
+    "both ways alike": (
+        lambda: graph_of(
+            "Bidirectional",
+            {
+                "layer": lone("ConvLSTM1D", {"filters": 1, "kernel_size": 1}),
+                "backward_layer": lone("ConvLSTM1D", {"filters": 1, "kernel_size": 1}),
+            },
+            (None, 5, 3, 2),
+        ),
+        "its layers do not run forwards and backwards alike",
+    ),
+    "both ways masked": (
+        lambda: graph_of(
+            "Bidirectional",
+            {
+                "layer": lone("ConvLSTM1D", {"filters": 1, "kernel_size": 1}),
+                "backward_layer": lone("ConvLSTM1D", {"filters": 1, "kernel_size": 1, "go_backwards": True}),
+            },
+            (None, 5, 3, 2),
+            masked=True,
+        ),
+        "wraps ConvLSTM1D, and its input has a mask",
+    ),
     # ---- code
     "mask by code": (lambda: graph_of("Lambda", {"function": "f", "mask": 3}, (None, 3)), "makes a mask of its own by code"),
     "named": (
