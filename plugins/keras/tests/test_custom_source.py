@@ -151,6 +151,14 @@ SOURCES = {
     "gives the unknown argument 'name'": HEAD + "class Mine(layers.Layer):\n    def __init__(self): super().__init__()\n",
     "which inherits from unknown.Base": "from unknown import Base\nclass Mine(Base): pass\n",
     "has no call": HEAD + "class Mine(layers.Layer): pass\n",
+    "makes a layer of something that is no class": HEAD + "import enum\nclass E(enum.Enum): A = 1\nclass Mine(layers.Layer):\n"
+    "    def call(self, x): return layers.deserialize({'class_name': 'E', 'config': {}})(x)\n",
+    "makes a weight of the shape (None,), which is not known": HEAD + "class Mine(layers.Layer):\n"
+    "    def build(self, s): self.w = self.add_weight(shape=s[:1], name='w')\n    def call(self, x): return x * self.w\n",
+    "uses the layer 'Dense', which is no attribute of another": HEAD + "class Mine(layers.Layer):\n"
+    "    def build(self, s): self.w = self.add_weight(shape=(4,), name='w')\n"
+    "    def call(self, x): return layers.Dense(3)(x * self.w)\n",
+    "uses 'K' while it is being defined": HEAD + "K = K + 1\nclass Mine(layers.Layer):\n    def call(self, x): return x * K\n",
     "makes no weight of 1 arrays of the file": HEAD + "class Mine(layers.Layer):\n    def call(self, x): return x\n",
     "of shape (5,), the file's is (4,)": HEAD + "class Mine(layers.Layer):\n"
     "    def build(self, s): self.w = self.add_weight(shape=(5,), name='w')\n"

@@ -13,6 +13,7 @@ from convcore.hookspecs import LoadRequest
 from convcore.host import host
 from convcore.ir.graph import Graph
 from convcore.ir.tensors import ArrayTensor
+from convcore_keras.code.source.custom import custom_code
 from convcore_keras.files.model import Call, KerasModel, LayerConfig, ModelConfig, TensorRef
 from convcore_keras.files.normalise import normalise
 from convcore_keras.load_graph import GraphLoader
@@ -31,10 +32,10 @@ def lone(cls: str, config: dict[str, Any]) -> LayerConfig:
 def graph_of(
     cls: str, config: dict[str, Any], *shapes: Shape, weights: dict[str, np.ndarray] | None = None, dtype: str = "float32",
     version: str = "3.15.1", era: str = "keras3", kwargs: dict[str, Any] | None = None, masked: bool = False,
-    backend: str = "", behind: str = "",
+    backend: str = "", behind: str = "", custom: Any = None, container: str = "keras-zip",
 ) -> Graph:  # fmt: skip
     """One layer, as the files hand it over, on inputs of these shapes (``masked``: the first behind a Masking; ``behind``: a
-    layer after it)."""
+    layer after it; ``custom``: the source, if the layer is of its class ``Mine``)."""
     number = tuple(int(n) for n in version.split(".")[:2])
     inputs = [
         LayerConfig(f"in{i}", "InputLayer", "InputLayer", {"batch_shape": s, "dtype": dtype}, calls=[Call()])
@@ -46,7 +47,13 @@ def graph_of(
     plain = normalise(cls, config, era, number, "layer")
     held = {k: ArrayTensor(v) for k, v in (weights or {}).items()}
     layer = LayerConfig(
-        "layer", cls, cls, plain, calls=[Call((given[0] if len(given) == 1 else given,), kwargs or {})], weights=held
+        "layer",
+        cls,
+        cls,
+        plain,
+        calls=[Call((given[0] if len(given) == 1 else given,), kwargs or {})],
+        weights=held,
+        custom=cls == "Mine",
     )
     layers = [*inputs, *([front] if masked else []), layer]
     if behind:
@@ -57,8 +64,9 @@ def graph_of(
         )
     model = ModelConfig("m", "functional", "Functional", layers, refs, TensorRef(layers[-1].name, 0, 0))
     loader = GraphLoader(
-        KerasModel(model, version, era, backend or None, "keras-zip", None, ("m.keras",), True),
-        LoadRequest(None, rules=host().rules("keras")),
+        KerasModel(model, version, era, backend or None, container, None, ("m.keras",), True),
+        LoadRequest(None, rules=host().rules("keras"), options={"custom": custom} if custom else {}),
+        custom_code(custom) if custom else None,
     )
     return loader.run()
 
