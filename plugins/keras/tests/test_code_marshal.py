@@ -15,7 +15,7 @@ from convcore_keras.code.bytecode import instructions, versions
 from convcore_keras.code.domain import Domain as PlainDomain
 from convcore_keras.code.domain import Misread, Options
 from convcore_keras.code.lambdas import StoredFunction
-from convcore_keras.code.marshal import MAX_BYTES, Code, Layout, MarshalError, read_code
+from convcore_keras.code.marshal import MAX_BYTES, Code, Layout, MarshalError, _Reader, read_code
 from convcore_keras.code.names import MODULES, ROOTS
 
 LAMBDA: types.CodeType = (lambda a, b=2, *c, d, e=5, **f: (a, b, c, d, e, f)).__code__
@@ -194,3 +194,116 @@ def test_functions_that_do_not_fit() -> None:
     plain = marshal.dumps((lambda x: x).__code__)
     assert any("has fewer names than arguments" in w for w in invoked(plain, (1, 2), ()))
     assert any("has 0 free variables and 1 values for them" in w for w in invoked(plain, (), (3,), 1))
+
+
+# ---- objects by themselves (Python/marshal.c of 2.7 and 3.14)
+def _i(n: int) -> bytes:
+    return struct.pack("<i", n)
+
+
+def _s(text: bytes) -> bytes:
+    return b"s" + _i(len(text)) + text
+
+
+OBJECTS: list[tuple[bytes, Any]] = [
+    (b"N", None),
+    (b"T", True),
+    (b"F", False),
+    (b".", Ellipsis),
+    (b"i" + _i(-7), -7),
+    (b"I" + struct.pack("<q", 1 << 40), 1 << 40),
+    (b"g" + struct.pack("<d", 2.5), 2.5),
+    (b"f\x032.5", 2.5),
+    (b"l" + _i(2) + struct.pack("<hh", 5, 1), 5 + (1 << 15)),
+    (b"l" + _i(-1) + struct.pack("<h", 5), -5),
+    (b"l" + _i(0), 0),
+    (_s(b"ab"), b"ab"),
+    (b"z\2ab", "ab"),
+    (b"u" + _i(2) + "é".encode(), "é"),
+    (b"a" + _i(2) + b"ab", "ab"),
+    (b")\2NT", (None, True)),
+    (b"(" + _i(1) + b"N", (None,)),
+    (b"[" + _i(2) + b"TF", [True, False]),
+    (b"{z\1ai" + _i(3) + b"0", {"a": 3}),
+    (b"{0", {}),
+    (b":i" + _i(1) + b"NN", slice(1, None, None)),
+    (b")\2" + bytes([ord("z") | 0x80]) + b"\1ar" + _i(0), ("a", "a")),
+    (b")\2t" + _i(1) + b"aR" + _i(0), ("a", "a")),
+]
+BROKEN: list[tuple[bytes, str]] = [
+    (b"", "the bytes end too early"),
+    (b"i\1", "the bytes end too early"),
+    (b"z\5ab", "the bytes end too early"),
+    (b"s" + _i(3) + b"ab", "a size is larger than the bytes"),
+    (b"(" + _i(-1), "a size is larger than the bytes"),
+    (b"y" + bytes(16), "a complex number"),
+    (b"<" + _i(1) + b"N", "a set"),
+    (b">" + _i(0), "a set"),
+    (b"S", "an object of kind 'S'"),
+    (b"{)\0N0", "a dict whose keys are not names or numbers"),
+    (b"l" + _i(65), "an integer is too large"),
+    (b"l" + _i(-65), "an integer is too large"),
+    (b"R" + _i(0), "a reference to a name that is not there"),
+    (b"R" + _i(-1), "a reference to a name that is not there"),
+    (b"r" + _i(0), "a reference to an object that is not there yet"),
+    (b"r" + _i(-1), "a reference to an object that is not there yet"),
+    (bytes([ord("(") | 0x80]) + _i(1) + b"r" + _i(0), "a reference to an object that is not there yet"),
+]
+
+
+@pytest.mark.parametrize(("data", "want"), OBJECTS)
+def test_objects_by_themselves(data: bytes, want: Any) -> None:
+    reader = _Reader(data, "3.8")
+    found = reader.object()
+    assert found == want and type(found) is type(want) and reader.at == len(data)
+
+
+@pytest.mark.parametrize(("data", "why"), BROKEN)
+def test_what_is_wrong_with_an_object(data: bytes, why: str) -> None:
+    with pytest.raises(MarshalError, match=f"^{why}"):
+        _Reader(data, "3.8").object()
+
+
+def _parts(layout: Layout, **changes: bytes) -> bytes:
+    """A code object of a layout, with some of its parts others."""
+    counts = {"2": 1, "3.0": 2, "3.8": 3, "3.11": 3}[layout] + (layout != "3.11") + 2
+    parts = {"code": _s(b"d\0S\0"), "consts": b"(" + _i(0), "names": b"(" + _i(0)}
+    new = {"slots": b")\1z\1a", "kinds": _s(b" ")}
+    old = {"local": b")\1z\1a", "free": b")\1z\1b", "cells": b")\1z\1c"}
+    parts |= new if layout == "3.11" else old
+    parts |= {"filename": b"z\1f", "name": b"z\1n"} | ({"qualified": b"z\1q"} if layout == "3.11" else {})
+    parts |= {"line": _i(1), "table": _s(b"")} | ({"exceptions": _s(b"")} if layout == "3.11" else {})
+    return b"c" + _i(0) * counts + b"".join((parts | changes).values())
+
+
+WRONG: list[tuple[tuple[Layout, ...], dict[str, bytes], str]] = [
+    (("2", "3.0", "3.8", "3.11"), {"code": b"z\1a"}, "its code is not bytes"),
+    (("2", "3.0", "3.8", "3.11"), {"consts": b"[" + _i(0)}, "its code is not bytes"),
+    (("2", "3.0", "3.8", "3.11"), {"names": b"[" + _i(0)}, "its names are not a tuple"),
+    (("2", "3.0", "3.8", "3.11"), {"names": b")\1N"}, "a name is not text"),
+    (("2", "3.0", "3.8", "3.11"), {"filename": b"N"}, "a name is not text"),
+    (("2", "3.0", "3.8", "3.11"), {"name": b"N"}, "a name is not text"),
+    (("3.11",), {"qualified": b"N"}, "a name is not text"),
+    (("3.11",), {"kinds": _s(b"  ")}, "its local names do not match their kinds"),
+    (("3.11",), {"kinds": b"z\1 "}, "its local names do not match their kinds"),
+    (("2", "3.0", "3.8"), {"free": b"N"}, "its names are not a tuple"),
+]
+
+
+@pytest.mark.parametrize(("layouts", "changes", "why"), WRONG)
+def test_what_is_wrong_with_a_code_object(layouts: tuple[Layout, ...], changes: dict[str, bytes], why: str) -> None:
+    for layout in layouts:
+        with pytest.raises(MarshalError, match=f"^{why}$"):
+            _Reader(_parts(layout, **changes), layout).object()
+
+
+@pytest.mark.parametrize("layout", ["2", "3.0", "3.8", "3.11"])
+def test_names_of_a_code_object(layout: Layout) -> None:
+    found = _Reader(_parts(layout), layout).object()
+    assert (found.varnames, found.name, found.filename, found.code) == (("a",), "n", "f", b"d\0S\0")
+    if layout != "3.11":
+        assert (found.freevars, found.cellvars) == (("b",), ("c",))
+        return
+    for kind, want in ((b"\x40", ((), ("a",), ())), (b"\x80", ((), (), ("a",))), (b"\x60", (("a",), ("a",), ()))):
+        found = _Reader(_parts(layout, kinds=_s(kind)), layout).object()
+        assert (found.varnames, found.cellvars, found.freevars) == want

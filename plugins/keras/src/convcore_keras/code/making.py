@@ -205,8 +205,7 @@ def moments(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     if len(args) > 2 or b["synchronized"]:
         raise CodeRefused("takes moments with more than a tensor and axes")
     x = floating_tensor(b["x"])
-    axes = b["axes"] if not isinstance(b["axes"], list) else tuple(b["axes"])
-    return [t.operation(k, x, axis=axes, keepdims=bool(b["keepdims"])) for k in ("Mean", "Var")]
+    return [t.operation(k, x, axis=b["axes"], keepdims=bool(b["keepdims"])) for k in ("Mean", "Var")]
 
 
 @meaning("tensorflow.batch_normalization", "keras.backend.batch_normalization")
