@@ -497,7 +497,7 @@ def test_a_graph_that_goes_round(tmp_path: Path) -> None:
     def add(name: str, *of: str) -> dict[str, Any]:
         return layer("Add", name, {}, [[tensor(n) for n in of]])
 
-    with pytest.raises(BadFileError, match="model 'm': the graph has a cycle through 'b'|through 'a'"):
+    with pytest.raises(BadFileError, match=r"model 'm': the graph has a cycle through 'b'|through 'a'"):
         read(keras_zip(tmp_path / "m.keras", functional([add("a", "in", "b"), add("b", "in", "a")], "b")))
 
 
