@@ -160,6 +160,7 @@ SAME: list[tuple[int, str, list[Any], dict[int, Any], dict[str, Any]]] = [
     (7, "Slice", [CUBE], {1: [1, 1], 2: [9, 9], 3: [1, 2], 4: [1, 3]}, {}),
     (7, "Expand", [CUBE[:, :1]], {1: [3, 1, 3, 5]}, {}), (7, "Mod", [INTS], {1: np.int32(-4)}, {}),
     (7, "Mod", [INTS], {1: np.int32(3)}, {}), (7, "Gather", [CUBE], {1: [[-1, 0], [1, -2]]}, {"axis": 1}),
+    (7, "Gather", [CUBE], {1: [[-1, 0], [1, -2]]}, {}),
     (7, "Pad", [CUBE], {1: [0, 1, 2, 0, 0, 1], 2: F(0.5)}, {}), (7, "Pad", [CUBE], {1: [0, 1, 2, 0, 0, 1]}, {"mode": "reflect"}),
     (7, "ReduceSum", [CUBE], {1: [-1, 0]}, {"keepdims": 0}), (7, "ReduceMean", [CUBE], {}, {"axes": [-2]}),
     (7, "Squeeze", [CUBE[:, :1]], {1: [-2]}, {}), (7, "Unsqueeze", [CUBE], {1: [-1, 0]}, {}),

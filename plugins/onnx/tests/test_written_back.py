@@ -187,5 +187,7 @@ def test_the_telemetry_of_onnxruntime_is_off_before_a_session_is_made(monkeypatc
     made = ort.InferenceSession
     monkeypatch.setattr(ort, "disable_telemetry_events", lambda: said.append("off"))
     monkeypatch.setattr(ort, "InferenceSession", lambda *a, **k: (said.append("session"), made(*a, **k))[1])
-    open_runtime(PASSED["input"])
+    optimised = open_runtime(PASSED["input"])
     assert said == ["off", "session"]
+    assert "without" not in optimised.name and optimised.plain is not None
+    assert optimised.plain().name == f"{optimised.name} without optimisations"

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from convcore.plugin import BadFileError, DType, InputError, Problem, Runtime, UnsupportedError, as_sequence, host
 
 from .typecheck import text_type
@@ -66,7 +68,7 @@ def open_runtime(source: Any, weights: Any = None, *, optimise: bool = True) -> 
 
 def _given(a: Any) -> Any:
     """A value as onnxruntime takes it: sequences as lists, what may be absent as itself or None."""
-    if not getattr(getattr(a, "dtype", None), "hasobject", False):
+    if not (isinstance(a, np.ndarray) and a.dtype.hasobject):
         return a
     if a.ndim == 0 and not isinstance(a.item(), str):
         return None if a.item() is None else _given(a.item())
