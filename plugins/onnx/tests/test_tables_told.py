@@ -1,0 +1,108 @@
+"""Numbers of tables are those of the standard: opsets of rows, kinds of attributes, element types, fields of messages."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import onnx
+from google.protobuf.descriptor import FieldDescriptor
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, defs
+
+from convcore_onnx import attributes, contrib, plugin, proto, schemas
+from convcore_onnx.dtypes import DTYPE_NAMES, DTYPES
+from convcore_onnx.older import MOVED
+from convcore_onnx.older_forms import OTHER
+from convcore_onnx.rules import RULES
+
+VERSIONS: defaultdict[str, set[int]] = defaultdict(set)
+for _s in defs.get_all_schemas_with_history():
+    VERSIONS[f"{_s.domain}.{_s.name}".lstrip(".")].add(_s.since_version)
+
+RULE = [(foreign, rule) for foreign, rules in RULES.load_rules.items() if foreign in VERSIONS for rule in rules]
+
+
+# ---- opsets
+def test_a_rule_begins_and_ends_where_the_operator_changes() -> None:
+    odd = [(foreign, rule.since) for foreign, rule in RULE if rule.since not in {None, *VERSIONS[foreign]}]
+    odd += [(foreign, rule.until) for foreign, rule in RULE if rule.until is not None and rule.until + 1 not in VERSIONS[foreign]]
+    assert len(RULE) > 300 and not odd
+
+
+def test_an_attribute_became_an_input_in_the_opset_that_the_table_says() -> None:
+    for name, (since, moved) in MOVED.items():
+        old, new = defs.get_schema(name, since - 1), defs.get_schema(name, since)
+        assert new.since_version == since
+        for i, attribute in moved.items():
+            given = len(new.inputs) > i and (i >= len(old.inputs) or old.inputs[i].name != new.inputs[i].name)
+            assert given, (name, i)
+            held = attribute in old.attributes or (name, attribute) in {("Slice", "steps"), ("Dropout", "training_mode")}
+            assert held and attribute not in new.attributes, (name, attribute)
+
+
+def test_another_form_ends_where_the_operator_changes() -> None:
+    for name, forms in OTHER.items():
+        for until, _ in forms:
+            assert until + 1 in VERSIONS[name], (name, until)
+
+
+# ---- attributes
+def test_the_kind_of_an_attribute_that_does_not_say_it() -> None:
+    """Files of IR version 1: the field that is there tells."""
+    kinds = {AttributeProto.AttributeType.Name(n): n for n in AttributeProto.AttributeType.values()}
+    names = {"float": "f", "int": "i", "string": "s", "tensor": "t", "graph": "g", "type_proto": "tp"}
+    found = {}
+    for name, kind in kinds.items():
+        if name == "UNDEFINED":
+            continue
+        field = names.get(name.lower(), name.lower())
+        a = AttributeProto(name="a")
+        if name.endswith("S"):
+            values = getattr(a, field)
+            if hasattr(values, "add"):
+                values.add()
+            else:
+                values.append({"FLOATS": 0.5, "INTS": 3, "STRINGS": b"x"}[name])
+        elif name in ("FLOAT", "INT", "STRING"):
+            setattr(a, field, {"FLOAT": 0.5, "INT": 3, "STRING": b"x"}[name])
+        else:
+            getattr(a, field).SetInParent()
+        found[name] = (attributes.attribute_kind(a), kind)
+    assert len(found) == 14 and all(ours == theirs for ours, theirs in found.values()), found
+
+
+def test_kinds_have_the_numbers_of_the_standard() -> None:
+    words = {"a float": "FLOAT", "an integer": "INT", "a string": "STRING", "a tensor": "TENSOR", "a graph": "GRAPH",
+             "floats": "FLOATS", "integers": "INTS", "strings": "STRINGS"}  # fmt: skip
+    assert {AttributeProto.AttributeType.Name(n): w for n, w in schemas._KINDS.items()} == {k: w for w, k in words.items()}
+    short = {"text": "STRING", "texts": "STRINGS"}
+    assert {k: AttributeProto.AttributeType.Value(short.get(k, k.upper())) for k in contrib._KIND} == contrib._KIND
+
+
+# ---- element types and fields
+def test_element_types_have_the_numbers_of_the_standard() -> None:
+    for number, dtype in DTYPES.items():
+        if number in TensorProto.DataType.values():
+            assert DTYPE_NAMES.get(dtype, dtype.value) == TensorProto.DataType.Name(number).lower()
+    assert set(TensorProto.DataType.values()) - {TensorProto.UNDEFINED} <= DTYPES.keys()
+
+
+def wire(field: Any) -> int:
+    """How a field stands in a file: 0 a number, 2 bytes with their length."""
+    number = field.cpp_type in (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_ENUM)
+    return 0 if number else 2
+
+
+def test_fields_have_the_numbers_of_the_standard() -> None:
+    fields = {f.number: wire(f) for f in ModelProto.DESCRIPTOR.fields}
+    assert {n: w for n, w in plugin._WIRE.items() if n in fields} == fields
+    assert plugin._WIRE.keys() - fields.keys() <= {26}  # of a newer onnx than the installed one
+    assert ModelProto.GRAPH_FIELD_NUMBER == proto.GRAPH and GraphProto.INITIALIZER_FIELD_NUMBER == proto.INITIALIZER
+    assert TensorProto.DATA_TYPE_FIELD_NUMBER == proto.DATA_TYPE
+    assert proto._RUNS == {
+        TensorProto.RAW_DATA_FIELD_NUMBER: None,
+        TensorProto.FLOAT_DATA_FIELD_NUMBER: (TensorProto.FLOAT, TensorProto.COMPLEX64),
+        TensorProto.DOUBLE_DATA_FIELD_NUMBER: (TensorProto.DOUBLE, TensorProto.COMPLEX128),
+    }
+    assert (proto._STRING, proto._MESSAGE) == (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE)
+    assert onnx.defs.onnx_opset_version() >= 18
