@@ -264,7 +264,7 @@ class Sites(ast.NodeVisitor):
             if not (i and name in ("get", "getattr", "pop") and self.constant(arg, "default")):
                 self.visit(arg)
         for k in node.keywords:
-            if k.arg == "strict" and name == "zip" and getattr(k.value, "value", None) is True:
+            if k.arg == "samples" or (k.arg == "strict" and name == "zip" and getattr(k.value, "value", None) is True):
                 continue
             if not (k.arg == "default" and self.constant(k.value, "default")):
                 self.visit(k.value)
