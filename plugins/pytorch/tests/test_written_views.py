@@ -98,7 +98,7 @@ VIEWS: dict[str, View] = {
     "expand_as": lambda r, x: r("expand_as", x, x), "contiguous": _view("contiguous"), "dropout": _view("dropout", 0.5, False),
     "diagonal": _view("diagonal", 0, 0, 1), "unfold": _view("unfold", 0, 2, 1),
     "expand": lambda r, x: r("expand", x, [2, *x.shape]), "unflatten": lambda r, x: r("unflatten.int", x, 0, [1, x.shape[0]]),
-    "atleast": _view("atleast_2d"),
+    "atleast": _view("atleast_2d"), "type_as": lambda r, x: r("type_as", x, x),
 }  # fmt: skip
 
 NO_WAY_BACK = {"diagonal", "unfold", "expand"}

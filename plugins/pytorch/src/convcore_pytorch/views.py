@@ -17,7 +17,7 @@ Scatter = Callable[[Value, Value], Value]
 MAYBE = frozenset(
     {"reshape", "reshape_as", "flatten", "contiguous", "ravel", "expand_as", "to", "type_as", "resolve_conj", "cpu"}
 )
-"""May be a view or a copy, as strides and types have it."""
+"""May be a view or a copy, as strides and types have it (of ``type_as`` the schema does not say so)."""
 PASSING = frozenset(
     {"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "atleast_1d", "atleast_2d", "atleast_3d"}
 )
@@ -42,10 +42,10 @@ def is_view(node: AtenNode, before: TensorValue | None, after: TensorValue | Non
         return None
     if base in PASSING:
         return not node.arguments.get("train") or None
-    if node.signature is None or not node.signature.views:
+    if node.signature is None:
         return False
     if base not in MAYBE:
-        return True
+        return node.signature.views
     if before is None or after is None:
         return None
     if (before.dtype, before.device) != (after.dtype, after.device):
