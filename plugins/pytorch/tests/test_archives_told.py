@@ -109,6 +109,9 @@ STREAMS: dict[str, tuple[bytes, str]] = {
     "id without a class": (
         stream(state(_Saved("storage", "FloatStorage", "0", "cpu", 6, None))), "a persistent id that torch does not write"
     ),
+    "another object first": (
+        b"\x80\x02K\x01." + pickled(MAGIC), "a pickle, but no torch checkpoint (its first object is not torch's magic number)"
+    ),
     "id in the head": (
         pickled(MAGIC) + pickled(PROTOCOL) + pickled(_Saved("storage", torch.FloatStorage, "0", "cpu", 6, None)),
         "a persistent id where none belongs",
@@ -236,6 +239,21 @@ def test_indices_and_their_shards(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "m.index.json")
     with pytest.raises(UsageError, match=r"a safetensors file has no entries to choose from \(entry='ema'\)"):
         read_checkpoint(tmp_path / "m.index.json", entry="ema")
+
+
+def test_streams_where_none_can_be(tmp_path: Path) -> None:
+    """Inside another file, of nothing, and gone before it is mapped."""
+    from convcore_pytorch.files.containers import load_stream
+    from convcore_pytorch.files.storage import Region
+
+    (tmp_path / "a").write_bytes(b"xx" + stream())
+    for start, size in ((2, len(stream())), (0, 0)):
+        with pytest.raises(BadFileError, match="a: an empty file or a stream inside another file"):
+            load_stream(Region(str(tmp_path / "a"), start, size), foreign=False)
+    with pytest.raises(BadFileError, match="gone: cannot be read: "):
+        load_stream(Region(str(tmp_path / "gone"), 0, 9), foreign=False)
+    raw = b"xx" + stream()
+    assert load_stream(Region("f", 2, len(raw) - 2, raw), foreign=False).keys() == {"w0"}
 
 
 # ---- exported programs

@@ -16,6 +16,7 @@ from convcore.emit.scribe import Scribe
 from convcore.errors import UnsupportedError
 from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph, Origin
+from convcore.plugin import NotExpressible
 from convcore_pytorch.dialect import TorchDialect
 from convcore_pytorch.rules import RULES
 
@@ -187,6 +188,13 @@ CASES: list[tuple[str, str, tuple[Any, ...], dict[str, Any], tuple[Any, ...], di
         ("linear by asymmetric", {"mode": "linear", "coordinates": "asymmetric"}))),
     ("cubic with a=-0.5 over 2 axes", "resize", ((2, 3, N, 7),), {"sizes": (5, 3), "mode": "cubic", "cubic_a": -0.5},
      (IMAGE,), {"sizes": (5, 3), "mode": "cubic", "cubic_a": -0.5}),
+    ("an axis that keeps its size", "adaptive_avg_pool", ((2, 3, 5),), {"output_size": (None,)},
+     (IMAGE,), {"output_size": (None, 3)}),
+    ("it has axes", "tile", ((2, 3),), {"repeats": (N, 1)}, ((N, 3),), {"repeats": (N, 1)}),
+    ("pads=((Dim('N'), 0),)", "conv_transpose", ((2, 3, 5), f32(3, 11, 2)), {"pads": ((N, 0),)},
+     ((2, 3, 5), f32(3, 11, 2)), {"pads": ((1, 0),)}),
+    ("pads=((1, Dim('N')),)", "conv_transpose", ((2, 3, 5), f32(3, 11, 2)), {"pads": ((1, N),)},
+     ((2, 3, 5), f32(3, 11, 2)), {"pads": ((0, 1),)}),
     ("is not the size of any input", "expand", ((2, 1),), {"shape": (2, N)}, ((N, 1),), {"shape": (N, 3)}),
 ]  # fmt: skip
 
@@ -223,6 +231,37 @@ def regions_that_are_not_written(b: Any) -> Any:
         regions.append(r)
     made = b.op("if", b.input("c", "bool", ()), b.input("x", "float32", IMAGE), regions=regions)
     yield from made if isinstance(made, tuple) else (made,)
+
+
+def whole_numbers_put_back(b: Any) -> Any:
+    """Places of a pool of floats; what is put there are integers."""
+    made = b.max_pool_with_indices(b.input("x", "float32", IMAGE), kernel=(2, 2), strides=(2, 2), index_order="plane")
+    whole = b.cast(made[0], to="int64")
+    yield b.op("max_unpool", whole, made[1], kernel=(2, 2), strides=(2, 2), index_order="plane", output_shape=(5, 7))
+
+
+def test_whole_numbers_are_not_unpooled() -> None:
+    g = Graph("net")
+    b = Builder(g)
+    g.outputs = list(whole_numbers_put_back(b))
+    node = next(n for n in g if n.op == "max_unpool")
+    scribe = Scribe(g, RULES, None, TorchDialect(), {}, lambda s: [])
+    scribe.dialect.enter(scribe)
+    scribe.node = node
+    assert "elements of int64" in RULES.apply_emit(scribe, node)
+
+
+def test_what_only_programs_hold_is_no_function() -> None:
+    """A plugin's row that reads an operator of ATen is no row that writes it."""
+    for type, fine in (("aten.relu", False), ("torch.relu", True), ("F.relu", True), ("my.aten.relu", True)):
+        g = Graph("net")
+        scribe = Scribe(g, RULES, None, TorchDialect(), {}, lambda s: [])
+        scribe.dialect.enter(scribe)
+        if fine:
+            assert scribe.dialect.check(scribe, type, [], {}) == ()
+            continue
+        with pytest.raises(NotExpressible, match=r"aten\.relu is no function of Python"):
+            scribe.dialect.check(scribe, type, [], {})
 
 
 def test_what_several_nodes_are_refused_for() -> None:

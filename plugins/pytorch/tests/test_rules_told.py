@@ -93,6 +93,14 @@ BAG = {"weight": T(9, 4), "indices": T(7, **I64), "offsets": T(3, **I64)}
 POOL = {"self": IMAGE, "kernel_size": [2, 2]}
 MASKED = {"self": X, "mask": T(3, 5, **BOOL), "values": T(3, 5)}
 AT = [T(3, 5, **I64), T(3, 5, **I64)]
+HEADS = {"embed_dim": 6, "qkv_weight": T(18, 6), "qkv_bias": T(18), "proj_weight": T(6, 6), "proj_bias": T(6)}
+SELF = T(2, 5, 6)
+FEED = {"ffn_weight_1": T(7, 6), "ffn_bias_1": T(7), "ffn_weight_2": T(6, 7), "ffn_bias_2": T(6)}
+LAYER = {"num_heads": 3, "use_gelu": False, "norm_first": False, "eps": 1e-5, **FEED} | {
+    f"norm_{k}_{i}": T(6) for k in ("weight", "bias") for i in (1, 2)
+}
+SHORT = [(12, 7), (12, 2), (2, 3)]
+PROJECTED = {**LSTM, "hx": [T(1, 2, 2), T(1, 2, 3)], "params": [T(*s) for s in SHORT]}
 CASES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     # what is said, the operator, a call that is refused, what of it makes it one that is not
     ("of complex64", "aten.floor", {"self": T(3, **CPLX)}, {"self": T(3)}),
@@ -362,6 +370,20 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
         {"self": T(2, 3, UNKNOWN, 8), "kernel_size": [2, 2], "dilation": [1, 1], "padding": [0, 0], "stride": [1, 1]},
         {"self": IMAGE},
     ),
+    (
+        "which elements it takes depends on how a size that is not known is rounded",
+        UP,
+        {"self": T(2, 3, 14, N), "output_size": [46, N]},
+        {"self": T(2, 3, 14, 5), "output_size": [46, 9]},
+    ),
+    # layers as one operator
+    (
+        "its last axis is symbolic",
+        "aten._transformer_encoder_layer_fwd",
+        {**HEADS, **LAYER, "src": T(2, 5, N)},
+        {"src": SELF},
+    ),
+    ("its weights are computed", "aten.lstm.input", PROJECTED, {"params": [C(*np.ones(s), dtype="float32") for s in SHORT]}),
     # picks
     ("selects by a tensor with axes", "aten.select.int", {"self": X, "dim": 0, "index": T(1, **I64)}, {"index": T(**I64)}),
     ("its indices are no list", "aten.index.Tensor", {"self": X, "indices": T(2, **I64)}, {"indices": [T(2, **I64)]}),
@@ -452,6 +474,13 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("of 0 elements each", "aten.combinations", {"self": T(5), "r": 0}, {"r": 1}),
     ("of N elements, a symbolic size", "aten.combinations", {"self": T(N)}, {"self": T(5)}),
     ("num_classes=-1 depends on the data", "aten.one_hot", {"self": T(5, **I64), "num_classes": -1}, {"num_classes": 4}),
+    ("goes in steps of 0", "aten.arange.start_step", {"start": 0, "end": 3, "step": 0}, {"step": 1}),
+    (
+        "goes in steps of 0",
+        "aten.arange.start_step",
+        {"start": 0, "end": 3, "step": 0.5, "dtype": ElementType("int64")},
+        {"dtype": None},
+    ),
     # losses
     ("reduction=3 is not known", "aten.mse_loss", {"self": X, "target": X, "reduction": 3}, {"reduction": 2}),
     ("reduction=-1 is not known", "aten.mse_loss", {"self": X, "target": X, "reduction": -1}, {"reduction": 0}),
@@ -604,6 +633,12 @@ def test_chunks_of_a_size_that_is_not_known() -> None:
     assert reason("aten.chunk", [(2, 5)] * 3, **call).endswith("is symbolic, into 3") and not reason(
         "aten.chunk", [(2, 5)] * 2, **call
     ).endswith("into 3")
+
+
+def test_attention_of_a_tensor_to_itself() -> None:
+    """One value as query, key and value; equal ones are not the same."""
+    call = {**HEADS, "num_head": 3, "query": SELF, "key": SELF}
+    assert "of queries that are not the keys and values" in reason("aten._native_multi_head_attention", **call, value=SELF)
 
 
 def test_memory_in_c_order() -> None:

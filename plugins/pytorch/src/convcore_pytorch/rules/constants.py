@@ -53,12 +53,14 @@ def arange(g: TorchContext, n: AtenNode) -> Value:
     end = n.arg("end")
     dtype = n.element("dtype") or n.dtype or promoted([start, end, step])
     if all(isinstance(v, (int, float)) for v in (start, end, step)) and dtype is not None:
+        if dtype is DType.INT64:  # cut off before they are counted, of smaller integers after it (RangeFactories.cpp, torch 2.13)
+            start, end, step = int(start), int(end), int(step)
+        if step == 0:
+            raise NotExpressible("goes in steps of 0", "raises")
         count = max(int(np.ceil((end - start) / step)), 0)
-        made: Any
-        if isinstance(start, int) and isinstance(step, int):
-            made = start + step * np.arange(count, dtype=np.int64)
-        else:
-            made = start + step * np.arange(count, dtype=np.float64)
+        if dtype.is_int:
+            start, step = int(start), int(step)
+        made = start + step * np.arange(count, dtype=np.int64 if isinstance(start, int) and isinstance(step, int) else np.float64)
         return g.b.const(made.astype(dtype.numpy), dtype)
     return g.b.range(*(g.scalar(v, dtype) for v in (start, end, step)))
 

@@ -119,8 +119,7 @@ def moved(g: TorchContext, n: AtenNode) -> Value:
     if n.type == "aten.adjoint":
         x = g.conjugate(x)
     perm = permutation(node, rank)
-    if perm is None:
-        raise NotExpressible("an order of axes that is not known")
+    assert perm is not None
     return g.transpose(x, perm)
 
 
