@@ -29,12 +29,12 @@ def storage(element: Any = F32) -> Storage:
     return Storage("s", element, len(raw), Region("f", 0, len(raw), raw))
 
 
-def pickled(value: Any, protocol: int = 2, **options: Any) -> Any:
-    return read(pickle.dumps(value, protocol), **options)
+def pickled(value: Any, protocol: int = 2) -> Any:
+    return read(pickle.dumps(value, protocol))
 
 
-def read(raw: bytes, **options: Any) -> Any:
-    return Pickle(raw, 0, lambda pid: pid, "f", **options).load()[0]
+def read(raw: bytes, foreign: bool = False) -> Any:
+    return Pickle(raw, 0, lambda pid: pid, "f", foreign=foreign).load()[0]
 
 
 def call(path: str, *args: Any) -> Any:
@@ -172,7 +172,7 @@ def test_values_of_the_table() -> None:
         "collections.defaultdict", Global("builtins", "list"), {1: 2}
     ) == {1: 2}
     assert call("collections.defaultdict", Global("builtins", "list")) == {}
-    assert call("builtins.complex", 1e308, -2) == 1e308 - 2j and call("builtins.complex") == 0
+    assert call("builtins.complex", 1e308, -2) == 1e308 - 2j
     assert call("torch.jit._pickle.build_intlist", [1, 2], "x") == [1, 2]
     assert (
         call("torch.device", "cuda", 1).args == ("cuda", 1)
@@ -331,7 +331,7 @@ def test_memory_is_charged(monkeypatch: pytest.MonkeyPatch) -> None:
         [float(i) for i in range(9)],
     ):
         raw = pickle.dumps(value, 4)
-        machine = Pickle(raw, 0, lambda pid: pid, "f")
+        machine = Pickle(raw, 0, lambda pid: pid, "f", foreign=False)
         machine.load()
         monkeypatch.setattr(limits, "MEMORY", machine.memory)
         assert read(raw) == value

@@ -700,7 +700,7 @@ def test_nodes_of_graphs() -> None:
     def graph(node: Any, **more: Any) -> Any:
         return {"nodes": [node], "inputs": [{"as_tensor": {"name": "x"}}], "outputs": [], "tensor_values": {}, **more}
 
-    (found,) = read_graph(graph(one()), "", "f").nodes
+    (found,) = read_graph(graph(one()), "", "f", 0).nodes
     assert (found.name, found.target, found.outputs, found.single) == ("y", "aten.relu.default", ("y",), False)
     assert found.arguments == (Argument("self", Ref("x"), False),)
     (found,) = read_graph(
@@ -714,6 +714,7 @@ def test_nodes_of_graphs() -> None:
         ),
         "",
         "f",
+        0,
     ).nodes
     assert (found.name, found.outputs, found.arguments[0].keyword, found.scopes) == (
         "n",
@@ -730,7 +731,7 @@ def test_nodes_of_graphs() -> None:
         (graph(one(), tensor_values={"y": {}}), "'y': field 'dtype' is missing"),
     ):
         with pytest.raises(BadFileError, match=why):
-            read_graph(entry, "", "f")
+            read_graph(entry, "", "f", 0)
     values = read_graph(
         graph(
             one(),
@@ -740,6 +741,7 @@ def test_nodes_of_graphs() -> None:
         ),
         "",
         "f",
+        0,
     ).values
     assert [getattr(v, "kind", "") for v in values.values()] == ["int", "int", "float", "bool"]
     assert str(values["s"].expr) == "add(s0, 1)" and values["t"].expr == 4 and values["v"].expr is False  # type: ignore[union-attr]
