@@ -7,6 +7,7 @@ import operator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,7 +19,7 @@ from convcore_pytorch.files.elements import BY_NAME
 from convcore_pytorch.files.machine import Machine
 from convcore_pytorch.files.objects import Global
 from convcore_pytorch.files.storage import Region, Storage, StoredTensor, tensor
-from convcore_pytorch.files.table import call_by_table
+from convcore_pytorch.files.table import call_by_table, numpy_dtype
 from convcore_pytorch.fx import _read
 from convcore_pytorch.printer.classes import DEFAULTS, POSITIONAL
 
@@ -106,3 +107,15 @@ def test_what_generated_constructors_leave_out_is_torchs_default(name: str) -> N
     given = DEFAULTS.get(name, {})
     assert {k: known[k].default for k in given} == given and all(type(known[k].default) is type(v) for k, v in given.items())
     assert tuple(known)[1 : 1 + len(POSITIONAL.get(name, ()))] == POSITIONAL.get(name, ())
+
+
+def test_arrays_of_numpy_in_a_file_have_the_numbers_numpy_has() -> None:
+    """All but long doubles, which are another type on each machine."""
+    kinds = {np.dtype(t) for t in np.sctypeDict.values() if np.dtype(t).kind in "biufc"}
+    long = {np.dtype(np.longdouble), np.dtype(np.clongdouble)}
+    for kind in kinds - long:
+        for order in ("<", ">", "|", "="):
+            assert numpy_dtype(call_by_table(Global("numpy", "dtype"), (order + kind.str[1:],))).str[1:] == kind.str[1:]
+    for code in (*(k.str[1:] for k in long - {np.dtype("f8"), np.dtype("c16")}), "f3", "i16", "u9", "c4", "O", "U3"):
+        with pytest.raises(BadFileError, match="whose element type is no number"):
+            call_by_table(Global("numpy", "dtype"), (code,))

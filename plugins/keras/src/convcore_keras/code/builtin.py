@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -110,8 +111,8 @@ CONCRETE: dict[str, Callable[..., Any]] = {
 BUILTINS = frozenset({*ITERATING, *CONCRETE})
 NAMED_CONSTANTS: dict[str, Any] = {
     **{f"string.{n}": getattr(string, n) for n in ("ascii_letters", "ascii_lowercase", "ascii_uppercase", "digits")},
-    "math.pi": 3.141592653589793, "math.e": 2.718281828459045, "numpy.pi": 3.141592653589793, "math.inf": float("inf"),
-    "numpy.inf": float("inf"), "tensorflow.newaxis": None, "numpy.newaxis": None, "numpy.e": 2.718281828459045,
+    "math.pi": math.pi, "math.e": math.e, "numpy.pi": math.pi, "math.inf": math.inf, "numpy.inf": math.inf, "numpy.e": math.e,
+    "tensorflow.newaxis": None, "numpy.newaxis": None,
 }  # fmt: skip
 
 

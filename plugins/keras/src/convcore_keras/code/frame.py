@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
@@ -15,7 +16,7 @@ __all__ = ["HANDLERS", "NULL", "Cell", "CodeFunction", "Frame", "Handler", "Loop
 
 T = TypeVar("T")
 
-_GENERATORS = 0x20 | 0x80 | 0x100 | 0x200
+_GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR
 NULL: Any = type("Null", (), {"__repr__": lambda _: "NULL"})()
 
 

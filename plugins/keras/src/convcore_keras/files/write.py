@@ -30,7 +30,6 @@ __all__ = ["metadata_json", "write_h5", "write_json", "write_keras", "write_weig
 
 _HEADER_LIMIT = 64_512
 """Bytes an HDF5 attribute may have; longer lists are split (``legacy_h5_format.HDF5_OBJECT_HEADER_LIMIT``)."""
-_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 # ---- .keras and .weights.h5
@@ -41,11 +40,11 @@ def write_keras(model: KerasModel, path: Path) -> None:
         zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive,
     ):
         write_weights(model, Path(held.name))
-        archive.writestr(zipfile.ZipInfo("metadata.json", _DATE), metadata_json())
-        archive.writestr(zipfile.ZipInfo("config.json", _DATE), json.dumps(model_json(model)))
+        archive.writestr(zipfile.ZipInfo("metadata.json"), metadata_json())
+        archive.writestr(zipfile.ZipInfo("config.json"), json.dumps(model_json(model)))
         with (
             open(held.name, "rb") as source,
-            archive.open(zipfile.ZipInfo("model.weights.h5", _DATE), "w", force_zip64=True) as to,
+            archive.open(zipfile.ZipInfo("model.weights.h5"), "w", force_zip64=True) as to,
         ):
             shutil.copyfileobj(source, to, 1 << 20)
 
