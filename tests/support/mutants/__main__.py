@@ -78,7 +78,11 @@ def run_all(chosen: list[Mutant], results: Path, jobs: int, budget: float) -> No
     todo = [m for m in chosen if key_of(m) not in done]
     tests = {key_of(m): tests_for(m, reach, budget) for m in sorted(todo, key=lambda m: m.path)}  # a file after the other
     plans = {key_of(m): (m, tests[key_of(m)]) for m in todo}
-    outside = {k for k, (m, _) in plans.items() if not m.inside or reach.ran_while_imported(m.path, m.first, m.last)}
+    outside = {
+        k
+        for k, (m, _) in plans.items()
+        if not m.inside or "/written" in m.path or reach.ran_while_imported(m.path, m.first, m.last)
+    }  # read as text, too
     missed: set[str] = set()
     with tempfile.TemporaryDirectory(prefix="convcore-mutants-") as f:
         folder = Path(f)
@@ -118,7 +122,7 @@ def run_all(chosen: list[Mutant], results: Path, jobs: int, budget: float) -> No
                 elif status:
                     print(f"a process ended with {status}: {plans[key][0]}", file=sys.stderr)
 
-        here = {k for k, (m, _) in plans.items() if m.inside}
+        here = {k for k, (m, _) in plans.items() if m.inside or m.kind == "default"}
         pid = os.fork()
         if pid == 0:
             try:

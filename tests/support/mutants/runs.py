@@ -1,13 +1,14 @@
 """One change at a time, in a child of a process that has everything else ready.
 
-A change inside a function is made to the functions of a process that has imported and collected everything (``InPlace``): a run
-costs what its tests cost. What runs while modules are imported is changed as they are imported anew, by a child of a process that
-has imported the frameworks only (``anew``). Nothing on disk is changed; processes that a test starts import the changed text too
-(``hook``).
+A change inside a function, or of a default it has, is made to the functions of a process that has imported and collected
+everything (``InPlace``): a run costs what its tests cost. What runs while modules are imported is changed as they are imported
+anew, by a child of a process that has imported the frameworks only (``anew``). Nothing on disk is changed; processes that a test
+starts import the changed text too (``hook``).
 """
 
 from __future__ import annotations
 
+import ast
 import ctypes
 import gc
 import importlib
@@ -22,6 +23,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.mutants.hook.sitecustomize import CHANGED, import_changed
@@ -214,13 +216,19 @@ class InPlace:
         return child(self.folder, seconds, work)
 
     def make(self, path: str, old: bytes, new: bytes) -> None:
-        """Gives every function that the change is in its changed code."""
+        """Gives every function that the change is in its changed code, or default."""
         file = str((ROOT / path).resolve())
         for before, after in _differing(
             compile(old, file, "exec", dont_inherit=True), compile(new, file, "exec", dont_inherit=True)
         ):
             for f in self.functions.get(self.place(before), ()):
                 f.__code__ = after
+        for name, line, positional, named in _defaults(old, new):
+            for f in [f for (at, _, n), fs in self.functions.items() if (at, n) == (file, line) for f in fs]:
+                if f.__code__.co_name == name:
+                    values = f.__defaults__ or ()
+                    f.__defaults__ = tuple(positional.get(i, v) for i, v in enumerate(values)) if values else None
+                    f.__kwdefaults__ = {**(f.__kwdefaults__ or {}), **named} or None
 
 
 def _differing(old: types.CodeType, new: types.CodeType) -> Iterator[tuple[types.CodeType, types.CodeType]]:
@@ -230,6 +238,17 @@ def _differing(old: types.CodeType, new: types.CodeType) -> Iterator[tuple[types
         if a != b:
             yield a, b
             yield from _differing(a, b)
+
+
+def _defaults(old: bytes, new: bytes) -> Iterator[tuple[str, int, dict[int, Any], dict[str, Any]]]:
+    """Name and first line of a function whose signature has another default, and that by place and by name."""
+    for a, b in zip(ast.walk(ast.parse(old)), ast.walk(ast.parse(new))):
+        if isinstance(a, ast.FunctionDef) and isinstance(b, ast.FunctionDef) and ast.dump(a.args) != ast.dump(b.args):
+            positional = {i: y for i, (x, y) in enumerate(zip(a.args.defaults, b.args.defaults)) if ast.dump(x) != ast.dump(y)}
+            names = zip(b.args.kwonlyargs, a.args.kw_defaults, b.args.kw_defaults)
+            named = {n.arg: y for n, x, y in names if x is not None and y is not None and ast.dump(x) != ast.dump(y)}
+            line = min([a.lineno, *(d.lineno for d in a.decorator_list)])
+            yield a.name, line, *({k: ast.literal_eval(y) for k, y in found.items()} for found in (positional, named))
 
 
 def judge(m: Mutant, text: bytes, stages: list[tuple[list[str], float]], runs: Runs, broken: set[str]) -> tuple[str, str]:
