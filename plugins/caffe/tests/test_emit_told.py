@@ -221,3 +221,28 @@ def test_edges_of_whole_numbers(tmp_path: Path) -> None:
     g.outputs = [b.cast(b.pad(b.input("data", "int64", (2, 6)), pads=((0, 0), (1, 2)), mode="edge"), to="float32")]
     with pytest.raises(UnsupportedError, match=r"is int64|float32"):
         convcore.convert(convcore.Model(g, "test"), "caffe", tmp_path / "bad.prototxt")
+
+
+def counted(b: Builder, x: Value, last: float, *, read: bool = False, turned: bool = False) -> Any:
+    """Places of the two largest of 3, counted from the end."""
+    values, places = b.topk(x, k=2, axis=1)
+    end = b.const(np.asarray(last), "int64")
+    y = b.cast(b.sub(places, end) if turned else b.sub(end, places), to="float32")
+    return [values, y, b.cast(places, to="float32")] if read else [values, y]
+
+
+@pytest.mark.parametrize(
+    ("more", "powers"),
+    [({"last": 2}, 0), ({"last": 3}, None), ({"last": 2, "read": True}, None), ({"last": 2, "turned": True}, None)],
+)  # fmt: skip
+def test_places_counted_from_the_end_are_caffes_own(more: Any, powers: int | None, tmp_path: Path) -> None:
+    """ArgMax takes the last of equals, so it is asked of the axis reversed: what counts from the end is its own place."""
+    if powers is not None:
+        net = written(tmp_path, (2, 3), lambda b, x: counted(b, x, **more))
+        assert [t for t in types(net) if t in ("ArgMax", "Power")] == ["ArgMax", "ArgMax"]
+        return
+    g = Graph("g")
+    b = Builder(g)
+    g.outputs = counted(b, b.input("data", "float32", (2, 3)), **more)
+    with pytest.raises(UnsupportedError, match="int64"):
+        convcore.convert(convcore.Model(g, "test"), "caffe", tmp_path / "bad.prototxt")
