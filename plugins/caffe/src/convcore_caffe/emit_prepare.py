@@ -73,8 +73,6 @@ def _fixed(x: Any, env: Mapping[str, DimLike]) -> Any:
         return x.substitute(env)
     if isinstance(x, tuple):
         return tuple(_fixed(e, env) for e in x)
-    if isinstance(x, list):
-        return [_fixed(e, env) for e in x]
     return x
 
 

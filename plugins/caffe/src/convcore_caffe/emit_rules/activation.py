@@ -27,8 +27,7 @@ def prelu(e: CaffeScribe, node: Node) -> None:
         e.unit("PReLU", [x], {"channel_shared": True}, outputs=node.outputs, name=label(node), states=[slope.reshape(())])
         return
     span = block_of(slope.shape, x.shape)
-    if span is None:
-        raise NotExpressible(f"a slope of shape {slope.shape} for a blob of shape {x.shape}")
+    assert span is not None  # a slope broadcasts to what it is the slope of
     if span == (1, 2) and len(x.shape) >= 2:
         e.unit("PReLU", [x], {}, outputs=node.outputs, name=label(node), states=[slope.reshape((slope.size,))])
         return

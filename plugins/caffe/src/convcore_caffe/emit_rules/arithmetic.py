@@ -131,8 +131,7 @@ def _along(e: CaffeScribe, node: Node, type_: str, x: Ref, v: Value, make: Any =
     """Scale or Bias of x by a constant; ``make`` changes its values first."""
     tensor = weight(v, "the other operand")
     span = block_of(tensor.shape, x.dims)
-    if span is None:
-        raise NotExpressible(f"a constant of shape {tensor.shape} makes the blob of shape {x.shape} larger")
+    assert span is not None  # it fits (_fits)
     begin, end = span
     wide = (1,) * (len(x.dims) - tensor.ndim) + tensor.shape
     want = tuple(x.dims[begin:end])
@@ -174,8 +173,7 @@ def _pair(
     if a.shape != out:
         a = tile(e, reshape(e, a, (1,) * (len(out) - len(a.dims)) + a.dims, label(node)), out, label(node))
     span = block_of(b.dims, out, batch=True)
-    if span is None:
-        raise NotExpressible(f"shapes {a.shape} and {b.shape} do not broadcast")
+    assert span is not None  # both broadcast to the result
     wide = (1,) * (len(out) - len(b.dims)) + b.dims
     if kind == "MAX" or span == (0, 0) or span == (0, len(out)):
         b = tile(e, reshape(e, b, wide, label(node)), out, label(node))

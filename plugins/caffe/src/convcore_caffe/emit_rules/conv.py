@@ -134,13 +134,3 @@ def _cut(node: Node, i: int, full: int, out: int) -> int:
 
 def _lengthened(w: Tensor, shape: tuple[int, ...], zeros: Sequence[tuple[int, int]]) -> Tensor:
     return w.map(lambda a: np.pad(a, zeros), shape)
-
-
-@RULES.emit("im2col")
-def im2col(e: CaffeScribe, node: Node) -> None:
-    """Im2col; it has spatial axes merged as Caffe gives them."""
-    a, pads = node.attrs, pairs(node)
-    if any(b != c for b, c in pads):
-        raise NotExpressible(f"its padding {pads} is not symmetric")
-    param = spatial_param(a["kernel"], a["strides"], [b for b, _ in pads], a["dilations"])
-    e.call("Im2col", [e.value(first(node))], param, outputs=node.outputs, name=label(node))

@@ -98,11 +98,10 @@ def scan(e: CaffeScribe, node: Node) -> None:
     sources = [_made_by(v, "fill", "squeeze") for v in starts]
     exposed = all(s is not None and s.op == "squeeze" for s in sources)
     fresh = all(s is not None and s.op == "fill" and s.attrs["value"] == 0 for s in sources)
-    right = x is not None and len(x[1]) == 2 and going is not None and recurrent is not None and recurrent.tensor is not None
-    right = right and (added is None or (static is not None and len(static[1]) == 1)) and (exposed or fresh)
+    right = (added is None or (static is not None and len(static[1]) == 1)) and (exposed or fresh)
     tail = _tail(node) if kind == "RNN" else None
     right = right and (kind == "LSTM" or tail is not None)
-    if not right or x is None or going is None or recurrent is None or recurrent.tensor is None:
+    if not right or x is None or len(x[1]) != 2 or going is None or recurrent is None or recurrent.tensor is None:
         raise unsupported(node, _WHY, code="unsupported_op")
     states = [s.inputs[0] for s in sources if s is not None] if exposed else []
     bottoms = [e.value(v) for v in (x[0], going.inputs[0], static[0] if static else None, *states) if v is not None]
@@ -142,8 +141,7 @@ def _tail(node: Node) -> tuple[Value, list[Tensor], list[Value]] | None:
         (user,) = at.users
         if user.op == "tanh":
             found = _projection(at, 2)
-            right = found is not None and found[0] is y and len(found[1]) == 2
-            return (user.output, found[1], between) if right and found is not None else None
+            return None if found is None or found[0] is not y or len(found[1]) != 2 else (user.output, found[1], between)
         at = user.output
         between.append(at)
     return None

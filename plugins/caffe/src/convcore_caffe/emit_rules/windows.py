@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convcore.plugin import Node, NotExpressible, Ref, Value
+from convcore.plugin import Node, Ref, Value
 
 from ..dialect import CaffeScribe
 from .base import crop
@@ -14,11 +14,8 @@ __all__ = ["crop_all", "pairs", "spatial_param"]
 
 
 def pairs(node: Node) -> tuple[tuple[int, int], ...]:
-    """The explicit (begin, end) padding."""
-    pads = node.attrs["pads"]
-    if isinstance(pads, str) or any(not isinstance(n, int) for p in pads for n in p):
-        raise NotExpressible(f"its padding {pads} depends on sizes that are not known")
-    return tuple((int(b), int(e)) for b, e in pads)
+    """The (begin, end) padding, of which every size is known: ``explicit_pads`` has written it out."""
+    return tuple((int(b), int(e)) for b, e in node.attrs["pads"])
 
 
 def spatial_param(
@@ -32,10 +29,8 @@ def spatial_param(
 def crop_all(
     e: CaffeScribe, top: Ref, begins: Sequence[int], sizes: Sequence[int], name: str, outputs: Sequence[Value | None]
 ) -> Ref:
-    """The spatial axes (from 2 on) cut to ``sizes`` elements from ``begins`` on."""
+    """The spatial axes (from 2 on), of which one has others, cut to ``sizes`` elements from ``begins`` on."""
     axes = [i for i, n in enumerate(sizes) if top.dims[i + 2] != n]
-    if not axes and outputs and outputs[0] is not None and top.value is not outputs[0]:
-        e.alias(outputs[0], top)
     for i in axes:
         top = crop(e, top, i + 2, begins[i], sizes[i], name, outputs if i == axes[-1] else ())
     return top
