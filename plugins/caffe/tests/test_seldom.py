@@ -122,7 +122,8 @@ def refused(tmp_path: Path, shape: Any, build: Callable[[Builder, Value], Any], 
 
 def boxes(b: Builder, x: Value, **more: Any) -> Any:
     given = {"num_classes": 3, "share_location": True, "background": 0, "code_type": "corner", "nms_threshold": 0.5,
-             "nms_eta": 1.0, "nms_top_k": -1, "keep_top_k": -1, "confidence_threshold": None, "variance_encoded_in_target": False}  # fmt: skip
+             "nms_eta": 1.0, "nms_top_k": -1, "keep_top_k": -1, "confidence_threshold": None,
+             "variance_encoded_in_target": False}  # fmt: skip
     priors = b.input("priors", "float32", (1, 2, 8))
     return b.detection_output(x, b.input("conf", "float32", (1, 6)), priors, **{**given, **more})
 
