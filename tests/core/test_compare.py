@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 
+from convcore.build.builder import Builder
+from convcore.errors import UsageError
+from convcore.ir.dtypes import DType
+from convcore.ir.graph import Graph, Value
 from convcore.ops.sequences import as_optional, as_sequence
-from convcore.report import OutputDifference, compare_outputs
-from convcore.report.compare import compare_one, distance, tolerance
+from convcore.report import OutputDifference, Report, compare_outputs
+from convcore.report.compare import EPS, RTOL, compare_one, distance, tolerance
+from convcore.verification.models import _match
+from convcore.verification.sides import HALF, precision
 
 A, B = np.arange(6, dtype=np.float32).reshape(2, 3), np.arange(5, dtype=np.float32)
 
@@ -113,3 +120,37 @@ def test_the_largest_difference(dtype: str) -> None:
         assert distance(b, b) == 0 and distance(b, np.asarray([NAN, INF, 4], dtype)) == 2
         for c in ([0, INF, 2], [NAN, 1, 2], [NAN, -INF, 2], [NAN, INF, NAN]):
             assert distance(b, np.asarray(c, dtype)) == INF
+
+
+# ---- two models
+@pytest.mark.parametrize("rank", [2, 3, 4, 5, 6])
+def test_what_is_turned_to_fit_the_other_model(rank: int) -> None:
+    """Channels first or last, of one to three axes of space; any other order fits nothing."""
+    sizes = (2, 3, 5, 7, 11, 13)[:rank]
+    last, first = (0, *range(2, rank), 1), (0, rank - 1, *range(1, rank - 1))
+    for perm in itertools.permutations(range(rank)):
+        left, right = Value("x", DType.FLOAT32, sizes), Value("y", DType.FLOAT32, tuple(sizes[i] for i in perm))
+        report = Report("")
+        if perm == tuple(range(rank)):
+            assert _match("input", [left], [right], report) == [(0, None)] and not report.notes
+        elif perm in (last, first) and 3 <= rank <= 5:
+            assert _match("input", [left], [right], report) == [(0, perm)] and f"permuted by {perm}" in report.notes[0]
+        else:
+            with pytest.raises(UsageError, match=r"input 'x' .* fits no input of the second model"):
+                _match("input", [left], [right], report)
+
+
+def test_the_tolerance_of_half_precision() -> None:
+    """Five units in the last place, which numpy and ml_dtypes tell; the least precise type of the graphs counts."""
+    half = {d: float(np.finfo(np.float16).eps) if d is DType.FLOAT16 else 2.0**-7 for d in HALF}
+    assert half.keys() == {DType.FLOAT16, DType.BFLOAT16}
+    for dtype, unit in half.items():
+        rtol, eps = HALF[dtype]
+        assert eps == unit and rtol == pytest.approx(5 * unit, rel=0.03)
+    graphs = []
+    for dtype in (DType.FLOAT32, DType.FLOAT16, DType.BFLOAT16):
+        graphs.append(Graph(str(dtype)))
+        b = Builder(graphs[-1])
+        graphs[-1].outputs = [b.relu(b.input("x", dtype, (2,)))]
+    assert precision(*graphs[:1]) == (RTOL, EPS) and np.finfo(np.float32).eps == EPS
+    assert precision(*graphs[:2]) == HALF[DType.FLOAT16] and precision(*graphs) == HALF[DType.BFLOAT16]

@@ -271,6 +271,7 @@ def test_a_report_of_each_model(models, tmp_path):
 
 def test_sizes():
     assert [size(t) for t in ("512M", "4G", "2GiB", "1.5k", "100")] == [512 * 10**6, 4 * 10**9, 2 << 30, 1500, 100]
+    assert [size(t) for t in ("3T", "3TiB", "5MiB", "7KiB")] == [3 * 10**12, 3 << 40, 5 << 20, 7 << 10]
     for bad in ("", "4X", "-1", "0", "M"):
         with pytest.raises(UsageError, match="write a size"):
             size(bad)
