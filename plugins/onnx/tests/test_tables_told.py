@@ -29,6 +29,30 @@ def test_a_rule_begins_and_ends_where_the_operator_changes() -> None:
     assert len(RULE) > 300 and not odd
 
 
+WRITES = {
+    "floor_mod": "Mod", "attention": "Attention", "rotary_embedding": "RotaryEmbedding", "shape_of": "Shape",
+    "dynamic_one_hot": "OneHot", "quantize_blocks": "QuantizeLinear", "dynamic_resize": "Resize", "affine_grid": "AffineGrid",
+    "dynamic_slice": "Slice", "trilu": "Trilu", "matmul_integer": "MatMulInteger", "qlinear_matmul": "QLinearMatMul",
+    "conv_integer": "ConvInteger", "qlinear_conv": "QLinearConv", "mean_variance_norm": "MeanVarianceNormalization",
+    "any": "ReduceMax", "all": "ReduceMin", "roi_align": "RoiAlign", "optional": "Optional", "dynamic_split": "Split",
+    "dft_pairs": "DFT", "stft": "STFT", "cumprod": "CumProd", "dynamic_topk": "TopK", "count_ngrams": "TfIdfVectorizer",
+}  # fmt: skip
+"""The operator whose opsets a function that writes goes by."""
+
+
+def test_a_function_that_writes_begins_and_ends_where_its_operator_changes() -> None:
+    told = {
+        (op, r.since, r.until)
+        for op, rules in RULES.emit_rules.items()
+        for r in rules
+        if not hasattr(r, "foreign") and (r.since or r.until)
+    }
+    assert {op for op, *_ in told} == WRITES.keys()
+    odd = [(op, since) for op, since, _ in told if since not in {None, *VERSIONS[WRITES[op]]}]
+    odd += [(op, until) for op, _, until in told if until is not None and until + 1 not in VERSIONS[WRITES[op]]]
+    assert not odd
+
+
 def test_an_attribute_became_an_input_in_the_opset_that_the_table_says() -> None:
     for name, (since, moved) in MOVED.items():
         old, new = defs.get_schema(name, since - 1), defs.get_schema(name, since)
