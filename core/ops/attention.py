@@ -32,7 +32,7 @@ EMPTY = Attr(
     "Softmax layer, masks of finfo.min)",
 )  # fmt: skip
 _COMMON = {
-    "scale": Attr("float", None, doc="factor of the scores; None: 1 / sqrt(width of a query)", optional=True),
+    "scale": Attr("float", None, doc="factor of the scores; None: 1 / sqrt(width of a query)"),
     "causal": Attr("bool", False, doc="query i looks at keys 0..i only (aligned at the first key and query)"),
     "empty": EMPTY,
     "guard": Attr(

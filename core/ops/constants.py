@@ -136,7 +136,7 @@ def _eye_like_shape(c: InferContext) -> Shapes:
 
 CONSTANTS.op(
     "eye_like", "x", "1 on the k-th diagonal of a matrix shaped like x, 0 elsewhere; dtype None is that of x.",
-    attrs={"k": Attr("int", 0), "dtype": Attr("dtype", None, optional=True)}, infer=_eye_like_shape, axes=Opaque(),
+    attrs={"k": Attr("int", 0), "dtype": Attr("dtype", None)}, infer=_eye_like_shape, axes=Opaque(),
     traits=Trait.OF_SHAPES,
     reference=lambda x, k, dtype: np.eye(x.shape[0], x.shape[1], k).astype(x.dtype if dtype is None else dtype.numpy),
     samples=[Sample((3, 5), k=1), Sample((5, 3), k=-1, dtype="int32")],

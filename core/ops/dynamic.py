@@ -344,7 +344,7 @@ DYNAMIC.op(
     attrs={
         **{k: _RESIZE[k] for k in ("mode", "nearest", "cubic_a", "exclude_outside", "antialias")},
         "coordinates": Attr("str", "half_pixel", (*_RESIZE["coordinates"].choices, "tf_crop_and_resize")),
-        "axes": Attr("axes", None, optional=True), "policy": Attr("str", "stretch", ("stretch", "not_larger", "not_smaller")),
+        "axes": Attr("axes", None), "policy": Attr("str", "stretch", ("stretch", "not_larger", "not_smaller")),
         "outside": Attr("float", 0.0),
     },
     infer=_resized, reference=resize_axes, axes=Opaque(),

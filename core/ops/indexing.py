@@ -147,7 +147,7 @@ INDEXING.op(
     "slice with bounds computed at run time, on the axes of the attribute or of the input ``on``; bounds past the ends are "
     "limited to "
     "them. With a negative step a start before the beginning is the first element (ONNX Slice), where Python has none.",
-    attrs={"axes": Attr("axes", None, optional=True)}, infer=_dynamic_slice_shape, reference=_dynamic_slice, axes=Opaque(),
+    attrs={"axes": Attr("axes", None)}, infer=_dynamic_slice_shape, reference=_dynamic_slice, axes=Opaque(),
     samples=[
         Sample((2, 7, 5), np.array([1, -3]), np.array([5, 99]), axes=(1, 2)),
         Sample((2, 7, 5), np.array([5]), np.array([-99]), np.array([-2]), axes=(1,)),
@@ -308,7 +308,7 @@ INDEXING.op(
     "compress", "x, condition:bool",
     "Slices of x where the condition holds; without axis, of x flattened. A short condition counts as False at the "
     "end.",
-    attrs={"axis": Attr("axis", None, optional=True)}, infer=_compress_shape,
+    attrs={"axis": Attr("axis", None)}, infer=_compress_shape,
     reference=lambda x, condition, axis: np.compress(condition, x, axis), axes=Opaque(),
     samples=[Sample((3, 5), np.array([True, False, True]), axis=0),
         Sample((3, 5), np.array([True, False, True, True]))],
@@ -338,7 +338,7 @@ INDEXING.op(
     "counts; "
     "ascending, or in order of first occurrence.",
     outputs="values, indices, inverse, counts",
-    attrs={"axis": Attr("axis", None, optional=True), "sorted": Attr("bool", True)},
+    attrs={"axis": Attr("axis", None), "sorted": Attr("bool", True)},
     infer=_unique_shape, reference=_unique, axes=Opaque(),
     samples=[Sample(("int32", (3, 7), 0, 5)), Sample(("int32", (11,), 0, 5), sorted=False),
         Sample(np.array([[1, 0], [1, 0], [2, 3]]), axis=0)],

@@ -105,7 +105,7 @@ LINEAR.op(
     "embedding", "ids:int, table:float",
     "Row ids[...] of table (vocabulary, features); shape ids.shape + (features,). Ids outside the table are an error.",
     attrs={"padding_idx": Attr(
-        "int", None, doc="the row that training leaves as it is (torch.nn.Embedding); None: all rows train", optional=True,
+        "int", None, doc="the row that training leaves as it is (torch.nn.Embedding); None: all rows train",
         training=True,
     )},
     infer=_embedding_shape, reference=_embedding, axes=Append(fixed=("table",)),

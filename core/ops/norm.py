@@ -97,7 +97,7 @@ def _batch_norm_body(
 
 _VAR = ("float32", (3,), 0.5, 2.0)
 MOMENTUM = Attr(
-    "float", None, doc="fraction of the old running statistics that a training step keeps; None: not known", optional=True,
+    "float", None, doc="fraction of the old running statistics that a training step keeps; None: not known",
     training=True,
 )  # fmt: skip
 """As ``momentum`` of Keras's BatchNormalization and of ONNX's (running = running * momentum + batch * (1 - momentum)), 1 minus

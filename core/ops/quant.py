@@ -26,7 +26,7 @@ STORED = (
 )  # fmt: skip
 """What numbers are quantised to; int32 is dequantised, too (sums of products)."""
 _INTO = {"dtype": Attr("dtype", choices=STORED), "saturate": Attr("bool", True, doc="as in cast")}
-_AXIS = Attr("axis", None, doc="the axis scale and zero_point belong to; None: one of each for the whole tensor", optional=True)
+_AXIS = Attr("axis", None, doc="the axis scale and zero_point belong to; None: one of each for the whole tensor")
 
 
 def _check(c: InferContext) -> None:

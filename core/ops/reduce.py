@@ -21,7 +21,7 @@ REDUCE = OpSet("reduce")
 Array = NDArray[Any]
 Function = Callable[..., Any]
 
-_ATTRS = {"axes": AxesAttr(None, "axes to reduce; None: all", optional=True), "keepdims": Attr("bool", False)}
+_ATTRS = {"axes": AxesAttr(None, "axes to reduce; None: all"), "keepdims": Attr("bool", False)}
 
 
 def _shape(c: InferContext) -> Inferred:

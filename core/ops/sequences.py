@@ -169,7 +169,7 @@ def _wrapped(c: InferContext) -> Inferred:
 
 SEQUENCES.op(
     "optional", "x:value?", "A value that may be absent: x, or none of the type dtype.", outputs="o",
-    attrs={"dtype": Attr("dtype", None, optional=True)}, infer=_wrapped, reference=lambda x=None, dtype=None: as_optional(x),
+    attrs={"dtype": Attr("dtype", None)}, infer=_wrapped, reference=lambda x=None, dtype=None: as_optional(x),
     samples=[Sample((2, 3)), Sample(None, dtype="float32")],
 )  # fmt: skip
 

@@ -95,7 +95,7 @@ SIGNAL.op(
     "// 2 + 1 "
     "frequencies, or with inverse the real signal that these are of.",
     attrs={
-        "axis": Attr("axis", -2), "length": Attr("dim", None, optional=True), "inverse": Attr("bool", False),
+        "axis": Attr("axis", -2), "length": Attr("dim", None), "inverse": Attr("bool", False),
         "onesided": Attr("bool", False),
     },
     infer=_dft_shape, reference=_dft, axes=Opaque(), body=_dft_body,
@@ -156,7 +156,7 @@ SIGNAL.op(
     "stft", "x:float, window:float?",
     "dft of the frames of size elements (default: those of window, else the whole) that begin every step elements of x (batch, "
     "length, 1 or 2), multiplied by window: (batch, frames, frequencies, 2) (ONNX STFT).",
-    attrs={"step": Attr("int"), "size": Attr("dim", None, optional=True), "onesided": Attr("bool", True)},
+    attrs={"step": Attr("int"), "size": Attr("dim", None), "onesided": Attr("bool", True)},
     infer=_stft_shape, reference=_stft, axes=Opaque(), body=_stft_body,
     samples=[Sample((2, 23, 1), (7,), step=3), Sample((2, 23, 2), step=5, size=11, onesided=False)],
     traits=Trait.HEAVY,

@@ -70,7 +70,7 @@ TEXT.op(
     "The parts of every string between delimiters (none: runs of white space) along a new last axis, filled up with empty "
     "strings, "
     "and how many there are; at most maxsplit + 1.",
-    outputs="parts, counts", attrs={"delimiter": Attr("str", ""), "maxsplit": Attr("int", None, optional=True)},
+    outputs="parts, counts", attrs={"delimiter": Attr("str", ""), "maxsplit": Attr("int", None)},
     infer=_split_shape, reference=_split, axes=Opaque(),
     samples=[Sample(_words("a.b", "c", "d.e.f"), delimiter="."), Sample(_words(" a  b c", ""), maxsplit=1)],
 )  # fmt: skip

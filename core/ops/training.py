@@ -16,7 +16,7 @@ __all__ = ["TRAINING"]
 
 TRAINING = OpSet("training")
 
-SEED = Attr("int", None, doc="seed of the random numbers; None: none is given", optional=True, training=True)
+SEED = Attr("int", None, doc="seed of the random numbers; None: none is given", training=True)
 
 
 def _itself(x: Any, **_: Any) -> Any:
@@ -35,7 +35,7 @@ TRAINING.op(
     attrs={
         "rate": Attr(
             "float", None, doc="the fraction dropped (Keras rate, ONNX ratio, torch p, Caffe dropout_ratio); None: not known",
-            optional=True, training=True,
+            training=True,
         ),
         "kind": Attr("str", "bernoulli", ("bernoulli", "alpha", "gaussian"), "what is done to it", training=True),
         "shared": Attr("axes", (), doc="axes along which one draw counts for all (spatial dropout)", training=True),
@@ -52,7 +52,7 @@ TRAINING.op(
 TRAINING.op(
     "gaussian_noise", "x",
     "The input itself; while training, noise of mean 0 and deviation ``stddev`` is added.",
-    attrs={"stddev": Attr("float", None, doc="its deviation; None: not known", optional=True, training=True), "seed": SEED},
+    attrs={"stddev": Attr("float", None, doc="its deviation; None: not known", training=True), "seed": SEED},
     reference=_itself, body=_same, traits=Trait.SAME, axes=Elementwise(),
     samples=[Sample((2, 3, 5), stddev=0.5), Sample((3, 5), stddev=0.1, seed=7)],
 )  # fmt: skip

@@ -42,7 +42,7 @@ class Attr:
     choices: tuple[Any, ...] = ()
     doc: str = ""
     of: str = ""  # for axis/axes: the input whose rank counts (default: the first)
-    optional: bool = False  # whether None is allowed
+    optional: bool = False  # whether None is allowed (a default of None says so too)
     training: bool = False  # whether it says something about training only: without effect on results, never blocks emission
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from convcore.inspection import layer_tree, walk
 
 
 def rows(model: Any) -> list[tuple[int, str, str, int, int]]:
-    return [(d, b.scope.name, b.scope.type, b.scope.call, b.calls) for d, b in walk(layer_tree(model.graph))]
+    return [(d, b.scope.name, b.scope.type, b.scope.call, b.calls) for d, b in walk(layer_tree(model.graph), 0)]
 
 
 def facts(capsys: pytest.CaptureFixture[str], path: Path) -> dict[str, Any]:
@@ -249,7 +249,7 @@ def test_what_is_inside_branches_and_loops_is_counted(tmp_path: Path, capsys: py
     onnx.save(model, tmp_path / "m.onnx")
     found = convcore.load(tmp_path / "m.onnx")
     assert found.num_params == 25 + 10 + 5 and [(x.name, x.params) for x in found.layers] == [("choose", 40)]
-    tree = {b.scope.name: (d, b.params) for d, b in walk(layer_tree(found.graph))}
+    tree = {b.scope.name: (d, b.params) for d, b in walk(layer_tree(found.graph), 0)}
     assert tree["choose"] == (0, 40) and tree["then"] == (1, 30) and tree["else"] == (1, 15)
     assert tree["loop"] == (2, 25) and tree["turn"] == (4, 25) and tree["scale"] == (2, 10)
     data = facts(capsys, tmp_path / "m.onnx")
@@ -272,7 +272,7 @@ def test_a_module_that_two_branches_use_is_counted_once(tmp_path: Path) -> None:
     torch.export.save(torch.export.export(Choice(), (torch.randn(2, 3),)), tmp_path / "m.pt2")
     found = convcore.load(tmp_path / "m.pt2")
     assert found.num_params == 2 * (3 * 5 + 5)
-    assert [b.params for _, b in walk(layer_tree(found.graph))] == [20, 40]
+    assert [b.params for _, b in walk(layer_tree(found.graph), 0)] == [20, 40]
 
 
 def test_weights_of_a_custom_layer_are_counted(tmp_path: Path) -> None:

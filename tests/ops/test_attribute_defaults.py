@@ -176,3 +176,30 @@ def test_parameters_of_torch_have_the_same_defaults() -> None:
         (nn.ELU, "alpha", "elu.alpha"), (nn.CELU, "alpha", "celu.alpha"), (nn.GLU, "dim", "glu.axis"),
     ):  # fmt: skip
         assert inspect.signature(made).parameters[name].default == plain()[key]
+
+
+TRAINING = {
+    "batch_norm.momentum": 0.3, "gaussian_noise.stddev": 3.0, "gaussian_noise.seed": 7, "dropout.rate": 0.9, "dropout.seed": 7,
+    "dropout.shared": (0,), "dropout.kind": "alpha", "embedding.padding_idx": 1,
+}  # fmt: skip
+"""What only training needs, and another value of it."""
+
+
+def test_what_only_training_needs_changes_no_result() -> None:
+    flagged = {
+        f"{o.name}.{k}" for o in all_ops().values() if o.distribution == "convcore" for k, a in o.attrs.items() if a.training
+    }
+    assert flagged == TRAINING.keys()
+    for key, other in TRAINING.items():
+        name, attribute = key.split(".")
+        decl = all_ops()[name]
+        sample = next(s for s in decl.samples if s.attrs.get(attribute) != other)
+        results = []
+        for attrs in (sample.attrs, {**sample.attrs, attribute: other}):
+            g = Graph("g")
+            b = Builder(g)
+            arrays = [a for a in sample.arrays() if a is not None]
+            ins = [b.input(f"x{i}", str(a.dtype), a.shape) for i, a in enumerate(arrays)]
+            g.outputs = [b.op(name, *ins, **attrs)]
+            results.append(run(g, *arrays)[0])
+        np.testing.assert_array_equal(*results)
