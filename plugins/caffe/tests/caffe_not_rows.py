@@ -21,7 +21,6 @@ WHY = {
     "load rules.shape.pad": "four fields are the pairs of two of the op's four axes, and the value counts for one mode only",
     "load rules.shape.permute": "axes left out of order come after those in it",
     "load rules.shape.reshape": _FROM_SHAPE,
-    "load rules.shape.slice_": _FROM_SHAPE,
     "load rules.shape.tile": "the op has a number for each axis",
     "load rules.shape.unsqueeze": "a negative dim counts from the bottom's axes, not the top's",
     # written
@@ -31,7 +30,6 @@ WHY = {
     "emit emit_rules.blocks.move_blocks": _KERNEL,
     "emit emit_rules.blocks.shuffle_channels": _KERNEL,
     "emit emit_rules.blocks.upsample_nearest": _KERNEL,
-    "emit emit_rules.linear.embedding": "Embed reads floats: loading one makes a cast and an embedding",
     "emit emit_rules.linear.matmul": "the factor is transposed, and the axis is the last one of any number",
     "emit emit_rules.norm.batch_statistics": "which axes are normalised decides between two layers",
     "emit emit_rules.norm.l2_normalize": "its scale of ones is made for it",
