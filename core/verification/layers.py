@@ -57,7 +57,7 @@ def _forms(a: Array, b: Array) -> Iterator[Array]:
         for p in itertools.permutations(range(b.ndim)):
             if p != tuple(range(b.ndim)) and tuple(b.shape[i] for i in p) == a.shape:
                 yield b.transpose(p)
-    elif a.size == b.size and [n for n in a.shape if n > 1] == [n for n in b.shape if n > 1]:
+    elif a.shape != b.shape and a.size == b.size and [n for n in a.shape if n > 1] == [n for n in b.shape if n > 1]:
         yield b.reshape(a.shape)
 
 

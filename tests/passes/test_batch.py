@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.support.held import Held
 
 from convcore.build.builder import Builder
 from convcore.errors import ConvcoreError
@@ -20,6 +23,8 @@ from convcore.passes.batch import what_mixes
 
 OPS: dict[str, Op] = {name: decl for family in FAMILIES for name, decl in family.ops.items() if decl.samples}
 B = Dim("B")
+MIXED = Held(Path(__file__).parent / "mixed.json")
+"""Why the cases of each op are no batches, and how many are ("")."""
 
 
 def graph_of(decl: Op, sample: Sample, arrays: Sequence[Any], named: Sequence[int], axis: int) -> Graph:
@@ -70,9 +75,13 @@ def run(g: Graph, arrays: Sequence[Any], named: Sequence[int], axis: int, part: 
 @pytest.mark.parametrize("name", OPS)
 @pytest.mark.filterwarnings("ignore")
 def test_elements_of_a_batch_do_not_meet(name: str) -> None:
-    """Where nothing mixes it, the results of one element are those of it alone, in the place that inference gives them."""
+    """Where nothing mixes it, the results of one element are those of it alone, in the place that inference gives them; where
+    something does, what is held."""
+    found = Counter[str]()
     for _, g, arrays, named, axis in cases(OPS[name]):
-        if mixes(g, named, axis):
+        why = mixes(g, named, axis)
+        found[why.partition(") ")[2] or why] += 1
+        if why:
             continue
         whole = run(g, arrays, named, axis, slice(None))
         for n in range(arrays[named[0]].shape[axis]):
@@ -89,6 +98,7 @@ def test_elements_of_a_batch_do_not_meet(name: str) -> None:
                     np.testing.assert_allclose(one, a, rtol=1e-5, atol=1e-5, err_msg=what)
                 else:
                     assert np.array_equal(one, a), what
+    MIXED.check(name, dict(sorted(found.items())))
 
 
 LET_GO = {

@@ -7,6 +7,7 @@ what is still the composite may be found, what is no longer must stay, and the i
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from tests.rewrite import test_fixtures, test_simplify
 from tests.rewrite.test_recovered import BLOCKS, CASES, run, same, written
 from tests.rewrite.test_recurrent import KINDS, graph_of, layer
+from tests.support.held import Held
 
 import convcore
 from convcore.build.builder import Builder
@@ -32,6 +34,8 @@ ALIKE = [
     ("add", "sub", "mul", "div", "maximum", "minimum"), ("tanh", "sigmoid", "exp", "neg", "abs", "square", "relu", "erf"),
     ("reduce_mean", "reduce_sum", "reduce_max"), ("sqrt", "square", "reciprocal", "rsqrt"), ("greater", "less", "greater_equal"),
 ]  # fmt: skip
+LEFT = Held(Path(__file__).parent / "near.json")
+"""How many changes there are, and what the graphs consist of afterwards: what is no longer found is another count."""
 SHARE = 2
 """Of what can be changed one in so many is, told by its description; all with ``-m slow``."""
 
@@ -115,8 +119,8 @@ def close(found: list[Any], wanted: list[Any]) -> None:
 def examined(
     graph: Graph, arrays: list[Any], name: str, share: int, rewrite: Callable[[Graph], Any] = find_composites, judge: Any = same
 ) -> int:
-    """Makes the changes and compares; how many there were."""
-    made = 0
+    """Makes the changes and compares; how many there were. What ops are left of them all is held."""
+    made, left = 0, Counter[str]()
     for what in changes(graph):
         if zlib.crc32(f"{name} {what}".encode()) % share:
             continue
@@ -130,6 +134,7 @@ def examined(
                 continue
             rewrite(changed)
             verify(changed, name)
+            left.update(n.op for n in changed)
             try:
                 judge(run(changed, arrays), before)
             except InputError as e:  # a trained table is an embedding, which has no rows from the end
@@ -137,6 +142,8 @@ def examined(
             except AssertionError as e:
                 raise AssertionError(f"{name}, {what}: {e}") from e
         made += 1
+    if share > 1:
+        LEFT.check(f"{name} of {share}", [made, dict(sorted(left.items()))])
     return made
 
 

@@ -6,13 +6,16 @@ A value of a body loses its shape, one of its sizes or its type, alone or with a
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.rewrite.test_recovered import CASES, run, same, written
 from tests.rewrite.test_recurrent import KINDS, graph_of, layer
+from tests.support.held import Held
 
 from convcore.build.verify import verify
 from convcore.emit.legalise import expand
@@ -21,6 +24,8 @@ from convcore.ir.graph import Graph, Value
 from convcore.opset import op
 from convcore.rewrite import find_composites
 
+LEFT = Held(Path(__file__).parent / "unknown.json")
+"""What the graphs consist of afterwards, all together."""
 SHARE = 2
 """Of what can be forgotten of single values one in so many is, told by its description; all with ``-m slow``."""
 
@@ -46,7 +51,7 @@ def forgotten(graph: Graph) -> Iterator[tuple[Any, Any]]:
 
 
 def examined(graph: Graph, arrays: list[Any], name: str, share: int) -> None:
-    before = run(graph, arrays)
+    before, left = run(graph, arrays), Counter[str]()
     for at, what in forgotten(graph):
         if at is not None and zlib.crc32(f"{name} {at} {what}".encode()) % share:
             continue
@@ -60,10 +65,13 @@ def examined(graph: Graph, arrays: list[Any], name: str, share: int) -> None:
             continue
         find_composites(less)
         verify(less, f"{name} {at} {what}")
+        left.update(n.op for n in less)
         try:
             same(run(less, arrays), before)
         except AssertionError as e:
             raise AssertionError(f"{name}: {at} {what}: {e}") from e
+    if share > 1:
+        LEFT.check(f"{name} of {share}", dict(sorted(left.items())))
 
 
 @pytest.mark.parametrize("share", [SHARE, pytest.param(1, marks=pytest.mark.slow)])

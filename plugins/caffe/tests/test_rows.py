@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from caffe_not_rows import WHY
 from caffe_schema import CaffeSchema
+from tests.support.held import Held
 
 from convcore.rules.rows import Row
 from convcore.testing.record import likely_rows, read_record, unrecorded
@@ -23,9 +24,15 @@ def label(row: Row) -> str:
     return f"{row.foreign}-{row.op_name}{''.join(f',{k}={_shown(v)}' for k, v in row.when.items())}"
 
 
+EXAMPLES = Held(Path(__file__).with_name("rows.json"))
+"""How many examples each row writes, and why it does not write others."""
+
+
 @pytest.mark.parametrize("row", RULES.rows(), ids=label)
-def test_caffe_takes_what_the_row_writes(row: Row) -> None:
-    assert check_row(row, CaffeSchema()).exact > 0
+def test_caffe_takes_what_the_row_writes(row: Row, request: pytest.FixtureRequest) -> None:
+    report = check_row(row, CaffeSchema())
+    assert report.exact > 0
+    EXAMPLES.check(request.node.callspec.id, [report.exact, sorted({why.split("): ", 1)[-1] for why in report.reasons})])
 
 
 def test_there_are_enough_rows() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.held import Held
 
 pytest.importorskip("keras")
 from keras_not_rows import WHY
@@ -24,9 +25,15 @@ def label(row: Row) -> str:
     return f"{row.foreign}-{row.op_name}{''.join(f',{k}={v}' for k, v in row.when.items())}"
 
 
+EXAMPLES = Held(Path(__file__).with_name("rows.json"))
+"""How many examples each row writes, and why it does not write others."""
+
+
 @pytest.mark.parametrize("row", ROWS, ids=label)
-def test_keras_takes_what_the_row_writes(row: Row) -> None:
-    assert check_row(row, KerasSchema()).exact > 0
+def test_keras_takes_what_the_row_writes(row: Row, request: pytest.FixtureRequest) -> None:
+    report = check_row(row, KerasSchema())
+    assert report.exact > 0
+    EXAMPLES.check(request.node.callspec.id, [report.exact, sorted({why.split("): ", 1)[-1] for why in report.reasons})])
 
 
 def test_rows_that_only_load_say_so_for_a_reason() -> None:

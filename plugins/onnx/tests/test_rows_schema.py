@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from onnx_not_rows import WHY
 from onnx_schema import OnnxSchema
+from tests.support.held import Held
 
 from convcore.rules.rows import Row
 from convcore.testing.record import likely_rows, read_record, unrecorded
@@ -20,9 +21,15 @@ def label(row: Row) -> str:
     return f"{row.foreign}-{row.op_name}-{row.since or ''}..{row.until or ''}{''.join(f',{k}' for k in row.when)}"
 
 
+EXAMPLES = Held(Path(__file__).with_name("rows.json"))
+"""How many examples each row writes, and why it does not write others."""
+
+
 @pytest.mark.parametrize("row", RULES.rows(), ids=label)
-def test_the_standard_takes_what_the_row_writes(row: Row) -> None:
-    assert check_row(row, SCHEMA).exact > 0
+def test_the_standard_takes_what_the_row_writes(row: Row, request: pytest.FixtureRequest) -> None:
+    report = check_row(row, SCHEMA)
+    assert report.exact > 0
+    EXAMPLES.check(request.node.callspec.id, [report.exact, sorted({why.split("): ", 1)[-1] for why in report.reasons})])
 
 
 def test_the_record_of_what_rules_make() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.support.held import Held
 
 torch = pytest.importorskip("torch")
 from pytorch_not_rows import NOT_EXPORTED, WHY
@@ -20,9 +21,15 @@ def label(row: Row) -> str:
     return f"{row.foreign}-{row.op_name}{''.join(f',{k}={v}' for k, v in row.when.items())}"
 
 
+EXAMPLES = Held(Path(__file__).with_name("rows.json"))
+"""How many examples each row writes, and why it does not write others."""
+
+
 @pytest.mark.parametrize("row", RULES.rows(), ids=label)
-def test_torch_takes_what_the_row_writes(row: Row) -> None:
-    assert check_row(row, TorchSchema()).exact > 0
+def test_torch_takes_what_the_row_writes(row: Row, request: pytest.FixtureRequest) -> None:
+    report = check_row(row, TorchSchema())
+    assert report.exact > 0
+    EXAMPLES.check(request.node.callspec.id, [report.exact, sorted({why.split("): ", 1)[-1] for why in report.reasons})])
 
 
 def test_there_are_enough_rows() -> None:
