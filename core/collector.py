@@ -1,4 +1,4 @@
-"""Python's cyclic garbage collector, paused where it only costs."""
+"""What depends on whose process it is: the cyclic garbage collector, paused where it only costs; modules imported in part."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["let_go", "one_command", "without_collector"]
+__all__ = ["alone", "let_go", "one_command", "take", "without_collector"]
+
+_taken = False
 
 
 @contextmanager
@@ -36,3 +38,15 @@ def one_command() -> Iterator[None]:
 def let_go() -> None:
     """Free what died: after a failure, while the libraries whose objects its traceback holds still live."""
     gc.collect()
+
+
+def take() -> None:
+    """This process is one command and ends with it (``convcore.cli.command``)."""
+    global _taken
+    _taken = True
+
+
+def alone() -> bool:
+    """Whether this process is one command of convcore and ends with it, so that nobody else's code goes on in it: a plugin may
+    then import parts of a library that are enough for it."""
+    return _taken

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .budget import BYTES, NODES, RESULTS, TEXT, bounded_results, spend_bytes, spend_nodes
     from .build.builder import Builder, infer_outputs
     from .build.opaque import opaque_problems
+    from .collector import alone
     from .emit.dialect import Dialect
     from .emit.flat import flatten
     from .emit.kept import KeptConfig, keep_layers
@@ -200,6 +201,7 @@ __all__ = [
     "W",
     "about",
     "about_text",
+    "alone",
     "activation",
     "as_optional",
     "as_sequence",
@@ -267,6 +269,7 @@ _FROM = {
     "budget": ("BYTES", "NODES", "RESULTS", "TEXT", "bounded_results", "spend_bytes", "spend_nodes"),
     "build.builder": ("Builder", "infer_outputs"),
     "build.opaque": ("opaque_problems",),
+    "collector": ("alone",),
     "emit.dialect": ("Dialect",),
     "emit.flat": ("flatten",),
     "emit.kept": ("KeptConfig", "keep_layers"),

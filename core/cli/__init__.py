@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import NoReturn
 
-from ..collector import let_go, one_command
+from ..collector import let_go, one_command, take
 from ..errors import ConvcoreError, PluginBugError, by_flags
 from .console import Terminated, complain, finish, leave, peak, prepare, say, terminable
 
@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def command() -> NoReturn:
     """The process ``convcore``: one command, and the process ends."""
+    take()
     leave(main())
 
 

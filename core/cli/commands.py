@@ -7,17 +7,12 @@ import time
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..checkpoints import differences as weight_changes
-from ..checkpoints import read_checkpoint, to_dict, to_text
-from ..diff import Change
 from ..errors import OutputError, UnsupportedError, UsageError
-from ..hookspecs import Checkpoint
 from ..host import host
-from ..inspection import layer_tree
 from ..ir.dims import shape_text
 from ..model import as_list
 from ..output import check_output, writing
@@ -31,6 +26,10 @@ from ..sources import split_source
 from .console import complain, say, show
 from .listings import ops, plugins, rules
 from .progress import Progress
+
+if TYPE_CHECKING:
+    from ..diff import Change
+    from ..hookspecs import Checkpoint
 
 __all__ = [
     "batch",
@@ -212,6 +211,9 @@ def check(args: Namespace) -> int:
 
 def inspect(args: Namespace) -> int:
     """``convcore inspect``."""
+    from ..checkpoints import read_checkpoint, to_dict, to_text
+    from ..inspection import layer_tree
+
     if args.weights is None and not _options(args):
         held = read_checkpoint(args.source, args.entry, args.format)
         if held is not None:
@@ -343,6 +345,7 @@ def view(args: Namespace) -> int:
 
 def diff(args: Namespace) -> int:
     """``convcore diff``."""
+    from ..checkpoints import differences as weight_changes
     from ..diff import diff as differences
 
     held = [_weights_of(args, side) for side in "ab"]
@@ -359,6 +362,8 @@ def diff(args: Namespace) -> int:
 
 def _weights_of(args: Namespace, side: str) -> Checkpoint | None:
     """What one of two files holds, where that is weights alone and nothing was said of an architecture."""
+    from ..checkpoints import read_checkpoint
+
     path, weights, format = (getattr(args, name) for name in (side, f"weights_{side}", f"from_{side}"))
     more = weights is not None or getattr(args, f"override_{side}") or _options(args)
     return None if more else read_checkpoint(path, args.entry, format)

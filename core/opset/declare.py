@@ -21,7 +21,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from random import Random
 from typing import Any
 
@@ -221,14 +221,18 @@ class Op:
 _SIG = re.compile(r"^(\w+)(?::(\w+))?([?*]?)$")
 
 
+@cache
+def _arg(part: str) -> Arg:
+    """One input; most ops have some of the same few."""
+    m = _SIG.match(part)
+    if not m or (m[2] or "any") not in _TYPES:
+        raise DeclarationError(f"bad signature {part!r}")
+    return Arg(m[1], m[2] or "any", m[3] == "?", m[3] == "*")
+
+
 def parse_signature(text: str) -> tuple[Arg, ...]:
     """``"x:float, w:float, b:float?, rest*"`` as Args."""
-    args = []
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        m = _SIG.match(part)
-        if not m or (m[2] or "any") not in _TYPES:
-            raise DeclarationError(f"bad signature {part!r}")
-        args.append(Arg(m[1], m[2] or "any", m[3] == "?", m[3] == "*"))
+    args = [_arg(part) for part in filter(None, (p.strip() for p in text.split(",")))]
     if any(a.variadic for a in args[:-1]):
         raise DeclarationError(f"only the last input may be variadic: {text!r}")
     return tuple(args)
@@ -243,7 +247,7 @@ def _with_roles(op: str, args: tuple[Arg, ...], roles: Mapping[str, str]) -> tup
             if n in found or n not in {a.name for a in args}:
                 raise DeclarationError(f"op {op}: roles name the input {n!r}, " + ("twice" if n in found else "which it lacks"))
             found[n] = Role(role)
-    return tuple(replace(a, role=found.get(a.name, a.role)) for a in args)
+    return tuple(replace(a, role=found[a.name]) if a.name in found else a for a in args)
 
 
 class OpSet:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from enum import Enum, Flag, auto
+from functools import cache
 
 __all__ = ["Role", "Trait"]
 
@@ -57,19 +58,23 @@ class Trait(Flag):
     @property
     def complete(self) -> Trait:
         """With what it implies."""
-        out = self
-        if Trait.SAME in out:
-            out |= Trait.VIEW | Trait.POINTWISE
-        if Trait.VIEW in out or Trait.BROADCASTS in out:
-            out |= Trait.MOVES
-        if Trait.MOVES in out:
-            out |= Trait.KEEPS_SIGN
-        return out
+        return _complete(self)
 
     @property
     def names(self) -> tuple[str, ...]:
         """In the order of declaration."""
         return tuple(n for n, t in Trait.__members__.items() if t and t in self)
+
+
+@cache
+def _complete(out: Trait) -> Trait:
+    if Trait.SAME in out:
+        out |= Trait.VIEW | Trait.POINTWISE
+    if Trait.VIEW in out or Trait.BROADCASTS in out:
+        out |= Trait.MOVES
+    if Trait.MOVES in out:
+        out |= Trait.KEEPS_SIGN
+    return out
 
 
 class Role(str, Enum):

@@ -22,21 +22,15 @@ from convcore.plugin import (
 )
 
 from .keep import KeptNode, keep_nodes
+from .library import messages, newest_opset
 from .older import WRITTEN, spelled
 from .typecheck import result_types, same_operator
 
-__all__ = ["DEFAULT_OPSET", "OLDEST_OPSET", "OnnxDialect", "OnnxScribe", "newest_opset"]
+__all__ = ["DEFAULT_OPSET", "OLDEST_OPSET", "OnnxDialect", "OnnxScribe"]
 
 OLDEST_OPSET = 7
 DEFAULT_OPSET = 18
 """The default of torch.onnx.export(dynamo=True), which every runtime of the last years reads; ONNX models keep their own."""
-
-
-def newest_opset() -> int:
-    """The newest version that the installed onnx knows."""
-    import onnx
-
-    return int(onnx.defs.onnx_opset_version())
 
 
 _SIZE_OPS = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "mod": "Mod", "max": "Max", "min": "Min"}
@@ -179,7 +173,8 @@ OnnxScribe: TypeAlias = Scribe[OnnxDialect]
 def _kept_node(node: Node, kept: Mapping[str, Any]) -> tuple[Any, int | None]:
     """The node that an opaque one keeps, and its opset; a .ccir file may hold anything in their place."""
     from google.protobuf.message import DecodeError
-    from onnx import NodeProto
+
+    NodeProto = messages().NodeProto
 
     data, version = kept["proto"], kept.get("opset")
     try:

@@ -9,7 +9,8 @@ from convcore.plugin import EmitRequest, Emitted, Graph, RuleSet, UsageError, pl
 
 from .about import write_about
 from .casts import casts_first
-from .dialect import DEFAULT_OPSET, OLDEST_OPSET, OnnxDialect, newest_opset
+from .dialect import DEFAULT_OPSET, OLDEST_OPSET, OnnxDialect
+from .library import messages, newest_opset
 from .older import WRITTEN
 from .write import model_parts
 
@@ -51,9 +52,6 @@ def emit(request: EmitRequest) -> Emitted:
 
 def _versions(options: Any, graph: Graph) -> tuple[int, int]:
     """(opset, ir_version), checked against the installed onnx."""
-    import onnx
-    from onnx.helper import OP_SET_ID_VERSION_MAP
-
     newest = newest_opset()
     opset = options.get("opset")
     if opset is None:
@@ -61,13 +59,29 @@ def _versions(options: Any, graph: Graph) -> tuple[int, int]:
         source = known.get("") if isinstance(known, dict) else None
         opset = source if isinstance(source, int) and WRITTEN <= source <= newest else min(DEFAULT_OPSET, newest)
     if not OLDEST_OPSET <= opset <= newest:
+        from onnx import __version__
+
         raise UsageError(
             f"opset {opset} cannot be written: convcore writes {OLDEST_OPSET} to {newest}, "
-            f"the newest of the installed onnx {onnx.__version__}"
+            f"the newest of the installed onnx {__version__}"
         )
-    oldest_ir = OP_SET_ID_VERSION_MAP["ai.onnx", opset]
+    oldest_ir = _oldest_ir(opset)
+    newest_ir = int(messages().IR_VERSION)
     ir = options.get("ir_version")
     ir = oldest_ir if ir is None else int(ir)
-    if not oldest_ir <= ir <= onnx.IR_VERSION:
-        raise UsageError(f"ir_version {ir} does not fit opset {opset}: {oldest_ir} to {onnx.IR_VERSION} do")
+    if not oldest_ir <= ir <= newest_ir:
+        raise UsageError(f"ir_version {ir} does not fit opset {opset}: {oldest_ir} to {newest_ir} do")
     return opset, ir
+
+
+IR_VERSIONS = {3: 7, 4: 9, 5: 10, 6: 11, 7: 12, 8: 15, 9: 19, 10: 21, 11: 23, 12: 24, 13: 25, 14: 28}
+"""The first opset of each IR version (onnx.helper.VERSION_TABLE, which takes the whole package; onnx 1.23)."""
+
+
+def _oldest_ir(opset: int) -> int:
+    """The first IR version that has an opset."""
+    if opset <= max(IR_VERSIONS.values()):
+        return max(ir for ir, first in IR_VERSIONS.items() if first <= opset)
+    from onnx.helper import OP_SET_ID_VERSION_MAP
+
+    return int(OP_SET_ID_VERSION_MAP["ai.onnx", opset])

@@ -10,6 +10,7 @@ from convcore.plugin import RESULTS, BadFileError, Problem, UnsupportedError, Va
 from .attributes import attribute_kind
 from .attributes import value as attribute_value
 from .dtypes import dtype_code
+from .library import messages
 from .structure import MAX_DEPTH, declare_container, names_read, opsets_of, ordered
 
 __all__ = ["Functions"]
@@ -158,11 +159,9 @@ def _resolved(node: Any, attrs: Mapping[str, Any]) -> bytes:
 
 def _types(inputs: Sequence[Value | None]) -> list[bytes] | None:
     """TypeProtos of the inputs; None when an element type is unknown."""
-    from onnx import TypeProto
-
     types = []
     for v in inputs:
-        t = TypeProto()
+        t = messages().TypeProto()
         if v is not None:
             if v.dtype is None:
                 return None

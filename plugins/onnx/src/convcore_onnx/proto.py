@@ -15,6 +15,8 @@ from typing import Any
 
 from convcore.plugin import TEXT, BadFileError, watched
 
+from .library import messages
+
 __all__ = ["Source", "read_model"]
 
 MAPPED = 4096
@@ -90,7 +92,7 @@ def read_model(source: Any) -> Source:
 
 
 def _parse(data: Any, size: int, path: str) -> Source:
-    from onnx import ModelProto, TensorProto
+    ModelProto, TensorProto = messages().ModelProto, messages().TensorProto
 
     rest: list[bytes] = []
     graph: list[bytes] = []
@@ -134,7 +136,7 @@ def _parse(data: Any, size: int, path: str) -> Source:
 
 def _refuse_bytes(message: Any, path: str) -> None:
     """BadFileError for a name or text that is not UTF-8, anywhere: protobuf hands those out as bytes."""
-    from onnx import NodeProto, TypeProto
+    NodeProto, TypeProto = messages().NodeProto, messages().TypeProto
 
     seen: set[bytes] = set()  # types: files state the same few again and again
     others = [f.name for f in NodeProto.DESCRIPTOR.fields if f.name not in _OF_NODES]

@@ -11,6 +11,7 @@ from typing import Any
 
 from .contrib import DOMAIN, NAMELESS, ContribForm
 from .contrib import form as contrib_form
+from .library import schemas
 
 __all__ = ["CHOICES", "FLAGS", "malformed", "odd_choice", "odd_flag"]
 
@@ -36,14 +37,13 @@ class _Form:
 
 def _history(type: str, domain: str) -> list[Any]:
     """Every schema of one of the standard's operators, oldest first. (All of all operators are 12 MB.)"""
-    import onnx.defs
-
+    defs = schemas()
     found: list[Any] = []
     version = (1 << 31) - 1
     while version > 0:
         try:
-            schema = onnx.defs.get_schema(type, version, domain)
-        except onnx.defs.SchemaError:
+            schema = defs.get_schema(type, version, domain)
+        except defs.SchemaError:
             break
         found.insert(0, schema)
         version = schema.since_version - 1
@@ -55,10 +55,10 @@ def _form(type: str, domain: str, version: int) -> _Form | ContribForm | None:
     """The form in an opset; where the opset is older than the operator, that of its first version."""
     if domain == DOMAIN or (not domain and type in NAMELESS):
         return contrib_form(type)
-    schemas = _history(type, domain)
-    if not schemas:
+    every = _history(type, domain)
+    if not every:
         return None
-    return _Form(next((s for s in reversed(schemas) if s.since_version <= version), schemas[0]), schemas)
+    return _Form(next((s for s in reversed(every) if s.since_version <= version), every[0]), every)
 
 
 FLAGS = frozenset({

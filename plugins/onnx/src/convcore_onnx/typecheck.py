@@ -9,6 +9,7 @@ from typing import Any
 from convcore.plugin import DType, NotExpressible, ask_option
 
 from .dtypes import DTYPE_NAMES, DTYPES
+from .library import newest_opset, schemas
 
 __all__ = ["before", "gives", "needs", "result_types", "same_operator", "text_type"]
 
@@ -40,19 +41,15 @@ class _Signature:
 
 @lru_cache(maxsize=4096)
 def _signature(type: str, version: int) -> _Signature | None:
-    import onnx.defs
-
     try:
-        return _Signature(onnx.defs.get_schema(type, version, ""))
-    except onnx.defs.SchemaError:
+        return _Signature(schemas().get_schema(type, version, ""))
+    except schemas().SchemaError:
         return None
 
 
 def _newer(type: str, version: int, i: int, text: str) -> int | None:
     """The first opset that allows it."""
-    import onnx.defs
-
-    for v in range(version + 1, onnx.defs.onnx_opset_version() + 1):
+    for v in range(version + 1, newest_opset() + 1):
         s = _signature(type, v)
         if s is not None and i < len(s.inputs) and text in s.allowed.get(s.inputs[i][0], ()):
             return v
@@ -71,9 +68,7 @@ def needs(what: str, since: int) -> str:
 
 def _first(type: str, version: int) -> int | None:
     """The first opset after one that has the operator."""
-    import onnx.defs
-
-    return next((v for v in range(version + 1, onnx.defs.onnx_opset_version() + 1) if _signature(type, v) is not None), None)
+    return next((v for v in range(version + 1, newest_opset() + 1) if _signature(type, v) is not None), None)
 
 
 def _sequence_of(types: Sequence[DType | None], attrs: Mapping[str, Any]) -> DType | None:
@@ -135,11 +130,10 @@ def gives(type: str, version: int, dtype: DType) -> bool:
 
 def same_operator(type: str, a: int | None, b: int) -> bool:
     """Whether two opsets have the same version of an operator."""
-    import onnx.defs
-
     if a is None:
         return False
+    defs = schemas()
     try:
-        return bool(onnx.defs.get_schema(type, a, "").since_version == onnx.defs.get_schema(type, b, "").since_version)
-    except onnx.defs.SchemaError:
+        return bool(defs.get_schema(type, a, "").since_version == defs.get_schema(type, b, "").since_version)
+    except defs.SchemaError:
         return False

@@ -25,6 +25,7 @@ from convcore.plugin import (
 
 from .dialect import OnnxDialect
 from .dtypes import TypeOf, dtype_code
+from .library import messages
 from .structure import declare_container
 from .tensors import packed
 
@@ -154,9 +155,7 @@ def _varint(n: int) -> bytes:
 
 def _header(name: str, t: Tensor) -> Any:
     """The TensorProto without its elements (strings are in it)."""
-    from onnx import TensorProto
-
-    proto = TensorProto(name=name, dims=t.shape, data_type=dtype_code(t.dtype))
+    proto = messages().TensorProto(name=name, dims=t.shape, data_type=dtype_code(t.dtype))
     if t.dtype is DType.STRING:
         proto.string_data.extend(str(s).encode() for s in t.numpy().ravel())
     return proto
@@ -165,23 +164,22 @@ def _header(name: str, t: Tensor) -> Any:
 # ---- messages
 def model_parts(plan: Plan, onnx: OnnxDialect, name: str, functions: Sequence[str] = ()) -> ModelParts:
     """The plan as messages; ``functions`` are the types of layers that are written as functions of the model."""
-    from onnx import GraphProto, ModelProto, NodeProto
-
-    head = ModelProto(ir_version=onnx.ir, producer_name="convcore", producer_version=__version__)
+    proto = messages()
+    head = proto.ModelProto(ir_version=onnx.ir, producer_name="convcore", producer_version=__version__)
     for domain, version in {"": onnx.opset, **onnx.domains}.items():
         if version is None:
             continue
         entry = head.opset_import.add()
         entry.domain, entry.version = domain, version
     body = bytearray()
-    rest = GraphProto(name=name or "main")
+    rest = proto.GraphProto(name=name or "main")
     if functions:
         from .local_functions import grouped, write_functions
 
         parts = grouped(plan.root.calls, functions, plan.root.outputs, onnx.ir)
         write_functions(head, rest, parts, plan.root.outputs, _node, {"": onnx.opset, **onnx.domains})
     for call in plan.root.calls if not functions else ():
-        node = NodeProto()
+        node = proto.NodeProto()
         _node(node, call)
         data = node.SerializeToString()
         body += NODE_TAG + _varint(len(data)) + data
