@@ -265,7 +265,7 @@ def _unpaired(ours: Sequence[Layer], theirs: Sequence[Layer]) -> list[Problem]:
         for x in mine:
             if any(count.values()) and not count[x.looks]:
                 continue
-            alike = [c.path for c in other if c.looks == x.looks]
+            alike = [c.path or "the model" for c in other if c.looks == x.looks]
             near = [str(c) for c in other if c.kind == x.kind and count[c.looks] and c.looks != x.looks]
             why = f"no layer of {whose} {'stands where it does' if alike else 'is like it'}"
             why += (
