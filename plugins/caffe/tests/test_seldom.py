@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,11 @@ from convcore_caffe.emit import emit
 from convcore_caffe.files import Layer, Message, Net, parse_text, read_net, write_prototxt
 from convcore_caffe.files.net import ParamSpec
 from convcore_caffe.files.write import message_of_layer
+from convcore_caffe.layer_spec import specs
 from convcore_caffe.layout import CONVENTION
 from convcore_caffe.plugin import convcore_identify
+from convcore_caffe.rules import RULES
+from convcore_caffe.runtime import open_runtime
 
 from .emit_kit import array, fields, types, written
 from .test_load_forks import blobs
@@ -433,3 +437,96 @@ def test_a_loop_that_is_another_is_refused(kind: str, change: Callable[[Graph], 
     change(model.graph)
     with pytest.raises(UnsupportedError, match="a scan is written only where it is the step of Caffe's own LSTM or RNN"):
         convcore.convert(model, "caffe", tmp_path / "b.prototxt")
+
+
+# ---- more of each
+def test_what_an_override_sees_of_a_second_bottom(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    def mine(g: Any, node: Any) -> Any:
+        seen.append(list(node.weights))
+        node.ignore(*node.attrs)
+        return g.b.mul(node.inputs[0], node.inputs[1])
+
+    load(tmp_path, layer("Scale", "scale_param { axis: 0 }", "d d"), overrides={"Scale": mine})
+    assert seen == [[]]
+
+
+def test_layers_that_do_nothing_to_an_input_in_place(tmp_path: Path) -> None:
+    model = load(tmp_path, layer("Dropout", "", "d", "d") + layer("ReLU", "", "d", "y").replace('"l"', '"r"'))
+    assert [n.op for n in model.graph][-1] == "relu" and [v.name for v in model.inputs] == ["d"]
+
+
+def test_more_tops_than_a_layer_makes(tmp_path: Path) -> None:
+    with pytest.raises(BadFileError, match=r"layer 'l' \(ReLU6\)"):
+        load(tmp_path, layer("ReLU6", "", "d", "y z"))
+
+
+def test_every_layer_of_caffe_s_own_has_a_rule_or_a_reason() -> None:
+    assert [s.name for s in specs() if s.upstream and s.name not in RULES.load_rules and not s.why and s.name != "Python"] == []
+
+
+def test_what_only_training_does_to_images_is_named(tmp_path: Path) -> None:
+    more = "transform_param { crop_size: 9 force_color: true distort_param { } mirror: true }"
+    data = " " + layer("Data", more, "", "d").replace('"l"', '"src"')
+    facts = load(tmp_path, data + layer("ReLU")).metadata["preprocessing"]["d"]
+    assert facts["training_only"] == ["distort_param"]
+
+
+def test_a_fork_s_padding_of_an_upsampling_is_not_dropped(tmp_path: Path) -> None:
+    (problem,) = load(tmp_path, layer("Upsample", "upsample_param { scale: 2 pad_out_h: true }")).problems
+    assert "pad_out_h" in problem.why
+    assert not load(tmp_path, layer("Upsample", "upsample_param { scale: 2 pad_out_h: false }")).problems
+
+
+def test_a_layer_of_no_generation(tmp_path: Path) -> None:
+    path = tmp_path / "n.prototxt"
+    path.write_text(V0 % ("", "relu", "", 'bottom: "d" top: "y"') + ' layers { bottom: "y" top: "z" }')
+    with pytest.raises(BadFileError, match="has no type"):
+        read_net(path)
+
+
+def test_files_that_cannot_be_sniffed_go_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(path: Any) -> str:
+        raise BadFileError("no")
+
+    monkeypatch.setattr(importlib.import_module("convcore_caffe.files.sniff"), "sniff", never)
+    for name, score in (("a.prototxt", 20), ("a.bin", 0)):
+        (tmp_path / name).write_bytes(b"x")
+        claim = convcore_identify(tmp_path / name)
+        assert (claim.score if claim else 0) == score
+
+
+def test_what_opencv_cannot_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cv2 = pytest.importorskip("cv2")
+    load(tmp_path, layer("ReLU"))
+    done = convcore.convert(tmp_path / "net.prototxt", "caffe", tmp_path / "out.prototxt")
+
+    def refuse(*given: Any) -> Any:
+        raise cv2.error("\n  first line \n second")
+
+    monkeypatch.setattr(cv2.dnn, "readNetFromCaffe", refuse)
+    with pytest.raises(UnsupportedError, match=r"OpenCV cannot read it: first line$"):
+        open_runtime(*map(str, done.paths))
+
+
+MORE: dict[str, tuple[Any, Callable[[Builder, Value], Any], list[str], dict[str, Any]]] = {
+    "channels of rows": ((2, 6), lambda b, x: b.reshape(b.transpose(b.reshape(x, shape=(2, 3, 2)), perm=(0, 2, 1)), shape=(2, 6)),
+        ["Reshape", "Permute", "Flatten"], {"caffe_flavor": "ssd"}),
+    "a weight of half precision": (N, lambda b, x: b.mul(x, b.cast(b.weight(array(3, 1, 1).astype("f2"), "w"), to="float32")),
+        ["Scale"], {}),
+    "a weight turned": (N, lambda b, x: b.mul(x, b.transpose(b.weight(array(1, 1, 3), "w"), perm=(2, 0, 1))), ["Scale"], {}),
+    "the largest of what is joined": ((2, 3), lambda b, x: b.cast(b.argmax(b.concat(x, b.tanh(x), axis=1), axis=1), to="float32"),
+        ["TanH", "Concat", "Slice", "Concat", "ArgMax", "Power", "Reshape"], {}),
+    "the largest of what is turned": ((2, 3), lambda b, x: b.cast(b.argmax(b.flip(x, axes=(1,)), axis=1), to="float32"),
+        ["ArgMax", "Power", "Reshape"], {}),
+    "once and three times": (N, lambda b, x: b.mul(b.mul(b.exp(x), b.like(x, 1.0)), b.like(x, 3.0)), ["Exp", "Power"], {}),
+    "two numbers of a norm": (N, lambda b, x: b.mul(b.mul(b.l2_normalize(x, axes=(1,), epsilon=1e-10, mode="add_square"),
+        b.like(x, 20.0)), b.like(x, 3.0)), ["Normalize", "Power"], {"caffe_flavor": "ssd"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_more_that_is_seldom_written(name: str, tmp_path: Path) -> None:
+    shape, build, wanted, options = MORE[name]
+    assert sorted(types(written(tmp_path, shape, build, **options))) == sorted(wanted)

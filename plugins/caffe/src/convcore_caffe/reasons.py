@@ -19,9 +19,6 @@ def why_opaque(node: CaffeNode) -> tuple[str, str, str]:
         hint = f"{ask_override(name)} can give it a meaning"
         return f"runs the user's Python code ({where}), which is not part of the model and never executed", hint, "custom_layer"
     hint = f"{ask_override(name)}, or a plugin with a rule for {node.type!r}, can map it"
-    spec = spec_of(node.type)
-    if spec.why:
-        return spec.why, hint, "ambiguous_layer"
-    if spec.upstream:
-        return "has no counterpart", hint, "unsupported_layer"
+    if why := spec_of(node.type).why:
+        return why, hint, "ambiguous_layer"
     return "is an unknown layer type: neither BVLC's Caffe nor a fork convcore knows has it", hint, "unsupported_layer"

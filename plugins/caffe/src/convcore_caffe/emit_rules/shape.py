@@ -217,8 +217,6 @@ def pad(e: CaffeScribe, node: Node) -> None:
 def _repeated(e: CaffeScribe, node: Node, x: Ref, pads: Sequence[tuple[int, int]]) -> None:
     """The blob's own elements around it (edge, reflect, symmetric, wrap): parts of a Slice joined on; negative padding crops."""
     mode = node.attrs["mode"]
-    if first(node).dtype not in (None, DType.FLOAT32):
-        raise NotExpressible("Caffe computes in float32")
     axes = [i for i, pair in enumerate(pads) if any(pair)]
     for i in axes:
         begin, end = pads[i]

@@ -151,8 +151,6 @@ def _v1_to_v2(layer: Message) -> Message:
     for name, value in layer.fields():
         if name in _COPIED or (name.endswith("_param") and name in declared):
             out.put(name, value)
-        elif name == "layer":
-            out.unknown.setdefault(name, []).append(value)
     if layer.has("type"):
         out.put("type", v1_types()[layer.get("type")])
     specs: list[dict[str, Any]] = []

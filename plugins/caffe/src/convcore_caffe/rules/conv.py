@@ -145,9 +145,7 @@ def _apply(g: CaffeContext, node: CaffeNode, transposed: bool) -> list[Value]:
     if transposed and not geometry.n:
         raise node.refuse("has no spatial axes")
     results = []
-    for v in node.inputs:
-        if v is None:
-            continue
+    for v in node.needed():
         x = _batched(g, v, lead, geometry.axis)
         if transposed:
             y = g.b.conv_transpose(x, w, b, groups=groups, **geometry.window())
