@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ import convcore
 from convcore.build.builder import Builder
 from convcore.cli import commands, main
 from convcore.cli.parser import parse
+from convcore.emit.dialect import Dialect
 from convcore.errors import UsageError
 from convcore.interpreter import Interpreter
 from convcore.ir.dims import Dim
@@ -329,3 +333,36 @@ def test_suites_are_drawn_with_the_seed_0(monkeypatch: pytest.MonkeyPatch) -> No
     assert asked[6] == ("interpreter", ["case"]) and [g[:3] for g in asked[7:]] == [
         ("opinfo", "interpreter", [3]), ("nn-modules", "interpreter", [4])
     ]  # fmt: skip
+
+
+# ---- fields
+BEGIN: dict[str, Any] = {
+    "Limits.seconds": 600.0,  # as batch of the command line
+    "HubFolder.config": True,  # a folder of the hub has a config.json
+    "PassSpec.order": 100,
+    "Branch.calls": 1, "_Place.outer": 1, "Axes.scale": 1.0, "LastAxes.k": 1,  # one of it, a factor that changes nothing
+    "Last.single": True,
+    "Case.rtol": 1e-3, "Case.atol": 1e-7,  # onnx.backend.test.loader
+    "Item.parent": -1,  # none
+}  # fmt: skip
+"""The fields of records that begin otherwise."""
+
+
+def test_counts_begin_at_0_and_flags_are_off() -> None:
+    found: dict[str, Any] = {}
+    for module in pkgutil.walk_packages(convcore.__path__, "convcore."):
+        if module.name.endswith("__main__"):
+            continue
+        held = importlib.import_module(module.name)
+        for c in vars(held).values():
+            if inspect.isclass(c) and c.__module__ == module.name and dataclasses.is_dataclass(c):
+                fields = [f for f in dataclasses.fields(c) if isinstance(f.default, (bool, int, float))]
+                found |= {f"{c.__name__}.{f.name}": f.default for f in fields}
+    assert len(found) > 60 and {k: v for k, v in found.items() if v} == BEGIN
+
+
+def test_a_target_says_what_it_is_different_in() -> None:
+    """A tree of modules that computes in every type, named late, without containers: what a dialect is that says nothing."""
+    flags = {k: v for k, v in vars(Dialect).items() if isinstance(v, bool)}
+    assert {k for k, v in flags.items() if v} == {"has_small_types", "shares_units", "keep_training"}
+    assert flags.keys() >= {"has_containers", "keeps_trained", "eager_names", "states_are_inputs", "respells"}
