@@ -9,6 +9,7 @@ import onnx
 from google.protobuf.descriptor import FieldDescriptor
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, defs
 
+import convcore
 from convcore_onnx import attributes, contrib, plugin, proto, schemas
 from convcore_onnx.dtypes import DTYPE_NAMES, DTYPES
 from convcore_onnx.older import MOVED
@@ -130,3 +131,19 @@ def test_fields_have_the_numbers_of_the_standard() -> None:
     }
     assert (proto._STRING, proto._MESSAGE) == (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE)
     assert onnx.defs.onnx_opset_version() >= 18
+
+
+def test_a_domain_of_somebody_else_begins_at_version_1() -> None:
+    """What an override writes in a domain that no table knows."""
+    node = onnx.helper.make_node("Relu", ["x"], ["y"], "r")
+    infos = [onnx.helper.make_tensor_value_info(n, TensorProto.FLOAT, [2, 3]) for n in "xy"]
+    graph = onnx.helper.make_graph([node], "g", infos[:1], infos[1:])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+
+    def mine(e: Any, node: Any) -> None:
+        e.call("my.own.Relu", [e.value(node.inputs[0])], outputs=node.outputs)
+
+    made = convcore.convert(model, "onnx", overrides={"emit": {"r": mine}}, check=False).model
+    assert [(n.domain, n.op_type) for n in made.graph.node] == [("my.own", "Relu")]
+    assert {o.domain: o.version for o in made.opset_import} == {"": 18, "my.own": 1}
+    assert {} == DOMAINS
