@@ -170,6 +170,13 @@ def _normed(**kw: Any) -> list[str]:
     return [node.op for node in g]
 
 
+def _named(**kw: Any) -> str:
+    _, b = _graph()
+    x = b.input("x", "float32", (2, 3))
+    b.node("relu", [x], output_names=("y",))
+    return b.node("relu", [x], output_names=("y",), **kw).output.name
+
+
 def _closed(**kw: Any) -> bool:
     """What is read elsewhere too costs no arithmetic."""
     g, b = _graph()
@@ -236,6 +243,7 @@ CASES: list[tuple[Callable[..., Any], str, Any, Any]] = [
     (lambda **kw: perm_through((2, 0, 1), TURN, **kw), "forward", True, False),
     (_run, "precise", False, True),
     (_normed, "across", False, True),
+    (_named, "exact", False, True),
     (_closed, "shared", True, False),
     (_base(lambda b, x: b.mul(x, b.const(2.0))), "scales", False, True),
     (_base(lambda b, x: b.slice(x, starts=(1, 0), stops=(2, None), steps=(1, 1))), "select", False, True),

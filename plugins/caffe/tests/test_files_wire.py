@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from convcore.errors import BadFileError, ConvcoreError, UnsupportedError
 from convcore.ir.dtypes import DType
 from convcore.ir.tensors import ArrayTensor, LazyTensor, MappedTensor
-from convcore_caffe.files import Blob, Layer, Message, Net, read_mean, read_weights, write_caffemodel
+from convcore_caffe.files import Blob, Layer, Message, Net, read_mean, read_net, read_weights, write_caffemodel
 from convcore_caffe.files import wire as wire_module
 from convcore_caffe.files.descriptors import TEXT_ONLY
 from convcore_caffe.files.schema import AMBIGUOUS, enum_values, message_names, message_type
@@ -475,3 +475,18 @@ def test_a_net_of_no_layers_is_a_caffemodel(tmp_path: Path) -> None:
     (tmp_path / "n.caffemodel").write_bytes(field(3, 2, b"data"))  # an input, and nothing else
     with pytest.raises(BadFileError, match="no layers: not a caffemodel"):
         read_weights(tmp_path / "n.caffemodel")
+
+
+def test_what_is_wrong_in_a_binary_file_is_in_no_line(tmp_path: Path) -> None:
+    m = Message("NetParameter")
+    m.set("layer", [Message("LayerParameter", name="d", type="ReLU", bottom=["nowhere"], top=["d"])])
+    path = tmp_path / "a.caffemodel"
+    with path.open("wb") as f:
+        write_pieces(encode(m)[0], f)
+    with pytest.raises(BadFileError, match="unknown bottom blob 'nowhere'") as binary:
+        read_net(path)
+    path = tmp_path / "a.prototxt"
+    path.write_text('layer { name: "d" type: "ReLU" bottom: "nowhere" top: "d" }')
+    with pytest.raises(BadFileError, match="unknown bottom blob 'nowhere'") as text:
+        read_net(path)
+    assert f"{path}:1: layer 'd'" in str(text.value) and "layer 'd'" in str(binary.value) and ":1:" not in str(binary.value)
