@@ -296,14 +296,12 @@ def _select(a: Axes, node: Node, out: Value) -> bool:
         return False
     axis, start, size = part.axis, part.start, part.size
     whole = cells(a.groups[axis])
-    if not isinstance(size, int) or not isinstance(start, int) or not whole or not isinstance(whole[0].size, int):
-        return False
-    if start < 0:
-        total = product([x.size for x in whole])
-        start = start + total if isinstance(total, int) else -1
-    lead = whole[0]
     total = product([x.size for x in whole])
-    if start < 0 or size < 1 or not isinstance(total, int) or total % size or start % size:
+    if not isinstance(size, int) or not isinstance(start, int) or not whole or not isinstance(total, int):
+        return False
+    lead = whole[0]
+    start = start + total if start < 0 else start
+    if start < 0 or size < 1 or total % size or start % size:
         return False
     parts = total // size
     if lead.size != parts:
