@@ -226,3 +226,15 @@ def test_division_of_what_is_bounded():
     assert (n % 2) // 2 == 0 and (n % 2 + 7) // 4 == (n % 2 + 3) // 4 + 1
     assert (n % 2) % 5 == n % 2 and (n % 2 + 5) % 5 == n % 2
     assert dim_max((n % 2) // 2, 0) == dim_max(0, (n % 2) // 2) == 0
+
+
+def test_quotients_by_a_product_of_names() -> None:
+    """Only what is a factor as often as in the divisor is taken out; anything else stays a quotient, with Python's values."""
+    n, m, k = Dim("n"), Dim("m"), Dim("k")
+    assert (n * m) // m == n and (n * m * m) // (m * m) == n and (6 * n * m) // (3 * m) == 2 * n
+    assert (n * m + k * m) // m == n + k and (n * m) % m == 0
+    for top, by in ((n, m), (n * m, m * m), (n * n * m, m * m), (n * m, k), (5 * n * m, 3 * m), (n * m + k, m), (n + 1, n * m)):
+        assert isinstance(top // by, Dim)
+        for values in ({"n": 7, "m": 2, "k": 5}, {"n": 2, "m": 7, "k": 3}):
+            a, b = (x.evaluate(values) for x in (top, by))
+            assert ((top // by).evaluate(values), (top % by).evaluate(values)) == (a // b, a % b)

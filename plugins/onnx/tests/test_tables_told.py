@@ -14,7 +14,7 @@ from convcore_onnx import attributes, contrib, plugin, proto, schemas
 from convcore_onnx.dtypes import DTYPE_NAMES, DTYPES
 from convcore_onnx.older import MOVED
 from convcore_onnx.older_forms import OTHER
-from convcore_onnx.rules import RULES
+from convcore_onnx.rules import RULES, contrib_exported, contrib_stored
 
 VERSIONS: defaultdict[str, set[int]] = defaultdict(set)
 for _s in defs.get_all_schemas_with_history():
@@ -69,6 +69,15 @@ def test_another_form_ends_where_the_operator_changes() -> None:
     for name, forms in OTHER.items():
         for until, _ in forms:
             assert until + 1 in VERSIONS[name], (name, until)
+
+
+def test_what_stands_for_an_operator_of_onnxruntime_is_in_the_standard_then() -> None:
+    for name, since in contrib_exported._SINCE.items():
+        assert since in VERSIONS[name], name
+    for name, (operator, operands, version) in contrib_stored._POINTWISE.items():
+        schema = defs.get_schema(operator, version)
+        assert schema.since_version == version and schema.min_input <= operands <= schema.max_input, name
+        assert len(contrib.FORMS[name][0].replace("?", "").split()) == 3 * operands + 2, name
 
 
 # ---- attributes
