@@ -289,3 +289,23 @@ def test_division_by_what_may_be_0_is_not_known(op: str) -> None:
     assert symbolic_value(b.op(op, n, two)) is not None
     known = symbolic_value(b.floor_div(seven, n))
     assert known is not None and known.tolist() == [7 // Dim("n")]
+
+
+@pytest.mark.parametrize(("name", "decides"), [("and", 0), ("or", 1)])
+def test_what_one_side_decides_needs_no_other(b, name, decides):
+    """Whatever the other is, known or not; else both must be known."""
+    size = b.shape_of(b.input("x", "float32", (N,)))
+    sides = {0: b.greater(ints(b, 2), ints(b, 3)), 1: b.greater(ints(b, 3), ints(b, 2)), None: b.greater(size, ints(b, 5))}
+    assert {k: held(v) for k, v in sides.items()} == {0: [0], 1: [1], None: [None]}
+    for x, one in sides.items():
+        for y, other in sides.items():
+            want = decides if decides in (x, y) else None if None in (x, y) else 1 - decides
+            assert held(b.op(name, one, other)) == [want], (x, y)
+
+
+def test_what_a_reduction_of_sizes_begins_with(b):
+    s = b.shape_of(b.input("x", "float32", (N, T, 3)))
+    assert held(b.sum(s, keepdims=True)) == [N + T + 3] and held(b.prod(s, keepdims=True)) == [3 * N * T]
+    unknown = b.concat(s, b.input("k", "int64", (1,)), axis=0)
+    assert held(b.prod(unknown, keepdims=True)) == held(b.sum(unknown, keepdims=True)) == [None]
+    assert held(b.prod(b.concat(unknown, ints(b, 0), axis=0), keepdims=True)) == [0]
