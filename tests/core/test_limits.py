@@ -16,7 +16,7 @@ from convcore.build.builder import Builder
 from convcore.cli.parser import whole
 from convcore.emit.legalise import expand
 from convcore.errors import ConvcoreError
-from convcore.hub.card import _code
+from convcore.hub.card import _code, _labels
 from convcore.interpreter import run
 from convcore.ir.about import take_about
 from convcore.ir.dims import Dim
@@ -33,7 +33,8 @@ from convcore.rewrite.view import View
 from convcore.rules.ruleset import RuleSet
 from convcore.rules.words import A, W
 from convcore.samples import example_inputs, integer_bound
-from convcore.viewing.drawing import draw
+from convcore.viewing.drawing import _facts, draw
+from convcore.viewing.notebook import picture
 
 
 def _graph() -> tuple[Graph, Builder]:
@@ -142,6 +143,21 @@ def test_the_first_four_of_what_was_found_are_told(n: int) -> None:
 
 def test_code_on_a_card_is_cut_behind_120_characters() -> None:
     assert _code("x" * 120) == f"`{'x' * 120}`" and _code("x" * 121) == f"`{'x' * 119}…`"
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_what_cards_and_pages_cut(more: int) -> None:
+    """50 labels, 160 letters of a fact, 24 numbers of a list, 60 boxes in a notebook: these are shown, of more it is said."""
+    text = "".join(_labels([f"l{i}" for i in range(50 + more)]))
+    assert "`l49`" in text and ("`l50`" in text, " and 1 more" in text) == (False, bool(more))
+    assert _facts({"k": "x" * (160 + more)}) == [f"k = {'x' * 160}{'...' * more}"]
+    assert _facts({"k": [7] * (24 + more)}) == [f"k = {'25 elements' if more else ', '.join('7' * 24)}"]
+    g, b = _graph()
+    x = b.input("x", "float32", (2, 3))
+    for _ in range(59 + more):  # the input is a box, too
+        x = b.relu(x)
+    g.outputs = [x]
+    assert ("... and 1 more" in picture(g)) == bool(more)
 
 
 def test_what_words_of_rows_mean_by_themselves() -> None:
