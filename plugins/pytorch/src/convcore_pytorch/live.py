@@ -133,7 +133,9 @@ def _names(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[
     """The names of the arguments as ``forward`` has them."""
     import inspect
 
-    parameters = list(inspect.signature(module.forward).parameters.values())
+    parameters = [
+        p for p in inspect.signature(module.forward).parameters.values() if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)
+    ]
     out: list[str] = []
     for i, _ in enumerate(args):
         p = parameters[min(i, len(parameters) - 1)] if parameters else None
