@@ -265,6 +265,6 @@ def test_arguments_that_are_collected_before_one_by_name() -> None:
 
     x = torch.ones(2, 3)
     names = ("a", "rest_0", "rest_1")
-    model = convcore.load(Summed().eval(), example_inputs=(x, x, x), input_shapes={n: ("n", 3) for n in names})
+    model = convcore.load(Summed().eval(), example_inputs=(x, x, x), input_shapes=dict.fromkeys(names, ("n", 3)))
     assert [(v.name, v.shape) for v in model.graph.inputs] == [(n, (N, 3)) for n in names]
     assert model(*[x.numpy()] * 3).tolist() == [[6.0] * 3] * 2
