@@ -41,7 +41,7 @@ def batch_dot(t: GraphOps, args: list[Any], kwargs: dict[str, Any]) -> Any:
     x, y, axes = tensor_argument(b["x"]), tensor_argument(b["y"]), b["axes"]
     m, n = len(t.shape(x)), len(t.shape(y))
     if m < 2 or n < 2 or m > 10 or n > 10:
-        raise CodeRefused("multiplies tensors of fewer than 2 axes")
+        raise CodeRefused("multiplies tensors of fewer than 2 axes, or of more than 10")
     if axes is None:
         if t.g.era == "keras1":
             raise CodeRefused("multiplies without axes, which Keras 1 read in another way")
