@@ -41,6 +41,7 @@ VERSIONS = [
     ("keras3", "3.11.0", ""),
     ("keras3", "3.14.0", ""),
     ("keras3", "3.15.0", ""),
+    ("keras3", "", ""),
 ]
 AFTER, AFTER_IMAGES = "GlobalAveragePooling1D", "GlobalAveragePooling2D"
 """Layers that look at the mask they are given."""
@@ -161,6 +162,7 @@ CASES: dict[str, tuple[str, dict[str, Any], tuple[Any, ...], dict[str, Any]]] = 
         {"weights": zeros(kernel=(1, 2, 4), recurrent_kernel=(1, 1, 4), bias=(4,)), "masked": True},
     ),
     "softmax masked": ("Softmax", {}, (SEQ,), {"masked": True}),
+    "softmax masked square": ("Softmax", {}, ((3, 3, 3),), {"masked": True}),
     "softmax by mask": ("Softmax", {}, (SEQ,), {"kwargs": {}, "masked": False}),
     "softmax axes": ("Softmax", {"axis": [1, 2]}, (SEQ,), {}),
     "hard sigmoid": ("Activation", {"activation": "hard_sigmoid"}, (SEQ,), {}),
@@ -238,6 +240,38 @@ CASES: dict[str, tuple[str, dict[str, Any], tuple[Any, ...], dict[str, Any]]] = 
     ),
     "upsampling": ("UpSampling2D", {"size": 2, "interpolation": "bilinear"}, ((None, 7, 5, 3),), {}),
     "dropout masked": ("Dropout", {"rate": 0.5}, (SEQ,), {"masked": True, "behind": AFTER}),
+    "conv of theano": (
+        "Conv2D",
+        {"filters": 2, "kernel_size": [2, 3], "padding": "same", "same_pads_front": (1, 1)},
+        ((None, 7, 5, 3),),
+        {"weights": zeros(kernel=(2, 3, 3, 2), bias=(2,))},
+    ),
+    "conv of one axis of theano": (
+        "Conv1D",
+        {"filters": 2, "kernel_size": [4], "padding": "same", "strides": [2], "same_pads_front": (2,)},
+        (SEQ,),
+        {"weights": zeros(kernel=(4, 3, 2), bias=(2,))},
+    ),
+    "conv that is causal": (
+        "Conv1D",
+        {"filters": 2, "kernel_size": [3], "padding": "causal", "dilation_rate": [2]},
+        (SEQ,),
+        {"weights": zeros(kernel=(3, 3, 2), bias=(2,))},
+    ),
+    "conv same": (
+        "Conv1D",
+        {"filters": 2, "kernel_size": [3], "padding": "same"},
+        (SEQ,),
+        {"weights": zeros(kernel=(3, 3, 2), bias=(2,))},
+    ),
+    "pool of theano": (
+        "MaxPooling2D",
+        {"pool_size": [2, 3], "padding": "same", "same_pads_front": (1, 1)},
+        ((None, 7, 5, 3),),
+        {},
+    ),
+    "mean of theano": ("AveragePooling1D", {"pool_size": 2, "padding": "same", "same_pads_front": (1,)}, (SEQ,), {}),
+    "pool same": ("MaxPooling2D", {"pool_size": [2, 3], "padding": "same"}, ((None, 7, 5, 3),), {}),
     "lambda": ("Lambda", {"function": "f"}, (SEQ,), {}),
 }
 HELD = Path(__file__).parent / "data" / "eras.txt"

@@ -36,7 +36,7 @@ def graph_of(
 ) -> Graph:  # fmt: skip
     """One layer, as the files hand it over, on inputs of these shapes (``masked``: the first behind a Masking; ``behind``: a
     layer after it; ``custom``: the source, if the layer is of its class ``Mine``)."""
-    number = tuple(int(n) for n in version.split(".")[:2])
+    number = tuple(int(n) for n in version.split(".")[:2] if n)
     inputs = [
         LayerConfig(f"in{i}", "InputLayer", "InputLayer", {"batch_shape": s, "dtype": dtype}, calls=[Call()])
         for i, s in enumerate(shapes)

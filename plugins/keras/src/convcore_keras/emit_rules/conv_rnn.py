@@ -71,12 +71,9 @@ def _write(s: KerasScribe, node: Node, source: Value, config: dict[str, Any], st
     for y in made:
         s.journal.set(y, "dtype", x.dtype)
     bind(writer, first, made[0])
-    given = [first]
     for v, y in zip(node.outputs[:2], made[1:]):
         if v is not first:
             bind(writer, v, y)
-            given.append(v)
-    s.given(*(v for v in node.outputs if v not in given))
 
 
 def _values(node: Node) -> list[Value]:

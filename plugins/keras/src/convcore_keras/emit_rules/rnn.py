@@ -63,7 +63,6 @@ def recurrent(s: KerasScribe, node: Node) -> None:
         raise NotExpressible("it is given one of two initial states")
     if both and not (mask is not None and wanted[0] and not config.get("zero_output_for_mask")):
         _bidirectional(w, kind, [x, mask], start, config, weights, states, wanted)
-        s.given(*(v for v, use in zip(node.outputs, wanted) if not use))
         return
     sequences, finals = [], []
     for d in range(2 if both else 1):
@@ -89,7 +88,6 @@ def recurrent(s: KerasScribe, node: Node) -> None:
         w.end(y)
     for v, e in zip(node.outputs[1:], ends):
         bind(w, v, e)
-    s.given(*(v for v, use in zip(node.outputs, wanted) if not use))
 
 
 def _bidirectional(
