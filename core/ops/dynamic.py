@@ -81,8 +81,7 @@ def _late(
     attributes are normalised as the op does it.
     """
     reference, own = base.reference, [str(a) for a in base.inputs]
-    if reference is None:
-        raise TypeError(f"{base.name} has no reference")
+    assert reference is not None  # what is given later has nothing but that
     names = list(given)
     roles = {k: " ".join(v) for k, v in base.roles.items()}
     roles["index"] = " ".join([*base.roles.get("index", ()), *(n for n in names if given[n][0] != "number")])
