@@ -132,7 +132,9 @@ def _put(r: Rewriter, node: Node, layer: Node, moves: Sequence[Node], factor: Ve
         return False
 
     def weight(a: Any) -> Any:
-        return (a.astype(np.float64) * factor.reshape(-1, *(1,) * (a.ndim - 1))).astype(dtype)
+        """In float64, rounded once, a few thousand elements at a time."""
+        factors = factor.reshape(-1, *(1,) * (a.ndim - 1))
+        return np.multiply(a, factors, out=np.empty(a.shape, dtype), dtype=np.float64, casting="unsafe")
 
     new_bias = (0 if bias is None else _vector(bias) * factor) + added
     x = layer.output
