@@ -6,10 +6,12 @@ share the storage; nothing is read before :meth:`Tensor.numpy` or :meth:`Tensor.
 
 from __future__ import annotations
 
+import io
 import math
 import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +29,8 @@ _CHUNK = 1 << 22
 _BLOCK = 1 << 18
 """Bytes that are written at once: by a MB or more it took the system ten times as long, now and then (ext4, Linux 6.18)."""
 _FEW = 1 << 16
+_MANY = 1 << 20
+"""Bytes from which on the system is asked to copy by itself."""
 
 
 class Tensor:
@@ -164,18 +168,37 @@ class MappedTensor(Tensor):
             super().write_to(file)
             return
         unchanged(self.stamp)
-        for block in self._blocks(_first(file)):
+        done = self._moved(file)
+        for block in self._blocks(done, _first(file)):
             file.write(block)  # what fails here is the target's fault, not the source's
         unchanged(self.stamp)
 
-    def _blocks(self, first: int) -> Iterator[memoryview]:
-        """The bytes, one block after the other in the same memory, the first one of ``first`` bytes: less work for the system
-        than ``copy_file_range`` and ``sendfile`` (1 GB on ext4, Linux 6.18: 0.21 s for 0.25)."""
-        held = memoryview(bytearray(min(self.nbytes, _BLOCK)))
-        left = self.nbytes
+    def _moved(self, file: BinaryIO) -> int:
+        """How many of the bytes the system copied by itself: all where source and target lie alike in their pages and it can.
+        What it fails at is left, and told by who copies that. File systems that can let both files share their blocks; others
+        need as much as for :meth:`_blocks` (1 GB on ext4, Linux 6.18: 0.26 s for 0.22), and no large pages: where memory is in
+        pieces those cost ten times as much."""
+        if type(file) is not io.BufferedWriter or type(file.raw) is not io.FileIO or not hasattr(os, "copy_file_range"):
+            return 0
+        start = file.tell()
+        if self.nbytes < _MANY or (self.offset - start) % mmap.PAGESIZE:
+            return 0
+        file.flush()
+        done = 0
+        with suppress(OSError), open(self.path, "rb", buffering=0) as src:
+            while n := os.copy_file_range(src.fileno(), file.fileno(), self.nbytes - done, self.offset + done, start + done):
+                done += n
+        file.seek(start + done)
+        return done
+
+    def _blocks(self, done: int, first: int) -> Iterator[memoryview]:
+        """The bytes behind the ``done`` first ones, one block after the other in the same memory, the first one of ``first``
+        bytes: where source and target lie otherwise in their pages, half the work of ``copy_file_range`` (0.21 s for 0.39)."""
+        left = self.nbytes - done
+        held = memoryview(bytearray(min(left, _BLOCK)))
         try:
             with open(self.path, "rb", buffering=0) as src:
-                src.seek(self.offset)
+                src.seek(self.offset + done)
                 size = first
                 while left:
                     n = src.readinto(held[: min(left, size)])
