@@ -641,6 +641,16 @@ def test_attention_of_a_tensor_to_itself() -> None:
     assert "of queries that are not the keys and values" in reason("aten._native_multi_head_attention", **call, value=SELF)
 
 
+@pytest.mark.parametrize(
+    ("target", "more"),
+    [("adjoint", {}), ("mH", {}), ("matrix_H", {}), ("t", {}), ("numpy_T", {}), ("transpose.int", {"dim0": 0, "dim1": -1}),
+     ("movedim.int", {"source": 0, "destination": -1}), ("permute", {"dims": []}), ("swapaxes", {"axis0": 0, "axis1": 0})],
+)  # fmt: skip
+def test_tensors_without_axes_are_turned(target: str, more: dict[str, Any]) -> None:
+    """As torch takes them."""
+    assert reason(f"aten.{target}", self=T(), **more) == ""
+
+
 def test_memory_in_c_order() -> None:
     call: dict[str, Any] = {"self": X, "size": [3, 2], "stride": [5, 1]}
     assert reason("aten.as_strided", (), True, **call) == ""

@@ -190,8 +190,11 @@ def test_orders_of_axes(kind: str, arguments: dict[str, Any]) -> None:
 
 
 def test_orders_that_are_none() -> None:
-    for kind in ("transpose.int", "swapaxes"):
+    """A tensor without axes has one order."""
+    for kind in ("transpose.int", "swapaxes", "swapdims", "adjoint", "mT", "matrix_H", "t", "numpy_T"):
         assert permutation(AtenNode(f"aten.{kind}", "n", {}, None, Origin("t", "l", kind)), 0) == []
+    for kind, given in (("movedim.int", {"source": 0, "destination": -1}), ("permute", {"dims": []})):
+        assert permutation(AtenNode(f"aten.{kind}", "n", given, None, Origin("t", "l", kind)), 0) == []
     assert permutation(AtenNode("aten.relu", "n", {}, None, Origin("t", "l", "relu")), 2) is None
 
 

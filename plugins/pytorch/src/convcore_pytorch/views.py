@@ -129,6 +129,8 @@ def permutation(node: AtenNode, rank: int) -> list[int] | None:
     """The order of axes of an operator that moves them."""
     base, a = base_name(node), node.arguments
     perm = list(range(rank))
+    if not rank:
+        return perm
     if base == "permute":
         return [int(d) % rank for d in a["dims"]]
     if base in ("numpy_T", "t", "mT", "adjoint", "matrix_H"):
@@ -137,8 +139,6 @@ def permutation(node: AtenNode, rank: int) -> list[int] | None:
         return perm[::-1]
     if base in ("transpose", "swapaxes", "swapdims"):
         names = ("axis0", "axis1") if base == "swapaxes" else ("dim0", "dim1")
-        if not rank:
-            return []
         i, j = (int(a[n]) % rank for n in names)
         perm[i], perm[j] = perm[j], perm[i]
         return perm

@@ -53,7 +53,7 @@ def conj(g: TorchContext, n: AtenNode) -> Value:
     x = n.tensor("self")
     if n.type in ("aten.mH", "aten.matrix_H"):
         rank = n.rank("self")
-        x = g.transpose(x, [*range(rank - 2), rank - 1, rank - 2]) if rank > 1 else x
+        x = g.transpose(x, [*range(rank - 2), rank - 1, rank - 2]) if rank else x
     return g.conjugate(x)
 
 

@@ -171,7 +171,7 @@ def index_put(g: TorchContext, n: AtenNode) -> Value:
     x, values = n.tensor("self"), n.tensor("values")
     mask = n.arg("indices")
     if isinstance(mask, list) and len(mask) == 1 and isinstance(mask[0], Value) and mask[0].dtype is DType.BOOL:
-        if values.rank == 0 or (values.shape is not None and all(d == 1 for d in values.shape)):
+        if values.shape is not None and all(d == 1 for d in values.shape):
             m = mask[0]
             m = g.reshape(m, (*known(m), *[1] * (n.rank("self") - len(known(m)))))
             n.skip("indices")
