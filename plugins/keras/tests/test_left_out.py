@@ -216,3 +216,27 @@ def test_a_merge_of_one_is_itself_and_of_none_is_refused() -> None:
     graph = graph_of("Add", {}, (None, 3))
     x = np.arange(6, dtype="f4").reshape(2, 3)
     np.testing.assert_array_equal(run(graph, [x])[0], x)
+
+
+@pytest.mark.parametrize("name", ["Sequential", "Functional", "Dense"])
+def test_what_does_not_say_so_is_trained(name: str, tmp_path: Path) -> None:
+    """``trainable`` of ``Layer.__init__``: of a layer, of the model and of a model inside it."""
+    x = keras.Input((3,))
+    inner = keras.Sequential([keras.Input((3,)), L.Dense(5)])
+    keras.Model(x, L.Dense(7)(inner(x))).save(tmp_path / "m.keras")
+    assert inspect.signature(L.Layer.__init__).parameters["trainable"].default is True
+    tree = json.loads(config_of(tmp_path / "m.keras"))
+    folder = tmp_path / "changed"
+    folder.mkdir()
+
+    def trained() -> set[bool]:
+        graph = load_graph(stored(folder, tmp_path / "m.keras", json.dumps(tree))[0])
+        return {v.trainable for v in graph.weights.values()}
+
+    found = [layer["config"] for _, layer in layers(tree) if layer["class_name"] == name]
+    for config in found:
+        config["trainable"] = False
+    assert False in trained()
+    for config in found:
+        del config["trainable"]
+    assert found and trained() == {True}
