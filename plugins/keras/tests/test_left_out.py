@@ -117,10 +117,10 @@ def test_names_of_a_comprehension_are_its_own() -> None:
     assert by_source(text) == scope["f"]()
 
 
-def test_a_variable_has_no_truth() -> None:
-    text = "def f():\n    return 1 if keras.Variable(np.ones(())) else 2\n"
+@pytest.mark.parametrize("made", ["keras.Variable(np.ones(()))", "collections.namedtuple('P', 'a b')._make"])
+def test_what_may_be_false_is_not_branched_on(made: str) -> None:
     with pytest.raises(CodeRefused, match="branches on"):
-        by_source(text)
+        by_source(f"def f():\n    x = {made}\n    return 1 if x else 2\n")
 
 
 # ---- files of Keras 1

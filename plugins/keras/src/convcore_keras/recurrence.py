@@ -154,8 +154,7 @@ def activation_name(node: ForeignNode, activation: Any) -> str:
     if inside is not None:
         return inside
     if isinstance(activation, dict) and activation.get("class_name") == "LeakyReLU":
-        config = activation.get("config") or {}
-        slope = config.get("negative_slope", config.get("alpha", 0.3))
+        slope = activation["config"]["negative_slope"]  # as every configuration is when it has been read, whole
         if isinstance(slope, (int, float)):
             return f"leaky_relu({float(slope)!r})"
     shown = activation.description if isinstance(activation, OpaqueObject) else repr(activation)[:80]

@@ -122,10 +122,8 @@ class _Code:
                 lines += _laid(f"    {made[layer.name]} = ", *self._made(layer, auto))
         for at, (layer, i, call) in enumerate(steps):
             results = sorted({r.tensor for r in used if r.layer == layer.name and r.node == i})
-            many = config.specs and any(r.layer == layer.name and r.node == i and r.tensor > 0 for r in config.specs)
-            target = self._target(
-                layer, i, results, used, steps[at + 1][2] if at + 1 < len(steps) else None, names, var, bool(many)
-            )
+            many = bool(results) and any(r.layer == layer.name and r.node == i and r.tensor > 0 for r in config.specs)
+            target = self._target(layer, i, results, used, steps[at + 1][2] if at + 1 < len(steps) else None, names, var, many)
             lines += self._statement(target, layer, call, var, made, auto)
         ends = [self._structure(config.inputs, var), self._structure(config.outputs, var), f'name="{_plain(config.name)}"']
         if not config.trainable:
@@ -144,7 +142,7 @@ class _Code:
             var[ref] = "x" if once else names.fresh(identifier(layer.name))
             return var[ref]
         parts = []
-        for k in range(max(results, default=0) + 1):
+        for k in range(results[-1] + 1):
             var[TensorRef(layer.name, i, k)] = names.fresh(f"{identifier(layer.name)}_{k}")
             parts.append(var[TensorRef(layer.name, i, k)])
         return ", ".join(parts) + ", *_"
