@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from keras_helpers import load_graph, run
 from test_code_python import by_python, by_source
 
 from convcore_keras.code import bytecode
@@ -114,3 +115,18 @@ def test_what_has_no_truth_of_its_own_is_true(what: str) -> None:
                                   "keras.initializers.Zeros()", "logging.getLogger()"])  # fmt: skip
 def test_what_keras_makes_is_true(made: str) -> None:
     assert by_source(f"import logging\ndef f():\n    x = {made}\n    return 1 if x else 2\n") == 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_infinities_become_the_largest_number_of_their_type(dtype: str, tmp_path: Path) -> None:
+    import ml_dtypes
+
+    x = keras.Input((5,), dtype=dtype)
+    keras.Model(x, keras.ops.nan_to_num(x)).save(tmp_path / "m.keras")
+    kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
+    given = np.array([[np.inf, -np.inf, np.nan, 1.5, -0.0]], kind)
+    (found,) = run(load_graph(tmp_path / "m.keras"), [given])
+    most = ml_dtypes.finfo(kind).max
+    assert found.dtype == kind and found.tolist() == np.array([[most, -most, 0, 1.5, -0.0]], kind).tolist()
+    usual = np.array([[np.inf, -np.inf, np.nan, 1.5, -0.0]], np.float32)
+    assert keras.ops.convert_to_numpy(keras.ops.nan_to_num(usual)).tolist()[0][0] == float(np.finfo(np.float32).max)
