@@ -240,3 +240,9 @@ def test_what_does_not_say_so_is_trained(name: str, tmp_path: Path) -> None:
     for config in found:
         del config["trainable"]
     assert found and trained() == {True}
+
+
+@pytest.mark.parametrize("made", ["L.Dense(3)", "L.Dense(3, trainable=False)", "L.Dense(3, trainable=True)"])
+def test_a_layer_says_whether_it_is_trained(made: str) -> None:
+    found = by_source(f"from keras import layers as L\ndef f():\n    return {made}.trainable\n")
+    assert found is eval(made, {"L": L}).trainable
