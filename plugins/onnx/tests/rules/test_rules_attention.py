@@ -174,3 +174,46 @@ def test_only_masks_that_may_hold_the_lowest_number_are_guarded(lowest: bool, gu
     graph.outputs = list(b.op("attention", q, k, v, mask))
     types = [n.op_type for n in emit_model(graph, 23).graph.node]
     assert "Attention" in types and ("Equal" in types) is guarded
+
+
+Q3, Q4 = normal(2, 5, 8), normal(2, 2, 5, 4)
+MEANT: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    # why, what is given, attributes: neither read nor left to the standard's definition
+    ("Q of 8 features has 3 heads", {"q": Q3, "k": Q3, "v": Q3}, {"q_num_heads": 3, "kv_num_heads": 2}),
+    ("K of 8 features has 3 heads", {"q": Q3, "k": Q3, "v": Q3}, {"q_num_heads": 2, "kv_num_heads": 3}),
+    ("Q of 8 features has 0 heads", {"q": Q3, "k": Q3, "v": Q3}, {"kv_num_heads": 2}),
+    ("Q, K and V have 3, 4 and 4 axes, not 3 or 4 each", {"q": Q3, "k": Q4, "v": Q4}, {"q_num_heads": 2, "kv_num_heads": 2}),
+    ("softcap=-0.5, scale=None", {"q": Q4, "k": Q4, "v": Q4}, {"softcap": -0.5}),
+    ("softcap=0.0, scale=-1.0", {"q": Q4, "k": Q4, "v": Q4}, {"scale": -1.0}),
+    ("softcap=0.0, scale=nan", {"q": Q4, "k": Q4, "v": Q4}, {"scale": float("nan")}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "given", "attrs"), MEANT, ids=range(len(MEANT)))
+def test_attention_that_is_none(why: str, given: dict[str, Any], attrs: dict[str, Any]) -> None:
+    (problem,) = convcore.load(model(helper.make_node("Attention", list(given), ["y"], **attrs), given)).problems
+    assert why in problem.why
+
+
+def test_a_softcap_and_a_scale_of_zero_have_a_meaning() -> None:
+    given = dict.fromkeys("qkv", Q4)
+    for attrs in ({"scale": 0.0}, {"softcap": 0.0}, {"qk_matmul_output_mode": 0}):
+        loaded = convcore.load(model(helper.make_node("Attention", list(given), ["y"], **attrs), given))
+        assert not loaded.problems and "attention" in [n.op for n in loaded.graph]
+
+
+TURNS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("X has 2 axes, cos_cache 3 and sin_cache 3", {"x": normal(5, 8), "c": normal(2, 5, 4), "s": normal(2, 5, 4)}, {}),
+    ("X has 4 axes, cos_cache 3 and sin_cache 2", {"x": normal(2, 3, 5, 8), "c": normal(2, 5, 4), "s": normal(5, 4)}, {}),
+    ("caches of 3 angles for 8 features", {"x": normal(2, 3, 5, 8), "c": normal(2, 5, 3), "s": normal(2, 5, 3)}, {}),
+    ("caches of 4 angles for 6 features", {"x": normal(2, 3, 5, 8), "c": normal(2, 5, 4), "s": normal(2, 5, 4)},
+     {"rotary_embedding_dim": 6, "num_heads": 3}),
+    ("X of 24 features has 5 heads", {"x": normal(2, 5, 24), "c": normal(2, 5, 4), "s": normal(2, 5, 4)}, {"num_heads": 5}),
+    ("X of 24 features has 0 heads", {"x": normal(2, 5, 24), "c": normal(2, 5, 4), "s": normal(2, 5, 4)}, {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "given", "attrs"), TURNS, ids=range(len(TURNS)))
+def test_rotations_that_are_none(why: str, given: dict[str, Any], attrs: dict[str, Any]) -> None:
+    (problem,) = convcore.load(model(helper.make_node("RotaryEmbedding", list(given), ["y"], **attrs), given)).problems
+    assert why in problem.why
