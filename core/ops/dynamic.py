@@ -250,6 +250,8 @@ def _padded(c: InferContext) -> Inferred:
         c.fail(f"pads has {n} entries")
     if c.dtype("value") not in (None, c.dtype("x")):
         c.fail(f"value is {c.dtype('value')}, x {c.dtype('x')}")
+    if any(isinstance(n, int) and n != 1 for n in c.shape("value") or ()):
+        c.fail("value is one number")
     return [(c.dtype("x"), _unknown(c.rank("x")))]
 
 
@@ -261,7 +263,7 @@ def _pad(x: Array, pads: Array, value: Array | None = None, axes: Array | None =
     pairs = [(0, 0)] * x.ndim
     for i, a in enumerate(at):
         pairs[a] = (flat[i], flat[len(at) + i])
-    fill = 0 if value is None else value.reshape(-1)[0].item()
+    fill = 0 if value is None else value.item()
     reference = SHAPE.ops["pad"].reference
     assert reference is not None
     y: Array = reference(x, pads=tuple(pairs), mode=mode, value=fill)

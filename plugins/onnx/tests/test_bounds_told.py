@@ -26,7 +26,8 @@ from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph
 from convcore.ir.tensors import ArrayTensor
 from convcore.plugin import NotExpressible
-from convcore_onnx import structure, typecheck, write
+from convcore_onnx import attributes, structure, typecheck, write
+from convcore_onnx.rules.attention import _far_from_lowest
 
 
 def one(kind: str, inputs: list[str], *, opset: int = 18, functions: Any = (), domain: str = "", **attrs: Any) -> Any:
@@ -409,3 +410,135 @@ def test_nodes_in_the_order_they_run() -> None:
     many = [node("R", [f"v{(i + 1) % 6}"], [f"v{i}"]) for i in range(6)]
     with pytest.raises(BadFileError, match=r"'n_v0' \(R\), 'n_v1' \(R\), 'n_v2' \(R\), 'n_v3' \(R\)$"):
         structure.ordered(many, structure.names_read(many), lambda n: False, "g")
+
+
+# ---- attributes of files that do not state their types
+def every_kind() -> list[Any]:
+    tensor, graph = helper.make_tensor("t", 1, [1], [2.5]), one("Relu", ["x"]).graph
+    sparse = helper.make_sparse_tensor(helper.make_tensor("v", 1, [1], [2.0]), helper.make_tensor("i", 7, [1], [3]), [5])
+    kind = helper.make_tensor_type_proto(1, [2])
+    values = (1.5, 3, "s", tensor, graph, [1.5, 2.5], [3, 4], ["a", "b"], [tensor], [graph], sparse, [sparse], kind, [kind])
+    return [helper.make_attribute("k", v) for v in values]
+
+
+def test_the_kind_of_an_attribute_is_seen_by_what_it_holds() -> None:
+    """AttributeProto.AttributeType (onnx.proto): files of IR version 1 give none."""
+    seen = set()
+    for a in every_kind():
+        stated = a.type
+        assert attributes.attribute_kind(a) == stated
+        a.ClearField("type")
+        assert attributes.attribute_kind(a) == stated
+        seen.add(stated)
+    assert seen == set(range(1, 15)) and attributes.attribute_kind(onnx.AttributeProto(name="k")) == 7
+
+
+def test_the_value_of_each_kind() -> None:
+    got = [attributes.value(a, a.type, "where", "scope", "", "of node 'n' (T)") for a in every_kind()]
+    assert got[:3] == [1.5, 3, "s"] and got[5:8] == [(1.5, 2.5), (3, 4), ("a", "b")]
+    assert got[3].numpy().tolist() == [2.5] and [t.numpy().tolist() for t in got[8]] == [[2.5]]
+    assert got[10].numpy().tolist() == [0, 0, 0, 2, 0] and [t.numpy().tolist() for t in got[11]] == [[0, 0, 0, 2, 0]]
+    assert [(g.scope, g.where, g.proto.name) for g in (got[4], *got[9])] == [("scope", "where", "g")] * 2
+    assert got[12].tensor_type.elem_type == 1 and [t.tensor_type.elem_type for t in got[13]] == [1]
+    with pytest.raises(BadFileError, match=r"the attribute 'k' of node 'n' \(T\) has the unknown type 15"):
+        attributes.value(every_kind()[0], 15, "where", "scope", "", "of node 'n' (T)")
+
+
+def test_values_as_they_are_shown() -> None:
+    """An attribute as JSON-like data; floats as short as they are the same float32."""
+    tensor = attributes.value(every_kind()[3], 4, None, None, "", "")
+    sub = attributes.value(every_kind()[4], 5, None, None, "", "")
+    assert attributes.plain((1, 2.5, "a", True, None)) == [1, 2.5, "a", True, None] and attributes.plain(b"\xffa") == "\\xffa"
+    assert attributes.plain(sub) == "graph g" and attributes.plain([tensor]) == [str(tensor)]
+    for v in (0.01, 0.1, 1e30, 1.5):
+        assert attributes.short_float(float(np.float32(v))) == v
+    assert str(attributes.short_float(-0.0)) == "-0.0"
+
+
+def test_sizes_that_onnx_holds() -> None:
+    """``int64 dim_value``."""
+    for n, fits in ((1 << 61, True), (1 << 62, False)):
+        g = Graph("g")
+        b = Builder(g)
+        g.outputs = [b.tile(b.input("x", "float32", (n,)), repeats=(2,))]
+        if fits:
+            assert emit_model(g).graph.output[0].type.tensor_type.shape.dim[0].dim_value == 2 * n
+        else:
+            with pytest.raises(UnsupportedError, match=f"its size {2 * n} does not fit ONNX"):
+                emit_model(g)
+
+
+@pytest.mark.parametrize("n, known", [(1 << 20, True), ((1 << 20) + 1, False)])
+def test_how_many_numbers_of_a_mask_are_looked_at(n: int, known: bool) -> None:
+    b = Builder(Graph("g"))
+    v = b.weight(np.lib.stride_tricks.as_strided(np.zeros(1, "f4"), (n,), (0,)), "w")
+    assert _far_from_lowest(v, float(np.finfo("f4").min)) is known
+
+
+@pytest.mark.parametrize("share, far", [(1 / 64, True), (1 / 63, False)])
+def test_how_far_from_the_lowest_a_mask_is(share: float, far: bool) -> None:
+    low = float(np.finfo("f4").min)
+    b = Builder(Graph("g"))
+    assert _far_from_lowest(b.weight(np.full(2, low * share, "f4"), "w"), low) is far
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint8", "float32", "float64"])
+def test_quotients_rounded_down(dtype: str) -> None:
+    """Of every sign, by an infinite number and by zero, as numpy has them."""
+    ort = pytest.importorskip("onnxruntime")
+    kind = np.dtype(dtype)
+    x = np.array([7, -7, 6, -6, 0, 5, 1, -1], dtype if kind.kind != "u" else "int64").astype(kind)
+    y = np.array([2, 2, -3, 4, -5, 5, -2, 3], "int64").astype(kind)
+    if kind.kind == "u":
+        x, y = np.abs(x), np.maximum(np.abs(y), 1)
+    if kind.kind == "f":
+        x = np.concatenate([x, np.array([3, -3, 3, -3, 0.5, -0.5], kind)])
+        y = np.concatenate([y, np.array([np.inf, np.inf, -np.inf, -np.inf, 0.25, 0.75], kind)])
+    for op, want in (("floor_div", np.floor_divide(x, y)), ("floor_mod", None if kind.kind == "f" else np.mod(x, y))):
+        if want is None or (dtype in ("int8", "uint8") and op == "floor_div"):
+            continue
+        g = Graph("g")
+        b = Builder(g)
+        g.outputs = [b.op(op, b.input("x", dtype, x.shape), b.input("y", dtype, y.shape))]
+        session = ort.InferenceSession(emit_model(g).SerializeToString(), providers=["CPUExecutionProvider"])
+        np.testing.assert_array_equal(session.run(None, {"x": x, "y": y})[0], want)
+
+
+BOUNDS: list[tuple[str, tuple[Any, ...], dict[str, Any], Any]] = [
+    # what it is, sizes or the like of its inputs, attributes, and the shape of its result (a text: why not)
+    ("Flatten", (), {"axis": -3}, (1, 30)), ("Flatten", (), {"axis": 3}, (30, 1)),
+    ("Flatten", (), {"axis": -4}, "axis=-1 is out of"),
+    ("Reshape", ([0, -1],), {}, (2, 15)), ("Reshape", ([-1, -1],), {}, "more than one -1"),
+    ("Reshape", ([-2, 15],), {}, "a size -2"),
+    ("Reshape", ([4, -1],), {}, "30 elements do not divide by 4"), ("Reshape", ([0, 0, 0],), {}, (2, 3, 5)),
+    ("Expand", ([4, 1, 1, 1],), {}, (4, 2, 3, 5)), ("Expand", ([3],), {}, "3|5"), ("Expand", ([1],), {}, (2, 3, 5)),
+    ("Slice", ([0], [1], [0]), {}, (1, 3, 5)), ("Slice", ([0], [1], [-1]), {}, (2, 3, 1)), ("Slice", ([0], [1], [3]), {}, "of 3"),
+    ("Slice", ([0], [1], [-4]), {}, "of 3"), ("Slice", ([0, 0], [1], [0]), {}, "2 starts, 1 ends and 2 steps"),
+    ("Slice", ([0, 0], [1, 1], [0, 0]), {}, "2 values for the axes"),
+    ("Slice", ([0, 0], [1, 1], [0]), {}, "2 values for the axes"),
+    ("Slice", ([-9], [-2147483647], [2], [-1]), {}, (2, 3, 1)), ("Slice", ([0], [2147483647], [2]), {}, (2, 3, 5)),
+    ("Slice", ([4], [-2147483648], [2], [-1]), {}, (2, 3, 5)), ("Slice", ([-1], [-9], [2], [-2]), {}, (2, 3, 3)),
+    ("Squeeze", (), {}, (2, 3, 5)), ("Unsqueeze", ([0, -1],), {}, (1, 2, 3, 5, 1)), ("Trilu", (np.int64(1),), {}, (2, 3, 5)),
+    ("Trilu", (np.array([1, 2]),), {}, "must hold one number, it has 2|one"), ("Tile", ([1, 2, 3],), {}, (2, 6, 15)),
+    ("Pad", ([0, 1, 0, 0, 0, 2],), {}, (2, 4, 7)), ("Pad", ([1, 1], np.float32(0), [2]), {}, (2, 3, 7)),
+    ("Pad", ([1, 1], np.float32(0), [3]), {}, "of 3"), ("Pad", ([1, 1], np.array([1, 2], "f4"), [2]), {}, "value is one number"),
+    ("Pad", ([1, 1], np.array([1], "f4"), [2]), {}, (2, 3, 7)),
+    ("Pad", ([0, 1, 0, 0, 0, 2],), {"mode": "odd"}, "odd"), ("Split", ([1, 2],), {"axis": 1}, "2 sizes for 1 outputs"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "more", "attrs", "want"), BOUNDS, ids=[f"{i} {x[0]}" for i, x in enumerate(BOUNDS)])
+def test_positions_and_axes(kind: str, more: Any, attrs: dict[str, Any], want: Any) -> None:
+    model = one(kind, ["x", *(f"i{k}" for k in range(len(more)))], **attrs)
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), f"i{k}") for k, v in enumerate(more))
+    said = why(model)
+    if isinstance(want, str):
+        assert any(w in said for w in want.split("|")), said
+        return
+    assert not said
+    graph = load_model(model)
+    assert graph.outputs[0].shape == want
+    ort = pytest.importorskip("onnxruntime")
+    x = np.arange(30, dtype="f4").reshape(2, 3, 5)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_array_equal(Interpreter(graph).run([x])[0], session.run(None, {"x": x})[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from .windows import EXPLICIT, PADDINGS, channels_first, emit_pads, spelled_out
 
 
 def _whole(v: float) -> int:
-    if not math.isfinite(v) or v != int(v):
+    if v != int(v):
         raise NotExpressible(f"{v} is not an integer")
     return int(v)
 
