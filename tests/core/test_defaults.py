@@ -22,7 +22,7 @@ from convcore.errors import UsageError
 from convcore.interpreter import Interpreter
 from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
-from convcore.ir.graph import Graph
+from convcore.ir.graph import Graph, Value
 from convcore.ir.scopes import Scope
 from convcore.ir.tensors import as_tensor
 from convcore.layout.mincut import SOURCE, TARGET, Choice
@@ -251,6 +251,7 @@ CASES: list[tuple[Callable[..., Any], str, Any, Any]] = [
     (_recorded("call"), "n_outputs", 1, 2),
     (_recorded("unit"), "n_outputs", 1, 2),
     (_foreign, "trainable", True, False),
+    (lambda **kw: len(ForeignNode("T", "n", [Value(n, None, None) for n in "ab"], {}).needed(**kw)), "start", 0, 1),
     (_weights, "least", 0.0, 0.1),
     (_alone, "only", False, True),
     (_root, "call", 0, 1),
