@@ -217,6 +217,16 @@ def _alone(**kw: Any) -> Any:
     return InputShapes({"": (4, None)}).take("x", (2, 3), **kw)
 
 
+def _run_by(**kw: Any) -> tuple[str, str]:
+    """What two models of ONNX are run by."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    infos = [onnx.helper.make_tensor_value_info(n, 1, [2, 3]) for n in "xy"]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", infos[:1], infos[1:])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    return convcore.verify(model, model, **kw).runtimes
+
+
 def _root(**kw: Any) -> int:
     return Scope(None, "a", **kw).call
 
@@ -255,6 +265,7 @@ CASES: list[tuple[Callable[..., Any], str, Any, Any]] = [
     (_weights, "least", 0.0, 0.1),
     (_alone, "only", False, True),
     (_root, "call", 0, 1),
+    (_run_by, "native", True, False),
     (lambda **kw: disturbed_array(np.zeros(5, "f4"), 0.5, "w", **kw).tolist(), "least", 0.0, 0.1),
 ]  # fmt: skip
 
