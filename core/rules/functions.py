@@ -163,13 +163,16 @@ def no_conflict(framework: str, key: str, old: Sequence[Any], new: Sequence[Any]
                 )
 
 
-def ordered(rules: Sequence[Any], version: int | None) -> list[Any]:
+def ordered(rules: Sequence[Any], version: int | None, direction: str) -> list[Any]:
+    """The rules of a version in the order in which they are tried: by priority, then by how much they say; of two that say as
+    much, a layer is written before a function (Keras's ``Add`` before ``keras.ops.add``), whichever was declared first."""
     fit = [
         r for r in rules
         if version is None or ((r.since is None or r.since <= version) and (r.until is None or version <= r.until))
     ]  # fmt: skip
-    return (
-        fit
-        if len(fit) < 2
-        else sorted(fit, key=lambda r: (-r.priority, -len(r.when or ()), -len(getattr(r, "mapping", ()) or ()), -(r.since or 0)))
-    )
+
+    def worth(r: Any) -> tuple[Any, ...]:
+        said = -r.priority, -len(r.when or ()), -len(getattr(r, "mapping", ()) or ()), -(r.since or 0)
+        return *said, direction == "emit" and getattr(r, "call", None) is not None
+
+    return sorted(fit, key=worth)

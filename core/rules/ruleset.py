@@ -302,7 +302,7 @@ class RuleSet(Generic[G, N]):
         at = direction, key, version
         found = self._orders.get(at)
         if found is None or found[0] != rules:
-            found = self._orders[at] = (list(rules), ordered(rules, version))
+            found = self._orders[at] = (list(rules), ordered(rules, version, direction))
         return found[1]
 
     def _loaded(self, rule: LoadRule, g: LoadContext, node: ForeignNode) -> tuple[Value, ...]:

@@ -13,6 +13,7 @@ from convcore.ir.tensors import as_tensor
 from convcore.rules import (
     MISSING,
     A,
+    Call,
     ForeignNode,
     I,
     LoadContext,
@@ -70,6 +71,19 @@ def test_a_row_emits_only_what_differs_from_the_default(b, x):
     assert rules.apply_emit(e, b.leaky_relu(x, alpha=0.3).producer) == ""
     assert rules.apply_emit(e, b.elu(x).producer) == ""
     assert [n.attrs for n in e.nodes] == [{}, {"slope": 0.3}, {"slope": 1.0}]
+
+
+@pytest.mark.parametrize("layer_first", [True, False])
+def test_of_two_that_say_as_much_the_layer_is_written(b, x, layer_first):
+    """Whichever was declared first; a row that says more comes before both."""
+    rules = RuleSet("toy")
+    for layer in (layer_first, not layer_first):
+        rules.op("Add" if layer else Call("f.add", "a, b"), "add", "a=x, b=y")
+    e = RecordingContext(b)
+    assert rules.apply_emit(e, b.add(x, x).producer) == ""
+    rules.op(Call("f.add_relu", "a, b"), "add", "a=x, b=y", priority=1)
+    assert rules.apply_emit(e, b.add(x, x).producer) == ""
+    assert [n.type for n in e.nodes] == ["Add", "f.add_relu"]
 
 
 def test_a_required_attribute_that_is_missing_is_named(b, x):

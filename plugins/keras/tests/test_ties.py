@@ -137,3 +137,31 @@ def test_what_cannot_be_frozen_in_part_is_refused(tmp_path: Path) -> None:
     module.weight_hh_l0.requires_grad_(True)
     convcore.convert(module, "keras", tmp_path / "n.keras", **any_length)
     assert kinds(keras.models.load_model(tmp_path / "n.keras")) == ["LSTM"]
+
+
+class Block(nn.Module):
+    """One activation used twice, and sums that no module is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.act = nn.Linear(5, 5), nn.Linear(5, 5), nn.ReLU()
+
+    def forward(self, x: Any) -> Any:
+        y = self.act(self.a(x) + x)
+        return self.act(self.b(y) + y) + x
+
+
+def test_sums_of_one_block_are_layers_of_their_own(tmp_path: Path) -> None:
+    """So that ``get_layer(name).output`` is one tensor; a module that is called twice stays one layer."""
+    model = written(Block(), torch.randn(2, 5, generator=torch.Generator().manual_seed(2)), tmp_path)
+    calls = {x.name: (type(x).__name__, len(x._inbound_nodes)) for x in model.layers}
+    assert sorted(calls.values()) == [("Add", 1)] * 3 + [("Dense", 1)] * 2 + [("InputLayer", 1), ("ReLU", 2)]
+
+
+def test_a_layer_without_weights_that_is_called_twice_stays_one(tmp_path: Path) -> None:
+    x, add = keras.Input((5,)), keras.layers.Add(name="sum")
+    y = add([x, keras.layers.ReLU()(x)])
+    keras.Model(x, add([y, keras.layers.Activation("tanh")(y)])).save(tmp_path / "m.keras")
+    assert convcore.convert(tmp_path / "m.keras", "keras", tmp_path / "n.keras").report.ok
+    model = keras.models.load_model(tmp_path / "n.keras")
+    assert {len(x._inbound_nodes) for x in model.layers if isinstance(x, keras.layers.Add)} == {2}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.support.small import Held
-from tests.support.small.graphs import GRAPHS as ALL
+from tests.support.small.graphs import GRAPHS
 from written_text import lines
 
 from convcore.hookspecs import EmitRequest
@@ -20,10 +20,6 @@ from convcore_keras.emit import emit
 from convcore_keras.layout import convention
 
 keras = pytest.importorskip("keras")
-
-_EITHER = ("leaky_relu", "elu", "selu of its own", "linear and leaky relu")
-"""Written as a layer or as an operation by the order in which modules of rules were imported: not told by a file of tests."""
-GRAPHS = {name: c for name, c in ALL.items() if name not in _EITHER}
 
 
 def write(graph: Graph, options: Mapping[str, Any], folder: Path) -> tuple[list[str], Callable[[list[Any]], list[Any]]]:

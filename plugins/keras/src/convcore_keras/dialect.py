@@ -7,6 +7,7 @@ an operand is a constant argument, or, where training changes it or it is large,
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -18,8 +19,10 @@ from convcore.plugin import (
     NotExpressible,
     Problem,
     Ref,
+    Scope,
     Scribe,
     State,
+    Step,
     UnsupportedError,
     Value,
     leaves,
@@ -70,6 +73,8 @@ class KerasDialect(Dialect):
         self.containers: set[Any] = set()
         self.depth: dict[Node, int] = {}
         self.reversible: dict[Value, list[Node]] = {}
+        self.turn: dict[Node, str] = {}
+        """The place of a node among those of one use of a source layer."""
 
     # ---- the graph
     def enter(self, s: KerasScribe) -> list[Problem]:
@@ -82,6 +87,10 @@ class KerasDialect(Dialect):
             outer = list(node.scope.ancestors())[1:]
             self.containers.update(p.path for p in outer if p.parent is not None and p.type)
         prepare(s.graph)
+        turns = Counter[Scope]()
+        for node in s.graph:
+            self.turn[node] = str(turns[node.scope])
+            turns[node.scope] += 1
         if s.outer is None:
             self.depth = {}
             self.depth = homes(s.graph, {n: tuple(step.name for step in self.path(n)) for n in s.graph})
@@ -196,9 +205,12 @@ class KerasDialect(Dialect):
 
     def home(self, node: Node, states: Mapping[str, State]) -> Path:
         """The source's own layer: equal ones elsewhere are layers of their own, unless they are tied: a layer of the same trained
-        weights is one layer, called again, within one model."""
+        weights is one layer, called again, within one model. Without weights it is that of the same place in another use of the
+        source's layer: two sums in one block are two ``Add``."""
         tied = any(t.role == "parameter" and t.value is not None for t in states.values())
-        return self.path(node) if tied else super().path(node)
+        if states:
+            return self.path(node) if tied else super().path(node)
+        return (*super().path(node), Step(self.turn.get(node, node.name)))
 
     def holds(self, type: str, states: Mapping[str, State]) -> None:
         """A layer is frozen as a whole."""
