@@ -120,6 +120,25 @@ def test_functions_are_inlined_with_their_attributes() -> None:
     assert not broken(g)
 
 
+def test_a_function_whose_results_nobody_reads_is_no_bug() -> None:
+    loss = node("SoftmaxCrossEntropyLoss", ["x", "labels"], ["z", "log_prob"], reduction="none")
+    g = load_model(model([loss, node("Relu", ["x"], ["y"])], [X, info("labels", I64, ["N"])], [Y]))
+    x = np.array([[1, -2, 3]], np.float32)
+    np.testing.assert_array_equal(Interpreter(g).run([x, np.array([1])])[0], np.maximum(x, 0))
+
+
+def test_a_node_that_its_definition_does_not_fit_is_refused() -> None:
+    """onnx raises ValueError where it would make the body of a SequenceMap of one result with two."""
+    body = helper.make_graph(
+        [node("Identity", ["a"], ["c"]), node("Identity", ["b"], ["d"])], "body",
+        [info("a", F, [None]), info("b", F, [None])], [info("c", F, [None]), info("d", F, [None])],
+    )  # fmt: skip
+    many = helper.make_tensor_sequence_value_info
+    m = model([node("SequenceMap", ["s", "x"], ["y"], name="map", body=body)], [many("s", F, [3]), X], [many("y", F, [3])])
+    (p,) = opaque_problems(load_model(m))
+    assert (p.layer, p.type) == ("map", "SequenceMap") and p.why
+
+
 def test_functions_without_end_are_refused() -> None:
     opsets = [helper.make_opsetid("my", 1)]
     loop = helper.make_function("my", "F", ["a"], ["b"], [node("F", ["a"], ["b"], domain="my")], opsets)

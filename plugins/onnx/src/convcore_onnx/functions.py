@@ -76,7 +76,10 @@ class Functions:
             opset = _version(schema.context_dependent_function_opset_versions, version)
             types = _types(inputs)
             if types is not None:
-                raw = schema.get_context_dependent_function_with_opset_version(opset, _resolved(node, attrs), types)
+                try:
+                    raw = schema.get_context_dependent_function_with_opset_version(opset, _resolved(node, attrs), types)
+                except (ValueError, RuntimeError):  # of a node that is not as its schema says, onnx makes no definition
+                    return None
         if not raw:
             return None
         defaults = {k: a.default_value for k, a in schema.attributes.items() if a.default_value.name}
@@ -127,7 +130,7 @@ class Functions:
         first: Value | None = None
         results = []
         for o, wanted in zip(f.output, outs):
-            v = self.loader.find(scope, prefix + o, f"function {f.name!r}") if wanted else first
+            v = self.loader.find(scope, prefix + o, f"function {f.name!r}") if wanted or not any(outs) else first
             first = first if first is not None else v
             results.append(v)
         return [v if v is not None else first for v in results]  # type: ignore[misc]
