@@ -165,3 +165,29 @@ def test_a_layer_without_weights_that_is_called_twice_stays_one(tmp_path: Path) 
     assert convcore.convert(tmp_path / "m.keras", "keras", tmp_path / "n.keras").report.ok
     model = keras.models.load_model(tmp_path / "n.keras")
     assert {len(x._inbound_nodes) for x in model.layers if isinstance(x, keras.layers.Add)} == {2}
+
+
+class Ends(nn.Module):
+    """The last states of both directions as one vector: forward first, backward first, or each once more."""
+
+    def __init__(self, kind: Any, how: str) -> None:
+        super().__init__()
+        self.rnn, self.how = kind(3, 5, batch_first=True, bidirectional=True), how
+
+    def forward(self, x: Any) -> Any:
+        h = self.rnn(x)[1]
+        h = h[0] if isinstance(h, tuple) else h
+        forward = {"turned": lambda: h.transpose(0, 1).reshape(-1, 10), "joined": lambda: torch.cat([h[0], h[1]], 1),
+                   "swapped": lambda: torch.cat([h[1], h[0]], 1), "read twice": lambda: torch.cat([h[0], h[1]], 1) + h[0].sum()}  # fmt: skip
+
+        return forward[self.how]()
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("how", ["turned", "joined", "swapped", "read twice"])
+def test_last_states_of_both_directions(tmp_path: Path, kind: Any, how: str) -> None:
+    """Forward first they are what Bidirectional gives; else they are made of the states."""
+    model = written(Ends(kind, how), torch.randn(2, 7, 3, generator=torch.Generator().manual_seed(3)), tmp_path)
+    (layer,) = [x for x in model.layers if isinstance(x, keras.layers.Bidirectional)]
+    assert layer.return_state == (how not in ("turned", "joined"))
+    assert how not in ("turned", "joined") or len(model.operations) == 2

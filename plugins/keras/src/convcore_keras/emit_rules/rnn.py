@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import DType, Node, NotExpressible, Ref, Tensor
+from convcore.plugin import DType, Node, NotExpressible, Ref, Tensor, Value
 
 from ..activations import ACTIVATIONS
 from ..dialect import Inner, KerasScribe
@@ -97,7 +97,9 @@ def _bidirectional(
     """Both directions in one layer: outputs joined, then the final states of each direction."""
     x, mask = given
     out, hidden = known(w.node.outputs[0]), config["units"]
-    own = {**config, "return_sequences": wanted[0], "return_state": any(wanted[1:])}
+    joined = _joined(w.node) if not wanted[0] else None
+    ends = any(wanted[1:]) and joined is None
+    own = {**config, "return_sequences": wanted[0], "return_state": ends}
     if mask is not None and not wanted[0]:
         own["zero_output_for_mask"] = False
     layers = [
@@ -106,7 +108,7 @@ def _bidirectional(
     ]
     held = {f"{word}_layer/{k}": t for word, ts in zip(("forward", "backward"), weights) for k, t in ts.items()}
     first = (out[0], out[1], 2 * hidden) if wanted[0] else (out[0], 2 * hidden)
-    n = 2 * states if any(wanted[1:]) else 0
+    n = 2 * states if ends else 0
     initial = [h for part in start for h in part] or None
     outer = {"layer": layers[0], "backward_layer": layers[1], "merge_mode": "concat"}
     made = w.s.unit("Bidirectional", [x, initial, mask], outer,
@@ -115,10 +117,43 @@ def _bidirectional(
         w.s.journal.set(r, "dtype", x.dtype)
     if wanted[0]:
         bind(w, w.node.outputs[0], made[0])
+    if joined is not None:
+        bind(w, joined[-1], made[0])
+        w.s.given(*joined)
     for i in range(states if n else 0):
         v = w.node.outputs[1 + i]
         pair = [made[1 + i], made[1 + states + i]]
         bind(w, v, w.op("Stack", pair, shape=known(v), dtype=x.dtype, axis=0))
+
+
+def _joined(node: Node) -> list[Value] | None:
+    """The final states of both directions and what joins them, (2, N, H) to (N, 2 H), where no other state is read: all that
+    Bidirectional gives without its sequences. They are turned and joined, or taken apart and joined."""
+    h = node.outputs[1]
+    if any(v.uses or v.is_output for v in node.outputs[2:]):
+        return None
+    found = [h]
+    if (split := _reader(h, "split", axis=0)) is not None:
+        parts = [_reader(v, "squeeze", axes=(0,)) for v in split.outputs]
+        ends = [n.output for n in parts if n is not None]
+        last = _reader(ends[0], "concat", axis=1) if len(ends) == 2 else None
+        if last is None or list(last.inputs) != ends or any(len(v.uses) != 1 or v.is_output for v in ends):
+            return None
+        found += [*split.outputs, *ends, last.output]
+    elif (turned := _reader(h, "transpose", perm=(1, 0, 2))) is not None:
+        last = _reader(turned.output, "reshape")
+        if last is None:
+            return None
+        found += [turned.output, last.output]
+    return found if found[-1].shape == (known(h)[1], 2 * node.attrs["hidden"]) else None
+
+
+def _reader(v: Value, op: str, **attrs: Any) -> Node | None:
+    """The one node that reads a value, if it is of that op and these attributes."""
+    if v.is_output or len(v.uses) != 1 or v.users[0].op != op:
+        return None
+    (n,) = v.users
+    return n if all(n.attrs[k] == x for k, x in attrs.items()) else None
 
 
 def bind(w: Writer, v: Any, y: Ref) -> None:
