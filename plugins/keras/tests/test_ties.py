@@ -178,8 +178,8 @@ class Ends(nn.Module):
         h = self.rnn(x)[1]
         h = h[0] if isinstance(h, tuple) else h
         forward = {"turned": lambda: h.transpose(0, 1).reshape(-1, 10), "joined": lambda: torch.cat([h[0], h[1]], 1),
-                   "swapped": lambda: torch.cat([h[1], h[0]], 1), "read twice": lambda: torch.cat([h[0], h[1]], 1) + h[0].sum()}  # fmt: skip
-
+                   "swapped": lambda: torch.cat([h[1], h[0]], 1),
+                   "read twice": lambda: torch.cat([h[0], h[1]], 1) + h[0].sum()}  # fmt: skip
         return forward[self.how]()
 
 
