@@ -53,6 +53,8 @@ STAGES = (
     Stage(frozenset({"attention"}), "layers:find"),
     Stage(Trait.RECURRENT, "recurrent:states"),
     Stage(frozenset({"concat"}), "parts:find"),
+    Stage(frozenset({"concat"}), "directions:find", together=True),
+    Stage(frozenset({"concat"}), "parts:find", "gather"),
     Stage(frozenset({"transpose"}), "blocks:moved"),
     Stage(frozenset({"tile", "expand"}), "blocks:repeated"),
     Stage(frozenset({"sub"}), "norms:constant_statistics"),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..build.builder import Builder
 from ..errors import ShapeError
-from ..ir.graph import Node
+from ..ir.graph import Node, Value
 from .axes import Atom, Axes, axes_of, cells, materialise
 from .region import Rewriter
 
-__all__ = ["find"]
+__all__ = ["find", "stands"]
 
 
 def find(r: Rewriter, node: Node) -> bool:
@@ -33,11 +34,17 @@ def find(r: Rewriter, node: Node) -> bool:
     groups = [tuple(x for x in g if x is not lead) for g in a.groups]
     axis = node.attrs["axis"]
     groups[axis] = (lead, *groups[axis])
+    return stands(r, node, lambda b: materialise(b, a, groups))
+
+
+def stands(r: Rewriter, node: Node, make: Callable[[Builder], Value]) -> bool:
+    """Let what ``make`` builds, elements of what is there, take the place of a node's result; False where it is not the same."""
+    y = node.output
     b = Builder(r.graph, before=node, origin=node.origin.by("fuse"))
     b.prefix, b.scope = node.name, node.scope
     try:
         with r.graph.attempt():
-            new = materialise(b, a, groups)
+            new = make(b)
             taken_name = y.is_output and (new.producer is None or new.is_output or new.tensor is not None)
             if new.shape != y.shape or new.dtype is not y.dtype or taken_name:
                 raise ShapeError(f"{new} in place of {y}")

@@ -14,6 +14,7 @@ from ..ir.tensors import as_tensor
 from ..records import dataclass
 from .affine import Source, through
 from .cells import Cell, Cells, Weights
+from .directions import find as directions
 from .kinds import free, moved
 from .masks import always
 from .region import Rewriter
@@ -34,11 +35,12 @@ class _Step:
 
 def find(r: Rewriter, nodes: Sequence[Node]) -> bool:
     """Find steps at their tanh, one reading the state that another gives, and put one node in place of each chain that reads all
-    of a sequence in order, forwards or backwards. What reads the states of such a chain one by one reads the steps of a sequence
-    then: layers above are looked for again."""
+    of a sequence in order, forwards or backwards. What reads the states of such a chain one by one, or those of two directions
+    side by side, reads the steps of a sequence then: layers above are looked for again."""
     found = False
     while _found(r, nodes):
         found, nodes = True, [n for n in nodes if n.graph is r.graph]
+        directions(r, [n for n in r.graph if n.op == "concat"])
     return found
 
 

@@ -171,7 +171,160 @@ def test_layers_above_two_directions() -> None:
             x = b.concat(*sides, axis=2)
         return x
 
-    compared(graph_of(make), ["lstm"] * 4)
+    graph = graph_of(make)
+    compared(graph, ["lstm"] * 2)
+    assert [n.attrs["direction"] for n in graph if n.op == "lstm"] == ["bidirectional"] * 2
+
+
+CELLS = ("lstm", "gru", "rnn")
+
+
+def unrolled_cell(b: Any, op: str, x: Any, states: Any, given: Any) -> Any:
+    """(output, states) of a cell whose weights are ``given``."""
+    w, r, k = given
+    if op == "lstm":
+        h, c = lstm_cell(b, x, *states, True, w, r, k)
+        return h, (h, c)
+    h = gru_cell(b, x, states[0], w, r, k, k) if op == "gru" else b.tanh(
+        b.add(b.linear(x, b.weight(w.T.copy(), "w"), b.weight(k, "k")), b.matmul(states[0], b.weight(r, "r")))
+    )  # fmt: skip
+    return h, (h,)
+
+
+def both_ways(b: Any, op: str, steps: Any, size: int, start: Any) -> tuple[list[Any], list[Any], list[Any]]:
+    """The outputs of cells forwards and backwards by time, and the last states."""
+    sides, last = [], []
+    for order in (range(T), range(T)[::-1]):
+        given = normal(size, COUNTS[op] * H), normal(H, COUNTS[op] * H), normal(COUNTS[op] * H)
+        states, out = start(b, len(sides), 2 if op == "lstm" else 1), {}
+        for t in order:
+            out[t], states = unrolled_cell(b, op, steps[t], states, given)
+        sides.append([out[t] for t in range(T)])
+        last.append(states[0])
+    return sides[0], sides[1], last
+
+
+def none(b: Any, side: int, count: int) -> Any:
+    return [b.fill(shape=(N, H), value=0.0, dtype="float32")] * count
+
+
+def stated(b: Any, side: int, count: int) -> Any:
+    return [b.input(f"s{side}{i}", "float32", (N, H)) for i in range(count)]
+
+
+def forwards_only(b: Any, side: int, count: int) -> Any:
+    return none(b, side, count) if side else stated(b, side, count)
+
+
+@pytest.mark.parametrize("start", [none, stated, forwards_only])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("op", CELLS)
+def test_two_directions_joined_step_by_step(op: str, layers: int, start: Any) -> None:
+    """The layer above reads the joined steps; all are one recurrence both ways, of the steps stacked and the last states."""
+
+    def make(b: Any) -> Any:
+        x = b.input("x", "float32", (N, T, I))
+        steps, size, ends = [b.gather(x, b.const(np.int64(t)), axis=1) for t in range(T)], I, []
+        for i in range(layers):
+            f, g, last = both_ways(b, op, steps, size, start if i == 0 else none)
+            steps, size = [b.concat(p, q, axis=1) for p, q in zip(f, g)], 2 * H
+            ends += last
+        return [b.concat(*(b.unsqueeze(s, axes=(1,)) for s in steps), axis=1), *ends]
+
+    graph = graph_of(make)
+    compared(graph, [op] * layers)
+    assert [n.attrs["direction"] for n in graph if n.op == op] == ["bidirectional"] * layers
+    assert sum(n.op == "gather" for n in graph) == 2 * layers, "of the last states alone"
+    assert sum(n.op == "concat" for n in graph) == (0 if start is none else 2 if op == "lstm" else 1), "first states of both"
+
+
+@pytest.mark.parametrize("op", CELLS)
+def test_last_states_of_two_directions_side_by_side(op: str) -> None:
+    def make(b: Any) -> Any:
+        x = b.input("x", "float32", (T, N, I))
+        steps = [b.gather(x, b.const(np.int64(t)), axis=0) for t in range(T)]
+        return b.concat(*both_ways(b, op, steps, I, none)[2], axis=1)
+
+    graph = graph_of(make)
+    compared(graph, [op])
+    assert [n.attrs["direction"] for n in graph if n.op == op] == ["bidirectional"]
+
+
+@pytest.mark.parametrize("how", ["whole", "last"])
+@pytest.mark.parametrize("biased", [(True, True), (True, False), (False, False)])
+@pytest.mark.parametrize("layout", ["batch_major", "time_major"])
+@pytest.mark.parametrize("op", CELLS)
+def test_two_layers_are_one_both_ways(op: str, layout: str, biased: tuple[bool, bool], how: str) -> None:
+    def make(b: Any) -> Any:
+        x = b.input("x", "float32", (N, T, I) if layout == "batch_major" else (T, N, I))
+        both = []
+        for direction, with_bias in zip(("forward", "reverse"), biased):
+            w, r = normal(1, COUNTS[op] * H, I), normal(1, COUNTS[op] * H, H)
+            bias = b.weight(normal(1, COUNTS[op] * H), "b") if with_bias else None
+            more = {"reset_after": True} if op == "gru" else {}
+            both.append(
+                b.op(op, x, b.weight(w, "w"), b.weight(r, "r"), bias, hidden=H, direction=direction, layout=layout, **more)
+            )
+        if how == "whole":
+            return b.concat(*(y[0] for y in both), axis=2)
+        return b.concat(*(b.squeeze(y[1], axes=(0,)) for y in both), axis=1)
+
+    graph = graph_of(make)
+    compared(graph, [op])
+    assert [n.attrs["direction"] for n in graph if n.op == op] == ["bidirectional"]
+
+
+def _order(b: Any, f: Any, g: Any) -> Any:
+    return b.concat(g[0], f[0], axis=2)
+
+
+def _read(b: Any, f: Any, g: Any) -> Any:
+    return [b.concat(f[0], g[0], axis=2), f[0]]
+
+
+def _time(b: Any, f: Any, g: Any) -> Any:
+    return b.concat(f[0], g[0], axis=1)
+
+
+def _other_steps(b: Any, f: Any, g: Any) -> Any:
+    p, q = (b.gather(y[0], b.const(np.int64(t)), axis=1) for y, t in ((f, 0), (g, T - 1)))
+    return b.concat(p, q, axis=1)
+
+
+def _cells_beside(b: Any, f: Any, g: Any) -> Any:
+    return b.concat(b.squeeze(f[1], axes=(0,)), b.squeeze(g[2], axes=(0,)), axis=1)
+
+
+NOT_BOTH: dict[str, tuple[Any, dict[str, Any]]] = {
+    "backwards first": (_order, {}), "one is read": (_read, {}), "behind each other": (_time, {}),
+    "other steps": (_other_steps, {}), "a state and a cell state": (_cells_beside, {}),
+    "another activation": (lambda b, f, g: b.concat(f[0], g[0], axis=2), {"activation": "relu"}),
+    "another direction": (lambda b, f, g: b.concat(f[0], g[0], axis=2), {"direction": "forward"}),
+    "another input": (lambda b, f, g: b.concat(f[0], g[0], axis=2), {"x": "z"}),
+    "a mask of one": (lambda b, f, g: b.concat(f[0], g[0], axis=2), {"mask": True}),
+    "a peephole of one": (lambda b, f, g: b.concat(f[0], g[0], axis=2), {"peephole": True}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", NOT_BOTH)
+def test_two_layers_that_are_not_one_both_ways(wrong: str) -> None:
+    join, other = NOT_BOTH[wrong]
+
+    def make(b: Any) -> Any:
+        x, made = b.input("x", "float32", (N, T, I)), []
+        for i in range(2):
+            more = other if i else {}
+            given = b.input(more["x"], "float32", (N, T, I)) if "x" in more else x
+            mask = b.const(np.arange(T)[None].repeat(N, 0) < 4) if "mask" in more else None
+            peephole = b.weight(normal(1, 3 * H), "p") if "peephole" in more else None
+            weights = [b.weight(normal(1, 4 * H, n), "w") for n in (I, H)]
+            made.append(b.op(
+                "lstm", given, *weights, None, None, None, mask, None, peephole, hidden=H,
+                direction=more.get("direction", "reverse" if i else "forward"), activation=more.get("activation", "tanh"),
+            ))  # fmt: skip
+        return join(b, *made)
+
+    compared(graph_of(make), ["lstm", "lstm"])
 
 
 @pytest.mark.parametrize("held", [False, True])

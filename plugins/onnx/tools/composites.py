@@ -137,52 +137,27 @@ def measured(case: Case, exporter: str, half: bool, folder: Path) -> list[str]:
     """A row of the table."""
     import onnxruntime as ort
 
+    told = [case.name, exporter + (", half" if half else "")]
     try:
         path, arrays = export(case, exporter, half, folder)
     except Exception as e:  # noqa: BLE001 - what torch cannot export is no finding about convcore
-        return [
-            case.name,
-            exporter + (", half" if half else ""),
-            f"not exported by torch: {type(e).__name__}",
-            "",
-            "",
-            "",
-            "",
-            "",
-        ]
-    try:
-        session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as e:  # noqa: BLE001 - a file that is wrong is the exporter's
-        return [
-            case.name,
-            exporter + (", half" if half else ""),
-            f"onnxruntime refuses the file: {type(e).__name__}",
-            "",
-            "",
-            "",
-            "",
-            "",
-        ]
-    feed = dict(zip([i.name for i in session.get_inputs()], arrays[: len(session.get_inputs())]))
-    wanted = session.run(None, feed)[0].astype(np.float64)
+        return [*told, f"not exported by torch: {type(e).__name__}", *[""] * (len(HEAD) - 3)]
     before = len(convcore.load(path, fuse=False).graph)
     model = convcore.load(path)
     counts = Counter(n.op for n in model.graph)
-    y = next(iter(model.run({v.name: feed[v.name] for v in model.inputs}).values())).astype(np.float64)
-    error = float(np.max(np.abs(y - wanted)) / max(np.ptp(wanted), 1e-9))
     expected = zip((NORMS, GATES, CORES), (case.norms, case.gates, case.cores))
-    told = [f"{sum(counts[k] for k in kinds)} of {n}" for kinds, n in expected]
+    told += [f"{sum(counts[k] for k in kinds)} of {n}" for kinds, n in expected]
     cores = ", ".join(k for k in CORES if counts[k])
     others = ", ".join(f"{k} {counts[k]}" for k in ("linear", "embedding", "rotary_embedding") if counts[k])
-    sizes = f"{before} to {len(model.graph)}"
-    return [
-        case.name,
-        exporter + (", half" if half else ""),
-        *told,
-        "; ".join(filter(None, (cores, others))),
-        sizes,
-        f"{error:.0e}",
-    ]
+    told += ["; ".join(filter(None, (cores, others))), f"{before} to {len(model.graph)}"]
+    try:
+        session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as e:  # noqa: BLE001 - a file that is wrong is the exporter's
+        return [*told, f"onnxruntime refuses the file: {type(e).__name__}"]
+    feed = dict(zip([i.name for i in session.get_inputs()], arrays[: len(session.get_inputs())]))
+    wanted = session.run(None, feed)[0].astype(np.float64)
+    y = next(iter(model.run({v.name: feed[v.name] for v in model.inputs}).values())).astype(np.float64)
+    return [*told, f"{float(np.max(np.abs(y - wanted)) / max(np.ptp(wanted), 1e-9)):.0e}"]
 
 
 PAGE = """# Composites recovered
