@@ -11,8 +11,9 @@ import pytest
 import convcore
 from convcore.build.builder import Builder
 from convcore.errors import UsageError
+from convcore.interpreter import Interpreter
 from convcore.ir.dims import Dim
-from convcore.ir.graph import Origin, Value
+from convcore.ir.graph import Graph, Origin, Value
 
 from .emit_kit import array as _array
 from .emit_kit import fields, only, types, written
@@ -294,11 +295,46 @@ def test_lstm_over_time(tmp_path: Path) -> None:
         return [y, h, c_n] if finals else y
 
     net = written(tmp_path, (5, 3, 7), lambda b, x: build(b, x, False, False))
+    assert types(net) == ["Reduction", "Slice", "Power", "Power", "Concat", "LSTM"]
+    h0, c0 = _array(1, 1, 2), _array(1, 1, 2)
+    net = written(tmp_path, (5, 1, 7), lambda b, x: build(b, x, False, False))
     assert types(net) == ["Parameter", "LSTM"]
-    np.testing.assert_array_equal(net.layers[1].blobs[0].numpy(), [[0] * 3] + [[1] * 3] * 4)
+    np.testing.assert_array_equal(net.layers[1].blobs[0].numpy(), [[0]] + [[1]] * 4)
     for states, finals in ((True, False), (False, True), (True, True)):
-        net = written(tmp_path, (5, 3, 7), lambda b, x: build(b, x, states, finals))  # noqa: B023
+        net = written(tmp_path, (5, 1, 7), lambda b, x: build(b, x, states, finals))  # noqa: B023
         assert fields(next(x for x in net if x.type == "LSTM")) == {"num_output": 2, "expose_hidden": True}
+        assert types(net).count("DummyData") == (0 if states else 2)
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("states", ["none", "given", "results"])
+def test_an_lstm_over_several_sequences_can_be_resized_to_others(states: str, direction: str, steps: int, tmp_path: Path) -> None:
+    """Where a sequence begins, and that it begins with zeros, is made of the data (Power of a scale of 0), whatever they are."""
+    d = 2 if direction == "bidirectional" else 1
+    w, r, c = _array(d, 8, 7), _array(d, 8, 2), _array(d, 8)
+
+    def build(b: Builder, x: Value) -> Any:
+        extra = [b.input(n, "float32", (d, x.shape[1], 2)) for n in ("h0", "c0")] if states == "given" else []  # type: ignore[index]
+        made = b.lstm(x, b.const(w), b.const(r), b.const(c), *extra, hidden=2, layout="time_major", direction=direction)
+        return list(made) if states == "results" else made[0]
+
+    written(tmp_path, (steps, 3, 7), build)
+    text = (tmp_path / "net.prototxt").read_text()
+    assert "Parameter" not in text and "DummyData" not in text and text.count("dim: 3") == (3 if states == "given" else 1)
+    (tmp_path / "net.prototxt").write_text(text.replace("dim: 3", "dim: 4"))
+    graph = Graph("other")
+    b = Builder(graph)
+    made = build(b, b.input("data", "float32", (steps, 4, 7)))
+    graph.outputs = list(made) if isinstance(made, list) else [made]
+    inputs = {v.name: _array(*v.shape) for v in graph.inputs}  # type: ignore[misc]
+    inputs["data"][0, 0, 0] = 1e30
+    got = convcore.load(tmp_path / "net.prototxt", tmp_path / "net.caffemodel").run(inputs)
+    with np.errstate(over="ignore"):
+        want = Interpreter(graph).run(list(inputs.values()))
+    assert len(got) == len(want)
+    for a, y in zip(got.values(), want):
+        np.testing.assert_allclose(a, y, atol=1e-6)
 
 
 @pytest.mark.parametrize("direction", ["reverse", "bidirectional"])
@@ -313,7 +349,7 @@ def test_lstm_from_the_end_and_in_both_directions(direction: str, states: bool, 
         return list(made) if states else made[0]
 
     found = types(written(tmp_path, (5, 3, 7), build))
-    assert found.count("LSTM") == d and found.count("Parameter") == (3 if states else 1)
+    assert found.count("LSTM") == d and found.count("Parameter") == (2 if states else 0)
     torch = pytest.importorskip("torch")
     x = _array(5, 3, 7)
     judge = torch.nn.LSTM(7, 2, bidirectional=True)

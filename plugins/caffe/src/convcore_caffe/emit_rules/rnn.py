@@ -10,7 +10,7 @@ import numpy as np
 from convcore.plugin import Node, Ref, Tensor, Value, unsupported
 
 from ..dialect import CaffeScribe, blob_shape, label
-from .base import RULES, constant, crop, first, static, weight
+from .base import RULES, constant, crop, first, reshape, static, tile, weight
 from .select import select
 
 _ORDER = (0, 1, 3, 2)
@@ -79,31 +79,67 @@ class _Direction:
         bias = zero if given["b"] is None else _gates(weight(given["b"], "its bias"), i, h, (4 * h,))
         if reverse:
             x = select(e, x, 0, range(steps)[::-1], source, carry=False)
-        bottoms = [x, self._cont(steps, batch)]
+        bottoms = [x, self._cont(x)]
         param: dict[str, Any] = {"num_output": h}
         shapes = [(steps, batch, h)]
         if self.exposed:
             param["expose_hidden"] = True
             shapes += [(1, batch, h)] * 2
             for v in self.states:
-                zeros = {"shape": [blob_shape((1, batch, h))]}
-                if v is None:
-                    bottoms += e.call("DummyData", [], zeros, shapes=[(1, batch, h)], name=f"{source}_zeros")
-                else:
-                    bottoms.append(crop(e, e.value(v), 0, i, 1, source))
+                bottoms.append(self._zeros(x) if v is None else crop(e, e.value(v), 0, i, 1, source))
         tops: tuple[Ref, ...] = e.unit("LSTM", bottoms, param, outputs=outputs, shapes=shapes, name=source, states=[w, bias, r])
         return (select(e, tops[0], 0, range(steps)[::-1], source, carry=False), *tops[1:]) if reverse else tops
 
-    def _cont(self, steps: int, batch: int) -> Ref:
-        """Once for both directions."""
+    def _cont(self, x: Ref) -> Ref:
+        """(T, N), once for both directions: 0 where a sequence begins. Of one sequence it is held; of several it is made of x,
+        whatever that holds, so that the net can be resized to others (the steps are fixed by Caffe's own layer)."""
+        name, (steps, batch, _) = f"{label(self.node)}_cont", x.dims
 
         def cont() -> Any:
             c = np.ones((steps, batch), np.float32)
             c[0] = self.exposed
             return c
 
-        name = f"{label(self.node)}_cont"
-        made: Ref = self.e.memo(("cont", self.node), lambda: self.e.const(constant(cont, (steps, batch)), name=name))
+        def made() -> Ref:
+            if batch == 1 or not self.e.dialect.has("Reduction"):
+                held: Ref = self.e.const(constant(cont, (steps, batch)), name=name)
+                return held
+            sums = self._sums(x)
+            if self.exposed or steps == 1:
+                return self._filled(sums, float(self.exposed), name)
+            parts = [self._filled(crop(self.e, sums, 0, i, n, name), float(i), name) for i, n in ((0, 1), (1, steps - 1))]
+            (joined,) = self.e.call("Concat", parts, {"axis": 0}, shapes=[(steps, batch)], name=name)
+            return joined
+
+        found: Ref = self.e.memo(("cont", self.node), made)
+        return found
+
+    def _zeros(self, x: Ref) -> Ref:
+        """A first state (1, N, H) of zeros, made of x where the net can be resized."""
+        (_, batch, _), hidden, name = x.dims, self.node.attrs["hidden"], f"{label(self.node)}_zeros"
+        if batch == 1 or not self.e.dialect.has("Reduction"):
+            (zeros,) = self.e.call(
+                "DummyData", [], {"shape": [blob_shape((1, batch, hidden))]}, shapes=[(1, batch, hidden)], name=name
+            )
+            return zeros
+
+        def made() -> Ref:
+            first = self._filled(crop(self.e, self._sums(x), 0, 0, 1, name), 0.0, name)
+            return tile(self.e, reshape(self.e, first, (1, batch, 1), name), (1, batch, hidden), name)
+
+        found: Ref = self.e.memo(("zeros", self.node), made)
+        return found
+
+    def _sums(self, x: Ref) -> Ref:
+        (sums,) = self.e.memo(
+            ("sums", x), lambda: self.e.call("Reduction", [x], {"axis": 2}, shapes=[x.dims[:2]], name=f"{label(self.node)}_sums")
+        )
+        made: Ref = sums
+        return made
+
+    def _filled(self, top: Ref, value: float, name: str) -> Ref:
+        """The blob with a number everywhere: of a scale of 0 Caffe's Power does not look at what it is given."""
+        (made,) = self.e.call("Power", [top], {"scale": 0.0, "shift": value}, shapes=[top.dims], name=name)
         return made
 
 
