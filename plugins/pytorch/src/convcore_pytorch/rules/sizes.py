@@ -36,8 +36,7 @@ def _named(g: TorchContext, why: str) -> None:
     unnamed = [v for v in g.b.graph.inputs if v.shape is not None and None in v.shape]
     if unnamed:
         told = [[f"n{i}" if d is None else str(d) for i, d in enumerate(v.shape or ())] for v in unnamed]
-        lines = " --input-shape ".join(f"{v.name}:{','.join(t)}" for v, t in zip(unnamed, told))
+        lines = [f"{v.name}:{','.join(t)}" for v, t in zip(unnamed, told)]
         given = {v.name: tuple(int(d) if d.isdigit() else d for d in t) for v, t in zip(unnamed, told)}
-        raise NotExpressible(
-            why, "unknown_shape", f"give the sizes names: {ask(f'--input-shape {lines}', f'input_shapes={given}')}"
-        )
+        hint = ask(" ".join(f"--input-shape {x}" for x in lines), f"input_shapes={given}")
+        raise NotExpressible(why, "unknown_shape", f"give the sizes names: {hint}")
