@@ -170,3 +170,34 @@ def test_constants_of_few_bits_are_held_in_8_where_a_reader_makes_the_same_of_th
     g = graph(lambda b, x: b.add(x, b.cast(b.flip(b.const(np.full((2, 3), -7), "int4"), axes=(0,)), to="float32")))
     rules.op("flip", "flip", "x", axes=None)
     assert any("small has no tensors of int4" in str(p) for p in legalise(g, rules, None, Wide()))
+
+
+@pytest.mark.parametrize("dtype", ["sequence_float32", "optional_float32"])
+@pytest.mark.parametrize("has", [False, True])
+def test_inputs_that_are_sequences_or_may_be_absent(dtype: str, has: bool) -> None:
+    class Either(TreeDialect):
+        has_containers = has
+
+    g = graph(lambda b, x: b.relu(x))
+    Builder(g).input("held", dtype, None)
+    told = shown(legalise(g, RULES, None, Either()))
+    assert told == ([] if has else [f"'held' ({dtype}): tree has no sequences and no values that may be absent"])
+
+
+@pytest.mark.parametrize("has", [False, True])
+def test_inputs_and_values_of_few_bits(has: bool) -> None:
+    """Each is told by its name, or its layer's, once."""
+
+    class Either(TreeDialect):
+        has_small_types = has
+
+    g = graph(lambda b, x: b.relu(x))
+    b = Builder(g)
+    small = b.input("small", "int4", (2, 3))
+    with at(b, "mine", "Flip"):
+        g.outputs = [*g.outputs, b.cast(b.flip(small, axes=(0,)), to="float32")]
+    rules = RuleSet("tree")
+    for op in ("relu", "flip", "cast"):
+        rules.op(op, op, **({"axes": None} if op == "flip" else {"to": None} if op == "cast" else {}))
+    told = [s for s in shown(legalise(g, rules, None, Either())) if "no tensors of" in s]
+    assert told == ([] if has else ["'small' (int4): tree has no tensors of int4", "'mine' (int4): tree has no tensors of int4"])
