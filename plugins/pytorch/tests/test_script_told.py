@@ -245,6 +245,10 @@ def test_limits_of_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(read(tmp_path, body, root=thing(m=nested(5)), **calls).graph.nodes) == 1
     with pytest.raises(BadFileError, match="calls nested more than 6 deep"):
         read(tmp_path, body, root=thing(m=nested(6)), **calls)
+    before = "\n".join(["x = __torch__.f(x)"] * 9)
+    with pytest.raises(BadFileError, match="calls nested more than 6 deep"):
+        read(tmp_path, f"{before}\n{body}", root=thing(m=nested(6)), **calls)
+    assert len(read(tmp_path, f"{before}\n{body}", root=thing(m=nested(5)), **calls).graph.nodes) == 10
     monkeypatch.undo()
     many = "\n".join(["x = torch.relu(x)"] * 9) + "\nreturn x"
     for name, owner, most in (("_STEPS", builder, 20), ("NODES", limits, 5)):
