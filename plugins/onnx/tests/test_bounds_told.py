@@ -25,7 +25,7 @@ from convcore.ir.dims import Dim
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph
 from convcore.ir.tensors import ArrayTensor
-from convcore.plugin import NotExpressible
+from convcore.plugin import TEXT, NotExpressible
 from convcore_onnx import attributes, structure, typecheck, write
 from convcore_onnx.rules.attention import _far_from_lowest
 
@@ -53,13 +53,13 @@ SHORT = TensorProto(data_type=1, dims=[2, 3], raw_data=b"\0" * 23)
 NEGATIVE = TensorProto(data_type=1, dims=[-2])
 FEW = TensorProto(data_type=1, dims=[2], float_data=[1.0])
 OUTSIDE = TensorProto(data_type=1, dims=[2], data_location=1)
-TEXT = TensorProto(data_type=8, dims=[1], string_data=[b"\xff"])
+WORD = TensorProto(data_type=8, dims=[1], string_data=[b"\xff"])
 
 
 @pytest.mark.parametrize(
     ("tensor", "said"),
     [(SHORT, " is float32[2, 3] (24 bytes) but holds 23 bytes"), (NEGATIVE, " has the shape [-2]"),
-     (FEW, " is float32[2] but holds 1 elements"), (TEXT, ": string 0 is not UTF-8"),
+     (FEW, " is float32[2] but holds 1 elements"), (WORD, ": string 0 is not UTF-8"),
      (OUTSIDE, ": external data in None, but the model was not read from a file")],
 )  # fmt: skip
 @pytest.mark.parametrize("named", ["", "c"])
@@ -506,7 +506,7 @@ def test_quotients_rounded_down(dtype: str) -> None:
 
 BOUNDS: list[tuple[str, tuple[Any, ...], dict[str, Any], Any]] = [
     # what it is, sizes or the like of its inputs, attributes, and the shape of its result (a text: why not)
-    ("Flatten", (), {"axis": -3}, (1, 30)), ("Flatten", (), {"axis": 3}, (30, 1)),
+    ("Flatten", (), {"axis": 0}, (1, 30)), ("Flatten", (), {"axis": -3}, (1, 30)), ("Flatten", (), {"axis": 3}, (30, 1)),
     ("Flatten", (), {"axis": -4}, "axis=-1 is out of"),
     ("Reshape", ([0, -1],), {}, (2, 15)), ("Reshape", ([-1, -1],), {}, "more than one -1"),
     ("Reshape", ([-2, 15],), {}, "a size -2"),
@@ -542,3 +542,73 @@ def test_positions_and_axes(kind: str, more: Any, attrs: dict[str, Any], want: A
     x = np.arange(30, dtype="f4").reshape(2, 3, 5)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     np.testing.assert_array_equal(Interpreter(graph).run([x])[0], session.run(None, {"x": x})[0])
+
+
+# ---- what is not known
+def test_two_sizes_that_depend_on_the_data() -> None:
+    """One is what is left of the elements, two are told when it runs."""
+    ints = [helper.make_tensor_value_info(n, 7, [1]) for n in "ab"]
+    for names, op in ((["a", "b", "five"], "dynamic_reshape"), (["a", "three", "five"], "reshape")):
+        nodes = [helper.make_node("Concat", names, ["s"], axis=0), helper.make_node("Reshape", ["x", "s"], ["y"], "n")]
+        model = one("Relu", ["x"])
+        model.graph.input.extend(ints)
+        model.graph.initializer.extend(numpy_helper.from_array(np.array([n]), k) for k, n in (("three", 3), ("five", 5)))
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
+        graph = load_model(model)
+        assert not opaque_problems(graph) and op in [n.op for n in graph]
+        x = np.arange(30, dtype="f4").reshape(2, 3, 5)
+        feeds = {"x": x, "a": np.array([2]), "b": np.array([3])}
+        got = Interpreter(graph).run({v.name: feeds[v.name] for v in graph.inputs})[0]
+        np.testing.assert_array_equal(got, x)
+
+
+def test_what_follows_an_operator_that_nobody_knows() -> None:
+    """Its type is not known, nor that of what is made of it: the one problem is the operator."""
+    held = [numpy_helper.from_array(np.ones(3, "f4"), n) for n in ("s", "b", "m", "v")]
+    for kind, more in (("BatchNormalization", ["s", "b", "m", "v"]), ("Gelu", []), ("LayerNormalization", ["s"]), ("Mod", ["t"]),
+                       ("CastLike", []), ("Trilu", []), ("Gemm", ["s"])):  # fmt: skip
+        model = one("Relu", ["x"], opset=20)
+        model.opset_import.append(helper.make_opsetid("own", 1))
+        del model.graph.node[:]
+        other = ["x"] if kind == "CastLike" else []
+        model.graph.node.append(helper.make_node("Mine", ["x"], ["t"], "m", domain="own"))
+        ins = [*other, "t", *more] if kind == "CastLike" else ["t", *more]
+        model.graph.node.append(helper.make_node(kind, ins, ["y"], "n"))
+        model.graph.initializer.extend(t for t in held if t.name in more)
+        assert [p.type for p in opaque_problems(load_model(model))] == ["own.Mine"], kind
+
+
+def test_a_definition_inside_a_function_takes_what_its_caller_gives() -> None:
+    """Made for each call: attributes of the node and those of the function that it refers to."""
+    info = helper.make_tensor_value_info
+    body = helper.make_node("NegativeLogLikelihoodLoss", ["a", "t"], ["b"], ignore_index=1)
+    body.attribute.append(onnx.AttributeProto(name="reduction", type=3, ref_attr_name="how"))
+    f = helper.make_function("own", "F", ["a", "t"], ["b"], [body], [helper.make_opsetid("", 18)], ["how"])
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("f4")
+    t = np.array([0, 1, 2, 1])
+    for how in ("sum", "mean", "none"):
+        graph = helper.make_graph([helper.make_node("F", ["x", "t"], ["y"], "n", domain="own", how=how)], "g",
+                                  [info("x", 1, [4, 3]), info("t", 7, [4])],
+                                  [helper.make_empty_tensor_value_info("y")])  # fmt: skip
+        imports = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
+        loaded = load_model(helper.make_model(graph, opset_imports=imports, functions=[f], ir_version=8))
+        assert not opaque_problems(loaded)
+        each = np.where(t == 1, 0, -x[np.arange(4), t])
+        want = {"sum": each.sum(), "mean": each.sum() / 2, "none": each}[how]
+        np.testing.assert_allclose(Interpreter(loaded).run({"x": x, "t": t})[0], want, rtol=1e-5)
+
+
+def test_texts_of_a_node_that_are_seldom(tmp_path: Path) -> None:
+    """Also what nodes hardly ever have is looked at."""
+    for field in ("name", "overload", "metadata_props"):
+        model = one("Relu", ["x"])
+        node = model.graph.node[0]
+        if field == "metadata_props":
+            node.metadata_props.add(key="k", value="x" * (TEXT + 1))
+        else:
+            setattr(node, field, "x" * (TEXT + 1))
+        path = tmp_path / f"{field}.onnx"
+        path.write_bytes(model.SerializeToString())
+        with pytest.raises(BadFileError, match=f"of {TEXT + 1:,} characters"):
+            load_model(path)

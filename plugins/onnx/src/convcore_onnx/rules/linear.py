@@ -17,13 +17,11 @@ RULES.op("Einsum", "einsum", "Inputs=xs*", direction="load", equation=A("equatio
 @RULES.load("Gemm")
 def load_gemm(g: OnnxContext, node: ForeignNode) -> Any:
     """alpha * A' B' + beta * C. With a constant 2-D B, factors 1 and a C along the columns it is a dense layer."""
-    a, w, c = node.input(0), node.input(1), node.input(2)
+    a, w, c = node.need(0), node.need(1), node.input(2)
     alpha, beta = node.attr("alpha", 1.0), node.attr("beta", 1.0)
     trans_a, trans_b = node.attr("transA", 0), node.attr("transB", 0)
-    node.attr("broadcast", 0)
+    node.ignore("broadcast")
     b = g.b
-    if a is None or w is None:
-        raise node.refuse("an input is missing", code="missing_input")
     if trans_a:
         a = b.transpose(a, perm=(1, 0))
     c = None if c is None or beta == 0 else c
