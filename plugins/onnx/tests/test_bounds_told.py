@@ -612,3 +612,30 @@ def test_texts_of_a_node_that_are_seldom(tmp_path: Path) -> None:
         path.write_bytes(model.SerializeToString())
         with pytest.raises(BadFileError, match=f"of {TEXT + 1:,} characters"):
             load_model(path)
+
+
+SYMBOLIC: list[tuple[str, Callable[[Builder, Any], Any]]] = [
+    ("pads=(u, 0, 0, 0) is not made of integers", lambda b, x: b.max_pool(x, kernel=(2, 2), pads=((Dim("u"), 0), (0, 0)))),
+    ("pads=((0, 0), (0, u)) is symbolic",
+     lambda b, x: b.conv(x, b.weight(np.ones((5, 2, 2, 2), "f4"), "w"), pads=((0, 0), (0, Dim("u"))))),
+    ("kernel_shape is not a known number", lambda b, x: b.conv(x, b.input("w", "float32", (5, 2, Dim("k"), 2)))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "make"), SYMBOLIC, ids=range(len(SYMBOLIC)))
+def test_attributes_hold_numbers(said: str, make: Any) -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        kinds(make)
+    assert said in str(caught.value)
+
+
+def test_names_that_a_subgraph_takes_from_outside() -> None:
+    """An input that is left out, "", is none; nor is what it makes, holds or is given."""
+    held = helper.make_tensor("w", 1, [1], [2.0])
+    nodes = [node("Clip", ["a", "", "top"], ["b"]), node("Add", ["b", "w"], ["c"]), node("Add", ["c", "given"], ["d"])]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("given", 1, [1])],
+                              [helper.make_empty_tensor_value_info(o) for o in ("d", "out")], [held])  # fmt: skip
+    assert structure.free_names(graph, 0) == ["a", "top", "out"]
+    choice = helper.make_node("If", ["c"], ["r"], then_branch=graph, else_branch=graph)
+    outer = helper.make_graph([choice, node("X", ["q"], ["a"])], "o", [], [])
+    assert structure.free_names(outer, 0) == ["c", "top", "out", "q"]
