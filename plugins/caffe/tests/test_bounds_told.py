@@ -612,3 +612,13 @@ def test_sums_are_as_short_as_they_can_be(coeffs: str, ops: list[str], tmp_path:
     x, k = np.array([[1, 2, 3], [4, 5, 6]], "f4"), np.array([[7, 9, 2], [3, 1, 5]], "f4")
     a, b, c = map(float, coeffs.split() or "111")
     np.testing.assert_array_equal(model.run({"d": x, "k": k})["y"], a * x + b * k + c * x)
+
+
+def test_fields_that_no_schema_has_are_told_by_their_sizes(tmp_path: Path) -> None:
+    """In a layer's message, and in the net: a number as it is, others by how many bytes they hold."""
+    path = tmp_path / "n.caffemodel"
+    odd = number(500 << 3 | 5) + b"1234" + number(501 << 3 | 1) + b"12345678" + held(502, b"abc") + number(503 << 3) + number(300)
+    path.write_bytes(held(1, b"net") + held(100, held(1, b"l") + held(106, odd)) + odd)
+    net = read_message_file(path, "NetParameter")
+    told = {"#500": ["4 bytes"], "#501": ["8 bytes"], "#502": ["3 bytes"], "#503": [300]}
+    assert net.unknown == told == net.get("layer")[0].get("convolution_param").unknown
