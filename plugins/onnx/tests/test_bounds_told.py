@@ -639,3 +639,18 @@ def test_names_that_a_subgraph_takes_from_outside() -> None:
     choice = helper.make_node("If", ["c"], ["r"], then_branch=graph, else_branch=graph)
     outer = helper.make_graph([choice, node("X", ["q"], ["a"])], "o", [], [])
     assert structure.free_names(outer, 0) == ["c", "top", "out", "q"]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "uint32", "int64", "uint64"])
+def test_ids_of_every_type(dtype: str) -> None:
+    """Gather takes int32 and int64; of uint64 not all have one."""
+    table = np.arange(15, dtype="f4").reshape(5, 3)
+
+    def make(b: Builder, x: Any) -> Any:
+        return b.embedding(b.input("ids", dtype, (4,)), b.weight(table, "t"))
+
+    if dtype == "uint64":
+        with pytest.raises(UnsupportedError, match="ids of type uint64"):
+            kinds(make)
+    else:
+        assert kinds(make) == (["Gather"] if dtype in ("int32", "int64") else ["Cast", "Gather"])
