@@ -18,6 +18,10 @@ from convcore.errors import UnsupportedError
 from convcore.interpreter import Interpreter
 from convcore.ir.dtypes import DType
 from convcore.ir.graph import Graph, Origin
+from convcore.plugin import NotExpressible
+from convcore_keras.late import _RULES as RULES
+from convcore_keras.late import settle
+from convcore_keras.late.shapes import tell
 
 keras = pytest.importorskip("keras")
 
@@ -293,3 +297,32 @@ def test_windows() -> None:
     for n in (1, 10, 12):
         with pytest.raises((IndexError, RuntimeError, ValueError)):
             results(net, [np.array(n, np.int32)])
+
+
+IMAGE = np.zeros((1, 2, 5, 3), np.float32)
+TOLD: dict[str, tuple[str, list[Any], tuple[int, ...], dict[str, Any], str]] = {
+    "sum": ("dynamic_sum", [X, i64(1)], (5, 2), {}, "no axes give the shape of its result"),
+    "unsqueeze": ("dynamic_unsqueeze", [X, i64(1)], (3, 2, 2, 2), {}, "no axes give the shape of its result"),
+    "nothing squeezed": ("dynamic_squeeze", [X, i64()], (3, 2, 2), {}, "no axes give the shape of its result"),
+    "many axes": ("dynamic_sum", [np.zeros((1,) * 9, np.float32), i64(1)], (1,) * 9, {"keepdims": True}, "axes among 9"),
+    "pad": ("dynamic_pad", [X[0], i64(0, 1, 1, 0)], (3, 3), {"mode": "symmetric"}, "mode symmetric by data"),
+    "pad of bools": ("dynamic_pad", [X[0] > 0, i64(0, 1, 1, 0)], (3, 3), {}, "of bools by data"),
+    "compress": ("compress", [X, np.ones(5, bool)], (3, 2, 2), {"axis": 1}, "it chooses among more elements than there are"),
+    "resize of float64": (
+        "dynamic_resize", [IMAGE.astype(np.float64), i64(4, 6)], (1, 2, 4, 6), {"axes": (2, 3)},
+        "its result has another shape, or is not of float32",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_why_it_stays(name: str) -> None:
+    op, arrays, out, attrs, why = TOLD[name]
+    g = model(op, arrays, [out], attrs)
+    tell(g, RULES)
+    node = next(n for n in g if n.op == op)
+    with pytest.raises(NotExpressible, match=f"^{why}"):
+        RULES[op](Builder(g, before=node), node)
+    before = [n.op for n in g]
+    settle(g)
+    assert [n.op for n in g] == before  # as it was, to be refused
