@@ -153,11 +153,11 @@ def permutation(node: AtenNode, rank: int) -> list[int] | None:
 
 def _part(g: TorchContext, node: AtenNode, rank: int, index: int) -> Scatter | None:
     base, a = base_name(node), node.arguments
-    axis = a.get("dim", 0)
+    axis = a["dim"]
     if not isinstance(axis, int) or not rank:
         return None
     axis %= rank
-    if base == "slice" and a.get("step") not in (None, 1):
+    if base == "slice" and a["step"] != 1:
         return lambda old, new: _strided(g, node, axis, old, new)
     if base not in ("select", "slice", "narrow"):
         return lambda old, new: _piece(g, node, axis, index, old, new)
