@@ -14,6 +14,7 @@ import pytest
 from changed_layers import change, config_of, layers, stored
 from keras_helpers import load_graph, run
 from test_code_python import by_source
+from test_files_attacks import functional, keras_zip, layer
 from test_layers_told import graph_of, zeros
 
 from convcore.build.builder import Builder
@@ -29,6 +30,7 @@ from convcore_keras.code.source import arrays
 from convcore_keras.code.tensors import GraphOps
 from convcore_keras.files.keras1 import modernise
 from convcore_keras.files.normalise import normalise
+from convcore_keras.files.reader import read
 from convcore_keras.load_context import KerasContext
 from convcore_keras.rules import RULES
 
@@ -240,6 +242,14 @@ def test_what_does_not_say_so_is_trained(name: str, tmp_path: Path) -> None:
     for config in found:
         del config["trainable"]
     assert found and trained() == {True}
+
+
+@pytest.mark.parametrize(("said", "wanted"), [({}, True), ({"trainable": True}, True), ({"trainable": False}, False)])
+def test_a_model_and_a_layer_as_read(said: dict[str, bool], wanted: bool, tmp_path: Path) -> None:
+    made = functional([layer("Dense", "dense", {"units": 2, **said})], "dense")
+    made["config"].update(said)
+    model = read(keras_zip(tmp_path / "m.keras", made))
+    assert model.root.trainable is wanted and [x.trainable for x in model.root.layers if x.name == "dense"] == [wanted]
 
 
 @pytest.mark.parametrize("made", ["L.Dense(3)", "L.Dense(3, trainable=False)", "L.Dense(3, trainable=True)"])
