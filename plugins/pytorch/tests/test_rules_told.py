@@ -481,6 +481,44 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
         {"start": 0, "end": 3, "step": 0.5, "dtype": ElementType("int64")},
         {"dtype": None},
     ),
+    # what torch itself refuses, and a damaged file may hold
+    ("its argument chunks=0 is below 1", "aten.chunk", {"self": X, "chunks": 0}, {"chunks": 1}),
+    (
+        "its argument group=0 is below 1",
+        "aten.native_group_norm",
+        {"input": IMAGE, "weight": None, "bias": None, "N": 2, "C": 3, "HxW": 48, "group": 0, "eps": 0.1},
+        {"group": 1},
+    ),
+    (
+        "its argument downscale_factor=0 is below 1",
+        "aten.pixel_unshuffle",
+        {"self": IMAGE, "downscale_factor": 0},
+        {"downscale_factor": 1},
+    ),
+    ("its argument n=-1 is below 0", "aten.polygamma", {"n": -1, "self": X}, {"n": 0}),
+    ("its argument steps=-1 is below 0", "aten.linspace", {"start": 0, "end": 1, "steps": -1}, {"steps": 0}),
+    ("its argument n_fft=0 is below 1", "aten.stft", {"self": T(9), "n_fft": 0}, {"n_fft": 4}),
+    ("goes in steps of 0 (hop_length)", "aten.stft", {"self": T(9), "n_fft": 4, "hop_length": 0}, {"hop_length": 1}),
+    ("its argument win_length=0 is below 1", "aten.stft", {"self": T(9), "n_fft": 4, "win_length": 0}, {"win_length": 1}),
+    ("along no axis", "aten._fft_r2c", {"self": X, "dim": [], "normalization": 0, "onesided": True}, {"dim": [0]}),
+    (
+        "along no axis",
+        "aten._fft_c2r",
+        {"self": T(3, 5, **CPLX), "dim": [], "normalization": 0, "last_dim_size": 8},
+        {"dim": [1]},
+    ),
+    *(
+        (
+            "moves axes to places that are not as many, or not distinct",
+            "aten.movedim.intlist",
+            {"self": T(2, 3, 5), "source": s, "destination": d},
+            {"source": [0, 1], "destination": [2, 0]},
+        )
+        for s, d in (([0], [1, 2]), ([0, 1], [2]), ([0, 1], [2, -1]), ([0, -3], [1, 2]))
+    ),
+    ("goes in steps of 0 (hop_length)", "aten.stft", {"self": T(9), "n_fft": 3}, {"hop_length": 1}),
+    ("turns 1 axes", "aten.rot90", {"self": X, "dims": [1]}, {"dims": [1, 0]}),
+    ("turns 3 axes", "aten.rot90", {"self": T(2, 3, 5), "dims": [0, 1, 2]}, {"dims": [1, 0]}),
     # losses
     ("reduction=3 is not known", "aten.mse_loss", {"self": X, "target": X, "reduction": 3}, {"reduction": 2}),
     ("reduction=-1 is not known", "aten.mse_loss", {"self": X, "target": X, "reduction": -1}, {"reduction": 0}),
@@ -659,6 +697,7 @@ def test_memory_in_c_order() -> None:
         ({"storage_offset": 3}, ""),
         ({"size": [4, 2]}, "outside"),
         ({"stride": [-1, 1]}, "outside"),
+        ({"size": [-1, 2]}, "is below 0"),
         ({"size": [0, 2], "storage_offset": 99}, ""),
         ({"self": FREE}, "sees axis 0, whose size"),
     ):

@@ -102,6 +102,13 @@ class AtenNode(ForeignNode):
             )
         return v
 
+    def count(self, name: str, least: int = 1) -> int:
+        """A number that counts something."""
+        v = int(self.number(name))
+        if v < least:
+            raise NotExpressible(f"its argument {name}={v} is below {least}", "invalid_shape")
+        return v
+
     def ints(self, name: str, n: int | None = None) -> tuple[int, ...]:
         """A list of plain integers, one of length 1 repeated ``n`` times."""
         v = self.sizes(name)

@@ -146,6 +146,8 @@ def permutation(node: AtenNode, rank: int) -> list[int] | None:
         source, target = (
             [int(v) % rank for v in (n if isinstance(n, (list, tuple)) else [n])] for n in (a["source"], a["destination"])
         )
+        if not len(source) == len(target) == len(set(source)) == len(set(target)):
+            return None
         left = iter(i for i in range(rank) if i not in source)
         return [source[target.index(i)] if i in target else next(left) for i in range(rank)]
     return None

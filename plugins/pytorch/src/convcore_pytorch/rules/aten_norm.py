@@ -67,7 +67,7 @@ def native_norm(g: TorchContext, n: AtenNode) -> Any:
             y = y if v is None else g.b.op(op, y, v)
         return y, mean, scale
     n.skip("N", "C", "HxW")
-    groups = int(n.number("group"))
+    groups = n.count("group")
     flat = g.reshape(x, (shape[0], groups, product(shape[1:]) // groups))
     y, mean, scale = normalised(g, flat, (2,), eps)
     y = g.reshape(y, shape)

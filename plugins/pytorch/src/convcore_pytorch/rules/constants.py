@@ -67,7 +67,7 @@ def arange(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load("aten.linspace", "aten.logspace")
 def linspace(g: TorchContext, n: AtenNode) -> Value:
-    a, b, count = n.number("start"), n.number("end"), n.number("steps")
+    a, b, count = n.number("start"), n.number("end"), n.count("steps", least=0)
     dtype = n.element("dtype") or n.dtype or DType.FLOAT32
     if n.type == "aten.linspace":  # from both ends, as ATen's kernel does
         i, step = np.arange(count), (b - a) / (count - 1) if count > 1 else 0.0

@@ -116,6 +116,8 @@ def strided(n: AtenNode) -> Any:
         raise NotExpressible("sees the memory of a tensor that may be a part of another one, or in another order than its own")
     shape, sizes, steps = n.shape("self"), n.ints("size"), n.ints("stride")
     offset = 0 if n.arg("storage_offset") is None else int(n.number("storage_offset"))
+    if any(size < 0 for size in sizes):
+        raise NotExpressible(f"size={list(sizes)} is below 0", "invalid_shape")
     (count,) = fixed([product(shape)], (0,), "sees")
     at = np.full(sizes, offset, np.int64)
     for i, (size, step) in enumerate(zip(sizes, steps)):

@@ -87,6 +87,13 @@ def _axes(n: AtenNode) -> list[int]:
     return list(n.axes("dim", n.rank("self")))
 
 
+def _some_axes(n: AtenNode) -> list[int]:
+    axes = _axes(n)
+    if not axes:
+        raise NotExpressible("along no axis", "invalid_shape")
+    return axes
+
+
 def upto(g: TorchContext, x: Value, axis: int, stop: int, start: int = 0) -> Value:
     """Elements of an axis up to a place, from another."""
     rank = len(known(x))
@@ -108,7 +115,7 @@ def c2c(g: TorchContext, n: AtenNode) -> Value:
 @RULES.load("aten._fft_r2c")
 def r2c(g: TorchContext, n: AtenNode) -> Value:
     """One-sided: along the last of the axes only the frequencies up to the middle."""
-    x, axes = n.tensor("self"), _axes(n)
+    x, axes = n.tensor("self"), _some_axes(n)
     y = g.b.dft(x, axis=axes[-1])
     if n.number("onesided"):
         (size,) = fixed(n.shape("self"), axes[-1:], "transforms")
@@ -121,7 +128,7 @@ def r2c(g: TorchContext, n: AtenNode) -> Value:
 @RULES.load("aten._fft_c2r")
 def c2r(g: TorchContext, n: AtenNode) -> Value:
     """The inverse of a one-sided spectrum."""
-    x, axes = n.tensor("self"), _axes(n)
+    x, axes = n.tensor("self"), _some_axes(n)
     last, count = axes[-1], n.size("last_dim_size")
     if not isinstance(count, int) or count < 1:
         raise NotExpressible(f"gives {count} elements", "unsupported_shape")
@@ -150,9 +157,11 @@ def stft(g: TorchContext, n: AtenNode) -> Value:
     ``torch.stft`` pads before it."""
     if "align_to_window" in n.arguments and n.arg("align_to_window"):
         raise NotExpressible("aligns windows of win_length (align_to_window)")
-    x, count = n.tensor("self"), int(n.number("n_fft"))
+    x, count = n.tensor("self"), n.count("n_fft")
     hop = count // 4 if n.arg("hop_length") is None else int(n.number("hop_length"))
-    wide = count if n.arg("win_length") is None else int(n.number("win_length"))
+    if hop < 1:
+        raise NotExpressible(f"goes in steps of {hop} (hop_length)", "invalid_shape")
+    wide = count if n.arg("win_length") is None else n.count("win_length")
     lone = n.rank("self") == 1
     x = g.b.unsqueeze(x, axes=(0,)) if lone else x
     (length,) = fixed(known(x), (1,), "slides over")

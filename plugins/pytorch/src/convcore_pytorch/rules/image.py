@@ -148,7 +148,7 @@ def pixel_shuffle(g: TorchContext, n: AtenNode) -> Value:
         raise NotExpressible(f"of {rank} axes, 4 are known")
     if n.type == "aten.pixel_shuffle":
         return g.b.depth_to_space(x, block=n.number("upscale_factor"), mode="CRD")
-    r = n.number("downscale_factor")
+    r = n.count("downscale_factor")
     b, c, h, w = n.shape("self")
     y = g.reshape(x, (b, c, h // r, r, w // r, r))
     return g.reshape(g.transpose(y, (0, 1, 3, 5, 2, 4)), (b, c * r * r, h // r, w // r))

@@ -119,7 +119,8 @@ def moved(g: TorchContext, n: AtenNode) -> Value:
     if n.type == "aten.adjoint":
         x = g.conjugate(x)
     perm = permutation(node, rank)
-    assert perm is not None
+    if perm is None:
+        raise NotExpressible("moves axes to places that are not as many, or not distinct", "invalid_shape")
     return g.transpose(x, perm)
 
 
@@ -175,7 +176,7 @@ def split(g: TorchContext, n: AtenNode) -> Sequence[Value]:
     size = x.shape[axis] if x.shape is not None else None
     count = len(n.results)
     if "chunks" in n.arguments:
-        chunks = n.number("chunks")
+        chunks = n.count("chunks")
         if not isinstance(size, int):
             if count != chunks or size is None:
                 raise NotExpressible(f"splits axis {axis}, whose size {size} is symbolic", "unsupported_shape")
@@ -290,7 +291,10 @@ def roll(g: TorchContext, n: AtenNode) -> Value:
 
 @RULES.load("aten.rot90")
 def rot90(g: TorchContext, n: AtenNode) -> Value:
-    x, (a, b) = n.tensor("self"), n.axes("dims", n.rank("self"))
+    x, axes = n.tensor("self"), n.axes("dims", n.rank("self"))
+    if len(axes) != 2:
+        raise NotExpressible(f"turns {len(axes)} axes", "invalid_shape")
+    a, b = axes
     k = n.number("k") % 4
     perm = list(range(n.rank("self")))
     perm[a], perm[b] = b, a

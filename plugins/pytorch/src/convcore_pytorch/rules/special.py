@@ -63,7 +63,7 @@ def normal(g: TorchContext, n: AtenNode) -> Value:
 @RULES.load("aten.polygamma", "aten.special_polygamma")
 def polygamma(g: TorchContext, n: AtenNode) -> Value:
     """(-1)^(n+1) n! zeta(n + 1, x) (DLMF 25.11.12)."""
-    order, x = n.number("n"), operand(g, n)
+    order, x = n.count("n", least=0), operand(g, n)
     if order == 0:
         return g.b.digamma(x)
     if order > 30:
