@@ -19,7 +19,7 @@ def tests_for(m: Mutant, reach: Reach, seconds: float) -> list[str]:
     module is imported (tables, declarations), those of the functions the statement names and those whose names say its words;
     then those of the file, and of the folder of tests.
     """
-    words = _words(m)
+    words = _parameter(m) or _words(m)
     ways: list[Callable[[], set[str]]] = [lambda: reach.tests_of_file(m.path), lambda: reach.in_folders(_folders(m.path))]
     if m.inside:
         first, last = _around(m)
@@ -106,6 +106,13 @@ def _statements(path: str) -> list[tuple[int, int, frozenset[str]]]:
                 names.add(n.id if isinstance(n, ast.Name) else n.attr)
         out.append((s.lineno, s.end_lineno or s.lineno, frozenset(n.lower() for n in names if len(n) > 2)))
     return out
+
+
+def _parameter(m: Mutant) -> frozenset[str]:
+    """The parameter whose default is changed, and its function: tests of defaults are named so."""
+    found = re.search(r"(\w{3,})(?:: [^=]+)? = \S+ -> ", m.what)
+    function = re.match(r"def (\w+)", m.statement)
+    return frozenset(x[1].lower() for x in (found, function) if x) if m.kind == "default" and found else frozenset()
 
 
 def _words(m: Mutant) -> frozenset[str]:
