@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import NoReturn
@@ -97,11 +96,15 @@ def _guarded(do: Callable[[], int]) -> int:
 
 def _trace(error: BaseException) -> None:
     if os.environ.get("CONVCORE_DEBUG") == "1":
+        import traceback
+
         complain("".join(traceback.format_exception(error)).rstrip())
 
 
 def _bug(error: Exception) -> PluginBugError:
     """An exception that nobody foresaw, with the distribution whose code raised it and the layer it was working on."""
+    import traceback
+
     from ..host import host
     from ..ir.graph import Node
     from ..rules import ForeignNode
