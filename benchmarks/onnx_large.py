@@ -3,15 +3,14 @@
     python benchmarks/onnx_large.py [size] [nodes] [--mb 1024] [--runs 3]
 
 size: whole processes of `convcore convert A -o B --no-check`, with weights in the file and beside it, to a new name and over an
-earlier result, as `cp`; wall time against `cp`, peak resident memory (mapped pages count) against the size. nodes: blocks of a
-layer norm, a dense layer and a GELU in primitives, loaded in one process with composites found and without; the least of several
-runs.
+earlier result, in turn with `cp`; the least wall time of several runs against that of `cp`, peak resident memory (mapped pages
+count) against the size. nodes: blocks of a layer norm, a dense layer and a GELU in primitives, loaded in one process with
+composites found and without; the least of several runs.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
 import time
@@ -66,10 +65,10 @@ def size(args: argparse.Namespace, folder: Path) -> None:
                 costs.append(once([*command, *(["--external-data", "always"] if external else [])]))
                 if not i:
                     copies, costs = [], []  # a warm-up
-            copy, wall = statistics.median(c.wall for c in copies), statistics.median(c.wall for c in costs)
-            peak, cpu = max(c.peak for c in costs), statistics.median(c.cpu for c in costs)
+            copy, wall = min(c.wall for c in copies), min(c.wall for c in costs)
+            peak, cpu = max(c.peak for c in costs), min(c.cpu for c in costs)
             row(f"{'beside' if external else 'inside'}{', over' if over else ''}", f"{mb:.0f}", f"{copy:.2f}", f"{wall:.2f}",
-                f"{wall / copy:.2f}", f"{statistics.median(c.cpu for c in copies):.2f}", f"{cpu:.2f}", f"{peak:.0f}",
+                f"{wall / copy:.2f}", f"{min(c.cpu for c in copies):.2f}", f"{cpu:.2f}", f"{peak:.0f}",
                 f"{peak / mb:.2f}")  # fmt: skip
         for path in folder.iterdir():
             path.unlink()
