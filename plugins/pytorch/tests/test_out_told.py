@@ -355,6 +355,10 @@ def test_what_is_written_of_a_model(suffix: str, tmp_path: Path) -> None:
         assert head.startswith(b'{"__metadata__":{"format":"pt","class":"MyNet","convcore":"{')
     runtime = made.runtime and made.runtime()
     assert runtime is not None and np.array_equal(runtime.run([np.ones((4, 3), np.float32)])[0], np.full((4, 5), 3, np.float32))
+    if suffix == ".py":  # it is the file that is run, if it is still what was written
+        with (tmp_path / "net.py").open("a", encoding="utf-8") as f:
+            f.write("# by somebody else\n")
+        assert made.runtime is not None and made.runtime() is None
 
 
 def test_without_a_file_what_is_checked_is_handed_over() -> None:
