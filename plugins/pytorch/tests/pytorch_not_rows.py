@@ -35,7 +35,6 @@ WHY = {
     "load rules.indexing.gather": "sizes of the other axes are cut to those of the indices",
     "load rules.indexing.index_select": _ZERO,
     "load rules.indexing.one_hot": "num_classes=-1 depends on the data",
-    "load rules.indexing.select_scatter": "the part is cut out and joined",
     "load rules.indexing.slice_": "one axis of all is cut, from a start to an end or of a length",
     "load rules.norms.matrix_norm": "the order is a text, or a number of sums and extremes",
     "load rules.norms.norm": "the order and the number of axes say which norm it is",
@@ -51,7 +50,6 @@ WHY = {
     "load rules.shape.reshape_as": _SHAPE,
     "load rules.shape.split": "sizes follow from a count or step and from the axis's size",
     "load rules.shape.split_sizes": "a single part is the tensor itself",
-    "load rules.shape.squeeze": "only axes of size 1 go, which the shape tells",
     "load rules.shape.tensor_split": "sizes follow from a count or places and from the axis's size",
     "load rules.shape.unbind": "the number of parts follows from the axis's size",
     "load rules.shape.view": "one size may be left to the others",
@@ -81,7 +79,6 @@ WHY = {
 
 NOT_EXPORTED = {
     "aten._convolution.deprecated": "of old TorchScript files",
-    "aten.native_dropout": "of programs that are taken apart",
     "aten.rnn_relu_cell": "torch.export takes it apart",
     "aten.rnn_tanh.input": "read as convcore.rnn_tanh",
     "aten.to.prim_dtype": "of TorchScript files",
