@@ -654,3 +654,20 @@ def test_ids_of_every_type(dtype: str) -> None:
             kinds(make)
     else:
         assert kinds(make) == (["Gather"] if dtype in ("int32", "int64") else ["Cast", "Gather"])
+
+
+def test_a_cast_of_anything_else_stays_where_it_is() -> None:
+    """Only of a Transpose does the cast come first (casts.py)."""
+    w = np.ones((5, 7), "f4")
+    for name, make in (("Relu", lambda b, x: b.relu(x)), ("Transpose", lambda b, x: b.transpose(x, perm=(1, 0)))):
+        made = kinds(lambda b, x, make=make: b.matmul(b.cast(make(b, x), to="float64"), b.const(w.astype("f8"))), (5, 5))
+        assert made == (["Relu", "Cast", "MatMul"] if name == "Relu" else ["Cast", "Transpose", "MatMul"])
+
+
+@pytest.mark.parametrize("axis, fits", [(-3, False), (0, False), (1, True), (2, True), (-1, True), (3, False)])
+def test_axes_of_a_cache_that_is_written_to(axis: int, fits: bool) -> None:
+    """TensorScatter: any axis but that of the batch."""
+    if onnx.defs.onnx_opset_version() < 24:
+        pytest.skip("the installed onnx is older")
+    said = why(one("TensorScatter", ["x", "x"], opset=24, axis=axis))
+    assert (said == "") if fits else (f"along axis {axis + 3 if axis < 0 else axis} of 3 axes" in said)
