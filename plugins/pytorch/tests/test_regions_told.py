@@ -24,7 +24,7 @@ from convcore_pytorch.files.exported import _choose, _input, _output, _payload, 
 from convcore_pytorch.files.graphs import _scopes, argument_value, read_graph
 from convcore_pytorch.files.identify import kind_of
 from convcore_pytorch.files.jsons import field, fields, parse
-from convcore_pytorch.files.program import Argument, Graph, Input, Node, Ref, Scope, TensorValue, renamed
+from convcore_pytorch.files.program import Argument, Constant, Graph, Input, Node, Ref, Scope, TensorValue, renamed
 from convcore_pytorch.files.storage import Region, Storage, StoredTensor, tensor
 from convcore_pytorch.files.symbols import parse_expr
 
@@ -618,6 +618,8 @@ def test_arguments_that_nest() -> None:
         ("as_sym_bools", [{"as_name": "s"}], [Ref("s")]),
         ("as_custom_obj", {"name": "o", "class_fqn": "c"}, Ref("o")),
         ("as_sym_int", {"as_expr": {"expr_str": "4"}}, 4),
+        ("as_layout", 0, Constant("layout", "unknown")),
+        ("as_memory_format", 0, Constant("memory_format", "unknown")),
     ):
         found = argument_value({kind: given}, "f", 0)
         assert math.isnan(found[1]) if want is None else found == want
