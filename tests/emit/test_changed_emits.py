@@ -21,7 +21,7 @@ from convcore.opset.declare import Op
 
 OPS: dict[str, Op] = {name: decl for family in FAMILIES for name, decl in family.ops.items() if decl.samples}
 DIALECTS: dict[str, tuple[str, tuple[Any, ...], int | None]] = {
-    "keras": ("KerasDialect", (), None), "onnx": ("OnnxDialect", (18, 10, False, True), 18),
+    "keras": ("KerasDialect", (True, False), None), "onnx": ("OnnxDialect", (18, 10, False, True), 18),
     "caffe": ("CaffeDialect", ("bvlc", "crop", 1), None),
 }  # fmt: skip
 REFUSALS: dict[str, dict[str, list[tuple[int, list[Any], str]]]] = {

@@ -124,6 +124,8 @@ def crop(e: CaffeScribe, top: Ref, axis: int, begin: int, size: int, name: str, 
 def tile(e: CaffeScribe, top: Ref, shape: Sequence[int], name: str, outputs: Sequence[Value | None] = ()) -> Ref:
     """The blob repeated along its axes up to a shape that each of its sizes divides."""
     axes = [i for i, (a, b) in enumerate(zip(top.dims, shape)) if a != b]
+    if any(not top.dims[i] for i in axes):
+        raise NotExpressible("no elements are repeated to some")
     if not axes and outputs and outputs[0] is not None:
         e.alias(outputs[0], top)
     for i in axes:
