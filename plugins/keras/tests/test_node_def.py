@@ -163,6 +163,25 @@ REFUSED: list[tuple[str, list[Any], Any, dict[str, Any], str]] = [
     ("AddV2", [X], [0.5], {}, "is the operation AddV2 whose operands are no list, or whose constants are none by number"),
     ("StridedSlice", [X], {"1": [0], "2": [1.5], "3": [1]}, {}, "takes a part of a tensor whose bounds are computed"),
     ("StridedSlice", [X], {"1": [0], "2": [1], "3": 1}, {}, "takes a part of a tensor whose bounds are computed"),
+    (
+        "StridedSlice",
+        [X],
+        {"1": [0], "2": [1], "3": [1]},
+        {"end_mask": {"i": " "}},
+        "has the attribute end_mask=' ', which is no whole number",
+    ),
+    ("StridedSlice", [X], {"1": [0], "2": [1], "3": [1]}, {"end_mask": [1]}, "has the attribute end_mask='[1]', which is no"),
+    ("StridedSlice", [X], {"1": [0], "2": [1]}, {}, "is the operation StridedSlice with 3 operands"),
+    ("Pack", [X], {}, {"axis": {"i": True}}, "has the attribute axis='True', which is no whole number"),
+    ("Pack", [X, X], {}, {"axis": {"i": "1" * 20}}, "which is no whole number"),
+    ("Split", [X], {"0": 1}, {}, "has the attribute num_split='None', which is no whole number"),
+    ("Squeeze", [X], {}, {"squeeze_dims": {"i": "1"}}, "takes axes away that are no list"),
+    ("Squeeze", [X], {}, {"squeeze_dims": {"list": {"i": 1}}}, "has the attribute squeeze_dims, which is no list"),
+    ("Squeeze", [X], {}, {"squeeze_dims": {"list": {"i": ["x"]}}}, "has the attribute squeeze_dims='x', which is no whole"),
+    ("LeakyRelu", [X], {}, {"alpha": {"f": "x"}}, "has the attribute alpha='x', which is no number"),
+    ("LeakyRelu", [X], {}, {"alpha": {"b": True}}, "has the attribute alpha='True', which is no number"),
+    ("Cast", [X], {}, {"DstT": {"list": {"type": ["DT_FLOAT"]}}}, "makes elements of the type ['DT_FLOAT']"),
+    ("ArgMax", [X], {}, {}, "is the operation ArgMax with 1 operands"),
 ]
 
 

@@ -4,6 +4,7 @@ are constants. Each is the function of TensorFlow that makes it (``tensorflow/co
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -60,20 +61,33 @@ def run_node_def(g: KerasContext, node: ForeignNode, stored: Any, constants: Any
         operands.append(value)
     if next(tensors, None) is not None:
         raise CodeRefused(f"is the operation {op}, which takes fewer tensors than the layer is given")
-    found = _called(g, node, op, operands, {k: _attr(v) for k, v in given.items()} if isinstance(given, Mapping) else {})
-    return found
+    return _called(g, node, op, operands, {k: _attr(k, v) for k, v in given.items()} if isinstance(given, Mapping) else {})
 
 
-def _attr(v: Any) -> Any:
+def _attr(name: str, v: Any) -> Any:
     """An attribute of a NodeDef: numbers are text where they are int64."""
     if not isinstance(v, Mapping) or len(v) != 1:
         return v
     (kind, value), = v.items()  # fmt: skip
     if kind == "i":
-        return int(value)
+        return _number(name, value)
     if kind == "list" and isinstance(value, Mapping):
-        return [int(x) if k == "i" else x for k, xs in value.items() for x in xs]
+        if not all(isinstance(xs, list) for xs in value.values()):
+            raise CodeRefused(f"has the attribute {name}, which is no list")
+        return [_number(name, x) if k == "i" else x for k, xs in value.items() for x in xs]
     return value
+
+
+def _number(name: str, value: Any) -> int:
+    if isinstance(value, str) and re.fullmatch(r"-?\d{1,19}", value, re.ASCII):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise CodeRefused(f"has the attribute {name}={str(value)[:80]!r}, which is no whole number")
+    return value
+
+
+def _whole(attr: Attr, name: str, default: int | None) -> int:
+    return _number(name, attr.get(name, default))
 
 
 def _called(g: KerasContext, node: ForeignNode, op: str, operands: list[Any], attr: Attr) -> Sequence[Value]:
@@ -89,9 +103,11 @@ def _called(g: KerasContext, node: ForeignNode, op: str, operands: list[Any], at
         parts = with_sizes(g, list(operands))
         if all(isinstance(n, (int, Dim)) for n in parts):
             return results(g, TensorShape(parts))
-    special = _SPECIAL.get(op)
-    if special is None:
+    if op not in _SPECIAL:
         raise CodeRefused(f"is the operation {op} of TensorFlow, which convcore does not map")
+    least, most, special = _SPECIAL[op]
+    if not least <= len(operands) <= most:
+        raise CodeRefused(f"is the operation {op} with {len(operands)} operands")
     return special(call, operands, attr)
 
 
@@ -106,7 +122,7 @@ def _matmul(call: Call, x: list[Any], attr: Attr) -> Sequence[Value]:
 def _strided(call: Call, x: list[Any], attr: Attr) -> Sequence[Value]:
     """``x[begin:end:strides]`` by bit masks over the axes."""
     value, begin, end, strides = x
-    masks = {k: int(attr.get(f"{k}_mask", 0)) for k in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")}
+    masks = {k: _whole(attr, f"{k}_mask", 0) for k in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")}
     if not all(isinstance(v, (list, tuple)) and all(isinstance(n, int) for n in v) for v in (begin, end, strides)):
         raise CodeRefused("takes a part of a tensor whose bounds are computed")
     key: list[Any] = []
@@ -125,28 +141,39 @@ def _strided(call: Call, x: list[Any], attr: Attr) -> Sequence[Value]:
 
 def _squeeze(call: Call, x: list[Any], attr: Attr) -> Sequence[Value]:
     axes = attr.get("squeeze_dims") or attr.get("axis") or []
-    return call("squeeze", x[0], axis=list(axes) if axes else None)
+    if not isinstance(axes, list):
+        raise CodeRefused("takes axes away that are no list")
+    return call("squeeze", x[0], axis=axes or None)
 
 
-_SPECIAL: dict[str, Callable[[Call, list[Any], Attr], Sequence[Value]]] = {
-    "MatMul": _matmul, "BatchMatMul": _matmul, "BatchMatMulV2": _matmul, "StridedSlice": _strided, "Squeeze": _squeeze,
-    "ConcatV2": lambda call, x, a: call("concat", x[:-1], axis=x[-1]),
-    "Pack": lambda call, x, a: call("stack", x, axis=int(a.get("axis", 0))),
-    "Unpack": lambda call, x, a: call("unstack", x[0], axis=int(a.get("axis", 0))),
-    "Split": lambda call, x, a: call("split", x[1], int(a["num_split"]), axis=x[0]),
-    "SplitV": lambda call, x, a: call("split", x[0], x[1], axis=x[2]),
-    "GatherV2": lambda call, x, a: call("gather", x[0], x[1], axis=x[2], batch_dims=int(a.get("batch_dims", 0))),
-    "Cast": lambda call, x, a: call("cast", x[0], _type(a.get("DstT"))),
-    "LeakyRelu": lambda call, x, a: call("nn.leaky_relu", x[0], alpha=float(a.get("alpha", 0.2))),
-    "Pad": lambda call, x, a: call("pad", *x),
-    "PadV2": lambda call, x, a: call("pad", x[0], x[1], constant_values=x[2]),
-    "Cumsum": lambda call, x, a: call("cumsum", *x, exclusive=bool(a.get("exclusive")), reverse=bool(a.get("reverse"))),
-    "ArgMax": lambda call, x, a: call("argmax", *x, output_type=_type(a.get("output_type", "DT_INT64"))),
-    "ArgMin": lambda call, x, a: call("argmin", *x, output_type=_type(a.get("output_type", "DT_INT64"))),
+_SPECIAL: dict[str, tuple[int, int, Callable[[Call, list[Any], Attr], Sequence[Value]]]] = {
+    "MatMul": (2, 2, _matmul), "BatchMatMul": (2, 2, _matmul), "BatchMatMulV2": (2, 2, _matmul),
+    "StridedSlice": (4, 4, _strided), "Squeeze": (1, 1, _squeeze),
+    "ConcatV2": (2, 1 << 16, lambda call, x, a: call("concat", x[:-1], axis=x[-1])),
+    "Pack": (1, 1 << 16, lambda call, x, a: call("stack", x, axis=_whole(a, "axis", 0))),
+    "Unpack": (1, 1, lambda call, x, a: call("unstack", x[0], axis=_whole(a, "axis", 0))),
+    "Split": (2, 2, lambda call, x, a: call("split", x[1], _whole(a, "num_split", None), axis=x[0])),
+    "SplitV": (3, 3, lambda call, x, a: call("split", x[0], x[1], axis=x[2])),
+    "GatherV2": (3, 3, lambda call, x, a: call("gather", x[0], x[1], axis=x[2], batch_dims=_whole(a, "batch_dims", 0))),
+    "Cast": (1, 1, lambda call, x, a: call("cast", x[0], _type(a.get("DstT")))),
+    "LeakyRelu": (1, 1, lambda call, x, a: call("nn.leaky_relu", x[0], alpha=_real(a, "alpha", 0.2))),
+    "Pad": (2, 2, lambda call, x, a: call("pad", *x)),
+    "PadV2": (3, 3, lambda call, x, a: call("pad", x[0], x[1], constant_values=x[2])),
+    "Cumsum": (2, 2, lambda call, x, a: call("cumsum", *x, exclusive=bool(a.get("exclusive")), reverse=bool(a.get("reverse")))),
+    "ArgMax": (2, 2, lambda call, x, a: call("argmax", *x, output_type=_type(a.get("output_type", "DT_INT64")))),
+    "ArgMin": (2, 2, lambda call, x, a: call("argmin", *x, output_type=_type(a.get("output_type", "DT_INT64")))),
 }  # fmt: skip
+"""The least and most operands of an operation, and how it is called."""
 
 
 def _type(name: Any) -> str:
-    if name not in _TYPES:
+    if not isinstance(name, str) or name not in _TYPES:
         raise CodeRefused(f"makes elements of the type {name}")
     return _TYPES[name]
+
+
+def _real(attr: Attr, name: str, default: float) -> float:
+    value = attr.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise CodeRefused(f"has the attribute {name}={str(value)[:80]!r}, which is no number")
+    return float(value)
