@@ -80,7 +80,8 @@ def _indexed(node: Node, arg: str, sizes: Sizes) -> int | None:
         found = [_size(x, a, sizes) for a in range(first, first + (depth or 0))]
         known = [n for n in found if n is not None]
         return min(known) if known else None
-    return _size(x, node.attrs["axis"], sizes)
+    axis = node.attrs.get("axis")  # an op of a plugin may have none
+    return _size(x, axis, sizes) if isinstance(axis, int) else None
 
 
 def _steps(node: Node, arg: str, sizes: Sizes) -> int | None:

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from ..collector import let_go, one_command, take
 from ..errors import ConvcoreError, PluginBugError, by_flags
-from .console import Terminated, complain, finish, leave, peak, prepare, say, terminable
+from .console import Terminated, complain, finish, is_last, leave, peak, prepare, say, terminable
 
 __all__ = ["command", "main"]
 
@@ -29,7 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command() -> NoReturn:
-    """The process ``convcore``: one command, and the process ends."""
+    """The process ``convcore``: one command, and the process ends; where others go on in it (:func:`.console.is_last`), as
+    ``sys.exit`` ends it."""
+    if not is_last():
+        sys.exit(main())
     take()
     leave(main())
 

@@ -21,7 +21,7 @@ from typing import NoReturn
 from ..errors import OutputError
 from .colour import painted
 
-__all__ = ["Terminated", "complain", "finish", "leave", "peak", "prepare", "printable", "say", "show", "terminable"]
+__all__ = ["Terminated", "complain", "finish", "is_last", "leave", "peak", "prepare", "printable", "say", "show", "terminable"]
 
 # controls, directions, halves of characters
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -94,16 +94,30 @@ def finish() -> None:
         raise OutputError(f"standard output cannot be written: {e.strerror}") from None
 
 
+def is_last() -> bool:
+    """Whether nothing of the process comes after the caller's caller: a script at its top, run by its name or by ``python -m``. A
+    profiler, a debugger or any program that runs one goes on after it, and so does ``python -i``."""
+    if sys.flags.inspect or sys.flags.dev_mode:
+        return False
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        place = frame.f_globals.get("__name__"), frame.f_code.co_name
+        if place not in (("__main__", "<module>"), ("runpy", "_run_code"), ("runpy", "_run_module_as_main")):
+            return False
+        frame = frame.f_back
+    return True
+
+
 def leave(code: int) -> NoReturn:
-    """End the process with this exit code. What asked to be called at its end is called and the streams are written, but objects
-    are not taken apart one by one, which takes a twentieth of a small conversion. Where other threads run, or somebody measures
-    or watches the process from inside, it ends as any does."""
-    if threading.active_count() > 1 or sys.getprofile() or sys.gettrace() or sys.flags.dev_mode:
+    """End the process, which is ours (:func:`is_last`), with this exit code. What asked to be called at its end is called and the
+    streams are written, but objects are not taken apart one by one, which takes a twentieth of a small conversion. Where other
+    threads run, or somebody measures or watches the process from inside, it ends as any does."""
+    if threading.active_count() > 1 or sys.getprofile() or sys.gettrace():
         sys.exit(code)
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()  # type: ignore[union-attr]
     os._exit(code)
 
 

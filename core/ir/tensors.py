@@ -178,7 +178,8 @@ class MappedTensor(Tensor):
         What it fails at is left, and told by who copies that. File systems that can let both files share their blocks; others
         need as much as for :meth:`_blocks` (1 GB on ext4, Linux 6.18: 0.26 s for 0.22), and no large pages: where memory is in
         pieces those cost ten times as much."""
-        if type(file) is not io.BufferedWriter or type(file.raw) is not io.FileIO or not hasattr(os, "copy_file_range"):
+        plain = type(file) is io.BufferedWriter and type(file.raw) is io.FileIO and file.seekable()
+        if not plain or not hasattr(os, "copy_file_range"):
             return 0
         start = file.tell()
         if self.nbytes < _MANY or (self.offset - start) % mmap.PAGESIZE:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
 from ..records import dataclass
 from .axes import Atom, Axes, axes_of, cells, materialise, size_of
@@ -244,6 +245,12 @@ def _operands(r: Rewriter, core: _Core) -> _Plan | None:
     return _Plan(parts, groups, core.scale * qa.scale * parts[1].scale)
 
 
+def _no_wider(v: Value, dtype: DType) -> bool:
+    """Whether a value keeps its numbers in a type: of it, narrower, or widened from it."""
+    own = _uncast(v).dtype
+    return own is dtype or (own is not None and own.itemsize < dtype.itemsize)
+
+
 def core_rank(core: _Core) -> int:
     return len(core.y.shape or ())
 
@@ -313,7 +320,9 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
     if any(heads_unknown(m, ranks[m], q) for m in (*added, *(c.value for c in keep))):
         return False
     wide = core.y.dtype  # of which the values are, where the scores were widened for the softmax and the weights stay so
-    if wide is None or not all(narrows(m, wide) for m in added):  # added to scores that were widened for it
+    if wide is None or not all(_no_wider(a.base, wide) for a in plan.parts):
+        return False
+    if not all(narrows(m, wide, several=len(added) > 1) for m in added):  # added to scores that were widened for it
         return False
 
     def make(b: Any) -> list[Value]:

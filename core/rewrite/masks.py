@@ -198,28 +198,28 @@ def _holds(new: DType, old: DType | None) -> bool:
     return old is not None and old.is_float and new.is_float and new.limits[1] >= old.limits[1]
 
 
-def narrows(v: Value, dtype: DType) -> bool:
-    """Whether all that a value may hold are numbers of a narrower type, too: choices between constants that are (0, -inf)."""
+def narrows(v: Value, dtype: DType, *, several: bool) -> bool:
+    """Whether all that a value may hold are numbers of a narrower type, too: choices between constants that are (0, -inf).
+    ``several``: sums with other such values are as well, as those of 0 and -inf."""
 
     def parts(v: Value) -> Parts:
         node = v.producer
         if v.tensor is not None or node is None:
-            return v.tensor is not None and v.tensor.size <= _MOST and v.tensor.dtype.is_float and _kept(v.tensor.numpy(), dtype)
+            return v.tensor is not None and v.tensor.size <= _MOST and v.tensor.dtype.is_float and kept(v.tensor.numpy())
         if node.op == "where":
             return node.inputs[1:]
         if node.op == "cast":
             x = node.need("x")
-            return x.dtype is DType.BOOL or x.dtype is dtype
+            return not several and (x.dtype is DType.BOOL or x.dtype is dtype)
         found = moved(node)
-        return found if found is not None else node.op == "fill" and _kept(np.float64(node.attrs["value"]), dtype)
+        return found if found is not None else node.op == "fill" and kept(np.float64(node.attrs["value"]))
+
+    def kept(a: Any) -> bool:
+        with np.errstate(over="ignore"):
+            same = np.array_equal(a.astype(dtype.numpy).astype(np.float64), a.astype(np.float64))
+        return same and (not several or bool(np.all((a == 0) | (a == -np.inf))))
 
     return v.dtype is dtype or every(v, parts)
-
-
-def _kept(a: Any, dtype: DType) -> bool:
-    """Whether the numbers stay what they are in a type."""
-    with np.errstate(over="ignore"):
-        return np.array_equal(a.astype(dtype.numpy).astype(np.float64), a.astype(np.float64))
 
 
 def _all_finite(a: Any) -> bool:

@@ -275,3 +275,40 @@ def test_the_process_ends_with_the_exit_code_of_its_command():
     assert done.returncode == 2 and "name the output file" in done.stderr
     done = subprocess.run([sys.executable, "-X", "dev", "-c", _LEAVING.format(""), "--version"], capture_output=True, text=True)
     assert done.stdout.splitlines()[1:] == ["as any does: 0", "asked to be called"]
+
+
+_RUNS = """
+import runpy, sys
+sys.argv = ["convcore", "--version"]
+try:
+    runpy.run_module("convcore", run_name="__main__")
+finally:
+    print("and goes on")
+"""
+
+
+@pytest.mark.parametrize(
+    "how, last",
+    [
+        (["-c", _RUNS], "and goes on"),
+        (["-c", "import sys\ndef run():\n    try: command()\n    finally: print('and goes on')\n"
+          "from convcore.cli import command\nsys.argv = ['convcore', '--version']\nrun()"], "and goes on"),
+        (["-m", "trace", "--count", "-C", ".", "--module", "convcore", "--version"], ""),
+        (["-i", "-m", "convcore", "--version"], "and goes on"),
+    ],
+    ids=["run by a script", "called by a function", "traced", "asks for more"],
+)  # fmt: skip
+def test_whoever_runs_the_command_in_his_process_goes_on(how: list[str], last: str, tmp_path: Path):
+    """Profilers of Python 3.12 and later watch without ``sys.setprofile``: what they print comes after the command."""
+    done = subprocess.run([sys.executable, *how], input="print('and goes on')", capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("convcore ")
+    assert done.stdout.rstrip().endswith(last) and (last or list(tmp_path.glob("*.cover")))
+
+
+def test_what_a_replaced_stream_left_is_written():
+    code = (
+        "import io, sys\nprint('kept')\nsys.stdout = io.StringIO()\nsys.argv = ['convcore', '--version']\n"
+        "from convcore.cli import command\ncommand()"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "kept\n"

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = {
     "_VF": "torch.nn.modules.rnn's kernels, replaced while a module is traced: torch has no public way",
+    "_getframe": "sys, which documents it: whether anybody's code goes on after a command",
     "_exit": "os, which documents it: a command's process ends without taking its objects apart",
     "_run_exitfuncs": "atexit: what os._exit leaves out and a process that ends by it owes; atexit has no public way",
 }

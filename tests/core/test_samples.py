@@ -13,6 +13,8 @@ from convcore.build.builder import Builder
 from convcore.errors import InputError
 from convcore.ir.dims import Dim
 from convcore.ir.graph import Graph
+from convcore.opset import OpSet, Sample, register, registry
+from convcore.opset.axes import Opaque
 from convcore.samples import SampleError, candidates, example_inputs, size_choices
 
 N, M, K = Dim("n"), Dim("m"), Dim("k")
@@ -154,6 +156,24 @@ def test_integers_are_what_they_index(name: str) -> None:
     build, sizes, found = MEANT[name]
     (index,) = (a for a in _made(build, **sizes) if a.dtype.kind == "i")
     assert set(index.ravel().tolist()) == found
+
+
+def test_indices_of_a_plugins_op_that_has_no_axis() -> None:
+    family = OpSet("check", "tests")
+    family.op(
+        "selfcheck_pick", "x, indices:int", "Elements of x.", infer=lambda c: [(c.dtype("x"), c.shape("indices"))],
+        reference=lambda x, indices: x.reshape(-1)[indices], axes=Opaque(), roles={"index": "indices"},
+        samples=[Sample((2, 3), np.array([1, 4]))],
+    )  # fmt: skip
+    register(family)
+    try:
+        g = Graph("g")
+        b = Builder(g)
+        g.outputs = [b.op("selfcheck_pick", b.input("x", "float32", (5, 7)), b.input("i", "int64", (3,)))]
+        index = example_inputs(g, {})[1]
+        assert 0 <= index.min() <= index.max() < 10
+    finally:
+        del registry._registry.ops["selfcheck_pick"]
 
 
 @pytest.mark.parametrize(("layout", "shape"), [("time_major", (7, 90, 5)), ("batch_major", (90, 7, 5))])

@@ -7,6 +7,7 @@ import gzip
 import io
 import mmap
 import os
+import threading
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -177,3 +178,15 @@ def test_a_file_that_ends_too_early_is_refused_however_it_is_copied(tmp_path: Pa
     with pytest.raises(BadFileError, match="ends 5 bytes before"), open(tmp_path / "out.bin", "wb") as f:
         t.write_to(f)
     assert sum(copied) == BYTES - 5
+
+
+def test_into_a_pipe(tmp_path: Path) -> None:
+    """It does not tell where it stands."""
+    t, (read, write), got = source(tmp_path), os.pipe(), list[bytes]()
+    with open(read, "rb") as r:
+        reader = threading.Thread(target=lambda: got.append(r.read()))
+        reader.start()
+        with open(write, "wb") as f:
+            t.write_to(f)
+        reader.join()
+    assert got == [t.numpy().tobytes()]

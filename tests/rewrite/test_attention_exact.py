@@ -107,7 +107,36 @@ def _widened(low: float | None, kept: bool) -> Callable[[Any], Any]:
     return make
 
 
+def _two_widened(low: float) -> Callable[[Any], Any]:
+    """Two masks whose sum half precision does not hold: the mean over keys that neither keeps would be NaN."""
+
+    def make(b: Any) -> Any:
+        s, v = halves(b)
+        for i in range(2):
+            c = b.input(f"m{i}", "bool", (2, 1, 5, 5))
+            s = b.add(s, b.where(c, b.const(0.0), b.const(low)))
+        return b.cast(b.matmul(b.cast(b.softmax(s, axis=-1), to=DType.FLOAT16), v), to=DType.FLOAT32)
+
+    return make
+
+
+def _weights_narrowed(widened: bool) -> Callable[[Any], Any]:
+    """Weights and values of half precision, scores of queries and keys of single precision, or ``widened`` to it."""
+
+    def make(b: Any) -> Any:
+        q, k, v = (b.mul(b.input(n, "float32", (2, 3, 5, w)), b.const(4.0)) for n, w in zip("qkv", (7, 7, 2)))
+        if widened:
+            q, k = (b.cast(b.cast(x, to=DType.FLOAT16), to=DType.FLOAT32) for x in (q, k))
+        p = b.softmax(b.matmul(q, b.transpose(k, perm=(0, 1, 3, 2))), axis=-1)
+        y = b.matmul(b.cast(p, to=DType.FLOAT16), b.cast(v, to=DType.FLOAT16))
+        return b.cast(y, to=DType.FLOAT32)
+
+    return make
+
+
 STAY = {
+    "half, two masks": _two_widened(-6e4),
+    "half, weights alone": _weights_narrowed(False),
     "half, a mask of data": _widened(None, False),
     "half, a mask that is infinite there": _widened(-1e9, False),
     "mask of heads over five axes": _mask_of_heads_over_five_axes,
@@ -203,6 +232,8 @@ def weighed_by(b: Any, p: Any, v: Any) -> Any:
 
 
 FOUND = {
+    "half, queries and keys widened": _weights_narrowed(True),
+    "half, two infinite masks": _two_widened(-np.inf),
     "half, weights widened": _widened(-np.inf, True),
     "half, weights widened, a number": _widened(-1e9, True),
     "half, weights widened, data": _widened(None, True),

@@ -26,6 +26,7 @@ print("onnx" in sys.modules, "google.protobuf.json_format" in sys.modules)
 import onnx, onnx.checker, onnx.helper, onnx.numpy_helper, onnx.shape_inference, onnx.version_converter
 from convcore_onnx.library import messages, newest_opset, schemas
 assert onnx.ModelProto is messages().ModelProto and onnx.IR_VERSION == messages().IR_VERSION
+assert onnx.onnx_ml_pb2 is messages() and onnx.onnx_cpp2py_export.defs.get_schema is schemas().get_schema
 assert newest_opset() == onnx.defs.onnx_opset_version()
 assert schemas().SchemaError is onnx.defs.SchemaError
 assert onnx.defs.get_schema("Selu").attributes["alpha"].default_value.name == "alpha"

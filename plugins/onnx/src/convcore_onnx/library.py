@@ -62,4 +62,20 @@ def _part(name: str) -> Any:
     except ImportError:
         del sys.modules[spec.name]
         return None
+    if _WHOLE not in sys.meta_path:
+        sys.meta_path.insert(0, _WHOLE)
     return module
+
+
+class _Whole:
+    """Asked for modules like any finder, it finds none; but the first one that onnx imports while it is imported as a whole tells
+    that the package is there now, which gets the parts as its attributes: nobody else sets those of modules that are there."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        package = sys.modules.get("onnx") if name.startswith("onnx.") else None
+        for part in ("onnx_ml_pb2", "onnx_cpp2py_export") if package is not None else ():
+            if f"onnx.{part}" in sys.modules:
+                setattr(package, part, sys.modules[f"onnx.{part}"])
+
+
+_WHOLE: Any = _Whole()
