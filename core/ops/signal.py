@@ -133,6 +133,8 @@ def _stft_shape(c: InferContext) -> Shapes:
     n = c["size"] if c["size"] is not None else None if whole is None else whole[0]
     if c["size"] is not None and window is not None:
         c.same(window[0], c["size"], "window and size")
+    if isinstance(n, int) and n < 1:
+        c.fail(f"frames of {n} elements")
     if x is None:
         return [(c.dtype("x"), (None, None, None, 2))]
     frames = None if n is None or x[1] is None else (x[1] - n) // c["step"] + 1

@@ -245,10 +245,12 @@ def _operands(r: Rewriter, core: _Core) -> _Plan | None:
     return _Plan(parts, groups, core.scale * qa.scale * parts[1].scale)
 
 
-def _no_wider(v: Value, dtype: DType) -> bool:
-    """Whether a value keeps its numbers in a type: of it, narrower, or widened from it."""
-    own = _uncast(v).dtype
-    return own is dtype or (own is not None and own.itemsize < dtype.itemsize)
+def _no_wider(plan: _Plan, dtype: DType) -> bool:
+    """Whether all keep their numbers in a type: of it, narrower, or widened from it. Where one's is not known it is that of what
+    it is multiplied with."""
+    own = [_uncast(a.base).dtype for a in plan.parts]
+    known = [d for d in own if d is not None]
+    return own[:2] != [None, None] and all(d is dtype or d.itemsize < dtype.itemsize for d in known)
 
 
 def core_rank(core: _Core) -> int:
@@ -320,7 +322,7 @@ def _put(r: Rewriter, core: _Core, plan: _Plan) -> bool:
     if any(heads_unknown(m, ranks[m], q) for m in (*added, *(c.value for c in keep))):
         return False
     wide = core.y.dtype  # of which the values are, where the scores were widened for the softmax and the weights stay so
-    if wide is None or not all(_no_wider(a.base, wide) for a in plan.parts):
+    if wide is None or not _no_wider(plan, wide):
         return False
     if not all(narrows(m, wide, several=len(added) > 1) for m in added):  # added to scores that were widened for it
         return False

@@ -126,6 +126,8 @@ SHAPE_RULES: list[tuple[str, str, Inputs, dict[str, Any]]] = [
     ("the last axis has size 3", "dft_pairs", ((2, 5, 3),), {"axis": 1}),
     ("a transform of length 0", "dft_pairs", ((2, 0, 1),), {"axis": 1}),
     ("step=0", "stft", ((2, 5, 1),), {"step": 0}),
+    ("frames of 0 elements", "stft", ((2, 5, 1), (0,)), {"step": 1}),
+    ("frames of -1 elements", "stft", ((2, 5, 1),), {"step": 1, "size": -1}),
     ("frames of 7 of 5 elements", "stft", ((2, 5, 1),), {"step": 1, "size": 7}),
     ("x is float32, must be string", "string_concat", ((2,), ("string", (2,))), {}),
     ("must have one row", "string_normalize", (("string", (2, 3)),), {}),
