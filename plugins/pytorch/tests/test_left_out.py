@@ -111,7 +111,8 @@ def test_what_generated_constructors_leave_out_is_torchs_default(name: str) -> N
 
 def test_arrays_of_numpy_in_a_file_have_the_numbers_numpy_has() -> None:
     """All but long doubles, which are another type on each machine."""
-    kinds = {np.dtype(t) for t in np.sctypeDict.values() if np.dtype(t).kind in "biufc"}
+    own = [t for t in np.sctypeDict.values() if t.__module__ == "numpy"]  # others register more
+    kinds = {np.dtype(t) for t in own if np.dtype(t).kind in "biufc"}
     long = {np.dtype(np.longdouble), np.dtype(np.clongdouble)}
     for kind in kinds - long:
         for order in ("<", ">", "|", "="):

@@ -636,9 +636,14 @@ def test_arguments_that_nest() -> None:
     assert argument_value({"as_graph": {"name": "g", "graph": body}}, "f", DEEP - 1).name == "g"
     with pytest.raises(BadFileError, match=f"graph g: graphs nested more than {DEEP} deep|graphs nested more than {DEEP} deep"):
         argument_value({"as_graph": {"name": "g", "graph": body}}, "f", DEEP)
-    for value in (1e999, -(10**309), True, [1], math.nan):
-        with pytest.raises(BadFileError, match="a finite number is due, not a"):
+    for value in (True, [1]):
+        with pytest.raises(BadFileError, match="a number is due, not a"):
             argument_value({"as_float": value}, "f", 0)
+    for value in (10**309, -(10**309)):
+        with pytest.raises(BadFileError, match=r"a number beyond 1\.79"):
+            argument_value({"as_float": value}, "f", 0)
+    assert [argument_value({"as_float": x}, "f", 0) for x in (math.inf, -math.inf)] == [math.inf, -math.inf]  # torch 2.6
+    assert math.isnan(argument_value({"as_float": math.nan}, "f", 0))
     assert argument_value({"as_float": -1.79e308}, "f", 0) == -1.79e308
 
 

@@ -72,13 +72,15 @@ def _number(entry: Any, kind: str, where: str) -> Any:
 
 
 def _real(value: Any, where: str) -> float:
-    """A float; JSON has no infinity, torch writes it as text."""
+    """A float; JSON has no infinity: torch writes it as text, or (2.6) as the words Python reads."""
     if isinstance(value, str):
         if value not in ("Infinity", "-Infinity", "NaN"):
             raise BadFileError(f"{where}: {value[:40]!r} is no number")
         return math.nan if value == "NaN" else math.copysign(math.inf, -1 if value[0] == "-" else 1)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
-        raise BadFileError(f"{where}: a finite number is due, not a {type(value).__name__}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise BadFileError(f"{where}: a number is due, not a {type(value).__name__}")
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise BadFileError(f"{where}: a number beyond {sys.float_info.max}")
     return float(value)
 
 
