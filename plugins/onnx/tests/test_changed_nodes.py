@@ -64,7 +64,6 @@ BY_THE_REFERENCE = {
     ("Attention", "softcap"), ("Attention", "qk_matmul_output_mode"),  # NaN; modes that are none, and what mode 0 gives
     ("AveragePool", "strides"), ("MaxPool", "strides"),  # onnxruntime agrees with convcore
     ("BlackmanWindow", "output_datatype"),  # rounded to whole numbers
-    ("ConvTranspose", "strides"),  # wide gaps under auto_pad
     ("GRU", "clip"), ("LSTM", "clip"), ("RNN", "clip"),  # below 0
     ("Gemm", ""), ("GlobalMaxPool", ""), ("RoiAlign", ""),  # shapes that the standard does not allow
     ("LeakyRelu", "alpha"), ("LpPool", "p"),  # NaN; powers beyond float32

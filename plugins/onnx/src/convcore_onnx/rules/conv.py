@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcore.plugin import MISSING, A, ForeignNode, Node, NotExpressible, Size, known_shape
+from convcore.plugin import MISSING, A, ForeignNode, Node, NotExpressible, Size, Value, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
@@ -36,11 +36,30 @@ def emit_same_conv(e: OnnxScribe, node: Node) -> None:
     e.call("Conv", [e.value(v) if v is not None else None for v in node.inputs], attrs, outputs=node.outputs, name=node.name)
 
 
+@RULES.post("no_gaps")
+def no_gaps(g: OnnxContext, node: ForeignNode, y: Value) -> Value:
+    """A filter narrower than its stride leaves nothing to cut: by the standard the result is padded to input times stride,
+    by onnxruntime (1.32) it stays shorter."""
+    made = y.producer
+    if made is None or not isinstance(made.attrs["pads"], str):
+        return y
+    kernel = known_shape(made.need("w"))[2:]
+    strides, dilations, more = (
+        made.attrs[k] or (n,) * len(kernel) for k, n in (("strides", 1), ("dilations", 1), ("output_padding", 0))
+    )
+    reach = [(k - 1) * d + 1 + o for k, d, o in zip(kernel, dilations, more)]
+    if not all(isinstance(r, int) and r >= s for r, s in zip(reach, strides)):
+        why = f"where a filter reaches over {', '.join(map(str, reach))} with strides {list(strides)}"
+        why = f"auto_pad={node.attr('auto_pad')} {why}: the standard and onnxruntime make results of other sizes"
+        raise node.refuse(why, "give pads and output_padding")
+    return y
+
+
 _OUT = A("output_padding", None, "int_tuple")
 for _when, _pads in PADDINGS:
     RULES.op(
         "ConvTranspose", "conv_transpose", "X=x, W=w, B=b", when={**_when, "output_shape": frozenset({MISSING, ()})},
-        direction="both" if _pads is EXPLICIT else "load", pads=_pads, output_padding=_OUT, **_CONV,
+        direction="both" if _pads is EXPLICIT else "load", pads=_pads, output_padding=_OUT, then=("no_gaps",), **_CONV,
     )  # fmt: skip
 
 
