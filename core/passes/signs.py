@@ -8,7 +8,7 @@ import numpy as np
 
 from ..ir.bounds import bounds
 from ..ir.dtypes import DType
-from ..ir.graph import Value
+from ..ir.graph import Node, Value
 from ..opset import Role, Trait, op, traits_of
 from .search import Parts, every
 
@@ -40,11 +40,21 @@ def _parts(inputs: bool, v: Value) -> Parts:
     if node.op == "dim_value":
         least = bounds(node.attrs["value"])[0]
         return least is not None and least >= 0
-    full = node.op == "max_pool" and node.attrs["ceil_mode"] != "ceil_full"  # no window is empty: its maximum is an element
-    if not (full or Trait.KEEPS_SIGN in traits) or (node.op == "cast" and not _holds(node.need("x").dtype, v.dtype)):
+    if not (_of_elements(node) or Trait.KEEPS_SIGN in traits) or (
+        node.op == "cast" and not _holds(node.need("x").dtype, v.dtype)
+    ):
         return False
     decl = op(node.op)
     return [x for i, x in enumerate(node.inputs) if x is not None and decl.role(i) is not Role.INDEX]
+
+
+def _of_elements(node: Node) -> bool:
+    """Whether a node takes the maximum of windows none of which is empty: its maximum is an element."""
+    if node.op != "max_pool" or node.attrs["ceil_mode"] == "ceil_full":
+        return False
+    pads = node.attrs["pads"]  # by a name they are less than a window, and the first element of each is no padding or its last
+    each = zip(node.attrs["kernel"], node.attrs["dilations"], pads if not isinstance(pads, str) else ())
+    return all(pair == (0, 0) or (d == 1 and all(isinstance(n, int) and n < k for n in pair)) for k, d, pair in each)
 
 
 def _holds(old: DType | None, new: DType | None) -> bool:

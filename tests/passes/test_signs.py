@@ -37,6 +37,19 @@ KNOWN: dict[str, tuple[Callable[[Any], Value], bool]] = {
     "empty windows": (
         lambda b: b.max_pool(b.relu(b.input("x", "float32", X)), kernel=(1, 1), strides=(3, 4), ceil_mode="ceil_full"), False
     ),
+    "windows of padding alone": (
+        lambda b: b.max_pool(b.relu(b.input("x", "float32", X)), kernel=(1, 3), pads=((0, 1), (0, 0))), False
+    ),
+    "windows of an element at least": (
+        lambda b: b.max_pool(b.relu(b.input("x", "float32", X)), kernel=(2, 3), pads=((0, 1), (2, 1))), True
+    ),
+    "windows of padding beside elements": (
+        lambda b: b.max_pool(b.relu(b.input("x", "float32", X)), kernel=(1, 2), dilations=(1, 2), pads=((0, 0), (1, 1))), False
+    ),
+    "windows of all elements": (lambda b: b.max_pool(b.relu(b.input("x", "float32", X)), kernel=(1, 2), dilations=(1, 2)), True),
+    "windows, as many as there are": (
+        lambda b: b.max_pool(b.relu(b.input("x", "float32", X)), kernel=(3, 3), pads="same_upper"), True
+    ),
     "windows of an input": (lambda b: b.max_pool(b.input("x", "float32", X), kernel=(2, 2)), False),
     "places do not matter": (lambda b: b.gather(b.relu(b.input("x", "float32", X)), b.input("i", "int64", (5,)), axis=0), True),
     "a size": (lambda b: b.dim_value(value=Dim("n")), True),

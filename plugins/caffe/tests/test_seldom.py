@@ -136,6 +136,13 @@ WHY: list[tuple[str, Any, Callable[[Builder, Value], Any], dict[str, Any]]] = [
     ("it is empty, and Caffe's Slice makes no empty blobs", N, lambda b, x: b.pad(x, pads=EMPTY), {}),
     ("background -1 with share_location: Caffe stops", (1, 8), lambda b, x: boxes(b, x, background=-1), {"caffe_flavor": "ssd"}),
     ("some windows hold no element", N, lambda b, x: b.avg_pool(x, kernel=(2, 2), pads=((2, 0), (0, 0))), {}),
+    ("some windows hold no element", N, lambda b, x: b.avg_pool(x, kernel=(1, 1), pads=((3, 0), (0, 0))), {}),
+    ("some windows hold no element", (2, 3, 5, 5), lambda b, x: b.max_pool(
+        x, kernel=(1, 3), strides=(3, 3), pads=((0, 2), (0, 0))), {}),
+    ("some windows hold no element", (2, 3, 5, 5), lambda b, x: b.max_pool_with_indices(
+        x, kernel=(1, 3), strides=(3, 3), pads=((0, 2), (0, 0)), index_order="plane"), {}),
+    ("some windows hold no element", (2, 2, 6, 7), lambda b, x: b.avg_pool(
+        x, kernel=(1, 5), strides=(3, 1), pads=((0, 2), (0, 0)), count_include_pad=True), {}),
     ("its input is empty", (2, 0, 5), lambda b, x: b.sum(x, axes=(2,)), {}),
     ("Caffe's ArgMax takes 1 to 3 elements, not 0", (2, 3), lambda b, x: b.topk(x, k=0, axis=1)[0], {}),
     ("an index is beyond the 3 elements of axis 1", N, lambda b, x: b.gather(x, b.const(np.array([0, 3])), axis=1), {}),

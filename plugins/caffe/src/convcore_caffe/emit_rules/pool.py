@@ -89,7 +89,9 @@ def pool_windows(
 
 
 def _correction(axes: Sequence[_Axis], wanted: Sequence[Sequence[int]]) -> Any:
-    """Caffe's divisors over the ones asked for; None where they agree."""
+    """Caffe's divisors over the ones asked for; None where they agree. NotExpressible where Caffe divides by nothing."""
+    if any(n < 1 <= m for a, w in zip(axes, wanted) for n, m in zip(a.divisors(), w)):
+        raise NotExpressible("some windows hold no element")
     ours = np.ones(())
     theirs = np.ones(())
     for a, w in zip(axes, wanted):
@@ -118,30 +120,45 @@ def pool(e: CaffeScribe, node: Node) -> None:
     one = (1,) * extra
     kernel, strides = (*one, *a["kernel"]), (*one, *a["strides"])
     pads = (*((0, 0),) * extra, *pairs(node))
-    divisors = None
-    if node.op == "avg_pool":
-        divisors = [
-            _divisors(n, o, k, s, pad, a["count_include_pad"])
-            for n, o, k, s, pad in zip(x.dims[2:], (*one, *out[2:]), kernel, strides, pads)
-        ]
-        if any(0 in row for row in divisors) and a["ceil_mode"] != "ceil_full":
-            raise NotExpressible("some windows hold no element")
+    average = node.op == "avg_pool"
+    divisors = _divisors(x.dims[2:], (*one, *out[2:]), kernel, strides, pads, average and a["count_include_pad"])
+    if a["ceil_mode"] != "ceil_full":
+        _no_empty(divisors)
     kind = "MAX" if node.op == "max_pool" else "AVE"
     y = pool_windows(
-        e, x, kind, kernel, strides, [b for b, _ in pads], (*one, *out[2:]), label(node), () if extra else node.outputs, divisors
+        e,
+        x,
+        kind,
+        kernel,
+        strides,
+        [b for b, _ in pads],
+        (*one, *out[2:]),
+        label(node),
+        () if extra else node.outputs,
+        divisors if average else None,
     )
     if extra:
         reshape(e, y, out, label(node), node.outputs)
 
 
-def _divisors(n: int, out: int, k: int, s: int, pad: tuple[int, int], include: bool) -> list[int]:
-    """What the op divides by along one axis (the divisor is their product)."""
+def _divisors(
+    sizes: Sequence[int], out: Sequence[int], kernel: Sequence[int], strides: Sequence[int], pads: Sequence[tuple[int, int]],
+    include: bool,
+) -> list[list[int]]:  # fmt: skip
+    """What the op divides by along each axis (the divisor is their product): the elements of a window, with padding if that is
+    to be ``included``."""
     rows = []
-    for i in range(out):
-        begin = i * s - pad[0]
-        end = begin + k
-        rows.append(min(end, n + pad[1]) - begin if include else min(end, n) - max(begin, 0))
+    for n, o, k, s, (before, after) in zip(sizes, out, kernel, strides, pads):
+        begins = [i * s - before for i in range(o)]
+        rows.append([min(b + k, n + after) - b if include else min(b + k, n) - max(b, 0) for b in begins])
     return rows
+
+
+def _no_empty(windows: Sequence[Sequence[int]]) -> None:
+    """NotExpressible where a window has nothing of which the maximum or mean is that of the op: Caffe's maximum of nothing is
+    the lowest number."""
+    if any(n < 1 for row in windows for n in row):
+        raise NotExpressible("some windows hold no element")
 
 
 @RULES.emit("max_pool_with_indices")
@@ -153,6 +170,8 @@ def pool_mask(e: CaffeScribe, node: Node) -> None:
     results = list(node.outputs) if a["index_order"] == "plane" else _within_planes(node, x)
     if results is None or len(x.shape) != 4 or any(d != 1 for d in a["dilations"]):
         raise NotExpressible("Caffe's mask holds h * W + w of 2 spatial axes without dilation")
+    if a["ceil_mode"] != "ceil_full":
+        _no_empty(_divisors(x.dims[2:], out[2:], a["kernel"], a["strides"], pads, False))
     axes = [_Axis(*row) for row in zip(x.shape[2:], out[2:], a["kernel"], a["strides"], [b for b, _ in pads])]
     if not _place(axes, True):
         raise NotExpressible(f"Caffe's padding must be smaller than the kernel {list(a['kernel'])}", "unsupported_padding")
