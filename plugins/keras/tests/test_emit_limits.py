@@ -233,3 +233,27 @@ def test_what_rounding_decides_is_disputed() -> None:
         case = standard.Case("test_rounding", onnx.parser.parse_model(text), [([x], [np.full(3, want, np.float32)])])
         (outcome,) = standard.run_cases("keras", [case]).outcomes
         assert outcome.what == what, outcome
+
+
+# ---- recurrent layers
+@pytest.mark.parametrize("masked, given", [("mask", True), ("lengths", True), ("mask", False), ("", True)])
+def test_joined_last_states_where_every_step_is_masked(masked: str, given: bool, tmp_path: Path) -> None:
+    """Keras's last output is then zero, the final state the initial one: only where it may be neither, they are the same."""
+    g, b = graph()
+    rng = np.random.default_rng(3)
+    x = b.input("x", "float32", (3, 5, 7))
+    w, r = (b.const(rng.standard_normal((2, 2, n)).astype(np.float32)) for n in (7, 2))
+    h0 = b.input("h", "float32", (2, 3, 2)) if given else None
+    steps = np.array([0, 2, 5])
+    mask = b.input("mask", "bool", (3, 5)) if masked == "mask" else None
+    lengths = b.input("lengths", "int32", (3,)) if masked == "lengths" else None
+    _, h = b.op("rnn", x, w, r, None, h0, mask, lengths, hidden=2, direction="bidirectional", layout="batch_major")
+    g.outputs = [b.reshape(b.transpose(h, perm=(1, 0, 2)), shape=(3, 4))]
+    feeds = {"h": rng.standard_normal((2, 3, 2)), "mask": np.arange(5) < steps[:, None], "lengths": steps.astype(np.int32)}
+    told = [rng.standard_normal((3, 5, 7)).astype(np.float32), *(feeds[v.name] for v in g.inputs[1:])]
+    told = [a.astype(np.float32) if a.dtype == np.float64 else a for a in told]
+    (want,) = Interpreter(g).run(told)
+    (got,) = run(g, told, tmp_path)
+    assert np.abs(got - want).max() < 1e-5 and (np.abs(want[0]).max() > 0) == (given or not masked)
+    (layer,) = [n for n in keras.models.load_model(tmp_path / "m.keras").layers if isinstance(n, keras.layers.Bidirectional)]
+    assert layer.return_state == bool(masked and given)

@@ -94,10 +94,12 @@ def _bidirectional(
     w: Writer, kind: str, given: list[Any], start: list[list[Any]], config: dict[str, Any], weights: list[dict[str, Any]],
     states: int, wanted: list[bool],
 ) -> None:  # fmt: skip
-    """Both directions in one layer: outputs joined, then the final states of each direction."""
+    """Both directions in one layer: outputs joined, then the final states of each direction. Where every step is masked, the last
+    output is zero and the final state the initial one (``keras.src.backend.torch.rnn``, 3.15.1)."""
     x, mask = given
     out, hidden = known(w.node.outputs[0]), config["units"]
-    joined = _joined(w.node) if not wanted[0] else None
+    initial = [h for part in start for h in part] or None
+    joined = None if wanted[0] or (mask is not None and initial) else _joined(w.node)
     ends = any(wanted[1:]) and joined is None
     own = {**config, "return_sequences": wanted[0], "return_state": ends}
     if mask is not None and not wanted[0]:
@@ -109,7 +111,6 @@ def _bidirectional(
     held = {f"{word}_layer/{k}": t for word, ts in zip(("forward", "backward"), weights) for k, t in ts.items()}
     first = (out[0], out[1], 2 * hidden) if wanted[0] else (out[0], 2 * hidden)
     n = 2 * states if ends else 0
-    initial = [h for part in start for h in part] or None
     outer = {"layer": layers[0], "backward_layer": layers[1], "merge_mode": "concat"}
     made = w.s.unit("Bidirectional", [x, initial, mask], outer,
                     held, shapes=[first, *[(out[0], hidden)] * n], n_outputs=1 + n, name=w.name, carry=True)  # fmt: skip
