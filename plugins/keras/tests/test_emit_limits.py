@@ -235,6 +235,21 @@ def test_what_rounding_decides_is_disputed() -> None:
         assert outcome.what == what, outcome
 
 
+# ---- parts of an axis of unknown size
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_part_of_an_axis_of_unknown_size_is_squeezed(axis: int, tmp_path: Path) -> None:
+    """Keras does not know that one step of them is one, and does not squeeze what it does not know."""
+    g, b = graph()
+    x = b.input("x", "float32", (Dim("N"), Dim("T"), 3))
+    y = b.neg(b.op("slice", x, starts=(0, 0, 0), stops=tuple(1 if i == axis else None for i in range(3)), steps=(1, 1, 1)))
+    g.outputs = [b.squeeze(y, axes=(axis,)), b.squeeze(b.sum(x, axes=(axis,), keepdims=True), axes=(axis,))]
+    given = np.random.default_rng(0).standard_normal((2, 5, 3)).astype(np.float32)
+    got = run(g, [given], tmp_path)
+    assert np.array_equal(got[0], -given.take(0, axis)) and np.abs(got[1] - given.sum(axis)).max() < 1e-5
+    kinds = {type(n).__name__ for n in keras.models.load_model(tmp_path / "m.keras").operations}
+    assert {"GetItem", "Squeeze"} <= kinds  # the sum's axis is one
+
+
 # ---- recurrent layers
 @pytest.mark.parametrize("masked, given", [("mask", True), ("lengths", True), ("mask", False), ("", True)])
 def test_joined_last_states_where_every_step_is_masked(masked: str, given: bool, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ known, can hold. Each stands beside a neighbour that is taken (``aten_calls.py``
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -474,9 +475,9 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("of 0 elements each", "aten.combinations", {"self": T(5), "r": 0}, {"r": 1}),
     ("of N elements, a symbolic size", "aten.combinations", {"self": T(N)}, {"self": T(5)}),
     ("num_classes=-1 depends on the data", "aten.one_hot", {"self": T(5, **I64), "num_classes": -1}, {"num_classes": 4}),
-    ("goes in steps of 0", "aten.arange.start_step", {"start": 0, "end": 3, "step": 0}, {"step": 1}),
+    ("goes from 0 to 3 in steps of 0", "aten.arange.start_step", {"start": 0, "end": 3, "step": 0}, {"step": 1}),
     (
-        "goes in steps of 0",
+        "goes from 0 to 3 in steps of 0",
         "aten.arange.start_step",
         {"start": 0, "end": 3, "step": 0.5, "dtype": ElementType("int64")},
         {"dtype": None},
@@ -519,6 +520,43 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("goes in steps of 0 (hop_length)", "aten.stft", {"self": T(9), "n_fft": 3}, {"hop_length": 1}),
     ("turns 1 axes", "aten.rot90", {"self": X, "dims": [1]}, {"dims": [1, 0]}),
     ("turns 3 axes", "aten.rot90", {"self": T(2, 3, 5), "dims": [0, 1, 2]}, {"dims": [1, 0]}),
+    *(
+        (
+            f"goes from {a} to {b} in steps of {c}",
+            "aten.arange.start_step",
+            {"start": a, "end": b, "step": c},
+            {"step": 1, **good},
+        )
+        for a, b, c, good in (
+            (0.0, math.inf, 1, {"end": 3}),
+            (-math.inf, 3, 1, {"start": 0}),
+            (math.nan, 3, 1, {"start": 0}),
+            (0, 3, math.nan, {}),
+            (0, math.inf, math.inf, {"end": 3, "step": math.inf}),
+            (3, 0, 1, {"end": 3}),
+            (0, 3, -1, {}),
+        )
+    ),
+    (
+        "goes from 0 to 3 in steps of inf",
+        "aten.arange.start_step",
+        {"start": 0, "end": 3, "step": math.inf, "dtype": ElementType("int64")},
+        {"step": 1},
+    ),
+    ("its argument window_length=-1 is below 0", "aten.hann_window", {"window_length": -1}, {"window_length": 0}),
+    ("its argument step=0 is below 1", "aten.unfold", {"self": X, "dimension": 0, "size": 1, "step": 0}, {"step": 1}),
+    ("its argument size=-1 is below 0", "aten.unfold", {"self": X, "dimension": 0, "size": -1, "step": 1}, {"size": 1}),
+    ("its argument split_size=0 is below 1", "aten.split.Tensor", {"self": X, "split_size": 0}, {"split_size": 1}),
+    ("its argument split_size=-1 is below 0", "aten.split.Tensor", {"self": T(0, 3), "split_size": -1}, {"split_size": 0}),
+    ("its argument sections=0 is below 1", "aten.tensor_split.sections", {"self": X, "sections": 0}, {"sections": 2}),
+    ("rolls 1 axes by 2 numbers", "aten.roll", {"self": X, "shifts": [1, 2], "dims": [0]}, {"dims": [0, 1]}),
+    ("turns 1 axes", "aten.rot90", {"self": X, "dims": [1, 1]}, {"dims": [1, 0]}),
+    ("its argument k=0 is below 1", "aten.kthvalue", {"self": X, "k": 0}, {"k": 1}),
+    ("its argument length=-1 is below 0", "aten.narrow", {"self": X, "dim": 0, "start": 0, "length": -1}, {"length": 1}),
+    ("or not there", "aten.transpose.int", {"self": X, "dim0": 0, "dim1": 2}, {"dim1": -1}),
+    ("or not there", "aten.swapaxes", {"self": X, "axis0": -3, "axis1": 0}, {"axis0": -2}),
+    ("or not there", "aten.permute", {"self": X, "dims": [0, 3]}, {"dims": [0, 1]}),
+    ("or not there", "aten.movedim.int", {"self": X, "source": 0, "destination": 2}, {"destination": 1}),
     # losses
     ("reduction=3 is not known", "aten.mse_loss", {"self": X, "target": X, "reduction": 3}, {"reduction": 2}),
     ("reduction=-1 is not known", "aten.mse_loss", {"self": X, "target": X, "reduction": -1}, {"reduction": 0}),

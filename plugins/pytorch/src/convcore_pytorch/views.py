@@ -125,12 +125,18 @@ def scatter_of(g: TorchContext, node: AtenNode, index: int) -> Scatter | None:
     return None
 
 
+_MOVED = ("dims", "dim0", "dim1", "axis0", "axis1", "source", "destination")
+
+
 def permutation(node: AtenNode, rank: int) -> list[int] | None:
-    """The order of axes of an operator that moves them."""
+    """The order of axes of an operator that moves them; None for axes there are not."""
     base, a = base_name(node), node.arguments
     perm = list(range(rank))
     if not rank:
         return perm
+    named = [int(d) for k in _MOVED if k in a for d in (a[k] if isinstance(a[k], (list, tuple)) else [a[k]])]
+    if any(not -rank <= d < rank for d in named):
+        return None
     if base == "permute":
         return [int(d) % rank for d in a["dims"]]
     if base in ("numpy_T", "t", "mT", "adjoint", "matrix_H"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcore.plugin import Dim, DType, Node, NotExpressible, Ref
+from convcore.plugin import Dim, DType, Node, NotExpressible, Ref, Value
 
 from ..dialect import KerasScribe, ones
 from .base import RULES, Image, Writer, known
@@ -118,7 +118,7 @@ def squeeze(s: KerasScribe, node: Node) -> None:
     axes = [i for i, d in enumerate(old) if d == 1] if axes is None else sorted(axes)
     if not axes:
         w.end(x)
-    elif all(old[a] == 1 for a in axes):
+    elif all(old[a] == 1 for a in axes) and not _cut(s, w.input(0)):
         y = x
         for a in reversed(axes):
             now = list(y.shape or old)
@@ -128,6 +128,30 @@ def squeeze(s: KerasScribe, node: Node) -> None:
     else:
         key = tuple(0 if i in axes else slice(None) for i in range(len(old)))
         w.end(w.op("GetItem", x, key, shape=known(node.outputs[0])))
+
+
+def _cut(s: KerasScribe, v: Value) -> bool:
+    """Whether it descends from a part of an axis of unknown size: Keras does not know the size of that part either
+    (``ops.GetItem``, 3.15.1), and refuses to squeeze such an axis."""
+    found: dict[Value, bool] = s.memo("cut", dict)
+    todo = [v]
+    while todo:
+        at = todo[-1]
+        node = at.producer
+        given = () if node is None else tuple(i for i in node.inputs if i is not None)
+        below = [i for i in given if i not in found]
+        if at in found or node is None or _cuts(node) or not below:
+            found.setdefault(todo.pop(), node is not None and (_cuts(node) or any(found[i] for i in given)))
+        else:
+            todo += below
+    return found[v]
+
+
+def _cuts(node: Node) -> bool:
+    if node.op != "slice":
+        return False
+    old, new = (v.shape if v is not None and v.shape is not None else () for v in (node.inputs[0], node.outputs[0]))
+    return any(isinstance(n, int) and not isinstance(o, int) for o, n in zip(old, new))
 
 
 # ---- parts

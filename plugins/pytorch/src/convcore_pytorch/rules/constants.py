@@ -53,11 +53,13 @@ def arange(g: TorchContext, n: AtenNode) -> Value:
     end = n.arg("end")
     dtype = n.element("dtype") or n.dtype or promoted([start, end, step])
     if all(isinstance(v, (int, float)) for v in (start, end, step)) and dtype is not None:
+        if not np.isfinite([start, end]).all() or np.isnan(step) or (dtype.is_int and np.isinf(step)):
+            raise NotExpressible(f"goes from {start} to {end} in steps of {step}", "raises")
         if dtype is DType.INT64:  # cut off before they are counted, of smaller integers after it (RangeFactories.cpp, torch 2.13)
             start, end, step = int(start), int(end), int(step)
-        if step == 0:
-            raise NotExpressible("goes in steps of 0", "raises")
-        count = max(int(np.ceil((end - start) / step)), 0)
+        if step == 0 or (end - start) / step < 0:
+            raise NotExpressible(f"goes from {start} to {end} in steps of {step}", "raises")
+        count = int(np.ceil((end - start) / step))
         if dtype.is_int:
             start, step = int(start), int(step)
         made = start + step * np.arange(count, dtype=np.int64 if isinstance(start, int) and isinstance(step, int) else np.float64)
@@ -88,7 +90,7 @@ _COSINES = {"hann": (0.5, 0.5), "hamming": (0.54, 0.46), "blackman": (0.42, 0.5,
 ))  # fmt: skip
 def window(g: TorchContext, n: AtenNode) -> Value:
     """A periodic one is a symmetric one of one more element, without the last."""
-    count, kind = n.number("window_length"), n.type.split(".")[1].partition("_")[0]
+    count, kind = n.count("window_length", least=0), n.type.split(".")[1].partition("_")[0]
     periodic = bool(n.number("periodic")) if "periodic" in n.arguments else True
     dtype = n.element("dtype") or n.dtype or DType.FLOAT32
     more: dict[str, float] = {k: float(n.number(k)) for k in ("alpha", "beta") if k in n.arguments}

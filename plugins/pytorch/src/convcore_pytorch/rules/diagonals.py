@@ -96,7 +96,7 @@ def diag_embed(g: TorchContext, n: AtenNode) -> Value:
 @RULES.load("aten.unfold", "aten.unfold_copy")
 def unfold(g: TorchContext, n: AtenNode) -> Value:
     """Windows of ``size`` every ``step`` elements along an axis, their elements as a last axis (torch.Tensor.unfold)."""
-    x, s, size, step = n.tensor("self"), n.shape("self"), int(n.number("size")), int(n.number("step"))
+    x, s, size, step = n.tensor("self"), n.shape("self"), n.count("size", least=0), n.count("step")
     if not s:
         n.skip("dimension")
         return g.b.expand(g.reshape(x, (1,)), shape=(size,))

@@ -37,8 +37,10 @@ def slice_(g: TorchContext, n: AtenNode) -> Value:
     x, rank = n.tensor("self"), n.rank("self")
     axis = n.axis("dim", rank)
     if n.type.startswith("aten.narrow"):
-        start, step = n.size("start"), 1
-        stop: DimLike | None = start + n.size("length")
+        start, step, length = n.size("start"), 1, n.size("length")
+        if isinstance(length, int) and length < 0:
+            raise NotExpressible(f"its argument length={length} is below 0", "invalid_shape")
+        stop: DimLike | None = start + length
         if isinstance(start, int) and start < 0 and isinstance(stop, int) and stop >= 0:
             stop = None
     else:

@@ -94,7 +94,7 @@ def _picked(g: TorchContext, x: Value, order: Value, at: Any, axis: int, keep: b
 
 @RULES.load("aten.kthvalue")
 def kthvalue(g: TorchContext, n: AtenNode) -> Any:
-    x, k, keep = n.tensor("self"), int(n.number("k")), bool(n.number("keepdim"))
+    x, k, keep = n.tensor("self"), n.count("k"), bool(n.number("keepdim"))
     if not n.rank("self"):
         n.skip("dim")
         return g.b.identity(x), g.b.const(0, DType.INT64)

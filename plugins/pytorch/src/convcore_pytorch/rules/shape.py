@@ -120,7 +120,7 @@ def moved(g: TorchContext, n: AtenNode) -> Value:
         x = g.conjugate(x)
     perm = permutation(node, rank)
     if perm is None:
-        raise NotExpressible("moves axes to places that are not as many, or not distinct", "invalid_shape")
+        raise NotExpressible("moves axes to places that are not as many, or not distinct, or not there", "invalid_shape")
     return g.transpose(x, perm)
 
 
@@ -183,7 +183,7 @@ def split(g: TorchContext, n: AtenNode) -> Sequence[Value]:
             raise NotExpressible(f"splits axis {axis}, whose size {size} is symbolic, into {chunks}", "unsupported_shape")
         step = max(-(-size // chunks), 1)
     else:
-        step = n.number("split_size")
+        step = n.count("split_size", least=0 if size == 0 else 1)
         if not isinstance(size, int):
             raise NotExpressible(f"splits axis {axis}, whose size {size} is symbolic", "unsupported_shape")
     sizes = [min(step, size - i) for i in range(0, size, step)] if step else [0]
@@ -206,7 +206,7 @@ def tensor_split(g: TorchContext, n: AtenNode) -> Sequence[Value]:
     if not isinstance(size, int):
         raise NotExpressible(f"splits axis {axis}, whose size {size} is symbolic", "unsupported_shape")
     if "sections" in n.arguments:
-        k = n.number("sections")
+        k = n.count("sections")
         sizes = [size // k + (i < size % k) for i in range(k)]
     else:
         cuts = [min(max(i + size if i < 0 else i, 0), size) for i in n.ints("indices")]
@@ -284,6 +284,8 @@ def roll(g: TorchContext, n: AtenNode) -> Value:
     if not n.rank("self"):
         return g.b.identity(x)
     axes = n.axes("dims", n.rank("self"))
+    if len(shifts) != len(axes):
+        raise NotExpressible(f"rolls {len(axes)} axes by {len(shifts)} numbers", "invalid_shape")
     for s, a in zip(shifts, axes):
         x = g.b.roll(x, shifts=(s,), axes=(a,))
     return x
@@ -292,8 +294,8 @@ def roll(g: TorchContext, n: AtenNode) -> Value:
 @RULES.load("aten.rot90")
 def rot90(g: TorchContext, n: AtenNode) -> Value:
     x, axes = n.tensor("self"), n.axes("dims", n.rank("self"))
-    if len(axes) != 2:
-        raise NotExpressible(f"turns {len(axes)} axes", "invalid_shape")
+    if len(set(axes)) != 2 or len(axes) != 2:
+        raise NotExpressible(f"turns {len(set(axes))} axes", "invalid_shape")
     a, b = axes
     k = n.number("k") % 4
     perm = list(range(n.rank("self")))
