@@ -150,3 +150,20 @@ def test_sizes_of_windows_of_operations(op: str, name: str, value: Any) -> None:
     rule = {"MaxPool": conv.pool, "AveragePool": conv.pool, "Conv": conv.conv}.get(op, conv.adaptive_pool)
     with pytest.raises(UnsupportedError, match=f"{name}=.* is not one whole number, or one for each of 2 axes"):
         rule(types.SimpleNamespace(b=b), n)
+
+
+def test_an_input_that_is_no_input_layer(tmp_path: Path) -> None:
+    layers: list[dict[str, Any]] = [
+        {"class_name": "InputLayer", "name": "x", "config": {"batch_input_shape": [None, 4], "dtype": "float32", "name": "x"},
+         "inbound_nodes": []},
+        {"class_name": "Activation", "name": "y", "config": {"name": "y", "activation": "relu"},
+         "inbound_nodes": [[["x", 0, 0, {}]]]},
+    ]  # fmt: skip
+    for first in ("x", "y"):
+        config = {"name": "m", "layers": layers, "input_layers": [[first, 0, 0]], "output_layers": [["y", 0, 0]]}
+        (tmp_path / "m.json").write_text(json.dumps({"class_name": "Functional", "config": config}))
+        if first == "x":
+            assert load_graph(tmp_path / "m.json").inputs[0].name == "x"
+            continue
+        with pytest.raises(BadFileError, match="layer 'y' is named as an input of the model, but is Activation, no InputLayer"):
+            load_graph(tmp_path / "m.json")

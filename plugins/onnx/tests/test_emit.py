@@ -283,3 +283,18 @@ def test_truth_values_are_chosen_by_what_onnxruntime_runs(shape: tuple[int, ...]
     feeds = {v.name: np.array(rng.random(v.shape) < 0.5) for v in graph.inputs}
     (got,) = ort.InferenceSession(emit_model(graph, 18).SerializeToString()).run(None, feeds)
     np.testing.assert_array_equal(got, np.where(*feeds.values()))
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.0, 0.75), (-0.01, 0.75), (0.5, 0.0), (0.5, -0.75), (0.5, 0.75)])
+def test_lrn_of_numbers_that_onnxruntime_does_not_take(alpha: float, beta: float) -> None:
+    """Its LRN wants both above 0 (1.32); the parts of it take any."""
+    g = Graph("g")
+    b = Builder(g)
+    x = b.input("x", "float32", (2, 7, 3, 5))
+    g.outputs = [b.lrn(x, size=3, alpha=alpha, beta=beta, bias=1.5, axis=1)]
+    made = emit_model(g, 18)
+    assert ("LRN" in [n.op_type for n in made.graph.node]) == (alpha > 0 and beta > 0)
+    data = np.random.default_rng(3).normal(size=(2, 7, 3, 5)).astype("f4")
+    (want,) = Interpreter(g).run([data])
+    (got,) = ort.InferenceSession(made.SerializeToString()).run(None, {"x": data})
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)

@@ -101,6 +101,10 @@ class GraphLoader:
     # ---- inputs and outputs
     def _input(self, layer: LayerConfig, count: int) -> Value:
         config = layer.config
+        if layer.class_name != "InputLayer":
+            raise BadFileError(
+                f"layer {layer.name!r} is named as an input of the model, but is {layer.class_name}, no InputLayer"
+            )
         if config.get("sparse") or config.get("ragged"):
             kind = "sparse" if config.get("sparse") else "ragged"
             raise UnsupportedError(Problem(layer.name, "InputLayer", f"is a {kind} tensor", "give the model a dense input"))

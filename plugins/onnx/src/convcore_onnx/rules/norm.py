@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, overload
 
-from convcore.plugin import MISSING, A, DType, ForeignNode, Node, NotExpressible, Rest, Value, known_shape
+from convcore.plugin import MISSING, A, DType, ForeignNode, Node, NotExpressible, Rest, Value, isomorphism, known_shape
 
 from ..context import OnnxContext
 from ..dialect import OnnxScribe
@@ -160,8 +160,17 @@ def load_rms_norm(g: OnnxContext, node: ForeignNode) -> Any:
     return g.b.mul(_to(g, g.b.rms_norm(x, axes=axes, epsilon=epsilon), scale.dtype), scale)
 
 
+def _above_zero(v: float) -> float:
+    if not v > 0:
+        raise NotExpressible(f"onnxruntime loads no LRN with a factor or power of {v}")
+    return v
+
+
+isomorphism("above_zero", lambda v: v, _above_zero, "a number that onnxruntime (1.32) takes only above 0")
+
 _LRN: dict[str, Any] = {
-    "size": A("size"), "alpha": A("alpha", 1e-4, write_default=True), "beta": A("beta", 0.75, write_default=True),
+    "size": A("size"), "alpha": A("alpha", 1e-4, "above_zero", write_default=True),
+    "beta": A("beta", 0.75, "above_zero", write_default=True),
     "bias": A("bias", 1.0, write_default=True), "axis": 1,
 }  # fmt: skip
 RULES.op("LRN", "lrn", "X=x", rank=4, **_LRN)
