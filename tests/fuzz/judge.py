@@ -141,6 +141,9 @@ def _native(path: Path, inputs: Feed) -> list[Array] | str:
     except Exception as e:  # noqa: BLE001 - a native library's own
         return f"load: {type(e).__name__}: {e}"
     names = {i.name for i in session.get_inputs()}
+    if "" in inputs and len(names) == len(inputs):  # Caffe takes a blob without a name, which ONNX must give one
+        (given,) = names - inputs.keys()
+        inputs = {k or given: v for k, v in inputs.items()}
     if names != set(inputs):
         return f"inputs: {sorted(names)} beside {sorted(inputs)}"
     try:
