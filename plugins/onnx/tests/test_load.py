@@ -139,6 +139,26 @@ def test_a_node_that_its_definition_does_not_fit_is_refused() -> None:
     assert (p.layer, p.type) == ("map", "SequenceMap") and p.why
 
 
+@pytest.mark.parametrize("loss", ["NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"])
+@pytest.mark.parametrize(
+    ("x", "labels", "weights", "why"),
+    [
+        ([2, 5, 3], [2, 3], [5], ""), (["N", 5, 3], [2, "T"], [5], ""),
+        ([2, 5, 3], [2, 0], [5], "labels of shape [2, 0] for an input of shape [2, 5, 3]"),
+        (["N", 5, 3], ["N"], [5], "labels of shape [N] for an input of shape [N, 5, 3]"),
+        ([2, 5], [3], [5], "labels of shape [3] for an input of shape [2, 5]"),
+        ([2, 5], [2], [2], "weights of shape [2] for an input of shape [2, 5]"),
+        ([2], [2], [2], "its input has 1 axes, of at least 2"),
+    ],
+)  # fmt: skip
+def test_labels_fit_their_input(loss: str, x: list[Any], labels: list[Any], weights: list[Any], why: str) -> None:
+    """The standard's definition would compute with others: a mean of nothing."""
+    inputs = [info("x", F, x), info("t", I64, labels), info("w", F, weights)]
+    g = load_model(model([node(loss, ["x", "t", "w"], ["y"], name="loss")], inputs, [info("y", F, [])]))
+    told = [p.why for p in opaque_problems(g) if p.layer == "loss"]
+    assert told == ([why] if why else [])
+
+
 def test_functions_without_end_are_refused() -> None:
     opsets = [helper.make_opsetid("my", 1)]
     loop = helper.make_function("my", "F", ["a"], ["b"], [node("F", ["a"], ["b"], domain="my")], opsets)

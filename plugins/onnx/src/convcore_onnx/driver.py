@@ -13,7 +13,7 @@ from .context import OnnxContext
 from .contrib import DOMAIN
 from .rules import RULES as STANDARD
 from .rules.base import BY_DEFINITION
-from .schemas import malformed, odd_choice, odd_flag
+from .schemas import malformed, odd_choice, odd_flag, odd_labels
 from .scope import Where
 
 __all__ = ["Call", "OnnxDriver"]
@@ -59,7 +59,7 @@ class OnnxDriver(Driver):
             for k, v in node.attrs.items():
                 call.config[k] = plain(v)
         why = odd_flag(node.attrs) if not domain or (domain == DOMAIN and node.type in self.rules.load_rules) else ""
-        why = why or ("" if domain else odd_choice(node.type, node.attrs))
+        why = why or ("" if domain else odd_choice(node.type, node.attrs) or odd_labels(node.type, node.inputs))
         if why:
             raise node.refuse(why)
         function = None if self.has_rule(node) else loader.functions.find(n, domain)

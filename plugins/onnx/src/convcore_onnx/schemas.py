@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from convcore.plugin import Value
+
 from .contrib import DOMAIN, NAMELESS, ContribForm
 from .contrib import form as contrib_form
 from .library import schemas
@@ -123,6 +125,24 @@ def odd_choice(type: str, attrs: Mapping[str, Any]) -> str:
     for name, given in attrs.items():
         if isinstance(given, str) and given not in CHOICES.get((type, name), (given,)):
             return f"{name}={given!r} is not one of {', '.join(v for v in CHOICES[type, name] if v)}"
+    return ""
+
+
+def odd_labels(type: str, inputs: Sequence[Value | None]) -> str:
+    """Why the labels or weights of a loss do not fit its input, (N, C, ...), (N, ...), (C); its definition would take others."""
+    if type not in ("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"):
+        return ""
+    shapes = [None if v is None else v.shape for v in inputs]
+    x = shapes[0]
+    if x is None:
+        return ""
+    if len(x) < 2:
+        return f"its input has {len(x)} axes, of at least 2"
+    for what, have, want in zip(("labels", "weights"), shapes[1:], ((x[0], *x[2:]), (x[1],))):
+        if have is not None and (
+            len(have) != len(want) or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(have, want))
+        ):
+            return f"{what} of shape [{', '.join(map(str, have))}] for an input of shape [{', '.join(map(str, x))}]"
     return ""
 
 
