@@ -191,3 +191,22 @@ def test_last_states_of_both_directions(tmp_path: Path, kind: Any, how: str) -> 
     (layer,) = [x for x in model.layers if isinstance(x, keras.layers.Bidirectional)]
     assert layer.return_state == (how not in ("turned", "joined"))
     assert how not in ("turned", "joined") or len(model.operations) == 2
+
+
+class Widened(nn.Module):
+    """One row beside a batch, then what asks Keras for the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1, 3, 5, 5))
+
+    def forward(self, x: Any) -> Any:
+        y = x + self.bias
+        return y.view(-1, 15)
+
+
+def test_a_row_beside_a_batch_is_no_layer(tmp_path: Path) -> None:
+    """``Add`` would say that the result's batch is 1."""
+    x = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(2))
+    model = written(Widened(), x, tmp_path)
+    assert model.output_shape == (None, 15) and "Add" not in {type(x).__name__ for x in model.layers}

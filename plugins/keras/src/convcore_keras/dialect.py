@@ -263,13 +263,14 @@ def _lacks(dtype: DType | None) -> str:
 
 
 def _check_layer(type: str, args: Sequence[Any]) -> None:
-    """NotExpressible for a layer called on constants, or that merges tensors with batches of different sizes."""
+    """NotExpressible for a layer called on constants, or that merges tensors with batches of different sizes: of one that is known
+    beside one that is not, Keras takes the known for the result's (``keras.layers.Add``, 3.15.1)."""
     every = [a for x in args for a in (x if isinstance(x, (list, tuple)) else [x])]
     if any(isinstance(a, State) for a in every):
         raise NotExpressible(f"{type} is called on a constant")
     if type in MERGES:
         shapes = [a.shape for a in every if isinstance(a, Ref)]
-        if any(not s for s in shapes) or len({s[0] for s in shapes if s and isinstance(s[0], int)}) > 1:
+        if any(not s for s in shapes) or len({s[0] if isinstance(s[0], int) else None for s in shapes if s}) > 1:
             raise NotExpressible(f"{type} takes tensors of one batch size")
 
 
