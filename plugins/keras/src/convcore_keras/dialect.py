@@ -263,8 +263,8 @@ def _lacks(dtype: DType | None) -> str:
 
 
 def _check_layer(type: str, args: Sequence[Any]) -> None:
-    """NotExpressible for a layer called on constants, or that merges tensors with batches of different sizes: of one that is known
-    beside one that is not, Keras takes the known for the result's (``keras.layers.Add``, 3.15.1)."""
+    """NotExpressible for a layer called on constants, or that merges tensors with batches of different sizes: of one that is
+    known beside one that is not, Keras takes the known for the result's (``keras.layers.Add``, 3.15.1)."""
     every = [a for x in args for a in (x if isinstance(x, (list, tuple)) else [x])]
     if any(isinstance(a, State) for a in every):
         raise NotExpressible(f"{type} is called on a constant")
