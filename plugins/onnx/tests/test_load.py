@@ -159,6 +159,13 @@ def test_labels_fit_their_input(loss: str, x: list[Any], labels: list[Any], weig
     assert told == ([why] if why else [])
 
 
+def test_a_loss_of_nothing_in_a_set_that_is_not_imported() -> None:
+    m = model([node("NegativeLogLikelihoodLoss", [], ["y"], name="loss")], [], [Y])
+    m.opset_import[0].domain = "ai.onnx.ml"
+    (p,) = opaque_problems(load_model(m))
+    assert "does not import the operator set 'ai.onnx'" in p.why
+
+
 def test_functions_without_end_are_refused() -> None:
     opsets = [helper.make_opsetid("my", 1)]
     loop = helper.make_function("my", "F", ["a"], ["b"], [node("F", ["a"], ["b"], domain="my")], opsets)

@@ -133,7 +133,7 @@ def odd_labels(type: str, inputs: Sequence[Value | None]) -> str:
     if type not in ("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"):
         return ""
     shapes = [None if v is None else v.shape for v in inputs]
-    x = shapes[0]
+    x = shapes[0] if shapes else None  # of an operator set that is not imported nothing is known
     if x is None:
         return ""
     if len(x) < 2:
