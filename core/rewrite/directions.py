@@ -128,7 +128,9 @@ def _joined(f: Node, b: Node, name: str) -> str | None:
         if name in ("h0", "c0"):
             return "values" if given is not None and given.shape is not None and None not in given.shape else "differs"
         return "weights" if name in ("b", "rb") and given is not None and given.tensor is not None else "differs"
-    return "weights" if mine.tensor is not None and other.tensor is not None else "values"
+    if mine.tensor is None or other.tensor is None:
+        return "values"
+    return "weights" if (mine.trainable, mine.role) == (other.trainable, other.role) else "differs"
 
 
 def _made(build: Builder, f: Node, b: Node, name: str, how: str | None) -> Value | None:

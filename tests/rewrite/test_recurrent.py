@@ -303,6 +303,8 @@ NOT_BOTH: dict[str, tuple[Any, dict[str, Any]]] = {
     "another input": (lambda b, f, g: b.concat(f[0], g[0], axis=2), {"x": "z"}),
     "a mask of one": (lambda b, f, g: b.concat(f[0], g[0], axis=2), {"mask": True}),
     "a peephole of one": (lambda b, f, g: b.concat(f[0], g[0], axis=2), {"peephole": True}),
+    "one is frozen": (lambda b, f, g: b.concat(f[0], g[0], axis=2), {"trainable": True}),
+    "one is no parameter": (lambda b, f, g: b.concat(f[0], g[0], axis=2), {"role": "buffer"}),
 }  # fmt: skip
 
 
@@ -317,7 +319,8 @@ def test_two_layers_that_are_not_one_both_ways(wrong: str) -> None:
             given = b.input(more["x"], "float32", (N, T, I)) if "x" in more else x
             mask = b.const(np.arange(T)[None].repeat(N, 0) < 4) if "mask" in more else None
             peephole = b.weight(normal(1, 3 * H), "p") if "peephole" in more else None
-            weights = [b.weight(normal(1, 4 * H, n), "w") for n in (I, H)]
+            kept = {k: v for k, v in more.items() if k in ("trainable", "role")}
+            weights = [b.weight(normal(1, 4 * H, n), "w", **kept) for n in (I, H)]
             made.append(b.op(
                 "lstm", given, *weights, None, None, None, mask, None, peephole, hidden=H,
                 direction=more.get("direction", "reverse" if i else "forward"), activation=more.get("activation", "tanh"),
